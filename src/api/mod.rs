@@ -1,0 +1,21 @@
+//! What users write and what they read back: the two kinds of `connectors.pupau.ai/v1alpha1`, their admission rules,
+//! conditions and reasons. Types and constants only; nothing here does I/O.
+
+pub mod conditions;
+pub mod connector;
+pub mod crds;
+pub mod user_list;
+
+pub use connector::{TelegramConnector, TelegramConnectorSpec, TelegramConnectorStatus};
+pub use user_list::{TelegramUserList, TelegramUserListSpec, TelegramUserListStatus};
+
+/// The API group of both kinds.
+pub const GROUP: &str = "connectors.pupau.ai";
+/// The one served and stored version.
+pub const VERSION: &str = "v1alpha1";
+/// The finalizer that withdraws a bot's webhook and stops its poller before a connector goes.
+pub const FINALIZER: &str = "connectors.pupau.ai/disconnect";
+/// The field manager of everything the operator applies.
+pub const FIELD_MANAGER: &str = "telegram-connector-operator";
+/// Annotation: `"true"` lets a deletion go through without disconnecting the bot.
+pub const SKIP_DISCONNECT_ANNOTATION: &str = "connectors.pupau.ai/skip-disconnect";

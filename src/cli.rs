@@ -1,0 +1,1 @@
+//! The command line: flags, their environment variables, and the settings they become.

@@ -1,0 +1,1 @@
+//! The controller: watches, resolve, reconcile, finalize, status, events, leadership. The only room that calls the Kubernetes API.

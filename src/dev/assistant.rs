@@ -1,0 +1,1 @@
+//! A sample assistant that speaks OpenAI Chat Completions with streaming.

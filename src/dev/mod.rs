@@ -1,0 +1,7 @@
+//! Everything embedded, for `dev`, `demo` and the tests: a control plane, a Bot API simulator, a sample assistant.
+//!
+//! Behind the cargo feature `dev`: the container image does not have it.
+
+pub mod assistant;
+pub mod control_plane;
+pub mod telegram;

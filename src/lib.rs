@@ -1,0 +1,49 @@
+//! The Telegram Connector Operator: from a `TelegramConnector` in YAML to an assistant that answers in Telegram.
+//!
+//! This page is the map. Two flows cross the house and meet in three places only: the [`registry`], the [`store`] and the
+//! [`observation`] book.
+//!
+//! 1. **A resource changes**: [`controller`] resolves it (Secret, user lists, assistant key) into one immutable
+//!    [`registry::ResolvedConnector`], publishes it to the [`registry`], makes the [`connection`] be so, and writes what it
+//!    found into the status.
+//! 2. **A message arrives**: [`connection`] hands the raw update to the [`store`]'s inbox and only then acknowledges it to
+//!    Telegram; [`pipeline`] takes it from the inbox in order per chat, decides who it is and which session it belongs to,
+//!    asks the [`assistant`] and delivers the answer through [`telegram`].
+//!
+//! Flow 2 never calls the Kubernetes API and flow 1 never waits for a message.
+//!
+//! | room | what it owns |
+//! |---|---|
+//! | [`cli`] | the command line: flags, their environment variables, and the settings they become |
+//! | [`operator`] | one running operator: puts the rooms together, and takes them down in the right order |
+//! | [`api`] | what users write and read: the two kinds, their CEL rules, conditions and reasons. No I/O |
+//! | [`check`] | `check FILES`: the same schema and rules, offline, with file and line |
+//! | [`controller`] | watches, resolve, reconcile, finalize, status, events, leadership |
+//! | [`registry`] | the resolved connectors: many readers, cheap swaps |
+//! | [`observation`] | what connection and pipeline saw, for the controller to judge |
+//! | [`connection`] | one poller per bot; webhook registration and its server |
+//! | [`pipeline`] | access, session, dispatch in order per chat, reply delivery, retries |
+//! | [`assistant`] | one file per protocol behind one trait |
+//! | [`telegram`] | Bot API calls: error classes, redaction, rate limits, text splitting and formatting |
+//! | [`store`] | the inbox, outbox, sessions and denied conversations: one trait, SQLite and PostgreSQL |
+//! | [`telemetry`] | logs, metrics, health |
+//! | [`clock`], [`identity`] | the injected clock; the names of connectors and bots that every room shares |
+//! | `dev` | embedded control plane, Bot API simulator, sample assistant, `demo` and `dev` (cargo feature `dev`) |
+
+pub mod api;
+pub mod assistant;
+pub mod check;
+pub mod cli;
+pub mod clock;
+pub mod connection;
+pub mod controller;
+#[cfg(feature = "dev")]
+pub mod dev;
+pub mod identity;
+pub mod observation;
+pub mod operator;
+pub mod pipeline;
+pub mod registry;
+pub mod store;
+pub mod telegram;
+pub mod telemetry;

@@ -1,0 +1,176 @@
+//! The registry: what the controller resolved, for everybody who handles messages. The controller writes, all others read.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::api::connector::{AccessLevel, RespondTo};
+use crate::assistant::Assistant;
+use crate::identity::{BotId, ConnectorRef, ConnectorUid};
+use crate::telegram::Bot;
+
+/// One connector with everything looked up: an immutable value that a message is handled by from beginning to end.
+#[derive(Debug)]
+pub struct ResolvedConnector {
+    /// Which connector it is.
+    pub connector: ConnectorRef,
+    /// The `metadata.generation` it was resolved from.
+    pub generation: i64,
+    /// The Bot API with this connector's token.
+    pub bot: Bot,
+    /// The bot's username without @, for mentions and commands in groups.
+    pub bot_username: Arc<str>,
+    /// Who may write.
+    pub access: AccessPolicy,
+    /// Whether denied messages are stored.
+    pub save_denied_conversations: bool,
+    /// What a denied user is told.
+    pub denied_reply: DeniedReply,
+    /// How long a session lasts and how much of it is sent.
+    pub session: SessionPolicy,
+    /// Groups; `None`: silent there.
+    pub groups: Option<GroupPolicy>,
+    /// The answer to `/start`; `None`: the default text.
+    pub greeting: Option<Arc<str>>,
+    /// Messages per minute and user.
+    pub messages_per_minute: u32,
+    /// Who answers. `None` while its key is missing: permitted messages wait in the inbox.
+    pub assistant: Option<Arc<dyn Assistant>>,
+}
+
+/// The one list that decides, resolved. Fails closed: what it does not name is denied.
+#[derive(Debug, Clone)]
+pub struct AccessPolicy {
+    /// The level.
+    pub level: AccessLevel,
+    /// Users by id.
+    pub ids: Arc<HashSet<i64>>,
+    /// Users by username, lower case, without @.
+    pub usernames: Arc<HashSet<String>>,
+}
+
+/// What a denied user is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeniedReply {
+    /// The default text in the user's language, with their id.
+    Default,
+    /// Nothing.
+    Silent,
+    /// This.
+    Text(Arc<str>),
+}
+
+/// How long a session lasts and how much of it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionPolicy {
+    /// When it ends.
+    pub duration: SessionDuration,
+    /// How many messages of history a request carries, 2..=1000.
+    pub max_messages: u32,
+}
+
+/// When a session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionDuration {
+    /// Each message stands alone.
+    None,
+    /// Only `/new` ends it.
+    Infinite,
+    /// So many hours after it began.
+    Hours(u32),
+}
+
+/// How the bot behaves in groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupPolicy {
+    /// What it answers.
+    pub respond_to: RespondTo,
+    /// Only these groups; `None`: any.
+    pub chats: Option<HashSet<i64>>,
+}
+
+/// Resolved connectors by uid and by bot. Reads never wait; each publish swaps one snapshot.
+#[derive(Debug)]
+pub struct Registry {
+    snapshot: ArcSwap<Snapshot>,
+    version: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Snapshot {
+    by_uid: HashMap<ConnectorUid, Arc<ResolvedConnector>>,
+    by_bot: HashMap<BotId, ConnectorUid>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            snapshot: ArcSwap::default(),
+            version: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Registry {
+    /// Puts a connector in, or replaces what was known of it.
+    pub fn publish(&self, resolved: Arc<ResolvedConnector>) {
+        let uid = resolved.connector.uid.clone();
+        let bot = resolved.bot.id();
+        self.change(|s| {
+            if let Some(old) = s.by_uid.insert(uid.clone(), resolved.clone())
+                && old.bot.id() != bot
+            {
+                s.by_bot.remove(&old.bot.id());
+            }
+            s.by_bot.insert(bot, uid.clone());
+        });
+    }
+
+    /// Takes a connector out: suspended, deleted, or no longer resolvable.
+    pub fn withdraw(&self, uid: &ConnectorUid) {
+        self.change(|s| {
+            if let Some(old) = s.by_uid.remove(uid) {
+                let bot = old.bot.id();
+                if s.by_bot.get(&bot) == Some(uid) {
+                    s.by_bot.remove(&bot);
+                }
+            }
+        });
+    }
+
+    /// The connector with this uid, if it may handle messages now.
+    pub fn get(&self, uid: &ConnectorUid) -> Option<Arc<ResolvedConnector>> {
+        self.snapshot.load().by_uid.get(uid).cloned()
+    }
+
+    /// The connector that owns this bot.
+    pub fn by_bot(&self, bot: BotId) -> Option<Arc<ResolvedConnector>> {
+        let snapshot = self.snapshot.load();
+        snapshot
+            .by_bot
+            .get(&bot)
+            .and_then(|uid| snapshot.by_uid.get(uid))
+            .cloned()
+    }
+
+    /// All connectors that may handle messages now.
+    pub fn all(&self) -> Vec<Arc<ResolvedConnector>> {
+        self.snapshot.load().by_uid.values().cloned().collect()
+    }
+
+    /// Wakes at every change; the value only counts.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    fn change(&self, edit: impl Fn(&mut Snapshot)) {
+        self.snapshot.rcu(|old| {
+            let mut new = Snapshot::clone(old);
+            edit(&mut new);
+            new
+        });
+        self.version.send_modify(|v| *v += 1);
+    }
+}

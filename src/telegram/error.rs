@@ -1,0 +1,60 @@
+//! What a Bot API call can answer besides success, in the classes that differ in what to do about them.
+
+use std::time::Duration;
+
+/// A failed Bot API call. Never holds a token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TelegramError {
+    /// 401: the token is revoked or wrong. Stop, and wait for the Secret to change.
+    #[error("Telegram does not accept the token (401 Unauthorized)")]
+    Unauthorized,
+    /// 404: a malformed token, or a wrong API root.
+    #[error(
+        "Telegram knows no such bot or method (404 Not Found): malformed token or wrong --telegram-api-url"
+    )]
+    NotFound,
+    /// 409: a webhook is set, so getUpdates is refused.
+    #[error("a webhook is active for this bot (409 Conflict)")]
+    WebhookActive,
+    /// 409: another getUpdates holds this token, or a setWebhook ended ours.
+    #[error("{0}")]
+    Conflict(String),
+    /// 429: wait exactly this long, for this bot and chat.
+    #[error("Telegram asks to wait {} s (429 Too Many Requests)", .0.as_secs())]
+    RateLimited(Duration),
+    /// 403: blocked, kicked, deactivated. Final for this reply; no error of the connector.
+    #[error("{0}")]
+    Forbidden(String),
+    /// 400 `chat not found`. Final for this reply.
+    #[error("chat not found")]
+    ChatNotFound,
+    /// 400: the group became a supergroup with this id.
+    #[error("the group was upgraded to a supergroup")]
+    MigratedTo(i64),
+    /// 400 `can't parse entities`: send again as plain text.
+    #[error("{0}")]
+    CantParseEntities(String),
+    /// 400 `message is not modified`.
+    #[error("message is not modified")]
+    NotModified,
+    /// Any other 4xx.
+    #[error("Telegram refuses the request ({code}): {description}")]
+    Refused {
+        /// `error_code`.
+        code: u16,
+        /// `description`.
+        description: String,
+    },
+    /// 5xx. Back off with jitter.
+    #[error("Telegram has a fault ({0})")]
+    Server(u16),
+    /// No connection was made: the request was certainly not processed.
+    #[error("Telegram cannot be reached: {0}")]
+    Unreachable(String),
+    /// Timed out or lost after writing: the request may have been processed.
+    #[error("the connection to Telegram was lost before the answer: {0}")]
+    Ambiguous(String),
+    /// The answer was not what the Bot API says.
+    #[error("Telegram's answer makes no sense: {0}")]
+    Malformed(String),
+}

@@ -1,0 +1,62 @@
+//! The bot token: parsed once, exposed only where a request is built.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::identity::BotId;
+
+/// A token of the form `<bot id>:<secret>`, as BotFather hands out. Its `Debug` shows the bot id only.
+#[derive(Clone)]
+pub struct BotToken {
+    id: BotId,
+    token: SecretString,
+}
+
+/// The value is not a bot token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a bot token: expected <digits>:<35 or so of A-Z a-z 0-9 _ ->, as BotFather sends it")]
+pub struct TokenMalformed;
+
+impl BotToken {
+    /// Parses a token; white space around it (a trailing newline in a Secret) is forgiven.
+    ///
+    /// # Errors
+    /// [`TokenMalformed`], without the value.
+    pub fn parse(value: &str) -> Result<Self, TokenMalformed> {
+        let value = value.trim();
+        let (id, secret) = value.split_once(':').ok_or(TokenMalformed)?;
+        let id: i64 = id.parse().map_err(|_| TokenMalformed)?;
+        let well_formed = secret.len() >= 20
+            && secret
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        if id <= 0 || !well_formed {
+            return Err(TokenMalformed);
+        }
+        Ok(Self {
+            id: BotId(id),
+            token: value.into(),
+        })
+    }
+
+    /// The bot the token is of.
+    pub fn bot_id(&self) -> BotId {
+        self.id
+    }
+
+    /// The token itself; for building a request, and for nothing else.
+    pub(crate) fn expose(&self) -> &str {
+        self.token.expose_secret()
+    }
+}
+
+impl std::fmt::Debug for BotToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BotToken({}:***)", self.id)
+    }
+}
+
+impl PartialEq for BotToken {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}

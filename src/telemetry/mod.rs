@@ -1,0 +1,1 @@
+//! Logs, metrics and health: what an on-call engineer sees of the process.
