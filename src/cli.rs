@@ -13,7 +13,12 @@ use crate::api::connector::ConnectionMode;
 
 /// Connects Telegram bots to assistants, as `TelegramConnector` resources say.
 #[derive(Debug, Parser)]
-#[command(name = "telegram-connector-operator", version, about, propagate_version = true)]
+#[command(
+    name = "telegram-connector-operator",
+    version,
+    about,
+    propagate_version = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -84,11 +89,12 @@ pub struct LogArgs {
 impl LogArgs {
     /// The format in effect: as asked, else JSON in a Kubernetes Pod and text anywhere else.
     pub fn format(&self) -> LogFormat {
-        self.log_format.unwrap_or(if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
-            LogFormat::Json
-        } else {
-            LogFormat::Text
-        })
+        self.log_format
+            .unwrap_or(if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+                LogFormat::Json
+            } else {
+                LogFormat::Text
+            })
     }
 }
 
@@ -96,7 +102,12 @@ impl LogArgs {
 #[derive(Debug, Clone, Args)]
 pub struct StoreArgs {
     /// `sqlite:PATH`, or `postgres://...` for more than one replica
-    #[arg(long, env = "STORE", default_value = "sqlite:data/connectors.db", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "STORE",
+        default_value = "sqlite:data/connectors.db",
+        hide_env_values = true
+    )]
     pub store: String,
 }
 
@@ -122,7 +133,11 @@ pub struct RunArgs {
     #[arg(long, env = "WEBHOOK_TLS_KEY", requires = "webhook_tls_cert")]
     pub webhook_tls_key: Option<PathBuf>,
     /// Upload `--webhook-tls-cert` to Telegram: for a self-signed certificate
-    #[arg(long, env = "WEBHOOK_UPLOAD_CERTIFICATE", requires = "webhook_tls_cert")]
+    #[arg(
+        long,
+        env = "WEBHOOK_UPLOAD_CERTIFICATE",
+        requires = "webhook_tls_cert"
+    )]
     pub webhook_upload_certificate: bool,
     /// Metrics, health, readiness
     #[arg(long, env = "ADMIN_LISTEN", default_value = "0.0.0.0:8080")]
@@ -131,7 +146,11 @@ pub struct RunArgs {
     #[command(flatten)]
     pub store: StoreArgs,
     /// Bot API root: a self-hosted Bot API server, or a test peer
-    #[arg(long, env = "TELEGRAM_API_URL", default_value = "https://api.telegram.org")]
+    #[arg(
+        long,
+        env = "TELEGRAM_API_URL",
+        default_value = "https://api.telegram.org"
+    )]
     pub telegram_api_url: Url,
     /// Namespace to watch; repeatable; absent: all
     #[arg(long, env = "WATCH_NAMESPACE", value_delimiter = ',')]
@@ -146,7 +165,12 @@ pub struct RunArgs {
     #[arg(long, env = "LEASE_NAMESPACE")]
     pub lease_namespace: Option<String>,
     /// Address range that an assistant may have although it is link-local or a metadata service; repeatable
-    #[arg(long, env = "ALLOW_ASSISTANT_ADDRESS", value_delimiter = ',', value_name = "CIDR")]
+    #[arg(
+        long,
+        env = "ALLOW_ASSISTANT_ADDRESS",
+        value_delimiter = ',',
+        value_name = "CIDR"
+    )]
     pub allow_assistant_address: Vec<String>,
     /// Seconds that SIGTERM leaves to what is in flight
     #[arg(long, env = "SHUTDOWN_GRACE_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=3600))]
@@ -234,7 +258,10 @@ pub struct DemoArgs {
 /// `dev`.
 #[cfg(feature = "dev")]
 #[derive(Debug, Clone, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_precedence_over_arg = true
+)]
 pub struct DevArgs {
     /// Start one part alone instead of everything
     #[command(subcommand)]
@@ -322,10 +349,15 @@ impl RunArgs {
         if let Some(url) = &self.public_url
             && (url.scheme() != "https" || url.query().is_some() || url.fragment().is_some())
         {
-            return Err(format!("--public-url {url} must be https without query and fragment: Telegram delivers to https only"));
+            return Err(format!(
+                "--public-url {url} must be https without query and fragment: Telegram delivers to https only"
+            ));
         }
         if !matches!(self.telegram_api_url.scheme(), "http" | "https") {
-            return Err(format!("--telegram-api-url {} must be http or https", self.telegram_api_url));
+            return Err(format!(
+                "--telegram-api-url {} must be http or https",
+                self.telegram_api_url
+            ));
         }
         Ok(())
     }
@@ -336,8 +368,10 @@ mod tests {
     use super::*;
 
     fn parse(words: &[&str]) -> Result<Cli, String> {
-        Cli::try_parse_from(std::iter::once("telegram-connector-operator").chain(words.iter().copied()))
-            .map_err(|e| e.to_string())
+        Cli::try_parse_from(
+            std::iter::once("telegram-connector-operator").chain(words.iter().copied()),
+        )
+        .map_err(|e| e.to_string())
     }
 
     #[test]
@@ -348,14 +382,22 @@ mod tests {
     #[test]
     fn webhook_mode_asks_for_a_public_url_and_a_key() {
         let error = parse(&["run", "--connection-mode", "webhook"]).unwrap_err();
-        assert!(error.contains("--public-url") && error.contains("--webhook-key"), "{error}");
+        assert!(
+            error.contains("--public-url") && error.contains("--webhook-key"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_short_webhook_key_is_refused_without_being_shown() {
-        let Command::Run(run) = parse(&["run", "--webhook-key", "abcdefg"]).unwrap().command else { panic!() };
+        let Command::Run(run) = parse(&["run", "--webhook-key", "abcdefg"]).unwrap().command else {
+            panic!()
+        };
         let error = run.validate().unwrap_err();
-        assert!(error.contains("--webhook-key") && error.contains("32 or more"), "{error}");
+        assert!(
+            error.contains("--webhook-key") && error.contains("32 or more"),
+            "{error}"
+        );
         assert!(!error.contains("abcdefg"), "{error}");
     }
 
@@ -369,9 +411,13 @@ mod tests {
     #[cfg(feature = "dev")]
     #[test]
     fn dev_takes_manifests_or_the_name_of_a_part() {
-        let Command::Dev(all) = parse(&["dev", "examples/quickstart"]).unwrap().command else { panic!() };
+        let Command::Dev(all) = parse(&["dev", "examples/quickstart"]).unwrap().command else {
+            panic!()
+        };
         assert!(all.part.is_none() && all.manifests.len() == 1);
-        let Command::Dev(part) = parse(&["dev", "telegram"]).unwrap().command else { panic!() };
+        let Command::Dev(part) = parse(&["dev", "telegram"]).unwrap().command else {
+            panic!()
+        };
         assert!(matches!(part.part, Some(DevPart::Telegram { .. })));
     }
 }
