@@ -165,8 +165,8 @@ pub(super) fn detect(text: &str, taken: &[Entity]) -> Vec<Entity> {
         offset += utf16_len(word);
         let word = word.trim_end();
         let lead = word.len() - word.trim_start_matches(['(', '"', '\'', ',', '[']).len();
-        let token = word[lead..]
-            .trim_end_matches([')', '"', '\'', ',', ']', '!', '?', ';', ':', '.']);
+        let token =
+            word[lead..].trim_end_matches([')', '"', '\'', ',', ']', '!', '?', ';', ':', '.']);
         if let Some((kind, length)) = classify(token) {
             let at = begin + lead;
             let clear = taken

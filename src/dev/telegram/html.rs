@@ -10,8 +10,23 @@ use super::entity::{Entity, link_entity, settle, utf16_len};
 pub struct ParseError(pub String);
 
 const TAGS: &[&str] = &[
-    "a", "b", "strong", "i", "em", "s", "strike", "del", "u", "ins", "tg-spoiler", "tg-emoji", "tg-time", "span", "pre",
-    "code", "blockquote",
+    "a",
+    "b",
+    "strong",
+    "i",
+    "em",
+    "s",
+    "strike",
+    "del",
+    "u",
+    "ins",
+    "tg-spoiler",
+    "tg-emoji",
+    "tg-time",
+    "span",
+    "pre",
+    "code",
+    "blockquote",
 ];
 
 struct Open {
@@ -403,7 +418,10 @@ mod tests {
             assert_eq!(text, "a b");
             assert_eq!(entities, [(kind.to_owned(), 2, 1)], "{tag}");
         }
-        assert_eq!(kinds("<span class=\"tg-spoiler\">x</span>").1[0].0, "spoiler");
+        assert_eq!(
+            kinds("<span class=\"tg-spoiler\">x</span>").1[0].0,
+            "spoiler"
+        );
         assert_eq!(
             kinds("<blockquote expandable>x</blockquote>").1[0].0,
             "expandable_blockquote"
@@ -424,7 +442,8 @@ mod tests {
     #[test]
     fn a_code_block_keeps_its_language_and_excludes_other_formatting() {
         let (text, entities) =
-            parse("<b>x<pre><code class=\"language-rust\">let a;</code></pre>y</b>").expect("parses");
+            parse("<b>x<pre><code class=\"language-rust\">let a;</code></pre>y</b>")
+                .expect("parses");
         assert_eq!(text, "xlet a;y");
         let pre = entities.iter().find(|e| e.kind == "pre").expect("pre");
         assert_eq!(pre.language.as_deref(), Some("rust"));
@@ -440,7 +459,8 @@ mod tests {
 
     #[test]
     fn links_are_checked_and_bad_ones_vanish_without_an_error() {
-        let (_, link) = parse("<a href=\"https://example.com/?a=1&amp;b=2\">x</a>").expect("parses");
+        let (_, link) =
+            parse("<a href=\"https://example.com/?a=1&amp;b=2\">x</a>").expect("parses");
         assert_eq!(link[0].url.as_deref(), Some("https://example.com/?a=1&b=2"));
         let (_, bare) = parse("<a href='example.com'>x</a>").expect("parses");
         assert_eq!(bare[0].url.as_deref(), Some("http://example.com/"));
@@ -452,8 +472,14 @@ mod tests {
 
     #[test]
     fn complaints_are_in_telegrams_words() {
-        assert_eq!(refused("a <x>"), "Unsupported start tag \"x\" at byte offset 2");
-        assert_eq!(refused("1 < 2"), "Unsupported start tag \"\" at byte offset 2");
+        assert_eq!(
+            refused("a <x>"),
+            "Unsupported start tag \"x\" at byte offset 2"
+        );
+        assert_eq!(
+            refused("1 < 2"),
+            "Unsupported start tag \"\" at byte offset 2"
+        );
         assert_eq!(refused("a <b"), "Unclosed start tag at byte offset 2");
         assert_eq!(
             refused("a <b>c"),
