@@ -4,4 +4,5 @@
 
 pub mod assistant;
 pub mod control_plane;
+pub mod table;
 pub mod telegram;
