@@ -45,15 +45,33 @@ fn layout(table: &Table, wide: bool) -> String {
     let shown: Vec<usize> = (0..table.column_definitions.len())
         .filter(|&i| wide || table.column_definitions[i].priority == 0)
         .collect();
-    let heading = shown.iter().map(|&i| table.column_definitions[i].name.to_uppercase()).collect();
+    let heading = shown
+        .iter()
+        .map(|&i| table.column_definitions[i].name.to_uppercase())
+        .collect();
     let mut lines: Vec<Vec<String>> = vec![heading];
-    lines.extend(table.rows.iter().map(|row| shown.iter().map(|&i| cell(row.cells.get(i))).collect()));
+    lines.extend(
+        table
+            .rows
+            .iter()
+            .map(|row| shown.iter().map(|&i| cell(row.cells.get(i))).collect()),
+    );
     let widths: Vec<usize> = (0..shown.len())
-        .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
+        .map(|column| {
+            lines
+                .iter()
+                .map(|line| line[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     let mut text = String::new();
     for line in &lines {
-        let padded: Vec<String> = line.iter().zip(&widths).map(|(value, &width)| format!("{value:width$}")).collect();
+        let padded: Vec<String> = line
+            .iter()
+            .zip(&widths)
+            .map(|(value, &width)| format!("{value:width$}"))
+            .collect();
         text.push_str(padded.join("   ").trim_end());
         text.push('\n');
     }
@@ -77,16 +95,35 @@ mod tests {
     fn columns_are_laid_out_as_kubectl_does() {
         let table = Table {
             column_definitions: vec![
-                Column { name: "Name".into(), priority: 0 },
-                Column { name: "Users".into(), priority: 1 },
-                Column { name: "Ready".into(), priority: 0 },
+                Column {
+                    name: "Name".into(),
+                    priority: 0,
+                },
+                Column {
+                    name: "Users".into(),
+                    priority: 1,
+                },
+                Column {
+                    name: "Ready".into(),
+                    priority: 0,
+                },
             ],
             rows: vec![
-                Row { cells: vec!["support".into(), 3.into(), "True".into()] },
-                Row { cells: vec!["it".into(), Value::Null, Value::Null] },
+                Row {
+                    cells: vec!["support".into(), 3.into(), "True".into()],
+                },
+                Row {
+                    cells: vec!["it".into(), Value::Null, Value::Null],
+                },
             ],
         };
-        assert_eq!(layout(&table, false), "NAME      READY\nsupport   True\nit        <none>\n");
-        assert_eq!(layout(&table, true), "NAME      USERS    READY\nsupport   3        True\nit        <none>   <none>\n");
+        assert_eq!(
+            layout(&table, false),
+            "NAME      READY\nsupport   True\nit        <none>\n"
+        );
+        assert_eq!(
+            layout(&table, true),
+            "NAME      USERS    READY\nsupport   3        True\nit        <none>   <none>\n"
+        );
     }
 }

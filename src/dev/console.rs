@@ -1,0 +1,70 @@
+//! How `demo` and `dev` speak to the person at the terminal: headings, chat lines and ticks, with colour only where a terminal
+//! shows it.
+
+use std::io::{IsTerminal, Write};
+
+/// Writes pleasant lines to standard output.
+#[derive(Debug, Clone, Copy)]
+pub struct Console {
+    colour: bool,
+}
+
+impl Console {
+    /// Colour if standard output is a terminal and `NO_COLOR` is not set.
+    pub fn new() -> Self {
+        Self { colour: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() }
+    }
+
+    /// A heading with an empty line before it.
+    pub fn heading(self, text: &str) {
+        self.line(&format!("\n{}", self.paint("1", text)));
+    }
+
+    /// An indented line.
+    pub fn item(self, text: &str) {
+        self.line(&format!("  {text}"));
+    }
+
+    /// A label and what it stands for, in two columns.
+    pub fn pair(self, label: &str, value: &str) {
+        self.line(&format!("  {label:<15} {value}"));
+    }
+
+    /// A block of text as it is, indented.
+    pub fn block(self, text: &str) {
+        for line in text.lines() {
+            self.line(&format!("  {line}"));
+        }
+    }
+
+    /// One line of a chat: who, and what. Further lines of the text are aligned below the first.
+    pub fn chat(self, time: &str, who: &str, text: &str) {
+        let mut lines = text.lines();
+        let first = lines.next().unwrap_or_default();
+        self.line(&format!("  {}  {} {first}", self.paint("2", time), self.paint("36", &format!("{who:>20}:"))));
+        for line in lines {
+            self.line(&format!("  {:width$}  {:>20}  {line}", "", "", width = time.chars().count()));
+        }
+    }
+
+    /// A tick or a cross and what was looked at.
+    pub fn verdict(self, good: bool, text: &str) {
+        let mark = if good { self.paint("32", "ok  ") } else { self.paint("31", "FAIL") };
+        self.line(&format!("  {mark} {text}"));
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn line(self, text: &str) {
+        // A reader that went away (`demo | head`) is no reason to panic.
+        let _ = writeln!(std::io::stdout(), "{text}");
+    }
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self::new()
+    }
+}
