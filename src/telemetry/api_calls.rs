@@ -1,0 +1,182 @@
+//! Counts every call to the Kubernetes API by verb, resource and result: a tower layer under the `kube::Client`.
+//!
+//! It stands where the requests are, so that nothing that the operator (or a library under it) sends can be forgotten.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use http::{Method, Request, Response};
+use tower::{Layer, Service};
+
+use super::Metrics;
+
+/// Adds the counting to a client's stack.
+#[derive(Debug, Clone)]
+pub struct ApiCallsLayer(pub Arc<Metrics>);
+
+impl<S> Layer<S> for ApiCallsLayer {
+    type Service = ApiCalls<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ApiCalls {
+            inner,
+            metrics: self.0.clone(),
+        }
+    }
+}
+
+/// A Kubernetes API service that counts its calls.
+#[derive(Debug, Clone)]
+pub struct ApiCalls<S> {
+    inner: S,
+    metrics: Arc<Metrics>,
+}
+
+impl<S, In, Out> Service<Request<In>> for ApiCalls<S>
+where
+    S: Service<Request<In>, Response = Response<Out>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
+    Out: 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<In>) -> Self::Future {
+        let (verb, resource) = verb_and_resource(
+            request.method(),
+            request.uri().path(),
+            request.uri().query().unwrap_or_default(),
+        );
+        let metrics = self.metrics.clone();
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            let result = match &answer {
+                Ok(response) => match response.status().as_u16() {
+                    200..=399 => "ok",
+                    404 => "not_found",
+                    409 => "conflict",
+                    410 => "gone",
+                    429 => "throttled",
+                    400..=499 => "refused",
+                    _ => "server_error",
+                },
+                Err(_) => "unreachable",
+            };
+            metrics.kubernetes_call(verb, resource, result);
+            answer
+        })
+    }
+}
+
+/// The resources that the operator has to do with, as metrics name them.
+const RESOURCES: &[(&str, &str, &str)] = &[
+    (
+        "telegramconnectors",
+        "telegramconnectors",
+        "telegramconnectors/status",
+    ),
+    (
+        "telegramuserlists",
+        "telegramuserlists",
+        "telegramuserlists/status",
+    ),
+    ("secrets", "secrets", "secrets/other"),
+    ("leases", "leases", "leases/other"),
+    ("events", "events", "events/other"),
+    (
+        "customresourcedefinitions",
+        "customresourcedefinitions",
+        "customresourcedefinitions/other",
+    ),
+];
+
+/// Which verb (in Kubernetes' words) on which resource a request is. Unknown resources share one label.
+fn verb_and_resource(method: &Method, path: &str, query: &str) -> (&'static str, &'static str) {
+    let mut rest = path.trim_start_matches('/').split('/');
+    // "api/v1/..." or "apis/GROUP/VERSION/..."
+    let prefix = if rest.next() == Some("apis") { 2 } else { 1 };
+    let mut parts: Vec<&str> = rest.skip(prefix).collect();
+    if parts.len() > 2 && parts[0] == "namespaces" {
+        parts.drain(..2);
+    }
+    let known = parts
+        .first()
+        .and_then(|plural| RESOURCES.iter().find(|(name, ..)| name == plural));
+    let resource = match (known, parts.len()) {
+        (Some((_, whole, _)), 1 | 2) => whole,
+        (Some((_, _, part)), _) => part,
+        (None, _) => "other",
+    };
+    let named = parts.len() > 1;
+    let verb = match *method {
+        Method::GET
+            if query
+                .split('&')
+                .any(|p| p == "watch=true" || p == "watch=1") =>
+        {
+            "watch"
+        }
+        Method::GET if named => "get",
+        Method::GET => "list",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        _ => "other",
+    };
+    (verb, resource)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("GET", "/api/v1/secrets?&watch=true&x=1", "watch", "secrets")]
+    #[case("GET", "/api/v1/namespaces/a/secrets/s", "get", "secrets")]
+    #[case("GET", "/api/v1/namespaces", "list", "other")]
+    #[case(
+        "PATCH",
+        "/apis/connectors.pupau.ai/v1alpha1/namespaces/a/telegramconnectors/b/status",
+        "patch",
+        "telegramconnectors/status"
+    )]
+    #[case(
+        "POST",
+        "/apis/events.k8s.io/v1/namespaces/a/events",
+        "create",
+        "events"
+    )]
+    #[case(
+        "PUT",
+        "/apis/coordination.k8s.io/v1/namespaces/a/leases/l",
+        "update",
+        "leases"
+    )]
+    #[case("GET", "/version", "list", "other")]
+    fn calls_are_named_as_kubernetes_names_them(
+        #[case] method: &str,
+        #[case] uri: &str,
+        #[case] verb: &str,
+        #[case] resource: &str,
+    ) {
+        let uri: http::Uri = uri.parse().unwrap();
+        assert_eq!(
+            verb_and_resource(
+                &method.parse().unwrap(),
+                uri.path(),
+                uri.query().unwrap_or_default()
+            ),
+            (verb, resource)
+        );
+    }
+}

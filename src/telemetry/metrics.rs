@@ -1,0 +1,420 @@
+//! The process's metrics: one typed method per thing that can happen, so that no caller invents a name or an unbounded label.
+//!
+//! Labels never hold a namespace, a connector, a chat or a user: their sets are known when this file is read. What concerns a
+//! single connector is in its status, its events and the log.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// The prefix of every metric's name.
+const PREFIX: &str = "telegram_connector_operator";
+
+type Labels<const N: usize> = [(&'static str, &'static str); N];
+type Counters<const N: usize> = Family<Labels<N>, Counter>;
+type Histograms<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
+
+/// What became of an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpdateOutcome {
+    /// Durable in the inbox, seen for the first time.
+    Received,
+    /// Known already: a second delivery.
+    Duplicate,
+    /// Its sender may not write.
+    Denied,
+    /// Answered, and Telegram accepted the whole answer.
+    Answered,
+    /// An attempt failed and will be made again.
+    Failed,
+    /// Not for us to answer: a group message without mention, a service message, an unknown kind.
+    Ignored,
+    /// Given up for good.
+    DeadLettered,
+}
+
+impl UpdateOutcome {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Duplicate => "duplicate",
+            Self::Denied => "denied",
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::Ignored => "ignored",
+            Self::DeadLettered => "dead_lettered",
+        }
+    }
+}
+
+/// Why the webhook server turned a request away before any work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookRefusal {
+    /// No connector with this uid, or it is not in webhook mode.
+    UnknownConnector,
+    /// No `X-Telegram-Bot-Api-Secret-Token`, or not ours.
+    BadSecret,
+    /// Not `POST`.
+    Method,
+    /// A body beyond the limit.
+    TooLarge,
+    /// Not `application/json`, or not an update.
+    NotAnUpdate,
+    /// The inbox does not take it now: 503.
+    Backlog,
+}
+
+impl WebhookRefusal {
+    fn label(self) -> &'static str {
+        match self {
+            Self::UnknownConnector => "unknown_connector",
+            Self::BadSecret => "bad_secret",
+            Self::Method => "method",
+            Self::TooLarge => "too_large",
+            Self::NotAnUpdate => "not_an_update",
+            Self::Backlog => "backlog",
+        }
+    }
+}
+
+/// All metrics of one operator. Methods never fail and never block.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Counters<2>,
+    reconcile_seconds: Histograms<1>,
+    kubernetes_calls: Counters<3>,
+    connectors: Family<Labels<1>, Gauge>,
+    leader: Gauge,
+    leadership_changes: Counter,
+    updates: Counters<1>,
+    webhook_refusals: Counters<1>,
+    polls: Counters<1>,
+    pollers: Gauge,
+    queue_depth: Gauge,
+    queue_oldest_seconds: Gauge<f64, std::sync::atomic::AtomicU64>,
+    dead_letters: Gauge,
+    assistant_seconds: Histograms<2>,
+    telegram_seconds: Histograms<2>,
+    throttled: Counters<1>,
+    throttled_seconds: Counter<f64, std::sync::atomic::AtomicU64>,
+    store_seconds: Histograms<1>,
+    store_errors: Counters<1>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    pub fn new() -> Self {
+        let metrics = Self {
+            registry: Registry::with_prefix(PREFIX),
+            reconciles: Family::default(),
+            reconcile_seconds: Family::new_with_constructor(|| buckets(0.001, 2.0, 14)),
+            kubernetes_calls: Family::default(),
+            connectors: Family::default(),
+            leader: Gauge::default(),
+            leadership_changes: Counter::default(),
+            updates: Family::default(),
+            webhook_refusals: Family::default(),
+            polls: Family::default(),
+            pollers: Gauge::default(),
+            queue_depth: Gauge::default(),
+            queue_oldest_seconds: Gauge::default(),
+            dead_letters: Gauge::default(),
+            // An assistant may take up to 600 s.
+            assistant_seconds: Family::new_with_constructor(|| buckets(0.05, 2.0, 15)),
+            telegram_seconds: Family::new_with_constructor(|| buckets(0.005, 2.0, 14)),
+            throttled: Family::default(),
+            throttled_seconds: Counter::default(),
+            store_seconds: Family::new_with_constructor(|| buckets(0.0001, 2.5, 12)),
+            store_errors: Family::default(),
+        };
+        metrics.registered()
+    }
+
+    fn registered(mut self) -> Self {
+        let mut registry = std::mem::replace(&mut self.registry, Registry::with_prefix(PREFIX));
+        let r = &mut registry;
+        r.register(
+            "reconciles",
+            "Reconciles, by kind and result (ok, or the error's class)",
+            self.reconciles.clone(),
+        );
+        r.register_with_unit(
+            "reconcile",
+            "How long a reconcile took",
+            Unit::Seconds,
+            self.reconcile_seconds.clone(),
+        );
+        r.register(
+            "kubernetes_calls",
+            "Calls to the Kubernetes API, by verb, resource and result",
+            self.kubernetes_calls.clone(),
+        );
+        r.register(
+            "connectors",
+            "TelegramConnectors by the reason of their Ready condition",
+            self.connectors.clone(),
+        );
+        r.register(
+            "leader",
+            "1 while this process holds the Lease",
+            self.leader.clone(),
+        );
+        r.register(
+            "leadership_changes",
+            "How often this process won or lost the Lease",
+            self.leadership_changes.clone(),
+        );
+        r.register(
+            "updates",
+            "Telegram updates by what became of them",
+            self.updates.clone(),
+        );
+        r.register(
+            "webhook_refusals",
+            "Webhook requests turned away, by reason",
+            self.webhook_refusals.clone(),
+        );
+        r.register("polls", "getUpdates calls, by result", self.polls.clone());
+        r.register("pollers", "Pollers running now", self.pollers.clone());
+        r.register(
+            "queue_depth",
+            "Updates in the inbox that are not done",
+            self.queue_depth.clone(),
+        );
+        r.register_with_unit(
+            "queue_oldest",
+            "Age of the oldest update in the inbox that is not done",
+            Unit::Seconds,
+            self.queue_oldest_seconds.clone(),
+        );
+        r.register(
+            "dead_letters",
+            "Updates given up for good that are still kept",
+            self.dead_letters.clone(),
+        );
+        r.register_with_unit(
+            "assistant",
+            "How long assistants took to a whole answer, by protocol and result",
+            Unit::Seconds,
+            self.assistant_seconds.clone(),
+        );
+        r.register_with_unit(
+            "telegram",
+            "How long Bot API calls took, by method and result (without getUpdates)",
+            Unit::Seconds,
+            self.telegram_seconds.clone(),
+        );
+        r.register(
+            "throttled",
+            "How often Telegram asked to wait (429), by method",
+            self.throttled.clone(),
+        );
+        r.register_with_unit(
+            "throttled_wait",
+            "How long Telegram asked to wait, in all",
+            Unit::Seconds,
+            self.throttled_seconds.clone(),
+        );
+        r.register_with_unit(
+            "store",
+            "How long store operations took",
+            Unit::Seconds,
+            self.store_seconds.clone(),
+        );
+        r.register(
+            "store_errors",
+            "Store operations that failed",
+            self.store_errors.clone(),
+        );
+        self.registry = registry;
+        self
+    }
+
+    /// A reconcile ended. `kind` is `connector` or `user_list`; `result` is `ok` or an error's class.
+    pub fn reconciled(&self, kind: &'static str, result: &'static str, took: Duration) {
+        self.reconciles
+            .get_or_create(&[("kind", kind), ("result", result)])
+            .inc();
+        self.reconcile_seconds
+            .get_or_create(&[("kind", kind)])
+            .observe(took.as_secs_f64());
+    }
+
+    /// A call to the Kubernetes API ended; see [`super::api_calls`], which makes these labels.
+    pub fn kubernetes_call(
+        &self,
+        verb: &'static str,
+        resource: &'static str,
+        result: &'static str,
+    ) {
+        self.kubernetes_calls
+            .get_or_create(&[("verb", verb), ("resource", resource), ("result", result)])
+            .inc();
+    }
+
+    /// How often a call was made so far; for tests and benchmarks that count writes.
+    pub fn kubernetes_calls_so_far(
+        &self,
+        verb: &'static str,
+        resource: &'static str,
+        result: &'static str,
+    ) -> u64 {
+        self.kubernetes_calls
+            .get_or_create(&[("verb", verb), ("resource", resource), ("result", result)])
+            .get()
+    }
+
+    /// How many connectors have this reason on their `Ready` condition. `reason` is of [`crate::api::conditions::reasons`].
+    pub fn connectors_with_reason(&self, reason: &'static str, count: usize) {
+        self.connectors
+            .get_or_create(&[("reason", reason)])
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Whether this process holds the Lease now. Counts a change.
+    pub fn leading(&self, leading: bool) {
+        if (self.leader.set(i64::from(leading)) != 0) != leading {
+            self.leadership_changes.inc();
+        }
+    }
+
+    /// Something became of `count` updates.
+    pub fn updates(&self, outcome: UpdateOutcome, count: usize) {
+        self.updates
+            .get_or_create(&[("outcome", outcome.label())])
+            .inc_by(count as u64);
+    }
+
+    /// The webhook server turned a request away.
+    pub fn webhook_refused(&self, refusal: WebhookRefusal) {
+        self.webhook_refusals
+            .get_or_create(&[("reason", refusal.label())])
+            .inc();
+    }
+
+    /// A `getUpdates` ended. `result` is `ok` or a [`crate::telegram::TelegramError`] class.
+    pub fn polled(&self, result: &'static str) {
+        self.polls.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// A poller began (`+1`) or ended (`-1`).
+    pub fn pollers(&self, change: i64) {
+        self.pollers.inc_by(change);
+    }
+
+    /// How much waits in the inbox, and for how long the oldest has waited (zero if nothing waits).
+    pub fn queue(&self, depth: usize, oldest: Duration) {
+        self.queue_depth
+            .set(i64::try_from(depth).unwrap_or(i64::MAX));
+        self.queue_oldest_seconds.set(oldest.as_secs_f64());
+    }
+
+    /// How many dead letters are kept.
+    pub fn dead_letters(&self, count: usize) {
+        self.dead_letters
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// An assistant answered to the end, or failed. `protocol` as in the spec; `result` is `ok` or a fault.
+    pub fn assistant_answered(&self, protocol: &'static str, result: &'static str, took: Duration) {
+        self.assistant_seconds
+            .get_or_create(&[("protocol", protocol), ("result", result)])
+            .observe(took.as_secs_f64());
+    }
+
+    /// A Bot API call other than `getUpdates` ended. `method` is the method's name; `result` is `ok` or an error class.
+    pub fn telegram_called(&self, method: &'static str, result: &'static str, took: Duration) {
+        self.telegram_seconds
+            .get_or_create(&[("method", method), ("result", result)])
+            .observe(took.as_secs_f64());
+    }
+
+    /// Telegram answered 429 and asked to wait this long.
+    pub fn throttled(&self, method: &'static str, wait: Duration) {
+        self.throttled.get_or_create(&[("method", method)]).inc();
+        self.throttled_seconds.inc_by(wait.as_secs_f64());
+    }
+
+    /// A store operation ended well. `operation` is the store's name for it, one of a few.
+    pub fn store_done(&self, operation: &'static str, took: Duration) {
+        self.store_seconds
+            .get_or_create(&[("operation", operation)])
+            .observe(took.as_secs_f64());
+    }
+
+    /// A store operation failed.
+    pub fn store_failed(&self, operation: &'static str) {
+        self.store_errors
+            .get_or_create(&[("operation", operation)])
+            .inc();
+    }
+
+    /// Everything in the OpenMetrics text format: the body of `/metrics`.
+    pub fn encode(&self) -> String {
+        let mut out = String::with_capacity(16 * 1024);
+        // Writing to a String cannot fail.
+        let _ = text::encode(&mut out, &self.registry);
+        out
+    }
+}
+
+fn buckets(start: f64, factor: f64, length: u16) -> Histogram {
+    Histogram::new(exponential_buckets(start, factor, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_carries_the_prefix_and_what_was_counted() {
+        let m = Metrics::new();
+        m.updates(UpdateOutcome::Received, 3);
+        m.updates(UpdateOutcome::Denied, 1);
+        m.kubernetes_call("patch", "telegramconnectors/status", "ok");
+        m.queue(7, Duration::from_millis(1500));
+        m.assistant_answered("OpenAI", "ok", Duration::from_millis(200));
+        let text = m.encode();
+        assert!(
+            text.contains("telegram_connector_operator_updates_total{outcome=\"received\"} 3"),
+            "{text}"
+        );
+        assert!(text.contains("telegram_connector_operator_queue_depth 7"));
+        assert!(text.contains("telegram_connector_operator_queue_oldest_seconds 1.5"));
+        assert!(text.contains(
+            "telegram_connector_operator_assistant_seconds_count{protocol=\"OpenAI\",result=\"ok\"} 1"
+        ));
+        assert!(text.contains(
+            "kubernetes_calls_total{verb=\"patch\",resource=\"telegramconnectors/status\",result=\"ok\"} 1"
+        ));
+        for line in text.lines().filter(|l| !l.starts_with('#')) {
+            assert!(line.starts_with(PREFIX), "{line}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn leadership_changes_count_flips_only() {
+        let m = Metrics::new();
+        m.leading(false);
+        m.leading(true);
+        m.leading(true);
+        m.leading(false);
+        assert!(
+            m.encode()
+                .contains("telegram_connector_operator_leadership_changes_total 2")
+        );
+    }
+}
