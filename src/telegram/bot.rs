@@ -34,6 +34,12 @@ pub struct RawUpdate {
     pub json: Box<RawValue>,
 }
 
+/// An `update_id` by which an update can be identified and confirmed: not negative (a negative offset would forget updates) and
+/// below `i64::MAX` (the next offset must exist).
+pub(crate) fn usable_update_id(id: Option<i64>) -> Option<i64> {
+    id.filter(|id| (0..i64::MAX).contains(id))
+}
+
 /// What `getMe` answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BotProfile {

@@ -3,6 +3,7 @@
 
 pub mod bot;
 pub mod error;
+pub(crate) mod json;
 pub mod token;
 
 pub use bot::{Bot, RawUpdate, TelegramApi};

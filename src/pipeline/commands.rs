@@ -1,0 +1,134 @@
+//! The bot's own commands. Any other word behind a slash is text for the assistant.
+
+/// A command that the operator answers itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// `/start`, with the payload of a deep link (`t.me/bot?start=payload`) if there is one.
+    Start {
+        /// 1-64 of `A-Za-z0-9_-` by Telegram's rule; not checked here.
+        payload: Option<String>,
+    },
+    /// `/new`: begins a new session.
+    New,
+    /// `/help`.
+    Help,
+    /// `/id`: shows the user's and the chat's id, also to denied users.
+    Id,
+    /// `/stop`: ends a running answer.
+    Stop,
+}
+
+/// What the first word of a message is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FirstWord {
+    /// No command at all.
+    Text,
+    /// One of ours; `addressed` if it named this bot (`/new@this_bot`).
+    Ours {
+        /// Which.
+        command: Command,
+        /// It named this bot.
+        addressed: bool,
+    },
+    /// Some command that is not ours, for the assistant as text; `addressed` if it named this bot.
+    Unknown {
+        /// It named this bot.
+        addressed: bool,
+    },
+    /// A command that named another bot: nothing for us.
+    ForAnotherBot,
+}
+
+/// The commands in the order in which Telegram's menu shows them, with the key of their description in
+/// [`super::texts::Texts::commands`].
+pub const MENU: [&str; 4] = ["new", "stop", "help", "id"];
+
+/// Reads the first word of a text. `bot_username` is without @; names are compared without case.
+///
+/// A command is `/` and 1-32 of `A-Za-z0-9_`, perhaps `@` and a bot's username, and then the end or white space:
+/// `/etc/hosts` and `/new.` are text.
+pub fn first_word(text: &str, bot_username: &str) -> FirstWord {
+    let Some(rest) = text.strip_prefix('/') else {
+        return FirstWord::Text;
+    };
+    let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+    let (word, argument) = rest.split_at(end);
+    let (name, bot) = match word.split_once('@') {
+        Some((name, bot)) => (name, Some(bot)),
+        None => (word, None),
+    };
+    let well_formed = |s: &str| {
+        (1..=32).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    if !well_formed(name) || !bot.is_none_or(well_formed) {
+        return FirstWord::Text;
+    }
+    if bot.is_some_and(|bot| !bot.eq_ignore_ascii_case(bot_username)) {
+        return FirstWord::ForAnotherBot;
+    }
+    let addressed = bot.is_some();
+    let command = match name.to_ascii_lowercase().as_str() {
+        "start" => Command::Start {
+            payload: argument.split_whitespace().next().map(str::to_owned),
+        },
+        "new" => Command::New,
+        "help" => Command::Help,
+        "id" => Command::Id,
+        "stop" => Command::Stop,
+        _ => return FirstWord::Unknown { addressed },
+    };
+    FirstWord::Ours { command, addressed }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("/new", Some(Command::New))]
+    #[case("/NEW", Some(Command::New))]
+    #[case("/new@Support_Bot", Some(Command::New))]
+    #[case("/help me please", Some(Command::Help))]
+    #[case("/id\n", Some(Command::Id))]
+    #[case("/stop\u{a0}now", Some(Command::Stop))]
+    #[case("/start", Some(Command::Start { payload: None }))]
+    #[case("/start  ref_1 x", Some(Command::Start { payload: Some("ref_1".into()) }))]
+    #[case("/start@support_bot ref", Some(Command::Start { payload: Some("ref".into()) }))]
+    #[case("/new.", None)]
+    #[case("/new@", None)]
+    #[case("/newer", None)]
+    #[case(" /new", None)]
+    #[case("new", None)]
+    #[case("/", None)]
+    #[case("", None)]
+    #[case("/новый", None)]
+    fn ours_are_recognized(#[case] text: &str, #[case] expected: Option<Command>) {
+        let ours = match first_word(text, "support_bot") {
+            FirstWord::Ours { command, .. } => Some(command),
+            _ => None,
+        };
+        assert_eq!(ours, expected);
+    }
+
+    #[rstest]
+    #[case("/new@other_bot", FirstWord::ForAnotherBot)]
+    #[case("/weather@other_bot", FirstWord::ForAnotherBot)]
+    #[case("/weather Rome", FirstWord::Unknown { addressed: false })]
+    #[case("/weather@SUPPORT_BOT Rome", FirstWord::Unknown { addressed: true })]
+    #[case("/etc/hosts", FirstWord::Text)]
+    #[case("/a@b@c", FirstWord::Text)]
+    fn others_are_told_apart(#[case] text: &str, #[case] expected: FirstWord) {
+        assert_eq!(first_word(text, "support_bot"), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_can_be_read(text in any::<String>(), bot in "[a-z_]{5,10}") {
+            first_word(&text, &bot);
+            first_word(&format!("/{text}"), &bot);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What the bot says by itself, in the user's language. The words live in `texts/*.yaml`, one file per language; a file that
+//! lacks a text does not load, and a test loads them all.
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+/// Everything that the bot says by itself, in one language.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Texts {
+    denied: String,
+    id: String,
+    /// The default answer to `/start`.
+    pub greeting: String,
+    /// The answer to `/new`.
+    pub new_session: String,
+    /// The answer to `/new` where there are no sessions.
+    pub no_session: String,
+    /// The answer to `/help`.
+    pub help: String,
+    /// The answer to `/stop` while something was being answered.
+    pub stopped: String,
+    /// The answer to `/stop` while nothing was.
+    pub nothing_to_stop: String,
+    /// The assistant cannot be reached or fails; the message was given up.
+    pub assistant_unavailable: String,
+    /// The assistant answered nothing.
+    pub empty_answer: String,
+    /// The assistant took too long.
+    pub timed_out: String,
+    /// The answer broke off; said below what had come.
+    pub broken_off: String,
+    /// The user writes too fast; said once.
+    pub rate_limited: String,
+    /// A sticker, a poll, or something else that cannot be understood.
+    pub unsupported: String,
+    /// A voice or audio message, and nobody to write it down.
+    pub voice_unsupported: String,
+    /// A file that is too big or of a kind that cannot be read.
+    pub file_unsupported: String,
+    commands: Commands,
+}
+
+/// Descriptions of the commands in Telegram's menu, 1-256 characters each.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Commands {
+    new: String,
+    stop: String,
+    help: String,
+    id: String,
+}
+
+/// The languages there are, English (the fallback) first: `language_code` and texts.
+static LANGUAGES: LazyLock<[(&str, Texts); 7]> = LazyLock::new(|| {
+    [
+        ("en", include_str!("texts/en.yaml")),
+        ("it", include_str!("texts/it.yaml")),
+        ("de", include_str!("texts/de.yaml")),
+        ("es", include_str!("texts/es.yaml")),
+        ("fr", include_str!("texts/fr.yaml")),
+        ("pt", include_str!("texts/pt.yaml")),
+        ("ru", include_str!("texts/ru.yaml")),
+    ]
+    .map(|(code, yaml)| {
+        let texts = serde_yaml::from_str(yaml)
+            .expect("compiled in, and loaded whole by the test of this module");
+        (code, texts)
+    })
+});
+
+/// The texts for a Telegram `language_code` (an IETF tag such as `pt-BR`; only the language counts); English for one that
+/// there is none for, and for none.
+pub fn texts(language_code: Option<&str>) -> &'static Texts {
+    let language = language_code
+        .and_then(|code| code.split(['-', '_']).next())
+        .unwrap_or_default();
+    let found = LANGUAGES
+        .iter()
+        .find(|(code, _)| code.eq_ignore_ascii_case(language));
+    &found.unwrap_or(&LANGUAGES[0]).1
+}
+
+/// All languages, English first, for `setMyCommands`: two-letter ISO 639-1 code and texts.
+pub fn languages() -> impl Iterator<Item = (&'static str, &'static Texts)> {
+    LANGUAGES.iter().map(|(code, texts)| (*code, texts))
+}
+
+impl Texts {
+    /// The default denial: this bot is private, and the user's id to hand on.
+    pub fn denied(&self, user_id: i64) -> String {
+        self.denied.replace("{id}", &user_id.to_string())
+    }
+
+    /// The answer to `/id`; `user_id` `None` for who has none (an anonymous admin).
+    pub fn id(&self, user_id: Option<i64>, chat_id: i64) -> String {
+        let user = user_id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+        self.id
+            .replace("{user}", &user)
+            .replace("{chat}", &chat_id.to_string())
+    }
+
+    /// Command and description, in the order of [`super::commands::MENU`].
+    pub fn commands(&self) -> [(&'static str, &str); 4] {
+        let Commands {
+            new,
+            stop,
+            help,
+            id,
+        } = &self.commands;
+        let [a, b, c, d] = super::commands::MENU;
+        [(a, new), (b, stop), (c, help), (d, id)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use rstest::rstest;
+
+    use super::*;
+
+    #[test]
+    fn every_language_has_every_text_and_every_placeholder() {
+        let mut seen = HashSet::new();
+        for (code, texts) in languages() {
+            let denied = texts.denied(424_242);
+            assert!(denied.contains("424242") && !denied.contains('{'), "{code}");
+            let id = texts.id(Some(424_242), -100_777);
+            assert!(id.contains("424242") && id.contains("-100777"), "{code}");
+            for text in [
+                &denied,
+                &id,
+                &texts.greeting,
+                &texts.new_session,
+                &texts.no_session,
+                &texts.help,
+                &texts.stopped,
+                &texts.nothing_to_stop,
+                &texts.assistant_unavailable,
+                &texts.empty_answer,
+                &texts.timed_out,
+                &texts.broken_off,
+                &texts.rate_limited,
+                &texts.unsupported,
+                &texts.voice_unsupported,
+                &texts.file_unsupported,
+            ] {
+                assert!(!text.trim().is_empty() && text.len() < 1_000, "{code}");
+                assert!(!text.contains('{'), "{code}: {text}");
+                assert!(seen.insert(text.clone()), "{code}: said twice: {text}");
+            }
+            for (command, description) in texts.commands() {
+                assert!((1..=256).contains(&description.chars().count()), "{code}");
+                assert!(
+                    texts.help.contains(&format!("/{command}")),
+                    "{code}: /help does not name /{command}"
+                );
+            }
+        }
+    }
+
+    #[rstest]
+    #[case(Some("it"), "it")]
+    #[case(Some("pt-BR"), "pt")]
+    #[case(Some("DE"), "de")]
+    #[case(Some("zh-hans"), "en")]
+    #[case(Some(""), "en")]
+    #[case(None, "en")]
+    fn the_users_language_decides(#[case] code: Option<&str>, #[case] expected: &str) {
+        let (_, expected) = languages().find(|(c, _)| *c == expected).expect("there");
+        assert_eq!(texts(code), expected);
+    }
+}

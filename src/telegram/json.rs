@@ -1,0 +1,183 @@
+//! Reading JSON that others wrote, one field at a time: a field we do not know, or one that is not what it should be, costs
+//! that field and nothing else. Strict types would lose a whole message over one new enum value (TELEGRAM.md).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The fields of one JSON object, each still as it was written. Of a repeated key the last one counts.
+pub(crate) struct Object<'a>(Vec<(Key<'a>, &'a RawValue)>);
+
+impl<'a> Object<'a> {
+    /// The object that `json` is; `None` if it is anything else.
+    pub(crate) fn parse(json: &'a str) -> Option<Self> {
+        serde_json::from_str(json).ok()
+    }
+
+    /// The value of a field as it was written; `None` also for `null`.
+    pub(crate) fn raw(&self, key: &str) -> Option<&'a str> {
+        self.0
+            .iter()
+            .rev()
+            .find(|(k, _)| k.0 == key)
+            .map(|(_, value)| value.get())
+            .filter(|value| *value != "null")
+    }
+
+    /// The keys, in the order in which they were written.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(key, _)| key.0.as_ref())
+    }
+
+    /// Whether the field is there and not `null`.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.raw(key).is_some()
+    }
+
+    /// An integer within `i64`; no fraction, no string.
+    pub(crate) fn integer(&self, key: &str) -> Option<i64> {
+        serde_json::from_str(self.raw(key)?).ok()
+    }
+
+    /// A finite number.
+    pub(crate) fn number(&self, key: &str) -> Option<f64> {
+        serde_json::from_str(self.raw(key)?).ok()
+    }
+
+    /// True only if the field is `true`.
+    pub(crate) fn flag(&self, key: &str) -> bool {
+        self.raw(key) == Some("true")
+    }
+
+    /// A string; what in it is not Unicode (half of a surrogate pair), and NUL, which PostgreSQL cannot hold, becomes U+FFFD.
+    pub(crate) fn text(&self, key: &str) -> Option<String> {
+        let Text(text) = serde_json::from_str(self.raw(key)?).ok()?;
+        Some(text)
+    }
+
+    /// An object.
+    pub(crate) fn object(&self, key: &str) -> Option<Object<'a>> {
+        Object::parse(self.raw(key)?)
+    }
+
+    /// The objects in an array; other elements are left out.
+    pub(crate) fn objects(&self, key: &str) -> Vec<Object<'a>> {
+        let Some(raw) = self.raw(key) else {
+            return Vec::new();
+        };
+        let elements: Vec<&'a RawValue> = serde_json::from_str(raw).unwrap_or_default();
+        elements
+            .into_iter()
+            .filter_map(|e| Object::parse(e.get()))
+            .collect()
+    }
+}
+
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Key<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+            fn visit_borrowed_str<E: Error>(self, v: &'de str) -> Result<Self::Value, E> {
+                Ok(Key(Cow::Borrowed(v)))
+            }
+            fn visit_str<E: Error>(self, v: &str) -> Result<Self::Value, E> {
+                Ok(Key(Cow::Owned(v.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor;
+        impl<'de> Visitor<'de> for ObjectVisitor {
+            type Value = Object<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::with_capacity(map.size_hint().unwrap_or(8));
+                while let Some(field) = map.next_entry::<Key<'de>, &'de RawValue>()? {
+                    fields.push(field);
+                }
+                Ok(Object(fields))
+            }
+        }
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+/// A string read as bytes: `serde_json` then lets half surrogates through instead of refusing the string.
+struct Text(String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl Visitor<'_> for TextVisitor {
+            type Value = Text;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_bytes<E: Error>(self, v: &[u8]) -> Result<Self::Value, E> {
+                let text = String::from_utf8_lossy(v);
+                Ok(Text(if text.contains('\0') {
+                    text.replace('\0', "\u{fffd}")
+                } else {
+                    text.into_owned()
+                }))
+            }
+        }
+        deserializer.deserialize_bytes(TextVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_field_costs_only_itself() {
+        let o = Object::parse(
+            r#"{"a":1.5,"b":"x","c":"\ud800y","d":[1,{"n":7},"z"],"n":null,"big":9223372036854775808}"#,
+        )
+        .expect("an object");
+        assert_eq!(o.integer("a"), None);
+        assert_eq!(o.integer("b"), None);
+        assert_eq!(o.integer("big"), None);
+        assert_eq!(o.text("b").as_deref(), Some("x"));
+        let c = o.text("c").expect("kept");
+        assert!(c.ends_with('y') && c.starts_with('\u{fffd}'), "{c:?}");
+        assert_eq!(o.objects("d").len(), 1);
+        assert!(!o.has("n"));
+        assert!(o.object("b").is_none());
+        assert_eq!(o.text("a"), None);
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_key_counts_and_keys_may_be_escaped() {
+        let o = Object::parse(r#"{"id":1,"\u0069d":2}"#).expect("an object");
+        assert_eq!(o.integer("id"), Some(2));
+    }
+
+    #[test]
+    fn nul_is_replaced_since_postgresql_cannot_hold_it() {
+        let o = Object::parse(r#"{"t":"a\u0000b"}"#).expect("an object");
+        assert_eq!(o.text("t").as_deref(), Some("a\u{fffd}b"));
+    }
+
+    #[test]
+    fn what_is_no_object_is_none() {
+        for json in ["", "[]", "1", "{", "{}x", "null"] {
+            assert!(Object::parse(json).is_none(), "{json}");
+        }
+    }
+}
