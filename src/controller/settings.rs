@@ -1,0 +1,83 @@
+//! What the administrator set for all connectors, as the controller and the connections need it.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::api::connector::ConnectionMode;
+
+/// The environment (API.md, "The environment").
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How every connector of this environment receives updates.
+    pub connection: ConnectionSettings,
+    /// `--watch-namespace`; empty: all namespaces.
+    pub watch_namespaces: Vec<String>,
+    /// Who this process is, uniquely in the cluster: the pod's name. Holder of the Lease and reporter of events.
+    pub identity: String,
+    /// `None`: no election, this process leads from the start.
+    pub leader_election: Option<LeaseSettings>,
+}
+
+/// How updates come.
+#[derive(Debug, Clone)]
+pub enum ConnectionSettings {
+    /// `--connection-mode polling`.
+    Polling,
+    /// `--connection-mode webhook`.
+    Webhook(WebhookSettings),
+}
+
+impl ConnectionSettings {
+    /// As the status says it.
+    pub fn mode(&self) -> ConnectionMode {
+        match self {
+            Self::Polling => ConnectionMode::Polling,
+            Self::Webhook(_) => ConnectionMode::Webhook,
+        }
+    }
+}
+
+/// What webhook mode needs.
+#[derive(Debug, Clone)]
+pub struct WebhookSettings {
+    /// `--public-url`.
+    pub public_url: Url,
+    /// `--webhook-key`.
+    pub key: SecretString,
+    /// The key before the last rotation: requests made with it are still taken. Registrations always use `key`.
+    pub previous_key: Option<SecretString>,
+    /// 1..=100; Telegram's own default is 40.
+    pub max_connections: u8,
+    /// PEM of a self-signed certificate that Telegram shall trust.
+    pub certificate_pem: Option<String>,
+}
+
+/// The Lease that elects the leader.
+#[derive(Debug, Clone)]
+pub struct LeaseSettings {
+    /// Its namespace: the operator's own.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// A Lease that was not seen to be renewed for so long may be taken.
+    pub duration: Duration,
+    /// How often the leader renews; a third of `duration`.
+    pub renew_every: Duration,
+    /// How often a follower looks.
+    pub retry_every: Duration,
+}
+
+impl LeaseSettings {
+    /// The usual times: a killed leader is replaced within 15 s.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+            duration: Duration::from_secs(12),
+            renew_every: Duration::from_secs(4),
+            retry_every: Duration::from_secs(2),
+        }
+    }
+}
