@@ -1,13 +1,35 @@
 //! Assistants: one file per protocol behind one trait. The pipeline asks; an answer comes back as it is written.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `build` | from `spec.assistant` and its key to something that answers |
+//! | `openai` | Chat Completions of any compatible server |
+//! | `guard` | which addresses an assistant may have |
+//! | `exchange` | one HTTP exchange: shared connections, limits in time and size |
+//! | `events` | server-sent events |
+//! | `fault` | what can go wrong, in the classes that differ in what to do |
+//! | `asker` | the headers that say who asks |
+
+mod asker;
+mod build;
+mod events;
+mod exchange;
+mod fault;
+mod guard;
+mod openai;
 
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::Stream;
+use futures::{Stream, stream};
 
 use crate::observation::AssistantFault;
+
+pub use build::{BuildError, build};
+pub use exchange::{AssistantContext, Limits};
+pub use guard::{AllowedAddress, GuardPolicy, Refused};
 
 /// Something that answers.
 #[async_trait]
@@ -20,6 +42,11 @@ pub trait Assistant: Debug + Send + Sync + 'static {
 
     /// Whether requests carry the history (OpenAI), or the assistant keeps it itself.
     fn wants_history(&self) -> bool;
+
+    /// Whether pictures can go with a question. Where they cannot, a question is text only.
+    fn takes_pictures(&self) -> bool {
+        true
+    }
 }
 
 /// An answer as it is written.
@@ -109,4 +136,27 @@ pub struct AssistantError {
     pub retry_after: Option<std::time::Duration>,
     /// For people.
     pub detail: String,
+}
+
+/// An answer in the making, from which one part after the other is read.
+trait Parts: Send + 'static {
+    /// The next part; `None` when the answer is complete.
+    fn next_part(&mut self) -> impl Future<Output = Result<Option<AnswerPart>, AssistantError>> + Send;
+}
+
+/// Reads an answer to its end or its first error.
+fn stream_of(parts: impl Parts) -> AnswerStream {
+    Box::pin(stream::unfold(Some(parts), |parts| async move {
+        let mut parts = parts?;
+        match parts.next_part().await {
+            Ok(Some(part)) => Some((Ok(part), Some(parts))),
+            Ok(None) => None,
+            Err(e) => Some((Err(e), None)),
+        }
+    }))
+}
+
+/// An answer that is there at once.
+fn stream_at_once(parts: Vec<AnswerPart>) -> AnswerStream {
+    Box::pin(stream::iter(parts.into_iter().map(Ok)))
 }

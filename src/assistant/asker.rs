@@ -1,0 +1,61 @@
+//! The headers that tell an assistant who asks, where its protocol has no place of its own for that.
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+use super::Question;
+
+const CONNECTOR: HeaderName = HeaderName::from_static("x-telegram-connector");
+const SESSION: HeaderName = HeaderName::from_static("x-telegram-session");
+const USER_ID: HeaderName = HeaderName::from_static("x-telegram-user-id");
+const USER_NAME: HeaderName = HeaderName::from_static("x-telegram-user-name");
+const USERNAME: HeaderName = HeaderName::from_static("x-telegram-username");
+const LANGUAGE: HeaderName = HeaderName::from_static("x-telegram-language");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// What a header value cannot hold, and the sign that marks it.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// Adds who asks, in which session of which connector, and the question's idempotency key. Values are percent-encoded UTF-8.
+pub(super) fn add_headers(headers: &mut HeaderMap, question: &Question) {
+    let asker = &question.asker;
+    headers.insert(CONNECTOR, value(&question.connector));
+    headers.insert(SESSION, value(&question.session_id));
+    headers.insert(USER_ID, asker.id.into());
+    headers.insert(USER_NAME, value(&asker.name));
+    if let Some(username) = &asker.username {
+        headers.insert(USERNAME, value(username));
+    }
+    if let Some(language) = &asker.language_code {
+        headers.insert(LANGUAGE, value(language));
+    }
+    add_idempotency_key(headers, question);
+}
+
+/// Adds the question's idempotency key alone.
+pub(super) fn add_idempotency_key(headers: &mut HeaderMap, question: &Question) {
+    headers.insert(IDEMPOTENCY_KEY, value(&question.idempotency_key));
+}
+
+fn value(text: &str) -> HeaderValue {
+    let encoded = utf8_percent_encode(text, ENCODED);
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(encoded.to_string()))
+        .expect("percent-encoded text is visible ASCII and spaces")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_name_becomes_a_header_value_and_comes_back(name in ".*") {
+            let header = value(&name);
+            let shown = header.to_str().expect("ASCII");
+            let back = percent_encoding::percent_decode_str(shown).decode_utf8().expect("UTF-8");
+            prop_assert_eq!(back, name);
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! One HTTP exchange with an assistant: the shared connections, and the limits in time and size that every protocol has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::{Request, Response, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+use super::fault::Complaint;
+use super::guard::{GuardPolicy, GuardedResolver};
+use super::{AssistantError, BuildError};
+
+/// How much an exchange with an assistant may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// To connect, TLS included.
+    pub connect: Duration,
+    /// Between two pieces of an answer that has begun.
+    pub idle: Duration,
+    /// Bytes of one request.
+    pub request_bytes: usize,
+    /// Bytes of one answer as it comes over the wire.
+    pub response_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+            request_bytes: 32 << 20,
+            response_bytes: 16 << 20,
+        }
+    }
+}
+
+/// Bytes of an error body that are read to understand it.
+const ERROR_BODY_BYTES: usize = 64 << 10;
+
+/// What all assistants share: one pool of connections, the limits, and the guard. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AssistantContext {
+    pub(super) http: reqwest::Client,
+    pub(super) limits: Limits,
+    pub(super) guard: Arc<GuardPolicy>,
+}
+
+impl AssistantContext {
+    /// A pool of connections that obeys limits and guard. Proxies from the environment (`HTTPS_PROXY`, `NO_PROXY`) are used;
+    /// a proxy resolves names by itself, so that behind one the guard judges only what is written in the URL.
+    ///
+    /// # Errors
+    /// [`BuildError::Http`] if the TLS library cannot start.
+    pub fn new(limits: Limits, guard: GuardPolicy) -> Result<Self, BuildError> {
+        let guard = Arc::new(guard);
+        let http = reqwest::Client::builder()
+            .connect_timeout(limits.connect)
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .dns_resolver(Arc::new(GuardedResolver(guard.clone())))
+            .pool_idle_timeout(Duration::from_secs(60))
+            .tcp_keepalive(Duration::from_secs(30))
+            .user_agent(concat!(
+                "telegram-connector-operator/",
+                env!("CARGO_PKG_VERSION")
+            ))
+            .build()
+            .map_err(|e| BuildError::Http(e.to_string()))?;
+        Ok(Self {
+            http,
+            limits,
+            guard,
+        })
+    }
+}
+
+/// One assistant's place: whom to call, and how long it may take in all.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    pub(super) context: AssistantContext,
+    /// `host` or `host:port`, for messages.
+    pub(super) host: Arc<str>,
+    /// `timeoutSeconds`.
+    pub(super) timeout: Duration,
+}
+
+impl Peer {
+    pub(super) fn new(context: &AssistantContext, url: &Url, timeout: Duration) -> Self {
+        let host = url.host_str().unwrap_or_default();
+        Self {
+            context: context.clone(),
+            host: match url.port() {
+                Some(port) => format!("{host}:{port}").into(),
+                None => host.into(),
+            },
+            timeout,
+        }
+    }
+
+    /// When an answer to a question asked now must be complete.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
+    /// Sends a request and waits for the head of a success; an error answer is read and classified.
+    pub(super) async fn send(&self, request: Request, deadline: Instant) -> Result<Body, AssistantError> {
+        let body = self.send_any(request, deadline).await?;
+        let status = body.response.status();
+        if status.is_success() { Ok(body) } else { Err(body.into_error(status).await) }
+    }
+
+    /// Sends a request and waits for the head of any answer.
+    ///
+    /// A kept connection can be closed by the peer at the very moment we write to it. The request is then sent once more at
+    /// once; its idempotency key makes that harmless.
+    pub(super) async fn send_any(&self, request: Request, deadline: Instant) -> Result<Body, AssistantError> {
+        let size = request.body().and_then(reqwest::Body::as_bytes).map_or(0, <[u8]>::len);
+        if size > self.context.limits.request_bytes {
+            return Err(AssistantError::lasting(format!(
+                "the request would have {size} bytes; at most {} are sent",
+                self.context.limits.request_bytes
+            )));
+        }
+        let again = request.try_clone();
+        let http = &self.context.http;
+        let attempt = async {
+            match (http.execute(request).await, again) {
+                (Err(e), Some(again)) if e.is_request() && !e.is_connect() && !e.is_timeout() => http.execute(again).await,
+                (result, _) => result,
+            }
+        };
+        match timeout_at(deadline, attempt).await {
+            Ok(Ok(response)) => Ok(Body {
+                response,
+                host: self.host.clone(),
+                deadline,
+                idle: self.context.limits.idle,
+                remaining: self.context.limits.response_bytes,
+                timeout: self.timeout,
+            }),
+            Ok(Err(e)) => Err(AssistantError::from_client(&e, &self.host)),
+            Err(_) => Err(too_slow(&self.host, self.timeout)),
+        }
+    }
+}
+
+fn too_slow(host: &str, timeout: Duration) -> AssistantError {
+    AssistantError::unreachable(format!(
+        "no complete answer from {host} within {} s (timeoutSeconds)",
+        timeout.as_secs()
+    ))
+}
+
+/// The body of an answer, read piece by piece within the limits.
+#[derive(Debug)]
+pub(super) struct Body {
+    response: Response,
+    host: Arc<str>,
+    deadline: Instant,
+    idle: Duration,
+    remaining: usize,
+    timeout: Duration,
+}
+
+impl Body {
+    pub(super) fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    /// Whether the answer says that it is server-sent events.
+    pub(super) fn is_events(&self) -> bool {
+        self.content_type().starts_with("text/event-stream")
+    }
+
+    pub(super) fn content_type(&self) -> &str {
+        self.response
+            .headers()
+            .get(reqwest::header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    /// The next piece; `None` at the end.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, AssistantError> {
+        let until = self.deadline.min(Instant::now() + self.idle);
+        match timeout_at(until, self.response.chunk()).await {
+            Ok(Ok(Some(piece))) => match self.remaining.checked_sub(piece.len()) {
+                Some(rest) => {
+                    self.remaining = rest;
+                    Ok(Some(piece))
+                }
+                None => Err(AssistantError::lasting(format!("the answer of {} is too large", self.host))),
+            },
+            Ok(Ok(None)) => Ok(None),
+            Ok(Err(e)) => Err(AssistantError::from_client(&e, &self.host)),
+            Err(_) if until == self.deadline => Err(too_slow(&self.host, self.timeout)),
+            Err(_) => Err(AssistantError::unreachable(format!(
+                "{} stopped in the middle of an answer for {} s",
+                self.host,
+                self.idle.as_secs()
+            ))),
+        }
+    }
+
+    /// The whole body.
+    pub(super) async fn whole(&mut self) -> Result<Bytes, AssistantError> {
+        let Some(first) = self.chunk().await? else {
+            return Ok(Bytes::new());
+        };
+        let Some(second) = self.chunk().await? else {
+            return Ok(first);
+        };
+        let mut all = BytesMut::from(first);
+        all.extend_from_slice(&second);
+        while let Some(piece) = self.chunk().await? {
+            all.extend_from_slice(&piece);
+        }
+        Ok(all.freeze())
+    }
+
+    /// The whole body as JSON.
+    pub(super) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, AssistantError> {
+        let bytes = self.whole().await?;
+        serde_json::from_slice(&bytes).map_err(|_| self.not_understood())
+    }
+
+    /// The answer is not what the protocol says. Names the media type, no word of the body.
+    pub(super) fn not_understood(&self) -> AssistantError {
+        let kind = self.content_type().split(';').next().unwrap_or_default().trim();
+        let known = ["application/json", "text/html", "text/plain", "text/event-stream"];
+        let kind = known.iter().find(|k| **k == kind).unwrap_or(&"something else");
+        AssistantError::lasting(format!(
+            "{} answered {} with {kind} that is no answer of this protocol; check protocol and url",
+            self.host,
+            self.status().as_u16()
+        ))
+    }
+
+    async fn into_error(mut self, status: StatusCode) -> AssistantError {
+        self.remaining = self.remaining.min(ERROR_BODY_BYTES);
+        // An error body that cannot be read changes nothing about the status.
+        let complaint = match self.whole().await {
+            Ok(body) => serde_json::from_slice::<Value>(&body).ok().and_then(|v| Complaint::in_body(&v)),
+            Err(_) => None,
+        };
+        AssistantError::from_status(status, self.response.headers(), complaint)
+    }
+}

@@ -1,0 +1,269 @@
+//! What can go wrong with an assistant, in the classes that differ in what to do about them. The one place where errors of
+//! the HTTP client and error answers enter: no URL, key, or text of a body gets past it.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use serde_json::Value;
+
+use super::AssistantError;
+use super::guard::Refused;
+use crate::observation::AssistantFault;
+
+/// However long an assistant asks us to wait, we look again after this.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
+
+impl AssistantError {
+    /// No connection, or no answer in time. Asking again may help.
+    pub(super) fn unreachable(detail: impl Into<String>) -> Self {
+        Self::of(AssistantFault::Unreachable, true, detail)
+    }
+
+    /// An error that asking again may cure.
+    pub(super) fn passing(detail: impl Into<String>) -> Self {
+        Self::of(AssistantFault::Failing, true, detail)
+    }
+
+    /// An error that stays until somebody changes something.
+    pub(super) fn lasting(detail: impl Into<String>) -> Self {
+        Self::of(AssistantFault::Failing, false, detail)
+    }
+
+    fn of(fault: AssistantFault, retryable: bool, detail: impl Into<String>) -> Self {
+        Self {
+            fault,
+            retryable,
+            retry_after: None,
+            detail: detail.into(),
+        }
+    }
+
+    /// An error of the HTTP client, without the URL (its query may hold a key).
+    pub(super) fn from_client(error: &reqwest::Error, host: &str) -> Self {
+        let mut cause = error.source();
+        let mut root = None;
+        while let Some(inner) = cause {
+            if let Some(refused) = inner.downcast_ref::<Refused>() {
+                return Self::lasting(refused.to_string());
+            }
+            root = Some(inner.to_string());
+            cause = inner.source();
+        }
+        let why = root.unwrap_or_else(|| "the request could not be sent".into());
+        if error.is_builder() {
+            Self::lasting(format!("the request to {host} cannot be built: {why}"))
+        } else if error.is_timeout() {
+            Self::unreachable(format!("no connection to {host} in time"))
+        } else if error.is_connect() {
+            Self::unreachable(format!("no connection to {host}: {why}"))
+        } else {
+            Self::unreachable(format!("the connection to {host} broke: {why}"))
+        }
+    }
+
+    /// An answer that is not a success. `complaint` is what its body could be understood to say.
+    pub(super) fn from_status(status: StatusCode, headers: &HeaderMap, complaint: Option<Complaint>) -> Self {
+        let code = status.as_u16();
+        let (fault, retryable, meaning) = match code {
+            401 => (
+                AssistantFault::Unauthorized,
+                true,
+                "it does not accept the API key; check apiKeySecretRef",
+            ),
+            403 => (
+                AssistantFault::Unauthorized,
+                false,
+                "the API key may not do this; check the key's rights",
+            ),
+            404 => (
+                AssistantFault::Failing,
+                false,
+                "nothing answers at this path; check url",
+            ),
+            405 => (
+                AssistantFault::Failing,
+                false,
+                "the path takes no such request; check url and protocol",
+            ),
+            408 | 409 | 425 => (AssistantFault::Failing, true, "it asks to try again"),
+            413 => (AssistantFault::Failing, false, "the request is too large for it"),
+            415 | 422 | 400 => (
+                AssistantFault::Failing,
+                false,
+                "it does not understand the request; check protocol and url",
+            ),
+            429 => (AssistantFault::Failing, true, "it has too many requests"),
+            300..=399 => (
+                AssistantFault::Failing,
+                false,
+                "redirects are not followed; set url to the final address",
+            ),
+            500..=599 => (AssistantFault::Failing, true, "it has a fault"),
+            _ => (AssistantFault::Failing, false, "the answer makes no sense"),
+        };
+        let (meaning, retryable) = match complaint {
+            Some(c) => (c.meaning(), retryable && c.is_passing()),
+            None => (meaning, retryable),
+        };
+        Self {
+            fault,
+            retryable,
+            retry_after: if retryable {
+                retry_after(headers, Timestamp::now())
+            } else {
+                None
+            },
+            detail: format!("the assistant answered {code}: {meaning}"),
+        }
+    }
+
+    /// An error object inside an answer that began as a success.
+    pub(super) fn from_error_object(error: &Value) -> Self {
+        let status = ["code", "status", "status_code"]
+            .iter()
+            .find_map(|key| {
+                let v = &error[*key];
+                v.as_u64().or_else(|| v.as_str()?.parse().ok())
+            })
+            .and_then(|code| u16::try_from(code).ok())
+            .and_then(|code| StatusCode::from_u16(code).ok())
+            .filter(|status| status.as_u16() >= 400);
+        let complaint = Complaint::in_body(error);
+        match (status, complaint) {
+            (Some(status), complaint) => Self::from_status(status, &HeaderMap::new(), complaint),
+            (None, Some(complaint)) => Self::of(
+                AssistantFault::Failing,
+                complaint.is_passing(),
+                format!("the assistant reported an error: {}", complaint.meaning()),
+            ),
+            (None, None) => Self::passing("the assistant reported an error within its answer"),
+        }
+    }
+}
+
+/// What an error body complains of. Bodies can echo what was asked and parts of the key, so no word of them is passed on:
+/// a body chooses one of these sentences, and no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Complaint {
+    /// No model of this name.
+    Model,
+    /// The conversation is longer than the model takes.
+    Length,
+    /// The model takes no pictures.
+    Pictures,
+    /// Credit used up.
+    Quota,
+    /// A content filter.
+    Filtered,
+    /// The API key.
+    Key,
+    /// A parameter the server does not take.
+    Parameter,
+}
+
+impl Complaint {
+    /// Looks for the codes and phrases that servers in use today have.
+    pub(super) fn in_body(body: &Value) -> Option<Self> {
+        // `{"error": {"message", "type", "code"}}`, `{"error": "text"}`, `{"detail": ...}`, `{"message", "code"}`.
+        let error = body.get("error").unwrap_or(body);
+        let mut said = String::new();
+        for value in [error, &error["code"], &error["type"], &error["message"], &body["detail"], &body["message"]] {
+            if let Some(text) = value.as_str() {
+                said.push_str(text);
+                said.push('\n');
+            }
+        }
+        said.make_ascii_lowercase();
+        let any = |phrases: &[&str]| phrases.iter().any(|p| said.contains(p));
+        if said.is_empty() {
+            None
+        } else if any(&["insufficient_quota", "exceeded your current quota", "budget has been exceeded"]) {
+            Some(Self::Quota)
+        } else if any(&["context_length_exceeded", "maximum context length", "context window", "exceeds the available context"]) {
+            Some(Self::Length)
+        } else if any(&["content_filter", "content_policy", "content management policy"]) {
+            Some(Self::Filtered)
+        } else if any(&["image_url", "image input", "multimodal", "does not support image", "vision"]) {
+            Some(Self::Pictures)
+        } else if any(&["model_not_found", "invalid model name"])
+            || (said.contains("model") && any(&["not found", "does not exist", "not exist", "unknown model"]))
+        {
+            Some(Self::Model)
+        } else if any(&["invalid_api_key", "incorrect api key", "invalid api key", "invalid x-api-key"]) {
+            Some(Self::Key)
+        } else if any(&["extra_forbidden", "unsupported_parameter", "unknown parameter", "unrecognized request argument"]) {
+            Some(Self::Parameter)
+        } else {
+            None
+        }
+    }
+
+    fn meaning(self) -> &'static str {
+        match self {
+            Self::Model => "it has no model of the name in spec.assistant.model",
+            Self::Length => "the conversation is longer than the model takes; lower session.maxMessages",
+            Self::Pictures => "the model takes no pictures",
+            Self::Quota => "the quota or credit of the API key is used up",
+            Self::Filtered => "its content filter refused the request",
+            Self::Key => "it does not accept the API key; check apiKeySecretRef",
+            Self::Parameter => "it refuses a parameter of the request; check protocol and url",
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    fn is_passing(self) -> bool {
+        matches!(self, Self::Key)
+    }
+}
+
+/// `Retry-After` in seconds or as a date (RFC 9110 10.2.3), at most [`LONGEST_WAIT`].
+pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok()?,
+        Err(_) => {
+            let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+            Duration::try_from(date.duration_since(now)).unwrap_or(Duration::ZERO)
+        }
+    };
+    Some(wait.min(LONGEST_WAIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    #[rstest]
+    #[case("7", Some(7))]
+    #[case("0.5", Some(0))]
+    #[case("999999", Some(3600))]
+    #[case("Wed, 21 Oct 2015 07:28:30 GMT", Some(30))]
+    #[case("Wed, 21 Oct 2015 07:00:00 GMT", Some(0))]
+    #[case("-3", None)]
+    #[case("soon", None)]
+    fn retry_after_is_seconds_or_a_date(#[case] text: &str, #[case] seconds: Option<u64>) {
+        let now: Timestamp = "2015-10-21T07:28:00Z".parse().expect("a time");
+        let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().expect("a value"))]);
+        assert_eq!(retry_after(&headers, now).map(|d| d.as_secs()), seconds);
+    }
+
+    #[rstest]
+    // OpenAI, vLLM, Ollama, LiteLLM, in this order.
+    #[case(json!({"error": {"message": "The model `x` does not exist", "code": "model_not_found"}}), Some(Complaint::Model))]
+    #[case(json!({"object": "error", "message": "The model `x` does not exist.", "type": "NotFoundError"}), Some(Complaint::Model))]
+    #[case(json!({"error": "model \"x\" not found, try pulling it first"}), Some(Complaint::Model))]
+    #[case(json!({"error": {"message": "Invalid model name passed in model=x", "code": "400"}}), Some(Complaint::Model))]
+    #[case(json!({"error": {"message": "This model's maximum context length is 4096 tokens"}}), Some(Complaint::Length))]
+    #[case(json!({"error": {"type": "insufficient_quota"}}), Some(Complaint::Quota))]
+    #[case(json!({"error": {"message": "something else"}}), None)]
+    #[case(json!([1, 2]), None)]
+    fn bodies_of_servers_in_use_are_understood(#[case] body: Value, #[case] complaint: Option<Complaint>) {
+        assert_eq!(Complaint::in_body(&body), complaint);
+    }
+}
