@@ -65,7 +65,13 @@ pub fn build(
         AssistantProtocol::OpenAI => {
             let model = required(spec.model.as_deref(), "model", "OpenAI")?;
             let prompt = spec.system_prompt.as_deref();
-            Ok(Arc::new(OpenAi::new(peer, &url, key.as_ref(), model, prompt)?))
+            Ok(Arc::new(OpenAi::new(
+                peer,
+                &url,
+                key.as_ref(),
+                model,
+                prompt,
+            )?))
         }
         AssistantProtocol::A2A | AssistantProtocol::Webhook | AssistantProtocol::Pupau => {
             Err(BuildError::Url("this protocol is not built yet".into()))
@@ -74,12 +80,17 @@ pub fn build(
 }
 
 fn parse_url(text: &str) -> Result<Url, BuildError> {
-    let url: Url = text.trim().parse().map_err(|e: url::ParseError| BuildError::Url(e.to_string()))?;
+    let url: Url = text
+        .trim()
+        .parse()
+        .map_err(|e: url::ParseError| BuildError::Url(e.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(BuildError::Url("its scheme is another one".into()));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(BuildError::Url("put the key into a Secret and name it in apiKeySecretRef".into()));
+        return Err(BuildError::Url(
+            "put the key into a Secret and name it in apiKeySecretRef".into(),
+        ));
     }
     Ok(url)
 }
@@ -89,7 +100,9 @@ fn required<'a>(
     field: &'static str,
     protocol: &'static str,
 ) -> Result<&'a str, BuildError> {
-    value.filter(|v| !v.is_empty()).ok_or(BuildError::Missing { field, protocol })
+    value
+        .filter(|v| !v.is_empty())
+        .ok_or(BuildError::Missing { field, protocol })
 }
 
 /// Secrets made with `echo` or an editor end in a line end that belongs to nobody.
@@ -113,7 +126,8 @@ pub(super) fn below(url: &Url, segments: &[&str]) -> Url {
 
 /// A header value that holds a key; marked so that no debug output shows it.
 pub(super) fn secret_value(prefix: &str, key: &SecretString) -> Result<HeaderValue, BuildError> {
-    let mut value = HeaderValue::try_from(format!("{prefix}{}", key.expose_secret())).map_err(|_| BuildError::Key)?;
+    let mut value = HeaderValue::try_from(format!("{prefix}{}", key.expose_secret()))
+        .map_err(|_| BuildError::Key)?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -124,7 +124,9 @@ impl Events {
                 return Ok(None);
             }
             if self.decoder.is_too_large() {
-                return Err(AssistantError::lasting("the assistant sent an event that is too large"));
+                return Err(AssistantError::lasting(
+                    "the assistant sent an event that is too large",
+                ));
             }
             match self.body.chunk().await? {
                 Some(piece) => self.decoder.push(&piece),

@@ -107,18 +107,33 @@ impl Peer {
     }
 
     /// Sends a request and waits for the head of a success; an error answer is read and classified.
-    pub(super) async fn send(&self, request: Request, deadline: Instant) -> Result<Body, AssistantError> {
+    pub(super) async fn send(
+        &self,
+        request: Request,
+        deadline: Instant,
+    ) -> Result<Body, AssistantError> {
         let body = self.send_any(request, deadline).await?;
         let status = body.response.status();
-        if status.is_success() { Ok(body) } else { Err(body.into_error(status).await) }
+        if status.is_success() {
+            Ok(body)
+        } else {
+            Err(body.into_error(status).await)
+        }
     }
 
     /// Sends a request and waits for the head of any answer.
     ///
     /// A kept connection can be closed by the peer at the very moment we write to it. The request is then sent once more at
     /// once; its idempotency key makes that harmless.
-    pub(super) async fn send_any(&self, request: Request, deadline: Instant) -> Result<Body, AssistantError> {
-        let size = request.body().and_then(reqwest::Body::as_bytes).map_or(0, <[u8]>::len);
+    pub(super) async fn send_any(
+        &self,
+        request: Request,
+        deadline: Instant,
+    ) -> Result<Body, AssistantError> {
+        let size = request
+            .body()
+            .and_then(reqwest::Body::as_bytes)
+            .map_or(0, <[u8]>::len);
         if size > self.context.limits.request_bytes {
             return Err(AssistantError::lasting(format!(
                 "the request would have {size} bytes; at most {} are sent",
@@ -129,7 +144,9 @@ impl Peer {
         let http = &self.context.http;
         let attempt = async {
             match (http.execute(request).await, again) {
-                (Err(e), Some(again)) if e.is_request() && !e.is_connect() && !e.is_timeout() => http.execute(again).await,
+                (Err(e), Some(again)) if e.is_request() && !e.is_connect() && !e.is_timeout() => {
+                    http.execute(again).await
+                }
                 (result, _) => result,
             }
         };
@@ -193,7 +210,10 @@ impl Body {
                     self.remaining = rest;
                     Ok(Some(piece))
                 }
-                None => Err(AssistantError::lasting(format!("the answer of {} is too large", self.host))),
+                None => Err(AssistantError::lasting(format!(
+                    "the answer of {} is too large",
+                    self.host
+                ))),
             },
             Ok(Ok(None)) => Ok(None),
             Ok(Err(e)) => Err(AssistantError::from_client(&e, &self.host)),
@@ -230,9 +250,22 @@ impl Body {
 
     /// The answer is not what the protocol says. Names the media type, no word of the body.
     pub(super) fn not_understood(&self) -> AssistantError {
-        let kind = self.content_type().split(';').next().unwrap_or_default().trim();
-        let known = ["application/json", "text/html", "text/plain", "text/event-stream"];
-        let kind = known.iter().find(|k| **k == kind).unwrap_or(&"something else");
+        let kind = self
+            .content_type()
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim();
+        let known = [
+            "application/json",
+            "text/html",
+            "text/plain",
+            "text/event-stream",
+        ];
+        let kind = known
+            .iter()
+            .find(|k| **k == kind)
+            .unwrap_or(&"something else");
         AssistantError::lasting(format!(
             "{} answered {} with {kind} that is no answer of this protocol; check protocol and url",
             self.host,
@@ -244,7 +277,9 @@ impl Body {
         self.remaining = self.remaining.min(ERROR_BODY_BYTES);
         // An error body that cannot be read changes nothing about the status.
         let complaint = match self.whole().await {
-            Ok(body) => serde_json::from_slice::<Value>(&body).ok().and_then(|v| Complaint::in_body(&v)),
+            Ok(body) => serde_json::from_slice::<Value>(&body)
+                .ok()
+                .and_then(|v| Complaint::in_body(&v)),
             Err(_) => None,
         };
         AssistantError::from_status(status, self.response.headers(), complaint)

@@ -65,7 +65,11 @@ impl AssistantError {
     }
 
     /// An answer that is not a success. `complaint` is what its body could be understood to say.
-    pub(super) fn from_status(status: StatusCode, headers: &HeaderMap, complaint: Option<Complaint>) -> Self {
+    pub(super) fn from_status(
+        status: StatusCode,
+        headers: &HeaderMap,
+        complaint: Option<Complaint>,
+    ) -> Self {
         let code = status.as_u16();
         let (fault, retryable, meaning) = match code {
             401 => (
@@ -89,7 +93,11 @@ impl AssistantError {
                 "the path takes no such request; check url and protocol",
             ),
             408 | 409 | 425 => (AssistantFault::Failing, true, "it asks to try again"),
-            413 => (AssistantFault::Failing, false, "the request is too large for it"),
+            413 => (
+                AssistantFault::Failing,
+                false,
+                "the request is too large for it",
+            ),
             415 | 422 | 400 => (
                 AssistantFault::Failing,
                 false,
@@ -170,7 +178,14 @@ impl Complaint {
         // `{"error": {"message", "type", "code"}}`, `{"error": "text"}`, `{"detail": ...}`, `{"message", "code"}`.
         let error = body.get("error").unwrap_or(body);
         let mut said = String::new();
-        for value in [error, &error["code"], &error["type"], &error["message"], &body["detail"], &body["message"]] {
+        for value in [
+            error,
+            &error["code"],
+            &error["type"],
+            &error["message"],
+            &body["detail"],
+            &body["message"],
+        ] {
             if let Some(text) = value.as_str() {
                 said.push_str(text);
                 said.push('\n');
@@ -180,21 +195,51 @@ impl Complaint {
         let any = |phrases: &[&str]| phrases.iter().any(|p| said.contains(p));
         if said.is_empty() {
             None
-        } else if any(&["insufficient_quota", "exceeded your current quota", "budget has been exceeded"]) {
+        } else if any(&[
+            "insufficient_quota",
+            "exceeded your current quota",
+            "budget has been exceeded",
+        ]) {
             Some(Self::Quota)
-        } else if any(&["context_length_exceeded", "maximum context length", "context window", "exceeds the available context"]) {
+        } else if any(&[
+            "context_length_exceeded",
+            "maximum context length",
+            "context window",
+            "exceeds the available context",
+        ]) {
             Some(Self::Length)
-        } else if any(&["content_filter", "content_policy", "content management policy"]) {
+        } else if any(&[
+            "content_filter",
+            "content_policy",
+            "content management policy",
+        ]) {
             Some(Self::Filtered)
-        } else if any(&["image_url", "image input", "multimodal", "does not support image", "vision"]) {
+        } else if any(&[
+            "image_url",
+            "image input",
+            "multimodal",
+            "does not support image",
+            "vision",
+        ]) {
             Some(Self::Pictures)
         } else if any(&["model_not_found", "invalid model name"])
-            || (said.contains("model") && any(&["not found", "does not exist", "not exist", "unknown model"]))
+            || (said.contains("model")
+                && any(&["not found", "does not exist", "not exist", "unknown model"]))
         {
             Some(Self::Model)
-        } else if any(&["invalid_api_key", "incorrect api key", "invalid api key", "invalid x-api-key"]) {
+        } else if any(&[
+            "invalid_api_key",
+            "incorrect api key",
+            "invalid api key",
+            "invalid x-api-key",
+        ]) {
             Some(Self::Key)
-        } else if any(&["extra_forbidden", "unsupported_parameter", "unknown parameter", "unrecognized request argument"]) {
+        } else if any(&[
+            "extra_forbidden",
+            "unsupported_parameter",
+            "unknown parameter",
+            "unrecognized request argument",
+        ]) {
             Some(Self::Parameter)
         } else {
             None
@@ -204,7 +249,9 @@ impl Complaint {
     fn meaning(self) -> &'static str {
         match self {
             Self::Model => "it has no model of the name in spec.assistant.model",
-            Self::Length => "the conversation is longer than the model takes; lower session.maxMessages",
+            Self::Length => {
+                "the conversation is longer than the model takes; lower session.maxMessages"
+            }
             Self::Pictures => "the model takes no pictures",
             Self::Quota => "the quota or credit of the API key is used up",
             Self::Filtered => "its content filter refused the request",
@@ -263,7 +310,10 @@ mod tests {
     #[case(json!({"error": {"type": "insufficient_quota"}}), Some(Complaint::Quota))]
     #[case(json!({"error": {"message": "something else"}}), None)]
     #[case(json!([1, 2]), None)]
-    fn bodies_of_servers_in_use_are_understood(#[case] body: Value, #[case] complaint: Option<Complaint>) {
+    fn bodies_of_servers_in_use_are_understood(
+        #[case] body: Value,
+        #[case] complaint: Option<Complaint>,
+    ) {
         assert_eq!(Complaint::in_body(&body), complaint);
     }
 }

@@ -145,7 +145,8 @@ fn refusal(address: IpAddr) -> Option<&'static str> {
         IpAddr::V6(ip) => {
             let s = ip.segments();
             // AWS keeps instance metadata and EKS Pod Identity in fd00:ec2::/32; GCP has fd20:ce::254.
-            if s[..2] == [0xfd00, 0x0ec2] || ip == Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254) {
+            if s[..2] == [0xfd00, 0x0ec2] || ip == Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)
+            {
                 Some(METADATA)
             } else if ip.is_unicast_link_local() {
                 Some(LINK_LOCAL)
@@ -187,7 +188,8 @@ impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let policy = self.0.clone();
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found: Vec<SocketAddr> =
+                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             Ok(permitted(&policy, name.as_str(), found)?)
         })
     }
@@ -246,7 +248,10 @@ mod tests {
     #[case("http://metadata.google.internal/computeMetadata/v1")]
     #[case("http://METADATA.google.internal./")]
     fn metadata_and_link_local_urls_are_refused(#[case] text: &str) {
-        assert!(GuardPolicy::default().check_url(&url(text)).is_err(), "{text}");
+        assert!(
+            GuardPolicy::default().check_url(&url(text)).is_err(),
+            "{text}"
+        );
     }
 
     #[rstest]
@@ -268,9 +273,17 @@ mod tests {
     fn the_allow_list_opens_exactly_what_it_names() {
         let policy = GuardPolicy::allowing(vec!["169.254.20.0/24".parse().expect("a range")]);
         assert!(policy.check_url(&url("http://169.254.20.10/")).is_ok());
-        assert!(policy.check_url(&url("http://[::ffff:169.254.20.10]/")).is_ok());
+        assert!(
+            policy
+                .check_url(&url("http://[::ffff:169.254.20.10]/"))
+                .is_ok()
+        );
         assert!(policy.check_url(&url("http://169.254.169.254/")).is_err());
-        assert!(policy.check_url(&url("http://metadata.google.internal/")).is_err());
+        assert!(
+            policy
+                .check_url(&url("http://metadata.google.internal/"))
+                .is_err()
+        );
     }
 
     #[test]
@@ -278,7 +291,9 @@ mod tests {
         let policy = GuardPolicy::default();
         let address = |text: &str| SocketAddr::new(text.parse().expect("an address"), 0);
         let mixed = vec![address("169.254.169.254"), address("10.0.0.1")];
-        let left: Vec<_> = permitted(&policy, "mixed.example", mixed).expect("one is left").collect();
+        let left: Vec<_> = permitted(&policy, "mixed.example", mixed)
+            .expect("one is left")
+            .collect();
         assert_eq!(left, [address("10.0.0.1")]);
         let refused = permitted(&policy, "evil.example", vec![address("fe80::1")]).err();
         assert_eq!(

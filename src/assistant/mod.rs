@@ -141,7 +141,9 @@ pub struct AssistantError {
 /// An answer in the making, from which one part after the other is read.
 trait Parts: Send + 'static {
     /// The next part; `None` when the answer is complete.
-    fn next_part(&mut self) -> impl Future<Output = Result<Option<AnswerPart>, AssistantError>> + Send;
+    fn next_part(
+        &mut self,
+    ) -> impl Future<Output = Result<Option<AnswerPart>, AssistantError>> + Send;
 }
 
 /// Reads an answer to its end or its first error.

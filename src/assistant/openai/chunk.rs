@@ -52,7 +52,9 @@ impl Reading {
         };
         let Some(choices) = chunk.choices else {
             return match (chunk.error, chunk.object.as_deref()) {
-                (Some(error), _) if !error.is_null() => Err(AssistantError::from_error_object(&error)),
+                (Some(error), _) if !error.is_null() => {
+                    Err(AssistantError::from_error_object(&error))
+                }
                 (_, Some("error")) => {
                     let whole = serde_json::from_str::<Value>(data).unwrap_or_default();
                     Err(AssistantError::from_error_object(&whole))
@@ -110,13 +112,17 @@ impl Reading {
             Some(Finish::Tools) => Err(AssistantError::lasting(
                 "the model called a tool instead of answering; tools belong behind the assistant's API",
             )),
-            Some(Finish::Filtered) => Err(AssistantError::lasting("the assistant's content filter withheld the answer")),
+            Some(Finish::Filtered) => Err(AssistantError::lasting(
+                "the assistant's content filter withheld the answer",
+            )),
             Some(Finish::Length) => Err(AssistantError::lasting(
                 "the model reached its length limit before it began to answer",
             )),
             Some(Finish::Stop) => Ok(None),
             None if self.done => Ok(None),
-            None => Err(AssistantError::passing("the assistant's answer ended before it began")),
+            None => Err(AssistantError::passing(
+                "the assistant's answer ended before it began",
+            )),
         }
     }
 }
@@ -182,7 +188,10 @@ impl<'de> Deserialize<'de> for Content {
                 Ok(Content(text))
             }
 
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Content, A::Error> {
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Content, A::Error> {
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 Ok(Content::default())
             }

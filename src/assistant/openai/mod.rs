@@ -18,7 +18,10 @@ use url::Url;
 use super::build::{below, secret_value};
 use super::events::{EventDecoder, Events};
 use super::exchange::Peer;
-use super::{AnswerPart, AnswerStream, Assistant, AssistantError, BuildError, Parts, Question, asker, stream_at_once, stream_of};
+use super::{
+    AnswerPart, AnswerStream, Assistant, AssistantError, BuildError, Parts, Question, asker,
+    stream_at_once, stream_of,
+};
 use chunk::{Reading, Step};
 use request::Preamble;
 
@@ -44,15 +47,25 @@ impl OpenAi {
     ) -> Result<Self, BuildError> {
         let mut headers = HeaderMap::from_iter([
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
-            (ACCEPT, HeaderValue::from_static("text/event-stream, application/json")),
+            (
+                ACCEPT,
+                HeaderValue::from_static("text/event-stream, application/json"),
+            ),
         ]);
         if let Some(key) = key {
             headers.insert(AUTHORIZATION, secret_value("Bearer ", key)?);
         }
-        let complete = url.path().trim_end_matches('/').ends_with("/chat/completions");
+        let complete = url
+            .path()
+            .trim_end_matches('/')
+            .ends_with("/chat/completions");
         Ok(Self {
             peer,
-            url: if complete { url.clone() } else { below(url, &["chat", "completions"]) },
+            url: if complete {
+                url.clone()
+            } else {
+                below(url, &["chat", "completions"])
+            },
             headers,
             preamble: Preamble::new(model, system_prompt),
         })

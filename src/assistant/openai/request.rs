@@ -23,9 +23,18 @@ impl Preamble {
 
     /// The whole request for a question.
     pub(super) fn body(&self, question: &Question) -> Vec<u8> {
-        let history: usize = question.history.iter().map(|turn| turn.text.len() + 40).sum();
-        let pictures: usize = question.pictures.iter().map(|p| p.bytes.len() / 3 * 4 + 100).sum();
-        let mut bytes = Vec::with_capacity(self.0.len() + history + pictures + question.text.len() + 128);
+        let history: usize = question
+            .history
+            .iter()
+            .map(|turn| turn.text.len() + 40)
+            .sum();
+        let pictures: usize = question
+            .pictures
+            .iter()
+            .map(|p| p.bytes.len() / 3 * 4 + 100)
+            .sum();
+        let mut bytes =
+            Vec::with_capacity(self.0.len() + history + pictures + question.text.len() + 128);
         bytes.extend_from_slice(&self.0);
         for turn in &question.history {
             let role: &[u8] = match turn.role {
@@ -67,7 +76,11 @@ fn message_with_pictures(bytes: &mut Vec<u8>, question: &Question) {
             bytes.push(b',');
         }
         bytes.extend_from_slice(b"{\"type\":\"image_url\",\"image_url\":{\"url\":");
-        let url = format!("data:{};base64,{}", picture.media_type, STANDARD.encode(&picture.bytes));
+        let url = format!(
+            "data:{};base64,{}",
+            picture.media_type,
+            STANDARD.encode(&picture.bytes)
+        );
         string(bytes, &url);
         bytes.extend_from_slice(b"}}");
     }
@@ -144,9 +157,13 @@ mod tests {
             pictures: vec![picture.clone(), picture],
             ..question("")
         };
-        let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AP8="}});
+        let image =
+            json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AP8="}});
         let body = read(&Preamble::new("m", None).body(&asked));
-        assert_eq!(body["messages"], json!([{"role": "user", "content": [image, image]}]));
+        assert_eq!(
+            body["messages"],
+            json!([{"role": "user", "content": [image, image]}])
+        );
     }
 
     proptest! {

@@ -33,7 +33,11 @@ impl Thinking {
         match &mut self.state {
             State::Answer => Some(piece),
             State::Begin(held) => {
-                let text = if held.is_empty() { piece } else { std::mem::take(held) + &piece };
+                let text = if held.is_empty() {
+                    piece
+                } else {
+                    std::mem::take(held) + &piece
+                };
                 let start = text.trim_start();
                 if let Some(inside) = start.strip_prefix(OPEN) {
                     let inside = inside.to_owned();
@@ -54,7 +58,10 @@ impl Thinking {
                     self.state = State::After;
                     self.shown(after)
                 } else {
-                    let keep = (0..CLOSE.len()).rev().find(|n| tail.ends_with(&CLOSE[..*n])).unwrap_or(0);
+                    let keep = (0..CLOSE.len())
+                        .rev()
+                        .find(|n| tail.ends_with(&CLOSE[..*n]))
+                        .unwrap_or(0);
                     tail.drain(..tail.len() - keep);
                     None
                 }
