@@ -1,14 +1,35 @@
 //! `TelegramConnector`: one bot, its assistant, and who may write to it.
+//!
+//! This file holds the resource and its small parts; who may write is in [`access`], who answers in [`assistant`], what is
+//! read back in [`status`]. Bounds and rules stand beside the fields they guard and become the CRD's schema and CEL
+//! (`super::crds`). Optional fields stay `Option`: the CRD has no defaults, because a server that fills them in makes a
+//! GitOps tool see a difference for ever. The accessors resolve them, and are the only place that knows the defaults.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::user_list::UserEntry;
+pub mod access;
+pub mod assistant;
+pub mod status;
 
-/// One bot, the assistant that answers in it, and who may write to it.
-#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub use access::{AccessLevel, AccessSpec, ListRef, UserSelection};
+pub use assistant::{AssistantProtocol, AssistantSpec};
+pub use status::{BotStatus, ConnectionMode, TelegramConnectorStatus, WebhookStatus};
+
+/// The key of the bot token's Secret when `spec.botTokenSecretRef.key` is absent.
+pub const DEFAULT_TOKEN_KEY: &str = "token";
+/// The key of the assistant's Secret when `spec.assistant.apiKeySecretRef.key` is absent.
+pub const DEFAULT_API_KEY: &str = "api-key";
+/// `spec.session.durationHours` when absent.
+pub const DEFAULT_DURATION_HOURS: i32 = 24;
+/// `spec.session.maxMessages` when absent.
+pub const DEFAULT_MAX_MESSAGES: u32 = 50;
+/// `spec.limits.messagesPerMinute` when absent.
+pub const DEFAULT_MESSAGES_PER_MINUTE: u32 = 60;
+
+/// What a `TelegramConnector` should be.
+#[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "connectors.pupau.ai",
     version = "v1alpha1",
@@ -19,162 +40,129 @@ use super::user_list::UserEntry;
     namespaced,
     status = "TelegramConnectorStatus",
     derive = "PartialEq",
-    printcolumn = r#"{"name":"Bot","type":"string","jsonPath":".status.bot.username"}"#,
-    printcolumn = r#"{"name":"Mode","type":"string","jsonPath":".status.mode"}"#,
-    printcolumn = r#"{"name":"Access","type":"string","jsonPath":".spec.access.level"}"#,
-    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
-    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
-    printcolumn = r#"{"name":"Users","type":"integer","jsonPath":".status.accessUsers","priority":1}"#,
-    printcolumn = r#"{"name":"Session","type":"string","jsonPath":".status.session","priority":1}"#,
-    printcolumn = r#"{"name":"Assistant","type":"string","jsonPath":".spec.assistant.url","priority":1}"#,
-    printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].message","priority":1}"#,
-    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+    doc = "A Telegram bot, the assistant that answers in it, and who may write to it.",
+    printcolumn = r#"{"name":"Bot","type":"string","jsonPath":".status.bot.username","description":"The bot's username"}"#,
+    printcolumn = r#"{"name":"Mode","type":"string","jsonPath":".status.mode","description":"How updates arrive"}"#,
+    printcolumn = r#"{"name":"Access","type":"string","jsonPath":".spec.access.level","description":"Which list decides who may write"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status","description":"Whether messages flow"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason","description":"Why"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Users","type":"integer","jsonPath":".status.accessUsers","priority":1,"description":"Users that the deciding list resolves to"}"#,
+    printcolumn = r#"{"name":"Session","type":"string","jsonPath":".status.session","priority":1,"description":"The session length in effect"}"#,
+    printcolumn = r#"{"name":"Assistant","type":"string","jsonPath":".spec.assistant.url","priority":1,"description":"Where the assistant is"}"#,
+    printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].message","priority":1,"description":"What is wrong and what to do"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TelegramConnectorSpec {
-    /// The connector's name for people. May be changed at any time.
+    /// The connector's name for people, 1 to 128 characters. May be changed at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
     pub display_name: Option<String>,
-    /// True disconnects the bot and stops, keeping everything stored.
+    /// True disconnects the bot and stops, keeping everything that is stored. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
-    /// The Secret that holds the bot token. May change: a rotation, not an error.
+    /// The Secret that holds the bot token from @BotFather; its key is "token" unless named. May be changed: a new token of the
+    /// same bot or of another bot is a rotation.
     pub bot_token_secret_ref: SecretKeyRef,
     /// Who answers.
     pub assistant: AssistantSpec,
     /// Who may write to the bot.
     pub access: AccessSpec,
-    /// How long a conversation is remembered.
+    /// How long a conversation is remembered. Absent: 24 hours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionSpec>,
     /// How the bot behaves in groups. Absent: it stays silent there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<GroupsSpec>,
-    /// The answer to /start.
+    /// The answer to /start, 1 to 4096 characters. Absent: a default text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
     pub greeting: Option<String>,
     /// How much one user may send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsSpec>,
 }
 
+impl TelegramConnectorSpec {
+    /// Whether the bot is to be disconnected.
+    pub fn is_suspended(&self) -> bool {
+        self.suspend.unwrap_or(false)
+    }
+
+    /// The key of the bot token in its Secret.
+    pub fn token_key(&self) -> &str {
+        self.bot_token_secret_ref.key_or(DEFAULT_TOKEN_KEY)
+    }
+
+    /// The session length in hours: -1 no session, 0 infinite, else 1 to 87,600.
+    pub fn duration_hours(&self) -> i32 {
+        self.session
+            .as_ref()
+            .and_then(|session| session.duration_hours)
+            .unwrap_or(DEFAULT_DURATION_HOURS)
+    }
+
+    /// How many messages of history a request to the assistant carries, 2 to 1,000.
+    pub fn max_messages(&self) -> u32 {
+        self.session
+            .as_ref()
+            .and_then(|session| session.max_messages)
+            .and_then(|messages| u32::try_from(messages).ok())
+            .unwrap_or(DEFAULT_MAX_MESSAGES)
+    }
+
+    /// How many messages one user may send in a minute, 1 to 600.
+    pub fn messages_per_minute(&self) -> u32 {
+        self.limits
+            .as_ref()
+            .and_then(|limits| limits.messages_per_minute)
+            .and_then(|messages| u32::try_from(messages).ok())
+            .unwrap_or(DEFAULT_MESSAGES_PER_MINUTE)
+    }
+}
+
 /// A key of a Secret in the connector's namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
 pub struct SecretKeyRef {
-    /// The Secret's name.
+    /// The name of a Secret in the same namespace.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub name: String,
-    /// The key in the Secret. Default "token" for the bot token, "api-key" for the assistant's key.
+    /// The key in the Secret's data. Default "token" for the bot token, "api-key" for the assistant's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: Option<String>,
 }
 
-/// What the assistant's HTTP API speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum AssistantProtocol {
-    /// OpenAI Chat Completions with streaming.
-    OpenAI,
-    /// Agent2Agent v1.
-    A2A,
-    /// One signed JSON POST per message.
-    Webhook,
-    /// Pupau conversations.
-    Pupau,
-}
-
-/// The assistant behind an HTTP API.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AssistantSpec {
-    /// What the API speaks.
-    pub protocol: AssistantProtocol,
-    /// The API's root, http or https, without user info.
-    pub url: String,
-    /// The model to ask for. `OpenAI` only, required there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// What the model is told before every conversation. `OpenAI` only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub system_prompt: Option<String>,
-    /// The assistant's id. `Pupau` only, required there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub assistant_id: Option<String>,
-    /// The Secret that holds the API key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub api_key_secret_ref: Option<SecretKeyRef>,
-    /// How long one answer may take. Default 120.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout_seconds: Option<i32>,
-}
-
-/// Which list decides who may write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum AccessLevel {
-    /// Anyone who can reach the bot.
-    Open,
-    /// Members of the organization: `companyUsers`.
-    Company,
-    /// Users explicitly enabled for the agent: `agentUsers`.
-    AgentEnabled,
-    /// A custom list: `specificUsers`.
-    Specific,
-}
-
-/// Who may write to the bot. The level names the one list that decides; the others stay written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AccessSpec {
-    /// Which list decides.
-    pub level: AccessLevel,
-    /// The list of level `Company`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub company_users: Option<UserSelection>,
-    /// The list of level `AgentEnabled`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent_users: Option<UserSelection>,
-    /// The list of level `Specific`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub specific_users: Option<UserSelection>,
-    /// Whether denied messages are stored. Default false.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub save_denied_conversations: Option<bool>,
-    /// What a denied user is told; "" says nothing; absent: the default text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub denied_reply: Option<String>,
-}
-
-/// Users named here and in shared lists.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct UserSelection {
-    /// Users named here; at most 1,000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub users: Option<Vec<UserEntry>>,
-    /// `TelegramUserList`s of the same namespace; at most 20.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub list_refs: Option<Vec<ListRef>>,
-}
-
-/// A `TelegramUserList` of the same namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ListRef {
-    /// The list's name.
-    pub name: String,
+impl SecretKeyRef {
+    /// The key, or what it is when the manifest names none.
+    pub fn key_or<'a>(&'a self, default: &'a str) -> &'a str {
+        self.key.as_deref().unwrap_or(default)
+    }
 }
 
 /// How long a conversation is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionSpec {
-    /// -1: no session; 0: infinite; N: it ends N hours after it began. Default 24.
+    /// -1: no session, each message stands alone. 0: infinite, until /new. 1 to 87600: the session ends so many hours after it
+    /// began. Default 24.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -1, max = 87_600))]
     pub duration_hours: Option<i32>,
-    /// How many messages of history an `OpenAI` request carries. Default 50.
+    /// How many messages of history a request to an OpenAI assistant carries, 2 to 1000. Default 50.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2, max = 1000))]
     pub max_messages: Option<i32>,
 }
 
-/// What the bot answers in a group.
+/// Mention: the bot answers when it is mentioned, replied to, or given a command. All: it answers everything. Default Mention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
 pub enum RespondTo {
     /// Mentioned, replied to, or a command for it.
     Mention,
@@ -184,75 +172,36 @@ pub enum RespondTo {
 
 /// How the bot behaves in groups.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupsSpec {
-    /// What it answers. Default `Mention`.
+    /// What the bot answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub respond_to: Option<RespondTo>,
-    /// Only these groups; absent: any group it is a member of.
+    /// Only these groups, by their ids, which are negative; at most 1000. Absent: any group that the bot is a member of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 1000),
+        inner(range(max = -1)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
     pub chats: Option<Vec<i64>>,
 }
 
-/// How much one user may send.
+impl GroupsSpec {
+    /// What the bot answers.
+    pub fn respond_to(&self) -> RespondTo {
+        self.respond_to.unwrap_or(RespondTo::Mention)
+    }
+}
+
+/// How much one user may send. Absent: 60 messages a minute.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
 #[serde(rename_all = "camelCase")]
 pub struct LimitsSpec {
-    /// Messages per minute and user. Default 60.
+    /// Messages per minute and user, 1 to 600. Default 60.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 600))]
     pub messages_per_minute: Option<i32>,
-}
-
-/// How things stand, as the operator last saw them.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TelegramConnectorStatus {
-    /// The `metadata.generation` this status speaks of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// The bot behind the token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bot: Option<BotStatus>,
-    /// The environment's connection mode, as it is in effect.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode: Option<ConnectionMode>,
-    /// The registered webhook. Webhook mode only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub webhook: Option<WebhookStatus>,
-    /// Users the deciding list resolves to; absent for level Open.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub access_users: Option<i32>,
-    /// The session length in effect: "none", "infinite", or hours such as "24h".
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session: Option<String>,
-    /// One per type.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Condition>,
-}
-
-/// The bot behind the token, as `getMe` gave it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct BotStatus {
-    /// Its numeric id.
-    pub id: i64,
-    /// Its username, without @.
-    pub username: String,
-    /// Its name.
-    pub name: String,
-}
-
-/// How an environment receives updates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum ConnectionMode {
-    /// Telegram calls the operator.
-    Webhook,
-    /// The operator asks Telegram.
-    Polling,
-}
-
-/// The registered webhook.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct WebhookStatus {
-    /// Where Telegram delivers.
-    pub url: String,
 }

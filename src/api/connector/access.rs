@@ -1,0 +1,154 @@
+//! `spec.access`: who may write to the bot.
+
+use kube::KubeSchema;
+use kube::core::Reason;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::user_list::UserEntry;
+
+/// Which list decides who may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum AccessLevel {
+    /// Anyone who can reach the bot.
+    Open,
+    /// Members of the organization: `companyUsers`.
+    Company,
+    /// Users explicitly enabled for the agent: `agentUsers`.
+    AgentEnabled,
+    /// A custom list: `specificUsers`.
+    Specific,
+}
+
+impl AccessLevel {
+    /// The level as manifests write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "Open",
+            Self::Company => "Company",
+            Self::AgentEnabled => "AgentEnabled",
+            Self::Specific => "Specific",
+        }
+    }
+
+    /// The field of `spec.access` that decides; `Open` needs none.
+    pub fn list_field(self) -> Option<&'static str> {
+        match self {
+            Self::Open => None,
+            Self::Company => Some("companyUsers"),
+            Self::AgentEnabled => Some("agentUsers"),
+            Self::Specific => Some("specificUsers"),
+        }
+    }
+}
+
+/// Who may write to the bot. The level names the one list that decides; the others stay written, so that a level can be switched
+/// without retyping them.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = needs_its_list("Company", "companyUsers"),
+    validation = needs_its_list("AgentEnabled", "agentUsers"),
+    validation = needs_its_list("Specific", "specificUsers")
+)]
+pub struct AccessSpec {
+    /// Which list decides. Open: anyone who can reach the bot. Company: companyUsers, the members of the organization.
+    /// AgentEnabled: agentUsers, the users explicitly enabled for the agent. Specific: specificUsers, a custom list.
+    pub level: AccessLevel,
+    /// The list of level Company.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub company_users: Option<UserSelection>,
+    /// The list of level AgentEnabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_users: Option<UserSelection>,
+    /// The list of level Specific.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specific_users: Option<UserSelection>,
+    /// True stores what denied users write, with who they are, until its retention ends. Default false: denials are only counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub save_denied_conversations: Option<bool>,
+    /// What a denied user is told, at most once an hour per chat, at most 4096 characters. "" says nothing; absent: a default text
+    /// with the user's own id, so that they can ask to be enabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub denied_reply: Option<String>,
+}
+
+impl AccessSpec {
+    /// The one list that decides. `None` for level `Open`, and also where the level's list is not written: the level tells the two
+    /// apart, and the second is a denial.
+    pub fn deciding(&self) -> Option<&UserSelection> {
+        match self.level {
+            AccessLevel::Open => None,
+            AccessLevel::Company => self.company_users.as_ref(),
+            AccessLevel::AgentEnabled => self.agent_users.as_ref(),
+            AccessLevel::Specific => self.specific_users.as_ref(),
+        }
+    }
+
+    /// Whether denied messages are stored.
+    pub fn saves_denied_conversations(&self) -> bool {
+        self.save_denied_conversations.unwrap_or(false)
+    }
+}
+
+/// A level without its list would lock everybody out: that is never what somebody means.
+fn needs_its_list(level: &str, field: &str) -> kube::core::Rule {
+    let some = |list| format!("(has(self.{field}.{list}) && size(self.{field}.{list}) > 0)");
+    let rule = format!(
+        "self.level != '{level}' || (has(self.{field}) && ({} || {}))",
+        some("users"),
+        some("listRefs")
+    );
+    let message = format!("level {level} needs {field} with at least one entry in users or listRefs");
+    kube::core::Rule::new(rule)
+        .message(message.as_str())
+        .reason(Reason::FieldValueRequired)
+        .field_path(format!(".{field}"))
+}
+
+/// Users named here and in shared lists.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserSelection {
+    /// Users named here, at most 1000, each with exactly one of id and username.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1000), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = ids_differ())]
+    pub users: Option<Vec<UserEntry>>,
+    /// TelegramUserLists of the same namespace, at most 20.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 20),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub list_refs: Option<Vec<ListRef>>,
+}
+
+/// No id twice, for at most 1,000 entries.
+///
+/// The API server estimates a rule's cost from `maxItems` and refuses more than 10 million (a comparison of all pairs), and stops
+/// one evaluation at 1 million. So the ids are split by remainder, and a list without repetition is recognized by the sum of its first
+/// positions, for which the server charges least. A remainder that holds more than 900 of the ids would pass the second limit and is
+/// left to `check`; that takes ids which nearly all agree modulo five.
+fn ids_differ() -> kube::core::Rule {
+    kube::core::Rule::new(
+        "[0, 1, 2, 3, 4].all(r, [self.filter(u, has(u.id) && u.id % 5 == r).map(u, u.id)].all(ids, size(ids) > 900 || \
+         ids.map(id, ids.indexOf(id)).sum() == size(ids) * (size(ids) - 1) / 2))",
+    )
+    .message(crate::api::user_list::IDS_DIFFER_MESSAGE)
+    .reason(Reason::FieldValueDuplicate)
+}
+
+/// A `TelegramUserList` of the same namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct ListRef {
+    /// The name of a TelegramUserList in the same namespace.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
+    pub name: String,
+}
