@@ -15,7 +15,10 @@ pub fn all() -> [CustomResourceDefinition; 2] {
 
 /// Both CRDs as one YAML stream.
 pub fn yaml() -> String {
-    all().iter().map(|crd| format!("---\n{}", to_yaml(crd))).collect()
+    all()
+        .iter()
+        .map(|crd| format!("---\n{}", to_yaml(crd)))
+        .collect()
 }
 
 /// The files of `crds/`: name and content.
@@ -70,9 +73,12 @@ fn each_object(value: &mut Value, change: &mut impl FnMut(&mut serde_json::Map<S
     match value {
         Value::Object(map) => {
             change(map);
-            map.values_mut().for_each(|child| each_object(child, change));
+            map.values_mut()
+                .for_each(|child| each_object(child, change));
         }
-        Value::Array(items) => items.iter_mut().for_each(|child| each_object(child, change)),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|child| each_object(child, change)),
         _ => {}
     }
 }
@@ -104,7 +110,10 @@ mod tests {
     fn schemas_hold_no_default_and_nothing_nullable() {
         for crd in super::all() {
             let schema = serde_json::to_string(&crd.spec.versions).unwrap();
-            assert!(!schema.contains("\"default\""), "a schema default makes GitOps tools see a difference for ever");
+            assert!(
+                !schema.contains("\"default\""),
+                "a schema default makes GitOps tools see a difference for ever"
+            );
             assert!(!schema.contains("\"nullable\""));
         }
     }

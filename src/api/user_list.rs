@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What every rule against repeated ids says.
-pub(super) const IDS_DIFFER_MESSAGE: &str = "the same id stands twice in this list: keep one entry per id";
+pub(super) const IDS_DIFFER_MESSAGE: &str =
+    "the same id stands twice in this list: keep one entry per id";
 
 /// What a `TelegramUserList` should be.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]

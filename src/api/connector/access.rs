@@ -101,7 +101,8 @@ fn needs_its_list(level: &str, field: &str) -> kube::core::Rule {
         some("users"),
         some("listRefs")
     );
-    let message = format!("level {level} needs {field} with at least one entry in users or listRefs");
+    let message =
+        format!("level {level} needs {field} with at least one entry in users or listRefs");
     kube::core::Rule::new(rule)
         .message(message.as_str())
         .reason(Reason::FieldValueRequired)
