@@ -5,6 +5,9 @@
 //! (`super::crds`). Optional fields stay `Option`: the CRD has no defaults, because a server that fills them in makes a
 //! GitOps tool see a difference for ever. The accessors resolve them, and are the only place that knows the defaults.
 
+// Docstrings here are the CRD's descriptions, which people read in `kubectl explain`, without backticks.
+#![allow(clippy::doc_markdown)]
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -4,6 +4,7 @@
 pub mod conditions;
 pub mod connector;
 pub mod crds;
+pub(crate) mod schema;
 pub mod user_list;
 
 pub use connector::{TelegramConnector, TelegramConnectorSpec, TelegramConnectorStatus};

@@ -1,7 +1,10 @@
 //! `TelegramUserList`: users that several connectors share, and the entry that inline lists hold too.
 
+// Docstrings here are the CRD's descriptions, which people read in `kubectl explain`, without backticks.
+#![allow(clippy::doc_markdown)]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::core::{Reason, Rule};
+use kube::core::Rule;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -49,7 +52,6 @@ fn ids_differ() -> Rule {
          ids.indexOf(ids[100 * h + 10 * t + o]) == 100 * h + 10 * t + o))))"
     ))
     .message(IDS_DIFFER_MESSAGE)
-    .reason(Reason::FieldValueDuplicate)
 }
 
 /// One Telegram user: exactly one of `id` and `username`.

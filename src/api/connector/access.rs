@@ -139,7 +139,6 @@ fn ids_differ() -> kube::core::Rule {
          ids.map(id, ids.indexOf(id)).sum() == size(ids) * (size(ids) - 1) / 2))",
     )
     .message(crate::api::user_list::IDS_DIFFER_MESSAGE)
-    .reason(Reason::FieldValueDuplicate)
 }
 
 /// A `TelegramUserList` of the same namespace.
