@@ -92,48 +92,80 @@ impl Schema {
         let number = |key: &str| json.get(key).and_then(Value::as_f64);
         let count = |key: &str| json.get(key).and_then(Value::as_u64);
         let flag = |key: &str| json.get(key).and_then(Value::as_bool).unwrap_or(false);
-        let child = |key: &str| json.get(key).filter(|value| value.is_object()).map(|value| Box::new(Self::parse(value)));
+        let child = |key: &str| {
+            json.get(key)
+                .filter(|value| value.is_object())
+                .map(|value| Box::new(Self::parse(value)))
+        };
         let children = |key: &str| -> Vec<Self> {
-            json.get(key).and_then(Value::as_array).map(|all| all.iter().map(Self::parse).collect()).unwrap_or_default()
+            json.get(key)
+                .and_then(Value::as_array)
+                .map(|all| all.iter().map(Self::parse).collect())
+                .unwrap_or_default()
         };
         let words = |key: &str| -> Vec<String> {
             let list = json.get(key).and_then(Value::as_array);
-            list.map(|all| all.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect()).unwrap_or_default()
+            list.map(|all| {
+                all.iter()
+                    .filter_map(|word| word.as_str().map(str::to_owned))
+                    .collect()
+            })
+            .unwrap_or_default()
         };
         let (kind, null_type) = match json.get("type") {
             Some(Value::String(word)) => (Self::type_of(word), false),
             Some(Value::Array(words)) => {
                 let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
-                (words.iter().find_map(|word| Self::type_of(word)), words.contains(&"null"))
+                (
+                    words.iter().find_map(|word| Self::type_of(word)),
+                    words.contains(&"null"),
+                )
             }
             _ => (None, false),
         };
         Self {
             kind,
-            format: json.get("format").and_then(Value::as_str).map(str::to_owned),
+            format: json
+                .get("format")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
             nullable: flag("nullable") || null_type,
             properties: json
                 .get("properties")
                 .and_then(Value::as_object)
-                .map(|all| all.iter().map(|(name, value)| (name.clone(), Self::parse(value))).collect())
+                .map(|all| {
+                    all.iter()
+                        .map(|(name, value)| (name.clone(), Self::parse(value)))
+                        .collect()
+                })
                 .unwrap_or_default(),
             additional: child("additionalProperties"),
             items: child("items"),
             required: words("required").into_iter().collect(),
-            allowed: json.get("enum").and_then(Value::as_array).cloned().unwrap_or_default(),
+            allowed: json
+                .get("enum")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default(),
             minimum: number("minimum").map(|bound| (bound, flag("exclusiveMinimum"))),
             maximum: number("maximum").map(|bound| (bound, flag("exclusiveMaximum"))),
             multiple_of: number("multipleOf"),
             min_length: count("minLength"),
             max_length: count("maxLength"),
-            pattern: json.get("pattern").and_then(Value::as_str).and_then(|pattern| Regex::new(pattern).ok()),
+            pattern: json
+                .get("pattern")
+                .and_then(Value::as_str)
+                .and_then(|pattern| Regex::new(pattern).ok()),
             min_items: count("minItems"),
             max_items: count("maxItems"),
             unique_items: flag("uniqueItems"),
             min_properties: count("minProperties"),
             max_properties: count("maxProperties"),
             default: json.get("default").cloned(),
-            description: json.get("description").and_then(Value::as_str).map(str::to_owned),
+            description: json
+                .get("description")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
             all_of: children("allOf"),
             any_of: children("anyOf"),
             one_of: children("oneOf"),
@@ -223,7 +255,9 @@ mod tests {
     }
 
     fn list(ids: impl Iterator<Item = i64>) -> Value {
-        let users: Vec<Value> = ids.map(|id| json!({"id": id, "note": format!("user {id}")})).collect();
+        let users: Vec<Value> = ids
+            .map(|id| json!({"id": id, "note": format!("user {id}")}))
+            .collect();
         json!({"spec": {"users": users}})
     }
 
@@ -251,9 +285,15 @@ mod tests {
                 "access": {"level": "Specific", "specificUsers": users["spec"].take()},
             }})
         };
-        assert_eq!(messages(&admission, &connector(list(1..=1000))), Vec::<String>::new());
+        assert_eq!(
+            messages(&admission, &connector(list(1..=1000))),
+            Vec::<String>::new()
+        );
         let said = messages(&admission, &connector(list((1..=999).chain([7]))));
-        assert!(said.len() == 1 && said[0].starts_with("spec.access.specificUsers.users: "), "{said:?}");
+        assert!(
+            said.len() == 1 && said[0].starts_with("spec.access.specificUsers.users: "),
+            "{said:?}"
+        );
     }
 
     #[test]
@@ -261,7 +301,10 @@ mod tests {
         let admission = admission(1);
         let mut object = json!({"spec": {"users": [{"id": 1, "username": null, "unknown": 1}]}});
         drop_forbidden_nulls(&mut object, &admission.schema);
-        assert_eq!(prune(&mut object, &admission.schema, true), ["spec.users[0].unknown"]);
+        assert_eq!(
+            prune(&mut object, &admission.schema, true),
+            ["spec.users[0].unknown"]
+        );
         assert_eq!(object, json!({"spec": {"users": [{"id": 1}]}}));
         assert_eq!(messages(&admission, &object), Vec::<String>::new());
     }

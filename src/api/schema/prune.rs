@@ -12,10 +12,17 @@ pub(crate) fn prune(object: &mut Value, schema: &Schema, root: bool) -> Vec<Stri
     dropped
 }
 
-fn descend(value: &mut Value, schema: &Schema, resource: bool, path: &str, dropped: &mut Vec<String>) {
+fn descend(
+    value: &mut Value,
+    schema: &Schema,
+    resource: bool,
+    path: &str,
+    dropped: &mut Vec<String>,
+) {
     match value {
         Value::Object(fields) => {
-            let keep = schema.preserve_unknown || (schema.kind.is_none() && schema.properties.is_empty());
+            let keep =
+                schema.preserve_unknown || (schema.kind.is_none() && schema.properties.is_empty());
             let own = |name: &str| resource && matches!(name, "apiVersion" | "kind" | "metadata");
             if !keep && schema.additional.is_none() {
                 let unknown: Vec<String> = fields
@@ -29,7 +36,12 @@ fn descend(value: &mut Value, schema: &Schema, resource: bool, path: &str, dropp
                 }
             }
             for (name, child) in fields.iter_mut() {
-                if own(name) && !schema.properties.get(name).is_some_and(|known| !known.properties.is_empty()) {
+                if own(name)
+                    && !schema
+                        .properties
+                        .get(name)
+                        .is_some_and(|known| !known.properties.is_empty())
+                {
                     continue;
                 }
                 if let Some(known) = schema.field(name) {
@@ -40,7 +52,13 @@ fn descend(value: &mut Value, schema: &Schema, resource: bool, path: &str, dropp
         Value::Array(items) => {
             if let Some(known) = schema.items.as_deref() {
                 for (index, item) in items.iter_mut().enumerate() {
-                    descend(item, known, known.embedded, &format!("{path}[{index}]"), dropped);
+                    descend(
+                        item,
+                        known,
+                        known.embedded,
+                        &format!("{path}[{index}]"),
+                        dropped,
+                    );
                 }
             }
         }
@@ -49,7 +67,11 @@ fn descend(value: &mut Value, schema: &Schema, resource: bool, path: &str, dropp
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
 /// Fills in the schema's defaults, and drops a `null` where the schema allows none but has a default.
@@ -86,7 +108,9 @@ pub(crate) fn fill_defaults(value: &mut Value, schema: &Schema) {
 pub(crate) fn drop_forbidden_nulls(value: &mut Value, schema: &Schema) {
     match value {
         Value::Object(fields) => {
-            fields.retain(|name, child| !(child.is_null() && schema.field(name).is_some_and(|known| !known.nullable)));
+            fields.retain(|name, child| {
+                !(child.is_null() && schema.field(name).is_some_and(|known| !known.nullable))
+            });
             for (name, child) in fields.iter_mut() {
                 if let Some(known) = schema.field(name) {
                     drop_forbidden_nulls(child, known);
@@ -95,7 +119,9 @@ pub(crate) fn drop_forbidden_nulls(value: &mut Value, schema: &Schema) {
         }
         Value::Array(items) => {
             if let Some(known) = schema.items.as_deref() {
-                items.iter_mut().for_each(|item| drop_forbidden_nulls(item, known));
+                items
+                    .iter_mut()
+                    .for_each(|item| drop_forbidden_nulls(item, known));
             }
         }
         _ => {}
@@ -117,7 +143,9 @@ pub(crate) fn drop_nulls(value: &mut Value, schema: &Schema) {
                 Value::Array(items) => !items.is_empty(),
                 Value::Object(inner) => {
                     !inner.is_empty()
-                        || schema.field(name).is_none_or(|known| known.kind != Some(Type::Object))
+                        || schema
+                            .field(name)
+                            .is_none_or(|known| known.kind != Some(Type::Object))
                         || !known_map(schema.field(name))
                 }
                 _ => true,

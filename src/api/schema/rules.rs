@@ -14,7 +14,10 @@ pub(crate) struct Rules {
 
 impl std::fmt::Debug for Rules {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Rules").field("any", &self.any).finish_non_exhaustive()
+        formatter
+            .debug_struct("Rules")
+            .field("any", &self.any)
+            .finish_non_exhaustive()
     }
 }
 
@@ -33,7 +36,10 @@ impl Rules {
         if !self.any {
             return Vec::new();
         }
-        let Err(errors) = self.validator.validate_compiled(&self.compiled, object, old) else {
+        let Err(errors) = self
+            .validator
+            .validate_compiled(&self.compiled, object, old)
+        else {
             return Vec::new();
         };
         let mut causes: Vec<Cause> = Vec::new();
@@ -83,7 +89,10 @@ fn value_at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
 fn has_rules(schema: &Value) -> bool {
     match schema {
         Value::Object(fields) => {
-            fields.get("x-kubernetes-validations").is_some_and(Value::is_array) || fields.values().any(has_rules)
+            fields
+                .get("x-kubernetes-validations")
+                .is_some_and(Value::is_array)
+                || fields.values().any(has_rules)
         }
         Value::Array(items) => items.iter().any(has_rules),
         _ => false,

@@ -18,7 +18,11 @@ pub(crate) fn validate(value: &Value, schema: &Schema) -> Vec<Cause> {
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
 fn type_matches(value: &Value, kind: Type) -> bool {
@@ -26,7 +30,11 @@ fn type_matches(value: &Value, kind: Type) -> bool {
         Type::Object => value.is_object(),
         Type::Array => value.is_array(),
         Type::String => value.is_string(),
-        Type::Integer => value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0),
+        Type::Integer => {
+            value.is_i64()
+                || value.is_u64()
+                || value.as_f64().is_some_and(|number| number.fract() == 0.0)
+        }
         Type::Number => value.is_number(),
         Type::Boolean => value.is_boolean(),
     }
@@ -50,16 +58,31 @@ fn check(value: &Value, schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
     }
     if schema.int_or_string {
         if !(value.is_string() || value.is_i64() || value.is_u64()) {
-            let why = format!("{path} in body must be of type integer,string: \"{}\"", type_word(value));
-            causes.push(Cause::type_invalid(path, &Value::from(type_word(value)), &why));
+            let why = format!(
+                "{path} in body must be of type integer,string: \"{}\"",
+                type_word(value)
+            );
+            causes.push(Cause::type_invalid(
+                path,
+                &Value::from(type_word(value)),
+                &why,
+            ));
         }
         return;
     }
     if let Some(kind) = schema.kind
         && !type_matches(value, kind)
     {
-        let why = format!("{path} in body must be of type {}: \"{}\"", kind.word(), type_word(value));
-        causes.push(Cause::type_invalid(path, &Value::from(type_word(value)), &why));
+        let why = format!(
+            "{path} in body must be of type {}: \"{}\"",
+            kind.word(),
+            type_word(value)
+        );
+        causes.push(Cause::type_invalid(
+            path,
+            &Value::from(type_word(value)),
+            &why,
+        ));
         return;
     }
     if !schema.allowed.is_empty() && !schema.allowed.contains(value) {
@@ -67,12 +90,21 @@ fn check(value: &Value, schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
         causes.push(Cause {
             reason: "FieldValueNotSupported",
             field: path.into(),
-            message: format!("Unsupported value: {value}: supported values: {}", supported.join(", ")),
+            message: format!(
+                "Unsupported value: {value}: supported values: {}",
+                supported.join(", ")
+            ),
         });
     }
     match value {
         Value::String(text) => check_string(text, value, schema, path, causes),
-        Value::Number(number) => check_number(number.as_f64().unwrap_or_default(), value, schema, path, causes),
+        Value::Number(number) => check_number(
+            number.as_f64().unwrap_or_default(),
+            value,
+            schema,
+            path,
+            causes,
+        ),
         Value::Array(items) => check_array(items, value, schema, path, causes),
         Value::Object(fields) => check_object(fields, value, schema, path, causes),
         _ => {}
@@ -94,17 +126,29 @@ fn check_string(text: &str, value: &Value, schema: &Schema, path: &str, causes: 
     if let Some(least) = schema.min_length
         && length < least
     {
-        causes.push(Cause::invalid(path, value, &format!("{path} in body should be at least {least} chars long")));
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should be at least {least} chars long"),
+        ));
     }
     if let Some(pattern) = &schema.pattern
         && !pattern.is_match(text)
     {
-        causes.push(Cause::invalid(path, value, &format!("{path} in body should match '{pattern}'")));
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should match '{pattern}'"),
+        ));
     }
     if let Some(format) = &schema.format
         && !format_holds(format, text)
     {
-        causes.push(Cause::invalid(path, value, &format!("{path} in body must be of type {format}: {value}")));
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body must be of type {format}: {value}"),
+        ));
     }
 }
 
@@ -119,23 +163,48 @@ fn format_holds(format: &str, text: &str) -> bool {
 }
 
 fn check_number(number: f64, value: &Value, schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
-    let bound = |bound: f64| Value::from(bound).to_string().trim_end_matches(".0").to_owned();
+    let bound = |bound: f64| {
+        Value::from(bound)
+            .to_string()
+            .trim_end_matches(".0")
+            .to_owned()
+    };
     if let Some((most, exclusive)) = schema.maximum
         && (number > most || (exclusive && number >= most))
     {
-        let than = if exclusive { "less than" } else { "less than or equal to" };
-        causes.push(Cause::invalid(path, value, &format!("{path} in body should be {than} {}", bound(most))));
+        let than = if exclusive {
+            "less than"
+        } else {
+            "less than or equal to"
+        };
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should be {than} {}", bound(most)),
+        ));
     }
     if let Some((least, exclusive)) = schema.minimum
         && (number < least || (exclusive && number <= least))
     {
-        let than = if exclusive { "greater than" } else { "greater than or equal to" };
-        causes.push(Cause::invalid(path, value, &format!("{path} in body should be {than} {}", bound(least))));
+        let than = if exclusive {
+            "greater than"
+        } else {
+            "greater than or equal to"
+        };
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should be {than} {}", bound(least)),
+        ));
     }
     if let Some(step) = schema.multiple_of
         && (number / step).fract() != 0.0
     {
-        causes.push(Cause::invalid(path, value, &format!("{path} in body should be a multiple of {}", bound(step))));
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should be a multiple of {}", bound(step)),
+        ));
     }
     if schema.kind == Some(Type::Integer) {
         let range = match schema.format.as_deref() {
@@ -151,7 +220,13 @@ fn check_number(number: f64, value: &Value, schema: &Schema, path: &str, causes:
     }
 }
 
-fn check_array(items: &[Value], value: &Value, schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
+fn check_array(
+    items: &[Value],
+    value: &Value,
+    schema: &Schema,
+    path: &str,
+    causes: &mut Vec<Cause>,
+) {
     let length = items.len() as u64;
     if let Some(most) = schema.max_items
         && length > most
@@ -165,7 +240,11 @@ fn check_array(items: &[Value], value: &Value, schema: &Schema, path: &str, caus
     if let Some(least) = schema.min_items
         && length < least
     {
-        causes.push(Cause::invalid(path, value, &format!("{path} in body should have at least {least} items")));
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should have at least {least} items"),
+        ));
     }
     if let Some(known) = schema.items.as_deref() {
         for (index, item) in items.iter().enumerate() {
@@ -176,7 +255,9 @@ fn check_array(items: &[Value], value: &Value, schema: &Schema, path: &str, caus
         ListType::Set => repeated(items.iter().cloned(), path, causes),
         ListType::Map(keys) => {
             let identities = items.iter().map(|item| {
-                keys.iter().filter_map(|key| Some((key.clone(), item.get(key)?.clone()))).collect::<Value>()
+                keys.iter()
+                    .filter_map(|key| Some((key.clone(), item.get(key)?.clone())))
+                    .collect::<Value>()
             });
             repeated(identities, path, causes);
         }
@@ -217,7 +298,11 @@ fn check_object(
     if let Some(least) = schema.min_properties
         && (fields.len() as u64) < least
     {
-        causes.push(Cause::invalid(path, value, &format!("{path} in body should have at least {least} properties")));
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should have at least {least} properties"),
+        ));
     }
     for (name, child) in fields {
         if let Some(known) = schema.field(name) {
@@ -236,19 +321,32 @@ fn check_branches(value: &Value, schema: &Schema, path: &str, causes: &mut Vec<C
         check(value, branch, path, causes);
     }
     if !schema.any_of.is_empty() && !schema.any_of.iter().any(holds) {
-        causes.push(Cause::invalid(path, value, &format!("{path} in body must validate at least one schema (anyOf)")));
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body must validate at least one schema (anyOf)"),
+        ));
     }
     if !schema.one_of.is_empty() {
         let count = schema.one_of.iter().filter(|branch| holds(branch)).count();
         if count != 1 {
-            let found = if count == 0 { "Found none valid".to_owned() } else { format!("Found {count} valid alternatives") };
-            let why = format!("{path} in body must validate one and only one schema (oneOf). {found}");
+            let found = if count == 0 {
+                "Found none valid".to_owned()
+            } else {
+                format!("Found {count} valid alternatives")
+            };
+            let why =
+                format!("{path} in body must validate one and only one schema (oneOf). {found}");
             causes.push(Cause::invalid(path, value, &why));
         }
     }
     if let Some(not) = &schema.not
         && holds(not)
     {
-        causes.push(Cause::invalid(path, value, &format!("{path} in body must not validate the schema (not)")));
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body must not validate the schema (not)"),
+        ));
     }
 }
