@@ -166,8 +166,8 @@ impl Incoming {
     /// [`Unreadable`], by the rule at the top of this module. Never panics, whatever `json` is.
     pub fn parse(json: &str) -> Result<Self, Unreadable> {
         let update = Object::parse(json).ok_or(Unreadable::NotAnObject)?;
-        let update_id = crate::telegram::bot::usable_update_id(update.integer("update_id"))
-            .ok_or(Unreadable::NoUpdateId)?;
+        let update_id =
+            crate::telegram::update::update_id(&update).ok_or(Unreadable::NoUpdateId)?;
         let (kind, message) = what_happened(&update).ok_or(Unreadable::NoChat)?;
         let chat = chat(&message).ok_or(Unreadable::NoChat)?;
         let (text, entities) = match message.text("text") {

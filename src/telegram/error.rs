@@ -37,6 +37,9 @@ pub enum TelegramError {
     /// 400 `message is not modified`.
     #[error("message is not modified")]
     NotModified,
+    /// The file is bigger than Telegram serves, or than we take.
+    #[error("the file is too big")]
+    FileTooBig,
     /// Any other 4xx.
     #[error("Telegram refuses the request ({code}): {description}")]
     Refused {
@@ -57,4 +60,64 @@ pub enum TelegramError {
     /// The answer was not what the Bot API says.
     #[error("Telegram's answer makes no sense: {0}")]
     Malformed(String),
+}
+
+impl TelegramError {
+    /// Whether the request had certainly no effect, so that sending it again cannot double anything.
+    ///
+    /// A 5xx, an answer that never came and one that makes no sense leave it open.
+    pub fn certainly_not_done(&self) -> bool {
+        !matches!(
+            self,
+            Self::Server(_) | Self::Ambiguous(_) | Self::Malformed(_)
+        )
+    }
+
+    /// The class in one word: a metric label.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::NotFound => "not_found",
+            Self::WebhookActive => "webhook_active",
+            Self::Conflict(_) => "conflict",
+            Self::RateLimited(_) => "rate_limited",
+            Self::Forbidden(_) => "forbidden",
+            Self::ChatNotFound => "chat_not_found",
+            Self::MigratedTo(_) => "migrated",
+            Self::CantParseEntities(_) => "cant_parse_entities",
+            Self::NotModified => "not_modified",
+            Self::FileTooBig => "file_too_big",
+            Self::Refused { .. } => "refused",
+            Self::Server(_) => "server",
+            Self::Unreachable(_) => "unreachable",
+            Self::Ambiguous(_) => "ambiguous",
+            Self::Malformed(_) => "malformed",
+        }
+    }
+
+    /// The same error with every text from outside passed through `map`.
+    pub(super) fn map_text(self, map: impl FnOnce(&str) -> String) -> Self {
+        match self {
+            Self::Conflict(text) => Self::Conflict(map(&text)),
+            Self::Forbidden(text) => Self::Forbidden(map(&text)),
+            Self::CantParseEntities(text) => Self::CantParseEntities(map(&text)),
+            Self::Refused { code, description } => Self::Refused {
+                code,
+                description: map(&description),
+            },
+            Self::Unreachable(text) => Self::Unreachable(map(&text)),
+            Self::Ambiguous(text) => Self::Ambiguous(map(&text)),
+            Self::Malformed(text) => Self::Malformed(map(&text)),
+            // Named one by one, so that a new variant with a text must decide here.
+            unchanged @ (Self::Unauthorized
+            | Self::NotFound
+            | Self::WebhookActive
+            | Self::RateLimited(_)
+            | Self::ChatNotFound
+            | Self::MigratedTo(_)
+            | Self::NotModified
+            | Self::FileTooBig
+            | Self::Server(_)) => unchanged,
+        }
+    }
 }

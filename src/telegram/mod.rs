@@ -1,11 +1,18 @@
 //! The Bot API as this operator uses it: calls over teloxide, one error type whose variants say what to do, and the one
 //! place where a token could leak out of a request error and does not.
 
+mod answer;
+pub mod api;
 pub mod bot;
 pub mod error;
 pub(crate) mod json;
+mod methods;
+mod redact;
 pub mod token;
+pub(crate) mod update;
 
-pub use bot::{Bot, RawUpdate, TelegramApi};
+pub use api::TelegramApi;
+pub use bot::{Bot, NewMessage, Text};
 pub use error::TelegramError;
 pub use token::BotToken;
+pub use update::{NotAnUpdate, RawUpdate};

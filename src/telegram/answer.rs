@@ -1,0 +1,271 @@
+//! What a Bot API server answers, read into a result or into the one [`TelegramError`] that says what to do.
+
+use std::borrow::Cow;
+use std::error::Error as _;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::error::TelegramError;
+
+/// How long to wait after a 429 that does not say it.
+const UNSAID_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// The outer object of every answer (Bot API, "Making requests").
+#[derive(Deserialize)]
+struct Answer<'a, R> {
+    ok: bool,
+    #[serde(default = "none")]
+    result: Option<R>,
+    error_code: Option<u16>,
+    #[serde(borrow)]
+    description: Option<Cow<'a, str>>,
+    parameters: Option<Parameters>,
+}
+
+fn none<R>() -> Option<R> {
+    None
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Parameters {
+    retry_after: Option<u64>,
+    migrate_to_chat_id: Option<i64>,
+}
+
+/// Reads an answer. `status` is HTTP's; `retry_after` the header of that name, which proxies set. The texts in the error are
+/// as they came: the caller redacts them.
+///
+/// # Errors
+/// By the table in TELEGRAM.md ("Errors"). Only a Bot API answer may say 401, 403 or 400: what a proxy says with these is no
+/// word of Telegram's about the token or the chat.
+pub(super) fn read<'a, R: Deserialize<'a>>(
+    status: u16,
+    retry_after: Option<u64>,
+    body: &'a [u8],
+) -> Result<R, TelegramError> {
+    match serde_json::from_slice::<Answer<'a, R>>(body) {
+        Ok(Answer {
+            ok: true,
+            result: Some(result),
+            ..
+        }) => Ok(result),
+        Ok(Answer { ok: true, .. }) => {
+            Err(TelegramError::Malformed("ok, but without a result".into()))
+        }
+        Ok(failed) => Err(refusal(
+            failed.error_code.unwrap_or(status),
+            &failed.description.unwrap_or_default(),
+            &failed.parameters.unwrap_or_default(),
+            retry_after,
+        )),
+        Err(e) => Err(match status {
+            // The text of a parse error can quote the answer; where and of what kind it is cannot.
+            200..=299 => TelegramError::Malformed(format!(
+                "{:?} error at line {} column {} of the answer",
+                e.classify(),
+                e.line(),
+                e.column()
+            )),
+            404 => TelegramError::NotFound,
+            429 => TelegramError::RateLimited(
+                retry_after.map_or(UNSAID_RETRY_AFTER, Duration::from_secs),
+            ),
+            500..=599 => TelegramError::Server(status),
+            _ => TelegramError::Malformed(format!(
+                "HTTP {status}, and no Bot API answer: something between here and Telegram said it"
+            )),
+        }),
+    }
+}
+
+fn refusal(
+    code: u16,
+    description: &str,
+    parameters: &Parameters,
+    retry_after: Option<u64>,
+) -> TelegramError {
+    if let Some(id) = parameters.migrate_to_chat_id {
+        return TelegramError::MigratedTo(id);
+    }
+    let text = description.to_ascii_lowercase();
+    let says = |what: &str| text.contains(what);
+    match code {
+        401 => TelegramError::Unauthorized,
+        // An older self-hosted server lacks newer methods; that is no word about the token.
+        404 if says("method not found") => refused(code, description),
+        404 => TelegramError::NotFound,
+        409 if says("webhook is active") => TelegramError::WebhookActive,
+        409 => TelegramError::Conflict(description.to_owned()),
+        429 => TelegramError::RateLimited(
+            parameters
+                .retry_after
+                .or(retry_after)
+                .map_or(UNSAID_RETRY_AFTER, Duration::from_secs),
+        ),
+        403 => TelegramError::Forbidden(description.to_owned()),
+        400 if says("chat not found") => TelegramError::ChatNotFound,
+        400 if says("can't parse entities") => {
+            TelegramError::CantParseEntities(description.to_owned())
+        }
+        400 if says("message is not modified") => TelegramError::NotModified,
+        400 if says("file is too big") => TelegramError::FileTooBig,
+        400..=499 => refused(code, description),
+        500..=599 => TelegramError::Server(code),
+        _ => TelegramError::Malformed(format!("error_code {code}: {description}")),
+    }
+}
+
+fn refused(code: u16, description: &str) -> TelegramError {
+    TelegramError::Refused {
+        code,
+        description: description.to_owned(),
+    }
+}
+
+/// A request that got no whole answer. The URL, which holds the token, is left out here already; the caller redacts the rest.
+pub(super) fn lost(error: reqwest::Error) -> TelegramError {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = error.source();
+    let mut never_sent = error.is_connect() || error.is_builder();
+    while let Some(e) = source {
+        text.push_str(": ");
+        text.push_str(&e.to_string());
+        // Taken back from the pool before it was written; hyper has already tried again where it could.
+        never_sent |= e
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(hyper::Error::is_canceled);
+        source = e.source();
+    }
+    if never_sent {
+        TelegramError::Unreachable(text)
+    } else {
+        TelegramError::Ambiguous(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    fn failed(code: u16, description: &str, parameters: &str) -> TelegramError {
+        let body = format!(
+            r#"{{"ok":false,"error_code":{code},"description":"{description}","parameters":{parameters}}}"#
+        );
+        read::<bool>(code, None, body.as_bytes()).expect_err("it failed")
+    }
+
+    #[rstest]
+    #[case(401, "Unauthorized", TelegramError::Unauthorized)]
+    #[case(404, "Not Found", TelegramError::NotFound)]
+    #[case(
+        409,
+        "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first",
+        TelegramError::WebhookActive
+    )]
+    #[case(
+        400,
+        "Bad Request: message is not modified: specified new message content",
+        TelegramError::NotModified
+    )]
+    #[case(400, "Bad Request: chat not found", TelegramError::ChatNotFound)]
+    #[case(400, "Bad Request: file is too big", TelegramError::FileTooBig)]
+    #[case(500, "Internal Server Error", TelegramError::Server(500))]
+    #[case(502, "Bad Gateway", TelegramError::Server(502))]
+    fn each_error_has_its_class(
+        #[case] code: u16,
+        #[case] description: &str,
+        #[case] expected: TelegramError,
+    ) {
+        assert_eq!(failed(code, description, "{}"), expected);
+    }
+
+    #[test]
+    fn errors_with_a_text_keep_it() {
+        let conflict = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running";
+        assert_eq!(
+            failed(409, conflict, "{}"),
+            TelegramError::Conflict(conflict.into())
+        );
+        let blocked = "Forbidden: bot was blocked by the user";
+        assert_eq!(
+            failed(403, blocked, "{}"),
+            TelegramError::Forbidden(blocked.into())
+        );
+        let parse = "Bad Request: can't parse entities: Unexpected end tag at byte offset 3";
+        assert_eq!(
+            failed(400, parse, "{}"),
+            TelegramError::CantParseEntities(parse.into())
+        );
+        let other = "Bad Request: message text is empty";
+        assert_eq!(
+            failed(400, other, "{}"),
+            TelegramError::Refused {
+                code: 400,
+                description: other.into()
+            }
+        );
+        assert!(matches!(
+            failed(404, "Not Found: method not found", "{}"),
+            TelegramError::Refused { code: 404, .. }
+        ));
+    }
+
+    #[test]
+    fn parameters_are_obeyed() {
+        assert_eq!(
+            failed(
+                429,
+                "Too Many Requests: retry after 17",
+                r#"{"retry_after":17}"#
+            ),
+            TelegramError::RateLimited(Duration::from_secs(17))
+        );
+        assert_eq!(
+            failed(
+                400,
+                "Bad Request: group chat was upgraded to a supergroup chat",
+                r#"{"migrate_to_chat_id":-1001}"#
+            ),
+            TelegramError::MigratedTo(-1001)
+        );
+    }
+
+    #[rstest]
+    #[case(502, TelegramError::Server(502))]
+    #[case(404, TelegramError::NotFound)]
+    #[case(429, TelegramError::RateLimited(Duration::from_secs(3)))]
+    fn a_proxy_may_say_what_a_proxy_can_know(#[case] status: u16, #[case] expected: TelegramError) {
+        assert_eq!(read::<bool>(status, Some(3), b"<html>"), Err(expected));
+    }
+
+    #[rstest]
+    #[case(401)]
+    #[case(403)]
+    #[case(400)]
+    #[case(200)]
+    #[case(302)]
+    fn a_proxy_decides_nothing_about_token_or_chat(#[case] status: u16) {
+        let error = read::<bool>(status, None, b"<html>secret words</html>");
+        assert!(
+            matches!(&error, Err(TelegramError::Malformed(text)) if !text.contains("secret")),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn results_are_read_and_unknown_fields_ignored() {
+        let body = br#"{"ok":true,"result":[{"a":1}, 2],"hologram":{}}"#;
+        let raw: Vec<&RawValue> = read(200, None, body).expect("a result");
+        assert_eq!(raw[0].get(), r#"{"a":1}"#);
+        assert!(matches!(
+            read::<bool>(200, None, br#"{"ok":true}"#),
+            Err(TelegramError::Malformed(_))
+        ));
+    }
+}
