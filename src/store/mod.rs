@@ -1,10 +1,29 @@
 //! The store: what must survive. The inbox, the outbox, sessions and denied conversations behind one trait, on SQLite or
 //! PostgreSQL.
+//!
+//! Work is kept in *lanes*, one per (bot, chat, topic). Whoever handles messages claims lanes, works through what waits in
+//! them in order, and gives them back. A claim is not durable in itself; what is done under it is.
+
+mod group_commit;
+mod lane;
+mod records;
+mod sqlite;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
+use crate::clock::SharedClock;
 use crate::identity::{BotId, ConnectorUid};
 use crate::telegram::RawUpdate;
+
+pub use lane::{Place, place};
+pub use records::{
+    Backlog, Change, Claim, Claimed, ClaimedLane, DeadLetter, DeniedMessage, LaneKey, LaneWrite,
+    Listing, Page, Part, Release, Retention, Session, SessionSummary, WaitingMessage, WaitingPart,
+    Want, Written,
+};
 
 /// What `accept` made of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,9 +46,12 @@ pub enum StoreError {
     /// The `--store` value or the file behind it is no use.
     #[error("{0}")]
     Invalid(String),
+    /// Another process has taken over the work: drop it.
+    #[error("the claim on this work has been lost to another process")]
+    ClaimLost,
 }
 
-/// The intake side of the store: what `connection` and `controller` need. The pipeline's side is its own.
+/// The intake side of the store: what `connection` and `controller` need.
 #[async_trait]
 pub trait Inbox: Send + Sync + 'static {
     /// Makes updates durable. Only when this returns `Ok` may they be acknowledged to Telegram (invariant 1); an update
@@ -55,4 +77,175 @@ pub trait Inbox: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] with the reason.
     async fn writable(&self) -> Result<(), StoreError>;
+}
+
+/// The whole store: the pipeline's side, and the listings of the commands.
+#[async_trait]
+pub trait Store: Inbox {
+    /// Told at every acceptance whose message came: the pipeline, woken without polling.
+    fn wake(&self) -> Arc<Wake>;
+
+    /// Claims lanes in which something is ready, the longest waiting first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn claim(&self, wants: Vec<Want>) -> Result<Claimed, StoreError>;
+
+    /// Changes one lane, durably and all at once.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing of it happened.
+    async fn write(&self, write: LaneWrite) -> Result<Written, StoreError>;
+
+    /// Prolongs this process's lease on its claims, takes over the lanes of processes that are gone, and says for whom
+    /// something waits that nobody has claimed, and since or until when. Costs no write when nothing is claimed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn keep_claims(&self) -> Result<Vec<(ConnectorUid, Timestamp)>, StoreError>;
+
+    /// Gives back every claim of this process.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn release_claims(&self) -> Result<(), StoreError>;
+
+    /// Makes a connector's waiting lanes ready now, whatever they wait for.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn ready_now(&self, connector: &ConnectorUid) -> Result<(), StoreError>;
+
+    /// What waits, by connector and bot.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError>;
+
+    /// Gives up messages of this connector for any bot but `bot` that came before `before`: its token was rotated to another
+    /// bot. Returns how many became dead letters.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn bury_other_bots(
+        &self,
+        connector: &ConnectorUid,
+        bot: BotId,
+        before: Timestamp,
+    ) -> Result<u64, StoreError>;
+
+    /// Removes a bounded number of rows that are too old. Returns whether more are left.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn prune(&self, retention: Retention) -> Result<bool, StoreError>;
+
+    /// Lists denied messages, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn denied(&self, listing: &Listing) -> Result<Page<DeniedMessage>, StoreError>;
+
+    /// Lists sessions, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn sessions(&self, listing: &Listing) -> Result<Page<SessionSummary>, StoreError>;
+
+    /// Lists dead letters, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn dead_letters(&self, listing: &Listing) -> Result<Page<DeadLetter>, StoreError>;
+
+    /// Puts dead letters back where they came from. Returns how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn retry_dead_letters(&self, ids: &[i64]) -> Result<u64, StoreError>;
+}
+
+/// Who has new work: written by `accept`, drained by the pipeline.
+#[derive(Debug, Default)]
+pub struct Wake {
+    woken: std::sync::Mutex<std::collections::HashSet<ConnectorUid>>,
+    notify: tokio::sync::Notify,
+}
+
+impl Wake {
+    /// Says that this connector has work.
+    pub fn wake(&self, connector: &ConnectorUid) {
+        let mut woken = self
+            .woken
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !woken.contains(connector) {
+            woken.insert(connector.clone());
+        }
+        drop(woken);
+        self.notify.notify_one();
+    }
+
+    /// Waits until somebody has work, and says who.
+    pub async fn woken(&self) -> std::collections::HashSet<ConnectorUid> {
+        loop {
+            self.notify.notified().await;
+            let woken = std::mem::take(
+                &mut *self
+                    .woken
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner),
+            );
+            if !woken.is_empty() {
+                return woken;
+            }
+        }
+    }
+}
+
+/// What a store is opened with besides its place.
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// Wall-clock time for ages and leases.
+    pub clock: SharedClock,
+    /// Messages that may wait per bot before intake is refused.
+    pub backlog_per_bot: u64,
+    /// After how long without a sign of life a process's claims are taken over.
+    pub lease: std::time::Duration,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(crate::clock::SystemClock),
+            backlog_per_bot: 50_000,
+            lease: std::time::Duration::from_secs(30),
+        }
+    }
+}
+
+/// Opens the store that `--store` names: `sqlite:PATH` (the file and its folders are made) or `postgres://…`.
+///
+/// # Errors
+/// [`StoreError::Invalid`], naming the path and what to do.
+pub async fn open(address: &str) -> Result<Arc<dyn Store>, StoreError> {
+    open_with(address, StoreOptions::default()).await
+}
+
+/// [`open`] with options.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_with(
+    address: &str,
+    options: StoreOptions,
+) -> Result<Arc<dyn Store>, StoreError> {
+    if let Some(path) = address.strip_prefix("sqlite:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        return Ok(Arc::new(sqlite::open(path.as_ref(), options).await?));
+    }
+    Err(StoreError::Invalid(format!(
+        "--store {}: expected sqlite:PATH (for instance sqlite:data/connectors.db) or postgres://USER@HOST/DATABASE",
+        address.split("://").next().unwrap_or_default()
+    )))
 }

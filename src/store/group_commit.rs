@@ -1,0 +1,155 @@
+//! Group commit: one task drains everybody's writes and commits many in one transaction, so that throughput does not cost an
+//! fsync per message. While one commit is on its way to the disk the next batch gathers; nobody waits for a timer.
+
+use std::future::Future;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use super::lane::Place;
+use super::records::{Claimed, LaneWrite, Retention, Want, Written};
+use super::{Accepted, StoreError};
+use crate::identity::{BotId, ConnectorUid};
+use crate::telegram::RawUpdate;
+
+/// One caller's write.
+pub(super) enum Op {
+    Accept {
+        connector: ConnectorUid,
+        bot: BotId,
+        updates: Vec<(RawUpdate, Place)>,
+    },
+    Claim(Vec<Want>),
+    Write(LaneWrite),
+    KeepClaims,
+    ReleaseClaims,
+    ReadyNow(ConnectorUid),
+    BuryOtherBots {
+        connector: ConnectorUid,
+        bot: BotId,
+        before: Timestamp,
+    },
+    Prune(Retention),
+    Forget(ConnectorUid),
+    Retry(Vec<i64>),
+    Probe,
+}
+
+impl Op {
+    /// Whether its loss in a crash would lose anything. A lost claim is simply claimed again.
+    pub(super) fn must_be_durable(&self) -> bool {
+        !matches!(
+            self,
+            Self::Claim(_) | Self::KeepClaims | Self::ReleaseClaims | Self::ReadyNow(_)
+        )
+    }
+
+    fn weight(&self) -> usize {
+        match self {
+            Self::Accept { updates, .. } => updates.len().max(1),
+            _ => 1,
+        }
+    }
+}
+
+/// What became of a write.
+pub(super) enum Reply {
+    Accepted(Accepted),
+    Claimed(Claimed),
+    Written(Written),
+    Waiting(Vec<(ConnectorUid, Timestamp)>),
+    Count(u64),
+    More(bool),
+    Done,
+}
+
+/// Each write's own result, in the order of the batch.
+pub(super) type Replies = Vec<Result<Reply, StoreError>>;
+
+/// Something that commits a batch: all of it, or (on `Err`) nothing.
+pub(super) trait Backend: Send + 'static {
+    fn commit(&mut self, ops: &[Op]) -> impl Future<Output = Result<Replies, StoreError>> + Send;
+}
+
+struct Job {
+    op: Op,
+    reply: oneshot::Sender<Result<Reply, StoreError>>,
+}
+
+/// Where callers hand in their writes. The writer task ends when the last of these is gone.
+#[derive(Clone)]
+pub(super) struct Writer {
+    jobs: mpsc::Sender<Job>,
+}
+
+/// Callers that may wait at the writer's door; beyond it they wait outside.
+const QUEUE: usize = 8192;
+/// Rows in one transaction: beyond it a longer batch only adds latency.
+const BATCH: usize = 2048;
+
+impl Writer {
+    pub(super) fn start(backend: impl Backend) -> Self {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(run(backend, queue));
+        Self { jobs }
+    }
+
+    /// Hands in a write and waits for its commit.
+    pub(super) async fn call(&self, op: Op) -> Result<Reply, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || StoreError::Unavailable("the store is closed".into());
+        self.jobs
+            .send(Job { op, reply })
+            .await
+            .map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+async fn run(mut backend: impl Backend, mut queue: mpsc::Receiver<Job>) {
+    let mut ops = Vec::new();
+    let mut callers = Vec::new();
+    while let Some(first) = queue.recv().await {
+        let mut weight = first.op.weight();
+        ops.push(first.op);
+        callers.push(first.reply);
+        while weight < BATCH
+            && let Ok(job) = queue.try_recv()
+        {
+            weight += job.op.weight();
+            ops.push(job.op);
+            callers.push(job.reply);
+        }
+        match backend.commit(&ops).await {
+            Ok(replies) => {
+                for (caller, reply) in callers.drain(..).zip(replies) {
+                    // A caller that has gone away needs no answer; its write is done all the same.
+                    let _ = caller.send(reply);
+                }
+            }
+            // One write may be what makes the whole batch fail: alone, it fails alone.
+            Err(error) if ops.len() > 1 && !error.concerns_everybody() => {
+                for (op, caller) in ops.iter().zip(callers.drain(..)) {
+                    let reply = match backend.commit(std::slice::from_ref(op)).await {
+                        Ok(mut replies) => replies.pop().unwrap_or(Ok(Reply::Done)),
+                        Err(error) => Err(error),
+                    };
+                    let _ = caller.send(reply);
+                }
+            }
+            Err(error) => {
+                for caller in callers.drain(..) {
+                    let _ = caller.send(Err(error.clone()));
+                }
+            }
+        }
+        ops.clear();
+    }
+}
+
+impl StoreError {
+    /// Whether the fault lies with the store rather than with what was to be written.
+    fn concerns_everybody(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}

@@ -1,0 +1,383 @@
+//! What the store keeps, as plain values: lanes, messages, replies, sessions, denied conversations and dead letters.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::assistant::Turn;
+use crate::identity::{BotId, ConnectorRef, ConnectorUid};
+
+/// A queue within which order is kept: one topic of one chat of one bot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LaneKey {
+    /// The bot.
+    pub bot: BotId,
+    /// Telegram's chat id; 0 where an update belongs to no chat.
+    pub chat: i64,
+    /// `message_thread_id`; 0 outside topics.
+    pub topic: i64,
+}
+
+/// What a claim asks for on behalf of one connector.
+#[derive(Debug, Clone)]
+pub struct Want {
+    /// Whose messages.
+    pub connector: ConnectorRef,
+    /// The bot the connector has now; messages of a bot it had before are not handed out.
+    pub bot: BotId,
+    /// At most so many lanes.
+    pub lanes: usize,
+    /// How many exchanges of the session's history to bring along; 0: none.
+    pub history: u32,
+}
+
+/// What a claim brought.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    /// Lanes that are now this process's, with what waits in them.
+    pub lanes: Vec<ClaimedLane>,
+    /// For connectors that got fewer lanes than they wanted: when the next of their lanes becomes ready, if any waits.
+    pub next_ready: Vec<(ConnectorUid, Timestamp)>,
+}
+
+/// The right to work on a lane. It ends with [`LaneWrite::release`], or when the process's lease on its claims runs out;
+/// then writes with it answer [`super::StoreError::ClaimLost`] and change nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// The store's number of the lane.
+    pub lane: i64,
+    /// The store's number of the claimant.
+    pub owner: i64,
+    /// The lane's bot.
+    pub bot: BotId,
+}
+
+/// A lane with what waits in it.
+#[derive(Debug)]
+pub struct ClaimedLane {
+    /// The right to it.
+    pub claim: Claim,
+    /// Which chat.
+    pub key: LaneKey,
+    /// Whose it is.
+    pub connector: ConnectorUid,
+    /// Parts of replies that still have to be delivered, in order; before any message.
+    pub parts: Vec<WaitingPart>,
+    /// Messages in order: by Telegram's date, then by `update_id`. Not always all that wait.
+    pub messages: Vec<WaitingMessage>,
+    /// The session that was last begun here and has not been ended.
+    pub session: Option<Session>,
+    /// How many sessions were begun here.
+    pub sessions: i64,
+}
+
+/// An update that waits for its turn.
+#[derive(Debug, Clone)]
+pub struct WaitingMessage {
+    /// The store's number; it numbers the message's reply too.
+    pub id: i64,
+    /// Telegram's `update_id`.
+    pub update_id: i64,
+    /// The update's JSON as it came.
+    pub json: String,
+    /// How often it was tried in vain.
+    pub attempts: u32,
+    /// When it became durable.
+    pub received_at: Timestamp,
+}
+
+/// A part of a reply on its way to Telegram.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingPart {
+    /// The message it answers.
+    pub reply: i64,
+    /// 0, 1, 2, … within the reply.
+    pub number: u32,
+    /// What to send.
+    pub part: Part,
+    /// How often it was tried in vain.
+    pub attempts: u32,
+    /// A try before ended without an answer, so that this one may be its double.
+    pub ambiguous: bool,
+    /// When it was stored.
+    pub stored_at: Timestamp,
+}
+
+/// One message to send: at most 4,096 UTF-16 units.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The text in Telegram's HTML; `None`: only plain.
+    pub html: Option<String>,
+    /// The same as plain text.
+    pub plain: String,
+    /// The message it replies to (in groups).
+    pub reply_to: Option<i64>,
+}
+
+/// A session as far as a message's handling needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Counts the lane's sessions from 1.
+    pub number: i64,
+    /// Its id for the assistant.
+    pub key: String,
+    /// The date of the message that began it.
+    pub began_at: Timestamp,
+    /// What the assistant gave to be given back.
+    pub state: Option<String>,
+    /// How many exchanges it has had.
+    pub exchanges: i64,
+    /// The newest exchanges, oldest first, as far as the claim asked for them.
+    pub history: Vec<Turn>,
+}
+
+/// Changes to one lane that happen together or not at all.
+#[derive(Debug, Clone)]
+pub struct LaneWrite {
+    /// The right to the lane.
+    pub claim: Claim,
+    /// What changes.
+    pub changes: Vec<Change>,
+    /// Gives the lane back.
+    pub release: Option<Release>,
+}
+
+/// When a lane that is given back may be claimed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// At once, if something waits in it.
+    Now,
+    /// Not before.
+    At(Timestamp),
+}
+
+/// One change to a lane.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// The message is handled: it leaves the inbox, and only its identity stays.
+    Finish {
+        /// [`WaitingMessage::id`].
+        message: i64,
+    },
+    /// The message cannot be handled: it leaves the inbox for the dead letters.
+    Bury {
+        /// [`WaitingMessage::id`].
+        message: i64,
+        /// Why; no chat text.
+        reason: String,
+    },
+    /// The message was tried in vain and stays.
+    Attempted {
+        /// [`WaitingMessage::id`].
+        message: i64,
+    },
+    /// A reply to deliver.
+    Reply {
+        /// The message it answers.
+        message: i64,
+        /// Its parts in order.
+        parts: Vec<Part>,
+        /// Store it only if no notice of this kind was stored for the chat since.
+        unless_noticed_since: Option<Timestamp>,
+    },
+    /// A session begins; the one before it ends.
+    BeginSession {
+        /// Counts the lane's sessions from 1.
+        number: i64,
+        /// Its id for the assistant.
+        key: String,
+        /// The message's date.
+        began_at: Timestamp,
+    },
+    /// The session ends and no other begins.
+    EndSession,
+    /// The assistant answered within a session.
+    Exchange {
+        /// [`Session::number`].
+        session: i64,
+        /// Counts the session's exchanges from 1.
+        number: i64,
+        /// The user's text; `None`: not kept.
+        asked: Option<String>,
+        /// The assistant's text; `None`: not kept.
+        answered: Option<String>,
+        /// Replaces the session's state.
+        state: Option<String>,
+        /// The message's date.
+        at: Timestamp,
+    },
+    /// A message was denied and is kept.
+    Denied(Box<DeniedMessage>),
+    /// Telegram accepted a part.
+    Sent {
+        /// [`WaitingPart::reply`].
+        reply: i64,
+        /// [`WaitingPart::number`].
+        number: u32,
+    },
+    /// A part was tried in vain and stays.
+    SendAttempted {
+        /// [`WaitingPart::reply`].
+        reply: i64,
+        /// [`WaitingPart::number`].
+        number: u32,
+        /// It may have been delivered all the same.
+        ambiguous: bool,
+    },
+    /// What is left of a reply will not be delivered.
+    EndReply {
+        /// [`WaitingPart::reply`].
+        reply: i64,
+        /// `Some`: it becomes a dead letter, for this reason.
+        bury: Option<String>,
+    },
+}
+
+/// What became of a [`LaneWrite`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Written {
+    /// [`Change::Reply`] stored its parts (false: a notice had gone out lately).
+    pub reply_stored: bool,
+    /// The lane was given back and something still waits in it.
+    pub more_waits: bool,
+}
+
+/// A message that was denied, as it is kept and exported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeniedMessage {
+    /// The message's date.
+    pub time: Timestamp,
+    /// The connector's namespace.
+    pub namespace: String,
+    /// The connector's name.
+    pub name: String,
+    /// The bot.
+    pub bot: BotId,
+    /// Telegram's `update_id`.
+    pub update_id: i64,
+    /// The chat.
+    pub chat: i64,
+    /// The sender; `None` for channel posts and anonymous admins.
+    pub user_id: Option<i64>,
+    /// The sender's username without @.
+    pub username: Option<String>,
+    /// The sender's first and last name.
+    pub user_name: Option<String>,
+    /// The sender's language.
+    pub language: Option<String>,
+    /// What was written, if it was text.
+    pub text: Option<String>,
+    /// The kind of content: `text`, `photo`, …
+    pub content: String,
+    /// The access level that denied it.
+    pub level: String,
+}
+
+/// A session as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionSummary {
+    /// The connector's namespace.
+    pub namespace: String,
+    /// The connector's name.
+    pub name: String,
+    /// Its id for the assistant.
+    pub session: String,
+    /// The bot.
+    pub bot: BotId,
+    /// The chat.
+    pub chat: i64,
+    /// The topic; 0 outside topics.
+    pub topic: i64,
+    /// When it began.
+    pub began: Timestamp,
+    /// The date of its last exchange.
+    pub last: Timestamp,
+    /// Whether it goes on.
+    pub current: bool,
+    /// How many exchanges it has had.
+    pub exchanges: i64,
+    /// What was said, only when asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<Vec<Turn>>,
+}
+
+/// Something that could not be handled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetter {
+    /// The store's number, for `deadletters retry`.
+    pub id: i64,
+    /// When it was given up.
+    pub time: Timestamp,
+    /// The connector's namespace.
+    pub namespace: String,
+    /// The connector's name.
+    pub name: String,
+    /// The bot.
+    pub bot: BotId,
+    /// The chat.
+    pub chat: i64,
+    /// Telegram's `update_id`.
+    pub update_id: i64,
+    /// `message`: an update that was not answered; `reply`: an answer that was not delivered.
+    pub kind: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Why.
+    pub reason: String,
+}
+
+/// Which connector's rows a listing is about; `None`: all.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// Namespace.
+    pub namespace: Option<String>,
+    /// Name.
+    pub name: Option<String>,
+    /// Not older than.
+    pub since: Option<Timestamp>,
+    /// With message texts.
+    pub texts: bool,
+    /// After this row of the page before; 0: from the first.
+    pub after: i64,
+    /// At most so many rows.
+    pub limit: u32,
+}
+
+/// One page of a listing.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// [`Listing::after`] of the next page; `None`: this was the last.
+    pub next: Option<i64>,
+}
+
+/// What waits for one connector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    /// Whose.
+    pub connector: ConnectorUid,
+    /// `namespace/name`, if it was ever resolved.
+    pub name: Option<Arc<str>>,
+    /// The bot.
+    pub bot: BotId,
+    /// Messages.
+    pub messages: u64,
+    /// When the oldest became durable.
+    pub oldest: Option<Timestamp>,
+}
+
+/// Everything older than this goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Identities of handled updates.
+    pub identities: Timestamp,
+    /// Denied messages.
+    pub denied: Timestamp,
+    /// Ended sessions and the exchanges of running ones; dead letters.
+    pub sessions: Timestamp,
+}

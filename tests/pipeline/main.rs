@@ -1,0 +1,5 @@
+//! The way of a message: the store's promises and the pipeline's, through their real seams.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod store;
