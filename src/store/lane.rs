@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn a_thread_of_replies_is_no_topic() {
-        let json = r#"{"update_id":1,"message":{"message_thread_id":7,"date":1,"chat":{"id":-1001}}}"#;
+        let json =
+            r#"{"update_id":1,"message":{"message_thread_id":7,"date":1,"chat":{"id":-1001}}}"#;
         assert_eq!(place(json).topic, 0);
     }
 

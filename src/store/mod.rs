@@ -236,10 +236,7 @@ pub async fn open(address: &str) -> Result<Arc<dyn Store>, StoreError> {
 ///
 /// # Errors
 /// As [`open`].
-pub async fn open_with(
-    address: &str,
-    options: StoreOptions,
-) -> Result<Arc<dyn Store>, StoreError> {
+pub async fn open_with(address: &str, options: StoreOptions) -> Result<Arc<dyn Store>, StoreError> {
     if let Some(path) = address.strip_prefix("sqlite:") {
         let path = path.strip_prefix("//").unwrap_or(path);
         return Ok(Arc::new(sqlite::open(path.as_ref(), options).await?));

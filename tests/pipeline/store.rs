@@ -60,7 +60,10 @@ impl Place {
     }
 
     fn address(&self) -> String {
-        format!("sqlite:{}/deep/er/connectors.db", self.folder.path().display())
+        format!(
+            "sqlite:{}/deep/er/connectors.db",
+            self.folder.path().display()
+        )
     }
 
     async fn open(&self) -> Arc<dyn Store> {
@@ -174,7 +177,11 @@ async fn identities_expire_by_age_only() {
     let later = Timestamp::from_second(1_800_000_001).unwrap();
     store.prune(retention(later)).await.unwrap();
     let random = store
-        .accept(&uid, BOT, vec![update(1, 8, 100, "another update with a random id")])
+        .accept(
+            &uid,
+            BOT,
+            vec![update(1, 8, 100, "another update with a random id")],
+        )
         .await
         .unwrap();
     assert_eq!(random.new, 1);
@@ -227,7 +234,10 @@ async fn a_reply_is_there_after_a_crash_until_each_part_is_recorded() {
     let lane = &claimed.lanes[0];
     assert!(lane.messages.is_empty());
     assert_eq!(lane.parts.len(), 1);
-    assert_eq!((lane.parts[0].number, &lane.parts[0].part), (1, &part("second")));
+    assert_eq!(
+        (lane.parts[0].number, &lane.parts[0].part),
+        (1, &part("second"))
+    );
     let written = store
         .write(LaneWrite {
             claim: lane.claim,
@@ -275,7 +285,13 @@ async fn a_living_process_keeps_its_claims_and_a_dead_ones_are_taken_over() {
 }
 
 async fn store_backlog(store: &dyn Store) -> u64 {
-    store.backlog().await.unwrap().iter().map(|b| b.messages).sum()
+    store
+        .backlog()
+        .await
+        .unwrap()
+        .iter()
+        .map(|b| b.messages)
+        .sum()
 }
 
 #[tokio::test]
@@ -369,7 +385,10 @@ async fn a_session_carries_its_newest_exchanges_and_ends_with_its_connector() {
     };
     let listed = store.sessions(&listing).await.unwrap();
     assert_eq!(listed.rows.len(), 1);
-    assert_eq!((listed.rows[0].exchanges, &listed.rows[0].history), (30, &None));
+    assert_eq!(
+        (listed.rows[0].exchanges, &listed.rows[0].history),
+        (30, &None)
+    );
     store.forget(&uid).await.unwrap();
     assert!(store.sessions(&listing).await.unwrap().rows.is_empty());
 }
@@ -380,7 +399,11 @@ async fn a_dead_letter_is_listed_and_can_be_retried() {
     let store = place.open().await;
     let uid = connector("a").uid;
     store
-        .accept(&uid, BOT, vec![update(1, 7, 100, "one"), update(2, 7, 100, "two")])
+        .accept(
+            &uid,
+            BOT,
+            vec![update(1, 7, 100, "one"), update(2, 7, 100, "two")],
+        )
         .await
         .unwrap();
     let lane = claim(&*store, "a", 1).await.lanes.remove(0);

@@ -143,16 +143,13 @@ async fn messages(
     .await?;
     let mut by_lane: HashMap<i64, Vec<WaitingMessage>> = HashMap::new();
     for row in found {
-        by_lane
-            .entry(row.get(0))
-            .or_default()
-            .push(WaitingMessage {
-                id: row.get(1),
-                update_id: row.get(2),
-                json: row.get(3),
-                attempts: row.get::<u32, _>(4),
-                received_at: timestamp(row.get(5)),
-            });
+        by_lane.entry(row.get(0)).or_default().push(WaitingMessage {
+            id: row.get(1),
+            update_id: row.get(2),
+            json: row.get(3),
+            attempts: row.get::<u32, _>(4),
+            received_at: timestamp(row.get(5)),
+        });
     }
     Ok(by_lane)
 }

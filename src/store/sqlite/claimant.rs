@@ -116,10 +116,11 @@ impl Claimant {
         db: &mut SqliteConnection,
         now: i64,
     ) -> Result<Vec<i64>, sqlx::Error> {
-        let others = sqlx::query("SELECT id, name, expires_at, locked FROM claimant WHERE id IS NOT ?1")
-            .bind(self.id())
-            .fetch_all(db)
-            .await?;
+        let others =
+            sqlx::query("SELECT id, name, expires_at, locked FROM claimant WHERE id IS NOT ?1")
+                .bind(self.id())
+                .fetch_all(db)
+                .await?;
         Ok(others
             .into_iter()
             .filter(|row| {

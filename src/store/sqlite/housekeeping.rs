@@ -255,13 +255,12 @@ async fn retry(
     .bind(now)
     .execute(&mut *db)
     .await?;
-    let retried = sqlx::query(
-        "DELETE FROM dead_letter WHERE id IN (SELECT value FROM json_each(?1))",
-    )
-    .bind(&ids)
-    .execute(&mut *db)
-    .await?
-    .rows_affected();
+    let retried =
+        sqlx::query("DELETE FROM dead_letter WHERE id IN (SELECT value FROM json_each(?1))")
+            .bind(&ids)
+            .execute(&mut *db)
+            .await?
+            .rows_affected();
     connection.backlog = BacklogCount::load(db).await?;
     Ok(retried)
 }
