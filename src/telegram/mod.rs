@@ -8,6 +8,7 @@ pub mod error;
 pub(crate) mod json;
 mod methods;
 mod redact;
+pub mod split;
 pub mod token;
 pub(crate) mod update;
 
