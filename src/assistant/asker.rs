@@ -37,7 +37,8 @@ pub(super) fn add_idempotency_key(headers: &mut HeaderMap, question: &Question) 
     headers.insert(IDEMPOTENCY_KEY, value(&question.idempotency_key));
 }
 
-fn value(text: &str) -> HeaderValue {
+/// Any text as a header value: percent-encoded UTF-8.
+pub(super) fn value(text: &str) -> HeaderValue {
     let encoded = utf8_percent_encode(text, ENCODED);
     HeaderValue::from_maybe_shared(bytes::Bytes::from(encoded.to_string()))
         .expect("percent-encoded text is visible ASCII and spaces")

@@ -8,9 +8,12 @@ use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use super::a2a::A2a;
 use super::exchange::Peer;
 use super::guard::Refused;
 use super::openai::OpenAi;
+use super::pupau::{self, Pupau};
+use super::webhook::Webhook;
 use super::{Assistant, AssistantContext};
 use crate::api::connector::{AssistantProtocol, AssistantSpec};
 
@@ -39,6 +42,11 @@ pub enum BuildError {
         "the API key holds characters that no HTTP header can carry; check the Secret of spec.assistant.apiKeySecretRef"
     )]
     Key,
+    /// A `whsec_` key that is no Base64.
+    #[error(
+        "the API key begins with whsec_, but the rest is not Base64; check the Secret of spec.assistant.apiKeySecretRef"
+    )]
+    SigningKey,
     /// The HTTP client could not be made.
     #[error("the HTTP client cannot start: {0}")]
     Http(String),
@@ -53,7 +61,10 @@ pub fn build(
     api_key: Option<SecretString>,
     context: &AssistantContext,
 ) -> Result<Arc<dyn Assistant>, BuildError> {
-    let url = parse_url(&spec.url)?;
+    let url = match (spec.url.trim(), spec.protocol) {
+        ("", AssistantProtocol::Pupau) => parse_url(pupau::DEFAULT_ROOT)?,
+        (url, _) => parse_url(url)?,
+    };
     context.guard.check_url(&url)?;
     let timeout = spec
         .timeout_seconds
@@ -73,8 +84,11 @@ pub fn build(
                 prompt,
             )?))
         }
-        AssistantProtocol::A2A | AssistantProtocol::Webhook | AssistantProtocol::Pupau => {
-            Err(BuildError::Url("this protocol is not built yet".into()))
+        AssistantProtocol::A2A => Ok(Arc::new(A2a::new(peer, &url, key.as_ref())?)),
+        AssistantProtocol::Webhook => Ok(Arc::new(Webhook::new(peer, &url, key.as_ref())?)),
+        AssistantProtocol::Pupau => {
+            let id = required(spec.assistant_id.as_deref(), "assistantId", "Pupau")?;
+            Ok(Arc::new(Pupau::new(peer, &url, key.as_ref(), id)?))
         }
     }
 }

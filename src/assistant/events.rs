@@ -4,10 +4,16 @@
 //! grow without bound, and this runs for every token: one copy per event, no more. (A property test holds it to
 //! `eventsource-stream`.) Lines end in LF or CR LF; a lone CR, which no server in use sends, ends none.
 
+use std::time::Duration;
+
 use bytes::{Buf, BytesMut};
+use tokio::time::timeout;
 
 use super::AssistantError;
 use super::exchange::Body;
+
+/// How long a body may take to end after the answer is complete, so that its connection can be used again.
+const CONNECTION_END: Duration = Duration::from_millis(50);
 
 /// Bytes that one event may have.
 const EVENT_BYTES: usize = 1 << 20;
@@ -22,9 +28,19 @@ pub(super) struct EventDecoder {
     data: Vec<u8>,
     has_data: bool,
     begun: bool,
+    /// Every data line is an event of its own, blank lines or not.
+    of_lines: bool,
 }
 
 impl EventDecoder {
+    /// A decoder for peers that write bare data lines.
+    pub(super) fn of_lines() -> Self {
+        Self {
+            of_lines: true,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn push(&mut self, piece: &[u8]) {
         self.bytes.extend_from_slice(piece);
     }
@@ -45,7 +61,9 @@ impl EventDecoder {
             let line_is_empty = self.take_line(end);
             self.bytes.advance(end + 1);
             self.searched = 0;
-            if line_is_empty && let Some(event) = self.take_event() {
+            if (line_is_empty || self.of_lines)
+                && let Some(event) = self.take_event()
+            {
                 return Some(event);
             }
         }
@@ -107,9 +125,13 @@ pub(super) struct Events {
 
 impl Events {
     pub(super) fn new(body: Body) -> Self {
+        Self::with_decoder(body, EventDecoder::default())
+    }
+
+    pub(super) fn with_decoder(body: Body, decoder: EventDecoder) -> Self {
         Self {
             body,
-            decoder: EventDecoder::default(),
+            decoder,
             ended: false,
         }
     }
@@ -136,6 +158,13 @@ impl Events {
                 }
             }
         }
+    }
+
+    /// The answer is complete: reads the body to its end, if that comes soon, since only then its connection goes back to the
+    /// pool. Whatever comes says nothing about the answer.
+    pub(super) async fn finish(&mut self) {
+        let end = async { while !self.ended && matches!(self.next().await, Ok(Some(_))) {} };
+        let _ = timeout(CONNECTION_END, end).await;
     }
 }
 
@@ -167,6 +196,14 @@ mod tests {
     #[test]
     fn the_last_event_counts_without_its_blank_line() {
         assert_eq!(decode(&[b"data: a\n\ndata: b"]), ["a", "b"]);
+    }
+
+    #[test]
+    fn bare_lines_are_events_of_their_own() {
+        let mut decoder = EventDecoder::of_lines();
+        decoder.push(b"data: a\ndata: b\n\ndata: c\n\n");
+        let events: Vec<_> = std::iter::from_fn(|| decoder.next_event()).collect();
+        assert_eq!(events, ["a", "b", "c"]);
     }
 
     proptest! {

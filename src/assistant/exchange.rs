@@ -113,11 +113,10 @@ impl Peer {
         deadline: Instant,
     ) -> Result<Body, AssistantError> {
         let body = self.send_any(request, deadline).await?;
-        let status = body.response.status();
-        if status.is_success() {
+        if body.status().is_success() {
             Ok(body)
         } else {
-            Err(body.into_error(status).await)
+            Err(body.into_error().await)
         }
     }
 
@@ -273,7 +272,8 @@ impl Body {
         ))
     }
 
-    async fn into_error(mut self, status: StatusCode) -> AssistantError {
+    /// What an answer that is no success means.
+    pub(super) async fn into_error(mut self) -> AssistantError {
         self.remaining = self.remaining.min(ERROR_BODY_BYTES);
         // An error body that cannot be read changes nothing about the status.
         let complaint = match self.whole().await {
@@ -282,6 +282,6 @@ impl Body {
                 .and_then(|v| Complaint::in_body(&v)),
             Err(_) => None,
         };
-        AssistantError::from_status(status, self.response.headers(), complaint)
+        AssistantError::from_status(self.status(), self.response.headers(), complaint)
     }
 }

@@ -4,12 +4,16 @@
 //! |---|---|
 //! | `build` | from `spec.assistant` and its key to something that answers |
 //! | `openai` | Chat Completions of any compatible server |
+//! | `a2a` | Agent2Agent 1.0 and 0.3: kagent, ADK |
+//! | `pupau` | conversations at Pupau |
+//! | `webhook` | our own signed JSON, for whoever writes an assistant by hand |
 //! | `guard` | which addresses an assistant may have |
 //! | `exchange` | one HTTP exchange: shared connections, limits in time and size |
 //! | `events` | server-sent events |
 //! | `fault` | what can go wrong, in the classes that differ in what to do |
 //! | `asker` | the headers that say who asks |
 
+mod a2a;
 mod asker;
 mod build;
 mod events;
@@ -17,6 +21,8 @@ mod exchange;
 mod fault;
 mod guard;
 mod openai;
+mod pupau;
+mod webhook;
 
 use std::fmt::Debug;
 use std::pin::Pin;

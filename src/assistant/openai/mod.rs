@@ -6,13 +6,10 @@ mod chunk;
 mod request;
 mod thinking;
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Request};
 use secrecy::SecretString;
-use tokio::time::timeout;
 use url::Url;
 
 use super::build::{below, secret_value};
@@ -24,9 +21,6 @@ use super::{
 };
 use chunk::{Reading, Step};
 use request::Preamble;
-
-/// How long the end of a body may take after `[DONE]`, so that its connection can be used again.
-const CONNECTION_END: Duration = Duration::from_millis(50);
 
 /// A model behind Chat Completions. What every request has in common is made once.
 #[derive(Debug)]
@@ -152,9 +146,7 @@ impl Parts for Writing {
                 Step::Nothing => {}
                 Step::Done => {
                     self.ended = true;
-                    // A connection goes back to the pool only when its body was read to the end. Whatever comes after [DONE]
-                    // says nothing about the answer.
-                    let _ = timeout(CONNECTION_END, self.events.next()).await;
+                    self.events.finish().await;
                     return Ok(self.reading.end()?.map(AnswerPart::Text));
                 }
             }

@@ -1,0 +1,270 @@
+//! What of an agent's updates people see, and when the answer is over. Pure.
+//!
+//! Artifacts are a task's result. What an agent says while it works is progress: ADK and kagent repeat it as an artifact at the
+//! end, so it is shown only where no artifact came.
+
+use super::wire::{Artifact, Context, Ids, State, Status, Update};
+use crate::assistant::AssistantError;
+
+/// One answer as far as it was told.
+#[derive(Debug)]
+pub(super) struct Transcript {
+    /// What the session already stores.
+    stored: Context,
+    context: Context,
+    task: Option<String>,
+    artifacts: Vec<Artifact>,
+    last_note: String,
+    shown: bool,
+    over: bool,
+}
+
+impl Transcript {
+    pub(super) fn new(stored: Context) -> Self {
+        Self {
+            context: Context {
+                task_id: None,
+                ..stored.clone()
+            },
+            stored,
+            task: None,
+            artifacts: Vec::new(),
+            last_note: String::new(),
+            shown: false,
+            over: false,
+        }
+    }
+
+    /// Whether the answer is complete.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// The task to look after, if the agent made one.
+    pub(super) fn task(&self) -> Option<&str> {
+        self.task.as_deref()
+    }
+
+    /// What the session should store, if that has changed. A task counts only once the answer is over.
+    pub(super) fn changed_context(&mut self) -> Option<Context> {
+        let changed = self.context != self.stored
+            && (self.over || self.context.context_id != self.stored.context_id);
+        changed.then(|| {
+            self.stored = self.context.clone();
+            self.stored.clone()
+        })
+    }
+
+    /// Takes an update; gives the text that it adds to the answer.
+    pub(super) fn take(&mut self, update: Update) -> Result<String, AssistantError> {
+        match update {
+            Update::Message(message) => {
+                self.belongs(&message.ids);
+                // A message is the whole answer: no task was made.
+                self.over = true;
+                Ok(self.separated(message.text))
+            }
+            Update::Artifact {
+                artifact,
+                append,
+                ids,
+            } => {
+                self.belongs(&ids);
+                Ok(self.artifact(artifact, append))
+            }
+            Update::Status(status) => self.status(status, String::new()),
+            Update::Task(task) => {
+                let mut text = String::new();
+                for artifact in task.artifacts {
+                    text.push_str(&self.artifact(artifact, false));
+                }
+                text.push_str(&self.status(task.status, task.last_words)?);
+                Ok(text)
+            }
+        }
+    }
+
+    fn belongs(&mut self, ids: &Ids) {
+        if ids.context.is_some() {
+            self.context.context_id.clone_from(&ids.context);
+        }
+        if ids.task.is_some() {
+            self.task.clone_from(&ids.task);
+        }
+    }
+
+    /// An artifact's new text. One that comes again whole adds what it has more than before.
+    fn artifact(&mut self, artifact: Artifact, append: bool) -> String {
+        let Some(known) = self.artifacts.iter_mut().find(|a| a.id == artifact.id) else {
+            let text = self.separated(artifact.text.clone());
+            self.artifacts.push(artifact);
+            return text;
+        };
+        if append {
+            known.text.push_str(&artifact.text);
+            self.shown |= !artifact.text.is_empty();
+            artifact.text
+        } else if let Some(more) = artifact.text.strip_prefix(known.text.as_str()) {
+            let more = more.to_owned();
+            known.text = artifact.text;
+            self.shown |= !more.is_empty();
+            more
+        } else {
+            known.text.clone_from(&artifact.text);
+            self.separated(artifact.text)
+        }
+    }
+
+    fn status(&mut self, status: Status, last_words: String) -> Result<String, AssistantError> {
+        self.belongs(&status.ids);
+        let failed = |what: &str| Err(AssistantError::lasting(format!("the agent's task {what}")));
+        match status.state {
+            State::Running => {
+                if !status.text.is_empty() {
+                    self.last_note = status.text;
+                }
+                Ok(String::new())
+            }
+            State::Completed => {
+                self.over = true;
+                let note = std::mem::take(&mut self.last_note);
+                let words = [status.text, note, last_words]
+                    .into_iter()
+                    .find(|t| !t.is_empty());
+                Ok(if self.shown {
+                    String::new()
+                } else {
+                    self.separated(words.unwrap_or_default())
+                })
+            }
+            State::InputRequired | State::AuthRequired => {
+                self.over = true;
+                self.context.task_id.clone_from(&self.task);
+                if status.state == State::AuthRequired && status.text.is_empty() {
+                    return failed("needs an authentication that cannot be given in a chat");
+                }
+                let words = [status.text, last_words]
+                    .into_iter()
+                    .find(|t| !t.is_empty());
+                Ok(self.separated(words.unwrap_or_default()))
+            }
+            // A refusal in the agent's words is an answer.
+            State::Rejected if !status.text.is_empty() => {
+                self.over = true;
+                Ok(self.separated(status.text))
+            }
+            State::Rejected => failed("was rejected by the agent"),
+            State::Failed => failed("failed"),
+            State::Canceled => failed("was canceled"),
+        }
+    }
+
+    /// Sets text off from what was shown before.
+    fn separated(&mut self, text: String) -> String {
+        if text.is_empty() {
+            return text;
+        }
+        if std::mem::replace(&mut self.shown, true) {
+            format!("\n\n{text}")
+        } else {
+            text
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn status(state: &str, text: &str) -> Value {
+        let parts = if text.is_empty() {
+            json!([])
+        } else {
+            json!([{"kind": "text", "text": text}])
+        };
+        json!({"kind": "status-update", "taskId": "t", "contextId": "c", "status": {"state": state, "message": {"role": "agent", "parts": parts}}})
+    }
+
+    fn artifact(id: &str, text: &str, append: bool) -> Value {
+        json!({"kind": "artifact-update", "taskId": "t", "contextId": "c", "append": append,
+            "artifact": {"artifactId": id, "parts": [{"kind": "text", "text": text}]}})
+    }
+
+    fn told(updates: &[Value]) -> (Result<String, AssistantError>, Transcript) {
+        let mut transcript = Transcript::new(Context::default());
+        let mut text = String::new();
+        for update in updates {
+            match transcript.take(Update::read(update).expect("an update")) {
+                Ok(more) => text.push_str(&more),
+                Err(e) => return (Err(e), transcript),
+            }
+        }
+        (Ok(text), transcript)
+    }
+
+    #[rstest]
+    #[case::message(vec![json!({"kind": "message", "role": "agent", "parts": [{"kind": "text", "text": "Hi Ann"}]})])]
+    #[case::chunks(vec![artifact("a", "Hi", false), artifact("a", " Ann", true), status("completed", "")])]
+    #[case::growing_whole(vec![artifact("a", "Hi", false), artifact("a", "Hi Ann", false), status("completed", "")])]
+    #[case::adk(vec![status("working", "Hi"), status("working", "Hi Ann"), artifact("a", "Hi Ann", false), status("completed", "")])]
+    #[case::status_only(vec![status("submitted", ""), status("completed", "Hi Ann")])]
+    #[case::notes_only(vec![status("working", "Hi Ann"), status("completed", "")])]
+    #[case::artifact_and_word(vec![artifact("a", "Hi Ann", false), status("completed", "Done.")])]
+    #[case::snapshot_after_stream(vec![artifact("a", "Hi", false), json!({"kind": "task", "id": "t", "contextId": "c",
+        "status": {"state": "completed"}, "artifacts": [{"artifactId": "a", "parts": [{"kind": "text", "text": "Hi Ann"}]}]})])]
+    #[case::history(vec![json!({"kind": "task", "id": "t", "contextId": "c", "status": {"state": "completed"},
+        "history": [{"role": "user", "parts": []}, {"role": "agent", "parts": [{"kind": "text", "text": "Hi Ann"}]}]})])]
+    #[case::question(vec![status("working", "thinking"), status("input-required", "Hi Ann")])]
+    #[case::refusal(vec![status("rejected", "Hi Ann")])]
+    fn an_answer_is_told_once(#[case] updates: Vec<Value>) {
+        let (text, transcript) = told(&updates);
+        assert_eq!(text.expect("an answer"), "Hi Ann");
+        assert!(transcript.is_over());
+    }
+
+    #[test]
+    fn several_artifacts_are_set_apart() {
+        let (text, _) = told(&[
+            artifact("a", "One", false),
+            artifact("b", "Two", false),
+            status("completed", ""),
+        ]);
+        assert_eq!(text.expect("an answer"), "One\n\nTwo");
+    }
+
+    #[rstest]
+    #[case("failed")]
+    #[case("canceled")]
+    #[case("rejected")]
+    #[case("auth-required")]
+    fn a_task_that_fails_is_an_error(#[case] state: &str) {
+        assert!(
+            !told(&[status(state, "")])
+                .0
+                .expect_err("an error")
+                .retryable
+        );
+    }
+
+    #[test]
+    fn a_session_keeps_the_context_and_a_task_only_while_it_waits_for_input() {
+        let context = |task: Option<&str>| Context {
+            context_id: Some("c".into()),
+            task_id: task.map(str::to_owned),
+        };
+        let (_, mut waiting) = told(&[status("working", ""), status("input-required", "Which?")]);
+        assert_eq!(waiting.changed_context(), Some(context(Some("t"))));
+
+        let mut next = Transcript::new(context(Some("t")));
+        let update = |v: &Value| Update::read(v).expect("an update");
+        next.take(update(&status("working", ""))).expect("fine");
+        assert_eq!(next.changed_context(), None);
+        next.take(update(&status("completed", "Done")))
+            .expect("fine");
+        assert_eq!(next.changed_context(), Some(context(None)));
+        assert_eq!(next.changed_context(), None);
+    }
+}

@@ -1,0 +1,293 @@
+//! Pupau: one conversation per session, begun at the session's first question; answers come as server-sent events whose frames are
+//! bare `data:` lines of JSON.
+
+use async_trait::async_trait;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Request};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use url::Url;
+
+use super::build::{below, secret_value};
+use super::events::{EventDecoder, Events};
+use super::exchange::Peer;
+use super::{
+    AnswerPart, AnswerStream, Assistant, AssistantError, BuildError, Parts, Question, asker,
+    stream_of,
+};
+use crate::observation::AssistantFault;
+
+/// The API's root where the connector has none.
+pub(super) const DEFAULT_ROOT: &str = "https://api.pupau.ai";
+
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
+const CONVERSATION_TOKEN: HeaderName = HeaderName::from_static("conversation-token");
+
+/// An assistant at Pupau.
+#[derive(Debug)]
+pub(super) struct Pupau {
+    peer: Peer,
+    /// `{root}/chat-bots/{assistantId}/conversations`.
+    conversations: Url,
+    headers: HeaderMap,
+}
+
+/// A conversation at Pupau: what the session stores. The token opens this one conversation only.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Conversation {
+    #[serde(deserialize_with = "text_or_number")]
+    id: String,
+    token: SecretToken,
+}
+
+/// A conversation's token; not shown by debug output.
+#[derive(Clone)]
+struct SecretToken(SecretString);
+
+impl Pupau {
+    pub(super) fn new(
+        peer: Peer,
+        root: &Url,
+        key: Option<&SecretString>,
+        assistant_id: &str,
+    ) -> Result<Self, BuildError> {
+        let mut headers = HeaderMap::from_iter([
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (
+                ACCEPT,
+                HeaderValue::from_static("text/event-stream, application/json"),
+            ),
+        ]);
+        if let Some(key) = key {
+            headers.insert(API_KEY, secret_value("", key)?);
+        }
+        Ok(Self {
+            peer,
+            conversations: below(root, &["chat-bots", assistant_id, "conversations"]),
+            headers,
+        })
+    }
+
+    /// Begins the conversation of a session. Who asks goes into its title and data.
+    async fn begin(
+        &self,
+        question: &Question,
+        deadline: Instant,
+    ) -> Result<Conversation, AssistantError> {
+        let asker = &question.asker;
+        let body = json!({
+            "title": format!("{} (Telegram {})", asker.name, asker.id),
+            "data": {
+                "connector": &*question.connector,
+                "session": question.session_id,
+                "user": {"id": asker.id, "name": asker.name, "username": asker.username, "language": asker.language_code},
+            },
+            "source": "INTEGRATION",
+        });
+        let request = self.request(self.conversations.clone(), &body, question);
+        self.peer.send(request, deadline).await?.json().await
+    }
+
+    async fn query(
+        &self,
+        conversation: &Conversation,
+        question: &Question,
+        deadline: Instant,
+    ) -> Result<Events, AssistantError> {
+        let mut url = below(&self.conversations, &[&conversation.id, "queries"]);
+        url.query_pairs_mut().append_pair("sse", "true");
+        let body = json!({"request": question.text, "attachments": []});
+        let mut request = self.request(url, &body, question);
+        let token = secret_value("", &conversation.token.0)
+            .map_err(|e| AssistantError::lasting(e.to_string()))?;
+        request.headers_mut().insert(CONVERSATION_TOKEN, token);
+        let body = self.peer.send(request, deadline).await?;
+        Ok(Events::with_decoder(body, EventDecoder::of_lines()))
+    }
+
+    fn request(&self, url: Url, body: &Value, question: &Question) -> Request {
+        let mut request = Request::new(Method::POST, url);
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        asker::add_headers(headers, question);
+        *request.body_mut() = Some(body.to_string().into());
+        request
+    }
+}
+
+#[async_trait]
+impl Assistant for Pupau {
+    async fn ask(&self, question: Question) -> Result<AnswerStream, AssistantError> {
+        let deadline = self.peer.deadline();
+        let stored = question
+            .session_state
+            .as_deref()
+            .and_then(|state| serde_json::from_str(state).ok());
+        if let Some(conversation) = stored {
+            match self.query(&conversation, &question, deadline).await {
+                Ok(events) => return Ok(stream_of(Writing::new(events, None))),
+                // An expired conversation: a new one tells it from a key that is no longer accepted.
+                Err(e) if is_refusal(&e) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let conversation = self.begin(&question, deadline).await?;
+        let events = self.query(&conversation, &question, deadline).await?;
+        let state = serde_json::to_string(&conversation).expect("two strings are JSON");
+        Ok(stream_of(Writing::new(events, Some(state))))
+    }
+
+    fn wants_history(&self) -> bool {
+        false
+    }
+
+    fn takes_pictures(&self) -> bool {
+        false
+    }
+}
+
+/// Whether the API refused this very request, rather than being unreachable, busy or faulty.
+fn is_refusal(error: &AssistantError) -> bool {
+    match error.fault {
+        AssistantFault::Unauthorized => true,
+        AssistantFault::Failing => !error.retryable,
+        AssistantFault::Unreachable => false,
+    }
+}
+
+struct Writing {
+    events: Events,
+    state: Option<String>,
+    understood: bool,
+}
+
+impl Writing {
+    fn new(events: Events, state: Option<String>) -> Self {
+        Self {
+            events,
+            state,
+            understood: false,
+        }
+    }
+}
+
+impl Parts for Writing {
+    async fn next_part(&mut self) -> Result<Option<AnswerPart>, AssistantError> {
+        if let Some(state) = self.state.take() {
+            return Ok(Some(AnswerPart::SessionState(state)));
+        }
+        while let Some(frame) = self.events.next().await? {
+            let Ok(frame) = serde_json::from_str::<Value>(&frame) else {
+                continue;
+            };
+            self.understood = true;
+            if let Some(text) = text_of(&frame)? {
+                return Ok(Some(AnswerPart::Text(text)));
+            }
+        }
+        if self.understood {
+            Ok(None)
+        } else {
+            Err(AssistantError::passing(
+                "the assistant's answer ended before it began",
+            ))
+        }
+    }
+}
+
+/// The text of a frame, if it is one of text.
+fn text_of(frame: &Value) -> Result<Option<String>, AssistantError> {
+    let kind = frame["type"]
+        .as_str()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    if kind == "forbidden" {
+        return Err(AssistantError::lasting(
+            "the assistant forbids this question",
+        ));
+    }
+    if kind == "error" || (kind.is_empty() && !frame["error"].is_null()) {
+        return Err(AssistantError::from_error_object(
+            if frame["error"].is_object() {
+                &frame["error"]
+            } else {
+                frame
+            },
+        ));
+    }
+    // What tools, web searches and events say has a type, or a message type other than LLM.
+    let from_model = frame["messageType"]
+        .as_str()
+        .is_none_or(|t| t.eq_ignore_ascii_case("llm"));
+    let text = frame["message"].as_str().filter(|t| !t.is_empty());
+    Ok(text
+        .filter(|_| kind.is_empty() && from_model)
+        .map(str::to_owned))
+}
+
+fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::String(text) => Ok(text),
+        Value::Number(number) => Ok(number.to_string()),
+        _ => Err(serde::de::Error::custom("an id is text or a number")),
+    }
+}
+
+impl std::fmt::Debug for SecretToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretToken")
+    }
+}
+
+impl Serialize for SecretToken {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.expose_secret())
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretToken {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|token| Self(token.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(json!({"id": "1", "message": "Hi", "chatBotId": "b"}), Some("Hi"))]
+    #[case(json!({"id": "1", "message": "Hi", "chatBotId": "b", "messageType": "LLM", "type": null}), Some("Hi"))]
+    #[case(json!({"type": "kb", "message": "x", "kbReferences": []}), None)]
+    #[case(json!({"type": "context_info", "contextInfo": {}}), None)]
+    #[case(json!({"messageType": "TOOL_USE", "message": "x"}), None)]
+    #[case(json!({"id": "1", "message": "", "chatBotId": "b"}), None)]
+    #[case(json!(7), None)]
+    fn only_the_models_messages_are_text(#[case] frame: Value, #[case] text: Option<&str>) {
+        assert_eq!(text_of(&frame).expect("no error").as_deref(), text);
+    }
+
+    #[rstest]
+    #[case(json!({"type": "error", "error": "secret words"}))]
+    #[case(json!({"error": {"message": "secret words", "code": 500}}))]
+    #[case(json!({"type": "FORBIDDEN", "forbidden": "secret words"}))]
+    fn error_frames_are_errors(#[case] frame: Value) {
+        let error = text_of(&frame).expect_err("an error");
+        assert!(!error.detail.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_conversation_is_stored_and_read_back_and_not_shown() {
+        let read: Conversation =
+            serde_json::from_value(json!({"id": 7, "token": "tok", "more": 1})).expect("valid");
+        assert_eq!(
+            serde_json::to_value(&read).expect("JSON"),
+            json!({"id": "7", "token": "tok"})
+        );
+        assert!(!format!("{read:?}").contains("tok\""));
+    }
+}
