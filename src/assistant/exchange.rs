@@ -61,7 +61,7 @@ impl AssistantContext {
             .connect_timeout(limits.connect)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            .dns_resolver(Arc::new(GuardedResolver(guard.clone())))
+            .dns_resolver(Arc::new(GuardedResolver::new(guard.clone())))
             .pool_idle_timeout(Duration::from_secs(60))
             .tcp_keepalive(Duration::from_secs(30))
             .user_agent(concat!(

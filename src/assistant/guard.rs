@@ -5,10 +5,13 @@
 //! are resolved (so that a name which changes its address later gains nothing). Redirects are not followed at all.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
@@ -221,6 +224,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::assistant::AssistantError;
 
     fn url(text: &str) -> Url {
         text.parse().expect("a URL")
@@ -303,6 +307,23 @@ mod tests {
                 why: LINK_LOCAL
             })
         );
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_metadata_is_not_connected_to_and_the_error_says_why() {
+        let resolver = GuardedResolver {
+            policy: Arc::default(),
+            lookup: |_| async { Ok(vec![SocketAddr::from(([169, 254, 169, 254], 0))]) }.boxed(),
+        };
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .dns_resolver(Arc::new(resolver))
+            .build()
+            .expect("a client");
+        let error = client.get("http://rebound.example/").send().await.expect_err("refused");
+        let error = AssistantError::from_client(&error, "rebound.example");
+        assert!(!error.retryable);
+        assert!(error.detail.contains("\"rebound.example\" is a cloud metadata address"), "{error}");
     }
 
     #[rstest]

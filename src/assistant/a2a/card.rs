@@ -294,7 +294,7 @@ mod tests {
         "http://h/x/rpc",
         "http://h/x/rpc"
     )]
-    #[case::no_url("http://h/x", "://", "http://h/x")]
+    #[case::no_url("http://h/x", "http://[", "http://h/x")]
     fn the_host_is_always_the_connectors(
         #[case] configured: &str,
         #[case] offered: &str,
