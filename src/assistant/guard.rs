@@ -320,10 +320,19 @@ mod tests {
             .dns_resolver(Arc::new(resolver))
             .build()
             .expect("a client");
-        let error = client.get("http://rebound.example/").send().await.expect_err("refused");
+        let error = client
+            .get("http://rebound.example/")
+            .send()
+            .await
+            .expect_err("refused");
         let error = AssistantError::from_client(&error, "rebound.example");
         assert!(!error.retryable);
-        assert!(error.detail.contains("\"rebound.example\" is a cloud metadata address"), "{error}");
+        assert!(
+            error
+                .detail
+                .contains("\"rebound.example\" is a cloud metadata address"),
+            "{error}"
+        );
     }
 
     #[rstest]
