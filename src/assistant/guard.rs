@@ -183,16 +183,33 @@ fn unwrapped(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The system's resolver, with the policy applied to what it finds.
+/// Looks a name up.
+type Lookup = fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+
+/// A resolver with the policy applied to what it finds.
 #[derive(Debug, Clone)]
-pub(super) struct GuardedResolver(pub(super) Arc<GuardPolicy>);
+pub(super) struct GuardedResolver {
+    policy: Arc<GuardPolicy>,
+    lookup: Lookup,
+}
+
+impl GuardedResolver {
+    /// The system's resolver, guarded.
+    pub(super) fn new(policy: Arc<GuardPolicy>) -> Self {
+        Self {
+            policy,
+            lookup: |name| {
+                async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) }.boxed()
+            },
+        }
+    }
+}
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = self.0.clone();
+        let Self { policy, lookup } = self.clone();
         Box::pin(async move {
-            let found: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found = lookup(name.as_str().to_owned()).await?;
             Ok(permitted(&policy, name.as_str(), found)?)
         })
     }
