@@ -1,1 +1,0 @@
-//! A sample assistant that speaks OpenAI Chat Completions with streaming.

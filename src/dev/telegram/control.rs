@@ -1,0 +1,436 @@
+//! The control interface over HTTP, under `/control`: JSON in, JSON out.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::faults::Fault;
+use super::objects::User;
+use super::simulator::Sent;
+use super::speech::{self, Say};
+use super::world::{Bot, Membership, Options, World, lock};
+use super::{groups, webhook};
+use crate::identity::BotId;
+
+type Shared = State<Arc<World>>;
+type Result<T = Json<Value>> = std::result::Result<T, Refused>;
+
+/// 400 with what is wrong.
+pub(super) struct Refused(String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (StatusCode::BAD_REQUEST, Json(json!({"error": self.0}))).into_response()
+    }
+}
+
+impl From<String> for Refused {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+pub(super) fn router(world: Arc<World>) -> Router {
+    Router::new()
+        .route("/control", get(overview))
+        .route("/control/options", get(options).patch(change_options))
+        .route("/control/bots", get(bots).post(add_bot))
+        .route("/control/bots/{bot}", get(bot).patch(change_bot).delete(revoke))
+        .route("/control/bots/{bot}/sent", get(sent).delete(forget))
+        .route("/control/bots/{bot}/drafts", get(drafts))
+        .route("/control/bots/{bot}/calls", get(calls))
+        .route("/control/bots/{bot}/raw", post(raw))
+        .route("/control/users", post(add_user))
+        .route("/control/block", post(block))
+        .route("/control/say", post(say))
+        .route("/control/bulk", post(bulk))
+        .route("/control/groups", get(all_groups).post(add_group))
+        .route("/control/groups/{chat}/topics", post(add_topic))
+        .route("/control/groups/{chat}/members", post(set_member))
+        .route("/control/groups/{chat}/migrate", post(migrate))
+        .route("/control/faults", get(faults).post(add_fault).delete(clear_faults))
+        .route("/control/faults/{id}", delete(remove_fault))
+        .with_state(world)
+}
+
+fn find(world: &World, bot: &str) -> Result<Arc<Bot>> {
+    let name = bot.trim_start_matches('@');
+    world
+        .bots()
+        .into_iter()
+        .find(|known| {
+            known.id.to_string() == name || known.user.username.as_deref() == Some(name)
+        })
+        .ok_or_else(|| Refused(format!("there is no bot {bot}; POST /control/bots {{\"token\": …}} adds one")))
+}
+
+async fn overview(State(world): Shared) -> Json<Value> {
+    Json(json!({
+        "bots": world.bots().len(),
+        "groups": world.groups().len(),
+        "faults": world.faults.list().len(),
+        "uptime_seconds": world.began.elapsed().as_secs(),
+    }))
+}
+
+async fn options(State(world): Shared) -> Json<Options> {
+    Json(Options::clone(&world.options.load()))
+}
+
+async fn change_options(State(world): Shared, Json(change): Json<Value>) -> Result<Json<Options>> {
+    let mut options = serde_json::to_value(&**world.options.load()).unwrap_or_default();
+    for (name, value) in change.as_object().into_iter().flatten() {
+        options[name] = value.clone();
+    }
+    let options: Options = serde_json::from_value(options).map_err(|error| error.to_string())?;
+    world.options.store(Arc::new(options.clone()));
+    Ok(Json(options))
+}
+
+fn describe(bot: &Bot) -> Value {
+    let webhook = webhook::describe(bot);
+    let state = lock(&bot.state);
+    json!({
+        "id": bot.id,
+        "username": bot.user.username,
+        "name": bot.user.first_name,
+        "revoked": state.revoked,
+        "privacy": !state.reads_all_group_messages,
+        "pending": state.queue.len(),
+        "polls_in_flight": bot.polls_in_flight.load(Ordering::Acquire),
+        "webhook": webhook,
+        "commands": state.commands.iter().map(|((scope, language), list)| json!({
+            "scope": scope,
+            "language": language,
+            "commands": serde_json::from_str::<Value>(list).unwrap_or_default(),
+        })).collect::<Vec<_>>(),
+        "counters": state.stats.counters,
+    })
+}
+
+async fn bots(State(world): Shared) -> Json<Value> {
+    Json(world.bots().iter().map(|bot| describe(bot)).collect())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewBot {
+    token: String,
+    username: Option<String>,
+    name: Option<String>,
+    #[serde(default = "yes")]
+    privacy: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+async fn add_bot(State(world): Shared, Json(new): Json<NewBot>) -> Result {
+    let id = new.token.split(':').next().unwrap_or_default();
+    let username = new.username.unwrap_or_else(|| format!("bot_{id}_bot"));
+    let name = new.name.unwrap_or_else(|| format!("Bot {id}"));
+    let bot = world
+        .add_bot(&new.token, &username, &name)
+        .ok_or_else(|| Refused("token: expected <digits>:<8 or more of A-Z a-z 0-9 _ ->".to_owned()))?;
+    lock(&bot.state).reads_all_group_messages = !new.privacy;
+    Ok(Json(describe(&bot)))
+}
+
+async fn bot(State(world): Shared, Path(bot): Path<String>) -> Result {
+    Ok(Json(describe(&*find(&world, &bot)?)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangeBot {
+    privacy: Option<bool>,
+    revoked: Option<bool>,
+    next_update_id: Option<i64>,
+}
+
+async fn change_bot(
+    State(world): Shared,
+    Path(bot): Path<String>,
+    Json(change): Json<ChangeBot>,
+) -> Result {
+    let bot = find(&world, &bot)?;
+    {
+        let mut state = lock(&bot.state);
+        if let Some(on) = change.privacy {
+            state.reads_all_group_messages = !on;
+        }
+        if let Some(revoked) = change.revoked {
+            state.revoked = revoked;
+        }
+        if let Some(next) = change.next_update_id {
+            state.queue.jump_to(next);
+        }
+    }
+    Ok(Json(describe(&bot)))
+}
+
+async fn revoke(State(world): Shared, Path(bot): Path<String>) -> Result {
+    let bot = find(&world, &bot)?;
+    lock(&bot.state).revoked = true;
+    Ok(Json(describe(&bot)))
+}
+
+#[derive(Deserialize)]
+struct Which {
+    chat: Option<i64>,
+    /// Only messages with a higher number.
+    #[serde(default)]
+    after: i64,
+    /// Wait so long for the first.
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+fn sent_by(bot: &Bot, which: &Which) -> Vec<Sent> {
+    let state = lock(&bot.state);
+    state
+        .archive
+        .iter()
+        .filter(|stored| {
+            stored.by_bot
+                && which.chat.is_none_or(|chat| chat == stored.message.chat.id)
+                && stored.message.message_id > which.after
+        })
+        .map(Sent::from)
+        .collect()
+}
+
+async fn sent(
+    State(world): Shared,
+    Path(bot): Path<String>,
+    Query(which): Query<Which>,
+) -> Result<Json<Vec<Sent>>> {
+    let bot = find(&world, &bot)?;
+    let deadline = tokio::time::Instant::now() + Duration::from_millis(which.wait_ms);
+    loop {
+        let spoke = bot.spoke.notified();
+        let sent = sent_by(&bot, &which);
+        if !sent.is_empty() || tokio::time::timeout_at(deadline, spoke).await.is_err() {
+            return Ok(Json(sent));
+        }
+    }
+}
+
+async fn forget(State(world): Shared, Path(bot): Path<String>) -> Result {
+    let bot = find(&world, &bot)?;
+    let mut state = lock(&bot.state);
+    state.archive.clear();
+    state.stats.calls.clear();
+    state.drafts.clear();
+    Ok(Json(json!({"ok": true})))
+}
+
+async fn drafts(State(world): Shared, Path(bot): Path<String>) -> Result {
+    Ok(Json(json!(lock(&find(&world, &bot)?.state).drafts)))
+}
+
+async fn calls(State(world): Shared, Path(bot): Path<String>) -> Result {
+    Ok(Json(json!(lock(&find(&world, &bot)?.state).stats.calls)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    kind: String,
+    #[serde(default)]
+    lane: i64,
+    object: Value,
+}
+
+async fn raw(State(world): Shared, Path(bot): Path<String>, Json(raw): Json<Raw>) -> Result {
+    let bot = find(&world, &bot)?;
+    let mut state = lock(&bot.state);
+    let now = super::world::unix_now();
+    let json = raw.object.to_string();
+    let id = speech::push(&bot, &mut state, &raw.kind, raw.lane, now, &json);
+    Ok(Json(json!({"update_id": id})))
+}
+
+async fn add_user(State(world): Shared, Json(user): Json<User>) -> Json<User> {
+    Json(User::clone(&world.put_user(user)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Block {
+    bot: Value,
+    user: i64,
+    #[serde(default = "yes")]
+    blocked: bool,
+}
+
+fn selector(bot: &Value) -> String {
+    bot.as_str().map_or_else(|| bot.to_string(), ToOwned::to_owned)
+}
+
+async fn block(State(world): Shared, Json(block): Json<Block>) -> Result {
+    let bot = find(&world, &selector(&block.bot))?;
+    groups::block(&world, &bot, block.user, block.blocked);
+    Ok(Json(json!({"ok": true})))
+}
+
+/// `bot` may also be a username; with one bot alone it may be left out in private chats.
+fn readable(world: &World, mut value: Value) -> Result<Say> {
+    let bot = &value["bot"];
+    if bot.is_string() {
+        value["bot"] = json!(find(world, &selector(bot))?.id);
+    } else if bot.is_null() && value["chat"].is_null() {
+        let bots = world.bots();
+        if let [only] = bots.as_slice() {
+            value["bot"] = json!(only.id);
+        }
+    }
+    serde_json::from_value(value).map_err(|error| Refused(error.to_string()))
+}
+
+async fn say(State(world): Shared, Json(value): Json<Value>) -> Result {
+    let say = readable(&world, value)?;
+    Ok(Json(json!(speech::say(&world, &say)?)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bulk {
+    bots: Vec<i64>,
+    /// The first user's id; further users follow it.
+    from: i64,
+    users: i64,
+    /// Messages per user and bot.
+    messages: i64,
+    /// `{n}` becomes the message's number.
+    text: String,
+}
+
+async fn bulk(State(world): Shared, Json(bulk): Json<Bulk>) -> Result {
+    let mut count = 0_u64;
+    for n in 0..bulk.messages {
+        for bot in &bulk.bots {
+            for user in bulk.from..bulk.from + bulk.users {
+                let said = speech::say(
+                    &world,
+                    &Say {
+                        bot: Some(*bot),
+                        from: Some(user),
+                        text: Some(bulk.text.replace("{n}", &n.to_string())),
+                        ..Say::default()
+                    },
+                )?;
+                count += said.updates.len() as u64;
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(Json(json!({"updates": count})))
+}
+
+async fn all_groups(State(world): Shared) -> Json<Value> {
+    let list = world.groups();
+    Json(
+        list.iter()
+            .map(|group| {
+                let group = lock(group);
+                json!({"chat": group.chat, "topics": group.topics, "bots": group.bots, "migrated_to": group.migrated_to})
+            })
+            .collect(),
+    )
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewGroup {
+    #[serde(rename = "type")]
+    kind: String,
+    title: String,
+    username: Option<String>,
+    #[serde(default)]
+    bots: Vec<BotId>,
+}
+
+async fn add_group(State(world): Shared, Json(new): Json<NewGroup>) -> Result {
+    let id = groups::create(&world, &new.kind, &new.title, new.username, &new.bots)?;
+    Ok(Json(json!({"id": id})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewTopic {
+    name: String,
+}
+
+async fn add_topic(
+    State(world): Shared,
+    Path(chat): Path<i64>,
+    Json(topic): Json<NewTopic>,
+) -> Result {
+    let id = groups::add_topic(&world, chat, &topic.name)?;
+    Ok(Json(json!({"message_thread_id": id})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Member {
+    bot: Value,
+    status: Membership,
+    by: Option<i64>,
+}
+
+async fn set_member(
+    State(world): Shared,
+    Path(chat): Path<i64>,
+    Json(member): Json<Member>,
+) -> Result {
+    let bot = find(&world, &selector(&member.bot))?;
+    let group = world
+        .group(chat)
+        .ok_or_else(|| Refused(format!("there is no chat {chat}")))?;
+    speech::change_membership(&world, &bot, &group, member.status, member.by);
+    Ok(Json(json!({"ok": true})))
+}
+
+async fn migrate(State(world): Shared, Path(chat): Path<i64>) -> Result {
+    Ok(Json(json!({"id": groups::migrate(&world, chat)?})))
+}
+
+async fn faults(State(world): Shared) -> Json<Value> {
+    let list = world.faults.list().into_iter();
+    Json(
+        list.map(|(id, fault, hits)| json!({"id": id, "hits": hits, "fault": fault}))
+            .collect(),
+    )
+}
+
+async fn add_fault(State(world): Shared, Json(fault): Json<Fault>) -> Json<Value> {
+    Json(json!({"id": world.faults.add(fault)}))
+}
+
+#[derive(Deserialize)]
+struct Seed {
+    seed: Option<u64>,
+}
+
+async fn clear_faults(State(world): Shared, Query(query): Query<Seed>) -> Json<Value> {
+    world.faults.remove(None);
+    if let Some(seed) = query.seed {
+        world.faults.reseed(seed);
+    }
+    Json(json!({"ok": true}))
+}
+
+async fn remove_fault(State(world): Shared, Path(id): Path<u64>) -> Json<Value> {
+    world.faults.remove(Some(id));
+    Json(json!({"ok": true}))
+}

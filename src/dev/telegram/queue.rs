@@ -1,0 +1,211 @@
+//! The updates that wait for one bot: numbered, kept 24 hours, confirmed by a higher offset or one by one.
+//!
+//! Follows TDLib's `TQueue`. Pure: the time comes from the caller.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How long an update waits, in seconds.
+pub(super) const KEPT: i64 = 24 * 60 * 60;
+/// How many updates wait for one bot at most; further ones are lost, as at Telegram.
+const CAPACITY: usize = 100_000;
+/// One answer to `getUpdates` carries at most this many bytes.
+const ANSWER_BYTES: usize = 1 << 22;
+/// An offset further than this beyond the newest update is not believed.
+const AHEAD: i64 = 10;
+
+/// One update that waits.
+#[derive(Debug, Clone)]
+pub(super) struct Pending {
+    /// Updates of one lane (a chat) are delivered to a webhook one after the other.
+    pub lane: i64,
+    /// Unix seconds.
+    pub expires: i64,
+    /// The whole update as JSON, beginning with its id.
+    pub json: Arc<str>,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub(super) struct UpdateQueue {
+    next: i64,
+    pending: BTreeMap<i64, Pending>,
+}
+
+impl UpdateQueue {
+    pub(super) fn starting_at(first: i64) -> Self {
+        Self {
+            next: first,
+            pending: BTreeMap::new(),
+        }
+    }
+
+    /// Appends an update: `rest` is the update object without its id and braces (`"message":{…}`).
+    /// `None`: it is too old or the queue is full, and the update is lost.
+    pub(super) fn push(&mut self, rest: &str, lane: i64, date: i64, now: i64) -> Option<i64> {
+        if self.pending.len() >= CAPACITY || date + KEPT <= now {
+            return None;
+        }
+        let id = self.next;
+        self.next += 1;
+        let json = format!("{{\"update_id\":{id},{rest}}}").into();
+        self.pending.insert(
+            id,
+            Pending {
+                lane,
+                expires: date + KEPT,
+                json,
+            },
+        );
+        Some(id)
+    }
+
+    /// Puts an update back that was confirmed already: a redelivery.
+    pub(super) fn put_back(&mut self, id: i64, update: Pending) {
+        self.pending.entry(id).or_insert(update);
+    }
+
+    /// What an idle week does: the next id is another one.
+    pub(super) fn jump_to(&mut self, next: i64) {
+        self.next = next;
+    }
+
+    pub(super) fn expire(&mut self, now: i64) {
+        if self
+            .pending
+            .first_key_value()
+            .is_some_and(|(_, first)| first.expires <= now)
+        {
+            self.pending.retain(|_, update| update.expires > now);
+        }
+    }
+
+    /// `getUpdates`: confirms everything below `offset`, and gives up to `limit` updates from there.
+    pub(super) fn confirm_and_read(&mut self, offset: i64, limit: usize) -> Vec<(i64, Pending)> {
+        let mut from = offset;
+        if offset < 0 {
+            let keep = usize::try_from(offset.unsigned_abs()).unwrap_or(usize::MAX);
+            while self.pending.len() > keep {
+                self.pending.pop_first();
+            }
+        }
+        if offset <= 0 || offset > self.next + AHEAD {
+            from = i64::MIN;
+        } else {
+            self.confirm(offset);
+        }
+        let mut bytes = 0;
+        self.pending
+            .range(from..)
+            .take(limit)
+            .take_while(|(_, update)| {
+                bytes += update.json.len() + 50;
+                bytes < ANSWER_BYTES
+            })
+            .map(|(id, update)| (*id, update.clone()))
+            .collect()
+    }
+
+    /// Whether anything is there to read from `offset`.
+    pub(super) fn has_from(&self, offset: i64) -> bool {
+        let from = if offset <= 0 || offset > self.next + AHEAD {
+            i64::MIN
+        } else {
+            offset
+        };
+        self.pending.range(from..).next().is_some()
+    }
+
+    fn confirm(&mut self, offset: i64) {
+        while let Some(first) = self.pending.first_entry() {
+            if *first.key() >= offset {
+                break;
+            }
+            first.remove();
+        }
+    }
+
+    /// The first update from `id` on.
+    pub(super) fn next_from(&self, id: i64) -> Option<(i64, &Pending)> {
+        self.pending.range(id..).next().map(|(id, u)| (*id, u))
+    }
+
+    pub(super) fn get(&self, id: i64) -> Option<&Pending> {
+        self.pending.get(&id)
+    }
+
+    /// Forgets one update: a webhook has acknowledged it.
+    pub(super) fn forget(&mut self, id: i64) -> Option<Pending> {
+        self.pending.remove(&id)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.pending.clear();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue_of(count: i64) -> UpdateQueue {
+        let mut queue = UpdateQueue::starting_at(100);
+        for _ in 0..count {
+            queue.push("\"message\":{}", 1, 0, 0).expect("kept");
+        }
+        queue
+    }
+
+    fn ids(updates: Vec<(i64, Pending)>) -> Vec<i64> {
+        updates.into_iter().map(|(id, _)| id).collect()
+    }
+
+    #[test]
+    fn a_higher_offset_confirms_and_a_lower_one_does_not_bring_back() {
+        let mut queue = queue_of(4);
+        assert_eq!(ids(queue.confirm_and_read(0, 100)), [100, 101, 102, 103]);
+        assert_eq!(ids(queue.confirm_and_read(102, 100)), [102, 103]);
+        assert_eq!(ids(queue.confirm_and_read(100, 100)), [102, 103]);
+        assert_eq!(ids(queue.confirm_and_read(104, 100)), [] as [i64; 0]);
+        assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn an_offset_far_in_the_future_confirms_nothing() {
+        let mut queue = queue_of(2);
+        assert_eq!(ids(queue.confirm_and_read(5000, 100)), [100, 101]);
+        assert_eq!(queue.len(), 2);
+    }
+
+    #[test]
+    fn a_negative_offset_forgets_all_but_the_last() {
+        let mut queue = queue_of(5);
+        assert_eq!(ids(queue.confirm_and_read(-2, 100)), [103, 104]);
+        assert_eq!(queue.len(), 2);
+    }
+
+    #[test]
+    fn updates_expire_after_a_day_counted_from_their_date() {
+        let mut queue = queue_of(1);
+        queue.push("\"message\":{}", 1, 10, 10).expect("kept");
+        queue.expire(KEPT);
+        assert_eq!(queue.len(), 1);
+        queue.expire(KEPT + 10);
+        assert_eq!(queue.len(), 0);
+        assert_eq!(queue.push("\"message\":{}", 1, 0, KEPT), None);
+    }
+
+    #[test]
+    fn one_answer_stays_below_four_megabytes() {
+        let mut queue = UpdateQueue::starting_at(1);
+        let rest = format!("\"message\":\"{}\"", "x".repeat(1 << 20));
+        for _ in 0..6 {
+            queue.push(&rest, 1, 0, 0).expect("kept");
+        }
+        assert_eq!(queue.confirm_and_read(0, 100).len(), 3);
+    }
+}

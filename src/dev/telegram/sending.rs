@@ -1,0 +1,277 @@
+//! What a bot says: `sendMessage`, `editMessageText`, `deleteMessage`, `sendMessageDraft`, `sendChatAction`.
+
+use std::time::Instant;
+
+use super::answer::{Answer, Failure, Success};
+use super::chats::{topic, writable};
+use super::entity::{Entity, detect, settle, utf16_len};
+use super::flood::Bucket;
+use super::objects::Message;
+use super::params::Params;
+use super::world::{Bot, BotState, Draft, Place, Stored, World, lock, unix_now};
+use super::{html, markdown};
+
+/// UTF-16 code units of a text.
+const MAX_TEXT: usize = 4_096;
+/// Bytes of a text before its formatting is parsed.
+const MAX_SOURCE: usize = 1 << 15;
+/// Drafts remembered per bot.
+const DRAFTS: usize = 1_000;
+
+const ACTIONS: &[&str] = &[
+    "typing", "cancel", "record_video", "upload_video", "record_audio", "record_voice", "upload_audio", "upload_voice",
+    "upload_photo", "upload_document", "choose_sticker", "pick_up_location", "find_location", "record_video_note",
+    "upload_video_note",
+];
+
+/// A text with its formatting understood.
+struct Formatted {
+    text: String,
+    entities: Vec<Entity>,
+    source: String,
+    parse_mode: String,
+}
+
+/// Reads `text`, `parse_mode` and `entities`, in the order of the checks of the Bot API server.
+fn formatted(params: &Params) -> Result<Formatted, Failure> {
+    let source = params.get("text");
+    if source.len() > MAX_SOURCE {
+        return Err(Failure::bad_request("Text is too long"));
+    }
+    let parse_mode = params.get("parse_mode").to_ascii_lowercase();
+    let parsed = match parse_mode.as_str() {
+        "" | "none" => Ok((source.to_owned(), explicit_entities(params)?)),
+        "html" => html::parse(source),
+        "markdownv2" => markdown::parse_v2(source),
+        "markdown" => markdown::parse_v1(source),
+        _ => return Err(Failure::bad_request("Unsupported parse_mode")),
+    };
+    let (text, mut entities) =
+        parsed.map_err(|error| Failure::bad_request(&format!("can't parse entities: {error}")))?;
+    let text = trimmed(&text, &mut entities);
+    let found = detect(&text, &entities);
+    entities.extend(found);
+    Ok(Formatted {
+        text,
+        entities: settle(entities),
+        source: source.to_owned(),
+        parse_mode,
+    })
+}
+
+fn explicit_entities(params: &Params) -> Result<Vec<Entity>, Failure> {
+    let entities = params.get("entities");
+    if entities.is_empty() {
+        return Ok(Vec::new());
+    }
+    serde_json::from_str(entities)
+        .map_err(|_| Failure::bad_request("Can't parse entities JSON object"))
+}
+
+/// White space at both ends is not sent; entities move with the text.
+fn trimmed(text: &str, entities: &mut Vec<Entity>) -> String {
+    let white = |c: char| c.is_whitespace() || matches!(c, '\u{200b}' | '\u{2060}' | '\0');
+    let lead = utf16_len(&text[..text.len() - text.trim_start_matches(white).len()]);
+    let text = text.trim_matches(white);
+    let length = utf16_len(text);
+    entities.retain_mut(|entity| {
+        let end = (entity.offset + entity.length).saturating_sub(lead).min(length);
+        entity.offset = entity.offset.saturating_sub(lead).min(length);
+        entity.length = end.saturating_sub(entity.offset);
+        entity.length > 0
+    });
+    text.to_owned()
+}
+
+fn message_text(params: &Params) -> Result<Formatted, Failure> {
+    if params.get("text").is_empty() {
+        return Err(Failure::bad_request("message text is empty"));
+    }
+    let formatted = formatted(params)?;
+    if formatted.text.is_empty() {
+        return Err(Failure::bad_request("text must be non-empty"));
+    }
+    if utf16_len(&formatted.text) > MAX_TEXT {
+        return Err(Failure::bad_request("message is too long"));
+    }
+    Ok(formatted)
+}
+
+/// `sendMessage`.
+pub(super) fn send_message(world: &World, bot: &Bot, params: &Params) -> Answer {
+    let formatted = message_text(params)?;
+    let place = writable(world, bot, params.get("chat_id"))?;
+    let thread = topic(&place, params)?;
+    let options = world.options.load();
+    let chat = place.chat();
+    let mut state = lock(&bot.state);
+    let reply_to = replied_message(&state, chat.id, &place, params)?;
+    if options.flood_limits {
+        let now = Instant::now();
+        let bucket = state.flood.entry(chat.id).or_insert_with(|| Bucket::new(now));
+        if let Err(seconds) = bucket.take(chat.kind != "private", now) {
+            return Err(Failure::too_many_requests(seconds));
+        }
+    }
+    let id = place.next_message_id(&mut state);
+    let mut message = Message::new(id, chat, unix_now());
+    if message.chat.kind == "channel" {
+        message.sender_chat = Some(message.chat.clone());
+    } else {
+        message.from = Some(bot.user.clone());
+    }
+    message.message_thread_id = thread;
+    message.is_topic_message = thread.is_some();
+    message.reply_to_message = reply_to;
+    message.text = Some(formatted.text);
+    message.entities = formatted.entities;
+    let answer = Success::json(&message);
+    state.stats.counters.sent += 1;
+    let stored = Stored {
+        message,
+        by_bot: true,
+        source: formatted.source,
+        parse_mode: formatted.parse_mode,
+        edits: Vec::new(),
+        deleted: false,
+        at: jiff::Timestamp::now(),
+    };
+    state.archive.keep(stored, options.keep_messages);
+    drop(state);
+    bot.spoke.notify_waiters();
+    answer
+}
+
+/// The message that `reply_parameters` names, as it is shown inside of the reply.
+fn replied_message(
+    state: &BotState,
+    chat: i64,
+    place: &Place,
+    params: &Params,
+) -> Result<Option<Box<Message>>, Failure> {
+    let parameters = params.get("reply_parameters");
+    let (id, lenient) = if parameters.is_empty() {
+        (
+            params.integer("reply_to_message_id", 0, 0, i64::MAX),
+            params.flag("allow_sending_without_reply"),
+        )
+    } else {
+        let value: serde_json::Value = serde_json::from_str(parameters)
+            .map_err(|_| Failure::bad_request("Can't parse reply parameters JSON object"))?;
+        let lenient = value["allow_sending_without_reply"].as_bool();
+        let id = value["message_id"].as_i64();
+        (id.unwrap_or(0), lenient.unwrap_or(false))
+    };
+    if id <= 0 {
+        return Ok(None);
+    }
+    let newest = match place {
+        Place::Group(group) if lock(group).chat.kind != "group" => lock(group).next_message_id,
+        _ => state.next_message_id,
+    };
+    match state.archive.find(chat, id) {
+        Some(stored) if !stored.deleted => Ok(Some(Box::new(stored.message.without_reply()))),
+        // Forgotten by the simulator, not by Telegram.
+        None if id < newest => Ok(None),
+        _ if lenient => Ok(None),
+        _ => Err(Failure::bad_request("message to be replied not found")),
+    }
+}
+
+/// `editMessageText`.
+pub(super) fn edit_message_text(world: &World, bot: &Bot, params: &Params) -> Answer {
+    let formatted = message_text(params)?;
+    let place = writable(world, bot, params.get("chat_id"))?;
+    let chat = place.chat().id;
+    let id = params.integer("message_id", 0, 0, i64::MAX);
+    let mut state = lock(&bot.state);
+    let stored = state
+        .archive
+        .find_mut(chat, id)
+        .filter(|stored| !stored.deleted)
+        .ok_or_else(|| Failure::bad_request("message to edit not found"))?;
+    if !stored.by_bot {
+        return Err(Failure::bad_request("message can't be edited"));
+    }
+    let Some(text) = &stored.message.text else {
+        return Err(Failure::bad_request("there is no text in the message to edit"));
+    };
+    if *text == formatted.text && stored.message.entities == formatted.entities {
+        return Err(Failure::bad_request(
+            "message is not modified: specified new message content and reply markup are exactly the same as a current content and reply markup of the message",
+        ));
+    }
+    stored.edits.push(formatted.text.clone());
+    stored.source = formatted.source;
+    stored.parse_mode = formatted.parse_mode;
+    stored.message.text = Some(formatted.text);
+    stored.message.entities = formatted.entities;
+    stored.message.edit_date = Some(unix_now());
+    let answer = Success::json(&stored.message);
+    drop(state);
+    bot.spoke.notify_waiters();
+    answer
+}
+
+/// `deleteMessage`.
+pub(super) fn delete_message(world: &World, bot: &Bot, params: &Params) -> Answer {
+    if params.get("chat_id").is_empty() {
+        return Err(Failure::bad_request("Chat identifier is not specified"));
+    }
+    let id = params.integer("message_id", 0, 0, i64::MAX);
+    if id == 0 {
+        return Err(Failure::bad_request("Message identifier is not specified"));
+    }
+    let place = writable(world, bot, params.get("chat_id"))?;
+    let chat = place.chat().id;
+    let mut state = lock(&bot.state);
+    let stored = state
+        .archive
+        .find_mut(chat, id)
+        .filter(|stored| !stored.deleted)
+        .ok_or_else(|| Failure::bad_request("message to delete not found"))?;
+    stored.deleted = true;
+    drop(state);
+    bot.spoke.notify_waiters();
+    Success::yes()
+}
+
+/// `sendMessageDraft`.
+pub(super) fn send_message_draft(world: &World, bot: &Bot, params: &Params) -> Answer {
+    let formatted = formatted(params)?;
+    let draft_id = params.integer("draft_id", 0, i64::MIN, i64::MAX);
+    let place = writable(world, bot, params.get("chat_id"))?;
+    if matches!(place, Place::Group(_)) {
+        return Err(Failure::bad_request("TEXTDRAFT_PEER_INVALID"));
+    }
+    if draft_id == 0 {
+        return Err(Failure::bad_request("TEXTDRAFT_RANDOM_ID_INVALID"));
+    }
+    if utf16_len(&formatted.text) > MAX_TEXT {
+        return Err(Failure::bad_request("message is too long"));
+    }
+    topic(&place, params)?;
+    let mut state = lock(&bot.state);
+    if state.drafts.len() >= DRAFTS {
+        state.drafts.remove(0);
+    }
+    state.drafts.push(Draft {
+        chat_id: place.chat().id,
+        draft_id,
+        text: formatted.text,
+    });
+    drop(state);
+    bot.spoke.notify_waiters();
+    Success::yes()
+}
+
+/// `sendChatAction`.
+pub(super) fn send_chat_action(world: &World, bot: &Bot, params: &Params) -> Answer {
+    let action = params.get("action").to_ascii_lowercase();
+    if !ACTIONS.contains(&action.as_str()) {
+        return Err(Failure::bad_request("wrong parameter action in request"));
+    }
+    writable(world, bot, params.get("chat_id"))?;
+    lock(&bot.state).stats.counters.actions += 1;
+    Success::yes()
+}

@@ -1,0 +1,75 @@
+//! What is counted per bot, and the record of its last calls.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::world::Calls;
+
+/// Counters of one bot since the simulator began.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Counters {
+    /// Updates that came for the bot and were kept.
+    pub updates: u64,
+    /// Completed `getUpdates`.
+    pub polls: u64,
+    /// 409 answers.
+    pub conflicts: u64,
+    /// Times when a `getUpdates` came while another one of the same bot was being answered.
+    pub concurrent_polls: u64,
+    /// Messages sent (`sendMessage` that took effect).
+    pub sent: u64,
+    /// `sendChatAction` that took effect.
+    pub actions: u64,
+    /// 429 answers.
+    pub throttled: u64,
+    /// Calls that came before a `retry_after` was over.
+    pub impatient: u64,
+    /// Updates given out a second time on purpose.
+    pub redelivered: u64,
+    /// Webhook requests made, and those among them that were not answered with 2xx.
+    pub deliveries: u64,
+    /// See [`Counters::deliveries`].
+    pub failed_deliveries: u64,
+    /// Calls by method (in lower case).
+    pub methods: BTreeMap<String, u64>,
+}
+
+/// One call as it was answered.
+#[derive(Debug, Clone, Serialize)]
+pub struct Call {
+    /// In lower case.
+    pub method: String,
+    /// The parameters as text.
+    pub params: Value,
+    /// The HTTP status of the answer; 0 when none was sent on purpose.
+    pub status: u16,
+    /// When it came.
+    pub at: jiff::Timestamp,
+    /// From which address and port.
+    pub peer: String,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Stats {
+    pub counters: Counters,
+    pub calls: Calls,
+}
+
+impl Stats {
+    pub(super) fn count_method(&mut self, method: &str) {
+        if let Some(count) = self.counters.methods.get_mut(method) {
+            *count += 1;
+        } else {
+            self.counters.methods.insert(method.to_owned(), 1);
+        }
+    }
+
+    pub(super) fn record(&mut self, call: Call, limit: usize) {
+        self.calls.push_back(call);
+        while self.calls.len() > limit {
+            self.calls.pop_front();
+        }
+    }
+}

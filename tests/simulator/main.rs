@@ -1,0 +1,5 @@
+//! The Bot API simulator and the sample assistant, each rule over real HTTP, and by clients that are not ours.
+
+mod assistant;
+mod basics;
+mod client;
