@@ -10,10 +10,19 @@ fn question(text: &str, stream: bool) -> Value {
         {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": text}]})
 }
 
-async fn ask(assistant: &SampleAssistant, text: &str, stream: bool) -> reqwest::Result<reqwest::Response> {
+async fn ask(
+    assistant: &SampleAssistant,
+    text: &str,
+    stream: bool,
+) -> reqwest::Result<reqwest::Response> {
     let url = format!("{}/chat/completions", assistant.url());
     let client = reqwest::Client::builder().no_proxy().build()?;
-    client.post(url).header("idempotency-key", "k1").json(&question(text, stream)).send().await
+    client
+        .post(url)
+        .header("idempotency-key", "k1")
+        .json(&question(text, stream))
+        .send()
+        .await
 }
 
 /// The words of a streamed answer.
@@ -24,7 +33,11 @@ fn streamed(body: &str) -> String {
             return text;
         }
         let event: Value = serde_json::from_str(line).expect("JSON");
-        text.push_str(event["choices"][0]["delta"]["content"].as_str().unwrap_or_default());
+        text.push_str(
+            event["choices"][0]["delta"]["content"]
+                .as_str()
+                .unwrap_or_default(),
+        );
     }
     panic!("no [DONE] in {body}");
 }
@@ -34,9 +47,19 @@ const ANSWER: &str = "You said: hi there\n\nI remember 2 earlier messages.";
 #[tokio::test]
 async fn it_answers_whole_and_streamed_and_keeps_what_was_asked() {
     let assistant = SampleAssistant::start().await.expect("a free port");
-    let whole: Value = ask(&assistant, "hi there", false).await.expect("an answer").json().await.expect("JSON");
+    let whole: Value = ask(&assistant, "hi there", false)
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
     assert_eq!(whole["choices"][0]["message"]["content"], ANSWER);
-    let stream = ask(&assistant, "hi there", true).await.expect("an answer").text().await.expect("text");
+    let stream = ask(&assistant, "hi there", true)
+        .await
+        .expect("an answer")
+        .text()
+        .await
+        .expect("text");
     assert_eq!(streamed(&stream), ANSWER);
     assert_eq!(assistant.asked()[0].header("idempotency-key"), Some("k1"));
     assert_eq!(assistant.count(), 2);
@@ -46,24 +69,79 @@ async fn it_answers_whole_and_streamed_and_keeps_what_was_asked() {
 async fn it_misbehaves_as_told() {
     let assistant = SampleAssistant::start().await.expect("a free port");
     let told = |behaviour: Behaviour| assistant.behave(behaviour);
-    told(Behaviour { fail: Some(Failing { status: 503, times: Some(1), retry_after: Some(7) }), ..Behaviour::default() });
+    told(Behaviour {
+        fail: Some(Failing {
+            status: 503,
+            times: Some(1),
+            retry_after: Some(7),
+        }),
+        ..Behaviour::default()
+    });
     let failed = ask(&assistant, "x", true).await.expect("an answer");
-    assert_eq!((failed.status().as_u16(), &failed.headers()["retry-after"]), (503, &"7".parse().expect("a value")));
-    assert_eq!(ask(&assistant, "x", true).await.expect("an answer").status(), 200);
+    assert_eq!(
+        (failed.status().as_u16(), &failed.headers()["retry-after"]),
+        (503, &"7".parse().expect("a value"))
+    );
+    assert_eq!(
+        ask(&assistant, "x", true)
+            .await
+            .expect("an answer")
+            .status(),
+        200
+    );
 
-    told(Behaviour { api_key: Some("secret".into()), ..Behaviour::default() });
-    assert_eq!(ask(&assistant, "x", true).await.expect("an answer").status(), 401);
+    told(Behaviour {
+        api_key: Some("secret".into()),
+        ..Behaviour::default()
+    });
+    assert_eq!(
+        ask(&assistant, "x", true)
+            .await
+            .expect("an answer")
+            .status(),
+        401
+    );
 
-    told(Behaviour { drop_after_words: Some(1), ..Behaviour::default() });
+    told(Behaviour {
+        drop_after_words: Some(1),
+        ..Behaviour::default()
+    });
     let broken = ask(&assistant, "x y z", true).await.expect("a beginning");
     assert!(broken.text().await.is_err(), "the connection breaks midway");
 
-    told(Behaviour { empty: true, ..Behaviour::default() });
-    let empty = ask(&assistant, "x", true).await.expect("an answer").text().await.expect("text");
+    told(Behaviour {
+        empty: true,
+        ..Behaviour::default()
+    });
+    let empty = ask(&assistant, "x", true)
+        .await
+        .expect("an answer")
+        .text()
+        .await
+        .expect("text");
     assert_eq!(streamed(&empty), "");
 
-    let slow = Behaviour { hang: true, ..Behaviour::default() };
-    told(Behaviour { rules: vec![Rule { when: "slow".into(), then: slow }], ..Behaviour::default() });
-    assert!(tokio::time::timeout(Duration::from_millis(200), ask(&assistant, "slow", false)).await.is_err());
-    assert_eq!(ask(&assistant, "quick", false).await.expect("an answer").status(), 200);
+    let slow = Behaviour {
+        hang: true,
+        ..Behaviour::default()
+    };
+    told(Behaviour {
+        rules: vec![Rule {
+            when: "slow".into(),
+            then: slow,
+        }],
+        ..Behaviour::default()
+    });
+    assert!(
+        tokio::time::timeout(Duration::from_millis(200), ask(&assistant, "slow", false))
+            .await
+            .is_err()
+    );
+    assert_eq!(
+        ask(&assistant, "quick", false)
+            .await
+            .expect("an answer")
+            .status(),
+        200
+    );
 }

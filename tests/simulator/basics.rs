@@ -38,7 +38,12 @@ async fn methods_and_parameters_are_taken_from_everywhere() {
         .header("content-type", "multipart/form-data; boundary=b")
         .body("--b\r\nContent-Disposition: form-data; name=\"chat_id\"\r\n\r\n42\r\n--b\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\ne f\r\n--b--\r\n");
     assert_eq!(multipart.send().await.expect("an answer").status(), 200);
-    let texts: Vec<String> = client.sim.sent(client.bot, 42).into_iter().map(|sent| sent.text).collect();
+    let texts: Vec<String> = client
+        .sim
+        .sent(client.bot, 42)
+        .into_iter()
+        .map(|sent| sent.text)
+        .collect();
     assert_eq!(texts, ["a b", "c d", "e f"]);
 }
 
@@ -52,37 +57,64 @@ async fn unknown_methods_tokens_and_paths_are_refused_as_telegram_does() {
     let status = async |path: &str| {
         let url = format!("http://{}{path}", client.sim.addr);
         let response = client.http.get(url).send().await.expect("an answer");
-        (response.status().as_u16(), response.text().await.expect("text"))
+        (
+            response.status().as_u16(),
+            response.text().await.expect("text"),
+        )
     };
     let (code, body) = status("/bot8400000001:AAH-another-token_for_the_tests/getMe").await;
     assert_eq!(code, 401);
-    assert_eq!(body, r#"{"description":"Unauthorized","error_code":401,"ok":false}"#);
+    assert_eq!(
+        body,
+        r#"{"description":"Unauthorized","error_code":401,"ok":false}"#
+    );
     assert_eq!(status("/botnonsense/getMe").await.0, 404);
     assert_eq!(status("/nothing").await.0, 404);
     client.sim.revoke(client.bot);
-    assert_eq!(client.refused("getMe", json!({})).await, (401, "Unauthorized".to_owned()));
-    client.sim.add_bot(TOKEN, "acme_support_bot", "Acme Support");
+    assert_eq!(
+        client.refused("getMe", json!({})).await,
+        (401, "Unauthorized".to_owned())
+    );
+    client
+        .sim
+        .add_bot(TOKEN, "acme_support_bot", "Acme Support");
     client.ok("getMe", json!({})).await;
 }
 
 #[tokio::test]
 async fn a_message_comes_as_a_whole_update_and_the_answer_can_be_read() {
     let client = Client::start(Options::default()).await;
-    client.sim.add_user(User::new(42, "Ann").username("ann_example").language("it"));
+    client
+        .sim
+        .add_user(User::new(42, "Ann").username("ann_example").language("it"));
     let update_id = client.sim.say(client.bot, 42, "/start now");
     let updates = client.updates(0).await;
     assert_eq!(ids(&updates), [update_id]);
     let message = &updates[0]["message"];
-    assert_eq!(message["chat"], json!({"id": 42, "type": "private", "first_name": "Ann", "username": "ann_example"}));
+    assert_eq!(
+        message["chat"],
+        json!({"id": 42, "type": "private", "first_name": "Ann", "username": "ann_example"})
+    );
     assert_eq!(
         message["from"],
         json!({"id": 42, "is_bot": false, "first_name": "Ann", "username": "ann_example", "language_code": "it"})
     );
     assert_eq!(message["text"], "/start now");
-    assert_eq!(message["entities"], json!([{"type": "bot_command", "offset": 0, "length": 6}]));
-    let sent = client.ok("sendMessage", json!({"chat_id": 42, "text": "<b>hi</b> Ann", "parse_mode": "HTML"})).await;
+    assert_eq!(
+        message["entities"],
+        json!([{"type": "bot_command", "offset": 0, "length": 6}])
+    );
+    let sent = client
+        .ok(
+            "sendMessage",
+            json!({"chat_id": 42, "text": "<b>hi</b> Ann", "parse_mode": "HTML"}),
+        )
+        .await;
     assert_eq!(sent["text"], "hi Ann");
-    assert_eq!(sent["entities"], json!([{"type": "bold", "offset": 0, "length": 2}]));
+    assert_eq!(
+        sent["entities"],
+        json!([{"type": "bold", "offset": 0, "length": 2}])
+    );
     assert_eq!(sent["from"]["id"], 8_400_000_001_i64);
     assert_eq!(client.sim.sent(client.bot, 42)[0].text, "hi Ann");
 }
@@ -97,8 +129,9 @@ async fn a_long_poll_is_answered_as_soon_as_somebody_speaks() {
         }
         client.sim.say(client.bot, 42, "hi")
     };
-    let (updates, id) = tokio::time::timeout(Duration::from_secs(5), async { tokio::join!(poll, speak) })
-        .await
-        .expect("answered long before its timeout");
+    let (updates, id) =
+        tokio::time::timeout(Duration::from_secs(5), async { tokio::join!(poll, speak) })
+            .await
+            .expect("answered long before its timeout");
     assert_eq!(updates[0]["update_id"], id);
 }

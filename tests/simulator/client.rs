@@ -56,7 +56,10 @@ impl Client {
         assert_eq!(answer["error_code"], status);
         (
             status,
-            answer["description"].as_str().unwrap_or_default().to_owned(),
+            answer["description"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
         )
     }
 

@@ -34,7 +34,10 @@ impl Turn {
 
     fn pictures(&self) -> usize {
         let parts = self.content.as_array().map_or(&[][..], Vec::as_slice);
-        parts.iter().filter(|part| part["type"] == "image_url").count()
+        parts
+            .iter()
+            .filter(|part| part["type"] == "image_url")
+            .count()
     }
 }
 
@@ -47,7 +50,11 @@ impl Request {
     /// How many earlier messages of the conversation came along.
     fn history(&self) -> usize {
         let spoken = |turn: &&Turn| matches!(turn.role.as_str(), "user" | "assistant");
-        self.messages.iter().filter(spoken).count().saturating_sub(1)
+        self.messages
+            .iter()
+            .filter(spoken)
+            .count()
+            .saturating_sub(1)
     }
 }
 
@@ -107,12 +114,20 @@ mod tests {
 
     #[test]
     fn the_answer_repeats_the_question_and_counts_the_history() {
-        let first = request(r#"{"messages":[{"role":"system","content":"be kind"},{"role":"user","content":"hi"}]}"#);
-        assert_eq!(answer(&first), "You said: hi\n\nThis is the first message of our conversation.");
+        let first = request(
+            r#"{"messages":[{"role":"system","content":"be kind"},{"role":"user","content":"hi"}]}"#,
+        );
+        assert_eq!(
+            answer(&first),
+            "You said: hi\n\nThis is the first message of our conversation."
+        );
         let third = request(
             r#"{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":[{"type":"text","text":"c"},{"type":"image_url","image_url":{"url":"x"}}]}]}"#,
         );
-        assert_eq!(answer(&third), "You said: c You sent a picture with it.\n\nI remember 2 earlier messages.");
+        assert_eq!(
+            answer(&third),
+            "You said: c You sent a picture with it.\n\nI remember 2 earlier messages."
+        );
     }
 
     #[test]

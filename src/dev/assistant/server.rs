@@ -63,7 +63,8 @@ async fn serve_connection(stream: TcpStream, state: Arc<State>) {
 fn whole(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
     let body = Full::new(body.into()).map_err(|never| match never {});
     let mut response = Response::new(body.boxed_unsync());
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let value = HeaderValue::from_static(content_type);
     response.headers_mut().insert(header::CONTENT_TYPE, value);
     response
@@ -74,13 +75,20 @@ fn reply(status: u16, body: &Value) -> Response<Body> {
 }
 
 fn error(status: u16, kind: &str, message: &str) -> Response<Body> {
-    reply(status, &json!({"error": {"message": message, "type": kind, "param": null, "code": null}}))
+    reply(
+        status,
+        &json!({"error": {"message": message, "type": kind, "param": null, "code": null}}),
+    )
 }
 
 async fn route(state: Arc<State>, request: Request<Incoming>) -> io::Result<Response<Body>> {
     let (head, body) = request.into_parts();
     let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
-        return Ok(error(413, "invalid_request_error", "the request is too large"));
+        return Ok(error(
+            413,
+            "invalid_request_error",
+            "the request is too large",
+        ));
     };
     let body = body.to_bytes();
     let path = head.uri.path().trim_end_matches('/');
@@ -95,7 +103,11 @@ async fn route(state: Arc<State>, request: Request<Incoming>) -> io::Result<Resp
             lock(&state.asked).clear();
             Ok(reply(200, &json!({"ok": true})))
         }
-        _ => Ok(error(404, "invalid_request_error", &format!("Unknown request URL: {} {}", head.method, head.uri.path()))),
+        _ => Ok(error(
+            404,
+            "invalid_request_error",
+            &format!("Unknown request URL: {} {}", head.method, head.uri.path()),
+        )),
     }
 }
 
@@ -125,7 +137,10 @@ fn models(state: &State, headers: &HeaderMap) -> Response<Body> {
     if !is_authorized(&state.behaviour.load(), headers) {
         return unauthorized();
     }
-    reply(200, &json!({"object": "list", "data": [{"id": "sample", "object": "model", "created": 0, "owned_by": "sample"}]}))
+    reply(
+        200,
+        &json!({"object": "list", "data": [{"id": "sample", "object": "model", "created": 0, "owned_by": "sample"}]}),
+    )
 }
 
 fn record(state: &State, headers: &HeaderMap, body: &Bytes) {
@@ -133,7 +148,12 @@ fn record(state: &State, headers: &HeaderMap, body: &Bytes) {
     if state.keep > 0 {
         let headers = headers
             .iter()
-            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .map(|(name, value)| {
+                (
+                    name.to_string(),
+                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                )
+            })
             .collect();
         let mut asked = lock(&state.asked);
         asked.push_back(Asked {
@@ -161,7 +181,11 @@ async fn complete(state: &State, headers: &HeaderMap, body: &Bytes) -> io::Resul
     let mut behaviour = &*current;
     if !behaviour.rules.is_empty() {
         let question = request.question();
-        if let Some(rule) = behaviour.rules.iter().find(|rule| question.contains(&rule.when)) {
+        if let Some(rule) = behaviour
+            .rules
+            .iter()
+            .find(|rule| question.contains(&rule.when))
+        {
             behaviour = &rule.then;
         }
     }
@@ -172,11 +196,15 @@ async fn complete(state: &State, headers: &HeaderMap, body: &Bytes) -> io::Resul
         return std::future::pending().await;
     }
     if let Some(failing) = &behaviour.fail
-        && failing.times.is_none_or(|times| state.failed.fetch_add(1, Ordering::AcqRel) < times)
+        && failing
+            .times
+            .is_none_or(|times| state.failed.fetch_add(1, Ordering::AcqRel) < times)
     {
         let mut response = error(failing.status, "server_error", "failing as told");
         if let Some(seconds) = failing.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, seconds.into());
         }
         return Ok(response);
     }
@@ -194,14 +222,17 @@ async fn complete(state: &State, headers: &HeaderMap, body: &Bytes) -> io::Resul
     if behaviour.drop_after_words.is_some() {
         return Err(io::Error::other("connection closed on purpose"));
     }
-    Ok(reply(200, &json!({
-        "id": "chatcmpl-sample",
-        "object": "chat.completion",
-        "created": jiff::Timestamp::now().as_second(),
-        "model": request.model,
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 1, "completion_tokens": words(&answer).len(), "total_tokens": words(&answer).len() + 1},
-    })))
+    Ok(reply(
+        200,
+        &json!({
+            "id": "chatcmpl-sample",
+            "object": "chat.completion",
+            "created": jiff::Timestamp::now().as_second(),
+            "model": request.model,
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 1, "completion_tokens": words(&answer).len(), "total_tokens": words(&answer).len() + 1},
+        }),
+    ))
 }
 
 /// One server-sent event; `delta` is JSON.
@@ -216,11 +247,21 @@ fn streamed(model: &str, answer: &str, behaviour: &Behaviour) -> Response<Body> 
     let model = json!(model).to_string();
     let mut events = Vec::new();
     let mut first = String::new();
-    event(&mut first, &model, "{\"role\":\"assistant\",\"content\":\"\"}", "null");
+    event(
+        &mut first,
+        &model,
+        "{\"role\":\"assistant\",\"content\":\"\"}",
+        "null",
+    );
     events.push(first);
     for word in words(answer) {
         let mut text = String::new();
-        event(&mut text, &model, &json!({"content": word}).to_string(), "null");
+        event(
+            &mut text,
+            &model,
+            &json!({"content": word}).to_string(),
+            "null",
+        );
         events.push(text);
     }
     let mut last = String::new();
@@ -232,20 +273,21 @@ fn streamed(model: &str, answer: &str, behaviour: &Behaviour) -> Response<Body> 
     }
     let delay = Duration::from_millis(behaviour.word_delay_ms);
     let broken_after = behaviour.drop_after_words;
-    let frames = futures::stream::iter(events.into_iter().enumerate()).then(move |(at, text)| async move {
-        if at > 0 && !delay.is_zero() {
-            tokio::time::sleep(delay).await;
-        }
-        // The first event carries no word.
-        match broken_after {
-            Some(words) if at > words => {
-                // Let what was written reach the client before the connection breaks.
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                Err(io::Error::other("connection closed on purpose"))
+    let frames =
+        futures::stream::iter(events.into_iter().enumerate()).then(move |(at, text)| async move {
+            if at > 0 && !delay.is_zero() {
+                tokio::time::sleep(delay).await;
             }
-            _ => Ok(Frame::data(Bytes::from(text))),
-        }
-    });
+            // The first event carries no word.
+            match broken_after {
+                Some(words) if at > words => {
+                    // Let what was written reach the client before the connection breaks.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    Err(io::Error::other("connection closed on purpose"))
+                }
+                _ => Ok(Frame::data(Bytes::from(text))),
+            }
+        });
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
     let value = HeaderValue::from_static("text/event-stream");
     response.headers_mut().insert(header::CONTENT_TYPE, value);

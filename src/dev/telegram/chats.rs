@@ -37,11 +37,7 @@ pub(super) fn writable(world: &World, bot: &Bot, chat_id: &str) -> Result<Place,
     Ok(Place::Group(group))
 }
 
-fn private(
-    world: &World,
-    bot: &Bot,
-    id: i64,
-) -> Result<Arc<super::objects::User>, Failure> {
+fn private(world: &World, bot: &Bot, id: i64) -> Result<Arc<super::objects::User>, Failure> {
     let not_found = || Failure::bad_request("chat not found");
     let user = world.user(id).ok_or_else(not_found)?;
     let chat = lock(&bot.state).private.get(&id).copied();
@@ -68,9 +64,9 @@ fn check_group(bot: &Bot, group: &Group) -> Result<(), Failure> {
     };
     match group.bots.get(&bot.id) {
         Some(membership) if membership.is_inside() => Ok(()),
-        Some(Membership::Kicked) => {
-            Err(Failure::forbidden(&format!("bot was kicked from the {kind}")))
-        }
+        Some(Membership::Kicked) => Err(Failure::forbidden(&format!(
+            "bot was kicked from the {kind}"
+        ))),
         Some(_) => Err(Failure::forbidden(&format!(
             "bot is not a member of the {kind}"
         ))),
@@ -142,7 +138,11 @@ pub(super) fn get_chat_member(world: &World, bot: &Bot, params: &Params) -> Answ
     let (user, status) = if id == bot.id {
         let status = match &place {
             Place::Private(_) => Membership::Member,
-            Place::Group(group) => lock(group).bots.get(&bot.id).copied().unwrap_or(Membership::Left),
+            Place::Group(group) => lock(group)
+                .bots
+                .get(&bot.id)
+                .copied()
+                .unwrap_or(Membership::Left),
         };
         (bot.user.clone(), status)
     } else {
@@ -189,7 +189,9 @@ pub(super) fn membership(user: &super::objects::User, status: Membership) -> ser
 /// `leaveChat`.
 pub(super) fn leave_chat(world: &World, bot: &Arc<Bot>, params: &Params) -> Answer {
     match writable(world, bot, params.get("chat_id"))? {
-        Place::Private(_) => Err(Failure::bad_request("chat member status can't be changed in private chats")),
+        Place::Private(_) => Err(Failure::bad_request(
+            "chat member status can't be changed in private chats",
+        )),
         Place::Group(group) => {
             super::speech::change_membership(world, bot, &group, Membership::Left, None);
             Success::yes()

@@ -53,9 +53,8 @@ fn commands(params: &Params) -> Result<Vec<Command>, Failure> {
     if !list.is_array() {
         return Err(Failure::bad_request("Expected an Array of BotCommand"));
     }
-    let mut commands: Vec<Command> = serde_json::from_value(list).map_err(|error| {
-        Failure::bad_request(&format!("Can't parse BotCommand: {error}"))
-    })?;
+    let mut commands: Vec<Command> = serde_json::from_value(list)
+        .map_err(|error| Failure::bad_request(&format!("Can't parse BotCommand: {error}")))?;
     if commands.len() > MAX_COMMANDS {
         return Err(Failure::bad_request("BOT_COMMANDS_TOO_MUCH"));
     }

@@ -19,8 +19,20 @@ pub(super) fn fill(
     for (field, given) in content {
         let value = match field.as_str() {
             "photo" => photo(world, given)?,
-            "voice" => media(world, given, "voice", "oga", &json!({"duration": 1, "mime_type": "audio/ogg"}))?,
-            "audio" => media(world, given, "music", "mp3", &json!({"duration": 1, "mime_type": "audio/mpeg"}))?,
+            "voice" => media(
+                world,
+                given,
+                "voice",
+                "oga",
+                &json!({"duration": 1, "mime_type": "audio/ogg"}),
+            )?,
+            "audio" => media(
+                world,
+                given,
+                "music",
+                "mp3",
+                &json!({"duration": 1, "mime_type": "audio/mpeg"}),
+            )?,
             "video" => media(
                 world,
                 given,
@@ -28,7 +40,13 @@ pub(super) fn fill(
                 "mp4",
                 &json!({"duration": 1, "width": 320, "height": 240, "mime_type": "video/mp4"}),
             )?,
-            "video_note" => media(world, given, "video_notes", "mp4", &json!({"duration": 1, "length": 240}))?,
+            "video_note" => media(
+                world,
+                given,
+                "video_notes",
+                "mp4",
+                &json!({"duration": 1, "length": 240}),
+            )?,
             "animation" => media(
                 world,
                 given,
@@ -101,7 +119,19 @@ fn photo(world: &World, given: &Value) -> Result<Value, String> {
     if given.is_array() {
         return Ok(given.clone());
     }
-    let small = media(world, &json!({}), "photos", "jpg", &json!({"width": 90, "height": 67}))?;
-    let large = media(world, given, "photos", "jpg", &json!({"width": 1280, "height": 960}))?;
+    let small = media(
+        world,
+        &json!({}),
+        "photos",
+        "jpg",
+        &json!({"width": 90, "height": 67}),
+    )?;
+    let large = media(
+        world,
+        given,
+        "photos",
+        "jpg",
+        &json!({"width": 1280, "height": 960}),
+    )?;
     Ok(json!([small, large]))
 }

@@ -43,7 +43,10 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/control", get(overview))
         .route("/control/options", get(options).patch(change_options))
         .route("/control/bots", get(bots).post(add_bot))
-        .route("/control/bots/{bot}", get(bot).patch(change_bot).delete(revoke))
+        .route(
+            "/control/bots/{bot}",
+            get(bot).patch(change_bot).delete(revoke),
+        )
         .route("/control/bots/{bot}/sent", get(sent).delete(forget))
         .route("/control/bots/{bot}/drafts", get(drafts))
         .route("/control/bots/{bot}/calls", get(calls))
@@ -56,7 +59,10 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/control/groups/{chat}/topics", post(add_topic))
         .route("/control/groups/{chat}/members", post(set_member))
         .route("/control/groups/{chat}/migrate", post(migrate))
-        .route("/control/faults", get(faults).post(add_fault).delete(clear_faults))
+        .route(
+            "/control/faults",
+            get(faults).post(add_fault).delete(clear_faults),
+        )
         .route("/control/faults/{id}", delete(remove_fault))
         .with_state(world)
 }
@@ -66,10 +72,12 @@ fn find(world: &World, bot: &str) -> Result<Arc<Bot>> {
     world
         .bots()
         .into_iter()
-        .find(|known| {
-            known.id.to_string() == name || known.user.username.as_deref() == Some(name)
+        .find(|known| known.id.to_string() == name || known.user.username.as_deref() == Some(name))
+        .ok_or_else(|| {
+            Refused(format!(
+                "there is no bot {bot}; POST /control/bots {{\"token\": …}} adds one"
+            ))
         })
-        .ok_or_else(|| Refused(format!("there is no bot {bot}; POST /control/bots {{\"token\": …}} adds one")))
 }
 
 async fn overview(State(world): Shared) -> Json<Value> {
@@ -138,9 +146,9 @@ async fn add_bot(State(world): Shared, Json(new): Json<NewBot>) -> Result {
     let id = new.token.split(':').next().unwrap_or_default();
     let username = new.username.unwrap_or_else(|| format!("bot_{id}_bot"));
     let name = new.name.unwrap_or_else(|| format!("Bot {id}"));
-    let bot = world
-        .add_bot(&new.token, &username, &name)
-        .ok_or_else(|| Refused("token: expected <digits>:<8 or more of A-Z a-z 0-9 _ ->".to_owned()))?;
+    let bot = world.add_bot(&new.token, &username, &name).ok_or_else(|| {
+        Refused("token: expected <digits>:<8 or more of A-Z a-z 0-9 _ ->".to_owned())
+    })?;
     lock(&bot.state).reads_all_group_messages = !new.privacy;
     Ok(Json(describe(&bot)))
 }
@@ -274,7 +282,8 @@ struct Block {
 }
 
 fn selector(bot: &Value) -> String {
-    bot.as_str().map_or_else(|| bot.to_string(), ToOwned::to_owned)
+    bot.as_str()
+        .map_or_else(|| bot.to_string(), ToOwned::to_owned)
 }
 
 async fn block(State(world): Shared, Json(block): Json<Block>) -> Result {

@@ -286,7 +286,10 @@ impl Delivery {
         let retry_after = fail.retry_after.min(MAX_RETRY_AFTER);
         let mut wait = retry_after;
         if retry_after == 0 && attempts.failed > 0 {
-            let most = self.world.faults.between(MAX_RESEND_DELAY, 2 * MAX_RESEND_DELAY);
+            let most = self
+                .world
+                .faults
+                .between(MAX_RESEND_DELAY, 2 * MAX_RESEND_DELAY);
             attempts.delay = most.min(attempts.delay * 2);
             wait = u32::try_from(attempts.delay).unwrap_or(1);
         }
@@ -299,7 +302,8 @@ impl Delivery {
             lock(&self.bot.state).queue.forget(id);
             self.finished(id, lane);
         } else {
-            self.ready.push(Reverse((now + self.second * wait, id, lane)));
+            self.ready
+                .push(Reverse((now + self.second * wait, id, lane)));
         }
         false
     }
@@ -327,7 +331,10 @@ async fn exchange(request: reqwest::RequestBuilder) -> Result<Option<Params>, Fa
         retry_after: 0,
         gone: false,
     };
-    let response = request.send().await.map_err(|error| failed(describe(&error)))?;
+    let response = request
+        .send()
+        .await
+        .map_err(|error| failed(describe(&error)))?;
     let status = response.status();
     let retry_after = response
         .headers()
@@ -344,7 +351,10 @@ async fn exchange(request: reqwest::RequestBuilder) -> Result<Option<Params>, Fa
     if !status.is_success() {
         let reason = status.canonical_reason().unwrap_or_default();
         return Err(Fail {
-            text: format!("Wrong response from the webhook: {} {reason}", status.as_u16()),
+            text: format!(
+                "Wrong response from the webhook: {} {reason}",
+                status.as_u16()
+            ),
             retry_after,
             gone: status.as_u16() == 410,
         });

@@ -221,7 +221,9 @@ impl Faults {
     /// Removes one rule, or all; the random sequence may be started anew.
     pub(super) fn remove(&self, id: Option<u64>) {
         let mut inner = lock(&self.inner);
-        inner.rules.retain(|rule| id.is_some_and(|id| rule.id != id));
+        inner
+            .rules
+            .retain(|rule| id.is_some_and(|id| rule.id != id));
         self.any.store(!inner.rules.is_empty(), Ordering::Release);
     }
 
@@ -299,10 +301,16 @@ impl Faults {
         lanes.shuffle(&mut lock(&self.inner).random);
         let mut by_lane: HashMap<i64, std::collections::VecDeque<(i64, Pending)>> = HashMap::new();
         for update in batch.iter() {
-            by_lane.entry(update.1.lane).or_default().push_back(update.clone());
+            by_lane
+                .entry(update.1.lane)
+                .or_default()
+                .push_back(update.clone());
         }
         for (slot, lane) in batch.iter_mut().zip(lanes) {
-            if let Some(update) = by_lane.get_mut(&lane).and_then(std::collections::VecDeque::pop_front) {
+            if let Some(update) = by_lane
+                .get_mut(&lane)
+                .and_then(std::collections::VecDeque::pop_front)
+            {
                 *slot = update;
             }
         }

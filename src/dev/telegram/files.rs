@@ -31,7 +31,13 @@ struct File {
 
 impl Files {
     /// Adds a file; `size` may claim more than there is. Gives `file_id`, `file_unique_id` and `file_size` as an object.
-    pub(super) fn add(&self, folder: &str, extension: &str, bytes: Bytes, size: Option<u64>) -> Value {
+    pub(super) fn add(
+        &self,
+        folder: &str,
+        extension: &str,
+        bytes: Bytes,
+        size: Option<u64>,
+    ) -> Value {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let file_id = format!("AgACAgIAAxkBAAI{number:08x}SimulatedFileIdOfTheBotApi");
         let unique_id = format!("AQAD{number:08x}");

@@ -24,7 +24,11 @@ pub(super) fn create(
         "supergroup" => ("supergroup", false),
         "forum" => ("supergroup", true),
         "channel" => ("channel", false),
-        _ => return Err(format!("no kind of group: {kind}; group, supergroup, forum or channel")),
+        _ => {
+            return Err(format!(
+                "no kind of group: {kind}; group, supergroup, forum or channel"
+            ));
+        }
     };
     let group = world.put_group(Group {
         chat: Chat {
@@ -49,7 +53,9 @@ pub(super) fn create(
         Membership::Member
     };
     for id in bots {
-        let bot = world.bot(id.0).ok_or_else(|| format!("there is no bot {id}"))?;
+        let bot = world
+            .bot(id.0)
+            .ok_or_else(|| format!("there is no bot {id}"))?;
         super::speech::change_membership(world, &bot, &group, member, None);
     }
     let id = lock(&group).chat.id;
@@ -58,7 +64,9 @@ pub(super) fn create(
 
 /// Creates a topic; its thread id is a message's number, as at Telegram.
 pub(super) fn add_topic(world: &World, chat: i64, name: &str) -> Result<i64, String> {
-    let group = world.group(chat).ok_or_else(|| format!("there is no chat {chat}"))?;
+    let group = world
+        .group(chat)
+        .ok_or_else(|| format!("there is no chat {chat}"))?;
     let mut group = lock(&group);
     if !group.chat.is_forum {
         return Err(format!("chat {chat} is no forum"));
@@ -88,16 +96,28 @@ pub(super) fn block(world: &World, bot: &Arc<Bot>, user: i64, blocked: bool) {
     });
     let mut state = lock(&bot.state);
     state.private.entry(user.id).or_default().blocked = blocked;
-    push(bot, &mut state, "my_chat_member", user.id, date, &change.to_string());
+    push(
+        bot,
+        &mut state,
+        "my_chat_member",
+        user.id,
+        date,
+        &change.to_string(),
+    );
 }
 
 /// Turns a basic group into a supergroup: a service message in each tells the other's id.
 pub(super) fn migrate(world: &World, chat: i64) -> Result<i64, String> {
-    let old = world.group(chat).ok_or_else(|| format!("there is no chat {chat}"))?;
+    let old = world
+        .group(chat)
+        .ok_or_else(|| format!("there is no chat {chat}"))?;
     let (mut new_chat, bots) = {
         let old = lock(&old);
         if old.chat.kind != "group" {
-            return Err(format!("chat {chat} is a {}, not a basic group", old.chat.kind));
+            return Err(format!(
+                "chat {chat} is a {}, not a basic group",
+                old.chat.kind
+            ));
         }
         (old.chat.clone(), old.bots.clone())
     };
@@ -123,9 +143,13 @@ pub(super) fn migrate(world: &World, chat: i64) -> Result<i64, String> {
         let mut state = lock(&bot.state);
         state.next_message_id += 1;
         let mut leaving = Message::new(state.next_message_id - 1, old_chat.clone(), date);
-        leaving.content.insert("migrate_to_chat_id".into(), json!(new_chat.id));
+        leaving
+            .content
+            .insert("migrate_to_chat_id".into(), json!(new_chat.id));
         let mut arriving = Message::new(1, new_chat.clone(), date);
-        arriving.content.insert("migrate_from_chat_id".into(), json!(old_chat.id));
+        arriving
+            .content
+            .insert("migrate_from_chat_id".into(), json!(old_chat.id));
         for message in [leaving, arriving] {
             let json = serde_json::to_string(&message).unwrap_or_default();
             push(&bot, &mut state, "message", message.chat.id, date, &json);

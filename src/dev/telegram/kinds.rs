@@ -63,7 +63,11 @@ impl AllowedUpdates {
                 mask |= 1 << bit;
             }
         }
-        Some(if mask == 0 { Self::default() } else { Self(mask) })
+        Some(if mask == 0 {
+            Self::default()
+        } else {
+            Self(mask)
+        })
     }
 
     /// Whether updates of this kind are kept for the bot. A kind that the simulator does not know (sent raw, by a test) passes.

@@ -28,7 +28,11 @@ impl Params {
     ///
     /// # Errors
     /// A body that is not what its content type says.
-    pub(super) fn read(query: Option<&str>, content_type: &str, body: &Bytes) -> Result<Self, Failure> {
+    pub(super) fn read(
+        query: Option<&str>,
+        content_type: &str,
+        body: &Bytes,
+    ) -> Result<Self, Failure> {
         let mut params = Self::default();
         if let Some(query) = query {
             params.read_form(query.as_bytes());
@@ -95,10 +99,10 @@ impl Params {
     }
 
     fn add_part(&mut self, head: &str, content: Bytes) {
-        let Some(disposition) = head
-            .lines()
-            .find(|line| line.to_ascii_lowercase().starts_with("content-disposition:"))
-        else {
+        let Some(disposition) = head.lines().find(|line| {
+            line.to_ascii_lowercase()
+                .starts_with("content-disposition:")
+        }) else {
             return;
         };
         let field = quoted(disposition, " name=").unwrap_or_default();
@@ -149,9 +153,10 @@ impl Params {
 
     /// All parameters, for the record of calls.
     pub(super) fn to_json(&self) -> serde_json::Value {
-        let fields = self.fields.iter().map(|(name, value)| {
-            (name.clone(), serde_json::Value::String(value.clone()))
-        });
+        let fields = self
+            .fields
+            .iter()
+            .map(|(name, value)| (name.clone(), serde_json::Value::String(value.clone())));
         serde_json::Value::Object(fields.collect())
     }
 }
@@ -205,14 +210,16 @@ mod tests {
         let params = Params::read(None, "multipart/form-data; boundary=x1", &body).expect("reads");
         assert_eq!(params.get("url"), "https://a");
         let file = params.file("certificate").expect("attached");
-        assert_eq!((file.file_name.as_str(), &file.bytes[..]), ("c.pem", &b"PEM\r\n"[..]));
+        assert_eq!(
+            (file.file_name.as_str(), &file.bytes[..]),
+            ("c.pem", &b"PEM\r\n"[..])
+        );
     }
 
     #[test]
     fn numbers_are_read_leniently_and_clamped() {
         let body = Bytes::from_static(b"limit=500&timeout=abc&offset=12x");
-        let params =
-            Params::read(None, "application/x-www-form-urlencoded", &body).expect("reads");
+        let params = Params::read(None, "application/x-www-form-urlencoded", &body).expect("reads");
         assert_eq!(params.integer("limit", 100, 1, 100), 100);
         assert_eq!(params.integer("timeout", 9, 0, 50), 0);
         assert_eq!(params.integer("offset", 0, i64::MIN, i64::MAX), 12);

@@ -21,8 +21,7 @@ const GATHER: Duration = Duration::from_millis(1);
 const CONFLICT_PAUSE: Duration = Duration::from_secs(3);
 
 pub(super) const WEBHOOK_ACTIVE: &str = "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first";
-const OTHER_POLL: &str =
-    "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running";
+const OTHER_POLL: &str = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running";
 const WEBHOOK_SET: &str = "Conflict: terminated by setWebhook request";
 
 /// What is remembered between polls.
@@ -73,7 +72,12 @@ impl Drop for InFlight<'_> {
         self.bot.polls_in_flight.fetch_sub(1, Ordering::AcqRel);
         if let Some(ticket) = self.ticket {
             let mut state = lock(&self.bot.state);
-            if state.poll.waiting.as_ref().is_some_and(|w| w.ticket == ticket) {
+            if state
+                .poll
+                .waiting
+                .as_ref()
+                .is_some_and(|w| w.ticket == ticket)
+            {
                 state.poll.waiting = None;
             }
         }
@@ -162,7 +166,12 @@ pub(super) async fn get_updates(world: &World, bot: &Arc<Bot>, params: &Params) 
     }
 }
 
-fn answer(world: &World, bot: i64, state: &mut BotState, mut batch: Vec<(i64, Pending)>) -> Success {
+fn answer(
+    world: &World,
+    bot: i64,
+    state: &mut BotState,
+    mut batch: Vec<(i64, Pending)>,
+) -> Success {
     state.stats.counters.polls += 1;
     if world.faults.reorders(bot) {
         world.faults.mix(&mut batch);

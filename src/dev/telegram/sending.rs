@@ -19,8 +19,20 @@ const MAX_SOURCE: usize = 1 << 15;
 const DRAFTS: usize = 1_000;
 
 const ACTIONS: &[&str] = &[
-    "typing", "cancel", "record_video", "upload_video", "record_audio", "record_voice", "upload_audio", "upload_voice",
-    "upload_photo", "upload_document", "choose_sticker", "pick_up_location", "find_location", "record_video_note",
+    "typing",
+    "cancel",
+    "record_video",
+    "upload_video",
+    "record_audio",
+    "record_voice",
+    "upload_audio",
+    "upload_voice",
+    "upload_photo",
+    "upload_document",
+    "choose_sticker",
+    "pick_up_location",
+    "find_location",
+    "record_video_note",
     "upload_video_note",
 ];
 
@@ -75,7 +87,9 @@ fn trimmed(text: &str, entities: &mut Vec<Entity>) -> String {
     let text = text.trim_matches(white);
     let length = utf16_len(text);
     entities.retain_mut(|entity| {
-        let end = (entity.offset + entity.length).saturating_sub(lead).min(length);
+        let end = (entity.offset + entity.length)
+            .saturating_sub(lead)
+            .min(length);
         entity.offset = entity.offset.saturating_sub(lead).min(length);
         entity.length = end.saturating_sub(entity.offset);
         entity.length > 0
@@ -108,7 +122,10 @@ pub(super) fn send_message(world: &World, bot: &Bot, params: &Params) -> Answer 
     let reply_to = replied_message(&state, chat.id, &place, params)?;
     if options.flood_limits {
         let now = Instant::now();
-        let bucket = state.flood.entry(chat.id).or_insert_with(|| Bucket::new(now));
+        let bucket = state
+            .flood
+            .entry(chat.id)
+            .or_insert_with(|| Bucket::new(now));
         if let Err(seconds) = bucket.take(chat.kind != "private", now) {
             return Err(Failure::too_many_requests(seconds));
         }
@@ -194,7 +211,9 @@ pub(super) fn edit_message_text(world: &World, bot: &Bot, params: &Params) -> An
         return Err(Failure::bad_request("message can't be edited"));
     }
     let Some(text) = &stored.message.text else {
-        return Err(Failure::bad_request("there is no text in the message to edit"));
+        return Err(Failure::bad_request(
+            "there is no text in the message to edit",
+        ));
     };
     if *text == formatted.text && stored.message.entities == formatted.entities {
         return Err(Failure::bad_request(

@@ -95,7 +95,9 @@ async fn route(
     if path.starts_with("/control") {
         let Ok(response) = control.oneshot(request.map(axum::body::Body::new)).await;
         let (head, body) = response.into_parts();
-        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+        let body = axum::body::to_bytes(body, usize::MAX)
+            .await
+            .unwrap_or_default();
         return Ok(Response::from_parts(head, Full::new(body)));
     }
     Ok(reply(Err(Failure::new(404, "Not Found"))))
@@ -113,7 +115,8 @@ fn respond(
     retry_after: Option<u64>,
 ) -> Response<Body> {
     let mut response = Response::new(Full::new(body));
-    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
@@ -186,7 +189,9 @@ async fn bot_call(
     lock(&bot.state).stats.count_method(&method);
     let outcome = answered(&world, &bot, &method, chat, &params).await;
     if let Some(mut call) = call {
-        call.status = outcome.as_ref().map_or(0, |response| response.status().as_u16());
+        call.status = outcome
+            .as_ref()
+            .map_or(0, |response| response.status().as_u16());
         lock(&bot.state).stats.record(call, keep);
     }
     outcome
@@ -221,7 +226,12 @@ async fn answered(
         }
         Some(Break::Html { code }) => {
             let page = "<html><head><title>Bad Gateway</title></head><body>nginx</body></html>";
-            return Ok(respond(*code, "text/html", Bytes::from_static(page.as_bytes()), None));
+            return Ok(respond(
+                *code,
+                "text/html",
+                Bytes::from_static(page.as_bytes()),
+                None,
+            ));
         }
         Some(Break::Hang) => return std::future::pending().await,
         Some(Break::Reset) => return Err(Reset),

@@ -16,11 +16,11 @@ use super::entity::Entity;
 use super::faults::Fault;
 use super::groups;
 use super::objects::User;
+use super::server;
 use super::speech::{self, Said, Say};
 use super::stats::{Call, Counters};
 use super::webhook;
 use super::world::{Bot, Draft, Group, Membership, Options, Stored, World, lock};
-use super::server;
 use crate::identity::BotId;
 
 /// A running simulator. Cheap to clone; it ends when the last handle is dropped.

@@ -133,7 +133,14 @@ fn in_group(
         message_id: own_number.unwrap_or(0),
         updates: Vec::new(),
     };
-    let kind = kind_of(say, if chat.kind == "channel" { "channel_post" } else { "message" });
+    let kind = kind_of(
+        say,
+        if chat.kind == "channel" {
+            "channel_post"
+        } else {
+            "message"
+        },
+    );
     for (id, membership) in bots {
         let Some(bot) = world.bot(id) else { continue };
         let mut state = lock(&bot.state);
@@ -171,8 +178,16 @@ fn kind_of(say: &Say, kind: &'static str) -> &'static str {
 fn concerns(message: &Message, bot: &Bot, state: &BotState) -> bool {
     let text = message.text.as_deref().or(message.caption.as_deref());
     let Some(text) = text else {
-        let service = ["new_chat_members", "left_chat_member", "migrate_to_chat_id", "migrate_from_chat_id"];
-        return service.iter().any(|field| message.content.contains_key(*field)) || replies_to_bot(message, state);
+        let service = [
+            "new_chat_members",
+            "left_chat_member",
+            "migrate_to_chat_id",
+            "migrate_from_chat_id",
+        ];
+        return service
+            .iter()
+            .any(|field| message.content.contains_key(*field))
+            || replies_to_bot(message, state);
     };
     let own = format!("@{}", bot.user.username.as_deref().unwrap_or_default());
     let entities = message.entities.iter().chain(&message.caption_entities);
@@ -224,7 +239,11 @@ fn compose(
             lock(&group).chat.clone()
         };
         // Telegram puts these stand-ins there for clients that know no sender_chat.
-        let stand_in = if sender == message.chat.id { group_anonymous_bot() } else { channel_bot() };
+        let stand_in = if sender == message.chat.id {
+            group_anonymous_bot()
+        } else {
+            channel_bot()
+        };
         message.from = Some(Arc::new(stand_in));
         message.sender_chat = Some(chat);
     } else if message.chat.kind == "channel" {
@@ -238,7 +257,10 @@ fn compose(
         message.reply_to_message = stored.map(|stored| Box::new(stored.message.without_reply()));
     }
     if let Some(quote) = &say.quote {
-        message.content.insert("quote".into(), json!({"text": quote, "position": 0, "is_manual": true}));
+        message.content.insert(
+            "quote".into(),
+            json!({"text": quote, "position": 0, "is_manual": true}),
+        );
     }
     if let Some(forward) = say.forward_from {
         let user = world.user_or_new(forward);
@@ -248,7 +270,9 @@ fn compose(
         );
     }
     if let Some(album) = &say.media_group_id {
-        message.content.insert("media_group_id".into(), json!(album));
+        message
+            .content
+            .insert("media_group_id".into(), json!(album));
     }
     content::fill(world, &say.content, &mut message)?;
     if let Some(text) = &say.text {
@@ -290,7 +314,9 @@ fn remember(world: &World, state: &mut BotState, message: Message) {
         deleted: false,
         at: jiff::Timestamp::now(),
     };
-    state.archive.keep(stored, world.options.load().keep_messages);
+    state
+        .archive
+        .keep(stored, world.options.load().keep_messages);
 }
 
 fn deliver(
@@ -356,5 +382,12 @@ pub(super) fn change_membership(
         "new_chat_member": membership(&bot.user, new),
     });
     let mut state = lock(&bot.state);
-    push(bot, &mut state, "my_chat_member", chat.id, date, &change.to_string())
+    push(
+        bot,
+        &mut state,
+        "my_chat_member",
+        chat.id,
+        date,
+        &change.to_string(),
+    )
 }

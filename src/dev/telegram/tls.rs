@@ -23,7 +23,9 @@ pub(super) fn client_config(certificate: Option<&str>) -> Result<ClientConfig, S
     let certificate = CertificateDer::from_pem_slice(pem.as_bytes())
         .map_err(|_| "Can't create an SSL context: the certificate is not PEM".to_owned())?;
     let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone()).map_err(|error| error.to_string())?;
+    roots
+        .add(certificate.clone())
+        .map_err(|error| error.to_string())?;
     let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()
         .map_err(|error| error.to_string())?;

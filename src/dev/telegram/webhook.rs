@@ -129,9 +129,9 @@ pub(super) async fn set(world: &Arc<World>, bot: &Arc<Bot>, params: &Params) -> 
         certificate: request.certificate.clone(),
         address: ip,
     };
-    let client = target.client(&options).map_err(|why| {
-        Failure::bad_request(&format!("bad webhook: {why}"))
-    })?;
+    let client = target
+        .client(&options)
+        .map_err(|why| Failure::bad_request(&format!("bad webhook: {why}")))?;
     tokio::spawn(delivery::run(
         world.clone(),
         bot.clone(),
@@ -168,7 +168,9 @@ async fn check(world: &World, request: &Request) -> Result<(Url, IpAddr), Failur
     }
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     if !request.secret_token.bytes().all(allowed) {
-        return Err(Failure::bad_request("secret token contains unallowed characters"));
+        return Err(Failure::bad_request(
+            "secret token contains unallowed characters",
+        ));
     }
     if let Some(certificate) = &request.certificate
         && certificate.len() > MAX_CERTIFICATE
@@ -184,7 +186,9 @@ async fn check(world: &World, request: &Request) -> Result<(Url, IpAddr), Failur
             return Err(bad("An HTTPS URL must be provided for webhook"));
         }
         if !PORTS.contains(&port) {
-            return Err(bad("Webhook can be set up only on ports 80, 88, 443 or 8443"));
+            return Err(bad(
+                "Webhook can be set up only on ports 80, 88, 443 or 8443",
+            ));
         }
     }
     let ip = if request.ip_address.is_empty() {
@@ -216,7 +220,11 @@ async fn resolve(url: &Url, port: u16) -> Option<IpAddr> {
 fn is_reserved(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
-            ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified() || ip.is_multicast()
+            ip.is_loopback()
+                || ip.is_private()
+                || ip.is_link_local()
+                || ip.is_unspecified()
+                || ip.is_multicast()
         }
         IpAddr::V6(_) => true,
     }
