@@ -7,6 +7,8 @@
 
 // Docstrings here are the CRD's descriptions, which people read in `kubectl explain`, without backticks.
 #![allow(clippy::doc_markdown)]
+// `KubeSchema` copies each struct into a function to derive from the copy.
+#![allow(unreachable_pub)]
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

@@ -15,10 +15,12 @@ pub fn all() -> [CustomResourceDefinition; 2] {
 
 /// Both CRDs as one YAML stream.
 pub fn yaml() -> String {
-    all()
-        .iter()
-        .map(|crd| format!("---\n{}", to_yaml(crd)))
-        .collect()
+    let mut stream = String::new();
+    for crd in all() {
+        stream.push_str("---\n");
+        stream.push_str(&to_yaml(&crd));
+    }
+    stream
 }
 
 /// The files of `crds/`: name and content.
@@ -84,6 +86,7 @@ fn each_object(value: &mut Value, change: &mut impl FnMut(&mut serde_json::Map<S
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
     use std::path::Path;

@@ -1,1 +1,157 @@
-//! `check FILES`: manifests against the CRDs' schema and CEL rules, offline, with file and line.
+//! `check FILES`: manifests against the CRDs' schema and CEL rules, offline, with file and line. For pull-request checks.
+//!
+//! What the API server would refuse is an error: the same schema, the same rules ([`crate::api`]), and unknown fields as kubectl's strict
+//! validation has it. What it would accept but does not look right in these files, such as a reference to something that is
+//! not in them, is a warning. Objects of other kinds are passed over.
+
+mod files;
+mod objects;
+mod references;
+mod scalar;
+mod yaml;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use objects::{Checked, Kinds};
+
+/// What a check came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the API server would refuse, and files that cannot be read.
+    pub errors: usize,
+    /// What it would accept, but does not look right.
+    pub warnings: usize,
+    /// `TelegramConnector`s found.
+    pub connectors: usize,
+    /// `TelegramUserList`s found.
+    pub lists: usize,
+    /// Objects of other kinds, which were passed over.
+    pub others: usize,
+    /// Files read.
+    pub files: usize,
+}
+
+impl Outcome {
+    /// What the command ends with: 1 if there were errors, else 0.
+    pub fn exit_code(&self) -> u8 {
+        u8::from(self.errors > 0)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {}, {} ({} and {} checked, {} of other kinds passed over)",
+            count(self.files, "file"),
+            count(self.errors, "error"),
+            count(self.warnings, "warning"),
+            count(self.connectors, "TelegramConnector"),
+            count(self.lists, "TelegramUserList"),
+            self.others,
+        )
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// One fault, where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Finding {
+    file: String,
+    line: usize,
+    /// The field's path; empty where no field is meant.
+    field: String,
+    message: String,
+    warning: bool,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: ", self.file, self.line)?;
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        if self.warning {
+            write!(f, "warning: ")?;
+        }
+        write!(f, "{}", self.message)
+    }
+}
+
+/// Checks files and folders (every `.yaml`, `.yml` and `.json` below them), writes one line per fault in the order of the files, and a
+/// summary as the last line.
+///
+/// # Errors
+/// Only where `out` cannot be written. A file that cannot be read is a fault like others.
+pub fn run(paths: &[PathBuf], out: &mut dyn Write) -> io::Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let mut findings = Vec::new();
+    let mut objects: Vec<Checked> = Vec::new();
+    let kinds = Kinds::compile();
+    for path in paths {
+        for source in files::below(path) {
+            let (file, text) = match source {
+                Ok(read) => read,
+                Err(unreadable) => {
+                    findings.push(unreadable);
+                    continue;
+                }
+            };
+            outcome.files += 1;
+            for document in yaml::documents(&text) {
+                match document {
+                    Ok(document) => kinds.check(&file, &document, &mut findings, &mut objects),
+                    Err(error) => findings.push(Finding {
+                        file: file.clone(),
+                        line: error.line,
+                        field: String::new(),
+                        message: format!("not YAML: {}; nothing of this document was checked", error.what),
+                        warning: false,
+                    }),
+                }
+            }
+        }
+    }
+    references::check(&objects, &mut findings);
+    for object in &objects {
+        match object.kind.as_str() {
+            "TelegramConnector" if object.ours => outcome.connectors += 1,
+            "TelegramUserList" if object.ours => outcome.lists += 1,
+            _ => outcome.others += 1,
+        }
+    }
+    let order = in_order(&findings);
+    for index in order {
+        let finding = &findings[index];
+        if finding.warning {
+            outcome.warnings += 1;
+        } else {
+            outcome.errors += 1;
+        }
+        writeln!(out, "{finding}")?;
+    }
+    writeln!(out, "{outcome}")?;
+    Ok(outcome)
+}
+
+/// Files in the order in which they were read, in each its lines from the top.
+fn in_order(findings: &[Finding]) -> Vec<usize> {
+    let mut files: Vec<&str> = Vec::new();
+    for finding in findings {
+        if !files.contains(&finding.file.as_str()) {
+            files.push(&finding.file);
+        }
+    }
+    let place = |index: &usize| {
+        let finding = &findings[*index];
+        (files.iter().position(|file| *file == finding.file), finding.line)
+    };
+    let mut order: Vec<usize> = (0..findings.len()).collect();
+    order.sort_by_key(place);
+    order
+}

@@ -1,4 +1,4 @@
-//! Structural schemas: what a kind's objects may hold, read once from OpenAPI v3 JSON.
+//! Structural schemas: what a kind's objects may hold, read once from the JSON of a CRD's schema.
 //!
 //! One tree serves everything that must know an object's structure: validation and pruning here, for `check` and for the
 //! embedded control plane, and there also server-side apply and strategic merge (which lists are sets or maps).
@@ -86,7 +86,7 @@ pub(crate) struct Schema {
 }
 
 impl Schema {
-    /// Reads an OpenAPI v3 schema. What it does not know it ignores, as the server does with unknown keywords of a
+    /// Reads an `OpenAPI` v3 schema. What it does not know it ignores, as the server does with unknown keywords of a
     /// stored CRD.
     pub(crate) fn parse(json: &Value) -> Self {
         let number = |key: &str| json.get(key).and_then(Value::as_f64);
@@ -233,15 +233,26 @@ impl Admission {
     /// Every reason to refuse `object`; `old` is what it replaces, for rules about a change. Rules are evaluated only where the
     /// structure lets them, as the server does.
     pub(crate) fn check(&self, object: &Value, old: Option<&Value>) -> Vec<cause::Cause> {
-        let mut causes = validate::validate(object, &self.schema);
+        let mut causes = self.structure(object);
         if !causes.iter().any(cause::Cause::blocks_rules) {
-            causes.extend(self.rules.check(object, old));
+            causes.extend(self.rules(object, old));
         }
         causes
+    }
+
+    /// How `object` breaks the schema.
+    pub(crate) fn structure(&self, object: &Value) -> Vec<cause::Cause> {
+        validate::validate(object, &self.schema)
+    }
+
+    /// Which CEL rules `object` breaks; to be asked only where no cause of [`Self::structure`] blocks them.
+    pub(crate) fn rules(&self, object: &Value, old: Option<&Value>) -> Vec<cause::Cause> {
+        self.rules.check(object, old)
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use serde_json::{Value, json};
 

@@ -37,10 +37,10 @@ fn descend(
             }
             for (name, child) in fields.iter_mut() {
                 if own(name)
-                    && !schema
+                    && schema
                         .properties
                         .get(name)
-                        .is_some_and(|known| !known.properties.is_empty())
+                        .is_none_or(|known| known.properties.is_empty())
                 {
                     continue;
                 }
@@ -96,7 +96,9 @@ pub(crate) fn fill_defaults(value: &mut Value, schema: &Schema) {
         }
         Value::Array(items) => {
             if let Some(known) = schema.items.as_deref() {
-                items.iter_mut().for_each(|item| fill_defaults(item, known));
+                for item in items {
+                    fill_defaults(item, known);
+                }
             }
         }
         _ => {}
@@ -119,9 +121,9 @@ pub(crate) fn drop_forbidden_nulls(value: &mut Value, schema: &Schema) {
         }
         Value::Array(items) => {
             if let Some(known) = schema.items.as_deref() {
-                items
-                    .iter_mut()
-                    .for_each(|item| drop_forbidden_nulls(item, known));
+                for item in items {
+                    drop_forbidden_nulls(item, known);
+                }
             }
         }
         _ => {}
@@ -153,7 +155,9 @@ pub(crate) fn drop_nulls(value: &mut Value, schema: &Schema) {
         }
         Value::Array(items) => {
             if let Some(known) = schema.items.as_deref() {
-                items.iter_mut().for_each(|item| drop_nulls(item, known));
+                for item in items {
+                    drop_nulls(item, known);
+                }
             }
         }
         _ => {}

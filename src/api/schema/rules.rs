@@ -22,7 +22,7 @@ impl std::fmt::Debug for Rules {
 }
 
 impl Rules {
-    /// Compiles the rules of an OpenAPI v3 schema.
+    /// Compiles the rules of an `OpenAPI` v3 schema.
     pub(crate) fn compile(schema: &Value) -> Self {
         Self {
             compiled: kube_cel::compile_schema(schema),

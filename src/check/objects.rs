@@ -1,0 +1,311 @@
+//! One object against its kind: which kind it means, its metadata, unknown fields, schema and rules.
+
+use std::rc::Rc;
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::Finding;
+use super::yaml::{Document, Node};
+use crate::api::crds;
+use crate::api::schema::cause::Cause;
+use crate::api::schema::{Admission, prune};
+use crate::api::{GROUP, VERSION};
+
+/// Fields of `ObjectMeta` (Kubernetes 1.36).
+const METADATA_FIELDS: [&str; 15] = [
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "name",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// Two words this much alike (1 is the same) are one word and its misspelling.
+const ALIKE: f64 = 0.8;
+
+/// An object that was read, of whatever kind.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) file: String,
+    pub(super) kind: String,
+    /// Whether it is of our group.
+    pub(super) ours: bool,
+    pub(super) object: Value,
+    pub(super) node: Rc<Node>,
+}
+
+impl Checked {
+    /// `metadata.name`, or nothing.
+    pub(super) fn name(&self) -> &str {
+        self.text("/metadata/name").unwrap_or_default()
+    }
+
+    /// `metadata.namespace`, where it is written.
+    pub(super) fn namespace(&self) -> Option<&str> {
+        self.text("/metadata/namespace")
+    }
+
+    /// The text at a JSON pointer.
+    pub(super) fn text(&self, pointer: &str) -> Option<&str> {
+        self.object.pointer(pointer).and_then(Value::as_str)
+    }
+
+    /// A warning about one of its fields.
+    pub(super) fn warning(&self, field: &str, message: String) -> Finding {
+        Finding {
+            file: self.file.clone(),
+            line: self.node.line_of(field),
+            field: field.to_owned(),
+            message,
+            warning: true,
+        }
+    }
+}
+
+/// Our kinds, compiled once.
+pub(super) struct Kinds {
+    kinds: Vec<(String, Admission)>,
+    subdomain: Regex,
+    label: Regex,
+}
+
+impl Kinds {
+    pub(super) fn compile() -> Self {
+        let kinds = crds::all()
+            .into_iter()
+            .map(|crd| {
+                let schema = crd.spec.versions[0]
+                    .schema
+                    .as_ref()
+                    .and_then(|validation| validation.open_api_v3_schema.as_ref());
+                let schema = serde_json::to_value(schema).expect("a schema is maps with string keys");
+                (crd.spec.names.kind, Admission::compile(&schema))
+            })
+            .collect();
+        let pattern = |text| Regex::new(text).expect("a constant pattern");
+        Self {
+            kinds,
+            subdomain: pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
+            label: pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
+        }
+    }
+
+    /// Checks a document, which is one object or a `List` of them, and keeps what it holds.
+    pub(super) fn check(
+        &self,
+        file: &str,
+        document: &Document,
+        findings: &mut Vec<Finding>,
+        objects: &mut Vec<Checked>,
+    ) {
+        if document.root.is_null() {
+            return;
+        }
+        let json = document.root.to_json();
+        let list = json["kind"] == "List" && json["items"].is_array();
+        let before = objects.len();
+        if list {
+            for item in document.root.items("items") {
+                self.check_object(file, item, item.to_json(), findings, objects);
+            }
+        } else {
+            self.check_object(file, &document.root, json, findings, objects);
+        }
+        if objects[before..].iter().any(|object| object.ours) {
+            findings.extend(document.repeated.iter().map(|repeated| Finding {
+                file: file.to_owned(),
+                line: repeated.line,
+                field: repeated.key.clone(),
+                message: format!(
+                    "stands twice in the same mapping, first on line {}: keep one of them",
+                    repeated.first
+                ),
+                warning: false,
+            }));
+        }
+    }
+
+    fn check_object(
+        &self,
+        file: &str,
+        node: &Rc<Node>,
+        mut object: Value,
+        findings: &mut Vec<Finding>,
+        objects: &mut Vec<Checked>,
+    ) {
+        let Some(kind) = object["kind"].as_str().map(str::to_owned) else {
+            return;
+        };
+        let api_version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
+        let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+        let known = self.kinds.iter().find(|(name, _)| *name == kind);
+        let misspelt = known.is_some() && (api_version.is_empty() || strsim::jaro(group, GROUP) > ALIKE);
+        let ours = group == GROUP || misspelt;
+        let mut report = |field: &str, message: String, warning: bool| {
+            findings.push(Finding {
+                file: file.to_owned(),
+                line: node.line_of(field),
+                field: field.to_owned(),
+                message,
+                warning,
+            });
+        };
+        if ours {
+            if group != GROUP || version != VERSION {
+                report(
+                    "apiVersion",
+                    format!("Unsupported value: {api_version:?}: write {GROUP}/{VERSION}"),
+                    false,
+                );
+            }
+            match known {
+                None => {
+                    let names: Vec<&str> = self.kinds.iter().map(|(name, _)| name.as_str()).collect();
+                    let message = format!("Unsupported value: {kind:?}: {}", suggest(&kind, &names));
+                    report("kind", message, false);
+                }
+                Some((_, admission)) => {
+                    self.check_metadata(&object["metadata"], &mut report);
+                    if object.as_object_mut().is_some_and(|fields| fields.remove("status").is_some()) {
+                        let message = "is written by the operator and ignored in a manifest: remove it".to_owned();
+                        report("status", message, true);
+                    }
+                    check_body(admission, &mut object, &mut report);
+                }
+            }
+        }
+        objects.push(Checked {
+            file: file.to_owned(),
+            kind,
+            ours,
+            object,
+            node: node.clone(),
+        });
+    }
+
+    fn check_metadata(&self, metadata: &Value, report: &mut impl FnMut(&str, String, bool)) {
+        let Some(fields) = metadata.as_object() else {
+            report("metadata", "Required value: give the object a metadata.name".into(), false);
+            return;
+        };
+        for field in fields.keys() {
+            if !METADATA_FIELDS.contains(&field.as_str()) {
+                let message = format!("unknown field: {}", suggest(field, &METADATA_FIELDS));
+                report(&format!("metadata.{field}"), message, false);
+            }
+        }
+        let name_said = fields.get("generateName").is_none_or(Value::is_null);
+        match fields.get("name") {
+            None | Some(Value::Null) if !name_said => {}
+            None | Some(Value::Null) => {
+                report("metadata.name", "Required value: give the object a name".into(), false);
+            }
+            Some(name) if name.as_str().is_some_and(|name| name.len() <= 253 && self.subdomain.is_match(name)) => {}
+            Some(name) => {
+                let message = format!(
+                    "Invalid value: {name}: use at most 253 lower case letters, digits, '-' and '.', beginning and ending with a letter or digit"
+                );
+                report("metadata.name", message, false);
+            }
+        }
+        if let Some(namespace) = fields.get("namespace").filter(|value| !value.is_null())
+            && !namespace
+                .as_str()
+                .is_some_and(|name| name.len() <= 63 && self.label.is_match(name))
+        {
+            let message = format!(
+                "Invalid value: {namespace}: use at most 63 lower case letters, digits and '-', beginning and ending with a letter or digit"
+            );
+            report("metadata.namespace", message, false);
+        }
+        for map in ["labels", "annotations"] {
+            for (key, value) in fields.get(map).and_then(Value::as_object).into_iter().flatten() {
+                if !value.is_string() {
+                    let message = format!("Invalid value: {value}: {map} are text: write \"{value}\" in quotes");
+                    report(&format!("metadata.{map}.{key}"), message, false);
+                }
+            }
+        }
+    }
+}
+
+/// Unknown fields, schema and rules, in that order.
+fn check_body(admission: &Admission, object: &mut Value, report: &mut impl FnMut(&str, String, bool)) {
+    prune::drop_forbidden_nulls(object, &admission.schema);
+    for path in prune::prune(object, &admission.schema, true) {
+        let (parent, name) = path.rsplit_once('.').unwrap_or(("", &path));
+        let known: Vec<&str> = admission
+            .schema
+            .at(parent)
+            .map(|schema| schema.properties.keys().map(String::as_str).collect())
+            .unwrap_or_default();
+        report(&path, format!("unknown field: {}", suggest(name, &known)), false);
+    }
+    let mut causes = admission.structure(object);
+    for cause in &causes {
+        report(&cause.field, explain(cause, admission), false);
+    }
+    if !causes.iter().any(Cause::blocks_rules) {
+        let broken = admission.rules(object, None);
+        for cause in &broken {
+            report(&cause.field, cause.message.clone(), false);
+        }
+        causes.extend(broken);
+    }
+    repeated_ids(object, &causes, report);
+}
+
+/// The server's words, less the path that already stands before them, and what the field is for. (A rule's message needs no more.)
+fn explain(cause: &Cause, admission: &Admission) -> String {
+    let message = cause.message.replace(&format!("{} in body ", cause.field), "");
+    let schema = admission.schema.at(&cause.field);
+    match schema.and_then(|schema| schema.description.as_deref()) {
+        Some(description) => format!("{message} ({})", description.replace('\n', " ").trim_end_matches('.')),
+        None => message,
+    }
+}
+
+/// The server finds repeated ids only in lists up to a length that its cost limits allow; here is no such limit.
+fn repeated_ids(object: &Value, causes: &[Cause], report: &mut impl FnMut(&str, String, bool)) {
+    for list in [
+        "spec.users",
+        "spec.access.companyUsers.users",
+        "spec.access.agentUsers.users",
+        "spec.access.specificUsers.users",
+    ] {
+        if causes.iter().any(|cause| cause.field == list) {
+            continue;
+        }
+        let pointer = format!("/{}", list.replace('.', "/"));
+        let mut seen = std::collections::HashMap::new();
+        for (index, user) in object.pointer(&pointer).and_then(Value::as_array).into_iter().flatten().enumerate() {
+            if let Some(id) = user["id"].as_i64()
+                && let Some(first) = seen.insert(id, index)
+            {
+                let message = format!("Duplicate value: {id}: stands at [{first}] too: keep one entry per id");
+                report(&format!("{list}[{index}].id"), message, false);
+            }
+        }
+    }
+}
+
+/// What somebody may have meant.
+fn suggest(found: &str, known: &[&str]) -> String {
+    let alike = |name: &&&str| strsim::jaro_winkler(&found.to_lowercase(), &name.to_lowercase());
+    let nearest = known.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
+    match nearest {
+        Some(nearest) if alike(&nearest) > ALIKE => format!("did you mean {nearest}?"),
+        _ => format!("known here: {}", known.join(", ")),
+    }
+}

@@ -1,0 +1,158 @@
+//! What objects say of each other: references to something that is not in these files, and two that cannot both be meant.
+//!
+//! All of it is a warning. A Secret may well be made elsewhere; the check says what it did not see.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::Finding;
+use super::objects::Checked;
+use crate::api::connector::{DEFAULT_API_KEY, DEFAULT_TOKEN_KEY};
+use crate::telegram::BotToken;
+
+/// The fields of `spec.access` that hold a selection.
+const SELECTIONS: [&str; 3] = ["companyUsers", "agentUsers", "specificUsers"];
+
+/// Warnings about all objects together.
+pub(super) fn check(objects: &[Checked], findings: &mut Vec<Finding>) {
+    for (index, object) in objects.iter().enumerate() {
+        if let Some(first) = objects[..index].iter().find(|other| same_object(object, other)) {
+            let message = format!(
+                "{} {:?} stands in {}:{} too: one of them replaces the other",
+                object.kind,
+                object.name(),
+                first.file,
+                first.node.line_of("metadata.name"),
+            );
+            findings.push(object.warning("metadata.name", message));
+        }
+        if object.ours && object.kind == "TelegramConnector" {
+            check_connector(index, object, objects, findings);
+        }
+    }
+}
+
+fn same_object(a: &Checked, b: &Checked) -> bool {
+    a.ours && b.ours && a.kind == b.kind && !a.name().is_empty() && a.name() == b.name() && a.namespace() == b.namespace()
+}
+
+fn check_connector(index: usize, connector: &Checked, objects: &[Checked], findings: &mut Vec<Finding>) {
+    let token = "spec.botTokenSecretRef";
+    check_secret(connector, token, DEFAULT_TOKEN_KEY, objects, findings);
+    check_secret(connector, "spec.assistant.apiKeySecretRef", DEFAULT_API_KEY, objects, findings);
+    for selection in SELECTIONS {
+        let refs = connector
+            .object
+            .pointer(&format!("/spec/access/{selection}/listRefs"))
+            .and_then(Value::as_array);
+        for (position, list) in refs.into_iter().flatten().enumerate() {
+            let Some(name) = list["name"].as_str() else { continue };
+            let found = objects
+                .iter()
+                .any(|other| other.kind == "TelegramUserList" && other.name() == name && neighbours(connector, other));
+            if !found {
+                findings.push(connector.warning(
+                    &format!("spec.access.{selection}.listRefs[{position}].name"),
+                    format!("TelegramUserList {name:?} is not in these files: until it exists in the same namespace, its users are denied"),
+                ));
+            }
+        }
+    }
+    let twin = objects[..index].iter().find(|other| {
+        other.ours
+            && other.kind == connector.kind
+            && other.namespace() == connector.namespace()
+            && !same_object(connector, other)
+            && token_place(other).is_some()
+            && token_place(other) == token_place(connector)
+    });
+    if let Some(twin) = twin {
+        findings.push(connector.warning(
+            token,
+            format!(
+                "TelegramConnector {:?} names the same token: one bot serves one connector, and the newer one stays disconnected",
+                twin.name()
+            ),
+        ));
+    }
+}
+
+fn token_place(connector: &Checked) -> Option<(&str, &str)> {
+    Some((
+        connector.text("/spec/botTokenSecretRef/name")?,
+        connector.text("/spec/botTokenSecretRef/key").unwrap_or(DEFAULT_TOKEN_KEY),
+    ))
+}
+
+fn check_secret(connector: &Checked, field: &str, default_key: &str, objects: &[Checked], findings: &mut Vec<Finding>) {
+    let pointer = format!("/{}", field.replace('.', "/"));
+    let Some(name) = connector.text(&format!("{pointer}/name")) else {
+        return;
+    };
+    let key = connector.text(&format!("{pointer}/key")).unwrap_or(default_key);
+    let mut makers = objects
+        .iter()
+        .filter(|other| neighbours(connector, other) && makes_secret(other, name))
+        .peekable();
+    if makers.peek().is_none() {
+        findings.push(connector.warning(
+            &format!("{field}.name"),
+            format!("Secret {name:?} is not in these files: it must exist in the same namespace with a key {key:?}"),
+        ));
+        return;
+    }
+    for secret in makers.filter(|other| other.kind == "Secret") {
+        let keys = keys_of(secret);
+        if !keys.contains(key) {
+            let present = if keys.is_empty() {
+                "it has none".to_owned()
+            } else {
+                format!("keys present: {}", keys.into_iter().collect::<Vec<_>>().join(", "))
+            };
+            let at = if connector.text(&format!("{pointer}/key")).is_some() {
+                format!("{field}.key")
+            } else {
+                field.to_owned()
+            };
+            findings.push(connector.warning(&at, format!("Secret {name:?} has no key {key:?}; {present}")));
+        } else if field == "spec.botTokenSecretRef"
+            && let Some(token) = secret.text(&format!("/stringData/{key}"))
+            && BotToken::parse(token).is_err()
+        {
+            let message = "is not a bot token: expected the bot's id, a colon and the secret part, as @BotFather sends it".to_owned();
+            findings.push(secret.warning(&format!("stringData.{key}"), message));
+        }
+    }
+}
+
+fn keys_of(secret: &Checked) -> BTreeSet<&str> {
+    ["data", "stringData"]
+        .into_iter()
+        .filter_map(|part| secret.object[part].as_object())
+        .flat_map(|keys| keys.keys().map(String::as_str))
+        .collect()
+}
+
+/// Secrets, and what makes them: external-secrets, sealed-secrets and kustomize.
+fn makes_secret(object: &Checked, name: &str) -> bool {
+    match object.kind.as_str() {
+        "Secret" => object.name() == name,
+        "ExternalSecret" => object.text("/spec/target/name").unwrap_or(object.name()) == name,
+        "SealedSecret" => object.text("/spec/template/metadata/name").unwrap_or(object.name()) == name,
+        "Kustomization" => object.object["secretGenerator"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|generator| generator["name"] == name),
+        _ => false,
+    }
+}
+
+/// Whether two objects can be in one namespace. One that names none gets it later, from kubectl or kustomize.
+fn neighbours(a: &Checked, b: &Checked) -> bool {
+    match (a.namespace(), b.namespace()) {
+        (Some(a), Some(b)) => a == b,
+        _ => true,
+    }
+}

@@ -1,0 +1,101 @@
+//! What a plain YAML scalar is to Kubernetes: `yes` is true there, as YAML 1.1 had it, and `012` is ten.
+//!
+//! The server and kubectl read YAML with go-yaml; a check that read it differently would pass what they refuse.
+
+use serde_json::{Number, Value};
+
+/// The value of a scalar that is neither quoted nor tagged.
+pub(super) fn plain(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => {
+            return Value::Bool(true);
+        }
+        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => {
+            return Value::Bool(false);
+        }
+        _ => {}
+    }
+    number(text).map_or_else(|| Value::String(text.to_owned()), Value::Number)
+}
+
+fn number(text: &str) -> Option<Number> {
+    if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) {
+        return None;
+    }
+    let digits = text.replace('_', "");
+    integer(&digits).or_else(|| float(&digits))
+}
+
+fn integer(digits: &str) -> Option<Number> {
+    let (negative, magnitude) = match digits.strip_prefix(['-', '+']) {
+        Some(rest) => (digits.starts_with('-'), rest),
+        None => (false, digits),
+    };
+    let radix = |prefix, radix| {
+        magnitude
+            .strip_prefix(prefix)
+            .map(|rest| (rest, radix))
+            .filter(|(rest, _)| !rest.starts_with(['+', '-']))
+    };
+    let (body, base) = radix("0x", 16)
+        .or_else(|| radix("0b", 2))
+        .or_else(|| radix("0o", 8))
+        .or_else(|| radix("0", 8).filter(|(rest, _)| !rest.is_empty()))
+        .unwrap_or((magnitude, 10));
+    if body.is_empty() || !body.chars().all(|c| c.is_digit(base)) {
+        return None;
+    }
+    if negative {
+        i64::from_str_radix(&format!("-{body}"), base).ok().map(Number::from)
+    } else {
+        u64::from_str_radix(body, base).ok().map(Number::from)
+    }
+}
+
+fn float(digits: &str) -> Option<Number> {
+    let shape = digits.trim_start_matches(['+', '-']);
+    let numeric = shape.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && shape.contains(|c: char| c.is_ascii_digit())
+        && shape
+            .chars()
+            .all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'));
+    if !numeric {
+        return None;
+    }
+    digits.parse().ok().and_then(Number::from_f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::plain;
+
+    #[test]
+    fn plain_scalars_are_what_kubernetes_makes_of_them() {
+        for (text, value) in [
+            ("yes", json!(true)),
+            ("Off", json!(false)),
+            ("~", json!(null)),
+            ("12", json!(12)),
+            ("-1", json!(-1)),
+            ("012", json!(10)),
+            ("0o17", json!(15)),
+            ("0x1F", json!(31)),
+            ("1_000", json!(1000)),
+            ("1.5", json!(1.5)),
+            ("1e3", json!(1000.0)),
+            ("-1001234567890", json!(-1_001_234_567_890_i64)),
+            ("2024-01-01", json!("2024-01-01")),
+            ("7000001:abc", json!("7000001:abc")),
+            ("127.0.0.1", json!("127.0.0.1")),
+            ("-", json!("-")),
+            (".inf", json!(".inf")),
+            ("089", json!(89.0)),
+            ("truely", json!("truely")),
+        ] {
+            assert_eq!(plain(text), value, "{text}");
+        }
+    }
+}
