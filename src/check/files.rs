@@ -16,9 +16,15 @@ pub(super) fn below(path: &Path) -> Vec<Result<(String, String), Finding>> {
     let mut found = Vec::new();
     collect(path, &mut found);
     if found.is_empty() {
-        return vec![Err(unreadable(path, "no .yaml, .yml or .json below this folder"))];
+        return vec![Err(unreadable(
+            path,
+            "no .yaml, .yml or .json below this folder",
+        ))];
     }
-    found.into_iter().map(|file| file.and_then(|file| read(&file))).collect()
+    found
+        .into_iter()
+        .map(|file| file.and_then(|file| read(&file)))
+        .collect()
 }
 
 fn collect(folder: &Path, found: &mut Vec<Result<PathBuf, Finding>>) {
@@ -29,10 +35,14 @@ fn collect(folder: &Path, found: &mut Vec<Result<PathBuf, Finding>>) {
             return;
         }
     };
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .collect();
     paths.sort();
     for path in paths {
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
         let manifest = path
             .extension()
             .and_then(|extension| extension.to_str())
@@ -53,14 +63,20 @@ fn read(path: &Path) -> Result<(String, String), Finding> {
         .map_err(|error| unreadable(path, &error.to_string()))?
         .len();
     if length > MOST_BYTES {
-        return Err(unreadable(path, "longer than 32 MiB, more than any API server accepts"));
+        return Err(unreadable(
+            path,
+            "longer than 32 MiB, more than any API server accepts",
+        ));
     }
     let bytes = fs::read(path).map_err(|error| unreadable(path, &error.to_string()))?;
     match String::from_utf8(bytes) {
         Ok(text) => Ok((path.display().to_string(), text)),
         Err(error) => {
             let good = error.utf8_error().valid_up_to();
-            let line = 1 + error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count();
+            let line = 1 + error.as_bytes()[..good]
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count();
             Err(Finding {
                 line,
                 ..unreadable(path, "not UTF-8; save the file as UTF-8")

@@ -110,7 +110,10 @@ pub fn run(paths: &[PathBuf], out: &mut dyn Write) -> io::Result<Outcome> {
                         file: file.clone(),
                         line: error.line,
                         field: String::new(),
-                        message: format!("not YAML: {}; nothing of this document was checked", error.what),
+                        message: format!(
+                            "not YAML: {}; nothing of this document was checked",
+                            error.what
+                        ),
                         warning: false,
                     }),
                 }
@@ -149,7 +152,10 @@ fn in_order(findings: &[Finding]) -> Vec<usize> {
     }
     let place = |index: &usize| {
         let finding = &findings[*index];
-        (files.iter().position(|file| *file == finding.file), finding.line)
+        (
+            files.iter().position(|file| *file == finding.file),
+            finding.line,
+        )
     };
     let mut order: Vec<usize> = (0..findings.len()).collect();
     order.sort_by_key(place);

@@ -89,14 +89,17 @@ impl Kinds {
                     .schema
                     .as_ref()
                     .and_then(|validation| validation.open_api_v3_schema.as_ref());
-                let schema = serde_json::to_value(schema).expect("a schema is maps with string keys");
+                let schema =
+                    serde_json::to_value(schema).expect("a schema is maps with string keys");
                 (crd.spec.names.kind, Admission::compile(&schema))
             })
             .collect();
         let pattern = |text| Regex::new(text).expect("a constant pattern");
         Self {
             kinds,
-            subdomain: pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
+            subdomain: pattern(
+                r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+            ),
             label: pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
         }
     }
@@ -150,7 +153,8 @@ impl Kinds {
         let api_version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
         let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
         let known = self.kinds.iter().find(|(name, _)| *name == kind);
-        let misspelt = known.is_some() && (api_version.is_empty() || strsim::jaro(group, GROUP) > ALIKE);
+        let misspelt =
+            known.is_some() && (api_version.is_empty() || strsim::jaro(group, GROUP) > ALIKE);
         let ours = group == GROUP || misspelt;
         let mut report = |field: &str, message: String, warning: bool| {
             findings.push(Finding {
@@ -171,14 +175,21 @@ impl Kinds {
             }
             match known {
                 None => {
-                    let names: Vec<&str> = self.kinds.iter().map(|(name, _)| name.as_str()).collect();
-                    let message = format!("Unsupported value: {kind:?}: {}", suggest(&kind, &names));
+                    let names: Vec<&str> =
+                        self.kinds.iter().map(|(name, _)| name.as_str()).collect();
+                    let message =
+                        format!("Unsupported value: {kind:?}: {}", suggest(&kind, &names));
                     report("kind", message, false);
                 }
                 Some((_, admission)) => {
                     self.check_metadata(&object["metadata"], &mut report);
-                    if object.as_object_mut().is_some_and(|fields| fields.remove("status").is_some()) {
-                        let message = "is written by the operator and ignored in a manifest: remove it".to_owned();
+                    if object
+                        .as_object_mut()
+                        .is_some_and(|fields| fields.remove("status").is_some())
+                    {
+                        let message =
+                            "is written by the operator and ignored in a manifest: remove it"
+                                .to_owned();
                         report("status", message, true);
                     }
                     check_body(admission, &mut object, &mut report);
@@ -196,7 +207,11 @@ impl Kinds {
 
     fn check_metadata(&self, metadata: &Value, report: &mut impl FnMut(&str, String, bool)) {
         let Some(fields) = metadata.as_object() else {
-            report("metadata", "Required value: give the object a metadata.name".into(), false);
+            report(
+                "metadata",
+                "Required value: give the object a metadata.name".into(),
+                false,
+            );
             return;
         };
         for field in fields.keys() {
@@ -209,9 +224,16 @@ impl Kinds {
         match fields.get("name") {
             None | Some(Value::Null) if !name_said => {}
             None | Some(Value::Null) => {
-                report("metadata.name", "Required value: give the object a name".into(), false);
+                report(
+                    "metadata.name",
+                    "Required value: give the object a name".into(),
+                    false,
+                );
             }
-            Some(name) if name.as_str().is_some_and(|name| name.len() <= 253 && self.subdomain.is_match(name)) => {}
+            Some(name)
+                if name
+                    .as_str()
+                    .is_some_and(|name| name.len() <= 253 && self.subdomain.is_match(name)) => {}
             Some(name) => {
                 let message = format!(
                     "Invalid value: {name}: use at most 253 lower case letters, digits, '-' and '.', beginning and ending with a letter or digit"
@@ -230,9 +252,16 @@ impl Kinds {
             report("metadata.namespace", message, false);
         }
         for map in ["labels", "annotations"] {
-            for (key, value) in fields.get(map).and_then(Value::as_object).into_iter().flatten() {
+            for (key, value) in fields
+                .get(map)
+                .and_then(Value::as_object)
+                .into_iter()
+                .flatten()
+            {
                 if !value.is_string() {
-                    let message = format!("Invalid value: {value}: {map} are text: write \"{value}\" in quotes");
+                    let message = format!(
+                        "Invalid value: {value}: {map} are text: write \"{value}\" in quotes"
+                    );
                     report(&format!("metadata.{map}.{key}"), message, false);
                 }
             }
@@ -241,7 +270,11 @@ impl Kinds {
 }
 
 /// Unknown fields, schema and rules, in that order.
-fn check_body(admission: &Admission, object: &mut Value, report: &mut impl FnMut(&str, String, bool)) {
+fn check_body(
+    admission: &Admission,
+    object: &mut Value,
+    report: &mut impl FnMut(&str, String, bool),
+) {
     prune::drop_forbidden_nulls(object, &admission.schema);
     for path in prune::prune(object, &admission.schema, true) {
         let (parent, name) = path.rsplit_once('.').unwrap_or(("", &path));
@@ -250,7 +283,11 @@ fn check_body(admission: &Admission, object: &mut Value, report: &mut impl FnMut
             .at(parent)
             .map(|schema| schema.properties.keys().map(String::as_str).collect())
             .unwrap_or_default();
-        report(&path, format!("unknown field: {}", suggest(name, &known)), false);
+        report(
+            &path,
+            format!("unknown field: {}", suggest(name, &known)),
+            false,
+        );
     }
     let mut causes = admission.structure(object);
     for cause in &causes {
@@ -268,10 +305,15 @@ fn check_body(admission: &Admission, object: &mut Value, report: &mut impl FnMut
 
 /// The server's words, less the path that already stands before them, and what the field is for. (A rule's message needs no more.)
 fn explain(cause: &Cause, admission: &Admission) -> String {
-    let message = cause.message.replace(&format!("{} in body ", cause.field), "");
+    let message = cause
+        .message
+        .replace(&format!("{} in body ", cause.field), "");
     let schema = admission.schema.at(&cause.field);
     match schema.and_then(|schema| schema.description.as_deref()) {
-        Some(description) => format!("{message} ({})", description.replace('\n', " ").trim_end_matches('.')),
+        Some(description) => format!(
+            "{message} ({})",
+            description.replace('\n', " ").trim_end_matches('.')
+        ),
         None => message,
     }
 }
@@ -289,11 +331,19 @@ fn repeated_ids(object: &Value, causes: &[Cause], report: &mut impl FnMut(&str, 
         }
         let pointer = format!("/{}", list.replace('.', "/"));
         let mut seen = std::collections::HashMap::new();
-        for (index, user) in object.pointer(&pointer).and_then(Value::as_array).into_iter().flatten().enumerate() {
+        for (index, user) in object
+            .pointer(&pointer)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .enumerate()
+        {
             if let Some(id) = user["id"].as_i64()
                 && let Some(first) = seen.insert(id, index)
             {
-                let message = format!("Duplicate value: {id}: stands at [{first}] too: keep one entry per id");
+                let message = format!(
+                    "Duplicate value: {id}: stands at [{first}] too: keep one entry per id"
+                );
                 report(&format!("{list}[{index}].id"), message, false);
             }
         }

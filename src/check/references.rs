@@ -17,7 +17,10 @@ const SELECTIONS: [&str; 3] = ["companyUsers", "agentUsers", "specificUsers"];
 /// Warnings about all objects together.
 pub(super) fn check(objects: &[Checked], findings: &mut Vec<Finding>) {
     for (index, object) in objects.iter().enumerate() {
-        if let Some(first) = objects[..index].iter().find(|other| same_object(object, other)) {
+        if let Some(first) = objects[..index]
+            .iter()
+            .find(|other| same_object(object, other))
+        {
             let message = format!(
                 "{} {:?} stands in {}:{} too: one of them replaces the other",
                 object.kind,
@@ -34,23 +37,43 @@ pub(super) fn check(objects: &[Checked], findings: &mut Vec<Finding>) {
 }
 
 fn same_object(a: &Checked, b: &Checked) -> bool {
-    a.ours && b.ours && a.kind == b.kind && !a.name().is_empty() && a.name() == b.name() && a.namespace() == b.namespace()
+    a.ours
+        && b.ours
+        && a.kind == b.kind
+        && !a.name().is_empty()
+        && a.name() == b.name()
+        && a.namespace() == b.namespace()
 }
 
-fn check_connector(index: usize, connector: &Checked, objects: &[Checked], findings: &mut Vec<Finding>) {
+fn check_connector(
+    index: usize,
+    connector: &Checked,
+    objects: &[Checked],
+    findings: &mut Vec<Finding>,
+) {
     let token = "spec.botTokenSecretRef";
     check_secret(connector, token, DEFAULT_TOKEN_KEY, objects, findings);
-    check_secret(connector, "spec.assistant.apiKeySecretRef", DEFAULT_API_KEY, objects, findings);
+    check_secret(
+        connector,
+        "spec.assistant.apiKeySecretRef",
+        DEFAULT_API_KEY,
+        objects,
+        findings,
+    );
     for selection in SELECTIONS {
         let refs = connector
             .object
             .pointer(&format!("/spec/access/{selection}/listRefs"))
             .and_then(Value::as_array);
         for (position, list) in refs.into_iter().flatten().enumerate() {
-            let Some(name) = list["name"].as_str() else { continue };
-            let found = objects
-                .iter()
-                .any(|other| other.kind == "TelegramUserList" && other.name() == name && neighbours(connector, other));
+            let Some(name) = list["name"].as_str() else {
+                continue;
+            };
+            let found = objects.iter().any(|other| {
+                other.kind == "TelegramUserList"
+                    && other.name() == name
+                    && neighbours(connector, other)
+            });
             if !found {
                 findings.push(connector.warning(
                     &format!("spec.access.{selection}.listRefs[{position}].name"),
@@ -81,16 +104,26 @@ fn check_connector(index: usize, connector: &Checked, objects: &[Checked], findi
 fn token_place(connector: &Checked) -> Option<(&str, &str)> {
     Some((
         connector.text("/spec/botTokenSecretRef/name")?,
-        connector.text("/spec/botTokenSecretRef/key").unwrap_or(DEFAULT_TOKEN_KEY),
+        connector
+            .text("/spec/botTokenSecretRef/key")
+            .unwrap_or(DEFAULT_TOKEN_KEY),
     ))
 }
 
-fn check_secret(connector: &Checked, field: &str, default_key: &str, objects: &[Checked], findings: &mut Vec<Finding>) {
+fn check_secret(
+    connector: &Checked,
+    field: &str,
+    default_key: &str,
+    objects: &[Checked],
+    findings: &mut Vec<Finding>,
+) {
     let pointer = format!("/{}", field.replace('.', "/"));
     let Some(name) = connector.text(&format!("{pointer}/name")) else {
         return;
     };
-    let key = connector.text(&format!("{pointer}/key")).unwrap_or(default_key);
+    let key = connector
+        .text(&format!("{pointer}/key"))
+        .unwrap_or(default_key);
     let mut makers = objects
         .iter()
         .filter(|other| neighbours(connector, other) && makes_secret(other, name))
@@ -108,14 +141,20 @@ fn check_secret(connector: &Checked, field: &str, default_key: &str, objects: &[
             let present = if keys.is_empty() {
                 "it has none".to_owned()
             } else {
-                format!("keys present: {}", keys.into_iter().collect::<Vec<_>>().join(", "))
+                format!(
+                    "keys present: {}",
+                    keys.into_iter().collect::<Vec<_>>().join(", ")
+                )
             };
             let at = if connector.text(&format!("{pointer}/key")).is_some() {
                 format!("{field}.key")
             } else {
                 field.to_owned()
             };
-            findings.push(connector.warning(&at, format!("Secret {name:?} has no key {key:?}; {present}")));
+            findings.push(connector.warning(
+                &at,
+                format!("Secret {name:?} has no key {key:?}; {present}"),
+            ));
         } else if field == "spec.botTokenSecretRef"
             && let Some(token) = secret.text(&format!("/stringData/{key}"))
             && BotToken::parse(token).is_err()
@@ -139,7 +178,12 @@ fn makes_secret(object: &Checked, name: &str) -> bool {
     match object.kind.as_str() {
         "Secret" => object.name() == name,
         "ExternalSecret" => object.text("/spec/target/name").unwrap_or(object.name()) == name,
-        "SealedSecret" => object.text("/spec/template/metadata/name").unwrap_or(object.name()) == name,
+        "SealedSecret" => {
+            object
+                .text("/spec/template/metadata/name")
+                .unwrap_or(object.name())
+                == name
+        }
         "Kustomization" => object.object["secretGenerator"]
             .as_array()
             .into_iter()

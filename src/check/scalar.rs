@@ -47,7 +47,9 @@ fn integer(digits: &str) -> Option<Number> {
         return None;
     }
     if negative {
-        i64::from_str_radix(&format!("-{body}"), base).ok().map(Number::from)
+        i64::from_str_radix(&format!("-{body}"), base)
+            .ok()
+            .map(Number::from)
     } else {
         u64::from_str_radix(body, base).ok().map(Number::from)
     }

@@ -242,9 +242,11 @@ impl Builder {
 
     fn close(&mut self, line: usize) -> Result<(), SyntaxError> {
         match self.open.pop() {
-            Some(Open::List { line, anchor, items }) => {
-                self.place(Rc::new(Node::new(line, Kind::List(items))), anchor, line)
-            }
+            Some(Open::List {
+                line,
+                anchor,
+                items,
+            }) => self.place(Rc::new(Node::new(line, Kind::List(items))), anchor, line),
             Some(Open::Map {
                 line,
                 anchor,
@@ -277,10 +279,15 @@ impl Builder {
             None => self.root = Some(node),
             Some(Open::List { items, .. }) => items.push(node),
             Some(Open::Map {
-                fields, merged, key, ..
+                fields,
+                merged,
+                key,
+                ..
             }) => match key.take() {
                 None => *key = Some((key_text(&node, line)?, line)),
-                Some((name, _)) if name == "<<" && !matches!(node.kind, Kind::Scalar(_)) => merged.push(node),
+                Some((name, _)) if name == "<<" && !matches!(node.kind, Kind::Scalar(_)) => {
+                    merged.push(node)
+                }
                 Some((name, line)) => match fields.iter().find(|field| field.key == name) {
                     Some(first) => self.repeated.push(Repeated {
                         key: name,
@@ -353,16 +360,25 @@ mod tests {
         let documents: Vec<_> = documents(text).into_iter().map(Result::unwrap).collect();
         assert_eq!(documents.len(), 2);
         let root = &documents[0].root;
-        assert_eq!(root.to_json(), json!({"a": {"b": 1, "c": [{"x": 1}, {"x": 2, "y": 3}]}}));
-        let lines = ["a", "a.b", "a.c", "a.c[0].x", "a.c[1]", "a.c[1].y"].map(|path| root.line_of(path));
+        assert_eq!(
+            root.to_json(),
+            json!({"a": {"b": 1, "c": [{"x": 1}, {"x": 2, "y": 3}]}})
+        );
+        let lines =
+            ["a", "a.b", "a.c", "a.c[0].x", "a.c[1]", "a.c[1].y"].map(|path| root.line_of(path));
         assert_eq!(lines, [1, 2, 3, 4, 5, 6]);
-        assert_eq!(root.line_of("a.missing.field"), 1, "the line of what it is missing from");
+        assert_eq!(
+            root.line_of("a.missing.field"),
+            1,
+            "the line of what it is missing from"
+        );
         assert_eq!(documents[1].root.line_of("z"), 8);
     }
 
     #[test]
     fn anchors_aliases_and_merge_keys_are_resolved_with_their_lines() {
-        let document = one("base: &base\n  x: 1\n  y: 2\nuse:\n  <<: *base\n  y: 3\nlist: [*base]\n");
+        let document =
+            one("base: &base\n  x: 1\n  y: 2\nuse:\n  <<: *base\n  y: 3\nlist: [*base]\n");
         assert_eq!(
             document.root.to_json(),
             json!({"base": {"x": 1, "y": 2}, "use": {"y": 3, "x": 1}, "list": [{"x": 1, "y": 2}]})

@@ -17,7 +17,10 @@ fn files(name: &str) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(folder(name))
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
         .collect();
     files.sort();
     files
@@ -34,7 +37,10 @@ fn text(name: &str, content: &str) -> (Outcome, String) {
     let path = folder.path().join(name);
     fs::write(&path, content).unwrap();
     let (outcome, said) = checked(&[path]);
-    (outcome, said.replace(&format!("{}/", folder.path().display()), ""))
+    (
+        outcome,
+        said.replace(&format!("{}/", folder.path().display()), ""),
+    )
 }
 
 #[test]
@@ -43,12 +49,21 @@ fn invalid_manifests_are_refused_with_the_field() {
     assert!(files.len() >= 30, "{}", files.len());
     for file in files {
         let manifest = fs::read_to_string(&file).unwrap();
-        let field = manifest.lines().next().unwrap().strip_prefix("# field: ").expect("the first line names the field");
+        let field = manifest
+            .lines()
+            .next()
+            .unwrap()
+            .strip_prefix("# field: ")
+            .expect("the first line names the field");
         let (outcome, said) = checked(std::slice::from_ref(&file));
         let named = said.lines().any(|line| {
             let rest = line.split_once(".yaml:").map_or("", |(_, rest)| rest);
             let found = rest.split(": ").nth(1).unwrap_or_default();
-            (found == field || found.strip_prefix(field).is_some_and(|more| more.starts_with('['))) && !line.contains("warning: ")
+            (found == field
+                || found
+                    .strip_prefix(field)
+                    .is_some_and(|more| more.starts_with('[')))
+                && !line.contains("warning: ")
         });
         assert_eq!(outcome.exit_code(), 1, "{}: accepted", file.display());
         assert!(named, "{}: no error names {field}:\n{said}", file.display());
@@ -117,27 +132,55 @@ fn errors_name_file_line_field_and_fix() {
 
 #[test]
 fn lines_are_right_in_the_second_document_and_in_a_list_object() {
-    let indented: String = CONNECTOR.lines().map(|line| format!("    {line}\n")).collect();
+    let indented: String = CONNECTOR
+        .lines()
+        .map(|line| format!("    {line}\n"))
+        .collect();
     let listed = indented.replacen("    api", "  - api", 1);
-    let (_, said) = text("all.yaml", &format!("# first\n---\napiVersion: v1\nkind: List\nitems:\n{listed}"));
-    assert!(said.contains("all.yaml:25: spec.access.companyUsers.users[1].username: "), "{said}");
+    let (_, said) = text(
+        "all.yaml",
+        &format!("# first\n---\napiVersion: v1\nkind: List\nitems:\n{listed}"),
+    );
+    assert!(
+        said.contains("all.yaml:25: spec.access.companyUsers.users[1].username: "),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_misspelt_field_is_an_error_with_a_suggestion() {
-    let (outcome, said) = text("bot.yaml", &CONNECTOR.replace("listRefs", "listrefs").replace("username: ann", "username: ann_example"));
+    let (outcome, said) = text(
+        "bot.yaml",
+        &CONNECTOR
+            .replace("listRefs", "listrefs")
+            .replace("username: ann", "username: ann_example"),
+    );
     assert_eq!(outcome.errors, 1, "{said}");
-    assert!(said.contains("bot.yaml:16: spec.access.companyUsers.listrefs: unknown field: did you mean listRefs?"), "{said}");
+    assert!(
+        said.contains(
+            "bot.yaml:16: spec.access.companyUsers.listrefs: unknown field: did you mean listRefs?"
+        ),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_misspelt_group_version_or_kind_is_an_error() {
     for (right, wrong, line) in [
-        ("connectors.pupau.ai/v1alpha1", "connectors.pupau.io/v1alpha1", 1),
+        (
+            "connectors.pupau.ai/v1alpha1",
+            "connectors.pupau.io/v1alpha1",
+            1,
+        ),
         ("connectors.pupau.ai/v1alpha1", "connectors.pupau.ai/v1", 1),
         ("kind: TelegramConnector", "kind: TelegramConector", 2),
     ] {
-        let (outcome, said) = text("bot.yaml", &CONNECTOR.replace("username: ann", "id: 2").replace(right, wrong));
+        let (outcome, said) = text(
+            "bot.yaml",
+            &CONNECTOR
+                .replace("username: ann", "id: 2")
+                .replace(right, wrong),
+        );
         assert_eq!(outcome.errors, 1, "{wrong}: {said}");
         assert!(said.starts_with(&format!("bot.yaml:{line}: ")), "{said}");
     }
@@ -145,8 +188,14 @@ fn a_misspelt_group_version_or_kind_is_an_error() {
 
 #[test]
 fn a_key_that_stands_twice_is_an_error_with_both_lines() {
-    let (_, said) = text("bot.yaml", &CONNECTOR.replace("    model: m\n", "    model: m\n    model: n\n"));
-    assert!(said.contains("bot.yaml:13: model: stands twice in the same mapping, first on line 12"), "{said}");
+    let (_, said) = text(
+        "bot.yaml",
+        &CONNECTOR.replace("    model: m\n", "    model: m\n    model: n\n"),
+    );
+    assert!(
+        said.contains("bot.yaml:13: model: stands twice in the same mapping, first on line 12"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -154,7 +203,10 @@ fn broken_yaml_is_an_error_with_its_line_and_other_documents_are_still_checked()
     let (outcome, said) = text("bot.yaml", &format!("a: [1, 2\n---\n{CONNECTOR}"));
     assert_eq!(outcome.errors, 2, "{said}");
     assert!(said.contains("not YAML: "), "{said}");
-    assert!(said.contains("bot.yaml:22: spec.access.companyUsers.users[1].username: "), "{said}");
+    assert!(
+        said.contains("bot.yaml:22: spec.access.companyUsers.users[1].username: "),
+        "{said}"
+    );
 }
 
 #[test]
@@ -162,14 +214,21 @@ fn json_is_checked_like_yaml() {
     let value: serde_json::Value = serde_yaml::from_str(CONNECTOR).unwrap();
     let (outcome, said) = text("bot.json", &serde_json::to_string_pretty(&value).unwrap());
     assert_eq!((outcome.connectors, outcome.errors), (1, 1), "{said}");
-    assert!(said.contains("spec.access.companyUsers.users[1].username: "), "{said}");
+    assert!(
+        said.contains("spec.access.companyUsers.users[1].username: "),
+        "{said}"
+    );
 }
 
 #[test]
 fn references_that_the_files_do_not_hold_are_warnings() {
     let good = CONNECTOR.replace("username: ann", "id: 2");
     let (outcome, said) = text("bot.yaml", &good);
-    assert_eq!((outcome.errors, outcome.warnings, outcome.exit_code()), (0, 2, 0), "{said}");
+    assert_eq!(
+        (outcome.errors, outcome.warnings, outcome.exit_code()),
+        (0, 2, 0),
+        "{said}"
+    );
     assert!(said.contains("bot.yaml:8: spec.botTokenSecretRef.name: warning: Secret \"support-bot\" is not in these files"), "{said}");
     assert!(said.contains("bot.yaml:17: spec.access.companyUsers.listRefs[0].name: warning: TelegramUserList \"acme-staff\""), "{said}");
 
@@ -179,9 +238,20 @@ fn references_that_the_files_do_not_hold_are_warnings() {
     );
     let (outcome, said) = text("bot.yaml", &with);
     assert_eq!((outcome.errors, outcome.warnings), (0, 1), "{said}");
-    assert!(said.contains("Secret \"support-bot\" has no key \"token\"; keys present: bot-token"), "{said}");
+    assert!(
+        said.contains("Secret \"support-bot\" has no key \"token\"; keys present: bot-token"),
+        "{said}"
+    );
 
-    let elsewhere = with.replace("name: acme-staff, namespace: acme", "name: acme-staff, namespace: other").replace("bot-token: x", "token: '7000001:quickstart-not-a-real-token'");
+    let elsewhere = with
+        .replace(
+            "name: acme-staff, namespace: acme",
+            "name: acme-staff, namespace: other",
+        )
+        .replace(
+            "bot-token: x",
+            "token: '7000001:quickstart-not-a-real-token'",
+        );
     let (outcome, said) = text("bot.yaml", &elsewhere);
     assert_eq!((outcome.errors, outcome.warnings), (0, 1), "{said}");
     assert!(said.contains("TelegramUserList \"acme-staff\""), "{said}");
@@ -190,30 +260,52 @@ fn references_that_the_files_do_not_hold_are_warnings() {
 #[test]
 fn two_connectors_with_one_token_are_a_warning() {
     let good = CONNECTOR.replace("username: ann", "id: 2");
-    let (outcome, said) = text("bots.yaml", &format!("{good}---\n{}", good.replace("name: support\n", "name: sales\n")));
+    let (outcome, said) = text(
+        "bots.yaml",
+        &format!(
+            "{good}---\n{}",
+            good.replace("name: support\n", "name: sales\n")
+        ),
+    );
     assert_eq!(outcome.errors, 0, "{said}");
-    assert!(said.contains("TelegramConnector \"support\" names the same token"), "{said}");
+    assert!(
+        said.contains("TelegramConnector \"support\" names the same token"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_token_is_never_shown() {
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: support-bot, namespace: acme}\nstringData: {token: hunter2-hunter2}\n";
     let (_, said) = text("bot.yaml", &format!("{CONNECTOR}---\n{secret}"));
-    assert!(said.contains("bot.yaml:25: stringData.token: warning: is not a bot token"), "{said}");
+    assert!(
+        said.contains("bot.yaml:25: stringData.token: warning: is not a bot token"),
+        "{said}"
+    );
     assert!(!said.contains("hunter2"), "{said}");
 }
 
 #[test]
 fn other_kinds_are_passed_over_and_counted() {
-    let (outcome, said) = text("all.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: 1}\n---\nnot: an object\n---\n");
-    assert_eq!((outcome.errors, outcome.warnings, outcome.others), (0, 0, 1), "{said}");
+    let (outcome, said) = text(
+        "all.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: 1}\n---\nnot: an object\n---\n",
+    );
+    assert_eq!(
+        (outcome.errors, outcome.warnings, outcome.others),
+        (0, 0, 1),
+        "{said}"
+    );
 }
 
 #[test]
 fn what_cannot_be_read_is_an_error() {
     let (outcome, said) = checked(&[PathBuf::from("no/such/file.yaml")]);
     assert_eq!(outcome.exit_code(), 1);
-    assert!(said.starts_with("no/such/file.yaml:1: cannot be read: "), "{said}");
+    assert!(
+        said.starts_with("no/such/file.yaml:1: cannot be read: "),
+        "{said}"
+    );
     let empty = tempfile::tempdir().unwrap();
     let (outcome, said) = checked(&[empty.path().to_path_buf()]);
     assert_eq!(outcome.exit_code(), 1, "{said}");
