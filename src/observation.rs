@@ -47,6 +47,17 @@ pub enum AssistantFault {
     Failing,
 }
 
+impl AssistantFault {
+    /// The fault in one word: a metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Unauthorized => "unauthorized",
+            Self::Failing => "failing",
+        }
+    }
+}
+
 /// What the pipeline last saw of an assistant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum AssistantFact {

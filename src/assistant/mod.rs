@@ -49,6 +49,11 @@ pub trait Assistant: Debug + Send + Sync + 'static {
     /// Whether requests carry the history (OpenAI), or the assistant keeps it itself.
     fn wants_history(&self) -> bool;
 
+    /// The protocol's name in `spec.assistant.protocol`; a metric label.
+    fn protocol(&self) -> &'static str {
+        "other"
+    }
+
     /// Whether pictures can go with a question. Where they cannot, a question is text only.
     fn takes_pictures(&self) -> bool {
         true

@@ -37,6 +37,8 @@ pub struct Want {
 pub struct Claimed {
     /// Lanes that are now this process's, with what waits in them.
     pub lanes: Vec<ClaimedLane>,
+    /// Connectors that got fewer lanes than they wanted: nothing more of theirs is ready now.
+    pub drained: Vec<ConnectorUid>,
     /// For connectors that got fewer lanes than they wanted: when the next of their lanes becomes ready, if any waits.
     pub next_ready: Vec<(ConnectorUid, Timestamp)>,
 }

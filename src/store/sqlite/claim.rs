@@ -59,6 +59,7 @@ async fn claim(
         .fetch_all(&mut *db)
         .await?;
         if taken.len() < want.lanes {
+            claimed.drained.push(want.connector.uid.clone());
             let next: Option<i64> = sqlx::query_scalar(
                 "SELECT min(ready_at) FROM lane
                  WHERE connector = ?1 AND bot = ?2 AND owner IS NULL AND ready_at IS NOT NULL",

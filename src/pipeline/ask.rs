@@ -1,0 +1,123 @@
+//! Asks the assistant: the picture fetched, "typing…" shown while it thinks, the answer gathered to its end.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::time::{Instant, sleep};
+
+use super::message::File;
+use crate::assistant::{AnswerPart, Assistant, AssistantError, Picture, Question};
+use crate::observation::AssistantFault;
+use crate::registry::ResolvedConnector;
+use crate::store::LaneKey;
+use crate::telegram::TelegramError;
+
+/// A quick answer needs no "typing…".
+const BEFORE_TYPING: Duration = Duration::from_millis(300);
+/// "typing…" shows for 5 s (TELEGRAM.md, Limits).
+const BETWEEN_TYPING: Duration = Duration::from_millis(4500);
+/// No assistant may take longer, whatever its own limit is (API.md: `timeoutSeconds` is at most 600).
+const LONGEST: Duration = Duration::from_secs(630);
+/// The biggest picture that goes with a question.
+const PICTURE_BYTES: usize = 10 << 20;
+/// The longest answer that is delivered, in bytes; what a model writes beyond it is cut off.
+const ANSWER_BYTES: usize = 128 << 10;
+
+/// An answer to its end.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// The text, as far as it came.
+    pub(super) text: String,
+    /// What the assistant wants back with the next question.
+    pub(super) state: Option<String>,
+}
+
+/// An answer that did not come to its end.
+#[derive(Debug)]
+pub(super) struct BrokenOff {
+    /// Why.
+    pub(super) error: AssistantError,
+    /// What had come.
+    pub(super) text: String,
+}
+
+/// Asks, while "typing…" shows in the chat.
+pub(super) async fn ask(
+    assistant: &dyn Assistant,
+    question: Question,
+    connector: &ResolvedConnector,
+    lane: LaneKey,
+) -> Result<Answer, BrokenOff> {
+    tokio::select! {
+        answer = gather(assistant, question) => answer,
+        never = typing(connector, lane) => match never {},
+    }
+}
+
+async fn gather(assistant: &dyn Assistant, question: Question) -> Result<Answer, BrokenOff> {
+    let deadline = Instant::now() + LONGEST;
+    let mut answer = Answer::default();
+    let late = || AssistantError {
+        fault: AssistantFault::Unreachable,
+        retryable: true,
+        retry_after: None,
+        detail: format!("no whole answer within {} s", LONGEST.as_secs()),
+    };
+    let whole = tokio::time::timeout_at(deadline, async {
+        let mut parts = assistant.ask(question).await?;
+        while let Some(part) = parts.next().await {
+            match part? {
+                AnswerPart::Text(text) => answer.text.push_str(&text),
+                AnswerPart::SessionState(state) => answer.state = Some(state),
+            }
+            if answer.text.len() > ANSWER_BYTES {
+                let cut = (0..=ANSWER_BYTES)
+                    .rev()
+                    .find(|at| answer.text.is_char_boundary(*at));
+                answer.text.truncate(cut.unwrap_or(0));
+                answer.text.push('…');
+                break;
+            }
+        }
+        Ok(())
+    })
+    .await
+    .unwrap_or_else(|_| Err(late()));
+    match whole {
+        Ok(()) => Ok(answer),
+        Err(error) => Err(BrokenOff {
+            error,
+            text: answer.text,
+        }),
+    }
+}
+
+async fn typing(connector: &ResolvedConnector, lane: LaneKey) -> std::convert::Infallible {
+    let topic = (lane.topic != 0).then_some(lane.topic);
+    let mut wait = BEFORE_TYPING;
+    loop {
+        sleep(wait).await;
+        wait = match connector.bot.send_typing(lane.chat, topic).await {
+            Err(TelegramError::RateLimited(asked)) => asked.max(BETWEEN_TYPING),
+            // It is a courtesy: whatever is wrong, the answer itself will show.
+            _ => BETWEEN_TYPING,
+        };
+    }
+}
+
+/// Fetches a picture from Telegram; `None` where that fails: the question goes without it.
+pub(super) async fn picture(connector: &ResolvedConnector, file: &File) -> Option<Picture> {
+    match connector.bot.download(&file.id, PICTURE_BYTES).await {
+        Ok(bytes) => Some(Picture {
+            media_type: file
+                .media_type
+                .clone()
+                .unwrap_or_else(|| "image/jpeg".into()),
+            bytes,
+        }),
+        Err(error) => {
+            tracing::warn!(%error, "a picture could not be fetched; the question goes without it");
+            None
+        }
+    }
+}
