@@ -180,7 +180,12 @@ async fn send(
 /// Counts a dead letter and tells whoever wants to know.
 pub(super) fn dead_letter(lane: &Lane, connector: &ResolvedConnector, reason: &str) {
     lane.work.metrics.updates(UpdateOutcome::DeadLettered, 1);
-    tracing::warn!(namespace = &*connector.connector.namespace, connector = &*connector.connector.name, reason, "given up: see `deadletters list`");
+    tracing::warn!(
+        namespace = &*connector.connector.namespace,
+        connector = &*connector.connector.name,
+        reason,
+        "given up: see `deadletters list`"
+    );
     if let Some(hook) = &lane.work.on_dead_letter {
         hook(&connector.connector, reason);
     }

@@ -11,7 +11,11 @@ use crate::store::DeniedMessage;
 pub(super) const BETWEEN_NOTICES: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
 /// The record of a denied message, if the connector wants it.
-pub(super) fn record(connector: &ResolvedConnector, bot: BotId, incoming: &Incoming) -> Option<DeniedMessage> {
+pub(super) fn record(
+    connector: &ResolvedConnector,
+    bot: BotId,
+    incoming: &Incoming,
+) -> Option<DeniedMessage> {
     if !connector.save_denied_conversations {
         return None;
     }
@@ -40,9 +44,7 @@ pub(super) fn notice(connector: &ResolvedConnector, incoming: &Incoming) -> Opti
         DeniedReply::Silent => None,
         DeniedReply::Text(text) => Some(text.to_string()),
         // Without a sender there is no id to pass on and nobody to enable.
-        DeniedReply::Default => {
-            sender.map(|s| texts(s.language_code.as_deref()).denied(s.id))
-        }
+        DeniedReply::Default => sender.map(|s| texts(s.language_code.as_deref()).denied(s.id)),
     }
 }
 

@@ -135,7 +135,10 @@ impl Engine {
                 share.parked = true;
                 continue;
             };
-            let remembers = connector.assistant.as_ref().is_some_and(|a| a.wants_history());
+            let remembers = connector
+                .assistant
+                .as_ref()
+                .is_some_and(|a| a.wants_history());
             wants.push(Want {
                 connector: connector.connector.clone(),
                 bot: connector.bot.id(),

@@ -251,9 +251,10 @@ impl Handling<'_> {
             history: current.map(|s| s.history.clone()).unwrap_or_default(),
             text: text.clone(),
             pictures: match picture {
-                Some(file) if assistant.takes_pictures() => {
-                    ask::picture(self.connector, &file).await.into_iter().collect()
-                }
+                Some(file) if assistant.takes_pictures() => ask::picture(self.connector, &file)
+                    .await
+                    .into_iter()
+                    .collect(),
                 _ => Vec::new(),
             },
             idempotency_key: format!("telegram-{}-{}", self.lane.key.bot, self.message.update_id),
@@ -265,7 +266,8 @@ impl Handling<'_> {
         let work = &self.lane.work;
         match answered {
             Ok(answer) => {
-                work.metrics.assistant_answered(assistant.protocol(), "ok", took);
+                work.metrics
+                    .assistant_answered(assistant.protocol(), "ok", took);
                 work.observations.assistant_succeeded(uid);
                 self.answered(assistant, step, text, answer).await
             }

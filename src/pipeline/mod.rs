@@ -80,8 +80,14 @@ impl Pipeline {
         // The engine returns at once; it fails only by a panic, which has been reported.
         let _ = self.engine.await;
         self.lanes.close();
-        if tokio::time::timeout(grace, self.lanes.wait()).await.is_err() {
-            tracing::info!(chats = self.lanes.len(), "the grace period is over; the rest is given back");
+        if tokio::time::timeout(grace, self.lanes.wait())
+            .await
+            .is_err()
+        {
+            tracing::info!(
+                chats = self.lanes.len(),
+                "the grace period is over; the rest is given back"
+            );
             self.abort.cancel();
             self.lanes.wait().await;
         }
