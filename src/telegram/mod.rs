@@ -6,6 +6,7 @@ pub mod api;
 pub mod bot;
 pub mod error;
 pub(crate) mod json;
+pub mod markdown;
 mod methods;
 mod redact;
 pub mod split;

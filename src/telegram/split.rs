@@ -89,7 +89,10 @@ fn reach(text: &str, limit: usize) -> usize {
 fn cut(text: &str, start: usize, reach: usize, keep: &[Range<usize>]) -> usize {
     let window = &text[start..reach];
     let share = |n: usize| start + window.len() / n;
-    let kept = |at: usize| keep.iter().any(|range| range.start < at && at < range.end);
+    let kept = |at: usize| {
+        let next = keep.partition_point(|range| range.end <= at);
+        keep.get(next).is_some_and(|range| range.start < at)
+    };
     let last = |earliest: usize, is_end: &dyn Fn(&str, usize) -> bool, inside: bool| {
         window
             .char_indices()

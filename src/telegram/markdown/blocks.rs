@@ -1,0 +1,468 @@
+//! From the parser's events to a text with spans: where lines begin, what stands before them, and what is marked.
+//!
+//! Between two blocks stands an empty line where the source has one: models space their answers on purpose.
+
+use std::ops::Range;
+
+use pulldown_cmark::{
+    BlockQuoteKind, CodeBlockKind, CowStr, Event, LinkType, Options, Parser, Tag, TagEnd,
+};
+
+use super::math::is_mathematical;
+use super::spans::{Formatted, Span, Style};
+use super::table::Table;
+
+/// How far the content of a list item stands from the item's mark.
+const INDENT: &str = "   ";
+/// Deeper lists are not indented further: lines of a message are short, and a thousand nested lists must not become a megabyte.
+const DEEPEST_INDENT: usize = 6;
+/// The marks of unordered lists, by depth.
+const BULLETS: [&str; 3] = ["•", "◦", "▪"];
+/// A thematic break.
+const RULE: &str = "———";
+
+/// Parses Markdown into a text with spans.
+pub(super) fn format(source: &str) -> Formatted {
+    let options = Options::ENABLE_TABLES
+        | Options::ENABLE_FOOTNOTES
+        | Options::ENABLE_STRIKETHROUGH
+        | Options::ENABLE_TASKLISTS
+        | Options::ENABLE_MATH
+        | Options::ENABLE_GFM;
+    let mut writer = Writer::new(source);
+    for (event, range) in Parser::new_ext(source, options).into_offset_iter() {
+        writer.event(event, range);
+    }
+    writer.out
+}
+
+struct Writer<'a> {
+    source: &'a str,
+    out: Formatted,
+    /// Where the content that has been written ends in the source.
+    written: usize,
+    /// The spans that are open, by their index in `out.spans`; `None` for one that would only repeat an open one.
+    open: Vec<Option<usize>>,
+    /// The lists that are open, with the next number of each that has numbers.
+    lists: Vec<Option<u64>>,
+    /// What stands before the next text: the mark of a list item or of a footnote.
+    mark: Option<String>,
+    quotes: usize,
+    /// Whether a block has ended: in a tight list, text that follows it begins without an event of its own.
+    ended: bool,
+    /// Whether the text is that of a code block.
+    code: bool,
+    /// The links and images that are open: where their text begins, and where they lead if that is no link for Telegram.
+    links: Vec<(usize, Option<String>)>,
+    table: Option<Table>,
+    /// The text, and what is open in it, outside of the table cell that is being written.
+    outside: Option<(Formatted, Vec<Option<usize>>)>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(source: &'a str) -> Self {
+        Self {
+            source,
+            out: Formatted::default(),
+            written: 0,
+            open: Vec::new(),
+            lists: Vec::new(),
+            mark: None,
+            quotes: 0,
+            ended: false,
+            code: false,
+            links: Vec::new(),
+            table: None,
+            outside: None,
+        }
+    }
+
+    fn event(&mut self, event: Event<'_>, range: Range<usize>) {
+        if self.ended && is_inline(&event) {
+            self.text_block(range.start, false);
+        }
+        match event {
+            Event::Start(tag) => return self.start(tag, range.start),
+            Event::End(tag) => self.end(tag),
+            Event::Text(text) => self.text(&text),
+            Event::Code(code) => self.inline_code(&code),
+            Event::InlineMath(math) => self.math(&math, "$", range.end),
+            Event::DisplayMath(math) => self.math(&math, "$$", range.end),
+            Event::Html(html) | Event::InlineHtml(html) if is_line_break(&html) => self.text("\n"),
+            Event::Html(html) | Event::InlineHtml(html) => self.text(&html),
+            Event::FootnoteReference(label) => self.text(&format!("[{label}]")),
+            Event::SoftBreak | Event::HardBreak => self.text("\n"),
+            Event::Rule => {
+                self.text_block(range.start, false);
+                self.text(RULE);
+            }
+            Event::TaskListMarker(done) => {
+                self.mark = Some(if done { "☑ " } else { "☐ " }.to_owned());
+            }
+        }
+        let content = self.source.get(..range.end).unwrap_or_default();
+        // An empty line of a quote is `>`.
+        let content = content.trim_end_matches(|c: char| c.is_whitespace() || c == '>');
+        self.written = self.written.max(content.len());
+    }
+
+    fn start(&mut self, tag: Tag<'_>, at: usize) {
+        match tag {
+            Tag::Heading { .. } => {
+                self.text_block(at, true);
+                self.open(Style::Bold);
+            }
+            Tag::BlockQuote(kind) => self.quote(kind, at),
+            Tag::CodeBlock(kind) => {
+                self.block(at, false);
+                self.flush_mark();
+                self.code = true;
+                self.open(Style::Pre(language(&kind)));
+            }
+            Tag::List(first) => {
+                // The item that the list stands in may have no text of its own.
+                self.flush_mark();
+                self.lists.push(first);
+            }
+            Tag::Item => self.item(at),
+            Tag::FootnoteDefinition(label) => {
+                self.text_block(at, false);
+                self.mark = Some(format!("[{label}] "));
+            }
+            Tag::Table(alignments) => {
+                self.block(at, false);
+                self.flush_mark();
+                self.table = Some(Table {
+                    alignments,
+                    rows: Vec::new(),
+                });
+            }
+            Tag::TableHead | Tag::TableRow => {
+                if let Some(table) = &mut self.table {
+                    table.rows.push(Vec::new());
+                }
+            }
+            Tag::TableCell => {
+                let open = std::mem::take(&mut self.open);
+                self.outside = Some((std::mem::take(&mut self.out), open));
+            }
+            Tag::Emphasis => self.open(Style::Italic),
+            Tag::Strong => self.open(Style::Bold),
+            Tag::Strikethrough => self.open(Style::Strikethrough),
+            Tag::Link {
+                link_type,
+                dest_url,
+                ..
+            } => self.link(link_type, &dest_url),
+            Tag::Image { dest_url, .. } => self.link(LinkType::Inline, &dest_url),
+            Tag::Paragraph | Tag::HtmlBlock => self.text_block(at, false),
+            // Not enabled: these never come.
+            Tag::DefinitionList
+            | Tag::DefinitionListTitle
+            | Tag::DefinitionListDefinition
+            | Tag::Superscript
+            | Tag::Subscript
+            | Tag::MetadataBlock(_) => {}
+        }
+    }
+
+    fn end(&mut self, tag: TagEnd) {
+        self.ended |= matches!(
+            tag,
+            TagEnd::CodeBlock
+                | TagEnd::Table
+                | TagEnd::BlockQuote(_)
+                | TagEnd::List(_)
+                | TagEnd::HtmlBlock
+                | TagEnd::Heading(_)
+        );
+        match tag {
+            TagEnd::Heading(_) | TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough => {
+                self.close();
+            }
+            TagEnd::BlockQuote(_) => {
+                self.quotes -= 1;
+                if self.quotes == 0 {
+                    self.close();
+                }
+            }
+            TagEnd::CodeBlock => {
+                self.code = false;
+                self.drop_line_end();
+                self.close();
+            }
+            TagEnd::HtmlBlock => self.drop_line_end(),
+            TagEnd::List(_) => {
+                self.lists.pop();
+            }
+            TagEnd::Item | TagEnd::FootnoteDefinition => self.flush_mark(),
+            TagEnd::TableCell => {
+                let (outside, open) = self.outside.take().unwrap_or_default();
+                let mut cell = std::mem::replace(&mut self.out, outside);
+                self.open = open;
+                cell.text = cell.text.replace('\n', " ");
+                if let Some(row) = self.table.as_mut().and_then(|t| t.rows.last_mut()) {
+                    row.push(cell);
+                }
+            }
+            TagEnd::Table => {
+                let table = self.table.take().unwrap_or_default();
+                self.out.append(&table.format());
+            }
+            TagEnd::Link | TagEnd::Image => self.end_link(),
+            _ => {}
+        }
+    }
+
+    /// Begins a block on a line of its own, behind an empty line if the source has one there or if it is `apart`.
+    fn block(&mut self, at: usize, apart: bool) {
+        self.ended = false;
+        if self.mark.is_some() || self.out.text.is_empty() {
+            return;
+        }
+        let between = self.source.get(self.written..at).unwrap_or_default();
+        let apart = apart || between.matches('\n').count() > 1;
+        self.out.text.push_str(if apart { "\n\n" } else { "\n" });
+    }
+
+    /// A block of text, which is indented with the list that it stands in; code and tables are not.
+    fn text_block(&mut self, at: usize, apart: bool) {
+        self.ended = false;
+        if self.mark.is_none() && !self.out.text.is_empty() {
+            self.block(at, apart);
+            self.indent();
+        }
+    }
+
+    fn indent(&mut self) {
+        for _ in 0..self.lists.len().min(DEEPEST_INDENT) {
+            self.out.text.push_str(INDENT);
+        }
+    }
+
+    fn item(&mut self, at: usize) {
+        self.flush_mark();
+        let depth = self.lists.len();
+        // The mark stands where the list around this one has its text.
+        let list = self.lists.pop().flatten();
+        self.text_block(at, false);
+        self.lists.push(list.map(|number| number.saturating_add(1)));
+        self.mark = Some(if let Some(number) = list {
+            format!("{number}. ")
+        } else {
+            format!("{} ", BULLETS[depth.saturating_sub(1) % BULLETS.len()])
+        });
+    }
+
+    fn flush_mark(&mut self) {
+        if let Some(mark) = self.mark.take() {
+            self.out.text.push_str(&mark);
+        }
+    }
+
+    /// A quote. Telegram does not nest them, so an inner one is told by its mark.
+    fn quote(&mut self, kind: Option<BlockQuoteKind>, at: usize) {
+        self.text_block(at, false);
+        self.flush_mark();
+        self.written = self.written.max(at);
+        self.quotes += 1;
+        if self.quotes == 1 {
+            self.open_span(Style::Quote);
+        } else {
+            self.mark = Some("> ".to_owned());
+        }
+        let title = match kind {
+            Some(BlockQuoteKind::Note) => "Note",
+            Some(BlockQuoteKind::Tip) => "Tip",
+            Some(BlockQuoteKind::Important) => "Important",
+            Some(BlockQuoteKind::Warning) => "Warning",
+            Some(BlockQuoteKind::Caution) => "Caution",
+            None => {
+                // The first block in the quote begins where the quote does.
+                self.mark.get_or_insert_default();
+                return;
+            }
+        };
+        self.open(Style::Bold);
+        self.text(title);
+        self.close();
+    }
+
+    fn text(&mut self, text: &str) {
+        self.flush_mark();
+        if self.code || self.outside.is_some() || !text.contains('\n') {
+            self.out.text.push_str(text);
+            return;
+        }
+        for (number, line) in text.split('\n').enumerate() {
+            if number > 0 {
+                self.out.text.push('\n');
+                self.indent();
+            }
+            self.out.text.push_str(line);
+        }
+    }
+
+    /// Code stands outside of bold and italic, which Telegram would end there anyway, and in a link it is just text.
+    fn inline_code(&mut self, code: &str) {
+        self.flush_mark();
+        if !self.links.is_empty() {
+            self.text(code);
+            return;
+        }
+        // A quote is always outermost, and may hold code.
+        let quote = usize::from(self.style_of(0) == Some(&Style::Quote));
+        let interrupted = self.open.split_off(quote);
+        for index in interrupted.iter().flatten() {
+            self.out.spans[*index].range.end = self.out.text.len();
+        }
+        self.open_span(Style::Code);
+        self.out.text.push_str(code);
+        self.close();
+        for index in interrupted {
+            match index {
+                Some(index) => self.open_span(self.out.spans[index].style.clone()),
+                None => self.open.push(None),
+            }
+        }
+    }
+
+    fn style_of(&self, depth: usize) -> Option<&Style> {
+        let index = (*self.open.get(depth)?)?;
+        Some(&self.out.spans[index].style)
+    }
+
+    fn math(&mut self, math: &str, mark: &str, end: usize) {
+        let joined = self.source[end..].starts_with(char::is_alphanumeric);
+        if is_mathematical(math) && !joined {
+            self.inline_code(math);
+        } else {
+            self.text(&format!("{mark}{math}{mark}"));
+        }
+    }
+
+    fn link(&mut self, link_type: LinkType, url: &str) {
+        self.flush_mark();
+        let start = self.out.text.len();
+        // A picture in a link: the link that is open leads on.
+        if !self.links.is_empty() {
+            self.links.push((start, None));
+        } else if is_link(url) {
+            self.links.push((start, None));
+            self.open_span(Style::Link(url.to_owned()));
+        } else {
+            let elsewhere = (link_type != LinkType::Email).then(|| url.to_owned());
+            self.links.push((start, elsewhere));
+        }
+    }
+
+    fn end_link(&mut self) {
+        let Some((start, elsewhere)) = self.links.pop() else {
+            return;
+        };
+        let nameless = self.out.text[start..].trim().is_empty();
+        let span = self
+            .links
+            .is_empty()
+            .then(|| self.open.last().copied().flatten())
+            .flatten()
+            .filter(|index| matches!(self.out.spans[*index].style, Style::Link(_)));
+        if let Some(index) = span {
+            if nameless && let Style::Link(url) = &self.out.spans[index].style {
+                self.out.text.push_str(url);
+            }
+            self.close();
+        } else if let Some(url) = elsewhere {
+            let shown = url.strip_prefix("mailto:").unwrap_or(&url);
+            if !shown.is_empty() && shown != &self.out.text[start..] {
+                let suffix = if nameless {
+                    shown.to_owned()
+                } else {
+                    format!(" ({shown})")
+                };
+                self.out.text.push_str(&suffix);
+            }
+        }
+    }
+
+    fn open(&mut self, style: Style) {
+        self.flush_mark();
+        if (0..self.open.len()).any(|depth| self.style_of(depth) == Some(&style)) {
+            self.open.push(None);
+        } else {
+            self.open_span(style);
+        }
+    }
+
+    fn open_span(&mut self, style: Style) {
+        let start = self.out.text.len();
+        self.open.push(Some(self.out.spans.len()));
+        self.out.spans.push(Span {
+            range: start..usize::MAX,
+            style,
+        });
+    }
+
+    fn close(&mut self) {
+        if let Some(index) = self.open.pop().flatten() {
+            self.out.spans[index].range.end = self.out.text.len();
+        }
+    }
+
+    fn drop_line_end(&mut self) {
+        let text = &mut self.out.text;
+        if text.ends_with('\n') {
+            text.pop();
+        }
+    }
+}
+
+/// The schemes that Telegram makes links of (TDLib, `LinkManager::get_checked_link`); others it drops without a word.
+fn is_link(url: &str) -> bool {
+    url::Url::parse(url).is_ok_and(|url| match url.scheme() {
+        "http" | "https" => url.has_host(),
+        "tg" => true,
+        _ => false,
+    })
+}
+
+fn is_inline(event: &Event<'_>) -> bool {
+    matches!(
+        event,
+        Event::Text(_)
+            | Event::Code(_)
+            | Event::InlineMath(_)
+            | Event::DisplayMath(_)
+            | Event::InlineHtml(_)
+            | Event::FootnoteReference(_)
+            | Event::Start(
+                Tag::Emphasis
+                    | Tag::Strong
+                    | Tag::Strikethrough
+                    | Tag::Link { .. }
+                    | Tag::Image { .. }
+            )
+    )
+}
+
+fn is_line_break(html: &CowStr<'_>) -> bool {
+    matches!(
+        html.trim().to_ascii_lowercase().as_str(),
+        "<br>" | "<br/>" | "<br />"
+    )
+}
+
+fn language(kind: &CodeBlockKind<'_>) -> Option<String> {
+    let CodeBlockKind::Fenced(info) = kind else {
+        return None;
+    };
+    let word = info
+        .split([' ', ',', '{', ':', '\t'])
+        .next()
+        .unwrap_or_default();
+    let sound = (1..=32).contains(&word.len())
+        && word
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_+-#.".contains(&b));
+    sound.then(|| word.to_owned())
+}

@@ -1,0 +1,163 @@
+//! LaTeX, which Markdown would spoil: backslashes, underscores and lines that begin with `-` or `=` mean something else there.
+//! Formulas on lines of their own become code blocks before anything is parsed, and `\( \)` becomes the `$ $` that the parser knows.
+
+use std::borrow::Cow;
+
+/// A formula may take so many lines; what goes on for longer is no formula.
+const LONGEST_FORMULA: usize = 60;
+
+/// The source with its formulas made safe.
+pub(super) fn fenced(markdown: &str) -> Cow<'_, str> {
+    if !markdown.contains("$$") && !markdown.contains("\\(") && !markdown.contains("\\[") {
+        return Cow::Borrowed(markdown);
+    }
+    let lines: Vec<&str> = markdown.split('\n').collect();
+    let mut out = String::with_capacity(markdown.len() + 64);
+    let mut fence: Option<&str> = None;
+    let mut at = 0;
+    while let Some(line) = lines.get(at) {
+        if at > 0 {
+            out.push('\n');
+        }
+        let trimmed = line.trim();
+        if let Some(open) = fence {
+            if trimmed.starts_with(open) && trimmed.trim_start_matches(&open[..1]).is_empty() {
+                fence = None;
+            }
+            out.push_str(line);
+            at += 1;
+            continue;
+        }
+        fence = fence_of(trimmed);
+        if fence.is_none()
+            && let Some((formula, taken)) = formula(&lines[at..])
+        {
+            let indent = &line[..line.len() - line.trim_start().len()];
+            out.push_str(&format!("{indent}```latex"));
+            for part in formula {
+                out.push('\n');
+                out.push_str(indent);
+                out.push_str(part.trim_end());
+            }
+            out.push_str(&format!("\n{indent}```"));
+            at += taken;
+            continue;
+        }
+        inline(line, &mut out);
+        at += 1;
+    }
+    Cow::Owned(out)
+}
+
+fn fence_of(trimmed: &str) -> Option<&str> {
+    ["`", "~"].into_iter().find_map(|mark| {
+        let length = trimmed.len() - trimmed.trim_start_matches(mark).len();
+        (length >= 3 && !trimmed[length..].contains('`')).then(|| &trimmed[..length])
+    })
+}
+
+/// A formula that begins with the first line and has its lines to itself: its own lines, and how many it took.
+fn formula<'a>(lines: &[&'a str]) -> Option<(Vec<&'a str>, usize)> {
+    let first = lines[0].trim();
+    let (first, end) = match (first.strip_prefix("\\["), first.strip_prefix("$$")) {
+        (Some(rest), _) => (rest, "\\]"),
+        (_, Some(rest)) => (rest, "$$"),
+        _ => return None,
+    };
+    let mut formula = Vec::new();
+    for (taken, line) in lines.iter().take(LONGEST_FORMULA).enumerate() {
+        let line = if taken == 0 { first } else { line.trim() };
+        let (part, ended) = match line.strip_suffix(end) {
+            Some(part) => (part.trim(), true),
+            None => (line, false),
+        };
+        if part.contains(end) || part.contains("```") {
+            return None;
+        }
+        if !part.is_empty() {
+            formula.push(part);
+        }
+        if ended {
+            return (!formula.is_empty()).then_some((formula, taken + 1));
+        }
+    }
+    None
+}
+
+/// Copies a line, with `\( x \)` as `$x$` and `\[ x \]` as `$$x$$` where that is no code.
+fn inline(line: &str, out: &mut String) {
+    let mut rest = line;
+    while let Some(at) = rest.find(['`', '\\']) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if rest.starts_with('`') {
+            let run = rest.len() - rest.trim_start_matches('`').len();
+            let ticks = &rest[..run];
+            let end = rest[run..]
+                .find(ticks)
+                .map_or(run, |inner| run + inner + run);
+            out.push_str(&rest[..end]);
+            rest = &rest[end..];
+            continue;
+        }
+        let pair = [("\\(", "\\)", "$"), ("\\[", "\\]", "$$")]
+            .into_iter()
+            .find_map(|(begin, end, mark)| {
+                let (inner, behind) = rest.strip_prefix(begin)?.split_once(end)?;
+                let inner = inner.trim();
+                let ours = !inner.is_empty()
+                    && !inner.contains(['$', '`'])
+                    && !behind.starts_with('(')
+                    && (mark == "$" || is_mathematical(inner));
+                ours.then_some((inner, behind, mark))
+            });
+        if let Some((inner, behind, mark)) = pair {
+            out.push_str(&format!("{mark}{inner}{mark}"));
+            rest = behind;
+        } else {
+            // The backslash and what it escapes.
+            let end = rest.char_indices().nth(2).map_or(rest.len(), |(at, _)| at);
+            out.push_str(&rest[..end]);
+            rest = &rest[end..];
+        }
+    }
+    out.push_str(rest);
+}
+
+/// Whether a text in dollar signs looks like a formula rather than like prices.
+pub(super) fn is_mathematical(text: &str) -> bool {
+    text.contains(['\\', '^', '_', '=', '{', '<', '>', '+', '*'])
+        || (text.chars().count() <= 2 && text.chars().all(char::is_alphabetic))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::fenced;
+
+    #[rstest]
+    #[case("a \\( x_1 \\) b", "a $x_1$ b")]
+    #[case("so \\[x = 1\\] holds", "so $$x = 1$$ holds")]
+    #[case("\\[\nx\n- y\n\\]\nend", "```latex\nx\n- y\n```\nend")]
+    #[case("$$ E = mc^2 $$", "```latex\nE = mc^2\n```")]
+    #[case("  $$\n  a\n  $$", "  ```latex\n  a\n  ```")]
+    #[case("`\\(x\\)` and \\(y\\)", "`\\(x\\)` and $y$")]
+    #[case("```\n\\(x\\)\n$$\ny\n$$\n```", "```\n\\(x\\)\n$$\ny\n$$\n```")]
+    #[case("escaped \\[1\\] and \\[a\\](b)", "escaped \\[1\\] and \\[a\\](b)")]
+    #[case("$$ never ends\n\nx", "$$ never ends\n\nx")]
+    #[case("\\\\(no", "\\\\(no")]
+    #[case("plain", "plain")]
+    fn formulas_are_made_safe(#[case] source: &str, #[case] expected: &str) {
+        assert_eq!(fenced(source), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_but_delimiters_changes(source in "(\\$\\$|\\\\\\(|\\\\\\)|\\\\\\[|\\\\\\]|```|`|\n|[a-z =é]|😀){0,40}") {
+            let word = |s: &str| s.replace("```latex", "").chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+            prop_assert_eq!(word(&fenced(&source)), word(&source));
+        }
+    }
+}

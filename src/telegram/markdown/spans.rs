@@ -1,0 +1,138 @@
+//! A text and what is marked in it: Telegram's own model of formatting, from which any stretch can be written as HTML.
+
+use std::ops::Range;
+
+/// What a span is shown as (Bot API, "HTML style").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Style {
+    Bold,
+    Italic,
+    Strikethrough,
+    /// Inline code: contains no other span and lies in none but a quote.
+    Code,
+    /// A code block with its language, if it has one: likewise.
+    Pre(Option<String>),
+    /// A link to an http, https or tg URL.
+    Link(String),
+    /// A quote: not in another quote.
+    Quote,
+}
+
+/// A marked stretch, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) range: Range<usize>,
+    pub(super) style: Style,
+}
+
+/// A text and its spans. They form a tree: in the order in which they open, outer before inner, and never half in another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Formatted {
+    pub(super) text: String,
+    pub(super) spans: Vec<Span>,
+}
+
+impl Formatted {
+    /// Puts another text with its spans behind this one.
+    pub(super) fn append(&mut self, other: &Self) {
+        let offset = self.text.len();
+        self.text.push_str(&other.text);
+        self.spans.extend(other.spans.iter().map(|span| Span {
+            range: span.range.start + offset..span.range.end + offset,
+            style: span.style.clone(),
+        }));
+    }
+
+    /// The stretches that are better not cut.
+    pub(super) fn unsplit(&self) -> Vec<Range<usize>> {
+        self.spans
+            .iter()
+            .filter(|s| matches!(s.style, Style::Code | Style::Pre(_) | Style::Link(_)))
+            .map(|s| s.range.clone())
+            .collect()
+    }
+
+    /// A stretch as HTML, with every tag closed, and how many entities it has.
+    pub(super) fn html(&self, part: Range<usize>) -> (String, usize) {
+        let mut html = String::with_capacity(part.len() + part.len() / 8);
+        let mut open: Vec<&Span> = Vec::new();
+        let mut at = part.start;
+        let mut entities = 0;
+        for span in &self.spans {
+            let start = span.range.start.max(part.start);
+            let end = span.range.end.min(part.end);
+            if start >= end || self.text[start..end].trim().is_empty() {
+                continue;
+            }
+            while let Some(inner) = open.pop_if(|s| s.range.end <= start) {
+                self.escape(&mut at, inner.range.end, &mut html);
+                close(&inner.style, &mut html);
+            }
+            self.escape(&mut at, start, &mut html);
+            begin(&span.style, &mut html);
+            open.push(span);
+            entities += 1;
+        }
+        while let Some(inner) = open.pop() {
+            self.escape(&mut at, inner.range.end.min(part.end), &mut html);
+            close(&inner.style, &mut html);
+        }
+        self.escape(&mut at, part.end, &mut html);
+        (html, entities)
+    }
+
+    fn escape(&self, at: &mut usize, to: usize, html: &mut String) {
+        escape(&self.text[*at..to], html);
+        *at = to;
+    }
+}
+
+fn escape(text: &str, html: &mut String) {
+    let mut rest = text;
+    while let Some(at) = rest.find(['&', '<', '>', '"']) {
+        html.push_str(&rest[..at]);
+        html.push_str(match rest.as_bytes()[at] {
+            b'&' => "&amp;",
+            b'<' => "&lt;",
+            b'>' => "&gt;",
+            _ => "&quot;",
+        });
+        rest = &rest[at + 1..];
+    }
+    html.push_str(rest);
+}
+
+fn begin(style: &Style, html: &mut String) {
+    let tag = match style {
+        Style::Bold => "<b>",
+        Style::Italic => "<i>",
+        Style::Strikethrough => "<s>",
+        Style::Code => "<code>",
+        Style::Pre(None) => "<pre>",
+        Style::Pre(Some(language)) => {
+            html.push_str("<pre><code class=\"language-");
+            escape(language, html);
+            "\">"
+        }
+        Style::Link(url) => {
+            html.push_str("<a href=\"");
+            escape(url, html);
+            "\">"
+        }
+        Style::Quote => "<blockquote>",
+    };
+    html.push_str(tag);
+}
+
+fn close(style: &Style, html: &mut String) {
+    html.push_str(match style {
+        Style::Bold => "</b>",
+        Style::Italic => "</i>",
+        Style::Strikethrough => "</s>",
+        Style::Code => "</code>",
+        Style::Pre(None) => "</pre>",
+        Style::Pre(Some(_)) => "</code></pre>",
+        Style::Link(_) => "</a>",
+        Style::Quote => "</blockquote>",
+    });
+}

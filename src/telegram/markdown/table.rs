@@ -1,0 +1,150 @@
+//! Tables, which Telegram does not have: in monospaced columns where a screen is wide enough for that, as records where it is not.
+
+use pulldown_cmark::Alignment;
+use unicode_width::UnicodeWidthStr;
+
+use super::spans::{Formatted, Span, Style};
+
+/// The widest table that is set in columns, in monospaced characters: a phone shows about this many before it wraps the lines,
+/// which makes columns unreadable.
+const WIDEST: usize = 46;
+
+/// A table as the parser gave it.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pub(super) alignments: Vec<Alignment>,
+    /// The head first. A cell has no line breaks.
+    pub(super) rows: Vec<Vec<Formatted>>,
+}
+
+impl Table {
+    /// The table as text with spans.
+    pub(super) fn format(&self) -> Formatted {
+        let widths = self.widths();
+        let wide = widths.iter().sum::<usize>() + 3 * widths.len().saturating_sub(1);
+        let linked = self
+            .rows
+            .iter()
+            .flatten()
+            .flat_map(|cell| &cell.spans)
+            .any(|span| matches!(span.style, Style::Link(_)));
+        // Code cannot hold links, so a table with links would lose them.
+        if wide > WIDEST || linked {
+            self.records()
+        } else {
+            self.columns(&widths)
+        }
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        (0..columns)
+            .map(|column| {
+                let cells = self.rows.iter().filter_map(|row| row.get(column));
+                cells.map(|cell| cell.text.width()).max().unwrap_or(0)
+            })
+            .collect()
+    }
+
+    fn columns(&self, widths: &[usize]) -> Formatted {
+        let mut text = String::new();
+        for (number, row) in self.rows.iter().enumerate() {
+            if number > 0 {
+                text.push('\n');
+            }
+            let mut line = String::new();
+            for (column, width) in widths.iter().enumerate() {
+                if column > 0 {
+                    line.push_str(" │ ");
+                }
+                let cell = row.get(column).map_or("", |cell| cell.text.as_str());
+                let space = width.saturating_sub(cell.width());
+                let before = match self.alignments.get(column) {
+                    Some(Alignment::Right) => space,
+                    Some(Alignment::Center) => space / 2,
+                    _ => 0,
+                };
+                line.extend(std::iter::repeat_n(' ', before));
+                line.push_str(cell);
+                line.extend(std::iter::repeat_n(' ', space - before));
+            }
+            text.push_str(line.trim_end());
+            if number == 0 {
+                let rule: Vec<String> = widths.iter().map(|width| "─".repeat(*width)).collect();
+                text.push('\n');
+                text.push_str(&rule.join("─┼─"));
+            }
+        }
+        let spans = vec![Span {
+            range: 0..text.len(),
+            style: Style::Pre(None),
+        }];
+        Formatted { text, spans }
+    }
+
+    /// One paragraph for each row: its first cell as the title, and a line with the head's name for each other cell.
+    fn records(&self) -> Formatted {
+        let mut out = Formatted::default();
+        let Some((head, body)) = self.rows.split_first() else {
+            return out;
+        };
+        if body.is_empty() {
+            for (column, cell) in head.iter().enumerate() {
+                if column > 0 {
+                    out.text.push_str(" │ ");
+                }
+                out.append(cell);
+            }
+            return out;
+        }
+        for (number, row) in body.iter().enumerate() {
+            if number > 0 {
+                out.text.push_str("\n\n");
+            }
+            for (column, cell) in row.iter().enumerate() {
+                if column > 0 {
+                    out.text.push('\n');
+                }
+                let name = head.get(column).map_or("", |name| name.text.as_str());
+                let start = out.text.len();
+                if column == 0 {
+                    title(name, cell, &mut out, start);
+                    continue;
+                }
+                out.text.push_str("• ");
+                if !name.is_empty() {
+                    out.text.push_str(name);
+                    out.text.push_str(": ");
+                }
+                if cell.text.is_empty() {
+                    out.text.push('–');
+                } else {
+                    out.append(cell);
+                }
+            }
+        }
+        out
+    }
+}
+
+/// The first cell, bold; code in it stays code, since bold cannot hold it.
+fn title(name: &str, cell: &Formatted, out: &mut Formatted, start: usize) {
+    if !name.is_empty() {
+        out.text.push_str(name);
+        out.text.push_str(": ");
+    }
+    let styled = cell
+        .spans
+        .iter()
+        .any(|span| !matches!(span.style, Style::Italic | Style::Link(_)));
+    let end = if styled {
+        out.text.len()
+    } else {
+        out.text.len() + cell.text.len()
+    };
+    out.spans.push(Span {
+        range: start..end,
+        style: Style::Bold,
+    });
+    out.append(cell);
+}

@@ -1,0 +1,242 @@
+//! Markdown as models write it, as Telegram shows it: 60 samples, each a snapshot that somebody has read, and the properties that
+//! hold for any Markdown.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use proptest::prelude::*;
+use telegram_connector_operator::dev::telegram::{html, utf16_len};
+use telegram_connector_operator::telegram::markdown::{Part, render};
+
+/// What Telegram takes: the strict parser must accept it, its text must be the plain text, and neither may be too long.
+fn check(part: &Part) {
+    let (text, entities) = html::parse(&part.html).unwrap_or_else(|e| panic!("{e}\n{}", part.html));
+    assert_eq!(text, part.plain, "the HTML shows another text");
+    assert!(utf16_len(&text) <= 4096, "{} units", utf16_len(&text));
+    assert!(!text.trim().is_empty(), "a blank message");
+    assert!(part.html.len() <= 1 << 15, "{} bytes", part.html.len());
+    assert!(entities.len() <= 100, "{} entities", entities.len());
+    for code in entities
+        .iter()
+        .filter(|e| matches!(e.kind.as_str(), "code" | "pre"))
+    {
+        let within = entities.iter().filter(|e| {
+            *e != code
+                && e.kind != "blockquote"
+                && e.offset < code.offset + code.length
+                && code.offset < e.offset + e.length
+        });
+        assert_eq!(
+            within.count(),
+            0,
+            "code shares its text with another entity: {}",
+            part.html
+        );
+    }
+}
+
+#[test]
+fn every_sample_reads_as_its_snapshot_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/markdown/samples");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .expect("the samples")
+        .map(|entry| entry.expect("readable").path())
+        .collect();
+    files.sort();
+    assert_eq!(files.len(), 60, "samples");
+    for file in files {
+        let name = file
+            .file_stem()
+            .and_then(|n| n.to_str())
+            .expect("a name")
+            .to_owned();
+        let markdown = std::fs::read_to_string(&file).expect("readable");
+        let parts = render(&markdown);
+        parts.iter().for_each(check);
+        let mut shown = String::new();
+        for part in &parts {
+            let _ = writeln!(shown, "{}", part.html);
+        }
+        insta::with_settings!({prepend_module_to_snapshot => false, description => markdown, omit_expression => true}, {
+            insta::assert_snapshot!(name, shown);
+        });
+    }
+}
+
+/// The letters and digits that a parser which knows nothing of us finds in the text, in order.
+fn letters_of(markdown: &str) -> String {
+    use pulldown_cmark::{Event, Options, Parser};
+    let options = Options::ENABLE_TABLES
+        | Options::ENABLE_STRIKETHROUGH
+        | Options::ENABLE_TASKLISTS
+        | Options::ENABLE_FOOTNOTES
+        | Options::ENABLE_MATH
+        | Options::ENABLE_GFM;
+    Parser::new_ext(markdown, options)
+        .filter_map(|event| match event {
+            // A line break, not words.
+            Event::Html(t) | Event::InlineHtml(t) if t.trim() == "<br>" => None,
+            Event::Text(t)
+            | Event::Code(t)
+            | Event::InlineMath(t)
+            | Event::DisplayMath(t)
+            | Event::Html(t)
+            | Event::InlineHtml(t) => Some(t),
+            _ => None,
+        })
+        .flat_map(|t| {
+            t.chars()
+                .filter(|c| c.is_alphanumeric())
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn is_subsequence(of: &str, in_text: &str) -> bool {
+    let mut rest = in_text.chars();
+    of.chars().all(|c| rest.any(|r| r == c))
+}
+
+/// Pieces of Markdown that, in any order, make every construct and every half of one.
+fn markdown() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        4 => "[a-zé日 ]{1,12}",
+        1 => "\\PC{1,6}",
+        4 => prop::sample::select(vec![
+            "\n", "\n\n", "# ", "## ", "- ", "  - ", "1. ", "   ", "    ", "> ", ">> ", "```\n", "```rust\n", "~~~\n", "`", "``", "**", "*", "_", "~~",
+            "[", "](https://example.com/a_b)", "](x.md)", "![", "<https://example.org>", "<b>", "</b>", "<br>", "&amp;", "&", "<", "\"",
+            "---\n", "===\n", "- [ ] ", "- [x] ", "😀", "👨‍👩‍👧", "\\", "[^1]", "[^1]: ", "> [!NOTE]\n", "\t", "  \n", "\u{301}", "<!-- x -->", "a_b", "1) ",
+        ])
+        .prop_map(str::to_owned),
+    ];
+    prop::collection::vec(piece, 0..80).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_markdown_renders_within_the_limits_and_loses_no_text(markdown in markdown()) {
+        let parts = render(&markdown);
+        parts.iter().for_each(check);
+        let shown: String = parts.iter().map(|p| p.plain.as_str()).collect();
+        let said = letters_of(&markdown);
+        prop_assert!(is_subsequence(&said, &shown), "said {said:?}\nshown {shown:?}");
+    }
+
+    #[test]
+    fn any_text_renders_within_the_limits(text in any::<String>()) {
+        render(&text).iter().for_each(check);
+    }
+
+    #[test]
+    fn long_answers_are_cut_within_the_limits_and_lose_no_text(
+        pieces in prop::collection::vec(markdown(), 1..6), times in 1usize..40,
+    ) {
+        let markdown = pieces.join("\n\n").repeat(times);
+        let parts = render(&markdown);
+        parts.iter().for_each(check);
+        let shown: String = parts.iter().map(|p| p.plain.as_str()).collect();
+        prop_assert!(is_subsequence(&letters_of(&markdown), &shown));
+    }
+
+    #[test]
+    fn tables_and_formulas_lose_no_letter(
+        cells in prop::collection::vec("([a-z*`é日\\[\\]$^]|\\(|\\)|\\\\|<br>|😀){0,9}", 1..24), columns in 1usize..5,
+    ) {
+        let rows: Vec<String> = cells.chunks(columns).map(|row| format!("| {} |", row.join(" | "))).collect();
+        let markdown = format!("{}\n|{}\n{}\n\n$${}$$", rows[0], "---|".repeat(columns), rows[1..].join("\n"), cells[0]);
+        let parts = render(&markdown);
+        parts.iter().for_each(check);
+        let mut shown: Vec<char> = parts.iter().flat_map(|p| p.plain.chars()).collect();
+        for letter in letters_of(&markdown).chars() {
+            let at = shown.iter().position(|c| *c == letter);
+            prop_assert!(at.is_some(), "{letter} is lost of {markdown:?}");
+            shown.swap_remove(at.expect("just found"));
+        }
+    }
+}
+
+#[test]
+fn a_code_block_longer_than_a_message_goes_on_as_code() {
+    let line = "let answer = compute(&input)?; // <generic>\n";
+    let markdown = format!("Look:\n\n```rust\n{}```\n\nThat is all.", line.repeat(300));
+    let parts = render(&markdown);
+    assert!(parts.len() >= 3, "{} parts", parts.len());
+    parts.iter().for_each(check);
+    for part in &parts[1..parts.len() - 1] {
+        assert!(
+            part.html
+                .starts_with("<pre><code class=\"language-rust\">let "),
+            "{}",
+            &part.html[..60]
+        );
+        assert!(part.html.ends_with("</code></pre>"));
+    }
+    let code: String = parts.iter().map(|p| p.plain.as_str()).collect();
+    assert_eq!(
+        code.matches("compute(&input)?; // <generic>").count(),
+        300,
+        "a line was cut"
+    );
+    assert!(
+        parts[parts.len() - 1]
+            .html
+            .ends_with("</code></pre>\n\nThat is all.")
+    );
+}
+
+#[test]
+fn a_code_block_that_fits_is_not_cut() {
+    let markdown = format!(
+        "{}\n\n```\n{}```",
+        "word ".repeat(700),
+        "code\n".repeat(300)
+    );
+    let parts = render(&markdown);
+    assert_eq!(parts.len(), 2);
+    assert!(parts[1].html.starts_with("<pre>code"));
+}
+
+#[test]
+fn more_entities_than_telegram_keeps_go_into_more_messages() {
+    let parts = render(&"**b** x ".repeat(300));
+    parts.iter().for_each(check);
+    assert_eq!(
+        parts
+            .iter()
+            .map(|p| p.html.matches("<b>").count())
+            .sum::<usize>(),
+        300
+    );
+}
+
+#[test]
+fn deep_nesting_and_huge_answers_take_no_time_and_little_space() {
+    let started = std::time::Instant::now();
+    for markdown in [
+        "- ".repeat(20_000) + "x",
+        "> ".repeat(20_000) + "x",
+        "*".repeat(50_000),
+        "[".repeat(20_000),
+        "**a `b` ".repeat(20_000),
+        "| a ".repeat(5_000) + "|\n" + &"|-".repeat(5_000) + "|\n| b |",
+        "é ".repeat(500_000),
+    ] {
+        let parts = render(&markdown);
+        let size: usize = parts.iter().map(|p| p.html.len()).sum();
+        assert!(
+            size < 20 * markdown.len(),
+            "{size} bytes of {}",
+            markdown.len()
+        );
+    }
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+}
+
+#[test]
+fn nothing_to_show_is_no_message() {
+    for markdown in ["", " \n\n ", "```\n```", "\u{200b}"] {
+        assert_eq!(render(markdown), []);
+    }
+}
