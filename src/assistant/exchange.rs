@@ -1,5 +1,6 @@
 //! One HTTP exchange with an assistant: the shared connections, and the limits in time and size that every protocol has.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,13 +80,21 @@ impl AssistantContext {
 }
 
 /// One assistant's place: whom to call, and how long it may take in all.
-#[derive(Debug, Clone)]
+///
+/// Its debug output is all that an assistant's has: URLs can hold keys in their query.
+#[derive(Clone)]
 pub(super) struct Peer {
     pub(super) context: AssistantContext,
     /// `host` or `host:port`, for messages.
     pub(super) host: Arc<str>,
     /// `timeoutSeconds`.
     pub(super) timeout: Duration,
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} s)", self.host, self.timeout.as_secs())
+    }
 }
 
 impl Peer {

@@ -7,6 +7,7 @@ use reqwest::{Method, Request};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::fmt;
 use tokio::time::Instant;
 use url::Url;
 
@@ -26,7 +27,6 @@ const API_KEY: HeaderName = HeaderName::from_static("api-key");
 const CONVERSATION_TOKEN: HeaderName = HeaderName::from_static("conversation-token");
 
 /// An assistant at Pupau.
-#[derive(Debug)]
 pub(super) struct Pupau {
     peer: Peer,
     /// `{root}/chat-bots/{assistantId}/conversations`.
@@ -45,6 +45,12 @@ struct Conversation {
 /// A conversation's token; not shown by debug output.
 #[derive(Clone)]
 struct SecretToken(SecretString);
+
+impl fmt::Debug for Pupau {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pupau").field(&self.peer).finish()
+    }
+}
 
 impl Pupau {
     pub(super) fn new(

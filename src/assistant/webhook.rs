@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::Sha256;
+use std::fmt;
 use url::Url;
 
 use super::events::Events;
@@ -28,12 +29,17 @@ const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
 /// An assistant that takes our own requests.
-#[derive(Debug)]
 pub(super) struct Webhook {
     peer: Peer,
     url: Url,
     headers: HeaderMap,
     key: Option<SecretSlice<u8>>,
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Webhook").field(&self.peer).finish()
+    }
 }
 
 impl Webhook {

@@ -7,6 +7,7 @@ mod card;
 mod transcript;
 mod wire;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +47,6 @@ pub(super) struct A2a {
     agent: Arc<Agent>,
 }
 
-#[derive(Debug)]
 struct Agent {
     peer: Peer,
     url: Url,
@@ -143,6 +143,12 @@ fn forgets(error: &RpcError) -> bool {
 
 fn no_sense() -> AssistantError {
     AssistantError::lasting("the agent's answer is none of A2A; check protocol and url")
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Agent").field(&self.peer).finish()
+    }
 }
 
 impl Agent {

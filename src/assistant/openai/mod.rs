@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Request};
 use secrecy::SecretString;
+use std::fmt;
 use url::Url;
 
 use super::build::{below, secret_value};
@@ -23,12 +24,17 @@ use chunk::{Reading, Step};
 use request::Preamble;
 
 /// A model behind Chat Completions. What every request has in common is made once.
-#[derive(Debug)]
 pub(super) struct OpenAi {
     peer: Peer,
     url: Url,
     headers: HeaderMap,
     preamble: Preamble,
+}
+
+impl fmt::Debug for OpenAi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OpenAi").field(&self.peer).finish()
+    }
 }
 
 impl OpenAi {

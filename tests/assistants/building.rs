@@ -1,0 +1,94 @@
+//! What is known to be wrong before the first message.
+
+use rstest::rstest;
+use telegram_connector_operator::api::connector::{AssistantProtocol, AssistantSpec};
+use telegram_connector_operator::assistant::{
+    AssistantContext, BuildError, GuardPolicy, Limits, build,
+};
+
+use crate::questions::{context, spec};
+
+fn error(spec: &AssistantSpec, key: Option<&str>) -> BuildError {
+    build(spec, key.map(Into::into), &context()).expect_err("refused")
+}
+
+#[rstest]
+#[case("ftp://agent.acme.svc/v1")]
+#[case("agent.acme.svc/v1")]
+#[case("http://user:password@agent.acme.svc/v1")]
+#[case("")]
+fn a_url_that_cannot_be_called_is_refused(#[case] url: &str) {
+    let error = error(&spec(AssistantProtocol::OpenAI, url), None);
+    assert!(matches!(error, BuildError::Url(_)), "{error}");
+    assert!(!error.to_string().contains("password"), "{error}");
+}
+
+#[rstest]
+fn metadata_addresses_are_refused_for_every_protocol(
+    #[values(
+        AssistantProtocol::OpenAI,
+        AssistantProtocol::A2A,
+        AssistantProtocol::Webhook,
+        AssistantProtocol::Pupau
+    )]
+    protocol: AssistantProtocol,
+    #[values(
+        "http://169.254.169.254/v1",
+        "http://[fe80::1]/",
+        "http://metadata.google.internal/"
+    )]
+    url: &str,
+) {
+    let error = error(&spec(protocol, url), None);
+    assert!(matches!(error, BuildError::Refused(_)), "{error}");
+    assert!(
+        error.to_string().contains("--allow-assistant-address"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_allowed_address_can_be_built() {
+    let guard = GuardPolicy::allowing(vec!["169.254.169.254".parse().expect("an address")]);
+    let context = AssistantContext::new(Limits::default(), guard).expect("a client");
+    let spec = spec(AssistantProtocol::Webhook, "http://169.254.169.254/");
+    assert!(build(&spec, None, &context).is_ok());
+}
+
+#[test]
+fn a_missing_field_is_named() {
+    let without_model = AssistantSpec {
+        model: None,
+        ..spec(AssistantProtocol::OpenAI, "http://h/v1")
+    };
+    assert!(matches!(
+        error(&without_model, None),
+        BuildError::Missing { field: "model", .. }
+    ));
+    let without_id = AssistantSpec {
+        assistant_id: None,
+        ..spec(AssistantProtocol::Pupau, "http://h")
+    };
+    assert!(matches!(
+        error(&without_id, None),
+        BuildError::Missing {
+            field: "assistantId",
+            ..
+        }
+    ));
+}
+
+#[test]
+fn a_key_that_no_header_can_carry_is_refused_and_not_shown() {
+    let error = error(
+        &spec(AssistantProtocol::OpenAI, "http://h/v1"),
+        Some("line one\nline two"),
+    );
+    assert_eq!(error, BuildError::Key);
+    assert!(!format!("{error} {error:?}").contains("line one"));
+}
+
+#[test]
+fn a_pupau_connector_without_url_goes_to_pupaus_own_root() {
+    assert!(build(&spec(AssistantProtocol::Pupau, ""), None, &context()).is_ok());
+}

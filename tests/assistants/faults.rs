@@ -1,0 +1,306 @@
+//! Peers that fail: each failure has its class, ends in time, and tells neither key nor words.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::response::Response;
+use futures::{StreamExt, stream};
+use rstest::rstest;
+use serde_json::json;
+use telegram_connector_operator::api::connector::AssistantProtocol::{
+    self, A2A, OpenAI, Pupau, Webhook,
+};
+use telegram_connector_operator::assistant::{Assistant, Limits, build};
+use telegram_connector_operator::observation::AssistantFault;
+
+use crate::peer::{self, Peer, Received};
+use crate::questions::{KEY, TEXT, ask_in_vain, assistant, impatient, spec, with_limits};
+
+/// A body such as servers send that echo everything.
+fn echo() -> String {
+    json!({"error": {"message": format!("{TEXT} {KEY}"), "code": TEXT, "type": KEY}, "detail": TEXT, "message": KEY}).to_string()
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+#[rstest]
+#[case(400, AssistantFault::Failing, false)]
+#[case(401, AssistantFault::Unauthorized, true)]
+#[case(403, AssistantFault::Unauthorized, false)]
+#[case(404, AssistantFault::Failing, false)]
+#[case(409, AssistantFault::Failing, true)]
+#[case(413, AssistantFault::Failing, false)]
+#[case(422, AssistantFault::Failing, false)]
+#[case(429, AssistantFault::Failing, true)]
+#[case(500, AssistantFault::Failing, true)]
+#[case(503, AssistantFault::Failing, true)]
+#[tokio::test]
+async fn a_status_has_its_class_in_every_protocol(
+    #[case] code: u16,
+    #[case] fault: AssistantFault,
+    #[case] retryable: bool,
+    #[values(OpenAI, A2A, Pupau, Webhook)] protocol: AssistantProtocol,
+) {
+    let peer = Peer::start(move |asked: &Received| {
+        if asked.path().contains("agent-card") {
+            peer::json(&json!({"url": "http://localhost/", "protocolVersion": "0.3.0"}))
+        } else {
+            peer::status(code, &[JSON, ("retry-after", "7")], echo())
+        }
+    })
+    .await;
+    let error = ask_in_vain(&assistant(protocol, &peer.url)).await;
+    assert_eq!(
+        (error.fault, error.retryable),
+        (fault, retryable),
+        "{error}"
+    );
+    assert_eq!(
+        error.retry_after,
+        retryable.then_some(Duration::from_secs(7))
+    );
+    assert!(error.detail.contains(&code.to_string()), "{error}");
+}
+
+#[rstest]
+#[case(404, json!({"error": {"message": "The model `x` does not exist", "code": "model_not_found"}}), "spec.assistant.model")]
+#[case(400, json!({"error": {"message": "This model's maximum context length is 4096 tokens"}}), "session.maxMessages")]
+#[case(429, json!({"error": {"code": "insufficient_quota"}}), "quota")]
+#[tokio::test]
+async fn a_known_complaint_says_what_to_change(
+    #[case] code: u16,
+    #[case] body: serde_json::Value,
+    #[case] hint: &str,
+) {
+    let peer = Peer::start(move |_| peer::status(code, &[JSON], body.to_string())).await;
+    let error = ask_in_vain(&assistant(OpenAI, &peer.url)).await;
+    assert!(error.detail.contains(hint), "{error}");
+    assert!(!error.retryable);
+}
+
+#[rstest]
+#[tokio::test]
+async fn nobody_there_is_unreachable(
+    #[values(OpenAI, A2A, Pupau, Webhook)] protocol: AssistantProtocol,
+) {
+    let unused = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let address = unused.local_addr().expect("bound");
+    drop(unused);
+    let error = ask_in_vain(&assistant(
+        protocol,
+        &format!("http://{address}/?key={KEY}"),
+    ))
+    .await;
+    assert_eq!(
+        (error.fault, error.retryable),
+        (AssistantFault::Unreachable, true),
+        "{error}"
+    );
+    assert!(error.detail.contains(&address.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_exist_is_unreachable() {
+    let error = ask_in_vain(&assistant(OpenAI, "http://no-such-host.invalid/v1")).await;
+    assert_eq!(
+        (error.fault, error.retryable),
+        (AssistantFault::Unreachable, true),
+        "{error}"
+    );
+}
+
+fn piece(text: &str) -> String {
+    format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
+}
+
+fn then_nothing(first: Vec<String>) -> Response {
+    peer::raw_events(stream::iter(first.into_iter().map(Ok)).chain(stream::pending()))
+}
+
+/// Something every 50 ms, for ever.
+fn for_ever(text: &'static str) -> Response {
+    let ticks = tokio::time::interval(Duration::from_millis(50));
+    peer::raw_events(stream::unfold(ticks, move |mut ticks| async move {
+        ticks.tick().await;
+        Some((Ok(text.to_owned()), ticks))
+    }))
+}
+
+#[rstest]
+#[case::silent_after_the_head(|| then_nothing(vec![": hello\n\n".into()]), 150..900, "stopped in the middle")]
+#[case::silent_in_the_middle(|| then_nothing(vec![piece("Hel")]), 150..900, "stopped in the middle")]
+#[case::comments_for_ever(|| for_ever(": still here\n\n"), 900..2500, "timeoutSeconds")]
+#[case::words_for_ever(|| for_ever("data: {\"choices\":[{\"delta\":{\"content\":\"and \"}}]}\n\n"), 900..2500, "timeoutSeconds")]
+#[tokio::test]
+async fn a_slow_answer_ends_by_the_limit_it_meets_first(
+    #[case] answer: fn() -> Response,
+    #[case] milliseconds: std::ops::Range<u128>,
+    #[case] says: &str,
+) {
+    let peer = Peer::start(move |_| answer()).await;
+    let begun = Instant::now();
+    let error = ask_in_vain(&impatient(OpenAI, &peer.url)).await;
+    assert!(
+        milliseconds.contains(&begun.elapsed().as_millis()),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(
+        (error.fault, error.retryable),
+        (AssistantFault::Unreachable, true),
+        "{error}"
+    );
+    assert!(error.detail.contains(says), "{error}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn no_answer_at_all_ends_by_the_time_limit(
+    #[values(OpenAI, A2A, Pupau, Webhook)] protocol: AssistantProtocol,
+) {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let address = silent.local_addr().expect("bound");
+    let begun = Instant::now();
+    let error = ask_in_vain(&impatient(protocol, &format!("http://{address}"))).await;
+    assert!(
+        (900..2500).contains(&begun.elapsed().as_millis()),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(
+        (error.fault, error.retryable),
+        (AssistantFault::Unreachable, true),
+        "{error}"
+    );
+    assert!(error.detail.contains("1 s"), "{error}");
+}
+
+#[tokio::test]
+async fn a_connection_dropped_in_the_middle_is_an_error_after_the_words_that_came() {
+    let peer = Peer::start(|_| {
+        let broken = Err(std::io::Error::other("gone"));
+        peer::raw_events(stream::iter([Ok(piece("Hel"))]).chain(stream::once(async {
+            // So that the first piece is on its way before the connection goes.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            broken
+        })))
+    })
+    .await;
+    let assistant = assistant(OpenAI, &peer.url);
+    let mut parts = assistant
+        .ask(crate::questions::question())
+        .await
+        .expect("an answer");
+    assert!(parts.next().await.expect("a part").is_ok());
+    let error = parts
+        .next()
+        .await
+        .expect("the end of it")
+        .expect_err("an error");
+    assert_eq!(
+        (error.fault, error.retryable),
+        (AssistantFault::Unreachable, true),
+        "{error}"
+    );
+    assert!(parts.next().await.is_none());
+}
+
+#[rstest]
+#[tokio::test]
+async fn redirects_are_not_followed(
+    #[values(OpenAI, A2A, Pupau, Webhook)] protocol: AssistantProtocol,
+) {
+    let elsewhere = Peer::start(|_| peer::json(&json!({}))).await;
+    let target = elsewhere.url.clone();
+    let peer = Peer::start(move |_| peer::status(307, &[("location", &target)], "")).await;
+    let error = ask_in_vain(&assistant(protocol, &peer.url)).await;
+    assert!(!error.retryable);
+    assert!(
+        error.detail.contains("redirects are not followed"),
+        "{error}"
+    );
+    assert_eq!(elsewhere.received().len(), 0);
+}
+
+fn small(protocol: AssistantProtocol, url: &str) -> Arc<dyn Assistant> {
+    let limits = Limits {
+        request_bytes: 1000,
+        response_bytes: 1000,
+        ..Limits::default()
+    };
+    build(&spec(protocol, url), Some(KEY.into()), &with_limits(limits)).expect("an assistant")
+}
+
+#[rstest]
+#[case::json(|| peer::json(&json!({"choices": [{"message": {"content": "x".repeat(2000)}}]})))]
+#[case::events(|| for_ever("data: {\"choices\":[{\"delta\":{\"content\":\"and and and and and and and and and and and and\"}}]}\n\n"))]
+#[tokio::test]
+async fn an_answer_that_is_too_large_ends(#[case] answer: fn() -> Response) {
+    let peer = Peer::start(move |_| answer()).await;
+    let error = ask_in_vain(&small(OpenAI, &peer.url)).await;
+    assert!(!error.retryable);
+    assert!(error.detail.contains("too large"), "{error}");
+}
+
+#[tokio::test]
+async fn one_event_without_end_is_cut_off() {
+    let peer = Peer::start(|_| {
+        let piece = "x".repeat(64 << 10);
+        let first = stream::iter([Ok("data: ".to_owned())]);
+        peer::raw_events(first.chain(stream::repeat_with(move || Ok(piece.clone()))))
+    })
+    .await;
+    let error = ask_in_vain(&assistant(OpenAI, &peer.url)).await;
+    assert!(error.detail.contains("event that is too large"), "{error}");
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_large_is_not_sent() {
+    let peer = Peer::start(|_| peer::json(&json!({}))).await;
+    let assistant = small(OpenAI, &peer.url);
+    let question = telegram_connector_operator::assistant::Question {
+        text: "x".repeat(2000),
+        ..crate::questions::question()
+    };
+    let error = assistant.ask(question).await.err().expect("an error");
+    assert!(!error.retryable);
+    assert_eq!(peer.received().len(), 0);
+}
+
+#[rstest]
+#[case::html(|| peer::status(200, &[("content-type", "text/html")], "<html>my private words</html>"))]
+#[case::other_json(|| peer::json(&json!({"my private words": 1})))]
+#[case::nothing(|| peer::status(200, &[], ""))]
+#[tokio::test]
+async fn an_answer_of_another_kind_makes_no_sense(
+    #[case] answer: fn() -> Response,
+    #[values(OpenAI, Webhook)] protocol: AssistantProtocol,
+) {
+    let peer = Peer::start(move |_| answer()).await;
+    let error = ask_in_vain(&assistant(protocol, &peer.url)).await;
+    assert_eq!(
+        (error.fault, error.retryable),
+        (AssistantFault::Failing, false),
+        "{error}"
+    );
+    assert!(error.detail.contains("check protocol and url"), "{error}");
+}
+
+#[tokio::test]
+async fn an_error_within_the_answer_comes_after_its_words() {
+    let peer = Peer::start(|_| {
+        let echo = format!("data: {}\n\n", echo());
+        peer::raw_events(stream::iter([Ok(piece("Hel")), Ok(echo)]))
+    })
+    .await;
+    let error = ask_in_vain(&assistant(OpenAI, &peer.url)).await;
+    assert_eq!(
+        (error.fault, error.retryable),
+        (AssistantFault::Failing, true),
+        "{error}"
+    );
+}

@@ -1,0 +1,178 @@
+//! The clients against servers that are not ours, started by `foreign.sh`. These tests exist only where that script compiles them
+//! (`--cfg foreign_peers`), and it fails if one of them did not run.
+
+use std::sync::Arc;
+
+use rstest::rstest;
+use telegram_connector_operator::api::connector::AssistantProtocol::{A2A, OpenAI, Webhook};
+use telegram_connector_operator::assistant::{Assistant, Question, build};
+use telegram_connector_operator::observation::AssistantFault;
+
+use crate::questions::{Answer, ask, assistant, context, question, spec};
+
+fn peer(variable: &str) -> String {
+    std::env::var(variable)
+        .unwrap_or_else(|_| panic!("{variable} names no peer; run tests/assistants/foreign.sh"))
+}
+
+async fn say(assistant: &Arc<dyn Assistant>, text: &str, state: Option<&String>) -> Answer {
+    let asked = Question {
+        text: text.into(),
+        session_state: state.cloned(),
+        idempotency_key: format!("1-{text}"),
+        ..question()
+    };
+    ask(assistant, asked).await.expect("an answer")
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_agent_on_a2a_sdk_keeps_a_session(
+    #[values(
+        "A2A_1_STREAMING",
+        "A2A_1_WAITING",
+        "A2A_03_STREAMING",
+        "A2A_03_WAITING"
+    )]
+    variable: &str,
+) {
+    let agent = assistant(A2A, &peer(variable));
+    let first = say(&agent, "one", None).await;
+    assert_eq!(first.text, "You said: one (message 1)");
+    let second = say(&agent, "two", first.state.as_ref()).await;
+    assert_eq!(second.text, "You said: two (message 2)");
+    let elsewhere = say(&agent, "three", None).await;
+    assert_eq!(elsewhere.text, "You said: three (message 1)");
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_agent_on_a2a_sdk_asks_back_and_goes_on(
+    #[values(
+        "A2A_1_STREAMING",
+        "A2A_1_WAITING",
+        "A2A_03_STREAMING",
+        "A2A_03_WAITING"
+    )]
+    variable: &str,
+) {
+    let agent = assistant(A2A, &peer(variable));
+    let asked = say(&agent, "book a table", None).await;
+    assert_eq!(asked.text, "For which day?");
+    let booked = say(&agent, "Sunday", asked.state.as_ref()).await;
+    assert_eq!(booked.text, "Booked for Sunday. (message 2)");
+    let after = say(&agent, "thanks", booked.state.as_ref()).await;
+    assert_eq!(after.text, "You said: thanks (message 3)");
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_agent_on_a2a_sdk_that_was_restarted_goes_on_without_what_it_forgot(
+    #[values(
+        "A2A_1_STREAMING",
+        "A2A_1_WAITING",
+        "A2A_03_STREAMING",
+        "A2A_03_WAITING"
+    )]
+    variable: &str,
+) {
+    let agent = assistant(A2A, &peer(variable));
+    let forgotten = r#"{"contextId":"before","taskId":"before"}"#.to_owned();
+    assert_eq!(
+        say(&agent, "again", Some(&forgotten))
+            .await
+            .text
+            .split(" (")
+            .next(),
+        Some("You said: again")
+    );
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_agent_on_a2a_sdk_that_fails_is_an_error(
+    #[values(
+        "A2A_1_STREAMING",
+        "A2A_1_WAITING",
+        "A2A_03_STREAMING",
+        "A2A_03_WAITING"
+    )]
+    variable: &str,
+) {
+    let agent = assistant(A2A, &peer(variable));
+    let asked = Question {
+        text: "fail".into(),
+        ..question()
+    };
+    let error = ask(&agent, asked).await.expect_err("an error");
+    assert_eq!(error.fault, AssistantFault::Failing, "{error}");
+}
+
+#[tokio::test]
+async fn litellm_answers() {
+    let assistant = build(
+        &spec(OpenAI, &peer("LITELLM")),
+        Some("sk-1234".into()),
+        &context(),
+    )
+    .expect("an assistant");
+    assert_eq!(
+        say(&assistant, "Hi", None).await.text,
+        "The quick brown fox jumps over the lazy dog."
+    );
+}
+
+#[tokio::test]
+async fn litellm_names_a_missing_model() {
+    let mut spec = spec(OpenAI, &peer("LITELLM"));
+    spec.model = Some("no-such-model".into());
+    let assistant = build(&spec, Some("sk-1234".into()), &context()).expect("an assistant");
+    let error = ask(&assistant, question())
+        .await
+        .expect_err("no such model");
+    assert!(
+        error.detail.contains("spec.assistant.model") && !error.retryable,
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn standardwebhooks_finds_the_signature_right() {
+    let key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let assistant = build(
+        &spec(Webhook, &peer("STANDARD_WEBHOOKS")),
+        Some(key.into()),
+        &context(),
+    )
+    .expect("an assistant");
+    assert_eq!(say(&assistant, "Hi", None).await.text, "Signed well.");
+    let other_key = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let assistant = build(
+        &spec(Webhook, &peer("STANDARD_WEBHOOKS")),
+        Some(other_key.into()),
+        &context(),
+    )
+    .expect("an assistant");
+    let error = ask(&assistant, question()).await.expect_err("refused");
+    assert_eq!(error.fault, AssistantFault::Unauthorized);
+}
+
+#[tokio::test]
+async fn the_example_server_answers_whoever_signs_with_its_key() {
+    let url = peer("EXAMPLE_SERVER");
+    let assistant =
+        build(&spec(Webhook, &url), Some("example-key".into()), &context()).expect("an assistant");
+    let first = say(&assistant, "one", None).await;
+    assert_eq!(first.text, "Hello Ann Bär, you said: *one* (message 1)");
+    let second = say(&assistant, "two", first.state.as_ref()).await;
+    assert_eq!(second.text, "Hello Ann Bär, you said: *two* (message 2)");
+    let repeated = say(&assistant, "two", second.state.as_ref()).await;
+    assert_eq!(
+        repeated.text, second.text,
+        "the same message is answered the same way"
+    );
+    let stranger =
+        build(&spec(Webhook, &url), Some("another-key".into()), &context()).expect("an assistant");
+    let error = ask(&stranger, question()).await.expect_err("refused");
+    assert_eq!(error.fault, AssistantFault::Unauthorized);
+}

@@ -1,0 +1,120 @@
+//! Pupau: conversations, frames, and conversations that have expired.
+
+use serde_json::{Value, json};
+use telegram_connector_operator::api::connector::AssistantProtocol::Pupau;
+use telegram_connector_operator::assistant::Question;
+use telegram_connector_operator::observation::AssistantFault;
+
+use crate::peer::{self, Peer, Received};
+use crate::questions::{KEY, TEXT, ask, ask_in_vain, assistant, question};
+
+/// A Pupau API that knows the one conversation `new`.
+async fn pupau() -> Peer {
+    Peer::start(|asked: &Received| match asked.path() {
+        "/chat-bots/bot-1/conversations" => {
+            peer::json(&json!({"id": "new", "token": "token-of-new", "title": "x"}))
+        }
+        "/chat-bots/bot-1/conversations/new/queries"
+            if asked.header("conversation-token") == "token-of-new" =>
+        {
+            // Bare data lines, some of them without blank lines between.
+            let lines = [
+                r#"{"type":"kb","kbReferences":[]}"#,
+                r#"{"id":"1","message":"Hel","chatBotId":"bot-1"}"#,
+                r#"{"type":"context_info","contextInfo":{},"message":"not this"}"#,
+                r#"{"id":"1","message":"lo","chatBotId":"bot-1"}"#,
+            ];
+            let body: String = lines.iter().map(|l| format!("data: {l}\n")).collect();
+            peer::status(200, &[("content-type", "text/event-stream")], body)
+        }
+        _ => peer::status(404, &[], ""),
+    })
+    .await
+}
+
+fn in_session(state: &Value) -> Question {
+    Question {
+        session_state: Some(state.to_string()),
+        ..question()
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_one_conversation() {
+    let peer = pupau().await;
+    let assistant = assistant(Pupau, &peer.url);
+    assert!(!assistant.wants_history() && !assistant.takes_pictures());
+    let first = ask(&assistant, question()).await.expect("an answer");
+    assert_eq!(first.text, "Hello");
+    let state: Value = serde_json::from_str(&first.state.expect("a state")).expect("JSON");
+    assert_eq!(state, json!({"id": "new", "token": "token-of-new"}));
+
+    let second = ask(&assistant, in_session(&state))
+        .await
+        .expect("an answer");
+    assert_eq!((second.text.as_str(), second.state), ("Hello", None));
+
+    let received = peer.received();
+    let paths: Vec<String> = received.iter().map(|r| r.uri.to_string()).collect();
+    let query = "/chat-bots/bot-1/conversations/new/queries?sse=true";
+    assert_eq!(paths, ["/chat-bots/bot-1/conversations", query, query]);
+    assert!(
+        received
+            .iter()
+            .all(|r| r.header("api-key") == KEY && r.header("idempotency-key") == "8400000001-77")
+    );
+    let begun = received[0].json();
+    assert_eq!(begun["source"], "INTEGRATION");
+    assert_eq!(begun["title"], "Ann Bär (Telegram 424242)");
+    assert_eq!(
+        begun["data"],
+        json!({"connector": "acme/support", "session": "session-1",
+            "user": {"id": 424_242, "name": "Ann Bär", "username": "ann_example", "language": "de"}})
+    );
+    assert_eq!(
+        received[1].json(),
+        json!({"request": TEXT, "attachments": []})
+    );
+}
+
+#[tokio::test]
+async fn an_expired_conversation_is_replaced_by_a_new_one() {
+    let peer = pupau().await;
+    let assistant = assistant(Pupau, &peer.url);
+    let expired = json!({"id": "old", "token": "token-of-old"});
+    let answer = ask(&assistant, in_session(&expired))
+        .await
+        .expect("an answer");
+    assert_eq!(answer.text, "Hello");
+    assert!(answer.state.expect("a new state").contains("token-of-new"));
+}
+
+#[tokio::test]
+async fn a_busy_api_does_not_cost_the_conversation() {
+    let peer = Peer::start(|_| peer::status(503, &[], "")).await;
+    let assistant = assistant(Pupau, &peer.url);
+    let stored = json!({"id": "old", "token": "token-of-old"});
+    let error = ask(&assistant, in_session(&stored))
+        .await
+        .expect_err("busy");
+    assert!(error.retryable);
+    assert_eq!(peer.received().len(), 1, "no new conversation was begun");
+}
+
+#[tokio::test]
+async fn an_error_frame_is_an_error() {
+    let peer = Peer::start(|asked: &Received| {
+        if asked.path().ends_with("/queries") {
+            peer::events(&[r#"{"type":"error","error":"my private words","code":401}"#])
+        } else {
+            peer::json(&json!({"id": 7, "token": "t"}))
+        }
+    })
+    .await;
+    let error = ask_in_vain(&assistant(Pupau, &peer.url)).await;
+    assert_eq!(error.fault, AssistantFault::Unauthorized, "{error}");
+    assert_eq!(
+        peer.received()[1].path(),
+        "/chat-bots/bot-1/conversations/7/queries"
+    );
+}

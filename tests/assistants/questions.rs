@@ -1,0 +1,111 @@
+//! Questions, and assistants to ask them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use telegram_connector_operator::api::connector::{AssistantProtocol, AssistantSpec};
+use telegram_connector_operator::assistant::{
+    AnswerPart, AnswerStream, Asker, Assistant, AssistantContext, AssistantError, GuardPolicy,
+    Limits, Question, build,
+};
+
+/// Appears in no error.
+pub const KEY: &str = "sk-the-secret-key";
+/// Appears in no error.
+pub const TEXT: &str = "my private words";
+
+pub fn question() -> Question {
+    Question {
+        asker: Asker {
+            id: 424_242,
+            name: "Ann Bär".into(),
+            username: Some("ann_example".into()),
+            language_code: Some("de".into()),
+        },
+        connector: "acme/support".into(),
+        session_id: "session-1".into(),
+        session_state: None,
+        history: vec![],
+        text: TEXT.into(),
+        pictures: vec![],
+        idempotency_key: "8400000001-77".into(),
+    }
+}
+
+pub fn spec(protocol: AssistantProtocol, url: &str) -> AssistantSpec {
+    AssistantSpec {
+        protocol,
+        url: url.into(),
+        model: matches!(protocol, AssistantProtocol::OpenAI).then(|| "support-agent".into()),
+        system_prompt: None,
+        assistant_id: matches!(protocol, AssistantProtocol::Pupau).then(|| "bot-1".into()),
+        api_key_secret_ref: None,
+        timeout_seconds: Some(5),
+    }
+}
+
+pub fn context() -> AssistantContext {
+    with_limits(Limits::default())
+}
+
+pub fn with_limits(limits: Limits) -> AssistantContext {
+    AssistantContext::new(limits, GuardPolicy::default()).expect("a client")
+}
+
+pub fn assistant(protocol: AssistantProtocol, url: &str) -> Arc<dyn Assistant> {
+    build(&spec(protocol, url), Some(KEY.into()), &context()).expect("an assistant")
+}
+
+/// One that gives up after a second in all, or 200 ms between two pieces.
+pub fn impatient(protocol: AssistantProtocol, url: &str) -> Arc<dyn Assistant> {
+    let limits = Limits {
+        idle: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let spec = AssistantSpec {
+        timeout_seconds: Some(1),
+        ..spec(protocol, url)
+    };
+    build(&spec, Some(KEY.into()), &with_limits(limits)).expect("an assistant")
+}
+
+/// A whole answer.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    pub text: String,
+    /// The last state, if any.
+    pub state: Option<String>,
+}
+
+pub async fn collect(mut parts: AnswerStream) -> Result<Answer, AssistantError> {
+    let mut answer = Answer::default();
+    while let Some(part) = parts.next().await {
+        match part? {
+            AnswerPart::Text(text) => answer.text.push_str(&text),
+            AnswerPart::SessionState(state) => answer.state = Some(state),
+        }
+    }
+    Ok(answer)
+}
+
+pub async fn ask(
+    assistant: &Arc<dyn Assistant>,
+    question: Question,
+) -> Result<Answer, AssistantError> {
+    let answered = async { collect(assistant.ask(question).await?).await };
+    tokio::time::timeout(Duration::from_secs(20), answered)
+        .await
+        .expect("every answer ends")
+}
+
+/// Asks, expects an error, and checks what holds for every error.
+pub async fn ask_in_vain(assistant: &Arc<dyn Assistant>) -> AssistantError {
+    let error = ask(assistant, question()).await.expect_err("an error");
+    let shown = format!("{error} {error:?} {assistant:?}");
+    for secret in [KEY, "the-secret", TEXT, "private"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    assert!(!error.detail.is_empty());
+    error
+}

@@ -1,0 +1,206 @@
+//! Webhook: what is sent obeys the published schema, and every form of reply is understood. (Signatures are checked by foreign
+//! libraries in `foreign.sh` and by the specification's own example in the module.)
+
+use jsonschema::Validator;
+use rstest::rstest;
+use serde_json::{Value, json};
+use telegram_connector_operator::api::connector::AssistantProtocol::Webhook;
+use telegram_connector_operator::assistant::{Asker, Picture, Question, build};
+
+use crate::peer::{self, Peer};
+use crate::questions::{ask, ask_in_vain, assistant, context, question, spec};
+
+fn schema() -> Value {
+    let text = include_str!("../../docs/assistant-webhook.schema.json");
+    serde_json::from_str(text).expect("JSON")
+}
+
+fn of_requests() -> Validator {
+    jsonschema::validator_for(&schema()).expect("a schema")
+}
+
+fn of_replies() -> Validator {
+    let mut schema = schema();
+    let reply = schema["$defs"]["reply"].take();
+    jsonschema::validator_for(&reply).expect("a schema")
+}
+
+fn with_everything() -> Question {
+    Question {
+        session_state: Some("where we were".into()),
+        pictures: vec![Picture {
+            media_type: "image/jpeg".into(),
+            bytes: bytes::Bytes::from_static(b"\xff\xd8"),
+        }],
+        ..question()
+    }
+}
+
+fn with_the_least() -> Question {
+    Question {
+        asker: Asker {
+            id: i64::MAX,
+            name: String::new(),
+            username: None,
+            language_code: None,
+        },
+        text: String::new(),
+        ..question()
+    }
+}
+
+#[rstest]
+#[case::everything(with_everything())]
+#[case::the_least(with_the_least())]
+#[tokio::test]
+async fn a_request_obeys_the_schema_and_is_signed(#[case] asked: Question) {
+    let peer = Peer::start(|_| peer::json(&json!({"text": "Hello"}))).await;
+    let answer = ask(&assistant(Webhook, &peer.url), asked.clone())
+        .await
+        .expect("an answer");
+    assert_eq!(answer.text, "Hello");
+    let [request] = &peer.received()[..] else {
+        panic!("one request")
+    };
+    let body = request.json();
+    let faults: Vec<String> = of_requests()
+        .iter_errors(&body)
+        .map(|e| e.to_string())
+        .collect();
+    assert!(faults.is_empty(), "{faults:?} in {body}");
+    assert_eq!(body["text"], asked.text);
+    assert_eq!(body["user"]["id"], asked.asker.id);
+    assert_eq!(body["session"]["state"], json!(asked.session_state));
+    assert_eq!(request.header("webhook-id"), "8400000001-77");
+    assert_eq!(request.header("idempotency-key"), "8400000001-77");
+    let age = jiff::Timestamp::now().as_second()
+        - request
+            .header("webhook-timestamp")
+            .parse::<i64>()
+            .expect("seconds");
+    assert!((0..30).contains(&age), "{age}");
+    assert!(request.header("webhook-signature").starts_with("v1,"));
+}
+
+#[test]
+fn the_schema_refuses_what_is_not_of_the_protocol() {
+    let validator = of_requests();
+    for wrong in [
+        json!({}),
+        json!({"version": 2, "id": "1", "connector": "a/b", "session": {"id": "s"}, "user": {"id": 1, "name": ""}, "text": ""}),
+        json!({"version": 1, "id": "1", "connector": "a", "session": {"id": "s"}, "user": {"id": 1, "name": ""}, "text": ""}),
+        json!({"version": 1, "id": "1", "connector": "a/b", "session": {"id": "s"}, "user": {"id": "1", "name": ""}, "text": ""}),
+    ] {
+        assert!(!validator.is_valid(&wrong), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_key_nothing_is_signed() {
+    let peer = Peer::start(|_| peer::json(&json!({"text": "Hello"}))).await;
+    let assistant = build(&spec(Webhook, &peer.url), None, &context()).expect("an assistant");
+    ask(&assistant, question()).await.expect("an answer");
+    assert_eq!(peer.received()[0].header("webhook-signature"), "");
+}
+
+#[rstest]
+#[case::json(json!({"text": "Hello"}), None)]
+#[case::with_state(json!({"text": "Hello", "state": "7"}), Some("7"))]
+#[tokio::test]
+async fn a_json_reply_is_an_answer(#[case] reply: Value, #[case] state: Option<&str>) {
+    assert!(of_replies().is_valid(&reply));
+    let peer = Peer::start(move |_| peer::json(&reply)).await;
+    let answer = ask(&assistant(Webhook, &peer.url), question())
+        .await
+        .expect("an answer");
+    assert_eq!(
+        (answer.text.as_str(), answer.state.as_deref()),
+        ("Hello", state)
+    );
+}
+
+#[tokio::test]
+async fn a_reply_may_be_empty() {
+    let nothing = Peer::start(|_| peer::status(204, &[], "")).await;
+    assert_eq!(
+        ask(&assistant(Webhook, &nothing.url), question())
+            .await
+            .expect("an answer")
+            .text,
+        ""
+    );
+    let empty = Peer::start(|_| peer::json(&json!({"text": ""}))).await;
+    assert_eq!(
+        ask(&assistant(Webhook, &empty.url), question())
+            .await
+            .expect("an answer")
+            .text,
+        ""
+    );
+}
+
+#[tokio::test]
+async fn events_are_an_answer_that_ends_with_done() {
+    let data = [
+        r#"{"text":"Hel","state":"7"}"#,
+        r#"{"text":"lo"}"#,
+        "[DONE]",
+    ];
+    for event in &data[..2] {
+        assert!(of_replies().is_valid(&serde_json::from_str(event).expect("JSON")));
+    }
+    let peer = Peer::start(move |_| peer::events(&data)).await;
+    let answer = ask(&assistant(Webhook, &peer.url), question())
+        .await
+        .expect("an answer");
+    assert_eq!(
+        (answer.text.as_str(), answer.state.as_deref()),
+        ("Hello", Some("7"))
+    );
+}
+
+#[tokio::test]
+async fn events_that_end_without_done_are_half_an_answer() {
+    let peer = Peer::start(|_| peer::events(&[r#"{"text":"Hel"}"#])).await;
+    let error = ask_in_vain(&assistant(Webhook, &peer.url)).await;
+    assert!(
+        error.retryable && error.detail.contains("[DONE]"),
+        "{error}"
+    );
+}
+
+#[rstest]
+#[case::json(|| peer::json(&json!({"error": {"code": 503, "message": "my private words"}})), true)]
+#[case::event(|| peer::events(&[r#"{"error":{"code":400,"message":"my private words"}}"#]), false)]
+#[case::no_json(|| peer::events(&["my private words"]), false)]
+#[tokio::test]
+async fn an_error_in_the_reply_is_an_error(
+    #[case] answer: fn() -> axum::response::Response,
+    #[case] retryable: bool,
+) {
+    let peer = Peer::start(move |_| answer()).await;
+    assert_eq!(
+        ask_in_vain(&assistant(Webhook, &peer.url)).await.retryable,
+        retryable
+    );
+}
+
+#[test]
+fn a_key_in_the_form_of_standard_webhooks_must_be_base64() {
+    assert!(
+        build(
+            &spec(Webhook, "http://h"),
+            Some("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()),
+            &context()
+        )
+        .is_ok()
+    );
+    assert!(
+        build(
+            &spec(Webhook, "http://h"),
+            Some("whsec_???".into()),
+            &context()
+        )
+        .is_err()
+    );
+}
