@@ -408,12 +408,12 @@ mod tests {
 
     #[test]
     fn aliases_cannot_make_a_document_without_end() {
-        let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        let mut lines = vec!["a0: &a0 [x, x, x, x, x, x, x, x, x, x]".to_owned()];
         for level in 1..9 {
-            let before = format!("*a{}, ", level - 1).repeat(10);
-            text += &format!("a{level}: &a{level} [{}]\n", before.trim_end_matches(", "));
+            let before = vec![format!("*a{}", level - 1); 10].join(", ");
+            lines.push(format!("a{level}: &a{level} [{before}]"));
         }
-        assert!(documents(&text).iter().any(Result::is_err));
+        assert!(documents(&lines.join("\n")).iter().any(Result::is_err));
     }
 
     #[test]
