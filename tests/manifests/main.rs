@@ -88,7 +88,10 @@ fn every_example_passes_without_an_error() {
     assert_eq!(outcome.errors, 0, "{said}");
     assert!(outcome.connectors > 0, "{said}");
     // A Secret is often made elsewhere; nothing else may be missing.
-    let others: Vec<&str> = said.lines().filter(|line| line.contains("warning: ") && !line.contains("warning: Secret ")).collect();
+    let others: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains("warning: ") && !line.contains("warning: Secret "))
+        .collect();
     assert!(others.is_empty(), "{others:#?}");
 }
 
@@ -96,7 +99,8 @@ fn every_example_passes_without_an_error() {
 fn argo_cd_is_given_the_health_check_of_the_examples() {
     let folder = folder("examples/gitops/argocd");
     let wanted = fs::read_to_string(folder.join("health.lua")).unwrap();
-    let map: serde_json::Value = serde_yaml::from_str(&fs::read_to_string(folder.join("argocd-cm.yaml")).unwrap()).unwrap();
+    let map: serde_json::Value =
+        serde_yaml::from_str(&fs::read_to_string(folder.join("argocd-cm.yaml")).unwrap()).unwrap();
     for kind in ["TelegramConnector", "TelegramUserList"] {
         let key = format!("resource.customizations.health.connectors.pupau.ai_{kind}");
         assert_eq!(map["data"][&key], wanted, "{kind}");
