@@ -2,28 +2,64 @@
 //!
 //! Writers note facts as often as they like; the controller is woken only when a fact differs from the one noted before,
 //! so that a busy bot costs the controller nothing. What a fact means is the controller's to decide.
+//!
+//! Facts say how things *are* and replace each other. Notices say what *happened* (a foreign webhook was found, a message was
+//! given up) and wait in line until the controller has told them in an event.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::identity::{BotId, ConnectorUid};
+use crate::telegram::bot::BotProfile;
+
+/// What `getMe` last said about a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdentityFact {
+    /// The token is accepted, and this is its bot.
+    Accepted(BotProfile),
+    /// 401, or 404: Telegram does not accept the token.
+    Refused {
+        /// For people; no token in it.
+        detail: String,
+    },
+    /// 429.
+    RateLimited {
+        /// Seconds, as Telegram said.
+        retry_after: u32,
+    },
+    /// No connection, a time-out, or 5xx.
+    Unreachable {
+        /// For people; no token in it.
+        detail: String,
+    },
+}
 
 /// What the connection last saw of a bot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConnectionFact {
     /// A `getUpdates` came back complete for this bot.
     PollCompleted(BotId),
+    /// The webhook is registered, and `getWebhookInfo` shows it as it must be.
+    WebhookVerified(BotId),
     /// 409: another `getUpdates` holds the token.
     PollingConflict,
-    /// 409: a webhook is set, by its host.
-    ForeignWebhook {
-        /// The host of the foreign webhook's URL.
+    /// Telegram refuses the webhook.
+    WebhookRejected {
+        /// Telegram's description.
+        detail: String,
+    },
+    /// The webhook is registered, but Telegram cannot deliver to it.
+    WebhookUnreachable {
+        /// `last_error_message`.
+        detail: String,
+    },
+    /// Somebody else keeps setting a webhook for this bot.
+    WebhookContested {
+        /// The host of the other webhook's URL.
         host: String,
     },
-    /// 401.
-    Unauthorized,
     /// 429.
     RateLimited {
         /// Seconds, as Telegram said.
@@ -75,10 +111,38 @@ pub enum AssistantFact {
     },
 }
 
+/// Something that happened once and that people should be told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// The bot has a webhook that is not ours; it is about to be removed or replaced.
+    ForeignWebhook {
+        /// The host of its URL.
+        host: String,
+    },
+    /// A message was given up for good.
+    DeadLetter {
+        /// Why; no chat text in it.
+        reason: String,
+    },
+}
+
+/// A notice in line. Dropping it tells the one who noted it that it was dealt with.
+#[derive(Debug)]
+pub struct PendingNotice {
+    /// What happened.
+    pub notice: Notice,
+    _told: Option<oneshot::Sender<()>>,
+}
+
+/// Notices kept per connector; beyond that the oldest go untold (they are logged and counted where they arise).
+const NOTICES_KEPT: usize = 16;
+
 /// Everything noted of one connector.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
-    /// The connection's last fact, if any since the start.
+    /// What `getMe` last said, if asked since the connection began.
+    pub identity: Option<IdentityFact>,
+    /// The connection's last fact, if any since it began.
     pub connection: Option<ConnectionFact>,
     /// The assistant's state.
     pub assistant: AssistantFact,
@@ -91,6 +155,7 @@ const FAILURES_BEFORE_FAILING: u32 = 3;
 struct Entry {
     facts: Facts,
     failures_in_row: u32,
+    notices: Vec<PendingNotice>,
 }
 
 /// The book. One per operator.
@@ -111,6 +176,15 @@ impl Observations {
             },
             woken,
         )
+    }
+
+    /// Notes what `getMe` said.
+    pub fn identity(&self, uid: &ConnectorUid, fact: IdentityFact) {
+        self.note(uid, |e| {
+            let changed = e.facts.identity.as_ref() != Some(&fact);
+            e.facts.identity = Some(fact);
+            changed
+        });
     }
 
     /// Notes what the connection saw.
@@ -135,7 +209,7 @@ impl Observations {
     /// Notes an exchange with the assistant that failed.
     pub fn assistant_failed(&self, uid: &ConnectorUid, fault: AssistantFault, detail: String) {
         self.note(uid, |e| {
-            e.failures_in_row += 1;
+            e.failures_in_row = e.failures_in_row.saturating_add(1);
             if e.failures_in_row < FAILURES_BEFORE_FAILING {
                 return false;
             }
@@ -147,6 +221,30 @@ impl Observations {
         });
     }
 
+    /// Puts a notice in line. What comes back resolves (to anything) when the controller has told it, or when nobody will.
+    pub fn notice(&self, uid: &ConnectorUid, notice: Notice) -> oneshot::Receiver<()> {
+        let (told, waits) = oneshot::channel();
+        self.note(uid, |e| {
+            if e.notices.len() == NOTICES_KEPT {
+                e.notices.remove(0);
+            }
+            e.notices.push(PendingNotice {
+                notice,
+                _told: Some(told),
+            });
+            true
+        });
+        waits
+    }
+
+    /// Takes the notices of a connector; for the controller alone.
+    pub fn take_notices(&self, uid: &ConnectorUid) -> Vec<PendingNotice> {
+        self.lock()
+            .get_mut(uid)
+            .map(|e| std::mem::take(&mut e.notices))
+            .unwrap_or_default()
+    }
+
     /// What is known of a connector.
     pub fn facts(&self, uid: &ConnectorUid) -> Facts {
         self.lock()
@@ -155,10 +253,19 @@ impl Observations {
             .unwrap_or_default()
     }
 
-    /// Forgets the connection's fact: it starts anew.
+    /// Forgets what was seen of the connection: it starts anew.
     pub fn reset_connection(&self, uid: &ConnectorUid) {
         if let Some(e) = self.lock().get_mut(uid) {
+            e.facts.identity = None;
             e.facts.connection = None;
+        }
+    }
+
+    /// Forgets what was seen of the assistant: it is another one now.
+    pub fn reset_assistant(&self, uid: &ConnectorUid) {
+        if let Some(e) = self.lock().get_mut(uid) {
+            e.facts.assistant = AssistantFact::Unknown;
+            e.failures_in_row = 0;
         }
     }
 
@@ -168,7 +275,12 @@ impl Observations {
     }
 
     fn note(&self, uid: &ConnectorUid, change: impl FnOnce(&mut Entry) -> bool) {
-        let changed = change(self.lock().entry(uid.clone()).or_default());
+        let mut book = self.lock();
+        let changed = match book.get_mut(uid) {
+            Some(entry) => change(entry),
+            None => change(book.entry(uid.clone()).or_default()),
+        };
+        drop(book);
         if changed {
             // The controller is gone only when the process ends.
             let _ = self.wake.send(uid.clone());
@@ -179,5 +291,70 @@ impl Observations {
         self.book
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn woken(receiver: &mut mpsc::UnboundedReceiver<ConnectorUid>) -> usize {
+        std::iter::from_fn(|| receiver.try_recv().ok()).count()
+    }
+
+    #[test]
+    fn a_busy_poller_wakes_the_controller_once() {
+        let (book, mut wakes) = Observations::new();
+        let uid = ConnectorUid::from("u");
+        for _ in 0..1000 {
+            book.connection(&uid, ConnectionFact::PollCompleted(BotId(7)));
+        }
+        assert_eq!(woken(&mut wakes), 1);
+        book.connection(&uid, ConnectionFact::PollingConflict);
+        book.connection(&uid, ConnectionFact::PollCompleted(BotId(7)));
+        assert_eq!(woken(&mut wakes), 2);
+    }
+
+    #[test]
+    fn an_assistant_fails_after_three_failures_in_a_row_and_recovers_at_the_next_success() {
+        let (book, mut wakes) = Observations::new();
+        let uid = ConnectorUid::from("u");
+        let fail = || book.assistant_failed(&uid, AssistantFault::Failing, "500".into());
+        fail();
+        fail();
+        book.assistant_succeeded(&uid);
+        fail();
+        fail();
+        assert_eq!(book.facts(&uid).assistant, AssistantFact::Succeeding);
+        fail();
+        assert!(matches!(
+            book.facts(&uid).assistant,
+            AssistantFact::Failing { .. }
+        ));
+        assert_eq!(woken(&mut wakes), 2);
+        book.assistant_succeeded(&uid);
+        assert_eq!(book.facts(&uid).assistant, AssistantFact::Succeeding);
+    }
+
+    #[tokio::test]
+    async fn a_notice_resolves_when_it_was_taken_and_told() {
+        let (book, mut wakes) = Observations::new();
+        let uid = ConnectorUid::from("u");
+        let mut told = book.notice(
+            &uid,
+            Notice::ForeignWebhook {
+                host: "other.example".into(),
+            },
+        );
+        assert_eq!(woken(&mut wakes), 1);
+        assert!(
+            told.try_recv()
+                .is_err_and(|e| e == oneshot::error::TryRecvError::Empty)
+        );
+        let taken = book.take_notices(&uid);
+        assert_eq!(taken.len(), 1);
+        drop(taken);
+        let _ = told.await;
+        assert!(book.take_notices(&uid).is_empty());
     }
 }

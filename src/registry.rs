@@ -121,6 +121,7 @@ impl Registry {
         self.change(|s| {
             if let Some(old) = s.by_uid.insert(uid.clone(), resolved.clone())
                 && old.bot.id() != bot
+                && s.by_bot.get(&old.bot.id()) == Some(&uid)
             {
                 s.by_bot.remove(&old.bot.id());
             }

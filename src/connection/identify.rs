@@ -1,0 +1,59 @@
+//! Whose token is it? `getMe`, asked until Telegram says yes or no.
+
+use std::time::Duration;
+
+use super::backoff::Backoff;
+use super::{Connection, seconds};
+use crate::observation::IdentityFact;
+use crate::telegram::TelegramError;
+
+/// Telegram was not there: soon again, later every half minute.
+const UNREACHABLE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+/// 404 may be a wrong `--telegram-api-url`, or a proxy before it that is put right later.
+const NOT_FOUND: Duration = Duration::from_mins(5);
+
+impl Connection {
+    /// True once the token is accepted; false when it never will be, so that nothing is left to do until another one comes.
+    pub(super) async fn identify(&self) -> bool {
+        let mut backoff = UNREACHABLE;
+        loop {
+            let (fact, wait) = match self.bot.get_me().await {
+                Ok(profile) => {
+                    self.note_identity(IdentityFact::Accepted(profile));
+                    return true;
+                }
+                Err(e @ TelegramError::Unauthorized) => {
+                    self.note_identity(IdentityFact::Refused {
+                        detail: e.to_string(),
+                    });
+                    return false;
+                }
+                Err(e @ TelegramError::NotFound) => (
+                    IdentityFact::Refused {
+                        detail: e.to_string(),
+                    },
+                    NOT_FOUND,
+                ),
+                Err(TelegramError::RateLimited(wait)) => (
+                    IdentityFact::RateLimited {
+                        retry_after: seconds(wait),
+                    },
+                    wait,
+                ),
+                Err(e) => (
+                    IdentityFact::Unreachable {
+                        detail: e.to_string(),
+                    },
+                    backoff.next(),
+                ),
+            };
+            tracing::debug!(connector = %self.connector, bot_id = %self.bot.id(), ?fact, ?wait, "getMe failed");
+            self.note_identity(fact);
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    pub(super) fn note_identity(&self, fact: IdentityFact) {
+        self.shared.observations.identity(&self.connector.uid, fact);
+    }
+}

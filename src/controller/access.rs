@@ -1,0 +1,323 @@
+//! Who may write: the deciding list, resolved from inline users and referenced lists. Fails closed.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::api::conditions::reasons;
+use crate::api::connector::{AccessLevel, AccessSpec, UserSelection};
+use crate::api::user_list::UserEntry;
+use crate::controller::status::AccessState;
+use crate::registry::AccessPolicy;
+
+/// What is unresolved in the deciding list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessProblem {
+    /// A referenced list does not exist.
+    ListNotFound(String),
+    /// A referenced list cannot be read, or has entries that name nobody.
+    ListInvalid(String, String),
+    /// The level has no list at all.
+    NoList(&'static str),
+}
+
+impl AccessProblem {
+    /// Of [`crate::api::conditions::reasons`].
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::ListNotFound(_) => reasons::USER_LIST_NOT_FOUND,
+            Self::ListInvalid(..) | Self::NoList(_) => reasons::USER_LIST_INVALID,
+        }
+    }
+
+    /// What is wrong and what to do.
+    pub fn message(&self) -> String {
+        match self {
+            Self::ListNotFound(name) => format!(
+                "TelegramUserList \"{name}\" does not exist in this namespace; create it, or take it out of listRefs"
+            ),
+            Self::ListInvalid(name, why) => {
+                format!("TelegramUserList \"{name}\" cannot be read: {why}")
+            }
+            Self::NoList(field) => {
+                format!("the level needs spec.access.{field}, which is missing")
+            }
+        }
+    }
+}
+
+/// The users of one list, ready to be asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Users {
+    /// By id.
+    pub ids: Arc<HashSet<i64>>,
+    /// By username, lower case, without @.
+    pub usernames: Arc<HashSet<String>>,
+    /// Entries that name nobody, or two things at once.
+    pub invalid: usize,
+}
+
+impl Users {
+    /// Reads entries. What is not exactly one of id and username names nobody.
+    pub fn read(entries: &[UserEntry]) -> Self {
+        let (mut ids, mut usernames, mut invalid) = (HashSet::new(), HashSet::new(), 0);
+        for entry in entries {
+            match (entry.id, &entry.username) {
+                (Some(id), None) => {
+                    ids.insert(id);
+                }
+                (None, Some(name)) if !plain(name).is_empty() => {
+                    usernames.insert(plain(name));
+                }
+                _ => invalid += 1,
+            }
+        }
+        Self {
+            ids: Arc::new(ids),
+            usernames: Arc::new(usernames),
+            invalid,
+        }
+    }
+
+    /// All users of several lists.
+    fn union(lists: &[Arc<Self>]) -> Self {
+        Self {
+            ids: Arc::new(lists.iter().flat_map(|l| l.ids.iter().copied()).collect()),
+            usernames: Arc::new(lists.iter().flat_map(|l| l.usernames.iter().cloned()).collect()),
+            invalid: lists.iter().map(|l| l.invalid).sum(),
+        }
+    }
+
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.ids.len() + self.usernames.len()
+    }
+
+    /// Nobody.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn plain(username: &str) -> String {
+    username.trim_start_matches('@').to_lowercase()
+}
+
+/// What a look at a referenced list gives.
+pub enum Lookup {
+    /// Its users.
+    Found(Arc<Users>),
+    /// There is none.
+    NotFound,
+    /// It is there, but not readable, for this reason.
+    Invalid(String),
+}
+
+/// The selection that the level names, with its field's name; `None` for `Open`.
+pub fn deciding(access: &AccessSpec) -> Option<(&'static str, Option<&UserSelection>)> {
+    match access.level {
+        AccessLevel::Open => None,
+        AccessLevel::Company => Some(("companyUsers", access.company_users.as_ref())),
+        AccessLevel::AgentEnabled => Some(("agentUsers", access.agent_users.as_ref())),
+        AccessLevel::Specific => Some(("specificUsers", access.specific_users.as_ref())),
+    }
+}
+
+/// The names of all lists that a connector refers to, whether they decide or not: who deletes one should see that it is used.
+pub fn referenced_lists(access: &AccessSpec) -> HashSet<&str> {
+    [
+        &access.company_users,
+        &access.agent_users,
+        &access.specific_users,
+    ]
+    .into_iter()
+    .flatten()
+    .flat_map(|s| s.list_refs.iter().flatten())
+    .map(|r| r.name.as_str())
+    .collect()
+}
+
+/// Resolves the deciding list. What is unresolved denies; what is resolved holds.
+pub fn resolve(
+    access: &AccessSpec,
+    mut look_up: impl FnMut(&str) -> Lookup,
+) -> (AccessPolicy, AccessState) {
+    let Some((field, selection)) = deciding(access) else {
+        let policy = policy(access.level, &Arc::default());
+        return (policy, AccessState::default());
+    };
+    let mut problems = Vec::new();
+    let mut resolved: Vec<Arc<Users>> = Vec::new();
+    match selection {
+        None => problems.push(AccessProblem::NoList(field)),
+        Some(selection) => {
+            if let Some(inline) = selection.users.as_deref().filter(|u| !u.is_empty()) {
+                resolved.push(Arc::new(Users::read(inline)));
+            }
+            for reference in selection.list_refs.iter().flatten() {
+                match look_up(&reference.name) {
+                    Lookup::Found(users) => {
+                        if users.invalid > 0 {
+                            problems.push(AccessProblem::ListInvalid(
+                                reference.name.clone(),
+                                format!("{} entries name nobody", users.invalid),
+                            ));
+                        }
+                        resolved.push(users);
+                    }
+                    Lookup::NotFound => {
+                        problems.push(AccessProblem::ListNotFound(reference.name.clone()));
+                    }
+                    Lookup::Invalid(why) => {
+                        problems.push(AccessProblem::ListInvalid(reference.name.clone(), why));
+                    }
+                }
+            }
+        }
+    }
+    let users = match <[Arc<Users>; 1]>::try_from(resolved) {
+        Ok([only]) => only,
+        Err(several) => Arc::new(Users::union(&several)),
+    };
+    let state = AccessState {
+        users: Some(users.len()),
+        by_username: users.usernames.len(),
+        problems,
+    };
+    (policy(access.level, &users), state)
+}
+
+fn policy(level: AccessLevel, users: &Arc<Users>) -> AccessPolicy {
+    AccessPolicy {
+        level,
+        ids: users.ids.clone(),
+        usernames: users.usernames.clone(),
+    }
+}
+
+/// Lists read once per version; their sets are shared by all connectors that refer to nothing else.
+#[derive(Debug, Default)]
+pub struct ReadLists(std::sync::Mutex<HashMap<(String, String), (String, Arc<Users>)>>);
+
+impl ReadLists {
+    /// The users of a list, read anew only when its `resourceVersion` differs.
+    pub fn users(
+        &self,
+        namespace: &str,
+        name: &str,
+        version: &str,
+        entries: &[UserEntry],
+    ) -> Arc<Users> {
+        let mut lists = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let key = (namespace.to_owned(), name.to_owned());
+        match lists.get(&key) {
+            Some((known, users)) if known == version => users.clone(),
+            _ => {
+                let users = Arc::new(Users::read(entries));
+                lists.insert(key, (version.to_owned(), users.clone()));
+                users
+            }
+        }
+    }
+
+    /// A list is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .remove(&(namespace.to_owned(), name.to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::connector::ListRef;
+
+    fn id(id: i64) -> UserEntry {
+        UserEntry {
+            id: Some(id),
+            username: None,
+            note: None,
+        }
+    }
+
+    fn named(name: &str) -> UserEntry {
+        UserEntry {
+            id: None,
+            username: Some(name.into()),
+            note: None,
+        }
+    }
+
+    fn company(users: Vec<UserEntry>, lists: &[&str]) -> AccessSpec {
+        AccessSpec {
+            level: AccessLevel::Company,
+            company_users: Some(UserSelection {
+                users: Some(users),
+                list_refs: Some(
+                    lists
+                        .iter()
+                        .map(|l| ListRef {
+                            name: (*l).to_owned(),
+                        })
+                        .collect(),
+                ),
+            }),
+            agent_users: None,
+            specific_users: None,
+            save_denied_conversations: None,
+            denied_reply: None,
+        }
+    }
+
+    #[test]
+    fn while_one_list_is_missing_the_users_of_the_others_keep_access() {
+        let spec = company(vec![id(1)], &["there", "gone", "broken"]);
+        let (policy, state) = resolve(&spec, |name| match name {
+            "there" => Lookup::Found(Arc::new(Users::read(&[id(2), named("@Ann")]))),
+            "gone" => Lookup::NotFound,
+            _ => Lookup::Invalid("spec.users: not a list".into()),
+        });
+        assert_eq!(*policy.ids, HashSet::from([1, 2]));
+        assert_eq!(*policy.usernames, HashSet::from(["ann".to_owned()]));
+        assert_eq!(state.users, Some(3));
+        assert_eq!(state.by_username, 1);
+        let reasons: Vec<_> = state.problems.iter().map(AccessProblem::reason).collect();
+        assert_eq!(
+            reasons,
+            [reasons::USER_LIST_NOT_FOUND, reasons::USER_LIST_INVALID]
+        );
+    }
+
+    #[test]
+    fn a_level_without_its_list_lets_nobody_in_and_says_so() {
+        let mut spec = company(vec![id(1)], &[]);
+        spec.level = AccessLevel::Specific;
+        let (policy, state) = resolve(&spec, |_| Lookup::NotFound);
+        assert!(policy.ids.is_empty() && policy.usernames.is_empty());
+        assert_eq!(state.problems, [AccessProblem::NoList("specificUsers")]);
+        assert_eq!(state.users, Some(0));
+    }
+
+    #[test]
+    fn an_entry_that_names_nobody_lets_nobody_in() {
+        let both = UserEntry {
+            id: Some(7),
+            username: Some("seven_seven".into()),
+            note: None,
+        };
+        let users = Users::read(&[
+            both,
+            named("@"),
+            UserEntry {
+                id: None,
+                username: None,
+                note: None,
+            },
+        ]);
+        assert_eq!((users.len(), users.invalid), (0, 3));
+    }
+}

@@ -1,0 +1,182 @@
+//! Events: on transitions only, and never in the way. An event that cannot be written is logged and forgotten.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::PostParams;
+use kube::core::ObjectMeta;
+use kube::{Api, Client};
+
+use crate::api::conditions::{reasons, types};
+use crate::api::connector::{ConnectionMode, TelegramConnectorStatus};
+use crate::api::{FIELD_MANAGER, GROUP, VERSION};
+use crate::controller::status::find;
+use crate::identity::ConnectorRef;
+use crate::observation::Notice;
+
+/// Whether people should look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// Good to know.
+    Normal,
+    /// Somebody should look.
+    Warning,
+}
+
+/// An event before it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Happening {
+    /// Whether people should look.
+    pub weight: Weight,
+    /// `CamelCase`, of a small set.
+    pub reason: String,
+    /// What the operator was doing.
+    pub action: &'static str,
+    /// For people.
+    pub note: String,
+}
+
+/// Which events a new status is worth. The way to the first Ready is in the status itself and needs none.
+pub fn of_transition(
+    before: Option<&TelegramConnectorStatus>,
+    now: &TelegramConnectorStatus,
+) -> Vec<Happening> {
+    let mut happenings = Vec::new();
+    for (type_, action) in [
+        (types::READY, "Connect"),
+        (types::ASSISTANT_READY, "Ask"),
+    ] {
+        let Some(new) = find(now, type_) else {
+            continue;
+        };
+        let old = before.and_then(|b| find(b, type_));
+        let told_before = old.is_some_and(|o| o.status == new.status && o.reason == new.reason);
+        let quiet = new.reason == reasons::CONNECTING || new.reason == reasons::SUSPENDED;
+        // A missing key is told by Ready already.
+        let twice = type_ == types::ASSISTANT_READY && new.reason == reasons::API_KEY_NOT_FOUND;
+        if told_before || quiet || twice {
+            continue;
+        }
+        if new.status == "False" {
+            happenings.push(Happening {
+                weight: Weight::Warning,
+                reason: new.reason.clone(),
+                action,
+                note: new.message.clone(),
+            });
+        } else if new.status == "True"
+            && old.is_some_and(|o| {
+                o.status == "False"
+                    && o.reason != reasons::CONNECTING
+                    && o.reason != reasons::SUSPENDED
+            })
+        {
+            happenings.push(Happening {
+                weight: Weight::Normal,
+                reason: new.reason.clone(),
+                action,
+                note: new.message.clone(),
+            });
+        }
+    }
+    happenings
+}
+
+/// The event that tells a notice.
+pub fn of_notice(notice: &Notice, mode: ConnectionMode) -> Happening {
+    match notice {
+        Notice::ForeignWebhook { host } => Happening {
+            weight: Weight::Warning,
+            reason: "ForeignWebhook".to_owned(),
+            action: "Connect",
+            note: match mode {
+                ConnectionMode::Polling => format!(
+                    "the bot has a webhook at {host}, which keeps it from being polled; it is removed now, nothing queued is lost"
+                ),
+                ConnectionMode::Webhook => format!(
+                    "the bot has a webhook at {host}; it is replaced now, nothing queued is lost"
+                ),
+            },
+        },
+        Notice::DeadLetter { reason } => Happening {
+            weight: Weight::Warning,
+            reason: "MessageGivenUp".to_owned(),
+            action: "Answer",
+            note: format!("a message was given up and kept as a dead letter: {reason}"),
+        },
+    }
+}
+
+/// The longest note that the API server takes is 1 kB.
+const NOTE_BYTES: usize = 1000;
+
+/// Writes events about connectors.
+#[derive(Clone)]
+pub struct Events {
+    client: Client,
+    /// This process.
+    instance: String,
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Events")
+            .field("instance", &self.instance)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Events {
+    /// `instance` is this process's identity, at most 128 characters.
+    pub fn new(client: Client, instance: &str) -> Self {
+        Self {
+            client,
+            instance: instance.chars().take(128).collect(),
+        }
+    }
+
+    /// Writes one, or logs why not.
+    pub async fn publish(&self, connector: &ConnectorRef, happening: &Happening) {
+        // The real time, not the injected clock's: the API server expires events by it.
+        let now = Timestamp::now();
+        let mut note = happening.note.clone();
+        if note.len() > NOTE_BYTES {
+            note.truncate(note.floor_char_boundary(NOTE_BYTES));
+        }
+        let event = Event {
+            metadata: ObjectMeta {
+                name: Some(format!("{}.{:x}", connector.name, now.as_nanosecond())),
+                namespace: Some(connector.namespace.to_string()),
+                ..ObjectMeta::default()
+            },
+            action: Some(happening.action.to_owned()),
+            event_time: Some(MicroTime(now)),
+            note: Some(note),
+            reason: Some(happening.reason.clone()),
+            regarding: Some(ObjectReference {
+                api_version: Some(format!("{GROUP}/{VERSION}")),
+                kind: Some("TelegramConnector".to_owned()),
+                name: Some(connector.name.to_string()),
+                namespace: Some(connector.namespace.to_string()),
+                uid: Some(connector.uid.to_string()),
+                ..ObjectReference::default()
+            }),
+            reporting_controller: Some(format!("{GROUP}/{FIELD_MANAGER}")),
+            reporting_instance: Some(self.instance.clone()),
+            type_: Some(
+                match happening.weight {
+                    Weight::Normal => "Normal",
+                    Weight::Warning => "Warning",
+                }
+                .to_owned(),
+            ),
+            ..Event::default()
+        };
+        let api = Api::<Event>::namespaced(self.client.clone(), &connector.namespace);
+        if let Err(error) = api.create(&PostParams::default(), &event).await {
+            tracing::warn!(namespace = %connector.namespace, connector = %connector.name, reason = %happening.reason, %error,
+                "an event could not be written");
+        }
+    }
+}

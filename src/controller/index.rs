@@ -1,0 +1,166 @@
+//! Who refers to what: from a Secret, a list or a uid to the connectors that care.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::ObjectRef;
+use kube::ResourceExt;
+
+use super::access::referenced_lists;
+use crate::api::TelegramConnector;
+use crate::identity::ConnectorUid;
+
+/// A connector as the watch gives it: one that cannot be read does not stop the others.
+pub type Guarded = DeserializeGuard<TelegramConnector>;
+
+/// A name within a namespace.
+type Name = (String, String);
+
+#[derive(Debug, Default)]
+struct Books {
+    by_uid: HashMap<ConnectorUid, ObjectRef<Guarded>>,
+    refers: HashMap<ConnectorUid, References>,
+    by_secret: HashMap<Name, HashSet<ConnectorUid>>,
+    by_list: HashMap<Name, HashSet<ConnectorUid>>,
+}
+
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct References {
+    secrets: HashSet<Name>,
+    lists: HashSet<Name>,
+}
+
+/// The index. Kept by the watch of connectors, read by everybody.
+#[derive(Debug, Default)]
+pub struct Index(RwLock<Books>);
+
+impl Index {
+    /// A connector appeared or changed. The lists whose users changed by it.
+    pub fn set(&self, object: &Guarded) -> Vec<Name> {
+        let Some(uid) = object.uid().map(|u| ConnectorUid::from(u.as_str())) else {
+            return Vec::new();
+        };
+        let references = object.0.as_ref().map(references).unwrap_or_default();
+        let mut books = self.write();
+        books
+            .by_uid
+            .insert(uid.clone(), ObjectRef::from_obj(object));
+        let before = books
+            .refers
+            .insert(uid.clone(), references.clone())
+            .unwrap_or_default();
+        books.unlink(&uid, &before);
+        for secret in &references.secrets {
+            books
+                .by_secret
+                .entry(secret.clone())
+                .or_default()
+                .insert(uid.clone());
+        }
+        for list in &references.lists {
+            books
+                .by_list
+                .entry(list.clone())
+                .or_default()
+                .insert(uid.clone());
+        }
+        before
+            .lists
+            .symmetric_difference(&references.lists)
+            .cloned()
+            .collect()
+    }
+
+    /// A connector is gone. The lists that it referred to.
+    pub fn remove(&self, uid: &ConnectorUid) -> Vec<Name> {
+        let mut books = self.write();
+        books.by_uid.remove(uid);
+        let before = books.refers.remove(uid).unwrap_or_default();
+        books.unlink(uid, &before);
+        before.lists.into_iter().collect()
+    }
+
+    /// Where a connector is.
+    pub fn object(&self, uid: &ConnectorUid) -> Option<ObjectRef<Guarded>> {
+        self.read().by_uid.get(uid).cloned()
+    }
+
+    /// The connectors that refer to a Secret.
+    pub fn of_secret(&self, namespace: &str, name: &str) -> Vec<ObjectRef<Guarded>> {
+        let books = self.read();
+        books.objects(books.by_secret.get(&(namespace.to_owned(), name.to_owned())))
+    }
+
+    /// The connectors that refer to a list.
+    pub fn of_list(&self, namespace: &str, name: &str) -> Vec<ObjectRef<Guarded>> {
+        let books = self.read();
+        books.objects(books.by_list.get(&(namespace.to_owned(), name.to_owned())))
+    }
+
+    /// How many connectors refer to a list.
+    pub fn users_of_list(&self, namespace: &str, name: &str) -> usize {
+        self.read()
+            .by_list
+            .get(&(namespace.to_owned(), name.to_owned()))
+            .map_or(0, HashSet::len)
+    }
+
+    /// All connectors.
+    pub fn all(&self) -> Vec<ObjectRef<Guarded>> {
+        self.read().by_uid.values().cloned().collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Books> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Books> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    fn objects(&self, uids: Option<&HashSet<ConnectorUid>>) -> Vec<ObjectRef<Guarded>> {
+        uids.into_iter()
+            .flatten()
+            .filter_map(|uid| self.by_uid.get(uid).cloned())
+            .collect()
+    }
+
+    fn unlink(&mut self, uid: &ConnectorUid, references: &References) {
+        for (book, names) in [
+            (&mut self.by_secret, &references.secrets),
+            (&mut self.by_list, &references.lists),
+        ] {
+            for name in names {
+                if let Some(uids) = book.get_mut(name) {
+                    uids.remove(uid);
+                    if uids.is_empty() {
+                        book.remove(name);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn references(connector: &TelegramConnector) -> References {
+    let namespace = connector.namespace().unwrap_or_default();
+    let name = |name: &str| (namespace.clone(), name.to_owned());
+    let spec = &connector.spec;
+    let mut secrets = HashSet::from([name(&spec.bot_token_secret_ref.name)]);
+    secrets.extend(
+        spec.assistant
+            .api_key_secret_ref
+            .as_ref()
+            .map(|r| name(&r.name)),
+    );
+    References {
+        secrets,
+        lists: referenced_lists(&spec.access)
+            .into_iter()
+            .map(name)
+            .collect(),
+    }
+}

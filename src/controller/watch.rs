@@ -1,0 +1,275 @@
+//! One stream of changes out of the watches of several namespaces.
+//!
+//! Each namespace is listed and watched on its own, and may have to begin anew at any time. Behind this stream that is not seen:
+//! it starts once, with everything, and from then on says what was applied and what was deleted, also of what vanished while a
+//! watch was broken.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+
+use futures::{Stream, StreamExt, stream};
+use kube::core::error_boundary::InvalidObject;
+use kube::core::{DeserializeGuard, ObjectMeta, PartialObjectMeta};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+
+/// What a change is about.
+type Key = (Option<String>, String);
+
+/// The APIs to watch: of each namespace, or of all with one.
+pub fn apis<K>(client: &Client, namespaces: &[String]) -> Vec<Api<K>>
+where
+    K: Resource<Scope = kube::core::NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    if namespaces.is_empty() {
+        return vec![Api::all(client.clone())];
+    }
+    namespaces
+        .iter()
+        .map(|ns| Api::namespaced(client.clone(), ns))
+        .collect()
+}
+
+/// Watches all of them as one. Errors are reported by `on_error` and healed with a back-off. `prune` takes off what nobody reads.
+pub fn watch<K>(
+    apis: Vec<Api<K>>,
+    prune: fn(&mut K),
+    on_error: impl Fn(&watcher::Error) + Clone + Send + 'static,
+) -> impl Stream<Item = Event<K>> + Send
+where
+    K: Resource + Gravestone + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let sources = apis.len();
+    let streams = apis.into_iter().enumerate().map(|(source, api)| {
+        let on_error = on_error.clone();
+        watcher(api, watcher::Config::default().page_size(250))
+            .default_backoff()
+            .filter_map(move |event| {
+                let event = match event {
+                    Ok(event) => Some((source, event.modify(prune))),
+                    Err(error) => {
+                        on_error(&error);
+                        None
+                    }
+                };
+                std::future::ready(event)
+            })
+            .boxed()
+    });
+    let mut merge = Merge::new(sources, K::gravestone);
+    let start = stream::once(std::future::ready(Event::Init));
+    start.chain(
+        stream::select_all(streams)
+            .flat_map(move |(source, event)| stream::iter(merge.take(source, event))),
+    )
+}
+
+/// Takes managed fields off: they can be most of an object and nobody here reads them.
+pub fn without_managed_fields<K: Resource>(object: &mut K) {
+    object.managed_fields_mut().clear();
+}
+
+/// Makes one event stream of several, each of which may start over.
+struct Merge<K> {
+    sources: Vec<Source<K>>,
+    gravestone: fn(&K) -> K,
+    /// All sources have been listed once.
+    complete: bool,
+    /// Deletions seen before everything was listed; told right after.
+    early_deletions: Vec<K>,
+}
+
+struct Source<K> {
+    listed: bool,
+    /// Gravestones of everything that is there.
+    known: HashMap<Key, K>,
+    /// While the source starts over: what it has shown again so far.
+    relisted: Option<HashMap<Key, K>>,
+}
+
+impl<K: Resource> Merge<K> {
+    fn new(sources: usize, gravestone: fn(&K) -> K) -> Self {
+        Self {
+            sources: (0..sources)
+                .map(|_| Source {
+                    listed: false,
+                    known: HashMap::new(),
+                    relisted: None,
+                })
+                .collect(),
+            gravestone,
+            complete: false,
+            early_deletions: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, source: usize, event: Event<K>) -> Vec<Event<K>> {
+        let of = &mut self.sources[source];
+        match event {
+            Event::Init => {
+                of.relisted = Some(HashMap::new());
+                Vec::new()
+            }
+            Event::InitApply(object) | Event::Apply(object) => {
+                let stone = (self.gravestone)(&object);
+                let uid = stone.meta().uid.clone();
+                let key = key(&stone);
+                let before = match &mut of.relisted {
+                    Some(relisted) => {
+                        relisted.insert(key.clone(), stone);
+                        of.known.remove(&key)
+                    }
+                    None => of.known.insert(key, stone),
+                };
+                if !self.complete {
+                    return vec![Event::InitApply(object)];
+                }
+                // Same name, another object: the old one went unseen.
+                before
+                    .filter(|b| b.meta().uid != uid)
+                    .map(Event::Delete)
+                    .into_iter()
+                    .chain([Event::Apply(object)])
+                    .collect()
+            }
+            Event::Delete(object) => {
+                of.known.remove(&key(&object));
+                if self.complete {
+                    return vec![Event::Delete(object)];
+                }
+                self.early_deletions.push(object);
+                Vec::new()
+            }
+            Event::InitDone => {
+                let now = of.relisted.take().unwrap_or_default();
+                let vanished = std::mem::replace(&mut of.known, now).into_values();
+                of.listed = true;
+                if self.complete {
+                    return vanished.map(Event::Delete).collect();
+                }
+                self.early_deletions.extend(vanished);
+                if !self.sources.iter().all(|s| s.listed) {
+                    return Vec::new();
+                }
+                self.complete = true;
+                let deletions = std::mem::take(&mut self.early_deletions);
+                std::iter::once(Event::InitDone)
+                    .chain(deletions.into_iter().map(Event::Delete))
+                    .collect()
+            }
+        }
+    }
+}
+
+fn key<K: Resource>(object: &K) -> Key {
+    (object.namespace(), object.name_any())
+}
+
+/// What is kept of an object to say later that it vanished: who it was.
+pub trait Gravestone {
+    /// The object without its content.
+    fn gravestone(&self) -> Self;
+}
+
+impl<K: Resource> Gravestone for DeserializeGuard<K> {
+    fn gravestone(&self) -> Self {
+        Self(Err(InvalidObject {
+            error: "it is gone".to_owned(),
+            metadata: identity(self.meta()),
+        }))
+    }
+}
+
+impl<K: Resource<DynamicType = ()>> Gravestone for PartialObjectMeta<K> {
+    fn gravestone(&self) -> Self {
+        PartialObjectMeta {
+            metadata: identity(&self.metadata),
+            ..PartialObjectMeta::default()
+        }
+    }
+}
+
+fn identity(metadata: &ObjectMeta) -> ObjectMeta {
+    ObjectMeta {
+        name: metadata.name.clone(),
+        namespace: metadata.namespace.clone(),
+        uid: metadata.uid.clone(),
+        ..ObjectMeta::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::Secret;
+
+    type Meta = PartialObjectMeta<Secret>;
+
+    fn object(namespace: &str, name: &str, uid: &str) -> Meta {
+        Meta {
+            metadata: ObjectMeta {
+                name: Some(name.into()),
+                namespace: Some(namespace.into()),
+                uid: Some(uid.into()),
+                ..ObjectMeta::default()
+            },
+            ..Meta::default()
+        }
+    }
+
+    fn told(merge: &mut Merge<Meta>, source: usize, event: Event<Meta>) -> Vec<String> {
+        merge
+            .take(source, event)
+            .into_iter()
+            .map(|e| match e {
+                Event::Init => "init".into(),
+                Event::InitDone => "done".into(),
+                Event::InitApply(o) => format!("init+{}", o.uid().unwrap()),
+                Event::Apply(o) => format!("+{}", o.uid().unwrap()),
+                Event::Delete(o) => format!("-{}", o.uid().unwrap()),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn it_is_complete_when_every_namespace_is_listed() {
+        let mut m = Merge::new(2, Meta::gravestone);
+        told(&mut m, 0, Event::Init);
+        told(&mut m, 1, Event::Init);
+        assert_eq!(
+            told(&mut m, 0, Event::InitApply(object("a", "x", "1"))),
+            ["init+1"]
+        );
+        assert!(told(&mut m, 0, Event::InitDone).is_empty());
+        assert_eq!(
+            told(&mut m, 0, Event::Apply(object("a", "y", "2"))),
+            ["init+2"]
+        );
+        assert!(told(&mut m, 0, Event::Delete(object("a", "x", "1"))).is_empty());
+        assert_eq!(told(&mut m, 1, Event::InitDone), ["done", "-1"]);
+        assert_eq!(told(&mut m, 0, Event::Apply(object("a", "z", "3"))), ["+3"]);
+    }
+
+    #[test]
+    fn what_vanished_or_was_replaced_while_the_watch_was_broken_is_told() {
+        let mut m = Merge::new(1, Meta::gravestone);
+        told(&mut m, 0, Event::Init);
+        for (name, uid) in [("stays", "1"), ("goes", "2"), ("replaced", "3")] {
+            told(&mut m, 0, Event::InitApply(object("a", name, uid)));
+        }
+        told(&mut m, 0, Event::InitDone);
+        told(&mut m, 0, Event::Init);
+        assert_eq!(
+            told(&mut m, 0, Event::InitApply(object("a", "stays", "1"))),
+            ["+1"]
+        );
+        assert_eq!(
+            told(&mut m, 0, Event::InitApply(object("a", "replaced", "4"))),
+            ["-3", "+4"]
+        );
+        assert_eq!(told(&mut m, 0, Event::InitDone), ["-2"]);
+    }
+}
