@@ -40,8 +40,25 @@ pub struct ResolvedConnector {
     pub assistant: Option<Arc<dyn Assistant>>,
 }
 
+impl ResolvedConnector {
+    /// Whether messages would be handled just the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same_assistant = match (&self.assistant, &other.assistant) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        same_assistant
+            && self.connector == other.connector
+            && self.generation == other.generation
+            && self.bot.is_same(&other.bot)
+            && self.bot_username == other.bot_username
+            && self.access == other.access
+    }
+}
+
 /// The one list that decides, resolved. Fails closed: what it does not name is denied.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessPolicy {
     /// The level.
     pub level: AccessLevel,
@@ -114,8 +131,12 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// Puts a connector in, or replaces what was known of it.
+    /// Puts a connector in, or replaces what was known of it. Nobody is woken if nothing is different.
     pub fn publish(&self, resolved: Arc<ResolvedConnector>) {
+        let known = self.get(&resolved.connector.uid);
+        if known.is_some_and(|known| known.is_same(&resolved)) {
+            return;
+        }
         let uid = resolved.connector.uid.clone();
         let bot = resolved.bot.id();
         self.change(|s| {
@@ -131,6 +152,9 @@ impl Registry {
 
     /// Takes a connector out: suspended, deleted, or no longer resolvable.
     pub fn withdraw(&self, uid: &ConnectorUid) {
+        if self.get(uid).is_none() {
+            return;
+        }
         self.change(|s| {
             if let Some(old) = s.by_uid.remove(uid) {
                 let bot = old.bot.id();

@@ -18,12 +18,13 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::backoff::Backoff;
 use crate::controller::settings::ConnectionSettings;
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::observation::{ConnectionFact, IdentityFact, Observations};
 use crate::store::Inbox;
 use crate::telegram::bot::BotProfile;
-use crate::telegram::{Bot, BotToken, TelegramError};
+use crate::telegram::{Bot, TelegramError};
 use crate::telemetry::Metrics;
 
 /// How far a connection shall go.
@@ -77,7 +78,7 @@ impl BotLocks {
 
 /// One connector's task.
 struct Running {
-    token: BotToken,
+    bot: Bot,
     reach: watch::Sender<Reach>,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -86,13 +87,20 @@ struct Running {
 /// All connections of this process.
 pub struct Connections {
     shared: Arc<Shared>,
-    running: Mutex<HashMap<ConnectorUid, Running>>,
+    book: Mutex<Book>,
+}
+
+#[derive(Default)]
+struct Book {
+    /// Only a leader has connections.
+    open: bool,
+    running: HashMap<ConnectorUid, Running>,
 }
 
 impl std::fmt::Debug for Connections {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connections")
-            .field("running", &self.lock().len())
+            .field("running", &self.count())
             .finish_non_exhaustive()
     }
 }
@@ -114,8 +122,13 @@ impl Connections {
                 conflict_seen: Notify::new(),
                 bots: BotLocks::default(),
             }),
-            running: Mutex::default(),
+            book: Mutex::default(),
         }
+    }
+
+    /// From now on connections may be made: this process leads.
+    pub fn open(&self) {
+        self.lock().open = true;
     }
 
     /// What the connections share.
@@ -129,12 +142,11 @@ impl Connections {
         &self,
         connector: &ConnectorRef,
         bot: &Bot,
-        token: &BotToken,
         known: Option<&BotProfile>,
         reach: Reach,
     ) {
-        let same = match self.lock().get(&connector.uid) {
-            Some(r) if r.token == *token => {
+        let same = match self.lock().running.get(&connector.uid) {
+            Some(r) if r.bot.is_same(bot) => {
                 let now = *r.reach.borrow();
                 match (now, reach) {
                     (Reach::Connect, Reach::Identify) => false,
@@ -150,9 +162,13 @@ impl Connections {
         if same {
             return;
         }
-        let new_token = !self.end(&connector.uid, Some(token)).await;
+        let new_token = !self.end(&connector.uid, Some(bot)).await;
         if new_token {
             self.shared.observations.reset_connection(&connector.uid);
+        }
+        let mut book = self.lock();
+        if !book.open {
+            return;
         }
         let stop = CancellationToken::new();
         let (tell, hear) = watch::channel(reach);
@@ -170,15 +186,23 @@ impl Connections {
                 () = life => {}
             }
         });
-        self.lock().insert(
+        book.running.insert(
             connector.uid.clone(),
             Running {
-                token: token.clone(),
+                bot: bot.clone(),
                 reach: tell,
                 stop,
                 task,
             },
         );
+    }
+
+    /// Whether the connector's task, if any, is of this bot and token: what was noted is about it.
+    pub fn holds(&self, uid: &ConnectorUid, bot: &Bot) -> bool {
+        self.lock()
+            .running
+            .get(uid)
+            .is_some_and(|r| r.bot.is_same(bot))
     }
 
     /// Ends a connector's task and forgets what it saw. When this returns, nothing of it runs any more.
@@ -187,9 +211,13 @@ impl Connections {
         self.shared.observations.reset_connection(uid);
     }
 
-    /// Ends all tasks: at shutdown, and when the Lease is lost.
-    pub async fn stop_all(&self) {
-        let all: Vec<Running> = self.lock().drain().map(|(_, r)| r).collect();
+    /// Ends all tasks and lets no new ones begin: at shutdown, and when the Lease is lost.
+    pub async fn close(&self) {
+        let all: Vec<Running> = {
+            let mut book = self.lock();
+            book.open = false;
+            book.running.drain().map(|(_, r)| r).collect()
+        };
         for running in &all {
             running.stop.cancel();
         }
@@ -200,21 +228,53 @@ impl Connections {
 
     /// The bots that are connected or about to be.
     pub fn count(&self) -> usize {
-        self.lock().len()
+        self.lock().running.len()
     }
 
     /// Ends a task; true if it held this token.
-    async fn end(&self, uid: &ConnectorUid, token: Option<&BotToken>) -> bool {
-        let Some(running) = self.lock().remove(uid) else {
+    async fn end(&self, uid: &ConnectorUid, bot: Option<&Bot>) -> bool {
+        let Some(running) = self.lock().running.remove(uid) else {
             return false;
         };
         running.stop.cancel();
         let _ = running.task.await;
-        token.is_some_and(|t| running.token == *t)
+        bot.is_some_and(|b| running.bot.is_same(b))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ConnectorUid, Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Withdraws a connector's webhook, if the bot has one and it is this connector's. Tries for so long, then gives up: Telegram
+    /// keeps what it cannot deliver, and a webhook that leads nowhere harms nobody.
+    pub async fn withdraw_webhook(&self, connector: &ConnectorRef, bot: &Bot, within: Duration) {
+        let withdrawn = async {
+            // Not while another connector is taking the bot over.
+            let _alone = self.shared.bots.hold(bot.id()).await;
+            let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
+            loop {
+                let tried = async {
+                    let url = bot.get_webhook_info().await?.url;
+                    if foreign::is_ours(&url, &connector.uid) {
+                        bot.delete_webhook().await?;
+                    }
+                    Ok(())
+                };
+                match tried.await {
+                    Ok(()) => return,
+                    Err(TelegramError::Unauthorized | TelegramError::NotFound) => return,
+                    Err(TelegramError::RateLimited(wait)) => tokio::time::sleep(wait).await,
+                    Err(error) => {
+                        tracing::debug!(%connector, bot_id = %bot.id(), %error, "the webhook could not be withdrawn yet");
+                        tokio::time::sleep(backoff.next()).await;
+                    }
+                }
+            }
+        };
+        if tokio::time::timeout(within, withdrawn).await.is_err() {
+            tracing::warn!(namespace = %connector.namespace, connector = %connector.name, bot_id = %bot.id(),
+                "Telegram did not answer in time: the bot's webhook stays registered there and leads nowhere");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -267,20 +327,4 @@ impl Drop for Counted<'_> {
 /// Whole seconds to wait, as facts hold them; at least one.
 fn seconds(wait: Duration) -> u32 {
     u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).max(1)
-}
-
-/// The class of an error, for metrics.
-fn class(error: &TelegramError) -> &'static str {
-    match error {
-        TelegramError::Unauthorized => "unauthorized",
-        TelegramError::NotFound => "not_found",
-        TelegramError::WebhookActive => "webhook_active",
-        TelegramError::Conflict(_) => "conflict",
-        TelegramError::RateLimited(_) => "rate_limited",
-        TelegramError::Server(_) => "server_error",
-        TelegramError::Unreachable(_) => "unreachable",
-        TelegramError::Ambiguous(_) => "lost",
-        TelegramError::Malformed(_) => "malformed",
-        _ => "refused",
-    }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::backoff::{Backoff, jittered};
 use super::foreign::{self, Contest};
-use super::{Connection, class, seconds};
+use super::{Connection, seconds};
 use crate::observation::{ConnectionFact, IdentityFact, Notice};
 use crate::store::StoreError;
 use crate::telegram::{RawUpdate, TelegramError};
@@ -142,7 +142,7 @@ impl Connection {
                     HUNG.as_secs()
                 )),
             };
-            self.shared.metrics.polled(class(&error));
+            self.shared.metrics.polled(error.label());
             tracing::debug!(namespace = %self.connector.namespace, connector = %self.connector.name,
                 bot_id = %self.bot.id(), %error, "poll failed");
             match waits.after(&error, connected) {

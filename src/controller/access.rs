@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::api::conditions::reasons;
 use crate::api::connector::{AccessLevel, AccessSpec, UserSelection};
-use crate::api::user_list::UserEntry;
+use crate::api::user_list::{UserEntry, normalize_username};
 use crate::controller::status::AccessState;
 use crate::registry::AccessPolicy;
 
@@ -65,8 +65,8 @@ impl Users {
                 (Some(id), None) => {
                     ids.insert(id);
                 }
-                (None, Some(name)) if !plain(name).is_empty() => {
-                    usernames.insert(plain(name));
+                (None, Some(name)) if !normalize_username(name).is_empty() => {
+                    usernames.insert(normalize_username(name));
                 }
                 _ => invalid += 1,
             }
@@ -82,7 +82,12 @@ impl Users {
     fn union(lists: &[Arc<Self>]) -> Self {
         Self {
             ids: Arc::new(lists.iter().flat_map(|l| l.ids.iter().copied()).collect()),
-            usernames: Arc::new(lists.iter().flat_map(|l| l.usernames.iter().cloned()).collect()),
+            usernames: Arc::new(
+                lists
+                    .iter()
+                    .flat_map(|l| l.usernames.iter().cloned())
+                    .collect(),
+            ),
             invalid: lists.iter().map(|l| l.invalid).sum(),
         }
     }
@@ -96,10 +101,6 @@ impl Users {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-}
-
-fn plain(username: &str) -> String {
-    username.trim_start_matches('@').to_lowercase()
 }
 
 /// What a look at a referenced list gives.

@@ -43,10 +43,7 @@ pub fn of_transition(
     now: &TelegramConnectorStatus,
 ) -> Vec<Happening> {
     let mut happenings = Vec::new();
-    for (type_, action) in [
-        (types::READY, "Connect"),
-        (types::ASSISTANT_READY, "Ask"),
-    ] {
+    for (type_, action) in [(types::READY, "Connect"), (types::ASSISTANT_READY, "Ask")] {
         let Some(new) = find(now, type_) else {
             continue;
         };

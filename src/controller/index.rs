@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
-use kube::ResourceExt;
 
 use super::access::referenced_lists;
 use crate::api::TelegramConnector;
@@ -89,7 +89,11 @@ impl Index {
     /// The connectors that refer to a Secret.
     pub fn of_secret(&self, namespace: &str, name: &str) -> Vec<ObjectRef<Guarded>> {
         let books = self.read();
-        books.objects(books.by_secret.get(&(namespace.to_owned(), name.to_owned())))
+        books.objects(
+            books
+                .by_secret
+                .get(&(namespace.to_owned(), name.to_owned())),
+        )
     }
 
     /// The connectors that refer to a list.

@@ -1,12 +1,36 @@
 //! The controller: watches, resolve, reconcile, finalize, status, events, leadership. The only room that calls the Kubernetes API.
+//!
+//! ```text
+//! watches -> index -> reconcile -> registry, connections -> status -> events
+//!                        ^                    |
+//!                        +--- observations <--+
+//! ```
+//!
+//! A reconcile waits for nobody: what Telegram says comes as an observation, later, and wakes the connector again. What the status then
+//! says is a pure function ([`status`]) of the inputs, of what was seen, and of what was written before.
 
+pub mod access;
+mod claims;
+mod context;
+mod events;
+mod index;
+mod leadership;
+mod memory;
+mod reconcile;
+mod run;
+mod secrets;
 pub mod settings;
+mod spec;
+pub mod status;
+mod user_lists;
+mod watches;
+mod writes;
 
 use std::sync::Arc;
 
 use kube::Client;
 use secrecy::SecretString;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -59,16 +83,31 @@ pub struct ControllerContext {
 pub struct Controller {
     stop: CancellationToken,
     task: JoinHandle<()>,
+    leading: watch::Receiver<bool>,
 }
 
 impl Controller {
     /// Starts; `woken` is the other end of [`Observations::new`].
     pub fn start(context: ControllerContext, woken: mpsc::UnboundedReceiver<ConnectorUid>) -> Self {
         let stop = CancellationToken::new();
-        let _ = (context, woken);
-        let stopped = stop.clone();
-        let task = tokio::spawn(async move { stopped.cancelled().await });
-        Self { stop, task }
+        let (lead, leading) = watch::channel(false);
+        let task = tokio::spawn(run::run(
+            context,
+            woken,
+            lead,
+            leading.clone(),
+            stop.clone(),
+        ));
+        Self {
+            stop,
+            task,
+            leading,
+        }
+    }
+
+    /// Whether this process leads, now and as it changes.
+    pub fn leading(&self) -> watch::Receiver<bool> {
+        self.leading.clone()
     }
 
     /// Ends the pollers first, then gives the Lease back, then ends the watches. Webhooks stay registered.

@@ -95,7 +95,10 @@ impl Secrets {
 
     /// The Secret changed, appeared or went: what was read is void.
     pub fn changed(&self, namespace: &str, name: &str) {
-        if let Some(entry) = self.lock().get_mut(&(namespace.to_owned(), name.to_owned())) {
+        if let Some(entry) = self
+            .lock()
+            .get_mut(&(namespace.to_owned(), name.to_owned()))
+        {
             entry.changes += 1;
             entry.known = None;
         }

@@ -8,13 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::access::AccessProblem;
 use crate::api::conditions::{reasons, types};
-use crate::api::connector::{
-    BotStatus, ConnectionMode, TelegramConnectorStatus, WebhookStatus,
-};
+use crate::api::connector::{BotStatus, ConnectionMode, TelegramConnectorStatus, WebhookStatus};
 use crate::identity::BotId;
-use crate::observation::{
-    AssistantFact, AssistantFault, ConnectionFact, Facts, IdentityFact,
-};
+use crate::observation::{AssistantFact, AssistantFault, ConnectionFact, Facts, IdentityFact};
 use crate::registry::SessionDuration;
 
 /// Where a key of a Secret stands.
@@ -313,11 +309,14 @@ impl Inputs<'_> {
                     return kept;
                 }
                 match other {
-                    Some(IdentityFact::Unreachable { detail }) => verdict(
+                    _ if self.suspended => verdict(
                         UNKNOWN,
-                        reasons::TELEGRAM_UNREACHABLE,
-                        unreachable(detail),
+                        reasons::SUSPENDED,
+                        "Telegram is not asked while spec.suspend is true",
                     ),
+                    Some(IdentityFact::Unreachable { detail }) => {
+                        verdict(UNKNOWN, reasons::TELEGRAM_UNREACHABLE, unreachable(detail))
+                    }
                     Some(IdentityFact::RateLimited { retry_after }) => verdict(
                         UNKNOWN,
                         reasons::TELEGRAM_UNREACHABLE,
@@ -414,17 +413,13 @@ impl Inputs<'_> {
             Some(ConnectionFact::RateLimited { retry_after }) => {
                 verdict(FALSE, reasons::RATE_LIMITED, rate_limited(*retry_after))
             }
-            Some(ConnectionFact::Unreachable { detail }) => verdict(
-                FALSE,
-                reasons::TELEGRAM_UNREACHABLE,
-                unreachable(detail),
-            ),
+            Some(ConnectionFact::Unreachable { detail }) => {
+                verdict(FALSE, reasons::TELEGRAM_UNREACHABLE, unreachable(detail))
+            }
             None => match &self.facts.identity {
-                Some(IdentityFact::Unreachable { detail }) => verdict(
-                    FALSE,
-                    reasons::TELEGRAM_UNREACHABLE,
-                    unreachable(detail),
-                ),
+                Some(IdentityFact::Unreachable { detail }) => {
+                    verdict(FALSE, reasons::TELEGRAM_UNREACHABLE, unreachable(detail))
+                }
                 Some(IdentityFact::RateLimited { retry_after }) => {
                     verdict(FALSE, reasons::RATE_LIMITED, rate_limited(*retry_after))
                 }
@@ -595,6 +590,52 @@ pub fn user_list(
         used_by: Some(i32::try_from(used_by).unwrap_or(i32::MAX)),
         conditions,
     }
+}
+
+/// Every reason that `Ready` can have: the labels of the metric.
+pub const READY_REASONS: &[&str] = &[
+    reasons::MESSAGES_FLOW,
+    reasons::SECRET_NOT_FOUND,
+    reasons::SECRET_KEY_MISSING,
+    reasons::TOKEN_MALFORMED,
+    reasons::TOKEN_UNAUTHORIZED,
+    reasons::DUPLICATE_BOT,
+    reasons::TELEGRAM_UNREACHABLE,
+    reasons::USER_LIST_NOT_FOUND,
+    reasons::USER_LIST_INVALID,
+    reasons::WEBHOOK_REJECTED,
+    reasons::WEBHOOK_UNREACHABLE,
+    reasons::WEBHOOK_CONTESTED,
+    reasons::POLLING_CONFLICT,
+    reasons::RATE_LIMITED,
+    reasons::SUSPENDED,
+    reasons::CONNECTING,
+    reasons::API_KEY_NOT_FOUND,
+    reasons::ASSISTANT_FAILING,
+];
+
+/// The reason of `Ready`.
+pub fn ready_reason(status: &TelegramConnectorStatus) -> Option<&'static str> {
+    let reason = &find(status, types::READY)?.reason;
+    READY_REASONS
+        .iter()
+        .find(|r| **r == reason.as_str())
+        .copied()
+}
+
+/// Whether two statuses say the same, in whatever order the server keeps the conditions.
+pub fn same(a: &TelegramConnectorStatus, b: &TelegramConnectorStatus) -> bool {
+    a.conditions.len() == b.conditions.len()
+        && a.conditions
+            .iter()
+            .all(|c| find(b, &c.type_).is_some_and(|other| other == c))
+        && TelegramConnectorStatus {
+            conditions: Vec::new(),
+            ..a.clone()
+        } == TelegramConnectorStatus {
+            conditions: Vec::new(),
+            ..b.clone()
+        }
 }
 
 /// A condition of a status, by type.

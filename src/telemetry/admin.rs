@@ -62,6 +62,12 @@ impl Readiness {
         self.set(check, Err(why.into()));
     }
 
+    /// Whether the check holds.
+    pub fn holds_now(&self, check: Check) -> bool {
+        let checks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(checks.get(&check), Some(Ok(())))
+    }
+
     /// Whether everything holds that the controller answers for.
     pub fn ready(&self) -> bool {
         let checks = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -183,7 +183,7 @@ impl<K: Resource> Gravestone for DeserializeGuard<K> {
     }
 }
 
-impl<K: Resource<DynamicType = ()>> Gravestone for PartialObjectMeta<K> {
+impl<K: Resource<DynamicType = ()> + Default> Gravestone for PartialObjectMeta<K> {
     fn gravestone(&self) -> Self {
         PartialObjectMeta {
             metadata: identity(&self.metadata),

@@ -1,0 +1,155 @@
+//! What the controller remembers of a connector between two reconciles. Lost at a restart, and none the worse for it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kube::core::ObjectMeta;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
+
+use crate::api::TelegramConnectorStatus;
+use crate::api::connector::AssistantSpec;
+use crate::assistant::Assistant;
+use crate::connection::backoff::Backoff;
+use crate::identity::ConnectorUid;
+use crate::telegram::Bot;
+
+/// An assistant, and what it was built from.
+#[derive(Debug, Clone)]
+pub struct BuiltAssistant {
+    /// The spec.
+    pub spec: AssistantSpec,
+    /// The key.
+    pub key: Option<SecretString>,
+    /// The assistant, or why there is none.
+    pub built: Result<Arc<dyn Assistant>, String>,
+}
+
+impl BuiltAssistant {
+    /// Whether it would be built the same again.
+    pub fn is_of(&self, spec: &AssistantSpec, key: Option<&SecretString>) -> bool {
+        self.spec == *spec
+            && self.key.as_ref().map(ExposeSecret::expose_secret)
+                == key.map(ExposeSecret::expose_secret)
+    }
+}
+
+/// How far the disconnection of a deleted connector has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Disconnection {
+    /// Not begun.
+    #[default]
+    NotYet,
+    /// Under way.
+    Running,
+    /// Done, or given up.
+    Done,
+}
+
+/// What is remembered of one connector.
+#[derive(Debug)]
+pub struct Memory {
+    /// The status that was written last, with the `resourceVersion` it made: the watch may be behind.
+    pub written: Option<(String, TelegramConnectorStatus)>,
+    /// Since when something is missing for a settled status.
+    pub unsettled_since: Option<Instant>,
+    /// Another token came since the status was written last.
+    pub connection_changed: bool,
+    /// Another assistant came since the status was written last.
+    pub assistant_changed: bool,
+    /// The bot that is connected.
+    pub bot: Option<Bot>,
+    /// Who answers.
+    pub assistant: Option<BuiltAssistant>,
+    /// Failed reconciles in a row.
+    pub failures: Backoff,
+    /// Where a deletion stands.
+    pub disconnection: Disconnection,
+    /// The `Ready` reason, for the metric.
+    pub ready_reason: Option<&'static str>,
+    /// The reader's error that was told last.
+    pub unreadable: Option<String>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            written: None,
+            unsettled_since: None,
+            connection_changed: false,
+            assistant_changed: false,
+            bot: None,
+            assistant: None,
+            failures: Backoff::new(
+                std::time::Duration::from_secs(1),
+                std::time::Duration::from_mins(2),
+            ),
+            disconnection: Disconnection::default(),
+            ready_reason: None,
+            unreadable: None,
+        }
+    }
+}
+
+impl Memory {
+    /// The status as it is: the watch's, unless we know of a newer one.
+    pub fn status(
+        &self,
+        metadata: &ObjectMeta,
+        watched: Option<&TelegramConnectorStatus>,
+    ) -> Option<TelegramConnectorStatus> {
+        match &self.written {
+            Some((version, status)) if is_newer(version, metadata) => Some(status.clone()),
+            _ => watched.cloned(),
+        }
+    }
+}
+
+/// Whether our write is newer than the object that the watch gave. Resource versions of one kind can be compared as numbers
+/// (KEP-5504); where one is none, the watch is believed.
+fn is_newer(written: &str, metadata: &ObjectMeta) -> bool {
+    let watched = metadata.resource_version.as_deref().map(str::parse::<u64>);
+    match (written.parse::<u64>(), watched) {
+        (Ok(written), Some(Ok(watched))) => written > watched,
+        _ => false,
+    }
+}
+
+/// The memories of all connectors.
+#[derive(Debug, Default)]
+pub struct Memories(Mutex<HashMap<ConnectorUid, Memory>>);
+
+impl Memories {
+    /// Reads or changes what is remembered of a connector. Quick work only: everybody waits.
+    pub fn with<T>(&self, uid: &ConnectorUid, work: impl FnOnce(&mut Memory) -> T) -> T {
+        let mut memories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match memories.get_mut(uid) {
+            Some(memory) => work(memory),
+            None => work(memories.entry(uid.clone()).or_default()),
+        }
+    }
+
+    /// A connector is gone.
+    pub fn forget(&self, uid: &ConnectorUid) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(uid);
+    }
+
+    /// How many connectors have which `Ready` reason.
+    pub fn reasons(&self) -> HashMap<&'static str, usize> {
+        let mut count = HashMap::new();
+        for memory in self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+        {
+            if let Some(reason) = memory.ready_reason {
+                *count.entry(reason).or_default() += 1;
+            }
+        }
+        count
+    }
+}
