@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::lane::{Lane, Wait, Worked};
 use super::retry::AfterSend;
-use crate::observation::ConnectionFact;
+use crate::observation::IdentityFact;
 use crate::registry::ResolvedConnector;
 use crate::store::{Change, WaitingPart};
 use crate::telegram::{NewMessage, TelegramError, Text};
@@ -152,8 +152,12 @@ async fn send(
                 };
             }
             AfterSend::Unauthorized(wait) => {
-                work.observations
-                    .connection(&connector.connector.uid, ConnectionFact::Unauthorized);
+                work.observations.identity(
+                    &connector.connector.uid,
+                    IdentityFact::Refused {
+                        detail: error.to_string(),
+                    },
+                );
                 work.throttle.park(bot, wait, Instant::now());
                 return Sent::Wait {
                     wait: Wait::ForConnector(wait),
