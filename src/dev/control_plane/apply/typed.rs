@@ -1,0 +1,200 @@
+//! Walks over objects that know from the schema what a field is: one value, a map, a set, or a list with keys.
+//!
+//! Source: structured-merge-diff v6, `typed/{tofieldset,merge,remove}.go` and `fieldpath/set.go`.
+
+use serde_json::{Map, Value};
+
+use super::super::schema::{ListType, Schema};
+use super::field_set::FieldSet;
+
+/// How a value merges.
+pub(super) enum Form<'a> {
+    /// As one.
+    Leaf,
+    /// Field by field.
+    Map(&'a Map<String, Value>),
+    /// Item by item.
+    List(&'a [Value], &'a ListType),
+}
+
+static ATOMIC: ListType = ListType::Atomic;
+
+/// The form of a value. What the schema does not know merges as JSON does: maps by field, lists as one.
+pub(super) fn form<'a>(value: &'a Value, schema: Option<&'a Schema>) -> Form<'a> {
+    match value {
+        Value::Object(fields) if schema.is_none_or(|schema| !schema.atomic_map) => {
+            Form::Map(fields)
+        }
+        Value::Array(items) => match schema.map_or(&ATOMIC, |schema| &schema.list_type) {
+            ListType::Atomic => Form::Leaf,
+            kind => Form::List(items, kind),
+        },
+        _ => Form::Leaf,
+    }
+}
+
+/// The schema of a named field or of a map's values.
+pub(super) fn field_schema<'a>(schema: Option<&'a Schema>, name: &str) -> Option<&'a Schema> {
+    schema.and_then(|schema| schema.field(name))
+}
+
+/// The schema of a list's items.
+pub(super) fn item_schema(schema: Option<&Schema>) -> Option<&Schema> {
+    schema.and_then(|schema| schema.items.as_deref())
+}
+
+/// How an item of a set or keyed list is named in a path.
+pub(super) fn edge_of(item: &Value, kind: &ListType, schema: Option<&Schema>) -> String {
+    match kind {
+        ListType::Map(keys) => {
+            let element = item_schema(schema);
+            let named: Map<String, Value> = keys
+                .iter()
+                .filter_map(|key| {
+                    let default =
+                        || field_schema(element, key).and_then(|schema| schema.default.clone());
+                    Some((key.clone(), item.get(key).cloned().or_else(default)?))
+                })
+                .collect();
+            format!("k:{}", Value::Object(named))
+        }
+        _ => format!("v:{item}"),
+    }
+}
+
+/// A field with a name of its own in the schema, as opposed to a key of a map.
+fn is_named(schema: Option<&Schema>, name: &str) -> bool {
+    schema.is_some_and(|schema| schema.properties.contains_key(name))
+}
+
+/// Every field that a value sets.
+pub(super) fn fields(value: &Value, schema: Option<&Schema>) -> FieldSet {
+    let mut set = FieldSet::default();
+    match form(value, schema) {
+        Form::Leaf => set.member = true,
+        Form::Map(all) => {
+            for (name, child) in all {
+                let mut below = fields(child, field_schema(schema, name));
+                let empty = child.is_null() || child.as_object().is_some_and(Map::is_empty);
+                below.member |= empty || !is_named(schema, name);
+                if !below.is_empty() {
+                    set.children.insert(format!("f:{name}"), below);
+                }
+            }
+        }
+        Form::List(items, kind) => {
+            for item in items {
+                let mut below = fields(item, item_schema(schema));
+                below.member = true;
+                set.children.insert(edge_of(item, kind, schema), below);
+            }
+        }
+    }
+    set
+}
+
+/// `live` with everything that `config` says.
+pub(super) fn merge(live: &Value, config: &Value, schema: Option<&Schema>) -> Value {
+    match (form(live, schema), form(config, schema)) {
+        (Form::Map(live), Form::Map(config)) => {
+            let mut merged = live.clone();
+            for (name, wanted) in config {
+                let value = match live.get(name) {
+                    Some(known) => merge(known, wanted, field_schema(schema, name)),
+                    None => wanted.clone(),
+                };
+                merged.insert(name.clone(), value);
+            }
+            Value::Object(merged)
+        }
+        (Form::List(live, kind), Form::List(config, _)) => {
+            merge_items(live, config, kind, schema).into()
+        }
+        _ => config.clone(),
+    }
+}
+
+/// Items of both lists: in the order of `config`, and what only `live` has stays where it was.
+fn merge_items(
+    live: &[Value],
+    config: &[Value],
+    kind: &ListType,
+    schema: Option<&Schema>,
+) -> Vec<Value> {
+    let edge = |item: &Value| edge_of(item, kind, schema);
+    let wanted: Vec<(String, &Value)> = config.iter().map(|item| (edge(item), item)).collect();
+    let known: Vec<(String, &Value)> = live.iter().map(|item| (edge(item), item)).collect();
+    let take = |(name, item): &(String, &Value)| match known.iter().find(|(known, _)| known == name)
+    {
+        Some((_, known)) => merge(known, item, item_schema(schema)),
+        None => (*item).clone(),
+    };
+    let mut merged = Vec::new();
+    let mut next = 0;
+    for (name, item) in &known {
+        match wanted.iter().position(|(wanted, _)| wanted == name) {
+            None => merged.push((*item).clone()),
+            Some(place) => {
+                while next <= place {
+                    merged.push(take(&wanted[next]));
+                    next += 1;
+                }
+            }
+        }
+    }
+    merged.extend(wanted[next..].iter().map(take));
+    merged
+}
+
+/// Takes every field of the set out of a value.
+pub(super) fn remove(value: &mut Value, set: &FieldSet, schema: Option<&Schema>) {
+    match value {
+        Value::Object(all) if schema.is_none_or(|schema| !schema.atomic_map) => {
+            all.retain(|name, _| {
+                !set.children
+                    .get(&format!("f:{name}"))
+                    .is_some_and(|below| below.member)
+            });
+            for (name, child) in all.iter_mut() {
+                if let Some(below) = set.children.get(&format!("f:{name}")) {
+                    remove(child, below, field_schema(schema, name));
+                }
+            }
+        }
+        Value::Array(items) => {
+            let kind = schema.map_or(&ATOMIC, |schema| &schema.list_type);
+            if *kind == ListType::Atomic {
+                return;
+            }
+            items.retain(|item| {
+                !set.children
+                    .get(&edge_of(item, kind, schema))
+                    .is_some_and(|below| below.member)
+            });
+            for item in items.iter_mut() {
+                if let Some(below) = set.children.get(&edge_of(item, kind, schema)) {
+                    remove(item, below, item_schema(schema));
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The set with every named field in it that has something below it in the set.
+pub(super) fn with_named_fields(set: &FieldSet, schema: Option<&Schema>) -> FieldSet {
+    let mut all = FieldSet {
+        member: set.member,
+        children: std::collections::BTreeMap::new(),
+    };
+    for (edge, below) in &set.children {
+        let (known, named) = match edge.strip_prefix("f:") {
+            Some(name) => (field_schema(schema, name), is_named(schema, name)),
+            None => (item_schema(schema), false),
+        };
+        let mut below = with_named_fields(below, known);
+        below.member |= named;
+        all.children.insert(edge.clone(), below);
+    }
+    all
+}

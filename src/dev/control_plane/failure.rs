@@ -1,0 +1,341 @@
+//! What a request is refused with: the API server's `Status`, its reasons, codes and texts.
+//!
+//! Clients decide by `reason` and `code` and people read `message`, so all three are the real server's
+//! (apimachinery `pkg/api/errors`).
+
+use serde_json::{Value, json};
+
+use super::kinds::Kind;
+
+/// A refused request, as the client will read it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Failure {
+    pub code: u16,
+    pub reason: &'static str,
+    pub message: String,
+    pub details: Value,
+}
+
+/// One field at fault: an entry of `details.causes`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Cause {
+    /// `FieldValueInvalid`, `FieldValueRequired`, …
+    pub reason: &'static str,
+    /// The path, such as `spec.access.level`.
+    pub field: String,
+    /// Without the path: `Required value`, `Invalid value: "x": why`.
+    pub message: String,
+}
+
+impl Cause {
+    /// A value that breaks a rule. `value` is shown as Go prints it: JSON.
+    pub(super) fn invalid(field: impl Into<String>, value: &Value, why: &str) -> Self {
+        Self {
+            reason: "FieldValueInvalid",
+            field: field.into(),
+            message: format!("Invalid value: {value}: {why}"),
+        }
+    }
+
+    /// A value of the wrong type: the server keeps a reason of its own for it.
+    pub(super) fn type_invalid(field: impl Into<String>, value: &Value, why: &str) -> Self {
+        Self {
+            reason: "FieldValueTypeInvalid",
+            field: field.into(),
+            message: format!("Invalid value: {value}: {why}"),
+        }
+    }
+
+    /// A value that must be there.
+    pub(super) fn required(field: impl Into<String>, why: &str) -> Self {
+        let message = if why.is_empty() {
+            "Required value".to_owned()
+        } else {
+            format!("Required value: {why}")
+        };
+        Self {
+            reason: "FieldValueRequired",
+            field: field.into(),
+            message,
+        }
+    }
+
+    /// A value that must not be there.
+    pub(super) fn forbidden(field: impl Into<String>, why: &str) -> Self {
+        Self {
+            reason: "FieldValueForbidden",
+            field: field.into(),
+            message: format!("Forbidden: {why}"),
+        }
+    }
+
+    /// An item that a set or map already has.
+    pub(super) fn duplicate(field: impl Into<String>, value: &Value) -> Self {
+        Self {
+            reason: "FieldValueDuplicate",
+            field: field.into(),
+            message: format!("Duplicate value: {value}"),
+        }
+    }
+
+    fn line(&self) -> String {
+        format!("{}: {}", self.field, self.message)
+    }
+}
+
+impl Failure {
+    fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            details: Value::Null,
+        }
+    }
+
+    fn about(mut self, kind: &Kind, name: &str) -> Self {
+        self.details = json!({"name": name, "kind": kind.plural});
+        if !kind.group.is_empty() {
+            self.details["group"] = json!(kind.group);
+        }
+        self
+    }
+
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(400, "BadRequest", message)
+    }
+
+    pub(super) fn not_found(kind: &Kind, name: &str) -> Self {
+        Self::new(
+            404,
+            "NotFound",
+            format!("{} \"{name}\" not found", kind.resource()),
+        )
+        .about(kind, name)
+    }
+
+    /// The path itself leads nowhere.
+    pub(super) fn no_such_path() -> Self {
+        let mut failure = Self::new(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        );
+        failure.details = json!({});
+        failure
+    }
+
+    pub(super) fn namespace_not_found(name: &str) -> Self {
+        let mut failure = Self::new(404, "NotFound", format!("namespaces \"{name}\" not found"));
+        failure.details = json!({"name": name, "kind": "namespaces"});
+        failure
+    }
+
+    pub(super) fn method_not_allowed() -> Self {
+        let mut failure = Self::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        );
+        failure.details = json!({});
+        failure
+    }
+
+    pub(super) fn already_exists(kind: &Kind, name: &str) -> Self {
+        Self::new(
+            409,
+            "AlreadyExists",
+            format!("{} \"{name}\" already exists", kind.resource()),
+        )
+        .about(kind, name)
+    }
+
+    pub(super) fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
+        let message = format!(
+            "Operation cannot be fulfilled on {} \"{name}\": {why}",
+            kind.resource()
+        );
+        Self::new(409, "Conflict", message).about(kind, name)
+    }
+
+    /// The write was made against an older version.
+    pub(super) fn modified(kind: &Kind, name: &str) -> Self {
+        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        Self::conflict(kind, name, why)
+    }
+
+    /// Server-side apply met fields of other managers: (manager as the message names it, field path).
+    pub(super) fn apply_conflict(conflicts: &[(String, String)]) -> Self {
+        let mut by_manager: Vec<(&str, Vec<&str>)> = Vec::new();
+        for (manager, field) in conflicts {
+            match by_manager.iter_mut().find(|(known, _)| known == manager) {
+                Some((_, fields)) => fields.push(field),
+                None => by_manager.push((manager, vec![field])),
+            }
+        }
+        let plural = if conflicts.len() == 1 {
+            "conflict"
+        } else {
+            "conflicts"
+        };
+        let what = match by_manager.as_slice() {
+            [(manager, fields)] if fields.len() == 1 => {
+                format!("conflict with {manager}: {}", fields[0])
+            }
+            several => {
+                let lines = several.iter().map(|(manager, fields)| {
+                    let fields: Vec<String> =
+                        fields.iter().map(|field| format!("- {field}")).collect();
+                    format!("conflicts with {manager}:\n{}", fields.join("\n"))
+                });
+                lines.collect::<Vec<_>>().join("\n")
+            }
+        };
+        let mut failure = Self::new(
+            409,
+            "Conflict",
+            format!("Apply failed with {} {plural}: {what}", conflicts.len()),
+        );
+        let causes: Vec<Value> = conflicts
+            .iter()
+            .map(|(manager, field)| {
+                json!({"reason": "FieldManagerConflict", "message": format!("conflict with {manager}"), "field": field})
+            })
+            .collect();
+        failure.details = json!({"causes": causes});
+        failure
+    }
+
+    pub(super) fn forbidden(kind: &Kind, name: &str, why: &str) -> Self {
+        Self::new(
+            403,
+            "Forbidden",
+            format!("{} \"{name}\" is forbidden: {why}", kind.resource()),
+        )
+        .about(kind, name)
+    }
+
+    /// The object breaks its schema, a rule, or a rule of all objects.
+    pub(super) fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
+        let lines: Vec<String> = causes.iter().map(Cause::line).collect();
+        let text = if lines.len() == 1 {
+            lines[0].clone()
+        } else {
+            format!("[{}]", lines.join(", "))
+        };
+        let qualified = if kind.group.is_empty() {
+            kind.kind.clone()
+        } else {
+            format!("{}.{}", kind.kind, kind.group)
+        };
+        let mut failure = Self::new(
+            422,
+            "Invalid",
+            format!("{qualified} \"{name}\" is invalid: {text}"),
+        );
+        let causes: Vec<Value> = causes
+            .iter()
+            .map(|cause| json!({"reason": cause.reason, "message": cause.message, "field": cause.field}))
+            .collect();
+        failure.details = json!({"name": name, "kind": kind.kind, "causes": causes});
+        if !kind.group.is_empty() {
+            failure.details["group"] = json!(kind.group);
+        }
+        failure
+    }
+
+    /// The query of a request is contradictory.
+    pub(super) fn invalid_options(options: &str, cause: &Cause) -> Self {
+        let message = format!("{options}.meta.k8s.io \"\" is invalid: {}", cause.line());
+        let mut failure = Self::new(422, "Invalid", message);
+        failure.details = json!({"group": "meta.k8s.io", "kind": options,
+            "causes": [{"reason": cause.reason, "message": cause.message, "field": cause.field}]});
+        failure
+    }
+
+    pub(super) fn unsupported_media_type(accepted: &[&str]) -> Self {
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {}",
+            accepted.join(", ")
+        );
+        Self::new(415, "UnsupportedMediaType", message)
+    }
+
+    pub(super) fn not_acceptable(accepted: &[&str]) -> Self {
+        let message = format!(
+            "only the following media types are accepted: {}",
+            accepted.join(", ")
+        );
+        Self::new(406, "NotAcceptable", message)
+    }
+
+    /// The history that the client asks for is gone.
+    pub(super) fn too_old(wanted: u64, oldest: u64) -> Self {
+        Self::new(
+            410,
+            "Expired",
+            format!("too old resource version: {wanted} ({oldest})"),
+        )
+    }
+
+    /// A continue token outlived the history it leans on.
+    pub(super) fn continue_expired() -> Self {
+        let message = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
+        Self::new(410, "Expired", message)
+    }
+
+    /// The client knows a version that does not exist yet.
+    pub(super) fn too_new(wanted: u64, current: u64) -> Self {
+        let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
+        let mut failure = Self::new(504, "Timeout", message);
+        failure.details = json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+            "retryAfterSeconds": 1});
+        failure
+    }
+
+    /// An injected fault: any code, with the reason that the real server gives it.
+    pub(super) fn injected(code: u16, message: impl Into<String>) -> Self {
+        let reason = match code {
+            400 => "BadRequest",
+            401 => "Unauthorized",
+            403 => "Forbidden",
+            404 => "NotFound",
+            409 => "Conflict",
+            410 => "Expired",
+            422 => "Invalid",
+            429 => "TooManyRequests",
+            500 => "InternalError",
+            503 => "ServiceUnavailable",
+            504 => "Timeout",
+            _ => "Unknown",
+        };
+        Self::new(code, reason, message)
+    }
+
+    pub(super) fn with_cause(mut self, reason: &str, field: &str, message: &str) -> Self {
+        self.details["causes"] = json!([{"reason": reason, "message": message, "field": field}]);
+        self
+    }
+
+    /// As a `Status` object.
+    pub(super) fn status(&self) -> Value {
+        let mut status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.message, "reason": self.reason, "code": self.code,
+        });
+        if !self.details.is_null() {
+            status["details"] = self.details.clone();
+        }
+        status
+    }
+}
+
+/// The `Status` of a request that has nothing else to return: a finished deletion.
+pub(super) fn success(kind: &Kind, name: &str, uid: &str) -> Value {
+    let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
+        "details": {"name": name, "kind": kind.plural, "uid": uid}});
+    if !kind.group.is_empty() {
+        status["details"]["group"] = json!(kind.group);
+    }
+    status
+}

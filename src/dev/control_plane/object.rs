@@ -1,0 +1,104 @@
+//! Reading and writing the metadata of an object held as plain JSON.
+//!
+//! The control plane serves kinds it has never heard of, so an object is a `serde_json::Value` and these few accessors
+//! are all the structure it relies on.
+
+use jiff::{Timestamp, Unit};
+use serde_json::{Map, Value};
+
+/// An empty object, for `static` defaults.
+static NOTHING: Value = Value::Null;
+
+/// Follows `path` through objects; `Null` where it ends early.
+pub(super) fn at<'a>(object: &'a Value, path: &[&str]) -> &'a Value {
+    path.iter()
+        .try_fold(object, |value, key| value.get(key))
+        .unwrap_or(&NOTHING)
+}
+
+/// The string at `path`, or "".
+pub(super) fn text<'a>(object: &'a Value, path: &[&str]) -> &'a str {
+    at(object, path).as_str().unwrap_or_default()
+}
+
+/// `metadata.<field>` as a string, or "".
+pub(super) fn meta<'a>(object: &'a Value, field: &str) -> &'a str {
+    text(object, &["metadata", field])
+}
+
+/// `metadata`, made where it is missing or no object.
+pub(super) fn meta_mut(object: &mut Value) -> &mut Map<String, Value> {
+    entry_object(object, "metadata")
+}
+
+/// The object under `key`, made where it is missing or no object.
+pub(super) fn entry_object<'a>(object: &'a mut Value, key: &str) -> &'a mut Map<String, Value> {
+    if !object.is_object() {
+        *object = Value::Object(Map::new());
+    }
+    let entry = object
+        .as_object_mut()
+        .expect("made an object above")
+        .entry(key)
+        .or_insert_with(empty);
+    if !entry.is_object() {
+        *entry = empty();
+    }
+    entry.as_object_mut().expect("made an object above")
+}
+
+/// `{}`.
+pub(super) fn empty() -> Value {
+    Value::Object(Map::new())
+}
+
+/// Sets `metadata.<field>`.
+pub(super) fn set_meta(object: &mut Value, field: &str, value: impl Into<Value>) {
+    meta_mut(object).insert(field.to_owned(), value.into());
+}
+
+/// Removes `metadata.<field>`.
+pub(super) fn drop_meta(object: &mut Value, field: &str) -> Option<Value> {
+    object
+        .get_mut("metadata")
+        .and_then(Value::as_object_mut)
+        .and_then(|metadata| metadata.remove(field))
+}
+
+/// Removes a top-level field.
+pub(super) fn drop_field(object: &mut Value, field: &str) -> Option<Value> {
+    object
+        .as_object_mut()
+        .and_then(|object| object.remove(field))
+}
+
+/// `metadata.finalizers`.
+pub(super) fn finalizers(object: &Value) -> Vec<&str> {
+    at(object, &["metadata", "finalizers"])
+        .as_array()
+        .map(|items| items.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default()
+}
+
+/// Writes `metadata.finalizers`; none at all when empty.
+pub(super) fn set_finalizers(object: &mut Value, finalizers: &[String]) {
+    if finalizers.is_empty() {
+        drop_meta(object, "finalizers");
+    } else {
+        set_meta(object, "finalizers", finalizers.to_vec());
+    }
+}
+
+/// Whether a deletion has begun.
+pub(super) fn is_deleting(object: &Value) -> bool {
+    at(object, &["metadata", "deletionTimestamp"]).is_string()
+}
+
+/// Now, as the API writes it: whole seconds, UTC.
+pub(super) fn now() -> String {
+    let now = Timestamp::now();
+    now.round(Unit::Second)
+        .unwrap_or(now)
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
+}

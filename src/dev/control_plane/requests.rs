@@ -1,0 +1,97 @@
+//! A log of what was asked: benchmarks count API writes with it, tests look at who asked what.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::request::Verb;
+
+/// How many requests the log remembers one by one; the counts are of all.
+const REMEMBERED: usize = 10_000;
+
+/// One request for a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What it did.
+    pub verb: Verb,
+    /// `secrets`, `telegramconnectors.connectors.pupau.ai`.
+    pub resource: String,
+    /// "" or `status`.
+    pub subresource: String,
+    /// "" for all, or a cluster-wide resource.
+    pub namespace: String,
+    /// "" for a collection.
+    pub name: String,
+    /// The HTTP status of the answer; 0 when the answer was lost.
+    pub status: u16,
+    /// The query as it came.
+    pub query: String,
+    /// The client's `User-Agent`.
+    pub user_agent: String,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    log: VecDeque<Request>,
+    counts: BTreeMap<(Verb, String, String), u64>,
+}
+
+/// The request log of one control plane. Clones see the same one.
+#[derive(Debug, Clone, Default)]
+pub struct Requests {
+    state: Arc<Mutex<State>>,
+}
+
+impl Requests {
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn note(&self, request: Request) {
+        self.with(|state| {
+            let key = (
+                request.verb,
+                request.resource.clone(),
+                request.subresource.clone(),
+            );
+            *state.counts.entry(key).or_default() += 1;
+            if state.log.len() == REMEMBERED {
+                state.log.pop_front();
+            }
+            state.log.push_back(request);
+        });
+    }
+
+    /// The last 10,000 requests, oldest first.
+    pub fn log(&self) -> Vec<Request> {
+        self.with(|state| state.log.iter().cloned().collect())
+    }
+
+    /// How often each (verb, resource, subresource) was asked for.
+    pub fn counts(&self) -> BTreeMap<(Verb, String, String), u64> {
+        self.with(|state| state.counts.clone())
+    }
+
+    /// How often a verb was asked for on a resource (its subresources included).
+    pub fn count(&self, verb: Verb, resource: &str) -> u64 {
+        let counts = self.counts();
+        counts
+            .iter()
+            .filter(|((one, on, _), _)| *one == verb && on == resource)
+            .map(|(_, count)| count)
+            .sum()
+    }
+
+    /// How many requests changed something or tried to.
+    pub fn writes(&self) -> u64 {
+        self.counts()
+            .iter()
+            .filter(|((verb, _, _), _)| verb.writes())
+            .map(|(_, count)| count)
+            .sum()
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.with(|state| *state = State::default());
+    }
+}

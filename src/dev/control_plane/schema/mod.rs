@@ -1,0 +1,196 @@
+//! Structural schemas: what a kind's objects may hold, read once from OpenAPI v3 JSON.
+//!
+//! One tree serves everything that must know an object's structure: pruning, defaulting, validation, server-side
+//! apply and strategic merge (which lists are sets or maps), and `kubectl explain`.
+
+pub(super) mod builtin;
+pub(super) mod prune;
+pub(super) mod rules;
+pub(super) mod validate;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex::Regex;
+use serde_json::Value;
+
+/// How a list's items are told apart when two owners write it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) enum ListType {
+    /// The list is one value.
+    #[default]
+    Atomic,
+    /// Scalars, each at most once.
+    Set,
+    /// Objects told apart by these keys.
+    Map(Vec<String>),
+}
+
+/// What JSON type a value must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Type {
+    Object,
+    Array,
+    String,
+    Integer,
+    Number,
+    Boolean,
+}
+
+impl Type {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Object => "object",
+            Self::Array => "array",
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+        }
+    }
+}
+
+/// One node of a schema.
+#[derive(Debug, Clone, Default)]
+#[allow(clippy::struct_excessive_bools)] // each is a keyword of its own in OpenAPI
+pub(super) struct Schema {
+    pub kind: Option<Type>,
+    pub format: Option<String>,
+    pub nullable: bool,
+    pub properties: BTreeMap<String, Schema>,
+    pub additional: Option<Box<Schema>>,
+    pub items: Option<Box<Schema>>,
+    pub required: BTreeSet<String>,
+    pub allowed: Vec<Value>,
+    pub minimum: Option<(f64, bool)>,
+    pub maximum: Option<(f64, bool)>,
+    pub multiple_of: Option<f64>,
+    pub min_length: Option<u64>,
+    pub max_length: Option<u64>,
+    pub pattern: Option<Regex>,
+    pub min_items: Option<u64>,
+    pub max_items: Option<u64>,
+    pub unique_items: bool,
+    pub min_properties: Option<u64>,
+    pub max_properties: Option<u64>,
+    pub default: Option<Value>,
+    pub all_of: Vec<Schema>,
+    pub any_of: Vec<Schema>,
+    pub one_of: Vec<Schema>,
+    pub not: Option<Box<Schema>>,
+    pub preserve_unknown: bool,
+    pub embedded: bool,
+    pub int_or_string: bool,
+    pub list_type: ListType,
+    pub atomic_map: bool,
+}
+
+impl Schema {
+    /// Reads an OpenAPI v3 schema. What it does not know it ignores, as the server does with unknown keywords of a
+    /// stored CRD.
+    pub(super) fn parse(json: &Value) -> Self {
+        let number = |key: &str| json.get(key).and_then(Value::as_f64);
+        let count = |key: &str| json.get(key).and_then(Value::as_u64);
+        let flag = |key: &str| json.get(key).and_then(Value::as_bool).unwrap_or(false);
+        let child = |key: &str| {
+            json.get(key)
+                .filter(|value| value.is_object())
+                .map(|value| Box::new(Self::parse(value)))
+        };
+        let children = |key: &str| -> Vec<Self> {
+            json.get(key)
+                .and_then(Value::as_array)
+                .map(|all| all.iter().map(Self::parse).collect())
+                .unwrap_or_default()
+        };
+        let words = |key: &str| -> Vec<String> {
+            let list = json.get(key).and_then(Value::as_array);
+            list.map(|all| {
+                all.iter()
+                    .filter_map(|word| word.as_str().map(str::to_owned))
+                    .collect()
+            })
+            .unwrap_or_default()
+        };
+        let (kind, null_type) = match json.get("type") {
+            Some(Value::String(word)) => (Self::type_of(word), false),
+            Some(Value::Array(words)) => {
+                let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
+                (
+                    words.iter().find_map(|word| Self::type_of(word)),
+                    words.contains(&"null"),
+                )
+            }
+            _ => (None, false),
+        };
+        Self {
+            kind,
+            format: json
+                .get("format")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
+            nullable: flag("nullable") || null_type,
+            properties: json
+                .get("properties")
+                .and_then(Value::as_object)
+                .map(|all| {
+                    all.iter()
+                        .map(|(name, value)| (name.clone(), Self::parse(value)))
+                        .collect()
+                })
+                .unwrap_or_default(),
+            additional: child("additionalProperties"),
+            items: child("items"),
+            required: words("required").into_iter().collect(),
+            allowed: json
+                .get("enum")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default(),
+            minimum: number("minimum").map(|bound| (bound, flag("exclusiveMinimum"))),
+            maximum: number("maximum").map(|bound| (bound, flag("exclusiveMaximum"))),
+            multiple_of: number("multipleOf"),
+            min_length: count("minLength"),
+            max_length: count("maxLength"),
+            pattern: json
+                .get("pattern")
+                .and_then(Value::as_str)
+                .and_then(|pattern| Regex::new(pattern).ok()),
+            min_items: count("minItems"),
+            max_items: count("maxItems"),
+            unique_items: flag("uniqueItems"),
+            min_properties: count("minProperties"),
+            max_properties: count("maxProperties"),
+            default: json.get("default").cloned(),
+            all_of: children("allOf"),
+            any_of: children("anyOf"),
+            one_of: children("oneOf"),
+            not: child("not"),
+            preserve_unknown: flag("x-kubernetes-preserve-unknown-fields"),
+            embedded: flag("x-kubernetes-embedded-resource"),
+            int_or_string: flag("x-kubernetes-int-or-string"),
+            list_type: match json.get("x-kubernetes-list-type").and_then(Value::as_str) {
+                Some("set") => ListType::Set,
+                Some("map") => ListType::Map(words("x-kubernetes-list-map-keys")),
+                _ => ListType::Atomic,
+            },
+            atomic_map: json.get("x-kubernetes-map-type").and_then(Value::as_str) == Some("atomic"),
+        }
+    }
+
+    fn type_of(word: &str) -> Option<Type> {
+        Some(match word {
+            "object" => Type::Object,
+            "array" => Type::Array,
+            "string" => Type::String,
+            "integer" => Type::Integer,
+            "number" => Type::Number,
+            "boolean" => Type::Boolean,
+            _ => return None,
+        })
+    }
+
+    /// The schema of a field: a named property, or what additional properties are.
+    pub(super) fn field(&self, name: &str) -> Option<&Self> {
+        self.properties.get(name).or(self.additional.as_deref())
+    }
+}

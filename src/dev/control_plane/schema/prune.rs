@@ -1,0 +1,141 @@
+//! What becomes of fields that the schema does not name, and of those it has a default for.
+
+use serde_json::Value;
+
+use super::{Schema, Type};
+
+/// Drops every field that the schema does not name and returns the dropped paths, in order. `root` marks an object
+/// whose `apiVersion`, `kind` and `metadata` are not the schema's business.
+pub(in super::super) fn prune(object: &mut Value, schema: &Schema, root: bool) -> Vec<String> {
+    let mut dropped = Vec::new();
+    descend(object, schema, root || schema.embedded, "", &mut dropped);
+    dropped
+}
+
+fn descend(
+    value: &mut Value,
+    schema: &Schema,
+    resource: bool,
+    path: &str,
+    dropped: &mut Vec<String>,
+) {
+    match value {
+        Value::Object(fields) => {
+            let keep =
+                schema.preserve_unknown || (schema.kind.is_none() && schema.properties.is_empty());
+            let own = |name: &str| resource && matches!(name, "apiVersion" | "kind" | "metadata");
+            if !keep && schema.additional.is_none() {
+                let unknown: Vec<String> = fields
+                    .keys()
+                    .filter(|name| !schema.properties.contains_key(*name) && !own(name))
+                    .cloned()
+                    .collect();
+                for name in unknown {
+                    fields.remove(&name);
+                    dropped.push(join(path, &name));
+                }
+            }
+            for (name, child) in fields.iter_mut() {
+                if own(name)
+                    && !schema
+                        .properties
+                        .get(name)
+                        .is_some_and(|known| !known.properties.is_empty())
+                {
+                    continue;
+                }
+                if let Some(known) = schema.field(name) {
+                    descend(child, known, known.embedded, &join(path, name), dropped);
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(known) = schema.items.as_deref() {
+                for (index, item) in items.iter_mut().enumerate() {
+                    descend(
+                        item,
+                        known,
+                        known.embedded,
+                        &format!("{path}[{index}]"),
+                        dropped,
+                    );
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
+}
+
+/// Fills in the schema's defaults, and drops a `null` where the schema allows none but has a default.
+pub(in super::super) fn fill_defaults(value: &mut Value, schema: &Schema) {
+    match value {
+        Value::Object(fields) => {
+            for (name, known) in &schema.properties {
+                let missing = match fields.get(name) {
+                    None => true,
+                    Some(Value::Null) => !known.nullable,
+                    Some(_) => false,
+                };
+                if missing && let Some(default) = &known.default {
+                    fields.insert(name.clone(), default.clone());
+                }
+            }
+            for (name, child) in fields.iter_mut() {
+                if let Some(known) = schema.field(name) {
+                    fill_defaults(child, known);
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(known) = schema.items.as_deref() {
+                items.iter_mut().for_each(|item| fill_defaults(item, known));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Drops `null`s that mean "absent", as the decoder of a built-in kind does, and empty values of its fields that it
+/// would leave out when writing.
+pub(in super::super) fn drop_nulls(value: &mut Value, schema: &Schema) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, child| !child.is_null());
+            for (name, child) in fields.iter_mut() {
+                if let Some(known) = schema.field(name) {
+                    drop_nulls(child, known);
+                }
+            }
+            fields.retain(|name, child| match child {
+                Value::Array(items) => !items.is_empty(),
+                Value::Object(inner) => {
+                    !inner.is_empty()
+                        || schema
+                            .field(name)
+                            .is_none_or(|known| known.kind != Some(Type::Object))
+                        || !known_map(schema.field(name))
+                }
+                _ => true,
+            });
+        }
+        Value::Array(items) => {
+            if let Some(known) = schema.items.as_deref() {
+                items.iter_mut().for_each(|item| drop_nulls(item, known));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A map of its own keys, not a struct: Go leaves an empty one out.
+fn known_map(schema: Option<&Schema>) -> bool {
+    schema.is_some_and(|schema| schema.additional.is_some())
+}

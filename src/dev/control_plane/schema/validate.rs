@@ -1,0 +1,364 @@
+//! Whether an object keeps its schema, said in the API server's words.
+//!
+//! The texts are those of apiextensions-apiserver (which rewrites kube-openapi's), because people search for them and
+//! the conformance tests compare them.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::super::failure::Cause;
+use super::{ListType, Schema, Type};
+
+/// Every way in which `value` breaks `schema`, and whether one of them makes the CEL rules unanswerable.
+pub(in super::super) fn validate(value: &Value, schema: &Schema) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    check(value, schema, "", &mut causes);
+    causes
+}
+
+/// Whether the rules could not be evaluated on an object with this fault.
+pub(in super::super) fn blocks_rules(cause: &Cause) -> bool {
+    matches!(
+        cause.reason,
+        "FieldValueNotSupported"
+            | "FieldValueRequired"
+            | "FieldValueTooLong"
+            | "FieldValueTooMany"
+            | "FieldValueTypeInvalid"
+    )
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
+}
+
+fn type_matches(value: &Value, kind: Type) -> bool {
+    match kind {
+        Type::Object => value.is_object(),
+        Type::Array => value.is_array(),
+        Type::String => value.is_string(),
+        Type::Integer => {
+            value.is_i64()
+                || value.is_u64()
+                || value.as_f64().is_some_and(|number| number.fract() == 0.0)
+        }
+        Type::Number => value.is_number(),
+        Type::Boolean => value.is_boolean(),
+    }
+}
+
+fn type_word(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+fn check(value: &Value, schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
+    if value.is_null() && schema.nullable {
+        return;
+    }
+    if schema.int_or_string {
+        if !(value.is_string() || value.is_i64() || value.is_u64()) {
+            let why = format!(
+                "{path} in body must be of type integer,string: \"{}\"",
+                type_word(value)
+            );
+            causes.push(Cause::type_invalid(
+                path,
+                &Value::from(type_word(value)),
+                &why,
+            ));
+        }
+        return;
+    }
+    if let Some(kind) = schema.kind
+        && !type_matches(value, kind)
+    {
+        let why = format!(
+            "{path} in body must be of type {}: \"{}\"",
+            kind.word(),
+            type_word(value)
+        );
+        causes.push(Cause::type_invalid(
+            path,
+            &Value::from(type_word(value)),
+            &why,
+        ));
+        return;
+    }
+    if !schema.allowed.is_empty() && !schema.allowed.contains(value) {
+        let supported: Vec<String> = schema.allowed.iter().map(ToString::to_string).collect();
+        causes.push(Cause {
+            reason: "FieldValueNotSupported",
+            field: path.into(),
+            message: format!(
+                "Unsupported value: {value}: supported values: {}",
+                supported.join(", ")
+            ),
+        });
+    }
+    match value {
+        Value::String(text) => check_string(text, value, schema, path, causes),
+        Value::Number(number) => check_number(
+            number.as_f64().unwrap_or_default(),
+            value,
+            schema,
+            path,
+            causes,
+        ),
+        Value::Array(items) => check_array(items, value, schema, path, causes),
+        Value::Object(fields) => check_object(fields, value, schema, path, causes),
+        _ => {}
+    }
+    check_branches(value, schema, path, causes);
+}
+
+fn check_string(text: &str, value: &Value, schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
+    let length = text.chars().count() as u64;
+    if let Some(most) = schema.max_length
+        && length > most
+    {
+        causes.push(Cause {
+            reason: "FieldValueTooLong",
+            field: path.into(),
+            message: format!("Too long: may not be more than {most} bytes"),
+        });
+    }
+    if let Some(least) = schema.min_length
+        && length < least
+    {
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should be at least {least} chars long"),
+        ));
+    }
+    if let Some(pattern) = &schema.pattern
+        && !pattern.is_match(text)
+    {
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should match '{pattern}'"),
+        ));
+    }
+    if let Some(format) = &schema.format
+        && !format_holds(format, text)
+    {
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body must be of type {format}: {value}"),
+        ));
+    }
+}
+
+/// The formats that our kinds and the built-in ones use; an unknown format holds, as on the server.
+fn format_holds(format: &str, text: &str) -> bool {
+    match format {
+        "date-time" => text.parse::<jiff::Timestamp>().is_ok(),
+        "byte" => base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).is_ok(),
+        "uri" => url::Url::parse(text).is_ok(),
+        _ => true,
+    }
+}
+
+fn check_number(number: f64, value: &Value, schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
+    let bound = |bound: f64| {
+        Value::from(bound)
+            .to_string()
+            .trim_end_matches(".0")
+            .to_owned()
+    };
+    if let Some((most, exclusive)) = schema.maximum
+        && (number > most || (exclusive && number >= most))
+    {
+        let than = if exclusive {
+            "less than"
+        } else {
+            "less than or equal to"
+        };
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should be {than} {}", bound(most)),
+        ));
+    }
+    if let Some((least, exclusive)) = schema.minimum
+        && (number < least || (exclusive && number <= least))
+    {
+        let than = if exclusive {
+            "greater than"
+        } else {
+            "greater than or equal to"
+        };
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should be {than} {}", bound(least)),
+        ));
+    }
+    if let Some(step) = schema.multiple_of
+        && (number / step).fract() != 0.0
+    {
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should be a multiple of {}", bound(step)),
+        ));
+    }
+    if schema.kind == Some(Type::Integer) {
+        let range = match schema.format.as_deref() {
+            Some("int32") => Some((f64::from(i32::MIN), f64::from(i32::MAX))),
+            _ => None,
+        };
+        if let Some((least, most)) = range
+            && !(least..=most).contains(&number)
+        {
+            let why = format!("{path} in body must be of type int32: {value}");
+            causes.push(Cause::invalid(path, value, &why));
+        }
+    }
+}
+
+fn check_array(
+    items: &[Value],
+    value: &Value,
+    schema: &Schema,
+    path: &str,
+    causes: &mut Vec<Cause>,
+) {
+    let length = items.len() as u64;
+    if let Some(most) = schema.max_items
+        && length > most
+    {
+        causes.push(Cause {
+            reason: "FieldValueTooMany",
+            field: path.into(),
+            message: format!("Too many: {length}: must have at most {most} items"),
+        });
+    }
+    if let Some(least) = schema.min_items
+        && length < least
+    {
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should have at least {least} items"),
+        ));
+    }
+    if let Some(known) = schema.items.as_deref() {
+        for (index, item) in items.iter().enumerate() {
+            check(item, known, &format!("{path}[{index}]"), causes);
+        }
+    }
+    match &schema.list_type {
+        ListType::Set => repeated(items.iter().cloned(), path, causes),
+        ListType::Map(keys) => {
+            let identities = items.iter().map(|item| {
+                keys.iter()
+                    .filter_map(|key| Some((key.clone(), item.get(key)?.clone())))
+                    .collect::<Value>()
+            });
+            repeated(identities, path, causes);
+        }
+        ListType::Atomic => {}
+    }
+}
+
+fn repeated(identities: impl Iterator<Item = Value>, path: &str, causes: &mut Vec<Cause>) {
+    let mut seen = BTreeSet::new();
+    for (index, identity) in identities.enumerate() {
+        if !seen.insert(identity.to_string()) {
+            causes.push(Cause::duplicate(format!("{path}[{index}]"), &identity));
+        }
+    }
+}
+
+fn check_object(
+    fields: &serde_json::Map<String, Value>,
+    value: &Value,
+    schema: &Schema,
+    path: &str,
+    causes: &mut Vec<Cause>,
+) {
+    for name in &schema.required {
+        if !fields.contains_key(name) {
+            causes.push(Cause::required(join(path, name), ""));
+        }
+    }
+    if let Some(most) = schema.max_properties
+        && fields.len() as u64 > most
+    {
+        causes.push(Cause {
+            reason: "FieldValueTooMany",
+            field: path.into(),
+            message: format!("Too many: {}: must have at most {most} items", fields.len()),
+        });
+    }
+    if let Some(least) = schema.min_properties
+        && (fields.len() as u64) < least
+    {
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body should have at least {least} properties"),
+        ));
+    }
+    for (name, child) in fields {
+        if let Some(known) = schema.field(name) {
+            check(child, known, &join(path, name), causes);
+        }
+    }
+}
+
+fn check_branches(value: &Value, schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
+    let holds = |branch: &Schema| {
+        let mut inner = Vec::new();
+        check(value, branch, path, &mut inner);
+        inner.is_empty()
+    };
+    for branch in &schema.all_of {
+        check(value, branch, path, causes);
+    }
+    if !schema.any_of.is_empty() && !schema.any_of.iter().any(holds) {
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body must validate at least one schema (anyOf)"),
+        ));
+    }
+    if !schema.one_of.is_empty() {
+        let count = schema.one_of.iter().filter(|branch| holds(branch)).count();
+        if count != 1 {
+            let found = if count == 0 {
+                "Found none valid".to_owned()
+            } else {
+                format!("Found {count} valid alternatives")
+            };
+            let why =
+                format!("{path} in body must validate one and only one schema (oneOf). {found}");
+            causes.push(Cause::invalid(path, value, &why));
+        }
+    }
+    if let Some(not) = &schema.not
+        && holds(not)
+    {
+        causes.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body must not validate the schema (not)"),
+        ));
+    }
+}

@@ -1,0 +1,189 @@
+//! What a test gets: a client, a namespace of its own, and a few ways to ask that every test needs.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::time::Duration;
+
+use http::{Request, StatusCode};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{DeleteParams, PostParams};
+use kube::{Api, Client, Resource};
+use serde_json::{Value, json};
+use telegram_connector_operator::dev::control_plane::ControlPlane;
+use tokio::time::Instant;
+
+use crate::suite::Need;
+
+/// How long a test waits for something that must come.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server as one test sees it.
+#[derive(Clone)]
+#[allow(dead_code)] // hooks for every module of tests
+pub struct Cluster {
+    /// Talks to the server as its administrator.
+    pub client: Client,
+    /// This test's own namespace; it exists where the server has namespaces.
+    pub namespace: String,
+    /// A kubeconfig for the server, as YAML; empty for an embedded one that is not served.
+    pub kubeconfig: String,
+    pub(crate) plane: Option<ControlPlane>,
+    pub(crate) abilities: Vec<Need>,
+}
+
+/// An answer, whole.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: http::HeaderMap,
+    pub body: Value,
+    pub text: String,
+}
+
+#[allow(dead_code)] // hooks for every module of tests
+impl Cluster {
+    /// Whether the server has an ability, for the rare test that checks more where more is there.
+    pub fn has(&self, need: Need) -> bool {
+        self.abilities.contains(&need)
+    }
+
+    /// The embedded control plane itself: faults, request log. Only for tests that need [`Need::Embedded`].
+    pub fn plane(&self) -> &ControlPlane {
+        self.plane
+            .as_ref()
+            .expect("the test is registered with Need::Embedded")
+    }
+
+    /// An API in the test's namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Sends a request as it is and returns the answer whatever it is.
+    pub async fn ask(&self, request: Request<Vec<u8>>) -> Answer {
+        let request = request.map(kube::client::Body::from);
+        let response = self.client.send(request).await.expect("the server answers");
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect_bytes().await.expect("the body arrives");
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+            text,
+        }
+    }
+
+    /// GET.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call("GET", path, &Value::Null).await
+    }
+
+    /// POST, PUT or DELETE of a JSON document.
+    pub async fn call(&self, method: &str, path: &str, body: &Value) -> Answer {
+        self.call_as(method, path, "application/json", body).await
+    }
+
+    /// A call with a media type of its own, such as a kind of patch.
+    pub async fn call_as(&self, method: &str, path: &str, media: &str, body: &Value) -> Answer {
+        let bytes = if body.is_null() {
+            Vec::new()
+        } else {
+            serde_json::to_vec(body).expect("JSON serializes")
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", media);
+        self.ask(request.body(bytes).expect("a request")).await
+    }
+
+    /// Server-side apply by a manager.
+    pub async fn apply(&self, path: &str, manager: &str, force: bool, body: &Value) -> Answer {
+        let path = format!("{path}?fieldManager={manager}&force={force}");
+        self.call_as("PATCH", &path, "application/apply-patch+yaml", body)
+            .await
+    }
+
+    /// The path of a namespaced resource in the test's namespace: `path("v1", "secrets")`.
+    pub fn path(&self, api_version: &str, plural: &str) -> String {
+        let root = if api_version.contains('/') {
+            "apis"
+        } else {
+            "api"
+        };
+        format!(
+            "/{root}/{api_version}/namespaces/{}/{plural}",
+            self.namespace
+        )
+    }
+
+    /// The path of our connectors in the test's namespace.
+    pub fn connectors(&self) -> String {
+        self.path("connectors.pupau.ai/v1alpha1", "telegramconnectors")
+    }
+
+    /// Waits until `look` finds something; panics after [`PATIENCE`].
+    pub async fn eventually<T, F, R>(&self, what: &str, mut look: F) -> T
+    where
+        F: FnMut() -> R,
+        R: Future<Output = Option<T>>,
+    {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "waited {PATIENCE:?} in vain: {what}"
+            );
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    /// Makes the test's namespace, where the server has namespaces.
+    pub(crate) async fn prepare(&self) {
+        if self.has(Need::Core) {
+            let namespaces: Api<Namespace> = Api::all(self.client.clone());
+            let wanted = serde_json::from_value(json!({"metadata": {"name": self.namespace}}))
+                .expect("a namespace");
+            namespaces
+                .create(&PostParams::default(), &wanted)
+                .await
+                .expect("the test's namespace");
+        }
+    }
+
+    /// Deletes the namespace of a shared server, without waiting.
+    pub(crate) async fn clean_up(&self) {
+        if self.plane.is_none() && self.has(Need::Core) {
+            let namespaces: Api<Namespace> = Api::all(self.client.clone());
+            // Left behind, it disturbs nobody: names are unique, and the server ends with the run.
+            let _ = namespaces
+                .delete(&self.namespace, &DeleteParams::default())
+                .await;
+        }
+    }
+}
+
+#[allow(dead_code)]
+impl Answer {
+    /// Asserts the status, and says the whole answer if it is another.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        self
+    }
+
+    /// A part of the body by JSON pointer; `Null` when it is not there.
+    pub fn at(&self, pointer: &str) -> &Value {
+        self.body.pointer(pointer).unwrap_or(&Value::Null)
+    }
+}

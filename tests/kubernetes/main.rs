@@ -1,0 +1,49 @@
+//! Every test that needs a Kubernetes API, run on the embedded control plane and, when `KUBEBUILDER_ASSETS` names a folder with
+//! their binaries, on the real API servers: the same test on each server that can serve it.
+//!
+//! ```text
+//! cargo test --test kubernetes                                          # embedded only
+//! KUBEBUILDER_ASSETS=… cargo test --test kubernetes                     # and the real servers
+//! cargo test --test kubernetes embedded::operator                       # by name, as always
+//! ```
+//!
+//! # Adding a test
+//! A test is an async function over a [`Cluster`](cluster::Cluster), which fails by panicking. Register it in the `register`
+//! function of its module with what it needs of a server ([`Need`](suite::Need)):
+//!
+//! ```ignore
+//! pub fn register(suite: &mut Suite) {
+//!     add!(suite, [Core], denied_token_is_reported);
+//!     add!(suite, [Core, Cel, Embedded], something_with_injected_faults);
+//! }
+//!
+//! async fn denied_token_is_reported(cluster: Cluster) {
+//!     let secrets: Api<Secret> = cluster.api();        // in the test's own namespace
+//!     …
+//!     cluster.eventually("the secret is there", || async { … }).await;   // polls; panics after 30 s
+//! }
+//! ```
+//!
+//! Each test has a namespace of its own (`cluster.namespace`), its own tokio runtime (tasks that it leaves behind end with it)
+//! and, embedded, its own control plane (`cluster.plane()`); real servers are shared, so a test that looks at all namespaces must
+//! ignore what is not its own. `register` of a new module is called in `main` below.
+
+#![allow(unreachable_pub)] // a test binary has no outside to reach
+
+#[macro_use]
+mod suite;
+
+mod cluster;
+mod conformance;
+mod kubectl;
+mod operator;
+mod servers;
+
+fn main() {
+    let arguments = libtest_mimic::Arguments::from_args();
+    let mut suite = suite::Suite::new();
+    conformance::register(&mut suite);
+    kubectl::register(&mut suite);
+    operator::register(&mut suite);
+    suite.run(&arguments);
+}

@@ -1,0 +1,191 @@
+//! The servers: the embedded control plane, made anew for each test, and the real ones of `KUBEBUILDER_ASSETS`, each started at
+//! most once per run, when the first test needs it, and ended by process id.
+
+mod processes;
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Patch, PatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use telegram_connector_operator::api::crds;
+use telegram_connector_operator::dev::control_plane::ControlPlane;
+
+use self::processes::Running;
+use crate::cluster::Cluster;
+use crate::suite::Need;
+
+/// Which kind of server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavor {
+    Embedded,
+    /// etcd, kube-apiserver and kube-controller-manager.
+    KubeApiserver,
+    /// etcd and the custom-resource API server alone.
+    CrdServer,
+}
+
+/// A server, started or not.
+pub struct Server {
+    pub name: String,
+    pub flavor: Flavor,
+    /// Major and minor version.
+    version: (u32, u32),
+    assets: std::path::PathBuf,
+    running: Mutex<Option<Running>>,
+}
+
+static NEXT_NAMESPACE: AtomicUsize = AtomicUsize::new(1);
+
+impl Server {
+    pub fn embedded() -> Self {
+        Self::new("embedded".into(), Flavor::Embedded, (1, 36), Path::new(""))
+    }
+
+    fn new(name: String, flavor: Flavor, version: (u32, u32), assets: &Path) -> Self {
+        Self {
+            name,
+            flavor,
+            version,
+            assets: assets.to_owned(),
+            running: Mutex::new(None),
+        }
+    }
+
+    /// The real servers whose binaries lie in `folder`, with the versions that the binaries say they are.
+    pub fn real(folder: &Path) -> Vec<Self> {
+        let mut servers = Vec::new();
+        for (binary, flag, flavor) in [
+            ("kube-apiserver", "--version", Flavor::KubeApiserver),
+            ("crd-server", "--help", Flavor::CrdServer),
+        ] {
+            if !folder.join(binary).exists() {
+                eprintln!(
+                    "*** {} has no {binary}: nothing is tried on it ***",
+                    folder.display()
+                );
+                continue;
+            }
+            let output = Command::new(folder.join(binary))
+                .arg(flag)
+                .output()
+                .unwrap_or_else(|error| {
+                    panic!(
+                        "{} cannot be started: {error}",
+                        folder.join(binary).display()
+                    );
+                });
+            let text = String::from_utf8_lossy(&output.stdout).into_owned()
+                + &String::from_utf8_lossy(&output.stderr);
+            let version = version_in(&text)
+                .unwrap_or_else(|| panic!("{binary} {flag} names no version: {text}"));
+            let name = format!("{binary}-{}.{}", version.0, version.1);
+            servers.push(Self::new(name, flavor, version, folder));
+        }
+        servers
+    }
+
+    /// Whether the server has what a test needs.
+    pub fn has(&self, need: Need) -> bool {
+        let since = |minor: u32| self.version >= (1, minor);
+        match need {
+            Need::Core | Need::Discovery | Need::Controllers => self.flavor != Flavor::CrdServer,
+            Need::Definitions => true,
+            Need::Cel | Need::FieldValidation => since(25),
+            Need::Modern => since(30),
+            Need::StreamingLists => since(34),
+            Need::Embedded => self.flavor == Flavor::Embedded,
+        }
+    }
+
+    /// A cluster for one test.
+    pub async fn cluster(&self) -> Cluster {
+        let (client, kubeconfig, plane) = match self.flavor {
+            Flavor::Embedded => {
+                let plane = ControlPlane::new();
+                (plane.client(), String::new(), Some(plane))
+            }
+            _ => {
+                let kubeconfig = self.start();
+                let client = connect(&kubeconfig).await;
+                install(&client).await;
+                (client, kubeconfig, None)
+            }
+        };
+        let all = [
+            Need::Core,
+            Need::Controllers,
+            Need::Definitions,
+            Need::Cel,
+            Need::StreamingLists,
+            Need::FieldValidation,
+            Need::Modern,
+            Need::Discovery,
+            Need::Embedded,
+        ];
+        let cluster = Cluster {
+            client,
+            namespace: format!("test-{}", NEXT_NAMESPACE.fetch_add(1, Ordering::Relaxed)),
+            kubeconfig,
+            plane,
+            abilities: all.into_iter().filter(|need| self.has(*need)).collect(),
+        };
+        cluster.prepare().await;
+        cluster
+    }
+
+    /// Starts the server unless it runs, and returns an administrator's kubeconfig.
+    fn start(&self) -> String {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let started = running.get_or_insert_with(|| Running::start(&self.assets, self.flavor));
+        started.kubeconfig.clone()
+    }
+
+    /// Ends what was started.
+    pub fn stop(&self) {
+        drop(
+            self.running
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+    }
+}
+
+/// The first `1.20`-like version after `v` or after `kube=…default:`.
+fn version_in(text: &str) -> Option<(u32, u32)> {
+    let pattern = regex::Regex::new(r"(?:Kubernetes v|kube=[^)]*default:)(\d+)\.(\d+)")
+        .expect("a good pattern");
+    let found = pattern.captures(text)?;
+    Some((found[1].parse().ok()?, found[2].parse().ok()?))
+}
+
+async fn connect(kubeconfig: &str) -> Client {
+    let kubeconfig = Kubeconfig::from_yaml(kubeconfig).expect("our own kubeconfig");
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    Client::try_from(config.expect("our own kubeconfig")).expect("a client")
+}
+
+/// Installs our CRDs, which changes nothing when they are there, and waits until they are served.
+async fn install(client: &Client) {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for definition in crds::all() {
+        let name = definition.metadata.name.clone().expect("a CRD has a name");
+        let patch = Patch::Apply(&definition);
+        definitions
+            .patch(&name, &PatchParams::apply("tests").force(), &patch)
+            .await
+            .expect("our CRD is accepted");
+        let established = kube::runtime::conditions::is_crd_established();
+        let established =
+            kube::runtime::wait::await_condition(definitions.clone(), &name, established);
+        tokio::time::timeout(crate::cluster::PATIENCE, established)
+            .await
+            .expect("in time")
+            .expect("established");
+    }
+}
