@@ -3,3 +3,11 @@
 mod assistant;
 mod basics;
 mod client;
+mod control;
+mod faults;
+mod groups;
+mod hook;
+mod polling;
+mod sending;
+mod strangers;
+mod webhook;

@@ -1,4 +1,29 @@
-//! The control interface over HTTP, under `/control`: JSON in, JSON out.
+//! The control interface over HTTP, under `/control`: JSON in, JSON out; 400 and `{"error": …}` say what is wrong.
+//!
+//! `{bot}` is a bot's id or username.
+//!
+//! | request | body or query | what it does |
+//! |---|---|---|
+//! | `GET /control` | | how much there is of everything |
+//! | `GET`, `PATCH /control/options` | fields of [`Options`] | reads and changes the options |
+//! | `GET /control/bots`, `GET /control/bots/{bot}` | | bots with counters, webhook, commands, pending updates |
+//! | `POST /control/bots` | `token`, `username?`, `name?`, `privacy?` | adds a bot, or gives it a new token |
+//! | `PATCH /control/bots/{bot}` | `privacy?`, `revoked?`, `next_update_id?` | changes it |
+//! | `DELETE /control/bots/{bot}` | | revokes its token: 401 from now on |
+//! | `POST /control/say` | a [`Say`]; `bot` may be a username, and be absent if there is one bot | a person speaks: `{message_id, updates: [[bot, update_id]]}` |
+//! | `POST /control/bulk` | `bots`, `from`, `users`, `messages`, `text` | many people speak |
+//! | `POST /control/bots/{bot}/raw` | `kind`, `object`, `lane?` | an update of any kind |
+//! | `GET /control/bots/{bot}/sent` | `?chat=&after=&wait_ms=` | what the bot sent ([`Sent`]); waits for the first |
+//! | `GET …/calls`, `…/deliveries`, `…/drafts` | | its last calls, webhook requests, previews |
+//! | `DELETE /control/bots/{bot}/sent` | | forgets what was kept |
+//! | `POST /control/users` | a [`User`] | adds or changes a person |
+//! | `POST /control/block` | `bot`, `user`, `blocked?` | a person blocks the bot |
+//! | `GET`, `POST /control/groups` | `type` (`group`, `supergroup`, `forum`, `channel`), `title`, `username?`, `bots?` | lists and creates groups |
+//! | `POST /control/groups/{chat}/topics` | `name` | creates a topic |
+//! | `POST /control/groups/{chat}/members` | `bot`, `status` (`member`, `administrator`, `kicked`, `left`), `by?` | adds or removes a bot |
+//! | `POST /control/groups/{chat}/migrate` | | a group becomes a supergroup |
+//! | `GET`, `POST /control/faults` | a [`Fault`] | lists faults with hits; breaks something |
+//! | `DELETE /control/faults`, `DELETE /control/faults/{id}` | `?seed=` | mends everything (and restarts chance), or one thing |
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -50,6 +75,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/control/bots/{bot}/sent", get(sent).delete(forget))
         .route("/control/bots/{bot}/drafts", get(drafts))
         .route("/control/bots/{bot}/calls", get(calls))
+        .route("/control/bots/{bot}/deliveries", get(deliveries))
         .route("/control/bots/{bot}/raw", post(raw))
         .route("/control/users", post(add_user))
         .route("/control/block", post(block))
@@ -238,6 +264,7 @@ async fn forget(State(world): Shared, Path(bot): Path<String>) -> Result {
     let mut state = lock(&bot.state);
     state.archive.clear();
     state.stats.calls.clear();
+    state.stats.deliveries.clear();
     state.drafts.clear();
     Ok(Json(json!({"ok": true})))
 }
@@ -248,6 +275,11 @@ async fn drafts(State(world): Shared, Path(bot): Path<String>) -> Result {
 
 async fn calls(State(world): Shared, Path(bot): Path<String>) -> Result {
     Ok(Json(json!(lock(&find(&world, &bot)?.state).stats.calls)))
+}
+
+async fn deliveries(State(world): Shared, Path(bot): Path<String>) -> Result {
+    let bot = find(&world, &bot)?;
+    Ok(Json(json!(lock(&bot.state).stats.deliveries)))
 }
 
 #[derive(Deserialize)]
@@ -325,23 +357,10 @@ struct Bulk {
 }
 
 async fn bulk(State(world): Shared, Json(bulk): Json<Bulk>) -> Result {
-    let mut count = 0_u64;
-    for n in 0..bulk.messages {
-        for bot in &bulk.bots {
-            for user in bulk.from..bulk.from + bulk.users {
-                let said = speech::say(
-                    &world,
-                    &Say {
-                        bot: Some(*bot),
-                        from: Some(user),
-                        text: Some(bulk.text.replace("{n}", &n.to_string())),
-                        ..Say::default()
-                    },
-                )?;
-                count += said.updates.len() as u64;
-            }
-        }
-        tokio::task::yield_now().await;
+    let mut count = 0;
+    for bot in &bulk.bots {
+        let bot = find(&world, &bot.to_string())?;
+        count += speech::bulk(&world, &bot, bulk.from, bulk.users, bulk.messages, &bulk.text);
     }
     Ok(Json(json!({"updates": count})))
 }

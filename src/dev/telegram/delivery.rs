@@ -17,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::params::Params;
+use super::stats::Delivered;
 use super::tls;
 use super::world::{Bot, Options, World, lock, unix_now};
 
 const MAX_RETRY_AFTER: u32 = 3_600;
 const MAX_RESEND_DELAY: i64 = 60;
-const GONE_SECONDS: u32 = 60 * 60 * 23;
 const ANSWER_SECONDS: u32 = 60;
 /// After so many seconds without a success the webhook counts as ailing and gets one request at a time.
 const AILING_SECONDS: u32 = 10;
@@ -69,10 +69,12 @@ struct Attempts {
 struct Outcome {
     id: i64,
     lane: i64,
+    began: jiff::Timestamp,
     result: Result<Option<Params>, Fail>,
 }
 
 struct Fail {
+    status: u16,
     text: String,
     retry_after: u32,
     gone: bool,
@@ -225,15 +227,24 @@ impl Delivery {
                 self.target.secret_token.as_str(),
             );
         }
+        let began = jiff::Timestamp::now();
         async move {
             let result = exchange(request).await;
-            Outcome { id, lane, result }
+            Outcome {
+                id,
+                lane,
+                began,
+                result,
+            }
         }
     }
 
     /// Takes the outcome in; true when the webhook is gone.
     async fn settle(&mut self, outcome: Outcome) -> bool {
-        let Outcome { id, lane, result } = outcome;
+        self.log(&outcome);
+        let Outcome {
+            id, lane, result, ..
+        } = outcome;
         let call = {
             let mut state = lock(&self.bot.state);
             state.stats.counters.deliveries += 1;
@@ -267,12 +278,32 @@ impl Delivery {
         false
     }
 
+    fn log(&self, outcome: &Outcome) {
+        let (status, error) = match &outcome.result {
+            Ok(_) => (200, String::new()),
+            Err(fail) => (fail.status, fail.text.clone()),
+        };
+        let delivered = Delivered {
+            update_id: outcome.id,
+            chat: outcome.lane,
+            status,
+            error,
+            began: outcome.began,
+            ended: jiff::Timestamp::now(),
+        };
+        let keep = self.world.options.load().keep_calls;
+        lock(&self.bot.state)
+            .stats
+            .record_delivery(delivered, keep);
+    }
+
     fn failed(&mut self, id: i64, lane: i64, fail: &Fail) -> bool {
         self.last_failed = true;
         let now = Instant::now();
         if fail.gone {
             let since = *self.gone_since.get_or_insert(now);
-            if now.duration_since(since) > self.second * GONE_SECONDS {
+            let most = self.second * self.world.options.load().webhook_gone_seconds;
+            if now.duration_since(since) > most {
                 lock(&self.bot.state).webhook.remove();
                 return true;
             }
@@ -327,6 +358,7 @@ impl Delivery {
 
 async fn exchange(request: reqwest::RequestBuilder) -> Result<Option<Params>, Fail> {
     let failed = |text: String| Fail {
+        status: 0,
         text,
         retry_after: 0,
         gone: false,
@@ -351,6 +383,7 @@ async fn exchange(request: reqwest::RequestBuilder) -> Result<Option<Params>, Fa
     if !status.is_success() {
         let reason = status.canonical_reason().unwrap_or_default();
         return Err(Fail {
+            status: status.as_u16(),
             text: format!(
                 "Wrong response from the webhook: {} {reason}",
                 status.as_u16()

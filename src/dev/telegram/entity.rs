@@ -153,7 +153,7 @@ fn subtract(entity: &Entity, holes: &[(usize, usize)], into: &mut Vec<Entity>) {
 
 /// What Telegram itself marks in plain text: commands, mentions, hashtags, URLs and e-mail addresses.
 ///
-/// Ranges that `taken` covers are left alone.
+/// Code and links in `taken` are left alone; other formatting may lie over what is found.
 pub(super) fn detect(text: &str, taken: &[Entity]) -> Vec<Entity> {
     let mut found = Vec::new();
     if !text.contains(['/', '@', '#', '.', ':']) {
@@ -169,8 +169,12 @@ pub(super) fn detect(text: &str, taken: &[Entity]) -> Vec<Entity> {
             word[lead..].trim_end_matches([')', '"', '\'', ',', ']', '!', '?', ';', ':', '.']);
         if let Some((kind, length)) = classify(token) {
             let at = begin + lead;
+            let exclusive = |entity: &&Entity| {
+                matches!(entity.kind.as_str(), "pre" | "code" | "text_link" | "text_mention" | "custom_emoji")
+            };
             let clear = taken
                 .iter()
+                .filter(exclusive)
                 .all(|entity| entity.end() <= at || entity.offset >= at + length);
             if clear {
                 found.push(Entity::new(kind, at, length));

@@ -161,6 +161,7 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct Faults {
     any: AtomicBool,
+    told: AtomicBool,
     next: AtomicU64,
     inner: Mutex<Inner>,
 }
@@ -182,6 +183,7 @@ impl Faults {
         };
         Self {
             any: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             next: AtomicU64::new(1),
             inner: Mutex::new(Inner {
                 rules: Vec::new(),
@@ -263,10 +265,14 @@ impl Faults {
         let until = Instant::now() + Duration::from_secs(seconds);
         let mut inner = lock(&self.inner);
         inner.not_before.insert((bot, chat.unwrap_or(0)), until);
+        self.told.store(true, Ordering::Release);
     }
 
     /// Whether (bot, chat) comes before the time it was told.
     pub(super) fn is_impatient(&self, bot: i64, chat: Option<i64>) -> bool {
+        if !self.told.load(Ordering::Acquire) {
+            return false;
+        }
         let inner = lock(&self.inner);
         // Clocks and rounding: a call 50 ms early is not impatient.
         let now = Instant::now() + Duration::from_millis(50);

@@ -37,5 +37,5 @@ pub use faults::{Break, Fault};
 pub use objects::User;
 pub use simulator::{Sent, Simulator, serve};
 pub use speech::{Said, Say};
-pub use stats::{Call, Counters};
+pub use stats::{Call, Counters, Delivered};
 pub use world::{Draft, Membership, Options};

@@ -12,7 +12,6 @@ use super::answer::Failure;
 #[derive(Debug, Clone)]
 pub(super) struct Upload {
     pub field: String,
-    pub file_name: String,
     pub bytes: Bytes,
 }
 
@@ -106,15 +105,14 @@ impl Params {
             return;
         };
         let field = quoted(disposition, " name=").unwrap_or_default();
-        match quoted(disposition, "filename=") {
-            Some(file_name) => self.files.push(Upload {
+        if disposition.contains("filename=") {
+            self.files.push(Upload {
                 field,
-                file_name,
                 bytes: content,
-            }),
-            None => self
-                .fields
-                .push((field, String::from_utf8_lossy(&content).into_owned())),
+            });
+        } else {
+            let value = String::from_utf8_lossy(&content).into_owned();
+            self.fields.push((field, value));
         }
     }
 
@@ -210,10 +208,7 @@ mod tests {
         let params = Params::read(None, "multipart/form-data; boundary=x1", &body).expect("reads");
         assert_eq!(params.get("url"), "https://a");
         let file = params.file("certificate").expect("attached");
-        assert_eq!(
-            (file.file_name.as_str(), &file.bytes[..]),
-            ("c.pem", &b"PEM\r\n"[..])
-        );
+        assert_eq!(&file.bytes[..], b"PEM\r\n");
     }
 
     #[test]

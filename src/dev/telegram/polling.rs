@@ -117,7 +117,7 @@ pub(super) async fn get_updates(world: &World, bot: &Arc<Bot>, params: &Params) 
         state.poll.last = Some((offset, now));
         state.queue.expire(unix_now());
         let limit = usize::try_from(limit).unwrap_or(100);
-        let batch = state.queue.confirm_and_read(offset, limit);
+        let batch = read(world, bot.id, &mut state, offset, limit);
         if timeout == 0 || !batch.is_empty() {
             return Ok(answer(world, bot.id, &mut state, batch));
         }
@@ -157,13 +157,31 @@ pub(super) async fn get_updates(world: &World, bot: &Arc<Bot>, params: &Params) 
         if state.poll.waiting.as_ref().map(|w| w.ticket) != in_flight.ticket {
             continue;
         }
-        let batch = state.queue.confirm_and_read(offset.max(0), limit);
+        let batch = read(world, bot.id, &mut state, offset.max(0), limit);
         if over || !batch.is_empty() {
             state.poll.waiting = None;
             in_flight.ticket = None;
             return Ok(answer(world, bot.id, &mut state, batch));
         }
     }
+}
+
+/// Reads from the queue; some of what is confirmed comes again where a test wants it.
+fn read(
+    world: &World,
+    bot: i64,
+    state: &mut BotState,
+    offset: i64,
+    limit: usize,
+) -> Vec<(i64, Pending)> {
+    let mut again = 0;
+    let batch = state.queue.confirm_and_read(offset, limit, |update| {
+        let repeats = world.faults.repeats(bot, update.lane);
+        again += u64::from(repeats);
+        repeats
+    });
+    state.stats.counters.redelivered += again;
+    batch
 }
 
 fn answer(

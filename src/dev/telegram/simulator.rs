@@ -18,7 +18,7 @@ use super::groups;
 use super::objects::User;
 use super::server;
 use super::speech::{self, Said, Say};
-use super::stats::{Call, Counters};
+use super::stats::{Call, Counters, Delivered};
 use super::webhook;
 use super::world::{Bot, Draft, Group, Membership, Options, Stored, World, lock};
 use crate::identity::BotId;
@@ -202,6 +202,19 @@ impl Simulator {
         said.expect("the group exists")
     }
 
+    /// Many people write to a bot at once: `messages` rounds of one message from each of `users` people, whose ids begin
+    /// at `first_user`; `{n}` in the text becomes the round. Gives how many updates came of it.
+    pub fn bulk(
+        &self,
+        bot: BotId,
+        first_user: i64,
+        users: i64,
+        messages: i64,
+        text: &str,
+    ) -> u64 {
+        speech::bulk(&self.world, &self.bot(bot), first_user, users, messages, text)
+    }
+
     /// Anything a person can say or do.
     ///
     /// # Errors
@@ -341,6 +354,7 @@ impl Simulator {
         let mut state = lock(&bot.state);
         state.archive.clear();
         state.stats.calls.clear();
+        state.stats.deliveries.clear();
         state.drafts.clear();
     }
 
@@ -354,6 +368,13 @@ impl Simulator {
         let bot = self.bot(bot);
         let state = lock(&bot.state);
         state.stats.calls.iter().cloned().collect()
+    }
+
+    /// The last requests to the bot's webhook, in the order they ended.
+    pub fn deliveries(&self, bot: BotId) -> Vec<Delivered> {
+        let bot = self.bot(bot);
+        let state = lock(&bot.state);
+        state.stats.deliveries.iter().cloned().collect()
     }
 
     /// What was counted.

@@ -78,6 +78,30 @@ pub(super) fn say(world: &World, say: &Say) -> Result<Said, String> {
     }
 }
 
+/// Many people write privately, one message each per round.
+pub(super) fn bulk(
+    world: &World,
+    bot: &Arc<Bot>,
+    first_user: i64,
+    users: i64,
+    messages: i64,
+    text: &str,
+) -> u64 {
+    let mut updates = 0;
+    for round in 0..messages {
+        let say = Say {
+            text: Some(text.replace("{n}", &round.to_string())),
+            ..Say::default()
+        };
+        for user in first_user..first_user + users {
+            let user = world.user_or_new(user);
+            let said = in_private(world, &say, &user, bot);
+            updates += said.map_or(0, |said| said.updates.len() as u64);
+        }
+    }
+    updates
+}
+
 fn in_private(world: &World, say: &Say, user: &Arc<User>, bot: &Arc<Bot>) -> Result<Said, String> {
     let mut state = lock(&bot.state);
     // Whoever writes has started the bot, and unblocked it.

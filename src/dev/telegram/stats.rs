@@ -1,11 +1,9 @@
 //! What is counted per bot, and the record of its last calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 use serde_json::Value;
-
-use super::world::Calls;
 
 /// Counters of one bot since the simulator began.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -51,10 +49,28 @@ pub struct Call {
     pub peer: String,
 }
 
+/// One request to a webhook.
+#[derive(Debug, Clone, Serialize)]
+pub struct Delivered {
+    /// Which update.
+    pub update_id: i64,
+    /// In which chat it happened.
+    pub chat: i64,
+    /// The HTTP status of the answer; 0 when there was none.
+    pub status: u16,
+    /// What Telegram would show as `last_error_message`; empty when it was acknowledged.
+    pub error: String,
+    /// When the request began.
+    pub began: jiff::Timestamp,
+    /// When the answer was there.
+    pub ended: jiff::Timestamp,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Stats {
     pub counters: Counters,
-    pub calls: Calls,
+    pub calls: VecDeque<Call>,
+    pub deliveries: VecDeque<Delivered>,
 }
 
 impl Stats {
@@ -67,9 +83,17 @@ impl Stats {
     }
 
     pub(super) fn record(&mut self, call: Call, limit: usize) {
-        self.calls.push_back(call);
-        while self.calls.len() > limit {
-            self.calls.pop_front();
-        }
+        append(&mut self.calls, call, limit);
+    }
+
+    pub(super) fn record_delivery(&mut self, delivered: Delivered, limit: usize) {
+        append(&mut self.deliveries, delivered, limit);
+    }
+}
+
+fn append<T>(list: &mut VecDeque<T>, item: T, limit: usize) {
+    list.push_back(item);
+    while list.len() > limit {
+        list.pop_front();
     }
 }

@@ -1,6 +1,6 @@
 //! All that the simulator knows: bots, users, groups, files, and the options it runs with.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
@@ -35,15 +35,17 @@ pub struct Options {
     pub refuse_reserved_addresses: bool,
     /// How many messages (received and sent) are kept per bot; older ones are forgotten and only counted.
     pub keep_messages: usize,
-    /// How many calls are kept per bot with their parameters.
+    /// How many calls (with their parameters) and how many webhook requests are kept per bot.
     pub keep_calls: usize,
     /// Seed of everything that is left to chance.
     pub seed: u64,
     /// The first `update_id` of each bot; absent: left to chance.
     pub first_update_id: Option<i64>,
-    /// How long a second of webhook delivery lasts, in microseconds: retries, the 60 s limit and the 23 h of the 410 rule
-    /// shrink with it. 1,000,000 is real time.
+    /// How long a second of webhook delivery lasts, in microseconds: retries, the 60 s limit and the 410 rule shrink with
+    /// it. 1,000,000 is real time.
     pub webhook_second_micros: u64,
+    /// For how many seconds a webhook may answer 410 before it is removed: 23 hours at Telegram.
+    pub webhook_gone_seconds: u32,
 }
 
 impl Default for Options {
@@ -58,6 +60,7 @@ impl Default for Options {
             seed: 0,
             first_update_id: None,
             webhook_second_micros: 1_000_000,
+            webhook_gone_seconds: 60 * 60 * 23,
         }
     }
 }
@@ -395,6 +398,3 @@ pub(super) fn bot_id_of(token: &str) -> Option<i64> {
     }
     id.parse().ok().filter(|id| (1..1 << 54).contains(id))
 }
-
-/// The last calls of a bot.
-pub(super) type Calls = VecDeque<super::stats::Call>;

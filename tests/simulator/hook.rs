@@ -1,0 +1,157 @@
+//! A webhook server that answers as a test wants.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Response, StatusCode};
+use axum::routing::post;
+use serde_json::Value;
+
+/// What it got.
+#[derive(Clone)]
+pub struct Got {
+    pub update: Value,
+    pub secret: Option<String>,
+    pub began: Instant,
+    pub ended: Instant,
+}
+
+/// How it answers one request.
+#[derive(Clone)]
+pub struct Reply {
+    pub status: u16,
+    pub header: Option<(&'static str, &'static str)>,
+    pub body: &'static str,
+    pub delay: Duration,
+}
+
+impl Reply {
+    pub fn status(status: u16) -> Self {
+        Self {
+            status,
+            header: None,
+            body: "",
+            delay: Duration::ZERO,
+        }
+    }
+}
+
+#[derive(Clone)]
+pub struct Hook {
+    pub addr: SocketAddr,
+    got: Arc<Mutex<Vec<Got>>>,
+    replies: Arc<Mutex<(VecDeque<Reply>, Reply)>>,
+}
+
+impl Hook {
+    /// Answers with these, one after the other, and then with 200.
+    pub async fn start(first: Vec<Reply>) -> Self {
+        Self::start_with(first, Reply::status(200)).await
+    }
+
+    pub async fn start_with(first: Vec<Reply>, then: Reply) -> Self {
+        let (hook, router, listener) = Self::prepare(first, then).await;
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        hook
+    }
+
+    async fn prepare(first: Vec<Reply>, then: Reply) -> (Self, Router, tokio::net::TcpListener) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
+        let hook = Self {
+            addr: listener.local_addr().expect("an address"),
+            got: Arc::default(),
+            replies: Arc::new(Mutex::new((first.into(), then))),
+        };
+        let router = Router::new()
+            .fallback(post(answer))
+            .with_state(hook.clone());
+        (hook, router, listener)
+    }
+
+    /// The same over TLS with this certificate and key.
+    pub async fn start_tls(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Self {
+        let (hook, router, listener) = Self::prepare(Vec::new(), Reply::status(200)).await;
+        let key = rustls::pki_types::PrivateKeyDer::try_from(certificate.signing_key.serialize_der())
+            .expect("a key");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.cert.der().clone()], key)
+            .expect("a certificate");
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                let service = hyper_util::service::TowerToHyperService::new(router.clone());
+                tokio::spawn(async move {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        let stream = hyper_util::rt::TokioIo::new(stream);
+                        let _ = hyper::server::conn::http1::Builder::new()
+                            .serve_connection(stream, service)
+                            .await;
+                    }
+                });
+            }
+        });
+        hook
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/telegram/uid", self.addr)
+    }
+
+    pub fn got(&self) -> Vec<Got> {
+        self.got.lock().expect("a lock").clone()
+    }
+
+    /// Waits until it has got so many requests.
+    pub async fn wait_for(&self, count: usize) -> Vec<Got> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let got = self.got();
+            if got.len() >= count {
+                return got;
+            }
+            assert!(Instant::now() < deadline, "{} of {count} deliveries", got.len());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+async fn answer(State(hook): State<Hook>, headers: HeaderMap, body: Bytes) -> Response<String> {
+    let began = Instant::now();
+    let reply = {
+        let mut replies = hook.replies.lock().expect("a lock");
+        let next = replies.0.pop_front();
+        next.unwrap_or_else(|| replies.1.clone())
+    };
+    tokio::time::sleep(reply.delay).await;
+    hook.got.lock().expect("a lock").push(Got {
+        update: serde_json::from_slice(&body).expect("JSON"),
+        secret: headers
+            .get("x-telegram-bot-api-secret-token")
+            .map(|value| value.to_str().expect("text").to_owned()),
+        began,
+        ended: Instant::now(),
+    });
+    let mut response = Response::new(reply.body.to_owned());
+    *response.status_mut() = StatusCode::from_u16(reply.status).expect("a status");
+    response
+        .headers_mut()
+        .insert("content-type", "application/json".parse().expect("a value"));
+    if let Some((name, value)) = reply.header {
+        response
+            .headers_mut()
+            .insert(name, value.parse().expect("a value"));
+    }
+    response
+}
