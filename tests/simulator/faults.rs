@@ -8,12 +8,19 @@ use telegram_connector_operator::dev::telegram::{Break, Fault, Options};
 use crate::client::{Client, ids};
 
 async fn send(client: &Client, chat: i64) -> reqwest::Result<u16> {
-    let request = client.http.post(client.url("sendMessage")).json(&json!({"chat_id": chat, "text": "x"}));
+    let request = client
+        .http
+        .post(client.url("sendMessage"))
+        .json(&json!({"chat_id": chat, "text": "x"}));
     Ok(request.send().await?.status().as_u16())
 }
 
 async fn with_two_chats() -> Client {
-    let client = Client::start(Options { seed: 7, ..Options::default() }).await;
+    let client = Client::start(Options {
+        seed: 7,
+        ..Options::default()
+    })
+    .await;
     client.sim.say(client.bot, 42, "a");
     client.sim.say(client.bot, 43, "b");
     client
@@ -23,20 +30,36 @@ async fn with_two_chats() -> Client {
 async fn a_fault_strikes_its_bot_chat_and_method_only() {
     let client = with_two_chats().await;
     let throttle = Fault::new(Break::TooManyRequests { retry_after: 60 });
-    let id = client.sim.add_fault(throttle.bot(client.bot).chat(42).method("sendMessage"));
-    let (status, answer) = client.call("sendMessage", json!({"chat_id": 42, "text": "x"})).await;
-    assert_eq!((status, &answer["parameters"]["retry_after"]), (429, &json!(60)));
+    let id = client
+        .sim
+        .add_fault(throttle.bot(client.bot).chat(42).method("sendMessage"));
+    let (status, answer) = client
+        .call("sendMessage", json!({"chat_id": 42, "text": "x"}))
+        .await;
+    assert_eq!(
+        (status, &answer["parameters"]["retry_after"]),
+        (429, &json!(60))
+    );
     assert_eq!(send(&client, 43).await.expect("an answer"), 200);
-    client.ok("sendChatAction", json!({"chat_id": 42, "action": "typing"})).await;
+    client
+        .ok("sendChatAction", json!({"chat_id": 42, "action": "typing"}))
+        .await;
     client.sim.remove_fault(id);
     assert_eq!(send(&client, 42).await.expect("an answer"), 200);
-    assert_eq!(client.sim.counters(client.bot).impatient, 2, "both calls to the throttled chat came too early");
+    assert_eq!(
+        client.sim.counters(client.bot).impatient,
+        2,
+        "both calls to the throttled chat came too early"
+    );
 }
 
 #[tokio::test]
 async fn times_bound_a_fault() {
     let client = with_two_chats().await;
-    let broken = Break::Status { code: 502, description: "Bad Gateway".into() };
+    let broken = Break::Status {
+        code: 502,
+        description: "Bad Gateway".into(),
+    };
     client.sim.add_fault(Fault::new(broken).times(2));
     for expected in [502, 502, 200] {
         assert_eq!(send(&client, 42).await.expect("an answer"), expected);
@@ -64,7 +87,9 @@ async fn a_lost_answer_took_effect_and_a_reset_did_not() {
 async fn chance_is_repeatable_from_the_seed() {
     let run = async || {
         let client = with_two_chats().await;
-        client.sim.add_fault(Fault::new(Break::Html { code: 502 }).probability(0.5));
+        client
+            .sim
+            .add_fault(Fault::new(Break::Html { code: 502 }).probability(0.5));
         let mut seen = Vec::new();
         for _ in 0..20 {
             seen.push(send(&client, 42).await.expect("an answer"));

@@ -31,13 +31,27 @@ async fn privacy_mode_shows_a_bot_only_what_concerns_it() {
     assert!(heard("/help"));
     assert!(heard("/help@acme_support_bot"));
     assert!(!heard("/help@other_example_bot"));
-    let sent = client.ok("sendMessage", json!({"chat_id": group, "text": "yes?"})).await;
-    let reply = Say { chat: Some(group), from: Some(42), text: Some("thanks".into()), reply_to: sent["message_id"].as_i64(), ..Say::default() };
-    assert_eq!(client.sim.send(&reply).expect("said").updates.len(), 1, "a reply to the bot");
+    let sent = client
+        .ok("sendMessage", json!({"chat_id": group, "text": "yes?"}))
+        .await;
+    let reply = Say {
+        chat: Some(group),
+        from: Some(42),
+        text: Some("thanks".into()),
+        reply_to: sent["message_id"].as_i64(),
+        ..Say::default()
+    };
+    assert_eq!(
+        client.sim.send(&reply).expect("said").updates.len(),
+        1,
+        "a reply to the bot"
+    );
     client.sim.set_privacy(client.bot, false);
     assert!(heard("hello all"));
     client.sim.set_privacy(client.bot, true);
-    client.sim.set_membership(group, client.bot, Membership::Administrator);
+    client
+        .sim
+        .set_membership(group, client.bot, Membership::Administrator);
     assert!(heard("hello all"));
 }
 
@@ -46,17 +60,40 @@ async fn a_kicked_bot_is_told_and_cannot_write() {
     let client = Client::start(Options::default()).await;
     for (kind, name) in [("group", "group"), ("supergroup", "supergroup")] {
         let group = client.sim.add_group(kind, "Team", &[client.bot]);
-        client.ok("sendMessage", json!({"chat_id": group, "text": "x"})).await;
-        client.sim.set_membership(group, client.bot, Membership::Kicked);
+        client
+            .ok("sendMessage", json!({"chat_id": group, "text": "x"}))
+            .await;
+        client
+            .sim
+            .set_membership(group, client.bot, Membership::Kicked);
         let change = &last(&client).await["my_chat_member"];
-        assert_eq!((&change["old_chat_member"]["status"], &change["new_chat_member"]["status"]), (&json!("member"), &json!("kicked")));
-        let refused = client.refused("sendMessage", json!({"chat_id": group, "text": "x"})).await;
-        assert_eq!(refused, (403, format!("Forbidden: bot was kicked from the {name} chat")));
+        assert_eq!(
+            (
+                &change["old_chat_member"]["status"],
+                &change["new_chat_member"]["status"]
+            ),
+            (&json!("member"), &json!("kicked"))
+        );
+        let refused = client
+            .refused("sendMessage", json!({"chat_id": group, "text": "x"}))
+            .await;
+        assert_eq!(
+            refused,
+            (
+                403,
+                format!("Forbidden: bot was kicked from the {name} chat")
+            )
+        );
     }
     let group = client.sim.add_group("supergroup", "Team", &[client.bot]);
     client.ok("leaveChat", json!({"chat_id": group})).await;
-    let refused = client.refused("sendMessage", json!({"chat_id": group, "text": "x"})).await;
-    assert_eq!(refused.1, "Forbidden: bot is not a member of the supergroup chat");
+    let refused = client
+        .refused("sendMessage", json!({"chat_id": group, "text": "x"}))
+        .await;
+    assert_eq!(
+        refused.1,
+        "Forbidden: bot is not a member of the supergroup chat"
+    );
 }
 
 #[tokio::test]
@@ -67,11 +104,18 @@ async fn a_group_that_became_a_supergroup_says_where_it_went() {
     let updates = client.updates(0).await;
     assert_eq!(updates[1]["message"]["migrate_to_chat_id"], supergroup);
     assert_eq!(updates[2]["message"]["migrate_from_chat_id"], group);
-    let (status, answer) = client.call("sendMessage", json!({"chat_id": group, "text": "x"})).await;
+    let (status, answer) = client
+        .call("sendMessage", json!({"chat_id": group, "text": "x"}))
+        .await;
     assert_eq!(status, 400);
-    assert_eq!(answer["description"], "Bad Request: group chat was upgraded to a supergroup chat");
+    assert_eq!(
+        answer["description"],
+        "Bad Request: group chat was upgraded to a supergroup chat"
+    );
     assert_eq!(answer["parameters"]["migrate_to_chat_id"], supergroup);
-    client.ok("sendMessage", json!({"chat_id": supergroup, "text": "x"})).await;
+    client
+        .ok("sendMessage", json!({"chat_id": supergroup, "text": "x"}))
+        .await;
 }
 
 #[tokio::test]
@@ -80,56 +124,137 @@ async fn topics_are_kept_apart_and_the_general_one_is_never_named() {
     client.sim.set_privacy(client.bot, false);
     let forum = client.sim.add_group("forum", "Forum", &[client.bot]);
     let topic = client.sim.add_topic(forum, "Orders");
-    let say = Say { chat: Some(forum), from: Some(42), thread: Some(topic), text: Some("hi".into()), ..Say::default() };
+    let say = Say {
+        chat: Some(forum),
+        from: Some(42),
+        thread: Some(topic),
+        text: Some("hi".into()),
+        ..Say::default()
+    };
     client.sim.send(&say).expect("said");
     let message = &last(&client).await["message"];
-    assert_eq!((&message["message_thread_id"], &message["is_topic_message"]), (&json!(topic), &json!(true)));
+    assert_eq!(
+        (&message["message_thread_id"], &message["is_topic_message"]),
+        (&json!(topic), &json!(true))
+    );
     assert_eq!(message["chat"]["is_forum"], true);
-    let sent = client.ok("sendMessage", json!({"chat_id": forum, "message_thread_id": topic, "text": "x"})).await;
+    let sent = client
+        .ok(
+            "sendMessage",
+            json!({"chat_id": forum, "message_thread_id": topic, "text": "x"}),
+        )
+        .await;
     assert_eq!(sent["message_thread_id"], topic);
     for wrong in [1, 999] {
-        let refused = client.refused("sendMessage", json!({"chat_id": forum, "message_thread_id": wrong, "text": "x"})).await;
+        let refused = client
+            .refused(
+                "sendMessage",
+                json!({"chat_id": forum, "message_thread_id": wrong, "text": "x"}),
+            )
+            .await;
         assert_eq!(refused.1, "Bad Request: message thread not found");
     }
-    client.ok("sendMessage", json!({"chat_id": forum, "text": "to General"})).await;
+    client
+        .ok(
+            "sendMessage",
+            json!({"chat_id": forum, "text": "to General"}),
+        )
+        .await;
 }
 
 #[tokio::test]
 async fn channel_posts_and_anonymous_admins_have_no_person_behind_them() {
     let client = Client::start(Options::default()).await;
     let channel = client.sim.add_group("channel", "News", &[client.bot]);
-    client.sim.send(&Say { chat: Some(channel), text: Some("news".into()), ..Say::default() }).expect("said");
+    client
+        .sim
+        .send(&Say {
+            chat: Some(channel),
+            text: Some("news".into()),
+            ..Say::default()
+        })
+        .expect("said");
     let post = &last(&client).await["channel_post"];
     assert!(post["from"].is_null());
     assert_eq!(post["sender_chat"]["id"], channel);
     client.sim.set_privacy(client.bot, false);
     let group = client.sim.add_group("supergroup", "Team", &[client.bot]);
-    client.sim.send(&Say { chat: Some(group), sender_chat: Some(group), text: Some("I".into()), ..Say::default() }).expect("said");
+    client
+        .sim
+        .send(&Say {
+            chat: Some(group),
+            sender_chat: Some(group),
+            text: Some("I".into()),
+            ..Say::default()
+        })
+        .expect("said");
     let message = &last(&client).await["message"];
-    assert_eq!((&message["sender_chat"]["id"], &message["from"]["username"]), (&json!(group), &json!("GroupAnonymousBot")));
+    assert_eq!(
+        (&message["sender_chat"]["id"], &message["from"]["username"]),
+        (&json!(group), &json!("GroupAnonymousBot"))
+    );
 }
 
 #[tokio::test]
 async fn media_is_complete_and_can_be_downloaded() {
     let client = Client::start(Options::default()).await;
     let content = json!({"voice": {"duration": 3, "data": "sound"}});
-    let say = Say { bot: Some(client.bot.0), from: Some(42), content: content.as_object().expect("an object").clone(), caption: Some("listen".into()), ..Say::default() };
+    let say = Say {
+        bot: Some(client.bot.0),
+        from: Some(42),
+        content: content.as_object().expect("an object").clone(),
+        caption: Some("listen".into()),
+        ..Say::default()
+    };
     client.sim.send(&say).expect("said");
     let message = last(&client).await["message"].clone();
-    assert_eq!((&message["voice"]["duration"], &message["voice"]["mime_type"], &message["caption"]), (&json!(3), &json!("audio/ogg"), &json!("listen")));
-    let file = client.ok("getFile", json!({"file_id": message["voice"]["file_id"]})).await;
+    assert_eq!(
+        (
+            &message["voice"]["duration"],
+            &message["voice"]["mime_type"],
+            &message["caption"]
+        ),
+        (&json!(3), &json!("audio/ogg"), &json!("listen"))
+    );
+    let file = client
+        .ok("getFile", json!({"file_id": message["voice"]["file_id"]}))
+        .await;
     let path = file["file_path"].as_str().expect("a path");
-    let url = client.url("x").replace("/bot", "/file/bot").replace("/x", &format!("/{path}"));
-    let bytes = client.http.get(url).send().await.expect("an answer").bytes().await.expect("bytes");
+    let url = client
+        .url("x")
+        .replace("/bot", "/file/bot")
+        .replace("/x", &format!("/{path}"));
+    let bytes = client
+        .http
+        .get(url)
+        .send()
+        .await
+        .expect("an answer")
+        .bytes()
+        .await
+        .expect("bytes");
     assert_eq!(&bytes[..], b"sound");
-    let refused = client.refused("getFile", json!({"file_id": "nonsense"})).await;
-    assert_eq!(refused.1, "Bad Request: wrong file_id or the file is temporarily unavailable");
+    let refused = client
+        .refused("getFile", json!({"file_id": "nonsense"}))
+        .await;
+    assert_eq!(
+        refused.1,
+        "Bad Request: wrong file_id or the file is temporarily unavailable"
+    );
     let huge = json!({"document": {"file_name": "a.txt", "size": 30 << 20}, "photo": {}, "sticker": {}, "location": {"latitude": 1.0, "longitude": 2.0}});
-    let say = Say { content: huge.as_object().expect("an object").clone(), ..say };
+    let say = Say {
+        content: huge.as_object().expect("an object").clone(),
+        ..say
+    };
     client.sim.send(&say).expect("said");
     let message = last(&client).await["message"].clone();
     assert_eq!(message["photo"].as_array().map(Vec::len), Some(2));
-    let refused = client.refused("getFile", json!({"file_id": message["document"]["file_id"]})).await;
+    let refused = client
+        .refused(
+            "getFile",
+            json!({"file_id": message["document"]["file_id"]}),
+        )
+        .await;
     assert_eq!(refused.1, "Bad Request: file is too big");
 }
 
@@ -137,19 +262,40 @@ async fn media_is_complete_and_can_be_downloaded() {
 async fn edits_replies_forwards_and_albums_look_as_they_do_at_telegram() {
     let client = Client::start(Options::default()).await;
     client.sim.add_user(User::new(7, "Bob"));
-    let base = Say { bot: Some(client.bot.0), from: Some(42), text: Some("one".into()), ..Say::default() };
+    let base = Say {
+        bot: Some(client.bot.0),
+        from: Some(42),
+        text: Some("one".into()),
+        ..Say::default()
+    };
     let said = client.sim.send(&base).expect("said");
-    let edit = Say { edit: Some(said.message_id), text: Some("two".into()), ..base.clone() };
+    let edit = Say {
+        edit: Some(said.message_id),
+        text: Some("two".into()),
+        ..base.clone()
+    };
     client.sim.send(&edit).expect("said");
     let edited = last(&client).await["edited_message"].clone();
-    assert_eq!((&edited["message_id"], &edited["text"]), (&json!(said.message_id), &json!("two")));
+    assert_eq!(
+        (&edited["message_id"], &edited["text"]),
+        (&json!(said.message_id), &json!("two"))
+    );
     assert!(edited["edit_date"].is_i64());
-    let reply = Say { reply_to: Some(said.message_id), quote: Some("on".into()), forward_from: Some(7), media_group_id: Some("a1".into()), ..base };
+    let reply = Say {
+        reply_to: Some(said.message_id),
+        quote: Some("on".into()),
+        forward_from: Some(7),
+        media_group_id: Some("a1".into()),
+        ..base
+    };
     client.sim.send(&reply).expect("said");
     let message = last(&client).await["message"].clone();
     assert_eq!(message["reply_to_message"]["message_id"], said.message_id);
     assert_eq!(message["quote"]["text"], "on");
-    assert_eq!(message["forward_origin"]["sender_user"]["first_name"], "Bob");
+    assert_eq!(
+        message["forward_origin"]["sender_user"]["first_name"],
+        "Bob"
+    );
     assert_eq!(message["media_group_id"], "a1");
 }
 
@@ -158,7 +304,15 @@ async fn get_chat_and_members_are_answered() {
     let client = Client::start(Options::default()).await;
     let group = client.sim.add_group("supergroup", "Team", &[client.bot]);
     let chat = client.ok("getChat", json!({"chat_id": group})).await;
-    assert_eq!((&chat["title"], &chat["type"]), (&json!("Team"), &json!("supergroup")));
-    let me = client.ok("getChatMember", json!({"chat_id": group, "user_id": client.bot})).await;
+    assert_eq!(
+        (&chat["title"], &chat["type"]),
+        (&json!("Team"), &json!("supergroup"))
+    );
+    let me = client
+        .ok(
+            "getChatMember",
+            json!({"chat_id": group, "user_id": client.bot}),
+        )
+        .await;
     assert_eq!(me["status"], "member");
 }

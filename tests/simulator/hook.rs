@@ -78,8 +78,9 @@ impl Hook {
     /// The same over TLS with this certificate and key.
     pub async fn start_tls(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Self {
         let (hook, router, listener) = Self::prepare(Vec::new(), Reply::status(200)).await;
-        let key = rustls::pki_types::PrivateKeyDer::try_from(certificate.signing_key.serialize_der())
-            .expect("a key");
+        let key =
+            rustls::pki_types::PrivateKeyDer::try_from(certificate.signing_key.serialize_der())
+                .expect("a key");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -121,7 +122,11 @@ impl Hook {
             if got.len() >= count {
                 return got;
             }
-            assert!(Instant::now() < deadline, "{} of {count} deliveries", got.len());
+            assert!(
+                Instant::now() < deadline,
+                "{} of {count} deliveries",
+                got.len()
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

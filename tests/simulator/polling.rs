@@ -28,7 +28,11 @@ async fn an_update_comes_again_until_a_higher_offset_confirms_it() {
     assert_eq!(client.sim.pending(client.bot), 2);
     assert_eq!(ids(&client.updates(second).await), [second]);
     assert_eq!(client.sim.pending(client.bot), 1);
-    assert_eq!(ids(&client.updates(first).await), [second], "what is confirmed does not come back");
+    assert_eq!(
+        ids(&client.updates(first).await),
+        [second],
+        "what is confirmed does not come back"
+    );
 }
 
 #[tokio::test]
@@ -36,7 +40,9 @@ async fn limit_bounds_an_answer() {
     let client = Client::start(Options::default()).await;
     client.sim.bulk(client.bot, 1000, 150, 1, "hi");
     assert_eq!(client.updates(0).await.len(), 100);
-    let three = client.ok("getUpdates", json!({"offset": 1, "limit": 3})).await;
+    let three = client
+        .ok("getUpdates", json!({"offset": 1, "limit": 3}))
+        .await;
     assert_eq!(three.as_array().map(Vec::len), Some(3));
 }
 
@@ -46,7 +52,9 @@ async fn a_second_poll_ends_the_first_one() {
     let first = client.call("getUpdates", json!({"timeout": 30}));
     let second = async {
         wait_for_polls(&client, 1).await;
-        client.call("getUpdates", json!({"offset": 5, "timeout": 30})).await
+        client
+            .call("getUpdates", json!({"offset": 5, "timeout": 30}))
+            .await
     };
     let speak = async {
         while client.sim.counters(client.bot).conflicts == 0 {
@@ -75,11 +83,20 @@ async fn a_client_that_went_away_is_no_conflict() {
 
 #[tokio::test]
 async fn conflicts_in_quick_succession_are_answered_later() {
-    let client = Client::start(Options { local_mode: true, ..Options::default() }).await;
-    client.ok("setWebhook", json!({"url": "http://127.0.0.1:9/"})).await;
+    let client = Client::start(Options {
+        local_mode: true,
+        ..Options::default()
+    })
+    .await;
+    client
+        .ok("setWebhook", json!({"url": "http://127.0.0.1:9/"}))
+        .await;
     let text = "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first";
     let began = Instant::now();
-    assert_eq!(client.refused("getUpdates", json!({})).await, (409, text.to_owned()));
+    assert_eq!(
+        client.refused("getUpdates", json!({})).await,
+        (409, text.to_owned())
+    );
     assert!(began.elapsed() < Duration::from_secs(2));
     assert_eq!(client.refused("getUpdates", json!({})).await.0, 409);
     assert!(began.elapsed() >= Duration::from_secs(3));
@@ -87,14 +104,23 @@ async fn conflicts_in_quick_succession_are_answered_later() {
 
 #[tokio::test]
 async fn setting_a_webhook_ends_a_poll() {
-    let client = Client::start(Options { local_mode: true, ..Options::default() }).await;
+    let client = Client::start(Options {
+        local_mode: true,
+        ..Options::default()
+    })
+    .await;
     let poll = client.refused("getUpdates", json!({"timeout": 30}));
     let set = async {
         wait_for_polls(&client, 1).await;
-        client.ok("setWebhook", json!({"url": "http://127.0.0.1:9/"})).await
+        client
+            .ok("setWebhook", json!({"url": "http://127.0.0.1:9/"}))
+            .await
     };
     let (refused, _) = tokio::join!(poll, set);
-    assert_eq!(refused, (409, "Conflict: terminated by setWebhook request".to_owned()));
+    assert_eq!(
+        refused,
+        (409, "Conflict: terminated by setWebhook request".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -104,12 +130,19 @@ async fn asking_the_same_offset_in_a_hurry_is_slowed_down() {
     client.updates(7).await;
     assert!(began.elapsed() < Duration::from_secs(1));
     assert_eq!(client.updates(7).await.len(), 0);
-    assert!(began.elapsed() >= Duration::from_secs(3), "an empty answer takes 3 s the second time");
+    assert!(
+        began.elapsed() >= Duration::from_secs(3),
+        "an empty answer takes 3 s the second time"
+    );
 
     client.sim.say(client.bot, 42, "one");
     client.sim.say(client.bot, 42, "two");
     assert_eq!(client.updates(0).await.len(), 2);
-    assert_eq!(client.updates(0).await.len(), 1, "within half a second one update at a time");
+    assert_eq!(
+        client.updates(0).await.len(),
+        1,
+        "within half a second one update at a time"
+    );
 }
 
 #[tokio::test]
@@ -121,8 +154,14 @@ async fn allowed_updates_are_remembered_and_filter_what_comes() {
     assert_eq!(raw("message"), None);
     assert!(raw("edited_message").is_some());
     client.ok("getUpdates", json!({"offset": 1})).await;
-    assert_eq!(raw("message"), None, "omitting the parameter keeps the setting");
-    client.ok("getUpdates", json!({"offset": 2, "allowed_updates": []})).await;
+    assert_eq!(
+        raw("message"),
+        None,
+        "omitting the parameter keeps the setting"
+    );
+    client
+        .ok("getUpdates", json!({"offset": 2, "allowed_updates": []}))
+        .await;
     assert!(raw("message").is_some());
     assert_eq!(raw("chat_member"), None, "the default leaves this out");
 }

@@ -25,23 +25,46 @@ async fn refusal(client: &Client, params: Value) -> String {
 async fn a_text_has_4096_utf16_units_after_its_formatting_is_parsed() {
     let client = with_ann().await;
     client.ok("sendMessage", text(&"x".repeat(4096))).await;
-    assert_eq!(refusal(&client, text(&"x".repeat(4097))).await, "Bad Request: message is too long");
+    assert_eq!(
+        refusal(&client, text(&"x".repeat(4097))).await,
+        "Bad Request: message is too long"
+    );
     let emoji = "👍".repeat(2048);
     assert_eq!(utf16_len(&emoji), 4096);
     client.ok("sendMessage", text(&emoji)).await;
-    assert_eq!(refusal(&client, text(&format!("{emoji}x"))).await, "Bad Request: message is too long");
+    assert_eq!(
+        refusal(&client, text(&format!("{emoji}x"))).await,
+        "Bad Request: message is too long"
+    );
     let markup = format!("<b>{}</b>", "&lt;".repeat(4096));
-    let sent = client.ok("sendMessage", json!({"chat_id": 42, "text": markup, "parse_mode": "html"})).await;
-    assert_eq!(sent["entities"], json!([{"type": "bold", "offset": 0, "length": 4096}]));
+    let sent = client
+        .ok(
+            "sendMessage",
+            json!({"chat_id": 42, "text": markup, "parse_mode": "html"}),
+        )
+        .await;
+    assert_eq!(
+        sent["entities"],
+        json!([{"type": "bold", "offset": 0, "length": 4096}])
+    );
 }
 
 #[tokio::test]
 async fn empty_texts_are_refused() {
     let client = with_ann().await;
-    assert_eq!(refusal(&client, text("")).await, "Bad Request: message text is empty");
-    assert_eq!(refusal(&client, text(" \n ")).await, "Bad Request: text must be non-empty");
+    assert_eq!(
+        refusal(&client, text("")).await,
+        "Bad Request: message text is empty"
+    );
+    assert_eq!(
+        refusal(&client, text(" \n ")).await,
+        "Bad Request: text must be non-empty"
+    );
     let html = json!({"chat_id": 42, "text": "<b></b>", "parse_mode": "HTML"});
-    assert_eq!(refusal(&client, html).await, "Bad Request: text must be non-empty");
+    assert_eq!(
+        refusal(&client, html).await,
+        "Bad Request: text must be non-empty"
+    );
 }
 
 #[tokio::test]
@@ -58,25 +81,41 @@ async fn broken_markup_is_refused_and_nothing_is_sent() {
         "Bad Request: can't parse entities: Character '.' is reserved and must be escaped with the preceding '\\'"
     );
     let unknown = json!({"chat_id": 42, "text": "x", "parse_mode": "RTF"});
-    assert_eq!(refusal(&client, unknown).await, "Bad Request: unsupported parse_mode");
+    assert_eq!(
+        refusal(&client, unknown).await,
+        "Bad Request: unsupported parse_mode"
+    );
     assert!(client.sim.sent(client.bot, 42).is_empty());
 }
 
 #[tokio::test]
 async fn a_bot_writes_only_where_it_may() {
     let client = with_ann().await;
-    let to = async |chat: Value| client.refused("sendMessage", json!({"chat_id": chat, "text": "x"})).await;
+    let to = async |chat: Value| {
+        client
+            .refused("sendMessage", json!({"chat_id": chat, "text": "x"}))
+            .await
+    };
     let not_found = (400, "Bad Request: chat not found".to_owned());
     assert_eq!(to(json!(99)).await, not_found, "who never wrote is unknown");
     assert_eq!(to(json!(-5)).await, not_found);
     assert_eq!(to(json!("nonsense")).await, not_found);
-    assert_eq!(to(json!("")).await, (400, "Bad Request: chat_id is empty".to_owned()));
+    assert_eq!(
+        to(json!("")).await,
+        (400, "Bad Request: chat_id is empty".to_owned())
+    );
     client.sim.block(client.bot, 42, true);
-    assert_eq!(to(json!(42)).await, (403, "Forbidden: bot was blocked by the user".to_owned()));
+    assert_eq!(
+        to(json!(42)).await,
+        (403, "Forbidden: bot was blocked by the user".to_owned())
+    );
     client.sim.say(client.bot, 42, "I am back");
     client.ok("sendMessage", text("hello")).await;
     client.sim.deactivate(client.bot, 42);
-    assert_eq!(to(json!(42)).await, (403, "Forbidden: user is deactivated".to_owned()));
+    assert_eq!(
+        to(json!(42)).await,
+        (403, "Forbidden: user is deactivated".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -88,7 +127,10 @@ async fn a_reply_shows_what_it_replies_to() {
     };
     let sent = client.ok("sendMessage", reply(1, false)).await;
     assert_eq!(sent["reply_to_message"]["text"], "hi");
-    assert_eq!(refusal(&client, reply(77, false)).await, "Bad Request: message to be replied not found");
+    assert_eq!(
+        refusal(&client, reply(77, false)).await,
+        "Bad Request: message to be replied not found"
+    );
     let sent = client.ok("sendMessage", reply(77, true)).await;
     assert!(sent["reply_to_message"].is_null());
 }
@@ -99,37 +141,86 @@ async fn edits_change_what_was_sent() {
     let id = client.ok("sendMessage", text("one")).await["message_id"].clone();
     let edit = |text: &str| json!({"chat_id": 42, "message_id": id, "text": text});
     let edited = client.ok("editMessageText", edit("two")).await;
-    assert_eq!((&edited["text"], &edited["message_id"]), (&json!("two"), &id));
+    assert_eq!(
+        (&edited["text"], &edited["message_id"]),
+        (&json!("two"), &id)
+    );
     assert!(edited["edit_date"].is_i64());
     let same = client.refused("editMessageText", edit("two")).await;
-    assert!(same.1.starts_with("Bad Request: message is not modified"), "{same:?}");
-    let missing = client.refused("editMessageText", json!({"chat_id": 42, "message_id": 99, "text": "x"})).await;
+    assert!(
+        same.1.starts_with("Bad Request: message is not modified"),
+        "{same:?}"
+    );
+    let missing = client
+        .refused(
+            "editMessageText",
+            json!({"chat_id": 42, "message_id": 99, "text": "x"}),
+        )
+        .await;
     assert_eq!(missing.1, "Bad Request: message to edit not found");
-    let foreign = client.refused("editMessageText", json!({"chat_id": 42, "message_id": 1, "text": "x"})).await;
+    let foreign = client
+        .refused(
+            "editMessageText",
+            json!({"chat_id": 42, "message_id": 1, "text": "x"}),
+        )
+        .await;
     assert_eq!(foreign.1, "Bad Request: message can't be edited");
-    client.ok("deleteMessage", json!({"chat_id": 42, "message_id": id})).await;
-    assert_eq!(client.refused("editMessageText", edit("x")).await.1, "Bad Request: message to edit not found");
+    client
+        .ok("deleteMessage", json!({"chat_id": 42, "message_id": id}))
+        .await;
+    assert_eq!(
+        client.refused("editMessageText", edit("x")).await.1,
+        "Bad Request: message to edit not found"
+    );
     let sent = client.sim.sent(client.bot, 42);
-    assert_eq!((sent[0].edits.as_slice(), sent[0].deleted), (&["two".to_owned()][..], true));
+    assert_eq!(
+        (sent[0].edits.as_slice(), sent[0].deleted),
+        (&["two".to_owned()][..], true)
+    );
 }
 
 #[tokio::test]
 async fn drafts_are_for_private_chats() {
     let client = with_ann().await;
-    client.ok("sendMessageDraft", json!({"chat_id": 42, "draft_id": 7, "text": "thin"})).await;
-    client.ok("sendMessageDraft", json!({"chat_id": 42, "draft_id": 7, "text": "thinking"})).await;
+    client
+        .ok(
+            "sendMessageDraft",
+            json!({"chat_id": 42, "draft_id": 7, "text": "thin"}),
+        )
+        .await;
+    client
+        .ok(
+            "sendMessageDraft",
+            json!({"chat_id": 42, "draft_id": 7, "text": "thinking"}),
+        )
+        .await;
     assert_eq!(client.sim.drafts(client.bot)[1].text, "thinking");
-    assert_eq!(client.refused("sendMessageDraft", json!({"chat_id": 42, "text": "x"})).await.0, 400);
+    assert_eq!(
+        client
+            .refused("sendMessageDraft", json!({"chat_id": 42, "text": "x"}))
+            .await
+            .0,
+        400
+    );
     let group = client.sim.add_group("supergroup", "Team", &[client.bot]);
-    let refused = client.refused("sendMessageDraft", json!({"chat_id": group, "draft_id": 7, "text": "x"})).await;
+    let refused = client
+        .refused(
+            "sendMessageDraft",
+            json!({"chat_id": group, "draft_id": 7, "text": "x"}),
+        )
+        .await;
     assert_eq!(refused.1, "Bad Request: TEXTDRAFT_PEER_INVALID");
 }
 
 #[tokio::test]
 async fn chat_actions_are_checked_and_counted() {
     let client = with_ann().await;
-    client.ok("sendChatAction", json!({"chat_id": 42, "action": "typing"})).await;
-    let refused = client.refused("sendChatAction", json!({"chat_id": 42, "action": "dance"})).await;
+    client
+        .ok("sendChatAction", json!({"chat_id": 42, "action": "typing"}))
+        .await;
+    let refused = client
+        .refused("sendChatAction", json!({"chat_id": 42, "action": "dance"}))
+        .await;
     assert_eq!(refused.1, "Bad Request: wrong parameter action in request");
     assert_eq!(client.sim.counters(client.bot).actions, 1);
 }
@@ -140,20 +231,37 @@ async fn commands_are_kept_per_scope_and_language() {
     let new = json!([{"command": "new", "description": "Begin anew"}]);
     client.ok("setMyCommands", json!({"commands": new})).await;
     let neu = json!([{"command": "new", "description": "Neu beginnen"}]);
-    client.ok("setMyCommands", json!({"commands": neu, "language_code": "de"})).await;
+    client
+        .ok(
+            "setMyCommands",
+            json!({"commands": neu, "language_code": "de"}),
+        )
+        .await;
     assert_eq!(client.ok("getMyCommands", json!({})).await, new);
-    assert_eq!(client.ok("getMyCommands", json!({"language_code": "de"})).await, neu);
+    assert_eq!(
+        client
+            .ok("getMyCommands", json!({"language_code": "de"}))
+            .await,
+        neu
+    );
     let groups = json!({"scope": {"type": "all_group_chats"}});
     assert_eq!(client.ok("getMyCommands", groups).await, json!([]));
     client.ok("deleteMyCommands", json!({})).await;
     assert_eq!(client.ok("getMyCommands", json!({})).await, json!([]));
     let bad = json!({"commands": [{"command": "Bad-Name", "description": "x"}]});
-    assert_eq!(client.refused("setMyCommands", bad).await.1, "Bad Request: BOT_COMMAND_INVALID");
+    assert_eq!(
+        client.refused("setMyCommands", bad).await.1,
+        "Bad Request: BOT_COMMAND_INVALID"
+    );
 }
 
 #[tokio::test]
 async fn flood_limits_answer_429_with_the_time_to_wait() {
-    let client = Client::start(Options { flood_limits: true, ..Options::default() }).await;
+    let client = Client::start(Options {
+        flood_limits: true,
+        ..Options::default()
+    })
+    .await;
     client.sim.say(client.bot, 42, "hi");
     let mut answer = Value::Null;
     for _ in 0..10 {

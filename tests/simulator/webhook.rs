@@ -27,16 +27,27 @@ async fn updates_are_delivered_with_the_secret_and_forgotten_when_acknowledged()
     let client = Client::start(local()).await;
     let hook = Hook::start(vec![]).await;
     let waiting = client.sim.say(client.bot, 42, "one");
-    client.ok("setWebhook", json!({"url": hook.url(), "secret_token": "abc_-1"})).await;
+    client
+        .ok(
+            "setWebhook",
+            json!({"url": hook.url(), "secret_token": "abc_-1"}),
+        )
+        .await;
     let got = hook.wait_for(1).await;
-    assert_eq!(got[0].update["update_id"], waiting, "what waited before is delivered too");
+    assert_eq!(
+        got[0].update["update_id"], waiting,
+        "what waited before is delivered too"
+    );
     assert_eq!(got[0].secret.as_deref(), Some("abc_-1"));
     client.sim.say(client.bot, 42, "two");
     let got = hook.wait_for(2).await;
     assert_eq!(texts(&got), ["one", "two"]);
     let info = client.ok("getWebhookInfo", json!({})).await;
     assert_eq!(info["url"], hook.url());
-    assert_eq!((&info["pending_update_count"], &info["max_connections"]), (&json!(0), &json!(40)));
+    assert_eq!(
+        (&info["pending_update_count"], &info["max_connections"]),
+        (&json!(0), &json!(40))
+    );
     assert_eq!(info["ip_address"], "127.0.0.1");
     assert!(info.get("allowed_updates").is_none() && info.get("last_error_date").is_none());
 }
@@ -44,26 +55,52 @@ async fn updates_are_delivered_with_the_secret_and_forgotten_when_acknowledged()
 #[tokio::test]
 async fn a_failure_is_retried_with_growing_delays_and_shown() {
     let client = Client::start(local()).await;
-    let hook = Hook::start(vec![Reply::status(500), Reply::status(502), Reply::status(403)]).await;
+    let hook = Hook::start(vec![
+        Reply::status(500),
+        Reply::status(502),
+        Reply::status(403),
+    ])
+    .await;
     client.ok("setWebhook", json!({"url": hook.url()})).await;
     client.sim.say(client.bot, 42, "one");
     let got = hook.wait_for(4).await;
     let gap = |n: usize| got[n].began.duration_since(got[n - 1].ended);
-    assert!(gap(1) < Duration::from_millis(40), "the first retry comes at once: {:?}", gap(1));
-    assert!(gap(2) >= Duration::from_millis(40), "then after 2 s (scaled): {:?}", gap(2));
-    assert!(gap(3) >= Duration::from_millis(80), "then after 4: {:?}", gap(3));
+    assert!(
+        gap(1) < Duration::from_millis(40),
+        "the first retry comes at once: {:?}",
+        gap(1)
+    );
+    assert!(
+        gap(2) >= Duration::from_millis(40),
+        "then after 2 s (scaled): {:?}",
+        gap(2)
+    );
+    assert!(
+        gap(3) >= Duration::from_millis(80),
+        "then after 4: {:?}",
+        gap(3)
+    );
     assert!(got.iter().all(|attempt| attempt.update == got[0].update));
     let info = client.sim.webhook_info(client.bot);
-    assert_eq!(info["last_error_message"], "Wrong response from the webhook: 403 Forbidden");
+    assert_eq!(
+        info["last_error_message"],
+        "Wrong response from the webhook: 403 Forbidden"
+    );
     assert!(info["last_error_date"].is_i64());
     let log = client.sim.deliveries(client.bot);
-    assert_eq!(log.iter().map(|entry| entry.status).collect::<Vec<_>>(), [500, 502, 403, 200]);
+    assert_eq!(
+        log.iter().map(|entry| entry.status).collect::<Vec<_>>(),
+        [500, 502, 403, 200]
+    );
 }
 
 #[tokio::test]
 async fn retry_after_is_honoured() {
     let client = Client::start(local()).await;
-    let busy = Reply { header: Some(("retry-after", "10")), ..Reply::status(503) };
+    let busy = Reply {
+        header: Some(("retry-after", "10")),
+        ..Reply::status(503)
+    };
     let hook = Hook::start(vec![busy]).await;
     client.ok("setWebhook", json!({"url": hook.url()})).await;
     client.sim.say(client.bot, 42, "one");
@@ -73,8 +110,15 @@ async fn retry_after_is_honoured() {
 
 #[tokio::test]
 async fn one_chat_waits_for_its_answer_and_other_chats_do_not() {
-    let client = Client::start(Options { webhook_second_micros: 1_000_000, ..local() }).await;
-    let slow = Reply { delay: Duration::from_millis(300), ..Reply::status(200) };
+    let client = Client::start(Options {
+        webhook_second_micros: 1_000_000,
+        ..local()
+    })
+    .await;
+    let slow = Reply {
+        delay: Duration::from_millis(300),
+        ..Reply::status(200)
+    };
     let hook = Hook::start(vec![slow]).await;
     client.ok("setWebhook", json!({"url": hook.url()})).await;
     client.sim.say(client.bot, 42, "slow");
@@ -88,26 +132,54 @@ async fn one_chat_waits_for_its_answer_and_other_chats_do_not() {
 
 #[tokio::test]
 async fn at_most_max_connections_requests_run_at_once() {
-    let client = Client::start(Options { webhook_second_micros: 1_000_000, ..local() }).await;
-    let hook = Hook::start_with(vec![], Reply { delay: Duration::from_millis(50), ..Reply::status(200) }).await;
-    client.ok("setWebhook", json!({"url": hook.url(), "max_connections": 2})).await;
+    let client = Client::start(Options {
+        webhook_second_micros: 1_000_000,
+        ..local()
+    })
+    .await;
+    let hook = Hook::start_with(
+        vec![],
+        Reply {
+            delay: Duration::from_millis(50),
+            ..Reply::status(200)
+        },
+    )
+    .await;
+    client
+        .ok(
+            "setWebhook",
+            json!({"url": hook.url(), "max_connections": 2}),
+        )
+        .await;
     client.sim.bulk(client.bot, 1000, 8, 1, "hi");
     let got = hook.wait_for(8).await;
     let busiest = got
         .iter()
-        .map(|one| got.iter().filter(|other| other.began <= one.began && one.began < other.ended).count())
+        .map(|one| {
+            got.iter()
+                .filter(|other| other.began <= one.began && one.began < other.ended)
+                .count()
+        })
         .max();
     assert_eq!(busiest, Some(2));
 }
 
 #[tokio::test]
 async fn gone_for_long_removes_the_webhook_and_keeps_the_updates() {
-    let client = Client::start(Options { webhook_gone_seconds: 10, ..local() }).await;
+    let client = Client::start(Options {
+        webhook_gone_seconds: 10,
+        ..local()
+    })
+    .await;
     let hook = Hook::start_with(vec![], Reply::status(410)).await;
     client.ok("setWebhook", json!({"url": hook.url()})).await;
     client.sim.say(client.bot, 42, "one");
     hook.wait_for(2).await;
-    assert_eq!(client.sim.webhook_info(client.bot)["url"], hook.url(), "not at once");
+    assert_eq!(
+        client.sim.webhook_info(client.bot)["url"],
+        hook.url(),
+        "not at once"
+    );
     let deadline = Instant::now() + Duration::from_secs(10);
     while client.sim.webhook_info(client.bot)["url"] != "" {
         assert!(Instant::now() < deadline, "the webhook is removed");
@@ -118,7 +190,11 @@ async fn gone_for_long_removes_the_webhook_and_keeps_the_updates() {
 
 #[tokio::test]
 async fn urls_are_checked_in_telegrams_order_and_a_bad_one_still_removes_the_old() {
-    let client = Client::start(Options { refuse_reserved_addresses: true, ..Options::default() }).await;
+    let client = Client::start(Options {
+        refuse_reserved_addresses: true,
+        ..Options::default()
+    })
+    .await;
     let refused = async |params: serde_json::Value| {
         tokio::time::sleep(Duration::from_millis(1_010)).await;
         client.refused("setWebhook", params).await.1
@@ -139,9 +215,13 @@ async fn urls_are_checked_in_telegrams_order_and_a_bad_one_still_removes_the_old
         refused(json!({"url": "https://127.0.0.1/", "secret_token": "a b"})).await,
         "Bad Request: secret token contains unallowed characters"
     );
-    client.sim.configure(|options| options.refuse_reserved_addresses = false);
+    client
+        .sim
+        .configure(|options| options.refuse_reserved_addresses = false);
     tokio::time::sleep(Duration::from_millis(1_010)).await;
-    client.ok("setWebhook", json!({"url": "https://127.0.0.1:8443/x"})).await;
+    client
+        .ok("setWebhook", json!({"url": "https://127.0.0.1:8443/x"}))
+        .await;
     refused(json!({"url": "ftp://127.0.0.1/"})).await;
     assert_eq!(client.sim.webhook_info(client.bot)["url"], "");
 }
@@ -149,9 +229,16 @@ async fn urls_are_checked_in_telegrams_order_and_a_bad_one_still_removes_the_old
 #[tokio::test]
 async fn setting_a_webhook_twice_a_second_is_too_much() {
     let client = Client::start(local()).await;
-    client.ok("setWebhook", json!({"url": "http://127.0.0.1:9/"})).await;
-    let (status, answer) = client.call("setWebhook", json!({"url": "http://127.0.0.1:9/"})).await;
-    assert_eq!((status, &answer["parameters"]["retry_after"]), (429, &json!(1)));
+    client
+        .ok("setWebhook", json!({"url": "http://127.0.0.1:9/"}))
+        .await;
+    let (status, answer) = client
+        .call("setWebhook", json!({"url": "http://127.0.0.1:9/"}))
+        .await;
+    assert_eq!(
+        (status, &answer["parameters"]["retry_after"]),
+        (429, &json!(1))
+    );
     let (_, answer) = client.call("deleteWebhook", json!({})).await;
     assert_eq!(answer["description"], "Webhook was deleted");
     let (_, answer) = client.call("deleteWebhook", json!({})).await;
@@ -161,18 +248,24 @@ async fn setting_a_webhook_twice_a_second_is_too_much() {
 #[tokio::test]
 async fn deleting_a_webhook_keeps_what_waits_unless_told_otherwise() {
     let client = Client::start(local()).await;
-    client.ok("setWebhook", json!({"url": "http://127.0.0.1:9/"})).await;
+    client
+        .ok("setWebhook", json!({"url": "http://127.0.0.1:9/"}))
+        .await;
     let id = client.sim.say(client.bot, 42, "one");
     client.ok("deleteWebhook", json!({})).await;
     assert_eq!(ids(&client.updates(0).await), [id]);
-    client.ok("deleteWebhook", json!({"drop_pending_updates": true})).await;
+    client
+        .ok("deleteWebhook", json!({"drop_pending_updates": true}))
+        .await;
     assert_eq!(client.sim.pending(client.bot), 0);
 }
 
 #[tokio::test]
 async fn an_unreachable_webhook_is_named_in_its_info() {
     let client = Client::start(local()).await;
-    client.ok("setWebhook", json!({"url": "http://127.0.0.1:9/"})).await;
+    client
+        .ok("setWebhook", json!({"url": "http://127.0.0.1:9/"}))
+        .await;
     client.sim.say(client.bot, 42, "one");
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -188,8 +281,13 @@ async fn an_unreachable_webhook_is_named_in_its_info() {
 
 #[tokio::test]
 async fn a_self_signed_server_is_trusted_only_with_its_certificate() {
-    let client = Client::start(Options { webhook_second_micros: 1_000_000, ..local() }).await;
-    let certificate = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
+    let client = Client::start(Options {
+        webhook_second_micros: 1_000_000,
+        ..local()
+    })
+    .await;
+    let certificate =
+        rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
     let hook = Hook::start_tls(&certificate).await;
     let url = format!("https://{}/x", hook.addr);
     client.ok("setWebhook", json!({"url": url})).await;
@@ -200,7 +298,13 @@ async fn a_self_signed_server_is_trusted_only_with_its_certificate() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let info = client.sim.webhook_info(client.bot);
-    assert!(info["last_error_message"].as_str().expect("text").contains("certificate verify failed"), "{info}");
+    assert!(
+        info["last_error_message"]
+            .as_str()
+            .expect("text")
+            .contains("certificate verify failed"),
+        "{info}"
+    );
     tokio::time::sleep(Duration::from_millis(1_010)).await;
     let body = format!(
         "--b\r\nContent-Disposition: form-data; name=\"url\"\r\n\r\n{url}\r\n--b\r\nContent-Disposition: form-data; name=\"certificate\"; filename=\"c.pem\"\r\n\r\n{}\r\n--b--\r\n",
@@ -216,16 +320,25 @@ async fn a_self_signed_server_is_trusted_only_with_its_certificate() {
         .expect("an answer");
     assert_eq!(answer.status(), 200);
     assert_eq!(texts(&hook.wait_for(1).await), ["one"]);
-    assert_eq!(client.sim.webhook_info(client.bot)["has_custom_certificate"], true);
+    assert_eq!(
+        client.sim.webhook_info(client.bot)["has_custom_certificate"],
+        true
+    );
 }
 
 #[tokio::test]
 async fn the_answer_to_a_delivery_may_carry_a_call() {
     let client = Client::start(local()).await;
-    let reply = Reply { body: r#"{"method":"sendMessage","chat_id":42,"text":"at once"}"#, ..Reply::status(200) };
+    let reply = Reply {
+        body: r#"{"method":"sendMessage","chat_id":42,"text":"at once"}"#,
+        ..Reply::status(200)
+    };
     let hook = Hook::start(vec![reply]).await;
     client.ok("setWebhook", json!({"url": hook.url()})).await;
     client.sim.say(client.bot, 42, "one");
-    let sent = client.sim.wait_for_sent(client.bot, 42, 0, Duration::from_secs(10)).await;
+    let sent = client
+        .sim
+        .wait_for_sent(client.bot, 42, 0, Duration::from_secs(10))
+        .await;
     assert_eq!(sent[0].text, "at once");
 }

@@ -360,7 +360,14 @@ async fn bulk(State(world): Shared, Json(bulk): Json<Bulk>) -> Result {
     let mut count = 0;
     for bot in &bulk.bots {
         let bot = find(&world, &bot.to_string())?;
-        count += speech::bulk(&world, &bot, bulk.from, bulk.users, bulk.messages, &bulk.text);
+        count += speech::bulk(
+            &world,
+            &bot,
+            bulk.from,
+            bulk.users,
+            bulk.messages,
+            &bulk.text,
+        );
     }
     Ok(Json(json!({"updates": count})))
 }

@@ -292,9 +292,7 @@ impl Delivery {
             ended: jiff::Timestamp::now(),
         };
         let keep = self.world.options.load().keep_calls;
-        lock(&self.bot.state)
-            .stats
-            .record_delivery(delivered, keep);
+        lock(&self.bot.state).stats.record_delivery(delivered, keep);
     }
 
     fn failed(&mut self, id: i64, lane: i64, fail: &Fail) -> bool {

@@ -170,7 +170,10 @@ pub(super) fn detect(text: &str, taken: &[Entity]) -> Vec<Entity> {
         if let Some((kind, length)) = classify(token) {
             let at = begin + lead;
             let exclusive = |entity: &&Entity| {
-                matches!(entity.kind.as_str(), "pre" | "code" | "text_link" | "text_mention" | "custom_emoji")
+                matches!(
+                    entity.kind.as_str(),
+                    "pre" | "code" | "text_link" | "text_mention" | "custom_emoji"
+                )
             };
             let clear = taken
                 .iter()

@@ -115,7 +115,12 @@ impl V2<'_> {
             }
         }
         let expandable = self.drop_expandable_mark();
-        if self.quoting && self.open.last().is_some_and(|open| open.kind == Kind::Quote) {
+        if self.quoting
+            && self
+                .open
+                .last()
+                .is_some_and(|open| open.kind == Kind::Quote)
+        {
             self.close_quote(expandable);
         }
         if let Some(open) = self.open.last() {
@@ -323,8 +328,13 @@ impl V2<'_> {
     fn close_quote(&mut self, expandable: bool) {
         self.quoting = false;
         let Some(open) = self.open.pop() else { return };
-        let kind = if expandable { "expandable_blockquote" } else { "blockquote" };
-        self.entities.push(Entity::new(kind, open.offset, self.units - open.offset));
+        let kind = if expandable {
+            "expandable_blockquote"
+        } else {
+            "blockquote"
+        };
+        self.entities
+            .push(Entity::new(kind, open.offset, self.units - open.offset));
     }
 }
 
@@ -439,7 +449,11 @@ mod tests {
             (">b||\nc", "b\nc", "expandable_blockquote", 0, 1),
         ] {
             let (got, entities) = short(parse_v2(source));
-            assert_eq!((got.as_str(), entities), (text, one(kind, offset, length)), "{source}");
+            assert_eq!(
+                (got.as_str(), entities),
+                (text, one(kind, offset, length)),
+                "{source}"
+            );
         }
         let (_, entities) = parse_v2("```rust\nx\n```").expect("parses");
         assert_eq!(entities[0].language.as_deref(), Some("rust"));
@@ -452,15 +466,24 @@ mod tests {
             refused("1.5"),
             "Character '.' is reserved and must be escaped with the preceding '\\'"
         );
-        assert_eq!(refused("a *b"), "Can't find end of Bold entity at byte offset 2");
+        assert_eq!(
+            refused("a *b"),
+            "Can't find end of Bold entity at byte offset 2"
+        );
         assert_eq!(refused("[a](b"), "Can't find end of a URL at byte offset 4");
         assert_eq!(short(parse_v2("1\\.5")).0, "1.5");
     }
 
     #[test]
     fn legacy_markdown_knows_four_signs() {
-        assert_eq!(short(parse_v1("*a* 1.5")), ("a 1.5".to_owned(), one("bold", 0, 1)));
-        assert_eq!(short(parse_v1("[x](http://a.b)")), ("x".to_owned(), one("text_link", 0, 1)));
+        assert_eq!(
+            short(parse_v1("*a* 1.5")),
+            ("a 1.5".to_owned(), one("bold", 0, 1))
+        );
+        assert_eq!(
+            short(parse_v1("[x](http://a.b)")),
+            ("x".to_owned(), one("text_link", 0, 1))
+        );
         assert_eq!(short(parse_v1("a\\_b")), ("a_b".to_owned(), vec![]));
         assert_eq!(
             parse_v1("snake_case").expect_err("is refused").0,

@@ -178,17 +178,26 @@ mod tests {
     #[test]
     fn a_higher_offset_confirms_and_a_lower_one_does_not_bring_back() {
         let mut queue = queue_of(4);
-        assert_eq!(ids(queue.confirm_and_read(0, 100, |_| false)), [100, 101, 102, 103]);
+        assert_eq!(
+            ids(queue.confirm_and_read(0, 100, |_| false)),
+            [100, 101, 102, 103]
+        );
         assert_eq!(ids(queue.confirm_and_read(102, 100, |_| false)), [102, 103]);
         assert_eq!(ids(queue.confirm_and_read(100, 100, |_| false)), [102, 103]);
-        assert_eq!(ids(queue.confirm_and_read(104, 100, |_| false)), [] as [i64; 0]);
+        assert_eq!(
+            ids(queue.confirm_and_read(104, 100, |_| false)),
+            [] as [i64; 0]
+        );
         assert_eq!(queue.len(), 0);
     }
 
     #[test]
     fn an_offset_far_in_the_future_confirms_nothing() {
         let mut queue = queue_of(2);
-        assert_eq!(ids(queue.confirm_and_read(5000, 100, |_| false)), [100, 101]);
+        assert_eq!(
+            ids(queue.confirm_and_read(5000, 100, |_| false)),
+            [100, 101]
+        );
         assert_eq!(queue.len(), 2);
     }
 
@@ -213,7 +222,10 @@ mod tests {
     #[test]
     fn a_confirmed_update_comes_again_where_a_test_wants_it() {
         let mut queue = queue_of(3);
-        assert_eq!(ids(queue.confirm_and_read(102, 100, |_| true)), [100, 101, 102]);
+        assert_eq!(
+            ids(queue.confirm_and_read(102, 100, |_| true)),
+            [100, 101, 102]
+        );
         assert_eq!(ids(queue.confirm_and_read(102, 100, |_| true)), [102]);
     }
 

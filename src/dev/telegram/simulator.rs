@@ -204,15 +204,15 @@ impl Simulator {
 
     /// Many people write to a bot at once: `messages` rounds of one message from each of `users` people, whose ids begin
     /// at `first_user`; `{n}` in the text becomes the round. Gives how many updates came of it.
-    pub fn bulk(
-        &self,
-        bot: BotId,
-        first_user: i64,
-        users: i64,
-        messages: i64,
-        text: &str,
-    ) -> u64 {
-        speech::bulk(&self.world, &self.bot(bot), first_user, users, messages, text)
+    pub fn bulk(&self, bot: BotId, first_user: i64, users: i64, messages: i64, text: &str) -> u64 {
+        speech::bulk(
+            &self.world,
+            &self.bot(bot),
+            first_user,
+            users,
+            messages,
+            text,
+        )
     }
 
     /// Anything a person can say or do.
