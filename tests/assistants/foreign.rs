@@ -10,9 +10,10 @@ use telegram_connector_operator::observation::AssistantFault;
 
 use crate::questions::{Answer, ask, assistant, context, question, spec};
 
+/// What `foreign.sh` set.
 fn peer(variable: &str) -> String {
     std::env::var(variable)
-        .unwrap_or_else(|_| panic!("{variable} names no peer; run tests/assistants/foreign.sh"))
+        .unwrap_or_else(|_| panic!("{variable} is not set; run tests/assistants/foreign.sh"))
 }
 
 async fn say(assistant: &Arc<dyn Assistant>, text: &str, state: Option<&String>) -> Answer {
@@ -89,15 +90,15 @@ async fn an_agent_on_a2a_sdk_that_was_restarted_goes_on_without_what_it_forgot(
 }
 
 #[rstest]
+#[case("A2A_1_STREAMING", AssistantFault::Failing)]
+#[case("A2A_1_WAITING", AssistantFault::Failing)]
+// 0.3 breaks the stream and leaves the task working for ever: the time limit ends it.
+#[case("A2A_03_STREAMING", AssistantFault::Unreachable)]
+#[case("A2A_03_WAITING", AssistantFault::Failing)]
 #[tokio::test]
 async fn an_agent_on_a2a_sdk_that_fails_is_an_error(
-    #[values(
-        "A2A_1_STREAMING",
-        "A2A_1_WAITING",
-        "A2A_03_STREAMING",
-        "A2A_03_WAITING"
-    )]
-    variable: &str,
+    #[case] variable: &str,
+    #[case] fault: AssistantFault,
 ) {
     let agent = assistant(A2A, &peer(variable));
     let asked = Question {
@@ -105,14 +106,15 @@ async fn an_agent_on_a2a_sdk_that_fails_is_an_error(
         ..question()
     };
     let error = ask(&agent, asked).await.expect_err("an error");
-    assert_eq!(error.fault, AssistantFault::Failing, "{error}");
+    assert_eq!(error.fault, fault, "{error}");
+    assert!(!error.detail.contains("as asked"), "{error}");
 }
 
 #[tokio::test]
 async fn litellm_answers() {
     let assistant = build(
         &spec(OpenAI, &peer("LITELLM")),
-        Some("sk-1234".into()),
+        Some(peer("LITELLM_KEY").into()),
         &context(),
     )
     .expect("an assistant");
@@ -126,7 +128,8 @@ async fn litellm_answers() {
 async fn litellm_names_a_missing_model() {
     let mut spec = spec(OpenAI, &peer("LITELLM"));
     spec.model = Some("no-such-model".into());
-    let assistant = build(&spec, Some("sk-1234".into()), &context()).expect("an assistant");
+    let assistant =
+        build(&spec, Some(peer("LITELLM_KEY").into()), &context()).expect("an assistant");
     let error = ask(&assistant, question())
         .await
         .expect_err("no such model");

@@ -36,12 +36,14 @@ serve() { # LOG COMMAND...: starts a server; its pid is kept
     log=$home/$1.log
     shift
     "$@" >"$log" 2>&1 &
+    echo $! >"${log%.log}.pid"
     pids="$pids $!"
 }
 
-await() { # PORT LOG: until somebody listens there
+await() { # PORT LOG: until the server listens there
     for _ in $(seq 240); do
         "$python" -c "import socket; socket.create_connection(('127.0.0.1', $1), 1)" 2>/dev/null && return
+        kill -0 "$(cat "$home/$2.pid")" 2>/dev/null || break
         sleep 0.5
     done
     echo "nobody listens on port $1:" >&2
@@ -67,7 +69,8 @@ serve a2a-0.3-streaming "$home/a2a-0.3/bin/python" $peers/a2a_agent.py "$p3" str
 serve a2a-0.3-waiting "$home/a2a-0.3/bin/python" $peers/a2a_agent.py "$p4" waiting
 serve standardwebhooks "$home/a2a-1/bin/python" $peers/webhook_receiver.py "$p5" whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw
 WEBHOOK_KEY=example-key serve example "$python" examples/webhook-assistant/server.py "$p6"
-LITELLM_MASTER_KEY=sk-1234 LITELLM_LOCAL_MODEL_COST_MAP=True serve litellm \
+litellm_key=sk-$("$python" -c 'import secrets; print(secrets.token_hex(32))')
+LITELLM_MASTER_KEY=$litellm_key LITELLM_LOCAL_MODEL_COST_MAP=True serve litellm \
     "$home/litellm/bin/litellm" --config $peers/litellm.yaml --host 127.0.0.1 --port "$p7"
 
 binary=$(cargo rustc --quiet --test assistants --message-format=json -- --cfg foreign_peers |
@@ -83,8 +86,8 @@ await "$p7" litellm
 
 A2A_1_STREAMING=http://127.0.0.1:$p1 A2A_1_WAITING=http://127.0.0.1:$p2 \
     A2A_03_STREAMING=http://127.0.0.1:$p3 A2A_03_WAITING=http://127.0.0.1:$p4 \
-    STANDARD_WEBHOOKS=http://127.0.0.1:$p5 EXAMPLE_SERVER=http://127.0.0.1:$p6 LITELLM=http://127.0.0.1:$p7/v1 \
-    "$binary" foreign:: 2>&1 | tee "$home/result"
+    STANDARD_WEBHOOKS=http://127.0.0.1:$p5 EXAMPLE_SERVER=http://127.0.0.1:$p6 LITELLM=http://127.0.0.1:$p7/v1 LITELLM_KEY=$litellm_key \
+    RUST_BACKTRACE=0 "$binary" foreign:: 2>&1 | tee "$home/result"
 grep -q "^test result: ok. $tests passed; 0 failed; 0 ignored" "$home/result" || {
     echo "not all $tests tests against foreign servers ran and passed" >&2
     exit 1

@@ -262,12 +262,17 @@ fn status(value: &Value, ids: Ids) -> Status {
 fn artifact(value: &Value) -> Artifact {
     Artifact {
         id: value["artifactId"].as_str().unwrap_or_default().to_owned(),
-        text: text_of(value),
+        // An artifact that was streamed keeps each piece as a part.
+        text: text_of_parts(value, ""),
     }
 }
 
-/// The text of a message's or artifact's parts, files as links. Thoughts and data (calls of tools) are not for people.
-fn text_of(value: &Value) -> String {
+fn text_of(message: &Value) -> String {
+    text_of_parts(message, "\n")
+}
+
+/// The text of all parts, files as links. Thoughts and data (calls of tools) are not for people.
+fn text_of_parts(value: &Value, between: &str) -> String {
     let mut text = String::new();
     for part in value["parts"].as_array().into_iter().flatten() {
         if is_thought(part) {
@@ -279,7 +284,7 @@ fn text_of(value: &Value) -> String {
             .or_else(|| file_link(part));
         if let Some(shown) = shown.filter(|s| !s.is_empty()) {
             if !text.is_empty() {
-                text.push('\n');
+                text.push_str(between);
             }
             text.push_str(&shown);
         }
