@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# The chart, with real Helm: generated files, lint, templates against reviewed snapshots, wrong values, and every rendered object as a
+# server-side dry run on a real API server. HELM names the helm to use; UPDATE=1 writes the snapshots anew for review with git.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+chart=charts/telegram-connector-operator here=tests/chart failed=0
+if [ -z "${HELM:-}" ]; then
+  HELM=$(command -v helm || true)
+  [ -z "$HELM" ] && [ -x ../shared/tools/helm ] && HELM=../shared/tools/helm
+fi
+[ -n "$HELM" ] || { echo "no helm: set HELM" >&2; exit 1; }
+work=$(mktemp -d)
+state=
+cleanup() {
+  [ -z "$state" ] || ../shared/envtest/down "$state" >/dev/null 2>&1 || true
+  rm -rf "$work"
+}
+trap cleanup EXIT
+fail() { echo "FAILED: $*" >&2; failed=1; }
+
+python3 "$here/generate.py" --check || failed=1
+
+render() { # values file; the one random value is replaced
+  "$HELM" template operator "$chart" --namespace telegram-connectors --values "$1" |
+    sed -E 's/^(  webhook-key: )[A-Za-z0-9+/=]{64}$/\1R0VORVJBVEVE/'
+}
+sets=0
+for values in "$here"/values/*.yaml; do
+  name=$(basename "$values" .yaml) sets=$((sets + 1))
+  "$HELM" lint --strict --quiet "$chart" --values "$values" >"$work/lint" 2>&1 || { fail "lint of $name"; cat "$work/lint" >&2; }
+  render "$values" >"$work/$name.yaml" || { fail "template of $name"; continue; }
+  # What a CRD says is compared above.
+  python3 "$here/documents.py" short CustomResourceDefinition <"$work/$name.yaml" >"$work/$name.short"
+  [ -z "${UPDATE:-}" ] || cp "$work/$name.short" "$here/snapshots/$name.yaml"
+  diff -u "$here/snapshots/$name.yaml" "$work/$name.short" >"$work/diff" || { fail "$name differs from its snapshot (UPDATE=1 $here/ci.sh writes it anew)"; head -60 "$work/diff" >&2; }
+done
+echo "chart: $sets value sets linted and compared with their snapshots"
+
+wrong=0
+for values in "$here"/wrong/*.yaml; do
+  wrong=$((wrong + 1))
+  says=$(sed -n '1s/^# says: //p' "$values")
+  if "$HELM" template operator "$chart" --values "$values" >"$work/out" 2>"$work/err"; then
+    fail "$(basename "$values") is accepted"
+  elif ! tr '\n' ' ' <"$work/err" | grep -qF -- "$says"; then
+    fail "$(basename "$values") does not say: $says"; cat "$work/err" >&2
+  fi
+done
+echo "chart: $wrong wrong value files rejected with a sentence"
+
+if [ -x ../shared/envtest/up ] && command -v kubectl >/dev/null; then
+  state=$work/api
+  KUBECONFIG=$(../shared/envtest/up "$state")
+  export KUBECONFIG
+  for namespace in telegram-connectors acme beta; do kubectl create namespace "$namespace" >/dev/null; done
+  accepted=0 unknown=
+  for rendered in "$work"/*.yaml; do
+    python3 "$here/documents.py" split "$work/documents" <"$rendered"
+    for document in "$work"/documents/*.yaml; do
+      if kubectl apply --dry-run=server --validate=false -f "$document" >"$work/out" 2>&1; then
+        accepted=$((accepted + 1))
+      elif grep -q 'no matches for kind' "$work/out"; then
+        unknown+="$(sed -n 's/.*no matches for kind "\([A-Za-z]*\)".*/\1/p' "$work/out") "
+      else
+        fail "the API server refuses a document of $(basename "$rendered")"; cat "$work/out" >&2
+      fi
+    done
+  done
+  echo "chart: $accepted objects accepted by Kubernetes $(kubectl version -o json 2>/dev/null | sed -n "/serverVersion/,/}/s/.*gitVersion\": \"\(.*\)\".*/\1/p") as a dry run; kinds it does not know: $(tr ' ' '\n' <<<"$unknown" | sort -u | xargs)"
+else
+  echo "chart: no real API server here: no dry run"
+fi
+exit "$failed"

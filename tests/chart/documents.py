@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+"""Takes a stream of YAML documents apart, by text, so that it needs Python alone.
+
+documents.py short KIND      prints the stream with just the metadata of documents of this kind
+documents.py split FOLDER    writes each document into a file of the folder
+"""
+
+import pathlib
+import re
+import shutil
+import sys
+
+
+def documents(text):
+    for document in re.split(r"^---\s*$", text, flags=re.M):
+        if re.search(r"^kind:", document, flags=re.M):
+            yield document.strip("\n") + "\n"
+
+
+def main(command, argument):
+    found = list(documents(sys.stdin.read()))
+    if command == "short":
+        long = re.compile(rf"^kind: {argument}$", flags=re.M)
+        print("---\n".join(d.split("\nspec:\n")[0] + "\n" if long.search(d) else d for d in found), end="")
+    elif command == "split":
+        folder = pathlib.Path(argument)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for number, document in enumerate(found):
+            (folder / f"{number:03}.yaml").write_text(document)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])
