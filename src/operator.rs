@@ -1,1 +1,236 @@
 //! One running operator: puts the rooms together, and takes them down in the right order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::assistant::{AssistantContext, GuardPolicy, Limits};
+use crate::clock::SharedClock;
+use crate::connection::webhook::{self, TlsFiles, WebhookServer};
+use crate::controller::{self, AssistantFactory, ConnectionSettings, Controller, ControllerContext};
+use crate::observation::Observations;
+use crate::pipeline::{Pipeline, PipelineContext};
+use crate::registry::Registry;
+use crate::store::{self, Store, StoreError};
+use crate::telegram::TelegramApi;
+use crate::telemetry::admin::{self, Admin};
+use crate::telemetry::{Metrics, Readiness};
+
+/// Everything the administrator sets for one operator (API.md, "The environment").
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What the controller needs: mode, namespaces, leadership.
+    pub controller: controller::Settings,
+    /// `--webhook-listen`; used in webhook mode only.
+    pub webhook_listen: SocketAddr,
+    /// `--webhook-tls-cert` and `--webhook-tls-key`.
+    pub webhook_tls: Option<TlsFiles>,
+    /// `--admin-listen`.
+    pub admin_listen: SocketAddr,
+    /// `--store`.
+    pub store: String,
+    /// `--telegram-api-url`.
+    pub telegram_api_url: Url,
+    /// How long denied conversations and sessions are kept.
+    pub retention: store::Retention,
+    /// How long a shutdown waits for what is in flight.
+    pub shutdown_grace: Duration,
+}
+
+/// Why an operator cannot start; each names the flag and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// An address that cannot be listened on.
+    #[error("{flag} {address}: {source}; choose another address or end the process that holds it")]
+    Listen {
+        /// The flag.
+        flag: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// The system's word.
+        source: std::io::Error,
+    },
+    /// A file that cannot be used.
+    #[error("{flag} {}: {reason}", path.display())]
+    File {
+        /// The flag.
+        flag: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The HTTP clients.
+    #[error("the HTTP client cannot start: {0}")]
+    Http(String),
+}
+
+/// A running operator. Dropping it leaves its tasks to the runtime; [`Operator::shutdown`] ends them in order.
+pub struct Operator {
+    controller: Controller,
+    pipeline: Pipeline,
+    store: Arc<dyn Store>,
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+    stop_servers: CancellationToken,
+    servers: Vec<JoinHandle<()>>,
+    admin: SocketAddr,
+    webhook: Option<SocketAddr>,
+    shutdown_grace: Duration,
+}
+
+impl Operator {
+    /// Opens the store, binds the addresses, then starts pipeline, controller and servers.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing is left running.
+    pub async fn start(
+        client: Client,
+        settings: Settings,
+        assistants: AssistantFactory,
+        clock: SharedClock,
+    ) -> Result<Self, StartError> {
+        let admin_listener = bind("--admin-listen", settings.admin_listen).await?;
+        let admin_address = local(&admin_listener, settings.admin_listen);
+        let webhook_listener = match settings.controller.connection {
+            ConnectionSettings::Webhook(_) => Some(bind("--webhook-listen", settings.webhook_listen).await?),
+            ConnectionSettings::Polling => None,
+        };
+        let webhook_address = webhook_listener.as_ref().map(|l| local(l, settings.webhook_listen));
+        let telegram = TelegramApi::new(settings.telegram_api_url.clone()).map_err(|e| StartError::Http(e.to_string()))?;
+        let options = store::StoreOptions { clock: clock.clone(), ..store::StoreOptions::default() };
+        let store = store::open_with(&settings.store, options).await?;
+
+        let metrics = Arc::new(Metrics::new());
+        let readiness = Arc::new(Readiness::default());
+        let registry = Arc::new(Registry::default());
+        let (observations, woken) = Observations::new();
+        let observations = Arc::new(observations);
+        let stop_servers = CancellationToken::new();
+        let mut servers = Vec::new();
+
+        let pipeline = Pipeline::start(PipelineContext {
+            registry: registry.clone(),
+            store: store.clone(),
+            observations: observations.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            retention: settings.retention,
+        });
+        if let (Some(listener), ConnectionSettings::Webhook(webhook)) =
+            (webhook_listener, &settings.controller.connection)
+        {
+            let server = WebhookServer {
+                registry: registry.clone(),
+                inbox: store.clone(),
+                metrics: metrics.clone(),
+                keys: std::iter::once(&webhook.key).chain(&webhook.previous_key).cloned().collect(),
+                tls: settings.webhook_tls.clone(),
+            };
+            let stop = stop_servers.clone();
+            servers.push(tokio::spawn(async move {
+                if let Err(e) = webhook::serve(listener, server, stop).await {
+                    tracing::error!(error = %e, "the webhook server ended");
+                }
+            }));
+        }
+        let controller = Controller::start(
+            ControllerContext {
+                client,
+                registry: registry.clone(),
+                observations,
+                inbox: store.clone(),
+                telegram: Arc::new(telegram),
+                assistants,
+                settings: settings.controller,
+                metrics: metrics.clone(),
+                readiness: readiness.clone(),
+                clock,
+            },
+            woken,
+        );
+        let answers = Admin { metrics: metrics.clone(), readiness, inbox: store.clone() };
+        let stop = stop_servers.clone();
+        servers.push(tokio::spawn(async move {
+            if let Err(e) = admin::serve(admin_listener, answers, stop).await {
+                tracing::error!(error = %e, "the admin endpoint ended");
+            }
+        }));
+        Ok(Self {
+            controller,
+            pipeline,
+            store,
+            registry,
+            metrics,
+            stop_servers,
+            servers,
+            admin: admin_address,
+            webhook: webhook_address,
+            shutdown_grace: settings.shutdown_grace,
+        })
+    }
+
+    /// Where metrics, health and readiness are.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Where the webhook server listens, in webhook mode.
+    pub fn webhook_address(&self) -> Option<SocketAddr> {
+        self.webhook
+    }
+
+    /// The store, for listings.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The resolved connectors.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// What was counted.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Ends intake first (pollers, then the webhook server), then the pipeline within the grace period; what is not finished
+    /// stays in the store for the next start.
+    pub async fn shutdown(self) {
+        self.controller.shutdown().await;
+        self.stop_servers.cancel();
+        self.pipeline.shutdown(self.shutdown_grace).await;
+        for server in self.servers {
+            // A client that keeps its connection open must not keep the process.
+            let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
+        }
+    }
+}
+
+/// Builds assistants as they are specified, behind a guard on their addresses.
+///
+/// # Errors
+/// [`StartError::Http`].
+pub fn assistants(guard: GuardPolicy) -> Result<AssistantFactory, StartError> {
+    let context = AssistantContext::new(Limits::default(), guard).map_err(|e| StartError::Http(e.to_string()))?;
+    Ok(Arc::new(move |spec, key| crate::assistant::build(spec, key, &context).map_err(|e| e.to_string())))
+}
+
+async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { flag, address, source })
+}
+
+fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
+}
