@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::api::connector::ConnectionMode;
+use crate::telemetry::logs::LogFormat;
 
 /// Connects Telegram bots to assistants, as `TelegramConnector` resources say.
 #[derive(Debug, Parser)]
@@ -66,15 +67,6 @@ impl From<Mode> for ConnectionMode {
     }
 }
 
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 /// Where logs go and how much of them.
 #[derive(Debug, Clone, Args)]
 pub struct LogArgs {
@@ -126,6 +118,9 @@ pub struct RunArgs {
     /// Secret of 32 characters or more from which each connector's webhook `secret_token` is derived; required for webhook
     #[arg(long, env = "WEBHOOK_KEY", hide_env_values = true, value_parser = secret, required_if_eq("connection_mode", "webhook"))]
     pub webhook_key: Option<SecretString>,
+    /// The `--webhook-key` before its last rotation: requests made with it are still taken
+    #[arg(long, env = "WEBHOOK_PREVIOUS_KEY", hide_env_values = true, value_parser = secret)]
+    pub webhook_previous_key: Option<SecretString>,
     /// PEM certificate for the webhook server to serve TLS itself (read again when it changes)
     #[arg(long, env = "WEBHOOK_TLS_CERT", requires = "webhook_tls_key")]
     pub webhook_tls_cert: Option<PathBuf>,

@@ -15,6 +15,7 @@
 //! | room | what it owns |
 //! |---|---|
 //! | [`cli`] | the command line: flags, their environment variables, and the settings they become |
+//! | [`run`], [`listings`] | the command `run`; the commands that read the store (`denied`, `sessions`, `dead-letters`) |
 //! | [`operator`] | one running operator: puts the rooms together, and takes them down in the right order |
 //! | [`api`] | what users write and read: the two kinds, their CEL rules, conditions and reasons. No I/O |
 //! | [`check`] | `check FILES`: the same schema and rules, offline, with file and line |
@@ -40,10 +41,12 @@ pub mod controller;
 #[cfg(feature = "dev")]
 pub mod dev;
 pub mod identity;
+pub mod listings;
 pub mod observation;
 pub mod operator;
 pub mod pipeline;
 pub mod registry;
+pub mod run;
 pub mod store;
 pub mod telegram;
 pub mod telemetry;

@@ -38,8 +38,10 @@ pub struct Settings {
     pub store: String,
     /// `--telegram-api-url`.
     pub telegram_api_url: Url,
-    /// How long denied conversations and sessions are kept.
-    pub retention: store::Retention,
+    /// `--denied-retention-days`.
+    pub denied_retention: Duration,
+    /// `--session-retention-days`.
+    pub session_retention: Duration,
     /// How long a shutdown waits for what is in flight.
     pub shutdown_grace: Duration,
 }
@@ -125,7 +127,8 @@ impl Operator {
             observations: observations.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
-            retention: settings.retention,
+            denied_retention: settings.denied_retention,
+            session_retention: settings.session_retention,
         });
         if let (Some(listener), ConnectionSettings::Webhook(webhook)) =
             (webhook_listener, &settings.controller.connection)

@@ -30,6 +30,13 @@ impl Console {
         self.line(&format!("  {label:<15} {value}"));
     }
 
+    /// `NAME=value`, for scripts and for `export`.
+    pub fn assignment(self, name: &str, value: &str) {
+        self.line(&format!("{name}={value}"));
+        // Whoever started us reads this line before anything else.
+        let _ = std::io::stdout().flush();
+    }
+
     /// A block of text as it is, indented.
     pub fn block(self, text: &str) {
         for line in text.lines() {

@@ -1,0 +1,126 @@
+//! `run`: the operator against a cluster, until it is told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use kube::Client;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::api::connector::ConnectionMode;
+use crate::assistant::GuardPolicy;
+use crate::cli::{Mode, RunArgs};
+use crate::clock::SystemClock;
+use crate::connection::webhook::TlsFiles;
+use crate::controller::{self, ConnectionSettings, LeaseSettings, WebhookSettings};
+use crate::operator::{Operator, Settings, assistants};
+use crate::telemetry::logs;
+
+/// Telegram's own default for `max_connections` of a webhook.
+const WEBHOOK_CONNECTIONS: u8 = 40;
+/// The Lease by which replicas elect their leader.
+const LEASE: &str = "telegram-connector-operator";
+/// Where a Pod finds its own namespace.
+const POD_NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+/// Runs until SIGTERM or SIGINT; a second signal ends at once.
+///
+/// # Errors
+/// A sentence that names the flag, file or address, and what to do.
+pub async fn run(args: RunArgs) -> Result<()> {
+    args.validate().map_err(|e| anyhow!(e))?;
+    logs::init(args.log.format(), &args.log.log_level)?;
+    let settings = settings(&args)?;
+    let guard = GuardPolicy::allowing(
+        args.allow_assistant_address
+            .iter()
+            .map(|a| a.parse())
+            .collect::<Result<_, String>>()
+            .map_err(|e| anyhow!("--allow-assistant-address: {e}"))?,
+    );
+    let client = Client::try_default()
+        .await
+        .context("no cluster: set KUBECONFIG, or run inside a Pod with a service account")?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mode = settings.controller.connection.mode();
+    let operator = Operator::start(client, settings, assistants(guard)?, Arc::new(SystemClock)).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        mode = if mode == ConnectionMode::Webhook { "webhook" } else { "polling" },
+        admin = %operator.admin_address(),
+        "started"
+    );
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: no more messages are taken in, what is in flight is finished");
+    tokio::select! {
+        () = operator.shutdown() => tracing::info!("stopped"),
+        _ = terminate.recv() => tracing::warn!("stopped at once; unfinished messages stay in the store"),
+        _ = interrupt.recv() => tracing::warn!("stopped at once; unfinished messages stay in the store"),
+    }
+    Ok(())
+}
+
+/// The settings that flags and environment variables stand for.
+///
+/// # Errors
+/// A file that cannot be read.
+fn settings(args: &RunArgs) -> Result<Settings> {
+    let webhook_tls = match (&args.webhook_tls_cert, &args.webhook_tls_key) {
+        (Some(certificate), Some(key)) => Some(TlsFiles { certificate: certificate.clone(), key: key.clone() }),
+        _ => None,
+    };
+    let connection = match (args.connection_mode, &args.public_url, &args.webhook_key) {
+        (Mode::Polling, ..) => ConnectionSettings::Polling,
+        (Mode::Webhook, Some(public_url), Some(key)) => ConnectionSettings::Webhook(WebhookSettings {
+            public_url: public_url.clone(),
+            key: key.clone(),
+            previous_key: args.webhook_previous_key.clone(),
+            max_connections: WEBHOOK_CONNECTIONS,
+            certificate_pem: match &webhook_tls {
+                Some(files) if args.webhook_upload_certificate => Some(
+                    std::fs::read_to_string(&files.certificate)
+                        .with_context(|| format!("--webhook-tls-cert {}", files.certificate.display()))?,
+                ),
+                _ => None,
+            },
+        }),
+        (Mode::Webhook, ..) => return Err(anyhow!("--connection-mode webhook needs --public-url and --webhook-key")),
+    };
+    let postgres = args.store.store.starts_with("postgres");
+    let leader_election = args.leader_election.unwrap_or(postgres).then(|| {
+        let namespace = args.lease_namespace.clone().or_else(own_namespace).unwrap_or_else(|| "default".to_owned());
+        LeaseSettings::new(namespace, LEASE)
+    });
+    let days = |days: u32| Duration::from_secs(u64::from(days) * 24 * 60 * 60);
+    Ok(Settings {
+        controller: controller::Settings {
+            connection,
+            watch_namespaces: args.watch_namespace.clone(),
+            identity: identity(),
+            leader_election,
+        },
+        webhook_listen: args.webhook_listen,
+        webhook_tls,
+        admin_listen: args.admin_listen,
+        store: args.store.store.clone(),
+        telegram_api_url: args.telegram_api_url.clone(),
+        denied_retention: days(args.denied_retention_days),
+        session_retention: days(args.session_retention_days),
+        shutdown_grace: Duration::from_secs(u64::from(args.shutdown_grace_seconds)),
+    })
+}
+
+fn own_namespace() -> Option<String> {
+    std::fs::read_to_string(POD_NAMESPACE_FILE).ok().map(|n| n.trim().to_owned()).filter(|n| !n.is_empty())
+}
+
+/// The Pod's name, with a part that is new at each start: two lives of one Pod are two holders of a Lease.
+fn identity() -> String {
+    let host = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_else(|_| "operator".to_owned());
+    let life = uuid::Uuid::new_v4().simple().to_string();
+    format!("{host}_{}", &life[..8])
+}
