@@ -114,7 +114,7 @@ impl Stage {
 
     /// How many messages of a conversation the assistant was given with its last question, the question included.
     fn messages_in_last_request(&self) -> usize {
-        let last = self.assistant.requests().pop();
+        let last = self.assistant.asked().pop();
         let messages = last.and_then(|r| r.body.get("messages").and_then(|m| m.as_array().cloned()));
         messages.unwrap_or_default().iter().filter(|m| m["role"] != "system").count()
     }
@@ -134,21 +134,21 @@ async fn play(stage: &mut Stage) -> Result<()> {
     let greeting = stage.exchange(&ann, today, "/start").await;
     stage.check(greeting.is_some_and(|g| g.contains("Acme")), "/start is answered with the connector's greeting");
     let first = stage.exchange(&ann, today, "Where is my order 17?").await;
-    stage.check(first.is_some() && stage.assistant.requests().len() == 1, "an allowed user gets the assistant's answer");
+    stage.check(first.is_some() && stage.assistant.asked().len() == 1, "an allowed user gets the assistant's answer");
     stage.exchange(&ann, today, "And order 18?").await;
     stage.check(stage.messages_in_last_request() == 3, "within a session the assistant is sent the conversation so far");
 
     stage.console.heading("Carol is on it by her username, Dave is not on it at all");
     let by_name = stage.exchange(&carol, today, "Do you know me?").await;
     stage.check(by_name.is_some() && stage.messages_in_last_request() == 1, "a username counts whatever its case; every chat has a session of its own");
-    let asked = stage.assistant.requests().len();
+    let asked = stage.assistant.asked().len();
     let refusal = stage.exchange(&dave, today, "Let me in, please.").await;
     stage.check(refusal.is_some_and(|r| r.contains("6600")), "a denied user is told so, with the id to hand on");
     stage.simulator.send(&Say { bot: Some(stage.bot.0), from: Some(dave.id), text: Some("Hello?".into()), ..Say::default() }).map_err(anyhow::Error::msg)?;
     stage.console.chat(&today.strftime("%a %H:%M").to_string(), "Dave", "Hello?");
     tokio::time::sleep(QUIET).await;
     stage.check(stage.simulator.sent(stage.bot, dave.id).len() == 1, "and told once an hour at most");
-    stage.check(stage.assistant.requests().len() == asked, "nothing a denied user writes reaches the assistant");
+    stage.check(stage.assistant.asked().len() == asked, "nothing a denied user writes reaches the assistant");
 
     stage.console.heading("A day later the session of 24 hours has ended; /new begins another at once");
     stage.exchange(&ann, tomorrow, "Do you remember my orders?").await;

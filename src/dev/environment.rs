@@ -13,7 +13,7 @@ use kube::{Api, Client, ResourceExt};
 use tempfile::TempDir;
 use url::Url;
 
-use super::assistant::SampleAssistant;
+use super::assistant::{self, SampleAssistant};
 use super::control_plane::{ControlPlane, Served};
 use super::quickstart;
 use super::telegram::{self, Simulator};
@@ -28,7 +28,7 @@ use crate::operator::{Operator, Settings, assistants};
 use crate::telegram::BotToken;
 
 /// What can be chosen.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Manifests and folders of them; empty: the quickstart's.
     pub manifests: Vec<PathBuf>,
@@ -87,6 +87,8 @@ pub struct Environment {
     folder: TempDir,
 }
 
+/// How many questions the sample assistant remembers, for the demo's checks.
+const KEPT_QUESTIONS: usize = 100;
 /// How long connectors may take until they are Ready.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
@@ -106,7 +108,7 @@ impl Environment {
         let kubeconfig = options.kubeconfig.unwrap_or_else(|| folder.path().join("kubeconfig"));
         std::fs::write(&kubeconfig, served.kubeconfig())
             .with_context(|| format!("the kubeconfig {} cannot be written", kubeconfig.display()))?;
-        let assistant = SampleAssistant::serve(options.listen.assistant)
+        let assistant = assistant::serve(options.listen.assistant, KEPT_QUESTIONS)
             .await
             .with_context(|| format!("--assistant-listen {}", options.listen.assistant))?;
         let telegram = match options.telegram_api_url {

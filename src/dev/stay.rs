@@ -11,12 +11,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::assistant::SampleAssistant;
 use super::console::Console;
 use super::control_plane::ControlPlane;
 use super::environment::{Environment, Listen, Options, Person};
 use super::telegram::{self, Simulator};
-use super::table;
+use super::{assistant, table};
 use crate::cli::{DevArgs, DevPart};
 use crate::clock::SystemClock;
 use crate::identity::BotId;
@@ -32,8 +31,8 @@ pub async fn dev(args: DevArgs) -> Result<()> {
         Some(DevPart::ControlPlane { listen, kubeconfig, manifests }) => {
             control_plane(listen, kubeconfig, manifests).await
         }
-        Some(DevPart::Telegram { listen }) => telegram(listen).await,
-        Some(DevPart::Assistant { listen }) => assistant(listen).await,
+        Some(DevPart::Telegram { listen }) => simulated_telegram(listen).await,
+        Some(DevPart::Assistant { listen }) => sample_assistant(listen).await,
         None => everything(args).await,
     }
 }
@@ -54,7 +53,7 @@ async fn control_plane(listen: SocketAddr, kubeconfig: PathBuf, manifests: Vec<P
     Ok(())
 }
 
-async fn telegram(listen: SocketAddr) -> Result<()> {
+async fn simulated_telegram(listen: SocketAddr) -> Result<()> {
     let options = telegram::Options { register_any_token: true, ..telegram::Options::default() };
     let simulator = telegram::serve(listen, options).await.with_context(|| format!("--listen {listen}"))?;
     Console::new().assignment("TELEGRAM_API_URL", simulator.url().as_str().trim_end_matches('/'));
@@ -63,8 +62,8 @@ async fn telegram(listen: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-async fn assistant(listen: SocketAddr) -> Result<()> {
-    let assistant = SampleAssistant::serve(listen).await.with_context(|| format!("--listen {listen}"))?;
+async fn sample_assistant(listen: SocketAddr) -> Result<()> {
+    let assistant = assistant::serve(listen, 0).await.with_context(|| format!("--listen {listen}"))?;
     Console::new().assignment("ASSISTANT_URL", assistant.url().as_str());
     stopped().await;
     Ok(())

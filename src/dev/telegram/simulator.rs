@@ -281,6 +281,21 @@ impl Simulator {
         groups::migrate(&self.world, chat).expect("a basic group")
     }
 
+    /// The chats that a bot has sent something to, in no order.
+    pub fn chats(&self, bot: BotId) -> Vec<i64> {
+        let bot = self.bot(bot);
+        let state = lock(&bot.state);
+        let mut chats: Vec<i64> = state
+            .archive
+            .iter()
+            .filter(|stored| stored.by_bot)
+            .map(|stored| stored.message.chat.id)
+            .collect();
+        chats.sort_unstable();
+        chats.dedup();
+        chats
+    }
+
     /// What a bot has sent to a chat, oldest first; deleted messages are marked, not left out.
     pub fn sent(&self, bot: BotId, chat: i64) -> Vec<Sent> {
         let bot = self.bot(bot);

@@ -1,0 +1,116 @@
+//! The program as a user starts it: what it prints, and how it ends, when something given to it is wrong.
+
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+/// Runs the program with nothing of this machine's environment that could be taken for a flag.
+fn program(args: &[&str], env: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_telegram-connector-operator"))
+        .args(args)
+        .env_clear()
+        .envs(std::env::var("PATH").map(|path| ("PATH".to_owned(), path)))
+        .envs(env.iter().copied())
+        .output()
+        .expect("the program starts")
+}
+
+/// A kubeconfig of a cluster that is not there: enough to get past reading it.
+fn kubeconfig(folder: &tempfile::TempDir) -> String {
+    let path = folder.path().join("kubeconfig");
+    let text = "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}]\n\
+                users: [{name: u, user: {}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n";
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+fn refused(output: &Output) -> String {
+    assert!(!output.status.success(), "it should have refused: {output:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_port_in_use_is_named_with_its_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let store = format!("sqlite:{}/c.db", folder.path().display());
+    let output = program(&["run", "--admin-listen", &address, "--store", &store], &[("KUBECONFIG", &kubeconfig(&folder))]);
+    let error = refused(&output);
+    assert!(error.contains("--admin-listen") && error.contains(&address), "{error}");
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_named_with_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "not a folder").unwrap();
+    let store = format!("sqlite:{}/below/c.db", file.display());
+    let args = ["run", "--admin-listen", "127.0.0.1:0", "--store", &store];
+    let error = refused(&program(&args, &[("KUBECONFIG", &kubeconfig(&folder))]));
+    assert!(error.contains(file.to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn an_unknown_store_is_refused_with_the_forms_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["run", "--admin-listen", "127.0.0.1:0", "--store", "mysql://db/connectors"];
+    let error = refused(&program(&args, &[("KUBECONFIG", &kubeconfig(&folder))]));
+    assert!(error.contains("sqlite:") && error.contains("postgres://"), "{error}");
+}
+
+#[test]
+fn without_a_cluster_run_says_where_it_looked() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("none").display().to_string();
+    let home = folder.path().display().to_string();
+    let error = refused(&program(&["run", "--admin-listen", "127.0.0.1:0"], &[("KUBECONFIG", &nowhere), ("HOME", &home)]));
+    assert!(error.contains("KUBECONFIG"), "{error}");
+}
+
+#[test]
+fn a_flag_can_be_given_by_its_environment_variable() {
+    let error = refused(&program(&["run"], &[("CONNECTION_MODE", "webhook")]));
+    assert!(error.contains("--public-url") && error.contains("--webhook-key"), "{error}");
+}
+
+#[test]
+fn crds_prints_both_definitions_as_yaml() {
+    let output = program(&["crds"], &[]);
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let names: Vec<String> = serde_yaml::Deserializer::from_str(&text)
+        .map(|document| serde::Deserialize::deserialize(document).unwrap())
+        .map(|crd: serde_json::Value| crd["metadata"]["name"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(names, ["telegramconnectors.connectors.pupau.ai", "telegramuserlists.connectors.pupau.ai"]);
+}
+
+#[test]
+fn check_ends_with_one_and_names_file_line_and_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("connector.yaml");
+    let text = "apiVersion: connectors.pupau.ai/v1alpha1\nkind: TelegramConnector\nmetadata:\n  name: support\nspec:\n  \
+                botTokenSecretRef:\n    name: bot\n  assistant:\n    protocol: Pigeon\n    url: http://agent.svc/v1\n  access:\n    level: Open\n";
+    std::fs::write(&path, text).unwrap();
+    let output = program(&["check", path.to_str().unwrap()], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains(&format!("{}:9: spec.assistant.protocol", path.display())), "{said}");
+}
+
+#[test]
+fn the_quickstart_passes_check() {
+    let output = program(&["check", "examples/quickstart"], &[]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn denied_conversations_of_a_new_store_are_none_and_since_must_be_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}/c.db", folder.path().display());
+    let none = program(&["denied", "--namespace", "acme", "support", "--store", &store], &[]);
+    assert!(none.status.success(), "{none:?}");
+    assert!(String::from_utf8_lossy(&none.stderr).contains("saveDeniedConversations"));
+    let error = refused(&program(&["denied", "support", "--since", "yesterday", "--store", &store], &[]));
+    assert!(error.contains("--since yesterday"), "{error}");
+}
