@@ -35,7 +35,7 @@ fn start(cli: Cli) -> Result<ExitCode> {
             #[cfg(feature = "dev")]
             Command::Demo(args) => return telegram_connector_operator::dev::demo::demo(args).await,
             Command::Crds => std::io::stdout().write_all(api::crds::yaml().as_bytes())?,
-            Command::Check(args) => return Ok(check::run(&args.files, &mut std::io::stdout())?.into()),
+            Command::Check(args) => return Ok(check::run(&args.files, &mut std::io::stdout())?.exit_code().into()),
             Command::Denied(args) => listings::denied(args).await?,
             Command::Sessions(args) => listings::sessions(args).await?,
             Command::DeadLetters(args) => listings::dead_letters(args).await?,

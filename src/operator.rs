@@ -16,7 +16,7 @@ use crate::clock::SharedClock;
 use crate::connection::webhook::{self, TlsFiles, WebhookServer};
 use crate::controller::{self, AssistantFactory, ConnectionSettings, Controller, ControllerContext};
 use crate::observation::Observations;
-use crate::pipeline::{Pipeline, PipelineContext};
+use crate::pipeline::{Pipeline, PipelineContext, PipelineLimits};
 use crate::registry::Registry;
 use crate::store::{self, Store, StoreError};
 use crate::telegram::TelegramApi;
@@ -127,8 +127,12 @@ impl Operator {
             observations: observations.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
-            denied_retention: settings.denied_retention,
-            session_retention: settings.session_retention,
+            limits: PipelineLimits {
+                denied_retention: settings.denied_retention,
+                session_retention: settings.session_retention,
+                ..PipelineLimits::default()
+            },
+            on_dead_letter: None,
         });
         if let (Some(listener), ConnectionSettings::Webhook(webhook)) =
             (webhook_listener, &settings.controller.connection)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use tempfile::TempDir;
+use tokio_util::sync::DropGuard;
 use url::Url;
 
 use super::assistant::{self, SampleAssistant};
-use super::control_plane::{ControlPlane, Served};
+use super::control_plane::{ControlPlane, SeedError, Served};
 use super::quickstart;
 use super::telegram::{self, Simulator};
 use crate::api::conditions::types::READY;
@@ -28,12 +29,14 @@ use crate::operator::{Operator, Settings, assistants};
 use crate::telegram::BotToken;
 
 /// What can be chosen.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Manifests and folders of them; empty: the quickstart's.
     pub manifests: Vec<PathBuf>,
     /// Apply them again when they change.
     pub watch: bool,
+    /// Hears of each file that was applied again, or could not be.
+    pub report: fn(&Path, Result<usize, SeedError>),
     /// A Bot API root instead of the simulator.
     pub telegram_api_url: Option<Url>,
     /// A store that stays, instead of one that goes with the environment.
@@ -42,6 +45,20 @@ pub struct Options {
     pub kubeconfig: Option<PathBuf>,
     /// Where the parts listen; port 0 is a free one.
     pub listen: Listen,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            manifests: Vec::new(),
+            watch: false,
+            report: |_, _| {},
+            telegram_api_url: None,
+            store: None,
+            kubeconfig: None,
+            listen: Listen::default(),
+        }
+    }
 }
 
 /// Where the parts listen.
@@ -85,6 +102,7 @@ pub struct Environment {
     /// What was applied.
     pub manifests: Vec<PathBuf>,
     folder: TempDir,
+    _watching: Option<DropGuard>,
 }
 
 /// How many questions the sample assistant remembers, for the demo's checks.
@@ -106,7 +124,7 @@ impl Environment {
             .await
             .with_context(|| format!("--control-plane-listen {}", options.listen.control_plane))?;
         let kubeconfig = options.kubeconfig.unwrap_or_else(|| folder.path().join("kubeconfig"));
-        std::fs::write(&kubeconfig, served.kubeconfig())
+        std::fs::write(&kubeconfig, &served.kubeconfig)
             .with_context(|| format!("the kubeconfig {} cannot be written", kubeconfig.display()))?;
         let assistant = assistant::serve(options.listen.assistant, KEPT_QUESTIONS)
             .await
@@ -126,12 +144,14 @@ impl Environment {
         };
         let manifests =
             if options.manifests.is_empty() { vec![quickstart::folder(folder.path())?] } else { options.manifests };
-        control_plane.seed(&manifests).await?;
+        let watching = if options.watch {
+            Some(control_plane.watch_files(&manifests, options.report)?)
+        } else {
+            control_plane.seed(&manifests)?;
+            None
+        };
         if let Some(simulator) = &telegram {
             register_bots(&client, simulator).await?;
-        }
-        if options.watch {
-            control_plane.watch_files(manifests.clone());
         }
         let settings = Settings {
             controller: controller::Settings {
@@ -162,6 +182,7 @@ impl Environment {
             operator,
             manifests,
             folder,
+            _watching: watching,
         })
     }
 
@@ -225,7 +246,7 @@ impl Environment {
     /// Ends the operator, then the rest, and removes what was temporary.
     pub async fn shutdown(self) {
         self.operator.shutdown().await;
-        self.served.shutdown().await;
+        self.served.shutdown();
         drop(self.folder);
     }
 }

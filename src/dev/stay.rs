@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::console::Console;
-use super::control_plane::ControlPlane;
+use super::control_plane::{ControlPlane, SeedError};
 use super::environment::{Environment, Listen, Options, Person};
 use super::telegram::{self, Simulator};
 use super::{assistant, table};
@@ -40,16 +40,14 @@ pub async fn dev(args: DevArgs) -> Result<()> {
 async fn control_plane(listen: SocketAddr, kubeconfig: PathBuf, manifests: Vec<PathBuf>) -> Result<()> {
     let control_plane = ControlPlane::new();
     let served = control_plane.serve(listen).await.with_context(|| format!("--listen {listen}"))?;
-    std::fs::write(&kubeconfig, served.kubeconfig())
+    std::fs::write(&kubeconfig, &served.kubeconfig)
         .with_context(|| format!("--kubeconfig {} cannot be written", kubeconfig.display()))?;
-    control_plane.seed(&manifests).await?;
-    if !manifests.is_empty() {
-        control_plane.watch_files(manifests);
-    }
+    let watching = control_plane.watch_files(&manifests, report)?;
     let console = Console::new();
     console.assignment("KUBECONFIG", &std::path::absolute(&kubeconfig)?.display().to_string());
     stopped().await;
-    served.shutdown().await;
+    drop(watching);
+    served.shutdown();
     Ok(())
 }
 
@@ -74,6 +72,7 @@ async fn everything(args: DevArgs) -> Result<()> {
     let options = Options {
         manifests: args.manifests,
         watch: true,
+        report,
         telegram_api_url: args.telegram_api_url,
         store: args.store,
         kubeconfig: args.kubeconfig,
@@ -206,6 +205,15 @@ async fn listen(console: Console, simulator: Simulator, bot: BotId, username: St
             *seen = sent.len();
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Says that a manifest was applied again, or why not.
+fn report(path: &Path, applied: Result<usize, SeedError>) {
+    let console = Console::new();
+    match applied {
+        Ok(objects) => console.item(&format!("(applied {} again: {objects} objects)", path.display())),
+        Err(error) => console.item(&format!("(not applied: {error})")),
     }
 }
 
