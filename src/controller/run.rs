@@ -95,15 +95,18 @@ pub(super) async fn run(
         from.readiness.clone(),
         secrets_synced,
     )));
+    // `Store::wait_until_ready` wakes only the one who asked last, and the lists' own controller asks it too.
+    let (lists_synced, mut lists_are_synced) = watch::channel(false);
     let _lists = AbortOnDropHandle::new(tokio::spawn(control_lists(
         context.clone(),
         from.readiness.clone(),
         lists_writer,
         waking_lists,
+        lists_synced,
     )));
     let connectors = async {
         // Without the lists everybody would be denied for a moment, and the status would say so.
-        if context.lists.wait_until_ready().await.is_err() {
+        if lists_are_synced.wait_for(|synced| *synced).await.is_err() {
             return;
         }
         let mut synced = secrets_are_synced;
@@ -350,6 +353,7 @@ async fn control_lists(
     readiness: Arc<Readiness>,
     writer: reflector::store::Writer<GuardedList>,
     waking: mpsc::UnboundedReceiver<ObjectRef<GuardedList>>,
+    synced: watch::Sender<bool>,
 ) {
     let reader: Store<GuardedList> = c.lists.clone();
     let events = watch(
@@ -368,7 +372,10 @@ async fn control_lists(
                     c.written_lists.forget(&list.uid().unwrap_or_default());
                     tell_users_of(list, &c);
                 }
-                Ok(Event::InitDone) => readiness.holds(Check::UserListsSynced),
+                Ok(Event::InitDone) => {
+                    readiness.holds(Check::UserListsSynced);
+                    synced.send_replace(true);
+                }
                 Ok(Event::Init) | Err(_) => {}
             },
         )

@@ -22,7 +22,8 @@ use crate::telemetry::logs::{self, LogFormat};
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long the demo watches that nothing more comes.
 const QUIET: Duration = Duration::from_millis(300);
-const CONNECTORS: &str = "/apis/connectors.pupau.ai/v1alpha1/telegramconnectors";
+const CONNECTORS: &str = "/apis/connectors.pupau.ai/v1alpha1/namespaces/acme/telegramconnectors";
+const LISTS: &str = "/apis/connectors.pupau.ai/v1alpha1/namespaces/acme/telegramuserlists";
 
 /// Runs the demo. 0 if every check held, 1 if not.
 ///
@@ -39,7 +40,7 @@ pub async fn demo(args: DemoArgs) -> Result<ExitCode> {
     environment.ready().await?;
     let (bot, username) = environment.bots().await?.pop_first().context("the quickstart has a connector")?;
     console.heading(&format!("Ready after {:.1} s", started.elapsed().as_secs_f64()));
-    show(console, &environment, "kubectl get tgc -A", CONNECTORS, false).await?;
+    show(console, &environment, "kubectl get tgc -n acme", CONNECTORS, false).await?;
 
     let mut stage =
         Stage { console, simulator, bot, username, checks: Vec::new(), assistant: environment.assistant.clone() };
@@ -167,16 +168,15 @@ async fn inspect(stage: &mut Stage, environment: &Environment) -> Result<()> {
     let denied = environment.operator.store().denied(&listing).await?.rows;
     console.heading("What was stored of the denied conversation (saveDeniedConversations: true)");
     for message in &denied {
-        console.item(&format!("{} {}: {}", message.user_id.unwrap_or_default(), message.name, message.text.as_deref().unwrap_or("-")));
+        console.item(&format!("{} {}: {}", message.user_id.unwrap_or_default(), message.user_name.as_deref().unwrap_or("-"), message.text.as_deref().unwrap_or("-")));
     }
     stage.check(denied.len() == 2, "both of Dave's messages are stored, because the connector asks for it");
 
     console.heading("What kubectl shows now");
     let ready = tokio::time::timeout(ANSWER_WITHIN, assistant_ready(environment)).await;
     stage.check(matches!(ready, Ok(Ok(()))), "the status says that the assistant answers");
-    show(console, environment, "kubectl get tgc -A", CONNECTORS, false).await?;
-    let lists = "/apis/connectors.pupau.ai/v1alpha1/telegramuserlists";
-    show(console, environment, "kubectl get tgul -A", lists, false).await?;
+    show(console, environment, "kubectl get tgc -n acme -o wide", CONNECTORS, true).await?;
+    show(console, environment, "kubectl get tgul -n acme", LISTS, false).await?;
     let all = table::get(&environment.client, CONNECTORS, false).await?;
     stage.check(all.contains("True"), "kubectl get tgc says Ready");
     Ok(())
