@@ -189,12 +189,17 @@ async fn client(kubeconfig: &str) -> Result<Client, Failure> {
 
 /// An address that was free a moment ago.
 fn free_address() -> Result<String, Failure> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?
+        .local_addr()?
+        .to_string())
 }
 
 async fn answers(url: &str) -> Result<(), Failure> {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !reqwest::get(url).await.is_ok_and(|r| r.status().is_success()) {
+    while !reqwest::get(url)
+        .await
+        .is_ok_and(|r| r.status().is_success())
+    {
         if Instant::now() > deadline {
             return Err(format!("{url} did not answer with success within 30 s").into());
         }

@@ -26,7 +26,10 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: Cli) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot start")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot start")?;
     runtime.block_on(async {
         match cli.command {
             Command::Run(args) => run::run(*args).await?,
@@ -35,7 +38,11 @@ fn start(cli: Cli) -> Result<ExitCode> {
             #[cfg(feature = "dev")]
             Command::Demo(args) => return telegram_connector_operator::dev::demo::demo(args).await,
             Command::Crds => std::io::stdout().write_all(api::crds::yaml().as_bytes())?,
-            Command::Check(args) => return Ok(check::run(&args.files, &mut std::io::stdout())?.exit_code().into()),
+            Command::Check(args) => {
+                return Ok(check::run(&args.files, &mut std::io::stdout())?
+                    .exit_code()
+                    .into());
+            }
             Command::Denied(args) => listings::denied(args).await?,
             Command::Sessions(args) => listings::sessions(args).await?,
             Command::DeadLetters(args) => listings::dead_letters(args).await?,

@@ -14,7 +14,9 @@ use url::Url;
 use crate::assistant::{AssistantContext, GuardPolicy, Limits};
 use crate::clock::SharedClock;
 use crate::connection::webhook::{self, TlsFiles, WebhookServer};
-use crate::controller::{self, AssistantFactory, ConnectionSettings, Controller, ControllerContext};
+use crate::controller::{
+    self, AssistantFactory, ConnectionSettings, Controller, ControllerContext,
+};
 use crate::observation::Observations;
 use crate::pipeline::{Pipeline, PipelineContext, PipelineLimits};
 use crate::registry::Registry;
@@ -105,12 +107,20 @@ impl Operator {
         let admin_listener = bind("--admin-listen", settings.admin_listen).await?;
         let admin_address = local(&admin_listener, settings.admin_listen);
         let webhook_listener = match settings.controller.connection {
-            ConnectionSettings::Webhook(_) => Some(bind("--webhook-listen", settings.webhook_listen).await?),
+            ConnectionSettings::Webhook(_) => {
+                Some(bind("--webhook-listen", settings.webhook_listen).await?)
+            }
             ConnectionSettings::Polling => None,
         };
-        let webhook_address = webhook_listener.as_ref().map(|l| local(l, settings.webhook_listen));
-        let telegram = TelegramApi::new(settings.telegram_api_url.clone()).map_err(|e| StartError::Http(e.to_string()))?;
-        let options = store::StoreOptions { clock: clock.clone(), ..store::StoreOptions::default() };
+        let webhook_address = webhook_listener
+            .as_ref()
+            .map(|l| local(l, settings.webhook_listen));
+        let telegram = TelegramApi::new(settings.telegram_api_url.clone())
+            .map_err(|e| StartError::Http(e.to_string()))?;
+        let options = store::StoreOptions {
+            clock: clock.clone(),
+            ..store::StoreOptions::default()
+        };
         let store = store::open_with(&settings.store, options).await?;
 
         let metrics = Arc::new(Metrics::new());
@@ -141,7 +151,10 @@ impl Operator {
                 registry: registry.clone(),
                 inbox: store.clone(),
                 metrics: metrics.clone(),
-                keys: std::iter::once(&webhook.key).chain(&webhook.previous_key).cloned().collect(),
+                keys: std::iter::once(&webhook.key)
+                    .chain(&webhook.previous_key)
+                    .cloned()
+                    .collect(),
                 tls: settings.webhook_tls.clone(),
             };
             let stop = stop_servers.clone();
@@ -166,7 +179,11 @@ impl Operator {
             },
             woken,
         );
-        let answers = Admin { metrics: metrics.clone(), readiness, inbox: store.clone() };
+        let answers = Admin {
+            metrics: metrics.clone(),
+            readiness,
+            inbox: store.clone(),
+        };
         let stop = stop_servers.clone();
         servers.push(tokio::spawn(async move {
             if let Err(e) = admin::serve(admin_listener, answers, stop).await {
@@ -230,12 +247,21 @@ impl Operator {
 /// # Errors
 /// [`StartError::Http`].
 pub fn assistants(guard: GuardPolicy) -> Result<AssistantFactory, StartError> {
-    let context = AssistantContext::new(Limits::default(), guard).map_err(|e| StartError::Http(e.to_string()))?;
-    Ok(Arc::new(move |spec, key| crate::assistant::build(spec, key, &context).map_err(|e| e.to_string())))
+    let context = AssistantContext::new(Limits::default(), guard)
+        .map_err(|e| StartError::Http(e.to_string()))?;
+    Ok(Arc::new(move |spec, key| {
+        crate::assistant::build(spec, key, &context).map_err(|e| e.to_string())
+    }))
 }
 
 async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { flag, address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Listen {
+            flag,
+            address,
+            source,
+        })
 }
 
 fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {

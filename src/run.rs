@@ -44,7 +44,8 @@ pub async fn run(args: RunArgs) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mode = settings.controller.connection.mode();
-    let operator = Operator::start(client, settings, assistants(guard)?, Arc::new(SystemClock)).await?;
+    let operator =
+        Operator::start(client, settings, assistants(guard)?, Arc::new(SystemClock)).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         mode = if mode == ConnectionMode::Webhook { "webhook" } else { "polling" },
@@ -70,29 +71,43 @@ pub async fn run(args: RunArgs) -> Result<()> {
 /// A file that cannot be read.
 fn settings(args: &RunArgs) -> Result<Settings> {
     let webhook_tls = match (&args.webhook_tls_cert, &args.webhook_tls_key) {
-        (Some(certificate), Some(key)) => Some(TlsFiles { certificate: certificate.clone(), key: key.clone() }),
+        (Some(certificate), Some(key)) => Some(TlsFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        }),
         _ => None,
     };
     let connection = match (args.connection_mode, &args.public_url, &args.webhook_key) {
         (Mode::Polling, ..) => ConnectionSettings::Polling,
-        (Mode::Webhook, Some(public_url), Some(key)) => ConnectionSettings::Webhook(WebhookSettings {
-            public_url: public_url.clone(),
-            key: key.clone(),
-            previous_key: args.webhook_previous_key.clone(),
-            max_connections: WEBHOOK_CONNECTIONS,
-            certificate_pem: match &webhook_tls {
-                Some(files) if args.webhook_upload_certificate => Some(
-                    std::fs::read_to_string(&files.certificate)
-                        .with_context(|| format!("--webhook-tls-cert {}", files.certificate.display()))?,
-                ),
-                _ => None,
-            },
-        }),
-        (Mode::Webhook, ..) => return Err(anyhow!("--connection-mode webhook needs --public-url and --webhook-key")),
+        (Mode::Webhook, Some(public_url), Some(key)) => {
+            ConnectionSettings::Webhook(WebhookSettings {
+                public_url: public_url.clone(),
+                key: key.clone(),
+                previous_key: args.webhook_previous_key.clone(),
+                max_connections: WEBHOOK_CONNECTIONS,
+                certificate_pem: match &webhook_tls {
+                    Some(files) if args.webhook_upload_certificate => Some(
+                        std::fs::read_to_string(&files.certificate).with_context(|| {
+                            format!("--webhook-tls-cert {}", files.certificate.display())
+                        })?,
+                    ),
+                    _ => None,
+                },
+            })
+        }
+        (Mode::Webhook, ..) => {
+            return Err(anyhow!(
+                "--connection-mode webhook needs --public-url and --webhook-key"
+            ));
+        }
     };
     let postgres = args.store.store.starts_with("postgres");
     let leader_election = args.leader_election.unwrap_or(postgres).then(|| {
-        let namespace = args.lease_namespace.clone().or_else(own_namespace).unwrap_or_else(|| "default".to_owned());
+        let namespace = args
+            .lease_namespace
+            .clone()
+            .or_else(own_namespace)
+            .unwrap_or_else(|| "default".to_owned());
         LeaseSettings::new(namespace, LEASE)
     });
     let days = |days: u32| Duration::from_secs(u64::from(days) * 24 * 60 * 60);
@@ -115,12 +130,17 @@ fn settings(args: &RunArgs) -> Result<Settings> {
 }
 
 fn own_namespace() -> Option<String> {
-    std::fs::read_to_string(POD_NAMESPACE_FILE).ok().map(|n| n.trim().to_owned()).filter(|n| !n.is_empty())
+    std::fs::read_to_string(POD_NAMESPACE_FILE)
+        .ok()
+        .map(|n| n.trim().to_owned())
+        .filter(|n| !n.is_empty())
 }
 
 /// The Pod's name, with a part that is new at each start: two lives of one Pod are two holders of a Lease.
 fn identity() -> String {
-    let host = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_else(|_| "operator".to_owned());
+    let host = std::env::var("POD_NAME")
+        .or_else(|_| std::env::var("HOSTNAME"))
+        .unwrap_or_else(|_| "operator".to_owned());
     let life = uuid::Uuid::new_v4().simple().to_string();
     format!("{host}_{}", &life[..8])
 }

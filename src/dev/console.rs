@@ -12,7 +12,9 @@ pub struct Console {
 impl Console {
     /// Colour if standard output is a terminal and `NO_COLOR` is not set.
     pub fn new() -> Self {
-        Self { colour: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() }
+        Self {
+            colour: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        }
     }
 
     /// A heading with an empty line before it.
@@ -48,20 +50,37 @@ impl Console {
     pub fn chat(self, time: &str, who: &str, text: &str) {
         let mut lines = text.lines();
         let first = lines.next().unwrap_or_default();
-        self.line(&format!("  {}  {} {first}", self.paint("2", time), self.paint("36", &format!("{who:>20}:"))));
+        self.line(&format!(
+            "  {}  {} {first}",
+            self.paint("2", time),
+            self.paint("36", &format!("{who:>20}:"))
+        ));
         for line in lines {
-            self.line(&format!("  {:width$}  {:>20}  {line}", "", "", width = time.chars().count()));
+            self.line(&format!(
+                "  {:width$}  {:>20}  {line}",
+                "",
+                "",
+                width = time.chars().count()
+            ));
         }
     }
 
     /// A tick or a cross and what was looked at.
     pub fn verdict(self, good: bool, text: &str) {
-        let mark = if good { self.paint("32", "ok  ") } else { self.paint("31", "FAIL") };
+        let mark = if good {
+            self.paint("32", "ok  ")
+        } else {
+            self.paint("31", "FAIL")
+        };
         self.line(&format!("  {mark} {text}"));
     }
 
     fn paint(self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     fn line(self, text: &str) {

@@ -34,16 +34,39 @@ pub async fn demo(args: DemoArgs) -> Result<ExitCode> {
     let started = Instant::now();
     let console = Console::new();
     let environment = Environment::start(Options::default(), Arc::new(SystemClock)).await?;
-    let simulator = environment.telegram.clone().context("the demo needs the simulated Telegram")?;
+    let simulator = environment
+        .telegram
+        .clone()
+        .context("the demo needs the simulated Telegram")?;
     introduce(console, &environment, &simulator);
 
     environment.ready().await?;
-    let (bot, username) = environment.bots().await?.pop_first().context("the quickstart has a connector")?;
-    console.heading(&format!("Ready after {:.1} s", started.elapsed().as_secs_f64()));
-    show(console, &environment, "kubectl get tgc -n acme", CONNECTORS, false).await?;
+    let (bot, username) = environment
+        .bots()
+        .await?
+        .pop_first()
+        .context("the quickstart has a connector")?;
+    console.heading(&format!(
+        "Ready after {:.1} s",
+        started.elapsed().as_secs_f64()
+    ));
+    show(
+        console,
+        &environment,
+        "kubectl get tgc -n acme",
+        CONNECTORS,
+        false,
+    )
+    .await?;
 
-    let mut stage =
-        Stage { console, simulator, bot, username, checks: Vec::new(), assistant: environment.assistant.clone() };
+    let mut stage = Stage {
+        console,
+        simulator,
+        bot,
+        username,
+        checks: Vec::new(),
+        assistant: environment.assistant.clone(),
+    };
     play(&mut stage).await?;
     inspect(&mut stage, &environment).await?;
 
@@ -56,7 +79,10 @@ pub async fn demo(args: DemoArgs) -> Result<ExitCode> {
     let failed = checks.iter().filter(|(good, _)| !good).count();
     let took = started.elapsed().as_secs_f64();
     if failed == 0 {
-        console.heading(&format!("All {} checks held, in {took:.1} s. Now try: cargo run --release -- dev", checks.len()));
+        console.heading(&format!(
+            "All {} checks held, in {took:.1} s. Now try: cargo run --release -- dev",
+            checks.len()
+        ));
         return Ok(ExitCode::SUCCESS);
     }
     console.heading(&format!("{failed} of {} checks failed", checks.len()));
@@ -67,7 +93,13 @@ fn introduce(console: Console, environment: &Environment, simulator: &Simulator)
     console.heading("Everything on this machine, in one process");
     console.pair("Kubernetes API", &environment.served.url());
     console.pair("Telegram", &format!("{} (simulated)", simulator.url()));
-    console.pair("assistant", &format!("{} (sample, OpenAI Chat Completions)", environment.assistant.url()));
+    console.pair(
+        "assistant",
+        &format!(
+            "{} (sample, OpenAI Chat Completions)",
+            environment.assistant.url()
+        ),
+    );
     for manifest in &environment.manifests {
         console.pair("applied", &manifest.display().to_string());
     }
@@ -103,11 +135,15 @@ impl Stage {
         self.simulator.send(&say).ok()?;
         let answer = self
             .simulator
-            .wait_until(self.bot, ANSWER_WITHIN, |s| s.sent(self.bot, person.id).into_iter().nth(before))
+            .wait_until(self.bot, ANSWER_WITHIN, |s| {
+                s.sent(self.bot, person.id).into_iter().nth(before)
+            })
             .await
             .map(|sent| sent.text);
         match &answer {
-            Some(answer) => self.console.chat(&time, &format!("@{}", self.username), answer),
+            Some(answer) => self
+                .console
+                .chat(&time, &format!("@{}", self.username), answer),
             None => self.console.item("(no answer)"),
         }
         answer
@@ -116,67 +152,160 @@ impl Stage {
     /// How many messages of a conversation the assistant was given with its last question, the question included.
     fn messages_in_last_request(&self) -> usize {
         let last = self.assistant.asked().pop();
-        let messages = last.and_then(|r| r.body.get("messages").and_then(|m| m.as_array().cloned()));
-        messages.unwrap_or_default().iter().filter(|m| m["role"] != "system").count()
+        let messages =
+            last.and_then(|r| r.body.get("messages").and_then(|m| m.as_array().cloned()));
+        messages
+            .unwrap_or_default()
+            .iter()
+            .filter(|m| m["role"] != "system")
+            .count()
     }
 }
 
 async fn play(stage: &mut Stage) -> Result<()> {
-    let ann = Person { id: 1001, name: "Ann".into(), username: None };
-    let carol = Person { id: 1003, name: "Carol".into(), username: Some("Carol_Example".into()) };
-    let dave = Person { id: 6600, name: "Dave".into(), username: Some("dave_example".into()) };
+    let ann = Person {
+        id: 1001,
+        name: "Ann".into(),
+        username: None,
+    };
+    let carol = Person {
+        id: 1003,
+        name: "Carol".into(),
+        username: Some("Carol_Example".into()),
+    };
+    let dave = Person {
+        id: 6600,
+        name: "Dave".into(),
+        username: Some("dave_example".into()),
+    };
     for person in [&ann, &carol, &dave] {
         stage.simulator.add_user(person.into());
     }
     let today = Timestamp::now();
     let tomorrow = today + 25.hours();
 
-    stage.console.heading("Ann (id 1001) is on the list acme-staff");
+    stage
+        .console
+        .heading("Ann (id 1001) is on the list acme-staff");
     let greeting = stage.exchange(&ann, today, "/start").await;
-    stage.check(greeting.is_some_and(|g| g.contains("Acme")), "/start is answered with the connector's greeting");
+    stage.check(
+        greeting.is_some_and(|g| g.contains("Acme")),
+        "/start is answered with the connector's greeting",
+    );
     let first = stage.exchange(&ann, today, "Where is my order 17?").await;
-    stage.check(first.is_some() && stage.assistant.asked().len() == 1, "an allowed user gets the assistant's answer");
+    stage.check(
+        first.is_some() && stage.assistant.asked().len() == 1,
+        "an allowed user gets the assistant's answer",
+    );
     stage.exchange(&ann, today, "And order 18?").await;
-    stage.check(stage.messages_in_last_request() == 3, "within a session the assistant is sent the conversation so far");
+    stage.check(
+        stage.messages_in_last_request() == 3,
+        "within a session the assistant is sent the conversation so far",
+    );
 
-    stage.console.heading("Carol is on it by her username, Dave is not on it at all");
+    stage
+        .console
+        .heading("Carol is on it by her username, Dave is not on it at all");
     let by_name = stage.exchange(&carol, today, "Do you know me?").await;
-    stage.check(by_name.is_some() && stage.messages_in_last_request() == 1, "a username counts whatever its case; every chat has a session of its own");
+    stage.check(
+        by_name.is_some() && stage.messages_in_last_request() == 1,
+        "a username counts whatever its case; every chat has a session of its own",
+    );
     let asked = stage.assistant.asked().len();
     let refusal = stage.exchange(&dave, today, "Let me in, please.").await;
-    stage.check(refusal.is_some_and(|r| r.contains("6600")), "a denied user is told so, with the id to hand on");
-    stage.simulator.send(&Say { bot: Some(stage.bot.0), from: Some(dave.id), text: Some("Hello?".into()), ..Say::default() }).map_err(anyhow::Error::msg)?;
-    stage.console.chat(&today.strftime("%a %H:%M").to_string(), "Dave", "Hello?");
+    stage.check(
+        refusal.is_some_and(|r| r.contains("6600")),
+        "a denied user is told so, with the id to hand on",
+    );
+    stage
+        .simulator
+        .send(&Say {
+            bot: Some(stage.bot.0),
+            from: Some(dave.id),
+            text: Some("Hello?".into()),
+            ..Say::default()
+        })
+        .map_err(anyhow::Error::msg)?;
+    stage
+        .console
+        .chat(&today.strftime("%a %H:%M").to_string(), "Dave", "Hello?");
     tokio::time::sleep(QUIET).await;
-    stage.check(stage.simulator.sent(stage.bot, dave.id).len() == 1, "and told once an hour at most");
-    stage.check(stage.assistant.asked().len() == asked, "nothing a denied user writes reaches the assistant");
+    stage.check(
+        stage.simulator.sent(stage.bot, dave.id).len() == 1,
+        "and told once an hour at most",
+    );
+    stage.check(
+        stage.assistant.asked().len() == asked,
+        "nothing a denied user writes reaches the assistant",
+    );
 
-    stage.console.heading("A day later the session of 24 hours has ended; /new begins another at once");
-    stage.exchange(&ann, tomorrow, "Do you remember my orders?").await;
-    stage.check(stage.messages_in_last_request() == 1, "a session ends by the time of the message: the next begins with no history");
+    stage
+        .console
+        .heading("A day later the session of 24 hours has ended; /new begins another at once");
+    stage
+        .exchange(&ann, tomorrow, "Do you remember my orders?")
+        .await;
+    stage.check(
+        stage.messages_in_last_request() == 1,
+        "a session ends by the time of the message: the next begins with no history",
+    );
     stage.exchange(&ann, tomorrow, "One more thing.").await;
     let fresh = stage.exchange(&ann, tomorrow, "/new").await;
     stage.exchange(&ann, tomorrow, "Who are you?").await;
-    stage.check(fresh.is_some() && stage.messages_in_last_request() == 1, "/new begins a new session and says so");
+    stage.check(
+        fresh.is_some() && stage.messages_in_last_request() == 1,
+        "/new begins a new session and says so",
+    );
     Ok(())
 }
 
 /// What an administrator sees afterwards.
 async fn inspect(stage: &mut Stage, environment: &Environment) -> Result<()> {
     let console = stage.console;
-    let listing = Listing { namespace: Some("acme".into()), name: Some("support".into()), texts: true, limit: 100, ..Listing::default() };
+    let listing = Listing {
+        namespace: Some("acme".into()),
+        name: Some("support".into()),
+        texts: true,
+        limit: 100,
+        ..Listing::default()
+    };
     let denied = environment.operator.store().denied(&listing).await?.rows;
     console.heading("What was stored of the denied conversation (saveDeniedConversations: true)");
     for message in &denied {
-        console.item(&format!("{} {}: {}", message.user_id.unwrap_or_default(), message.user_name.as_deref().unwrap_or("-"), message.text.as_deref().unwrap_or("-")));
+        console.item(&format!(
+            "{} {}: {}",
+            message.user_id.unwrap_or_default(),
+            message.user_name.as_deref().unwrap_or("-"),
+            message.text.as_deref().unwrap_or("-")
+        ));
     }
-    stage.check(denied.len() == 2, "both of Dave's messages are stored, because the connector asks for it");
+    stage.check(
+        denied.len() == 2,
+        "both of Dave's messages are stored, because the connector asks for it",
+    );
 
     console.heading("What kubectl shows now");
     let ready = tokio::time::timeout(ANSWER_WITHIN, assistant_ready(environment)).await;
-    stage.check(matches!(ready, Ok(Ok(()))), "the status says that the assistant answers");
-    show(console, environment, "kubectl get tgc -n acme -o wide", CONNECTORS, true).await?;
-    show(console, environment, "kubectl get tgul -n acme", LISTS, false).await?;
+    stage.check(
+        matches!(ready, Ok(Ok(()))),
+        "the status says that the assistant answers",
+    );
+    show(
+        console,
+        environment,
+        "kubectl get tgc -n acme -o wide",
+        CONNECTORS,
+        true,
+    )
+    .await?;
+    show(
+        console,
+        environment,
+        "kubectl get tgul -n acme",
+        LISTS,
+        false,
+    )
+    .await?;
     let all = table::get(&environment.client, CONNECTORS, false).await?;
     stage.check(all.contains("True"), "kubectl get tgc says Ready");
     Ok(())
@@ -187,7 +316,11 @@ async fn assistant_ready(environment: &Environment) -> Result<()> {
     let api: kube::Api<TelegramConnector> = kube::Api::all(environment.client.clone());
     loop {
         let list = api.list(&kube::api::ListParams::default()).await?;
-        let mut conditions = list.items.iter().flat_map(|c| &c.status).flat_map(|s| &s.conditions);
+        let mut conditions = list
+            .items
+            .iter()
+            .flat_map(|c| &c.status)
+            .flat_map(|s| &s.conditions);
         if conditions.any(|c| c.type_ == ASSISTANT_READY && c.status == "True") {
             return Ok(());
         }
@@ -195,7 +328,13 @@ async fn assistant_ready(environment: &Environment) -> Result<()> {
     }
 }
 
-async fn show(console: Console, environment: &Environment, command: &str, path: &str, wide: bool) -> Result<()> {
+async fn show(
+    console: Console,
+    environment: &Environment,
+    command: &str,
+    path: &str,
+    wide: bool,
+) -> Result<()> {
     console.item(&format!("$ {command}"));
     console.block(&table::get(&environment.client, path, wide).await?);
     Ok(())

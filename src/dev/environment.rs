@@ -77,7 +77,12 @@ pub struct Listen {
 impl Default for Listen {
     fn default() -> Self {
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { control_plane: free, telegram: free, assistant: free, admin: free }
+        Self {
+            control_plane: free,
+            telegram: free,
+            assistant: free,
+            admin: free,
+        }
     }
 }
 
@@ -116,25 +121,37 @@ impl Environment {
     /// # Errors
     /// A sentence that names the file, address or path, and what is wrong with it.
     pub async fn start(options: Options, clock: SharedClock) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("telegram-connector-").tempdir().context("no temporary folder")?;
+        let folder = tempfile::Builder::new()
+            .prefix("telegram-connector-")
+            .tempdir()
+            .context("no temporary folder")?;
         let control_plane = ControlPlane::new();
         let client = control_plane.client();
         let served = control_plane
             .serve(options.listen.control_plane)
             .await
             .with_context(|| format!("--control-plane-listen {}", options.listen.control_plane))?;
-        let kubeconfig = options.kubeconfig.unwrap_or_else(|| folder.path().join("kubeconfig"));
-        std::fs::write(&kubeconfig, &served.kubeconfig)
-            .with_context(|| format!("the kubeconfig {} cannot be written", kubeconfig.display()))?;
+        let kubeconfig = options
+            .kubeconfig
+            .unwrap_or_else(|| folder.path().join("kubeconfig"));
+        std::fs::write(&kubeconfig, &served.kubeconfig).with_context(|| {
+            format!("the kubeconfig {} cannot be written", kubeconfig.display())
+        })?;
         let assistant = assistant::serve(options.listen.assistant, KEPT_QUESTIONS)
             .await
             .with_context(|| format!("--assistant-listen {}", options.listen.assistant))?;
         let telegram = match options.telegram_api_url {
             Some(_) => None,
             None => Some(
-                telegram::serve(options.listen.telegram, telegram::Options { register_any_token: true, ..Default::default() })
-                    .await
-                    .with_context(|| format!("--telegram-listen {}", options.listen.telegram))?,
+                telegram::serve(
+                    options.listen.telegram,
+                    telegram::Options {
+                        register_any_token: true,
+                        ..Default::default()
+                    },
+                )
+                .await
+                .with_context(|| format!("--telegram-listen {}", options.listen.telegram))?,
             ),
         };
         let telegram_api_url = match (&telegram, options.telegram_api_url) {
@@ -142,8 +159,11 @@ impl Environment {
             (None, Some(url)) => url,
             (None, None) => unreachable!("without a simulator there is a URL"),
         };
-        let manifests =
-            if options.manifests.is_empty() { vec![quickstart::folder(folder.path())?] } else { options.manifests };
+        let manifests = if options.manifests.is_empty() {
+            vec![quickstart::folder(folder.path())?]
+        } else {
+            options.manifests
+        };
         let watching = if options.watch {
             Some(control_plane.watch_files(&manifests, options.report)?)
         } else {
@@ -163,7 +183,9 @@ impl Environment {
             webhook_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             webhook_tls: None,
             admin_listen: options.listen.admin,
-            store: options.store.unwrap_or_else(|| format!("sqlite:{}", folder.path().join("connectors.db").display())),
+            store: options.store.unwrap_or_else(|| {
+                format!("sqlite:{}", folder.path().join("connectors.db").display())
+            }),
             telegram_api_url: telegram_api_url.clone(),
             denied_retention: Duration::from_secs(30 * 24 * 60 * 60),
             session_retention: Duration::from_secs(90 * 24 * 60 * 60),
@@ -199,7 +221,11 @@ impl Environment {
             if waiting.is_empty() {
                 return Ok(());
             }
-            anyhow::ensure!(tokio::time::Instant::now() < deadline, "not Ready after 20 s:\n{}", waiting.join("\n"));
+            anyhow::ensure!(
+                tokio::time::Instant::now() < deadline,
+                "not Ready after 20 s:\n{}",
+                waiting.join("\n")
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -210,7 +236,12 @@ impl Environment {
     /// The control plane's.
     pub async fn bots(&self) -> Result<BTreeMap<BotId, String>> {
         let api: Api<TelegramConnector> = Api::all(self.client.clone());
-        let bots = api.list(&ListParams::default()).await?.items.into_iter().filter_map(|c| c.status?.bot);
+        let bots = api
+            .list(&ListParams::default())
+            .await?
+            .items
+            .into_iter()
+            .filter_map(|c| c.status?.bot);
         Ok(bots.map(|b| (BotId(b.id), b.username)).collect())
     }
 
@@ -222,20 +253,37 @@ impl Environment {
     pub async fn people(&self) -> Result<Vec<Person>> {
         let lists: Api<TelegramUserList> = Api::all(self.client.clone());
         let connectors: Api<TelegramConnector> = Api::all(self.client.clone());
-        let listed = lists.list(&ListParams::default()).await?.items.into_iter().flat_map(|l| l.spec.users);
-        let inline = connectors.list(&ListParams::default()).await?.items.into_iter().flat_map(|c| {
-            let access = c.spec.access;
-            [access.company_users, access.agent_users, access.specific_users]
+        let listed = lists
+            .list(&ListParams::default())
+            .await?
+            .items
+            .into_iter()
+            .flat_map(|l| l.spec.users);
+        let inline = connectors
+            .list(&ListParams::default())
+            .await?
+            .items
+            .into_iter()
+            .flat_map(|c| {
+                let access = c.spec.access;
+                [
+                    access.company_users,
+                    access.agent_users,
+                    access.specific_users,
+                ]
                 .into_iter()
                 .flatten()
                 .flat_map(|selection| selection.users.unwrap_or_default())
-        });
+            });
         let mut people: Vec<Person> = Vec::new();
         for entry in listed.chain(inline) {
             let username = entry.username.map(|u| u.trim_start_matches('@').to_owned());
             let made_up = 5_000_001 + i64::try_from(people.len()).unwrap_or(0);
             let id = entry.id.unwrap_or(made_up);
-            let name = entry.note.or_else(|| username.clone()).unwrap_or_else(|| id.to_string());
+            let name = entry
+                .note
+                .or_else(|| username.clone())
+                .unwrap_or_else(|| id.to_string());
             if !people.iter().any(|p| p.id == id) {
                 people.push(Person { id, name, username });
             }
@@ -277,8 +325,16 @@ fn not_ready(connector: &TelegramConnector) -> Option<String> {
     if connector.spec.suspend == Some(true) {
         return None;
     }
-    let name = format!("{}/{}", connector.namespace().unwrap_or_default(), connector.name_any());
-    let ready = connector.status.iter().flat_map(|s| &s.conditions).find(|c| c.type_ == READY);
+    let name = format!(
+        "{}/{}",
+        connector.namespace().unwrap_or_default(),
+        connector.name_any()
+    );
+    let ready = connector
+        .status
+        .iter()
+        .flat_map(|s| &s.conditions)
+        .find(|c| c.type_ == READY);
     match ready {
         Some(c) if c.status == "True" => None,
         Some(c) => Some(format!("  {name}: {}: {}", c.reason, c.message)),
@@ -293,12 +349,22 @@ async fn register_bots(client: &Client, simulator: &Simulator) -> Result<()> {
         let namespace = connector.namespace().unwrap_or_default();
         let reference = &connector.spec.bot_token_secret_ref;
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
-        let Some(secret) = secrets.get_opt(&reference.name).await? else { continue };
+        let Some(secret) = secrets.get_opt(&reference.name).await? else {
+            continue;
+        };
         let key = reference.key.as_deref().unwrap_or("token");
-        let token = secret.data.and_then(|mut d| d.remove(key)).and_then(|v| String::from_utf8(v.0).ok());
+        let token = secret
+            .data
+            .and_then(|mut d| d.remove(key))
+            .and_then(|v| String::from_utf8(v.0).ok());
         if let Some(token) = token.filter(|t| BotToken::parse(t).is_ok()) {
-            let username = format!("{namespace}_{}_bot", connector.name_any()).replace(['-', '.'], "_");
-            let name = connector.spec.display_name.clone().unwrap_or_else(|| connector.name_any());
+            let username =
+                format!("{namespace}_{}_bot", connector.name_any()).replace(['-', '.'], "_");
+            let name = connector
+                .spec
+                .display_name
+                .clone()
+                .unwrap_or_else(|| connector.name_any());
             simulator.add_bot(token.trim(), &username, &name);
         }
     }
@@ -313,9 +379,12 @@ fn with_sample_assistant(factory: AssistantFactory, sample: &Url) -> AssistantFa
 
 fn led_to_sample(spec: &AssistantSpec, sample: &Url) -> AssistantSpec {
     let mut spec = spec.clone();
-    let Ok(mut url) = spec.url.parse::<Url>() else { return spec };
+    let Ok(mut url) = spec.url.parse::<Url>() else {
+        return spec;
+    };
     let host = url.host_str().unwrap_or_default().to_owned();
-    let quickstart = format!("{host}:{}", url.port_or_known_default().unwrap_or(0)) == quickstart::ASSISTANT_ADDRESS;
+    let quickstart = format!("{host}:{}", url.port_or_known_default().unwrap_or(0))
+        == quickstart::ASSISTANT_ADDRESS;
     let in_cluster = host.ends_with(".svc") || host.ends_with(".svc.cluster.local");
     // Setting the host and port of an http URL cannot fail.
     if (quickstart || in_cluster)
@@ -348,9 +417,21 @@ mod tests {
 
     #[test]
     fn cluster_names_and_the_quickstarts_address_lead_to_the_sample_and_nothing_else_does() {
-        assert_eq!(url_used_for("http://127.0.0.1:8081/v1"), "http://127.0.0.1:4321/v1");
-        assert_eq!(url_used_for("http://agent.acme.svc:8080/v1"), "http://127.0.0.1:4321/v1");
-        assert_eq!(url_used_for("https://agent.acme.svc.cluster.local/v1"), "http://127.0.0.1:4321/v1");
-        assert_eq!(url_used_for("https://api.openai.com/v1"), "https://api.openai.com/v1");
+        assert_eq!(
+            url_used_for("http://127.0.0.1:8081/v1"),
+            "http://127.0.0.1:4321/v1"
+        );
+        assert_eq!(
+            url_used_for("http://agent.acme.svc:8080/v1"),
+            "http://127.0.0.1:4321/v1"
+        );
+        assert_eq!(
+            url_used_for("https://agent.acme.svc.cluster.local/v1"),
+            "http://127.0.0.1:4321/v1"
+        );
+        assert_eq!(
+            url_used_for("https://api.openai.com/v1"),
+            "https://api.openai.com/v1"
+        );
     }
 }

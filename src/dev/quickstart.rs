@@ -11,10 +11,22 @@ pub const ASSISTANT_ADDRESS: &str = "127.0.0.1:8081";
 
 /// The files as they were when this program was built.
 const FILES: [(&str, &str); 4] = [
-    ("1-namespace.yaml", include_str!("../../examples/quickstart/1-namespace.yaml")),
-    ("2-bot-token.yaml", include_str!("../../examples/quickstart/2-bot-token.yaml")),
-    ("3-acme-staff.yaml", include_str!("../../examples/quickstart/3-acme-staff.yaml")),
-    ("4-support.yaml", include_str!("../../examples/quickstart/4-support.yaml")),
+    (
+        "1-namespace.yaml",
+        include_str!("../../examples/quickstart/1-namespace.yaml"),
+    ),
+    (
+        "2-bot-token.yaml",
+        include_str!("../../examples/quickstart/2-bot-token.yaml"),
+    ),
+    (
+        "3-acme-staff.yaml",
+        include_str!("../../examples/quickstart/3-acme-staff.yaml"),
+    ),
+    (
+        "4-support.yaml",
+        include_str!("../../examples/quickstart/4-support.yaml"),
+    ),
 ];
 
 /// The folder to apply: the checkout's, or outside a checkout a copy that is made below `scratch`.

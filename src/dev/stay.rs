@@ -28,23 +28,35 @@ use crate::telemetry::logs;
 pub async fn dev(args: DevArgs) -> Result<()> {
     logs::init(args.log.format(), &args.log.log_level)?;
     match args.part {
-        Some(DevPart::ControlPlane { listen, kubeconfig, manifests }) => {
-            control_plane(listen, kubeconfig, manifests).await
-        }
+        Some(DevPart::ControlPlane {
+            listen,
+            kubeconfig,
+            manifests,
+        }) => control_plane(listen, kubeconfig, manifests).await,
         Some(DevPart::Telegram { listen }) => simulated_telegram(listen).await,
         Some(DevPart::Assistant { listen }) => sample_assistant(listen).await,
         None => everything(args).await,
     }
 }
 
-async fn control_plane(listen: SocketAddr, kubeconfig: PathBuf, manifests: Vec<PathBuf>) -> Result<()> {
+async fn control_plane(
+    listen: SocketAddr,
+    kubeconfig: PathBuf,
+    manifests: Vec<PathBuf>,
+) -> Result<()> {
     let control_plane = ControlPlane::new();
-    let served = control_plane.serve(listen).await.with_context(|| format!("--listen {listen}"))?;
+    let served = control_plane
+        .serve(listen)
+        .await
+        .with_context(|| format!("--listen {listen}"))?;
     std::fs::write(&kubeconfig, &served.kubeconfig)
         .with_context(|| format!("--kubeconfig {} cannot be written", kubeconfig.display()))?;
     let watching = control_plane.watch_files(&manifests, report)?;
     let console = Console::new();
-    console.assignment("KUBECONFIG", &std::path::absolute(&kubeconfig)?.display().to_string());
+    console.assignment(
+        "KUBECONFIG",
+        &std::path::absolute(&kubeconfig)?.display().to_string(),
+    );
     stopped().await;
     drop(watching);
     served.shutdown();
@@ -52,16 +64,26 @@ async fn control_plane(listen: SocketAddr, kubeconfig: PathBuf, manifests: Vec<P
 }
 
 async fn simulated_telegram(listen: SocketAddr) -> Result<()> {
-    let options = telegram::Options { register_any_token: true, ..telegram::Options::default() };
-    let simulator = telegram::serve(listen, options).await.with_context(|| format!("--listen {listen}"))?;
-    Console::new().assignment("TELEGRAM_API_URL", simulator.url().as_str().trim_end_matches('/'));
+    let options = telegram::Options {
+        register_any_token: true,
+        ..telegram::Options::default()
+    };
+    let simulator = telegram::serve(listen, options)
+        .await
+        .with_context(|| format!("--listen {listen}"))?;
+    Console::new().assignment(
+        "TELEGRAM_API_URL",
+        simulator.url().as_str().trim_end_matches('/'),
+    );
     stopped().await;
     simulator.stop();
     Ok(())
 }
 
 async fn sample_assistant(listen: SocketAddr) -> Result<()> {
-    let assistant = assistant::serve(listen, 0).await.with_context(|| format!("--listen {listen}"))?;
+    let assistant = assistant::serve(listen, 0)
+        .await
+        .with_context(|| format!("--listen {listen}"))?;
     Console::new().assignment("ASSISTANT_URL", assistant.url().as_str());
     stopped().await;
     Ok(())
@@ -89,7 +111,14 @@ async fn everything(args: DevArgs) -> Result<()> {
         // Not the end: the manifests are watched, and so is everything they refer to.
         console.item(&format!("{error:#}"));
     }
-    console.block(&table::get(&environment.client, "/apis/connectors.pupau.ai/v1alpha1/telegramconnectors", false).await?);
+    console.block(
+        &table::get(
+            &environment.client,
+            "/apis/connectors.pupau.ai/v1alpha1/telegramconnectors",
+            false,
+        )
+        .await?,
+    );
     match environment.telegram.clone() {
         Some(simulator) => speak(console, &environment, &simulator).await?,
         None => stopped().await,
@@ -104,12 +133,21 @@ fn describe(console: Console, environment: &Environment) {
     console.pair("Kubernetes API", &environment.served.url());
     console.pair("Telegram", environment.telegram_api_url.as_str());
     console.pair("assistant", environment.assistant.url().as_str());
-    console.pair("metrics", &format!("http://{}/metrics", environment.operator.admin_address()));
+    console.pair(
+        "metrics",
+        &format!("http://{}/metrics", environment.operator.admin_address()),
+    );
     for manifest in &environment.manifests {
-        console.pair("manifests", &format!("{} (applied again when they change)", manifest.display()));
+        console.pair(
+            "manifests",
+            &format!("{} (applied again when they change)", manifest.display()),
+        );
     }
     console.heading("Look at it with kubectl");
-    console.item(&format!("export KUBECONFIG={}", environment.kubeconfig.display()));
+    console.item(&format!(
+        "export KUBECONFIG={}",
+        environment.kubeconfig.display()
+    ));
     console.item("kubectl get tgc -A");
     console.heading("");
 }
@@ -131,8 +169,17 @@ async fn speak(console: Console, environment: &Environment, simulator: &Simulato
         "curl -s {}control/say -H 'content-type: application/json' -d '{{\"bot\": {bot}, \"from\": {from}, \"text\": \"Hello\"}}'",
         simulator.url()
     ));
-    console.item(&format!("curl -s {}control/bots/{bot}/sent", simulator.url()));
-    let listener = tokio::spawn(listen(console, simulator.clone(), bot, username, people.clone()));
+    console.item(&format!(
+        "curl -s {}control/bots/{bot}/sent",
+        simulator.url()
+    ));
+    let listener = tokio::spawn(listen(
+        console,
+        simulator.clone(),
+        bot,
+        username,
+        people.clone(),
+    ));
     if std::io::stdin().is_terminal() {
         let names: Vec<String> = people.iter().map(|p| p.name.to_lowercase()).collect();
         console.item(&format!(
@@ -151,7 +198,12 @@ async fn speak(console: Console, environment: &Environment, simulator: &Simulato
 }
 
 /// Reads lines such as `ann: hello` until the input ends.
-async fn type_lines(console: Console, simulator: &Simulator, bot: BotId, people: &[Person]) -> Result<()> {
+async fn type_lines(
+    console: Console,
+    simulator: &Simulator,
+    bot: BotId,
+    people: &[Person],
+) -> Result<()> {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut speaker = people.first().cloned().unwrap_or_else(stranger);
     while let Some(line) = lines.next_line().await? {
@@ -175,8 +227,15 @@ fn spoken(line: &str, people: &[Person], last: &Person) -> (Person, String) {
     let line = line.trim();
     if let Some((who, text)) = line.split_once(':') {
         let who = who.trim();
-        let known = people.iter().find(|p| p.name.eq_ignore_ascii_case(who)).cloned();
-        let by_id = who.parse().ok().map(|id| Person { id, name: format!("user {id}"), username: None });
+        let known = people
+            .iter()
+            .find(|p| p.name.eq_ignore_ascii_case(who))
+            .cloned();
+        let by_id = who.parse().ok().map(|id| Person {
+            id,
+            name: format!("user {id}"),
+            username: None,
+        });
         let unknown = who.eq_ignore_ascii_case("stranger").then(stranger);
         if let Some(person) = known.or(by_id).or(unknown) {
             return (person, text.trim().to_owned());
@@ -186,11 +245,21 @@ fn spoken(line: &str, people: &[Person], last: &Person) -> (Person, String) {
 }
 
 fn stranger() -> Person {
-    Person { id: 6600, name: "Stranger".into(), username: None }
+    Person {
+        id: 6600,
+        name: "Stranger".into(),
+        username: None,
+    }
 }
 
 /// Shows what the bot says in private chats.
-async fn listen(console: Console, simulator: Simulator, bot: BotId, username: String, people: Vec<Person>) {
+async fn listen(
+    console: Console,
+    simulator: Simulator,
+    bot: BotId,
+    username: String,
+    people: Vec<Person>,
+) {
     let mut shown: HashMap<i64, usize> = HashMap::new();
     loop {
         let chats: Vec<i64> = simulator.chats(bot);
@@ -198,7 +267,10 @@ async fn listen(console: Console, simulator: Simulator, bot: BotId, username: St
             let sent = simulator.sent(bot, chat);
             let seen = shown.entry(chat).or_default();
             for message in &sent[(*seen).min(sent.len())..] {
-                let name = people.iter().find(|p| p.id == chat).map_or_else(|| chat.to_string(), |p| p.name.clone());
+                let name = people
+                    .iter()
+                    .find(|p| p.id == chat)
+                    .map_or_else(|| chat.to_string(), |p| p.name.clone());
                 let time = message.at.strftime("%H:%M:%S").to_string();
                 console.chat(&time, &format!("@{username} to {name}"), &message.text);
             }
@@ -212,7 +284,10 @@ async fn listen(console: Console, simulator: Simulator, bot: BotId, username: St
 fn report(path: &Path, applied: Result<usize, SeedError>) {
     let console = Console::new();
     match applied {
-        Ok(objects) => console.item(&format!("(applied {} again: {objects} objects)", path.display())),
+        Ok(objects) => console.item(&format!(
+            "(applied {} again: {objects} objects)",
+            path.display()
+        )),
         Err(error) => console.item(&format!("(not applied: {error})")),
     }
 }
@@ -220,7 +295,10 @@ fn report(path: &Path, applied: Result<usize, SeedError>) {
 /// Waits for Ctrl-C or SIGTERM.
 async fn stopped() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         return std::future::pending().await;
     };
     tokio::select! {
@@ -235,12 +313,29 @@ mod tests {
 
     #[test]
     fn a_line_is_spoken_by_whom_it_names_and_else_by_the_last_speaker() {
-        let ann = Person { id: 1001, name: "Ann".into(), username: None };
-        let bob = Person { id: 1002, name: "Bob".into(), username: None };
+        let ann = Person {
+            id: 1001,
+            name: "Ann".into(),
+            username: None,
+        };
+        let bob = Person {
+            id: 1002,
+            name: "Bob".into(),
+            username: None,
+        };
         let people = [ann.clone(), bob.clone()];
-        assert_eq!(spoken("bob: hi there", &people, &ann), (bob.clone(), "hi there".into()));
-        assert_eq!(spoken("and now?", &people, &bob), (bob.clone(), "and now?".into()));
-        assert_eq!(spoken("note: not a name", &people, &bob), (bob, "note: not a name".into()));
+        assert_eq!(
+            spoken("bob: hi there", &people, &ann),
+            (bob.clone(), "hi there".into())
+        );
+        assert_eq!(
+            spoken("and now?", &people, &bob),
+            (bob.clone(), "and now?".into())
+        );
+        assert_eq!(
+            spoken("note: not a name", &people, &bob),
+            (bob, "note: not a name".into())
+        );
         assert_eq!(spoken("4711: hi", &people, &ann).0.id, 4711);
         assert_eq!(spoken("stranger: hi", &people, &ann).0, stranger());
     }

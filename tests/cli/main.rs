@@ -24,7 +24,10 @@ fn kubeconfig(folder: &tempfile::TempDir) -> String {
 }
 
 fn refused(output: &Output) -> String {
-    assert!(!output.status.success(), "it should have refused: {output:?}");
+    assert!(
+        !output.status.success(),
+        "it should have refused: {output:?}"
+    );
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -34,9 +37,15 @@ fn a_port_in_use_is_named_with_its_flag() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let store = format!("sqlite:{}/c.db", folder.path().display());
-    let output = program(&["run", "--admin-listen", &address, "--store", &store], &[("KUBECONFIG", &kubeconfig(&folder))]);
+    let output = program(
+        &["run", "--admin-listen", &address, "--store", &store],
+        &[("KUBECONFIG", &kubeconfig(&folder))],
+    );
     let error = refused(&output);
-    assert!(error.contains("--admin-listen") && error.contains(&address), "{error}");
+    assert!(
+        error.contains("--admin-listen") && error.contains(&address),
+        "{error}"
+    );
 }
 
 #[test]
@@ -53,9 +62,18 @@ fn a_store_that_cannot_be_written_is_named_with_its_path() {
 #[test]
 fn an_unknown_store_is_refused_with_the_forms_there_are() {
     let folder = tempfile::tempdir().unwrap();
-    let args = ["run", "--admin-listen", "127.0.0.1:0", "--store", "mysql://db/connectors"];
+    let args = [
+        "run",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--store",
+        "mysql://db/connectors",
+    ];
     let error = refused(&program(&args, &[("KUBECONFIG", &kubeconfig(&folder))]));
-    assert!(error.contains("sqlite:") && error.contains("postgres://"), "{error}");
+    assert!(
+        error.contains("sqlite:") && error.contains("postgres://"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -63,14 +81,20 @@ fn without_a_cluster_run_says_where_it_looked() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = folder.path().join("none").display().to_string();
     let home = folder.path().display().to_string();
-    let error = refused(&program(&["run", "--admin-listen", "127.0.0.1:0"], &[("KUBECONFIG", &nowhere), ("HOME", &home)]));
+    let error = refused(&program(
+        &["run", "--admin-listen", "127.0.0.1:0"],
+        &[("KUBECONFIG", &nowhere), ("HOME", &home)],
+    ));
     assert!(error.contains("KUBECONFIG"), "{error}");
 }
 
 #[test]
 fn a_flag_can_be_given_by_its_environment_variable() {
     let error = refused(&program(&["run"], &[("CONNECTION_MODE", "webhook")]));
-    assert!(error.contains("--public-url") && error.contains("--webhook-key"), "{error}");
+    assert!(
+        error.contains("--public-url") && error.contains("--webhook-key"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -80,9 +104,20 @@ fn crds_prints_both_definitions_as_yaml() {
     let text = String::from_utf8(output.stdout).unwrap();
     let names: Vec<String> = serde_yaml::Deserializer::from_str(&text)
         .map(|document| serde::Deserialize::deserialize(document).unwrap())
-        .map(|crd: serde_json::Value| crd["metadata"]["name"].as_str().unwrap_or_default().to_owned())
+        .map(|crd: serde_json::Value| {
+            crd["metadata"]["name"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        })
         .collect();
-    assert_eq!(names, ["telegramconnectors.connectors.pupau.ai", "telegramuserlists.connectors.pupau.ai"]);
+    assert_eq!(
+        names,
+        [
+            "telegramconnectors.connectors.pupau.ai",
+            "telegramuserlists.connectors.pupau.ai"
+        ]
+    );
 }
 
 #[test]
@@ -95,22 +130,49 @@ fn check_ends_with_one_and_names_file_line_and_field() {
     let output = program(&["check", path.to_str().unwrap()], &[]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains(&format!("{}:9: spec.assistant.protocol", path.display())), "{said}");
+    assert!(
+        said.contains(&format!("{}:9: spec.assistant.protocol", path.display())),
+        "{said}"
+    );
 }
 
 #[test]
 fn the_quickstart_passes_check() {
     let output = program(&["check", "examples/quickstart"], &[]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
 }
 
 #[test]
 fn denied_conversations_of_a_new_store_are_none_and_since_must_be_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}/c.db", folder.path().display());
-    let none = program(&["denied", "--namespace", "acme", "support", "--store", &store], &[]);
+    let none = program(
+        &[
+            "denied",
+            "--namespace",
+            "acme",
+            "support",
+            "--store",
+            &store,
+        ],
+        &[],
+    );
     assert!(none.status.success(), "{none:?}");
     assert!(String::from_utf8_lossy(&none.stderr).contains("saveDeniedConversations"));
-    let error = refused(&program(&["denied", "support", "--since", "yesterday", "--store", &store], &[]));
+    let error = refused(&program(
+        &[
+            "denied",
+            "support",
+            "--since",
+            "yesterday",
+            "--store",
+            &store,
+        ],
+        &[],
+    ));
     assert!(error.contains("--since yesterday"), "{error}");
 }
