@@ -418,3 +418,6 @@ fn done(_: bool) {}
 fn no_preview(link_preview: bool) -> Option<methods::LinkPreviewOptions> {
     (!link_preview).then_some(methods::LinkPreviewOptions { is_disabled: true })
 }
+
+#[cfg(test)]
+mod tests;
