@@ -4,6 +4,7 @@ pub mod access;
 pub mod commands;
 pub mod groups;
 pub mod message;
+pub mod preview;
 pub mod session;
 pub mod texts;
 

@@ -304,6 +304,18 @@ impl Bot {
         Ok(())
     }
 
+    /// `deleteMessage`: a message of the bot's own, at most 48 hours old.
+    ///
+    /// # Errors
+    /// See [`TelegramError`].
+    pub async fn delete_message(&self, chat_id: i64, message_id: i64) -> Result<(), TelegramError> {
+        let payload = methods::DeleteMessage {
+            chat_id,
+            message_id,
+        };
+        self.call(&payload, CHANGE).await.map(done)
+    }
+
     /// `sendMessageDraft`: shows, in a private chat, what is being written; the same `draft_id` (not 0) replaces what it showed
     /// before. It vanishes after 30 s or with the next message.
     ///

@@ -102,6 +102,14 @@ pub(super) struct EditMessageText<'a> {
 }
 payload!(EditMessageText<'_>, "editMessageText", Sent);
 
+/// `deleteMessage`.
+#[derive(Serialize)]
+pub(super) struct DeleteMessage {
+    pub(super) chat_id: i64,
+    pub(super) message_id: i64,
+}
+payload!(DeleteMessage, "deleteMessage", bool);
+
 /// `sendMessageDraft` (Bot API 9.3): private chats only.
 #[derive(Serialize)]
 pub(super) struct SendMessageDraft<'a> {
