@@ -12,7 +12,7 @@ use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::Bot;
 
 /// One connector with everything looked up: an immutable value that a message is handled by from beginning to end.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ResolvedConnector {
     /// Which connector it is.
     pub connector: ConnectorRef,

@@ -3,3 +3,6 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod store;
+mod trouble;
+mod way;
+mod world;

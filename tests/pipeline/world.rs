@@ -1,0 +1,264 @@
+//! A world to try the pipeline in: the Bot API simulator, the sample assistant, a store in a file, and a minimal poller that
+//! stands for `connection` (accept, and only then a higher offset).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use telegram_connector_operator::api::connector::{
+    AccessLevel, AssistantProtocol, AssistantSpec,
+};
+use telegram_connector_operator::assistant::{
+    self, Assistant, AssistantContext, GuardPolicy, Limits,
+};
+use telegram_connector_operator::clock::SystemClock;
+use telegram_connector_operator::dev::assistant::SampleAssistant;
+use telegram_connector_operator::dev::telegram::{Options, Sent, Simulator};
+use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
+use telegram_connector_operator::observation::Observations;
+use telegram_connector_operator::pipeline::{
+    Pipeline, PipelineContext, PipelineLimits, RetryPolicy,
+};
+use telegram_connector_operator::registry::{
+    AccessPolicy, DeniedReply, Registry, ResolvedConnector, SessionDuration, SessionPolicy,
+};
+use telegram_connector_operator::store::{self, Listing, Store, StoreOptions};
+use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
+use telegram_connector_operator::telemetry::metrics::Metrics;
+
+/// Long enough for a slow machine; a test that waits so long has failed.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// The user everybody's list names.
+pub(crate) const ANN: i64 = 1001;
+/// A user nobody's list names.
+pub(crate) const EVE: i64 = 6666;
+
+pub(crate) struct World {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) telegram: Simulator,
+    pub(crate) assistant: SampleAssistant,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) observations: Arc<Observations>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) limits: PipelineLimits,
+    pipeline: Option<Pipeline>,
+    pollers: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// Quick retries: what is tested is that they happen and in what order.
+pub(crate) fn quick() -> RetryPolicy {
+    RetryPolicy {
+        assistant_attempts: 3,
+        assistant_base: Duration::from_millis(20),
+        telegram_base: Duration::from_millis(20),
+        telegram_longest: Duration::from_millis(200),
+        unauthorized: Duration::from_secs(60),
+        ..RetryPolicy::default()
+    }
+}
+
+impl World {
+    /// Everything started but no connector.
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut PipelineLimits)) -> Self {
+        let mut limits = PipelineLimits {
+            retry: quick(),
+            ..PipelineLimits::default()
+        };
+        change(&mut limits);
+        let folder = tempfile::tempdir().unwrap();
+        let (observations, _) = Observations::new();
+        let mut world = Self {
+            store: open(&folder).await,
+            folder,
+            telegram: Simulator::start(Options::default()).await.unwrap(),
+            assistant: SampleAssistant::start().await.unwrap(),
+            registry: Arc::default(),
+            observations: Arc::new(observations),
+            metrics: Arc::new(Metrics::new()),
+            limits,
+            pipeline: None,
+            pollers: Vec::new(),
+        };
+        world.start();
+        world
+    }
+
+    fn start(&mut self) {
+        self.pipeline = Some(Pipeline::start(PipelineContext {
+            registry: self.registry.clone(),
+            store: self.store.clone(),
+            observations: self.observations.clone(),
+            clock: Arc::new(SystemClock),
+            metrics: self.metrics.clone(),
+            limits: self.limits,
+            on_dead_letter: None,
+        }));
+    }
+
+    /// Stops the pipeline well and starts it again on the reopened store, as an update of the operator does.
+    pub(crate) async fn restart(&mut self, grace: Duration) {
+        self.stop(grace).await;
+        self.store = open(&self.folder).await;
+        self.start();
+    }
+
+    pub(crate) async fn stop(&mut self, grace: Duration) {
+        if let Some(pipeline) = self.pipeline.take() {
+            pipeline.shutdown(grace).await;
+        }
+    }
+
+    /// A bot at the simulator and a connector that serves it, level Specific with Ann.
+    pub(crate) fn connector(&mut self, name: &str) -> Connector {
+        self.connector_with(name, |_| {})
+    }
+
+    pub(crate) fn connector_with(
+        &mut self,
+        name: &str,
+        change: impl FnOnce(&mut ResolvedConnector),
+    ) -> Connector {
+        let number = 8_400_000_000 + i64::try_from(self.pollers.len()).unwrap() + 1;
+        let token = format!("{number}:AAFakeTokenFakeTokenFakeTokenFakeTok");
+        let id = self
+            .telegram
+            .add_bot(&token, &format!("{name}_bot"), name);
+        let api = Arc::new(TelegramApi::new(self.telegram.url()).unwrap());
+        let bot = Bot::new(api, BotToken::parse(&token).unwrap());
+        let mut resolved = ResolvedConnector {
+            connector: ConnectorRef {
+                namespace: "acme".into(),
+                name: name.into(),
+                uid: ConnectorUid::from(format!("uid-{name}").as_str()),
+            },
+            generation: 1,
+            bot: bot.clone(),
+            bot_username: format!("{name}_bot").into(),
+            access: specific(&[ANN]),
+            save_denied_conversations: true,
+            denied_reply: DeniedReply::Default,
+            session: SessionPolicy {
+                duration: SessionDuration::Hours(24),
+                max_messages: 50,
+            },
+            groups: None,
+            greeting: None,
+            messages_per_minute: 600,
+            assistant: Some(self.openai()),
+        };
+        change(&mut resolved);
+        let uid = resolved.connector.uid.clone();
+        self.registry.publish(Arc::new(resolved));
+        self.pollers.push(tokio::spawn(poll(
+            bot.clone(),
+            uid.clone(),
+            self.store.clone(),
+        )));
+        Connector { id, uid, bot }
+    }
+
+    pub(crate) fn openai(&self) -> Arc<dyn Assistant> {
+        let spec = AssistantSpec {
+            protocol: AssistantProtocol::OpenAI,
+            url: self.assistant.url().to_string(),
+            model: Some("sample".into()),
+            system_prompt: None,
+            assistant_id: None,
+            api_key_secret_ref: None,
+            timeout_seconds: Some(60),
+        };
+        let context = AssistantContext::new(Limits::default(), GuardPolicy::default()).unwrap();
+        assistant::build(&spec, None, &context).unwrap()
+    }
+
+    /// Publishes a changed connector.
+    pub(crate) fn change(&self, connector: &Connector, change: impl FnOnce(&mut ResolvedConnector)) {
+        let mut resolved = (*self.registry.get(&connector.uid).unwrap()).clone();
+        change(&mut resolved);
+        self.registry.publish(Arc::new(resolved));
+    }
+
+    /// Ann asks and gets the next message.
+    pub(crate) async fn ask(&self, connector: &Connector, text: &str) -> Sent {
+        self.telegram.ask(connector.id, ANN, text, SOON).await
+    }
+
+    pub(crate) async fn dead_letters(&self) -> Vec<store::DeadLetter> {
+        let listing = Listing {
+            limit: 100,
+            ..Listing::default()
+        };
+        self.store.dead_letters(&listing).await.unwrap().rows
+    }
+
+    pub(crate) async fn waiting(&self) -> u64 {
+        let backlog = self.store.backlog().await.unwrap();
+        backlog.iter().map(|b| b.messages).sum()
+    }
+
+    /// Waits until nothing waits in the inbox.
+    pub(crate) async fn drained(&self) {
+        until("the inbox is empty", async || self.waiting().await == 0).await;
+    }
+}
+
+/// Polls a condition until it holds.
+pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let deadline = tokio::time::Instant::now() + SOON;
+    while !condition().await {
+        assert!(tokio::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for poller in &self.pollers {
+            poller.abort();
+        }
+    }
+}
+
+pub(crate) struct Connector {
+    pub(crate) id: BotId,
+    pub(crate) uid: ConnectorUid,
+    pub(crate) bot: Bot,
+}
+
+pub(crate) fn specific(ids: &[i64]) -> AccessPolicy {
+    AccessPolicy {
+        level: AccessLevel::Specific,
+        ids: Arc::new(ids.iter().copied().collect()),
+        usernames: Arc::new(HashSet::new()),
+    }
+}
+
+pub(crate) async fn open(folder: &tempfile::TempDir) -> Arc<dyn Store> {
+    let address = format!("sqlite:{}/connectors.db", folder.path().display());
+    store::open_with(&address, StoreOptions::default())
+        .await
+        .unwrap()
+}
+
+async fn poll(bot: Bot, uid: ConnectorUid, store: Arc<dyn Store>) {
+    let mut offset = 0;
+    loop {
+        let polled = bot.get_updates(offset, 100, Duration::from_secs(10)).await;
+        let Ok(updates) = polled else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let Some(last) = updates.iter().map(|u| u.update_id).max() else {
+            continue;
+        };
+        match store.accept(&uid, bot.id(), updates).await {
+            Ok(_) => offset = last + 1,
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
