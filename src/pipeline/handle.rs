@@ -332,11 +332,10 @@ impl Handling<'_> {
                 at: self.incoming.date,
             });
         }
-        let parts = if empty {
-            render::plain(&self.texts().empty_answer, self.reply_to())
-        } else {
-            render::markdown(&answer.text, self.reply_to())
-        };
+        let mut parts = render::markdown(&answer.text, self.reply_to());
+        if parts.is_empty() {
+            parts = render::plain(&self.texts().empty_answer, self.reply_to());
+        }
         self.reply(parts, None).await
     }
 

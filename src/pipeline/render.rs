@@ -1,6 +1,7 @@
 //! From what is to be said to the messages that say it.
 
 use crate::store::Part;
+use crate::telegram::markdown;
 use crate::telegram::split::{MESSAGE_LIMIT, split};
 
 /// The bot's own words: plain text.
@@ -17,5 +18,13 @@ pub(super) fn plain(text: &str, reply_to: Option<i64>) -> Vec<Part> {
 
 /// The assistant's words: Markdown as models write it.
 pub(super) fn markdown(text: &str, reply_to: Option<i64>) -> Vec<Part> {
-    plain(text, reply_to)
+    markdown::render(text)
+        .into_iter()
+        .map(|part| Part {
+            // Without formatting there is nothing that Telegram could fail to parse.
+            html: (part.html != part.plain).then_some(part.html),
+            plain: part.plain,
+            reply_to,
+        })
+        .collect()
 }
