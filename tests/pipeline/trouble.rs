@@ -117,7 +117,11 @@ async fn a_throttled_chat_waits_exactly_as_long_as_asked_and_no_other_does() {
     world.telegram.say(support.id, ANN, "hello");
     until("the 429 came", async || {
         world.telegram.counters(support.id).throttled == 1
-            || world.telegram.calls(support.id).iter().any(|c| c.status == 429)
+            || world
+                .telegram
+                .calls(support.id)
+                .iter()
+                .any(|c| c.status == 429)
     })
     .await;
     let throttled = tokio::time::Instant::now();
@@ -131,7 +135,10 @@ async fn a_throttled_chat_waits_exactly_as_long_as_asked_and_no_other_does() {
         .telegram
         .calls(support.id)
         .iter()
-        .filter(|c| c.method.eq_ignore_ascii_case("sendMessage") && c.params["chat_id"].to_string().contains(&ANN.to_string()))
+        .filter(|c| {
+            c.method.eq_ignore_ascii_case("sendMessage")
+                && c.params["chat_id"].to_string().contains(&ANN.to_string())
+        })
         .count();
     assert_eq!(sends, 2);
     assert_eq!(world.assistant.count(), 2);
@@ -155,9 +162,9 @@ async fn a_user_who_blocked_the_bot_ends_that_reply_quietly() {
 async fn a_send_whose_answer_was_lost_is_made_once_more() {
     let mut world = World::new().await;
     let support = world.connector("support");
-    world.telegram.add_fault(
-        Fault::new(Break::DropAfter).method("sendMessage").times(1),
-    );
+    world
+        .telegram
+        .add_fault(Fault::new(Break::DropAfter).method("sendMessage").times(1));
     world.telegram.say(support.id, ANN, "hello");
     let sent = world.telegram.wait_for_sent(support.id, ANN, 1, SOON).await;
     assert_eq!(sent[0].text, sent[1].text);

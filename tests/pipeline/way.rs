@@ -23,7 +23,10 @@ async fn an_allowed_user_gets_the_assistants_answer() {
     assert_eq!(world.assistant.count(), 1);
     let asked = &world.assistant.asked()[0];
     assert!(
-        asked.headers.iter().any(|(_, v)| v.starts_with(&format!("telegram-{}-", support.id))),
+        asked
+            .headers
+            .iter()
+            .any(|(_, v)| v.starts_with(&format!("telegram-{}-", support.id))),
         "{:?}",
         asked.headers
     );
@@ -50,7 +53,10 @@ async fn a_denied_user_is_stored_and_answered_once_and_never_reaches_the_assista
     world.drained().await;
     let denied = world.store.denied(&listing).await.unwrap().rows;
     assert_eq!(denied[1].text.as_deref(), Some("please"));
-    assert_eq!((denied[1].user_id, denied[1].level.as_str()), (Some(EVE), "Specific"));
+    assert_eq!(
+        (denied[1].user_id, denied[1].level.as_str()),
+        (Some(EVE), "Specific")
+    );
     assert_eq!(world.telegram.sent(support.id, EVE).len(), 1);
     assert_eq!(world.assistant.count(), 0);
 }
@@ -106,9 +112,16 @@ async fn messages_of_a_chat_are_answered_in_order_and_chats_do_not_wait_for_each
     }
     let began = tokio::time::Instant::now();
     world.telegram.ask(support.id, 1002, "me too", SOON).await;
-    assert!(began.elapsed() < Duration::from_millis(1400), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_millis(1400),
+        "{:?}",
+        began.elapsed()
+    );
     assert!(world.telegram.sent(support.id, ANN).is_empty());
-    let sent = world.telegram.wait_for_sent(support.id, ANN, 19, SOON).await;
+    let sent = world
+        .telegram
+        .wait_for_sent(support.id, ANN, 19, SOON)
+        .await;
     let order: Vec<_> = sent
         .iter()
         .map(|s| s.text.lines().next().unwrap_or_default().to_owned())
@@ -125,7 +138,10 @@ async fn a_connector_that_is_suspended_keeps_its_messages_until_it_is_back() {
     let resolved = world.registry.get(&support.uid).unwrap();
     world.registry.withdraw(&support.uid);
     world.telegram.say(support.id, ANN, "are you there?");
-    until("the message is in the inbox", async || world.waiting().await == 1).await;
+    until("the message is in the inbox", async || {
+        world.waiting().await == 1
+    })
+    .await;
     assert_eq!(world.assistant.count(), 0);
     world.registry.publish(resolved);
     let sent = world.telegram.wait_for_sent(support.id, ANN, 0, SOON).await;
@@ -137,7 +153,10 @@ async fn without_the_assistants_key_permitted_messages_wait_and_denials_do_not()
     let mut world = World::new().await;
     let support = world.connector_with("support", |c| c.assistant = None);
     world.telegram.say(support.id, ANN, "are you there?");
-    world.telegram.ask(support.id, EVE, "and for me?", SOON).await;
+    world
+        .telegram
+        .ask(support.id, EVE, "and for me?", SOON)
+        .await;
     assert_eq!(world.waiting().await, 1);
     let assistant = world.openai();
     world.change(&support, |c| c.assistant = Some(assistant));
@@ -170,12 +189,24 @@ async fn sessions_end_by_the_messages_own_dates() {
     };
     let began = 1_790_000_000;
     assert!(said(began).await.contains("first message"));
-    assert!(said(began + 3599).await.contains("I remember 2 earlier messages"));
+    assert!(
+        said(began + 3599)
+            .await
+            .contains("I remember 2 earlier messages")
+    );
     assert!(said(began + 3600).await.contains("first message"));
-    assert!(said(began + 3601).await.contains("I remember 2 earlier messages"));
+    assert!(
+        said(began + 3601)
+            .await
+            .contains("I remember 2 earlier messages")
+    );
     // The new value counts for the session that exists.
     world.change(&support, |c| c.session.duration = SessionDuration::Infinite);
-    assert!(said(began + 500_000).await.contains("I remember 4 earlier messages"));
+    assert!(
+        said(began + 500_000)
+            .await
+            .contains("I remember 4 earlier messages")
+    );
     world.change(&support, |c| c.session.duration = SessionDuration::None);
     assert!(said(began + 500_001).await.contains("first message"));
     assert!(said(began + 500_002).await.contains("first message"));
@@ -250,8 +281,12 @@ async fn a_user_who_writes_too_fast_is_told_once() {
 #[tokio::test]
 async fn start_greets_and_a_group_hears_nothing_without_settings() {
     let mut world = World::new().await;
-    let support = world.connector_with("support", |c| c.greeting = Some("Hello! Ask me about orders.".into()));
-    let group = world.telegram.add_group("supergroup", "Team", &[support.id]);
+    let support = world.connector_with("support", |c| {
+        c.greeting = Some("Hello! Ask me about orders.".into())
+    });
+    let group = world
+        .telegram
+        .add_group("supergroup", "Team", &[support.id]);
     world.telegram.set_privacy(support.id, false);
     world.telegram.say_in(group, ANN, "hello everybody");
     let sent = world.ask(&support, "/start").await;

@@ -5,9 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telegram_connector_operator::api::connector::{
-    AccessLevel, AssistantProtocol, AssistantSpec,
-};
+use telegram_connector_operator::api::connector::{AccessLevel, AssistantProtocol, AssistantSpec};
 use telegram_connector_operator::assistant::{
     self, Assistant, AssistantContext, GuardPolicy, Limits,
 };
@@ -125,9 +123,7 @@ impl World {
     ) -> Connector {
         let number = 8_400_000_000 + i64::try_from(self.pollers.len()).unwrap() + 1;
         let token = format!("{number}:AAFakeTokenFakeTokenFakeTokenFakeTok");
-        let id = self
-            .telegram
-            .add_bot(&token, &format!("{name}_bot"), name);
+        let id = self.telegram.add_bot(&token, &format!("{name}_bot"), name);
         let api = Arc::new(TelegramApi::new(self.telegram.url()).unwrap());
         let bot = Bot::new(api, BotToken::parse(&token).unwrap());
         let mut resolved = ResolvedConnector {
@@ -177,7 +173,11 @@ impl World {
     }
 
     /// Publishes a changed connector.
-    pub(crate) fn change(&self, connector: &Connector, change: impl FnOnce(&mut ResolvedConnector)) {
+    pub(crate) fn change(
+        &self,
+        connector: &Connector,
+        change: impl FnOnce(&mut ResolvedConnector),
+    ) {
         let mut resolved = (*self.registry.get(&connector.uid).unwrap()).clone();
         change(&mut resolved);
         self.registry.publish(Arc::new(resolved));
