@@ -212,6 +212,10 @@ pub struct StoreOptions {
     pub backlog_per_bot: u64,
     /// After how long without a sign of life a process's claims are taken over.
     pub lease: std::time::Duration,
+    /// How long a write waits for another process's before it is refused (SQLite).
+    pub busy: std::time::Duration,
+    /// The size beyond which the file is treated like a full disk (SQLite); `None`: as big as the volume.
+    pub max_bytes: Option<u64>,
 }
 
 impl Default for StoreOptions {
@@ -220,6 +224,8 @@ impl Default for StoreOptions {
             clock: Arc::new(crate::clock::SystemClock),
             backlog_per_bot: 50_000,
             lease: std::time::Duration::from_secs(30),
+            busy: std::time::Duration::from_secs(10),
+            max_bytes: None,
         }
     }
 }

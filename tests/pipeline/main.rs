@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod disk;
+mod sharing;
 mod store;
 mod trouble;
 mod way;

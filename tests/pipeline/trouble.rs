@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use telegram_connector_operator::dev::assistant::{Behaviour, Failing, Rule};
 use telegram_connector_operator::dev::telegram::{Break, Fault};
-use telegram_connector_operator::observation::{AssistantFact, ConnectionFact};
+use telegram_connector_operator::observation::{AssistantFact, IdentityFact};
 use telegram_connector_operator::store::Listing;
 
 use crate::world::{ANN, SOON, World, specific, until};
@@ -205,7 +205,10 @@ async fn a_revoked_token_parks_the_reply_until_there_is_a_new_one() {
     );
     world.telegram.say(support.id, ANN, "hello");
     until("the 401 is noted", async || {
-        world.observations.facts(&support.uid).connection == Some(ConnectionFact::Unauthorized)
+        matches!(
+            world.observations.facts(&support.uid).identity,
+            Some(IdentityFact::Refused { .. })
+        )
     })
     .await;
     assert!(world.telegram.sent(support.id, ANN).is_empty());

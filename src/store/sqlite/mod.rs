@@ -39,8 +39,8 @@ pub(super) struct SqliteStore {
     wake: Arc<Wake>,
 }
 
-/// How long a write waits for another process's before it gives up.
-const BUSY: Duration = Duration::from_secs(10);
+/// SQLite's page size, in bytes.
+const PAGE: u64 = 4096;
 
 /// Opens the file, making it (readable by its owner only) and its folders where they are missing.
 pub(super) async fn open(path: &Path, options: StoreOptions) -> Result<SqliteStore, StoreError> {
@@ -62,11 +62,11 @@ pub(super) async fn open(path: &Path, options: StoreOptions) -> Result<SqliteSto
         })?;
     }
     create_private(path).map_err(|e| invalid("the file cannot be opened for writing", &e))?;
-    let connect = SqliteConnectOptions::new()
+    let mut connect = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(BUSY)
+        .busy_timeout(options.busy)
         .pragma("cache_size", "-8000")
         .pragma("temp_store", "memory")
         // Checkpoint every 16 MB, and give the space back after a peak.
@@ -74,6 +74,9 @@ pub(super) async fn open(path: &Path, options: StoreOptions) -> Result<SqliteSto
         .pragma("journal_size_limit", "33554432")
         .statement_cache_capacity(200)
         .disable_statement_logging();
+    if let Some(bytes) = options.max_bytes {
+        connect = connect.pragma("max_page_count", (bytes / PAGE).max(1).to_string());
+    }
     let mut first = connect
         .connect()
         .await

@@ -1,0 +1,134 @@
+//! A store that cannot be written: nothing is acknowledged, nothing is forgotten, and it heals without a restart.
+
+use std::time::Duration;
+
+use sqlx::{ConnectOptions, Connection};
+use telegram_connector_operator::store::{
+    self, Change, LaneWrite, Release, StoreError, StoreOptions, Want,
+};
+
+use crate::store::{BOT, connector, update};
+use crate::world::{World, until};
+
+fn address(folder: &tempfile::TempDir) -> String {
+    format!("sqlite:{}/connectors.db", folder.path().display())
+}
+
+#[tokio::test]
+async fn a_full_disk_acknowledges_nothing_and_intake_goes_on_when_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        max_bytes: Some(512 << 10),
+        ..StoreOptions::default()
+    };
+    let store = store::open_with(&address(&folder), options).await.unwrap();
+    let uid = connector("a").uid;
+    let text = "x".repeat(3000);
+    let mut accepted = 0;
+    let full = loop {
+        match store
+            .accept(&uid, BOT, vec![update(accepted, accepted, 100, &text)])
+            .await
+        {
+            Ok(_) => accepted += 1,
+            Err(error) => break error,
+        }
+        assert!(accepted < 1000, "never full");
+    };
+    assert!(matches!(full, StoreError::Unavailable(_)), "{full}");
+    assert!(full.to_string().contains("free some space"), "{full}");
+    assert!(full.to_string().contains("connectors.db"), "{full}");
+    // What was refused is not known, what was accepted is all there and can be handled.
+    let mut handled = Vec::new();
+    loop {
+        let claimed = store
+            .claim(vec![Want {
+                connector: connector("a"),
+                bot: BOT,
+                lanes: 10,
+                history: 0,
+            }])
+            .await
+            .unwrap();
+        if claimed.lanes.is_empty() {
+            break;
+        }
+        for lane in claimed.lanes {
+            handled.push(lane.messages[0].update_id);
+            store
+                .write(LaneWrite {
+                    claim: lane.claim,
+                    changes: vec![Change::Finish {
+                        message: lane.messages[0].id,
+                    }],
+                    release: Some(Release::Now),
+                })
+                .await
+                .unwrap();
+        }
+    }
+    handled.sort_unstable();
+    assert_eq!(handled, (0..accepted).collect::<Vec<_>>());
+    let again = store
+        .accept(&uid, BOT, vec![update(accepted, accepted, 100, &text)])
+        .await
+        .unwrap();
+    assert_eq!(again.new, 1, "the refused update is new when it comes again");
+}
+
+#[tokio::test]
+async fn a_locked_store_acknowledges_nothing_and_heals() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        busy: Duration::from_millis(100),
+        ..StoreOptions::default()
+    };
+    let store = store::open_with(&address(&folder), options).await.unwrap();
+    let uid = connector("a").uid;
+    let mut other = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(folder.path().join("connectors.db"))
+        .connect()
+        .await
+        .unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let locked = store.accept(&uid, BOT, vec![update(1, 1, 100, "x")]).await;
+    assert!(matches!(locked, Err(StoreError::Unavailable(_))), "{locked:?}");
+    assert!(store.writable().await.is_err());
+    sqlx::query("COMMIT").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    store.writable().await.unwrap();
+    let accepted = store
+        .accept(&uid, BOT, vec![update(1, 1, 100, "x")])
+        .await
+        .unwrap();
+    assert_eq!(accepted.new, 1);
+}
+
+#[tokio::test]
+async fn an_answer_waits_for_the_store_and_the_assistant_is_not_asked_twice() {
+    let mut world = World::new().await;
+    let support = world.connector("support");
+    world.ask(&support, "warm").await;
+    world.drained().await;
+    world.assistant.behave(telegram_connector_operator::dev::assistant::Behaviour {
+        latency_ms: 300,
+        ..Default::default()
+    });
+    world.telegram.say(support.id, crate::world::ANN, "hello");
+    until("the assistant is asked", async || world.assistant.count() == 2).await;
+    let mut other = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(world.folder.path().join("connectors.db"))
+        .connect()
+        .await
+        .unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    // The reply is not in the outbox, so nothing has been sent.
+    assert_eq!(world.telegram.sent(support.id, crate::world::ANN).len(), 1);
+    sqlx::query("COMMIT").execute(&mut other).await.unwrap();
+    world
+        .telegram
+        .wait_for_sent(support.id, crate::world::ANN, 1, crate::world::SOON)
+        .await;
+    assert_eq!(world.assistant.count(), 2);
+}
