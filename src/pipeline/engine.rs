@@ -221,6 +221,7 @@ impl Engine {
     fn lane_ended(&mut self, ended: Ended) {
         self.running -= 1;
         let now = Instant::now();
+        let changed = *self.work.registry.subscribe().borrow() != ended.registry_version;
         let share = self.share(ended.connector);
         share.running -= 1;
         share.parked |= ended.parked;
@@ -231,6 +232,10 @@ impl Engine {
                 share.due = Some(share.due.map_or(at, |due| due.min(at)));
             }
             None => {}
+        }
+        if ended.parked && changed {
+            // What it waits for happened while it was given back.
+            self.registry_changed();
         }
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Ended {
     pub(super) again: Option<Duration>,
     /// It waits for the connector to change.
     pub(super) parked: bool,
+    /// The registry's version before the connector was looked up: a later change may be the one it waits for.
+    pub(super) registry_version: u64,
 }
 
 /// Why the rest of a lane has to wait.
@@ -83,11 +85,13 @@ pub(super) async fn work_through(work: Arc<Work>, claimed: ClaimedLane) -> Ended
         sessions: claimed.sessions,
         changes: Vec::new(),
     };
+    let registry_version = *work.registry.subscribe().borrow();
     let left = run(&mut lane, &connector, claimed.parts, claimed.messages).await;
     let ended = |again, parked| Ended {
         connector: connector.clone(),
         again,
         parked,
+        registry_version,
     };
     let wait = match left {
         Ok(wait) => wait,

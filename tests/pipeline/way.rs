@@ -188,30 +188,18 @@ async fn sessions_end_by_the_messages_own_dates() {
         sent[before].text.clone()
     };
     let began = 1_790_000_000;
-    assert!(said(began).await.contains("first message"));
-    assert!(
-        said(began + 3599)
-            .await
-            .contains("I remember 2 earlier messages")
-    );
-    assert!(said(began + 3600).await.contains("first message"));
-    assert!(
-        said(began + 3601)
-            .await
-            .contains("I remember 2 earlier messages")
-    );
+    assert_contains(&said(began).await, "first message");
+    assert_contains(&said(began + 3599).await, "I remember 2 earlier messages");
+    assert_contains(&said(began + 3600).await, "first message");
+    assert_contains(&said(began + 3601).await, "I remember 2 earlier messages");
     // The new value counts for the session that exists.
     world.change(&support, |c| c.session.duration = SessionDuration::Infinite);
-    assert!(
-        said(began + 500_000)
-            .await
-            .contains("I remember 4 earlier messages")
-    );
+    assert_contains(&said(began + 500_000).await, "I remember 4 earlier messages");
     world.change(&support, |c| c.session.duration = SessionDuration::None);
-    assert!(said(began + 500_001).await.contains("first message"));
-    assert!(said(began + 500_002).await.contains("first message"));
+    assert_contains(&said(began + 500_001).await, "first message");
+    assert_contains(&said(began + 500_002).await, "first message");
     world.change(&support, |c| c.session.duration = SessionDuration::Infinite);
-    assert!(said(began + 500_003).await.contains("first message"));
+    assert_contains(&said(began + 500_003).await, "first message");
 }
 
 #[tokio::test]
@@ -294,4 +282,8 @@ async fn start_greets_and_a_group_hears_nothing_without_settings() {
     world.drained().await;
     assert!(world.telegram.sent(support.id, group).is_empty());
     assert_eq!(world.assistant.count(), 0);
+}
+
+fn assert_contains(text: &str, part: &str) {
+    assert!(text.contains(part), "{part:?} is not in {text:?}");
 }

@@ -179,6 +179,8 @@ impl World {
         change: impl FnOnce(&mut ResolvedConnector),
     ) {
         let mut resolved = (*self.registry.get(&connector.uid).unwrap()).clone();
+        // The API server counts up at each change of the spec.
+        resolved.generation += 1;
         change(&mut resolved);
         self.registry.publish(Arc::new(resolved));
     }
