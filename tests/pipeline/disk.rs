@@ -73,7 +73,10 @@ async fn a_full_disk_acknowledges_nothing_and_intake_goes_on_when_there_is_room(
         .accept(&uid, BOT, vec![update(accepted, accepted, 100, &text)])
         .await
         .unwrap();
-    assert_eq!(again.new, 1, "the refused update is new when it comes again");
+    assert_eq!(
+        again.new, 1,
+        "the refused update is new when it comes again"
+    );
 }
 
 #[tokio::test]
@@ -90,9 +93,15 @@ async fn a_locked_store_acknowledges_nothing_and_heals() {
         .connect()
         .await
         .unwrap();
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE")
+        .execute(&mut other)
+        .await
+        .unwrap();
     let locked = store.accept(&uid, BOT, vec![update(1, 1, 100, "x")]).await;
-    assert!(matches!(locked, Err(StoreError::Unavailable(_))), "{locked:?}");
+    assert!(
+        matches!(locked, Err(StoreError::Unavailable(_))),
+        "{locked:?}"
+    );
     assert!(store.writable().await.is_err());
     sqlx::query("COMMIT").execute(&mut other).await.unwrap();
     other.close().await.unwrap();
@@ -110,18 +119,26 @@ async fn an_answer_waits_for_the_store_and_the_assistant_is_not_asked_twice() {
     let support = world.connector("support");
     world.ask(&support, "warm").await;
     world.drained().await;
-    world.assistant.behave(telegram_connector_operator::dev::assistant::Behaviour {
-        latency_ms: 300,
-        ..Default::default()
-    });
+    world
+        .assistant
+        .behave(telegram_connector_operator::dev::assistant::Behaviour {
+            latency_ms: 300,
+            ..Default::default()
+        });
     world.telegram.say(support.id, crate::world::ANN, "hello");
-    until("the assistant is asked", async || world.assistant.count() == 2).await;
+    until("the assistant is asked", async || {
+        world.assistant.count() == 2
+    })
+    .await;
     let mut other = sqlx::sqlite::SqliteConnectOptions::new()
         .filename(world.folder.path().join("connectors.db"))
         .connect()
         .await
         .unwrap();
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE")
+        .execute(&mut other)
+        .await
+        .unwrap();
     tokio::time::sleep(Duration::from_millis(800)).await;
     // The reply is not in the outbox, so nothing has been sent.
     assert_eq!(world.telegram.sent(support.id, crate::world::ANN).len(), 1);

@@ -39,7 +39,11 @@ async fn a_connector_whose_assistant_hangs_in_every_chat_holds_up_no_other() {
     for n in 0..5 {
         let began = tokio::time::Instant::now();
         world.ask(&brisk, &format!("message {n}")).await;
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            began.elapsed()
+        );
     }
     world.stop(Duration::ZERO).await;
 }
@@ -61,11 +65,16 @@ async fn two_processes_on_one_store_answer_each_message_once() {
     });
     for n in 0..5 {
         for user in &users {
-            world.telegram.say(support.id, *user, &format!("message {n}"));
+            world
+                .telegram
+                .say(support.id, *user, &format!("message {n}"));
         }
     }
     for user in &users {
-        let sent = world.telegram.wait_for_sent(support.id, *user, 4, SOON).await;
+        let sent = world
+            .telegram
+            .wait_for_sent(support.id, *user, 4, SOON)
+            .await;
         let first_lines: Vec<_> = sent
             .iter()
             .map(|s| s.text.lines().next().unwrap_or_default().to_owned())
@@ -89,7 +98,10 @@ async fn a_crash_in_the_middle_of_the_work_loses_nothing() {
     // No grace at all: whatever is in work is dropped where it stands.
     world.restart(Duration::ZERO).await;
     world.drained().await;
-    let sent = world.telegram.wait_for_sent(support.id, ANN, 29, SOON).await;
+    let sent = world
+        .telegram
+        .wait_for_sent(support.id, ANN, 29, SOON)
+        .await;
     let mut order: Vec<String> = sent
         .iter()
         .map(|s| s.text.lines().next().unwrap_or_default().to_owned())

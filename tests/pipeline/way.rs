@@ -194,7 +194,10 @@ async fn sessions_end_by_the_messages_own_dates() {
     assert_contains(&said(began + 3601).await, "I remember 2 earlier messages");
     // The new value counts for the session that exists.
     world.change(&support, |c| c.session.duration = SessionDuration::Infinite);
-    assert_contains(&said(began + 500_000).await, "I remember 4 earlier messages");
+    assert_contains(
+        &said(began + 500_000).await,
+        "I remember 4 earlier messages",
+    );
     world.change(&support, |c| c.session.duration = SessionDuration::None);
     assert_contains(&said(began + 500_001).await, "first message");
     assert_contains(&said(began + 500_002).await, "first message");

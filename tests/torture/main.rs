@@ -73,7 +73,9 @@ fn faults(telegram: &Simulator) {
         send(Break::Html { code: 502 }).probability(0.02),
         send(Break::Reset).probability(0.02),
         send(Break::Delay { ms: 50 }).probability(0.05),
-        send(Break::DropAfter).probability(0.01).times(DROPPED_ANSWERS),
+        send(Break::DropAfter)
+            .probability(0.01)
+            .times(DROPPED_ANSWERS),
         poll(broken(500)).probability(0.05),
         poll(Break::Reset).probability(0.05),
         poll(Break::DropAfter).probability(0.05),
@@ -164,13 +166,7 @@ async fn killed_again_and_again_it_loses_nothing_and_keeps_the_order() {
         .collect();
     let folder = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}/connectors.db", folder.path().display());
-    let start = || {
-        Operator::start(
-            &store,
-            telegram.url().as_str(),
-            assistant.url().as_str(),
-        )
-    };
+    let start = || Operator::start(&store, telegram.url().as_str(), assistant.url().as_str());
     faults(&telegram);
     let began = Instant::now();
     let mut operator = start();
@@ -229,10 +225,19 @@ async fn killed_again_and_again_it_loses_nothing_and_keeps_the_order() {
     );
     println!(
         "torture: {total} said, {} answered, {} lost, {} out of order, {} doubled (none more than {} times), {} dead letters",
-        result.answered, result.lost, result.out_of_order, result.doubled, result.worst, dead.len()
+        result.answered,
+        result.lost,
+        result.out_of_order,
+        result.doubled,
+        result.worst,
+        dead.len()
     );
     assert!(dead.is_empty(), "{dead:?}");
     assert_eq!((result.lost, result.out_of_order), (0, 0));
     let may_double = usize::try_from(kills + DROPPED_ANSWERS).unwrap();
-    assert!(result.doubled <= may_double, "{} > {may_double}", result.doubled);
+    assert!(
+        result.doubled <= may_double,
+        "{} > {may_double}",
+        result.doubled
+    );
 }

@@ -4,9 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telegram_connector_operator::api::connector::{
-    AccessLevel, AssistantProtocol, AssistantSpec,
-};
+use telegram_connector_operator::api::connector::{AccessLevel, AssistantProtocol, AssistantSpec};
 use telegram_connector_operator::assistant::{self, AssistantContext, GuardPolicy, Limits};
 use telegram_connector_operator::clock::SystemClock;
 use telegram_connector_operator::connection::{Connections, Reach};
@@ -85,7 +83,9 @@ async fn operator_under_torture() {
             messages_per_minute: 600,
             assistant: Some(assistant::build(&spec, None, &assistants).unwrap()),
         }));
-        connections.ensure(&connector, &bot, None, Reach::Connect).await;
+        connections
+            .ensure(&connector, &bot, None, Reach::Connect)
+            .await;
     }
     let _pipeline = Pipeline::start(PipelineContext {
         registry,
