@@ -27,6 +27,9 @@ use crate::telegram::bot::BotProfile;
 use crate::telegram::{Bot, TelegramError};
 use crate::telemetry::Metrics;
 
+/// How long a foreign webhook waits for its event to be written before it is removed or replaced all the same.
+const EVENT_WITHIN: Duration = Duration::from_secs(5);
+
 /// How far a connection shall go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
@@ -304,7 +307,9 @@ impl Connection {
                 let _counted = Counted(&self.shared.metrics);
                 self.poll().await;
             }
-            ConnectionSettings::Webhook(_) => std::future::pending().await,
+            ConnectionSettings::Webhook(settings) => {
+                Box::pin(webhook::Registration::new(&self, settings).keep()).await;
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::backoff::{Backoff, jittered};
 use super::foreign::{self, Contest};
-use super::{Connection, seconds};
+use super::{Connection, EVENT_WITHIN, seconds};
 use crate::observation::{ConnectionFact, IdentityFact, Notice};
 use crate::store::StoreError;
 use crate::telegram::{RawUpdate, TelegramError};
@@ -24,8 +24,6 @@ const LONG_POLL: Duration = Duration::from_secs(45);
 const HUNG: Duration = Duration::from_secs(15);
 /// An empty answer to a long poll that comes sooner than this is no long poll (a proxy's doing): do not spin.
 const TOO_SOON: Duration = Duration::from_secs(1);
-/// How long a foreign webhook waits for its event to be written before it is removed all the same.
-const EVENT_WITHIN: Duration = Duration::from_secs(5);
 /// How often a bot with two owners is looked at.
 const CONTESTED: Duration = Duration::from_hours(1);
 

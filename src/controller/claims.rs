@@ -21,7 +21,7 @@ struct Claim {
 
 /// Whose the bot is, as one connector sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Owner {
+pub(super) enum Owner {
     /// This connector's.
     Mine,
     /// An older connector's, whose token Telegram has accepted.
@@ -38,11 +38,11 @@ struct Book {
 
 /// All claims.
 #[derive(Debug, Default)]
-pub struct Claims(Mutex<Book>);
+pub(super) struct Claims(Mutex<Book>);
 
 impl Claims {
     /// Claims a bot, giving up another that the connector held. Whose it is, and the connectors for which that may have changed.
-    pub fn claim(
+    pub(super) fn claim(
         &self,
         connector: &ConnectorRef,
         created: Timestamp,
@@ -79,7 +79,7 @@ impl Claims {
     }
 
     /// Gives up what a connector claims; the connectors for which that changes something.
-    pub fn release(&self, connector: &ConnectorUid) -> Vec<ConnectorUid> {
+    pub(super) fn release(&self, connector: &ConnectorUid) -> Vec<ConnectorUid> {
         self.lock().release(connector)
     }
 

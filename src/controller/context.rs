@@ -27,50 +27,50 @@ use crate::telegram::TelegramApi;
 use crate::telemetry::Metrics;
 
 /// A list as the watch gives it.
-pub type GuardedList = DeserializeGuard<TelegramUserList>;
+pub(super) type GuardedList = DeserializeGuard<TelegramUserList>;
 
 /// Shared by all reconciles.
-pub struct Context {
+pub(super) struct Context {
     /// The Kubernetes API.
-    pub client: Client,
+    pub(super) client: Client,
     /// Where resolved connectors go.
-    pub registry: Arc<Registry>,
+    pub(super) registry: Arc<Registry>,
     /// What connections and pipeline see.
-    pub observations: Arc<Observations>,
+    pub(super) observations: Arc<Observations>,
     /// Where sessions end.
-    pub inbox: Arc<dyn Inbox>,
+    pub(super) inbox: Arc<dyn Inbox>,
     /// The Bot API.
-    pub telegram: Arc<TelegramApi>,
+    pub(super) telegram: Arc<TelegramApi>,
     /// Who answers.
-    pub assistants: AssistantFactory,
+    pub(super) assistants: AssistantFactory,
     /// What the administrator set.
-    pub settings: Settings,
+    pub(super) settings: Settings,
     /// What is counted.
-    pub metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
     /// The time.
-    pub clock: SharedClock,
+    pub(super) clock: SharedClock,
     /// The pollers and registrations.
-    pub connections: Arc<Connections>,
+    pub(super) connections: Arc<Connections>,
     /// Secrets, as far as somebody refers to them.
-    pub secrets: Secrets,
+    pub(super) secrets: Secrets,
     /// Who refers to what.
-    pub index: Arc<Index>,
+    pub(super) index: Arc<Index>,
     /// Who owns which bot.
-    pub claims: Claims,
+    pub(super) claims: Claims,
     /// Between two reconciles.
-    pub memories: Arc<Memories>,
+    pub(super) memories: Arc<Memories>,
     /// Events.
-    pub events: Events,
+    pub(super) events: Events,
     /// The lists.
-    pub lists: Store<GuardedList>,
+    pub(super) lists: Store<GuardedList>,
     /// The lists, read.
-    pub read_lists: ReadLists,
+    pub(super) read_lists: ReadLists,
     /// The lists' statuses.
-    pub written_lists: WrittenLists,
+    pub(super) written_lists: WrittenLists,
     /// Whether this process leads.
-    pub leading: watch::Receiver<bool>,
+    pub(super) leading: watch::Receiver<bool>,
     /// Asks for a reconcile.
-    pub wake: mpsc::UnboundedSender<ConnectorUid>,
+    pub(super) wake: mpsc::UnboundedSender<ConnectorUid>,
 }
 
 impl std::fmt::Debug for Context {
@@ -81,12 +81,12 @@ impl std::fmt::Debug for Context {
 
 impl Context {
     /// Whether this process leads now.
-    pub fn leads(&self) -> bool {
+    pub(super) fn leads(&self) -> bool {
         *self.leading.borrow()
     }
 
     /// Asks for reconciles.
-    pub fn wake_all(&self, connectors: Vec<ConnectorUid>) {
+    pub(super) fn wake_all(&self, connectors: Vec<ConnectorUid>) {
         for uid in connectors {
             // The controller is gone only when the process ends.
             let _ = self.wake.send(uid);
@@ -94,12 +94,12 @@ impl Context {
     }
 
     /// A list, if there is one.
-    pub fn list(&self, namespace: &str, name: &str) -> Option<Arc<GuardedList>> {
+    pub(super) fn list(&self, namespace: &str, name: &str) -> Option<Arc<GuardedList>> {
         self.lists.get(&ObjectRef::new(name).within(namespace))
     }
 
     /// Tells the metrics how many connectors have which reason.
-    pub fn count_reasons(&self) {
+    pub(super) fn count_reasons(&self) {
         let counts = self.memories.reasons();
         for reason in status::READY_REASONS {
             self.metrics

@@ -17,7 +17,7 @@ use crate::observation::Notice;
 
 /// Whether people should look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Weight {
+pub(super) enum Weight {
     /// Good to know.
     Normal,
     /// Somebody should look.
@@ -26,19 +26,19 @@ pub enum Weight {
 
 /// An event before it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Happening {
+pub(super) struct Happening {
     /// Whether people should look.
-    pub weight: Weight,
+    pub(super) weight: Weight,
     /// `CamelCase`, of a small set.
-    pub reason: String,
+    pub(super) reason: String,
     /// What the operator was doing.
-    pub action: &'static str,
+    pub(super) action: &'static str,
     /// For people.
-    pub note: String,
+    pub(super) note: String,
 }
 
 /// Which events a new status is worth. The way to the first Ready is in the status itself and needs none.
-pub fn of_transition(
+pub(super) fn of_transition(
     before: Option<&TelegramConnectorStatus>,
     now: &TelegramConnectorStatus,
 ) -> Vec<Happening> {
@@ -81,7 +81,7 @@ pub fn of_transition(
 }
 
 /// The event that tells a notice.
-pub fn of_notice(notice: &Notice, mode: ConnectionMode) -> Happening {
+pub(super) fn of_notice(notice: &Notice, mode: ConnectionMode) -> Happening {
     match notice {
         Notice::ForeignWebhook { host } => Happening {
             weight: Weight::Warning,
@@ -110,7 +110,7 @@ const NOTE_BYTES: usize = 1000;
 
 /// Writes events about connectors.
 #[derive(Clone)]
-pub struct Events {
+pub(super) struct Events {
     client: Client,
     /// This process.
     instance: String,
@@ -126,7 +126,7 @@ impl std::fmt::Debug for Events {
 
 impl Events {
     /// `instance` is this process's identity, at most 128 characters.
-    pub fn new(client: Client, instance: &str) -> Self {
+    pub(super) fn new(client: Client, instance: &str) -> Self {
         Self {
             client,
             instance: instance.chars().take(128).collect(),
@@ -134,7 +134,7 @@ impl Events {
     }
 
     /// Writes one, or logs why not.
-    pub async fn publish(&self, connector: &ConnectorRef, happening: &Happening) {
+    pub(super) async fn publish(&self, connector: &ConnectorRef, happening: &Happening) {
         // The real time, not the injected clock's: the API server expires events by it.
         let now = Timestamp::now();
         let mut note = happening.note.clone();

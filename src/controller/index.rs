@@ -12,7 +12,7 @@ use crate::api::TelegramConnector;
 use crate::identity::ConnectorUid;
 
 /// A connector as the watch gives it: one that cannot be read does not stop the others.
-pub type Guarded = DeserializeGuard<TelegramConnector>;
+pub(super) type Guarded = DeserializeGuard<TelegramConnector>;
 
 /// A name within a namespace.
 type Name = (String, String);
@@ -33,11 +33,11 @@ struct References {
 
 /// The index. Kept by the watch of connectors, read by everybody.
 #[derive(Debug, Default)]
-pub struct Index(RwLock<Books>);
+pub(super) struct Index(RwLock<Books>);
 
 impl Index {
     /// A connector appeared or changed. The lists whose users changed by it.
-    pub fn set(&self, object: &Guarded) -> Vec<Name> {
+    pub(super) fn set(&self, object: &Guarded) -> Vec<Name> {
         let Some(uid) = object.uid().map(|u| ConnectorUid::from(u.as_str())) else {
             return Vec::new();
         };
@@ -73,7 +73,7 @@ impl Index {
     }
 
     /// A connector is gone. The lists that it referred to.
-    pub fn remove(&self, uid: &ConnectorUid) -> Vec<Name> {
+    pub(super) fn remove(&self, uid: &ConnectorUid) -> Vec<Name> {
         let mut books = self.write();
         books.by_uid.remove(uid);
         let before = books.refers.remove(uid).unwrap_or_default();
@@ -82,12 +82,12 @@ impl Index {
     }
 
     /// Where a connector is.
-    pub fn object(&self, uid: &ConnectorUid) -> Option<ObjectRef<Guarded>> {
+    pub(super) fn object(&self, uid: &ConnectorUid) -> Option<ObjectRef<Guarded>> {
         self.read().by_uid.get(uid).cloned()
     }
 
     /// The connectors that refer to a Secret.
-    pub fn of_secret(&self, namespace: &str, name: &str) -> Vec<ObjectRef<Guarded>> {
+    pub(super) fn of_secret(&self, namespace: &str, name: &str) -> Vec<ObjectRef<Guarded>> {
         let books = self.read();
         books.objects(
             books
@@ -97,22 +97,17 @@ impl Index {
     }
 
     /// The connectors that refer to a list.
-    pub fn of_list(&self, namespace: &str, name: &str) -> Vec<ObjectRef<Guarded>> {
+    pub(super) fn of_list(&self, namespace: &str, name: &str) -> Vec<ObjectRef<Guarded>> {
         let books = self.read();
         books.objects(books.by_list.get(&(namespace.to_owned(), name.to_owned())))
     }
 
     /// How many connectors refer to a list.
-    pub fn users_of_list(&self, namespace: &str, name: &str) -> usize {
+    pub(super) fn users_of_list(&self, namespace: &str, name: &str) -> usize {
         self.read()
             .by_list
             .get(&(namespace.to_owned(), name.to_owned()))
             .map_or(0, HashSet::len)
-    }
-
-    /// All connectors.
-    pub fn all(&self) -> Vec<ObjectRef<Guarded>> {
-        self.read().by_uid.values().cloned().collect()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Books> {

@@ -16,18 +16,18 @@ use crate::telegram::Bot;
 
 /// An assistant, and what it was built from.
 #[derive(Debug, Clone)]
-pub struct BuiltAssistant {
+pub(super) struct BuiltAssistant {
     /// The spec.
-    pub spec: AssistantSpec,
+    pub(super) spec: AssistantSpec,
     /// The key.
-    pub key: Option<SecretString>,
+    pub(super) key: Option<SecretString>,
     /// The assistant, or why there is none.
-    pub built: Result<Arc<dyn Assistant>, String>,
+    pub(super) built: Result<Arc<dyn Assistant>, String>,
 }
 
 impl BuiltAssistant {
     /// Whether it would be built the same again.
-    pub fn is_of(&self, spec: &AssistantSpec, key: Option<&SecretString>) -> bool {
+    pub(super) fn is_of(&self, spec: &AssistantSpec, key: Option<&SecretString>) -> bool {
         self.spec == *spec
             && self.key.as_ref().map(ExposeSecret::expose_secret)
                 == key.map(ExposeSecret::expose_secret)
@@ -36,7 +36,7 @@ impl BuiltAssistant {
 
 /// How far the disconnection of a deleted connector has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Disconnection {
+pub(super) enum Disconnection {
     /// Not begun.
     #[default]
     NotYet,
@@ -48,27 +48,27 @@ pub enum Disconnection {
 
 /// What is remembered of one connector.
 #[derive(Debug)]
-pub struct Memory {
+pub(super) struct Memory {
     /// The status that was written last, with the `resourceVersion` it made: the watch may be behind.
-    pub written: Option<(String, TelegramConnectorStatus)>,
+    pub(super) written: Option<(String, TelegramConnectorStatus)>,
     /// Since when something is missing for a settled status.
-    pub unsettled_since: Option<Instant>,
+    pub(super) unsettled_since: Option<Instant>,
     /// Another token came since the status was written last.
-    pub connection_changed: bool,
+    pub(super) connection_changed: bool,
     /// Another assistant came since the status was written last.
-    pub assistant_changed: bool,
+    pub(super) assistant_changed: bool,
     /// The bot that is connected.
-    pub bot: Option<Bot>,
+    pub(super) bot: Option<Bot>,
     /// Who answers.
-    pub assistant: Option<BuiltAssistant>,
+    pub(super) assistant: Option<BuiltAssistant>,
     /// Failed reconciles in a row.
-    pub failures: Backoff,
+    pub(super) failures: Backoff,
     /// Where a deletion stands.
-    pub disconnection: Disconnection,
+    pub(super) disconnection: Disconnection,
     /// The `Ready` reason, for the metric.
-    pub ready_reason: Option<&'static str>,
+    pub(super) ready_reason: Option<&'static str>,
     /// The reader's error that was told last.
-    pub unreadable: Option<String>,
+    pub(super) unreadable: Option<String>,
 }
 
 impl Default for Memory {
@@ -93,7 +93,7 @@ impl Default for Memory {
 
 impl Memory {
     /// The status as it is: the watch's, unless we know of a newer one.
-    pub fn status(
+    pub(super) fn status(
         &self,
         metadata: &ObjectMeta,
         watched: Option<&TelegramConnectorStatus>,
@@ -117,11 +117,11 @@ fn is_newer(written: &str, metadata: &ObjectMeta) -> bool {
 
 /// The memories of all connectors.
 #[derive(Debug, Default)]
-pub struct Memories(Mutex<HashMap<ConnectorUid, Memory>>);
+pub(super) struct Memories(Mutex<HashMap<ConnectorUid, Memory>>);
 
 impl Memories {
     /// Reads or changes what is remembered of a connector. Quick work only: everybody waits.
-    pub fn with<T>(&self, uid: &ConnectorUid, work: impl FnOnce(&mut Memory) -> T) -> T {
+    pub(super) fn with<T>(&self, uid: &ConnectorUid, work: impl FnOnce(&mut Memory) -> T) -> T {
         let mut memories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match memories.get_mut(uid) {
             Some(memory) => work(memory),
@@ -130,7 +130,7 @@ impl Memories {
     }
 
     /// A connector is gone.
-    pub fn forget(&self, uid: &ConnectorUid) {
+    pub(super) fn forget(&self, uid: &ConnectorUid) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -138,7 +138,7 @@ impl Memories {
     }
 
     /// How many connectors have which `Ready` reason.
-    pub fn reasons(&self) -> HashMap<&'static str, usize> {
+    pub(super) fn reasons(&self) -> HashMap<&'static str, usize> {
         let mut count = HashMap::new();
         for memory in self
             .0

@@ -34,7 +34,7 @@ use crate::telegram::{Bot, BotToken};
 
 /// A reconcile that could not be done. Causes that lie in the spec, a Secret or a list are no errors: they are in the status.
 #[derive(Debug, thiserror::Error)]
-pub enum ReconcileError {
+pub(super) enum ReconcileError {
     /// The API server did not do as asked.
     #[error("{doing}: {source}")]
     Kubernetes {
@@ -53,7 +53,7 @@ pub enum ReconcileError {
 
 impl ReconcileError {
     /// For metrics.
-    pub fn label(&self) -> &'static str {
+    pub(super) fn label(&self) -> &'static str {
         match self {
             Self::Kubernetes {
                 source: kube::Error::Api(status),
@@ -83,7 +83,7 @@ const WITHDRAW_WITHIN: Duration = Duration::from_secs(15);
 const FORGET_WITHIN: i64 = 20;
 
 /// Who a connector is.
-pub fn identify(metadata: &ObjectMeta) -> ConnectorRef {
+pub(super) fn identify(metadata: &ObjectMeta) -> ConnectorRef {
     ConnectorRef {
         namespace: metadata.namespace.as_deref().unwrap_or_default().into(),
         name: metadata.name.as_deref().unwrap_or_default().into(),
@@ -95,7 +95,10 @@ pub fn identify(metadata: &ObjectMeta) -> ConnectorRef {
 ///
 /// # Errors
 /// [`ReconcileError`]; tried again with a back-off.
-pub async fn reconcile(object: Arc<Guarded>, c: Arc<Context>) -> Result<Action, ReconcileError> {
+pub(super) async fn reconcile(
+    object: Arc<Guarded>,
+    c: Arc<Context>,
+) -> Result<Action, ReconcileError> {
     let began = Instant::now();
     let me = identify(object.meta());
     let result = one(&object, &me, &c).await;

@@ -30,7 +30,7 @@ struct Entry {
 type Name = (String, String);
 
 /// Reads Secrets and remembers them.
-pub struct Secrets {
+pub(super) struct Secrets {
     client: Client,
     book: Mutex<HashMap<Name, Entry>>,
 }
@@ -43,7 +43,7 @@ impl std::fmt::Debug for Secrets {
 
 impl Secrets {
     /// Nothing read yet.
-    pub fn new(client: Client) -> Self {
+    pub(super) fn new(client: Client) -> Self {
         Self {
             client,
             book: Mutex::default(),
@@ -54,7 +54,7 @@ impl Secrets {
     ///
     /// # Errors
     /// The outer one when the API server cannot be asked; the inner one when Secret or key is missing.
-    pub async fn value(
+    pub(super) async fn value(
         &self,
         namespace: &str,
         reference: &SecretKeyRef,
@@ -94,7 +94,7 @@ impl Secrets {
     }
 
     /// The Secret changed, appeared or went: what was read is void.
-    pub fn changed(&self, namespace: &str, name: &str) {
+    pub(super) fn changed(&self, namespace: &str, name: &str) {
         if let Some(entry) = self
             .lock()
             .get_mut(&(namespace.to_owned(), name.to_owned()))
@@ -104,16 +104,8 @@ impl Secrets {
         }
     }
 
-    /// The watch began anew: anything may have changed.
-    pub fn all_changed(&self) {
-        for entry in self.lock().values_mut() {
-            entry.changes += 1;
-            entry.known = None;
-        }
-    }
-
     /// Keeps only Secrets that somebody refers to.
-    pub fn retain(&self, referenced: impl Fn(&str, &str) -> bool) {
+    pub(super) fn retain(&self, referenced: impl Fn(&str, &str) -> bool) {
         self.lock().retain(|(ns, name), _| referenced(ns, name));
     }
 

@@ -14,7 +14,7 @@ use crate::api::{TelegramUserList, TelegramUserListStatus};
 
 /// The statuses written last, by uid: the watch may be behind.
 #[derive(Debug, Default)]
-pub struct WrittenLists(Mutex<HashMap<String, TelegramUserListStatus>>);
+pub(super) struct WrittenLists(Mutex<HashMap<String, TelegramUserListStatus>>);
 
 impl WrittenLists {
     fn last(&self, uid: &str) -> Option<TelegramUserListStatus> {
@@ -33,7 +33,7 @@ impl WrittenLists {
     }
 
     /// A list is gone.
-    pub fn forget(&self, uid: &str) {
+    pub(super) fn forget(&self, uid: &str) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -45,7 +45,7 @@ impl WrittenLists {
 ///
 /// # Errors
 /// [`ReconcileError`]; tried again with a back-off.
-pub async fn reconcile(
+pub(super) async fn reconcile(
     object: Arc<GuardedList>,
     c: Arc<Context>,
 ) -> Result<Action, ReconcileError> {

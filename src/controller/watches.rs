@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 type Key = (Option<String>, String);
 
 /// The APIs to watch: of each namespace, or of all with one.
-pub fn apis<K>(client: &Client, namespaces: &[String]) -> Vec<Api<K>>
+pub(super) fn apis<K>(client: &Client, namespaces: &[String]) -> Vec<Api<K>>
 where
     K: Resource<Scope = kube::core::NamespaceResourceScope>,
     K::DynamicType: Default,
@@ -34,7 +34,7 @@ where
 }
 
 /// Watches all of them as one. Errors are reported by `on_error` and healed with a back-off. `prune` takes off what nobody reads.
-pub fn watch<K>(
+pub(super) fn watch<K>(
     apis: Vec<Api<K>>,
     prune: fn(&mut K),
     on_error: impl Fn(&watcher::Error) + Clone + Send + 'static,
@@ -68,7 +68,7 @@ where
 }
 
 /// Takes managed fields off: they can be most of an object and nobody here reads them.
-pub fn without_managed_fields<K: Resource>(object: &mut K) {
+pub(super) fn without_managed_fields<K: Resource>(object: &mut K) {
     object.managed_fields_mut().clear();
 }
 
@@ -169,7 +169,7 @@ fn key<K: Resource>(object: &K) -> Key {
 }
 
 /// What is kept of an object to say later that it vanished: who it was.
-pub trait Gravestone {
+pub(super) trait Gravestone {
     /// The object without its content.
     fn gravestone(&self) -> Self;
 }

@@ -17,7 +17,7 @@ fn api<K: Resource<DynamicType = ()>>(client: &Client, namespace: &str) -> Api<D
 ///
 /// # Errors
 /// The API server's; a conflict when the finalizers changed meanwhile.
-pub async fn add_finalizer<K: Resource<DynamicType = ()>>(
+pub(super) async fn add_finalizer<K: Resource<DynamicType = ()>>(
     client: &Client,
     metadata: &ObjectMeta,
 ) -> Result<(), kube::Error> {
@@ -31,7 +31,7 @@ pub async fn add_finalizer<K: Resource<DynamicType = ()>>(
 ///
 /// # Errors
 /// The API server's; a conflict when the finalizers changed meanwhile.
-pub async fn remove_finalizer<K: Resource<DynamicType = ()>>(
+pub(super) async fn remove_finalizer<K: Resource<DynamicType = ()>>(
     client: &Client,
     metadata: &ObjectMeta,
 ) -> Result<(), kube::Error> {
@@ -74,7 +74,7 @@ async fn patch_finalizers<K: Resource<DynamicType = ()>>(
 ///
 /// # Errors
 /// The API server's; a conflict when the object was replaced by another of its name.
-pub async fn apply_status<K: Resource<DynamicType = ()>>(
+pub(super) async fn apply_status<K: Resource<DynamicType = ()>>(
     client: &Client,
     metadata: &ObjectMeta,
     status: &impl Serialize,

@@ -1,12 +1,15 @@
 //! Webhook mode: one server for all connectors, and the registrations that lead Telegram to it.
 
+mod registration;
 pub mod secret;
 pub mod server;
-
-pub use server::{TlsFiles, WebhookServer, serve};
+mod tls;
 
 use url::Url;
 
+pub(in crate::connection) use self::registration::Registration;
+pub use self::server::{WebhookServer, serve};
+pub use self::tls::TlsFiles;
 use crate::identity::ConnectorUid;
 
 /// Where Telegram delivers a connector's updates: `{public url}/telegram/{uid}`.

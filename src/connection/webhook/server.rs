@@ -1,24 +1,41 @@
 //! The webhook server: `POST /telegram/{connector uid}` for all connectors. 200 only after the inbox has the update.
+//!
+//! What is not Telegram's is turned away before any work: path, method, connector and secret are judged from the request's head, and
+//! the body is not read before they are right.
 
-use std::path::PathBuf;
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body;
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use secrecy::SecretString;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::registry::Registry;
-use crate::store::Inbox;
+use super::secret::{SECRET_HEADER, accepted};
+use super::tls::{ReloadingTls, TlsFiles};
+use crate::identity::ConnectorUid;
+use crate::registry::{Registry, ResolvedConnector};
+use crate::store::{Inbox, StoreError};
+use crate::telegram::RawUpdate;
 use crate::telemetry::Metrics;
+use crate::telemetry::metrics::{UpdateOutcome, WebhookRefusal};
 
-/// Certificate and key for TLS by the server itself; read again when they change.
-#[derive(Debug, Clone)]
-pub struct TlsFiles {
-    /// PEM chain.
-    pub certificate: PathBuf,
-    /// PEM key.
-    pub key: PathBuf,
-}
+/// An update is a few kB; this leaves room for what Telegram may yet think of.
+const BODY_BYTES: usize = 1024 * 1024;
+/// Head and body must be here within this long; Telegram sends both at once.
+const REQUEST_WITHIN: Duration = Duration::from_secs(15);
+/// How long Telegram shall wait when the backlog is full, in seconds.
+const RETRY_FULL: HeaderValue = HeaderValue::from_static("10");
+/// How long Telegram shall wait when the store cannot be written, in seconds.
+const RETRY_STORE: HeaderValue = HeaderValue::from_static("2");
 
 /// What the server answers from.
 #[derive(Clone)]
@@ -35,16 +52,276 @@ pub struct WebhookServer {
     pub tls: Option<TlsFiles>,
 }
 
+impl std::fmt::Debug for WebhookServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebhookServer")
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Serves until `stop` is cancelled, then lets requests in flight end.
 ///
 /// # Errors
-/// When the listener fails, or the TLS files cannot be read at the start.
+/// When the TLS files cannot be used at the start.
 pub async fn serve(
     listener: TcpListener,
     server: WebhookServer,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    let _ = (listener, server);
-    stop.cancelled().await;
+    let tls = server
+        .tls
+        .clone()
+        .map(ReloadingTls::load)
+        .transpose()?
+        .map(Arc::new);
+    if let Some(tls) = &tls {
+        tokio::spawn(tls.clone().keep_fresh(stop.clone()));
+    }
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, for instance: it passes, spinning does not help.
+                tracing::warn!(%error, "a webhook connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (server, stop, tls) = (server.clone(), stop.clone(), tls.clone());
+        connections.spawn(async move {
+            match tls {
+                None => server.connection(stream, stop).await,
+                Some(tls) => {
+                    let shaken =
+                        tokio::time::timeout(REQUEST_WITHIN, tls.acceptor().accept(stream)).await;
+                    match shaken {
+                        Ok(Ok(stream)) => server.connection(stream, stop).await,
+                        Ok(Err(error)) => tracing::debug!(%error, "no TLS with a webhook client"),
+                        Err(_) => tracing::debug!("a webhook client did not finish its handshake"),
+                    }
+                }
+            }
+        });
+    }
+    connections.close();
+    connections.wait().await;
     Ok(())
+}
+
+/// Why a request is turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Refused(StatusCode, WebhookRefusal);
+
+impl WebhookServer {
+    async fn connection<S>(self, stream: S, stop: CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let server = &self;
+        let service = hyper::service::service_fn(move |request| async move {
+            Ok::<_, Infallible>(server.answer(request).await)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(REQUEST_WITHIN)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::trace!(%error, "a webhook connection ended");
+        }
+    }
+
+    /// Answers one request: 200 only when the update is durable.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Empty<Bytes>>
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (head, body) = request.into_parts();
+        let connector = match self.judge(&head.method, head.uri.path(), &head.headers) {
+            Ok(connector) => connector,
+            Err(refused) => return self.refuse(refused),
+        };
+        match read(body).await {
+            Ok(update) => self.take_in(&connector, update).await,
+            Err(refused) => self.refuse(refused),
+        }
+    }
+
+    /// Whether the head is Telegram's.
+    fn judge(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<Arc<ResolvedConnector>, Refused> {
+        let unknown = Refused(StatusCode::NOT_FOUND, WebhookRefusal::UnknownConnector);
+        let uid = uid(path).ok_or(unknown)?;
+        if method != Method::POST {
+            return Err(Refused(
+                StatusCode::METHOD_NOT_ALLOWED,
+                WebhookRefusal::Method,
+            ));
+        }
+        let uid = ConnectorUid::from(uid);
+        let connector = self.registry.get(&uid).ok_or(unknown)?;
+        let given = headers
+            .get(SECRET_HEADER)
+            .map(HeaderValue::as_bytes)
+            .unwrap_or_default();
+        if !accepted(&self.keys, &uid, connector.bot.id(), given) {
+            return Err(Refused(StatusCode::UNAUTHORIZED, WebhookRefusal::BadSecret));
+        }
+        let json = headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|v| v.to_str().ok())
+            .and_then(|v| v.split(';').next())
+            .is_some_and(|v| v.trim().eq_ignore_ascii_case("application/json"));
+        if !json {
+            return Err(Refused(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                WebhookRefusal::NotAnUpdate,
+            ));
+        }
+        let length = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|v| v.to_str().ok())
+            .and_then(|v| v.parse::<usize>().ok());
+        if length.is_some_and(|n| n > BODY_BYTES) {
+            return Err(Refused(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                WebhookRefusal::TooLarge,
+            ));
+        }
+        Ok(connector)
+    }
+
+    /// Hands the update to the inbox; what comes back is Telegram's acknowledgement, or none.
+    async fn take_in(
+        &self,
+        connector: &ResolvedConnector,
+        update: RawUpdate,
+    ) -> Response<Empty<Bytes>> {
+        let update_id = update.update_id;
+        let bot = connector.bot.id();
+        match self
+            .inbox
+            .accept(&connector.connector.uid, bot, vec![update])
+            .await
+        {
+            Ok(accepted) => {
+                self.metrics.updates(UpdateOutcome::Received, accepted.new);
+                self.metrics
+                    .updates(UpdateOutcome::Duplicate, accepted.known);
+                respond(StatusCode::OK)
+            }
+            Err(error) => {
+                let retry = match error {
+                    StoreError::BacklogFull(_) => RETRY_FULL,
+                    _ => {
+                        tracing::warn!(namespace = %connector.connector.namespace, connector = %connector.connector.name,
+                            bot_id = %bot, update_id, %error, "an update is not acknowledged; Telegram delivers it again");
+                        RETRY_STORE
+                    }
+                };
+                let mut response = self.refuse(Refused(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    WebhookRefusal::Backlog,
+                ));
+                response.headers_mut().insert(header::RETRY_AFTER, retry);
+                response
+            }
+        }
+    }
+
+    fn refuse(&self, Refused(status, why): Refused) -> Response<Empty<Bytes>> {
+        self.metrics.webhook_refused(why);
+        let mut response = respond(status);
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            response
+                .headers_mut()
+                .insert(header::ALLOW, HeaderValue::from_static("POST"));
+        }
+        if status != StatusCode::SERVICE_UNAVAILABLE {
+            // A body that was not read would be taken for the next request.
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+fn respond(status: StatusCode) -> Response<Empty<Bytes>> {
+    let mut response = Response::new(Empty::new());
+    *response.status_mut() = status;
+    response
+}
+
+/// The uid in `…/telegram/{uid}`; whatever `--public-url` has for a path may stand before it or have been cut off on the way.
+fn uid(path: &str) -> Option<&str> {
+    let (before, uid) = path.rsplit_once('/')?;
+    let ours = before.ends_with("/telegram") && (1..=64).contains(&uid.len());
+    ours.then_some(uid)
+}
+
+async fn read<B>(body: B) -> Result<RawUpdate, Refused>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let whole = tokio::time::timeout(REQUEST_WITHIN, Limited::new(body, BODY_BYTES).collect());
+    let bytes = match whole.await {
+        Ok(Ok(whole)) => whole.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            return Err(Refused(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                WebhookRefusal::TooLarge,
+            ));
+        }
+        Ok(Err(_)) => {
+            return Err(Refused(
+                StatusCode::BAD_REQUEST,
+                WebhookRefusal::NotAnUpdate,
+            ));
+        }
+        Err(_) => {
+            return Err(Refused(
+                StatusCode::REQUEST_TIMEOUT,
+                WebhookRefusal::NotAnUpdate,
+            ));
+        }
+    };
+    RawUpdate::from_body(&bytes)
+        .map_err(|_| Refused(StatusCode::BAD_REQUEST, WebhookRefusal::NotAnUpdate))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_uid_is_the_last_segment_under_any_base_path() {
+        assert_eq!(uid("/telegram/0b1c"), Some("0b1c"));
+        assert_eq!(uid("/bots/telegram/0b1c"), Some("0b1c"));
+        assert_eq!(uid("/telegram/"), None);
+        assert_eq!(uid("/telegram"), None);
+        assert_eq!(uid("/telegram/a/b"), None);
+        assert_eq!(uid(&format!("/telegram/{}", "x".repeat(65))), None);
+        assert_eq!(uid("/xtelegram/0b1c"), None);
+        assert_eq!(uid(""), None);
+    }
 }

@@ -1,0 +1,313 @@
+//! One bot's registration: set the webhook, verify it, and put it right when it drifts.
+//!
+//! It is set at every start of the task, because `getWebhookInfo` does not show the secret that a rotated key would change.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::time::Instant;
+use url::Url;
+
+use super::secret::derive;
+use super::webhook_url;
+use crate::connection::backoff::{Backoff, jittered};
+use crate::connection::foreign::{self, Contest};
+use crate::connection::{Connection, EVENT_WITHIN, seconds};
+use crate::controller::settings::WebhookSettings;
+use crate::observation::{ConnectionFact, IdentityFact, Notice};
+use crate::telegram::TelegramError;
+use crate::telegram::bot::{ALLOWED_UPDATES, SetWebhook, WebhookInfo};
+
+/// A fresh registration is looked at soon, later ever more rarely.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+const LAST_LOOK: Duration = Duration::from_mins(5);
+/// While Telegram cannot deliver, it is looked at this often.
+const LOOK_WHILE_FAILING: Duration = Duration::from_secs(20);
+/// How often a bot with two owners is looked at.
+const CONTESTED: Duration = Duration::from_hours(1);
+
+const FAULTS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
+const REJECTIONS: Backoff = Backoff::new(Duration::from_secs(15), Duration::from_mins(10));
+
+/// What `getWebhookInfo` says of our registration.
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// As it must be, and deliveries go through.
+    Verified,
+    /// As it must be, but deliveries fail.
+    Failing(String),
+    /// Ours, with other settings than it must have.
+    Drifted,
+    /// Somebody took it away, or put another in its place (the host).
+    Replaced(Option<String>),
+}
+
+/// `failed_before`: `last_error_date` right after the webhook was set; an older error than that is history.
+fn judge(
+    info: &WebhookInfo,
+    url: &Url,
+    settings: &WebhookSettings,
+    failed_before: Option<i64>,
+) -> State {
+    if info.url.is_empty() {
+        return State::Replaced(None);
+    }
+    if info.url != url.as_str() {
+        return State::Replaced(Some(foreign::host(&info.url)));
+    }
+    let allowed: HashSet<&str> = info
+        .allowed_updates
+        .iter()
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    let right = allowed == HashSet::from_iter(ALLOWED_UPDATES.iter().copied())
+        && info
+            .max_connections
+            .is_none_or(|n| n == u32::from(settings.max_connections))
+        && info.has_custom_certificate == settings.certificate_pem.is_some();
+    if !right {
+        return State::Drifted;
+    }
+    let failed_since = info
+        .last_error_date
+        .filter(|date| failed_before.is_none_or(|before| *date > before));
+    match (failed_since, &info.last_error_message) {
+        (Some(_), Some(message)) if info.pending_update_count > 0 => {
+            State::Failing(message.clone())
+        }
+        _ => State::Verified,
+    }
+}
+
+/// The registration's task.
+pub(in crate::connection) struct Registration<'c> {
+    connection: &'c Connection,
+    settings: &'c WebhookSettings,
+    url: Url,
+    secret: SecretString,
+    faults: Backoff,
+    rejections: Backoff,
+    contest: Contest,
+    connected: bool,
+}
+
+impl<'c> Registration<'c> {
+    pub(in crate::connection) fn new(
+        connection: &'c Connection,
+        settings: &'c WebhookSettings,
+    ) -> Self {
+        let uid = &connection.connector.uid;
+        Self {
+            connection,
+            settings,
+            url: webhook_url(&settings.public_url, uid),
+            secret: derive(&settings.key, uid, connection.bot.id()),
+            faults: FAULTS,
+            rejections: REJECTIONS,
+            contest: Contest::default(),
+            connected: false,
+        }
+    }
+
+    /// Keeps the webhook as it must be until the token is revoked; otherwise until it is dropped.
+    pub(in crate::connection) async fn keep(mut self) {
+        loop {
+            let Err(error) = self.register_and_watch().await;
+            let Some(wait) = self.after(&error) else {
+                self.connection.note_identity(IdentityFact::Refused {
+                    detail: error.to_string(),
+                });
+                return;
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn register_and_watch(&mut self) -> Result<std::convert::Infallible, TelegramError> {
+        let bot = &self.connection.bot;
+        let uid = &self.connection.connector.uid;
+        let before = bot.get_webhook_info().await?;
+        if !before.url.is_empty() && !foreign::is_ours(&before.url, uid) {
+            self.tell_of(foreign::host(&before.url)).await;
+        }
+        loop {
+            self.set().await?;
+            let fresh = bot.get_webhook_info().await?;
+            let failed_before = fresh.last_error_date;
+            let mut state = judge(&fresh, &self.url, self.settings, failed_before);
+            let mut looks = Backoff::new(FIRST_LOOK, LAST_LOOK);
+            loop {
+                let wait = match &state {
+                    State::Verified => {
+                        self.connected = true;
+                        self.faults.reset();
+                        self.connection
+                            .note(ConnectionFact::WebhookVerified(bot.id()));
+                        looks.next()
+                    }
+                    State::Failing(detail) => {
+                        self.connected = false;
+                        self.connection.note(ConnectionFact::WebhookUnreachable {
+                            detail: detail.clone(),
+                        });
+                        jittered(LOOK_WHILE_FAILING)
+                    }
+                    State::Drifted | State::Replaced(_) => break,
+                };
+                tokio::time::sleep(wait).await;
+                let info = bot.get_webhook_info().await?;
+                state = judge(&info, &self.url, self.settings, failed_before);
+            }
+            self.connected = false;
+            if let State::Replaced(host) = state {
+                let host = host.unwrap_or_else(|| "somebody who removes our webhook".to_owned());
+                tracing::warn!(namespace = %self.connection.connector.namespace, connector = %self.connection.connector.name,
+                    bot_id = %bot.id(), %host, "the webhook was replaced by somebody else");
+                if self.contest.replaced(Instant::now()) {
+                    self.connection
+                        .note(ConnectionFact::WebhookContested { host });
+                    tokio::time::sleep(jittered(CONTESTED)).await;
+                } else {
+                    self.tell_of(host).await;
+                }
+            }
+        }
+    }
+
+    async fn set(&mut self) -> Result<(), TelegramError> {
+        let wanted = SetWebhook {
+            url: self.url.clone(),
+            secret_token: self.secret.clone(),
+            max_connections: self.settings.max_connections,
+            certificate_pem: self.settings.certificate_pem.clone(),
+        };
+        self.connection.bot.set_webhook(&wanted).await?;
+        self.rejections.reset();
+        Ok(())
+    }
+
+    /// Names the other webhook's host in an event before it is replaced.
+    async fn tell_of(&self, host: String) {
+        let told = self.connection.shared.observations.notice(
+            &self.connection.connector.uid,
+            Notice::ForeignWebhook { host },
+        );
+        // An event that cannot be written must not keep the bot away.
+        let _ = tokio::time::timeout(EVENT_WITHIN, told).await;
+    }
+
+    /// How long to wait after an error, having noted what it is; `None`: the token is revoked.
+    fn after(&mut self, error: &TelegramError) -> Option<Duration> {
+        tracing::debug!(connector = %self.connection.connector, bot_id = %self.connection.bot.id(), %error,
+            "the webhook could not be looked after");
+        let (fact, wait) = match error {
+            TelegramError::Unauthorized => return None,
+            TelegramError::RateLimited(wait) => (
+                Some(ConnectionFact::RateLimited {
+                    retry_after: seconds(*wait),
+                }),
+                *wait,
+            ),
+            TelegramError::Refused { description, .. } => (
+                Some(ConnectionFact::WebhookRejected {
+                    detail: description.clone(),
+                }),
+                self.rejections.next(),
+            ),
+            other => {
+                let wait = self.faults.next();
+                // A single lost call of a registered bot is not worth a condition: messages come all the same.
+                let fact = (!self.connected || self.faults.failures() > 1).then(|| {
+                    ConnectionFact::Unreachable {
+                        detail: other.to_string(),
+                    }
+                });
+                (fact, wait)
+            }
+        };
+        if let Some(fact) = fact {
+            self.connected = false;
+            self.connection.note(fact);
+        }
+        Some(wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> WebhookSettings {
+        WebhookSettings {
+            public_url: "https://bots.example".parse().unwrap(),
+            key: "k".into(),
+            previous_key: None,
+            max_connections: 40,
+            certificate_pem: None,
+        }
+    }
+
+    fn info() -> WebhookInfo {
+        WebhookInfo {
+            url: "https://bots.example/telegram/u".into(),
+            max_connections: Some(40),
+            allowed_updates: Some(ALLOWED_UPDATES.iter().map(|s| (*s).to_owned()).collect()),
+            ..WebhookInfo::default()
+        }
+    }
+
+    fn judged(info: &WebhookInfo) -> State {
+        let url = webhook_url(&settings().public_url, &"u".into());
+        judge(info, &url, &settings(), Some(100))
+    }
+
+    #[test]
+    fn a_registration_is_judged_by_all_that_telegram_shows_of_it() {
+        assert_eq!(judged(&info()), State::Verified);
+        let mut gone = info();
+        gone.url.clear();
+        assert_eq!(judged(&gone), State::Replaced(None));
+        let mut other = info();
+        other.url = "https://n8n.example/hook/secret".into();
+        assert_eq!(judged(&other), State::Replaced(Some("n8n.example".into())));
+        for drift in [
+            |i: &mut WebhookInfo| i.max_connections = Some(1),
+            |i: &mut WebhookInfo| i.allowed_updates = Some(vec!["message".into()]),
+            |i: &mut WebhookInfo| i.allowed_updates = None,
+            |i: &mut WebhookInfo| i.has_custom_certificate = true,
+        ] {
+            let mut drifted = info();
+            drift(&mut drifted);
+            assert_eq!(judged(&drifted), State::Drifted);
+        }
+    }
+
+    #[test]
+    fn only_an_error_since_the_webhook_was_set_and_with_something_waiting_counts() {
+        let mut failing = info();
+        failing.last_error_message = Some("Connection refused".into());
+        failing.last_error_date = Some(101);
+        failing.pending_update_count = 1;
+        assert_eq!(
+            judged(&failing),
+            State::Failing("Connection refused".into())
+        );
+        let mut history = failing.clone();
+        history.last_error_date = Some(100);
+        assert_eq!(judged(&history), State::Verified);
+        let mut healed = failing;
+        healed.pending_update_count = 0;
+        assert_eq!(judged(&healed), State::Verified);
+    }
+
+    #[test]
+    fn a_path_in_the_public_url_is_kept() {
+        let base: Url = "https://x.example/bots/".parse().unwrap();
+        assert_eq!(
+            webhook_url(&base, &"u".into()).as_str(),
+            "https://x.example/bots/telegram/u"
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! TLS by the webhook server itself. The files are read again when they change, so that a renewed certificate needs no restart.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+/// How often the files are compared with what is in use.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// Certificate and key for TLS by the server itself; read again when they change.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// PEM chain.
+    pub certificate: PathBuf,
+    /// PEM key.
+    pub key: PathBuf,
+}
+
+/// What the files hold.
+type Pems = (Vec<u8>, Vec<u8>);
+
+/// The configuration in use, and the files that it is of.
+pub(super) struct ReloadingTls {
+    files: TlsFiles,
+    in_use: ArcSwap<(Pems, Arc<ServerConfig>)>,
+}
+
+impl ReloadingTls {
+    /// Reads the files for the first time.
+    pub(super) fn load(files: TlsFiles) -> io::Result<Self> {
+        let pems = read(&files)?;
+        let config = configure(&files, &pems)?;
+        Ok(Self {
+            files,
+            in_use: ArcSwap::from_pointee((pems, config)),
+        })
+    }
+
+    /// For the next connection.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.in_use.load().1.clone())
+    }
+
+    /// Looks after the files until `stop`. What cannot be used leaves the old ones in use.
+    pub(super) async fn keep_fresh(self: Arc<Self>, stop: CancellationToken) {
+        while stop
+            .run_until_cancelled(tokio::time::sleep(LOOK_EVERY))
+            .await
+            .is_some()
+        {
+            match self.refresh() {
+                Ok(false) => {}
+                Ok(true) => {
+                    tracing::info!(certificate = %self.files.certificate.display(), "the certificate was read again");
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the changed certificate cannot be used; the old one stays");
+                }
+            }
+        }
+    }
+
+    fn refresh(&self) -> io::Result<bool> {
+        let pems = read(&self.files)?;
+        if pems == self.in_use.load().0 {
+            return Ok(false);
+        }
+        let config = configure(&self.files, &pems)?;
+        self.in_use.store(Arc::new((pems, config)));
+        Ok(true)
+    }
+}
+
+fn read(files: &TlsFiles) -> io::Result<Pems> {
+    let read = |path: &Path| {
+        std::fs::read(path)
+            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
+    };
+    Ok((read(&files.certificate)?, read(&files.key)?))
+}
+
+fn configure(files: &TlsFiles, (certificate, key): &Pems) -> io::Result<Arc<ServerConfig>> {
+    let bad = |path: &Path, why: String| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{}: {why}", path.display()),
+        )
+    };
+    let chain = CertificateDer::pem_slice_iter(certificate)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| bad(&files.certificate, format!("no PEM certificates: {e}")))?;
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|e| bad(&files.key, format!("no PEM private key: {e}")))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(|e| bad(&files.certificate, e.to_string()))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(files: &TlsFiles, name: &str) {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+        std::fs::write(&files.certificate, made.cert.pem()).unwrap();
+        std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    }
+
+    #[test]
+    fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = TlsFiles {
+            certificate: folder.path().join("tls.crt"),
+            key: folder.path().join("tls.key"),
+        };
+        write(&files, "one.example");
+        let tls = ReloadingTls::load(files.clone()).unwrap();
+        assert!(!tls.refresh().unwrap(), "nothing changed");
+        write(&files, "two.example");
+        assert!(tls.refresh().unwrap());
+        let in_use = tls.in_use.load().0.clone();
+        std::fs::write(&files.key, "rubbish").unwrap();
+        let error = tls.refresh().unwrap_err().to_string();
+        assert!(error.contains("tls.key"), "{error}");
+        assert_eq!(tls.in_use.load().0, in_use);
+    }
+}
