@@ -36,6 +36,7 @@ mod suite;
 mod cluster;
 mod conformance;
 mod kubectl;
+mod manifests;
 mod operator;
 mod servers;
 
@@ -44,6 +45,7 @@ fn main() {
     let mut suite = suite::Suite::new();
     conformance::register(&mut suite);
     kubectl::register(&mut suite);
+    manifests::register(&mut suite);
     operator::register(&mut suite);
     suite.run(&arguments);
 }
