@@ -230,22 +230,13 @@ impl Admission {
         }
     }
 
-    /// Every reason to refuse `object`; `old` is what it replaces, for rules about a change. Rules are evaluated only where the
-    /// structure lets them, as the server does.
-    pub(crate) fn check(&self, object: &Value, old: Option<&Value>) -> Vec<cause::Cause> {
-        let mut causes = self.structure(object);
-        if !causes.iter().any(cause::Cause::blocks_rules) {
-            causes.extend(self.rules(object, old));
-        }
-        causes
-    }
-
     /// How `object` breaks the schema.
     pub(crate) fn structure(&self, object: &Value) -> Vec<cause::Cause> {
         validate::validate(object, &self.schema)
     }
 
     /// Which CEL rules `object` breaks; to be asked only where no cause of [`Self::structure`] blocks them.
+    /// `old` is what it replaces, for rules about a change.
     pub(crate) fn rules(&self, object: &Value, old: Option<&Value>) -> Vec<cause::Cause> {
         self.rules.check(object, old)
     }
@@ -273,7 +264,8 @@ mod tests {
     }
 
     fn messages(admission: &Admission, object: &Value) -> Vec<String> {
-        let causes = admission.check(object, None);
+        let mut causes = admission.structure(object);
+        causes.extend(admission.rules(object, None));
         causes.iter().map(ToString::to_string).collect()
     }
 

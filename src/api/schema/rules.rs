@@ -31,6 +31,11 @@ impl Rules {
         }
     }
 
+    /// Whether there are any.
+    pub(crate) fn any(&self) -> bool {
+        self.any
+    }
+
     /// Every rule that `object` breaks; `old` is what it replaces, for rules about a change.
     pub(crate) fn check(&self, object: &Value, old: Option<&Value>) -> Vec<Cause> {
         if !self.any {

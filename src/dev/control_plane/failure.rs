@@ -3,6 +3,7 @@
 //! Clients decide by `reason` and `code` and people read `message`, so all three are the real server's
 //! (apimachinery `pkg/api/errors`).
 
+pub(super) use crate::api::schema::cause::Cause;
 use serde_json::{Value, json};
 
 use super::kinds::Kind;
@@ -14,73 +15,6 @@ pub(super) struct Failure {
     pub reason: &'static str,
     pub message: String,
     pub details: Value,
-}
-
-/// One field at fault: an entry of `details.causes`.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Cause {
-    /// `FieldValueInvalid`, `FieldValueRequired`, …
-    pub reason: &'static str,
-    /// The path, such as `spec.access.level`.
-    pub field: String,
-    /// Without the path: `Required value`, `Invalid value: "x": why`.
-    pub message: String,
-}
-
-impl Cause {
-    /// A value that breaks a rule. `value` is shown as Go prints it: JSON.
-    pub(super) fn invalid(field: impl Into<String>, value: &Value, why: &str) -> Self {
-        Self {
-            reason: "FieldValueInvalid",
-            field: field.into(),
-            message: format!("Invalid value: {value}: {why}"),
-        }
-    }
-
-    /// A value of the wrong type: the server keeps a reason of its own for it.
-    pub(super) fn type_invalid(field: impl Into<String>, value: &Value, why: &str) -> Self {
-        Self {
-            reason: "FieldValueTypeInvalid",
-            field: field.into(),
-            message: format!("Invalid value: {value}: {why}"),
-        }
-    }
-
-    /// A value that must be there.
-    pub(super) fn required(field: impl Into<String>, why: &str) -> Self {
-        let message = if why.is_empty() {
-            "Required value".to_owned()
-        } else {
-            format!("Required value: {why}")
-        };
-        Self {
-            reason: "FieldValueRequired",
-            field: field.into(),
-            message,
-        }
-    }
-
-    /// A value that must not be there.
-    pub(super) fn forbidden(field: impl Into<String>, why: &str) -> Self {
-        Self {
-            reason: "FieldValueForbidden",
-            field: field.into(),
-            message: format!("Forbidden: {why}"),
-        }
-    }
-
-    /// An item that a set or map already has.
-    pub(super) fn duplicate(field: impl Into<String>, value: &Value) -> Self {
-        Self {
-            reason: "FieldValueDuplicate",
-            field: field.into(),
-            message: format!("Duplicate value: {value}"),
-        }
-    }
-
-    fn line(&self) -> String {
-        format!("{}: {}", self.field, self.message)
-    }
 }
 
 impl Failure {
@@ -217,7 +151,7 @@ impl Failure {
 
     /// The object breaks its schema, a rule, or a rule of all objects.
     pub(super) fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
-        let lines: Vec<String> = causes.iter().map(Cause::line).collect();
+        let lines: Vec<String> = causes.iter().map(Cause::to_string).collect();
         let text = if lines.len() == 1 {
             lines[0].clone()
         } else {
@@ -246,7 +180,7 @@ impl Failure {
 
     /// The query of a request is contradictory.
     pub(super) fn invalid_options(options: &str, cause: &Cause) -> Self {
-        let message = format!("{options}.meta.k8s.io \"\" is invalid: {}", cause.line());
+        let message = format!("{options}.meta.k8s.io \"\" is invalid: {}", cause.to_string());
         let mut failure = Self::new(422, "Invalid", message);
         failure.details = json!({"group": "meta.k8s.io", "kind": options,
             "causes": [{"reason": cause.reason, "message": cause.message, "field": cause.field}]});

@@ -53,6 +53,7 @@ pub(super) fn decode(kind: &Kind, mut object: Value) -> Result<(Value, Vec<Strin
     unknown.sort();
     if kind.is_custom() {
         prune::fill_defaults(&mut object, &kind.schema);
+        prune::drop_forbidden_nulls(&mut object, &kind.schema);
     } else {
         prune::drop_nulls(&mut object, &kind.schema);
         object["metadata"]
@@ -199,7 +200,7 @@ pub(super) fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<
         Nature::Custom => {
             let shown = custom_part(object);
             causes.extend(validate::validate(&shown, &kind.schema));
-            if causes.iter().any(validate::blocks_rules) {
+            if causes.iter().any(Cause::blocks_rules) {
                 if kind
                     .rules
                     .as_ref()
