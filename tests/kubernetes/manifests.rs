@@ -10,7 +10,11 @@ use crate::cluster::{Answer, Cluster};
 use crate::suite::Suite;
 
 pub fn register(suite: &mut Suite) {
-    add!(suite, [Cel, FieldValidation], invalid_manifests_are_refused_with_the_field);
+    add!(
+        suite,
+        [Cel, FieldValidation],
+        invalid_manifests_are_refused_with_the_field
+    );
     add!(suite, [], valid_manifests_are_accepted);
     add!(suite, [], examples_are_accepted);
 }
@@ -29,7 +33,8 @@ async fn invalid_manifests_are_refused_with_the_field(cluster: Cluster) {
         for object in objects(&text) {
             let answer = send(&cluster, &object).await;
             let message = answer.at("/message").as_str().unwrap_or_default();
-            let named = message.contains(&format!("{field}:")) || message.contains(&format!("\"{field}\""));
+            let named =
+                message.contains(&format!("{field}:")) || message.contains(&format!("\"{field}\""));
             if !matches!(answer.status.as_u16(), 400 | 422) || !named {
                 wrong.push(format!("{}: {} {message}", file.display(), answer.status));
             }
@@ -54,7 +59,12 @@ async fn accepted(cluster: &Cluster, files: Vec<PathBuf>, at_least: usize) {
             sent += 1;
             let answer = send(cluster, &object).await;
             if answer.status.as_u16() != 201 {
-                wrong.push(format!("{}: {} {}", file.display(), answer.status, answer.at("/message")));
+                wrong.push(format!(
+                    "{}: {} {}",
+                    file.display(),
+                    answer.status,
+                    answer.at("/message")
+                ));
             }
         }
     }
@@ -74,7 +84,11 @@ async fn send(cluster: &Cluster, object: &Value) -> Answer {
     };
     let path = cluster.path("connectors.pupau.ai/v1alpha1", plural);
     cluster
-        .call("POST", &format!("{path}?dryRun=All&fieldValidation=Strict"), &object)
+        .call(
+            "POST",
+            &format!("{path}?dryRun=All&fieldValidation=Strict"),
+            &object,
+        )
         .await
 }
 
@@ -99,7 +113,10 @@ fn manifests(folder: &str) -> Vec<PathBuf> {
             let path = entry.expect("a folder of ours").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == "yaml")
+            {
                 found.push(path);
             }
         }

@@ -176,7 +176,10 @@ async fn install(client: &Client) {
     for definition in crds::all() {
         let name = definition.metadata.name.clone().expect("a CRD has a name");
         // Not by server-side apply, which an API server without CEL refuses for fields that it does not know.
-        match definitions.create(&PostParams::default(), &definition).await {
+        match definitions
+            .create(&PostParams::default(), &definition)
+            .await
+        {
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             created => drop(created.expect("our CRD is accepted")),
         }
