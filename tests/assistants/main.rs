@@ -9,4 +9,6 @@ mod openai;
 mod peer;
 mod pupau;
 mod questions;
+#[cfg(feature = "dev")]
+mod sample;
 mod webhook;
