@@ -4,17 +4,17 @@ use serde_json::{Value, json};
 use telegram_connector_operator::dev::telegram::{Options, Simulator};
 use telegram_connector_operator::identity::BotId;
 
-pub const TOKEN: &str = "8400000001:AAH-simulated-token_for_the_tests";
+pub(crate) const TOKEN: &str = "8400000001:AAH-simulated-token_for_the_tests";
 
 /// One bot and the simulator it lives in.
-pub struct Client {
-    pub sim: Simulator,
-    pub bot: BotId,
-    pub http: reqwest::Client,
+pub(crate) struct Client {
+    pub(crate) sim: Simulator,
+    pub(crate) bot: BotId,
+    pub(crate) http: reqwest::Client,
 }
 
 impl Client {
-    pub async fn start(options: Options) -> Self {
+    pub(crate) async fn start(options: Options) -> Self {
         let sim = Simulator::start(options).await.expect("a free port");
         let bot = sim.add_bot(TOKEN, "acme_support_bot", "Acme Support");
         let http = reqwest::Client::builder()
@@ -24,12 +24,12 @@ impl Client {
         Self { sim, bot, http }
     }
 
-    pub fn url(&self, method: &str) -> String {
+    pub(crate) fn url(&self, method: &str) -> String {
         format!("http://{}/bot{TOKEN}/{method}", self.sim.addr)
     }
 
     /// A call with a JSON body: the status and the whole answer.
-    pub async fn call(&self, method: &str, params: Value) -> (u16, Value) {
+    pub(crate) async fn call(&self, method: &str, params: Value) -> (u16, Value) {
         let response = self
             .http
             .post(self.url(method))
@@ -42,7 +42,7 @@ impl Client {
     }
 
     /// A call that must succeed: its result.
-    pub async fn ok(&self, method: &str, params: Value) -> Value {
+    pub(crate) async fn ok(&self, method: &str, params: Value) -> Value {
         let (status, mut answer) = self.call(method, params).await;
         assert_eq!(status, 200, "{method}: {answer}");
         assert_eq!(answer["ok"], true);
@@ -50,7 +50,7 @@ impl Client {
     }
 
     /// A call that must fail: its status and description.
-    pub async fn refused(&self, method: &str, params: Value) -> (u16, String) {
+    pub(crate) async fn refused(&self, method: &str, params: Value) -> (u16, String) {
         let (status, answer) = self.call(method, params).await;
         assert_eq!(answer["ok"], false, "{method}: {answer}");
         assert_eq!(answer["error_code"], status);
@@ -64,14 +64,14 @@ impl Client {
     }
 
     /// Updates from an offset, without waiting.
-    pub async fn updates(&self, offset: i64) -> Vec<Value> {
+    pub(crate) async fn updates(&self, offset: i64) -> Vec<Value> {
         let updates = self.ok("getUpdates", json!({"offset": offset})).await;
         updates.as_array().expect("a list").clone()
     }
 }
 
 /// The ids of updates.
-pub fn ids(updates: &[Value]) -> Vec<i64> {
+pub(crate) fn ids(updates: &[Value]) -> Vec<i64> {
     updates
         .iter()
         .map(|update| update["update_id"].as_i64().expect("an id"))

@@ -14,24 +14,24 @@ use serde_json::Value;
 
 /// What it got.
 #[derive(Clone)]
-pub struct Got {
-    pub update: Value,
-    pub secret: Option<String>,
-    pub began: Instant,
-    pub ended: Instant,
+pub(crate) struct Got {
+    pub(crate) update: Value,
+    pub(crate) secret: Option<String>,
+    pub(crate) began: Instant,
+    pub(crate) ended: Instant,
 }
 
 /// How it answers one request.
 #[derive(Clone)]
-pub struct Reply {
-    pub status: u16,
-    pub header: Option<(&'static str, &'static str)>,
-    pub body: &'static str,
-    pub delay: Duration,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) header: Option<(&'static str, &'static str)>,
+    pub(crate) body: &'static str,
+    pub(crate) delay: Duration,
 }
 
 impl Reply {
-    pub fn status(status: u16) -> Self {
+    pub(crate) fn status(status: u16) -> Self {
         Self {
             status,
             header: None,
@@ -42,19 +42,19 @@ impl Reply {
 }
 
 #[derive(Clone)]
-pub struct Hook {
-    pub addr: SocketAddr,
+pub(crate) struct Hook {
+    pub(crate) addr: SocketAddr,
     got: Arc<Mutex<Vec<Got>>>,
     replies: Arc<Mutex<(VecDeque<Reply>, Reply)>>,
 }
 
 impl Hook {
     /// Answers with these, one after the other, and then with 200.
-    pub async fn start(first: Vec<Reply>) -> Self {
+    pub(crate) async fn start(first: Vec<Reply>) -> Self {
         Self::start_with(first, Reply::status(200)).await
     }
 
-    pub async fn start_with(first: Vec<Reply>, then: Reply) -> Self {
+    pub(crate) async fn start_with(first: Vec<Reply>, then: Reply) -> Self {
         let (hook, router, listener) = Self::prepare(first, then).await;
         tokio::spawn(async move { axum::serve(listener, router).await });
         hook
@@ -76,7 +76,7 @@ impl Hook {
     }
 
     /// The same over TLS with this certificate and key.
-    pub async fn start_tls(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Self {
+    pub(crate) async fn start_tls(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Self {
         let (hook, router, listener) = Self::prepare(Vec::new(), Reply::status(200)).await;
         let key =
             rustls::pki_types::PrivateKeyDer::try_from(certificate.signing_key.serialize_der())
@@ -106,16 +106,16 @@ impl Hook {
         hook
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/telegram/uid", self.addr)
     }
 
-    pub fn got(&self) -> Vec<Got> {
+    pub(crate) fn got(&self) -> Vec<Got> {
         self.got.lock().expect("a lock").clone()
     }
 
     /// Waits until it has got so many requests.
-    pub async fn wait_for(&self, count: usize) -> Vec<Got> {
+    pub(crate) async fn wait_for(&self, count: usize) -> Vec<Got> {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let got = self.got();

@@ -1,4 +1,4 @@
-//! A sample assistant that speaks OpenAI Chat Completions, streamed or whole: a friendly and predictable one for demos, and
+//! A sample assistant that speaks the Chat Completions protocol, streamed or whole: a friendly and predictable one for demos, and
 //! one that fails on demand for tests.
 //!
 //! It repeats what it was told and says how many earlier messages came along, so that sessions can be seen from outside.
@@ -149,6 +149,9 @@ impl SampleAssistant {
     }
 
     /// For `spec.assistant.url`.
+    ///
+    /// # Panics
+    /// Never: an address always makes a URL.
     pub fn url(&self) -> Url {
         Url::parse(&format!("http://{}/v1", self.addr)).expect("an address makes a URL")
     }

@@ -29,10 +29,12 @@ impl Success {
         }
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "what a method returns")]
     pub(super) fn yes() -> Answer {
         Ok(Self::raw("true".to_owned()))
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "what a method returns")]
     pub(super) fn described(description: &'static str) -> Answer {
         Ok(Self {
             result: "true".to_owned(),

@@ -102,7 +102,7 @@ fn scope(scope: &str) -> Result<String, Failure> {
                 return Err(refuse("Can't find field \"chat_id\""));
             }
             let member = &scope["user_id"];
-            if kind == "chat_member" && !member.as_i64().is_some_and(|id| id > 0) {
+            if kind == "chat_member" && member.as_i64().is_none_or(|id| id <= 0) {
                 return Err(refuse("Invalid user_id specified"));
             }
             Ok(format!("{kind} {} {member}", scope["chat_id"]))

@@ -142,7 +142,7 @@ impl Delivery {
                     self.finished(id, lane);
                     continue;
                 };
-                in_flight.push(self.request(id, lane, json));
+                in_flight.push(self.request(id, lane, &json));
             }
             let wake = self.ready.peek().map(|Reverse((at, _, _))| *at);
             let later = async {
@@ -214,7 +214,7 @@ impl Delivery {
         &self,
         id: i64,
         lane: i64,
-        json: Arc<str>,
+        json: &str,
     ) -> impl Future<Output = Outcome> + Send + use<> {
         let mut request = self
             .client

@@ -165,9 +165,9 @@ pub(super) fn detect(text: &str, taken: &[Entity]) -> Vec<Entity> {
         offset += utf16_len(word);
         let word = word.trim_end();
         let lead = word.len() - word.trim_start_matches(['(', '"', '\'', ',', '[']).len();
-        let token =
+        let part =
             word[lead..].trim_end_matches([')', '"', '\'', ',', ']', '!', '?', ';', ':', '.']);
-        if let Some((kind, length)) = classify(token) {
+        if let Some((kind, length)) = classify(part) {
             let at = begin + lead;
             let exclusive = |entity: &&Entity| {
                 matches!(
@@ -226,4 +226,51 @@ fn classify(token: &str) -> Option<(&'static str, usize)> {
         return whole.then(|| ("email", utf16_len(token)));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::dev::telegram::{html, legacy_markdown, markdown};
+
+    fn found(text: &str) -> Vec<(String, usize, usize)> {
+        let entities = detect(text, &[]).into_iter();
+        entities.map(|e| (e.kind, e.offset, e.length)).collect()
+    }
+
+    #[test]
+    fn commands_mentions_and_links_are_found_in_plain_text() {
+        let text = "/start@acme_bot 👍 @ann_example, (https://example.com/a) a@b.example #tag";
+        let kinds: Vec<String> = found(text).into_iter().map(|(kind, ..)| kind).collect();
+        assert_eq!(kinds, ["bot_command", "mention", "url", "email", "hashtag"]);
+        assert_eq!(found(text)[0], ("bot_command".to_owned(), 0, 15));
+        assert_eq!(found(text)[1], ("mention".to_owned(), 19, 12));
+        assert!(found("a/b 1.5 @me and/or").is_empty());
+    }
+
+    #[test]
+    fn a_quotation_inside_of_another_is_dropped() {
+        let nested = vec![
+            Entity::new("blockquote", 0, 9),
+            Entity::new("blockquote", 2, 3),
+        ];
+        assert_eq!(settle(nested), [Entity::new("blockquote", 0, 9)]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_or_refused_and_entities_lie_within_it(
+            source in r#"(<[a-z/]{0,6}( href| class)?(="?[a-z\-]{0,9}"?)?>?|&[a-z#0-9x]{0,9};?|[*_~|`\[\]()>!\\\n ]|\PC){0,40}"#
+        ) {
+            for parse in [html::parse, markdown::parse_v2, legacy_markdown::parse] {
+                if let Ok((text, entities)) = parse(&source) {
+                    for entity in entities {
+                        prop_assert!(entity.length > 0 && entity.end() <= utf16_len(&text));
+                    }
+                }
+            }
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 const BURST: f64 = 5.0;
 /// Messages a group takes within a minute.
 const GROUP_MESSAGES: usize = 20;
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// What one chat has taken lately.
 #[derive(Debug)]

@@ -1,20 +1,20 @@
-//! `parse_mode=MarkdownV2` and the legacy `Markdown`, as strict as Telegram: the same reserved characters, the same
+//! `parse_mode=MarkdownV2`, as strict as Telegram: the same reserved characters, the same
 //! complaints, the same byte offsets.
 //!
-//! Follows `parse_markdown_v2` and `parse_markdown` of TDLib (`MessageEntity.cpp`).
+//! Follows `parse_markdown_v2` of `TDLib` (`MessageEntity.cpp`).
 
 use super::entity::{Entity, link_entity, settle};
 use super::html::ParseError;
 
 const RESERVED: &[u8] = b"_*[]()~`>#+-=|{}.!\n";
 
-type Parsed = Result<(String, Vec<Entity>), ParseError>;
+pub(super) type Parsed = Result<(String, Vec<Entity>), ParseError>;
 
 fn error<T>(message: String) -> Result<T, ParseError> {
     Err(ParseError(message))
 }
 
-/// MarkdownV2.
+/// Parses `MarkdownV2`.
 pub(super) fn parse_v2(source: &str) -> Parsed {
     V2 {
         source,
@@ -43,7 +43,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// The name in TDLib's complaints, and the entity's type.
+    /// The name in the complaints, and the entity's type.
     fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Bold => ("Bold", "bold"),
@@ -338,83 +338,6 @@ impl V2<'_> {
     }
 }
 
-/// Legacy Markdown: no nesting, `_*\`[` alone are special.
-pub(super) fn parse_v1(source: &str) -> Parsed {
-    let bytes = source.as_bytes();
-    let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
-    let mut text = String::with_capacity(source.len());
-    let mut units = 0;
-    let mut entities = Vec::new();
-    let mut at = 0;
-    while let Some(c) = source[at..].chars().next() {
-        if c == '\\' && matches!(byte(at + 1), b'_' | b'*' | b'`' | b'[') {
-            text.push(char::from(byte(at + 1)));
-            units += 1;
-            at += 2;
-            continue;
-        }
-        if !matches!(c, '_' | '*' | '`' | '[') {
-            text.push(c);
-            units += c.len_utf16();
-            at += c.len_utf8();
-            continue;
-        }
-        let begin = at;
-        let is_pre = source[at..].starts_with("```");
-        let mut language = None;
-        at += if is_pre { 3 } else { 1 };
-        if is_pre {
-            let rest = &source[at..];
-            let end = rest
-                .find(|c: char| c.is_ascii_whitespace() || c == '`')
-                .unwrap_or(rest.len());
-            if end > 0 && end < rest.len() && byte(at + end) != b'`' {
-                language = Some(rest[..end].to_owned());
-                at += end;
-            }
-            if byte(at) == b'\n' {
-                at += 1;
-            }
-        }
-        let closing = match c {
-            '[' => "]",
-            '*' => "*",
-            '_' => "_",
-            _ if is_pre => "```",
-            _ => "`",
-        };
-        let Some(length) = source[at..].find(closing) else {
-            return error(format!(
-                "Can't find end of the entity starting at byte offset {begin}"
-            ));
-        };
-        let inner = &source[at..at + length];
-        let offset = units;
-        text.push_str(inner);
-        units += super::entity::utf16_len(inner);
-        at += length + closing.len();
-        let mut entity = match c {
-            '*' => Entity::new("bold", offset, units - offset),
-            '_' => Entity::new("italic", offset, units - offset),
-            '`' if is_pre => Entity::new("pre", offset, units - offset),
-            '`' => Entity::new("code", offset, units - offset),
-            _ => {
-                let mut url = inner.to_owned();
-                if byte(at) == b'(' {
-                    let end = source[at..].find(')').unwrap_or(source.len() - at);
-                    source[at + 1..at + end].clone_into(&mut url);
-                    at = (at + end + 1).min(source.len());
-                }
-                entities.extend(link_entity(&url, offset, units - offset));
-                continue;
-            }
-        };
-        entity.language = language;
-        entities.push(entity);
-    }
-    Ok((text, settle(entities)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -472,22 +395,5 @@ mod tests {
         );
         assert_eq!(refused("[a](b"), "Can't find end of a URL at byte offset 4");
         assert_eq!(short(parse_v2("1\\.5")).0, "1.5");
-    }
-
-    #[test]
-    fn legacy_markdown_knows_four_signs() {
-        assert_eq!(
-            short(parse_v1("*a* 1.5")),
-            ("a 1.5".to_owned(), one("bold", 0, 1))
-        );
-        assert_eq!(
-            short(parse_v1("[x](http://a.b)")),
-            ("x".to_owned(), one("text_link", 0, 1))
-        );
-        assert_eq!(short(parse_v1("a\\_b")), ("a_b".to_owned(), vec![]));
-        assert_eq!(
-            parse_v1("snake_case").expect_err("is refused").0,
-            "Can't find end of the entity starting at byte offset 5"
-        );
     }
 }

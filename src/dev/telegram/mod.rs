@@ -17,6 +17,7 @@ mod flood;
 mod groups;
 pub mod html;
 mod kinds;
+mod legacy_markdown;
 mod markdown;
 mod methods;
 mod objects;

@@ -93,6 +93,7 @@ impl Chat {
 
 /// A `Message`. What depends on its kind, besides text, is in `content`.
 #[derive(Debug, Clone, Serialize)]
+#[allow(clippy::struct_field_names, reason = "the names of the Bot API")]
 pub(super) struct Message {
     pub message_id: i64,
     #[serde(skip_serializing_if = "Option::is_none")]

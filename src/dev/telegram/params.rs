@@ -76,8 +76,7 @@ impl Params {
         let broken = || Failure::bad_request("can't parse multipart/form-data body");
         let boundary = content_type
             .split(';')
-            .filter_map(|part| part.trim().strip_prefix("boundary="))
-            .next()
+            .find_map(|part| part.trim().strip_prefix("boundary="))
             .ok_or_else(broken)?
             .trim_matches('"');
         let delimiter = format!("--{boundary}");

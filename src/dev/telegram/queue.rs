@@ -1,6 +1,6 @@
 //! The updates that wait for one bot: numbered, kept 24 hours, confirmed by a higher offset or one by one.
 //!
-//! Follows TDLib's `TQueue`. Pure: the time comes from the caller.
+//! Follows `TQueue` of `TDLib`. Pure: the time comes from the caller.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use super::flood::Bucket;
 use super::objects::Message;
 use super::params::Params;
 use super::world::{Bot, BotState, Draft, Place, Stored, World, lock, unix_now};
-use super::{html, markdown};
+use super::{html, legacy_markdown, markdown};
 
 /// UTF-16 code units of a text.
 const MAX_TEXT: usize = 4_096;
@@ -55,7 +55,7 @@ fn formatted(params: &Params) -> Result<Formatted, Failure> {
         "" | "none" => Ok((source.to_owned(), explicit_entities(params)?)),
         "html" => html::parse(source),
         "markdownv2" => markdown::parse_v2(source),
-        "markdown" => markdown::parse_v1(source),
+        "markdown" => legacy_markdown::parse(source),
         _ => return Err(Failure::bad_request("Unsupported parse_mode")),
     };
     let (text, mut entities) =

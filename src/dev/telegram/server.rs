@@ -36,16 +36,14 @@ struct Reset;
 pub(super) async fn accept(listener: TcpListener, world: Arc<World>, stop: CancellationToken) {
     let control = control::router(world.clone());
     loop {
-        let (stream, peer) = tokio::select! {
+        let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                // Out of file descriptors, or gone before it was accepted.
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    continue;
-                }
-            },
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, peer)) = accepted else {
+            // Out of file descriptors, or gone before it was accepted.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
         };
         let serving = serve_connection(stream, peer, world.clone(), control.clone());
         let stop = stop.clone();

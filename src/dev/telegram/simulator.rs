@@ -118,6 +118,9 @@ impl Simulator {
     }
 
     /// The Bot API's root, for `--telegram-api-url`.
+    ///
+    /// # Panics
+    /// Never: an address always makes a URL.
     pub fn url(&self) -> Url {
         Url::parse(&format!("http://{}", self.addr)).expect("an address makes a URL")
     }

@@ -72,7 +72,7 @@ impl Request {
             && active.certificate.is_none()
             && self.certificate.is_none()
             && active.max_connections == self.max_connections
-            && active.fix_ip_address == !self.ip_address.is_empty()
+            && active.fix_ip_address != self.ip_address.is_empty()
             && active.secret_token == self.secret_token
             && (self.ip_address.is_empty() || active.ip_address == self.ip_address)
     }

@@ -23,6 +23,7 @@ use super::webhook::WebhookState;
 /// How the simulator behaves where Telegram's own servers and self-hosted ones differ, and what it keeps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Options {
     /// A self-hosted Bot API server in local mode: webhooks may be http, on any port, with up to 100,000 connections.
     pub local_mode: bool,
