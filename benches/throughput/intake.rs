@@ -1,0 +1,80 @@
+//! Durable intake: how many updates a second become durable, as pollers hand them in (100 at a time) and as webhooks do (one
+//! at a time, 40 at once per bot).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use telegram_connector_operator::identity::{BotId, ConnectorUid};
+use telegram_connector_operator::store::{self, Store, StoreOptions};
+use telegram_connector_operator::telegram::RawUpdate;
+
+use super::Failure;
+
+const BOTS: i64 = 10;
+
+fn update(id: i64, chat: i64) -> Result<RawUpdate, Failure> {
+    let json = format!(
+        r#"{{"update_id":{id},"message":{{"message_id":{id},"from":{{"id":{chat},"is_bot":false,"first_name":"Ann","last_name":"Example","username":"ann_example","language_code":"en"}},"chat":{{"id":{chat},"first_name":"Ann","last_name":"Example","username":"ann_example","type":"private"}},"date":1790000000,"text":"Where is my order? It should have been here on Monday, and nobody answers the phone."}}}}"#
+    );
+    Ok(RawUpdate {
+        update_id: id,
+        json: serde_json::value::RawValue::from_string(json)?,
+    })
+}
+
+pub(super) async fn run() -> Result<(), Failure> {
+    for (batch, callers) in [(100, 1), (1, 40)] {
+        let folder = tempfile::tempdir()?;
+        let address = format!("sqlite:{}/connectors.db", folder.path().display());
+        let options = StoreOptions {
+            backlog_per_bot: u64::MAX,
+            ..StoreOptions::default()
+        };
+        let store = store::open_with(&address, options).await?;
+        let until = Instant::now() + Duration::from_secs(5);
+        let began = Instant::now();
+        let mut tasks = Vec::new();
+        for bot in 0..BOTS {
+            for caller in 0..callers {
+                tasks.push(tokio::spawn(hand_in(
+                    store.clone(),
+                    bot,
+                    caller,
+                    batch,
+                    until,
+                )));
+            }
+        }
+        let mut accepted = 0;
+        for task in tasks {
+            accepted += task.await??;
+        }
+        let took = began.elapsed();
+        println!(
+            "intake: {:.0} updates/s durable ({accepted} in {:.1} s; {BOTS} bots, {callers} callers each, {batch} updates a call, fsync per commit)",
+            accepted as f64 / took.as_secs_f64(),
+            took.as_secs_f64()
+        );
+    }
+    Ok(())
+}
+
+async fn hand_in(
+    store: Arc<dyn Store>,
+    bot: i64,
+    caller: i64,
+    batch: i64,
+    until: Instant,
+) -> Result<i64, Failure> {
+    let uid = ConnectorUid::from(format!("uid-{bot}").as_str());
+    let mut next = caller * 100_000_000;
+    let mut accepted = 0;
+    while Instant::now() < until {
+        let updates = (next..next + batch)
+            .map(|id| update(id, 1000 + id % 500))
+            .collect::<Result<_, _>>()?;
+        next += batch;
+        accepted += i64::try_from(store.accept(&uid, BotId(bot + 1), updates).await?.new)?;
+    }
+    Ok(accepted)
+}

@@ -1,0 +1,278 @@
+//! The load: users who write through the simulator, and what their answers took.
+
+use std::collections::HashMap;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use telegram_connector_operator::dev::assistant::{Behaviour, Rule, SampleAssistant};
+use telegram_connector_operator::dev::telegram::{Break, Fault, Options, Simulator};
+use telegram_connector_operator::identity::BotId;
+
+use super::Failure;
+use super::operator::token;
+
+/// A process under load; killed when dropped.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Process {
+    /// CPU time so far (Linux: clock ticks of 10 ms).
+    fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()));
+        let stat = stat.unwrap_or_default();
+        let after_name = stat.rsplit(')').next().unwrap_or_default();
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        let ticks = |n: usize| fields.get(n).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
+        Duration::from_millis(10 * (ticks(11) + ticks(12)))
+    }
+
+    /// Resident memory in kB.
+    fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()));
+        status
+            .unwrap_or_default()
+            .lines()
+            .find_map(|l| l.strip_prefix("VmRSS:"))
+            .and_then(|l| l.split_whitespace().next()?.parse().ok())
+            .unwrap_or(0)
+    }
+}
+
+struct Stage {
+    telegram: Simulator,
+    assistant: SampleAssistant,
+    bots: Vec<BotId>,
+    folder: tempfile::TempDir,
+}
+
+impl Stage {
+    async fn new(bots: usize) -> Result<Self, Failure> {
+        let telegram = Simulator::start(Options {
+            keep_messages: 20_000,
+            keep_calls: 0,
+            ..Options::default()
+        })
+        .await?;
+        let bots = (0..bots)
+            .map(|n| telegram.add_bot(&token(n), &format!("bot{n}_bot"), "Bot"))
+            .collect();
+        Ok(Self {
+            telegram,
+            assistant: telegram_connector_operator::dev::assistant::serve(
+                ([127, 0, 0, 1], 0).into(),
+                0,
+            )
+            .await?,
+            bots,
+            folder: tempfile::tempdir()?,
+        })
+    }
+
+    fn start(&self, what: &str) -> Result<Process, Failure> {
+        let child = Command::new(std::env::current_exe()?)
+            .arg(what)
+            .arg(self.telegram.url().as_str())
+            .arg(self.assistant.url().as_str())
+            .arg(self.bots.len().to_string())
+            .arg(format!("sqlite:{}/connectors.db", self.folder.path().display()))
+            .stdout(Stdio::null())
+            .spawn()?;
+        Ok(Process(child))
+    }
+
+    fn sent(&self) -> u64 {
+        let sent = |bot: &BotId| self.telegram.counters(*bot).sent;
+        self.bots.iter().map(sent).sum()
+    }
+
+    async fn wait_for(&self, sent: u64, within: Duration) -> Result<(), Failure> {
+        let deadline = Instant::now() + within;
+        while self.sent() < sent {
+            if Instant::now() > deadline {
+                return Err(format!("{} of {sent} answers after {within:?}", self.sent()).into());
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Ok(())
+    }
+}
+
+/// The same load for us and for the peer, one after the other: a queue full of messages, and how long until all are answered.
+pub(super) async fn end_to_end(messages: usize) -> Result<(), Failure> {
+    const BOTS: usize = 10;
+    const CHATS: i64 = 200;
+    for (what, name) in [
+        ("peer-process", "plain teloxide dispatcher, keeps nothing"),
+        ("operator-process", "this operator, durable"),
+    ] {
+        let stage = Stage::new(BOTS).await?;
+        let process = stage.start(what)?;
+        // One message per bot first: connections are made, code is warm.
+        for bot in &stage.bots {
+            stage.telegram.say(*bot, 1000, "warm up");
+        }
+        stage.wait_for(BOTS as u64, Duration::from_secs(30)).await?;
+        let cpu = process.cpu();
+        for n in 0..messages {
+            let chat = 1000 + i64::try_from(n / BOTS)? % CHATS;
+            stage
+                .telegram
+                .say(stage.bots[n % BOTS], chat, "Where is my order? It should have been here on Monday.");
+        }
+        let began = Instant::now();
+        let before = stage.sent();
+        stage
+            .wait_for((messages + BOTS) as u64, Duration::from_secs(300))
+            .await?;
+        let took = began.elapsed().as_secs_f64();
+        let answered = (messages + BOTS) as u64 - before;
+        println!(
+            "end to end: {name}: {:.0} messages/s, {:.3} ms CPU each ({messages} messages, {BOTS} bots, {CHATS} chats each, assistant at 0 ms, simulator on the same machine)",
+            answered as f64 / took,
+            (process.cpu().saturating_sub(cpu)).as_secs_f64() * 1000.0 / messages as f64,
+        );
+    }
+    Ok(())
+}
+
+/// Answer times of a steady load, by when a message was said and when Telegram had the answer.
+async fn steady(
+    stage: &Stage,
+    per_second: u64,
+    time: Duration,
+    bots: std::ops::Range<usize>,
+    chats: i64,
+) -> Result<Vec<f64>, Failure> {
+    let mut said: HashMap<(BotId, i64), Vec<jiff::Timestamp>> = HashMap::new();
+    let mut already: HashMap<(BotId, i64), usize> = HashMap::new();
+    let mut tick = tokio::time::interval(Duration::from_micros(1_000_000 / per_second));
+    let began = Instant::now();
+    let mut n = 0_usize;
+    while began.elapsed() < time {
+        tick.tick().await;
+        let bot = stage.bots[bots.start + n % bots.len()];
+        let chat = 1000 + i64::try_from(n / bots.len())? % chats;
+        already
+            .entry((bot, chat))
+            .or_insert_with(|| stage.telegram.sent(bot, chat).len());
+        said.entry((bot, chat)).or_default().push(jiff::Timestamp::now());
+        stage.telegram.say(bot, chat, "Where is my order?");
+        n += 1;
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut times = Vec::with_capacity(n);
+    for ((bot, chat), said) in said {
+        let skip = already[&(bot, chat)];
+        loop {
+            let sent = stage.telegram.sent(bot, chat);
+            if sent.len() - skip >= said.len() {
+                for (said, sent) in said.iter().zip(&sent[skip..]) {
+                    times.push(sent.at.duration_since(*said).as_secs_f64() * 1000.0);
+                }
+                break;
+            }
+            if Instant::now() > deadline {
+                return Err("not all were answered".into());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times)
+}
+
+fn percentile(times: &[f64], p: f64) -> f64 {
+    let at = (times.len() as f64 * p) as usize;
+    times.get(at.min(times.len().saturating_sub(1))).copied().unwrap_or(0.0)
+}
+
+pub(super) async fn latency() -> Result<(), Failure> {
+    let stage = Stage::new(10).await?;
+    let _process = stage.start("operator-process")?;
+    steady(&stage, 50, Duration::from_secs(2), 0..10, 50).await?;
+    stage.assistant.behave(Behaviour {
+        latency_ms: 200,
+        ..Behaviour::default()
+    });
+    let times = steady(&stage, 100, Duration::from_secs(20), 0..10, 50).await?;
+    println!(
+        "latency: p50 {:.1} ms, p99 {:.1} ms, most {:.1} ms from said to answered ({} messages at 100/s, assistant at 200 ms)",
+        percentile(&times, 0.5),
+        percentile(&times, 0.99),
+        times.last().copied().unwrap_or(0.0),
+        times.len()
+    );
+    Ok(())
+}
+
+pub(super) async fn fairness() -> Result<(), Failure> {
+    let stage = Stage::new(10).await?;
+    let _process = stage.start("operator-process")?;
+    let behaviour = Behaviour {
+        latency_ms: 20,
+        rules: vec![Rule {
+            when: "sleepy".into(),
+            then: Behaviour {
+                latency_ms: 60_000,
+                ..Behaviour::default()
+            },
+        }],
+        ..Behaviour::default()
+    };
+    stage.assistant.behave(behaviour);
+    steady(&stage, 50, Duration::from_secs(2), 2..10, 50).await?;
+    let calm = steady(&stage, 100, Duration::from_secs(15), 2..10, 50).await?;
+    // Bot 0: one chat whose assistant takes 60 s. Bot 1: throttled for 60 s, with a load of its own.
+    stage.telegram.say(stage.bots[0], 1000, "sleepy");
+    stage.telegram.add_fault(
+        Fault::new(Break::TooManyRequests { retry_after: 60 })
+            .bot(stage.bots[1])
+            .method("sendMessage")
+            .lasting(Duration::from_secs(60)),
+    );
+    for n in 0..500 {
+        stage.telegram.say(stage.bots[1], 1000 + n % 100, "Where is my order?");
+    }
+    let disturbed = steady(&stage, 100, Duration::from_secs(15), 2..10, 50).await?;
+    println!(
+        "fairness: p99 of all others {:.1} ms undisturbed, {:.1} ms with one chat's assistant at 60 s and one bot throttled for 60 s ({} and {} messages at 100/s, assistant at 20 ms)",
+        percentile(&calm, 0.99),
+        percentile(&disturbed, 0.99),
+        calm.len(),
+        disturbed.len()
+    );
+    Ok(())
+}
+
+pub(super) async fn memory(messages: usize) -> Result<(), Failure> {
+    const BOTS: usize = 10;
+    let stage = Stage::new(BOTS).await?;
+    let process = stage.start("operator-process")?;
+    let mut figures = Vec::new();
+    let bite = messages / 10;
+    for tenth in 1..=10_usize {
+        for n in 0..bite {
+            let chat = 1000 + i64::try_from(n / BOTS)? % 200;
+            stage.telegram.say(stage.bots[n % BOTS], chat, "Where is my order?");
+        }
+        stage
+            .wait_for((tenth * bite) as u64, Duration::from_secs(300))
+            .await?;
+        figures.push(process.memory());
+    }
+    println!(
+        "memory: {} MB after {} messages, {} MB after {messages} (each tenth, in MB: {:?})",
+        figures[1] / 1024,
+        2 * bite,
+        figures[9] / 1024,
+        figures.iter().map(|kb| kb / 1024).collect::<Vec<_>>()
+    );
+    Ok(())
+}

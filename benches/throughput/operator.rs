@@ -1,0 +1,111 @@
+//! The operator's side in a process of its own: store, pollers and pipeline as `run` puts them together, without Kubernetes.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use telegram_connector_operator::api::connector::{
+    AccessLevel, AssistantProtocol, AssistantSpec,
+};
+use telegram_connector_operator::assistant::{
+    self, Assistant, AssistantContext, GuardPolicy, Limits,
+};
+use telegram_connector_operator::clock::SystemClock;
+use telegram_connector_operator::connection::{Connections, Reach};
+use telegram_connector_operator::controller::ConnectionSettings;
+use telegram_connector_operator::identity::{ConnectorRef, ConnectorUid};
+use telegram_connector_operator::observation::Observations;
+use telegram_connector_operator::pipeline::{Pipeline, PipelineContext, PipelineLimits};
+use telegram_connector_operator::registry::{
+    AccessPolicy, DeniedReply, Registry, ResolvedConnector, SessionDuration, SessionPolicy,
+};
+use telegram_connector_operator::store;
+use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
+use telegram_connector_operator::telemetry::Metrics;
+
+use super::Failure;
+
+pub(super) fn token(n: usize) -> String {
+    format!("{}:AAFakeTokenFakeTokenFakeTokenFakeTok", 8_400_000_001 + n)
+}
+
+/// Users that are on the list: all that the load speaks as.
+pub(super) fn users() -> HashSet<i64> {
+    (1000..3000).collect()
+}
+
+pub(super) fn assistant(url: &str) -> Result<Arc<dyn Assistant>, Failure> {
+    let context = AssistantContext::new(Limits::default(), GuardPolicy::default())?;
+    let spec = AssistantSpec {
+        protocol: AssistantProtocol::OpenAI,
+        url: url.to_owned(),
+        model: Some("sample".into()),
+        system_prompt: None,
+        assistant_id: None,
+        api_key_secret_ref: None,
+        timeout_seconds: Some(120),
+    };
+    Ok(assistant::build(&spec, None, &context)?)
+}
+
+/// Arguments: Bot API root, assistant, number of bots, store.
+pub(super) async fn run(args: &[String]) -> Result<(), Failure> {
+    let [telegram, assistant_url, bots, address] = args else {
+        return Err("four arguments".into());
+    };
+    let store = store::open(address).await?;
+    let registry = Arc::new(Registry::default());
+    let (observations, mut woken) = Observations::new();
+    let observations = Arc::new(observations);
+    let metrics = Arc::new(Metrics::new());
+    let api = Arc::new(TelegramApi::new(telegram.parse()?)?);
+    let assistant = assistant(assistant_url)?;
+    let connections = Connections::new(
+        store.clone(),
+        observations.clone(),
+        metrics.clone(),
+        ConnectionSettings::Polling,
+    );
+    connections.open();
+    let ids = Arc::new(users());
+    for n in 0..bots.parse()? {
+        let bot = Bot::new(api.clone(), BotToken::parse(&token(n))?);
+        let connector = ConnectorRef {
+            namespace: "acme".into(),
+            name: format!("bot{n}").into(),
+            uid: ConnectorUid::from(format!("uid-{n}").as_str()),
+        };
+        registry.publish(Arc::new(ResolvedConnector {
+            connector: connector.clone(),
+            generation: 1,
+            bot: bot.clone(),
+            bot_username: format!("bot{n}_bot").into(),
+            access: AccessPolicy {
+                level: AccessLevel::Specific,
+                ids: ids.clone(),
+                usernames: Arc::new(HashSet::new()),
+            },
+            save_denied_conversations: false,
+            denied_reply: DeniedReply::Default,
+            session: SessionPolicy {
+                duration: SessionDuration::Hours(24),
+                max_messages: 10,
+            },
+            groups: None,
+            greeting: None,
+            messages_per_minute: u32::MAX,
+            assistant: Some(assistant.clone()),
+        }));
+        connections.ensure(&connector, &bot, None, Reach::Connect).await;
+    }
+    let _pipeline = Pipeline::start(PipelineContext {
+        registry,
+        store,
+        observations,
+        clock: Arc::new(SystemClock),
+        metrics,
+        limits: PipelineLimits::default(),
+        on_dead_letter: None,
+    });
+    while woken.recv().await.is_some() {}
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! The peer to compare with: a plain teloxide dispatcher that does the same access check and the same assistant call (through
+//! the same client) and keeps nothing. What it has in hand when it dies is lost.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use teloxide::prelude::*;
+use telegram_connector_operator::assistant::{AnswerPart, Asker, Assistant, Question};
+
+use super::Failure;
+use super::operator::{assistant, token, users};
+
+/// Arguments: Bot API root, assistant, number of bots, (unused) store.
+pub(super) async fn run(args: &[String]) -> Result<(), Failure> {
+    let [telegram, assistant_url, bots, _] = args else {
+        return Err("four arguments".into());
+    };
+    let assistant = assistant(assistant_url)?;
+    let users = Arc::new(users());
+    let client = reqwest::Client::builder()
+        .tcp_nodelay(true)
+        .timeout(std::time::Duration::from_secs(60))
+        .build()?;
+    let mut running = Vec::new();
+    for n in 0..bots.parse::<usize>()? {
+        let bot = Bot::with_client(token(n), client.clone()).set_api_url(telegram.parse()?);
+        let (assistant, users) = (assistant.clone(), users.clone());
+        running.push(tokio::spawn(async move {
+            let handler = Update::filter_message().endpoint(answer);
+            Dispatcher::builder(bot, handler)
+                .dependencies(dptree::deps![assistant, users])
+                .default_handler(|_| async {})
+                .build()
+                .dispatch()
+                .await;
+        }));
+    }
+    for bot in running {
+        bot.await?;
+    }
+    Ok(())
+}
+
+async fn answer(
+    bot: Bot,
+    message: Message,
+    assistant: Arc<dyn Assistant>,
+    users: Arc<HashSet<i64>>,
+) -> Result<(), Failure> {
+    let (Some(from), Some(text)) = (&message.from, message.text()) else {
+        return Ok(());
+    };
+    let id = i64::try_from(from.id.0)?;
+    if !users.contains(&id) {
+        return Ok(());
+    }
+    let mut parts = assistant
+        .ask(Question {
+            asker: Asker {
+                id,
+                name: from.full_name(),
+                username: from.username.clone(),
+                language_code: from.language_code.clone(),
+            },
+            connector: "acme/peer".into(),
+            session_id: id.to_string(),
+            session_state: None,
+            history: Vec::new(),
+            text: text.to_owned(),
+            pictures: Vec::new(),
+            idempotency_key: message.id.to_string(),
+        })
+        .await?;
+    let mut answer = String::new();
+    while let Some(part) = parts.next().await {
+        if let AnswerPart::Text(text) = part? {
+            answer.push_str(&text);
+        }
+    }
+    bot.send_message(message.chat.id, answer).await?;
+    Ok(())
+}
