@@ -7,6 +7,7 @@
 mod group_commit;
 mod lane;
 mod records;
+pub mod report;
 mod sqlite;
 
 use std::sync::Arc;

@@ -518,3 +518,53 @@ async fn the_file_is_its_owners_only() {
     let mode = std::fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
+
+#[tokio::test]
+async fn listings_come_as_a_table_and_as_json_lines_page_by_page() {
+    use telegram_connector_operator::store::report::{self, Format};
+    let place = Place::new();
+    let store = place.open().await;
+    let uid = connector("a").uid;
+    for n in 0..1201 {
+        store
+            .accept(&uid, BOT, vec![update(n, n, 100, "x")])
+            .await
+            .unwrap();
+    }
+    loop {
+        let claimed = claim(&*store, "a", 500).await;
+        if claimed.lanes.is_empty() {
+            break;
+        }
+        for lane in claimed.lanes {
+            store
+                .write(LaneWrite {
+                    claim: lane.claim,
+                    changes: vec![Change::Bury {
+                        message: lane.messages[0].id,
+                        reason: "no use".into(),
+                    }],
+                    release: Some(Release::Now),
+                })
+                .await
+                .unwrap();
+        }
+    }
+    let mut json = Vec::new();
+    let count = report::dead_letters(&*store, Listing::default(), Format::Json, &mut json)
+        .await
+        .unwrap();
+    assert_eq!((count, json.iter().filter(|b| **b == b'\n').count()), (1201, 1201));
+    let first: serde_json::Value =
+        serde_json::from_slice(json.split(|b| *b == b'\n').next().unwrap()).unwrap();
+    assert_eq!((&first["namespace"], &first["name"]), (&"acme".into(), &"a".into()));
+    let mut table = Vec::new();
+    report::dead_letters(&*store, Listing::default(), Format::Table, &mut table)
+        .await
+        .unwrap();
+    let table = String::from_utf8(table).unwrap();
+    assert!(table.starts_with("ID   TIME"), "{}", &table[..60]);
+    let retried = report::retry_all(&*store, Listing::default()).await.unwrap();
+    assert_eq!(retried, 1201);
+    assert_eq!(store_backlog(&*store).await, 1201);
+}
