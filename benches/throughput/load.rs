@@ -29,7 +29,12 @@ impl Process {
         let stat = stat.unwrap_or_default();
         let after_name = stat.rsplit(')').next().unwrap_or_default();
         let fields: Vec<&str> = after_name.split_whitespace().collect();
-        let ticks = |n: usize| fields.get(n).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
+        let ticks = |n: usize| {
+            fields
+                .get(n)
+                .and_then(|f| f.parse::<u64>().ok())
+                .unwrap_or(0)
+        };
         Duration::from_millis(10 * (ticks(11) + ticks(12)))
     }
 
@@ -81,7 +86,10 @@ impl Stage {
             .arg(self.telegram.url().as_str())
             .arg(self.assistant.url().as_str())
             .arg(self.bots.len().to_string())
-            .arg(format!("sqlite:{}/connectors.db", self.folder.path().display()))
+            .arg(format!(
+                "sqlite:{}/connectors.db",
+                self.folder.path().display()
+            ))
             .stdout(Stdio::null())
             .spawn()?;
         Ok(Process(child))
@@ -122,9 +130,11 @@ pub(super) async fn end_to_end(messages: usize) -> Result<(), Failure> {
         let cpu = process.cpu();
         for n in 0..messages {
             let chat = 1000 + i64::try_from(n / BOTS)? % CHATS;
-            stage
-                .telegram
-                .say(stage.bots[n % BOTS], chat, "Where is my order? It should have been here on Monday.");
+            stage.telegram.say(
+                stage.bots[n % BOTS],
+                chat,
+                "Where is my order? It should have been here on Monday.",
+            );
         }
         let began = Instant::now();
         let before = stage.sent();
@@ -162,7 +172,9 @@ async fn steady(
         already
             .entry((bot, chat))
             .or_insert_with(|| stage.telegram.sent(bot, chat).len());
-        said.entry((bot, chat)).or_default().push(jiff::Timestamp::now());
+        said.entry((bot, chat))
+            .or_default()
+            .push(jiff::Timestamp::now());
         stage.telegram.say(bot, chat, "Where is my order?");
         n += 1;
     }
@@ -190,7 +202,10 @@ async fn steady(
 
 fn percentile(times: &[f64], p: f64) -> f64 {
     let at = (times.len() as f64 * p) as usize;
-    times.get(at.min(times.len().saturating_sub(1))).copied().unwrap_or(0.0)
+    times
+        .get(at.min(times.len().saturating_sub(1)))
+        .copied()
+        .unwrap_or(0.0)
 }
 
 pub(super) async fn latency() -> Result<(), Failure> {
@@ -238,7 +253,9 @@ pub(super) async fn fairness() -> Result<(), Failure> {
             .lasting(Duration::from_secs(60)),
     );
     for n in 0..500 {
-        stage.telegram.say(stage.bots[1], 1000 + n % 100, "Where is my order?");
+        stage
+            .telegram
+            .say(stage.bots[1], 1000 + n % 100, "Where is my order?");
     }
     let disturbed = steady(&stage, 100, Duration::from_secs(15), 2..10, 50).await?;
     println!(
@@ -260,7 +277,9 @@ pub(super) async fn memory(messages: usize) -> Result<(), Failure> {
     for tenth in 1..=10_usize {
         for n in 0..bite {
             let chat = 1000 + i64::try_from(n / BOTS)? % 200;
-            stage.telegram.say(stage.bots[n % BOTS], chat, "Where is my order?");
+            stage
+                .telegram
+                .say(stage.bots[n % BOTS], chat, "Where is my order?");
         }
         stage
             .wait_for((tenth * bite) as u64, Duration::from_secs(300))

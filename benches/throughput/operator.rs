@@ -3,9 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use telegram_connector_operator::api::connector::{
-    AccessLevel, AssistantProtocol, AssistantSpec,
-};
+use telegram_connector_operator::api::connector::{AccessLevel, AssistantProtocol, AssistantSpec};
 use telegram_connector_operator::assistant::{
     self, Assistant, AssistantContext, GuardPolicy, Limits,
 };
@@ -95,7 +93,9 @@ pub(super) async fn run(args: &[String]) -> Result<(), Failure> {
             messages_per_minute: u32::MAX,
             assistant: Some(assistant.clone()),
         }));
-        connections.ensure(&connector, &bot, None, Reach::Connect).await;
+        connections
+            .ensure(&connector, &bot, None, Reach::Connect)
+            .await;
     }
     let _pipeline = Pipeline::start(PipelineContext {
         registry,

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use teloxide::prelude::*;
 use telegram_connector_operator::assistant::{AnswerPart, Asker, Assistant, Question};
+use teloxide::prelude::*;
 
 use super::Failure;
 use super::operator::{assistant, token, users};

@@ -43,7 +43,16 @@ pub async fn denied(
     format: Format,
     out: &mut (dyn Write + Send),
 ) -> Result<u64, ReportError> {
-    let header = ["TIME", "CONNECTOR", "USER", "USERNAME", "NAME", "CHAT", "CONTENT", "TEXT"];
+    let header = [
+        "TIME",
+        "CONNECTOR",
+        "USER",
+        "USERNAME",
+        "NAME",
+        "CHAT",
+        "CONTENT",
+        "TEXT",
+    ];
     let mut lines = Lines::new(format, &header, out)?;
     let mut listing = paged(listing);
     loop {
@@ -67,7 +76,16 @@ pub async fn sessions(
     format: Format,
     out: &mut (dyn Write + Send),
 ) -> Result<u64, ReportError> {
-    let header = ["CONNECTOR", "CHAT", "TOPIC", "BEGAN", "LAST", "EXCHANGES", "CURRENT", "SESSION"];
+    let header = [
+        "CONNECTOR",
+        "CHAT",
+        "TOPIC",
+        "BEGAN",
+        "LAST",
+        "EXCHANGES",
+        "CURRENT",
+        "SESSION",
+    ];
     let mut lines = Lines::new(format, &header, out)?;
     let mut listing = paged(listing);
     loop {
@@ -91,7 +109,15 @@ pub async fn dead_letters(
     format: Format,
     out: &mut (dyn Write + Send),
 ) -> Result<u64, ReportError> {
-    let header = ["ID", "TIME", "CONNECTOR", "CHAT", "KIND", "ATTEMPTS", "REASON"];
+    let header = [
+        "ID",
+        "TIME",
+        "CONNECTOR",
+        "CHAT",
+        "KIND",
+        "ATTEMPTS",
+        "REASON",
+    ];
     let mut lines = Lines::new(format, &header, out)?;
     let mut listing = paged(listing);
     loop {

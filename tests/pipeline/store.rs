@@ -554,17 +554,25 @@ async fn listings_come_as_a_table_and_as_json_lines_page_by_page() {
     let count = report::dead_letters(&*store, Listing::default(), Format::Json, &mut json)
         .await
         .unwrap();
-    assert_eq!((count, json.iter().filter(|b| **b == b'\n').count()), (1201, 1201));
+    assert_eq!(
+        (count, json.iter().filter(|b| **b == b'\n').count()),
+        (1201, 1201)
+    );
     let first: serde_json::Value =
         serde_json::from_slice(json.split(|b| *b == b'\n').next().unwrap()).unwrap();
-    assert_eq!((&first["namespace"], &first["name"]), (&"acme".into(), &"a".into()));
+    assert_eq!(
+        (&first["namespace"], &first["name"]),
+        (&"acme".into(), &"a".into())
+    );
     let mut table = Vec::new();
     report::dead_letters(&*store, Listing::default(), Format::Table, &mut table)
         .await
         .unwrap();
     let table = String::from_utf8(table).unwrap();
     assert!(table.starts_with("ID   TIME"), "{}", &table[..60]);
-    let retried = report::retry_all(&*store, Listing::default()).await.unwrap();
+    let retried = report::retry_all(&*store, Listing::default())
+        .await
+        .unwrap();
     assert_eq!(retried, 1201);
     assert_eq!(store_backlog(&*store).await, 1201);
 }
