@@ -15,7 +15,8 @@ pub fn register(suite: &mut Suite) {
         [Cel, FieldValidation],
         invalid_manifests_are_refused_with_the_field
     );
-    add!(suite, [], valid_manifests_are_accepted);
+    // An API server of 2020 takes an empty text for a null (`deniedReply: ""`).
+    add!(suite, [Cel], valid_manifests_are_accepted);
     add!(suite, [], examples_are_accepted);
 }
 

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod observability;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
