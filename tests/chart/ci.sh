@@ -67,6 +67,35 @@ if [ -x ../shared/envtest/up ] && command -v kubectl >/dev/null; then
     done
   done
   echo "chart: $accepted objects accepted by Kubernetes $(kubectl version -o json 2>/dev/null | sed -n "/serverVersion/,/}/s/.*gitVersion\": \"\(.*\)\".*/\1/p") as a dry run; kinds it does not know: $(tr ' ' '\n' <<<"$unknown" | sort -u | xargs)"
+
+  # The life of a release. The API server here is older than the chart allows and has no CEL, so the copy's kubeVersion goes, and Helm is told
+  # not to look at schemas and not to apply server-side.
+  cp -r "$chart" "$work/chart"
+  sed -i /^kubeVersion/d "$work/chart/Chart.yaml"
+  helm() { "$HELM" "$@" >"$work/out" 2>&1 || { fail "helm $*"; cat "$work/out" >&2; }; }
+  old=(--server-side=false)
+  webhook=(--set connection.mode=webhook --set connection.publicUrl=https://bots.acme.example --disable-openapi-validation)
+  release() { helm "$1" operator "$work/chart" -n telegram-connectors "${old[@]}" "${webhook[@]}" "${@:2}"; }
+  key() { kubectl -n telegram-connectors get secret operator-telegram-connector-operator-webhook-key -o 'jsonpath={.data.webhook-key}'; }
+  described() { kubectl get crd telegramconnectors.connectors.pupau.ai -o 'jsonpath={.spec.versions[0].schema.openAPIV3Schema.description}'; }
+  release install
+  made=$(key)
+  [ "${#made}" = 64 ] || fail "install made no webhook key of 48 characters"
+  sed -i 's/A Telegram bot, the assistant/A bot of Telegram, the assistant/' "$work"/chart/files/crds/*connectors.yaml
+  release upgrade --set log.level=debug
+  [ "$(key)" = "$made" ] || fail "an upgrade changed the webhook key"
+  [[ $(described) == "A bot of Telegram"* ]] || fail "an upgrade did not upgrade the CRD"
+  helm rollback operator 1 -n telegram-connectors "${old[@]}"
+  [ "$(key)" = "$made" ] || fail "a rollback changed the webhook key"
+  [[ $(described) == "A Telegram bot"* ]] || fail "a rollback did not roll the CRD back"
+  helm uninstall operator -n telegram-connectors
+  [ "$(kubectl get crd -o name | wc -l)" = 2 ] || fail "uninstall did not keep the CRDs"
+  [ "$(kubectl -n telegram-connectors get pvc -o name | wc -l)" = 1 ] || fail "uninstall did not keep the volume"
+  [ -z "$(kubectl get clusterrole,clusterrolebinding -o name | grep operator-telegram || true)" ] || fail "uninstall left roles behind"
+  release install --set crds.keep=false --set store.sqlite.keep=false
+  helm uninstall operator -n telegram-connectors --wait
+  [ -z "$(kubectl get crd -o name)" ] || fail "uninstall kept the CRDs although crds.keep is false"
+  echo "chart: installed, upgraded, rolled back and uninstalled"
 else
   echo "chart: no real API server here: no dry run"
 fi
