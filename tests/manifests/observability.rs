@@ -44,14 +44,20 @@ fn samples() -> BTreeMap<String, BTreeSet<String>> {
         .filter_map(|line| sample.captures(line))
         .map(|found| {
             let labels = found.get(2).map_or("", |labels| labels.as_str());
-            let labels = label.captures_iter(labels).map(|name| name[1].to_owned()).collect();
+            let labels = label
+                .captures_iter(labels)
+                .map(|name| name[1].to_owned())
+                .collect();
             (found[1].to_owned(), labels)
         })
         .collect()
 }
 
 fn dashboard_expressions() -> Vec<String> {
-    let text = fs::read_to_string(folder("charts/telegram-connector-operator/files/dashboards/telegram-connector-operator.json")).unwrap();
+    let text = fs::read_to_string(folder(
+        "charts/telegram-connector-operator/files/dashboards/telegram-connector-operator.json",
+    ))
+    .unwrap();
     let dashboard: Value = serde_json::from_str(&text).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
     panels
@@ -62,7 +68,10 @@ fn dashboard_expressions() -> Vec<String> {
 }
 
 fn alerts() -> Vec<Value> {
-    let text = fs::read_to_string(folder("charts/telegram-connector-operator/files/alerts.yaml")).unwrap();
+    let text = fs::read_to_string(folder(
+        "charts/telegram-connector-operator/files/alerts.yaml",
+    ))
+    .unwrap();
     serde_yaml::from_str(&text).unwrap()
 }
 
@@ -72,13 +81,23 @@ fn alerts_and_dashboard_use_metrics_and_labels_that_exist() {
     let name = Regex::new(r"telegram_connector_operator_[a-z_]+").unwrap();
     let grouped = Regex::new(r"by \(([a-z_, ]+)\)").unwrap();
     let mut expressions = dashboard_expressions();
-    expressions.extend(alerts().iter().map(|alert| alert["expr"].as_str().unwrap().to_owned()));
+    expressions.extend(
+        alerts()
+            .iter()
+            .map(|alert| alert["expr"].as_str().unwrap().to_owned()),
+    );
     assert!(expressions.len() > 30, "{}", expressions.len());
     for expression in &expressions {
-        let names: Vec<&str> = name.find_iter(expression).map(|found| found.as_str()).collect();
+        let names: Vec<&str> = name
+            .find_iter(expression)
+            .map(|found| found.as_str())
+            .collect();
         assert!(!names.is_empty(), "{expression}");
         for found in &names {
-            assert!(samples.contains_key(*found), "no metric {found}: {expression}");
+            assert!(
+                samples.contains_key(*found),
+                "no metric {found}: {expression}"
+            );
         }
         for group in grouped.captures_iter(expression) {
             for label in group[1].split(", ") {
@@ -96,7 +115,11 @@ fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
     let word = Regex::new("([a-z])([A-Z])").unwrap();
     let wanted: BTreeSet<String> = alerts()
         .iter()
-        .map(|alert| word.replace_all(alert["alert"].as_str().unwrap(), "$1-$2").to_lowercase() + ".md")
+        .map(|alert| {
+            word.replace_all(alert["alert"].as_str().unwrap(), "$1-$2")
+                .to_lowercase()
+                + ".md"
+        })
         .collect();
     let found: BTreeSet<String> = fs::read_dir(folder("docs/runbooks"))
         .unwrap()
@@ -113,7 +136,12 @@ fn the_metrics_reference_is_that_of_the_code() {
     let kind = Regex::new(r"(?m)^# TYPE (\S+) (\S+)$").unwrap();
     let kinds: BTreeMap<&str, &str> = kind
         .captures_iter(&text)
-        .map(|found| (found.get(1).unwrap().as_str(), found.get(2).unwrap().as_str()))
+        .map(|found| {
+            (
+                found.get(1).unwrap().as_str(),
+                found.get(2).unwrap().as_str(),
+            )
+        })
         .collect();
     let mut wanted = String::from(
         "# Metrics\n\nGenerated from `src/telemetry/metrics.rs`; `UPDATE_DOCS=1 cargo test --test manifests metrics` writes it anew. No label holds a \
@@ -128,7 +156,18 @@ fn the_metrics_reference_is_that_of_the_code() {
             _ => (name.to_owned(), name.to_owned()),
         };
         let labels: Vec<&str> = samples[&sample].iter().map(String::as_str).collect();
-        wanted += &["| `", &shown, "` | ", kind, " | ", &labels.join(", "), " | ", meaning, " |\n"].concat();
+        wanted += &[
+            "| `",
+            &shown,
+            "` | ",
+            kind,
+            " | ",
+            &labels.join(", "),
+            " | ",
+            meaning,
+            " |\n",
+        ]
+        .concat();
     }
     let path = folder("docs/metrics.md");
     if std::env::var_os("UPDATE_DOCS").is_some() {
@@ -145,9 +184,15 @@ fn every_reason_is_in_the_troubleshooting_table() {
     let source = fs::read_to_string(folder("src/api/conditions.rs")).unwrap();
     let reasons = source.split("pub mod reasons").nth(1).unwrap();
     let constant = Regex::new(r#"pub const [A-Z_]+: &str\s*=\s*"([A-Za-z]+)";"#).unwrap();
-    let wanted: BTreeSet<&str> = constant.captures_iter(reasons).map(|found| found.get(1).unwrap().as_str()).collect();
+    let wanted: BTreeSet<&str> = constant
+        .captures_iter(reasons)
+        .map(|found| found.get(1).unwrap().as_str())
+        .collect();
     let table = fs::read_to_string(folder("docs/troubleshooting.md")).unwrap();
     let row = Regex::new(r"(?m)^\| `([A-Za-z]+)` \|").unwrap();
-    let found: BTreeSet<&str> = row.captures_iter(&table).map(|found| found.get(1).unwrap().as_str()).collect();
+    let found: BTreeSet<&str> = row
+        .captures_iter(&table)
+        .map(|found| found.get(1).unwrap().as_str())
+        .collect();
     assert_eq!(wanted, found);
 }
