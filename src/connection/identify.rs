@@ -6,6 +6,7 @@ use super::backoff::Backoff;
 use super::{Connection, seconds};
 use crate::observation::IdentityFact;
 use crate::telegram::TelegramError;
+use crate::telegram::bot::BotProfile;
 
 /// Telegram was not there: soon again, later every half minute.
 const UNREACHABLE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
@@ -13,20 +14,20 @@ const UNREACHABLE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from
 const NOT_FOUND: Duration = Duration::from_mins(5);
 
 impl Connection {
-    /// True once the token is accepted; false when it never will be, so that nothing is left to do until another one comes.
-    pub(super) async fn identify(&self) -> bool {
+    /// Who the bot is, once the token is accepted; `None` when it never will be, so that nothing is left to do until another one comes.
+    pub(super) async fn identify(&self) -> Option<BotProfile> {
         let mut backoff = UNREACHABLE;
         loop {
             let (fact, wait) = match self.bot.get_me().await {
                 Ok(profile) => {
-                    self.note_identity(IdentityFact::Accepted(profile));
-                    return true;
+                    self.note_identity(IdentityFact::Accepted(profile.clone()));
+                    return Some(profile);
                 }
                 Err(e @ TelegramError::Unauthorized) => {
                     self.note_identity(IdentityFact::Refused {
                         detail: e.to_string(),
                     });
-                    return false;
+                    return None;
                 }
                 Err(e @ TelegramError::NotFound) => (
                     IdentityFact::Refused {

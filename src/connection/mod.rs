@@ -290,13 +290,16 @@ struct Connection {
 
 impl Connection {
     async fn live(self, known: Option<BotProfile>, mut reach: watch::Receiver<Reach>) {
-        if let Some(profile) = known {
-            self.shared
-                .observations
-                .identity(&self.connector.uid, IdentityFact::Accepted(profile));
-        } else if !Box::pin(self.identify()).await {
-            return;
-        }
+        let profile = match known {
+            Some(profile) => {
+                self.note_identity(IdentityFact::Accepted(profile.clone()));
+                profile
+            }
+            None => match Box::pin(self.identify()).await {
+                Some(profile) => profile,
+                None => return,
+            },
+        };
         if reach.wait_for(|r| *r == Reach::Connect).await.is_err() {
             return;
         }
@@ -305,7 +308,7 @@ impl Connection {
             ConnectionSettings::Polling => {
                 self.shared.metrics.pollers(1);
                 let _counted = Counted(&self.shared.metrics);
-                self.poll().await;
+                self.poll(profile).await;
             }
             ConnectionSettings::Webhook(settings) => {
                 Box::pin(webhook::Registration::new(&self, settings).keep()).await;

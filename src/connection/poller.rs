@@ -13,6 +13,7 @@ use super::foreign::{self, Contest};
 use super::{Connection, EVENT_WITHIN, seconds};
 use crate::observation::{ConnectionFact, IdentityFact, Notice};
 use crate::store::StoreError;
+use crate::telegram::bot::BotProfile;
 use crate::telegram::{RawUpdate, TelegramError};
 use crate::telemetry::metrics::UpdateOutcome;
 
@@ -96,7 +97,7 @@ impl Waits {
 
 impl Connection {
     /// Polls until the token is revoked; otherwise until it is dropped.
-    pub(super) async fn poll(&self) {
+    pub(super) async fn poll(&self, profile: BotProfile) {
         let mut offset = 0;
         let mut connected = false;
         let mut waits = Waits::new();
@@ -117,6 +118,8 @@ impl Connection {
                     self.shared.metrics.polled("ok");
                     let was_connected = std::mem::replace(&mut connected, true);
                     waits.completed();
+                    // Whoever noted a 401 since (a send, with a token that was about to be replaced) was wrong.
+                    self.note_identity(IdentityFact::Accepted(profile.clone()));
                     self.note(ConnectionFact::PollCompleted(self.bot.id()));
                     if !updates.is_empty() {
                         waits.empty.reset();
@@ -145,10 +148,11 @@ impl Connection {
                 bot_id = %self.bot.id(), %error, "poll failed");
             match waits.after(&error, connected) {
                 Next::End => {
-                    self.note_identity(IdentityFact::Refused {
-                        detail: error.to_string(),
-                    });
-                    return;
+                    // Asked once more: a single 401 that getMe does not confirm must not end a bot for good.
+                    tokio::time::sleep(waits.faults.next()).await;
+                    if Box::pin(self.identify()).await.is_none() {
+                        return;
+                    }
                 }
                 Next::Webhook => {
                     connected = false;

@@ -152,12 +152,16 @@ async fn send(
                 };
             }
             AfterSend::Unauthorized(wait) => {
-                work.observations.identity(
-                    &connector.connector.uid,
-                    IdentityFact::Refused {
-                        detail: error.to_string(),
-                    },
-                );
+                // Of a token that has been replaced meanwhile, the 401 says nothing.
+                let current = work.registry.get(&connector.connector.uid);
+                if current.is_some_and(|c| c.bot.is_same(&connector.bot)) {
+                    work.observations.identity(
+                        &connector.connector.uid,
+                        IdentityFact::Refused {
+                            detail: error.to_string(),
+                        },
+                    );
+                }
                 work.throttle.park(bot, wait, Instant::now());
                 return Sent::Wait {
                     wait: Wait::ForConnector(wait),

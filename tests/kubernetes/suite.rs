@@ -37,7 +37,7 @@ pub enum Need {
     Embedded,
 }
 
-type Body = Arc<dyn Fn(Cluster) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+type Body = Arc<dyn Fn(Cluster) -> Pin<Box<dyn Future<Output = ()>>> + Send + Sync>;
 
 /// All tests.
 pub struct Suite {
@@ -82,7 +82,7 @@ impl Suite {
     pub fn add<F, R>(&mut self, module: &str, name: &str, needs: &[Need], test: F)
     where
         F: Fn(Cluster) -> R + Send + Sync + 'static,
-        R: Future<Output = ()> + Send + 'static,
+        R: Future<Output = ()> + 'static,
     {
         let body: Body = Arc::new(move |cluster| Box::pin(test(cluster)));
         let module = module.split_once("::").map_or("", |(_, module)| module);

@@ -1,0 +1,283 @@
+//! A whole operator beside a simulated Telegram and a sample assistant, on whatever API server the test was given.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use telegram_connector_operator::api::{TelegramConnector, TelegramUserList};
+use telegram_connector_operator::assistant::GuardPolicy;
+use telegram_connector_operator::clock::SystemClock;
+use telegram_connector_operator::controller::{
+    self, ConnectionSettings, LeaseSettings, WebhookSettings,
+};
+use telegram_connector_operator::dev::assistant::SampleAssistant;
+use telegram_connector_operator::dev::telegram::{Options, Simulator};
+use telegram_connector_operator::identity::BotId;
+use telegram_connector_operator::operator::{Operator, Settings, assistants};
+use telegram_connector_operator::telemetry;
+
+use crate::cluster::Cluster;
+
+/// Everything a test of the operator needs.
+pub struct House {
+    pub cluster: Cluster,
+    pub telegram: Simulator,
+    pub assistant: SampleAssistant,
+    store: tempfile::TempDir,
+}
+
+/// How an operator is started.
+#[derive(Clone)]
+pub struct Start {
+    pub connection: ConnectionSettings,
+    pub lease: Option<LeaseSettings>,
+    pub client: Option<Client>,
+    pub webhook_listen: SocketAddr,
+}
+
+impl Start {
+    pub fn polling() -> Self {
+        Self {
+            connection: ConnectionSettings::Polling,
+            lease: None,
+            client: None,
+            webhook_listen: any_port(),
+        }
+    }
+
+    /// Webhooks over plain http, as a Bot API server in local mode allows.
+    pub fn webhook() -> Self {
+        let listener = std::net::TcpListener::bind(any_port()).expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        Self {
+            connection: ConnectionSettings::Webhook(WebhookSettings {
+                public_url: format!("http://{address}").parse().expect("a URL"),
+                key: "0123456789abcdef0123456789abcdef".into(),
+                previous_key: None,
+                max_connections: 40,
+                certificate_pem: None,
+            }),
+            lease: None,
+            client: None,
+            webhook_listen: address,
+        }
+    }
+}
+
+fn any_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+static NEXT_BOT: AtomicI64 = AtomicI64::new(8_400_000_001);
+
+impl House {
+    pub async fn new(cluster: Cluster) -> Self {
+        // For a look at a single test: TEST_LOG=debug.
+        if let Ok(level) = std::env::var("TEST_LOG") {
+            let _ = telemetry::logs::init(telemetry::logs::LogFormat::Text, &level);
+        }
+        let options = Options {
+            local_mode: true,
+            ..Options::default()
+        };
+        Self {
+            cluster,
+            telegram: Simulator::start(options).await.expect("a simulator"),
+            assistant: SampleAssistant::start().await.expect("an assistant"),
+            store: tempfile::tempdir().expect("a folder"),
+        }
+    }
+
+    /// Starts an operator that looks at this test's namespace only.
+    pub async fn operator(&self, start: Start) -> Operator {
+        let path = self.store.path().join("connectors.db");
+        let settings = Settings {
+            controller: controller::Settings {
+                connection: start.connection,
+                watch_namespaces: vec![self.cluster.namespace.clone()],
+                identity: "test".into(),
+                leader_election: start.lease,
+            },
+            webhook_listen: start.webhook_listen,
+            webhook_tls: None,
+            admin_listen: any_port(),
+            store: format!("sqlite:{}", path.display()),
+            telegram_api_url: self.telegram.url(),
+            denied_retention: Duration::from_secs(86_400),
+            session_retention: Duration::from_secs(86_400),
+            shutdown_grace: Duration::from_secs(2),
+        };
+        let client = start.client.unwrap_or_else(|| self.cluster.client.clone());
+        let factory = assistants(GuardPolicy::default()).expect("a factory");
+        Operator::start(client, settings, factory, Arc::new(SystemClock))
+            .await
+            .expect("the operator starts")
+    }
+
+    /// A bot that Telegram knows, and its token.
+    pub fn bot(&self) -> (BotId, String) {
+        let id = NEXT_BOT.fetch_add(1, Ordering::Relaxed);
+        let token = format!("{id}:AAHtestTokenOfThisBotAlone_0123456789");
+        let bot = self
+            .telegram
+            .add_bot(&token, &format!("test_{id}_bot"), "Test");
+        (bot, token)
+    }
+
+    pub fn connectors(&self) -> Api<TelegramConnector> {
+        self.cluster.api()
+    }
+
+    /// Creates a Secret, or replaces what it holds.
+    pub async fn secret(&self, name: &str, key: &str, value: &str) {
+        let api: Api<Secret> = self.cluster.api();
+        let _ = api.delete(name, &DeleteParams::default()).await;
+        let secret = json!({"metadata": {"name": name}, "stringData": {key: value}});
+        api.create(
+            &PostParams::default(),
+            &serde_json::from_value(secret).expect("a Secret"),
+        )
+        .await
+        .expect("the Secret");
+    }
+
+    /// Creates a connector of level Open whose token is in Secret `{name}`; `spec` is merged over it.
+    pub async fn connector(&self, name: &str, spec: Value) {
+        let mut object = json!({
+            "apiVersion": "connectors.pupau.ai/v1alpha1",
+            "kind": "TelegramConnector",
+            "metadata": {"name": name},
+            "spec": {
+                "botTokenSecretRef": {"name": name},
+                "assistant": {"protocol": "OpenAI", "url": self.assistant.url(), "model": "sample"},
+                "access": {"level": "Open"},
+            },
+        });
+        for (field, value) in spec.as_object().into_iter().flatten() {
+            object["spec"][field] = value.clone();
+        }
+        let object = serde_json::from_value(object).expect("a connector");
+        self.connectors()
+            .create(&PostParams::default(), &object)
+            .await
+            .expect("the connector");
+    }
+
+    /// A connector with its Secret and bot, all in order.
+    pub async fn sound_connector(&self, name: &str) -> (BotId, String) {
+        let (bot, token) = self.bot();
+        self.secret(name, "token", &token).await;
+        self.connector(name, json!({})).await;
+        (bot, token)
+    }
+
+    pub async fn list(&self, name: &str, users: Value) {
+        let api: Api<TelegramUserList> = self.cluster.api();
+        let list = json!({
+            "apiVersion": "connectors.pupau.ai/v1alpha1",
+            "kind": "TelegramUserList",
+            "metadata": {"name": name},
+            "spec": {"users": users},
+        });
+        api.create(
+            &PostParams::default(),
+            &serde_json::from_value(list).expect("a list"),
+        )
+        .await
+        .expect("the list");
+    }
+
+    pub async fn patch(&self, name: &str, patch: Value) {
+        self.connectors()
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .expect("the patch");
+    }
+
+    pub async fn delete(&self, name: &str) {
+        self.connectors()
+            .delete(name, &DeleteParams::default())
+            .await
+            .expect("the deletion");
+    }
+
+    pub async fn gone(&self, name: &str) {
+        let connectors = self.connectors();
+        self.cluster
+            .eventually("the connector is gone", || async {
+                connectors
+                    .get_opt(name)
+                    .await
+                    .expect("a look")
+                    .is_none()
+                    .then_some(())
+            })
+            .await;
+    }
+
+    /// Waits until a condition has this status and reason, and `Ready` tells of it if it must.
+    pub async fn condition(
+        &self,
+        name: &str,
+        type_: &str,
+        status: &str,
+        reason: &str,
+    ) -> Condition {
+        let connectors = self.connectors();
+        let what = format!("{type_} of {name} is {status} with {reason}");
+        self.cluster
+            .eventually(&what, || async {
+                let object = connectors.get(name).await.expect("the connector");
+                let generation = object.metadata.generation;
+                let status_ = object.status?;
+                let condition = status_.conditions.into_iter().find(|c| c.type_ == type_)?;
+                (condition.status == status
+                    && condition.reason == reason
+                    && condition.observed_generation == generation
+                    && status_.observed_generation == generation)
+                    .then_some(condition)
+            })
+            .await
+    }
+
+    pub async fn ready(&self, name: &str) {
+        self.condition(name, "Ready", "True", "MessagesFlow").await;
+        let status = self.connectors().get(name).await.expect("it").status;
+        let conditions = status.expect("a status").conditions;
+        assert!(
+            conditions
+                .iter()
+                .all(|c| c.type_ != "Stalled" && c.type_ != "Reconciling"),
+            "kstatus: {conditions:?}"
+        );
+    }
+
+    /// A reason of a condition that makes `Ready` False with the same reason and message.
+    pub async fn not_ready(&self, name: &str, type_: &str, status: &str, reason: &str) -> String {
+        let condition = self.condition(name, type_, status, reason).await;
+        let ready = self.condition(name, "Ready", "False", reason).await;
+        assert_eq!(ready.message, condition.message);
+        condition.message
+    }
+
+    /// The notes of all events about a connector with this reason.
+    pub async fn events(&self, name: &str, reason: &str) -> Vec<String> {
+        let api: Api<Event> = self.cluster.api();
+        let all = api.list(&ListParams::default()).await.expect("the events");
+        all.items
+            .into_iter()
+            .filter(|e| {
+                e.reason.as_deref() == Some(reason)
+                    && e.regarding.as_ref().and_then(|r| r.name.as_deref()) == Some(name)
+            })
+            .filter_map(|e| e.note)
+            .collect()
+    }
+}

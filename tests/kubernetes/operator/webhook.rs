@@ -1,0 +1,268 @@
+//! Webhook mode, end to end: registered, verified, repaired, contested, switched.
+
+use std::time::Duration;
+
+use serde_json::json;
+use telegram_connector_operator::dev::telegram::{Break, Fault};
+
+use super::house::{House, Start};
+use crate::cluster::Cluster;
+use crate::suite::Suite;
+
+pub fn register(suite: &mut Suite) {
+    add!(
+        suite,
+        [Core],
+        webhook_is_registered_and_an_answer_comes_back
+    );
+    add!(
+        suite,
+        [Core],
+        requests_that_are_not_telegrams_are_turned_away
+    );
+    add!(suite, [Core], rejected_webhook_is_reported_and_recovers);
+    add!(
+        suite,
+        [Core],
+        webhook_that_somebody_keeps_replacing_is_contested
+    );
+    add!(
+        suite,
+        [Core],
+        mode_switches_both_ways_without_losing_a_message
+    );
+}
+
+async fn set_foreign(house: &House, token: &str) {
+    let url = format!("{}bot{token}/setWebhook", house.telegram.url());
+    let body = json!({"url": "http://127.0.0.1:9/somebody/else"});
+    // Telegram takes one setWebhook a second.
+    house
+        .cluster
+        .eventually("somebody else sets a webhook", || async {
+            let answer = reqwest::Client::new().post(&url).json(&body).send().await;
+            answer
+                .expect("an answer")
+                .status()
+                .is_success()
+                .then_some(())
+        })
+        .await;
+}
+
+async fn webhook_is_registered_and_an_answer_comes_back(cluster: Cluster) {
+    let house = House::new(cluster).await;
+    let operator = house.operator(Start::webhook()).await;
+    let (bot, _) = house.sound_connector("a").await;
+    house.ready("a").await;
+    house
+        .condition("a", "Connected", "True", "WebhookVerified")
+        .await;
+    let object = house.connectors().get("a").await.expect("it");
+    let status = object.status.expect("a status");
+    let url = status.webhook.expect("a webhook").url;
+    assert!(url.ends_with(&format!(
+        "/telegram/{}",
+        object.metadata.uid.expect("a uid")
+    )));
+    assert_eq!(house.telegram.webhook_info(bot)["url"], json!(url));
+    house
+        .telegram
+        .ask(bot, 1001, "hello", Duration::from_secs(20))
+        .await;
+    house.delete("a").await;
+    house.gone("a").await;
+    assert_eq!(
+        house.telegram.webhook_info(bot)["url"],
+        json!(""),
+        "withdrawn"
+    );
+    operator.shutdown().await;
+}
+
+async fn requests_that_are_not_telegrams_are_turned_away(cluster: Cluster) {
+    let house = House::new(cluster).await;
+    let operator = house.operator(Start::webhook()).await;
+    house.sound_connector("a").await;
+    house.ready("a").await;
+    let uid = house
+        .connectors()
+        .get("a")
+        .await
+        .expect("it")
+        .metadata
+        .uid
+        .expect("a uid");
+    let root = format!("http://{}", operator.webhook_address().expect("an address"));
+    let ours = format!("{root}/telegram/{uid}");
+    let key = "0123456789abcdef0123456789abcdef".into();
+    let bot = operator.registry().all()[0].bot.id();
+    let secret = telegram_connector_operator::connection::webhook::secret::derive(
+        &key,
+        &uid.as_str().into(),
+        bot,
+    );
+    let secret = secrecy::ExposeSecret::expose_secret(&secret).to_owned();
+    let http = reqwest::Client::new();
+    let update = r#"{"update_id":1,"message":{"message_id":1,"date":1,"chat":{"id":1,"type":"private"},"from":{"id":1,"is_bot":false,"first_name":"A"},"text":"x"}}"#;
+    let post = |url: &str, secret: Option<&str>, kind: &str, body: Vec<u8>| {
+        let mut request = http.post(url).header("content-type", kind).body(body);
+        if let Some(secret) = secret {
+            request = request.header("X-Telegram-Bot-Api-Secret-Token", secret);
+        }
+        request.send()
+    };
+    let json = "application/json";
+    for (what, expected, answer) in [
+        (
+            "another path",
+            404,
+            post(&format!("{root}/"), Some(&secret), json, update.into()).await,
+        ),
+        (
+            "an unknown uid",
+            404,
+            post(
+                &format!("{root}/telegram/nobody"),
+                Some(&secret),
+                json,
+                update.into(),
+            )
+            .await,
+        ),
+        (
+            "no secret",
+            401,
+            post(&ours, None, json, update.into()).await,
+        ),
+        (
+            "a wrong secret",
+            401,
+            post(&ours, Some("wrong"), json, update.into()).await,
+        ),
+        ("another method", 405, http.get(&ours).send().await),
+        (
+            "another type",
+            415,
+            post(&ours, Some(&secret), "text/plain", update.into()).await,
+        ),
+        (
+            "a huge body",
+            413,
+            post(&ours, Some(&secret), json, vec![b' '; 2_000_000]).await,
+        ),
+        (
+            "no JSON",
+            400,
+            post(&ours, Some(&secret), json, "{".into()).await,
+        ),
+        (
+            "no update",
+            400,
+            post(&ours, Some(&secret), json, "{}".into()).await,
+        ),
+        (
+            "an update",
+            200,
+            post(&ours, Some(&secret), json, update.into()).await,
+        ),
+        (
+            "the same again",
+            200,
+            post(&ours, Some(&secret), json, update.into()).await,
+        ),
+    ] {
+        assert_eq!(answer.expect(what).status().as_u16(), expected, "{what}");
+    }
+    let metrics = operator.metrics().encode();
+    assert!(
+        metrics.contains("updates_total{outcome=\"received\"} 1"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("updates_total{outcome=\"duplicate\"} 1"),
+        "{metrics}"
+    );
+    operator.shutdown().await;
+}
+
+async fn rejected_webhook_is_reported_and_recovers(cluster: Cluster) {
+    let house = House::new(cluster).await;
+    let operator = house.operator(Start::webhook()).await;
+    house.telegram.add_fault(
+        Fault::new(Break::Status {
+            code: 400,
+            description: "Bad Request: bad webhook: Failed to resolve host: Name or service not known".into(),
+        })
+        .method("setWebhook")
+        .times(1),
+    );
+    house.sound_connector("a").await;
+    let message = house
+        .not_ready("a", "Connected", "False", "WebhookRejected")
+        .await;
+    assert!(
+        message.contains("Failed to resolve host") && message.contains("--public-url"),
+        "{message}"
+    );
+    house.ready("a").await;
+    operator.shutdown().await;
+}
+
+async fn webhook_that_somebody_keeps_replacing_is_contested(cluster: Cluster) {
+    let house = House::new(cluster).await;
+    let operator = house.operator(Start::webhook()).await;
+    let (bot, token) = house.sound_connector("a").await;
+    house.ready("a").await;
+    for round in 1..=3 {
+        set_foreign(&house, &token).await;
+        house
+            .cluster
+            .eventually("the webhook is ours again", || async {
+                let url = house.telegram.webhook_info(bot)["url"].to_string();
+                url.contains("/telegram/").then_some(())
+            })
+            .await;
+        assert_eq!(house.events("a", "ForeignWebhook").await.len(), round);
+    }
+    set_foreign(&house, &token).await;
+    let message = house
+        .not_ready("a", "Connected", "False", "WebhookContested")
+        .await;
+    assert!(message.contains("127.0.0.1"), "{message}");
+    assert!(
+        !house.telegram.webhook_info(bot)["url"]
+            .to_string()
+            .contains("/telegram/"),
+        "no more fighting"
+    );
+    operator.shutdown().await;
+}
+
+async fn mode_switches_both_ways_without_losing_a_message(cluster: Cluster) {
+    let house = House::new(cluster).await;
+    let (bot, _) = house.sound_connector("a").await;
+    let mut person = 3000;
+    for start in [Start::polling(), Start::webhook(), Start::polling()] {
+        // Said while nobody listens; it must be there afterwards.
+        person += 1;
+        house.telegram.say(bot, person, "between two operators");
+        let reason = match start.connection {
+            telegram_connector_operator::controller::ConnectionSettings::Polling => "Polling",
+            telegram_connector_operator::controller::ConnectionSettings::Webhook(_) => {
+                "WebhookVerified"
+            }
+        };
+        let operator = house.operator(start).await;
+        house.condition("a", "Connected", "True", reason).await;
+        house
+            .telegram
+            .wait_for_sent(bot, person, 0, Duration::from_secs(20))
+            .await;
+        operator.shutdown().await;
+    }
+    assert!(
+        house.events("a", "ForeignWebhook").await.is_empty(),
+        "our own webhook is nobody else's"
+    );
+}
