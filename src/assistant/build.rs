@@ -18,7 +18,7 @@ use super::{Assistant, AssistantContext};
 use crate::api::connector::{AssistantProtocol, AssistantSpec};
 
 /// `timeoutSeconds` where the spec has none.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Why an assistant cannot be built. Holds no key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -150,12 +150,11 @@ impl Events {
                     "the assistant sent an event that is too large",
                 ));
             }
-            match self.body.chunk().await? {
-                Some(piece) => self.decoder.push(&piece),
-                None => {
-                    self.ended = true;
-                    return Ok(self.decoder.last_event());
-                }
+            if let Some(piece) = self.body.chunk().await? {
+                self.decoder.push(&piece);
+            } else {
+                self.ended = true;
+                return Ok(self.decoder.last_event());
             }
         }
     }

@@ -32,7 +32,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
-            idle: Duration::from_secs(60),
+            idle: Duration::from_mins(1),
             request_bytes: 32 << 20,
             response_bytes: 16 << 20,
         }
@@ -63,7 +63,7 @@ impl AssistantContext {
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .dns_resolver(Arc::new(GuardedResolver::new(guard.clone())))
-            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_idle_timeout(Duration::from_mins(1))
             .tcp_keepalive(Duration::from_secs(30))
             .user_agent(concat!(
                 "telegram-connector-operator/",

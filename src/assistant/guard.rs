@@ -169,8 +169,7 @@ fn unwrapped(address: IpAddr) -> IpAddr {
     };
     let s = ip.segments();
     let v4 = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+        IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
     };
     match s {
         // NAT64, RFC 6052.

@@ -46,7 +46,7 @@ pub trait Assistant: Debug + Send + Sync + 'static {
     /// [`AssistantError`]; so can each element of the stream, which then ends.
     async fn ask(&self, question: Question) -> Result<AnswerStream, AssistantError>;
 
-    /// Whether requests carry the history (OpenAI), or the assistant keeps it itself.
+    /// Whether requests carry the history (Chat Completions), or the assistant keeps it itself.
     fn wants_history(&self) -> bool;
 
     /// The protocol's name in `spec.assistant.protocol`; a metric label.

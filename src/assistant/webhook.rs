@@ -48,7 +48,7 @@ impl Webhook {
         url: &Url,
         key: Option<&SecretString>,
     ) -> Result<Self, BuildError> {
-        let key = match key.map(|k| k.expose_secret()) {
+        let key = match key.map(ExposeSecret::expose_secret) {
             None => None,
             // The form in which Standard Webhooks writes keys.
             Some(text) => Some(match text.strip_prefix("whsec_") {

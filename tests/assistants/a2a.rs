@@ -26,7 +26,7 @@ fn card(version: Version, streaming: bool) -> Value {
     match version {
         V1 => {
             card["supportedInterfaces"] =
-                json!([{"url": url, "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}])
+                json!([{"url": url, "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}]);
         }
         V03 => {
             card["url"] = url.into();

@@ -1,4 +1,4 @@
-//! OpenAI Chat Completions against peers that answer as servers in use do.
+//! `OpenAI` Chat Completions against peers that answer as servers in use do.
 
 use std::sync::Arc;
 
@@ -130,6 +130,13 @@ async fn the_first_words_are_there_while_the_rest_is_being_written() {
     assert_eq!(rest, [AnswerPart::Text("lo".into())]);
 }
 
+/// The events as text, with this line end.
+fn lines(end: &str) -> String {
+    HELLO.iter().fold(String::new(), |text, data| {
+        text + "data: " + data + end + end
+    })
+}
+
 fn whole() -> Value {
     json!({"object": "chat.completion", "choices": [{"message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}]})
 }
@@ -137,8 +144,8 @@ fn whole() -> Value {
 #[rstest]
 #[case::json(|| peer::json(&whole()))]
 #[case::json_without_type(|| peer::status(200, &[], whole().to_string()))]
-#[case::events_called_json(|| peer::status(200, &[("content-type", "application/json")], HELLO.iter().map(|e| format!("data: {e}\n\n")).collect::<String>()))]
-#[case::crlf(|| peer::status(200, &[("content-type", "text/event-stream; charset=utf-8")], HELLO.iter().map(|e| format!("data: {e}\r\n\r\n")).collect::<String>()))]
+#[case::events_called_json(|| peer::status(200, &[("content-type", "application/json")], lines("\n")))]
+#[case::crlf(|| peer::status(200, &[("content-type", "text/event-stream; charset=utf-8")], lines("\r\n")))]
 #[case::no_done(|| peer::events(&HELLO[..2]))]
 #[case::no_last_blank_line(|| peer::status(200, &[("content-type", "text/event-stream")], format!("data: {}", whole())))]
 #[tokio::test]

@@ -15,22 +15,22 @@ use tokio::task::JoinHandle;
 
 /// One request as it arrived.
 #[derive(Debug, Clone)]
-pub struct Received {
-    pub uri: Uri,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Received {
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Received {
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.uri.path()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("the request's body is JSON")
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
             .map_or("", |v| v.to_str().expect("ASCII"))
@@ -46,8 +46,8 @@ struct Shared {
 }
 
 /// A peer on a free port of loopback; it ends with its value.
-pub struct Peer {
-    pub url: String,
+pub(crate) struct Peer {
+    pub(crate) url: String,
     received: Arc<Mutex<Vec<Received>>>,
     connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
@@ -60,7 +60,7 @@ impl Drop for Peer {
 }
 
 impl Peer {
-    pub async fn start<R: IntoResponse>(
+    pub(crate) async fn start<R: IntoResponse>(
         answer: impl Fn(&Received) -> R + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -90,12 +90,12 @@ impl Peer {
     }
 
     /// What was asked so far.
-    pub fn received(&self) -> Vec<Received> {
+    pub(crate) fn received(&self) -> Vec<Received> {
         self.received.lock().expect("no panic while locked").clone()
     }
 
     /// How many connections were opened so far.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 }
@@ -119,13 +119,19 @@ async fn handle(State(shared): State<Shared>, request: Request) -> Response {
 }
 
 /// Server-sent events, one after the other at once.
-pub fn events(data: &[&str]) -> Response {
-    let text: String = data.iter().map(|d| format!("data: {d}\n\n")).collect();
+pub(crate) fn events(data: &[&str]) -> Response {
+    let text = data.iter().fold(String::new(), |text, data| {
+        text + "data: "
+            + data
+            + "
+
+"
+    });
     ([("content-type", "text/event-stream")], text).into_response()
 }
 
 /// Server-sent events as a stream of raw pieces; an error breaks the connection.
-pub fn raw_events(
+pub(crate) fn raw_events(
     pieces: impl Stream<Item = Result<String, std::io::Error>> + Send + 'static,
 ) -> Response {
     (
@@ -135,11 +141,15 @@ pub fn raw_events(
         .into_response()
 }
 
-pub fn json(value: &Value) -> Response {
+pub(crate) fn json(value: &Value) -> Response {
     axum::Json(value).into_response()
 }
 
-pub fn status(code: u16, headers: &[(&'static str, &str)], body: impl Into<Body>) -> Response {
+pub(crate) fn status(
+    code: u16,
+    headers: &[(&'static str, &str)],
+    body: impl Into<Body>,
+) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = StatusCode::from_u16(code).expect("a status");
     for (name, value) in headers {

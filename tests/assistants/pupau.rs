@@ -24,7 +24,12 @@ async fn pupau() -> Peer {
                 r#"{"type":"context_info","contextInfo":{},"message":"not this"}"#,
                 r#"{"id":"1","message":"lo","chatBotId":"bot-1"}"#,
             ];
-            let body: String = lines.iter().map(|l| format!("data: {l}\n")).collect();
+            let body: String = lines.iter().fold(String::new(), |text, line| {
+                text + "data: "
+                    + line
+                    + "
+"
+            });
             peer::status(200, &[("content-type", "text/event-stream")], body)
         }
         _ => peer::status(404, &[], ""),

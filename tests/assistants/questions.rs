@@ -11,11 +11,11 @@ use telegram_connector_operator::assistant::{
 };
 
 /// Appears in no error.
-pub const KEY: &str = "sk-the-secret-key";
+pub(crate) const KEY: &str = "sk-the-secret-key";
 /// Appears in no error.
-pub const TEXT: &str = "my private words";
+pub(crate) const TEXT: &str = "my private words";
 
-pub fn question() -> Question {
+pub(crate) fn question() -> Question {
     Question {
         asker: Asker {
             id: 424_242,
@@ -33,7 +33,7 @@ pub fn question() -> Question {
     }
 }
 
-pub fn spec(protocol: AssistantProtocol, url: &str) -> AssistantSpec {
+pub(crate) fn spec(protocol: AssistantProtocol, url: &str) -> AssistantSpec {
     AssistantSpec {
         protocol,
         url: url.into(),
@@ -45,20 +45,20 @@ pub fn spec(protocol: AssistantProtocol, url: &str) -> AssistantSpec {
     }
 }
 
-pub fn context() -> AssistantContext {
+pub(crate) fn context() -> AssistantContext {
     with_limits(Limits::default())
 }
 
-pub fn with_limits(limits: Limits) -> AssistantContext {
+pub(crate) fn with_limits(limits: Limits) -> AssistantContext {
     AssistantContext::new(limits, GuardPolicy::default()).expect("a client")
 }
 
-pub fn assistant(protocol: AssistantProtocol, url: &str) -> Arc<dyn Assistant> {
+pub(crate) fn assistant(protocol: AssistantProtocol, url: &str) -> Arc<dyn Assistant> {
     build(&spec(protocol, url), Some(KEY.into()), &context()).expect("an assistant")
 }
 
 /// One that gives up after a second in all, or 200 ms between two pieces.
-pub fn impatient(protocol: AssistantProtocol, url: &str) -> Arc<dyn Assistant> {
+pub(crate) fn impatient(protocol: AssistantProtocol, url: &str) -> Arc<dyn Assistant> {
     let limits = Limits {
         idle: Duration::from_millis(200),
         ..Limits::default()
@@ -72,13 +72,13 @@ pub fn impatient(protocol: AssistantProtocol, url: &str) -> Arc<dyn Assistant> {
 
 /// A whole answer.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Answer {
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) text: String,
     /// The last state, if any.
-    pub state: Option<String>,
+    pub(crate) state: Option<String>,
 }
 
-pub async fn collect(mut parts: AnswerStream) -> Result<Answer, AssistantError> {
+pub(crate) async fn collect(mut parts: AnswerStream) -> Result<Answer, AssistantError> {
     let mut answer = Answer::default();
     while let Some(part) = parts.next().await {
         match part? {
@@ -89,7 +89,7 @@ pub async fn collect(mut parts: AnswerStream) -> Result<Answer, AssistantError> 
     Ok(answer)
 }
 
-pub async fn ask(
+pub(crate) async fn ask(
     assistant: &Arc<dyn Assistant>,
     question: Question,
 ) -> Result<Answer, AssistantError> {
@@ -100,7 +100,7 @@ pub async fn ask(
 }
 
 /// Asks, expects an error, and checks what holds for every error.
-pub async fn ask_in_vain(assistant: &Arc<dyn Assistant>) -> AssistantError {
+pub(crate) async fn ask_in_vain(assistant: &Arc<dyn Assistant>) -> AssistantError {
     let error = ask(assistant, question()).await.expect_err("an error");
     let shown = format!("{error} {error:?} {assistant:?}");
     for secret in [KEY, "the-secret", TEXT, "private"] {

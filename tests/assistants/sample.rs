@@ -1,4 +1,4 @@
-//! The OpenAI client and the sample assistant of `demo` and `dev`: what a newcomer sees first.
+//! The `OpenAI` client and the sample assistant of `demo` and `dev`: what a newcomer sees first.
 
 use telegram_connector_operator::api::connector::AssistantProtocol::OpenAI;
 use telegram_connector_operator::dev::assistant::{Behaviour, Failing, SampleAssistant};

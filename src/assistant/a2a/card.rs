@@ -1,6 +1,6 @@
 //! The agent card: where an agent takes JSON-RPC, which version of the protocol it speaks there, and whether it streams.
 //!
-//! Source: A2A specification 1.0, "Agent Discovery" and "AgentCard"; 0.3 for the older form, which kagent and ADK agents serve.
+//! Source: A2A specification 1.0, "Agent Discovery" and "`AgentCard`"; 0.3 for the older form, which kagent and ADK agents serve.
 
 use reqwest::header::HeaderName;
 use serde::Deserialize;
@@ -31,9 +31,16 @@ pub(super) struct Endpoint {
     pub(super) key_header: Option<HeaderName>,
 }
 
+/// Whether a URL names the card itself rather than the agent.
+fn is_card(url: &Url) -> bool {
+    std::path::Path::new(url.path())
+        .extension()
+        .is_some_and(|e| e == "json")
+}
+
 /// The places where the card of an agent at `url` can be, the newest convention first.
 pub(super) fn places(url: &Url) -> Vec<Url> {
-    if url.path().ends_with(".json") {
+    if is_card(url) {
         return vec![url.clone()];
     }
     let mut root = url.clone();
@@ -144,7 +151,7 @@ fn dialect(version: &str) -> Dialect {
 /// the card's if it lies below the connector's.
 fn reachable(configured: &Url, offered: &str) -> Url {
     let mut own = configured.clone();
-    if own.path().ends_with(".json") {
+    if is_card(&own) {
         let path = own.path();
         let end = path
             .find("/.well-known/")

@@ -1,4 +1,4 @@
-//! Agent2Agent: an agent found by its card, asked by JSON-RPC, streaming where it can. Versions 1.0 and 0.3, which is what kagent
+//! A2A (Agent to Agent): an agent found by its card, asked by JSON-RPC, streaming where it can. Versions 1.0 and 0.3, which is what kagent
 //! and ADK agents speak.
 //!
 //! One session is one `contextId`. An answer whose stream breaks is not asked for again: its task is looked at until it ends.
@@ -206,7 +206,7 @@ impl Agent {
             ));
         };
         let response = serde_json::from_str(&first).map_err(|_| no_sense())?;
-        Ok(read(response)?.map(|update| (Source::Stream(events), update)))
+        Ok(read(response)?.map(|update| (Source::Stream(Box::new(events)), update)))
     }
 
     async fn call(
@@ -279,7 +279,7 @@ fn read(response: Response) -> Result<Result<Update, RpcError>, AssistantError> 
 
 /// Where the next update comes from.
 enum Source {
-    Stream(Events),
+    Stream(Box<Events>),
     Looks(Looks),
 }
 

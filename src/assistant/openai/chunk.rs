@@ -1,4 +1,4 @@
-//! What servers answer: the chunks of the API reference, and what vLLM, Ollama, llama.cpp, LiteLLM, Mistral and small home-made
+//! What servers answer: the chunks of the API reference, and what vLLM, Ollama, llama.cpp, `LiteLLM`, Mistral and small home-made
 //! servers make of them. Pure: one event in, one step out.
 
 use std::fmt;

@@ -1,6 +1,6 @@
-//! OpenAI Chat Completions with streaming: what OpenAI, vLLM, Ollama, LiteLLM, llama.cpp and most gateways speak.
+//! `OpenAI` Chat Completions with streaming: what `OpenAI`, vLLM, Ollama, `LiteLLM`, llama.cpp and most gateways speak.
 //!
-//! Source: the OpenAI API reference, "Chat"; where servers differ from it, the tolerant reading is in `chunk`.
+//! Source: the `OpenAI` API reference, "Chat"; where servers differ from it, the tolerant reading is in `chunk`.
 
 mod chunk;
 mod request;
