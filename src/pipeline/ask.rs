@@ -1,21 +1,18 @@
-//! Asks the assistant: the picture fetched, "typing…" shown while it thinks, the answer gathered to its end.
+//! Asks the assistant: the picture fetched, the answer gathered to its end, and shown while it is written.
 
 use std::time::Duration;
 
 use futures::StreamExt;
-use tokio::time::{Instant, sleep};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::message::File;
+use super::show;
 use crate::assistant::{AnswerPart, Assistant, AssistantError, Picture, Question};
 use crate::observation::AssistantFault;
 use crate::registry::ResolvedConnector;
 use crate::store::LaneKey;
-use crate::telegram::TelegramError;
 
-/// A quick answer needs no "typing…".
-const BEFORE_TYPING: Duration = Duration::from_millis(300);
-/// "typing…" shows for 5 s (TELEGRAM.md, Limits).
-const BETWEEN_TYPING: Duration = Duration::from_millis(4500);
 /// No assistant may take longer, whatever its own limit is (API.md: `timeoutSeconds` is at most 600).
 const LONGEST: Duration = Duration::from_secs(630);
 /// The biggest picture that goes with a question.
@@ -41,20 +38,27 @@ pub(super) struct BrokenOff {
     pub(super) text: String,
 }
 
-/// Asks, while "typing…" shows in the chat.
+/// Asks; in the chat "typing…" shows meanwhile, and then what has come of the answer.
 pub(super) async fn ask(
     assistant: &dyn Assistant,
     question: Question,
     connector: &ResolvedConnector,
     lane: LaneKey,
 ) -> Result<Answer, BrokenOff> {
-    tokio::select! {
-        answer = gather(assistant, question) => answer,
-        never = typing(connector, lane) => match never {},
-    }
+    let (words, shown) = watch::channel(String::new());
+    let (answer, ()) = tokio::join!(
+        gather(assistant, question, words),
+        show::show(&connector.bot, lane, shown)
+    );
+    answer
 }
 
-async fn gather(assistant: &dyn Assistant, question: Question) -> Result<Answer, BrokenOff> {
+/// Gathers the answer; `words` grows with it, and goes when it is complete.
+async fn gather(
+    assistant: &dyn Assistant,
+    question: Question,
+    words: watch::Sender<String>,
+) -> Result<Answer, BrokenOff> {
     let deadline = Instant::now() + LONGEST;
     let mut answer = Answer::default();
     let late = || AssistantError {
@@ -67,7 +71,10 @@ async fn gather(assistant: &dyn Assistant, question: Question) -> Result<Answer,
         let mut parts = assistant.ask(question).await?;
         while let Some(part) = parts.next().await {
             match part? {
-                AnswerPart::Text(text) => answer.text.push_str(&text),
+                AnswerPart::Text(text) => {
+                    answer.text.push_str(&text);
+                    words.send_modify(|words| words.push_str(&text));
+                }
                 AnswerPart::SessionState(state) => answer.state = Some(state),
             }
             if answer.text.len() > ANSWER_BYTES {
@@ -89,19 +96,6 @@ async fn gather(assistant: &dyn Assistant, question: Question) -> Result<Answer,
             error,
             text: answer.text,
         }),
-    }
-}
-
-async fn typing(connector: &ResolvedConnector, lane: LaneKey) -> std::convert::Infallible {
-    let topic = (lane.topic != 0).then_some(lane.topic);
-    let mut wait = BEFORE_TYPING;
-    loop {
-        sleep(wait).await;
-        wait = match connector.bot.send_typing(lane.chat, topic).await {
-            Err(TelegramError::RateLimited(asked)) => asked.max(BETWEEN_TYPING),
-            // It is a courtesy: whatever is wrong, the answer itself will show.
-            _ => BETWEEN_TYPING,
-        };
     }
 }
 

@@ -20,6 +20,7 @@ mod plan;
 mod rate;
 mod render;
 mod retry;
+mod show;
 mod throttle;
 mod work;
 

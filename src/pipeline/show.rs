@@ -1,0 +1,123 @@
+//! Shows an answer in its chat while it is written, as [`super::preview`] decides.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::preview::{Preview, Step};
+use crate::store::LaneKey;
+use crate::telegram::{Bot, NewMessage, TelegramError, Text, markdown};
+
+/// How long a preview that is on its way may hold up the complete answer: overtaking it would show the draft after the answer.
+const OVERTIME: Duration = Duration::from_secs(2);
+
+/// Shows the text that `words` grows to until its sender is gone, and takes a preview that is a message away again.
+pub(super) async fn show(bot: &Bot, lane: LaneKey, mut words: watch::Receiver<String>) {
+    let mut screen = Screen {
+        bot,
+        chat_id: lane.chat,
+        thread_id: (lane.topic != 0).then_some(lane.topic),
+        draft_id: i64::from(rand::random_range(1..i32::MAX)),
+        preview: Preview::new(Instant::now(), lane.chat > 0),
+    };
+    loop {
+        let length = words.borrow_and_update().trim().len();
+        match screen.preview.next(Instant::now(), length) {
+            Step::Wait(until) => {
+                tokio::select! {
+                    () = sleep_until(until) => {}
+                    changed = words.changed() => if changed.is_err() { break },
+                }
+            }
+            step => {
+                let text = words.borrow().clone();
+                let mut rest = words.clone();
+                let complete = async {
+                    while rest.changed().await.is_ok() {}
+                    sleep(OVERTIME).await;
+                };
+                tokio::select! {
+                    () = screen.take(step, &text) => {}
+                    () = complete => break,
+                }
+            }
+        }
+    }
+    if let Some(message) = screen.preview.message() {
+        // What is left behind is the beginning of an answer that follows.
+        let delete = bot.delete_message(lane.chat, message);
+        if let Ok(Err(error)) = timeout(OVERTIME, delete).await {
+            tracing::info!(%error, "a preview could not be taken away");
+        }
+    }
+}
+
+struct Screen<'a> {
+    bot: &'a Bot,
+    chat_id: i64,
+    thread_id: Option<i64>,
+    draft_id: i64,
+    preview: Preview,
+}
+
+impl Screen<'_> {
+    async fn take(&mut self, step: Step, text: &str) {
+        let result = if step == Step::Typing {
+            let typing = self.bot.send_typing(self.chat_id, self.thread_id).await;
+            typing.map(|()| None)
+        } else if let Some(part) = markdown::render(text).pop() {
+            // Of a long answer the end is shown: that is where it grows.
+            match self.put(step, Text::Html(&part.html)).await {
+                Err(TelegramError::CantParseEntities(_)) => {
+                    self.put(step, Text::Plain(&part.plain)).await
+                }
+                result => result,
+            }
+        } else {
+            Ok(None)
+        };
+        if let Ok(Some(message)) = result {
+            self.preview.sent(message);
+        }
+        if let Err(error) = &result {
+            tracing::debug!(%error, "the answer is not shown while it is written");
+        }
+        self.preview
+            .done(Instant::now(), step, result.as_ref().map(|_| ()));
+    }
+
+    /// Shows a text; returns the id of a new message.
+    async fn put(&self, step: Step, text: Text<'_>) -> Result<Option<i64>, TelegramError> {
+        let nothing = |()| None;
+        match step {
+            Step::Draft => {
+                let Self {
+                    chat_id,
+                    thread_id,
+                    draft_id,
+                    ..
+                } = *self;
+                let shown = self
+                    .bot
+                    .send_message_draft(chat_id, thread_id, draft_id, text);
+                shown.await.map(nothing)
+            }
+            Step::Edit(message) => {
+                let edited = self.bot.edit_message_text(self.chat_id, message, text);
+                edited.await.map(nothing)
+            }
+            Step::Send => {
+                let message = NewMessage {
+                    chat_id: self.chat_id,
+                    thread_id: self.thread_id,
+                    text,
+                    reply_to: None,
+                    link_preview: false,
+                };
+                self.bot.send_message(&message).await.map(Some)
+            }
+            Step::Typing | Step::Wait(_) => Ok(None),
+        }
+    }
+}
