@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod commands;
+pub mod content;
 pub mod groups;
 pub mod message;
 pub mod preview;

@@ -2,8 +2,9 @@
 
 use super::access::{self, Verdict};
 use super::commands::{self, Command, FirstWord};
+use super::content::{self, Gist};
 use super::groups::{self, Me, Place};
-use super::message::{Content, File, Incoming, Sender, UpdateKind};
+use super::message::{File, Incoming, Sender, UpdateKind};
 use super::texts::texts;
 use crate::registry::{ResolvedConnector, SessionDuration};
 
@@ -28,9 +29,6 @@ pub(super) enum Plan {
         picture: Option<File>,
     },
 }
-
-/// The longest piece of a message answered to that is quoted to the assistant, in characters.
-const LONGEST_QUOTE: usize = 2_000;
 
 /// Decides. Nobody whom the access level does not name gets further than [`Plan::Deny`], except to their own id.
 pub(super) fn plan(connector: &ResolvedConnector, incoming: &Incoming) -> Plan {
@@ -81,84 +79,13 @@ pub(super) fn plan(connector: &ResolvedConnector, incoming: &Incoming) -> Plan {
 
 fn ask(incoming: &Incoming, me: Me<'_>) -> Plan {
     let said = texts(language(incoming));
-    let text = with_context(incoming, me, groups::without_address(incoming, me));
-    match &incoming.content {
-        Content::Text if text.is_empty() => Plan::Say(said.greeting.clone()),
-        Content::Text => Plan::Ask {
-            text,
-            picture: None,
-        },
-        Content::Photo(file) => Plan::Ask {
-            text,
-            picture: Some(file.clone()),
-        },
-        Content::Document(file) if is_picture(file) => Plan::Ask {
-            text,
-            picture: Some(file.clone()),
-        },
-        Content::Location {
-            latitude,
-            longitude,
-            venue,
-        } => Plan::Ask {
-            text: match venue {
-                Some((name, address)) => format!("{name}, {address} ({latitude}, {longitude})"),
-                None => format!("{latitude}, {longitude}"),
-            },
-            picture: None,
-        },
-        Content::Contact { name, phone } => Plan::Ask {
-            text: format!("{name}: {phone}"),
-            picture: None,
-        },
-        Content::Voice(..) | Content::Audio(_) => Plan::Say(said.voice_unsupported.clone()),
-        Content::Document(_) => Plan::Say(said.file_unsupported.clone()),
-        Content::Service(_) | Content::Membership(_) => Plan::Ignore,
-        Content::Video(_)
-        | Content::Animation(_)
-        | Content::Sticker(_)
-        | Content::Poll(_)
-        | Content::Dice(..)
-        | Content::Other => Plan::Say(said.unsupported.clone()),
+    match content::gist(incoming, me) {
+        Gist::Ask { text, picture } => Plan::Ask { text, picture },
+        Gist::Hear(_) => Plan::Say(said.voice_unsupported.clone()),
+        Gist::Read(_) => Plan::Say(said.file_unsupported.clone()),
+        Gist::Nothing => Plan::Say(said.greeting.clone()),
+        Gist::Unsupported => Plan::Say(said.unsupported.clone()),
     }
-}
-
-/// The text with what it answers or forwards, which the assistant has not seen otherwise.
-fn with_context(incoming: &Incoming, me: Me<'_>, text: String) -> String {
-    let mut before = String::new();
-    if let Some(from) = &incoming.forwarded_from {
-        before = format!("[forwarded from {from}]\n");
-    }
-    if let Some(reply) = &incoming.reply_to {
-        let ours = reply.sender.as_ref().is_some_and(|s| s.id == me.id.0);
-        let quoted = reply
-            .quote
-            .as_deref()
-            .or(reply.text.as_deref().filter(|_| !ours));
-        if let Some(quoted) = quoted {
-            for line in quoted
-                .chars()
-                .take(LONGEST_QUOTE)
-                .collect::<String>()
-                .lines()
-            {
-                before.push_str("> ");
-                before.push_str(line);
-                before.push('\n');
-            }
-        }
-    }
-    if before.is_empty() {
-        text
-    } else {
-        format!("{before}\n{text}").trim_end().to_owned()
-    }
-}
-
-fn is_picture(file: &File) -> bool {
-    file.media_type
-        .as_deref()
-        .is_some_and(|m| matches!(m, "image/jpeg" | "image/png" | "image/webp" | "image/gif"))
 }
 
 /// The language to speak to the sender in.

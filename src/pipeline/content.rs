@@ -1,0 +1,357 @@
+//! What reaches the assistant of what people send: the words, and in words what they refer to, which the assistant cannot see.
+
+use super::groups::{self, Me};
+use super::message::{Content, File, Incoming};
+
+/// The longest quotation of a message that is answered, in characters.
+const LONGEST_QUOTE: usize = 2_000;
+/// A message of at least so many UTF-16 units may have been cut off by Telegram's limit of 4,096: apps cut long pastes at a word.
+const CUT_PASTE: usize = 3_500;
+/// The parts of a long paste come within so many seconds of each other.
+const PASTE_SECONDS: i64 = 2;
+
+/// What the assistant is given of a message, or why it is given nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Gist {
+    /// These words, and a picture if there is one. The words may be empty only beside a picture.
+    Ask {
+        /// What was said, with what it refers to.
+        text: String,
+        /// A picture that goes with it.
+        picture: Option<File>,
+    },
+    /// A voice message or a piece of music, to be written down by somebody who can.
+    Hear(File),
+    /// A file, to be read if it is text.
+    Read(File),
+    /// Nothing was said, as with a mention alone: a greeting is the answer.
+    Nothing,
+    /// Stickers, polls, videos and the like: one friendly sentence is the answer.
+    Unsupported,
+}
+
+/// What the assistant is given of a message.
+pub fn gist(incoming: &Incoming, me: Me<'_>) -> Gist {
+    let said = groups::without_address(incoming, me);
+    let ask = |text: String| Gist::Ask {
+        text: with_context(incoming, me, &text),
+        picture: None,
+    };
+    match &incoming.content {
+        Content::Text if said.is_empty() => match with_context(incoming, me, "") {
+            // "@bot" as the reply to a message is a question about that message.
+            context if context.is_empty() => Gist::Nothing,
+            text => Gist::Ask {
+                text,
+                picture: None,
+            },
+        },
+        Content::Text => ask(said),
+        Content::Photo(file) => Gist::Ask {
+            text: with_context(incoming, me, &said),
+            picture: Some(file.clone()),
+        },
+        Content::Document(file) if is_picture(file) => Gist::Ask {
+            text: with_context(incoming, me, &said),
+            picture: Some(file.clone()),
+        },
+        Content::Document(file) => Gist::Read(file.clone()),
+        Content::Voice(file, _) | Content::Audio(file) => Gist::Hear(file.clone()),
+        Content::Location {
+            latitude,
+            longitude,
+            venue,
+        } => ask(match venue {
+            Some((name, address)) => {
+                format!("[place: {name}, {address} ({latitude}, {longitude})]")
+            }
+            None => format!("[location: {latitude}, {longitude}]"),
+        }),
+        Content::Contact { name, phone } => ask(format!("[contact: {name}, {phone}]")),
+        // The words under a video are a question that can be answered without it.
+        Content::Video(_) | Content::Animation(_) if !said.is_empty() => {
+            ask(format!("[video]\n{said}"))
+        }
+        _ => Gist::Unsupported,
+    }
+}
+
+/// The words with what they answer or who said them first, which the assistant has not seen otherwise.
+fn with_context(incoming: &Incoming, me: Me<'_>, said: &str) -> String {
+    let mut text = String::new();
+    if let Some(quoted) = quoted(incoming, me) {
+        for line in quoted.lines() {
+            text.push_str("> ");
+            text.push_str(line);
+            text.push('\n');
+        }
+        text.push('\n');
+    }
+    if let Some(from) = &incoming.forwarded_from {
+        text.push_str(&if from.is_empty() {
+            "[forwarded]\n".to_owned()
+        } else {
+            format!("[forwarded from {from}]\n")
+        });
+    }
+    text.push_str(said);
+    text.trim_end().to_owned()
+}
+
+/// What the message answers: the part that was marked, else the whole of it. Our own messages are in the history already, so of
+/// them only a marked part counts.
+fn quoted(incoming: &Incoming, me: Me<'_>) -> Option<String> {
+    let reply = incoming.reply_to.as_ref()?;
+    let ours = reply.sender.as_ref().is_some_and(|s| s.id == me.id.0);
+    let quoted = match (&reply.quote, &reply.text) {
+        (Some(quote), _) => quote,
+        (None, Some(text)) if !ours => text,
+        _ => return None,
+    };
+    let cut: String = quoted.chars().take(LONGEST_QUOTE).collect();
+    Some(if cut.len() < quoted.len() {
+        format!("{cut}…")
+    } else {
+        cut
+    })
+    .filter(|quoted| !quoted.trim().is_empty())
+}
+
+/// How the next message of a chat belongs to the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bond {
+    /// It stands by itself.
+    None,
+    /// Both are of one album: one turn, with the one caption it has.
+    Album,
+    /// It goes on where Telegram's limit cut the one before: one turn, put together without a gap.
+    Paste,
+}
+
+/// Whether the next message of a chat is one with the one before it. Only messages of one sender, without a command, can be.
+pub fn bond(before: &Incoming, next: &Incoming) -> Bond {
+    let id = |m: &Incoming| m.sender.as_ref().map(|s| s.id);
+    if before.kind != next.kind || id(before).is_none() || id(before) != id(next) {
+        return Bond::None;
+    }
+    if before.media_group_id.is_some() && before.media_group_id == next.media_group_id {
+        return Bond::Album;
+    }
+    let apart = next.date.as_second() - before.date.as_second();
+    let text = |m: &Incoming| m.text.clone().filter(|_| m.content == Content::Text);
+    let (Some(first), Some(second)) = (text(before), text(next)) else {
+        return Bond::None;
+    };
+    let cut = crate::telegram::split::utf16_len(&first) >= CUT_PASTE;
+    let goes_on = next.reply_to.is_none()
+        && before.forwarded_from == next.forwarded_from
+        && !second.starts_with('/')
+        && !first.starts_with('/');
+    if cut && goes_on && (0..=PASTE_SECONDS).contains(&apart) {
+        Bond::Paste
+    } else {
+        Bond::None
+    }
+}
+
+/// Puts the words of messages together that are one turn, in the order in which they were sent.
+pub fn together(texts: &[(Bond, &str)]) -> String {
+    let mut whole = String::new();
+    for (bond, text) in texts {
+        if text.is_empty() {
+            continue;
+        }
+        let gap = match bond {
+            _ if whole.is_empty() => "",
+            // Apps cut a paste at a line or a word and drop the white space there.
+            Bond::Paste => "\n",
+            Bond::None | Bond::Album => "\n\n",
+        };
+        whole.push_str(gap);
+        whole.push_str(text);
+    }
+    whole
+}
+
+/// Whether a file is a picture that assistants can see.
+fn is_picture(file: &File) -> bool {
+    file.media_type
+        .as_deref()
+        .is_some_and(|m| matches!(m, "image/jpeg" | "image/png" | "image/webp" | "image/gif"))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::identity::BotId;
+
+    const ME: Me<'static> = Me {
+        id: BotId(99),
+        username: "support_bot",
+    };
+
+    fn said(fields: &str) -> Incoming {
+        Incoming::parse(&format!(
+            r#"{{"update_id":1,"message":{{"message_id":5,"date":100,"from":{{"id":7}},"chat":{{"id":7,"type":"private"}},{fields}}}}}"#
+        ))
+        .expect("readable")
+    }
+
+    fn words(fields: &str) -> String {
+        match gist(&said(fields), ME) {
+            Gist::Ask { text, .. } => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[rstest]
+    #[case::text(r#""text":"hello""#, "hello")]
+    #[case::reply(
+        r#""text":"what is it?","reply_to_message":{"from":{"id":8},"text":"one\ntwo"}"#,
+        "> one\n> two\n\nwhat is it?"
+    )]
+    #[case::reply_with_a_marked_part(
+        r#""text":"why?","reply_to_message":{"from":{"id":8},"text":"one two"},"quote":{"text":"two"}"#,
+        "> two\n\nwhy?"
+    )]
+    #[case::reply_to_us(
+        r#""text":"why?","reply_to_message":{"from":{"id":99},"text":"because"}"#,
+        "why?"
+    )]
+    #[case::marked_part_of_ours(
+        r#""text":"why?","reply_to_message":{"from":{"id":99},"text":"a b"},"quote":{"text":"b"}"#,
+        "> b\n\nwhy?"
+    )]
+    #[case::quote_from_another_chat(
+        r#""text":"true?","external_reply":{},"quote":{"text":"the moon"}"#,
+        "> the moon\n\ntrue?"
+    )]
+    #[case::forwarded(
+        r#""text":"buy now","forward_origin":{"type":"hidden_user","sender_user_name":"Bob"}"#,
+        "[forwarded from Bob]\nbuy now"
+    )]
+    #[case::forwarded_from_nobody(
+        r#""text":"x","forward_origin":{"type":"ghost"}"#,
+        "[forwarded]\nx"
+    )]
+    #[case::location(
+        r#""location":{"latitude":45.4,"longitude":9.25}"#,
+        "[location: 45.4, 9.25]"
+    )]
+    #[case::venue(r#""location":{"latitude":1,"longitude":2},"venue":{"location":{"latitude":1,"longitude":2},"title":"Bar","address":"Main St 1"}"#, "[place: Bar, Main St 1 (1, 2)]")]
+    #[case::contact(
+        r#""contact":{"first_name":"Bob","last_name":"B","phone_number":"+39"}"#,
+        "[contact: Bob B, +39]"
+    )]
+    #[case::caption_of_a_video(
+        r#""video":{"file_id":"v"},"caption":"what is this?""#,
+        "[video]\nwhat is this?"
+    )]
+    #[case::mention_as_a_reply(
+        r#""text":"@support_bot","entities":[{"type":"mention","offset":0,"length":12}],"reply_to_message":{"from":{"id":8},"text":"2+2?"}"#,
+        "> 2+2?"
+    )]
+    fn the_assistant_is_told_what_it_cannot_see(#[case] fields: &str, #[case] expected: &str) {
+        assert_eq!(words(fields), expected);
+    }
+
+    #[rstest]
+    #[case(r#""sticker":{"emoji":"😀"}"#, Gist::Unsupported)]
+    #[case(r#""poll":{"question":"?"}"#, Gist::Unsupported)]
+    #[case(r#""video":{"file_id":"v"}"#, Gist::Unsupported)]
+    #[case(r#""hologram":{}"#, Gist::Unsupported)]
+    #[case(
+        r#""text":"@support_bot","entities":[{"type":"mention","offset":0,"length":12}]"#,
+        Gist::Nothing
+    )]
+    fn what_says_nothing_gets_a_sentence(#[case] fields: &str, #[case] expected: Gist) {
+        assert_eq!(gist(&said(fields), ME), expected);
+    }
+
+    #[test]
+    fn pictures_go_with_their_caption_also_as_files() {
+        for fields in [
+            r#""photo":[{"file_id":"p","width":9}],"caption":"what is it?""#,
+            r#""document":{"file_id":"p","mime_type":"image/png"},"caption":"what is it?""#,
+        ] {
+            let Gist::Ask {
+                text,
+                picture: Some(file),
+            } = gist(&said(fields), ME)
+            else {
+                panic!("no picture: {fields}")
+            };
+            assert_eq!((text.as_str(), file.id.as_str()), ("what is it?", "p"));
+        }
+        assert!(matches!(
+            gist(
+                &said(r#""document":{"file_id":"d","mime_type":"text/plain"}"#),
+                ME
+            ),
+            Gist::Read(_)
+        ));
+        assert!(matches!(
+            gist(&said(r#""voice":{"file_id":"v"}"#), ME),
+            Gist::Hear(_)
+        ));
+    }
+
+    #[test]
+    fn a_long_quotation_is_cut() {
+        let long = "é".repeat(5_000);
+        let text = words(&format!(
+            r#""text":"so?","reply_to_message":{{"from":{{"id":8}},"text":"{long}"}}"#
+        ));
+        assert_eq!(
+            text.chars().count(),
+            "> ".len() + 2_000 + "…\n\nso?".chars().count()
+        );
+    }
+
+    #[test]
+    fn albums_and_cut_pastes_are_one_turn_and_nothing_else_is() {
+        let long = "word ".repeat(800);
+        let first = said(&format!(r#""text":"{long}""#));
+        let at = |date: i64, mut m: Incoming| {
+            m.date = jiff::Timestamp::from_second(date).expect("in range");
+            m
+        };
+        let rest = said(r#""text":"the rest""#);
+        assert_eq!(bond(&first, &at(101, rest.clone())), Bond::Paste);
+        assert_eq!(bond(&first, &at(103, rest.clone())), Bond::None, "too late");
+        assert_eq!(bond(&rest, &first), Bond::None, "the first was not cut");
+        assert_eq!(
+            bond(&first, &said(r#""text":"/new""#)),
+            Bond::None,
+            "a command"
+        );
+        let reply = said(r#""text":"x","reply_to_message":{"message_id":1}"#);
+        assert_eq!(bond(&first, &reply), Bond::None, "a reply");
+        let mut other = rest.clone();
+        other.sender.as_mut().expect("a sender").id = 8;
+        assert_eq!(bond(&first, &other), Bond::None, "somebody else");
+
+        let picture = |id: &str| {
+            said(&format!(
+                r#""photo":[{{"file_id":"{id}"}}],"media_group_id":"g""#
+            ))
+        };
+        assert_eq!(bond(&picture("a"), &picture("b")), Bond::Album);
+        assert_eq!(bond(&picture("a"), &rest), Bond::None);
+    }
+
+    #[test]
+    fn what_is_one_turn_is_put_together_in_order() {
+        assert_eq!(
+            together(&[
+                (Bond::None, "a"),
+                (Bond::Paste, "b"),
+                (Bond::Album, ""),
+                (Bond::Album, "c")
+            ]),
+            "a\nb\n\nc"
+        );
+    }
+}
