@@ -87,12 +87,10 @@ fn with_context(incoming: &Incoming, me: Me<'_>, said: &str) -> String {
         }
         text.push('\n');
     }
-    if let Some(from) = &incoming.forwarded_from {
-        text.push_str(&if from.is_empty() {
-            "[forwarded]\n".to_owned()
-        } else {
-            format!("[forwarded from {from}]\n")
-        });
+    match incoming.forwarded_from.as_deref() {
+        None => {}
+        Some("") => text.push_str("[forwarded]\n"),
+        Some(from) => text.extend(["[forwarded from ", from, "]\n"]),
     }
     text.push_str(said);
     text.trim_end().to_owned()

@@ -32,7 +32,7 @@ const POLL_GRACE: Duration = Duration::from_secs(10);
 /// Bot API server's cap on `getUpdates`' timeout.
 const LONGEST_POLL: Duration = Duration::from_secs(50);
 /// How long a download may take.
-const DOWNLOAD: Duration = Duration::from_secs(120);
+const DOWNLOAD: Duration = Duration::from_mins(2);
 
 /// The kinds of updates that the operator asks for, always explicitly (TELEGRAM.md, getUpdates).
 pub const ALLOWED_UPDATES: &[&str] = &[

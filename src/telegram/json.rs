@@ -51,7 +51,7 @@ impl<'a> Object<'a> {
         self.raw(key) == Some("true")
     }
 
-    /// A string; what in it is not Unicode (half of a surrogate pair), and NUL, which PostgreSQL cannot hold, becomes U+FFFD.
+    /// A string; what in it is not Unicode (half of a surrogate pair), and NUL, which `PostgreSQL` cannot hold, becomes U+FFFD.
     pub(crate) fn text(&self, key: &str) -> Option<String> {
         let Text(text) = serde_json::from_str(self.raw(key)?).ok()?;
         Some(text)

@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::identity::BotId;
 
-/// A token of the form `<bot id>:<secret>`, as BotFather hands out. Its `Debug` shows the bot id only.
+/// A token of the form `<bot id>:<secret>`, as `BotFather` hands out. Its `Debug` shows the bot id only.
 #[derive(Clone)]
 pub struct BotToken {
     id: BotId,

@@ -417,7 +417,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The schemes that Telegram makes links of (TDLib, `LinkManager::get_checked_link`); others it drops without a word.
+/// The schemes that Telegram makes links of (`TDLib`, `LinkManager::get_checked_link`); others it drops without a word.
 fn is_link(url: &str) -> bool {
     url::Url::parse(url).is_ok_and(|url| match url.scheme() {
         "http" | "https" => url.has_host(),

@@ -33,13 +33,13 @@ pub(super) fn fenced(markdown: &str) -> Cow<'_, str> {
             && let Some((formula, taken)) = formula(&lines[at..])
         {
             let indent = &line[..line.len() - line.trim_start().len()];
-            out.push_str(&format!("{indent}```latex"));
+            out.extend([indent, "```latex"]);
             for part in formula {
                 out.push('\n');
                 out.push_str(indent);
                 out.push_str(part.trim_end());
             }
-            out.push_str(&format!("\n{indent}```"));
+            out.extend(["\n", indent, "```"]);
             at += taken;
             continue;
         }
@@ -112,7 +112,7 @@ fn inline(line: &str, out: &mut String) {
                 ours.then_some((inner, behind, mark))
             });
         if let Some((inner, behind, mark)) = pair {
-            out.push_str(&format!("{mark}{inner}{mark}"));
+            out.extend([mark, inner, mark]);
             rest = behind;
         } else {
             // The backslash and what it escapes.
