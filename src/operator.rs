@@ -17,8 +17,8 @@ use crate::connection::webhook::{self, TlsFiles, WebhookServer};
 use crate::controller::{
     self, AssistantFactory, ConnectionSettings, Controller, ControllerContext,
 };
-use crate::observation::Observations;
-use crate::pipeline::{Pipeline, PipelineContext, PipelineLimits};
+use crate::observation::{Notice, Observations};
+use crate::pipeline::{DeadLetterHook, Pipeline, PipelineContext, PipelineLimits};
 use crate::registry::Registry;
 use crate::store::{self, Store, StoreError};
 use crate::telegram::TelegramApi;
@@ -142,7 +142,7 @@ impl Operator {
                 session_retention: settings.session_retention,
                 ..PipelineLimits::default()
             },
-            on_dead_letter: None,
+            on_dead_letter: Some(tell_of_dead_letters(observations.clone())),
         });
         if let (Some(listener), ConnectionSettings::Webhook(webhook)) =
             (webhook_listener, &settings.controller.connection)
@@ -252,6 +252,19 @@ pub fn assistants(guard: GuardPolicy) -> Result<AssistantFactory, StartError> {
     Ok(Arc::new(move |spec, key| {
         crate::assistant::build(spec, key, &context).map_err(|e| e.to_string())
     }))
+}
+
+/// A message that was given up becomes an event of its connector; the controller writes it.
+fn tell_of_dead_letters(observations: Arc<Observations>) -> DeadLetterHook {
+    Arc::new(move |connector, reason| {
+        // Nobody waits until it is told.
+        drop(observations.notice(
+            &connector.uid,
+            Notice::DeadLetter {
+                reason: reason.to_owned(),
+            },
+        ));
+    })
 }
 
 async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -192,7 +192,7 @@ pub(super) fn dead_letter(lane: &Lane, connector: &ResolvedConnector, reason: &s
         namespace = &*connector.connector.namespace,
         connector = &*connector.connector.name,
         reason,
-        "given up: see `deadletters list`"
+        "given up: see `dead-letters`"
     );
     if let Some(hook) = &lane.work.on_dead_letter {
         hook(&connector.connector, reason);

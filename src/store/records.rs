@@ -310,7 +310,7 @@ pub struct SessionSummary {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
-    /// The store's number, for `deadletters retry`.
+    /// The store's number, for `dead-letters --retry`.
     pub id: i64,
     /// When it was given up.
     pub time: Timestamp,
