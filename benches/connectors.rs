@@ -97,19 +97,21 @@ async fn main() -> Result<(), Failure> {
     let mut telegram = Process::start(&["dev", "telegram"], &[])?;
     let root = telegram.value("TELEGRAM_API_URL")?;
     let client = client(kubeconfig).await?;
-    let mut operator = Process::start(
+    let listen = free_address()?;
+    let operator = Process::start(
         &[
             "run",
             "--telegram-api-url",
             &root,
             "--admin-listen",
-            "127.0.0.1:0",
+            &listen,
             "--store",
             &store,
         ],
         &[("KUBECONFIG", kubeconfig), ("LOG_LEVEL", "warn")],
     )?;
-    let admin = operator.value("ADMIN_URL")?;
+    let admin = format!("http://{listen}");
+    answers(&format!("{admin}/readyz")).await?;
     let empty = operator.memory("VmRSS")?;
 
     println!(

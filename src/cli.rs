@@ -228,7 +228,7 @@ pub struct SessionsArgs {
     /// Which connector
     #[command(flatten)]
     pub connector: ConnectorArgs,
-    /// Show the messages too
+    /// Have the messages too (with `-o json`)
     #[arg(long)]
     pub with_text: bool,
 }

@@ -1,4 +1,4 @@
-//! The listings of the commands `denied`, `sessions` and `deadletters`: a table for people, JSON lines for export. Page by page,
+//! The listings of the commands `denied`, `sessions` and `dead-letters`: a table for people, JSON lines for export. Page by page,
 //! so that a long list costs no memory.
 
 use std::io::{self, Write};
