@@ -170,7 +170,8 @@ async fn connect(kubeconfig: &str) -> Client {
     Client::try_from(config.expect("our own kubeconfig")).expect("a client")
 }
 
-/// Installs our CRDs, which changes nothing when they are there, and waits until they are served.
+/// Installs our CRDs, unless they are there, and waits until they are served. They are created, not applied: an old server
+/// drops what it does not know of a created CRD, but refuses to apply it.
 async fn install(client: &Client) {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     for definition in crds::all() {

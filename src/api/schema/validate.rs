@@ -73,16 +73,18 @@ fn check(value: &Value, schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
     if let Some(kind) = schema.kind
         && !type_matches(value, kind)
     {
-        let why = format!(
-            "{path} in body must be of type {}: \"{}\"",
-            kind.word(),
-            type_word(value)
-        );
-        causes.push(Cause::type_invalid(
-            path,
-            &Value::from(type_word(value)),
-            &why,
-        ));
+        let formatted = schema
+            .format
+            .as_deref()
+            .filter(|_| kind == Type::Integer && value.is_number());
+        let (wanted, found) = formatted.map_or((kind.word(), type_word(value)), |format| {
+            (format, "float64")
+        });
+        let why = format!("{path} in body must be of type {wanted}: \"{found}\"");
+        causes.push(Cause::type_invalid(path, &Value::from(found), &why));
+        if let Some(format) = formatted {
+            causes.push(unformatted(path, format));
+        }
         return;
     }
     if !schema.allowed.is_empty() && !schema.allowed.contains(value) {
@@ -112,34 +114,25 @@ fn check(value: &Value, schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
     check_branches(value, schema, path, causes);
 }
 
+/// Length and pattern: the server names the first that a text breaks.
 fn check_string(text: &str, value: &Value, schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
     let length = text.chars().count() as u64;
-    if let Some(most) = schema.max_length
-        && length > most
-    {
+    if let Some(most) = schema.max_length.filter(|most| length > *most) {
         causes.push(Cause {
             reason: "FieldValueTooLong",
             field: path.into(),
             message: format!("Too long: may not be more than {most} bytes"),
         });
-    }
-    if let Some(least) = schema.min_length
-        && length < least
+    } else if let Some(least) = schema.min_length.filter(|least| length < *least) {
+        let why = format!("{path} in body should be at least {least} chars long");
+        causes.push(Cause::invalid(path, value, &why));
+    } else if let Some(pattern) = schema
+        .pattern
+        .as_ref()
+        .filter(|pattern| !pattern.is_match(text))
     {
-        causes.push(Cause::invalid(
-            path,
-            value,
-            &format!("{path} in body should be at least {least} chars long"),
-        ));
-    }
-    if let Some(pattern) = &schema.pattern
-        && !pattern.is_match(text)
-    {
-        causes.push(Cause::invalid(
-            path,
-            value,
-            &format!("{path} in body should match '{pattern}'"),
-        ));
+        let why = format!("{path} in body should match '{pattern}'");
+        causes.push(Cause::invalid(path, value, &why));
     }
     if let Some(format) = &schema.format
         && !format_holds(format, text)
@@ -214,10 +207,15 @@ fn check_number(number: f64, value: &Value, schema: &Schema, path: &str, causes:
         if let Some((least, most)) = range
             && !(least..=most).contains(&number)
         {
-            let why = format!("{path} in body must be of type int32: {value}");
-            causes.push(Cause::invalid(path, value, &why));
+            causes.push(unformatted(path, "int32"));
         }
     }
+}
+
+/// The server checks a number's format apart from its type, and does not name the field properly.
+fn unformatted(path: &str, format: &str) -> Cause {
+    let why = format!("Checked value must be of type integer with format {format} in {path}");
+    Cause::invalid("<nil>", &Value::from(""), &why)
 }
 
 fn check_array(
@@ -266,9 +264,11 @@ fn check_array(
 }
 
 fn repeated(identities: impl Iterator<Item = Value>, path: &str, causes: &mut Vec<Cause>) {
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut named) = (BTreeSet::new(), BTreeSet::new());
     for (index, identity) in identities.enumerate() {
-        if !seen.insert(identity.to_string()) {
+        let text = identity.to_string();
+        // However often a value stands again, it is named once.
+        if !seen.insert(text.clone()) && named.insert(text) {
             causes.push(Cause::duplicate(format!("{path}[{index}]"), &identity));
         }
     }

@@ -106,6 +106,7 @@ pub(super) fn one(
     Ok(match outcome {
         // Namespaces are always shown, since they go slowly.
         Outcome::Going(stored) => reply::written(StatusCode::OK, view::bytes(kind, &stored)),
+        Outcome::Tried(object) => reply::json(StatusCode::OK, &view::show(kind, object)),
         Outcome::Gone(stored) => {
             reply::json(StatusCode::OK, &success(kind, &stored.name, &stored.uid))
         }
@@ -150,6 +151,8 @@ pub(super) enum Outcome {
     /// Marked; finalizers hold it.
     Going(Arc<Stored>),
     Gone(Arc<Stored>),
+    /// A dry run: it would be marked so.
+    Tried(Value),
 }
 
 /// Deletes one object, or marks it when something holds it.
@@ -202,7 +205,10 @@ pub(super) fn delete(
             settle::after_removal(world, kind, &last);
             return Ok(Outcome::Gone(last));
         }
-        if options.dry_run || object == stored.object() {
+        if options.dry_run {
+            return Ok(Outcome::Tried(object));
+        }
+        if object == stored.object() {
             return Ok(Outcome::Going(stored));
         }
         let Ok(marked) = world
@@ -224,7 +230,7 @@ fn check_preconditions(kind: &Kind, stored: &Stored, options: &Options) -> Resul
             "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
             stored.uid
         );
-        return Err(Failure::conflict(kind, &stored.name, &why));
+        return Err(Failure::precondition(kind, &stored.name, &why));
     }
     if let Some(revision) = &options.resource_version
         && *revision != stored.revision.to_string()
@@ -233,7 +239,7 @@ fn check_preconditions(kind: &Kind, stored: &Stored, options: &Options) -> Resul
             "the ResourceVersion in the precondition ({revision}) does not match the ResourceVersion in record ({}). The object might have been modified",
             stored.revision
         );
-        return Err(Failure::conflict(kind, &stored.name, &why));
+        return Err(Failure::precondition(kind, &stored.name, &why));
     }
     Ok(())
 }

@@ -35,6 +35,22 @@ impl Failure {
         self
     }
 
+    /// A fault for which the real server has no reason of its own.
+    pub(super) fn internal(message: impl Into<String>) -> Self {
+        Self::new(500, "", message)
+    }
+
+    /// A JSON patch that cannot be carried out.
+    pub(super) fn unprocessable() -> Self {
+        let mut failure = Self::new(
+            422,
+            "Invalid",
+            "the server rejected our request due to an error in our request",
+        );
+        failure.details = json!({});
+        failure
+    }
+
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", message)
     }
@@ -140,6 +156,20 @@ impl Failure {
         failure
     }
 
+    /// A precondition of a deletion does not hold. Custom resources are named by their kind here.
+    pub(super) fn precondition(kind: &Kind, name: &str, why: &str) -> Self {
+        let mut failure = Self::conflict(kind, name, why);
+        if kind.is_custom() {
+            failure.message = failure.message.replacen(
+                &kind.resource(),
+                &format!("{}.{}", kind.kind, kind.group),
+                1,
+            );
+            failure.details["kind"] = json!(kind.kind);
+        }
+        failure
+    }
+
     pub(super) fn forbidden(kind: &Kind, name: &str, why: &str) -> Self {
         Self::new(
             403,
@@ -171,7 +201,10 @@ impl Failure {
             .iter()
             .map(|cause| json!({"reason": cause.reason, "message": cause.message, "field": cause.field}))
             .collect();
-        failure.details = json!({"name": name, "kind": kind.kind, "causes": causes});
+        failure.details = json!({"kind": kind.kind, "causes": causes});
+        if !name.is_empty() {
+            failure.details["name"] = json!(name);
+        }
         if !kind.group.is_empty() {
             failure.details["group"] = json!(kind.group);
         }
@@ -258,8 +291,11 @@ impl Failure {
     pub(super) fn status(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "code": self.code,
         });
+        if !self.reason.is_empty() {
+            status["reason"] = json!(self.reason);
+        }
         if !self.details.is_null() {
             status["details"] = self.details.clone();
         }

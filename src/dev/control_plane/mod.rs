@@ -10,7 +10,7 @@
 //! | `service`, `request`, `reply`, `failure` | the wire: paths, queries, shapes, `Status` |
 //! | `store` | objects as JSON bytes, revisions, bounded history |
 //! | `read`, `watch`, `selectors`, `table`, `view` | get, list, watch; rows for people |
-//! | `write`, `strategy`, `names`, `duplicates` | create, replace, patch; what each kind adds and refuses |
+//! | `write`, `strategy`, `names`, `duplicates`, `protobuf` | create, replace, patch; what each kind adds and refuses |
 //! | `patch`, `apply` | merge, JSON and strategic patches; server-side apply |
 //! | `schema` | structural schemas: pruning, defaults, validation, CEL |
 //! | `delete`, `settle`, `definitions` | finalizers, garbage collection, namespaces that go, CRDs |
@@ -30,6 +30,7 @@ mod names;
 mod object;
 mod openapi;
 mod patch;
+mod protobuf;
 mod read;
 mod reply;
 mod request;

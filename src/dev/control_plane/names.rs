@@ -87,16 +87,23 @@ pub(super) fn validate_metadata(kind: &Kind, object: &Value) -> Vec<Cause> {
             ));
         }
     }
-    for (index, owner) in at(object, &["metadata", "ownerReferences"])
+    for owner in at(object, &["metadata", "ownerReferences"])
         .as_array()
         .into_iter()
         .flatten()
-        .enumerate()
     {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if at(owner, &[field]).as_str().unwrap_or_default().is_empty() {
-                let field = format!("metadata.ownerReferences[{index}].{field}");
-                causes.push(Cause::invalid(field, &Value::from(""), "must not be empty"));
+                let why = if field == "apiVersion" {
+                    "version must not be empty"
+                } else {
+                    "must not be empty"
+                };
+                causes.push(Cause::invalid(
+                    format!("metadata.ownerReferences.{field}"),
+                    &Value::from(""),
+                    why,
+                ));
             }
         }
     }

@@ -130,6 +130,9 @@ pub(super) fn list(
     let left = rest.count();
 
     let mut metadata = json!({"resourceVersion": snapshot.revision.to_string()});
+    if kind.is_custom() && shape == Shape::Whole {
+        metadata["continue"] = "".into();
+    }
     if left > 0
         && let Some(last) = shown.last()
     {
@@ -265,7 +268,7 @@ pub(super) fn parse_revision(text: &str) -> Result<u64, Failure> {
     }
     text.parse().map_err(|_| {
         Failure::bad_request(format!(
-            "Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax"
+            "invalid resource version: resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax"
         ))
     })
 }
@@ -283,7 +286,9 @@ impl Page {
             return Ok(None);
         }
         let broken = || {
-            Failure::bad_request("continue key is not valid: the token was not made by this server")
+            Failure::bad_request(
+                "invalid continue token: continue key is not valid: the token was not made by this server",
+            )
         };
         let bytes = URL_SAFE_NO_PAD
             .decode(&query.continue_token)

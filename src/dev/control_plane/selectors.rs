@@ -104,15 +104,20 @@ fn parse_fields(kind: &Kind, text: &str) -> Result<Vec<FieldRequirement>, Failur
             (field, value, true)
         } else {
             let why = format!("invalid selector: '{text}'; can't understand '{part}'");
-            return Err(Failure::bad_request(format!(
-                "Unable to find \"{}\" that match label selector \"\", field selector \"{text}\": {why}",
-                kind.resource()
-            )));
+            return Err(Failure::bad_request(why));
         };
         if !selectable(kind, field) {
-            return Err(Failure::bad_request(format!(
-                "field label not supported: {field}"
-            )));
+            let plain = matches!(
+                kind.nature,
+                Nature::ConfigMap | Nature::Lease | Nature::Definition
+            );
+            return Err(Failure::bad_request(if plain {
+                format!(
+                    "\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                )
+            } else {
+                format!("field label not supported: {field}")
+            }));
         }
         all.push(FieldRequirement {
             field: field.trim().into(),

@@ -192,13 +192,13 @@ fn check_place(kind: &Kind, place: &Place, method: &Method) -> Result<(), Failur
         _ => false,
     };
     if !known {
-        return Err(Failure::no_such_path());
+        return Err(Failure::not_found(kind, &place.name));
     }
     if kind.namespaced
         && place.namespace.is_empty()
         && !(place.name.is_empty() && *method == Method::GET)
     {
-        return Err(Failure::method_not_allowed());
+        return Err(Failure::no_such_path());
     }
     if !kind.namespaced && !place.namespace.is_empty() {
         return Err(Failure::no_such_path());

@@ -38,17 +38,19 @@ pub(super) fn decode(kind: &Kind, mut object: Value) -> Result<(Value, Vec<Strin
         return Err(Failure::bad_request(why));
     }
     if !word.is_empty() && word != kind.kind {
-        let why = format!(
-            "the kind in the data ({word}) does not match the expected kind ({})",
-            kind.kind
+        let cause = Cause::invalid(
+            "kind",
+            &Value::from(word),
+            &format!("must be {}", kind.kind),
         );
-        return Err(Failure::bad_request(why));
+        return Err(Failure::invalid(kind, meta(&object, "name"), &[cause]));
     }
     object["apiVersion"] = kind.api_version().into();
     object["kind"] = kind.kind.clone().into();
     if !at(&object, &["metadata"]).is_object() {
         object["metadata"] = json!({});
     }
+    check_metadata(&object).map_err(|why| cannot(&why))?;
     let mut unknown = prune::prune(&mut object, &kind.schema, true);
     unknown.sort();
     if kind.is_custom() {
@@ -76,6 +78,29 @@ pub(super) fn decode(kind: &Kind, mut object: Value) -> Result<(Value, Vec<Strin
         }
     }
     Ok((super::view::store(kind, object), unknown))
+}
+
+/// Labels and annotations are texts, in every kind.
+fn check_metadata(object: &Value) -> Result<(), String> {
+    for field in ["labels", "annotations"] {
+        for value in at(object, &["metadata", field])
+            .as_object()
+            .into_iter()
+            .flat_map(serde_json::Map::values)
+        {
+            let found = match value {
+                Value::String(_) | Value::Null => continue,
+                Value::Bool(_) => "bool",
+                Value::Number(_) => "number",
+                Value::Array(_) => "array",
+                Value::Object(_) => "object",
+            };
+            return Err(format!(
+                "json: cannot unmarshal {found} into Go struct field ObjectMeta.{field} of type string"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn check_base64(secret: &Value) -> Result<(), String> {
@@ -338,8 +363,8 @@ fn validate_event(kind: &Kind, event: &Value, exists: bool) -> Vec<Cause> {
         if !matches!(word, "Normal" | "Warning") {
             causes.push(Cause::invalid(
                 "type",
-                &Value::from(word),
-                "has invalid value: ",
+                &Value::from(""),
+                &format!("has invalid value: {word}"),
             ));
         }
         let note = text(event, &["message"]);

@@ -185,8 +185,15 @@ impl Follower {
         }
         match self.world.store.changes(&self.kind.storage, self.cursor) {
             Next::Changes(changes, revision) => {
-                changes.iter().for_each(|change| self.send_change(change));
-                self.cursor = revision;
+                // A cache that lags shows nothing that is newer than itself.
+                let newest = self
+                    .world
+                    .faults
+                    .frozen(&self.kind.resource())
+                    .unwrap_or(u64::MAX);
+                let shown = changes.iter().filter(|change| change.revision <= newest);
+                shown.for_each(|change| self.send_change(change));
+                self.cursor = revision.min(newest.max(self.cursor));
             }
             Next::Forgotten(oldest) => {
                 let failure = Failure::too_old(self.cursor, oldest);

@@ -68,7 +68,7 @@ impl Writing<'_> {
         for _ in 0..RETRIES {
             let old = self.existing()?;
             let mut object = super::view::object(self.kind, &old);
-            patch.apply(self.kind, &self.place.name, &mut object)?;
+            patch.apply(self.kind, &mut object)?;
             let chosen = meta(&object, "resourceVersion") != old.revision.to_string();
             let (object, warnings) = self.decode(object)?;
             self.check_name(&object)?;
@@ -140,36 +140,26 @@ impl Writing<'_> {
     }
 
     fn check_apply(&self, config: &Value) -> Result<(), Failure> {
-        let refuse = |field: &str, value: &Value, why: &str| {
-            Failure::invalid(
-                self.kind,
-                &self.place.name,
-                &[Cause::invalid(field, value, why)],
-            )
-        };
-        if text(config, &["apiVersion"]).is_empty() || text(config, &["kind"]).is_empty() {
-            let word = if text(config, &["kind"]).is_empty() {
-                "kind"
-            } else {
-                "apiVersion"
-            };
+        let (api_version, kind) = (text(config, &["apiVersion"]), text(config, &["kind"]));
+        if api_version.is_empty() || kind.is_empty() {
             return Err(Failure::bad_request(format!(
-                "invalid object type: {word} is required for apply patch"
+                "invalid object type: {api_version}/, Kind={kind}"
             )));
         }
-        let managed = at(config, &["metadata", "managedFields"]);
-        if !managed.is_null() {
+        if !at(config, &["metadata", "managedFields"]).is_null() {
             return Err(Failure::bad_request("metadata.managedFields must be nil"));
         }
-        let name = meta(config, "name");
-        if !name.is_empty() && name != self.place.name {
-            return Err(refuse(
-                "metadata.name",
-                &Value::from(name),
-                &format!("must be {}", self.place.name),
-            ));
+        if !self.place.subresource.is_empty() {
+            self.existing()?;
         }
-        Ok(())
+        if let Some(why) = apply::fault(self.kind, config) {
+            return Err(Failure::internal(why));
+        }
+        if meta(config, "name").is_empty() {
+            Ok(())
+        } else {
+            self.check_name(config)
+        }
     }
 
     fn find(&self) -> Option<std::sync::Arc<Stored>> {
@@ -195,7 +185,9 @@ impl Writing<'_> {
             .unwrap_or_default();
         let parsed: Result<Value, String> = if media.contains("yaml") {
             serde_yaml::from_slice(self.body).map_err(|error| error.to_string())
-        } else if media.contains("protobuf") || media.contains("cbor") {
+        } else if media.contains("protobuf") {
+            super::protobuf::object(self.kind, self.body).map_err(|error| error.to_string())
+        } else if media.contains("cbor") {
             return Err(Failure::unsupported_media_type(&[
                 "application/json",
                 "application/yaml",
@@ -203,12 +195,31 @@ impl Writing<'_> {
         } else {
             serde_json::from_slice(self.body).map_err(|error| error.to_string())
         };
-        let Kind { kind, version, .. } = self.kind;
-        let object = parsed.map_err(|error| {
+        let unrecognized = |why: &str| {
+            let text = String::from_utf8_lossy(self.body);
+            let head: String = text.chars().take(30).collect();
+            let more = if head.len() < text.len() { " ..." } else { "" };
+            let wanted = &self.kind.kind;
             Failure::bad_request(format!(
-                "{kind} in version \"{version}\" cannot be handled as a {kind}: {error}"
+                "the object provided is unrecognized (must be of type {wanted}): {why} ({head}{more})"
+            ))
+        };
+        let object = parsed.map_err(|error| {
+            unrecognized(&format!(
+                "couldn't get version/kind; json parse error: {error}"
             ))
         })?;
+        if !object.is_object() {
+            return Err(unrecognized(
+                "couldn't get version/kind; json parse error: an object is wanted",
+            ));
+        }
+        if self.kind.is_custom() && text(&object, &["kind"]).is_empty() {
+            let text = String::from_utf8_lossy(self.body);
+            return Err(unrecognized(&format!(
+                "Object 'Kind' is missing in '{text}'"
+            )));
+        }
         let mut warnings = self.duplicates(media)?;
         let (object, more) = self.decode(object)?;
         warnings.extend(more);
@@ -217,7 +228,10 @@ impl Writing<'_> {
 
     /// Keys that are written twice: JSON keeps the last one, a strict reader refuses.
     fn duplicates(&self, media: &str) -> Result<Vec<String>, Failure> {
-        if media.contains("yaml") || self.query.field_validation == "Ignore" {
+        if media.contains("yaml")
+            || media.contains("protobuf")
+            || self.query.field_validation == "Ignore"
+        {
             return Ok(Vec::new());
         }
         let found = super::duplicates::find(self.body);
@@ -270,9 +284,8 @@ impl Writing<'_> {
     fn check_namespace(&self, object: &Value) -> Result<(), Failure> {
         let namespace = meta(object, "namespace");
         if !namespace.is_empty() && namespace != self.place.namespace {
-            return Err(Failure::bad_request(format!(
-                "the namespace of the provided object does not match the namespace sent on the request"
-            )));
+            let why = "the namespace of the provided object does not match the namespace sent on the request";
+            return Err(Failure::bad_request(why));
         }
         Ok(())
     }
@@ -315,7 +328,7 @@ impl Writing<'_> {
 
     fn insert(&self, mut object: Value, own: impl FnOnce(&mut Value)) -> Result<Written, Failure> {
         if !meta(&object, "resourceVersion").is_empty() {
-            return Err(Failure::bad_request(
+            return Err(Failure::internal(
                 "resourceVersion should not be set on objects to be created",
             ));
         }
@@ -388,6 +401,10 @@ impl Writing<'_> {
         }
         let uid = meta(&object, "uid");
         if !uid.is_empty() && uid != old.uid {
+            if !whole {
+                let cause = Cause::invalid("metadata.uid", &Value::from(uid), "field is immutable");
+                return Err(Failure::invalid(self.kind, name, &[cause]));
+            }
             let why = format!(
                 "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
                 old.uid

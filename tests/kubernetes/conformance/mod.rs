@@ -1,9 +1,27 @@
 //! What a Kubernetes API does, each behaviour once: on the embedded control plane and on the real servers.
 
+mod admission;
+mod apply;
 mod basics;
+mod controllers;
+mod core_kinds;
+mod deleting;
+mod embedded;
+mod patching;
+mod reading;
+mod watching;
 
 use crate::suite::Suite;
 
 pub fn register(suite: &mut Suite) {
+    admission::register(suite);
+    apply::register(suite);
     basics::register(suite);
+    controllers::register(suite);
+    core_kinds::register(suite);
+    deleting::register(suite);
+    embedded::register(suite);
+    patching::register(suite);
+    reading::register(suite);
+    watching::register(suite);
 }

@@ -135,7 +135,7 @@ impl FieldSet {
 }
 
 /// One edge of a path as messages write it.
-fn shown(edge: &str) -> String {
+pub(super) fn shown(edge: &str) -> String {
     let (kind, rest) = edge.split_at(edge.len().min(2));
     match kind {
         "k:" => {

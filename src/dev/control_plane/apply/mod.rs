@@ -63,6 +63,18 @@ impl Merged {
     }
 }
 
+/// What makes an intention unreadable: an item that stands twice where each may stand once.
+pub(super) fn fault(kind: &Kind, config: &Value) -> Option<String> {
+    let (path, identity) = typed::repeated(config, Some(&kind.schema), "")?;
+    Some(format!(
+        "failed to create typed patch object ({}/{}; {}, Kind={}): {path}: duplicate entries for key {identity}",
+        super::object::meta(config, "namespace"),
+        super::object::meta(config, "name"),
+        kind.api_version(),
+        kind.kind
+    ))
+}
+
 /// Fields that others own and that the intention would change: (manager, as messages name it; field).
 pub(super) type Conflicts = Vec<(String, String)>;
 
@@ -124,7 +136,7 @@ pub(super) fn merge(
 
 /// An object whose owners nobody wrote down: everything in it belongs to one unnamed writer.
 fn before_first_apply(live: &Value, schema: Option<&Schema>, kind: &Kind) -> Entry {
-    let mut set = typed::fields(live, schema);
+    let mut set = compare::compare(&super::object::empty(), live, schema).added;
     managed::strip(&mut set);
     let manager = Manager {
         name: "before-first-apply".into(),

@@ -67,6 +67,31 @@ fn is_named(schema: Option<&Schema>, name: &str) -> bool {
     schema.is_some_and(|schema| schema.properties.contains_key(name))
 }
 
+/// Items of a set or keyed list that stand twice, which no intention may hold: (path, identity).
+pub(super) fn repeated(
+    value: &Value,
+    schema: Option<&Schema>,
+    path: &str,
+) -> Option<(String, String)> {
+    match form(value, schema) {
+        Form::Leaf => None,
+        Form::Map(all) => all.iter().find_map(|(name, child)| {
+            repeated(child, field_schema(schema, name), &format!("{path}.{name}"))
+        }),
+        Form::List(items, kind) => {
+            let mut seen = std::collections::BTreeSet::new();
+            items.iter().find_map(|item| {
+                let edge = edge_of(item, kind, schema);
+                let shown = super::field_set::shown(&edge);
+                if seen.insert(edge) {
+                    return repeated(item, item_schema(schema), &format!("{path}{shown}"));
+                }
+                Some((path.to_owned(), shown))
+            })
+        }
+    }
+}
+
 /// Every field that a value sets.
 pub(super) fn fields(value: &Value, schema: Option<&Schema>) -> FieldSet {
     let mut set = FieldSet::default();
@@ -129,20 +154,29 @@ fn merge_items(
         Some((_, known)) => merge(known, item, item_schema(schema)),
         None => (*item).clone(),
     };
+    let is_wanted = |name: &String| wanted.iter().any(|(wanted, _)| wanted == name);
+    let is_known = |name: &String| known.iter().any(|(known, _)| known == name);
     let mut merged = Vec::new();
-    let mut next = 0;
-    for (name, item) in &known {
-        match wanted.iter().position(|(wanted, _)| wanted == name) {
-            None => merged.push((*item).clone()),
-            Some(place) => {
-                while next <= place {
-                    merged.push(take(&wanted[next]));
-                    next += 1;
-                }
-            }
+    let (mut left, mut right) = (0, 0);
+    while left < known.len() {
+        let (name, item) = &known[left];
+        let shared = wanted[right..]
+            .iter()
+            .map(|(name, _)| name)
+            .find(|name| is_known(name));
+        if !is_wanted(name) {
+            merged.push((*item).clone());
+            left += 1;
+        } else if shared != Some(name) {
+            // Its place is where `config` names it: behind us, or further on.
+            left += 1;
+        } else {
+            left += usize::from(wanted[right].0 == *name);
+            merged.push(take(&wanted[right]));
+            right += 1;
         }
     }
-    merged.extend(wanted[next..].iter().map(take));
+    merged.extend(wanted[right..].iter().map(take));
     merged
 }
 

@@ -46,7 +46,7 @@ impl Patch {
     }
 
     /// The object after the patch. Not for [`Patch::Apply`], which needs to know who owns what.
-    pub(super) fn apply(&self, kind: &Kind, name: &str, object: &mut Value) -> Result<(), Failure> {
+    pub(super) fn apply(&self, kind: &Kind, object: &mut Value) -> Result<(), Failure> {
         match self {
             Self::Merge(patch) => {
                 if !patch.is_object() {
@@ -57,14 +57,9 @@ impl Patch {
                 json_patch::merge(object, patch);
                 Ok(())
             }
-            Self::Json(patch) => json_patch::patch(object, patch).map_err(|error| {
-                let mut failure = Failure::invalid(kind, name, &[]);
-                failure.message = format!(
-                    "the server rejected our request due to an error in our request: {error}"
-                );
-                failure.details = serde_json::json!({});
-                failure
-            }),
+            Self::Json(patch) => {
+                json_patch::patch(object, patch).map_err(|_| Failure::unprocessable())
+            }
             Self::Strategic(patch) => {
                 strategic::merge(object, patch, &kind.schema).map_err(Failure::bad_request)
             }
@@ -79,7 +74,6 @@ fn accepted(kind: &Kind) -> &'static [&'static str] {
             "application/json-patch+json",
             "application/merge-patch+json",
             "application/apply-patch+yaml",
-            "application/apply-patch+cbor",
         ]
     } else {
         &[
@@ -87,7 +81,6 @@ fn accepted(kind: &Kind) -> &'static [&'static str] {
             "application/merge-patch+json",
             "application/strategic-merge-patch+json",
             "application/apply-patch+yaml",
-            "application/apply-patch+cbor",
         ]
     }
 }

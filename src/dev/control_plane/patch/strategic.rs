@@ -112,8 +112,9 @@ fn merge_list(
     }
     match schema.map(|schema| &schema.list_type) {
         Some(ListType::Set) => {
-            let mut items = current.to_vec();
-            for item in change {
+            // What the patch names comes first, as on the server.
+            let mut items: Vec<Value> = Vec::new();
+            for item in change.iter().chain(current) {
                 if !items.contains(item) {
                     items.push(item.clone());
                 }
@@ -204,7 +205,7 @@ mod tests {
             (
                 json!({"set": ["x", "y"]}),
                 json!({"set": ["z"], "$deleteFromPrimitiveList/set": ["x"]}),
-                json!({"set": ["y", "z"]}),
+                json!({"set": ["z", "y"]}),
             ),
             (
                 json!({"set": ["x", "y"]}),
