@@ -527,6 +527,25 @@ async fn write_down(
     if previous.as_ref().is_some_and(|p| status::same(p, &status)) {
         return Ok(Action::await_change());
     }
+    let before = previous.as_ref();
+    let vanished: Vec<&str> = [
+        (
+            "bot",
+            before.is_some_and(|p| p.bot.is_some()) && status.bot.is_none(),
+        ),
+        (
+            "webhook",
+            before.is_some_and(|p| p.webhook.is_some()) && status.webhook.is_none(),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(field, vanished)| vanished.then_some(field))
+    .collect();
+    if !vanished.is_empty() {
+        writes::remove_from_status::<TelegramConnector>(&c.client, &connector.metadata, &vanished)
+            .await
+            .map_err(doing("clearing the status"))?;
+    }
     let version =
         writes::apply_status::<TelegramConnector>(&c.client, &connector.metadata, &status)
             .await

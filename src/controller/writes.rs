@@ -70,6 +70,37 @@ async fn patch_finalizers<K: Resource<DynamicType = ()>>(
         .map(drop)
 }
 
+/// Takes objects out of the status before it is applied without them.
+///
+/// Older API servers (1.20 among them) turn an object that its only applier no longer applies into `null`, and then refuse the whole
+/// status because of it.
+///
+/// # Errors
+/// The API server's. A field that is not there any more is as good.
+pub(super) async fn remove_from_status<K: Resource<DynamicType = ()>>(
+    client: &Client,
+    metadata: &ObjectMeta,
+    fields: &[&str],
+) -> Result<(), kube::Error> {
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let removals = fields
+        .iter()
+        .map(|field| json!({"op": "remove", "path": format!("/status/{field}")}));
+    let patch = serde_json::from_value(removals.collect()).map_err(kube::Error::SerdeError)?;
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let removed = api::<K>(client, namespace)
+        .patch_status(name, &params, &Patch::<()>::Json(patch))
+        .await;
+    match removed {
+        Err(kube::Error::Api(status)) if status.code == 422 => Ok(()),
+        other => other.map(drop),
+    }
+}
+
 /// Applies the status whole. The object's `resourceVersion` after the write.
 ///
 /// # Errors
