@@ -7,6 +7,7 @@
 mod group_commit;
 mod lane;
 mod records;
+mod postgres;
 pub mod report;
 mod sqlite;
 
@@ -247,6 +248,9 @@ pub async fn open_with(address: &str, options: StoreOptions) -> Result<Arc<dyn S
     if let Some(path) = address.strip_prefix("sqlite:") {
         let path = path.strip_prefix("//").unwrap_or(path);
         return Ok(Arc::new(sqlite::open(path.as_ref(), options).await?));
+    }
+    if address.starts_with("postgres://") || address.starts_with("postgresql://") {
+        return Ok(Arc::new(postgres::open(address, options).await?));
     }
     Err(StoreError::Invalid(format!(
         "--store {}: expected sqlite:PATH (for instance sqlite:data/connectors.db) or postgres://USER@HOST/DATABASE",

@@ -4,6 +4,7 @@
 
 mod disk;
 mod preview;
+mod postgres;
 mod sharing;
 mod store;
 mod trouble;

@@ -1,13 +1,10 @@
 //! Many connectors, many chats, two processes: nobody waits for somebody else, and nothing is handled twice.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use telegram_connector_operator::clock::SystemClock;
 use telegram_connector_operator::dev::assistant::{Behaviour, Rule};
-use telegram_connector_operator::pipeline::{Pipeline, PipelineContext};
 use telegram_connector_operator::store::place;
 
 use crate::world::{ANN, SOON, World, open, specific};
@@ -53,16 +50,7 @@ async fn two_processes_on_one_store_answer_each_message_once() {
     let mut world = World::new().await;
     let users: Vec<i64> = (3000..3020).collect();
     let support = world.connector_with("support", |c| c.access = specific(&users));
-    // A second process: its own connection to the same file.
-    let second = Pipeline::start(PipelineContext {
-        registry: world.registry.clone(),
-        store: open(&world.folder).await,
-        observations: world.observations.clone(),
-        clock: Arc::new(SystemClock),
-        metrics: world.metrics.clone(),
-        limits: world.limits,
-        on_dead_letter: None,
-    });
+    let second = world.second_process(open(&world.address).await);
     for n in 0..5 {
         for user in &users {
             world

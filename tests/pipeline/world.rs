@@ -33,6 +33,7 @@ pub(crate) const EVE: i64 = 6666;
 
 pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
+    pub(crate) address: String,
     pub(crate) telegram: Simulator,
     pub(crate) assistant: SampleAssistant,
     pub(crate) registry: Arc<Registry>,
@@ -63,15 +64,30 @@ impl World {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut PipelineLimits)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let address = format!("sqlite:{}/connectors.db", folder.path().display());
+        Self::at(folder, address, change).await
+    }
+
+    /// On another store.
+    pub(crate) async fn on(address: &str) -> Self {
+        Self::at(tempfile::tempdir().unwrap(), address.to_owned(), |_| {}).await
+    }
+
+    async fn at(
+        folder: tempfile::TempDir,
+        address: String,
+        change: impl FnOnce(&mut PipelineLimits),
+    ) -> Self {
         let mut limits = PipelineLimits {
             retry: quick(),
             ..PipelineLimits::default()
         };
         change(&mut limits);
-        let folder = tempfile::tempdir().unwrap();
         let (observations, _) = Observations::new();
         let mut world = Self {
-            store: open(&folder).await,
+            store: open(&address).await,
+            address,
             folder,
             telegram: Simulator::start(Options::default()).await.unwrap(),
             assistant: SampleAssistant::start().await.unwrap(),
@@ -87,21 +103,26 @@ impl World {
     }
 
     fn start(&mut self) {
-        self.pipeline = Some(Pipeline::start(PipelineContext {
+        self.pipeline = Some(self.second_process(self.store.clone()));
+    }
+
+    /// A pipeline of its own, as a second process has: with its own connection to the store.
+    pub(crate) fn second_process(&self, store: Arc<dyn Store>) -> Pipeline {
+        Pipeline::start(PipelineContext {
             registry: self.registry.clone(),
-            store: self.store.clone(),
+            store,
             observations: self.observations.clone(),
             clock: Arc::new(SystemClock),
             metrics: self.metrics.clone(),
             limits: self.limits,
             on_dead_letter: None,
-        }));
+        })
     }
 
     /// Stops the pipeline well and starts it again on the reopened store, as an update of the operator does.
     pub(crate) async fn restart(&mut self, grace: Duration) {
         self.stop(grace).await;
-        self.store = open(&self.folder).await;
+        self.store = open(&self.address).await;
         self.start();
     }
 
@@ -240,9 +261,8 @@ pub(crate) fn specific(ids: &[i64]) -> AccessPolicy {
     }
 }
 
-pub(crate) async fn open(folder: &tempfile::TempDir) -> Arc<dyn Store> {
-    let address = format!("sqlite:{}/connectors.db", folder.path().display());
-    store::open_with(&address, StoreOptions::default())
+pub(crate) async fn open(address: &str) -> Arc<dyn Store> {
+    store::open_with(address, StoreOptions::default())
         .await
         .unwrap()
 }

@@ -1,0 +1,166 @@
+//! Intake: identities, lanes and messages of a whole batch in four statements.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::Row;
+use sqlx::postgres::PgConnection;
+
+use super::connection::{Connection, rows};
+use crate::identity::BotId;
+use crate::store::group_commit::{Op, Reply};
+use crate::store::{Accepted, StoreError};
+
+/// How many messages wait per bot. Another process's doings are not in it until a bot looks full.
+#[derive(Debug, Default)]
+pub(super) struct BacklogCount(HashMap<BotId, u64>);
+
+impl BacklogCount {
+    pub(super) async fn load(db: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        let counts = sqlx::query(
+            "SELECT l.bot, count(*) FROM inbox i JOIN lane l ON l.id = i.lane GROUP BY l.bot",
+        )
+        .fetch_all(db)
+        .await?;
+        Ok(Self(
+            counts
+                .into_iter()
+                .map(|r| {
+                    (
+                        BotId(r.get(0)),
+                        u64::try_from(r.get::<i64, _>(1)).unwrap_or(0),
+                    )
+                })
+                .collect(),
+        ))
+    }
+
+    pub(super) fn add(&mut self, bot: BotId, messages: u64) {
+        *self.0.entry(bot).or_default() += messages;
+    }
+
+    pub(super) fn remove(&mut self, bot: BotId, messages: u64) {
+        if let Some(count) = self.0.get_mut(&bot) {
+            *count = count.saturating_sub(messages);
+            if *count == 0 {
+                self.0.remove(&bot);
+            }
+        }
+    }
+
+    pub(super) fn of(&self, bot: BotId) -> u64 {
+        self.0.get(&bot).copied().unwrap_or(0)
+    }
+}
+
+/// Does every `Accept` of the batch.
+pub(super) async fn all(
+    connection: &mut Connection,
+    db: &mut PgConnection,
+    ops: &[Op],
+    replies: &mut [Option<Result<Reply, StoreError>>],
+) -> Result<(), sqlx::Error> {
+    let limit = connection.options.backlog_per_bot;
+    let mut recounted = false;
+    let mut identities = HashSet::new();
+    let mut let_in = Vec::new();
+    for (n, op) in ops.iter().enumerate() {
+        let Op::Accept { bot, updates, .. } = op else {
+            continue;
+        };
+        if connection.backlog.of(*bot) >= limit && !recounted {
+            connection.backlog = BacklogCount::load(db).await?;
+            recounted = true;
+        }
+        if connection.backlog.of(*bot) >= limit {
+            replies[n] = Some(Err(StoreError::BacklogFull(*bot)));
+            continue;
+        }
+        identities.extend(updates.iter().map(|(u, _)| (bot.0, u.update_id)));
+        let_in.push(n);
+    }
+    if let_in.is_empty() {
+        return Ok(());
+    }
+    let now = connection.now();
+    let mut identities = newly_seen(db, identities, now).await?;
+    let mut new_lanes = HashSet::new();
+    let mut new_messages = Vec::with_capacity(identities.len());
+    for n in let_in {
+        let Op::Accept {
+            connector,
+            bot,
+            updates,
+        } = &ops[n]
+        else {
+            continue;
+        };
+        let id = connection.connectors.id(db, connector).await?;
+        let mut new = 0;
+        for (update, place) in updates {
+            if !identities.remove(&(bot.0, update.update_id)) {
+                continue;
+            }
+            new += 1;
+            new_lanes.insert((bot.0, place.chat, place.topic, id));
+            new_messages.push((
+                bot.0,
+                place.chat,
+                place.topic,
+                update.update_id,
+                place.date,
+                update.json.get(),
+            ));
+        }
+        connection.backlog.add(*bot, new as u64);
+        replies[n] = Some(Ok(Reply::Accepted(Accepted {
+            new,
+            known: updates.len() - new,
+        })));
+    }
+    if new_messages.is_empty() {
+        return Ok(());
+    }
+    let mut new_lanes: Vec<_> = new_lanes.into_iter().collect();
+    new_lanes.sort_unstable();
+    sqlx::query(
+        "INSERT INTO lane (bot, chat, topic, connector, ready_at)
+         SELECT (value->>0)::bigint, (value->>1)::bigint, (value->>2)::bigint, (value->>3)::bigint, $2 FROM json_array_elements($1::json) j(value) WHERE true
+         ON CONFLICT (bot, chat, topic)
+         DO UPDATE SET connector = excluded.connector, ready_at = coalesce(lane.ready_at, excluded.ready_at)",
+    )
+    .bind(rows(&new_lanes))
+    .bind(now)
+    .execute(&mut *db)
+    .await?;
+    sqlx::query(
+        "INSERT INTO inbox (lane, update_id, date, received_at, body)
+         SELECT l.id, (j.value->>3)::bigint, (j.value->>4)::bigint, $2, j.value->>5
+         FROM json_array_elements($1::json) j(value) JOIN lane l
+         ON l.bot = (j.value->>0)::bigint AND l.chat = (j.value->>1)::bigint AND l.topic = (j.value->>2)::bigint",
+    )
+    .bind(rows(&new_messages))
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Enters identities, in one order everywhere so that two processes never wait for each other, and says which were new.
+async fn newly_seen(
+    db: &mut PgConnection,
+    identities: HashSet<(i64, i64)>,
+    now: i64,
+) -> Result<HashSet<(i64, i64)>, sqlx::Error> {
+    let mut identities: Vec<_> = identities.into_iter().collect();
+    identities.sort_unstable();
+    let new: Vec<(i64, i64)> = sqlx::query_as(
+        "INSERT INTO seen (bot, update_id, at)
+         SELECT (value->>0)::bigint, (value->>1)::bigint, $2 FROM json_array_elements($1::json) j(value)
+         ON CONFLICT DO NOTHING RETURNING bot, update_id",
+    )
+    .bind(rows(&identities))
+    .bind(now)
+    .fetch_all(db)
+    .await?;
+    Ok(new.into_iter().collect())
+}

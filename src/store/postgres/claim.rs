@@ -1,0 +1,211 @@
+//! Claims: which lanes are this process's, and what waits in them.
+
+use std::collections::HashMap;
+
+use sqlx::Row;
+use sqlx::postgres::PgConnection;
+
+use super::connection::{Connection, rows, timestamp};
+use crate::assistant::{Role, Turn};
+use crate::identity::{BotId, ConnectorUid};
+use crate::store::group_commit::{Op, Reply};
+use crate::store::{
+    Claim, Claimed, ClaimedLane, LaneKey, Session, StoreError, WaitingMessage, WaitingPart, Want,
+};
+
+/// Messages that a claim brings along per lane; the rest come with the next claim.
+const MESSAGES_PER_CLAIM: i64 = 16;
+
+/// Does every `Claim` of the batch.
+pub(super) async fn all(
+    connection: &mut Connection,
+    db: &mut PgConnection,
+    ops: &[Op],
+    replies: &mut [Option<Result<Reply, StoreError>>],
+) -> Result<(), sqlx::Error> {
+    for (n, op) in ops.iter().enumerate() {
+        if let Op::Claim(wants) = op {
+            let claimed = claim(connection, db, wants).await?;
+            replies[n] = Some(Ok(Reply::Claimed(claimed)));
+        }
+    }
+    Ok(())
+}
+
+async fn claim(
+    connection: &mut Connection,
+    db: &mut PgConnection,
+    wants: &[Want],
+) -> Result<Claimed, sqlx::Error> {
+    let now = connection.now();
+    let lease = i64::try_from(connection.options.lease.as_millis()).unwrap_or(i64::MAX / 2);
+    let owner = connection.claimant.register(db, now + lease).await?;
+    let mut claimed = Claimed::default();
+    let mut whose: HashMap<i64, &ConnectorUid> = HashMap::new();
+    let mut lanes = Vec::new();
+    for want in wants {
+        let connector = connection.connectors.named(db, &want.connector).await?;
+        let taken = sqlx::query(
+            "UPDATE lane SET owner = $1 WHERE id IN (
+               SELECT id FROM lane WHERE connector = $2 AND bot = $3 AND owner IS NULL AND ready_at <= $4
+               ORDER BY ready_at LIMIT $5 FOR UPDATE SKIP LOCKED)
+             RETURNING id",
+        )
+        .bind(owner)
+        .bind(connector)
+        .bind(want.bot.0)
+        .bind(now)
+        .bind(i64::try_from(want.lanes).unwrap_or(i64::MAX))
+        .fetch_all(&mut *db)
+        .await?;
+        if taken.len() < want.lanes {
+            claimed.drained.push(want.connector.uid.clone());
+            let next: Option<i64> = sqlx::query_scalar(
+                "SELECT min(ready_at) FROM lane
+                 WHERE connector = $1 AND bot = $2 AND owner IS NULL AND ready_at IS NOT NULL",
+            )
+            .bind(connector)
+            .bind(want.bot.0)
+            .fetch_one(&mut *db)
+            .await?;
+            if let Some(next) = next {
+                claimed
+                    .next_ready
+                    .push((want.connector.uid.clone(), timestamp(next)));
+            }
+        }
+        for row in taken {
+            let lane: i64 = row.get(0);
+            whose.insert(lane, &want.connector.uid);
+            lanes.push((lane, want.history));
+        }
+    }
+    if lanes.is_empty() {
+        return Ok(claimed);
+    }
+    let lanes = rows(&lanes);
+    let mut messages = messages(db, &lanes).await?;
+    let mut parts = parts(db, &lanes).await?;
+    let described = sqlx::query(
+        "SELECT l.id, l.bot, l.chat, l.topic, l.sessions, s.number, s.key, s.began_at, s.state, s.exchanges,
+           CASE WHEN (j.value->>1)::bigint > 0 AND s.number IS NOT NULL THEN
+             (SELECT json_agg(json_build_array(asked, answered))::text FROM
+               (SELECT asked, answered FROM exchange e
+                WHERE e.lane = l.id AND e.session = s.number AND e.number > s.exchanges - ((j.value->>1)::bigint)
+                ORDER BY e.number DESC) newest)
+           END
+         FROM json_array_elements($1::json) j(value) JOIN lane l ON l.id = (j.value->>0)::bigint
+         LEFT JOIN session s ON s.lane = l.id AND s.number = l.session",
+    )
+    .bind(&lanes)
+    .fetch_all(&mut *db)
+    .await?;
+    for row in described {
+        let lane: i64 = row.get(0);
+        let bot = BotId(row.get(1));
+        let session = row.get::<Option<i64>, _>(5).map(|number| Session {
+            number,
+            key: row.get(6),
+            began_at: timestamp(row.get(7)),
+            state: row.get(8),
+            exchanges: row.get(9),
+            history: history(row.get(10)),
+        });
+        claimed.lanes.push(ClaimedLane {
+            claim: Claim { lane, owner, bot },
+            key: LaneKey {
+                bot,
+                chat: row.get(2),
+                topic: row.get(3),
+            },
+            connector: whose[&lane].clone(),
+            parts: parts.remove(&lane).unwrap_or_default(),
+            messages: messages.remove(&lane).unwrap_or_default(),
+            session,
+            sessions: row.get(4),
+        });
+    }
+    Ok(claimed)
+}
+
+async fn messages(
+    db: &mut PgConnection,
+    lanes: &str,
+) -> Result<HashMap<i64, Vec<WaitingMessage>>, sqlx::Error> {
+    let found = sqlx::query(
+        "SELECT i.lane, i.id, i.update_id, i.body, i.attempts, i.received_at
+         FROM json_array_elements($1::json) j(value) JOIN inbox i ON i.id IN
+           (SELECT id FROM inbox WHERE lane = (j.value->>0)::bigint ORDER BY date, update_id LIMIT $2)
+         ORDER BY i.lane, i.date, i.update_id",
+    )
+    .bind(lanes)
+    .bind(MESSAGES_PER_CLAIM)
+    .fetch_all(db)
+    .await?;
+    let mut by_lane: HashMap<i64, Vec<WaitingMessage>> = HashMap::new();
+    for row in found {
+        by_lane.entry(row.get(0)).or_default().push(WaitingMessage {
+            id: row.get(1),
+            update_id: row.get(2),
+            json: row.get(3),
+            attempts: count(row.get(4)),
+            received_at: timestamp(row.get(5)),
+        });
+    }
+    Ok(by_lane)
+}
+
+async fn parts(
+    db: &mut PgConnection,
+    lanes: &str,
+) -> Result<HashMap<i64, Vec<WaitingPart>>, sqlx::Error> {
+    let found = sqlx::query(
+        "SELECT o.lane, o.reply, o.number, o.part, o.attempts, o.ambiguous, o.stored_at
+         FROM json_array_elements($1::json) j(value) JOIN outbox o ON o.lane = (j.value->>0)::bigint
+         ORDER BY o.lane, o.reply, o.number",
+    )
+    .bind(lanes)
+    .fetch_all(db)
+    .await?;
+    let mut by_lane: HashMap<i64, Vec<WaitingPart>> = HashMap::new();
+    for row in found {
+        let part = serde_json::from_str(row.get(3)).map_err(|e| sqlx::Error::Decode(e.into()))?;
+        by_lane.entry(row.get(0)).or_default().push(WaitingPart {
+            reply: row.get(1),
+            number: count(row.get(2)),
+            part,
+            attempts: count(row.get(4)),
+            ambiguous: row.get(5),
+            stored_at: timestamp(row.get(6)),
+        });
+    }
+    Ok(by_lane)
+}
+
+/// A small count as the store keeps it.
+pub(super) fn count(stored: i64) -> u32 {
+    u32::try_from(stored).unwrap_or(0)
+}
+
+/// Exchanges come newest first; what the assistant is sent goes oldest first.
+pub(super) fn history(newest_first: Option<String>) -> Vec<Turn> {
+    let exchanges: Vec<(String, String)> = newest_first
+        .and_then(|json| serde_json::from_str(&json).ok())
+        .unwrap_or_default();
+    exchanges
+        .into_iter()
+        .rev()
+        .flat_map(|(asked, answered)| {
+            [
+                Turn {
+                    role: Role::User,
+                    text: asked,
+                },
+                Turn {
+                    role: Role::Assistant,
+                    text: answered,
+                },
+            ]
+        })
+        .collect()
+}

@@ -1,0 +1,223 @@
+//! The one connection that writes: a batch per transaction, and a new connection after any failure.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Row};
+
+use super::accept::{self, BacklogCount};
+use super::claimant::Claimant;
+use super::{claim, housekeeping, write};
+use crate::identity::{ConnectorRef, ConnectorUid};
+use crate::store::group_commit::{Backend, Op, Replies, Reply};
+use crate::store::{StoreError, StoreOptions};
+
+/// The writing connection with what it remembers between batches.
+pub(super) struct Connection {
+    connect: PgConnectOptions,
+    open: Option<PgConnection>,
+    pub(super) options: StoreOptions,
+    pub(super) backlog: BacklogCount,
+    pub(super) connectors: Connectors,
+    pub(super) claimant: Claimant,
+}
+
+/// How often a batch is tried again that collided with another process's (deadlock, serialization).
+const COLLISIONS: u32 = 5;
+
+impl Connection {
+    pub(super) fn new(
+        connect: PgConnectOptions,
+        first: PgConnection,
+        backlog: BacklogCount,
+        options: StoreOptions,
+    ) -> Self {
+        Self {
+            connect,
+            open: Some(first),
+            options,
+            backlog,
+            connectors: Connectors::default(),
+            claimant: Claimant::default(),
+        }
+    }
+
+    pub(super) fn now(&self) -> i64 {
+        self.options.clock.now().as_millisecond()
+    }
+
+    async fn transaction(
+        &mut self,
+        db: &mut PgConnection,
+        ops: &[Op],
+    ) -> Result<Replies, sqlx::Error> {
+        sqlx::query("BEGIN").execute(&mut *db).await?;
+        if !ops.iter().any(Op::must_be_durable) {
+            sqlx::query("SET LOCAL synchronous_commit = off")
+                .execute(&mut *db)
+                .await?;
+        }
+        let mut replies: Vec<Option<Result<Reply, StoreError>>> = Vec::new();
+        replies.resize_with(ops.len(), || None);
+        accept::all(self, db, ops, &mut replies).await?;
+        write::all(self, db, ops, &mut replies).await?;
+        housekeeping::all(self, db, ops, &mut replies).await?;
+        claim::all(self, db, ops, &mut replies).await?;
+        sqlx::query("COMMIT").execute(&mut *db).await?;
+        Ok(replies
+            .into_iter()
+            .map(|r| r.unwrap_or(Ok(Reply::Done)))
+            .collect())
+    }
+}
+
+impl Backend for Connection {
+    async fn commit(&mut self, ops: &[Op]) -> Result<Replies, StoreError> {
+        let mut collisions = 0;
+        loop {
+            let mut db = match self.open.take() {
+                Some(db) => db,
+                None => self.connect.connect().await.map_err(|e| explain(&e))?,
+            };
+            let error = match self.transaction(&mut db, ops).await {
+                Ok(replies) => {
+                    self.open = Some(db);
+                    return Ok(replies);
+                }
+                Err(error) => error,
+            };
+            // What was remembered may rest on what was rolled back.
+            self.connectors = Connectors::default();
+            let rolled_back = sqlx::query("ROLLBACK").execute(&mut db).await;
+            let counted = BacklogCount::load(&mut db).await;
+            if let (Ok(_), Ok(counted)) = (rolled_back, counted) {
+                self.backlog = counted;
+                self.open = Some(db);
+            }
+            if collisions < COLLISIONS && is_collision(&error) {
+                collisions += 1;
+                continue;
+            }
+            return Err(explain(&error));
+        }
+    }
+}
+
+/// Deadlock or serialization failure: the same again may succeed.
+fn is_collision(error: &sqlx::Error) -> bool {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    matches!(code.as_deref(), Some("40001" | "40P01"))
+}
+
+/// The numbers of connectors, remembered.
+#[derive(Default)]
+pub(super) struct Connectors(HashMap<ConnectorUid, Known>);
+
+struct Known {
+    id: i64,
+    named: Option<ConnectorRef>,
+}
+
+impl Connectors {
+    /// The number of a connector, new ones being entered.
+    pub(super) async fn id(
+        &mut self,
+        db: &mut PgConnection,
+        uid: &ConnectorUid,
+    ) -> Result<i64, sqlx::Error> {
+        if let Some(known) = self.0.get(uid) {
+            return Ok(known.id);
+        }
+        let row = sqlx::query(
+            "INSERT INTO connector (uid) VALUES ($1) ON CONFLICT (uid) DO UPDATE SET uid = excluded.uid RETURNING id",
+        )
+        .bind(uid.as_str())
+        .fetch_one(db)
+        .await?;
+        let id = row.get(0);
+        self.0.insert(uid.clone(), Known { id, named: None });
+        Ok(id)
+    }
+
+    /// The number of a connector whose name is known: it is written down for the listings.
+    pub(super) async fn named(
+        &mut self,
+        db: &mut PgConnection,
+        connector: &ConnectorRef,
+    ) -> Result<i64, sqlx::Error> {
+        let id = self.id(db, &connector.uid).await?;
+        if let Some(known) = self.0.get_mut(&connector.uid)
+            && known.named.as_ref() != Some(connector)
+        {
+            sqlx::query(
+                "UPDATE connector SET namespace = $2, name = $3
+                 WHERE id = $1 AND (namespace, name) IS DISTINCT FROM ($2, $3)",
+            )
+            .bind(id)
+            .bind(&*connector.namespace)
+            .bind(&*connector.name)
+            .execute(db)
+            .await?;
+            known.named = Some(connector.clone());
+        }
+        Ok(id)
+    }
+}
+
+/// Says what is wrong and what to do; never with the address, which may hold a password.
+pub(super) fn explain(error: &sqlx::Error) -> StoreError {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    // The first two characters are the class (PostgreSQL, appendix A).
+    match code.as_deref().map(|c| c.get(..2).unwrap_or_default()) {
+        Some("53") => StoreError::Unavailable(format!(
+            "PostgreSQL: {error}: free disk space, memory or connections there"
+        )),
+        Some("08" | "25" | "40" | "55" | "57" | "58") | None => StoreError::Unavailable(format!(
+            "PostgreSQL: {error}: it is tried again with the next write"
+        )),
+        Some(_) => StoreError::Invalid(format!("PostgreSQL: {error}")),
+    }
+}
+
+/// A time as the store keeps it; a row that was tampered with reads as the epoch.
+pub(super) fn timestamp(milliseconds: i64) -> Timestamp {
+    Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Rows as one JSON array: one statement and one parameter however many rows there are. PostgreSQL's text holds no NUL, so it is
+/// left out.
+pub(super) fn rows<T: serde::Serialize>(rows: &[T]) -> String {
+    let json = serde_json::to_string(rows).expect("numbers and strings always serialize");
+    if !json.contains("\\u0000") {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len());
+    let mut rest = json.as_str();
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        // An escape is a backslash with one character, or with u and four digits.
+        let length = if rest[at + 1..].starts_with('u') { 6 } else { 2 };
+        let escape = &rest[at..at + length];
+        if escape != "\\u0000" {
+            out.push_str(escape);
+        }
+        rest = &rest[at + length..];
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rows;
+
+    #[test]
+    fn a_nul_is_left_out_and_its_spelling_is_kept() {
+        assert_eq!(rows(&["a\0b", "\\u0000", "\\\0é"]), r#"["ab","\\u0000","\\é"]"#);
+    }
+}

@@ -1,0 +1,268 @@
+//! The store on a real PostgreSQL, started for these tests: the same promises as in a file, for several replicas.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use telegram_connector_operator::identity::BotId;
+use telegram_connector_operator::store::{
+    self, Change, LaneWrite, Listing, Part, Release, Retention, Store, StoreError, StoreOptions,
+    Want,
+};
+
+use crate::store::{BOT, connector, update};
+use crate::world::{SOON, World, until};
+
+/// A server of its own in a folder of its own, on a Unix socket; ended when dropped.
+pub(crate) struct Postgres {
+    server: Child,
+    folder: tempfile::TempDir,
+}
+
+/// `initdb` refuses to run as root; then it runs as nobody.
+const NOBODY: u32 = 65534;
+
+fn programs() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    if let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") {
+        folders.extend(versions.flatten().map(|v| v.path().join("bin")));
+    }
+    folders
+        .into_iter()
+        .find(|f| f.join("initdb").exists() && f.join("postgres").exists())
+        .map(|f| std::fs::canonicalize(f.join("initdb")).unwrap().parent().unwrap().to_owned())
+}
+
+fn command(program: &Path, as_nobody: bool) -> Command {
+    let mut command = Command::new(program);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    if as_nobody {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+impl Postgres {
+    /// `None`, said aloud, where there is no PostgreSQL on this machine.
+    pub(crate) async fn start() -> Option<Self> {
+        let Some(programs) = programs() else {
+            eprintln!("NOT TESTED: there is no PostgreSQL (initdb, postgres) on this machine");
+            return None;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(folder.path()).unwrap());
+        let as_nobody = owner == 0;
+        if as_nobody {
+            std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let data = folder.path().join("data");
+        let made = command(&programs.join("initdb"), as_nobody)
+            .args(["--auth=trust", "--username=operator", "--no-sync", "-E", "UTF8", "-D"])
+            .arg(&data)
+            .current_dir(folder.path())
+            .status()
+            .unwrap();
+        assert!(made.success());
+        let server = command(&programs.join("postgres"), as_nobody)
+            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"])
+            .arg(folder.path())
+            .arg("-D")
+            .arg(&data)
+            .current_dir(folder.path())
+            .spawn()
+            .unwrap();
+        let postgres = Self { server, folder };
+        until("PostgreSQL answers", async || {
+            store::open(&postgres.address()).await.is_ok()
+        })
+        .await;
+        Some(postgres)
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!(
+            "postgres://operator@localhost/postgres?host={}",
+            self.folder.path().display()
+        )
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+async fn claim(store: &dyn Store, lanes: usize) -> Vec<store::ClaimedLane> {
+    let want = Want {
+        connector: connector("a"),
+        bot: BOT,
+        lanes,
+        history: 25,
+    };
+    store.claim(vec![want]).await.unwrap().lanes
+}
+
+fn part(text: &str) -> Part {
+    Part {
+        html: None,
+        plain: text.into(),
+        reply_to: None,
+    }
+}
+
+#[tokio::test]
+async fn postgres_keeps_the_promises_of_the_store() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let first = store::open(&postgres.address()).await.unwrap();
+    let second = store::open(&postgres.address()).await.unwrap();
+    let uid = connector("a").uid;
+    let batch = || vec![update(2, 7, 100, "two"), update(1, 7, 100, "o\0ne"), update(3, 8, 100, "x")];
+    assert_eq!(first.accept(&uid, BOT, batch()).await.unwrap().new, 3);
+    let again = second.accept(&uid, BOT, batch()).await.unwrap();
+    assert_eq!((again.new, again.known), (0, 3));
+    // One lane each, and none twice.
+    let mut ours = claim(&*first, 1).await;
+    let theirs = claim(&*second, 10).await;
+    assert_eq!((ours.len(), theirs.len()), (1, 1));
+    assert_ne!(ours[0].key, theirs[0].key);
+    assert!(claim(&*first, 10).await.is_empty());
+    let mut theirs = theirs;
+    let (lane, mine, other) = if ours[0].key.chat == 7 {
+        (ours.remove(0), &first, &second)
+    } else {
+        (theirs.remove(0), &second, &first)
+    };
+    let ids: Vec<_> = lane.messages.iter().map(|m| m.update_id).collect();
+    assert_eq!(ids, [1, 2]);
+    let message = lane.messages[0].id;
+    let at = Timestamp::from_second(100).unwrap();
+    let written = mine
+        .write(LaneWrite {
+            claim: lane.claim,
+            changes: vec![
+                Change::BeginSession { number: 1, key: "key".into(), began_at: at },
+                Change::Exchange {
+                    session: 1,
+                    number: 1,
+                    asked: Some("q\0".into()),
+                    answered: Some("a".into()),
+                    state: Some("state".into()),
+                    at,
+                },
+                Change::Reply { message, parts: vec![part("one"), part("two")], unless_noticed_since: None },
+                Change::Finish { message },
+            ],
+            release: None,
+        })
+        .await
+        .unwrap();
+    assert!(written.reply_stored);
+    let written = mine
+        .write(LaneWrite {
+            claim: lane.claim,
+            changes: vec![
+                Change::Sent { reply: message, number: 0 },
+                Change::SendAttempted { reply: message, number: 1, ambiguous: true },
+            ],
+            release: Some(Release::Now),
+        })
+        .await
+        .unwrap();
+    assert!(written.more_waits);
+    let late = mine
+        .write(LaneWrite { claim: store::Claim { owner: 999, ..lane.claim }, changes: vec![], release: Some(Release::Now) })
+        .await;
+    assert!(matches!(late, Err(StoreError::ClaimLost)));
+    let lane = claim(&**other, 10).await.remove(0);
+    assert_eq!((lane.parts.len(), lane.parts[0].ambiguous, lane.parts[0].attempts), (1, true, 1));
+    let session = lane.session.clone().unwrap();
+    assert_eq!((session.state.as_deref(), session.history.len()), (Some("state"), 2));
+    other
+        .write(LaneWrite {
+            claim: lane.claim,
+            changes: vec![
+                Change::EndReply { reply: message, bury: Some("gone".into()) },
+                Change::Bury { message: lane.messages[0].id, reason: "no use".into() },
+                Change::EndSession,
+            ],
+            release: Some(Release::Now),
+        })
+        .await
+        .unwrap();
+    let all = Listing { limit: 10, texts: true, ..Listing::default() };
+    let dead = first.dead_letters(&all).await.unwrap().rows;
+    assert_eq!(dead.len(), 2);
+    assert_eq!(first.sessions(&all).await.unwrap().rows[0].exchanges, 1);
+    let ids: Vec<_> = dead.iter().map(|d| d.id).collect();
+    assert_eq!(second.retry_dead_letters(&ids).await.unwrap(), 2);
+    assert_eq!(first.backlog().await.unwrap()[0].messages, 2);
+    first.ready_now(&uid).await.unwrap();
+    first.keep_claims().await.unwrap();
+    first.writable().await.unwrap();
+    let now = Timestamp::now();
+    first.prune(Retention { identities: now, denied: now, sessions: now }).await.unwrap();
+    first.bury_other_bots(&uid, BotId(1), now).await.unwrap();
+    first.forget(&uid).await.unwrap();
+    assert!(first.sessions(&all).await.unwrap().rows.is_empty());
+    first.release_claims().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dead_replicas_lanes_are_taken_over_when_its_lease_ends() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let options = || StoreOptions { lease: Duration::from_millis(300), ..StoreOptions::default() };
+    let dead = store::open_with(&postgres.address(), options()).await.unwrap();
+    let alive = store::open_with(&postgres.address(), options()).await.unwrap();
+    let uid = connector("a").uid;
+    dead.accept(&uid, BOT, vec![update(1, 7, 100, "one")]).await.unwrap();
+    let held = claim(&*dead, 1).await.remove(0);
+    assert!(claim(&*alive, 1).await.is_empty());
+    until("the lease has ended", async || {
+        alive.keep_claims().await.unwrap();
+        !claim(&*alive, 1).await.is_empty()
+    })
+    .await;
+    let late = dead
+        .write(LaneWrite {
+            claim: held.claim,
+            changes: vec![Change::Finish { message: held.messages[0].id }],
+            release: Some(Release::Now),
+        })
+        .await;
+    assert!(matches!(late, Err(StoreError::ClaimLost)), "{late:?}");
+}
+
+#[tokio::test]
+async fn two_replicas_on_postgres_answer_each_message_once_and_in_order() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let users: Vec<i64> = (3000..3010).collect();
+    let mut world = World::on(&postgres.address()).await;
+    let support = world.connector_with("support", |c| c.access = crate::world::specific(&users));
+    let second = world.second_process(store::open(&postgres.address()).await.unwrap());
+    for n in 0..5 {
+        for user in &users {
+            world.telegram.say(support.id, *user, &format!("message {n}"));
+        }
+    }
+    for user in &users {
+        let sent = world.telegram.wait_for_sent(support.id, *user, 4, SOON).await;
+        let said: Vec<_> = sent.iter().map(|s| s.text.lines().next().unwrap_or_default().to_owned()).collect();
+        let expected: Vec<_> = (0..5).map(|n| format!("You said: message {n}")).collect();
+        assert_eq!(said, expected);
+    }
+    world.drained().await;
+    assert_eq!(world.assistant.count(), 50);
+    second.shutdown(SOON).await;
+    world.stop(SOON).await;
+}
