@@ -6,8 +6,8 @@
 
 mod group_commit;
 mod lane;
-mod records;
 mod postgres;
+mod records;
 pub mod report;
 mod sqlite;
 

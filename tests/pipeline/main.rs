@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod disk;
-mod preview;
 mod postgres;
+mod preview;
 mod sharing;
 mod store;
 mod trouble;

@@ -33,7 +33,13 @@ fn programs() -> Option<PathBuf> {
     folders
         .into_iter()
         .find(|f| f.join("initdb").exists() && f.join("postgres").exists())
-        .map(|f| std::fs::canonicalize(f.join("initdb")).unwrap().parent().unwrap().to_owned())
+        .map(|f| {
+            std::fs::canonicalize(f.join("initdb"))
+                .unwrap()
+                .parent()
+                .unwrap()
+                .to_owned()
+        })
 }
 
 fn command(program: &Path, as_nobody: bool) -> Command {
@@ -60,7 +66,14 @@ impl Postgres {
         }
         let data = folder.path().join("data");
         let made = command(&programs.join("initdb"), as_nobody)
-            .args(["--auth=trust", "--username=operator", "--no-sync", "-E", "UTF8", "-D"])
+            .args([
+                "--auth=trust",
+                "--username=operator",
+                "--no-sync",
+                "-E",
+                "UTF8",
+                "-D",
+            ])
             .arg(&data)
             .current_dir(folder.path())
             .status()
@@ -123,7 +136,13 @@ async fn postgres_keeps_the_promises_of_the_store() {
     let first = store::open(&postgres.address()).await.unwrap();
     let second = store::open(&postgres.address()).await.unwrap();
     let uid = connector("a").uid;
-    let batch = || vec![update(2, 7, 100, "two"), update(1, 7, 100, "o\0ne"), update(3, 8, 100, "x")];
+    let batch = || {
+        vec![
+            update(2, 7, 100, "two"),
+            update(1, 7, 100, "o\0ne"),
+            update(3, 8, 100, "x"),
+        ]
+    };
     assert_eq!(first.accept(&uid, BOT, batch()).await.unwrap().new, 3);
     let again = second.accept(&uid, BOT, batch()).await.unwrap();
     assert_eq!((again.new, again.known), (0, 3));
@@ -147,7 +166,11 @@ async fn postgres_keeps_the_promises_of_the_store() {
         .write(LaneWrite {
             claim: lane.claim,
             changes: vec![
-                Change::BeginSession { number: 1, key: "key".into(), began_at: at },
+                Change::BeginSession {
+                    number: 1,
+                    key: "key".into(),
+                    began_at: at,
+                },
                 Change::Exchange {
                     session: 1,
                     number: 1,
@@ -156,7 +179,11 @@ async fn postgres_keeps_the_promises_of_the_store() {
                     state: Some("state".into()),
                     at,
                 },
-                Change::Reply { message, parts: vec![part("one"), part("two")], unless_noticed_since: None },
+                Change::Reply {
+                    message,
+                    parts: vec![part("one"), part("two")],
+                    unless_noticed_since: None,
+                },
                 Change::Finish { message },
             ],
             release: None,
@@ -168,8 +195,15 @@ async fn postgres_keeps_the_promises_of_the_store() {
         .write(LaneWrite {
             claim: lane.claim,
             changes: vec![
-                Change::Sent { reply: message, number: 0 },
-                Change::SendAttempted { reply: message, number: 1, ambiguous: true },
+                Change::Sent {
+                    reply: message,
+                    number: 0,
+                },
+                Change::SendAttempted {
+                    reply: message,
+                    number: 1,
+                    ambiguous: true,
+                },
             ],
             release: Some(Release::Now),
         })
@@ -177,26 +211,53 @@ async fn postgres_keeps_the_promises_of_the_store() {
         .unwrap();
     assert!(written.more_waits);
     let late = mine
-        .write(LaneWrite { claim: store::Claim { owner: 999, ..lane.claim }, changes: vec![], release: Some(Release::Now) })
+        .write(LaneWrite {
+            claim: store::Claim {
+                owner: 999,
+                ..lane.claim
+            },
+            changes: vec![],
+            release: Some(Release::Now),
+        })
         .await;
     assert!(matches!(late, Err(StoreError::ClaimLost)));
     let lane = claim(&**other, 10).await.remove(0);
-    assert_eq!((lane.parts.len(), lane.parts[0].ambiguous, lane.parts[0].attempts), (1, true, 1));
+    assert_eq!(
+        (
+            lane.parts.len(),
+            lane.parts[0].ambiguous,
+            lane.parts[0].attempts
+        ),
+        (1, true, 1)
+    );
     let session = lane.session.clone().unwrap();
-    assert_eq!((session.state.as_deref(), session.history.len()), (Some("state"), 2));
+    assert_eq!(
+        (session.state.as_deref(), session.history.len()),
+        (Some("state"), 2)
+    );
     other
         .write(LaneWrite {
             claim: lane.claim,
             changes: vec![
-                Change::EndReply { reply: message, bury: Some("gone".into()) },
-                Change::Bury { message: lane.messages[0].id, reason: "no use".into() },
+                Change::EndReply {
+                    reply: message,
+                    bury: Some("gone".into()),
+                },
+                Change::Bury {
+                    message: lane.messages[0].id,
+                    reason: "no use".into(),
+                },
                 Change::EndSession,
             ],
             release: Some(Release::Now),
         })
         .await
         .unwrap();
-    let all = Listing { limit: 10, texts: true, ..Listing::default() };
+    let all = Listing {
+        limit: 10,
+        texts: true,
+        ..Listing::default()
+    };
     let dead = first.dead_letters(&all).await.unwrap().rows;
     assert_eq!(dead.len(), 2);
     assert_eq!(first.sessions(&all).await.unwrap().rows[0].exchanges, 1);
@@ -207,7 +268,14 @@ async fn postgres_keeps_the_promises_of_the_store() {
     first.keep_claims().await.unwrap();
     first.writable().await.unwrap();
     let now = Timestamp::now();
-    first.prune(Retention { identities: now, denied: now, sessions: now }).await.unwrap();
+    first
+        .prune(Retention {
+            identities: now,
+            denied: now,
+            sessions: now,
+        })
+        .await
+        .unwrap();
     first.bury_other_bots(&uid, BotId(1), now).await.unwrap();
     first.forget(&uid).await.unwrap();
     assert!(first.sessions(&all).await.unwrap().rows.is_empty());
@@ -219,11 +287,20 @@ async fn a_dead_replicas_lanes_are_taken_over_when_its_lease_ends() {
     let Some(postgres) = Postgres::start().await else {
         return;
     };
-    let options = || StoreOptions { lease: Duration::from_millis(300), ..StoreOptions::default() };
-    let dead = store::open_with(&postgres.address(), options()).await.unwrap();
-    let alive = store::open_with(&postgres.address(), options()).await.unwrap();
+    let options = || StoreOptions {
+        lease: Duration::from_millis(300),
+        ..StoreOptions::default()
+    };
+    let dead = store::open_with(&postgres.address(), options())
+        .await
+        .unwrap();
+    let alive = store::open_with(&postgres.address(), options())
+        .await
+        .unwrap();
     let uid = connector("a").uid;
-    dead.accept(&uid, BOT, vec![update(1, 7, 100, "one")]).await.unwrap();
+    dead.accept(&uid, BOT, vec![update(1, 7, 100, "one")])
+        .await
+        .unwrap();
     let held = claim(&*dead, 1).await.remove(0);
     assert!(claim(&*alive, 1).await.is_empty());
     until("the lease has ended", async || {
@@ -234,7 +311,9 @@ async fn a_dead_replicas_lanes_are_taken_over_when_its_lease_ends() {
     let late = dead
         .write(LaneWrite {
             claim: held.claim,
-            changes: vec![Change::Finish { message: held.messages[0].id }],
+            changes: vec![Change::Finish {
+                message: held.messages[0].id,
+            }],
             release: Some(Release::Now),
         })
         .await;
@@ -252,12 +331,20 @@ async fn two_replicas_on_postgres_answer_each_message_once_and_in_order() {
     let second = world.second_process(store::open(&postgres.address()).await.unwrap());
     for n in 0..5 {
         for user in &users {
-            world.telegram.say(support.id, *user, &format!("message {n}"));
+            world
+                .telegram
+                .say(support.id, *user, &format!("message {n}"));
         }
     }
     for user in &users {
-        let sent = world.telegram.wait_for_sent(support.id, *user, 4, SOON).await;
-        let said: Vec<_> = sent.iter().map(|s| s.text.lines().next().unwrap_or_default().to_owned()).collect();
+        let sent = world
+            .telegram
+            .wait_for_sent(support.id, *user, 4, SOON)
+            .await;
+        let said: Vec<_> = sent
+            .iter()
+            .map(|s| s.text.lines().next().unwrap_or_default().to_owned())
+            .collect();
         let expected: Vec<_> = (0..5).map(|n| format!("You said: message {n}")).collect();
         assert_eq!(said, expected);
     }

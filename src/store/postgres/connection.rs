@@ -201,7 +201,11 @@ pub(super) fn rows<T: serde::Serialize>(rows: &[T]) -> String {
     while let Some(at) = rest.find('\\') {
         out.push_str(&rest[..at]);
         // An escape is a backslash with one character, or with u and four digits.
-        let length = if rest[at + 1..].starts_with('u') { 6 } else { 2 };
+        let length = if rest[at + 1..].starts_with('u') {
+            6
+        } else {
+            2
+        };
         let escape = &rest[at..at + length];
         if escape != "\\u0000" {
             out.push_str(escape);
@@ -218,6 +222,9 @@ mod tests {
 
     #[test]
     fn a_nul_is_left_out_and_its_spelling_is_kept() {
-        assert_eq!(rows(&["a\0b", "\\u0000", "\\\0é"]), r#"["ab","\\u0000","\\é"]"#);
+        assert_eq!(
+            rows(&["a\0b", "\\u0000", "\\\0é"]),
+            r#"["ab","\\u0000","\\é"]"#
+        );
     }
 }

@@ -304,11 +304,7 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    async fn apply_deliveries(
-        &self,
-        db: &mut PgConnection,
-        now: i64,
-    ) -> Result<(), sqlx::Error> {
+    async fn apply_deliveries(&self, db: &mut PgConnection, now: i64) -> Result<(), sqlx::Error> {
         run(
             db,
             "DELETE FROM outbox WHERE (lane, reply, number) IN
