@@ -224,7 +224,8 @@ mod tests {
                     Step::Wait(until) => {
                         assert!(until > now, "a wait that is none would spin");
                         // New words wake the preview at any time; looking too often must do no harm.
-                        self.now += 50.min((until - now).as_millis() as u64).max(1);
+                        let wait = u64::try_from((until - now).as_millis()).unwrap_or(50);
+                        self.now += wait.clamp(1, 50);
                     }
                     step => {
                         self.done.push((self.now, step));
@@ -249,6 +250,10 @@ mod tests {
         }
     }
 
+    #[allow(
+        clippy::unnecessary_wraps,
+        reason = "it stands for a call that can fail"
+    )]
     fn fine(_: Step) -> Result<i64, TelegramError> {
         Ok(77)
     }

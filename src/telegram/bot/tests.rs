@@ -389,7 +389,7 @@ async fn no_error_holds_the_token_however_it_comes() {
         let mut shown = format!("{error} {error:?}");
         let mut source = std::error::Error::source(&error);
         while let Some(e) = source {
-            shown.push_str(&format!(" {e} {e:?}"));
+            shown = format!("{shown} {e} {e:?}");
             source = e.source();
         }
         for variant in [
