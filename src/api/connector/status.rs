@@ -44,9 +44,10 @@ impl TelegramConnectorStatus {
     }
 }
 
+// Atomic: written and removed as a whole. Older API servers leave a null behind when server-side apply removes the last field of a map.
 /// The bot behind the token, as `getMe` gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(inline)]
+#[schemars(inline, extend("x-kubernetes-map-type" = "atomic"))]
 pub struct BotStatus {
     /// The bot's numeric id.
     pub id: i64,
@@ -68,7 +69,7 @@ pub enum ConnectionMode {
 
 /// The registered webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(inline)]
+#[schemars(inline, extend("x-kubernetes-map-type" = "atomic"))]
 pub struct WebhookStatus {
     /// Where Telegram delivers.
     pub url: String,
