@@ -235,7 +235,7 @@ async fn create(client: Client, n: u64) -> Result<(), Failure> {
 
 async fn all_ready(client: &Client, expected: u64) -> Result<(), Failure> {
     let api: Api<TelegramConnector> = Api::namespaced(client.clone(), "bench");
-    let deadline = Instant::now() + Duration::from_secs(120);
+    let deadline = Instant::now() + Duration::from_mins(2);
     loop {
         let list = api.list(&ListParams::default()).await?;
         let ready = list.items.iter().filter(|c| is_ready(c)).count() as u64;

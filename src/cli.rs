@@ -37,7 +37,7 @@ pub enum Command {
     /// Everything embedded on this machine: plays a conversation, checks it, prints it, ends.
     #[cfg(feature = "dev")]
     Demo(DemoArgs),
-    /// Print the CustomResourceDefinitions.
+    /// Print the `CustomResourceDefinitions`.
     Crds,
     /// Validate manifests offline against the schema and the CEL rules; ends with 1 when one is wrong.
     Check(CheckArgs),
@@ -156,7 +156,7 @@ pub struct RunArgs {
     /// Days that a session is kept after its last message
     #[arg(long, env = "SESSION_RETENTION_DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub session_retention_days: u32,
-    /// Elect one leader by a Lease, for more than one replica [default: true with PostgreSQL, false with SQLite]
+    /// Elect one leader by a Lease, for more than one replica [default: true with `PostgreSQL`, false with `SQLite`]
     #[arg(long, env = "LEADER_ELECTION", action = clap::ArgAction::Set)]
     pub leader_election: Option<bool>,
     /// Namespace of the leader's Lease [default: the Pod's own, else `default`]

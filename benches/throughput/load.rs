@@ -139,7 +139,7 @@ pub(super) async fn end_to_end(messages: usize) -> Result<(), Failure> {
         let began = Instant::now();
         let before = stage.sent();
         stage
-            .wait_for((messages + BOTS) as u64, Duration::from_secs(300))
+            .wait_for((messages + BOTS) as u64, Duration::from_mins(5))
             .await?;
         let took = began.elapsed().as_secs_f64();
         let answered = (messages + BOTS) as u64 - before;
@@ -250,7 +250,7 @@ pub(super) async fn fairness() -> Result<(), Failure> {
         Fault::new(Break::TooManyRequests { retry_after: 60 })
             .bot(stage.bots[1])
             .method("sendMessage")
-            .lasting(Duration::from_secs(60)),
+            .lasting(Duration::from_mins(1)),
     );
     for n in 0..500 {
         stage
@@ -282,7 +282,7 @@ pub(super) async fn memory(messages: usize) -> Result<(), Failure> {
                 .say(stage.bots[n % BOTS], chat, "Where is my order?");
         }
         stage
-            .wait_for((tenth * bite) as u64, Duration::from_secs(300))
+            .wait_for((tenth * bite) as u64, Duration::from_mins(5))
             .await?;
         figures.push(process.memory());
     }

@@ -20,7 +20,7 @@ pub(super) async fn run(args: &[String]) -> Result<(), Failure> {
     let users = Arc::new(users());
     let client = reqwest::Client::builder()
         .tcp_nodelay(true)
-        .timeout(std::time::Duration::from_secs(60))
+        .timeout(std::time::Duration::from_mins(1))
         .build()?;
     let mut running = Vec::new();
     for n in 0..bots.parse::<usize>()? {

@@ -286,7 +286,7 @@ impl Builder {
             }) => match key.take() {
                 None => *key = Some((key_text(&node, line)?, line)),
                 Some((name, _)) if name == "<<" && !matches!(node.kind, Kind::Scalar(_)) => {
-                    merged.push(node)
+                    merged.push(node);
                 }
                 Some((name, line)) => match fields.iter().find(|field| field.key == name) {
                     Some(first) => self.repeated.push(Repeated {

@@ -121,18 +121,18 @@ impl Connection {
                     // Whoever noted a 401 since (a send, with a token that was about to be replaced) was wrong.
                     self.note_identity(IdentityFact::Accepted(profile.clone()));
                     self.note(ConnectionFact::PollCompleted(self.bot.id()));
-                    if !updates.is_empty() {
-                        waits.empty.reset();
-                        match Box::pin(self.take_in(updates, &mut waits.store)).await {
-                            Ok(next) => offset = next,
-                            Err(wait) => tokio::time::sleep(wait).await,
-                        }
-                    } else {
+                    if updates.is_empty() {
                         offset = 0;
                         if was_connected && began.elapsed() < TOO_SOON {
                             tokio::time::sleep(waits.empty.next()).await;
                         } else {
                             waits.empty.reset();
+                        }
+                    } else {
+                        waits.empty.reset();
+                        match Box::pin(self.take_in(updates, &mut waits.store)).await {
+                            Ok(next) => offset = next,
+                            Err(wait) => tokio::time::sleep(wait).await,
                         }
                     }
                     continue;

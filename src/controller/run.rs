@@ -155,7 +155,7 @@ fn elect(
     }
 }
 
-/// GitOps installs in any order: without CRDs there is nothing to do yet, and no reason to exit.
+/// `GitOps` installs in any order: without CRDs there is nothing to do yet, and no reason to exit.
 async fn wait_for_crds(client: &Client, settings: &Settings, readiness: &Readiness) {
     let mut told = false;
     loop {

@@ -187,8 +187,8 @@ impl Environment {
                 format!("sqlite:{}", folder.path().join("connectors.db").display())
             }),
             telegram_api_url: telegram_api_url.clone(),
-            denied_retention: Duration::from_secs(30 * 24 * 60 * 60),
-            session_retention: Duration::from_secs(90 * 24 * 60 * 60),
+            denied_retention: Duration::from_hours(720),
+            session_retention: Duration::from_hours(2160),
             shutdown_grace: Duration::from_secs(5),
         };
         let factory = with_sample_assistant(assistants(GuardPolicy::default())?, &assistant.url());

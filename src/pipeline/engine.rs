@@ -57,7 +57,7 @@ pub(super) struct Engine {
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that the pipeline was dropped without an end: it goes on.
     if stop.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) enum Handled {
 }
 
 /// How long a message waits for an assistant that is not there, should the change be missed.
-const WITHOUT_ASSISTANT: Duration = Duration::from_secs(60);
+const WITHOUT_ASSISTANT: Duration = Duration::from_mins(1);
 
 /// One message with everything around it.
 struct Handling<'a> {

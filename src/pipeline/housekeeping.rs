@@ -12,7 +12,7 @@ use crate::store::{Listing, Retention, StoreError};
 /// How often the gauges are set.
 const GAUGES: Duration = Duration::from_secs(15);
 /// How often what is too old is removed.
-const PRUNE: Duration = Duration::from_secs(600);
+const PRUNE: Duration = Duration::from_mins(10);
 /// Telegram keeps an update for 24 h; after twice that none can come again.
 const IDENTITIES: Duration = Duration::from_hours(48);
 /// How long messages of a bot wait for their connector to get that bot back.

@@ -173,7 +173,7 @@ async fn run(
 }
 
 /// How long a lane waits whose connector cannot handle it, should its next change be missed.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// The connector as it is now: a change of its lists counts for the next message. `None` also if it has another bot by now.
 fn resolved(lane: &Lane, uid: &ConnectorUid) -> Option<Arc<ResolvedConnector>> {

@@ -58,7 +58,7 @@ mod tests {
     fn a_user_is_told_once_a_minute_and_others_are_not_touched() {
         let rates = Rates::default();
         let at = |second| Timestamp::from_second(second).expect("in range");
-        let mut count = |user, second| rates.count(BotId(1), user, at(second), 2);
+        let count = |user, second| rates.count(BotId(1), user, at(second), 2);
         assert_eq!(count(7, 60), Rate::Within);
         assert_eq!(count(7, 61), Rate::Within);
         assert_eq!(count(7, 62), Rate::FirstBeyond);

@@ -28,10 +28,10 @@ impl Default for RetryPolicy {
         Self {
             assistant_attempts: 5,
             assistant_base: Duration::from_secs(1),
-            assistant_longest: Duration::from_secs(120),
+            assistant_longest: Duration::from_mins(2),
             telegram_base: Duration::from_secs(1),
-            telegram_longest: Duration::from_secs(60),
-            unauthorized: Duration::from_secs(60),
+            telegram_longest: Duration::from_mins(1),
+            unauthorized: Duration::from_mins(1),
         }
     }
 }
@@ -144,10 +144,10 @@ mod tests {
     const POLICY: RetryPolicy = RetryPolicy {
         assistant_attempts: 3,
         assistant_base: Duration::from_secs(1),
-        assistant_longest: Duration::from_secs(120),
+        assistant_longest: Duration::from_mins(2),
         telegram_base: Duration::from_secs(1),
-        telegram_longest: Duration::from_secs(60),
-        unauthorized: Duration::from_secs(60),
+        telegram_longest: Duration::from_mins(1),
+        unauthorized: Duration::from_mins(1),
     };
 
     fn error(fault: AssistantFault, retryable: bool, retry_after: Option<u64>) -> AssistantError {

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     const BOT: BotId = BotId(1);
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
 
     #[test]
     fn one_chats_429_holds_that_chat_for_exactly_that_long() {

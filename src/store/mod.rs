@@ -1,5 +1,5 @@
-//! The store: what must survive. The inbox, the outbox, sessions and denied conversations behind one trait, on SQLite or
-//! PostgreSQL.
+//! The store: what must survive. The inbox, the outbox, sessions and denied conversations behind one trait, on `SQLite` or
+//! `PostgreSQL`.
 //!
 //! Work is kept in *lanes*, one per (bot, chat, topic). Whoever handles messages claims lanes, works through what waits in
 //! them in order, and gives them back. A claim is not durable in itself; what is done under it is.
@@ -214,9 +214,9 @@ pub struct StoreOptions {
     pub backlog_per_bot: u64,
     /// After how long without a sign of life a process's claims are taken over.
     pub lease: std::time::Duration,
-    /// How long a write waits for another process's before it is refused (SQLite).
+    /// How long a write waits for another process's before it is refused (`SQLite`).
     pub busy: std::time::Duration,
-    /// The size beyond which the file is treated like a full disk (SQLite); `None`: as big as the volume.
+    /// The size beyond which the file is treated like a full disk (`SQLite`); `None`: as big as the volume.
     pub max_bytes: Option<u64>,
 }
 

@@ -361,7 +361,7 @@ impl Metrics {
             .inc();
     }
 
-    /// Everything in the OpenMetrics text format: the body of `/metrics`.
+    /// Everything in the `OpenMetrics` text format: the body of `/metrics`.
     pub fn encode(&self) -> String {
         let mut out = String::with_capacity(16 * 1024);
         // Writing to a String cannot fail.

@@ -104,17 +104,14 @@ impl Server {
 
     /// A cluster for one test.
     pub async fn cluster(&self) -> Cluster {
-        let (client, kubeconfig, plane) = match self.flavor {
-            Flavor::Embedded => {
-                let plane = ControlPlane::new();
-                (plane.client(), String::new(), Some(plane))
-            }
-            _ => {
-                let kubeconfig = self.start();
-                let client = connect(&kubeconfig).await;
-                install(&client).await;
-                (client, kubeconfig, None)
-            }
+        let (client, kubeconfig, plane) = if self.flavor == Flavor::Embedded {
+            let plane = ControlPlane::new();
+            (plane.client(), String::new(), Some(plane))
+        } else {
+            let kubeconfig = self.start();
+            let client = connect(&kubeconfig).await;
+            install(&client).await;
+            (client, kubeconfig, None)
         };
         let all = [
             Need::Core,

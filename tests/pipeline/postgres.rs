@@ -1,4 +1,4 @@
-//! The store on a real PostgreSQL, started for these tests: the same promises as in a file, for several replicas.
+//! The store on a real `PostgreSQL`, started for these tests: the same promises as in a file, for several replicas.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ fn command(program: &Path, as_nobody: bool) -> Command {
 }
 
 impl Postgres {
-    /// `None`, said aloud, where there is no PostgreSQL on this machine.
+    /// `None`, said aloud, where there is no `PostgreSQL` on this machine.
     pub(crate) async fn start() -> Option<Self> {
         let Some(programs) = programs() else {
             eprintln!("NOT TESTED: there is no PostgreSQL (initdb, postgres) on this machine");

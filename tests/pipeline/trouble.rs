@@ -287,7 +287,7 @@ async fn updates_that_make_no_sense_are_done_with_and_block_nothing() {
         r#"{"update_id":3,"message":{"chat":{"id":"x"}}}"#,
         r#"{"update_id":4,"message":{"chat":{"id":1001,"type":"private"},"text":"\ud800"}}"#,
         r#"{"update_id":5,"poll":{"id":"1"}}"#,
-        r#"[]"#,
+        r"[]",
         r#"{"update_id":7,"message":{"message_id":1,"date":-9223372036854775808,"chat":{"id":-9223372036854775808},"text":"x"}}"#,
     ]
     .iter()

@@ -273,7 +273,7 @@ async fn a_user_who_writes_too_fast_is_told_once() {
 async fn start_greets_and_a_group_hears_nothing_without_settings() {
     let mut world = World::new().await;
     let support = world.connector_with("support", |c| {
-        c.greeting = Some("Hello! Ask me about orders.".into())
+        c.greeting = Some("Hello! Ask me about orders.".into());
     });
     let group = world
         .telegram

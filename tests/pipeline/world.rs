@@ -52,7 +52,7 @@ pub(crate) fn quick() -> RetryPolicy {
         assistant_base: Duration::from_millis(20),
         telegram_base: Duration::from_millis(20),
         telegram_longest: Duration::from_millis(200),
-        unauthorized: Duration::from_secs(60),
+        unauthorized: Duration::from_mins(1),
         ..RetryPolicy::default()
     }
 }

@@ -29,7 +29,7 @@ const RATE: u64 = 60;
 /// Sends that take effect and lose their answer: each may double one part, besides the kills.
 const DROPPED_ANSWERS: u64 = 10;
 /// How long the operator has after the last kill to answer everything.
-const TO_DRAIN: Duration = Duration::from_secs(180);
+const TO_DRAIN: Duration = Duration::from_mins(3);
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |v| v.parse().expect("a number"))

@@ -171,16 +171,13 @@ pub(super) fn delete(
         check_preconditions(kind, &stored, options)?;
         let mut object = stored.object();
         let mut held: Vec<String> = finalizers(&object).into_iter().map(str::to_owned).collect();
-        match options.propagation {
-            Some(policy) => {
-                held.retain(|finalizer| finalizer != ORPHAN && finalizer != FOREGROUND);
-                match policy {
-                    Propagation::Orphan => held.push(ORPHAN.into()),
-                    Propagation::Foreground => held.push(FOREGROUND.into()),
-                    Propagation::Background => {}
-                }
+        if let Some(policy) = options.propagation {
+            held.retain(|finalizer| finalizer != ORPHAN && finalizer != FOREGROUND);
+            match policy {
+                Propagation::Orphan => held.push(ORPHAN.into()),
+                Propagation::Foreground => held.push(FOREGROUND.into()),
+                Propagation::Background => {}
             }
-            None => {}
         }
         set_finalizers(&mut object, &held);
         let first = !stored.deleting;

@@ -214,8 +214,7 @@ impl Failure {
     /// The query of a request is contradictory.
     pub(super) fn invalid_options(options: &str, cause: &Cause) -> Self {
         let message = format!(
-            "{options}.meta.k8s.io \"\" is invalid: {}",
-            cause.to_string()
+            "{options}.meta.k8s.io \"\" is invalid: {cause}"
         );
         let mut failure = Self::new(422, "Invalid", message);
         failure.details = json!({"group": "meta.k8s.io", "kind": options,

@@ -135,7 +135,7 @@ impl Faults {
                 target,
                 effect,
                 left: None,
-            })
+            });
         });
     }
 
@@ -146,7 +146,7 @@ impl Faults {
                 target,
                 effect,
                 left: Some(times),
-            })
+            });
         });
     }
 
@@ -215,7 +215,7 @@ impl Faults {
                 }
                 match &rule.effect {
                     Effect::Error(code, message) => {
-                        verdict.error = Some(Failure::injected(*code, message.clone()))
+                        verdict.error = Some(Failure::injected(*code, message.clone()));
                     }
                     Effect::Delay(time) => verdict.delay += *time,
                     Effect::Refuse => verdict.refuse = true,

@@ -50,7 +50,7 @@ pub(super) struct Kind {
     pub schema: Schema,
     pub rules: Option<Rules>,
     pub columns: Vec<Column>,
-    /// Named OpenAPI components, and the one that is this kind.
+    /// Named `OpenAPI` components, and the one that is this kind.
     pub components: (String, Map<String, Value>),
 }
 

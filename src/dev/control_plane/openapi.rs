@@ -1,4 +1,4 @@
-//! OpenAPI v3, one document for each group and version: what `kubectl explain`, `kubectl apply` and its validation read.
+//! `OpenAPI` v3, one document for each group and version: what `kubectl explain`, `kubectl apply` and its validation read.
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};

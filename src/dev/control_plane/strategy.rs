@@ -249,7 +249,7 @@ pub(super) fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<
             }
         }
         Nature::Event | Nature::NewEvent => {
-            causes.extend(validate_event(kind, object, old.is_some()))
+            causes.extend(validate_event(kind, object, old.is_some()));
         }
         Nature::Definition => causes.extend(super::definitions::validate(object)),
         Nature::Namespace => {}

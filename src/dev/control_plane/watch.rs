@@ -25,7 +25,7 @@ use super::table::{self, Carried};
 use super::view;
 
 /// How often a quiet watch that asked for bookmarks gets one (the real server: about once a minute).
-const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+const BOOKMARK_EVERY: Duration = Duration::from_mins(1);
 /// How long a watch lasts that names no time (the real server: 30 to 60 minutes).
 const LONGEST: Duration = Duration::from_mins(30);
 

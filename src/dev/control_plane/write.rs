@@ -36,7 +36,7 @@ impl Writing<'_> {
         let manager = self.manager("Update");
         let object = self.place_object(object)?;
         let stored = self.insert(object, |object| {
-            apply::record(self.kind, None, object, &manager)
+            apply::record(self.kind, None, object, &manager);
         })?;
         self.answer(stored, StatusCode::CREATED, &warnings)
     }
@@ -110,7 +110,7 @@ impl Writing<'_> {
                 }
                 let object = self.place_object(config.object.clone())?;
                 let made = self.insert(object, |object| {
-                    apply::record_apply_create(self.kind, &config, object, &manager)
+                    apply::record_apply_create(self.kind, &config, object, &manager);
                 });
                 match made {
                     Err(failure) if failure.reason == "AlreadyExists" => continue,

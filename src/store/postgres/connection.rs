@@ -189,7 +189,7 @@ pub(super) fn timestamp(milliseconds: i64) -> Timestamp {
     Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// Rows as one JSON array: one statement and one parameter however many rows there are. PostgreSQL's text holds no NUL, so it is
+/// Rows as one JSON array: one statement and one parameter however many rows there are. `PostgreSQL`'s text holds no NUL, so it is
 /// left out.
 pub(super) fn rows<T: serde::Serialize>(rows: &[T]) -> String {
     let json = serde_json::to_string(rows).expect("numbers and strings always serialize");

@@ -100,7 +100,7 @@ pub(super) async fn sessions(
     .bind(listing.after)
     .bind(&listing.namespace)
     .bind(&listing.name)
-    .bind(listing.since.map_or(i64::MIN, |t| t.as_millisecond()))
+    .bind(listing.since.map_or(i64::MIN, jiff::Timestamp::as_millisecond))
     .bind(i64::from(listing.limit))
     .bind(listing.texts)
     .fetch_all(readers)
@@ -138,7 +138,7 @@ async fn page(
         .bind(listing.after)
         .bind(&listing.namespace)
         .bind(&listing.name)
-        .bind(listing.since.map_or(i64::MIN, |t| t.as_millisecond()))
+        .bind(listing.since.map_or(i64::MIN, jiff::Timestamp::as_millisecond))
         .bind(i64::from(listing.limit))
         .fetch_all(readers)
         .await

@@ -1,4 +1,4 @@
-//! The store in PostgreSQL: for any number of replicas. Lanes are claimed with `FOR UPDATE SKIP LOCKED`, one process at a time.
+//! The store in `PostgreSQL`: for any number of replicas. Lanes are claimed with `FOR UPDATE SKIP LOCKED`, one process at a time.
 
 mod accept;
 mod claim;
@@ -64,7 +64,7 @@ pub(super) async fn open(
     let readers = PgPoolOptions::new()
         .min_connections(0)
         .max_connections(2)
-        .idle_timeout(Duration::from_secs(60))
+        .idle_timeout(Duration::from_mins(1))
         .connect_lazy_with(connect.clone());
     Ok(PostgresStore {
         writer: Writer::start(Connection::new(connect, first, backlog, options)),

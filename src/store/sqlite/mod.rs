@@ -1,4 +1,4 @@
-//! The store in one SQLite file: for a single replica, and safe for two processes on one machine (a rolling update on one
+//! The store in one `SQLite` file: for a single replica, and safe for two processes on one machine (a rolling update on one
 //! volume).
 
 mod accept;
@@ -39,7 +39,7 @@ pub(super) struct SqliteStore {
     wake: Arc<Wake>,
 }
 
-/// SQLite's page size, in bytes.
+/// `SQLite`'s page size, in bytes.
 const PAGE: u64 = 4096;
 
 /// Opens the file, making it (readable by its owner only) and its folders where they are missing.
@@ -90,7 +90,7 @@ pub(super) async fn open(path: &Path, options: StoreOptions) -> Result<SqliteSto
     let readers = SqlitePoolOptions::new()
         .min_connections(0)
         .max_connections(2)
-        .idle_timeout(Duration::from_secs(60))
+        .idle_timeout(Duration::from_mins(1))
         .connect_lazy_with(connect.clone());
     let connection = Connection::new(path.to_owned(), connect, first, backlog, options);
     Ok(SqliteStore {

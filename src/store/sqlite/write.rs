@@ -103,7 +103,7 @@ impl<'a> Rows<'a> {
                     parts,
                     unless_noticed_since,
                 } => {
-                    let since = unless_noticed_since.map(|t| t.as_millisecond());
+                    let since = unless_noticed_since.map(jiff::Timestamp::as_millisecond);
                     if since.is_none_or(|since| notices.note(lane, since, now)) {
                         written.reply_stored = true;
                         for (number, part) in (0..).zip(parts) {

@@ -110,8 +110,8 @@ impl House {
             admin_listen: any_port(),
             store: format!("sqlite:{}", path.display()),
             telegram_api_url: self.telegram.url(),
-            denied_retention: Duration::from_secs(86_400),
-            session_retention: Duration::from_secs(86_400),
+            denied_retention: Duration::from_hours(24),
+            session_retention: Duration::from_hours(24),
             shutdown_grace: Duration::from_secs(2),
         };
         let client = start.client.unwrap_or_else(|| self.cluster.client.clone());

@@ -24,7 +24,7 @@ pub(in super::super) fn whole<T: JsonSchema>() -> Value {
     schema
 }
 
-/// The named schemas that `T` is made of, as OpenAPI v3 components, and the name of `T`.
+/// The named schemas that `T` is made of, as `OpenAPI` v3 components, and the name of `T`.
 pub(in super::super) fn components<T: JsonSchema>() -> (String, Map<String, Value>) {
     let mut generator = SchemaSettings::openapi3().into_generator();
     generator.subschema_for::<T>();

@@ -1,4 +1,4 @@
-//! The JSONPath of printer columns: fields, indexes, `[*]` and filters such as `[?(@.type=="Ready")]`.
+//! The `JSONPath` of printer columns: fields, indexes, `[*]` and filters such as `[?(@.type=="Ready")]`.
 //!
 //! The dialect is client-go's, which escapes dots in names with a backslash and starts without `$`.
 
