@@ -29,8 +29,8 @@ COPY tests tests
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,id=target-$TARGETARCH,target=/source/target \
     set -eu; . /build.env; \
-    cargo build --release --locked --no-default-features --bin telegram-connector-operator --target "$TRIPLE"; \
-    install -D "target/$TRIPLE/release/telegram-connector-operator" /image/usr/local/bin/telegram-connector-operator; \
+    cargo build --profile dist --locked --no-default-features --bin telegram-connector-operator --target "$TRIPLE"; \
+    install -D "target/$TRIPLE/dist/telegram-connector-operator" /image/usr/local/bin/telegram-connector-operator; \
     install -d -m 0770 /image/data
 
 FROM gcr.io/distroless/cc-debian12:nonroot

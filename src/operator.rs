@@ -101,6 +101,7 @@ impl Operator {
     pub async fn start(
         client: Client,
         settings: Settings,
+        metrics: Arc<Metrics>,
         assistants: AssistantFactory,
         clock: SharedClock,
     ) -> Result<Self, StartError> {
@@ -123,7 +124,6 @@ impl Operator {
         };
         let store = store::open_with(&settings.store, options).await?;
 
-        let metrics = Arc::new(Metrics::new());
         let readiness = Arc::new(Readiness::default());
         let registry = Arc::new(Registry::default());
         let (observations, woken) = Observations::new();

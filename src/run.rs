@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use kube::Client;
+use kube::client::ClientBuilder;
+use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::connector::ConnectionMode;
@@ -14,7 +15,8 @@ use crate::clock::SystemClock;
 use crate::connection::webhook::TlsFiles;
 use crate::controller::{self, ConnectionSettings, LeaseSettings, WebhookSettings};
 use crate::operator::{Operator, Settings, assistants};
-use crate::telemetry::logs;
+use crate::telemetry::api_calls::ApiCallsLayer;
+use crate::telemetry::{Metrics, logs};
 
 /// Telegram's own default for `max_connections` of a webhook.
 const WEBHOOK_CONNECTIONS: u8 = 40;
@@ -38,14 +40,21 @@ pub async fn run(args: RunArgs) -> Result<()> {
             .collect::<Result<_, String>>()
             .map_err(|e| anyhow!("--allow-assistant-address: {e}"))?,
     );
-    let client = Client::try_default()
+    let metrics = Arc::new(Metrics::new());
+    let client = client(metrics.clone())
         .await
         .context("no cluster: set KUBECONFIG, or run inside a Pod with a service account")?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mode = settings.controller.connection.mode();
-    let operator =
-        Operator::start(client, settings, assistants(guard)?, Arc::new(SystemClock)).await?;
+    let operator = Operator::start(
+        client,
+        settings,
+        metrics,
+        assistants(guard)?,
+        Arc::new(SystemClock),
+    )
+    .await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         mode = if mode == ConnectionMode::Webhook { "webhook" } else { "polling" },
@@ -63,6 +72,14 @@ pub async fn run(args: RunArgs) -> Result<()> {
         _ = interrupt.recv() => tracing::warn!("stopped at once; unfinished messages stay in the store"),
     }
     Ok(())
+}
+
+/// A client of the cluster that the environment names, every call of which is counted.
+async fn client(metrics: Arc<Metrics>) -> Result<Client> {
+    let config = Config::infer().await?;
+    Ok(ClientBuilder::try_from(config)?
+        .with_layer(&ApiCallsLayer(metrics))
+        .build())
 }
 
 /// The settings that flags and environment variables stand for.

@@ -201,6 +201,11 @@ async fn steady(
 }
 
 fn percentile(times: &[f64], p: f64) -> f64 {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "0 to the length of a Vec"
+    )]
     let at = (times.len() as f64 * p) as usize;
     times
         .get(at.min(times.len().saturating_sub(1)))

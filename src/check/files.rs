@@ -74,9 +74,9 @@ fn read(path: &Path) -> Result<(String, String), Finding> {
         Err(error) => {
             let good = error.utf8_error().valid_up_to();
             let line = 1 + error.as_bytes()[..good]
-                .iter()
-                .filter(|byte| **byte == b'\n')
-                .count();
+                .split(|byte| *byte == b'\n')
+                .count()
+                - 1;
             Err(Finding {
                 line,
                 ..unreadable(path, "not UTF-8; save the file as UTF-8")

@@ -24,6 +24,10 @@ impl Backoff {
 
     /// Counts a failure and says how long to wait: between half of the step and the whole of it, so that a thousand
     /// connections that failed together do not come back together.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "a wait is not an item: it never ends"
+    )]
     pub fn next(&mut self) -> Duration {
         let step = self
             .first

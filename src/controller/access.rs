@@ -197,7 +197,10 @@ fn policy(level: AccessLevel, users: &Arc<Users>) -> AccessPolicy {
 
 /// Lists read once per version; their sets are shared by all connectors that refer to nothing else.
 #[derive(Debug, Default)]
-pub struct ReadLists(std::sync::Mutex<HashMap<(String, String), (String, Arc<Users>)>>);
+pub struct ReadLists(std::sync::Mutex<HashMap<(String, String), ReadList>>);
+
+/// The `resourceVersion` a list was read at, and what it says.
+type ReadList = (String, Arc<Users>);
 
 impl ReadLists {
     /// The users of a list, read anew only when its `resourceVersion` differs.

@@ -226,7 +226,7 @@ impl Leadership {
             }),
         };
         let created = self.leases.create(&PostParams::default(), &lease).await;
-        self.settle(created, asked).await
+        self.settle(created, asked)
     }
 
     /// The compare-and-swap: the object carries the `resourceVersion` that was read.
@@ -244,10 +244,10 @@ impl Leadership {
             .leases
             .replace(&self.settings.name, &PostParams::default(), &lease)
             .await;
-        self.settle(replaced, asked).await
+        self.settle(replaced, asked)
     }
 
-    async fn settle(
+    fn settle(
         &mut self,
         written: Result<Lease, kube::Error>,
         asked: Instant,

@@ -510,7 +510,7 @@ async fn write_down(
         });
         let waited = since.elapsed();
         if waited < PATIENCE {
-            return Ok(Action::requeue(PATIENCE.checked_sub(waited).unwrap()));
+            return Ok(Action::requeue(PATIENCE.saturating_sub(waited)));
         }
     }
     let status = inputs.status();

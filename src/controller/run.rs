@@ -8,10 +8,10 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{self, Action, Controller};
-use kube::runtime::predicates;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use kube::runtime::{Predicate, WatchStreamExt, watcher};
+use kube::runtime::{PredicateConfig, predicates};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
@@ -270,7 +270,7 @@ async fn control_connectors(
     };
     let changed = indexed
         .applied_objects()
-        .predicate_filter(of_interest::<Guarded>, Default::default());
+        .predicate_filter(of_interest::<Guarded>, PredicateConfig::default());
     let wakes = {
         let index = c.index.clone();
         futures::stream::select(
@@ -380,9 +380,10 @@ async fn control_lists(
             },
         )
     };
-    let changed = told
-        .applied_objects()
-        .predicate_filter(predicates::generation::<GuardedList>, Default::default());
+    let changed = told.applied_objects().predicate_filter(
+        predicates::generation::<GuardedList>,
+        PredicateConfig::default(),
+    );
     let failures = Arc::new(std::sync::Mutex::new(Backoff::new(
         Duration::from_secs(1),
         Duration::from_mins(2),

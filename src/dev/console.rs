@@ -83,6 +83,10 @@ impl Console {
         }
     }
 
+    #[allow(
+        clippy::unused_self,
+        reason = "lines are written by whoever has the console"
+    )]
     fn line(self, text: &str) {
         // A reader that went away (`demo | head`) is no reason to panic.
         let _ = writeln!(std::io::stdout(), "{text}");

@@ -12,6 +12,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use tempfile::TempDir;
 use tokio_util::sync::DropGuard;
+use tower::Layer;
 use url::Url;
 
 use super::assistant::{self, SampleAssistant};
@@ -27,6 +28,8 @@ use crate::controller::{self, AssistantFactory, ConnectionSettings};
 use crate::identity::BotId;
 use crate::operator::{Operator, Settings, assistants};
 use crate::telegram::BotToken;
+use crate::telemetry::Metrics;
+use crate::telemetry::api_calls::ApiCallsLayer;
 
 /// What can be chosen.
 #[derive(Debug, Clone)]
@@ -192,7 +195,12 @@ impl Environment {
             shutdown_grace: Duration::from_secs(5),
         };
         let factory = with_sample_assistant(assistants(GuardPolicy::default())?, &assistant.url());
-        let operator = Operator::start(client.clone(), settings, factory, clock).await?;
+        let metrics = Arc::new(Metrics::new());
+        let counted = Client::new(
+            ApiCallsLayer(metrics.clone()).layer(control_plane.service()),
+            "default",
+        );
+        let operator = Operator::start(counted, settings, metrics, factory, clock).await?;
         Ok(Self {
             control_plane,
             client,
@@ -385,7 +393,7 @@ fn led_to_sample(spec: &AssistantSpec, sample: &Url) -> AssistantSpec {
     let host = url.host_str().unwrap_or_default().to_owned();
     let quickstart = format!("{host}:{}", url.port_or_known_default().unwrap_or(0))
         == quickstart::ASSISTANT_ADDRESS;
-    let in_cluster = host.ends_with(".svc") || host.ends_with(".svc.cluster.local");
+    let in_cluster = host.trim_end_matches(".cluster.local").rsplit('.').next() == Some("svc");
     // Setting the host and port of an http URL cannot fail.
     if (quickstart || in_cluster)
         && url.set_scheme(sample.scheme()).is_ok()

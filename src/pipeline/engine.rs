@@ -44,6 +44,7 @@ pub(super) struct Engine {
     shares: HashMap<ConnectorUid, Share>,
     running: usize,
     ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
+    #[allow(clippy::type_complexity, reason = "both ends of one channel")]
     claims: (
         mpsc::UnboundedSender<Result<Claimed, StoreError>>,
         mpsc::UnboundedReceiver<Result<Claimed, StoreError>>,

@@ -19,7 +19,7 @@ fn kubeconfig(folder: &tempfile::TempDir) -> String {
     let path = folder.path().join("kubeconfig");
     let text = "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}]\n\
                 users: [{name: u, user: {}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n";
-    std::fs::write(&path, text).unwrap();
+    std::fs::write(&path, text).expect("the folder is there");
     path.display().to_string()
 }
 

@@ -152,10 +152,7 @@ fn errors_name_file_line_field_and_fix() {
 
 #[test]
 fn lines_are_right_in_the_second_document_and_in_a_list_object() {
-    let indented: String = CONNECTOR
-        .lines()
-        .map(|line| format!("    {line}\n"))
-        .collect();
+    let indented = format!("    {}\n", CONNECTOR.trim_end().replace('\n', "\n    "));
     let listed = indented.replacen("    api", "  - api", 1);
     let (_, said) = text(
         "all.yaml",

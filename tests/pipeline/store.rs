@@ -354,7 +354,10 @@ async fn a_session_carries_its_newest_exchanges_and_ends_with_its_connector() {
             let session = lane.session.unwrap();
             assert_eq!((session.number, session.exchanges), (1, n - 1));
             assert_eq!(session.state.as_deref(), Some("state 1"));
-            assert_eq!(session.history.len() as i64, 2 * (n - 1).min(25));
+            assert_eq!(
+                i64::try_from(session.history.len()).unwrap(),
+                2 * (n - 1).min(25)
+            );
             assert_eq!(session.history.last().unwrap().text, format!("a{}", n - 1));
         }
         changes.extend([

@@ -191,20 +191,19 @@ async fn killed_again_and_again_it_loses_nothing_and_keeps_the_order() {
     assistant.behave(Behaviour::default());
     let total: usize = said.values().sum();
     let deadline = Instant::now() + TO_DRAIN;
-    let mut result = Count::default();
     while Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(250)).await;
-        result = Count::default();
+        let mut now = Count::default();
         for ((bot, chat), n) in &said {
-            count(&telegram, *bot, *chat, *n, &mut result);
+            count(&telegram, *bot, *chat, *n, &mut now);
         }
-        if result.lost == 0 {
+        if now.lost == 0 {
             break;
         }
     }
     // Whatever comes late would be a double.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    result = Count::default();
+    let mut result = Count::default();
     for ((bot, chat), n) in &said {
         count(&telegram, *bot, *chat, *n, &mut result);
     }

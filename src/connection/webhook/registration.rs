@@ -62,7 +62,7 @@ fn judge(
         .flatten()
         .map(String::as_str)
         .collect();
-    let right = allowed == HashSet::from_iter(ALLOWED_UPDATES.iter().copied())
+    let right = allowed == ALLOWED_UPDATES.iter().copied().collect::<HashSet<_>>()
         && info
             .max_connections
             .is_none_or(|n| n == u32::from(settings.max_connections))

@@ -213,9 +213,7 @@ impl Failure {
 
     /// The query of a request is contradictory.
     pub(super) fn invalid_options(options: &str, cause: &Cause) -> Self {
-        let message = format!(
-            "{options}.meta.k8s.io \"\" is invalid: {cause}"
-        );
+        let message = format!("{options}.meta.k8s.io \"\" is invalid: {cause}");
         let mut failure = Self::new(422, "Invalid", message);
         failure.details = json!({"group": "meta.k8s.io", "kind": options,
             "causes": [{"reason": cause.reason, "message": cause.message, "field": cause.field}]});

@@ -138,7 +138,11 @@ async fn page(
         .bind(listing.after)
         .bind(&listing.namespace)
         .bind(&listing.name)
-        .bind(listing.since.map_or(i64::MIN, jiff::Timestamp::as_millisecond))
+        .bind(
+            listing
+                .since
+                .map_or(i64::MIN, jiff::Timestamp::as_millisecond),
+        )
         .bind(i64::from(listing.limit))
         .fetch_all(readers)
         .await

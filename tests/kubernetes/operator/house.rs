@@ -21,7 +21,7 @@ use telegram_connector_operator::dev::assistant::SampleAssistant;
 use telegram_connector_operator::dev::telegram::{Options, Simulator};
 use telegram_connector_operator::identity::BotId;
 use telegram_connector_operator::operator::{Operator, Settings, assistants};
-use telegram_connector_operator::telemetry;
+use telegram_connector_operator::telemetry::{self, Metrics};
 
 use crate::cluster::Cluster;
 
@@ -116,9 +116,15 @@ impl House {
         };
         let client = start.client.unwrap_or_else(|| self.cluster.client.clone());
         let factory = assistants(GuardPolicy::default()).expect("a factory");
-        Operator::start(client, settings, factory, Arc::new(SystemClock))
-            .await
-            .expect("the operator starts")
+        Operator::start(
+            client,
+            settings,
+            Arc::new(Metrics::new()),
+            factory,
+            Arc::new(SystemClock),
+        )
+        .await
+        .expect("the operator starts")
     }
 
     /// A bot that Telegram knows, and its token.
