@@ -73,10 +73,9 @@ fn read(path: &Path) -> Result<(String, String), Finding> {
         Ok(text) => Ok((path.display().to_string(), text)),
         Err(error) => {
             let good = error.utf8_error().valid_up_to();
-            let line = 1 + error.as_bytes()[..good]
+            let line = error.as_bytes()[..good]
                 .split(|byte| *byte == b'\n')
-                .count()
-                - 1;
+                .count();
             Err(Finding {
                 line,
                 ..unreadable(path, "not UTF-8; save the file as UTF-8")

@@ -356,16 +356,16 @@ mod tests {
 
     #[test]
     fn lines_are_those_of_keys_and_items() {
-        let text = "a:\n  b: 1\n  c:\n    - x: 1\n    - {x: 2,\n       y: 3}\n---\nz: 1\n";
+        let text = "a:\n  b: 1\n  c:\n    - x: 1\n    - {x: 2,\n       w: 3}\n---\nz: 1\n";
         let documents: Vec<_> = documents(text).into_iter().map(Result::unwrap).collect();
         assert_eq!(documents.len(), 2);
         let root = &documents[0].root;
         assert_eq!(
             root.to_json(),
-            json!({"a": {"b": 1, "c": [{"x": 1}, {"x": 2, "y": 3}]}})
+            json!({"a": {"b": 1, "c": [{"x": 1}, {"x": 2, "w": 3}]}})
         );
         let lines =
-            ["a", "a.b", "a.c", "a.c[0].x", "a.c[1]", "a.c[1].y"].map(|path| root.line_of(path));
+            ["a", "a.b", "a.c", "a.c[0].x", "a.c[1]", "a.c[1].w"].map(|path| root.line_of(path));
         assert_eq!(lines, [1, 2, 3, 4, 5, 6]);
         assert_eq!(
             root.line_of("a.missing.field"),
@@ -378,13 +378,13 @@ mod tests {
     #[test]
     fn anchors_aliases_and_merge_keys_are_resolved_with_their_lines() {
         let document =
-            one("base: &base\n  x: 1\n  y: 2\nuse:\n  <<: *base\n  y: 3\nlist: [*base]\n");
+            one("base: &base\n  x: 1\n  w: 2\nuse:\n  <<: *base\n  w: 3\nlist: [*base]\n");
         assert_eq!(
             document.root.to_json(),
-            json!({"base": {"x": 1, "y": 2}, "use": {"y": 3, "x": 1}, "list": [{"x": 1, "y": 2}]})
+            json!({"base": {"x": 1, "w": 2}, "use": {"w": 3, "x": 1}, "list": [{"x": 1, "w": 2}]})
         );
         assert_eq!(document.root.line_of("use.x"), 2);
-        assert_eq!(document.root.line_of("use.y"), 6);
+        assert_eq!(document.root.line_of("use.w"), 6);
     }
 
     #[test]
