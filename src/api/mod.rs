@@ -4,6 +4,13 @@
 pub mod conditions;
 pub mod connector;
 pub mod crds;
+#[cfg_attr(
+    not(feature = "dev"),
+    allow(
+        dead_code,
+        reason = "the embedded control plane uses more of it than `check`"
+    )
+)]
 pub(crate) mod schema;
 pub mod user_list;
 

@@ -47,7 +47,7 @@ pub async fn demo(args: DemoArgs) -> Result<ExitCode> {
         .pop_first()
         .context("the quickstart has a connector")?;
     console.heading(&format!(
-        "Ready after {:.1} s",
+        "Ready after {:.2} s",
         started.elapsed().as_secs_f64()
     ));
     show(
