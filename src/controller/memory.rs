@@ -46,6 +46,29 @@ pub(super) enum Disconnection {
     Done,
 }
 
+/// What is known of our finalizer on a connector; the watch can be behind our own write.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Finalizer {
+    /// Not there, or taken away by somebody.
+    #[default]
+    Missing,
+    /// Written; the watch has not shown it yet.
+    Written,
+    /// Shown by the watch.
+    Seen,
+}
+
+impl Finalizer {
+    /// What is known after the watch showed the object with (`present`) or without it, and whether to write it now.
+    pub(super) fn shown(self, present: bool) -> (Self, bool) {
+        match (self, present) {
+            (_, true) => (Self::Seen, false),
+            (Self::Written, false) => (Self::Written, false),
+            (Self::Missing | Self::Seen, false) => (Self::Missing, true),
+        }
+    }
+}
+
 /// What is remembered of one connector.
 #[derive(Debug)]
 pub(super) struct Memory {
@@ -63,6 +86,8 @@ pub(super) struct Memory {
     pub(super) assistant: Option<BuiltAssistant>,
     /// Failed reconciles in a row.
     pub(super) failures: Backoff,
+    /// Our finalizer.
+    pub(super) finalizer: Finalizer,
     /// Where a deletion stands.
     pub(super) disconnection: Disconnection,
     /// The `Ready` reason, for the metric.
@@ -84,6 +109,7 @@ impl Default for Memory {
                 std::time::Duration::from_secs(1),
                 std::time::Duration::from_mins(2),
             ),
+            finalizer: Finalizer::default(),
             disconnection: Disconnection::default(),
             ready_reason: None,
             unreadable: None,
@@ -151,5 +177,26 @@ impl Memories {
             }
         }
         count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finalizer_is_written_once_while_the_watch_is_behind_and_again_when_somebody_took_it_away()
+    {
+        let (first, write) = Finalizer::default().shown(false);
+        assert!(write, "it is missing");
+        assert_eq!(first, Finalizer::Missing, "until the write has succeeded");
+        assert_eq!(
+            Finalizer::Written.shown(false),
+            (Finalizer::Written, false),
+            "the watch is behind"
+        );
+        let (seen, write) = Finalizer::Written.shown(true);
+        assert_eq!((seen, write), (Finalizer::Seen, false));
+        assert_eq!(seen.shown(false), (Finalizer::Missing, true), "taken away");
     }
 }

@@ -15,7 +15,7 @@ use super::access::{self, Lookup};
 use super::claims::Owner;
 use super::context::Context;
 use super::index::Guarded;
-use super::memory::{BuiltAssistant, Disconnection};
+use super::memory::{BuiltAssistant, Disconnection, Finalizer};
 use super::settings::ConnectionSettings;
 use super::status::{self, AssistantState, Inputs, OtherConnector, TokenState};
 use super::{events, spec, writes};
@@ -160,10 +160,20 @@ async fn resolve_and_connect(
     let assistant = assistant(connector, me, c).await?;
     let (policy, access) = access::resolve(&spec.access, |name| look_up(me, name, c));
 
-    if leading && bot.is_some() && !connector.finalizers().iter().any(|f| f == FINALIZER) {
-        writes::add_finalizer::<TelegramConnector>(&c.client, &connector.metadata)
-            .await
-            .map_err(doing("adding the finalizer"))?;
+    if leading && bot.is_some() {
+        let present = connector.finalizers().iter().any(|f| f == FINALIZER);
+        let missing = c.memories.with(&me.uid, |m| {
+            let (known, missing) = m.finalizer.shown(present);
+            m.finalizer = known;
+            missing
+        });
+        if missing {
+            writes::add_finalizer::<TelegramConnector>(&c.client, &connector.metadata)
+                .await
+                .map_err(doing("adding the finalizer"))?;
+            c.memories
+                .with(&me.uid, |m| m.finalizer = Finalizer::Written);
+        }
     }
 
     let mut published = false;
