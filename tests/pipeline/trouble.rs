@@ -223,6 +223,9 @@ async fn messages_of_the_bot_before_a_rotation_wait_and_those_of_the_new_one_do_
     let support = world.connector("support");
     let other = world.connector("other");
     let old = world.registry.get(&support.uid).unwrap();
+    // Ann knows the other bot, and nothing of hers is on its way to it when it changes hands.
+    world.telegram.say(other.id, ANN, "/start");
+    world.telegram.wait_for_sent(other.id, ANN, 0, SOON).await;
     // The other connector's bot is given to this one, before its messages are handled.
     world.registry.withdraw(&support.uid);
     world.telegram.say(support.id, ANN, "to the old bot");
@@ -233,7 +236,6 @@ async fn messages_of_the_bot_before_a_rotation_wait_and_those_of_the_new_one_do_
     world.registry.publish(std::sync::Arc::new(rotated));
     let json = serde_json::json!({"update_id": 5, "message": {"message_id": 1, "date": 1_790_000_000, "text": "to the new bot",
         "chat": {"id": ANN, "type": "private"}, "from": {"id": ANN, "is_bot": false, "first_name": "Ann"}}});
-    world.telegram.say(other.id, ANN, "/start");
     let raw = telegram_connector_operator::telegram::RawUpdate {
         update_id: 5,
         json: serde_json::value::to_raw_value(&json).unwrap(),
@@ -243,8 +245,8 @@ async fn messages_of_the_bot_before_a_rotation_wait_and_those_of_the_new_one_do_
         .accept(&support.uid, other.id, vec![raw])
         .await
         .unwrap();
-    let sent = world.telegram.wait_for_sent(other.id, ANN, 0, SOON).await;
-    assert!(sent[0].text.contains("to the new bot"), "{}", sent[0].text);
+    let sent = world.telegram.wait_for_sent(other.id, ANN, 1, SOON).await;
+    assert!(sent[1].text.contains("to the new bot"), "{}", sent[1].text);
     assert!(world.telegram.sent(support.id, ANN).is_empty());
     let now = jiff::Timestamp::now();
     let later = now.checked_add(Duration::from_secs(1)).unwrap();
