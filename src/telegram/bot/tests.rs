@@ -9,8 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
-const TOKEN: &str = "8400000001:AAF7-g0gYncWnm5IyfZlpPRqRRv6kNAGlao";
-const SECRET: &str = "AAF7-g0gYncWnm5IyfZlpPRqRRv6kNAGlao";
+const TOKEN: &str = "8400000001:AAF7-g0gYncWnm5RqRRv6kNAGlao";
+const SECRET: &str = "AAF7-g0gYncWnm5RqRRv6kNAGlao";
 
 /// What the peer does with a request.
 #[derive(Clone)]
