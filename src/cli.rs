@@ -162,6 +162,9 @@ pub struct RunArgs {
     /// Namespace of the leader's Lease [default: the Pod's own, else `default`]
     #[arg(long, env = "LEASE_NAMESPACE")]
     pub lease_namespace: Option<String>,
+    /// Seconds after which a leader that gives no sign of life is replaced
+    #[arg(long, env = "LEASE_SECONDS", default_value_t = 12, value_parser = clap::value_parser!(u32).range(3..=300))]
+    pub lease_seconds: u32,
     /// Address range that an assistant may have although it is link-local or a metadata service; repeatable
     #[arg(
         long,

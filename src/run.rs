@@ -125,7 +125,11 @@ fn settings(args: &RunArgs) -> Result<Settings> {
             .clone()
             .or_else(own_namespace)
             .unwrap_or_else(|| "default".to_owned());
-        LeaseSettings::new(namespace, LEASE)
+        LeaseSettings::new(
+            namespace,
+            LEASE,
+            Duration::from_secs(u64::from(args.lease_seconds)),
+        )
     });
     let days = |days: u32| Duration::from_secs(u64::from(days) * 24 * 60 * 60);
     Ok(Settings {
@@ -134,6 +138,7 @@ fn settings(args: &RunArgs) -> Result<Settings> {
             watch_namespaces: args.watch_namespace.clone(),
             identity: identity(),
             leader_election,
+            look_again: controller::LOOK_AGAIN,
         },
         webhook_listen: args.webhook_listen,
         webhook_tls,

@@ -9,7 +9,7 @@ use telegram_connector_operator::assistant::{
 };
 use telegram_connector_operator::clock::SystemClock;
 use telegram_connector_operator::connection::{Connections, Reach};
-use telegram_connector_operator::controller::ConnectionSettings;
+use telegram_connector_operator::controller::{self, ConnectionSettings};
 use telegram_connector_operator::identity::{ConnectorRef, ConnectorUid};
 use telegram_connector_operator::observation::Observations;
 use telegram_connector_operator::pipeline::{Pipeline, PipelineContext, PipelineLimits};
@@ -62,6 +62,7 @@ pub(super) async fn run(args: &[String]) -> Result<(), Failure> {
         observations.clone(),
         metrics.clone(),
         ConnectionSettings::Polling,
+        controller::LOOK_AGAIN,
     );
     connections.open();
     let ids = Arc::new(users());

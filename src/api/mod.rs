@@ -21,7 +21,7 @@ pub use user_list::{TelegramUserList, TelegramUserListSpec, TelegramUserListStat
 pub const GROUP: &str = "connectors.pupau.ai";
 /// The one served and stored version.
 pub const VERSION: &str = "v1alpha1";
-/// The finalizer that withdraws a bot's webhook and stops its poller before a connector goes.
+/// The finalizer that withdraws a bot's webhook before a connector goes; there only while a webhook of ours may be registered.
 pub const FINALIZER: &str = "connectors.pupau.ai/disconnect";
 /// The field manager of everything the operator applies.
 pub const FIELD_MANAGER: &str = "telegram-connector-operator";

@@ -49,6 +49,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// How updates come.
     pub settings: ConnectionSettings,
+    /// How often a bot with two owners is looked at.
+    pub look_again: Duration,
     /// Wakes the leadership at each 409 of a poll: a leader that is cut off from the API server learns by it that another one
     /// has taken over (invariant 7).
     pub conflict_seen: Notify,
@@ -115,6 +117,7 @@ impl Connections {
         observations: Arc<Observations>,
         metrics: Arc<Metrics>,
         settings: ConnectionSettings,
+        look_again: Duration,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -122,6 +125,7 @@ impl Connections {
                 observations,
                 metrics,
                 settings,
+                look_again,
                 conflict_seen: Notify::new(),
                 bots: BotLocks::default(),
             }),

@@ -25,8 +25,6 @@ const LONG_POLL: Duration = Duration::from_secs(45);
 const HUNG: Duration = Duration::from_secs(15);
 /// An empty answer to a long poll that comes sooner than this is no long poll (a proxy's doing): do not spin.
 const TOO_SOON: Duration = Duration::from_secs(1);
-/// How often a bot with two owners is looked at.
-const CONTESTED: Duration = Duration::from_hours(1);
 
 const FAULTS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 const CONFLICTS: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_mins(1));
@@ -214,14 +212,15 @@ impl Connection {
                 let host = foreign::host(&url);
                 if contest.replaced(Instant::now()) {
                     self.note(ConnectionFact::WebhookContested { host });
-                    return Ok(CONTESTED);
+                    tokio::time::sleep(jittered(self.shared.look_again)).await;
+                } else {
+                    let told = self
+                        .shared
+                        .observations
+                        .notice(&self.connector.uid, Notice::ForeignWebhook { host });
+                    // An event that cannot be written must not keep the bot away.
+                    let _ = tokio::time::timeout(EVENT_WITHIN, told).await;
                 }
-                let told = self
-                    .shared
-                    .observations
-                    .notice(&self.connector.uid, Notice::ForeignWebhook { host });
-                // An event that cannot be written must not keep the bot away.
-                let _ = tokio::time::timeout(EVENT_WITHIN, told).await;
             }
             self.bot.delete_webhook().await?;
             Ok(Duration::ZERO)

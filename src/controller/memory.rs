@@ -7,8 +7,8 @@ use kube::core::ObjectMeta;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
-use crate::api::TelegramConnectorStatus;
 use crate::api::connector::AssistantSpec;
+use crate::api::{FINALIZER, TelegramConnectorStatus};
 use crate::assistant::Assistant;
 use crate::connection::backoff::Backoff;
 use crate::identity::ConnectorUid;
@@ -46,29 +46,6 @@ pub(super) enum Disconnection {
     Done,
 }
 
-/// What is known of our finalizer on a connector; the watch can be behind our own write.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Finalizer {
-    /// Not there, or taken away by somebody.
-    #[default]
-    Missing,
-    /// Written; the watch has not shown it yet.
-    Written,
-    /// Shown by the watch.
-    Seen,
-}
-
-impl Finalizer {
-    /// What is known after the watch showed the object with (`present`) or without it, and whether to write it now.
-    pub(super) fn shown(self, present: bool) -> (Self, bool) {
-        match (self, present) {
-            (_, true) => (Self::Seen, false),
-            (Self::Written, false) => (Self::Written, false),
-            (Self::Missing | Self::Seen, false) => (Self::Missing, true),
-        }
-    }
-}
-
 /// What is remembered of one connector.
 #[derive(Debug)]
 pub(super) struct Memory {
@@ -86,8 +63,8 @@ pub(super) struct Memory {
     pub(super) assistant: Option<BuiltAssistant>,
     /// Failed reconciles in a row.
     pub(super) failures: Backoff,
-    /// Our finalizer.
-    pub(super) finalizer: Finalizer,
+    /// Whether our finalizer was there after we wrote it last, with the `resourceVersion` that made: the watch may be behind.
+    pub(super) finalizer: Option<(String, bool)>,
     /// Where a deletion stands.
     pub(super) disconnection: Disconnection,
     /// The `Ready` reason, for the metric.
@@ -109,7 +86,7 @@ impl Default for Memory {
                 std::time::Duration::from_secs(1),
                 std::time::Duration::from_mins(2),
             ),
-            finalizer: Finalizer::default(),
+            finalizer: None,
             disconnection: Disconnection::default(),
             ready_reason: None,
             unreadable: None,
@@ -127,6 +104,14 @@ impl Memory {
         match &self.written {
             Some((version, status)) if is_newer(version, metadata) => Some(status.clone()),
             _ => watched.cloned(),
+        }
+    }
+
+    /// Whether our finalizer is there: the watch's word, unless we know of a newer write of ours.
+    pub(super) fn has_finalizer(&self, metadata: &ObjectMeta) -> bool {
+        match &self.finalizer {
+            Some((version, present)) if is_newer(version, metadata) => *present,
+            _ => metadata.finalizers.iter().flatten().any(|f| f == FINALIZER),
         }
     }
 }
@@ -185,18 +170,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_finalizer_is_written_once_while_the_watch_is_behind_and_again_when_somebody_took_it_away()
-    {
-        let (first, write) = Finalizer::default().shown(false);
-        assert!(write, "it is missing");
-        assert_eq!(first, Finalizer::Missing, "until the write has succeeded");
-        assert_eq!(
-            Finalizer::Written.shown(false),
-            (Finalizer::Written, false),
+    fn our_own_write_of_the_finalizer_counts_until_the_watch_shows_a_newer_object() {
+        let object = |version: &str, present: bool| ObjectMeta {
+            resource_version: Some(version.into()),
+            finalizers: present.then(|| vec![FINALIZER.to_owned()]),
+            ..ObjectMeta::default()
+        };
+        let mut memory = Memory::default();
+        assert!(!memory.has_finalizer(&object("7", false)));
+        memory.finalizer = Some(("9".into(), true));
+        assert!(
+            memory.has_finalizer(&object("8", false)),
             "the watch is behind"
         );
-        let (seen, write) = Finalizer::Written.shown(true);
-        assert_eq!((seen, write), (Finalizer::Seen, false));
-        assert_eq!(seen.shown(false), (Finalizer::Missing, true), "taken away");
+        assert!(memory.has_finalizer(&object("9", true)));
+        assert!(
+            !memory.has_finalizer(&object("10", false)),
+            "somebody took it away"
+        );
+        memory.finalizer = Some(("12".into(), false));
+        assert!(!memory.has_finalizer(&object("11", true)));
     }
 }

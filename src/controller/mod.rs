@@ -13,15 +13,19 @@ pub mod access;
 mod claims;
 mod context;
 mod events;
+mod finalize;
 mod index;
 mod leadership;
 mod memory;
 mod reconcile;
+mod report;
+mod resolve;
 mod run;
 mod secrets;
 pub mod settings;
 mod spec;
 pub mod status;
+mod sweep;
 mod user_lists;
 mod watches;
 mod writes;
@@ -44,7 +48,7 @@ use crate::store::Inbox;
 use crate::telegram::TelegramApi;
 use crate::telemetry::{Metrics, Readiness};
 
-pub use settings::{ConnectionSettings, LeaseSettings, Settings, WebhookSettings};
+pub use settings::{ConnectionSettings, LOOK_AGAIN, LeaseSettings, Settings, WebhookSettings};
 
 /// Builds an assistant from its spec and its key; the error says what is wrong and what to do.
 pub type AssistantFactory = Arc<

@@ -27,7 +27,7 @@ use super::secrets::Secrets;
 use super::settings::Settings;
 use super::user_lists::{self, WrittenLists};
 use super::watches::{apis, watch, without_managed_fields};
-use super::{ControllerContext, events::Events, reconcile};
+use super::{ControllerContext, events::Events, finalize, reconcile, sweep};
 use crate::api::{SKIP_DISCONNECT_ANNOTATION, TelegramConnector, TelegramUserList};
 use crate::connection::Connections;
 use crate::connection::backoff::{Backoff, jittered};
@@ -61,6 +61,7 @@ pub(super) async fn run(
         from.observations.clone(),
         from.metrics.clone(),
         from.settings.connection.clone(),
+        from.settings.look_again,
     ));
     let (lists, lists_writer) = reflector::store::<GuardedList>();
     let (wake, waking) = mpsc::unbounded_channel();
@@ -103,6 +104,10 @@ pub(super) async fn run(
         lists_writer,
         waking_lists,
         lists_synced,
+    )));
+    let _sweep = AbortOnDropHandle::new(tokio::spawn(sweep::run(
+        context.clone(),
+        from.readiness.clone(),
     )));
     let connectors = async {
         // Without the lists everybody would be denied for a moment, and the status would say so.
@@ -251,7 +256,7 @@ async fn control_connectors(
             let Ok(event) = event else { return };
             let lists = match event {
                 Event::Apply(object) | Event::InitApply(object) => c.index.set(object),
-                Event::Delete(object) => gone(object, &c),
+                Event::Delete(object) => finalize::gone(object, &c),
                 Event::Init => Vec::new(),
                 Event::InitDone => {
                     readiness.holds(Check::ConnectorsSynced);
@@ -295,30 +300,6 @@ async fn control_connectors(
         )
         .for_each(|_| std::future::ready(()))
         .await;
-}
-
-/// A connector is gone, with or without our finalizer: nothing of it stays. The lists that it referred to.
-fn gone(object: &Guarded, c: &Arc<Context>) -> Vec<(String, String)> {
-    let me = reconcile::identify(object.meta());
-    let lists = c.index.remove(&me.uid);
-    c.secrets
-        .retain(|namespace, name| !c.index.of_secret(namespace, name).is_empty());
-    let c = c.clone();
-    tokio::spawn(async move {
-        c.registry.withdraw(&me.uid);
-        c.connections.stop(&me.uid).await;
-        c.wake_all(c.claims.release(&me.uid));
-        c.memories.forget(&me.uid);
-        c.observations.forget(&me.uid);
-        c.count_reasons();
-        if c.leads()
-            && let Err(error) = c.inbox.forget(&me.uid).await
-        {
-            tracing::warn!(namespace = %me.namespace, connector = %me.name, %error,
-                "sessions of a deleted connector stay until their retention ends");
-        }
-    });
-    lists
 }
 
 /// Secrets: metadata only. A change voids what was read and wakes those who refer to it.

@@ -18,7 +18,12 @@ pub struct Settings {
     pub identity: String,
     /// `None`: no election, this process leads from the start.
     pub leader_election: Option<LeaseSettings>,
+    /// How often what nobody tells of is looked at again: a bot with two owners, connectors that went while nobody watched.
+    pub look_again: Duration,
 }
+
+/// [`Settings::look_again`], unless a test is in a hurry.
+pub const LOOK_AGAIN: Duration = Duration::from_hours(1);
 
 /// How updates come.
 #[derive(Debug, Clone)]
@@ -70,14 +75,14 @@ pub struct LeaseSettings {
 }
 
 impl LeaseSettings {
-    /// The usual times: a killed leader is replaced within 15 s.
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+    /// A killed leader is replaced within `duration` and a sixth of it, one that stops within a sixth.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>, duration: Duration) -> Self {
         Self {
             namespace: namespace.into(),
             name: name.into(),
-            duration: Duration::from_secs(12),
-            renew_every: Duration::from_secs(4),
-            retry_every: Duration::from_secs(2),
+            duration,
+            renew_every: duration / 3,
+            retry_every: duration / 6,
         }
     }
 }

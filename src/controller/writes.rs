@@ -13,36 +13,23 @@ fn api<K: Resource<DynamicType = ()>>(client: &Client, namespace: &str) -> Api<D
     Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<K>(&()))
 }
 
-/// Adds our finalizer.
+/// Puts our finalizer on, or takes it off. The object's `resourceVersion` after the write; `None` when it is gone already, which is as
+/// good as without.
 ///
 /// # Errors
-/// The API server's; a conflict when the finalizers changed meanwhile.
-pub(super) async fn add_finalizer<K: Resource<DynamicType = ()>>(
+/// The API server's; a conflict when the object changed meanwhile.
+pub(super) async fn set_finalizer<K: Resource<DynamicType = ()>>(
     client: &Client,
     metadata: &ObjectMeta,
-) -> Result<(), kube::Error> {
-    let present = metadata.finalizers.as_deref().unwrap_or_default();
-    let mut wanted = present.to_vec();
-    wanted.push(FINALIZER.to_owned());
-    patch_finalizers::<K>(client, metadata, &wanted).await
-}
-
-/// Takes our finalizer away; an object that is gone already is as good.
-///
-/// # Errors
-/// The API server's; a conflict when the finalizers changed meanwhile.
-pub(super) async fn remove_finalizer<K: Resource<DynamicType = ()>>(
-    client: &Client,
-    metadata: &ObjectMeta,
-) -> Result<(), kube::Error> {
-    let present = metadata.finalizers.as_deref().unwrap_or_default();
-    let wanted: Vec<String> = present
-        .iter()
-        .filter(|f| *f != FINALIZER)
-        .cloned()
-        .collect();
+    present: bool,
+) -> Result<Option<String>, kube::Error> {
+    let others = metadata.finalizers.iter().flatten();
+    let mut wanted: Vec<String> = others.filter(|f| *f != FINALIZER).cloned().collect();
+    if present {
+        wanted.push(FINALIZER.to_owned());
+    }
     match patch_finalizers::<K>(client, metadata, &wanted).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 && !present => Ok(None),
         other => other,
     }
 }
@@ -52,7 +39,7 @@ async fn patch_finalizers<K: Resource<DynamicType = ()>>(
     client: &Client,
     metadata: &ObjectMeta,
     wanted: &[String],
-) -> Result<(), kube::Error> {
+) -> Result<Option<String>, kube::Error> {
     let patch = json!({"metadata": {
         "uid": metadata.uid,
         "resourceVersion": metadata.resource_version,
@@ -64,13 +51,13 @@ async fn patch_finalizers<K: Resource<DynamicType = ()>>(
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
     };
-    api::<K>(client, namespace)
+    let patched = api::<K>(client, namespace)
         .patch(name, &params, &Patch::Merge(patch))
-        .await
-        .map(drop)
+        .await?;
+    Ok(patched.metadata.resource_version)
 }
 
-/// Takes objects out of the status before it is applied without them.
+/// Takes objects out of the status, so that it can be applied without them where it was refused.
 ///
 /// Older API servers (1.20 among them) turn an object that its only applier no longer applies into `null`, and then refuse the whole
 /// status because of it.

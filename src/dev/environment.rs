@@ -182,6 +182,7 @@ impl Environment {
                 watch_namespaces: Vec::new(),
                 identity: "dev".to_owned(),
                 leader_election: None,
+                look_again: controller::LOOK_AGAIN,
             },
             webhook_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             webhook_tls: None,

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::clock::SharedClock;
-use crate::identity::{BotId, ConnectorUid};
+use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
 
 pub use lane::{Place, place};
@@ -73,6 +73,12 @@ pub trait Inbox: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`].
     async fn forget(&self, connector: &ConnectorUid) -> Result<(), StoreError>;
+
+    /// The connectors of which anything is kept that [`forget`](Inbox::forget) would end.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn connectors(&self) -> Result<Vec<ConnectorRef>, StoreError>;
 
     /// Whether the store can be written now; for `/readyz`.
     ///

@@ -199,6 +199,9 @@ mod tests {
         async fn forget(&self, _: &ConnectorUid) -> Result<(), StoreError> {
             Ok(())
         }
+        async fn connectors(&self) -> Result<Vec<crate::identity::ConnectorRef>, StoreError> {
+            Ok(Vec::new())
+        }
         async fn writable(&self) -> Result<(), StoreError> {
             Err(StoreError::Unavailable("disk full".into()))
         }

@@ -8,7 +8,7 @@ use telegram_connector_operator::api::connector::{AccessLevel, AssistantProtocol
 use telegram_connector_operator::assistant::{self, AssistantContext, GuardPolicy, Limits};
 use telegram_connector_operator::clock::SystemClock;
 use telegram_connector_operator::connection::{Connections, Reach};
-use telegram_connector_operator::controller::ConnectionSettings;
+use telegram_connector_operator::controller::{self, ConnectionSettings};
 use telegram_connector_operator::identity::{ConnectorRef, ConnectorUid};
 use telegram_connector_operator::observation::Observations;
 use telegram_connector_operator::pipeline::{
@@ -53,6 +53,7 @@ async fn operator_under_torture() {
         observations.clone(),
         metrics.clone(),
         ConnectionSettings::Polling,
+        controller::LOOK_AGAIN,
     );
     connections.open();
     for n in 0..var("TORTURED_BOTS").parse().unwrap() {

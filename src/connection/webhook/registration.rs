@@ -24,8 +24,6 @@ const FIRST_LOOK: Duration = Duration::from_secs(5);
 const LAST_LOOK: Duration = Duration::from_mins(5);
 /// While Telegram cannot deliver, it is looked at this often.
 const LOOK_WHILE_FAILING: Duration = Duration::from_secs(20);
-/// How often a bot with two owners is looked at.
-const CONTESTED: Duration = Duration::from_hours(1);
 
 const FAULTS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
 const REJECTIONS: Backoff = Backoff::new(Duration::from_secs(15), Duration::from_mins(10));
@@ -168,7 +166,7 @@ impl<'c> Registration<'c> {
                 if self.contest.replaced(Instant::now()) {
                     self.connection
                         .note(ConnectionFact::WebhookContested { host });
-                    tokio::time::sleep(jittered(CONTESTED)).await;
+                    tokio::time::sleep(jittered(self.connection.shared.look_again)).await;
                 } else {
                     self.tell_of(host).await;
                 }

@@ -7,8 +7,25 @@ use sqlx::postgres::{PgPool, PgRow};
 
 use super::claim::{count, history};
 use super::connection::timestamp;
-use crate::identity::{BotId, ConnectorUid};
+use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::store::{Backlog, DeadLetter, DeniedMessage, Listing, Page, SessionSummary};
+
+pub(super) async fn connectors(readers: &PgPool) -> Result<Vec<ConnectorRef>, sqlx::Error> {
+    let found = sqlx::query(
+        "SELECT uid, namespace, name FROM connector
+         WHERE id IN (SELECT connector FROM lane UNION SELECT connector FROM dead_letter)",
+    )
+    .fetch_all(readers)
+    .await?;
+    Ok(found
+        .into_iter()
+        .map(|row| ConnectorRef {
+            uid: ConnectorUid::from(row.get::<&str, _>(0)),
+            namespace: row.get::<&str, _>(1).into(),
+            name: row.get::<&str, _>(2).into(),
+        })
+        .collect())
+}
 
 pub(super) async fn backlog(readers: &PgPool) -> Result<Vec<Backlog>, sqlx::Error> {
     let found = sqlx::query(

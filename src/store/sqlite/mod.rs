@@ -26,7 +26,7 @@ use super::{
     Accepted, Backlog, Claimed, DeadLetter, DeniedMessage, Inbox, LaneWrite, Listing, Page,
     Retention, SessionSummary, Store, StoreError, StoreOptions, Wake, Want, Written,
 };
-use crate::identity::{BotId, ConnectorUid};
+use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
 
 use connection::{Connection, explain};
@@ -167,6 +167,12 @@ impl Inbox for SqliteStore {
 
     async fn forget(&self, connector: &ConnectorUid) -> Result<(), StoreError> {
         reply!(self.writer.call(Op::Forget(connector.clone())).await, Reply::Done => ())
+    }
+
+    async fn connectors(&self) -> Result<Vec<ConnectorRef>, StoreError> {
+        listing::connectors(&self.readers)
+            .await
+            .map_err(|e| explain(&self.path, &e))
     }
 
     async fn writable(&self) -> Result<(), StoreError> {

@@ -1,0 +1,139 @@
+//! What the status is made of: what came of the inputs, as plain values.
+
+use jiff::Timestamp;
+
+use crate::api::connector::{ConnectionMode, TelegramConnectorStatus};
+use crate::controller::access::AccessProblem;
+use crate::identity::BotId;
+use crate::observation::Facts;
+use crate::registry::SessionDuration;
+
+/// Where a key of a Secret stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretProblem {
+    /// There is no such Secret.
+    NotFound {
+        /// Its name.
+        secret: String,
+        /// The key that it should have.
+        key: String,
+    },
+    /// It has no such key.
+    KeyMissing {
+        /// Its name.
+        secret: String,
+        /// The key that it should have.
+        key: String,
+        /// The keys that it has.
+        present: Vec<String>,
+    },
+}
+
+impl SecretProblem {
+    /// What is wrong and what to do. Names only, never values.
+    pub(super) fn message(&self) -> String {
+        match self {
+            Self::NotFound { secret, key } => {
+                format!("Secret \"{secret}\" does not exist; create it with key \"{key}\"")
+            }
+            Self::KeyMissing {
+                secret,
+                key,
+                present,
+            } => {
+                let present = if present.is_empty() {
+                    "none".to_owned()
+                } else {
+                    present.join(", ")
+                };
+                format!("Secret \"{secret}\" has no key \"{key}\"; keys present: {present}")
+            }
+        }
+    }
+}
+
+/// The other connector that holds the bot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OtherConnector {
+    /// In the same namespace: it may be named.
+    Named(String),
+    /// Elsewhere: not this namespace's business.
+    Elsewhere,
+}
+
+/// What came of the bot token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenState {
+    /// The Secret or its key is missing.
+    Missing(SecretProblem),
+    /// The value is no bot token.
+    Malformed {
+        /// The Secret's name.
+        secret: String,
+        /// The key.
+        key: String,
+    },
+    /// It is one, of this bot; Telegram has the last word.
+    Given {
+        /// The bot.
+        bot: BotId,
+        /// The Secret's name.
+        secret: String,
+        /// Set when an older connector holds the bot.
+        duplicate_of: Option<OtherConnector>,
+    },
+}
+
+/// What came of the assistant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AssistantState {
+    /// Built, with its key if it has one.
+    Built {
+        /// It is not the one that earlier facts were about.
+        changed: bool,
+    },
+    /// Its Secret or the key in it is missing.
+    KeyMissing(SecretProblem),
+    /// It cannot be built from this spec.
+    Unusable(String),
+}
+
+/// What came of the deciding list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccessState {
+    /// Users that it resolves to; `None` for level `Open`.
+    pub users: Option<usize>,
+    /// How many of its entries rest on usernames.
+    pub by_username: usize,
+    /// What is unresolved. The rest of the list holds.
+    pub problems: Vec<AccessProblem>,
+}
+
+/// Everything that the status is made of.
+#[derive(Debug, Clone)]
+pub struct Inputs<'a> {
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `spec.suspend`.
+    pub suspended: bool,
+    /// The environment's mode.
+    pub mode: ConnectionMode,
+    /// The URL that is registered in webhook mode.
+    pub webhook_url: Option<String>,
+    /// The bot token.
+    pub token: &'a TokenState,
+    /// The deciding list.
+    pub access: &'a AccessState,
+    /// The assistant.
+    pub assistant: &'a AssistantState,
+    /// The session length in effect.
+    pub session: SessionDuration,
+    /// What connection and pipeline saw.
+    pub facts: &'a Facts,
+    /// The connection began anew since `previous` was written (another token): what it says of the connection is void.
+    pub connection_changed: bool,
+    /// The status as it is.
+    pub previous: Option<&'a TelegramConnectorStatus>,
+    /// The time of conditions that flip.
+    pub now: Timestamp,
+}

@@ -1,0 +1,203 @@
+use super::*;
+use crate::api::connector::ConnectionMode;
+use crate::controller::access::AccessProblem;
+use crate::identity::BotId;
+use crate::observation::{ConnectionFact, Facts};
+use crate::telegram::bot::BotProfile;
+use rstest::rstest;
+
+const BOT: BotId = BotId(84);
+
+fn given() -> TokenState {
+    TokenState::Given {
+        bot: BOT,
+        secret: "s".into(),
+        duplicate_of: None,
+    }
+}
+
+fn polling() -> Facts {
+    Facts {
+        identity: Some(IdentityFact::Accepted(BotProfile {
+            id: BOT,
+            username: "acme_bot".into(),
+            name: "Acme".into(),
+        })),
+        connection: Some(ConnectionFact::PollCompleted(BOT)),
+        ..Facts::default()
+    }
+}
+
+/// Inputs of a connector in order, changed by `change`, and the status they give.
+fn status_of(
+    facts: &Facts,
+    previous: Option<&TelegramConnectorStatus>,
+    change: impl FnOnce(&mut Inputs<'_>),
+) -> TelegramConnectorStatus {
+    let (token, access) = (given(), AccessState::default());
+    let assistant = AssistantState::Built { changed: false };
+    let mut inputs = Inputs {
+        generation: 3,
+        suspended: false,
+        mode: ConnectionMode::Polling,
+        webhook_url: None,
+        token: &token,
+        access: &access,
+        assistant: &assistant,
+        session: SessionDuration::Hours(24),
+        facts,
+        connection_changed: false,
+        previous,
+        now: Timestamp::from_second(1000).unwrap(),
+    };
+    change(&mut inputs);
+    inputs.status()
+}
+
+fn says(status: &TelegramConnectorStatus, type_: &str) -> (String, String) {
+    let c = find(status, type_).expect(type_);
+    (c.status.clone(), c.reason.clone())
+}
+
+#[rstest]
+#[case(ConnectionFact::PollingConflict, reasons::POLLING_CONFLICT)]
+#[case(ConnectionFact::WebhookRejected { detail: "d".into() }, reasons::WEBHOOK_REJECTED)]
+#[case(ConnectionFact::WebhookUnreachable { detail: "d".into() }, reasons::WEBHOOK_UNREACHABLE)]
+#[case(ConnectionFact::WebhookContested { host: "h".into() }, reasons::WEBHOOK_CONTESTED)]
+#[case(ConnectionFact::RateLimited { retry_after: 3 }, reasons::RATE_LIMITED)]
+#[case(ConnectionFact::Unreachable { detail: "d".into() }, reasons::TELEGRAM_UNREACHABLE)]
+fn a_connection_that_fails_is_the_reason_of_ready_too(
+    #[case] fact: ConnectionFact,
+    #[case] reason: &str,
+) {
+    let facts = Facts {
+        connection: Some(fact),
+        ..polling()
+    };
+    let status = status_of(&facts, None, |_| {});
+    let expected = ("False".to_owned(), reason.to_owned());
+    assert_eq!(says(&status, types::CONNECTED), expected);
+    assert_eq!(says(&status, types::READY), expected);
+    assert_eq!(says(&status, types::TOKEN_VALID).0, "True");
+}
+
+#[test]
+fn unreadable_list_is_reported_while_the_rest_holds() {
+    let access = AccessState {
+        users: Some(2),
+        by_username: 0,
+        problems: vec![AccessProblem::ListInvalid("staff".into(), "no".into())],
+    };
+    // The borrow ends with the call.
+    let facts = polling();
+    let (token, assistant) = (given(), AssistantState::Built { changed: false });
+    let status = Inputs {
+        generation: 1,
+        suspended: false,
+        mode: ConnectionMode::Polling,
+        webhook_url: None,
+        token: &token,
+        access: &access,
+        assistant: &assistant,
+        session: SessionDuration::None,
+        facts: &facts,
+        connection_changed: false,
+        previous: None,
+        now: Timestamp::UNIX_EPOCH,
+    }
+    .status();
+    let expected = ("False".to_owned(), reasons::USER_LIST_INVALID.to_owned());
+    assert_eq!(says(&status, types::ACCESS_RESOLVED), expected);
+    assert_eq!(says(&status, types::READY), expected);
+    assert_eq!(says(&status, types::CONNECTED).0, "True");
+    assert_eq!(status.access_users, Some(2));
+    assert_eq!(status.session.as_deref(), Some("none"));
+}
+
+#[test]
+fn after_a_restart_nothing_seen_means_nothing_changed() {
+    let before = status_of(&polling(), None, |_| {});
+    let later = Timestamp::from_second(9999).unwrap();
+    let after = status_of(&Facts::default(), Some(&before), |i| i.now = later);
+    assert!(same(&before, &after), "{before:?}\n{after:?}");
+}
+
+#[test]
+fn a_transition_time_moves_only_when_the_status_flips() {
+    let before = status_of(&polling(), None, |_| {});
+    let throttled = Facts {
+        connection: Some(ConnectionFact::RateLimited { retry_after: 1 }),
+        ..polling()
+    };
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let flipped = status_of(&throttled, Some(&before), |i| i.now = at(2000));
+    let conflict = Facts {
+        connection: Some(ConnectionFact::PollingConflict),
+        ..polling()
+    };
+    let other_reason = status_of(&conflict, Some(&flipped), |i| i.now = at(3000));
+    let time = |s: &TelegramConnectorStatus| {
+        find(s, types::CONNECTED)
+            .unwrap()
+            .last_transition_time
+            .0
+            .as_second()
+    };
+    assert_eq!(
+        (time(&before), time(&flipped), time(&other_reason)),
+        (1000, 2000, 2000)
+    );
+    assert_eq!(
+        says(&other_reason, types::READY).1,
+        reasons::POLLING_CONFLICT
+    );
+}
+
+#[test]
+fn another_token_makes_the_old_connection_void() {
+    let before = status_of(&polling(), None, |_| {});
+    let after = status_of(&Facts::default(), Some(&before), |i| {
+        i.connection_changed = true;
+    });
+    assert_eq!(
+        says(&after, types::CONNECTED),
+        ("False".to_owned(), reasons::CONNECTING.to_owned())
+    );
+    assert_eq!(says(&after, types::RECONCILING).0, "True");
+}
+
+#[test]
+fn another_connector_is_named_only_within_the_namespace() {
+    let message = |other| {
+        let token = TokenState::Given {
+            bot: BOT,
+            secret: "s".into(),
+            duplicate_of: Some(other),
+        };
+        let facts = polling();
+        let (access, assistant) = (
+            AccessState::default(),
+            AssistantState::Built { changed: false },
+        );
+        let status = Inputs {
+            generation: 1,
+            suspended: false,
+            mode: ConnectionMode::Polling,
+            webhook_url: None,
+            token: &token,
+            access: &access,
+            assistant: &assistant,
+            session: SessionDuration::Infinite,
+            facts: &facts,
+            connection_changed: false,
+            previous: None,
+            now: Timestamp::UNIX_EPOCH,
+        }
+        .status();
+        assert_eq!(says(&status, types::STALLED).1, reasons::DUPLICATE_BOT);
+        find(&status, types::TOKEN_VALID).unwrap().message.clone()
+    };
+    assert!(message(OtherConnector::Named("older".into())).contains("\"older\""));
+    let elsewhere = message(OtherConnector::Elsewhere);
+    assert!(elsewhere.contains("another namespace"), "{elsewhere}");
+}
