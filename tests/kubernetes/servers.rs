@@ -36,6 +36,8 @@ pub struct Server {
     /// Major and minor version.
     version: (u32, u32),
     assets: std::path::PathBuf,
+    /// Our CRDs are on it from the start.
+    furnished: bool,
     running: Mutex<Option<Running>>,
 }
 
@@ -52,7 +54,16 @@ impl Server {
             flavor,
             version,
             assets: assets.to_owned(),
+            furnished: true,
             running: Mutex::new(None),
+        }
+    }
+
+    /// Another server of the same kind, for one test alone, without our CRDs.
+    pub fn twin(&self) -> Self {
+        Self {
+            furnished: false,
+            ..Self::new(self.name.clone(), self.flavor, self.version, &self.assets)
         }
     }
 
@@ -93,7 +104,9 @@ impl Server {
     pub fn has(&self, need: Need) -> bool {
         let since = |minor: u32| self.version >= (1, minor);
         match need {
-            Need::Core | Need::Discovery | Need::Controllers => self.flavor != Flavor::CrdServer,
+            Need::Core | Need::Discovery | Need::Controllers | Need::Alone => {
+                self.flavor != Flavor::CrdServer
+            }
             Need::Definitions => true,
             Need::Cel | Need::FieldValidation => since(25),
             Need::Modern => since(30),
@@ -105,12 +118,14 @@ impl Server {
     /// A cluster for one test.
     pub async fn cluster(&self) -> Cluster {
         let (client, kubeconfig, plane) = if self.flavor == Flavor::Embedded {
-            let plane = ControlPlane::new();
+            let plane = ControlPlane::builder().definitions(self.furnished).build();
             (plane.client(), String::new(), Some(plane))
         } else {
             let kubeconfig = self.start();
             let client = connect(&kubeconfig).await;
-            install(&client).await;
+            if self.furnished {
+                install(&client, crds::all()).await;
+            }
             (client, kubeconfig, None)
         };
         let all = [
@@ -167,11 +182,11 @@ async fn connect(kubeconfig: &str) -> Client {
     Client::try_from(config.expect("our own kubeconfig")).expect("a client")
 }
 
-/// Installs our CRDs, unless they are there, and waits until they are served. They are created, not applied: an old server
+/// Installs CRDs, unless they are there, and waits until they are served. They are created, not applied: an old server
 /// drops what it does not know of a created CRD, but refuses to apply it.
-async fn install(client: &Client) {
+pub async fn install(client: &Client, wanted: [CustomResourceDefinition; 2]) {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for definition in crds::all() {
+    for definition in wanted {
         let name = definition.metadata.name.clone().expect("a CRD has a name");
         // Not by server-side apply, which an API server without CEL refuses for fields that it does not know.
         match definitions

@@ -33,6 +33,8 @@ pub enum Need {
     Modern,
     /// Discovery, which `kubectl` cannot do without.
     Discovery,
+    /// A server of its own, on which our CRDs are not installed yet.
+    Alone,
     /// Injected faults, a short history, the request log: the embedded control plane only.
     Embedded,
 }
@@ -90,15 +92,24 @@ impl Suite {
             if !needs.iter().all(|need| server.has(*need)) {
                 continue;
             }
+            let alone = needs.contains(&Need::Alone);
             let (server, body, count) = (
-                Arc::clone(server),
+                if alone {
+                    Arc::new(server.twin())
+                } else {
+                    Arc::clone(server)
+                },
                 Arc::clone(&body),
                 Arc::clone(&self.ran[&server.name]),
             );
             let full = format!("{}::{module}::{name}", server.name);
             self.trials.push(Trial::test(full, move || {
                 count.fetch_add(1, Ordering::Relaxed);
-                run_one(&server, &body)
+                let outcome = run_one(&server, &body);
+                if alone {
+                    server.stop();
+                }
+                outcome
             }));
         }
     }

@@ -1,6 +1,7 @@
 //! A whole operator beside a simulated Telegram and a sample assistant, on whatever API server the test was given.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -9,18 +10,23 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client};
+use kube::client::ClientBuilder;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 use telegram_connector_operator::api::{TelegramConnector, TelegramUserList};
 use telegram_connector_operator::assistant::GuardPolicy;
 use telegram_connector_operator::clock::SystemClock;
+use telegram_connector_operator::connection::webhook::TlsFiles;
 use telegram_connector_operator::controller::{
     self, ConnectionSettings, LeaseSettings, WebhookSettings,
 };
 use telegram_connector_operator::dev::assistant::SampleAssistant;
+use telegram_connector_operator::dev::control_plane::Served;
 use telegram_connector_operator::dev::telegram::{Options, Simulator};
 use telegram_connector_operator::identity::BotId;
 use telegram_connector_operator::operator::{Operator, Settings, assistants};
+use telegram_connector_operator::telemetry::api_calls::ApiCallsLayer;
 use telegram_connector_operator::telemetry::{self, Metrics};
 
 use crate::cluster::Cluster;
@@ -31,6 +37,8 @@ pub struct House {
     pub telegram: Simulator,
     pub assistant: SampleAssistant,
     store: tempfile::TempDir,
+    /// The embedded control plane on a port, once somebody needs it there.
+    served: tokio::sync::OnceCell<Served>,
 }
 
 /// How an operator is started.
@@ -38,8 +46,10 @@ pub struct House {
 pub struct Start {
     pub connection: ConnectionSettings,
     pub lease: Option<LeaseSettings>,
+    pub look_again: Duration,
     pub client: Option<Client>,
     pub webhook_listen: SocketAddr,
+    pub webhook_tls: Option<TlsFiles>,
 }
 
 impl Start {
@@ -47,8 +57,10 @@ impl Start {
         Self {
             connection: ConnectionSettings::Polling,
             lease: None,
+            look_again: controller::LOOK_AGAIN,
             client: None,
             webhook_listen: any_port(),
+            webhook_tls: None,
         }
     }
 
@@ -65,13 +77,39 @@ impl Start {
                 certificate_pem: None,
             }),
             lease: None,
+            look_again: controller::LOOK_AGAIN,
             client: None,
             webhook_listen: address,
+            webhook_tls: None,
         }
     }
 }
 
-fn any_port() -> SocketAddr {
+/// What a kubeconfig says.
+pub async fn config(kubeconfig: &str) -> Config {
+    let kubeconfig = Kubeconfig::from_yaml(kubeconfig).expect("a kubeconfig");
+    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .expect("our own kubeconfig")
+}
+
+/// Writes to the Kubernetes API that were counted, without those of the Lease.
+pub fn writes(metrics: &Metrics) -> u64 {
+    metrics
+        .encode()
+        .lines()
+        .filter(|l| l.starts_with("telegram_connector_operator_kubernetes_calls_total{"))
+        .filter(|l| {
+            !l.contains("resource=\"leases\"")
+                && ["create", "update", "patch", "delete"]
+                    .iter()
+                    .any(|verb| l.contains(&format!("verb=\"{verb}\"")))
+        })
+        .filter_map(|l| l.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
+}
+
+pub fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
@@ -92,23 +130,54 @@ impl House {
             telegram: Simulator::start(options).await.expect("a simulator"),
             assistant: SampleAssistant::start().await.expect("an assistant"),
             store: tempfile::tempdir().expect("a folder"),
+            served: tokio::sync::OnceCell::new(),
         }
+    }
+
+    /// A kubeconfig for the API server, as YAML.
+    pub async fn kubeconfig(&self) -> String {
+        let Some(plane) = &self.cluster.plane else {
+            return self.cluster.kubeconfig.clone();
+        };
+        let serve = || async { plane.serve(any_port()).await.expect("a free port") };
+        self.served.get_or_init(serve).await.kubeconfig.clone()
+    }
+
+    /// A client of which every call is counted.
+    pub async fn counted(&self) -> (Client, Arc<Metrics>) {
+        let metrics = Arc::new(Metrics::new());
+        let config = config(&self.kubeconfig().await).await;
+        let client = ClientBuilder::try_from(config)
+            .expect("a client")
+            .with_layer(&ApiCallsLayer(metrics.clone()))
+            .build();
+        (client, metrics)
+    }
+
+    /// The folder of the store.
+    pub fn folder(&self) -> &Path {
+        self.store.path()
+    }
+
+    /// `--store`.
+    pub fn store(&self) -> String {
+        format!("sqlite:{}", self.folder().join("connectors.db").display())
     }
 
     /// Starts an operator that looks at this test's namespace only.
     pub async fn operator(&self, start: Start) -> Operator {
-        let path = self.store.path().join("connectors.db");
         let settings = Settings {
             controller: controller::Settings {
                 connection: start.connection,
                 watch_namespaces: vec![self.cluster.namespace.clone()],
                 identity: "test".into(),
                 leader_election: start.lease,
+                look_again: start.look_again,
             },
             webhook_listen: start.webhook_listen,
-            webhook_tls: None,
+            webhook_tls: start.webhook_tls,
             admin_listen: any_port(),
-            store: format!("sqlite:{}", path.display()),
+            store: self.store(),
             telegram_api_url: self.telegram.url(),
             denied_retention: Duration::from_hours(24),
             session_retention: Duration::from_hours(24),

@@ -2,24 +2,36 @@
 
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::json;
 use telegram_connector_operator::api::{FINALIZER, TelegramUserList};
-use telegram_connector_operator::dev::control_plane::Verb;
 use telegram_connector_operator::dev::telegram::{Break, Fault};
+use telegram_connector_operator::operator::Operator;
+use telegram_connector_operator::store::Listing;
 
-use super::house::{House, Start};
+use super::house::{House, Start, writes};
 use crate::cluster::Cluster;
-use crate::suite::Suite;
+use crate::suite::{Need, Suite};
 
 pub fn register(suite: &mut Suite) {
     add!(suite, [Core, Embedded], a_restart_writes_nothing);
     add!(
         suite,
-        [Core, Embedded],
-        writes_per_connector_are_bounded_and_rest_is_silent
+        [Core],
+        a_polled_connector_costs_three_writes_in_its_life_and_rest_is_silent
+    );
+    add!(
+        suite,
+        [Core],
+        a_connector_with_a_webhook_costs_five_and_rest_is_silent
+    );
+    add!(suite, [Core], a_finalizer_is_there_only_while_a_webhook_is);
+    add!(
+        suite,
+        [Core],
+        a_deleted_connectors_sessions_end_also_if_nobody_watched
     );
     add!(
         suite,
@@ -27,6 +39,11 @@ pub fn register(suite: &mut Suite) {
         deletion_ends_with_telegram_down_and_the_secret_gone
     );
     add!(suite, [Core], list_status_follows_its_users);
+    add!(
+        suite,
+        [Core, Controllers],
+        a_namespace_goes_with_its_connectors_while_telegram_is_down
+    );
 }
 
 async fn a_restart_writes_nothing(cluster: Cluster) {
@@ -68,59 +85,162 @@ async fn a_restart_writes_nothing(cluster: Cluster) {
     operator.shutdown().await;
 }
 
-async fn writes_per_connector_are_bounded_and_rest_is_silent(cluster: Cluster) {
-    const CONNECTORS: u64 = 40;
+/// Lives of connectors: made, changed, suspended, deleted. At most so many writes at each step, and silence when nothing happens.
+async fn lives_with(cluster: Cluster, start: Start, steps: [u64; 4]) {
+    let connectors = if cluster.has(Need::Embedded) { 40 } else { 20 };
     let house = House::new(cluster).await;
-    let operator = house.operator(Start::polling()).await;
-    for i in 0..CONNECTORS {
-        house.sound_connector(&format!("c{i}")).await;
-    }
-    for i in 0..CONNECTORS {
-        house.ready(&format!("c{i}")).await;
-    }
-    let metrics = operator.metrics().encode();
-    assert!(
-        metrics.contains("connectors{reason=\"MessagesFlow\"} 40"),
-        "{metrics}"
-    );
-    let requests = house.cluster.plane().requests();
-    // The operator patches and creates events; the test itself only creates, patches once and deletes.
-    let ours = || {
-        requests.count(Verb::Patch, "telegramconnectors.connectors.pupau.ai")
-            + requests.count(Verb::Create, "events.events.k8s.io")
+    let (client, metrics) = house.counted().await;
+    let operator = house
+        .operator(Start {
+            client: Some(client),
+            ..start
+        })
+        .await;
+    let names: Vec<String> = (0..connectors).map(|i| format!("c{i}")).collect();
+    let mut before = 0;
+    let mut at_most = async |step: &str, each: u64| {
+        // A status is there a moment before its write is counted.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = writes(&metrics);
+        let calls = metrics.encode();
+        let calls: Vec<&str> = calls
+            .lines()
+            .filter(|l| l.contains("kubernetes_calls"))
+            .collect();
+        assert!(
+            now - before <= connectors * each,
+            "{step}: {} writes: {calls:#?}",
+            now - before
+        );
+        before = now;
     };
-    assert_eq!(
-        ours(),
-        CONNECTORS * 2,
-        "finalizer and status: {:?}",
-        requests.counts()
-    );
-    requests.clear();
+    for name in &names {
+        house.sound_connector(name).await;
+    }
+    for name in &names {
+        house.ready(name).await;
+    }
+    let ready = format!("connectors{{reason=\"MessagesFlow\"}} {connectors}");
+    let told = operator.metrics().encode();
+    assert!(told.contains(&ready), "{told}");
+    at_most("created", steps[0]).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(requests.writes(), 0, "{:?}", requests.counts());
-    for i in 0..CONNECTORS {
-        let name = format!("c{i}");
+    at_most("at rest", 0).await;
+    for name in &names {
         house
-            .patch(&name, json!({"spec": {"displayName": "changed"}}))
+            .patch(name, json!({"spec": {"displayName": "changed"}}))
             .await;
     }
-    for i in 0..CONNECTORS {
-        house.ready(&format!("c{i}")).await;
+    for name in &names {
+        house.ready(name).await;
     }
-    assert_eq!(
-        ours(),
-        CONNECTORS * (1 + 1),
-        "the change and one status: {:?}",
-        requests.counts()
-    );
-    requests.clear();
-    for i in 0..CONNECTORS {
-        house.delete(&format!("c{i}")).await;
+    at_most("changed", steps[1]).await;
+    for name in &names {
+        house.patch(name, json!({"spec": {"suspend": true}})).await;
     }
-    for i in 0..CONNECTORS {
-        house.gone(&format!("c{i}")).await;
+    for name in &names {
+        house
+            .not_ready(name, "Connected", "False", "Suspended")
+            .await;
     }
-    assert_eq!(ours(), CONNECTORS, "the finalizer: {:?}", requests.counts());
+    at_most("suspended", steps[2]).await;
+    for name in &names {
+        house.delete(name).await;
+    }
+    for name in &names {
+        house.gone(name).await;
+    }
+    at_most("deleted", steps[3]).await;
+    operator.shutdown().await;
+}
+
+async fn a_polled_connector_costs_three_writes_in_its_life_and_rest_is_silent(cluster: Cluster) {
+    lives_with(cluster, Start::polling(), [1, 1, 1, 0]).await;
+}
+
+async fn a_connector_with_a_webhook_costs_five_and_rest_is_silent(cluster: Cluster) {
+    // An old server refuses a status that drops an object (the webhook, at suspension), and takes it in two steps.
+    let suspension = if cluster.has(Need::Modern) { 1 } else { 3 };
+    lives_with(cluster, Start::webhook(), [2, 1, suspension, 1]).await;
+}
+
+async fn a_finalizer_is_there_only_while_a_webhook_is(cluster: Cluster) {
+    let house = House::new(cluster).await;
+    let finalizers = async || {
+        let connector = house.connectors().get("a").await.expect("it");
+        connector.metadata.finalizers.unwrap_or_default()
+    };
+    let operator = house.operator(Start::polling()).await;
+    house.sound_connector("a").await;
+    house.ready("a").await;
+    assert_eq!(finalizers().await, [] as [String; 0]);
+    operator.shutdown().await;
+    let operator = house.operator(Start::webhook()).await;
+    house
+        .condition("a", "Connected", "True", "WebhookVerified")
+        .await;
+    assert_eq!(finalizers().await, [FINALIZER]);
+    operator.shutdown().await;
+    // It stays while Telegram may still have the webhook.
+    let down = house.telegram.add_fault(Fault::new(Break::Reset));
+    let operator = house.operator(Start::polling()).await;
+    house
+        .condition("a", "Connected", "False", "TelegramUnreachable")
+        .await;
+    assert_eq!(finalizers().await, [FINALIZER]);
+    house.telegram.remove_fault(down);
+    house.ready("a").await;
+    house
+        .cluster
+        .eventually("the finalizer goes with the webhook", || async {
+            finalizers().await.is_empty().then_some(())
+        })
+        .await;
+    operator.shutdown().await;
+}
+
+async fn a_deleted_connectors_sessions_end_also_if_nobody_watched(cluster: Cluster) {
+    let house = House::new(cluster).await;
+    let start = || Start {
+        look_again: Duration::from_millis(300),
+        ..Start::polling()
+    };
+    let operator = house.operator(start()).await;
+    for name in ["watched", "unwatched", "stays"] {
+        let (bot, _) = house.sound_connector(name).await;
+        house.ready(name).await;
+        house
+            .telegram
+            .ask(bot, 1001, "hello", Duration::from_secs(20))
+            .await;
+    }
+    let kept = async |operator: &Operator| {
+        let listing = Listing {
+            limit: 10,
+            ..Listing::default()
+        };
+        let sessions = operator.store().sessions(&listing).await;
+        let rows = sessions.expect("the sessions").rows;
+        rows.into_iter().map(|s| s.name).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(&operator).await, ["watched", "unwatched", "stays"]);
+    house.delete("watched").await;
+    house
+        .cluster
+        .eventually("its sessions end", || async {
+            (kept(&operator).await == ["unwatched", "stays"]).then_some(())
+        })
+        .await;
+    operator.shutdown().await;
+    house.delete("unwatched").await;
+    house.gone("unwatched").await;
+    let operator = house.operator(start()).await;
+    house
+        .cluster
+        .eventually("its sessions end too", || async {
+            (kept(&operator).await == ["stays"]).then_some(())
+        })
+        .await;
     operator.shutdown().await;
 }
 
@@ -167,6 +287,38 @@ async fn deletion_ends_with_telegram_down_and_the_secret_gone(cluster: Cluster) 
     assert!(
         began.elapsed() < Duration::from_secs(35),
         "{:?}",
+        began.elapsed()
+    );
+    operator.shutdown().await;
+}
+
+async fn a_namespace_goes_with_its_connectors_while_telegram_is_down(cluster: Cluster) {
+    let house = House::new(cluster).await;
+    let operator = house.operator(Start::webhook()).await;
+    let names: Vec<String> = (0..20).map(|i| format!("c{i}")).collect();
+    for name in &names {
+        house.sound_connector(name).await;
+    }
+    for name in &names {
+        house.ready(name).await;
+    }
+    house.telegram.stop();
+    let namespaces: Api<Namespace> = Api::all(house.cluster.client.clone());
+    let name = &house.cluster.namespace;
+    let began = Instant::now();
+    namespaces
+        .delete(name, &DeleteParams::default())
+        .await
+        .expect("the deletion");
+    while namespaces.get_opt(name).await.expect("a look").is_some() {
+        assert!(
+            began.elapsed() < Duration::from_mins(1),
+            "the namespace waits for its connectors"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    eprintln!(
+        "a namespace with 20 connectors went in {:?} with Telegram down",
         began.elapsed()
     );
     operator.shutdown().await;

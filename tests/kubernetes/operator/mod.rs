@@ -1,10 +1,15 @@
 //! The operator on a Kubernetes API. Each module here has a `register`, called from the one below.
 
 mod house;
+mod installation;
 mod leadership;
 mod lifecycle;
+mod load;
+mod process;
 mod reasons;
+mod rotation;
 mod webhook;
+mod wire;
 
 use crate::suite::Suite;
 
@@ -13,4 +18,6 @@ pub fn register(suite: &mut Suite) {
     lifecycle::register(suite);
     webhook::register(suite);
     leadership::register(suite);
+    installation::register(suite);
+    rotation::register(suite);
 }

@@ -141,6 +141,13 @@ async fn younger_connector_of_a_bot_waits_until_the_older_goes(cluster: Cluster)
 async fn telegram_that_does_not_answer_is_reported_and_recovers(cluster: Cluster) {
     let house = House::new(cluster).await;
     let operator = house.operator(Start::polling()).await;
+    let silent = house.telegram.add_fault(Fault::new(Break::Hang));
+    house.sound_connector("waits").await;
+    house
+        .not_ready("waits", "TokenValid", "Unknown", "Connecting")
+        .await;
+    house.telegram.remove_fault(silent);
+    house.ready("waits").await;
     let down = house.telegram.add_fault(Fault::new(Break::Reset));
     house.sound_connector("a").await;
     house

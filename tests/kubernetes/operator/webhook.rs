@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 use telegram_connector_operator::dev::telegram::{Break, Fault};
 
-use super::house::{House, Start};
+use super::house::{House, Start, any_port};
+use super::wire::Wire;
 use crate::cluster::Cluster;
 use crate::suite::Suite;
 
@@ -24,7 +25,22 @@ pub fn register(suite: &mut Suite) {
     add!(
         suite,
         [Core],
-        webhook_that_somebody_keeps_replacing_is_contested
+        webhook_that_somebody_keeps_replacing_is_contested_until_the_next_look
+    );
+    add!(
+        suite,
+        [Core],
+        webhook_that_keeps_coming_back_in_polling_mode_is_contested_until_the_next_look
+    );
+    add!(
+        suite,
+        [Core],
+        webhook_that_telegram_cannot_reach_is_reported_and_recovers
+    );
+    add!(
+        suite,
+        [Core],
+        throttled_registration_is_reported_and_recovers
     );
     add!(
         suite,
@@ -209,9 +225,16 @@ async fn rejected_webhook_is_reported_and_recovers(cluster: Cluster) {
     operator.shutdown().await;
 }
 
-async fn webhook_that_somebody_keeps_replacing_is_contested(cluster: Cluster) {
+/// The hourly look, for tests.
+const LOOK: Duration = Duration::from_secs(6);
+
+async fn webhook_that_somebody_keeps_replacing_is_contested_until_the_next_look(cluster: Cluster) {
     let house = House::new(cluster).await;
-    let operator = house.operator(Start::webhook()).await;
+    let start = Start {
+        look_again: LOOK,
+        ..Start::webhook()
+    };
+    let operator = house.operator(start).await;
     let (bot, token) = house.sound_connector("a").await;
     house.ready("a").await;
     for round in 1..=3 {
@@ -236,6 +259,86 @@ async fn webhook_that_somebody_keeps_replacing_is_contested(cluster: Cluster) {
             .contains("/telegram/"),
         "no more fighting"
     );
+    house.ready("a").await;
+    assert_eq!(house.events("a", "ForeignWebhook").await.len(), 3);
+    operator.shutdown().await;
+}
+
+async fn webhook_that_keeps_coming_back_in_polling_mode_is_contested_until_the_next_look(
+    cluster: Cluster,
+) {
+    let house = House::new(cluster).await;
+    let start = Start {
+        look_again: LOOK,
+        ..Start::polling()
+    };
+    let operator = house.operator(start).await;
+    let (bot, token) = house.sound_connector("a").await;
+    house.ready("a").await;
+    for round in 1..=3 {
+        set_foreign(&house, &token).await;
+        house
+            .cluster
+            .eventually("it is polled again", || async {
+                let ours = house.telegram.webhook_info(bot)["url"] == json!("");
+                (ours && house.events("a", "ForeignWebhook").await.len() == round).then_some(())
+            })
+            .await;
+    }
+    set_foreign(&house, &token).await;
+    house
+        .not_ready("a", "Connected", "False", "WebhookContested")
+        .await;
+    assert_ne!(
+        house.telegram.webhook_info(bot)["url"],
+        json!(""),
+        "no more fighting"
+    );
+    house.ready("a").await;
+    operator.shutdown().await;
+}
+
+async fn webhook_that_telegram_cannot_reach_is_reported_and_recovers(cluster: Cluster) {
+    let house = House::new(cluster).await;
+    let mut start = Start::webhook();
+    let public = start.webhook_listen;
+    start.webhook_listen = any_port();
+    let operator = house.operator(start).await;
+    let (bot, _) = house.sound_connector("a").await;
+    house.ready("a").await;
+    house.telegram.say(bot, 1001, "is anybody there?");
+    let message = house
+        .not_ready("a", "Connected", "False", "WebhookUnreachable")
+        .await;
+    assert!(
+        message.contains("Connection refused") && message.contains("--public-url"),
+        "{message}"
+    );
+    // What --public-url names leads to the server now.
+    let there = operator.webhook_address().expect("an address");
+    let _way = Wire::between(public, there).await;
+    house
+        .telegram
+        .wait_for_sent(bot, 1001, 0, Duration::from_mins(1))
+        .await;
+    house.ready("a").await;
+    operator.shutdown().await;
+}
+
+async fn throttled_registration_is_reported_and_recovers(cluster: Cluster) {
+    let house = House::new(cluster).await;
+    let operator = house.operator(Start::webhook()).await;
+    house.telegram.add_fault(
+        Fault::new(Break::TooManyRequests { retry_after: 5 })
+            .method("setWebhook")
+            .times(1),
+    );
+    house.sound_connector("a").await;
+    let message = house
+        .not_ready("a", "Connected", "False", "RateLimited")
+        .await;
+    assert!(message.contains("5 s"), "{message}");
+    house.ready("a").await;
     operator.shutdown().await;
 }
 

@@ -1,0 +1,135 @@
+//! Messages at a steady pace, each from a person of its own, so that a lost or late one shows.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use telegram_connector_operator::dev::telegram::Simulator;
+use telegram_connector_operator::identity::BotId;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// Load on some bots until it is stopped.
+pub struct Load {
+    telegram: Simulator,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Vec<Said>>,
+}
+
+/// One message.
+#[derive(Debug, Clone, Copy)]
+pub struct Said {
+    pub bot: BotId,
+    pub person: i64,
+    pub at: jiff::Timestamp,
+}
+
+/// A message and how long its answer took.
+#[derive(Debug, Clone, Copy)]
+pub struct Answered {
+    pub said: jiff::Timestamp,
+    pub took: Duration,
+}
+
+impl Load {
+    /// Begins to say something every `pace`, to each bot in turn, as people from `first` on.
+    pub fn start(telegram: &Simulator, bots: &[BotId], first: i64, pace: Duration) -> Self {
+        let (stop, mut stopped) = oneshot::channel();
+        let (speaker, bots) = (telegram.clone(), bots.to_vec());
+        let task = tokio::spawn(async move {
+            let mut said = Vec::new();
+            let mut tick = tokio::time::interval(pace);
+            for (person, bot) in (first..).zip(bots.into_iter().cycle()) {
+                tokio::select! {
+                    _ = tick.tick() => {}
+                    _ = &mut stopped => break,
+                }
+                let at = jiff::Timestamp::now();
+                speaker.say(bot, person, "under load");
+                said.push(Said { bot, person, at });
+            }
+            said
+        });
+        Self {
+            telegram: telegram.clone(),
+            stop,
+            task,
+        }
+    }
+
+    /// Stops, and waits until each message is answered. Panics with how many are lost after `within`.
+    pub async fn all_answered(self, within: Duration) -> Vec<Answered> {
+        let _ = self.stop.send(());
+        let said = self.task.await.expect("the load");
+        assert!(!said.is_empty());
+        let deadline = Instant::now() + within;
+        loop {
+            let answers: Vec<Answered> = said
+                .iter()
+                .filter_map(|s| {
+                    let first = self.telegram.sent(s.bot, s.person).first()?.at;
+                    Some(Answered {
+                        said: s.at,
+                        took: Duration::try_from(first.duration_since(s.at)).unwrap_or_default(),
+                    })
+                })
+                .collect();
+            if answers.len() == said.len() {
+                return answers;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{} of {} messages are lost",
+                said.len() - answers.len(),
+                said.len()
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// Measures how long the machine itself makes a small durable write wait: other tests and builds share its cores and its disk.
+pub struct Stalls {
+    stop: Arc<AtomicBool>,
+    task: std::thread::JoinHandle<Duration>,
+}
+
+impl Stalls {
+    pub fn measure(folder: &Path) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (path, stopped) = (folder.join("stalls"), stop.clone());
+        let task = std::thread::spawn(move || {
+            let mut file = std::fs::File::create(path).expect("a writable folder");
+            let pause = Duration::from_millis(20);
+            let mut longest = Duration::ZERO;
+            while !stopped.load(Ordering::Relaxed) {
+                let began = std::time::Instant::now();
+                std::thread::sleep(pause);
+                file.write_all(b".")
+                    .and_then(|()| file.sync_data())
+                    .expect("a write");
+                longest = longest.max(began.elapsed().saturating_sub(pause));
+            }
+            longest
+        });
+        Self { stop, task }
+    }
+
+    /// The longest.
+    pub fn longest(self) -> Duration {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.join().expect("the measurement")
+    }
+}
+
+/// The longest of these waits.
+pub fn slowest<'a>(answers: impl IntoIterator<Item = &'a Answered>) -> Duration {
+    answers
+        .into_iter()
+        .map(|a| a.took)
+        .max()
+        .unwrap_or_default()
+}

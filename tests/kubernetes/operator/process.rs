@@ -1,0 +1,106 @@
+//! The real binary in a process of its own, on the API server, simulator and store of a [`House`].
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::house::{House, any_port};
+
+/// A running operator; killed when dropped.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+    admin: String,
+}
+
+impl House {
+    /// Starts the binary with these flags besides the usual ones. `name` is its Pod's.
+    pub fn process(&self, name: &str, kubeconfig: &str, flags: &[&str]) -> Process {
+        let path = self.folder().join(format!("{name}.kubeconfig"));
+        fs::write(&path, kubeconfig).expect("a writable folder");
+        let log = self.folder().join(format!("{name}.log"));
+        let lines = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("a log");
+        let free = TcpListener::bind(any_port()).expect("a free port");
+        let admin = free.local_addr().expect("its address").to_string();
+        drop(free);
+        let child = Command::new(env!("CARGO_BIN_EXE_telegram-connector-operator"))
+            .args(["run", "--log-format", "json", "--admin-listen", &admin])
+            .args([
+                "--store",
+                &self.store(),
+                "--telegram-api-url",
+                self.telegram.url().as_str(),
+            ])
+            .args(["--watch-namespace", &self.cluster.namespace])
+            .args(flags)
+            .env("KUBECONFIG", path)
+            .env("POD_NAME", name)
+            .stdin(Stdio::null())
+            .stdout(lines.try_clone().expect("the log"))
+            .stderr(lines)
+            .spawn()
+            .expect("the binary starts");
+        Process { child, log, admin }
+    }
+}
+
+impl Process {
+    /// What the admin endpoint answers, if it does.
+    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
+        let answer = reqwest::get(format!("http://{}{path}", self.admin))
+            .await
+            .ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
+    }
+
+    /// Whether its watches are synced.
+    pub async fn is_ready(&self) -> bool {
+        self.get("/readyz")
+            .await
+            .is_some_and(|(status, _)| status == 200)
+    }
+
+    /// Whether it leads.
+    pub async fn leads(&self) -> bool {
+        let metrics = self.get("/metrics").await;
+        metrics.is_some_and(|(_, text)| text.contains("telegram_connector_operator_leader 1\n"))
+    }
+
+    /// Everything that it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).expect("its log")
+    }
+
+    /// SIGKILL: no farewell.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ended");
+    }
+
+    /// SIGTERM: as the kubelet does at a rolling update. Returns at once; dropping waits.
+    pub fn terminate(&self) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(sent.expect("kill").success());
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(&mut self) {
+        while self.child.try_wait().expect("its status").is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
