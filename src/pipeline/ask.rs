@@ -38,19 +38,42 @@ pub(super) struct BrokenOff {
     pub(super) text: String,
 }
 
-/// Asks; in the chat "typing…" shows meanwhile, and then what has come of the answer.
-pub(super) async fn ask(
+/// What came of asking.
+#[derive(Debug)]
+pub(super) enum Asked<I> {
+    /// A whole answer.
+    Answered(Answer),
+    /// The assistant failed.
+    BrokenOff(BrokenOff),
+    /// Somebody ended it; with what had come by then.
+    Interrupted(I, Answer),
+}
+
+/// Asks; in the chat "typing…" shows meanwhile, and then what has come of the answer. The assistant is no longer asked once
+/// `interrupted` is.
+pub(super) async fn ask<I>(
     assistant: &dyn Assistant,
     question: Question,
     connector: &ResolvedConnector,
     lane: LaneKey,
-) -> Result<Answer, BrokenOff> {
+    interrupted: impl Future<Output = I>,
+) -> Asked<I> {
     let (words, shown) = watch::channel(String::new());
-    let (answer, ()) = tokio::join!(
-        gather(assistant, question, words),
-        show::show(&connector.bot, lane, shown)
-    );
-    answer
+    let so_far = shown.clone();
+    let asking = async {
+        tokio::select! {
+            answer = gather(assistant, question, words) => match answer {
+                Ok(answer) => Asked::Answered(answer),
+                Err(broken) => Asked::BrokenOff(broken),
+            },
+            by = interrupted => Asked::Interrupted(by, Answer {
+                text: so_far.borrow().clone(),
+                state: None,
+            }),
+        }
+    };
+    let (asked, ()) = tokio::join!(asking, show::show(&connector.bot, lane, shown));
+    asked
 }
 
 /// Gathers the answer; `words` grows with it, and goes when it is complete.

@@ -1,14 +1,18 @@
 //! What reaches the assistant of what people send: the words, and in words what they refer to, which the assistant cannot see.
 
-use super::groups::{self, Me};
-use super::message::{Content, File, Incoming};
+use std::time::Duration;
 
+use super::groups::{self, Me};
+use super::message::{Content, File, Incoming, UpdateKind};
+
+/// Before the words of a message that was answered and then changed.
+const EDITED: &str = "[edited an earlier message, which now reads]\n";
 /// The longest quotation of a message that is answered, in characters.
 const LONGEST_QUOTE: usize = 2_000;
 /// A message of at least so many UTF-16 units may have been cut off by Telegram's limit of 4,096: apps cut long pastes at a word.
 const CUT_PASTE: usize = 3_500;
 /// The parts of a long paste come within so many seconds of each other.
-const PASTE_SECONDS: i64 = 2;
+const PASTE: Duration = Duration::from_secs(2);
 
 /// What the assistant is given of a message, or why it is given nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,28 +37,23 @@ pub enum Gist {
 /// What the assistant is given of a message.
 pub fn gist(incoming: &Incoming, me: Me<'_>) -> Gist {
     let said = groups::without_address(incoming, me);
-    let ask = |text: String| Gist::Ask {
-        text: with_context(incoming, me, &text),
-        picture: None,
+    let asked = |text: String, picture: Option<File>| Gist::Ask {
+        text: named(incoming, with_context(incoming, me, &text)),
+        picture,
     };
+    let ask = |text: String| asked(text, None);
     match &incoming.content {
         Content::Text if said.is_empty() => match with_context(incoming, me, "") {
             // "@bot" as the reply to a message is a question about that message.
             context if context.is_empty() => Gist::Nothing,
             text => Gist::Ask {
-                text,
+                text: named(incoming, text),
                 picture: None,
             },
         },
         Content::Text => ask(said),
-        Content::Photo(file) => Gist::Ask {
-            text: with_context(incoming, me, &said),
-            picture: Some(file.clone()),
-        },
-        Content::Document(file) if is_picture(file) => Gist::Ask {
-            text: with_context(incoming, me, &said),
-            picture: Some(file.clone()),
-        },
+        Content::Photo(file) => asked(said, Some(file.clone())),
+        Content::Document(file) if is_picture(file) => asked(said, Some(file.clone())),
         Content::Document(file) => Gist::Read(file.clone()),
         Content::Voice(file, _) | Content::Audio(file) => Gist::Hear(file.clone()),
         Content::Location {
@@ -76,6 +75,17 @@ pub fn gist(incoming: &Incoming, me: Me<'_>) -> Gist {
     }
 }
 
+/// In a group, who says it: the assistant hears many, and so does whoever reads the history.
+fn named(incoming: &Incoming, text: String) -> String {
+    let name = incoming.sender.as_ref().map_or("", |s| s.name.trim());
+    if incoming.is_private() || name.is_empty() {
+        return text;
+    }
+    // A quotation or a mark keeps the beginning of its line.
+    let gap = if text.starts_with(['>', '[']) { '\n' } else { ' ' };
+    format!("{name}:{gap}{text}").trim_end().to_owned()
+}
+
 /// The words with what they answer or who said them first, which the assistant has not seen otherwise.
 fn with_context(incoming: &Incoming, me: Me<'_>, said: &str) -> String {
     let mut text = String::new();
@@ -86,6 +96,9 @@ fn with_context(incoming: &Incoming, me: Me<'_>, said: &str) -> String {
             text.push('\n');
         }
         text.push('\n');
+    }
+    if incoming.kind == UpdateKind::EditedMessage {
+        text.push_str(EDITED);
     }
     match incoming.forwarded_from.as_deref() {
         None => {}
@@ -124,32 +137,43 @@ pub enum Bond {
     Album,
     /// It goes on where Telegram's limit cut the one before: one turn, put together without a gap.
     Paste,
+    /// It was sent quickly after the one before.
+    FollowUp,
 }
 
-/// Whether the next message of a chat is one with the one before it. Only messages of one sender, without a command, can be.
-pub fn bond(before: &Incoming, next: &Incoming) -> Bond {
+/// Whether a text may go on in the next message: it is as long as one that Telegram's limit cut.
+pub fn may_be_cut(message: &Incoming) -> bool {
+    let text = message.text.as_deref().unwrap_or_default();
+    message.content == Content::Text && crate::telegram::split::utf16_len(text) >= CUT_PASTE
+}
+
+/// How the next message of a chat belongs to the one before it, where dates that are not more than `follow_up` apart follow
+/// quickly on each other. Only messages of one sender, sent and not edited, belong together.
+pub fn bond(before: &Incoming, next: &Incoming, follow_up: Duration) -> Bond {
     let id = |m: &Incoming| m.sender.as_ref().map(|s| s.id);
-    if before.kind != next.kind || id(before).is_none() || id(before) != id(next) {
+    let sent = |m: &Incoming| m.kind == UpdateKind::Message;
+    if !sent(before) || !sent(next) || id(before).is_none() || id(before) != id(next) {
         return Bond::None;
     }
     if before.media_group_id.is_some() && before.media_group_id == next.media_group_id {
         return Bond::Album;
     }
-    let apart = next.date.as_second() - before.date.as_second();
-    let text = |m: &Incoming| m.text.clone().filter(|_| m.content == Content::Text);
-    let (Some(first), Some(second)) = (text(before), text(next)) else {
+    let Ok(apart) = Duration::try_from(next.date.duration_since(before.date)) else {
         return Bond::None;
     };
-    let cut = crate::telegram::split::utf16_len(&first) >= CUT_PASTE;
-    let goes_on = next.reply_to.is_none()
+    let command = |m: &Incoming| m.text.as_deref().is_some_and(|text| text.starts_with('/'));
+    let goes_on = next.content == Content::Text
+        && next.reply_to.is_none()
         && before.forwarded_from == next.forwarded_from
-        && !second.starts_with('/')
-        && !first.starts_with('/');
-    if cut && goes_on && (0..=PASTE_SECONDS).contains(&apart) {
-        Bond::Paste
-    } else {
-        Bond::None
+        && !command(before)
+        && !command(next);
+    if may_be_cut(before) && goes_on && apart <= PASTE {
+        return Bond::Paste;
     }
+    if apart <= follow_up && !follow_up.is_zero() {
+        return Bond::FollowUp;
+    }
+    Bond::None
 }
 
 /// Puts the words of messages together that are one turn, in the order in which they were sent.
@@ -163,7 +187,7 @@ pub fn together(texts: &[(Bond, &str)]) -> String {
             _ if whole.is_empty() => "",
             // Apps cut a paste at a line or a word and drop the white space there.
             Bond::Paste => "\n",
-            Bond::None | Bond::Album => "\n\n",
+            Bond::None | Bond::Album | Bond::FollowUp => "\n\n",
         };
         whole.push_str(gap);
         whole.push_str(text);
@@ -317,6 +341,7 @@ mod tests {
             m
         };
         let rest = said(r#""text":"the rest""#);
+        let bond = |a: &Incoming, b: &Incoming| bond(a, b, Duration::ZERO);
         assert_eq!(bond(&first, &at(101, rest.clone())), Bond::Paste);
         assert_eq!(bond(&first, &at(103, rest.clone())), Bond::None, "too late");
         assert_eq!(bond(&rest, &first), Bond::None, "the first was not cut");

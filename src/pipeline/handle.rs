@@ -1,17 +1,20 @@
-//! Handles one message: from its plan to what is written and delivered.
+//! Handles one turn: from its plan to what is written and delivered.
 
 use std::time::{Duration, Instant};
 
-use super::ask::{self, Answer, BrokenOff};
+use super::ask::{self, Answer, Asked, BrokenOff};
+use super::content::{self, Bond, Gist};
 use super::deliver::{self, Delivery, dead_letter};
+use super::interrupt::Interruption;
 use super::lane::{Lane, Wait, Worked};
-use super::message::{File, Incoming, Unreadable};
+use super::message::{Incoming, Unreadable};
 use super::plan::{self, Plan, language};
 use super::rate::Rate;
 use super::session::{self, SessionStep};
 use super::texts::{Texts, texts};
+use super::turn::{self, Circumstances, Turn, Waiting};
 use super::{denied, render};
-use crate::assistant::{Asker, Assistant, Question, Role, Turn};
+use crate::assistant::{self, Asker, Assistant, Picture, Question, Role};
 use crate::registry::ResolvedConnector;
 use crate::store::{Change, Part, Session, WaitingMessage, WaitingPart};
 use crate::telemetry::metrics::UpdateOutcome;
@@ -25,56 +28,91 @@ pub(super) enum Handled {
     Wait(Wait),
 }
 
+/// Stands under an answer that was stopped; the same in every language.
+const ENDED: &str = "⏹";
 /// How long a message waits for an assistant that is not there, should the change be missed.
 const WITHOUT_ASSISTANT: Duration = Duration::from_mins(1);
 
-/// One message with everything around it.
+/// One turn with everything around it.
 struct Handling<'a> {
     lane: &'a mut Lane,
     connector: &'a ResolvedConnector,
-    message: &'a WaitingMessage,
-    incoming: Incoming,
+    turn: Turn,
+    /// All messages that are settled with it; at least one.
+    messages: Vec<WaitingMessage>,
 }
 
-/// Handles a message.
-pub(super) async fn message(
+/// Handles the turn that comes next, and takes what is settled with it out of `waiting` (at least one).
+pub(super) async fn next(
     lane: &mut Lane,
     connector: &ResolvedConnector,
-    message: &WaitingMessage,
+    waiting: &mut Vec<Waiting>,
 ) -> Worked<Handled> {
-    let incoming = match Incoming::parse(&message.json) {
-        Ok(incoming) => incoming,
-        // A kind that was not asked for, in no chat: nobody waits for an answer.
-        Err(Unreadable::NoChat) => {
-            lane.work.metrics.updates(UpdateOutcome::Ignored, 1);
-            lane.change(Change::Finish {
-                message: message.id,
-            });
-            return Ok(Handled::Done);
-        }
-        Err(unreadable) => {
-            let reason = unreadable.to_string();
-            dead_letter(lane, connector, &reason);
-            lane.change(Change::Bury {
-                message: message.id,
-                reason,
-            });
-            return Ok(Handled::Done);
-        }
+    let circumstances = Circumstances {
+        connector,
+        now: lane.work.clock.now(),
+        follow_up: lane.work.limits.follow_up,
     };
-    let plan = plan::plan(connector, &incoming);
+    let mut admitted = 1;
+    let turn = turn::next(&circumstances, waiting, |incoming| {
+        let room = incoming.sender.as_ref().is_some_and(|sender| {
+            let (bot, limit) = (lane.key.bot, connector.messages_per_minute);
+            let rates = &lane.work.rates;
+            rates.has_room(bot, sender.id, incoming.date, limit, admitted)
+        });
+        admitted += u32::from(room);
+        room
+    });
+    let Some(turn) = turn else {
+        let first = waiting.remove(0);
+        unreadable(lane, connector, first);
+        return Ok(Handled::Done);
+    };
+    if let Some(wait) = turn.ready_in {
+        return Ok(Handled::Wait(Wait::For(wait)));
+    }
+    let mut messages = Vec::with_capacity(turn.settles.len());
+    let mut n = 0;
+    waiting.retain_mut(|w| {
+        let settled = turn.settles.contains(&n);
+        n += 1;
+        if settled {
+            messages.push(std::mem::take(&mut w.message));
+        }
+        !settled
+    });
     let mut handling = Handling {
         lane,
         connector,
-        message,
-        incoming,
+        turn,
+        messages,
     };
-    handling.carry_out(plan).await
+    handling.carry_out().await
+}
+
+fn unreadable(lane: &mut Lane, connector: &ResolvedConnector, waiting: Waiting) {
+    let message = waiting.message.id;
+    match waiting.incoming {
+        Err(unreadable) if unreadable != Unreadable::NoChat => {
+            let reason = unreadable.to_string();
+            dead_letter(lane, connector, &reason);
+            lane.change(Change::Bury { message, reason });
+        }
+        // A kind that was not asked for, in no chat: nobody waits for an answer.
+        _ => {
+            lane.work.metrics.updates(UpdateOutcome::Ignored, 1);
+            lane.change(Change::Finish { message });
+        }
+    }
 }
 
 impl Handling<'_> {
-    async fn carry_out(&mut self, plan: Plan) -> Worked<Handled> {
-        match plan {
+    async fn carry_out(&mut self) -> Worked<Handled> {
+        if let Some(stop) = &self.turn.stop {
+            let text = &texts(language(stop)).stopped;
+            return self.say(text).await;
+        }
+        match self.turn.plan.clone() {
             Plan::Ignore => {
                 self.count(UpdateOutcome::Ignored);
                 self.finish();
@@ -82,7 +120,7 @@ impl Handling<'_> {
             }
             Plan::Leave => {
                 self.count(UpdateOutcome::Ignored);
-                if let Err(error) = self.connector.bot.leave_chat(self.incoming.chat.id).await {
+                if let Err(error) = self.connector.bot.leave_chat(self.lane.key.chat).await {
                     tracing::info!(%error, "a group that the connector does not name cannot be left");
                 }
                 self.finish();
@@ -94,12 +132,16 @@ impl Handling<'_> {
                 self.begin_session();
                 self.say(&text).await
             }
-            Plan::Ask { text, picture } => {
+            Plan::Stop => {
+                let text = &self.texts().nothing_to_stop;
+                self.say(text).await
+            }
+            Plan::Ask(_) => {
                 let Some(assistant) = self.connector.assistant.clone() else {
                     return Ok(Handled::Wait(Wait::ForConnector(WITHOUT_ASSISTANT)));
                 };
                 match self.rate() {
-                    Rate::Within => self.ask(&*assistant, text, picture).await,
+                    Rate::Within => self.ask(&*assistant).await,
                     Rate::FirstBeyond => {
                         let text = self.texts().rate_limited.clone();
                         self.say(&text).await
@@ -115,46 +157,63 @@ impl Handling<'_> {
     }
 
     fn count(&self, outcome: UpdateOutcome) {
-        self.lane.work.metrics.updates(outcome, 1);
+        self.lane.work.metrics.updates(outcome, self.messages.len());
+    }
+
+    /// The number of the reply, and of the session that begins here: the first message's.
+    fn first(&self) -> &WaitingMessage {
+        &self.messages[0]
+    }
+
+    fn lead(&self) -> &Incoming {
+        self.turn.lead()
     }
 
     fn finish(&mut self) {
-        self.lane.change(Change::Finish {
-            message: self.message.id,
-        });
+        for message in &self.messages {
+            let message = message.id;
+            self.lane.change(Change::Finish { message });
+        }
     }
 
     fn texts(&self) -> &'static Texts {
-        texts(language(&self.incoming))
+        texts(language(self.lead()))
     }
 
-    /// A further attempt at the same message does not count again.
+    /// What was said counts, an album or a paste once; a further attempt at it does not count again.
     fn rate(&self) -> Rate {
-        match &self.incoming.sender {
-            Some(sender) if self.message.attempts == 0 => self.lane.work.rates.count(
-                self.lane.key.bot,
-                sender.id,
-                self.incoming.date,
-                self.connector.messages_per_minute,
-            ),
-            _ => Rate::Within,
+        if self.first().attempts > 0 {
+            return Rate::Within;
         }
+        let count = |said: &Incoming| {
+            let sender = said.sender.as_ref()?;
+            let (bot, limit) = (self.lane.key.bot, self.connector.messages_per_minute);
+            let rates = &self.lane.work.rates;
+            Some(rates.count(bot, sender.id, said.date, limit))
+        };
+        let rate = count(&self.turn.members[0].incoming).unwrap_or(Rate::Within);
+        for member in &self.turn.members {
+            if member.bond == Bond::FollowUp {
+                // It was let in because there was room.
+                count(&member.incoming);
+            }
+        }
+        rate
     }
 
     /// In a group the reply shows what it replies to.
     fn reply_to(&self) -> Option<i64> {
-        self.incoming
-            .message_id
-            .filter(|_| !self.incoming.is_private())
+        let lead = self.lead();
+        lead.message_id.filter(|_| !lead.is_private())
     }
 
     async fn deny(&mut self) -> Worked<Handled> {
         self.count(UpdateOutcome::Denied);
-        let (lane, connector) = (&mut *self.lane, self.connector);
-        if let Some(record) = denied::record(connector, lane.key.bot, &self.incoming) {
+        let (lane, connector, said) = (&mut *self.lane, self.connector, self.turn.lead());
+        if let Some(record) = denied::record(connector, lane.key.bot, said) {
             lane.change(Change::Denied(Box::new(record)));
         }
-        match denied::notice(connector, &self.incoming) {
+        match denied::notice(connector, said) {
             Some(text) if !text.is_empty() => {
                 let since = lane.work.clock.now().checked_sub(denied::BETWEEN_NOTICES);
                 let parts = render::plain(&text, self.reply_to());
@@ -180,10 +239,11 @@ impl Handling<'_> {
         parts: Vec<Part>,
         unless_noticed_since: Option<jiff::Timestamp>,
     ) -> Worked<Handled> {
-        let waiting = waiting(self.message.id, &parts, self.lane.work.clock.now());
+        let message = self.first().id;
+        let waiting = waiting(message, &parts, self.lane.work.clock.now());
         let is_notice = unless_noticed_since.is_some();
         self.lane.change(Change::Reply {
-            message: self.message.id,
+            message,
             parts,
             unless_noticed_since,
         });
@@ -207,7 +267,7 @@ impl Handling<'_> {
         let began = Session {
             number,
             key: self.session_key(),
-            began_at: self.incoming.date,
+            began_at: self.lead().date,
             state: None,
             exchanges: 0,
             history: Vec::new(),
@@ -226,18 +286,44 @@ impl Handling<'_> {
         let key = self.lane.key;
         format!(
             "telegram-{}-{}-{}-{}",
-            key.bot, key.chat, key.topic, self.message.update_id
+            key.bot,
+            key.chat,
+            key.topic,
+            self.first().update_id
         )
     }
 
-    async fn ask(
-        &mut self,
-        assistant: &dyn Assistant,
-        text: String,
-        picture: Option<File>,
-    ) -> Worked<Handled> {
+    /// Names the question: the same however often it is asked, and another as soon as there is more or less in it.
+    fn idempotency_key(&self) -> String {
+        let bot = self.lane.key.bot;
+        let ids = self.messages.iter().map(|m| m.update_id.to_string());
+        format!("telegram-{bot}-{}", ids.collect::<Vec<_>>().join("-"))
+    }
+
+    /// What the assistant is asked: the words of all messages, and their pictures as far as it takes any.
+    async fn question(&self, takes_pictures: bool) -> (String, Vec<Picture>) {
+        let me = plan::me(self.connector);
+        let mut texts = Vec::new();
+        let mut pictures = Vec::new();
+        for member in &self.turn.members {
+            // Of an album, what cannot be seen is left out.
+            let Gist::Ask { text, picture } = content::gist(&member.incoming, me) else {
+                continue;
+            };
+            texts.push((member.bond, text));
+            if let Some(file) = picture.filter(|_| takes_pictures) {
+                pictures.extend(ask::picture(self.connector, &file).await);
+            }
+        }
+        let texts: Vec<_> = texts.iter().map(|(bond, t)| (*bond, t.as_str())).collect();
+        (content::together(&texts), pictures)
+    }
+
+    async fn ask(&mut self, assistant: &dyn Assistant) -> Worked<Handled> {
+        let (text, pictures) = self.question(assistant.takes_pictures()).await;
+        let date = self.lead().date;
         let began = self.lane.session.as_ref().map(|s| s.began_at);
-        let step = session::decide(self.connector.session.duration, began, self.incoming.date);
+        let step = session::decide(self.connector.session.duration, began, date);
         let current = self
             .lane
             .session
@@ -250,31 +336,34 @@ impl Handling<'_> {
             session_state: current.and_then(|s| s.state.clone()),
             history: current.map(|s| s.history.clone()).unwrap_or_default(),
             text: text.clone(),
-            pictures: match picture {
-                Some(file) if assistant.takes_pictures() => ask::picture(self.connector, &file)
-                    .await
-                    .into_iter()
-                    .collect(),
-                _ => Vec::new(),
-            },
-            idempotency_key: format!("telegram-{}-{}", self.lane.key.bot, self.message.update_id),
+            pictures,
+            idempotency_key: self.idempotency_key(),
         };
         let uid = &self.connector.connector.uid;
+        let work = self.lane.work.clone();
+        let ids: Vec<i64> = self.messages.iter().map(|m| m.id).collect();
+        let mut running = work.interruptions.answering(self.lane.claim.lane);
+        let interrupted = running.interrupted(self.connector, &ids);
         let began = Instant::now();
-        let answered = ask::ask(assistant, question, self.connector, self.lane.key).await;
+        let (connector, key) = (self.connector, self.lane.key);
+        let answered = ask::ask(assistant, question, connector, key, interrupted).await;
+        drop(running);
         let took = began.elapsed();
-        let work = &self.lane.work;
+        let protocol = assistant.protocol();
         match answered {
-            Ok(answer) => {
-                work.metrics
-                    .assistant_answered(assistant.protocol(), "ok", took);
+            Asked::Answered(answer) => {
+                work.metrics.assistant_answered(protocol, "ok", took);
                 work.observations.assistant_succeeded(uid);
-                self.answered(assistant, step, text, answer).await
+                self.note_exchange(assistant, step, text, &answer);
+                let mut parts = render::markdown(&answer.text, self.reply_to());
+                if parts.is_empty() {
+                    parts = render::plain(&self.texts().empty_answer, self.reply_to());
+                }
+                self.reply(parts, None).await
             }
-            Err(broken) => {
+            Asked::BrokenOff(broken) => {
                 let result = broken.error.fault.label();
-                work.metrics
-                    .assistant_answered(assistant.protocol(), result, took);
+                work.metrics.assistant_answered(protocol, result, took);
                 work.observations.assistant_failed(
                     uid,
                     broken.error.fault,
@@ -282,18 +371,65 @@ impl Handling<'_> {
                 );
                 self.failed(broken).await
             }
+            Asked::Interrupted(by, answer) => {
+                work.metrics.assistant_answered(protocol, "stopped", took);
+                if !answer.text.trim().is_empty() {
+                    self.note_exchange(assistant, step, text, &answer);
+                }
+                self.interrupted(by, &answer.text).await
+            }
         }
     }
 
-    async fn answered(
+    /// What was shown stays, marked as ended; a `/stop` is confirmed and settled together with it. A `/new` comes next by itself.
+    async fn interrupted(&mut self, by: Interruption, shown: &str) -> Worked<Handled> {
+        let mut replies = Vec::new();
+        if !shown.trim().is_empty() {
+            let text = format!("{}\n\n{ENDED}", shown.trim_end());
+            replies.push((self.first().id, render::markdown(&text, self.reply_to())));
+        }
+        if let Interruption::Stop { command, id, with } = by {
+            let reply_to = command.message_id.filter(|_| !command.is_private());
+            let text = &texts(language(&command)).stopped;
+            replies.push((id, render::plain(text, reply_to)));
+            self.messages
+                .extend(with.into_iter().chain([id]).map(|id| WaitingMessage {
+                    id,
+                    ..WaitingMessage::default()
+                }));
+        }
+        let now = self.lane.work.clock.now();
+        let mut parts = Vec::new();
+        for (message, reply) in replies {
+            parts.extend(waiting(message, &reply, now));
+            self.lane.change(Change::Reply {
+                message,
+                parts: reply,
+                unless_noticed_since: None,
+            });
+        }
+        self.finish();
+        self.lane.write().await?;
+        match deliver::deliver(self.lane, self.connector, parts).await? {
+            Delivery::Ended { .. } => {
+                self.count(UpdateOutcome::Answered);
+                Ok(Handled::Done)
+            }
+            Delivery::Wait(wait) => Ok(Handled::Wait(wait)),
+        }
+    }
+
+    /// The exchange goes into the session, or into none.
+    fn note_exchange(
         &mut self,
         assistant: &dyn Assistant,
         step: SessionStep,
         asked: String,
-        answer: Answer,
-    ) -> Worked<Handled> {
+        answer: &Answer,
+    ) {
         // An empty answer is an answer: asking again for ever would block what stands behind it.
         let empty = answer.text.trim().is_empty();
+        let at = self.lead().date;
         match step {
             SessionStep::Alone => {
                 if self.lane.session.take().is_some() {
@@ -311,11 +447,11 @@ impl Handling<'_> {
             let (number, session_number) = (session.exchanges, session.number);
             if kept {
                 session.history.extend([
-                    Turn {
+                    assistant::Turn {
                         role: Role::User,
                         text: asked.clone(),
                     },
-                    Turn {
+                    assistant::Turn {
                         role: Role::Assistant,
                         text: answer.text.clone(),
                     },
@@ -328,30 +464,24 @@ impl Handling<'_> {
                 number,
                 asked: kept.then_some(asked),
                 answered: kept.then(|| answer.text.clone()),
-                state: answer.state,
-                at: self.incoming.date,
+                state: answer.state.clone(),
+                at,
             });
         }
-        let mut parts = render::markdown(&answer.text, self.reply_to());
-        if parts.is_empty() {
-            parts = render::plain(&self.texts().empty_answer, self.reply_to());
-        }
-        self.reply(parts, None).await
     }
 
     async fn failed(&mut self, broken: BrokenOff) -> Worked<Handled> {
         let BrokenOff { error, text } = broken;
-        let again = self.lane.work.limits.retry.after_assistant(
-            &error,
-            self.message.attempts,
-            rand::random(),
-        );
+        let attempts = self.first().attempts;
+        let retry = self.lane.work.limits.retry;
+        let again = retry.after_assistant(&error, attempts, rand::random());
         self.count(UpdateOutcome::Failed);
         if let Some(wait) = again {
-            tracing::info!(%error, attempts = self.message.attempts + 1, "the assistant is asked again later");
-            self.lane.change(Change::Attempted {
-                message: self.message.id,
-            });
+            tracing::info!(%error, attempts = attempts + 1, "the assistant is asked again later");
+            for message in &self.messages {
+                let message = message.id;
+                self.lane.change(Change::Attempted { message });
+            }
             return Ok(Handled::Wait(Wait::For(wait)));
         }
         let reason = format!("the assistant failed: {error}");
@@ -367,16 +497,19 @@ impl Handling<'_> {
 
     /// The user is told, and the message becomes a dead letter.
     async fn apologize(&mut self, parts: Vec<Part>, reason: String) -> Worked<Handled> {
-        let waiting = waiting(self.message.id, &parts, self.lane.work.clock.now());
+        let message = self.first().id;
+        let waiting = waiting(message, &parts, self.lane.work.clock.now());
         self.lane.change(Change::Reply {
-            message: self.message.id,
+            message,
             parts,
             unless_noticed_since: None,
         });
-        self.lane.change(Change::Bury {
-            message: self.message.id,
-            reason,
-        });
+        for message in &self.messages {
+            self.lane.change(Change::Bury {
+                message: message.id,
+                reason: reason.clone(),
+            });
+        }
         self.lane.write().await?;
         match deliver::deliver(self.lane, self.connector, waiting).await? {
             Delivery::Ended { .. } => Ok(Handled::Done),
@@ -385,7 +518,7 @@ impl Handling<'_> {
     }
 
     fn asker(&self) -> Asker {
-        let sender = self.incoming.sender.as_ref();
+        let sender = self.lead().sender.as_ref();
         Asker {
             id: sender.map_or(0, |s| s.id),
             name: sender.map(|s| s.name.clone()).unwrap_or_default(),

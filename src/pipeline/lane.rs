@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::deliver::{self, Delivery};
 use super::handle::{self, Handled};
+use super::turn::Waiting;
 use super::work::Work;
 use crate::identity::ConnectorUid;
 use crate::registry::ResolvedConnector;
@@ -144,11 +146,18 @@ async fn run(
             return Ok(Some(wait));
         }
     }
-    for (n, message) in messages.iter().enumerate() {
-        if n > 0 {
+    let mut waiting: Vec<Waiting> = messages.into_iter().map(Waiting::read).collect();
+    let claimed = Instant::now();
+    let mut begun = false;
+    while !waiting.is_empty() {
+        if begun {
             // What was done so far is settled before anything else begins.
             lane.write().await?;
+            if claimed.elapsed() > FRESH {
+                return Ok(None);
+            }
         }
+        begun = true;
         if lane.work.stopping() {
             return Ok(None);
         }
@@ -160,9 +169,9 @@ async fn run(
             namespace = &*connector.connector.namespace,
             connector = &*connector.connector.name,
             bot_id = lane.key.bot.0,
-            update_id = message.update_id,
+            update_id = waiting[0].message.update_id,
         );
-        let handled = handle::message(lane, &connector, message)
+        let handled = handle::next(lane, &connector, &mut waiting)
             .instrument(span)
             .await?;
         if let Handled::Wait(wait) = handled {
@@ -172,6 +181,9 @@ async fn run(
     Ok(None)
 }
 
+/// What a claim brought is looked at for so long. Behind an answer that took longer, more may have come that belongs to what
+/// waits: the lane is given back and claimed anew.
+const FRESH: Duration = Duration::from_millis(300);
 /// How long a lane waits whose connector cannot handle it, should its next change be missed.
 const LONG: Duration = Duration::from_mins(1);
 

@@ -16,6 +16,7 @@ mod engine;
 mod handle;
 mod history;
 mod housekeeping;
+mod interrupt;
 mod lane;
 mod plan;
 mod rate;
@@ -23,6 +24,7 @@ mod render;
 mod retry;
 mod show;
 mod throttle;
+mod turn;
 mod work;
 
 use std::sync::Arc;
@@ -40,6 +42,7 @@ pub struct Pipeline {
     stop: watch::Sender<bool>,
     engine: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
+    interruptions: JoinHandle<()>,
     lanes: TaskTracker,
     abort: tokio_util::sync::CancellationToken,
     store: Arc<dyn crate::store::Store>,
@@ -60,6 +63,7 @@ impl Pipeline {
             on_dead_letter: context.on_dead_letter,
             throttle: throttle::Throttle::default(),
             rates: rate::Rates::default(),
+            interruptions: interrupt::Interruptions::default(),
             stop: stopped.clone(),
         });
         let lanes = TaskTracker::new();
@@ -68,7 +72,8 @@ impl Pipeline {
         Self {
             stop,
             engine: tokio::spawn(engine.run(stopped)),
-            housekeeping: tokio::spawn(housekeeping::run(work)),
+            housekeeping: tokio::spawn(housekeeping::run(work.clone())),
+            interruptions: tokio::spawn(interrupt::look(work)),
             lanes,
             abort,
             store,
@@ -94,6 +99,7 @@ impl Pipeline {
             self.abort.cancel();
             self.lanes.wait().await;
         }
+        self.interruptions.abort();
         if let Err(error) = self.store.release_claims().await {
             tracing::warn!(%error, "claims are not given back; they run out by themselves");
         }

@@ -4,7 +4,7 @@ use super::access::{self, Verdict};
 use super::commands::{self, Command, FirstWord};
 use super::content::{self, Gist};
 use super::groups::{self, Me, Place};
-use super::message::{File, Incoming, Sender, UpdateKind};
+use super::message::{Content, Incoming, Sender, UpdateKind};
 use super::texts::texts;
 use crate::registry::{ResolvedConnector, SessionDuration};
 
@@ -21,28 +21,21 @@ pub(super) enum Plan {
     Say(String),
     /// A new session begins, and the bot says so.
     NewSession(String),
-    /// The assistant is asked.
-    Ask {
-        /// What.
-        text: String,
-        /// A picture that goes with it.
-        picture: Option<File>,
-    },
+    /// What is being answered is to end.
+    Stop,
+    /// The assistant is asked this.
+    Ask(Gist),
 }
 
 /// Decides. Nobody whom the access level does not name gets further than [`Plan::Deny`], except to their own id.
 pub(super) fn plan(connector: &ResolvedConnector, incoming: &Incoming) -> Plan {
-    let me = Me {
-        id: connector.bot.id(),
-        username: &connector.bot_username,
-    };
+    let me = me(connector);
     match groups::decide(connector.groups.as_ref(), incoming, me) {
         Place::Ignore => return Plan::Ignore,
         Place::Leave => return Plan::Leave,
         Place::Listen => {}
     }
-    // What was said before is answered already; an edit changes no answer.
-    if incoming.kind == UpdateKind::EditedMessage {
+    if incoming.kind == UpdateKind::EditedMessage && !is_edit_by_a_person(incoming) {
         return Plan::Ignore;
     }
     let said = texts(language(incoming));
@@ -72,7 +65,7 @@ pub(super) fn plan(connector: &ResolvedConnector, incoming: &Incoming) -> Plan {
         }
         Some(Command::New) => Plan::NewSession(said.new_session.clone()),
         Some(Command::Help) => Plan::Say(said.help.clone()),
-        Some(Command::Stop) => Plan::Say(said.nothing_to_stop.clone()),
+        Some(Command::Stop) => Plan::Stop,
         Some(Command::Id) | None => ask(incoming, me),
     }
 }
@@ -80,12 +73,28 @@ pub(super) fn plan(connector: &ResolvedConnector, incoming: &Incoming) -> Plan {
 fn ask(incoming: &Incoming, me: Me<'_>) -> Plan {
     let said = texts(language(incoming));
     match content::gist(incoming, me) {
-        Gist::Ask { text, picture } => Plan::Ask { text, picture },
+        gist @ Gist::Ask { .. } => Plan::Ask(gist),
         Gist::Hear(_) => Plan::Say(said.voice_unsupported.clone()),
         Gist::Read(_) => Plan::Say(said.file_unsupported.clone()),
         Gist::Nothing => Plan::Say(said.greeting.clone()),
         Gist::Unsupported => Plan::Say(said.unsupported.clone()),
     }
+}
+
+/// The connector's bot, as it is spoken to.
+pub(super) fn me(connector: &ResolvedConnector) -> Me<'_> {
+    Me {
+        id: connector.bot.id(),
+        username: &connector.bot_username,
+    }
+}
+
+/// Whether somebody changed what they had said. A live location that moves is an `edited_message` too, and so is a change of
+/// fields that no bot sees, which then has no `edit_date`.
+pub(super) fn is_edit_by_a_person(incoming: &Incoming) -> bool {
+    incoming.kind == UpdateKind::EditedMessage
+        && incoming.edited.is_some()
+        && !matches!(incoming.content, Content::Location { .. })
 }
 
 /// The language to speak to the sender in.

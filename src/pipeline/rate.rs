@@ -27,6 +27,27 @@ const REMEMBERED: usize = 10_000;
 pub(super) struct Rates(Mutex<HashMap<(BotId, i64), (i64, u32)>>);
 
 impl Rates {
+    /// Whether another message would be within the limit, besides `besides` that are still to be counted.
+    pub(super) fn has_room(
+        &self,
+        bot: BotId,
+        user: i64,
+        date: Timestamp,
+        per_minute: u32,
+        besides: u32,
+    ) -> bool {
+        let minute = date.as_second().div_euclid(60);
+        let counts = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let counted = counts.get(&(bot, user)).filter(|(m, _)| *m == minute);
+        counted
+            .map_or(0, |(_, count)| *count)
+            .saturating_add(besides)
+            < per_minute
+    }
+
     /// Counts a message.
     pub(super) fn count(&self, bot: BotId, user: i64, date: Timestamp, per_minute: u32) -> Rate {
         let minute = date.as_second().div_euclid(60);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::interrupt::Interruptions;
 use super::rate::Rates;
 use super::retry::RetryPolicy;
 use super::throttle::Throttle;
@@ -26,6 +27,9 @@ pub struct PipelineLimits {
     pub denied_retention: Duration,
     /// How long sessions are kept after their last message; dead letters likewise.
     pub session_retention: Duration,
+    /// Messages of one user that were sent not longer than this after each other are one turn, if the assistant has not begun;
+    /// zero: each is one by itself.
+    pub follow_up: Duration,
     /// How long a reply may be tried while Telegram cannot be reached.
     pub reply_age: Duration,
 }
@@ -39,6 +43,7 @@ impl Default for PipelineLimits {
             retry: RetryPolicy::default(),
             denied_retention: 30 * DAY,
             session_retention: 90 * DAY,
+            follow_up: Duration::from_secs(2),
             reply_age: DAY,
         }
     }
@@ -76,6 +81,7 @@ pub(super) struct Work {
     pub(super) on_dead_letter: Option<DeadLetterHook>,
     pub(super) throttle: Throttle,
     pub(super) rates: Rates,
+    pub(super) interruptions: Interruptions,
     /// True once the pipeline is told to stop: lanes give back what they have not begun.
     pub(super) stop: tokio::sync::watch::Receiver<bool>,
 }

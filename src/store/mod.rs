@@ -105,6 +105,12 @@ pub trait Store: Inbox {
     /// [`StoreError`]; then nothing of it happened.
     async fn write(&self, write: LaneWrite) -> Result<Written, StoreError>;
 
+    /// What waits in these lanes, each with its newest messages in order, what is in work included. Reads only.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn arrived(&self, lanes: &[i64]) -> Result<Vec<(i64, Vec<WaitingMessage>)>, StoreError>;
+
     /// Prolongs this process's lease on its claims, takes over the lanes of processes that are gone, and says for whom
     /// something waits that nobody has claimed, and since or until when. Costs no write when nothing is claimed.
     ///

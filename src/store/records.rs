@@ -75,7 +75,7 @@ pub struct ClaimedLane {
 }
 
 /// An update that waits for its turn.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct WaitingMessage {
     /// The store's number; it numbers the message's reply too.
     pub id: i64,

@@ -119,25 +119,27 @@ struct Count {
     worst: usize,
 }
 
+/// The messages that an answer is about: what was said quickly one after the other is answered together.
+fn answered(text: &str) -> impl Iterator<Item = usize> {
+    let said = text.strip_prefix("You said: ").unwrap_or_default();
+    said.lines()
+        .filter_map(|line| line.strip_prefix("message ")?.trim().parse().ok())
+}
+
 /// The answers of one chat against what was said there.
 fn count(telegram: &Simulator, bot: BotId, chat: i64, said: usize, count: &mut Count) {
     let mut times: HashMap<usize, usize> = HashMap::new();
     let mut latest = None;
     for sent in telegram.sent(bot, chat) {
-        let words = sent.text.lines().next().unwrap_or_default();
-        let Some(n) = words
-            .strip_prefix("You said: message ")
-            .and_then(|n| n.trim().parse::<usize>().ok())
-        else {
-            continue;
-        };
-        let seen = times.entry(n).or_default();
-        *seen += 1;
-        if *seen == 1 {
-            if latest.is_some_and(|latest| n < latest) {
-                count.out_of_order += 1;
+        for n in answered(&sent.text) {
+            let seen = times.entry(n).or_default();
+            *seen += 1;
+            if *seen == 1 {
+                if latest.is_some_and(|latest| n < latest) {
+                    count.out_of_order += 1;
+                }
+                latest = latest.max(Some(n));
             }
-            latest = latest.max(Some(n));
         }
     }
     count.answered += times.len();

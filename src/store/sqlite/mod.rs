@@ -2,6 +2,7 @@
 //! volume).
 
 mod accept;
+mod arrived;
 mod claim;
 mod claimant;
 mod connection;
@@ -24,7 +25,7 @@ use super::group_commit::{Op, Reply, Writer};
 use super::lane::place;
 use super::{
     Accepted, Backlog, Claimed, DeadLetter, DeniedMessage, Inbox, LaneWrite, Listing, Page,
-    Retention, SessionSummary, Store, StoreError, StoreOptions, Wake, Want, Written,
+    Retention, SessionSummary, Store, StoreError, StoreOptions, WaitingMessage, Wake, Want, Written,
 };
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
@@ -192,6 +193,12 @@ impl Store for SqliteStore {
 
     async fn write(&self, write: LaneWrite) -> Result<Written, StoreError> {
         reply!(self.writer.call(Op::Write(write)).await, Reply::Written(w) => w)
+    }
+
+    async fn arrived(&self, lanes: &[i64]) -> Result<Vec<(i64, Vec<WaitingMessage>)>, StoreError> {
+        arrived::arrived(&self.readers, lanes)
+            .await
+            .map_err(|e| explain(&self.path, &e))
     }
 
     async fn keep_claims(&self) -> Result<Vec<(ConnectorUid, Timestamp)>, StoreError> {

@@ -1,0 +1,162 @@
+//! Ends running answers: looks in the inbox, for all of them at once, whether a command has come that does.
+//!
+//! The inbox is the only place where such a command is: whoever accepted it, this process or another, and whether or not the
+//! process that answers lives to see it. Only the process that holds the chat's claim acts on it, in the write that settles the
+//! answer; should it die before, the next one finds the command behind the message and does not even begin.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+
+use super::message::Incoming;
+use super::plan::{self, Plan};
+use super::turn::Waiting;
+use super::work::Work;
+use crate::registry::ResolvedConnector;
+use crate::store::WaitingMessage;
+
+/// How often it looks while something is being answered: so long a `/stop` takes at most. Answers that are quicker than this
+/// cost nothing.
+const LOOK: Duration = Duration::from_millis(400);
+
+/// The answers in the making, by the store's number of their lane.
+#[derive(Debug, Default)]
+pub(super) struct Interruptions {
+    running: Mutex<HashMap<i64, mpsc::Sender<Vec<WaitingMessage>>>>,
+    began: Notify,
+}
+
+/// An answer in the making; it is no longer one when this is dropped.
+pub(super) struct Running<'a> {
+    all: &'a Interruptions,
+    lane: i64,
+    arrived: mpsc::Receiver<Vec<WaitingMessage>>,
+}
+
+/// A command that ends the answer.
+pub(super) enum Interruption {
+    /// `/stop`, and with it what its sender had said before it and still waited.
+    Stop {
+        /// The command itself.
+        command: Box<Incoming>,
+        /// Its number in the inbox.
+        id: i64,
+        /// The numbers of what is stopped with it.
+        with: Vec<i64>,
+    },
+    /// `/new`: it is carried out next, in its order.
+    NewSession,
+}
+
+impl Interruptions {
+    /// An answer begins.
+    pub(super) fn answering(&self, lane: i64) -> Running<'_> {
+        let (tell, arrived) = mpsc::channel(1);
+        self.lock().insert(lane, tell);
+        self.began.notify_one();
+        Running {
+            all: self,
+            lane,
+            arrived,
+        }
+    }
+
+    fn lock(
+        &self,
+    ) -> std::sync::MutexGuard<'_, HashMap<i64, mpsc::Sender<Vec<WaitingMessage>>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.all.lock().remove(&self.lane);
+    }
+}
+
+impl Running<'_> {
+    /// Waits for a command that ends this answer; of the messages numbered `answered` it is being made.
+    pub(super) async fn interrupted(
+        &mut self,
+        connector: &ResolvedConnector,
+        answered: &[i64],
+    ) -> Interruption {
+        while let Some(arrived) = self.arrived.recv().await {
+            let behind: Vec<Waiting> = arrived
+                .into_iter()
+                .filter(|message| !answered.contains(&message.id))
+                .map(Waiting::read)
+                .collect();
+            if let Some(interruption) = find(connector, &behind) {
+                return interruption;
+            }
+        }
+        // Nobody looks any more: the pipeline ends, and this answer with it or before.
+        std::future::pending().await
+    }
+}
+
+/// The first command among what waits that ends a running answer.
+fn find(connector: &ResolvedConnector, behind: &[Waiting]) -> Option<Interruption> {
+    let readable: Vec<(i64, &Incoming)> = behind
+        .iter()
+        .filter_map(|w| Some((w.message.id, w.incoming.as_ref().ok()?)))
+        .collect();
+    let (at, plan) = readable
+        .iter()
+        .map(|(_, incoming)| plan::plan(connector, incoming))
+        .enumerate()
+        .find(|(_, plan)| matches!(plan, Plan::Stop | Plan::NewSession(_)))?;
+    if plan != Plan::Stop {
+        return Some(Interruption::NewSession);
+    }
+    let (id, command) = readable[at];
+    let sender = command.sender.as_ref().map(|s| s.id);
+    let with = readable[..at]
+        .iter()
+        .filter(|(_, said)| said.sender.as_ref().map(|s| s.id) == sender)
+        .filter(|(_, said)| matches!(plan::plan(connector, said), Plan::Ask(_)))
+        .map(|(id, _)| *id)
+        .collect();
+    Some(Interruption::Stop {
+        command: Box::new(command.clone()),
+        id,
+        with,
+    })
+}
+
+/// Looks while answers are in the making. Runs for ever.
+pub(super) async fn look(work: std::sync::Arc<Work>) {
+    let all = &work.interruptions;
+    loop {
+        let lanes: Vec<i64> = all.lock().keys().copied().collect();
+        if lanes.is_empty() {
+            all.began.notified().await;
+        }
+        tokio::time::sleep(LOOK).await;
+        // Those that have ended meanwhile are not looked after.
+        let lanes: Vec<i64> = {
+            let running = all.lock();
+            lanes.into_iter().filter(|l| running.contains_key(l)).collect()
+        };
+        if lanes.is_empty() {
+            continue;
+        }
+        match work.store.arrived(&lanes).await {
+            Ok(arrived) => {
+                let running = all.lock();
+                for (lane, messages) in arrived {
+                    if let Some(tell) = running.get(&lane) {
+                        // A full channel has not been looked at yet; the next look finds the same.
+                        let _ = tell.try_send(messages);
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the store cannot be asked whether an answer is to end");
+            }
+        }
+    }
+}
