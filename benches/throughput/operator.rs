@@ -104,7 +104,11 @@ pub(super) async fn run(args: &[String]) -> Result<(), Failure> {
         observations,
         clock: Arc::new(SystemClock),
         metrics,
-        limits: PipelineLimits::default(),
+        // Each message is answered by itself: answers are what is counted.
+        limits: PipelineLimits {
+            follow_up: std::time::Duration::ZERO,
+            ..PipelineLimits::default()
+        },
         on_dead_letter: None,
     });
     while woken.recv().await.is_some() {}

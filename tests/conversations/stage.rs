@@ -30,6 +30,7 @@ use serde_yaml::Value;
 use telegram_connector_operator::api::connector::{AccessLevel, RespondTo};
 use telegram_connector_operator::dev::assistant::Behaviour;
 use telegram_connector_operator::dev::telegram::{Fault, Say, Sent};
+use telegram_connector_operator::pipeline::PipelineLimits;
 use telegram_connector_operator::registry::{
     DeniedReply, GroupPolicy, ResolvedConnector, SessionDuration,
 };
@@ -149,7 +150,8 @@ struct Stage {
 
 /// Plays a conversation to its end.
 pub(crate) async fn play(steps: Vec<Step>) -> Result<(), String> {
-    let mut world = World::new().await;
+    let follow_up = PipelineLimits::default().follow_up;
+    let mut world = World::with(|limits| limits.follow_up = follow_up).await;
     people::introduce(&world.telegram);
     let connector = world.connector_with("support", |c| c.access = specific(&people::trusted()));
     let mut stage = Stage {

@@ -94,7 +94,7 @@ async fn a_change_of_the_list_counts_for_the_next_message() {
 
 #[tokio::test]
 async fn messages_of_a_chat_are_answered_in_order_and_chats_do_not_wait_for_each_other() {
-    let mut world = World::with(|limits| limits.follow_up = Duration::ZERO).await;
+    let mut world = World::new().await;
     let support = world.connector_with("support", |c| c.access = specific(&[ANN, 1002]));
     world.assistant.behave(Behaviour {
         rules: vec![Rule {
@@ -249,7 +249,7 @@ async fn a_session_survives_a_restart() {
 
 #[tokio::test]
 async fn a_user_who_writes_too_fast_is_told_once() {
-    let mut world = World::with(|limits| limits.follow_up = Duration::ZERO).await;
+    let mut world = World::new().await;
     let support = world.connector_with("support", |c| c.messages_per_minute = 2);
     for n in 0..5 {
         world

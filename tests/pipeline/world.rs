@@ -81,6 +81,8 @@ impl World {
     ) -> Self {
         let mut limits = PipelineLimits {
             retry: quick(),
+            // Most tests count answers: each message has its own. Turns are the conversations' subject.
+            follow_up: Duration::ZERO,
             ..PipelineLimits::default()
         };
         change(&mut limits);
