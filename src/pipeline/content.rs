@@ -82,7 +82,11 @@ fn named(incoming: &Incoming, text: String) -> String {
         return text;
     }
     // A quotation or a mark keeps the beginning of its line.
-    let gap = if text.starts_with(['>', '[']) { '\n' } else { ' ' };
+    let gap = if text.starts_with(['>', '[']) {
+        '\n'
+    } else {
+        ' '
+    };
     format!("{name}:{gap}{text}").trim_end().to_owned()
 }
 

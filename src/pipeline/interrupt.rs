@@ -63,9 +63,7 @@ impl Interruptions {
         }
     }
 
-    fn lock(
-        &self,
-    ) -> std::sync::MutexGuard<'_, HashMap<i64, mpsc::Sender<Vec<WaitingMessage>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<i64, mpsc::Sender<Vec<WaitingMessage>>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -139,7 +137,10 @@ pub(super) async fn look(work: std::sync::Arc<Work>) {
         // Those that have ended meanwhile are not looked after.
         let lanes: Vec<i64> = {
             let running = all.lock();
-            lanes.into_iter().filter(|l| running.contains_key(l)).collect()
+            lanes
+                .into_iter()
+                .filter(|l| running.contains_key(l))
+                .collect()
         };
         if lanes.is_empty() {
             continue;

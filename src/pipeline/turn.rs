@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use super::content::{self, Bond};
 use super::groups::{self, Place};
-use super::message::{Incoming, UpdateKind, Unreadable};
+use super::message::{Incoming, Unreadable, UpdateKind};
 use super::plan::{self, Plan};
 use crate::registry::ResolvedConnector;
 use crate::store::WaitingMessage;
@@ -150,9 +150,9 @@ pub(super) fn next(
         let stops = |incoming: &Incoming| plan::plan(connector, incoming) == Plan::Stop;
         if let Some(at) = theirs.iter().position(|(_, incoming)| stops(incoming)) {
             // What was said between the turn and the `/stop` is stopped with it.
-            let between = theirs[..at].iter().filter(|(_, incoming)| {
-                matches!(plan::plan(connector, incoming), Plan::Ask(_))
-            });
+            let between = theirs[..at]
+                .iter()
+                .filter(|(_, incoming)| matches!(plan::plan(connector, incoming), Plan::Ask(_)));
             let (stop, said) = theirs[at];
             let stopped: Vec<usize> = between.map(|(n, _)| *n).chain([stop]).collect();
             turn.stop = Some(said.clone());

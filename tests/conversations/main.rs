@@ -36,7 +36,8 @@ use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     let arguments = Arguments::from_args();
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conversations/scripts");
+    let folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conversations/scripts");
     let mut trials = Vec::new();
     for (feature, title, conversation) in script::read_all(&folder) {
         trials.push(Trial::test(format!("{feature}: {title}"), move || {

@@ -25,7 +25,8 @@ use super::group_commit::{Op, Reply, Writer};
 use super::lane::place;
 use super::{
     Accepted, Backlog, Claimed, DeadLetter, DeniedMessage, Inbox, LaneWrite, Listing, Page,
-    Retention, SessionSummary, Store, StoreError, StoreOptions, WaitingMessage, Wake, Want, Written,
+    Retention, SessionSummary, Store, StoreError, StoreOptions, WaitingMessage, Wake, Want,
+    Written,
 };
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
