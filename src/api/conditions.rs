@@ -78,4 +78,49 @@ pub mod reasons {
 
     /// `Ready` is true.
     pub const MESSAGES_FLOW: &str = "MessagesFlow";
+
+    /// All of them.
+    pub const ALL: &[&str] = &[
+        SECRET_NOT_FOUND,
+        SECRET_KEY_MISSING,
+        TOKEN_MALFORMED,
+        TOKEN_UNAUTHORIZED,
+        DUPLICATE_BOT,
+        TELEGRAM_UNREACHABLE,
+        TOKEN_ACCEPTED,
+        USER_LIST_NOT_FOUND,
+        USER_LIST_INVALID,
+        RESOLVED,
+        WEBHOOK_REJECTED,
+        WEBHOOK_UNREACHABLE,
+        WEBHOOK_CONTESTED,
+        POLLING_CONFLICT,
+        RATE_LIMITED,
+        SUSPENDED,
+        CONNECTING,
+        POLLING,
+        WEBHOOK_VERIFIED,
+        API_KEY_NOT_FOUND,
+        ASSISTANT_UNREACHABLE,
+        ASSISTANT_UNAUTHORIZED,
+        ASSISTANT_FAILING,
+        NO_EXCHANGE_YET,
+        EXCHANGES_SUCCEED,
+        MESSAGES_FLOW,
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_reason_is_left_out_of_all() {
+        let declared = include_str!("conditions.rs")
+            .split("pub mod reasons")
+            .nth(1)
+            .into_iter()
+            .flat_map(str::lines)
+            .filter(|l| l.trim().starts_with("pub const") && l.contains(": &str ="))
+            .count();
+        assert_eq!(declared, super::reasons::ALL.len());
+    }
 }

@@ -1,5 +1,6 @@
 //! The operator on a Kubernetes API. Each module here has a `register`, called from the one below.
 
+mod checklist;
 mod house;
 mod installation;
 mod leadership;
@@ -8,6 +9,7 @@ mod load;
 mod process;
 mod reasons;
 mod rotation;
+mod secrecy;
 mod webhook;
 mod wire;
 
@@ -20,4 +22,6 @@ pub fn register(suite: &mut Suite) {
     leadership::register(suite);
     installation::register(suite);
     rotation::register(suite);
+    secrecy::register(suite);
+    checklist::register(suite);
 }

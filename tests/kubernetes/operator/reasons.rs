@@ -218,6 +218,9 @@ async fn missing_list_denies_is_reported_and_resolves(cluster: Cluster) {
         .list("staff", json!([{"id": 1002}, {"username": "ann_example"}]))
         .await;
     house.ready("a").await;
+    house
+        .condition("a", "AccessResolved", "True", "Resolved")
+        .await;
     let object = house.connectors().get("a").await.expect("it");
     let status = object.status.expect("a status");
     assert_eq!(status.access_users, Some(3));
@@ -276,6 +279,7 @@ async fn suspended_connector_rests_and_comes_back(cluster: Cluster) {
     assert_eq!(house.telegram.pending(bot), 1, "Telegram keeps it");
     house.patch("a", json!({"spec": {"suspend": false}})).await;
     house.ready("a").await;
+    house.condition("a", "Connected", "True", "Polling").await;
     house
         .telegram
         .wait_for_sent(bot, 1001, 0, Duration::from_secs(20))

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use serde_json::json;
 use telegram_connector_operator::dev::telegram::{Break, Fault};
 
 use super::house::{House, Start, any_port};
 use super::wire::Wire;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use crate::cluster::Cluster;
 use crate::suite::Suite;
 
@@ -20,6 +24,11 @@ pub fn register(suite: &mut Suite) {
         suite,
         [Core],
         requests_that_are_not_telegrams_are_turned_away
+    );
+    add!(
+        suite,
+        [Core],
+        forgeries_are_answered_before_their_body_comes_and_change_nothing
     );
     add!(suite, [Core], rejected_webhook_is_reported_and_recovers);
     add!(
@@ -197,6 +206,73 @@ async fn requests_that_are_not_telegrams_are_turned_away(cluster: Cluster) {
     );
     assert!(
         metrics.contains("updates_total{outcome=\"duplicate\"} 1"),
+        "{metrics}"
+    );
+    operator.shutdown().await;
+}
+
+async fn forgeries_are_answered_before_their_body_comes_and_change_nothing(cluster: Cluster) {
+    const FORGERIES: usize = 500;
+    let house = House::new(cluster).await;
+    let operator = house.operator(Start::webhook()).await;
+    let (bot, _) = house.sound_connector("a").await;
+    house.ready("a").await;
+    let uid = house.connectors().get("a").await.expect("it").metadata.uid;
+    let uid = uid.expect("a uid");
+    let address = operator.webhook_address().expect("an address");
+    let answer_to_the_head = |head: String| async move {
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        stream
+            .write_all(head.as_bytes())
+            .await
+            .expect("the head goes out");
+        // The body never comes, and nobody waits for it: the answer does, and then the end.
+        let mut answer = String::new();
+        let whole = stream.read_to_string(&mut answer);
+        tokio::time::timeout(Duration::from_secs(5), whole)
+            .await
+            .expect("at once")
+            .expect("an answer");
+        answer
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse::<u16>().ok())
+    };
+    let head = |path: &str, headers: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n{headers}\r\n"
+        )
+    };
+    let ours = format!("/telegram/{uid}");
+    let forged = "X-Telegram-Bot-Api-Secret-Token: forged\r\n";
+    for (path, headers, status) in [
+        ("/telegram/nobody", forged, 404),
+        (&*ours, "", 401),
+        (&*ours, forged, 401),
+    ] {
+        assert_eq!(
+            answer_to_the_head(head(path, headers)).await,
+            Some(status),
+            "{path} {headers}"
+        );
+    }
+    let flood = (0..FORGERIES).map(|_| answer_to_the_head(head(&ours, forged)));
+    let flood = futures::stream::iter(flood)
+        .buffer_unordered(32)
+        .collect::<Vec<_>>();
+    let asked = house
+        .telegram
+        .ask(bot, 1001, "in between", Duration::from_secs(20));
+    let (answers, _) = futures::join!(flood, asked);
+    assert!(answers.iter().all(|status| *status == Some(401)));
+    let metrics = operator.metrics().encode();
+    let refused = format!(
+        "webhook_refusals_total{{reason=\"bad_secret\"}} {}",
+        FORGERIES + 2
+    );
+    assert!(metrics.contains(&refused), "{metrics}");
+    assert!(
+        metrics.contains("updates_total{outcome=\"received\"} 1\n"),
         "{metrics}"
     );
     operator.shutdown().await;
