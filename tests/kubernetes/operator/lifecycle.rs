@@ -7,6 +7,7 @@ use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::json;
 use telegram_connector_operator::api::{FINALIZER, TelegramUserList};
+use telegram_connector_operator::dev::control_plane::{Effect, Target, Verb};
 use telegram_connector_operator::dev::telegram::{Break, Fault};
 use telegram_connector_operator::operator::Operator;
 use telegram_connector_operator::store::Listing;
@@ -39,6 +40,11 @@ pub fn register(suite: &mut Suite) {
         deletion_ends_with_telegram_down_and_the_secret_gone
     );
     add!(suite, [Core], list_status_follows_its_users);
+    add!(
+        suite,
+        [Core, Embedded],
+        writes_that_are_refused_are_tried_ever_more_rarely_and_heal
+    );
     add!(
         suite,
         [Core, Controllers],
@@ -322,6 +328,39 @@ async fn a_namespace_goes_with_its_connectors_while_telegram_is_down(cluster: Cl
         began.elapsed()
     );
     operator.shutdown().await;
+}
+
+async fn writes_that_are_refused_are_tried_ever_more_rarely_and_heal(cluster: Cluster) {
+    for code in [403, 409, 500] {
+        let house = House::new(cluster.clone()).await;
+        let faults = house.cluster.plane().faults();
+        faults.always(
+            Target::any().verb(Verb::Patch).subresource("status"),
+            Effect::Error(code, "injected".into()),
+        );
+        let requests = house.cluster.plane().requests();
+        requests.clear();
+        let operator = house.operator(Start::polling()).await;
+        let name = format!("c{code}");
+        let (bot, _) = house.sound_connector(&name).await;
+        // A status that cannot be written keeps no message waiting.
+        house
+            .telegram
+            .ask(bot, 1001, "hello", Duration::from_secs(20))
+            .await;
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        let tried = requests.count(Verb::Patch, "telegramconnectors.connectors.pupau.ai");
+        // After about 1, 2 and 4 seconds, and once for each thing seen: the token, the poll, the exchange.
+        assert!(
+            (2..=8).contains(&tried),
+            "{code}: {tried} tries in 8 s: {:?}",
+            requests.counts()
+        );
+        faults.clear();
+        house.ready(&name).await;
+        operator.shutdown().await;
+        house.delete(&name).await;
+    }
 }
 
 async fn list_status_follows_its_users(cluster: Cluster) {

@@ -1,14 +1,17 @@
-//! Webhook mode while something of the environment is replaced: its key, its public URL, its certificate. No message is lost.
+//! Webhook mode while something is replaced: the environment's key, public URL or certificate, a process, a bot. No message is lost.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
+use serde_json::json;
 use telegram_connector_operator::connection::webhook::TlsFiles;
-use telegram_connector_operator::controller::{ConnectionSettings, WebhookSettings};
+use telegram_connector_operator::controller::{ConnectionSettings, LeaseSettings, WebhookSettings};
+use telegram_connector_operator::operator::Operator;
 
-use super::house::{House, Start};
+use super::house::{House, Start, any_port, writes};
 use super::load::Load;
+use super::wire::Wire;
 use crate::cluster::Cluster;
 use crate::suite::Suite;
 
@@ -17,6 +20,16 @@ pub fn register(suite: &mut Suite) {
         suite,
         [Core],
         key_and_public_url_are_rotated_without_losing_a_message
+    );
+    add!(
+        suite,
+        [Core],
+        rolling_update_of_two_processes_loses_no_webhook_and_the_follower_writes_nothing
+    );
+    add!(
+        suite,
+        [Core],
+        webhook_of_a_bot_that_is_given_up_is_withdrawn
     );
     add!(
         suite,
@@ -92,6 +105,128 @@ async fn key_and_public_url_are_rotated_without_losing_a_message(cluster: Cluste
     assert!(
         house.events("a", "ForeignWebhook").await.is_empty(),
         "our own webhook at another address is nobody else's"
+    );
+    operator.shutdown().await;
+}
+
+async fn rolling_update_of_two_processes_loses_no_webhook_and_the_follower_writes_nothing(
+    cluster: Cluster,
+) {
+    let house = House::new(cluster).await;
+    let public = Start::webhook();
+    let lease = LeaseSettings::new(&house.cluster.namespace, "operator", Duration::from_secs(6));
+    let start = || Start {
+        webhook_listen: any_port(),
+        lease: Some(lease.clone()),
+        ..public.clone()
+    };
+    let mut leader = house.operator(start()).await;
+    let address = |o: &Operator| o.webhook_address().expect("an address");
+    let way = Wire::between(public.webhook_listen, address(&leader)).await;
+    let (bot, _) = house.sound_connector("a").await;
+    house.ready("a").await;
+    let load = Load::start(&house.telegram, &[bot], 10_000, Duration::from_millis(40));
+    for person in 1001..1004 {
+        let (client, metrics) = house.counted().await;
+        let follower = house
+            .operator(Start {
+                client: Some(client),
+                ..start()
+            })
+            .await;
+        house
+            .cluster
+            .eventually("the follower's registry is warm", || async {
+                (!follower.registry().all().is_empty()).then_some(())
+            })
+            .await;
+        // As a Service does: new connections go to the new Pod while the old one still leads.
+        way.lead_to(address(&follower));
+        let url = format!("http://{}/telegram/nobody", address(&follower));
+        assert_eq!(
+            reqwest::get(url)
+                .await
+                .expect("it serves")
+                .status()
+                .as_u16(),
+            405
+        );
+        house
+            .telegram
+            .ask(bot, person, "by the follower?", Duration::from_secs(20))
+            .await;
+        assert_eq!(writes(&metrics), 0, "a follower writes nothing");
+        leader.shutdown().await;
+        leader = follower;
+        house
+            .cluster
+            .eventually("it leads", || async {
+                let metrics = leader.metrics().encode();
+                metrics
+                    .contains("telegram_connector_operator_leader 1\n")
+                    .then_some(())
+            })
+            .await;
+    }
+    let answers = load.all_answered(Duration::from_mins(1)).await;
+    eprintln!(
+        "{} messages through three rolling updates in webhook mode, none lost",
+        answers.len()
+    );
+    leader.shutdown().await;
+}
+
+async fn webhook_of_a_bot_that_is_given_up_is_withdrawn(cluster: Cluster) {
+    let house = House::new(cluster).await;
+    let operator = house.operator(Start::webhook()).await;
+    let (first, _) = house.sound_connector("a").await;
+    house.ready("a").await;
+    let registered = |bot| {
+        !house.telegram.webhook_info(bot)["url"]
+            .to_string()
+            .contains("\"\"")
+    };
+    let withdrawn = async |bot| {
+        house
+            .cluster
+            .eventually("the webhook is withdrawn", || async {
+                (!registered(bot)).then_some(())
+            })
+            .await;
+    };
+    assert!(registered(first));
+    // Another bot's token.
+    let (second, token) = house.bot();
+    house.secret("a", "token", &token).await;
+    withdrawn(first).await;
+    house.ready("a").await;
+    house
+        .telegram
+        .ask(second, 1001, "another bot?", Duration::from_secs(20))
+        .await;
+    // Suspension.
+    house.patch("a", json!({"spec": {"suspend": true}})).await;
+    house
+        .not_ready("a", "Connected", "False", "Suspended")
+        .await;
+    withdrawn(second).await;
+    let status = house.connectors().get("a").await.expect("it").status;
+    assert_eq!(status.expect("a status").webhook, None);
+    house.telegram.say(second, 1002, "while it rests");
+    house.patch("a", json!({"spec": {"suspend": false}})).await;
+    house
+        .telegram
+        .wait_for_sent(second, 1002, 0, Duration::from_secs(30))
+        .await;
+    // A token that was revoked: nothing can be withdrawn, and nothing waits for it.
+    house.telegram.revoke(second);
+    let began = Instant::now();
+    house.delete("a").await;
+    house.gone("a").await;
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
     );
     operator.shutdown().await;
 }

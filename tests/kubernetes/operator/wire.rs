@@ -12,6 +12,7 @@ pub struct Wire {
     /// The server's kubeconfig, by way of this wire.
     pub kubeconfig: String,
     here: SocketAddr,
+    there: watch::Sender<SocketAddr>,
     cut: watch::Sender<bool>,
 }
 
@@ -32,16 +33,24 @@ impl Wire {
         let listener = TcpListener::bind(here).await.expect("a free port");
         let here = listener.local_addr().expect("its address");
         let (cut, is_cut) = watch::channel(false);
+        let (there, target) = watch::channel(there);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                let there = *target.borrow();
                 tokio::spawn(carry(stream, there, is_cut.clone()));
             }
         });
         Self {
             kubeconfig: String::new(),
             here,
+            there,
             cut,
         }
+    }
+
+    /// New connections lead elsewhere from now on.
+    pub fn lead_to(&self, there: SocketAddr) {
+        self.there.send_replace(there);
     }
 
     pub fn cut(&self) {
