@@ -10,7 +10,9 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::api::connector::ConnectionMode;
+use crate::telemetry::Traces;
 use crate::telemetry::logs::LogFormat;
+use crate::telemetry::traces::TracesError;
 
 /// Connects Telegram bots to assistants, as `TelegramConnector` resources say.
 #[derive(Debug, Parser)]
@@ -47,6 +49,8 @@ pub enum Command {
     Sessions(SessionsArgs),
     /// List messages that could not be handled, or hand them back to be tried again.
     DeadLetters(DeadLettersArgs),
+    /// Copy a `SQLite` store while the operator uses it, to standard output or a file.
+    Backup(BackupArgs),
 }
 
 /// How the environment receives updates.
@@ -67,7 +71,7 @@ impl From<Mode> for ConnectionMode {
     }
 }
 
-/// Where logs go and how much of them.
+/// How logs look, how much of them, and where traces go.
 #[derive(Debug, Clone, Args)]
 pub struct LogArgs {
     /// How log lines look [default: json in a container, else text]
@@ -76,9 +80,23 @@ pub struct LogArgs {
     /// error, warn, info, debug, trace, or a tracing filter such as `info,telegram_connector_operator::connection=debug`
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
     pub log_level: String,
+    /// Send traces to a collector: its OTLP/HTTP address, such as `http://otel-collector.monitoring:4318`
+    #[arg(long, env = "OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<Url>,
 }
 
 impl LogArgs {
+    /// The way to the collector of `--otlp-endpoint`. `instance` names this process.
+    ///
+    /// # Errors
+    /// [`TracesError`].
+    pub fn traces(&self, instance: &str) -> Result<Option<Traces>, TracesError> {
+        self.otlp_endpoint
+            .as_ref()
+            .map(|endpoint| Traces::to(endpoint, instance))
+            .transpose()
+    }
+
     /// The format in effect: as asked, else JSON in a Kubernetes Pod and text anywhere else.
     pub fn format(&self) -> LogFormat {
         self.log_format
@@ -245,6 +263,17 @@ pub struct DeadLettersArgs {
     /// Hand these back to be tried again: numbers of the first column, or `all`
     #[arg(long, value_name = "NUMBER|all", value_delimiter = ',')]
     pub retry: Vec<String>,
+}
+
+/// `backup`.
+#[derive(Debug, Clone, Args)]
+pub struct BackupArgs {
+    /// The store
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// A new file for the copy [default: standard output]
+    #[arg(long)]
+    pub output: Option<PathBuf>,
 }
 
 /// `demo`.

@@ -15,7 +15,7 @@
 //! | room | what it owns |
 //! |---|---|
 //! | [`cli`] | the command line: flags, their environment variables, and the settings they become |
-//! | [`run`], [`listings`] | the command `run`; the commands that read the store (`denied`, `sessions`, `dead-letters`) |
+//! | [`run`], [`listings`], [`backup`] | the command `run`; the commands that read the store (`denied`, `sessions`, `dead-letters`), and copy it |
 //! | [`operator`] | one running operator: puts the rooms together, and takes them down in the right order |
 //! | [`api`] | what users write and read: the two kinds, their CEL rules, conditions and reasons. No I/O |
 //! | [`check`] | `check FILES`: the same schema and rules, offline, with file and line |
@@ -33,6 +33,7 @@
 
 pub mod api;
 pub mod assistant;
+pub mod backup;
 pub mod check;
 pub mod cli;
 pub mod clock;

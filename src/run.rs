@@ -31,8 +31,10 @@ const POD_NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/
 /// A sentence that names the flag, file or address, and what to do.
 pub async fn run(args: RunArgs) -> Result<()> {
     args.validate().map_err(|e| anyhow!(e))?;
-    logs::init(args.log.format(), &args.log.log_level)?;
-    let settings = settings(&args)?;
+    let identity = identity();
+    let traces = args.log.traces(&identity)?;
+    logs::init_with(args.log.format(), &args.log.log_level, traces.as_ref())?;
+    let settings = settings(&args, identity)?;
     let guard = GuardPolicy::allowing(
         args.allow_assistant_address
             .iter()
@@ -71,6 +73,9 @@ pub async fn run(args: RunArgs) -> Result<()> {
         _ = terminate.recv() => tracing::warn!("stopped at once; unfinished messages stay in the store"),
         _ = interrupt.recv() => tracing::warn!("stopped at once; unfinished messages stay in the store"),
     }
+    if let Some(traces) = traces {
+        traces.shutdown().await;
+    }
     Ok(())
 }
 
@@ -86,7 +91,7 @@ async fn client(metrics: Arc<Metrics>) -> Result<Client> {
 ///
 /// # Errors
 /// A file that cannot be read.
-fn settings(args: &RunArgs) -> Result<Settings> {
+fn settings(args: &RunArgs, identity: String) -> Result<Settings> {
     let webhook_tls = match (&args.webhook_tls_cert, &args.webhook_tls_key) {
         (Some(certificate), Some(key)) => Some(TlsFiles {
             certificate: certificate.clone(),
@@ -136,7 +141,7 @@ fn settings(args: &RunArgs) -> Result<Settings> {
         controller: controller::Settings {
             connection,
             watch_namespaces: args.watch_namespace.clone(),
-            identity: identity(),
+            identity,
             leader_election,
             look_again: controller::LOOK_AGAIN,
         },

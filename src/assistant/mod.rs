@@ -50,9 +50,7 @@ pub trait Assistant: Debug + Send + Sync + 'static {
     fn wants_history(&self) -> bool;
 
     /// The protocol's name in `spec.assistant.protocol`; a metric label.
-    fn protocol(&self) -> &'static str {
-        "other"
-    }
+    fn protocol(&self) -> &'static str;
 
     /// Whether pictures can go with a question. Where they cannot, a question is text only.
     fn takes_pictures(&self) -> bool {

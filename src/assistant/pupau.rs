@@ -125,6 +125,10 @@ impl Pupau {
 
 #[async_trait]
 impl Assistant for Pupau {
+    fn protocol(&self) -> &'static str {
+        "Pupau"
+    }
+
     async fn ask(&self, question: Question) -> Result<AnswerStream, AssistantError> {
         let deadline = self.peer.deadline();
         let stored = question

@@ -105,6 +105,10 @@ fn sign(key: &[u8], id: &[u8], seconds: i64, body: &[u8]) -> String {
 
 #[async_trait]
 impl Assistant for Webhook {
+    fn protocol(&self) -> &'static str {
+        "Webhook"
+    }
+
     async fn ask(&self, question: Question) -> Result<AnswerStream, AssistantError> {
         let request = self.request(&question, Timestamp::now());
         let mut body = self.peer.send(request, self.peer.deadline()).await?;

@@ -26,7 +26,16 @@ use crate::telemetry::logs;
 /// # Errors
 /// A sentence that names the address, file or path, and what is wrong with it.
 pub async fn dev(args: DevArgs) -> Result<()> {
-    logs::init(args.log.format(), &args.log.log_level)?;
+    let traces = args.log.traces("dev")?;
+    logs::init_with(args.log.format(), &args.log.log_level, traces.as_ref())?;
+    part(args).await?;
+    if let Some(traces) = traces {
+        traces.shutdown().await;
+    }
+    Ok(())
+}
+
+async fn part(args: DevArgs) -> Result<()> {
     match args.part {
         Some(DevPart::ControlPlane {
             listen,

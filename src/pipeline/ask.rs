@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::message::File;
 use super::show;
@@ -49,6 +50,17 @@ pub(super) enum Asked<I> {
     Interrupted(I, Answer),
 }
 
+impl<I> Asked<I> {
+    /// In one word, for traces.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Answered(_) => "ok",
+            Self::BrokenOff(broken) => broken.error.fault.label(),
+            Self::Interrupted(..) => "interrupted",
+        }
+    }
+}
+
 /// Asks; in the chat "typing…" shows meanwhile, and then what has come of the answer. The assistant is no longer asked once
 /// `interrupted` is.
 pub(super) async fn ask<I>(
@@ -60,9 +72,15 @@ pub(super) async fn ask<I>(
 ) -> Asked<I> {
     let (words, shown) = watch::channel(String::new());
     let so_far = shown.clone();
+    let span = tracing::debug_span!(
+        "assistant",
+        otel.kind = "client",
+        protocol = assistant.protocol(),
+        result = tracing::field::Empty
+    );
     let asking = async {
         tokio::select! {
-            answer = gather(assistant, question, words) => match answer {
+            answer = gather(assistant, question, words).instrument(span.clone()) => match answer {
                 Ok(answer) => Asked::Answered(answer),
                 Err(broken) => Asked::BrokenOff(broken),
             },
@@ -73,6 +91,7 @@ pub(super) async fn ask<I>(
         }
     };
     let (asked, ()) = tokio::join!(asking, show::show(&connector.bot, lane, shown));
+    span.record("result", asked.label());
     asked
 }
 

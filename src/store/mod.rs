@@ -252,14 +252,32 @@ pub async fn open(address: &str) -> Result<Arc<dyn Store>, StoreError> {
     open_with(address, StoreOptions::default()).await
 }
 
+/// The file of an address `sqlite:PATH`.
+pub fn sqlite_path(address: &str) -> Option<&std::path::Path> {
+    let path = address.strip_prefix("sqlite:")?;
+    Some(path.strip_prefix("//").unwrap_or(path).as_ref())
+}
+
+/// Writes a copy of a `SQLite` store, which may be in use, to a file that is new or empty.
+///
+/// # Errors
+/// [`StoreError::Invalid`] for another kind of store, and for files that cannot be read or written.
+pub async fn backup(address: &str, into: &std::path::Path) -> Result<(), StoreError> {
+    match sqlite_path(address) {
+        Some(path) => sqlite::backup::backup(path, into).await,
+        None => Err(StoreError::Invalid(
+            "backup is for --store sqlite:PATH; for PostgreSQL use pg_dump or your provider's backups".into(),
+        )),
+    }
+}
+
 /// [`open`] with options.
 ///
 /// # Errors
 /// As [`open`].
 pub async fn open_with(address: &str, options: StoreOptions) -> Result<Arc<dyn Store>, StoreError> {
-    if let Some(path) = address.strip_prefix("sqlite:") {
-        let path = path.strip_prefix("//").unwrap_or(path);
-        return Ok(Arc::new(sqlite::open(path.as_ref(), options).await?));
+    if let Some(path) = sqlite_path(address) {
+        return Ok(Arc::new(sqlite::open(path, options).await?));
     }
     if address.starts_with("postgres://") || address.starts_with("postgresql://") {
         return Ok(Arc::new(postgres::open(address, options).await?));

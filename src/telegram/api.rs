@@ -9,6 +9,7 @@ use reqwest::{RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use teloxide::requests::Payload;
+use tracing::{Instrument, Span};
 use url::Url;
 
 use super::answer;
@@ -120,7 +121,9 @@ impl TelegramApi {
             .post(self.url("", token, P::NAME))
             .json(payload)
             .timeout(limit);
-        answered(request, ANSWER_LIMIT, token).await
+        answered(request, ANSWER_LIMIT, token)
+            .instrument(call_span(P::NAME))
+            .await
     }
 
     /// Calls a method with a form, which is how files are uploaded.
@@ -136,7 +139,10 @@ impl TelegramApi {
             .post(self.url("", token, method))
             .multipart(form)
             .timeout(limit);
-        answered(request, ANSWER_LIMIT, token).await?.read(token)
+        answered(request, ANSWER_LIMIT, token)
+            .instrument(call_span(method))
+            .await?
+            .read(token)
     }
 
     /// Downloads a file by the `file_path` that `getFile` gave, up to `max_bytes`.
@@ -171,6 +177,14 @@ impl TelegramApi {
         url.set_path(&path);
         url
     }
+}
+
+/// A call within a trace. A long poll is no part of any message's way.
+fn call_span(method: &str) -> Span {
+    if method.eq_ignore_ascii_case("getUpdates") {
+        return Span::none();
+    }
+    tracing::debug_span!("telegram", otel.kind = "client", method)
 }
 
 /// An answer with all of its body.

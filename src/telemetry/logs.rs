@@ -2,8 +2,12 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use super::Traces;
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -48,8 +52,16 @@ pub enum LogError {
 /// # Errors
 /// [`LogError`].
 pub fn init(format: LogFormat, level: &str) -> Result<(), LogError> {
+    init_with(format, level, None)
+}
+
+/// [`init`], with traces to a collector besides.
+///
+/// # Errors
+/// [`LogError`].
+pub fn init_with(format: LogFormat, level: &str, traces: Option<&Traces>) -> Result<(), LogError> {
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let subscriber = subscriber(format, level, colours, std::io::stderr)?;
+    let subscriber = subscriber(format, level, colours, std::io::stderr, traces)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|e| LogError::Twice(e.to_string()))
 }
 
@@ -62,6 +74,7 @@ pub fn subscriber<W>(
     level: &str,
     colours: bool,
     writer: W,
+    traces: Option<&Traces>,
 ) -> Result<Box<dyn tracing::Subscriber + Send + Sync>, LogError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -70,21 +83,36 @@ where
         value: level.to_owned(),
         reason: e.to_string(),
     })?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let registry = tracing_subscriber::registry();
+    Ok(match traces {
+        // Each has a filter of its own: what is traced does not follow from what is logged.
+        Some(traces) => Box::new(
+            registry
+                .with(lines(format, colours, writer).with_filter(filter))
+                .with(traces.layer()),
+        ),
+        None => Box::new(registry.with(filter).with(lines(format, colours, writer))),
+    })
+}
+
+/// The layer that writes lines.
+fn lines<S, W>(format: LogFormat, colours: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .with_ansi(colours);
-    Ok(match format {
-        LogFormat::Text => Box::new(lines.finish()),
-        LogFormat::Json => Box::new(
-            lines
-                .json()
-                .flatten_event(true)
-                .with_current_span(true)
-                .with_span_list(false)
-                .finish(),
-        ),
-    })
+    match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .boxed(),
+    }
 }
 
 #[cfg(test)]
@@ -110,7 +138,7 @@ mod tests {
         let captured = Captured::default();
         let writer = captured.clone();
         let subscriber =
-            subscriber(LogFormat::Json, "info", false, move || writer.clone()).unwrap();
+            subscriber(LogFormat::Json, "info", false, move || writer.clone(), None).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             let span = tracing::info_span!("poll", namespace = "acme", connector = "support");
             span.in_scope(|| tracing::info!(updates = 2, "polled"));
@@ -124,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_bad_level_is_named_with_what_to_write_instead() {
-        let error = subscriber(LogFormat::Text, "loud=very", false, std::io::sink)
+        let error = subscriber(LogFormat::Text, "loud=very", false, std::io::sink, None)
             .err()
             .unwrap();
         let text = error.to_string();

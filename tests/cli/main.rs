@@ -1,5 +1,10 @@
 //! The program as a user starts it: what it prints, and how it ends, when something given to it is wrong.
 
+#![allow(clippy::unwrap_used)]
+
+mod backup;
+mod traces;
+
 use std::net::TcpListener;
 use std::process::{Command, Output};
 

@@ -87,6 +87,10 @@ impl A2a {
 
 #[async_trait]
 impl Assistant for A2a {
+    fn protocol(&self) -> &'static str {
+        "A2A"
+    }
+
     async fn ask(&self, question: Question) -> Result<AnswerStream, AssistantError> {
         let deadline = self.agent.peer.deadline();
         let endpoint = self.agent.endpoint(deadline).await?;

@@ -83,6 +83,10 @@ impl OpenAi {
 
 #[async_trait]
 impl Assistant for OpenAi {
+    fn protocol(&self) -> &'static str {
+        "OpenAI"
+    }
+
     async fn ask(&self, question: Question) -> Result<AnswerStream, AssistantError> {
         let deadline = self.peer.deadline();
         let mut body = self.peer.send(self.request(&question), deadline).await?;

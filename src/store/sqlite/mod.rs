@@ -3,6 +3,7 @@
 
 mod accept;
 mod arrived;
+pub(super) mod backup;
 mod claim;
 mod claimant;
 mod connection;

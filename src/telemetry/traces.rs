@@ -1,0 +1,197 @@
+//! Traces: what happened to one message, as OTLP spans to a collector (`--otlp-endpoint`). Off unless asked for; then no span of
+//! this kind is ever made.
+//!
+//! A trace is one message: `message` (namespace, connector, bot id, update id) with the exchange with the assistant and each Bot API
+//! call below it. Spans hold what logs hold: never a text, a name or a token. Export is in batches beside the work; a collector
+//! that is away costs spans, not messages.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use opentelemetry::KeyValue;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{SdkTracerProvider, Tracer};
+use tokio::runtime::Handle;
+use tracing::{Level, Metadata};
+use tracing_opentelemetry::OpenTelemetryLayer;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::FilterFn;
+use tracing_subscriber::registry::LookupSpan;
+use url::Url;
+
+/// Where collectors take traces over HTTP, below `--otlp-endpoint`.
+const PATH: &str = "v1/traces";
+/// How long one batch may take to be taken.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the end of the process waits for the last batch.
+const LAST_BATCH: Duration = Duration::from_secs(3);
+
+/// `--otlp-endpoint` is of no use.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "--otlp-endpoint {endpoint}: {reason}; give the collector's OTLP/HTTP address, such as http://otel-collector.monitoring:4318"
+)]
+pub struct TracesError {
+    endpoint: String,
+    reason: String,
+}
+
+/// The way to a collector.
+#[derive(Debug, Clone)]
+pub struct Traces {
+    provider: SdkTracerProvider,
+}
+
+impl Traces {
+    /// Sends spans as OTLP over HTTP (protobuf) to `<endpoint>/v1/traces`. `instance` names this process among replicas. Headers, such as
+    /// those that authenticate, and the sampler come from the standard variables `OTEL_EXPORTER_OTLP_HEADERS` and `OTEL_TRACES_SAMPLER`.
+    /// Has to be called within the runtime that shall send.
+    ///
+    /// # Errors
+    /// [`TracesError`].
+    pub fn to(endpoint: &Url, instance: &str) -> Result<Self, TracesError> {
+        let fail = |reason: String| TracesError {
+            endpoint: endpoint.to_string(),
+            reason,
+        };
+        if !matches!(endpoint.scheme(), "http" | "https") {
+            return Err(fail("it is neither http nor https".into()));
+        }
+        let mut url = endpoint.clone();
+        if !url.path().ends_with(PATH) {
+            let path = format!("{}/{PATH}", url.path().trim_end_matches('/'));
+            url.set_path(&path);
+        }
+        let http = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|e| fail(e.to_string()))?;
+        let exporter = SpanExporter::builder()
+            .with_http()
+            .with_http_client(Sender {
+                http,
+                runtime: Handle::current(),
+                failing: AtomicBool::new(false),
+            })
+            .with_endpoint(url)
+            .with_timeout(TIMEOUT)
+            .build()
+            .map_err(|e| fail(e.to_string()))?;
+        let resource = Resource::builder()
+            .with_service_name(env!("CARGO_PKG_NAME"))
+            .with_attributes([
+                KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+                KeyValue::new("service.instance.id", instance.to_owned()),
+            ])
+            .build();
+        let provider = SdkTracerProvider::builder()
+            .with_batch_exporter(exporter)
+            .with_resource(resource)
+            .build();
+        Ok(Self { provider })
+    }
+
+    /// The layer that makes spans of ours into spans for the collector. What is logged at `info` and above becomes their events.
+    pub(super) fn layer<S>(&self) -> impl Layer<S> + use<S>
+    where
+        S: tracing::Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+    {
+        let layer: OpenTelemetryLayer<S, Tracer> = tracing_opentelemetry::layer()
+            .with_tracer(self.provider.tracer(env!("CARGO_PKG_NAME")))
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false);
+        layer.with_filter(FilterFn::new(is_ours))
+    }
+
+    /// Sends what is left, for a few seconds at most.
+    pub async fn shutdown(self) {
+        let last =
+            tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(LAST_BATCH));
+        if let Ok(Err(error)) = last.await {
+            tracing::warn!(%error, "the last spans were not exported");
+        }
+    }
+}
+
+/// Spans and events of this crate: libraries' own spans could hold URLs, and URLs of the Bot API hold tokens.
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    let most = if metadata.is_span() {
+        Level::DEBUG
+    } else {
+        Level::INFO
+    };
+    metadata.target().starts_with(env!("CARGO_CRATE_NAME")) && *metadata.level() <= most
+}
+
+/// The exporter's thread has no runtime of its own: requests run in ours.
+#[derive(Debug)]
+struct Sender {
+    http: reqwest::Client,
+    runtime: Handle,
+    failing: AtomicBool,
+}
+
+impl Sender {
+    /// One line when export begins to fail, and one when it works again.
+    fn note(&self, failure: Option<&str>) {
+        match (
+            self.failing.swap(failure.is_some(), Ordering::Relaxed),
+            failure,
+        ) {
+            (false, Some(error)) => {
+                tracing::warn!(
+                    error,
+                    "spans cannot be exported; they are dropped meanwhile"
+                );
+            }
+            (true, None) => tracing::info!("spans are exported again"),
+            _ => {}
+        }
+    }
+}
+
+#[async_trait]
+impl HttpClient for Sender {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let http = self.http.clone();
+        let sent = self.runtime.spawn(async move {
+            let answer = http.execute(request.try_into()?).await?;
+            let status = answer.status();
+            Ok::<_, reqwest::Error>((status, answer.bytes().await?))
+        });
+        let sent = sent.await.map_err(HttpError::from).and_then(|sent| {
+            // Its URL is the administrator's and may hold credentials.
+            sent.map_err(|e| HttpError::from(e.without_url()))
+        });
+        match &sent {
+            Ok((status, _)) if status.is_success() => self.note(None),
+            Ok((status, _)) => self.note(Some(&format!("the collector answers {status}"))),
+            Err(error) => self.note(Some(&error.to_string())),
+        }
+        let (status, body) = sent?;
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        Ok(response)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_endpoint_that_is_no_http_address_is_refused_with_an_example() {
+        let error = Traces::to(&"grpc://collector:4317".parse().unwrap(), "test").unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("--otlp-endpoint grpc://collector:4317") && text.contains(":4318"),
+            "{text}"
+        );
+    }
+}
