@@ -107,6 +107,7 @@ impl Server {
             Need::Core | Need::Discovery | Need::Controllers | Need::Alone => {
                 self.flavor != Flavor::CrdServer
             }
+            Need::Rbac => self.flavor == Flavor::KubeApiserver,
             Need::Definitions => true,
             Need::Cel | Need::FieldValidation => since(25),
             Need::Modern => since(30),
@@ -130,6 +131,7 @@ impl Server {
         };
         let all = [
             Need::Core,
+            Need::Rbac,
             Need::Controllers,
             Need::Definitions,
             Need::Cel,

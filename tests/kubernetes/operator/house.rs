@@ -29,16 +29,36 @@ use telegram_connector_operator::operator::{Operator, Settings, assistants};
 use telegram_connector_operator::telemetry::api_calls::ApiCallsLayer;
 use telegram_connector_operator::telemetry::{self, Metrics};
 
+use super::account::{Account, granted};
 use crate::cluster::Cluster;
+use crate::suite::Need;
 
 /// Everything a test of the operator needs.
 pub struct House {
     pub cluster: Cluster,
     pub telegram: Simulator,
     pub assistant: SampleAssistant,
+    /// Whose rights the operator has; none on a server without RBAC.
+    pub account: Option<Account>,
+    /// Whether a forbidden call fails the test.
+    audited: bool,
     store: tempfile::TempDir,
     /// The embedded control plane on a port, once somebody needs it there.
     served: tokio::sync::OnceCell<Served>,
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if let Some(account) = self.account.as_ref().filter(|_| self.audited)
+            && !std::thread::panicking()
+        {
+            let forbidden = account.calls.forbidden();
+            assert!(
+                forbidden.is_empty(),
+                "the chart's roles lack what the operator does: {forbidden:#?}"
+            );
+        }
+    }
 }
 
 /// How an operator is started.
@@ -117,6 +137,20 @@ static NEXT_BOT: AtomicI64 = AtomicI64::new(8_400_000_001);
 
 impl House {
     pub async fn new(cluster: Cluster) -> Self {
+        let account = if cluster.has(Need::Rbac) {
+            Some(Account::new(&cluster, &granted()).await)
+        } else {
+            None
+        };
+        Self::start(cluster, account, true).await
+    }
+
+    /// With an account of other rights, whose forbidden calls the test judges itself.
+    pub async fn with_account(cluster: Cluster, account: Account) -> Self {
+        Self::start(cluster, Some(account), false).await
+    }
+
+    async fn start(cluster: Cluster, account: Option<Account>, audited: bool) -> Self {
         // For a look at a single test: TEST_LOG=debug.
         if let Ok(level) = std::env::var("TEST_LOG") {
             let _ = telemetry::logs::init(telemetry::logs::LogFormat::Text, &level);
@@ -127,6 +161,8 @@ impl House {
         };
         Self {
             cluster,
+            account,
+            audited,
             telegram: Simulator::start(options).await.expect("a simulator"),
             assistant: SampleAssistant::start().await.expect("an assistant"),
             store: tempfile::tempdir().expect("a folder"),
@@ -134,8 +170,11 @@ impl House {
         }
     }
 
-    /// A kubeconfig for the API server, as YAML.
+    /// A kubeconfig for the API server with the operator's rights, as YAML.
     pub async fn kubeconfig(&self) -> String {
+        if let Some(account) = &self.account {
+            return account.kubeconfig.clone();
+        }
         let Some(plane) = &self.cluster.plane else {
             return self.cluster.kubeconfig.clone();
         };
@@ -183,7 +222,11 @@ impl House {
             session_retention: Duration::from_hours(24),
             shutdown_grace: Duration::from_secs(2),
         };
-        let client = start.client.unwrap_or_else(|| self.cluster.client.clone());
+        let own = || match &self.account {
+            Some(account) => account.client.clone(),
+            None => self.cluster.client.clone(),
+        };
+        let client = start.client.unwrap_or_else(own);
         let factory = assistants(GuardPolicy::default()).expect("a factory");
         Operator::start(
             client,
@@ -221,6 +264,13 @@ impl House {
         )
         .await
         .expect("the Secret");
+    }
+
+    pub async fn delete_secret(&self, name: &str) {
+        let api: Api<Secret> = self.cluster.api();
+        api.delete(name, &DeleteParams::default())
+            .await
+            .expect("the deletion");
     }
 
     /// Creates a connector of level Open whose token is in Secret `{name}`; `spec` is merged over it.

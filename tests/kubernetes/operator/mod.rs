@@ -1,6 +1,7 @@
 //! The operator on a Kubernetes API. Each module here has a `register`, called from the one below.
 
 mod checklist;
+mod account;
 mod house;
 mod installation;
 mod leadership;
@@ -10,6 +11,7 @@ mod process;
 mod reasons;
 mod rotation;
 mod secrecy;
+mod rights;
 mod webhook;
 mod wire;
 
@@ -17,6 +19,7 @@ use crate::suite::Suite;
 
 pub fn register(suite: &mut Suite) {
     reasons::register(suite);
+    rights::register(suite);
     lifecycle::register(suite);
     webhook::register(suite);
     leadership::register(suite);

@@ -1,0 +1,328 @@
+//! The chart's ServiceAccount: on a server with RBAC the operator of every test runs with its token and the roles that the chart
+//! renders, and a call that they forbid fails the test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use http::{Method, Request, Response};
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding};
+use kube::api::PostParams;
+use kube::client::ClientBuilder;
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tower::{Layer, Service};
+
+use crate::cluster::Cluster;
+
+const NAME: &str = "telegram-connector-operator";
+/// What `helm template` renders, held to the chart by `tests/chart/ci.sh`.
+const NAMESPACED: &str = "namespaced-postgres";
+const CLUSTER_WIDE: &str = "postgres-three-replicas";
+
+/// One verb on one resource of one API group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    pub group: String,
+    pub resource: String,
+    pub verb: String,
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}.{}", self.verb, self.resource, self.group)
+    }
+}
+
+/// The rights that the chart grants, with `watchNamespaces` or without: the rules in the served namespaces, and those on the Lease.
+pub fn granted() -> BTreeSet<Right> {
+    let rules = |set: &str, kind: &str| -> Vec<PolicyRule> {
+        let found = rendered(set);
+        let found = found.iter().filter(|object| object["kind"] == kind);
+        let operator = |name: &str| name.ends_with(NAME) || name.ends_with("-leader");
+        let mut roles = BTreeMap::new();
+        for object in found {
+            let name = object["metadata"]["name"].as_str().expect("a name");
+            if operator(name) {
+                // One Role per namespace, all alike.
+                let rules = serde_json::from_value(object["rules"].clone()).expect("rules");
+                roles.insert(name.to_owned(), rules);
+            }
+        }
+        roles
+            .into_values()
+            .flat_map(|rules: Vec<_>| rules)
+            .collect()
+    };
+    let namespaced = rights(&rules(NAMESPACED, "Role"));
+    let mut cluster_wide = rules(CLUSTER_WIDE, "ClusterRole");
+    cluster_wide.extend(rules(CLUSTER_WIDE, "Role"));
+    assert_eq!(
+        namespaced,
+        rights(&cluster_wide),
+        "the chart's two kinds of roles"
+    );
+    namespaced
+}
+
+fn rendered(set: &str) -> Vec<Value> {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/chart/snapshots/{set}.yaml"));
+    let text = fs::read_to_string(path).expect("a snapshot");
+    serde_yaml::Deserializer::from_str(&text)
+        .map(|document| Value::deserialize(document).expect("YAML"))
+        .collect()
+}
+
+fn rights(rules: &[PolicyRule]) -> BTreeSet<Right> {
+    let mut rights = BTreeSet::new();
+    for rule in rules {
+        for group in rule.api_groups.iter().flatten() {
+            for resource in rule.resources.iter().flatten() {
+                for verb in &rule.verbs {
+                    rights.insert(Right {
+                        group: group.clone(),
+                        resource: resource.clone(),
+                        verb: verb.clone(),
+                    });
+                }
+            }
+        }
+    }
+    rights
+}
+
+/// What was asked of the API server, and which of it was forbidden.
+#[derive(Debug, Clone, Default)]
+pub struct Calls(Arc<Mutex<BTreeMap<Right, bool>>>);
+
+impl Calls {
+    fn note(&self, right: Right, forbidden: bool) {
+        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *calls.entry(right).or_default() |= forbidden;
+    }
+
+    fn with(&self, forbidden: bool) -> BTreeSet<Right> {
+        let calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let with = calls.iter().filter(|(_, was)| **was == forbidden);
+        with.map(|(right, _)| right.clone()).collect()
+    }
+
+    pub fn allowed(&self) -> BTreeSet<Right> {
+        self.with(false)
+    }
+
+    pub fn forbidden(&self) -> BTreeSet<Right> {
+        self.with(true)
+    }
+}
+
+/// A ServiceAccount in a test's namespace.
+#[derive(Clone)]
+pub struct Account {
+    pub client: Client,
+    /// With its token, as YAML.
+    pub kubeconfig: String,
+    pub calls: Calls,
+}
+
+impl Account {
+    /// The ServiceAccount with these rights in the test's namespace, and a client with its token.
+    pub async fn new(cluster: &Cluster, rights: &BTreeSet<Right>) -> Self {
+        let rules: Vec<Value> = rights
+            .iter()
+            .map(|r| json!({"apiGroups": [r.group], "resources": [r.resource], "verbs": [r.verb]}))
+            .collect();
+        let metadata = json!({"name": NAME});
+        create::<ServiceAccount>(cluster, json!({"metadata": metadata})).await;
+        create::<Role>(cluster, json!({"metadata": metadata, "rules": rules})).await;
+        let group = "rbac.authorization.k8s.io";
+        let binding = json!({
+            "metadata": metadata,
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": NAME},
+            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": cluster.namespace}],
+        });
+        create::<RoleBinding>(cluster, binding).await;
+        let calls = Calls::default();
+        let kubeconfig = kubeconfig(cluster, token(cluster).await);
+        let text = serde_json::to_string(&kubeconfig).expect("a kubeconfig");
+        let config =
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+        let client = ClientBuilder::try_from(config.expect("our own kubeconfig"))
+            .expect("a client")
+            .with_layer(&Audit(calls.clone()))
+            .build();
+        let account = Self {
+            client,
+            kubeconfig: text,
+            calls,
+        };
+        account.in_effect(cluster, rights).await;
+        account
+    }
+
+    /// Waits until the server knows the roles: its authorizer learns of them by a watch.
+    async fn in_effect(&self, cluster: &Cluster, wanted: &BTreeSet<Right>) {
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+        let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": cluster.namespace}});
+        let own = Cluster {
+            client: self.client.clone(),
+            ..cluster.clone()
+        };
+        cluster
+            .eventually("the rights are in effect", || async {
+                let answer = own.call("POST", path, &review).await.expect(201);
+                let rules: Vec<PolicyRule> =
+                    serde_json::from_value(answer.at("/status/resourceRules").clone()).ok()?;
+                wanted.is_subset(&rights(&rules)).then_some(())
+            })
+            .await;
+        self.calls
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+}
+
+async fn create<K>(cluster: &Cluster, object: Value)
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + DeserializeOwned
+        + serde::Serialize
+        + Clone
+        + fmt::Debug,
+{
+    let object: K = serde_json::from_value(object).expect("an object");
+    cluster
+        .api::<K>()
+        .create(&PostParams::default(), &object)
+        .await
+        .expect("created");
+}
+
+/// A token of the account, as the kubelet puts one into a Pod.
+async fn token(cluster: &Cluster) -> String {
+    let request: TokenRequest =
+        serde_json::from_value(json!({"metadata": {}, "spec": {"audiences": []}}))
+            .expect("a request");
+    let request = cluster
+        .api::<ServiceAccount>()
+        .create_token_request(NAME, &PostParams::default(), &request)
+        .await;
+    request
+        .expect("a token")
+        .status
+        .expect("a token")
+        .token
+        .expect("a token")
+}
+
+fn kubeconfig(cluster: &Cluster, token: String) -> Kubeconfig {
+    let mut kubeconfig = Kubeconfig::from_yaml(&cluster.kubeconfig).expect("our own kubeconfig");
+    for user in &mut kubeconfig.auth_infos {
+        user.auth_info = Some(AuthInfo {
+            token: Some(token.clone().into()),
+            ..AuthInfo::default()
+        });
+    }
+    kubeconfig
+}
+
+/// Writes down every call that goes through a client.
+struct Audit(Calls);
+
+impl<S> Layer<S> for Audit {
+    type Service = Audited<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Audited {
+            inner,
+            calls: self.0.clone(),
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Audited<S> {
+    inner: S,
+    calls: Calls,
+}
+
+impl<S, In, Out> Service<Request<In>> for Audited<S>
+where
+    S: Service<Request<In>, Response = Response<Out>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<In>) -> Self::Future {
+        let right = asked(
+            request.method(),
+            request.uri().path(),
+            request.uri().query().unwrap_or_default(),
+        );
+        let (calls, answer) = (self.calls.clone(), self.inner.call(request));
+        Box::pin(async move {
+            let answer = answer.await;
+            if let (Some(right), Ok(answer)) = (right, &answer) {
+                calls.note(right, answer.status() == http::StatusCode::FORBIDDEN);
+            }
+            answer
+        })
+    }
+}
+
+/// The right that a request wants, as the API server's authorizer sees it; `None` for discovery and the like.
+fn asked(method: &Method, path: &str, query: &str) -> Option<Right> {
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let (group, rest) = match *parts.first()? {
+        "api" => ("", parts.get(2..)?),
+        "apis" => (*parts.get(1)?, parts.get(3..)?),
+        _ => return None,
+    };
+    let rest = match rest {
+        ["namespaces", _, rest @ ..] if !rest.is_empty() => rest,
+        rest => rest,
+    };
+    let (resource, named) = match rest {
+        [resource] => ((*resource).to_owned(), false),
+        [resource, _] => ((*resource).to_owned(), true),
+        [resource, _, part] => (format!("{resource}/{part}"), true),
+        _ => return None,
+    };
+    let watch = query
+        .split('&')
+        .any(|p| p == "watch=true" || p == "watch=1");
+    let verb = match *method {
+        Method::GET if watch => "watch",
+        Method::GET if named => "get",
+        Method::GET => "list",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE if named => "delete",
+        Method::DELETE => "deletecollection",
+        _ => "other",
+    };
+    Some(Right {
+        group: group.to_owned(),
+        resource,
+        verb: verb.to_owned(),
+    })
+}
