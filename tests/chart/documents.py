@@ -2,6 +2,7 @@
 """Takes a stream of YAML documents apart, by text, so that it needs Python alone.
 
 documents.py short KIND      prints the stream with just the metadata of documents of this kind
+documents.py only KIND       prints the documents of this kind
 documents.py split FOLDER    writes each document into a file of the folder
 """
 
@@ -22,6 +23,9 @@ def main(command, argument):
     if command == "short":
         long = re.compile(rf"^kind: {argument}$", flags=re.M)
         print("---\n".join(d.split("\nspec:\n")[0] + "\n" if long.search(d) else d for d in found), end="")
+    elif command == "only":
+        wanted = re.compile(rf"^kind: {argument}$", flags=re.M)
+        print("---\n".join(d for d in found if wanted.search(d)), end="")
     elif command == "split":
         folder = pathlib.Path(argument)
         shutil.rmtree(folder, ignore_errors=True)

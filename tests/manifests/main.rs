@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod chart;
 mod observability;
 
 use std::fs;

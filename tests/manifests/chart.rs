@@ -1,0 +1,192 @@
+//! What the chart renders, judged by Kubernetes' newest types: no field that an API server would drop or refuse, and no Pod that the
+//! level "restricted" of Pod Security would turn away. The snapshots are held to real Helm by `tests/chart/ci.sh`.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, PersistentVolumeClaim, PodSpec, Secret, Service, ServiceAccount, Volume,
+};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::folder;
+
+/// Every object of every snapshot, with the snapshot's name.
+fn rendered() -> Vec<(String, Value)> {
+    let mut objects = Vec::new();
+    for entry in fs::read_dir(folder("tests/chart/snapshots")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        for document in serde_yaml::Deserializer::from_str(&text) {
+            let object = Value::deserialize(document).unwrap();
+            if object.is_object() {
+                objects.push((name.clone(), object));
+            }
+        }
+    }
+    assert!(objects.len() > 100, "{}", objects.len());
+    objects
+}
+
+/// The object as its type understands it: what the type does not know is gone.
+fn understood<T: DeserializeOwned + Serialize>(object: &Value) -> Value {
+    let typed: T =
+        serde_json::from_value(object.clone()).unwrap_or_else(|e| panic!("{e}: {object}"));
+    serde_json::to_value(typed).unwrap()
+}
+
+/// Without what says nothing: nulls, and lists and maps that are empty.
+fn said(value: &Value) -> Value {
+    let empty = |value: &Value| {
+        value.is_null()
+            || value.as_array().is_some_and(Vec::is_empty)
+            || value.as_object().is_some_and(serde_json::Map::is_empty)
+    };
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| (name.clone(), said(value)))
+            .filter(|(_, value)| !empty(value))
+            .collect(),
+        Value::Array(items) => items.iter().map(said).collect(),
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn no_object_of_the_chart_has_a_field_that_kubernetes_does_not_know() {
+    let mut judged = BTreeMap::<String, usize>::new();
+    for (snapshot, object) in rendered() {
+        let version = object["apiVersion"].as_str().unwrap();
+        let kind = object["kind"].as_str().unwrap();
+        let understood = match (version, kind) {
+            ("apps/v1", "Deployment") => understood::<Deployment>(&object),
+            ("v1", "ConfigMap") => understood::<ConfigMap>(&object),
+            ("v1", "PersistentVolumeClaim") => understood::<PersistentVolumeClaim>(&object),
+            ("v1", "Secret") => understood::<Secret>(&object),
+            ("v1", "Service") => understood::<Service>(&object),
+            ("v1", "ServiceAccount") => understood::<ServiceAccount>(&object),
+            ("networking.k8s.io/v1", "Ingress") => understood::<Ingress>(&object),
+            ("networking.k8s.io/v1", "NetworkPolicy") => understood::<NetworkPolicy>(&object),
+            ("policy/v1", "PodDisruptionBudget") => understood::<PodDisruptionBudget>(&object),
+            ("rbac.authorization.k8s.io/v1", "ClusterRole") => understood::<ClusterRole>(&object),
+            ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding") => {
+                understood::<ClusterRoleBinding>(&object)
+            }
+            ("rbac.authorization.k8s.io/v1", "Role") => understood::<Role>(&object),
+            ("rbac.authorization.k8s.io/v1", "RoleBinding") => understood::<RoleBinding>(&object),
+            // Kinds of others; and our CRDs, which real API servers are given elsewhere.
+            ("gateway.networking.k8s.io/v1", "HTTPRoute")
+            | ("monitoring.coreos.com/v1", "ServiceMonitor" | "PrometheusRule")
+            | ("apiextensions.k8s.io/v1", "CustomResourceDefinition") => continue,
+            other => panic!("{snapshot}: {other:?} is not served by every Kubernetes from 1.30 on"),
+        };
+        assert_eq!(said(&object), said(&understood), "{snapshot}: {kind}");
+        *judged.entry(kind.to_owned()).or_default() += 1;
+    }
+    assert!(judged.len() >= 12, "{judged:?}");
+}
+
+/// <https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>
+fn breaches(pod: &PodSpec) -> Vec<String> {
+    let mut breaches = Vec::new();
+    let mut must = |holds: bool, what: &str| {
+        if !holds {
+            breaches.push(what.to_owned());
+        }
+    };
+    let whole = pod.security_context.clone().unwrap_or_default();
+    let on = |flag: Option<bool>| flag == Some(true);
+    must(
+        !on(pod.host_network) && !on(pod.host_pid) && !on(pod.host_ipc),
+        "host namespaces",
+    );
+    for Volume {
+        config_map,
+        csi,
+        downward_api,
+        empty_dir,
+        ephemeral,
+        persistent_volume_claim,
+        projected,
+        secret,
+        name,
+        ..
+    } in pod.volumes.iter().flatten()
+    {
+        let restricted = config_map.is_some()
+            || csi.is_some()
+            || downward_api.is_some()
+            || empty_dir.is_some()
+            || ephemeral.is_some()
+            || persistent_volume_claim.is_some()
+            || projected.is_some()
+            || secret.is_some();
+        must(restricted, &format!("kind of volume {name}"));
+    }
+    for container in &pod.containers {
+        let own = container.security_context.clone().unwrap_or_default();
+        must(!on(own.privileged), "privileged");
+        must(
+            own.allow_privilege_escalation == Some(false),
+            "allowPrivilegeEscalation",
+        );
+        let capabilities = own.capabilities.unwrap_or_default();
+        must(
+            capabilities.drop == Some(vec!["ALL".into()]) && capabilities.add.is_none(),
+            "capabilities",
+        );
+        must(
+            on(own.run_as_non_root.or(whole.run_as_non_root)),
+            "runAsNonRoot",
+        );
+        must(
+            own.run_as_user.or(whole.run_as_user) != Some(0),
+            "runAsUser",
+        );
+        let seccomp = own
+            .seccomp_profile
+            .or_else(|| whole.seccomp_profile.clone());
+        must(
+            seccomp.is_some_and(|s| matches!(s.type_.as_str(), "RuntimeDefault" | "Localhost")),
+            "seccompProfile",
+        );
+        // Not asked for by the level, but by us.
+        must(on(own.read_only_root_filesystem), "readOnlyRootFilesystem");
+        let ports = container.ports.iter().flatten();
+        must(ports.clone().all(|p| p.host_port.is_none()), "hostPort");
+    }
+    breaches
+}
+
+#[test]
+fn every_pod_of_the_chart_meets_pod_security_restricted() {
+    let mut pods = 0;
+    for (snapshot, object) in rendered() {
+        if object["kind"] == json!("Deployment") {
+            let pod: PodSpec =
+                serde_json::from_value(object["spec"]["template"]["spec"].clone()).unwrap();
+            assert_eq!(breaches(&pod), [""; 0], "{snapshot}");
+            pods += 1;
+        }
+    }
+    assert!(pods >= 12, "{pods}");
+}
+
+#[test]
+fn a_pod_that_may_do_anything_breaches_every_rule() {
+    let pod = json!({
+        "hostNetwork": true,
+        "containers": [{"name": "a", "ports": [{"containerPort": 1, "hostPort": 1}], "securityContext": {"privileged": true, "runAsUser": 0}}],
+        "volumes": [{"name": "host", "hostPath": {"path": "/"}}],
+    });
+    let found = breaches(&serde_json::from_value(pod).unwrap());
+    assert_eq!(found.len(), 10, "{found:?}");
+}
