@@ -120,6 +120,7 @@ async fn main() -> Result<(), Failure> {
         install(&client).await?;
     }
     let listen = free_address()?;
+    let starting = Instant::now();
     let operator = Process::start(
         &[
             "run",
@@ -134,6 +135,7 @@ async fn main() -> Result<(), Failure> {
     )?;
     let admin = format!("http://{listen}");
     answers(&format!("{admin}/readyz")).await?;
+    let ready = starting.elapsed();
     let empty = operator.memory("VmRSS")?;
 
     println!(
@@ -145,6 +147,8 @@ async fn main() -> Result<(), Failure> {
         },
         std::thread::available_parallelism()?
     );
+    println!("start to ready           {:>8.3} s", ready.as_secs_f64());
+    println!("operator idle with none  {:>8.1} MB", empty as f64 / 1024.0);
     let namespaces: Api<Namespace> = Api::all(client.clone());
     namespaces
         .create(
@@ -302,7 +306,7 @@ async fn answers(url: &str) -> Result<(), Failure> {
         if Instant::now() > deadline {
             return Err(format!("{url} did not answer with success within 30 s").into());
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     Ok(())
 }
