@@ -120,6 +120,7 @@ impl Operator {
             .map_err(|e| StartError::Http(e.to_string()))?;
         let options = store::StoreOptions {
             clock: clock.clone(),
+            metrics: Some(metrics.clone()),
             ..store::StoreOptions::default()
         };
         let store = store::open_with(&settings.store, options).await?;

@@ -169,7 +169,6 @@ impl Engine {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!(%error, "no work can be claimed");
-                self.work.metrics.store_failed("claim");
                 for uid in asked {
                     self.share(uid).ready = true;
                 }

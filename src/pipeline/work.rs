@@ -103,7 +103,6 @@ impl Work {
         loop {
             match self.store.write(write.clone()).await {
                 Err(StoreError::Unavailable(error)) => {
-                    self.metrics.store_failed("write");
                     tracing::warn!(%error, "a result waits for the store");
                 }
                 done => return done,

@@ -2,6 +2,8 @@
 //! fsync per message. While one commit is on its way to the disk the next batch gathers; nobody waits for a timer.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -11,6 +13,7 @@ use super::records::{Claimed, LaneWrite, Retention, Want, Written};
 use super::{Accepted, StoreError};
 use crate::identity::{BotId, ConnectorUid};
 use crate::telegram::RawUpdate;
+use crate::telemetry::Metrics;
 
 /// One caller's write.
 pub(super) enum Op {
@@ -35,6 +38,21 @@ pub(super) enum Op {
     Probe,
 }
 
+/// The operations' names in metrics: every [`Op::label`].
+const OPERATIONS: [&str; 11] = [
+    "accept",
+    "claim",
+    "write",
+    "keep_claims",
+    "release_claims",
+    "ready_now",
+    "bury_other_bots",
+    "prune",
+    "forget",
+    "retry",
+    "probe",
+];
+
 impl Op {
     /// Whether its loss in a crash would lose anything. A lost claim is simply claimed again.
     pub(super) fn must_be_durable(&self) -> bool {
@@ -42,6 +60,23 @@ impl Op {
             self,
             Self::Claim(_) | Self::KeepClaims | Self::ReleaseClaims | Self::ReadyNow(_)
         )
+    }
+
+    /// The operation's name in metrics.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Accept { .. } => "accept",
+            Self::Claim(_) => "claim",
+            Self::Write(_) => "write",
+            Self::KeepClaims => "keep_claims",
+            Self::ReleaseClaims => "release_claims",
+            Self::ReadyNow(_) => "ready_now",
+            Self::BuryOtherBots { .. } => "bury_other_bots",
+            Self::Prune(_) => "prune",
+            Self::Forget(_) => "forget",
+            Self::Retry(_) => "retry",
+            Self::Probe => "probe",
+        }
     }
 
     fn weight(&self) -> usize {
@@ -80,6 +115,7 @@ struct Job {
 #[derive(Clone)]
 pub(super) struct Writer {
     jobs: mpsc::Sender<Job>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 /// Callers that may wait at the writer's door; beyond it they wait outside.
@@ -88,14 +124,34 @@ const QUEUE: usize = 8192;
 const BATCH: usize = 2048;
 
 impl Writer {
-    pub(super) fn start(backend: impl Backend) -> Self {
+    pub(super) fn start(backend: impl Backend, metrics: Option<Arc<Metrics>>) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE);
         tokio::spawn(run(backend, queue));
-        Self { jobs }
+        if let Some(metrics) = &metrics {
+            for operation in OPERATIONS {
+                metrics.store_operation(operation);
+            }
+        }
+        Self { jobs, metrics }
     }
 
-    /// Hands in a write and waits for its commit.
+    /// Hands in a write and waits for its commit. What is measured is what the caller waits, not the batch's share of it.
     pub(super) async fn call(&self, op: Op) -> Result<Reply, StoreError> {
+        let Some(metrics) = &self.metrics else {
+            return self.commit(op).await;
+        };
+        let (label, began) = (op.label(), Instant::now());
+        let result = self.commit(op).await;
+        match &result {
+            Ok(_) => metrics.store_done(label, began.elapsed()),
+            // A full backlog and a lost claim are answers; the store is well.
+            Err(StoreError::BacklogFull(_) | StoreError::ClaimLost) => {}
+            Err(StoreError::Unavailable(_) | StoreError::Invalid(_)) => metrics.store_failed(label),
+        }
+        result
+    }
+
+    async fn commit(&self, op: Op) -> Result<Reply, StoreError> {
         let (reply, answer) = oneshot::channel();
         let gone = || StoreError::Unavailable("the store is closed".into());
         self.jobs

@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use crate::clock::SharedClock;
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
+use crate::telemetry::Metrics;
 
 pub use lane::{Place, place};
 pub use records::{
@@ -230,6 +231,8 @@ pub struct StoreOptions {
     pub busy: std::time::Duration,
     /// The size beyond which the file is treated like a full disk (`SQLite`); `None`: as big as the volume.
     pub max_bytes: Option<u64>,
+    /// Where writes are counted and timed; `None`: nowhere.
+    pub metrics: Option<Arc<Metrics>>,
 }
 
 impl Default for StoreOptions {
@@ -240,6 +243,7 @@ impl Default for StoreOptions {
             lease: std::time::Duration::from_secs(30),
             busy: std::time::Duration::from_secs(10),
             max_bytes: None,
+            metrics: None,
         }
     }
 }

@@ -39,6 +39,16 @@ pub enum UpdateOutcome {
 }
 
 impl UpdateOutcome {
+    const ALL: [Self; 7] = [
+        Self::Received,
+        Self::Duplicate,
+        Self::Denied,
+        Self::Answered,
+        Self::Failed,
+        Self::Ignored,
+        Self::DeadLettered,
+    ];
+
     fn label(self) -> &'static str {
         match self {
             Self::Received => "received",
@@ -70,6 +80,15 @@ pub enum WebhookRefusal {
 }
 
 impl WebhookRefusal {
+    const ALL: [Self; 6] = [
+        Self::UnknownConnector,
+        Self::BadSecret,
+        Self::Method,
+        Self::TooLarge,
+        Self::NotAnUpdate,
+        Self::Backlog,
+    ];
+
     fn label(self) -> &'static str {
         match self {
             Self::UnknownConnector => "unknown_connector",
@@ -139,7 +158,23 @@ impl Metrics {
             store_seconds: Family::new_with_constructor(|| buckets(0.0001, 2.5, 12)),
             store_errors: Family::default(),
         };
+        metrics.at_zero();
         metrics.registered()
+    }
+
+    /// Counters that alerts look at are there from the beginning: `increase()` does not see a counter's first value, so one that
+    /// appears with its first failure would hide it.
+    fn at_zero(&self) {
+        for outcome in UpdateOutcome::ALL {
+            self.updates(outcome, 0);
+        }
+        for refusal in WebhookRefusal::ALL {
+            drop(
+                self.webhook_refusals
+                    .get_or_create(&[("reason", refusal.label())]),
+            );
+        }
+        drop(self.throttled.get_or_create(&[("method", "sendMessage")]));
     }
 
     fn registered(mut self) -> Self {
@@ -352,6 +387,11 @@ impl Metrics {
         self.store_seconds
             .get_or_create(&[("operation", operation)])
             .observe(took.as_secs_f64());
+    }
+
+    /// There is such a store operation; none of it has failed yet.
+    pub fn store_operation(&self, operation: &'static str) {
+        drop(self.store_errors.get_or_create(&[("operation", operation)]));
     }
 
     /// A store operation failed.

@@ -19,7 +19,7 @@ use crate::servers::{Flavor, Server};
 pub enum Need {
     /// Namespaces, Secrets, `ConfigMap`s, Leases, Events.
     Core,
-    /// RBAC, and tokens of ServiceAccounts.
+    /// RBAC, and tokens of `ServiceAccounts`.
     Rbac,
     /// The controllers: garbage collection, namespaces that go, CRD conditions.
     Controllers,

@@ -1,17 +1,48 @@
 //! A store that cannot be written: nothing is acknowledged, nothing is forgotten, and it heals without a restart.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::{ConnectOptions, Connection};
 use telegram_connector_operator::store::{
     self, Change, LaneWrite, Release, StoreError, StoreOptions, Want,
 };
+use telegram_connector_operator::telemetry::Metrics;
 
 use crate::store::{BOT, connector, update};
 use crate::world::{World, until};
 
 fn address(folder: &tempfile::TempDir) -> String {
     format!("sqlite:{}/connectors.db", folder.path().display())
+}
+
+#[tokio::test]
+async fn what_a_store_did_and_what_it_could_not_do_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let metrics = Arc::new(Metrics::new());
+    let options = StoreOptions {
+        max_bytes: Some(512 << 10),
+        metrics: Some(metrics.clone()),
+        ..StoreOptions::default()
+    };
+    let store = store::open_with(&address(&folder), options).await.unwrap();
+    let uid = connector("a").uid;
+    let text = "x".repeat(3000);
+    let mut accepted = 0;
+    while store
+        .accept(&uid, BOT, vec![update(accepted, accepted, 100, &text)])
+        .await
+        .is_ok()
+    {
+        accepted += 1;
+    }
+    let printed = metrics.encode();
+    let done = format!("store_seconds_count{{operation=\"accept\"}} {accepted}\n");
+    assert!(printed.contains(&done), "{done}{printed}");
+    assert!(
+        printed.contains("store_errors_total{operation=\"accept\"} 1\n"),
+        "{printed}"
+    );
 }
 
 #[tokio::test]

@@ -68,8 +68,9 @@ pub(super) async fn open(
         .max_connections(2)
         .idle_timeout(Duration::from_mins(1))
         .connect_lazy_with(connect.clone());
+    let metrics = options.metrics.clone();
     Ok(PostgresStore {
-        writer: Writer::start(Connection::new(connect, first, backlog, options)),
+        writer: Writer::start(Connection::new(connect, first, backlog, options), metrics),
         readers,
         wake: Arc::default(),
     })

@@ -95,9 +95,10 @@ pub(super) async fn open(path: &Path, options: StoreOptions) -> Result<SqliteSto
         .max_connections(2)
         .idle_timeout(Duration::from_mins(1))
         .connect_lazy_with(connect.clone());
+    let metrics = options.metrics.clone();
     let connection = Connection::new(path.to_owned(), connect, first, backlog, options);
     Ok(SqliteStore {
-        writer: Writer::start(connection),
+        writer: Writer::start(connection, metrics),
         readers,
         path: path.to_owned(),
         wake: Arc::default(),

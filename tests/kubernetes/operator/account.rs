@@ -1,4 +1,4 @@
-//! The chart's ServiceAccount: on a server with RBAC the operator of every test runs with its token and the roles that the chart
+//! The chart's `ServiceAccount`: on a server with RBAC the operator of every test runs with its token and the roles that the chart
 //! renders, and a call that they forbid fails the test.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,7 +126,7 @@ impl Calls {
     }
 }
 
-/// A ServiceAccount in a test's namespace.
+/// A `ServiceAccount` in a test's namespace.
 #[derive(Clone)]
 pub struct Account {
     pub client: Client,
@@ -136,7 +136,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// The ServiceAccount with these rights in the test's namespace, and a client with its token.
+    /// The `ServiceAccount` with these rights in the test's namespace, and a client with its token.
     pub async fn new(cluster: &Cluster, rights: &BTreeSet<Right>) -> Self {
         let rules: Vec<Value> = rights
             .iter()

@@ -1,17 +1,18 @@
 //! The operator on a Kubernetes API. Each module here has a `register`, called from the one below.
 
-mod checklist;
 mod account;
+mod checklist;
 mod house;
 mod installation;
 mod leadership;
 mod lifecycle;
 mod load;
+mod metrics;
 mod process;
 mod reasons;
+mod rights;
 mod rotation;
 mod secrecy;
-mod rights;
 mod webhook;
 mod wire;
 
@@ -21,6 +22,7 @@ pub fn register(suite: &mut Suite) {
     reasons::register(suite);
     rights::register(suite);
     lifecycle::register(suite);
+    metrics::register(suite);
     webhook::register(suite);
     leadership::register(suite);
     installation::register(suite);

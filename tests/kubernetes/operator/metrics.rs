@@ -1,0 +1,90 @@
+//! What is promised to Prometheus is really measured: a metric that nothing feeds shows an empty panel and an alert that never fires.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use telegram_connector_operator::api::TelegramUserList;
+
+use super::house::{House, Start};
+use crate::cluster::Cluster;
+use crate::suite::Suite;
+
+pub fn register(suite: &mut Suite) {
+    add!(
+        suite,
+        [Core],
+        a_conversation_leaves_its_mark_in_every_metric
+    );
+}
+
+/// The metrics of the reference that have no sample, without the prefix.
+fn without_a_sample(printed: &str) -> BTreeSet<String> {
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    let reference = fs::read_to_string(reference).expect("the metrics reference");
+    let names: BTreeSet<&str> = reference
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("| `telegram_connector_operator_")?
+                .split('`')
+                .next()
+        })
+        .collect();
+    assert!(names.len() > 15, "{names:?}");
+    let is_of = |name: &str, line: &str| {
+        line.strip_prefix("telegram_connector_operator_")
+            .and_then(|line| line.strip_prefix(name))
+            .is_some_and(|rest| rest.starts_with(['{', ' ']) || rest.starts_with("_count"))
+    };
+    names
+        .into_iter()
+        .filter(|name| !printed.lines().any(|line| is_of(name, line)))
+        .map(str::to_owned)
+        .collect()
+}
+
+async fn a_conversation_leaves_its_mark_in_every_metric(cluster: Cluster) {
+    let house = House::new(cluster).await;
+    let operator = house.operator(Start::polling()).await;
+    let (bot, _) = house.sound_connector("a").await;
+    house.list("staff", serde_json::json!([{"id": 1001}])).await;
+    house.ready("a").await;
+    house
+        .telegram
+        .ask(bot, 1001, "hello", Duration::from_secs(20))
+        .await;
+    let metrics = operator.metrics().clone();
+    // The list's reconcile and what is written after the answer may still be on their way.
+    house
+        .condition("a", "AssistantReady", "True", "ExchangesSucceed")
+        .await;
+    let list: kube::Api<TelegramUserList> = house.cluster.api();
+    house
+        .cluster
+        .eventually("the list has a status", || async {
+            list.get("staff").await.expect("the list").status
+        })
+        .await;
+    let printed = metrics.encode();
+    // Calls to Kubernetes are counted on the client that `run` makes.
+    let expected = BTreeSet::from(["kubernetes_calls_total".to_owned()]);
+    assert_eq!(without_a_sample(&printed), expected);
+    for zero in [
+        "updates_total{outcome=\"dead_lettered\"} 0",
+        "webhook_refusals_total{reason=\"bad_secret\"} 0",
+        "store_errors_total{operation=\"accept\"} 0",
+        "throttled_total{method=\"sendMessage\"} 0",
+    ] {
+        assert!(printed.contains(zero), "{zero}: {printed}");
+    }
+    assert!(
+        printed.contains("assistant_seconds_count{protocol=\"OpenAI\",result=\"ok\"} 1"),
+        "{printed}"
+    );
+    for operation in ["accept", "claim", "write"] {
+        let sample = format!("store_seconds_count{{operation=\"{operation}\"}}");
+        assert!(printed.contains(&sample), "{sample}: {printed}");
+    }
+    operator.shutdown().await;
+}
