@@ -24,7 +24,7 @@ RUN set -eu; \
       compiler=cc; \
     else \
       apt-get install -y --no-install-recommends $packages; \
-      rustup target add "$triple"; \
+      [ -d "$(rustc --print sysroot)/lib/rustlib/$triple/lib" ] || rustup target add "$triple"; \
       dpkg --add-architecture "$TARGETARCH"; \
       apt-get update; \
     fi; \
@@ -70,7 +70,7 @@ LABEL org.opencontainers.image.title="telegram-connector-operator" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /image/ /
 USER 65532:65532
-ENV STORE=sqlite:/data/connectors.db
+ENV PATH=/usr/local/bin STORE=sqlite:/data/connectors.db
 EXPOSE 8080 8443
 ENTRYPOINT ["/usr/local/bin/telegram-connector-operator"]
 CMD ["run"]

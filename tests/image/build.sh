@@ -1,32 +1,34 @@
 #!/usr/bin/env bash
 # Builds the Dockerfile where there is neither a container engine nor a registry, with Debian's buildah, and proves what the image promises.
 # The builder is a Debian 12 made by debootstrap with this machine's Rust toolchain in it. Needs root, buildah and debootstrap; takes as long as a
-# build of the profile `dist` does (PROFILE=dev for a quick look).
+# build of the profile `dist` does.
 #
-#   tests/image/build.sh [FOLDER]    FOLDER for what it makes; some GB
+#   [ARCH=arm64] [PROFILE=dev] tests/image/build.sh [FOLDER]    FOLDER for what it makes: some GB
+#
+# Another architecture than this machine's wants `rustup target add`, and Debian's qemu-user-static to be run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-work=$(realpath -m "${1:-target/image}") image=localhost/telegram-connector-operator
+native=$(dpkg --print-architecture)
+arch=${ARCH:-$native} work=$(realpath -m "${1:-target/image}")
+image=localhost/telegram-connector-operator:$arch
 mkdir -p "$work/storage" "$work/run"
 export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
 buildah() { command buildah --root "$work/storage" --runroot "$work/run" "$@"; }
 
 if ! buildah inspect --type image localhost/builder >/dev/null 2>&1; then
   root=$work/builder
-  [ -d "$root/usr/local/toolchain" ] || {
-    debootstrap --variant=minbase --include=gcc,g++,libc6-dev,make,perl,ca-certificates,pkg-config bookworm "$root" >"$work/debootstrap.log"
-    cp -a "$(rustc --print sysroot)" "$root/usr/local/toolchain"
-  }
+  [ -d "$root/usr/bin" ] || debootstrap --variant=minbase --include=gcc,g++,libc6-dev,make,perl,ca-certificates,pkg-config bookworm "$root" >"$work/debootstrap.log"
+  cp -a "$(rustc --print sysroot)" "$root/usr/local/toolchain"
   container=$(buildah from scratch)
   buildah add -q "$container" "$root" / >/dev/null
   buildah config --env PATH=/usr/local/toolchain/bin:/usr/sbin:/usr/bin:/sbin:/bin --env CARGO_HOME=/usr/local/cargo "$container"
   buildah commit -q --rm "$container" localhost/builder >/dev/null
 fi
-buildah bud --layers=false --build-arg BUILDER=localhost/builder --build-arg PROFILE="${PROFILE:-dist}" -t "$image" .
+buildah bud --layers=false --build-arg BUILDER=localhost/builder --build-arg TARGETARCH="$arch" --build-arg PROFILE="${PROFILE:-dist}" -t "$image" .
 
 container=$(buildah from "$image")
 root=$(buildah mount "$container")
-trap 'umount -l "$work/root" 2>/dev/null || true; buildah umount "$container" >/dev/null; buildah rm "$container" >/dev/null' EXIT
+trap 'buildah umount "$container" >/dev/null; buildah rm "$container" >/dev/null' EXIT
 failed=0
 must() { # sentence, command...
   local what=$1; shift
@@ -36,24 +38,33 @@ config() { buildah inspect --type image --format "$1" "$image"; }
 has() { [[ $1 == "$2" ]] || { echo "$1"; return 1; }; }
 must "runs as 65532" has "$(config '{{.OCIv1.Config.User}}')" 65532:65532
 must "starts run" has "$(config '{{.OCIv1.Config.Entrypoint}} {{.OCIv1.Config.Cmd}}')" "[/usr/local/bin/telegram-connector-operator] [run]"
-must "has no shell and no package manager" test -z "$(find "$root" -name sh -o -name bash -o -name apt -o -name dpkg -type f)"
+must "has no shell and no package manager" test -z "$(find "$root" \( -name sh -o -name '*bash' -o -name dash -o -name busybox -o -name apt -o -name dpkg \) ! -type d)"
 must "has nothing that is setuid" test -z "$(find "$root" -perm /6000 -type f)"
+must "has nothing that others may write but /tmp" test -z "$(find "$root" -perm -o=w ! -type l ! -path "$root/tmp")"
 must "names its packages to scanners" test -s "$root/var/lib/dpkg/status.d/libc6"
-# As the chart's Pod has it: a read-only root, writable /data and /tmp, user 65532, nothing else of this machine but its network.
+
+# As the chart's Pod has it: a read-only root, /data and /tmp to write to, user 65532, no environment; nothing else of this machine but its network.
+program=(/usr/local/bin/telegram-connector-operator) emulator=
+if [ "$arch" != "$native" ]; then
+  emulator=$(command -v "qemu-${arch/arm64/aarch64}-static")
+  program=(/tmp/emulator "${program[@]}")
+fi
 inside() { # command...
   unshare --mount bash -euc '
-    mkdir -p "$1/root"; mount --bind "$2" "$1/root"; mount -o remount,bind,ro "$1/root"
-    mount -t tmpfs -o mode=0770,uid=65532,gid=65532 none "$1/root/data"; mount -t tmpfs -o mode=1777 none "$1/root/tmp"
-    cd "$1/root"; shift 2; exec env -i chroot --userspec=65532:65532 . "$@"' bash "$work" "$root" "$@"
+    mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"
+    mount -t tmpfs -o mode=0770,uid=65532,gid=65532 none "$1/data"; mount -t tmpfs -o mode=1777 none "$1/tmp"
+    [ -z "$2" ] || cp "$2" "$1/tmp/emulator"
+    cd "$1"; shift 2; exec env -i chroot --userspec=65532:65532 . "$@"' bash "$root" "$emulator" "$@"
 }
-program=/usr/local/bin/telegram-connector-operator
-must "prints its CRDs" inside $program crds
-must "has every library that it is linked to" inside $program --version
-must "is without the feature dev" bash -c "! '$root$program' --help | grep -q '^  demo'"
 without_a_cluster() {
-  ! inside $program run --store sqlite:/data/connectors.db 2>"$work/err" || return 1
+  ! inside "${program[@]}" run --store sqlite:/data/connectors.db 2>"$work/err" || return 1
   grep 'no cluster' "$work/err" || { cat "$work/err"; return 1; }
 }
-must "starts with a read-only root, and says that there is no cluster" without_a_cluster
-echo "size    $(du -sb "$root" | cut -f1) bytes unpacked, of it the binary $(stat -c %s "$root$program"); $(tar -C "$root" -c . | gzip -9 | wc -c) bytes compressed"
+without_dev() { inside "${program[@]}" --help >"$work/help" && ! grep -q '^  demo' "$work/help"; }
+must "has every library that the program is linked to" inside "${program[@]}" --version
+must "prints its CRDs" inside "${program[@]}" crds
+must "is without the feature dev" without_dev
+must "starts on a read-only root, and says that there is no cluster" without_a_cluster
+binary=$(stat -c %s "$root/usr/local/bin/telegram-connector-operator")
+echo "size    $arch: $(du -sb "$root" | cut -f1) bytes unpacked, of it the binary $binary; $(tar -C "$root" -c . | gzip -9 | wc -c) bytes compressed"
 exit "$failed"
