@@ -26,7 +26,7 @@ pub fn register(suite: &mut Suite) {
 
 /// Everything that needs a right: a connector with a list, a key and a Lease, polled; and one by webhook, which has a finalizer.
 async fn life(house: &House) {
-    let lease = LeaseSettings::new(&house.cluster.namespace, "operator");
+    let lease = LeaseSettings::new(&house.cluster.namespace, "operator", Duration::from_secs(6));
     let operator = house
         .operator(Start {
             lease: Some(lease),
