@@ -19,6 +19,8 @@ if ! buildah inspect --type image localhost/builder >/dev/null 2>&1; then
   root=$work/builder
   [ -d "$root/usr/bin" ] || debootstrap --variant=minbase --include=gcc,g++,libc6-dev,make,perl,ca-certificates,pkg-config bookworm "$root" >"$work/debootstrap.log"
   cp -a "$(rustc --print sysroot)" "$root/usr/local/toolchain"
+  # The certificate authorities that this machine trusts: a registry of crates may be reached through a proxy.
+  cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
   container=$(buildah from scratch)
   buildah add -q "$container" "$root" / >/dev/null
   buildah config --env PATH=/usr/local/toolchain/bin:/usr/sbin:/usr/bin:/sbin:/bin --env CARGO_HOME=/usr/local/cargo "$container"
