@@ -10,21 +10,19 @@ use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
 use http::{Method, Request, Response};
-use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::ServiceAccount;
-use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding};
-use kube::api::PostParams;
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::client::ClientBuilder;
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tower::{Layer, Service};
 
 use crate::cluster::Cluster;
 
 const NAME: &str = "telegram-connector-operator";
+/// Where the accounts are.
+const HOME: &str = "default";
 /// What `helm template` renders, held to the chart by `tests/chart/ci.sh`.
 const NAMESPACED: &str = "namespaced-postgres";
 const CLUSTER_WIDE: &str = "postgres-three-replicas";
@@ -126,7 +124,16 @@ impl Calls {
     }
 }
 
-/// A `ServiceAccount` in a test's namespace.
+/// Where an account's rights are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// In the test's namespace, as with `watchNamespaces`. They go with it.
+    Namespace,
+    /// Everywhere, as without.
+    Cluster,
+}
+
+/// A `ServiceAccount` of one test. It lives outside the test's namespace, as an operator does.
 #[derive(Clone)]
 pub struct Account {
     pub client: Client,
@@ -136,24 +143,45 @@ pub struct Account {
 }
 
 impl Account {
-    /// The `ServiceAccount` with these rights in the test's namespace, and a client with its token.
-    pub async fn new(cluster: &Cluster, rights: &BTreeSet<Right>) -> Self {
+    /// A `ServiceAccount` with these rights, and a client with its token.
+    pub async fn new(cluster: &Cluster, rights: &BTreeSet<Right>, scope: Scope) -> Self {
         let rules: Vec<Value> = rights
             .iter()
             .map(|r| json!({"apiGroups": [r.group], "resources": [r.resource], "verbs": [r.verb]}))
             .collect();
-        let metadata = json!({"name": NAME});
-        create::<ServiceAccount>(cluster, json!({"metadata": metadata})).await;
-        create::<Role>(cluster, json!({"metadata": metadata, "rules": rules})).await;
+        let name = &cluster.namespace;
+        let metadata = json!({"name": name});
+        let (kind, path) = match scope {
+            Scope::Namespace => ("Role", format!("namespaces/{name}/")),
+            Scope::Cluster => ("ClusterRole", String::new()),
+        };
         let group = "rbac.authorization.k8s.io";
+        let accounts = format!("/api/v1/namespaces/{HOME}/serviceaccounts");
+        let role = json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": metadata, "rules": rules});
         let binding = json!({
+            "apiVersion": format!("{group}/v1"),
+            "kind": format!("{kind}Binding"),
             "metadata": metadata,
-            "roleRef": {"apiGroup": group, "kind": "Role", "name": NAME},
-            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": cluster.namespace}],
+            "roleRef": {"apiGroup": group, "kind": kind, "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": HOME}],
         });
-        create::<RoleBinding>(cluster, binding).await;
+        let plural = format!("/apis/{group}/v1/{path}{}", kind.to_lowercase());
+        for (path, object) in [
+            (
+                accounts.clone(),
+                json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}),
+            ),
+            (format!("{plural}s"), role),
+            (format!("{plural}bindings"), binding),
+        ] {
+            cluster.call("POST", &path, &object).await.expect(201);
+        }
+        // As the kubelet puts one into a Pod.
+        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}});
+        let answer = cluster.call("POST", &format!("{accounts}/{name}/token"), &request);
+        let token = answer.await.expect(201).at("/status/token").clone();
         let calls = Calls::default();
-        let kubeconfig = kubeconfig(cluster, token(cluster).await);
+        let kubeconfig = kubeconfig(cluster, token.as_str().expect("a token"));
         let text = serde_json::to_string(&kubeconfig).expect("a kubeconfig");
         let config =
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
@@ -194,44 +222,11 @@ impl Account {
     }
 }
 
-async fn create<K>(cluster: &Cluster, object: Value)
-where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + DeserializeOwned
-        + serde::Serialize
-        + Clone
-        + fmt::Debug,
-{
-    let object: K = serde_json::from_value(object).expect("an object");
-    cluster
-        .api::<K>()
-        .create(&PostParams::default(), &object)
-        .await
-        .expect("created");
-}
-
-/// A token of the account, as the kubelet puts one into a Pod.
-async fn token(cluster: &Cluster) -> String {
-    let request: TokenRequest =
-        serde_json::from_value(json!({"metadata": {}, "spec": {"audiences": []}}))
-            .expect("a request");
-    let request = cluster
-        .api::<ServiceAccount>()
-        .create_token_request(NAME, &PostParams::default(), &request)
-        .await;
-    request
-        .expect("a token")
-        .status
-        .expect("a token")
-        .token
-        .expect("a token")
-}
-
-fn kubeconfig(cluster: &Cluster, token: String) -> Kubeconfig {
+fn kubeconfig(cluster: &Cluster, token: &str) -> Kubeconfig {
     let mut kubeconfig = Kubeconfig::from_yaml(&cluster.kubeconfig).expect("our own kubeconfig");
     for user in &mut kubeconfig.auth_infos {
         user.auth_info = Some(AuthInfo {
-            token: Some(token.clone().into()),
+            token: Some(token.into()),
             ..AuthInfo::default()
         });
     }

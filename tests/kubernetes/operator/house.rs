@@ -29,7 +29,7 @@ use telegram_connector_operator::operator::{Operator, Settings, assistants};
 use telegram_connector_operator::telemetry::api_calls::ApiCallsLayer;
 use telegram_connector_operator::telemetry::{self, Metrics};
 
-use super::account::{Account, granted};
+use super::account::{Account, Scope, granted};
 use crate::cluster::Cluster;
 use crate::suite::Need;
 
@@ -137,8 +137,17 @@ static NEXT_BOT: AtomicI64 = AtomicI64::new(8_400_000_001);
 
 impl House {
     pub async fn new(cluster: Cluster) -> Self {
+        Self::within(cluster, Scope::Namespace).await
+    }
+
+    /// With the rights of an operator that serves all namespaces.
+    pub async fn cluster_wide(cluster: Cluster) -> Self {
+        Self::within(cluster, Scope::Cluster).await
+    }
+
+    async fn within(cluster: Cluster, scope: Scope) -> Self {
         let account = if cluster.has(Need::Rbac) {
-            Some(Account::new(&cluster, &granted()).await)
+            Some(Account::new(&cluster, &granted(), scope).await)
         } else {
             None
         };

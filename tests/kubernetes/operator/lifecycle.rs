@@ -299,7 +299,8 @@ async fn deletion_ends_with_telegram_down_and_the_secret_gone(cluster: Cluster) 
 }
 
 async fn a_namespace_goes_with_its_connectors_while_telegram_is_down(cluster: Cluster) {
-    let house = House::new(cluster).await;
+    // Roles of the namespace itself would go before its connectors (docs/upgrade.md).
+    let house = House::cluster_wide(cluster).await;
     let operator = house.operator(Start::webhook()).await;
     let names: Vec<String> = (0..20).map(|i| format!("c{i}")).collect();
     for name in &names {

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use serde_json::json;
 use telegram_connector_operator::controller::LeaseSettings;
 
-use super::account::{Account, Right, granted};
+use super::account::{Account, Right, Scope, granted};
 use super::house::{House, Start};
 use crate::cluster::{Cluster, PATIENCE};
 use crate::suite::Suite;
@@ -87,7 +87,7 @@ async fn any_right_of_the_chart_is_missed_when_it_is_taken_away(cluster: Cluster
                 ..cluster
             };
             own.prepare().await;
-            let account = Account::new(&own, &left).await;
+            let account = Account::new(&own, &left, Scope::Namespace).await;
             let house = House::with_account(own.clone(), account.clone()).await;
             let missed = async {
                 while !account.calls.forbidden().contains(lost) {
