@@ -178,8 +178,9 @@ impl Account {
         }
         // As the kubelet puts one into a Pod.
         let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}});
-        let answer = cluster.call("POST", &format!("{accounts}/{name}/token"), &request);
-        let token = answer.await.expect(201).at("/status/token").clone();
+        let path = format!("{accounts}/{name}/token");
+        let answer = cluster.call("POST", &path, &request).await.expect(201);
+        let token = answer.at("/status/token");
         let calls = Calls::default();
         let kubeconfig = kubeconfig(cluster, token.as_str().expect("a token"));
         let text = serde_json::to_string(&kubeconfig).expect("a kubeconfig");
