@@ -140,7 +140,8 @@ impl House {
         Self::within(cluster, Scope::Namespace).await
     }
 
-    /// With the rights of an operator that serves all namespaces.
+    /// With the rights of an operator that serves all namespaces, for a test in which the namespace goes: a namespace that goes
+    /// forbids new events, which is no matter of rights.
     pub async fn cluster_wide(cluster: Cluster) -> Self {
         Self::within(cluster, Scope::Cluster).await
     }
@@ -151,7 +152,7 @@ impl House {
         } else {
             None
         };
-        Self::start(cluster, account, true).await
+        Self::start(cluster, account, scope == Scope::Namespace).await
     }
 
     /// With an account of other rights, whose forbidden calls the test judges itself.
