@@ -9,6 +9,7 @@ use tracing::Instrument;
 
 use super::message::File;
 use super::show;
+use super::work::Work;
 use crate::assistant::{AnswerPart, Assistant, AssistantError, Picture, Question};
 use crate::observation::AssistantFault;
 use crate::registry::ResolvedConnector;
@@ -64,6 +65,7 @@ impl<I> Asked<I> {
 /// Asks; in the chat "typing…" shows meanwhile, and then what has come of the answer. The assistant is no longer asked once
 /// `interrupted` is.
 pub(super) async fn ask<I>(
+    work: &Work,
     assistant: &dyn Assistant,
     question: Question,
     connector: &ResolvedConnector,
@@ -90,7 +92,7 @@ pub(super) async fn ask<I>(
             }),
         }
     };
-    let (asked, ()) = tokio::join!(asking, show::show(&connector.bot, lane, shown));
+    let (asked, ()) = tokio::join!(asking, show::show(work, &connector.bot, lane, shown));
     span.record("result", asked.label());
     asked
 }

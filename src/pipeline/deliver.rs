@@ -98,6 +98,7 @@ async fn send(
                 attempted: None,
             };
         }
+        work.throttle.sent(bot, *chat, Instant::now());
         let began = StdInstant::now();
         let result = connector
             .bot

@@ -346,7 +346,7 @@ impl Handling<'_> {
         let interrupted = running.interrupted(self.connector, &ids);
         let began = Instant::now();
         let (connector, key) = (self.connector, self.lane.key);
-        let answered = ask::ask(assistant, question, connector, key, interrupted).await;
+        let answered = ask::ask(&work, assistant, question, connector, key, interrupted).await;
         drop(running);
         let took = began.elapsed();
         let protocol = assistant.protocol();

@@ -61,6 +61,8 @@ pub struct Preview {
     words: Option<Instant>,
     /// When something was last shown, and how long the text was.
     shown: Option<(Instant, usize)>,
+    /// The same, before the step that was last given.
+    shown_before: Option<(Instant, usize)>,
     /// Nothing is sent before this: Telegram asked for it.
     held: Instant,
     message: Option<i64>,
@@ -80,6 +82,7 @@ impl Preview {
             typing: now + BEFORE_TYPING,
             words: None,
             shown: None,
+            shown_before: None,
             held: now,
             message: None,
             failures: 0,
@@ -88,7 +91,7 @@ impl Preview {
 
     /// What to do now, when the text so far has `length` bytes (0: nothing but white space).
     ///
-    /// After any step but `Wait`, call [`Self::done`] (or [`Self::sent`]) before asking again.
+    /// After any step but `Wait`, call [`Self::done`] (or [`Self::sent`], [`Self::put_off`]) before asking again.
     pub fn next(&mut self, now: Instant, length: usize) -> Step {
         if length > 0 {
             self.words.get_or_insert(now);
@@ -98,7 +101,7 @@ impl Preview {
         }
         let due = self.due(length);
         if due.is_some_and(|due| due <= now) {
-            self.shown = Some((now, length));
+            self.shown_before = self.shown.replace((now, length));
             return match (self.by, self.message) {
                 (By::Drafts, _) => Step::Draft,
                 (_, Some(message)) => Step::Edit(message),
@@ -174,6 +177,17 @@ impl Preview {
             // What the draft did not show is due at once.
             self.shown = None;
         }
+    }
+
+    /// The step was not taken: there is no room for it before `until`.
+    pub fn put_off(&mut self, until: Instant) {
+        self.shown = self.shown_before;
+        self.held = self.held.max(until);
+    }
+
+    /// Whether the step that was last given shows the first words.
+    pub fn is_first(&self) -> bool {
+        self.shown_before.is_none()
     }
 
     /// What became of [`Step::Send`], if it was sent.
@@ -288,6 +302,21 @@ mod tests {
         );
         assert_eq!(play.times(|s| s == Step::Typing).last(), Some(&300));
         assert_eq!(play.preview.message(), None);
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_shown_as_soon_as_there_is() {
+        let mut play = Play::new(true);
+        play.until(3_400, steady, fine);
+        let last = *play.times(|s| s == Step::Draft).last().expect("one");
+        let due = play.start + Duration::from_millis(last + 1_000);
+        assert_eq!(play.preview.next(due, 500), Step::Draft);
+        play.preview.put_off(due + Duration::from_millis(700));
+        play.now = last + 1_000;
+        play.until(12_000, steady, fine);
+        let drafts = play.times(|s| s == Step::Draft);
+        let next = drafts.iter().find(|at| **at > last).expect("one");
+        assert!((last + 1_700..=last + 1_760).contains(next), "{drafts:?}");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Shows an answer in its chat while it is written, as [`super::preview`] decides.
 
-use std::time::Duration;
+use std::time::{Duration, Instant as StdInstant};
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::preview::{Preview, Step};
+use super::work::Work;
 use crate::store::LaneKey;
 use crate::telegram::{Bot, NewMessage, TelegramError, Text, markdown};
 
@@ -13,8 +14,14 @@ use crate::telegram::{Bot, NewMessage, TelegramError, Text, markdown};
 const OVERTIME: Duration = Duration::from_secs(2);
 
 /// Shows the text that `words` grows to until its sender is gone, and takes a preview that is a message away again.
-pub(super) async fn show(bot: &Bot, lane: LaneKey, mut words: watch::Receiver<String>) {
+pub(super) async fn show(
+    work: &Work,
+    bot: &Bot,
+    lane: LaneKey,
+    mut words: watch::Receiver<String>,
+) {
     let mut screen = Screen {
+        work,
         bot,
         chat_id: lane.chat,
         thread_id: (lane.topic != 0).then_some(lane.topic),
@@ -54,6 +61,7 @@ pub(super) async fn show(bot: &Bot, lane: LaneKey, mut words: watch::Receiver<St
 }
 
 struct Screen<'a> {
+    work: &'a Work,
     bot: &'a Bot,
     chat_id: i64,
     thread_id: Option<i64>,
@@ -63,10 +71,19 @@ struct Screen<'a> {
 
 impl Screen<'_> {
     async fn take(&mut self, step: Step, text: &str) {
+        let (bot, chat, now) = (self.bot.id(), self.chat_id, Instant::now());
+        let throttle = &self.work.throttle;
         let result = if step == Step::Typing {
-            let typing = self.bot.send_typing(self.chat_id, self.thread_id).await;
-            typing.map(|()| None)
+            match throttle.wait(bot, chat, now) {
+                // Where nothing may be written nobody needs to see that something is.
+                Some(_) => Ok(None),
+                None => self.put(step, Text::Plain("")).await,
+            }
         } else if let Some(part) = markdown::render(text).pop() {
+            if let Err(until) = throttle.preview(bot, chat, self.preview.is_first(), now) {
+                self.preview.put_off(until);
+                return;
+            }
             // Of a long answer the end is shown: that is where it grows.
             match self.put(step, Text::Html(&part.html)).await {
                 Err(TelegramError::CantParseEntities(_)) => {
@@ -77,6 +94,9 @@ impl Screen<'_> {
         } else {
             Ok(None)
         };
+        if let Err(TelegramError::RateLimited(wait)) = &result {
+            throttle.throttled(bot, chat, *wait, Instant::now());
+        }
         if let Ok(Some(message)) = result {
             self.preview.sent(message);
         }
@@ -87,8 +107,26 @@ impl Screen<'_> {
             .done(Instant::now(), step, result.as_ref().map(|_| ()));
     }
 
-    /// Shows a text; returns the id of a new message.
+    /// Does a step and counts it; returns the id of a new message.
     async fn put(&self, step: Step, text: Text<'_>) -> Result<Option<i64>, TelegramError> {
+        let method = match step {
+            Step::Draft => "sendMessageDraft",
+            Step::Edit(_) => "editMessageText",
+            Step::Send => "sendMessage",
+            Step::Typing | Step::Wait(_) => "sendChatAction",
+        };
+        let metrics = &self.work.metrics;
+        let began = StdInstant::now();
+        let result = self.call(step, text).await;
+        let label = result.as_ref().map_or_else(TelegramError::label, |_| "ok");
+        metrics.telegram_called(method, label, began.elapsed());
+        if let Err(TelegramError::RateLimited(wait)) = &result {
+            metrics.throttled(method, *wait);
+        }
+        result
+    }
+
+    async fn call(&self, step: Step, text: Text<'_>) -> Result<Option<i64>, TelegramError> {
         let nothing = |()| None;
         match step {
             Step::Draft => {
@@ -117,7 +155,11 @@ impl Screen<'_> {
                 };
                 self.bot.send_message(&message).await.map(Some)
             }
-            Step::Typing | Step::Wait(_) => Ok(None),
+            Step::Typing => {
+                let typing = self.bot.send_typing(self.chat_id, self.thread_id);
+                typing.await.map(nothing)
+            }
+            Step::Wait(_) => Ok(None),
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Flood limits: about one message a second per chat with short bursts, twenty a minute per group.
+//! Flood limits: thirty messages a second per bot, about one a second per chat with short bursts, twenty a minute per group.
+//! Edits and drafts count like messages: Telegram says nothing of them, and who stays within this is on the safe side.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// A burst of this many passes at once in a private chat.
@@ -9,16 +10,44 @@ const BURST: f64 = 5.0;
 const GROUP_MESSAGES: usize = 20;
 const MINUTE: Duration = Duration::from_mins(1);
 
+/// Messages a bot may send in a second, to all chats together.
+const BOT_MESSAGES: usize = 30;
+
+/// What a bot has sent lately.
+#[derive(Debug, Default)]
+pub(super) struct Flood {
+    sent: VecDeque<Instant>,
+    chats: HashMap<i64, Bucket>,
+}
+
+impl Flood {
+    /// Takes one message to a chat, or says how many seconds to wait.
+    pub(super) fn take(&mut self, chat: i64, is_group: bool, now: Instant) -> Result<(), u64> {
+        const SECOND: Duration = Duration::from_secs(1);
+        let over = |first: &Instant| now.saturating_duration_since(*first) >= SECOND;
+        while self.sent.front().is_some_and(over) {
+            self.sent.pop_front();
+        }
+        if self.sent.len() >= BOT_MESSAGES {
+            return Err(1);
+        }
+        let bucket = self.chats.entry(chat).or_insert_with(|| Bucket::new(now));
+        bucket.take(is_group, now)?;
+        self.sent.push_back(now);
+        Ok(())
+    }
+}
+
 /// What one chat has taken lately.
 #[derive(Debug)]
-pub(super) struct Bucket {
+struct Bucket {
     tokens: f64,
     filled: Instant,
     sent: VecDeque<Instant>,
 }
 
 impl Bucket {
-    pub(super) fn new(now: Instant) -> Self {
+    fn new(now: Instant) -> Self {
         Self {
             tokens: BURST,
             filled: now,
@@ -27,7 +56,7 @@ impl Bucket {
     }
 
     /// Takes one message, or says how many seconds to wait.
-    pub(super) fn take(&mut self, is_group: bool, now: Instant) -> Result<(), u64> {
+    fn take(&mut self, is_group: bool, now: Instant) -> Result<(), u64> {
         let since = now.saturating_duration_since(self.filled);
         self.tokens = (self.tokens + since.as_secs_f64()).min(BURST);
         self.filled = now;
@@ -70,6 +99,18 @@ mod tests {
         }
         assert_eq!(bucket.take(false, start), Err(1));
         assert_eq!(bucket.take(false, start + Duration::from_secs(1)), Ok(()));
+    }
+
+    #[test]
+    fn a_bot_sends_thirty_a_second_to_all_chats_together() {
+        let start = Instant::now();
+        let mut flood = Flood::default();
+        for chat in 0..30 {
+            assert_eq!(flood.take(chat, false, start), Ok(()));
+        }
+        let half = start + Duration::from_millis(500);
+        assert_eq!(flood.take(99, false, half), Err(1));
+        assert_eq!(flood.take(99, false, start + Duration::from_secs(1)), Ok(()));
     }
 
     #[test]

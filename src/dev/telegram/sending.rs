@@ -5,8 +5,7 @@ use std::time::Instant;
 use super::answer::{Answer, Failure, Success};
 use super::chats::{topic, writable};
 use super::entity::{Entity, detect, settle, utf16_len};
-use super::flood::Bucket;
-use super::objects::Message;
+use super::objects::{Chat, Message};
 use super::params::Params;
 use super::world::{Bot, BotState, Draft, Place, Stored, World, lock, unix_now};
 use super::{html, legacy_markdown, markdown};
@@ -120,16 +119,7 @@ pub(super) fn send_message(world: &World, bot: &Bot, params: &Params) -> Answer 
     let chat = place.chat();
     let mut state = lock(&bot.state);
     let reply_to = replied_message(&state, chat.id, &place, params)?;
-    if options.flood_limits {
-        let now = Instant::now();
-        let bucket = state
-            .flood
-            .entry(chat.id)
-            .or_insert_with(|| Bucket::new(now));
-        if let Err(seconds) = bucket.take(chat.kind != "private", now) {
-            return Err(Failure::too_many_requests(seconds));
-        }
-    }
+    flood(world, &mut state, &chat)?;
     let id = place.next_message_id(&mut state);
     let mut message = Message::new(id, chat, unix_now());
     if message.chat.kind == "channel" {
@@ -157,6 +147,16 @@ pub(super) fn send_message(world: &World, bot: &Bot, params: &Params) -> Answer 
     drop(state);
     bot.spoke.notify_waiters();
     answer
+}
+
+/// Takes a message, a draft or an edit into account, where limits are on.
+fn flood(world: &World, state: &mut BotState, chat: &Chat) -> Result<(), Failure> {
+    if !world.options.load().flood_limits {
+        return Ok(());
+    }
+    let is_group = chat.kind != "private";
+    let taken = state.flood.take(chat.id, is_group, Instant::now());
+    taken.map_err(Failure::too_many_requests)
 }
 
 /// The message that `reply_parameters` names, as it is shown inside of the reply.
@@ -199,12 +199,13 @@ fn replied_message(
 pub(super) fn edit_message_text(world: &World, bot: &Bot, params: &Params) -> Answer {
     let formatted = message_text(params)?;
     let place = writable(world, bot, params.get("chat_id"))?;
-    let chat = place.chat().id;
+    let chat = place.chat();
     let id = params.integer("message_id", 0, 0, i64::MAX);
     let mut state = lock(&bot.state);
+    flood(world, &mut state, &chat)?;
     let stored = state
         .archive
-        .find_mut(chat, id)
+        .find_mut(chat.id, id)
         .filter(|stored| !stored.deleted)
         .ok_or_else(|| Failure::bad_request("message to edit not found"))?;
     if !stored.by_bot {
@@ -271,6 +272,7 @@ pub(super) fn send_message_draft(world: &World, bot: &Bot, params: &Params) -> A
     }
     topic(&place, params)?;
     let mut state = lock(&bot.state);
+    flood(world, &mut state, &place.chat())?;
     if state.drafts.len() >= DRAFTS {
         state.drafts.remove(0);
     }

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::answer::Failure;
 use super::faults::Faults;
 use super::files::Files;
-use super::flood::Bucket;
+use super::flood::Flood;
 use super::kinds::AllowedUpdates;
 use super::objects::{Chat, Message, User};
 use super::polling::PollState;
@@ -123,7 +123,7 @@ pub(super) struct BotState {
     pub next_message_id: i64,
     pub archive: Archive,
     pub drafts: Vec<Draft>,
-    pub flood: HashMap<i64, Bucket>,
+    pub flood: Flood,
     pub stats: Stats,
 }
 
@@ -307,7 +307,7 @@ impl World {
                 next_message_id: 1,
                 archive: Archive::default(),
                 drafts: Vec::new(),
-                flood: HashMap::new(),
+                flood: Flood::default(),
                 stats: Stats::default(),
             }),
             poll_wake: Notify::new(),
