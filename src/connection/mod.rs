@@ -7,6 +7,7 @@
 pub mod backoff;
 pub mod foreign;
 mod identify;
+mod menu;
 mod poller;
 pub mod webhook;
 
@@ -55,6 +56,7 @@ pub struct Shared {
     /// has taken over (invariant 7).
     pub conflict_seen: Notify,
     bots: BotLocks,
+    menus: menu::Turn,
 }
 
 impl std::fmt::Debug for Shared {
@@ -128,6 +130,7 @@ impl Connections {
                 look_again,
                 conflict_seen: Notify::new(),
                 bots: BotLocks::default(),
+                menus: menu::Turn::default(),
             }),
             book: Mutex::default(),
         }
@@ -308,6 +311,17 @@ impl Connection {
             return;
         }
         let _alone = self.shared.bots.hold(self.bot.id()).await;
+        tokio::select! {
+            () = self.receive(profile) => {}
+            // Beside it, and gone when it is done: only receiving ends the connection.
+            () = async {
+                Box::pin(menu::offer(&self.bot, &self.shared.menus)).await;
+                std::future::pending::<()>().await;
+            } => {}
+        }
+    }
+
+    async fn receive(&self, profile: BotProfile) {
         match &self.shared.settings {
             ConnectionSettings::Polling => {
                 self.shared.metrics.pollers(1);
@@ -315,7 +329,7 @@ impl Connection {
                 self.poll(profile).await;
             }
             ConnectionSettings::Webhook(settings) => {
-                Box::pin(webhook::Registration::new(&self, settings).keep()).await;
+                Box::pin(webhook::Registration::new(self, settings).keep()).await;
             }
         }
     }

@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use teloxide::payloads::{
-    DeleteWebhook, GetFile, GetMe, GetWebhookInfo, LeaveChat, SetMyCommands,
-    SetMyCommandsSetters as _,
+    DeleteWebhook, GetFile, GetMe, GetMyCommands, GetMyCommandsSetters as _, GetWebhookInfo,
+    LeaveChat, SetMyCommands, SetMyCommandsSetters as _,
 };
 use teloxide::requests::Payload;
 use teloxide::types::{BotCommand, ChatId, FileId, Recipient};
@@ -371,6 +371,23 @@ impl Bot {
             payload = payload.language_code(code);
         }
         self.call(&payload, CHANGE).await.map(done)
+    }
+
+    /// `getMyCommands`: command and description, as users of a language (ISO 639-1) or, with `None`, all others see them.
+    ///
+    /// # Errors
+    /// See [`TelegramError`].
+    pub async fn get_my_commands(
+        &self,
+        language_code: Option<&str>,
+    ) -> Result<Vec<(String, String)>, TelegramError> {
+        let mut payload = GetMyCommands::new();
+        if let Some(code) = language_code {
+            payload = payload.language_code(code);
+        }
+        let commands: Vec<BotCommand> = self.call(&payload, QUICK).await?;
+        let commands = commands.into_iter();
+        Ok(commands.map(|c| (c.command, c.description)).collect())
     }
 
     /// `leaveChat`.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod disk;
+mod menu;
 mod postgres;
 mod preview;
 mod sharing;

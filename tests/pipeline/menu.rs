@@ -1,0 +1,112 @@
+//! The menu of commands at Telegram: in every language, written only where it differs, and never in the way.
+
+use std::sync::Arc;
+
+use telegram_connector_operator::connection::{Connections, Reach};
+use telegram_connector_operator::controller::{self, settings::ConnectionSettings};
+use telegram_connector_operator::dev::telegram::{Break, Fault, Options, Simulator};
+use telegram_connector_operator::identity::{ConnectorRef, ConnectorUid};
+use telegram_connector_operator::observation::Observations;
+use telegram_connector_operator::pipeline::texts::languages;
+use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
+use telegram_connector_operator::telemetry::metrics::Metrics;
+
+use crate::world::{open, until};
+
+struct Menu {
+    _folder: tempfile::TempDir,
+    telegram: Simulator,
+    bot: Bot,
+    connector: ConnectorRef,
+    connections: Connections,
+}
+
+impl Menu {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let telegram = Simulator::start(Options::default()).await.unwrap();
+        let token = "8400000001:AAFakeTokenFakeTokenFakeTokenFakeTok";
+        telegram.add_bot(token, "support_bot", "Support");
+        let api = Arc::new(TelegramApi::new(telegram.url()).unwrap());
+        let store = open(&format!("sqlite:{}/c.db", folder.path().display())).await;
+        let connections = Connections::new(
+            store,
+            Arc::new(Observations::new().0),
+            Arc::new(Metrics::new()),
+            ConnectionSettings::Polling,
+            controller::LOOK_AGAIN,
+        );
+        connections.open();
+        Self {
+            _folder: folder,
+            telegram,
+            bot: Bot::new(api, BotToken::parse(token).unwrap()),
+            connector: ConnectorRef {
+                namespace: "acme".into(),
+                name: "support".into(),
+                uid: ConnectorUid::from("uid-support"),
+            },
+            connections,
+        }
+    }
+
+    async fn connect(&self) {
+        let (connector, bot) = (&self.connector, &self.bot);
+        self.connections
+            .ensure(connector, bot, None, Reach::Connect)
+            .await;
+    }
+
+    fn calls(&self, method: &str) -> u64 {
+        let methods = self.telegram.counters(self.bot.id()).methods;
+        methods.get(method).copied().unwrap_or(0)
+    }
+}
+
+#[tokio::test]
+async fn it_is_offered_in_every_language_and_written_only_where_it_differs() {
+    let menu = Menu::new().await;
+    // Somebody has given the bot another menu in German.
+    let other = [("order", "Etwas bestellen")];
+    menu.bot.set_my_commands(Some("de"), &other).await.unwrap();
+    menu.connect().await;
+    until("all menus are written", async || {
+        menu.calls("setmycommands") == 8
+    })
+    .await;
+    for (code, texts) in languages() {
+        let language = (code != "en").then_some(code);
+        let shown = menu.bot.get_my_commands(language).await.unwrap();
+        let shown: Vec<_> = shown.iter().map(|(c, d)| (c.as_str(), d.as_str())).collect();
+        assert_eq!(shown, texts.commands(), "{code}");
+    }
+    let looked = menu.calls("getmycommands");
+    menu.connections.stop(&menu.connector.uid).await;
+    menu.connect().await;
+    until("all menus are looked at", async || {
+        menu.calls("getmycommands") == looked + 7
+    })
+    .await;
+    menu.connections.stop(&menu.connector.uid).await;
+    assert_eq!(menu.calls("setmycommands"), 8, "written again");
+}
+
+#[tokio::test]
+async fn a_bot_whose_menu_cannot_be_written_is_connected_all_the_same_and_not_asked_for_ever() {
+    let menu = Menu::new().await;
+    menu.telegram.add_fault(
+        Fault::new(Break::Status {
+            code: 500,
+            description: "Internal Server Error".into(),
+        })
+        .method("setMyCommands"),
+    );
+    menu.connect().await;
+    until("polls go on", async || {
+        let info = menu.bot.get_webhook_info().await.unwrap();
+        menu.telegram.say(menu.bot.id(), 1001, "hello");
+        info.pending_update_count == 0 && menu.calls("getupdates") >= 4
+    })
+    .await;
+    assert!(menu.calls("setmycommands") <= 1);
+}
