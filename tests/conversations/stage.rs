@@ -524,12 +524,12 @@ impl Stage {
     }
 
     async fn has_left(&self, group: &str) -> Result<(), String> {
-        let chat = self.group(group)?;
+        let chat = self.group(group)?.to_string();
         let left = |telegram: &telegram_connector_operator::dev::telegram::Simulator| {
             let calls = telegram.calls(self.connector.id);
             calls
                 .iter()
-                .any(|c| c.method == "leavechat" && c.params["chat_id"] == chat.to_string())
+                .any(|c| c.method == "leavechat" && c.params["chat_id"] == *chat)
                 .then_some(())
         };
         let telegram = &self.world.telegram;
