@@ -57,7 +57,7 @@ impl<I> Asked<I> {
         match self {
             Self::Answered(_) => "ok",
             Self::BrokenOff(broken) => broken.error.fault.label(),
-            Self::Interrupted(..) => "interrupted",
+            Self::Interrupted(..) => "stopped",
         }
     }
 }
