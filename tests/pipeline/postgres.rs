@@ -353,3 +353,11 @@ async fn two_replicas_on_postgres_answer_each_message_once_and_in_order() {
     second.shutdown(SOON).await;
     world.stop(SOON).await;
 }
+
+#[tokio::test]
+async fn a_stop_that_one_replica_accepts_ends_the_answer_that_another_one_writes() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    crate::sharing::stopped_elsewhere(World::on(&postgres.address()).await).await;
+}

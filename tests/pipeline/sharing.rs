@@ -76,6 +76,28 @@ async fn two_processes_on_one_store_answer_each_message_once() {
 }
 
 #[tokio::test]
+async fn a_stop_that_one_process_accepts_ends_the_answer_that_another_one_writes() {
+    stopped_elsewhere(World::new().await).await;
+}
+
+pub(crate) async fn stopped_elsewhere(mut world: World) {
+    let support = world.connector("support");
+    // From here on this process only accepts.
+    world.stop(Duration::ZERO).await;
+    let second = world.second_process(open(&world.address).await);
+    world.assistant.behave(Behaviour {
+        hang: true,
+        ..Behaviour::default()
+    });
+    world.telegram.say(support.id, ANN, "think");
+    assert!(world.assistant.wait_for_asked(0, SOON).await);
+    let stopped = world.ask(&support, "/stop").await;
+    assert_eq!(stopped.text, "Stopped.");
+    world.drained().await;
+    second.shutdown(SOON).await;
+}
+
+#[tokio::test]
 async fn a_crash_in_the_middle_of_the_work_loses_nothing() {
     let mut world = World::new().await;
     let support = world.connector("support");
