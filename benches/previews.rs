@@ -62,12 +62,20 @@ async fn main() {
     });
     world.telegram.set_privacy(support.id, false);
     let groups: Vec<i64> = (0..GROUPS)
-        .map(|n| world.telegram.add_group("supergroup", &format!("Group {n}"), &[support.id]))
+        .map(|n| {
+            world
+                .telegram
+                .add_group("supergroup", &format!("Group {n}"), &[support.id])
+        })
         .collect();
     let ends = tokio::time::Instant::now() + time;
     let talks = users
         .iter()
-        .zip((0..PRIVATE).map(|_| None).chain(groups.into_iter().map(Some)))
+        .zip(
+            (0..PRIVATE)
+                .map(|_| None)
+                .chain(groups.into_iter().map(Some)),
+        )
         .map(|(user, group)| talk(world.telegram.clone(), &support, *user, group, ends));
     let asked: HashMap<i64, Vec<jiff::Timestamp>> =
         futures::future::join_all(talks).await.into_iter().collect();
@@ -95,7 +103,9 @@ async fn talk(
         let whole = |telegram: &Simulator| {
             let sent = telegram.sent(support.id, chat);
             let last = format!("word{:03}", WORDS - 1);
-            let whole = sent.iter().filter(|m| !m.deleted && m.text.ends_with(&last));
+            let whole = sent
+                .iter()
+                .filter(|m| !m.deleted && m.text.ends_with(&last));
             (whole.count() >= asked.len()).then_some(())
         };
         let answered = telegram.wait_until(support.id, Duration::from_mins(3), whole);
@@ -120,7 +130,9 @@ fn report(
     };
     let mut by_chat: HashMap<i64, Vec<&Call>> = HashMap::new();
     for call in calls.iter().filter(shows) {
-        let chat = call.params["chat_id"].as_str().and_then(|id| id.parse().ok());
+        let chat = call.params["chat_id"]
+            .as_str()
+            .and_then(|id| id.parse().ok());
         by_chat.entry(chat.unwrap()).or_default().push(call);
     }
     let ms = |a: jiff::Timestamp, b: jiff::Timestamp| b.duration_since(a).as_secs_f64() * 1000.0;
@@ -144,7 +156,8 @@ fn report(
         }
     }
     first_visible.sort_by(f64::total_cmp);
-    let percentile = |p: usize| first_visible[(first_visible.len() * p / 100).min(first_visible.len() - 1)];
+    let percentile =
+        |p: usize| first_visible[(first_visible.len() * p / 100).min(first_visible.len() - 1)];
     let refused = calls.iter().filter(|c| c.status == 429).count();
     let count = |method: &str| calls.iter().filter(|c| c.method == method).count();
     println!(
@@ -167,5 +180,8 @@ fn report(
         count("sendmessage"),
         by_chat.values().map(Vec::len).sum::<usize>() as f64 / time.as_secs_f64(),
     );
-    println!("previews: {refused} times \"Too Many Requests\" (429) in {} calls", calls.len());
+    println!(
+        "previews: {refused} times \"Too Many Requests\" (429) in {} calls",
+        calls.len()
+    );
 }

@@ -62,11 +62,7 @@ async fn bring_up_to_date(bot: &Bot) -> Result<usize, TelegramError> {
 }
 
 /// Returns whether it had to be written. `None`: for users of all other languages.
-async fn offer_in(
-    bot: &Bot,
-    language: Option<&str>,
-    texts: &Texts,
-) -> Result<bool, TelegramError> {
+async fn offer_in(bot: &Bot, language: Option<&str>, texts: &Texts) -> Result<bool, TelegramError> {
     let wanted = texts.commands();
     let shown = bot.get_my_commands(language).await?;
     let shown = shown.iter().map(|(c, d)| (c.as_str(), d.as_str()));

@@ -73,7 +73,8 @@ impl Pace {
         }
         if self.groups.len() > 100 {
             let lately = |at: &Instant| now.saturating_duration_since(*at) < MINUTE;
-            self.groups.retain(|_, sent| sent.back().is_some_and(lately));
+            self.groups
+                .retain(|_, sent| sent.back().is_some_and(lately));
         }
     }
 
@@ -113,11 +114,7 @@ impl Throttle {
 
     /// Something is being sent to a chat.
     pub(super) fn sent(&self, bot: BotId, chat: i64, now: Instant) {
-        self.lock()
-            .entry(bot)
-            .or_default()
-            .pace
-            .sent(chat, now);
+        self.lock().entry(bot).or_default().pace.sent(chat, now);
     }
 
     /// Takes the room for a preview, the `first` of its answer or a further one.

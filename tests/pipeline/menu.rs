@@ -77,7 +77,10 @@ async fn it_is_offered_in_every_language_and_written_only_where_it_differs() {
     for (code, texts) in languages() {
         let language = (code != "en").then_some(code);
         let shown = menu.bot.get_my_commands(language).await.unwrap();
-        let shown: Vec<_> = shown.iter().map(|(c, d)| (c.as_str(), d.as_str())).collect();
+        let shown: Vec<_> = shown
+            .iter()
+            .map(|(c, d)| (c.as_str(), d.as_str()))
+            .collect();
         assert_eq!(shown, texts.commands(), "{code}");
     }
     let looked = menu.calls("getmycommands");

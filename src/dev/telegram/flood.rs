@@ -110,7 +110,10 @@ mod tests {
         }
         let half = start + Duration::from_millis(500);
         assert_eq!(flood.take(99, false, half), Err(1));
-        assert_eq!(flood.take(99, false, start + Duration::from_secs(1)), Ok(()));
+        assert_eq!(
+            flood.take(99, false, start + Duration::from_secs(1)),
+            Ok(())
+        );
     }
 
     #[test]
