@@ -43,6 +43,11 @@ pub fn register(suite: &mut Suite) {
     add!(
         suite,
         [Core, Embedded],
+        a_connector_that_goes_while_it_is_resolved_leaves_no_poller
+    );
+    add!(
+        suite,
+        [Core, Embedded],
         writes_that_are_refused_are_tried_ever_more_rarely_and_heal
     );
     add!(
@@ -327,6 +332,38 @@ async fn a_namespace_goes_with_its_connectors_while_telegram_is_down(cluster: Cl
     eprintln!(
         "a namespace with 20 connectors went in {:?} with Telegram down",
         began.elapsed()
+    );
+    operator.shutdown().await;
+}
+
+async fn a_connector_that_goes_while_it_is_resolved_leaves_no_poller(cluster: Cluster) {
+    let house = House::new(cluster).await;
+    let operator = house.operator(Start::polling()).await;
+    let (_, token) = house.bot();
+    house.secret("a", "token", &token).await;
+    let plane = house.cluster.plane();
+    let reads = || plane.requests().count(Verb::Get, "secrets");
+    plane.faults().always(
+        Target::any().verb(Verb::Get).resource("secrets"),
+        Effect::Delay(Duration::from_secs(2)),
+    );
+    let before = reads();
+    house.connector("a", json!({})).await;
+    // Nothing shows from outside that the reconcile has begun to wait for the Secret.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    house.delete("a").await;
+    house.gone("a").await;
+    house
+        .cluster
+        .eventually("the Secret is read", || async {
+            (reads() > before).then_some(())
+        })
+        .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let metrics = operator.metrics().encode();
+    assert!(
+        metrics.contains("telegram_connector_operator_pollers 0\n"),
+        "{metrics}"
     );
     operator.shutdown().await;
 }
