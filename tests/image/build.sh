@@ -4,6 +4,7 @@
 # build of the profile `dist` does.
 #
 #   [ARCH=arm64] [PROFILE=dev] tests/image/build.sh [FOLDER]    FOLDER for what it makes: some GB
+#   PROVE=1 tests/image/build.sh FOLDER                         looks again at what was built there
 #
 # Another architecture than this machine's wants `rustup target add`, and Debian's qemu-user-static to be run.
 set -euo pipefail
@@ -26,7 +27,7 @@ if ! buildah inspect --type image localhost/builder >/dev/null 2>&1; then
   buildah config --env PATH=/usr/local/toolchain/bin:/usr/sbin:/usr/bin:/sbin:/bin --env CARGO_HOME=/usr/local/cargo "$container"
   buildah commit -q --rm "$container" localhost/builder >/dev/null
 fi
-buildah bud --layers=false --build-arg BUILDER=localhost/builder --build-arg TARGETARCH="$arch" --build-arg PROFILE="${PROFILE:-dist}" -t "$image" .
+[ -n "${PROVE:-}" ] || buildah bud --layers=false --build-arg BUILDER=localhost/builder --build-arg TARGETARCH="$arch" --build-arg PROFILE="${PROFILE:-dist}" -t "$image" .
 
 container=$(buildah from "$image")
 root=$(buildah mount "$container")
@@ -56,7 +57,7 @@ inside() { # command...
     mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"
     mount -t tmpfs -o mode=0770,uid=65532,gid=65532 none "$1/data"; mount -t tmpfs -o mode=1777 none "$1/tmp"
     [ -z "$2" ] || cp "$2" "$1/tmp/emulator"
-    cd "$1"; shift 2; exec env -i chroot --userspec=65532:65532 . "$@"' bash "$root" "$emulator" "$@"
+    cd "$1"; shift 2; exec env -i /usr/sbin/chroot --userspec=65532:65532 . "$@"' bash "$root" "$emulator" "$@"
 }
 without_a_cluster() {
   ! inside "${program[@]}" run --store sqlite:/data/connectors.db 2>"$work/err" || return 1

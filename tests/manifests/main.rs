@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod chart;
+mod docs;
 mod observability;
 
 use std::fs;
