@@ -1,11 +1,11 @@
 # syntax=docker/dockerfile:1
-# The operator's image for amd64 and arm64: the binary, glibc from Debian's packages, and nothing else; no shell. It runs as user 65532 with a
+# The operator's image for amd64 and arm64: the binary, glibc and public CAs from Debian's packages, and nothing else; no shell. It runs as user 65532 with a
 # read-only root.
 #
 #   docker buildx build --platform linux/amd64,linux/arm64 -t REGISTRY/telegram-connector-operator:0.1.0 --push .
 #
 # The build stage runs on the builder's own architecture and cross-compiles, so that no emulator is needed. The feature `dev` (embedded control
-# plane, simulator, demo) is left out. TLS roots are compiled in. BUILDER may be any Debian 12 with cargo in its PATH (and rustup, if
+# plane, simulator, demo) is left out. BUILDER may be any Debian 12 with cargo in its PATH (and rustup, if
 # architectures are crossed); tests/image/build.sh makes one where no registry can be reached.
 
 ARG BUILDER=docker.io/library/rust:1.95-bookworm
@@ -31,14 +31,17 @@ RUN set -eu; \
     # What the binary is linked to, unpacked; where image scanners look for the names and versions of packages.
     mkdir -p /packages /image/var/lib/dpkg/status.d; \
     cd /packages; \
-    apt-get download "libc6:$TARGETARCH" "libgcc-s1:$TARGETARCH" "gcc-12-base:$TARGETARCH"; \
+    apt-get download "libc6:$TARGETARCH" "libgcc-s1:$TARGETARCH" "gcc-12-base:$TARGETARCH" ca-certificates; \
     for package in *.deb; do \
       dpkg-deb -x "$package" /image; \
       dpkg-deb -f "$package" >"/image/var/lib/dpkg/status.d/${package%%_*}"; \
     done; \
     rm -rf /packages /var/lib/apt/lists/*; \
-    # Conversions between character sets, and documents other than licences.
-    rm -rf /image/usr/lib/*/gconv /image/usr/share/lintian; \
+    # What the package's own script would make: for API servers whose kubeconfig names no authority of its own.
+    mkdir -p /image/etc/ssl/certs; \
+    cat /image/usr/share/ca-certificates/mozilla/*.crt >/image/etc/ssl/certs/ca-certificates.crt; \
+    # Scripts, single certificates, conversions between character sets, and documents other than licences.
+    rm -rf /image/usr/sbin /image/usr/share/ca-certificates /image/usr/share/man /image/usr/lib/*/gconv /image/usr/share/lintian; \
     find /image/usr/share/doc -type f ! -name copyright -delete; \
     # User 65532 as in distroless images; tmp for a run without a volume there.
     mkdir -p /image/etc; \
