@@ -9,8 +9,11 @@ use telegram_connector_operator::store::{self, Store, StoreOptions};
 use telegram_connector_operator::telegram::RawUpdate;
 
 use super::Failure;
+use super::verdict::judge;
 
 const BOTS: i64 = 10;
+/// The bar, in updates a second.
+const LEAST: f64 = 10_000.0;
 
 fn update(id: i64, chat: i64) -> Result<RawUpdate, Failure> {
     let json = format!(
@@ -54,6 +57,10 @@ pub(super) async fn run() -> Result<(), Failure> {
             "intake: {:.0} updates/s durable ({accepted} in {:.1} s; {BOTS} bots, {callers} callers each, {batch} updates a call, fsync per commit)",
             accepted as f64 / took.as_secs_f64(),
             took.as_secs_f64()
+        );
+        judge(
+            accepted as f64 / took.as_secs_f64() >= LEAST,
+            "at least 10,000 updates/s",
         );
     }
     Ok(())

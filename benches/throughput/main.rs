@@ -5,7 +5,7 @@
 //!
 //! Simulator, sample assistant and the load are one process (this one); the operator's side (store, pollers, pipeline; without
 //! Kubernetes) and, for comparison, a plain teloxide dispatcher each run in a process of their own, so that the CPU time of each
-//! is its own. Figures come with their conditions; nothing here passes or fails by them.
+//! is its own. Figures come with their conditions and are held against their bars; the exit code is 1 if one is missed.
 
 #![allow(missing_docs)]
 
@@ -13,8 +13,10 @@ mod intake;
 mod load;
 mod operator;
 mod peer;
+mod verdict;
 
 use std::error::Error;
+use std::process::ExitCode;
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[global_allocator]
@@ -22,7 +24,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-fn main() -> Result<(), Failure> {
+fn main() -> Result<ExitCode, Failure> {
     let mut args: Vec<String> = std::env::args()
         .skip(1)
         .filter(|a| a != "--bench")
@@ -40,7 +42,11 @@ fn main() -> Result<(), Failure> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        match args.first().map(String::as_str) {
+        let part = args.first().map(String::as_str);
+        if !part.is_some_and(|part| part.ends_with("-process")) {
+            conditions();
+        }
+        match part {
             Some("operator-process") => operator::run(&args[1..]).await,
             Some("peer-process") => peer::run(&args[1..]).await,
             Some("intake") => intake::run().await,
@@ -49,7 +55,6 @@ fn main() -> Result<(), Failure> {
             Some("fairness") => load::fairness().await,
             Some("memory") => load::memory(messages.unwrap_or(200_000)).await,
             None => {
-                conditions();
                 intake::run().await?;
                 load::end_to_end(messages.unwrap_or(40_000)).await?;
                 load::latency().await?;
@@ -58,7 +63,8 @@ fn main() -> Result<(), Failure> {
             }
             Some(other) => Err(format!("unknown part {other}").into()),
         }
-    })
+    })?;
+    Ok(ExitCode::from(u8::from(!verdict::all_passed())))
 }
 
 fn conditions() {
@@ -69,7 +75,8 @@ fn conditions() {
         .map_or("unknown", |l| l.trim_start_matches([' ', '\t', ':']));
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!(
-        "conditions: {} cores of {model}, load before {}, store in {}",
+        "conditions: {} cores of {model}, load before {}; store in {} (fsync per commit); simulator, assistant and load in one process, \
+         each side under test in another",
         std::thread::available_parallelism().map_or(0, usize::from),
         load.split(' ').next().unwrap_or("?"),
         std::env::temp_dir().display()

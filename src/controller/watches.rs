@@ -15,8 +15,10 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-/// What a change is about.
+/// What a change is about: namespace and name.
 type Key = (Option<String>, String);
+/// The uids of objects. What they were is not kept: there are thousands of them.
+type Uids = HashMap<Key, Option<String>>;
 
 /// The APIs to watch: of each namespace, or of all with one.
 pub(super) fn apis<K>(client: &Client, namespaces: &[String]) -> Vec<Api<K>>
@@ -74,24 +76,24 @@ pub(super) fn without_managed_fields<K: Resource>(object: &mut K) {
 
 /// Makes one event stream of several, each of which may start over.
 struct Merge<K> {
-    sources: Vec<Source<K>>,
-    gravestone: fn(&K) -> K,
+    sources: Vec<Source>,
+    gravestone: fn(ObjectMeta) -> K,
     /// All sources have been listed once.
     complete: bool,
     /// Deletions seen before everything was listed; told right after.
     early_deletions: Vec<K>,
 }
 
-struct Source<K> {
+struct Source {
     listed: bool,
-    /// Gravestones of everything that is there.
-    known: HashMap<Key, K>,
+    /// Everything that is there.
+    known: Uids,
     /// While the source starts over: what it has shown again so far.
-    relisted: Option<HashMap<Key, K>>,
+    relisted: Option<Uids>,
 }
 
 impl<K: Resource> Merge<K> {
-    fn new(sources: usize, gravestone: fn(&K) -> K) -> Self {
+    fn new(sources: usize, gravestone: fn(ObjectMeta) -> K) -> Self {
         Self {
             sources: (0..sources)
                 .map(|_| Source {
@@ -108,29 +110,37 @@ impl<K: Resource> Merge<K> {
 
     fn take(&mut self, source: usize, event: Event<K>) -> Vec<Event<K>> {
         let of = &mut self.sources[source];
+        let gravestone = self.gravestone;
+        let buried = |((namespace, name), uid): (Key, Option<String>)| {
+            gravestone(ObjectMeta {
+                name: Some(name),
+                namespace,
+                uid,
+                ..ObjectMeta::default()
+            })
+        };
         match event {
             Event::Init => {
                 of.relisted = Some(HashMap::new());
                 Vec::new()
             }
             Event::InitApply(object) | Event::Apply(object) => {
-                let stone = (self.gravestone)(&object);
-                let uid = stone.meta().uid.clone();
-                let key = key(&stone);
+                let uid = object.uid();
+                let key = key(&object);
                 let before = match &mut of.relisted {
                     Some(relisted) => {
-                        relisted.insert(key.clone(), stone);
+                        relisted.insert(key.clone(), uid.clone());
                         of.known.remove(&key)
                     }
-                    None => of.known.insert(key, stone),
+                    None => of.known.insert(key.clone(), uid.clone()),
                 };
                 if !self.complete {
                     return vec![Event::InitApply(object)];
                 }
                 // Same name, another object: the old one went unseen.
                 before
-                    .filter(|b| b.meta().uid != uid)
-                    .map(Event::Delete)
+                    .filter(|before| *before != uid)
+                    .map(|before| Event::Delete(buried((key, before))))
                     .into_iter()
                     .chain([Event::Apply(object)])
                     .collect()
@@ -145,7 +155,9 @@ impl<K: Resource> Merge<K> {
             }
             Event::InitDone => {
                 let now = of.relisted.take().unwrap_or_default();
-                let vanished = std::mem::replace(&mut of.known, now).into_values();
+                let vanished = std::mem::replace(&mut of.known, now)
+                    .into_iter()
+                    .map(buried);
                 of.listed = true;
                 if self.complete {
                     return vanished.map(Event::Delete).collect();
@@ -168,36 +180,27 @@ fn key<K: Resource>(object: &K) -> Key {
     (object.namespace(), object.name_any())
 }
 
-/// What is kept of an object to say later that it vanished: who it was.
+/// What stands for an object that vanished: who it was.
 pub(super) trait Gravestone {
-    /// The object without its content.
-    fn gravestone(&self) -> Self;
+    /// An object without content.
+    fn gravestone(identity: ObjectMeta) -> Self;
 }
 
 impl<K: Resource> Gravestone for DeserializeGuard<K> {
-    fn gravestone(&self) -> Self {
+    fn gravestone(identity: ObjectMeta) -> Self {
         Self(Err(InvalidObject {
             error: "it is gone".to_owned(),
-            metadata: identity(self.meta()),
+            metadata: identity,
         }))
     }
 }
 
 impl<K: Resource<DynamicType = ()> + Default> Gravestone for PartialObjectMeta<K> {
-    fn gravestone(&self) -> Self {
+    fn gravestone(identity: ObjectMeta) -> Self {
         PartialObjectMeta {
-            metadata: identity(&self.metadata),
+            metadata: identity,
             ..PartialObjectMeta::default()
         }
-    }
-}
-
-fn identity(metadata: &ObjectMeta) -> ObjectMeta {
-    ObjectMeta {
-        name: metadata.name.clone(),
-        namespace: metadata.namespace.clone(),
-        uid: metadata.uid.clone(),
-        ..ObjectMeta::default()
     }
 }
 

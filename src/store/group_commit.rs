@@ -125,14 +125,35 @@ const BATCH: usize = 2048;
 
 impl Writer {
     pub(super) fn start(backend: impl Backend, metrics: Option<Arc<Metrics>>) -> Self {
-        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (writer, queue) = Self::new(metrics);
         tokio::spawn(run(backend, queue));
+        writer
+    }
+
+    /// For a backend that blocks.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub(super) fn on_its_own_thread(
+        backend: impl Backend,
+        metrics: Option<Arc<Metrics>>,
+    ) -> std::io::Result<Self> {
+        let (writer, queue) = Self::new(metrics);
+        let runtime = tokio::runtime::Handle::current();
+        std::thread::Builder::new()
+            .name("store".into())
+            .spawn(move || runtime.block_on(run(backend, queue)))?;
+        Ok(writer)
+    }
+
+    fn new(metrics: Option<Arc<Metrics>>) -> (Self, mpsc::Receiver<Job>) {
+        let (jobs, queue) = mpsc::channel(QUEUE);
         if let Some(metrics) = &metrics {
             for operation in OPERATIONS {
                 metrics.store_operation(operation);
             }
         }
-        Self { jobs, metrics }
+        (Self { jobs, metrics }, queue)
     }
 
     /// Hands in a write and waits for its commit. What is measured is what the caller waits, not the batch's share of it.

@@ -1,11 +1,10 @@
-//! Intake: identities, lanes and messages of a whole batch in four statements.
+//! Intake: the identity, the lane and the message of each update that is new.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteConnection;
+use rusqlite::{Connection as Db, OptionalExtension as _};
 
-use super::connection::{Connection, rows};
+use super::connection::Connection;
 use crate::identity::BotId;
 use crate::store::group_commit::{Op, Reply};
 use crate::store::{Accepted, StoreError};
@@ -15,23 +14,15 @@ use crate::store::{Accepted, StoreError};
 pub(super) struct BacklogCount(HashMap<BotId, u64>);
 
 impl BacklogCount {
-    pub(super) async fn load(db: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
-        let counts = sqlx::query(
+    pub(super) fn load(db: &Db) -> rusqlite::Result<Self> {
+        let mut counts = db.prepare(
             "SELECT l.bot, count(*) FROM inbox i JOIN lane l ON l.id = i.lane GROUP BY l.bot",
-        )
-        .fetch_all(db)
-        .await?;
-        Ok(Self(
-            counts
-                .into_iter()
-                .map(|r| {
-                    (
-                        BotId(r.get(0)),
-                        u64::try_from(r.get::<i64, _>(1)).unwrap_or(0),
-                    )
-                })
-                .collect(),
-        ))
+        )?;
+        let counts = counts.query_map((), |row| {
+            let count: i64 = row.get(1)?;
+            Ok((BotId(row.get(0)?), u64::try_from(count).unwrap_or(0)))
+        })?;
+        counts.collect::<Result<_, _>>().map(Self)
     }
 
     pub(super) fn add(&mut self, bot: BotId, messages: u64) {
@@ -53,118 +44,70 @@ impl BacklogCount {
 }
 
 /// Does every `Accept` of the batch.
-pub(super) async fn all(
+pub(super) fn all(
     connection: &mut Connection,
-    db: &mut SqliteConnection,
+    db: &Db,
     ops: &[Op],
     replies: &mut [Option<Result<Reply, StoreError>>],
-) -> Result<(), sqlx::Error> {
+) -> rusqlite::Result<()> {
     let limit = connection.options.backlog_per_bot;
-    let mut recounted = false;
-    let mut identities = HashSet::new();
-    let mut let_in = Vec::new();
-    for (n, op) in ops.iter().enumerate() {
-        let Op::Accept { bot, updates, .. } = op else {
-            continue;
-        };
-        if connection.backlog.of(*bot) >= limit && !recounted {
-            connection.backlog = BacklogCount::load(db).await?;
-            recounted = true;
-        }
-        if connection.backlog.of(*bot) >= limit {
-            replies[n] = Some(Err(StoreError::BacklogFull(*bot)));
-            continue;
-        }
-        identities.extend(updates.iter().map(|(u, _)| (bot.0, u.update_id)));
-        let_in.push(n);
-    }
-    if let_in.is_empty() {
-        return Ok(());
-    }
-    for known in known(db, &identities).await? {
-        identities.remove(&known);
-    }
     let now = connection.now();
-    let mut new_lanes = HashSet::new();
-    let mut new_seen = Vec::with_capacity(identities.len());
-    let mut new_messages = Vec::with_capacity(identities.len());
-    for n in let_in {
+    let mut recounted = false;
+    for (op, reply) in ops.iter().zip(replies) {
         let Op::Accept {
             connector,
             bot,
             updates,
-        } = &ops[n]
+        } = op
         else {
             continue;
         };
-        let id = connection.connectors.id(db, connector).await?;
+        if connection.backlog.of(*bot) >= limit && !recounted {
+            connection.backlog = BacklogCount::load(db)?;
+            recounted = true;
+        }
+        if connection.backlog.of(*bot) >= limit {
+            *reply = Some(Err(StoreError::BacklogFull(*bot)));
+            continue;
+        }
+        let connector = connection.connectors.id(db, connector)?;
+        let mut seen = db.prepare_cached(
+            "INSERT INTO seen (bot, update_id, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        )?;
+        let mut lane_of =
+            db.prepare_cached("SELECT id, connector = ?4 AND ready_at IS NOT NULL FROM lane WHERE bot = ?1 AND chat = ?2 AND topic = ?3")?;
+        let mut wait = db.prepare_cached(
+            "INSERT INTO lane (bot, chat, topic, connector, ready_at) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (bot, chat, topic)
+             DO UPDATE SET connector = excluded.connector, ready_at = coalesce(ready_at, excluded.ready_at)
+             RETURNING id",
+        )?;
+        let mut inbox = db.prepare_cached(
+            "INSERT INTO inbox (lane, update_id, date, received_at, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
         let mut new = 0;
         for (update, place) in updates {
-            if !identities.remove(&(bot.0, update.update_id)) {
+            if seen.execute((bot.0, update.update_id, now))? == 0 {
                 continue;
             }
             new += 1;
-            new_seen.push((bot.0, update.update_id));
-            new_lanes.insert((bot.0, place.chat, place.topic, id));
-            new_messages.push((
-                bot.0,
-                place.chat,
-                place.topic,
-                update.update_id,
-                place.date,
-                update.json.get(),
-            ));
+            let lane = (bot.0, place.chat, place.topic, connector);
+            let waits = lane_of
+                .query_row(lane, |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let lane: i64 = match waits {
+                // Something waits there already: nothing about the lane changes.
+                Some((lane, true)) => lane,
+                _ => wait.query_row((lane.0, lane.1, lane.2, lane.3, now), |row| row.get(0))?,
+            };
+            let body = update.json.get();
+            inbox.execute((lane, update.update_id, place.date, now, body))?;
         }
         connection.backlog.add(*bot, new as u64);
-        replies[n] = Some(Ok(Reply::Accepted(Accepted {
+        *reply = Some(Ok(Reply::Accepted(Accepted {
             new,
             known: updates.len() - new,
         })));
     }
-    if new_seen.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "INSERT INTO seen (bot, update_id, at) SELECT value->>0, value->>1, ?2 FROM json_each(?1)",
-    )
-    .bind(rows(&new_seen))
-    .bind(now)
-    .execute(&mut *db)
-    .await?;
-    let new_lanes: Vec<_> = new_lanes.into_iter().collect();
-    sqlx::query(
-        "INSERT INTO lane (bot, chat, topic, connector, ready_at)
-         SELECT value->>0, value->>1, value->>2, value->>3, ?2 FROM json_each(?1) WHERE true
-         ON CONFLICT (bot, chat, topic)
-         DO UPDATE SET connector = excluded.connector, ready_at = coalesce(ready_at, excluded.ready_at)",
-    )
-    .bind(rows(&new_lanes))
-    .bind(now)
-    .execute(&mut *db)
-    .await?;
-    sqlx::query(
-        "INSERT INTO inbox (lane, update_id, date, received_at, body)
-         SELECT l.id, j.value->>3, j.value->>4, ?2, j.value->>5
-         FROM json_each(?1) j CROSS JOIN lane l
-         ON l.bot = j.value->>0 AND l.chat = j.value->>1 AND l.topic = j.value->>2",
-    )
-    .bind(rows(&new_messages))
-    .bind(now)
-    .execute(db)
-    .await?;
     Ok(())
-}
-
-async fn known(
-    db: &mut SqliteConnection,
-    identities: &HashSet<(i64, i64)>,
-) -> Result<Vec<(i64, i64)>, sqlx::Error> {
-    let identities: Vec<_> = identities.iter().collect();
-    sqlx::query_as(
-        "SELECT s.bot, s.update_id FROM json_each(?1) j CROSS JOIN seen s
-         ON s.bot = j.value->>0 AND s.update_id = j.value->>1",
-    )
-    .bind(rows(&identities))
-    .fetch_all(db)
-    .await
 }

@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::sqlite::SqlitePool;
 
-use super::connection::{rows, timestamp};
+use super::connection::timestamp;
 use crate::store::WaitingMessage;
 
 /// The newest messages of a lane that are looked at.
@@ -20,7 +20,7 @@ pub(super) async fn arrived(
            (SELECT id FROM inbox WHERE lane = j.value ORDER BY date DESC, update_id DESC LIMIT ?2)
          ORDER BY i.lane, i.date, i.update_id",
     )
-    .bind(rows(lanes))
+    .bind(serde_json::to_string(lanes).expect("numbers always serialize"))
     .bind(NEWEST)
     .fetch_all(readers)
     .await?;

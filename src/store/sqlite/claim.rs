@@ -1,13 +1,9 @@
 //! Claims: which lanes are this process's, and what waits in them.
 
-use std::collections::HashMap;
+use rusqlite::Connection as Db;
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteConnection;
-
-use super::connection::{Connection, rows, timestamp};
+use super::connection::{Connection, timestamp};
 use crate::assistant::{Role, Turn};
-use crate::identity::{BotId, ConnectorUid};
 use crate::store::group_commit::{Op, Reply};
 use crate::store::{
     Claim, Claimed, ClaimedLane, LaneKey, Session, StoreError, WaitingMessage, WaitingPart, Want,
@@ -17,190 +13,141 @@ use crate::store::{
 const MESSAGES_PER_CLAIM: i64 = 16;
 
 /// Does every `Claim` of the batch.
-pub(super) async fn all(
+pub(super) fn all(
     connection: &mut Connection,
-    db: &mut SqliteConnection,
+    db: &Db,
     ops: &[Op],
     replies: &mut [Option<Result<Reply, StoreError>>],
-) -> Result<(), sqlx::Error> {
-    for (n, op) in ops.iter().enumerate() {
+) -> rusqlite::Result<()> {
+    for (op, reply) in ops.iter().zip(replies) {
         if let Op::Claim(wants) = op {
-            let claimed = claim(connection, db, wants).await?;
-            replies[n] = Some(Ok(Reply::Claimed(claimed)));
+            *reply = Some(Ok(Reply::Claimed(claim(connection, db, wants)?)));
         }
     }
     Ok(())
 }
 
-async fn claim(
-    connection: &mut Connection,
-    db: &mut SqliteConnection,
-    wants: &[Want],
-) -> Result<Claimed, sqlx::Error> {
+fn claim(connection: &mut Connection, db: &Db, wants: &[Want]) -> rusqlite::Result<Claimed> {
     let now = connection.now();
     let lease = i64::try_from(connection.options.lease.as_millis()).unwrap_or(i64::MAX / 2);
-    let owner = connection.claimant.register(db, now + lease).await?;
+    let owner = connection.claimant.register(db, now + lease)?;
     let mut claimed = Claimed::default();
-    let mut whose: HashMap<i64, &ConnectorUid> = HashMap::new();
-    let mut lanes = Vec::new();
+    let mut take = db.prepare_cached(
+        "UPDATE lane SET owner = ?1 WHERE id IN (
+           SELECT id FROM lane WHERE connector = ?2 AND bot = ?3 AND owner IS NULL AND ready_at <= ?4
+           ORDER BY ready_at LIMIT ?5)
+         RETURNING id, chat, topic, session, sessions",
+    )?;
+    let mut next = db.prepare_cached(
+        "SELECT min(ready_at) FROM lane
+         WHERE connector = ?1 AND bot = ?2 AND owner IS NULL AND ready_at IS NOT NULL",
+    )?;
     for want in wants {
-        let connector = connection.connectors.named(db, &want.connector).await?;
-        let taken = sqlx::query(
-            "UPDATE lane SET owner = ?1 WHERE id IN (
-               SELECT id FROM lane WHERE connector = ?2 AND bot = ?3 AND owner IS NULL AND ready_at <= ?4
-               ORDER BY ready_at LIMIT ?5)
-             RETURNING id",
-        )
-        .bind(owner)
-        .bind(connector)
-        .bind(want.bot.0)
-        .bind(now)
-        .bind(i64::try_from(want.lanes).unwrap_or(i64::MAX))
-        .fetch_all(&mut *db)
-        .await?;
+        let connector = connection.connectors.named(db, &want.connector)?;
+        let (bot, most) = (want.bot, i64::try_from(want.lanes).unwrap_or(i64::MAX));
+        let taken = take.query_map((owner, connector, bot.0, now, most), |row| {
+            let lane = row.get(0)?;
+            let session: i64 = row.get(3)?;
+            let (chat, topic) = (row.get(1)?, row.get(2)?);
+            let claimed = ClaimedLane {
+                claim: Claim { lane, owner, bot },
+                key: LaneKey { bot, chat, topic },
+                connector: want.connector.uid.clone(),
+                parts: Vec::new(),
+                messages: Vec::new(),
+                session: None,
+                sessions: row.get(4)?,
+            };
+            Ok((claimed, session))
+        })?;
+        let taken = taken.collect::<rusqlite::Result<Vec<_>>>()?;
         if taken.len() < want.lanes {
             claimed.drained.push(want.connector.uid.clone());
-            let next: Option<i64> = sqlx::query_scalar(
-                "SELECT min(ready_at) FROM lane
-                 WHERE connector = ?1 AND bot = ?2 AND owner IS NULL AND ready_at IS NOT NULL",
-            )
-            .bind(connector)
-            .bind(want.bot.0)
-            .fetch_one(&mut *db)
-            .await?;
-            if let Some(next) = next {
-                claimed
-                    .next_ready
-                    .push((want.connector.uid.clone(), timestamp(next)));
+            let next: Option<i64> = next.query_row((connector, bot.0), |row| row.get(0))?;
+            claimed
+                .next_ready
+                .extend(next.map(|at| (want.connector.uid.clone(), timestamp(at))));
+        }
+        for (mut lane, session) in taken {
+            let id = lane.claim.lane;
+            lane.parts = parts(db, id)?;
+            lane.messages = messages(db, id)?;
+            if session != 0 {
+                lane.session = self::session(db, id, session, want.history)?;
             }
+            claimed.lanes.push(lane);
         }
-        for row in taken {
-            let lane: i64 = row.get(0);
-            whose.insert(lane, &want.connector.uid);
-            lanes.push((lane, want.history));
-        }
-    }
-    if lanes.is_empty() {
-        return Ok(claimed);
-    }
-    let lanes = rows(&lanes);
-    let mut messages = messages(db, &lanes).await?;
-    let mut parts = parts(db, &lanes).await?;
-    let described = sqlx::query(
-        "SELECT l.id, l.bot, l.chat, l.topic, l.sessions, s.number, s.key, s.began_at, s.state, s.exchanges,
-           CASE WHEN j.value->>1 > 0 AND s.number IS NOT NULL THEN
-             (SELECT json_group_array(json_array(asked, answered)) FROM
-               (SELECT asked, answered FROM exchange e
-                WHERE e.lane = l.id AND e.session = s.number AND e.number > s.exchanges - (j.value->>1)
-                ORDER BY e.number DESC))
-           END
-         FROM json_each(?1) j CROSS JOIN lane l ON l.id = j.value->>0
-         LEFT JOIN session s ON s.lane = l.id AND s.number = l.session",
-    )
-    .bind(&lanes)
-    .fetch_all(&mut *db)
-    .await?;
-    for row in described {
-        let lane: i64 = row.get(0);
-        let bot = BotId(row.get(1));
-        let session = row.get::<Option<i64>, _>(5).map(|number| Session {
-            number,
-            key: row.get(6),
-            began_at: timestamp(row.get(7)),
-            state: row.get(8),
-            exchanges: row.get(9),
-            history: history(row.get(10)),
-        });
-        claimed.lanes.push(ClaimedLane {
-            claim: Claim { lane, owner, bot },
-            key: LaneKey {
-                bot,
-                chat: row.get(2),
-                topic: row.get(3),
-            },
-            connector: whose[&lane].clone(),
-            parts: parts.remove(&lane).unwrap_or_default(),
-            messages: messages.remove(&lane).unwrap_or_default(),
-            session,
-            sessions: row.get(4),
-        });
     }
     Ok(claimed)
 }
 
-async fn messages(
-    db: &mut SqliteConnection,
-    lanes: &str,
-) -> Result<HashMap<i64, Vec<WaitingMessage>>, sqlx::Error> {
-    let found = sqlx::query(
-        "SELECT i.lane, i.id, i.update_id, i.body, i.attempts, i.received_at
-         FROM json_each(?1) j CROSS JOIN inbox i ON i.id IN
-           (SELECT id FROM inbox WHERE lane = j.value->>0 ORDER BY date, update_id LIMIT ?2)
-         ORDER BY i.lane, i.date, i.update_id",
-    )
-    .bind(lanes)
-    .bind(MESSAGES_PER_CLAIM)
-    .fetch_all(db)
-    .await?;
-    let mut by_lane: HashMap<i64, Vec<WaitingMessage>> = HashMap::new();
-    for row in found {
-        by_lane.entry(row.get(0)).or_default().push(WaitingMessage {
-            id: row.get(1),
-            update_id: row.get(2),
-            json: row.get(3),
-            attempts: row.get::<u32, _>(4),
-            received_at: timestamp(row.get(5)),
-        });
-    }
-    Ok(by_lane)
-}
-
-async fn parts(
-    db: &mut SqliteConnection,
-    lanes: &str,
-) -> Result<HashMap<i64, Vec<WaitingPart>>, sqlx::Error> {
-    let found = sqlx::query(
-        "SELECT o.lane, o.reply, o.number, o.part, o.attempts, o.ambiguous, o.stored_at
-         FROM json_each(?1) j CROSS JOIN outbox o ON o.lane = j.value->>0
-         ORDER BY o.lane, o.reply, o.number",
-    )
-    .bind(lanes)
-    .fetch_all(db)
-    .await?;
-    let mut by_lane: HashMap<i64, Vec<WaitingPart>> = HashMap::new();
-    for row in found {
-        let part = serde_json::from_str(row.get(3)).map_err(|e| sqlx::Error::Decode(e.into()))?;
-        by_lane.entry(row.get(0)).or_default().push(WaitingPart {
-            reply: row.get(1),
-            number: row.get::<u32, _>(2),
-            part,
-            attempts: row.get::<u32, _>(4),
-            ambiguous: row.get(5),
-            stored_at: timestamp(row.get(6)),
-        });
-    }
-    Ok(by_lane)
-}
-
-/// Exchanges come newest first; what the assistant is sent goes oldest first.
-pub(super) fn history(newest_first: Option<String>) -> Vec<Turn> {
-    let exchanges: Vec<(String, String)> = newest_first
-        .and_then(|json| serde_json::from_str(&json).ok())
-        .unwrap_or_default();
-    exchanges
-        .into_iter()
-        .rev()
-        .flat_map(|(asked, answered)| {
-            [
-                Turn {
-                    role: Role::User,
-                    text: asked,
-                },
-                Turn {
-                    role: Role::Assistant,
-                    text: answered,
-                },
-            ]
+fn messages(db: &Db, lane: i64) -> rusqlite::Result<Vec<WaitingMessage>> {
+    let mut found = db.prepare_cached(
+        "SELECT id, update_id, body, attempts, received_at FROM inbox WHERE lane = ?1
+         ORDER BY date, update_id LIMIT ?2",
+    )?;
+    let found = found.query_map((lane, MESSAGES_PER_CLAIM), |row| {
+        Ok(WaitingMessage {
+            id: row.get(0)?,
+            update_id: row.get(1)?,
+            json: row.get(2)?,
+            attempts: row.get(3)?,
+            received_at: timestamp(row.get(4)?),
         })
-        .collect()
+    })?;
+    found.collect()
+}
+
+fn parts(db: &Db, lane: i64) -> rusqlite::Result<Vec<WaitingPart>> {
+    let mut found = db.prepare_cached(
+        "SELECT reply, number, part, attempts, ambiguous, stored_at FROM outbox WHERE lane = ?1
+         ORDER BY reply, number",
+    )?;
+    let found = found.query_map([lane], |row| {
+        let part = serde_json::from_str(row.get_ref(2)?.as_str()?).map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, error.into())
+        })?;
+        Ok(WaitingPart {
+            reply: row.get(0)?,
+            number: row.get(1)?,
+            part,
+            attempts: row.get(3)?,
+            ambiguous: row.get(4)?,
+            stored_at: timestamp(row.get(5)?),
+        })
+    })?;
+    found.collect()
+}
+
+/// A lane's current session with the newest `history` exchanges, oldest first.
+fn session(db: &Db, lane: i64, number: i64, history: u32) -> rusqlite::Result<Option<Session>> {
+    let mut found = db.prepare_cached(
+        "SELECT key, began_at, state, exchanges FROM session WHERE lane = ?1 AND number = ?2",
+    )?;
+    let mut found = found.query_map((lane, number), |row| {
+        Ok(Session {
+            number,
+            key: row.get(0)?,
+            began_at: timestamp(row.get(1)?),
+            state: row.get(2)?,
+            exchanges: row.get(3)?,
+            history: Vec::new(),
+        })
+    })?;
+    let Some(mut session) = found.next().transpose()? else {
+        return Ok(None);
+    };
+    if history > 0 {
+        let mut kept = db.prepare_cached(
+            "SELECT asked, answered FROM exchange WHERE lane = ?1 AND session = ?2 AND number > ?3 ORDER BY number",
+        )?;
+        let oldest = session.exchanges - i64::from(history);
+        let mut rows = kept.query((lane, number, oldest))?;
+        while let Some(row) = rows.next()? {
+            for (role, text) in [(Role::User, row.get(0)?), (Role::Assistant, row.get(1)?)] {
+                session.history.push(Turn { role, text });
+            }
+        }
+    }
+    Ok(Some(session))
 }

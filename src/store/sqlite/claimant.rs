@@ -4,8 +4,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteConnection;
+use rusqlite::Connection as Db;
 
 /// This process as a claimant.
 pub(super) struct Claimant {
@@ -36,52 +35,32 @@ impl Claimant {
     }
 
     /// Whether claims made under this number still hold: nobody has taken them over.
-    pub(super) async fn holds(
-        &self,
-        db: &mut SqliteConnection,
-        owner: i64,
-    ) -> Result<bool, sqlx::Error> {
+    pub(super) fn holds(&self, db: &Db, owner: i64) -> rusqlite::Result<bool> {
         let Some(registered) = self.registered.as_ref().filter(|r| r.id == owner) else {
             return Ok(false);
         };
-        let row = sqlx::query("SELECT 1 FROM claimant WHERE id = ?1 AND name = ?2")
-            .bind(owner)
-            .bind(&registered.name)
-            .fetch_optional(db)
-            .await?;
-        Ok(row.is_some())
+        db.prepare_cached("SELECT 1 FROM claimant WHERE id = ?1 AND name = ?2")?
+            .exists((owner, &registered.name))
     }
 
     /// Ends the registration; its lanes must have been given back.
-    pub(super) async fn deregister(
-        &mut self,
-        db: &mut SqliteConnection,
-    ) -> Result<(), sqlx::Error> {
+    pub(super) fn deregister(&mut self, db: &Db) -> rusqlite::Result<()> {
         if let Some(registered) = self.registered.take() {
-            sqlx::query("DELETE FROM claimant WHERE id = ?1 AND name = ?2")
-                .bind(registered.id)
-                .bind(&registered.name)
-                .execute(db)
-                .await?;
+            db.execute(
+                "DELETE FROM claimant WHERE id = ?1 AND name = ?2",
+                (registered.id, &registered.name),
+            )?;
         }
         Ok(())
     }
 
     /// Registers, or prolongs the registration.
-    pub(super) async fn register(
-        &mut self,
-        db: &mut SqliteConnection,
-        expires_at: i64,
-    ) -> Result<i64, sqlx::Error> {
+    pub(super) fn register(&mut self, db: &Db, expires_at: i64) -> rusqlite::Result<i64> {
         if let Some(registered) = &self.registered {
-            let prolonged =
-                sqlx::query("UPDATE claimant SET expires_at = ?3 WHERE id = ?1 AND name = ?2")
-                    .bind(registered.id)
-                    .bind(&registered.name)
-                    .bind(expires_at)
-                    .execute(&mut *db)
-                    .await?;
-            if prolonged.rows_affected() == 1 {
+            let prolonged = db
+                .prepare_cached("UPDATE claimant SET expires_at = ?3 WHERE id = ?1 AND name = ?2")?
+                .execute((registered.id, &registered.name, expires_at))?;
+            if prolonged == 1 {
                 return Ok(registered.id);
             }
             self.registered = None;
@@ -92,15 +71,11 @@ impl Claimant {
         let file = File::create_new(&lock)
             .ok()
             .filter(|f| f.try_lock().is_ok());
-        let id = sqlx::query(
+        let id = db.query_row(
             "INSERT INTO claimant (name, locked, expires_at) VALUES (?1, ?2, ?3) RETURNING id",
-        )
-        .bind(&name)
-        .bind(file.is_some())
-        .bind(expires_at)
-        .fetch_one(db)
-        .await?
-        .get(0);
+            (&name, file.is_some(), expires_at),
+            |row| row.get(0),
+        )?;
         self.registered = Some(Registered {
             id,
             name,
@@ -111,29 +86,21 @@ impl Claimant {
     }
 
     /// The other claimants that are gone: their lease ran out, or nobody holds their lock.
-    pub(super) async fn dead(
-        &self,
-        db: &mut SqliteConnection,
-        now: i64,
-    ) -> Result<Vec<i64>, sqlx::Error> {
-        let others =
-            sqlx::query("SELECT id, name, expires_at, locked FROM claimant WHERE id IS NOT ?1")
-                .bind(self.id())
-                .fetch_all(db)
-                .await?;
-        Ok(others
-            .into_iter()
-            .filter(|row| {
-                let lock = lock_path(&self.database, row.get(1));
-                let gone = row.get::<i64, _>(2) < now || (row.get(3) && abandoned(&lock));
-                if gone {
-                    // It may be gone already; nothing depends on it.
-                    let _ = std::fs::remove_file(&lock);
-                }
-                gone
-            })
-            .map(|row| row.get(0))
-            .collect())
+    pub(super) fn dead(&self, db: &Db, now: i64) -> rusqlite::Result<Vec<i64>> {
+        let mut others = db.prepare_cached(
+            "SELECT id, name, expires_at, locked FROM claimant WHERE id IS NOT ?1",
+        )?;
+        let mut others = others.query([self.id()])?;
+        let mut dead = Vec::new();
+        while let Some(row) = others.next()? {
+            let lock = lock_path(&self.database, row.get_ref(1)?.as_str()?);
+            if row.get::<_, i64>(2)? < now || (row.get(3)? && abandoned(&lock)) {
+                // It may be gone already; nothing depends on it.
+                let _ = std::fs::remove_file(&lock);
+                dead.push(row.get(0)?);
+            }
+        }
+        Ok(dead)
     }
 }
 

@@ -1,12 +1,14 @@
 //! The one connection that writes: a batch per transaction, and a new connection after any failure, so that a disk that
 //! was full or read-only heals by itself.
+//!
+//! It is rusqlite's, and the writer has a thread of its own: through sqlx every statement goes to another thread and back, which
+//! cost more than all else that is done for a message.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Row};
+use rusqlite::{Connection as Db, OpenFlags};
 
 use super::accept::{self, BacklogCount};
 use super::claimant::Claimant;
@@ -15,11 +17,13 @@ use crate::identity::{ConnectorRef, ConnectorUid};
 use crate::store::group_commit::{Backend, Op, Replies, Reply};
 use crate::store::{StoreError, StoreOptions};
 
+/// `SQLite`'s page size, in bytes.
+const PAGE: u64 = 4096;
+
 /// The writing connection with what it remembers between batches.
 pub(super) struct Connection {
     path: PathBuf,
-    connect: SqliteConnectOptions,
-    open: Option<SqliteConnection>,
+    open: Option<Db>,
     /// `PRAGMA synchronous` as it is set: FULL, or NORMAL for batches whose loss loses nothing.
     durable: bool,
     pub(super) options: StoreOptions,
@@ -29,101 +33,101 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(
-        path: PathBuf,
-        connect: SqliteConnectOptions,
-        first: SqliteConnection,
-        backlog: BacklogCount,
-        options: StoreOptions,
-    ) -> Self {
-        Self {
+    /// Opens a database that exists and has its tables.
+    pub(super) fn open(path: PathBuf, options: StoreOptions) -> rusqlite::Result<Self> {
+        let first = open(&path, &options)?;
+        Ok(Self {
+            backlog: BacklogCount::load(&first)?,
             claimant: Claimant::new(&path),
             path,
-            connect,
             open: Some(first),
             durable: true,
             options,
-            backlog,
             connectors: Connectors::default(),
-        }
+        })
     }
 
     pub(super) fn now(&self) -> i64 {
         self.options.clock.now().as_millisecond()
     }
 
-    async fn transaction(
-        &mut self,
-        db: &mut SqliteConnection,
-        ops: &[Op],
-    ) -> Result<Replies, sqlx::Error> {
+    fn transaction(&mut self, db: &Db, ops: &[Op]) -> rusqlite::Result<Replies> {
         let durable = ops.iter().any(Op::must_be_durable);
         if durable != self.durable {
-            let pragma = if durable {
+            db.execute_batch(if durable {
                 "PRAGMA synchronous = FULL"
             } else {
                 "PRAGMA synchronous = NORMAL"
-            };
-            sqlx::query(pragma).execute(&mut *db).await?;
+            })?;
             self.durable = durable;
         }
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut *db).await?;
-        let replies = self.apply(db, ops).await?;
-        sqlx::query("COMMIT").execute(&mut *db).await?;
+        db.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
+        let replies = self.apply(db, ops)?;
+        db.prepare_cached("COMMIT")?.execute(())?;
         Ok(replies)
     }
 
     /// Intake first and claims last, so that a message can be claimed in the very commit that makes it durable.
-    async fn apply(
-        &mut self,
-        db: &mut SqliteConnection,
-        ops: &[Op],
-    ) -> Result<Replies, sqlx::Error> {
+    fn apply(&mut self, db: &Db, ops: &[Op]) -> rusqlite::Result<Replies> {
         let mut replies: Vec<Option<Result<Reply, StoreError>>> = Vec::new();
         replies.resize_with(ops.len(), || None);
-        accept::all(self, db, ops, &mut replies).await?;
-        write::all(self, db, ops, &mut replies).await?;
-        housekeeping::all(self, db, ops, &mut replies).await?;
-        claim::all(self, db, ops, &mut replies).await?;
+        accept::all(self, db, ops, &mut replies)?;
+        write::all(self, db, ops, &mut replies)?;
+        housekeeping::all(self, db, ops, &mut replies)?;
+        claim::all(self, db, ops, &mut replies)?;
         Ok(replies
             .into_iter()
             .map(|r| r.unwrap_or(Ok(Reply::Done)))
             .collect())
     }
-}
 
-impl Backend for Connection {
-    async fn commit(&mut self, ops: &[Op]) -> Result<Replies, StoreError> {
-        let mut db = match self.open.take() {
+    fn commit_all(&mut self, ops: &[Op]) -> Result<Replies, StoreError> {
+        let db = match self.open.take() {
             Some(db) => db,
-            None => self
-                .connect
-                .clone()
-                .create_if_missing(false)
-                .connect()
-                .await
-                .map_err(|e| explain(&self.path, &e))?,
+            None => open(&self.path, &self.options)
+                .map_err(|e| explain_writer(&self.path, &e))?,
         };
-        match self.transaction(&mut db, ops).await {
+        match self.transaction(&db, ops) {
             Ok(replies) => {
                 self.open = Some(db);
                 Ok(replies)
             }
             Err(error) => {
-                let error = explain(&self.path, &error);
                 // What was remembered may rest on what was rolled back.
                 self.durable = true;
                 self.connectors = Connectors::default();
-                let rolled_back = sqlx::query("ROLLBACK").execute(&mut db).await;
-                let counted = BacklogCount::load(&mut db).await;
-                if let (Ok(_), Ok(counted)) = (rolled_back, counted) {
+                let rolled_back = db.is_autocommit() || db.execute_batch("ROLLBACK").is_ok();
+                if rolled_back && let Ok(counted) = BacklogCount::load(&db) {
                     self.backlog = counted;
                 }
-                drop(db);
-                Err(error)
+                Err(explain_writer(&self.path, &error))
             }
         }
     }
+}
+
+impl Backend for Connection {
+    /// Blocks: the writer has a thread of its own.
+    async fn commit(&mut self, ops: &[Op]) -> Result<Replies, StoreError> {
+        self.commit_all(ops)
+    }
+}
+
+fn open(path: &Path, options: &StoreOptions) -> rusqlite::Result<Db> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Db::open_with_flags(path, flags)?;
+    db.busy_timeout(options.busy)?;
+    db.set_prepared_statement_cache_capacity(100);
+    // Checkpoint every 16 MB, and give the space back after a peak.
+    db.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA cache_size = -8000; PRAGMA temp_store = memory;
+         PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 33554432;",
+    )?;
+    if let Some(bytes) = options.max_bytes {
+        let pages = (bytes / PAGE).max(1);
+        db.execute_batch(&format!("PRAGMA max_page_count = {pages}"))?;
+    }
+    Ok(db)
 }
 
 /// The numbers of connectors, remembered.
@@ -137,41 +141,27 @@ struct Known {
 
 impl Connectors {
     /// The number of a connector, new ones being entered.
-    pub(super) async fn id(
-        &mut self,
-        db: &mut SqliteConnection,
-        uid: &ConnectorUid,
-    ) -> Result<i64, sqlx::Error> {
+    pub(super) fn id(&mut self, db: &Db, uid: &ConnectorUid) -> rusqlite::Result<i64> {
         if let Some(known) = self.0.get(uid) {
             return Ok(known.id);
         }
-        let row = sqlx::query(
-            "INSERT INTO connector (uid) VALUES (?1) ON CONFLICT (uid) DO UPDATE SET uid = uid RETURNING id",
-        )
-        .bind(uid.as_str())
-        .fetch_one(db)
-        .await?;
-        let id = row.get(0);
+        let id = db
+            .prepare_cached(
+                "INSERT INTO connector (uid) VALUES (?1) ON CONFLICT (uid) DO UPDATE SET uid = uid RETURNING id",
+            )?
+            .query_row([uid.as_str()], |row| row.get(0))?;
         self.0.insert(uid.clone(), Known { id, named: None });
         Ok(id)
     }
 
     /// The number of a connector whose name is known: it is written down for the listings.
-    pub(super) async fn named(
-        &mut self,
-        db: &mut SqliteConnection,
-        connector: &ConnectorRef,
-    ) -> Result<i64, sqlx::Error> {
-        let id = self.id(db, &connector.uid).await?;
+    pub(super) fn named(&mut self, db: &Db, connector: &ConnectorRef) -> rusqlite::Result<i64> {
+        let id = self.id(db, &connector.uid)?;
         if let Some(known) = self.0.get_mut(&connector.uid)
             && known.named.as_ref() != Some(connector)
         {
-            sqlx::query("UPDATE connector SET namespace = ?2, name = ?3 WHERE id = ?1 AND (namespace, name) IS NOT (?2, ?3)")
-                .bind(id)
-                .bind(&*connector.namespace)
-                .bind(&*connector.name)
-                .execute(db)
-                .await?;
+            db.prepare_cached("UPDATE connector SET namespace = ?2, name = ?3 WHERE id = ?1 AND (namespace, name) IS NOT (?2, ?3)")?
+                .execute((id, &*connector.namespace, &*connector.name))?;
             known.named = Some(connector.clone());
         }
         Ok(id)
@@ -183,7 +173,17 @@ pub(super) fn explain(path: &Path, error: &sqlx::Error) -> StoreError {
     let code = error
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code)
-        .and_then(|c| c.parse::<u32>().ok());
+        .and_then(|c| c.parse().ok());
+    advise(path, error, code)
+}
+
+/// The same of the writer's errors.
+fn explain_writer(path: &Path, error: &rusqlite::Error) -> StoreError {
+    let code = error.sqlite_error().map(|e| e.extended_code);
+    advise(path, error, code)
+}
+
+fn advise(path: &Path, error: &dyn std::fmt::Display, code: Option<i32>) -> StoreError {
     // The low byte is SQLite's primary result code.
     let advice = match code.map(|c| c & 0xff) {
         Some(13) => "free some space on its volume",
@@ -201,9 +201,4 @@ pub(super) fn explain(path: &Path, error: &sqlx::Error) -> StoreError {
 /// A time as the store keeps it; a row that was tampered with reads as the epoch.
 pub(super) fn timestamp(milliseconds: i64) -> Timestamp {
     Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-/// Rows as one JSON array, for `json_each`: one statement and one parameter however many rows there are.
-pub(super) fn rows<T: serde::Serialize>(rows: &[T]) -> String {
-    serde_json::to_string(rows).expect("numbers and strings always serialize")
 }

@@ -1,10 +1,9 @@
 //! What is neither intake nor a lane's work: leases, take-over, retention, a connector that is gone, dead letters again.
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteConnection;
+use rusqlite::Connection as Db;
 
 use super::accept::BacklogCount;
-use super::connection::{Connection, rows, timestamp};
+use super::connection::{Connection, timestamp};
 use crate::identity::{BotId, ConnectorUid};
 use crate::store::group_commit::{Op, Reply};
 use crate::store::{Retention, StoreError};
@@ -13,32 +12,29 @@ use crate::store::{Retention, StoreError};
 const PRUNED_AT_ONCE: i64 = 500;
 
 /// Does every other operation of the batch.
-pub(super) async fn all(
+pub(super) fn all(
     connection: &mut Connection,
-    db: &mut SqliteConnection,
+    db: &Db,
     ops: &[Op],
     replies: &mut [Option<Result<Reply, StoreError>>],
-) -> Result<(), sqlx::Error> {
+) -> rusqlite::Result<()> {
     for (n, op) in ops.iter().enumerate() {
         let reply = match op {
             Op::Accept { .. } | Op::Write(_) | Op::Claim(_) => continue,
-            Op::KeepClaims => keep_claims(connection, db).await?,
+            Op::KeepClaims => keep_claims(connection, db)?,
             Op::ReleaseClaims => {
                 if let Some(owner) = connection.claimant.id() {
-                    free(db, owner).await?;
+                    free(db, owner)?;
                 }
-                connection.claimant.deregister(db).await?;
+                connection.claimant.deregister(db)?;
                 Reply::Done
             }
             Op::ReadyNow(connector) => {
-                let id = connection.connectors.id(db, connector).await?;
-                sqlx::query(
+                let id = connection.connectors.id(db, connector)?;
+                db.execute(
                     "UPDATE lane SET ready_at = ?2 WHERE connector = ?1 AND owner IS NULL AND ready_at > ?2",
-                )
-                .bind(id)
-                .bind(connection.now())
-                .execute(&mut *db)
-                .await?;
+                    (id, connection.now()),
+                )?;
                 Reply::Done
             }
             Op::BuryOtherBots {
@@ -47,16 +43,16 @@ pub(super) async fn all(
                 before,
             } => {
                 let before = before.as_millisecond();
-                Reply::Count(bury_other_bots(connection, db, connector, *bot, before).await?)
+                Reply::Count(bury_other_bots(connection, db, connector, *bot, before)?)
             }
-            Op::Prune(retention) => Reply::More(prune(db, retention).await?),
+            Op::Prune(retention) => Reply::More(prune(db, retention)?),
             Op::Forget(connector) => {
-                forget(connection, db, connector).await?;
+                forget(connection, db, connector)?;
                 Reply::Done
             }
-            Op::Retry(ids) => Reply::Count(retry(connection, db, ids).await?),
+            Op::Retry(ids) => Reply::Count(retry(connection, db, ids)?),
             Op::Probe => {
-                probe(connection, db).await?;
+                probe(connection, db)?;
                 Reply::Done
             }
         };
@@ -65,103 +61,81 @@ pub(super) async fn all(
     Ok(())
 }
 
-async fn keep_claims(
+fn keep_claims(
     connection: &mut Connection,
-    db: &mut SqliteConnection,
-) -> Result<Reply, sqlx::Error> {
+    db: &Db,
+) -> rusqlite::Result<Reply> {
     let now = connection.now();
     if let Some(owner) = connection.claimant.id() {
-        let working = sqlx::query("SELECT 1 FROM lane WHERE owner = ?1 LIMIT 1")
-            .bind(owner)
-            .fetch_optional(&mut *db)
-            .await?;
-        if working.is_some() {
+        let working = db
+            .prepare_cached("SELECT 1 FROM lane WHERE owner = ?1 LIMIT 1")?
+            .exists([owner])?;
+        if working {
             let lease = i64::try_from(connection.options.lease.as_millis()).unwrap_or(i64::MAX / 2);
-            connection.claimant.register(db, now + lease).await?;
+            connection.claimant.register(db, now + lease)?;
         }
     }
-    for owner in connection.claimant.dead(db, now).await? {
-        free(db, owner).await?;
-        sqlx::query("DELETE FROM claimant WHERE id = ?1")
-            .bind(owner)
-            .execute(&mut *db)
-            .await?;
+    for owner in connection.claimant.dead(db, now)? {
+        free(db, owner)?;
+        db.execute("DELETE FROM claimant WHERE id = ?1", [owner])?;
     }
-    let waiting = sqlx::query(
+    let mut waiting = db.prepare_cached(
         "SELECT c.uid, min(l.ready_at) FROM lane l JOIN connector c ON c.id = l.connector
          WHERE l.owner IS NULL AND l.ready_at IS NOT NULL GROUP BY l.connector",
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(Reply::Waiting(
-        waiting
-            .into_iter()
-            .map(|r| (ConnectorUid::from(r.get::<&str, _>(0)), timestamp(r.get(1))))
-            .collect(),
-    ))
+    )?;
+    let waiting = waiting.query_map((), |row| {
+        let uid = ConnectorUid::from(row.get_ref(0)?.as_str()?);
+        Ok((uid, timestamp(row.get(1)?)))
+    })?;
+    waiting.collect::<Result<_, _>>().map(Reply::Waiting)
 }
 
-async fn free(db: &mut SqliteConnection, owner: i64) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE lane SET owner = NULL WHERE owner = ?1")
-        .bind(owner)
-        .execute(db)
-        .await
+fn free(db: &Db, owner: i64) -> rusqlite::Result<()> {
+    db.execute("UPDATE lane SET owner = NULL WHERE owner = ?1", [owner])
         .map(drop)
 }
 
-async fn bury_other_bots(
+fn bury_other_bots(
     connection: &mut Connection,
-    db: &mut SqliteConnection,
+    db: &Db,
     connector: &ConnectorUid,
     bot: BotId,
     before: i64,
-) -> Result<u64, sqlx::Error> {
-    let id = connection.connectors.id(db, connector).await?;
+) -> rusqlite::Result<u64> {
+    let id = connection.connectors.id(db, connector)?;
     let now = connection.now();
-    let buried = sqlx::query(
+    let buried = db.execute(
         "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, attempts, reason, body)
          SELECT ?4, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, i.update_id, i.date, 'message', i.attempts,
            'the connector''s token was replaced by another bot''s', i.body
          FROM lane l CROSS JOIN inbox i ON i.lane = l.id CROSS JOIN connector c ON c.id = l.connector
          WHERE l.connector = ?1 AND l.bot <> ?2 AND l.owner IS NULL AND l.ready_at IS NOT NULL AND i.received_at < ?3",
-    )
-    .bind(id)
-    .bind(bot.0)
-    .bind(before)
-    .bind(now)
-    .execute(&mut *db)
-    .await?
-    .rows_affected();
+        (id, bot.0, before, now),
+    )?;
     if buried > 0 {
-        sqlx::query(
+        db.execute(
             "DELETE FROM inbox WHERE received_at < ?3 AND lane IN
                (SELECT id FROM lane WHERE connector = ?1 AND bot <> ?2 AND owner IS NULL AND ready_at IS NOT NULL)",
-        )
-        .bind(id)
-        .bind(bot.0)
-        .bind(before)
-        .execute(&mut *db)
-        .await?;
-        rest_idle_lanes(db, id).await?;
-        connection.backlog = BacklogCount::load(db).await?;
+            (id, bot.0, before),
+        )?;
+        rest_idle_lanes(db, id)?;
+        connection.backlog = BacklogCount::load(db)?;
     }
-    Ok(buried)
+    Ok(buried as u64)
 }
 
 /// Lanes of a connector in which nothing waits any more.
-async fn rest_idle_lanes(db: &mut SqliteConnection, connector: i64) -> Result<(), sqlx::Error> {
-    sqlx::query(
+fn rest_idle_lanes(db: &Db, connector: i64) -> rusqlite::Result<()> {
+    db.execute(
         "UPDATE lane SET ready_at = NULL WHERE connector = ?1 AND owner IS NULL AND ready_at IS NOT NULL
            AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.lane = lane.id)
            AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.lane = lane.id)",
+        [connector],
     )
-    .bind(connector)
-    .execute(db)
-    .await
     .map(drop)
 }
 
-async fn prune(db: &mut SqliteConnection, retention: &Retention) -> Result<bool, sqlx::Error> {
+fn prune(db: &Db, retention: &Retention) -> rusqlite::Result<bool> {
     let limit = PRUNED_AT_ONCE.unsigned_abs();
     let mut more = false;
     for (statement, before) in [
@@ -186,23 +160,20 @@ async fn prune(db: &mut SqliteConnection, retention: &Retention) -> Result<bool,
             retention.sessions,
         ),
     ] {
-        let removed = sqlx::query(statement)
-            .bind(before.as_millisecond())
-            .bind(PRUNED_AT_ONCE)
-            .execute(&mut *db)
-            .await?
-            .rows_affected();
-        more |= removed >= limit;
+        let removed = db
+            .prepare_cached(statement)?
+            .execute((before.as_millisecond(), PRUNED_AT_ONCE))?;
+        more |= removed as u64 >= limit;
     }
     Ok(more)
 }
 
-async fn forget(
+fn forget(
     connection: &mut Connection,
-    db: &mut SqliteConnection,
+    db: &Db,
     connector: &ConnectorUid,
-) -> Result<(), sqlx::Error> {
-    let id = connection.connectors.id(db, connector).await?;
+) -> rusqlite::Result<()> {
+    let id = connection.connectors.id(db, connector)?;
     for statement in [
         "DELETE FROM inbox WHERE lane IN (SELECT id FROM lane WHERE connector = ?1)",
         "DELETE FROM outbox WHERE lane IN (SELECT id FROM lane WHERE connector = ?1)",
@@ -213,63 +184,44 @@ async fn forget(
         "DELETE FROM lane WHERE connector = ?1 AND owner IS NULL",
         "UPDATE lane SET session = 0 WHERE connector = ?1",
     ] {
-        sqlx::query(statement).bind(id).execute(&mut *db).await?;
+        db.execute(statement, [id])?;
     }
-    connection.backlog = BacklogCount::load(db).await?;
+    connection.backlog = BacklogCount::load(db)?;
     Ok(())
 }
 
-async fn retry(
+fn retry(
     connection: &mut Connection,
-    db: &mut SqliteConnection,
+    db: &Db,
     ids: &[i64],
-) -> Result<u64, sqlx::Error> {
-    let ids = rows(ids);
+) -> rusqlite::Result<u64> {
     let now = connection.now();
-    sqlx::query(
-        "INSERT INTO lane (bot, chat, topic, connector, ready_at)
-         SELECT bot, chat, topic, connector, ?2 FROM dead_letter WHERE id IN (SELECT value FROM json_each(?1))
-         ON CONFLICT (bot, chat, topic) DO UPDATE SET ready_at = coalesce(ready_at, excluded.ready_at)",
-    )
-    .bind(&ids)
-    .bind(now)
-    .execute(&mut *db)
-    .await?;
-    sqlx::query(
-        "INSERT INTO inbox (lane, update_id, date, received_at, body)
-         SELECT l.id, d.update_id, d.date, ?2, d.body FROM dead_letter d
-         JOIN lane l ON l.bot = d.bot AND l.chat = d.chat AND l.topic = d.topic
-         WHERE d.kind = 'message' AND d.id IN (SELECT value FROM json_each(?1)) ORDER BY d.id",
-    )
-    .bind(&ids)
-    .bind(now)
-    .execute(&mut *db)
-    .await?;
-    sqlx::query(
-        "INSERT OR REPLACE INTO outbox (lane, reply, number, update_id, stored_at, part)
-         SELECT l.id, d.reply, d.number, d.update_id, ?2, d.body FROM dead_letter d
-         JOIN lane l ON l.bot = d.bot AND l.chat = d.chat AND l.topic = d.topic
-         WHERE d.kind = 'reply' AND d.id IN (SELECT value FROM json_each(?1))",
-    )
-    .bind(&ids)
-    .bind(now)
-    .execute(&mut *db)
-    .await?;
-    let retried =
-        sqlx::query("DELETE FROM dead_letter WHERE id IN (SELECT value FROM json_each(?1))")
-            .bind(&ids)
-            .execute(&mut *db)
-            .await?
-            .rows_affected();
-    connection.backlog = BacklogCount::load(db).await?;
-    Ok(retried)
+    let mut retried = 0;
+    for id in ids {
+        for statement in [
+            "INSERT INTO lane (bot, chat, topic, connector, ready_at)
+             SELECT bot, chat, topic, connector, ?2 FROM dead_letter WHERE id = ?1
+             ON CONFLICT (bot, chat, topic) DO UPDATE SET ready_at = coalesce(ready_at, excluded.ready_at)",
+            "INSERT INTO inbox (lane, update_id, date, received_at, body)
+             SELECT l.id, d.update_id, d.date, ?2, d.body FROM dead_letter d
+             JOIN lane l ON l.bot = d.bot AND l.chat = d.chat AND l.topic = d.topic
+             WHERE d.kind = 'message' AND d.id = ?1",
+            "INSERT OR REPLACE INTO outbox (lane, reply, number, update_id, stored_at, part)
+             SELECT l.id, d.reply, d.number, d.update_id, ?2, d.body FROM dead_letter d
+             JOIN lane l ON l.bot = d.bot AND l.chat = d.chat AND l.topic = d.topic
+             WHERE d.kind = 'reply' AND d.id = ?1",
+        ] {
+            db.prepare_cached(statement)?.execute((id, now))?;
+        }
+        retried += db.execute("DELETE FROM dead_letter WHERE id = ?1", [id])?;
+    }
+    connection.backlog = BacklogCount::load(db)?;
+    Ok(retried as u64)
 }
 
 /// A write that changes nothing but must reach the disk.
-async fn probe(connection: &Connection, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT OR REPLACE INTO notice (bot, chat, at) VALUES (0, 0, ?1)")
-        .bind(connection.now())
-        .execute(db)
-        .await
+fn probe(connection: &Connection, db: &Db) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO notice (bot, chat, at) VALUES (0, 0, ?1)")?
+        .execute([connection.now()])
         .map(drop)
 }

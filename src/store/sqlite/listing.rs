@@ -5,8 +5,8 @@ use std::sync::Arc;
 use sqlx::Row;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
-use super::claim::history;
 use super::connection::timestamp;
+use crate::assistant::{Role, Turn};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::store::{Backlog, DeadLetter, DeniedMessage, Listing, Page, SessionSummary};
 
@@ -175,4 +175,15 @@ fn read_page<T>(
         rows: found.iter().map(read).collect::<Result<_, _>>()?,
         next: found.last().filter(|_| full).map(|row| row.get(0)),
     })
+}
+
+/// Exchanges come newest first; they are told oldest first.
+fn history(newest_first: Option<String>) -> Vec<Turn> {
+    let exchanges: Vec<(String, String)> = newest_first
+        .and_then(|json| serde_json::from_str(&json).ok())
+        .unwrap_or_default();
+    let turns = exchanges.into_iter().rev().map(|(asked, answered)| {
+        [(Role::User, asked), (Role::Assistant, answered)].map(|(role, text)| Turn { role, text })
+    });
+    turns.flatten().collect()
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::ConnectOptions;
+use sqlx::{ConnectOptions, Connection as _};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -42,9 +42,6 @@ pub(super) struct SqliteStore {
     wake: Arc<Wake>,
 }
 
-/// `SQLite`'s page size, in bytes.
-const PAGE: u64 = 4096;
-
 /// Opens the file, making it (readable by its owner only) and its folders where they are missing.
 pub(super) async fn open(path: &Path, options: StoreOptions) -> Result<SqliteStore, StoreError> {
     let invalid = |what: &str, error: &dyn std::fmt::Display| {
@@ -65,21 +62,12 @@ pub(super) async fn open(path: &Path, options: StoreOptions) -> Result<SqliteSto
         })?;
     }
     create_private(path).map_err(|e| invalid("the file cannot be opened for writing", &e))?;
-    let mut connect = SqliteConnectOptions::new()
+    let connect = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(options.busy)
-        .pragma("cache_size", "-8000")
-        .pragma("temp_store", "memory")
-        // Checkpoint every 16 MB, and give the space back after a peak.
-        .pragma("wal_autocheckpoint", "4000")
-        .pragma("journal_size_limit", "33554432")
-        .statement_cache_capacity(200)
         .disable_statement_logging();
-    if let Some(bytes) = options.max_bytes {
-        connect = connect.pragma("max_page_count", (bytes / PAGE).max(1).to_string());
-    }
     let mut first = connect
         .connect()
         .await
@@ -87,18 +75,21 @@ pub(super) async fn open(path: &Path, options: StoreOptions) -> Result<SqliteSto
     migrate(&mut first)
         .await
         .map_err(|e| invalid("its tables cannot be made or upgraded", &e))?;
-    let backlog = accept::BacklogCount::load(&mut first)
+    first
+        .close()
         .await
+        .map_err(|e| invalid("it cannot be written", &e))?;
+    let metrics = options.metrics.clone();
+    let connection = Connection::open(path.to_owned(), options)
         .map_err(|e| invalid("it cannot be read", &e))?;
     let readers = SqlitePoolOptions::new()
         .min_connections(0)
         .max_connections(2)
         .idle_timeout(Duration::from_mins(1))
-        .connect_lazy_with(connect.clone());
-    let metrics = options.metrics.clone();
-    let connection = Connection::new(path.to_owned(), connect, first, backlog, options);
+        .connect_lazy_with(connect);
     Ok(SqliteStore {
-        writer: Writer::start(connection, metrics),
+        writer: Writer::on_its_own_thread(connection, metrics)
+            .map_err(|e| invalid("no thread can be started for it", &e))?,
         readers,
         path: path.to_owned(),
         wake: Arc::default(),

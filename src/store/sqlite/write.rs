@@ -1,443 +1,256 @@
-//! Changes to lanes: those of a whole batch, sorted by kind, one statement for each kind that occurs.
+//! Changes to lanes, one after the other as they were noted.
 
 use std::collections::HashMap;
 
-use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqliteQueryResult};
+use rusqlite::{Connection as Db, OptionalExtension as _, Params};
 
-use super::connection::{Connection, rows};
-use crate::identity::BotId;
+use super::connection::Connection;
 use crate::store::group_commit::{Op, Reply};
-use crate::store::{Change, LaneWrite, Release, StoreError, Written};
+use crate::store::{Change, LaneWrite, Part, Release, StoreError, Written};
 
 /// Exchanges that are kept of a session: as many as the greatest `maxMessages` can carry.
 const EXCHANGES_KEPT: i64 = 500;
 
-/// The rows of each statement, as `json_each` takes them.
-#[derive(Default)]
-struct Rows<'a> {
-    replies: Vec<(i64, i64, u32, String)>,
-    finished: Vec<i64>,
-    buried: Vec<(i64, &'a str)>,
-    attempted: Vec<i64>,
-    begun: Vec<(i64, i64, &'a str, i64)>,
-    ended: Vec<i64>,
-    exchanges: Vec<(i64, i64, i64, i64, Option<&'a str>)>,
-    kept: Vec<(i64, i64, i64, &'a str, &'a str)>,
-    denied: Vec<(i64, &'a str, &'a str, String)>,
-    sent: Vec<(i64, i64, u32)>,
-    send_attempted: Vec<(i64, i64, u32, bool)>,
-    ended_replies: Vec<(i64, i64)>,
-    buried_replies: Vec<(i64, i64, &'a str)>,
-    released: Vec<(i64, i64)>,
-    out_of_backlog: Vec<BotId>,
-}
-
 /// Does every `Write` of the batch whose claim still holds.
-pub(super) async fn all(
+pub(super) fn all(
     connection: &mut Connection,
-    db: &mut SqliteConnection,
+    db: &Db,
     ops: &[Op],
     replies: &mut [Option<Result<Reply, StoreError>>],
-) -> Result<(), sqlx::Error> {
+) -> rusqlite::Result<()> {
+    let now = connection.now();
     let mut held: HashMap<i64, bool> = HashMap::new();
-    let mut writes: Vec<(usize, &LaneWrite)> = Vec::new();
-    for (n, op) in ops.iter().enumerate() {
+    for (op, reply) in ops.iter().zip(replies) {
         let Op::Write(write) = op else { continue };
         let owner = write.claim.owner;
         let holds = match held.get(&owner) {
             Some(holds) => *holds,
             None => {
-                let holds = connection.claimant.holds(db, owner).await?;
+                let holds = connection.claimant.holds(db, owner)?;
                 held.insert(owner, holds);
                 holds
             }
         };
-        if holds {
-            writes.push((n, write));
+        *reply = Some(if holds {
+            Ok(Reply::Written(one(connection, db, write, now)?))
         } else {
-            replies[n] = Some(Err(StoreError::ClaimLost));
-        }
-    }
-    if writes.is_empty() {
-        return Ok(());
-    }
-    let now = connection.now();
-    let mut notices = Notices::load(db, &writes).await?;
-    let mut rows = Rows::default();
-    let mut written: Vec<Written> = Vec::with_capacity(writes.len());
-    for (_, write) in &writes {
-        written.push(rows.sort(write, now, &mut notices));
-    }
-    notices.save(db, now).await?;
-    rows.apply(db, now).await?;
-    for bot in &rows.out_of_backlog {
-        connection.backlog.remove(*bot, 1);
-    }
-    let waiting = still_waiting(db, &rows.released).await?;
-    for ((n, write), mut written) in writes.into_iter().zip(written) {
-        written.more_waits = write.release.is_some() && waiting.contains(&write.claim.lane);
-        replies[n] = Some(Ok(Reply::Written(written)));
+            Err(StoreError::ClaimLost)
+        });
     }
     Ok(())
 }
 
-impl<'a> Rows<'a> {
-    fn sort(&mut self, write: &'a LaneWrite, now: i64, notices: &mut Notices) -> Written {
-        let lane = write.claim.lane;
-        let mut written = Written::default();
-        for change in &write.changes {
-            match change {
-                Change::Finish { message } => {
-                    self.finished.push(*message);
-                    self.out_of_backlog.push(write.claim.bot);
+fn one(
+    connection: &mut Connection,
+    db: &Db,
+    write: &LaneWrite,
+    now: i64,
+) -> rusqlite::Result<Written> {
+    let lane = write.claim.lane;
+    let mut written = Written::default();
+    for change in &write.changes {
+        match change {
+            Change::Reply {
+                message,
+                parts,
+                unless_noticed_since,
+            } => {
+                let since = unless_noticed_since.map(jiff::Timestamp::as_millisecond);
+                if let Some(since) = since
+                    && !note(db, lane, since, now)?
+                {
+                    continue;
                 }
-                Change::Bury { message, reason } => {
-                    self.buried.push((*message, reason));
-                    self.finished.push(*message);
-                    self.out_of_backlog.push(write.claim.bot);
+                reply(db, lane, *message, parts, now)?;
+                written.reply_stored = true;
+            }
+            Change::Finish { message } => {
+                connection.backlog.remove(write.claim.bot, 1);
+                finish(db, *message)?;
+            }
+            Change::Bury { message, reason } => {
+                connection.backlog.remove(write.claim.bot, 1);
+                bury(db, *message, reason, now)?;
+                finish(db, *message)?;
+            }
+            other => rest(db, lane, other, now)?,
+        }
+    }
+    let ready_at = match write.release {
+        Some(Release::Now) => now,
+        Some(Release::At(at)) => at.as_millisecond(),
+        None => return Ok(written),
+    };
+    written.more_waits = db
+        .prepare_cached(
+            "UPDATE lane SET owner = NULL, ready_at = CASE
+               WHEN EXISTS (SELECT 1 FROM inbox i WHERE i.lane = lane.id)
+                 OR EXISTS (SELECT 1 FROM outbox o WHERE o.lane = lane.id) THEN ?2 END
+             WHERE id = ?1 RETURNING ready_at IS NOT NULL",
+        )?
+        .query_row((lane, ready_at), |row| row.get(0))
+        .optional()?
+        .unwrap_or(false);
+    Ok(written)
+}
+
+/// The changes that answer nothing.
+fn rest(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Result<()> {
+    match change {
+        Change::Attempted { message } => run(
+            db,
+            "UPDATE inbox SET attempts = attempts + 1 WHERE id = ?1",
+            [message],
+        ),
+        Change::EndSession => run(db, "UPDATE lane SET session = 0 WHERE id = ?1", [lane]),
+        Change::BeginSession {
+            number,
+            key,
+            began_at,
+        } => {
+            run(
+                db,
+                "INSERT OR REPLACE INTO session (lane, number, key, began_at, last_at) VALUES (?1, ?2, ?3, ?4, ?4)",
+                (lane, number, key, began_at.as_millisecond()),
+            )?;
+            run(
+                db,
+                "UPDATE lane SET session = ?2, sessions = max(sessions, ?2) WHERE id = ?1",
+                (lane, number),
+            )
+        }
+        Change::Exchange {
+            session,
+            number,
+            asked,
+            answered,
+            state,
+            at,
+        } => {
+            run(
+                db,
+                "UPDATE session SET exchanges = ?3, last_at = ?4, state = coalesce(?5, state) WHERE lane = ?1 AND number = ?2",
+                (lane, session, number, at.as_millisecond(), state),
+            )?;
+            match (asked, answered) {
+                (Some(asked), Some(answered)) => {
+                    keep(db, (lane, *session, *number), asked, answered)
                 }
-                Change::Attempted { message } => self.attempted.push(*message),
-                Change::Reply {
-                    message,
-                    parts,
-                    unless_noticed_since,
-                } => {
-                    let since = unless_noticed_since.map(jiff::Timestamp::as_millisecond);
-                    if since.is_none_or(|since| notices.note(lane, since, now)) {
-                        written.reply_stored = true;
-                        for (number, part) in (0..).zip(parts) {
-                            self.replies.push((
-                                lane,
-                                *message,
-                                number,
-                                serde_json::to_string(part).expect("strings always serialize"),
-                            ));
-                        }
-                    }
-                }
-                Change::BeginSession {
-                    number,
-                    key,
-                    began_at,
-                } => self
-                    .begun
-                    .push((lane, *number, key, began_at.as_millisecond())),
-                Change::EndSession => self.ended.push(lane),
-                Change::Exchange {
-                    session,
-                    number,
-                    asked,
-                    answered,
-                    state,
-                    at,
-                } => {
-                    self.exchanges.push((
-                        lane,
-                        *session,
-                        *number,
-                        at.as_millisecond(),
-                        state.as_deref(),
-                    ));
-                    if let (Some(asked), Some(answered)) = (asked, answered) {
-                        self.kept.push((lane, *session, *number, asked, answered));
-                    }
-                }
-                Change::Denied(message) => self.denied.push((
-                    message.time.as_millisecond(),
-                    &message.namespace,
-                    &message.name,
-                    serde_json::to_string(message).expect("strings always serialize"),
-                )),
-                Change::Sent { reply, number } => self.sent.push((lane, *reply, *number)),
-                Change::SendAttempted {
-                    reply,
-                    number,
-                    ambiguous,
-                } => self
-                    .send_attempted
-                    .push((lane, *reply, *number, *ambiguous)),
-                Change::EndReply { reply, bury } => {
-                    if let Some(reason) = bury {
-                        self.buried_replies.push((lane, *reply, reason));
-                    }
-                    self.ended_replies.push((lane, *reply));
-                }
+                _ => Ok(()),
             }
         }
-        match write.release {
-            Some(Release::Now) => self.released.push((lane, now)),
-            Some(Release::At(at)) => self.released.push((lane, at.as_millisecond())),
-            None => {}
+        Change::Denied(message) => run(
+            db,
+            "INSERT INTO denied (at, namespace, name, message, stored_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            (
+                message.time.as_millisecond(),
+                &message.namespace,
+                &message.name,
+                serde_json::to_string(message).expect("strings always serialize"),
+                now,
+            ),
+        ),
+        Change::Sent { reply, number } => run(
+            db,
+            "DELETE FROM outbox WHERE lane = ?1 AND reply = ?2 AND number = ?3",
+            (lane, reply, number),
+        ),
+        Change::SendAttempted {
+            reply,
+            number,
+            ambiguous,
+        } => run(
+            db,
+            "UPDATE outbox SET attempts = attempts + 1, ambiguous = max(ambiguous, ?4)
+             WHERE lane = ?1 AND reply = ?2 AND number = ?3",
+            (lane, reply, number, ambiguous),
+        ),
+        Change::EndReply {
+            reply,
+            bury: reason,
+        } => {
+            if let Some(reason) = reason {
+                run(
+                    db,
+                    "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, reply, number, attempts, reason, body)
+                     SELECT ?4, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, o.update_id, 0, 'reply', o.reply, o.number, o.attempts, ?3, o.part
+                     FROM outbox o CROSS JOIN lane l ON l.id = o.lane CROSS JOIN connector c ON c.id = l.connector
+                     WHERE o.lane = ?1 AND o.reply = ?2",
+                    (lane, reply, reason, now),
+                )?;
+            }
+            run(
+                db,
+                "DELETE FROM outbox WHERE lane = ?1 AND reply = ?2",
+                (lane, reply),
+            )
         }
-        written
+        Change::Reply { .. } | Change::Finish { .. } | Change::Bury { .. } => Ok(()),
     }
+}
 
-    /// Replies and dead letters copy from the inbox, so they come before what is taken out of it; giving lanes back looks at
-    /// what is left, so it comes last.
-    async fn apply(&self, db: &mut SqliteConnection, now: i64) -> Result<(), sqlx::Error> {
+fn reply(db: &Db, lane: i64, message: i64, parts: &[Part], now: i64) -> rusqlite::Result<()> {
+    for (number, part) in (0_u32..).zip(parts) {
+        let part = serde_json::to_string(part).expect("strings always serialize");
         run(
             db,
             "INSERT OR REPLACE INTO outbox (lane, reply, number, update_id, stored_at, part)
-             SELECT j.value->>0, j.value->>1, j.value->>2, i.update_id, ?2, j.value->>3
-             FROM json_each(?1) j CROSS JOIN inbox i ON i.id = j.value->>1",
-            &self.replies,
-            now,
-        )
-        .await?;
-        run(
-            db,
-            "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, attempts, reason, body)
-             SELECT ?2, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, i.update_id, i.date, 'message', i.attempts, j.value->>1, i.body
-             FROM json_each(?1) j CROSS JOIN inbox i ON i.id = j.value->>0
-             CROSS JOIN lane l ON l.id = i.lane CROSS JOIN connector c ON c.id = l.connector",
-            &self.buried,
-            now,
-        )
-        .await?;
-        run(
-            db,
-            "DELETE FROM inbox WHERE id IN (SELECT value FROM json_each(?1)) AND ?2 IS NOT NULL",
-            &self.finished,
-            now,
-        )
-        .await?;
-        run(
-            db,
-            "UPDATE inbox SET attempts = attempts + 1 WHERE id IN (SELECT value FROM json_each(?1)) AND ?2 IS NOT NULL",
-            &self.attempted,
-            now,
-        )
-        .await?;
-        self.apply_sessions(db, now).await?;
-        run(
-            db,
-            "INSERT INTO denied (at, namespace, name, message, stored_at)
-             SELECT value->>0, value->>1, value->>2, value->>3, ?2 FROM json_each(?1)",
-            &self.denied,
-            now,
-        )
-        .await?;
-        self.apply_deliveries(db, now).await?;
-        run(
-            db,
-            "UPDATE lane SET owner = NULL, ready_at = CASE
-               WHEN EXISTS (SELECT 1 FROM inbox i WHERE i.lane = lane.id)
-                 OR EXISTS (SELECT 1 FROM outbox o WHERE o.lane = lane.id) THEN j.value->>1 END
-             FROM json_each(?1) j WHERE lane.id = j.value->>0 AND ?2 IS NOT NULL",
-            &self.released,
-            now,
-        )
-        .await?;
-        Ok(())
+             SELECT ?1, id, ?3, update_id, ?4, ?5 FROM inbox WHERE id = ?2",
+            (lane, message, number, now, part),
+        )?;
     }
-
-    async fn apply_sessions(&self, db: &mut SqliteConnection, now: i64) -> Result<(), sqlx::Error> {
-        run(
-            db,
-            "UPDATE lane SET session = 0 WHERE id IN (SELECT value FROM json_each(?1)) AND ?2 IS NOT NULL",
-            &self.ended,
-            now,
-        )
-        .await?;
-        run(
-            db,
-            "INSERT OR REPLACE INTO session (lane, number, key, began_at, last_at)
-             SELECT value->>0, value->>1, value->>2, value->>3, value->>3 FROM json_each(?1) WHERE ?2 IS NOT NULL",
-            &self.begun,
-            now,
-        )
-        .await?;
-        run(
-            db,
-            "UPDATE lane SET session = j.value->>1, sessions = max(sessions, j.value->>1)
-             FROM json_each(?1) j WHERE lane.id = j.value->>0 AND ?2 IS NOT NULL",
-            &self.begun,
-            now,
-        )
-        .await?;
-        run(
-            db,
-            "UPDATE session SET exchanges = j.value->>2, last_at = j.value->>3, state = coalesce(j.value->>4, state)
-             FROM json_each(?1) j WHERE session.lane = j.value->>0 AND session.number = j.value->>1 AND ?2 IS NOT NULL",
-            &self.exchanges,
-            now,
-        )
-        .await?;
-        run(
-            db,
-            "INSERT OR REPLACE INTO exchange (lane, session, number, asked, answered)
-             SELECT j.value->>0, j.value->>1, j.value->>2, j.value->>3, j.value->>4
-             FROM json_each(?1) j CROSS JOIN session s ON s.lane = j.value->>0 AND s.number = j.value->>1
-             WHERE ?2 IS NOT NULL",
-            &self.kept,
-            now,
-        )
-        .await?;
-        let too_old: Vec<_> = self
-            .kept
-            .iter()
-            .filter(|(_, _, number, ..)| *number > EXCHANGES_KEPT)
-            .map(|(lane, session, number, ..)| (lane, session, number - EXCHANGES_KEPT))
-            .collect();
-        run(
-            db,
-            "DELETE FROM exchange WHERE (lane, session, number) IN
-               (SELECT value->>0, value->>1, value->>2 FROM json_each(?1)) AND ?2 IS NOT NULL",
-            &too_old,
-            now,
-        )
-        .await?;
-        Ok(())
-    }
-
-    async fn apply_deliveries(
-        &self,
-        db: &mut SqliteConnection,
-        now: i64,
-    ) -> Result<(), sqlx::Error> {
-        run(
-            db,
-            "DELETE FROM outbox WHERE (lane, reply, number) IN
-               (SELECT value->>0, value->>1, value->>2 FROM json_each(?1)) AND ?2 IS NOT NULL",
-            &self.sent,
-            now,
-        )
-        .await?;
-        run(
-            db,
-            "UPDATE outbox SET attempts = attempts + 1, ambiguous = max(ambiguous, j.value->>3)
-             FROM json_each(?1) j
-             WHERE outbox.lane = j.value->>0 AND outbox.reply = j.value->>1 AND outbox.number = j.value->>2 AND ?2 IS NOT NULL",
-            &self.send_attempted,
-            now,
-        )
-        .await?;
-        run(
-            db,
-            "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, reply, number, attempts, reason, body)
-             SELECT ?2, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, o.update_id, 0, 'reply', o.reply, o.number, o.attempts, j.value->>2, o.part
-             FROM json_each(?1) j CROSS JOIN outbox o ON o.lane = j.value->>0 AND o.reply = j.value->>1
-             CROSS JOIN lane l ON l.id = o.lane CROSS JOIN connector c ON c.id = l.connector",
-            &self.buried_replies,
-            now,
-        )
-        .await?;
-        run(
-            db,
-            "DELETE FROM outbox WHERE (lane, reply) IN
-               (SELECT value->>0, value->>1 FROM json_each(?1)) AND ?2 IS NOT NULL",
-            &self.ended_replies,
-            now,
-        )
-        .await?;
-        Ok(())
-    }
+    Ok(())
 }
 
-/// Runs one statement on all its rows (`?1`) at one time (`?2`), if there are any.
-async fn run<T: serde::Serialize>(
-    db: &mut SqliteConnection,
-    statement: &'static str,
-    all: &[T],
-    now: i64,
-) -> Result<SqliteQueryResult, sqlx::Error> {
-    if all.is_empty() {
-        return Ok(SqliteQueryResult::default());
-    }
-    sqlx::query(statement)
-        .bind(rows(all))
-        .bind(now)
-        .execute(db)
-        .await
+fn finish(db: &Db, message: i64) -> rusqlite::Result<()> {
+    run(db, "DELETE FROM inbox WHERE id = ?1", [message])
 }
 
-async fn still_waiting(
-    db: &mut SqliteConnection,
-    released: &[(i64, i64)],
-) -> Result<std::collections::HashSet<i64>, sqlx::Error> {
-    if released.is_empty() {
-        return Ok(std::collections::HashSet::new());
-    }
-    let lanes = sqlx::query(
-        "SELECT l.id FROM json_each(?1) j CROSS JOIN lane l ON l.id = j.value->>0 WHERE l.ready_at IS NOT NULL",
+fn bury(db: &Db, message: i64, reason: &str, now: i64) -> rusqlite::Result<()> {
+    run(
+        db,
+        "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, attempts, reason, body)
+         SELECT ?3, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, i.update_id, i.date, 'message', i.attempts, ?2, i.body
+         FROM inbox i CROSS JOIN lane l ON l.id = i.lane CROSS JOIN connector c ON c.id = l.connector
+         WHERE i.id = ?1",
+        (message, reason, now),
     )
-    .bind(rows(released))
-    .fetch_all(db)
-    .await?;
-    Ok(lanes.into_iter().map(|r| r.get(0)).collect())
 }
 
-/// When the chats of this batch were last told that they are denied.
-#[derive(Default)]
-struct Notices {
-    chat_of: HashMap<i64, (i64, i64)>,
-    at: HashMap<(i64, i64), i64>,
-    new: Vec<(i64, i64)>,
+/// Keeps an exchange of a session that is there.
+fn keep(
+    db: &Db,
+    (lane, session, number): (i64, i64, i64),
+    asked: &str,
+    answered: &str,
+) -> rusqlite::Result<()> {
+    run(
+        db,
+        "INSERT OR REPLACE INTO exchange (lane, session, number, asked, answered)
+         SELECT lane, number, ?3, ?4, ?5 FROM session WHERE lane = ?1 AND number = ?2",
+        (lane, session, number, asked, answered),
+    )?;
+    if number <= EXCHANGES_KEPT {
+        return Ok(());
+    }
+    run(
+        db,
+        "DELETE FROM exchange WHERE lane = ?1 AND session = ?2 AND number = ?3",
+        (lane, session, number - EXCHANGES_KEPT),
+    )
 }
 
-impl Notices {
-    async fn load(
-        db: &mut SqliteConnection,
-        writes: &[(usize, &LaneWrite)],
-    ) -> Result<Self, sqlx::Error> {
-        let lanes: Vec<i64> = writes
-            .iter()
-            .filter(|(_, w)| {
-                w.changes.iter().any(|c| {
-                    matches!(
-                        c,
-                        Change::Reply {
-                            unless_noticed_since: Some(_),
-                            ..
-                        }
-                    )
-                })
-            })
-            .map(|(_, w)| w.claim.lane)
-            .collect();
-        let mut notices = Self::default();
-        if lanes.is_empty() {
-            return Ok(notices);
-        }
-        let found = sqlx::query(
-            "SELECT l.id, l.bot, l.chat, n.at FROM json_each(?1) j CROSS JOIN lane l ON l.id = j.value
-             LEFT JOIN notice n ON n.bot = l.bot AND n.chat = l.chat",
-        )
-        .bind(rows(&lanes))
-        .fetch_all(db)
-        .await?;
-        for row in found {
-            let chat = (row.get(1), row.get(2));
-            notices.chat_of.insert(row.get(0), chat);
-            if let Some(at) = row.get(3) {
-                notices.at.insert(chat, at);
-            }
-        }
-        Ok(notices)
-    }
+/// Notes that the lane's chat is told now that it is denied; false if it was told since.
+fn note(db: &Db, lane: i64, since: i64, now: i64) -> rusqlite::Result<bool> {
+    let noted = db
+        .prepare_cached(
+            "INSERT INTO notice (bot, chat, at) SELECT bot, chat, ?3 FROM lane WHERE id = ?1
+             ON CONFLICT (bot, chat) DO UPDATE SET at = excluded.at WHERE at <= ?2",
+        )?
+        .execute((lane, since, now))?;
+    Ok(noted > 0)
+}
 
-    /// Whether the chat had none since; then it has one now.
-    fn note(&mut self, lane: i64, since: i64, now: i64) -> bool {
-        let Some(chat) = self.chat_of.get(&lane).copied() else {
-            return false;
-        };
-        if self.at.get(&chat).is_some_and(|at| *at > since) {
-            return false;
-        }
-        self.at.insert(chat, now);
-        self.new.push(chat);
-        true
-    }
-
-    async fn save(&self, db: &mut SqliteConnection, now: i64) -> Result<(), sqlx::Error> {
-        run(
-            db,
-            "INSERT OR REPLACE INTO notice (bot, chat, at) SELECT value->>0, value->>1, ?2 FROM json_each(?1)",
-            &self.new,
-            now,
-        )
-        .await
-        .map(drop)
-    }
+fn run(db: &Db, statement: &str, values: impl Params) -> rusqlite::Result<()> {
+    db.prepare_cached(statement)?.execute(values).map(drop)
 }
