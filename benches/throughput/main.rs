@@ -18,6 +18,8 @@ mod verdict;
 use std::error::Error;
 use std::process::ExitCode;
 
+use telegram_connector_operator::registry::SessionDuration;
+
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -47,7 +49,10 @@ fn main() -> Result<ExitCode, Failure> {
             conditions();
         }
         match part {
-            Some("operator-process") => operator::run(&args[1..]).await,
+            Some("operator-process") => operator::run(&args[1..], SessionDuration::Hours(24)).await,
+            Some("sessionless-operator-process") => {
+                operator::run(&args[1..], SessionDuration::None).await
+            }
             Some("peer-process") => peer::run(&args[1..]).await,
             Some("intake") => intake::run().await,
             Some("end-to-end") => load::end_to_end(messages.unwrap_or(40_000)).await,

@@ -46,7 +46,7 @@ pub(super) fn assistant(url: &str) -> Result<Arc<dyn Assistant>, Failure> {
 }
 
 /// Arguments: Bot API root, assistant, number of bots, store.
-pub(super) async fn run(args: &[String]) -> Result<(), Failure> {
+pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<(), Failure> {
     let [telegram, assistant_url, bots, address] = args else {
         return Err("four arguments".into());
     };
@@ -86,7 +86,7 @@ pub(super) async fn run(args: &[String]) -> Result<(), Failure> {
             save_denied_conversations: false,
             denied_reply: DeniedReply::Default,
             session: SessionPolicy {
-                duration: SessionDuration::Hours(24),
+                duration,
                 max_messages: 10,
             },
             groups: None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -113,13 +113,25 @@ async fn gather(
     };
     let whole = tokio::time::timeout_at(deadline, async {
         let mut parts = assistant.ask(question).await?;
-        while let Some(part) = parts.next().await {
-            match part? {
-                AnswerPart::Text(text) => {
-                    answer.text.push_str(&text);
-                    words.send_modify(|words| words.push_str(&text));
+        let mut shown = 0;
+        loop {
+            let part = match parts.next().now_or_never() {
+                Some(part) => part,
+                None => {
+                    // What came at once is shown at once.
+                    if shown < answer.text.len() {
+                        words.send_modify(|words| words.push_str(&answer.text[shown..]));
+                        shown = answer.text.len();
+                    }
+                    parts.next().await
                 }
-                AnswerPart::SessionState(state) => answer.state = Some(state),
+            };
+            match part {
+                None => break,
+                Some(part) => match part? {
+                    AnswerPart::Text(text) => answer.text.push_str(&text),
+                    AnswerPart::SessionState(state) => answer.state = Some(state),
+                },
             }
             if answer.text.len() > ANSWER_BYTES {
                 let cut = (0..=ANSWER_BYTES)

@@ -5,6 +5,7 @@
 //! answer; should it die before, the next one finds the command behind the message and does not even begin.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,8 +25,16 @@ const LOOK: Duration = Duration::from_millis(400);
 /// The answers in the making, by the store's number of their lane.
 #[derive(Debug, Default)]
 pub(super) struct Interruptions {
-    running: Mutex<HashMap<i64, mpsc::Sender<Vec<WaitingMessage>>>>,
+    running: Mutex<HashMap<i64, Answer>>,
     began: Notify,
+    answers: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Answer {
+    /// Counts the answers: the next one of the same lane is another.
+    number: u64,
+    tell: mpsc::Sender<Vec<WaitingMessage>>,
 }
 
 /// An answer in the making; it is no longer one when this is dropped.
@@ -54,7 +63,8 @@ impl Interruptions {
     /// An answer begins.
     pub(super) fn answering(&self, lane: i64) -> Running<'_> {
         let (tell, arrived) = mpsc::channel(1);
-        self.lock().insert(lane, tell);
+        let number = self.answers.fetch_add(1, Ordering::Relaxed);
+        self.lock().insert(lane, Answer { number, tell });
         self.began.notify_one();
         Running {
             all: self,
@@ -63,7 +73,7 @@ impl Interruptions {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<i64, mpsc::Sender<Vec<WaitingMessage>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<i64, Answer>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -129,18 +139,16 @@ fn find(connector: &ResolvedConnector, behind: &[Waiting]) -> Option<Interruptio
 pub(super) async fn look(work: std::sync::Arc<Work>) {
     let all = &work.interruptions;
     loop {
-        let lanes: Vec<i64> = all.lock().keys().copied().collect();
-        if lanes.is_empty() {
+        if all.lock().is_empty() {
             all.began.notified().await;
         }
+        let now = all.answers.load(Ordering::Relaxed);
         tokio::time::sleep(LOOK).await;
-        // Those that have ended meanwhile are not looked after.
+        // Those that have begun meanwhile are looked after the next time.
         let lanes: Vec<i64> = {
             let running = all.lock();
-            lanes
-                .into_iter()
-                .filter(|l| running.contains_key(l))
-                .collect()
+            let older = running.iter().filter(|(_, answer)| answer.number < now);
+            older.map(|(lane, _)| *lane).collect()
         };
         if lanes.is_empty() {
             continue;
@@ -149,9 +157,9 @@ pub(super) async fn look(work: std::sync::Arc<Work>) {
             Ok(arrived) => {
                 let running = all.lock();
                 for (lane, messages) in arrived {
-                    if let Some(tell) = running.get(&lane) {
+                    if let Some(answer) = running.get(&lane) {
                         // A full channel has not been looked at yet; the next look finds the same.
-                        let _ = tell.try_send(messages);
+                        let _ = answer.tell.try_send(messages);
                     }
                 }
             }

@@ -147,7 +147,9 @@ pub(super) fn next(
             .filter_map(|n| Some((n, waiting[n].incoming.as_ref().ok()?)))
             .filter(|(_, incoming)| same_sender(incoming, lead))
             .collect();
-        let stops = |incoming: &Incoming| plan::plan(connector, incoming) == Plan::Stop;
+        // Most of what waits is no command at all, and there can be much of it.
+        let is_command = |said: &Incoming| said.text.as_deref().is_some_and(|t| t.starts_with('/'));
+        let stops = |said: &Incoming| is_command(said) && plan::plan(connector, said) == Plan::Stop;
         if let Some(at) = theirs.iter().position(|(_, incoming)| stops(incoming)) {
             // What was said between the turn and the `/stop` is stopped with it.
             let between = theirs[..at]

@@ -1,9 +1,9 @@
 //! Group commit: one task drains everybody's writes and commits many in one transaction, so that throughput does not cost an
-//! fsync per message. While one commit is on its way to the disk the next batch gathers; nobody waits for a timer.
+//! fsync per message. While one commit is on its way to the disk the next batch gathers; only in a rush it waits for a moment.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -122,6 +122,10 @@ pub(super) struct Writer {
 const QUEUE: usize = 8192;
 /// Rows in one transaction: beyond it a longer batch only adds latency.
 const BATCH: usize = 2048;
+/// A batch of so many writes says that there is a rush.
+const RUSH: usize = 24;
+/// In a rush the next batch gathers for so long, so that more writes share an fsync, and the pages that it writes.
+const GATHER: Duration = Duration::from_millis(3);
 
 impl Writer {
     pub(super) fn start(backend: impl Backend, metrics: Option<Arc<Metrics>>) -> Self {
@@ -186,7 +190,11 @@ impl Writer {
 async fn run(mut backend: impl Backend, mut queue: mpsc::Receiver<Job>) {
     let mut ops = Vec::new();
     let mut callers = Vec::new();
+    let mut rush = false;
     while let Some(first) = queue.recv().await {
+        if rush && queue.len() < BATCH {
+            tokio::time::sleep(GATHER).await;
+        }
         let mut weight = first.op.weight();
         ops.push(first.op);
         callers.push(first.reply);
@@ -197,6 +205,7 @@ async fn run(mut backend: impl Backend, mut queue: mpsc::Receiver<Job>) {
             ops.push(job.op);
             callers.push(job.reply);
         }
+        rush = ops.len() >= RUSH;
         match backend.commit(&ops).await {
             Ok(replies) => {
                 for (caller, reply) in callers.drain(..).zip(replies) {

@@ -84,8 +84,7 @@ impl Connection {
     fn commit_all(&mut self, ops: &[Op]) -> Result<Replies, StoreError> {
         let db = match self.open.take() {
             Some(db) => db,
-            None => open(&self.path, &self.options)
-                .map_err(|e| explain_writer(&self.path, &e))?,
+            None => open(&self.path, &self.options).map_err(|e| explain_writer(&self.path, &e))?,
         };
         match self.transaction(&db, ops) {
             Ok(replies) => {

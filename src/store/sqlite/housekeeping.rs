@@ -61,10 +61,7 @@ pub(super) fn all(
     Ok(())
 }
 
-fn keep_claims(
-    connection: &mut Connection,
-    db: &Db,
-) -> rusqlite::Result<Reply> {
+fn keep_claims(connection: &mut Connection, db: &Db) -> rusqlite::Result<Reply> {
     let now = connection.now();
     if let Some(owner) = connection.claimant.id() {
         let working = db
@@ -168,11 +165,7 @@ fn prune(db: &Db, retention: &Retention) -> rusqlite::Result<bool> {
     Ok(more)
 }
 
-fn forget(
-    connection: &mut Connection,
-    db: &Db,
-    connector: &ConnectorUid,
-) -> rusqlite::Result<()> {
+fn forget(connection: &mut Connection, db: &Db, connector: &ConnectorUid) -> rusqlite::Result<()> {
     let id = connection.connectors.id(db, connector)?;
     for statement in [
         "DELETE FROM inbox WHERE lane IN (SELECT id FROM lane WHERE connector = ?1)",
@@ -190,11 +183,7 @@ fn forget(
     Ok(())
 }
 
-fn retry(
-    connection: &mut Connection,
-    db: &Db,
-    ids: &[i64],
-) -> rusqlite::Result<u64> {
+fn retry(connection: &mut Connection, db: &Db, ids: &[i64]) -> rusqlite::Result<u64> {
     let now = connection.now();
     let mut retried = 0;
     for id in ids {
