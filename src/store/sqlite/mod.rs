@@ -80,8 +80,8 @@ pub(super) async fn open(path: &Path, options: StoreOptions) -> Result<SqliteSto
         .await
         .map_err(|e| invalid("it cannot be written", &e))?;
     let metrics = options.metrics.clone();
-    let connection = Connection::open(path.to_owned(), options)
-        .map_err(|e| invalid("it cannot be read", &e))?;
+    let connection =
+        Connection::open(path.to_owned(), options).map_err(|e| invalid("it cannot be read", &e))?;
     let readers = SqlitePoolOptions::new()
         .min_connections(0)
         .max_connections(2)
