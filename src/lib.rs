@@ -16,6 +16,7 @@
 //! |---|---|
 //! | [`cli`] | the command line: flags, their environment variables, and the settings they become |
 //! | [`run`], [`listings`], [`backup`] | the command `run`; the commands that read the store (`denied`, `sessions`, `dead-letters`), and copy it |
+//! | [`allow`] | the commands `allow` and `deny`: who may write, as YAML or applied |
 //! | [`operator`] | one running operator: puts the rooms together, and takes them down in the right order |
 //! | [`api`] | what users write and read: the two kinds, their CEL rules, conditions and reasons. No I/O |
 //! | [`check`] | `check FILES`: the same schema and rules, offline, with file and line |
@@ -31,6 +32,7 @@
 //! | [`clock`], [`identity`] | the injected clock; the names of connectors and bots that every room shares |
 //! | `dev` | embedded control plane, Bot API simulator, sample assistant, `demo` and `dev` (cargo feature `dev`) |
 
+pub mod allow;
 pub mod api;
 pub mod assistant;
 pub mod backup;

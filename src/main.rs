@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use telegram_connector_operator::cli::{Cli, Command};
-use telegram_connector_operator::{api, backup, check, listings, run};
+use telegram_connector_operator::{allow, api, backup, check, listings, run};
 
 /// Gives memory back and keeps its size flat over days of small allocations, which glibc's allocator does not.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -47,6 +47,8 @@ fn start(cli: Cli) -> Result<ExitCode> {
             Command::Sessions(args) => listings::sessions(args).await?,
             Command::Backup(args) => backup::backup(args).await?,
             Command::DeadLetters(args) => listings::dead_letters(args).await?,
+            Command::Allow(args) => allow::allow(args).await?,
+            Command::Deny(args) => allow::deny(args).await?,
         }
         Ok(ExitCode::SUCCESS)
     })

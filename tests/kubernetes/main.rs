@@ -33,6 +33,7 @@
 #[macro_use]
 mod suite;
 
+mod allow;
 mod cluster;
 mod conformance;
 mod kubectl;
@@ -43,6 +44,7 @@ mod servers;
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
     let mut suite = suite::Suite::new();
+    allow::register(&mut suite);
     conformance::register(&mut suite);
     kubectl::register(&mut suite);
     manifests::register(&mut suite);

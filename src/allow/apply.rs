@@ -1,0 +1,102 @@
+//! The change in the cluster: server-side apply with a manager of its own, refused rather than forced where somebody else keeps the list.
+
+use anyhow::{Result, anyhow};
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::core::ObjectMeta;
+use kube::{Api, Client, ResourceExt};
+
+use super::change::{Edit, Place};
+use super::manifest::Object;
+use super::{Direction, Found, Wish};
+use crate::api::{TelegramConnector, TelegramUserList};
+
+/// The field manager of changes made by hand.
+const MANAGER: &str = "telegram-connector-operator-allow";
+
+/// Applies all edits. False: an object has changed since it was read; decide anew.
+///
+/// # Errors
+/// Another manager keeps the list, or the API server refuses.
+pub(super) async fn apply(
+    client: &Client,
+    found: &Found,
+    wish: &Wish,
+    edits: &[Edit],
+    force: bool,
+) -> Result<bool> {
+    for edit in edits {
+        let object = Object::of(&found.target, &edit.place);
+        let (resource, metadata) = match &edit.place {
+            Place::Inline => (
+                ApiResource::erase::<TelegramConnector>(&()),
+                Some(&found.connector.metadata),
+            ),
+            Place::List(name) => {
+                let list = found.lists.iter().find(|l| l.name_any() == *name);
+                (
+                    ApiResource::erase::<TelegramUserList>(&()),
+                    list.map(|l| &l.metadata),
+                )
+            }
+        };
+        let keepers = metadata.map(|m| keepers(m, object.field));
+        if let Some(keepers) = keepers.filter(|k| !k.is_empty() && !force) {
+            return Err(kept_by(&object, &keepers));
+        }
+        let mut manifest = object.manifest(edit);
+        // The list is applied whole: what somebody else added meanwhile must not be lost, nor the list of somebody who took it over.
+        manifest["metadata"]["resourceVersion"] =
+            metadata.and_then(|m| m.resource_version.clone()).into();
+        let params = PatchParams::apply(MANAGER).force();
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), object.namespace, &resource);
+        match api
+            .patch(object.name, &params, &Patch::Apply(manifest))
+            .await
+        {
+            Ok(_) => {
+                let verb = match wish.direction {
+                    Direction::Allow => "added to",
+                    Direction::Deny => "removed from",
+                };
+                println!(
+                    "{} {verb} {} of {} {}/{}",
+                    wish.user, object.field, object.kind, object.namespace, object.name
+                );
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => return Ok(false),
+            Err(error) => {
+                let what = format!("{} {}/{}", object.kind, object.namespace, object.name);
+                return Err(anyhow!(error).context(format!("{what} cannot be changed")));
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Who else keeps a list, by the object's managed fields. Judged here and not by the server's conflicts: older servers (1.20) also name
+/// managers that merely keep the object around the list, and `resourceVersion` makes sure that nobody comes in between.
+fn keepers(metadata: &ObjectMeta, field: &str) -> Vec<String> {
+    let pointer = format!("/f:{}", field.replace('.', "/f:"));
+    let entries = metadata.managed_fields.as_deref().unwrap_or_default();
+    entries
+        .iter()
+        .filter(|entry| entry.manager.as_deref() != Some(MANAGER))
+        .filter(|entry| {
+            let fields = entry.fields_v1.as_ref();
+            fields.is_some_and(|f| f.0.pointer(&pointer).is_some())
+        })
+        .map(|entry| entry.manager.clone().unwrap_or_default())
+        .collect()
+}
+
+fn kept_by(object: &Object<'_>, keepers: &[String]) -> anyhow::Error {
+    anyhow!(
+        "{} {}/{}: {} is kept by {}, whose next apply would undo this. Change it there (without --apply the change is printed), or take the list over with --force-conflicts",
+        object.kind,
+        object.namespace,
+        object.name,
+        object.field,
+        keepers.join(", ")
+    )
+}

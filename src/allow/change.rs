@@ -1,0 +1,341 @@
+//! What letting somebody in, or shutting somebody out, changes: a pure decision over the list that decides at a connector's level.
+
+use std::fmt;
+
+use crate::api::user_list::{UserEntry, normalize_username};
+
+/// Whom it is about, as the command line names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum User {
+    /// The numeric id: the identity.
+    Id(i64),
+    /// A username without @, in the case in which it was written.
+    Username(String),
+}
+
+/// The longest id that Telegram's documentation allows has 52 significant bits.
+const LARGEST_ID: i64 = 4_503_599_627_370_495;
+
+impl std::str::FromStr for User {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(username) = text.strip_prefix('@') {
+            let fits = (5..=32).contains(&username.len())
+                && username
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || c == '_');
+            return if fits {
+                Ok(Self::Username(username.to_owned()))
+            } else {
+                Err("a username is @ and 5 to 32 letters, digits or underscores".to_owned())
+            };
+        }
+        match text.parse::<i64>() {
+            Ok(id) if (1..=LARGEST_ID).contains(&id) => Ok(Self::Id(id)),
+            Ok(id) if id < 0 => Err(
+                "a negative id is a group's: write the user's own id, which the bot shows them after /id"
+                    .to_owned(),
+            ),
+            _ => Err(
+                "write the user's numeric id, which the bot shows them after /id, or @username"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => write!(f, "{id}"),
+            Self::Username(username) => write!(f, "@{username}"),
+        }
+    }
+}
+
+impl User {
+    /// Whether an entry is about them. An id says nothing about an entry by username, nor the other way round.
+    fn is_in(&self, entry: &UserEntry) -> bool {
+        match self {
+            Self::Id(id) => entry.id == Some(*id),
+            Self::Username(username) => {
+                entry.normalized_username().as_deref() == Some(&normalize_username(username))
+            }
+        }
+    }
+
+    fn entry(&self, note: Option<&str>) -> UserEntry {
+        let (id, username) = match self {
+            Self::Id(id) => (Some(*id), None),
+            Self::Username(username) => (None, Some(username.clone())),
+        };
+        UserEntry {
+            id,
+            username,
+            note: note.map(str::to_owned),
+        }
+    }
+}
+
+/// Where entries stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In the connector itself.
+    Inline,
+    /// In the `TelegramUserList` of this name.
+    List(String),
+}
+
+/// The list that decides: its own entries, and those of the lists it refers to.
+#[derive(Debug, Clone, Default)]
+pub struct Deciding {
+    /// The connector's own entries.
+    pub inline: Vec<UserEntry>,
+    /// Referenced lists in their order; `None` for one that does not exist.
+    pub lists: Vec<(String, Option<Vec<UserEntry>>)>,
+}
+
+/// One list's new content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// Which list.
+    pub place: Place,
+    /// What is added, or taken away, with the position where it stands or will stand.
+    pub entries: Vec<(usize, UserEntry)>,
+    /// All entries afterwards.
+    pub after: Vec<UserEntry>,
+}
+
+/// Why nothing can be decided; the caller knows the objects' names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undecided {
+    /// Several lists are referenced, and nobody said which.
+    WhichList(Vec<String>),
+    /// The connector does not refer to a list of this name.
+    NotReferenced(String),
+    /// The list does not exist.
+    Missing(String),
+    /// The username stands nowhere, but entries by id could be theirs: they may still have access.
+    OnlyIds(usize),
+}
+
+impl Deciding {
+    fn entries(&self) -> impl Iterator<Item = (Place, &[UserEntry])> {
+        let lists = self
+            .lists
+            .iter()
+            .filter_map(|(name, users)| Some((Place::List(name.clone()), users.as_deref()?)));
+        std::iter::once((Place::Inline, self.inline.as_slice())).chain(lists)
+    }
+
+    /// Lets a user in: `Ok(Err(place))` if they stand there already. Inline entries come before a sole list; `list` chooses.
+    ///
+    /// # Errors
+    /// [`Undecided`].
+    pub fn allow(
+        &self,
+        user: &User,
+        note: Option<&str>,
+        list: Option<&str>,
+    ) -> Result<Result<Edit, Place>, Undecided> {
+        if let Some((place, _)) = self
+            .entries()
+            .find(|(_, entries)| entries.iter().any(|e| user.is_in(e)))
+        {
+            return Ok(Err(place));
+        }
+        let place = self.place_for(list)?;
+        let before = match &place {
+            Place::Inline => &self.inline,
+            Place::List(name) => self
+                .lists
+                .iter()
+                .find(|(n, _)| n == name)
+                .and_then(|(_, users)| users.as_ref())
+                .ok_or_else(|| Undecided::Missing(name.clone()))?,
+        };
+        let entry = user.entry(note);
+        let mut after = before.clone();
+        after.push(entry.clone());
+        Ok(Ok(Edit {
+            place,
+            entries: vec![(before.len(), entry)],
+            after,
+        }))
+    }
+
+    fn place_for(&self, list: Option<&str>) -> Result<Place, Undecided> {
+        match (list, self.lists.as_slice()) {
+            (Some(wanted), lists) => lists
+                .iter()
+                .find(|(name, _)| name == wanted)
+                .map(|(name, _)| Place::List(name.clone()))
+                .ok_or_else(|| Undecided::NotReferenced(wanted.to_owned())),
+            (None, _) if !self.inline.is_empty() => Ok(Place::Inline),
+            (None, []) => Ok(Place::Inline),
+            (None, [(only, _)]) => Ok(Place::List(only.clone())),
+            (None, several) => Err(Undecided::WhichList(
+                several.iter().map(|(name, _)| name.clone()).collect(),
+            )),
+        }
+    }
+
+    /// Shuts a user out: one edit for each list they stand in; none if they stand in none.
+    ///
+    /// # Errors
+    /// [`Undecided::OnlyIds`]: "denied already" would be a guess.
+    pub fn deny(&self, user: &User) -> Result<Vec<Edit>, Undecided> {
+        let edits: Vec<Edit> = self
+            .entries()
+            .filter_map(|(place, entries)| {
+                let (gone, after): (Vec<_>, Vec<_>) = entries
+                    .iter()
+                    .cloned()
+                    .enumerate()
+                    .partition(|(_, entry)| user.is_in(entry));
+                (!gone.is_empty()).then(|| Edit {
+                    place,
+                    entries: gone,
+                    after: after.into_iter().map(|(_, entry)| entry).collect(),
+                })
+            })
+            .collect();
+        let ids = self.count(|e| e.id.is_some());
+        if edits.is_empty() && ids > 0 && matches!(user, User::Username(_)) {
+            return Err(Undecided::OnlyIds(ids));
+        }
+        Ok(edits)
+    }
+
+    /// Entries by username: whoever has such a username has access, whatever their id.
+    pub fn by_username(&self) -> usize {
+        self.count(|e| e.username.is_some())
+    }
+
+    fn count(&self, of: impl Fn(&UserEntry) -> bool) -> usize {
+        self.entries()
+            .flat_map(|(_, entries)| entries)
+            .filter(|entry| of(entry))
+            .count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn id(id: i64) -> UserEntry {
+        User::Id(id).entry(None)
+    }
+
+    fn named(username: &str) -> UserEntry {
+        User::Username(username.to_owned()).entry(None)
+    }
+
+    fn deciding(inline: &[UserEntry], lists: &[(&str, &[UserEntry])]) -> Deciding {
+        Deciding {
+            inline: inline.to_vec(),
+            lists: lists
+                .iter()
+                .map(|(name, users)| ((*name).to_owned(), Some(users.to_vec())))
+                .collect(),
+        }
+    }
+
+    #[rstest]
+    #[case("424242", Ok("424242"))]
+    #[case("@Ann_Example", Ok("@Ann_Example"))]
+    #[case("-1001234567890", Err("group"))]
+    #[case("0", Err("numeric id"))]
+    #[case("ann_example", Err("@username"))]
+    #[case("@ann", Err("5 to 32"))]
+    #[case("@ann example", Err("5 to 32"))]
+    #[case("9007199254740993", Err("numeric id"))]
+    fn a_user_is_an_id_or_an_at_name(#[case] text: &str, #[case] expected: Result<&str, &str>) {
+        match (text.parse::<User>(), expected) {
+            (Ok(user), Ok(shown)) => assert_eq!(user.to_string(), shown),
+            (Err(why), Err(part)) => assert!(why.contains(part), "{why}"),
+            (found, _) => panic!("{text}: {found:?}"),
+        }
+    }
+
+    #[test]
+    fn a_user_is_added_where_the_connectors_entries_are_and_else_to_its_only_list() {
+        let place = |d: Deciding, list| d.allow(&User::Id(9), None, list).map(|e| e.unwrap().place);
+        let inline = deciding(&[id(1)], &[("staff", &[id(2)])]);
+        assert_eq!(place(inline.clone(), None), Ok(Place::Inline));
+        assert_eq!(
+            place(inline.clone(), Some("staff")),
+            Ok(Place::List("staff".into()))
+        );
+        assert_eq!(
+            place(inline, Some("guests")),
+            Err(Undecided::NotReferenced("guests".into()))
+        );
+        let sole = deciding(&[], &[("staff", &[id(2)])]);
+        assert_eq!(place(sole, None), Ok(Place::List("staff".into())));
+        let several = deciding(&[], &[("staff", &[]), ("guests", &[])]);
+        assert_eq!(
+            place(several, None),
+            Err(Undecided::WhichList(vec!["staff".into(), "guests".into()]))
+        );
+        let missing = Deciding {
+            inline: Vec::new(),
+            lists: vec![("staff".into(), None)],
+        };
+        assert_eq!(
+            place(missing, None),
+            Err(Undecided::Missing("staff".into()))
+        );
+    }
+
+    #[test]
+    fn who_stands_in_any_of_the_lists_is_not_added_again() {
+        let lists = deciding(&[id(1)], &[("staff", &[named("Ann_Example")])]);
+        let again = |user: &str| lists.allow(&user.parse().unwrap(), None, None).unwrap();
+        assert_eq!(again("1"), Err(Place::Inline));
+        assert_eq!(again("@ann_example"), Err(Place::List("staff".into())));
+        assert!(again("2").is_ok());
+    }
+
+    #[test]
+    fn a_denied_user_is_taken_out_of_every_list() {
+        let lists = deciding(
+            &[id(1), id(7)],
+            &[("staff", &[id(7), id(2)]), ("rest", &[id(3)])],
+        );
+        let edits = lists.deny(&User::Id(7)).unwrap();
+        assert_eq!(
+            edits,
+            [
+                Edit {
+                    place: Place::Inline,
+                    entries: vec![(1, id(7))],
+                    after: vec![id(1)]
+                },
+                Edit {
+                    place: Place::List("staff".into()),
+                    entries: vec![(0, id(7))],
+                    after: vec![id(2)]
+                }
+            ]
+        );
+        assert_eq!(lists.deny(&User::Id(8)), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_username_that_stands_nowhere_is_not_called_denied_while_there_are_ids() {
+        let user = User::Username("ann_example".into());
+        assert_eq!(
+            deciding(&[id(1)], &[]).deny(&user),
+            Err(Undecided::OnlyIds(1))
+        );
+        assert_eq!(
+            deciding(&[named("bob_example")], &[]).deny(&user),
+            Ok(vec![])
+        );
+    }
+}

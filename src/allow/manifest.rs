@@ -1,0 +1,128 @@
+//! A change as text: the entry for whoever edits a file, a JSON patch, or a manifest for server-side apply.
+
+use serde_json::{Value, json};
+
+use super::change::{Edit, Place};
+use super::{Direction, Target};
+use crate::api::{GROUP, VERSION};
+use crate::cli::ChangeOutput;
+
+/// The object whose list an edit changes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Object<'a> {
+    pub(super) kind: &'static str,
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+    /// The list's path, such as `spec.access.companyUsers.users`.
+    pub(super) field: &'a str,
+}
+
+impl<'a> Object<'a> {
+    pub(super) fn of(target: &'a Target, place: &'a Place) -> Self {
+        match place {
+            Place::Inline => Self {
+                kind: "TelegramConnector",
+                namespace: &target.namespace,
+                name: &target.connector,
+                field: &target.inline_field,
+            },
+            Place::List(name) => Self {
+                kind: "TelegramUserList",
+                namespace: &target.namespace,
+                name,
+                field: "spec.users",
+            },
+        }
+    }
+
+    /// What server-side apply is given: the list whole, since it is atomic, and nothing else of the object.
+    pub(super) fn manifest(&self, edit: &Edit) -> Value {
+        let users = serde_json::to_value(&edit.after).expect(ENTRIES);
+        let fields = self
+            .field
+            .rsplit('.')
+            .fold(users, |inner, field| json!({field: inner}));
+        json!({
+            "apiVersion": format!("{GROUP}/{VERSION}"),
+            "kind": self.kind,
+            "metadata": {"name": self.name, "namespace": self.namespace},
+            "spec": fields["spec"],
+        })
+    }
+
+    /// RFC 6902. A removal first tests that the entry still stands where it stood.
+    fn patch(&self, direction: Direction, edit: &Edit) -> Value {
+        let list = format!("/{}", self.field.replace('.', "/"));
+        let operations: Vec<Value> = match direction {
+            // The list may be missing beside listRefs.
+            Direction::Allow if edit.after.len() == 1 => {
+                vec![json!({"op": "add", "path": list, "value": edit.after})]
+            }
+            Direction::Allow => edit
+                .entries
+                .iter()
+                .map(|(_, entry)| json!({"op": "add", "path": format!("{list}/-"), "value": entry}))
+                .collect(),
+            Direction::Deny => edit
+                .entries
+                .iter()
+                .rev()
+                .flat_map(|(at, entry)| {
+                    let path = format!("{list}/{at}");
+                    [
+                        json!({"op": "test", "path": path, "value": entry}),
+                        json!({"op": "remove", "path": path}),
+                    ]
+                })
+                .collect(),
+        };
+        Value::Array(operations)
+    }
+}
+
+const ENTRIES: &str = "entries are numbers and texts";
+
+/// The text of all edits, as YAML.
+pub(super) fn text(
+    target: &Target,
+    direction: Direction,
+    edits: &[Edit],
+    output: ChangeOutput,
+) -> String {
+    let documents = edits.iter().map(|edit| {
+        let object = Object::of(target, &edit.place);
+        let Object {
+            kind,
+            namespace,
+            name,
+            field,
+        } = object;
+        let (comment, value) = match output {
+            ChangeOutput::Entry => {
+                let verb = match direction {
+                    Direction::Allow => "add to",
+                    Direction::Deny => "remove from",
+                };
+                let entries: Vec<_> = edit.entries.iter().map(|(_, entry)| entry).collect();
+                (
+                    format!("{kind} {namespace}/{name}: {verb} {field}"),
+                    serde_json::to_value(entries).expect(ENTRIES),
+                )
+            }
+            ChangeOutput::Patch => (
+                format!(
+                    "kubectl patch {} {name} -n {namespace} --type=json --patch-file FILE",
+                    kind.to_lowercase()
+                ),
+                object.patch(direction, edit),
+            ),
+            ChangeOutput::Manifest => (
+                "kubectl apply --server-side -f FILE".to_owned(),
+                object.manifest(edit),
+            ),
+        };
+        let yaml = serde_yaml::to_string(&value).expect(ENTRIES);
+        format!("# {comment}\n{yaml}")
+    });
+    documents.collect::<Vec<_>>().join("---\n")
+}

@@ -1,0 +1,365 @@
+//! `allow` and `deny`: who may write, changed by whoever may change it in the cluster.
+//!
+//! By default they print what to change in Git and touch nothing; with `--apply` they change the object, by server-side apply with
+//! a field manager of their own, so that nobody's field is taken over silently. They use the caller's rights, not the operator's.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | [`change`] | which list changes, and how: a pure decision |
+//! | `manifest` | the change as text |
+//! | `apply` | the change in the cluster |
+
+mod apply;
+pub mod change;
+mod manifest;
+
+use anyhow::{Context, Result, anyhow, bail};
+use kube::api::ListParams;
+use kube::config::KubeConfigOptions;
+use kube::{Api, Client, Config, ResourceExt};
+use serde_json::Value;
+
+use crate::api::schema::Admission;
+use crate::api::schema::cause::Cause;
+use crate::api::{TelegramConnector, TelegramUserList, crds};
+use crate::cli::{AllowArgs, ChangeArgs, DenyArgs};
+use change::{Deciding, Edit, Place, Undecided, User};
+use manifest::Object;
+
+/// In or out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Allow,
+    Deny,
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+struct Wish {
+    direction: Direction,
+    user: User,
+    note: Option<String>,
+    list: Option<String>,
+}
+
+/// The connector that it is about.
+#[derive(Debug)]
+struct Target {
+    namespace: String,
+    connector: String,
+    /// `spec.access.companyUsers.users`, after the level.
+    inline_field: String,
+}
+
+/// The objects as they are.
+struct Found {
+    target: Target,
+    deciding: Deciding,
+    connector: TelegramConnector,
+    lists: Vec<TelegramUserList>,
+}
+
+/// How often a change is made anew when somebody else was faster.
+const ATTEMPTS: usize = 5;
+
+/// `allow`.
+///
+/// # Errors
+/// A sentence that names the object and the field, and what to do.
+pub async fn allow(args: AllowArgs) -> Result<()> {
+    let wish = Wish {
+        direction: Direction::Allow,
+        user: args.change.user.clone(),
+        note: args.note,
+        list: args.list,
+    };
+    change_access(&args.change, &wish).await
+}
+
+/// `deny`.
+///
+/// # Errors
+/// A sentence that names the object and the field, and what to do.
+pub async fn deny(args: DenyArgs) -> Result<()> {
+    let wish = Wish {
+        direction: Direction::Deny,
+        user: args.change.user.clone(),
+        note: None,
+        list: None,
+    };
+    change_access(&args.change, &wish).await
+}
+
+async fn change_access(args: &ChangeArgs, wish: &Wish) -> Result<()> {
+    let client = client(args.context.as_deref()).await?;
+    if let User::Username(username) = &wish.user {
+        eprintln!(
+            "note: the id is the identity; @{username} can change hands. /id shows users their id."
+        );
+    }
+    for _ in 0..ATTEMPTS {
+        let found = find(&client, &args.namespace, &args.connector).await?;
+        let edits = decide(&found, wish)?;
+        if edits.is_empty() {
+            return Ok(());
+        }
+        for edit in &edits {
+            admitted(&found, edit)?;
+        }
+        tell_context(&client, &found, wish, &edits).await;
+        if !args.apply {
+            print!(
+                "{}",
+                manifest::text(&found.target, wish.direction, &edits, args.output)
+            );
+            return Ok(());
+        }
+        if apply::apply(&client, &found, wish, &edits, args.force_conflicts).await? {
+            return Ok(());
+        }
+    }
+    bail!(
+        "TelegramConnector {}/{}: somebody else changed the list {ATTEMPTS} times meanwhile; try again",
+        args.namespace,
+        args.connector
+    )
+}
+
+async fn client(context: Option<&str>) -> Result<Client> {
+    let config = match context {
+        None => Config::infer().await.map_err(anyhow::Error::from),
+        Some(context) => {
+            let options = KubeConfigOptions {
+                context: Some(context.to_owned()),
+                ..KubeConfigOptions::default()
+            };
+            Config::from_kubeconfig(&options).await.map_err(Into::into)
+        }
+    };
+    let config = config.context("no cluster: set KUBECONFIG, or name a --context of it")?;
+    Ok(Client::try_from(config)?)
+}
+
+async fn find(client: &Client, namespace: &str, name: &str) -> Result<Found> {
+    let connectors: Api<TelegramConnector> = Api::namespaced(client.clone(), namespace);
+    let connector = connectors
+        .get_opt(name)
+        .await
+        .with_context(|| format!("TelegramConnector {namespace}/{name} cannot be read"))?
+        .ok_or_else(|| anyhow!("there is no TelegramConnector {namespace}/{name}"))?;
+    let access = &connector.spec.access;
+    let level = access.level;
+    let Some(field) = level.list_field() else {
+        bail!(
+            "TelegramConnector {namespace}/{name}: spec.access.level is Open: anyone may write, no list decides. Set the level to Company, AgentEnabled or Specific first"
+        );
+    };
+    let selection = access.deciding().cloned().unwrap_or_default();
+    let api: Api<TelegramUserList> = Api::namespaced(client.clone(), namespace);
+    let mut deciding = Deciding {
+        inline: selection.users.unwrap_or_default(),
+        lists: Vec::new(),
+    };
+    let mut lists = Vec::new();
+    for reference in selection.list_refs.unwrap_or_default() {
+        let list = api.get_opt(&reference.name).await.with_context(|| {
+            format!(
+                "TelegramUserList {namespace}/{} cannot be read",
+                reference.name
+            )
+        })?;
+        let users = list.as_ref().map(|l| l.spec.users.clone());
+        deciding.lists.push((reference.name, users));
+        lists.extend(list);
+    }
+    Ok(Found {
+        target: Target {
+            namespace: namespace.to_owned(),
+            connector: name.to_owned(),
+            inline_field: format!("spec.access.{field}.users"),
+        },
+        deciding,
+        connector,
+        lists,
+    })
+}
+
+/// The edits; none where there is nothing to do, which is said.
+fn decide(found: &Found, wish: &Wish) -> Result<Vec<Edit>> {
+    let Target {
+        namespace,
+        connector,
+        inline_field,
+    } = &found.target;
+    let user = &wish.user;
+    let decided = match wish.direction {
+        Direction::Allow => found
+            .deciding
+            .allow(user, wish.note.as_deref(), wish.list.as_deref())
+            .map(|edit| match edit {
+                Ok(edit) => vec![edit],
+                Err(place) => {
+                    let object = Object::of(&found.target, &place);
+                    eprintln!(
+                        "nothing to do: {user} stands in {} of {} {namespace}/{}",
+                        object.field, object.kind, object.name
+                    );
+                    Vec::new()
+                }
+            }),
+        Direction::Deny => found.deciding.deny(user).inspect(|edits| {
+            if edits.is_empty() {
+                eprintln!("nothing to do: {user} stands in no list that decides for {namespace}/{connector}");
+            }
+            let by_username = found.deciding.by_username();
+            if by_username > 0 && matches!(user, User::Id(_)) {
+                eprintln!(
+                    "note: {by_username} entries are usernames; if one is this user's, they may still write. Deny it too: deny {connector} @username"
+                );
+            }
+        }),
+    };
+    let refs = format!("{}.listRefs", inline_field.trim_end_matches(".users"));
+    decided.map_err(|why| {
+        let reason = match why {
+            Undecided::WhichList(names) => format!(
+                "{refs} names several lists: choose one with --list ({})",
+                names.join(", ")
+            ),
+            Undecided::NotReferenced(name) => {
+                format!("{refs} does not name {name:?}: adding somebody there would change nothing")
+            }
+            Undecided::Missing(name) => format!(
+                "{refs} names TelegramUserList {name:?}, which does not exist: create it first"
+            ),
+            Undecided::OnlyIds(ids) => format!(
+                "{user} stands in no list that decides, but {ids} entries are ids and one may be theirs: deny the id"
+            ),
+        };
+        anyhow!("TelegramConnector {namespace}/{connector}: {reason}")
+    })
+}
+
+/// What the API server would refuse is refused here, also by a server that knows no CEL, and before anything is printed.
+fn admitted(found: &Found, edit: &Edit) -> Result<()> {
+    let object = Object::of(&found.target, &edit.place);
+    let (crd, current) = match &edit.place {
+        Place::Inline => (0, serde_json::to_value(&found.connector.spec)?),
+        Place::List(name) => {
+            let list = found.lists.iter().find(|l| l.name_any() == *name);
+            (1, serde_json::to_value(list.map(|l| &l.spec))?)
+        }
+    };
+    let mut whole = serde_json::json!({"spec": current});
+    let pointer = format!("/{}", object.field.replace('.', "/"));
+    let users = serde_json::to_value(&edit.after)?;
+    match whole.pointer_mut(&pointer) {
+        Some(list) => *list = users,
+        // No inline users yet: their list is made beside listRefs.
+        None => {
+            let (parent, name) = pointer.rsplit_once('/').unwrap_or_default();
+            if let Some(Value::Object(parent)) = whole.pointer_mut(parent) {
+                parent.insert(name.to_owned(), users);
+            }
+        }
+    }
+    let schema = crds::all()[crd].spec.versions[0]
+        .schema
+        .as_ref()
+        .map(|s| serde_json::to_value(&s.open_api_v3_schema))
+        .transpose()?
+        .unwrap_or_default();
+    let admission = Admission::compile(&schema);
+    let mut causes = admission.structure(&whole);
+    if !causes.iter().any(Cause::blocks_rules) {
+        causes.extend(admission.rules(&whole, None));
+    }
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let said: Vec<String> = causes.iter().map(ToString::to_string).collect();
+    bail!(
+        "{} {}/{}: {}",
+        object.kind,
+        object.namespace,
+        object.name,
+        said.join("; ")
+    )
+}
+
+/// Says on stderr what whoever changes an object should know of it.
+async fn tell_context(client: &Client, found: &Found, wish: &Wish, edits: &[Edit]) {
+    for edit in edits {
+        let object = Object::of(&found.target, &edit.place);
+        let keeper = match &edit.place {
+            Place::Inline => keeper(&found.connector),
+            Place::List(name) => found
+                .lists
+                .iter()
+                .find(|l| l.name_any() == *name)
+                .and_then(keeper),
+        };
+        if let Some(keeper) = keeper {
+            eprintln!(
+                "note: {} {} is kept by {keeper}: make the change in Git, or it is undone",
+                object.kind, object.name
+            );
+        }
+        if let Place::List(name) = &edit.place {
+            let others = others_using(client, &found.target, name).await;
+            if !others.is_empty() {
+                let (verb, others) = match wish.direction {
+                    Direction::Allow => ("lets the user in", others),
+                    Direction::Deny => ("shuts the user out", others),
+                };
+                eprintln!(
+                    "note: TelegramUserList {name} also decides for {}: this {verb} there too",
+                    others.join(", ")
+                );
+            }
+        }
+    }
+}
+
+/// Who writes an object from Git, if its marks say so: Argo CD or Flux.
+fn keeper(object: &impl ResourceExt) -> Option<String> {
+    let argo = object
+        .annotations()
+        .get("argocd.argoproj.io/tracking-id")
+        .and_then(|id| id.split(':').next())
+        .or_else(|| {
+            object
+                .labels()
+                .get("argocd.argoproj.io/instance")
+                .map(String::as_str)
+        });
+    let flux = ["kustomize", "helm"].into_iter().find_map(|tool| {
+        object
+            .labels()
+            .get(&format!("{tool}.toolkit.fluxcd.io/name"))
+    });
+    argo.map(|name| format!("Argo CD ({name})"))
+        .or_else(|| flux.map(|name| format!("Flux ({name})")))
+}
+
+/// Other connectors that the list decides for. Whoever may not list them is not told.
+async fn others_using(client: &Client, target: &Target, list: &str) -> Vec<String> {
+    let api: Api<TelegramConnector> = Api::namespaced(client.clone(), &target.namespace);
+    let Ok(all) = api.list(&ListParams::default()).await else {
+        return Vec::new();
+    };
+    let uses = |c: &TelegramConnector| {
+        let refs = c
+            .spec
+            .access
+            .deciding()
+            .and_then(|d| d.list_refs.as_deref())
+            .unwrap_or_default();
+        refs.iter().any(|r| r.name == list)
+    };
+    all.items
+        .iter()
+        .filter(|c| c.name_any() != target.connector && uses(c))
+        .map(ResourceExt::name_any)
+        .collect()
+}
