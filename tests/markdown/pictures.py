@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Draws samples as a Telegram message shows them, for docs/formatting.md.
+
+Takes the HTML that the operator sends (the reviewed snapshots), puts it into a bubble styled like Telegram's and lets headless
+Chromium draw it. Run it again after a snapshot has changed; Chromium and the fonts DejaVu and Noto Color Emoji must be installed:
+
+    python3 tests/markdown/pictures.py [CHROMIUM]
+"""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).parent
+PICTURES = HERE.parent.parent / "docs" / "formatting"
+SAMPLES = {
+    "47_recipe": "headings-and-lists",
+    "10_mixed_nested_lists": "nested-lists",
+    "14_code_block_in_a_list": "code",
+    "20_small_table": "small-table",
+    "22_wide_table": "wide-table",
+    "54_math_heavy_bullets": "formulas",
+}
+WIDTH = 440
+LARGEST = 60_000
+
+PAGE = """<!doctype html><meta charset="utf-8"><style>
+body { margin: 0; background: #c5d9b7; font: 15px/1.36 "DejaVu Sans", "Noto Color Emoji", sans-serif; }
+main { display: inline-block; box-sizing: border-box; width: %dpx; padding: 14px; }
+article { position: relative; background: #fff; border-radius: 12px 12px 12px 4px; padding: 8px 12px 20px; margin-bottom: 6px;
+  box-shadow: 0 1px 1px #0002; white-space: pre-wrap; overflow-wrap: anywhere; }
+article::after { content: "12:00"; position: absolute; right: 10px; bottom: 4px; font-size: 11px; color: #9aa5ad; }
+a { color: #168acd; text-decoration: none; }
+code { color: #ca3c6b; font: 13px "DejaVu Sans Mono", monospace; }
+pre { margin: 2px 0; padding: 6px 10px; background: #f0f4f8; border-left: 3px solid #168acd; border-radius: 4px;
+  font: 12px/1.4 "DejaVu Sans Mono", monospace; white-space: pre-wrap; }
+pre code { color: inherit; font: inherit; }
+pre code[class]::before { content: attr(class); display: block; color: #168acd; font-weight: bold; }
+blockquote { margin: 2px 0; padding: 2px 10px; background: #eef6fb; border-left: 3px solid #168acd; border-radius: 4px; }
+</style><main><article>%s</article></main>
+<script>document.title = Math.ceil(document.querySelector("main").getBoundingClientRect().height)</script>"""
+
+
+def message(sample: str) -> str:
+    """What the operator sends: a snapshot without its head."""
+    text = (HERE / "snapshots" / f"{sample}.snap").read_text()
+    body = text.split("\n---\n", 1)[1].strip("\n")
+    # The language stands above a block of code.
+    body = re.sub(r'class="language-([^"]*)"', r'class="\1"', body)
+    # Blocks end their line by themselves.
+    return re.sub(r"(</(?:pre|blockquote)>)\n", r"\1", body)
+
+
+def main() -> None:
+    chromium = sys.argv[1] if len(sys.argv) > 1 else shutil.which("chromium") or shutil.which("google-chrome")
+    if not chromium:
+        sys.exit("no Chromium: name it, or install the package chromium")
+    PICTURES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder}/profile"]
+        for sample, name in SAMPLES.items():
+            page = pathlib.Path(folder) / f"{name}.html"
+            page.write_text(PAGE % (WIDTH, message(sample)))
+            drawn = subprocess.run(
+                [*command, f"--window-size={WIDTH},2000", "--dump-dom", page.as_uri()], check=True, capture_output=True, text=True
+            )
+            height = re.search(r"<title>(\d+)</title>", drawn.stdout).group(1)
+            picture = PICTURES / f"{name}.png"
+            subprocess.run(
+                [*command, f"--window-size={WIDTH},{height}", f"--screenshot={picture}", page.as_uri()], check=True, capture_output=True
+            )
+            size = picture.stat().st_size
+            print(f"{picture.relative_to(PICTURES.parent.parent)}: {WIDTH}x{height}, {size} bytes")
+            if size > LARGEST:
+                sys.exit(f"{picture} has more than {LARGEST} bytes")
+
+
+main()
