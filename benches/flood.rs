@@ -19,6 +19,7 @@ use telegram_connector_operator::connection::webhook::{self, WebhookServer, secr
 use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
 use telegram_connector_operator::registry::{
     AccessPolicy, DeniedReply, Registry, ResolvedConnector, SessionDuration, SessionPolicy,
+    Transcription,
 };
 use telegram_connector_operator::store::{self, StoreOptions};
 use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
@@ -101,6 +102,7 @@ async fn serve(address: &str) -> Result<(), Failure> {
         groups: None,
         greeting: None,
         messages_per_minute: u32::MAX,
+        transcription: Transcription::None,
         assistant: None,
     }));
     let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::identity::{BotId, ConnectorUid};
@@ -124,6 +125,18 @@ pub enum Notice {
         /// Why; no chat text in it.
         reason: String,
     },
+    /// People whom the access level does not name have written.
+    Denied {
+        /// How many messages, since this was told last.
+        messages: u64,
+    },
+    /// Voice messages could not be written down.
+    Unheard {
+        /// How many messages, since this was told last.
+        messages: u64,
+        /// Why the last one could not; no chat text, no key in it.
+        detail: String,
+    },
 }
 
 /// A notice in line. Dropping it tells the one who noted it that it was dealt with.
@@ -151,11 +164,48 @@ pub struct Facts {
 /// Failures in a row after which an assistant counts as failing (API.md, `AssistantReady`).
 const FAILURES_BEFORE_FAILING: u32 = 3;
 
+/// What can happen many times a minute is told at once, and then at most once in this time, with how often it happened.
+const BETWEEN_TELLINGS: SignedDuration = SignedDuration::from_hours(1);
+
+/// Counts what is told at most once in [`BETWEEN_TELLINGS`].
+#[derive(Debug, Default)]
+struct Tally {
+    untold: u64,
+    told_at: Option<Timestamp>,
+}
+
+impl Tally {
+    /// Counts one more; how many to tell of now, if now is the time.
+    fn count(&mut self, now: Timestamp) -> Option<u64> {
+        self.untold += 1;
+        let lately = |at: Timestamp| now.duration_since(at) < BETWEEN_TELLINGS;
+        if self.told_at.is_some_and(lately) {
+            return None;
+        }
+        self.told_at = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
 #[derive(Debug, Default)]
 struct Entry {
     facts: Facts,
     failures_in_row: u32,
     notices: Vec<PendingNotice>,
+    denied: Tally,
+    unheard: Tally,
+}
+
+impl Entry {
+    fn queue(&mut self, notice: Notice, told: Option<oneshot::Sender<()>>) {
+        if self.notices.len() == NOTICES_KEPT {
+            self.notices.remove(0);
+        }
+        self.notices.push(PendingNotice {
+            notice,
+            _told: told,
+        });
+    }
 }
 
 /// The book. One per operator.
@@ -225,16 +275,32 @@ impl Observations {
     pub fn notice(&self, uid: &ConnectorUid, notice: Notice) -> oneshot::Receiver<()> {
         let (told, waits) = oneshot::channel();
         self.note(uid, |e| {
-            if e.notices.len() == NOTICES_KEPT {
-                e.notices.remove(0);
-            }
-            e.notices.push(PendingNotice {
-                notice,
-                _told: Some(told),
-            });
+            e.queue(notice, Some(told));
             true
         });
         waits
+    }
+
+    /// Notes that a message was denied. However many are, people are told at once and then at most once an hour.
+    pub fn denied(&self, uid: &ConnectorUid, now: Timestamp) {
+        self.note(uid, |e| {
+            let messages = e.denied.count(now);
+            if let Some(messages) = messages {
+                e.queue(Notice::Denied { messages }, None);
+            }
+            messages.is_some()
+        });
+    }
+
+    /// Notes that a voice message could not be written down; told as [`Self::denied`].
+    pub fn unheard(&self, uid: &ConnectorUid, detail: String, now: Timestamp) {
+        self.note(uid, |e| {
+            let messages = e.unheard.count(now);
+            if let Some(messages) = messages {
+                e.queue(Notice::Unheard { messages, detail }, None);
+            }
+            messages.is_some()
+        });
     }
 
     /// Takes the notices of a connector; for the controller alone.
@@ -334,6 +400,29 @@ mod tests {
         assert_eq!(woken(&mut wakes), 2);
         book.assistant_succeeded(&uid);
         assert_eq!(book.facts(&uid).assistant, AssistantFact::Succeeding);
+    }
+
+    #[test]
+    fn denials_are_told_at_once_and_then_once_an_hour_with_their_number() {
+        let (book, mut wakes) = Observations::new();
+        let uid = ConnectorUid::from("u");
+        let begin: Timestamp = "2026-05-08T12:00:00Z".parse().unwrap();
+        for minute in 0..=61 {
+            book.denied(&uid, begin + SignedDuration::from_mins(minute));
+        }
+        assert_eq!(woken(&mut wakes), 2, "the controller sleeps in between");
+        let told: Vec<_> = book
+            .take_notices(&uid)
+            .into_iter()
+            .map(|p| p.notice)
+            .collect();
+        assert_eq!(
+            told,
+            [
+                Notice::Denied { messages: 1 },
+                Notice::Denied { messages: 60 }
+            ]
+        );
     }
 
     #[tokio::test]

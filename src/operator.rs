@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
+use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::assistant::{AssistantContext, GuardPolicy, Limits};
+use crate::api::connector::{AssistantSpec, TranscriptionSpec};
+use crate::assistant::{Assistant, AssistantContext, GuardPolicy, Limits, Transcriber};
 use crate::clock::SharedClock;
 use crate::connection::webhook::{self, TlsFiles, WebhookServer};
 use crate::controller::{
-    self, AssistantFactory, ConnectionSettings, Controller, ControllerContext,
+    self, AssistantFactory, BuildAssistants, ConnectionSettings, Controller, ControllerContext,
 };
 use crate::observation::{Notice, Observations};
 use crate::pipeline::{DeadLetterHook, Pipeline, PipelineContext, PipelineLimits};
@@ -250,9 +252,28 @@ impl Operator {
 pub fn assistants(guard: GuardPolicy) -> Result<AssistantFactory, StartError> {
     let context = AssistantContext::new(Limits::default(), guard)
         .map_err(|e| StartError::Http(e.to_string()))?;
-    Ok(Arc::new(move |spec, key| {
-        crate::assistant::build(spec, key, &context).map_err(|e| e.to_string())
-    }))
+    Ok(Arc::new(Guarded(context)))
+}
+
+/// Builds over one pool of connections.
+struct Guarded(AssistantContext);
+
+impl BuildAssistants for Guarded {
+    fn assistant(
+        &self,
+        spec: &AssistantSpec,
+        key: Option<SecretString>,
+    ) -> Result<Arc<dyn Assistant>, String> {
+        crate::assistant::build(spec, key, &self.0).map_err(|e| e.to_string())
+    }
+
+    fn transcriber(
+        &self,
+        spec: &TranscriptionSpec,
+        key: Option<SecretString>,
+    ) -> Result<Arc<Transcriber>, String> {
+        crate::assistant::transcriber(spec, key, &self.0)
+    }
 }
 
 /// A message that was given up becomes an event of its connector; the controller writes it.

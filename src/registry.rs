@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::api::connector::{AccessLevel, RespondTo};
-use crate::assistant::Assistant;
+use crate::assistant::{Assistant, Transcriber};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::Bot;
 
@@ -38,6 +38,31 @@ pub struct ResolvedConnector {
     pub messages_per_minute: u32,
     /// Who answers. `None` while its key is missing: permitted messages wait in the inbox.
     pub assistant: Option<Arc<dyn Assistant>>,
+    /// Who writes voice messages down.
+    pub transcription: Transcription,
+}
+
+/// Who writes voice messages down.
+#[derive(Debug, Clone, Default)]
+pub enum Transcription {
+    /// Nobody: the connector has no `spec.transcription`.
+    #[default]
+    None,
+    /// This server.
+    Ready(Arc<Transcriber>),
+    /// Nobody at present, and why; no key in it.
+    Unavailable(Arc<str>),
+}
+
+impl Transcription {
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::None, Self::None) => true,
+            (Self::Ready(a), Self::Ready(b)) => Arc::ptr_eq(a, b),
+            (Self::Unavailable(a), Self::Unavailable(b)) => a == b,
+            _ => false,
+        }
+    }
 }
 
 impl ResolvedConnector {
@@ -49,6 +74,7 @@ impl ResolvedConnector {
             _ => false,
         };
         same_assistant
+            && self.transcription.is_same(&other.transcription)
             && self.connector == other.connector
             && self.generation == other.generation
             && self.bot.is_same(&other.bot)

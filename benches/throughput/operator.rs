@@ -15,6 +15,7 @@ use telegram_connector_operator::observation::Observations;
 use telegram_connector_operator::pipeline::{Pipeline, PipelineContext, PipelineLimits};
 use telegram_connector_operator::registry::{
     AccessPolicy, DeniedReply, Registry, ResolvedConnector, SessionDuration, SessionPolicy,
+    Transcription,
 };
 use telegram_connector_operator::store;
 use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
@@ -93,6 +94,7 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
             greeting: None,
             messages_per_minute: u32::MAX,
             assistant: Some(assistant.clone()),
+            transcription: Transcription::None,
         }));
         connections
             .ensure(&connector, &bot, None, Reach::Connect)

@@ -1,7 +1,7 @@
 //! `TelegramConnector`: one bot, its assistant, and who may write to it.
 //!
-//! This file holds the resource and its small parts; who may write is in [`access`], who answers in [`assistant`], what is
-//! read back in [`status`]. Bounds and rules stand beside the fields they guard and become the CRD's schema and CEL
+//! This file holds the resource and its small parts; who may write is in [`access`], who answers in [`assistant`], who writes voice
+//! messages down in [`transcription`], what is read back in [`status`]. Bounds and rules stand beside the fields they guard and become the CRD's schema and CEL
 //! (`super::crds`). Optional fields stay `Option`: the CRD has no defaults, because a server that fills them in makes a
 //! GitOps tool see a difference for ever. The accessors resolve them, and are the only place that knows the defaults.
 
@@ -17,10 +17,12 @@ use serde::{Deserialize, Serialize};
 pub mod access;
 pub mod assistant;
 pub mod status;
+pub mod transcription;
 
 pub use access::{AccessLevel, AccessSpec, ListRef, UserSelection};
 pub use assistant::{AssistantProtocol, AssistantSpec};
 pub use status::{BotStatus, ConnectionMode, TelegramConnectorStatus, WebhookStatus};
+pub use transcription::TranscriptionSpec;
 
 /// The key of the bot token's Secret when `spec.botTokenSecretRef.key` is absent.
 pub const DEFAULT_TOKEN_KEY: &str = "token";
@@ -71,6 +73,9 @@ pub struct TelegramConnectorSpec {
     pub bot_token_secret_ref: SecretKeyRef,
     /// Who answers.
     pub assistant: AssistantSpec,
+    /// Who writes voice messages down, so that the assistant can answer them. Absent: a voice message gets a friendly sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transcription: Option<TranscriptionSpec>,
     /// Who may write to the bot.
     pub access: AccessSpec,
     /// How long a conversation is remembered. Absent: 24 hours.

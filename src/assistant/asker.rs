@@ -34,7 +34,12 @@ pub(super) fn add_headers(headers: &mut HeaderMap, question: &Question) {
 
 /// Adds the question's idempotency key alone.
 pub(super) fn add_idempotency_key(headers: &mut HeaderMap, question: &Question) {
-    headers.insert(IDEMPOTENCY_KEY, value(&question.idempotency_key));
+    add_key(headers, &question.idempotency_key);
+}
+
+/// Adds an idempotency key.
+pub(super) fn add_key(headers: &mut HeaderMap, idempotency_key: &str) {
+    headers.insert(IDEMPOTENCY_KEY, value(idempotency_key));
 }
 
 /// Any text as a header value: percent-encoded UTF-8.

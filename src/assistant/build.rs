@@ -93,7 +93,7 @@ pub fn build(
     }
 }
 
-fn parse_url(text: &str) -> Result<Url, BuildError> {
+pub(super) fn parse_url(text: &str) -> Result<Url, BuildError> {
     let url: Url = text
         .trim()
         .parse()
@@ -120,7 +120,7 @@ fn required<'a>(
 }
 
 /// Secrets made with `echo` or an editor end in a line end that belongs to nobody.
-fn trimmed(key: SecretString) -> SecretString {
+pub(super) fn trimmed(key: SecretString) -> SecretString {
     let exposed = key.expose_secret();
     if exposed.trim().len() == exposed.len() {
         key

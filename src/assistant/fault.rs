@@ -248,7 +248,7 @@ impl Complaint {
 
     fn meaning(self) -> &'static str {
         match self {
-            Self::Model => "it has no model of the name in spec.assistant.model",
+            Self::Model => "it has no model of this name; check model",
             Self::Length => {
                 "the conversation is longer than the model takes; lower session.maxMessages"
             }

@@ -7,6 +7,7 @@
 //! | `a2a` | Agent2Agent 1.0 and 0.3: kagent, ADK |
 //! | `pupau` | conversations at Pupau |
 //! | `webhook` | our own signed JSON, for whoever writes an assistant by hand |
+//! | `transcription` | who writes voice messages down, for assistants that read |
 //! | `guard` | which addresses an assistant may have |
 //! | `exchange` | one HTTP exchange: shared connections, limits in time and size |
 //! | `events` | server-sent events |
@@ -22,6 +23,7 @@ mod fault;
 mod guard;
 mod openai;
 mod pupau;
+mod transcription;
 mod webhook;
 
 use std::fmt::Debug;
@@ -36,6 +38,7 @@ use crate::observation::AssistantFault;
 pub use build::{BuildError, build};
 pub use exchange::{AssistantContext, Limits};
 pub use guard::{AllowedAddress, GuardPolicy, Refused};
+pub use transcription::{Recording, Transcriber, transcriber};
 
 /// Something that answers.
 #[async_trait]

@@ -53,13 +53,12 @@ fn check_connector(
 ) {
     let token = "spec.botTokenSecretRef";
     check_secret(connector, token, DEFAULT_TOKEN_KEY, objects, findings);
-    check_secret(
-        connector,
+    for key in [
         "spec.assistant.apiKeySecretRef",
-        DEFAULT_API_KEY,
-        objects,
-        findings,
-    );
+        "spec.transcription.apiKeySecretRef",
+    ] {
+        check_secret(connector, key, DEFAULT_API_KEY, objects, findings);
+    }
     for selection in SELECTIONS {
         let refs = connector
             .object

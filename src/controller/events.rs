@@ -80,8 +80,14 @@ pub(super) fn of_transition(
     happenings
 }
 
-/// The event that tells a notice.
-pub(super) fn of_notice(notice: &Notice, mode: ConnectionMode) -> Happening {
+/// The event that tells a notice. No user's id is in it: events are kept and shipped by others, and of a denied message nothing is kept
+/// unless `saveDeniedConversations` says so.
+pub(super) fn of_notice(
+    notice: &Notice,
+    mode: ConnectionMode,
+    connector: &ConnectorRef,
+) -> Happening {
+    let (namespace, name) = (&connector.namespace, &connector.name);
     match notice {
         Notice::ForeignWebhook { host } => Happening {
             weight: Weight::Warning,
@@ -101,6 +107,24 @@ pub(super) fn of_notice(notice: &Notice, mode: ConnectionMode) -> Happening {
             reason: "MessageGivenUp".to_owned(),
             action: "Answer",
             note: format!("a message was given up and kept as a dead letter: {reason}"),
+        },
+        Notice::Denied { messages } => Happening {
+            weight: Weight::Normal,
+            reason: "UserDenied".to_owned(),
+            action: "Answer",
+            note: format!(
+                "{messages} message(s) of people whom spec.access does not name were denied since this was last told (at most once an hour). \
+                 With spec.access.saveDeniedConversations, who they are: telegram-connector-operator denied -n {namespace} {name}. \
+                 To let one in: telegram-connector-operator allow -n {namespace} {name} USER_ID"
+            ),
+        },
+        Notice::Unheard { messages, detail } => Happening {
+            weight: Weight::Warning,
+            reason: "TranscriptionFailed".to_owned(),
+            action: "Transcribe",
+            note: format!(
+                "{messages} voice message(s) could not be written down since this was last told (at most once an hour); the last because: {detail}"
+            ),
         },
     }
 }

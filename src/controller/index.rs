@@ -149,12 +149,12 @@ fn references(connector: &TelegramConnector) -> References {
     let name = |name: &str| (namespace.clone(), name.to_owned());
     let spec = &connector.spec;
     let mut secrets = HashSet::from([name(&spec.bot_token_secret_ref.name)]);
-    secrets.extend(
-        spec.assistant
-            .api_key_secret_ref
-            .as_ref()
-            .map(|r| name(&r.name)),
-    );
+    let transcription = spec.transcription.as_ref();
+    let keys = [
+        spec.assistant.api_key_secret_ref.as_ref(),
+        transcription.and_then(|t| t.api_key_secret_ref.as_ref()),
+    ];
+    secrets.extend(keys.into_iter().flatten().map(|r| name(&r.name)));
     References {
         secrets,
         lists: referenced_lists(&spec.access)

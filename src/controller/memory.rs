@@ -7,6 +7,7 @@ use kube::core::ObjectMeta;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
+use super::transcription::BuiltTranscriber;
 use crate::api::connector::AssistantSpec;
 use crate::api::{FINALIZER, TelegramConnectorStatus};
 use crate::assistant::Assistant;
@@ -61,6 +62,8 @@ pub(super) struct Memory {
     pub(super) bot: Option<Bot>,
     /// Who answers.
     pub(super) assistant: Option<BuiltAssistant>,
+    /// Who writes voice messages down.
+    pub(super) transcriber: Option<BuiltTranscriber>,
     /// Failed reconciles in a row.
     pub(super) failures: Backoff,
     /// Whether our finalizer was there after we wrote it last, with the `resourceVersion` that made: the watch may be behind.
@@ -82,6 +85,7 @@ impl Default for Memory {
             assistant_changed: false,
             bot: None,
             assistant: None,
+            transcriber: None,
             failures: Backoff::new(
                 std::time::Duration::from_secs(1),
                 std::time::Duration::from_mins(2),

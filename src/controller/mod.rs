@@ -26,6 +26,7 @@ pub mod settings;
 mod spec;
 pub mod status;
 mod sweep;
+mod transcription;
 mod user_lists;
 mod watches;
 mod writes;
@@ -38,8 +39,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::connector::AssistantSpec;
-use crate::assistant::Assistant;
+use crate::api::connector::{AssistantSpec, TranscriptionSpec};
+use crate::assistant::{Assistant, Transcriber};
 use crate::clock::SharedClock;
 use crate::identity::ConnectorUid;
 use crate::observation::Observations;
@@ -50,12 +51,31 @@ use crate::telemetry::{Metrics, Readiness};
 
 pub use settings::{ConnectionSettings, LOOK_AGAIN, LeaseSettings, Settings, WebhookSettings};
 
-/// Builds an assistant from its spec and its key; the error says what is wrong and what to do.
-pub type AssistantFactory = Arc<
-    dyn Fn(&AssistantSpec, Option<SecretString>) -> Result<Arc<dyn Assistant>, String>
-        + Send
-        + Sync,
->;
+/// Builds what connectors name by URL, from its spec and its key; an error says what is wrong and what to do.
+pub trait BuildAssistants: Send + Sync {
+    /// Who answers.
+    ///
+    /// # Errors
+    /// What is wrong with the spec.
+    fn assistant(
+        &self,
+        spec: &AssistantSpec,
+        key: Option<SecretString>,
+    ) -> Result<Arc<dyn Assistant>, String>;
+
+    /// Who writes voice messages down.
+    ///
+    /// # Errors
+    /// What is wrong with the spec.
+    fn transcriber(
+        &self,
+        spec: &TranscriptionSpec,
+        key: Option<SecretString>,
+    ) -> Result<Arc<Transcriber>, String>;
+}
+
+/// A shared [`BuildAssistants`].
+pub type AssistantFactory = Arc<dyn BuildAssistants>;
 
 /// Everything the controller stands on.
 #[derive(Clone)]

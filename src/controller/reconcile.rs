@@ -16,13 +16,13 @@ use super::context::Context;
 use super::index::Guarded;
 use super::settings::ConnectionSettings;
 use super::status::{self, OtherConnector, TokenState};
-use super::{finalize, report, resolve, spec};
+use super::{finalize, report, resolve, spec, transcription};
 use crate::api::conditions::types;
 use crate::api::{TelegramConnector, TelegramConnectorStatus};
 use crate::connection::Reach;
 use crate::identity::{ConnectorRef, ConnectorUid};
 use crate::observation::IdentityFact;
-use crate::registry::ResolvedConnector;
+use crate::registry::{ResolvedConnector, Transcription};
 use crate::telegram::Bot;
 use crate::telegram::bot::BotProfile;
 
@@ -145,6 +145,7 @@ async fn resolve_and_connect(
 
     let (mut token, bot) = resolve::token(connector, me, c).await?;
     let assistant = resolve::assistant(connector, me, c).await?;
+    let transcription = transcription::resolve(connector, me, c).await?;
     let (policy, access) = access::resolve(&spec.access, |name| resolve::look_up(me, name, c));
 
     if leading && bot.is_some() {
@@ -175,6 +176,7 @@ async fn resolve_and_connect(
                 &token,
                 &policy,
                 &assistant.0,
+                transcription,
                 c,
             );
         }
@@ -194,6 +196,7 @@ async fn resolve_and_connect(
                     &token,
                     &policy,
                     &assistant.0,
+                    transcription,
                     c,
                 );
             }
@@ -297,6 +300,7 @@ fn publish(
     token: &TokenState,
     policy: &crate::registry::AccessPolicy,
     assistant: &Option<Arc<dyn crate::assistant::Assistant>>,
+    transcription: Transcription,
     c: &Context,
 ) -> bool {
     let TokenState::Given {
@@ -332,6 +336,7 @@ fn publish(
         greeting: spec.greeting.as_deref().map(Into::into),
         messages_per_minute: spec.messages_per_minute(),
         assistant: assistant.clone(),
+        transcription,
     }));
     true
 }

@@ -32,7 +32,7 @@ pub(super) async fn write_down(
 ) -> Result<Action, ReconcileError> {
     let mode = c.settings.connection.mode();
     for pending in c.observations.take_notices(&me.uid) {
-        let happening = events::of_notice(&pending.notice, mode);
+        let happening = events::of_notice(&pending.notice, mode, me);
         c.events.publish(me, &happening).await;
     }
     let facts = c.observations.facts(&me.uid);

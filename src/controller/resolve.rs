@@ -85,7 +85,7 @@ pub(super) async fn assistant(
         {
             return (known.built.clone(), m.assistant_changed);
         }
-        let built = (c.assistants)(spec, key.clone());
+        let built = c.assistants.assistant(spec, key.clone());
         let before = m.assistant.replace(BuiltAssistant {
             spec: spec.clone(),
             key,

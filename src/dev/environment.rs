@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
+use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio_util::sync::DropGuard;
 use tower::Layer;
@@ -20,11 +21,11 @@ use super::control_plane::{ControlPlane, SeedError, Served};
 use super::quickstart;
 use super::telegram::{self, Simulator};
 use crate::api::conditions::types::READY;
-use crate::api::connector::AssistantSpec;
+use crate::api::connector::{AssistantSpec, TranscriptionSpec};
 use crate::api::{TelegramConnector, TelegramUserList};
-use crate::assistant::GuardPolicy;
+use crate::assistant::{Assistant, GuardPolicy, Transcriber};
 use crate::clock::SharedClock;
-use crate::controller::{self, AssistantFactory, ConnectionSettings};
+use crate::controller::{self, AssistantFactory, BuildAssistants, ConnectionSettings};
 use crate::identity::BotId;
 use crate::operator::{Operator, Settings, assistants};
 use crate::telegram::BotToken;
@@ -195,7 +196,10 @@ impl Environment {
             session_retention: Duration::from_hours(2160),
             shutdown_grace: Duration::from_secs(5),
         };
-        let factory = with_sample_assistant(assistants(GuardPolicy::default())?, &assistant.url());
+        let factory = Arc::new(LedToSample {
+            factory: assistants(GuardPolicy::default())?,
+            sample: assistant.url(),
+        });
         let metrics = Arc::new(Metrics::new());
         let counted = Client::new(
             ApiCallsLayer(metrics.clone()).layer(control_plane.service()),
@@ -381,15 +385,42 @@ async fn register_bots(client: &Client, simulator: &Simulator) -> Result<()> {
 }
 
 /// There is no cluster network here: the quickstart's assistant and every `*.svc` name lead to the sample assistant.
-fn with_sample_assistant(factory: AssistantFactory, sample: &Url) -> AssistantFactory {
-    let sample = sample.clone();
-    Arc::new(move |spec, key| factory(&led_to_sample(spec, &sample), key))
+struct LedToSample {
+    factory: AssistantFactory,
+    sample: Url,
 }
 
-fn led_to_sample(spec: &AssistantSpec, sample: &Url) -> AssistantSpec {
-    let mut spec = spec.clone();
-    let Ok(mut url) = spec.url.parse::<Url>() else {
-        return spec;
+impl BuildAssistants for LedToSample {
+    fn assistant(
+        &self,
+        spec: &AssistantSpec,
+        key: Option<SecretString>,
+    ) -> Result<Arc<dyn Assistant>, String> {
+        let url = led_to_sample(&spec.url, &self.sample);
+        let spec = AssistantSpec {
+            url,
+            ..spec.clone()
+        };
+        self.factory.assistant(&spec, key)
+    }
+
+    fn transcriber(
+        &self,
+        spec: &TranscriptionSpec,
+        key: Option<SecretString>,
+    ) -> Result<Arc<Transcriber>, String> {
+        let url = led_to_sample(&spec.url, &self.sample);
+        let spec = TranscriptionSpec {
+            url,
+            ..spec.clone()
+        };
+        self.factory.transcriber(&spec, key)
+    }
+}
+
+fn led_to_sample(written: &str, sample: &Url) -> String {
+    let Ok(mut url) = written.parse::<Url>() else {
+        return written.to_owned();
     };
     let host = url.host_str().unwrap_or_default().to_owned();
     let quickstart = format!("{host}:{}", url.port_or_known_default().unwrap_or(0))
@@ -401,27 +432,17 @@ fn led_to_sample(spec: &AssistantSpec, sample: &Url) -> AssistantSpec {
         && url.set_host(sample.host_str()).is_ok()
         && url.set_port(sample.port()).is_ok()
     {
-        spec.url = url.into();
+        return url.into();
     }
-    spec
+    written.to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::connector::AssistantProtocol;
 
     fn url_used_for(url: &str) -> String {
-        let spec = AssistantSpec {
-            protocol: AssistantProtocol::OpenAI,
-            url: url.to_owned(),
-            model: None,
-            system_prompt: None,
-            assistant_id: None,
-            api_key_secret_ref: None,
-            timeout_seconds: None,
-        };
-        led_to_sample(&spec, &"http://127.0.0.1:4321/v1".parse().unwrap()).url
+        led_to_sample(url, &"http://127.0.0.1:4321/v1".parse().unwrap())
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub enum Gist {
         /// A picture that goes with it.
         picture: Option<File>,
     },
-    /// A voice message or a piece of music, to be written down by somebody who can.
+    /// A voice message, a piece of music or a round video, to be written down by somebody who can.
     Hear(File),
     /// A file, to be read if it is text.
     Read(File),
@@ -55,7 +55,9 @@ pub fn gist(incoming: &Incoming, me: Me<'_>) -> Gist {
         Content::Photo(file) => asked(said, Some(file.clone())),
         Content::Document(file) if is_picture(file) => asked(said, Some(file.clone())),
         Content::Document(file) => Gist::Read(file.clone()),
-        Content::Voice(file, _) | Content::Audio(file) => Gist::Hear(file.clone()),
+        Content::Voice(file, _) | Content::Audio(file) | Content::VideoNote(file) => {
+            Gist::Hear(file.clone())
+        }
         Content::Location {
             latitude,
             longitude,
@@ -73,6 +75,14 @@ pub fn gist(incoming: &Incoming, me: Me<'_>) -> Gist {
         }
         _ => Gist::Unsupported,
     }
+}
+
+/// What the assistant is given of a message whose file says `words`: below the caption.
+pub(super) fn with_words_of_file(incoming: &Incoming, me: Me<'_>, words: &str) -> String {
+    let caption = groups::without_address(incoming, me);
+    let gap = if caption.is_empty() { "" } else { "\n\n" };
+    let said = format!("{caption}{gap}{words}");
+    named(incoming, with_context(incoming, me, &said))
 }
 
 /// In a group, who says it: the assistant hears many, and so does whoever reads the history.
@@ -320,6 +330,10 @@ mod tests {
         ));
         assert!(matches!(
             gist(&said(r#""voice":{"file_id":"v"}"#), ME),
+            Gist::Hear(_)
+        ));
+        assert!(matches!(
+            gist(&said(r#""video_note":{"file_id":"v"}"#), ME),
             Gist::Hear(_)
         ));
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::ask::{self, Answer, Asked, BrokenOff};
+use super::attached::Mute;
 use super::content::{self, Bond, Gist};
 use super::deliver::{self, Delivery, dead_letter};
 use super::interrupt::Interruption;
@@ -13,7 +14,7 @@ use super::rate::Rate;
 use super::session::{self, SessionStep};
 use super::texts::{Texts, texts};
 use super::turn::{self, Circumstances, Turn, Waiting};
-use super::{denied, render};
+use super::{attached, denied, render};
 use crate::assistant::{self, Asker, Assistant, Picture, Question, Role};
 use crate::registry::ResolvedConnector;
 use crate::store::{Change, Part, Session, WaitingMessage, WaitingPart};
@@ -170,6 +171,10 @@ impl Handling<'_> {
     }
 
     fn finish(&mut self) {
+        for member in &self.turn.members {
+            let at = (self.lane.key.bot, member.incoming.update_id);
+            self.lane.work.heard.forget(at);
+        }
         for message in &self.messages {
             let message = message.id;
             self.lane.change(Change::Finish { message });
@@ -210,6 +215,9 @@ impl Handling<'_> {
     async fn deny(&mut self) -> Worked<Handled> {
         self.count(UpdateOutcome::Denied);
         let (lane, connector, said) = (&mut *self.lane, self.connector, self.turn.lead());
+        let work = &lane.work;
+        work.observations
+            .denied(&connector.connector.uid, work.clock.now());
         if let Some(record) = denied::record(connector, lane.key.bot, said) {
             lane.change(Change::Denied(Box::new(record)));
         }
@@ -300,15 +308,26 @@ impl Handling<'_> {
         format!("telegram-{bot}-{}", ids.collect::<Vec<_>>().join("-"))
     }
 
-    /// What the assistant is asked: the words of all messages, and their pictures as far as it takes any.
-    async fn question(&self, takes_pictures: bool) -> (String, Vec<Picture>) {
+    /// What the assistant is asked: the words of all messages, and their pictures as far as it takes any. An error is of the only
+    /// message there is; where there are others, they are asked about.
+    async fn question(&self, takes_pictures: bool) -> Result<(String, Vec<Picture>), Mute> {
         let me = plan::me(self.connector);
         let mut texts = Vec::new();
         let mut pictures = Vec::new();
         for member in &self.turn.members {
-            // Of an album, what cannot be seen is left out.
-            let Gist::Ask { text, picture } = content::gist(&member.incoming, me) else {
-                continue;
+            let (text, picture) = match content::gist(&member.incoming, me) {
+                Gist::Ask { text, picture } => (text, picture),
+                gist @ (Gist::Hear(_) | Gist::Read(_)) => {
+                    let (lane, said) = (&*self.lane, &member.incoming);
+                    let words = match attached::words(lane, self.connector, said, &gist).await {
+                        Ok(words) => words,
+                        Err(mute) if self.turn.members.len() == 1 => return Err(mute),
+                        Err(_) => attached::UNREAD.to_owned(),
+                    };
+                    (content::with_words_of_file(said, me, &words), None)
+                }
+                // Of an album, what cannot be seen is left out.
+                Gist::Nothing | Gist::Unsupported => continue,
             };
             texts.push((member.bond, text));
             if let Some(file) = picture.filter(|_| takes_pictures) {
@@ -316,11 +335,17 @@ impl Handling<'_> {
             }
         }
         let texts: Vec<_> = texts.iter().map(|(bond, t)| (*bond, t.as_str())).collect();
-        (content::together(&texts), pictures)
+        Ok((content::together(&texts), pictures))
     }
 
     async fn ask(&mut self, assistant: &dyn Assistant) -> Worked<Handled> {
-        let (text, pictures) = self.question(assistant.takes_pictures()).await;
+        let (text, pictures) = match self.question(assistant.takes_pictures()).await {
+            Ok(question) => question,
+            Err(mute) => {
+                let sentence = mute.sentence(self.texts());
+                return self.say(sentence).await;
+            }
+        };
         let date = self.lead().date;
         let began = self.lane.session.as_ref().map(|s| s.began_at);
         let step = session::decide(self.connector.session.duration, began, date);

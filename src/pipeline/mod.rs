@@ -10,6 +10,7 @@ pub mod session;
 pub mod texts;
 
 mod ask;
+mod attached;
 mod deliver;
 mod denied;
 mod engine;
@@ -64,6 +65,7 @@ impl Pipeline {
             throttle: throttle::Throttle::default(),
             rates: rate::Rates::default(),
             interruptions: interrupt::Interruptions::default(),
+            heard: attached::Heard::default(),
             stop: stopped.clone(),
         });
         let lanes = TaskTracker::new();

@@ -1,6 +1,7 @@
 //! What is to be done with a message: a pure decision over the connector and the message.
 
 use super::access::{self, Verdict};
+use super::attached;
 use super::commands::{self, Command, FirstWord};
 use super::content::{self, Gist};
 use super::groups::{self, Me, Place};
@@ -66,16 +67,18 @@ pub(super) fn plan(connector: &ResolvedConnector, incoming: &Incoming) -> Plan {
         Some(Command::New) => Plan::NewSession(said.new_session.clone()),
         Some(Command::Help) => Plan::Say(said.help.clone()),
         Some(Command::Stop) => Plan::Stop,
-        Some(Command::Id) | None => ask(incoming, me),
+        Some(Command::Id) | None => ask(connector, incoming, me),
     }
 }
 
-fn ask(incoming: &Incoming, me: Me<'_>) -> Plan {
+fn ask(connector: &ResolvedConnector, incoming: &Incoming, me: Me<'_>) -> Plan {
     let said = texts(language(incoming));
-    match content::gist(incoming, me) {
-        gist @ Gist::Ask { .. } => Plan::Ask(gist),
-        Gist::Hear(_) => Plan::Say(said.voice_unsupported.clone()),
-        Gist::Read(_) => Plan::Say(said.file_unsupported.clone()),
+    let gist = content::gist(incoming, me);
+    if let Some(mute) = attached::mute(connector, &gist) {
+        return Plan::Say(mute.sentence(said).to_owned());
+    }
+    match gist {
+        Gist::Ask { .. } | Gist::Hear(_) | Gist::Read(_) => Plan::Ask(gist),
         Gist::Nothing => Plan::Say(said.greeting.clone()),
         Gist::Unsupported => Plan::Say(said.unsupported.clone()),
     }

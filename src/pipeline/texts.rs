@@ -37,8 +37,12 @@ pub struct Texts {
     pub unsupported: String,
     /// A voice or audio message, and nobody to write it down.
     pub voice_unsupported: String,
-    /// A file that is too big or of a kind that cannot be read.
+    /// A voice message that could not be made out, or not just now.
+    pub voice_unheard: String,
+    /// A file of a kind that cannot be read.
     pub file_unsupported: String,
+    /// A file that is too big.
+    pub file_too_big: String,
     commands: Commands,
 }
 
@@ -146,7 +150,9 @@ mod tests {
                 &texts.rate_limited,
                 &texts.unsupported,
                 &texts.voice_unsupported,
+                &texts.voice_unheard,
                 &texts.file_unsupported,
+                &texts.file_too_big,
             ] {
                 assert!(!text.trim().is_empty() && text.len() < 1_000, "{code}");
                 assert!(!text.contains('{'), "{code}: {text}");

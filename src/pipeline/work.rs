@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::attached::Heard;
 use super::interrupt::Interruptions;
 use super::rate::Rates;
 use super::retry::RetryPolicy;
@@ -82,6 +83,7 @@ pub(super) struct Work {
     pub(super) throttle: Throttle,
     pub(super) rates: Rates,
     pub(super) interruptions: Interruptions,
+    pub(super) heard: Heard,
     /// True once the pipeline is told to stop: lanes give back what they have not begun.
     pub(super) stop: tokio::sync::watch::Receiver<bool>,
 }

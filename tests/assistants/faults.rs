@@ -63,7 +63,7 @@ async fn a_status_has_its_class_in_every_protocol(
 }
 
 #[rstest]
-#[case(404, json!({"error": {"message": "The model `x` does not exist", "code": "model_not_found"}}), "spec.assistant.model")]
+#[case(404, json!({"error": {"message": "The model `x` does not exist", "code": "model_not_found"}}), "check model")]
 #[case(400, json!({"error": {"message": "This model's maximum context length is 4096 tokens"}}), "session.maxMessages")]
 #[case(429, json!({"error": {"code": "insufficient_quota"}}), "quota")]
 #[tokio::test]

@@ -54,6 +54,8 @@ struct Given {
     max_messages: Option<u32>,
     messages_per_minute: Option<u32>,
     groups: Option<GivenGroups>,
+    /// Voice messages are written down; the sample assistant hears what their `data` says.
+    transcription: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -292,9 +294,11 @@ impl Stage {
                 chats,
             });
         }
+        let ears = given.transcription.then(|| self.world.ears());
         self.world
             .change(&self.connector, |c: &mut ResolvedConnector| {
                 c.groups = groups;
+                c.transcription = ears.unwrap_or_default();
                 c.greeting = given.greeting.map(Into::into);
                 if let Some(level) = given.access_level {
                     c.access.level = level;

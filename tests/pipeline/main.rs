@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod attached;
 mod disk;
 mod menu;
 mod postgres;

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telegram_connector_operator::api::connector::{AccessLevel, AssistantProtocol, AssistantSpec};
+use telegram_connector_operator::api::connector::{
+    AccessLevel, AssistantProtocol, AssistantSpec, TranscriptionSpec,
+};
 use telegram_connector_operator::assistant::{
     self, Assistant, AssistantContext, GuardPolicy, Limits,
 };
@@ -19,6 +21,7 @@ use telegram_connector_operator::pipeline::{
 };
 use telegram_connector_operator::registry::{
     AccessPolicy, DeniedReply, Registry, ResolvedConnector, SessionDuration, SessionPolicy,
+    Transcription,
 };
 use telegram_connector_operator::store::{self, Listing, Store, StoreOptions};
 use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
@@ -169,6 +172,7 @@ impl World {
             greeting: None,
             messages_per_minute: 600,
             assistant: Some(self.openai()),
+            transcription: Transcription::None,
         };
         change(&mut resolved);
         let uid = resolved.connector.uid.clone();
@@ -193,6 +197,20 @@ impl World {
         };
         let context = AssistantContext::new(Limits::default(), GuardPolicy::default()).unwrap();
         assistant::build(&spec, None, &context).unwrap()
+    }
+
+    /// The sample assistant's ears, which hear Italian.
+    pub(crate) fn ears(&self) -> Transcription {
+        let spec = TranscriptionSpec {
+            url: self.assistant.url().to_string(),
+            model: "whisper-1".into(),
+            language: Some("it".into()),
+            api_key_secret_ref: None,
+            timeout_seconds: Some(10),
+        };
+        let context = AssistantContext::new(Limits::default(), GuardPolicy::default()).unwrap();
+        let key = Some("made-up-key".into());
+        Transcription::Ready(assistant::transcriber(&spec, key, &context).unwrap())
     }
 
     /// Publishes a changed connector.

@@ -16,6 +16,7 @@ use telegram_connector_operator::pipeline::{
 };
 use telegram_connector_operator::registry::{
     AccessPolicy, DeniedReply, Registry, ResolvedConnector, SessionDuration, SessionPolicy,
+    Transcription,
 };
 use telegram_connector_operator::store;
 use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
@@ -83,6 +84,7 @@ async fn operator_under_torture() {
             greeting: None,
             messages_per_minute: 600,
             assistant: Some(assistant::build(&spec, None, &assistants).unwrap()),
+            transcription: Transcription::None,
         }));
         connections
             .ensure(&connector, &bot, None, Reach::Connect)

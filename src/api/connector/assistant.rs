@@ -57,11 +57,8 @@ pub struct AssistantSpec {
     /// The API's root: http or https, without user info. For OpenAI with the version, such as http://ollama.llm.svc:11434/v1.
     #[schemars(length(max = 2048))]
     #[x_kube(
-        validation = Rule::new("self.matches('^(?i:https?)://[^ /?#]') && isURL(self)")
-            .message("url must be an http:// or https:// URL with a host, such as http://assistant.acme.svc:8080/v1"),
-        validation = Rule::new("!self.matches('^[^/?#]*//[^/?#]*@')")
-            .message("url must not hold user info (the part before @): put the key into a Secret and name it in apiKeySecretRef")
-            .reason(Reason::FieldValueForbidden)
+        validation = is_http_url("http://assistant.acme.svc:8080/v1"),
+        validation = no_user_info()
     )]
     pub url: String,
     /// The model to ask for, 1 to 256 characters. OpenAI only, and required there.
@@ -83,6 +80,20 @@ pub struct AssistantSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 600))]
     pub timeout_seconds: Option<i32>,
+}
+
+/// An http(s) URL with a host.
+pub(super) fn is_http_url(example: &str) -> kube::core::Rule {
+    let message = format!("url must be an http:// or https:// URL with a host, such as {example}");
+    kube::core::Rule::new("self.matches('^(?i:https?)://[^ /?#]') && isURL(self)")
+        .message(message.as_str())
+}
+
+/// A key in a URL would be in the manifest, in statuses and in logs.
+pub(super) fn no_user_info() -> kube::core::Rule {
+    kube::core::Rule::new("!self.matches('^[^/?#]*//[^/?#]*@')")
+        .message("url must not hold user info (the part before @): put the key into a Secret and name it in apiKeySecretRef")
+        .reason(kube::core::Reason::FieldValueForbidden)
 }
 
 impl AssistantSpec {

@@ -31,7 +31,7 @@ pub enum SecretProblem {
 
 impl SecretProblem {
     /// What is wrong and what to do. Names only, never values.
-    pub(super) fn message(&self) -> String {
+    pub(in crate::controller) fn message(&self) -> String {
         match self {
             Self::NotFound { secret, key } => {
                 format!("Secret \"{secret}\" does not exist; create it with key \"{key}\"")

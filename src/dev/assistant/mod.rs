@@ -2,11 +2,14 @@
 //! one that fails on demand for tests.
 //!
 //! It repeats what it was told and says how many earlier messages came along, so that sessions can be seen from outside.
+//! It also hears: `POST /v1/audio/transcriptions` gives back what a recording's bytes say as text.
+//!
 //! Over HTTP it is told to misbehave by `PUT /control` (a [`Behaviour`] as JSON); `GET /control` shows it,
 //! `GET /control/requests` what was asked, `DELETE /control/requests` forgets that.
 
 mod persona;
 mod server;
+mod transcription;
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,6 +25,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
+
+pub use transcription::Heard;
 
 /// How the assistant behaves; the default is quick and faultless.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -43,6 +48,8 @@ pub struct Behaviour {
     pub answer: Option<String>,
     /// Requests without `Authorization: Bearer <this>` are refused with 401.
     pub api_key: Option<String>,
+    /// Fail instead of writing a recording down. Only this and `api_key` concern recordings.
+    pub fail_transcription: Option<Failing>,
     /// Another behaviour for messages that contain a text; the first rule that matches counts, and its own rules do not.
     pub rules: Vec<Rule>,
 }
@@ -97,6 +104,7 @@ struct State {
     count: AtomicU64,
     keep: usize,
     asked: Mutex<VecDeque<Asked>>,
+    heard: Mutex<VecDeque<Heard>>,
     came: Notify,
 }
 
@@ -127,6 +135,7 @@ pub async fn serve(listen: SocketAddr, keep: usize) -> io::Result<SampleAssistan
         count: AtomicU64::new(0),
         keep,
         asked: Mutex::default(),
+        heard: Mutex::default(),
         came: Notify::new(),
     });
     let stop = CancellationToken::new();
@@ -165,6 +174,11 @@ impl SampleAssistant {
     /// The requests kept so far, oldest first.
     pub fn asked(&self) -> Vec<Asked> {
         lock(&self.state.asked).iter().cloned().collect()
+    }
+
+    /// The recordings kept so far, oldest first.
+    pub fn heard(&self) -> Vec<Heard> {
+        lock(&self.state.heard).iter().cloned().collect()
     }
 
     /// How many questions have come, kept or not.

@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::persona::{self, words};
+use super::transcription::Heard;
 use super::{Asked, Behaviour, State, lock};
 
 /// A request with pictures is large.
@@ -95,6 +96,7 @@ async fn route(state: Arc<State>, request: Request<Incoming>) -> io::Result<Resp
     let path = path.strip_prefix("/v1").unwrap_or(path);
     match (&head.method, path) {
         (&Method::POST, "/chat/completions") => complete(&state, &head.headers, &body).await,
+        (&Method::POST, "/audio/transcriptions") => Ok(transcribe(&state, &head.headers, &body)),
         (&Method::GET, "/models") => Ok(models(&state, &head.headers)),
         (&Method::GET, "/control") => Ok(reply(200, &json!(**state.behaviour.load()))),
         (&Method::PUT, "/control") => Ok(change(&state, &body)),
@@ -141,6 +143,34 @@ fn models(state: &State, headers: &HeaderMap) -> Response<Body> {
         200,
         &json!({"object": "list", "data": [{"id": "sample", "object": "model", "created": 0, "owned_by": "sample"}]}),
     )
+}
+
+fn transcribe(state: &State, headers: &HeaderMap, body: &Bytes) -> Response<Body> {
+    let behaviour = state.behaviour.load_full();
+    let Some(heard) = Heard::read(headers, body) else {
+        return error(
+            400,
+            "invalid_request_error",
+            "no multipart form with a file",
+        );
+    };
+    let words = heard.words();
+    let mut kept = lock(&state.heard);
+    let already = kept.len() as u64;
+    kept.push_back(heard);
+    while kept.len() > state.keep {
+        kept.pop_front();
+    }
+    drop(kept);
+    if !is_authorized(&behaviour, headers) {
+        return unauthorized();
+    }
+    match &behaviour.fail_transcription {
+        Some(failing) if failing.times.is_none_or(|times| already < times) => {
+            error(failing.status, "server_error", "failing as told")
+        }
+        _ => reply(200, &json!({"text": words})),
+    }
 }
 
 fn record(state: &State, headers: &HeaderMap, body: &Bytes) {

@@ -27,8 +27,10 @@ pub enum Content {
     Voice(File, i64),
     /// A piece of music.
     Audio(File),
-    /// A video, round or not.
+    /// A video.
     Video(File),
+    /// A round video message: spoken, like a voice message.
+    VideoNote(File),
     /// A video without sound.
     Animation(File),
     /// Any other file.
@@ -167,6 +169,7 @@ impl Content {
             Self::Voice(..) => "voice",
             Self::Audio(_) => "audio",
             Self::Video(_) => "video",
+            Self::VideoNote(_) => "video_note",
             Self::Animation(_) => "animation",
             Self::Document(_) => "document",
             Self::Sticker(_) => "sticker",
@@ -200,8 +203,17 @@ fn file_content(message: &Object<'_>) -> Option<Content> {
         .map(Content::Audio)
         .or_else(|| one("animation").map(Content::Animation))
         .or_else(|| one("video").map(Content::Video))
-        .or_else(|| one("video_note").map(Content::Video))
+        .or_else(|| video_note(message))
         .or_else(|| one("document").map(Content::Document))
+}
+
+/// Telegram names no media type for them; they are MPEG-4.
+fn video_note(message: &Object<'_>) -> Option<Content> {
+    let note = file(&message.object("video_note")?)?;
+    Some(Content::VideoNote(File {
+        media_type: Some("video/mp4".to_owned()),
+        ..note
+    }))
 }
 
 fn other_content(message: &Object<'_>) -> Option<Content> {

@@ -162,7 +162,7 @@ fn the_message_that_opened_a_topic_is_no_reply() {
     "voice"
 )]
 #[case(r#""audio":{"file_id":"v"}"#, "audio")]
-#[case(r#""video_note":{"file_id":"v"}"#, "video")]
+#[case(r#""video_note":{"file_id":"v"}"#, "video_note")]
 #[case(
     r#""animation":{"file_id":"a"},"document":{"file_id":"a"}"#,
     "animation"

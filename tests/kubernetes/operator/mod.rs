@@ -2,6 +2,7 @@
 
 mod account;
 mod checklist;
+mod daily;
 mod house;
 mod installation;
 mod leadership;
@@ -23,6 +24,7 @@ pub fn register(suite: &mut Suite) {
     rights::register(suite);
     lifecycle::register(suite);
     metrics::register(suite);
+    daily::register(suite);
     webhook::register(suite);
     leadership::register(suite);
     installation::register(suite);

@@ -1,0 +1,284 @@
+//! What is said in files: voice messages written down, text files read, and a sentence where neither can be.
+
+use serde_json::{Value, json};
+use telegram_connector_operator::dev::assistant::{Behaviour, Failing};
+use telegram_connector_operator::dev::telegram::{Say, Sent};
+use telegram_connector_operator::observation::Notice;
+
+use crate::world::{ANN, Connector, EVE, SOON, World, until};
+
+/// A connector whose voice messages the sample assistant writes down.
+fn hearing(world: &mut World) -> Connector {
+    let ears = world.ears();
+    world.connector_with("support", |c| c.transcription = ears)
+}
+
+fn from(user: i64, to: &Connector, content: Value, caption: Option<&str>) -> Say {
+    Say {
+        bot: Some(to.id.0),
+        from: Some(user),
+        caption: caption.map(Into::into),
+        content: content.as_object().unwrap().clone(),
+        ..Say::default()
+    }
+}
+
+async fn told(world: &World, to: &Connector, content: Value, caption: Option<&str>) -> Sent {
+    let already = world.telegram.sent(to.id, ANN).len();
+    world
+        .telegram
+        .send(&from(ANN, to, content, caption))
+        .unwrap();
+    let sent = world
+        .telegram
+        .wait_for_sent(to.id, ANN, already, SOON)
+        .await;
+    sent.last().unwrap().clone()
+}
+
+fn file_calls(world: &World, to: &Connector) -> usize {
+    let calls = world.telegram.calls(to.id);
+    calls.iter().filter(|c| c.method == "getfile").count()
+}
+
+#[tokio::test]
+async fn a_voice_message_is_answered_by_its_words() {
+    let mut world = World::new().await;
+    let support = hearing(&mut world);
+    let voice = json!({"voice": {"data": "dov'è il mio ordine?", "duration": 3}});
+    let answer = told(&world, &support, voice, None).await;
+    assert!(
+        answer.text.contains("You said: dov'è il mio ordine?"),
+        "{}",
+        answer.text
+    );
+    let heard = &world.assistant.heard()[0];
+    assert_eq!(
+        (heard.model.as_str(), heard.language.as_deref()),
+        ("whisper-1", Some("it"))
+    );
+    assert_eq!(
+        (heard.file_name.as_str(), heard.media_type.as_str()),
+        ("voice.ogg", "audio/ogg")
+    );
+    assert_eq!(heard.authorization.as_deref(), Some("Bearer made-up-key"));
+    assert!(
+        heard
+            .idempotency_key
+            .as_deref()
+            .unwrap()
+            .starts_with("telegram-")
+    );
+}
+
+#[tokio::test]
+async fn music_and_round_videos_are_heard_with_their_caption_above_the_words() {
+    let mut world = World::new().await;
+    let support = hearing(&mut world);
+    let audio = json!({"audio": {"data": "la la la", "mime_type": "audio/mpeg"}});
+    let answer = told(&world, &support, audio, Some("which song is it?")).await;
+    assert!(
+        answer
+            .text
+            .contains("You said: which song is it?\n\nla la la"),
+        "{}",
+        answer.text
+    );
+    let round = json!({"video_note": {"data": "look at me"}});
+    let answer = told(&world, &support, round, None).await;
+    assert!(
+        answer.text.contains("You said: look at me"),
+        "{}",
+        answer.text
+    );
+    let formats: Vec<_> = world
+        .assistant
+        .heard()
+        .into_iter()
+        .map(|h| h.file_name)
+        .collect();
+    assert_eq!(formats, ["audio.mp3", "video.mp4"]);
+}
+
+#[tokio::test]
+async fn without_transcription_a_voice_message_gets_a_sentence_and_is_not_fetched() {
+    let mut world = World::new().await;
+    let support = world.connector("support");
+    let answer = told(&world, &support, json!({"voice": {"data": "hello"}}), None).await;
+    assert!(answer.text.contains("cannot listen"), "{}", answer.text);
+    assert_eq!(
+        (world.assistant.count(), file_calls(&world, &support)),
+        (0, 0)
+    );
+}
+
+#[tokio::test]
+async fn a_recording_beyond_telegrams_limit_gets_a_sentence_and_is_not_fetched() {
+    let mut world = World::new().await;
+    let support = hearing(&mut world);
+    let voice = json!({"voice": {"data": "long", "size": (20 << 20) + 1}});
+    let answer = told(&world, &support, voice, None).await;
+    assert!(answer.text.contains("too big"), "{}", answer.text);
+    assert_eq!(file_calls(&world, &support), 0);
+}
+
+#[tokio::test]
+async fn a_failure_that_passes_is_not_noticed() {
+    let mut world = World::new().await;
+    let support = hearing(&mut world);
+    world.assistant.behave(Behaviour {
+        fail_transcription: Some(Failing {
+            status: 503,
+            times: Some(1),
+            retry_after: None,
+        }),
+        ..Behaviour::default()
+    });
+    let answer = told(&world, &support, json!({"voice": {"data": "again"}}), None).await;
+    assert!(answer.text.contains("You said: again"), "{}", answer.text);
+    assert_eq!(world.assistant.heard().len(), 2);
+    assert!(world.observations.take_notices(&support.uid).is_empty());
+}
+
+#[tokio::test]
+async fn a_failure_that_lasts_becomes_a_sentence_and_one_notice() {
+    let mut world = World::new().await;
+    let support = hearing(&mut world);
+    world.assistant.behave(Behaviour {
+        api_key: Some("another-key".into()),
+        ..Behaviour::default()
+    });
+    for _ in 0..2 {
+        let answer = told(&world, &support, json!({"voice": {"data": "hello"}}), None).await;
+        assert!(
+            answer.text.contains("could not make out"),
+            "{}",
+            answer.text
+        );
+    }
+    world.drained().await;
+    let notices = world.observations.take_notices(&support.uid);
+    assert_eq!(notices.len(), 1, "at most one an hour");
+    let Notice::Unheard { detail, .. } = &notices[0].notice else {
+        panic!("{:?}", notices[0].notice)
+    };
+    assert!(
+        detail.contains("spec.transcription: ") && detail.contains("401"),
+        "{detail}"
+    );
+    assert!(
+        !detail.contains("key-") && !detail.contains("made-up"),
+        "{detail}"
+    );
+    assert_eq!(world.assistant.count(), 0);
+}
+
+#[tokio::test]
+async fn silence_gets_a_sentence() {
+    let mut world = World::new().await;
+    let support = hearing(&mut world);
+    let answer = told(&world, &support, json!({"voice": {"data": "  "}}), None).await;
+    assert!(
+        answer.text.contains("could not make out"),
+        "{}",
+        answer.text
+    );
+}
+
+#[tokio::test]
+async fn further_attempts_at_the_answer_do_not_fetch_and_hear_again() {
+    let mut world = World::new().await;
+    let support = hearing(&mut world);
+    world.assistant.behave(Behaviour {
+        fail: Some(Failing {
+            status: 500,
+            times: Some(2),
+            retry_after: None,
+        }),
+        ..Behaviour::default()
+    });
+    let answer = told(
+        &world,
+        &support,
+        json!({"voice": {"data": "patience"}}),
+        None,
+    )
+    .await;
+    assert!(
+        answer.text.contains("You said: patience"),
+        "{}",
+        answer.text
+    );
+    assert_eq!(world.assistant.count(), 3);
+    assert_eq!(
+        (world.assistant.heard().len(), file_calls(&world, &support)),
+        (1, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_denied_users_voice_is_neither_fetched_nor_heard() {
+    let mut world = World::new().await;
+    let support = hearing(&mut world);
+    let voice = json!({"voice": {"data": "let me in"}});
+    world
+        .telegram
+        .send(&from(EVE, &support, voice, None))
+        .unwrap();
+    world.telegram.wait_for_sent(support.id, EVE, 0, SOON).await;
+    world.drained().await;
+    assert_eq!(
+        (world.assistant.heard().len(), file_calls(&world, &support)),
+        (0, 0)
+    );
+}
+
+#[tokio::test]
+async fn a_text_file_is_part_of_the_question() {
+    let mut world = World::new().await;
+    let support = world.connector("support");
+    let file = json!({"document": {"data": "id;total\r\n17;9,90\r\n", "file_name": "orders.csv", "mime_type": "text/csv"}});
+    told(&world, &support, file, Some("what is the total?")).await;
+    until("asked", async || world.assistant.count() == 1).await;
+    let asked = &world.assistant.asked()[0].body["messages"];
+    let last = asked.as_array().unwrap().last().unwrap();
+    assert_eq!(
+        last["content"],
+        "what is the total?\n\n[file: orders.csv]\nid;total\n17;9,90"
+    );
+}
+
+#[tokio::test]
+async fn files_that_are_too_big_or_no_text_get_a_sentence() {
+    let mut world = World::new().await;
+    let support = world.connector("support");
+    let big = "x".repeat((64 << 10) + 1);
+    for (file, part, fetched) in [
+        (
+            json!({"data": big, "file_name": "big.txt", "mime_type": "text/plain"}),
+            "too big",
+            0,
+        ),
+        // Telegram need not say the size.
+        (
+            json!({"data": big, "file_name": "big.txt", "mime_type": "text/plain", "size": 10}),
+            "too big",
+            1,
+        ),
+        (
+            json!({"data": "%PDF", "file_name": "a.pdf", "mime_type": "application/pdf"}),
+            "cannot read",
+            1,
+        ),
+        (
+            json!({"base64": "AAEC", "file_name": "a.txt", "mime_type": "text/plain"}),
+            "cannot read",
+            2,
+        ),
+    ] {
+        let answer = told(&world, &support, json!({"document": file}), None).await;
+        assert!(answer.text.contains(part), "{}", answer.text);
+        assert_eq!(file_calls(&world, &support), fetched);
+    }
+    assert_eq!(world.assistant.count(), 0);
+}
