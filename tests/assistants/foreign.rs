@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use rstest::rstest;
 use telegram_connector_operator::api::connector::AssistantProtocol::{A2A, OpenAI, Webhook};
-use telegram_connector_operator::assistant::{Assistant, Question, build};
+use telegram_connector_operator::api::connector::TranscriptionSpec;
+use telegram_connector_operator::assistant::{Assistant, Question, Recording, build, transcriber};
 use telegram_connector_operator::observation::AssistantFault;
 
 use crate::questions::{Answer, ask, assistant, context, question, spec};
@@ -134,9 +135,77 @@ async fn litellm_names_a_missing_model() {
         .await
         .expect_err("no such model");
     assert!(
-        error.detail.contains("spec.assistant.model") && !error.retryable,
+        error.detail.contains("check model") && !error.retryable,
         "{error}"
     );
+}
+
+fn llama_cpp() -> Arc<dyn Assistant> {
+    build(
+        &spec(OpenAI, &peer("LLAMA_CPP")),
+        Some("llama-key".into()),
+        &context(),
+    )
+    .expect("an assistant")
+}
+
+#[tokio::test]
+async fn llama_cpp_answers_as_it_writes() {
+    // The model is made of random numbers: it says one of its few words, sixteen times.
+    let text = say(&llama_cpp(), "Hi", None).await.text;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    assert_eq!(words.len(), 16, "{text}");
+    assert!(
+        words.iter().all(|w| w.chars().all(char::is_alphabetic)),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn llama_cpp_says_that_the_conversation_is_too_long() {
+    let asked = Question {
+        text: "x".repeat(3_000),
+        ..question()
+    };
+    let error = ask(&llama_cpp(), asked).await.expect_err("512 tokens");
+    assert!(
+        error.detail.contains("session.maxMessages") && !error.retryable,
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn llama_cpp_refuses_another_key() {
+    let spec = spec(OpenAI, &peer("LLAMA_CPP"));
+    let stranger = build(&spec, Some("another-key".into()), &context()).expect("an assistant");
+    let error = ask(&stranger, question()).await.expect_err("refused");
+    assert_eq!(error.fault, AssistantFault::Unauthorized);
+    assert!(error.detail.contains("apiKeySecretRef"), "{error}");
+}
+
+/// `LiteLLM` reads our form and sends it on, with the `openai` library, to the sample assistant, which hears what the bytes say.
+#[tokio::test]
+async fn litellm_has_a_recording_written_down() {
+    let spec = TranscriptionSpec {
+        url: peer("LITELLM"),
+        model: "ears".into(),
+        language: Some("en".into()),
+        api_key_secret_ref: None,
+        timeout_seconds: Some(20),
+    };
+    let recording = Recording {
+        name: "voice.ogg",
+        media_type: "audio/ogg",
+        bytes: "where is my order?".into(),
+    };
+    let ears =
+        transcriber(&spec, Some(peer("LITELLM_KEY").into()), &context()).expect("a transcriber");
+    let heard = ears.transcribe(&recording, "1-words").await;
+    assert_eq!(heard.expect("words"), "where is my order?");
+    let stranger =
+        transcriber(&spec, Some("sk-another".into()), &context()).expect("a transcriber");
+    let error = stranger.transcribe(&recording, "2-words").await;
+    assert!(!error.expect_err("refused").detail.contains("sk-"));
 }
 
 #[tokio::test]
