@@ -127,7 +127,11 @@ async fn heard(
         heard
     };
     // "typing…" meanwhile.
-    tokio::join!(hearing, show::show(&connector.bot, lane.key, shown)).0
+    tokio::join!(
+        hearing,
+        show::show(&lane.work, &connector.bot, lane.key, shown)
+    )
+    .0
 }
 
 async fn hear(
