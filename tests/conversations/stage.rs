@@ -18,7 +18,7 @@
 //! | `bot has left` | a group |
 //! | `denied` | the texts of all denied messages that are stored |
 //! | `operator stops` | at once, whatever it is doing; what people say is still accepted |
-//! | `operator starts` | again, on the reopened store |
+//! | `operator starts` | again, on the reopened store, once what was said meanwhile is accepted |
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -212,6 +212,7 @@ impl Stage {
                 Ok(())
             }
             "operator starts" => {
+                self.accepted().await;
                 self.world.restart(Duration::ZERO).await;
                 Ok(())
             }
@@ -509,14 +510,18 @@ impl Stage {
             .collect()
     }
 
-    /// Waits until Telegram has nothing left to tell and nothing waits in the inbox.
-    async fn handled(&self) {
-        // Of what was just said, something may still be on its way from the simulator to the poller.
+    /// Waits until everything that was said is in the inbox.
+    async fn accepted(&self) {
         until("everything said has been accepted", async || {
             let info = self.connector.bot.get_webhook_info().await.unwrap();
             info.pending_update_count == 0
         })
         .await;
+    }
+
+    /// Waits until nothing waits, neither at Telegram nor in the inbox.
+    async fn handled(&self) {
+        self.accepted().await;
         self.world.drained().await;
     }
 
