@@ -136,6 +136,9 @@ impl Preview {
     pub fn done(&mut self, now: Instant, step: Step, result: Result<(), &TelegramError>) {
         if step == Step::Typing {
             self.typing = now + BETWEEN_TYPING;
+        } else if let Some((at, _)) = &mut self.shown {
+            // The pace counts from when Telegram had it: a slow call must not bring the next one closer.
+            *at = now;
         }
         let error = match result {
             Ok(()) | Err(TelegramError::NotModified) => {
@@ -317,6 +320,20 @@ mod tests {
         let drafts = play.times(|s| s == Step::Draft);
         let next = drafts.iter().find(|at| **at > last).expect("one");
         assert!((last + 1_700..=last + 1_760).contains(next), "{drafts:?}");
+    }
+
+    #[test]
+    fn a_slow_call_does_not_bring_the_next_one_closer() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut preview = Preview::new(start, true);
+        assert_eq!(preview.next(at(400), 0), Step::Typing);
+        preview.done(at(400), Step::Typing, Ok(()));
+        assert!(matches!(preview.next(at(500), 1), Step::Wait(_)));
+        assert_eq!(preview.next(at(1_500), 9), Step::Draft);
+        preview.done(at(2_100), Step::Draft, Ok(()));
+        assert_eq!(preview.next(at(2_500), 99), Step::Wait(at(3_100)));
+        assert_eq!(preview.next(at(3_100), 99), Step::Draft);
     }
 
     #[test]
