@@ -79,7 +79,7 @@ impl Drop for Process {
 }
 
 /// Where the bars are (issue: a controller that platform teams trust).
-const READY_SECONDS: f64 = 15.0;
+const READY_SECONDS: i64 = 15;
 const WRITES: f64 = 4.0;
 const PEAK_MB: f64 = 200.0;
 
@@ -164,9 +164,14 @@ async fn main() -> Result<(), Failure> {
         "created after            {:>8.2} s",
         started.elapsed().as_secs_f64()
     );
-    all(&client, connectors, is_ready).await?;
-    let ready = started.elapsed().as_secs_f64();
-    println!("all Ready after          {ready:>8.2} s");
+    let all_ready = all(&client, connectors, is_ready).await?;
+    println!(
+        "all Ready after          {:>8.2} s",
+        started.elapsed().as_secs_f64()
+    );
+    let slowest = all_ready.iter().filter_map(seconds_to_ready).max();
+    let slowest = slowest.ok_or("no connector says when it became Ready")?;
+    println!("slowest, made to Ready   {slowest:>5} s (whole seconds)");
     let made = settle(&admin).await?;
     println!("writes each, to Ready    {:>8.2}", each(made, began));
     println!(
@@ -219,10 +224,10 @@ async fn main() -> Result<(), Failure> {
         megabytes(telegram.memory("VmHWM")?)
     );
     namespaces.delete("bench", &DeleteParams::default()).await?;
-    let over = ready > READY_SECONDS || life > WRITES || rested - made > 0.0 || peak > PEAK_MB;
+    let over = slowest > READY_SECONDS || life > WRITES || rested - made > 0.0 || peak > PEAK_MB;
     if over && std::env::args().any(|a| a == "--bars") {
         return Err(format!(
-            "over a bar: Ready within {READY_SECONDS} s, {WRITES} writes in a life, none at rest, {PEAK_MB} MB"
+            "over a bar: each Ready within {READY_SECONDS} s of its creation, {WRITES} writes in a life, none at rest, {PEAK_MB} MB"
         )
         .into());
     }
@@ -339,14 +344,14 @@ async fn all(
     client: &Client,
     expected: u64,
     so: impl Fn(&TelegramConnector) -> bool,
-) -> Result<(), Failure> {
+) -> Result<Vec<TelegramConnector>, Failure> {
     let api: Api<TelegramConnector> = Api::namespaced(client.clone(), "bench");
     let deadline = Instant::now() + Duration::from_mins(2);
     loop {
         let list = api.list(&ListParams::default()).await?;
         let others: BTreeSet<String> = list.items.iter().filter(|c| !so(c)).map(reason).collect();
         if others.is_empty() && list.items.len() as u64 == expected {
-            return Ok(());
+            return Ok(list.items);
         }
         if Instant::now() > deadline {
             return Err(format!(
@@ -357,6 +362,14 @@ async fn all(
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// From its creation to Ready, by the API server's clock and the operator's, which are one here.
+fn seconds_to_ready(connector: &TelegramConnector) -> Option<i64> {
+    let made = connector.metadata.creation_timestamp.as_ref()?.0;
+    let conditions = connector.status.iter().flat_map(|s| &s.conditions);
+    let ready = conditions.into_iter().find(|c| c.type_ == READY)?;
+    Some(ready.last_transition_time.0.as_second() - made.as_second())
 }
 
 fn is_observed(connector: &TelegramConnector) -> bool {
