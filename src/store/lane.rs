@@ -1,7 +1,6 @@
 //! Which lane an update belongs to and where in it: read from its JSON before it is stored, whatever its kind.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use crate::telegram::json::Object;
 
 /// What the inbox needs to know of an update to keep it in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,66 +13,40 @@ pub struct Place {
     pub date: i64,
 }
 
-#[derive(Deserialize)]
-struct Update<'a> {
-    #[serde(borrow)]
-    message: Option<&'a RawValue>,
-    #[serde(borrow)]
-    edited_message: Option<&'a RawValue>,
-    #[serde(borrow)]
-    channel_post: Option<&'a RawValue>,
-    #[serde(borrow)]
-    edited_channel_post: Option<&'a RawValue>,
-    #[serde(borrow)]
-    my_chat_member: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    chat: Chat,
-    #[serde(default)]
-    date: i64,
-    #[serde(default)]
-    edit_date: i64,
-    #[serde(default)]
-    message_thread_id: Option<i64>,
-    #[serde(default)]
-    is_topic_message: bool,
-}
-
-#[derive(Deserialize)]
-struct Chat {
-    id: i64,
-}
+/// The kinds that have a lane of their own, in the order in which they count should there be more than one. The first four are
+/// those that `pipeline::message` reads; both must find the same chat, or a reply would go to another one.
+const KINDS: [&str; 5] = [
+    "message",
+    "edited_message",
+    "channel_post",
+    "my_chat_member",
+    "edited_channel_post",
+];
 
 /// The General topic of a forum counts as no topic (TELEGRAM.md, Limits).
 const GENERAL_TOPIC: i64 = 1;
 
 /// The place of an update. An update that cannot be read has the place of no chat: it is kept, and the pipeline says what is
-/// wrong with it.
+/// wrong with it. A field that is not what it should be costs that field only, here as there.
 ///
 /// Replies in a supergroup without topics carry a `message_thread_id` too; only `is_topic_message` makes it a topic.
 pub fn place(json: &str) -> Place {
-    let Ok(update) = serde_json::from_str::<Update<'_>>(json) else {
-        return Place::default();
-    };
-    let message = update
-        .message
-        .or(update.edited_message)
-        .or(update.channel_post)
-        .or(update.edited_channel_post)
-        .or(update.my_chat_member);
-    let Some(Ok(message)) = message.map(|m| serde_json::from_str::<Message>(m.get())) else {
-        return Place::default();
-    };
-    Place {
-        chat: message.chat.id,
+    located(json).unwrap_or_default()
+}
+
+fn located(json: &str) -> Option<Place> {
+    let update = Object::parse(json)?;
+    let message = KINDS.into_iter().find_map(|kind| update.object(kind))?;
+    let chat = message.object("chat")?.integer("id")?;
+    let date = |key| message.integer(key).unwrap_or(0);
+    Some(Place {
+        chat,
         topic: message
-            .message_thread_id
-            .filter(|topic| message.is_topic_message && *topic != GENERAL_TOPIC)
+            .integer("message_thread_id")
+            .filter(|topic| message.flag("is_topic_message") && *topic != GENERAL_TOPIC)
             .unwrap_or(0),
-        date: message.date.max(message.edit_date),
-    }
+        date: date("date").max(date("edit_date")),
+    })
 }
 
 #[cfg(test)]
@@ -99,6 +72,21 @@ mod tests {
         let json =
             r#"{"update_id":1,"message":{"message_thread_id":7,"date":1,"chat":{"id":-1001}}}"#;
         assert_eq!(place(json).topic, 0);
+    }
+
+    #[test]
+    fn a_broken_field_beside_the_chat_does_not_cost_the_chat() {
+        for broken in [
+            r#""date":"x""#,
+            r#""date":1.5,"edit_date":{}"#,
+            r#""is_topic_message":1,"message_thread_id":"7""#,
+            r#""chat":{"id":6},"date":99999999999999999999"#,
+        ] {
+            let json = format!(r#"{{"update_id":1,"message":{{{broken},"chat":{{"id":5}}}}}}"#);
+            assert_eq!(place(&json).chat, 5, "{json}");
+        }
+        let both = r#"{"message":[{"id":9}],"edited_message":{"chat":{"id":5}}}"#;
+        assert_eq!(place(both).chat, 5);
     }
 
     #[test]

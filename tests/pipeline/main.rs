@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod attached;
+mod bad_input;
 mod disk;
 mod menu;
 mod postgres;
