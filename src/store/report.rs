@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 
 use super::{DeadLetter, DeniedMessage, Listing, Page, SessionSummary, Store, StoreError};
 
@@ -53,7 +54,7 @@ pub async fn denied(
         "CONTENT",
         "TEXT",
     ];
-    let mut lines = Lines::new(format, &header, out)?;
+    let mut lines = Lines::new(format, &header, out);
     let mut listing = paged(listing);
     loop {
         let page = store.denied(&listing).await?;
@@ -86,7 +87,7 @@ pub async fn sessions(
         "CURRENT",
         "SESSION",
     ];
-    let mut lines = Lines::new(format, &header, out)?;
+    let mut lines = Lines::new(format, &header, out);
     let mut listing = paged(listing);
     loop {
         let page = store.sessions(&listing).await?;
@@ -118,7 +119,7 @@ pub async fn dead_letters(
         "ATTEMPTS",
         "REASON",
     ];
-    let mut lines = Lines::new(format, &header, out)?;
+    let mut lines = Lines::new(format, &header, out);
     let mut listing = paged(listing);
     loop {
         let page = store.dead_letters(&listing).await?;
@@ -207,36 +208,45 @@ fn turn<T>(listing: &mut Listing, page: &Page<T>) -> bool {
     page.next.is_some()
 }
 
-/// Lines as they come; columns of a table are as wide as they turn out in each page's rows so far.
+/// Lines of a table are held back until there are so many of them, so that its columns are as wide as what stands in them.
+const LOOK_AHEAD: usize = 100;
+
+/// Rows as they come. The first lines of a table decide how wide its columns are; a later cell that is wider moves its own line only.
 struct Lines<'a> {
     format: Format,
+    /// The header and the first rows, until the widths are known.
+    held_back: Vec<Vec<String>>,
     widths: Vec<usize>,
     out: &'a mut (dyn Write + Send),
     count: u64,
 }
 
 impl<'a> Lines<'a> {
-    fn new(
-        format: Format,
-        header: &[&str],
-        out: &'a mut (dyn Write + Send),
-    ) -> Result<Self, io::Error> {
-        let mut lines = Self {
+    fn new(format: Format, header: &[&str], out: &'a mut (dyn Write + Send)) -> Self {
+        let header = header.iter().map(ToString::to_string).collect();
+        Self {
             format,
-            widths: header.iter().map(|h| h.len()).collect(),
+            held_back: match format {
+                Format::Table => vec![header],
+                Format::Json => Vec::new(),
+            },
+            widths: Vec::new(),
             out,
             count: 0,
-        };
-        if format == Format::Table {
-            lines.cells(&header.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         }
-        Ok(lines)
     }
 
     fn row(&mut self, row: &impl Serialize, cells: impl FnOnce() -> Vec<String>) -> io::Result<()> {
         self.count += 1;
         match self.format {
-            Format::Table => self.cells(&cells()),
+            Format::Table if self.held_back.is_empty() => self.cells(&cells()),
+            Format::Table => {
+                self.held_back.push(cells());
+                if self.held_back.len() > LOOK_AHEAD {
+                    self.settle()?;
+                }
+                Ok(())
+            }
             Format::Json => {
                 serde_json::to_writer(&mut *self.out, row)?;
                 writeln!(self.out)
@@ -244,22 +254,74 @@ impl<'a> Lines<'a> {
         }
     }
 
+    /// Writes what was held back, in columns as wide as it needs.
+    fn settle(&mut self) -> io::Result<()> {
+        let lines = std::mem::take(&mut self.held_back);
+        for cells in &lines {
+            self.widths.resize(cells.len(), 0);
+            for (width, cell) in self.widths.iter_mut().zip(cells) {
+                *width = (*width).max(cell.width());
+            }
+        }
+        lines.iter().try_for_each(|cells| self.cells(cells))
+    }
+
     fn cells(&mut self, cells: &[String]) -> io::Result<()> {
         for (n, cell) in cells.iter().enumerate() {
-            let length = cell.chars().count();
-            self.widths[n] = self.widths[n].max(length);
             if n + 1 == cells.len() {
                 writeln!(self.out, "{cell}")?;
             } else {
-                let gap = self.widths[n] - length + 3;
+                let gap = self.widths[n].saturating_sub(cell.width()) + 3;
                 write!(self.out, "{cell}{:gap$}", "")?;
             }
         }
         Ok(())
     }
 
-    fn end(self) -> Result<u64, ReportError> {
+    fn end(mut self) -> Result<u64, ReportError> {
+        self.settle()?;
         self.out.flush()?;
         Ok(self.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(rows: &[[&str; 3]]) -> String {
+        let mut out = Vec::new();
+        let mut lines = Lines::new(Format::Table, &["ID", "NAME", "TEXT"], &mut out);
+        for row in rows {
+            lines
+                .row(row, || row.iter().map(ToString::to_string).collect())
+                .unwrap();
+        }
+        assert_eq!(lines.end().unwrap(), rows.len() as u64);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn headings_stand_over_their_columns_however_wide_the_cells_are() {
+        assert_eq!(
+            table(&[["1", "Ann", "x"], ["1000000", "日本", "y"]]),
+            "ID        NAME   TEXT\n\
+             1         Ann    x\n\
+             1000000   日本   y\n"
+        );
+        assert_eq!(table(&[]), "ID   NAME   TEXT\n");
+    }
+
+    #[test]
+    fn a_long_list_is_written_as_it_comes_and_a_late_wide_cell_moves_its_own_line_only() {
+        let mut rows = vec![["1", "Ann", "x"]; 2 * LOOK_AHEAD];
+        rows.push(["1000000", "Ann", "late"]);
+        rows.push(["2", "Ann", "x"]);
+        let table = table(&rows);
+        let lines: Vec<_> = table.lines().collect();
+        assert_eq!(lines.len(), rows.len() + 1);
+        assert_eq!(lines[0], "ID   NAME   TEXT");
+        assert_eq!(lines[rows.len() - 1], "1000000   Ann    late");
+        assert_eq!(lines[rows.len()], "2    Ann    x");
     }
 }
