@@ -33,6 +33,8 @@ pub(super) enum Op {
         before: Timestamp,
     },
     Prune(Retention),
+    /// Removes these lanes, should they still hold nothing.
+    PruneLanes(Vec<i64>),
     Forget(ConnectorUid),
     Retry(Vec<i64>),
     Probe,
@@ -72,7 +74,7 @@ impl Op {
             Self::ReleaseClaims => "release_claims",
             Self::ReadyNow(_) => "ready_now",
             Self::BuryOtherBots { .. } => "bury_other_bots",
-            Self::Prune(_) => "prune",
+            Self::Prune(_) | Self::PruneLanes(_) => "prune",
             Self::Forget(_) => "forget",
             Self::Retry(_) => "retry",
             Self::Probe => "probe",

@@ -376,10 +376,10 @@ pub struct Backlog {
 /// Everything older than this goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
-    /// Identities of handled updates.
+    /// Identities of handled updates, and when a chat was told that it is denied.
     pub identities: Timestamp,
     /// Denied messages.
     pub denied: Timestamp,
-    /// Ended sessions and the exchanges of running ones; dead letters.
+    /// Ended sessions and the exchanges of running ones; dead letters. A lane goes with its last session.
     pub sessions: Timestamp,
 }

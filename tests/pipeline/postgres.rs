@@ -3,9 +3,11 @@
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sqlx::ConnectOptions;
 use telegram_connector_operator::identity::BotId;
 use telegram_connector_operator::store::{
     self, Change, LaneWrite, Listing, Part, Release, Retention, Store, StoreError, StoreOptions,
@@ -280,6 +282,74 @@ async fn postgres_keeps_the_promises_of_the_store() {
     first.forget(&uid).await.unwrap();
     assert!(first.sessions(&all).await.unwrap().rows.is_empty());
     first.release_claims().await.unwrap();
+}
+
+#[tokio::test]
+async fn postgres_keeps_nothing_of_a_chat_whose_session_and_notice_are_too_old() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let store = store::open(&postgres.address()).await.unwrap();
+    let uid = connector("a").uid;
+    let updates = (0..9)
+        .map(|chat| update(chat, 1 + chat, 100, "x"))
+        .collect();
+    store.accept(&uid, BOT, updates).await.unwrap();
+    let began = Timestamp::now();
+    // Chat 1 waits still; the others are denied and told so, and have a session for all that.
+    for lane in claim(&*store, 100).await {
+        let message = lane.messages[0].id;
+        let changes = vec![
+            Change::BeginSession {
+                number: 1,
+                key: "k".into(),
+                began_at: began,
+            },
+            Change::Reply {
+                message,
+                parts: vec![],
+                unless_noticed_since: Some(began),
+            },
+            Change::Finish { message },
+        ];
+        store
+            .write(LaneWrite {
+                claim: lane.claim,
+                changes: if lane.key.chat == 1 { vec![] } else { changes },
+                release: Some(Release::Now),
+            })
+            .await
+            .unwrap();
+    }
+    let rows = async |table: &str| -> i64 {
+        let mut db = sqlx::postgres::PgConnectOptions::from_str(&postgres.address())
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
+        sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}")))
+            .fetch_one(&mut db)
+            .await
+            .unwrap()
+    };
+    let prune = async |before| {
+        let retention = Retention {
+            identities: before,
+            denied: before,
+            sessions: before,
+        };
+        while store.prune(retention).await.unwrap() {}
+    };
+    prune(began).await;
+    assert_eq!((rows("lane").await, rows("notice").await), (9, 8));
+    prune(
+        Timestamp::now()
+            .checked_add(Duration::from_secs(1))
+            .unwrap(),
+    )
+    .await;
+    assert_eq!((rows("lane").await, rows("notice").await), (1, 0));
+    assert_eq!(claim(&*store, 100).await[0].key.chat, 1);
 }
 
 #[tokio::test]

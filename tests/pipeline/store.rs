@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use sqlx::ConnectOptions;
 use telegram_connector_operator::clock::{ManualClock, SharedClock};
 use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
 use telegram_connector_operator::store::{
@@ -185,6 +186,89 @@ async fn identities_expire_by_age_only() {
         .await
         .unwrap();
     assert_eq!(random.new, 1);
+}
+
+/// Rows of a table of the file, counted past the store.
+async fn rows_in(place: &Place, table: &str) -> i64 {
+    let path = place.folder.path().join("deep/er/connectors.db");
+    let mut file = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(path)
+        .connect()
+        .await
+        .unwrap();
+    let count = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}")));
+    count.fetch_one(&mut file).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_chat_leaves_nothing_behind_when_its_session_and_its_notice_are_too_old() {
+    let place = Place::new();
+    let store = place.open().await;
+    let uid = connector("a").uid;
+    let chats = 700;
+    let updates = (0..chats)
+        .map(|chat| update(chat, 1 + chat, 100, "x"))
+        .collect();
+    store.accept(&uid, BOT, updates).await.unwrap();
+    let now = Timestamp::from_second(1_800_000_000).unwrap();
+    // All but chat 1 are denied and told so; chat 1 has a session. Chat 2 waits still.
+    for lane in claim(&*store, "a", 1000).await.lanes {
+        let message = lane.messages[0].id;
+        let finish = Change::Finish { message };
+        let changes = match lane.key.chat {
+            1 => vec![
+                Change::BeginSession {
+                    number: 1,
+                    key: "k".into(),
+                    began_at: now,
+                },
+                finish,
+            ],
+            2 => vec![],
+            _ => vec![
+                Change::Reply {
+                    message,
+                    parts: vec![],
+                    unless_noticed_since: Some(now),
+                },
+                finish,
+            ],
+        };
+        store
+            .write(LaneWrite {
+                claim: lane.claim,
+                changes,
+                release: Some(Release::Now),
+            })
+            .await
+            .unwrap();
+    }
+    assert_eq!(rows_in(&place, "lane").await, chats);
+    assert_eq!(rows_in(&place, "notice").await, chats - 2);
+    let prune = async |before| {
+        let retention = Retention {
+            identities: before,
+            denied: before,
+            sessions: before,
+        };
+        while store.prune(retention).await.unwrap() {}
+    };
+    prune(now).await;
+    assert_eq!(rows_in(&place, "notice").await, chats - 2);
+    assert_eq!(rows_in(&place, "lane").await, 2);
+    place.clock.advance_seconds(1);
+    prune(Timestamp::from_second(1_800_000_001).unwrap()).await;
+    assert_eq!(rows_in(&place, "notice").await, 0);
+    assert_eq!(rows_in(&place, "session").await, 0);
+    // What waits stays, and a chat that was forgotten is simply new.
+    assert_eq!(rows_in(&place, "lane").await, 1);
+    store
+        .accept(&uid, BOT, vec![update(9000, 1, 200, "again")])
+        .await
+        .unwrap();
+    let mut waiting = ids(&claim(&*store, "a", 10).await);
+    waiting.sort();
+    assert_eq!(waiting, [[1], [9000]]);
 }
 
 #[tokio::test]
@@ -572,7 +656,17 @@ async fn listings_come_as_a_table_and_as_json_lines_page_by_page() {
         .await
         .unwrap();
     let table = String::from_utf8(table).unwrap();
-    assert!(table.starts_with("ID   TIME"), "{}", &table[..60]);
+    assert!(table.starts_with("ID "), "{}", &table[..60]);
+    let time = table.find("TIME").unwrap();
+    // The widths are settled by then; the numbers of the last two hundred are wider.
+    let mut lines = table.lines().take(1000);
+    assert!(
+        lines.all(|line| line.is_char_boundary(time)
+            && line[..time].ends_with("   ")
+            && !line[time..].starts_with(' ')),
+        "askew:\n{}",
+        &table[..400]
+    );
     let retried = report::retry_all(&*store, Listing::default())
         .await
         .unwrap();

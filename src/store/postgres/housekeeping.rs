@@ -10,7 +10,7 @@ use crate::store::group_commit::{Op, Reply};
 use crate::store::{Retention, StoreError};
 
 /// Rows that one `Prune` removes per table, so that intake never waits long for it.
-const PRUNED_AT_ONCE: i64 = 500;
+pub(super) const PRUNED_AT_ONCE: i64 = 500;
 
 /// Does every other operation of the batch.
 pub(super) async fn all(
@@ -50,6 +50,7 @@ pub(super) async fn all(
                 Reply::Count(bury_other_bots(connection, db, connector, *bot, before).await?)
             }
             Op::Prune(retention) => Reply::More(prune(db, retention).await?),
+            Op::PruneLanes(ids) => Reply::Count(prune_lanes(db, ids).await?),
             Op::Forget(connector) => {
                 forget(connection, db, connector).await?;
                 Reply::Done
@@ -170,6 +171,10 @@ async fn prune(db: &mut PgConnection, retention: &Retention) -> Result<bool, sql
             retention.identities,
         ),
         (
+            "DELETE FROM notice WHERE (bot, chat) IN (SELECT bot, chat FROM notice WHERE at < $1 LIMIT $2)",
+            retention.identities,
+        ),
+        (
             "DELETE FROM denied WHERE id IN (SELECT id FROM denied WHERE stored_at < $1 LIMIT $2)",
             retention.denied,
         ),
@@ -195,6 +200,19 @@ async fn prune(db: &mut PgConnection, retention: &Retention) -> Result<bool, sql
         more |= removed >= limit;
     }
     Ok(more)
+}
+
+/// Lanes in which nothing waits, nobody works and nothing is remembered. One that somebody is about to use is locked, or no longer
+/// idle once the lock is there.
+async fn prune_lanes(db: &mut PgConnection, ids: &[i64]) -> Result<u64, sqlx::Error> {
+    sqlx::query(
+        "DELETE FROM lane WHERE id IN (SELECT id FROM lane WHERE id = ANY($1) AND owner IS NULL AND ready_at IS NULL
+           AND NOT EXISTS (SELECT 1 FROM session s WHERE s.lane = lane.id) FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(ids)
+    .execute(db)
+    .await
+    .map(|done| done.rows_affected())
 }
 
 async fn forget(

@@ -28,6 +28,7 @@ use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
 
 use connection::{Connection, explain};
+use housekeeping::PRUNED_AT_ONCE;
 
 /// The store in a database.
 pub(super) struct PostgresStore {
@@ -184,7 +185,17 @@ impl Store for PostgresStore {
     }
 
     async fn prune(&self, retention: Retention) -> Result<bool, StoreError> {
-        reply!(self.writer.call(Op::Prune(retention)).await, Reply::More(more) => more)
+        let more = reply!(self.writer.call(Op::Prune(retention)).await, Reply::More(more) => more)?;
+        let idle = listing::idle_lanes(&self.readers, PRUNED_AT_ONCE)
+            .await
+            .map_err(|e| explain(&e))?;
+        if idle.is_empty() {
+            return Ok(more);
+        }
+        let found = idle.len() as u64;
+        let removed = reply!(self.writer.call(Op::PruneLanes(idle)).await, Reply::Count(n) => n)?;
+        // Those that came back to life meanwhile are no reason to look again at once.
+        Ok(more || (removed == found && found >= PRUNED_AT_ONCE.unsigned_abs()))
     }
 
     async fn denied(&self, listing: &Listing) -> Result<Page<DeniedMessage>, StoreError> {

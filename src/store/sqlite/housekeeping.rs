@@ -9,7 +9,7 @@ use crate::store::group_commit::{Op, Reply};
 use crate::store::{Retention, StoreError};
 
 /// Rows that one `Prune` removes per table, so that intake never waits long for it.
-const PRUNED_AT_ONCE: i64 = 500;
+pub(super) const PRUNED_AT_ONCE: i64 = 500;
 
 /// Does every other operation of the batch.
 pub(super) fn all(
@@ -46,6 +46,7 @@ pub(super) fn all(
                 Reply::Count(bury_other_bots(connection, db, connector, *bot, before)?)
             }
             Op::Prune(retention) => Reply::More(prune(db, retention)?),
+            Op::PruneLanes(ids) => Reply::Count(prune_lanes(db, ids)?),
             Op::Forget(connector) => {
                 forget(connection, db, connector)?;
                 Reply::Done
@@ -141,6 +142,10 @@ fn prune(db: &Db, retention: &Retention) -> rusqlite::Result<bool> {
             retention.identities,
         ),
         (
+            "DELETE FROM notice WHERE (bot, chat) IN (SELECT bot, chat FROM notice WHERE at < ?1 LIMIT ?2)",
+            retention.identities,
+        ),
+        (
             "DELETE FROM denied WHERE id IN (SELECT id FROM denied WHERE stored_at < ?1 LIMIT ?2)",
             retention.denied,
         ),
@@ -163,6 +168,19 @@ fn prune(db: &Db, retention: &Retention) -> rusqlite::Result<bool> {
         more |= removed as u64 >= limit;
     }
     Ok(more)
+}
+
+/// Lanes in which nothing waits, nobody works and nothing is remembered.
+fn prune_lanes(db: &Db, ids: &[i64]) -> rusqlite::Result<u64> {
+    let mut delete = db.prepare_cached(
+        "DELETE FROM lane WHERE id = ?1 AND owner IS NULL AND ready_at IS NULL
+           AND NOT EXISTS (SELECT 1 FROM session s WHERE s.lane = lane.id)",
+    )?;
+    let mut removed = 0;
+    for id in ids {
+        removed += delete.execute([id])? as u64;
+    }
+    Ok(removed)
 }
 
 fn forget(connection: &mut Connection, db: &Db, connector: &ConnectorUid) -> rusqlite::Result<()> {

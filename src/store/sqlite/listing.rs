@@ -50,6 +50,17 @@ pub(super) async fn backlog(readers: &SqlitePool) -> Result<Vec<Backlog>, sqlx::
         .collect())
 }
 
+/// Lanes that hold nothing any more, looked for where nobody's write waits for it.
+pub(super) async fn idle_lanes(readers: &SqlitePool, limit: i64) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT id FROM lane WHERE owner IS NULL AND ready_at IS NULL
+           AND NOT EXISTS (SELECT 1 FROM session s WHERE s.lane = lane.id) LIMIT ?1",
+    )
+    .bind(limit)
+    .fetch_all(readers)
+    .await
+}
+
 pub(super) async fn denied(
     readers: &SqlitePool,
     listing: &Listing,

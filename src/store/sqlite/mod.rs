@@ -33,6 +33,7 @@ use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
 
 use connection::{Connection, explain};
+use housekeeping::PRUNED_AT_ONCE;
 
 /// The store in one file.
 pub(super) struct SqliteStore {
@@ -228,7 +229,17 @@ impl Store for SqliteStore {
     }
 
     async fn prune(&self, retention: Retention) -> Result<bool, StoreError> {
-        reply!(self.writer.call(Op::Prune(retention)).await, Reply::More(more) => more)
+        let more = reply!(self.writer.call(Op::Prune(retention)).await, Reply::More(more) => more)?;
+        let idle = listing::idle_lanes(&self.readers, PRUNED_AT_ONCE)
+            .await
+            .map_err(|e| explain(&self.path, &e))?;
+        if idle.is_empty() {
+            return Ok(more);
+        }
+        let found = idle.len() as u64;
+        let removed = reply!(self.writer.call(Op::PruneLanes(idle)).await, Reply::Count(n) => n)?;
+        // Those that came back to life meanwhile are no reason to look again at once.
+        Ok(more || (removed == found && found >= PRUNED_AT_ONCE.unsigned_abs()))
     }
 
     async fn denied(&self, listing: &Listing) -> Result<Page<DeniedMessage>, StoreError> {
