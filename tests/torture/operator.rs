@@ -1,113 +1,121 @@
-//! The operator under torture: store, pollers and pipeline as `run` puts them together, without Kubernetes.
+//! The operator's process: the program as it is shipped, to be killed and started again.
 
-use std::collections::HashSet;
-use std::sync::Arc;
-use std::time::Duration;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
-use telegram_connector_operator::api::connector::{AccessLevel, AssistantProtocol, AssistantSpec};
-use telegram_connector_operator::assistant::{self, AssistantContext, GuardPolicy, Limits};
-use telegram_connector_operator::clock::SystemClock;
-use telegram_connector_operator::connection::{Connections, Reach};
-use telegram_connector_operator::controller::{self, ConnectionSettings};
-use telegram_connector_operator::identity::{ConnectorRef, ConnectorUid};
-use telegram_connector_operator::observation::Observations;
-use telegram_connector_operator::pipeline::{
-    Pipeline, PipelineContext, PipelineLimits, RetryPolicy,
-};
-use telegram_connector_operator::registry::{
-    AccessPolicy, DeniedReply, Registry, ResolvedConnector, SessionDuration, SessionPolicy,
-    Transcription,
-};
-use telegram_connector_operator::store;
-use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
-use telegram_connector_operator::telemetry::Metrics;
+/// The program under torture.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_telegram-connector-operator");
 
-pub(crate) fn token(n: usize) -> String {
-    format!("{}:AAFakeTokenFakeTokenFakeTokenFakeTok", 8_400_000_001 + n)
+/// One life of the operator; killed when dropped.
+pub(crate) struct Operator {
+    child: Child,
+    log: PathBuf,
 }
 
-/// Does nothing unless it is the tortured process.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn operator_under_torture() {
-    if std::env::var_os("TORTURED").is_none() {
-        return;
+impl Operator {
+    /// Starts `run` with these flags. What it logs goes to `log`.
+    pub(crate) fn start(kubeconfig: &Path, log: &Path, flags: &[String]) -> Self {
+        let mut child = without_root()
+            // A write beyond a file size limit fails then, as on a full disk, instead of ending the process.
+            .args([
+                "sh",
+                "-c",
+                "trap '' XFSZ; exec \"$@\"",
+                "sh",
+                PROGRAM,
+                "run",
+            ])
+            .args(flags)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("KUBECONFIG", kubeconfig)
+            .env(
+                "LOG_LEVEL",
+                std::env::var("TORTURE_LOG").unwrap_or("warn".into()),
+            )
+            .env("RUST_BACKTRACE", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            // A pipe has no file size limit.
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .unwrap();
+        let stderr = child.stderr.take().unwrap();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let _ = writeln!(file, "{line}");
+            }
+        });
+        Self {
+            child,
+            log: log.to_owned(),
+        }
     }
-    let var = |name: &str| std::env::var(name).expect("set by the parent");
-    let store = store::open(&var("TORTURED_STORE")).await.unwrap();
-    let registry = Arc::new(Registry::default());
-    let (observations, mut woken) = Observations::new();
-    let observations = Arc::new(observations);
-    let metrics = Arc::new(Metrics::new());
-    let api = Arc::new(TelegramApi::new(var("TORTURED_TELEGRAM").parse().unwrap()).unwrap());
-    let assistants = AssistantContext::new(Limits::default(), GuardPolicy::default()).unwrap();
-    let spec = AssistantSpec {
-        protocol: AssistantProtocol::OpenAI,
-        url: var("TORTURED_ASSISTANT"),
-        model: Some("sample".into()),
-        system_prompt: None,
-        assistant_id: None,
-        api_key_secret_ref: None,
-        timeout_seconds: Some(10),
-    };
-    let connections = Connections::new(
-        store.clone(),
-        observations.clone(),
-        metrics.clone(),
-        ConnectionSettings::Polling,
-        controller::LOOK_AGAIN,
+
+    /// SIGKILL: no destructor, no flush, no farewell.
+    ///
+    /// # Panics
+    /// It has ended by itself.
+    pub(crate) fn kill(mut self) {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let last: Vec<_> = log.lines().rev().take(40).collect();
+            let last: Vec<_> = last.into_iter().rev().collect();
+            panic!("it ended by itself, {status}:\n{}", last.join("\n"));
+        }
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// From now on no file of it may grow beyond so many bytes: every write to its store fails, as on a full disk.
+    /// `None`: as many as it likes.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        let pid = self.child.id().to_string();
+        let set = Command::new("prlimit")
+            .args(["--pid", &pid, &format!("--fsize={limit}:")])
+            .status()
+            .unwrap();
+        assert!(set.success(), "prlimit: {set}");
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A command that runs another one without the right to write what is read-only, which root has. (`setpriv` and `prlimit` are of
+/// util-linux, which every Linux has.)
+fn without_root() -> Command {
+    use std::os::unix::fs::MetadataExt;
+    if std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0) {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-dac_override,-dac_read_search", "--"]);
+        return command;
+    }
+    Command::new("env")
+}
+
+/// Runs a command of the program to its end, and gives what it printed.
+pub(crate) fn command(arguments: &[&str]) -> String {
+    let output = Command::new(PROGRAM)
+        .args(arguments)
+        .env_clear()
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
     );
-    connections.open();
-    for n in 0..var("TORTURED_BOTS").parse().unwrap() {
-        let bot = Bot::new(api.clone(), BotToken::parse(&token(n)).unwrap());
-        let connector = ConnectorRef {
-            namespace: "acme".into(),
-            name: format!("bot{n}").into(),
-            uid: ConnectorUid::from(format!("uid-{n}").as_str()),
-        };
-        registry.publish(Arc::new(ResolvedConnector {
-            connector: connector.clone(),
-            generation: 1,
-            bot: bot.clone(),
-            bot_username: format!("bot{n}_bot").into(),
-            access: AccessPolicy {
-                level: AccessLevel::Open,
-                ids: Arc::new(HashSet::new()),
-                usernames: Arc::new(HashSet::new()),
-            },
-            save_denied_conversations: false,
-            denied_reply: DeniedReply::Default,
-            session: SessionPolicy {
-                duration: SessionDuration::Hours(24),
-                max_messages: 10,
-            },
-            groups: None,
-            greeting: None,
-            messages_per_minute: 600,
-            assistant: Some(assistant::build(&spec, None, &assistants).unwrap()),
-            transcription: Transcription::None,
-        }));
-        connections
-            .ensure(&connector, &bot, None, Reach::Connect)
-            .await;
-    }
-    let _pipeline = Pipeline::start(PipelineContext {
-        registry,
-        store,
-        observations,
-        clock: Arc::new(SystemClock),
-        metrics,
-        limits: PipelineLimits {
-            retry: RetryPolicy {
-                // Kills and moods come faster than in life; so must the retries.
-                assistant_attempts: 12,
-                assistant_base: Duration::from_millis(100),
-                telegram_base: Duration::from_millis(100),
-                telegram_longest: Duration::from_secs(2),
-                ..RetryPolicy::default()
-            },
-            ..PipelineLimits::default()
-        },
-        on_dead_letter: None,
-    });
-    while woken.recv().await.is_some() {}
+    String::from_utf8(output.stdout).unwrap()
 }

@@ -1,5 +1,7 @@
 //! What the sample assistant says: the same to the same question, so that a test can know it.
 
+use std::fmt::Write as _;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -60,12 +62,33 @@ impl Request {
 
 const SAMPLE: &str = "# A sample\n\nThis is **bold**, *italic*, ~~gone~~ and `code`.\n\n- one\n- two\n  - nested\n\n1. first\n2. second\n\n```rust\nfn main() {\n    println!(\"<hello> & goodbye\");\n}\n```\n\n> A quotation.\n\n| who | what |\n|---|---|\n| Ann | tea |\n\n[A link](https://example.com/?a=1&b=2).";
 
+/// `long N words` writes so many numbered sentences of these words that they have N characters: whoever sees a part of them knows
+/// what is missing.
+fn sentences(length: usize, words: &str) -> String {
+    let mut text = String::new();
+    for number in 1.. {
+        if text.len() >= length {
+            break;
+        }
+        let _ = write!(text, "Sentence {number} of {words}. ");
+    }
+    let _ = write!(text, "End of {words}.");
+    text
+}
+
 /// The answer: `markdown` shows a sample of Markdown, `long N` writes N characters, everything else is repeated.
 pub(super) fn answer(request: &Request) -> String {
     let question = request.question();
     let trimmed = question.trim();
     if trimmed.eq_ignore_ascii_case("markdown") {
         return SAMPLE.to_owned();
+    }
+    if let Some((length, words)) = trimmed
+        .strip_prefix("long ")
+        .and_then(|rest| rest.split_once(' '))
+        && let Ok(length) = length.parse::<usize>()
+    {
+        return sentences(length.min(1_000_000), words);
     }
     if let Some(length) = trimmed
         .strip_prefix("long ")
@@ -127,6 +150,15 @@ mod tests {
         assert_eq!(
             answer(&third),
             "You said: c You sent a picture with it.\n\nI remember 2 earlier messages."
+        );
+    }
+
+    #[test]
+    fn a_long_answer_of_given_words_is_numbered_and_has_an_end() {
+        let long = request(r#"{"messages":[{"role":"user","content":"long 40 message 7"}]}"#);
+        assert_eq!(
+            answer(&long),
+            "Sentence 1 of message 7. Sentence 2 of message 7. End of message 7."
         );
     }
 

@@ -279,14 +279,15 @@ impl Delivery {
     }
 
     fn log(&self, outcome: &Outcome) {
-        let (status, error) = match &outcome.result {
-            Ok(_) => (200, String::new()),
-            Err(fail) => (fail.status, fail.text.clone()),
+        let (status, retry_after, error) = match &outcome.result {
+            Ok(_) => (200, 0, String::new()),
+            Err(fail) => (fail.status, fail.retry_after, fail.text.clone()),
         };
         let delivered = Delivered {
             update_id: outcome.id,
             chat: outcome.lane,
             status,
+            retry_after,
             error,
             began: outcome.began,
             ended: jiff::Timestamp::now(),

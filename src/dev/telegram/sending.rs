@@ -141,6 +141,7 @@ pub(super) fn send_message(world: &World, bot: &Bot, params: &Params) -> Answer 
         parse_mode: formatted.parse_mode,
         edits: Vec::new(),
         deleted: false,
+        unanswered: false,
         at: jiff::Timestamp::now(),
     };
     state.archive.keep(stored, options.keep_messages);
@@ -157,6 +158,28 @@ fn flood(world: &World, state: &mut BotState, chat: &Chat) -> Result<(), Failure
     let is_group = chat.kind != "private";
     let taken = state.flood.take(chat.id, is_group, Instant::now());
     taken.map_err(Failure::too_many_requests)
+}
+
+/// Marks the message that an answer tells of, if it tells of one: its bot will not hear of it.
+pub(super) fn kept_from_its_bot(bot: &Bot, result: &str) {
+    #[derive(serde::Deserialize)]
+    struct Chat {
+        id: i64,
+    }
+    #[derive(serde::Deserialize)]
+    struct Sent {
+        message_id: i64,
+        chat: Chat,
+    }
+    let Ok(sent) = serde_json::from_str::<Sent>(result) else {
+        return;
+    };
+    if let Some(stored) = lock(&bot.state)
+        .archive
+        .find_mut(sent.chat.id, sent.message_id)
+    {
+        stored.unanswered = true;
+    }
 }
 
 /// The message that `reply_parameters` names, as it is shown inside of the reply.

@@ -20,7 +20,7 @@ use super::faults::{Break, Target};
 use super::params::Params;
 use super::stats::Call;
 use super::world::{Bot, World, lock};
-use super::{control, methods};
+use super::{control, methods, sending};
 
 /// The largest request: an upload of 50 MB and what surrounds it.
 const MAX_BODY: usize = 52 << 20;
@@ -242,6 +242,9 @@ async fn answered(
     }) = &answer
     {
         tokio::time::sleep(*pause).await;
+    }
+    if let (Some(Break::DropAfter | Break::HangAfter), Ok(success)) = (&fault, &answer) {
+        sending::kept_from_its_bot(bot, &success.result);
     }
     match fault {
         Some(Break::DropAfter) => Err(Reset),

@@ -64,6 +64,9 @@ pub struct Sent {
     pub edits: Vec<String>,
     /// It was deleted.
     pub deleted: bool,
+    /// It was sent, but [`DropAfter`](super::Break::DropAfter) or [`HangAfter`](super::Break::HangAfter) kept the answer from its
+    /// bot, which may therefore send it again.
+    pub unanswered: bool,
     /// When it was sent.
     pub at: jiff::Timestamp,
 }
@@ -82,6 +85,7 @@ impl From<&Stored> for Sent {
             parse_mode: stored.parse_mode.clone(),
             edits: stored.edits.clone(),
             deleted: stored.deleted,
+            unanswered: stored.unanswered,
             at: stored.at,
         }
     }

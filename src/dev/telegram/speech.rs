@@ -336,6 +336,7 @@ fn remember(world: &World, state: &mut BotState, message: Message) {
         parse_mode: String::new(),
         edits: Vec::new(),
         deleted: false,
+        unanswered: false,
         at: jiff::Timestamp::now(),
     };
     state

@@ -58,6 +58,8 @@ pub struct Delivered {
     pub chat: i64,
     /// The HTTP status of the answer; 0 when there was none.
     pub status: u16,
+    /// Seconds of `Retry-After`; 0 when it did not say.
+    pub retry_after: u32,
     /// What Telegram would show as `last_error_message`; empty when it was acknowledged.
     pub error: String,
     /// When the request began.

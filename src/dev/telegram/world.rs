@@ -161,6 +161,8 @@ pub(super) struct Stored {
     pub parse_mode: String,
     pub edits: Vec<String>,
     pub deleted: bool,
+    /// It was sent, but a fault kept the answer from its bot.
+    pub unanswered: bool,
     pub at: jiff::Timestamp,
 }
 
