@@ -25,7 +25,7 @@ use telegram_connector_operator::store::{self, StoreOptions};
 use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
 use telegram_connector_operator::telemetry::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -122,13 +122,20 @@ async fn forge(server: SocketAddr, forgeries: usize) -> Result<(), Failure> {
     let request = format!(
         "POST /telegram/{UID} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Telegram-Bot-Api-Secret-Token: forged\r\nContent-Length: 2\r\n\r\n{{}}"
     );
-    let one = |_| async {
-        let mut stream = TcpStream::connect(server).await?;
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        // The server ends the connection with what was sent unread: a reset is an answer, too.
-        let _ = stream.read_to_end(&mut answer).await;
-        Ok::<_, Failure>(answer.starts_with(b"HTTP/1.1 401"))
+    let one = |n: usize| {
+        let request = &request;
+        async move {
+            // Forgers come from many addresses; from one alone the kernel would search for a free port ever longer.
+            let from = u8::try_from(n % 200)? + 2;
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::from(([127, 0, 0, from], 0)))?;
+            let mut stream = socket.connect(server).await?;
+            stream.write_all(request.as_bytes()).await?;
+            let mut answer = Vec::new();
+            // The server ends the connection with what was sent unread: a reset is an answer, too.
+            let _ = stream.read_to_end(&mut answer).await;
+            Ok::<_, Failure>(answer.starts_with(b"HTTP/1.1 401"))
+        }
     };
     let refused = futures::stream::iter(0..forgeries)
         .map(one)
