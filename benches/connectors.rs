@@ -4,7 +4,7 @@
 //! `cargo bench --bench connectors` (`-- --connectors 1000 --idle-seconds 60` to change the load). Control plane, Bot API simulator and
 //! operator are three processes of the release binary on one machine, so that each one's memory is its own. With `--kubeconfig FILE` the
 //! control plane is that cluster (its namespace `bench` is made, and deleted at the end); `real.sh` beside this file starts a real API server
-//! and does so. Figures are printed with their conditions; with `--bars` the run fails where one is over its bar.
+//! and does so. The program is the one `OPERATOR` names, if it is set. Figures are printed with their conditions; with `--bars` the run fails where one is over its bar.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -24,9 +24,10 @@ use telegram_connector_operator::api::{TelegramConnector, crds};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
+/// The processes under test are these, unless `OPERATOR` names another build of the program.
 const BINARY: &str = env!("CARGO_BIN_EXE_telegram-connector-operator");
 
-/// A process of the release binary; ended when dropped.
+/// A process of the program; ended when dropped.
 struct Process {
     child: Child,
     out: BufReader<std::process::ChildStdout>,
@@ -34,7 +35,8 @@ struct Process {
 
 impl Process {
     fn start(args: &[&str], env: &[(&str, &str)]) -> Result<Self, Failure> {
-        let mut child = Command::new(BINARY)
+        let binary = std::env::var("OPERATOR").unwrap_or_else(|_| BINARY.to_owned());
+        let mut child = Command::new(binary)
             .args(args)
             .envs(env.iter().copied())
             .stdout(Stdio::piped())
@@ -79,7 +81,7 @@ impl Drop for Process {
 }
 
 /// Where the bars are (issue: a controller that platform teams trust).
-const READY_SECONDS: i64 = 15;
+const READY_SECONDS: f64 = 15.0;
 const WRITES: f64 = 4.0;
 const PEAK_MB: f64 = 200.0;
 
@@ -158,6 +160,7 @@ async fn main() -> Result<(), Failure> {
         .await?;
     let began = writes(&admin).await?;
     let each = |now: f64, before: f64| (now - before) / connectors as f64;
+    at_once(connectors, |n| give_token(client.clone(), n)).await?;
     let started = Instant::now();
     at_once(connectors, |n| create(client.clone(), n)).await?;
     println!(
@@ -165,10 +168,8 @@ async fn main() -> Result<(), Failure> {
         started.elapsed().as_secs_f64()
     );
     let all_ready = all(&client, connectors, is_ready).await?;
-    println!(
-        "all Ready after          {:>8.2} s",
-        started.elapsed().as_secs_f64()
-    );
+    let until_ready = started.elapsed().as_secs_f64();
+    println!("all Ready after          {until_ready:>8.2} s");
     let slowest = all_ready.iter().filter_map(seconds_to_ready).max();
     let slowest = slowest.ok_or("no connector says when it became Ready")?;
     println!("slowest, made to Ready   {slowest:>5} s (whole seconds)");
@@ -224,10 +225,11 @@ async fn main() -> Result<(), Failure> {
         megabytes(telegram.memory("VmHWM")?)
     );
     namespaces.delete("bench", &DeleteParams::default()).await?;
-    let over = slowest > READY_SECONDS || life > WRITES || rested - made > 0.0 || peak > PEAK_MB;
+    let over =
+        until_ready > READY_SECONDS || life > WRITES || rested - made > 0.0 || peak > PEAK_MB;
     if over && std::env::args().any(|a| a == "--bars") {
         return Err(format!(
-            "over a bar: each Ready within {READY_SECONDS} s of its creation, {WRITES} writes in a life, none at rest, {PEAK_MB} MB"
+            "over a bar: all Ready within {READY_SECONDS} s of the first one's creation, {WRITES} writes in a life, none at rest, {PEAK_MB} MB"
         )
         .into());
     }
@@ -316,14 +318,20 @@ async fn answers(url: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn create(client: Client, n: u64) -> Result<(), Failure> {
+/// The Secrets come first, as in a folder that is applied in the order of its names; they are no part of what is timed.
+async fn give_token(client: Client, n: u64) -> Result<(), Failure> {
     let name = name(n);
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), "bench");
+    let secrets: Api<Secret> = Api::namespaced(client, "bench");
     let token = format!("{}:benchmark-not-a-real-token", 7_000_000 + n);
     let secret = json!({"metadata": {"name": name}, "stringData": {"token": token}});
     secrets
         .create(&PostParams::default(), &serde_json::from_value(secret)?)
         .await?;
+    Ok(())
+}
+
+async fn create(client: Client, n: u64) -> Result<(), Failure> {
+    let name = name(n);
     let connectors: Api<TelegramConnector> = Api::namespaced(client, "bench");
     let connector = json!({
         "apiVersion": "connectors.pupau.ai/v1alpha1", "kind": "TelegramConnector", "metadata": {"name": name},

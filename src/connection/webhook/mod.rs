@@ -1,5 +1,6 @@
 //! Webhook mode: one server for all connectors, and the registrations that lead Telegram to it.
 
+mod pace;
 mod registration;
 pub mod secret;
 pub mod server;

@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::pace::Pace;
 use super::secret::{SECRET_HEADER, accepted};
 use super::tls::{ReloadingTls, TlsFiles};
 use crate::identity::ConnectorUid;
@@ -79,6 +80,7 @@ pub async fn serve(
         tokio::spawn(tls.clone().keep_fresh(stop.clone()));
     }
     let connections = TaskTracker::new();
+    let pace = Arc::new(Pace::new());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -94,14 +96,15 @@ pub async fn serve(
             }
         };
         let (server, stop, tls) = (server.clone(), stop.clone(), tls.clone());
+        let pace = pace.clone();
         connections.spawn(async move {
             match tls {
-                None => server.connection(stream, stop).await,
+                None => server.connection(stream, &pace, stop).await,
                 Some(tls) => {
                     let shaken =
                         tokio::time::timeout(REQUEST_WITHIN, tls.acceptor().accept(stream)).await;
                     match shaken {
-                        Ok(Ok(stream)) => server.connection(stream, stop).await,
+                        Ok(Ok(stream)) => server.connection(stream, &pace, stop).await,
                         Ok(Err(error)) => tracing::debug!(%error, "no TLS with a webhook client"),
                         Err(_) => tracing::debug!("a webhook client did not finish its handshake"),
                     }
@@ -119,13 +122,18 @@ pub async fn serve(
 struct Refused(StatusCode, WebhookRefusal);
 
 impl WebhookServer {
-    async fn connection<S>(self, stream: S, stop: CancellationToken)
+    async fn connection<S>(self, stream: S, pace: &Pace, stop: CancellationToken)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let server = &self;
         let service = hyper::service::service_fn(move |request| async move {
-            Ok::<_, Infallible>(server.answer(request).await)
+            let response = server.answer(request).await;
+            // Telegram's own are right, or worth trying again.
+            if response.status().is_client_error() {
+                pace.turn().await;
+            }
+            Ok::<_, Infallible>(response)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

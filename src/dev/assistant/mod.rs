@@ -46,6 +46,8 @@ pub struct Behaviour {
     pub empty: bool,
     /// Answer with this instead of the persona's words.
     pub answer: Option<String>,
+    /// Say it as a refusal: the words come in `refusal` instead of `content`, as OpenAI's models do.
+    pub refuse: bool,
     /// Requests without `Authorization: Bearer <this>` are refused with 401.
     pub api_key: Option<String>,
     /// Fail instead of writing a recording down. Only this and `api_key` concern recordings.

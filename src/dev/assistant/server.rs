@@ -252,6 +252,7 @@ async fn complete(state: &State, headers: &HeaderMap, body: &Bytes) -> io::Resul
     if behaviour.drop_after_words.is_some() {
         return Err(io::Error::other("connection closed on purpose"));
     }
+    let said = field(behaviour);
     Ok(reply(
         200,
         &json!({
@@ -259,10 +260,19 @@ async fn complete(state: &State, headers: &HeaderMap, body: &Bytes) -> io::Resul
             "object": "chat.completion",
             "created": jiff::Timestamp::now().as_second(),
             "model": request.model,
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}],
+            "choices": [{"index": 0, "message": {"role": "assistant", said: answer}, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 1, "completion_tokens": words(&answer).len(), "total_tokens": words(&answer).len() + 1},
         }),
     ))
+}
+
+/// Where the words of an answer stand.
+fn field(behaviour: &Behaviour) -> &'static str {
+    if behaviour.refuse {
+        "refusal"
+    } else {
+        "content"
+    }
 }
 
 /// One server-sent event; `delta` is JSON.
@@ -289,7 +299,7 @@ fn streamed(model: &str, answer: &str, behaviour: &Behaviour) -> Response<Body> 
         event(
             &mut text,
             &model,
-            &json!({"content": word}).to_string(),
+            &json!({field(behaviour): word}).to_string(),
             "null",
         );
         events.push(text);

@@ -33,6 +33,9 @@ use super::account::{Account, Scope, granted};
 use crate::cluster::Cluster;
 use crate::suite::Need;
 
+/// The `--webhook-key` of [`Start::webhook`].
+pub const KEY: &str = "0123456789abcdef0123456789abcdef";
+
 /// Everything a test of the operator needs.
 pub struct House {
     pub cluster: Cluster,
@@ -91,7 +94,7 @@ impl Start {
         Self {
             connection: ConnectionSettings::Webhook(WebhookSettings {
                 public_url: format!("http://{address}").parse().expect("a URL"),
-                key: "0123456789abcdef0123456789abcdef".into(),
+                key: KEY.into(),
                 previous_key: None,
                 max_connections: 40,
                 certificate_pem: None,
