@@ -46,7 +46,7 @@ pub struct Behaviour {
     pub empty: bool,
     /// Answer with this instead of the persona's words.
     pub answer: Option<String>,
-    /// Say it as a refusal: the words come in `refusal` instead of `content`, as OpenAI's models do.
+    /// Say it as a refusal: the words come in `refusal` instead of `content`, as `OpenAI`'s models do.
     pub refuse: bool,
     /// Requests without `Authorization: Bearer <this>` are refused with 401.
     pub api_key: Option<String>,
