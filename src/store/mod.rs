@@ -4,12 +4,15 @@
 //! Work is kept in *lanes*, one per (bot, chat, topic). Whoever handles messages claims lanes, works through what waits in
 //! them in order, and gives them back. A claim is not durable in itself; what is done under it is.
 
+mod database;
 mod group_commit;
 mod lane;
 mod postgres;
+mod reading;
 mod records;
 pub mod report;
 mod sqlite;
+mod statements;
 
 use std::sync::Arc;
 

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
-use super::connection::{Connection, rows, timestamp};
-use crate::assistant::{Role, Turn};
+use super::connection::{Connection, rows};
 use crate::identity::{BotId, ConnectorUid};
 use crate::store::group_commit::{Op, Reply};
+use crate::store::reading::{count, history, timestamp};
 use crate::store::{
     Claim, Claimed, ClaimedLane, LaneKey, Session, StoreError, WaitingMessage, WaitingPart, Want,
 };
@@ -180,32 +180,4 @@ async fn parts(
         });
     }
     Ok(by_lane)
-}
-
-/// A small count as the store keeps it.
-pub(super) fn count(stored: i64) -> u32 {
-    u32::try_from(stored).unwrap_or(0)
-}
-
-/// Exchanges come newest first; what the assistant is sent goes oldest first.
-pub(super) fn history(newest_first: Option<String>) -> Vec<Turn> {
-    let exchanges: Vec<(String, String)> = newest_first
-        .and_then(|json| serde_json::from_str(&json).ok())
-        .unwrap_or_default();
-    exchanges
-        .into_iter()
-        .rev()
-        .flat_map(|(asked, answered)| {
-            [
-                Turn {
-                    role: Role::User,
-                    text: asked,
-                },
-                Turn {
-                    role: Role::Assistant,
-                    text: answered,
-                },
-            ]
-        })
-        .collect()
 }

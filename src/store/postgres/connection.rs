@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Row};
 
@@ -182,11 +181,6 @@ pub(super) fn explain(error: &sqlx::Error) -> StoreError {
         )),
         Some(_) => StoreError::Invalid(format!("PostgreSQL: {error}")),
     }
-}
-
-/// A time as the store keeps it; a row that was tampered with reads as the epoch.
-pub(super) fn timestamp(milliseconds: i64) -> Timestamp {
-    Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// Rows as one JSON array: one statement and one parameter however many rows there are. `PostgreSQL`'s text holds no NUL, so it is

@@ -4,13 +4,12 @@ use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
 use super::accept::BacklogCount;
-use super::connection::{Connection, rows, timestamp};
+use super::connection::{Connection, rows};
 use crate::identity::{BotId, ConnectorUid};
 use crate::store::group_commit::{Op, Reply};
+use crate::store::reading::timestamp;
+use crate::store::statements::{FORGET, PRUNED_AT_ONCE, REST_IDLE_LANES, too_old};
 use crate::store::{Retention, StoreError};
-
-/// Rows that one `Prune` removes per table, so that intake never waits long for it.
-pub(super) const PRUNED_AT_ONCE: i64 = 500;
 
 /// Does every other operation of the batch.
 pub(super) async fn all(
@@ -151,46 +150,17 @@ async fn bury_other_bots(
 
 /// Lanes of a connector in which nothing waits any more.
 async fn rest_idle_lanes(db: &mut PgConnection, connector: i64) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "UPDATE lane SET ready_at = NULL WHERE connector = $1 AND owner IS NULL AND ready_at IS NOT NULL
-           AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.lane = lane.id)
-           AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.lane = lane.id)",
-    )
-    .bind(connector)
-    .execute(db)
-    .await
-    .map(drop)
+    sqlx::query(REST_IDLE_LANES)
+        .bind(connector)
+        .execute(db)
+        .await
+        .map(drop)
 }
 
 async fn prune(db: &mut PgConnection, retention: &Retention) -> Result<bool, sqlx::Error> {
     let limit = PRUNED_AT_ONCE.unsigned_abs();
     let mut more = false;
-    for (statement, before) in [
-        (
-            "DELETE FROM seen WHERE (bot, update_id) IN (SELECT bot, update_id FROM seen WHERE at < $1 LIMIT $2)",
-            retention.identities,
-        ),
-        (
-            "DELETE FROM notice WHERE (bot, chat) IN (SELECT bot, chat FROM notice WHERE at < $1 LIMIT $2)",
-            retention.identities,
-        ),
-        (
-            "DELETE FROM denied WHERE id IN (SELECT id FROM denied WHERE stored_at < $1 LIMIT $2)",
-            retention.denied,
-        ),
-        (
-            "DELETE FROM dead_letter WHERE id IN (SELECT id FROM dead_letter WHERE at < $1 LIMIT $2)",
-            retention.sessions,
-        ),
-        (
-            "DELETE FROM exchange WHERE (lane, session) IN (SELECT lane, number FROM session WHERE last_at < $1 LIMIT $2)",
-            retention.sessions,
-        ),
-        (
-            "DELETE FROM session WHERE (lane, number) IN (SELECT lane, number FROM session WHERE last_at < $1 LIMIT $2)",
-            retention.sessions,
-        ),
-    ] {
+    for (statement, before) in too_old(retention) {
         let removed = sqlx::query(statement)
             .bind(before.as_millisecond())
             .bind(PRUNED_AT_ONCE)
@@ -221,16 +191,7 @@ async fn forget(
     connector: &ConnectorUid,
 ) -> Result<(), sqlx::Error> {
     let id = connection.connectors.id(db, connector).await?;
-    for statement in [
-        "DELETE FROM inbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
-        "DELETE FROM outbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
-        "DELETE FROM exchange WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
-        "DELETE FROM session WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
-        "DELETE FROM dead_letter WHERE connector = $1",
-        // A lane that is being worked in goes with its release; what is written there finds no session and no message.
-        "DELETE FROM lane WHERE connector = $1 AND owner IS NULL",
-        "UPDATE lane SET session = 0 WHERE connector = $1",
-    ] {
+    for statement in FORGET {
         sqlx::query(statement).bind(id).execute(&mut *db).await?;
     }
     connection.backlog = BacklogCount::load(db).await?;

@@ -3,13 +3,12 @@
 use rusqlite::Connection as Db;
 
 use super::accept::BacklogCount;
-use super::connection::{Connection, timestamp};
+use super::connection::Connection;
 use crate::identity::{BotId, ConnectorUid};
 use crate::store::group_commit::{Op, Reply};
+use crate::store::reading::timestamp;
+use crate::store::statements::{FORGET, PRUNED_AT_ONCE, REST_IDLE_LANES, too_old};
 use crate::store::{Retention, StoreError};
-
-/// Rows that one `Prune` removes per table, so that intake never waits long for it.
-pub(super) const PRUNED_AT_ONCE: i64 = 500;
 
 /// Does every other operation of the batch.
 pub(super) fn all(
@@ -124,44 +123,13 @@ fn bury_other_bots(
 
 /// Lanes of a connector in which nothing waits any more.
 fn rest_idle_lanes(db: &Db, connector: i64) -> rusqlite::Result<()> {
-    db.execute(
-        "UPDATE lane SET ready_at = NULL WHERE connector = ?1 AND owner IS NULL AND ready_at IS NOT NULL
-           AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.lane = lane.id)
-           AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.lane = lane.id)",
-        [connector],
-    )
-    .map(drop)
+    db.execute(REST_IDLE_LANES, [connector]).map(drop)
 }
 
 fn prune(db: &Db, retention: &Retention) -> rusqlite::Result<bool> {
     let limit = PRUNED_AT_ONCE.unsigned_abs();
     let mut more = false;
-    for (statement, before) in [
-        (
-            "DELETE FROM seen WHERE (bot, update_id) IN (SELECT bot, update_id FROM seen WHERE at < ?1 LIMIT ?2)",
-            retention.identities,
-        ),
-        (
-            "DELETE FROM notice WHERE (bot, chat) IN (SELECT bot, chat FROM notice WHERE at < ?1 LIMIT ?2)",
-            retention.identities,
-        ),
-        (
-            "DELETE FROM denied WHERE id IN (SELECT id FROM denied WHERE stored_at < ?1 LIMIT ?2)",
-            retention.denied,
-        ),
-        (
-            "DELETE FROM dead_letter WHERE id IN (SELECT id FROM dead_letter WHERE at < ?1 LIMIT ?2)",
-            retention.sessions,
-        ),
-        (
-            "DELETE FROM exchange WHERE (lane, session) IN (SELECT lane, number FROM session WHERE last_at < ?1 LIMIT ?2)",
-            retention.sessions,
-        ),
-        (
-            "DELETE FROM session WHERE (lane, number) IN (SELECT lane, number FROM session WHERE last_at < ?1 LIMIT ?2)",
-            retention.sessions,
-        ),
-    ] {
+    for (statement, before) in too_old(retention) {
         let removed = db
             .prepare_cached(statement)?
             .execute((before.as_millisecond(), PRUNED_AT_ONCE))?;
@@ -185,16 +153,7 @@ fn prune_lanes(db: &Db, ids: &[i64]) -> rusqlite::Result<u64> {
 
 fn forget(connection: &mut Connection, db: &Db, connector: &ConnectorUid) -> rusqlite::Result<()> {
     let id = connection.connectors.id(db, connector)?;
-    for statement in [
-        "DELETE FROM inbox WHERE lane IN (SELECT id FROM lane WHERE connector = ?1)",
-        "DELETE FROM outbox WHERE lane IN (SELECT id FROM lane WHERE connector = ?1)",
-        "DELETE FROM exchange WHERE lane IN (SELECT id FROM lane WHERE connector = ?1)",
-        "DELETE FROM session WHERE lane IN (SELECT id FROM lane WHERE connector = ?1)",
-        "DELETE FROM dead_letter WHERE connector = ?1",
-        // A lane that is being worked in goes with its release; what is written there finds no session and no message.
-        "DELETE FROM lane WHERE connector = ?1 AND owner IS NULL",
-        "UPDATE lane SET session = 0 WHERE connector = ?1",
-    ] {
+    for statement in FORGET {
         db.execute(statement, [id])?;
     }
     connection.backlog = BacklogCount::load(db)?;

@@ -1,0 +1,172 @@
+//! Listings for the commands, page by page.
+
+use std::sync::Arc;
+
+use super::{Columns, Dialect, Readers, Value, history, timestamp};
+use crate::identity::{BotId, ConnectorRef, ConnectorUid};
+use crate::store::{Backlog, DeadLetter, DeniedMessage, Listing, Page, SessionSummary};
+
+pub(in crate::store) async fn connectors(
+    readers: &impl Readers,
+) -> Result<Vec<ConnectorRef>, sqlx::Error> {
+    let statement = "SELECT uid, namespace, name FROM connector
+         WHERE id IN (SELECT connector FROM lane UNION SELECT connector FROM dead_letter)";
+    let found = readers.fetch(statement.into(), &[]).await?;
+    let connectors = found.iter().map(|row| ConnectorRef {
+        uid: ConnectorUid::from(row.text(0)),
+        namespace: row.text(1).into(),
+        name: row.text(2).into(),
+    });
+    Ok(connectors.collect())
+}
+
+pub(in crate::store) async fn backlog(readers: &impl Readers) -> Result<Vec<Backlog>, sqlx::Error> {
+    let statement = "SELECT c.uid, c.namespace, c.name, l.bot, count(*), min(i.received_at)
+         FROM inbox i JOIN lane l ON l.id = i.lane JOIN connector c ON c.id = l.connector
+         GROUP BY c.id, l.bot";
+    let found = readers.fetch(statement.into(), &[]).await?;
+    let backlogs = found.iter().map(|row| {
+        let (namespace, name) = (row.text(1), row.text(2));
+        Backlog {
+            connector: ConnectorUid::from(row.text(0)),
+            name: (!name.is_empty()).then(|| Arc::from(format!("{namespace}/{name}"))),
+            bot: BotId(row.number(3)),
+            messages: u64::try_from(row.number(4)).unwrap_or(0),
+            oldest: row.number_or_null(5).map(timestamp),
+        }
+    });
+    Ok(backlogs.collect())
+}
+
+/// Lanes that hold nothing any more, looked for where nobody's write waits for it.
+pub(in crate::store) async fn idle_lanes(
+    readers: &impl Readers,
+    limit: i64,
+) -> Result<Vec<i64>, sqlx::Error> {
+    let statement = "SELECT id FROM lane WHERE owner IS NULL AND ready_at IS NULL
+           AND NOT EXISTS (SELECT 1 FROM session s WHERE s.lane = lane.id) LIMIT $1";
+    let found = readers
+        .fetch(statement.into(), &[Value::Number(limit)])
+        .await?;
+    Ok(found.iter().map(|row| row.number(0)).collect())
+}
+
+pub(in crate::store) async fn denied(
+    readers: &impl Readers,
+    listing: &Listing,
+) -> Result<Page<DeniedMessage>, sqlx::Error> {
+    let found = page(readers, "id, message FROM denied", listing).await?;
+    read_page(&found, listing, |row| {
+        serde_json::from_str(row.text(1)).map_err(|e| sqlx::Error::Decode(e.into()))
+    })
+}
+
+pub(in crate::store) async fn dead_letters(
+    readers: &impl Readers,
+    listing: &Listing,
+) -> Result<Page<DeadLetter>, sqlx::Error> {
+    let what =
+        "id, at, namespace, name, bot, chat, update_id, kind, attempts, reason FROM dead_letter";
+    let found = page(readers, what, listing).await?;
+    read_page(&found, listing, |row| {
+        Ok(DeadLetter {
+            id: row.number(0),
+            time: row.time(1),
+            namespace: row.text(2).to_owned(),
+            name: row.text(3).to_owned(),
+            bot: BotId(row.number(4)),
+            chat: row.number(5),
+            update_id: row.number(6),
+            kind: row.text(7).to_owned(),
+            attempts: row.count(8),
+            reason: row.text(9).to_owned(),
+        })
+    })
+}
+
+/// Sessions have no number of their own: a page goes on after the lane of its last row, and a lane's sessions are never split.
+pub(in crate::store) async fn sessions<R: Readers>(
+    readers: &R,
+    listing: &Listing,
+) -> Result<Page<SessionSummary>, sqlx::Error> {
+    let statement = format!(
+        "SELECT l.id, c.namespace, c.name, s.key, l.bot, l.chat, l.topic, s.began_at, s.last_at, s.number = l.session, s.exchanges,
+           CASE WHEN $6 THEN {} END
+         FROM lane l JOIN connector c ON c.id = l.connector JOIN session s ON s.lane = l.id
+         WHERE l.id IN (
+             SELECT l.id FROM lane l JOIN connector c ON c.id = l.connector
+             WHERE l.id > $1 AND ($2 IS NULL OR c.namespace = $2) AND ($3 IS NULL OR c.name = $3)
+               AND EXISTS (SELECT 1 FROM session s WHERE s.lane = l.id AND s.last_at >= $4)
+             ORDER BY l.id LIMIT $5)
+           AND s.last_at >= $4
+         ORDER BY l.id, s.number",
+        R::Dialect::EXCHANGES
+    );
+    let [after, namespace, name, since, limit] = asked(listing);
+    let values = [
+        after,
+        namespace,
+        name,
+        since,
+        limit,
+        Value::Flag(listing.texts),
+    ];
+    let found = readers.fetch(statement, &values).await?;
+    let mut lanes: Vec<i64> = found.iter().map(|row| row.number(0)).collect();
+    lanes.dedup();
+    let next = (lanes.len() >= listing.limit as usize)
+        .then(|| lanes.last().copied())
+        .flatten();
+    let rows = found.iter().map(|row| SessionSummary {
+        namespace: row.text(1).to_owned(),
+        name: row.text(2).to_owned(),
+        session: row.text(3).to_owned(),
+        bot: BotId(row.number(4)),
+        chat: row.number(5),
+        topic: row.number(6),
+        began: row.time(7),
+        last: row.time(8),
+        current: row.flag(9),
+        exchanges: row.number(10),
+        history: listing.texts.then(|| history(row.text_or_null(11))),
+    });
+    let rows = rows.collect();
+    Ok(Page { rows, next })
+}
+
+/// The values of every listing's statement.
+fn asked(listing: &Listing) -> [Value<'_>; 5] {
+    let since = listing.since.map(jiff::Timestamp::as_millisecond);
+    [
+        Value::Number(listing.after),
+        Value::Text(listing.namespace.as_deref()),
+        Value::Text(listing.name.as_deref()),
+        Value::Number(since.unwrap_or(i64::MIN)),
+        Value::Number(listing.limit.into()),
+    ]
+}
+
+async fn page<R: Readers>(
+    readers: &R,
+    what: &str,
+    listing: &Listing,
+) -> Result<Vec<R::Row>, sqlx::Error> {
+    let statement = format!(
+        "SELECT {what}
+         WHERE id > $1 AND ($2 IS NULL OR namespace = $2) AND ($3 IS NULL OR name = $3) AND at >= $4
+         ORDER BY id LIMIT $5"
+    );
+    readers.fetch(statement, &asked(listing)).await
+}
+
+fn read_page<R: Columns, T>(
+    found: &[R],
+    listing: &Listing,
+    read: impl Fn(&R) -> Result<T, sqlx::Error>,
+) -> Result<Page<T>, sqlx::Error> {
+    let full = found.len() >= listing.limit as usize;
+    Ok(Page {
+        rows: found.iter().map(read).collect::<Result<_, _>>()?,
+        next: found.last().filter(|_| full).map(|row| row.number(0)),
+    })
+}

@@ -1,0 +1,56 @@
+//! Statements that are the same on both databases: either takes `$1`, `$2` for the first and the second value.
+
+use jiff::Timestamp;
+
+use super::Retention;
+
+/// Rows that one `Prune` removes per table, so that intake never waits long for it.
+pub(super) const PRUNED_AT_ONCE: i64 = 500;
+
+/// What `Prune` removes: each with the time in `$1`, [`PRUNED_AT_ONCE`] in `$2`.
+pub(super) fn too_old(retention: &Retention) -> [(&'static str, Timestamp); 6] {
+    [
+        (
+            "DELETE FROM seen WHERE (bot, update_id) IN (SELECT bot, update_id FROM seen WHERE at < $1 LIMIT $2)",
+            retention.identities,
+        ),
+        (
+            "DELETE FROM notice WHERE (bot, chat) IN (SELECT bot, chat FROM notice WHERE at < $1 LIMIT $2)",
+            retention.identities,
+        ),
+        (
+            "DELETE FROM denied WHERE id IN (SELECT id FROM denied WHERE stored_at < $1 LIMIT $2)",
+            retention.denied,
+        ),
+        (
+            "DELETE FROM dead_letter WHERE id IN (SELECT id FROM dead_letter WHERE at < $1 LIMIT $2)",
+            retention.sessions,
+        ),
+        (
+            "DELETE FROM exchange WHERE (lane, session) IN (SELECT lane, number FROM session WHERE last_at < $1 LIMIT $2)",
+            retention.sessions,
+        ),
+        (
+            "DELETE FROM session WHERE (lane, number) IN (SELECT lane, number FROM session WHERE last_at < $1 LIMIT $2)",
+            retention.sessions,
+        ),
+    ]
+}
+
+/// What `Forget` removes of the connector `$1`.
+pub(super) const FORGET: [&str; 7] = [
+    "DELETE FROM inbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
+    "DELETE FROM outbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
+    "DELETE FROM exchange WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
+    "DELETE FROM session WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
+    "DELETE FROM dead_letter WHERE connector = $1",
+    // A lane that is being worked in goes with its release; what is written there finds no session and no message.
+    "DELETE FROM lane WHERE connector = $1 AND owner IS NULL",
+    "UPDATE lane SET session = 0 WHERE connector = $1",
+];
+
+/// Lets the lanes of the connector `$1` rest in which nothing waits any more.
+pub(super) const REST_IDLE_LANES: &str =
+    "UPDATE lane SET ready_at = NULL WHERE connector = $1 AND owner IS NULL AND ready_at IS NOT NULL
+       AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.lane = lane.id)
+       AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.lane = lane.id)";
