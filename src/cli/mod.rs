@@ -1,0 +1,91 @@
+//! The command line: one type per command, each flag with an environment variable of the same name in capitals.
+//!
+//! Parsing and validation only; what a command does lives in the room that does it.
+
+mod allow;
+#[cfg(feature = "dev")]
+mod dev;
+mod listings;
+mod log;
+mod run;
+mod store;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use allow::{AllowArgs, ChangeArgs, ChangeOutput, DenyArgs};
+#[cfg(feature = "dev")]
+pub use dev::{DemoArgs, DevArgs, DevPart};
+pub use listings::{ConnectorArgs, DeadLettersArgs, DeniedArgs, Output, SessionsArgs};
+pub use log::LogArgs;
+pub use run::{Mode, RunArgs};
+pub use store::{BackupArgs, StoreArgs};
+
+/// Connects Telegram bots to assistants, as `TelegramConnector` resources say.
+#[derive(Debug, Parser)]
+#[command(
+    name = "telegram-connector-operator",
+    version,
+    about,
+    propagate_version = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator against the cluster of the kubeconfig or of the Pod it runs in.
+    Run(Box<RunArgs>),
+    /// Everything embedded on this machine, and it stays: control plane, Bot API simulator, sample assistant, operator.
+    #[cfg(feature = "dev")]
+    Dev(Box<DevArgs>),
+    /// Everything embedded on this machine: plays a conversation, checks it, prints it, ends.
+    #[cfg(feature = "dev")]
+    Demo(DemoArgs),
+    /// Print the `CustomResourceDefinitions`.
+    Crds,
+    /// Validate manifests offline against the schema and the CEL rules; ends with 1 when one is wrong.
+    Check(CheckArgs),
+    /// List stored conversations of users who were denied.
+    Denied(DeniedArgs),
+    /// List sessions, without their text unless asked.
+    Sessions(SessionsArgs),
+    /// List messages that could not be handled, or hand them back to be tried again.
+    DeadLetters(DeadLettersArgs),
+    /// Copy a `SQLite` store while the operator uses it, to standard output or a file.
+    Backup(BackupArgs),
+    /// Let a user write to a bot: print what to change in Git, or change it in the cluster.
+    Allow(AllowArgs),
+    /// Shut a user out: print what to change in Git, or change it in the cluster.
+    Deny(DenyArgs),
+}
+
+/// `check`.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// Manifests: YAML or JSON files, or folders of them
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn parse(words: &[&str]) -> Result<Cli, String> {
+        Cli::try_parse_from(
+            std::iter::once("telegram-connector-operator").chain(words.iter().copied()),
+        )
+        .map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -1,0 +1,182 @@
+//! `run`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::{LogArgs, StoreArgs};
+use crate::api::connector::ConnectionMode;
+
+/// How the environment receives updates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Telegram calls the operator.
+    Webhook,
+    /// The operator asks Telegram.
+    Polling,
+}
+
+impl From<Mode> for ConnectionMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Webhook => Self::Webhook,
+            Mode::Polling => Self::Polling,
+        }
+    }
+}
+
+/// `run`: what the administrator sets once for all connectors.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// How every connector of this environment receives updates
+    #[arg(long, env = "CONNECTION_MODE", value_enum, default_value = "polling")]
+    pub connection_mode: Mode,
+    /// Public https base URL of the webhook server; required for webhook
+    #[arg(long, env = "PUBLIC_URL", required_if_eq("connection_mode", "webhook"))]
+    pub public_url: Option<Url>,
+    /// Address of the webhook server
+    #[arg(long, env = "WEBHOOK_LISTEN", default_value = "0.0.0.0:8443")]
+    pub webhook_listen: SocketAddr,
+    /// Secret of 32 characters or more from which each connector's webhook `secret_token` is derived; required for webhook
+    #[arg(long, env = "WEBHOOK_KEY", hide_env_values = true, value_parser = secret, required_if_eq("connection_mode", "webhook"))]
+    pub webhook_key: Option<SecretString>,
+    /// The `--webhook-key` before its last rotation: requests made with it are still taken
+    #[arg(long, env = "WEBHOOK_PREVIOUS_KEY", hide_env_values = true, value_parser = secret)]
+    pub webhook_previous_key: Option<SecretString>,
+    /// PEM certificate for the webhook server to serve TLS itself (read again when it changes)
+    #[arg(long, env = "WEBHOOK_TLS_CERT", requires = "webhook_tls_key")]
+    pub webhook_tls_cert: Option<PathBuf>,
+    /// PEM private key of `--webhook-tls-cert`
+    #[arg(long, env = "WEBHOOK_TLS_KEY", requires = "webhook_tls_cert")]
+    pub webhook_tls_key: Option<PathBuf>,
+    /// Upload `--webhook-tls-cert` to Telegram: for a self-signed certificate
+    #[arg(
+        long,
+        env = "WEBHOOK_UPLOAD_CERTIFICATE",
+        requires = "webhook_tls_cert"
+    )]
+    pub webhook_upload_certificate: bool,
+    /// Metrics, health, readiness
+    #[arg(long, env = "ADMIN_LISTEN", default_value = "0.0.0.0:8080")]
+    pub admin_listen: SocketAddr,
+    /// The store
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Bot API root: a self-hosted Bot API server, or a test peer
+    #[arg(
+        long,
+        env = "TELEGRAM_API_URL",
+        default_value = "https://api.telegram.org"
+    )]
+    pub telegram_api_url: Url,
+    /// Namespace to watch; repeatable; absent: all
+    #[arg(long, env = "WATCH_NAMESPACE", value_delimiter = ',')]
+    pub watch_namespace: Vec<String>,
+    /// Days that denied conversations are kept
+    #[arg(long, env = "DENIED_RETENTION_DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub denied_retention_days: u32,
+    /// Days that a session is kept after its last message
+    #[arg(long, env = "SESSION_RETENTION_DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub session_retention_days: u32,
+    /// Elect one leader by a Lease, for more than one replica [default: true with `PostgreSQL`, false with `SQLite`]
+    #[arg(long, env = "LEADER_ELECTION", action = clap::ArgAction::Set)]
+    pub leader_election: Option<bool>,
+    /// Namespace of the leader's Lease [default: the Pod's own, else `default`]
+    #[arg(long, env = "LEASE_NAMESPACE")]
+    pub lease_namespace: Option<String>,
+    /// Seconds after which a leader that gives no sign of life is replaced
+    #[arg(long, env = "LEASE_SECONDS", default_value_t = 12, value_parser = clap::value_parser!(u32).range(3..=300))]
+    pub lease_seconds: u32,
+    /// Address range that an assistant may have although it is link-local or a metadata service; repeatable
+    #[arg(
+        long,
+        env = "ALLOW_ASSISTANT_ADDRESS",
+        value_delimiter = ',',
+        value_name = "CIDR"
+    )]
+    pub allow_assistant_address: Vec<String>,
+    /// Seconds that SIGTERM leaves to what is in flight
+    #[arg(long, env = "SHUTDOWN_GRACE_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=3600))]
+    pub shutdown_grace_seconds: u32,
+    /// Logs
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Fewest characters of `--webhook-key`.
+const WEBHOOK_KEY_CHARACTERS: usize = 32;
+
+/// Takes any value: clap's own complaint about a wrong one would show it.
+#[allow(clippy::unnecessary_wraps, reason = "the shape clap wants")]
+fn secret(value: &str) -> Result<SecretString, std::convert::Infallible> {
+    Ok(value.into())
+}
+
+impl RunArgs {
+    /// What clap cannot say of single flags.
+    ///
+    /// # Errors
+    /// A sentence that names the flag and what to do; no secret in it.
+    pub fn validate(&self) -> Result<(), String> {
+        if let Some(key) = &self.webhook_key {
+            let length = key.expose_secret().chars().count();
+            if length < WEBHOOK_KEY_CHARACTERS {
+                return Err(format!(
+                    "--webhook-key has {length} characters and needs {WEBHOOK_KEY_CHARACTERS} or more; make one with: openssl rand -hex 32"
+                ));
+            }
+        }
+        if let Some(url) = &self.public_url
+            && (url.scheme() != "https" || url.query().is_some() || url.fragment().is_some())
+        {
+            return Err(format!(
+                "--public-url {url} must be https without query and fragment: Telegram delivers to https only"
+            ));
+        }
+        if !matches!(self.telegram_api_url.scheme(), "http" | "https") {
+            return Err(format!(
+                "--telegram-api-url {} must be http or https",
+                self.telegram_api_url
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::Command;
+    use crate::cli::tests::parse;
+
+    #[test]
+    fn webhook_mode_asks_for_a_public_url_and_a_key() {
+        let error = parse(&["run", "--connection-mode", "webhook"]).unwrap_err();
+        assert!(
+            error.contains("--public-url") && error.contains("--webhook-key"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_short_webhook_key_is_refused_without_being_shown() {
+        let Command::Run(run) = parse(&["run", "--webhook-key", "abcdefg"]).unwrap().command else {
+            panic!()
+        };
+        let error = run.validate().unwrap_err();
+        assert!(
+            error.contains("--webhook-key") && error.contains("32 or more"),
+            "{error}"
+        );
+        assert!(!error.contains("abcdefg"), "{error}");
+    }
+
+    #[test]
+    fn the_webhook_key_is_not_in_the_debug_output() {
+        let key = "k".repeat(32);
+        let cli = parse(&["run", "--webhook-key", &key]).unwrap();
+        assert!(!format!("{cli:?}").contains(&key));
+    }
+}
