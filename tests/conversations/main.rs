@@ -7,7 +7,7 @@
 //! ```
 //!
 //! # Writing one
-//! A file is a map from a sentence (the test's name) to its steps; a step is `who does: what`. `stage.rs` lists all steps:
+//! A file is a map from a sentence (the test's name) to its steps; a step is `who does: what`. `stage/mod.rs` lists all steps:
 //!
 //! ```yaml
 //! A text is answered:
