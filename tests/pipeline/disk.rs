@@ -4,12 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::{ConnectOptions, Connection};
-use telegram_connector_operator::store::{
-    self, Change, LaneWrite, Release, StoreError, StoreOptions, Want,
-};
+use telegram_connector_operator::store::{self, StoreError, StoreOptions};
 use telegram_connector_operator::telemetry::Metrics;
 
-use crate::store::{BOT, connector, update};
+use crate::store::{BOT, claim, connector, end, finish, update};
 use crate::world::{World, until};
 
 fn address(folder: &tempfile::TempDir) -> String {
@@ -72,30 +70,13 @@ async fn a_full_disk_acknowledges_nothing_and_intake_goes_on_when_there_is_room(
     // What was refused is not known, what was accepted is all there and can be handled.
     let mut handled = Vec::new();
     loop {
-        let claimed = store
-            .claim(vec![Want {
-                connector: connector("a"),
-                bot: BOT,
-                lanes: 10,
-                history: 0,
-            }])
-            .await
-            .unwrap();
+        let claimed = claim(&*store, "a", 10).await;
         if claimed.lanes.is_empty() {
             break;
         }
         for lane in claimed.lanes {
             handled.push(lane.messages[0].update_id);
-            store
-                .write(LaneWrite {
-                    claim: lane.claim,
-                    changes: vec![Change::Finish {
-                        message: lane.messages[0].id,
-                    }],
-                    release: Some(Release::Now),
-                })
-                .await
-                .unwrap();
+            end(&*store, lane.claim, finish(&lane)).await;
         }
     }
     handled.sort_unstable();

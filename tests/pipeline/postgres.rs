@@ -10,12 +10,11 @@ use jiff::Timestamp;
 use sqlx::ConnectOptions;
 use telegram_connector_operator::identity::BotId;
 use telegram_connector_operator::store::{
-    self, Change, LaneWrite, Listing, Part, Release, Retention, Store, StoreError, StoreOptions,
-    Want,
+    self, Change, LaneWrite, Listing, Release, Retention, Store, StoreError, StoreOptions,
 };
 
-use crate::store::{BOT, connector, update};
-use crate::world::{SOON, World, until};
+use crate::store::{BOT, connector, end, part, update};
+use crate::world::{World, until};
 
 /// A server of its own in a folder of its own, on a Unix socket; ended when dropped.
 pub(crate) struct Postgres {
@@ -113,21 +112,7 @@ impl Drop for Postgres {
 }
 
 async fn claim(store: &dyn Store, lanes: usize) -> Vec<store::ClaimedLane> {
-    let want = Want {
-        connector: connector("a"),
-        bot: BOT,
-        lanes,
-        history: 25,
-    };
-    store.claim(vec![want]).await.unwrap().lanes
-}
-
-fn part(text: &str) -> Part {
-    Part {
-        html: None,
-        plain: text.into(),
-        reply_to: None,
-    }
+    crate::store::claim(store, "a", lanes).await.lanes
 }
 
 #[tokio::test]
@@ -193,24 +178,22 @@ async fn postgres_keeps_the_promises_of_the_store() {
         .await
         .unwrap();
     assert!(written.reply_stored);
-    let written = mine
-        .write(LaneWrite {
-            claim: lane.claim,
-            changes: vec![
-                Change::Sent {
-                    reply: message,
-                    number: 0,
-                },
-                Change::SendAttempted {
-                    reply: message,
-                    number: 1,
-                    ambiguous: true,
-                },
-            ],
-            release: Some(Release::Now),
-        })
-        .await
-        .unwrap();
+    let written = end(
+        &**mine,
+        lane.claim,
+        vec![
+            Change::Sent {
+                reply: message,
+                number: 0,
+            },
+            Change::SendAttempted {
+                reply: message,
+                number: 1,
+                ambiguous: true,
+            },
+        ],
+    )
+    .await;
     assert!(written.more_waits);
     let late = mine
         .write(LaneWrite {
@@ -237,24 +220,22 @@ async fn postgres_keeps_the_promises_of_the_store() {
         (session.state.as_deref(), session.history.len()),
         (Some("state"), 2)
     );
-    other
-        .write(LaneWrite {
-            claim: lane.claim,
-            changes: vec![
-                Change::EndReply {
-                    reply: message,
-                    bury: Some("gone".into()),
-                },
-                Change::Bury {
-                    message: lane.messages[0].id,
-                    reason: "no use".into(),
-                },
-                Change::EndSession,
-            ],
-            release: Some(Release::Now),
-        })
-        .await
-        .unwrap();
+    end(
+        &**other,
+        lane.claim,
+        vec![
+            Change::EndReply {
+                reply: message,
+                bury: Some("gone".into()),
+            },
+            Change::Bury {
+                message: lane.messages[0].id,
+                reason: "no use".into(),
+            },
+            Change::EndSession,
+        ],
+    )
+    .await;
     let all = Listing {
         limit: 10,
         texts: true,
@@ -312,14 +293,12 @@ async fn postgres_keeps_nothing_of_a_chat_whose_session_and_notice_are_too_old()
             },
             Change::Finish { message },
         ];
-        store
-            .write(LaneWrite {
-                claim: lane.claim,
-                changes: if lane.key.chat == 1 { vec![] } else { changes },
-                release: Some(Release::Now),
-            })
-            .await
-            .unwrap();
+        end(
+            &*store,
+            lane.claim,
+            if lane.key.chat == 1 { vec![] } else { changes },
+        )
+        .await;
     }
     let rows = async |table: &str| -> i64 {
         let mut db = sqlx::postgres::PgConnectOptions::from_str(&postgres.address())
@@ -395,33 +374,8 @@ async fn two_replicas_on_postgres_answer_each_message_once_and_in_order() {
     let Some(postgres) = Postgres::start().await else {
         return;
     };
-    let users: Vec<i64> = (3000..3010).collect();
-    let mut world = World::on(&postgres.address()).await;
-    let support = world.connector_with("support", |c| c.access = crate::world::specific(&users));
-    let second = world.second_process(store::open(&postgres.address()).await.unwrap());
-    for n in 0..5 {
-        for user in &users {
-            world
-                .telegram
-                .say(support.id, *user, &format!("message {n}"));
-        }
-    }
-    for user in &users {
-        let sent = world
-            .telegram
-            .wait_for_sent(support.id, *user, 4, SOON)
-            .await;
-        let said: Vec<_> = sent
-            .iter()
-            .map(|s| s.text.lines().next().unwrap_or_default().to_owned())
-            .collect();
-        let expected: Vec<_> = (0..5).map(|n| format!("You said: message {n}")).collect();
-        assert_eq!(said, expected);
-    }
-    world.drained().await;
-    assert_eq!(world.assistant.count(), 50);
-    second.shutdown(SOON).await;
-    world.stop(SOON).await;
+    let world = World::on(&postgres.address()).await;
+    crate::sharing::answered_once_and_in_order(world, 3000..3010).await;
 }
 
 #[tokio::test]

@@ -47,8 +47,12 @@ async fn a_connector_whose_assistant_hangs_in_every_chat_holds_up_no_other() {
 
 #[tokio::test]
 async fn two_processes_on_one_store_answer_each_message_once() {
-    let mut world = World::new().await;
-    let users: Vec<i64> = (3000..3020).collect();
+    answered_once_and_in_order(World::new().await, 3000..3020).await;
+}
+
+/// Two processes share the work: each of these people has each answer once, in order.
+pub(crate) async fn answered_once_and_in_order(mut world: World, people: std::ops::Range<i64>) {
+    let users: Vec<i64> = people.collect();
     let support = world.connector_with("support", |c| c.access = specific(&users));
     let second = world.second_process(open(&world.address).await);
     for n in 0..5 {
@@ -71,8 +75,9 @@ async fn two_processes_on_one_store_answer_each_message_once() {
         assert_eq!(first_lines, expected);
     }
     world.drained().await;
-    assert_eq!(world.assistant.count(), 100);
+    assert_eq!(world.assistant.count(), 5 * users.len() as u64);
     second.shutdown(SOON).await;
+    world.stop(SOON).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,73 @@
+//! What is accepted: once, in order, and no more than may wait.
+
+use telegram_connector_operator::identity::BotId;
+use telegram_connector_operator::store::StoreError;
+
+use super::{BOT, Place, claim, connector, end, finish, ids, update};
+
+#[tokio::test]
+async fn a_second_delivery_changes_nothing_even_after_the_first_was_handled() {
+    let place = Place::new();
+    let store = place.open().await;
+    let uid = connector("a").uid;
+    let batch = || vec![update(1, 7, 100, "one"), update(2, 7, 101, "two")];
+    let first = store.accept(&uid, BOT, batch()).await.unwrap();
+    assert_eq!((first.new, first.known), (2, 0));
+    let second = store.accept(&uid, BOT, batch()).await.unwrap();
+    assert_eq!((second.new, second.known), (0, 2));
+    let claimed = claim(&*store, "a", 10).await;
+    assert_eq!(ids(&claimed), [[1, 2]]);
+    let lane = &claimed.lanes[0];
+    end(&*store, lane.claim, finish(lane)).await;
+    let third = store.accept(&uid, BOT, batch()).await.unwrap();
+    assert_eq!((third.new, third.known), (0, 2));
+    assert!(claim(&*store, "a", 10).await.lanes.is_empty());
+}
+
+#[tokio::test]
+async fn a_lane_is_in_order_of_date_and_update_id_however_updates_came() {
+    let place = Place::new();
+    let store = place.open().await;
+    let uid = connector("a").uid;
+    // After an idle week the next update_id is random: 5 is newer than 900 here.
+    store
+        .accept(
+            &uid,
+            BOT,
+            vec![
+                update(5, 7, 900_000, "newest"),
+                update(901, 7, 100, "second"),
+                update(900, 7, 100, "first"),
+            ],
+        )
+        .await
+        .unwrap();
+    assert_eq!(ids(&claim(&*store, "a", 10).await), [[900, 901, 5]]);
+}
+
+#[tokio::test]
+async fn a_full_backlog_refuses_one_bot_and_no_other() {
+    let place = Place::new();
+    let store = place.open_with(|o| o.backlog_per_bot = 3).await;
+    let uid = connector("a").uid;
+    for n in 0..3 {
+        store
+            .accept(&uid, BOT, vec![update(n, n, 100, "x")])
+            .await
+            .unwrap();
+    }
+    let refused = store.accept(&uid, BOT, vec![update(3, 3, 100, "x")]).await;
+    assert!(matches!(refused, Err(StoreError::BacklogFull(BOT))));
+    let other = BotId(2);
+    let accepted = store
+        .accept(&connector("b").uid, other, vec![update(3, 3, 100, "x")])
+        .await
+        .unwrap();
+    assert_eq!(accepted.new, 1);
+    let lane = claim(&*store, "a", 1).await.lanes.remove(0);
+    end(&*store, lane.claim, finish(&lane)).await;
+    store
+        .accept(&uid, BOT, vec![update(3, 3, 100, "x")])
+        .await
+        .unwrap();
+}

@@ -1,0 +1,136 @@
+//! The store's promises, on a real file.
+
+mod intake;
+mod listings;
+mod opening;
+mod pruning;
+mod work;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use telegram_connector_operator::clock::{ManualClock, SharedClock};
+use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
+use telegram_connector_operator::store::{
+    self, Change, Claim, Claimed, ClaimedLane, LaneWrite, Part, Release, Store, StoreOptions, Want,
+    Written,
+};
+use telegram_connector_operator::telegram::RawUpdate;
+
+pub(crate) const BOT: BotId = BotId(8_400_000_001);
+
+pub(crate) fn connector(name: &str) -> ConnectorRef {
+    ConnectorRef {
+        namespace: "acme".into(),
+        name: name.into(),
+        uid: ConnectorUid::from(format!("uid-{name}").as_str()),
+    }
+}
+
+pub(crate) fn update(update_id: i64, chat: i64, date: i64, text: &str) -> RawUpdate {
+    let json = serde_json::json!({
+        "update_id": update_id,
+        "message": {
+            "message_id": update_id, "date": date, "text": text,
+            "chat": {"id": chat, "type": "private", "first_name": "Ann"},
+            "from": {"id": chat, "is_bot": false, "first_name": "Ann", "language_code": "en"},
+        },
+    });
+    RawUpdate {
+        update_id,
+        json: serde_json::value::to_raw_value(&json).unwrap(),
+    }
+}
+
+pub(crate) fn part(text: &str) -> Part {
+    Part {
+        html: None,
+        plain: text.into(),
+        reply_to: None,
+    }
+}
+
+struct Place {
+    folder: tempfile::TempDir,
+    clock: Arc<ManualClock>,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            clock: Arc::new(ManualClock::new(
+                Timestamp::from_second(1_800_000_000).unwrap(),
+            )),
+        }
+    }
+
+    fn address(&self) -> String {
+        format!(
+            "sqlite:{}/deep/er/connectors.db",
+            self.folder.path().display()
+        )
+    }
+
+    async fn open(&self) -> Arc<dyn Store> {
+        self.open_with(|_| {}).await
+    }
+
+    async fn open_with(&self, change: impl FnOnce(&mut StoreOptions)) -> Arc<dyn Store> {
+        let clock: SharedClock = self.clock.clone();
+        let mut options = StoreOptions {
+            clock,
+            ..StoreOptions::default()
+        };
+        change(&mut options);
+        store::open_with(&self.address(), options).await.unwrap()
+    }
+}
+
+/// Claims as the pipeline does.
+pub(crate) async fn claim(store: &dyn Store, name: &str, lanes: usize) -> Claimed {
+    store
+        .claim(vec![Want {
+            connector: connector(name),
+            bot: BOT,
+            lanes,
+            history: 25,
+        }])
+        .await
+        .unwrap()
+}
+
+fn ids(claimed: &Claimed) -> Vec<Vec<i64>> {
+    claimed
+        .lanes
+        .iter()
+        .map(|l| l.messages.iter().map(|m| m.update_id).collect())
+        .collect()
+}
+
+/// The messages of a lane are done with.
+pub(crate) fn finish(lane: &ClaimedLane) -> Vec<Change> {
+    let ids = lane.messages.iter().map(|m| m.id);
+    ids.map(|message| Change::Finish { message }).collect()
+}
+
+/// The last write under a claim: the lane is given back with it.
+pub(crate) async fn end(store: &dyn Store, claim: Claim, changes: Vec<Change>) -> Written {
+    let release = Some(Release::Now);
+    let write = LaneWrite {
+        claim,
+        changes,
+        release,
+    };
+    store.write(write).await.unwrap()
+}
+
+async fn store_backlog(store: &dyn Store) -> u64 {
+    store
+        .backlog()
+        .await
+        .unwrap()
+        .iter()
+        .map(|b| b.messages)
+        .sum()
+}

@@ -1,0 +1,202 @@
+//! What is done under a claim: replies, notices, sessions, and whose claim it is.
+
+use jiff::Timestamp;
+use telegram_connector_operator::clock::SharedClock;
+use telegram_connector_operator::store::{Change, LaneWrite, Listing, Release, StoreError};
+
+use super::{BOT, Place, claim, connector, end, part, store_backlog, update};
+
+#[tokio::test]
+async fn a_reply_is_there_after_a_crash_until_each_part_is_recorded() {
+    let place = Place::new();
+    let store = place.open().await;
+    let uid = connector("a").uid;
+    store
+        .accept(&uid, BOT, vec![update(1, 7, 100, "one")])
+        .await
+        .unwrap();
+    let claimed = claim(&*store, "a", 10).await;
+    let lane = &claimed.lanes[0];
+    let message = lane.messages[0].id;
+    let written = store
+        .write(LaneWrite {
+            claim: lane.claim,
+            changes: vec![
+                Change::Reply {
+                    message,
+                    parts: vec![part("first"), part("second")],
+                    unless_noticed_since: None,
+                },
+                Change::Finish { message },
+            ],
+            release: None,
+        })
+        .await
+        .unwrap();
+    assert!(written.reply_stored);
+    store
+        .write(LaneWrite {
+            claim: lane.claim,
+            changes: vec![Change::Sent {
+                reply: message,
+                number: 0,
+            }],
+            release: None,
+        })
+        .await
+        .unwrap();
+    // The process dies here, without giving anything back.
+    drop(store);
+    let store = place.open().await;
+    store.keep_claims().await.unwrap();
+    let claimed = claim(&*store, "a", 10).await;
+    let lane = &claimed.lanes[0];
+    assert!(lane.messages.is_empty());
+    assert_eq!(lane.parts.len(), 1);
+    assert_eq!(
+        (lane.parts[0].number, &lane.parts[0].part),
+        (1, &part("second"))
+    );
+    let written = end(
+        &*store,
+        lane.claim,
+        vec![Change::Sent {
+            reply: message,
+            number: 1,
+        }],
+    )
+    .await;
+    assert!(!written.more_waits);
+    assert!(claim(&*store, "a", 10).await.lanes.is_empty());
+}
+
+#[tokio::test]
+async fn a_living_process_keeps_its_claims_and_a_dead_ones_are_taken_over() {
+    let place = Place::new();
+    let first = place.open().await;
+    let second = place.open().await;
+    let uid = connector("a").uid;
+    first
+        .accept(&uid, BOT, vec![update(1, 7, 100, "one")])
+        .await
+        .unwrap();
+    let held = claim(&*first, "a", 10).await.lanes.remove(0);
+    second.keep_claims().await.unwrap();
+    assert!(claim(&*second, "a", 10).await.lanes.is_empty());
+    // It hangs for longer than its lease: the other takes over, and its late write is refused.
+    place.clock.advance_seconds(31);
+    let waiting = second.keep_claims().await.unwrap();
+    assert_eq!(waiting[0].0, uid);
+    assert_eq!(claim(&*second, "a", 10).await.lanes.len(), 1);
+    let late = first
+        .write(LaneWrite {
+            claim: held.claim,
+            changes: vec![Change::Finish {
+                message: held.messages[0].id,
+            }],
+            release: Some(Release::Now),
+        })
+        .await;
+    assert!(matches!(late, Err(StoreError::ClaimLost)), "{late:?}");
+    assert_eq!(store_backlog(&*second).await, 1);
+}
+
+#[tokio::test]
+async fn a_notice_goes_out_once_per_chat_and_hour_even_when_two_topics_ask_at_once() {
+    let place = Place::new();
+    let store = place.open().await;
+    let uid = connector("a").uid;
+    let now = Timestamp::from_second(1_800_000_000).unwrap();
+    let mut stored = Vec::new();
+    for (n, wait) in [(1, 0), (2, 3599), (3, 1)] {
+        place.clock.advance_seconds(wait);
+        store
+            .accept(&uid, BOT, vec![update(n, 7, 100, "one")])
+            .await
+            .unwrap();
+        let lane = claim(&*store, "a", 1).await.lanes.remove(0);
+        let clock: SharedClock = place.clock.clone();
+        let since = Timestamp::from_second(clock.now().as_second() - 3600).unwrap();
+        assert!(since < now || n == 3);
+        let written = end(
+            &*store,
+            lane.claim,
+            vec![
+                Change::Reply {
+                    message: lane.messages[0].id,
+                    parts: vec![part("no")],
+                    unless_noticed_since: Some(since),
+                },
+                Change::Finish {
+                    message: lane.messages[0].id,
+                },
+                Change::EndReply {
+                    reply: lane.messages[0].id,
+                    bury: None,
+                },
+            ],
+        )
+        .await;
+        stored.push(written.reply_stored);
+    }
+    assert_eq!(stored, [true, false, true]);
+}
+
+#[tokio::test]
+async fn a_session_carries_its_newest_exchanges_and_ends_with_its_connector() {
+    let place = Place::new();
+    let store = place.open().await;
+    let uid = connector("a").uid;
+    let began_at = Timestamp::from_second(100).unwrap();
+    for n in 1..=30 {
+        store
+            .accept(&uid, BOT, vec![update(n, 7, 100, "q")])
+            .await
+            .unwrap();
+        let lane = claim(&*store, "a", 1).await.lanes.remove(0);
+        let mut changes = Vec::new();
+        if n == 1 {
+            assert_eq!((lane.session.clone(), lane.sessions), (None, 0));
+            changes.push(Change::BeginSession {
+                number: 1,
+                key: "key".into(),
+                began_at,
+            });
+        } else {
+            let session = lane.session.unwrap();
+            assert_eq!((session.number, session.exchanges), (1, n - 1));
+            assert_eq!(session.state.as_deref(), Some("state 1"));
+            assert_eq!(
+                i64::try_from(session.history.len()).unwrap(),
+                2 * (n - 1).min(25)
+            );
+            assert_eq!(session.history.last().unwrap().text, format!("a{}", n - 1));
+        }
+        changes.extend([
+            Change::Exchange {
+                session: 1,
+                number: n,
+                asked: Some(format!("q{n}")),
+                answered: Some(format!("a{n}")),
+                state: (n == 1).then(|| "state 1".into()),
+                at: began_at,
+            },
+            Change::Finish {
+                message: lane.messages[0].id,
+            },
+        ]);
+        end(&*store, lane.claim, changes).await;
+    }
+    let listing = Listing {
+        limit: 10,
+        ..Listing::default()
+    };
+    let listed = store.sessions(&listing).await.unwrap();
+    assert_eq!(listed.rows.len(), 1);
+    assert_eq!(
+        (listed.rows[0].exchanges, &listed.rows[0].history),
+        (30, &None)
+    );
+    store.forget(&uid).await.unwrap();
+    assert!(store.sessions(&listing).await.unwrap().rows.is_empty());
+}
