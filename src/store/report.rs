@@ -44,27 +44,7 @@ pub async fn denied(
     format: Format,
     out: &mut (dyn Write + Send),
 ) -> Result<u64, ReportError> {
-    let header = [
-        "TIME",
-        "CONNECTOR",
-        "USER",
-        "USERNAME",
-        "NAME",
-        "CHAT",
-        "CONTENT",
-        "TEXT",
-    ];
-    let mut lines = Lines::new(format, &header, out);
-    let mut listing = paged(listing);
-    loop {
-        let page = store.denied(&listing).await?;
-        for row in &page.rows {
-            lines.row(row, || denied_cells(row))?;
-        }
-        if !turn(&mut listing, &page) {
-            return lines.end();
-        }
-    }
+    all::<DeniedMessage>(store, listing, format, out).await
 }
 
 /// Writes sessions, with their history if [`Listing::texts`] says so and as JSON. Returns how many.
@@ -77,27 +57,7 @@ pub async fn sessions(
     format: Format,
     out: &mut (dyn Write + Send),
 ) -> Result<u64, ReportError> {
-    let header = [
-        "CONNECTOR",
-        "CHAT",
-        "TOPIC",
-        "BEGAN",
-        "LAST",
-        "EXCHANGES",
-        "CURRENT",
-        "SESSION",
-    ];
-    let mut lines = Lines::new(format, &header, out);
-    let mut listing = paged(listing);
-    loop {
-        let page = store.sessions(&listing).await?;
-        for row in &page.rows {
-            lines.row(row, || session_cells(row))?;
-        }
-        if !turn(&mut listing, &page) {
-            return lines.end();
-        }
-    }
+    all::<SessionSummary>(store, listing, format, out).await
 }
 
 /// Writes dead letters, oldest first. Returns how many.
@@ -110,26 +70,7 @@ pub async fn dead_letters(
     format: Format,
     out: &mut (dyn Write + Send),
 ) -> Result<u64, ReportError> {
-    let header = [
-        "ID",
-        "TIME",
-        "CONNECTOR",
-        "CHAT",
-        "KIND",
-        "ATTEMPTS",
-        "REASON",
-    ];
-    let mut lines = Lines::new(format, &header, out);
-    let mut listing = paged(listing);
-    loop {
-        let page = store.dead_letters(&listing).await?;
-        for row in &page.rows {
-            lines.row(row, || dead_letter_cells(row))?;
-        }
-        if !turn(&mut listing, &page) {
-            return lines.end();
-        }
-    }
+    all::<DeadLetter>(store, listing, format, out).await
 }
 
 /// Puts back all dead letters that the listing names. A running operator takes them up within a few seconds. Returns how many.
@@ -149,47 +90,130 @@ pub async fn retry_all(store: &dyn Store, listing: Listing) -> Result<u64, Repor
     }
 }
 
-fn denied_cells(row: &DeniedMessage) -> Vec<String> {
-    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
-    let text: String = or_dash(&row.text).chars().take(SHOWN_TEXT).collect();
-    vec![
-        row.time.to_string(),
-        format!("{}/{}", row.namespace, row.name),
-        row.user_id.map_or_else(|| "-".into(), |id| id.to_string()),
-        or_dash(&row.username),
-        or_dash(&row.user_name),
-        row.chat.to_string(),
-        row.content.clone(),
-        // What strangers write must not reach into the terminal.
-        text.chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect(),
-    ]
+/// Writes a listing to its end.
+async fn all<R: Row>(
+    store: &dyn Store,
+    listing: Listing,
+    format: Format,
+    out: &mut (dyn Write + Send),
+) -> Result<u64, ReportError> {
+    let mut lines = Lines::new(format, R::HEADER, out);
+    let mut listing = paged(listing);
+    loop {
+        let page = R::page(store, &listing).await?;
+        for row in &page.rows {
+            lines.row(row, || row.cells())?;
+        }
+        if !turn(&mut listing, &page) {
+            return lines.end();
+        }
+    }
 }
 
-fn session_cells(row: &SessionSummary) -> Vec<String> {
-    vec![
-        format!("{}/{}", row.namespace, row.name),
-        row.chat.to_string(),
-        row.topic.to_string(),
-        row.began.to_string(),
-        row.last.to_string(),
-        row.exchanges.to_string(),
-        if row.current { "yes" } else { "no" }.into(),
-        row.session.clone(),
-    ]
+/// What a listing is made of.
+trait Row: Serialize + Sync + Sized {
+    const HEADER: &[&str];
+
+    fn page(
+        store: &dyn Store,
+        listing: &Listing,
+    ) -> impl Future<Output = Result<Page<Self>, StoreError>> + Send;
+
+    /// One for each of [`HEADER`](Self::HEADER).
+    fn cells(&self) -> Vec<String>;
 }
 
-fn dead_letter_cells(row: &DeadLetter) -> Vec<String> {
-    vec![
-        row.id.to_string(),
-        row.time.to_string(),
-        format!("{}/{}", row.namespace, row.name),
-        row.chat.to_string(),
-        row.kind.clone(),
-        row.attempts.to_string(),
-        row.reason.clone(),
-    ]
+impl Row for DeniedMessage {
+    const HEADER: &[&str] = &[
+        "TIME",
+        "CONNECTOR",
+        "USER",
+        "USERNAME",
+        "NAME",
+        "CHAT",
+        "CONTENT",
+        "TEXT",
+    ];
+
+    async fn page(store: &dyn Store, listing: &Listing) -> Result<Page<Self>, StoreError> {
+        store.denied(listing).await
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+        let text: String = or_dash(&self.text).chars().take(SHOWN_TEXT).collect();
+        vec![
+            self.time.to_string(),
+            format!("{}/{}", self.namespace, self.name),
+            self.user_id.map_or_else(|| "-".into(), |id| id.to_string()),
+            or_dash(&self.username),
+            or_dash(&self.user_name),
+            self.chat.to_string(),
+            self.content.clone(),
+            // What strangers write must not reach into the terminal.
+            text.chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect(),
+        ]
+    }
+}
+
+impl Row for SessionSummary {
+    const HEADER: &[&str] = &[
+        "CONNECTOR",
+        "CHAT",
+        "TOPIC",
+        "BEGAN",
+        "LAST",
+        "EXCHANGES",
+        "CURRENT",
+        "SESSION",
+    ];
+
+    async fn page(store: &dyn Store, listing: &Listing) -> Result<Page<Self>, StoreError> {
+        store.sessions(listing).await
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            format!("{}/{}", self.namespace, self.name),
+            self.chat.to_string(),
+            self.topic.to_string(),
+            self.began.to_string(),
+            self.last.to_string(),
+            self.exchanges.to_string(),
+            if self.current { "yes" } else { "no" }.into(),
+            self.session.clone(),
+        ]
+    }
+}
+
+impl Row for DeadLetter {
+    const HEADER: &[&str] = &[
+        "ID",
+        "TIME",
+        "CONNECTOR",
+        "CHAT",
+        "KIND",
+        "ATTEMPTS",
+        "REASON",
+    ];
+
+    async fn page(store: &dyn Store, listing: &Listing) -> Result<Page<Self>, StoreError> {
+        store.dead_letters(listing).await
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.to_string(),
+            self.time.to_string(),
+            format!("{}/{}", self.namespace, self.name),
+            self.chat.to_string(),
+            self.kind.clone(),
+            self.attempts.to_string(),
+            self.reason.clone(),
+        ]
+    }
 }
 
 fn paged(listing: Listing) -> Listing {

@@ -54,6 +54,23 @@ impl Cause {
         }
     }
 
+    /// A value that is none of those there are.
+    pub(crate) fn unsupported(
+        field: impl Into<String>,
+        value: &Value,
+        supported: &[Value],
+    ) -> Self {
+        let supported: Vec<String> = supported.iter().map(ToString::to_string).collect();
+        Self {
+            reason: "FieldValueNotSupported",
+            field: field.into(),
+            message: format!(
+                "Unsupported value: {value}: supported values: {}",
+                supported.join(", ")
+            ),
+        }
+    }
+
     /// An item that a set or map already has.
     pub(crate) fn duplicate(field: impl Into<String>, value: &Value) -> Self {
         Self {

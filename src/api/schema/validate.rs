@@ -88,15 +88,7 @@ fn check(value: &Value, schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
         return;
     }
     if !schema.allowed.is_empty() && !schema.allowed.contains(value) {
-        let supported: Vec<String> = schema.allowed.iter().map(ToString::to_string).collect();
-        causes.push(Cause {
-            reason: "FieldValueNotSupported",
-            field: path.into(),
-            message: format!(
-                "Unsupported value: {value}: supported values: {}",
-                supported.join(", ")
-            ),
-        });
+        causes.push(Cause::unsupported(path, value, &schema.allowed));
     }
     match value {
         Value::String(text) => check_string(text, value, schema, path, causes),

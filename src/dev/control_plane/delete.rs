@@ -66,14 +66,13 @@ impl Options {
             "Foreground" => Some(Propagation::Foreground),
             "Orphan" => Some(Propagation::Orphan),
             other => {
-                let cause = super::failure::Cause {
-                    reason: "FieldValueNotSupported",
-                    field: "propagationPolicy".into(),
-                    message: format!(
-                        "Unsupported value: \"{other}\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
-                    ),
-                };
-                return Err(Failure::invalid_options("DeleteOptions", &cause));
+                let known = ["Foreground", "Background", "Orphan", "nil"];
+                return Err(Failure::unsupported_option(
+                    "DeleteOptions",
+                    "propagationPolicy",
+                    other,
+                    &known,
+                ));
             }
         };
         let precondition = |field: &str| {

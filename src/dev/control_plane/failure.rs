@@ -220,6 +220,18 @@ impl Failure {
         failure
     }
 
+    /// An option of a request has a value that is none of the known ones.
+    pub(super) fn unsupported_option(
+        options: &str,
+        field: &str,
+        value: &str,
+        known: &[&str],
+    ) -> Self {
+        let known: Vec<Value> = known.iter().copied().map(Value::from).collect();
+        let cause = Cause::unsupported(field, &Value::from(value), &known);
+        Self::invalid_options(options, &cause)
+    }
+
     pub(super) fn unsupported_media_type(accepted: &[&str]) -> Self {
         let message = format!(
             "the body of the request was in an unknown format - accepted media types include: {}",

@@ -86,15 +86,13 @@ pub(super) fn carried(query: &Query) -> Result<Carried, Failure> {
         "None" => Carried::Nothing,
         "Object" => Carried::Object,
         other => {
-            let why = format!(
-                "Unsupported value: \"{other}\": supported values: \"None\", \"Metadata\", \"Object\""
-            );
-            let cause = Cause {
-                reason: "FieldValueNotSupported",
-                field: "includeObject".into(),
-                message: why,
-            };
-            return Err(Failure::invalid_options("TableOptions", &cause));
+            let known = ["None", "Metadata", "Object"];
+            return Err(Failure::unsupported_option(
+                "TableOptions",
+                "includeObject",
+                other,
+                &known,
+            ));
         }
     })
 }
@@ -248,15 +246,13 @@ fn check_match(query: &Query) -> Result<(), Failure> {
         }
         "Exact" | "NotOlderThan" => Ok(()),
         other => {
-            let message = format!(
-                "Unsupported value: \"{other}\": supported values: \"Exact\", \"NotOlderThan\", \"\""
-            );
-            let cause = Cause {
-                reason: "FieldValueNotSupported",
-                field: "resourceVersionMatch".into(),
-                message,
-            };
-            Err(Failure::invalid_options("ListOptions", &cause))
+            let known = ["Exact", "NotOlderThan", ""];
+            Err(Failure::unsupported_option(
+                "ListOptions",
+                "resourceVersionMatch",
+                other,
+                &known,
+            ))
         }
     }
 }

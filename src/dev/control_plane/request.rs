@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, Method, Uri, header};
 
-use super::failure::{Cause, Failure};
+use super::failure::Failure;
 
 /// A place in the API: which resource, where, and which part of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -123,14 +123,12 @@ impl Query {
                 "timeoutSeconds" => query.timeout_seconds = value.parse().ok(),
                 "dryRun" => {
                     if value != "All" {
-                        let cause = Cause {
-                            reason: "FieldValueNotSupported",
-                            field: "dryRun".into(),
-                            message: format!(
-                                "Unsupported value: \"{value}\": supported values: \"All\""
-                            ),
-                        };
-                        return Err(Failure::invalid_options("PatchOptions", &cause));
+                        return Err(Failure::unsupported_option(
+                            "PatchOptions",
+                            "dryRun",
+                            &value,
+                            &["All"],
+                        ));
                     }
                     query.dry_run = true;
                 }

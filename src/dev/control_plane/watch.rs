@@ -125,16 +125,12 @@ fn check_initial_events(query: &Query) -> Result<(), Failure> {
             "resourceVersionMatch",
             "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
         ),
-        (Some(_), other) => {
-            let message =
-                format!("Unsupported value: \"{other}\": supported values: \"NotOlderThan\"");
-            let cause = Cause {
-                reason: "FieldValueNotSupported",
-                field: "resourceVersionMatch".into(),
-                message,
-            };
-            Err(Failure::invalid_options("ListOptions", &cause))
-        }
+        (Some(_), other) => Err(Failure::unsupported_option(
+            "ListOptions",
+            "resourceVersionMatch",
+            other,
+            &["NotOlderThan"],
+        )),
     }
 }
 

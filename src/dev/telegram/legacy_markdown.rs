@@ -84,19 +84,7 @@ pub(super) fn parse(source: &str) -> Parsed {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn short(parsed: Parsed) -> (String, Vec<(String, usize, usize)>) {
-        let (text, entities) = parsed.expect("parses");
-        let entities = entities
-            .into_iter()
-            .map(|e| (e.kind, e.offset, e.length))
-            .collect();
-        (text, entities)
-    }
-
-    fn one(kind: &str, offset: usize, length: usize) -> Vec<(String, usize, usize)> {
-        vec![(kind.to_owned(), offset, length)]
-    }
+    use crate::dev::telegram::markdown::tests::{one, short};
 
     #[test]
     fn legacy_markdown_knows_four_signs() {

@@ -339,10 +339,11 @@ impl V2<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn short(parsed: Parsed) -> (String, Vec<(String, usize, usize)>) {
+    /// Its text, and its entities without what only some kinds have.
+    pub(in crate::dev::telegram) fn short(parsed: Parsed) -> (String, Vec<(String, usize, usize)>) {
         let (text, entities) = parsed.expect("parses");
         let entities = entities
             .into_iter()
@@ -351,7 +352,11 @@ mod tests {
         (text, entities)
     }
 
-    fn one(kind: &str, offset: usize, length: usize) -> Vec<(String, usize, usize)> {
+    pub(in crate::dev::telegram) fn one(
+        kind: &str,
+        offset: usize,
+        length: usize,
+    ) -> Vec<(String, usize, usize)> {
         vec![(kind.to_owned(), offset, length)]
     }
 
