@@ -5,7 +5,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::cluster::{Cluster, PATIENCE};
+use crate::cluster::{Cluster, Outside, PATIENCE};
 use crate::suite::Suite;
 
 pub fn register(suite: &mut Suite) {
@@ -20,10 +20,8 @@ pub fn register(suite: &mut Suite) {
 const PROGRAM: &str = env!("CARGO_BIN_EXE_telegram-connector-operator");
 
 struct Operator {
-    folder: tempfile::TempDir,
+    outside: Outside,
     cluster: Cluster,
-    /// Keeps the embedded control plane on its port.
-    _served: Option<telegram_connector_operator::dev::control_plane::Served>,
 }
 
 #[derive(Debug)]
@@ -35,22 +33,9 @@ struct Ended {
 
 impl Operator {
     async fn new(cluster: Cluster) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (kubeconfig, served) = match &cluster.plane {
-            Some(plane) => {
-                let served = plane
-                    .serve(([127, 0, 0, 1], 0).into())
-                    .await
-                    .expect("a free port");
-                (served.kubeconfig.clone(), Some(served))
-            }
-            None => (cluster.kubeconfig.clone(), None),
-        };
-        std::fs::write(folder.path().join("config"), kubeconfig).expect("a writable folder");
         Self {
-            folder,
+            outside: cluster.outside().await,
             cluster,
-            _served: served,
         }
     }
 
@@ -58,7 +43,7 @@ impl Operator {
         let child = Command::new(PROGRAM)
             .args(arguments)
             .args(["--namespace", &self.cluster.namespace])
-            .env("KUBECONFIG", self.folder.path().join("config"))
+            .env("KUBECONFIG", self.outside.kubeconfig())
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
@@ -119,6 +104,15 @@ impl Operator {
         self.cluster.path("connectors.pupau.ai/v1alpha1", plural)
     }
 
+    /// Applies a JSON patch that was printed.
+    async fn patch(&self, path: &str, printed: &str) {
+        let media = "application/json-patch+json";
+        self.cluster
+            .call_as("PATCH", path, media, &yaml(printed))
+            .await
+            .expect(200);
+    }
+
     async fn users(&self, list: &str) -> Value {
         let path = format!("{}/{list}", self.path("telegramuserlists"));
         self.cluster
@@ -170,11 +164,7 @@ async fn every_printed_form_lets_the_user_in(cluster: Cluster) {
     let patch = operator
         .done(&["allow", "support", "2", "-o", "patch"])
         .await;
-    operator
-        .cluster
-        .call_as("PATCH", &path, "application/json-patch+json", &yaml(&patch))
-        .await
-        .expect(200);
+    operator.patch(&path, &patch).await;
     let manifest = operator
         .done(&["allow", "support", "3", "-o", "manifest"])
         .await;
@@ -190,11 +180,7 @@ async fn every_printed_form_lets_the_user_in(cluster: Cluster) {
     let patch = operator
         .done(&["deny", "support", "2", "-o", "patch"])
         .await;
-    operator
-        .cluster
-        .call_as("PATCH", &path, "application/json-patch+json", &yaml(&patch))
-        .await
-        .expect(200);
+    operator.patch(&path, &patch).await;
     assert_eq!(
         operator.users("staff").await,
         json!([{"id": 1, "note": "Ann"}, {"id": 3}])

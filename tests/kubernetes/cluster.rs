@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{Request, StatusCode};
@@ -10,7 +11,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client, Resource};
 use serde_json::{Value, json};
-use telegram_connector_operator::dev::control_plane::ControlPlane;
+use telegram_connector_operator::dev::control_plane::{ControlPlane, Served};
 use tokio::time::Instant;
 
 use crate::suite::Need;
@@ -30,6 +31,25 @@ pub struct Cluster {
     pub kubeconfig: String,
     pub(crate) plane: Option<ControlPlane>,
     pub(crate) abilities: Vec<Need>,
+}
+
+/// The server as programs reach it from outside: by a kubeconfig in a file.
+pub struct Outside {
+    folder: tempfile::TempDir,
+    /// Keeps the embedded control plane on its port.
+    _served: Option<Served>,
+}
+
+impl Outside {
+    /// A folder for whoever needs one.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `KUBECONFIG`.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder().join("config")
+    }
 }
 
 /// An answer, whole.
@@ -53,6 +73,24 @@ impl Cluster {
         self.plane
             .as_ref()
             .expect("the test is registered with Need::Embedded")
+    }
+
+    /// The way in for a program.
+    pub async fn outside(&self) -> Outside {
+        let (kubeconfig, served) = match &self.plane {
+            Some(plane) => {
+                let served = plane.serve(([127, 0, 0, 1], 0).into()).await;
+                let served = served.expect("a free port");
+                (served.kubeconfig.clone(), Some(served))
+            }
+            None => (self.kubeconfig.clone(), None),
+        };
+        let outside = Outside {
+            folder: tempfile::tempdir().expect("a folder"),
+            _served: served,
+        };
+        std::fs::write(outside.kubeconfig(), kubeconfig).expect("a writable folder");
+        outside
     }
 
     /// An API in the test's namespace.

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
-use crate::cluster::{Cluster, PATIENCE};
+use crate::cluster::{Cluster, Outside, PATIENCE};
 use crate::suite::{Need, Suite};
 
 pub fn register(suite: &mut Suite) {
@@ -51,10 +51,8 @@ spec:
 
 /// `kubectl` in the test's namespace.
 struct Kubectl {
-    folder: tempfile::TempDir,
+    outside: Outside,
     namespace: String,
-    /// Keeps the embedded control plane on its port.
-    _served: Option<telegram_connector_operator::dev::control_plane::Served>,
     validates: bool,
 }
 
@@ -66,23 +64,10 @@ struct Printed {
 
 impl Kubectl {
     async fn new(cluster: &Cluster) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (kubeconfig, served) = match &cluster.plane {
-            Some(plane) => {
-                let served = plane
-                    .serve(([127, 0, 0, 1], 0).into())
-                    .await
-                    .expect("a free port");
-                (served.kubeconfig.clone(), Some(served))
-            }
-            None => (cluster.kubeconfig.clone(), None),
-        };
-        std::fs::write(folder.path().join("config"), kubeconfig).expect("a writable folder");
         let validates = cluster.has(Need::FieldValidation);
         Self {
-            folder,
+            outside: cluster.outside().await,
             namespace: cluster.namespace.clone(),
-            _served: served,
             validates,
         }
     }
@@ -92,8 +77,8 @@ impl Kubectl {
         command
             .args(arguments)
             .args(["--namespace", &self.namespace])
-            .env("KUBECONFIG", self.folder.path().join("config"))
-            .env("HOME", self.folder.path())
+            .env("KUBECONFIG", self.outside.kubeconfig())
+            .env("HOME", self.outside.folder())
             .kill_on_drop(true);
         command
     }

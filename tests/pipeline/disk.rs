@@ -14,6 +14,18 @@ fn address(folder: &tempfile::TempDir) -> String {
     format!("sqlite:{}/connectors.db", folder.path().display())
 }
 
+/// Another process that writes and does not come to an end.
+async fn locked(folder: &tempfile::TempDir) -> sqlx::SqliteConnection {
+    let mut other = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(folder.path().join("connectors.db"))
+        .connect()
+        .await
+        .unwrap();
+    let begin = sqlx::query("BEGIN IMMEDIATE");
+    begin.execute(&mut other).await.unwrap();
+    other
+}
+
 #[tokio::test]
 async fn what_a_store_did_and_what_it_could_not_do_is_counted() {
     let folder = tempfile::tempdir().unwrap();
@@ -100,19 +112,11 @@ async fn a_locked_store_acknowledges_nothing_and_heals() {
     };
     let store = store::open_with(&address(&folder), options).await.unwrap();
     let uid = connector("a").uid;
-    let mut other = sqlx::sqlite::SqliteConnectOptions::new()
-        .filename(folder.path().join("connectors.db"))
-        .connect()
-        .await
-        .unwrap();
-    sqlx::query("BEGIN IMMEDIATE")
-        .execute(&mut other)
-        .await
-        .unwrap();
-    let locked = store.accept(&uid, BOT, vec![update(1, 1, 100, "x")]).await;
+    let mut other = locked(&folder).await;
+    let refused = store.accept(&uid, BOT, vec![update(1, 1, 100, "x")]).await;
     assert!(
-        matches!(locked, Err(StoreError::Unavailable(_))),
-        "{locked:?}"
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
     );
     assert!(store.writable().await.is_err());
     sqlx::query("COMMIT").execute(&mut other).await.unwrap();
@@ -142,15 +146,7 @@ async fn an_answer_waits_for_the_store_and_the_assistant_is_not_asked_twice() {
         world.assistant.count() == 2
     })
     .await;
-    let mut other = sqlx::sqlite::SqliteConnectOptions::new()
-        .filename(world.folder.path().join("connectors.db"))
-        .connect()
-        .await
-        .unwrap();
-    sqlx::query("BEGIN IMMEDIATE")
-        .execute(&mut other)
-        .await
-        .unwrap();
+    let mut other = locked(&world.folder).await;
     tokio::time::sleep(Duration::from_millis(800)).await;
     // The reply is not in the outbox, so nothing has been sent.
     assert_eq!(world.telegram.sent(support.id, crate::world::ANN).len(), 1);

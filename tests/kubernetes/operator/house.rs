@@ -316,6 +316,15 @@ impl House {
         (bot, token)
     }
 
+    /// A house whose operator has made the sound connector `a` ready.
+    pub async fn settled(cluster: Cluster, start: Start) -> (Self, Operator, (BotId, String)) {
+        let house = Self::new(cluster).await;
+        let operator = house.operator(start).await;
+        let bot = house.sound_connector("a").await;
+        house.ready("a").await;
+        (house, operator, bot)
+    }
+
     pub async fn list(&self, name: &str, users: Value) {
         let api: Api<TelegramUserList> = self.cluster.api();
         let list = json!({

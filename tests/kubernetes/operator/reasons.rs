@@ -95,10 +95,7 @@ async fn token_reasons_follow_the_secret(cluster: Cluster) {
 }
 
 async fn token_that_is_revoked_while_polling_is_reported_and_replaced(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::polling()).await;
-    let (bot, _) = house.sound_connector("a").await;
-    house.ready("a").await;
+    let (house, operator, (bot, _)) = House::settled(cluster, Start::polling()).await;
     house.telegram.revoke(bot);
     house.telegram.say(bot, 1001, "hello");
     house
@@ -233,10 +230,7 @@ async fn missing_list_denies_is_reported_and_resolves(cluster: Cluster) {
 }
 
 async fn conflict_and_throttling_are_reported_and_recover(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::polling()).await;
-    let (bot, _) = house.sound_connector("a").await;
-    house.ready("a").await;
+    let (house, operator, (bot, _)) = House::settled(cluster, Start::polling()).await;
     let conflict = house.telegram.add_fault(
         Fault::new(Break::Status {
             code: 409,
@@ -267,10 +261,7 @@ async fn conflict_and_throttling_are_reported_and_recover(cluster: Cluster) {
 }
 
 async fn suspended_connector_rests_and_comes_back(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::polling()).await;
-    let (bot, _) = house.sound_connector("a").await;
-    house.ready("a").await;
+    let (house, operator, (bot, _)) = House::settled(cluster, Start::polling()).await;
     house.patch("a", json!({"spec": {"suspend": true}})).await;
     house
         .not_ready("a", "Connected", "False", "Suspended")
@@ -316,10 +307,7 @@ async fn missing_api_key_is_reported_and_found(cluster: Cluster) {
 }
 
 async fn failing_assistant_is_reported_and_recovers_and_ready_stays(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::polling()).await;
-    let (bot, _) = house.sound_connector("a").await;
-    house.ready("a").await;
+    let (house, operator, (bot, _)) = House::settled(cluster, Start::polling()).await;
     house
         .condition("a", "AssistantReady", "Unknown", "NoExchangeYet")
         .await;

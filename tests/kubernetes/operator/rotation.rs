@@ -178,10 +178,7 @@ async fn rolling_update_of_two_processes_loses_no_webhook_and_the_follower_write
 }
 
 async fn webhook_of_a_bot_that_is_given_up_is_withdrawn(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::webhook()).await;
-    let (first, _) = house.sound_connector("a").await;
-    house.ready("a").await;
+    let (house, operator, (first, _)) = House::settled(cluster, Start::webhook()).await;
     let registered = |bot| {
         !house.telegram.webhook_info(bot)["url"]
             .to_string()

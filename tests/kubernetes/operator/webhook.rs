@@ -78,10 +78,7 @@ async fn set_foreign(house: &House, token: &str) {
 }
 
 async fn webhook_is_registered_and_an_answer_comes_back(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::webhook()).await;
-    let (bot, _) = house.sound_connector("a").await;
-    house.ready("a").await;
+    let (house, operator, (bot, _)) = House::settled(cluster, Start::webhook()).await;
     house
         .condition("a", "Connected", "True", "WebhookVerified")
         .await;
@@ -108,10 +105,7 @@ async fn webhook_is_registered_and_an_answer_comes_back(cluster: Cluster) {
 }
 
 async fn requests_that_are_not_telegrams_are_turned_away(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::webhook()).await;
-    house.sound_connector("a").await;
-    house.ready("a").await;
+    let (house, operator, _) = House::settled(cluster, Start::webhook()).await;
     let uid = house
         .connectors()
         .get("a")
@@ -205,10 +199,7 @@ async fn requests_that_are_not_telegrams_are_turned_away(cluster: Cluster) {
 
 async fn forgeries_are_answered_before_their_body_comes_and_change_nothing(cluster: Cluster) {
     const FORGERIES: usize = 500;
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::webhook()).await;
-    let (bot, _) = house.sound_connector("a").await;
-    house.ready("a").await;
+    let (house, operator, (bot, _)) = House::settled(cluster, Start::webhook()).await;
     let uid = house.connectors().get("a").await.expect("it").metadata.uid;
     let uid = uid.expect("a uid");
     let address = operator.webhook_address().expect("an address");
@@ -303,14 +294,11 @@ async fn rejected_webhook_is_reported_and_recovers(cluster: Cluster) {
 const LOOK: Duration = Duration::from_secs(6);
 
 async fn webhook_that_somebody_keeps_replacing_is_contested_until_the_next_look(cluster: Cluster) {
-    let house = House::new(cluster).await;
     let start = Start {
         look_again: LOOK,
         ..Start::webhook()
     };
-    let operator = house.operator(start).await;
-    let (bot, token) = house.sound_connector("a").await;
-    house.ready("a").await;
+    let (house, operator, (bot, token)) = House::settled(cluster, start).await;
     for round in 1..=3 {
         set_foreign(&house, &token).await;
         house
@@ -341,14 +329,11 @@ async fn webhook_that_somebody_keeps_replacing_is_contested_until_the_next_look(
 async fn webhook_that_keeps_coming_back_in_polling_mode_is_contested_until_the_next_look(
     cluster: Cluster,
 ) {
-    let house = House::new(cluster).await;
     let start = Start {
         look_again: LOOK,
         ..Start::polling()
     };
-    let operator = house.operator(start).await;
-    let (bot, token) = house.sound_connector("a").await;
-    house.ready("a").await;
+    let (house, operator, (bot, token)) = House::settled(cluster, start).await;
     for round in 1..=3 {
         set_foreign(&house, &token).await;
         house
