@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A Prometheus (Debian's package) scrapes a running operator and evaluates every expression of the dashboard and of the alerts: none fails, and
-# every metric in them is there.
+# The alerts fire when they should (promtool); and a Prometheus (Debian's package) scrapes a running operator and evaluates every expression of
+# the dashboard and of the alerts: none fails, and every metric in them is there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 command -v prometheus >/dev/null || { echo "observability: no prometheus here: install Debian's package" >&2; exit 1; }
@@ -22,6 +22,9 @@ admin=127.0.0.1:$(free_port) telegram=127.0.0.1:$(free_port) prometheus=127.0.0.
 
 { printf 'groups:\n- name: alerts\n  rules:\n'; sed 's/^/  /' charts/telegram-connector-operator/files/alerts.yaml; } >"$work/rules.yaml"
 promtool check rules "$work/rules.yaml" >"$work/out" 2>&1 || { cat "$work/out" >&2; exit 1; }
+cp tests/observability/alerts.test.yaml "$work"
+promtool test rules "$work/alerts.test.yaml" >"$work/out" 2>&1 || { cat "$work/out" >&2; exit 1; }
+echo "observability: each alert fires when it should, and none on a day like any other"
 
 "$OPERATOR" dev --admin-listen "$admin" --telegram-listen "$telegram" --log-level warn </dev/null >"$work/dev" 2>&1 & started+=($!)
 within 20 curl -sf "http://$admin/readyz"
