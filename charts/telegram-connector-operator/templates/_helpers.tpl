@@ -75,6 +75,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and (include "tco.webhook" .) (not .Values.connection.publicUrl) -}}
 {{- fail "connection.mode webhook needs connection.publicUrl: set the https URL at which Telegram reaches the webhook server, or set connection.mode to polling" -}}
 {{- end -}}
+{{- $port := (urlParse .Values.connection.publicUrl).host | regexFind ":[0-9]+$" | trimPrefix ":" -}}
+{{- if and (include "tco.webhook" .) $port (eq .Values.telegram.apiUrl "https://api.telegram.org") (not (has $port (list "443" "80" "88" "8443"))) -}}
+{{- fail (printf "connection.publicUrl has the port %s, but Telegram delivers to 443, 80, 88 and 8443 only: use one of these there (the Service's own port may be another), or a Bot API server of yours as telegram.apiUrl" $port) -}}
+{{- end -}}
 {{- if not (include "tco.webhook" .) -}}
 {{- if .Values.ingress.enabled -}}
 {{- fail "ingress.enabled is for connection.mode webhook: set the mode to webhook, or ingress.enabled to false" -}}
