@@ -78,7 +78,7 @@ pub struct RunArgs {
     /// Days that denied conversations are kept
     #[arg(long, env = "DENIED_RETENTION_DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub denied_retention_days: u32,
-    /// Days that a session is kept after its last message
+    /// Days that a session is kept after its last message, and a message that was given up
     #[arg(long, env = "SESSION_RETENTION_DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub session_retention_days: u32,
     /// Elect one leader by a Lease, for more than one replica [default: true with `PostgreSQL`, false with `SQLite`]

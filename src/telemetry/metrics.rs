@@ -241,7 +241,7 @@ impl Metrics {
         );
         r.register_with_unit(
             "assistant",
-            "How long assistants took to a whole answer, by protocol and result",
+            "How long assistants took to a whole answer, by protocol and result (ok, failing, unauthorized, unreachable, or stopped by a user)",
             Unit::Seconds,
             self.assistant_seconds.clone(),
         );
