@@ -32,6 +32,8 @@ for values in "$here"/values/*.yaml; do
   # What a CRD says is compared above.
   python3 "$here/documents.py" short CustomResourceDefinition <"$work/$name.yaml" >"$work/$name.short"
   [ -z "${UPDATE:-}" ] || cp "$work/$name.short" "$here/snapshots/$name.yaml"
+  "$HELM" install operator "$chart" --dry-run=client -n telegram-connectors --values "$values" 2>&1 | sed -n '/^NOTES:/,$p' >"$work/notes"
+  grep -q 'exec deploy/.*operator' "$work/notes" && ! grep -qF '<no value>' "$work/notes" || { fail "NOTES of $name"; cat "$work/notes" >&2; }
   diff -u "$here/snapshots/$name.yaml" "$work/$name.short" >"$work/diff" || { fail "$name differs from its snapshot (UPDATE=1 $here/ci.sh writes it anew)"; head -60 "$work/diff" >&2; }
 done
 echo "chart: $sets value sets linted and compared with their snapshots"
