@@ -114,72 +114,86 @@ async fn resource(
         query: parts.uri.query().unwrap_or_default().to_owned(),
         user_agent: header_text(&parts, &header::USER_AGENT),
     };
-    let reply = judged(&world, &kind, &place, &query, verb, &parts, &body, verdict).await;
+    let call = Call {
+        world: &world,
+        kind: &kind,
+        place: &place,
+        query: &query,
+        verb,
+        parts: &parts,
+        body: &body,
+    };
+    let reply = call.judged(verdict).await;
     note.status = reply.as_ref().map_or(0, |reply| reply.status().as_u16());
     world.requests.note(note);
     reply
 }
 
-#[allow(clippy::too_many_arguments)] // one request, taken apart once
-async fn judged(
-    world: &Arc<World>,
-    kind: &Arc<Kind>,
-    place: &Place,
-    query: &Query,
+/// A request for a resource, taken apart.
+struct Call<'a> {
+    world: &'a Arc<World>,
+    kind: &'a Arc<Kind>,
+    place: &'a Place,
+    query: &'a Query,
     verb: Verb,
-    parts: &http::request::Parts,
-    body: &[u8],
-    verdict: Verdict,
-) -> Result<Reply, BoxError> {
-    if !verdict.delay.is_zero() {
-        tokio::time::sleep(verdict.delay).await;
-    }
-    if verdict.refuse || world.faults.is_down() {
-        return Err(refused());
-    }
-    if let Some(failure) = verdict.error {
-        return Ok(reply::failure(&failure));
-    }
-    let done = act(world, kind, place, query, verb, parts, body);
-    if verdict.lose_answer {
-        return Err(io::Error::new(
-            io::ErrorKind::ConnectionReset,
-            "the answer was lost (injected fault)",
-        )
-        .into());
-    }
-    Ok(done.unwrap_or_else(|failure| reply::failure(&failure)))
+    parts: &'a http::request::Parts,
+    body: &'a [u8],
 }
 
-fn act(
-    world: &Arc<World>,
-    kind: &Arc<Kind>,
-    place: &Place,
-    query: &Query,
-    verb: Verb,
-    parts: &http::request::Parts,
-    body: &[u8],
-) -> Result<Reply, Failure> {
-    check_place(kind, place, &parts.method)?;
-    let shape = Shape::parse(&parts.headers)?;
-    let writing = Writing {
-        world,
-        kind,
-        place,
-        query,
-        shape,
-        headers: &parts.headers,
-        body,
-    };
-    match verb {
-        Verb::Get => read::get(world, kind, place, query, shape),
-        Verb::List => read::list(world, kind, place, query, shape),
-        Verb::Watch => watch::begin(world, kind, place, query, shape),
-        Verb::Create => writing.create(),
-        Verb::Update => writing.replace(),
-        Verb::Patch => writing.patch(),
-        Verb::Delete => delete::one(world, kind, place, query, body),
-        Verb::DeleteCollection => delete::collection(world, kind, place, query, body),
+impl Call<'_> {
+    /// What comes of it, faults included.
+    async fn judged(&self, verdict: Verdict) -> Result<Reply, BoxError> {
+        if !verdict.delay.is_zero() {
+            tokio::time::sleep(verdict.delay).await;
+        }
+        if verdict.refuse || self.world.faults.is_down() {
+            return Err(refused());
+        }
+        if let Some(failure) = verdict.error {
+            return Ok(reply::failure(&failure));
+        }
+        let done = self.act();
+        if verdict.lose_answer {
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionReset,
+                "the answer was lost (injected fault)",
+            )
+            .into());
+        }
+        Ok(done.unwrap_or_else(|failure| reply::failure(&failure)))
+    }
+
+    fn act(&self) -> Result<Reply, Failure> {
+        let Self {
+            world,
+            kind,
+            place,
+            query,
+            parts,
+            body,
+            verb,
+        } = *self;
+        check_place(kind, place, &parts.method)?;
+        let shape = Shape::parse(&parts.headers)?;
+        let writing = Writing {
+            world,
+            kind,
+            place,
+            query,
+            shape,
+            headers: &parts.headers,
+            body,
+        };
+        match verb {
+            Verb::Get => read::get(world, kind, place, query, shape),
+            Verb::List => read::list(world, kind, place, query, shape),
+            Verb::Watch => watch::begin(world, kind, place, query, shape),
+            Verb::Create => writing.create(),
+            Verb::Update => writing.replace(),
+            Verb::Patch => writing.patch(),
+            Verb::Delete => delete::one(world, kind, place, query, body),
+            Verb::DeleteCollection => delete::collection(world, kind, place, query, body),
+        }
     }
 }
 
