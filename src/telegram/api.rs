@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::header::RETRY_AFTER;
-use reqwest::{RequestBuilder, Response};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, RETRY_AFTER, USER_AGENT};
+use http::{HeaderValue, Method, Request, Uri};
+use http_body_util::Full;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use teloxide::requests::Payload;
@@ -13,25 +14,38 @@ use tracing::{Instrument, Span};
 use url::Url;
 
 use super::answer;
+use super::dial::Dial;
 use super::error::TelegramError;
+use super::form::Form;
+use super::line::{Broken, Lines};
 use super::redact::redact;
 use super::token::BotToken;
 
-/// Making a connection, name lookup and TLS included; shared between a host's addresses, so that broken IPv6 costs part of it.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// An idle connection is given up before a server or a NAT on the way drops it (commonly 60 s), so that no send meets a dead one
-/// and has to be called ambiguous.
-const IDLE_CONNECTION: Duration = Duration::from_secs(20);
-/// Probes under a long poll, so that a path that has gone is noticed.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 /// No Bot API answer is this long: 100 updates of the longest texts are about 3 MB.
 const ANSWER_LIMIT: usize = 32 << 20;
 
+/// What requests call themselves.
+const AGENT: HeaderValue = HeaderValue::from_static(concat!(
+    env!("CARGO_PKG_NAME"),
+    "/",
+    env!("CARGO_PKG_VERSION")
+));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 /// The Bot API's root and the HTTP connections to it, shared by all bots.
-#[derive(Debug)]
 pub struct TelegramApi {
     root: Url,
-    http: reqwest::Client,
+    /// Scheme and authority.
+    origin: Uri,
+    host: HeaderValue,
+    lines: Lines,
+}
+
+/// Without the way there: a proxy's address can hold a password.
+impl std::fmt::Debug for TelegramApi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("TelegramApi").field(&self.root.as_str()).finish()
+    }
 }
 
 /// The API's root is no use, or TLS cannot be set up.
@@ -42,9 +56,9 @@ pub enum ApiRootError {
         "--telegram-api-url {0}: expected http(s)://host[:port][/path] without user info, query or fragment"
     )]
     NotARoot(Box<str>),
-    /// Building the client failed.
-    #[error("the HTTP client for Telegram cannot be built: {0}")]
-    Client(#[source] reqwest::Error),
+    /// The TLS library cannot be set up.
+    #[error("TLS to Telegram cannot be set up: {0}")]
+    Tls(#[source] rustls::Error),
 }
 
 impl TelegramApi {
@@ -65,27 +79,22 @@ impl TelegramApi {
             let _ = shown.set_password(None);
             return Err(ApiRootError::NotARoot(shown.as_str().into()));
         }
-        let mut builder = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(IDLE_CONNECTION)
-            .tcp_keepalive(TCP_KEEPALIVE)
-            .tcp_nodelay(true)
-            // A long poll holds its connection anyway; HTTP/2 would put all bots behind one connection's stream limit.
-            .http1_only()
-            // A redirect would carry the token to wherever it points.
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .user_agent(concat!(
-                env!("CARGO_PKG_NAME"),
-                "/",
-                env!("CARGO_PKG_VERSION")
-            ));
-        if is_loopback(&root) {
-            builder = builder.no_proxy();
-        }
+        let not_a_root = |_| ApiRootError::NotARoot(root.as_str().into());
+        let authority = &root[url::Position::BeforeHost..url::Position::AfterPort];
+        let origin = Uri::builder()
+            .scheme(root.scheme())
+            .authority(authority)
+            .path_and_query("/")
+            .build()
+            .map_err(not_a_root)?;
+        let host = HeaderValue::from_str(authority).map_err(|e| not_a_root(e.into()))?;
+        // A proxy from the environment serves the way out, not a peer on this machine.
+        let dial = Dial::new(origin.clone(), !is_loopback(&root)).map_err(ApiRootError::Tls)?;
         Ok(Self {
             root,
-            http: builder.build().map_err(ApiRootError::Client)?,
+            origin,
+            host,
+            lines: Lines::new(dial),
         })
     }
 
@@ -116,12 +125,14 @@ impl TelegramApi {
         payload: &P,
         limit: Duration,
     ) -> Result<Answered, TelegramError> {
-        let request = self
-            .http
-            .post(self.url("", token, P::NAME))
-            .json(payload)
-            .timeout(limit);
-        answered(request, ANSWER_LIMIT, token)
+        let body = serde_json::to_vec(payload)
+            .map_err(|e| TelegramError::Unreachable(format!("{} as JSON: {e}", P::NAME)))?;
+        let request = Sent {
+            path: self.path("", token, P::NAME),
+            content_type: Some(JSON),
+            body: body.into(),
+        };
+        self.answered(request, ANSWER_LIMIT, token, limit)
             .instrument(call_span(P::NAME))
             .await
     }
@@ -131,15 +142,16 @@ impl TelegramApi {
         &self,
         token: &BotToken,
         method: &str,
-        form: reqwest::multipart::Form,
+        form: Form,
         limit: Duration,
     ) -> Result<R, TelegramError> {
-        let request = self
-            .http
-            .post(self.url("", token, method))
-            .multipart(form)
-            .timeout(limit);
-        answered(request, ANSWER_LIMIT, token)
+        let (content_type, body) = form.finish();
+        let request = Sent {
+            path: self.path("", token, method),
+            content_type: Some(content_type),
+            body,
+        };
+        self.answered(request, ANSWER_LIMIT, token, limit)
             .instrument(call_span(method))
             .await?
             .read(token)
@@ -153,11 +165,17 @@ impl TelegramApi {
         max_bytes: usize,
         limit: Duration,
     ) -> Result<Bytes, TelegramError> {
-        let mut url = self.url("/file", token, "");
+        let mut url = self.root.clone();
+        url.set_path(&self.path("/file", token, ""));
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(file_path.split('/'));
         }
-        let answered = answered(self.http.get(url).timeout(limit), max_bytes, token).await?;
+        let request = Sent {
+            path: url.path().to_owned(),
+            content_type: None,
+            body: Bytes::new(),
+        };
+        let answered = self.answered(request, max_bytes, token, limit).await?;
         if answered.status == 200 {
             return Ok(answered.body);
         }
@@ -170,13 +188,72 @@ impl TelegramApi {
             ))))
     }
 
-    fn url(&self, prefix: &str, token: &BotToken, method: &str) -> Url {
-        let mut url = self.root.clone();
-        let root = url.path().trim_end_matches('/');
-        let path = format!("{root}{prefix}/bot{}/{method}", token.expose());
-        url.set_path(&path);
-        url
+    fn path(&self, prefix: &str, token: &BotToken, method: &str) -> String {
+        let root = self.root.path().trim_end_matches('/');
+        format!("{root}{prefix}/bot{}/{method}", token.expose())
     }
+
+    /// Sends a request and reads the whole answer. Together with [`Answered::read`] the one way by which an error of the
+    /// network enters: here it is classed and redacted.
+    async fn answered(
+        &self,
+        request: Sent,
+        max_bytes: usize,
+        token: &BotToken,
+        limit: Duration,
+    ) -> Result<Answered, TelegramError> {
+        let exchange = async {
+            let request = self.head(request)?;
+            // Boxed: what it takes while it lasts is not part of every future that may come to call.
+            let answer = Box::pin(self.lines.exchange(request, max_bytes)).await?;
+            Ok(answer)
+        };
+        let late = || Broken::Lost(format!("no answer within {} s", limit.as_secs()));
+        let answer = tokio::time::timeout(limit, exchange)
+            .await
+            .unwrap_or_else(|_| Err(late()))
+            .map_err(|e| answer::broken(e).map_text(|text| redact(text, token.expose())))?;
+        let retry_after = answer.headers().get(RETRY_AFTER);
+        Ok(Answered {
+            status: answer.status().as_u16(),
+            retry_after: retry_after.and_then(|value| value.to_str().ok()?.parse().ok()),
+            body: answer.into_body(),
+        })
+    }
+
+    fn head(&self, sent: Sent) -> Result<Request<Full<Bytes>>, Broken> {
+        let forwarded = self.lines.dial().forwarded();
+        let mut uri = http::uri::Builder::new().path_and_query(sent.path);
+        if forwarded.is_some()
+            && let (Some(scheme), Some(authority)) = (self.origin.scheme(), self.origin.authority())
+        {
+            uri = uri.scheme(scheme.clone()).authority(authority.clone());
+        }
+        let uri = uri
+            .build()
+            // The error could quote the path.
+            .map_err(|_| Broken::NotSent("the request has no valid path".into()))?;
+        let mut request = Request::new(Full::new(sent.body));
+        *request.uri_mut() = uri;
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.host.clone());
+        headers.insert(USER_AGENT, AGENT);
+        if let Some(Some(authorization)) = forwarded {
+            headers.insert(PROXY_AUTHORIZATION, authorization.clone());
+        }
+        if let Some(content_type) = sent.content_type {
+            headers.insert(CONTENT_TYPE, content_type);
+            *request.method_mut() = Method::POST;
+        }
+        Ok(request)
+    }
+}
+
+/// What is sent: with a content type a POST, else a GET.
+struct Sent {
+    path: String,
+    content_type: Option<HeaderValue>,
+    body: Bytes,
 }
 
 /// A call within a trace. A long poll is no part of any message's way.
@@ -205,60 +282,6 @@ impl Answered {
     }
 }
 
-/// Sends a request and reads the whole answer. Together with [`Answered::read`] the one way by which an error of the network
-/// enters: here it is classed and redacted.
-async fn answered(
-    request: RequestBuilder,
-    max_bytes: usize,
-    token: &BotToken,
-) -> Result<Answered, TelegramError> {
-    exchange(request, max_bytes)
-        .await
-        .map_err(|e| e.map_text(|text| redact(text, token.expose())))
-}
-
-async fn exchange(request: RequestBuilder, max_bytes: usize) -> Result<Answered, TelegramError> {
-    let mut response = request.send().await.map_err(answer::lost)?;
-    let retry_after = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    Ok(Answered {
-        status: response.status().as_u16(),
-        retry_after,
-        body: body(&mut response, max_bytes).await?,
-    })
-}
-
-async fn body(response: &mut Response, max_bytes: usize) -> Result<Bytes, TelegramError> {
-    let announced = response.content_length().unwrap_or(0);
-    if usize::try_from(announced).map_or(true, |length| length > max_bytes) {
-        return Err(TelegramError::FileTooBig);
-    }
-    // Nearly every answer comes in one chunk, which is then not copied.
-    let Some(first) = response.chunk().await.map_err(answer::lost)? else {
-        return Ok(Bytes::new());
-    };
-    let Some(second) = response.chunk().await.map_err(answer::lost)? else {
-        return if first.len() > max_bytes {
-            Err(TelegramError::FileTooBig)
-        } else {
-            Ok(first)
-        };
-    };
-    let mut whole = BytesMut::from(first);
-    let mut next = Some(second);
-    while let Some(chunk) = next {
-        if whole.len() + chunk.len() > max_bytes {
-            return Err(TelegramError::FileTooBig);
-        }
-        whole.extend_from_slice(&chunk);
-        next = response.chunk().await.map_err(answer::lost)?;
-    }
-    Ok(whole.freeze())
-}
-
-/// A proxy from the environment serves the way out, not a peer on this machine.
 fn is_loopback(root: &Url) -> bool {
     match root.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
@@ -281,8 +304,15 @@ mod tests {
     fn methods_lie_below_the_root(#[case] root: &str, #[case] start: &str) {
         let api = TelegramApi::new(root.parse().expect("a URL")).expect("a root");
         let token = BotToken::parse("42:AAF7-g0gYncWnm5RqRRv6kNAGlao").expect("a token");
-        let url = api.url("", &token, "getMe");
-        assert_eq!(url.as_str(), format!("{start}{}/getMe", token.expose()));
+        let sent = Sent {
+            path: api.path("", &token, "getMe"),
+            content_type: None,
+            body: Bytes::new(),
+        };
+        let request = api.head(sent).expect("a request");
+        let host = request.headers()[HOST].to_str().expect("text");
+        let url = format!("{}://{host}{}", api.root().scheme(), request.uri());
+        assert_eq!(url, format!("{start}{}/getMe", token.expose()));
     }
 
     #[rstest]

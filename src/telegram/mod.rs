@@ -4,8 +4,11 @@
 mod answer;
 pub mod api;
 pub mod bot;
+mod dial;
 pub mod error;
+mod form;
 pub(crate) mod json;
+mod line;
 pub mod markdown;
 mod methods;
 mod redact;
