@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::error::TelegramError;
-use super::line::Broken;
+use super::response::Broken;
 
 /// How long to wait after a 429 that does not say it.
 const UNSAID_RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -129,6 +129,7 @@ pub(super) fn broken(broken: Broken) -> TelegramError {
     match broken {
         Broken::NotSent(why) => TelegramError::Unreachable(why),
         Broken::Lost(why) => TelegramError::Ambiguous(why),
+        Broken::Nonsense(what) => TelegramError::Malformed(what),
         Broken::TooLong => TelegramError::FileTooBig,
     }
 }

@@ -4,9 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, RETRY_AFTER, USER_AGENT};
-use http::{HeaderValue, Method, Request, Uri};
-use http_body_util::Full;
+use http::Uri;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use teloxide::requests::Payload;
@@ -17,34 +15,34 @@ use super::answer;
 use super::dial::Dial;
 use super::error::TelegramError;
 use super::form::Form;
-use super::line::{Broken, Lines};
+use super::line::Lines;
 use super::redact::redact;
+use super::response::{Answer, Broken};
 use super::token::BotToken;
 
 /// No Bot API answer is this long: 100 updates of the longest texts are about 3 MB.
 const ANSWER_LIMIT: usize = 32 << 20;
 
 /// What requests call themselves.
-const AGENT: HeaderValue = HeaderValue::from_static(concat!(
-    env!("CARGO_PKG_NAME"),
-    "/",
-    env!("CARGO_PKG_VERSION")
-));
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+const JSON: &str = "application/json";
 
 /// The Bot API's root and the HTTP connections to it, shared by all bots.
 pub struct TelegramApi {
     root: Url,
-    /// Scheme and authority.
-    origin: Uri,
-    host: HeaderValue,
+    /// What stands before a path: nothing, or to a proxy that forwards requests, scheme and authority.
+    before_path: String,
+    /// What every request says: `Host` and the like, ready to be sent.
+    fields: String,
     lines: Lines,
 }
 
 /// Without the way there: a proxy's address can hold a password.
 impl std::fmt::Debug for TelegramApi {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("TelegramApi").field(&self.root.as_str()).finish()
+        f.debug_tuple("TelegramApi")
+            .field(&self.root.as_str())
+            .finish()
     }
 }
 
@@ -79,21 +77,29 @@ impl TelegramApi {
             let _ = shown.set_password(None);
             return Err(ApiRootError::NotARoot(shown.as_str().into()));
         }
-        let not_a_root = |_| ApiRootError::NotARoot(root.as_str().into());
         let authority = &root[url::Position::BeforeHost..url::Position::AfterPort];
         let origin = Uri::builder()
             .scheme(root.scheme())
             .authority(authority)
             .path_and_query("/")
             .build()
-            .map_err(not_a_root)?;
-        let host = HeaderValue::from_str(authority).map_err(|e| not_a_root(e.into()))?;
+            .map_err(|_| ApiRootError::NotARoot(root.as_str().into()))?;
         // A proxy from the environment serves the way out, not a peer on this machine.
-        let dial = Dial::new(origin.clone(), !is_loopback(&root)).map_err(ApiRootError::Tls)?;
+        let dial = Dial::new(origin, !is_loopback(&root)).map_err(ApiRootError::Tls)?;
+        let mut fields = format!("Host: {authority}\r\nUser-Agent: {AGENT}\r\n");
+        let mut before_path = String::new();
+        if let Some(authorization) = dial.forwarded() {
+            before_path = format!("{}://{authority}", root.scheme());
+            if let Some(authorization) = authorization {
+                fields.push_str("Proxy-Authorization: ");
+                fields.push_str(authorization);
+                fields.push_str("\r\n");
+            }
+        }
         Ok(Self {
             root,
-            origin,
-            host,
+            before_path,
+            fields,
             lines: Lines::new(dial),
         })
     }
@@ -127,11 +133,7 @@ impl TelegramApi {
     ) -> Result<Answered, TelegramError> {
         let body = serde_json::to_vec(payload)
             .map_err(|e| TelegramError::Unreachable(format!("{} as JSON: {e}", P::NAME)))?;
-        let request = Sent {
-            path: self.path("", token, P::NAME),
-            content_type: Some(JSON),
-            body: body.into(),
-        };
+        let request = self.post(&self.path("", token, P::NAME), JSON, &body);
         self.answered(request, ANSWER_LIMIT, token, limit)
             .instrument(call_span(P::NAME))
             .await
@@ -146,11 +148,11 @@ impl TelegramApi {
         limit: Duration,
     ) -> Result<R, TelegramError> {
         let (content_type, body) = form.finish();
-        let request = Sent {
-            path: self.path("", token, method),
-            content_type: Some(content_type),
-            body,
-        };
+        let request = self.post(
+            &self.path("", token, method),
+            &content_type,
+            body.as_bytes(),
+        );
         self.answered(request, ANSWER_LIMIT, token, limit)
             .instrument(call_span(method))
             .await?
@@ -170,21 +172,17 @@ impl TelegramApi {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(file_path.split('/'));
         }
-        let request = Sent {
-            path: url.path().to_owned(),
-            content_type: None,
-            body: Bytes::new(),
-        };
+        let request = self.head("GET", url.path(), "");
         let answered = self.answered(request, max_bytes, token, limit).await?;
-        if answered.status == 200 {
-            return Ok(answered.body);
+        if answered.0.status == 200 {
+            return Ok(answered.0.body);
         }
         // An error is told as for a method; a "success" that is none has no result to read.
         answered
             .read::<serde::de::IgnoredAny>(token)
             .and(Err(TelegramError::Malformed(format!(
                 "HTTP {} for a file",
-                answered.status
+                answered.0.status
             ))))
     }
 
@@ -193,67 +191,35 @@ impl TelegramApi {
         format!("{root}{prefix}/bot{}/{method}", token.expose())
     }
 
+    fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+        let length = body.len();
+        let fields = format!("Content-Type: {content_type}\r\nContent-Length: {length}\r\n");
+        let mut request = self.head("POST", path, &fields);
+        request.extend_from_slice(body);
+        request
+    }
+
+    fn head(&self, method: &str, path: &str, fields: &str) -> Vec<u8> {
+        let (before, own) = (&self.before_path, &self.fields);
+        format!("{method} {before}{path} HTTP/1.1\r\n{own}{fields}\r\n").into_bytes()
+    }
+
     /// Sends a request and reads the whole answer. Together with [`Answered::read`] the one way by which an error of the
     /// network enters: here it is classed and redacted.
     async fn answered(
         &self,
-        request: Sent,
+        request: Vec<u8>,
         max_bytes: usize,
         token: &BotToken,
         limit: Duration,
     ) -> Result<Answered, TelegramError> {
-        let exchange = async {
-            let request = self.head(request)?;
-            // Boxed: what it takes while it lasts is not part of every future that may come to call.
-            let answer = Box::pin(self.lines.exchange(request, max_bytes)).await?;
-            Ok(answer)
-        };
         let late = || Broken::Lost(format!("no answer within {} s", limit.as_secs()));
-        let answer = tokio::time::timeout(limit, exchange)
+        tokio::time::timeout(limit, self.lines.exchange(request, max_bytes))
             .await
             .unwrap_or_else(|_| Err(late()))
-            .map_err(|e| answer::broken(e).map_text(|text| redact(text, token.expose())))?;
-        let retry_after = answer.headers().get(RETRY_AFTER);
-        Ok(Answered {
-            status: answer.status().as_u16(),
-            retry_after: retry_after.and_then(|value| value.to_str().ok()?.parse().ok()),
-            body: answer.into_body(),
-        })
+            .map(Answered)
+            .map_err(|e| answer::broken(e).map_text(|text| redact(text, token.expose())))
     }
-
-    fn head(&self, sent: Sent) -> Result<Request<Full<Bytes>>, Broken> {
-        let forwarded = self.lines.dial().forwarded();
-        let mut uri = http::uri::Builder::new().path_and_query(sent.path);
-        if forwarded.is_some()
-            && let (Some(scheme), Some(authority)) = (self.origin.scheme(), self.origin.authority())
-        {
-            uri = uri.scheme(scheme.clone()).authority(authority.clone());
-        }
-        let uri = uri
-            .build()
-            // The error could quote the path.
-            .map_err(|_| Broken::NotSent("the request has no valid path".into()))?;
-        let mut request = Request::new(Full::new(sent.body));
-        *request.uri_mut() = uri;
-        let headers = request.headers_mut();
-        headers.insert(HOST, self.host.clone());
-        headers.insert(USER_AGENT, AGENT);
-        if let Some(Some(authorization)) = forwarded {
-            headers.insert(PROXY_AUTHORIZATION, authorization.clone());
-        }
-        if let Some(content_type) = sent.content_type {
-            headers.insert(CONTENT_TYPE, content_type);
-            *request.method_mut() = Method::POST;
-        }
-        Ok(request)
-    }
-}
-
-/// What is sent: with a content type a POST, else a GET.
-struct Sent {
-    path: String,
-    content_type: Option<HeaderValue>,
-    body: Bytes,
 }
 
 /// A call within a trace. A long poll is no part of any message's way.
@@ -264,12 +230,8 @@ fn call_span(method: &str) -> Span {
     tracing::debug_span!("telegram", otel.kind = "client", method)
 }
 
-/// An answer with all of its body.
-pub(super) struct Answered {
-    status: u16,
-    retry_after: Option<u64>,
-    body: Bytes,
-}
+/// An answer that is still to be read.
+pub(super) struct Answered(Answer);
 
 impl Answered {
     /// Reads the result, which may borrow from the answer.
@@ -277,7 +239,7 @@ impl Answered {
         &'a self,
         token: &BotToken,
     ) -> Result<R, TelegramError> {
-        answer::read(self.status, self.retry_after, &self.body)
+        answer::read(self.0.status, self.0.retry_after, &self.0.body)
             .map_err(|e| e.map_text(|text| redact(text, token.expose())))
     }
 }
@@ -304,14 +266,12 @@ mod tests {
     fn methods_lie_below_the_root(#[case] root: &str, #[case] start: &str) {
         let api = TelegramApi::new(root.parse().expect("a URL")).expect("a root");
         let token = BotToken::parse("42:AAF7-g0gYncWnm5RqRRv6kNAGlao").expect("a token");
-        let sent = Sent {
-            path: api.path("", &token, "getMe"),
-            content_type: None,
-            body: Bytes::new(),
-        };
-        let request = api.head(sent).expect("a request");
-        let host = request.headers()[HOST].to_str().expect("text");
-        let url = format!("{}://{host}{}", api.root().scheme(), request.uri());
+        let request = api.head("GET", &api.path("", &token, "getMe"), "");
+        let request = String::from_utf8(request).expect("text");
+        let (_, rest) = request.split_once("GET ").expect("a method");
+        let (path, rest) = rest.split_once(" HTTP/1.1\r\nHost: ").expect("a host");
+        let (host, _) = rest.split_once("\r\n").expect("more");
+        let url = format!("{}://{host}{path}", api.root().scheme());
         assert_eq!(url, format!("{start}{}/getMe", token.expose()));
     }
 

@@ -4,13 +4,15 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Uri};
-use hyper::rt::{Read, Write};
-use hyper_rustls::HttpsConnector;
+use http::Uri;
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tower::ServiceExt as _;
 
 /// Making a connection, name lookup and TLS included; shared between a host's addresses, so that broken IPv6 costs part of it.
@@ -19,9 +21,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// What bytes go through.
-pub(super) trait Stream: Read + Write + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<S: Read + Write + Send + Unpin> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 type Plain = HttpsConnector<HttpConnector>;
 
@@ -39,7 +41,7 @@ enum Way {
     Forward {
         connector: Plain,
         proxy: Uri,
-        authorization: Option<HeaderValue>,
+        authorization: Option<String>,
     },
     /// Through a proxy (`CONNECT`), which sees nothing but the host.
     Tunnel(HttpsConnector<Tunnel<Plain>>),
@@ -74,16 +76,20 @@ impl Dial {
             Some(proxy) => Way::Forward {
                 connector: direct,
                 proxy: proxy.uri().clone(),
-                authorization: proxy.basic_auth().cloned(),
+                // Base64: always text.
+                authorization: proxy
+                    .basic_auth()
+                    .and_then(|value| value.to_str().ok())
+                    .map(str::to_owned),
             },
         };
         Ok(Self { origin, way })
     }
 
     /// What a request to a forwarding proxy holds besides; `None`: there is none, and requests name the path only.
-    pub(super) fn forwarded(&self) -> Option<Option<&HeaderValue>> {
+    pub(super) fn forwarded(&self) -> Option<Option<&str>> {
         match &self.way {
-            Way::Forward { authorization, .. } => Some(authorization.as_ref()),
+            Way::Forward { authorization, .. } => Some(authorization.as_deref()),
             Way::Direct(_) | Way::Tunnel(_) => None,
         }
     }
@@ -95,24 +101,23 @@ impl Dial {
     pub(super) async fn connect(&self) -> Result<Box<dyn Stream>, String> {
         let connecting = async {
             let origin = self.origin.clone();
-            let stream: Box<dyn Stream> = match &self.way {
-                Way::Direct(connector) => Box::new(
-                    connector.clone().oneshot(origin).await.map_err(because)?,
-                ),
+            match &self.way {
+                Way::Direct(connector) => {
+                    let connected = connector.clone().oneshot(origin).await;
+                    connected.map(plain).map_err(because)
+                }
                 Way::Forward {
                     connector, proxy, ..
-                } => Box::new(
-                    connector
-                        .clone()
-                        .oneshot(proxy.clone())
-                        .await
-                        .map_err(because)?,
-                ),
-                Way::Tunnel(connector) => Box::new(
-                    connector.clone().oneshot(origin).await.map_err(because)?,
-                ),
-            };
-            Ok(stream)
+                } => {
+                    let connected = connector.clone().oneshot(proxy.clone()).await;
+                    connected.map(plain).map_err(because)
+                }
+                Way::Tunnel(connector) => {
+                    let connected = connector.clone().oneshot(origin).await;
+                    let stream = connected.map_err(because)?;
+                    Ok(Box::new(TokioIo::new(stream)) as Box<dyn Stream>)
+                }
+            }
         };
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(connected) => connected,
@@ -121,6 +126,14 @@ impl Dial {
                 CONNECT_TIMEOUT.as_secs()
             )),
         }
+    }
+}
+
+/// As little as there is of it: a plain connection without the room that TLS would take.
+fn plain(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> Box<dyn Stream> {
+    match stream {
+        MaybeHttpsStream::Http(tcp) => Box::new(tcp.into_inner()),
+        MaybeHttpsStream::Https(tls) => Box::new(tls.into_inner()),
     }
 }
 

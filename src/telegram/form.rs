@@ -1,7 +1,5 @@
 //! A form with a file (`multipart/form-data`, RFC 7578): how the Bot API takes uploads.
 
-use bytes::Bytes;
-use http::HeaderValue;
 use uuid::Uuid;
 
 /// A form in the making. Names are our own and need no quoting.
@@ -50,13 +48,10 @@ impl Form {
     }
 
     /// The content type and the body.
-    pub(super) fn finish(mut self) -> (HeaderValue, Bytes) {
+    pub(super) fn finish(mut self) -> (String, String) {
         let end = format!("--{}--\r\n", self.boundary);
         self.body.push_str(&end);
         let content_type = format!("multipart/form-data; boundary={}", self.boundary);
-        (
-            HeaderValue::try_from(content_type).expect("hexadecimal digits are ASCII"),
-            self.body.into(),
-        )
+        (content_type, self.body)
     }
 }

@@ -1,40 +1,28 @@
-//! HTTP/1.1 to one server, over connections that are driven by whoever uses them.
+//! HTTP/1.1 to one server, a request at a time over connections that are kept.
 //!
-//! The usual clients give each connection a task of its own, which costs memory per connection and, per request, a channel and a wake
-//! from thread to thread. Here a request and its connection are one future: nothing runs for a connection that nobody uses, and a
-//! thousand long polls are a thousand connections and nothing else.
+//! A thousand bots are a thousand long polls, and each holds a connection that waits nearly all of its life. Clients made for everything
+//! hold some 27 kB for it: a task, a channel, and buffers of 8 kB each way. Here a request and its connection are one future,
+//! and what waits is a socket and one small buffer. What the Bot API does not need is not here: pipelining, upgrades, trailers.
 
-use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
-use http::{Request, Response};
-use http_body::Body as _;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::dial::{Dial, Stream, because};
+use super::response::{Answer, Broken, Head, Length, head};
 
 /// An idle connection is given up before a server or a NAT on the way drops it (commonly 60 s), so that no send meets a dead one
 /// and has to be called ambiguous.
 const IDLE: Duration = Duration::from_secs(20);
 /// Connections that are kept for the next request; what a rush needed beyond it is closed.
 const KEPT: usize = 256;
-
-/// Why there is no whole answer.
-#[derive(Debug)]
-pub(super) enum Broken {
-    /// The request was certainly not sent.
-    NotSent(String),
-    /// It was, or may have been.
-    Lost(String),
-    /// The answer is longer than it may be.
-    TooLong,
-}
+/// What an answer is read into at first: most fit in it.
+const FIRST_READ: usize = 2048;
+/// What is read at once of an answer that does not.
+const NEXT_READ: usize = 16 << 10;
 
 /// Connections to one server.
 pub(super) struct Lines {
@@ -44,52 +32,8 @@ pub(super) struct Lines {
 }
 
 struct Idle {
-    line: Box<Line>,
+    stream: Box<dyn Stream>,
     since: Instant,
-}
-
-/// One connection.
-struct Line {
-    sender: http1::SendRequest<Full<Bytes>>,
-    driver: Driver,
-}
-
-/// What reads and writes; `None` once it has ended.
-struct Driver(Option<http1::Connection<Box<dyn Stream>, Full<Bytes>>>);
-
-impl Driver {
-    fn poll(&mut self, context: &mut Context<'_>) {
-        if let Some(connection) = &mut self.0
-            && connection.poll_unpin(context).is_ready()
-        {
-            // Dropped, it tells whoever waits for it. An error has been told already.
-            self.0 = None;
-        }
-    }
-
-    /// Does `step` while the connection does its part.
-    async fn along<T>(&mut self, step: impl Future<Output = T>) -> T {
-        let mut step = pin!(step);
-        std::future::poll_fn(|context| {
-            // Twice: what the first look at one of them brought about is for the other to see.
-            for _ in 0..2 {
-                self.poll(context);
-                if let Poll::Ready(done) = step.as_mut().poll(context) {
-                    return Poll::Ready(done);
-                }
-            }
-            Poll::Pending
-        })
-        .await
-    }
-}
-
-impl Line {
-    /// Whether it takes a request now. A line that the server has closed does not.
-    fn is_ready(&mut self) -> bool {
-        let ready = self.driver.along(self.sender.ready());
-        matches!(ready.now_or_never(), Some(Ok(())))
-    }
 }
 
 impl Lines {
@@ -100,75 +44,68 @@ impl Lines {
         }
     }
 
-    /// How requests must look.
-    pub(super) fn dial(&self) -> &Dial {
-        &self.dial
-    }
-
-    /// Sends a request and reads the whole answer, of at most `max_bytes`. Dropped before its end, it closes the connection.
+    /// Sends a request, which is whole (`Content-Length`), and reads the whole answer, whose body may have `max_bytes`. Dropped before its
+    /// end, it closes the connection.
     ///
     /// # Errors
     /// See [`Broken`]. A kept connection that took nothing of the request is replaced without a word.
     pub(super) async fn exchange(
         &self,
-        mut request: Request<Full<Bytes>>,
+        request: Vec<u8>,
         max_bytes: usize,
-    ) -> Result<Response<Bytes>, Broken> {
+    ) -> Result<Answer, Broken> {
+        let mut stream = self.write(request).await?;
+        let (answer, reusable) = read(&mut *stream, max_bytes).await?;
+        if reusable {
+            self.keep(stream);
+        }
+        Ok(answer)
+    }
+
+    /// Writes the request to a connection that takes it.
+    async fn write(&self, request: Vec<u8>) -> Result<Box<dyn Stream>, Broken> {
         loop {
             let kept = self.take();
             let is_new = kept.is_none();
-            let mut line = match kept {
-                Some(line) => line,
-                None => self.connect().await?,
+            let mut stream = match kept {
+                Some(stream) => stream,
+                None => self.dial.connect().await.map_err(Broken::NotSent)?,
             };
-            let sending = line.sender.try_send_request(request);
-            match line.driver.along(sending).await {
-                Ok(response) => {
-                    let (head, body) = response.into_parts();
-                    let body = line.driver.along(whole(body, max_bytes)).await?;
-                    self.keep(line);
-                    return Ok(Response::from_parts(head, body));
-                }
-                Err(mut unsent) => match unsent.take_message() {
-                    Some(again) if !is_new => request = again,
-                    Some(_) => return Err(Broken::NotSent(because(unsent.into_error()))),
-                    None => return Err(Broken::Lost(because(unsent.into_error()))),
-                },
-            }
+            let first = match stream.write(&request).await {
+                Ok(written @ 1..) => written,
+                Ok(0) | Err(_) if !is_new => continue,
+                Ok(_) => return Err(Broken::NotSent("the connection takes nothing".into())),
+                Err(error) => return Err(Broken::NotSent(because(error))),
+            };
+            let rest = async {
+                stream.write_all(&request[first..]).await?;
+                stream.flush().await
+            };
+            rest.await.map_err(|error| Broken::Lost(because(error)))?;
+            return Ok(stream);
         }
     }
 
-    async fn connect(&self) -> Result<Box<Line>, Broken> {
-        let stream = self.dial.connect().await.map_err(Broken::NotSent)?;
-        let (sender, connection) = http1::handshake(stream)
-            .await
-            .map_err(|error| Broken::NotSent(because(error)))?;
-        let driver = Driver(Some(connection));
-        Ok(Box::new(Line { sender, driver }))
-    }
-
     /// The connection that was used last, if it still works.
-    fn take(&self) -> Option<Box<Line>> {
+    fn take(&self) -> Option<Box<dyn Stream>> {
         loop {
-            let Idle { mut line, since } = self.lock().pop()?;
-            if since.elapsed() < IDLE && line.is_ready() {
-                return Some(line);
+            let Idle { mut stream, since } = self.lock().pop()?;
+            if since.elapsed() < IDLE && is_silent(&mut *stream) {
+                return Some(stream);
             }
         }
     }
 
     /// Keeps a connection for the next request, and drops those that nobody has used for long.
-    fn keep(&self, mut line: Box<Line>) {
-        if !line.is_ready() {
-            return;
-        }
+    fn keep(&self, stream: Box<dyn Stream>) {
         let since = Instant::now();
         let mut idle = self.lock();
         let old = idle.partition_point(|idle| since - idle.since >= IDLE);
         let old: Vec<Idle> = idle.drain(..old).collect();
         if idle.len() < KEPT {
-            idle.push(Idle { line, since });
+            idle.push(Idle { stream, since });
         }
+        // Closing takes a moment: not while the others wait.
         drop(idle);
         drop(old);
     }
@@ -178,32 +115,137 @@ impl Lines {
     }
 }
 
-/// Reads a body to its end.
-async fn whole(mut body: Incoming, max_bytes: usize) -> Result<Bytes, Broken> {
-    let announced = body.size_hint().lower();
-    if usize::try_from(announced).map_or(true, |length| length > max_bytes) {
-        return Err(Broken::TooLong);
-    }
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Broken::Lost(because(error)))?;
-        let Ok(data) = frame.into_data() else {
+/// Whether a connection has nothing to say: neither its end nor an answer that nobody asked for.
+fn is_silent(stream: &mut dyn Stream) -> bool {
+    stream.read(&mut [0; 1]).now_or_never().is_none()
+}
+
+/// Reads an answer to its end; and whether the connection can take another request.
+async fn read(stream: &mut dyn Stream, max_bytes: usize) -> Result<(Answer, bool), Broken> {
+    let mut buffer = BytesMut::with_capacity(FIRST_READ);
+    let Head {
+        status,
+        retry_after,
+        length,
+        keeps,
+    } = loop {
+        if let Some((head, size)) = head(&buffer)? {
+            let _ = buffer.split_to(size);
+            // Of 100 and 103 the answer follows.
+            if head.status >= 200 {
+                break head;
+            }
             continue;
+        }
+        if more(stream, &mut buffer).await? == 0 {
+            return Err(Broken::Lost("closed before the answer".into()));
+        }
+    };
+    let (body, reusable) = match length {
+        Length::Known(length) if length > max_bytes => return Err(Broken::TooLong),
+        Length::Known(length) => {
+            buffer.reserve(length.saturating_sub(buffer.len()));
+            while buffer.len() < length {
+                if more(stream, &mut buffer).await? == 0 {
+                    return Err(cut_off());
+                }
+            }
+            let body = buffer.split_to(length).freeze();
+            (body, buffer.is_empty())
+        }
+        Length::Chunked => {
+            let body = chunks(stream, &mut buffer, max_bytes).await?;
+            (body, buffer.is_empty())
+        }
+        Length::UntilClosed => {
+            while more(stream, &mut buffer).await? > 0 {
+                if buffer.len() > max_bytes {
+                    return Err(Broken::TooLong);
+                }
+            }
+            (buffer.freeze(), false)
+        }
+    };
+    let answer = Answer {
+        status,
+        retry_after,
+        body,
+    };
+    Ok((answer, reusable && keeps))
+}
+
+/// Reads a body in chunks (RFC 9112, 7.1), its trailers passed over.
+async fn chunks(
+    stream: &mut dyn Stream,
+    buffer: &mut BytesMut,
+    max_bytes: usize,
+) -> Result<Bytes, Broken> {
+    let mut body = BytesMut::new();
+    loop {
+        let size = loop {
+            match httparse::parse_chunk_size(buffer) {
+                Ok(httparse::Status::Complete((head, size))) => {
+                    let _ = buffer.split_to(head);
+                    break usize::try_from(size).unwrap_or(usize::MAX);
+                }
+                // A size and its extensions are short.
+                Ok(httparse::Status::Partial) if buffer.len() <= NEXT_READ => {}
+                Ok(httparse::Status::Partial) | Err(_) => {
+                    return Err(Broken::Nonsense("a chunk without a size".into()));
+                }
+            }
+            if more(stream, buffer).await? == 0 {
+                return Err(cut_off());
+            }
         };
-        if first.len() + rest.len() + data.len() > max_bytes {
+        if size == 0 {
+            break;
+        }
+        if size > max_bytes - body.len() {
             return Err(Broken::TooLong);
         }
-        if first.is_empty() && rest.is_empty() {
-            // Most answers come in one piece, which is then not copied.
-            first = data;
-            continue;
+        // With the line's end behind it.
+        while buffer.len() < size + 2 {
+            if more(stream, buffer).await? == 0 {
+                return Err(cut_off());
+            }
         }
-        if rest.is_empty() {
-            rest.reserve(usize::try_from(announced).unwrap_or(0).max(2 * first.len()));
-            rest.extend_from_slice(&std::mem::take(&mut first));
+        body.extend_from_slice(&buffer.split_to(size));
+        if *buffer.split_to(2) != *b"\r\n" {
+            return Err(Broken::Nonsense(
+                "a chunk that is longer than it says".into(),
+            ));
         }
-        rest.extend_from_slice(&data);
     }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
+    loop {
+        let line = buffer.windows(2).position(|two| two == b"\r\n");
+        match line {
+            Some(0) => {
+                let _ = buffer.split_to(2);
+                return Ok(body.freeze());
+            }
+            Some(end) => drop(buffer.split_to(end + 2)),
+            None if buffer.len() > NEXT_READ => {
+                return Err(Broken::Nonsense("trailers without an end".into()));
+            }
+            None => {
+                if more(stream, buffer).await? == 0 {
+                    return Err(cut_off());
+                }
+            }
+        }
+    }
+}
+
+/// Reads some more; 0 at the end.
+async fn more(stream: &mut dyn Stream, buffer: &mut BytesMut) -> Result<usize, Broken> {
+    if buffer.len() == buffer.capacity() {
+        buffer.reserve(NEXT_READ);
+    }
+    let read = stream.read_buf(buffer).await;
+    read.map_err(|error| Broken::Lost(because(error)))
+}
+
+fn cut_off() -> Broken {
+    Broken::Lost("closed in the middle of the answer".into())
 }

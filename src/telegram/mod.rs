@@ -12,6 +12,7 @@ mod line;
 pub mod markdown;
 mod methods;
 mod redact;
+mod response;
 pub mod split;
 pub mod token;
 pub(crate) mod update;
