@@ -132,7 +132,7 @@ fn is_newer(written: &str, metadata: &ObjectMeta) -> bool {
 
 /// The memories of all connectors.
 #[derive(Debug, Default)]
-pub(super) struct Memories(Mutex<HashMap<ConnectorUid, Memory>>);
+pub(super) struct Memories(Mutex<HashMap<ConnectorUid, Box<Memory>>>);
 
 impl Memories {
     /// Reads or changes what is remembered of a connector. Quick work only: everybody waits.
@@ -141,6 +141,20 @@ impl Memories {
         match memories.get_mut(uid) {
             Some(memory) => work(memory),
             None => work(memories.entry(uid.clone()).or_default()),
+        }
+    }
+
+    /// The watch gave this object: what we wrote before it need not be remembered.
+    pub(super) fn caught_up(&self, object: &ObjectMeta) {
+        let mut memories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let uid = object.uid.as_deref().map(ConnectorUid::from);
+        let Some(memory) = uid.and_then(|uid| memories.get_mut(&uid)) else {
+            return;
+        };
+        if let Some((version, _)) = &memory.written
+            && !is_newer(version, object)
+        {
+            memory.written = None;
         }
     }
 

@@ -255,7 +255,10 @@ async fn control_connectors(
         reflector::reflector(writer, events.map(Ok)).inspect(move |event| {
             let Ok(event) = event else { return };
             let lists = match event {
-                Event::Apply(object) | Event::InitApply(object) => c.index.set(object),
+                Event::Apply(object) | Event::InitApply(object) => {
+                    c.memories.caught_up(object.meta());
+                    c.index.set(object)
+                }
                 Event::Delete(object) => finalize::gone(object, &c),
                 Event::Init => Vec::new(),
                 Event::InitDone => {

@@ -1,12 +1,12 @@
 //! What a Bot API server answers, read into a result or into the one [`TelegramError`] that says what to do.
 
 use std::borrow::Cow;
-use std::error::Error as _;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::error::TelegramError;
+use super::response::Broken;
 
 /// How long to wait after a 429 that does not say it.
 const UNSAID_RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -124,25 +124,13 @@ fn refused(code: u16, description: &str) -> TelegramError {
     }
 }
 
-/// A request that got no whole answer. The URL, which holds the token, is left out here already; the caller redacts the rest.
-pub(super) fn lost(error: reqwest::Error) -> TelegramError {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = error.source();
-    let mut never_sent = error.is_connect() || error.is_builder();
-    while let Some(e) = source {
-        text.push_str(": ");
-        text.push_str(&e.to_string());
-        // Taken back from the pool before it was written; hyper has already tried again where it could.
-        never_sent |= e
-            .downcast_ref::<hyper::Error>()
-            .is_some_and(hyper::Error::is_canceled);
-        source = e.source();
-    }
-    if never_sent {
-        TelegramError::Unreachable(text)
-    } else {
-        TelegramError::Ambiguous(text)
+/// A request that got no whole answer. The caller redacts the text.
+pub(super) fn broken(broken: Broken) -> TelegramError {
+    match broken {
+        Broken::NotSent(why) => TelegramError::Unreachable(why),
+        Broken::Lost(why) => TelegramError::Ambiguous(why),
+        Broken::Nonsense(what) => TelegramError::Malformed(what),
+        Broken::TooLong => TelegramError::FileTooBig,
     }
 }
 

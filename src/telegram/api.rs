@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::header::RETRY_AFTER;
-use reqwest::{RequestBuilder, Response};
+use bytes::Bytes;
+use http::Uri;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use teloxide::requests::Payload;
@@ -13,25 +12,38 @@ use tracing::{Instrument, Span};
 use url::Url;
 
 use super::answer;
+use super::dial::Dial;
 use super::error::TelegramError;
+use super::form::Form;
+use super::line::Lines;
 use super::redact::redact;
+use super::response::{Answer, Broken};
 use super::token::BotToken;
 
-/// Making a connection, name lookup and TLS included; shared between a host's addresses, so that broken IPv6 costs part of it.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// An idle connection is given up before a server or a NAT on the way drops it (commonly 60 s), so that no send meets a dead one
-/// and has to be called ambiguous.
-const IDLE_CONNECTION: Duration = Duration::from_secs(20);
-/// Probes under a long poll, so that a path that has gone is noticed.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 /// No Bot API answer is this long: 100 updates of the longest texts are about 3 MB.
 const ANSWER_LIMIT: usize = 32 << 20;
 
+/// What requests call themselves.
+const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+const JSON: &str = "application/json";
+
 /// The Bot API's root and the HTTP connections to it, shared by all bots.
-#[derive(Debug)]
 pub struct TelegramApi {
     root: Url,
-    http: reqwest::Client,
+    /// What stands before a path: nothing, or to a proxy that forwards requests, scheme and authority.
+    before_path: String,
+    /// What every request says: `Host` and the like, ready to be sent.
+    fields: String,
+    lines: Lines,
+}
+
+/// Without the way there: a proxy's address can hold a password.
+impl std::fmt::Debug for TelegramApi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("TelegramApi")
+            .field(&self.root.as_str())
+            .finish()
+    }
 }
 
 /// The API's root is no use, or TLS cannot be set up.
@@ -42,9 +54,9 @@ pub enum ApiRootError {
         "--telegram-api-url {0}: expected http(s)://host[:port][/path] without user info, query or fragment"
     )]
     NotARoot(Box<str>),
-    /// Building the client failed.
-    #[error("the HTTP client for Telegram cannot be built: {0}")]
-    Client(#[source] reqwest::Error),
+    /// The TLS library cannot be set up.
+    #[error("TLS to Telegram cannot be set up: {0}")]
+    Tls(#[source] rustls::Error),
 }
 
 impl TelegramApi {
@@ -65,27 +77,30 @@ impl TelegramApi {
             let _ = shown.set_password(None);
             return Err(ApiRootError::NotARoot(shown.as_str().into()));
         }
-        let mut builder = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(IDLE_CONNECTION)
-            .tcp_keepalive(TCP_KEEPALIVE)
-            .tcp_nodelay(true)
-            // A long poll holds its connection anyway; HTTP/2 would put all bots behind one connection's stream limit.
-            .http1_only()
-            // A redirect would carry the token to wherever it points.
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .user_agent(concat!(
-                env!("CARGO_PKG_NAME"),
-                "/",
-                env!("CARGO_PKG_VERSION")
-            ));
-        if is_loopback(&root) {
-            builder = builder.no_proxy();
+        let authority = &root[url::Position::BeforeHost..url::Position::AfterPort];
+        let origin = Uri::builder()
+            .scheme(root.scheme())
+            .authority(authority)
+            .path_and_query("/")
+            .build()
+            .map_err(|_| ApiRootError::NotARoot(root.as_str().into()))?;
+        // A proxy from the environment serves the way out, not a peer on this machine.
+        let dial = Dial::new(origin, !is_loopback(&root)).map_err(ApiRootError::Tls)?;
+        let mut fields = format!("Host: {authority}\r\nUser-Agent: {AGENT}\r\n");
+        let mut before_path = String::new();
+        if let Some(authorization) = dial.forwarded() {
+            before_path = format!("{}://{authority}", root.scheme());
+            if let Some(authorization) = authorization {
+                fields.push_str("Proxy-Authorization: ");
+                fields.push_str(authorization);
+                fields.push_str("\r\n");
+            }
         }
         Ok(Self {
             root,
-            http: builder.build().map_err(ApiRootError::Client)?,
+            before_path,
+            fields,
+            lines: Lines::new(dial),
         })
     }
 
@@ -116,12 +131,10 @@ impl TelegramApi {
         payload: &P,
         limit: Duration,
     ) -> Result<Answered, TelegramError> {
-        let request = self
-            .http
-            .post(self.url("", token, P::NAME))
-            .json(payload)
-            .timeout(limit);
-        answered(request, ANSWER_LIMIT, token)
+        let body = serde_json::to_vec(payload)
+            .map_err(|e| TelegramError::Unreachable(format!("{} as JSON: {e}", P::NAME)))?;
+        let request = self.post(&self.path("", token, P::NAME), JSON, &body);
+        self.answered(request, ANSWER_LIMIT, token, limit)
             .instrument(call_span(P::NAME))
             .await
     }
@@ -131,15 +144,16 @@ impl TelegramApi {
         &self,
         token: &BotToken,
         method: &str,
-        form: reqwest::multipart::Form,
+        form: Form,
         limit: Duration,
     ) -> Result<R, TelegramError> {
-        let request = self
-            .http
-            .post(self.url("", token, method))
-            .multipart(form)
-            .timeout(limit);
-        answered(request, ANSWER_LIMIT, token)
+        let (content_type, body) = form.finish();
+        let request = self.post(
+            &self.path("", token, method),
+            &content_type,
+            body.as_bytes(),
+        );
+        self.answered(request, ANSWER_LIMIT, token, limit)
             .instrument(call_span(method))
             .await?
             .read(token)
@@ -153,29 +167,58 @@ impl TelegramApi {
         max_bytes: usize,
         limit: Duration,
     ) -> Result<Bytes, TelegramError> {
-        let mut url = self.url("/file", token, "");
+        let mut url = self.root.clone();
+        url.set_path(&self.path("/file", token, ""));
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(file_path.split('/'));
         }
-        let answered = answered(self.http.get(url).timeout(limit), max_bytes, token).await?;
-        if answered.status == 200 {
-            return Ok(answered.body);
+        let request = self.head("GET", url.path(), "");
+        let answered = self.answered(request, max_bytes, token, limit).await?;
+        if answered.0.status == 200 {
+            return Ok(answered.0.body);
         }
         // An error is told as for a method; a "success" that is none has no result to read.
         answered
             .read::<serde::de::IgnoredAny>(token)
             .and(Err(TelegramError::Malformed(format!(
                 "HTTP {} for a file",
-                answered.status
+                answered.0.status
             ))))
     }
 
-    fn url(&self, prefix: &str, token: &BotToken, method: &str) -> Url {
-        let mut url = self.root.clone();
-        let root = url.path().trim_end_matches('/');
-        let path = format!("{root}{prefix}/bot{}/{method}", token.expose());
-        url.set_path(&path);
-        url
+    fn path(&self, prefix: &str, token: &BotToken, method: &str) -> String {
+        let root = self.root.path().trim_end_matches('/');
+        format!("{root}{prefix}/bot{}/{method}", token.expose())
+    }
+
+    fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+        let length = body.len();
+        let fields = format!("Content-Type: {content_type}\r\nContent-Length: {length}\r\n");
+        let mut request = self.head("POST", path, &fields);
+        request.extend_from_slice(body);
+        request
+    }
+
+    fn head(&self, method: &str, path: &str, fields: &str) -> Vec<u8> {
+        let (before, own) = (&self.before_path, &self.fields);
+        format!("{method} {before}{path} HTTP/1.1\r\n{own}{fields}\r\n").into_bytes()
+    }
+
+    /// Sends a request and reads the whole answer. Together with [`Answered::read`] the one way by which an error of the
+    /// network enters: here it is classed and redacted.
+    async fn answered(
+        &self,
+        request: Vec<u8>,
+        max_bytes: usize,
+        token: &BotToken,
+        limit: Duration,
+    ) -> Result<Answered, TelegramError> {
+        let late = || Broken::Lost(format!("no answer within {} s", limit.as_secs()));
+        tokio::time::timeout(limit, self.lines.exchange(request, max_bytes))
+            .await
+            .unwrap_or_else(|_| Err(late()))
+            .map(Answered)
+            .map_err(|e| answer::broken(e).map_text(|text| redact(text, token.expose())))
     }
 }
 
@@ -187,12 +230,8 @@ fn call_span(method: &str) -> Span {
     tracing::debug_span!("telegram", otel.kind = "client", method)
 }
 
-/// An answer with all of its body.
-pub(super) struct Answered {
-    status: u16,
-    retry_after: Option<u64>,
-    body: Bytes,
-}
+/// An answer that is still to be read.
+pub(super) struct Answered(Answer);
 
 impl Answered {
     /// Reads the result, which may borrow from the answer.
@@ -200,65 +239,11 @@ impl Answered {
         &'a self,
         token: &BotToken,
     ) -> Result<R, TelegramError> {
-        answer::read(self.status, self.retry_after, &self.body)
+        answer::read(self.0.status, self.0.retry_after, &self.0.body)
             .map_err(|e| e.map_text(|text| redact(text, token.expose())))
     }
 }
 
-/// Sends a request and reads the whole answer. Together with [`Answered::read`] the one way by which an error of the network
-/// enters: here it is classed and redacted.
-async fn answered(
-    request: RequestBuilder,
-    max_bytes: usize,
-    token: &BotToken,
-) -> Result<Answered, TelegramError> {
-    exchange(request, max_bytes)
-        .await
-        .map_err(|e| e.map_text(|text| redact(text, token.expose())))
-}
-
-async fn exchange(request: RequestBuilder, max_bytes: usize) -> Result<Answered, TelegramError> {
-    let mut response = request.send().await.map_err(answer::lost)?;
-    let retry_after = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    Ok(Answered {
-        status: response.status().as_u16(),
-        retry_after,
-        body: body(&mut response, max_bytes).await?,
-    })
-}
-
-async fn body(response: &mut Response, max_bytes: usize) -> Result<Bytes, TelegramError> {
-    let announced = response.content_length().unwrap_or(0);
-    if usize::try_from(announced).map_or(true, |length| length > max_bytes) {
-        return Err(TelegramError::FileTooBig);
-    }
-    // Nearly every answer comes in one chunk, which is then not copied.
-    let Some(first) = response.chunk().await.map_err(answer::lost)? else {
-        return Ok(Bytes::new());
-    };
-    let Some(second) = response.chunk().await.map_err(answer::lost)? else {
-        return if first.len() > max_bytes {
-            Err(TelegramError::FileTooBig)
-        } else {
-            Ok(first)
-        };
-    };
-    let mut whole = BytesMut::from(first);
-    let mut next = Some(second);
-    while let Some(chunk) = next {
-        if whole.len() + chunk.len() > max_bytes {
-            return Err(TelegramError::FileTooBig);
-        }
-        whole.extend_from_slice(&chunk);
-        next = response.chunk().await.map_err(answer::lost)?;
-    }
-    Ok(whole.freeze())
-}
-
-/// A proxy from the environment serves the way out, not a peer on this machine.
 fn is_loopback(root: &Url) -> bool {
     match root.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
@@ -281,8 +266,13 @@ mod tests {
     fn methods_lie_below_the_root(#[case] root: &str, #[case] start: &str) {
         let api = TelegramApi::new(root.parse().expect("a URL")).expect("a root");
         let token = BotToken::parse("42:AAF7-g0gYncWnm5RqRRv6kNAGlao").expect("a token");
-        let url = api.url("", &token, "getMe");
-        assert_eq!(url.as_str(), format!("{start}{}/getMe", token.expose()));
+        let request = api.head("GET", &api.path("", &token, "getMe"), "");
+        let request = String::from_utf8(request).expect("text");
+        let (_, rest) = request.split_once("GET ").expect("a method");
+        let (path, rest) = rest.split_once(" HTTP/1.1\r\nHost: ").expect("a host");
+        let (host, _) = rest.split_once("\r\n").expect("more");
+        let url = format!("{}://{host}{path}", api.root().scheme());
+        assert_eq!(url, format!("{start}{}/getMe", token.expose()));
     }
 
     #[rstest]

@@ -18,6 +18,7 @@ use teloxide::types::{BotCommand, ChatId, FileId, Recipient};
 
 use super::api::TelegramApi;
 use super::error::TelegramError;
+use super::form::Form;
 use super::methods::{self, ParseMode};
 use super::token::BotToken;
 use super::update::RawUpdate;
@@ -231,13 +232,12 @@ impl Bot {
             return self.call(&payload, CHANGE).await.map(done);
         };
         let allowed = serde_json::json!(ALLOWED_UPDATES).to_string();
-        let certificate = reqwest::multipart::Part::text(pem.clone()).file_name("certificate.pem");
-        let form = reqwest::multipart::Form::new()
-            .text("url", webhook.url.to_string())
-            .text("secret_token", secret_token.to_owned())
-            .text("max_connections", webhook.max_connections.to_string())
-            .text("allowed_updates", allowed)
-            .part("certificate", certificate);
+        let form = Form::default()
+            .text("url", webhook.url.as_str())
+            .text("secret_token", secret_token)
+            .text("max_connections", &webhook.max_connections.to_string())
+            .text("allowed_updates", &allowed)
+            .file("certificate", "certificate.pem", pem);
         self.0
             .api
             .upload(&self.0.token, "setWebhook", form, CHANGE)

@@ -4,11 +4,15 @@
 mod answer;
 pub mod api;
 pub mod bot;
+mod dial;
 pub mod error;
+mod form;
 pub(crate) mod json;
+mod line;
 pub mod markdown;
 mod methods;
 mod redact;
+mod response;
 pub mod split;
 pub mod token;
 pub(crate) mod update;

@@ -1,0 +1,170 @@
+//! Makes connections to the Bot API server: directly, or through the proxy that the environment names.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tower::ServiceExt as _;
+
+/// Making a connection, name lookup and TLS included; shared between a host's addresses, so that broken IPv6 costs part of it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Probes under a long poll, so that a path that has gone is noticed.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// What bytes go through.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+type Plain = HttpsConnector<HttpConnector>;
+
+/// The way to one server.
+#[derive(Clone)]
+pub(super) struct Dial {
+    origin: Uri,
+    way: Way,
+}
+
+#[derive(Clone)]
+enum Way {
+    Direct(Plain),
+    /// To a proxy that forwards requests (plain http).
+    Forward {
+        connector: Plain,
+        proxy: Uri,
+        authorization: Option<String>,
+    },
+    /// Through a proxy (`CONNECT`), which sees nothing but the host.
+    Tunnel(HttpsConnector<Tunnel<Plain>>),
+}
+
+impl Dial {
+    /// The way to `origin` (scheme and authority). `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` are obeyed if
+    /// `proxies`.
+    ///
+    /// # Errors
+    /// The TLS library cannot be set up.
+    pub(super) fn new(origin: Uri, proxies: bool) -> Result<Self, rustls::Error> {
+        let tls = Arc::new(tls()?);
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        tcp.set_keepalive(Some(TCP_KEEPALIVE));
+        let direct = Plain::from((tcp, tls.clone()));
+        let proxy = proxies
+            .then(|| Matcher::from_env().intercept(&origin))
+            .flatten();
+        let way = match proxy {
+            None => Way::Direct(direct),
+            Some(proxy) if origin.scheme_str() == Some("https") => {
+                let mut tunnel = Tunnel::new(proxy.uri().clone(), direct);
+                if let Some(authorization) = proxy.basic_auth() {
+                    tunnel = tunnel.with_auth(authorization.clone());
+                }
+                Way::Tunnel(HttpsConnector::from((tunnel, tls)))
+            }
+            Some(proxy) => Way::Forward {
+                connector: direct,
+                proxy: proxy.uri().clone(),
+                // Base64: always text.
+                authorization: proxy
+                    .basic_auth()
+                    .and_then(|value| value.to_str().ok())
+                    .map(str::to_owned),
+            },
+        };
+        Ok(Self { origin, way })
+    }
+
+    /// What a request to a forwarding proxy holds besides; `None`: there is none, and requests name the path only.
+    pub(super) fn forwarded(&self) -> Option<Option<&str>> {
+        match &self.way {
+            Way::Forward { authorization, .. } => Some(authorization.as_deref()),
+            Way::Direct(_) | Way::Tunnel(_) => None,
+        }
+    }
+
+    /// Makes a connection.
+    ///
+    /// # Errors
+    /// Why there is none, in words. Nothing was sent.
+    pub(super) async fn connect(&self) -> Result<Box<dyn Stream>, String> {
+        let connecting = async {
+            let origin = self.origin.clone();
+            match &self.way {
+                Way::Direct(connector) => {
+                    let connected = connector.clone().oneshot(origin).await;
+                    connected.map(plain).map_err(because)
+                }
+                Way::Forward {
+                    connector, proxy, ..
+                } => {
+                    let connected = connector.clone().oneshot(proxy.clone()).await;
+                    connected.map(plain).map_err(because)
+                }
+                Way::Tunnel(connector) => {
+                    let connected = connector.clone().oneshot(origin).await;
+                    let stream = connected.map_err(because)?;
+                    Ok(Box::new(TokioIo::new(stream)) as Box<dyn Stream>)
+                }
+            }
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err(format!(
+                "no connection within {} s",
+                CONNECT_TIMEOUT.as_secs()
+            )),
+        }
+    }
+}
+
+/// As little as there is of it: a plain connection without the room that TLS would take.
+fn plain(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> Box<dyn Stream> {
+    match stream {
+        MaybeHttpsStream::Http(tcp) => Box::new(tcp.into_inner()),
+        MaybeHttpsStream::Https(tls) => Box::new(tls.into_inner()),
+    }
+}
+
+fn tls() -> Result<ClientConfig, rustls::Error> {
+    let roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
+/// An error with all that is behind it.
+pub(super) fn because(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> String {
+    let error = error.into();
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        push(&mut text, inner);
+        source = inner.source();
+    }
+    text
+}
+
+/// Adds a cause, unless the text says it already.
+fn push(text: &mut String, cause: &dyn Display) {
+    let cause = cause.to_string();
+    if !text.ends_with(&cause) {
+        text.push_str(": ");
+        text.push_str(&cause);
+    }
+}
