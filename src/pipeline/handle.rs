@@ -339,7 +339,15 @@ impl Handling<'_> {
     }
 
     async fn ask(&mut self, assistant: &dyn Assistant) -> Worked<Handled> {
-        let (text, pictures) = match self.question(assistant.takes_pictures()).await {
+        let work = self.lane.work.clone();
+        let ids: Vec<i64> = self.messages.iter().map(|m| m.id).collect();
+        let mut running = work.interruptions.answering(self.lane.claim.lane);
+        let asked = tokio::select! {
+            asked = self.question(assistant.takes_pictures()) => asked,
+            // While a voice message is written down, say.
+            by = running.interrupted(self.connector, &ids) => return self.interrupted(by, "").await,
+        };
+        let (text, pictures) = match asked {
             Ok(question) => question,
             Err(mute) => {
                 let sentence = mute.sentence(self.texts());
@@ -365,9 +373,6 @@ impl Handling<'_> {
             idempotency_key: self.idempotency_key(),
         };
         let uid = &self.connector.connector.uid;
-        let work = self.lane.work.clone();
-        let ids: Vec<i64> = self.messages.iter().map(|m| m.id).collect();
-        let mut running = work.interruptions.answering(self.lane.claim.lane);
         let interrupted = running.interrupted(self.connector, &ids);
         let began = Instant::now();
         let (connector, key) = (self.connector, self.lane.key);
@@ -507,7 +512,7 @@ impl Handling<'_> {
                 let message = message.id;
                 self.lane.change(Change::Attempted { message });
             }
-            return Ok(Handled::Wait(Wait::For(wait)));
+            return Ok(Handled::Wait(Wait::ToAskAgain(wait)));
         }
         let reason = format!("the assistant failed: {error}");
         dead_letter(self.lane, self.connector, &reason);
