@@ -57,6 +57,10 @@ impl AssistantError {
             Self::lasting(format!("the request to {host} cannot be built: {why}"))
         } else if error.is_timeout() {
             Self::unreachable(format!("no connection to {host} in time"))
+        } else if error.is_connect() && is_stranger(&why) {
+            Self::unreachable(format!(
+                "no connection to {host}: nobody whom the operator trusts vouches for its certificate; the administrator can name its authority with --assistant-ca-file"
+            ))
         } else if error.is_connect() {
             Self::unreachable(format!("no connection to {host}: {why}"))
         } else {
@@ -276,6 +280,14 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
         Duration::try_from(date.duration_since(now)).unwrap_or(Duration::ZERO)
     };
     Some(wait.min(LONGEST_WAIT))
+}
+
+/// Whether a certificate was refused because no authority that is trusted made it; one of the same name, but with another key, is
+/// another authority.
+fn is_stranger(why: &str) -> bool {
+    ["UnknownIssuer", "BadSignature"]
+        .iter()
+        .any(|refused| why.contains(refused))
 }
 
 #[cfg(test)]

@@ -54,6 +54,26 @@ fn a_port_in_use_is_named_with_its_flag() {
 }
 
 #[test]
+fn a_file_of_authorities_that_cannot_be_used_is_named_with_its_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, "no certificate").unwrap();
+    let path = file.display().to_string();
+    let output = program(
+        &["run", "--admin-listen", "127.0.0.1:0"],
+        &[
+            ("KUBECONFIG", &kubeconfig(&folder)),
+            ("ASSISTANT_CA_FILE", &path),
+        ],
+    );
+    let error = refused(&output);
+    assert!(
+        error.contains("--assistant-ca-file") && error.contains(&path),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_store_that_cannot_be_written_is_named_with_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
