@@ -112,6 +112,8 @@ async fn talk(
             Some(group) => drop(telegram.say_in(group, user, "Tell me something long.")),
             None => drop(telegram.say(support.id, user, "Tell me something long.")),
         }
+        // Looking costs more the longer the run is, and would be measured with it: not before the answer can be there.
+        tokio::time::sleep(THINKING + WORD * u32::try_from(WORDS).unwrap()).await;
         let whole = |telegram: &Simulator| {
             let sent = telegram.sent(support.id, chat);
             let last = format!("word{:03}", WORDS - 1);
