@@ -8,7 +8,7 @@ use super::content::{self, Bond, Gist};
 use super::deliver::{self, Delivery, dead_letter};
 use super::interrupt::Interruption;
 use super::lane::{Lane, Wait, Worked};
-use super::message::{Incoming, Unreadable};
+use super::message::{Content, Incoming, Unreadable};
 use super::plan::{self, Plan, language};
 use super::rate::Rate;
 use super::session::{self, SessionStep};
@@ -329,10 +329,20 @@ impl Handling<'_> {
                 // Of an album, what cannot be seen is left out.
                 Gist::Nothing | Gist::Unsupported => continue,
             };
+            let said = &member.incoming;
+            let seen = match &picture {
+                Some(file) if takes_pictures => ask::picture(self.connector, file).await,
+                _ => None,
+            };
+            let text = match (&picture, &seen, &said.content) {
+                // A question about a picture that is not there must say that there is one.
+                (Some(_), None, Content::Photo(_) | Content::Document(_)) => {
+                    content::with_unseen_picture(said, me)
+                }
+                _ => text,
+            };
             texts.push((member.bond, text));
-            if let Some(file) = picture.filter(|_| takes_pictures) {
-                pictures.extend(ask::picture(self.connector, &file).await);
-            }
+            pictures.extend(seen);
         }
         let texts: Vec<_> = texts.iter().map(|(bond, t)| (*bond, t.as_str())).collect();
         Ok((content::together(&texts), pictures))
