@@ -190,7 +190,7 @@ impl Peer {
 }
 
 fn too_slow(host: &str, timeout: Duration) -> AssistantError {
-    AssistantError::unreachable(format!(
+    AssistantError::too_slow(format!(
         "no complete answer from {host} within {} s (timeoutSeconds)",
         timeout.as_secs()
     ))

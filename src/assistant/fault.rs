@@ -22,6 +22,14 @@ impl AssistantError {
         Self::of(AssistantFault::Unreachable, true, detail)
     }
 
+    /// No whole answer in the time that it may take.
+    pub(super) fn too_slow(detail: impl Into<String>) -> Self {
+        Self {
+            too_slow: true,
+            ..Self::unreachable(detail)
+        }
+    }
+
     /// An error that asking again may cure.
     pub(super) fn passing(detail: impl Into<String>) -> Self {
         Self::of(AssistantFault::Failing, true, detail)
@@ -36,6 +44,7 @@ impl AssistantError {
         Self {
             fault,
             retryable,
+            too_slow: false,
             retry_after: None,
             detail: detail.into(),
         }
@@ -122,6 +131,7 @@ impl AssistantError {
         };
         Self {
             fault,
+            too_slow: false,
             retryable,
             retry_after: if retryable {
                 retry_after(headers, Timestamp::now())

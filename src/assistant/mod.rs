@@ -147,6 +147,8 @@ pub struct AssistantError {
     pub fault: AssistantFault,
     /// Whether asking again may help.
     pub retryable: bool,
+    /// The whole time that an answer may take went by.
+    pub too_slow: bool,
     /// How long to wait first, if the assistant said so.
     pub retry_after: Option<std::time::Duration>,
     /// For people.

@@ -528,7 +528,12 @@ impl Handling<'_> {
         dead_letter(self.lane, self.connector, &reason);
         let said = self.texts();
         let parts = if text.trim().is_empty() {
-            render::plain(&said.assistant_unavailable, self.reply_to())
+            let sentence = if error.too_slow {
+                &said.timed_out
+            } else {
+                &said.assistant_unavailable
+            };
+            render::plain(sentence, self.reply_to())
         } else {
             render::markdown(&format!("{text}\n\n{}", said.broken_off), self.reply_to())
         };
