@@ -7,10 +7,11 @@ use futures::{StreamExt, stream};
 use rstest::rstest;
 use serde_json::{Value, json};
 use telegram_connector_operator::api::connector::AssistantProtocol::A2A;
-use telegram_connector_operator::assistant::{AnswerPart, Picture, Question};
+use telegram_connector_operator::api::connector::AssistantSpec;
+use telegram_connector_operator::assistant::{AnswerPart, Picture, Question, build};
 
 use crate::peer::{self, Peer, Received};
-use crate::questions::{KEY, TEXT, ask, ask_in_vain, assistant, question};
+use crate::questions::{KEY, TEXT, ask, ask_in_vain, assistant, context, question, spec};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
@@ -317,29 +318,9 @@ async fn a_task_that_waits_for_input_gets_the_next_message(#[values(V1, V03)] ve
     );
 }
 
-/// Reads an answer up to its first words and drops it; gives the requests once there are `wanted`, card included.
-async fn left_after_the_first_words(peer: &Peer, wanted: usize) -> Vec<Received> {
-    let agent = assistant(A2A, &peer.url);
-    let mut answer = agent.ask(question()).await.expect("an answer begins");
-    while !matches!(
-        answer.next().await.expect("words").expect("no error"),
-        AnswerPart::Text(_)
-    ) {}
-    drop(answer);
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    while peer.received().len() < wanted && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    peer.received()
-}
-
-#[rstest]
-#[tokio::test]
-async fn an_answer_that_is_stopped_has_its_task_cancelled(
-    #[values(V1, V03)] version: Version,
-    #[values(true, false)] agreed: bool,
-) {
-    let peer = Peer::start(move |asked: &Received| {
+/// An agent that begins to answer and never ends; it agrees to cancel its task, or does not.
+async fn endless(version: Version, agrees: bool) -> Peer {
+    Peer::start(move |asked: &Received| {
         if is_card(asked) {
             return peer::json(&card(version, true));
         }
@@ -350,23 +331,46 @@ async fn an_answer_that_is_stopped_has_its_task_cancelled(
                     artifact_update(version, "Hel", false),
                 ];
                 let said = said.map(|u| Ok(format!("data: {}\n\n", result(&u))));
-                // The rest never comes.
                 peer::raw_events(stream::iter(said).chain(stream::pending()))
             }
-            _ if agreed => peer::json(&result(&task(version, "canceled", None))),
+            _ if agrees => peer::json(&result(&task(version, "canceled", None))),
             _ => peer::json(&json!({"jsonrpc": "2.0", "id": "x", "error": {"code": -32002, "message": "Task cannot be canceled"}})),
         }
     })
-    .await;
-    let received = left_after_the_first_words(&peer, 3).await;
-    assert_eq!(received.len(), 3, "the card, the question, the end");
-    let cancel = &received[2];
-    let expected = if version == V1 {
-        "CancelTask"
-    } else {
-        "tasks/cancel"
+    .await
+}
+
+/// The third request: after the card and the question.
+async fn third(peer: &Peer) -> Received {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while peer.received().len() < 3 {
+        let received = peer.received();
+        assert!(tokio::time::Instant::now() < deadline, "{received:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    peer.received().remove(2)
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_answer_that_is_stopped_has_its_task_cancelled(
+    #[values(V1, V03)] version: Version,
+    #[values(true, false)] agrees: bool,
+) {
+    let peer = endless(version, agrees).await;
+    let agent = assistant(A2A, &peer.url);
+    let mut answer = agent.ask(question()).await.expect("an answer begins");
+    while !matches!(
+        answer.next().await.expect("words").expect("no error"),
+        AnswerPart::Text(_)
+    ) {}
+    drop(answer);
+    let cancel = third(&peer).await;
+    let expected = match version {
+        V1 => "CancelTask",
+        V03 => "tasks/cancel",
     };
-    assert_eq!(method(cancel), expected);
+    assert_eq!(method(&cancel), expected);
     assert_eq!(cancel.path(), "/rpc");
     assert_eq!(cancel.json()["params"]["id"], "task-1");
     assert_eq!(cancel.header("authorization"), format!("Bearer {KEY}"));
@@ -375,6 +379,18 @@ async fn an_answer_that_is_stopped_has_its_task_cancelled(
         "",
         "it is not the question once more"
     );
+}
+
+#[tokio::test]
+async fn a_task_that_nobody_waits_for_any_longer_is_cancelled() {
+    let peer = endless(V1, true).await;
+    let spec = AssistantSpec {
+        timeout_seconds: Some(1),
+        ..spec(A2A, &peer.url)
+    };
+    let agent = build(&spec, Some(KEY.into()), &context()).expect("an assistant");
+    assert!(ask_in_vain(&agent).await.too_slow);
+    assert_eq!(method(&third(&peer).await), "CancelTask");
 }
 
 #[rstest]

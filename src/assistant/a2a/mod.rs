@@ -334,7 +334,11 @@ impl Drop for Writing {
 impl Parts for Writing {
     async fn next_part(&mut self) -> Result<Option<AnswerPart>, AssistantError> {
         let part = self.part().await;
-        self.waited_for = matches!(part, Ok(Some(_)));
+        self.waited_for = match &part {
+            Ok(part) => part.is_some(),
+            // It was, for as long as anybody waits.
+            Err(error) => error.too_slow,
+        };
         part
     }
 }
