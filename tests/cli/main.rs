@@ -59,8 +59,11 @@ fn a_file_of_authorities_that_cannot_be_used_is_named_with_its_flag() {
     let file = folder.path().join("ca.pem");
     std::fs::write(&file, "no certificate").unwrap();
     let path = file.display().to_string();
+    // Should it not mind the file, it ends here all the same.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
     let output = program(
-        &["run", "--admin-listen", "127.0.0.1:0"],
+        &["run", "--admin-listen", &address],
         &[
             ("KUBECONFIG", &kubeconfig(&folder)),
             ("ASSISTANT_CA_FILE", &path),
