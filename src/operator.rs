@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::api::connector::{AssistantSpec, TranscriptionSpec};
-use crate::assistant::{Assistant, AssistantContext, GuardPolicy, Limits, Transcriber};
+use crate::assistant::{Assistant, AssistantContext, ExtraRoots, GuardPolicy, Limits, Transcriber};
 use crate::clock::SharedClock;
 use crate::connection::webhook::{self, TlsFiles, WebhookServer};
 use crate::controller::{
@@ -245,12 +245,13 @@ impl Operator {
     }
 }
 
-/// Builds assistants as they are specified, behind a guard on their addresses.
+/// Builds assistants as they are specified, behind a guard on their addresses; over https they are vouched for by public
+/// authorities or by `roots`.
 ///
 /// # Errors
 /// [`StartError::Http`].
-pub fn assistants(guard: GuardPolicy) -> Result<AssistantFactory, StartError> {
-    let context = AssistantContext::new(Limits::default(), guard)
+pub fn assistants(guard: GuardPolicy, roots: &ExtraRoots) -> Result<AssistantFactory, StartError> {
+    let context = AssistantContext::trusting(roots, Limits::default(), guard)
         .map_err(|e| StartError::Http(e.to_string()))?;
     Ok(Arc::new(Guarded(context)))
 }

@@ -9,7 +9,7 @@ use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::connector::ConnectionMode;
-use crate::assistant::GuardPolicy;
+use crate::assistant::{ExtraRoots, GuardPolicy};
 use crate::cli::{Mode, RunArgs};
 use crate::clock::SystemClock;
 use crate::connection::webhook::TlsFiles;
@@ -42,6 +42,10 @@ pub async fn run(args: RunArgs) -> Result<()> {
             .collect::<Result<_, String>>()
             .map_err(|e| anyhow!("--allow-assistant-address: {e}"))?,
     );
+    let roots = match &args.assistant_ca_file {
+        Some(path) => ExtraRoots::read(path)?,
+        None => ExtraRoots::default(),
+    };
     let metrics = Arc::new(Metrics::new());
     let client = client(metrics.clone())
         .await
@@ -53,7 +57,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
         client,
         settings,
         metrics,
-        assistants(guard)?,
+        assistants(guard, &roots)?,
         Arc::new(SystemClock),
     )
     .await?;

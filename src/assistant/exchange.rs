@@ -13,6 +13,7 @@ use url::Url;
 
 use super::fault::Complaint;
 use super::guard::{GuardPolicy, GuardedResolver};
+use super::trust::ExtraRoots;
 use super::{AssistantError, BuildError};
 
 /// How much an exchange with an assistant may take.
@@ -57,8 +58,23 @@ impl AssistantContext {
     /// # Errors
     /// [`BuildError::Http`] if the TLS library cannot start.
     pub fn new(limits: Limits, guard: GuardPolicy) -> Result<Self, BuildError> {
+        Self::trusting(&ExtraRoots::default(), limits, guard)
+    }
+
+    /// The same, with authorities of the administrator's own.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn trusting(
+        roots: &ExtraRoots,
+        limits: Limits,
+        guard: GuardPolicy,
+    ) -> Result<Self, BuildError> {
         let guard = Arc::new(guard);
-        let http = reqwest::Client::builder()
+        let builder = reqwest::Client::builder();
+        let http = roots
+            .add_to(builder)
+            .map_err(BuildError::Http)?
             .connect_timeout(limits.connect)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
@@ -174,7 +190,7 @@ impl Peer {
 }
 
 fn too_slow(host: &str, timeout: Duration) -> AssistantError {
-    AssistantError::unreachable(format!(
+    AssistantError::too_slow(format!(
         "no complete answer from {host} within {} s (timeoutSeconds)",
         timeout.as_secs()
     ))

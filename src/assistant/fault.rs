@@ -22,6 +22,14 @@ impl AssistantError {
         Self::of(AssistantFault::Unreachable, true, detail)
     }
 
+    /// No whole answer in the time that it may take.
+    pub(super) fn too_slow(detail: impl Into<String>) -> Self {
+        Self {
+            too_slow: true,
+            ..Self::unreachable(detail)
+        }
+    }
+
     /// An error that asking again may cure.
     pub(super) fn passing(detail: impl Into<String>) -> Self {
         Self::of(AssistantFault::Failing, true, detail)
@@ -36,6 +44,7 @@ impl AssistantError {
         Self {
             fault,
             retryable,
+            too_slow: false,
             retry_after: None,
             detail: detail.into(),
         }
@@ -57,6 +66,10 @@ impl AssistantError {
             Self::lasting(format!("the request to {host} cannot be built: {why}"))
         } else if error.is_timeout() {
             Self::unreachable(format!("no connection to {host} in time"))
+        } else if error.is_connect() && is_stranger(&why) {
+            Self::unreachable(format!(
+                "no connection to {host}: nobody whom the operator trusts vouches for its certificate; the administrator can name its authority with --assistant-ca-file"
+            ))
         } else if error.is_connect() {
             Self::unreachable(format!("no connection to {host}: {why}"))
         } else {
@@ -118,6 +131,7 @@ impl AssistantError {
         };
         Self {
             fault,
+            too_slow: false,
             retryable,
             retry_after: if retryable {
                 retry_after(headers, Timestamp::now())
@@ -276,6 +290,14 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
         Duration::try_from(date.duration_since(now)).unwrap_or(Duration::ZERO)
     };
     Some(wait.min(LONGEST_WAIT))
+}
+
+/// Whether a certificate was refused because no authority that is trusted made it; one of the same name, but with another key, is
+/// another authority.
+fn is_stranger(why: &str) -> bool {
+    ["UnknownIssuer", "BadSignature"]
+        .iter()
+        .any(|refused| why.contains(refused))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! | `webhook` | our own signed JSON, for whoever writes an assistant by hand |
 //! | `transcription` | who writes voice messages down, for assistants that read |
 //! | `guard` | which addresses an assistant may have |
+//! | `trust` | whom its certificate may be vouched for by, beside the public authorities |
 //! | `exchange` | one HTTP exchange: shared connections, limits in time and size |
 //! | `events` | server-sent events |
 //! | `fault` | what can go wrong, in the classes that differ in what to do |
@@ -24,6 +25,7 @@ mod guard;
 mod openai;
 mod pupau;
 mod transcription;
+mod trust;
 mod webhook;
 
 use std::fmt::Debug;
@@ -39,6 +41,7 @@ pub use build::{BuildError, build};
 pub use exchange::{AssistantContext, Limits};
 pub use guard::{AllowedAddress, GuardPolicy, Refused};
 pub use transcription::{Recording, Transcriber, transcriber};
+pub use trust::{CaFileError, ExtraRoots};
 
 /// Something that answers.
 #[async_trait]
@@ -144,6 +147,8 @@ pub struct AssistantError {
     pub fault: AssistantFault,
     /// Whether asking again may help.
     pub retryable: bool,
+    /// The whole time that an answer may take went by.
+    pub too_slow: bool,
     /// How long to wait first, if the assistant said so.
     pub retry_after: Option<std::time::Duration>,
     /// For people.

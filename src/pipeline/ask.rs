@@ -1,5 +1,6 @@
 //! Asks the assistant: the picture fetched, the answer gathered to its end, and shown while it is written.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
@@ -74,6 +75,7 @@ pub(super) async fn ask<I>(
 ) -> Asked<I> {
     let (words, shown) = watch::channel(String::new());
     let so_far = shown.clone();
+    let state = Mutex::new(None);
     let span = tracing::debug_span!(
         "assistant",
         otel.kind = "client",
@@ -82,13 +84,13 @@ pub(super) async fn ask<I>(
     );
     let asking = async {
         tokio::select! {
-            answer = gather(assistant, question, words).instrument(span.clone()) => match answer {
+            answer = gather(assistant, question, words, &state).instrument(span.clone()) => match answer {
                 Ok(answer) => Asked::Answered(answer),
                 Err(broken) => Asked::BrokenOff(broken),
             },
             by = interrupted => Asked::Interrupted(by, Answer {
                 text: so_far.borrow().clone(),
-                state: None,
+                state: state.lock().unwrap_or_else(PoisonError::into_inner).take(),
             }),
         }
     };
@@ -97,17 +99,20 @@ pub(super) async fn ask<I>(
     asked
 }
 
-/// Gathers the answer; `words` grows with it, and goes when it is complete.
+/// Gathers the answer; `words` grows with it, and goes when it is complete. `told` is what the assistant wants back, should the
+/// answer be ended before.
 async fn gather(
     assistant: &dyn Assistant,
     question: Question,
     words: watch::Sender<String>,
+    told: &Mutex<Option<String>>,
 ) -> Result<Answer, BrokenOff> {
     let deadline = Instant::now() + LONGEST;
     let mut answer = Answer::default();
     let late = || AssistantError {
         fault: AssistantFault::Unreachable,
         retryable: true,
+        too_slow: true,
         retry_after: None,
         detail: format!("no whole answer within {} s", LONGEST.as_secs()),
     };
@@ -130,7 +135,10 @@ async fn gather(
                 None => break,
                 Some(part) => match part? {
                     AnswerPart::Text(text) => answer.text.push_str(&text),
-                    AnswerPart::SessionState(state) => answer.state = Some(state),
+                    AnswerPart::SessionState(state) => {
+                        *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(state.clone());
+                        answer.state = Some(state);
+                    }
                 },
             }
             if answer.text.len() > ANSWER_BYTES {

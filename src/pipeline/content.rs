@@ -43,32 +43,20 @@ pub fn gist(incoming: &Incoming, me: Me<'_>) -> Gist {
     };
     let ask = |text: String| asked(text, None);
     match &incoming.content {
-        Content::Text if said.is_empty() => match with_context(incoming, me, "") {
-            // "@bot" as the reply to a message is a question about that message.
-            context if context.is_empty() => Gist::Nothing,
-            text => Gist::Ask {
-                text: named(incoming, text),
-                picture: None,
-            },
-        },
-        Content::Text => ask(said),
+        // "@bot" as the reply to a message is a question about that message.
+        Content::Text if said.is_empty() && with_context(incoming, me, "").is_empty() => {
+            Gist::Nothing
+        }
+        Content::Text => asked(said, answered_picture(incoming)),
         Content::Photo(file) => asked(said, Some(file.clone())),
         Content::Document(file) if is_picture(file) => asked(said, Some(file.clone())),
         Content::Document(file) => Gist::Read(file.clone()),
         Content::Voice(file, _) | Content::Audio(file) | Content::VideoNote(file) => {
             Gist::Hear(file.clone())
         }
-        Content::Location {
-            latitude,
-            longitude,
-            venue,
-        } => ask(match venue {
-            Some((name, address)) => {
-                format!("[place: {name}, {address} ({latitude}, {longitude})]")
-            }
-            None => format!("[location: {latitude}, {longitude}]"),
-        }),
-        Content::Contact { name, phone } => ask(format!("[contact: {name}, {phone}]")),
+        Content::Location { .. } | Content::Contact { .. } => {
+            ask(described(&incoming.content).unwrap_or_default())
+        }
         // The words under a video are a question that can be answered without it.
         Content::Video(_) | Content::Animation(_) if !said.is_empty() => {
             ask(format!("[video]\n{said}"))
@@ -77,11 +65,57 @@ pub fn gist(incoming: &Incoming, me: Me<'_>) -> Gist {
     }
 }
 
+/// Content that is no text, in words.
+fn described(content: &Content) -> Option<String> {
+    Some(match content {
+        Content::Location {
+            latitude,
+            longitude,
+            venue: Some((name, address)),
+        } => format!("[place: {name}, {address} ({latitude}, {longitude})]"),
+        Content::Location {
+            latitude,
+            longitude,
+            venue: None,
+        } => format!("[location: {latitude}, {longitude}]"),
+        Content::Contact { name, phone } => format!("[contact: {name}, {phone}]"),
+        Content::Photo(_) => "[photo]".to_owned(),
+        Content::Document(file) if is_picture(file) => "[photo]".to_owned(),
+        Content::Document(File {
+            name: Some(name), ..
+        }) => format!("[file: {name}]"),
+        Content::Document(_) => "[file]".to_owned(),
+        Content::Voice(..) | Content::VideoNote(_) => "[voice message]".to_owned(),
+        Content::Audio(_) => "[audio]".to_owned(),
+        Content::Video(_) | Content::Animation(_) => "[video]".to_owned(),
+        Content::Poll(question) => format!("[poll: {question}]"),
+        Content::Sticker(emoji) => emoji.clone()?,
+        _ => return None,
+    })
+}
+
+/// The picture that a text answers: whoever asks "what is this?" under one means it.
+fn answered_picture(incoming: &Incoming) -> Option<File> {
+    match &incoming.reply_to.as_ref()?.content {
+        Content::Photo(file) => Some(file.clone()),
+        Content::Document(file) if is_picture(file) => Some(file.clone()),
+        _ => None,
+    }
+}
+
 /// What the assistant is given of a message whose file says `words`: below the caption.
 pub(super) fn with_words_of_file(incoming: &Incoming, me: Me<'_>, words: &str) -> String {
     let caption = groups::without_address(incoming, me);
     let gap = if caption.is_empty() { "" } else { "\n\n" };
     let said = format!("{caption}{gap}{words}");
+    named(incoming, with_context(incoming, me, &said))
+}
+
+/// What the assistant is given of a picture that it cannot see: that there is one, and the caption.
+pub(super) fn with_unseen_picture(incoming: &Incoming, me: Me<'_>) -> String {
+    let caption = groups::without_address(incoming, me);
+    let gap = if caption.is_empty() { "" } else { "\n" };
+    let said = format!("[photo]{gap}{caption}");
     named(incoming, with_context(incoming, me, &said))
 }
 
@@ -123,15 +157,16 @@ fn with_context(incoming: &Incoming, me: Me<'_>, said: &str) -> String {
     text.trim_end().to_owned()
 }
 
-/// What the message answers: the part that was marked, else the whole of it. Our own messages are in the history already, so of
-/// them only a marked part counts.
+/// What the message answers: the part that was marked, else the whole of it, else what it is. Our own messages are in the history
+/// already, so of them only a marked part counts.
 fn quoted(incoming: &Incoming, me: Me<'_>) -> Option<String> {
     let reply = incoming.reply_to.as_ref()?;
     let ours = reply.sender.as_ref().is_some_and(|s| s.id == me.id.0);
     let quoted = match (&reply.quote, &reply.text) {
-        (Some(quote), _) => quote,
-        (None, Some(text)) if !ours => text,
-        _ => return None,
+        (Some(quote), _) => quote.clone(),
+        _ if ours => return None,
+        (None, Some(text)) => text.clone(),
+        (None, None) => described(&reply.content)?,
     };
     let cut: String = quoted.chars().take(LONGEST_QUOTE).collect();
     Some(if cut.len() < quoted.len() {
@@ -260,6 +295,26 @@ mod tests {
         r#""text":"why?","reply_to_message":{"from":{"id":99},"text":"a b"},"quote":{"text":"b"}"#,
         "> b\n\nwhy?"
     )]
+    #[case::reply_to_a_photo(
+        r#""text":"what is it?","reply_to_message":{"from":{"id":8},"photo":[{"file_id":"p"}]}"#,
+        "> [photo]\n\nwhat is it?"
+    )]
+    #[case::reply_to_a_photo_with_words(
+        r#""text":"why?","reply_to_message":{"from":{"id":8},"photo":[{"file_id":"p"}],"caption":"our cat"}"#,
+        "> our cat\n\nwhy?"
+    )]
+    #[case::reply_to_a_place(
+        r#""text":"is it far?","reply_to_message":{"from":{"id":8},"location":{"latitude":45.4,"longitude":9.25}}"#,
+        "> [location: 45.4, 9.25]\n\nis it far?"
+    )]
+    #[case::reply_to_a_file_of_another_chat(
+        r#""text":"what is it?","external_reply":{"document":{"file_id":"d","file_name":"a.pdf"}}"#,
+        "> [file: a.pdf]\n\nwhat is it?"
+    )]
+    #[case::reply_to_an_event(
+        r#""text":"hi","reply_to_message":{"from":{"id":8},"new_chat_title":"x"}"#,
+        "hi"
+    )]
     #[case::quote_from_another_chat(
         r#""text":"true?","external_reply":{},"quote":{"text":"the moon"}"#,
         "> the moon\n\ntrue?"
@@ -291,6 +346,27 @@ mod tests {
     )]
     fn the_assistant_is_told_what_it_cannot_see(#[case] fields: &str, #[case] expected: &str) {
         assert_eq!(words(fields), expected);
+    }
+
+    #[rstest]
+    #[case::asked(r#""text":"what is it?""#)]
+    #[case::mentioned(
+        r#""text":"@support_bot","entities":[{"type":"mention","offset":0,"length":12}]"#
+    )]
+    fn the_picture_that_a_question_answers_goes_with_it(
+        #[case] fields: &str,
+        #[values(
+            r#""reply_to_message":{"from":{"id":8},"photo":[{"file_id":"p","width":9}]}"#,
+            r#""reply_to_message":{"from":{"id":8},"document":{"file_id":"p","mime_type":"image/png"}}"#,
+            r#""external_reply":{"photo":[{"file_id":"p"}]}"#
+        )]
+        reply: &str,
+    ) {
+        let Gist::Ask { text, picture } = gist(&said(&format!("{fields},{reply}")), ME) else {
+            panic!("it is a question");
+        };
+        assert_eq!(picture.expect("a picture").id, "p");
+        assert!(text.starts_with("> [photo]"), "{text}");
     }
 
     #[rstest]

@@ -135,6 +135,19 @@ fn find(connector: &ResolvedConnector, behind: &[Waiting]) -> Option<Interruptio
     })
 }
 
+/// Whether a command has come that ends the question which waits in a lane to be asked again.
+pub(super) async fn has_come(work: &Work, connector: &ResolvedConnector, lane: i64) -> bool {
+    match work.store.arrived(&[lane]).await {
+        Ok(arrived) => {
+            let messages = arrived.into_iter().flat_map(|(_, messages)| messages);
+            let waiting: Vec<Waiting> = messages.map(Waiting::read).collect();
+            find(connector, &waiting).is_some()
+        }
+        // It is found when the question is due.
+        Err(_) => false,
+    }
+}
+
 /// Looks while answers are in the making. Runs for ever.
 pub(super) async fn look(work: std::sync::Arc<Work>) {
     let all = &work.interruptions;

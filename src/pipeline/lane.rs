@@ -8,6 +8,7 @@ use tracing::Instrument;
 
 use super::deliver::{self, Delivery};
 use super::handle::{self, Handled};
+use super::interrupt;
 use super::turn::Waiting;
 use super::work::Work;
 use crate::identity::ConnectorUid;
@@ -35,6 +36,8 @@ pub(super) struct Ended {
 pub(super) enum Wait {
     /// For so long.
     For(Duration),
+    /// For so long, until the assistant is asked again; a command that ends the question comes before.
+    ToAskAgain(Duration),
     /// Until the connector changes (or so long, should the change be missed).
     ForConnector(Duration),
 }
@@ -109,7 +112,7 @@ pub(super) async fn work_through(work: Arc<Work>, claimed: ClaimedLane) -> Ended
     };
     let (again, parked) = match wait {
         None => (None, false),
-        Some(Wait::For(wait)) => (Some(wait), false),
+        Some(Wait::For(wait) | Wait::ToAskAgain(wait)) => (Some(wait), false),
         Some(Wait::ForConnector(wait)) => (Some(wait), true),
     };
     let release = match again {
@@ -122,6 +125,12 @@ pub(super) async fn work_through(work: Arc<Work>, claimed: ClaimedLane) -> Ended
         ),
     };
     match lane.write_and(Some(release)).await {
+        Ok(_)
+            if matches!(wait, Some(Wait::ToAskAgain(_)))
+                && came_before(&lane, &connector).await =>
+        {
+            ended(Some(Duration::ZERO), false)
+        }
         Ok(written) if written.more_waits => ended(again.or(Some(Duration::ZERO)), parked),
         Ok(_) => ended(None, parked),
         Err(error) => {
@@ -129,6 +138,17 @@ pub(super) async fn work_through(work: Arc<Work>, claimed: ClaimedLane) -> Ended
             ended(Some(Duration::from_secs(1)), false)
         }
     }
+}
+
+/// Whether a command came that ends the question, while the lane was still ours: whoever accepted it could not hurry the lane. Now
+/// that it is given back, it can be; in a private chat alone, as there ([`crate::store::Place::hurries`]).
+async fn came_before(lane: &Lane, uid: &ConnectorUid) -> bool {
+    let Some(connector) = resolved(lane, uid).filter(|_| lane.key.chat > 0) else {
+        return false;
+    };
+    let came = interrupt::has_come(&lane.work, &connector, lane.claim.lane).await;
+    // Others of the connector are asked again a little early with it; that is rare.
+    came && lane.work.store.ready_now(uid).await.is_ok()
 }
 
 /// `None`: to the end of what was claimed.

@@ -98,7 +98,7 @@ pub struct Entity {
 }
 
 /// The message that this one answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ReplyTo {
     /// Its `message_id`; `None` if it is in another chat.
     pub message_id: Option<i64>,
@@ -106,6 +106,8 @@ pub struct ReplyTo {
     pub sender: Option<Sender>,
     /// Its text or caption.
     pub text: Option<String>,
+    /// What was sent in it.
+    pub content: Content,
     /// The part of it that the user quoted.
     pub quote: Option<String>,
 }
@@ -307,13 +309,15 @@ fn reply_to(message: &Object<'_>) -> Option<ReplyTo> {
             message_id: replied.integer("message_id"),
             sender: sender_of(&replied),
             text: replied.text("text").or_else(|| replied.text("caption")),
+            content: Content::of(UpdateKind::Message, &replied),
             quote,
         });
     }
-    message.object("external_reply").map(|_| ReplyTo {
+    message.object("external_reply").map(|replied| ReplyTo {
         message_id: None,
         sender: None,
         text: None,
+        content: Content::of(UpdateKind::Message, &replied),
         quote,
     })
 }

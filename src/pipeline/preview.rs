@@ -15,8 +15,9 @@ use crate::telegram::TelegramError;
 const BEFORE_TYPING: Duration = Duration::from_millis(300);
 /// "typing…" shows for 5 s (TELEGRAM.md, Limits).
 const BETWEEN_TYPING: Duration = Duration::from_millis(4500);
-/// From the first words to the first preview: an answer that is there by then needs none.
-const BEFORE_PREVIEW: Duration = Duration::from_secs(1);
+/// From the first words to the first preview: an answer that is there by then needs none. What is left to a second and a half is
+/// for the bot's pace and the way to Telegram.
+const BEFORE_PREVIEW: Duration = Duration::from_millis(800);
 /// At most one preview a second in a chat with one user (TELEGRAM.md, Limits).
 const BETWEEN_PREVIEWS: Duration = Duration::from_secs(1);
 /// At most 20 messages and edits a minute in a group; a third of them is left to the answers.
@@ -66,6 +67,8 @@ pub struct Preview {
     /// Nothing is sent before this: Telegram asked for it.
     held: Instant,
     message: Option<i64>,
+    /// Some words show.
+    visible: bool,
     failures: u32,
 }
 
@@ -85,13 +88,15 @@ impl Preview {
             shown_before: None,
             held: now,
             message: None,
+            visible: false,
             failures: 0,
         }
     }
 
     /// What to do now, when the text so far has `length` bytes (0: nothing but white space).
     ///
-    /// After any step but `Wait`, call [`Self::done`] (or [`Self::sent`], [`Self::put_off`]) before asking again.
+    /// After any step but `Wait` and `Typing`, call [`Self::done`] (or [`Self::sent`], [`Self::put_off`]) before asking again;
+    /// "typing…" may be on its way meanwhile.
     pub fn next(&mut self, now: Instant, length: usize) -> Step {
         if length > 0 {
             self.words.get_or_insert(now);
@@ -111,6 +116,7 @@ impl Preview {
         // "typing…" goes on until the reader sees words.
         let typing = self.shown.is_none().then_some(self.typing);
         if typing.is_some_and(|typing| typing <= now) {
+            self.typing = now + BETWEEN_TYPING;
             return Step::Typing;
         }
         let look_again = now + self.between;
@@ -142,7 +148,10 @@ impl Preview {
         }
         let error = match result {
             Ok(()) | Err(TelegramError::NotModified) => {
-                self.failures = 0;
+                if step != Step::Typing {
+                    self.failures = 0;
+                    self.visible = true;
+                }
                 return;
             }
             Err(error) => error,
@@ -188,14 +197,15 @@ impl Preview {
         self.held = self.held.max(until);
     }
 
-    /// Whether the step that was last given shows the first words.
+    /// Whether nothing of the answer shows yet.
     pub fn is_first(&self) -> bool {
-        self.shown_before.is_none()
+        !self.visible
     }
 
     /// What became of [`Step::Send`], if it was sent.
     pub fn sent(&mut self, message_id: i64) {
         self.failures = 0;
+        self.visible = true;
         self.message = Some(message_id);
     }
 
@@ -297,7 +307,7 @@ mod tests {
         let mut play = Play::new(true);
         play.until(12_000, steady, fine);
         let drafts = play.times(|s| s == Step::Draft);
-        assert!((2_900..=3_500).contains(&drafts[0]), "{drafts:?}");
+        assert!((2_700..=2_900).contains(&drafts[0]), "{drafts:?}");
         assert!(drafts.len() >= 9, "{drafts:?}");
         assert!(
             drafts.windows(2).all(|d| d[1] - d[0] >= 1_000),
@@ -320,6 +330,31 @@ mod tests {
         let drafts = play.times(|s| s == Step::Draft);
         let next = drafts.iter().find(|at| **at > last).expect("one");
         assert!((last + 1_700..=last + 1_760).contains(next), "{drafts:?}");
+    }
+
+    #[test]
+    fn the_first_words_do_not_wait_for_a_slow_typing() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut preview = Preview::new(start, true);
+        assert_eq!(preview.next(at(400), 0), Step::Typing);
+        // It has not ended when the first words come, nor when they are due.
+        assert_eq!(preview.next(at(500), 1), Step::Wait(at(1_300)));
+        assert!(preview.is_first());
+        assert_eq!(preview.next(at(1_300), 9), Step::Draft);
+        preview.done(at(1_350), Step::Draft, Ok(()));
+        assert!(!preview.is_first());
+    }
+
+    #[test]
+    fn words_that_telegram_did_not_take_are_still_the_first() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut preview = Preview::new(start, true);
+        assert!(matches!(preview.next(at(100), 1), Step::Wait(_)));
+        assert_eq!(preview.next(at(1_000), 9), Step::Draft);
+        preview.done(at(1_000), Step::Draft, Err(&TelegramError::Server(502)));
+        assert!(preview.is_first());
     }
 
     #[test]

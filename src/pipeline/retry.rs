@@ -6,6 +6,9 @@ use crate::assistant::AssistantError;
 use crate::observation::AssistantFault;
 use crate::telegram::TelegramError;
 
+/// How often an assistant is asked that lets all of its time go by.
+const SLOW_ATTEMPTS: u32 = 2;
+
 /// Bounds of trying again.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RetryPolicy {
@@ -45,7 +48,13 @@ impl RetryPolicy {
         failed: u32,
         jitter: f64,
     ) -> Option<Duration> {
-        if !error.retryable || failed + 1 >= self.assistant_attempts {
+        let attempts = if error.too_slow {
+            // The user has waited for all that time already.
+            self.assistant_attempts.min(SLOW_ATTEMPTS)
+        } else {
+            self.assistant_attempts
+        };
+        if !error.retryable || failed + 1 >= attempts {
             return None;
         }
         let base = match error.fault {
@@ -154,6 +163,7 @@ mod tests {
         AssistantError {
             fault,
             retryable,
+            too_slow: false,
             retry_after: retry_after.map(Duration::from_secs),
             detail: String::new(),
         }
@@ -174,6 +184,16 @@ mod tests {
     ) {
         let wait = wait.map(Duration::from_secs_f64);
         assert_eq!(POLICY.after_assistant(&error, failed, 1.0), wait);
+    }
+
+    #[test]
+    fn whoever_waited_for_the_whole_time_waits_once_more_at_most() {
+        let slow = AssistantError {
+            too_slow: true,
+            ..error(AssistantFault::Unreachable, true, None)
+        };
+        assert!(POLICY.after_assistant(&slow, 0, 1.0).is_some());
+        assert_eq!(POLICY.after_assistant(&slow, 1, 1.0), None);
     }
 
     #[test]

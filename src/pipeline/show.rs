@@ -1,7 +1,10 @@
 //! Shows an answer in its chat while it is written, as [`super::preview`] decides.
 
+use std::pin::pin;
 use std::time::{Duration, Instant as StdInstant};
 
+use futures::FutureExt as _;
+use futures::future::{Fuse, FusedFuture as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -12,6 +15,8 @@ use crate::telegram::{Bot, NewMessage, TelegramError, Text, markdown};
 
 /// How long a preview that is on its way may hold up the complete answer: overtaking it would show the draft after the answer.
 const OVERTIME: Duration = Duration::from_secs(2);
+/// The same of a "typing…", which would show behind the answer for five seconds.
+const TYPING_OVERTIME: Duration = Duration::from_millis(200);
 
 /// Shows the text that `words` grows to until its sender is gone, and takes a preview that is a message away again.
 pub(super) async fn show(
@@ -20,23 +25,29 @@ pub(super) async fn show(
     lane: LaneKey,
     mut words: watch::Receiver<String>,
 ) {
-    let mut screen = Screen {
+    let screen = Screen {
         work,
         bot,
         chat_id: lane.chat,
         thread_id: (lane.topic != 0).then_some(lane.topic),
         draft_id: i64::from(rand::random_range(1..i32::MAX)),
-        preview: Preview::new(Instant::now(), lane.chat > 0),
     };
+    let mut preview = Preview::new(Instant::now(), lane.chat > 0);
+    // On its way beside everything else: a slow one must hold up neither the first words nor the answer.
+    let mut typing = pin!(Fuse::terminated());
     loop {
         let length = words.borrow_and_update().trim().len();
-        match screen.preview.next(Instant::now(), length) {
+        match preview.next(Instant::now(), length) {
             Step::Wait(until) => {
                 tokio::select! {
                     () = sleep_until(until) => {}
                     changed = words.changed() => if changed.is_err() { break },
+                    said = &mut typing, if !typing.is_terminated() => {
+                        screen.took(&mut preview, Step::Typing, &said);
+                    }
                 }
             }
+            Step::Typing => typing.set(screen.typing().fuse()),
             step => {
                 let text = words.borrow().clone();
                 let mut rest = words.clone();
@@ -45,13 +56,17 @@ pub(super) async fn show(
                     sleep(OVERTIME).await;
                 };
                 tokio::select! {
-                    () = screen.take(step, &text) => {}
+                    () = screen.take(&mut preview, step, &text) => {}
                     () = complete => break,
                 }
             }
         }
     }
-    if let Some(message) = screen.preview.message() {
+    if !typing.is_terminated() {
+        // Whatever becomes of it, the answer follows.
+        let _ = timeout(TYPING_OVERTIME, typing).await;
+    }
+    if let Some(message) = preview.message() {
         // What is left behind is the beginning of an answer that follows.
         let delete = bot.delete_message(lane.chat, message);
         if let Ok(Err(error)) = timeout(OVERTIME, delete).await {
@@ -66,22 +81,27 @@ struct Screen<'a> {
     chat_id: i64,
     thread_id: Option<i64>,
     draft_id: i64,
-    preview: Preview,
 }
 
+/// What became of a step: the id of a new message.
+type Put = Result<Option<i64>, TelegramError>;
+
 impl Screen<'_> {
-    async fn take(&mut self, step: Step, text: &str) {
+    async fn typing(&self) -> Put {
+        let (bot, chat) = (self.bot.id(), self.chat_id);
+        match self.work.throttle.wait(bot, chat, Instant::now()) {
+            // Where nothing may be written nobody needs to see that something is.
+            Some(_) => Ok(None),
+            None => self.put(Step::Typing, Text::Plain("")).await,
+        }
+    }
+
+    async fn take(&self, preview: &mut Preview, step: Step, text: &str) {
         let (bot, chat, now) = (self.bot.id(), self.chat_id, Instant::now());
         let throttle = &self.work.throttle;
-        let result = if step == Step::Typing {
-            match throttle.wait(bot, chat, now) {
-                // Where nothing may be written nobody needs to see that something is.
-                Some(_) => Ok(None),
-                None => self.put(step, Text::Plain("")).await,
-            }
-        } else if let Some(part) = markdown::render(text).pop() {
-            if let Err(until) = throttle.preview(bot, chat, self.preview.is_first(), now) {
-                self.preview.put_off(until);
+        let result = if let Some(part) = markdown::render(text).pop() {
+            if let Err(until) = throttle.preview(bot, chat, preview.is_first(), now) {
+                preview.put_off(until);
                 return;
             }
             // Of a long answer the end is shown: that is where it grows.
@@ -94,21 +114,27 @@ impl Screen<'_> {
         } else {
             Ok(None)
         };
-        if let Err(TelegramError::RateLimited(wait)) = &result {
-            throttle.throttled(bot, chat, *wait, Instant::now());
+        self.took(preview, step, &result);
+    }
+
+    /// Takes down what became of a step.
+    fn took(&self, preview: &mut Preview, step: Step, result: &Put) {
+        let now = Instant::now();
+        if let Err(TelegramError::RateLimited(wait)) = result {
+            let throttle = &self.work.throttle;
+            throttle.throttled(self.bot.id(), self.chat_id, *wait, now);
         }
         if let Ok(Some(message)) = result {
-            self.preview.sent(message);
+            preview.sent(*message);
         }
-        if let Err(error) = &result {
+        if let Err(error) = result {
             tracing::debug!(%error, "the answer is not shown while it is written");
         }
-        self.preview
-            .done(Instant::now(), step, result.as_ref().map(|_| ()));
+        preview.done(now, step, result.as_ref().map(|_| ()));
     }
 
     /// Does a step and counts it; returns the id of a new message.
-    async fn put(&self, step: Step, text: Text<'_>) -> Result<Option<i64>, TelegramError> {
+    async fn put(&self, step: Step, text: Text<'_>) -> Put {
         let method = match step {
             Step::Draft => "sendMessageDraft",
             Step::Edit(_) => "editMessageText",
@@ -126,7 +152,7 @@ impl Screen<'_> {
         result
     }
 
-    async fn call(&self, step: Step, text: Text<'_>) -> Result<Option<i64>, TelegramError> {
+    async fn call(&self, step: Step, text: Text<'_>) -> Put {
         let nothing = |()| None;
         match step {
             Step::Draft => {

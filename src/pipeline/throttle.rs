@@ -24,8 +24,11 @@ const AHEAD_FIRST: Duration = Duration::from_millis(400);
 const AHEAD: Duration = Duration::from_millis(100);
 /// Between two previews in a chat.
 const BETWEEN_IN_CHAT: Duration = Duration::from_secs(1);
-/// A group takes 20 a minute; this many may be there before another preview, so that answers and their last previews have room.
-const IN_GROUP: usize = 14;
+/// A group takes 20 a minute. What only goes on is shown while there were fewer than this many, what is shown first of an answer
+/// while there were fewer than that many: so the growing of one answer never delays that the next one shows at all, and the rest
+/// is left to the answers.
+const IN_GROUP: usize = 12;
+const IN_GROUP_FIRST: usize = 17;
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// Waits in force, in memory: after a restart Telegram says so again.
@@ -55,12 +58,16 @@ struct Pace {
 impl Pace {
     /// From when on another preview fits in.
     fn room(&mut self, chat: i64, first: bool, now: Instant) -> Option<Instant> {
-        let ahead = if first { AHEAD_FIRST } else { AHEAD };
+        let (ahead, in_group) = if first {
+            (AHEAD_FIRST, IN_GROUP_FIRST)
+        } else {
+            (AHEAD, IN_GROUP)
+        };
         let bot = self.paid_until.and_then(|paid| paid.checked_sub(ahead));
         let chats = self.previews.get(&chat).map(|last| *last + BETWEEN_IN_CHAT);
-        let group = self.groups.get_mut(&chat).and_then(|sent| {
-            sent.retain(|at| now.saturating_duration_since(*at) < MINUTE);
-            let over = sent.len().checked_sub(IN_GROUP)?;
+        let group = self.groups.get(&chat).and_then(|sent| {
+            // Once the last `in_group` of them are fewer within a minute, there is room.
+            let over = sent.len().checked_sub(in_group)?;
             Some(*sent.get(over)? + MINUTE)
         });
         bot.max(chats).max(group).filter(|at| *at > now)
@@ -68,11 +75,13 @@ impl Pace {
 
     fn sent(&mut self, chat: i64, now: Instant) {
         self.paid_until = Some(self.paid_until.map_or(now, |paid| paid.max(now)) + BETWEEN);
+        let lately = |at: &Instant| now.saturating_duration_since(*at) < MINUTE;
         if chat < 0 {
-            self.groups.entry(chat).or_default().push_back(now);
+            let sent = self.groups.entry(chat).or_default();
+            sent.retain(lately);
+            sent.push_back(now);
         }
         if self.groups.len() > 100 {
-            let lately = |at: &Instant| now.saturating_duration_since(*at) < MINUTE;
             self.groups
                 .retain(|_, sent| sent.back().is_some_and(lately));
         }
@@ -85,10 +94,14 @@ impl Pace {
     }
 
     fn is_quiet(&self, now: Instant) -> bool {
-        let over = |last: &Instant| now.saturating_duration_since(*last) >= BETWEEN_IN_CHAT;
+        let since = |at: &Instant| now.saturating_duration_since(*at);
+        let over = |sent: &VecDeque<Instant>| sent.back().is_none_or(|at| since(at) >= MINUTE);
         self.paid_until.is_none_or(|paid| paid <= now)
-            && self.previews.values().all(over)
-            && self.groups.is_empty()
+            && self
+                .previews
+                .values()
+                .all(|at| since(at) >= BETWEEN_IN_CHAT)
+            && self.groups.values().all(over)
     }
 }
 
@@ -228,6 +241,74 @@ mod tests {
             Err(now + 40 * BETWEEN - AHEAD_FIRST)
         );
         assert!(throttle.preview(BotId(2), 7, true, now).is_ok());
+    }
+
+    #[test]
+    fn a_first_preview_is_delayed_by_a_moment_at_most_while_fifty_chats_show_all_they_can() {
+        let (throttle, begun) = (Throttle::default(), Instant::now());
+        // 48 chats that go on without end, one answer sent in each 12 s, and twelve that begin at the very same time.
+        for n in 0..1_000_u32 {
+            let now = begun + n * Duration::from_millis(10);
+            for chat in 0..48 {
+                let _ = throttle.preview(BOT, chat, false, now);
+            }
+            if n % 25 == 0 {
+                throttle.sent(BOT, i64::from(n) % 48, now);
+            }
+        }
+        let now = begun + Duration::from_secs(10);
+        for chat in 100..112 {
+            let mut at = now;
+            while let Err(until) = throttle.preview(BOT, chat, true, at) {
+                at = until;
+            }
+            let delay = at.duration_since(now);
+            assert!(delay <= Duration::from_millis(400), "{chat}: {delay:?}");
+        }
+    }
+
+    #[test]
+    fn what_goes_on_in_a_group_never_delays_that_the_next_answer_shows() {
+        let (throttle, begun) = (Throttle::default(), Instant::now());
+        // An answer every 15 s, shown first after one, edited every 4.5 s as far as there is room, and sent.
+        for answer in 0..40_u64 {
+            let at = |ms| begun + Duration::from_millis(15_000 * answer + ms);
+            assert_eq!(
+                throttle.preview(BOT, -7, true, at(1_000)),
+                Ok(()),
+                "{answer}"
+            );
+            let _ = throttle.preview(BOT, -7, false, at(5_500));
+            let _ = throttle.preview(BOT, -7, false, at(10_000));
+            throttle.sent(BOT, -7, at(12_000));
+        }
+    }
+
+    #[test]
+    fn first_previews_leave_a_group_room_for_answers() {
+        let (throttle, begun) = (Throttle::default(), Instant::now());
+        let at = |second| begun + second * Duration::from_secs(1);
+        let shown = (0..55).filter(|n| throttle.preview(BOT, -7, true, at(*n)).is_ok());
+        assert_eq!(shown.count(), IN_GROUP_FIRST);
+        assert_eq!(throttle.preview(BOT, -7, true, at(55)), Err(at(60)));
+    }
+
+    #[test]
+    fn what_went_to_a_group_is_forgotten_after_a_minute() {
+        let (throttle, begun) = (Throttle::default(), Instant::now());
+        for second in 0..1_000 {
+            throttle.sent(BOT, -7, begun + Duration::from_secs(second));
+        }
+        let remembered = |throttle: &Throttle| {
+            let bots = throttle.lock();
+            bots.get(&BOT).map(|waits| waits.pace.groups[&-7].len())
+        };
+        assert_eq!(remembered(&throttle), Some(60));
+        assert_eq!(
+            throttle.wait(BOT, -7, begun + Duration::from_secs(1_100)),
+            None
+        );
+        assert_eq!(remembered(&throttle), None);
     }
 
     #[test]

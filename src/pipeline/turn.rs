@@ -8,7 +8,8 @@
 //!   still be on its way, the turn waits for it ([`Turn::ready_in`]); nothing else ever waits.
 //! - A message that follows quickly on one of the same sender joins it, if the assistant would be asked about both.
 //! - What was tried before is tried again as it was: only messages with as many attempts belong together.
-//! - A `/stop` of the same sender behind the turn ends it before it begins.
+//! - A `/stop` of the same sender behind the turn ends it before it begins. One that had begun and waits to be tried again ends as a
+//!   running answer does: by anybody's `/stop`, and by a `/new`, which is carried out next.
 
 use std::time::Duration;
 
@@ -140,26 +141,39 @@ pub(super) fn next(
     }
     turn.speak_up(connector);
     if matches!(turn.plan, Plan::Ask(_)) {
+        let begun = begins.message.attempts > 0;
         let lead = turn.lead();
         let behind = |n: &usize| !turn.settles.contains(n);
-        let theirs: Vec<(usize, &Incoming)> = (1..waiting.len())
+        let said: Vec<(usize, &Incoming)> = (1..waiting.len())
             .filter(behind)
             .filter_map(|n| Some((n, waiting[n].incoming.as_ref().ok()?)))
-            .filter(|(_, incoming)| same_sender(incoming, lead))
+            .filter(|(_, incoming)| begun || same_sender(incoming, lead))
             .collect();
         // Most of what waits is no command at all, and there can be much of it.
         let is_command = |said: &Incoming| said.text.as_deref().is_some_and(|t| t.starts_with('/'));
-        let stops = |said: &Incoming| is_command(said) && plan::plan(connector, said) == Plan::Stop;
-        if let Some(at) = theirs.iter().position(|(_, incoming)| stops(incoming)) {
-            // What was said between the turn and the `/stop` is stopped with it.
-            let between = theirs[..at]
-                .iter()
-                .filter(|(_, incoming)| matches!(plan::plan(connector, incoming), Plan::Ask(_)));
-            let (stop, said) = theirs[at];
-            let stopped: Vec<usize> = between.map(|(n, _)| *n).chain([stop]).collect();
-            turn.stop = Some(said.clone());
-            turn.settles.extend(stopped);
-        } else if theirs.is_empty() {
+        let ends = |said: &Incoming| match plan::plan(connector, said) {
+            Plan::Stop => true,
+            Plan::NewSession(_) => begun,
+            _ => false,
+        };
+        let command = said
+            .iter()
+            .position(|(_, said)| is_command(said) && ends(said));
+        if let Some(at) = command {
+            let (stop, command) = said[at];
+            if plan::plan(connector, command) == Plan::Stop {
+                // What its sender said between the turn and the `/stop` is stopped with it.
+                let stopped = said[..at]
+                    .iter()
+                    .filter(|(_, between)| same_sender(between, command))
+                    .filter(|(_, between)| matches!(plan::plan(connector, between), Plan::Ask(_)));
+                let stopped: Vec<usize> = stopped.map(|(n, _)| *n).chain([stop]).collect();
+                turn.stop = Some(command.clone());
+                turn.settles.extend(stopped);
+            } else {
+                turn.plan = Plan::Ignore;
+            }
+        } else if said.is_empty() {
             turn.ready_in = turn.incomplete(&waiting[last].message, circumstances.now);
         }
     }

@@ -11,6 +11,8 @@ pub struct Place {
     pub topic: i64,
     /// Telegram's date of the message (of its last edit), in Unix seconds; 0 where there is none.
     pub date: i64,
+    /// It may end what waits before it, so that its lane is looked at now, whatever that waits for.
+    pub hurries: bool,
 }
 
 /// The kinds that have a lane of their own, in the order in which they count should there be more than one. The first four are
@@ -38,6 +40,8 @@ fn located(json: &str) -> Option<Place> {
     let update = Object::parse(json)?;
     let message = KINDS.into_iter().find_map(|kind| update.object(kind))?;
     let chat = message.object("chat")?.integer("id")?;
+    // In a group somebody whom nobody listens to could have others' questions asked again and again.
+    let hurries = chat > 0 && message.raw("text").is_some_and(ends_what_waits);
     let date = |key| message.integer(key).unwrap_or(0);
     Some(Place {
         chat,
@@ -46,7 +50,21 @@ fn located(json: &str) -> Option<Place> {
             .filter(|topic| message.flag("is_topic_message") && *topic != GENERAL_TOPIC)
             .unwrap_or(0),
         date: date("date").max(date("edit_date")),
+        hurries,
     })
+}
+
+/// Whether a text, as JSON, begins like a command that ends what waits: `/stop`, `/new`. The pipeline reads it exactly.
+fn ends_what_waits(text: &str) -> bool {
+    let begins = |word: &str| {
+        // Telegram escapes the slash.
+        let rest = text
+            .strip_prefix("\"/")
+            .or_else(|| text.strip_prefix("\"\\/"));
+        rest.and_then(|rest| rest.get(..word.len()))
+            .is_some_and(|begin| begin.eq_ignore_ascii_case(word))
+    };
+    begins("stop") || begins("new")
 }
 
 #[cfg(test)]
@@ -62,9 +80,27 @@ mod tests {
             Place {
                 chat: -1001,
                 topic: 7,
-                date: 160
+                date: 160,
+                hurries: false,
             }
         );
+    }
+
+    #[test]
+    fn a_command_that_ends_what_waits_hurries_in_a_private_chat() {
+        let said = |chat: i64, text: &str| {
+            place(&format!(
+                r#"{{"message":{{"chat":{{"id":{chat}}},"text":"{text}"}}}}"#
+            ))
+            .hurries
+        };
+        for text in ["/stop", "\\/stop", "/STOP@support_bot", "/new"] {
+            assert!(said(5, text), "{text}");
+            assert!(!said(-5, text), "{text}");
+        }
+        for text in ["stop", "", "/", "/help", "/st", "é/stop", "/éé"] {
+            assert!(!said(5, text), "{text}");
+        }
     }
 
     #[test]

@@ -172,8 +172,8 @@ async fn no_answer_at_all_ends_by_the_time_limit(
         begun.elapsed()
     );
     assert_eq!(
-        (error.fault, error.retryable),
-        (AssistantFault::Unreachable, true),
+        (error.fault, error.retryable, error.too_slow),
+        (AssistantFault::Unreachable, true, true),
         "{error}"
     );
     assert!(error.detail.contains("1 s"), "{error}");

@@ -11,4 +11,5 @@ mod pupau;
 mod questions;
 #[cfg(feature = "dev")]
 mod sample;
+mod trust;
 mod webhook;

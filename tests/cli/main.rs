@@ -54,6 +54,29 @@ fn a_port_in_use_is_named_with_its_flag() {
 }
 
 #[test]
+fn a_file_of_authorities_that_cannot_be_used_is_named_with_its_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, "no certificate").unwrap();
+    let path = file.display().to_string();
+    // Should it not mind the file, it ends here all the same.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = program(
+        &["run", "--admin-listen", &address],
+        &[
+            ("KUBECONFIG", &kubeconfig(&folder)),
+            ("ASSISTANT_CA_FILE", &path),
+        ],
+    );
+    let error = refused(&output);
+    assert!(
+        error.contains("--assistant-ca-file") && error.contains(&path),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_store_that_cannot_be_written_is_named_with_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");

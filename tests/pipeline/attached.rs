@@ -1,9 +1,12 @@
 //! What is said in files: voice messages written down, text files read, and a sentence where neither can be.
 
 use serde_json::{Value, json};
+use telegram_connector_operator::api::connector::TranscriptionSpec;
+use telegram_connector_operator::assistant::{self, AssistantContext, GuardPolicy, Limits};
 use telegram_connector_operator::dev::assistant::{Behaviour, Failing};
 use telegram_connector_operator::dev::telegram::{Say, Sent};
 use telegram_connector_operator::observation::Notice;
+use telegram_connector_operator::registry::Transcription;
 
 use crate::world::{ANN, Connector, EVE, SOON, World, until};
 
@@ -69,6 +72,35 @@ async fn a_voice_message_is_answered_by_its_words() {
             .unwrap()
             .starts_with("telegram-")
     );
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_writing_down_of_a_voice_message() {
+    let mut world = World::new().await;
+    // Takes the recording and never says a word.
+    let deaf = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let spec = TranscriptionSpec {
+        url: format!("http://{}/v1", deaf.local_addr().unwrap()),
+        model: "whisper-1".into(),
+        language: None,
+        api_key_secret_ref: None,
+        timeout_seconds: Some(120),
+    };
+    let context = AssistantContext::new(Limits::default(), GuardPolicy::default()).unwrap();
+    let ears = assistant::transcriber(&spec, None, &context).unwrap();
+    let support = world.connector_with("support", |c| c.transcription = Transcription::Ready(ears));
+    let voice = json!({"voice": {"data": "hello"}});
+    world
+        .telegram
+        .send(&from(ANN, &support, voice, None))
+        .unwrap();
+    let _asked = tokio::time::timeout(SOON, deaf.accept())
+        .await
+        .expect("it is asked");
+    let stopped = world.ask(&support, "/stop").await;
+    assert_eq!(stopped.text, "Stopped.");
+    world.drained().await;
+    assert!(world.assistant.asked().is_empty());
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod menu;
 mod postgres;
 mod preview;
 mod sharing;
+mod stopping;
 mod store;
 mod trouble;
 mod way;

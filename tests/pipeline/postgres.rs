@@ -266,6 +266,15 @@ async fn postgres_keeps_the_promises_of_the_store() {
 }
 
 #[tokio::test]
+async fn a_stop_hurries_the_lane_that_waits_on_postgres() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let store = store::open(&postgres.address()).await.unwrap();
+    crate::store::hurried_by_a_stop(&*store).await;
+}
+
+#[tokio::test]
 async fn postgres_keeps_nothing_of_a_chat_whose_session_and_notice_are_too_old() {
     let Some(postgres) = Postgres::start().await else {
         return;

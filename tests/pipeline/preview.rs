@@ -128,3 +128,24 @@ async fn a_preview_that_cannot_be_shown_does_not_hold_up_the_answer() {
         begun.elapsed()
     );
 }
+
+#[tokio::test]
+async fn a_typing_that_is_never_answered_holds_up_neither_the_first_words_nor_the_answer() {
+    let mut world = World::new().await;
+    let support = world.connector("support");
+    // "typing…" is said before the first word, which comes after 600 ms.
+    world.assistant.behave(Behaviour {
+        latency_ms: 600,
+        ..slow()
+    });
+    world
+        .telegram
+        .add_fault(Fault::new(Break::Hang).method("sendChatAction"));
+    let begun = tokio::time::Instant::now();
+    let answer = world.ask(&support, "count").await;
+    assert_eq!(answer.text, SHOWN);
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let drafts = world.telegram.drafts(support.id);
+    assert!(!drafts.is_empty(), "nothing showed before the answer");
+}

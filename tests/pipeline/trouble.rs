@@ -39,6 +39,21 @@ async fn an_assistant_that_fails_is_asked_again_with_the_same_key() {
 }
 
 #[tokio::test]
+async fn an_assistant_that_takes_too_long_is_asked_twice_and_then_the_user_hears_so() {
+    let mut world = World::new().await;
+    let within_a_second = world.openai_within(1);
+    let support = world.connector_with("support", |c| c.assistant = Some(within_a_second));
+    world.assistant.behave(Behaviour {
+        hang: true,
+        ..Behaviour::default()
+    });
+    let sorry = world.ask(&support, "hello").await;
+    assert!(sorry.text.contains("took too long"), "{}", sorry.text);
+    assert_eq!(world.assistant.count(), 2);
+    assert_eq!(world.dead_letters().await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_message_that_cannot_be_answered_becomes_a_dead_letter_and_blocks_nothing() {
     let mut world = World::new().await;
     let support = world.connector("support");

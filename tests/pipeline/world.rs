@@ -186,6 +186,11 @@ impl World {
     }
 
     pub(crate) fn openai(&self) -> Arc<dyn Assistant> {
+        self.openai_within(60)
+    }
+
+    /// The same with `timeoutSeconds`.
+    pub(crate) fn openai_within(&self, seconds: i32) -> Arc<dyn Assistant> {
         let spec = AssistantSpec {
             protocol: AssistantProtocol::OpenAI,
             url: self.assistant.url().to_string(),
@@ -193,7 +198,7 @@ impl World {
             system_prompt: None,
             assistant_id: None,
             api_key_secret_ref: None,
-            timeout_seconds: Some(60),
+            timeout_seconds: Some(seconds),
         };
         let context = AssistantContext::new(Limits::default(), GuardPolicy::default()).unwrap();
         assistant::build(&spec, None, &context).unwrap()

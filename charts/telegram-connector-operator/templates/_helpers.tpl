@@ -65,6 +65,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
 {{/* Combinations that cannot work, each with what to set. */}}
+{{- define "tco.assistantCa" -}}
+{{- if or .Values.assistants.caBundle.configMap .Values.assistants.caBundle.secret -}}true{{- end -}}
+{{- end -}}
+
 {{- define "tco.validate" -}}
 {{- if and (gt (int .Values.replicas) 1) (eq .Values.store.type "sqlite") -}}
 {{- fail (printf "replicas is %d, but store.type sqlite serves one replica only: set replicas to 1, or store.type to postgres with store.postgres.existingSecret" (int .Values.replicas)) -}}
@@ -98,6 +102,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- if and .Values.webhookKey.previousKey (not .Values.webhookKey.existingSecret) -}}
 {{- fail "webhookKey.previousKey needs webhookKey.existingSecret: the chart's own Secret holds one key only" -}}
+{{- end -}}
+{{- if and .Values.assistants.caBundle.configMap .Values.assistants.caBundle.secret -}}
+{{- fail "assistants.caBundle names a ConfigMap and a Secret: name one of them" -}}
 {{- end -}}
 {{- if and .Values.metrics.serviceMonitor.enabled (not .Values.metrics.service.enabled) -}}
 {{- fail "metrics.serviceMonitor.enabled needs metrics.service.enabled: a ServiceMonitor selects the Service" -}}

@@ -1,8 +1,10 @@
 //! A2A (Agent to Agent): an agent found by its card, asked by JSON-RPC, streaming where it can. Versions 1.0 and 0.3, which is what kagent
 //! and ADK agents speak.
 //!
-//! One session is one `contextId`. An answer whose stream breaks is not asked for again: its task is looked at until it ends.
+//! One session is one `contextId`. An answer whose stream breaks is not asked for again: its task is looked at until it ends. An answer
+//! that nobody reads to its end has its task cancelled.
 
+mod cancel;
 mod card;
 mod transcript;
 mod wire;
@@ -123,8 +125,10 @@ impl Assistant for A2a {
                         transcript: Transcript::new(stored),
                         text: String::new(),
                         deadline,
+                        waited_for: false,
                     };
                     writing.text = writing.transcript.take(first)?;
+                    writing.waited_for = true;
                     return Ok(stream_of(writing));
                 }
                 Err(e) if forgets(&e) => error = Some(e),
@@ -312,10 +316,35 @@ struct Writing {
     /// Text that was told and not yet handed on.
     text: String,
     deadline: Instant,
+    /// More of it is to come, and somebody reads it: dropped now, its task is cancelled.
+    waited_for: bool,
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if self.waited_for
+            && !self.transcript.is_over()
+            && let Some(task) = self.transcript.task()
+        {
+            cancel::cancel(self.agent.clone(), self.endpoint.clone(), task.to_owned());
+        }
+    }
 }
 
 impl Parts for Writing {
     async fn next_part(&mut self) -> Result<Option<AnswerPart>, AssistantError> {
+        let part = self.part().await;
+        self.waited_for = match &part {
+            Ok(part) => part.is_some(),
+            // It was, for as long as anybody waits.
+            Err(error) => error.too_slow,
+        };
+        part
+    }
+}
+
+impl Writing {
+    async fn part(&mut self) -> Result<Option<AnswerPart>, AssistantError> {
         loop {
             if let Some(context) = self.transcript.changed_context() {
                 let state = serde_json::to_string(&context).expect("two strings are JSON");
@@ -335,9 +364,7 @@ impl Parts for Writing {
             }
         }
     }
-}
 
-impl Writing {
     /// The next update; `None`: look again.
     async fn next_update(&mut self) -> Result<Option<Update>, AssistantError> {
         match &mut self.source {

@@ -85,6 +85,15 @@ pub(super) fn get_task(endpoint: &Endpoint, id: &str) -> Value {
     call(endpoint, method, json!({"id": id}), id)
 }
 
+/// Asks the agent to work no longer on a task.
+pub(super) fn cancel_task(endpoint: &Endpoint, id: &str) -> Value {
+    let method = match endpoint.dialect {
+        Dialect::V1 => "CancelTask",
+        Dialect::V03 => "tasks/cancel",
+    };
+    call(endpoint, method, json!({"id": id}), id)
+}
+
 fn call(endpoint: &Endpoint, method: &str, mut params: Value, id: &str) -> Value {
     if let Some(tenant) = &endpoint.tenant {
         params["tenant"] = tenant.as_str().into();

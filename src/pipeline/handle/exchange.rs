@@ -10,6 +10,7 @@ use crate::pipeline::content::{self, Gist};
 use crate::pipeline::deliver::{self, Delivery, dead_letter};
 use crate::pipeline::interrupt::Interruption;
 use crate::pipeline::lane::{Wait, Worked};
+use crate::pipeline::message::Content;
 use crate::pipeline::plan::{self, language};
 use crate::pipeline::render;
 use crate::pipeline::session::{self, SessionStep};
@@ -22,7 +23,15 @@ const ENDED: &str = "⏹";
 
 impl Handling<'_> {
     pub(super) async fn ask(&mut self, assistant: &dyn Assistant) -> Worked<Handled> {
-        let (text, pictures) = match self.question(assistant.takes_pictures()).await {
+        let work = self.lane.work.clone();
+        let ids: Vec<i64> = self.messages.iter().map(|m| m.id).collect();
+        let mut running = work.interruptions.answering(self.lane.claim.lane);
+        let asked = tokio::select! {
+            asked = self.question(assistant.takes_pictures()) => asked,
+            // While a voice message is written down, say.
+            by = running.interrupted(self.connector, &ids) => return self.interrupted(by, "").await,
+        };
+        let (text, pictures) = match asked {
             Ok(question) => question,
             Err(mute) => {
                 let sentence = mute.sentence(self.texts());
@@ -48,9 +57,6 @@ impl Handling<'_> {
             idempotency_key: self.idempotency_key(),
         };
         let uid = &self.connector.connector.uid;
-        let work = self.lane.work.clone();
-        let ids: Vec<i64> = self.messages.iter().map(|m| m.id).collect();
-        let mut running = work.interruptions.answering(self.lane.claim.lane);
         let interrupted = running.interrupted(self.connector, &ids);
         let began = Instant::now();
         let (connector, key) = (self.connector, self.lane.key);
@@ -110,10 +116,20 @@ impl Handling<'_> {
                 // Of an album, what cannot be seen is left out.
                 Gist::Nothing | Gist::Unsupported => continue,
             };
+            let said = &member.incoming;
+            let seen = match &picture {
+                Some(file) if takes_pictures => ask::picture(self.connector, file).await,
+                _ => None,
+            };
+            let text = match (&picture, &seen, &said.content) {
+                // A question about a picture that is not there must say that there is one.
+                (Some(_), None, Content::Photo(_) | Content::Document(_)) => {
+                    content::with_unseen_picture(said, me)
+                }
+                _ => text,
+            };
             texts.push((member.bond, text));
-            if let Some(file) = picture.filter(|_| takes_pictures) {
-                pictures.extend(ask::picture(self.connector, &file).await);
-            }
+            pictures.extend(seen);
         }
         let texts: Vec<_> = texts.iter().map(|(bond, t)| (*bond, t.as_str())).collect();
         Ok((content::together(&texts), pictures))
@@ -180,13 +196,18 @@ impl Handling<'_> {
                 let message = message.id;
                 self.lane.change(Change::Attempted { message });
             }
-            return Ok(Handled::Wait(Wait::For(wait)));
+            return Ok(Handled::Wait(Wait::ToAskAgain(wait)));
         }
         let reason = format!("the assistant failed: {error}");
         dead_letter(self.lane, self.connector, &reason);
         let said = self.texts();
         let parts = if text.trim().is_empty() {
-            render::plain(&said.assistant_unavailable, self.reply_to())
+            let sentence = if error.too_slow {
+                &said.timed_out
+            } else {
+                &said.assistant_unavailable
+            };
+            render::plain(sentence, self.reply_to())
         } else {
             render::markdown(&format!("{text}\n\n{}", said.broken_off), self.reply_to())
         };

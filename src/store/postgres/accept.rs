@@ -84,6 +84,7 @@ pub(super) async fn all(
     let now = connection.now();
     let mut identities = newly_seen(db, identities, now).await?;
     let mut new_lanes = HashSet::new();
+    let mut hurried = Vec::new();
     let mut new_messages = Vec::with_capacity(identities.len());
     for n in let_in {
         let Op::Accept {
@@ -102,6 +103,9 @@ pub(super) async fn all(
             }
             new += 1;
             new_lanes.insert((bot.0, place.chat, place.topic, id));
+            if place.hurries {
+                hurried.push((bot.0, place.chat, place.topic));
+            }
             new_messages.push((
                 bot.0,
                 place.chat,
@@ -132,6 +136,17 @@ pub(super) async fn all(
     .bind(now)
     .execute(&mut *db)
     .await?;
+    if !hurried.is_empty() {
+        // Their rows are ours since the statement above.
+        sqlx::query(
+            "UPDATE lane SET ready_at = $2 FROM json_array_elements($1::json) j(value)
+             WHERE bot = (value->>0)::bigint AND chat = (value->>1)::bigint AND topic = (value->>2)::bigint AND ready_at > $2",
+        )
+        .bind(rows(&hurried))
+        .bind(now)
+        .execute(&mut *db)
+        .await?;
+    }
     sqlx::query(
         "INSERT INTO inbox (lane, update_id, date, received_at, body)
          SELECT l.id, (j.value->>3)::bigint, (j.value->>4)::bigint, $2, j.value->>5

@@ -82,6 +82,8 @@ pub(super) fn all(
              DO UPDATE SET connector = excluded.connector, ready_at = coalesce(ready_at, excluded.ready_at)
              RETURNING id",
         )?;
+        let mut hurry =
+            db.prepare_cached("UPDATE lane SET ready_at = ?2 WHERE id = ?1 AND ready_at > ?2")?;
         let mut inbox = db.prepare_cached(
             "INSERT INTO inbox (lane, update_id, date, received_at, body) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
@@ -100,6 +102,9 @@ pub(super) fn all(
                 Some((lane, true)) => lane,
                 _ => wait.query_row((lane.0, lane.1, lane.2, lane.3, now), |row| row.get(0))?,
             };
+            if place.hurries {
+                hurry.execute((lane, now))?;
+            }
             let body = update.json.get();
             inbox.execute((lane, update.update_id, place.date, now, body))?;
         }

@@ -3,7 +3,7 @@
 use telegram_connector_operator::identity::BotId;
 use telegram_connector_operator::store::StoreError;
 
-use super::{BOT, Place, claim, connector, end, finish, ids, update};
+use super::{BOT, Place, claim, connector, end, finish, hurried_by_a_stop, ids, update};
 
 #[tokio::test]
 async fn a_second_delivery_changes_nothing_even_after_the_first_was_handled() {
@@ -70,4 +70,10 @@ async fn a_full_backlog_refuses_one_bot_and_no_other() {
         .accept(&uid, BOT, vec![update(3, 3, 100, "x")])
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_hurries_the_lane_that_waits() {
+    let place = Place::new();
+    hurried_by_a_stop(&*place.open().await).await;
 }

@@ -134,3 +134,25 @@ async fn store_backlog(store: &dyn Store) -> u64 {
         .map(|b| b.messages)
         .sum()
 }
+
+/// A lane that waits is left alone whatever comes, except for a command that may end what waits.
+pub(crate) async fn hurried_by_a_stop(store: &dyn Store) {
+    let uid = connector("a").uid;
+    let accept = async |update_id, text| {
+        let said = vec![update(update_id, 77, 100, text)];
+        store.accept(&uid, BOT, said).await.unwrap();
+    };
+    accept(201, "think").await;
+    let claimed = claim(store, "a", 10).await;
+    let release = Some(Release::At(Timestamp::from_second(4_000_000_000).unwrap()));
+    let write = LaneWrite {
+        claim: claimed.lanes[0].claim,
+        changes: Vec::new(),
+        release,
+    };
+    assert!(store.write(write).await.unwrap().more_waits);
+    accept(202, "and this").await;
+    assert!(claim(store, "a", 10).await.lanes.is_empty());
+    accept(203, "/stop").await;
+    assert_eq!(ids(&claim(store, "a", 10).await), [[201, 202, 203]]);
+}

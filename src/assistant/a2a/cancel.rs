@@ -1,0 +1,42 @@
+//! Tells an agent that nobody waits for its task any more, so that it does not work on at its owner's cost.
+//!
+//! Best effort: the answer has been ended for its reader, whatever the agent makes of it. An agent may refuse (A2A, "Task not
+//! cancelable").
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::card::Endpoint;
+use super::wire::{self, Response};
+use super::{Agent, AssistantError};
+
+/// How long an agent may take to hear of it.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Cancels a task beside everything else.
+pub(super) fn cancel(agent: Arc<Agent>, endpoint: Arc<Endpoint>, task: String) {
+    // Without a runtime the process is ending.
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
+    runtime.spawn(async move {
+        match told(&agent, &endpoint, &task).await {
+            Ok(Response { error: None, .. }) => {}
+            Ok(Response {
+                error: Some(error), ..
+            }) => tracing::debug!(code = error.code, "an agent does not cancel its task"),
+            Err(error) => tracing::debug!(%error, "an agent's task could not be cancelled"),
+        }
+    });
+}
+
+async fn told(agent: &Agent, endpoint: &Endpoint, task: &str) -> Result<Response, AssistantError> {
+    let request = wire::cancel_task(endpoint, task);
+    // Without the question's idempotency key: a gateway could take it for the question once more.
+    let deadline = Instant::now() + LONGEST;
+    let mut body = agent.call(endpoint, &request, None, deadline).await?;
+    body.json().await
+}

@@ -1,0 +1,111 @@
+//! Whom assistants over https may be vouched for by, beside the public authorities that are built in: those of
+//! `--assistant-ca-file`, such as a cluster's or a company's own.
+
+use std::path::{Path, PathBuf};
+
+use reqwest::{Certificate, ClientBuilder};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+/// Authorities trusted beside the built-in ones; none by default.
+#[derive(Debug, Clone, Default)]
+pub struct ExtraRoots(Vec<CertificateDer<'static>>);
+
+/// Why the file of `--assistant-ca-file` cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("--assistant-ca-file {}: {why}", path.display())]
+pub struct CaFileError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl ExtraRoots {
+    /// Reads a PEM bundle: one certificate or more, and whatever text between them.
+    ///
+    /// # Errors
+    /// [`CaFileError`]: it cannot be read, or holds no certificate, or one that is none.
+    pub fn read(path: &Path) -> Result<Self, CaFileError> {
+        let error = |why| CaFileError {
+            path: path.to_owned(),
+            why,
+        };
+        let pem = std::fs::read(path).map_err(|e| error(format!("it cannot be read: {e}")))?;
+        Self::parse(&pem).map_err(error)
+    }
+
+    fn parse(pem: &[u8]) -> Result<Self, String> {
+        let found: Vec<_> = CertificateDer::pem_slice_iter(pem)
+            .collect::<Result<_, _>>()
+            .map_err(|e| format!("it is no PEM bundle: {e}"))?;
+        if found.is_empty() {
+            return Err("it holds no certificate (-----BEGIN CERTIFICATE-----)".into());
+        }
+        // The client would say it without the file's name, and only when it is built.
+        let mut store = RootCertStore::empty();
+        for (n, certificate) in found.iter().enumerate() {
+            store
+                .add(certificate.clone())
+                .map_err(|e| format!("certificate {} of it is none: {e}", n + 1))?;
+        }
+        Ok(Self(found))
+    }
+
+    /// Has a client trust them too.
+    ///
+    /// # Errors
+    /// The client's own, should it see a certificate otherwise than [`Self::read`].
+    pub(super) fn add_to(&self, mut builder: ClientBuilder) -> Result<ClientBuilder, String> {
+        for certificate in &self.0 {
+            let certificate = Certificate::from_der(certificate).map_err(|e| e.to_string())?;
+            builder = builder.add_root_certificate(certificate);
+        }
+        Ok(builder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authority() -> String {
+        let made = rcgen::generate_simple_self_signed(vec!["ca.acme".to_owned()]);
+        made.expect("a certificate").cert.pem()
+    }
+
+    #[test]
+    fn a_bundle_is_every_certificate_in_it() {
+        let bundle = format!("# ours\n{}\n# theirs\r\n{}", authority(), authority());
+        let roots = ExtraRoots::parse(bundle.as_bytes()).expect("two certificates");
+        assert_eq!(roots.0.len(), 2);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_named_with_what_is_wrong() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ca.pem");
+        let says = |pem: &str, what: &str| {
+            std::fs::write(&path, pem).expect("written");
+            let said = ExtraRoots::read(&path).expect_err("refused").to_string();
+            let named = format!("--assistant-ca-file {}: ", path.display());
+            assert!(said.starts_with(&named) && said.contains(what), "{said}");
+        };
+        let made = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).expect("made");
+        says("", "holds no certificate");
+        says(&made.signing_key.serialize_pem(), "holds no certificate");
+        says(
+            "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n",
+            "no PEM bundle",
+        );
+        let none = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        says(
+            &format!("{}{none}", authority()),
+            "certificate 2 of it is none",
+        );
+        std::fs::remove_file(&path).expect("removed");
+        let said = ExtraRoots::read(&path).expect_err("refused").to_string();
+        assert!(said.contains("cannot be read"), "{said}");
+    }
+}

@@ -1,0 +1,63 @@
+//! What a stopped answer leaves behind in its session.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use futures::{StreamExt, stream};
+use telegram_connector_operator::assistant::{
+    AnswerPart, AnswerStream, Assistant, AssistantError, Question,
+};
+
+use crate::world::{ANN, SOON, World};
+
+/// An assistant that names its conversation, says a word and then nothing for ever; it remembers with what it was asked.
+#[derive(Debug, Default, Clone)]
+struct Endless {
+    states: Arc<Mutex<Vec<Option<String>>>>,
+}
+
+#[async_trait]
+impl Assistant for Endless {
+    async fn ask(&self, question: Question) -> Result<AnswerStream, AssistantError> {
+        self.states.lock().unwrap().push(question.session_state);
+        let said = [
+            AnswerPart::SessionState("conversation 7".into()),
+            AnswerPart::Text("Well".into()),
+        ];
+        let said = stream::iter(said.map(Ok));
+        Ok(Box::pin(said.chain(stream::pending())))
+    }
+
+    fn wants_history(&self) -> bool {
+        false
+    }
+
+    fn protocol(&self) -> &'static str {
+        "Endless"
+    }
+}
+
+#[tokio::test]
+async fn the_question_after_a_stop_goes_on_in_the_assistants_conversation() {
+    let mut world = World::new().await;
+    let assistant = Endless::default();
+    let support = world.connector_with("support", |c| {
+        c.assistant = Some(Arc::new(assistant.clone()));
+    });
+    for turn in 1..=2 {
+        world.telegram.say(support.id, ANN, "think");
+        let shown = world.telegram.wait_until(support.id, SOON, |telegram| {
+            // The first words, of this answer.
+            let drafts = telegram.drafts(support.id);
+            let ids: HashSet<_> = drafts.iter().map(|d| d.draft_id).collect();
+            (ids.len() >= turn).then_some(())
+        });
+        shown.await.expect("the first words");
+        let stopped = world.ask(&support, "/stop").await;
+        assert!(stopped.text.starts_with("Well"), "{}", stopped.text);
+        world.drained().await;
+    }
+    let states = assistant.states.lock().unwrap().clone();
+    assert_eq!(states, [None, Some("conversation 7".to_owned())]);
+}
