@@ -165,7 +165,8 @@ trait Parts: Send + 'static {
 
 /// Reads an answer to its end or its first error.
 fn stream_of(parts: impl Parts) -> AnswerStream {
-    Box::pin(stream::unfold(Some(parts), |parts| async move {
+    // Boxed: what reads is moved at every step.
+    Box::pin(stream::unfold(Some(Box::new(parts)), |parts| async move {
         let mut parts = parts?;
         match parts.next_part().await {
             Ok(Some(part)) => Some((Ok(part), Some(parts))),

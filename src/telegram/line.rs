@@ -249,3 +249,151 @@ async fn more(stream: &mut dyn Stream, buffer: &mut BytesMut) -> Result<usize, B
 fn cut_off() -> Broken {
     Broken::Lost("closed in the middle of the answer".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use proptest::prelude::*;
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    use super::*;
+
+    /// Gives what it has in pieces, and then its end; takes everything.
+    struct Pieces {
+        left: Vec<u8>,
+        /// How long each piece is, again and again.
+        sizes: Vec<usize>,
+        given: usize,
+    }
+
+    impl AsyncRead for Pieces {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            into: &mut ReadBuf<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            let size = self.sizes[self.given % self.sizes.len()];
+            self.given += 1;
+            let size = size.min(self.left.len()).min(into.remaining());
+            into.put_slice(&self.left.drain(..size).collect::<Vec<_>>());
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Pieces {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<std::io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    const LIMIT: usize = 100_000;
+
+    fn reading(bytes: &[u8], sizes: &[usize]) -> Result<(Answer, bool), Broken> {
+        let mut stream = Pieces {
+            left: bytes.to_vec(),
+            sizes: sizes.to_vec(),
+            given: 0,
+        };
+        let read = read(&mut stream, LIMIT).now_or_never();
+        read.expect("what gives at once is read at once")
+    }
+
+    fn by_length(body: &[u8]) -> Vec<u8> {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        [head.as_bytes(), body].concat()
+    }
+
+    fn in_chunks(body: &[u8], size: usize) -> Vec<u8> {
+        let mut answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        for chunk in body.chunks(size) {
+            answer.extend(format!("{:X};a=b\r\n", chunk.len()).bytes());
+            answer.extend(chunk);
+            answer.extend(b"\r\n");
+        }
+        answer.extend(b"0\r\nX-Trailer: 1\r\n\r\n");
+        answer
+    }
+
+    fn sizes() -> impl Strategy<Value = Vec<usize>> {
+        prop::collection::vec(1..5000_usize, 1..5)
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_is_read_whole_in_whatever_pieces_it_comes(
+            body in prop::collection::vec(any::<u8>(), 0..20_000),
+            chunk in 1..9000_usize,
+            sizes in sizes(),
+        ) {
+            for answer in [by_length(&body), in_chunks(&body, chunk)] {
+                let (read, reusable) = reading(&answer, &sizes).expect("an answer");
+                prop_assert_eq!((read.status, &read.body[..], reusable), (200, &body[..], true));
+            }
+            let until_closed = [b"HTTP/1.1 200 OK\r\n\r\n", &body[..]].concat();
+            let (read, reusable) = reading(&until_closed, &sizes).expect("an answer");
+            prop_assert_eq!((&read.body[..], reusable), (&body[..], false));
+        }
+
+        #[test]
+        fn an_answer_that_is_cut_off_is_no_answer(
+            body in prop::collection::vec(any::<u8>(), 0..3000),
+            chunk in 1..900_usize,
+            at in any::<prop::sample::Index>(),
+            sizes in sizes(),
+        ) {
+            for answer in [by_length(&body), in_chunks(&body, chunk)] {
+                let cut = &answer[..at.index(answer.len())];
+                prop_assert!(matches!(reading(cut, &sizes), Err(Broken::Lost(_))));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_an_answer_or_none_and_nothing_panics(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            sizes in sizes(),
+        ) {
+            let chunked = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", &bytes[..]].concat();
+            for answer in [bytes, chunked] {
+                if let Ok((answer, _)) = reading(&answer, &sizes) {
+                    prop_assert!(answer.body.len() <= LIMIT);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn more_than_may_be_is_not_read() {
+        let body = vec![b'x'; LIMIT + 1];
+        let until_closed = [b"HTTP/1.1 200 OK\r\n\r\n", &body[..]].concat();
+        for answer in [by_length(&body), in_chunks(&body, 60_000), until_closed] {
+            assert_eq!(reading(&answer, &[5000]), Err(Broken::TooLong));
+        }
+    }
+
+    #[test]
+    fn what_follows_an_answer_unasked_ends_the_connection() {
+        let answer = [by_length(b"{}"), by_length(b"{}")].concat();
+        assert!(matches!(reading(&answer, &[5000]), Ok((_, false))));
+    }
+
+    #[test]
+    fn an_answer_that_is_announced_first_is_waited_for() {
+        let answer = [b"HTTP/1.1 100 Continue\r\n\r\n", &by_length(b"{}")[..]].concat();
+        let (answer, _) = reading(&answer, &[7]).expect("an answer");
+        assert_eq!(&answer.body[..], b"{}");
+    }
+}
