@@ -11,6 +11,8 @@ use super::house::any_port;
 pub struct Wire {
     /// The server's kubeconfig, by way of this wire.
     pub kubeconfig: String,
+    /// Where it leads at first.
+    pub server: SocketAddr,
     here: SocketAddr,
     there: watch::Sender<SocketAddr>,
     cut: watch::Sender<bool>,
@@ -33,6 +35,7 @@ impl Wire {
         let listener = TcpListener::bind(here).await.expect("a free port");
         let here = listener.local_addr().expect("its address");
         let (cut, is_cut) = watch::channel(false);
+        let server = there;
         let (there, target) = watch::channel(there);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -42,6 +45,7 @@ impl Wire {
         });
         Self {
             kubeconfig: String::new(),
+            server,
             here,
             there,
             cut,
