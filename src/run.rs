@@ -107,14 +107,10 @@ fn settings(args: &RunArgs, identity: String) -> Result<Settings> {
                 key: key.clone(),
                 previous_key: args.webhook_previous_key.clone(),
                 max_connections: WEBHOOK_CONNECTIONS,
-                certificate_pem: match &webhook_tls {
-                    Some(files) if args.webhook_upload_certificate => Some(
-                        std::fs::read_to_string(&files.certificate).with_context(|| {
-                            format!("--webhook-tls-cert {}", files.certificate.display())
-                        })?,
-                    ),
-                    _ => None,
-                },
+                certificate: webhook_tls
+                    .as_ref()
+                    .filter(|_| args.webhook_upload_certificate)
+                    .map(|files| files.certificate.clone()),
             })
         }
         (Mode::Webhook, ..) => {

@@ -1,5 +1,6 @@
 //! What the administrator set for all connectors, as the controller and the connections need it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -55,8 +56,8 @@ pub struct WebhookSettings {
     pub previous_key: Option<SecretString>,
     /// 1..=100; Telegram's own default is 40.
     pub max_connections: u8,
-    /// PEM of a self-signed certificate that Telegram shall trust.
-    pub certificate_pem: Option<String>,
+    /// PEM file of a self-signed certificate that Telegram shall trust. When it changes, Telegram is given it anew.
+    pub certificate: Option<PathBuf>,
 }
 
 /// A follower looks at the Lease at least this often (one small read), so that a leader that stops is followed within 3 s.

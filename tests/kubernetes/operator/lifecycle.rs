@@ -37,6 +37,11 @@ pub fn register(suite: &mut Suite) {
     add!(
         suite,
         [Core],
+        connector_that_was_deleted_while_nobody_ran_is_disconnected_at_the_next_start
+    );
+    add!(
+        suite,
+        [Core],
         deletion_ends_with_telegram_down_and_the_secret_gone
     );
     add!(suite, [Core], list_status_follows_its_users);
@@ -289,6 +294,7 @@ async fn deletion_ends_with_telegram_down_and_the_secret_gone(cluster: Cluster) 
         began.elapsed() < Duration::from_secs(5),
         "skip-disconnect does not wait for Telegram"
     );
+    let began = Instant::now();
     for name in ["a", "b"] {
         house.delete(name).await;
     }
@@ -296,9 +302,37 @@ async fn deletion_ends_with_telegram_down_and_the_secret_gone(cluster: Cluster) 
         house.gone(name).await;
     }
     assert!(
-        began.elapsed() < Duration::from_secs(35),
+        began.elapsed() < Duration::from_secs(30),
         "{:?}",
         began.elapsed()
+    );
+    operator.shutdown().await;
+}
+
+async fn connector_that_was_deleted_while_nobody_ran_is_disconnected_at_the_next_start(
+    cluster: Cluster,
+) {
+    let house = House::new(cluster).await;
+    let operator = house.operator(Start::webhook()).await;
+    let (bot, token) = house.bot();
+    house.secret("bots", "support", &token).await;
+    house
+        .connector(
+            "a",
+            json!({"botTokenSecretRef": {"name": "bots", "key": "support"}}),
+        )
+        .await;
+    house.ready("a").await;
+    operator.shutdown().await;
+    house.delete("a").await;
+    assert_ne!(house.telegram.webhook_info(bot)["url"], json!(""));
+    // The token is looked up for this alone, by the same reference as ever.
+    let operator = house.operator(Start::webhook()).await;
+    house.gone("a").await;
+    assert_eq!(
+        house.telegram.webhook_info(bot)["url"],
+        json!(""),
+        "withdrawn"
     );
     operator.shutdown().await;
 }
