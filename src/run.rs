@@ -15,6 +15,7 @@ use crate::clock::SystemClock;
 use crate::connection::webhook::TlsFiles;
 use crate::controller::{self, ConnectionSettings, LeaseSettings, WebhookSettings};
 use crate::operator::{Operator, Settings, assistants};
+use crate::proxy;
 use crate::telemetry::api_calls::ApiCallsLayer;
 use crate::telemetry::{Metrics, logs};
 
@@ -81,7 +82,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
 
 /// A client of the cluster that the environment names, every call of which is counted.
 async fn client(metrics: Arc<Metrics>) -> Result<Client> {
-    let config = Config::infer().await?;
+    let config = proxy::decided(Config::infer().await?);
     Ok(ClientBuilder::try_from(config)?
         .with_layer(&ApiCallsLayer(metrics))
         .build())
