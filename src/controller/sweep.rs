@@ -116,30 +116,32 @@ mod tests {
         }
     }
 
+    fn connectors(uids: &[&str]) -> Vec<ConnectorRef> {
+        uids.iter().map(|uid| connector("acme", uid)).collect()
+    }
+
     #[test]
     fn where_none_that_the_store_knows_is_found_none_is_believed_to_be_gone() {
-        let [a, b, c] = ["a", "b", "c"].map(|uid| connector("acme", uid));
         let mut strangers = Strangers::NotSeen;
-        strangers.note(&[], &[a.clone(), b.clone()]);
-        assert!(strangers.are(&a.uid) && strangers.are(&b.uid));
+        strangers.note(&[], &connectors(&["a", "b"]));
+        assert!(strangers.are(&"a".into()) && strangers.are(&"b".into()));
         // A connector of the other cluster, which the store knows since, changes nothing; when it goes, it went.
-        strangers.note(&[c.clone()], &[a.clone(), b.clone()]);
-        assert!(strangers.are(&a.uid) && strangers.are(&b.uid));
-        strangers.note(&[], &[a.clone(), b.clone(), c.clone()]);
-        assert!(strangers.are(&a.uid) && !strangers.are(&c.uid));
+        strangers.note(&connectors(&["c"]), &connectors(&["a", "b"]));
+        assert!(strangers.are(&"a".into()) && strangers.are(&"b".into()));
+        strangers.note(&[], &connectors(&["a", "b", "c"]));
+        assert!(strangers.are(&"a".into()) && !strangers.are(&"c".into()));
         // One of the old ones turned up: it is the right cluster after all.
-        strangers.note(&[a.clone()], &[b.clone()]);
-        assert!(!strangers.are(&b.uid));
+        strangers.note(&connectors(&["a"]), &connectors(&["b"]));
+        assert!(!strangers.are(&"b".into()));
     }
 
     #[test]
     fn where_one_that_the_store_knows_is_found_the_others_went() {
-        let [a, b] = ["a", "b"].map(|uid| connector("acme", uid));
         let mut strangers = Strangers::NotSeen;
-        strangers.note(&[a.clone()], &[b.clone()]);
-        assert!(!strangers.are(&b.uid));
-        strangers.note(&[], &[a.clone(), b.clone()]);
-        assert!(!strangers.are(&a.uid), "seen here, it can be missed");
+        strangers.note(&connectors(&["a"]), &connectors(&["b"]));
+        assert!(!strangers.are(&"b".into()));
+        strangers.note(&[], &connectors(&["a", "b"]));
+        assert!(!strangers.are(&"a".into()), "seen here, it can be missed");
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl World {
     /// From the next start on the Bot API has this root.
     pub(crate) fn call_telegram(&mut self, root: &str) {
         let flag = self.flags.iter().position(|f| f == "--telegram-api-url");
-        self.flags[flag.unwrap() + 1] = root.to_owned();
+        root.clone_into(&mut self.flags[flag.unwrap() + 1]);
     }
 
     /// Writes an `/etc/hosts`, for [`Surroundings`].
