@@ -4,10 +4,11 @@
 //! absence, so absence is believed only when it is seen twice in a row, an hour apart, in a list that is complete.
 //!
 //! A store that is opened against another cluster by mistake must not lose its sessions for it: when this process finds none at all of the
-//! connectors that the store knows, it believes none of these absences. The sessions of those that did go end by their retention then.
+//! connectors that the store knew when it began, it believes none of these absences. The sessions of those that did go end by their retention then.
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::context::Context;
 use crate::connection::backoff::jittered;
@@ -16,10 +17,14 @@ use crate::store::StoreError;
 use crate::telemetry::Readiness;
 use crate::telemetry::admin::Check;
 
+/// After how long a store that fails is asked again.
+const ASK_AGAIN: Duration = Duration::from_mins(1);
+
 /// Looks for ever, every [`look_again`](super::settings::Settings::look_again).
 pub(super) async fn run(c: Arc<Context>, readiness: Arc<Readiness>) {
     let mut missing = HashSet::new();
-    let mut strangers = Strangers::NotSeen;
+    // Before those of another cluster are among them, because they were written to.
+    let mut strangers = Strangers::Undecided(known(&c).await);
     loop {
         tokio::time::sleep(jittered(c.settings.look_again)).await;
         if !c.leads() || !readiness.holds_now(Check::ConnectorsSynced) {
@@ -30,6 +35,19 @@ pub(super) async fn run(c: Arc<Context>, readiness: Arc<Readiness>) {
             Ok(now) => missing = now,
             Err(error) => {
                 tracing::warn!(%error, "the store was not compared with the cluster; it is at the next look");
+            }
+        }
+    }
+}
+
+/// The connectors that the store knows, as soon as it says so.
+async fn known(c: &Context) -> HashSet<ConnectorUid> {
+    loop {
+        match c.inbox.connectors().await {
+            Ok(known) => return known.into_iter().map(|c| c.uid).collect(),
+            Err(error) => {
+                tracing::warn!(%error, "the store does not say which connectors it knows; it is asked again");
+                tokio::time::sleep(jittered(ASK_AGAIN)).await;
             }
         }
     }
@@ -46,7 +64,7 @@ async fn look(
     let (here, absent): (Vec<_>, Vec<_>) = known
         .into_iter()
         .partition(|connector| c.index.object(&connector.uid).is_some());
-    strangers.note(&here, &absent);
+    strangers.note(&here);
     let mut now = HashSet::new();
     for connector in absent {
         if strangers.are(&connector.uid) {
@@ -66,30 +84,28 @@ async fn look(
 /// Connectors of the store that may be another cluster's.
 #[derive(Debug, PartialEq, Eq)]
 enum Strangers {
-    /// No look yet.
-    NotSeen,
-    /// These were all that the store knew at the first look, and none of them was there.
+    /// What the store knew when this process began; no look yet.
+    Undecided(HashSet<ConnectorUid>),
+    /// These are all that it knew, and none of them was found.
     All(HashSet<ConnectorUid>),
     /// The store is this cluster's.
     None,
 }
 
 impl Strangers {
-    /// What a look found of the connectors that the store knows: `here` and `absent`.
-    fn note(&mut self, here: &[ConnectorRef], absent: &[ConnectorRef]) {
-        match self {
-            Self::NotSeen if here.is_empty() && !absent.is_empty() => {
-                tracing::warn!(
-                    connectors = absent.len(),
-                    "none of the connectors that the store knows is in this cluster: is it another one's? their sessions stay until their retention ends"
-                );
-                *self = Self::All(absent.iter().map(|c| c.uid.clone()).collect());
-            }
-            Self::NotSeen => *self = Self::None,
-            Self::All(strangers) if here.iter().any(|c| strangers.contains(&c.uid)) => {
-                *self = Self::None;
-            }
-            Self::All(_) | Self::None => {}
+    /// A look found these of the connectors that the store knows.
+    fn note(&mut self, here: &[ConnectorRef]) {
+        let (Self::Undecided(known) | Self::All(known)) = self else {
+            return;
+        };
+        if known.is_empty() || here.iter().any(|c| known.contains(&c.uid)) {
+            *self = Self::None;
+        } else if let Self::Undecided(known) = self {
+            tracing::warn!(
+                connectors = known.len(),
+                "none of the connectors that the store knows is in this cluster: is it another one's? their sessions stay until their retention ends"
+            );
+            *self = Self::All(std::mem::take(known));
         }
     }
 
@@ -120,28 +136,34 @@ mod tests {
         uids.iter().map(|uid| connector("acme", uid)).collect()
     }
 
+    fn knew(uids: &[&str]) -> Strangers {
+        Strangers::Undecided(uids.iter().map(|uid| ConnectorUid::from(*uid)).collect())
+    }
+
     #[test]
-    fn where_none_that_the_store_knows_is_found_none_is_believed_to_be_gone() {
-        let mut strangers = Strangers::NotSeen;
-        strangers.note(&[], &connectors(&["a", "b"]));
+    fn where_none_that_the_store_knew_is_found_none_is_believed_to_be_gone() {
+        let mut strangers = knew(&["a", "b"]);
+        // The other cluster's, which the store knows since it was written to, says nothing; when it goes, it went.
+        strangers.note(&connectors(&["c"]));
         assert!(strangers.are(&"a".into()) && strangers.are(&"b".into()));
-        // A connector of the other cluster, which the store knows since, changes nothing; when it goes, it went.
-        strangers.note(&connectors(&["c"]), &connectors(&["a", "b"]));
-        assert!(strangers.are(&"a".into()) && strangers.are(&"b".into()));
-        strangers.note(&[], &connectors(&["a", "b", "c"]));
+        strangers.note(&[]);
         assert!(strangers.are(&"a".into()) && !strangers.are(&"c".into()));
         // One of the old ones turned up: it is the right cluster after all.
-        strangers.note(&connectors(&["a"]), &connectors(&["b"]));
+        strangers.note(&connectors(&["a"]));
         assert!(!strangers.are(&"b".into()));
     }
 
     #[test]
-    fn where_one_that_the_store_knows_is_found_the_others_went() {
-        let mut strangers = Strangers::NotSeen;
-        strangers.note(&connectors(&["a"]), &connectors(&["b"]));
+    fn where_one_that_the_store_knew_is_found_the_others_went() {
+        let mut strangers = knew(&["a", "b"]);
+        strangers.note(&connectors(&["a"]));
         assert!(!strangers.are(&"b".into()));
-        strangers.note(&[], &connectors(&["a", "b"]));
+        strangers.note(&[]);
         assert!(!strangers.are(&"a".into()), "seen here, it can be missed");
+        let mut strangers = knew(&[]);
+        strangers.note(&connectors(&["a"]));
+        strangers.note(&[]);
+        assert!(!strangers.are(&"a".into()), "a store that was new");
     }
 
     #[test]

@@ -32,6 +32,11 @@ pub fn register(suite: &mut Suite) {
     add!(
         suite,
         [Core],
+        a_store_that_meets_none_of_its_connectors_keeps_their_sessions
+    );
+    add!(
+        suite,
+        [Core],
         a_deleted_connectors_sessions_end_also_if_nobody_watched
     );
     add!(
@@ -215,6 +220,17 @@ async fn a_finalizer_is_there_only_while_a_webhook_is(cluster: Cluster) {
     operator.shutdown().await;
 }
 
+/// The connectors of which there are sessions, oldest first.
+async fn kept(operator: &Operator) -> Vec<String> {
+    let listing = Listing {
+        limit: 10,
+        ..Listing::default()
+    };
+    let sessions = operator.store().sessions(&listing).await;
+    let rows = sessions.expect("the sessions").rows;
+    rows.into_iter().map(|s| s.name.to_string()).collect()
+}
+
 async fn a_deleted_connectors_sessions_end_also_if_nobody_watched(cluster: Cluster) {
     let house = House::new(cluster).await;
     let start = || Start {
@@ -230,15 +246,6 @@ async fn a_deleted_connectors_sessions_end_also_if_nobody_watched(cluster: Clust
             .ask(bot, 1001, "hello", Duration::from_secs(20))
             .await;
     }
-    let kept = async |operator: &Operator| {
-        let listing = Listing {
-            limit: 10,
-            ..Listing::default()
-        };
-        let sessions = operator.store().sessions(&listing).await;
-        let rows = sessions.expect("the sessions").rows;
-        rows.into_iter().map(|s| s.name).collect::<Vec<_>>()
-    };
     assert_eq!(kept(&operator).await, ["watched", "unwatched", "stays"]);
     house.delete("watched").await;
     house
@@ -257,6 +264,32 @@ async fn a_deleted_connectors_sessions_end_also_if_nobody_watched(cluster: Clust
             (kept(&operator).await == ["stays"]).then_some(())
         })
         .await;
+    operator.shutdown().await;
+}
+
+async fn a_store_that_meets_none_of_its_connectors_keeps_their_sessions(cluster: Cluster) {
+    const LOOK: Duration = Duration::from_millis(200);
+    let house = House::new(cluster).await;
+    let start = || Start {
+        look_again: LOOK,
+        ..Start::polling()
+    };
+    let operator = house.operator(start()).await;
+    let (bot, _) = house.sound_connector("here").await;
+    house.ready("here").await;
+    let ask = |bot, text| house.telegram.ask(bot, 1001, text, Duration::from_secs(20));
+    ask(bot, "hello").await;
+    operator.shutdown().await;
+    // As another cluster would show it: nothing of what was, and connectors of its own, which people write to.
+    house.delete("here").await;
+    house.gone("here").await;
+    let (bot, _) = house.sound_connector("elsewhere").await;
+    let operator = house.operator(start()).await;
+    house.ready("elsewhere").await;
+    ask(bot, "hello").await;
+    // What is missed at two looks in a row goes at the second; ten go by.
+    tokio::time::sleep(10 * LOOK).await;
+    assert_eq!(kept(&operator).await, ["here", "elsewhere"]);
     operator.shutdown().await;
 }
 
