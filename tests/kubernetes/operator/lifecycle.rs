@@ -228,7 +228,7 @@ async fn kept(operator: &Operator) -> Vec<String> {
     };
     let sessions = operator.store().sessions(&listing).await;
     let rows = sessions.expect("the sessions").rows;
-    rows.into_iter().map(|s| s.name.to_string()).collect()
+    rows.into_iter().map(|s| s.name).collect()
 }
 
 async fn a_deleted_connectors_sessions_end_also_if_nobody_watched(cluster: Cluster) {
