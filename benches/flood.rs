@@ -1,45 +1,64 @@
 //! A flood of forged webhook requests: what it does to Telegram's own.
 //!
-//! `cargo bench --bench flood` (`-- --forgeries 100000` to change the load). The webhook server with its store, those who forge and Telegram
-//! are three processes on one machine. Telegram keeps its connections open and delivers at a steady pace, each update durable before its
-//! 200; a forgery opens a connection of its own, as the server ends it after a refusal. Figures are printed with their conditions.
+//! `cargo bench --bench flood` (`-- --forgeries 100000` to change the load). The operator with its store, those who forge and Telegram
+//! are processes of their own on one machine. Telegram keeps its connections open and delivers at a steady pace, each update durable before its
+//! 200; a forgery opens a connection of its own, as the server ends it after a refusal. What is calm is measured before the flood and after it.
+//! The program is the one `OPERATOR` names, if it is set. Figures are printed with their conditions and are held against their bars; the exit
+//! code is 1 if one is missed.
 
-use std::collections::HashSet;
+#[path = "throughput/verdict.rs"]
+mod verdict;
+
 use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
 use secrecy::ExposeSecret;
-use telegram_connector_operator::api::connector::AccessLevel;
-use telegram_connector_operator::connection::webhook::{self, WebhookServer, secret};
-use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
-use telegram_connector_operator::registry::{
-    AccessPolicy, DeniedReply, Registry, ResolvedConnector, SessionDuration, SessionPolicy,
-    Transcription,
-};
-use telegram_connector_operator::store::{self, StoreOptions};
-use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
-use telegram_connector_operator::telemetry::Metrics;
+use telegram_connector_operator::api::TelegramConnector;
+use telegram_connector_operator::api::conditions::types::READY;
+use telegram_connector_operator::connection::webhook::secret;
+use telegram_connector_operator::identity::BotId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket};
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpSocket;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
+/// The program under test, unless `OPERATOR` names another build of it.
+const BINARY: &str = env!("CARGO_BIN_EXE_telegram-connector-operator");
 const KEY: &str = "0123456789abcdef0123456789abcdef";
-const UID: &str = "11111111-2222-3333-4444-555555555555";
 const BOT: BotId = BotId(8_400_000_001);
+/// Nobody who writes is let in, and nobody is told so: what an update costs after its 200 is the same with and without a flood.
+const CONNECTOR: &str = r#"
+apiVersion: v1
+kind: Secret
+metadata: {name: a, namespace: default}
+stringData: {token: "8400000001:benchmark-not-a-real-token"}
+---
+apiVersion: connectors.pupau.ai/v1alpha1
+kind: TelegramConnector
+metadata: {name: a, namespace: default}
+spec:
+  botTokenSecretRef: {name: a}
+  assistant: {protocol: OpenAI, url: "http://127.0.0.1:9/v1", model: none}
+  access: {level: Specific, specificUsers: {users: [{id: 1}]}, deniedReply: ""}
+"#;
 /// Telegram's own deliveries a second, and on how many connections.
 const RATE: u64 = 100;
 const CONNECTIONS: usize = 40;
 /// Forgeries under way at once.
 const FORGERS: usize = 32;
+/// How long it is calm before the flood, and as long again after it.
+const CALM: Duration = Duration::from_secs(15);
+/// How many times as long Telegram's own may wait while forgers are about.
+const FACTOR: f64 = 2.0;
 
-fn main() -> Result<(), Failure> {
+fn main() -> Result<ExitCode, Failure> {
     let args: Vec<String> = std::env::args()
         .skip(1)
         .filter(|a| a != "--bench")
@@ -48,79 +67,117 @@ fn main() -> Result<(), Failure> {
         let at = args.iter().position(|a| a == name)?;
         args.get(at + 1)
     };
+    let forgeries = after("--forgeries").map_or(Ok(100_000), |n| n.parse())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        if let Some(store) = after("server") {
-            serve(store).await
-        } else if let Some(address) = after("forgers") {
-            forge(
-                address.parse()?,
-                after("--forgeries").map_or(Ok(100_000), |n| n.parse())?,
-            )
-            .await
-        } else {
-            compare(after("--forgeries").map_or(Ok(100_000), |n| n.parse())?).await
+        match after("forgers") {
+            Some(url) => forge(url, forgeries).await,
+            None => compare(forgeries).await,
         }
-    })
+    })?;
+    Ok(ExitCode::from(u8::from(!verdict::all_passed())))
 }
 
-/// The webhook server and its store, for one connector. Prints where it listens.
-async fn serve(address: &str) -> Result<(), Failure> {
-    let options = StoreOptions {
-        backlog_per_bot: u64::MAX,
-        ..StoreOptions::default()
-    };
-    let inbox = store::open_with(address, options).await?;
-    let registry = Arc::new(Registry::default());
-    let api = Arc::new(TelegramApi::new("http://127.0.0.1:9/".parse()?)?);
-    registry.publish(Arc::new(ResolvedConnector {
-        connector: ConnectorRef {
-            namespace: "acme".into(),
-            name: "a".into(),
-            uid: ConnectorUid::from(UID),
-        },
-        generation: 1,
-        bot: Bot::new(
-            api,
-            BotToken::parse(&format!("{BOT}:benchmark-not-a-real-token"))?,
-        ),
-        bot_username: "a_bot".into(),
-        access: AccessPolicy {
-            level: AccessLevel::Open,
-            ids: Arc::new(HashSet::new()),
-            usernames: Arc::new(HashSet::new()),
-        },
-        save_denied_conversations: false,
-        denied_reply: DeniedReply::Default,
-        session: SessionPolicy {
-            duration: SessionDuration::None,
-            max_messages: 2,
-        },
-        groups: None,
-        greeting: None,
-        messages_per_minute: u32::MAX,
-        transcription: Transcription::None,
-        assistant: None,
-    }));
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    println!("LISTEN={}", listener.local_addr()?);
-    let server = WebhookServer {
-        registry,
-        inbox,
-        metrics: Arc::new(Metrics::new()),
-        keys: vec![KEY.into()],
-        tls: None,
-    };
-    Ok(webhook::serve(listener, server, CancellationToken::new()).await?)
+/// The operator in webhook mode with one connector, and what it needs around it.
+struct Operator {
+    /// The connector's webhook, as it is reached here.
+    url: String,
+    secret: String,
+    _processes: [Process; 3],
+}
+
+impl Operator {
+    async fn start(folder: &Path) -> Result<Self, Failure> {
+        let program = std::env::var("OPERATOR").unwrap_or_else(|_| BINARY.to_owned());
+        let path = |name: &str| folder.join(name).display().to_string();
+        let (kubeconfig, manifest) = (path("kubeconfig"), path("connector.yaml"));
+        std::fs::write(&manifest, CONNECTOR)?;
+        let part = [
+            "dev",
+            "control-plane",
+            "--kubeconfig",
+            &kubeconfig,
+            &manifest,
+        ];
+        let mut plane = Process::start(&program, &part, &[])?;
+        plane.value("KUBECONFIG")?;
+        let mut telegram = Process::start(&program, &["dev", "telegram"], &[])?;
+        let root = telegram.value("TELEGRAM_API_URL")?;
+        let (admin, listen) = (free_address()?, free_address()?);
+        let store = format!("sqlite:{}", path("store.db"));
+        let flags = [
+            "run",
+            "--connection-mode=webhook",
+            // Telegram's name for it; here it is called without TLS, as by an Ingress.
+            "--public-url=https://203.0.113.7",
+            "--webhook-listen",
+            &listen,
+            "--admin-listen",
+            &admin,
+            "--store",
+            &store,
+            "--telegram-api-url",
+            &root,
+        ];
+        let env = [
+            ("KUBECONFIG", &*kubeconfig),
+            ("WEBHOOK_KEY", KEY),
+            ("LOG_LEVEL", "warn"),
+        ];
+        let operator = Process::start(&program, &flags, &env)?;
+        let uid = ready(&kubeconfig).await?;
+        let secret = secret::derive(&KEY.into(), &uid.as_str().into(), BOT);
+        Ok(Self {
+            url: format!("http://{listen}/telegram/{uid}"),
+            secret: secret.expose_secret().to_owned(),
+            _processes: [operator, telegram, plane],
+        })
+    }
+}
+
+/// Waits until the connector is Ready. Its uid.
+async fn ready(kubeconfig: &str) -> Result<String, Failure> {
+    let config = Config::from_custom_kubeconfig(
+        Kubeconfig::read_from(kubeconfig)?,
+        &KubeConfigOptions::default(),
+    )
+    .await?;
+    let connectors: Api<TelegramConnector> = Api::namespaced(Client::try_from(config)?, "default");
+    let deadline = Instant::now() + Duration::from_mins(1);
+    loop {
+        let found = connectors.get("a").await?;
+        let conditions = found.status.iter().flat_map(|s| &s.conditions);
+        if conditions
+            .into_iter()
+            .any(|c| c.type_ == READY && c.status == "True")
+        {
+            return Ok(found.metadata.uid.ok_or("no uid")?);
+        }
+        if Instant::now() > deadline {
+            return Err(format!("not Ready after a minute: {:?}", found.status).into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// An address that was free a moment ago.
+fn free_address() -> Result<String, Failure> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    Ok(listener.local_addr()?.to_string())
 }
 
 /// So many requests with a wrong secret, as fast as they are answered.
-async fn forge(server: SocketAddr, forgeries: usize) -> Result<(), Failure> {
+async fn forge(url: &str, forgeries: usize) -> Result<(), Failure> {
+    let (server, path) = url
+        .strip_prefix("http://")
+        .and_then(|rest| rest.split_once('/'))
+        .ok_or("no URL")?;
+    let server: SocketAddr = server.parse()?;
     let request = format!(
-        "POST /telegram/{UID} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Telegram-Bot-Api-Secret-Token: forged\r\nContent-Length: 2\r\n\r\n{{}}"
+        "POST /{path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Telegram-Bot-Api-Secret-Token: forged\r\nContent-Length: 2\r\n\r\n{{}}"
     );
     let one = |n: usize| {
         let request = &request;
@@ -147,26 +204,33 @@ async fn forge(server: SocketAddr, forgeries: usize) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A process; ended when dropped.
 struct Process(Child, BufReader<std::process::ChildStdout>);
 
 impl Process {
-    fn start(args: &[&str]) -> Result<Self, Failure> {
-        let mut child = Command::new(std::env::current_exe()?)
+    fn start(program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Self, Failure> {
+        let mut child = Command::new(program)
             .args(args)
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
         let out = BufReader::new(child.stdout.take().ok_or("no standard output")?);
         Ok(Self(child, out))
     }
 
-    fn value(&mut self) -> Result<String, Failure> {
+    /// Reads on until a line `NAME=value`.
+    fn value(&mut self, name: &str) -> Result<String, Failure> {
         let mut line = String::new();
-        self.1.read_line(&mut line)?;
-        let (_, value) = line
-            .trim()
-            .split_once('=')
-            .ok_or("the process ended early")?;
-        Ok(value.to_owned())
+        while self.1.read_line(&mut line)? > 0 {
+            if let Some((found, value)) = line.trim().split_once('=')
+                && found == name
+            {
+                return Ok(value.to_owned());
+            }
+            line.clear();
+        }
+        Err(format!("the process ended without {name}=").into())
     }
 }
 
@@ -180,12 +244,10 @@ impl Drop for Process {
 /// Telegram's deliveries until `until` resolves: how long each waited for its 200, in milliseconds.
 async fn deliver<T>(
     http: &reqwest::Client,
-    server: &str,
+    operator: &Operator,
     first: u64,
     until: impl Future<Output = T>,
 ) -> Result<(Vec<f64>, T), Failure> {
-    let secret = secret::derive(&KEY.into(), &UID.into(), BOT);
-    let url = format!("http://{server}/telegram/{UID}");
     let mut tick = tokio::time::interval(Duration::from_secs(1) / u32::try_from(RATE)?);
     let mut until = std::pin::pin!(until);
     let mut under_way = Vec::new();
@@ -200,9 +262,9 @@ async fn deliver<T>(
             c = 1000 + id % 500
         );
         let request = http
-            .post(&url)
+            .post(&operator.url)
             .header("content-type", "application/json")
-            .header(secret::SECRET_HEADER, secret.expose_secret())
+            .header(secret::SECRET_HEADER, &operator.secret)
             .body(body);
         under_way.push(tokio::spawn(async move {
             let began = Instant::now();
@@ -230,33 +292,30 @@ fn percentile(times: &[f64], hundredths: usize) -> f64 {
 
 async fn compare(forgeries: usize) -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
-    let store = format!("sqlite:{}", folder.path().join("store.db").display());
-    let mut server = Process::start(&["server", &store])?;
-    let address = server.value()?;
+    let operator = Operator::start(folder.path()).await?;
     let http = reqwest::Client::builder()
         .pool_max_idle_per_host(CONNECTIONS)
         .build()?;
-    deliver(
-        &http,
-        &address,
-        1,
-        tokio::time::sleep(Duration::from_secs(2)),
-    )
-    .await?;
-    let calm = tokio::time::sleep(Duration::from_secs(15));
-    let (calm, ()) = deliver(&http, &address, 1_000_000, calm).await?;
+    let warm = tokio::time::sleep(Duration::from_secs(2));
+    deliver(&http, &operator, 1, warm).await?;
+    let (mut calm, ()) = deliver(&http, &operator, 1_000_000, tokio::time::sleep(CALM)).await?;
     let began = Instant::now();
     let forged = {
-        let (address, forgeries) = (address.clone(), forgeries.to_string());
+        let (url, forgeries) = (operator.url.clone(), forgeries.to_string());
+        let this = std::env::current_exe()?.display().to_string();
         tokio::task::spawn_blocking(move || {
-            Process::start(&["forgers", &address, "--forgeries", &forgeries])?.value()
+            let args = ["forgers", &url, "--forgeries", &forgeries];
+            Process::start(&this, &args, &[])?.value("REFUSED")
         })
     };
-    let (flooded, refused) = deliver(&http, &address, 2_000_000, forged).await?;
+    let (flooded, refused) = deliver(&http, &operator, 2_000_000, forged).await?;
     let took = began.elapsed().as_secs_f64();
+    let (after, ()) = deliver(&http, &operator, 3_000_000, tokio::time::sleep(CALM)).await?;
+    calm.extend(after);
+    calm.sort_by(f64::total_cmp);
+    let refused: usize = refused??.parse()?;
     println!(
-        "flood: {} of {forgeries} forgeries refused in {took:.1} s ({:.0}/s, {FORGERS} at once), {} CPUs",
-        refused??,
+        "flood: {refused} of {forgeries} forgeries refused in {took:.1} s ({:.0}/s, {FORGERS} at once), {} CPUs",
         forgeries as f64 / took,
         std::thread::available_parallelism()?
     );
@@ -269,9 +328,12 @@ async fn compare(forgeries: usize) -> Result<(), Failure> {
             times.len()
         );
     }
-    println!(
-        "flood: p99 changes by a factor of {:.2}",
-        percentile(&flooded, 99) / percentile(&calm, 99)
+    let (before, during) = (percentile(&calm, 99), percentile(&flooded, 99));
+    println!("flood: p99 changes by a factor of {:.2}", during / before);
+    verdict::judge(refused == forgeries, "each forgery is answered 401");
+    verdict::judge(
+        during <= FACTOR * before,
+        &format!("p99 of right requests during the flood at most {FACTOR} times the calm one"),
     );
     Ok(())
 }

@@ -29,6 +29,7 @@
 //! | [`telegram`] | Bot API calls: error classes, redaction, rate limits, text splitting and formatting |
 //! | [`store`] | the inbox, outbox, sessions and denied conversations: one trait, SQLite and PostgreSQL |
 //! | [`telemetry`] | logs, metrics, health |
+//! | [`proxy`] | by which proxy the API server of a kubeconfig is reached |
 //! | [`clock`], [`identity`] | the injected clock; the names of connectors and bots that every room shares |
 //! | `dev` | embedded control plane, Bot API simulator, sample assistant, `demo` and `dev` (cargo feature `dev`) |
 
@@ -48,6 +49,7 @@ pub mod listings;
 pub mod observation;
 pub mod operator;
 pub mod pipeline;
+pub mod proxy;
 pub mod registry;
 pub mod run;
 pub mod store;

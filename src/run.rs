@@ -15,6 +15,7 @@ use crate::clock::SystemClock;
 use crate::connection::webhook::TlsFiles;
 use crate::controller::{self, ConnectionSettings, LeaseSettings, WebhookSettings};
 use crate::operator::{Operator, Settings, assistants};
+use crate::proxy;
 use crate::telemetry::api_calls::ApiCallsLayer;
 use crate::telemetry::{Metrics, logs};
 
@@ -85,7 +86,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
 
 /// A client of the cluster that the environment names, every call of which is counted.
 async fn client(metrics: Arc<Metrics>) -> Result<Client> {
-    let config = Config::infer().await?;
+    let config = proxy::decided(Config::infer().await?);
     Ok(ClientBuilder::try_from(config)?
         .with_layer(&ApiCallsLayer(metrics))
         .build())
@@ -111,14 +112,10 @@ fn settings(args: &RunArgs, identity: String) -> Result<Settings> {
                 key: key.clone(),
                 previous_key: args.webhook_previous_key.clone(),
                 max_connections: WEBHOOK_CONNECTIONS,
-                certificate_pem: match &webhook_tls {
-                    Some(files) if args.webhook_upload_certificate => Some(
-                        std::fs::read_to_string(&files.certificate).with_context(|| {
-                            format!("--webhook-tls-cert {}", files.certificate.display())
-                        })?,
-                    ),
-                    _ => None,
-                },
+                certificate: webhook_tls
+                    .as_ref()
+                    .filter(|_| args.webhook_upload_certificate)
+                    .map(|files| files.certificate.clone()),
             })
         }
         (Mode::Webhook, ..) => {

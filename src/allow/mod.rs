@@ -23,6 +23,7 @@ use crate::api::schema::Admission;
 use crate::api::schema::cause::Cause;
 use crate::api::{TelegramConnector, TelegramUserList, crds};
 use crate::cli::{AllowArgs, ChangeArgs, DenyArgs};
+use crate::proxy;
 use change::{Deciding, Edit, Place, Undecided, User};
 use manifest::Object;
 
@@ -137,7 +138,7 @@ async fn client(context: Option<&str>) -> Result<Client> {
         }
     };
     let config = config.context("no cluster: set KUBECONFIG, or name a --context of it")?;
-    Ok(Client::try_from(config)?)
+    Ok(Client::try_from(proxy::decided(config))?)
 }
 
 async fn find(client: &Client, namespace: &str, name: &str) -> Result<Found> {

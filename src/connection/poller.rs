@@ -47,6 +47,8 @@ struct Waits {
     conflicts: Backoff,
     store: Backoff,
     empty: Backoff,
+    /// Webhooks that were removed since a poll completed.
+    removed: u32,
 }
 
 impl Waits {
@@ -56,6 +58,7 @@ impl Waits {
             conflicts: CONFLICTS,
             store: STORE,
             empty: FAULTS,
+            removed: 0,
         }
     }
 
@@ -63,6 +66,16 @@ impl Waits {
     fn completed(&mut self) {
         self.faults.reset();
         self.conflicts.reset();
+        self.removed = 0;
+    }
+
+    /// A webhook was removed: the next poll comes at once, unless the one before met a webhook all the same.
+    fn after_removal(&mut self) -> Duration {
+        self.removed += 1;
+        match self.removed {
+            1 => Duration::ZERO,
+            _ => self.faults.next(),
+        }
     }
 
     /// `connected`: a poll has completed since the last fault was noted. A single lost poll is not worth a condition: the fact is
@@ -223,10 +236,10 @@ impl Connection {
                 }
             }
             self.bot.delete_webhook().await?;
-            Ok(Duration::ZERO)
+            Ok(())
         };
         let error = match cleared.await {
-            Ok(wait) => return wait,
+            Ok(()) => return waits.after_removal(),
             Err(error) => error,
         };
         match waits.after(&error, false) {
@@ -270,6 +283,16 @@ mod tests {
             Waits::new().after(&error, false),
             Next::Retry(_, Some(_))
         ));
+    }
+
+    #[test]
+    fn a_webhook_that_is_removed_and_in_the_way_again_is_no_reason_to_hurry() {
+        let mut waits = Waits::new();
+        assert_eq!(waits.after_removal(), Duration::ZERO);
+        assert!(waits.after_removal() > Duration::ZERO);
+        assert!(waits.after_removal() > Duration::ZERO);
+        waits.completed();
+        assert_eq!(waits.after_removal(), Duration::ZERO);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the administrator set for all connectors, as the controller and the connections need it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -55,9 +56,12 @@ pub struct WebhookSettings {
     pub previous_key: Option<SecretString>,
     /// 1..=100; Telegram's own default is 40.
     pub max_connections: u8,
-    /// PEM of a self-signed certificate that Telegram shall trust.
-    pub certificate_pem: Option<String>,
+    /// PEM file of a self-signed certificate that Telegram shall trust. When it changes, Telegram is given it anew.
+    pub certificate: Option<PathBuf>,
 }
+
+/// A follower looks at the Lease at least this often (one small read), so that a leader that stops is followed within 3 s.
+const LOOK: Duration = Duration::from_millis(1500);
 
 /// The Lease that elects the leader.
 #[derive(Debug, Clone)]
@@ -75,14 +79,14 @@ pub struct LeaseSettings {
 }
 
 impl LeaseSettings {
-    /// A killed leader is replaced within `duration` and a sixth of it, one that stops within a sixth.
+    /// A killed leader is replaced within `duration` and 1.5 s, one that stops within 1.5 s, however long `duration` is.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>, duration: Duration) -> Self {
         Self {
             namespace: namespace.into(),
             name: name.into(),
             duration,
             renew_every: duration / 3,
-            retry_every: duration / 6,
+            retry_every: (duration / 6).min(LOOK),
         }
     }
 }

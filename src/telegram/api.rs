@@ -88,13 +88,13 @@ impl TelegramApi {
         let dial = Dial::new(origin, !is_loopback(&root)).map_err(ApiRootError::Tls)?;
         let mut fields = format!("Host: {authority}\r\nUser-Agent: {AGENT}\r\n");
         let mut before_path = String::new();
-        if let Some(authorization) = dial.forwarded() {
+        if dial.forwards() {
             before_path = format!("{}://{authority}", root.scheme());
-            if let Some(authorization) = authorization {
-                fields.push_str("Proxy-Authorization: ");
-                fields.push_str(authorization);
-                fields.push_str("\r\n");
-            }
+        }
+        if let Some(authorization) = dial.authorization() {
+            fields.push_str("Proxy-Authorization: ");
+            fields.push_str(authorization);
+            fields.push_str("\r\n");
         }
         Ok(Self {
             root,

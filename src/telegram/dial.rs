@@ -86,10 +86,15 @@ impl Dial {
         Ok(Self { origin, way })
     }
 
-    /// What a request to a forwarding proxy holds besides; `None`: there is none, and requests name the path only.
-    pub(super) fn forwarded(&self) -> Option<Option<&str>> {
+    /// Whether requests go to a proxy that forwards them, and so name the whole address instead of the path only.
+    pub(super) fn forwards(&self) -> bool {
+        matches!(self.way, Way::Forward { .. })
+    }
+
+    /// What that proxy wants to see as `Proxy-Authorization`.
+    pub(super) fn authorization(&self) -> Option<&str> {
         match &self.way {
-            Way::Forward { authorization, .. } => Some(authorization.as_deref()),
+            Way::Forward { authorization, .. } => authorization.as_deref(),
             Way::Direct(_) | Way::Tunnel(_) => None,
         }
     }

@@ -73,19 +73,22 @@ pub enum WebhookRefusal {
     Method,
     /// A body beyond the limit.
     TooLarge,
-    /// Not `application/json`, or not an update.
+    /// Not `application/json`, or not all of it came.
     NotAnUpdate,
+    /// Telegram's, whole, and nothing that can ever be handled: acknowledged, so that it does not come again.
+    Unusable,
     /// The inbox does not take it now: 503.
     Backlog,
 }
 
 impl WebhookRefusal {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::UnknownConnector,
         Self::BadSecret,
         Self::Method,
         Self::TooLarge,
         Self::NotAnUpdate,
+        Self::Unusable,
         Self::Backlog,
     ];
 
@@ -96,6 +99,7 @@ impl WebhookRefusal {
             Self::Method => "method",
             Self::TooLarge => "too_large",
             Self::NotAnUpdate => "not_an_update",
+            Self::Unusable => "unusable",
             Self::Backlog => "backlog",
         }
     }

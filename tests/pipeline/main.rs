@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod attached;
+mod backlog;
 mod bad_input;
 mod disk;
 mod menu;

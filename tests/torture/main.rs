@@ -1,6 +1,6 @@
 //! Kills the operator at random instants under load, with faults at Telegram, at the assistant and at the store, and counts what was
 //! lost, doubled or out of order; takes its volume away from it while it runs; and does to it what went wrong in the field with other
-//! bots (TELEGRAM.md) and needs the whole program to be seen.
+//! bots (TELEGRAM.md) and needs the whole program to be seen; and puts proxies and dead addresses on its way out.
 //!
 //! The operator is the program as it is shipped, `run` against the embedded control plane over HTTP, started again after each
 //! SIGKILL; the simulator, the sample assistant and the control plane live on in this process. A short run on each delivery way
@@ -10,6 +10,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod egress;
 mod faults;
 mod field;
 mod operator;

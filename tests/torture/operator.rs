@@ -7,6 +7,39 @@ use std::process::{Child, Command, Stdio};
 /// The program under torture.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_telegram-connector-operator");
 
+/// What of the machine is another for one life of the operator.
+#[derive(Debug, Default)]
+pub(crate) struct Surroundings {
+    /// Environment variables besides the usual ones.
+    pub(crate) env: Vec<(&'static str, String)>,
+    /// What stands in its `/etc/hosts`. Needs [`names_can_be_given`].
+    pub(crate) hosts: Option<PathBuf>,
+}
+
+/// Whether a process can be given an `/etc/hosts` of its own here.
+pub(crate) fn names_can_be_given() -> bool {
+    let can = with_mounts()
+        .args(["sh", "-c", "mount --bind /etc/hosts /etc/hosts"])
+        .output()
+        .is_ok_and(|done| done.status.success());
+    if !can {
+        eprintln!("NOT TRIED: this machine lets no process have mounts of its own (unshare)");
+    }
+    can
+}
+
+/// A command that runs another one with mounts of its own.
+fn with_mounts() -> Command {
+    let mut command = Command::new("unshare");
+    command.args(if is_root() {
+        &["-m"][..]
+    } else {
+        &["-r", "-m"]
+    });
+    command.arg("--");
+    command
+}
+
 /// One life of the operator; killed when dropped.
 pub(crate) struct Operator {
     child: Child,
@@ -15,8 +48,23 @@ pub(crate) struct Operator {
 
 impl Operator {
     /// Starts `run` with these flags. What it logs goes to `log`.
-    pub(crate) fn start(kubeconfig: &Path, log: &Path, flags: &[String]) -> Self {
-        let mut child = without_root()
+    pub(crate) fn start(
+        kubeconfig: &Path,
+        log: &Path,
+        flags: &[String],
+        surroundings: &Surroundings,
+    ) -> Self {
+        let mut command = match &surroundings.hosts {
+            None => Command::new("env"),
+            Some(hosts) => {
+                let mut command = with_mounts();
+                let give = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+                command.args(["sh", "-c", give]).arg(hosts);
+                command
+            }
+        };
+        let mut child = command
+            .args(without_root())
             // A write beyond a file size limit fails then, as on a full disk, instead of ending the process.
             .args([
                 "sh",
@@ -35,6 +83,7 @@ impl Operator {
                 std::env::var("TORTURE_LOG").unwrap_or("warn".into()),
             )
             .env("RUST_BACKTRACE", "1")
+            .envs(surroundings.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             // A pipe has no file size limit.
@@ -93,16 +142,22 @@ impl Drop for Operator {
     }
 }
 
-/// A command that runs another one without the right to write what is read-only, which root has. (`setpriv` and `prlimit` are of
+/// What runs a command without the right to write what is read-only, which root has. (`setpriv` and `prlimit` are of
 /// util-linux, which every Linux has.)
-fn without_root() -> Command {
-    use std::os::unix::fs::MetadataExt;
-    if std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0) {
-        let mut command = Command::new("setpriv");
-        command.args(["--bounding-set=-dac_override,-dac_read_search", "--"]);
-        return command;
+fn without_root() -> &'static [&'static str] {
+    if is_root() {
+        return &[
+            "setpriv",
+            "--bounding-set=-dac_override,-dac_read_search",
+            "--",
+        ];
     }
-    Command::new("env")
+    &["env"]
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }
 
 /// Runs a command of the program to its end, and gives what it printed.

@@ -10,7 +10,7 @@ use telegram_connector_operator::dev::control_plane::{ControlPlane, Served};
 use telegram_connector_operator::dev::telegram::{Options, Simulator};
 use telegram_connector_operator::identity::BotId;
 
-use crate::operator::{Operator, command};
+use crate::operator::{Operator, Surroundings, command};
 
 /// How updates come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,8 +134,26 @@ impl World {
     }
 
     pub(crate) fn start(&self) -> Operator {
+        self.start_in(&Surroundings::default())
+    }
+
+    pub(crate) fn start_in(&self, surroundings: &Surroundings) -> Operator {
         let folder = self.folder.path();
-        Operator::start(&folder.join("kubeconfig"), &folder.join("log"), &self.flags)
+        let (kubeconfig, log) = (folder.join("kubeconfig"), folder.join("log"));
+        Operator::start(&kubeconfig, &log, &self.flags, surroundings)
+    }
+
+    /// From the next start on the Bot API has this root.
+    pub(crate) fn call_telegram(&mut self, root: &str) {
+        let flag = self.flags.iter().position(|f| f == "--telegram-api-url");
+        root.clone_into(&mut self.flags[flag.unwrap() + 1]);
+    }
+
+    /// Writes an `/etc/hosts`, for [`Surroundings`].
+    pub(crate) fn hosts(&self, lines: &str) -> PathBuf {
+        let path = self.folder.path().join("hosts");
+        std::fs::write(&path, lines).unwrap();
+        path
     }
 
     /// What the operators of this world have logged.

@@ -1,6 +1,7 @@
 //! One bot's registration: set the webhook, verify it, and put it right when it drifts.
 //!
-//! It is set at every start of the task, because `getWebhookInfo` does not show the secret that a rotated key would change.
+//! It is set at every start of the task, because `getWebhookInfo` does not show the secret that a rotated key would change. What Telegram
+//! makes of the settings right after they were set is what can be had of it; drift is what differs from that, too.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -24,6 +25,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(5);
 const LAST_LOOK: Duration = Duration::from_mins(5);
 /// While Telegram cannot deliver, it is looked at this often.
 const LOOK_WHILE_FAILING: Duration = Duration::from_secs(20);
+/// How often an uploaded certificate is compared with its file, as the server does that shows it.
+const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(10);
 
 const FAULTS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
 const REJECTIONS: Backoff = Backoff::new(Duration::from_secs(15), Duration::from_mins(10));
@@ -41,42 +44,54 @@ enum State {
     Replaced(Option<String>),
 }
 
-/// `failed_before`: `last_error_date` right after the webhook was set; an older error than that is history.
-fn judge(
-    info: &WebhookInfo,
-    url: &Url,
-    settings: &WebhookSettings,
-    failed_before: Option<i64>,
-) -> State {
+/// `fresh` is what `getWebhookInfo` said right after the webhook was set: settings that Telegram did not take as they were given do not drift
+/// by that, and an error that is not newer is history.
+fn judge(info: &WebhookInfo, url: &Url, settings: &WebhookSettings, fresh: &WebhookInfo) -> State {
     if info.url.is_empty() {
         return State::Replaced(None);
     }
     if info.url != url.as_str() {
         return State::Replaced(Some(foreign::host(&info.url)));
     }
-    let allowed: HashSet<&str> = info
-        .allowed_updates
-        .iter()
-        .flatten()
-        .map(String::as_str)
-        .collect();
-    let right = allowed == ALLOWED_UPDATES.iter().copied().collect::<HashSet<_>>()
-        && info
-            .max_connections
-            .is_none_or(|n| n == u32::from(settings.max_connections))
-        && info.has_custom_certificate == settings.certificate_pem.is_some();
-    if !right {
+    if !is_as_wanted(info, settings) && !is_same(info, fresh) {
         return State::Drifted;
     }
     let failed_since = info
         .last_error_date
-        .filter(|date| failed_before.is_none_or(|before| *date > before));
+        .filter(|date| fresh.last_error_date.is_none_or(|before| *date > before));
     match (failed_since, &info.last_error_message) {
         (Some(_), Some(message)) if info.pending_update_count > 0 => {
             State::Failing(message.clone())
         }
         _ => State::Verified,
     }
+}
+
+fn is_as_wanted(info: &WebhookInfo, settings: &WebhookSettings) -> bool {
+    kinds(info) == ALLOWED_UPDATES.iter().copied().collect()
+        && info
+            .max_connections
+            .is_none_or(|n| n == u32::from(settings.max_connections))
+        && info.has_custom_certificate == settings.certificate.is_some()
+}
+
+fn is_same(info: &WebhookInfo, other: &WebhookInfo) -> bool {
+    kinds(info) == kinds(other)
+        && info.max_connections == other.max_connections
+        && info.has_custom_certificate == other.has_custom_certificate
+}
+
+fn kinds(info: &WebhookInfo) -> HashSet<&str> {
+    let kinds = info.allowed_updates.iter().flatten();
+    kinds.map(String::as_str).collect()
+}
+
+/// Why a wait is over.
+#[derive(Debug, PartialEq, Eq)]
+enum Rested {
+    Enough,
+    /// The file of the certificate holds another one.
+    NewCertificate,
 }
 
 /// The registration's task.
@@ -89,6 +104,8 @@ pub(in crate::connection) struct Registration<'c> {
     rejections: Backoff,
     contest: Contest,
     connected: bool,
+    /// The certificate that Telegram was given last.
+    uploaded: Option<String>,
 }
 
 impl<'c> Registration<'c> {
@@ -106,6 +123,7 @@ impl<'c> Registration<'c> {
             rejections: REJECTIONS,
             contest: Contest::default(),
             connected: false,
+            uploaded: None,
         }
     }
 
@@ -133,8 +151,11 @@ impl<'c> Registration<'c> {
         loop {
             self.set().await?;
             let fresh = bot.get_webhook_info().await?;
-            let failed_before = fresh.last_error_date;
-            let mut state = judge(&fresh, &self.url, self.settings, failed_before);
+            let mut state = judge(&fresh, &self.url, self.settings, &fresh);
+            if state == State::Verified && !is_as_wanted(&fresh, self.settings) {
+                tracing::warn!(namespace = %self.connection.connector.namespace, connector = %self.connection.connector.name,
+                    bot_id = %bot.id(), "the Bot API server took the webhook with other settings than it was given");
+            }
             let mut looks = Backoff::new(FIRST_LOOK, LAST_LOOK);
             loop {
                 let wait = match &state {
@@ -154,9 +175,11 @@ impl<'c> Registration<'c> {
                     }
                     State::Drifted | State::Replaced(_) => break,
                 };
-                tokio::time::sleep(wait).await;
+                if self.rest(wait).await == Rested::NewCertificate {
+                    break;
+                }
                 let info = bot.get_webhook_info().await?;
-                state = judge(&info, &self.url, self.settings, failed_before);
+                state = judge(&info, &self.url, self.settings, &fresh);
             }
             self.connected = false;
             if let State::Replaced(host) = state {
@@ -175,15 +198,44 @@ impl<'c> Registration<'c> {
     }
 
     async fn set(&mut self) -> Result<(), TelegramError> {
+        self.uploaded = self.certificate().await.or(self.uploaded.take());
         let wanted = SetWebhook {
             url: self.url.clone(),
             secret_token: self.secret.clone(),
             max_connections: self.settings.max_connections,
-            certificate_pem: self.settings.certificate_pem.clone(),
+            certificate_pem: self.uploaded.clone(),
         };
         self.connection.bot.set_webhook(&wanted).await?;
         self.rejections.reset();
         Ok(())
+    }
+
+    /// The certificate to upload, as its file is now.
+    async fn certificate(&self) -> Option<String> {
+        let path = self.settings.certificate.as_ref()?;
+        match tokio::fs::read_to_string(path).await {
+            Ok(pem) => Some(pem),
+            Err(error) => {
+                tracing::warn!(certificate = %path.display(), %error, "the certificate for Telegram cannot be read");
+                None
+            }
+        }
+    }
+
+    /// Waits for the next look, or until the certificate is another: Telegram trusts the old one alone.
+    async fn rest(&self, wait: Duration) -> Rested {
+        let until = Instant::now() + wait;
+        if self.settings.certificate.is_none() {
+            tokio::time::sleep_until(until).await;
+        }
+        while Instant::now() < until {
+            tokio::time::sleep_until(until.min(Instant::now() + LOOK_AT_CERTIFICATE)).await;
+            let now = self.certificate().await;
+            if now.is_some() && now != self.uploaded {
+                return Rested::NewCertificate;
+            }
+        }
+        Rested::Enough
     }
 
     /// Names the other webhook's host in an event before it is replaced.
@@ -243,7 +295,7 @@ mod tests {
             key: "k".into(),
             previous_key: None,
             max_connections: 40,
-            certificate_pem: None,
+            certificate: None,
         }
     }
 
@@ -258,7 +310,11 @@ mod tests {
 
     fn judged(info: &WebhookInfo) -> State {
         let url = webhook_url(&settings().public_url, &"u".into());
-        judge(info, &url, &settings(), Some(100))
+        let fresh = WebhookInfo {
+            last_error_date: Some(100),
+            ..self::info()
+        };
+        judge(info, &url, &settings(), &fresh)
     }
 
     #[test]
@@ -280,6 +336,19 @@ mod tests {
             drift(&mut drifted);
             assert_eq!(judged(&drifted), State::Drifted);
         }
+    }
+
+    #[test]
+    fn what_a_server_makes_of_our_settings_is_no_drift_and_what_comes_later_is() {
+        let url = webhook_url(&settings().public_url, &"u".into());
+        let mut fresh = info();
+        fresh.max_connections = Some(10);
+        let judged = |info: &WebhookInfo| judge(info, &url, &settings(), &fresh);
+        assert_eq!(judged(&fresh), State::Verified);
+        assert_eq!(judged(&info()), State::Verified);
+        let mut later = fresh.clone();
+        later.max_connections = Some(1);
+        assert_eq!(judged(&later), State::Drifted);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::tls::{ReloadingTls, TlsFiles};
 use crate::identity::ConnectorUid;
 use crate::registry::{Registry, ResolvedConnector};
 use crate::store::{Inbox, StoreError};
-use crate::telegram::RawUpdate;
+use crate::telegram::{NotAnUpdate, RawUpdate};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{UpdateOutcome, WebhookRefusal};
 
@@ -163,9 +163,13 @@ impl WebhookServer {
             Ok(connector) => connector,
             Err(refused) => return self.refuse(refused),
         };
-        match read(body).await {
+        let body = match read(body).await {
+            Ok(body) => body,
+            Err(refused) => return self.refuse(refused),
+        };
+        match RawUpdate::from_body(&body) {
             Ok(update) => self.take_in(&connector, update).await,
-            Err(refused) => self.refuse(refused),
+            Err(why) => self.let_go(&connector, why, body.len()),
         }
     }
 
@@ -255,6 +259,21 @@ impl WebhookServer {
         }
     }
 
+    /// Acknowledges what came with the right secret, came whole, and can never be handled: refused, it would come again for a day and
+    /// hold back what stands behind it.
+    fn let_go(
+        &self,
+        connector: &ResolvedConnector,
+        why: NotAnUpdate,
+        bytes: usize,
+    ) -> Response<Empty<Bytes>> {
+        let who = &connector.connector;
+        tracing::error!(namespace = %who.namespace, connector = %who.name, bot_id = %connector.bot.id(), %why, bytes,
+            "Telegram sent what can never be handled; it is acknowledged and left out");
+        self.metrics.webhook_refused(WebhookRefusal::Unusable);
+        respond(StatusCode::OK)
+    }
+
     fn refuse(&self, Refused(status, why): Refused) -> Response<Empty<Bytes>> {
         self.metrics.webhook_refused(why);
         let mut response = respond(status);
@@ -286,35 +305,23 @@ fn uid(path: &str) -> Option<&str> {
     ours.then_some(uid)
 }
 
-async fn read<B>(body: B) -> Result<RawUpdate, Refused>
+/// The body, when all of it is here.
+async fn read<B>(body: B) -> Result<Bytes, Refused>
 where
     B: Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let whole = tokio::time::timeout(REQUEST_WITHIN, Limited::new(body, BODY_BYTES).collect());
-    let bytes = match whole.await {
-        Ok(Ok(whole)) => whole.to_bytes(),
+    let (status, why) = match whole.await {
+        Ok(Ok(whole)) => return Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Err(Refused(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                WebhookRefusal::TooLarge,
-            ));
+            (StatusCode::PAYLOAD_TOO_LARGE, WebhookRefusal::TooLarge)
         }
-        Ok(Err(_)) => {
-            return Err(Refused(
-                StatusCode::BAD_REQUEST,
-                WebhookRefusal::NotAnUpdate,
-            ));
-        }
-        Err(_) => {
-            return Err(Refused(
-                StatusCode::REQUEST_TIMEOUT,
-                WebhookRefusal::NotAnUpdate,
-            ));
-        }
+        // It broke off on the way; whole, it may be an update.
+        Ok(Err(_)) => (StatusCode::BAD_REQUEST, WebhookRefusal::NotAnUpdate),
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, WebhookRefusal::NotAnUpdate),
     };
-    RawUpdate::from_body(&bytes)
-        .map_err(|_| Refused(StatusCode::BAD_REQUEST, WebhookRefusal::NotAnUpdate))
+    Err(Refused(status, why))
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ impl Start {
                 key: KEY.into(),
                 previous_key: None,
                 max_connections: 40,
-                certificate_pem: None,
+                certificate: None,
             }),
             lease: None,
             look_again: controller::LOOK_AGAIN,

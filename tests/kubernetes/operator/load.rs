@@ -94,7 +94,14 @@ impl Load {
 /// Measures how long the machine itself makes a small durable write wait: other tests and builds share its cores and its disk.
 pub struct Stalls {
     stop: Arc<AtomicBool>,
-    task: std::thread::JoinHandle<Duration>,
+    task: std::thread::JoinHandle<Vec<Stall>>,
+}
+
+/// A write that waited.
+#[derive(Debug, Clone, Copy)]
+struct Stall {
+    ended: jiff::Timestamp,
+    took: Duration,
 }
 
 impl Stalls {
@@ -104,24 +111,44 @@ impl Stalls {
         let task = std::thread::spawn(move || {
             let mut file = std::fs::File::create(path).expect("a writable folder");
             let pause = Duration::from_millis(20);
-            let mut longest = Duration::ZERO;
+            let mut stalls = Vec::new();
             while !stopped.load(Ordering::Relaxed) {
                 let began = std::time::Instant::now();
                 std::thread::sleep(pause);
                 file.write_all(b".")
                     .and_then(|()| file.sync_data())
                     .expect("a write");
-                longest = longest.max(began.elapsed().saturating_sub(pause));
+                stalls.push(Stall {
+                    ended: jiff::Timestamp::now(),
+                    took: began.elapsed().saturating_sub(pause),
+                });
             }
-            longest
+            stalls
         });
         Self { stop, task }
     }
 
-    /// The longest.
-    pub fn longest(self) -> Duration {
+    /// Ends the measurement.
+    pub fn all(self) -> Measured {
         self.stop.store(true, Ordering::Relaxed);
-        self.task.join().expect("the measurement")
+        Measured(self.task.join().expect("the measurement"))
+    }
+}
+
+/// How long writes waited, one after the other.
+pub struct Measured(Vec<Stall>);
+
+impl Measured {
+    /// The longest wait.
+    pub fn longest(&self) -> Duration {
+        self.0.iter().map(|s| s.took).max().unwrap_or_default()
+    }
+
+    /// The waits while a message was on its way, in all.
+    pub fn during(&self, message: &Answered) -> Duration {
+        let answered = message.said + message.took;
+        let overlaps = |s: &&Stall| s.ended >= message.said && s.ended - s.took <= answered;
+        self.0.iter().filter(overlaps).map(|s| s.took).sum()
     }
 }
 

@@ -246,15 +246,17 @@ async fn server_with_its_own_certificate_is_trusted_and_reads_it_again(cluster: 
     let start = || {
         let mut start = Start::webhook();
         let files = certificate(house.folder());
-        let address = start.webhook_listen;
+        let public = start.webhook_listen;
+        start.webhook_listen = any_port();
         let settings = settings(&mut start);
-        settings.public_url = format!("https://{address}").parse().expect("a URL");
-        settings.certificate_pem =
-            Some(std::fs::read_to_string(&files.certificate).expect("the certificate"));
+        settings.public_url = format!("https://{public}").parse().expect("a URL");
+        settings.certificate = Some(files.certificate.clone());
         start.webhook_tls = Some(files);
-        start
+        (start, public)
     };
-    let operator = house.operator(start()).await;
+    let (first, public) = start();
+    let operator = house.operator(first).await;
+    let way = Wire::between(public, operator.webhook_address().expect("an address")).await;
     let (bot, _) = house.sound_connector("a").await;
     house.ready("a").await;
     assert_eq!(
@@ -285,11 +287,19 @@ async fn server_with_its_own_certificate_is_trusted_and_reads_it_again(cluster: 
         })
         .await;
     assert_eq!(answer.status().as_u16(), 405);
+    // Telegram is given the new one without a restart; until then it trusts the old one alone and delivers nothing but by connections of before.
+    way.snap();
+    house
+        .telegram
+        .ask(bot, 1003, "over TLS anew", Duration::from_mins(1))
+        .await;
     operator.shutdown().await;
 
-    // A start uploads the new one, and what waited comes.
+    // A start uploads another one, and what waited comes.
     house.telegram.say(bot, 1002, "while it was down");
-    let operator = house.operator(start()).await;
+    let (second, public) = start();
+    let operator = house.operator(second).await;
+    let _way = Wire::between(public, operator.webhook_address().expect("an address")).await;
     house
         .telegram
         .wait_for_sent(bot, 1002, 0, Duration::from_secs(30))

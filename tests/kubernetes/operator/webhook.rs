@@ -30,6 +30,11 @@ pub fn register(suite: &mut Suite) {
     add!(
         suite,
         [Core],
+        a_body_that_does_not_come_whole_is_no_update_yet
+    );
+    add!(
+        suite,
+        [Core],
         forgeries_are_answered_before_their_body_comes_and_change_nothing
     );
     add!(suite, [Core], rejected_webhook_is_reported_and_recovers);
@@ -163,13 +168,24 @@ async fn requests_that_are_not_telegrams_are_turned_away(cluster: Cluster) {
             post(&ours, Some(&secret), "text/plain", update.into()).await,
         ),
         (
-            "no JSON",
-            400,
+            "no JSON, but Telegram's",
+            200,
             post(&ours, Some(&secret), json, "{".into()).await,
         ),
         (
-            "no update",
-            400,
+            "no text at all, but Telegram's",
+            200,
+            post(
+                &ours,
+                Some(&secret),
+                json,
+                b"{\"update_id\":1,\"\xff\":0}".to_vec(),
+            )
+            .await,
+        ),
+        (
+            "no update, but Telegram's",
+            200,
             post(&ours, Some(&secret), json, "{}".into()).await,
         ),
         (
@@ -193,6 +209,53 @@ async fn requests_that_are_not_telegrams_are_turned_away(cluster: Cluster) {
     assert!(
         metrics.contains("updates_total{outcome=\"duplicate\"} 1"),
         "{metrics}"
+    );
+    assert!(
+        metrics.contains("webhook_refusals_total{reason=\"unusable\"} 3\n"),
+        "{metrics}"
+    );
+    operator.shutdown().await;
+}
+
+async fn a_body_that_does_not_come_whole_is_no_update_yet(cluster: Cluster) {
+    let house = House::new(cluster).await;
+    let operator = house.operator(Start::webhook()).await;
+    let (bot, _) = house.sound_connector("a").await;
+    house.ready("a").await;
+    let uid = house.connectors().get("a").await.expect("it").metadata.uid;
+    let uid = uid.expect("a uid");
+    let address = operator.webhook_address().expect("an address");
+    let secret = secret::derive(&KEY.into(), &uid.as_str().into(), bot);
+    let secret = secret.expose_secret();
+    let half = format!(
+        "POST /telegram/{uid} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 20\r\nX-Telegram-Bot-Api-Secret-Token: {secret}\r\n\r\n{{\"update_"
+    );
+    let begun = || async {
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        let written = stream.write_all(half.as_bytes()).await;
+        written.expect("half of it goes out");
+        stream
+    };
+    let mut broken_off = begun().await;
+    broken_off.shutdown().await.expect("the end");
+    let mut late = begun().await;
+    let answers = futures::future::join_all([&mut broken_off, &mut late].map(async |stream| {
+        let mut answer = String::new();
+        let whole = stream.read_to_string(&mut answer);
+        let within = Duration::from_secs(25);
+        let _ = tokio::time::timeout(within, whole).await.expect("an end");
+        answer
+    }))
+    .await;
+    assert!(
+        answers[0].is_empty() || answers[0].starts_with("HTTP/1.1 400"),
+        "{answers:?}"
+    );
+    assert!(answers[1].starts_with("HTTP/1.1 408"), "{answers:?}");
+    let metrics = operator.metrics().encode();
+    assert!(
+        metrics.contains("webhook_refusals_total{reason=\"unusable\"} 0\n"),
+        "sent again, it may be an update: {metrics}"
     );
     operator.shutdown().await;
 }

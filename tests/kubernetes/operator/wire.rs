@@ -11,9 +11,12 @@ use super::house::any_port;
 pub struct Wire {
     /// The server's kubeconfig, by way of this wire.
     pub kubeconfig: String,
+    /// Where it leads at first.
+    pub server: SocketAddr,
     here: SocketAddr,
     there: watch::Sender<SocketAddr>,
     cut: watch::Sender<bool>,
+    snapped: watch::Sender<()>,
 }
 
 impl Wire {
@@ -33,19 +36,35 @@ impl Wire {
         let listener = TcpListener::bind(here).await.expect("a free port");
         let here = listener.local_addr().expect("its address");
         let (cut, is_cut) = watch::channel(false);
+        let server = there;
+        let (snapped, snaps) = watch::channel(());
         let (there, target) = watch::channel(there);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let there = *target.borrow();
-                tokio::spawn(carry(stream, there, is_cut.clone()));
+                let (is_cut, mut snaps) = (is_cut.clone(), snaps.clone());
+                snaps.mark_unchanged();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = carry(stream, there, is_cut) => {}
+                        _ = snaps.changed() => {}
+                    }
+                });
             }
         });
         Self {
             kubeconfig: String::new(),
+            server,
             here,
             there,
             cut,
+            snapped,
         }
+    }
+
+    /// The connections that are open break; new ones go through.
+    pub fn snap(&self) {
+        self.snapped.send_replace(());
     }
 
     /// New connections lead elsewhere from now on.
