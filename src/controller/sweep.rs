@@ -3,8 +3,8 @@
 //! A deletion that the watch shows ends a connector's sessions at once. One that came while the operator was down shows in nothing but
 //! absence, so absence is believed only when it is seen twice in a row, an hour apart, in a list that is complete.
 //!
-//! A store that is opened against another cluster by mistake must not lose its sessions for it: when this process finds none at all of the
-//! connectors that the store knew when it began, it believes none of these absences. The sessions of those that did go end by their retention then.
+//! A store that is opened against another cluster by mistake must not lose its sessions for it at once: when this process finds none at all of
+//! the connectors that the store knew when it began, it believes these absences after a day only.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,6 +17,8 @@ use crate::store::StoreError;
 use crate::telemetry::Readiness;
 use crate::telemetry::admin::Check;
 
+/// So many looks, an hour apart, it takes to believe that all connectors went at once.
+const LOOKS_FOR_ALL: u32 = 24;
 /// After how long a store that fails is asked again.
 const ASK_AGAIN: Duration = Duration::from_mins(1);
 
@@ -86,8 +88,8 @@ async fn look(
 enum Strangers {
     /// What the store knew when this process began; no look yet.
     Undecided(HashSet<ConnectorUid>),
-    /// These are all that it knew, and none of them was found.
-    All(HashSet<ConnectorUid>),
+    /// These are all that it knew, and none of them was found in so many looks.
+    All(HashSet<ConnectorUid>, u32),
     /// The store is this cluster's.
     None,
 }
@@ -95,23 +97,29 @@ enum Strangers {
 impl Strangers {
     /// A look found these of the connectors that the store knows.
     fn note(&mut self, here: &[ConnectorRef]) {
-        let (Self::Undecided(known) | Self::All(known)) = self else {
+        let (Self::Undecided(known) | Self::All(known, _)) = self else {
             return;
         };
         if known.is_empty() || here.iter().any(|c| known.contains(&c.uid)) {
             *self = Self::None;
-        } else if let Self::Undecided(known) = self {
-            tracing::warn!(
-                connectors = known.len(),
-                "none of the connectors that the store knows is in this cluster: is it another one's? their sessions stay until their retention ends"
-            );
-            *self = Self::All(std::mem::take(known));
+            return;
+        }
+        match self {
+            Self::Undecided(known) => {
+                tracing::warn!(
+                    connectors = known.len(),
+                    "none of the connectors that the store knows is in this cluster: is it another one's? their sessions end in a day"
+                );
+                *self = Self::All(std::mem::take(known), 1);
+            }
+            Self::All(_, looks) if *looks < LOOKS_FOR_ALL => *looks += 1,
+            Self::All(..) | Self::None => *self = Self::None,
         }
     }
 
     /// Whether this one's absence says nothing.
     fn are(&self, uid: &ConnectorUid) -> bool {
-        matches!(self, Self::All(strangers) if strangers.contains(uid))
+        matches!(self, Self::All(strangers, _) if strangers.contains(uid))
     }
 }
 
@@ -141,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn where_none_that_the_store_knew_is_found_none_is_believed_to_be_gone() {
+    fn where_none_that_the_store_knew_is_found_none_is_believed_to_be_gone_soon() {
         let mut strangers = knew(&["a", "b"]);
         // The other cluster's, which the store knows since it was written to, says nothing; when it goes, it went.
         strangers.note(&connectors(&["c"]));
@@ -151,6 +159,17 @@ mod tests {
         // One of the old ones turned up: it is the right cluster after all.
         strangers.note(&connectors(&["a"]));
         assert!(!strangers.are(&"b".into()));
+    }
+
+    #[test]
+    fn after_a_day_it_is_believed_that_all_went() {
+        let mut strangers = knew(&["a"]);
+        for _ in 0..LOOKS_FOR_ALL {
+            strangers.note(&[]);
+            assert!(strangers.are(&"a".into()));
+        }
+        strangers.note(&[]);
+        assert!(!strangers.are(&"a".into()));
     }
 
     #[test]
