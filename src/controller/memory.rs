@@ -52,14 +52,18 @@ pub(super) enum Disconnection {
 pub(super) struct Memory {
     /// The status that was written last, with the `resourceVersion` it made: the watch may be behind.
     pub(super) written: Option<(String, TelegramConnectorStatus)>,
+    /// The version in which the watch had caught up with it: what is older than that has another status than there is.
+    pub(super) caught_up: Option<String>,
     /// Since when something is missing for a settled status.
     pub(super) unsettled_since: Option<Instant>,
     /// Another token came since the status was written last.
     pub(super) connection_changed: bool,
     /// Another assistant came since the status was written last.
     pub(super) assistant_changed: bool,
-    /// The bot that is connected.
+    /// The bot that is connected, or was before its token went.
     pub(super) bot: Option<Bot>,
+    /// Its token is there.
+    pub(super) has_token: bool,
     /// Who answers.
     pub(super) assistant: Option<BuiltAssistant>,
     /// Who writes voice messages down.
@@ -80,10 +84,12 @@ impl Default for Memory {
     fn default() -> Self {
         Self {
             written: None,
+            caught_up: None,
             unsettled_since: None,
             connection_changed: false,
             assistant_changed: false,
             bot: None,
+            has_token: false,
             assistant: None,
             transcriber: None,
             failures: Backoff::new(
@@ -109,6 +115,13 @@ impl Memory {
             Some((version, status)) if is_newer(version, metadata) => Some(status.clone()),
             _ => watched.cloned(),
         }
+    }
+
+    /// Whether the watch has shown a newer object than this one, and what we wrote was forgotten for it.
+    pub(super) fn is_ahead_of(&self, metadata: &ObjectMeta) -> bool {
+        self.caught_up
+            .as_deref()
+            .is_some_and(|version| is_newer(version, metadata))
     }
 
     /// Whether our finalizer is there: the watch's word, unless we know of a newer write of ours.
@@ -155,6 +168,7 @@ impl Memories {
             && !is_newer(version, object)
         {
             memory.written = None;
+            memory.caught_up.clone_from(&object.resource_version);
         }
     }
 
@@ -186,6 +200,29 @@ impl Memories {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_written_is_forgotten_when_the_watch_shows_it_and_an_older_object_is_known_for_one()
+    {
+        let object = |version: &str| ObjectMeta {
+            uid: Some("u".into()),
+            resource_version: Some(version.into()),
+            ..ObjectMeta::default()
+        };
+        let memories = Memories::default();
+        let uid = ConnectorUid::from("u");
+        let written = Some(("9".to_owned(), TelegramConnectorStatus::default()));
+        memories.with(&uid, |m| m.written.clone_from(&written));
+        memories.caught_up(&object("8"));
+        memories.with(&uid, |m| {
+            assert!(m.written.is_some() && !m.is_ahead_of(&object("8")))
+        });
+        memories.caught_up(&object("10"));
+        memories.with(&uid, |m| {
+            assert_eq!(m.written, None);
+            assert!(m.is_ahead_of(&object("8")) && !m.is_ahead_of(&object("10")));
+        });
+    }
 
     #[test]
     fn our_own_write_of_the_finalizer_counts_until_the_watch_shows_a_newer_object() {

@@ -106,6 +106,10 @@ pub(super) async fn reconcile(
 }
 
 async fn one(object: &Guarded, me: &ConnectorRef, c: &Context) -> Result<Action, ReconcileError> {
+    if c.memories.with(&me.uid, |m| m.is_ahead_of(object.meta())) {
+        // The watch went on since this was begun; the newer object is there already.
+        return Ok(Action::requeue(std::time::Duration::ZERO));
+    }
     if object.meta().deletion_timestamp.is_some() {
         return finalize::delete(object, me, c).await;
     }
@@ -222,19 +226,17 @@ async fn resolve_and_connect(
 }
 
 /// Remembers the bot. When another one (or another token) takes its place, what was seen of the old one is void, and the old
-/// bot's webhook is withdrawn if its token still works.
+/// bot's webhook is withdrawn if its token still works. While there is no token, the last one is remembered for that: a Secret that is
+/// replaced may be gone for a moment.
 fn note_bot(me: &ConnectorRef, bot: Option<&Bot>, c: &Context) {
     let replaced = c.memories.with(&me.uid, |m| {
-        let same = match (&m.bot, bot) {
-            (Some(old), Some(new)) => old.is_same(new),
-            (None, None) => true,
-            _ => false,
+        let had_token = std::mem::replace(&mut m.has_token, bot.is_some());
+        let old = match (&m.bot, bot) {
+            (Some(old), Some(new)) if old.is_same(new) => return None,
+            (_, Some(new)) => m.bot.replace(new.clone()),
+            (_, None) => None,
         };
-        if same {
-            return None;
-        }
-        let old = std::mem::replace(&mut m.bot, bot.cloned());
-        m.connection_changed |= old.is_some();
+        m.connection_changed |= had_token;
         old
     });
     if let Some(old) = replaced

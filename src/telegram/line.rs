@@ -69,7 +69,10 @@ impl Lines {
             let is_new = kept.is_none();
             let mut stream = match kept {
                 Some(stream) => stream,
-                None => self.dial.connect().await.map_err(Broken::NotSent)?,
+                // Boxed: it is rare and large, and would be a part of every poll that waits.
+                None => Box::pin(self.dial.connect())
+                    .await
+                    .map_err(Broken::NotSent)?,
             };
             let first = match stream.write(&request).await {
                 Ok(written @ 1..) => written,

@@ -1,5 +1,7 @@
 //! Agents of both versions of A2A: discovery, streaming, tasks that are looked at, sessions.
 
+mod cancelling;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -7,11 +9,10 @@ use futures::{StreamExt, stream};
 use rstest::rstest;
 use serde_json::{Value, json};
 use telegram_connector_operator::api::connector::AssistantProtocol::A2A;
-use telegram_connector_operator::api::connector::AssistantSpec;
-use telegram_connector_operator::assistant::{AnswerPart, Picture, Question, build};
+use telegram_connector_operator::assistant::{Picture, Question};
 
 use crate::peer::{self, Peer, Received};
-use crate::questions::{KEY, TEXT, ask, ask_in_vain, assistant, context, question, spec};
+use crate::questions::{KEY, TEXT, ask, ask_in_vain, assistant, question};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
@@ -316,107 +317,6 @@ async fn a_task_that_waits_for_input_gets_the_next_message(#[values(V1, V03)] ve
         Some(r#"{"contextId":"context-1"}"#),
         "the task is over"
     );
-}
-
-/// An agent that begins to answer and never ends; it agrees to cancel its task, or does not.
-async fn endless(version: Version, agrees: bool) -> Peer {
-    Peer::start(move |asked: &Received| {
-        if is_card(asked) {
-            return peer::json(&card(version, true));
-        }
-        match method(asked).as_str() {
-            "SendStreamingMessage" | "message/stream" => {
-                let said = [
-                    task(version, "working", None),
-                    artifact_update(version, "Hel", false),
-                ];
-                let said = said.map(|u| Ok(format!("data: {}\n\n", result(&u))));
-                peer::raw_events(stream::iter(said).chain(stream::pending()))
-            }
-            _ if agrees => peer::json(&result(&task(version, "canceled", None))),
-            _ => peer::json(&json!({"jsonrpc": "2.0", "id": "x", "error": {"code": -32002, "message": "Task cannot be canceled"}})),
-        }
-    })
-    .await
-}
-
-/// The third request: after the card and the question.
-async fn third(peer: &Peer) -> Received {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    while peer.received().len() < 3 {
-        let received = peer.received();
-        assert!(tokio::time::Instant::now() < deadline, "{received:?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    peer.received().remove(2)
-}
-
-#[rstest]
-#[tokio::test]
-async fn an_answer_that_is_stopped_has_its_task_cancelled(
-    #[values(V1, V03)] version: Version,
-    #[values(true, false)] agrees: bool,
-) {
-    let peer = endless(version, agrees).await;
-    let agent = assistant(A2A, &peer.url);
-    let mut answer = agent.ask(question()).await.expect("an answer begins");
-    while !matches!(
-        answer.next().await.expect("words").expect("no error"),
-        AnswerPart::Text(_)
-    ) {}
-    drop(answer);
-    let cancel = third(&peer).await;
-    let expected = match version {
-        V1 => "CancelTask",
-        V03 => "tasks/cancel",
-    };
-    assert_eq!(method(&cancel), expected);
-    assert_eq!(cancel.path(), "/rpc");
-    assert_eq!(cancel.json()["params"]["id"], "task-1");
-    assert_eq!(cancel.header("authorization"), format!("Bearer {KEY}"));
-    assert_eq!(
-        cancel.header("idempotency-key"),
-        "",
-        "it is not the question once more"
-    );
-}
-
-#[tokio::test]
-async fn a_task_that_nobody_waits_for_any_longer_is_cancelled() {
-    let peer = endless(V1, true).await;
-    let spec = AssistantSpec {
-        timeout_seconds: Some(1),
-        ..spec(A2A, &peer.url)
-    };
-    let agent = build(&spec, Some(KEY.into()), &context()).expect("an assistant");
-    assert!(ask_in_vain(&agent).await.too_slow);
-    assert_eq!(method(&third(&peer).await), "CancelTask");
-}
-
-#[rstest]
-#[case::completed("completed")]
-#[case::input_required("input-required")]
-#[case::failed("failed")]
-#[tokio::test]
-async fn a_task_that_is_over_is_not_cancelled(#[case] state: &'static str) {
-    let peer = Peer::start(move |asked: &Received| {
-        if is_card(asked) {
-            return peer::json(&card(V1, true));
-        }
-        stream_of(&[
-            task(V1, "working", None),
-            artifact_update(V1, "Hello", false),
-            status_update(V1, state, None),
-        ])
-    })
-    .await;
-    let agent = assistant(A2A, &peer.url);
-    let answered = ask(&agent, question()).await;
-    assert_eq!(answered.is_ok(), state != "failed");
-    // What the answer's end had sent would come before the next question.
-    assert_eq!(ask(&agent, question()).await.is_ok(), state != "failed");
-    let methods: Vec<String> = peer.received().iter().skip(1).map(method).collect();
-    assert_eq!(methods, ["SendStreamingMessage", "SendStreamingMessage"]);
 }
 
 #[tokio::test]

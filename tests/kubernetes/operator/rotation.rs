@@ -34,6 +34,11 @@ pub fn register(suite: &mut Suite) {
     add!(
         suite,
         [Core],
+        webhook_is_withdrawn_although_the_secret_was_gone_in_between
+    );
+    add!(
+        suite,
+        [Core],
         server_with_its_own_certificate_is_trusted_and_reads_it_again
     );
 }
@@ -175,6 +180,24 @@ async fn rolling_update_of_two_processes_loses_no_webhook_and_the_follower_write
         answers.len()
     );
     leader.shutdown().await;
+}
+
+async fn webhook_is_withdrawn_although_the_secret_was_gone_in_between(cluster: Cluster) {
+    let (house, operator, (first, _)) = House::settled(cluster, Start::webhook()).await;
+    house.delete_secret("a").await;
+    house
+        .not_ready("a", "TokenValid", "False", "SecretNotFound")
+        .await;
+    let (_, token) = house.bot();
+    house.secret("a", "token", &token).await;
+    house.ready("a").await;
+    house
+        .cluster
+        .eventually("the old bot's webhook is withdrawn", || async {
+            (house.telegram.webhook_info(first)["url"] == "").then_some(())
+        })
+        .await;
+    operator.shutdown().await;
 }
 
 async fn webhook_of_a_bot_that_is_given_up_is_withdrawn(cluster: Cluster) {
