@@ -215,7 +215,7 @@ mod tests {
         memories.with(&uid, |m| m.written.clone_from(&written));
         memories.caught_up(&object("8"));
         memories.with(&uid, |m| {
-            assert!(m.written.is_some() && !m.is_ahead_of(&object("8")))
+            assert!(m.written.is_some() && !m.is_ahead_of(&object("8")));
         });
         memories.caught_up(&object("10"));
         memories.with(&uid, |m| {

@@ -7,6 +7,8 @@ mod backlog;
 mod bad_input;
 mod disk;
 mod menu;
+#[path = "../support/not_tried.rs"]
+mod not_tried;
 mod postgres;
 mod preview;
 mod sharing;

@@ -13,6 +13,7 @@ use telegram_connector_operator::store::{
     self, Change, LaneWrite, Listing, Release, Retention, Store, StoreError, StoreOptions,
 };
 
+use crate::not_tried::not_tried;
 use crate::store::{BOT, connector, end, part, update};
 use crate::world::{World, until};
 
@@ -56,7 +57,7 @@ impl Postgres {
     /// `None`, said aloud, where there is no `PostgreSQL` on this machine.
     pub(crate) async fn start() -> Option<Self> {
         let Some(programs) = programs() else {
-            eprintln!("NOT TESTED: there is no PostgreSQL (initdb, postgres) on this machine");
+            not_tried("there is no PostgreSQL (initdb, postgres) on this machine");
             return None;
         };
         let folder = tempfile::tempdir().unwrap();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use crate::not_tried::not_tried;
 use crate::operator::{Surroundings, names_can_be_given};
 use crate::world::{Way, World};
 
@@ -85,7 +86,7 @@ impl Silence {
         let address = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
         let socket = TcpSocket::new_v6().ok()?;
         if let Err(error) = socket.bind(address) {
-            eprintln!("NOT TRIED: no IPv6 on this machine: {error}");
+            not_tried(&format!("no IPv6 on this machine: {error}"));
             return None;
         }
         let listener = socket.listen(1).unwrap();

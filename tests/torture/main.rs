@@ -13,6 +13,8 @@
 mod egress;
 mod faults;
 mod field;
+#[path = "../support/not_tried.rs"]
+mod not_tried;
 mod operator;
 mod tally;
 mod torture;

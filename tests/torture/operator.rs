@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::not_tried::not_tried;
+
 /// The program under torture.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_telegram-connector-operator");
 
@@ -23,7 +25,7 @@ pub(crate) fn names_can_be_given() -> bool {
         .output()
         .is_ok_and(|done| done.status.success());
     if !can {
-        eprintln!("NOT TRIED: this machine lets no process have mounts of its own (unshare)");
+        not_tried("this machine lets no process have mounts of its own (unshare)");
     }
     can
 }
