@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::coop::unconstrained;
 
 use super::dial::{Dial, Stream, because};
 use super::response::{Answer, Broken, Head, Length, head};
@@ -120,7 +121,9 @@ impl Lines {
 
 /// Whether a connection has nothing to say: neither its end nor an answer that nobody asked for.
 fn is_silent(stream: &mut dyn Stream) -> bool {
-    stream.read(&mut [0; 1]).now_or_never().is_none()
+    // Unconstrained: a task that has used up its turn must not make a closed one look silent.
+    let byte = &mut [0; 1];
+    unconstrained(stream.read(byte)).now_or_never().is_none()
 }
 
 /// Reads an answer to its end; and whether the connection can take another request.
