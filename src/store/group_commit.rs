@@ -124,8 +124,8 @@ pub(super) struct Writer {
 const QUEUE: usize = 8192;
 /// Rows in one transaction: beyond it a longer batch only adds latency.
 const BATCH: usize = 2048;
-/// A batch of so many writes says that there is a rush.
-const RUSH: usize = 24;
+/// A batch of so many writes says that there is a rush. Below it a record that a part was sent must not wait: a crash before it doubles the part.
+const RUSH: usize = 96;
 /// In a rush the next batch gathers for so long, so that more writes share an fsync, and the pages that it writes.
 const GATHER: Duration = Duration::from_millis(3);
 
