@@ -22,7 +22,7 @@ use kube::{Api, Client, Config};
 use secrecy::ExposeSecret;
 use telegram_connector_operator::api::TelegramConnector;
 use telegram_connector_operator::api::conditions::types::READY;
-use telegram_connector_operator::connection::webhook::secret;
+use telegram_connector_operator::connection::webhook::secret_token;
 use telegram_connector_operator::identity::BotId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
@@ -131,7 +131,7 @@ impl Operator {
         ];
         let operator = Process::start(&program, &flags, &env)?;
         let uid = ready(&kubeconfig).await?;
-        let secret = secret::derive(&KEY.into(), &uid.as_str().into(), BOT);
+        let secret = secret_token::derive_secret_token(&KEY.into(), &uid.as_str().into(), BOT);
         Ok(Self {
             url: format!("http://{listen}/telegram/{uid}"),
             secret: secret.expose_secret().to_owned(),
@@ -266,7 +266,7 @@ async fn deliver<T>(
         let request = http
             .post(&operator.url)
             .header("content-type", "application/json")
-            .header(secret::SECRET_HEADER, &operator.secret)
+            .header(secret_token::SECRET_HEADER, &operator.secret)
             .body(body);
         under_way.push(tokio::spawn(async move {
             let began = Instant::now();

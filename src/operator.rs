@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::api::connector::{AssistantSpec, TranscriptionSpec};
-use crate::assistant::{Assistant, AssistantContext, ExtraRoots, GuardPolicy, Limits, Transcriber};
+use crate::assistant::{
+    AddressPolicy, Assistant, AssistantHttpClient, ExtraRootCertificates, HttpLimits, Transcriber,
+};
 use crate::clock::SharedClock;
 use crate::connection::webhook::{self, TlsFiles, WebhookServer};
 use crate::controller::{
@@ -250,14 +252,17 @@ impl Operator {
 ///
 /// # Errors
 /// [`StartError::Http`].
-pub fn assistants(guard: GuardPolicy, roots: &ExtraRoots) -> Result<AssistantFactory, StartError> {
-    let context = AssistantContext::trusting(roots, Limits::default(), guard)
+pub fn assistants(
+    guard: AddressPolicy,
+    roots: &ExtraRootCertificates,
+) -> Result<AssistantFactory, StartError> {
+    let context = AssistantHttpClient::with_extra_roots(roots, HttpLimits::default(), guard)
         .map_err(|e| StartError::Http(e.to_string()))?;
     Ok(Arc::new(Guarded(context)))
 }
 
 /// Builds over one pool of connections.
-struct Guarded(AssistantContext);
+struct Guarded(AssistantHttpClient);
 
 impl BuildAssistants for Guarded {
     fn assistant(
@@ -265,7 +270,7 @@ impl BuildAssistants for Guarded {
         spec: &AssistantSpec,
         key: Option<SecretString>,
     ) -> Result<Arc<dyn Assistant>, String> {
-        crate::assistant::build(spec, key, &self.0).map_err(|e| e.to_string())
+        crate::assistant::build_assistant(spec, key, &self.0).map_err(|e| e.to_string())
     }
 
     fn transcriber(
@@ -273,7 +278,7 @@ impl BuildAssistants for Guarded {
         spec: &TranscriptionSpec,
         key: Option<SecretString>,
     ) -> Result<Arc<Transcriber>, String> {
-        crate::assistant::transcriber(spec, key, &self.0)
+        crate::assistant::build_transcriber(spec, key, &self.0)
     }
 }
 

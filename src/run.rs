@@ -9,7 +9,7 @@ use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::connector::ConnectionMode;
-use crate::assistant::{ExtraRoots, GuardPolicy};
+use crate::assistant::{AddressPolicy, ExtraRootCertificates};
 use crate::cli::{Mode, RunArgs};
 use crate::clock::SystemClock;
 use crate::connection::webhook::TlsFiles;
@@ -36,7 +36,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
     let traces = args.log.traces(&identity)?;
     logs::init_with(args.log.format(), &args.log.log_level, traces.as_ref())?;
     let settings = settings(&args, identity)?;
-    let guard = GuardPolicy::allowing(
+    let guard = AddressPolicy::allowing(
         args.allow_assistant_address
             .iter()
             .map(|a| a.parse())
@@ -44,8 +44,8 @@ pub async fn run(args: RunArgs) -> Result<()> {
             .map_err(|e| anyhow!("--allow-assistant-address: {e}"))?,
     );
     let roots = match &args.assistant_ca_file {
-        Some(path) => ExtraRoots::read(path)?,
-        None => ExtraRoots::default(),
+        Some(path) => ExtraRootCertificates::read(path)?,
+        None => ExtraRootCertificates::default(),
     };
     let metrics = Arc::new(Metrics::new());
     let client = client(metrics.clone())

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use telegram_connector_operator::api::connector::{AccessLevel, AssistantProtocol, AssistantSpec};
 use telegram_connector_operator::assistant::{
-    self, Assistant, AssistantContext, GuardPolicy, Limits,
+    self, AddressPolicy, Assistant, AssistantHttpClient, HttpLimits,
 };
 use telegram_connector_operator::clock::SystemClock;
-use telegram_connector_operator::connection::{Connections, Reach};
+use telegram_connector_operator::connection::{BotConnections, ConnectionGoal};
 use telegram_connector_operator::controller::{self, ConnectionSettings};
 use telegram_connector_operator::identity::{ConnectorRef, ConnectorUid};
 use telegram_connector_operator::observation::Observations;
@@ -33,7 +33,7 @@ pub(super) fn users() -> HashSet<i64> {
 }
 
 pub(super) fn assistant(url: &str) -> Result<Arc<dyn Assistant>, Failure> {
-    let context = AssistantContext::new(Limits::default(), GuardPolicy::default())?;
+    let context = AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::default())?;
     let spec = AssistantSpec {
         protocol: AssistantProtocol::OpenAI,
         url: url.to_owned(),
@@ -43,7 +43,7 @@ pub(super) fn assistant(url: &str) -> Result<Arc<dyn Assistant>, Failure> {
         api_key_secret_ref: None,
         timeout_seconds: Some(120),
     };
-    Ok(assistant::build(&spec, None, &context)?)
+    Ok(assistant::build_assistant(&spec, None, &context)?)
 }
 
 /// Arguments: Bot API root, assistant, number of bots, store.
@@ -58,7 +58,7 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
     let metrics = Arc::new(Metrics::new());
     let api = Arc::new(TelegramApi::new(telegram.parse()?)?);
     let assistant = assistant(assistant_url)?;
-    let connections = Connections::new(
+    let connections = BotConnections::new(
         store.clone(),
         observations.clone(),
         metrics.clone(),
@@ -97,7 +97,7 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
             transcription: Transcription::None,
         }));
         connections
-            .ensure(&connector, &bot, None, Reach::Connect)
+            .ensure(&connector, &bot, None, ConnectionGoal::Connect)
             .await;
     }
     let _pipeline = Pipeline::start(PipelineContext {

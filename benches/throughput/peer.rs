@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use telegram_connector_operator::assistant::{AnswerPart, Asker, Assistant, Question};
+use telegram_connector_operator::assistant::{AnswerPart, Assistant, Question, Sender};
 use teloxide::prelude::*;
 
 use super::Failure;
@@ -57,7 +57,7 @@ async fn answer(
     }
     let mut parts = assistant
         .ask(Question {
-            asker: Asker {
+            sender: Sender {
                 id,
                 name: from.full_name(),
                 username: from.username.clone(),

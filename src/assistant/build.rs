@@ -9,12 +9,12 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::a2a::A2a;
-use super::exchange::Peer;
-use super::guard::Refused;
+use super::address_policy::AddressRefused;
+use super::http_client::AssistantServer;
 use super::openai::OpenAi;
 use super::pupau::{self, Pupau};
 use super::webhook::Webhook;
-use super::{Assistant, AssistantContext};
+use super::{Assistant, AssistantHttpClient};
 use crate::api::connector::{AssistantProtocol, AssistantSpec};
 
 /// `timeoutSeconds` where the spec has none.
@@ -25,10 +25,10 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_mins(2);
 pub enum BuildError {
     /// The URL is none that can be called.
     #[error("spec.assistant.url is not an http(s) URL without user info: {0}")]
-    Url(String),
+    InvalidUrl(String),
     /// A field that the protocol needs is missing.
     #[error("spec.assistant.{field} is missing; protocol {protocol} needs it")]
-    Missing {
+    MissingField {
         /// The field.
         field: &'static str,
         /// The protocol.
@@ -36,59 +36,59 @@ pub enum BuildError {
     },
     /// The guard refuses the URL's host.
     #[error("spec.assistant.url: {0}")]
-    Refused(#[from] Refused),
+    AddressRefused(#[from] AddressRefused),
     /// No header can carry the key.
     #[error(
         "the API key holds characters that no HTTP header can carry; check the Secret of spec.assistant.apiKeySecretRef"
     )]
-    Key,
+    InvalidKey,
     /// A `whsec_` key that is no Base64.
     #[error(
         "the API key begins with whsec_, but the rest is not Base64; check the Secret of spec.assistant.apiKeySecretRef"
     )]
-    SigningKey,
+    InvalidSigningKey,
     /// The HTTP client could not be made.
     #[error("the HTTP client cannot start: {0}")]
-    Http(String),
+    HttpClient(String),
 }
 
 /// Builds the assistant of a connector. Sends nothing.
 ///
 /// # Errors
 /// [`BuildError`], which says what to change in the connector.
-pub fn build(
+pub fn build_assistant(
     spec: &AssistantSpec,
     api_key: Option<SecretString>,
-    context: &AssistantContext,
+    client: &AssistantHttpClient,
 ) -> Result<Arc<dyn Assistant>, BuildError> {
     let url = match (spec.url.trim(), spec.protocol) {
         ("", AssistantProtocol::Pupau) => parse_url(pupau::DEFAULT_ROOT)?,
         (url, _) => parse_url(url)?,
     };
-    context.guard.check_url(&url)?;
+    client.address_policy.check_url(&url)?;
     let timeout = spec
         .timeout_seconds
         .and_then(|s| u64::try_from(s).ok())
         .map_or(DEFAULT_TIMEOUT, Duration::from_secs);
-    let peer = Peer::new(context, &url, timeout);
-    let key = api_key.map(trimmed);
+    let server = AssistantServer::new(client, &url, timeout);
+    let key = api_key.map(trim_key);
     match spec.protocol {
         AssistantProtocol::OpenAI => {
             let model = required(spec.model.as_deref(), "model", "OpenAI")?;
             let prompt = spec.system_prompt.as_deref();
             Ok(Arc::new(OpenAi::new(
-                peer,
+                server,
                 &url,
                 key.as_ref(),
                 model,
                 prompt,
             )?))
         }
-        AssistantProtocol::A2A => Ok(Arc::new(A2a::new(peer, &url, key.as_ref())?)),
-        AssistantProtocol::Webhook => Ok(Arc::new(Webhook::new(peer, &url, key.as_ref())?)),
+        AssistantProtocol::A2A => Ok(Arc::new(A2a::new(server, &url, key.as_ref())?)),
+        AssistantProtocol::Webhook => Ok(Arc::new(Webhook::new(server, &url, key.as_ref())?)),
         AssistantProtocol::Pupau => {
             let id = required(spec.assistant_id.as_deref(), "assistantId", "Pupau")?;
-            Ok(Arc::new(Pupau::new(peer, &url, key.as_ref(), id)?))
+            Ok(Arc::new(Pupau::new(server, &url, key.as_ref(), id)?))
         }
     }
 }
@@ -97,12 +97,12 @@ pub(super) fn parse_url(text: &str) -> Result<Url, BuildError> {
     let url: Url = text
         .trim()
         .parse()
-        .map_err(|e: url::ParseError| BuildError::Url(e.to_string()))?;
+        .map_err(|e: url::ParseError| BuildError::InvalidUrl(e.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(BuildError::Url("its scheme is another one".into()));
+        return Err(BuildError::InvalidUrl("its scheme is another one".into()));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(BuildError::Url(
+        return Err(BuildError::InvalidUrl(
             "put the key into a Secret and name it in apiKeySecretRef".into(),
         ));
     }
@@ -116,11 +116,11 @@ fn required<'a>(
 ) -> Result<&'a str, BuildError> {
     value
         .filter(|v| !v.is_empty())
-        .ok_or(BuildError::Missing { field, protocol })
+        .ok_or(BuildError::MissingField { field, protocol })
 }
 
 /// Secrets made with `echo` or an editor end in a line end that belongs to nobody.
-pub(super) fn trimmed(key: SecretString) -> SecretString {
+pub(super) fn trim_key(key: SecretString) -> SecretString {
     let exposed = key.expose_secret();
     if exposed.trim().len() == exposed.len() {
         key
@@ -130,18 +130,21 @@ pub(super) fn trimmed(key: SecretString) -> SecretString {
 }
 
 /// `url` with path segments after its own; its query stays.
-pub(super) fn below(url: &Url, segments: &[&str]) -> Url {
-    let mut below = url.clone();
-    if let Ok(mut path) = below.path_segments_mut() {
+pub(super) fn join_path(url: &Url, segments: &[&str]) -> Url {
+    let mut join_path = url.clone();
+    if let Ok(mut path) = join_path.path_segments_mut() {
         path.pop_if_empty().extend(segments);
     }
-    below
+    join_path
 }
 
 /// A header value that holds a key; marked so that no debug output shows it.
-pub(super) fn secret_value(prefix: &str, key: &SecretString) -> Result<HeaderValue, BuildError> {
+pub(super) fn secret_header_value(
+    prefix: &str,
+    key: &SecretString,
+) -> Result<HeaderValue, BuildError> {
     let mut value = HeaderValue::try_from(format!("{prefix}{}", key.expose_secret()))
-        .map_err(|_| BuildError::Key)?;
+        .map_err(|_| BuildError::InvalidKey)?;
     value.set_sensitive(true);
     Ok(value)
 }

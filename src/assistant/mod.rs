@@ -8,24 +8,24 @@
 //! | `pupau` | conversations at Pupau |
 //! | `webhook` | our own signed JSON, for whoever writes an assistant by hand |
 //! | `transcription` | who writes voice messages down, for assistants that read |
-//! | `guard` | which addresses an assistant may have |
-//! | `trust` | whom its certificate may be vouched for by, beside the public authorities |
-//! | `exchange` | one HTTP exchange: shared connections, limits in time and size |
-//! | `events` | server-sent events |
-//! | `fault` | what can go wrong, in the classes that differ in what to do |
-//! | `asker` | the headers that say who asks |
+//! | `address_policy` | which addresses an assistant may have |
+//! | `root_certificates` | whom its certificate may be vouched for by, beside the public authorities |
+//! | `http_client` | one HTTP exchange: shared connections, limits in time and size |
+//! | `sse` | server-sent events |
+//! | `error` | what can go wrong, in the classes that differ in what to do |
+//! | `request_headers` | the headers that say who asks |
 
 mod a2a;
-mod asker;
+mod address_policy;
 mod build;
-mod events;
-mod exchange;
-mod fault;
-mod guard;
+mod error;
+mod http_client;
 mod openai;
 mod pupau;
+mod request_headers;
+mod root_certificates;
+mod sse;
 mod transcription;
-mod trust;
 mod webhook;
 
 use std::fmt::Debug;
@@ -37,11 +37,11 @@ use futures::{Stream, stream};
 
 use crate::observation::AssistantFault;
 
-pub use build::{BuildError, build};
-pub use exchange::{AssistantContext, Limits};
-pub use guard::{AllowedAddress, GuardPolicy, Refused};
-pub use transcription::{Recording, Transcriber, transcriber};
-pub use trust::{CaFileError, ExtraRoots};
+pub use address_policy::{AddressPolicy, AddressRefused, AllowedAddress};
+pub use build::{BuildError, build_assistant};
+pub use http_client::{AssistantHttpClient, HttpLimits};
+pub use root_certificates::{CaFileError, ExtraRootCertificates};
+pub use transcription::{Recording, Transcriber, build_transcriber};
 
 /// Something that answers.
 #[async_trait]
@@ -53,13 +53,13 @@ pub trait Assistant: Debug + Send + Sync + 'static {
     async fn ask(&self, question: Question) -> Result<AnswerStream, AssistantError>;
 
     /// Whether requests carry the history (Chat Completions), or the assistant keeps it itself.
-    fn wants_history(&self) -> bool;
+    fn needs_history(&self) -> bool;
 
     /// The protocol's name in `spec.assistant.protocol`; a metric label.
     fn protocol(&self) -> &'static str;
 
     /// Whether pictures can go with a question. Where they cannot, a question is text only.
-    fn takes_pictures(&self) -> bool {
+    fn supports_pictures(&self) -> bool {
         true
     }
 }
@@ -89,7 +89,7 @@ pub enum Role {
 
 /// One message of the history.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Turn {
+pub struct ChatMessage {
     /// Who.
     pub role: Role,
     /// What.
@@ -107,7 +107,7 @@ pub struct Picture {
 
 /// The person who asks, as Telegram knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asker {
+pub struct Sender {
     /// The numeric id.
     pub id: i64,
     /// First and last name.
@@ -122,15 +122,15 @@ pub struct Asker {
 #[derive(Debug, Clone)]
 pub struct Question {
     /// Who asks.
-    pub asker: Asker,
+    pub sender: Sender,
     /// `namespace/name` of the connector.
     pub connector: Arc<str>,
     /// The session's id: stable within a session, new with the next; unique to the message where there are no sessions.
     pub session_id: String,
     /// What the assistant last gave as [`AnswerPart::SessionState`] in this session.
     pub session_state: Option<String>,
-    /// The session so far, oldest first. Empty unless [`Assistant::wants_history`].
-    pub history: Vec<Turn>,
+    /// The session so far, oldest first. Empty unless [`Assistant::needs_history`].
+    pub history: Vec<ChatMessage>,
     /// What is asked.
     pub text: String,
     /// Pictures that go with it.
@@ -148,7 +148,7 @@ pub struct AssistantError {
     /// Whether asking again may help.
     pub retryable: bool,
     /// The whole time that an answer may take went by.
-    pub too_slow: bool,
+    pub timed_out: bool,
     /// How long to wait first, if the assistant said so.
     pub retry_after: Option<std::time::Duration>,
     /// For people.
@@ -156,7 +156,7 @@ pub struct AssistantError {
 }
 
 /// An answer in the making, from which one part after the other is read.
-trait Parts: Send + 'static {
+trait AnswerReader: Send + 'static {
     /// The next part; `None` when the answer is complete.
     fn next_part(
         &mut self,
@@ -164,7 +164,7 @@ trait Parts: Send + 'static {
 }
 
 /// Reads an answer to its end or its first error.
-fn stream_of(parts: impl Parts) -> AnswerStream {
+fn answer_stream(parts: impl AnswerReader) -> AnswerStream {
     // Boxed: what reads is moved at every step.
     Box::pin(stream::unfold(Some(Box::new(parts)), |parts| async move {
         let mut parts = parts?;
@@ -177,6 +177,6 @@ fn stream_of(parts: impl Parts) -> AnswerStream {
 }
 
 /// An answer that is there at once.
-fn stream_at_once(parts: Vec<AnswerPart>) -> AnswerStream {
+fn complete_answer(parts: Vec<AnswerPart>) -> AnswerStream {
     Box::pin(stream::iter(parts.into_iter().map(Ok)))
 }

@@ -11,12 +11,12 @@ use std::fmt;
 use tokio::time::Instant;
 use url::Url;
 
-use super::build::{below, secret_value};
-use super::events::{EventDecoder, Events};
-use super::exchange::Peer;
+use super::build::{join_path, secret_header_value};
+use super::http_client::AssistantServer;
+use super::sse::{SseDecoder, SseStream};
 use super::{
-    AnswerPart, AnswerStream, Assistant, AssistantError, BuildError, Parts, Question, asker,
-    stream_of,
+    AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, BuildError, Question,
+    answer_stream, request_headers,
 };
 use crate::observation::AssistantFault;
 
@@ -28,7 +28,7 @@ const CONVERSATION_TOKEN: HeaderName = HeaderName::from_static("conversation-tok
 
 /// An assistant at Pupau.
 pub(super) struct Pupau {
-    peer: Peer,
+    server: AssistantServer,
     /// `{root}/chat-bots/{assistantId}/conversations`.
     conversations: Url,
     headers: HeaderMap,
@@ -48,13 +48,13 @@ struct SecretToken(SecretString);
 
 impl fmt::Debug for Pupau {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Pupau").field(&self.peer).finish()
+        f.debug_tuple("Pupau").field(&self.server).finish()
     }
 }
 
 impl Pupau {
     pub(super) fn new(
-        peer: Peer,
+        server: AssistantServer,
         root: &Url,
         key: Option<&SecretString>,
         assistant_id: &str,
@@ -67,33 +67,33 @@ impl Pupau {
             ),
         ]);
         if let Some(key) = key {
-            headers.insert(API_KEY, secret_value("", key)?);
+            headers.insert(API_KEY, secret_header_value("", key)?);
         }
         Ok(Self {
-            peer,
-            conversations: below(root, &["chat-bots", assistant_id, "conversations"]),
+            server,
+            conversations: join_path(root, &["chat-bots", assistant_id, "conversations"]),
             headers,
         })
     }
 
     /// Begins the conversation of a session. Who asks goes into its title and data.
-    async fn begin(
+    async fn create_conversation(
         &self,
         question: &Question,
         deadline: Instant,
     ) -> Result<Conversation, AssistantError> {
-        let asker = &question.asker;
+        let sender = &question.sender;
         let body = json!({
-            "title": format!("{} (Telegram {})", asker.name, asker.id),
+            "title": format!("{} (Telegram {})", sender.name, sender.id),
             "data": {
                 "connector": &*question.connector,
                 "session": question.session_id,
-                "user": {"id": asker.id, "name": asker.name, "username": asker.username, "language": asker.language_code},
+                "user": {"id": sender.id, "name": sender.name, "username": sender.username, "language": sender.language_code},
             },
             "source": "INTEGRATION",
         });
         let request = self.request(self.conversations.clone(), &body, question);
-        self.peer.send(request, deadline).await?.json().await
+        self.server.send(request, deadline).await?.json().await
     }
 
     async fn query(
@@ -101,23 +101,23 @@ impl Pupau {
         conversation: &Conversation,
         question: &Question,
         deadline: Instant,
-    ) -> Result<Events, AssistantError> {
-        let mut url = below(&self.conversations, &[&conversation.id, "queries"]);
+    ) -> Result<SseStream, AssistantError> {
+        let mut url = join_path(&self.conversations, &[&conversation.id, "queries"]);
         url.query_pairs_mut().append_pair("sse", "true");
         let body = json!({"request": question.text, "attachments": []});
         let mut request = self.request(url, &body, question);
-        let token = secret_value("", &conversation.token.0)
-            .map_err(|e| AssistantError::lasting(e.to_string()))?;
+        let token = secret_header_value("", &conversation.token.0)
+            .map_err(|e| AssistantError::permanent(e.to_string()))?;
         request.headers_mut().insert(CONVERSATION_TOKEN, token);
-        let body = self.peer.send(request, deadline).await?;
-        Ok(Events::with_decoder(body, EventDecoder::of_lines()))
+        let body = self.server.send(request, deadline).await?;
+        Ok(SseStream::with_decoder(body, SseDecoder::line_per_event()))
     }
 
     fn request(&self, url: Url, body: &Value, question: &Question) -> Request {
         let mut request = Request::new(Method::POST, url);
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
-        asker::add_headers(headers, question);
+        request_headers::add_sender_headers(headers, question);
         *request.body_mut() = Some(body.to_string().into());
         request
     }
@@ -130,30 +130,30 @@ impl Assistant for Pupau {
     }
 
     async fn ask(&self, question: Question) -> Result<AnswerStream, AssistantError> {
-        let deadline = self.peer.deadline();
+        let deadline = self.server.deadline();
         let stored = question
             .session_state
             .as_deref()
             .and_then(|state| serde_json::from_str(state).ok());
         if let Some(conversation) = stored {
             match self.query(&conversation, &question, deadline).await {
-                Ok(events) => return Ok(stream_of(Writing::new(events, None))),
+                Ok(events) => return Ok(answer_stream(PupauAnswer::new(events, None))),
                 // An expired conversation: a new one tells it from a key that is no longer accepted.
                 Err(e) if is_refusal(&e) => {}
                 Err(e) => return Err(e),
             }
         }
-        let conversation = self.begin(&question, deadline).await?;
+        let conversation = self.create_conversation(&question, deadline).await?;
         let events = self.query(&conversation, &question, deadline).await?;
         let state = serde_json::to_string(&conversation).expect("two strings are JSON");
-        Ok(stream_of(Writing::new(events, Some(state))))
+        Ok(answer_stream(PupauAnswer::new(events, Some(state))))
     }
 
-    fn wants_history(&self) -> bool {
+    fn needs_history(&self) -> bool {
         false
     }
 
-    fn takes_pictures(&self) -> bool {
+    fn supports_pictures(&self) -> bool {
         false
     }
 }
@@ -167,23 +167,23 @@ fn is_refusal(error: &AssistantError) -> bool {
     }
 }
 
-struct Writing {
-    events: Events,
+struct PupauAnswer {
+    events: SseStream,
     state: Option<String>,
-    understood: bool,
+    has_frames: bool,
 }
 
-impl Writing {
-    fn new(events: Events, state: Option<String>) -> Self {
+impl PupauAnswer {
+    fn new(events: SseStream, state: Option<String>) -> Self {
         Self {
             events,
             state,
-            understood: false,
+            has_frames: false,
         }
     }
 }
 
-impl Parts for Writing {
+impl AnswerReader for PupauAnswer {
     async fn next_part(&mut self) -> Result<Option<AnswerPart>, AssistantError> {
         if let Some(state) = self.state.take() {
             return Ok(Some(AnswerPart::SessionState(state)));
@@ -192,15 +192,15 @@ impl Parts for Writing {
             let Ok(frame) = serde_json::from_str::<Value>(&frame) else {
                 continue;
             };
-            self.understood = true;
-            if let Some(text) = text_of(&frame)? {
+            self.has_frames = true;
+            if let Some(text) = frame_text(&frame)? {
                 return Ok(Some(AnswerPart::Text(text)));
             }
         }
-        if self.understood {
+        if self.has_frames {
             Ok(None)
         } else {
-            Err(AssistantError::passing(
+            Err(AssistantError::transient(
                 "the assistant's answer ended before it began",
             ))
         }
@@ -208,13 +208,13 @@ impl Parts for Writing {
 }
 
 /// The text of a frame, if it is one of text.
-fn text_of(frame: &Value) -> Result<Option<String>, AssistantError> {
+fn frame_text(frame: &Value) -> Result<Option<String>, AssistantError> {
     let kind = frame["type"]
         .as_str()
         .unwrap_or_default()
         .to_ascii_lowercase();
     if kind == "forbidden" {
-        return Err(AssistantError::lasting(
+        return Err(AssistantError::permanent(
             "the assistant forbids this question",
         ));
     }
@@ -278,7 +278,7 @@ mod tests {
     #[case(json!({"id": "1", "message": "", "chatBotId": "b"}), None)]
     #[case(json!(7), None)]
     fn only_the_models_messages_are_text(#[case] frame: Value, #[case] text: Option<&str>) {
-        assert_eq!(text_of(&frame).expect("no error").as_deref(), text);
+        assert_eq!(frame_text(&frame).expect("no error").as_deref(), text);
     }
 
     #[rstest]
@@ -286,7 +286,7 @@ mod tests {
     #[case(json!({"error": {"message": "secret words", "code": 500}}))]
     #[case(json!({"type": "FORBIDDEN", "forbidden": "secret words"}))]
     fn error_frames_are_errors(#[case] frame: Value) {
-        let error = text_of(&frame).expect_err("an error");
+        let error = frame_text(&frame).expect_err("an error");
         assert!(!error.detail.contains("secret"), "{error}");
     }
 

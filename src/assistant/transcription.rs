@@ -13,9 +13,9 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use url::Url;
 
-use super::build::{below, parse_url, secret_value, trimmed};
-use super::exchange::Peer;
-use super::{AssistantContext, AssistantError, BuildError, asker};
+use super::build::{join_path, parse_url, secret_header_value, trim_key};
+use super::http_client::AssistantServer;
+use super::{AssistantError, AssistantHttpClient, BuildError, request_headers};
 use crate::api::connector::TranscriptionSpec;
 
 /// Something spoken.
@@ -31,7 +31,7 @@ pub struct Recording {
 
 /// A speech-to-text server.
 pub struct Transcriber {
-    peer: Peer,
+    server: AssistantServer,
     url: Url,
     key: Option<HeaderValue>,
     model: String,
@@ -40,7 +40,7 @@ pub struct Transcriber {
 
 impl fmt::Debug for Transcriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Transcriber").field(&self.peer).finish()
+        f.debug_tuple("Transcriber").field(&self.server).finish()
     }
 }
 
@@ -53,23 +53,23 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// A sentence that says what to change in the connector; no key in it.
-pub fn transcriber(
+pub fn build_transcriber(
     spec: &TranscriptionSpec,
     api_key: Option<SecretString>,
-    context: &AssistantContext,
+    client: &AssistantHttpClient,
 ) -> Result<Arc<Transcriber>, String> {
     let wrong = |e: BuildError| {
         match e {
-        BuildError::Url(why) => {
+        BuildError::InvalidUrl(why) => {
             format!("spec.transcription.url is not an http(s) URL without user info: {why}")
         }
-        BuildError::Key => "the API key holds characters that no HTTP header can carry; check the Secret of spec.transcription.apiKeySecretRef".to_owned(),
+        BuildError::InvalidKey => "the API key holds characters that no HTTP header can carry; check the Secret of spec.transcription.apiKeySecretRef".to_owned(),
         other => format!("spec.transcription: {other}"),
     }
     };
     let root = parse_url(&spec.url).map_err(wrong)?;
-    context
-        .guard
+    client
+        .address_policy
         .check_url(&root)
         .map_err(|e| format!("spec.transcription.url: {e}"))?;
     let complete = root
@@ -77,15 +77,15 @@ pub fn transcriber(
         .trim_end_matches('/')
         .ends_with("/audio/transcriptions");
     let key = api_key
-        .map(|key| secret_value("Bearer ", &trimmed(key)))
+        .map(|key| secret_header_value("Bearer ", &trim_key(key)))
         .transpose()
         .map_err(wrong)?;
     Ok(Arc::new(Transcriber {
-        peer: Peer::new(context, &root, spec.timeout()),
+        server: AssistantServer::new(client, &root, spec.timeout()),
         url: if complete {
             root
         } else {
-            below(&root, &["audio", "transcriptions"])
+            join_path(&root, &["audio", "transcriptions"])
         },
         key,
         model: spec.model.clone(),
@@ -103,12 +103,12 @@ impl Transcriber {
         recording: &Recording,
         idempotency_key: &str,
     ) -> Result<String, AssistantError> {
-        let deadline = self.peer.deadline();
+        let deadline = self.server.deadline();
         let mut wait = BETWEEN_ATTEMPTS;
         let mut attempt = 1;
         loop {
             let error = match self.attempt(recording, idempotency_key, deadline).await {
-                Ok(words) => return Ok(words),
+                Ok(transcript) => return Ok(transcript),
                 Err(error) => error,
             };
             let pause = error.retry_after.unwrap_or(wait);
@@ -139,31 +139,31 @@ impl Transcriber {
             form = form.text("language", language.clone());
         }
         let mut request = self
-            .peer
-            .context
+            .server
+            .client
             .http
             .post(self.url.clone())
             .multipart(form.part("file", file))
             .build()
-            .map_err(|e| AssistantError::from_client(&e, &self.peer.host))?;
+            .map_err(|e| AssistantError::from_reqwest(&e, &self.server.host))?;
         let headers = request.headers_mut();
-        asker::add_key(headers, idempotency_key);
+        request_headers::insert_idempotency_key(headers, idempotency_key);
         if let Some(key) = &self.key {
             headers.insert(AUTHORIZATION, key.clone());
         }
-        let mut body = self.peer.send(request, deadline).await?;
-        let whole = body.whole().await?;
+        let mut body = self.server.send(request, deadline).await?;
+        let whole = body.read_all().await?;
         match serde_json::from_slice::<Value>(&whole) {
             Ok(answer) => match (&answer["text"], &answer["error"]) {
                 (Value::String(text), _) => Ok(text.trim().to_owned()),
-                (_, Value::Null) => Err(body.not_understood()),
+                (_, Value::Null) => Err(body.unexpected_content()),
                 (_, error) => Err(AssistantError::from_error_object(error)),
             },
             // whisper.cpp's server can be set to answer with the words alone.
             Err(_) if body.content_type().starts_with("text/plain") => {
                 Ok(String::from_utf8_lossy(&whole).trim().to_owned())
             }
-            Err(_) => Err(body.not_understood()),
+            Err(_) => Err(body.unexpected_content()),
         }
     }
 }

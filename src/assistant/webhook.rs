@@ -17,11 +17,11 @@ use sha2::Sha256;
 use std::fmt;
 use url::Url;
 
-use super::events::Events;
-use super::exchange::Peer;
+use super::http_client::AssistantServer;
+use super::sse::SseStream;
 use super::{
-    AnswerPart, AnswerStream, Assistant, AssistantError, BuildError, Parts, Question, asker,
-    stream_at_once, stream_of,
+    AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, BuildError, Question,
+    answer_stream, complete_answer, request_headers,
 };
 
 const ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -30,7 +30,7 @@ const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
 /// An assistant that takes our own requests.
 pub(super) struct Webhook {
-    peer: Peer,
+    server: AssistantServer,
     url: Url,
     headers: HeaderMap,
     key: Option<SecretSlice<u8>>,
@@ -38,13 +38,13 @@ pub(super) struct Webhook {
 
 impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Webhook").field(&self.peer).finish()
+        f.debug_tuple("Webhook").field(&self.server).finish()
     }
 }
 
 impl Webhook {
     pub(super) fn new(
-        peer: Peer,
+        server: AssistantServer,
         url: &Url,
         key: Option<&SecretString>,
     ) -> Result<Self, BuildError> {
@@ -54,13 +54,13 @@ impl Webhook {
             Some(text) => Some(match text.strip_prefix("whsec_") {
                 Some(coded) => STANDARD
                     .decode(coded)
-                    .map_err(|_| BuildError::SigningKey)?
+                    .map_err(|_| BuildError::InvalidSigningKey)?
                     .into(),
                 None => text.as_bytes().to_vec().into(),
             }),
         };
         Ok(Self {
-            peer,
+            server,
             url: url.clone(),
             headers: HeaderMap::from_iter([
                 (CONTENT_TYPE, HeaderValue::from_static("application/json")),
@@ -74,12 +74,13 @@ impl Webhook {
     }
 
     fn request(&self, question: &Question, now: Timestamp) -> Request {
-        let body = serde_json::to_vec(&Message::of(question)).expect("text and numbers are JSON");
+        let body =
+            serde_json::to_vec(&RequestBody::new(question)).expect("text and numbers are JSON");
         let mut request = Request::new(Method::POST, self.url.clone());
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
-        asker::add_idempotency_key(headers, question);
-        let id = asker::value(&question.idempotency_key);
+        request_headers::add_idempotency_key(headers, question);
+        let id = request_headers::header_value(&question.idempotency_key);
         headers.insert(TIMESTAMP, now.as_second().into());
         if let Some(key) = &self.key {
             let signature = sign(key.expose_secret(), id.as_bytes(), now.as_second(), &body);
@@ -111,37 +112,37 @@ impl Assistant for Webhook {
 
     async fn ask(&self, question: Question) -> Result<AnswerStream, AssistantError> {
         let request = self.request(&question, Timestamp::now());
-        let mut body = self.peer.send(request, self.peer.deadline()).await?;
-        if body.is_events() {
-            return Ok(stream_of(Writing {
-                events: Events::new(body),
+        let mut body = self.server.send(request, self.server.deadline()).await?;
+        if body.is_event_stream() {
+            return Ok(answer_stream(WebhookAnswer {
+                events: SseStream::new(body),
                 text: None,
                 ended: false,
             }));
         }
         if body.status() == StatusCode::NO_CONTENT {
-            return Ok(stream_at_once(Vec::new()));
+            return Ok(complete_answer(Vec::new()));
         }
         let reply: Reply = body.json().await?;
         if let Some(error) = reply.error {
             return Err(AssistantError::from_error_object(&error));
         }
         if reply.text.is_none() && reply.state.is_none() {
-            return Err(body.not_understood());
+            return Err(body.unexpected_content());
         }
         let state = reply.state.map(AnswerPart::SessionState);
         let text = reply.text.filter(|t| !t.is_empty()).map(AnswerPart::Text);
-        Ok(stream_at_once(state.into_iter().chain(text).collect()))
+        Ok(complete_answer(state.into_iter().chain(text).collect()))
     }
 
-    fn wants_history(&self) -> bool {
+    fn needs_history(&self) -> bool {
         false
     }
 }
 
 /// What is sent.
 #[derive(Debug, Serialize)]
-struct Message<'a> {
+struct RequestBody<'a> {
     version: u8,
     id: &'a str,
     connector: &'a str,
@@ -176,9 +177,9 @@ struct Picture<'a> {
     base64: String,
 }
 
-impl<'a> Message<'a> {
-    fn of(question: &'a Question) -> Self {
-        let asker = &question.asker;
+impl<'a> RequestBody<'a> {
+    fn new(question: &'a Question) -> Self {
+        let sender = &question.sender;
         Self {
             version: 1,
             id: &question.idempotency_key,
@@ -188,10 +189,10 @@ impl<'a> Message<'a> {
                 state: question.session_state.as_deref(),
             },
             user: User {
-                id: asker.id,
-                name: &asker.name,
-                username: asker.username.as_deref(),
-                language: asker.language_code.as_deref(),
+                id: sender.id,
+                name: &sender.name,
+                username: sender.username.as_deref(),
+                language: sender.language_code.as_deref(),
             },
             text: &question.text,
             pictures: question
@@ -217,14 +218,14 @@ struct Reply {
     error: Option<Value>,
 }
 
-struct Writing {
-    events: Events,
+struct WebhookAnswer {
+    events: SseStream,
     /// The text of an event whose state was handed on first.
     text: Option<String>,
     ended: bool,
 }
 
-impl Parts for Writing {
+impl AnswerReader for WebhookAnswer {
     async fn next_part(&mut self) -> Result<Option<AnswerPart>, AssistantError> {
         loop {
             if let Some(text) = self.text.take().filter(|t| !t.is_empty()) {
@@ -234,7 +235,7 @@ impl Parts for Writing {
                 return Ok(None);
             }
             let Some(event) = self.events.next().await? else {
-                return Err(AssistantError::passing(
+                return Err(AssistantError::transient(
                     "the assistant's answer ended without its last event, [DONE]",
                 ));
             };
@@ -244,7 +245,7 @@ impl Parts for Writing {
                 return Ok(None);
             }
             let reply: Reply = serde_json::from_str(&event).map_err(|_| {
-                AssistantError::lasting("an event of the assistant's answer is no JSON object with text, state or error")
+                AssistantError::permanent("an event of the assistant's answer is no JSON object with text, state or error")
             })?;
             if let Some(error) = reply.error {
                 return Err(AssistantError::from_error_object(&error));

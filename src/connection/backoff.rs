@@ -7,32 +7,28 @@ use rand::Rng;
 /// A count of failures in a row that knows how long to wait.
 #[derive(Debug, Clone)]
 pub struct Backoff {
-    first: Duration,
-    most: Duration,
+    initial: Duration,
+    max: Duration,
     failures: u32,
 }
 
 impl Backoff {
-    /// Waits about `first`, then twice as long each time, never longer than `most`.
-    pub const fn new(first: Duration, most: Duration) -> Self {
+    /// Waits about `initial`, then twice as long each time, never longer than `max`.
+    pub const fn new(initial: Duration, max: Duration) -> Self {
         Self {
-            first,
-            most,
+            initial,
+            max,
             failures: 0,
         }
     }
 
     /// Counts a failure and says how long to wait: between half of the step and the whole of it, so that a thousand
     /// connections that failed together do not come back together.
-    #[allow(
-        clippy::should_implement_trait,
-        reason = "a wait is not an item: it never ends"
-    )]
-    pub fn next(&mut self) -> Duration {
+    pub fn next_delay(&mut self) -> Duration {
         let step = self
-            .first
+            .initial
             .saturating_mul(2_u32.saturating_pow(self.failures.min(31)))
-            .min(self.most);
+            .min(self.max);
         self.failures = self.failures.saturating_add(1);
         step.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
@@ -48,9 +44,9 @@ impl Backoff {
     }
 }
 
-/// `about`, give or take a tenth: for things done at intervals.
-pub fn jittered(about: Duration) -> Duration {
-    about.mul_f64(rand::rng().random_range(0.9..=1.1))
+/// `interval`, give or take a tenth: for things done at intervals.
+pub fn jittered(interval: Duration) -> Duration {
+    interval.mul_f64(rand::rng().random_range(0.9..=1.1))
 }
 
 #[cfg(test)]
@@ -61,14 +57,14 @@ mod tests {
     fn it_doubles_up_to_its_bound_and_starts_over_after_a_success() {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
         for step in [1, 2, 4, 8, 16, 30, 30] {
-            let wait = backoff.next();
+            let wait = backoff.next_delay();
             let whole = Duration::from_secs(step);
             assert!(wait >= whole / 2 && wait <= whole, "{wait:?} of {whole:?}");
         }
         backoff.reset();
-        assert!(backoff.next() <= Duration::from_secs(1));
+        assert!(backoff.next_delay() <= Duration::from_secs(1));
         for _ in 0..1000 {
-            assert!(backoff.next() <= Duration::from_secs(30));
+            assert!(backoff.next_delay() <= Duration::from_secs(30));
         }
     }
 }

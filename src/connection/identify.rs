@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::backoff::Backoff;
-use super::{Connection, seconds};
+use super::{BotConnection, whole_seconds};
 use crate::observation::IdentityFact;
 use crate::telegram::TelegramError;
 use crate::telegram::bot::BotProfile;
@@ -13,18 +13,18 @@ const UNREACHABLE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from
 /// 404 may be a wrong `--telegram-api-url`, or a proxy before it that is put right later.
 const NOT_FOUND: Duration = Duration::from_mins(5);
 
-impl Connection {
+impl BotConnection {
     /// Who the bot is, once the token is accepted; `None` when it never will be, so that nothing is left to do until another one comes.
     pub(super) async fn identify(&self) -> Option<BotProfile> {
         let mut backoff = UNREACHABLE;
         loop {
             let (fact, wait) = match self.bot.get_me().await {
                 Ok(profile) => {
-                    self.note_identity(IdentityFact::Accepted(profile.clone()));
+                    self.report_identity(IdentityFact::Accepted(profile.clone()));
                     return Some(profile);
                 }
                 Err(e @ TelegramError::Unauthorized) => {
-                    self.note_identity(IdentityFact::Refused {
+                    self.report_identity(IdentityFact::Refused {
                         detail: e.to_string(),
                     });
                     return None;
@@ -37,7 +37,7 @@ impl Connection {
                 ),
                 Err(TelegramError::RateLimited(wait)) => (
                     IdentityFact::RateLimited {
-                        retry_after: seconds(wait),
+                        retry_after: whole_seconds(wait),
                     },
                     wait,
                 ),
@@ -45,16 +45,18 @@ impl Connection {
                     IdentityFact::Unreachable {
                         detail: e.to_string(),
                     },
-                    backoff.next(),
+                    backoff.next_delay(),
                 ),
             };
             tracing::debug!(connector = %self.connector, bot_id = %self.bot.id(), ?fact, ?wait, "getMe failed");
-            self.note_identity(fact);
+            self.report_identity(fact);
             tokio::time::sleep(wait).await;
         }
     }
 
-    pub(super) fn note_identity(&self, fact: IdentityFact) {
-        self.shared.observations.identity(&self.connector.uid, fact);
+    pub(super) fn report_identity(&self, fact: IdentityFact) {
+        self.context
+            .observations
+            .identity(&self.connector.uid, fact);
     }
 }

@@ -5,9 +5,9 @@
 //! it notes in the [`Observations`]; what that means is the controller's to decide.
 
 pub mod backoff;
-pub mod foreign;
+mod bot_commands;
+pub mod foreign_webhook;
 mod identify;
-mod menu;
 mod poller;
 pub mod webhook;
 
@@ -29,11 +29,11 @@ use crate::telegram::{Bot, TelegramError};
 use crate::telemetry::Metrics;
 
 /// How long a foreign webhook waits for its event to be written before it is removed or replaced all the same.
-const EVENT_WITHIN: Duration = Duration::from_secs(5);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How far a connection shall go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub enum ConnectionGoal {
     /// Find out whose token it is, and no more.
     Identify,
     /// Receive updates.
@@ -41,7 +41,7 @@ pub enum Reach {
 }
 
 /// What all connections share.
-pub struct Shared {
+pub struct ConnectionContext {
     /// Where updates go.
     pub inbox: Arc<dyn Inbox>,
     /// Where facts are noted.
@@ -51,17 +51,17 @@ pub struct Shared {
     /// How updates come.
     pub settings: ConnectionSettings,
     /// How often a bot with two owners is looked at.
-    pub look_again: Duration,
+    pub recheck_interval: Duration,
     /// Wakes the leadership at each 409 of a poll: a leader that is cut off from the API server learns by it that another one
     /// has taken over (invariant 7).
     pub conflict_seen: Notify,
-    bots: BotLocks,
-    menus: menu::Turn,
+    bot_locks: BotLocks,
+    command_sync: bot_commands::CommandSyncLock,
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for ConnectionContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
+        f.debug_struct("ConnectionContext").finish_non_exhaustive()
     }
 }
 
@@ -70,7 +70,7 @@ impl std::fmt::Debug for Shared {
 struct BotLocks(Mutex<HashMap<BotId, Arc<tokio::sync::Mutex<()>>>>);
 
 impl BotLocks {
-    async fn hold(&self, bot: BotId) -> tokio::sync::OwnedMutexGuard<()> {
+    async fn acquire(&self, bot: BotId) -> tokio::sync::OwnedMutexGuard<()> {
         let lock = {
             let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             // Locks that nobody holds or waits for go, so that bots that left leave nothing behind.
@@ -84,55 +84,55 @@ impl BotLocks {
 }
 
 /// One connector's task.
-struct Running {
+struct ConnectionTask {
     bot: Bot,
-    reach: watch::Sender<Reach>,
+    goal: watch::Sender<ConnectionGoal>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 /// All connections of this process.
-pub struct Connections {
-    shared: Arc<Shared>,
-    book: Mutex<Book>,
+pub struct BotConnections {
+    context: Arc<ConnectionContext>,
+    table: Mutex<ConnectionTable>,
 }
 
 #[derive(Default)]
-struct Book {
+struct ConnectionTable {
     /// Only a leader has connections.
     open: bool,
-    running: HashMap<ConnectorUid, Running>,
+    running: HashMap<ConnectorUid, ConnectionTask>,
 }
 
-impl std::fmt::Debug for Connections {
+impl std::fmt::Debug for BotConnections {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connections")
+        f.debug_struct("BotConnections")
             .field("running", &self.count())
             .finish_non_exhaustive()
     }
 }
 
-impl Connections {
+impl BotConnections {
     /// None yet.
     pub fn new(
         inbox: Arc<dyn Inbox>,
         observations: Arc<Observations>,
         metrics: Arc<Metrics>,
         settings: ConnectionSettings,
-        look_again: Duration,
+        recheck_interval: Duration,
     ) -> Self {
         Self {
-            shared: Arc::new(Shared {
+            context: Arc::new(ConnectionContext {
                 inbox,
                 observations,
                 metrics,
                 settings,
-                look_again,
+                recheck_interval,
                 conflict_seen: Notify::new(),
-                bots: BotLocks::default(),
-                menus: menu::Turn::default(),
+                bot_locks: BotLocks::default(),
+                command_sync: bot_commands::CommandSyncLock::default(),
             }),
-            book: Mutex::default(),
+            table: Mutex::default(),
         }
     }
 
@@ -142,8 +142,8 @@ impl Connections {
     }
 
     /// What the connections share.
-    pub fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub fn context(&self) -> &Arc<ConnectionContext> {
+        &self.context
     }
 
     /// Makes the connection be so. Does nothing when it is so already; with another token, or a shorter reach, the old task ends
@@ -152,16 +152,16 @@ impl Connections {
         &self,
         connector: &ConnectorRef,
         bot: &Bot,
-        known: Option<&BotProfile>,
-        reach: Reach,
+        known_profile: Option<&BotProfile>,
+        goal: ConnectionGoal,
     ) {
         let same = match self.lock().running.get(&connector.uid) {
             Some(r) if r.bot.is_same(bot) => {
-                let now = *r.reach.borrow();
-                match (now, reach) {
-                    (Reach::Connect, Reach::Identify) => false,
-                    (Reach::Identify, Reach::Connect) => {
-                        r.reach.send_replace(reach);
+                let now = *r.goal.borrow();
+                match (now, goal) {
+                    (ConnectionGoal::Connect, ConnectionGoal::Identify) => false,
+                    (ConnectionGoal::Identify, ConnectionGoal::Connect) => {
+                        r.goal.send_replace(goal);
                         true
                     }
                     _ => true,
@@ -172,35 +172,35 @@ impl Connections {
         if same {
             return;
         }
-        let new_token = !self.end(&connector.uid, Some(bot)).await;
+        let new_token = !self.stop_task(&connector.uid, Some(bot)).await;
         if new_token {
-            self.shared.observations.reset_connection(&connector.uid);
+            self.context.observations.reset_connection(&connector.uid);
         }
-        let mut book = self.lock();
-        if !book.open {
+        let mut table = self.lock();
+        if !table.open {
             return;
         }
         let stop = CancellationToken::new();
-        let (tell, hear) = watch::channel(reach);
-        let life = Connection {
-            shared: self.shared.clone(),
+        let (goal_sender, goal_receiver) = watch::channel(goal);
+        let run = BotConnection {
+            context: self.context.clone(),
             connector: connector.clone(),
             bot: bot.clone(),
         }
-        .live(known.filter(|_| !new_token).cloned(), hear);
+        .run(known_profile.filter(|_| !new_token).cloned(), goal_receiver);
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             tokio::select! {
                 biased;
                 () = stopped.cancelled() => {}
-                () = life => {}
+                () = run => {}
             }
         });
-        book.running.insert(
+        table.running.insert(
             connector.uid.clone(),
-            Running {
+            ConnectionTask {
                 bot: bot.clone(),
-                reach: tell,
+                goal: goal_sender,
                 stop,
                 task,
             },
@@ -208,7 +208,7 @@ impl Connections {
     }
 
     /// Whether the connector's task, if any, is of this bot and token: what was noted is about it.
-    pub fn holds(&self, uid: &ConnectorUid, bot: &Bot) -> bool {
+    pub fn has_task_for(&self, uid: &ConnectorUid, bot: &Bot) -> bool {
         self.lock()
             .running
             .get(uid)
@@ -217,16 +217,16 @@ impl Connections {
 
     /// Ends a connector's task and forgets what it saw. When this returns, nothing of it runs any more.
     pub async fn stop(&self, uid: &ConnectorUid) {
-        self.end(uid, None).await;
-        self.shared.observations.reset_connection(uid);
+        self.stop_task(uid, None).await;
+        self.context.observations.reset_connection(uid);
     }
 
     /// Ends all tasks and lets no new ones begin: at shutdown, and when the Lease is lost.
     pub async fn close(&self) {
-        let all: Vec<Running> = {
-            let mut book = self.lock();
-            book.open = false;
-            book.running.drain().map(|(_, r)| r).collect()
+        let all: Vec<ConnectionTask> = {
+            let mut table = self.lock();
+            table.open = false;
+            table.running.drain().map(|(_, r)| r).collect()
         };
         for running in &all {
             running.stop.cancel();
@@ -242,7 +242,7 @@ impl Connections {
     }
 
     /// Ends a task; true if it held this token.
-    async fn end(&self, uid: &ConnectorUid, bot: Option<&Bot>) -> bool {
+    async fn stop_task(&self, uid: &ConnectorUid, bot: Option<&Bot>) -> bool {
         let Some(running) = self.lock().running.remove(uid) else {
             return false;
         };
@@ -253,53 +253,57 @@ impl Connections {
 
     /// Withdraws a connector's webhook, if the bot has one and it is this connector's. Tries for so long, then gives up: Telegram
     /// keeps what it cannot deliver, and a webhook that leads nowhere harms nobody.
-    pub async fn withdraw_webhook(&self, connector: &ConnectorRef, bot: &Bot, within: Duration) {
-        let withdrawn = async {
+    pub async fn delete_own_webhook(&self, connector: &ConnectorRef, bot: &Bot, timeout: Duration) {
+        let deletion = async {
             // Not while another connector is taking the bot over.
-            let _alone = self.shared.bots.hold(bot.id()).await;
+            let _bot_lock = self.context.bot_locks.acquire(bot.id()).await;
             let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
             loop {
-                let tried = async {
+                let attempt = async {
                     let url = bot.get_webhook_info().await?.url;
-                    if foreign::is_ours(&url, &connector.uid) {
+                    if foreign_webhook::is_ours(&url, &connector.uid) {
                         bot.delete_webhook().await?;
                     }
                     Ok(())
                 };
-                match tried.await {
+                match attempt.await {
                     Ok(()) => return,
                     Err(TelegramError::Unauthorized | TelegramError::NotFound) => return,
                     Err(TelegramError::RateLimited(wait)) => tokio::time::sleep(wait).await,
                     Err(error) => {
                         tracing::debug!(%connector, bot_id = %bot.id(), %error, "the webhook could not be withdrawn yet");
-                        tokio::time::sleep(backoff.next()).await;
+                        tokio::time::sleep(backoff.next_delay()).await;
                     }
                 }
             }
         };
-        if tokio::time::timeout(within, withdrawn).await.is_err() {
+        if tokio::time::timeout(timeout, deletion).await.is_err() {
             tracing::warn!(namespace = %connector.namespace, connector = %connector.name, bot_id = %bot.id(),
                 "Telegram did not answer in time: the bot's webhook stays registered there and leads nowhere");
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ConnectionTable> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One connector's life with Telegram.
-struct Connection {
-    shared: Arc<Shared>,
+struct BotConnection {
+    context: Arc<ConnectionContext>,
     connector: ConnectorRef,
     bot: Bot,
 }
 
-impl Connection {
-    async fn live(self, known: Option<BotProfile>, mut reach: watch::Receiver<Reach>) {
-        let profile = match known {
+impl BotConnection {
+    async fn run(
+        self,
+        known_profile: Option<BotProfile>,
+        mut goal: watch::Receiver<ConnectionGoal>,
+    ) {
+        let profile = match known_profile {
             Some(profile) => {
-                self.note_identity(IdentityFact::Accepted(profile.clone()));
+                self.report_identity(IdentityFact::Accepted(profile.clone()));
                 profile
             }
             None => match Box::pin(self.identify()).await {
@@ -307,50 +311,54 @@ impl Connection {
                 None => return,
             },
         };
-        if reach.wait_for(|r| *r == Reach::Connect).await.is_err() {
+        if goal
+            .wait_for(|r| *r == ConnectionGoal::Connect)
+            .await
+            .is_err()
+        {
             return;
         }
-        let _alone = self.shared.bots.hold(self.bot.id()).await;
+        let _bot_lock = self.context.bot_locks.acquire(self.bot.id()).await;
         tokio::select! {
-            () = self.receive(profile) => {}
+            () = self.receive_updates(profile) => {}
             // Beside it, and gone when it is done: only receiving ends the connection.
             () = async {
-                Box::pin(menu::offer(&self.bot, &self.shared.menus)).await;
+                Box::pin(bot_commands::sync_commands(&self.bot, &self.context.command_sync)).await;
                 std::future::pending::<()>().await;
             } => {}
         }
     }
 
-    async fn receive(&self, profile: BotProfile) {
-        match &self.shared.settings {
+    async fn receive_updates(&self, profile: BotProfile) {
+        match &self.context.settings {
             ConnectionSettings::Polling => {
-                self.shared.metrics.pollers(1);
-                let _counted = Counted(&self.shared.metrics);
+                self.context.metrics.pollers(1);
+                let _poller_count = PollerCountGuard(&self.context.metrics);
                 self.poll(profile).await;
             }
             ConnectionSettings::Webhook(settings) => {
-                Box::pin(webhook::Registration::new(self, settings).keep()).await;
+                Box::pin(webhook::WebhookRegistration::new(self, settings).run()).await;
             }
         }
     }
 
-    fn note(&self, fact: ConnectionFact) {
-        self.shared
+    fn report(&self, fact: ConnectionFact) {
+        self.context
             .observations
             .connection(&self.connector.uid, fact);
     }
 }
 
 /// Takes a poller out of the count, however it ends.
-struct Counted<'m>(&'m Metrics);
+struct PollerCountGuard<'m>(&'m Metrics);
 
-impl Drop for Counted<'_> {
+impl Drop for PollerCountGuard<'_> {
     fn drop(&mut self) {
         self.0.pollers(-1);
     }
 }
 
 /// Whole seconds to wait, as facts hold them; at least one.
-fn seconds(wait: Duration) -> u32 {
+fn whole_seconds(wait: Duration) -> u32 {
     u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).max(1)
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::backoff::{Backoff, jittered};
-use super::foreign::{self, Contest};
-use super::{Connection, EVENT_WITHIN, seconds};
+use super::foreign_webhook::{self, ReplacementCounter};
+use super::{BotConnection, EVENT_TIMEOUT, whole_seconds};
 use crate::observation::{ConnectionFact, IdentityFact, Notice};
 use crate::store::StoreError;
 use crate::telegram::bot::BotProfile;
@@ -18,31 +18,31 @@ use crate::telegram::{RawUpdate, TelegramError};
 use crate::telemetry::metrics::UpdateOutcome;
 
 /// The most that `getUpdates` gives at once.
-const LIMIT: u8 = 100;
+const UPDATES_PER_POLL: u8 = 100;
 /// How long a poll waits for an update. The server's own bound is 50 s.
 const LONG_POLL: Duration = Duration::from_secs(45);
 /// A poll that is not back so long after its time is hung: it is dropped and replaced.
-const HUNG: Duration = Duration::from_secs(15);
+const HANG_TIMEOUT: Duration = Duration::from_secs(15);
 /// An empty answer to a long poll that comes sooner than this is no long poll (a proxy's doing): do not spin.
-const TOO_SOON: Duration = Duration::from_secs(1);
+const MIN_LONG_POLL: Duration = Duration::from_secs(1);
 
-const FAULTS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
-const CONFLICTS: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_mins(1));
-const STORE: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
+const ERROR_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+const CONFLICT_BACKOFF: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_mins(1));
+const STORE_BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
 
 /// What to do after an error.
 #[derive(Debug, PartialEq, Eq)]
-enum Next {
+enum ErrorAction {
     /// The token is revoked: end.
-    End,
+    Stop,
     /// Look at the webhook that is in the way.
-    Webhook,
+    ClearWebhook,
     /// Try again after this long, having noted this.
     Retry(Duration, Option<ConnectionFact>),
 }
 
 /// The waits of one poller, by what went wrong.
-struct Waits {
+struct PollBackoffs {
     faults: Backoff,
     conflicts: Backoff,
     store: Backoff,
@@ -51,68 +51,69 @@ struct Waits {
     removed: u32,
 }
 
-impl Waits {
+impl PollBackoffs {
     fn new() -> Self {
         Self {
-            faults: FAULTS,
-            conflicts: CONFLICTS,
-            store: STORE,
-            empty: FAULTS,
+            faults: ERROR_BACKOFF,
+            conflicts: CONFLICT_BACKOFF,
+            store: STORE_BACKOFF,
+            empty: ERROR_BACKOFF,
             removed: 0,
         }
     }
 
     /// A poll came back complete.
-    fn completed(&mut self) {
+    fn on_poll_completed(&mut self) {
         self.faults.reset();
         self.conflicts.reset();
         self.removed = 0;
     }
 
     /// A webhook was removed: the next poll comes at once, unless the one before met a webhook all the same.
-    fn after_removal(&mut self) -> Duration {
+    fn on_webhook_removed(&mut self) -> Duration {
         self.removed += 1;
         match self.removed {
             1 => Duration::ZERO,
-            _ => self.faults.next(),
+            _ => self.faults.next_delay(),
         }
     }
 
     /// `connected`: a poll has completed since the last fault was noted. A single lost poll is not worth a condition: the fact is
     /// noted at the second one in a row.
-    fn after(&mut self, error: &TelegramError, connected: bool) -> Next {
+    fn on_error(&mut self, error: &TelegramError, connected: bool) -> ErrorAction {
         match error {
-            TelegramError::Unauthorized => Next::End,
-            TelegramError::WebhookActive => Next::Webhook,
-            TelegramError::Conflict(_) => {
-                Next::Retry(self.conflicts.next(), Some(ConnectionFact::PollingConflict))
-            }
-            TelegramError::RateLimited(wait) => Next::Retry(
+            TelegramError::Unauthorized => ErrorAction::Stop,
+            TelegramError::WebhookActive => ErrorAction::ClearWebhook,
+            TelegramError::Conflict(_) => ErrorAction::Retry(
+                self.conflicts.next_delay(),
+                Some(ConnectionFact::PollingConflict),
+            ),
+            TelegramError::RateLimited(wait) => ErrorAction::Retry(
                 *wait,
                 Some(ConnectionFact::RateLimited {
-                    retry_after: seconds(*wait),
+                    retry_after: whole_seconds(*wait),
                 }),
             ),
             other => {
-                let wait = self.faults.next();
+                let wait = self.faults.next_delay();
                 let fact = (!connected || self.faults.failures() > 1).then(|| {
                     ConnectionFact::Unreachable {
                         detail: other.to_string(),
                     }
                 });
-                Next::Retry(wait, fact)
+                ErrorAction::Retry(wait, fact)
             }
         }
     }
 }
 
-impl Connection {
+impl BotConnection {
     /// Polls until the token is revoked; otherwise until it is dropped.
     pub(super) async fn poll(&self, profile: BotProfile) {
         let mut offset = 0;
         let mut connected = false;
-        let mut waits = Waits::new();
-        let mut contest = Contest::default();
+        let mut backoffs = PollBackoffs::new();
+        let mut replacements = ReplacementCounter::default();
         loop {
             // The first poll comes back at once, so that Connected does not wait for a message or for 45 s.
             let timeout = if connected {
@@ -121,27 +122,29 @@ impl Connection {
                 Duration::ZERO
             };
             let began = Instant::now();
-            let polled =
-                tokio::time::timeout(timeout + HUNG, self.bot.get_updates(offset, LIMIT, timeout))
-                    .await;
+            let polled = tokio::time::timeout(
+                timeout + HANG_TIMEOUT,
+                self.bot.get_updates(offset, UPDATES_PER_POLL, timeout),
+            )
+            .await;
             let error = match polled {
                 Ok(Ok(updates)) => {
-                    self.shared.metrics.polled("ok");
+                    self.context.metrics.polled("ok");
                     let was_connected = std::mem::replace(&mut connected, true);
-                    waits.completed();
+                    backoffs.on_poll_completed();
                     // Whoever noted a 401 since (a send, with a token that was about to be replaced) was wrong.
-                    self.note_identity(IdentityFact::Accepted(profile.clone()));
-                    self.note(ConnectionFact::PollCompleted(self.bot.id()));
+                    self.report_identity(IdentityFact::Accepted(profile.clone()));
+                    self.report(ConnectionFact::PollCompleted(self.bot.id()));
                     if updates.is_empty() {
                         offset = 0;
-                        if was_connected && began.elapsed() < TOO_SOON {
-                            tokio::time::sleep(waits.empty.next()).await;
+                        if was_connected && began.elapsed() < MIN_LONG_POLL {
+                            tokio::time::sleep(backoffs.empty.next_delay()).await;
                         } else {
-                            waits.empty.reset();
+                            backoffs.empty.reset();
                         }
                     } else {
-                        waits.empty.reset();
-                        match Box::pin(self.take_in(updates, &mut waits.store)).await {
+                        backoffs.empty.reset();
+                        match Box::pin(self.store_updates(updates, &mut backoffs.store)).await {
                             Ok(next) => offset = next,
                             Err(wait) => tokio::time::sleep(wait).await,
                         }
@@ -151,32 +154,32 @@ impl Connection {
                 Ok(Err(error)) => error,
                 Err(_) => TelegramError::Ambiguous(format!(
                     "getUpdates was not back {} s after its time",
-                    HUNG.as_secs()
+                    HANG_TIMEOUT.as_secs()
                 )),
             };
-            self.shared.metrics.polled(error.label());
+            self.context.metrics.polled(error.label());
             tracing::debug!(namespace = %self.connector.namespace, connector = %self.connector.name,
                 bot_id = %self.bot.id(), %error, "poll failed");
-            match waits.after(&error, connected) {
-                Next::End => {
+            match backoffs.on_error(&error, connected) {
+                ErrorAction::Stop => {
                     // Asked once more: a single 401 that getMe does not confirm must not end a bot for good.
-                    tokio::time::sleep(waits.faults.next()).await;
+                    tokio::time::sleep(backoffs.faults.next_delay()).await;
                     if Box::pin(self.identify()).await.is_none() {
                         return;
                     }
                 }
-                Next::Webhook => {
+                ErrorAction::ClearWebhook => {
                     connected = false;
-                    let wait = Box::pin(self.clear_webhook(&mut contest, &mut waits)).await;
+                    let wait = Box::pin(self.clear_webhook(&mut replacements, &mut backoffs)).await;
                     tokio::time::sleep(wait).await;
                 }
-                Next::Retry(wait, fact) => {
+                ErrorAction::Retry(wait, fact) => {
                     if let Some(fact) = fact {
                         connected = false;
                         if fact == ConnectionFact::PollingConflict {
-                            self.shared.conflict_seen.notify_one();
+                            self.context.conflict_seen.notify_one();
                         }
-                        self.note(fact);
+                        self.report(fact);
                     }
                     tokio::time::sleep(wait).await;
                 }
@@ -185,27 +188,31 @@ impl Connection {
     }
 
     /// Makes a batch durable. The offset that confirms it, or how long to wait before the same batch is asked for again.
-    async fn take_in(&self, updates: Vec<RawUpdate>, waits: &mut Backoff) -> Result<i64, Duration> {
+    async fn store_updates(
+        &self,
+        updates: Vec<RawUpdate>,
+        backoff: &mut Backoff,
+    ) -> Result<i64, Duration> {
         let next = updates
             .iter()
             .map(|u| u.update_id)
             .max()
             .map_or(0, |id| id + 1);
         match self
-            .shared
+            .context
             .inbox
             .accept(&self.connector.uid, self.bot.id(), updates)
             .await
         {
             Ok(accepted) => {
-                waits.reset();
-                let metrics = &self.shared.metrics;
+                backoff.reset();
+                let metrics = &self.context.metrics;
                 metrics.updates(UpdateOutcome::Received, accepted.new);
                 metrics.updates(UpdateOutcome::Duplicate, accepted.known);
                 Ok(next)
             }
             Err(error) => {
-                let wait = waits.next();
+                let wait = backoff.next_delay();
                 if matches!(error, StoreError::BacklogFull(_)) {
                     tracing::debug!(connector = %self.connector, bot_id = %self.bot.id(), %error, "polling later");
                 } else {
@@ -218,39 +225,43 @@ impl Connection {
     }
 
     /// Removes the webhook that keeps the bot from being polled, after its owner was named in an event. How long to wait then.
-    async fn clear_webhook(&self, contest: &mut Contest, waits: &mut Waits) -> Duration {
+    async fn clear_webhook(
+        &self,
+        replacements: &mut ReplacementCounter,
+        backoffs: &mut PollBackoffs,
+    ) -> Duration {
         let cleared = async {
             let url = self.bot.get_webhook_info().await?.url;
-            if !url.is_empty() && !foreign::is_ours(&url, &self.connector.uid) {
-                let host = foreign::host(&url);
-                if contest.replaced(Instant::now()) {
-                    self.note(ConnectionFact::WebhookContested { host });
-                    tokio::time::sleep(jittered(self.shared.look_again)).await;
+            if !url.is_empty() && !foreign_webhook::is_ours(&url, &self.connector.uid) {
+                let host = foreign_webhook::host(&url);
+                if replacements.record(Instant::now()) {
+                    self.report(ConnectionFact::WebhookContested { host });
+                    tokio::time::sleep(jittered(self.context.recheck_interval)).await;
                 } else {
-                    let told = self
-                        .shared
+                    let event_written = self
+                        .context
                         .observations
                         .notice(&self.connector.uid, Notice::ForeignWebhook { host });
                     // An event that cannot be written must not keep the bot away.
-                    let _ = tokio::time::timeout(EVENT_WITHIN, told).await;
+                    let _ = tokio::time::timeout(EVENT_TIMEOUT, event_written).await;
                 }
             }
             self.bot.delete_webhook().await?;
             Ok(())
         };
         let error = match cleared.await {
-            Ok(()) => return waits.after_removal(),
+            Ok(()) => return backoffs.on_webhook_removed(),
             Err(error) => error,
         };
-        match waits.after(&error, false) {
-            Next::Retry(wait, fact) => {
+        match backoffs.on_error(&error, false) {
+            ErrorAction::Retry(wait, fact) => {
                 if let Some(fact) = fact {
-                    self.note(fact);
+                    self.report(fact);
                 }
                 wait
             }
             // The next poll meets the same answer and ends there.
-            Next::End | Next::Webhook => waits.faults.next(),
+            ErrorAction::Stop | ErrorAction::ClearWebhook => backoffs.faults.next_delay(),
         }
     }
 }
@@ -263,47 +274,53 @@ mod tests {
     fn telegrams_wait_is_obeyed_to_the_second() {
         let wait = Duration::from_secs(17);
         assert_eq!(
-            Waits::new().after(&TelegramError::RateLimited(wait), true),
-            Next::Retry(wait, Some(ConnectionFact::RateLimited { retry_after: 17 }))
+            PollBackoffs::new().on_error(&TelegramError::RateLimited(wait), true),
+            ErrorAction::Retry(wait, Some(ConnectionFact::RateLimited { retry_after: 17 }))
         );
     }
 
     #[test]
-    fn one_lost_poll_of_a_connected_bot_is_not_yet_a_fact_and_two_are() {
-        let mut waits = Waits::new();
+    fn second_lost_poll_of_a_connected_bot_is_reported() {
+        let mut backoffs = PollBackoffs::new();
         let error = TelegramError::Server(502);
-        assert!(matches!(waits.after(&error, true), Next::Retry(_, None)));
         assert!(matches!(
-            waits.after(&error, true),
-            Next::Retry(_, Some(ConnectionFact::Unreachable { .. }))
+            backoffs.on_error(&error, true),
+            ErrorAction::Retry(_, None)
         ));
-        waits.completed();
-        assert!(matches!(waits.after(&error, true), Next::Retry(_, None)));
         assert!(matches!(
-            Waits::new().after(&error, false),
-            Next::Retry(_, Some(_))
+            backoffs.on_error(&error, true),
+            ErrorAction::Retry(_, Some(ConnectionFact::Unreachable { .. }))
+        ));
+        backoffs.on_poll_completed();
+        assert!(matches!(
+            backoffs.on_error(&error, true),
+            ErrorAction::Retry(_, None)
+        ));
+        assert!(matches!(
+            PollBackoffs::new().on_error(&error, false),
+            ErrorAction::Retry(_, Some(_))
         ));
     }
 
     #[test]
-    fn a_webhook_that_is_removed_and_in_the_way_again_is_no_reason_to_hurry() {
-        let mut waits = Waits::new();
-        assert_eq!(waits.after_removal(), Duration::ZERO);
-        assert!(waits.after_removal() > Duration::ZERO);
-        assert!(waits.after_removal() > Duration::ZERO);
-        waits.completed();
-        assert_eq!(waits.after_removal(), Duration::ZERO);
+    fn webhook_that_comes_back_is_removed_with_backoff() {
+        let mut backoffs = PollBackoffs::new();
+        assert_eq!(backoffs.on_webhook_removed(), Duration::ZERO);
+        assert!(backoffs.on_webhook_removed() > Duration::ZERO);
+        assert!(backoffs.on_webhook_removed() > Duration::ZERO);
+        backoffs.on_poll_completed();
+        assert_eq!(backoffs.on_webhook_removed(), Duration::ZERO);
     }
 
     #[test]
     fn a_revoked_token_ends_the_poller_and_a_webhook_is_looked_at() {
         assert_eq!(
-            Waits::new().after(&TelegramError::Unauthorized, true),
-            Next::End
+            PollBackoffs::new().on_error(&TelegramError::Unauthorized, true),
+            ErrorAction::Stop
         );
         assert_eq!(
-            Waits::new().after(&TelegramError::WebhookActive, true),
-            Next::Webhook
+            PollBackoffs::new().on_error(&TelegramError::WebhookActive, true),
+            ErrorAction::ClearWebhook
         );
     }
 }

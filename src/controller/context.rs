@@ -18,7 +18,7 @@ use super::user_lists::WrittenLists;
 use super::{AssistantFactory, status};
 use crate::api::TelegramUserList;
 use crate::clock::SharedClock;
-use crate::connection::Connections;
+use crate::connection::BotConnections;
 use crate::identity::ConnectorUid;
 use crate::observation::Observations;
 use crate::registry::Registry;
@@ -50,7 +50,7 @@ pub(super) struct Context {
     /// The time.
     pub(super) clock: SharedClock,
     /// The pollers and registrations.
-    pub(super) connections: Arc<Connections>,
+    pub(super) connections: Arc<BotConnections>,
     /// Secrets, as far as somebody refers to them.
     pub(super) secrets: Secrets,
     /// Who refers to what.

@@ -110,7 +110,7 @@ pub(super) fn withdraw_in_background(me: &ConnectorRef, bot: &Bot, c: &Context) 
     let (connections, me, bot) = (c.connections.clone(), me.clone(), bot.clone());
     tokio::spawn(async move {
         connections
-            .withdraw_webhook(&me, &bot, WITHDRAW_WITHIN)
+            .delete_own_webhook(&me, &bot, WITHDRAW_WITHIN)
             .await;
     });
 }
@@ -127,7 +127,7 @@ fn disconnect(me: &ConnectorRef, bot: Bot, c: &Context) {
     );
     tokio::spawn(async move {
         connections
-            .withdraw_webhook(&me, &bot, WITHDRAW_WITHIN)
+            .delete_own_webhook(&me, &bot, WITHDRAW_WITHIN)
             .await;
         memories.with(&me.uid, |m| m.disconnection = Disconnection::Done);
         // The controller is gone only when the process ends.

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::settings::LeaseSettings;
-use crate::connection::Connections;
+use crate::connection::BotConnections;
 use crate::connection::backoff::jittered;
 use crate::telemetry::Metrics;
 
@@ -59,7 +59,7 @@ pub(super) struct Leadership {
     leases: Api<Lease>,
     settings: LeaseSettings,
     me: String,
-    connections: Arc<Connections>,
+    connections: Arc<BotConnections>,
     metrics: Arc<Metrics>,
     leading: watch::Sender<bool>,
     /// The Lease's `resourceVersion` as last seen, and since when.
@@ -74,7 +74,7 @@ impl Leadership {
         client: Client,
         settings: LeaseSettings,
         identity: &str,
-        connections: Arc<Connections>,
+        connections: Arc<BotConnections>,
         metrics: Arc<Metrics>,
         leading: watch::Sender<bool>,
     ) -> Self {
@@ -92,7 +92,7 @@ impl Leadership {
 
     /// Takes part until `stop`; then ends the pollers and gives the Lease back.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let shared = self.connections.shared().clone();
+        let shared = self.connections.context().clone();
         loop {
             let tried = tokio::select! {
                 () = stop.cancelled() => break,

@@ -19,7 +19,7 @@ use super::status::{self, OtherConnector, TokenState};
 use super::{finalize, report, resolve, spec, transcription};
 use crate::api::conditions::types;
 use crate::api::{TelegramConnector, TelegramConnectorStatus};
-use crate::connection::Reach;
+use crate::connection::ConnectionGoal;
 use crate::identity::{ConnectorRef, ConnectorUid};
 use crate::observation::IdentityFact;
 use crate::registry::{ResolvedConnector, Transcription};
@@ -256,7 +256,7 @@ async fn connect(
     c: &Context,
 ) -> Option<BotProfile> {
     // Of another token, what was seen before does not count; ensure() clears it.
-    let known = if c.connections.holds(&me.uid, bot) {
+    let known = if c.connections.has_task_for(&me.uid, bot) {
         c.observations.facts(&me.uid).identity
     } else {
         None
@@ -277,8 +277,8 @@ async fn connect(
     let (owner, affected) = c.claims.claim(me, created, bot.id(), profile.is_some());
     c.wake_all(affected);
     let reach = match &owner {
-        Owner::Mine => Reach::Connect,
-        Owner::Other(_) | Owner::Undecided => Reach::Identify,
+        Owner::Mine => ConnectionGoal::Connect,
+        Owner::Other(_) | Owner::Undecided => ConnectionGoal::Identify,
     };
     if let (Owner::Other(other), TokenState::Given { duplicate_of, .. }) = (owner, token) {
         *duplicate_of = Some(if other.namespace == me.namespace {

@@ -29,7 +29,7 @@ use super::user_lists::{self, WrittenLists};
 use super::watches::{apis, watch, without_managed_fields};
 use super::{ControllerContext, events::Events, finalize, reconcile, sweep};
 use crate::api::{SKIP_DISCONNECT_ANNOTATION, TelegramConnector, TelegramUserList};
-use crate::connection::Connections;
+use crate::connection::BotConnections;
 use crate::connection::backoff::{Backoff, jittered};
 use crate::identity::ConnectorUid;
 use crate::telemetry::Readiness;
@@ -56,7 +56,7 @@ pub(super) async fn run(
     if ready.is_none() {
         return;
     }
-    let connections = Arc::new(Connections::new(
+    let connections = Arc::new(BotConnections::new(
         from.inbox.clone(),
         from.observations.clone(),
         from.metrics.clone(),
@@ -295,7 +295,7 @@ async fn control_connectors(
             |object, c| Box::pin(reconcile::reconcile(object, c)),
             |object, error, c| {
                 let me = reconcile::identify(object.meta());
-                let wait = c.memories.with(&me.uid, |m| m.failures.next());
+                let wait = c.memories.with(&me.uid, |m| m.failures.next_delay());
                 tracing::warn!(namespace = %me.namespace, connector = %me.name, %error, again_in = ?wait, "reconcile failed");
                 Action::requeue(wait)
             },
@@ -382,7 +382,7 @@ async fn control_lists(
                 let wait = failures
                     .lock()
                     .unwrap_or_else(std::sync::PoisonError::into_inner)
-                    .next();
+                    .next_delay();
                 tracing::warn!(list = %list.name_any(), %error, again_in = ?wait, "reconcile of a list failed");
                 Action::requeue(wait)
             },

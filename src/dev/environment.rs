@@ -23,7 +23,7 @@ use super::telegram::{self, Simulator};
 use crate::api::conditions::types::READY;
 use crate::api::connector::{AssistantSpec, TranscriptionSpec};
 use crate::api::{TelegramConnector, TelegramUserList};
-use crate::assistant::{Assistant, ExtraRoots, GuardPolicy, Transcriber};
+use crate::assistant::{AddressPolicy, Assistant, ExtraRootCertificates, Transcriber};
 use crate::clock::SharedClock;
 use crate::controller::{self, AssistantFactory, BuildAssistants, ConnectionSettings};
 use crate::identity::BotId;
@@ -197,7 +197,7 @@ impl Environment {
             shutdown_grace: Duration::from_secs(5),
         };
         let factory = Arc::new(LedToSample {
-            factory: assistants(GuardPolicy::default(), &ExtraRoots::default())?,
+            factory: assistants(AddressPolicy::default(), &ExtraRootCertificates::default())?,
             sample: assistant.url(),
         });
         let metrics = Arc::new(Metrics::new());

@@ -112,7 +112,7 @@ async fn gather(
     let late = || AssistantError {
         fault: AssistantFault::Unreachable,
         retryable: true,
-        too_slow: true,
+        timed_out: true,
         retry_after: None,
         detail: format!("no whole answer within {} s", LONGEST.as_secs()),
     };

@@ -139,7 +139,7 @@ impl Engine {
             let remembers = connector
                 .assistant
                 .as_ref()
-                .is_some_and(|a| a.wants_history());
+                .is_some_and(|a| a.needs_history());
             wants.push(Want {
                 connector: connector.connector.clone(),
                 bot: connector.bot.id(),

@@ -48,7 +48,7 @@ impl RetryPolicy {
         failed: u32,
         jitter: f64,
     ) -> Option<Duration> {
-        let attempts = if error.too_slow {
+        let attempts = if error.timed_out {
             // The user has waited for all that time already.
             self.assistant_attempts.min(SLOW_ATTEMPTS)
         } else {
@@ -163,7 +163,7 @@ mod tests {
         AssistantError {
             fault,
             retryable,
-            too_slow: false,
+            timed_out: false,
             retry_after: retry_after.map(Duration::from_secs),
             detail: String::new(),
         }
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn whoever_waited_for_the_whole_time_waits_once_more_at_most() {
         let slow = AssistantError {
-            too_slow: true,
+            timed_out: true,
             ..error(AssistantFault::Unreachable, true, None)
         };
         assert!(POLICY.after_assistant(&slow, 0, 1.0).is_some());

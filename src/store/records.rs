@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::assistant::Turn;
+use crate::assistant::ChatMessage;
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 
 /// A queue within which order is kept: one topic of one chat of one bot.
@@ -131,7 +131,7 @@ pub struct Session {
     /// How many exchanges it has had.
     pub exchanges: i64,
     /// The newest exchanges, oldest first, as far as the claim asked for them.
-    pub history: Vec<Turn>,
+    pub history: Vec<ChatMessage>,
 }
 
 /// Changes to one lane that happen together or not at all.
@@ -303,7 +303,7 @@ pub struct SessionSummary {
     pub exchanges: i64,
     /// What was said, only when asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub history: Option<Vec<Turn>>,
+    pub history: Option<Vec<ChatMessage>>,
 }
 
 /// Something that could not be handled.

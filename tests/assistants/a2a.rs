@@ -1,6 +1,6 @@
 //! Agents of both versions of A2A: discovery, streaming, tasks that are looked at, sessions.
 
-mod cancelling;
+mod cancellation;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use telegram_connector_operator::api::connector::AssistantProtocol::A2A;
 use telegram_connector_operator::assistant::{Picture, Question};
 
-use crate::peer::{self, Peer, Received};
-use crate::questions::{KEY, TEXT, ask, ask_in_vain, assistant, question};
+use crate::fixtures::{KEY, TEXT, ask, ask_expecting_error, assistant, question};
+use crate::mock_server::{self, MockServer, ReceivedRequest};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
@@ -38,7 +38,7 @@ fn card(version: Version, streaming: bool) -> Value {
     card
 }
 
-fn is_card(asked: &Received) -> bool {
+fn is_card(asked: &ReceivedRequest) -> bool {
     asked.path() == "/.well-known/agent-card.json"
 }
 
@@ -91,10 +91,10 @@ fn wrapped(version: Version, field: &str, kind: &str, mut value: Value) -> Value
 
 fn stream_of(updates: &[Value]) -> axum::response::Response {
     let events: Vec<String> = updates.iter().map(|u| result(u).to_string()).collect();
-    peer::events(&events.iter().map(String::as_str).collect::<Vec<_>>())
+    mock_server::events(&events.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-fn method(asked: &Received) -> String {
+fn method(asked: &ReceivedRequest) -> String {
     asked.json()["method"]
         .as_str()
         .unwrap_or_default()
@@ -103,12 +103,10 @@ fn method(asked: &Received) -> String {
 
 #[rstest]
 #[tokio::test]
-async fn a_streamed_answer_is_the_artifact_and_the_session_its_context(
-    #[values(V1, V03)] version: Version,
-) {
-    let peer = Peer::start(move |asked: &Received| {
+async fn streamed_answer_is_the_artifact_with_its_context(#[values(V1, V03)] version: Version) {
+    let server = MockServer::start(move |asked: &ReceivedRequest| {
         if is_card(asked) {
-            return peer::json(&card(version, true));
+            return mock_server::json(&card(version, true));
         }
         stream_of(&[
             task(version, "submitted", None),
@@ -119,8 +117,8 @@ async fn a_streamed_answer_is_the_artifact_and_the_session_its_context(
         ])
     })
     .await;
-    let agent = assistant(A2A, &peer.url);
-    assert!(!agent.wants_history());
+    let agent = assistant(A2A, &server.url);
+    assert!(!agent.needs_history());
     let asked = Question {
         pictures: vec![Picture {
             media_type: "image/png".into(),
@@ -140,7 +138,7 @@ async fn a_streamed_answer_is_the_artifact_and_the_session_its_context(
     let second = ask(&agent, next).await.expect("an answer");
     assert_eq!((second.text.as_str(), second.state), ("Hello", None));
 
-    let received = peer.received();
+    let received = server.received();
     assert_eq!(received.len(), 3, "the card is read once");
     let request = &received[1];
     assert_eq!(request.path(), "/rpc");
@@ -179,32 +177,32 @@ async fn a_streamed_answer_is_the_artifact_and_the_session_its_context(
 
 #[rstest]
 #[tokio::test]
-async fn an_agent_that_does_not_stream_is_asked_and_its_task_looked_at_until_it_ends(
+async fn task_of_a_non_streaming_agent_is_polled_until_it_ends(
     #[values(V1, V03)] version: Version,
 ) {
     let looks = AtomicUsize::new(0);
-    let peer = Peer::start(move |asked: &Received| {
+    let server = MockServer::start(move |asked: &ReceivedRequest| {
         if is_card(asked) {
-            return peer::json(&card(version, false));
+            return mock_server::json(&card(version, false));
         }
         match method(asked).as_str() {
-            "SendMessage" | "message/send" => peer::json(&result(&task(version, "working", None))),
-            _ if looks.fetch_add(1, Ordering::SeqCst) == 0 => peer::json(&result(&json!({
+            "SendMessage" | "message/send" => mock_server::json(&result(&task(version, "working", None))),
+            _ if looks.fetch_add(1, Ordering::SeqCst) == 0 => mock_server::json(&result(&json!({
                 "kind": "task", "id": "task-1", "contextId": "context-1", "status": status(version, "working", None)}))),
             // GetTask answers the bare task in both versions.
-            _ => peer::json(&result(&json!({"id": "task-1", "contextId": "context-1", "status": status(version, "completed", None),
+            _ => mock_server::json(&result(&json!({"id": "task-1", "contextId": "context-1", "status": status(version, "completed", None),
                 "artifacts": [{"artifactId": "a", "parts": [{"text": "Hello"}]}]}))),
         }
     })
     .await;
     assert_eq!(
-        ask(&assistant(A2A, &peer.url), question())
+        ask(&assistant(A2A, &server.url), question())
             .await
             .expect("an answer")
             .text,
         "Hello"
     );
-    let received = peer.received();
+    let received = server.received();
     let look = received.last().expect("requests");
     assert_eq!(
         method(look),
@@ -229,17 +227,17 @@ async fn an_agent_that_does_not_stream_is_asked_and_its_task_looked_at_until_it_
 #[rstest]
 #[tokio::test]
 async fn a_message_is_an_answer_without_a_task(#[values(true, false)] streaming: bool) {
-    let peer = Peer::start(move |asked: &Received| {
+    let server = MockServer::start(move |asked: &ReceivedRequest| {
         let message = json!({"message": {"messageId": "m", "role": "ROLE_AGENT", "parts": [{"text": "Hello"}]}});
         match (is_card(asked), streaming) {
-            (true, _) => peer::json(&card(V1, streaming)),
+            (true, _) => mock_server::json(&card(V1, streaming)),
             (false, true) => stream_of(&[message]),
-            (false, false) => peer::json(&result(&message)),
+            (false, false) => mock_server::json(&result(&message)),
         }
     })
     .await;
     assert_eq!(
-        ask(&assistant(A2A, &peer.url), question())
+        ask(&assistant(A2A, &server.url), question())
             .await
             .expect("an answer")
             .text,
@@ -251,12 +249,10 @@ async fn a_message_is_an_answer_without_a_task(#[values(true, false)] streaming:
 #[case::broken(true)]
 #[case::ended(false)]
 #[tokio::test]
-async fn a_stream_that_ends_too_early_is_followed_by_looks_and_not_by_a_second_question(
-    #[case] broken: bool,
-) {
-    let peer = Peer::start(move |asked: &Received| {
+async fn broken_stream_is_followed_by_polling_its_task(#[case] broken: bool) {
+    let server = MockServer::start(move |asked: &ReceivedRequest| {
         if is_card(asked) {
-            return peer::json(&card(V03, true));
+            return mock_server::json(&card(V03, true));
         }
         if method(asked) == "message/stream" {
             let first = format!("data: {}\n\n", result(&artifact_update(V03, "Hel", false)));
@@ -265,30 +261,30 @@ async fn a_stream_that_ends_too_early_is_followed_by_looks_and_not_by_a_second_q
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 Err(std::io::Error::other("gone"))
             });
-            return peer::raw_events(
+            return mock_server::raw_events(
                 stream::iter([Ok(first)]).chain(end.take(usize::from(broken))),
             );
         }
-        peer::json(&result(&task(V03, "completed", Some("Hello"))))
+        mock_server::json(&result(&task(V03, "completed", Some("Hello"))))
     })
     .await;
     assert_eq!(
-        ask(&assistant(A2A, &peer.url), question())
+        ask(&assistant(A2A, &server.url), question())
             .await
             .expect("an answer")
             .text,
         "Hello"
     );
-    let methods: Vec<String> = peer.received().iter().skip(1).map(method).collect();
+    let methods: Vec<String> = server.received().iter().skip(1).map(method).collect();
     assert_eq!(methods, ["message/stream", "tasks/get"]);
 }
 
 #[rstest]
 #[tokio::test]
 async fn a_task_that_waits_for_input_gets_the_next_message(#[values(V1, V03)] version: Version) {
-    let peer = Peer::start(move |asked: &Received| {
+    let server = MockServer::start(move |asked: &ReceivedRequest| {
         if is_card(asked) {
-            return peer::json(&card(version, true));
+            return mock_server::json(&card(version, true));
         }
         if asked.json()["params"]["message"]["taskId"] == "task-1" {
             stream_of(&[
@@ -303,7 +299,7 @@ async fn a_task_that_waits_for_input_gets_the_next_message(#[values(V1, V03)] ve
         }
     })
     .await;
-    let agent = assistant(A2A, &peer.url);
+    let agent = assistant(A2A, &server.url);
     let first = ask(&agent, question()).await.expect("an answer");
     assert_eq!(first.text, "Which day?");
     let next = Question {
@@ -321,13 +317,13 @@ async fn a_task_that_waits_for_input_gets_the_next_message(#[values(V1, V03)] ve
 
 #[tokio::test]
 async fn an_agent_that_has_forgotten_the_session_is_asked_without_it() {
-    let peer = Peer::start(|asked: &Received| {
+    let server = MockServer::start(|asked: &ReceivedRequest| {
         if is_card(asked) {
-            return peer::json(&card(V1, true));
+            return mock_server::json(&card(V1, true));
         }
         let message = &asked.json()["params"]["message"];
         if message["taskId"].is_string() || message["contextId"].is_string() {
-            return peer::json(&json!({"jsonrpc": "2.0", "id": "x", "error": {"code": -32001, "message": "Task not found"}}));
+            return mock_server::json(&json!({"jsonrpc": "2.0", "id": "x", "error": {"code": -32001, "message": "Task not found"}}));
         }
         stream_of(&[task(V1, "completed", Some("Hello"))])
     })
@@ -336,7 +332,7 @@ async fn an_agent_that_has_forgotten_the_session_is_asked_without_it() {
         session_state: Some(r#"{"contextId":"gone","taskId":"gone"}"#.into()),
         ..question()
     };
-    let answer = ask(&assistant(A2A, &peer.url), stale)
+    let answer = ask(&assistant(A2A, &server.url), stale)
         .await
         .expect("an answer");
     assert_eq!(answer.text, "Hello");
@@ -345,7 +341,7 @@ async fn an_agent_that_has_forgotten_the_session_is_asked_without_it() {
         Some(r#"{"contextId":"context-1"}"#)
     );
     assert_eq!(
-        peer.received().len(),
+        server.received().len(),
         4,
         "the card, with task, with context, without"
     );
@@ -353,17 +349,19 @@ async fn an_agent_that_has_forgotten_the_session_is_asked_without_it() {
 
 #[tokio::test]
 async fn an_older_agents_card_is_found_below_the_path() {
-    let peer = Peer::start(|asked: &Received| match asked.path() {
+    let server = MockServer::start(|asked: &ReceivedRequest| match asked.path() {
         "/api/a2a/kagent/helper/.well-known/agent.json" => {
             let mut card = card(V03, false);
             card["url"] = "http://127.0.0.1:8083/api/a2a/kagent/helper/".into();
-            peer::json(&card)
+            mock_server::json(&card)
         }
-        "/api/a2a/kagent/helper/" => peer::json(&result(&task(V03, "completed", Some("Hello")))),
-        _ => peer::status(404, &[], "not here"),
+        "/api/a2a/kagent/helper/" => {
+            mock_server::json(&result(&task(V03, "completed", Some("Hello"))))
+        }
+        _ => mock_server::status(404, &[], "not here"),
     })
     .await;
-    let agent = assistant(A2A, &format!("{}/api/a2a/kagent/helper", peer.url));
+    let agent = assistant(A2A, &format!("{}/api/a2a/kagent/helper", server.url));
     assert_eq!(
         ask(&agent, question()).await.expect("an answer").text,
         "Hello"
@@ -372,20 +370,20 @@ async fn an_older_agents_card_is_found_below_the_path() {
 
 #[tokio::test]
 async fn the_key_goes_into_the_header_that_the_card_names() {
-    let peer = Peer::start(|asked: &Received| {
+    let server = MockServer::start(|asked: &ReceivedRequest| {
         if is_card(asked) {
             let mut card = card(V03, false);
             card["securitySchemes"] =
                 json!({"k": {"type": "apiKey", "in": "header", "name": "X-API-Key"}});
-            return peer::json(&card);
+            return mock_server::json(&card);
         }
-        peer::json(&result(&task(V03, "completed", Some("Hello"))))
+        mock_server::json(&result(&task(V03, "completed", Some("Hello"))))
     })
     .await;
-    ask(&assistant(A2A, &peer.url), question())
+    ask(&assistant(A2A, &server.url), question())
         .await
         .expect("an answer");
-    let request = &peer.received()[1];
+    let request = &server.received()[1];
     assert_eq!(
         (request.header("x-api-key"), request.header("authorization")),
         (KEY, "")
@@ -393,21 +391,21 @@ async fn the_key_goes_into_the_header_that_the_card_names() {
 }
 
 #[tokio::test]
-async fn an_agent_of_another_version_than_its_card_said_is_looked_up_again() {
+async fn card_is_read_again_when_the_version_is_wrong() {
     let upgraded = AtomicUsize::new(0);
-    let peer = Peer::start(move |asked: &Received| {
+    let server = MockServer::start(move |asked: &ReceivedRequest| {
         if is_card(asked) {
             let version = if upgraded.fetch_add(1, Ordering::SeqCst) == 0 { V03 } else { V1 };
-            return peer::json(&card(version, false));
+            return mock_server::json(&card(version, false));
         }
         if method(asked) == "SendMessage" {
-            return peer::json(&result(&task(V1, "completed", Some("Hello"))));
+            return mock_server::json(&result(&task(V1, "completed", Some("Hello"))));
         }
-        peer::json(&json!({"jsonrpc": "2.0", "id": "x", "error": {"code": -32601, "message": "Method not found"}}))
+        mock_server::json(&json!({"jsonrpc": "2.0", "id": "x", "error": {"code": -32601, "message": "Method not found"}}))
     })
     .await;
-    let agent = assistant(A2A, &peer.url);
-    assert!(ask_in_vain(&agent).await.retryable);
+    let agent = assistant(A2A, &server.url);
+    assert!(ask_expecting_error(&agent).await.retryable);
     assert_eq!(
         ask(&agent, question()).await.expect("an answer").text,
         "Hello"
@@ -425,26 +423,28 @@ async fn a_json_rpc_error_has_its_class(
     #[case] retryable: bool,
     #[values(true, false)] streaming: bool,
 ) {
-    let peer = Peer::start(move |asked: &Received| {
+    let server = MockServer::start(move |asked: &ReceivedRequest| {
         let error = json!({"jsonrpc": "2.0", "id": "x", "error": {"code": code, "message": TEXT, "data": KEY}});
         match (is_card(asked), streaming) {
-            (true, _) => peer::json(&card(V1, streaming)),
-            (false, true) => peer::events(&[&error.to_string()]),
-            (false, false) => peer::json(&error),
+            (true, _) => mock_server::json(&card(V1, streaming)),
+            (false, true) => mock_server::events(&[&error.to_string()]),
+            (false, false) => mock_server::json(&error),
         }
     })
     .await;
     assert_eq!(
-        ask_in_vain(&assistant(A2A, &peer.url)).await.retryable,
+        ask_expecting_error(&assistant(A2A, &server.url))
+            .await
+            .retryable,
         retryable
     );
 }
 
 #[tokio::test]
-async fn a_failed_task_is_an_error_that_does_not_tell_what_the_agent_said() {
-    let peer = Peer::start(|asked: &Received| {
+async fn failed_task_error_does_not_contain_the_agents_text() {
+    let server = MockServer::start(|asked: &ReceivedRequest| {
         if is_card(asked) {
-            return peer::json(&card(V1, true));
+            return mock_server::json(&card(V1, true));
         }
         stream_of(&[
             task(V1, "working", None),
@@ -452,13 +452,17 @@ async fn a_failed_task_is_an_error_that_does_not_tell_what_the_agent_said() {
         ])
     })
     .await;
-    assert!(!ask_in_vain(&assistant(A2A, &peer.url)).await.retryable);
+    assert!(
+        !ask_expecting_error(&assistant(A2A, &server.url))
+            .await
+            .retryable
+    );
 }
 
 #[tokio::test]
 async fn no_card_says_where_it_should_be() {
-    let peer = Peer::start(|_| peer::status(404, &[], "")).await;
-    let error = ask_in_vain(&assistant(A2A, &peer.url)).await;
+    let server = MockServer::start(|_| mock_server::status(404, &[], "")).await;
+    let error = ask_expecting_error(&assistant(A2A, &server.url)).await;
     assert!(
         error.detail.contains(".well-known/agent-card.json"),
         "{error}"

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use rstest::rstest;
 use telegram_connector_operator::api::connector::AssistantProtocol::{A2A, OpenAI, Webhook};
 use telegram_connector_operator::api::connector::TranscriptionSpec;
-use telegram_connector_operator::assistant::{Assistant, Question, Recording, build, transcriber};
+use telegram_connector_operator::assistant::{
+    Assistant, Question, Recording, build_assistant, build_transcriber,
+};
 use telegram_connector_operator::observation::AssistantFault;
 
-use crate::questions::{Answer, ask, assistant, context, question, spec};
+use crate::fixtures::{Answer, ask, assistant, http_client, question, spec};
 
 /// What `foreign.sh` set.
-fn peer(variable: &str) -> String {
+fn peer_url(variable: &str) -> String {
     std::env::var(variable)
         .unwrap_or_else(|_| panic!("{variable} is not set; run tests/assistants/foreign.sh"))
 }
@@ -38,7 +40,7 @@ async fn an_agent_on_a2a_sdk_keeps_a_session(
     )]
     variable: &str,
 ) {
-    let agent = assistant(A2A, &peer(variable));
+    let agent = assistant(A2A, &peer_url(variable));
     let first = say(&agent, "one", None).await;
     assert_eq!(first.text, "You said: one (message 1)");
     let second = say(&agent, "two", first.state.as_ref()).await;
@@ -58,7 +60,7 @@ async fn an_agent_on_a2a_sdk_asks_back_and_goes_on(
     )]
     variable: &str,
 ) {
-    let agent = assistant(A2A, &peer(variable));
+    let agent = assistant(A2A, &peer_url(variable));
     let asked = say(&agent, "book a table", None).await;
     assert_eq!(asked.text, "For which day?");
     let booked = say(&agent, "Sunday", asked.state.as_ref()).await;
@@ -69,7 +71,7 @@ async fn an_agent_on_a2a_sdk_asks_back_and_goes_on(
 
 #[rstest]
 #[tokio::test]
-async fn an_agent_on_a2a_sdk_that_was_restarted_goes_on_without_what_it_forgot(
+async fn restarted_a2a_sdk_agent_goes_on_without_its_task(
     #[values(
         "A2A_1_STREAMING",
         "A2A_1_WAITING",
@@ -78,7 +80,7 @@ async fn an_agent_on_a2a_sdk_that_was_restarted_goes_on_without_what_it_forgot(
     )]
     variable: &str,
 ) {
-    let agent = assistant(A2A, &peer(variable));
+    let agent = assistant(A2A, &peer_url(variable));
     let forgotten = r#"{"contextId":"before","taskId":"before"}"#.to_owned();
     assert_eq!(
         say(&agent, "again", Some(&forgotten))
@@ -101,7 +103,7 @@ async fn an_agent_on_a2a_sdk_that_fails_is_an_error(
     #[case] variable: &str,
     #[case] fault: AssistantFault,
 ) {
-    let agent = assistant(A2A, &peer(variable));
+    let agent = assistant(A2A, &peer_url(variable));
     let asked = Question {
         text: "fail".into(),
         ..question()
@@ -113,10 +115,10 @@ async fn an_agent_on_a2a_sdk_that_fails_is_an_error(
 
 #[tokio::test]
 async fn litellm_answers() {
-    let assistant = build(
-        &spec(OpenAI, &peer("LITELLM")),
-        Some(peer("LITELLM_KEY").into()),
-        &context(),
+    let assistant = build_assistant(
+        &spec(OpenAI, &peer_url("LITELLM")),
+        Some(peer_url("LITELLM_KEY").into()),
+        &http_client(),
     )
     .expect("an assistant");
     assert_eq!(
@@ -127,10 +129,10 @@ async fn litellm_answers() {
 
 #[tokio::test]
 async fn litellm_names_a_missing_model() {
-    let mut spec = spec(OpenAI, &peer("LITELLM"));
+    let mut spec = spec(OpenAI, &peer_url("LITELLM"));
     spec.model = Some("no-such-model".into());
-    let assistant =
-        build(&spec, Some(peer("LITELLM_KEY").into()), &context()).expect("an assistant");
+    let assistant = build_assistant(&spec, Some(peer_url("LITELLM_KEY").into()), &http_client())
+        .expect("an assistant");
     let error = ask(&assistant, question())
         .await
         .expect_err("no such model");
@@ -141,10 +143,10 @@ async fn litellm_names_a_missing_model() {
 }
 
 fn llama_cpp() -> Arc<dyn Assistant> {
-    build(
-        &spec(OpenAI, &peer("LLAMA_CPP")),
+    build_assistant(
+        &spec(OpenAI, &peer_url("LLAMA_CPP")),
         Some("llama-key".into()),
-        &context(),
+        &http_client(),
     )
     .expect("an assistant")
 }
@@ -176,8 +178,9 @@ async fn llama_cpp_says_that_the_conversation_is_too_long() {
 
 #[tokio::test]
 async fn llama_cpp_refuses_another_key() {
-    let spec = spec(OpenAI, &peer("LLAMA_CPP"));
-    let stranger = build(&spec, Some("another-key".into()), &context()).expect("an assistant");
+    let spec = spec(OpenAI, &peer_url("LLAMA_CPP"));
+    let stranger =
+        build_assistant(&spec, Some("another-key".into()), &http_client()).expect("an assistant");
     let error = ask(&stranger, question()).await.expect_err("refused");
     assert_eq!(error.fault, AssistantFault::Unauthorized);
     assert!(error.detail.contains("apiKeySecretRef"), "{error}");
@@ -187,7 +190,7 @@ async fn llama_cpp_refuses_another_key() {
 #[tokio::test]
 async fn litellm_has_a_recording_written_down() {
     let spec = TranscriptionSpec {
-        url: peer("LITELLM"),
+        url: peer_url("LITELLM"),
         model: "ears".into(),
         language: Some("en".into()),
         api_key_secret_ref: None,
@@ -198,12 +201,12 @@ async fn litellm_has_a_recording_written_down() {
         media_type: "audio/ogg",
         bytes: "where is my order?".into(),
     };
-    let ears =
-        transcriber(&spec, Some(peer("LITELLM_KEY").into()), &context()).expect("a transcriber");
+    let ears = build_transcriber(&spec, Some(peer_url("LITELLM_KEY").into()), &http_client())
+        .expect("a transcriber");
     let heard = ears.transcribe(&recording, "1-words").await;
     assert_eq!(heard.expect("words"), "where is my order?");
     let stranger =
-        transcriber(&spec, Some("sk-another".into()), &context()).expect("a transcriber");
+        build_transcriber(&spec, Some("sk-another".into()), &http_client()).expect("a transcriber");
     let error = stranger.transcribe(&recording, "2-words").await;
     assert!(!error.expect_err("refused").detail.contains("sk-"));
 }
@@ -211,18 +214,18 @@ async fn litellm_has_a_recording_written_down() {
 #[tokio::test]
 async fn standardwebhooks_finds_the_signature_right() {
     let key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-    let assistant = build(
-        &spec(Webhook, &peer("STANDARD_WEBHOOKS")),
+    let assistant = build_assistant(
+        &spec(Webhook, &peer_url("STANDARD_WEBHOOKS")),
         Some(key.into()),
-        &context(),
+        &http_client(),
     )
     .expect("an assistant");
     assert_eq!(say(&assistant, "Hi", None).await.text, "Signed well.");
     let other_key = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-    let assistant = build(
-        &spec(Webhook, &peer("STANDARD_WEBHOOKS")),
+    let assistant = build_assistant(
+        &spec(Webhook, &peer_url("STANDARD_WEBHOOKS")),
         Some(other_key.into()),
-        &context(),
+        &http_client(),
     )
     .expect("an assistant");
     let error = ask(&assistant, question()).await.expect_err("refused");
@@ -231,9 +234,13 @@ async fn standardwebhooks_finds_the_signature_right() {
 
 #[tokio::test]
 async fn the_example_server_answers_whoever_signs_with_its_key() {
-    let url = peer("EXAMPLE_SERVER");
-    let assistant =
-        build(&spec(Webhook, &url), Some("example-key".into()), &context()).expect("an assistant");
+    let url = peer_url("EXAMPLE_SERVER");
+    let assistant = build_assistant(
+        &spec(Webhook, &url),
+        Some("example-key".into()),
+        &http_client(),
+    )
+    .expect("an assistant");
     let first = say(&assistant, "one", None).await;
     assert_eq!(first.text, "Hello Ann Bär, you said: *one* (message 1)");
     let second = say(&assistant, "two", first.state.as_ref()).await;
@@ -243,8 +250,12 @@ async fn the_example_server_answers_whoever_signs_with_its_key() {
         repeated.text, second.text,
         "the same message is answered the same way"
     );
-    let stranger =
-        build(&spec(Webhook, &url), Some("another-key".into()), &context()).expect("an assistant");
+    let stranger = build_assistant(
+        &spec(Webhook, &url),
+        Some("another-key".into()),
+        &http_client(),
+    )
+    .expect("an assistant");
     let error = ask(&stranger, question()).await.expect_err("refused");
     assert_eq!(error.fault, AssistantFault::Unauthorized);
 }

@@ -1,15 +1,15 @@
 //! The assistants over real HTTP: each protocol against a peer on loopback, and what happens when peers misbehave.
 
 mod a2a;
-mod building;
-mod faults;
+mod build;
+mod errors;
+mod fixtures;
 #[cfg(foreign_peers)]
 mod foreign;
+mod mock_server;
 mod openai;
-mod peer;
 mod pupau;
-mod questions;
+mod root_certificates;
 #[cfg(feature = "dev")]
 mod sample;
-mod trust;
 mod webhook;

@@ -7,12 +7,12 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use telegram_connector_operator::api::connector::{AssistantProtocol, AssistantSpec};
 use telegram_connector_operator::assistant::{
-    AnswerPart, Assistant, Picture, Question, Role, Turn, build,
+    AnswerPart, Assistant, ChatMessage, Picture, Question, Role, build_assistant,
 };
 use tokio::sync::Notify;
 
-use crate::peer::{self, Peer};
-use crate::questions::{self, KEY, TEXT, ask, context, question};
+use crate::fixtures::{self, KEY, TEXT, ask, http_client, question};
+use crate::mock_server::{self, MockServer};
 
 const HELLO: &[&str] = &[
     r#"{"choices":[{"delta":{"role":"assistant","content":"Hel"}}]}"#,
@@ -21,27 +21,27 @@ const HELLO: &[&str] = &[
 ];
 
 fn assistant(url: &str) -> Arc<dyn Assistant> {
-    questions::assistant(AssistantProtocol::OpenAI, url)
+    fixtures::assistant(AssistantProtocol::OpenAI, url)
 }
 
 #[tokio::test]
 async fn a_question_carries_prompt_history_pictures_identity_and_key() {
-    let peer = Peer::start(|_| peer::events(HELLO)).await;
+    let server = MockServer::start(|_| mock_server::events(HELLO)).await;
     let spec = AssistantSpec {
         system_prompt: Some("Be kind".into()),
-        ..questions::spec(AssistantProtocol::OpenAI, &format!("{}/v1", peer.url))
+        ..fixtures::spec(AssistantProtocol::OpenAI, &format!("{}/v1", server.url))
     };
     // Secrets made with an editor end in a line end.
-    let assistant =
-        build(&spec, Some(format!("{KEY}\n").into()), &context()).expect("an assistant");
-    assert!(assistant.wants_history() && assistant.takes_pictures());
+    let assistant = build_assistant(&spec, Some(format!("{KEY}\n").into()), &http_client())
+        .expect("an assistant");
+    assert!(assistant.needs_history() && assistant.supports_pictures());
     let asked = Question {
         history: vec![
-            Turn {
+            ChatMessage {
                 role: Role::User,
                 text: "Hi".into(),
             },
-            Turn {
+            ChatMessage {
                 role: Role::Assistant,
                 text: "Hello!".into(),
             },
@@ -57,7 +57,7 @@ async fn a_question_carries_prompt_history_pictures_identity_and_key() {
         "Hello"
     );
 
-    let [request] = &peer.received()[..] else {
+    let [request] = &server.received()[..] else {
         panic!("one request")
     };
     assert_eq!(request.path(), "/v1/chat/completions");
@@ -97,17 +97,17 @@ async fn a_question_carries_prompt_history_pictures_identity_and_key() {
 #[case("/openai?api-version=7", "/openai/chat/completions?api-version=7")]
 #[tokio::test]
 async fn the_url_is_the_apis_root_or_the_whole_path(#[case] url: &str, #[case] called: &str) {
-    let peer = Peer::start(|_| peer::events(HELLO)).await;
-    let assistant = assistant(&format!("{}{url}", peer.url));
+    let server = MockServer::start(|_| mock_server::events(HELLO)).await;
+    let assistant = assistant(&format!("{}{url}", server.url));
     ask(&assistant, question()).await.expect("an answer");
-    assert_eq!(peer.received()[0].uri.to_string(), called);
+    assert_eq!(server.received()[0].uri.to_string(), called);
 }
 
 #[tokio::test]
 async fn the_first_words_are_there_while_the_rest_is_being_written() {
     let go_on = Arc::new(Notify::new());
     let gate = go_on.clone();
-    let peer = Peer::start(move |_| {
+    let server = MockServer::start(move |_| {
         let gate = gate.clone();
         let first = stream::iter([Ok(
             ": keep-alive\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n".into(),
@@ -116,10 +116,10 @@ async fn the_first_words_are_there_while_the_rest_is_being_written() {
             gate.notified().await;
             Ok("data: {\"choices\":[{\"delta\":{\"content\":\"lo\"}}]}\n\ndata: [DONE]\n\n".into())
         });
-        peer::raw_events(first.chain(rest))
+        mock_server::raw_events(first.chain(rest))
     })
     .await;
-    let mut parts = assistant(&peer.url)
+    let mut parts = assistant(&server.url)
         .ask(question())
         .await
         .expect("an answer");
@@ -142,19 +142,19 @@ fn whole() -> Value {
 }
 
 #[rstest]
-#[case::json(|| peer::json(&whole()))]
-#[case::json_without_type(|| peer::status(200, &[], whole().to_string()))]
-#[case::events_called_json(|| peer::status(200, &[("content-type", "application/json")], lines("\n")))]
-#[case::crlf(|| peer::status(200, &[("content-type", "text/event-stream; charset=utf-8")], lines("\r\n")))]
-#[case::no_done(|| peer::events(&HELLO[..2]))]
-#[case::no_last_blank_line(|| peer::status(200, &[("content-type", "text/event-stream")], format!("data: {}", whole())))]
+#[case::json(|| mock_server::json(&whole()))]
+#[case::json_without_type(|| mock_server::status(200, &[], whole().to_string()))]
+#[case::events_called_json(|| mock_server::status(200, &[("content-type", "application/json")], lines("\n")))]
+#[case::crlf(|| mock_server::status(200, &[("content-type", "text/event-stream; charset=utf-8")], lines("\r\n")))]
+#[case::no_done(|| mock_server::events(&HELLO[..2]))]
+#[case::no_last_blank_line(|| mock_server::status(200, &[("content-type", "text/event-stream")], format!("data: {}", whole())))]
 #[tokio::test]
 async fn servers_that_answer_otherwise_are_understood(
     #[case] answer: fn() -> axum::response::Response,
 ) {
-    let peer = Peer::start(move |_| answer()).await;
+    let server = MockServer::start(move |_| answer()).await;
     assert_eq!(
-        ask(&assistant(&peer.url), question())
+        ask(&assistant(&server.url), question())
             .await
             .expect("an answer")
             .text,
@@ -164,15 +164,15 @@ async fn servers_that_answer_otherwise_are_understood(
 
 #[tokio::test]
 async fn an_empty_answer_is_an_answer() {
-    let peer = Peer::start(|_| {
-        peer::events(&[
+    let server = MockServer::start(|_| {
+        mock_server::events(&[
             r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
             "[DONE]",
         ])
     })
     .await;
     assert_eq!(
-        ask(&assistant(&peer.url), question())
+        ask(&assistant(&server.url), question())
             .await
             .expect("an answer")
             .text,
@@ -182,13 +182,13 @@ async fn an_empty_answer_is_an_answer() {
 
 #[tokio::test]
 async fn one_connection_serves_many_questions() {
-    let peer = Peer::start(|_| peer::events(HELLO)).await;
-    let assistant = assistant(&peer.url);
+    let server = MockServer::start(|_| mock_server::events(HELLO)).await;
+    let assistant = assistant(&server.url);
     for _ in 0..20 {
         ask(&assistant, question()).await.expect("an answer");
     }
-    assert_eq!(peer.received().len(), 20);
-    assert_eq!(peer.connections(), 1);
+    assert_eq!(server.received().len(), 20);
+    assert_eq!(server.connections(), 1);
 }
 
 #[tokio::test]

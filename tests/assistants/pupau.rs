@@ -5,14 +5,14 @@ use telegram_connector_operator::api::connector::AssistantProtocol::Pupau;
 use telegram_connector_operator::assistant::Question;
 use telegram_connector_operator::observation::AssistantFault;
 
-use crate::peer::{self, Peer, Received};
-use crate::questions::{KEY, TEXT, ask, ask_in_vain, assistant, question};
+use crate::fixtures::{KEY, TEXT, ask, ask_expecting_error, assistant, question};
+use crate::mock_server::{self, MockServer, ReceivedRequest};
 
 /// A Pupau API that knows the one conversation `new`.
-async fn pupau() -> Peer {
-    Peer::start(|asked: &Received| match asked.path() {
+async fn pupau() -> MockServer {
+    MockServer::start(|asked: &ReceivedRequest| match asked.path() {
         "/chat-bots/bot-1/conversations" => {
-            peer::json(&json!({"id": "new", "token": "token-of-new", "title": "x"}))
+            mock_server::json(&json!({"id": "new", "token": "token-of-new", "title": "x"}))
         }
         "/chat-bots/bot-1/conversations/new/queries"
             if asked.header("conversation-token") == "token-of-new" =>
@@ -30,9 +30,9 @@ async fn pupau() -> Peer {
                     + "
 "
             });
-            peer::status(200, &[("content-type", "text/event-stream")], body)
+            mock_server::status(200, &[("content-type", "text/event-stream")], body)
         }
-        _ => peer::status(404, &[], ""),
+        _ => mock_server::status(404, &[], ""),
     })
     .await
 }
@@ -46,9 +46,9 @@ fn in_session(state: &Value) -> Question {
 
 #[tokio::test]
 async fn a_session_is_one_conversation() {
-    let peer = pupau().await;
-    let assistant = assistant(Pupau, &peer.url);
-    assert!(!assistant.wants_history() && !assistant.takes_pictures());
+    let server = pupau().await;
+    let assistant = assistant(Pupau, &server.url);
+    assert!(!assistant.needs_history() && !assistant.supports_pictures());
     let first = ask(&assistant, question()).await.expect("an answer");
     assert_eq!(first.text, "Hello");
     let state: Value = serde_json::from_str(&first.state.expect("a state")).expect("JSON");
@@ -59,7 +59,7 @@ async fn a_session_is_one_conversation() {
         .expect("an answer");
     assert_eq!((second.text.as_str(), second.state), ("Hello", None));
 
-    let received = peer.received();
+    let received = server.received();
     let paths: Vec<String> = received.iter().map(|r| r.uri.to_string()).collect();
     let query = "/chat-bots/bot-1/conversations/new/queries?sse=true";
     assert_eq!(paths, ["/chat-bots/bot-1/conversations", query, query]);
@@ -84,8 +84,8 @@ async fn a_session_is_one_conversation() {
 
 #[tokio::test]
 async fn an_expired_conversation_is_replaced_by_a_new_one() {
-    let peer = pupau().await;
-    let assistant = assistant(Pupau, &peer.url);
+    let server = pupau().await;
+    let assistant = assistant(Pupau, &server.url);
     let expired = json!({"id": "old", "token": "token-of-old"});
     let answer = ask(&assistant, in_session(&expired))
         .await
@@ -96,30 +96,30 @@ async fn an_expired_conversation_is_replaced_by_a_new_one() {
 
 #[tokio::test]
 async fn a_busy_api_does_not_cost_the_conversation() {
-    let peer = Peer::start(|_| peer::status(503, &[], "")).await;
-    let assistant = assistant(Pupau, &peer.url);
+    let server = MockServer::start(|_| mock_server::status(503, &[], "")).await;
+    let assistant = assistant(Pupau, &server.url);
     let stored = json!({"id": "old", "token": "token-of-old"});
     let error = ask(&assistant, in_session(&stored))
         .await
         .expect_err("busy");
     assert!(error.retryable);
-    assert_eq!(peer.received().len(), 1, "no new conversation was begun");
+    assert_eq!(server.received().len(), 1, "no new conversation was begun");
 }
 
 #[tokio::test]
 async fn an_error_frame_is_an_error() {
-    let peer = Peer::start(|asked: &Received| {
+    let server = MockServer::start(|asked: &ReceivedRequest| {
         if asked.path().ends_with("/queries") {
-            peer::events(&[r#"{"type":"error","error":"my private words","code":401}"#])
+            mock_server::events(&[r#"{"type":"error","error":"my private words","code":401}"#])
         } else {
-            peer::json(&json!({"id": 7, "token": "t"}))
+            mock_server::json(&json!({"id": 7, "token": "t"}))
         }
     })
     .await;
-    let error = ask_in_vain(&assistant(Pupau, &peer.url)).await;
+    let error = ask_expecting_error(&assistant(Pupau, &server.url)).await;
     assert_eq!(error.fault, AssistantFault::Unauthorized, "{error}");
     assert_eq!(
-        peer.received()[1].path(),
+        server.received()[1].path(),
         "/chat-bots/bot-1/conversations/7/queries"
     );
 }

@@ -4,7 +4,7 @@ use telegram_connector_operator::api::connector::AssistantProtocol::OpenAI;
 use telegram_connector_operator::dev::assistant::{Behaviour, Failing, SampleAssistant};
 use telegram_connector_operator::observation::AssistantFault;
 
-use crate::questions::{KEY, TEXT, ask, ask_in_vain, assistant, question};
+use crate::fixtures::{KEY, TEXT, ask, ask_expecting_error, assistant, question};
 
 async fn behaving(
     behaviour: Behaviour,
@@ -38,7 +38,7 @@ async fn it_answers_whoever_has_the_key() {
         ..Behaviour::default()
     });
     assert_eq!(
-        ask_in_vain(&assistant).await.fault,
+        ask_expecting_error(&assistant).await.fault,
         AssistantFault::Unauthorized
     );
 }
@@ -52,7 +52,7 @@ async fn an_answer_that_it_breaks_off_is_an_error() {
         ..Behaviour::default()
     })
     .await;
-    let error = ask_in_vain(&assistant).await;
+    let error = ask_expecting_error(&assistant).await;
     assert_eq!(
         (error.fault, error.retryable),
         (AssistantFault::Unreachable, true),
@@ -71,7 +71,7 @@ async fn after_its_failures_it_answers_again() {
         ..Behaviour::default()
     })
     .await;
-    let error = ask_in_vain(&assistant).await;
+    let error = ask_expecting_error(&assistant).await;
     assert_eq!(error.retry_after, Some(std::time::Duration::from_secs(3)));
     assert!(
         !ask(&assistant, question())

@@ -5,10 +5,10 @@ use jsonschema::Validator;
 use rstest::rstest;
 use serde_json::{Value, json};
 use telegram_connector_operator::api::connector::AssistantProtocol::Webhook;
-use telegram_connector_operator::assistant::{Asker, Picture, Question, build};
+use telegram_connector_operator::assistant::{Picture, Question, Sender, build_assistant};
 
-use crate::peer::{self, Peer};
-use crate::questions::{ask, ask_in_vain, assistant, context, question, spec};
+use crate::fixtures::{ask, ask_expecting_error, assistant, http_client, question, spec};
+use crate::mock_server::{self, MockServer};
 
 fn schema() -> Value {
     let text = include_str!("../../docs/assistant-webhook.schema.json");
@@ -38,7 +38,7 @@ fn with_everything() -> Question {
 
 fn with_the_least() -> Question {
     Question {
-        asker: Asker {
+        sender: Sender {
             id: i64::MAX,
             name: String::new(),
             username: None,
@@ -54,12 +54,12 @@ fn with_the_least() -> Question {
 #[case::the_least(with_the_least())]
 #[tokio::test]
 async fn a_request_obeys_the_schema_and_is_signed(#[case] asked: Question) {
-    let peer = Peer::start(|_| peer::json(&json!({"text": "Hello"}))).await;
-    let answer = ask(&assistant(Webhook, &peer.url), asked.clone())
+    let server = MockServer::start(|_| mock_server::json(&json!({"text": "Hello"}))).await;
+    let answer = ask(&assistant(Webhook, &server.url), asked.clone())
         .await
         .expect("an answer");
     assert_eq!(answer.text, "Hello");
-    let [request] = &peer.received()[..] else {
+    let [request] = &server.received()[..] else {
         panic!("one request")
     };
     let body = request.json();
@@ -69,7 +69,7 @@ async fn a_request_obeys_the_schema_and_is_signed(#[case] asked: Question) {
         .collect();
     assert!(faults.is_empty(), "{faults:?} in {body}");
     assert_eq!(body["text"], asked.text);
-    assert_eq!(body["user"]["id"], asked.asker.id);
+    assert_eq!(body["user"]["id"], asked.sender.id);
     assert_eq!(body["session"]["state"], json!(asked.session_state));
     assert_eq!(request.header("webhook-id"), "8400000001-77");
     assert_eq!(request.header("idempotency-key"), "8400000001-77");
@@ -97,10 +97,11 @@ fn the_schema_refuses_what_is_not_of_the_protocol() {
 
 #[tokio::test]
 async fn without_a_key_nothing_is_signed() {
-    let peer = Peer::start(|_| peer::json(&json!({"text": "Hello"}))).await;
-    let assistant = build(&spec(Webhook, &peer.url), None, &context()).expect("an assistant");
+    let server = MockServer::start(|_| mock_server::json(&json!({"text": "Hello"}))).await;
+    let assistant =
+        build_assistant(&spec(Webhook, &server.url), None, &http_client()).expect("an assistant");
     ask(&assistant, question()).await.expect("an answer");
-    assert_eq!(peer.received()[0].header("webhook-signature"), "");
+    assert_eq!(server.received()[0].header("webhook-signature"), "");
 }
 
 #[rstest]
@@ -109,8 +110,8 @@ async fn without_a_key_nothing_is_signed() {
 #[tokio::test]
 async fn a_json_reply_is_an_answer(#[case] reply: Value, #[case] state: Option<&str>) {
     assert!(of_replies().is_valid(&reply));
-    let peer = Peer::start(move |_| peer::json(&reply)).await;
-    let answer = ask(&assistant(Webhook, &peer.url), question())
+    let server = MockServer::start(move |_| mock_server::json(&reply)).await;
+    let answer = ask(&assistant(Webhook, &server.url), question())
         .await
         .expect("an answer");
     assert_eq!(
@@ -121,7 +122,7 @@ async fn a_json_reply_is_an_answer(#[case] reply: Value, #[case] state: Option<&
 
 #[tokio::test]
 async fn a_reply_may_be_empty() {
-    let nothing = Peer::start(|_| peer::status(204, &[], "")).await;
+    let nothing = MockServer::start(|_| mock_server::status(204, &[], "")).await;
     assert_eq!(
         ask(&assistant(Webhook, &nothing.url), question())
             .await
@@ -129,7 +130,7 @@ async fn a_reply_may_be_empty() {
             .text,
         ""
     );
-    let empty = Peer::start(|_| peer::json(&json!({"text": ""}))).await;
+    let empty = MockServer::start(|_| mock_server::json(&json!({"text": ""}))).await;
     assert_eq!(
         ask(&assistant(Webhook, &empty.url), question())
             .await
@@ -149,8 +150,8 @@ async fn events_are_an_answer_that_ends_with_done() {
     for event in &data[..2] {
         assert!(of_replies().is_valid(&serde_json::from_str(event).expect("JSON")));
     }
-    let peer = Peer::start(move |_| peer::events(&data)).await;
-    let answer = ask(&assistant(Webhook, &peer.url), question())
+    let server = MockServer::start(move |_| mock_server::events(&data)).await;
+    let answer = ask(&assistant(Webhook, &server.url), question())
         .await
         .expect("an answer");
     assert_eq!(
@@ -161,8 +162,8 @@ async fn events_are_an_answer_that_ends_with_done() {
 
 #[tokio::test]
 async fn events_that_end_without_done_are_half_an_answer() {
-    let peer = Peer::start(|_| peer::events(&[r#"{"text":"Hel"}"#])).await;
-    let error = ask_in_vain(&assistant(Webhook, &peer.url)).await;
+    let server = MockServer::start(|_| mock_server::events(&[r#"{"text":"Hel"}"#])).await;
+    let error = ask_expecting_error(&assistant(Webhook, &server.url)).await;
     assert!(
         error.retryable && error.detail.contains("[DONE]"),
         "{error}"
@@ -170,17 +171,19 @@ async fn events_that_end_without_done_are_half_an_answer() {
 }
 
 #[rstest]
-#[case::json(|| peer::json(&json!({"error": {"code": 503, "message": "my private words"}})), true)]
-#[case::event(|| peer::events(&[r#"{"error":{"code":400,"message":"my private words"}}"#]), false)]
-#[case::no_json(|| peer::events(&["my private words"]), false)]
+#[case::json(|| mock_server::json(&json!({"error": {"code": 503, "message": "my private words"}})), true)]
+#[case::event(|| mock_server::events(&[r#"{"error":{"code":400,"message":"my private words"}}"#]), false)]
+#[case::no_json(|| mock_server::events(&["my private words"]), false)]
 #[tokio::test]
 async fn an_error_in_the_reply_is_an_error(
     #[case] answer: fn() -> axum::response::Response,
     #[case] retryable: bool,
 ) {
-    let peer = Peer::start(move |_| answer()).await;
+    let server = MockServer::start(move |_| answer()).await;
     assert_eq!(
-        ask_in_vain(&assistant(Webhook, &peer.url)).await.retryable,
+        ask_expecting_error(&assistant(Webhook, &server.url))
+            .await
+            .retryable,
         retryable
     );
 }
@@ -188,18 +191,18 @@ async fn an_error_in_the_reply_is_an_error(
 #[test]
 fn a_key_in_the_form_of_standard_webhooks_must_be_base64() {
     assert!(
-        build(
+        build_assistant(
             &spec(Webhook, "http://h"),
             Some("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()),
-            &context()
+            &http_client()
         )
         .is_ok()
     );
     assert!(
-        build(
+        build_assistant(
             &spec(Webhook, "http://h"),
             Some("whsec_???".into()),
-            &context()
+            &http_client()
         )
         .is_err()
     );

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 use telegram_connector_operator::api::connector::TranscriptionSpec;
-use telegram_connector_operator::assistant::{self, AssistantContext, GuardPolicy, Limits};
+use telegram_connector_operator::assistant::{
+    self, AddressPolicy, AssistantHttpClient, HttpLimits,
+};
 use telegram_connector_operator::dev::assistant::{Behaviour, Failing};
 use telegram_connector_operator::dev::telegram::{Say, Sent};
 use telegram_connector_operator::observation::Notice;
@@ -86,8 +88,9 @@ async fn a_stop_ends_the_writing_down_of_a_voice_message() {
         api_key_secret_ref: None,
         timeout_seconds: Some(120),
     };
-    let context = AssistantContext::new(Limits::default(), GuardPolicy::default()).unwrap();
-    let ears = assistant::transcriber(&spec, None, &context).unwrap();
+    let context =
+        AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::default()).unwrap();
+    let ears = assistant::build_transcriber(&spec, None, &context).unwrap();
     let support = world.connector_with("support", |c| c.transcription = Transcription::Ready(ears));
     let voice = json!({"voice": {"data": "hello"}});
     world

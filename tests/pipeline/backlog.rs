@@ -7,7 +7,9 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{Empty, Full};
 use secrecy::{ExposeSecret, SecretString};
 use telegram_connector_operator::connection::webhook::WebhookServer;
-use telegram_connector_operator::connection::webhook::secret::{SECRET_HEADER, derive};
+use telegram_connector_operator::connection::webhook::secret_token::{
+    SECRET_HEADER, derive_secret_token,
+};
 use telegram_connector_operator::store::{self, StoreOptions};
 use telegram_connector_operator::telemetry::Metrics;
 
@@ -16,7 +18,7 @@ use crate::world::{Connector, World};
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 async fn deliver(server: &WebhookServer, to: &Connector, update: i64) -> Response<Empty<Bytes>> {
-    let secret = derive(&SecretString::from(KEY), &to.uid, to.id);
+    let secret = derive_secret_token(&SecretString::from(KEY), &to.uid, to.id);
     let body = format!(
         r#"{{"update_id":{update},"message":{{"message_id":{update},"date":100,"chat":{{"id":7,"type":"private"}},"from":{{"id":7,"is_bot":false,"first_name":"Ann"}},"text":"x"}}}}"#
     );
@@ -25,7 +27,7 @@ async fn deliver(server: &WebhookServer, to: &Connector, update: i64) -> Respons
         .header(SECRET_HEADER, secret.expose_secret())
         .body(Full::new(Bytes::from(body)))
         .unwrap();
-    server.answer(request).await
+    server.handle_request(request).await
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use telegram_connector_operator::connection::{Connections, Reach};
+use telegram_connector_operator::connection::{BotConnections, ConnectionGoal};
 use telegram_connector_operator::controller::{self, settings::ConnectionSettings};
 use telegram_connector_operator::dev::telegram::{Break, Fault, Options, Simulator};
 use telegram_connector_operator::identity::{ConnectorRef, ConnectorUid};
@@ -18,7 +18,7 @@ struct Menu {
     telegram: Simulator,
     bot: Bot,
     connector: ConnectorRef,
-    connections: Connections,
+    connections: BotConnections,
 }
 
 impl Menu {
@@ -29,7 +29,7 @@ impl Menu {
         telegram.add_bot(token, "support_bot", "Support");
         let api = Arc::new(TelegramApi::new(telegram.url()).unwrap());
         let store = open(&format!("sqlite:{}/c.db", folder.path().display())).await;
-        let connections = Connections::new(
+        let connections = BotConnections::new(
             store,
             Arc::new(Observations::new().0),
             Arc::new(Metrics::new()),
@@ -53,7 +53,7 @@ impl Menu {
     async fn connect(&self) {
         let (connector, bot) = (&self.connector, &self.bot);
         self.connections
-            .ensure(connector, bot, None, Reach::Connect)
+            .ensure(connector, bot, None, ConnectionGoal::Connect)
             .await;
     }
 

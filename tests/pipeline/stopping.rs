@@ -29,7 +29,7 @@ impl Assistant for Endless {
         Ok(Box::pin(said.chain(stream::pending())))
     }
 
-    fn wants_history(&self) -> bool {
+    fn needs_history(&self) -> bool {
         false
     }
 

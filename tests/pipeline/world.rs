@@ -9,7 +9,7 @@ use telegram_connector_operator::api::connector::{
     AccessLevel, AssistantProtocol, AssistantSpec, TranscriptionSpec,
 };
 use telegram_connector_operator::assistant::{
-    self, Assistant, AssistantContext, GuardPolicy, Limits,
+    self, AddressPolicy, Assistant, AssistantHttpClient, HttpLimits,
 };
 use telegram_connector_operator::clock::SystemClock;
 use telegram_connector_operator::dev::assistant::SampleAssistant;
@@ -200,8 +200,9 @@ impl World {
             api_key_secret_ref: None,
             timeout_seconds: Some(seconds),
         };
-        let context = AssistantContext::new(Limits::default(), GuardPolicy::default()).unwrap();
-        assistant::build(&spec, None, &context).unwrap()
+        let context =
+            AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::default()).unwrap();
+        assistant::build_assistant(&spec, None, &context).unwrap()
     }
 
     /// The sample assistant's ears, which hear Italian.
@@ -213,9 +214,10 @@ impl World {
             api_key_secret_ref: None,
             timeout_seconds: Some(10),
         };
-        let context = AssistantContext::new(Limits::default(), GuardPolicy::default()).unwrap();
+        let context =
+            AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::default()).unwrap();
         let key = Some("made-up-key".into());
-        Transcription::Ready(assistant::transcriber(&spec, key, &context).unwrap())
+        Transcription::Ready(assistant::build_transcriber(&spec, key, &context).unwrap())
     }
 
     /// Publishes a changed connector.

@@ -10,11 +10,11 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::card::Endpoint;
-use super::wire::{self, Response};
+use super::json_rpc::{self, Response};
 use super::{Agent, AssistantError};
 
 /// How long an agent may take to hear of it.
-const LONGEST: Duration = Duration::from_secs(5);
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Cancels a task beside everything else.
 pub(super) fn cancel(agent: Arc<Agent>, endpoint: Arc<Endpoint>, task: String) {
@@ -23,7 +23,7 @@ pub(super) fn cancel(agent: Arc<Agent>, endpoint: Arc<Endpoint>, task: String) {
         return;
     };
     runtime.spawn(async move {
-        match told(&agent, &endpoint, &task).await {
+        match send_cancel(&agent, &endpoint, &task).await {
             Ok(Response { error: None, .. }) => {}
             Ok(Response {
                 error: Some(error), ..
@@ -33,10 +33,14 @@ pub(super) fn cancel(agent: Arc<Agent>, endpoint: Arc<Endpoint>, task: String) {
     });
 }
 
-async fn told(agent: &Agent, endpoint: &Endpoint, task: &str) -> Result<Response, AssistantError> {
-    let request = wire::cancel_task(endpoint, task);
+async fn send_cancel(
+    agent: &Agent,
+    endpoint: &Endpoint,
+    task: &str,
+) -> Result<Response, AssistantError> {
+    let request = json_rpc::cancel_task(endpoint, task);
     // Without the question's idempotency key: a gateway could take it for the question once more.
-    let deadline = Instant::now() + LONGEST;
+    let deadline = Instant::now() + CANCEL_TIMEOUT;
     let mut body = agent.call(endpoint, &request, None, deadline).await?;
     body.json().await
 }

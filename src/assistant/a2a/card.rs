@@ -8,11 +8,11 @@ use serde_json::Value;
 use url::Url;
 
 use crate::assistant::AssistantError;
-use crate::assistant::build::below;
+use crate::assistant::build::join_path;
 
 /// The two forms of the protocol in use: names of methods and the shape of JSON differ, what is said does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(super) enum ProtocolVersion {
     /// 1.0: `SendMessage`, `TASK_STATE_COMPLETED`, parts told apart by their fields.
     V1,
     /// 0.2 and 0.3: `message/send`, `completed`, parts told apart by `kind`.
@@ -23,7 +23,7 @@ pub(super) enum Dialect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Endpoint {
     pub(super) url: Url,
-    pub(super) dialect: Dialect,
+    pub(super) protocol_version: ProtocolVersion,
     pub(super) streaming: bool,
     /// What the interface wants to be told in each request.
     pub(super) tenant: Option<String>,
@@ -39,22 +39,22 @@ fn is_card(url: &Url) -> bool {
 }
 
 /// The places where the card of an agent at `url` can be, the newest convention first.
-pub(super) fn places(url: &Url) -> Vec<Url> {
+pub(super) fn card_urls(url: &Url) -> Vec<Url> {
     if is_card(url) {
         return vec![url.clone()];
     }
     let mut root = url.clone();
     root.set_path("/");
-    let mut places = Vec::new();
+    let mut card_urls = Vec::new();
     for name in ["agent-card.json", "agent.json"] {
         for base in [url, &root] {
-            let place = below(base, &[".well-known", name]);
-            if !places.contains(&place) {
-                places.push(place);
+            let location = join_path(base, &[".well-known", name]);
+            if !card_urls.contains(&location) {
+                card_urls.push(location);
             }
         }
     }
-    places
+    card_urls
 }
 
 /// An agent card, as far as it concerns us. Fields of both versions; servers for both give both.
@@ -101,13 +101,14 @@ impl Card {
     /// The agent offers no JSON-RPC.
     pub(super) fn endpoint(&self, configured: &Url) -> Result<Endpoint, AssistantError> {
         let json_rpc = |binding: &str| binding.eq_ignore_ascii_case("JSONRPC");
-        let version = |i: &Interface| dialect(i.protocol_version.as_deref().unwrap_or("1.0"));
+        let version =
+            |i: &Interface| protocol_version(i.protocol_version.as_deref().unwrap_or("1.0"));
         let newest = self
             .supported_interfaces
             .iter()
             .filter(|i| json_rpc(&i.protocol_binding))
-            .min_by_key(|i| version(i) != Dialect::V1);
-        let (url, dialect, tenant) = if let Some(interface) = newest {
+            .min_by_key(|i| version(i) != ProtocolVersion::V1);
+        let (url, protocol_version, tenant) = if let Some(interface) = newest {
             (
                 interface.url.as_str(),
                 version(interface),
@@ -116,21 +117,21 @@ impl Card {
         } else if let Some(url) = &self.url
             && self.preferred_transport.as_deref().is_none_or(json_rpc)
         {
-            (url.as_str(), Dialect::V03, None)
+            (url.as_str(), ProtocolVersion::V03, None)
         } else if let Some(interface) = self
             .additional_interfaces
             .iter()
             .find(|i| json_rpc(&i.protocol_binding))
         {
-            (interface.url.as_str(), Dialect::V03, None)
+            (interface.url.as_str(), ProtocolVersion::V03, None)
         } else {
-            return Err(AssistantError::lasting(
+            return Err(AssistantError::permanent(
                 "the agent card offers no JSON-RPC interface (JSONRPC); let the agent offer one",
             ));
         };
         Ok(Endpoint {
-            url: reachable(configured, url),
-            dialect,
+            url: endpoint_url(configured, url),
+            protocol_version,
             streaming: self.capabilities.streaming.unwrap_or(false),
             tenant: tenant.filter(|t| !t.is_empty()),
             key_header: self.security_schemes.as_ref().and_then(key_header),
@@ -138,18 +139,18 @@ impl Card {
     }
 }
 
-fn dialect(version: &str) -> Dialect {
+fn protocol_version(version: &str) -> ProtocolVersion {
     if version.starts_with("0.") {
-        Dialect::V03
+        ProtocolVersion::V03
     } else {
-        Dialect::V1
+        ProtocolVersion::V1
     }
 }
 
 /// The address to call. A card must not send the API key, or the operator itself, to another host than the one in the
 /// connector; and many agents write `localhost` or their pod's name into it. So the host is always the connector's; the path is
 /// the card's if it lies below the connector's.
-fn reachable(configured: &Url, offered: &str) -> Url {
+fn endpoint_url(configured: &Url, offered: &str) -> Url {
     let mut own = configured.clone();
     if is_card(&own) {
         let path = own.path();
@@ -181,11 +182,11 @@ fn key_header(schemes: &Value) -> Option<HeaderName> {
     for scheme in schemes.values() {
         // 1.0 wraps each kind in its name; 0.3 has `type`.
         let inner = scheme.get("apiKeySecurityScheme").unwrap_or(scheme);
-        let place = inner
+        let location = inner
             .get("location")
             .or_else(|| inner.get("in"))
             .and_then(Value::as_str);
-        if place == Some("header") {
+        if location == Some("header") {
             let name = inner.get("name").and_then(Value::as_str)?;
             // Only names made for it: a card must not choose `Host` or `Content-Length`.
             let made_for_it = name.to_ascii_lowercase().contains("key")
@@ -215,13 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn the_card_is_looked_for_below_the_url_and_at_the_root_under_both_names() {
-        let places: Vec<String> = places(&url("http://h/api/a2a/x/"))
+    fn card_is_looked_for_below_the_url_and_at_the_root() {
+        let card_urls: Vec<String> = card_urls(&url("http://h/api/a2a/x/"))
             .iter()
             .map(Url::to_string)
             .collect();
         assert_eq!(
-            places,
+            card_urls,
             [
                 "http://h/api/a2a/x/.well-known/agent-card.json",
                 "http://h/.well-known/agent-card.json",
@@ -229,7 +230,7 @@ mod tests {
                 "http://h/.well-known/agent.json",
             ]
         );
-        assert_eq!(super::places(&url("http://h")).len(), 2);
+        assert_eq!(super::card_urls(&url("http://h")).len(), 2);
     }
 
     #[test]
@@ -245,20 +246,20 @@ mod tests {
         });
         let found = endpoint("http://h", card);
         assert_eq!(found.url, url("http://h/v1"));
-        assert_eq!(found.dialect, Dialect::V1);
+        assert_eq!(found.protocol_version, ProtocolVersion::V1);
         assert!(found.streaming);
         assert_eq!(found.tenant.as_deref(), Some("acme"));
     }
 
     #[test]
-    fn an_older_card_has_its_address_at_the_top_or_among_the_additional_ones() {
+    fn older_card_has_its_url_at_the_top_or_in_additional_ones() {
         let found = endpoint(
             "http://h",
             json!({"url": "http://h/rpc", "capabilities": {}}),
         );
         assert_eq!(
-            (found.url, found.dialect, found.streaming),
-            (url("http://h/rpc"), Dialect::V03, false)
+            (found.url, found.protocol_version, found.streaming),
+            (url("http://h/rpc"), ProtocolVersion::V03, false)
         );
         let rest_first = json!({
             "url": "http://h/rest", "preferredTransport": "HTTP+JSON",
@@ -307,7 +308,7 @@ mod tests {
         #[case] offered: &str,
         #[case] expected: &str,
     ) {
-        assert_eq!(reachable(&url(configured), offered), url(expected));
+        assert_eq!(endpoint_url(&url(configured), offered), url(expected));
     }
 
     #[rstest]

@@ -4,10 +4,10 @@
 //! One session is one `contextId`. An answer whose stream breaks is not asked for again: its task is looked at until it ends. An answer
 //! that nobody reads to its end has its task cancelled.
 
+mod answer_builder;
 mod cancel;
 mod card;
-mod transcript;
-mod wire;
+mod json_rpc;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,26 +22,26 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
-use super::build::secret_value;
-use super::events::Events;
-use super::exchange::{Body, Peer};
+use super::build::secret_header_value;
+use super::http_client::{AssistantServer, ResponseBody};
+use super::sse::SseStream;
 use super::{
-    AnswerPart, AnswerStream, Assistant, AssistantError, BuildError, Parts, Question, asker,
-    stream_of,
+    AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, BuildError, Question,
+    answer_stream, request_headers,
 };
 use crate::observation::AssistantFault;
-use card::{Card, Dialect, Endpoint};
-use transcript::Transcript;
-use wire::{Context, Response, RpcError, Update};
+use answer_builder::AnswerBuilder;
+use card::{Card, Endpoint, ProtocolVersion};
+use json_rpc::{AgentUpdate, ConversationState, Response, RpcError};
 
 const VERSION: HeaderName = HeaderName::from_static("a2a-version");
 
 /// Between the first two looks at a running task, and at most between any two.
-const FIRST_LOOK: Duration = Duration::from_millis(250);
-const LAST_LOOK: Duration = Duration::from_secs(5);
+const FIRST_POLL_DELAY: Duration = Duration::from_millis(250);
+const MAX_POLL_DELAY: Duration = Duration::from_secs(5);
 
 /// Looks in a row that may fail before the answer counts as lost.
-const FAILED_LOOKS: u32 = 3;
+const MAX_FAILED_POLLS: u32 = 3;
 
 /// An agent. Its card is read at the first question, and again when the agent no longer understands us.
 #[derive(Debug)]
@@ -50,35 +50,35 @@ pub(super) struct A2a {
 }
 
 struct Agent {
-    peer: Peer,
+    server: AssistantServer,
     url: Url,
-    key: Option<Key>,
+    key: Option<ApiKeyHeaders>,
     endpoint: ArcSwapOption<Endpoint>,
 }
 
 /// The API key as the two kinds of headers have it.
 #[derive(Debug)]
-struct Key {
+struct ApiKeyHeaders {
     bearer: HeaderValue,
     bare: HeaderValue,
 }
 
 impl A2a {
     pub(super) fn new(
-        peer: Peer,
+        server: AssistantServer,
         url: &Url,
         key: Option<&SecretString>,
     ) -> Result<Self, BuildError> {
         let key = match key {
-            Some(key) => Some(Key {
-                bearer: secret_value("Bearer ", key)?,
-                bare: secret_value("", key)?,
+            Some(key) => Some(ApiKeyHeaders {
+                bearer: secret_header_value("Bearer ", key)?,
+                bare: secret_header_value("", key)?,
             }),
             None => None,
         };
         Ok(Self {
             agent: Arc::new(Agent {
-                peer,
+                server,
                 url: url.clone(),
                 key,
                 endpoint: ArcSwapOption::empty(),
@@ -94,68 +94,68 @@ impl Assistant for A2a {
     }
 
     async fn ask(&self, question: Question) -> Result<AnswerStream, AssistantError> {
-        let deadline = self.agent.peer.deadline();
+        let deadline = self.agent.server.deadline();
         let endpoint = self.agent.endpoint(deadline).await?;
-        let stored: Context = question
+        let stored: ConversationState = question
             .session_state
             .as_deref()
             .and_then(|state| serde_json::from_str(state).ok())
             .unwrap_or_default();
         // An agent that was restarted knows neither the task nor the conversation any more: then go on without.
-        let without_task = Context {
+        let without_task = ConversationState {
             task_id: None,
             ..stored.clone()
         };
-        let mut attempts = vec![stored.clone(), without_task, Context::default()];
+        let mut attempts = vec![stored.clone(), without_task, ConversationState::default()];
         attempts.dedup();
         let mut error = None;
         for context in attempts {
-            let request = wire::send(&endpoint, &question, &context);
+            let request = json_rpc::send(&endpoint, &question, &context);
             match self
                 .agent
-                .begin(&endpoint, &request, &question, deadline)
+                .start(&endpoint, &request, &question, deadline)
                 .await?
             {
                 Ok((source, first)) => {
-                    let mut writing = Writing {
+                    let mut answer = A2aAnswer {
                         agent: self.agent.clone(),
                         endpoint,
                         question,
                         source,
-                        transcript: Transcript::new(stored),
+                        answer_builder: AnswerBuilder::new(stored),
                         text: String::new(),
                         deadline,
-                        waited_for: false,
+                        cancel_on_drop: false,
                     };
-                    writing.text = writing.transcript.take(first)?;
-                    writing.waited_for = true;
-                    return Ok(stream_of(writing));
+                    answer.text = answer.answer_builder.apply(first)?;
+                    answer.cancel_on_drop = true;
+                    return Ok(answer_stream(answer));
                 }
-                Err(e) if forgets(&e) => error = Some(e),
-                Err(e) => return Err(self.agent.judge(&e)),
+                Err(e) if is_unknown_conversation(&e) => error = Some(e),
+                Err(e) => return Err(self.agent.classify_error(&e)),
             }
         }
-        Err(error.map_or_else(no_sense, |e| self.agent.judge(&e)))
+        Err(error.map_or_else(unexpected_response, |e| self.agent.classify_error(&e)))
     }
 
-    fn wants_history(&self) -> bool {
+    fn needs_history(&self) -> bool {
         false
     }
 }
 
 /// Whether an error can mean that the task or the conversation is unknown: `TaskNotFound`, `InvalidParams`,
 /// `InvalidRequest`, `UnsupportedOperation` (a task that has ended).
-fn forgets(error: &RpcError) -> bool {
+fn is_unknown_conversation(error: &RpcError) -> bool {
     matches!(error.code, -32001 | -32602 | -32600 | -32004)
 }
 
-fn no_sense() -> AssistantError {
-    AssistantError::lasting("the agent's answer is none of A2A; check protocol and url")
+fn unexpected_response() -> AssistantError {
+    AssistantError::permanent("the agent's answer is none of A2A; check protocol and url")
 }
 
 impl fmt::Debug for Agent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Agent").field(&self.peer).finish()
+        f.debug_tuple("Agent").field(&self.server).finish()
     }
 }
 
@@ -165,14 +165,14 @@ impl Agent {
         if let Some(known) = self.endpoint.load_full() {
             return Ok(known);
         }
-        for place in card::places(&self.url) {
-            let mut request = Request::new(Method::GET, place);
+        for card_url in card::card_urls(&self.url) {
+            let mut request = Request::new(Method::GET, card_url);
             let headers = request.headers_mut();
             headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
             if let Some(key) = &self.key {
                 headers.insert(AUTHORIZATION, key.bearer.clone());
             }
-            let mut body = self.peer.send_any(request, deadline).await?;
+            let mut body = self.server.send_any_status(request, deadline).await?;
             if body.status().is_success() {
                 if let Ok(card) = body.json::<Card>().await {
                     let endpoint = Arc::new(card.endpoint(&self.url)?);
@@ -186,34 +186,36 @@ impl Agent {
                 return Err(body.into_error().await);
             }
         }
-        Err(AssistantError::lasting(format!(
+        Err(AssistantError::permanent(format!(
             "{} has no agent card at .well-known/agent-card.json; set url to the agent's root",
-            self.peer.host
+            self.server.host
         )))
     }
 
     /// Sends a request and reads the first thing that the agent says.
-    async fn begin(
+    async fn start(
         &self,
         endpoint: &Endpoint,
         request: &Value,
         question: &Question,
         deadline: Instant,
-    ) -> Result<Result<(Source, Update), RpcError>, AssistantError> {
+    ) -> Result<Result<(Source, AgentUpdate), RpcError>, AssistantError> {
         let mut body = self
             .call(endpoint, request, Some(question), deadline)
             .await?;
-        if !body.is_events() {
+        if !body.is_event_stream() {
             let response = body.json().await?;
-            return Ok(read(response)?.map(|update| (Source::Looks(Looks::default()), update)));
+            return Ok(
+                read(response)?.map(|update| (Source::Polling(TaskPolling::default()), update))
+            );
         }
-        let mut events = Events::new(body);
+        let mut events = SseStream::new(body);
         let Some(first) = events.next().await? else {
-            return Err(AssistantError::passing(
+            return Err(AssistantError::transient(
                 "the agent's answer ended before it began",
             ));
         };
-        let response = serde_json::from_str(&first).map_err(|_| no_sense())?;
+        let response = serde_json::from_str(&first).map_err(|_| unexpected_response())?;
         Ok(read(response)?.map(|update| (Source::Stream(Box::new(events)), update)))
     }
 
@@ -223,28 +225,28 @@ impl Agent {
         request: &Value,
         question: Option<&Question>,
         deadline: Instant,
-    ) -> Result<Body, AssistantError> {
+    ) -> Result<ResponseBody, AssistantError> {
         let mut http = Request::new(Method::POST, endpoint.url.clone());
         let headers = http.headers_mut();
-        self.add_headers(headers, endpoint);
+        self.add_agent_headers(headers, endpoint);
         if let Some(question) = question {
-            asker::add_headers(headers, question);
+            request_headers::add_sender_headers(headers, question);
         }
         *http.body_mut() = Some(request.to_string().into());
-        let sent = self.peer.send(http, deadline).await;
+        let sent = self.server.send(http, deadline).await;
         if matches!(&sent, Err(e) if e.fault == AssistantFault::Failing) {
             self.endpoint.store(None);
         }
         sent
     }
 
-    fn add_headers(&self, headers: &mut HeaderMap, endpoint: &Endpoint) {
+    fn add_agent_headers(&self, headers: &mut HeaderMap, endpoint: &Endpoint) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(
             ACCEPT,
             HeaderValue::from_static("text/event-stream, application/json"),
         );
-        if endpoint.dialect == Dialect::V1 {
+        if endpoint.protocol_version == ProtocolVersion::V1 {
             headers.insert(VERSION, HeaderValue::from_static("1.0"));
         }
         match (&self.key, &endpoint.key_header) {
@@ -255,21 +257,21 @@ impl Agent {
     }
 
     /// What a JSON-RPC error means for us (JSON-RPC 2.0, 5.1; A2A, "Error Code Mappings").
-    fn judge(&self, error: &RpcError) -> AssistantError {
+    fn classify_error(&self, error: &RpcError) -> AssistantError {
         let code = error.code;
         match code {
             -32601 | -32009 => {
                 // The agent was replaced by one of another version: read its card again.
                 self.endpoint.store(None);
-                AssistantError::passing(format!(
+                AssistantError::transient(format!(
                     "the agent does not speak the version its card names (JSON-RPC error {code})"
                 ))
             }
-            -32005 => AssistantError::lasting("the agent does not take this kind of content"),
+            -32005 => AssistantError::permanent("the agent does not take this kind of content"),
             -32603 | -32099..=-32010 | -32000 => {
-                AssistantError::passing(format!("the agent has a fault (JSON-RPC error {code})"))
+                AssistantError::transient(format!("the agent has a fault (JSON-RPC error {code})"))
             }
-            _ => AssistantError::lasting(format!(
+            _ => AssistantError::permanent(format!(
                 "the agent refuses the request (JSON-RPC error {code})"
             )),
         }
@@ -277,120 +279,122 @@ impl Agent {
 }
 
 /// What a response says: an update, or the agent's error. The outer error: neither.
-fn read(response: Response) -> Result<Result<Update, RpcError>, AssistantError> {
+fn read(response: Response) -> Result<Result<AgentUpdate, RpcError>, AssistantError> {
     match (response.error, response.result) {
         (Some(error), _) => Ok(Err(error)),
-        (None, Some(result)) => Update::read(&result).map(Ok).ok_or_else(no_sense),
-        (None, None) => Err(no_sense()),
+        (None, Some(result)) => AgentUpdate::read(&result)
+            .map(Ok)
+            .ok_or_else(unexpected_response),
+        (None, None) => Err(unexpected_response()),
     }
 }
 
 /// Where the next update comes from.
 enum Source {
-    Stream(Box<Events>),
-    Looks(Looks),
+    Stream(Box<SseStream>),
+    Polling(TaskPolling),
 }
 
 /// Looking at a task again and again, ever more rarely.
-struct Looks {
+struct TaskPolling {
     pause: Duration,
     failed: u32,
 }
 
-impl Default for Looks {
+impl Default for TaskPolling {
     fn default() -> Self {
         Self {
-            pause: FIRST_LOOK,
+            pause: FIRST_POLL_DELAY,
             failed: 0,
         }
     }
 }
 
 /// An answer in the making.
-struct Writing {
+struct A2aAnswer {
     agent: Arc<Agent>,
     endpoint: Arc<Endpoint>,
     question: Question,
     source: Source,
-    transcript: Transcript,
+    answer_builder: AnswerBuilder,
     /// Text that was told and not yet handed on.
     text: String,
     deadline: Instant,
     /// More of it is to come, and somebody reads it: dropped now, its task is cancelled.
-    waited_for: bool,
+    cancel_on_drop: bool,
 }
 
-impl Drop for Writing {
+impl Drop for A2aAnswer {
     fn drop(&mut self) {
-        if self.waited_for
-            && !self.transcript.is_over()
-            && let Some(task) = self.transcript.task()
+        if self.cancel_on_drop
+            && !self.answer_builder.is_complete()
+            && let Some(task) = self.answer_builder.task()
         {
             cancel::cancel(self.agent.clone(), self.endpoint.clone(), task.to_owned());
         }
     }
 }
 
-impl Parts for Writing {
+impl AnswerReader for A2aAnswer {
     async fn next_part(&mut self) -> Result<Option<AnswerPart>, AssistantError> {
-        let part = self.part().await;
-        self.waited_for = match &part {
+        let part = self.read_part().await;
+        self.cancel_on_drop = match &part {
             Ok(part) => part.is_some(),
             // It was, for as long as anybody waits.
-            Err(error) => error.too_slow,
+            Err(error) => error.timed_out,
         };
         part
     }
 }
 
-impl Writing {
-    async fn part(&mut self) -> Result<Option<AnswerPart>, AssistantError> {
+impl A2aAnswer {
+    async fn read_part(&mut self) -> Result<Option<AnswerPart>, AssistantError> {
         loop {
-            if let Some(context) = self.transcript.changed_context() {
+            if let Some(context) = self.answer_builder.changed_context() {
                 let state = serde_json::to_string(&context).expect("two strings are JSON");
                 return Ok(Some(AnswerPart::SessionState(state)));
             }
             if !self.text.is_empty() {
                 return Ok(Some(AnswerPart::Text(std::mem::take(&mut self.text))));
             }
-            if self.transcript.is_over() {
+            if self.answer_builder.is_complete() {
                 if let Source::Stream(events) = &mut self.source {
                     events.finish().await;
                 }
                 return Ok(None);
             }
             if let Some(update) = self.next_update().await? {
-                self.text = self.transcript.take(update)?;
+                self.text = self.answer_builder.apply(update)?;
             }
         }
     }
 
     /// The next update; `None`: look again.
-    async fn next_update(&mut self) -> Result<Option<Update>, AssistantError> {
+    async fn next_update(&mut self) -> Result<Option<AgentUpdate>, AssistantError> {
         match &mut self.source {
             Source::Stream(events) => {
                 let broke = match events.next().await {
                     Ok(Some(event)) => return self.read_event(&event),
                     Ok(None) => {
-                        AssistantError::passing("the agent's answer ended before its task did")
+                        AssistantError::transient("the agent's answer ended before its task did")
                     }
                     Err(e) if Instant::now() >= self.deadline => return Err(e),
                     Err(e) => e,
                 };
-                if self.transcript.task().is_none() {
+                if self.answer_builder.task().is_none() {
                     return Err(broke);
                 }
-                self.source = Source::Looks(Looks::default());
+                self.source = Source::Polling(TaskPolling::default());
                 Ok(None)
             }
-            Source::Looks(looks) => {
-                let Some(task) = self.transcript.task() else {
-                    return Err(no_sense());
+            Source::Polling(polling) => {
+                let Some(task) = self.answer_builder.task() else {
+                    return Err(unexpected_response());
                 };
-                sleep_until(self.deadline.min(Instant::now() + looks.pause)).await;
-                looks.pause = (looks.pause * 3 / 2).min(LAST_LOOK);
-                let request = wire::get_task(&self.endpoint, task);
-                let looked = async {
+                sleep_until(self.deadline.min(Instant::now() + polling.pause)).await;
+                polling.pause = (polling.pause * 3 / 2).min(MAX_POLL_DELAY);
+                let request = json_rpc::get_task(&self.endpoint, task);
+                let polled = async {
                     let mut body = self
                         .agent
                         .call(
@@ -402,18 +406,18 @@ impl Writing {
                         .await?;
                     body.json().await
                 };
-                match looked.await {
+                match polled.await {
                     Ok(response) => {
-                        looks.failed = 0;
+                        polling.failed = 0;
                         match read(response)? {
                             Ok(update) => Ok(Some(update)),
-                            Err(e) => Err(self.agent.judge(&e)),
+                            Err(e) => Err(self.agent.classify_error(&e)),
                         }
                     }
                     Err(e) => {
-                        looks.failed += 1;
+                        polling.failed += 1;
                         let lost = !e.retryable
-                            || looks.failed >= FAILED_LOOKS
+                            || polling.failed >= MAX_FAILED_POLLS
                             || Instant::now() >= self.deadline;
                         if lost { Err(e) } else { Ok(None) }
                     }
@@ -422,14 +426,14 @@ impl Writing {
         }
     }
 
-    fn read_event(&self, event: &str) -> Result<Option<Update>, AssistantError> {
+    fn read_event(&self, event: &str) -> Result<Option<AgentUpdate>, AssistantError> {
         // Events that are no JSON-RPC (a gateway's ping) are passed over.
         let Ok(response) = serde_json::from_str::<Response>(event) else {
             return Ok(None);
         };
         match (response.error, response.result) {
-            (Some(error), _) => Err(self.agent.judge(&error)),
-            (None, result) => Ok(result.as_ref().and_then(Update::read)),
+            (Some(error), _) => Err(self.agent.classify_error(&error)),
+            (None, result) => Ok(result.as_ref().and_then(AgentUpdate::read)),
         }
     }
 }

@@ -7,12 +7,12 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::thinking::Thinking;
+use super::reasoning::ReasoningFilter;
 use crate::assistant::AssistantError;
 
 /// What an event means.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ChunkOutput {
     /// More of the answer.
     Text(String),
     /// Nothing that people see: a role, usage, reasoning, tool calls.
@@ -23,32 +23,32 @@ pub(super) enum Step {
 
 /// An answer as far as it was read.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
-    thinking: Thinking,
+pub(super) struct ChunkReader {
+    reasoning: ReasoningFilter,
     has_text: bool,
-    finish: Option<Finish>,
+    finish_reason: Option<FinishReason>,
     done: bool,
     chunks: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Finish {
+enum FinishReason {
     Stop,
     Length,
     Tools,
     Filtered,
 }
 
-impl Reading {
+impl ChunkReader {
     /// Reads the data of one event, or a whole answer that came as one object.
-    pub(super) fn event(&mut self, data: &str) -> Result<Step, AssistantError> {
+    pub(super) fn read_event(&mut self, data: &str) -> Result<ChunkOutput, AssistantError> {
         if data.trim() == "[DONE]" {
             self.done = true;
-            return Ok(Step::Done);
+            return Ok(ChunkOutput::Done);
         }
         // What is no chunk (a ping of a gateway) is passed over; an answer of nothing else is judged at its end.
         let Ok(chunk) = serde_json::from_str::<Chunk>(data) else {
-            return Ok(Step::Nothing);
+            return Ok(ChunkOutput::Nothing);
         };
         let Some(choices) = chunk.choices else {
             return match (chunk.error, chunk.object.as_deref()) {
@@ -59,7 +59,7 @@ impl Reading {
                     let whole = serde_json::from_str::<Value>(data).unwrap_or_default();
                     Err(AssistantError::from_error_object(&whole))
                 }
-                _ => Ok(Step::Nothing),
+                _ => Ok(ChunkOutput::Nothing),
             };
         };
         self.chunks += 1;
@@ -67,60 +67,60 @@ impl Reading {
             return Err(AssistantError::from_error_object(&error));
         }
         let Some(choice) = choices.into_iter().next() else {
-            return Ok(Step::Nothing);
+            return Ok(ChunkOutput::Nothing);
         };
         if let Some(reason) = choice.finish_reason {
-            self.finish = Some(match reason.as_str() {
-                "length" => Finish::Length,
-                "tool_calls" | "function_call" => Finish::Tools,
-                "content_filter" => Finish::Filtered,
-                _ => Finish::Stop,
+            self.finish_reason = Some(match reason.as_str() {
+                "length" => FinishReason::Length,
+                "tool_calls" | "function_call" => FinishReason::Tools,
+                "content_filter" => FinishReason::Filtered,
+                _ => FinishReason::Stop,
             });
         }
-        let Some(said) = choice.delta.or(choice.message) else {
-            return Ok(Step::Nothing);
+        let Some(message) = choice.delta.or(choice.message) else {
+            return Ok(ChunkOutput::Nothing);
         };
-        let mut text = said.content.unwrap_or_default().0;
-        if let Some(refusal) = said.refusal {
+        let mut text = message.content.unwrap_or_default().0;
+        if let Some(refusal) = message.refusal {
             text.push_str(&refusal);
         }
-        Ok(self.say(text))
+        Ok(self.emit(text))
     }
 
-    fn say(&mut self, text: String) -> Step {
-        match self.thinking.shown(text) {
+    fn emit(&mut self, text: String) -> ChunkOutput {
+        match self.reasoning.visible(text) {
             Some(text) if !text.is_empty() => {
                 self.has_text = true;
-                Step::Text(text)
+                ChunkOutput::Text(text)
             }
-            _ => Step::Nothing,
+            _ => ChunkOutput::Nothing,
         }
     }
 
     /// Whether anything was read that this protocol knows.
-    pub(super) fn understood(&self) -> bool {
+    pub(super) fn has_chunks(&self) -> bool {
         self.done || self.chunks > 0
     }
 
     /// The answer is over: what was held back of it, or why it is none. An answer may be empty.
-    pub(super) fn end(&mut self) -> Result<Option<String>, AssistantError> {
-        let rest = self.thinking.rest().filter(|t| !t.is_empty());
+    pub(super) fn finish(&mut self) -> Result<Option<String>, AssistantError> {
+        let rest = self.reasoning.flush().filter(|t| !t.is_empty());
         if self.has_text || rest.is_some() {
             return Ok(rest);
         }
-        match self.finish {
-            Some(Finish::Tools) => Err(AssistantError::lasting(
+        match self.finish_reason {
+            Some(FinishReason::Tools) => Err(AssistantError::permanent(
                 "the model called a tool instead of answering; tools belong behind the assistant's API",
             )),
-            Some(Finish::Filtered) => Err(AssistantError::lasting(
+            Some(FinishReason::Filtered) => Err(AssistantError::permanent(
                 "the assistant's content filter withheld the answer",
             )),
-            Some(Finish::Length) => Err(AssistantError::lasting(
+            Some(FinishReason::Length) => Err(AssistantError::permanent(
                 "the model reached its length limit before it began to answer",
             )),
-            Some(Finish::Stop) => Ok(None),
+            Some(FinishReason::Stop) => Ok(None),
             None if self.done => Ok(None),
-            None => Err(AssistantError::passing(
+            None => Err(AssistantError::transient(
                 "the assistant's answer ended before it began",
             )),
         }
@@ -214,16 +214,16 @@ mod tests {
     use super::*;
 
     fn read(events: &[&str]) -> Result<String, AssistantError> {
-        let mut reading = Reading::default();
+        let mut reader = ChunkReader::default();
         let mut text = String::new();
         for event in events {
-            match reading.event(event)? {
-                Step::Text(t) => text.push_str(&t),
-                Step::Nothing => {}
-                Step::Done => break,
+            match reader.read_event(event)? {
+                ChunkOutput::Text(t) => text.push_str(&t),
+                ChunkOutput::Nothing => {}
+                ChunkOutput::Done => break,
             }
         }
-        text.extend(reading.end()?);
+        text.extend(reader.finish()?);
         Ok(text)
     }
 

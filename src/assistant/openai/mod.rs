@@ -3,8 +3,8 @@
 //! Source: the `OpenAI` API reference, "Chat"; where servers differ from it, the tolerant reading is in `chunk`.
 
 mod chunk;
+mod reasoning;
 mod request;
-mod thinking;
 
 use async_trait::async_trait;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -13,33 +13,33 @@ use secrecy::SecretString;
 use std::fmt;
 use url::Url;
 
-use super::build::{below, secret_value};
-use super::events::{EventDecoder, Events};
-use super::exchange::Peer;
+use super::build::{join_path, secret_header_value};
+use super::http_client::AssistantServer;
+use super::sse::{SseDecoder, SseStream};
 use super::{
-    AnswerPart, AnswerStream, Assistant, AssistantError, BuildError, Parts, Question, asker,
-    stream_at_once, stream_of,
+    AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, BuildError, Question,
+    answer_stream, complete_answer, request_headers,
 };
-use chunk::{Reading, Step};
-use request::Preamble;
+use chunk::{ChunkOutput, ChunkReader};
+use request::RequestPrefix;
 
 /// A model behind Chat Completions. What every request has in common is made once.
 pub(super) struct OpenAi {
-    peer: Peer,
+    server: AssistantServer,
     url: Url,
     headers: HeaderMap,
-    preamble: Preamble,
+    prefix: RequestPrefix,
 }
 
 impl fmt::Debug for OpenAi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OpenAi").field(&self.peer).finish()
+        f.debug_tuple("OpenAi").field(&self.server).finish()
     }
 }
 
 impl OpenAi {
     pub(super) fn new(
-        peer: Peer,
+        server: AssistantServer,
         url: &Url,
         key: Option<&SecretString>,
         model: &str,
@@ -53,21 +53,21 @@ impl OpenAi {
             ),
         ]);
         if let Some(key) = key {
-            headers.insert(AUTHORIZATION, secret_value("Bearer ", key)?);
+            headers.insert(AUTHORIZATION, secret_header_value("Bearer ", key)?);
         }
         let complete = url
             .path()
             .trim_end_matches('/')
             .ends_with("/chat/completions");
         Ok(Self {
-            peer,
+            server,
             url: if complete {
                 url.clone()
             } else {
-                below(url, &["chat", "completions"])
+                join_path(url, &["chat", "completions"])
             },
             headers,
-            preamble: Preamble::new(model, system_prompt),
+            prefix: RequestPrefix::new(model, system_prompt),
         })
     }
 
@@ -75,8 +75,8 @@ impl OpenAi {
         let mut request = Request::new(Method::POST, self.url.clone());
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
-        asker::add_headers(headers, question);
-        *request.body_mut() = Some(self.preamble.body(question).into());
+        request_headers::add_sender_headers(headers, question);
+        *request.body_mut() = Some(self.prefix.body(question).into());
         request
     }
 }
@@ -88,76 +88,76 @@ impl Assistant for OpenAi {
     }
 
     async fn ask(&self, question: Question) -> Result<AnswerStream, AssistantError> {
-        let deadline = self.peer.deadline();
-        let mut body = self.peer.send(self.request(&question), deadline).await?;
-        if body.is_events() {
-            return Ok(stream_of(Writing {
-                events: Events::new(body),
-                reading: Reading::default(),
+        let deadline = self.server.deadline();
+        let mut body = self.server.send(self.request(&question), deadline).await?;
+        if body.is_event_stream() {
+            return Ok(answer_stream(ChatCompletionAnswer {
+                events: SseStream::new(body),
+                reader: ChunkReader::default(),
                 ended: false,
             }));
         }
-        let whole = body.whole().await?;
-        let text = read_whole(&whole)?.ok_or_else(|| body.not_understood())?;
-        Ok(stream_at_once(vec![AnswerPart::Text(text)]))
+        let whole = body.read_all().await?;
+        let text = read_complete(&whole)?.ok_or_else(|| body.unexpected_content())?;
+        Ok(complete_answer(vec![AnswerPart::Text(text)]))
     }
 
-    fn wants_history(&self) -> bool {
+    fn needs_history(&self) -> bool {
         true
     }
 }
 
 /// An answer that did not call itself server-sent events: one JSON object, or events all the same. `None`: neither.
-fn read_whole(body: &[u8]) -> Result<Option<String>, AssistantError> {
-    let mut reading = Reading::default();
+fn read_complete(body: &[u8]) -> Result<Option<String>, AssistantError> {
+    let mut reader = ChunkReader::default();
     let mut text = String::new();
     if body.trim_ascii_start().starts_with(b"{") {
         let Ok(object) = std::str::from_utf8(body) else {
             return Ok(None);
         };
-        match reading.event(object)? {
-            Step::Text(t) => text = t,
-            Step::Nothing | Step::Done => {}
+        match reader.read_event(object)? {
+            ChunkOutput::Text(t) => text = t,
+            ChunkOutput::Nothing | ChunkOutput::Done => {}
         }
     } else {
-        let mut decoder = EventDecoder::default();
+        let mut decoder = SseDecoder::default();
         decoder.push(body);
         while let Some(event) = decoder.next_event().or_else(|| decoder.last_event()) {
-            match reading.event(&event)? {
-                Step::Text(t) => text.push_str(&t),
-                Step::Nothing => {}
-                Step::Done => break,
+            match reader.read_event(&event)? {
+                ChunkOutput::Text(t) => text.push_str(&t),
+                ChunkOutput::Nothing => {}
+                ChunkOutput::Done => break,
             }
         }
     }
-    if !reading.understood() {
+    if !reader.has_chunks() {
         return Ok(None);
     }
-    text.extend(reading.end()?);
+    text.extend(reader.finish()?);
     Ok(Some(text))
 }
 
 /// An answer that comes as server-sent events.
-struct Writing {
-    events: Events,
-    reading: Reading,
+struct ChatCompletionAnswer {
+    events: SseStream,
+    reader: ChunkReader,
     ended: bool,
 }
 
-impl Parts for Writing {
+impl AnswerReader for ChatCompletionAnswer {
     async fn next_part(&mut self) -> Result<Option<AnswerPart>, AssistantError> {
         while !self.ended {
-            let step = match self.events.next().await? {
-                Some(event) => self.reading.event(&event)?,
-                None => Step::Done,
+            let output = match self.events.next().await? {
+                Some(event) => self.reader.read_event(&event)?,
+                None => ChunkOutput::Done,
             };
-            match step {
-                Step::Text(text) => return Ok(Some(AnswerPart::Text(text))),
-                Step::Nothing => {}
-                Step::Done => {
+            match output {
+                ChunkOutput::Text(text) => return Ok(Some(AnswerPart::Text(text))),
+                ChunkOutput::Nothing => {}
+                ChunkOutput::Done => {
                     self.ended = true;
                     self.events.finish().await;
-                    return Ok(self.reading.end()?.map(AnswerPart::Text));
+                    return Ok(self.reader.finish()?.map(AnswerPart::Text));
                 }
             }
         }

@@ -7,15 +7,15 @@ use crate::assistant::{Question, Role};
 
 /// The beginning that all requests of one assistant share: model, streaming, and the system prompt.
 #[derive(Debug)]
-pub(super) struct Preamble(Vec<u8>);
+pub(super) struct RequestPrefix(Vec<u8>);
 
-impl Preamble {
+impl RequestPrefix {
     pub(super) fn new(model: &str, system_prompt: Option<&str>) -> Self {
         let mut bytes = b"{\"model\":".to_vec();
-        string(&mut bytes, model);
+        write_string(&mut bytes, model);
         bytes.extend_from_slice(b",\"stream\":true,\"messages\":[");
         if let Some(prompt) = system_prompt.filter(|p| !p.is_empty()) {
-            message(&mut bytes, b"system", prompt);
+            write_message(&mut bytes, b"system", prompt);
             bytes.push(b',');
         }
         Self(bytes)
@@ -26,7 +26,7 @@ impl Preamble {
         let history: usize = question
             .history
             .iter()
-            .map(|turn| turn.text.len() + 40)
+            .map(|chat_message| chat_message.text.len() + 40)
             .sum();
         let pictures: usize = question
             .pictures
@@ -36,39 +36,39 @@ impl Preamble {
         let mut bytes =
             Vec::with_capacity(self.0.len() + history + pictures + question.text.len() + 128);
         bytes.extend_from_slice(&self.0);
-        for turn in &question.history {
-            let role: &[u8] = match turn.role {
+        for chat_message in &question.history {
+            let role: &[u8] = match chat_message.role {
                 Role::User => b"user",
                 Role::Assistant => b"assistant",
             };
-            message(&mut bytes, role, &turn.text);
+            write_message(&mut bytes, role, &chat_message.text);
             bytes.push(b',');
         }
         if question.pictures.is_empty() {
-            message(&mut bytes, b"user", &question.text);
+            write_message(&mut bytes, b"user", &question.text);
         } else {
-            message_with_pictures(&mut bytes, question);
+            write_message_with_pictures(&mut bytes, question);
         }
         bytes.extend_from_slice(b"],\"user\":\"telegram:");
-        bytes.extend_from_slice(question.asker.id.to_string().as_bytes());
+        bytes.extend_from_slice(question.sender.id.to_string().as_bytes());
         bytes.extend_from_slice(b"\"}");
         bytes
     }
 }
 
-fn message(bytes: &mut Vec<u8>, role: &[u8], text: &str) {
+fn write_message(bytes: &mut Vec<u8>, role: &[u8], text: &str) {
     bytes.extend_from_slice(b"{\"role\":\"");
     bytes.extend_from_slice(role);
     bytes.extend_from_slice(b"\",\"content\":");
-    string(bytes, text);
+    write_string(bytes, text);
     bytes.push(b'}');
 }
 
-fn message_with_pictures(bytes: &mut Vec<u8>, question: &Question) {
+fn write_message_with_pictures(bytes: &mut Vec<u8>, question: &Question) {
     bytes.extend_from_slice(b"{\"role\":\"user\",\"content\":[");
     if !question.text.is_empty() {
         bytes.extend_from_slice(b"{\"type\":\"text\",\"text\":");
-        string(bytes, &question.text);
+        write_string(bytes, &question.text);
         bytes.extend_from_slice(b"},");
     }
     for (n, picture) in question.pictures.iter().enumerate() {
@@ -81,13 +81,13 @@ fn message_with_pictures(bytes: &mut Vec<u8>, question: &Question) {
             picture.media_type,
             STANDARD.encode(&picture.bytes)
         );
-        string(bytes, &url);
+        write_string(bytes, &url);
         bytes.extend_from_slice(b"}}");
     }
     bytes.extend_from_slice(b"]}");
 }
 
-fn string(bytes: &mut Vec<u8>, text: &str) {
+fn write_string(bytes: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(bytes, text).expect("a string is written to memory");
 }
 
@@ -97,11 +97,11 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::assistant::{Asker, Picture, Turn};
+    use crate::assistant::{ChatMessage, Picture, Sender};
 
     fn question(text: &str) -> Question {
         Question {
-            asker: Asker {
+            sender: Sender {
                 id: 42,
                 name: "Ann".into(),
                 username: None,
@@ -123,16 +123,19 @@ mod tests {
 
     #[test]
     fn history_stands_between_the_prompt_and_the_question() {
-        let turn = |role, text: &str| Turn {
+        let chat_message = |role, text: &str| ChatMessage {
             role,
             text: text.into(),
         };
         let asked = Question {
-            history: vec![turn(Role::User, "Hi"), turn(Role::Assistant, "Hello!")],
+            history: vec![
+                chat_message(Role::User, "Hi"),
+                chat_message(Role::Assistant, "Hello!"),
+            ],
             ..question("Where is it?")
         };
         assert_eq!(
-            read(&Preamble::new("m", Some("Be kind")).body(&asked)),
+            read(&RequestPrefix::new("m", Some("Be kind")).body(&asked)),
             json!({
                 "model": "m",
                 "stream": true,
@@ -159,7 +162,7 @@ mod tests {
         };
         let image =
             json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AP8="}});
-        let body = read(&Preamble::new("m", None).body(&asked));
+        let body = read(&RequestPrefix::new("m", None).body(&asked));
         assert_eq!(
             body["messages"],
             json!([{"role": "user", "content": [image, image]}])
@@ -169,7 +172,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_arrives_as_it_is(model in ".*", prompt in ".+", text in ".*") {
-            let body = read(&Preamble::new(&model, Some(&prompt)).body(&question(&text)));
+            let body = read(&RequestPrefix::new(&model, Some(&prompt)).body(&question(&text)));
             prop_assert_eq!(&body["model"], &json!(model));
             prop_assert_eq!(&body["messages"][0]["content"], &json!(prompt));
             prop_assert_eq!(&body["messages"][1]["content"], &json!(text));

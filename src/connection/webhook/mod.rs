@@ -1,14 +1,14 @@
 //! Webhook mode: one server for all connectors, and the registrations that lead Telegram to it.
 
-mod pace;
+mod refusal_limiter;
 mod registration;
-pub mod secret;
+pub mod secret_token;
 pub mod server;
 mod tls;
 
 use url::Url;
 
-pub(in crate::connection) use self::registration::Registration;
+pub(in crate::connection) use self::registration::WebhookRegistration;
 pub use self::server::{WebhookServer, serve};
 pub use self::tls::TlsFiles;
 use crate::identity::ConnectorUid;

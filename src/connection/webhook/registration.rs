@@ -10,30 +10,30 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 use url::Url;
 
-use super::secret::derive;
+use super::secret_token::derive_secret_token;
 use super::webhook_url;
 use crate::connection::backoff::{Backoff, jittered};
-use crate::connection::foreign::{self, Contest};
-use crate::connection::{Connection, EVENT_WITHIN, seconds};
+use crate::connection::foreign_webhook::{self, ReplacementCounter};
+use crate::connection::{BotConnection, EVENT_TIMEOUT, whole_seconds};
 use crate::controller::settings::WebhookSettings;
 use crate::observation::{ConnectionFact, IdentityFact, Notice};
 use crate::telegram::TelegramError;
 use crate::telegram::bot::{ALLOWED_UPDATES, SetWebhook, WebhookInfo};
 
 /// A fresh registration is looked at soon, later ever more rarely.
-const FIRST_LOOK: Duration = Duration::from_secs(5);
-const LAST_LOOK: Duration = Duration::from_mins(5);
+const FIRST_CHECK_DELAY: Duration = Duration::from_secs(5);
+const MAX_CHECK_DELAY: Duration = Duration::from_mins(5);
 /// While Telegram cannot deliver, it is looked at this often.
-const LOOK_WHILE_FAILING: Duration = Duration::from_secs(20);
+const FAILING_CHECK_DELAY: Duration = Duration::from_secs(20);
 /// How often an uploaded certificate is compared with its file, as the server does that shows it.
-const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(10);
+const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-const FAULTS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
-const REJECTIONS: Backoff = Backoff::new(Duration::from_secs(15), Duration::from_mins(10));
+const ERROR_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
+const REJECTION_BACKOFF: Backoff = Backoff::new(Duration::from_secs(15), Duration::from_mins(10));
 
 /// What `getWebhookInfo` says of our registration.
 #[derive(Debug, PartialEq, Eq)]
-enum State {
+enum RegistrationState {
     /// As it must be, and deliveries go through.
     Verified,
     /// As it must be, but deliveries fail.
@@ -46,71 +46,76 @@ enum State {
 
 /// `fresh` is what `getWebhookInfo` said right after the webhook was set: settings that Telegram did not take as they were given do not drift
 /// by that, and an error that is not newer is history.
-fn judge(info: &WebhookInfo, url: &Url, settings: &WebhookSettings, fresh: &WebhookInfo) -> State {
+fn registration_state(
+    info: &WebhookInfo,
+    url: &Url,
+    settings: &WebhookSettings,
+    fresh: &WebhookInfo,
+) -> RegistrationState {
     if info.url.is_empty() {
-        return State::Replaced(None);
+        return RegistrationState::Replaced(None);
     }
     if info.url != url.as_str() {
-        return State::Replaced(Some(foreign::host(&info.url)));
+        return RegistrationState::Replaced(Some(foreign_webhook::host(&info.url)));
     }
-    if !is_as_wanted(info, settings) && !is_same(info, fresh) {
-        return State::Drifted;
+    if !matches_settings(info, settings) && !has_same_settings(info, fresh) {
+        return RegistrationState::Drifted;
     }
     let failed_since = info
         .last_error_date
         .filter(|date| fresh.last_error_date.is_none_or(|before| *date > before));
     match (failed_since, &info.last_error_message) {
         (Some(_), Some(message)) if info.pending_update_count > 0 => {
-            State::Failing(message.clone())
+            RegistrationState::Failing(message.clone())
         }
-        _ => State::Verified,
+        _ => RegistrationState::Verified,
     }
 }
 
-fn is_as_wanted(info: &WebhookInfo, settings: &WebhookSettings) -> bool {
-    kinds(info) == ALLOWED_UPDATES.iter().copied().collect()
+fn matches_settings(info: &WebhookInfo, settings: &WebhookSettings) -> bool {
+    update_kinds(info) == ALLOWED_UPDATES.iter().copied().collect()
         && info
             .max_connections
             .is_none_or(|n| n == u32::from(settings.max_connections))
         && info.has_custom_certificate == settings.certificate.is_some()
 }
 
-fn is_same(info: &WebhookInfo, other: &WebhookInfo) -> bool {
-    kinds(info) == kinds(other)
+fn has_same_settings(info: &WebhookInfo, other: &WebhookInfo) -> bool {
+    update_kinds(info) == update_kinds(other)
         && info.max_connections == other.max_connections
         && info.has_custom_certificate == other.has_custom_certificate
 }
 
-fn kinds(info: &WebhookInfo) -> HashSet<&str> {
-    let kinds = info.allowed_updates.iter().flatten();
-    kinds.map(String::as_str).collect()
+fn update_kinds(info: &WebhookInfo) -> HashSet<&str> {
+    let update_kinds = info.allowed_updates.iter().flatten();
+    update_kinds.map(String::as_str).collect()
 }
 
 /// Why a wait is over.
 #[derive(Debug, PartialEq, Eq)]
-enum Rested {
-    Enough,
+enum WaitOutcome {
+    Elapsed,
     /// The file of the certificate holds another one.
     NewCertificate,
 }
 
 /// The registration's task.
-pub(in crate::connection) struct Registration<'c> {
-    connection: &'c Connection,
+pub(in crate::connection) struct WebhookRegistration<'c> {
+    connection: &'c BotConnection,
     settings: &'c WebhookSettings,
     url: Url,
     secret: SecretString,
     faults: Backoff,
     rejections: Backoff,
-    contest: Contest,
+    replacements: ReplacementCounter,
     connected: bool,
     /// The certificate that Telegram was given last.
     uploaded: Option<String>,
 }
 
-impl<'c> Registration<'c> {
+impl<'c> WebhookRegistration<'c> {
     pub(in crate::connection) fn new(
-        connection: &'c Connection,
+        connection: &'c BotConnection,
         settings: &'c WebhookSettings,
     ) -> Self {
         let uid = &connection.connector.uid;
@@ -118,21 +123,21 @@ impl<'c> Registration<'c> {
             connection,
             settings,
             url: webhook_url(&settings.public_url, uid),
-            secret: derive(&settings.key, uid, connection.bot.id()),
-            faults: FAULTS,
-            rejections: REJECTIONS,
-            contest: Contest::default(),
+            secret: derive_secret_token(&settings.key, uid, connection.bot.id()),
+            faults: ERROR_BACKOFF,
+            rejections: REJECTION_BACKOFF,
+            replacements: ReplacementCounter::default(),
             connected: false,
             uploaded: None,
         }
     }
 
     /// Keeps the webhook as it must be until the token is revoked; otherwise until it is dropped.
-    pub(in crate::connection) async fn keep(mut self) {
+    pub(in crate::connection) async fn run(mut self) {
         loop {
             let Err(error) = self.register_and_watch().await;
-            let Some(wait) = self.after(&error) else {
-                self.connection.note_identity(IdentityFact::Refused {
+            let Some(wait) = self.on_error(&error) else {
+                self.connection.report_identity(IdentityFact::Refused {
                     detail: error.to_string(),
                 });
                 return;
@@ -145,59 +150,60 @@ impl<'c> Registration<'c> {
         let bot = &self.connection.bot;
         let uid = &self.connection.connector.uid;
         let before = bot.get_webhook_info().await?;
-        if !before.url.is_empty() && !foreign::is_ours(&before.url, uid) {
-            self.tell_of(foreign::host(&before.url)).await;
+        if !before.url.is_empty() && !foreign_webhook::is_ours(&before.url, uid) {
+            self.report_foreign_webhook(foreign_webhook::host(&before.url))
+                .await;
         }
         loop {
-            self.set().await?;
+            self.set_webhook().await?;
             let fresh = bot.get_webhook_info().await?;
-            let mut state = judge(&fresh, &self.url, self.settings, &fresh);
-            if state == State::Verified && !is_as_wanted(&fresh, self.settings) {
+            let mut state = registration_state(&fresh, &self.url, self.settings, &fresh);
+            if state == RegistrationState::Verified && !matches_settings(&fresh, self.settings) {
                 tracing::warn!(namespace = %self.connection.connector.namespace, connector = %self.connection.connector.name,
                     bot_id = %bot.id(), "the Bot API server took the webhook with other settings than it was given");
             }
-            let mut looks = Backoff::new(FIRST_LOOK, LAST_LOOK);
+            let mut check_backoff = Backoff::new(FIRST_CHECK_DELAY, MAX_CHECK_DELAY);
             loop {
                 let wait = match &state {
-                    State::Verified => {
+                    RegistrationState::Verified => {
                         self.connected = true;
                         self.faults.reset();
                         self.connection
-                            .note(ConnectionFact::WebhookVerified(bot.id()));
-                        looks.next()
+                            .report(ConnectionFact::WebhookVerified(bot.id()));
+                        check_backoff.next_delay()
                     }
-                    State::Failing(detail) => {
+                    RegistrationState::Failing(detail) => {
                         self.connected = false;
-                        self.connection.note(ConnectionFact::WebhookUnreachable {
+                        self.connection.report(ConnectionFact::WebhookUnreachable {
                             detail: detail.clone(),
                         });
-                        jittered(LOOK_WHILE_FAILING)
+                        jittered(FAILING_CHECK_DELAY)
                     }
-                    State::Drifted | State::Replaced(_) => break,
+                    RegistrationState::Drifted | RegistrationState::Replaced(_) => break,
                 };
-                if self.rest(wait).await == Rested::NewCertificate {
+                if self.wait_for_check(wait).await == WaitOutcome::NewCertificate {
                     break;
                 }
                 let info = bot.get_webhook_info().await?;
-                state = judge(&info, &self.url, self.settings, &fresh);
+                state = registration_state(&info, &self.url, self.settings, &fresh);
             }
             self.connected = false;
-            if let State::Replaced(host) = state {
+            if let RegistrationState::Replaced(host) = state {
                 let host = host.unwrap_or_else(|| "somebody who removes our webhook".to_owned());
                 tracing::warn!(namespace = %self.connection.connector.namespace, connector = %self.connection.connector.name,
                     bot_id = %bot.id(), %host, "the webhook was replaced by somebody else");
-                if self.contest.replaced(Instant::now()) {
+                if self.replacements.record(Instant::now()) {
                     self.connection
-                        .note(ConnectionFact::WebhookContested { host });
-                    tokio::time::sleep(jittered(self.connection.shared.look_again)).await;
+                        .report(ConnectionFact::WebhookContested { host });
+                    tokio::time::sleep(jittered(self.connection.context.recheck_interval)).await;
                 } else {
-                    self.tell_of(host).await;
+                    self.report_foreign_webhook(host).await;
                 }
             }
         }
     }
 
-    async fn set(&mut self) -> Result<(), TelegramError> {
+    async fn set_webhook(&mut self) -> Result<(), TelegramError> {
         self.uploaded = self.certificate().await.or(self.uploaded.take());
         let wanted = SetWebhook {
             url: self.url.clone(),
@@ -223,40 +229,40 @@ impl<'c> Registration<'c> {
     }
 
     /// Waits for the next look, or until the certificate is another: Telegram trusts the old one alone.
-    async fn rest(&self, wait: Duration) -> Rested {
+    async fn wait_for_check(&self, wait: Duration) -> WaitOutcome {
         let until = Instant::now() + wait;
         if self.settings.certificate.is_none() {
             tokio::time::sleep_until(until).await;
         }
         while Instant::now() < until {
-            tokio::time::sleep_until(until.min(Instant::now() + LOOK_AT_CERTIFICATE)).await;
+            tokio::time::sleep_until(until.min(Instant::now() + CERTIFICATE_CHECK_INTERVAL)).await;
             let now = self.certificate().await;
             if now.is_some() && now != self.uploaded {
-                return Rested::NewCertificate;
+                return WaitOutcome::NewCertificate;
             }
         }
-        Rested::Enough
+        WaitOutcome::Elapsed
     }
 
     /// Names the other webhook's host in an event before it is replaced.
-    async fn tell_of(&self, host: String) {
-        let told = self.connection.shared.observations.notice(
+    async fn report_foreign_webhook(&self, host: String) {
+        let event_written = self.connection.context.observations.notice(
             &self.connection.connector.uid,
             Notice::ForeignWebhook { host },
         );
         // An event that cannot be written must not keep the bot away.
-        let _ = tokio::time::timeout(EVENT_WITHIN, told).await;
+        let _ = tokio::time::timeout(EVENT_TIMEOUT, event_written).await;
     }
 
     /// How long to wait after an error, having noted what it is; `None`: the token is revoked.
-    fn after(&mut self, error: &TelegramError) -> Option<Duration> {
+    fn on_error(&mut self, error: &TelegramError) -> Option<Duration> {
         tracing::debug!(connector = %self.connection.connector, bot_id = %self.connection.bot.id(), %error,
             "the webhook could not be looked after");
         let (fact, wait) = match error {
             TelegramError::Unauthorized => return None,
             TelegramError::RateLimited(wait) => (
                 Some(ConnectionFact::RateLimited {
-                    retry_after: seconds(*wait),
+                    retry_after: whole_seconds(*wait),
                 }),
                 *wait,
             ),
@@ -264,10 +270,10 @@ impl<'c> Registration<'c> {
                 Some(ConnectionFact::WebhookRejected {
                     detail: description.clone(),
                 }),
-                self.rejections.next(),
+                self.rejections.next_delay(),
             ),
             other => {
-                let wait = self.faults.next();
+                let wait = self.faults.next_delay();
                 // A single lost call of a registered bot is not worth a condition: messages come all the same.
                 let fact = (!self.connected || self.faults.failures() > 1).then(|| {
                     ConnectionFact::Unreachable {
@@ -279,7 +285,7 @@ impl<'c> Registration<'c> {
         };
         if let Some(fact) = fact {
             self.connected = false;
-            self.connection.note(fact);
+            self.connection.report(fact);
         }
         Some(wait)
     }
@@ -308,24 +314,27 @@ mod tests {
         }
     }
 
-    fn judged(info: &WebhookInfo) -> State {
+    fn state_of(info: &WebhookInfo) -> RegistrationState {
         let url = webhook_url(&settings().public_url, &"u".into());
         let fresh = WebhookInfo {
             last_error_date: Some(100),
             ..self::info()
         };
-        judge(info, &url, &settings(), &fresh)
+        registration_state(info, &url, &settings(), &fresh)
     }
 
     #[test]
     fn a_registration_is_judged_by_all_that_telegram_shows_of_it() {
-        assert_eq!(judged(&info()), State::Verified);
+        assert_eq!(state_of(&info()), RegistrationState::Verified);
         let mut gone = info();
         gone.url.clear();
-        assert_eq!(judged(&gone), State::Replaced(None));
+        assert_eq!(state_of(&gone), RegistrationState::Replaced(None));
         let mut other = info();
         other.url = "https://n8n.example/hook/secret".into();
-        assert_eq!(judged(&other), State::Replaced(Some("n8n.example".into())));
+        assert_eq!(
+            state_of(&other),
+            RegistrationState::Replaced(Some("n8n.example".into()))
+        );
         for drift in [
             |i: &mut WebhookInfo| i.max_connections = Some(1),
             |i: &mut WebhookInfo| i.allowed_updates = Some(vec!["message".into()]),
@@ -334,39 +343,39 @@ mod tests {
         ] {
             let mut drifted = info();
             drift(&mut drifted);
-            assert_eq!(judged(&drifted), State::Drifted);
+            assert_eq!(state_of(&drifted), RegistrationState::Drifted);
         }
     }
 
     #[test]
-    fn what_a_server_makes_of_our_settings_is_no_drift_and_what_comes_later_is() {
+    fn only_changes_after_the_registration_are_drift() {
         let url = webhook_url(&settings().public_url, &"u".into());
         let mut fresh = info();
         fresh.max_connections = Some(10);
-        let judged = |info: &WebhookInfo| judge(info, &url, &settings(), &fresh);
-        assert_eq!(judged(&fresh), State::Verified);
-        assert_eq!(judged(&info()), State::Verified);
+        let state_of = |info: &WebhookInfo| registration_state(info, &url, &settings(), &fresh);
+        assert_eq!(state_of(&fresh), RegistrationState::Verified);
+        assert_eq!(state_of(&info()), RegistrationState::Verified);
         let mut later = fresh.clone();
         later.max_connections = Some(1);
-        assert_eq!(judged(&later), State::Drifted);
+        assert_eq!(state_of(&later), RegistrationState::Drifted);
     }
 
     #[test]
-    fn only_an_error_since_the_webhook_was_set_and_with_something_waiting_counts() {
+    fn only_new_errors_with_pending_updates_count() {
         let mut failing = info();
         failing.last_error_message = Some("Connection refused".into());
         failing.last_error_date = Some(101);
         failing.pending_update_count = 1;
         assert_eq!(
-            judged(&failing),
-            State::Failing("Connection refused".into())
+            state_of(&failing),
+            RegistrationState::Failing("Connection refused".into())
         );
         let mut history = failing.clone();
         history.last_error_date = Some(100);
-        assert_eq!(judged(&history), State::Verified);
+        assert_eq!(state_of(&history), RegistrationState::Verified);
         let mut healed = failing;
         healed.pending_update_count = 0;
-        assert_eq!(judged(&healed), State::Verified);
+        assert_eq!(state_of(&healed), RegistrationState::Verified);
     }
 
     #[test]

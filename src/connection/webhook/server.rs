@@ -19,8 +19,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::pace::Pace;
-use super::secret::{SECRET_HEADER, accepted};
+use super::refusal_limiter::RefusalLimiter;
+use super::secret_token::{SECRET_HEADER, is_valid_secret_token};
 use super::tls::{ReloadingTls, TlsFiles};
 use crate::identity::ConnectorUid;
 use crate::registry::{Registry, ResolvedConnector};
@@ -30,13 +30,13 @@ use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{UpdateOutcome, WebhookRefusal};
 
 /// An update is a few kB; this leaves room for what Telegram may yet think of.
-const BODY_BYTES: usize = 1024 * 1024;
+const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// Head and body must be here within this long; Telegram sends both at once.
-const REQUEST_WITHIN: Duration = Duration::from_secs(15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long Telegram shall wait when the backlog is full, in seconds.
-const RETRY_FULL: HeaderValue = HeaderValue::from_static("10");
+const RETRY_AFTER_BACKLOG_FULL: HeaderValue = HeaderValue::from_static("10");
 /// How long Telegram shall wait when the store cannot be written, in seconds.
-const RETRY_STORE: HeaderValue = HeaderValue::from_static("2");
+const RETRY_AFTER_STORE_ERROR: HeaderValue = HeaderValue::from_static("2");
 
 /// What the server answers from.
 #[derive(Clone)]
@@ -77,10 +77,10 @@ pub async fn serve(
         .transpose()?
         .map(Arc::new);
     if let Some(tls) = &tls {
-        tokio::spawn(tls.clone().keep_fresh(stop.clone()));
+        tokio::spawn(tls.clone().reload_on_change(stop.clone()));
     }
     let connections = TaskTracker::new();
-    let pace = Arc::new(Pace::new());
+    let limiter = Arc::new(RefusalLimiter::new());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -96,15 +96,15 @@ pub async fn serve(
             }
         };
         let (server, stop, tls) = (server.clone(), stop.clone(), tls.clone());
-        let pace = pace.clone();
+        let limiter = limiter.clone();
         connections.spawn(async move {
             match tls {
-                None => server.connection(stream, &pace, stop).await,
+                None => server.serve_connection(stream, &limiter, stop).await,
                 Some(tls) => {
                     let shaken =
-                        tokio::time::timeout(REQUEST_WITHIN, tls.acceptor().accept(stream)).await;
+                        tokio::time::timeout(REQUEST_TIMEOUT, tls.acceptor().accept(stream)).await;
                     match shaken {
-                        Ok(Ok(stream)) => server.connection(stream, &pace, stop).await,
+                        Ok(Ok(stream)) => server.serve_connection(stream, &limiter, stop).await,
                         Ok(Err(error)) => tracing::debug!(%error, "no TLS with a webhook client"),
                         Err(_) => tracing::debug!("a webhook client did not finish its handshake"),
                     }
@@ -119,25 +119,25 @@ pub async fn serve(
 
 /// Why a request is turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Refused(StatusCode, WebhookRefusal);
+struct Refusal(StatusCode, WebhookRefusal);
 
 impl WebhookServer {
-    async fn connection<S>(self, stream: S, pace: &Pace, stop: CancellationToken)
+    async fn serve_connection<S>(self, stream: S, limiter: &RefusalLimiter, stop: CancellationToken)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let server = &self;
         let service = hyper::service::service_fn(move |request| async move {
-            let response = server.answer(request).await;
+            let response = server.handle_request(request).await;
             // Telegram's own are right, or worth trying again.
             if response.status().is_client_error() {
-                pace.turn().await;
+                limiter.wait().await;
             }
             Ok::<_, Infallible>(response)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(REQUEST_WITHIN)
+            .header_read_timeout(REQUEST_TIMEOUT)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
@@ -153,37 +153,37 @@ impl WebhookServer {
     }
 
     /// Answers one request: 200 only when the update is durable.
-    pub async fn answer<B>(&self, request: Request<B>) -> Response<Empty<Bytes>>
+    pub async fn handle_request<B>(&self, request: Request<B>) -> Response<Empty<Bytes>>
     where
         B: Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (head, body) = request.into_parts();
-        let connector = match self.judge(&head.method, head.uri.path(), &head.headers) {
+        let connector = match self.check_head(&head.method, head.uri.path(), &head.headers) {
             Ok(connector) => connector,
             Err(refused) => return self.refuse(refused),
         };
-        let body = match read(body).await {
+        let body = match read_body(body).await {
             Ok(body) => body,
             Err(refused) => return self.refuse(refused),
         };
         match RawUpdate::from_body(&body) {
-            Ok(update) => self.take_in(&connector, update).await,
-            Err(why) => self.let_go(&connector, why, body.len()),
+            Ok(update) => self.store_update(&connector, update).await,
+            Err(why) => self.acknowledge_unusable(&connector, why, body.len()),
         }
     }
 
     /// Whether the head is Telegram's.
-    fn judge(
+    fn check_head(
         &self,
         method: &Method,
         path: &str,
         headers: &HeaderMap,
-    ) -> Result<Arc<ResolvedConnector>, Refused> {
-        let unknown = Refused(StatusCode::NOT_FOUND, WebhookRefusal::UnknownConnector);
-        let uid = uid(path).ok_or(unknown)?;
+    ) -> Result<Arc<ResolvedConnector>, Refusal> {
+        let unknown = Refusal(StatusCode::NOT_FOUND, WebhookRefusal::UnknownConnector);
+        let uid = uid_from_path(path).ok_or(unknown)?;
         if method != Method::POST {
-            return Err(Refused(
+            return Err(Refusal(
                 StatusCode::METHOD_NOT_ALLOWED,
                 WebhookRefusal::Method,
             ));
@@ -194,8 +194,8 @@ impl WebhookServer {
             .get(SECRET_HEADER)
             .map(HeaderValue::as_bytes)
             .unwrap_or_default();
-        if !accepted(&self.keys, &uid, connector.bot.id(), given) {
-            return Err(Refused(StatusCode::UNAUTHORIZED, WebhookRefusal::BadSecret));
+        if !is_valid_secret_token(&self.keys, &uid, connector.bot.id(), given) {
+            return Err(Refusal(StatusCode::UNAUTHORIZED, WebhookRefusal::BadSecret));
         }
         let json = headers
             .get(header::CONTENT_TYPE)
@@ -203,7 +203,7 @@ impl WebhookServer {
             .and_then(|v| v.split(';').next())
             .is_some_and(|v| v.trim().eq_ignore_ascii_case("application/json"));
         if !json {
-            return Err(Refused(
+            return Err(Refusal(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 WebhookRefusal::NotAnUpdate,
             ));
@@ -212,8 +212,8 @@ impl WebhookServer {
             .get(header::CONTENT_LENGTH)
             .and_then(|v| v.to_str().ok())
             .and_then(|v| v.parse::<usize>().ok());
-        if length.is_some_and(|n| n > BODY_BYTES) {
-            return Err(Refused(
+        if length.is_some_and(|n| n > MAX_BODY_BYTES) {
+            return Err(Refusal(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 WebhookRefusal::TooLarge,
             ));
@@ -222,7 +222,7 @@ impl WebhookServer {
     }
 
     /// Hands the update to the inbox; what comes back is Telegram's acknowledgement, or none.
-    async fn take_in(
+    async fn store_update(
         &self,
         connector: &ResolvedConnector,
         update: RawUpdate,
@@ -242,14 +242,14 @@ impl WebhookServer {
             }
             Err(error) => {
                 let retry = match error {
-                    StoreError::BacklogFull(_) => RETRY_FULL,
+                    StoreError::BacklogFull(_) => RETRY_AFTER_BACKLOG_FULL,
                     _ => {
                         tracing::warn!(namespace = %connector.connector.namespace, connector = %connector.connector.name,
                             bot_id = %bot, update_id, %error, "an update is not acknowledged; Telegram delivers it again");
-                        RETRY_STORE
+                        RETRY_AFTER_STORE_ERROR
                     }
                 };
-                let mut response = self.refuse(Refused(
+                let mut response = self.refuse(Refusal(
                     StatusCode::SERVICE_UNAVAILABLE,
                     WebhookRefusal::Backlog,
                 ));
@@ -261,7 +261,7 @@ impl WebhookServer {
 
     /// Acknowledges what came with the right secret, came whole, and can never be handled: refused, it would come again for a day and
     /// hold back what stands behind it.
-    fn let_go(
+    fn acknowledge_unusable(
         &self,
         connector: &ResolvedConnector,
         why: NotAnUpdate,
@@ -274,7 +274,7 @@ impl WebhookServer {
         respond(StatusCode::OK)
     }
 
-    fn refuse(&self, Refused(status, why): Refused) -> Response<Empty<Bytes>> {
+    fn refuse(&self, Refusal(status, why): Refusal) -> Response<Empty<Bytes>> {
         self.metrics.webhook_refused(why);
         let mut response = respond(status);
         if status == StatusCode::METHOD_NOT_ALLOWED {
@@ -299,19 +299,22 @@ fn respond(status: StatusCode) -> Response<Empty<Bytes>> {
 }
 
 /// The uid in `…/telegram/{uid}`; whatever `--public-url` has for a path may stand before it or have been cut off on the way.
-fn uid(path: &str) -> Option<&str> {
+fn uid_from_path(path: &str) -> Option<&str> {
     let (before, uid) = path.rsplit_once('/')?;
     let ours = before.ends_with("/telegram") && (1..=64).contains(&uid.len());
     ours.then_some(uid)
 }
 
 /// The body, when all of it is here.
-async fn read<B>(body: B) -> Result<Bytes, Refused>
+async fn read_body<B>(body: B) -> Result<Bytes, Refusal>
 where
     B: Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let whole = tokio::time::timeout(REQUEST_WITHIN, Limited::new(body, BODY_BYTES).collect());
+    let whole = tokio::time::timeout(
+        REQUEST_TIMEOUT,
+        Limited::new(body, MAX_BODY_BYTES).collect(),
+    );
     let (status, why) = match whole.await {
         Ok(Ok(whole)) => return Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
@@ -321,7 +324,7 @@ where
         Ok(Err(_)) => (StatusCode::BAD_REQUEST, WebhookRefusal::NotAnUpdate),
         Err(_) => (StatusCode::REQUEST_TIMEOUT, WebhookRefusal::NotAnUpdate),
     };
-    Err(Refused(status, why))
+    Err(Refusal(status, why))
 }
 
 #[cfg(test)]
@@ -330,13 +333,16 @@ mod tests {
 
     #[test]
     fn the_uid_is_the_last_segment_under_any_base_path() {
-        assert_eq!(uid("/telegram/0b1c"), Some("0b1c"));
-        assert_eq!(uid("/bots/telegram/0b1c"), Some("0b1c"));
-        assert_eq!(uid("/telegram/"), None);
-        assert_eq!(uid("/telegram"), None);
-        assert_eq!(uid("/telegram/a/b"), None);
-        assert_eq!(uid(&format!("/telegram/{}", "x".repeat(65))), None);
-        assert_eq!(uid("/xtelegram/0b1c"), None);
-        assert_eq!(uid(""), None);
+        assert_eq!(uid_from_path("/telegram/0b1c"), Some("0b1c"));
+        assert_eq!(uid_from_path("/bots/telegram/0b1c"), Some("0b1c"));
+        assert_eq!(uid_from_path("/telegram/"), None);
+        assert_eq!(uid_from_path("/telegram"), None);
+        assert_eq!(uid_from_path("/telegram/a/b"), None);
+        assert_eq!(
+            uid_from_path(&format!("/telegram/{}", "x".repeat(65))),
+            None
+        );
+        assert_eq!(uid_from_path("/xtelegram/0b1c"), None);
+        assert_eq!(uid_from_path(""), None);
     }
 }

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// How often the files are compared with what is in use.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Certificate and key for TLS by the server itself; read again when they change.
 #[derive(Debug, Clone)]
@@ -25,12 +25,12 @@ pub struct TlsFiles {
 }
 
 /// What the files hold.
-type Pems = (Vec<u8>, Vec<u8>);
+type PemFiles = (Vec<u8>, Vec<u8>);
 
 /// The configuration in use, and the files that it is of.
 pub(super) struct ReloadingTls {
     files: TlsFiles,
-    in_use: ArcSwap<(Pems, Arc<ServerConfig>)>,
+    in_use: ArcSwap<(PemFiles, Arc<ServerConfig>)>,
 }
 
 impl ReloadingTls {
@@ -50,13 +50,13 @@ impl ReloadingTls {
     }
 
     /// Looks after the files until `stop`. What cannot be used leaves the old ones in use.
-    pub(super) async fn keep_fresh(self: Arc<Self>, stop: CancellationToken) {
+    pub(super) async fn reload_on_change(self: Arc<Self>, stop: CancellationToken) {
         while stop
-            .run_until_cancelled(tokio::time::sleep(LOOK_EVERY))
+            .run_until_cancelled(tokio::time::sleep(CHECK_INTERVAL))
             .await
             .is_some()
         {
-            match self.refresh() {
+            match self.reload_if_changed() {
                 Ok(false) => {}
                 Ok(true) => {
                     tracing::info!(certificate = %self.files.certificate.display(), "the certificate was read again");
@@ -68,7 +68,7 @@ impl ReloadingTls {
         }
     }
 
-    fn refresh(&self) -> io::Result<bool> {
+    fn reload_if_changed(&self) -> io::Result<bool> {
         let pems = read(&self.files)?;
         if pems == self.in_use.load().0 {
             return Ok(false);
@@ -79,7 +79,7 @@ impl ReloadingTls {
     }
 }
 
-fn read(files: &TlsFiles) -> io::Result<Pems> {
+fn read(files: &TlsFiles) -> io::Result<PemFiles> {
     let read = |path: &Path| {
         std::fs::read(path)
             .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
@@ -87,7 +87,7 @@ fn read(files: &TlsFiles) -> io::Result<Pems> {
     Ok((read(&files.certificate)?, read(&files.key)?))
 }
 
-fn configure(files: &TlsFiles, (certificate, key): &Pems) -> io::Result<Arc<ServerConfig>> {
+fn configure(files: &TlsFiles, (certificate, key): &PemFiles) -> io::Result<Arc<ServerConfig>> {
     let bad = |path: &Path, why: String| {
         io::Error::new(
             io::ErrorKind::InvalidData,
@@ -127,12 +127,12 @@ mod tests {
         };
         write(&files, "one.example");
         let tls = ReloadingTls::load(files.clone()).unwrap();
-        assert!(!tls.refresh().unwrap(), "nothing changed");
+        assert!(!tls.reload_if_changed().unwrap(), "nothing changed");
         write(&files, "two.example");
-        assert!(tls.refresh().unwrap());
+        assert!(tls.reload_if_changed().unwrap());
         let in_use = tls.in_use.load().0.clone();
         std::fs::write(&files.key, "rubbish").unwrap();
-        let error = tls.refresh().unwrap_err().to_string();
+        let error = tls.reload_if_changed().unwrap_err().to_string();
         assert!(error.contains("tls.key"), "{error}");
         assert_eq!(tls.in_use.load().0, in_use);
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Handled, Handling};
-use crate::assistant::{Asker, Assistant, Picture, Question};
+use crate::assistant::{Assistant, Picture, Question, Sender};
 use crate::pipeline::ask::{self, Asked, BrokenOff};
 use crate::pipeline::attached::{self, Mute};
 use crate::pipeline::content::{self, Gist};
@@ -27,7 +27,7 @@ impl Handling<'_> {
         let ids: Vec<i64> = self.messages.iter().map(|m| m.id).collect();
         let mut running = work.interruptions.answering(self.lane.claim.lane);
         let asked = tokio::select! {
-            asked = self.question(assistant.takes_pictures()) => asked,
+            asked = self.question(assistant.supports_pictures()) => asked,
             // While a voice message is written down, say.
             by = running.interrupted(self.connector, &ids) => return self.interrupted(by, "").await,
         };
@@ -47,7 +47,7 @@ impl Handling<'_> {
             .as_ref()
             .filter(|_| step == SessionStep::Continue);
         let question = Question {
-            asker: self.asker(),
+            sender: self.sender(),
             connector: self.connector.connector.to_string().into(),
             session_id: current.map_or_else(|| self.session_key(), |s| s.key.clone()),
             session_state: current.and_then(|s| s.state.clone()),
@@ -97,7 +97,7 @@ impl Handling<'_> {
 
     /// What the assistant is asked: the words of all messages, and their pictures as far as it takes any. An error is of the only
     /// message there is; where there are others, they are asked about.
-    async fn question(&self, takes_pictures: bool) -> Result<(String, Vec<Picture>), Mute> {
+    async fn question(&self, supports_pictures: bool) -> Result<(String, Vec<Picture>), Mute> {
         let me = plan::me(self.connector);
         let mut texts = Vec::new();
         let mut pictures = Vec::new();
@@ -118,7 +118,7 @@ impl Handling<'_> {
             };
             let said = &member.incoming;
             let seen = match &picture {
-                Some(file) if takes_pictures => ask::picture(self.connector, file).await,
+                Some(file) if supports_pictures => ask::picture(self.connector, file).await,
                 _ => None,
             };
             let text = match (&picture, &seen, &said.content) {
@@ -142,9 +142,9 @@ impl Handling<'_> {
         format!("telegram-{bot}-{}", ids.collect::<Vec<_>>().join("-"))
     }
 
-    fn asker(&self) -> Asker {
+    fn sender(&self) -> Sender {
         let sender = self.lead().sender.as_ref();
-        Asker {
+        Sender {
             id: sender.map_or(0, |s| s.id),
             name: sender.map(|s| s.name.clone()).unwrap_or_default(),
             username: sender.and_then(|s| s.username.clone()),
@@ -202,7 +202,7 @@ impl Handling<'_> {
         dead_letter(self.lane, self.connector, &reason);
         let said = self.texts();
         let parts = if text.trim().is_empty() {
-            let sentence = if error.too_slow {
+            let sentence = if error.timed_out {
                 &said.timed_out
             } else {
                 &said.assistant_unavailable

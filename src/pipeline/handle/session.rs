@@ -1,7 +1,7 @@
 //! What a turn changes in the session of its chat.
 
 use super::Handling;
-use crate::assistant::{Assistant, Role, Turn};
+use crate::assistant::{Assistant, ChatMessage, Role};
 use crate::pipeline::ask::Answer;
 use crate::pipeline::history;
 use crate::pipeline::session::SessionStep;
@@ -60,18 +60,18 @@ impl Handling<'_> {
             SessionStep::Continue => {}
         }
         if let Some(session) = &mut self.lane.session {
-            let kept = assistant.wants_history() && !empty;
+            let kept = assistant.needs_history() && !empty;
             session.exchanges += 1;
             session.state = answer.state.clone().or(session.state.take());
             let most = history::exchanges(self.connector.session.max_messages) as usize;
             let (number, session_number) = (session.exchanges, session.number);
             if kept {
                 session.history.extend([
-                    Turn {
+                    ChatMessage {
                         role: Role::User,
                         text: asked.clone(),
                     },
-                    Turn {
+                    ChatMessage {
                         role: Role::Assistant,
                         text: answer.text.clone(),
                     },

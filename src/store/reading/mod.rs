@@ -8,7 +8,7 @@ use std::future::Future;
 use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, ColumnIndex, Decode, Encode, Executor, IntoArguments, Pool, Row, Type};
 
-use crate::assistant::{Role, Turn};
+use crate::assistant::{ChatMessage, Role};
 
 /// What a database says in its own words.
 pub(super) trait Dialect: sqlx::Database {
@@ -125,12 +125,13 @@ pub(super) fn timestamp(milliseconds: i64) -> Timestamp {
 }
 
 /// Exchanges come newest first; they are told oldest first.
-pub(super) fn history(newest_first: Option<&str>) -> Vec<Turn> {
+pub(super) fn history(newest_first: Option<&str>) -> Vec<ChatMessage> {
     let exchanges: Vec<(String, String)> = newest_first
         .and_then(|json| serde_json::from_str(json).ok())
         .unwrap_or_default();
     let turns = exchanges.into_iter().rev().map(|(asked, answered)| {
-        [(Role::User, asked), (Role::Assistant, answered)].map(|(role, text)| Turn { role, text })
+        [(Role::User, asked), (Role::Assistant, answered)]
+            .map(|(role, text)| ChatMessage { role, text })
     });
     turns.flatten().collect()
 }

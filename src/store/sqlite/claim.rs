@@ -3,7 +3,7 @@
 use rusqlite::Connection as Db;
 
 use super::connection::{Connection, timestamp};
-use crate::assistant::{Role, Turn};
+use crate::assistant::{ChatMessage, Role};
 use crate::store::group_commit::{Op, Reply};
 use crate::store::{
     Claim, Claimed, ClaimedLane, LaneKey, Session, StoreError, WaitingMessage, WaitingPart, Want,
@@ -145,7 +145,7 @@ fn session(db: &Db, lane: i64, number: i64, history: u32) -> rusqlite::Result<Op
         let mut rows = kept.query((lane, number, oldest))?;
         while let Some(row) = rows.next()? {
             for (role, text) in [(Role::User, row.get(0)?), (Role::Assistant, row.get(1)?)] {
-                session.history.push(Turn { role, text });
+                session.history.push(ChatMessage { role, text });
             }
         }
     }

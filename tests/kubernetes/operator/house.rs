@@ -15,7 +15,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 use telegram_connector_operator::api::{TelegramConnector, TelegramUserList};
-use telegram_connector_operator::assistant::{ExtraRoots, GuardPolicy};
+use telegram_connector_operator::assistant::{AddressPolicy, ExtraRootCertificates};
 use telegram_connector_operator::clock::SystemClock;
 use telegram_connector_operator::connection::webhook::TlsFiles;
 use telegram_connector_operator::controller::{
@@ -240,8 +240,8 @@ impl House {
             None => self.cluster.client.clone(),
         };
         let client = start.client.unwrap_or_else(own);
-        let factory =
-            assistants(GuardPolicy::default(), &ExtraRoots::default()).expect("a factory");
+        let factory = assistants(AddressPolicy::default(), &ExtraRootCertificates::default())
+            .expect("a factory");
         Operator::start(
             client,
             settings,

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use telegram_connector_operator::api::{TelegramConnector, TelegramUserList};
-use telegram_connector_operator::connection::webhook::secret;
+use telegram_connector_operator::connection::webhook::secret_token;
 use telegram_connector_operator::dev::assistant::Behaviour;
 use telegram_connector_operator::dev::telegram::{Break, Fault};
 use telegram_connector_operator::identity::{BotId, ConnectorUid};
@@ -99,7 +99,7 @@ async fn no_secret_is_anywhere_after_a_whole_run(cluster: Cluster) {
         .await;
     let uid = house.connectors().get("a").await.expect("it").metadata.uid;
     let uid = ConnectorUid::from(uid.expect("a uid").as_str());
-    hidden.add(secret::derive(&WEBHOOK_KEY.into(), &uid, bot).expose_secret());
+    hidden.add(secret_token::derive_secret_token(&WEBHOOK_KEY.into(), &uid, bot).expose_secret());
     house
         .telegram
         .ask(bot, 3001, "by webhook", Duration::from_secs(20))

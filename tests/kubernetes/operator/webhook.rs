@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use secrecy::ExposeSecret;
 use serde_json::json;
-use telegram_connector_operator::connection::webhook::secret;
+use telegram_connector_operator::connection::webhook::secret_token;
 use telegram_connector_operator::dev::telegram::{Break, Fault};
 
 use super::house::{House, KEY, Start, any_port};
@@ -122,7 +122,7 @@ async fn requests_that_are_not_telegrams_are_turned_away(cluster: Cluster) {
     let root = format!("http://{}", operator.webhook_address().expect("an address"));
     let ours = format!("{root}/telegram/{uid}");
     let bot = operator.registry().all()[0].bot.id();
-    let secret = secret::derive(&KEY.into(), &uid.as_str().into(), bot);
+    let secret = secret_token::derive_secret_token(&KEY.into(), &uid.as_str().into(), bot);
     let secret = secret.expose_secret().to_owned();
     let http = reqwest::Client::new();
     let update = r#"{"update_id":1,"message":{"message_id":1,"date":1,"chat":{"id":1,"type":"private"},"from":{"id":1,"is_bot":false,"first_name":"A"},"text":"x"}}"#;
@@ -225,7 +225,7 @@ async fn a_body_that_does_not_come_whole_is_no_update_yet(cluster: Cluster) {
     let uid = house.connectors().get("a").await.expect("it").metadata.uid;
     let uid = uid.expect("a uid");
     let address = operator.webhook_address().expect("an address");
-    let secret = secret::derive(&KEY.into(), &uid.as_str().into(), bot);
+    let secret = secret_token::derive_secret_token(&KEY.into(), &uid.as_str().into(), bot);
     let secret = secret.expose_secret();
     let half = format!(
         "POST /telegram/{uid} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 20\r\nX-Telegram-Bot-Api-Secret-Token: {secret}\r\n\r\n{{\"update_"
@@ -291,7 +291,7 @@ async fn forgeries_are_answered_before_their_body_comes_and_change_nothing(clust
     };
     let ours = format!("/telegram/{uid}");
     let forged = "X-Telegram-Bot-Api-Secret-Token: forged\r\n";
-    let right = secret::derive(&KEY.into(), &uid.as_str().into(), bot);
+    let right = secret_token::derive_secret_token(&KEY.into(), &uid.as_str().into(), bot);
     let right = format!(
         "X-Telegram-Bot-Api-Secret-Token: {}\r\n",
         right.expose_secret()

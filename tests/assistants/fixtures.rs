@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use telegram_connector_operator::api::connector::{AssistantProtocol, AssistantSpec};
 use telegram_connector_operator::assistant::{
-    AnswerPart, AnswerStream, Asker, Assistant, AssistantContext, AssistantError, GuardPolicy,
-    Limits, Question, build,
+    AddressPolicy, AnswerPart, AnswerStream, Assistant, AssistantError, AssistantHttpClient,
+    HttpLimits, Question, Sender, build_assistant,
 };
 
 /// Appears in no error.
@@ -17,7 +17,7 @@ pub(crate) const TEXT: &str = "my private words";
 
 pub(crate) fn question() -> Question {
     Question {
-        asker: Asker {
+        sender: Sender {
             id: 424_242,
             name: "Ann Bär".into(),
             username: Some("ann_example".into()),
@@ -45,29 +45,32 @@ pub(crate) fn spec(protocol: AssistantProtocol, url: &str) -> AssistantSpec {
     }
 }
 
-pub(crate) fn context() -> AssistantContext {
-    with_limits(Limits::default())
+pub(crate) fn http_client() -> AssistantHttpClient {
+    with_limits(HttpLimits::default())
 }
 
-pub(crate) fn with_limits(limits: Limits) -> AssistantContext {
-    AssistantContext::new(limits, GuardPolicy::default()).expect("a client")
+pub(crate) fn with_limits(limits: HttpLimits) -> AssistantHttpClient {
+    AssistantHttpClient::new(limits, AddressPolicy::default()).expect("a client")
 }
 
 pub(crate) fn assistant(protocol: AssistantProtocol, url: &str) -> Arc<dyn Assistant> {
-    build(&spec(protocol, url), Some(KEY.into()), &context()).expect("an assistant")
+    build_assistant(&spec(protocol, url), Some(KEY.into()), &http_client()).expect("an assistant")
 }
 
 /// One that gives up after a second in all, or 200 ms between two pieces.
-pub(crate) fn impatient(protocol: AssistantProtocol, url: &str) -> Arc<dyn Assistant> {
-    let limits = Limits {
+pub(crate) fn assistant_with_short_timeouts(
+    protocol: AssistantProtocol,
+    url: &str,
+) -> Arc<dyn Assistant> {
+    let limits = HttpLimits {
         idle: Duration::from_millis(200),
-        ..Limits::default()
+        ..HttpLimits::default()
     };
     let spec = AssistantSpec {
         timeout_seconds: Some(1),
         ..spec(protocol, url)
     };
-    build(&spec, Some(KEY.into()), &with_limits(limits)).expect("an assistant")
+    build_assistant(&spec, Some(KEY.into()), &with_limits(limits)).expect("an assistant")
 }
 
 /// A whole answer.
@@ -100,7 +103,7 @@ pub(crate) async fn ask(
 }
 
 /// Asks, expects an error, and checks what holds for every error.
-pub(crate) async fn ask_in_vain(assistant: &Arc<dyn Assistant>) -> AssistantError {
+pub(crate) async fn ask_expecting_error(assistant: &Arc<dyn Assistant>) -> AssistantError {
     let error = ask(assistant, question()).await.expect_err("an error");
     let shown = format!("{error} {error:?} {assistant:?}");
     for secret in [KEY, "the-secret", TEXT, "private"] {

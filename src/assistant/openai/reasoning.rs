@@ -6,7 +6,7 @@ const CLOSE: &str = "</think>";
 
 /// A filter over the pieces of one answer.
 #[derive(Debug, Default)]
-pub(super) struct Thinking {
+pub(super) struct ReasoningFilter {
     state: State,
 }
 
@@ -27,9 +27,9 @@ impl Default for State {
     }
 }
 
-impl Thinking {
+impl ReasoningFilter {
     /// What may be shown after this piece.
-    pub(super) fn shown(&mut self, piece: String) -> Option<String> {
+    pub(super) fn visible(&mut self, piece: String) -> Option<String> {
         match &mut self.state {
             State::Answer => Some(piece),
             State::Begin(held) => {
@@ -42,7 +42,7 @@ impl Thinking {
                 if let Some(inside) = start.strip_prefix(OPEN) {
                     let inside = inside.to_owned();
                     self.state = State::Inside(String::new());
-                    self.shown(inside)
+                    self.visible(inside)
                 } else if OPEN.starts_with(start) {
                     *held = text;
                     None
@@ -56,7 +56,7 @@ impl Thinking {
                 if let Some(at) = tail.find(CLOSE) {
                     let after = tail.split_off(at + CLOSE.len());
                     self.state = State::After;
-                    self.shown(after)
+                    self.visible(after)
                 } else {
                     let keep = (0..CLOSE.len())
                         .rev()
@@ -78,7 +78,7 @@ impl Thinking {
     }
 
     /// What was held back and turned out to be the answer.
-    pub(super) fn rest(&mut self) -> Option<String> {
+    pub(super) fn flush(&mut self) -> Option<String> {
         match &mut self.state {
             State::Begin(held) => Some(std::mem::take(held)),
             State::Inside(_) | State::After | State::Answer => None,
@@ -92,13 +92,13 @@ mod tests {
 
     use super::*;
 
-    fn shown(pieces: impl IntoIterator<Item = String>) -> String {
-        let mut thinking = Thinking::default();
+    fn visible(pieces: impl IntoIterator<Item = String>) -> String {
+        let mut reasoning = ReasoningFilter::default();
         let mut text = String::new();
         for piece in pieces {
-            text.extend(thinking.shown(piece));
+            text.extend(reasoning.visible(piece));
         }
-        text.extend(thinking.rest());
+        text.extend(reasoning.flush());
         text
     }
 
@@ -120,7 +120,7 @@ mod tests {
                     rest = left;
                 }
                 pieces.push(rest.iter().collect());
-                prop_assert_eq!(shown(pieces), answer.as_str());
+                prop_assert_eq!(visible(pieces), answer.as_str());
             }
         }
     }

@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject;
 
 /// Authorities trusted beside the built-in ones; none by default.
 #[derive(Debug, Clone, Default)]
-pub struct ExtraRoots(Vec<CertificateDer<'static>>);
+pub struct ExtraRootCertificates(Vec<CertificateDer<'static>>);
 
 /// Why the file of `--assistant-ca-file` cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +22,7 @@ pub struct CaFileError {
     pub why: String,
 }
 
-impl ExtraRoots {
+impl ExtraRootCertificates {
     /// Reads a PEM bundle: one certificate or more, and whatever text between them.
     ///
     /// # Errors
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn a_bundle_is_every_certificate_in_it() {
         let bundle = format!("# ours\n{}\n# theirs\r\n{}", authority(), authority());
-        let roots = ExtraRoots::parse(bundle.as_bytes()).expect("two certificates");
+        let roots = ExtraRootCertificates::parse(bundle.as_bytes()).expect("two certificates");
         assert_eq!(roots.0.len(), 2);
     }
 
@@ -88,9 +88,14 @@ mod tests {
         let path = folder.path().join("ca.pem");
         let says = |pem: &str, what: &str| {
             std::fs::write(&path, pem).expect("written");
-            let said = ExtraRoots::read(&path).expect_err("refused").to_string();
+            let message = ExtraRootCertificates::read(&path)
+                .expect_err("refused")
+                .to_string();
             let named = format!("--assistant-ca-file {}: ", path.display());
-            assert!(said.starts_with(&named) && said.contains(what), "{said}");
+            assert!(
+                message.starts_with(&named) && message.contains(what),
+                "{message}"
+            );
         };
         let made = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).expect("made");
         says("", "holds no certificate");
@@ -105,7 +110,9 @@ mod tests {
             "certificate 2 of it is none",
         );
         std::fs::remove_file(&path).expect("removed");
-        let said = ExtraRoots::read(&path).expect_err("refused").to_string();
-        assert!(said.contains("cannot be read"), "{said}");
+        let message = ExtraRootCertificates::read(&path)
+            .expect_err("refused")
+            .to_string();
+        assert!(message.contains("cannot be read"), "{message}");
     }
 }

@@ -3,41 +3,41 @@
 //! Artifacts are a task's result. What an agent says while it works is progress: ADK and kagent repeat it as an artifact at the
 //! end, so it is shown only where no artifact came.
 
-use super::wire::{Artifact, Context, Ids, State, Status, Update};
+use super::json_rpc::{AgentUpdate, Artifact, ConversationState, Ids, Status, TaskState};
 use crate::assistant::AssistantError;
 
 /// One answer as far as it was told.
 #[derive(Debug)]
-pub(super) struct Transcript {
+pub(super) struct AnswerBuilder {
     /// What the session already stores.
-    stored: Context,
-    context: Context,
+    stored: ConversationState,
+    context: ConversationState,
     task: Option<String>,
     artifacts: Vec<Artifact>,
-    last_note: String,
+    last_progress: String,
     shown: bool,
-    over: bool,
+    complete: bool,
 }
 
-impl Transcript {
-    pub(super) fn new(stored: Context) -> Self {
+impl AnswerBuilder {
+    pub(super) fn new(stored: ConversationState) -> Self {
         Self {
-            context: Context {
+            context: ConversationState {
                 task_id: None,
                 ..stored.clone()
             },
             stored,
             task: None,
             artifacts: Vec::new(),
-            last_note: String::new(),
+            last_progress: String::new(),
             shown: false,
-            over: false,
+            complete: false,
         }
     }
 
     /// Whether the answer is complete.
-    pub(super) fn is_over(&self) -> bool {
-        self.over
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// The task to look after, if the agent made one.
@@ -46,9 +46,9 @@ impl Transcript {
     }
 
     /// What the session should store, if that has changed. A task counts only once the answer is over.
-    pub(super) fn changed_context(&mut self) -> Option<Context> {
+    pub(super) fn changed_context(&mut self) -> Option<ConversationState> {
         let changed = self.context != self.stored
-            && (self.over || self.context.context_id != self.stored.context_id);
+            && (self.complete || self.context.context_id != self.stored.context_id);
         changed.then(|| {
             self.stored = self.context.clone();
             self.stored.clone()
@@ -56,35 +56,35 @@ impl Transcript {
     }
 
     /// Takes an update; gives the text that it adds to the answer.
-    pub(super) fn take(&mut self, update: Update) -> Result<String, AssistantError> {
+    pub(super) fn apply(&mut self, update: AgentUpdate) -> Result<String, AssistantError> {
         match update {
-            Update::Message(message) => {
-                self.belongs(&message.ids);
+            AgentUpdate::Message(message) => {
+                self.set_ids(&message.ids);
                 // A message is the whole answer: no task was made.
-                self.over = true;
-                Ok(self.separated(message.text))
+                self.complete = true;
+                Ok(self.with_separator(message.text))
             }
-            Update::Artifact {
+            AgentUpdate::Artifact {
                 artifact,
                 append,
                 ids,
             } => {
-                self.belongs(&ids);
+                self.set_ids(&ids);
                 Ok(self.artifact(artifact, append))
             }
-            Update::Status(status) => self.status(status, String::new()),
-            Update::Task(task) => {
+            AgentUpdate::Status(status) => self.status(status, String::new()),
+            AgentUpdate::Task(task) => {
                 let mut text = String::new();
                 for artifact in task.artifacts {
                     text.push_str(&self.artifact(artifact, false));
                 }
-                text.push_str(&self.status(task.status, task.last_words)?);
+                text.push_str(&self.status(task.status, task.last_message)?);
                 Ok(text)
             }
         }
     }
 
-    fn belongs(&mut self, ids: &Ids) {
+    fn set_ids(&mut self, ids: &Ids) {
         if ids.context.is_some() {
             self.context.context_id.clone_from(&ids.context);
         }
@@ -96,7 +96,7 @@ impl Transcript {
     /// An artifact's new text. One that comes again whole adds what it has more than before.
     fn artifact(&mut self, artifact: Artifact, append: bool) -> String {
         let Some(known) = self.artifacts.iter_mut().find(|a| a.id == artifact.id) else {
-            let text = self.separated(artifact.text.clone());
+            let text = self.with_separator(artifact.text.clone());
             self.artifacts.push(artifact);
             return text;
         };
@@ -111,56 +111,60 @@ impl Transcript {
             more
         } else {
             known.text.clone_from(&artifact.text);
-            self.separated(artifact.text)
+            self.with_separator(artifact.text)
         }
     }
 
-    fn status(&mut self, status: Status, last_words: String) -> Result<String, AssistantError> {
-        self.belongs(&status.ids);
-        let failed = |what: &str| Err(AssistantError::lasting(format!("the agent's task {what}")));
+    fn status(&mut self, status: Status, last_message: String) -> Result<String, AssistantError> {
+        self.set_ids(&status.ids);
+        let failed = |what: &str| {
+            Err(AssistantError::permanent(format!(
+                "the agent's task {what}"
+            )))
+        };
         match status.state {
-            State::Running => {
+            TaskState::Running => {
                 if !status.text.is_empty() {
-                    self.last_note = status.text;
+                    self.last_progress = status.text;
                 }
                 Ok(String::new())
             }
-            State::Completed => {
-                self.over = true;
-                let note = std::mem::take(&mut self.last_note);
-                let words = [status.text, note, last_words]
+            TaskState::Completed => {
+                self.complete = true;
+                let progress = std::mem::take(&mut self.last_progress);
+                let text = [status.text, progress, last_message]
                     .into_iter()
                     .find(|t| !t.is_empty());
                 Ok(if self.shown {
                     String::new()
                 } else {
-                    self.separated(words.unwrap_or_default())
+                    self.with_separator(text.unwrap_or_default())
                 })
             }
-            State::InputRequired | State::AuthRequired => {
-                self.over = true;
+            TaskState::InputRequired | TaskState::AuthRequired => {
+                self.complete = true;
                 self.context.task_id.clone_from(&self.task);
-                if status.state == State::AuthRequired && status.text.is_empty() {
+                if status.state == TaskState::AuthRequired && status.text.is_empty() {
                     return failed("needs an authentication that cannot be given in a chat");
                 }
-                let words = [status.text, last_words]
+                let text = [status.text, last_message]
                     .into_iter()
                     .find(|t| !t.is_empty());
-                Ok(self.separated(words.unwrap_or_default()))
+                Ok(self.with_separator(text.unwrap_or_default()))
             }
             // A refusal in the agent's words is an answer.
-            State::Rejected if !status.text.is_empty() => {
-                self.over = true;
-                Ok(self.separated(status.text))
+            TaskState::Rejected if !status.text.is_empty() => {
+                self.complete = true;
+                Ok(self.with_separator(status.text))
             }
-            State::Rejected => failed("was rejected by the agent"),
-            State::Failed => failed("failed"),
-            State::Canceled => failed("was canceled"),
+            TaskState::Rejected => failed("was rejected by the agent"),
+            TaskState::Failed => failed("failed"),
+            TaskState::Canceled => failed("was canceled"),
         }
     }
 
     /// Sets text off from what was shown before.
-    fn separated(&mut self, text: String) -> String {
+    fn with_separator(&mut self, text: String) -> String {
         if text.is_empty() {
             return text;
         }
@@ -193,16 +197,16 @@ mod tests {
             "artifact": {"artifactId": id, "parts": [{"kind": "text", "text": text}]}})
     }
 
-    fn told(updates: &[Value]) -> (Result<String, AssistantError>, Transcript) {
-        let mut transcript = Transcript::new(Context::default());
+    fn build(updates: &[Value]) -> (Result<String, AssistantError>, AnswerBuilder) {
+        let mut answer_builder = AnswerBuilder::new(ConversationState::default());
         let mut text = String::new();
         for update in updates {
-            match transcript.take(Update::read(update).expect("an update")) {
+            match answer_builder.apply(AgentUpdate::read(update).expect("an update")) {
                 Ok(more) => text.push_str(&more),
-                Err(e) => return (Err(e), transcript),
+                Err(e) => return (Err(e), answer_builder),
             }
         }
-        (Ok(text), transcript)
+        (Ok(text), answer_builder)
     }
 
     #[rstest]
@@ -220,14 +224,14 @@ mod tests {
     #[case::question(vec![status("working", "thinking"), status("input-required", "Hi Ann")])]
     #[case::refusal(vec![status("rejected", "Hi Ann")])]
     fn an_answer_is_told_once(#[case] updates: Vec<Value>) {
-        let (text, transcript) = told(&updates);
+        let (text, answer_builder) = build(&updates);
         assert_eq!(text.expect("an answer"), "Hi Ann");
-        assert!(transcript.is_over());
+        assert!(answer_builder.is_complete());
     }
 
     #[test]
     fn several_artifacts_are_set_apart() {
-        let (text, _) = told(&[
+        let (text, _) = build(&[
             artifact("a", "One", false),
             artifact("b", "Two", false),
             status("completed", ""),
@@ -242,7 +246,7 @@ mod tests {
     #[case("auth-required")]
     fn a_task_that_fails_is_an_error(#[case] state: &str) {
         assert!(
-            !told(&[status(state, "")])
+            !build(&[status(state, "")])
                 .0
                 .expect_err("an error")
                 .retryable
@@ -250,19 +254,19 @@ mod tests {
     }
 
     #[test]
-    fn a_session_keeps_the_context_and_a_task_only_while_it_waits_for_input() {
-        let context = |task: Option<&str>| Context {
+    fn session_keeps_its_task_only_while_it_waits_for_input() {
+        let context = |task: Option<&str>| ConversationState {
             context_id: Some("c".into()),
             task_id: task.map(str::to_owned),
         };
-        let (_, mut waiting) = told(&[status("working", ""), status("input-required", "Which?")]);
+        let (_, mut waiting) = build(&[status("working", ""), status("input-required", "Which?")]);
         assert_eq!(waiting.changed_context(), Some(context(Some("t"))));
 
-        let mut next = Transcript::new(context(Some("t")));
-        let update = |v: &Value| Update::read(v).expect("an update");
-        next.take(update(&status("working", ""))).expect("fine");
+        let mut next = AnswerBuilder::new(context(Some("t")));
+        let update = |v: &Value| AgentUpdate::read(v).expect("an update");
+        next.apply(update(&status("working", ""))).expect("fine");
         assert_eq!(next.changed_context(), None);
-        next.take(update(&status("completed", "Done")))
+        next.apply(update(&status("completed", "Done")))
             .expect("fine");
         assert_eq!(next.changed_context(), Some(context(None)));
         assert_eq!(next.changed_context(), None);

@@ -7,46 +7,46 @@ use rstest::rstest;
 use serde_json::json;
 use telegram_connector_operator::api::connector::AssistantProtocol::A2A;
 use telegram_connector_operator::api::connector::AssistantSpec;
-use telegram_connector_operator::assistant::{AnswerPart, build};
+use telegram_connector_operator::assistant::{AnswerPart, build_assistant};
 
 use super::{
     V1, V03, Version, artifact_update, card, is_card, method, result, status_update, stream_of,
     task,
 };
-use crate::peer::{self, Peer, Received};
-use crate::questions::{KEY, ask, ask_in_vain, assistant, context, question, spec};
+use crate::fixtures::{KEY, ask, ask_expecting_error, assistant, http_client, question, spec};
+use crate::mock_server::{self, MockServer, ReceivedRequest};
 
 /// An agent that begins to answer and never ends; it agrees to cancel its task, or does not.
-async fn endless(version: Version, agrees: bool) -> Peer {
-    Peer::start(move |asked: &Received| {
+async fn endless(version: Version, agrees: bool) -> MockServer {
+    MockServer::start(move |asked: &ReceivedRequest| {
         if is_card(asked) {
-            return peer::json(&card(version, true));
+            return mock_server::json(&card(version, true));
         }
         match method(asked).as_str() {
             "SendStreamingMessage" | "message/stream" => {
-                let said = [
+                let message = [
                     task(version, "working", None),
                     artifact_update(version, "Hel", false),
                 ];
-                let said = said.map(|u| Ok(format!("data: {}\n\n", result(&u))));
-                peer::raw_events(stream::iter(said).chain(stream::pending()))
+                let message = message.map(|u| Ok(format!("data: {}\n\n", result(&u))));
+                mock_server::raw_events(stream::iter(message).chain(stream::pending()))
             }
-            _ if agrees => peer::json(&result(&task(version, "canceled", None))),
-            _ => peer::json(&json!({"jsonrpc": "2.0", "id": "x", "error": {"code": -32002, "message": "Task cannot be canceled"}})),
+            _ if agrees => mock_server::json(&result(&task(version, "canceled", None))),
+            _ => mock_server::json(&json!({"jsonrpc": "2.0", "id": "x", "error": {"code": -32002, "message": "Task cannot be canceled"}})),
         }
     })
     .await
 }
 
 /// The third request: after the card and the question.
-async fn third(peer: &Peer) -> Received {
+async fn third_request(server: &MockServer) -> ReceivedRequest {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    while peer.received().len() < 3 {
-        let received = peer.received();
+    while server.received().len() < 3 {
+        let received = server.received();
         assert!(tokio::time::Instant::now() < deadline, "{received:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    peer.received().remove(2)
+    server.received().remove(2)
 }
 
 #[rstest]
@@ -55,15 +55,15 @@ async fn an_answer_that_is_stopped_has_its_task_cancelled(
     #[values(V1, V03)] version: Version,
     #[values(true, false)] agrees: bool,
 ) {
-    let peer = endless(version, agrees).await;
-    let agent = assistant(A2A, &peer.url);
+    let server = endless(version, agrees).await;
+    let agent = assistant(A2A, &server.url);
     let mut answer = agent.ask(question()).await.expect("an answer begins");
     while !matches!(
         answer.next().await.expect("words").expect("no error"),
         AnswerPart::Text(_)
     ) {}
     drop(answer);
-    let cancel = third(&peer).await;
+    let cancel = third_request(&server).await;
     let expected = match version {
         V1 => "CancelTask",
         V03 => "tasks/cancel",
@@ -81,14 +81,14 @@ async fn an_answer_that_is_stopped_has_its_task_cancelled(
 
 #[tokio::test]
 async fn a_task_that_nobody_waits_for_any_longer_is_cancelled() {
-    let peer = endless(V1, true).await;
+    let server = endless(V1, true).await;
     let spec = AssistantSpec {
         timeout_seconds: Some(1),
-        ..spec(A2A, &peer.url)
+        ..spec(A2A, &server.url)
     };
-    let agent = build(&spec, Some(KEY.into()), &context()).expect("an assistant");
-    assert!(ask_in_vain(&agent).await.too_slow);
-    assert_eq!(method(&third(&peer).await), "CancelTask");
+    let agent = build_assistant(&spec, Some(KEY.into()), &http_client()).expect("an assistant");
+    assert!(ask_expecting_error(&agent).await.timed_out);
+    assert_eq!(method(&third_request(&server).await), "CancelTask");
 }
 
 #[rstest]
@@ -97,9 +97,9 @@ async fn a_task_that_nobody_waits_for_any_longer_is_cancelled() {
 #[case::failed("failed")]
 #[tokio::test]
 async fn a_task_that_is_over_is_not_cancelled(#[case] state: &'static str) {
-    let peer = Peer::start(move |asked: &Received| {
+    let server = MockServer::start(move |asked: &ReceivedRequest| {
         if is_card(asked) {
-            return peer::json(&card(V1, true));
+            return mock_server::json(&card(V1, true));
         }
         stream_of(&[
             task(V1, "working", None),
@@ -108,11 +108,11 @@ async fn a_task_that_is_over_is_not_cancelled(#[case] state: &'static str) {
         ])
     })
     .await;
-    let agent = assistant(A2A, &peer.url);
+    let agent = assistant(A2A, &server.url);
     let answered = ask(&agent, question()).await;
     assert_eq!(answered.is_ok(), state != "failed");
     // What the answer's end had sent would come before the next question.
     assert_eq!(ask(&agent, question()).await.is_ok(), state != "failed");
-    let methods: Vec<String> = peer.received().iter().skip(1).map(method).collect();
+    let methods: Vec<String> = server.received().iter().skip(1).map(method).collect();
     assert_eq!(methods, ["SendStreamingMessage", "SendStreamingMessage"]);
 }

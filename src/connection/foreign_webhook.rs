@@ -9,7 +9,7 @@ use url::Url;
 use crate::identity::ConnectorUid;
 
 /// Replacements within [`WINDOW`] after which the bot counts as having two owners (API.md, Status).
-const REPLACEMENTS: usize = 3;
+const MAX_REPLACEMENTS: usize = 3;
 const WINDOW: Duration = Duration::from_hours(1);
 
 /// Whether a webhook's URL is one that this operator (in this or an earlier mode, at this or an earlier address) set for the
@@ -28,16 +28,16 @@ pub fn host(webhook: &str) -> String {
 
 /// Counts how often somebody else replaced what we had set.
 #[derive(Debug, Default)]
-pub struct Contest(VecDeque<Instant>);
+pub struct ReplacementCounter(VecDeque<Instant>);
 
-impl Contest {
+impl ReplacementCounter {
     /// Notes a replacement; true if there were more than three within an hour: stop fighting.
-    pub fn replaced(&mut self, now: Instant) -> bool {
+    pub fn record(&mut self, now: Instant) -> bool {
         self.0.push_back(now);
         while self.0.front().is_some_and(|then| now - *then > WINDOW) {
             self.0.pop_front();
         }
-        self.0.len() > REPLACEMENTS
+        self.0.len() > MAX_REPLACEMENTS
     }
 }
 
@@ -60,14 +60,14 @@ mod tests {
     async fn the_fourth_replacement_within_an_hour_is_a_contest() {
         let start = Instant::now();
         let at = |minutes| start + Duration::from_mins(minutes);
-        let mut contest = Contest::default();
-        assert!(!contest.replaced(at(0)));
-        assert!(!contest.replaced(at(1)));
-        assert!(!contest.replaced(at(2)));
-        assert!(contest.replaced(at(3)));
-        let mut slow = Contest::default();
+        let mut replacements = ReplacementCounter::default();
+        assert!(!replacements.record(at(0)));
+        assert!(!replacements.record(at(1)));
+        assert!(!replacements.record(at(2)));
+        assert!(replacements.record(at(3)));
+        let mut slow = ReplacementCounter::default();
         for i in 0..20 {
-            assert!(!slow.replaced(at(i * 21)), "every 21 minutes is bearable");
+            assert!(!slow.record(at(i * 21)), "every 21 minutes is bearable");
         }
     }
 }

@@ -12,25 +12,25 @@ use crate::pipeline::texts::{Texts, languages};
 use crate::telegram::{Bot, TelegramError};
 
 /// Between two languages, so that a thousand bots that connect at once spend their first minutes on messages instead.
-const BETWEEN: Duration = Duration::from_millis(25);
+const LANGUAGE_INTERVAL: Duration = Duration::from_millis(25);
 /// After a failure: whoever gets no menu today has no harm from it.
-const RETRY: Backoff = Backoff::new(Duration::from_mins(1), Duration::from_hours(1));
+const RETRY_BACKOFF: Backoff = Backoff::new(Duration::from_mins(1), Duration::from_hours(1));
 /// After so many failures it is left as it is until the next connection.
-const TRIES: u32 = 5;
+const MAX_FAILURES: u32 = 5;
 
 /// Lets one bot at a time see to its menu.
 #[derive(Debug, Default)]
-pub(super) struct Turn(Mutex<()>);
+pub(super) struct CommandSyncLock(Mutex<()>);
 
 /// Brings the bot's menus up to date, sooner or later.
-pub(super) async fn offer(bot: &Bot, turn: &Turn) {
-    let mut backoff = RETRY;
-    while backoff.failures() < TRIES {
-        let tried = {
-            let _alone = turn.0.lock().await;
-            bring_up_to_date(bot).await
+pub(super) async fn sync_commands(bot: &Bot, sync_lock: &CommandSyncLock) {
+    let mut backoff = RETRY_BACKOFF;
+    while backoff.failures() < MAX_FAILURES {
+        let result = {
+            let _guard = sync_lock.0.lock().await;
+            sync_all_languages(bot).await
         };
-        let wait = match tried {
+        let wait = match result {
             Ok(written) => {
                 if written > 0 {
                     tracing::debug!(bot_id = %bot.id(), written, "the menu of commands is up to date");
@@ -39,10 +39,10 @@ pub(super) async fn offer(bot: &Bot, turn: &Turn) {
             }
             // The connection itself hears of it too.
             Err(TelegramError::Unauthorized) => return,
-            Err(TelegramError::RateLimited(wait)) => wait.max(backoff.next()),
+            Err(TelegramError::RateLimited(wait)) => wait.max(backoff.next_delay()),
             Err(error) => {
                 tracing::debug!(bot_id = %bot.id(), %error, "the menu of commands is brought up to date later");
-                backoff.next()
+                backoff.next_delay()
             }
         };
         tokio::time::sleep(wait).await;
@@ -50,19 +50,23 @@ pub(super) async fn offer(bot: &Bot, turn: &Turn) {
 }
 
 /// Returns how many languages were written.
-async fn bring_up_to_date(bot: &Bot) -> Result<usize, TelegramError> {
+async fn sync_all_languages(bot: &Bot) -> Result<usize, TelegramError> {
     let mut written = 0;
     let everybody = languages().take(1).map(|(_, english)| (None, english));
     let by_language = languages().skip(1).map(|(code, texts)| (Some(code), texts));
     for (language, texts) in everybody.chain(by_language) {
-        written += usize::from(offer_in(bot, language, texts).await?);
-        tokio::time::sleep(BETWEEN).await;
+        written += usize::from(sync_language(bot, language, texts).await?);
+        tokio::time::sleep(LANGUAGE_INTERVAL).await;
     }
     Ok(written)
 }
 
 /// Returns whether it had to be written. `None`: for users of all other languages.
-async fn offer_in(bot: &Bot, language: Option<&str>, texts: &Texts) -> Result<bool, TelegramError> {
+async fn sync_language(
+    bot: &Bot,
+    language: Option<&str>,
+    texts: &Texts,
+) -> Result<bool, TelegramError> {
     let wanted = texts.commands();
     let shown = bot.get_my_commands(language).await?;
     let shown = shown.iter().map(|(c, d)| (c.as_str(), d.as_str()));

@@ -15,13 +15,13 @@ use tokio::task::JoinHandle;
 
 /// One request as it arrived.
 #[derive(Debug, Clone)]
-pub(crate) struct Received {
+pub(crate) struct ReceivedRequest {
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-impl Received {
+impl ReceivedRequest {
     pub(crate) fn path(&self) -> &str {
         self.uri.path()
     }
@@ -37,31 +37,31 @@ impl Received {
     }
 }
 
-type Answer = dyn Fn(&Received) -> Response + Send + Sync;
+type Answer = dyn Fn(&ReceivedRequest) -> Response + Send + Sync;
 
 #[derive(Clone)]
 struct Shared {
-    received: Arc<Mutex<Vec<Received>>>,
+    received: Arc<Mutex<Vec<ReceivedRequest>>>,
     answer: Arc<Answer>,
 }
 
 /// A peer on a free port of loopback; it ends with its value.
-pub(crate) struct Peer {
+pub(crate) struct MockServer {
     pub(crate) url: String,
-    received: Arc<Mutex<Vec<Received>>>,
+    received: Arc<Mutex<Vec<ReceivedRequest>>>,
     connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
-impl Drop for Peer {
+impl Drop for MockServer {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Peer {
+impl MockServer {
     pub(crate) async fn start<R: IntoResponse>(
-        answer: impl Fn(&Received) -> R + Send + Sync + 'static,
+        answer: impl Fn(&ReceivedRequest) -> R + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
@@ -90,7 +90,7 @@ impl Peer {
     }
 
     /// What was asked so far.
-    pub(crate) fn received(&self) -> Vec<Received> {
+    pub(crate) fn received(&self) -> Vec<ReceivedRequest> {
         self.received.lock().expect("no panic while locked").clone()
     }
 
@@ -105,7 +105,7 @@ async fn handle(State(shared): State<Shared>, request: Request) -> Response {
     let body = axum::body::to_bytes(body, usize::MAX)
         .await
         .expect("a body");
-    let received = Received {
+    let received = ReceivedRequest {
         uri: head.uri,
         headers: head.headers,
         body,

@@ -3,13 +3,13 @@
 use rstest::rstest;
 use telegram_connector_operator::api::connector::{AssistantProtocol, AssistantSpec};
 use telegram_connector_operator::assistant::{
-    AssistantContext, BuildError, GuardPolicy, Limits, build,
+    AddressPolicy, AssistantHttpClient, BuildError, HttpLimits, build_assistant,
 };
 
-use crate::questions::{context, spec};
+use crate::fixtures::{http_client, spec};
 
 fn error(spec: &AssistantSpec, key: Option<&str>) -> BuildError {
-    build(spec, key.map(Into::into), &context()).expect_err("refused")
+    build_assistant(spec, key.map(Into::into), &http_client()).expect_err("refused")
 }
 
 #[rstest]
@@ -19,7 +19,7 @@ fn error(spec: &AssistantSpec, key: Option<&str>) -> BuildError {
 #[case("")]
 fn a_url_that_cannot_be_called_is_refused(#[case] url: &str) {
     let error = error(&spec(AssistantProtocol::OpenAI, url), None);
-    assert!(matches!(error, BuildError::Url(_)), "{error}");
+    assert!(matches!(error, BuildError::InvalidUrl(_)), "{error}");
     assert!(!error.to_string().contains("password"), "{error}");
 }
 
@@ -40,7 +40,7 @@ fn metadata_addresses_are_refused_for_every_protocol(
     url: &str,
 ) {
     let error = error(&spec(protocol, url), None);
-    assert!(matches!(error, BuildError::Refused(_)), "{error}");
+    assert!(matches!(error, BuildError::AddressRefused(_)), "{error}");
     assert!(
         error.to_string().contains("--allow-assistant-address"),
         "{error}"
@@ -49,10 +49,10 @@ fn metadata_addresses_are_refused_for_every_protocol(
 
 #[test]
 fn an_allowed_address_can_be_built() {
-    let guard = GuardPolicy::allowing(vec!["169.254.169.254".parse().expect("an address")]);
-    let context = AssistantContext::new(Limits::default(), guard).expect("a client");
+    let guard = AddressPolicy::allowing(vec!["169.254.169.254".parse().expect("an address")]);
+    let http_client = AssistantHttpClient::new(HttpLimits::default(), guard).expect("a client");
     let spec = spec(AssistantProtocol::Webhook, "http://169.254.169.254/");
-    assert!(build(&spec, None, &context).is_ok());
+    assert!(build_assistant(&spec, None, &http_client).is_ok());
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_missing_field_is_named() {
     };
     assert!(matches!(
         error(&without_model, None),
-        BuildError::Missing { field: "model", .. }
+        BuildError::MissingField { field: "model", .. }
     ));
     let without_id = AssistantSpec {
         assistant_id: None,
@@ -71,7 +71,7 @@ fn a_missing_field_is_named() {
     };
     assert!(matches!(
         error(&without_id, None),
-        BuildError::Missing {
+        BuildError::MissingField {
             field: "assistantId",
             ..
         }
@@ -84,11 +84,11 @@ fn a_key_that_no_header_can_carry_is_refused_and_not_shown() {
         &spec(AssistantProtocol::OpenAI, "http://h/v1"),
         Some("line one\nline two"),
     );
-    assert_eq!(error, BuildError::Key);
+    assert_eq!(error, BuildError::InvalidKey);
     assert!(!format!("{error} {error:?}").contains("line one"));
 }
 
 #[test]
 fn a_pupau_connector_without_url_goes_to_pupaus_own_root() {
-    assert!(build(&spec(AssistantProtocol::Pupau, ""), None, &context()).is_ok());
+    assert!(build_assistant(&spec(AssistantProtocol::Pupau, ""), None, &http_client()).is_ok());
 }

@@ -46,7 +46,7 @@ impl fmt::Display for AllowedAddress {
 /// Which addresses assistants may have. Loopback and private ranges are allowed (services in the cluster, development);
 /// link-local, metadata, multicast and unspecified addresses are refused unless they are on the list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct GuardPolicy {
+pub struct AddressPolicy {
     allowed: Vec<AllowedAddress>,
 }
 
@@ -55,7 +55,7 @@ pub struct GuardPolicy {
 #[error(
     "\"{target}\" is {why}; assistants there are refused, unless the administrator allows the address with --allow-assistant-address"
 )]
-pub struct Refused {
+pub struct AddressRefused {
     /// The host or address as it was asked for.
     pub target: String,
     /// What it is.
@@ -80,7 +80,7 @@ const METADATA_NAMES: &[&str] = &[
 /// The address nearly every cloud has its metadata at.
 const METADATA_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
 
-impl GuardPolicy {
+impl AddressPolicy {
     /// The default policy with exceptions.
     pub fn allowing(allowed: Vec<AllowedAddress>) -> Self {
         Self { allowed }
@@ -89,12 +89,12 @@ impl GuardPolicy {
     /// Judges an address, also one that is written inside another (IPv4-mapped, NAT64, 6to4).
     ///
     /// # Errors
-    /// [`Refused`] with the reason.
-    pub fn check_address(&self, address: IpAddr) -> Result<(), Refused> {
-        let inner = unwrapped(address);
+    /// [`AddressRefused`] with the reason.
+    pub fn check_address(&self, address: IpAddr) -> Result<(), AddressRefused> {
+        let inner = embedded_ipv4(address);
         let listed = |ip: IpAddr| self.allowed.iter().any(|net| net.0.contains(&ip));
-        match refusal(inner) {
-            Some(why) if !listed(inner) && !listed(address) => Err(Refused {
+        match refusal_reason(inner) {
+            Some(why) if !listed(inner) && !listed(address) => Err(AddressRefused {
                 target: address.to_string(),
                 why,
             }),
@@ -105,8 +105,8 @@ impl GuardPolicy {
     /// Judges a URL before anything is sent: its IP literal or its name. What a name resolves to is judged by the resolver.
     ///
     /// # Errors
-    /// [`Refused`] with the reason.
-    pub fn check_url(&self, url: &Url) -> Result<(), Refused> {
+    /// [`AddressRefused`] with the reason.
+    pub fn check_url(&self, url: &Url) -> Result<(), AddressRefused> {
         match url.host() {
             Some(Host::Ipv4(ip)) => self.check_address(ip.into()),
             Some(Host::Ipv6(ip)) => self.check_address(ip.into()),
@@ -115,10 +115,10 @@ impl GuardPolicy {
         }
     }
 
-    fn check_name(&self, name: &str) -> Result<(), Refused> {
+    fn check_name(&self, name: &str) -> Result<(), AddressRefused> {
         let bare = name.trim_end_matches('.').to_ascii_lowercase();
         if METADATA_NAMES.contains(&bare.as_str()) && self.check_address(METADATA_V4).is_err() {
-            return Err(Refused {
+            return Err(AddressRefused {
                 target: name.to_owned(),
                 why: METADATA,
             });
@@ -128,7 +128,7 @@ impl GuardPolicy {
 }
 
 /// Why an address is refused by default, if it is.
-fn refusal(address: IpAddr) -> Option<&'static str> {
+fn refusal_reason(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(ip) => {
             if ip == METADATA_V4
@@ -163,7 +163,7 @@ fn refusal(address: IpAddr) -> Option<&'static str> {
 }
 
 /// The IPv4 address that an IPv6 address leads to, or the address itself.
-fn unwrapped(address: IpAddr) -> IpAddr {
+fn embedded_ipv4(address: IpAddr) -> IpAddr {
     let IpAddr::V6(ip) = address.to_canonical() else {
         return address.to_canonical();
     };
@@ -187,14 +187,14 @@ type Lookup = fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
 
 /// A resolver with the policy applied to what it finds.
 #[derive(Debug, Clone)]
-pub(super) struct GuardedResolver {
-    policy: Arc<GuardPolicy>,
+pub(super) struct FilteringResolver {
+    policy: Arc<AddressPolicy>,
     lookup: Lookup,
 }
 
-impl GuardedResolver {
+impl FilteringResolver {
     /// The system's resolver, guarded.
-    pub(super) fn new(policy: Arc<GuardPolicy>) -> Self {
+    pub(super) fn new(policy: Arc<AddressPolicy>) -> Self {
         Self {
             policy,
             lookup: |name| {
@@ -204,18 +204,22 @@ impl GuardedResolver {
     }
 }
 
-impl Resolve for GuardedResolver {
+impl Resolve for FilteringResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let Self { policy, lookup } = self.clone();
         Box::pin(async move {
             let found = lookup(name.as_str().to_owned()).await?;
-            Ok(permitted(&policy, name.as_str(), found)?)
+            Ok(permitted_addresses(&policy, name.as_str(), found)?)
         })
     }
 }
 
 /// The addresses of a name that may be connected to; an error if the policy leaves none of them.
-fn permitted(policy: &GuardPolicy, name: &str, found: Vec<SocketAddr>) -> Result<Addrs, Refused> {
+fn permitted_addresses(
+    policy: &AddressPolicy,
+    name: &str,
+    found: Vec<SocketAddr>,
+) -> Result<Addrs, AddressRefused> {
     policy.check_name(name)?;
     let mut refused = None;
     let mut left = found;
@@ -227,7 +231,7 @@ fn permitted(policy: &GuardPolicy, name: &str, found: Vec<SocketAddr>) -> Result
         }
     });
     match refused {
-        Some(why) if left.is_empty() => Err(Refused {
+        Some(why) if left.is_empty() => Err(AddressRefused {
             target: name.to_owned(),
             why,
         }),
@@ -269,7 +273,7 @@ mod tests {
     #[case("http://METADATA.google.internal./")]
     fn metadata_and_link_local_urls_are_refused(#[case] text: &str) {
         assert!(
-            GuardPolicy::default().check_url(&url(text)).is_err(),
+            AddressPolicy::default().check_url(&url(text)).is_err(),
             "{text}"
         );
     }
@@ -286,12 +290,12 @@ mod tests {
     #[case("https://api.openai.com/v1")]
     #[case("https://8.8.8.8/")]
     fn services_in_the_cluster_and_outside_are_allowed(#[case] text: &str) {
-        assert_eq!(GuardPolicy::default().check_url(&url(text)), Ok(()));
+        assert_eq!(AddressPolicy::default().check_url(&url(text)), Ok(()));
     }
 
     #[test]
     fn the_allow_list_opens_exactly_what_it_names() {
-        let policy = GuardPolicy::allowing(vec!["169.254.20.0/24".parse().expect("a range")]);
+        let policy = AddressPolicy::allowing(vec!["169.254.20.0/24".parse().expect("a range")]);
         assert!(policy.check_url(&url("http://169.254.20.10/")).is_ok());
         assert!(
             policy
@@ -307,18 +311,18 @@ mod tests {
     }
 
     #[test]
-    fn a_name_keeps_its_permitted_addresses_and_fails_with_the_reason_if_none_is_left() {
-        let policy = GuardPolicy::default();
+    fn name_without_permitted_addresses_fails_with_the_reason() {
+        let policy = AddressPolicy::default();
         let address = |text: &str| SocketAddr::new(text.parse().expect("an address"), 0);
         let mixed = vec![address("169.254.169.254"), address("10.0.0.1")];
-        let left: Vec<_> = permitted(&policy, "mixed.example", mixed)
+        let left: Vec<_> = permitted_addresses(&policy, "mixed.example", mixed)
             .expect("one is left")
             .collect();
         assert_eq!(left, [address("10.0.0.1")]);
-        let refused = permitted(&policy, "evil.example", vec![address("fe80::1")]).err();
+        let refused = permitted_addresses(&policy, "evil.example", vec![address("fe80::1")]).err();
         assert_eq!(
             refused,
-            Some(Refused {
+            Some(AddressRefused {
                 target: "evil.example".into(),
                 why: LINK_LOCAL
             })
@@ -326,8 +330,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_leads_to_metadata_is_not_connected_to_and_the_error_says_why() {
-        let resolver = GuardedResolver {
+    async fn name_that_resolves_to_metadata_is_refused_with_the_reason() {
+        let resolver = FilteringResolver {
             policy: Arc::default(),
             lookup: |_| async { Ok(vec![SocketAddr::from(([169, 254, 169, 254], 0))]) }.boxed(),
         };
@@ -341,7 +345,7 @@ mod tests {
             .send()
             .await
             .expect_err("refused");
-        let error = AssistantError::from_client(&error, "rebound.example");
+        let error = AssistantError::from_reqwest(&error, "rebound.example");
         assert!(!error.retryable);
         assert!(
             error

@@ -14,7 +14,11 @@ use crate::identity::{BotId, ConnectorUid};
 pub const SECRET_HEADER: &str = "x-telegram-bot-api-secret-token";
 
 /// HMAC-SHA256 under the `--webhook-key` over connector and bot: 43 characters of `A-Za-z0-9_-`, as `setWebhook` allows.
-pub fn derive(key: &SecretString, connector: &ConnectorUid, bot: BotId) -> SecretString {
+pub fn derive_secret_token(
+    key: &SecretString,
+    connector: &ConnectorUid,
+    bot: BotId,
+) -> SecretString {
     // HMAC takes keys of any length.
     let mut mac = Hmac::<Sha256>::new_from_slice(key.expose_secret().as_bytes())
         .expect("HMAC takes a key of any length");
@@ -26,7 +30,7 @@ pub fn derive(key: &SecretString, connector: &ConnectorUid, bot: BotId) -> Secre
 }
 
 /// Whether `given` is the secret under one of `keys`, in a time that does not depend on where they differ.
-pub fn accepted<'k>(
+pub fn is_valid_secret_token<'k>(
     keys: impl IntoIterator<Item = &'k SecretString>,
     connector: &ConnectorUid,
     bot: BotId,
@@ -34,7 +38,7 @@ pub fn accepted<'k>(
 ) -> bool {
     let mut right = subtle::Choice::from(0);
     for key in keys {
-        let expected = derive(key, connector, bot);
+        let expected = derive_secret_token(key, connector, bot);
         right |= expected.expose_secret().as_bytes().ct_eq(given);
     }
     right.into()
@@ -51,7 +55,7 @@ mod tests {
     #[test]
     fn a_secret_is_of_one_key_connector_and_bot() {
         let k = key("0123456789abcdef0123456789abcdef");
-        let secret = derive(&k, &"uid-1".into(), BotId(1));
+        let secret = derive_secret_token(&k, &"uid-1".into(), BotId(1));
         let secret = secret.expose_secret().as_bytes();
         assert!(
             secret
@@ -59,17 +63,37 @@ mod tests {
                 .all(|b| b.is_ascii_alphanumeric() || *b == b'-' || *b == b'_')
         );
         assert!((1..=256).contains(&secret.len()));
-        assert!(accepted([&k], &"uid-1".into(), BotId(1), secret));
-        assert!(!accepted([&k], &"uid-2".into(), BotId(1), secret));
-        assert!(!accepted([&k], &"uid-1".into(), BotId(2), secret));
-        assert!(!accepted(
+        assert!(is_valid_secret_token(
+            [&k],
+            &"uid-1".into(),
+            BotId(1),
+            secret
+        ));
+        assert!(!is_valid_secret_token(
+            [&k],
+            &"uid-2".into(),
+            BotId(1),
+            secret
+        ));
+        assert!(!is_valid_secret_token(
+            [&k],
+            &"uid-1".into(),
+            BotId(2),
+            secret
+        ));
+        assert!(!is_valid_secret_token(
             [&key("other")],
             &"uid-1".into(),
             BotId(1),
             secret
         ));
-        assert!(!accepted([&k], &"uid-1".into(), BotId(1), b""));
+        assert!(!is_valid_secret_token([&k], &"uid-1".into(), BotId(1), b""));
         let rotated = key("new");
-        assert!(accepted([&rotated, &k], &"uid-1".into(), BotId(1), secret));
+        assert!(is_valid_secret_token(
+            [&rotated, &k],
+            &"uid-1".into(),
+            BotId(1),
+            secret
+        ));
     }
 }

@@ -8,13 +8,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::card::{Dialect, Endpoint};
+use super::card::{Endpoint, ProtocolVersion};
 use crate::assistant::Question;
 
 /// What a session keeps between questions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Context {
+pub(super) struct ConversationState {
     /// The conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) context_id: Option<String>,
@@ -24,8 +24,8 @@ pub(super) struct Context {
 }
 
 /// Begins an answer: streaming if the agent can.
-pub(super) fn send(endpoint: &Endpoint, question: &Question, context: &Context) -> Value {
-    let v1 = endpoint.dialect == Dialect::V1;
+pub(super) fn send(endpoint: &Endpoint, question: &Question, context: &ConversationState) -> Value {
+    let v1 = endpoint.protocol_version == ProtocolVersion::V1;
     let mut parts = Vec::new();
     if !question.text.is_empty() {
         parts.push(if v1 {
@@ -42,7 +42,7 @@ pub(super) fn send(endpoint: &Endpoint, question: &Question, context: &Context) 
             json!({"kind": "file", "file": {"bytes": bytes, "mimeType": picture.media_type}})
         });
     }
-    let asker = &question.asker;
+    let sender = &question.sender;
     let mut message = json!({
         "messageId": question.idempotency_key,
         "role": if v1 { "ROLE_USER" } else { "user" },
@@ -50,7 +50,7 @@ pub(super) fn send(endpoint: &Endpoint, question: &Question, context: &Context) 
         "metadata": {"telegram": {
             "connector": &*question.connector,
             "session": question.session_id,
-            "user": {"id": asker.id, "name": asker.name, "username": asker.username, "language": asker.language_code},
+            "user": {"id": sender.id, "name": sender.name, "username": sender.username, "language": sender.language_code},
         }},
     });
     if !v1 {
@@ -67,29 +67,29 @@ pub(super) fn send(endpoint: &Endpoint, question: &Question, context: &Context) 
         // In 1.0 waiting is the default.
         params["configuration"] = json!({"blocking": true});
     }
-    let method = match (endpoint.dialect, endpoint.streaming) {
-        (Dialect::V1, true) => "SendStreamingMessage",
-        (Dialect::V1, false) => "SendMessage",
-        (Dialect::V03, true) => "message/stream",
-        (Dialect::V03, false) => "message/send",
+    let method = match (endpoint.protocol_version, endpoint.streaming) {
+        (ProtocolVersion::V1, true) => "SendStreamingMessage",
+        (ProtocolVersion::V1, false) => "SendMessage",
+        (ProtocolVersion::V03, true) => "message/stream",
+        (ProtocolVersion::V03, false) => "message/send",
     };
     call(endpoint, method, params, &question.idempotency_key)
 }
 
 /// Looks at a task.
 pub(super) fn get_task(endpoint: &Endpoint, id: &str) -> Value {
-    let method = match endpoint.dialect {
-        Dialect::V1 => "GetTask",
-        Dialect::V03 => "tasks/get",
+    let method = match endpoint.protocol_version {
+        ProtocolVersion::V1 => "GetTask",
+        ProtocolVersion::V03 => "tasks/get",
     };
     call(endpoint, method, json!({"id": id}), id)
 }
 
 /// Asks the agent to work no longer on a task.
 pub(super) fn cancel_task(endpoint: &Endpoint, id: &str) -> Value {
-    let method = match endpoint.dialect {
-        Dialect::V1 => "CancelTask",
-        Dialect::V03 => "tasks/cancel",
+    let method = match endpoint.protocol_version {
+        ProtocolVersion::V1 => "CancelTask",
+        ProtocolVersion::V03 => "tasks/cancel",
     };
     call(endpoint, method, json!({"id": id}), id)
 }
@@ -119,7 +119,7 @@ pub(super) struct RpcError {
 
 /// What an agent says, in one shape for both dialects.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Update {
+pub(super) enum AgentUpdate {
     Message(Message),
     Task(Task),
     Status(Status),
@@ -148,12 +148,12 @@ pub(super) struct Task {
     pub(super) status: Status,
     pub(super) artifacts: Vec<Artifact>,
     /// The agent's last words in the history.
-    pub(super) last_words: String,
+    pub(super) last_message: String,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Status {
-    pub(super) state: State,
+    pub(super) state: TaskState,
     pub(super) text: String,
     pub(super) ids: Ids,
 }
@@ -166,7 +166,7 @@ pub(super) struct Artifact {
 
 /// A task's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum TaskState {
     /// Submitted, working, or a state we do not know: go on waiting.
     Running,
     InputRequired,
@@ -177,7 +177,7 @@ pub(super) enum State {
     Rejected,
 }
 
-impl Update {
+impl AgentUpdate {
     /// Reads a `result`. `None`: neither dialect says such a thing.
     pub(super) fn read(result: &Value) -> Option<Self> {
         // 1.0 names the kind by the one field; 0.3 has `kind` in the object.
@@ -188,18 +188,18 @@ impl Update {
             ("artifactUpdate", "artifact-update"),
         ] {
             if result["kind"].is_null() && result[field].is_object() {
-                return Self::of_kind(kind, &result[field]);
+                return Self::from_kind(kind, &result[field]);
             }
         }
         match result["kind"].as_str() {
-            Some(kind) => Self::of_kind(kind, result),
-            None if result["status"].is_object() => Self::of_kind("task", result),
-            None if result["parts"].is_array() => Self::of_kind("message", result),
+            Some(kind) => Self::from_kind(kind, result),
+            None if result["status"].is_object() => Self::from_kind("task", result),
+            None if result["parts"].is_array() => Self::from_kind("message", result),
             None => None,
         }
     }
 
-    fn of_kind(kind: &str, value: &Value) -> Option<Self> {
+    fn from_kind(kind: &str, value: &Value) -> Option<Self> {
         match kind {
             "message" => Some(Self::Message(Message {
                 text: text_of(value),
@@ -213,7 +213,7 @@ impl Update {
                     .flatten()
                     .map(artifact)
                     .collect(),
-                last_words: value["history"]
+                last_message: value["history"]
                     .as_array()
                     .and_then(|h| {
                         h.iter()
@@ -255,13 +255,13 @@ fn status(value: &Value, ids: Ids) -> Status {
         .to_ascii_lowercase();
     Status {
         state: match name.replace('_', "-").as_str() {
-            "input-required" => State::InputRequired,
-            "auth-required" => State::AuthRequired,
-            "completed" => State::Completed,
-            "canceled" | "cancelled" => State::Canceled,
-            "failed" => State::Failed,
-            "rejected" => State::Rejected,
-            _ => State::Running,
+            "input-required" => TaskState::InputRequired,
+            "auth-required" => TaskState::AuthRequired,
+            "completed" => TaskState::Completed,
+            "canceled" | "cancelled" => TaskState::Canceled,
+            "failed" => TaskState::Failed,
+            "rejected" => TaskState::Rejected,
+            _ => TaskState::Running,
         },
         text: text_of(&value["message"]),
         ids,
@@ -357,9 +357,9 @@ mod tests {
             ),
         ];
         for (v1, v03) in pairs {
-            let read = Update::read(&v1);
+            let read = AgentUpdate::read(&v1);
             assert!(read.is_some(), "{v1}");
-            assert_eq!(read, Update::read(&v03), "{v1}");
+            assert_eq!(read, AgentUpdate::read(&v03), "{v1}");
         }
     }
 
@@ -381,7 +381,7 @@ mod tests {
             json!({"task": 7}),
             json!("x"),
         ] {
-            assert_eq!(Update::read(&value), None, "{value}");
+            assert_eq!(AgentUpdate::read(&value), None, "{value}");
         }
     }
 }

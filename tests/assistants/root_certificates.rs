@@ -6,11 +6,12 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
 use telegram_connector_operator::api::connector::{AssistantProtocol, TranscriptionSpec};
 use telegram_connector_operator::assistant::{
-    AssistantContext, ExtraRoots, GuardPolicy, Limits, Recording, build, transcriber,
+    AddressPolicy, AssistantHttpClient, ExtraRootCertificates, HttpLimits, Recording,
+    build_assistant, build_transcriber,
 };
 use telegram_connector_operator::observation::AssistantFault;
 
-use crate::questions::{TEXT, ask, ask_in_vain, question, spec};
+use crate::fixtures::{TEXT, ask, ask_expecting_error, question, spec};
 
 /// An authority: its certificate as PEM, and what signs in its name.
 fn authority() -> (String, Issuer<'static, KeyPair>) {
@@ -59,28 +60,31 @@ async fn server(issuer: &Issuer<'static, KeyPair>) -> String {
 }
 
 /// What a connector is built with where this is in `--assistant-ca-file`.
-fn trusting(bundle: &str) -> AssistantContext {
+fn trusting(bundle: &str) -> AssistantHttpClient {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("ca.pem");
     std::fs::write(&path, bundle).expect("written");
-    let roots = ExtraRoots::read(&path).expect("a bundle");
-    AssistantContext::trusting(&roots, Limits::default(), GuardPolicy::default()).expect("a client")
+    let roots = ExtraRootCertificates::read(&path).expect("a bundle");
+    AssistantHttpClient::with_extra_roots(&roots, HttpLimits::default(), AddressPolicy::default())
+        .expect("a client")
 }
 
 #[tokio::test]
-async fn an_assistant_with_a_private_authority_is_refused_without_it_and_answers_with_it() {
+async fn assistant_with_a_private_authority_needs_the_ca_file() {
     let (pem, issuer) = authority();
     let url = server(&issuer).await;
     let spec = spec(AssistantProtocol::Webhook, &url);
-    let with = |context: &AssistantContext| build(&spec, None, context).expect("an assistant");
+    let with = |http_client: &AssistantHttpClient| {
+        build_assistant(&spec, None, http_client).expect("an assistant")
+    };
 
-    let stranger =
-        AssistantContext::new(Limits::default(), GuardPolicy::default()).expect("a client");
-    let error = ask_in_vain(&with(&stranger)).await;
+    let stranger = AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::default())
+        .expect("a client");
+    let error = ask_expecting_error(&with(&stranger)).await;
     assert_eq!(error.fault, AssistantFault::Unreachable);
     assert!(error.detail.contains("--assistant-ca-file"), "{error}");
     // Another authority's word does not help.
-    let error = ask_in_vain(&with(&trusting(&authority().0))).await;
+    let error = ask_expecting_error(&with(&trusting(&authority().0))).await;
     assert!(error.detail.contains("--assistant-ca-file"), "{error}");
 
     let bundle = format!("{}{pem}", authority().0);
@@ -104,7 +108,7 @@ async fn a_transcription_server_with_a_private_authority_is_heard() {
         media_type: "audio/ogg",
         bytes: bytes::Bytes::from_static(b"hello"),
     };
-    let transcriber = transcriber(&spec, None, &trusting(&pem)).expect("a transcriber");
+    let transcriber = build_transcriber(&spec, None, &trusting(&pem)).expect("a transcriber");
     let words = transcriber.transcribe(&recording, "1").await;
     assert_eq!(words.expect("words"), "Hello");
 }

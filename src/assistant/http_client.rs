@@ -11,14 +11,14 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use super::fault::Complaint;
-use super::guard::{GuardPolicy, GuardedResolver};
-use super::trust::ExtraRoots;
+use super::address_policy::{AddressPolicy, FilteringResolver};
+use super::error::KnownError;
+use super::root_certificates::ExtraRootCertificates;
 use super::{AssistantError, BuildError};
 
 /// How much an exchange with an assistant may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct HttpLimits {
     /// To connect, TLS included.
     pub connect: Duration,
     /// Between two pieces of an answer that has begun.
@@ -29,7 +29,7 @@ pub struct Limits {
     pub response_bytes: usize,
 }
 
-impl Default for Limits {
+impl Default for HttpLimits {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
@@ -45,40 +45,40 @@ const ERROR_BODY_BYTES: usize = 64 << 10;
 
 /// What all assistants share: one pool of connections, the limits, and the guard. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct AssistantContext {
+pub struct AssistantHttpClient {
     pub(super) http: reqwest::Client,
-    pub(super) limits: Limits,
-    pub(super) guard: Arc<GuardPolicy>,
+    pub(super) limits: HttpLimits,
+    pub(super) address_policy: Arc<AddressPolicy>,
 }
 
-impl AssistantContext {
+impl AssistantHttpClient {
     /// A pool of connections that obeys limits and guard. Proxies from the environment (`HTTPS_PROXY`, `NO_PROXY`) are used;
     /// a proxy resolves names by itself, so that behind one the guard judges only what is written in the URL.
     ///
     /// # Errors
-    /// [`BuildError::Http`] if the TLS library cannot start.
-    pub fn new(limits: Limits, guard: GuardPolicy) -> Result<Self, BuildError> {
-        Self::trusting(&ExtraRoots::default(), limits, guard)
+    /// [`BuildError::HttpClient`] if the TLS library cannot start.
+    pub fn new(limits: HttpLimits, address_policy: AddressPolicy) -> Result<Self, BuildError> {
+        Self::with_extra_roots(&ExtraRootCertificates::default(), limits, address_policy)
     }
 
     /// The same, with authorities of the administrator's own.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn trusting(
-        roots: &ExtraRoots,
-        limits: Limits,
-        guard: GuardPolicy,
+    pub fn with_extra_roots(
+        roots: &ExtraRootCertificates,
+        limits: HttpLimits,
+        address_policy: AddressPolicy,
     ) -> Result<Self, BuildError> {
-        let guard = Arc::new(guard);
+        let address_policy = Arc::new(address_policy);
         let builder = reqwest::Client::builder();
         let http = roots
             .add_to(builder)
-            .map_err(BuildError::Http)?
+            .map_err(BuildError::HttpClient)?
             .connect_timeout(limits.connect)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            .dns_resolver(Arc::new(GuardedResolver::new(guard.clone())))
+            .dns_resolver(Arc::new(FilteringResolver::new(address_policy.clone())))
             .pool_idle_timeout(Duration::from_mins(1))
             .tcp_keepalive(Duration::from_secs(30))
             .user_agent(concat!(
@@ -86,11 +86,11 @@ impl AssistantContext {
                 env!("CARGO_PKG_VERSION")
             ))
             .build()
-            .map_err(|e| BuildError::Http(e.to_string()))?;
+            .map_err(|e| BuildError::HttpClient(e.to_string()))?;
         Ok(Self {
             http,
             limits,
-            guard,
+            address_policy,
         })
     }
 }
@@ -99,25 +99,25 @@ impl AssistantContext {
 ///
 /// Its debug output is all that an assistant's has: URLs can hold keys in their query.
 #[derive(Clone)]
-pub(super) struct Peer {
-    pub(super) context: AssistantContext,
+pub(super) struct AssistantServer {
+    pub(super) client: AssistantHttpClient,
     /// `host` or `host:port`, for messages.
     pub(super) host: Arc<str>,
     /// `timeoutSeconds`.
     pub(super) timeout: Duration,
 }
 
-impl fmt::Debug for Peer {
+impl fmt::Debug for AssistantServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({} s)", self.host, self.timeout.as_secs())
     }
 }
 
-impl Peer {
-    pub(super) fn new(context: &AssistantContext, url: &Url, timeout: Duration) -> Self {
+impl AssistantServer {
+    pub(super) fn new(client: &AssistantHttpClient, url: &Url, timeout: Duration) -> Self {
         let host = url.host_str().unwrap_or_default();
         Self {
-            context: context.clone(),
+            client: client.clone(),
             host: match url.port() {
                 Some(port) => format!("{host}:{port}").into(),
                 None => host.into(),
@@ -136,8 +136,8 @@ impl Peer {
         &self,
         request: Request,
         deadline: Instant,
-    ) -> Result<Body, AssistantError> {
-        let body = self.send_any(request, deadline).await?;
+    ) -> Result<ResponseBody, AssistantError> {
+        let body = self.send_any_status(request, deadline).await?;
         if body.status().is_success() {
             Ok(body)
         } else {
@@ -149,23 +149,23 @@ impl Peer {
     ///
     /// A kept connection can be closed by the peer at the very moment we write to it. The request is then sent once more at
     /// once; its idempotency key makes that harmless.
-    pub(super) async fn send_any(
+    pub(super) async fn send_any_status(
         &self,
         request: Request,
         deadline: Instant,
-    ) -> Result<Body, AssistantError> {
+    ) -> Result<ResponseBody, AssistantError> {
         let size = request
             .body()
             .and_then(reqwest::Body::as_bytes)
             .map_or(0, <[u8]>::len);
-        if size > self.context.limits.request_bytes {
-            return Err(AssistantError::lasting(format!(
+        if size > self.client.limits.request_bytes {
+            return Err(AssistantError::permanent(format!(
                 "the request would have {size} bytes; at most {} are sent",
-                self.context.limits.request_bytes
+                self.client.limits.request_bytes
             )));
         }
         let again = request.try_clone();
-        let http = &self.context.http;
+        let http = &self.client.http;
         let attempt = async {
             match (http.execute(request).await, again) {
                 (Err(e), Some(again)) if e.is_request() && !e.is_connect() && !e.is_timeout() => {
@@ -175,22 +175,22 @@ impl Peer {
             }
         };
         match timeout_at(deadline, attempt).await {
-            Ok(Ok(response)) => Ok(Body {
+            Ok(Ok(response)) => Ok(ResponseBody {
                 response,
                 host: self.host.clone(),
                 deadline,
-                idle: self.context.limits.idle,
-                remaining: self.context.limits.response_bytes,
+                idle: self.client.limits.idle,
+                remaining: self.client.limits.response_bytes,
                 timeout: self.timeout,
             }),
-            Ok(Err(e)) => Err(AssistantError::from_client(&e, &self.host)),
-            Err(_) => Err(too_slow(&self.host, self.timeout)),
+            Ok(Err(e)) => Err(AssistantError::from_reqwest(&e, &self.host)),
+            Err(_) => Err(timed_out(&self.host, self.timeout)),
         }
     }
 }
 
-fn too_slow(host: &str, timeout: Duration) -> AssistantError {
-    AssistantError::too_slow(format!(
+fn timed_out(host: &str, timeout: Duration) -> AssistantError {
+    AssistantError::timed_out(format!(
         "no complete answer from {host} within {} s (timeoutSeconds)",
         timeout.as_secs()
     ))
@@ -198,7 +198,7 @@ fn too_slow(host: &str, timeout: Duration) -> AssistantError {
 
 /// The body of an answer, read piece by piece within the limits.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(super) struct ResponseBody {
     response: Response,
     host: Arc<str>,
     deadline: Instant,
@@ -207,13 +207,13 @@ pub(super) struct Body {
     timeout: Duration,
 }
 
-impl Body {
+impl ResponseBody {
     pub(super) fn status(&self) -> StatusCode {
         self.response.status()
     }
 
     /// Whether the answer says that it is server-sent events.
-    pub(super) fn is_events(&self) -> bool {
+    pub(super) fn is_event_stream(&self) -> bool {
         self.content_type().starts_with("text/event-stream")
     }
 
@@ -234,14 +234,14 @@ impl Body {
                     self.remaining = rest;
                     Ok(Some(piece))
                 }
-                None => Err(AssistantError::lasting(format!(
+                None => Err(AssistantError::permanent(format!(
                     "the answer of {} is too large",
                     self.host
                 ))),
             },
             Ok(Ok(None)) => Ok(None),
-            Ok(Err(e)) => Err(AssistantError::from_client(&e, &self.host)),
-            Err(_) if until == self.deadline => Err(too_slow(&self.host, self.timeout)),
+            Ok(Err(e)) => Err(AssistantError::from_reqwest(&e, &self.host)),
+            Err(_) if until == self.deadline => Err(timed_out(&self.host, self.timeout)),
             Err(_) => Err(AssistantError::unreachable(format!(
                 "{} stopped in the middle of an answer for {} s",
                 self.host,
@@ -251,7 +251,7 @@ impl Body {
     }
 
     /// The whole body.
-    pub(super) async fn whole(&mut self) -> Result<Bytes, AssistantError> {
+    pub(super) async fn read_all(&mut self) -> Result<Bytes, AssistantError> {
         let Some(first) = self.chunk().await? else {
             return Ok(Bytes::new());
         };
@@ -268,12 +268,12 @@ impl Body {
 
     /// The whole body as JSON.
     pub(super) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, AssistantError> {
-        let bytes = self.whole().await?;
-        serde_json::from_slice(&bytes).map_err(|_| self.not_understood())
+        let bytes = self.read_all().await?;
+        serde_json::from_slice(&bytes).map_err(|_| self.unexpected_content())
     }
 
     /// The answer is not what the protocol says. Names the media type, no word of the body.
-    pub(super) fn not_understood(&self) -> AssistantError {
+    pub(super) fn unexpected_content(&self) -> AssistantError {
         let kind = self
             .content_type()
             .split(';')
@@ -290,7 +290,7 @@ impl Body {
             .iter()
             .find(|k| **k == kind)
             .unwrap_or(&"something else");
-        AssistantError::lasting(format!(
+        AssistantError::permanent(format!(
             "{} answered {} with {kind} that is no answer of this protocol; check protocol and url",
             self.host,
             self.status().as_u16()
@@ -301,12 +301,12 @@ impl Body {
     pub(super) async fn into_error(mut self) -> AssistantError {
         self.remaining = self.remaining.min(ERROR_BODY_BYTES);
         // An error body that cannot be read changes nothing about the status.
-        let complaint = match self.whole().await {
+        let known_error = match self.read_all().await {
             Ok(body) => serde_json::from_slice::<Value>(&body)
                 .ok()
-                .and_then(|v| Complaint::in_body(&v)),
+                .and_then(|v| KnownError::from_body(&v)),
             Err(_) => None,
         };
-        AssistantError::from_status(self.status(), self.response.headers(), complaint)
+        AssistantError::from_status(self.status(), self.response.headers(), known_error)
     }
 }

@@ -10,11 +10,13 @@ use serde_json::json;
 use telegram_connector_operator::api::connector::AssistantProtocol::{
     self, A2A, OpenAI, Pupau, Webhook,
 };
-use telegram_connector_operator::assistant::{Assistant, Limits, build};
+use telegram_connector_operator::assistant::{Assistant, HttpLimits, build_assistant};
 use telegram_connector_operator::observation::AssistantFault;
 
-use crate::peer::{self, Peer, Received};
-use crate::questions::{KEY, TEXT, ask_in_vain, assistant, impatient, spec, with_limits};
+use crate::fixtures::{
+    KEY, TEXT, ask_expecting_error, assistant, assistant_with_short_timeouts, spec, with_limits,
+};
+use crate::mock_server::{self, MockServer, ReceivedRequest};
 
 /// A body such as servers send that echo everything.
 fn echo() -> String {
@@ -41,15 +43,15 @@ async fn a_status_has_its_class_in_every_protocol(
     #[case] retryable: bool,
     #[values(OpenAI, A2A, Pupau, Webhook)] protocol: AssistantProtocol,
 ) {
-    let peer = Peer::start(move |asked: &Received| {
+    let server = MockServer::start(move |asked: &ReceivedRequest| {
         if asked.path().contains("agent-card") {
-            peer::json(&json!({"url": "http://localhost/", "protocolVersion": "0.3.0"}))
+            mock_server::json(&json!({"url": "http://localhost/", "protocolVersion": "0.3.0"}))
         } else {
-            peer::status(code, &[JSON, ("retry-after", "7")], echo())
+            mock_server::status(code, &[JSON, ("retry-after", "7")], echo())
         }
     })
     .await;
-    let error = ask_in_vain(&assistant(protocol, &peer.url)).await;
+    let error = ask_expecting_error(&assistant(protocol, &server.url)).await;
     assert_eq!(
         (error.fault, error.retryable),
         (fault, retryable),
@@ -72,8 +74,9 @@ async fn a_known_complaint_says_what_to_change(
     #[case] body: serde_json::Value,
     #[case] hint: &str,
 ) {
-    let peer = Peer::start(move |_| peer::status(code, &[JSON], body.to_string())).await;
-    let error = ask_in_vain(&assistant(OpenAI, &peer.url)).await;
+    let server =
+        MockServer::start(move |_| mock_server::status(code, &[JSON], body.to_string())).await;
+    let error = ask_expecting_error(&assistant(OpenAI, &server.url)).await;
     assert!(error.detail.contains(hint), "{error}");
     assert!(!error.retryable);
 }
@@ -88,7 +91,7 @@ async fn nobody_there_is_unreachable(
         .expect("a free port");
     let address = unused.local_addr().expect("bound");
     drop(unused);
-    let error = ask_in_vain(&assistant(
+    let error = ask_expecting_error(&assistant(
         protocol,
         &format!("http://{address}/?key={KEY}"),
     ))
@@ -103,7 +106,7 @@ async fn nobody_there_is_unreachable(
 
 #[tokio::test]
 async fn a_name_that_does_not_exist_is_unreachable() {
-    let error = ask_in_vain(&assistant(OpenAI, "http://no-such-host.invalid/v1")).await;
+    let error = ask_expecting_error(&assistant(OpenAI, "http://no-such-host.invalid/v1")).await;
     assert_eq!(
         (error.fault, error.retryable),
         (AssistantFault::Unreachable, true),
@@ -116,13 +119,13 @@ fn piece(text: &str) -> String {
 }
 
 fn then_nothing(first: Vec<String>) -> Response {
-    peer::raw_events(stream::iter(first.into_iter().map(Ok)).chain(stream::pending()))
+    mock_server::raw_events(stream::iter(first.into_iter().map(Ok)).chain(stream::pending()))
 }
 
 /// Something every 50 ms, for ever.
 fn for_ever(text: &'static str) -> Response {
     let ticks = tokio::time::interval(Duration::from_millis(50));
-    peer::raw_events(stream::unfold(ticks, move |mut ticks| async move {
+    mock_server::raw_events(stream::unfold(ticks, move |mut ticks| async move {
         ticks.tick().await;
         Some((Ok(text.to_owned()), ticks))
     }))
@@ -139,9 +142,9 @@ async fn a_slow_answer_ends_by_the_limit_it_meets_first(
     #[case] milliseconds: std::ops::Range<u128>,
     #[case] says: &str,
 ) {
-    let peer = Peer::start(move |_| answer()).await;
+    let server = MockServer::start(move |_| answer()).await;
     let begun = Instant::now();
-    let error = ask_in_vain(&impatient(OpenAI, &peer.url)).await;
+    let error = ask_expecting_error(&assistant_with_short_timeouts(OpenAI, &server.url)).await;
     assert!(
         milliseconds.contains(&begun.elapsed().as_millis()),
         "{:?}",
@@ -165,14 +168,18 @@ async fn no_answer_at_all_ends_by_the_time_limit(
         .expect("a free port");
     let address = silent.local_addr().expect("bound");
     let begun = Instant::now();
-    let error = ask_in_vain(&impatient(protocol, &format!("http://{address}"))).await;
+    let error = ask_expecting_error(&assistant_with_short_timeouts(
+        protocol,
+        &format!("http://{address}"),
+    ))
+    .await;
     assert!(
         (900..5000).contains(&begun.elapsed().as_millis()),
         "{:?}",
         begun.elapsed()
     );
     assert_eq!(
-        (error.fault, error.retryable, error.too_slow),
+        (error.fault, error.retryable, error.timed_out),
         (AssistantFault::Unreachable, true, true),
         "{error}"
     );
@@ -180,19 +187,19 @@ async fn no_answer_at_all_ends_by_the_time_limit(
 }
 
 #[tokio::test]
-async fn a_connection_dropped_in_the_middle_is_an_error_after_the_words_that_came() {
-    let peer = Peer::start(|_| {
+async fn dropped_connection_is_an_error_after_the_received_text() {
+    let server = MockServer::start(|_| {
         let broken = Err(std::io::Error::other("gone"));
-        peer::raw_events(stream::iter([Ok(piece("Hel"))]).chain(stream::once(async {
+        mock_server::raw_events(stream::iter([Ok(piece("Hel"))]).chain(stream::once(async {
             // So that the first piece is on its way before the connection goes.
             tokio::time::sleep(Duration::from_millis(50)).await;
             broken
         })))
     })
     .await;
-    let assistant = assistant(OpenAI, &peer.url);
+    let assistant = assistant(OpenAI, &server.url);
     let mut parts = assistant
-        .ask(crate::questions::question())
+        .ask(crate::fixtures::question())
         .await
         .expect("an answer");
     assert!(parts.next().await.expect("a part").is_ok());
@@ -214,10 +221,11 @@ async fn a_connection_dropped_in_the_middle_is_an_error_after_the_words_that_cam
 async fn redirects_are_not_followed(
     #[values(OpenAI, A2A, Pupau, Webhook)] protocol: AssistantProtocol,
 ) {
-    let elsewhere = Peer::start(|_| peer::json(&json!({}))).await;
+    let elsewhere = MockServer::start(|_| mock_server::json(&json!({}))).await;
     let target = elsewhere.url.clone();
-    let peer = Peer::start(move |_| peer::status(307, &[("location", &target)], "")).await;
-    let error = ask_in_vain(&assistant(protocol, &peer.url)).await;
+    let server =
+        MockServer::start(move |_| mock_server::status(307, &[("location", &target)], "")).await;
+    let error = ask_expecting_error(&assistant(protocol, &server.url)).await;
     assert!(!error.retryable);
     assert!(
         error.detail.contains("redirects are not followed"),
@@ -227,61 +235,62 @@ async fn redirects_are_not_followed(
 }
 
 fn small(protocol: AssistantProtocol, url: &str) -> Arc<dyn Assistant> {
-    let limits = Limits {
+    let limits = HttpLimits {
         request_bytes: 1000,
         response_bytes: 1000,
-        ..Limits::default()
+        ..HttpLimits::default()
     };
-    build(&spec(protocol, url), Some(KEY.into()), &with_limits(limits)).expect("an assistant")
+    build_assistant(&spec(protocol, url), Some(KEY.into()), &with_limits(limits))
+        .expect("an assistant")
 }
 
 #[rstest]
-#[case::json(|| peer::json(&json!({"choices": [{"message": {"content": "x".repeat(2000)}}]})))]
+#[case::json(|| mock_server::json(&json!({"choices": [{"message": {"content": "x".repeat(2000)}}]})))]
 #[case::events(|| for_ever("data: {\"choices\":[{\"delta\":{\"content\":\"and and and and and and and and and and and and\"}}]}\n\n"))]
 #[tokio::test]
 async fn an_answer_that_is_too_large_ends(#[case] answer: fn() -> Response) {
-    let peer = Peer::start(move |_| answer()).await;
-    let error = ask_in_vain(&small(OpenAI, &peer.url)).await;
+    let server = MockServer::start(move |_| answer()).await;
+    let error = ask_expecting_error(&small(OpenAI, &server.url)).await;
     assert!(!error.retryable);
     assert!(error.detail.contains("too large"), "{error}");
 }
 
 #[tokio::test]
 async fn one_event_without_end_is_cut_off() {
-    let peer = Peer::start(|_| {
+    let server = MockServer::start(|_| {
         let piece = "x".repeat(64 << 10);
         let first = stream::iter([Ok("data: ".to_owned())]);
-        peer::raw_events(first.chain(stream::repeat_with(move || Ok(piece.clone()))))
+        mock_server::raw_events(first.chain(stream::repeat_with(move || Ok(piece.clone()))))
     })
     .await;
-    let error = ask_in_vain(&assistant(OpenAI, &peer.url)).await;
+    let error = ask_expecting_error(&assistant(OpenAI, &server.url)).await;
     assert!(error.detail.contains("event that is too large"), "{error}");
 }
 
 #[tokio::test]
 async fn a_request_that_is_too_large_is_not_sent() {
-    let peer = Peer::start(|_| peer::json(&json!({}))).await;
-    let assistant = small(OpenAI, &peer.url);
+    let server = MockServer::start(|_| mock_server::json(&json!({}))).await;
+    let assistant = small(OpenAI, &server.url);
     let question = telegram_connector_operator::assistant::Question {
         text: "x".repeat(2000),
-        ..crate::questions::question()
+        ..crate::fixtures::question()
     };
     let error = assistant.ask(question).await.err().expect("an error");
     assert!(!error.retryable);
-    assert_eq!(peer.received().len(), 0);
+    assert_eq!(server.received().len(), 0);
 }
 
 #[rstest]
-#[case::html(|| peer::status(200, &[("content-type", "text/html")], "<html>my private words</html>"))]
-#[case::other_json(|| peer::json(&json!({"my private words": 1})))]
-#[case::nothing(|| peer::status(200, &[], ""))]
+#[case::html(|| mock_server::status(200, &[("content-type", "text/html")], "<html>my private words</html>"))]
+#[case::other_json(|| mock_server::json(&json!({"my private words": 1})))]
+#[case::nothing(|| mock_server::status(200, &[], ""))]
 #[tokio::test]
 async fn an_answer_of_another_kind_makes_no_sense(
     #[case] answer: fn() -> Response,
     #[values(OpenAI, Webhook)] protocol: AssistantProtocol,
 ) {
-    let peer = Peer::start(move |_| answer()).await;
-    let error = ask_in_vain(&assistant(protocol, &peer.url)).await;
+    let server = MockServer::start(move |_| answer()).await;
+    let error = ask_expecting_error(&assistant(protocol, &server.url)).await;
     assert_eq!(
         (error.fault, error.retryable),
         (AssistantFault::Failing, false),
@@ -292,12 +301,12 @@ async fn an_answer_of_another_kind_makes_no_sense(
 
 #[tokio::test]
 async fn an_error_within_the_answer_comes_after_its_words() {
-    let peer = Peer::start(|_| {
+    let server = MockServer::start(|_| {
         let echo = format!("data: {}\n\n", echo());
-        peer::raw_events(stream::iter([Ok(piece("Hel")), Ok(echo)]))
+        mock_server::raw_events(stream::iter([Ok(piece("Hel")), Ok(echo)]))
     })
     .await;
-    let error = ask_in_vain(&assistant(OpenAI, &peer.url)).await;
+    let error = ask_expecting_error(&assistant(OpenAI, &server.url)).await;
     assert_eq!(
         (error.fault, error.retryable),
         (AssistantFault::Failing, true),

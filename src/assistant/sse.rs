@@ -10,7 +10,7 @@ use bytes::{Buf, BytesMut};
 use tokio::time::timeout;
 
 use super::AssistantError;
-use super::exchange::Body;
+use super::http_client::ResponseBody;
 
 /// How long a body may take to end after the answer is complete, so that its connection can be used again.
 const CONNECTION_END: Duration = Duration::from_millis(50);
@@ -20,7 +20,7 @@ const EVENT_BYTES: usize = 1 << 20;
 
 /// Cuts bytes into events.
 #[derive(Debug, Default)]
-pub(super) struct EventDecoder {
+pub(super) struct SseDecoder {
     bytes: BytesMut,
     /// How much of `bytes` is known to hold no line end.
     searched: usize,
@@ -29,14 +29,14 @@ pub(super) struct EventDecoder {
     has_data: bool,
     begun: bool,
     /// Every data line is an event of its own, blank lines or not.
-    of_lines: bool,
+    line_per_event: bool,
 }
 
-impl EventDecoder {
+impl SseDecoder {
     /// A decoder for peers that write bare data lines.
-    pub(super) fn of_lines() -> Self {
+    pub(super) fn line_per_event() -> Self {
         Self {
-            of_lines: true,
+            line_per_event: true,
             ..Self::default()
         }
     }
@@ -61,7 +61,7 @@ impl EventDecoder {
             let line_is_empty = self.take_line(end);
             self.bytes.advance(end + 1);
             self.searched = 0;
-            if (line_is_empty || self.of_lines)
+            if (line_is_empty || self.line_per_event)
                 && let Some(event) = self.take_event()
             {
                 return Some(event);
@@ -117,18 +117,18 @@ impl EventDecoder {
 
 /// The events of an answer's body.
 #[derive(Debug)]
-pub(super) struct Events {
-    body: Body,
-    decoder: EventDecoder,
+pub(super) struct SseStream {
+    body: ResponseBody,
+    decoder: SseDecoder,
     ended: bool,
 }
 
-impl Events {
-    pub(super) fn new(body: Body) -> Self {
-        Self::with_decoder(body, EventDecoder::default())
+impl SseStream {
+    pub(super) fn new(body: ResponseBody) -> Self {
+        Self::with_decoder(body, SseDecoder::default())
     }
 
-    pub(super) fn with_decoder(body: Body, decoder: EventDecoder) -> Self {
+    pub(super) fn with_decoder(body: ResponseBody, decoder: SseDecoder) -> Self {
         Self {
             body,
             decoder,
@@ -146,7 +146,7 @@ impl Events {
                 return Ok(None);
             }
             if self.decoder.is_too_large() {
-                return Err(AssistantError::lasting(
+                return Err(AssistantError::permanent(
                     "the assistant sent an event that is too large",
                 ));
             }
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     fn decode(pieces: &[&[u8]]) -> Vec<String> {
-        let mut decoder = EventDecoder::default();
+        let mut decoder = SseDecoder::default();
         let mut events = Vec::new();
         for piece in pieces {
             decoder.push(piece);
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn bare_lines_are_events_of_their_own() {
-        let mut decoder = EventDecoder::of_lines();
+        let mut decoder = SseDecoder::line_per_event();
         decoder.push(b"data: a\ndata: b\n\ndata: c\n\n");
         let events: Vec<_> = std::iter::from_fn(|| decoder.next_event()).collect();
         assert_eq!(events, ["a", "b", "c"]);
@@ -207,7 +207,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn events_are_what_eventsource_stream_reads_however_the_bytes_are_cut(
+        fn events_equal_those_of_eventsource_stream_for_any_chunking(
             text in "((data|event|id|:|datum|)(:| |: |)[a-zà ]{0,4}(\n|\r\n)){0,12}\n\n",
             cuts in proptest::collection::vec(0usize..64, 0..6),
         ) {

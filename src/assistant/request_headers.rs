@@ -17,33 +17,33 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// Adds who asks, in which session of which connector, and the question's idempotency key. Values are percent-encoded UTF-8.
-pub(super) fn add_headers(headers: &mut HeaderMap, question: &Question) {
-    let asker = &question.asker;
-    headers.insert(CONNECTOR, value(&question.connector));
-    headers.insert(SESSION, value(&question.session_id));
-    headers.insert(USER_ID, asker.id.into());
-    headers.insert(USER_NAME, value(&asker.name));
-    if let Some(username) = &asker.username {
-        headers.insert(USERNAME, value(username));
+pub(super) fn add_sender_headers(headers: &mut HeaderMap, question: &Question) {
+    let sender = &question.sender;
+    headers.insert(CONNECTOR, header_value(&question.connector));
+    headers.insert(SESSION, header_value(&question.session_id));
+    headers.insert(USER_ID, sender.id.into());
+    headers.insert(USER_NAME, header_value(&sender.name));
+    if let Some(username) = &sender.username {
+        headers.insert(USERNAME, header_value(username));
     }
-    if let Some(language) = &asker.language_code {
-        headers.insert(LANGUAGE, value(language));
+    if let Some(language) = &sender.language_code {
+        headers.insert(LANGUAGE, header_value(language));
     }
     add_idempotency_key(headers, question);
 }
 
 /// Adds the question's idempotency key alone.
 pub(super) fn add_idempotency_key(headers: &mut HeaderMap, question: &Question) {
-    add_key(headers, &question.idempotency_key);
+    insert_idempotency_key(headers, &question.idempotency_key);
 }
 
 /// Adds an idempotency key.
-pub(super) fn add_key(headers: &mut HeaderMap, idempotency_key: &str) {
-    headers.insert(IDEMPOTENCY_KEY, value(idempotency_key));
+pub(super) fn insert_idempotency_key(headers: &mut HeaderMap, idempotency_key: &str) {
+    headers.insert(IDEMPOTENCY_KEY, header_value(idempotency_key));
 }
 
 /// Any text as a header value: percent-encoded UTF-8.
-pub(super) fn value(text: &str) -> HeaderValue {
+pub(super) fn header_value(text: &str) -> HeaderValue {
     let encoded = utf8_percent_encode(text, ENCODED);
     HeaderValue::from_maybe_shared(bytes::Bytes::from(encoded.to_string()))
         .expect("percent-encoded text is visible ASCII and spaces")
@@ -58,7 +58,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_name_becomes_a_header_value_and_comes_back(name in ".*") {
-            let header = value(&name);
+            let header = header_value(&name);
             let shown = header.to_str().expect("ASCII");
             let back = percent_encoding::percent_decode_str(shown).decode_utf8().expect("UTF-8");
             prop_assert_eq!(back, name);

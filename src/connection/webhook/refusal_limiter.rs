@@ -9,27 +9,27 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::Semaphore;
 
 /// Refusals a second: with their connections a few hundredths of one core.
-const A_SECOND: NonZeroU32 = NonZeroU32::new(500).expect("not zero");
+const REFUSALS_PER_SECOND: NonZeroU32 = NonZeroU32::new(500).expect("not zero");
 /// Refusals that may wait at once; one more goes out at once and ends its connection.
-const WAITING: usize = 1024;
+const MAX_WAITING: usize = 1024;
 
 /// The pace of one server's refusals.
-pub(super) struct Pace {
+pub(super) struct RefusalLimiter {
     refusals: DefaultDirectRateLimiter,
     waiting: Semaphore,
 }
 
-impl Pace {
+impl RefusalLimiter {
     pub(super) fn new() -> Self {
         Self {
-            refusals: RateLimiter::direct(Quota::per_second(A_SECOND)),
-            waiting: Semaphore::new(WAITING),
+            refusals: RateLimiter::direct(Quota::per_second(REFUSALS_PER_SECOND)),
+            waiting: Semaphore::new(MAX_WAITING),
         }
     }
 
     /// Waits until a refusal may go out.
-    pub(super) async fn turn(&self) {
-        if let Ok(_one_of_few) = self.waiting.try_acquire() {
+    pub(super) async fn wait(&self) {
+        if let Ok(_permit) = self.waiting.try_acquire() {
             self.refusals.until_ready().await;
         }
     }
@@ -42,15 +42,15 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn refusals_within_the_pace_go_out_at_once_and_those_beyond_it_wait() {
+    async fn refusals_beyond_the_rate_wait() {
         let began = Instant::now();
-        let pace = Pace::new();
-        for _ in 0..A_SECOND.get() {
-            pace.turn().await;
+        let limiter = RefusalLimiter::new();
+        for _ in 0..REFUSALS_PER_SECOND.get() {
+            limiter.wait().await;
         }
         let within = began.elapsed();
-        for _ in 0..A_SECOND.get() / 5 {
-            pace.turn().await;
+        for _ in 0..REFUSALS_PER_SECOND.get() / 5 {
+            limiter.wait().await;
         }
         let beyond = began.elapsed();
         assert!(within < Duration::from_millis(1500), "{within:?}");
@@ -59,12 +59,16 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_wait_than_there_is_room_for() {
-        let pace = Pace::new();
-        let everybody = u32::try_from(WAITING).expect("few");
-        let _all = pace.waiting.acquire_many(everybody).await.expect("open");
-        for _ in 0..10 * A_SECOND.get() {
-            pace.turn().await;
+        let limiter = RefusalLimiter::new();
+        let all_permits = u32::try_from(MAX_WAITING).expect("few");
+        let _permits = limiter
+            .waiting
+            .acquire_many(all_permits)
+            .await
+            .expect("open");
+        for _ in 0..10 * REFUSALS_PER_SECOND.get() {
+            limiter.wait().await;
         }
-        assert!(pace.refusals.check().is_ok(), "nobody took a turn");
+        assert!(limiter.refusals.check().is_ok(), "nobody took a turn");
     }
 }

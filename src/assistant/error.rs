@@ -10,7 +10,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
 use super::AssistantError;
-use super::guard::Refused;
+use super::address_policy::AddressRefused;
 use crate::observation::AssistantFault;
 
 /// However long an assistant asks us to wait, we look again after this.
@@ -23,20 +23,20 @@ impl AssistantError {
     }
 
     /// No whole answer in the time that it may take.
-    pub(super) fn too_slow(detail: impl Into<String>) -> Self {
+    pub(super) fn timed_out(detail: impl Into<String>) -> Self {
         Self {
-            too_slow: true,
+            timed_out: true,
             ..Self::unreachable(detail)
         }
     }
 
     /// An error that asking again may cure.
-    pub(super) fn passing(detail: impl Into<String>) -> Self {
+    pub(super) fn transient(detail: impl Into<String>) -> Self {
         Self::of(AssistantFault::Failing, true, detail)
     }
 
     /// An error that stays until somebody changes something.
-    pub(super) fn lasting(detail: impl Into<String>) -> Self {
+    pub(super) fn permanent(detail: impl Into<String>) -> Self {
         Self::of(AssistantFault::Failing, false, detail)
     }
 
@@ -44,29 +44,29 @@ impl AssistantError {
         Self {
             fault,
             retryable,
-            too_slow: false,
+            timed_out: false,
             retry_after: None,
             detail: detail.into(),
         }
     }
 
     /// An error of the HTTP client, without the URL (its query may hold a key).
-    pub(super) fn from_client(error: &reqwest::Error, host: &str) -> Self {
+    pub(super) fn from_reqwest(error: &reqwest::Error, host: &str) -> Self {
         let mut cause = error.source();
         let mut root = None;
         while let Some(inner) = cause {
-            if let Some(refused) = inner.downcast_ref::<Refused>() {
-                return Self::lasting(refused.to_string());
+            if let Some(refused) = inner.downcast_ref::<AddressRefused>() {
+                return Self::permanent(refused.to_string());
             }
             root = Some(inner.to_string());
             cause = inner.source();
         }
         let why = root.unwrap_or_else(|| "the request could not be sent".into());
         if error.is_builder() {
-            Self::lasting(format!("the request to {host} cannot be built: {why}"))
+            Self::permanent(format!("the request to {host} cannot be built: {why}"))
         } else if error.is_timeout() {
             Self::unreachable(format!("no connection to {host} in time"))
-        } else if error.is_connect() && is_stranger(&why) {
+        } else if error.is_connect() && is_unknown_authority(&why) {
             Self::unreachable(format!(
                 "no connection to {host}: nobody whom the operator trusts vouches for its certificate; the administrator can name its authority with --assistant-ca-file"
             ))
@@ -81,7 +81,7 @@ impl AssistantError {
     pub(super) fn from_status(
         status: StatusCode,
         headers: &HeaderMap,
-        complaint: Option<Complaint>,
+        known_error: Option<KnownError>,
     ) -> Self {
         let code = status.as_u16();
         let (fault, retryable, meaning) = match code {
@@ -125,13 +125,13 @@ impl AssistantError {
             500..=599 => (AssistantFault::Failing, true, "it has a fault"),
             _ => (AssistantFault::Failing, false, "the answer makes no sense"),
         };
-        let (meaning, retryable) = match complaint {
-            Some(c) => (c.meaning(), retryable && c.is_passing()),
+        let (meaning, retryable) = match known_error {
+            Some(c) => (c.meaning(), retryable && c.is_transient()),
             None => (meaning, retryable),
         };
         Self {
             fault,
-            too_slow: false,
+            timed_out: false,
             retryable,
             retry_after: if retryable {
                 retry_after(headers, Timestamp::now())
@@ -153,15 +153,17 @@ impl AssistantError {
             .and_then(|code| u16::try_from(code).ok())
             .and_then(|code| StatusCode::from_u16(code).ok())
             .filter(|status| status.as_u16() >= 400);
-        let complaint = Complaint::in_body(error);
-        match (status, complaint) {
-            (Some(status), complaint) => Self::from_status(status, &HeaderMap::new(), complaint),
-            (None, Some(complaint)) => Self::of(
+        let known_error = KnownError::from_body(error);
+        match (status, known_error) {
+            (Some(status), known_error) => {
+                Self::from_status(status, &HeaderMap::new(), known_error)
+            }
+            (None, Some(known_error)) => Self::of(
                 AssistantFault::Failing,
-                complaint.is_passing(),
-                format!("the assistant reported an error: {}", complaint.meaning()),
+                known_error.is_transient(),
+                format!("the assistant reported an error: {}", known_error.meaning()),
             ),
-            (None, None) => Self::passing("the assistant reported an error within its answer"),
+            (None, None) => Self::transient("the assistant reported an error within its answer"),
         }
     }
 }
@@ -169,7 +171,7 @@ impl AssistantError {
 /// What an error body complains of. Bodies can echo what was asked and parts of the key, so no word of them is passed on:
 /// a body chooses one of these sentences, and no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Complaint {
+pub(super) enum KnownError {
     /// No model of this name.
     Model,
     /// The conversation is longer than the model takes.
@@ -186,12 +188,12 @@ pub(super) enum Complaint {
     Parameter,
 }
 
-impl Complaint {
+impl KnownError {
     /// Looks for the codes and phrases that servers in use today have.
-    pub(super) fn in_body(body: &Value) -> Option<Self> {
+    pub(super) fn from_body(body: &Value) -> Option<Self> {
         // `{"error": {"message", "type", "code"}}`, `{"error": "text"}`, `{"detail": ...}`, `{"message", "code"}`.
         let error = body.get("error").unwrap_or(body);
-        let mut said = String::new();
+        let mut text_lowercase = String::new();
         for value in [
             error,
             &error["code"],
@@ -201,13 +203,13 @@ impl Complaint {
             &body["message"],
         ] {
             if let Some(text) = value.as_str() {
-                said.push_str(text);
-                said.push('\n');
+                text_lowercase.push_str(text);
+                text_lowercase.push('\n');
             }
         }
-        said.make_ascii_lowercase();
-        let any = |phrases: &[&str]| phrases.iter().any(|p| said.contains(p));
-        if said.is_empty() {
+        text_lowercase.make_ascii_lowercase();
+        let any = |phrases: &[&str]| phrases.iter().any(|p| text_lowercase.contains(p));
+        if text_lowercase.is_empty() {
             None
         } else if any(&[
             "insufficient_quota",
@@ -237,7 +239,7 @@ impl Complaint {
         ]) {
             Some(Self::Pictures)
         } else if any(&["model_not_found", "invalid model name"])
-            || (said.contains("model")
+            || (text_lowercase.contains("model")
                 && any(&["not found", "does not exist", "not exist", "unknown model"]))
         {
             Some(Self::Model)
@@ -275,7 +277,7 @@ impl Complaint {
     }
 
     /// Whether the same request may succeed later.
-    fn is_passing(self) -> bool {
+    fn is_transient(self) -> bool {
         matches!(self, Self::Key)
     }
 }
@@ -294,7 +296,7 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
 
 /// Whether a certificate was refused because no authority that is trusted made it; one of the same name, but with another key, is
 /// another authority.
-fn is_stranger(why: &str) -> bool {
+fn is_unknown_authority(why: &str) -> bool {
     ["UnknownIssuer", "BadSignature"]
         .iter()
         .any(|refused| why.contains(refused))
@@ -323,18 +325,18 @@ mod tests {
 
     #[rstest]
     // OpenAI, vLLM, Ollama, LiteLLM, in this order.
-    #[case(json!({"error": {"message": "The model `x` does not exist", "code": "model_not_found"}}), Some(Complaint::Model))]
-    #[case(json!({"object": "error", "message": "The model `x` does not exist.", "type": "NotFoundError"}), Some(Complaint::Model))]
-    #[case(json!({"error": "model \"x\" not found, try pulling it first"}), Some(Complaint::Model))]
-    #[case(json!({"error": {"message": "Invalid model name passed in model=x", "code": "400"}}), Some(Complaint::Model))]
-    #[case(json!({"error": {"message": "This model's maximum context length is 4096 tokens"}}), Some(Complaint::Length))]
-    #[case(json!({"error": {"type": "insufficient_quota"}}), Some(Complaint::Quota))]
+    #[case(json!({"error": {"message": "The model `x` does not exist", "code": "model_not_found"}}), Some(KnownError::Model))]
+    #[case(json!({"object": "error", "message": "The model `x` does not exist.", "type": "NotFoundError"}), Some(KnownError::Model))]
+    #[case(json!({"error": "model \"x\" not found, try pulling it first"}), Some(KnownError::Model))]
+    #[case(json!({"error": {"message": "Invalid model name passed in model=x", "code": "400"}}), Some(KnownError::Model))]
+    #[case(json!({"error": {"message": "This model's maximum context length is 4096 tokens"}}), Some(KnownError::Length))]
+    #[case(json!({"error": {"type": "insufficient_quota"}}), Some(KnownError::Quota))]
     #[case(json!({"error": {"message": "something else"}}), None)]
     #[case(json!([1, 2]), None)]
     fn bodies_of_servers_in_use_are_understood(
         #[case] body: Value,
-        #[case] complaint: Option<Complaint>,
+        #[case] known_error: Option<KnownError>,
     ) {
-        assert_eq!(Complaint::in_body(&body), complaint);
+        assert_eq!(KnownError::from_body(&body), known_error);
     }
 }
