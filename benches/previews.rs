@@ -24,8 +24,8 @@ use std::time::Duration;
 
 use rand::Rng;
 use telegram_connector_operator::api::connector::RespondTo;
-use telegram_connector_operator::dev::assistant::Behaviour;
-use telegram_connector_operator::dev::telegram::{Call, Simulator};
+use telegram_connector_operator::dev::bot_api_simulator::{ApiCall, Simulator};
+use telegram_connector_operator::dev::sample_assistant::Behaviour;
 use telegram_connector_operator::registry::GroupPolicy;
 
 use world::{Connector, World, specific};
@@ -62,7 +62,7 @@ async fn main() -> std::process::ExitCode {
         });
     });
     let word = |n: usize| format!("word{n:03}");
-    world.assistant.behave(Behaviour {
+    world.assistant.set_behaviour(Behaviour {
         latency_ms: u64::try_from(THINKING.as_millis()).unwrap(),
         word_delay_ms: u64::try_from(WORD.as_millis()).unwrap(),
         answer: Some((0..WORDS).map(word).collect::<Vec<_>>().join(" ")),
@@ -109,13 +109,17 @@ async fn talk(
     while tokio::time::Instant::now() < ends {
         asked.push(jiff::Timestamp::now());
         match group {
-            Some(group) => drop(telegram.say_in(group, user, "Tell me something long.")),
-            None => drop(telegram.say(support.id, user, "Tell me something long.")),
+            Some(group) => {
+                telegram.send_group_message(group, user, "Tell me something long.");
+            }
+            None => {
+                telegram.send_private_message(support.id, user, "Tell me something long.");
+            }
         }
         // Looking costs more the longer the run is, and would be measured with it: not before the answer can be there.
         tokio::time::sleep(THINKING + WORD * u32::try_from(WORDS).unwrap()).await;
         let whole = |telegram: &Simulator| {
-            let sent = telegram.sent(support.id, chat);
+            let sent = telegram.sent_messages(support.id, chat);
             let last = format!("word{:03}", WORDS - 1);
             let whole = sent
                 .iter()
@@ -137,13 +141,13 @@ fn report(
     time: Duration,
 ) -> Vec<String> {
     let calls = world.telegram.calls(support.id);
-    let shows = |call: &&Call| {
+    let shows = |call: &&ApiCall| {
         matches!(
             call.method.as_str(),
             "sendmessage" | "sendmessagedraft" | "editmessagetext"
         )
     };
-    let mut by_chat: HashMap<i64, Vec<&Call>> = HashMap::new();
+    let mut by_chat: HashMap<i64, Vec<&ApiCall>> = HashMap::new();
     for call in calls.iter().filter(shows) {
         let chat = call.params["chat_id"]
             .as_str()
@@ -165,7 +169,7 @@ fn report(
             let within = calls[n..].iter().take_while(|c| ms(call.at, c.at) < 1000.0);
             busiest = busiest.max(within.count());
         }
-        let is_preview = |c: &&&Call| c.method != "sendmessage";
+        let is_preview = |c: &&&ApiCall| c.method != "sendmessage";
         let previews: Vec<_> = calls.iter().filter(is_preview).collect();
         for pair in previews.windows(2) {
             closest = closest.min(ms(pair[0].at, pair[1].at));

@@ -34,9 +34,9 @@ fn start(cli: Cli) -> Result<ExitCode> {
         match cli.command {
             Command::Run(args) => run::run(*args).await?,
             #[cfg(feature = "dev")]
-            Command::Dev(args) => telegram_connector_operator::dev::stay::dev(*args).await?,
+            Command::Dev(args) => telegram_connector_operator::dev::dev_command::run(*args).await?,
             #[cfg(feature = "dev")]
-            Command::Demo(args) => return telegram_connector_operator::dev::demo::demo(args).await,
+            Command::Demo(args) => return telegram_connector_operator::dev::demo::run(args).await,
             Command::Crds => std::io::stdout().write_all(api::crds::yaml().as_bytes())?,
             Command::Check(args) => {
                 return Ok(check::run(&args.files, &mut std::io::stdout())?

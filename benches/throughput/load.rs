@@ -4,8 +4,12 @@ use std::collections::HashMap;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use telegram_connector_operator::dev::assistant::{Behaviour, Rule, SampleAssistant};
-use telegram_connector_operator::dev::telegram::{Break, Fault, Options, Simulator};
+use telegram_connector_operator::dev::bot_api_simulator::{
+    Fault, FaultKind, Simulator, SimulatorOptions,
+};
+use telegram_connector_operator::dev::sample_assistant::{
+    Behaviour, BehaviourRule, SampleAssistant,
+};
 use telegram_connector_operator::identity::BotId;
 
 use super::Failure;
@@ -64,10 +68,10 @@ struct Stage {
 
 impl Stage {
     async fn new(bots: usize) -> Result<Self, Failure> {
-        let telegram = Simulator::start(Options {
+        let telegram = Simulator::start(SimulatorOptions {
             keep_messages: 20_000,
             keep_calls: 0,
-            ..Options::default()
+            ..SimulatorOptions::default()
         })
         .await?;
         let bots = (0..bots)
@@ -75,7 +79,7 @@ impl Stage {
             .collect();
         Ok(Self {
             telegram,
-            assistant: telegram_connector_operator::dev::assistant::serve(
+            assistant: telegram_connector_operator::dev::sample_assistant::serve(
                 ([127, 0, 0, 1], 0).into(),
                 0,
             )
@@ -137,13 +141,13 @@ async fn work_off(what: &str, messages: usize) -> Result<Run, Failure> {
     let process = stage.start(what)?;
     // One message per bot first: connections are made, code is warm.
     for bot in &stage.bots {
-        stage.telegram.say(*bot, 1000, "warm up");
+        stage.telegram.send_private_message(*bot, 1000, "warm up");
     }
     stage.wait_for(BOTS as u64, Duration::from_secs(30)).await?;
     let (cpu, load_cpu) = (process.cpu(), cpu_of("self"));
     for n in 0..messages {
         let chat = 1000 + i64::try_from(n / BOTS)? % CHATS;
-        stage.telegram.say(
+        stage.telegram.send_private_message(
             stage.bots[n % BOTS],
             chat,
             "Where is my order? It should have been here on Monday.",
@@ -227,11 +231,13 @@ async fn steady(
         let chat = 1000 + i64::try_from(n / bots.len())? % chats;
         already
             .entry((bot, chat))
-            .or_insert_with(|| stage.telegram.sent(bot, chat).len());
+            .or_insert_with(|| stage.telegram.sent_messages(bot, chat).len());
         said.entry((bot, chat))
             .or_default()
             .push(jiff::Timestamp::now());
-        stage.telegram.say(bot, chat, "Where is my order?");
+        stage
+            .telegram
+            .send_private_message(bot, chat, "Where is my order?");
         n += 1;
     }
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -239,7 +245,7 @@ async fn steady(
     for ((bot, chat), said) in said {
         let skip = already[&(bot, chat)];
         loop {
-            let sent = stage.telegram.sent(bot, chat);
+            let sent = stage.telegram.sent_messages(bot, chat);
             if sent.len() - skip >= said.len() {
                 for (said, sent) in said.iter().zip(&sent[skip..]) {
                     times.push(sent.at.duration_since(*said).as_secs_f64() * 1000.0);
@@ -273,7 +279,7 @@ pub(super) async fn latency() -> Result<(), Failure> {
     let stage = Stage::new(10).await?;
     let _process = stage.start("operator-process")?;
     steady(&stage, 50, Duration::from_secs(2), 0..10, 50).await?;
-    stage.assistant.behave(Behaviour {
+    stage.assistant.set_behaviour(Behaviour {
         latency_ms: 200,
         ..Behaviour::default()
     });
@@ -294,7 +300,7 @@ pub(super) async fn fairness() -> Result<(), Failure> {
     let _process = stage.start("operator-process")?;
     let behaviour = Behaviour {
         latency_ms: 20,
-        rules: vec![Rule {
+        rules: vec![BehaviourRule {
             when: "sleepy".into(),
             then: Behaviour {
                 latency_ms: 60_000,
@@ -303,13 +309,15 @@ pub(super) async fn fairness() -> Result<(), Failure> {
         }],
         ..Behaviour::default()
     };
-    stage.assistant.behave(behaviour);
+    stage.assistant.set_behaviour(behaviour);
     steady(&stage, 50, Duration::from_secs(2), 2..10, 50).await?;
     let calm = steady(&stage, 100, Duration::from_secs(15), 2..10, 50).await?;
     // Bot 0: one chat whose assistant takes 60 s. Bot 1: throttled for 60 s, with a load of its own.
-    stage.telegram.say(stage.bots[0], 1000, "sleepy");
+    stage
+        .telegram
+        .send_private_message(stage.bots[0], 1000, "sleepy");
     stage.telegram.add_fault(
-        Fault::new(Break::TooManyRequests { retry_after: 60 })
+        Fault::new(FaultKind::TooManyRequests { retry_after: 60 })
             .bot(stage.bots[1])
             .method("sendMessage")
             .lasting(Duration::from_mins(1)),
@@ -317,7 +325,7 @@ pub(super) async fn fairness() -> Result<(), Failure> {
     for n in 0..500 {
         stage
             .telegram
-            .say(stage.bots[1], 1000 + n % 100, "Where is my order?");
+            .send_private_message(stage.bots[1], 1000 + n % 100, "Where is my order?");
     }
     let disturbed = steady(&stage, 100, Duration::from_secs(15), 2..10, 50).await?;
     println!(
@@ -345,7 +353,7 @@ pub(super) async fn memory(messages: usize) -> Result<(), Failure> {
             let chat = 1000 + i64::try_from(n / BOTS)? % 200;
             stage
                 .telegram
-                .say(stage.bots[n % BOTS], chat, "Where is my order?");
+                .send_private_message(stage.bots[n % BOTS], chat, "Where is my order?");
         }
         stage
             .wait_for((tenth * bite) as u64, Duration::from_mins(5))

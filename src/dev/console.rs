@@ -66,7 +66,7 @@ impl Console {
     }
 
     /// A tick or a cross and what was looked at.
-    pub fn verdict(self, good: bool, text: &str) {
+    pub fn check_result(self, good: bool, text: &str) {
         let mark = if good {
             self.paint("32", "ok  ")
         } else {

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use jiff::{Timestamp, ToSpan};
 
+use super::bot_api_simulator::{Simulator, UserAction};
 use super::console::Console;
-use super::environment::{Environment, Options, Person};
-use super::telegram::{Say, Simulator};
-use super::{assistant, table};
+use super::environment::{Environment, EnvironmentOptions, SimulatedUser};
+use super::{kubectl_table, sample_assistant};
 use crate::cli::DemoArgs;
 use crate::clock::SystemClock;
 use crate::identity::BotId;
@@ -19,9 +19,9 @@ use crate::store::Listing;
 use crate::telemetry::logs::{self, LogFormat};
 
 /// How long the bot may take to answer. Nothing here takes a tenth of it.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the demo watches that nothing more comes.
-const QUIET: Duration = Duration::from_millis(300);
+const NO_REPLY_WAIT: Duration = Duration::from_millis(300);
 const CONNECTORS: &str = "/apis/connectors.pupau.ai/v1alpha1/namespaces/acme/telegramconnectors";
 const LISTS: &str = "/apis/connectors.pupau.ai/v1alpha1/namespaces/acme/telegramuserlists";
 
@@ -29,18 +29,19 @@ const LISTS: &str = "/apis/connectors.pupau.ai/v1alpha1/namespaces/acme/telegram
 ///
 /// # Errors
 /// When a part cannot start.
-pub async fn demo(args: DemoArgs) -> Result<ExitCode> {
+pub async fn run(args: DemoArgs) -> Result<ExitCode> {
     logs::init(LogFormat::Text, &args.log_level)?;
     let started = Instant::now();
     let console = Console::new();
-    let environment = Environment::start(Options::default(), Arc::new(SystemClock)).await?;
+    let environment =
+        Environment::start(EnvironmentOptions::default(), Arc::new(SystemClock)).await?;
     let simulator = environment
         .telegram
         .clone()
         .context("the demo needs the simulated Telegram")?;
-    introduce(console, &environment, &simulator);
+    print_environment(console, &environment, &simulator);
 
-    environment.ready().await?;
+    environment.wait_until_ready().await?;
     let (bot, username) = environment
         .bots()
         .await?
@@ -50,7 +51,7 @@ pub async fn demo(args: DemoArgs) -> Result<ExitCode> {
         "Ready after {:.2} s",
         started.elapsed().as_secs_f64()
     ));
-    show(
+    print_table(
         console,
         &environment,
         "kubectl get tgc -n acme",
@@ -59,7 +60,7 @@ pub async fn demo(args: DemoArgs) -> Result<ExitCode> {
     )
     .await?;
 
-    let mut stage = Stage {
+    let mut run = DemoRun {
         console,
         simulator,
         bot,
@@ -67,13 +68,13 @@ pub async fn demo(args: DemoArgs) -> Result<ExitCode> {
         checks: Vec::new(),
         assistant: environment.assistant.clone(),
     };
-    play(&mut stage).await?;
-    inspect(&mut stage, &environment).await?;
+    run_conversation(&mut run).await?;
+    check_results(&mut run, &environment).await?;
 
-    let Stage { checks, .. } = stage;
+    let DemoRun { checks, .. } = run;
     console.heading("Checks");
     for (good, what) in &checks {
-        console.verdict(*good, what);
+        console.check_result(*good, what);
     }
     environment.shutdown().await;
     let failed = checks.iter().filter(|(good, _)| !good).count();
@@ -89,7 +90,7 @@ pub async fn demo(args: DemoArgs) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-fn introduce(console: Console, environment: &Environment, simulator: &Simulator) {
+fn print_environment(console: Console, environment: &Environment, simulator: &Simulator) {
     console.heading("Everything on this machine, in one process");
     console.pair("Kubernetes API", &environment.served.url());
     console.pair("Telegram", &format!("{} (simulated)", simulator.url()));
@@ -106,37 +107,42 @@ fn introduce(console: Console, environment: &Environment, simulator: &Simulator)
 }
 
 /// Where the conversation is played, and what came of it.
-struct Stage {
+struct DemoRun {
     console: Console,
     simulator: Simulator,
     bot: BotId,
     username: String,
-    assistant: assistant::SampleAssistant,
+    assistant: sample_assistant::SampleAssistant,
     checks: Vec<(bool, String)>,
 }
 
-impl Stage {
-    fn check(&mut self, good: bool, what: impl Into<String>) {
+impl DemoRun {
+    fn record_check(&mut self, good: bool, what: impl Into<String>) {
         self.checks.push((good, what.into()));
     }
 
     /// Somebody writes, and the bot answers. The answer's text, or nothing if none came in time.
-    async fn exchange(&mut self, person: &Person, at: Timestamp, text: &str) -> Option<String> {
-        let before = self.simulator.sent(self.bot, person.id).len();
+    async fn send_and_wait(
+        &mut self,
+        person: &SimulatedUser,
+        at: Timestamp,
+        text: &str,
+    ) -> Option<String> {
+        let before = self.simulator.sent_messages(self.bot, person.id).len();
         let time = at.strftime("%a %H:%M").to_string();
         self.console.chat(&time, &person.name, text);
-        let say = Say {
+        let action = UserAction {
             bot: Some(self.bot.0),
             from: Some(person.id),
             text: Some(text.to_owned()),
             date: Some(at.as_second()),
-            ..Say::default()
+            ..UserAction::default()
         };
-        self.simulator.send(&say).ok()?;
+        self.simulator.perform(&action).ok()?;
         let answer = self
             .simulator
-            .wait_until(self.bot, ANSWER_WITHIN, |s| {
-                s.sent(self.bot, person.id).into_iter().nth(before)
+            .wait_until(self.bot, REPLY_TIMEOUT, |s| {
+                s.sent_messages(self.bot, person.id).into_iter().nth(before)
             })
             .await
             .map(|sent| sent.text);
@@ -151,7 +157,7 @@ impl Stage {
 
     /// How many messages of a conversation the assistant was given with its last question, the question included.
     fn messages_in_last_request(&self) -> usize {
-        let last = self.assistant.asked().pop();
+        let last = self.assistant.requests().pop();
         let messages =
             last.and_then(|r| r.body.get("messages").and_then(|m| m.as_array().cloned()));
         messages
@@ -162,106 +168,102 @@ impl Stage {
     }
 }
 
-async fn play(stage: &mut Stage) -> Result<()> {
-    let ann = Person {
+async fn run_conversation(run: &mut DemoRun) -> Result<()> {
+    let ann = SimulatedUser {
         id: 1001,
         name: "Ann".into(),
         username: None,
     };
-    let carol = Person {
+    let carol = SimulatedUser {
         id: 1003,
         name: "Carol".into(),
         username: Some("Carol_Example".into()),
     };
-    let dave = Person {
+    let dave = SimulatedUser {
         id: 6600,
         name: "Dave".into(),
         username: Some("dave_example".into()),
     };
     for person in [&ann, &carol, &dave] {
-        stage.simulator.add_user(person.into());
+        run.simulator.add_user(person.into());
     }
     let today = Timestamp::now();
     let tomorrow = today + 25.hours();
 
-    stage
-        .console
+    run.console
         .heading("Ann (id 1001) is on the list acme-staff");
-    let greeting = stage.exchange(&ann, today, "/start").await;
-    stage.check(
+    let greeting = run.send_and_wait(&ann, today, "/start").await;
+    run.record_check(
         greeting.is_some_and(|g| g.contains("Acme")),
         "/start is answered with the connector's greeting",
     );
-    let first = stage.exchange(&ann, today, "Where is my order 17?").await;
-    stage.check(
-        first.is_some() && stage.assistant.asked().len() == 1,
+    let first = run
+        .send_and_wait(&ann, today, "Where is my order 17?")
+        .await;
+    run.record_check(
+        first.is_some() && run.assistant.requests().len() == 1,
         "an allowed user gets the assistant's answer",
     );
-    stage.exchange(&ann, today, "And order 18?").await;
-    stage.check(
-        stage.messages_in_last_request() == 3,
+    run.send_and_wait(&ann, today, "And order 18?").await;
+    run.record_check(
+        run.messages_in_last_request() == 3,
         "within a session the assistant is sent the conversation so far",
     );
 
-    stage
-        .console
+    run.console
         .heading("Carol is on it by her username, Dave is not on it at all");
-    let by_name = stage.exchange(&carol, today, "Do you know me?").await;
-    stage.check(
-        by_name.is_some() && stage.messages_in_last_request() == 1,
+    let by_name = run.send_and_wait(&carol, today, "Do you know me?").await;
+    run.record_check(
+        by_name.is_some() && run.messages_in_last_request() == 1,
         "a username counts whatever its case; every chat has a session of its own",
     );
-    let asked = stage.assistant.asked().len();
-    let refusal = stage.exchange(&dave, today, "Let me in, please.").await;
-    stage.check(
+    let asked = run.assistant.requests().len();
+    let refusal = run.send_and_wait(&dave, today, "Let me in, please.").await;
+    run.record_check(
         refusal.is_some_and(|r| r.contains("6600")),
         "a denied user is told so, with the id to hand on",
     );
-    stage
-        .simulator
-        .send(&Say {
-            bot: Some(stage.bot.0),
+    run.simulator
+        .perform(&UserAction {
+            bot: Some(run.bot.0),
             from: Some(dave.id),
             text: Some("Hello?".into()),
-            ..Say::default()
+            ..UserAction::default()
         })
         .map_err(anyhow::Error::msg)?;
-    stage
-        .console
+    run.console
         .chat(&today.strftime("%a %H:%M").to_string(), "Dave", "Hello?");
-    tokio::time::sleep(QUIET).await;
-    stage.check(
-        stage.simulator.sent(stage.bot, dave.id).len() == 1,
+    tokio::time::sleep(NO_REPLY_WAIT).await;
+    run.record_check(
+        run.simulator.sent_messages(run.bot, dave.id).len() == 1,
         "and told once an hour at most",
     );
-    stage.check(
-        stage.assistant.asked().len() == asked,
+    run.record_check(
+        run.assistant.requests().len() == asked,
         "nothing a denied user writes reaches the assistant",
     );
 
-    stage
-        .console
+    run.console
         .heading("A day later the session of 24 hours has ended; /new begins another at once");
-    stage
-        .exchange(&ann, tomorrow, "Do you remember my orders?")
+    run.send_and_wait(&ann, tomorrow, "Do you remember my orders?")
         .await;
-    stage.check(
-        stage.messages_in_last_request() == 1,
+    run.record_check(
+        run.messages_in_last_request() == 1,
         "a session ends by the time of the message: the next begins with no history",
     );
-    stage.exchange(&ann, tomorrow, "One more thing.").await;
-    let fresh = stage.exchange(&ann, tomorrow, "/new").await;
-    stage.exchange(&ann, tomorrow, "Who are you?").await;
-    stage.check(
-        fresh.is_some() && stage.messages_in_last_request() == 1,
+    run.send_and_wait(&ann, tomorrow, "One more thing.").await;
+    let fresh = run.send_and_wait(&ann, tomorrow, "/new").await;
+    run.send_and_wait(&ann, tomorrow, "Who are you?").await;
+    run.record_check(
+        fresh.is_some() && run.messages_in_last_request() == 1,
         "/new begins a new session and says so",
     );
     Ok(())
 }
 
 /// What an administrator sees afterwards.
-async fn inspect(stage: &mut Stage, environment: &Environment) -> Result<()> {
-    let console = stage.console;
+async fn check_results(run: &mut DemoRun, environment: &Environment) -> Result<()> {
+    let console = run.console;
     let listing = Listing {
         namespace: Some("acme".into()),
         name: Some("support".into()),
@@ -279,18 +281,18 @@ async fn inspect(stage: &mut Stage, environment: &Environment) -> Result<()> {
             message.text.as_deref().unwrap_or("-")
         ));
     }
-    stage.check(
+    run.record_check(
         denied.len() == 2,
         "both of Dave's messages are stored, because the connector asks for it",
     );
 
     console.heading("What kubectl shows now");
-    let ready = tokio::time::timeout(ANSWER_WITHIN, assistant_ready(environment)).await;
-    stage.check(
+    let ready = tokio::time::timeout(REPLY_TIMEOUT, assistant_ready(environment)).await;
+    run.record_check(
         matches!(ready, Ok(Ok(()))),
         "the status says that the assistant answers",
     );
-    show(
+    print_table(
         console,
         environment,
         "kubectl get tgc -n acme -o wide",
@@ -298,7 +300,7 @@ async fn inspect(stage: &mut Stage, environment: &Environment) -> Result<()> {
         true,
     )
     .await?;
-    show(
+    print_table(
         console,
         environment,
         "kubectl get tgul -n acme",
@@ -306,8 +308,8 @@ async fn inspect(stage: &mut Stage, environment: &Environment) -> Result<()> {
         false,
     )
     .await?;
-    let all = table::get(&environment.client, CONNECTORS, false).await?;
-    stage.check(all.contains("True"), "kubectl get tgc says Ready");
+    let all = kubectl_table::render(&environment.client, CONNECTORS, false).await?;
+    run.record_check(all.contains("True"), "kubectl get tgc says Ready");
     Ok(())
 }
 
@@ -328,7 +330,7 @@ async fn assistant_ready(environment: &Environment) -> Result<()> {
     }
 }
 
-async fn show(
+async fn print_table(
     console: Console,
     environment: &Environment,
     command: &str,
@@ -336,6 +338,6 @@ async fn show(
     wide: bool,
 ) -> Result<()> {
     console.item(&format!("$ {command}"));
-    console.block(&table::get(&environment.client, path, wide).await?);
+    console.block(&kubectl_table::render(&environment.client, path, wide).await?);
     Ok(())
 }

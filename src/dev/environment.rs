@@ -16,10 +16,10 @@ use tokio_util::sync::DropGuard;
 use tower::Layer;
 use url::Url;
 
-use super::assistant::{self, SampleAssistant};
+use super::bot_api_simulator::{self, Simulator};
 use super::control_plane::{ControlPlane, SeedError, Served};
 use super::quickstart;
-use super::telegram::{self, Simulator};
+use super::sample_assistant::{self, SampleAssistant};
 use crate::api::conditions::types::READY;
 use crate::api::connector::{AssistantSpec, TranscriptionSpec};
 use crate::api::{TelegramConnector, TelegramUserList};
@@ -34,13 +34,13 @@ use crate::telemetry::api_calls::ApiCallsLayer;
 
 /// What can be chosen.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct EnvironmentOptions {
     /// Manifests and folders of them; empty: the quickstart's.
     pub manifests: Vec<PathBuf>,
     /// Apply them again when they change.
     pub watch: bool,
     /// Hears of each file that was applied again, or could not be.
-    pub report: fn(&Path, Result<usize, SeedError>),
+    pub on_manifest_applied: fn(&Path, Result<usize, SeedError>),
     /// A Bot API root instead of the simulator.
     pub telegram_api_url: Option<Url>,
     /// A store that stays, instead of one that goes with the environment.
@@ -48,26 +48,26 @@ pub struct Options {
     /// Where to write the kubeconfig, instead of into a folder that goes with the environment.
     pub kubeconfig: Option<PathBuf>,
     /// Where the parts listen; port 0 is a free one.
-    pub listen: Listen,
+    pub listen: ListenAddresses,
 }
 
-impl Default for Options {
+impl Default for EnvironmentOptions {
     fn default() -> Self {
         Self {
             manifests: Vec::new(),
             watch: false,
-            report: |_, _| {},
+            on_manifest_applied: |_, _| {},
             telegram_api_url: None,
             store: None,
             kubeconfig: None,
-            listen: Listen::default(),
+            listen: ListenAddresses::default(),
         }
     }
 }
 
 /// Where the parts listen.
 #[derive(Debug, Clone, Copy)]
-pub struct Listen {
+pub struct ListenAddresses {
     /// The Kubernetes API.
     pub control_plane: SocketAddr,
     /// The Bot API.
@@ -78,7 +78,7 @@ pub struct Listen {
     pub admin: SocketAddr,
 }
 
-impl Default for Listen {
+impl Default for ListenAddresses {
     fn default() -> Self {
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
         Self {
@@ -115,7 +115,7 @@ pub struct Environment {
 }
 
 /// How many questions the sample assistant remembers, for the demo's checks.
-const KEPT_QUESTIONS: usize = 100;
+const KEPT_REQUESTS: usize = 100;
 /// How long connectors may take until they are Ready.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
@@ -124,7 +124,7 @@ impl Environment {
     ///
     /// # Errors
     /// A sentence that names the file, address or path, and what is wrong with it.
-    pub async fn start(options: Options, clock: SharedClock) -> Result<Self> {
+    pub async fn start(options: EnvironmentOptions, clock: SharedClock) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("telegram-connector-")
             .tempdir()
@@ -141,15 +141,15 @@ impl Environment {
         std::fs::write(&kubeconfig, &served.kubeconfig).with_context(|| {
             format!("the kubeconfig {} cannot be written", kubeconfig.display())
         })?;
-        let assistant = assistant::serve(options.listen.assistant, KEPT_QUESTIONS)
+        let assistant = sample_assistant::serve(options.listen.assistant, KEPT_REQUESTS)
             .await
             .with_context(|| format!("--assistant-listen {}", options.listen.assistant))?;
         let telegram = match options.telegram_api_url {
             Some(_) => None,
             None => Some(
-                telegram::serve(
+                bot_api_simulator::serve(
                     options.listen.telegram,
-                    telegram::Options {
+                    bot_api_simulator::SimulatorOptions {
                         register_any_token: true,
                         ..Default::default()
                     },
@@ -169,7 +169,7 @@ impl Environment {
             options.manifests
         };
         let watching = if options.watch {
-            Some(control_plane.watch_files(&manifests, options.report)?)
+            Some(control_plane.watch_files(&manifests, options.on_manifest_applied)?)
         } else {
             control_plane.seed(&manifests)?;
             None
@@ -196,7 +196,7 @@ impl Environment {
             session_retention: Duration::from_hours(2160),
             shutdown_grace: Duration::from_secs(5),
         };
-        let factory = Arc::new(LedToSample {
+        let factory = Arc::new(SampleAssistantFactory {
             factory: assistants(AddressPolicy::default(), &ExtraRootCertificates::default())?,
             sample: assistant.url(),
         });
@@ -225,7 +225,7 @@ impl Environment {
     ///
     /// # Errors
     /// Those that are not after 20 s, each with the message of its status.
-    pub async fn ready(&self) -> Result<()> {
+    pub async fn wait_until_ready(&self) -> Result<()> {
         let api: Api<TelegramConnector> = Api::all(self.client.clone());
         let deadline = tokio::time::Instant::now() + READY_WITHIN;
         loop {
@@ -263,7 +263,7 @@ impl Environment {
     ///
     /// # Errors
     /// The control plane's.
-    pub async fn people(&self) -> Result<Vec<Person>> {
+    pub async fn users(&self) -> Result<Vec<SimulatedUser>> {
         let lists: Api<TelegramUserList> = Api::all(self.client.clone());
         let connectors: Api<TelegramConnector> = Api::all(self.client.clone());
         let listed = lists
@@ -288,7 +288,7 @@ impl Environment {
                 .flatten()
                 .flat_map(|selection| selection.users.unwrap_or_default())
             });
-        let mut people: Vec<Person> = Vec::new();
+        let mut people: Vec<SimulatedUser> = Vec::new();
         for entry in listed.chain(inline) {
             let username = entry.username.map(|u| u.trim_start_matches('@').to_owned());
             let made_up = 5_000_001 + i64::try_from(people.len()).unwrap_or(0);
@@ -298,7 +298,7 @@ impl Environment {
                 .or_else(|| username.clone())
                 .unwrap_or_else(|| id.to_string());
             if !people.iter().any(|p| p.id == id) {
-                people.push(Person { id, name, username });
+                people.push(SimulatedUser { id, name, username });
             }
         }
         Ok(people)
@@ -314,7 +314,7 @@ impl Environment {
 
 /// Somebody who may be spoken as.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Person {
+pub struct SimulatedUser {
     /// The numeric id.
     pub id: i64,
     /// The note of their entry, else username or id.
@@ -323,8 +323,8 @@ pub struct Person {
     pub username: Option<String>,
 }
 
-impl From<&Person> for telegram::User {
-    fn from(person: &Person) -> Self {
+impl From<&SimulatedUser> for bot_api_simulator::User {
+    fn from(person: &SimulatedUser) -> Self {
         let user = Self::new(person.id, &person.name).language("en");
         match &person.username {
             Some(username) => user.username(username),
@@ -385,18 +385,18 @@ async fn register_bots(client: &Client, simulator: &Simulator) -> Result<()> {
 }
 
 /// There is no cluster network here: the quickstart's assistant and every `*.svc` name lead to the sample assistant.
-struct LedToSample {
+struct SampleAssistantFactory {
     factory: AssistantFactory,
     sample: Url,
 }
 
-impl BuildAssistants for LedToSample {
+impl BuildAssistants for SampleAssistantFactory {
     fn assistant(
         &self,
         spec: &AssistantSpec,
         key: Option<SecretString>,
     ) -> Result<Arc<dyn Assistant>, String> {
-        let url = led_to_sample(&spec.url, &self.sample);
+        let url = redirect_to_sample(&spec.url, &self.sample);
         let spec = AssistantSpec {
             url,
             ..spec.clone()
@@ -409,7 +409,7 @@ impl BuildAssistants for LedToSample {
         spec: &TranscriptionSpec,
         key: Option<SecretString>,
     ) -> Result<Arc<Transcriber>, String> {
-        let url = led_to_sample(&spec.url, &self.sample);
+        let url = redirect_to_sample(&spec.url, &self.sample);
         let spec = TranscriptionSpec {
             url,
             ..spec.clone()
@@ -418,7 +418,7 @@ impl BuildAssistants for LedToSample {
     }
 }
 
-fn led_to_sample(written: &str, sample: &Url) -> String {
+fn redirect_to_sample(written: &str, sample: &Url) -> String {
     let Ok(mut url) = written.parse::<Url>() else {
         return written.to_owned();
     };
@@ -442,7 +442,7 @@ mod tests {
     use super::*;
 
     fn url_used_for(url: &str) -> String {
-        led_to_sample(url, &"http://127.0.0.1:4321/v1".parse().unwrap())
+        redirect_to_sample(url, &"http://127.0.0.1:4321/v1".parse().unwrap())
     }
 
     #[test]

@@ -2,12 +2,12 @@
 //!
 //! Behind the cargo feature `dev`: the container image does not have it.
 
-pub mod assistant;
+pub mod bot_api_simulator;
 pub mod console;
 pub mod control_plane;
 pub mod demo;
+pub mod dev_command;
 pub mod environment;
+pub mod kubectl_table;
 pub mod quickstart;
-pub mod stay;
-pub mod table;
-pub mod telegram;
+pub mod sample_assistant;

@@ -1,7 +1,9 @@
 //! The `OpenAI` client and the sample assistant of `demo` and `dev`: what a newcomer sees first.
 
 use telegram_connector_operator::api::connector::AssistantProtocol::OpenAI;
-use telegram_connector_operator::dev::assistant::{Behaviour, Failing, SampleAssistant};
+use telegram_connector_operator::dev::sample_assistant::{
+    Behaviour, InjectedFailure, SampleAssistant,
+};
 use telegram_connector_operator::observation::AssistantFault;
 
 use crate::fixtures::{KEY, TEXT, ask, ask_expecting_error, assistant, question};
@@ -13,7 +15,7 @@ async fn behaving(
     std::sync::Arc<dyn telegram_connector_operator::assistant::Assistant>,
 ) {
     let sample = SampleAssistant::start().await.expect("a free port");
-    sample.behave(behaviour);
+    sample.set_behaviour(behaviour);
     let assistant = assistant(OpenAI, sample.url().as_str());
     (sample, assistant)
 }
@@ -30,10 +32,10 @@ async fn it_answers_whoever_has_the_key() {
         ask(&assistant, question()).await.expect("an answer").text,
         "One two three."
     );
-    let asked = &sample.asked()[0];
+    let asked = &sample.requests()[0];
     assert_eq!(asked.body["messages"][0]["content"], TEXT);
     assert_eq!(asked.header("idempotency-key"), Some("8400000001-77"));
-    sample.behave(Behaviour {
+    sample.set_behaviour(Behaviour {
         api_key: Some("another".into()),
         ..Behaviour::default()
     });
@@ -63,7 +65,7 @@ async fn an_answer_that_it_breaks_off_is_an_error() {
 #[tokio::test]
 async fn after_its_failures_it_answers_again() {
     let (_sample, assistant) = behaving(Behaviour {
-        fail: Some(Failing {
+        fail: Some(InjectedFailure {
             status: 429,
             times: Some(1),
             retry_after: Some(3),

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! # Writing one
-//! A file is a map from a sentence (the test's name) to its steps; a step is `who does: what`. `stage/mod.rs` lists all steps:
+//! A file is a map from a sentence (the test's name) to its steps; a step is `who does: what`. `runner/mod.rs` lists all steps:
 //!
 //! ```yaml
 //! A text is answered:
@@ -28,9 +28,9 @@
 #[allow(dead_code, reason = "shared with the tests of the pipeline")]
 mod world;
 
-mod people;
+mod runner;
 mod script;
-mod stage;
+mod users;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -46,7 +46,7 @@ fn main() {
                 .enable_all()
                 .build()?;
             runtime
-                .block_on(stage::play(conversation))
+                .block_on(runner::play(conversation))
                 .map_err(Into::into)
         }));
     }

@@ -5,8 +5,8 @@ use telegram_connector_operator::api::connector::TranscriptionSpec;
 use telegram_connector_operator::assistant::{
     self, AddressPolicy, AssistantHttpClient, HttpLimits,
 };
-use telegram_connector_operator::dev::assistant::{Behaviour, Failing};
-use telegram_connector_operator::dev::telegram::{Say, Sent};
+use telegram_connector_operator::dev::bot_api_simulator::{SentMessage, UserAction};
+use telegram_connector_operator::dev::sample_assistant::{Behaviour, InjectedFailure};
 use telegram_connector_operator::observation::Notice;
 use telegram_connector_operator::registry::Transcription;
 
@@ -18,25 +18,25 @@ fn hearing(world: &mut World) -> Connector {
     world.connector_with("support", |c| c.transcription = ears)
 }
 
-fn from(user: i64, to: &Connector, content: Value, caption: Option<&str>) -> Say {
-    Say {
+fn from(user: i64, to: &Connector, content: Value, caption: Option<&str>) -> UserAction {
+    UserAction {
         bot: Some(to.id.0),
         from: Some(user),
         caption: caption.map(Into::into),
         content: content.as_object().unwrap().clone(),
-        ..Say::default()
+        ..UserAction::default()
     }
 }
 
-async fn told(world: &World, to: &Connector, content: Value, caption: Option<&str>) -> Sent {
-    let already = world.telegram.sent(to.id, ANN).len();
+async fn told(world: &World, to: &Connector, content: Value, caption: Option<&str>) -> SentMessage {
+    let already = world.telegram.sent_messages(to.id, ANN).len();
     world
         .telegram
-        .send(&from(ANN, to, content, caption))
+        .perform(&from(ANN, to, content, caption))
         .unwrap();
     let sent = world
         .telegram
-        .wait_for_sent(to.id, ANN, already, SOON)
+        .wait_for_sent_messages(to.id, ANN, already, SOON)
         .await;
     sent.last().unwrap().clone()
 }
@@ -57,7 +57,7 @@ async fn a_voice_message_is_answered_by_its_words() {
         "{}",
         answer.text
     );
-    let heard = &world.assistant.heard()[0];
+    let heard = &world.assistant.transcriptions()[0];
     assert_eq!(
         (heard.model.as_str(), heard.language.as_deref()),
         ("whisper-1", Some("it"))
@@ -95,7 +95,7 @@ async fn a_stop_ends_the_writing_down_of_a_voice_message() {
     let voice = json!({"voice": {"data": "hello"}});
     world
         .telegram
-        .send(&from(ANN, &support, voice, None))
+        .perform(&from(ANN, &support, voice, None))
         .unwrap();
     let _asked = tokio::time::timeout(SOON, deaf.accept())
         .await
@@ -103,7 +103,7 @@ async fn a_stop_ends_the_writing_down_of_a_voice_message() {
     let stopped = world.ask(&support, "/stop").await;
     assert_eq!(stopped.text, "Stopped.");
     world.drained().await;
-    assert!(world.assistant.asked().is_empty());
+    assert!(world.assistant.requests().is_empty());
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn music_and_round_videos_are_heard_with_their_caption_above_the_words() {
     );
     let formats: Vec<_> = world
         .assistant
-        .heard()
+        .transcriptions()
         .into_iter()
         .map(|h| h.file_name)
         .collect();
@@ -142,7 +142,10 @@ async fn without_transcription_a_voice_message_gets_a_sentence_and_is_not_fetche
     let answer = told(&world, &support, json!({"voice": {"data": "hello"}}), None).await;
     assert!(answer.text.contains("cannot listen"), "{}", answer.text);
     assert_eq!(
-        (world.assistant.count(), file_calls(&world, &support)),
+        (
+            world.assistant.request_count(),
+            file_calls(&world, &support)
+        ),
         (0, 0)
     );
 }
@@ -161,8 +164,8 @@ async fn a_recording_beyond_telegrams_limit_gets_a_sentence_and_is_not_fetched()
 async fn a_failure_that_passes_is_not_noticed() {
     let mut world = World::new().await;
     let support = hearing(&mut world);
-    world.assistant.behave(Behaviour {
-        fail_transcription: Some(Failing {
+    world.assistant.set_behaviour(Behaviour {
+        fail_transcription: Some(InjectedFailure {
             status: 503,
             times: Some(1),
             retry_after: None,
@@ -171,7 +174,7 @@ async fn a_failure_that_passes_is_not_noticed() {
     });
     let answer = told(&world, &support, json!({"voice": {"data": "again"}}), None).await;
     assert!(answer.text.contains("You said: again"), "{}", answer.text);
-    assert_eq!(world.assistant.heard().len(), 2);
+    assert_eq!(world.assistant.transcriptions().len(), 2);
     assert!(world.observations.take_notices(&support.uid).is_empty());
 }
 
@@ -179,7 +182,7 @@ async fn a_failure_that_passes_is_not_noticed() {
 async fn a_failure_that_lasts_becomes_a_sentence_and_one_notice() {
     let mut world = World::new().await;
     let support = hearing(&mut world);
-    world.assistant.behave(Behaviour {
+    world.assistant.set_behaviour(Behaviour {
         api_key: Some("another-key".into()),
         ..Behaviour::default()
     });
@@ -205,7 +208,7 @@ async fn a_failure_that_lasts_becomes_a_sentence_and_one_notice() {
         !detail.contains("key-") && !detail.contains("made-up"),
         "{detail}"
     );
-    assert_eq!(world.assistant.count(), 0);
+    assert_eq!(world.assistant.request_count(), 0);
 }
 
 #[tokio::test]
@@ -224,8 +227,8 @@ async fn silence_gets_a_sentence() {
 async fn further_attempts_at_the_answer_do_not_fetch_and_hear_again() {
     let mut world = World::new().await;
     let support = hearing(&mut world);
-    world.assistant.behave(Behaviour {
-        fail: Some(Failing {
+    world.assistant.set_behaviour(Behaviour {
+        fail: Some(InjectedFailure {
             status: 500,
             times: Some(2),
             retry_after: None,
@@ -244,9 +247,12 @@ async fn further_attempts_at_the_answer_do_not_fetch_and_hear_again() {
         "{}",
         answer.text
     );
-    assert_eq!(world.assistant.count(), 3);
+    assert_eq!(world.assistant.request_count(), 3);
     assert_eq!(
-        (world.assistant.heard().len(), file_calls(&world, &support)),
+        (
+            world.assistant.transcriptions().len(),
+            file_calls(&world, &support)
+        ),
         (1, 1)
     );
 }
@@ -258,12 +264,18 @@ async fn a_denied_users_voice_is_neither_fetched_nor_heard() {
     let voice = json!({"voice": {"data": "let me in"}});
     world
         .telegram
-        .send(&from(EVE, &support, voice, None))
+        .perform(&from(EVE, &support, voice, None))
         .unwrap();
-    world.telegram.wait_for_sent(support.id, EVE, 0, SOON).await;
+    world
+        .telegram
+        .wait_for_sent_messages(support.id, EVE, 0, SOON)
+        .await;
     world.drained().await;
     assert_eq!(
-        (world.assistant.heard().len(), file_calls(&world, &support)),
+        (
+            world.assistant.transcriptions().len(),
+            file_calls(&world, &support)
+        ),
         (0, 0)
     );
 }
@@ -274,8 +286,8 @@ async fn a_text_file_is_part_of_the_question() {
     let support = world.connector("support");
     let file = json!({"document": {"data": "id;total\r\n17;9,90\r\n", "file_name": "orders.csv", "mime_type": "text/csv"}});
     told(&world, &support, file, Some("what is the total?")).await;
-    until("asked", async || world.assistant.count() == 1).await;
-    let asked = &world.assistant.asked()[0].body["messages"];
+    until("asked", async || world.assistant.request_count() == 1).await;
+    let asked = &world.assistant.requests()[0].body["messages"];
     let last = asked.as_array().unwrap().last().unwrap();
     assert_eq!(
         last["content"],
@@ -315,5 +327,5 @@ async fn files_that_are_too_big_or_no_text_get_a_sentence() {
         assert!(answer.text.contains(part), "{}", answer.text);
         assert_eq!(file_calls(&world, &support), fetched);
     }
-    assert_eq!(world.assistant.count(), 0);
+    assert_eq!(world.assistant.request_count(), 0);
 }

@@ -135,25 +135,33 @@ async fn an_answer_waits_for_the_store_and_the_assistant_is_not_asked_twice() {
     let support = world.connector("support");
     world.ask(&support, "warm").await;
     world.drained().await;
-    world
-        .assistant
-        .behave(telegram_connector_operator::dev::assistant::Behaviour {
+    world.assistant.set_behaviour(
+        telegram_connector_operator::dev::sample_assistant::Behaviour {
             latency_ms: 300,
             ..Default::default()
-        });
-    world.telegram.say(support.id, crate::world::ANN, "hello");
+        },
+    );
+    world
+        .telegram
+        .send_private_message(support.id, crate::world::ANN, "hello");
     until("the assistant is asked", async || {
-        world.assistant.count() == 2
+        world.assistant.request_count() == 2
     })
     .await;
     let mut other = locked(&world.folder).await;
     tokio::time::sleep(Duration::from_millis(800)).await;
     // The reply is not in the outbox, so nothing has been sent.
-    assert_eq!(world.telegram.sent(support.id, crate::world::ANN).len(), 1);
+    assert_eq!(
+        world
+            .telegram
+            .sent_messages(support.id, crate::world::ANN)
+            .len(),
+        1
+    );
     sqlx::query("COMMIT").execute(&mut other).await.unwrap();
     world
         .telegram
-        .wait_for_sent(support.id, crate::world::ANN, 1, crate::world::SOON)
+        .wait_for_sent_messages(support.id, crate::world::ANN, 1, crate::world::SOON)
         .await;
-    assert_eq!(world.assistant.count(), 2);
+    assert_eq!(world.assistant.request_count(), 2);
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use telegram_connector_operator::connection::{BotConnections, ConnectionGoal};
 use telegram_connector_operator::controller::{self, settings::ConnectionSettings};
-use telegram_connector_operator::dev::telegram::{Break, Fault, Options, Simulator};
+use telegram_connector_operator::dev::bot_api_simulator::{
+    Fault, FaultKind, Simulator, SimulatorOptions,
+};
 use telegram_connector_operator::identity::{ConnectorRef, ConnectorUid};
 use telegram_connector_operator::observation::Observations;
 use telegram_connector_operator::pipeline::texts::languages;
@@ -24,7 +26,7 @@ struct Menu {
 impl Menu {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let telegram = Simulator::start(Options::default()).await.unwrap();
+        let telegram = Simulator::start(SimulatorOptions::default()).await.unwrap();
         let token = "8400000001:AAFakeTokenFakeTokenFakeTokenFakeTok";
         telegram.add_bot(token, "support_bot", "Support");
         let api = Arc::new(TelegramApi::new(telegram.url()).unwrap());
@@ -98,7 +100,7 @@ async fn it_is_offered_in_every_language_and_written_only_where_it_differs() {
 async fn a_bot_whose_menu_cannot_be_written_is_connected_all_the_same_and_not_asked_for_ever() {
     let menu = Menu::new().await;
     menu.telegram.add_fault(
-        Fault::new(Break::Status {
+        Fault::new(FaultKind::Status {
             code: 500,
             description: "Internal Server Error".into(),
         })
@@ -107,7 +109,8 @@ async fn a_bot_whose_menu_cannot_be_written_is_connected_all_the_same_and_not_as
     menu.connect().await;
     until("polls go on", async || {
         let info = menu.bot.get_webhook_info().await.unwrap();
-        menu.telegram.say(menu.bot.id(), 1001, "hello");
+        menu.telegram
+            .send_private_message(menu.bot.id(), 1001, "hello");
         info.pending_update_count == 0 && menu.calls("getupdates") >= 4
     })
     .await;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use telegram_connector_operator::api::connector::RespondTo;
-use telegram_connector_operator::dev::assistant::Behaviour;
-use telegram_connector_operator::dev::telegram::{Break, Fault};
+use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind};
+use telegram_connector_operator::dev::sample_assistant::Behaviour;
 use telegram_connector_operator::registry::GroupPolicy;
 
 use crate::world::{ANN, SOON, World};
@@ -25,7 +25,7 @@ fn slow() -> Behaviour {
 async fn a_private_answer_grows_as_a_draft_and_ends_as_one_message() {
     let mut world = World::new().await;
     let support = world.connector("support");
-    world.assistant.behave(slow());
+    world.assistant.set_behaviour(slow());
     let answer = world.ask(&support, "count").await;
     assert_eq!(answer.text, SHOWN);
     let drafts = world.telegram.drafts(support.id);
@@ -37,26 +37,28 @@ async fn a_private_answer_grows_as_a_draft_and_ends_as_one_message() {
         );
         assert_eq!(draft.draft_id, drafts[0].draft_id);
     }
-    assert_eq!(world.telegram.sent(support.id, ANN).len(), 1);
+    assert_eq!(world.telegram.sent_messages(support.id, ANN).len(), 1);
 }
 
 #[tokio::test]
 async fn a_server_without_drafts_shows_an_edited_message_that_gives_way_to_the_answer() {
     let mut world = World::new().await;
     let support = world.connector("support");
-    world.assistant.behave(slow());
+    world.assistant.set_behaviour(slow());
     world.telegram.add_fault(
-        Fault::new(Break::Status {
+        Fault::new(FaultKind::Status {
             code: 404,
             description: "Not Found: method not found".into(),
         })
         .method("sendMessageDraft"),
     );
-    world.telegram.say(support.id, ANN, "count");
+    world
+        .telegram
+        .send_private_message(support.id, ANN, "count");
     let sent = world
         .telegram
         .wait_until(support.id, SOON, |telegram| {
-            let sent = telegram.sent(support.id, ANN);
+            let sent = telegram.sent_messages(support.id, ANN);
             // The preview, and the answer that took its place.
             (sent.len() > 1 && sent[0].deleted).then_some(sent)
         })
@@ -76,15 +78,17 @@ async fn a_group_sees_one_preview_and_then_the_answer() {
             chats: None,
         });
     });
-    world.assistant.behave(slow());
+    world.assistant.set_behaviour(slow());
     let group = world
         .telegram
         .add_group("supergroup", "Team", &[support.id]);
-    world.telegram.say_in(group, ANN, "@support_bot count");
+    world
+        .telegram
+        .send_group_message(group, ANN, "@support_bot count");
     let sent = world
         .telegram
         .wait_until(support.id, SOON, |telegram| {
-            let sent = telegram.sent(support.id, group);
+            let sent = telegram.sent_messages(support.id, group);
             // The preview, and the answer that took its place.
             (sent.len() > 1 && sent[0].deleted).then_some(sent)
         })
@@ -115,10 +119,10 @@ async fn a_quick_answer_has_no_preview() {
 async fn a_preview_that_cannot_be_shown_does_not_hold_up_the_answer() {
     let mut world = World::new().await;
     let support = world.connector("support");
-    world.assistant.behave(slow());
+    world.assistant.set_behaviour(slow());
     world
         .telegram
-        .add_fault(Fault::new(Break::Hang).method("sendMessageDraft"));
+        .add_fault(Fault::new(FaultKind::Hang).method("sendMessageDraft"));
     let begun = tokio::time::Instant::now();
     let answer = world.ask(&support, "count").await;
     assert_eq!(answer.text, SHOWN);
@@ -134,13 +138,13 @@ async fn a_typing_that_is_never_answered_holds_up_neither_the_first_words_nor_th
     let mut world = World::new().await;
     let support = world.connector("support");
     // "typing…" is said before the first word, which comes after 600 ms.
-    world.assistant.behave(Behaviour {
+    world.assistant.set_behaviour(Behaviour {
         latency_ms: 600,
         ..slow()
     });
     world
         .telegram
-        .add_fault(Fault::new(Break::Hang).method("sendChatAction"));
+        .add_fault(Fault::new(FaultKind::Hang).method("sendChatAction"));
     let begun = tokio::time::Instant::now();
     let answer = world.ask(&support, "count").await;
     assert_eq!(answer.text, SHOWN);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use telegram_connector_operator::dev::assistant::{Behaviour, Rule};
+use telegram_connector_operator::dev::sample_assistant::{Behaviour, BehaviourRule};
 use telegram_connector_operator::store::place;
 
 use crate::world::{ANN, SOON, World, open, specific};
@@ -19,8 +19,8 @@ async fn a_connector_whose_assistant_hangs_in_every_chat_holds_up_no_other() {
     let users: Vec<i64> = (2000..2040).collect();
     let stuck = world.connector_with("stuck", |c| c.access = specific(&users));
     let brisk = world.connector("brisk");
-    world.assistant.behave(Behaviour {
-        rules: vec![Rule {
+    world.assistant.set_behaviour(Behaviour {
+        rules: vec![BehaviourRule {
             when: "hang".into(),
             then: Behaviour {
                 hang: true,
@@ -30,9 +30,9 @@ async fn a_connector_whose_assistant_hangs_in_every_chat_holds_up_no_other() {
         ..Behaviour::default()
     });
     for user in users {
-        world.telegram.say(stuck.id, user, "hang");
+        world.telegram.send_private_message(stuck.id, user, "hang");
     }
-    assert!(world.assistant.wait_for_asked(7, SOON).await);
+    assert!(world.assistant.wait_for_requests(7, SOON).await);
     for n in 0..5 {
         let began = tokio::time::Instant::now();
         world.ask(&brisk, &format!("message {n}")).await;
@@ -59,13 +59,13 @@ pub(crate) async fn answered_once_and_in_order(mut world: World, people: std::op
         for user in &users {
             world
                 .telegram
-                .say(support.id, *user, &format!("message {n}"));
+                .send_private_message(support.id, *user, &format!("message {n}"));
         }
     }
     for user in &users {
         let sent = world
             .telegram
-            .wait_for_sent(support.id, *user, 4, SOON)
+            .wait_for_sent_messages(support.id, *user, 4, SOON)
             .await;
         let first_lines: Vec<_> = sent
             .iter()
@@ -75,7 +75,7 @@ pub(crate) async fn answered_once_and_in_order(mut world: World, people: std::op
         assert_eq!(first_lines, expected);
     }
     world.drained().await;
-    assert_eq!(world.assistant.count(), 5 * users.len() as u64);
+    assert_eq!(world.assistant.request_count(), 5 * users.len() as u64);
     second.shutdown(SOON).await;
     world.stop(SOON).await;
 }
@@ -90,12 +90,14 @@ pub(crate) async fn stopped_elsewhere(mut world: World) {
     // From here on this process only accepts.
     world.stop(Duration::ZERO).await;
     let second = world.second_process(open(&world.address).await);
-    world.assistant.behave(Behaviour {
+    world.assistant.set_behaviour(Behaviour {
         hang: true,
         ..Behaviour::default()
     });
-    world.telegram.say(support.id, ANN, "think");
-    assert!(world.assistant.wait_for_asked(0, SOON).await);
+    world
+        .telegram
+        .send_private_message(support.id, ANN, "think");
+    assert!(world.assistant.wait_for_requests(0, SOON).await);
     let stopped = world.ask(&support, "/stop").await;
     assert_eq!(stopped.text, "Stopped.");
     world.drained().await;
@@ -107,15 +109,20 @@ async fn a_crash_in_the_middle_of_the_work_loses_nothing() {
     let mut world = World::new().await;
     let support = world.connector("support");
     for n in 0..30 {
-        world.telegram.say(support.id, ANN, &format!("message {n}"));
+        world
+            .telegram
+            .send_private_message(support.id, ANN, &format!("message {n}"));
     }
-    world.telegram.wait_for_sent(support.id, ANN, 3, SOON).await;
+    world
+        .telegram
+        .wait_for_sent_messages(support.id, ANN, 3, SOON)
+        .await;
     // No grace at all: whatever is in work is dropped where it stands.
     world.restart(Duration::ZERO).await;
     world.drained().await;
     let sent = world
         .telegram
-        .wait_for_sent(support.id, ANN, 29, SOON)
+        .wait_for_sent_messages(support.id, ANN, 29, SOON)
         .await;
     let mut order: Vec<String> = sent
         .iter()

@@ -46,7 +46,9 @@ async fn the_question_after_a_stop_goes_on_in_the_assistants_conversation() {
         c.assistant = Some(Arc::new(assistant.clone()));
     });
     for turn in 1..=2 {
-        world.telegram.say(support.id, ANN, "think");
+        world
+            .telegram
+            .send_private_message(support.id, ANN, "think");
         let shown = world.telegram.wait_until(support.id, SOON, |telegram| {
             // The first words, of this answer.
             let drafts = telegram.drafts(support.id);

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use telegram_connector_operator::dev::assistant::{Behaviour, Failing, Rule};
-use telegram_connector_operator::dev::telegram::{Break, Fault};
+use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind};
+use telegram_connector_operator::dev::sample_assistant::{
+    Behaviour, BehaviourRule, InjectedFailure,
+};
 use telegram_connector_operator::observation::{AssistantFact, IdentityFact};
 use telegram_connector_operator::store::Listing;
 
@@ -11,7 +13,7 @@ use crate::world::{ANN, SOON, World, specific, until};
 
 fn failing(status: u16, times: Option<u64>) -> Behaviour {
     Behaviour {
-        fail: Some(Failing {
+        fail: Some(InjectedFailure {
             status,
             times,
             retry_after: None,
@@ -24,17 +26,17 @@ fn failing(status: u16, times: Option<u64>) -> Behaviour {
 async fn an_assistant_that_fails_is_asked_again_with_the_same_key() {
     let mut world = World::new().await;
     let support = world.connector("support");
-    world.assistant.behave(failing(500, Some(2)));
+    world.assistant.set_behaviour(failing(500, Some(2)));
     let sent = world.ask(&support, "hello").await;
     assert!(sent.text.contains("You said: hello"), "{}", sent.text);
     let keys: std::collections::HashSet<_> = world
         .assistant
-        .asked()
+        .requests()
         .iter()
         .flat_map(|a| a.headers.clone())
         .filter(|(name, _)| name.contains("idempotency"))
         .collect();
-    assert_eq!((world.assistant.count(), keys.len()), (3, 1));
+    assert_eq!((world.assistant.request_count(), keys.len()), (3, 1));
     assert!(world.dead_letters().await.is_empty());
 }
 
@@ -43,13 +45,13 @@ async fn an_assistant_that_takes_too_long_is_asked_twice_and_then_the_user_hears
     let mut world = World::new().await;
     let within_a_second = world.openai_within(1);
     let support = world.connector_with("support", |c| c.assistant = Some(within_a_second));
-    world.assistant.behave(Behaviour {
+    world.assistant.set_behaviour(Behaviour {
         hang: true,
         ..Behaviour::default()
     });
     let sorry = world.ask(&support, "hello").await;
     assert!(sorry.text.contains("took too long"), "{}", sorry.text);
-    assert_eq!(world.assistant.count(), 2);
+    assert_eq!(world.assistant.request_count(), 2);
     assert_eq!(world.dead_letters().await.len(), 1);
 }
 
@@ -57,8 +59,8 @@ async fn an_assistant_that_takes_too_long_is_asked_twice_and_then_the_user_hears
 async fn a_message_that_cannot_be_answered_becomes_a_dead_letter_and_blocks_nothing() {
     let mut world = World::new().await;
     let support = world.connector("support");
-    world.assistant.behave(Behaviour {
-        rules: vec![Rule {
+    world.assistant.set_behaviour(Behaviour {
+        rules: vec![BehaviourRule {
             when: "poison".into(),
             then: failing(500, None),
         }],
@@ -75,12 +77,12 @@ async fn a_message_that_cannot_be_answered_becomes_a_dead_letter_and_blocks_noth
         ("support", "message")
     );
     // It can be tried again by command.
-    world.assistant.behave(Behaviour::default());
-    let before = world.telegram.sent(support.id, ANN).len();
+    world.assistant.set_behaviour(Behaviour::default());
+    let before = world.telegram.sent_messages(support.id, ANN).len();
     world.store.retry_dead_letters(&[dead[0].id]).await.unwrap();
     let sent = world
         .telegram
-        .wait_for_sent(support.id, ANN, before, SOON)
+        .wait_for_sent_messages(support.id, ANN, before, SOON)
         .await;
     assert!(sent[before].text.contains("You said: poison"));
 }
@@ -89,14 +91,14 @@ async fn a_message_that_cannot_be_answered_becomes_a_dead_letter_and_blocks_noth
 async fn three_failures_in_a_row_are_noted_and_the_next_success_too() {
     let mut world = World::new().await;
     let support = world.connector("support");
-    world.assistant.behave(failing(503, None));
+    world.assistant.set_behaviour(failing(503, None));
     world.ask(&support, "hello").await;
     let facts = world.observations.facts(&support.uid);
     assert!(
         matches!(facts.assistant, AssistantFact::Failing { .. }),
         "{facts:?}"
     );
-    world.assistant.behave(Behaviour::default());
+    world.assistant.set_behaviour(Behaviour::default());
     world.ask(&support, "hello").await;
     let facts = world.observations.facts(&support.uid);
     assert_eq!(facts.assistant, AssistantFact::Succeeding);
@@ -106,14 +108,14 @@ async fn three_failures_in_a_row_are_noted_and_the_next_success_too() {
 async fn an_empty_answer_is_said_politely_and_is_not_repeated_for_ever() {
     let mut world = World::new().await;
     let support = world.connector("support");
-    world.assistant.behave(Behaviour {
+    world.assistant.set_behaviour(Behaviour {
         empty: true,
         ..Behaviour::default()
     });
     let sent = world.ask(&support, "hello").await;
     assert!(!sent.text.is_empty());
     world.drained().await;
-    world.assistant.behave(Behaviour::default());
+    world.assistant.set_behaviour(Behaviour::default());
     let sent = world.ask(&support, "again").await;
     assert!(sent.text.contains("You said: again"), "{}", sent.text);
 }
@@ -123,13 +125,15 @@ async fn a_throttled_chat_waits_exactly_as_long_as_asked_and_no_other_does() {
     let mut world = World::new().await;
     let support = world.connector_with("support", |c| c.access = specific(&[ANN, 1002]));
     world.telegram.add_fault(
-        Fault::new(Break::TooManyRequests { retry_after: 2 })
+        Fault::new(FaultKind::TooManyRequests { retry_after: 2 })
             .chat(ANN)
             .method("sendMessage")
             .times(1),
     );
     let began = tokio::time::Instant::now();
-    world.telegram.say(support.id, ANN, "hello");
+    world
+        .telegram
+        .send_private_message(support.id, ANN, "hello");
     until("the 429 came", async || {
         world.telegram.counters(support.id).throttled == 1
             || world
@@ -140,9 +144,15 @@ async fn a_throttled_chat_waits_exactly_as_long_as_asked_and_no_other_does() {
     })
     .await;
     let throttled = tokio::time::Instant::now();
-    world.telegram.ask(support.id, 1002, "me", SOON).await;
+    world
+        .telegram
+        .send_and_wait(support.id, 1002, "me", SOON)
+        .await;
     assert!(began.elapsed() < Duration::from_secs(2), "others waited");
-    world.telegram.wait_for_sent(support.id, ANN, 0, SOON).await;
+    world
+        .telegram
+        .wait_for_sent_messages(support.id, ANN, 0, SOON)
+        .await;
     let waited = throttled.elapsed();
     assert!(waited >= Duration::from_millis(1950), "{waited:?}");
     assert!(waited < Duration::from_millis(2900), "{waited:?}");
@@ -156,16 +166,21 @@ async fn a_throttled_chat_waits_exactly_as_long_as_asked_and_no_other_does() {
         })
         .count();
     assert_eq!(sends, 2);
-    assert_eq!(world.assistant.count(), 2);
+    assert_eq!(world.assistant.request_count(), 2);
 }
 
 #[tokio::test]
 async fn a_user_who_blocked_the_bot_ends_that_reply_quietly() {
     let mut world = World::new().await;
     let support = world.connector_with("support", |c| c.access = specific(&[ANN, 1002]));
-    world.telegram.say(support.id, ANN, "hello");
+    world
+        .telegram
+        .send_private_message(support.id, ANN, "hello");
     world.telegram.block(support.id, ANN, true);
-    world.telegram.ask(support.id, 1002, "me", SOON).await;
+    world
+        .telegram
+        .send_and_wait(support.id, 1002, "me", SOON)
+        .await;
     world.drained().await;
     assert!(world.dead_letters().await.is_empty());
     world.telegram.block(support.id, ANN, false);
@@ -177,15 +192,22 @@ async fn a_user_who_blocked_the_bot_ends_that_reply_quietly() {
 async fn a_send_whose_answer_was_lost_is_made_once_more() {
     let mut world = World::new().await;
     let support = world.connector("support");
+    world.telegram.add_fault(
+        Fault::new(FaultKind::DropAfter)
+            .method("sendMessage")
+            .times(1),
+    );
     world
         .telegram
-        .add_fault(Fault::new(Break::DropAfter).method("sendMessage").times(1));
-    world.telegram.say(support.id, ANN, "hello");
-    let sent = world.telegram.wait_for_sent(support.id, ANN, 1, SOON).await;
+        .send_private_message(support.id, ANN, "hello");
+    let sent = world
+        .telegram
+        .wait_for_sent_messages(support.id, ANN, 1, SOON)
+        .await;
     assert_eq!(sent[0].text, sent[1].text);
     let sent = world.ask(&support, "next").await;
     assert!(sent.text.contains("next"), "{}", sent.text);
-    assert_eq!(world.telegram.sent(support.id, ANN).len(), 3);
+    assert_eq!(world.telegram.sent_messages(support.id, ANN).len(), 3);
 }
 
 #[tokio::test]
@@ -193,7 +215,7 @@ async fn a_send_that_did_not_get_through_is_never_doubled() {
     let mut world = World::new().await;
     let support = world.connector("support");
     world.telegram.add_fault(
-        Fault::new(Break::Status {
+        Fault::new(FaultKind::Status {
             code: 502,
             description: "Bad Gateway".into(),
         })
@@ -202,8 +224,8 @@ async fn a_send_that_did_not_get_through_is_never_doubled() {
     );
     world.ask(&support, "hello").await;
     world.ask(&support, "next").await;
-    assert_eq!(world.telegram.sent(support.id, ANN).len(), 2);
-    assert_eq!(world.assistant.count(), 2);
+    assert_eq!(world.telegram.sent_messages(support.id, ANN).len(), 2);
+    assert_eq!(world.assistant.request_count(), 2);
 }
 
 #[tokio::test]
@@ -211,14 +233,16 @@ async fn a_revoked_token_parks_the_reply_until_there_is_a_new_one() {
     let mut world = World::new().await;
     let support = world.connector("support");
     world.telegram.add_fault(
-        Fault::new(Break::Status {
+        Fault::new(FaultKind::Status {
             code: 401,
             description: "Unauthorized".into(),
         })
         .method("sendMessage")
         .times(1),
     );
-    world.telegram.say(support.id, ANN, "hello");
+    world
+        .telegram
+        .send_private_message(support.id, ANN, "hello");
     until("the 401 is noted", async || {
         matches!(
             world.observations.facts(&support.uid).identity,
@@ -226,10 +250,13 @@ async fn a_revoked_token_parks_the_reply_until_there_is_a_new_one() {
         )
     })
     .await;
-    assert!(world.telegram.sent(support.id, ANN).is_empty());
+    assert!(world.telegram.sent_messages(support.id, ANN).is_empty());
     world.change(&support, |c| c.generation += 1);
-    world.telegram.wait_for_sent(support.id, ANN, 0, SOON).await;
-    assert_eq!(world.assistant.count(), 1);
+    world
+        .telegram
+        .wait_for_sent_messages(support.id, ANN, 0, SOON)
+        .await;
+    assert_eq!(world.assistant.request_count(), 1);
 }
 
 #[tokio::test]
@@ -239,11 +266,16 @@ async fn messages_of_the_bot_before_a_rotation_wait_and_those_of_the_new_one_do_
     let other = world.connector("other");
     let old = world.registry.get(&support.uid).unwrap();
     // Ann knows the other bot, and nothing of hers is on its way to it when it changes hands.
-    world.telegram.say(other.id, ANN, "/start");
-    world.telegram.wait_for_sent(other.id, ANN, 0, SOON).await;
+    world.telegram.send_private_message(other.id, ANN, "/start");
+    world
+        .telegram
+        .wait_for_sent_messages(other.id, ANN, 0, SOON)
+        .await;
     // The other connector's bot is given to this one, before its messages are handled.
     world.registry.withdraw(&support.uid);
-    world.telegram.say(support.id, ANN, "to the old bot");
+    world
+        .telegram
+        .send_private_message(support.id, ANN, "to the old bot");
     until("it is in the inbox", async || world.waiting().await == 1).await;
     world.registry.withdraw(&other.uid);
     let mut rotated = (*old).clone();
@@ -260,9 +292,12 @@ async fn messages_of_the_bot_before_a_rotation_wait_and_those_of_the_new_one_do_
         .accept(&support.uid, other.id, vec![raw])
         .await
         .unwrap();
-    let sent = world.telegram.wait_for_sent(other.id, ANN, 1, SOON).await;
+    let sent = world
+        .telegram
+        .wait_for_sent_messages(other.id, ANN, 1, SOON)
+        .await;
     assert!(sent[1].text.contains("to the new bot"), "{}", sent[1].text);
-    assert!(world.telegram.sent(support.id, ANN).is_empty());
+    assert!(world.telegram.sent_messages(support.id, ANN).is_empty());
     let now = jiff::Timestamp::now();
     let later = now.checked_add(Duration::from_secs(1)).unwrap();
     let buried = world
@@ -277,20 +312,23 @@ async fn messages_of_the_bot_before_a_rotation_wait_and_those_of_the_new_one_do_
 async fn shutdown_gives_back_what_it_does_not_finish_and_the_next_start_does_it() {
     let mut world = World::new().await;
     let support = world.connector("support");
-    world.assistant.behave(Behaviour {
+    world.assistant.set_behaviour(Behaviour {
         hang: true,
         ..Behaviour::default()
     });
-    world.telegram.say(support.id, ANN, "one");
-    world.telegram.say(support.id, ANN, "two");
-    assert!(world.assistant.wait_for_asked(0, SOON).await);
+    world.telegram.send_private_message(support.id, ANN, "one");
+    world.telegram.send_private_message(support.id, ANN, "two");
+    assert!(world.assistant.wait_for_requests(0, SOON).await);
     let began = tokio::time::Instant::now();
     world.stop(Duration::from_millis(200)).await;
     assert!(began.elapsed() < Duration::from_secs(2));
     assert_eq!(world.waiting().await, 2);
-    world.assistant.behave(Behaviour::default());
+    world.assistant.set_behaviour(Behaviour::default());
     world.restart(SOON).await;
-    let sent = world.telegram.wait_for_sent(support.id, ANN, 1, SOON).await;
+    let sent = world
+        .telegram
+        .wait_for_sent_messages(support.id, ANN, 1, SOON)
+        .await;
     assert!(sent[0].text.contains("one") && sent[1].text.contains("two"));
 }
 

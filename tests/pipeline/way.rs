@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use telegram_connector_operator::dev::assistant::{Behaviour, Rule};
-use telegram_connector_operator::dev::telegram::Say;
+use telegram_connector_operator::dev::bot_api_simulator::UserAction;
+use telegram_connector_operator::dev::sample_assistant::{Behaviour, BehaviourRule};
 use telegram_connector_operator::registry::{DeniedReply, SessionDuration};
 use telegram_connector_operator::store::Listing;
 
@@ -20,8 +20,8 @@ async fn an_allowed_user_gets_the_assistants_answer() {
         answer.text
     );
     world.drained().await;
-    assert_eq!(world.assistant.count(), 1);
-    let asked = &world.assistant.asked()[0];
+    assert_eq!(world.assistant.request_count(), 1);
+    let asked = &world.assistant.requests()[0];
     assert!(
         asked
             .headers
@@ -36,10 +36,17 @@ async fn an_allowed_user_gets_the_assistants_answer() {
 async fn a_denied_user_is_stored_and_answered_once_and_never_reaches_the_assistant() {
     let mut world = World::new().await;
     let support = world.connector("support");
-    let said = world.telegram.ask(support.id, EVE, "let me in", SOON).await;
+    let said = world
+        .telegram
+        .send_and_wait(support.id, EVE, "let me in", SOON)
+        .await;
     assert!(said.text.contains("6666"), "{}", said.text);
-    world.telegram.say(support.id, EVE, "please");
-    world.telegram.say(support.id, EVE, "/start");
+    world
+        .telegram
+        .send_private_message(support.id, EVE, "please");
+    world
+        .telegram
+        .send_private_message(support.id, EVE, "/start");
     let listing = Listing {
         namespace: Some("acme".into()),
         name: Some("support".into()),
@@ -57,8 +64,8 @@ async fn a_denied_user_is_stored_and_answered_once_and_never_reaches_the_assista
         (denied[1].user_id, denied[1].level.as_str()),
         (Some(EVE), "Specific")
     );
-    assert_eq!(world.telegram.sent(support.id, EVE).len(), 1);
-    assert_eq!(world.assistant.count(), 0);
+    assert_eq!(world.telegram.sent_messages(support.id, EVE).len(), 1);
+    assert_eq!(world.assistant.request_count(), 0);
 }
 
 #[tokio::test]
@@ -68,7 +75,9 @@ async fn nothing_of_a_denied_message_is_kept_unless_it_is_wanted_and_nothing_sai
         c.save_denied_conversations = false;
         c.denied_reply = DeniedReply::Silent;
     });
-    world.telegram.say(support.id, EVE, "super secret words");
+    world
+        .telegram
+        .send_private_message(support.id, EVE, "super secret words");
     world.ask(&support, "hello").await;
     world.drained().await;
     let all = Listing {
@@ -76,28 +85,34 @@ async fn nothing_of_a_denied_message_is_kept_unless_it_is_wanted_and_nothing_sai
         ..Listing::default()
     };
     assert!(world.store.denied(&all).await.unwrap().rows.is_empty());
-    assert!(world.telegram.sent(support.id, EVE).is_empty());
+    assert!(world.telegram.sent_messages(support.id, EVE).is_empty());
 }
 
 #[tokio::test]
 async fn a_change_of_the_list_counts_for_the_next_message() {
     let mut world = World::new().await;
     let support = world.connector("support");
-    world.telegram.ask(support.id, EVE, "let me in", SOON).await;
+    world
+        .telegram
+        .send_and_wait(support.id, EVE, "let me in", SOON)
+        .await;
     world.change(&support, |c| c.access = specific(&[EVE]));
-    let sent = world.telegram.ask(support.id, EVE, "and now?", SOON).await;
+    let sent = world
+        .telegram
+        .send_and_wait(support.id, EVE, "and now?", SOON)
+        .await;
     assert!(sent.text.contains("and now?"), "{}", sent.text);
     let sent = world.ask(&support, "still me?").await;
     assert!(sent.text.contains("1001"), "{}", sent.text);
-    assert_eq!(world.assistant.count(), 1);
+    assert_eq!(world.assistant.request_count(), 1);
 }
 
 #[tokio::test]
 async fn messages_of_a_chat_are_answered_in_order_and_chats_do_not_wait_for_each_other() {
     let mut world = World::new().await;
     let support = world.connector_with("support", |c| c.access = specific(&[ANN, 1002]));
-    world.assistant.behave(Behaviour {
-        rules: vec![Rule {
+    world.assistant.set_behaviour(Behaviour {
+        rules: vec![BehaviourRule {
             when: "slow".into(),
             then: Behaviour {
                 latency_ms: 1500,
@@ -106,21 +121,28 @@ async fn messages_of_a_chat_are_answered_in_order_and_chats_do_not_wait_for_each
         }],
         ..Behaviour::default()
     });
-    world.telegram.say(support.id, ANN, "slow 0");
+    world
+        .telegram
+        .send_private_message(support.id, ANN, "slow 0");
     for n in 1..20 {
-        world.telegram.say(support.id, ANN, &format!("quick {n}"));
+        world
+            .telegram
+            .send_private_message(support.id, ANN, &format!("quick {n}"));
     }
     let began = tokio::time::Instant::now();
-    world.telegram.ask(support.id, 1002, "me too", SOON).await;
+    world
+        .telegram
+        .send_and_wait(support.id, 1002, "me too", SOON)
+        .await;
     assert!(
         began.elapsed() < Duration::from_millis(1400),
         "{:?}",
         began.elapsed()
     );
-    assert!(world.telegram.sent(support.id, ANN).is_empty());
+    assert!(world.telegram.sent_messages(support.id, ANN).is_empty());
     let sent = world
         .telegram
-        .wait_for_sent(support.id, ANN, 19, SOON)
+        .wait_for_sent_messages(support.id, ANN, 19, SOON)
         .await;
     let order: Vec<_> = sent
         .iter()
@@ -137,14 +159,19 @@ async fn a_connector_that_is_suspended_keeps_its_messages_until_it_is_back() {
     let support = world.connector("support");
     let resolved = world.registry.get(&support.uid).unwrap();
     world.registry.withdraw(&support.uid);
-    world.telegram.say(support.id, ANN, "are you there?");
+    world
+        .telegram
+        .send_private_message(support.id, ANN, "are you there?");
     until("the message is in the inbox", async || {
         world.waiting().await == 1
     })
     .await;
-    assert_eq!(world.assistant.count(), 0);
+    assert_eq!(world.assistant.request_count(), 0);
     world.registry.publish(resolved);
-    let sent = world.telegram.wait_for_sent(support.id, ANN, 0, SOON).await;
+    let sent = world
+        .telegram
+        .wait_for_sent_messages(support.id, ANN, 0, SOON)
+        .await;
     assert!(sent[0].text.contains("are you there?"));
 }
 
@@ -152,15 +179,20 @@ async fn a_connector_that_is_suspended_keeps_its_messages_until_it_is_back() {
 async fn without_the_assistants_key_permitted_messages_wait_and_denials_do_not() {
     let mut world = World::new().await;
     let support = world.connector_with("support", |c| c.assistant = None);
-    world.telegram.say(support.id, ANN, "are you there?");
     world
         .telegram
-        .ask(support.id, EVE, "and for me?", SOON)
+        .send_private_message(support.id, ANN, "are you there?");
+    world
+        .telegram
+        .send_and_wait(support.id, EVE, "and for me?", SOON)
         .await;
     assert_eq!(world.waiting().await, 1);
     let assistant = world.openai();
     world.change(&support, |c| c.assistant = Some(assistant));
-    world.telegram.wait_for_sent(support.id, ANN, 0, SOON).await;
+    world
+        .telegram
+        .wait_for_sent_messages(support.id, ANN, 0, SOON)
+        .await;
 }
 
 #[tokio::test]
@@ -170,20 +202,20 @@ async fn sessions_end_by_the_messages_own_dates() {
         c.session.duration = SessionDuration::Hours(1);
     });
     let said = async |date: i64| {
-        let before = world.telegram.sent(support.id, ANN).len();
+        let before = world.telegram.sent_messages(support.id, ANN).len();
         world
             .telegram
-            .send(&Say {
+            .perform(&UserAction {
                 bot: Some(support.id.0),
                 from: Some(ANN),
                 text: Some("hi".into()),
                 date: Some(date),
-                ..Say::default()
+                ..UserAction::default()
             })
             .unwrap();
         let sent = world
             .telegram
-            .wait_for_sent(support.id, ANN, before, SOON)
+            .wait_for_sent_messages(support.id, ANN, before, SOON)
             .await;
         sent[before].text.clone()
     };
@@ -254,19 +286,22 @@ async fn a_user_who_writes_too_fast_is_told_once() {
     for n in 0..5 {
         world
             .telegram
-            .send(&Say {
+            .perform(&UserAction {
                 bot: Some(support.id.0),
                 from: Some(ANN),
                 text: Some(format!("message {n}")),
                 date: Some(1_790_000_000),
-                ..Say::default()
+                ..UserAction::default()
             })
             .unwrap();
     }
-    world.telegram.wait_for_sent(support.id, ANN, 2, SOON).await;
+    world
+        .telegram
+        .wait_for_sent_messages(support.id, ANN, 2, SOON)
+        .await;
     world.drained().await;
-    assert_eq!(world.telegram.sent(support.id, ANN).len(), 3);
-    assert_eq!(world.assistant.count(), 2);
+    assert_eq!(world.telegram.sent_messages(support.id, ANN).len(), 3);
+    assert_eq!(world.assistant.request_count(), 2);
 }
 
 #[tokio::test]
@@ -279,12 +314,14 @@ async fn start_greets_and_a_group_hears_nothing_without_settings() {
         .telegram
         .add_group("supergroup", "Team", &[support.id]);
     world.telegram.set_privacy(support.id, false);
-    world.telegram.say_in(group, ANN, "hello everybody");
+    world
+        .telegram
+        .send_group_message(group, ANN, "hello everybody");
     let sent = world.ask(&support, "/start").await;
     assert_eq!(sent.text, "Hello! Ask me about orders.");
     world.drained().await;
-    assert!(world.telegram.sent(support.id, group).is_empty());
-    assert_eq!(world.assistant.count(), 0);
+    assert!(world.telegram.sent_messages(support.id, group).is_empty());
+    assert_eq!(world.assistant.request_count(), 0);
 }
 
 fn assert_contains(text: &str, part: &str) {

@@ -12,8 +12,10 @@ use telegram_connector_operator::assistant::{
     self, AddressPolicy, Assistant, AssistantHttpClient, HttpLimits,
 };
 use telegram_connector_operator::clock::SystemClock;
-use telegram_connector_operator::dev::assistant::SampleAssistant;
-use telegram_connector_operator::dev::telegram::{Options, Sent, Simulator};
+use telegram_connector_operator::dev::bot_api_simulator::{
+    SentMessage, Simulator, SimulatorOptions,
+};
+use telegram_connector_operator::dev::sample_assistant::SampleAssistant;
 use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
 use telegram_connector_operator::observation::Observations;
 use telegram_connector_operator::pipeline::{
@@ -94,7 +96,7 @@ impl World {
             store: open(&address).await,
             address,
             folder,
-            telegram: Simulator::start(Options::default()).await.unwrap(),
+            telegram: Simulator::start(SimulatorOptions::default()).await.unwrap(),
             assistant: SampleAssistant::start().await.unwrap(),
             registry: Arc::default(),
             observations: Arc::new(observations),
@@ -234,8 +236,10 @@ impl World {
     }
 
     /// Ann asks and gets the next message.
-    pub(crate) async fn ask(&self, connector: &Connector, text: &str) -> Sent {
-        self.telegram.ask(connector.id, ANN, text, SOON).await
+    pub(crate) async fn ask(&self, connector: &Connector, text: &str) -> SentMessage {
+        self.telegram
+            .send_and_wait(connector.id, ANN, text, SOON)
+            .await
     }
 
     pub(crate) async fn dead_letters(&self) -> Vec<store::DeadLetter> {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use telegram_connector_operator::dev::assistant::{Behaviour, Failing, Rule, SampleAssistant};
+use telegram_connector_operator::dev::sample_assistant::{
+    Behaviour, BehaviourRule, InjectedFailure, SampleAssistant,
+};
 
 fn question(text: &str, stream: bool) -> Value {
     json!({"model": "sample", "stream": stream, "messages": [
@@ -61,16 +63,19 @@ async fn it_answers_whole_and_streamed_and_keeps_what_was_asked() {
         .await
         .expect("text");
     assert_eq!(streamed(&stream), ANSWER);
-    assert_eq!(assistant.asked()[0].header("idempotency-key"), Some("k1"));
-    assert_eq!(assistant.count(), 2);
+    assert_eq!(
+        assistant.requests()[0].header("idempotency-key"),
+        Some("k1")
+    );
+    assert_eq!(assistant.request_count(), 2);
 }
 
 #[tokio::test]
 async fn it_misbehaves_as_told() {
     let assistant = SampleAssistant::start().await.expect("a free port");
-    let told = |behaviour: Behaviour| assistant.behave(behaviour);
+    let told = |behaviour: Behaviour| assistant.set_behaviour(behaviour);
     told(Behaviour {
-        fail: Some(Failing {
+        fail: Some(InjectedFailure {
             status: 503,
             times: Some(1),
             retry_after: Some(7),
@@ -126,7 +131,7 @@ async fn it_misbehaves_as_told() {
         ..Behaviour::default()
     };
     told(Behaviour {
-        rules: vec![Rule {
+        rules: vec![BehaviourRule {
             when: "slow".into(),
             then: slow,
         }],

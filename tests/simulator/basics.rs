@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use serde_json::json;
-use telegram_connector_operator::dev::telegram::{Options, User};
+use telegram_connector_operator::dev::bot_api_simulator::{SimulatorOptions, User};
 
 use crate::client::{Client, TOKEN, ids};
 
 #[tokio::test]
 async fn get_me_is_complete() {
-    let client = Client::start(Options::default()).await;
+    let client = Client::start(SimulatorOptions::default()).await;
     let me = client.ok("getMe", json!({})).await;
     assert_eq!(me["id"], 8_400_000_001_i64);
     assert_eq!(me["is_bot"], true);
@@ -19,8 +19,8 @@ async fn get_me_is_complete() {
 
 #[tokio::test]
 async fn methods_and_parameters_are_taken_from_everywhere() {
-    let client = Client::start(Options::default()).await;
-    client.sim.say(client.bot, 42, "hi");
+    let client = Client::start(SimulatorOptions::default()).await;
+    client.sim.send_private_message(client.bot, 42, "hi");
     let get = |url: String| client.http.get(url).send();
     let by_query = get(client.url("GETME")).await.expect("an answer");
     assert_eq!(by_query.status(), 200);
@@ -40,7 +40,7 @@ async fn methods_and_parameters_are_taken_from_everywhere() {
     assert_eq!(multipart.send().await.expect("an answer").status(), 200);
     let texts: Vec<String> = client
         .sim
-        .sent(client.bot, 42)
+        .sent_messages(client.bot, 42)
         .into_iter()
         .map(|sent| sent.text)
         .collect();
@@ -49,7 +49,7 @@ async fn methods_and_parameters_are_taken_from_everywhere() {
 
 #[tokio::test]
 async fn unknown_methods_tokens_and_paths_are_refused_as_telegram_does() {
-    let client = Client::start(Options::default()).await;
+    let client = Client::start(SimulatorOptions::default()).await;
     assert_eq!(
         client.refused("sendCake", json!({})).await,
         (404, "Not Found: method not found".to_owned())
@@ -83,11 +83,13 @@ async fn unknown_methods_tokens_and_paths_are_refused_as_telegram_does() {
 
 #[tokio::test]
 async fn a_message_comes_as_a_whole_update_and_the_answer_can_be_read() {
-    let client = Client::start(Options::default()).await;
+    let client = Client::start(SimulatorOptions::default()).await;
     client
         .sim
         .add_user(User::new(42, "Ann").username("ann_example").language("it"));
-    let update_id = client.sim.say(client.bot, 42, "/start now");
+    let update_id = client
+        .sim
+        .send_private_message(client.bot, 42, "/start now");
     let updates = client.updates(0).await;
     assert_eq!(ids(&updates), [update_id]);
     let message = &updates[0]["message"];
@@ -116,18 +118,18 @@ async fn a_message_comes_as_a_whole_update_and_the_answer_can_be_read() {
         json!([{"type": "bold", "offset": 0, "length": 2}])
     );
     assert_eq!(sent["from"]["id"], 8_400_000_001_i64);
-    assert_eq!(client.sim.sent(client.bot, 42)[0].text, "hi Ann");
+    assert_eq!(client.sim.sent_messages(client.bot, 42)[0].text, "hi Ann");
 }
 
 #[tokio::test]
 async fn a_long_poll_is_answered_as_soon_as_somebody_speaks() {
-    let client = Client::start(Options::default()).await;
+    let client = Client::start(SimulatorOptions::default()).await;
     let poll = client.ok("getUpdates", json!({"timeout": 50}));
     let speak = async {
         while client.sim.polls_in_flight(client.bot) == 0 {
             tokio::task::yield_now().await;
         }
-        client.sim.say(client.bot, 42, "hi")
+        client.sim.send_private_message(client.bot, 42, "hi")
     };
     let (updates, id) =
         tokio::time::timeout(Duration::from_secs(5), async { tokio::join!(poll, speak) })

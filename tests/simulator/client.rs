@@ -1,7 +1,7 @@
 //! A plain HTTP client of one bot, as a stranger would write it.
 
 use serde_json::{Value, json};
-use telegram_connector_operator::dev::telegram::{Options, Simulator};
+use telegram_connector_operator::dev::bot_api_simulator::{Simulator, SimulatorOptions};
 use telegram_connector_operator::identity::BotId;
 
 pub(crate) const TOKEN: &str = "8400000001:AAH-simulated-token_for_the_tests";
@@ -14,7 +14,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) async fn start(options: Options) -> Self {
+    pub(crate) async fn start(options: SimulatorOptions) -> Self {
         let sim = Simulator::start(options).await.expect("a free port");
         let bot = sim.add_bot(TOKEN, "acme_support_bot", "Acme Support");
         let http = reqwest::Client::builder()

@@ -1,7 +1,7 @@
 //! The control interface over HTTP, as `curl` uses it.
 
 use serde_json::{Value, json};
-use telegram_connector_operator::dev::telegram::Options;
+use telegram_connector_operator::dev::bot_api_simulator::SimulatorOptions;
 
 use crate::client::{Client, TOKEN};
 
@@ -26,7 +26,7 @@ impl Client {
 
 #[tokio::test]
 async fn a_conversation_over_http() {
-    let client = Client::start(Options::default()).await;
+    let client = Client::start(SimulatorOptions::default()).await;
     client
         .post("/users", json!({"id": 42, "first_name": "Ann"}))
         .await;
@@ -67,7 +67,7 @@ async fn a_conversation_over_http() {
 
 #[tokio::test]
 async fn groups_faults_options_and_bots_over_http() {
-    let client = Client::start(Options::default()).await;
+    let client = Client::start(SimulatorOptions::default()).await;
     let group = client
         .post(
             "/groups",

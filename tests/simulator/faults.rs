@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use telegram_connector_operator::dev::telegram::{Break, Fault, Options};
+use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind, SimulatorOptions};
 
 use crate::client::{Client, ids};
 
@@ -16,20 +16,20 @@ async fn send(client: &Client, chat: i64) -> reqwest::Result<u16> {
 }
 
 async fn with_two_chats() -> Client {
-    let client = Client::start(Options {
+    let client = Client::start(SimulatorOptions {
         seed: 7,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await;
-    client.sim.say(client.bot, 42, "a");
-    client.sim.say(client.bot, 43, "b");
+    client.sim.send_private_message(client.bot, 42, "a");
+    client.sim.send_private_message(client.bot, 43, "b");
     client
 }
 
 #[tokio::test]
 async fn a_fault_strikes_its_bot_chat_and_method_only() {
     let client = with_two_chats().await;
-    let throttle = Fault::new(Break::TooManyRequests { retry_after: 60 });
+    let throttle = Fault::new(FaultKind::TooManyRequests { retry_after: 60 });
     let id = client
         .sim
         .add_fault(throttle.bot(client.bot).chat(42).method("sendMessage"));
@@ -56,7 +56,7 @@ async fn a_fault_strikes_its_bot_chat_and_method_only() {
 #[tokio::test]
 async fn times_bound_a_fault() {
     let client = with_two_chats().await;
-    let broken = Break::Status {
+    let broken = FaultKind::Status {
         code: 502,
         description: "Bad Gateway".into(),
     };
@@ -69,17 +69,19 @@ async fn times_bound_a_fault() {
 #[tokio::test]
 async fn a_lost_answer_took_effect_and_a_reset_did_not() {
     let client = with_two_chats().await;
-    client.sim.add_fault(Fault::new(Break::DropAfter).times(1));
+    client
+        .sim
+        .add_fault(Fault::new(FaultKind::DropAfter).times(1));
     assert!(send(&client, 42).await.is_err());
-    assert_eq!(client.sim.sent(client.bot, 42).len(), 1);
-    client.sim.add_fault(Fault::new(Break::Reset).times(1));
+    assert_eq!(client.sim.sent_messages(client.bot, 42).len(), 1);
+    client.sim.add_fault(Fault::new(FaultKind::Reset).times(1));
     assert!(send(&client, 42).await.is_err());
-    assert_eq!(client.sim.sent(client.bot, 42).len(), 1);
-    for (hang, sent) in [(Break::Hang, 1), (Break::HangAfter, 2)] {
+    assert_eq!(client.sim.sent_messages(client.bot, 42).len(), 1);
+    for (hang, sent) in [(FaultKind::Hang, 1), (FaultKind::HangAfter, 2)] {
         client.sim.add_fault(Fault::new(hang).times(1));
         let hung = tokio::time::timeout(Duration::from_millis(200), send(&client, 42)).await;
         assert!(hung.is_err());
-        assert_eq!(client.sim.sent(client.bot, 42).len(), sent);
+        assert_eq!(client.sim.sent_messages(client.bot, 42).len(), sent);
     }
 }
 
@@ -89,7 +91,7 @@ async fn chance_is_repeatable_from_the_seed() {
         let client = with_two_chats().await;
         client
             .sim
-            .add_fault(Fault::new(Break::Html { code: 502 }).probability(0.5));
+            .add_fault(Fault::new(FaultKind::Html { code: 502 }).probability(0.5));
         let mut seen = Vec::new();
         for _ in 0..20 {
             seen.push(send(&client, 42).await.expect("an answer"));
@@ -106,12 +108,14 @@ async fn a_confirmed_update_can_come_again_and_batches_can_be_mixed() {
     let client = with_two_chats().await;
     let first = client.updates(0).await;
     let numbers = ids(&first);
-    client.sim.add_fault(Fault::new(Break::Duplicate).times(1));
+    client
+        .sim
+        .add_fault(Fault::new(FaultKind::Duplicate).times(1));
     let again = client.updates(numbers[1]).await;
     assert_eq!(ids(&again), numbers, "the confirmed one once more");
     client.sim.clear_faults();
-    client.sim.bulk(client.bot, 100, 10, 3, "{n}");
-    client.sim.add_fault(Fault::new(Break::Reorder));
+    client.sim.send_bulk(client.bot, 100, 10, 3, "{n}");
+    client.sim.add_fault(Fault::new(FaultKind::Reorder));
     let mixed = client.updates(numbers[1] + 1).await;
     let order = ids(&mixed);
     assert!(!order.is_sorted(), "chats are mixed");

@@ -1,7 +1,9 @@
 //! Groups, topics, channels, migration, privacy mode, and what else a message can hold.
 
 use serde_json::{Value, json};
-use telegram_connector_operator::dev::telegram::{Membership, Options, Say, User};
+use telegram_connector_operator::dev::bot_api_simulator::{
+    Membership, SimulatorOptions, User, UserAction,
+};
 
 use crate::client::Client;
 
@@ -21,10 +23,16 @@ async fn last(client: &Client) -> Value {
 
 #[tokio::test]
 async fn privacy_mode_shows_a_bot_only_what_concerns_it() {
-    let client = Client::start(Options::default()).await;
+    let client = Client::start(SimulatorOptions::default()).await;
     let group = client.sim.add_group("supergroup", "Team", &[client.bot]);
     assert_eq!(kinds(&client.updates(0).await), ["my_chat_member"]);
-    let heard = |text: &str| !client.sim.say_in(group, 42, text).updates.is_empty();
+    let heard = |text: &str| {
+        !client
+            .sim
+            .send_group_message(group, 42, text)
+            .updates
+            .is_empty()
+    };
     assert!(!heard("hello all"));
     assert!(heard("hello @Acme_Support_Bot"));
     assert!(!heard("hello @other_example_bot"));
@@ -34,15 +42,15 @@ async fn privacy_mode_shows_a_bot_only_what_concerns_it() {
     let sent = client
         .ok("sendMessage", json!({"chat_id": group, "text": "yes?"}))
         .await;
-    let reply = Say {
+    let reply = UserAction {
         chat: Some(group),
         from: Some(42),
         text: Some("thanks".into()),
         reply_to: sent["message_id"].as_i64(),
-        ..Say::default()
+        ..UserAction::default()
     };
     assert_eq!(
-        client.sim.send(&reply).expect("said").updates.len(),
+        client.sim.perform(&reply).expect("said").updates.len(),
         1,
         "a reply to the bot"
     );
@@ -57,7 +65,7 @@ async fn privacy_mode_shows_a_bot_only_what_concerns_it() {
 
 #[tokio::test]
 async fn a_kicked_bot_is_told_and_cannot_write() {
-    let client = Client::start(Options::default()).await;
+    let client = Client::start(SimulatorOptions::default()).await;
     for (kind, name) in [("group", "group"), ("supergroup", "supergroup")] {
         let group = client.sim.add_group(kind, "Team", &[client.bot]);
         client
@@ -98,7 +106,7 @@ async fn a_kicked_bot_is_told_and_cannot_write() {
 
 #[tokio::test]
 async fn a_group_that_became_a_supergroup_says_where_it_went() {
-    let client = Client::start(Options::default()).await;
+    let client = Client::start(SimulatorOptions::default()).await;
     let group = client.sim.add_group("group", "Team", &[client.bot]);
     let supergroup = client.sim.migrate(group);
     let updates = client.updates(0).await;
@@ -120,18 +128,18 @@ async fn a_group_that_became_a_supergroup_says_where_it_went() {
 
 #[tokio::test]
 async fn topics_are_kept_apart_and_the_general_one_is_never_named() {
-    let client = Client::start(Options::default()).await;
+    let client = Client::start(SimulatorOptions::default()).await;
     client.sim.set_privacy(client.bot, false);
     let forum = client.sim.add_group("forum", "Forum", &[client.bot]);
     let topic = client.sim.add_topic(forum, "Orders");
-    let say = Say {
+    let say = UserAction {
         chat: Some(forum),
         from: Some(42),
         thread: Some(topic),
         text: Some("hi".into()),
-        ..Say::default()
+        ..UserAction::default()
     };
-    client.sim.send(&say).expect("said");
+    client.sim.perform(&say).expect("said");
     let message = &last(&client).await["message"];
     assert_eq!(
         (&message["message_thread_id"], &message["is_topic_message"]),
@@ -164,14 +172,14 @@ async fn topics_are_kept_apart_and_the_general_one_is_never_named() {
 
 #[tokio::test]
 async fn channel_posts_and_anonymous_admins_have_no_person_behind_them() {
-    let client = Client::start(Options::default()).await;
+    let client = Client::start(SimulatorOptions::default()).await;
     let channel = client.sim.add_group("channel", "News", &[client.bot]);
     client
         .sim
-        .send(&Say {
+        .perform(&UserAction {
             chat: Some(channel),
             text: Some("news".into()),
-            ..Say::default()
+            ..UserAction::default()
         })
         .expect("said");
     let post = &last(&client).await["channel_post"];
@@ -181,11 +189,11 @@ async fn channel_posts_and_anonymous_admins_have_no_person_behind_them() {
     let group = client.sim.add_group("supergroup", "Team", &[client.bot]);
     client
         .sim
-        .send(&Say {
+        .perform(&UserAction {
             chat: Some(group),
             sender_chat: Some(group),
             text: Some("I".into()),
-            ..Say::default()
+            ..UserAction::default()
         })
         .expect("said");
     let message = &last(&client).await["message"];
@@ -197,16 +205,16 @@ async fn channel_posts_and_anonymous_admins_have_no_person_behind_them() {
 
 #[tokio::test]
 async fn media_is_complete_and_can_be_downloaded() {
-    let client = Client::start(Options::default()).await;
+    let client = Client::start(SimulatorOptions::default()).await;
     let content = json!({"voice": {"duration": 3, "data": "sound"}});
-    let say = Say {
+    let say = UserAction {
         bot: Some(client.bot.0),
         from: Some(42),
         content: content.as_object().expect("an object").clone(),
         caption: Some("listen".into()),
-        ..Say::default()
+        ..UserAction::default()
     };
-    client.sim.send(&say).expect("said");
+    client.sim.perform(&say).expect("said");
     let message = last(&client).await["message"].clone();
     assert_eq!(
         (
@@ -242,11 +250,11 @@ async fn media_is_complete_and_can_be_downloaded() {
         "Bad Request: wrong file_id or the file is temporarily unavailable"
     );
     let huge = json!({"document": {"file_name": "a.txt", "size": 30 << 20}, "photo": {}, "sticker": {}, "location": {"latitude": 1.0, "longitude": 2.0}});
-    let say = Say {
+    let say = UserAction {
         content: huge.as_object().expect("an object").clone(),
         ..say
     };
-    client.sim.send(&say).expect("said");
+    client.sim.perform(&say).expect("said");
     let message = last(&client).await["message"].clone();
     assert_eq!(message["photo"].as_array().map(Vec::len), Some(2));
     let refused = client
@@ -260,35 +268,35 @@ async fn media_is_complete_and_can_be_downloaded() {
 
 #[tokio::test]
 async fn edits_replies_forwards_and_albums_look_as_they_do_at_telegram() {
-    let client = Client::start(Options::default()).await;
+    let client = Client::start(SimulatorOptions::default()).await;
     client.sim.add_user(User::new(7, "Bob"));
-    let base = Say {
+    let base = UserAction {
         bot: Some(client.bot.0),
         from: Some(42),
         text: Some("one".into()),
-        ..Say::default()
+        ..UserAction::default()
     };
-    let said = client.sim.send(&base).expect("said");
-    let edit = Say {
+    let said = client.sim.perform(&base).expect("said");
+    let edit = UserAction {
         edit: Some(said.message_id),
         text: Some("two".into()),
         ..base.clone()
     };
-    client.sim.send(&edit).expect("said");
+    client.sim.perform(&edit).expect("said");
     let edited = last(&client).await["edited_message"].clone();
     assert_eq!(
         (&edited["message_id"], &edited["text"]),
         (&json!(said.message_id), &json!("two"))
     );
     assert!(edited["edit_date"].is_i64());
-    let reply = Say {
+    let reply = UserAction {
         reply_to: Some(said.message_id),
         quote: Some("on".into()),
         forward_from: Some(7),
         media_group_id: Some("a1".into()),
         ..base
     };
-    client.sim.send(&reply).expect("said");
+    client.sim.perform(&reply).expect("said");
     let message = last(&client).await["message"].clone();
     assert_eq!(message["reply_to_message"]["message_id"], said.message_id);
     assert_eq!(message["quote"]["text"], "on");
@@ -301,7 +309,7 @@ async fn edits_replies_forwards_and_albums_look_as_they_do_at_telegram() {
 
 #[tokio::test]
 async fn get_chat_and_members_are_answered() {
-    let client = Client::start(Options::default()).await;
+    let client = Client::start(SimulatorOptions::default()).await;
     let group = client.sim.add_group("supergroup", "Team", &[client.bot]);
     let chat = client.ok("getChat", json!({"chat_id": group})).await;
     assert_eq!(

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use telegram_connector_operator::dev::telegram::Options;
+use telegram_connector_operator::dev::bot_api_simulator::SimulatorOptions;
 
 use crate::client::{Client, ids};
 
@@ -19,9 +19,9 @@ async fn wait_for_polls(client: &Client, polls: u32) {
 
 #[tokio::test]
 async fn an_update_comes_again_until_a_higher_offset_confirms_it() {
-    let client = Client::start(Options::default()).await;
-    let first = client.sim.say(client.bot, 42, "one");
-    let second = client.sim.say(client.bot, 43, "two");
+    let client = Client::start(SimulatorOptions::default()).await;
+    let first = client.sim.send_private_message(client.bot, 42, "one");
+    let second = client.sim.send_private_message(client.bot, 43, "two");
     assert_eq!(second, first + 1);
     assert_eq!(ids(&client.updates(0).await), [first, second]);
     assert_eq!(ids(&client.updates(first).await), [first, second]);
@@ -37,8 +37,8 @@ async fn an_update_comes_again_until_a_higher_offset_confirms_it() {
 
 #[tokio::test]
 async fn limit_bounds_an_answer() {
-    let client = Client::start(Options::default()).await;
-    client.sim.bulk(client.bot, 1000, 150, 1, "hi");
+    let client = Client::start(SimulatorOptions::default()).await;
+    client.sim.send_bulk(client.bot, 1000, 150, 1, "hi");
     assert_eq!(client.updates(0).await.len(), 100);
     let three = client
         .ok("getUpdates", json!({"offset": 1, "limit": 3}))
@@ -48,7 +48,7 @@ async fn limit_bounds_an_answer() {
 
 #[tokio::test]
 async fn a_second_poll_ends_the_first_one() {
-    let client = Client::start(Options::default()).await;
+    let client = Client::start(SimulatorOptions::default()).await;
     let first = client.call("getUpdates", json!({"timeout": 30}));
     let second = async {
         wait_for_polls(&client, 1).await;
@@ -60,7 +60,7 @@ async fn a_second_poll_ends_the_first_one() {
         while client.sim.counters(client.bot).conflicts == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        client.sim.say(client.bot, 42, "hi");
+        client.sim.send_private_message(client.bot, 42, "hi");
     };
     let ((status, answer), (second, _), ()) = tokio::join!(first, second, speak);
     assert_eq!((status, answer["description"].as_str()), (409, Some(OTHER)));
@@ -71,7 +71,7 @@ async fn a_second_poll_ends_the_first_one() {
 
 #[tokio::test]
 async fn a_client_that_went_away_is_no_conflict() {
-    let client = Client::start(Options::default()).await;
+    let client = Client::start(SimulatorOptions::default()).await;
     let poll = client.call("getUpdates", json!({"timeout": 30}));
     let gone = tokio::time::timeout(Duration::from_millis(200), poll).await;
     assert!(gone.is_err());
@@ -83,9 +83,9 @@ async fn a_client_that_went_away_is_no_conflict() {
 
 #[tokio::test]
 async fn conflicts_in_quick_succession_are_answered_later() {
-    let client = Client::start(Options {
+    let client = Client::start(SimulatorOptions {
         local_mode: true,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await;
     client
@@ -104,9 +104,9 @@ async fn conflicts_in_quick_succession_are_answered_later() {
 
 #[tokio::test]
 async fn setting_a_webhook_ends_a_poll() {
-    let client = Client::start(Options {
+    let client = Client::start(SimulatorOptions {
         local_mode: true,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await;
     let poll = client.refused("getUpdates", json!({"timeout": 30}));
@@ -125,7 +125,7 @@ async fn setting_a_webhook_ends_a_poll() {
 
 #[tokio::test]
 async fn asking_the_same_offset_in_a_hurry_is_slowed_down() {
-    let client = Client::start(Options::default()).await;
+    let client = Client::start(SimulatorOptions::default()).await;
     let began = Instant::now();
     client.updates(7).await;
     assert!(began.elapsed() < Duration::from_secs(1));
@@ -135,8 +135,8 @@ async fn asking_the_same_offset_in_a_hurry_is_slowed_down() {
         "an empty answer takes 3 s the second time"
     );
 
-    client.sim.say(client.bot, 42, "one");
-    client.sim.say(client.bot, 42, "two");
+    client.sim.send_private_message(client.bot, 42, "one");
+    client.sim.send_private_message(client.bot, 42, "two");
     assert_eq!(client.updates(0).await.len(), 2);
     assert_eq!(
         client.updates(0).await.len(),
@@ -147,10 +147,10 @@ async fn asking_the_same_offset_in_a_hurry_is_slowed_down() {
 
 #[tokio::test]
 async fn allowed_updates_are_remembered_and_filter_what_comes() {
-    let client = Client::start(Options::default()).await;
+    let client = Client::start(SimulatorOptions::default()).await;
     let asked = json!({"allowed_updates": ["edited_message"]});
     client.ok("getUpdates", asked).await;
-    let raw = |kind| client.sim.push_raw(client.bot, kind, 1, "{}");
+    let raw = |kind| client.sim.push_raw_update(client.bot, kind, 1, "{}");
     assert_eq!(raw("message"), None);
     assert!(raw("edited_message").is_some());
     client.ok("getUpdates", json!({"offset": 1})).await;
@@ -168,7 +168,7 @@ async fn allowed_updates_are_remembered_and_filter_what_comes() {
 
 #[tokio::test]
 async fn a_poll_lasts_as_long_as_it_asked_when_nobody_speaks() {
-    let client = Client::start(Options::default()).await;
+    let client = Client::start(SimulatorOptions::default()).await;
     let began = Instant::now();
     let none = client.ok("getUpdates", json!({"timeout": 1})).await;
     assert_eq!(none, Value::Array(vec![]));
@@ -177,9 +177,11 @@ async fn a_poll_lasts_as_long_as_it_asked_when_nobody_speaks() {
 
 #[tokio::test]
 async fn update_ids_may_jump_after_an_idle_week() {
-    let client = Client::start(Options::default()).await;
-    let first = client.sim.say(client.bot, 42, "one");
-    client.sim.jump_update_id(client.bot, first - 50_000_000);
-    let second = client.sim.say(client.bot, 42, "two");
+    let client = Client::start(SimulatorOptions::default()).await;
+    let first = client.sim.send_private_message(client.bot, 42, "one");
+    client
+        .sim
+        .set_next_update_id(client.bot, first - 50_000_000);
+    let second = client.sim.send_private_message(client.bot, 42, "two");
     assert_eq!(second, first - 50_000_000);
 }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use telegram_connector_operator::dev::telegram::{Options, utf16_len};
+use telegram_connector_operator::dev::bot_api_simulator::{SimulatorOptions, utf16_len};
 
 use crate::client::Client;
 
 async fn with_ann() -> Client {
-    let client = Client::start(Options::default()).await;
-    client.sim.say(client.bot, 42, "hi");
+    let client = Client::start(SimulatorOptions::default()).await;
+    client.sim.send_private_message(client.bot, 42, "hi");
     client
 }
 
@@ -85,7 +85,7 @@ async fn broken_markup_is_refused_and_nothing_is_sent() {
         refusal(&client, unknown).await,
         "Bad Request: unsupported parse_mode"
     );
-    assert!(client.sim.sent(client.bot, 42).is_empty());
+    assert!(client.sim.sent_messages(client.bot, 42).is_empty());
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn a_bot_writes_only_where_it_may() {
         to(json!(42)).await,
         (403, "Forbidden: bot was blocked by the user".to_owned())
     );
-    client.sim.say(client.bot, 42, "I am back");
+    client.sim.send_private_message(client.bot, 42, "I am back");
     client.ok("sendMessage", text("hello")).await;
     client.sim.deactivate(client.bot, 42);
     assert_eq!(
@@ -172,7 +172,7 @@ async fn edits_change_what_was_sent() {
         client.refused("editMessageText", edit("x")).await.1,
         "Bad Request: message to edit not found"
     );
-    let sent = client.sim.sent(client.bot, 42);
+    let sent = client.sim.sent_messages(client.bot, 42);
     assert_eq!(
         (sent[0].edits.as_slice(), sent[0].deleted),
         (&["two".to_owned()][..], true)
@@ -257,12 +257,12 @@ async fn commands_are_kept_per_scope_and_language() {
 
 #[tokio::test]
 async fn flood_limits_answer_429_with_the_time_to_wait() {
-    let client = Client::start(Options {
+    let client = Client::start(SimulatorOptions {
         flood_limits: true,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await;
-    client.sim.say(client.bot, 42, "hi");
+    client.sim.send_private_message(client.bot, 42, "hi");
     let mut answer = Value::Null;
     for _ in 0..10 {
         let (status, body) = client.call("sendMessage", text("x")).await;

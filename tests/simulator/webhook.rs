@@ -3,20 +3,20 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use telegram_connector_operator::dev::telegram::Options;
+use telegram_connector_operator::dev::bot_api_simulator::SimulatorOptions;
 
 use crate::client::{Client, ids};
-use crate::hook::{Got, Hook, Reply};
+use crate::webhook_receiver::{ReceivedUpdate, WebhookReceiver, WebhookResponse};
 
-fn local() -> Options {
-    Options {
+fn local() -> SimulatorOptions {
+    SimulatorOptions {
         local_mode: true,
         webhook_second_micros: 20_000,
-        ..Options::default()
+        ..SimulatorOptions::default()
     }
 }
 
-fn texts(got: &[Got]) -> Vec<&str> {
+fn texts(got: &[ReceivedUpdate]) -> Vec<&str> {
     got.iter()
         .map(|got| got.update["message"]["text"].as_str().expect("text"))
         .collect()
@@ -25,25 +25,25 @@ fn texts(got: &[Got]) -> Vec<&str> {
 #[tokio::test]
 async fn updates_are_delivered_with_the_secret_and_forgotten_when_acknowledged() {
     let client = Client::start(local()).await;
-    let hook = Hook::start(vec![]).await;
-    let waiting = client.sim.say(client.bot, 42, "one");
+    let receiver = WebhookReceiver::start(vec![]).await;
+    let waiting = client.sim.send_private_message(client.bot, 42, "one");
     client
         .ok(
             "setWebhook",
-            json!({"url": hook.url(), "secret_token": "abc_-1"}),
+            json!({"url": receiver.url(), "secret_token": "abc_-1"}),
         )
         .await;
-    let got = hook.wait_for(1).await;
+    let got = receiver.wait_for(1).await;
     assert_eq!(
         got[0].update["update_id"], waiting,
         "what waited before is delivered too"
     );
     assert_eq!(got[0].secret.as_deref(), Some("abc_-1"));
-    client.sim.say(client.bot, 42, "two");
-    let got = hook.wait_for(2).await;
+    client.sim.send_private_message(client.bot, 42, "two");
+    let got = receiver.wait_for(2).await;
     assert_eq!(texts(&got), ["one", "two"]);
     let info = client.ok("getWebhookInfo", json!({})).await;
-    assert_eq!(info["url"], hook.url());
+    assert_eq!(info["url"], receiver.url());
     assert_eq!(
         (&info["pending_update_count"], &info["max_connections"]),
         (&json!(0), &json!(40))
@@ -55,15 +55,17 @@ async fn updates_are_delivered_with_the_secret_and_forgotten_when_acknowledged()
 #[tokio::test]
 async fn a_failure_is_retried_with_growing_delays_and_shown() {
     let client = Client::start(local()).await;
-    let hook = Hook::start(vec![
-        Reply::status(500),
-        Reply::status(502),
-        Reply::status(403),
+    let receiver = WebhookReceiver::start(vec![
+        WebhookResponse::status(500),
+        WebhookResponse::status(502),
+        WebhookResponse::status(403),
     ])
     .await;
-    client.ok("setWebhook", json!({"url": hook.url()})).await;
-    client.sim.say(client.bot, 42, "one");
-    let got = hook.wait_for(4).await;
+    client
+        .ok("setWebhook", json!({"url": receiver.url()}))
+        .await;
+    client.sim.send_private_message(client.bot, 42, "one");
+    let got = receiver.wait_for(4).await;
     let gap = |n: usize| got[n].began.duration_since(got[n - 1].ended);
     assert!(
         gap(1) < Duration::from_millis(40),
@@ -97,62 +99,68 @@ async fn a_failure_is_retried_with_growing_delays_and_shown() {
 #[tokio::test]
 async fn retry_after_is_honoured() {
     let client = Client::start(local()).await;
-    let busy = Reply {
+    let busy = WebhookResponse {
         header: Some(("retry-after", "10")),
-        ..Reply::status(503)
+        ..WebhookResponse::status(503)
     };
-    let hook = Hook::start(vec![busy]).await;
-    client.ok("setWebhook", json!({"url": hook.url()})).await;
-    client.sim.say(client.bot, 42, "one");
-    let got = hook.wait_for(2).await;
+    let receiver = WebhookReceiver::start(vec![busy]).await;
+    client
+        .ok("setWebhook", json!({"url": receiver.url()}))
+        .await;
+    client.sim.send_private_message(client.bot, 42, "one");
+    let got = receiver.wait_for(2).await;
     assert!(got[1].began.duration_since(got[0].ended) >= Duration::from_millis(200));
 }
 
 #[tokio::test]
 async fn one_chat_waits_for_its_answer_and_other_chats_do_not() {
-    let client = Client::start(Options {
+    let client = Client::start(SimulatorOptions {
         webhook_second_micros: 1_000_000,
         ..local()
     })
     .await;
-    let slow = Reply {
+    let slow = WebhookResponse {
         delay: Duration::from_millis(300),
-        ..Reply::status(200)
+        ..WebhookResponse::status(200)
     };
-    let hook = Hook::start(vec![slow]).await;
-    client.ok("setWebhook", json!({"url": hook.url()})).await;
-    client.sim.say(client.bot, 42, "slow");
-    client.sim.say(client.bot, 42, "after slow");
+    let receiver = WebhookReceiver::start(vec![slow]).await;
+    client
+        .ok("setWebhook", json!({"url": receiver.url()}))
+        .await;
+    client.sim.send_private_message(client.bot, 42, "slow");
+    client
+        .sim
+        .send_private_message(client.bot, 42, "after slow");
     // The slow request is on its way before another chat speaks.
     tokio::time::sleep(Duration::from_millis(50)).await;
-    client.sim.say(client.bot, 43, "other");
-    let got = hook.wait_for(3).await;
+    client.sim.send_private_message(client.bot, 43, "other");
+    let got = receiver.wait_for(3).await;
     assert_eq!(texts(&got), ["other", "slow", "after slow"]);
 }
 
 #[tokio::test]
 async fn at_most_max_connections_requests_run_at_once() {
-    let client = Client::start(Options {
+    let client = Client::start(SimulatorOptions {
         webhook_second_micros: 1_000_000,
         ..local()
     })
     .await;
-    let hook = Hook::start_with(
+    let receiver = WebhookReceiver::start_with(
         vec![],
-        Reply {
+        WebhookResponse {
             delay: Duration::from_millis(50),
-            ..Reply::status(200)
+            ..WebhookResponse::status(200)
         },
     )
     .await;
     client
         .ok(
             "setWebhook",
-            json!({"url": hook.url(), "max_connections": 2}),
+            json!({"url": receiver.url(), "max_connections": 2}),
         )
         .await;
-    client.sim.bulk(client.bot, 1000, 8, 1, "hi");
-    let got = hook.wait_for(8).await;
+    client.sim.send_bulk(client.bot, 1000, 8, 1, "hi");
+    let got = receiver.wait_for(8).await;
     let busiest = got
         .iter()
         .map(|one| {
@@ -166,18 +174,20 @@ async fn at_most_max_connections_requests_run_at_once() {
 
 #[tokio::test]
 async fn gone_for_long_removes_the_webhook_and_keeps_the_updates() {
-    let client = Client::start(Options {
+    let client = Client::start(SimulatorOptions {
         webhook_gone_seconds: 10,
         ..local()
     })
     .await;
-    let hook = Hook::start_with(vec![], Reply::status(410)).await;
-    client.ok("setWebhook", json!({"url": hook.url()})).await;
-    client.sim.say(client.bot, 42, "one");
-    hook.wait_for(2).await;
+    let receiver = WebhookReceiver::start_with(vec![], WebhookResponse::status(410)).await;
+    client
+        .ok("setWebhook", json!({"url": receiver.url()}))
+        .await;
+    client.sim.send_private_message(client.bot, 42, "one");
+    receiver.wait_for(2).await;
     assert_eq!(
         client.sim.webhook_info(client.bot)["url"],
-        hook.url(),
+        receiver.url(),
         "not at once"
     );
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -190,9 +200,9 @@ async fn gone_for_long_removes_the_webhook_and_keeps_the_updates() {
 
 #[tokio::test]
 async fn urls_are_checked_in_telegrams_order_and_a_bad_one_still_removes_the_old() {
-    let client = Client::start(Options {
+    let client = Client::start(SimulatorOptions {
         refuse_reserved_addresses: true,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await;
     let refused = async |params: serde_json::Value| {
@@ -251,7 +261,7 @@ async fn deleting_a_webhook_keeps_what_waits_unless_told_otherwise() {
     client
         .ok("setWebhook", json!({"url": "http://127.0.0.1:9/"}))
         .await;
-    let id = client.sim.say(client.bot, 42, "one");
+    let id = client.sim.send_private_message(client.bot, 42, "one");
     client.ok("deleteWebhook", json!({})).await;
     assert_eq!(ids(&client.updates(0).await), [id]);
     client
@@ -266,7 +276,7 @@ async fn an_unreachable_webhook_is_named_in_its_info() {
     client
         .ok("setWebhook", json!({"url": "http://127.0.0.1:9/"}))
         .await;
-    client.sim.say(client.bot, 42, "one");
+    client.sim.send_private_message(client.bot, 42, "one");
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let info = client.sim.webhook_info(client.bot);
@@ -281,17 +291,17 @@ async fn an_unreachable_webhook_is_named_in_its_info() {
 
 #[tokio::test]
 async fn a_self_signed_server_is_trusted_only_with_its_certificate() {
-    let client = Client::start(Options {
+    let client = Client::start(SimulatorOptions {
         webhook_second_micros: 1_000_000,
         ..local()
     })
     .await;
     let certificate =
         rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
-    let hook = Hook::start_tls(&certificate).await;
-    let url = format!("https://{}/x", hook.addr);
+    let receiver = WebhookReceiver::start_tls(&certificate).await;
+    let url = format!("https://{}/x", receiver.addr);
     client.ok("setWebhook", json!({"url": url})).await;
-    client.sim.say(client.bot, 42, "one");
+    client.sim.send_private_message(client.bot, 42, "one");
     let deadline = Instant::now() + Duration::from_secs(10);
     while client.sim.counters(client.bot).failed_deliveries == 0 {
         assert!(Instant::now() < deadline, "a delivery fails");
@@ -319,7 +329,7 @@ async fn a_self_signed_server_is_trusted_only_with_its_certificate() {
         .await
         .expect("an answer");
     assert_eq!(answer.status(), 200);
-    assert_eq!(texts(&hook.wait_for(1).await), ["one"]);
+    assert_eq!(texts(&receiver.wait_for(1).await), ["one"]);
     assert_eq!(
         client.sim.webhook_info(client.bot)["has_custom_certificate"],
         true
@@ -329,16 +339,18 @@ async fn a_self_signed_server_is_trusted_only_with_its_certificate() {
 #[tokio::test]
 async fn the_answer_to_a_delivery_may_carry_a_call() {
     let client = Client::start(local()).await;
-    let reply = Reply {
+    let reply = WebhookResponse {
         body: r#"{"method":"sendMessage","chat_id":42,"text":"at once"}"#,
-        ..Reply::status(200)
+        ..WebhookResponse::status(200)
     };
-    let hook = Hook::start(vec![reply]).await;
-    client.ok("setWebhook", json!({"url": hook.url()})).await;
-    client.sim.say(client.bot, 42, "one");
+    let receiver = WebhookReceiver::start(vec![reply]).await;
+    client
+        .ok("setWebhook", json!({"url": receiver.url()}))
+        .await;
+    client.sim.send_private_message(client.bot, 42, "one");
     let sent = client
         .sim
-        .wait_for_sent(client.bot, 42, 0, Duration::from_secs(10))
+        .wait_for_sent_messages(client.bot, 42, 0, Duration::from_secs(10))
         .await;
     assert_eq!(sent[0].text, "at once");
 }

@@ -123,7 +123,7 @@ async fn calls_to_telegram_go_through_the_environments_proxy_and_nothing_else_do
     });
     let answer = world
         .telegram
-        .ask(world.bots[0], ANN, "by a proxy", SOON)
+        .send_and_wait(world.bots[0], ANN, "by a proxy", SOON)
         .await;
     assert!(answer.text.starts_with("You said: by a proxy"));
     let asked = proxy.asked();
@@ -179,7 +179,7 @@ async fn what_no_proxy_names_is_called_straight() {
     });
     world
         .telegram
-        .ask(world.bots[0], ANN, "straight", SOON)
+        .send_and_wait(world.bots[0], ANN, "straight", SOON)
         .await;
     assert!(proxy.asked().is_empty(), "{:?}", proxy.asked());
     operator.kill();
@@ -208,7 +208,7 @@ async fn an_ipv6_address_where_nothing_answers_costs_next_to_nothing() {
         });
         let answer = world
             .telegram
-            .ask(world.bots[0], person, "anybody there?", SOON)
+            .send_and_wait(world.bots[0], person, "anybody there?", SOON)
             .await;
         assert!(answer.text.starts_with("You said: anybody there?"));
         took.push(began.elapsed());

@@ -5,36 +5,36 @@ use std::time::Duration;
 use rand::Rng;
 use rand::rngs::StdRng;
 use sqlx::{ConnectOptions, Connection};
-use telegram_connector_operator::dev::assistant::{Behaviour, Failing};
-use telegram_connector_operator::dev::telegram::{Break, Fault, Simulator};
+use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind, Simulator};
+use telegram_connector_operator::dev::sample_assistant::{Behaviour, InjectedFailure};
 
 use crate::operator::Operator;
 use crate::world::World;
 
 /// Of all calls of a kind, so many meet a fault until [`Simulator::clear_faults`].
 pub(crate) fn at_telegram(telegram: &Simulator) {
-    let broken = |code| Break::Status {
+    let broken = |code| FaultKind::Status {
         code,
         description: "Internal Server Error".into(),
     };
     let send = |fault| Fault::new(fault).method("sendMessage");
     let poll = |fault| Fault::new(fault).method("getUpdates");
     for fault in [
-        send(Break::TooManyRequests { retry_after: 1 }).probability(0.01),
+        send(FaultKind::TooManyRequests { retry_after: 1 }).probability(0.01),
         send(broken(500)).probability(0.02),
-        send(Break::Html { code: 502 }).probability(0.01),
-        send(Break::Delay { ms: 50 }).probability(0.05),
-        send(Break::Reset).probability(0.005),
-        send(Break::DropAfter).probability(0.005),
-        send(Break::Hang).probability(0.001),
-        send(Break::HangAfter).probability(0.001),
+        send(FaultKind::Html { code: 502 }).probability(0.01),
+        send(FaultKind::Delay { ms: 50 }).probability(0.05),
+        send(FaultKind::Reset).probability(0.005),
+        send(FaultKind::DropAfter).probability(0.005),
+        send(FaultKind::Hang).probability(0.001),
+        send(FaultKind::HangAfter).probability(0.001),
         poll(broken(500)).probability(0.03),
-        poll(Break::Reset).probability(0.03),
-        poll(Break::DropAfter).probability(0.03),
-        poll(Break::Hang).probability(0.002),
+        poll(FaultKind::Reset).probability(0.03),
+        poll(FaultKind::DropAfter).probability(0.03),
+        poll(FaultKind::Hang).probability(0.002),
         // Of both ways: given out again, and chats in another order than they happened.
-        Fault::new(Break::Duplicate).probability(0.1),
-        Fault::new(Break::Reorder).probability(0.2),
+        Fault::new(FaultKind::Duplicate).probability(0.1),
+        Fault::new(FaultKind::Reorder).probability(0.2),
     ] {
         telegram.add_fault(fault);
     }
@@ -43,7 +43,7 @@ pub(crate) fn at_telegram(telegram: &Simulator) {
 /// The assistant's mood at this moment.
 pub(crate) fn mood(rng: &mut StdRng) -> Behaviour {
     let fail = |status| Behaviour {
-        fail: Some(Failing {
+        fail: Some(InjectedFailure {
             status,
             times: Some(3),
             retry_after: None,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::LazyLock;
 
 use regex::Regex;
-use telegram_connector_operator::dev::telegram::{Say, Simulator};
+use telegram_connector_operator::dev::bot_api_simulator::{Simulator, UserAction};
 use telegram_connector_operator::identity::BotId;
 
 /// What was said: per chat the `update_id` of each message.
@@ -34,13 +34,13 @@ impl Said {
             format!("message {n}")
         };
         let said = telegram
-            .send(&Say {
+            .perform(&UserAction {
                 bot: Some(bot.0),
                 from: Some(chat),
                 text: Some(text),
                 // Far enough from the one before that each is answered by itself: answers are what is counted.
                 date: Some(self.began + 10 * i64::try_from(n).unwrap()),
-                ..Say::default()
+                ..UserAction::default()
             })
             .unwrap();
         updates.push(said.updates[0].1);
@@ -122,7 +122,7 @@ impl Tally {
     fn chat(&mut self, telegram: &Simulator, bot: BotId, chat: i64, updates: &[i64]) {
         let mut parts: BTreeMap<(usize, usize), Seen> = BTreeMap::new();
         let mut latest = (0, 0);
-        for sent in telegram.sent(bot, chat) {
+        for sent in telegram.sent_messages(bot, chat) {
             let Some(part) = read(&sent.text) else {
                 continue;
             };

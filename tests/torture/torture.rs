@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use telegram_connector_operator::dev::assistant::Behaviour;
+use telegram_connector_operator::dev::sample_assistant::Behaviour;
 
 use crate::faults;
 use crate::tally::{Said, Tally};
@@ -82,7 +82,7 @@ async fn torture(way: Way) {
                 let chat = rng.random_range(PEOPLE);
                 said.say(telegram, bot, chat, rng.random_bool(0.1));
                 if rng.random_bool(0.03) {
-                    world.assistant.behave(faults::mood(&mut rng));
+                    world.assistant.set_behaviour(faults::mood(&mut rng));
                 }
             }
         };
@@ -103,7 +103,7 @@ async fn torture(way: Way) {
     }
     let under_load = began.elapsed();
     telegram.clear_faults();
-    world.assistant.behave(Behaviour::default());
+    world.assistant.set_behaviour(Behaviour::default());
     let (first, dead) = drained(&world, &said).await;
     let unlisted = lost(&first, &dead);
     world.retry_dead_letters();
@@ -113,10 +113,11 @@ async fn torture(way: Way) {
     operator.kill();
     let last = Tally::of(&said, telegram);
 
-    let counted = |count: fn(&telegram_connector_operator::dev::telegram::Counters) -> u64| {
-        let all = world.bots.iter().map(|bot| count(&telegram.counters(*bot)));
-        all.sum::<u64>()
-    };
+    let counted =
+        |count: fn(&telegram_connector_operator::dev::bot_api_simulator::BotCounters) -> u64| {
+            let all = world.bots.iter().map(|bot| count(&telegram.counters(*bot)));
+            all.sum::<u64>()
+        };
     let say = |line: String| println!("torture ({way:?}, seed {seed}): {line}");
     say(format!(
         "{} build, {} cores; {BOTS} bots, {} chats, {rate} messages/s offered for {:.0} s, one in ten answered in two parts",

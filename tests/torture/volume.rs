@@ -61,7 +61,7 @@ async fn fails_and_heals(way: Way) {
     let world = World::new(way, 1, 1).await;
     let bot = world.bots[0];
     let operator = world.start();
-    world.telegram.ask(bot, ANN, "before", SOON).await;
+    world.telegram.send_and_wait(bot, ANN, "before", SOON).await;
     until(&world, "ready", async || {
         admin(&world, "/readyz").await.0 == 200
     })
@@ -69,7 +69,9 @@ async fn fails_and_heals(way: Way) {
 
     operator.limit_files(Some(0));
     let refused = world.telegram.counters(bot).failed_deliveries;
-    world.telegram.say(bot, ANN, "while there is no room");
+    world
+        .telegram
+        .send_private_message(bot, ANN, "while there is no room");
     until(&world, "/readyz says why", async || {
         let (status, why) = admin(&world, "/readyz").await;
         status == 503 && why.contains("[-] store-writable") && why.contains("connectors.db")
@@ -86,7 +88,9 @@ async fn fails_and_heals(way: Way) {
     })
     .await;
     let refused = world.telegram.counters(bot).failed_deliveries;
-    world.telegram.say(bot, BOB, "while it is read-only");
+    world
+        .telegram
+        .send_private_message(bot, BOB, "while it is read-only");
     stays_unacknowledged(&world, way, refused).await;
 
     // What does not need the store goes on.
@@ -115,7 +119,10 @@ async fn fails_and_heals(way: Way) {
         (ANN, 1, "You said: while there is no room"),
         (BOB, 0, "You said: while it is read-only"),
     ] {
-        let sent = world.telegram.wait_for_sent(bot, from, already, SOON).await;
+        let sent = world
+            .telegram
+            .wait_for_sent_messages(bot, from, already, SOON)
+            .await;
         assert_eq!(sent.len(), already + 1, "{sent:?}");
         assert!(sent[already].text.starts_with(said), "{sent:?}");
     }
@@ -143,8 +150,8 @@ async fn stays_unacknowledged(world: &World, way: Way, refused: u64) {
     })
     .await;
     assert!(held(world, bot) > 0, "it was acknowledged\n{}", world.log());
-    assert_eq!(world.telegram.sent(bot, ANN).len(), 1);
-    assert!(world.telegram.sent(bot, BOB).is_empty());
+    assert_eq!(world.telegram.sent_messages(bot, ANN).len(), 1);
+    assert!(world.telegram.sent_messages(bot, BOB).is_empty());
     if way == Way::Webhook {
         let answers = world.telegram.deliveries(bot);
         let last = answers.last().unwrap();

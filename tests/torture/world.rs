@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use rand::Rng;
-use telegram_connector_operator::dev::assistant::SampleAssistant;
+use telegram_connector_operator::dev::bot_api_simulator::{Simulator, SimulatorOptions};
 use telegram_connector_operator::dev::control_plane::{ControlPlane, Served};
-use telegram_connector_operator::dev::telegram::{Options, Simulator};
+use telegram_connector_operator::dev::sample_assistant::SampleAssistant;
 use telegram_connector_operator::identity::BotId;
 
 use crate::operator::{Operator, Surroundings, command};
@@ -56,13 +56,13 @@ pub(crate) fn connector(n: usize) -> String {
 
 impl World {
     pub(crate) async fn new(way: Way, bots: usize, seed: u64) -> Self {
-        let telegram = Simulator::start(Options {
+        let telegram = Simulator::start(SimulatorOptions {
             seed,
             // Webhooks on any port, and retried ten times as soon as in life: kills come faster than in life, too.
             local_mode: true,
             webhook_second_micros: 100_000,
             keep_messages: 10_000_000,
-            ..Options::default()
+            ..SimulatorOptions::default()
         })
         .await
         .unwrap();

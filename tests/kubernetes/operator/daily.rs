@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use telegram_connector_operator::dev::telegram::Say;
+use telegram_connector_operator::dev::bot_api_simulator::UserAction;
 
 use super::house::{House, Start};
 use crate::cluster::Cluster;
@@ -29,7 +29,10 @@ async fn denied_users_are_told_of_in_one_event(cluster: Cluster) {
     house.connector("a", json!({"access": access})).await;
     house.ready("a").await;
 
-    house.telegram.ask(bot, 666_001, "let me in", SOON).await;
+    house
+        .telegram
+        .send_and_wait(bot, 666_001, "let me in", SOON)
+        .await;
     let note = house
         .cluster
         .eventually("the event", || async {
@@ -50,10 +53,13 @@ async fn denied_users_are_told_of_in_one_event(cluster: Cluster) {
     );
 
     for user in 666_002..666_010 {
-        house.telegram.ask(bot, user, "and me", SOON).await;
+        house
+            .telegram
+            .send_and_wait(bot, user, "and me", SOON)
+            .await;
     }
     // An allowed user's exchange passes the controller (AssistantReady) after all that.
-    house.telegram.ask(bot, 1001, "hello", SOON).await;
+    house.telegram.send_and_wait(bot, 1001, "hello", SOON).await;
     house
         .condition("a", "AssistantReady", "True", "ExchangesSucceed")
         .await;
@@ -77,16 +83,19 @@ async fn a_missing_transcription_key_stops_voice_alone_and_is_told(cluster: Clus
         let voice = json!({"voice": {"data": words}});
         house
             .telegram
-            .send(&Say {
+            .perform(&UserAction {
                 bot: Some(bot.0),
                 from: Some(1001),
                 content: voice.as_object().expect("an object").clone(),
-                ..Say::default()
+                ..UserAction::default()
             })
             .expect("said");
     };
     speak("can you hear me?");
-    let sent = house.telegram.wait_for_sent(bot, 1001, 0, SOON).await;
+    let sent = house
+        .telegram
+        .wait_for_sent_messages(bot, 1001, 0, SOON)
+        .await;
     assert!(
         sent[0].text.contains("could not make out"),
         "{}",
@@ -102,16 +111,22 @@ async fn a_missing_transcription_key_stops_voice_alone_and_is_told(cluster: Clus
         note.contains("spec.transcription.apiKeySecretRef: Secret \"ears\" does not exist"),
         "{note}"
     );
-    let text = house.telegram.ask(bot, 1001, "and text?", SOON).await;
+    let text = house
+        .telegram
+        .send_and_wait(bot, 1001, "and text?", SOON)
+        .await;
     assert!(text.text.contains("You said: and text?"), "{}", text.text);
 
     house.secret("ears", "api-key", "made-up").await;
     house
         .cluster
         .eventually("it hears", || async {
-            let already = house.telegram.sent(bot, 1001).len();
+            let already = house.telegram.sent_messages(bot, 1001).len();
             speak("and now?");
-            let sent = house.telegram.wait_for_sent(bot, 1001, already, SOON).await;
+            let sent = house
+                .telegram
+                .wait_for_sent_messages(bot, 1001, already, SOON)
+                .await;
             let last = &sent.last().expect("an answer").text;
             last.contains("You said: and now?").then_some(())
         })

@@ -21,9 +21,9 @@ use telegram_connector_operator::connection::webhook::TlsFiles;
 use telegram_connector_operator::controller::{
     self, ConnectionSettings, LeaseSettings, WebhookSettings,
 };
-use telegram_connector_operator::dev::assistant::SampleAssistant;
+use telegram_connector_operator::dev::bot_api_simulator::{Simulator, SimulatorOptions};
 use telegram_connector_operator::dev::control_plane::Served;
-use telegram_connector_operator::dev::telegram::{Options, Simulator};
+use telegram_connector_operator::dev::sample_assistant::SampleAssistant;
 use telegram_connector_operator::identity::BotId;
 use telegram_connector_operator::operator::{Operator, Settings, assistants};
 use telegram_connector_operator::telemetry::api_calls::ApiCallsLayer;
@@ -168,9 +168,9 @@ impl House {
         if let Ok(level) = std::env::var("TEST_LOG") {
             let _ = telemetry::logs::init(telemetry::logs::LogFormat::Text, &level);
         }
-        let options = Options {
+        let options = SimulatorOptions {
             local_mode: true,
-            ..Options::default()
+            ..SimulatorOptions::default()
         };
         Self {
             cluster,

@@ -121,7 +121,7 @@ async fn definitions_that_come_later_are_waited_for_and_unreadable_objects_hurt_
     assert!(message.contains("\"staff\""), "{message}");
     house
         .telegram
-        .ask(bot, 1001, "still there?", Duration::from_secs(20))
+        .send_and_wait(bot, 1001, "still there?", Duration::from_secs(20))
         .await;
     house.sound_connector("later").await;
     house.ready("later").await;
@@ -131,7 +131,7 @@ async fn definitions_that_come_later_are_waited_for_and_unreadable_objects_hurt_
     let operator = house.operator(Start::polling()).await;
     house
         .telegram
-        .ask(bot, 1002, "and now?", Duration::from_secs(20))
+        .send_and_wait(bot, 1002, "and now?", Duration::from_secs(20))
         .await;
 
     // Repaired, without a restart.
@@ -146,7 +146,7 @@ async fn definitions_that_come_later_are_waited_for_and_unreadable_objects_hurt_
     house.ready("broken").await;
     house
         .telegram
-        .ask(repaired, 1003, "hello", Duration::from_secs(20))
+        .send_and_wait(repaired, 1003, "hello", Duration::from_secs(20))
         .await;
     operator.shutdown().await;
 }

@@ -66,7 +66,7 @@ async fn leader_that_stops_is_followed_at_once_and_never_doubled(cluster: Cluste
         leader.shutdown().await;
         house
             .telegram
-            .ask(bot, person, "who answers now?", Duration::from_secs(20))
+            .send_and_wait(bot, person, "who answers now?", Duration::from_secs(20))
             .await;
         let took = began.elapsed();
         assert!(took < Duration::from_secs(8), "takeover took {took:?}");
@@ -210,7 +210,7 @@ impl Ends {
             let person = 9000 + i64::try_from(n).expect("few");
             house
                 .telegram
-                .ask(bots[n % 3], person, "who answers now?", AFTER_A_KILL)
+                .send_and_wait(bots[n % 3], person, "who answers now?", AFTER_A_KILL)
                 .await;
             leading(&house, &follower).await;
             let took = began.elapsed();
@@ -289,7 +289,7 @@ async fn leader_that_is_cut_off_polls_on_until_another_takes_over(cluster: Clust
     for (person, bot) in (9000..).zip(&bots) {
         house
             .telegram
-            .ask(*bot, person, "still there?", Duration::from_secs(20))
+            .send_and_wait(*bot, person, "still there?", Duration::from_secs(20))
             .await;
     }
     let took = came.elapsed();
@@ -344,7 +344,7 @@ async fn outage_of_the_api_server_delays_no_message_and_heals(cluster: Cluster) 
     house.ready("new").await;
     house
         .telegram
-        .ask(bot, 1001, "hello", Duration::from_secs(20))
+        .send_and_wait(bot, 1001, "hello", Duration::from_secs(20))
         .await;
     let answers = load.all_answered(Duration::from_secs(20)).await;
     let stalls = stalls.all();

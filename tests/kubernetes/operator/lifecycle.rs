@@ -7,8 +7,8 @@ use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::json;
 use telegram_connector_operator::api::{FINALIZER, TelegramUserList};
+use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind};
 use telegram_connector_operator::dev::control_plane::{Effect, Target, Verb};
-use telegram_connector_operator::dev::telegram::{Break, Fault};
 use telegram_connector_operator::operator::Operator;
 use telegram_connector_operator::store::Listing;
 
@@ -80,7 +80,7 @@ async fn a_restart_writes_nothing(cluster: Cluster) {
     let operator = house.operator(Start::polling()).await;
     house
         .telegram
-        .ask(bot, 1001, "still there?", Duration::from_secs(20))
+        .send_and_wait(bot, 1001, "still there?", Duration::from_secs(20))
         .await;
     // Longer than the patience with which a status waits for what is missing. The exchange itself is news: AssistantReady.
     house
@@ -203,7 +203,7 @@ async fn a_finalizer_is_there_only_while_a_webhook_is(cluster: Cluster) {
     assert_eq!(finalizers().await, [FINALIZER]);
     operator.shutdown().await;
     // It stays while Telegram may still have the webhook.
-    let down = house.telegram.add_fault(Fault::new(Break::Reset));
+    let down = house.telegram.add_fault(Fault::new(FaultKind::Reset));
     let operator = house.operator(Start::polling()).await;
     house
         .condition("a", "Connected", "False", "TelegramUnreachable")
@@ -243,7 +243,7 @@ async fn a_deleted_connectors_sessions_end_also_if_nobody_watched(cluster: Clust
         house.ready(name).await;
         house
             .telegram
-            .ask(bot, 1001, "hello", Duration::from_secs(20))
+            .send_and_wait(bot, 1001, "hello", Duration::from_secs(20))
             .await;
     }
     assert_eq!(kept(&operator).await, ["watched", "unwatched", "stays"]);
@@ -277,7 +277,11 @@ async fn a_store_that_meets_none_of_its_connectors_keeps_their_sessions(cluster:
     let operator = house.operator(start()).await;
     let (bot, _) = house.sound_connector("here").await;
     house.ready("here").await;
-    let ask = |bot, text| house.telegram.ask(bot, 1001, text, Duration::from_secs(20));
+    let ask = |bot, text| {
+        house
+            .telegram
+            .send_and_wait(bot, 1001, text, Duration::from_secs(20))
+    };
     ask(bot, "hello").await;
     operator.shutdown().await;
     // As another cluster would show it: nothing of what was, and connectors of its own, which people write to.
@@ -308,7 +312,7 @@ async fn deletion_ends_with_telegram_down_and_the_secret_gone(cluster: Cluster) 
             .finalizers;
         assert_eq!(finalizers, Some(vec![FINALIZER.to_owned()]));
     }
-    house.telegram.add_fault(Fault::new(Break::Hang));
+    house.telegram.add_fault(Fault::new(FaultKind::Hang));
     let secrets: Api<Secret> = house.cluster.api();
     secrets
         .delete("b", &DeleteParams::default())
@@ -451,7 +455,7 @@ async fn writes_that_are_refused_are_tried_ever_more_rarely_and_heal(cluster: Cl
         // A status that cannot be written keeps no message waiting.
         house
             .telegram
-            .ask(bot, 1001, "hello", Duration::from_secs(20))
+            .send_and_wait(bot, 1001, "hello", Duration::from_secs(20))
             .await;
         tokio::time::sleep(Duration::from_secs(8)).await;
         let tried = requests.count(Verb::Patch, "telegramconnectors.connectors.pupau.ai");

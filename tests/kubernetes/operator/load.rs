@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use telegram_connector_operator::dev::telegram::Simulator;
+use telegram_connector_operator::dev::bot_api_simulator::Simulator;
 use telegram_connector_operator::identity::BotId;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -48,7 +48,7 @@ impl Load {
                     _ = &mut stopped => break,
                 }
                 let at = jiff::Timestamp::now();
-                speaker.say(bot, person, "under load");
+                speaker.send_private_message(bot, person, "under load");
                 said.push(Said { bot, person, at });
             }
             said
@@ -70,7 +70,7 @@ impl Load {
             let answers: Vec<Answered> = said
                 .iter()
                 .filter_map(|s| {
-                    let first = self.telegram.sent(s.bot, s.person).first()?.at;
+                    let first = self.telegram.sent_messages(s.bot, s.person).first()?.at;
                     Some(Answered {
                         said: s.at,
                         took: Duration::try_from(first.duration_since(s.at)).unwrap_or_default(),

@@ -52,7 +52,7 @@ async fn a_conversation_leaves_its_mark_in_every_metric(cluster: Cluster) {
     house.ready("a").await;
     house
         .telegram
-        .ask(bot, 1001, "hello", Duration::from_secs(20))
+        .send_and_wait(bot, 1001, "hello", Duration::from_secs(20))
         .await;
     let metrics = operator.metrics().clone();
     // The list's reconcile and what is written after the answer may still be on their way.

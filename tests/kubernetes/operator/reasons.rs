@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::json;
-use telegram_connector_operator::dev::assistant::{Behaviour, Failing};
-use telegram_connector_operator::dev::telegram::{Break, Fault};
+use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind};
+use telegram_connector_operator::dev::sample_assistant::{Behaviour, InjectedFailure};
 
 use super::house::{House, Start};
 use crate::cluster::Cluster;
@@ -97,7 +97,7 @@ async fn token_reasons_follow_the_secret(cluster: Cluster) {
 async fn token_that_is_revoked_while_polling_is_reported_and_replaced(cluster: Cluster) {
     let (house, operator, (bot, _)) = House::settled(cluster, Start::polling()).await;
     house.telegram.revoke(bot);
-    house.telegram.say(bot, 1001, "hello");
+    house.telegram.send_private_message(bot, 1001, "hello");
     house
         .not_ready("a", "TokenValid", "False", "TokenUnauthorized")
         .await;
@@ -109,7 +109,7 @@ async fn token_that_is_revoked_while_polling_is_reported_and_replaced(cluster: C
     house.ready("a").await;
     house
         .telegram
-        .wait_for_sent(bot, 1001, 0, Duration::from_secs(20))
+        .wait_for_sent_messages(bot, 1001, 0, Duration::from_secs(20))
         .await;
     operator.shutdown().await;
 }
@@ -138,14 +138,14 @@ async fn younger_connector_of_a_bot_waits_until_the_older_goes(cluster: Cluster)
 async fn telegram_that_does_not_answer_is_reported_and_recovers(cluster: Cluster) {
     let house = House::new(cluster).await;
     let operator = house.operator(Start::polling()).await;
-    let silent = house.telegram.add_fault(Fault::new(Break::Hang));
+    let silent = house.telegram.add_fault(Fault::new(FaultKind::Hang));
     house.sound_connector("waits").await;
     house
         .not_ready("waits", "TokenValid", "Unknown", "Connecting")
         .await;
     house.telegram.remove_fault(silent);
     house.ready("waits").await;
-    let down = house.telegram.add_fault(Fault::new(Break::Reset));
+    let down = house.telegram.add_fault(Fault::new(FaultKind::Reset));
     house.sound_connector("a").await;
     house
         .not_ready("a", "TokenValid", "Unknown", "TelegramUnreachable")
@@ -158,7 +158,7 @@ async fn telegram_that_does_not_answer_is_reported_and_recovers(cluster: Cluster
     // And while it polls.
     let down = house
         .telegram
-        .add_fault(Fault::new(Break::Html { code: 502 }));
+        .add_fault(Fault::new(FaultKind::Html { code: 502 }));
     let (bot, _) = house.sound_connector("b").await;
     house
         .condition("b", "Connected", "False", "TelegramUnreachable")
@@ -166,14 +166,16 @@ async fn telegram_that_does_not_answer_is_reported_and_recovers(cluster: Cluster
     house.telegram.remove_fault(down);
     house.ready("b").await;
     let error = house.telegram.add_fault(
-        Fault::new(Break::Status {
+        Fault::new(FaultKind::Status {
             code: 500,
             description: "Internal Server Error".into(),
         })
         .bot(bot)
         .method("getUpdates"),
     );
-    house.telegram.say(bot, 1001, "wakes the long poll");
+    house
+        .telegram
+        .send_private_message(bot, 1001, "wakes the long poll");
     house
         .condition("b", "Connected", "False", "TelegramUnreachable")
         .await;
@@ -204,11 +206,11 @@ async fn missing_list_denies_is_reported_and_resolves(cluster: Cluster) {
     // Who is resolved keeps access; who is not is denied.
     house
         .telegram
-        .ask(bot, 1001, "inline", Duration::from_secs(20))
+        .send_and_wait(bot, 1001, "inline", Duration::from_secs(20))
         .await;
     let denied = house
         .telegram
-        .ask(bot, 1002, "listed", Duration::from_secs(20))
+        .send_and_wait(bot, 1002, "listed", Duration::from_secs(20))
         .await;
     assert!(denied.text.contains("1002"), "{}", denied.text);
     house
@@ -223,7 +225,7 @@ async fn missing_list_denies_is_reported_and_resolves(cluster: Cluster) {
     assert_eq!(status.access_users, Some(3));
     let answer = house
         .telegram
-        .ask(bot, 1002, "listed now", Duration::from_secs(20))
+        .send_and_wait(bot, 1002, "listed now", Duration::from_secs(20))
         .await;
     assert!(!answer.text.contains("1002"), "{}", answer.text);
     operator.shutdown().await;
@@ -232,26 +234,30 @@ async fn missing_list_denies_is_reported_and_resolves(cluster: Cluster) {
 async fn conflict_and_throttling_are_reported_and_recover(cluster: Cluster) {
     let (house, operator, (bot, _)) = House::settled(cluster, Start::polling()).await;
     let conflict = house.telegram.add_fault(
-        Fault::new(Break::Status {
+        Fault::new(FaultKind::Status {
             code: 409,
             description: "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running".into(),
         })
         .bot(bot)
         .method("getUpdates"),
     );
-    house.telegram.say(bot, 1001, "wakes the long poll");
+    house
+        .telegram
+        .send_private_message(bot, 1001, "wakes the long poll");
     house
         .not_ready("a", "Connected", "False", "PollingConflict")
         .await;
     house.telegram.remove_fault(conflict);
     house.ready("a").await;
     house.telegram.add_fault(
-        Fault::new(Break::TooManyRequests { retry_after: 4 })
+        Fault::new(FaultKind::TooManyRequests { retry_after: 4 })
             .bot(bot)
             .method("getUpdates")
             .times(1),
     );
-    house.telegram.say(bot, 1001, "wakes the long poll");
+    house
+        .telegram
+        .send_private_message(bot, 1001, "wakes the long poll");
     let message = house
         .not_ready("a", "Connected", "False", "RateLimited")
         .await;
@@ -266,14 +272,16 @@ async fn suspended_connector_rests_and_comes_back(cluster: Cluster) {
     house
         .not_ready("a", "Connected", "False", "Suspended")
         .await;
-    house.telegram.say(bot, 1001, "while suspended");
+    house
+        .telegram
+        .send_private_message(bot, 1001, "while suspended");
     assert_eq!(house.telegram.pending(bot), 1, "Telegram keeps it");
     house.patch("a", json!({"spec": {"suspend": false}})).await;
     house.ready("a").await;
     house.condition("a", "Connected", "True", "Polling").await;
     house
         .telegram
-        .wait_for_sent(bot, 1001, 0, Duration::from_secs(20))
+        .wait_for_sent_messages(bot, 1001, 0, Duration::from_secs(20))
         .await;
     operator.shutdown().await;
 }
@@ -293,12 +301,14 @@ async fn missing_api_key_is_reported_and_found(cluster: Cluster) {
     house
         .not_ready("a", "AssistantReady", "False", "ApiKeyNotFound")
         .await;
-    house.telegram.say(bot, 1001, "waits in the inbox");
+    house
+        .telegram
+        .send_private_message(bot, 1001, "waits in the inbox");
     house.secret("key", "api-key", "sk-test").await;
     house.ready("a").await;
     house
         .telegram
-        .wait_for_sent(bot, 1001, 0, Duration::from_secs(20))
+        .wait_for_sent_messages(bot, 1001, 0, Duration::from_secs(20))
         .await;
     house
         .condition("a", "AssistantReady", "True", "ExchangesSucceed")
@@ -315,7 +325,7 @@ async fn failing_assistant_is_reported_and_recovers_and_ready_stays(cluster: Clu
     for (behaviour, reason) in [
         (
             Behaviour {
-                fail: Some(Failing {
+                fail: Some(InjectedFailure {
                     status: 500,
                     times: None,
                     retry_after: None,
@@ -339,19 +349,21 @@ async fn failing_assistant_is_reported_and_recovers_and_ready_stays(cluster: Clu
             "AssistantUnreachable",
         ),
     ] {
-        house.assistant.behave(behaviour);
+        house.assistant.set_behaviour(behaviour);
         // Three people at once: three exchanges that fail.
         for _ in 0..3 {
             person += 1;
-            house.telegram.say(bot, person, "hello");
+            house.telegram.send_private_message(bot, person, "hello");
         }
         house
             .condition("a", "AssistantReady", "False", reason)
             .await;
         house.condition("a", "Ready", "True", "MessagesFlow").await;
-        house.assistant.behave(Behaviour::default());
+        house.assistant.set_behaviour(Behaviour::default());
         person += 1;
-        house.telegram.say(bot, person, "better now?");
+        house
+            .telegram
+            .send_private_message(bot, person, "better now?");
         house
             .condition("a", "AssistantReady", "True", "ExchangesSucceed")
             .await;
@@ -370,7 +382,9 @@ async fn foreign_webhook_is_named_in_an_event_and_removed(cluster: Cluster) {
         .await
         .expect("an answer");
     assert!(answer.status().is_success());
-    house.telegram.say(bot, 1001, "queued for somebody else");
+    house
+        .telegram
+        .send_private_message(bot, 1001, "queued for somebody else");
     let operator = house.operator(Start::polling()).await;
     house.secret("a", "token", &token).await;
     house.connector("a", json!({})).await;
@@ -383,7 +397,7 @@ async fn foreign_webhook_is_named_in_an_event_and_removed(cluster: Cluster) {
     );
     house
         .telegram
-        .wait_for_sent(bot, 1001, 0, Duration::from_secs(20))
+        .wait_for_sent_messages(bot, 1001, 0, Duration::from_secs(20))
         .await;
     operator.shutdown().await;
 }

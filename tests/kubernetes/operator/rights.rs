@@ -42,7 +42,7 @@ async fn life(house: &House) {
     house.ready("polled").await;
     house
         .telegram
-        .ask(bot, 1001, "hello", Duration::from_secs(20))
+        .send_and_wait(bot, 1001, "hello", Duration::from_secs(20))
         .await;
     // The Lease is made at first and then renewed; the Secret's end is noticed by a watch, and told by an event.
     house.delete_secret("polled").await;

@@ -73,7 +73,7 @@ async fn key_and_public_url_are_rotated_without_losing_a_message(cluster: Cluste
     let operator = house.operator(keyed(first.clone(), NEW, Some(OLD))).await;
     house
         .telegram
-        .ask(bot, 1001, "a new key?", Duration::from_secs(30))
+        .send_and_wait(bot, 1001, "a new key?", Duration::from_secs(30))
         .await;
     let refused = |metrics: &str| {
         metrics
@@ -90,7 +90,7 @@ async fn key_and_public_url_are_rotated_without_losing_a_message(cluster: Cluste
     let operator = house.operator(keyed(first, OLD, None)).await;
     house
         .telegram
-        .ask(bot, 1002, "the old key again?", Duration::from_secs(30))
+        .send_and_wait(bot, 1002, "the old key again?", Duration::from_secs(30))
         .await;
     operator.shutdown().await;
 
@@ -98,7 +98,7 @@ async fn key_and_public_url_are_rotated_without_losing_a_message(cluster: Cluste
     let operator = house.operator(keyed(elsewhere.clone(), OLD, None)).await;
     house
         .telegram
-        .ask(bot, 1003, "elsewhere?", Duration::from_secs(30))
+        .send_and_wait(bot, 1003, "elsewhere?", Duration::from_secs(30))
         .await;
     let address = elsewhere.webhook_listen.to_string();
     let registered = house.telegram.webhook_info(bot)["url"].to_string();
@@ -159,7 +159,7 @@ async fn rolling_update_of_two_processes_loses_no_webhook_and_the_follower_write
         );
         house
             .telegram
-            .ask(bot, person, "by the follower?", Duration::from_secs(20))
+            .send_and_wait(bot, person, "by the follower?", Duration::from_secs(20))
             .await;
         assert_eq!(writes(&metrics), 0, "a follower writes nothing");
         leader.shutdown().await;
@@ -223,7 +223,7 @@ async fn webhook_of_a_bot_that_is_given_up_is_withdrawn(cluster: Cluster) {
     house.ready("a").await;
     house
         .telegram
-        .ask(second, 1001, "another bot?", Duration::from_secs(20))
+        .send_and_wait(second, 1001, "another bot?", Duration::from_secs(20))
         .await;
     // Suspension.
     house.patch("a", json!({"spec": {"suspend": true}})).await;
@@ -233,11 +233,13 @@ async fn webhook_of_a_bot_that_is_given_up_is_withdrawn(cluster: Cluster) {
     withdrawn(second).await;
     let status = house.connectors().get("a").await.expect("it").status;
     assert_eq!(status.expect("a status").webhook, None);
-    house.telegram.say(second, 1002, "while it rests");
+    house
+        .telegram
+        .send_private_message(second, 1002, "while it rests");
     house.patch("a", json!({"spec": {"suspend": false}})).await;
     house
         .telegram
-        .wait_for_sent(second, 1002, 0, Duration::from_secs(30))
+        .wait_for_sent_messages(second, 1002, 0, Duration::from_secs(30))
         .await;
     // A token that was revoked: nothing can be withdrawn, and nothing waits for it.
     house.telegram.revoke(second);
@@ -288,7 +290,7 @@ async fn server_with_its_own_certificate_is_trusted_and_reads_it_again(cluster: 
     );
     house
         .telegram
-        .ask(bot, 1001, "over TLS", Duration::from_secs(20))
+        .send_and_wait(bot, 1001, "over TLS", Duration::from_secs(20))
         .await;
 
     // The files change: the next connection meets the new certificate, and whoever trusts the old one alone does not get through.
@@ -314,18 +316,20 @@ async fn server_with_its_own_certificate_is_trusted_and_reads_it_again(cluster: 
     way.snap();
     house
         .telegram
-        .ask(bot, 1003, "over TLS anew", Duration::from_mins(1))
+        .send_and_wait(bot, 1003, "over TLS anew", Duration::from_mins(1))
         .await;
     operator.shutdown().await;
 
     // A start uploads another one, and what waited comes.
-    house.telegram.say(bot, 1002, "while it was down");
+    house
+        .telegram
+        .send_private_message(bot, 1002, "while it was down");
     let (second, public) = start();
     let operator = house.operator(second).await;
     let _way = Wire::between(public, operator.webhook_address().expect("an address")).await;
     house
         .telegram
-        .wait_for_sent(bot, 1002, 0, Duration::from_secs(30))
+        .wait_for_sent_messages(bot, 1002, 0, Duration::from_secs(30))
         .await;
     operator.shutdown().await;
 }

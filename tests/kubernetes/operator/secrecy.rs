@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use telegram_connector_operator::api::{TelegramConnector, TelegramUserList};
 use telegram_connector_operator::connection::webhook::secret_token;
-use telegram_connector_operator::dev::assistant::Behaviour;
-use telegram_connector_operator::dev::telegram::{Break, Fault};
+use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind};
+use telegram_connector_operator::dev::sample_assistant::Behaviour;
 use telegram_connector_operator::identity::{BotId, ConnectorUid};
 
 use super::house::{House, any_port};
@@ -102,7 +102,7 @@ async fn no_secret_is_anywhere_after_a_whole_run(cluster: Cluster) {
     hidden.add(secret_token::derive_secret_token(&WEBHOOK_KEY.into(), &uid, bot).expose_secret());
     house
         .telegram
-        .ask(bot, 3001, "by webhook", Duration::from_secs(20))
+        .send_and_wait(bot, 3001, "by webhook", Duration::from_secs(20))
         .await;
     let forged = reqwest::Client::builder()
         .danger_accept_invalid_certs(true)
@@ -169,35 +169,35 @@ async fn a_life_with_trouble(house: &House, hidden: &mut Hidden) -> (BotId, Stri
         .await;
     house
         .telegram
-        .ask(bot, 2001, "hello", Duration::from_secs(20))
+        .send_and_wait(bot, 2001, "hello", Duration::from_secs(20))
         .await;
     house
         .telegram
-        .ask(keyed, 2002, "hello", Duration::from_secs(20))
+        .send_and_wait(keyed, 2002, "hello", Duration::from_secs(20))
         .await;
     // The assistant refuses the key.
-    house.assistant.behave(Behaviour {
+    house.assistant.set_behaviour(Behaviour {
         api_key: Some("another".into()),
         ..Behaviour::default()
     });
     for person in 2003..2006 {
-        house.telegram.say(keyed, person, "hello");
+        house.telegram.send_private_message(keyed, person, "hello");
     }
     house
         .condition("keyed", "AssistantReady", "False", "AssistantUnauthorized")
         .await;
-    house.assistant.behave(Behaviour::default());
+    house.assistant.set_behaviour(Behaviour::default());
     // Telegram breaks in every way it knows, while polled and while written to.
-    let broken = Break::Status {
+    let broken = FaultKind::Status {
         code: 500,
         description: "Internal Server Error".into(),
     };
     let kinds = [
         broken,
-        Break::Html { code: 502 },
-        Break::Reset,
-        Break::DropAfter,
-        Break::TooManyRequests { retry_after: 1 },
+        FaultKind::Html { code: 502 },
+        FaultKind::Reset,
+        FaultKind::DropAfter,
+        FaultKind::TooManyRequests { retry_after: 1 },
     ];
     for (person, kind) in (2010..).zip(kinds) {
         house.telegram.add_fault(
@@ -211,12 +211,12 @@ async fn a_life_with_trouble(house: &House, hidden: &mut Hidden) -> (BotId, Stri
             .add_fault(Fault::new(kind).bot(bot).method("sendMessage").times(1));
         house
             .telegram
-            .ask(bot, person, "in trouble", Duration::from_secs(30))
+            .send_and_wait(bot, person, "in trouble", Duration::from_secs(30))
             .await;
     }
     // Revoked, then rotated.
     house.telegram.revoke(bot);
-    house.telegram.say(bot, 2030, "hello");
+    house.telegram.send_private_message(bot, 2030, "hello");
     house
         .not_ready("a", "TokenValid", "False", "TokenUnauthorized")
         .await;

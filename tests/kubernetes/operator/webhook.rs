@@ -6,7 +6,7 @@ use futures::StreamExt;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use telegram_connector_operator::connection::webhook::secret_token;
-use telegram_connector_operator::dev::telegram::{Break, Fault};
+use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind};
 
 use super::house::{House, KEY, Start, any_port};
 use super::wire::Wire;
@@ -97,7 +97,7 @@ async fn webhook_is_registered_and_an_answer_comes_back(cluster: Cluster) {
     assert_eq!(house.telegram.webhook_info(bot)["url"], json!(url));
     house
         .telegram
-        .ask(bot, 1001, "hello", Duration::from_secs(20))
+        .send_and_wait(bot, 1001, "hello", Duration::from_secs(20))
         .await;
     house.delete("a").await;
     house.gone("a").await;
@@ -314,7 +314,7 @@ async fn forgeries_are_answered_before_their_body_comes_and_change_nothing(clust
         .collect::<Vec<_>>();
     let asked = house
         .telegram
-        .ask(bot, 1001, "in between", Duration::from_secs(20));
+        .send_and_wait(bot, 1001, "in between", Duration::from_secs(20));
     let (answers, _) = futures::join!(flood, asked);
     assert!(answers.iter().all(|status| *status == Some(401)));
     let metrics = operator.metrics().encode();
@@ -334,7 +334,7 @@ async fn rejected_webhook_is_reported_and_recovers(cluster: Cluster) {
     let house = House::new(cluster).await;
     let operator = house.operator(Start::webhook()).await;
     house.telegram.add_fault(
-        Fault::new(Break::Status {
+        Fault::new(FaultKind::Status {
             code: 400,
             description: "Bad Request: bad webhook: Failed to resolve host: Name or service not known".into(),
         })
@@ -428,7 +428,9 @@ async fn webhook_that_telegram_cannot_reach_is_reported_and_recovers(cluster: Cl
     let operator = house.operator(start).await;
     let (bot, _) = house.sound_connector("a").await;
     house.ready("a").await;
-    house.telegram.say(bot, 1001, "is anybody there?");
+    house
+        .telegram
+        .send_private_message(bot, 1001, "is anybody there?");
     let message = house
         .not_ready("a", "Connected", "False", "WebhookUnreachable")
         .await;
@@ -441,7 +443,7 @@ async fn webhook_that_telegram_cannot_reach_is_reported_and_recovers(cluster: Cl
     let _way = Wire::between(public, there).await;
     house
         .telegram
-        .wait_for_sent(bot, 1001, 0, Duration::from_mins(1))
+        .wait_for_sent_messages(bot, 1001, 0, Duration::from_mins(1))
         .await;
     house.ready("a").await;
     operator.shutdown().await;
@@ -451,7 +453,7 @@ async fn throttled_registration_is_reported_and_recovers(cluster: Cluster) {
     let house = House::new(cluster).await;
     let operator = house.operator(Start::webhook()).await;
     house.telegram.add_fault(
-        Fault::new(Break::TooManyRequests { retry_after: 5 })
+        Fault::new(FaultKind::TooManyRequests { retry_after: 5 })
             .method("setWebhook")
             .times(1),
     );
@@ -471,7 +473,9 @@ async fn mode_switches_both_ways_without_losing_a_message(cluster: Cluster) {
     for start in [Start::polling(), Start::webhook(), Start::polling()] {
         // Said while nobody listens; it must be there afterwards.
         person += 1;
-        house.telegram.say(bot, person, "between two operators");
+        house
+            .telegram
+            .send_private_message(bot, person, "between two operators");
         let reason = match start.connection {
             telegram_connector_operator::controller::ConnectionSettings::Polling => "Polling",
             telegram_connector_operator::controller::ConnectionSettings::Webhook(_) => {
@@ -482,7 +486,7 @@ async fn mode_switches_both_ways_without_losing_a_message(cluster: Cluster) {
         house.condition("a", "Connected", "True", reason).await;
         house
             .telegram
-            .wait_for_sent(bot, person, 0, Duration::from_secs(20))
+            .wait_for_sent_messages(bot, person, 0, Duration::from_secs(20))
             .await;
         operator.shutdown().await;
     }

@@ -1,0 +1,348 @@
+//! Breaking things on purpose: rules that match calls and say what goes wrong, by chance from a seed or a number of times.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
+
+use super::queue::QueuedUpdate;
+use super::telegram_state::lock;
+
+/// What goes wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// 429 with `retry_after` seconds. With [`Fault::for_ms`] the seconds count down to the end of the fault.
+    TooManyRequests {
+        /// Seconds.
+        retry_after: u64,
+    },
+    /// An answer with this status and description, without taking effect.
+    Status {
+        /// HTTP status, also `error_code`.
+        code: u16,
+        /// `description`.
+        description: String,
+    },
+    /// A status with a body that is no JSON, as a proxy in front answers (502 of nginx).
+    Html {
+        /// HTTP status.
+        code: u16,
+    },
+    /// No answer; the connection stays open. Nothing takes effect.
+    Hang,
+    /// The connection is closed without an answer. Nothing takes effect.
+    Reset,
+    /// The call takes effect, but the connection is closed instead of answering.
+    DropAfter,
+    /// The call takes effect, but no answer ever comes.
+    HangAfter,
+    /// The call is answered this much later.
+    Delay {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// Updates are given out again after they were confirmed (polling) or acknowledged (webhook).
+    Duplicate,
+    /// Updates of different chats come in another order than they happened; within a chat the order stays.
+    Reorder,
+}
+
+/// A rule. Absent conditions match everything.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// Only this bot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bot: Option<i64>,
+    /// Only calls with this `chat_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<i64>,
+    /// Only this method (without regard to case).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// What goes wrong.
+    pub fault: FaultKind,
+    /// How likely, 0.0..=1.0; absent: always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
+    /// How many times at most; absent: without end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<u64>,
+    /// For how many milliseconds from now; absent: until it is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_ms: Option<u64>,
+}
+
+impl Fault {
+    /// A fault of every call, without end.
+    pub fn new(fault: FaultKind) -> Self {
+        Self {
+            bot: None,
+            chat: None,
+            method: None,
+            fault,
+            probability: None,
+            times: None,
+            for_ms: None,
+        }
+    }
+
+    /// Only calls of this bot.
+    #[must_use]
+    pub fn bot(mut self, bot: crate::identity::BotId) -> Self {
+        self.bot = Some(bot.0);
+        self
+    }
+
+    /// Only calls for this chat.
+    #[must_use]
+    pub fn chat(mut self, chat: i64) -> Self {
+        self.chat = Some(chat);
+        self
+    }
+
+    /// Only this method.
+    #[must_use]
+    pub fn method(mut self, method: &str) -> Self {
+        self.method = Some(method.to_ascii_lowercase());
+        self
+    }
+
+    /// With this probability.
+    #[must_use]
+    pub fn probability(mut self, probability: f64) -> Self {
+        self.probability = Some(probability);
+        self
+    }
+
+    /// So many times.
+    #[must_use]
+    pub fn times(mut self, times: u64) -> Self {
+        self.times = Some(times);
+        self
+    }
+
+    /// For so long.
+    #[must_use]
+    pub fn lasting(mut self, time: Duration) -> Self {
+        self.for_ms = u64::try_from(time.as_millis()).ok();
+        self
+    }
+
+    fn is_about_order(&self) -> bool {
+        matches!(self.fault, FaultKind::Duplicate | FaultKind::Reorder)
+    }
+}
+
+#[derive(Debug)]
+struct ActiveFault {
+    id: u64,
+    fault: Fault,
+    left: Option<u64>,
+    until: Option<Instant>,
+    hits: u64,
+}
+
+#[derive(Debug)]
+struct FaultState {
+    rules: Vec<ActiveFault>,
+    random: StdRng,
+    /// When each (bot, chat) that was told to wait may come again.
+    not_before: HashMap<(i64, i64), Instant>,
+}
+
+/// All rules.
+#[derive(Debug)]
+pub(super) struct Faults {
+    any: AtomicBool,
+    any_retry_after: AtomicBool,
+    next: AtomicU64,
+    inner: Mutex<FaultState>,
+}
+
+/// Which call is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CallTarget<'a> {
+    pub bot: i64,
+    pub chat: Option<i64>,
+    pub method: &'a str,
+}
+
+impl Faults {
+    pub(super) fn seeded(seed: u64) -> Self {
+        let random = if seed == 0 {
+            StdRng::from_os_rng()
+        } else {
+            StdRng::seed_from_u64(seed)
+        };
+        Self {
+            any: AtomicBool::new(false),
+            any_retry_after: AtomicBool::new(false),
+            next: AtomicU64::new(1),
+            inner: Mutex::new(FaultState {
+                rules: Vec::new(),
+                random,
+                not_before: HashMap::new(),
+            }),
+        }
+    }
+
+    /// Whether there is any rule at all: the way without faults costs nothing.
+    pub(super) fn any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
+    /// A number left to chance.
+    pub(super) fn between(&self, low: i64, high: i64) -> i64 {
+        lock(&self.inner).random.random_range(low..high)
+    }
+
+    pub(super) fn add(&self, mut fault: Fault) -> u64 {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        fault.method = fault.method.map(|method| method.to_ascii_lowercase());
+        let mut inner = lock(&self.inner);
+        inner.rules.push(ActiveFault {
+            id,
+            left: fault.times,
+            until: fault
+                .for_ms
+                .map(|ms| Instant::now() + Duration::from_millis(ms)),
+            fault,
+            hits: 0,
+        });
+        self.any.store(true, Ordering::Release);
+        id
+    }
+
+    /// Removes one rule, or all; the random sequence may be started anew.
+    pub(super) fn remove(&self, id: Option<u64>) {
+        let mut inner = lock(&self.inner);
+        inner
+            .rules
+            .retain(|rule| id.is_some_and(|id| rule.id != id));
+        self.any.store(!inner.rules.is_empty(), Ordering::Release);
+    }
+
+    pub(super) fn reseed(&self, seed: u64) {
+        lock(&self.inner).random = StdRng::seed_from_u64(seed);
+    }
+
+    /// The rules with how often each has struck.
+    pub(super) fn list(&self) -> Vec<(u64, Fault, u64)> {
+        lock(&self.inner)
+            .rules
+            .iter()
+            .map(|rule| (rule.id, rule.fault.clone(), rule.hits))
+            .collect()
+    }
+
+    /// What befalls this call. A 429 is remembered, so that a call that comes too early is noticed.
+    pub(super) fn draw_fault(&self, target: CallTarget<'_>) -> Option<FaultKind> {
+        let mut inner = lock(&self.inner);
+        let now = Instant::now();
+        let found = inner.draw(now, |fault| {
+            !fault.is_about_order()
+                && fault.bot.is_none_or(|bot| bot == target.bot)
+                && fault.chat.is_none_or(|chat| Some(chat) == target.chat)
+                && fault.method.as_deref().is_none_or(|m| m == target.method)
+        });
+        found.map(|(what, until)| match (what, until) {
+            (FaultKind::TooManyRequests { .. }, Some(until)) => FaultKind::TooManyRequests {
+                retry_after: until.saturating_duration_since(now).as_secs() + 1,
+            },
+            (what, _) => what,
+        })
+    }
+
+    /// Remembers that (bot, chat) was told to wait.
+    pub(super) fn record_retry_after(&self, bot: i64, chat: Option<i64>, seconds: u64) {
+        let until = Instant::now() + Duration::from_secs(seconds);
+        let mut inner = lock(&self.inner);
+        inner.not_before.insert((bot, chat.unwrap_or(0)), until);
+        self.any_retry_after.store(true, Ordering::Release);
+    }
+
+    /// Whether (bot, chat) comes before the time it was told.
+    pub(super) fn is_before_retry_after(&self, bot: i64, chat: Option<i64>) -> bool {
+        if !self.any_retry_after.load(Ordering::Acquire) {
+            return false;
+        }
+        let inner = lock(&self.inner);
+        // Clocks and rounding: a call 50 ms early is not impatient.
+        let now = Instant::now() + Duration::from_millis(50);
+        inner
+            .not_before
+            .get(&(bot, chat.unwrap_or(0)))
+            .is_some_and(|until| now < *until)
+    }
+
+    /// Whether this acknowledged update comes again.
+    pub(super) fn redelivers(&self, bot: i64, chat: i64) -> bool {
+        self.any() && self.draw_order(&FaultKind::Duplicate, bot, chat)
+    }
+
+    /// Whether the next deliveries are mixed.
+    pub(super) fn reorders(&self, bot: i64) -> bool {
+        self.any() && self.draw_order(&FaultKind::Reorder, bot, 0)
+    }
+
+    fn draw_order(&self, what: &FaultKind, bot: i64, chat: i64) -> bool {
+        let found = lock(&self.inner).draw(Instant::now(), |fault| {
+            fault.fault == *what
+                && fault.bot.is_none_or(|only| only == bot)
+                && fault.chat.is_none_or(|only| chat == 0 || only == chat)
+        });
+        found.is_some()
+    }
+
+    /// Mixes the lanes of a batch, keeping the order within each.
+    pub(super) fn shuffle_chats(&self, batch: &mut [(i64, QueuedUpdate)]) {
+        let mut lanes: Vec<i64> = batch.iter().map(|(_, update)| update.lane).collect();
+        lanes.shuffle(&mut lock(&self.inner).random);
+        let mut by_lane: HashMap<i64, std::collections::VecDeque<(i64, QueuedUpdate)>> =
+            HashMap::new();
+        for update in batch.iter() {
+            by_lane
+                .entry(update.1.lane)
+                .or_default()
+                .push_back(update.clone());
+        }
+        for (slot, lane) in batch.iter_mut().zip(lanes) {
+            if let Some(update) = by_lane
+                .get_mut(&lane)
+                .and_then(std::collections::VecDeque::pop_front)
+            {
+                *slot = update;
+            }
+        }
+    }
+}
+
+impl FaultState {
+    fn draw(
+        &mut self,
+        now: Instant,
+        matches: impl Fn(&Fault) -> bool,
+    ) -> Option<(FaultKind, Option<Instant>)> {
+        let Self { rules, random, .. } = self;
+        rules.retain(|rule| rule.until.is_none_or(|until| until > now) && rule.left != Some(0));
+        let rule = rules.iter_mut().find(|rule| {
+            matches(&rule.fault)
+                && rule
+                    .fault
+                    .probability
+                    .is_none_or(|p| random.random_bool(p.clamp(0.0, 1.0)))
+        })?;
+        rule.hits += 1;
+        if let Some(left) = &mut rule.left {
+            *left -= 1;
+        }
+        Some((rule.fault.fault.clone(), rule.until))
+    }
+}

@@ -1,0 +1,85 @@
+//! Files that people sent: what `getFile` finds and the download path serves.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::method_result::{MethodError, MethodResult, MethodSuccess};
+use super::params::Params;
+use super::telegram_state::{TelegramState, lock};
+
+/// Larger files cannot be downloaded, except from a server in local mode.
+const MAX_DOWNLOAD: u64 = 20 << 20;
+
+/// All files.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    next: AtomicU64,
+    by_id: Mutex<HashMap<String, File>>,
+}
+
+#[derive(Debug, Clone)]
+struct File {
+    unique_id: String,
+    path: String,
+    size: u64,
+    bytes: Bytes,
+}
+
+impl Files {
+    /// Adds a file; `size` may claim more than there is. Gives `file_id`, `file_unique_id` and `file_size` as an object.
+    pub(super) fn add(
+        &self,
+        folder: &str,
+        extension: &str,
+        bytes: Bytes,
+        size: Option<u64>,
+    ) -> Value {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let file_id = format!("AgACAgIAAxkBAAI{number:08x}SimulatedFileIdOfTheBotApi");
+        let unique_id = format!("AQAD{number:08x}");
+        let size = size.unwrap_or(bytes.len() as u64);
+        let file = File {
+            unique_id: unique_id.clone(),
+            path: format!("{folder}/file_{number}.{extension}"),
+            size,
+            bytes,
+        };
+        lock(&self.by_id).insert(file_id.clone(), file);
+        json!({"file_id": file_id, "file_unique_id": unique_id, "file_size": size})
+    }
+
+    /// The content behind a download path.
+    pub(super) fn download(&self, path: &str) -> Option<Bytes> {
+        let files = lock(&self.by_id);
+        files
+            .values()
+            .find(|file| file.path == path)
+            .map(|file| file.bytes.clone())
+    }
+}
+
+/// `getFile`.
+pub(super) fn get_file(telegram: &TelegramState, params: &Params) -> MethodResult {
+    let file_id = params.get("file_id");
+    if file_id.is_empty() {
+        return Err(MethodError::bad_request("invalid file_id"));
+    }
+    let Some(file) = lock(&telegram.files.by_id).get(file_id).cloned() else {
+        return Err(MethodError::bad_request(
+            "wrong file_id or the file is temporarily unavailable",
+        ));
+    };
+    if file.size > MAX_DOWNLOAD && !telegram.options.load().local_mode {
+        return Err(MethodError::bad_request("file is too big"));
+    }
+    MethodSuccess::json(&json!({
+        "file_id": file_id,
+        "file_unique_id": file.unique_id,
+        "file_size": file.size,
+        "file_path": file.path,
+    }))
+}

@@ -1,0 +1,241 @@
+//! The updates that wait for one bot: numbered, kept 24 hours, confirmed by a higher offset or one by one.
+//!
+//! Follows `TQueue` of `TDLib`. Pure: the time comes from the caller.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How long an update waits, in seconds.
+pub(super) const RETENTION_SECONDS: i64 = 24 * 60 * 60;
+/// How many updates wait for one bot at most; further ones are lost, as at Telegram.
+const CAPACITY: usize = 100_000;
+/// One answer to `getUpdates` carries at most this many bytes.
+const MAX_RESPONSE_BYTES: usize = 1 << 22;
+/// An offset further than this beyond the newest update is not believed.
+const MAX_OFFSET_AHEAD: i64 = 10;
+
+/// One update that waits.
+#[derive(Debug, Clone)]
+pub(super) struct QueuedUpdate {
+    /// Updates of one lane (a chat) are delivered to a webhook one after the other.
+    pub lane: i64,
+    /// Unix seconds.
+    pub expires: i64,
+    /// The whole update as JSON, beginning with its id.
+    pub json: Arc<str>,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub(super) struct UpdateQueue {
+    next: i64,
+    pending: BTreeMap<i64, QueuedUpdate>,
+}
+
+impl UpdateQueue {
+    pub(super) fn starting_at(first: i64) -> Self {
+        Self {
+            next: first,
+            pending: BTreeMap::new(),
+        }
+    }
+
+    /// Appends an update: `rest` is the update object without its id and braces (`"message":{…}`).
+    /// `None`: it is too old or the queue is full, and the update is lost.
+    pub(super) fn push(&mut self, rest: &str, lane: i64, date: i64, now: i64) -> Option<i64> {
+        if self.pending.len() >= CAPACITY || date + RETENTION_SECONDS <= now {
+            return None;
+        }
+        let id = self.next;
+        self.next += 1;
+        let json = format!("{{\"update_id\":{id},{rest}}}").into();
+        self.pending.insert(
+            id,
+            QueuedUpdate {
+                lane,
+                expires: date + RETENTION_SECONDS,
+                json,
+            },
+        );
+        Some(id)
+    }
+
+    /// What an idle week does: the next id is another one.
+    pub(super) fn set_next_id(&mut self, next: i64) {
+        self.next = next;
+    }
+
+    pub(super) fn expire(&mut self, now: i64) {
+        if self
+            .pending
+            .first_key_value()
+            .is_some_and(|(_, first)| first.expires <= now)
+        {
+            self.pending.retain(|_, update| update.expires > now);
+        }
+    }
+
+    /// `getUpdates`: confirms everything below `offset`, and gives up to `limit` updates from there.
+    ///
+    /// `repeat` says which confirmed updates come once more in this answer, a fault that tests ask for.
+    pub(super) fn confirm_and_read(
+        &mut self,
+        offset: i64,
+        limit: usize,
+        mut repeat: impl FnMut(&QueuedUpdate) -> bool,
+    ) -> Vec<(i64, QueuedUpdate)> {
+        let mut again = Vec::new();
+        let mut from = offset;
+        if offset < 0 {
+            let keep = usize::try_from(offset.unsigned_abs()).unwrap_or(usize::MAX);
+            while self.pending.len() > keep {
+                self.pending.pop_first();
+            }
+        }
+        if offset <= 0 || offset > self.next + MAX_OFFSET_AHEAD {
+            from = i64::MIN;
+        } else {
+            self.confirm(offset, |id, update| {
+                if again.len() < limit && repeat(&update) {
+                    again.push((id, update));
+                }
+            });
+        }
+        let mut bytes = 0;
+        let left = limit - again.len();
+        let fresh = self
+            .pending
+            .range(from..)
+            .take(left)
+            .take_while(|(_, update)| {
+                bytes += update.json.len() + 50;
+                bytes < MAX_RESPONSE_BYTES
+            })
+            .map(|(id, update)| (*id, update.clone()));
+        again.extend(fresh);
+        again
+    }
+
+    /// Whether anything is there to read from `offset`.
+    pub(super) fn has_from(&self, offset: i64) -> bool {
+        let from = if offset <= 0 || offset > self.next + MAX_OFFSET_AHEAD {
+            i64::MIN
+        } else {
+            offset
+        };
+        self.pending.range(from..).next().is_some()
+    }
+
+    fn confirm(&mut self, offset: i64, mut on_removed: impl FnMut(i64, QueuedUpdate)) {
+        while let Some(first) = self.pending.first_entry() {
+            if *first.key() >= offset {
+                break;
+            }
+            let (id, update) = first.remove_entry();
+            on_removed(id, update);
+        }
+    }
+
+    /// The first update from `id` on.
+    pub(super) fn next_from(&self, id: i64) -> Option<(i64, &QueuedUpdate)> {
+        self.pending.range(id..).next().map(|(id, u)| (*id, u))
+    }
+
+    pub(super) fn get(&self, id: i64) -> Option<&QueuedUpdate> {
+        self.pending.get(&id)
+    }
+
+    /// Forgets one update: a webhook has acknowledged it.
+    pub(super) fn remove(&mut self, id: i64) -> Option<QueuedUpdate> {
+        self.pending.remove(&id)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.pending.clear();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue_of(count: i64) -> UpdateQueue {
+        let mut queue = UpdateQueue::starting_at(100);
+        for _ in 0..count {
+            queue.push("\"message\":{}", 1, 0, 0).expect("kept");
+        }
+        queue
+    }
+
+    fn ids(updates: Vec<(i64, QueuedUpdate)>) -> Vec<i64> {
+        updates.into_iter().map(|(id, _)| id).collect()
+    }
+
+    #[test]
+    fn a_higher_offset_confirms_and_a_lower_one_does_not_bring_back() {
+        let mut queue = queue_of(4);
+        assert_eq!(
+            ids(queue.confirm_and_read(0, 100, |_| false)),
+            [100, 101, 102, 103]
+        );
+        assert_eq!(ids(queue.confirm_and_read(102, 100, |_| false)), [102, 103]);
+        assert_eq!(ids(queue.confirm_and_read(100, 100, |_| false)), [102, 103]);
+        assert_eq!(
+            ids(queue.confirm_and_read(104, 100, |_| false)),
+            [] as [i64; 0]
+        );
+        assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn an_offset_far_in_the_future_confirms_nothing() {
+        let mut queue = queue_of(2);
+        assert_eq!(
+            ids(queue.confirm_and_read(5000, 100, |_| false)),
+            [100, 101]
+        );
+        assert_eq!(queue.len(), 2);
+    }
+
+    #[test]
+    fn a_negative_offset_removes_all_but_the_last() {
+        let mut queue = queue_of(5);
+        assert_eq!(ids(queue.confirm_and_read(-2, 100, |_| false)), [103, 104]);
+        assert_eq!(queue.len(), 2);
+    }
+
+    #[test]
+    fn updates_expire_after_a_day_counted_from_their_date() {
+        let mut queue = queue_of(1);
+        queue.push("\"message\":{}", 1, 10, 10).expect("kept");
+        queue.expire(RETENTION_SECONDS);
+        assert_eq!(queue.len(), 1);
+        queue.expire(RETENTION_SECONDS + 10);
+        assert_eq!(queue.len(), 0);
+        assert_eq!(queue.push("\"message\":{}", 1, 0, RETENTION_SECONDS), None);
+    }
+
+    #[test]
+    fn a_confirmed_update_comes_again_where_a_test_wants_it() {
+        let mut queue = queue_of(3);
+        assert_eq!(
+            ids(queue.confirm_and_read(102, 100, |_| true)),
+            [100, 101, 102]
+        );
+        assert_eq!(ids(queue.confirm_and_read(102, 100, |_| true)), [102]);
+    }
+
+    #[test]
+    fn one_answer_stays_below_four_megabytes() {
+        let mut queue = UpdateQueue::starting_at(1);
+        let rest = format!("\"message\":\"{}\"", "x".repeat(1 << 20));
+        for _ in 0..6 {
+            queue.push(&rest, 1, 0, 0).expect("kept");
+        }
+        assert_eq!(queue.confirm_and_read(0, 100, |_| false).len(), 3);
+    }
+}

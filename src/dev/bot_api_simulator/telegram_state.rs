@@ -1,0 +1,404 @@
+//! All that the simulator knows: bots, users, groups, files, and the options it runs with.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use super::faults::Faults;
+use super::files::Files;
+use super::method_result::MethodError;
+use super::objects::{Chat, Message, User};
+use super::polling::PollState;
+use super::queue::UpdateQueue;
+use super::rate_limits::RateLimiter;
+use super::stats::Stats;
+use super::update_kinds::AllowedUpdates;
+use super::webhook::WebhookState;
+
+/// How the simulator behaves where Telegram's own servers and self-hosted ones differ, and what it keeps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+pub struct SimulatorOptions {
+    /// A self-hosted Bot API server in local mode: webhooks may be http, on any port, with up to 100,000 connections.
+    pub local_mode: bool,
+    /// Any well-formed token is a bot's: it is registered at its first use.
+    pub register_any_token: bool,
+    /// About one message a second per chat with short bursts, 20 a minute per group; beyond that 429.
+    pub flood_limits: bool,
+    /// Refuse webhooks to loopback and private addresses, as Telegram does outside of local mode. Off by default,
+    /// because a simulator lives on loopback.
+    pub refuse_reserved_addresses: bool,
+    /// How many messages (received and sent) are kept per bot; older ones are forgotten and only counted.
+    pub keep_messages: usize,
+    /// How many calls (with their parameters) and how many webhook requests are kept per bot.
+    pub keep_calls: usize,
+    /// Seed of everything that is left to chance.
+    pub seed: u64,
+    /// The first `update_id` of each bot; absent: left to chance.
+    pub first_update_id: Option<i64>,
+    /// How long a second of webhook delivery lasts, in microseconds: retries, the 60 s limit and the 410 rule shrink with
+    /// it. 1,000,000 is real time.
+    pub webhook_second_micros: u64,
+    /// For how many seconds a webhook may answer 410 before it is removed: 23 hours at Telegram.
+    pub webhook_gone_seconds: u32,
+}
+
+impl Default for SimulatorOptions {
+    fn default() -> Self {
+        Self {
+            local_mode: false,
+            register_any_token: false,
+            flood_limits: false,
+            refuse_reserved_addresses: false,
+            keep_messages: 100_000,
+            keep_calls: 1_000,
+            seed: 0,
+            first_update_id: None,
+            webhook_second_micros: 1_000_000,
+            webhook_gone_seconds: 60 * 60 * 23,
+        }
+    }
+}
+
+/// Locks; a panic elsewhere does not stop the simulator.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Unix seconds.
+pub(super) fn unix_now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+#[derive(Debug)]
+pub(super) struct TelegramState {
+    pub options: ArcSwap<SimulatorOptions>,
+    bots: RwLock<HashMap<i64, Arc<Bot>>>,
+    users: RwLock<HashMap<i64, Arc<User>>>,
+    groups: RwLock<HashMap<i64, Arc<Mutex<Group>>>>,
+    next_group: AtomicI64,
+    pub faults: Faults,
+    pub files: Files,
+    /// When the simulator began: its counters start here.
+    pub began: Instant,
+}
+
+/// One bot.
+#[derive(Debug)]
+pub(super) struct Bot {
+    pub id: i64,
+    pub user: Arc<User>,
+    pub state: Mutex<BotState>,
+    /// Updates have come, for a waiting `getUpdates`.
+    pub poll_notify: Notify,
+    /// Updates have come, for the delivery to a webhook.
+    pub webhook_notify: Notify,
+    /// The bot has sent, edited or deleted something, for those who wait for it.
+    pub messages_changed: Notify,
+    /// How many `getUpdates` are being answered right now.
+    pub polls_in_flight: AtomicU32,
+}
+
+#[derive(Debug)]
+pub(super) struct BotState {
+    pub token: String,
+    pub revoked: bool,
+    /// Privacy mode is off: the bot gets every message of its groups.
+    pub reads_all_group_messages: bool,
+    pub queue: UpdateQueue,
+    pub allowed: AllowedUpdates,
+    pub poll: PollState,
+    pub webhook: WebhookState,
+    /// By scope (as JSON) and language.
+    pub commands: BTreeMap<(String, String), String>,
+    /// Private chats, by user.
+    pub private: HashMap<i64, PrivateChat>,
+    /// Private chats and basic groups share one numbering.
+    pub next_message_id: i64,
+    pub history: MessageHistory,
+    pub drafts: Vec<Draft>,
+    pub rate_limiter: RateLimiter,
+    pub stats: Stats,
+}
+
+/// A private chat as the bot sees it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct PrivateChat {
+    pub blocked: bool,
+    pub deactivated: bool,
+}
+
+/// A preview shown by `sendMessageDraft`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Draft {
+    /// The chat.
+    pub chat_id: i64,
+    /// The draft's id; the same id changes the same preview.
+    pub draft_id: i64,
+    /// What it showed.
+    pub text: String,
+}
+
+/// Messages of one bot's chats, the newest of them.
+#[derive(Debug, Default)]
+pub(super) struct MessageHistory {
+    next: u64,
+    by_sequence: BTreeMap<u64, StoredMessage>,
+    by_message_id: HashMap<(i64, i64), u64>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct StoredMessage {
+    pub message: Message,
+    pub by_bot: bool,
+    pub source: String,
+    pub parse_mode: String,
+    pub edits: Vec<String>,
+    pub deleted: bool,
+    /// It was sent, but a fault kept the answer from its bot.
+    pub unanswered: bool,
+    pub at: jiff::Timestamp,
+}
+
+impl MessageHistory {
+    pub(super) fn keep(&mut self, stored: StoredMessage, limit: usize) {
+        if limit == 0 {
+            return;
+        }
+        let destination = (stored.message.chat.id, stored.message.message_id);
+        self.by_message_id.insert(destination, self.next);
+        self.by_sequence.insert(self.next, stored);
+        self.next += 1;
+        while self.by_sequence.len() > limit {
+            if let Some((_, old)) = self.by_sequence.pop_first() {
+                self.by_message_id
+                    .remove(&(old.message.chat.id, old.message.message_id));
+            }
+        }
+    }
+
+    pub(super) fn find(&self, chat: i64, message: i64) -> Option<&StoredMessage> {
+        self.by_sequence
+            .get(self.by_message_id.get(&(chat, message))?)
+    }
+
+    pub(super) fn find_mut(&mut self, chat: i64, message: i64) -> Option<&mut StoredMessage> {
+        self.by_sequence
+            .get_mut(self.by_message_id.get(&(chat, message))?)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &StoredMessage> {
+        self.by_sequence.values()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.by_sequence.clear();
+        self.by_message_id.clear();
+    }
+}
+
+/// A group, supergroup or channel, shared by the bots in it.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub chat: Chat,
+    pub topics: BTreeMap<i64, String>,
+    pub bots: HashMap<i64, Membership>,
+    pub migrated_to: Option<i64>,
+    pub deleted: bool,
+    /// Supergroups and channels number their own messages.
+    pub next_message_id: i64,
+}
+
+/// What a bot is in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Membership {
+    /// An ordinary member.
+    Member,
+    /// An administrator: it gets every message.
+    Administrator,
+    /// It was removed.
+    Kicked,
+    /// It left by itself.
+    Left,
+}
+
+impl Membership {
+    pub(super) fn is_inside(self) -> bool {
+        matches!(self, Self::Member | Self::Administrator)
+    }
+
+    pub(super) fn status(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Administrator => "administrator",
+            Self::Kicked => "kicked",
+            Self::Left => "left",
+        }
+    }
+}
+
+/// A place where a bot may write.
+#[derive(Debug)]
+pub(super) enum WritableChat {
+    Private(Arc<User>),
+    Group(Arc<Mutex<Group>>),
+}
+
+impl TelegramState {
+    pub(super) fn new(options: SimulatorOptions) -> Self {
+        Self {
+            faults: Faults::seeded(options.seed),
+            options: ArcSwap::from_pointee(options),
+            bots: RwLock::default(),
+            users: RwLock::default(),
+            groups: RwLock::default(),
+            next_group: AtomicI64::new(1),
+            files: Files::default(),
+            began: Instant::now(),
+        }
+    }
+
+    pub(super) fn bots(&self) -> Vec<Arc<Bot>> {
+        let bots = self.bots.read().unwrap_or_else(PoisonError::into_inner);
+        let mut bots: Vec<_> = bots.values().cloned().collect();
+        bots.sort_by_key(|bot| bot.id);
+        bots
+    }
+
+    pub(super) fn bot(&self, id: i64) -> Option<Arc<Bot>> {
+        let bots = self.bots.read().unwrap_or_else(PoisonError::into_inner);
+        bots.get(&id).cloned()
+    }
+
+    /// Registers a bot, or gives a known one the token anew.
+    pub(super) fn add_bot(&self, token: &str, username: &str, name: &str) -> Option<Arc<Bot>> {
+        let id = bot_id_of(token)?;
+        let mut bots = self.bots.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = bots.get(&id) {
+            let mut state = lock(&known.state);
+            token.clone_into(&mut state.token);
+            state.revoked = false;
+            drop(state);
+            return Some(known.clone());
+        }
+        let options = self.options.load();
+        let first = options
+            .first_update_id
+            .unwrap_or_else(|| self.faults.between(100_000_000, 900_000_000));
+        let mut user = User::new(id, name).username(username);
+        user.is_bot = true;
+        let bot = Arc::new(Bot {
+            id,
+            user: Arc::new(user),
+            state: Mutex::new(BotState {
+                token: token.to_owned(),
+                revoked: false,
+                reads_all_group_messages: false,
+                queue: UpdateQueue::starting_at(first),
+                allowed: AllowedUpdates::default(),
+                poll: PollState::default(),
+                webhook: WebhookState::default(),
+                commands: BTreeMap::new(),
+                private: HashMap::new(),
+                next_message_id: 1,
+                history: MessageHistory::default(),
+                drafts: Vec::new(),
+                rate_limiter: RateLimiter::default(),
+                stats: Stats::default(),
+            }),
+            poll_notify: Notify::new(),
+            webhook_notify: Notify::new(),
+            messages_changed: Notify::new(),
+            polls_in_flight: AtomicU32::new(0),
+        });
+        bots.insert(id, bot.clone());
+        Some(bot)
+    }
+
+    /// The bot that a token in a request names.
+    pub(super) fn authorize(&self, token: &str) -> Result<Arc<Bot>, MethodError> {
+        let Some(id) = bot_id_of(token) else {
+            return Err(MethodError::new(404, "Not Found"));
+        };
+        let known = self.bot(id);
+        match known {
+            Some(bot) => {
+                let state = lock(&bot.state);
+                if state.revoked || state.token != token {
+                    return Err(MethodError::unauthorized());
+                }
+                drop(state);
+                Ok(bot)
+            }
+            None if self.options.load().register_any_token => self
+                .add_bot(token, &format!("bot_{id}_bot"), &format!("Bot {id}"))
+                .ok_or_else(MethodError::unauthorized),
+            None => Err(MethodError::unauthorized()),
+        }
+    }
+
+    pub(super) fn user(&self, id: i64) -> Option<Arc<User>> {
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        users.get(&id).cloned()
+    }
+
+    pub(super) fn put_user(&self, user: User) -> Arc<User> {
+        let user = Arc::new(user);
+        let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
+        users.insert(user.id, user.clone());
+        user
+    }
+
+    /// The user, made up if unknown.
+    pub(super) fn user_or_new(&self, id: i64) -> Arc<User> {
+        self.user(id)
+            .unwrap_or_else(|| self.put_user(User::new(id, &format!("User {id}"))))
+    }
+
+    pub(super) fn group(&self, id: i64) -> Option<Arc<Mutex<Group>>> {
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        groups.get(&id).cloned()
+    }
+
+    pub(super) fn groups(&self) -> Vec<Arc<Mutex<Group>>> {
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        groups.values().cloned().collect()
+    }
+
+    /// Adds a group; its id is made up when it is 0.
+    pub(super) fn put_group(&self, mut group: Group) -> Arc<Mutex<Group>> {
+        if group.chat.id == 0 {
+            let number = self.next_group.fetch_add(1, Ordering::Relaxed);
+            group.chat.id = if group.chat.kind == "group" {
+                -4_000_000 - number
+            } else {
+                -1_002_000_000_000 - number
+            };
+        }
+        let id = group.chat.id;
+        let group = Arc::new(Mutex::new(group));
+        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        groups.insert(id, group.clone());
+        group
+    }
+}
+
+/// The bot id of a well-formed token.
+pub(super) fn bot_id_of(token: &str) -> Option<i64> {
+    let (id, secret) = token.split_once(':')?;
+    let id_is_plain = !id.starts_with('0') && id.bytes().all(|b| b.is_ascii_digit());
+    let secret_is_plain = secret
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    if !id_is_plain || !secret_is_plain || secret.len() < 8 || token.len() > 80 {
+        return None;
+    }
+    id.parse().ok().filter(|id| (1..1 << 54).contains(id))
+}
