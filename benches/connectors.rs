@@ -139,7 +139,7 @@ async fn main() -> Result<(), Failure> {
         &[("KUBECONFIG", kubeconfig), ("LOG_LEVEL", "warn")],
     )?;
     let admin = format!("http://{listen}");
-    answers(&format!("{admin}/readyz")).await?;
+    wait_until_ready(&format!("{admin}/readyz")).await?;
     let ready = starting.elapsed();
     let empty = operator.memory("VmRSS")?;
 
@@ -163,20 +163,20 @@ async fn main() -> Result<(), Failure> {
         .await?;
     let began = writes(&admin).await?;
     let each = |now: f64, before: f64| (now - before) / connectors as f64;
-    at_once(connectors, |n| give_token(client.clone(), n)).await?;
+    for_each_connector(connectors, |n| give_token(client.clone(), n)).await?;
     let started = Instant::now();
-    at_once(connectors, |n| create(client.clone(), n)).await?;
+    for_each_connector(connectors, |n| create(client.clone(), n)).await?;
     println!(
         "created after            {:>8.2} s",
         started.elapsed().as_secs_f64()
     );
-    let all_ready = all(&client, connectors, is_ready).await?;
+    let all_ready = wait_for_all(&client, connectors, is_ready).await?;
     let until_ready = started.elapsed().as_secs_f64();
     println!("all Ready after          {until_ready:>8.2} s");
     let slowest = all_ready.iter().filter_map(seconds_to_ready).max();
     let slowest = slowest.ok_or("no connector says when it became Ready")?;
     println!("slowest, made to Ready   {slowest:>5} s (whole seconds)");
-    let made = settle(&admin).await?;
+    let made = wait_until_quiet(&admin).await?;
     println!("writes each, to Ready    {:>8.2}", each(made, began));
     println!(
         "operator resident        {:>8.1} MB",
@@ -193,23 +193,23 @@ async fn main() -> Result<(), Failure> {
         megabytes(empty)
     );
 
-    at_once(connectors, |n| {
+    for_each_connector(connectors, |n| {
         change(client.clone(), n, json!({"displayName": "changed"}))
     })
     .await?;
-    all(&client, connectors, |c| is_observed(c) && is_ready(c)).await?;
-    let changed = settle(&admin).await?;
+    wait_for_all(&client, connectors, |c| is_observed(c) && is_ready(c)).await?;
+    let changed = wait_until_quiet(&admin).await?;
     println!("writes each, changed     {:>8.2}", each(changed, rested));
-    at_once(connectors, |n| {
+    for_each_connector(connectors, |n| {
         change(client.clone(), n, json!({"suspend": true}))
     })
     .await?;
-    all(&client, connectors, |c| is_observed(c) && !is_ready(c)).await?;
-    let suspended = settle(&admin).await?;
+    wait_for_all(&client, connectors, |c| is_observed(c) && !is_ready(c)).await?;
+    let suspended = wait_until_quiet(&admin).await?;
     println!("writes each, suspended   {:>8.2}", each(suspended, changed));
-    at_once(connectors, |n| delete(client.clone(), n)).await?;
-    all(&client, 0, |_| true).await?;
-    let deleted = settle(&admin).await?;
+    for_each_connector(connectors, |n| delete(client.clone(), n)).await?;
+    wait_for_all(&client, 0, |_| true).await?;
+    let deleted = wait_until_quiet(&admin).await?;
     println!("writes each, deleted     {:>8.2}", each(deleted, suspended));
     let life = each(deleted, began);
     println!("writes each, whole life  {life:>8.2}");
@@ -247,7 +247,7 @@ fn megabytes(kilobytes: u64) -> f64 {
 }
 
 /// Does it for every connector, sixteen at a time.
-async fn at_once<F>(connectors: u64, work: impl Fn(u64) -> F) -> Result<(), Failure>
+async fn for_each_connector<F>(connectors: u64, work: impl Fn(u64) -> F) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), Failure>>,
 {
@@ -310,7 +310,7 @@ fn free_address() -> Result<String, Failure> {
         .to_string())
 }
 
-async fn answers(url: &str) -> Result<(), Failure> {
+async fn wait_until_ready(url: &str) -> Result<(), Failure> {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !reqwest::get(url)
         .await
@@ -354,16 +354,21 @@ async fn create(client: Client, n: u64) -> Result<(), Failure> {
 }
 
 /// Waits until there are so many, and all of them are so.
-async fn all(
+async fn wait_for_all(
     client: &Client,
     expected: u64,
-    so: impl Fn(&TelegramConnector) -> bool,
+    matches: impl Fn(&TelegramConnector) -> bool,
 ) -> Result<Vec<TelegramConnector>, Failure> {
     let api: Api<TelegramConnector> = Api::namespaced(client.clone(), "bench");
     let deadline = Instant::now() + Duration::from_mins(2);
     loop {
         let list = api.list(&ListParams::default()).await?;
-        let others: BTreeSet<String> = list.items.iter().filter(|c| !so(c)).map(reason).collect();
+        let others: BTreeSet<String> = list
+            .items
+            .iter()
+            .filter(|c| !matches(c))
+            .map(reason)
+            .collect();
         if others.is_empty() && list.items.len() as u64 == expected {
             return Ok(list.items);
         }
@@ -413,7 +418,7 @@ fn reason(connector: &TelegramConnector) -> String {
 }
 
 /// Waits until the operator has written nothing for two seconds. Its writes so far.
-async fn settle(admin: &str) -> Result<f64, Failure> {
+async fn wait_until_quiet(admin: &str) -> Result<f64, Failure> {
     let mut last = writes(admin).await?;
     loop {
         tokio::time::sleep(Duration::from_secs(2)).await;

@@ -130,7 +130,7 @@ impl Operator {
             ("LOG_LEVEL", "warn"),
         ];
         let operator = Process::start(&program, &flags, &env)?;
-        let uid = ready(&kubeconfig).await?;
+        let uid = wait_until_ready(&kubeconfig).await?;
         let secret = secret_token::derive_secret_token(&KEY.into(), &uid.as_str().into(), BOT);
         Ok(Self {
             url: format!("http://{listen}/telegram/{uid}"),
@@ -141,7 +141,7 @@ impl Operator {
 }
 
 /// Waits until the connector is Ready. Its uid.
-async fn ready(kubeconfig: &str) -> Result<String, Failure> {
+async fn wait_until_ready(kubeconfig: &str) -> Result<String, Failure> {
     let config = Config::from_custom_kubeconfig(
         Kubeconfig::read_from(kubeconfig)?,
         &KubeConfigOptions::default(),
@@ -293,7 +293,7 @@ fn percentile(times: &[f64], hundredths: usize) -> f64 {
 }
 
 /// Prints what the rounds made of it; the p99 of the round in the middle.
-fn middle(what: &str, mut rounds: Vec<Vec<f64>>) -> f64 {
+fn median_round(what: &str, mut rounds: Vec<Vec<f64>>) -> f64 {
     rounds.sort_by(|a, b| percentile(a, 99).total_cmp(&percentile(b, 99)));
     let times = &rounds[rounds.len() / 2];
     let all: Vec<String> = rounds
@@ -348,8 +348,8 @@ async fn compare(forgeries: usize) -> Result<(), Failure> {
         forgeries as f64 / took,
         std::thread::available_parallelism()?
     );
-    let before = middle("calm", calm);
-    let during = middle("flooded", flooded);
+    let before = median_round("calm", calm);
+    let during = median_round("flooded", flooded);
     println!("flood: p99 changes by a factor of {:.2}", during / before);
     verdict::judge(refused == forgeries, "each forgery is answered 401");
     verdict::judge(

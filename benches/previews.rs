@@ -84,7 +84,9 @@ async fn main() -> std::process::ExitCode {
                 .map(|_| None)
                 .chain(groups.into_iter().map(Some)),
         )
-        .map(|(user, group)| talk(world.telegram.clone(), &support, *user, group, ends));
+        .map(|(user, group)| {
+            run_conversation(world.telegram.clone(), &support, *user, group, ends)
+        });
     let asked: HashMap<i64, Vec<jiff::Timestamp>> =
         futures::future::join_all(talks).await.into_iter().collect();
     let missed = report(&world, &support, &asked, time);
@@ -95,7 +97,7 @@ async fn main() -> std::process::ExitCode {
 }
 
 /// One chat's talk; gives the chat and when each question was asked.
-async fn talk(
+async fn run_conversation(
     telegram: Simulator,
     support: &Connector,
     user: i64,

@@ -1,7 +1,7 @@
 //! The Telegram Connector Operator: from a `TelegramConnector` in YAML to an assistant that answers in Telegram.
 //!
-//! This page is the map. Two flows cross the house and meet in three places only: the [`registry`], the [`store`] and the
-//! [`observation`] book.
+//! This page is the map. Two flows meet in three places only: the [`registry`], the [`store`] and the
+//! [`observation`]s.
 //!
 //! 1. **A resource changes**: [`controller`] resolves it (Secret, user lists, assistant key) into one immutable
 //!    [`registry::ResolvedConnector`], publishes it to the [`registry`], makes the [`connection`] be so, and writes what it
@@ -12,12 +12,12 @@
 //!
 //! Flow 2 never calls the Kubernetes API and flow 1 never waits for a message.
 //!
-//! | room | what it owns |
+//! | module | what it owns |
 //! |---|---|
 //! | [`cli`] | the command line: flags, their environment variables, and the settings they become |
 //! | [`run`], [`listings`], [`backup`] | the command `run`; the commands that read the store (`denied`, `sessions`, `dead-letters`), and copy it |
 //! | [`allow`] | the commands `allow` and `deny`: who may write, as YAML or applied |
-//! | [`operator`] | one running operator: puts the rooms together, and takes them down in the right order |
+//! | [`operator`] | one running operator: starts its parts, and takes them down in the right order |
 //! | [`api`] | what users write and read: the two kinds, their CEL rules, conditions and reasons. No I/O |
 //! | [`check`] | `check FILES`: the same schema and rules, offline, with file and line |
 //! | [`controller`] | watches, resolve, reconcile, finalize, status, events, leadership |
@@ -30,7 +30,7 @@
 //! | [`store`] | the inbox, outbox, sessions and denied conversations: one trait, SQLite and PostgreSQL |
 //! | [`telemetry`] | logs, metrics, health |
 //! | [`proxy`] | by which proxy the API server of a kubeconfig is reached |
-//! | [`clock`], [`identity`] | the injected clock; the names of connectors and bots that every room shares |
+//! | [`clock`], [`identity`] | the injected clock; the names of connectors and bots that every module shares |
 //! | `dev` | embedded control plane, Bot API simulator, sample assistant, `demo` and `dev` (cargo feature `dev`) |
 
 pub mod allow;

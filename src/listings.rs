@@ -7,7 +7,7 @@ use std::io;
 use anyhow::{Context, Result, anyhow};
 use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
 
-use crate::cli::{ConnectorArgs, DeadLettersArgs, DeniedArgs, Output, SessionsArgs};
+use crate::cli::{ConnectorArgs, DeadLettersArgs, DeniedArgs, OutputFormat, SessionsArgs};
 use crate::store::report::{self, Format};
 use crate::store::{self, Listing, Store};
 
@@ -71,8 +71,8 @@ pub async fn dead_letters(args: DeadLettersArgs) -> Result<()> {
 
 fn format(args: &ConnectorArgs) -> Format {
     match args.output {
-        Output::Table => Format::Table,
-        Output::Json => Format::Json,
+        OutputFormat::Table => Format::Table,
+        OutputFormat::Json => Format::Json,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Parses the command line and starts one command. What a command does lives in the room that does it.
+//! Parses the command line and starts one command. What a command does lives in the module that does it.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match start(cli) {
+    match run_command(cli) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("telegram-connector-operator: {error:#}");
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(cli: Cli) -> Result<ExitCode> {
+fn run_command(cli: Cli) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

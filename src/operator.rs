@@ -1,4 +1,4 @@
-//! One running operator: puts the rooms together, and takes them down in the right order.
+//! One running operator: starts its parts, and takes them down in the right order.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,12 +26,12 @@ use crate::pipeline::{DeadLetterHook, Pipeline, PipelineContext, PipelineLimits}
 use crate::registry::Registry;
 use crate::store::{self, Store, StoreError};
 use crate::telegram::TelegramApi;
-use crate::telemetry::admin::{self, Admin};
+use crate::telemetry::admin::{self, AdminState};
 use crate::telemetry::{Metrics, Readiness};
 
 /// Everything the administrator sets for one operator (API.md, "The environment").
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct OperatorSettings {
     /// What the controller needs: mode, namespaces, leadership.
     pub controller: controller::Settings,
     /// `--webhook-listen`; used in webhook mode only.
@@ -104,13 +104,13 @@ impl Operator {
     /// [`StartError`]; then nothing is left running.
     pub async fn start(
         client: Client,
-        settings: Settings,
+        settings: OperatorSettings,
         metrics: Arc<Metrics>,
         assistants: AssistantFactory,
         clock: SharedClock,
     ) -> Result<Self, StartError> {
         let admin_listener = bind("--admin-listen", settings.admin_listen).await?;
-        let admin_address = local(&admin_listener, settings.admin_listen);
+        let admin_address = local_address(&admin_listener, settings.admin_listen);
         let webhook_listener = match settings.controller.connection {
             ConnectionSettings::Webhook(_) => {
                 Some(bind("--webhook-listen", settings.webhook_listen).await?)
@@ -119,7 +119,7 @@ impl Operator {
         };
         let webhook_address = webhook_listener
             .as_ref()
-            .map(|l| local(l, settings.webhook_listen));
+            .map(|l| local_address(l, settings.webhook_listen));
         let telegram = TelegramApi::new(settings.telegram_api_url.clone())
             .map_err(|e| StartError::Http(e.to_string()))?;
         let options = store::StoreOptions {
@@ -131,7 +131,7 @@ impl Operator {
 
         let readiness = Arc::new(Readiness::default());
         let registry = Arc::new(Registry::default());
-        let (observations, woken) = Observations::new();
+        let (observations, changed_connectors) = Observations::new();
         let observations = Arc::new(observations);
         let stop_servers = CancellationToken::new();
         let mut servers = Vec::new();
@@ -147,7 +147,7 @@ impl Operator {
                 session_retention: settings.session_retention,
                 ..PipelineLimits::default()
             },
-            on_dead_letter: Some(tell_of_dead_letters(observations.clone())),
+            on_dead_letter: Some(dead_letter_hook(observations.clone())),
         });
         if let (Some(listener), ConnectionSettings::Webhook(webhook)) =
             (webhook_listener, &settings.controller.connection)
@@ -182,16 +182,16 @@ impl Operator {
                 readiness: readiness.clone(),
                 clock,
             },
-            woken,
+            changed_connectors,
         );
-        let answers = Admin {
+        let admin_state = AdminState {
             metrics: metrics.clone(),
             readiness,
             inbox: store.clone(),
         };
         let stop = stop_servers.clone();
         servers.push(tokio::spawn(async move {
-            if let Err(e) = admin::serve(admin_listener, answers, stop).await {
+            if let Err(e) = admin::serve(admin_listener, admin_state, stop).await {
                 tracing::error!(error = %e, "the admin endpoint ended");
             }
         }));
@@ -252,19 +252,19 @@ impl Operator {
 ///
 /// # Errors
 /// [`StartError::Http`].
-pub fn assistants(
+pub fn assistant_factory(
     guard: AddressPolicy,
     roots: &ExtraRootCertificates,
 ) -> Result<AssistantFactory, StartError> {
     let context = AssistantHttpClient::with_extra_roots(roots, HttpLimits::default(), guard)
         .map_err(|e| StartError::Http(e.to_string()))?;
-    Ok(Arc::new(Guarded(context)))
+    Ok(Arc::new(GuardedAssistantFactory(context)))
 }
 
 /// Builds over one pool of connections.
-struct Guarded(AssistantHttpClient);
+struct GuardedAssistantFactory(AssistantHttpClient);
 
-impl BuildAssistants for Guarded {
+impl BuildAssistants for GuardedAssistantFactory {
     fn assistant(
         &self,
         spec: &AssistantSpec,
@@ -283,7 +283,7 @@ impl BuildAssistants for Guarded {
 }
 
 /// A message that was given up becomes an event of its connector; the controller writes it.
-fn tell_of_dead_letters(observations: Arc<Observations>) -> DeadLetterHook {
+fn dead_letter_hook(observations: Arc<Observations>) -> DeadLetterHook {
     Arc::new(move |connector, reason| {
         // Nobody waits until it is told.
         drop(observations.notice(
@@ -305,6 +305,6 @@ async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, St
         })
 }
 
-fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
-    listener.local_addr().unwrap_or(asked)
+fn local_address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(configured)
 }

@@ -9,13 +9,13 @@ use hyper_util::client::proxy::matcher::Matcher;
 use kube::Config;
 
 /// The configuration with the proxy that its API server is to be reached by.
-pub fn decided(mut config: Config) -> Config {
+pub fn with_environment_proxy(mut config: Config) -> Config {
     let from_environment = ["HTTPS_PROXY", "https_proxy"]
         .into_iter()
         .filter_map(|name| std::env::var(name).ok())
         .find(|proxy| !proxy.is_empty())
         .and_then(|proxy| proxy.parse().ok());
-    config.proxy_url = decide(
+    config.proxy_url = choose_proxy(
         &config.cluster_url,
         config.proxy_url,
         from_environment.as_ref(),
@@ -25,7 +25,7 @@ pub fn decided(mut config: Config) -> Config {
 }
 
 /// `found` is what kube found, be it in the kubeconfig or in the environment.
-fn decide(
+fn choose_proxy(
     server: &Uri,
     found: Option<Uri>,
     from_environment: Option<&Uri>,
@@ -70,7 +70,7 @@ mod tests {
     #[case::this_machine("https://127.0.0.1:6443", "", None)]
     #[case::this_machine_by_name("https://localhost:6443", "", None)]
     #[case::this_machine_by_ipv6("https://[::1]:6443", "", None)]
-    fn the_environments_proxy_serves_the_servers_that_no_proxy_leaves(
+    fn environment_proxy_applies_except_for_no_proxy(
         #[case] server: &str,
         #[case] no_proxy: &str,
         #[case] expected: Option<&str>,
@@ -81,16 +81,16 @@ mod tests {
             .no(no_proxy)
             .build();
         let server = server.parse().expect("a URI");
-        let way = decide(&server, Some(proxy.clone()), Some(&proxy), &environment);
+        let way = choose_proxy(&server, Some(proxy.clone()), Some(&proxy), &environment);
         assert_eq!(way, expected.map(|e| e.parse().expect("a URI")));
     }
 
     #[test]
-    fn a_proxy_without_a_scheme_is_one() {
+    fn proxy_without_a_scheme_is_accepted() {
         let proxy: Uri = "proxy:3128".parse().expect("a URI");
         let environment = Matcher::builder().https("proxy:3128").build();
         let server = "https://10.0.0.1".parse().expect("a URI");
-        let way = decide(&server, Some(proxy.clone()), Some(&proxy), &environment);
+        let way = choose_proxy(&server, Some(proxy.clone()), Some(&proxy), &environment);
         let way = way.expect("a proxy");
         assert_eq!(way.scheme_str(), Some("http"));
         assert_eq!(
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kubeconfig_says_counts_whatever_the_environment_says() {
+    fn kubeconfig_proxy_overrides_the_environment() {
         let own: Uri = "http://own:8080".parse().expect("a URI");
         let other: Uri = "http://proxy:3128".parse().expect("a URI");
         let environment = Matcher::builder()
@@ -108,8 +108,11 @@ mod tests {
             .no("*")
             .build();
         let server = "https://127.0.0.1:6443".parse().expect("a URI");
-        let way = decide(&server, Some(own.clone()), Some(&other), &environment);
+        let way = choose_proxy(&server, Some(own.clone()), Some(&other), &environment);
         assert_eq!(way, Some(own));
-        assert_eq!(decide(&server, None, Some(&other), &environment), None);
+        assert_eq!(
+            choose_proxy(&server, None, Some(&other), &environment),
+            None
+        );
     }
 }

@@ -10,19 +10,19 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::connector::ConnectionMode;
 use crate::assistant::{AddressPolicy, ExtraRootCertificates};
-use crate::cli::{Mode, RunArgs};
+use crate::cli::{ConnectionModeArg, RunArgs};
 use crate::clock::SystemClock;
 use crate::connection::webhook::TlsFiles;
 use crate::controller::{self, ConnectionSettings, LeaseSettings, WebhookSettings};
-use crate::operator::{Operator, Settings, assistants};
+use crate::operator::{Operator, OperatorSettings, assistant_factory};
 use crate::proxy;
-use crate::telemetry::api_calls::ApiCallsLayer;
+use crate::telemetry::kubernetes_calls::KubernetesCallsLayer;
 use crate::telemetry::{Metrics, logs};
 
 /// Telegram's own default for `max_connections` of a webhook.
-const WEBHOOK_CONNECTIONS: u8 = 40;
+const WEBHOOK_MAX_CONNECTIONS: u8 = 40;
 /// The Lease by which replicas elect their leader.
-const LEASE: &str = "telegram-connector-operator";
+const LEASE_NAME: &str = "telegram-connector-operator";
 /// Where a Pod finds its own namespace.
 const POD_NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
@@ -32,9 +32,9 @@ const POD_NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/
 /// A sentence that names the flag, file or address, and what to do.
 pub async fn run(args: RunArgs) -> Result<()> {
     args.validate().map_err(|e| anyhow!(e))?;
-    let identity = identity();
-    let traces = args.log.traces(&identity)?;
-    logs::init_with(args.log.format(), &args.log.log_level, traces.as_ref())?;
+    let identity = replica_identity();
+    let traces = args.log.trace_exporter(&identity)?;
+    logs::init_with_traces(args.log.format(), &args.log.log_level, traces.as_ref())?;
     let settings = settings(&args, identity)?;
     let guard = AddressPolicy::allowing(
         args.allow_assistant_address
@@ -58,7 +58,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
         client,
         settings,
         metrics,
-        assistants(guard, &roots)?,
+        assistant_factory(guard, &roots)?,
         Arc::new(SystemClock),
     )
     .await?;
@@ -86,9 +86,9 @@ pub async fn run(args: RunArgs) -> Result<()> {
 
 /// A client of the cluster that the environment names, every call of which is counted.
 async fn client(metrics: Arc<Metrics>) -> Result<Client> {
-    let config = proxy::decided(Config::infer().await?);
+    let config = proxy::with_environment_proxy(Config::infer().await?);
     Ok(ClientBuilder::try_from(config)?
-        .with_layer(&ApiCallsLayer(metrics))
+        .with_layer(&KubernetesCallsLayer(metrics))
         .build())
 }
 
@@ -96,7 +96,7 @@ async fn client(metrics: Arc<Metrics>) -> Result<Client> {
 ///
 /// # Errors
 /// A file that cannot be read.
-fn settings(args: &RunArgs, identity: String) -> Result<Settings> {
+fn settings(args: &RunArgs, identity: String) -> Result<OperatorSettings> {
     let webhook_tls = match (&args.webhook_tls_cert, &args.webhook_tls_key) {
         (Some(certificate), Some(key)) => Some(TlsFiles {
             certificate: certificate.clone(),
@@ -105,20 +105,20 @@ fn settings(args: &RunArgs, identity: String) -> Result<Settings> {
         _ => None,
     };
     let connection = match (args.connection_mode, &args.public_url, &args.webhook_key) {
-        (Mode::Polling, ..) => ConnectionSettings::Polling,
-        (Mode::Webhook, Some(public_url), Some(key)) => {
+        (ConnectionModeArg::Polling, ..) => ConnectionSettings::Polling,
+        (ConnectionModeArg::Webhook, Some(public_url), Some(key)) => {
             ConnectionSettings::Webhook(WebhookSettings {
                 public_url: public_url.clone(),
                 key: key.clone(),
                 previous_key: args.webhook_previous_key.clone(),
-                max_connections: WEBHOOK_CONNECTIONS,
+                max_connections: WEBHOOK_MAX_CONNECTIONS,
                 certificate: webhook_tls
                     .as_ref()
                     .filter(|_| args.webhook_upload_certificate)
                     .map(|files| files.certificate.clone()),
             })
         }
-        (Mode::Webhook, ..) => {
+        (ConnectionModeArg::Webhook, ..) => {
             return Err(anyhow!(
                 "--connection-mode webhook needs --public-url and --webhook-key"
             ));
@@ -129,16 +129,16 @@ fn settings(args: &RunArgs, identity: String) -> Result<Settings> {
         let namespace = args
             .lease_namespace
             .clone()
-            .or_else(own_namespace)
+            .or_else(pod_namespace)
             .unwrap_or_else(|| "default".to_owned());
         LeaseSettings::new(
             namespace,
-            LEASE,
+            LEASE_NAME,
             Duration::from_secs(u64::from(args.lease_seconds)),
         )
     });
     let days = |days: u32| Duration::from_secs(u64::from(days) * 24 * 60 * 60);
-    Ok(Settings {
+    Ok(OperatorSettings {
         controller: controller::Settings {
             connection,
             watch_namespaces: args.watch_namespace.clone(),
@@ -157,7 +157,7 @@ fn settings(args: &RunArgs, identity: String) -> Result<Settings> {
     })
 }
 
-fn own_namespace() -> Option<String> {
+fn pod_namespace() -> Option<String> {
     std::fs::read_to_string(POD_NAMESPACE_FILE)
         .ok()
         .map(|n| n.trim().to_owned())
@@ -165,7 +165,7 @@ fn own_namespace() -> Option<String> {
 }
 
 /// The Pod's name, with a part that is new at each start: two lives of one Pod are two holders of a Lease.
-fn identity() -> String {
+fn replica_identity() -> String {
     let host = std::env::var("POD_NAME")
         .or_else(|_| std::env::var("HOSTNAME"))
         .unwrap_or_else(|_| "operator".to_owned());

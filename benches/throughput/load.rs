@@ -59,14 +59,14 @@ fn cpu_of(process: &str) -> Duration {
     Duration::from_millis(10 * (ticks(11) + ticks(12)))
 }
 
-struct Stage {
+struct LoadTest {
     telegram: Simulator,
     assistant: SampleAssistant,
     bots: Vec<BotId>,
     folder: tempfile::TempDir,
 }
 
-impl Stage {
+impl LoadTest {
     async fn new(bots: usize) -> Result<Self, Failure> {
         let telegram = Simulator::start(SimulatorOptions {
             keep_messages: 20_000,
@@ -132,30 +132,34 @@ struct Run {
 
 const BOTS: usize = 10;
 const CHATS: i64 = 200;
-/// Each side runs so often, by turns; the run in the middle counts.
+/// Each side runs so often, by turns; the run with the median counts.
 const ROUNDS: usize = 3;
 
 /// A queue full of messages, and how long until all are answered.
-async fn work_off(what: &str, messages: usize) -> Result<Run, Failure> {
-    let stage = Stage::new(BOTS).await?;
-    let process = stage.start(what)?;
+async fn drain_backlog(what: &str, messages: usize) -> Result<Run, Failure> {
+    let load_test = LoadTest::new(BOTS).await?;
+    let process = load_test.start(what)?;
     // One message per bot first: connections are made, code is warm.
-    for bot in &stage.bots {
-        stage.telegram.send_private_message(*bot, 1000, "warm up");
+    for bot in &load_test.bots {
+        load_test
+            .telegram
+            .send_private_message(*bot, 1000, "warm up");
     }
-    stage.wait_for(BOTS as u64, Duration::from_secs(30)).await?;
+    load_test
+        .wait_for(BOTS as u64, Duration::from_secs(30))
+        .await?;
     let (cpu, load_cpu) = (process.cpu(), cpu_of("self"));
     for n in 0..messages {
         let chat = 1000 + i64::try_from(n / BOTS)? % CHATS;
-        stage.telegram.send_private_message(
-            stage.bots[n % BOTS],
+        load_test.telegram.send_private_message(
+            load_test.bots[n % BOTS],
             chat,
             "Where is my order? It should have been here on Monday.",
         );
     }
     let began = Instant::now();
-    let before = stage.sent();
-    stage
+    let before = load_test.sent();
+    load_test
         .wait_for((messages + BOTS) as u64, Duration::from_mins(5))
         .await?;
     let took = began.elapsed().as_secs_f64();
@@ -170,7 +174,7 @@ async fn work_off(what: &str, messages: usize) -> Result<Run, Failure> {
 /// The same load for us and for the peer, by turns.
 pub(super) async fn end_to_end(messages: usize) -> Result<(), Failure> {
     println!(
-        "end to end: {messages} messages, {BOTS} bots, {CHATS} chats each, assistant at 0 ms; the middle one of {ROUNDS} runs by turns. \
+        "end to end: {messages} messages, {BOTS} bots, {CHATS} chats each, assistant at 0 ms; the median_run one of {ROUNDS} runs by turns. \
          The same call to the assistant on both sides: no history; with sessions of 24 h every call carries up to 10 messages of it"
     );
     let sides = [
@@ -181,12 +185,12 @@ pub(super) async fn end_to_end(messages: usize) -> Result<(), Failure> {
     let mut runs = sides.map(|_| Vec::new());
     for _ in 0..ROUNDS {
         for (runs, (what, _)) in runs.iter_mut().zip(sides) {
-            runs.push(work_off(what, messages).await?);
+            runs.push(drain_backlog(what, messages).await?);
         }
     }
     let mut figures = Vec::new();
     for (runs, (_, name)) in runs.into_iter().zip(sides) {
-        figures.push(middle(runs, name).per_second);
+        figures.push(median_run(runs, name).per_second);
     }
     let times = figures[1] / figures[0];
     judge(
@@ -198,7 +202,7 @@ pub(super) async fn end_to_end(messages: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-fn middle(mut runs: Vec<Run>, name: &str) -> Run {
+fn median_run(mut runs: Vec<Run>, name: &str) -> Run {
     runs.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
     let run = runs[runs.len() / 2];
     println!(
@@ -214,7 +218,7 @@ fn middle(mut runs: Vec<Run>, name: &str) -> Run {
 
 /// Answer times of a steady load, by when a message was said and when Telegram had the answer.
 async fn steady(
-    stage: &Stage,
+    load_test: &LoadTest,
     per_second: u64,
     time: Duration,
     bots: std::ops::Range<usize>,
@@ -227,15 +231,15 @@ async fn steady(
     let mut n = 0_usize;
     while began.elapsed() < time {
         tick.tick().await;
-        let bot = stage.bots[bots.start + n % bots.len()];
+        let bot = load_test.bots[bots.start + n % bots.len()];
         let chat = 1000 + i64::try_from(n / bots.len())? % chats;
         already
             .entry((bot, chat))
-            .or_insert_with(|| stage.telegram.sent_messages(bot, chat).len());
+            .or_insert_with(|| load_test.telegram.sent_messages(bot, chat).len());
         said.entry((bot, chat))
             .or_default()
             .push(jiff::Timestamp::now());
-        stage
+        load_test
             .telegram
             .send_private_message(bot, chat, "Where is my order?");
         n += 1;
@@ -245,7 +249,7 @@ async fn steady(
     for ((bot, chat), said) in said {
         let skip = already[&(bot, chat)];
         loop {
-            let sent = stage.telegram.sent_messages(bot, chat);
+            let sent = load_test.telegram.sent_messages(bot, chat);
             if sent.len() - skip >= said.len() {
                 for (said, sent) in said.iter().zip(&sent[skip..]) {
                     times.push(sent.at.duration_since(*said).as_secs_f64() * 1000.0);
@@ -276,14 +280,14 @@ fn percentile(times: &[f64], p: f64) -> f64 {
 }
 
 pub(super) async fn latency() -> Result<(), Failure> {
-    let stage = Stage::new(10).await?;
-    let _process = stage.start("operator-process")?;
-    steady(&stage, 50, Duration::from_secs(2), 0..10, 50).await?;
-    stage.assistant.set_behaviour(Behaviour {
+    let load_test = LoadTest::new(10).await?;
+    let _process = load_test.start("operator-process")?;
+    steady(&load_test, 50, Duration::from_secs(2), 0..10, 50).await?;
+    load_test.assistant.set_behaviour(Behaviour {
         latency_ms: 200,
         ..Behaviour::default()
     });
-    let times = steady(&stage, 100, Duration::from_secs(20), 0..10, 50).await?;
+    let times = steady(&load_test, 100, Duration::from_secs(20), 0..10, 50).await?;
     println!(
         "latency: p50 {:.1} ms, p99 {:.1} ms, most {:.1} ms from said to answered ({} messages at 100/s, assistant at 200 ms)",
         percentile(&times, 0.5),
@@ -296,8 +300,8 @@ pub(super) async fn latency() -> Result<(), Failure> {
 }
 
 pub(super) async fn fairness() -> Result<(), Failure> {
-    let stage = Stage::new(10).await?;
-    let _process = stage.start("operator-process")?;
+    let load_test = LoadTest::new(10).await?;
+    let _process = load_test.start("operator-process")?;
     let behaviour = Behaviour {
         latency_ms: 20,
         rules: vec![BehaviourRule {
@@ -309,25 +313,27 @@ pub(super) async fn fairness() -> Result<(), Failure> {
         }],
         ..Behaviour::default()
     };
-    stage.assistant.set_behaviour(behaviour);
-    steady(&stage, 50, Duration::from_secs(2), 2..10, 50).await?;
-    let calm = steady(&stage, 100, Duration::from_secs(15), 2..10, 50).await?;
+    load_test.assistant.set_behaviour(behaviour);
+    steady(&load_test, 50, Duration::from_secs(2), 2..10, 50).await?;
+    let calm = steady(&load_test, 100, Duration::from_secs(15), 2..10, 50).await?;
     // Bot 0: one chat whose assistant takes 60 s. Bot 1: throttled for 60 s, with a load of its own.
-    stage
+    load_test
         .telegram
-        .send_private_message(stage.bots[0], 1000, "sleepy");
-    stage.telegram.add_fault(
+        .send_private_message(load_test.bots[0], 1000, "sleepy");
+    load_test.telegram.add_fault(
         Fault::new(FaultKind::TooManyRequests { retry_after: 60 })
-            .bot(stage.bots[1])
+            .bot(load_test.bots[1])
             .method("sendMessage")
             .lasting(Duration::from_mins(1)),
     );
     for n in 0..500 {
-        stage
-            .telegram
-            .send_private_message(stage.bots[1], 1000 + n % 100, "Where is my order?");
+        load_test.telegram.send_private_message(
+            load_test.bots[1],
+            1000 + n % 100,
+            "Where is my order?",
+        );
     }
-    let disturbed = steady(&stage, 100, Duration::from_secs(15), 2..10, 50).await?;
+    let disturbed = steady(&load_test, 100, Duration::from_secs(15), 2..10, 50).await?;
     println!(
         "fairness: p99 of all others {:.1} ms undisturbed, {:.1} ms with one chat's assistant at 60 s and one bot throttled for 60 s ({} and {} messages at 100/s, assistant at 20 ms)",
         percentile(&calm, 0.99),
@@ -344,18 +350,20 @@ pub(super) async fn fairness() -> Result<(), Failure> {
 }
 
 pub(super) async fn memory(messages: usize) -> Result<(), Failure> {
-    let stage = Stage::new(BOTS).await?;
-    let process = stage.start("operator-process")?;
+    let load_test = LoadTest::new(BOTS).await?;
+    let process = load_test.start("operator-process")?;
     let mut figures = Vec::new();
     let bite = messages / 10;
     for tenth in 1..=10_usize {
         for n in 0..bite {
             let chat = 1000 + i64::try_from(n / BOTS)? % 200;
-            stage
-                .telegram
-                .send_private_message(stage.bots[n % BOTS], chat, "Where is my order?");
+            load_test.telegram.send_private_message(
+                load_test.bots[n % BOTS],
+                chat,
+                "Where is my order?",
+            );
         }
-        stage
+        load_test
             .wait_for((tenth * bite) as u64, Duration::from_mins(5))
             .await?;
         figures.push(process.memory());

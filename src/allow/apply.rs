@@ -5,9 +5,9 @@ use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::ObjectMeta;
 use kube::{Api, Client, ResourceExt};
 
-use super::change::{Edit, Place};
-use super::manifest::Object;
-use super::{Direction, Found, Wish};
+use super::change::{ListEdit, UserListLocation};
+use super::manifest::TargetObject;
+use super::{ChangeRequest, Direction, FetchedObjects};
 use crate::api::{TelegramConnector, TelegramUserList};
 
 /// The field manager of changes made by hand.
@@ -19,29 +19,29 @@ const MANAGER: &str = "telegram-connector-operator-allow";
 /// Another manager keeps the list, or the API server refuses.
 pub(super) async fn apply(
     client: &Client,
-    found: &Found,
-    wish: &Wish,
-    edits: &[Edit],
+    fetched: &FetchedObjects,
+    request: &ChangeRequest,
+    edits: &[ListEdit],
     force: bool,
 ) -> Result<bool> {
     for edit in edits {
-        let object = Object::of(&found.target, &edit.place);
-        let (resource, metadata) = match &edit.place {
-            Place::Inline => (
+        let object = TargetObject::of(&fetched.target, &edit.location);
+        let (resource, metadata) = match &edit.location {
+            UserListLocation::Inline => (
                 ApiResource::erase::<TelegramConnector>(&()),
-                Some(&found.connector.metadata),
+                Some(&fetched.connector.metadata),
             ),
-            Place::List(name) => {
-                let list = found.lists.iter().find(|l| l.name_any() == *name);
+            UserListLocation::List(name) => {
+                let list = fetched.lists.iter().find(|l| l.name_any() == *name);
                 (
                     ApiResource::erase::<TelegramUserList>(&()),
                     list.map(|l| &l.metadata),
                 )
             }
         };
-        let keepers = metadata.map(|m| keepers(m, object.field));
-        if let Some(keepers) = keepers.filter(|k| !k.is_empty() && !force) {
-            return Err(kept_by(&object, &keepers));
+        let other_managers = metadata.map(|m| other_managers(m, object.field));
+        if let Some(other_managers) = other_managers.filter(|k| !k.is_empty() && !force) {
+            return Err(conflict_error(&object, &other_managers));
         }
         let mut manifest = object.manifest(edit);
         // The list is applied whole: what somebody else added meanwhile must not be lost, nor the list of somebody who took it over.
@@ -55,13 +55,13 @@ pub(super) async fn apply(
             .await
         {
             Ok(_) => {
-                let verb = match wish.direction {
+                let verb = match request.direction {
                     Direction::Allow => "added to",
                     Direction::Deny => "removed from",
                 };
                 println!(
                     "{} {verb} {} of {} {}/{}",
-                    wish.user, object.field, object.kind, object.namespace, object.name
+                    request.user, object.field, object.kind, object.namespace, object.name
                 );
             }
             Err(kube::Error::Api(status)) if status.code == 409 => return Ok(false),
@@ -76,7 +76,7 @@ pub(super) async fn apply(
 
 /// Who else keeps a list, by the object's managed fields. Judged here and not by the server's conflicts: older servers (1.20) also name
 /// managers that merely keep the object around the list, and `resourceVersion` makes sure that nobody comes in between.
-fn keepers(metadata: &ObjectMeta, field: &str) -> Vec<String> {
+fn other_managers(metadata: &ObjectMeta, field: &str) -> Vec<String> {
     let pointer = format!("/f:{}", field.replace('.', "/f:"));
     let entries = metadata.managed_fields.as_deref().unwrap_or_default();
     entries
@@ -90,13 +90,13 @@ fn keepers(metadata: &ObjectMeta, field: &str) -> Vec<String> {
         .collect()
 }
 
-fn kept_by(object: &Object<'_>, keepers: &[String]) -> anyhow::Error {
+fn conflict_error(object: &TargetObject<'_>, other_managers: &[String]) -> anyhow::Error {
     anyhow!(
         "{} {}/{}: {} is kept by {}, whose next apply would undo this. Change it there (without --apply the change is printed), or take the list over with --force-conflicts",
         object.kind,
         object.namespace,
         object.name,
         object.field,
-        keepers.join(", ")
+        other_managers.join(", ")
     )
 }

@@ -6,7 +6,7 @@ use crate::api::user_list::{UserEntry, normalize_username};
 
 /// Whom it is about, as the command line names them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum User {
+pub enum UserRef {
     /// The numeric id: the identity.
     Id(i64),
     /// A username without @, in the case in which it was written.
@@ -14,9 +14,9 @@ pub enum User {
 }
 
 /// The longest id that Telegram's documentation allows has 52 significant bits.
-const LARGEST_ID: i64 = 4_503_599_627_370_495;
+const MAX_USER_ID: i64 = 4_503_599_627_370_495;
 
-impl std::str::FromStr for User {
+impl std::str::FromStr for UserRef {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -32,7 +32,7 @@ impl std::str::FromStr for User {
             };
         }
         match text.parse::<i64>() {
-            Ok(id) if (1..=LARGEST_ID).contains(&id) => Ok(Self::Id(id)),
+            Ok(id) if (1..=MAX_USER_ID).contains(&id) => Ok(Self::Id(id)),
             Ok(id) if id < 0 => Err(
                 "a negative id is a group's: write the user's own id, which the bot shows them after /id"
                     .to_owned(),
@@ -45,7 +45,7 @@ impl std::str::FromStr for User {
     }
 }
 
-impl fmt::Display for User {
+impl fmt::Display for UserRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Id(id) => write!(f, "{id}"),
@@ -54,7 +54,7 @@ impl fmt::Display for User {
     }
 }
 
-impl User {
+impl UserRef {
     /// Whether an entry is about them. An id says nothing about an entry by username, nor the other way round.
     fn is_in(&self, entry: &UserEntry) -> bool {
         match self {
@@ -80,7 +80,7 @@ impl User {
 
 /// Where entries stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum UserListLocation {
     /// In the connector itself.
     Inline,
     /// In the `TelegramUserList` of this name.
@@ -89,7 +89,7 @@ pub enum Place {
 
 /// The list that decides: its own entries, and those of the lists it refers to.
 #[derive(Debug, Clone, Default)]
-pub struct Deciding {
+pub struct DecidingLists {
     /// The connector's own entries.
     pub inline: Vec<UserEntry>,
     /// Referenced lists in their order; `None` for one that does not exist.
@@ -98,9 +98,9 @@ pub struct Deciding {
 
 /// One list's new content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Edit {
+pub struct ListEdit {
     /// Which list.
-    pub place: Place,
+    pub location: UserListLocation,
     /// What is added, or taken away, with the position where it stands or will stand.
     pub entries: Vec<(usize, UserEntry)>,
     /// All entries afterwards.
@@ -109,73 +109,72 @@ pub struct Edit {
 
 /// Why nothing can be decided; the caller knows the objects' names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Undecided {
+pub enum ChangeError {
     /// Several lists are referenced, and nobody said which.
-    WhichList(Vec<String>),
+    AmbiguousList(Vec<String>),
     /// The connector does not refer to a list of this name.
-    NotReferenced(String),
+    ListNotReferenced(String),
     /// The list does not exist.
-    Missing(String),
+    ListNotFound(String),
     /// The username stands nowhere, but entries by id could be theirs: they may still have access.
-    OnlyIds(usize),
+    OnlyIdEntries(usize),
 }
 
-impl Deciding {
-    fn entries(&self) -> impl Iterator<Item = (Place, &[UserEntry])> {
-        let lists = self
-            .lists
-            .iter()
-            .filter_map(|(name, users)| Some((Place::List(name.clone()), users.as_deref()?)));
-        std::iter::once((Place::Inline, self.inline.as_slice())).chain(lists)
+impl DecidingLists {
+    fn entries(&self) -> impl Iterator<Item = (UserListLocation, &[UserEntry])> {
+        let lists = self.lists.iter().filter_map(|(name, users)| {
+            Some((UserListLocation::List(name.clone()), users.as_deref()?))
+        });
+        std::iter::once((UserListLocation::Inline, self.inline.as_slice())).chain(lists)
     }
 
-    /// Lets a user in: `Ok(Err(place))` if they stand there already. Inline entries come before a sole list; `list` chooses.
+    /// Lets a user in: `Ok(Err(location))` if they stand there already. Inline entries come before a sole list; `list` chooses.
     ///
     /// # Errors
-    /// [`Undecided`].
+    /// [`ChangeError`].
     pub fn allow(
         &self,
-        user: &User,
+        user: &UserRef,
         note: Option<&str>,
         list: Option<&str>,
-    ) -> Result<Result<Edit, Place>, Undecided> {
-        if let Some((place, _)) = self
+    ) -> Result<Result<ListEdit, UserListLocation>, ChangeError> {
+        if let Some((location, _)) = self
             .entries()
             .find(|(_, entries)| entries.iter().any(|e| user.is_in(e)))
         {
-            return Ok(Err(place));
+            return Ok(Err(location));
         }
-        let place = self.place_for(list)?;
-        let before = match &place {
-            Place::Inline => &self.inline,
-            Place::List(name) => self
+        let location = self.target_list(list)?;
+        let before = match &location {
+            UserListLocation::Inline => &self.inline,
+            UserListLocation::List(name) => self
                 .lists
                 .iter()
                 .find(|(n, _)| n == name)
                 .and_then(|(_, users)| users.as_ref())
-                .ok_or_else(|| Undecided::Missing(name.clone()))?,
+                .ok_or_else(|| ChangeError::ListNotFound(name.clone()))?,
         };
         let entry = user.entry(note);
         let mut after = before.clone();
         after.push(entry.clone());
-        Ok(Ok(Edit {
-            place,
+        Ok(Ok(ListEdit {
+            location,
             entries: vec![(before.len(), entry)],
             after,
         }))
     }
 
-    fn place_for(&self, list: Option<&str>) -> Result<Place, Undecided> {
+    fn target_list(&self, list: Option<&str>) -> Result<UserListLocation, ChangeError> {
         match (list, self.lists.as_slice()) {
             (Some(wanted), lists) => lists
                 .iter()
                 .find(|(name, _)| name == wanted)
-                .map(|(name, _)| Place::List(name.clone()))
-                .ok_or_else(|| Undecided::NotReferenced(wanted.to_owned())),
-            (None, _) if !self.inline.is_empty() => Ok(Place::Inline),
-            (None, []) => Ok(Place::Inline),
-            (None, [(only, _)]) => Ok(Place::List(only.clone())),
-            (None, several) => Err(Undecided::WhichList(
+                .map(|(name, _)| UserListLocation::List(name.clone()))
+                .ok_or_else(|| ChangeError::ListNotReferenced(wanted.to_owned())),
+            (None, _) if !self.inline.is_empty() => Ok(UserListLocation::Inline),
+            (None, []) => Ok(UserListLocation::Inline),
+            (None, [(only, _)]) => Ok(UserListLocation::List(only.clone())),
+            (None, several) => Err(ChangeError::AmbiguousList(
                 several.iter().map(|(name, _)| name.clone()).collect(),
             )),
         }
@@ -184,32 +183,32 @@ impl Deciding {
     /// Shuts a user out: one edit for each list they stand in; none if they stand in none.
     ///
     /// # Errors
-    /// [`Undecided::OnlyIds`]: "denied already" would be a guess.
-    pub fn deny(&self, user: &User) -> Result<Vec<Edit>, Undecided> {
-        let edits: Vec<Edit> = self
+    /// [`ChangeError::OnlyIdEntries`]: "denied already" would be a guess.
+    pub fn deny(&self, user: &UserRef) -> Result<Vec<ListEdit>, ChangeError> {
+        let edits: Vec<ListEdit> = self
             .entries()
-            .filter_map(|(place, entries)| {
+            .filter_map(|(location, entries)| {
                 let (gone, after): (Vec<_>, Vec<_>) = entries
                     .iter()
                     .cloned()
                     .enumerate()
                     .partition(|(_, entry)| user.is_in(entry));
-                (!gone.is_empty()).then(|| Edit {
-                    place,
+                (!gone.is_empty()).then(|| ListEdit {
+                    location,
                     entries: gone,
                     after: after.into_iter().map(|(_, entry)| entry).collect(),
                 })
             })
             .collect();
         let ids = self.count(|e| e.id.is_some());
-        if edits.is_empty() && ids > 0 && matches!(user, User::Username(_)) {
-            return Err(Undecided::OnlyIds(ids));
+        if edits.is_empty() && ids > 0 && matches!(user, UserRef::Username(_)) {
+            return Err(ChangeError::OnlyIdEntries(ids));
         }
         Ok(edits)
     }
 
     /// Entries by username: whoever has such a username has access, whatever their id.
-    pub fn by_username(&self) -> usize {
+    pub fn username_entry_count(&self) -> usize {
         self.count(|e| e.username.is_some())
     }
 
@@ -228,15 +227,15 @@ mod tests {
     use super::*;
 
     fn id(id: i64) -> UserEntry {
-        User::Id(id).entry(None)
+        UserRef::Id(id).entry(None)
     }
 
     fn named(username: &str) -> UserEntry {
-        User::Username(username.to_owned()).entry(None)
+        UserRef::Username(username.to_owned()).entry(None)
     }
 
-    fn deciding(inline: &[UserEntry], lists: &[(&str, &[UserEntry])]) -> Deciding {
-        Deciding {
+    fn deciding(inline: &[UserEntry], lists: &[(&str, &[UserEntry])]) -> DecidingLists {
+        DecidingLists {
             inline: inline.to_vec(),
             lists: lists
                 .iter()
@@ -254,8 +253,8 @@ mod tests {
     #[case("@ann", Err("5 to 32"))]
     #[case("@ann example", Err("5 to 32"))]
     #[case("9007199254740993", Err("numeric id"))]
-    fn a_user_is_an_id_or_an_at_name(#[case] text: &str, #[case] expected: Result<&str, &str>) {
-        match (text.parse::<User>(), expected) {
+    fn user_is_an_id_or_a_username(#[case] text: &str, #[case] expected: Result<&str, &str>) {
+        match (text.parse::<UserRef>(), expected) {
             (Ok(user), Ok(shown)) => assert_eq!(user.to_string(), shown),
             (Err(why), Err(part)) => assert!(why.contains(part), "{why}"),
             (found, _) => panic!("{text}: {found:?}"),
@@ -263,75 +262,87 @@ mod tests {
     }
 
     #[test]
-    fn a_user_is_added_where_the_connectors_entries_are_and_else_to_its_only_list() {
-        let place = |d: Deciding, list| d.allow(&User::Id(9), None, list).map(|e| e.unwrap().place);
+    fn user_is_added_inline_or_else_to_the_only_list() {
+        let location = |d: DecidingLists, list| {
+            d.allow(&UserRef::Id(9), None, list)
+                .map(|e| e.unwrap().location)
+        };
         let inline = deciding(&[id(1)], &[("staff", &[id(2)])]);
-        assert_eq!(place(inline.clone(), None), Ok(Place::Inline));
+        assert_eq!(location(inline.clone(), None), Ok(UserListLocation::Inline));
         assert_eq!(
-            place(inline.clone(), Some("staff")),
-            Ok(Place::List("staff".into()))
+            location(inline.clone(), Some("staff")),
+            Ok(UserListLocation::List("staff".into()))
         );
         assert_eq!(
-            place(inline, Some("guests")),
-            Err(Undecided::NotReferenced("guests".into()))
+            location(inline, Some("guests")),
+            Err(ChangeError::ListNotReferenced("guests".into()))
         );
         let sole = deciding(&[], &[("staff", &[id(2)])]);
-        assert_eq!(place(sole, None), Ok(Place::List("staff".into())));
+        assert_eq!(
+            location(sole, None),
+            Ok(UserListLocation::List("staff".into()))
+        );
         let several = deciding(&[], &[("staff", &[]), ("guests", &[])]);
         assert_eq!(
-            place(several, None),
-            Err(Undecided::WhichList(vec!["staff".into(), "guests".into()]))
+            location(several, None),
+            Err(ChangeError::AmbiguousList(vec![
+                "staff".into(),
+                "guests".into()
+            ]))
         );
-        let missing = Deciding {
+        let missing = DecidingLists {
             inline: Vec::new(),
             lists: vec![("staff".into(), None)],
         };
         assert_eq!(
-            place(missing, None),
-            Err(Undecided::Missing("staff".into()))
+            location(missing, None),
+            Err(ChangeError::ListNotFound("staff".into()))
         );
     }
 
     #[test]
-    fn who_stands_in_any_of_the_lists_is_not_added_again() {
+    fn listed_user_is_not_added_again() {
         let lists = deciding(&[id(1)], &[("staff", &[named("Ann_Example")])]);
         let again = |user: &str| lists.allow(&user.parse().unwrap(), None, None).unwrap();
-        assert_eq!(again("1"), Err(Place::Inline));
-        assert_eq!(again("@ann_example"), Err(Place::List("staff".into())));
+        assert_eq!(again("1"), Err(UserListLocation::Inline));
+        assert_eq!(
+            again("@ann_example"),
+            Err(UserListLocation::List("staff".into()))
+        );
         assert!(again("2").is_ok());
     }
 
     #[test]
-    fn a_denied_user_is_taken_out_of_every_list() {
+    fn denied_user_is_removed_from_every_list() {
         let lists = deciding(
             &[id(1), id(7)],
             &[("staff", &[id(7), id(2)]), ("rest", &[id(3)])],
         );
-        let edits = lists.deny(&User::Id(7)).unwrap();
+        let edits = lists.deny(&UserRef::Id(7)).unwrap();
         assert_eq!(
             edits,
             [
-                Edit {
-                    place: Place::Inline,
+                ListEdit {
+                    location: UserListLocation::Inline,
                     entries: vec![(1, id(7))],
                     after: vec![id(1)]
                 },
-                Edit {
-                    place: Place::List("staff".into()),
+                ListEdit {
+                    location: UserListLocation::List("staff".into()),
                     entries: vec![(0, id(7))],
                     after: vec![id(2)]
                 }
             ]
         );
-        assert_eq!(lists.deny(&User::Id(8)), Ok(Vec::new()));
+        assert_eq!(lists.deny(&UserRef::Id(8)), Ok(Vec::new()));
     }
 
     #[test]
-    fn a_username_that_stands_nowhere_is_not_called_denied_while_there_are_ids() {
-        let user = User::Username("ann_example".into());
+    fn unlisted_username_is_ambiguous_while_ids_are_listed() {
+        let user = UserRef::Username("ann_example".into());
         assert_eq!(
             deciding(&[id(1)], &[]).deny(&user),
-            Err(Undecided::OnlyIds(1))
+            Err(ChangeError::OnlyIdEntries(1))
         );
         assert_eq!(
             deciding(&[named("bob_example")], &[]).deny(&user),

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::change::{Edit, Place};
-use super::{Direction, Target};
+use super::change::{ListEdit, UserListLocation};
+use super::{Direction, TargetConnector};
 use crate::api::{GROUP, VERSION};
 use crate::cli::ChangeOutput;
 
 /// The object whose list an edit changes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Object<'a> {
+pub(super) struct TargetObject<'a> {
     pub(super) kind: &'static str,
     pub(super) namespace: &'a str,
     pub(super) name: &'a str,
@@ -17,16 +17,16 @@ pub(super) struct Object<'a> {
     pub(super) field: &'a str,
 }
 
-impl<'a> Object<'a> {
-    pub(super) fn of(target: &'a Target, place: &'a Place) -> Self {
-        match place {
-            Place::Inline => Self {
+impl<'a> TargetObject<'a> {
+    pub(super) fn of(target: &'a TargetConnector, location: &'a UserListLocation) -> Self {
+        match location {
+            UserListLocation::Inline => Self {
                 kind: "TelegramConnector",
                 namespace: &target.namespace,
                 name: &target.connector,
                 field: &target.inline_field,
             },
-            Place::List(name) => Self {
+            UserListLocation::List(name) => Self {
                 kind: "TelegramUserList",
                 namespace: &target.namespace,
                 name,
@@ -36,7 +36,7 @@ impl<'a> Object<'a> {
     }
 
     /// What server-side apply is given: the list whole, since it is atomic, and nothing else of the object.
-    pub(super) fn manifest(&self, edit: &Edit) -> Value {
+    pub(super) fn manifest(&self, edit: &ListEdit) -> Value {
         let users = serde_json::to_value(&edit.after).expect(ENTRIES);
         let fields = self
             .field
@@ -51,7 +51,7 @@ impl<'a> Object<'a> {
     }
 
     /// RFC 6902. A removal first tests that the entry still stands where it stood.
-    fn patch(&self, direction: Direction, edit: &Edit) -> Value {
+    fn patch(&self, direction: Direction, edit: &ListEdit) -> Value {
         let list = format!("/{}", self.field.replace('.', "/"));
         let operations: Vec<Value> = match direction {
             // The list may be missing beside listRefs.
@@ -83,15 +83,15 @@ impl<'a> Object<'a> {
 const ENTRIES: &str = "entries are numbers and texts";
 
 /// The text of all edits, as YAML.
-pub(super) fn text(
-    target: &Target,
+pub(super) fn render(
+    target: &TargetConnector,
     direction: Direction,
-    edits: &[Edit],
+    edits: &[ListEdit],
     output: ChangeOutput,
 ) -> String {
     let documents = edits.iter().map(|edit| {
-        let object = Object::of(target, &edit.place);
-        let Object {
+        let object = TargetObject::of(target, &edit.location);
+        let TargetObject {
             kind,
             namespace,
             name,

@@ -24,8 +24,8 @@ use crate::api::schema::cause::Cause;
 use crate::api::{TelegramConnector, TelegramUserList, crds};
 use crate::cli::{AllowArgs, ChangeArgs, DenyArgs};
 use crate::proxy;
-use change::{Deciding, Edit, Place, Undecided, User};
-use manifest::Object;
+use change::{ChangeError, DecidingLists, ListEdit, UserListLocation, UserRef};
+use manifest::TargetObject;
 
 /// In or out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,16 +36,16 @@ enum Direction {
 
 /// What the command line asks for.
 #[derive(Debug)]
-struct Wish {
+struct ChangeRequest {
     direction: Direction,
-    user: User,
+    user: UserRef,
     note: Option<String>,
     list: Option<String>,
 }
 
 /// The connector that it is about.
 #[derive(Debug)]
-struct Target {
+struct TargetConnector {
     namespace: String,
     connector: String,
     /// `spec.access.companyUsers.users`, after the level.
@@ -53,9 +53,9 @@ struct Target {
 }
 
 /// The objects as they are.
-struct Found {
-    target: Target,
-    deciding: Deciding,
+struct FetchedObjects {
+    target: TargetConnector,
+    deciding: DecidingLists,
     connector: TelegramConnector,
     lists: Vec<TelegramUserList>,
 }
@@ -68,13 +68,13 @@ const ATTEMPTS: usize = 5;
 /// # Errors
 /// A sentence that names the object and the field, and what to do.
 pub async fn allow(args: AllowArgs) -> Result<()> {
-    let wish = Wish {
+    let request = ChangeRequest {
         direction: Direction::Allow,
         user: args.change.user.clone(),
         note: args.note,
         list: args.list,
     };
-    change_access(&args.change, &wish).await
+    change_access(&args.change, &request).await
 }
 
 /// `deny`.
@@ -82,40 +82,40 @@ pub async fn allow(args: AllowArgs) -> Result<()> {
 /// # Errors
 /// A sentence that names the object and the field, and what to do.
 pub async fn deny(args: DenyArgs) -> Result<()> {
-    let wish = Wish {
+    let request = ChangeRequest {
         direction: Direction::Deny,
         user: args.change.user.clone(),
         note: None,
         list: None,
     };
-    change_access(&args.change, &wish).await
+    change_access(&args.change, &request).await
 }
 
-async fn change_access(args: &ChangeArgs, wish: &Wish) -> Result<()> {
+async fn change_access(args: &ChangeArgs, request: &ChangeRequest) -> Result<()> {
     let client = client(args.context.as_deref()).await?;
-    if let User::Username(username) = &wish.user {
+    if let UserRef::Username(username) = &request.user {
         eprintln!(
             "note: the id is the identity; @{username} can change hands. /id shows users their id."
         );
     }
     for _ in 0..ATTEMPTS {
-        let found = find(&client, &args.namespace, &args.connector).await?;
-        let edits = decide(&found, wish)?;
+        let fetched = fetch(&client, &args.namespace, &args.connector).await?;
+        let edits = decide(&fetched, request)?;
         if edits.is_empty() {
             return Ok(());
         }
         for edit in &edits {
-            admitted(&found, edit)?;
+            validate_edit(&fetched, edit)?;
         }
-        tell_context(&client, &found, wish, &edits).await;
+        print_notes(&client, &fetched, request, &edits).await;
         if !args.apply {
             print!(
                 "{}",
-                manifest::text(&found.target, wish.direction, &edits, args.output)
+                manifest::render(&fetched.target, request.direction, &edits, args.output)
             );
             return Ok(());
         }
-        if apply::apply(&client, &found, wish, &edits, args.force_conflicts).await? {
+        if apply::apply(&client, &fetched, request, &edits, args.force_conflicts).await? {
             return Ok(());
         }
     }
@@ -138,10 +138,10 @@ async fn client(context: Option<&str>) -> Result<Client> {
         }
     };
     let config = config.context("no cluster: set KUBECONFIG, or name a --context of it")?;
-    Ok(Client::try_from(proxy::decided(config))?)
+    Ok(Client::try_from(proxy::with_environment_proxy(config))?)
 }
 
-async fn find(client: &Client, namespace: &str, name: &str) -> Result<Found> {
+async fn fetch(client: &Client, namespace: &str, name: &str) -> Result<FetchedObjects> {
     let connectors: Api<TelegramConnector> = Api::namespaced(client.clone(), namespace);
     let connector = connectors
         .get_opt(name)
@@ -155,9 +155,9 @@ async fn find(client: &Client, namespace: &str, name: &str) -> Result<Found> {
             "TelegramConnector {namespace}/{name}: spec.access.level is Open: anyone may write, no list decides. Set the level to Company, AgentEnabled or Specific first"
         );
     };
-    let selection = access.deciding().cloned().unwrap_or_default();
+    let selection = access.deciding_list().cloned().unwrap_or_default();
     let api: Api<TelegramUserList> = Api::namespaced(client.clone(), namespace);
-    let mut deciding = Deciding {
+    let mut deciding = DecidingLists {
         inline: selection.users.unwrap_or_default(),
         lists: Vec::new(),
     };
@@ -173,8 +173,8 @@ async fn find(client: &Client, namespace: &str, name: &str) -> Result<Found> {
         deciding.lists.push((reference.name, users));
         lists.extend(list);
     }
-    Ok(Found {
-        target: Target {
+    Ok(FetchedObjects {
+        target: TargetConnector {
             namespace: namespace.to_owned(),
             connector: name.to_owned(),
             inline_field: format!("spec.access.{field}.users"),
@@ -186,21 +186,21 @@ async fn find(client: &Client, namespace: &str, name: &str) -> Result<Found> {
 }
 
 /// The edits; none where there is nothing to do, which is said.
-fn decide(found: &Found, wish: &Wish) -> Result<Vec<Edit>> {
-    let Target {
+fn decide(fetched: &FetchedObjects, request: &ChangeRequest) -> Result<Vec<ListEdit>> {
+    let TargetConnector {
         namespace,
         connector,
         inline_field,
-    } = &found.target;
-    let user = &wish.user;
-    let decided = match wish.direction {
-        Direction::Allow => found
+    } = &fetched.target;
+    let user = &request.user;
+    let decided = match request.direction {
+        Direction::Allow => fetched
             .deciding
-            .allow(user, wish.note.as_deref(), wish.list.as_deref())
+            .allow(user, request.note.as_deref(), request.list.as_deref())
             .map(|edit| match edit {
                 Ok(edit) => vec![edit],
-                Err(place) => {
-                    let object = Object::of(&found.target, &place);
+                Err(location) => {
+                    let object = TargetObject::of(&fetched.target, &location);
                     eprintln!(
                         "nothing to do: {user} stands in {} of {} {namespace}/{}",
                         object.field, object.kind, object.name
@@ -208,14 +208,14 @@ fn decide(found: &Found, wish: &Wish) -> Result<Vec<Edit>> {
                     Vec::new()
                 }
             }),
-        Direction::Deny => found.deciding.deny(user).inspect(|edits| {
+        Direction::Deny => fetched.deciding.deny(user).inspect(|edits| {
             if edits.is_empty() {
                 eprintln!("nothing to do: {user} stands in no list that decides for {namespace}/{connector}");
             }
-            let by_username = found.deciding.by_username();
-            if by_username > 0 && matches!(user, User::Id(_)) {
+            let username_entry_count = fetched.deciding.username_entry_count();
+            if username_entry_count > 0 && matches!(user, UserRef::Id(_)) {
                 eprintln!(
-                    "note: {by_username} entries are usernames; if one is this user's, they may still write. Deny it too: deny {connector} @username"
+                    "note: {username_entry_count} entries are usernames; if one is this user's, they may still write. Deny it too: deny {connector} @username"
                 );
             }
         }),
@@ -223,17 +223,17 @@ fn decide(found: &Found, wish: &Wish) -> Result<Vec<Edit>> {
     let refs = format!("{}.listRefs", inline_field.trim_end_matches(".users"));
     decided.map_err(|why| {
         let reason = match why {
-            Undecided::WhichList(names) => format!(
+            ChangeError::AmbiguousList(names) => format!(
                 "{refs} names several lists: choose one with --list ({})",
                 names.join(", ")
             ),
-            Undecided::NotReferenced(name) => {
+            ChangeError::ListNotReferenced(name) => {
                 format!("{refs} does not name {name:?}: adding somebody there would change nothing")
             }
-            Undecided::Missing(name) => format!(
+            ChangeError::ListNotFound(name) => format!(
                 "{refs} names TelegramUserList {name:?}, which does not exist: create it first"
             ),
-            Undecided::OnlyIds(ids) => format!(
+            ChangeError::OnlyIdEntries(ids) => format!(
                 "{user} stands in no list that decides, but {ids} entries are ids and one may be theirs: deny the id"
             ),
         };
@@ -242,12 +242,12 @@ fn decide(found: &Found, wish: &Wish) -> Result<Vec<Edit>> {
 }
 
 /// What the API server would refuse is refused here, also by a server that knows no CEL, and before anything is printed.
-fn admitted(found: &Found, edit: &Edit) -> Result<()> {
-    let object = Object::of(&found.target, &edit.place);
-    let (crd, current) = match &edit.place {
-        Place::Inline => (0, serde_json::to_value(&found.connector.spec)?),
-        Place::List(name) => {
-            let list = found.lists.iter().find(|l| l.name_any() == *name);
+fn validate_edit(fetched: &FetchedObjects, edit: &ListEdit) -> Result<()> {
+    let object = TargetObject::of(&fetched.target, &edit.location);
+    let (crd, current) = match &edit.location {
+        UserListLocation::Inline => (0, serde_json::to_value(&fetched.connector.spec)?),
+        UserListLocation::List(name) => {
+            let list = fetched.lists.iter().find(|l| l.name_any() == *name);
             (1, serde_json::to_value(list.map(|l| &l.spec))?)
         }
     };
@@ -278,38 +278,43 @@ fn admitted(found: &Found, edit: &Edit) -> Result<()> {
     if causes.is_empty() {
         return Ok(());
     }
-    let said: Vec<String> = causes.iter().map(ToString::to_string).collect();
+    let messages: Vec<String> = causes.iter().map(ToString::to_string).collect();
     bail!(
         "{} {}/{}: {}",
         object.kind,
         object.namespace,
         object.name,
-        said.join("; ")
+        messages.join("; ")
     )
 }
 
 /// Says on stderr what whoever changes an object should know of it.
-async fn tell_context(client: &Client, found: &Found, wish: &Wish, edits: &[Edit]) {
+async fn print_notes(
+    client: &Client,
+    fetched: &FetchedObjects,
+    request: &ChangeRequest,
+    edits: &[ListEdit],
+) {
     for edit in edits {
-        let object = Object::of(&found.target, &edit.place);
-        let keeper = match &edit.place {
-            Place::Inline => keeper(&found.connector),
-            Place::List(name) => found
+        let object = TargetObject::of(&fetched.target, &edit.location);
+        let gitops_owner = match &edit.location {
+            UserListLocation::Inline => gitops_owner(&fetched.connector),
+            UserListLocation::List(name) => fetched
                 .lists
                 .iter()
                 .find(|l| l.name_any() == *name)
-                .and_then(keeper),
+                .and_then(gitops_owner),
         };
-        if let Some(keeper) = keeper {
+        if let Some(gitops_owner) = gitops_owner {
             eprintln!(
-                "note: {} {} is kept by {keeper}: make the change in Git, or it is undone",
+                "note: {} {} is kept by {gitops_owner}: make the change in Git, or it is undone",
                 object.kind, object.name
             );
         }
-        if let Place::List(name) = &edit.place {
-            let others = others_using(client, &found.target, name).await;
+        if let UserListLocation::List(name) = &edit.location {
+            let others = other_connectors_using(client, &fetched.target, name).await;
             if !others.is_empty() {
-                let (verb, others) = match wish.direction {
+                let (verb, others) = match request.direction {
                     Direction::Allow => ("lets the user in", others),
                     Direction::Deny => ("shuts the user out", others),
                 };
@@ -323,7 +328,7 @@ async fn tell_context(client: &Client, found: &Found, wish: &Wish, edits: &[Edit
 }
 
 /// Who writes an object from Git, if its marks say so: Argo CD or Flux.
-fn keeper(object: &impl ResourceExt) -> Option<String> {
+fn gitops_owner(object: &impl ResourceExt) -> Option<String> {
     let argo = object
         .annotations()
         .get("argocd.argoproj.io/tracking-id")
@@ -344,7 +349,11 @@ fn keeper(object: &impl ResourceExt) -> Option<String> {
 }
 
 /// Other connectors that the list decides for. Whoever may not list them is not told.
-async fn others_using(client: &Client, target: &Target, list: &str) -> Vec<String> {
+async fn other_connectors_using(
+    client: &Client,
+    target: &TargetConnector,
+    list: &str,
+) -> Vec<String> {
     let api: Api<TelegramConnector> = Api::namespaced(client.clone(), &target.namespace);
     let Ok(all) = api.list(&ListParams::default()).await else {
         return Vec::new();
@@ -353,7 +362,7 @@ async fn others_using(client: &Client, target: &Target, list: &str) -> Vec<Strin
         let refs = c
             .spec
             .access
-            .deciding()
+            .deciding_list()
             .and_then(|d| d.list_refs.as_deref())
             .unwrap_or_default();
         refs.iter().any(|r| r.name == list)

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use super::Finding;
 
 /// The longest manifest that is read: ten times what an API server accepts in one request.
-const MOST_BYTES: u64 = 32 * 1024 * 1024;
+const MAX_MANIFEST_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The text of a file, or of every manifest below a folder by name, with the name to show. What cannot be read is a fault of its own.
-pub(super) fn below(path: &Path) -> Vec<Result<(String, String), Finding>> {
+pub(super) fn read_manifests(path: &Path) -> Vec<Result<(String, String), Finding>> {
     if !path.is_dir() {
         return vec![read(path)];
     }
@@ -62,7 +62,7 @@ fn read(path: &Path) -> Result<(String, String), Finding> {
     let length = fs::metadata(path)
         .map_err(|error| unreadable(path, &error.to_string()))?
         .len();
-    if length > MOST_BYTES {
+    if length > MAX_MANIFEST_BYTES {
         return Err(unreadable(
             path,
             "longer than 32 MiB, more than any API server accepts",

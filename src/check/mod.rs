@@ -14,11 +14,11 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use objects::{Checked, Kinds};
+use objects::{CheckedObject, KindValidators};
 
 /// What a check came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub struct CheckSummary {
     /// What the API server would refuse, and files that cannot be read.
     pub errors: usize,
     /// What it would accept, but does not look right.
@@ -33,14 +33,14 @@ pub struct Outcome {
     pub files: usize,
 }
 
-impl Outcome {
+impl CheckSummary {
     /// What the command ends with: 1 if there were errors, else 0.
     pub fn exit_code(&self) -> u8 {
         u8::from(self.errors > 0)
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for CheckSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -88,13 +88,13 @@ impl fmt::Display for Finding {
 ///
 /// # Errors
 /// Only where `out` cannot be written. A file that cannot be read is a fault like others.
-pub fn run(paths: &[PathBuf], out: &mut dyn Write) -> io::Result<Outcome> {
-    let mut outcome = Outcome::default();
+pub fn run(paths: &[PathBuf], out: &mut dyn Write) -> io::Result<CheckSummary> {
+    let mut summary = CheckSummary::default();
     let mut findings = Vec::new();
-    let mut objects: Vec<Checked> = Vec::new();
-    let kinds = Kinds::compile();
+    let mut objects: Vec<CheckedObject> = Vec::new();
+    let kinds = KindValidators::compile();
     for path in paths {
-        for source in files::below(path) {
+        for source in files::read_manifests(path) {
             let (file, text) = match source {
                 Ok(read) => read,
                 Err(unreadable) => {
@@ -102,7 +102,7 @@ pub fn run(paths: &[PathBuf], out: &mut dyn Write) -> io::Result<Outcome> {
                     continue;
                 }
             };
-            outcome.files += 1;
+            summary.files += 1;
             for document in yaml::documents(&text) {
                 match document {
                     Ok(document) => kinds.check(&file, &document, &mut findings, &mut objects),
@@ -120,37 +120,37 @@ pub fn run(paths: &[PathBuf], out: &mut dyn Write) -> io::Result<Outcome> {
             }
         }
     }
-    references::check(&objects, &mut findings);
+    references::check_references(&objects, &mut findings);
     for object in &objects {
         match object.kind.as_str() {
-            "TelegramConnector" if object.ours => outcome.connectors += 1,
-            "TelegramUserList" if object.ours => outcome.lists += 1,
-            _ => outcome.others += 1,
+            "TelegramConnector" if object.ours => summary.connectors += 1,
+            "TelegramUserList" if object.ours => summary.lists += 1,
+            _ => summary.others += 1,
         }
     }
-    let order = in_order(&findings);
+    let order = sorted_indices(&findings);
     for index in order {
         let finding = &findings[index];
         if finding.warning {
-            outcome.warnings += 1;
+            summary.warnings += 1;
         } else {
-            outcome.errors += 1;
+            summary.errors += 1;
         }
         writeln!(out, "{finding}")?;
     }
-    writeln!(out, "{outcome}")?;
-    Ok(outcome)
+    writeln!(out, "{summary}")?;
+    Ok(summary)
 }
 
 /// Files in the order in which they were read, in each its lines from the top.
-fn in_order(findings: &[Finding]) -> Vec<usize> {
+fn sorted_indices(findings: &[Finding]) -> Vec<usize> {
     let mut files: Vec<&str> = Vec::new();
     for finding in findings {
         if !files.contains(&finding.file.as_str()) {
             files.push(&finding.file);
         }
     }
-    let place = |index: &usize| {
+    let position = |index: &usize| {
         let finding = &findings[*index];
         (
             files.iter().position(|file| *file == finding.file),
@@ -158,6 +158,6 @@ fn in_order(findings: &[Finding]) -> Vec<usize> {
         )
     };
     let mut order: Vec<usize> = (0..findings.len()).collect();
-    order.sort_by_key(place);
+    order.sort_by_key(position);
     order
 }

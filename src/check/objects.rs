@@ -32,11 +32,11 @@ const METADATA_FIELDS: [&str; 15] = [
 ];
 
 /// Two words this much alike (1 is the same) are one word and its misspelling.
-const ALIKE: f64 = 0.8;
+const SIMILARITY_THRESHOLD: f64 = 0.8;
 
 /// An object that was read, of whatever kind.
 #[derive(Debug)]
-pub(super) struct Checked {
+pub(super) struct CheckedObject {
     pub(super) file: String,
     pub(super) kind: String,
     /// Whether it is of our group.
@@ -45,7 +45,7 @@ pub(super) struct Checked {
     pub(super) node: Rc<Node>,
 }
 
-impl Checked {
+impl CheckedObject {
     /// `metadata.name`, or nothing.
     pub(super) fn name(&self) -> &str {
         self.text("/metadata/name").unwrap_or_default()
@@ -74,13 +74,13 @@ impl Checked {
 }
 
 /// Our kinds, compiled once.
-pub(super) struct Kinds {
+pub(super) struct KindValidators {
     kinds: Vec<(String, Admission)>,
     subdomain: Regex,
     label: Regex,
 }
 
-impl Kinds {
+impl KindValidators {
     pub(super) fn compile() -> Self {
         let kinds = crds::all()
             .into_iter()
@@ -110,7 +110,7 @@ impl Kinds {
         file: &str,
         document: &Document,
         findings: &mut Vec<Finding>,
-        objects: &mut Vec<Checked>,
+        objects: &mut Vec<CheckedObject>,
     ) {
         if document.root.is_null() {
             return;
@@ -126,13 +126,13 @@ impl Kinds {
             self.check_object(file, &document.root, json, findings, objects);
         }
         if objects[before..].iter().any(|object| object.ours) {
-            findings.extend(document.repeated.iter().map(|repeated| Finding {
+            findings.extend(document.duplicate_keys.iter().map(|duplicate| Finding {
                 file: file.to_owned(),
-                line: repeated.line,
-                field: repeated.key.clone(),
+                line: duplicate.line,
+                field: duplicate.key.clone(),
                 message: format!(
                     "stands twice in the same mapping, first on line {}: keep one of them",
-                    repeated.first
+                    duplicate.first
                 ),
                 warning: false,
             }));
@@ -145,7 +145,7 @@ impl Kinds {
         node: &Rc<Node>,
         mut object: Value,
         findings: &mut Vec<Finding>,
-        objects: &mut Vec<Checked>,
+        objects: &mut Vec<CheckedObject>,
     ) {
         let Some(kind) = object["kind"].as_str().map(str::to_owned) else {
             return;
@@ -153,9 +153,9 @@ impl Kinds {
         let api_version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
         let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
         let known = self.kinds.iter().find(|(name, _)| *name == kind);
-        let misspelt =
-            known.is_some() && (api_version.is_empty() || strsim::jaro(group, GROUP) > ALIKE);
-        let ours = group == GROUP || misspelt;
+        let is_misspelt = known.is_some()
+            && (api_version.is_empty() || strsim::jaro(group, GROUP) > SIMILARITY_THRESHOLD);
+        let ours = group == GROUP || is_misspelt;
         let mut report = |field: &str, message: String, warning: bool| {
             findings.push(Finding {
                 file: file.to_owned(),
@@ -196,7 +196,7 @@ impl Kinds {
                 }
             }
         }
-        objects.push(Checked {
+        objects.push(CheckedObject {
             file: file.to_owned(),
             kind,
             ours,
@@ -220,9 +220,9 @@ impl Kinds {
                 report(&format!("metadata.{field}"), message, false);
             }
         }
-        let name_said = fields.get("generateName").is_none_or(Value::is_null);
+        let needs_name = fields.get("generateName").is_none_or(Value::is_null);
         match fields.get("name") {
-            None | Some(Value::Null) if !name_said => {}
+            None | Some(Value::Null) if !needs_name => {}
             None | Some(Value::Null) => {
                 report(
                     "metadata.name",
@@ -300,7 +300,7 @@ fn check_body(
         }
         causes.extend(broken);
     }
-    repeated_ids(object, &causes, report);
+    check_duplicate_ids(object, &causes, report);
 }
 
 /// The server's words, less the path that already stands before them, and what the field is for. (A rule's message needs no more.)
@@ -319,7 +319,11 @@ fn explain(cause: &Cause, admission: &Admission) -> String {
 }
 
 /// The server finds repeated ids only in lists up to a length that its cost limits allow; here is no such limit.
-fn repeated_ids(object: &Value, causes: &[Cause], report: &mut impl FnMut(&str, String, bool)) {
+fn check_duplicate_ids(
+    object: &Value,
+    causes: &[Cause],
+    report: &mut impl FnMut(&str, String, bool),
+) {
     for list in [
         "spec.users",
         "spec.access.companyUsers.users",
@@ -355,7 +359,9 @@ fn suggest(found: &str, known: &[&str]) -> String {
     let alike = |name: &&&str| strsim::jaro_winkler(&found.to_lowercase(), &name.to_lowercase());
     let nearest = known.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
     match nearest {
-        Some(nearest) if alike(&nearest) > ALIKE => format!("did you mean {nearest}?"),
+        Some(nearest) if alike(&nearest) > SIMILARITY_THRESHOLD => {
+            format!("did you mean {nearest}?")
+        }
         _ => format!("known here: {}", known.join(", ")),
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::Finding;
-use super::objects::Checked;
+use super::objects::CheckedObject;
 use crate::api::connector::{DEFAULT_API_KEY, DEFAULT_TOKEN_KEY};
 use crate::telegram::BotToken;
 
@@ -15,7 +15,7 @@ use crate::telegram::BotToken;
 const SELECTIONS: [&str; 3] = ["companyUsers", "agentUsers", "specificUsers"];
 
 /// Warnings about all objects together.
-pub(super) fn check(objects: &[Checked], findings: &mut Vec<Finding>) {
+pub(super) fn check_references(objects: &[CheckedObject], findings: &mut Vec<Finding>) {
     for (index, object) in objects.iter().enumerate() {
         if let Some(first) = objects[..index]
             .iter()
@@ -36,7 +36,7 @@ pub(super) fn check(objects: &[Checked], findings: &mut Vec<Finding>) {
     }
 }
 
-fn same_object(a: &Checked, b: &Checked) -> bool {
+fn same_object(a: &CheckedObject, b: &CheckedObject) -> bool {
     a.ours
         && b.ours
         && a.kind == b.kind
@@ -47,8 +47,8 @@ fn same_object(a: &Checked, b: &Checked) -> bool {
 
 fn check_connector(
     index: usize,
-    connector: &Checked,
-    objects: &[Checked],
+    connector: &CheckedObject,
+    objects: &[CheckedObject],
     findings: &mut Vec<Finding>,
 ) {
     let token = "spec.botTokenSecretRef";
@@ -71,7 +71,7 @@ fn check_connector(
             let found = objects.iter().any(|other| {
                 other.kind == "TelegramUserList"
                     && other.name() == name
-                    && neighbours(connector, other)
+                    && may_share_namespace(connector, other)
             });
             if !found {
                 findings.push(connector.warning(
@@ -81,26 +81,26 @@ fn check_connector(
             }
         }
     }
-    let twin = objects[..index].iter().find(|other| {
+    let duplicate = objects[..index].iter().find(|other| {
         other.ours
             && other.kind == connector.kind
             && other.namespace() == connector.namespace()
             && !same_object(connector, other)
-            && token_place(other).is_some()
-            && token_place(other) == token_place(connector)
+            && token_ref(other).is_some()
+            && token_ref(other) == token_ref(connector)
     });
-    if let Some(twin) = twin {
+    if let Some(duplicate) = duplicate {
         findings.push(connector.warning(
             token,
             format!(
                 "TelegramConnector {:?} names the same token: one bot serves one connector, and the newer one stays disconnected",
-                twin.name()
+                duplicate.name()
             ),
         ));
     }
 }
 
-fn token_place(connector: &Checked) -> Option<(&str, &str)> {
+fn token_ref(connector: &CheckedObject) -> Option<(&str, &str)> {
     Some((
         connector.text("/spec/botTokenSecretRef/name")?,
         connector
@@ -110,10 +110,10 @@ fn token_place(connector: &Checked) -> Option<(&str, &str)> {
 }
 
 fn check_secret(
-    connector: &Checked,
+    connector: &CheckedObject,
     field: &str,
     default_key: &str,
-    objects: &[Checked],
+    objects: &[CheckedObject],
     findings: &mut Vec<Finding>,
 ) {
     let pointer = format!("/{}", field.replace('.', "/"));
@@ -123,18 +123,18 @@ fn check_secret(
     let key = connector
         .text(&format!("{pointer}/key"))
         .unwrap_or(default_key);
-    let mut makers = objects
+    let mut providers = objects
         .iter()
-        .filter(|other| neighbours(connector, other) && makes_secret(other, name))
+        .filter(|other| may_share_namespace(connector, other) && provides_secret(other, name))
         .peekable();
-    if makers.peek().is_none() {
+    if providers.peek().is_none() {
         findings.push(connector.warning(
             &format!("{field}.name"),
             format!("Secret {name:?} is not in these files: it must exist in the same namespace with a key {key:?}"),
         ));
         return;
     }
-    for secret in makers.filter(|other| other.kind == "Secret") {
+    for secret in providers.filter(|other| other.kind == "Secret") {
         let keys = keys_of(secret);
         if !keys.contains(key) {
             let present = if keys.is_empty() {
@@ -164,7 +164,7 @@ fn check_secret(
     }
 }
 
-fn keys_of(secret: &Checked) -> BTreeSet<&str> {
+fn keys_of(secret: &CheckedObject) -> BTreeSet<&str> {
     ["data", "stringData"]
         .into_iter()
         .filter_map(|part| secret.object[part].as_object())
@@ -173,7 +173,7 @@ fn keys_of(secret: &Checked) -> BTreeSet<&str> {
 }
 
 /// Secrets, and what makes them: external-secrets, sealed-secrets and kustomize.
-fn makes_secret(object: &Checked, name: &str) -> bool {
+fn provides_secret(object: &CheckedObject, name: &str) -> bool {
     match object.kind.as_str() {
         "Secret" => object.name() == name,
         "ExternalSecret" => object.text("/spec/target/name").unwrap_or(object.name()) == name,
@@ -193,7 +193,7 @@ fn makes_secret(object: &Checked, name: &str) -> bool {
 }
 
 /// Whether two objects can be in one namespace. One that names none gets it later, from kubectl or kustomize.
-fn neighbours(a: &Checked, b: &Checked) -> bool {
+fn may_share_namespace(a: &CheckedObject, b: &CheckedObject) -> bool {
     match (a.namespace(), b.namespace()) {
         (Some(a), Some(b)) => a == b,
         _ => true,

@@ -5,7 +5,7 @@
 use serde_json::{Number, Value};
 
 /// The value of a scalar that is neither quoted nor tagged.
-pub(super) fn plain(text: &str) -> Value {
+pub(super) fn parse_plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
         "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => {
@@ -72,7 +72,7 @@ fn float(digits: &str) -> Option<Number> {
 mod tests {
     use serde_json::json;
 
-    use super::plain;
+    use super::parse_plain;
 
     #[test]
     fn plain_scalars_are_what_kubernetes_makes_of_them() {
@@ -97,7 +97,7 @@ mod tests {
             ("089", json!(89.0)),
             ("truely", json!("truely")),
         ] {
-            assert_eq!(plain(text), value, "{text}");
+            assert_eq!(parse_plain(text), value, "{text}");
         }
     }
 }

@@ -12,19 +12,19 @@ use serde_json::{Map, Value};
 use super::scalar;
 
 /// Aliases may repeat a document's parts, but not without end.
-const MOST_NODES: usize = 1_000_000;
+const MAX_NODES: usize = 1_000_000;
 
 /// A value and the line (from 1) on which it begins.
 #[derive(Debug)]
 pub(super) struct Node {
     line: usize,
-    kind: Kind,
+    kind: NodeKind,
     /// How many nodes this is with all that it holds, aliases counted each time.
     size: usize,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum NodeKind {
     Scalar(Value),
     Map(Vec<Field>),
     List(Vec<Rc<Node>>),
@@ -42,12 +42,12 @@ struct Field {
 pub(super) struct Document {
     pub(super) root: Rc<Node>,
     /// Keys that stand twice in one mapping.
-    pub(super) repeated: Vec<Repeated>,
+    pub(super) duplicate_keys: Vec<DuplicateKey>,
 }
 
 /// A key that stands twice in one mapping.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Repeated {
+pub(super) struct DuplicateKey {
     pub(super) key: String,
     pub(super) line: usize,
     pub(super) first: usize,
@@ -70,7 +70,7 @@ pub(super) fn documents(text: &str) -> Vec<Result<Document, SyntaxError>> {
     loop {
         match parser.next_event() {
             None => return documents,
-            Some(Ok((event, span))) => match builder.take(event, span.start.line()) {
+            Some(Ok((event, span))) => match builder.handle_event(event, span.start.line()) {
                 Ok(Some(document)) => documents.push(Ok(document)),
                 Ok(None) => {}
                 Err(error) => {
@@ -96,11 +96,11 @@ pub(super) fn documents(text: &str) -> Vec<Result<Document, SyntaxError>> {
 }
 
 impl Node {
-    fn new(line: usize, kind: Kind) -> Self {
+    fn new(line: usize, kind: NodeKind) -> Self {
         let size = 1 + match &kind {
-            Kind::Scalar(_) => 0,
-            Kind::Map(fields) => fields.iter().map(|field| field.value.size).sum(),
-            Kind::List(items) => items.iter().map(|item| item.size).sum(),
+            NodeKind::Scalar(_) => 0,
+            NodeKind::Map(fields) => fields.iter().map(|field| field.value.size).sum(),
+            NodeKind::List(items) => items.iter().map(|item| item.size).sum(),
         };
         Self { line, kind, size }
     }
@@ -108,26 +108,28 @@ impl Node {
     /// The same without lines.
     pub(super) fn to_json(&self) -> Value {
         match &self.kind {
-            Kind::Scalar(value) => value.clone(),
-            Kind::Map(fields) => Value::Object(
+            NodeKind::Scalar(value) => value.clone(),
+            NodeKind::Map(fields) => Value::Object(
                 fields
                     .iter()
                     .map(|field| (field.key.clone(), field.value.to_json()))
                     .collect::<Map<_, _>>(),
             ),
-            Kind::List(items) => Value::Array(items.iter().map(|item| item.to_json()).collect()),
+            NodeKind::List(items) => {
+                Value::Array(items.iter().map(|item| item.to_json()).collect())
+            }
         }
     }
 
     /// Whether this is an empty document.
     pub(super) fn is_null(&self) -> bool {
-        matches!(self.kind, Kind::Scalar(Value::Null))
+        matches!(self.kind, NodeKind::Scalar(Value::Null))
     }
 
     /// The items of a list under a key.
     pub(super) fn items(&self, key: &str) -> &[Rc<Node>] {
         match self.field(key).map(|field| &field.value.kind) {
-            Some(Kind::List(items)) => items,
+            Some(NodeKind::List(items)) => items,
             _ => &[],
         }
     }
@@ -137,8 +139,8 @@ impl Node {
         let mut node = self;
         let mut line = self.line;
         let mut rest = path;
-        while let Some((place, next, left)) = node.step(rest) {
-            line = place;
+        while let Some((next_line, next, left)) = node.step(rest) {
+            line = next_line;
             node = next;
             rest = left;
         }
@@ -148,7 +150,7 @@ impl Node {
     /// The first part of a path: its line, what it leads to, and the rest of the path. Keys may hold dots, as those of labels do.
     fn step<'a, 'p>(&'a self, path: &'p str) -> Option<(usize, &'a Node, &'p str)> {
         match &self.kind {
-            Kind::Map(fields) => {
+            NodeKind::Map(fields) => {
                 let path = path.strip_prefix('.').unwrap_or(path);
                 let left = |field: &Field| {
                     let left = path.strip_prefix(field.key.as_str())?;
@@ -160,25 +162,25 @@ impl Node {
                     .max_by_key(|field| field.key.len())?;
                 Some((field.line, &field.value, left(field)?))
             }
-            Kind::List(items) => {
+            NodeKind::List(items) => {
                 let (index, left) = path.strip_prefix('[')?.split_once(']')?;
                 let item = items.get(index.parse::<usize>().ok()?)?;
                 Some((item.line, item, left))
             }
-            Kind::Scalar(_) => None,
+            NodeKind::Scalar(_) => None,
         }
     }
 
     fn field(&self, key: &str) -> Option<&Field> {
         match &self.kind {
-            Kind::Map(fields) => fields.iter().find(|field| field.key == key),
+            NodeKind::Map(fields) => fields.iter().find(|field| field.key == key),
             _ => None,
         }
     }
 }
 
 /// A collection that is not closed yet.
-enum Open {
+enum OpenCollection {
     Map {
         line: usize,
         anchor: usize,
@@ -195,27 +197,35 @@ enum Open {
 
 #[derive(Default)]
 struct Builder {
-    open: Vec<Open>,
+    open: Vec<OpenCollection>,
     anchors: HashMap<usize, Rc<Node>>,
-    repeated: Vec<Repeated>,
+    duplicate_keys: Vec<DuplicateKey>,
     root: Option<Rc<Node>>,
 }
 
 impl Builder {
-    fn take(&mut self, event: Event<'_>, line: usize) -> Result<Option<Document>, SyntaxError> {
+    fn handle_event(
+        &mut self,
+        event: Event<'_>,
+        line: usize,
+    ) -> Result<Option<Document>, SyntaxError> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let value = scalar_value(&text, style, tag.as_deref());
-                self.place(Rc::new(Node::new(line, Kind::Scalar(value))), anchor, line)?;
+                self.insert_node(
+                    Rc::new(Node::new(line, NodeKind::Scalar(value))),
+                    anchor,
+                    line,
+                )?;
             }
-            Event::MappingStart(_, anchor, _) => self.open.push(Open::Map {
+            Event::MappingStart(_, anchor, _) => self.open.push(OpenCollection::Map {
                 line,
                 anchor,
                 fields: Vec::new(),
                 merged: Vec::new(),
                 key: None,
             }),
-            Event::SequenceStart(_, anchor, _) => self.open.push(Open::List {
+            Event::SequenceStart(_, anchor, _) => self.open.push(OpenCollection::List {
                 line,
                 anchor,
                 items: Vec::new(),
@@ -226,13 +236,13 @@ impl Builder {
                     line,
                     what: "an alias inside its own anchor".into(),
                 })?;
-                self.place(node, 0, line)?;
+                self.insert_node(node, 0, line)?;
             }
             Event::DocumentEnd => {
                 let finished = std::mem::take(self);
                 return Ok(finished.root.map(|root| Document {
                     root,
-                    repeated: finished.repeated,
+                    duplicate_keys: finished.duplicate_keys,
                 }));
             }
             _ => {}
@@ -242,12 +252,16 @@ impl Builder {
 
     fn close(&mut self, line: usize) -> Result<(), SyntaxError> {
         match self.open.pop() {
-            Some(Open::List {
+            Some(OpenCollection::List {
                 line,
                 anchor,
                 items,
-            }) => self.place(Rc::new(Node::new(line, Kind::List(items))), anchor, line),
-            Some(Open::Map {
+            }) => self.insert_node(
+                Rc::new(Node::new(line, NodeKind::List(items))),
+                anchor,
+                line,
+            ),
+            Some(OpenCollection::Map {
                 line,
                 anchor,
                 mut fields,
@@ -255,7 +269,11 @@ impl Builder {
                 ..
             }) => {
                 merge(&mut fields, &merged);
-                self.place(Rc::new(Node::new(line, Kind::Map(fields))), anchor, line)
+                self.insert_node(
+                    Rc::new(Node::new(line, NodeKind::Map(fields))),
+                    anchor,
+                    line,
+                )
             }
             None => Err(SyntaxError {
                 line,
@@ -265,11 +283,16 @@ impl Builder {
     }
 
     /// Puts a finished node where it belongs: into the open collection, as a key of it, or as the document.
-    fn place(&mut self, node: Rc<Node>, anchor: usize, line: usize) -> Result<(), SyntaxError> {
-        if node.size > MOST_NODES {
+    fn insert_node(
+        &mut self,
+        node: Rc<Node>,
+        anchor: usize,
+        line: usize,
+    ) -> Result<(), SyntaxError> {
+        if node.size > MAX_NODES {
             return Err(SyntaxError {
                 line,
-                what: format!("aliases make this document longer than {MOST_NODES} values"),
+                what: format!("aliases make this document longer than {MAX_NODES} values"),
             });
         }
         if anchor != 0 {
@@ -277,19 +300,19 @@ impl Builder {
         }
         match self.open.last_mut() {
             None => self.root = Some(node),
-            Some(Open::List { items, .. }) => items.push(node),
-            Some(Open::Map {
+            Some(OpenCollection::List { items, .. }) => items.push(node),
+            Some(OpenCollection::Map {
                 fields,
                 merged,
                 key,
                 ..
             }) => match key.take() {
                 None => *key = Some((key_text(&node, line)?, line)),
-                Some((name, _)) if name == "<<" && !matches!(node.kind, Kind::Scalar(_)) => {
+                Some((name, _)) if name == "<<" && !matches!(node.kind, NodeKind::Scalar(_)) => {
                     merged.push(node);
                 }
                 Some((name, line)) => match fields.iter().find(|field| field.key == name) {
-                    Some(first) => self.repeated.push(Repeated {
+                    Some(first) => self.duplicate_keys.push(DuplicateKey {
                         key: name,
                         line,
                         first: first.line,
@@ -310,23 +333,23 @@ impl Builder {
 fn merge(fields: &mut Vec<Field>, merged: &[Rc<Node>]) {
     for source in merged {
         match &source.kind {
-            Kind::Map(more) => {
+            NodeKind::Map(more) => {
                 for field in more {
                     if !fields.iter().any(|known| known.key == field.key) {
                         fields.push(field.clone());
                     }
                 }
             }
-            Kind::List(sources) => merge(fields, sources),
-            Kind::Scalar(_) => {}
+            NodeKind::List(sources) => merge(fields, sources),
+            NodeKind::Scalar(_) => {}
         }
     }
 }
 
 fn key_text(node: &Node, line: usize) -> Result<String, SyntaxError> {
     match &node.kind {
-        Kind::Scalar(Value::String(text)) => Ok(text.clone()),
-        Kind::Scalar(other) => Ok(other.to_string()),
+        NodeKind::Scalar(Value::String(text)) => Ok(text.clone()),
+        NodeKind::Scalar(other) => Ok(other.to_string()),
         _ => Err(SyntaxError {
             line,
             what: "a list or mapping as a key: Kubernetes objects have text keys only".into(),
@@ -337,8 +360,8 @@ fn key_text(node: &Node, line: usize) -> Result<String, SyntaxError> {
 fn scalar_value(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
     match tag.and_then(Tag::core_suffix) {
         Some("str" | "binary") => Value::String(text.to_owned()),
-        Some(_) => scalar::plain(text),
-        None if style == ScalarStyle::Plain => scalar::plain(text),
+        Some(_) => scalar::parse_plain(text),
+        None if style == ScalarStyle::Plain => scalar::parse_plain(text),
         None => Value::String(text.to_owned()),
     }
 }
@@ -388,18 +411,18 @@ mod tests {
     }
 
     #[test]
-    fn repeated_keys_are_told_with_both_lines() {
+    fn duplicate_keys_are_reported_with_both_lines() {
         let document = one("a: 1\nb: 2\na: 3\n");
-        let wanted = Repeated {
+        let wanted = DuplicateKey {
             key: "a".into(),
             line: 3,
             first: 1,
         };
-        assert_eq!(document.repeated, [wanted]);
+        assert_eq!(document.duplicate_keys, [wanted]);
     }
 
     #[test]
-    fn a_broken_document_is_told_with_its_line_and_the_next_is_read() {
+    fn invalid_document_is_reported_and_the_next_is_read() {
         let found = documents("a: [1, 2\n---\nb: 1\n");
         assert_eq!(found.len(), 2);
         assert!(found[0].as_ref().unwrap_err().line <= 2);
@@ -407,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn aliases_cannot_make_a_document_without_end() {
+    fn alias_expansion_is_bounded() {
         let mut lines = vec!["a0: &a0 [x, x, x, x, x, x, x, x, x, x]".to_owned()];
         for level in 1..9 {
             let before = vec![format!("*a{}", level - 1); 10].join(", ");

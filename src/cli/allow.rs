@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use crate::allow::change::User;
+use crate::allow::change::UserRef;
 
 /// How a change is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -25,7 +25,7 @@ pub struct ChangeArgs {
     pub connector: String,
     /// The user's numeric id, or @username
     #[arg(allow_negative_numbers = true)]
-    pub user: User,
+    pub user: UserRef,
     /// What is printed without --apply
     #[arg(long, short, value_enum, default_value = "entry")]
     pub output: ChangeOutput,

@@ -6,7 +6,7 @@ use super::StoreArgs;
 
 /// How a listing is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub enum OutputFormat {
     /// For people.
     Table,
     /// One JSON object a line.
@@ -23,7 +23,7 @@ pub struct ConnectorArgs {
     pub name: String,
     /// Table for people, or one JSON object a line
     #[arg(long, short, value_enum, default_value = "table")]
-    pub output: Output,
+    pub output: OutputFormat,
     /// The store
     #[command(flatten)]
     pub store: StoreArgs,

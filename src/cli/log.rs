@@ -3,9 +3,9 @@
 use clap::Args;
 use url::Url;
 
-use crate::telemetry::Traces;
+use crate::telemetry::TraceExporter;
 use crate::telemetry::logs::LogFormat;
-use crate::telemetry::traces::TracesError;
+use crate::telemetry::traces::TraceExporterError;
 
 /// How logs look, how much of them, and where traces go.
 #[derive(Debug, Clone, Args)]
@@ -22,14 +22,17 @@ pub struct LogArgs {
 }
 
 impl LogArgs {
-    /// The way to the collector of `--otlp-endpoint`. `instance` names this process.
+    /// The exporter to the collector of `--otlp-endpoint`. `instance` names this process.
     ///
     /// # Errors
-    /// [`TracesError`].
-    pub fn traces(&self, instance: &str) -> Result<Option<Traces>, TracesError> {
+    /// [`TraceExporterError`].
+    pub fn trace_exporter(
+        &self,
+        instance: &str,
+    ) -> Result<Option<TraceExporter>, TraceExporterError> {
         self.otlp_endpoint
             .as_ref()
-            .map(|endpoint| Traces::to(endpoint, instance))
+            .map(|endpoint| TraceExporter::new(endpoint, instance))
             .transpose()
     }
 

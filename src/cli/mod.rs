@@ -1,6 +1,6 @@
 //! The command line: one type per command, each flag with an environment variable of the same name in capitals.
 //!
-//! Parsing and validation only; what a command does lives in the room that does it.
+//! Parsing and validation only; what a command does lives in the module that does it.
 
 mod allow;
 #[cfg(feature = "dev")]
@@ -17,9 +17,9 @@ use clap::{Args, Parser, Subcommand};
 pub use allow::{AllowArgs, ChangeArgs, ChangeOutput, DenyArgs};
 #[cfg(feature = "dev")]
 pub use dev::{DemoArgs, DevArgs, DevPart};
-pub use listings::{ConnectorArgs, DeadLettersArgs, DeniedArgs, Output, SessionsArgs};
+pub use listings::{ConnectorArgs, DeadLettersArgs, DeniedArgs, OutputFormat, SessionsArgs};
 pub use log::LogArgs;
-pub use run::{Mode, RunArgs};
+pub use run::{ConnectionModeArg, RunArgs};
 pub use store::{BackupArgs, StoreArgs};
 
 /// Connects Telegram bots to assistants, as `TelegramConnector` resources say.

@@ -12,18 +12,18 @@ use crate::api::connector::ConnectionMode;
 
 /// How the environment receives updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Mode {
+pub enum ConnectionModeArg {
     /// Telegram calls the operator.
     Webhook,
     /// The operator asks Telegram.
     Polling,
 }
 
-impl From<Mode> for ConnectionMode {
-    fn from(mode: Mode) -> Self {
+impl From<ConnectionModeArg> for ConnectionMode {
+    fn from(mode: ConnectionModeArg) -> Self {
         match mode {
-            Mode::Webhook => Self::Webhook,
-            Mode::Polling => Self::Polling,
+            ConnectionModeArg::Webhook => Self::Webhook,
+            ConnectionModeArg::Polling => Self::Polling,
         }
     }
 }
@@ -33,7 +33,7 @@ impl From<Mode> for ConnectionMode {
 pub struct RunArgs {
     /// How every connector of this environment receives updates
     #[arg(long, env = "CONNECTION_MODE", value_enum, default_value = "polling")]
-    pub connection_mode: Mode,
+    pub connection_mode: ConnectionModeArg,
     /// Public https base URL of the webhook server; required for webhook
     #[arg(long, env = "PUBLIC_URL", required_if_eq("connection_mode", "webhook"))]
     pub public_url: Option<Url>,
@@ -41,10 +41,10 @@ pub struct RunArgs {
     #[arg(long, env = "WEBHOOK_LISTEN", default_value = "0.0.0.0:8443")]
     pub webhook_listen: SocketAddr,
     /// Secret of 32 characters or more from which each connector's webhook `secret_token` is derived; required for webhook
-    #[arg(long, env = "WEBHOOK_KEY", hide_env_values = true, value_parser = secret, required_if_eq("connection_mode", "webhook"))]
+    #[arg(long, env = "WEBHOOK_KEY", hide_env_values = true, value_parser = parse_secret, required_if_eq("connection_mode", "webhook"))]
     pub webhook_key: Option<SecretString>,
     /// The `--webhook-key` before its last rotation: requests made with it are still taken
-    #[arg(long, env = "WEBHOOK_PREVIOUS_KEY", hide_env_values = true, value_parser = secret)]
+    #[arg(long, env = "WEBHOOK_PREVIOUS_KEY", hide_env_values = true, value_parser = parse_secret)]
     pub webhook_previous_key: Option<SecretString>,
     /// PEM certificate for the webhook server to serve TLS itself (read again when it changes)
     #[arg(long, env = "WEBHOOK_TLS_CERT", requires = "webhook_tls_key")]
@@ -110,11 +110,11 @@ pub struct RunArgs {
 }
 
 /// Fewest characters of `--webhook-key`.
-const WEBHOOK_KEY_CHARACTERS: usize = 32;
+const MIN_WEBHOOK_KEY_CHARACTERS: usize = 32;
 
 /// Takes any value: clap's own complaint about a wrong one would show it.
 #[allow(clippy::unnecessary_wraps, reason = "the shape clap wants")]
-fn secret(value: &str) -> Result<SecretString, std::convert::Infallible> {
+fn parse_secret(value: &str) -> Result<SecretString, std::convert::Infallible> {
     Ok(value.into())
 }
 
@@ -126,9 +126,9 @@ impl RunArgs {
     pub fn validate(&self) -> Result<(), String> {
         if let Some(key) = &self.webhook_key {
             let length = key.expose_secret().chars().count();
-            if length < WEBHOOK_KEY_CHARACTERS {
+            if length < MIN_WEBHOOK_KEY_CHARACTERS {
                 return Err(format!(
-                    "--webhook-key has {length} characters and needs {WEBHOOK_KEY_CHARACTERS} or more; make one with: openssl rand -hex 32"
+                    "--webhook-key has {length} characters and needs {MIN_WEBHOOK_KEY_CHARACTERS} or more; make one with: openssl rand -hex 32"
                 ));
             }
         }
@@ -155,7 +155,7 @@ mod tests {
     use crate::cli::tests::parse;
 
     #[test]
-    fn webhook_mode_asks_for_a_public_url_and_a_key() {
+    fn webhook_mode_requires_public_url_and_key() {
         let error = parse(&["run", "--connection-mode", "webhook"]).unwrap_err();
         assert!(
             error.contains("--public-url") && error.contains("--webhook-key"),

@@ -332,7 +332,7 @@ impl BotConnection {
     async fn receive_updates(&self, profile: BotProfile) {
         match &self.context.settings {
             ConnectionSettings::Polling => {
-                self.context.metrics.pollers(1);
+                self.context.metrics.add_pollers(1);
                 let _poller_count = PollerCountGuard(&self.context.metrics);
                 self.poll(profile).await;
             }
@@ -354,7 +354,7 @@ struct PollerCountGuard<'m>(&'m Metrics);
 
 impl Drop for PollerCountGuard<'_> {
     fn drop(&mut self) {
-        self.0.pollers(-1);
+        self.0.add_pollers(-1);
     }
 }
 

@@ -129,7 +129,7 @@ impl BotConnection {
             .await;
             let error = match polled {
                 Ok(Ok(updates)) => {
-                    self.context.metrics.polled("ok");
+                    self.context.metrics.count_poll("ok");
                     let was_connected = std::mem::replace(&mut connected, true);
                     backoffs.on_poll_completed();
                     // Whoever noted a 401 since (a send, with a token that was about to be replaced) was wrong.
@@ -157,7 +157,7 @@ impl BotConnection {
                     HANG_TIMEOUT.as_secs()
                 )),
             };
-            self.context.metrics.polled(error.label());
+            self.context.metrics.count_poll(error.label());
             tracing::debug!(namespace = %self.connector.namespace, connector = %self.connector.name,
                 bot_id = %self.bot.id(), %error, "poll failed");
             match backoffs.on_error(&error, connected) {
@@ -207,8 +207,8 @@ impl BotConnection {
             Ok(accepted) => {
                 backoff.reset();
                 let metrics = &self.context.metrics;
-                metrics.updates(UpdateOutcome::Received, accepted.new);
-                metrics.updates(UpdateOutcome::Duplicate, accepted.known);
+                metrics.count_updates(UpdateOutcome::Received, accepted.new);
+                metrics.count_updates(UpdateOutcome::Duplicate, accepted.known);
                 Ok(next)
             }
             Err(error) => {

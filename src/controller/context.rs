@@ -102,8 +102,10 @@ impl Context {
     pub(super) fn count_reasons(&self) {
         let counts = self.memories.reasons();
         for reason in status::READY_REASONS {
-            self.metrics
-                .connectors_with_reason(reason, counts.get(reason).copied().unwrap_or_default());
+            self.metrics.set_connectors_with_reason(
+                reason,
+                counts.get(reason).copied().unwrap_or_default(),
+            );
         }
     }
 }

@@ -259,7 +259,7 @@ impl Leadership {
                 if !self.leads() {
                     tracing::info!(identity = %self.me, "leading");
                     self.connections.open();
-                    self.metrics.leading(true);
+                    self.metrics.set_leading(true);
                     self.leading.send_replace(true);
                 }
                 Ok(())
@@ -275,7 +275,7 @@ impl Leadership {
         self.connections.close().await;
         self.confirmed = None;
         if self.leading.send_replace(false) {
-            self.metrics.leading(false);
+            self.metrics.set_leading(false);
             tracing::info!(identity = %self.me, "no longer leading");
         }
     }

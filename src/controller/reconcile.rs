@@ -96,7 +96,8 @@ pub(super) async fn reconcile(
         }
         Err(error) => error.label(),
     };
-    c.metrics.reconciled("connector", label, began.elapsed());
+    c.metrics
+        .record_reconcile("connector", label, began.elapsed());
     if c.index.object(&me.uid).is_none() {
         // It went while this was under way, and what was made of it since must go too.
         finalize::clear(&me, &c).await;

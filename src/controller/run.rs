@@ -33,7 +33,7 @@ use crate::connection::BotConnections;
 use crate::connection::backoff::{Backoff, jittered};
 use crate::identity::ConnectorUid;
 use crate::telemetry::Readiness;
-use crate::telemetry::admin::Check;
+use crate::telemetry::admin::ReadinessCheck;
 
 /// How many connectors are reconciled at the same time. A reconcile waits for the API server only, never for Telegram.
 const CONCURRENCY: u16 = 32;
@@ -144,7 +144,7 @@ fn elect(
         }
         None => {
             connections.open();
-            context.metrics.leading(true);
+            context.metrics.set_leading(true);
             lead.send_replace(true);
             tokio::spawn(async move {
                 stop.cancelled().await;
@@ -169,7 +169,7 @@ async fn wait_for_crds(client: &Client, settings: &Settings, readiness: &Readine
             served::<TelegramUserList>(client, settings).await,
         ) {
             (Ok(()), Ok(())) => {
-                readiness.holds(Check::Crds);
+                readiness.pass(ReadinessCheck::Crds);
                 return;
             }
             (Err(why), _) | (_, Err(why)) => why,
@@ -177,7 +177,7 @@ async fn wait_for_crds(client: &Client, settings: &Settings, readiness: &Readine
         if !std::mem::replace(&mut told, true) {
             tracing::warn!(why = %missing, "waiting for the custom resource definitions");
         }
-        readiness.fails(Check::Crds, missing);
+        readiness.fail(ReadinessCheck::Crds, missing);
         tokio::time::sleep(jittered(CRDS_EVERY)).await;
     }
 }
@@ -206,14 +206,14 @@ where
 /// Tells readiness and log about a watch that fails.
 fn on_error(
     what: &'static str,
-    check: Check,
+    check: ReadinessCheck,
     readiness: Arc<Readiness>,
 ) -> impl Fn(&watcher::Error) + Clone + Send + 'static {
     move |error| {
         tracing::warn!(%error, what, "a watch failed; trying again");
         // Once synced, a broken watch heals by itself and the process goes on serving.
-        if !readiness.holds_now(check) {
-            readiness.fails(check, error.to_string());
+        if !readiness.is_passing(check) {
+            readiness.fail(check, error.to_string());
         }
     }
 }
@@ -248,7 +248,11 @@ async fn control_connectors(
     let events = watch(
         apis::<Guarded>(&c.client, &c.settings.watch_namespaces),
         without_managed_fields,
-        on_error("connectors", Check::ConnectorsSynced, readiness.clone()),
+        on_error(
+            "connectors",
+            ReadinessCheck::ConnectorsSynced,
+            readiness.clone(),
+        ),
     );
     let indexed = {
         let c = c.clone();
@@ -262,7 +266,7 @@ async fn control_connectors(
                 Event::Delete(object) => finalize::gone(object, &c),
                 Event::Init => Vec::new(),
                 Event::InitDone => {
-                    readiness.holds(Check::ConnectorsSynced);
+                    readiness.pass(ReadinessCheck::ConnectorsSynced);
                     c.lists
                         .state()
                         .iter()
@@ -310,7 +314,7 @@ async fn watch_secrets(c: Arc<Context>, readiness: Arc<Readiness>, synced: watch
     let events = watch(
         apis::<PartialObjectMeta<Secret>>(&c.client, &c.settings.watch_namespaces),
         without_managed_fields,
-        on_error("secrets", Check::SecretsSynced, readiness.clone()),
+        on_error("secrets", ReadinessCheck::SecretsSynced, readiness.clone()),
     );
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
@@ -325,7 +329,7 @@ async fn watch_secrets(c: Arc<Context>, readiness: Arc<Readiness>, synced: watch
             }
             Event::Init => {}
             Event::InitDone => {
-                readiness.holds(Check::SecretsSynced);
+                readiness.pass(ReadinessCheck::SecretsSynced);
                 synced.send_replace(true);
             }
         }
@@ -343,7 +347,11 @@ async fn control_lists(
     let events = watch(
         apis::<GuardedList>(&c.client, &c.settings.watch_namespaces),
         without_managed_fields,
-        on_error("user lists", Check::UserListsSynced, readiness.clone()),
+        on_error(
+            "user lists",
+            ReadinessCheck::UserListsSynced,
+            readiness.clone(),
+        ),
     );
     let told = {
         let c = c.clone();
@@ -357,7 +365,7 @@ async fn control_lists(
                     tell_users_of(list, &c);
                 }
                 Ok(Event::InitDone) => {
-                    readiness.holds(Check::UserListsSynced);
+                    readiness.pass(ReadinessCheck::UserListsSynced);
                     synced.send_replace(true);
                 }
                 Ok(Event::Init) | Err(_) => {}

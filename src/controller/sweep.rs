@@ -15,7 +15,7 @@ use crate::connection::backoff::jittered;
 use crate::identity::{ConnectorRef, ConnectorUid};
 use crate::store::StoreError;
 use crate::telemetry::Readiness;
-use crate::telemetry::admin::Check;
+use crate::telemetry::admin::ReadinessCheck;
 
 /// So many looks, an hour apart, it takes to believe that all connectors went at once.
 const LOOKS_FOR_ALL: u32 = 24;
@@ -29,7 +29,7 @@ pub(super) async fn run(c: Arc<Context>, readiness: Arc<Readiness>) {
     let mut strangers = Strangers::Undecided(known(&c).await);
     loop {
         tokio::time::sleep(jittered(c.settings.look_again)).await;
-        if !c.leads() || !readiness.holds_now(Check::ConnectorsSynced) {
+        if !c.leads() || !readiness.is_passing(ReadinessCheck::ConnectorsSynced) {
             missing.clear();
             continue;
         }

@@ -52,7 +52,8 @@ pub(super) async fn reconcile(
     let began = Instant::now();
     let result = one(&object, &c).await;
     let label = result.as_ref().err().map_or("ok", ReconcileError::label);
-    c.metrics.reconciled("user_list", label, began.elapsed());
+    c.metrics
+        .record_reconcile("user_list", label, began.elapsed());
     result.map(|()| Action::await_change())
 }
 

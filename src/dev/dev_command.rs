@@ -26,8 +26,8 @@ use crate::telemetry::logs;
 /// # Errors
 /// A sentence that names the address, file or path, and what is wrong with it.
 pub async fn run(args: DevArgs) -> Result<()> {
-    let traces = args.log.traces("dev")?;
-    logs::init_with(args.log.format(), &args.log.log_level, traces.as_ref())?;
+    let traces = args.log.trace_exporter("dev")?;
+    logs::init_with_traces(args.log.format(), &args.log.log_level, traces.as_ref())?;
     run_part(args).await?;
     if let Some(traces) = traces {
         traces.shutdown().await;

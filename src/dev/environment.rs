@@ -27,10 +27,10 @@ use crate::assistant::{AddressPolicy, Assistant, ExtraRootCertificates, Transcri
 use crate::clock::SharedClock;
 use crate::controller::{self, AssistantFactory, BuildAssistants, ConnectionSettings};
 use crate::identity::BotId;
-use crate::operator::{Operator, Settings, assistants};
+use crate::operator::{Operator, OperatorSettings, assistant_factory};
 use crate::telegram::BotToken;
 use crate::telemetry::Metrics;
-use crate::telemetry::api_calls::ApiCallsLayer;
+use crate::telemetry::kubernetes_calls::KubernetesCallsLayer;
 
 /// What can be chosen.
 #[derive(Debug, Clone)]
@@ -177,7 +177,7 @@ impl Environment {
         if let Some(simulator) = &telegram {
             register_bots(&client, simulator).await?;
         }
-        let settings = Settings {
+        let settings = OperatorSettings {
             controller: controller::Settings {
                 connection: ConnectionSettings::Polling,
                 watch_namespaces: Vec::new(),
@@ -197,12 +197,15 @@ impl Environment {
             shutdown_grace: Duration::from_secs(5),
         };
         let factory = Arc::new(SampleAssistantFactory {
-            factory: assistants(AddressPolicy::default(), &ExtraRootCertificates::default())?,
+            factory: assistant_factory(
+                AddressPolicy::default(),
+                &ExtraRootCertificates::default(),
+            )?,
             sample: assistant.url(),
         });
         let metrics = Arc::new(Metrics::new());
         let counted = Client::new(
-            ApiCallsLayer(metrics.clone()).layer(control_plane.service()),
+            KubernetesCallsLayer(metrics.clone()).layer(control_plane.service()),
             "default",
         );
         let operator = Operator::start(counted, settings, metrics, factory, clock).await?;

@@ -161,7 +161,7 @@ async fn hear(
     let result = heard.as_ref().map_or_else(|e| e.fault.label(), |_| "ok");
     lane.work
         .metrics
-        .assistant_answered("Transcription", result, began.elapsed());
+        .record_assistant_exchange("Transcription", result, began.elapsed());
     match heard {
         Ok(words) if words.is_empty() => Err(Mute::Unheard),
         Ok(words) => Ok(words),

@@ -9,7 +9,7 @@ use super::retry::AfterSend;
 use crate::observation::IdentityFact;
 use crate::registry::ResolvedConnector;
 use crate::store::{Change, WaitingPart};
-use crate::telegram::{NewMessage, TelegramError, Text};
+use crate::telegram::{MessageText, NewMessage, TelegramError};
 use crate::telemetry::metrics::UpdateOutcome;
 
 /// How far the delivery came.
@@ -105,14 +105,14 @@ async fn send(
             .send_message(&NewMessage {
                 chat_id: *chat,
                 thread_id: (lane.key.topic != 0).then_some(lane.key.topic),
-                text: html.map_or(Text::Plain(&part.part.plain), Text::Html),
+                text: html.map_or(MessageText::Plain(&part.part.plain), MessageText::Html),
                 reply_to: part.part.reply_to,
                 link_preview: false,
             })
             .await;
         let label = result.as_ref().map_or_else(TelegramError::label, |_| "ok");
         work.metrics
-            .telegram_called("sendMessage", label, began.elapsed());
+            .record_telegram_call("sendMessage", label, began.elapsed());
         let Err(error) = result else {
             return Sent::Accepted;
         };
@@ -125,7 +125,7 @@ async fn send(
         );
         match next {
             AfterSend::Throttled(wait) => {
-                work.metrics.throttled("sendMessage", wait);
+                work.metrics.record_throttling("sendMessage", wait);
                 work.throttle.throttled(bot, *chat, wait, Instant::now());
                 return Sent::Wait {
                     wait: Wait::For(wait),
@@ -188,7 +188,9 @@ async fn send(
 
 /// Counts a dead letter and tells whoever wants to know.
 pub(super) fn dead_letter(lane: &Lane, connector: &ResolvedConnector, reason: &str) {
-    lane.work.metrics.updates(UpdateOutcome::DeadLettered, 1);
+    lane.work
+        .metrics
+        .count_updates(UpdateOutcome::DeadLettered, 1);
     tracing::warn!(
         namespace = &*connector.connector.namespace,
         connector = &*connector.connector.name,

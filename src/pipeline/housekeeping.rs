@@ -46,7 +46,7 @@ async fn set_gauges(work: &Work) -> Result<(), StoreError> {
         Duration::try_from(now.duration_since(oldest)).unwrap_or_default()
     });
     work.metrics
-        .queue(usize::try_from(depth).unwrap_or(usize::MAX), age);
+        .set_queue(usize::try_from(depth).unwrap_or(usize::MAX), age);
     let dead = work
         .store
         .dead_letters(&Listing {
@@ -54,7 +54,7 @@ async fn set_gauges(work: &Work) -> Result<(), StoreError> {
             ..Listing::default()
         })
         .await?;
-    work.metrics.dead_letters(dead.rows.len());
+    work.metrics.set_dead_letters(dead.rows.len());
     Ok(())
 }
 

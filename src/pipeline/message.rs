@@ -8,7 +8,7 @@ mod content;
 
 use jiff::Timestamp;
 
-use crate::telegram::json::Object;
+use crate::telegram::json::JsonObject;
 
 pub use content::{Content, File, Membership, Service};
 
@@ -167,7 +167,7 @@ impl Incoming {
     /// # Errors
     /// [`Unreadable`], by the rule at the top of this module. Never panics, whatever `json` is.
     pub fn parse(json: &str) -> Result<Self, Unreadable> {
-        let update = Object::parse(json).ok_or(Unreadable::NotAnObject)?;
+        let update = JsonObject::parse(json).ok_or(Unreadable::NotAnObject)?;
         let update_id =
             crate::telegram::update::update_id(&update).ok_or(Unreadable::NoUpdateId)?;
         let (kind, message) = what_happened(&update).ok_or(Unreadable::NoChat)?;
@@ -216,7 +216,7 @@ impl Incoming {
 }
 
 /// The kinds that have a meaning of their own come first; of all others the first one with a chat.
-fn what_happened<'a>(update: &Object<'a>) -> Option<(UpdateKind, Object<'a>)> {
+fn what_happened<'a>(update: &JsonObject<'a>) -> Option<(UpdateKind, JsonObject<'a>)> {
     const KNOWN: [(&str, UpdateKind); 4] = [
         ("message", UpdateKind::Message),
         ("edited_message", UpdateKind::EditedMessage),
@@ -235,7 +235,7 @@ fn what_happened<'a>(update: &Object<'a>) -> Option<(UpdateKind, Object<'a>)> {
         .map(|o| (UpdateKind::Other, o))
 }
 
-fn chat(message: &Object<'_>) -> Option<Chat> {
+fn chat(message: &JsonObject<'_>) -> Option<Chat> {
     let chat = message.object("chat")?;
     let id = chat.integer("id")?;
     let kind = match chat.text("type").as_deref() {
@@ -253,14 +253,14 @@ fn chat(message: &Object<'_>) -> Option<Chat> {
 }
 
 /// The sender, unless the message was sent in the name of a chat.
-fn sender_of(message: &Object<'_>) -> Option<Sender> {
+fn sender_of(message: &JsonObject<'_>) -> Option<Sender> {
     if message.has("sender_chat") {
         return None;
     }
     user(&message.object("from")?).filter(|sender| !FACELESS.contains(&sender.id))
 }
 
-fn user(user: &Object<'_>) -> Option<Sender> {
+fn user(user: &JsonObject<'_>) -> Option<Sender> {
     let mut name = user.text("first_name").unwrap_or_default();
     if let Some(last) = user.text("last_name") {
         if !name.is_empty() {
@@ -277,12 +277,12 @@ fn user(user: &Object<'_>) -> Option<Sender> {
     })
 }
 
-fn time(message: &Object<'_>, key: &str) -> Option<Timestamp> {
+fn time(message: &JsonObject<'_>, key: &str) -> Option<Timestamp> {
     Timestamp::from_second(message.integer(key)?).ok()
 }
 
-fn entities(message: &Object<'_>, key: &str) -> Vec<Entity> {
-    let read = |entity: Object<'_>| {
+fn entities(message: &JsonObject<'_>, key: &str) -> Vec<Entity> {
+    let read = |entity: JsonObject<'_>| {
         let kind = match entity.text("type")?.as_str() {
             "mention" => EntityKind::Mention,
             "text_mention" => EntityKind::TextMention(entity.object("user")?.integer("id")?),
@@ -298,7 +298,7 @@ fn entities(message: &Object<'_>, key: &str) -> Vec<Entity> {
     message.objects(key).into_iter().filter_map(read).collect()
 }
 
-fn reply_to(message: &Object<'_>) -> Option<ReplyTo> {
+fn reply_to(message: &JsonObject<'_>) -> Option<ReplyTo> {
     let quote = message.object("quote").and_then(|q| q.text("text"));
     if let Some(replied) = message.object("reply_to_message") {
         // In a forum every message replies to the service message that opened its topic; nobody meant that as a reply.
@@ -322,7 +322,7 @@ fn reply_to(message: &Object<'_>) -> Option<ReplyTo> {
     })
 }
 
-fn forwarded_from(message: &Object<'_>) -> Option<String> {
+fn forwarded_from(message: &JsonObject<'_>) -> Option<String> {
     let origin = message.object("forward_origin")?;
     let title = |key: &str| origin.object(key).and_then(|chat| chat.text("title"));
     let name = origin

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::preview::{Preview, Step};
 use super::work::Work;
 use crate::store::LaneKey;
-use crate::telegram::{Bot, NewMessage, TelegramError, Text, markdown};
+use crate::telegram::{Bot, MessageText, NewMessage, TelegramError, markdown};
 
 /// How long a preview that is on its way may hold up the complete answer: overtaking it would show the draft after the answer.
 const OVERTIME: Duration = Duration::from_secs(2);
@@ -92,7 +92,7 @@ impl Screen<'_> {
         match self.work.throttle.wait(bot, chat, Instant::now()) {
             // Where nothing may be written nobody needs to see that something is.
             Some(_) => Ok(None),
-            None => self.put(Step::Typing, Text::Plain("")).await,
+            None => self.put(Step::Typing, MessageText::Plain("")).await,
         }
     }
 
@@ -105,9 +105,9 @@ impl Screen<'_> {
                 return;
             }
             // Of a long answer the end is shown: that is where it grows.
-            match self.put(step, Text::Html(&part.html)).await {
+            match self.put(step, MessageText::Html(&part.html)).await {
                 Err(TelegramError::CantParseEntities(_)) => {
-                    self.put(step, Text::Plain(&part.plain)).await
+                    self.put(step, MessageText::Plain(&part.plain)).await
                 }
                 result => result,
             }
@@ -134,7 +134,7 @@ impl Screen<'_> {
     }
 
     /// Does a step and counts it; returns the id of a new message.
-    async fn put(&self, step: Step, text: Text<'_>) -> Put {
+    async fn put(&self, step: Step, text: MessageText<'_>) -> Put {
         let method = match step {
             Step::Draft => "sendMessageDraft",
             Step::Edit(_) => "editMessageText",
@@ -145,14 +145,14 @@ impl Screen<'_> {
         let began = StdInstant::now();
         let result = self.call(step, text).await;
         let label = result.as_ref().map_or_else(TelegramError::label, |_| "ok");
-        metrics.telegram_called(method, label, began.elapsed());
+        metrics.record_telegram_call(method, label, began.elapsed());
         if let Err(TelegramError::RateLimited(wait)) = &result {
-            metrics.throttled(method, *wait);
+            metrics.record_throttling(method, *wait);
         }
         result
     }
 
-    async fn call(&self, step: Step, text: Text<'_>) -> Put {
+    async fn call(&self, step: Step, text: MessageText<'_>) -> Put {
         let nothing = |()| None;
         match step {
             Step::Draft => {

@@ -156,7 +156,7 @@ impl Writer {
         let (jobs, queue) = mpsc::channel(QUEUE);
         if let Some(metrics) = &metrics {
             for operation in OPERATIONS {
-                metrics.store_operation(operation);
+                metrics.declare_store_operation(operation);
             }
         }
         (Self { jobs, metrics }, queue)
@@ -170,10 +170,12 @@ impl Writer {
         let (label, began) = (op.label(), Instant::now());
         let result = self.commit(op).await;
         match &result {
-            Ok(_) => metrics.store_done(label, began.elapsed()),
+            Ok(_) => metrics.record_store_operation(label, began.elapsed()),
             // A full backlog and a lost claim are answers; the store is well.
             Err(StoreError::BacklogFull(_) | StoreError::ClaimLost) => {}
-            Err(StoreError::Unavailable(_) | StoreError::Invalid(_)) => metrics.store_failed(label),
+            Err(StoreError::Unavailable(_) | StoreError::Invalid(_)) => {
+                metrics.count_store_failure(label);
+            }
         }
         result
     }

@@ -1,6 +1,6 @@
 //! Which lane an update belongs to and where in it: read from its JSON before it is stored, whatever its kind.
 
-use crate::telegram::json::Object;
+use crate::telegram::json::JsonObject;
 
 /// What the inbox needs to know of an update to keep it in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,7 +37,7 @@ pub fn place(json: &str) -> Place {
 }
 
 fn located(json: &str) -> Option<Place> {
-    let update = Object::parse(json)?;
+    let update = JsonObject::parse(json)?;
     let message = KINDS.into_iter().find_map(|kind| update.object(kind))?;
     let chat = message.object("chat")?.integer("id")?;
     // In a group somebody whom nobody listens to could have others' questions asked again and again.

@@ -11,30 +11,30 @@ use teloxide::requests::Payload;
 use tracing::{Instrument, Span};
 use url::Url;
 
-use super::answer;
-use super::dial::Dial;
+use super::api_response;
+use super::connection_pool::ConnectionPool;
+use super::connector::Connector;
 use super::error::TelegramError;
-use super::form::Form;
-use super::line::Lines;
+use super::http_response::{HttpResponse, TransportError};
+use super::multipart_form::MultipartForm;
 use super::redact::redact;
-use super::response::{Answer, Broken};
 use super::token::BotToken;
 
 /// No Bot API answer is this long: 100 updates of the longest texts are about 3 MB.
-const ANSWER_LIMIT: usize = 32 << 20;
+const MAX_RESPONSE_BYTES: usize = 32 << 20;
 
 /// What requests call themselves.
-const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 const JSON: &str = "application/json";
 
 /// The Bot API's root and the HTTP connections to it, shared by all bots.
 pub struct TelegramApi {
     root: Url,
     /// What stands before a path: nothing, or to a proxy that forwards requests, scheme and authority.
-    before_path: String,
+    request_target_prefix: String,
     /// What every request says: `Host` and the like, ready to be sent.
-    fields: String,
-    lines: Lines,
+    common_headers: String,
+    connections: ConnectionPool,
 }
 
 /// Without the way there: a proxy's address can hold a password.
@@ -53,7 +53,7 @@ pub enum ApiRootError {
     #[error(
         "--telegram-api-url {0}: expected http(s)://host[:port][/path] without user info, query or fragment"
     )]
-    NotARoot(Box<str>),
+    InvalidUrl(Box<str>),
     /// The TLS library cannot be set up.
     #[error("TLS to Telegram cannot be set up: {0}")]
     Tls(#[source] rustls::Error),
@@ -75,7 +75,7 @@ impl TelegramApi {
             let mut shown = root;
             // Fails only where there can be no user info to hide.
             let _ = shown.set_password(None);
-            return Err(ApiRootError::NotARoot(shown.as_str().into()));
+            return Err(ApiRootError::InvalidUrl(shown.as_str().into()));
         }
         let authority = &root[url::Position::BeforeHost..url::Position::AfterPort];
         let origin = Uri::builder()
@@ -83,24 +83,24 @@ impl TelegramApi {
             .authority(authority)
             .path_and_query("/")
             .build()
-            .map_err(|_| ApiRootError::NotARoot(root.as_str().into()))?;
+            .map_err(|_| ApiRootError::InvalidUrl(root.as_str().into()))?;
         // A proxy from the environment serves the way out, not a peer on this machine.
-        let dial = Dial::new(origin, !is_loopback(&root)).map_err(ApiRootError::Tls)?;
-        let mut fields = format!("Host: {authority}\r\nUser-Agent: {AGENT}\r\n");
-        let mut before_path = String::new();
-        if dial.forwards() {
-            before_path = format!("{}://{authority}", root.scheme());
+        let connector = Connector::new(origin, !is_loopback(&root)).map_err(ApiRootError::Tls)?;
+        let mut common_headers = format!("Host: {authority}\r\nUser-Agent: {USER_AGENT}\r\n");
+        let mut request_target_prefix = String::new();
+        if connector.is_forward_proxy() {
+            request_target_prefix = format!("{}://{authority}", root.scheme());
         }
-        if let Some(authorization) = dial.authorization() {
-            fields.push_str("Proxy-Authorization: ");
-            fields.push_str(authorization);
-            fields.push_str("\r\n");
+        if let Some(authorization) = connector.proxy_authorization() {
+            common_headers.push_str("Proxy-Authorization: ");
+            common_headers.push_str(authorization);
+            common_headers.push_str("\r\n");
         }
         Ok(Self {
             root,
-            before_path,
-            fields,
-            lines: Lines::new(dial),
+            request_target_prefix,
+            common_headers,
+            connections: ConnectionPool::new(connector),
         })
     }
 
@@ -120,21 +120,21 @@ impl TelegramApi {
         P: Payload + Serialize,
         R: DeserializeOwned,
     {
-        let answered = self.request(token, payload, limit).await?;
-        answered.read(token)
+        let response = self.call_raw(token, payload, limit).await?;
+        response.parse(token)
     }
 
     /// Calls a method with JSON; the answer is still to be read.
-    pub(super) async fn request<P: Payload + Serialize>(
+    pub(super) async fn call_raw<P: Payload + Serialize>(
         &self,
         token: &BotToken,
         payload: &P,
         limit: Duration,
-    ) -> Result<Answered, TelegramError> {
+    ) -> Result<RawResponse, TelegramError> {
         let body = serde_json::to_vec(payload)
             .map_err(|e| TelegramError::Unreachable(format!("{} as JSON: {e}", P::NAME)))?;
-        let request = self.post(&self.path("", token, P::NAME), JSON, &body);
-        self.answered(request, ANSWER_LIMIT, token, limit)
+        let request = self.post_request(&self.method_path("", token, P::NAME), JSON, &body);
+        self.send(request, MAX_RESPONSE_BYTES, token, limit)
             .instrument(call_span(P::NAME))
             .await
     }
@@ -144,19 +144,19 @@ impl TelegramApi {
         &self,
         token: &BotToken,
         method: &str,
-        form: Form,
+        form: MultipartForm,
         limit: Duration,
     ) -> Result<R, TelegramError> {
         let (content_type, body) = form.finish();
-        let request = self.post(
-            &self.path("", token, method),
+        let request = self.post_request(
+            &self.method_path("", token, method),
             &content_type,
             body.as_bytes(),
         );
-        self.answered(request, ANSWER_LIMIT, token, limit)
+        self.send(request, MAX_RESPONSE_BYTES, token, limit)
             .instrument(call_span(method))
             .await?
-            .read(token)
+            .parse(token)
     }
 
     /// Downloads a file by the `file_path` that `getFile` gave, up to `max_bytes`.
@@ -168,57 +168,60 @@ impl TelegramApi {
         limit: Duration,
     ) -> Result<Bytes, TelegramError> {
         let mut url = self.root.clone();
-        url.set_path(&self.path("/file", token, ""));
+        url.set_path(&self.method_path("/file", token, ""));
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(file_path.split('/'));
         }
-        let request = self.head("GET", url.path(), "");
-        let answered = self.answered(request, max_bytes, token, limit).await?;
-        if answered.0.status == 200 {
-            return Ok(answered.0.body);
+        let request = self.request_head("GET", url.path(), "");
+        let response = self.send(request, max_bytes, token, limit).await?;
+        if response.0.status == 200 {
+            return Ok(response.0.body);
         }
         // An error is told as for a method; a "success" that is none has no result to read.
-        answered
-            .read::<serde::de::IgnoredAny>(token)
+        response
+            .parse::<serde::de::IgnoredAny>(token)
             .and(Err(TelegramError::Malformed(format!(
                 "HTTP {} for a file",
-                answered.0.status
+                response.0.status
             ))))
     }
 
-    fn path(&self, prefix: &str, token: &BotToken, method: &str) -> String {
+    fn method_path(&self, prefix: &str, token: &BotToken, method: &str) -> String {
         let root = self.root.path().trim_end_matches('/');
         format!("{root}{prefix}/bot{}/{method}", token.expose())
     }
 
-    fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+    fn post_request(&self, path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
         let length = body.len();
         let fields = format!("Content-Type: {content_type}\r\nContent-Length: {length}\r\n");
-        let mut request = self.head("POST", path, &fields);
+        let mut request = self.request_head("POST", path, &fields);
         request.extend_from_slice(body);
         request
     }
 
-    fn head(&self, method: &str, path: &str, fields: &str) -> Vec<u8> {
-        let (before, own) = (&self.before_path, &self.fields);
+    fn request_head(&self, method: &str, path: &str, fields: &str) -> Vec<u8> {
+        let (before, own) = (&self.request_target_prefix, &self.common_headers);
         format!("{method} {before}{path} HTTP/1.1\r\n{own}{fields}\r\n").into_bytes()
     }
 
-    /// Sends a request and reads the whole answer. Together with [`Answered::read`] the one way by which an error of the
+    /// Sends a request and reads the whole answer. Together with [`RawResponse::parse`] the one way by which an error of the
     /// network enters: here it is classed and redacted.
-    async fn answered(
+    async fn send(
         &self,
         request: Vec<u8>,
         max_bytes: usize,
         token: &BotToken,
         limit: Duration,
-    ) -> Result<Answered, TelegramError> {
-        let late = || Broken::Lost(format!("no answer within {} s", limit.as_secs()));
-        tokio::time::timeout(limit, self.lines.exchange(request, max_bytes))
+    ) -> Result<RawResponse, TelegramError> {
+        let timed_out =
+            || TransportError::ConnectionLost(format!("no answer within {} s", limit.as_secs()));
+        tokio::time::timeout(limit, self.connections.send(request, max_bytes))
             .await
-            .unwrap_or_else(|_| Err(late()))
-            .map(Answered)
-            .map_err(|e| answer::broken(e).map_text(|text| redact(text, token.expose())))
+            .unwrap_or_else(|_| Err(timed_out()))
+            .map(RawResponse)
+            .map_err(|e| {
+                api_response::from_transport_error(e).map_text(|text| redact(text, token.expose()))
+            })
     }
 }
 
@@ -231,15 +234,15 @@ fn call_span(method: &str) -> Span {
 }
 
 /// An answer that is still to be read.
-pub(super) struct Answered(Answer);
+pub(super) struct RawResponse(HttpResponse);
 
-impl Answered {
+impl RawResponse {
     /// Reads the result, which may borrow from the answer.
-    pub(super) fn read<'a, R: serde::Deserialize<'a>>(
+    pub(super) fn parse<'a, R: serde::Deserialize<'a>>(
         &'a self,
         token: &BotToken,
     ) -> Result<R, TelegramError> {
-        answer::read(self.0.status, self.0.retry_after, &self.0.body)
+        api_response::parse_response(self.0.status, self.0.retry_after, &self.0.body)
             .map_err(|e| e.map_text(|text| redact(text, token.expose())))
     }
 }
@@ -266,7 +269,7 @@ mod tests {
     fn methods_lie_below_the_root(#[case] root: &str, #[case] start: &str) {
         let api = TelegramApi::new(root.parse().expect("a URL")).expect("a root");
         let token = BotToken::parse("42:AAF7-g0gYncWnm5RqRRv6kNAGlao").expect("a token");
-        let request = api.head("GET", &api.path("", &token, "getMe"), "");
+        let request = api.request_head("GET", &api.method_path("", &token, "getMe"), "");
         let request = String::from_utf8(request).expect("text");
         let (_, rest) = request.split_once("GET ").expect("a method");
         let (path, rest) = rest.split_once(" HTTP/1.1\r\nHost: ").expect("a host");
@@ -281,7 +284,7 @@ mod tests {
     #[case("https://api.telegram.org/?a=b")]
     #[case("https://api.telegram.org/#a")]
     #[case("data:x")]
-    fn what_is_no_root_is_refused_without_a_password(#[case] root: &str) {
+    fn invalid_root_is_refused_without_its_password(#[case] root: &str) {
         let error = TelegramApi::new(root.parse().expect("a URL")).expect_err("no root");
         assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
     }

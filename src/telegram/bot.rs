@@ -18,22 +18,22 @@ use teloxide::types::{BotCommand, ChatId, FileId, Recipient};
 
 use super::api::TelegramApi;
 use super::error::TelegramError;
-use super::form::Form;
 use super::methods::{self, ParseMode};
+use super::multipart_form::MultipartForm;
 use super::token::BotToken;
 use super::update::RawUpdate;
 use crate::identity::BotId;
 
 /// How long a call may take that Telegram answers from memory.
-const QUICK: Duration = Duration::from_secs(15);
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a call may take that changes something: giving up early would leave it unknown whether it was done.
-const CHANGE: Duration = Duration::from_secs(30);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How far the client's limit lies beyond a long poll's own.
-const POLL_GRACE: Duration = Duration::from_secs(10);
+const POLL_TIMEOUT_MARGIN: Duration = Duration::from_secs(10);
 /// Bot API server's cap on `getUpdates`' timeout.
-const LONGEST_POLL: Duration = Duration::from_secs(50);
+const MAX_POLL_TIMEOUT: Duration = Duration::from_secs(50);
 /// How long a download may take.
-const DOWNLOAD: Duration = Duration::from_mins(2);
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// The kinds of updates that the operator asks for, always explicitly (TELEGRAM.md, getUpdates).
 pub const ALLOWED_UPDATES: &[&str] = &[
@@ -45,9 +45,9 @@ pub const ALLOWED_UPDATES: &[&str] = &[
 
 /// The Bot API with one token. Cheap to clone.
 #[derive(Clone)]
-pub struct Bot(Arc<Inner>);
+pub struct Bot(Arc<BotInner>);
 
-struct Inner {
+struct BotInner {
     token: BotToken,
     api: Arc<TelegramApi>,
 }
@@ -98,14 +98,14 @@ pub struct SetWebhook {
 
 /// A message text with or without formatting: at most 4,096 UTF-16 units after entity parsing (see [`super::markdown`]).
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Text<'a> {
+pub enum MessageText<'a> {
     /// Shown as it is.
     Plain(&'a str),
     /// Telegram's HTML (Bot API, "HTML style").
     Html(&'a str),
 }
 
-impl<'a> Text<'a> {
+impl<'a> MessageText<'a> {
     fn parts(self) -> (&'a str, Option<ParseMode>) {
         match self {
             Self::Plain(text) => (text, None),
@@ -115,7 +115,7 @@ impl<'a> Text<'a> {
 }
 
 /// Shows the length only: message text has no place in a log.
-impl fmt::Debug for Text<'_> {
+impl fmt::Debug for MessageText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (text, mode) = self.parts();
         let mode = mode.map_or("Plain", |_| "Html");
@@ -131,7 +131,7 @@ pub struct NewMessage<'a> {
     /// The topic; `None` for the General one.
     pub thread_id: Option<i64>,
     /// The text.
-    pub text: Text<'a>,
+    pub text: MessageText<'a>,
     /// The message it answers; if that one is gone, it is sent without.
     pub reply_to: Option<i64>,
     /// Whether the first link gets a preview.
@@ -141,7 +141,7 @@ pub struct NewMessage<'a> {
 impl Bot {
     /// A bot at an API root.
     pub fn new(api: Arc<TelegramApi>, token: BotToken) -> Self {
-        Self(Arc::new(Inner { token, api }))
+        Self(Arc::new(BotInner { token, api }))
     }
 
     /// The bot's id, from its token.
@@ -164,11 +164,11 @@ impl Bot {
     /// # Errors
     /// See [`TelegramError`].
     pub async fn get_me(&self) -> Result<BotProfile, TelegramError> {
-        let me: methods::Me = self.call(&GetMe::new(), QUICK).await?;
+        let user: methods::BotUser = self.call(&GetMe::new(), READ_TIMEOUT).await?;
         Ok(BotProfile {
-            id: BotId(me.id),
-            username: me.username,
-            name: me.first_name,
+            id: BotId(user.id),
+            username: user.username,
+            name: user.first_name,
         })
     }
 
@@ -186,7 +186,7 @@ impl Bot {
         limit: u8,
         timeout: Duration,
     ) -> Result<Vec<RawUpdate>, TelegramError> {
-        let timeout = timeout.min(LONGEST_POLL);
+        let timeout = timeout.min(MAX_POLL_TIMEOUT);
         let payload = methods::GetUpdates {
             // A negative offset would forget what has not been received (TELEGRAM.md).
             offset: offset.max(0),
@@ -194,12 +194,12 @@ impl Bot {
             timeout: timeout.as_secs(),
             allowed_updates: ALLOWED_UPDATES,
         };
-        let answered = self
+        let response = self
             .0
             .api
-            .request(&self.0.token, &payload, timeout + POLL_GRACE)
+            .call_raw(&self.0.token, &payload, timeout + POLL_TIMEOUT_MARGIN)
             .await?;
-        let elements: Vec<&RawValue> = answered.read(&self.0.token)?;
+        let elements: Vec<&RawValue> = response.parse(&self.0.token)?;
         let mut updates = Vec::with_capacity(elements.len());
         for element in &elements {
             match RawUpdate::from_json(element) {
@@ -229,10 +229,10 @@ impl Bot {
                 max_connections: webhook.max_connections,
                 allowed_updates: ALLOWED_UPDATES,
             };
-            return self.call(&payload, CHANGE).await.map(done);
+            return self.call(&payload, WRITE_TIMEOUT).await.map(discard_true);
         };
         let allowed = serde_json::json!(ALLOWED_UPDATES).to_string();
-        let form = Form::default()
+        let form = MultipartForm::default()
             .text("url", webhook.url.as_str())
             .text("secret_token", secret_token)
             .text("max_connections", &webhook.max_connections.to_string())
@@ -240,9 +240,9 @@ impl Bot {
             .file("certificate", "certificate.pem", pem);
         self.0
             .api
-            .upload(&self.0.token, "setWebhook", form, CHANGE)
+            .upload(&self.0.token, "setWebhook", form, WRITE_TIMEOUT)
             .await
-            .map(done)
+            .map(discard_true)
     }
 
     /// `getWebhookInfo`.
@@ -250,7 +250,7 @@ impl Bot {
     /// # Errors
     /// See [`TelegramError`].
     pub async fn get_webhook_info(&self) -> Result<WebhookInfo, TelegramError> {
-        self.call(&GetWebhookInfo::new(), QUICK).await
+        self.call(&GetWebhookInfo::new(), READ_TIMEOUT).await
     }
 
     /// `deleteWebhook`, keeping the pending updates.
@@ -258,13 +258,15 @@ impl Bot {
     /// # Errors
     /// See [`TelegramError`].
     pub async fn delete_webhook(&self) -> Result<(), TelegramError> {
-        self.call(&DeleteWebhook::new(), CHANGE).await.map(done)
+        self.call(&DeleteWebhook::new(), WRITE_TIMEOUT)
+            .await
+            .map(discard_true)
     }
 
     /// `sendMessage`. Returns the `message_id`.
     ///
     /// # Errors
-    /// See [`TelegramError`]; [`TelegramError::certainly_not_done`] says whether it may have been sent all the same.
+    /// See [`TelegramError`]; [`TelegramError::is_safe_to_resend`] says whether it may have been sent all the same.
     pub async fn send_message(&self, message: &NewMessage<'_>) -> Result<i64, TelegramError> {
         let (text, parse_mode) = message.text.parts();
         let payload = methods::SendMessage {
@@ -276,9 +278,9 @@ impl Bot {
                 message_id,
                 allow_sending_without_reply: true,
             }),
-            link_preview_options: no_preview(message.link_preview),
+            link_preview_options: link_preview_options(message.link_preview),
         };
-        let sent: methods::Sent = self.call(&payload, CHANGE).await?;
+        let sent: methods::SentMessageId = self.call(&payload, WRITE_TIMEOUT).await?;
         Ok(sent.message_id)
     }
 
@@ -290,7 +292,7 @@ impl Bot {
         &self,
         chat_id: i64,
         message_id: i64,
-        text: Text<'_>,
+        text: MessageText<'_>,
     ) -> Result<(), TelegramError> {
         let (text, parse_mode) = text.parts();
         let payload = methods::EditMessageText {
@@ -298,9 +300,9 @@ impl Bot {
             message_id,
             text,
             parse_mode,
-            link_preview_options: no_preview(false),
+            link_preview_options: link_preview_options(false),
         };
-        let _: methods::Sent = self.call(&payload, CHANGE).await?;
+        let _: methods::SentMessageId = self.call(&payload, WRITE_TIMEOUT).await?;
         Ok(())
     }
 
@@ -313,7 +315,7 @@ impl Bot {
             chat_id,
             message_id,
         };
-        self.call(&payload, CHANGE).await.map(done)
+        self.call(&payload, WRITE_TIMEOUT).await.map(discard_true)
     }
 
     /// `sendMessageDraft`: shows, in a private chat, what is being written; the same `draft_id` (not 0) replaces what it showed
@@ -326,7 +328,7 @@ impl Bot {
         chat_id: i64,
         thread_id: Option<i64>,
         draft_id: i64,
-        text: Text<'_>,
+        text: MessageText<'_>,
     ) -> Result<(), TelegramError> {
         let (text, parse_mode) = text.parts();
         let payload = methods::SendMessageDraft {
@@ -336,7 +338,7 @@ impl Bot {
             message_thread_id: thread_id,
             parse_mode,
         };
-        self.call(&payload, QUICK).await.map(done)
+        self.call(&payload, READ_TIMEOUT).await.map(discard_true)
     }
 
     /// `sendChatAction` `typing`: shows for 5 s, or until the next message.
@@ -353,7 +355,7 @@ impl Bot {
             action: "typing",
             message_thread_id: thread_id,
         };
-        self.call(&payload, QUICK).await.map(done)
+        self.call(&payload, READ_TIMEOUT).await.map(discard_true)
     }
 
     /// `setMyCommands`: command and description, for users of a language (ISO 639-1) or, with `None`, for all others.
@@ -370,7 +372,7 @@ impl Bot {
         if let Some(code) = language_code {
             payload = payload.language_code(code);
         }
-        self.call(&payload, CHANGE).await.map(done)
+        self.call(&payload, WRITE_TIMEOUT).await.map(discard_true)
     }
 
     /// `getMyCommands`: command and description, as users of a language (ISO 639-1) or, with `None`, all others see them.
@@ -385,9 +387,11 @@ impl Bot {
         if let Some(code) = language_code {
             payload = payload.language_code(code);
         }
-        let commands: Vec<BotCommand> = self.call(&payload, QUICK).await?;
+        let commands: Vec<BotCommand> = self.call(&payload, READ_TIMEOUT).await?;
         let commands = commands.into_iter();
-        Ok(commands.map(|c| (c.command, c.description)).collect())
+        Ok(commands
+            .map(|command| (command.command, command.description))
+            .collect())
     }
 
     /// `leaveChat`.
@@ -396,7 +400,7 @@ impl Bot {
     /// See [`TelegramError`].
     pub async fn leave_chat(&self, chat_id: i64) -> Result<(), TelegramError> {
         let payload = LeaveChat::new(Recipient::Id(ChatId(chat_id)));
-        self.call(&payload, CHANGE).await.map(done)
+        self.call(&payload, WRITE_TIMEOUT).await.map(discard_true)
     }
 
     /// `getFile` and the download, up to `max_bytes` (Telegram itself serves up to 20 MB).
@@ -405,7 +409,7 @@ impl Bot {
     /// See [`TelegramError`]; `FileTooBig` by Telegram's limit or ours.
     pub async fn download(&self, file_id: &str, max_bytes: usize) -> Result<Bytes, TelegramError> {
         let payload = GetFile::new(FileId(file_id.to_owned()));
-        let file: methods::FileAt = self.call(&payload, CHANGE).await?;
+        let file: methods::FileInfo = self.call(&payload, WRITE_TIMEOUT).await?;
         let size = usize::try_from(file.file_size.unwrap_or(0)).unwrap_or(usize::MAX);
         if size > max_bytes {
             return Err(TelegramError::FileTooBig);
@@ -421,7 +425,7 @@ impl Bot {
         }
         self.0
             .api
-            .download(&self.0.token, &path, max_bytes, DOWNLOAD)
+            .download(&self.0.token, &path, max_bytes, DOWNLOAD_TIMEOUT)
             .await
     }
 
@@ -442,9 +446,9 @@ impl fmt::Debug for Bot {
 }
 
 /// Methods that only succeed answer `true`.
-fn done(_: bool) {}
+fn discard_true(_: bool) {}
 
-fn no_preview(link_preview: bool) -> Option<methods::LinkPreviewOptions> {
+fn link_preview_options(link_preview: bool) -> Option<methods::LinkPreviewOptions> {
     (!link_preview).then_some(methods::LinkPreviewOptions { is_disabled: true })
 }
 

@@ -66,7 +66,7 @@ impl TelegramError {
     /// Whether the request had certainly no effect, so that sending it again cannot double anything.
     ///
     /// A 5xx, an answer that never came and one that makes no sense leave it open.
-    pub fn certainly_not_done(&self) -> bool {
+    pub fn is_safe_to_resend(&self) -> bool {
         !matches!(
             self,
             Self::Server(_) | Self::Ambiguous(_) | Self::Malformed(_)

@@ -8,9 +8,9 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The fields of one JSON object, each still as it was written. Of a repeated key the last one counts.
-pub(crate) struct Object<'a>(Vec<(Key<'a>, &'a RawValue)>);
+pub(crate) struct JsonObject<'a>(Vec<(Key<'a>, &'a RawValue)>);
 
-impl<'a> Object<'a> {
+impl<'a> JsonObject<'a> {
     /// The object that `json` is; `None` if it is anything else.
     pub(crate) fn parse(json: &'a str) -> Option<Self> {
         serde_json::from_str(json).ok()
@@ -53,24 +53,24 @@ impl<'a> Object<'a> {
 
     /// A string; what in it is not Unicode (half of a surrogate pair), and NUL, which `PostgreSQL` cannot hold, becomes U+FFFD.
     pub(crate) fn text(&self, key: &str) -> Option<String> {
-        let Text(text) = serde_json::from_str(self.raw(key)?).ok()?;
+        let LossyText(text) = serde_json::from_str(self.raw(key)?).ok()?;
         Some(text)
     }
 
     /// An object.
-    pub(crate) fn object(&self, key: &str) -> Option<Object<'a>> {
-        Object::parse(self.raw(key)?)
+    pub(crate) fn object(&self, key: &str) -> Option<JsonObject<'a>> {
+        JsonObject::parse(self.raw(key)?)
     }
 
     /// The objects in an array; other elements are left out.
-    pub(crate) fn objects(&self, key: &str) -> Vec<Object<'a>> {
+    pub(crate) fn objects(&self, key: &str) -> Vec<JsonObject<'a>> {
         let Some(raw) = self.raw(key) else {
             return Vec::new();
         };
         let elements: Vec<&'a RawValue> = serde_json::from_str(raw).unwrap_or_default();
         elements
             .into_iter()
-            .filter_map(|e| Object::parse(e.get()))
+            .filter_map(|e| JsonObject::parse(e.get()))
             .collect()
     }
 }
@@ -96,11 +96,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for JsonObject<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ObjectVisitor;
-        impl<'de> Visitor<'de> for ObjectVisitor {
-            type Value = Object<'de>;
+        struct JsonObjectVisitor;
+        impl<'de> Visitor<'de> for JsonObjectVisitor {
+            type Value = JsonObject<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
@@ -109,34 +109,34 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
                 while let Some(field) = map.next_entry::<Key<'de>, &'de RawValue>()? {
                     fields.push(field);
                 }
-                Ok(Object(fields))
+                Ok(JsonObject(fields))
             }
         }
-        deserializer.deserialize_map(ObjectVisitor)
+        deserializer.deserialize_map(JsonObjectVisitor)
     }
 }
 
 /// A string read as bytes: `serde_json` then lets half surrogates through instead of refusing the string.
-struct Text(String);
+struct LossyText(String);
 
-impl<'de> Deserialize<'de> for Text {
+impl<'de> Deserialize<'de> for LossyText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
-        impl Visitor<'_> for TextVisitor {
-            type Value = Text;
+        struct LossyTextVisitor;
+        impl Visitor<'_> for LossyTextVisitor {
+            type Value = LossyText;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
             fn visit_bytes<E: Error>(self, v: &[u8]) -> Result<Self::Value, E> {
                 let text = String::from_utf8_lossy(v);
-                Ok(Text(if text.contains('\0') {
+                Ok(LossyText(if text.contains('\0') {
                     text.replace('\0', "\u{fffd}")
                 } else {
                     text.into_owned()
                 }))
             }
         }
-        deserializer.deserialize_bytes(TextVisitor)
+        deserializer.deserialize_bytes(LossyTextVisitor)
     }
 }
 
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_broken_field_costs_only_itself() {
-        let o = Object::parse(
+        let o = JsonObject::parse(
             r#"{"a":1.5,"b":"x","c":"\ud800y","d":[1,{"n":7},"z"],"n":null,"big":9223372036854775808}"#,
         )
         .expect("an object");
@@ -164,20 +164,20 @@ mod tests {
 
     #[test]
     fn the_last_of_a_repeated_key_counts_and_keys_may_be_escaped() {
-        let o = Object::parse(r#"{"id":1,"\u0069d":2}"#).expect("an object");
+        let o = JsonObject::parse(r#"{"id":1,"\u0069d":2}"#).expect("an object");
         assert_eq!(o.integer("id"), Some(2));
     }
 
     #[test]
     fn nul_is_replaced_since_postgresql_cannot_hold_it() {
-        let o = Object::parse(r#"{"t":"a\u0000b"}"#).expect("an object");
+        let o = JsonObject::parse(r#"{"t":"a\u0000b"}"#).expect("an object");
         assert_eq!(o.text("t").as_deref(), Some("a\u{fffd}b"));
     }
 
     #[test]
     fn what_is_no_object_is_none() {
         for json in ["", "[]", "1", "{", "{}x", "null"] {
-            assert!(Object::parse(json).is_none(), "{json}");
+            assert!(JsonObject::parse(json).is_none(), "{json}");
         }
     }
 }

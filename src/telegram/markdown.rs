@@ -3,25 +3,25 @@
 //! on in the next one, and nothing of the text is lost.
 
 mod blocks;
+mod formatted_text;
 mod math;
-mod spans;
 mod table;
 
 use std::ops::Range;
 
 use super::split::{self, MESSAGE_LIMIT};
-use spans::Formatted;
+use formatted_text::FormattedText;
 
 /// The longest source of a message that the Bot API server parses, in bytes (`Client::get_formatted_text`).
-const SOURCE_LIMIT: usize = 1 << 15;
+const MAX_SOURCE_BYTES: usize = 1 << 15;
 /// Telegram keeps so many entities of a message and silently drops the rest.
-const ENTITY_LIMIT: usize = 100;
+const MAX_ENTITIES: usize = 100;
 /// Parts are not cut shorter than this for the sake of the two limits above.
-const SHORTEST_CUT: usize = 256;
+const MIN_SPLIT_UNITS: usize = 256;
 
 /// One message of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct RenderedPart {
     /// For `parse_mode` HTML: balanced tags of Telegram's subset, and at most 4,096 UTF-16 units after entity parsing.
     pub html: String,
     /// The same text without formatting: what goes out if Telegram cannot parse `html`.
@@ -29,22 +29,27 @@ pub struct Part {
 }
 
 /// Renders Markdown into the messages that show it; none, if there is nothing to show. Never fails: what is no Markdown is text.
-pub fn render(markdown: &str) -> Vec<Part> {
-    let source = math::fenced(markdown);
+pub fn render(markdown: &str) -> Vec<RenderedPart> {
+    let source = math::fence_formulas(markdown);
     let formatted = blocks::format(&source);
-    let keep = formatted.unsplit();
+    let keep = formatted.unbreakable_ranges();
     let mut parts = Vec::new();
-    for range in split::ranges(&formatted.text, MESSAGE_LIMIT, &keep) {
-        push(&formatted, range, MESSAGE_LIMIT, &mut parts);
+    for range in split::split_ranges(&formatted.text, MESSAGE_LIMIT, &keep) {
+        push_part(&formatted, range, MESSAGE_LIMIT, &mut parts);
     }
     parts
 }
 
 /// Adds a part; in halves, if its source is too long or has more entities than Telegram keeps.
-fn push(formatted: &Formatted, range: Range<usize>, limit: usize, parts: &mut Vec<Part>) {
-    let (html, entities) = formatted.html(range.clone());
-    if (html.len() <= SOURCE_LIMIT && entities <= ENTITY_LIMIT) || limit <= SHORTEST_CUT {
-        parts.push(Part {
+fn push_part(
+    formatted: &FormattedText,
+    range: Range<usize>,
+    limit: usize,
+    parts: &mut Vec<RenderedPart>,
+) {
+    let (html, entities) = formatted.to_html(range.clone());
+    if (html.len() <= MAX_SOURCE_BYTES && entities <= MAX_ENTITIES) || limit <= MIN_SPLIT_UNITS {
+        parts.push(RenderedPart {
             html,
             plain: formatted.text[range].to_owned(),
         });
@@ -52,8 +57,8 @@ fn push(formatted: &Formatted, range: Range<usize>, limit: usize, parts: &mut Ve
     }
     let text = &formatted.text[range.clone()];
     let half = (split::utf16_len(text) / 2 + 1).min(limit / 2);
-    for cut in split::ranges(text, half, &[]) {
+    for cut in split::split_ranges(text, half, &[]) {
         let cut = range.start + cut.start..range.start + cut.end;
-        push(formatted, cut, half, parts);
+        push_part(formatted, cut, half, parts);
     }
 }

@@ -17,7 +17,7 @@ macro_rules! payload {
 
 /// `getMe`'s result, as far as we need it.
 #[derive(Deserialize)]
-pub(super) struct Me {
+pub(super) struct BotUser {
     pub(super) id: i64,
     #[serde(default)]
     pub(super) username: String,
@@ -81,11 +81,11 @@ pub(super) struct SendMessage<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) link_preview_options: Option<LinkPreviewOptions>,
 }
-payload!(SendMessage<'_>, "sendMessage", Sent);
+payload!(SendMessage<'_>, "sendMessage", SentMessageId);
 
 /// Of a sent `Message`: what we need of it.
 #[derive(Deserialize)]
-pub(super) struct Sent {
+pub(super) struct SentMessageId {
     pub(super) message_id: i64,
 }
 
@@ -100,7 +100,7 @@ pub(super) struct EditMessageText<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) link_preview_options: Option<LinkPreviewOptions>,
 }
-payload!(EditMessageText<'_>, "editMessageText", Sent);
+payload!(EditMessageText<'_>, "editMessageText", SentMessageId);
 
 /// `deleteMessage`.
 #[derive(Serialize)]
@@ -135,7 +135,7 @@ payload!(SendChatAction, "sendChatAction", bool);
 
 /// Of a `File`: where it can be downloaded.
 #[derive(Deserialize)]
-pub(super) struct FileAt {
+pub(super) struct FileInfo {
     pub(super) file_path: Option<String>,
     pub(super) file_size: Option<u64>,
 }

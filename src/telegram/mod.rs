@@ -1,24 +1,24 @@
 //! The Bot API as this operator uses it: calls over teloxide, one error type whose variants say what to do, and the one
 //! place where a token could leak out of a request error and does not.
 
-mod answer;
 pub mod api;
+mod api_response;
 pub mod bot;
-mod dial;
+mod connection_pool;
+mod connector;
 pub mod error;
-mod form;
+mod http_response;
 pub(crate) mod json;
-mod line;
 pub mod markdown;
 mod methods;
+mod multipart_form;
 mod redact;
-mod response;
 pub mod split;
 pub mod token;
 pub(crate) mod update;
 
 pub use api::TelegramApi;
-pub use bot::{Bot, NewMessage, Text};
+pub use bot::{Bot, MessageText, NewMessage};
 pub use error::TelegramError;
 pub use token::BotToken;
 pub use update::{NotAnUpdate, RawUpdate};

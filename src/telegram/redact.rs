@@ -1,7 +1,7 @@
 //! Keeps a bot token out of texts that come from outside: error chains, descriptions, whatever echoes a request URL.
 
 /// What stands in a redacted token's place.
-const REDACTED: &str = "***";
+const REPLACEMENT: &str = "***";
 
 /// `text` with every occurrence of the token's secret replaced, however much of it is percent-encoded, once or repeatedly.
 ///
@@ -15,10 +15,10 @@ pub(crate) fn redact(text: &str, token: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let (mut copied, mut at) = (0, 0);
     while at < bytes.len() {
-        if let Some(end) = secret_at(bytes, at, secret.as_bytes()) {
+        if let Some(end) = match_secret(bytes, at, secret.as_bytes()) {
             // A match begins and ends at ASCII, so these are character boundaries.
             out.push_str(&text[copied..at]);
-            out.push_str(REDACTED);
+            out.push_str(REPLACEMENT);
             (copied, at) = (end, end);
         } else {
             at += 1;
@@ -29,15 +29,15 @@ pub(crate) fn redact(text: &str, token: &str) -> String {
 }
 
 /// Where an occurrence of `secret` that begins at `at` ends.
-fn secret_at(text: &[u8], at: usize, secret: &[u8]) -> Option<usize> {
+fn match_secret(text: &[u8], at: usize, secret: &[u8]) -> Option<usize> {
     secret.iter().try_fold(at, |at, expected| {
-        let (byte, next) = decoded(text, at)?;
+        let (byte, next) = decode_byte(text, at)?;
         (byte == *expected).then_some(next)
     })
 }
 
 /// The byte that the text means at `at`, and where the next one begins: `%41` and `%2541` both mean `A`.
-fn decoded(text: &[u8], at: usize) -> Option<(u8, usize)> {
+fn decode_byte(text: &[u8], at: usize) -> Option<(u8, usize)> {
     let byte = *text.get(at)?;
     if byte != b'%' {
         return Some((byte, at + 1));

@@ -22,7 +22,7 @@ pub fn utf16_len(text: &str) -> usize {
 /// of a cluster only if it is longer than a part. Empty lines before and white space behind a part are dropped, since Telegram
 /// does the same, and no part is blank, since Telegram refuses that. So a blank text has no parts.
 pub fn split(text: &str, limit: usize) -> Vec<&str> {
-    ranges(text, limit, &[])
+    split_ranges(text, limit, &[])
         .into_iter()
         .map(|range| &text[range])
         .collect()
@@ -30,7 +30,7 @@ pub fn split(text: &str, limit: usize) -> Vec<&str> {
 
 /// As [`split`], by byte ranges, and rather before than inside the ranges `keep` (in order, not overlapping), which are then cut
 /// between lines if they do not fit whole.
-pub(crate) fn ranges(text: &str, limit: usize, keep: &[Range<usize>]) -> Vec<Range<usize>> {
+pub(crate) fn split_ranges(text: &str, limit: usize, keep: &[Range<usize>]) -> Vec<Range<usize>> {
     let limit = limit.max(2);
     let mut parts = Vec::new();
     let mut start = 0;
@@ -40,11 +40,11 @@ pub(crate) fn ranges(text: &str, limit: usize, keep: &[Range<usize>]) -> Vec<Ran
         if is_blank(rest) {
             return parts;
         }
-        let reach = reach(rest, limit);
-        let end = if reach == rest.len() {
-            reach
+        let max_end = end_within(rest, limit);
+        let end = if max_end == rest.len() {
+            max_end
         } else {
-            cut(text, start, start + reach, keep) - start
+            best_cut(text, start, start + max_end, keep) - start
         };
         let part = rest[..end].trim_end();
         if !is_blank(part) {
@@ -74,7 +74,7 @@ fn is_blank(text: &str) -> bool {
 }
 
 /// The byte at which the first `limit` units end.
-fn reach(text: &str, limit: usize) -> usize {
+fn end_within(text: &str, limit: usize) -> usize {
     let mut units = 0;
     for (at, c) in text.char_indices() {
         units += c.len_utf16();
@@ -85,9 +85,9 @@ fn reach(text: &str, limit: usize) -> usize {
     text.len()
 }
 
-/// Where to cut a text from `start` that must end at `reach` at the latest.
-fn cut(text: &str, start: usize, reach: usize, keep: &[Range<usize>]) -> usize {
-    let window = &text[start..reach];
+/// Where to cut a text from `start` that must end at `max_end` at the latest.
+fn best_cut(text: &str, start: usize, max_end: usize, keep: &[Range<usize>]) -> usize {
+    let window = &text[start..max_end];
     let share = |n: usize| start + window.len() / n;
     let kept = |at: usize| {
         let next = keep.partition_point(|range| range.end <= at);
@@ -107,7 +107,7 @@ fn cut(text: &str, start: usize, reach: usize, keep: &[Range<usize>]) -> usize {
         .or_else(|| last(share(2), &is_word_end, false))
         .or_else(|| last(share(3), &is_line_end, true))
         .or_else(|| last(share(2), &is_word_end, true))
-        .unwrap_or_else(|| cluster_end(text, start, reach))
+        .unwrap_or_else(|| grapheme_end(text, start, max_end))
 }
 
 fn is_line_end(text: &str, at: usize) -> bool {
@@ -132,17 +132,17 @@ fn is_sentence_end(text: &str, at: usize) -> bool {
                 .ends_with(['.', '!', '?', '…', ':', ';']))
 }
 
-/// The last boundary of a grapheme cluster up to `reach`; `reach`, if there is none behind `start`.
-fn cluster_end(text: &str, start: usize, reach: usize) -> usize {
+/// The last boundary of a grapheme cluster up to `max_end`; `max_end`, if there is none behind `start`.
+fn grapheme_end(text: &str, start: usize, max_end: usize) -> usize {
     // Clusters are looked for within the rest only, so that the cursor never needs more context than it has.
     let rest = &text[start..];
-    let mut cursor = GraphemeCursor::new(reach - start, rest.len(), true);
+    let mut cursor = GraphemeCursor::new(max_end - start, rest.len(), true);
     if cursor.is_boundary(rest, 0).unwrap_or(true) {
-        return reach;
+        return max_end;
     }
     match cursor.prev_boundary(rest, 0) {
         Ok(Some(at)) if at > 0 => start + at,
-        _ => reach,
+        _ => max_end,
     }
 }
 
@@ -173,25 +173,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_kept_whole_moves_to_the_next_part() {
+    fn range_to_keep_moves_to_the_next_part() {
         let text = "intro intro\n\ncode\n\ncode\nend";
         let kept = 13..23;
-        let parts: Vec<_> = ranges(text, 20, std::slice::from_ref(&kept));
+        let parts: Vec<_> = split_ranges(text, 20, std::slice::from_ref(&kept));
         assert_eq!(&text[parts[0].clone()], "intro intro");
         assert_eq!(&text[parts[1].clone()], "code\n\ncode\nend");
     }
 
     #[test]
-    fn what_cannot_be_kept_whole_is_cut_between_lines() {
+    fn oversized_range_is_cut_between_lines() {
         let text = "intro\n\naaaa aaaa\nbbbb bbbb\ncccc cccc";
         let kept = 7..text.len();
-        let parts = ranges(text, 22, std::slice::from_ref(&kept));
+        let parts = split_ranges(text, 22, std::slice::from_ref(&kept));
         let parts: Vec<_> = parts.into_iter().map(|r| &text[r]).collect();
         assert_eq!(parts, ["intro\n\naaaa aaaa", "bbbb bbbb\ncccc cccc"]);
     }
 
     #[test]
-    fn a_megabyte_is_cut_in_no_time() {
+    fn a_megabyte_is_split_quickly() {
         let text = "é".repeat(1 << 19);
         assert_eq!(split(&text, MESSAGE_LIMIT).len(), 128);
         let cluster = format!("e{}", "\u{301}".repeat(1 << 16));

@@ -14,23 +14,23 @@ pub struct BotToken {
 /// The value is not a bot token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a bot token: expected <digits>:<35 or so of A-Z a-z 0-9 _ ->, as BotFather sends it")]
-pub struct TokenMalformed;
+pub struct MalformedToken;
 
 impl BotToken {
     /// Parses a token; white space around it (a trailing newline in a Secret) is forgiven.
     ///
     /// # Errors
-    /// [`TokenMalformed`], without the value.
-    pub fn parse(value: &str) -> Result<Self, TokenMalformed> {
+    /// [`MalformedToken`], without the value.
+    pub fn parse(value: &str) -> Result<Self, MalformedToken> {
         let value = value.trim();
-        let (id, secret) = value.split_once(':').ok_or(TokenMalformed)?;
-        let id: i64 = id.parse().map_err(|_| TokenMalformed)?;
+        let (id, secret) = value.split_once(':').ok_or(MalformedToken)?;
+        let id: i64 = id.parse().map_err(|_| MalformedToken)?;
         let well_formed = secret.len() >= 20
             && secret
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
         if id <= 0 || !well_formed {
-            return Err(TokenMalformed);
+            return Err(MalformedToken);
         }
         Ok(Self {
             id: BotId(id),

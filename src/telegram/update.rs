@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::json::Object;
+use super::json::JsonObject;
 
 /// One update as Telegram sent it: the JSON is kept whole, whatever kind it is.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ impl RawUpdate {
 
     /// Takes one element of `getUpdates`' result for an update.
     pub(super) fn from_json(json: &RawValue) -> Result<Self, NotAnUpdate> {
-        let object = Object::parse(json.get()).ok_or(NotAnUpdate::NotAnObject)?;
+        let object = JsonObject::parse(json.get()).ok_or(NotAnUpdate::NotAnObject)?;
         Ok(Self {
             update_id: update_id(&object).ok_or(NotAnUpdate::NoUpdateId)?,
             json: json.to_owned(),
@@ -46,7 +46,7 @@ impl RawUpdate {
 
 /// An `update_id` by which an update can be identified and confirmed: not negative (a negative offset would forget updates) and
 /// below `i64::MAX` (the next offset must exist).
-pub(crate) fn update_id(update: &Object<'_>) -> Option<i64> {
+pub(crate) fn update_id(update: &JsonObject<'_>) -> Option<i64> {
     update
         .integer("update_id")
         .filter(|id| (0..i64::MAX).contains(id))

@@ -18,7 +18,7 @@ use crate::store::Inbox;
 
 /// What must be so before the process counts as ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Check {
+pub enum ReadinessCheck {
     /// The API server serves both kinds.
     Crds,
     /// Connectors have been listed once.
@@ -29,7 +29,7 @@ pub enum Check {
     SecretsSynced,
 }
 
-impl Check {
+impl ReadinessCheck {
     const ALL: [Self; 4] = [
         Self::Crds,
         Self::ConnectorsSynced,
@@ -49,34 +49,34 @@ impl Check {
 
 /// Which checks hold now. The controller says; `/readyz` tells.
 #[derive(Debug, Default)]
-pub struct Readiness(Mutex<BTreeMap<Check, Result<(), String>>>);
+pub struct Readiness(Mutex<BTreeMap<ReadinessCheck, Result<(), String>>>);
 
 impl Readiness {
     /// The check holds from now on.
-    pub fn holds(&self, check: Check) {
+    pub fn pass(&self, check: ReadinessCheck) {
         self.set(check, Ok(()));
     }
 
     /// The check does not hold, and what to do about it.
-    pub fn fails(&self, check: Check, why: impl Into<String>) {
+    pub fn fail(&self, check: ReadinessCheck, why: impl Into<String>) {
         self.set(check, Err(why.into()));
     }
 
     /// Whether the check holds.
-    pub fn holds_now(&self, check: Check) -> bool {
+    pub fn is_passing(&self, check: ReadinessCheck) -> bool {
         let checks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         matches!(checks.get(&check), Some(Ok(())))
     }
 
     /// Whether everything holds that the controller answers for.
-    pub fn ready(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         let checks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Check::ALL
+        ReadinessCheck::ALL
             .iter()
             .all(|c| matches!(checks.get(c), Some(Ok(()))))
     }
 
-    fn set(&self, check: Check, state: Result<(), String>) {
+    fn set(&self, check: ReadinessCheck, state: Result<(), String>) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -85,7 +85,7 @@ impl Readiness {
 
     fn states(&self) -> Vec<(&'static str, Result<(), String>)> {
         let checks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Check::ALL
+        ReadinessCheck::ALL
             .iter()
             .map(|c| {
                 let state = checks.get(c).cloned();
@@ -97,7 +97,7 @@ impl Readiness {
 
 /// What the endpoint answers from.
 #[derive(Clone)]
-pub struct Admin {
+pub struct AdminState {
     /// `/metrics`.
     pub metrics: Arc<Metrics>,
     /// `/readyz`.
@@ -106,14 +106,14 @@ pub struct Admin {
     pub inbox: Arc<dyn Inbox>,
 }
 
-impl std::fmt::Debug for Admin {
+impl std::fmt::Debug for AdminState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Admin").finish_non_exhaustive()
+        f.debug_struct("AdminState").finish_non_exhaustive()
     }
 }
 
 /// A probe's own limit is often 1 s; the store must have answered before.
-const STORE_ANSWERS_WITHIN: Duration = Duration::from_millis(800);
+const STORE_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// Serves until `stop` is cancelled.
 ///
@@ -121,7 +121,7 @@ const STORE_ANSWERS_WITHIN: Duration = Duration::from_millis(800);
 /// When the listener fails.
 pub async fn serve(
     listener: TcpListener,
-    admin: Admin,
+    admin: AdminState,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     axum::serve(listener, router(admin))
@@ -130,7 +130,7 @@ pub async fn serve(
 }
 
 /// The endpoint's routes.
-pub fn router(admin: Admin) -> Router {
+pub fn router(admin: AdminState) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
@@ -138,7 +138,7 @@ pub fn router(admin: Admin) -> Router {
         .with_state(admin)
 }
 
-async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+async fn metrics(State(admin): State<AdminState>) -> impl IntoResponse {
     (
         [(
             header::CONTENT_TYPE,
@@ -148,9 +148,9 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
     )
 }
 
-async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
+async fn readyz(State(admin): State<AdminState>) -> impl IntoResponse {
     let mut states = admin.readiness.states();
-    let store = tokio::time::timeout(STORE_ANSWERS_WITHIN, admin.inbox.writable()).await;
+    let store = tokio::time::timeout(STORE_TIMEOUT, admin.inbox.writable()).await;
     states.push((
         "store-writable",
         match store {
@@ -185,9 +185,9 @@ mod tests {
     use http_body_util::BodyExt;
     use tower::ServiceExt;
 
-    struct Broken;
+    struct UnwritableInbox;
     #[async_trait::async_trait]
-    impl Inbox for Broken {
+    impl Inbox for UnwritableInbox {
         async fn accept(
             &self,
             _: &ConnectorUid,
@@ -207,7 +207,7 @@ mod tests {
         }
     }
 
-    async fn get(admin: Admin, path: &str) -> (StatusCode, String) {
+    async fn get(admin: AdminState, path: &str) -> (StatusCode, String) {
         let request = http::Request::get(path)
             .body(axum::body::Body::empty())
             .unwrap();
@@ -220,12 +220,12 @@ mod tests {
     #[tokio::test]
     async fn readyz_names_each_check_and_fails_while_one_fails() {
         let readiness = Arc::new(Readiness::default());
-        readiness.holds(Check::Crds);
-        readiness.fails(Check::ConnectorsSynced, "403 Forbidden");
-        let admin = Admin {
+        readiness.pass(ReadinessCheck::Crds);
+        readiness.fail(ReadinessCheck::ConnectorsSynced, "403 Forbidden");
+        let admin = AdminState {
             metrics: Arc::default(),
             readiness,
-            inbox: Arc::new(Broken),
+            inbox: Arc::new(UnwritableInbox),
         };
         let (status, body) = get(admin.clone(), "/readyz").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);

@@ -7,7 +7,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use super::Traces;
+use super::TraceExporter;
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -36,7 +36,7 @@ pub enum LogError {
     #[error(
         "--log-level {value:?}: {reason}; use error, warn, info, debug or trace, or a filter such as info,telegram_connector_operator=debug"
     )]
-    Level {
+    InvalidLevel {
         /// As given.
         value: String,
         /// Why it is none.
@@ -44,7 +44,7 @@ pub enum LogError {
     },
     /// Called twice in one process.
     #[error("the log was set up before: {0}")]
-    Twice(String),
+    AlreadyInitialized(String),
 }
 
 /// Sends the process's log to standard error. `level` is a level or a filter in `RUST_LOG`'s language.
@@ -52,34 +52,39 @@ pub enum LogError {
 /// # Errors
 /// [`LogError`].
 pub fn init(format: LogFormat, level: &str) -> Result<(), LogError> {
-    init_with(format, level, None)
+    init_with_traces(format, level, None)
 }
 
 /// [`init`], with traces to a collector besides.
 ///
 /// # Errors
 /// [`LogError`].
-pub fn init_with(format: LogFormat, level: &str, traces: Option<&Traces>) -> Result<(), LogError> {
+pub fn init_with_traces(
+    format: LogFormat,
+    level: &str,
+    traces: Option<&TraceExporter>,
+) -> Result<(), LogError> {
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let subscriber = subscriber(format, level, colours, std::io::stderr, traces)?;
-    tracing::subscriber::set_global_default(subscriber).map_err(|e| LogError::Twice(e.to_string()))
+    tracing::subscriber::set_global_default(subscriber)
+        .map_err(|e| LogError::AlreadyInitialized(e.to_string()))
 }
 
 /// The subscriber behind [`init`], writing wherever it is told: tests read a whole run's log with it.
 ///
 /// # Errors
-/// [`LogError::Level`].
+/// [`LogError::InvalidLevel`].
 pub fn subscriber<W>(
     format: LogFormat,
     level: &str,
     colours: bool,
     writer: W,
-    traces: Option<&Traces>,
+    traces: Option<&TraceExporter>,
 ) -> Result<Box<dyn tracing::Subscriber + Send + Sync>, LogError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(level).map_err(|e| LogError::Level {
+    let filter = EnvFilter::try_new(level).map_err(|e| LogError::InvalidLevel {
         value: level.to_owned(),
         reason: e.to_string(),
     })?;
@@ -88,15 +93,23 @@ where
         // Each has a filter of its own: what is traced does not follow from what is logged.
         Some(traces) => Box::new(
             registry
-                .with(lines(format, colours, writer).with_filter(filter))
+                .with(format_layer(format, colours, writer).with_filter(filter))
                 .with(traces.layer()),
         ),
-        None => Box::new(registry.with(filter).with(lines(format, colours, writer))),
+        None => Box::new(
+            registry
+                .with(filter)
+                .with(format_layer(format, colours, writer)),
+        ),
     })
 }
 
 /// The layer that writes lines.
-fn lines<S, W>(format: LogFormat, colours: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+fn format_layer<S, W>(
+    format: LogFormat,
+    colours: bool,
+    writer: W,
+) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -122,8 +135,8 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
-    struct Captured(Arc<Mutex<Vec<u8>>>);
-    impl Write for Captured {
+    struct CapturedLog(Arc<Mutex<Vec<u8>>>);
+    impl Write for CapturedLog {
         fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(buf);
             Ok(buf.len())
@@ -135,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_json_line_carries_the_connector_of_its_span() {
-        let captured = Captured::default();
+        let captured = CapturedLog::default();
         let writer = captured.clone();
         let subscriber =
             subscriber(LogFormat::Json, "info", false, move || writer.clone(), None).unwrap();
@@ -151,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_level_is_named_with_what_to_write_instead() {
+    fn invalid_level_is_refused_with_examples() {
         let error = subscriber(LogFormat::Text, "loud=very", false, std::io::sink, None)
             .err()
             .unwrap();

@@ -162,15 +162,15 @@ impl Metrics {
             store_seconds: Family::new_with_constructor(|| buckets(0.0001, 2.5, 12)),
             store_errors: Family::default(),
         };
-        metrics.at_zero();
-        metrics.registered()
+        metrics.initialize_counters();
+        metrics.register_all()
     }
 
     /// Counters that alerts look at are there from the beginning: `increase()` does not see a counter's first value, so one that
     /// appears with its first failure would hide it.
-    fn at_zero(&self) {
+    fn initialize_counters(&self) {
         for outcome in UpdateOutcome::ALL {
-            self.updates(outcome, 0);
+            self.count_updates(outcome, 0);
         }
         for refusal in WebhookRefusal::ALL {
             drop(
@@ -181,7 +181,7 @@ impl Metrics {
         drop(self.throttled.get_or_create(&[("method", "sendMessage")]));
     }
 
-    fn registered(mut self) -> Self {
+    fn register_all(mut self) -> Self {
         let mut registry = std::mem::replace(&mut self.registry, Registry::with_prefix(PREFIX));
         let r = &mut registry;
         r.register(
@@ -282,7 +282,7 @@ impl Metrics {
     }
 
     /// A reconcile ended. `kind` is `connector` or `user_list`; `result` is `ok` or an error's class.
-    pub fn reconciled(&self, kind: &'static str, result: &'static str, took: Duration) {
+    pub fn record_reconcile(&self, kind: &'static str, result: &'static str, took: Duration) {
         self.reconciles
             .get_or_create(&[("kind", kind), ("result", result)])
             .inc();
@@ -291,8 +291,8 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// A call to the Kubernetes API ended; see [`super::api_calls`], which makes these labels.
-    pub fn kubernetes_call(
+    /// A call to the Kubernetes API ended; see [`super::kubernetes_calls`], which makes these labels.
+    pub fn count_kubernetes_call(
         &self,
         verb: &'static str,
         resource: &'static str,
@@ -304,7 +304,7 @@ impl Metrics {
     }
 
     /// How often a call was made so far; for tests and benchmarks that count writes.
-    pub fn kubernetes_calls_so_far(
+    pub fn kubernetes_call_count(
         &self,
         verb: &'static str,
         resource: &'static str,
@@ -316,90 +316,95 @@ impl Metrics {
     }
 
     /// How many connectors have this reason on their `Ready` condition. `reason` is of [`crate::api::conditions::reasons`].
-    pub fn connectors_with_reason(&self, reason: &'static str, count: usize) {
+    pub fn set_connectors_with_reason(&self, reason: &'static str, count: usize) {
         self.connectors
             .get_or_create(&[("reason", reason)])
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Whether this process holds the Lease now. Counts a change.
-    pub fn leading(&self, leading: bool) {
+    pub fn set_leading(&self, leading: bool) {
         if (self.leader.set(i64::from(leading)) != 0) != leading {
             self.leadership_changes.inc();
         }
     }
 
     /// Something became of `count` updates.
-    pub fn updates(&self, outcome: UpdateOutcome, count: usize) {
+    pub fn count_updates(&self, outcome: UpdateOutcome, count: usize) {
         self.updates
             .get_or_create(&[("outcome", outcome.label())])
             .inc_by(count as u64);
     }
 
     /// The webhook server turned a request away.
-    pub fn webhook_refused(&self, refusal: WebhookRefusal) {
+    pub fn count_webhook_refusal(&self, refusal: WebhookRefusal) {
         self.webhook_refusals
             .get_or_create(&[("reason", refusal.label())])
             .inc();
     }
 
     /// A `getUpdates` ended. `result` is `ok` or a [`crate::telegram::TelegramError`] class.
-    pub fn polled(&self, result: &'static str) {
+    pub fn count_poll(&self, result: &'static str) {
         self.polls.get_or_create(&[("result", result)]).inc();
     }
 
     /// A poller began (`+1`) or ended (`-1`).
-    pub fn pollers(&self, change: i64) {
+    pub fn add_pollers(&self, change: i64) {
         self.pollers.inc_by(change);
     }
 
     /// How much waits in the inbox, and for how long the oldest has waited (zero if nothing waits).
-    pub fn queue(&self, depth: usize, oldest: Duration) {
+    pub fn set_queue(&self, depth: usize, oldest: Duration) {
         self.queue_depth
             .set(i64::try_from(depth).unwrap_or(i64::MAX));
         self.queue_oldest_seconds.set(oldest.as_secs_f64());
     }
 
     /// How many dead letters are kept.
-    pub fn dead_letters(&self, count: usize) {
+    pub fn set_dead_letters(&self, count: usize) {
         self.dead_letters
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// An assistant answered to the end, or failed. `protocol` as in the spec; `result` is `ok` or a fault.
-    pub fn assistant_answered(&self, protocol: &'static str, result: &'static str, took: Duration) {
+    pub fn record_assistant_exchange(
+        &self,
+        protocol: &'static str,
+        result: &'static str,
+        took: Duration,
+    ) {
         self.assistant_seconds
             .get_or_create(&[("protocol", protocol), ("result", result)])
             .observe(took.as_secs_f64());
     }
 
     /// A Bot API call other than `getUpdates` ended. `method` is the method's name; `result` is `ok` or an error class.
-    pub fn telegram_called(&self, method: &'static str, result: &'static str, took: Duration) {
+    pub fn record_telegram_call(&self, method: &'static str, result: &'static str, took: Duration) {
         self.telegram_seconds
             .get_or_create(&[("method", method), ("result", result)])
             .observe(took.as_secs_f64());
     }
 
     /// Telegram answered 429 and asked to wait this long.
-    pub fn throttled(&self, method: &'static str, wait: Duration) {
+    pub fn record_throttling(&self, method: &'static str, wait: Duration) {
         self.throttled.get_or_create(&[("method", method)]).inc();
         self.throttled_seconds.inc_by(wait.as_secs_f64());
     }
 
     /// A store operation ended well. `operation` is the store's name for it, one of a few.
-    pub fn store_done(&self, operation: &'static str, took: Duration) {
+    pub fn record_store_operation(&self, operation: &'static str, took: Duration) {
         self.store_seconds
             .get_or_create(&[("operation", operation)])
             .observe(took.as_secs_f64());
     }
 
     /// There is such a store operation; none of it has failed yet.
-    pub fn store_operation(&self, operation: &'static str) {
+    pub fn declare_store_operation(&self, operation: &'static str) {
         drop(self.store_errors.get_or_create(&[("operation", operation)]));
     }
 
     /// A store operation failed.
-    pub fn store_failed(&self, operation: &'static str) {
+    pub fn count_store_failure(&self, operation: &'static str) {
         self.store_errors
             .get_or_create(&[("operation", operation)])
             .inc();
@@ -423,13 +428,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_line_carries_the_prefix_and_what_was_counted() {
+    fn every_metric_has_the_prefix() {
         let m = Metrics::new();
-        m.updates(UpdateOutcome::Received, 3);
-        m.updates(UpdateOutcome::Denied, 1);
-        m.kubernetes_call("patch", "telegramconnectors/status", "ok");
-        m.queue(7, Duration::from_millis(1500));
-        m.assistant_answered("OpenAI", "ok", Duration::from_millis(200));
+        m.count_updates(UpdateOutcome::Received, 3);
+        m.count_updates(UpdateOutcome::Denied, 1);
+        m.count_kubernetes_call("patch", "telegramconnectors/status", "ok");
+        m.set_queue(7, Duration::from_millis(1500));
+        m.record_assistant_exchange("OpenAI", "ok", Duration::from_millis(200));
         let text = m.encode();
         assert!(
             text.contains("telegram_connector_operator_updates_total{outcome=\"received\"} 3"),
@@ -452,10 +457,10 @@ mod tests {
     #[test]
     fn leadership_changes_count_flips_only() {
         let m = Metrics::new();
-        m.leading(false);
-        m.leading(true);
-        m.leading(true);
-        m.leading(false);
+        m.set_leading(false);
+        m.set_leading(true);
+        m.set_leading(true);
+        m.set_leading(false);
         assert!(
             m.encode()
                 .contains("telegram_connector_operator_leadership_changes_total 2")

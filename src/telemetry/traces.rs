@@ -24,37 +24,37 @@ use tracing_subscriber::registry::LookupSpan;
 use url::Url;
 
 /// Where collectors take traces over HTTP, below `--otlp-endpoint`.
-const PATH: &str = "v1/traces";
+const TRACES_PATH: &str = "v1/traces";
 /// How long one batch may take to be taken.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the end of the process waits for the last batch.
-const LAST_BATCH: Duration = Duration::from_secs(3);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// `--otlp-endpoint` is of no use.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "--otlp-endpoint {endpoint}: {reason}; give the collector's OTLP/HTTP address, such as http://otel-collector.monitoring:4318"
 )]
-pub struct TracesError {
+pub struct TraceExporterError {
     endpoint: String,
     reason: String,
 }
 
-/// The way to a collector.
+/// Sends spans to a collector.
 #[derive(Debug, Clone)]
-pub struct Traces {
+pub struct TraceExporter {
     provider: SdkTracerProvider,
 }
 
-impl Traces {
+impl TraceExporter {
     /// Sends spans as OTLP over HTTP (protobuf) to `<endpoint>/v1/traces`. `instance` names this process among replicas. Headers, such as
     /// those that authenticate, and the sampler come from the standard variables `OTEL_EXPORTER_OTLP_HEADERS` and `OTEL_TRACES_SAMPLER`.
     /// Has to be called within the runtime that shall send.
     ///
     /// # Errors
-    /// [`TracesError`].
-    pub fn to(endpoint: &Url, instance: &str) -> Result<Self, TracesError> {
-        let fail = |reason: String| TracesError {
+    /// [`TraceExporterError`].
+    pub fn new(endpoint: &Url, instance: &str) -> Result<Self, TraceExporterError> {
+        let fail = |reason: String| TraceExporterError {
             endpoint: endpoint.to_string(),
             reason,
         };
@@ -62,24 +62,24 @@ impl Traces {
             return Err(fail("it is neither http nor https".into()));
         }
         let mut url = endpoint.clone();
-        if !url.path().ends_with(PATH) {
-            let path = format!("{}/{PATH}", url.path().trim_end_matches('/'));
+        if !url.path().ends_with(TRACES_PATH) {
+            let path = format!("{}/{TRACES_PATH}", url.path().trim_end_matches('/'));
             url.set_path(&path);
         }
         let http = reqwest::Client::builder()
-            .timeout(TIMEOUT)
+            .timeout(EXPORT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|e| fail(e.to_string()))?;
         let exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(Sender {
+            .with_http_client(SpanHttpClient {
                 http,
                 runtime: Handle::current(),
                 failing: AtomicBool::new(false),
             })
             .with_endpoint(url)
-            .with_timeout(TIMEOUT)
+            .with_timeout(EXPORT_TIMEOUT)
             .build()
             .map_err(|e| fail(e.to_string()))?;
         let resource = Resource::builder()
@@ -111,8 +111,9 @@ impl Traces {
 
     /// Sends what is left, for a few seconds at most.
     pub async fn shutdown(self) {
-        let last =
-            tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(LAST_BATCH));
+        let last = tokio::task::spawn_blocking(move || {
+            self.provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT)
+        });
         if let Ok(Err(error)) = last.await {
             tracing::warn!(%error, "the last spans were not exported");
         }
@@ -131,15 +132,15 @@ fn is_ours(metadata: &Metadata<'_>) -> bool {
 
 /// The exporter's thread has no runtime of its own: requests run in ours.
 #[derive(Debug)]
-struct Sender {
+struct SpanHttpClient {
     http: reqwest::Client,
     runtime: Handle,
     failing: AtomicBool,
 }
 
-impl Sender {
+impl SpanHttpClient {
     /// One line when export begins to fail, and one when it works again.
-    fn note(&self, failure: Option<&str>) {
+    fn log_transition(&self, failure: Option<&str>) {
         match (
             self.failing.swap(failure.is_some(), Ordering::Relaxed),
             failure,
@@ -157,7 +158,7 @@ impl Sender {
 }
 
 #[async_trait]
-impl HttpClient for Sender {
+impl HttpClient for SpanHttpClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let http = self.http.clone();
         let sent = self.runtime.spawn(async move {
@@ -170,9 +171,11 @@ impl HttpClient for Sender {
             sent.map_err(|e| HttpError::from(e.without_url()))
         });
         match &sent {
-            Ok((status, _)) if status.is_success() => self.note(None),
-            Ok((status, _)) => self.note(Some(&format!("the collector answers {status}"))),
-            Err(error) => self.note(Some(&error.to_string())),
+            Ok((status, _)) if status.is_success() => self.log_transition(None),
+            Ok((status, _)) => {
+                self.log_transition(Some(&format!("the collector answers {status}")));
+            }
+            Err(error) => self.log_transition(Some(&error.to_string())),
         }
         let (status, body) = sent?;
         let mut response = Response::new(body);
@@ -186,8 +189,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_endpoint_that_is_no_http_address_is_refused_with_an_example() {
-        let error = Traces::to(&"grpc://collector:4317".parse().unwrap(), "test").unwrap_err();
+    async fn invalid_endpoint_is_refused_with_an_example() {
+        let error =
+            TraceExporter::new(&"grpc://collector:4317".parse().unwrap(), "test").unwrap_err();
         let text = error.to_string();
         assert!(
             text.contains("--otlp-endpoint grpc://collector:4317") && text.contains(":4318"),

@@ -7,7 +7,7 @@ use telegram_connector_operator::identity::{BotId, ConnectorUid};
 use telegram_connector_operator::store::{self, Store};
 use telegram_connector_operator::telegram::RawUpdate;
 
-use super::{program, refused};
+use super::{error_output, run_program};
 
 /// Makes some messages durable.
 async fn accept(store: &Arc<dyn Store>, updates: std::ops::Range<i64>) {
@@ -42,12 +42,12 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_copy_of_a_store_in_use_goes_to_standard_output_and_is_a_whole_store() {
+async fn backup_of_a_store_in_use_is_complete() {
     let folder = tempfile::tempdir().unwrap();
     let address = format!("sqlite:{}/connectors.db", folder.path().display());
     let store = store::open(&address).await.unwrap();
     accept(&store, 1..4).await;
-    let output = program(&["backup"], &[("STORE", &address)]);
+    let output = run_program(&["backup"], &[("STORE", &address)]);
     assert!(output.status.success(), "{output:?}");
     accept(&store, 4..9).await;
 
@@ -76,12 +76,12 @@ async fn a_copy_in_a_file_is_private_and_replaces_nothing() {
         "--output",
         copy.to_str().unwrap(),
     ];
-    let output = program(&args, &[]);
+    let output = run_program(&args, &[]);
     assert!(output.status.success(), "{output:?}");
     let mode = std::fs::metadata(&copy).unwrap().permissions().mode();
     assert_eq!(mode & 0o077, 0, "{mode:o}");
     assert_eq!(waiting(&copy).await, 2);
-    let error = refused(&program(&args, &[]));
+    let error = error_output(&run_program(&args, &[]));
     assert!(
         error.contains("copy.db") && error.contains("exists already"),
         "{error}"
@@ -89,13 +89,13 @@ async fn a_copy_in_a_file_is_private_and_replaces_nothing() {
 }
 
 #[test]
-fn a_store_that_is_not_there_or_not_ours_to_copy_is_refused_and_nothing_is_left() {
+fn backup_of_a_missing_or_foreign_store_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = format!("sqlite:{}/none.db", folder.path().display());
-    let error = refused(&program(&["backup", "--store", &nowhere], &[]));
+    let error = error_output(&run_program(&["backup", "--store", &nowhere], &[]));
     assert!(error.contains("none.db"), "{error}");
     assert_eq!(names(folder.path()), [""; 0]);
     let postgres = ["backup", "--store", "postgres://db.example/connectors"];
-    let error = refused(&program(&postgres, &[]));
+    let error = error_output(&run_program(&postgres, &[]));
     assert!(error.contains("pg_dump"), "{error}");
 }

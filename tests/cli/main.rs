@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::process::{Command, Output};
 
 /// Runs the program with nothing of this machine's environment that could be taken for a flag.
-fn program(args: &[&str], env: &[(&str, &str)]) -> Output {
+fn run_program(args: &[&str], env: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_telegram-connector-operator"))
         .args(args)
         .env_clear()
@@ -28,7 +28,7 @@ fn kubeconfig(folder: &tempfile::TempDir) -> String {
     path.display().to_string()
 }
 
-fn refused(output: &Output) -> String {
+fn error_output(output: &Output) -> String {
     assert!(
         !output.status.success(),
         "it should have refused: {output:?}"
@@ -42,11 +42,11 @@ fn a_port_in_use_is_named_with_its_flag() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let store = format!("sqlite:{}/c.db", folder.path().display());
-    let output = program(
+    let output = run_program(
         &["run", "--admin-listen", &address, "--store", &store],
         &[("KUBECONFIG", &kubeconfig(&folder))],
     );
-    let error = refused(&output);
+    let error = error_output(&output);
     assert!(
         error.contains("--admin-listen") && error.contains(&address),
         "{error}"
@@ -54,7 +54,7 @@ fn a_port_in_use_is_named_with_its_flag() {
 }
 
 #[test]
-fn a_file_of_authorities_that_cannot_be_used_is_named_with_its_flag() {
+fn unusable_ca_file_is_reported_with_its_flag() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ca.pem");
     std::fs::write(&file, "no certificate").unwrap();
@@ -62,14 +62,14 @@ fn a_file_of_authorities_that_cannot_be_used_is_named_with_its_flag() {
     // Should it not mind the file, it ends here all the same.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let output = program(
+    let output = run_program(
         &["run", "--admin-listen", &address],
         &[
             ("KUBECONFIG", &kubeconfig(&folder)),
             ("ASSISTANT_CA_FILE", &path),
         ],
     );
-    let error = refused(&output);
+    let error = error_output(&output);
     assert!(
         error.contains("--assistant-ca-file") && error.contains(&path),
         "{error}"
@@ -83,7 +83,7 @@ fn a_store_that_cannot_be_written_is_named_with_its_path() {
     std::fs::write(&file, "not a folder").unwrap();
     let store = format!("sqlite:{}/below/c.db", file.display());
     let args = ["run", "--admin-listen", "127.0.0.1:0", "--store", &store];
-    let error = refused(&program(&args, &[("KUBECONFIG", &kubeconfig(&folder))]));
+    let error = error_output(&run_program(&args, &[("KUBECONFIG", &kubeconfig(&folder))]));
     assert!(error.contains(file.to_str().unwrap()), "{error}");
 }
 
@@ -97,7 +97,7 @@ fn an_unknown_store_is_refused_with_the_forms_there_are() {
         "--store",
         "mysql://db/connectors",
     ];
-    let error = refused(&program(&args, &[("KUBECONFIG", &kubeconfig(&folder))]));
+    let error = error_output(&run_program(&args, &[("KUBECONFIG", &kubeconfig(&folder))]));
     assert!(
         error.contains("sqlite:") && error.contains("postgres://"),
         "{error}"
@@ -109,7 +109,7 @@ fn without_a_cluster_run_says_where_it_looked() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = folder.path().join("none").display().to_string();
     let home = folder.path().display().to_string();
-    let error = refused(&program(
+    let error = error_output(&run_program(
         &["run", "--admin-listen", "127.0.0.1:0"],
         &[("KUBECONFIG", &nowhere), ("HOME", &home)],
     ));
@@ -118,7 +118,7 @@ fn without_a_cluster_run_says_where_it_looked() {
 
 #[test]
 fn a_flag_can_be_given_by_its_environment_variable() {
-    let error = refused(&program(&["run"], &[("CONNECTION_MODE", "webhook")]));
+    let error = error_output(&run_program(&["run"], &[("CONNECTION_MODE", "webhook")]));
     assert!(
         error.contains("--public-url") && error.contains("--webhook-key"),
         "{error}"
@@ -127,7 +127,7 @@ fn a_flag_can_be_given_by_its_environment_variable() {
 
 #[test]
 fn crds_prints_both_definitions_as_yaml() {
-    let output = program(&["crds"], &[]);
+    let output = run_program(&["crds"], &[]);
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
     let names: Vec<String> = serde_yaml::Deserializer::from_str(&text)
@@ -155,7 +155,7 @@ fn check_ends_with_one_and_names_file_line_and_field() {
     let text = "apiVersion: connectors.pupau.ai/v1alpha1\nkind: TelegramConnector\nmetadata:\n  name: support\nspec:\n  \
                 botTokenSecretRef:\n    name: bot\n  assistant:\n    protocol: Pigeon\n    url: http://agent.svc/v1\n  access:\n    level: Open\n";
     std::fs::write(&path, text).unwrap();
-    let output = program(&["check", path.to_str().unwrap()], &[]);
+    let output = run_program(&["check", path.to_str().unwrap()], &[]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
@@ -166,7 +166,7 @@ fn check_ends_with_one_and_names_file_line_and_field() {
 
 #[test]
 fn the_quickstart_passes_check() {
-    let output = program(&["check", "examples/quickstart"], &[]);
+    let output = run_program(&["check", "examples/quickstart"], &[]);
     assert!(
         output.status.success(),
         "{}",
@@ -175,10 +175,10 @@ fn the_quickstart_passes_check() {
 }
 
 #[test]
-fn denied_conversations_of_a_new_store_are_none_and_since_must_be_a_time() {
+fn denied_of_a_new_store_is_empty_and_since_is_checked() {
     let folder = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}/c.db", folder.path().display());
-    let none = program(
+    let none = run_program(
         &[
             "denied",
             "--namespace",
@@ -191,7 +191,7 @@ fn denied_conversations_of_a_new_store_are_none_and_since_must_be_a_time() {
     );
     assert!(none.status.success(), "{none:?}");
     assert!(String::from_utf8_lossy(&none.stderr).contains("saveDeniedConversations"));
-    let error = refused(&program(
+    let error = error_output(&run_program(
         &[
             "denied",
             "support",

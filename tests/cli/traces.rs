@@ -42,9 +42,9 @@ async fn collector() -> (String, Received) {
 }
 
 /// `dev` with the quickstart, and the address of its simulated Telegram. Killed when dropped.
-struct Dev(Child, String);
+struct DevProcess(Child, String);
 
-impl Dev {
+impl DevProcess {
     fn start(args: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_telegram-connector-operator"))
             .args(["dev", "--log-level", "warn"])
@@ -67,18 +67,18 @@ impl Dev {
     }
 
     /// Says something as Ann and waits for an answer.
-    async fn ask(&self, text: &str) {
+    async fn send_and_wait(&self, text: &str) {
         let http = reqwest::Client::new();
-        let said = json!({"bot": 7_000_001, "from": 1001, "text": text});
+        let action = json!({"bot": 7_000_001, "from": 1001, "text": text});
         http.post(format!("{}/control/say", self.1))
-            .json(&said)
+            .json(&action)
             .send()
             .await
             .unwrap()
             .error_for_status()
             .unwrap();
         let sent = format!("{}/control/bots/7000001/sent", self.1);
-        within(Duration::from_secs(30), "an answer", async || {
+        wait_for(Duration::from_secs(30), "an answer", async || {
             let sent = http.get(&sent).send().await.unwrap().text().await.unwrap();
             sent.contains("You said").then_some(())
         })
@@ -86,20 +86,20 @@ impl Dev {
     }
 }
 
-impl Drop for Dev {
+impl Drop for DevProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-async fn within<T>(patience: Duration, what: &str, look: impl AsyncFn() -> Option<T>) -> T {
-    let end = Instant::now() + patience;
+async fn wait_for<T>(timeout: Duration, what: &str, poll: impl AsyncFn() -> Option<T>) -> T {
+    let end = Instant::now() + timeout;
     loop {
-        if let Some(found) = look().await {
+        if let Some(found) = poll().await {
             return found;
         }
-        assert!(Instant::now() < end, "waited {patience:?} for {what}");
+        assert!(Instant::now() < end, "waited {timeout:?} for {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -118,18 +118,18 @@ fn spans(received: &Received) -> Vec<Span> {
 
 /// Asserts an attribute's value, as the collector would show it.
 #[track_caller]
-fn has(span: &Span, key: &str, value: &str) {
+fn assert_attribute(span: &Span, key: &str, value: &str) {
     let found = span.attributes.iter().find(|found| found.key == key);
     let shown = format!("{:?}", found.and_then(|found| found.value.as_ref()));
     assert!(shown.contains(value), "{key} is {shown} in {span:#?}");
 }
 
 #[tokio::test]
-async fn a_message_is_one_trace_with_its_connector_and_without_token_or_text() {
+async fn message_is_one_trace_without_token_or_text() {
     let (endpoint, received) = collector().await;
-    let dev = Dev::start(&["--otlp-endpoint", &endpoint]);
-    dev.ask(CHAT_TEXT).await;
-    let (message, trace) = within(Duration::from_secs(20), "the message's trace", async || {
+    let dev = DevProcess::start(&["--otlp-endpoint", &endpoint]);
+    dev.send_and_wait(CHAT_TEXT).await;
+    let (message, trace) = wait_for(Duration::from_secs(20), "the message's trace", async || {
         let all = spans(&received);
         let message = all.iter().find(|span| span.name == "message")?.clone();
         let trace: Vec<Span> = all
@@ -141,9 +141,9 @@ async fn a_message_is_one_trace_with_its_connector_and_without_token_or_text() {
     .await;
 
     assert!(message.parent_span_id.is_empty());
-    has(&message, "namespace", "\"acme\"");
-    has(&message, "connector", "\"support\"");
-    has(&message, "bot_id", "7000001");
+    assert_attribute(&message, "namespace", "\"acme\"");
+    assert_attribute(&message, "connector", "\"support\"");
+    assert_attribute(&message, "bot_id", "7000001");
     let below = |name: &str| {
         trace
             .iter()
@@ -151,9 +151,9 @@ async fn a_message_is_one_trace_with_its_connector_and_without_token_or_text() {
             .unwrap_or_else(|| panic!("no span {name} below the message: {trace:#?}"))
     };
     let exchange = below("assistant");
-    has(exchange, "protocol", "OpenAI");
-    has(exchange, "result", "\"ok\"");
-    has(below("telegram"), "method", "sendMessage");
+    assert_attribute(exchange, "protocol", "OpenAI");
+    assert_attribute(exchange, "result", "\"ok\"");
+    assert_attribute(below("telegram"), "method", "sendMessage");
 
     let received = received.lock().unwrap();
     for (kind, body) in received.iter() {
@@ -166,8 +166,8 @@ async fn a_message_is_one_trace_with_its_connector_and_without_token_or_text() {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_away_delays_no_answer() {
+async fn unreachable_collector_delays_no_answer() {
     // Nobody listens at port 9 of this machine.
-    let dev = Dev::start(&["--otlp-endpoint", "http://127.0.0.1:9"]);
-    dev.ask("Are you there?").await;
+    let dev = DevProcess::start(&["--otlp-endpoint", "http://127.0.0.1:9"]);
+    dev.send_and_wait("Are you there?").await;
 }

@@ -5,7 +5,7 @@ use telegram_connector_operator::dev::bot_api_simulator::html;
 use telegram_connector_operator::pipeline::message::{Incoming, Unreadable, UpdateKind};
 use telegram_connector_operator::store::place;
 use telegram_connector_operator::telegram::RawUpdate;
-use telegram_connector_operator::telegram::markdown::{self, Part};
+use telegram_connector_operator::telegram::markdown::{self, RenderedPart};
 use telegram_connector_operator::telegram::split::{self, MESSAGE_LIMIT, utf16_len};
 
 /// Any bytes as an update: refused before they are stored, or kept as they came and read by the rule of
@@ -70,7 +70,7 @@ pub fn markdown(data: &[u8]) {
 }
 
 /// What Telegram takes: its strict parser accepts the HTML, which shows the plain text, and neither is too long.
-pub fn part(part: &Part) {
+pub fn part(part: &RenderedPart) {
     let (text, entities) = html::parse(&part.html).unwrap_or_else(|e| panic!("{e}\n{}", part.html));
     assert_eq!(text, part.plain, "the HTML shows another text");
     message(&text);

@@ -28,7 +28,7 @@ pub mod store {
 
 #[path = "../../src/dev"]
 pub mod dev {
-    pub mod telegram {
+    pub mod bot_api_simulator {
         mod entity;
         pub mod html;
     }

@@ -36,14 +36,14 @@ fn rendered() -> Vec<(String, Value)> {
 }
 
 /// The object as its type understands it: what the type does not know is gone.
-fn understood<T: DeserializeOwned + Serialize>(object: &Value) -> Value {
+fn round_tripped<T: DeserializeOwned + Serialize>(object: &Value) -> Value {
     let typed: T =
         serde_json::from_value(object.clone()).unwrap_or_else(|e| panic!("{e}: {object}"));
     serde_json::to_value(typed).unwrap()
 }
 
 /// Without what says nothing: nulls, and lists and maps that are empty.
-fn said(value: &Value) -> Value {
+fn without_empty(value: &Value) -> Value {
     let empty = |value: &Value| {
         value.is_null()
             || value.as_array().is_some_and(Vec::is_empty)
@@ -52,54 +52,62 @@ fn said(value: &Value) -> Value {
     match value {
         Value::Object(fields) => fields
             .iter()
-            .map(|(name, value)| (name.clone(), said(value)))
+            .map(|(name, value)| (name.clone(), without_empty(value)))
             .filter(|(_, value)| !empty(value))
             .collect(),
-        Value::Array(items) => items.iter().map(said).collect(),
+        Value::Array(items) => items.iter().map(without_empty).collect(),
         other => other.clone(),
     }
 }
 
 #[test]
-fn no_object_of_the_chart_has_a_field_that_kubernetes_does_not_know() {
+fn chart_objects_have_only_fields_known_to_kubernetes() {
     let mut judged = BTreeMap::<String, usize>::new();
     for (snapshot, object) in rendered() {
         let version = object["apiVersion"].as_str().unwrap();
         let kind = object["kind"].as_str().unwrap();
-        let understood = match (version, kind) {
-            ("apps/v1", "Deployment") => understood::<Deployment>(&object),
-            ("v1", "ConfigMap") => understood::<ConfigMap>(&object),
-            ("v1", "PersistentVolumeClaim") => understood::<PersistentVolumeClaim>(&object),
-            ("v1", "Secret") => understood::<Secret>(&object),
-            ("v1", "Service") => understood::<Service>(&object),
-            ("v1", "ServiceAccount") => understood::<ServiceAccount>(&object),
-            ("networking.k8s.io/v1", "Ingress") => understood::<Ingress>(&object),
-            ("networking.k8s.io/v1", "NetworkPolicy") => understood::<NetworkPolicy>(&object),
-            ("policy/v1", "PodDisruptionBudget") => understood::<PodDisruptionBudget>(&object),
-            ("rbac.authorization.k8s.io/v1", "ClusterRole") => understood::<ClusterRole>(&object),
-            ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding") => {
-                understood::<ClusterRoleBinding>(&object)
+        let round_tripped = match (version, kind) {
+            ("apps/v1", "Deployment") => round_tripped::<Deployment>(&object),
+            ("v1", "ConfigMap") => round_tripped::<ConfigMap>(&object),
+            ("v1", "PersistentVolumeClaim") => round_tripped::<PersistentVolumeClaim>(&object),
+            ("v1", "Secret") => round_tripped::<Secret>(&object),
+            ("v1", "Service") => round_tripped::<Service>(&object),
+            ("v1", "ServiceAccount") => round_tripped::<ServiceAccount>(&object),
+            ("networking.k8s.io/v1", "Ingress") => round_tripped::<Ingress>(&object),
+            ("networking.k8s.io/v1", "NetworkPolicy") => round_tripped::<NetworkPolicy>(&object),
+            ("policy/v1", "PodDisruptionBudget") => round_tripped::<PodDisruptionBudget>(&object),
+            ("rbac.authorization.k8s.io/v1", "ClusterRole") => {
+                round_tripped::<ClusterRole>(&object)
             }
-            ("rbac.authorization.k8s.io/v1", "Role") => understood::<Role>(&object),
-            ("rbac.authorization.k8s.io/v1", "RoleBinding") => understood::<RoleBinding>(&object),
+            ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding") => {
+                round_tripped::<ClusterRoleBinding>(&object)
+            }
+            ("rbac.authorization.k8s.io/v1", "Role") => round_tripped::<Role>(&object),
+            ("rbac.authorization.k8s.io/v1", "RoleBinding") => {
+                round_tripped::<RoleBinding>(&object)
+            }
             // Kinds of others; and our CRDs, which real API servers are given elsewhere.
             ("gateway.networking.k8s.io/v1", "HTTPRoute")
             | ("monitoring.coreos.com/v1", "ServiceMonitor" | "PrometheusRule")
             | ("apiextensions.k8s.io/v1", "CustomResourceDefinition") => continue,
             other => panic!("{snapshot}: {other:?} is not served by every Kubernetes from 1.30 on"),
         };
-        assert_eq!(said(&object), said(&understood), "{snapshot}: {kind}");
+        assert_eq!(
+            without_empty(&object),
+            without_empty(&round_tripped),
+            "{snapshot}: {kind}"
+        );
         *judged.entry(kind.to_owned()).or_default() += 1;
     }
     assert!(judged.len() >= 12, "{judged:?}");
 }
 
 /// <https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>
-fn breaches(pod: &PodSpec) -> Vec<String> {
-    let mut breaches = Vec::new();
+fn violations(pod: &PodSpec) -> Vec<String> {
+    let mut violations = Vec::new();
     let mut must = |holds: bool, what: &str| {
         if !holds {
-            breaches.push(what.to_owned());
+            violations.push(what.to_owned());
         }
     };
     let whole = pod.security_context.clone().unwrap_or_default();
@@ -163,7 +171,7 @@ fn breaches(pod: &PodSpec) -> Vec<String> {
         let ports = container.ports.iter().flatten();
         must(ports.clone().all(|p| p.host_port.is_none()), "hostPort");
     }
-    breaches
+    violations
 }
 
 #[test]
@@ -173,7 +181,7 @@ fn every_pod_of_the_chart_meets_pod_security_restricted() {
         if object["kind"] == json!("Deployment") {
             let pod: PodSpec =
                 serde_json::from_value(object["spec"]["template"]["spec"].clone()).unwrap();
-            assert_eq!(breaches(&pod), [""; 0], "{snapshot}");
+            assert_eq!(violations(&pod), [""; 0], "{snapshot}");
             pods += 1;
         }
     }
@@ -181,12 +189,12 @@ fn every_pod_of_the_chart_meets_pod_security_restricted() {
 }
 
 #[test]
-fn a_pod_that_may_do_anything_breaches_every_rule() {
+fn privileged_pod_violates_every_rule() {
     let pod = json!({
         "hostNetwork": true,
         "containers": [{"name": "a", "ports": [{"containerPort": 1, "hostPort": 1}], "securityContext": {"privileged": true, "runAsUser": 0}}],
         "volumes": [{"name": "host", "hostPath": {"path": "/"}}],
     });
-    let found = breaches(&serde_json::from_value(pod).unwrap());
+    let found = violations(&serde_json::from_value(pod).unwrap());
     assert_eq!(found.len(), 10, "{found:?}");
 }

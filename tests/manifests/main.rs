@@ -11,7 +11,7 @@ mod observability;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use telegram_connector_operator::check::{self, Outcome};
+use telegram_connector_operator::check::{self, CheckSummary};
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -30,20 +30,20 @@ fn files(name: &str) -> Vec<PathBuf> {
     files
 }
 
-fn checked(paths: &[PathBuf]) -> (Outcome, String) {
+fn check_files(paths: &[PathBuf]) -> (CheckSummary, String) {
     let mut out = Vec::new();
     let outcome = check::run(paths, &mut out).unwrap();
     (outcome, String::from_utf8(out).unwrap())
 }
 
-fn text(name: &str, content: &str) -> (Outcome, String) {
+fn check_text(name: &str, content: &str) -> (CheckSummary, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     fs::write(&path, content).unwrap();
-    let (outcome, said) = checked(&[path]);
+    let (outcome, output) = check_files(&[path]);
     (
         outcome,
-        said.replace(&format!("{}/", folder.path().display()), ""),
+        output.replace(&format!("{}/", folder.path().display()), ""),
     )
 }
 
@@ -59,8 +59,8 @@ fn invalid_manifests_are_refused_with_the_field() {
             .unwrap()
             .strip_prefix("# field: ")
             .expect("the first line names the field");
-        let (outcome, said) = checked(std::slice::from_ref(&file));
-        let named = said.lines().any(|line| {
+        let (outcome, output) = check_files(std::slice::from_ref(&file));
+        let named = output.lines().any(|line| {
             let rest = line.split_once(".yaml:").map_or("", |(_, rest)| rest);
             let found = rest.split(": ").nth(1).unwrap_or_default();
             (found == field
@@ -70,7 +70,11 @@ fn invalid_manifests_are_refused_with_the_field() {
                 && !line.contains("warning: ")
         });
         assert_eq!(outcome.exit_code(), 1, "{}: accepted", file.display());
-        assert!(named, "{}: no error names {field}:\n{said}", file.display());
+        assert!(
+            named,
+            "{}: no error names {field}:\n{output}",
+            file.display()
+        );
     }
 }
 
@@ -79,20 +83,20 @@ fn valid_manifests_are_accepted() {
     let files = files("tests/manifests/valid");
     assert!(files.len() >= 15, "{}", files.len());
     for file in files {
-        let (outcome, said) = checked(std::slice::from_ref(&file));
-        assert_eq!(outcome.errors, 0, "{said}");
-        assert_eq!(outcome.connectors + outcome.lists, 1, "{said}");
+        let (outcome, output) = check_files(std::slice::from_ref(&file));
+        assert_eq!(outcome.errors, 0, "{output}");
+        assert_eq!(outcome.connectors + outcome.lists, 1, "{output}");
         assert_eq!(outcome.exit_code(), 0);
     }
 }
 
 #[test]
 fn every_example_passes_without_an_error() {
-    let (outcome, said) = checked(&[folder("examples")]);
-    assert_eq!(outcome.errors, 0, "{said}");
-    assert!(outcome.connectors > 0, "{said}");
+    let (outcome, output) = check_files(&[folder("examples")]);
+    assert_eq!(outcome.errors, 0, "{output}");
+    assert!(outcome.connectors > 0, "{output}");
     // A Secret is often made elsewhere; nothing else may be missing.
-    let others: Vec<&str> = said
+    let others: Vec<&str> = output
         .lines()
         .filter(|line| line.contains("warning: ") && !line.contains("warning: Secret "))
         .collect();
@@ -113,8 +117,8 @@ fn argo_cd_is_given_the_health_check_of_the_examples() {
 
 #[test]
 fn the_quickstart_passes_without_a_warning() {
-    let (outcome, said) = checked(&[folder("examples/quickstart")]);
-    assert_eq!((outcome.errors, outcome.warnings), (0, 0), "{said}");
+    let (outcome, output) = check_files(&[folder("examples/quickstart")]);
+    assert_eq!((outcome.errors, outcome.warnings), (0, 0), "{output}");
 }
 
 const CONNECTOR: &str = "\
@@ -142,9 +146,9 @@ spec:
 
 #[test]
 fn errors_name_file_line_field_and_fix() {
-    let (outcome, said) = text("bot.yaml", CONNECTOR);
+    let (outcome, output) = check_text("bot.yaml", CONNECTOR);
     assert_eq!(outcome.exit_code(), 1);
-    insta::assert_snapshot!(said, @r#"
+    insta::assert_snapshot!(output, @r#"
     bot.yaml:8: spec.botTokenSecretRef.name: warning: Secret "support-bot" is not in these files: it must exist in the same namespace with a key "token"
     bot.yaml:17: spec.access.companyUsers.listRefs[0].name: warning: TelegramUserList "acme-staff" is not in these files: until it exists in the same namespace, its users are denied
     bot.yaml:20: spec.access.companyUsers.users[1].username: Invalid value: "ann": username must be 5 to 32 letters, digits or underscores, with or without a leading @
@@ -156,30 +160,30 @@ fn errors_name_file_line_field_and_fix() {
 fn lines_are_right_in_the_second_document_and_in_a_list_object() {
     let indented = format!("    {}\n", CONNECTOR.trim_end().replace('\n', "\n    "));
     let listed = indented.replacen("    api", "  - api", 1);
-    let (_, said) = text(
+    let (_, output) = check_text(
         "all.yaml",
         &format!("# first\n---\napiVersion: v1\nkind: List\nitems:\n{listed}"),
     );
     assert!(
-        said.contains("all.yaml:25: spec.access.companyUsers.users[1].username: "),
-        "{said}"
+        output.contains("all.yaml:25: spec.access.companyUsers.users[1].username: "),
+        "{output}"
     );
 }
 
 #[test]
 fn a_misspelt_field_is_an_error_with_a_suggestion() {
-    let (outcome, said) = text(
+    let (outcome, output) = check_text(
         "bot.yaml",
         &CONNECTOR
             .replace("listRefs", "listrefs")
             .replace("username: ann", "username: ann_example"),
     );
-    assert_eq!(outcome.errors, 1, "{said}");
+    assert_eq!(outcome.errors, 1, "{output}");
     assert!(
-        said.contains(
+        output.contains(
             "bot.yaml:16: spec.access.companyUsers.listrefs: unknown field: did you mean listRefs?"
         ),
-        "{said}"
+        "{output}"
     );
 }
 
@@ -194,72 +198,75 @@ fn a_misspelt_group_version_or_kind_is_an_error() {
         ("connectors.pupau.ai/v1alpha1", "connectors.pupau.ai/v1", 1),
         ("kind: TelegramConnector", "kind: TelegramConector", 2),
     ] {
-        let (outcome, said) = text(
+        let (outcome, output) = check_text(
             "bot.yaml",
             &CONNECTOR
                 .replace("username: ann", "id: 2")
                 .replace(right, wrong),
         );
-        assert_eq!(outcome.errors, 1, "{wrong}: {said}");
-        assert!(said.starts_with(&format!("bot.yaml:{line}: ")), "{said}");
+        assert_eq!(outcome.errors, 1, "{wrong}: {output}");
+        assert!(
+            output.starts_with(&format!("bot.yaml:{line}: ")),
+            "{output}"
+        );
     }
 }
 
 #[test]
-fn a_key_that_stands_twice_is_an_error_with_both_lines() {
-    let (_, said) = text(
+fn duplicate_key_is_reported_with_both_lines() {
+    let (_, output) = check_text(
         "bot.yaml",
         &CONNECTOR.replace("    model: m\n", "    model: m\n    model: n\n"),
     );
     assert!(
-        said.contains("bot.yaml:13: model: stands twice in the same mapping, first on line 12"),
-        "{said}"
+        output.contains("bot.yaml:13: model: stands twice in the same mapping, first on line 12"),
+        "{output}"
     );
 }
 
 #[test]
-fn broken_yaml_is_an_error_with_its_line_and_other_documents_are_still_checked() {
-    let (outcome, said) = text("bot.yaml", &format!("a: [1, 2\n---\n{CONNECTOR}"));
-    assert_eq!(outcome.errors, 2, "{said}");
-    assert!(said.contains("not YAML: "), "{said}");
+fn invalid_yaml_is_an_error_and_other_documents_are_checked() {
+    let (outcome, output) = check_text("bot.yaml", &format!("a: [1, 2\n---\n{CONNECTOR}"));
+    assert_eq!(outcome.errors, 2, "{output}");
+    assert!(output.contains("not YAML: "), "{output}");
     assert!(
-        said.contains("bot.yaml:22: spec.access.companyUsers.users[1].username: "),
-        "{said}"
+        output.contains("bot.yaml:22: spec.access.companyUsers.users[1].username: "),
+        "{output}"
     );
 }
 
 #[test]
 fn json_is_checked_like_yaml() {
     let value: serde_json::Value = serde_yaml::from_str(CONNECTOR).unwrap();
-    let (outcome, said) = text("bot.json", &serde_json::to_string_pretty(&value).unwrap());
-    assert_eq!((outcome.connectors, outcome.errors), (1, 1), "{said}");
+    let (outcome, output) = check_text("bot.json", &serde_json::to_string_pretty(&value).unwrap());
+    assert_eq!((outcome.connectors, outcome.errors), (1, 1), "{output}");
     assert!(
-        said.contains("spec.access.companyUsers.users[1].username: "),
-        "{said}"
+        output.contains("spec.access.companyUsers.users[1].username: "),
+        "{output}"
     );
 }
 
 #[test]
 fn references_that_the_files_do_not_hold_are_warnings() {
     let good = CONNECTOR.replace("username: ann", "id: 2");
-    let (outcome, said) = text("bot.yaml", &good);
+    let (outcome, output) = check_text("bot.yaml", &good);
     assert_eq!(
         (outcome.errors, outcome.warnings, outcome.exit_code()),
         (0, 2, 0),
-        "{said}"
+        "{output}"
     );
-    assert!(said.contains("bot.yaml:8: spec.botTokenSecretRef.name: warning: Secret \"support-bot\" is not in these files"), "{said}");
-    assert!(said.contains("bot.yaml:17: spec.access.companyUsers.listRefs[0].name: warning: TelegramUserList \"acme-staff\""), "{said}");
+    assert!(output.contains("bot.yaml:8: spec.botTokenSecretRef.name: warning: Secret \"support-bot\" is not in these files"), "{output}");
+    assert!(output.contains("bot.yaml:17: spec.access.companyUsers.listRefs[0].name: warning: TelegramUserList \"acme-staff\""), "{output}");
 
     let with = format!(
         "{good}---\n{{apiVersion: v1, kind: Secret, metadata: {{name: support-bot, namespace: acme}}, stringData: {{bot-token: x}}}}\n---\n\
          {{apiVersion: connectors.pupau.ai/v1alpha1, kind: TelegramUserList, metadata: {{name: acme-staff, namespace: acme}}, spec: {{users: [{{id: 1}}]}}}}\n"
     );
-    let (outcome, said) = text("bot.yaml", &with);
-    assert_eq!((outcome.errors, outcome.warnings), (0, 1), "{said}");
+    let (outcome, output) = check_text("bot.yaml", &with);
+    assert_eq!((outcome.errors, outcome.warnings), (0, 1), "{output}");
     assert!(
-        said.contains("Secret \"support-bot\" has no key \"token\"; keys present: bot-token"),
-        "{said}"
+        output.contains("Secret \"support-bot\" has no key \"token\"; keys present: bot-token"),
+        "{output}"
     );
 
     let elsewhere = with
@@ -271,61 +278,64 @@ fn references_that_the_files_do_not_hold_are_warnings() {
             "bot-token: x",
             "token: '7000001:quickstart-not-a-real-token'",
         );
-    let (outcome, said) = text("bot.yaml", &elsewhere);
-    assert_eq!((outcome.errors, outcome.warnings), (0, 1), "{said}");
-    assert!(said.contains("TelegramUserList \"acme-staff\""), "{said}");
+    let (outcome, output) = check_text("bot.yaml", &elsewhere);
+    assert_eq!((outcome.errors, outcome.warnings), (0, 1), "{output}");
+    assert!(
+        output.contains("TelegramUserList \"acme-staff\""),
+        "{output}"
+    );
 }
 
 #[test]
 fn two_connectors_with_one_token_are_a_warning() {
     let good = CONNECTOR.replace("username: ann", "id: 2");
-    let (outcome, said) = text(
+    let (outcome, output) = check_text(
         "bots.yaml",
         &format!(
             "{good}---\n{}",
             good.replace("name: support\n", "name: sales\n")
         ),
     );
-    assert_eq!(outcome.errors, 0, "{said}");
+    assert_eq!(outcome.errors, 0, "{output}");
     assert!(
-        said.contains("TelegramConnector \"support\" names the same token"),
-        "{said}"
+        output.contains("TelegramConnector \"support\" names the same token"),
+        "{output}"
     );
 }
 
 #[test]
-fn a_token_is_never_shown() {
+fn token_is_never_printed() {
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: support-bot, namespace: acme}\nstringData: {token: hunter2-hunter2}\n";
-    let (_, said) = text("bot.yaml", &format!("{CONNECTOR}---\n{secret}"));
+    let (_, output) = check_text("bot.yaml", &format!("{CONNECTOR}---\n{secret}"));
     assert!(
-        said.contains("bot.yaml:25: stringData.token: warning: is not a bot token"),
-        "{said}"
+        output.contains("bot.yaml:25: stringData.token: warning: is not a bot token"),
+        "{output}"
     );
-    assert!(!said.contains("hunter2"), "{said}");
+    assert!(!output.contains("hunter2"), "{output}");
 }
 
 #[test]
 fn other_kinds_are_passed_over_and_counted() {
-    let (outcome, said) = text(
+    let (outcome, output) = check_text(
         "all.yaml",
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: 1}\n---\nnot: an object\n---\n",
     );
     assert_eq!(
         (outcome.errors, outcome.warnings, outcome.others),
         (0, 0, 1),
-        "{said}"
+        "{output}"
     );
 }
 
 #[test]
-fn what_cannot_be_read_is_an_error() {
-    let (outcome, said) = checked(&[PathBuf::from("no/such/file.yaml")]);
+fn unreadable_file_is_an_error() {
+    let (outcome, output) = check_files(&[PathBuf::from("no/such/file.yaml")]);
     assert_eq!(outcome.exit_code(), 1);
     assert!(
-        said.starts_with("no/such/file.yaml:1: cannot be read: "),
-        "{said}"
+        output.starts_with("no/such/file.yaml:1: cannot be read: "),
+        "{output}"
     );
     let empty = tempfile::tempdir().unwrap();
-    let (outcome, said) = checked(&[empty.path().to_path_buf()]);
-    assert_eq!(outcome.exit_code(), 1, "{said}");
+    let (outcome, output) = check_files(&[empty.path().to_path_buf()]);
+    assert_eq!(outcome.exit_code(), 1, "{output}");
 }

@@ -13,24 +13,24 @@ use telegram_connector_operator::telemetry::metrics::{UpdateOutcome, WebhookRefu
 use super::folder;
 
 /// Metrics with every one of them used once: a family without a sample is not printed.
-fn used() -> Metrics {
+fn metrics_with_samples() -> Metrics {
     let metrics = Metrics::new();
     let moment = Duration::from_millis(1);
-    metrics.reconciled("connector", "ok", moment);
-    metrics.kubernetes_call("patch", "telegramconnectors/status", "ok");
-    metrics.connectors_with_reason("MessagesFlow", 1);
-    metrics.leading(true);
-    metrics.updates(UpdateOutcome::Received, 1);
-    metrics.webhook_refused(WebhookRefusal::BadSecret);
-    metrics.polled("ok");
-    metrics.pollers(1);
-    metrics.queue(1, moment);
-    metrics.dead_letters(0);
-    metrics.assistant_answered("OpenAI", "ok", moment);
-    metrics.telegram_called("sendMessage", "ok", moment);
-    metrics.throttled("sendMessage", moment);
-    metrics.store_done("accept", moment);
-    metrics.store_failed("accept");
+    metrics.record_reconcile("connector", "ok", moment);
+    metrics.count_kubernetes_call("patch", "telegramconnectors/status", "ok");
+    metrics.set_connectors_with_reason("MessagesFlow", 1);
+    metrics.set_leading(true);
+    metrics.count_updates(UpdateOutcome::Received, 1);
+    metrics.count_webhook_refusal(WebhookRefusal::BadSecret);
+    metrics.count_poll("ok");
+    metrics.add_pollers(1);
+    metrics.set_queue(1, moment);
+    metrics.set_dead_letters(0);
+    metrics.record_assistant_exchange("OpenAI", "ok", moment);
+    metrics.record_telegram_call("sendMessage", "ok", moment);
+    metrics.record_throttling("sendMessage", moment);
+    metrics.record_store_operation("accept", moment);
+    metrics.count_store_failure("accept");
     metrics
 }
 
@@ -38,7 +38,7 @@ fn used() -> Metrics {
 fn samples() -> BTreeMap<String, BTreeSet<String>> {
     let sample = Regex::new(r"^([a-z_]+)(?:\{(.*)\})? ").unwrap();
     let label = Regex::new(r#"([a-z_]+)=""#).unwrap();
-    used()
+    metrics_with_samples()
         .encode()
         .lines()
         .filter_map(|line| sample.captures(line))
@@ -131,7 +131,7 @@ fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
 #[test]
 fn the_metrics_reference_is_that_of_the_code() {
     let samples = samples();
-    let text = used().encode();
+    let text = metrics_with_samples().encode();
     let help = Regex::new(r"(?m)^# HELP (\S+) (.*)$").unwrap();
     let kind = Regex::new(r"(?m)^# TYPE (\S+) (\S+)$").unwrap();
     let kinds: BTreeMap<&str, &str> = kind

@@ -78,7 +78,7 @@ pub struct AccessSpec {
 impl AccessSpec {
     /// The one list that decides. `None` for level `Open`, and also where the level's list is not written: the level tells the two
     /// apart, and the second is a denial.
-    pub fn deciding(&self) -> Option<&UserSelection> {
+    pub fn deciding_list(&self) -> Option<&UserSelection> {
         match self.level {
             AccessLevel::Open => None,
             AccessLevel::Company => self.company_users.as_ref(),

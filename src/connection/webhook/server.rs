@@ -235,9 +235,10 @@ impl WebhookServer {
             .await
         {
             Ok(accepted) => {
-                self.metrics.updates(UpdateOutcome::Received, accepted.new);
                 self.metrics
-                    .updates(UpdateOutcome::Duplicate, accepted.known);
+                    .count_updates(UpdateOutcome::Received, accepted.new);
+                self.metrics
+                    .count_updates(UpdateOutcome::Duplicate, accepted.known);
                 respond(StatusCode::OK)
             }
             Err(error) => {
@@ -270,12 +271,12 @@ impl WebhookServer {
         let who = &connector.connector;
         tracing::error!(namespace = %who.namespace, connector = %who.name, bot_id = %connector.bot.id(), %why, bytes,
             "Telegram sent what can never be handled; it is acknowledged and left out");
-        self.metrics.webhook_refused(WebhookRefusal::Unusable);
+        self.metrics.count_webhook_refusal(WebhookRefusal::Unusable);
         respond(StatusCode::OK)
     }
 
     fn refuse(&self, Refusal(status, why): Refusal) -> Response<Empty<Bytes>> {
-        self.metrics.webhook_refused(why);
+        self.metrics.count_webhook_refusal(why);
         let mut response = respond(status);
         if status == StatusCode::METHOD_NOT_ALLOWED {
             response

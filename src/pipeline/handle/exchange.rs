@@ -66,7 +66,7 @@ impl Handling<'_> {
         let protocol = assistant.protocol();
         match answered {
             Asked::Answered(answer) => {
-                work.metrics.assistant_answered(protocol, "ok", took);
+                work.metrics.record_assistant_exchange(protocol, "ok", took);
                 work.observations.assistant_succeeded(uid);
                 self.note_exchange(assistant, step, text, &answer);
                 let mut parts = render::markdown(&answer.text, self.reply_to());
@@ -77,7 +77,8 @@ impl Handling<'_> {
             }
             Asked::BrokenOff(broken) => {
                 let result = broken.error.fault.label();
-                work.metrics.assistant_answered(protocol, result, took);
+                work.metrics
+                    .record_assistant_exchange(protocol, result, took);
                 work.observations.assistant_failed(
                     uid,
                     broken.error.fault,
@@ -86,7 +87,8 @@ impl Handling<'_> {
                 self.failed(broken).await
             }
             Asked::Interrupted(by, answer) => {
-                work.metrics.assistant_answered(protocol, "stopped", took);
+                work.metrics
+                    .record_assistant_exchange(protocol, "stopped", took);
                 if !answer.text.trim().is_empty() {
                     self.note_exchange(assistant, step, text, &answer);
                 }

@@ -97,7 +97,7 @@ fn unreadable(lane: &mut Lane, connector: &ResolvedConnector, waiting: Waiting) 
         }
         // A kind that was not asked for, in no chat: nobody waits for an answer.
         _ => {
-            lane.work.metrics.updates(UpdateOutcome::Ignored, 1);
+            lane.work.metrics.count_updates(UpdateOutcome::Ignored, 1);
             lane.change(Change::Finish { message });
         }
     }
@@ -154,7 +154,10 @@ impl Handling<'_> {
     }
 
     fn count(&self, outcome: UpdateOutcome) {
-        self.lane.work.metrics.updates(outcome, self.messages.len());
+        self.lane
+            .work
+            .metrics
+            .count_updates(outcome, self.messages.len());
     }
 
     /// The number of the reply, and of the session that begins here: the first message's.

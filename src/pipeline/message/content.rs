@@ -1,7 +1,7 @@
 //! What was sent: the kinds of content that are understood, and the events in a chat that matter.
 
 use super::UpdateKind;
-use crate::telegram::json::Object;
+use crate::telegram::json::JsonObject;
 
 /// A file at Telegram.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +137,7 @@ const SERVICE: &[&str] = &[
 
 impl Content {
     /// What a message holds. The first that fits counts: an animation also has a `document`, a venue also a `location`.
-    pub(super) fn of(kind: UpdateKind, message: &Object<'_>) -> Self {
+    pub(super) fn of(kind: UpdateKind, message: &JsonObject<'_>) -> Self {
         if kind == UpdateKind::MyChatMember {
             return Self::Membership(membership(message));
         }
@@ -184,7 +184,7 @@ impl Content {
     }
 }
 
-fn file_content(message: &Object<'_>) -> Option<Content> {
+fn file_content(message: &JsonObject<'_>) -> Option<Content> {
     let one = |key: &str| message.object(key).and_then(|o| file(&o));
     if let Some(biggest) = message
         .objects("photo")
@@ -208,7 +208,7 @@ fn file_content(message: &Object<'_>) -> Option<Content> {
 }
 
 /// Telegram names no media type for them; they are MPEG-4.
-fn video_note(message: &Object<'_>) -> Option<Content> {
+fn video_note(message: &JsonObject<'_>) -> Option<Content> {
     let note = file(&message.object("video_note")?)?;
     Some(Content::VideoNote(File {
         media_type: Some("video/mp4".to_owned()),
@@ -216,7 +216,7 @@ fn video_note(message: &Object<'_>) -> Option<Content> {
     }))
 }
 
-fn other_content(message: &Object<'_>) -> Option<Content> {
+fn other_content(message: &JsonObject<'_>) -> Option<Content> {
     if let Some(sticker) = message.object("sticker") {
         return Some(Content::Sticker(sticker.text("emoji")));
     }
@@ -250,7 +250,7 @@ fn other_content(message: &Object<'_>) -> Option<Content> {
     ))
 }
 
-fn file(file: &Object<'_>) -> Option<File> {
+fn file(file: &JsonObject<'_>) -> Option<File> {
     Some(File {
         id: file.text("file_id")?,
         size: file
@@ -261,7 +261,7 @@ fn file(file: &Object<'_>) -> Option<File> {
     })
 }
 
-fn membership(changed: &Object<'_>) -> Membership {
+fn membership(changed: &JsonObject<'_>) -> Membership {
     let Some(new) = changed.object("new_chat_member") else {
         return Membership::Restricted;
     };

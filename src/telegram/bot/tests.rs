@@ -14,29 +14,29 @@ const SECRET: &str = "AAF7-g0gYncWnm5RqRRv6kNAGlao";
 
 /// What the peer does with a request.
 #[derive(Clone)]
-enum Reply {
+enum ScriptedReply {
     /// Answers with status and body, and keeps the connection.
-    Say(u16, String),
+    Respond(u16, String),
     /// Answers, and closes the connection a moment later without saying so.
-    SayAndClose(String),
+    RespondAndClose(String),
     /// Closes the connection without an answer.
-    BreakOff,
+    CloseWithoutResponse,
     /// Never answers.
-    StaySilent,
+    NeverRespond,
     /// Announces more than it sends.
-    BreakOffInTheMiddle,
+    TruncateResponse,
 }
 
 #[derive(Default)]
-struct Peer {
+struct ScriptedServer {
     requests: Mutex<Vec<String>>,
     connections: Mutex<usize>,
     closed: Mutex<usize>,
 }
 
-impl Peer {
+impl ScriptedServer {
     /// A bot, and the peer it speaks to: each request gets the next reply, the last reply again and again.
-    async fn start(replies: Vec<Reply>) -> (Bot, Arc<Self>) {
+    async fn start(replies: Vec<ScriptedReply>) -> (Bot, Arc<Self>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let root = format!("http://{}", listener.local_addr().expect("bound"));
         let peer = Arc::new(Self::default());
@@ -55,7 +55,7 @@ impl Peer {
         (bot(&root), peer)
     }
 
-    async fn serve(&self, mut stream: TcpStream, replies: Arc<Mutex<Vec<Reply>>>) {
+    async fn serve(&self, mut stream: TcpStream, replies: Arc<Mutex<Vec<ScriptedReply>>>) {
         while let Some(request) = read_request(&mut stream).await {
             self.requests.lock().expect("unpoisoned").push(request);
             let reply = {
@@ -67,11 +67,11 @@ impl Peer {
                 }
             };
             let (status, body, extra, close) = match reply {
-                Reply::Say(status, body) => (status, body, 0, false),
-                Reply::SayAndClose(body) => (200, body, 0, true),
-                Reply::BreakOffInTheMiddle => (200, r#"{"ok":true,"#.to_owned(), 100, true),
-                Reply::BreakOff => return,
-                Reply::StaySilent => std::future::pending().await,
+                ScriptedReply::Respond(status, body) => (status, body, 0, false),
+                ScriptedReply::RespondAndClose(body) => (200, body, 0, true),
+                ScriptedReply::TruncateResponse => (200, r#"{"ok":true,"#.to_owned(), 100, true),
+                ScriptedReply::CloseWithoutResponse => return,
+                ScriptedReply::NeverRespond => std::future::pending().await,
             };
             let head = format!(
                 "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nlocation: http://127.0.0.1:1/elsewhere\r\ncontent-length: {}\r\n\r\n{body}",
@@ -121,15 +121,15 @@ fn bot(root: &str) -> Bot {
     Bot::new(Arc::new(api), BotToken::parse(TOKEN).expect("a token"))
 }
 
-fn ok(result: &str) -> Reply {
-    Reply::Say(200, format!(r#"{{"ok":true,"result":{result}}}"#))
+fn ok(result: &str) -> ScriptedReply {
+    ScriptedReply::Respond(200, format!(r#"{{"ok":true,"result":{result}}}"#))
 }
 
 fn hello() -> NewMessage<'static> {
     NewMessage {
         chat_id: -1001,
         thread_id: Some(7),
-        text: Text::Html("<b>hi</b>"),
+        text: MessageText::Html("<b>hi</b>"),
         reply_to: Some(9_007_199_254_740_993),
         link_preview: false,
     }
@@ -144,7 +144,7 @@ fn json_body(request: &str) -> serde_json::Value {
 async fn updates_come_back_whole_whatever_they_are() {
     let first = r#"{ "update_id": 7, "telepathy": {"depth": [1.50, "\ud800"]} }"#;
     let second = r#"{"message":{"text":"é😀"},"update_id":8}"#;
-    let (bot, peer) = Peer::start(vec![ok(&format!("[{first},{second}]"))]).await;
+    let (bot, peer) = ScriptedServer::start(vec![ok(&format!("[{first},{second}]"))]).await;
     let updates = bot
         .get_updates(-5, 200, Duration::from_secs(90))
         .await
@@ -162,8 +162,8 @@ async fn updates_come_back_whole_whatever_they_are() {
 }
 
 #[tokio::test]
-async fn an_update_that_cannot_be_identified_takes_no_other_with_it() {
-    let (bot, _) = Peer::start(vec![
+async fn update_without_id_does_not_lose_the_others() {
+    let (bot, _) = ScriptedServer::start(vec![
         ok(r#"[{"update_id":7},{"update_id":"8"},9,{"update_id":10}]"#),
         ok(r#"[{"update_id":-1}]"#),
         ok("[]"),
@@ -182,8 +182,9 @@ async fn an_update_that_cannot_be_identified_takes_no_other_with_it() {
 }
 
 #[tokio::test]
-async fn a_message_is_sent_as_the_bot_api_wants_it() {
-    let (bot, peer) = Peer::start(vec![ok(r#"{"message_id":77,"chat":{},"from":7}"#)]).await;
+async fn send_message_matches_the_bot_api() {
+    let (bot, peer) =
+        ScriptedServer::start(vec![ok(r#"{"message_id":77,"chat":{},"from":7}"#)]).await;
     assert_eq!(bot.send_message(&hello()).await, Ok(77));
     let request = peer.only_request();
     assert!(request.starts_with(&format!("POST /bot{TOKEN}/sendMessage HTTP/1.1\r\n")));
@@ -198,11 +199,11 @@ async fn a_message_is_sent_as_the_bot_api_wants_it() {
 }
 
 #[tokio::test]
-async fn a_plain_message_has_nothing_it_does_not_need() {
-    let (bot, peer) = Peer::start(vec![ok(r#"{"message_id":1}"#)]).await;
+async fn plain_message_has_no_optional_fields() {
+    let (bot, peer) = ScriptedServer::start(vec![ok(r#"{"message_id":1}"#)]).await;
     let plain = NewMessage {
         thread_id: None,
-        text: Text::Plain("a < b"),
+        text: MessageText::Plain("a < b"),
         reply_to: None,
         link_preview: true,
         ..hello()
@@ -215,14 +216,14 @@ async fn a_plain_message_has_nothing_it_does_not_need() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_uploaded_and_pending_updates_are_never_dropped() {
+async fn set_webhook_uploads_certificate_and_keeps_updates() {
     let webhook = |certificate_pem| SetWebhook {
         url: "https://bots.example/telegram/1".parse().expect("a URL"),
         secret_token: "s3cret".into(),
         max_connections: 40,
         certificate_pem,
     };
-    let (bot, peer) = Peer::start(vec![ok("true")]).await;
+    let (bot, peer) = ScriptedServer::start(vec![ok("true")]).await;
     bot.set_webhook(&webhook(Some("PEM".into())))
         .await
         .expect("set");
@@ -236,13 +237,13 @@ async fn a_certificate_is_uploaded_and_pending_updates_are_never_dropped() {
     ] {
         assert!(request.contains(part), "{part}");
     }
-    let (bot, plain) = Peer::start(vec![ok("true")]).await;
+    let (bot, plain) = ScriptedServer::start(vec![ok("true")]).await;
     bot.set_webhook(&webhook(None)).await.expect("set");
     assert_eq!(
         json_body(&plain.only_request())["allowed_updates"][0],
         "message"
     );
-    let (bot, deleted) = Peer::start(vec![ok("true")]).await;
+    let (bot, deleted) = ScriptedServer::start(vec![ok("true")]).await;
     bot.delete_webhook().await.expect("deleted");
     for request in [request, plain.only_request(), deleted.only_request()] {
         assert!(!request.contains("drop_pending_updates"), "{request}");
@@ -251,7 +252,7 @@ async fn a_certificate_is_uploaded_and_pending_updates_are_never_dropped() {
 
 #[tokio::test]
 async fn connections_are_reused() {
-    let (bot, peer) = Peer::start(vec![ok(r#"{"message_id":1}"#)]).await;
+    let (bot, peer) = ScriptedServer::start(vec![ok(r#"{"message_id":1}"#)]).await;
     for _ in 0..20 {
         bot.clone().send_message(&hello()).await.expect("sent");
     }
@@ -259,8 +260,8 @@ async fn connections_are_reused() {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_server_closed_while_idle_makes_no_send_ambiguous() {
-    let (bot, peer) = Peer::start(vec![Reply::SayAndClose(
+async fn closed_idle_connection_does_not_make_a_send_ambiguous() {
+    let (bot, peer) = ScriptedServer::start(vec![ScriptedReply::RespondAndClose(
         r#"{"ok":true,"result":{"message_id":1}}"#.into(),
     )])
     .await;
@@ -280,7 +281,7 @@ async fn a_connection_that_the_server_closed_while_idle_makes_no_send_ambiguous(
 }
 
 #[tokio::test]
-async fn a_refused_connection_was_certainly_not_processed() {
+async fn refused_connection_is_safe_to_resend() {
     let free = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port")
@@ -291,25 +292,25 @@ async fn a_refused_connection_was_certainly_not_processed() {
         .await
         .expect_err("nobody is there");
     assert!(matches!(error, TelegramError::Unreachable(_)), "{error:?}");
-    assert!(error.certainly_not_done());
+    assert!(error.is_safe_to_resend());
 }
 
 #[rstest]
-#[case(Reply::BreakOff)]
-#[case(Reply::BreakOffInTheMiddle)]
+#[case(ScriptedReply::CloseWithoutResponse)]
+#[case(ScriptedReply::TruncateResponse)]
 #[tokio::test]
-async fn an_answer_that_breaks_off_leaves_it_open(#[case] reply: Reply) {
-    let (bot, peer) = Peer::start(vec![reply]).await;
+async fn truncated_response_is_ambiguous(#[case] reply: ScriptedReply) {
+    let (bot, peer) = ScriptedServer::start(vec![reply]).await;
     let error = bot.send_message(&hello()).await.expect_err("no answer");
     assert!(matches!(error, TelegramError::Ambiguous(_)), "{error:?}");
-    assert!(!error.certainly_not_done());
+    assert!(!error.is_safe_to_resend());
     // It is the pipeline's to decide whether to send again.
     peer.only_request();
 }
 
 #[tokio::test]
-async fn a_call_that_hangs_ends_at_its_limit() {
-    let (bot, _) = Peer::start(vec![Reply::StaySilent]).await;
+async fn hanging_call_times_out() {
+    let (bot, _) = ScriptedServer::start(vec![ScriptedReply::NeverRespond]).await;
     let limit = Duration::from_millis(100);
     let error = bot
         .call::<_, bool>(&GetMe::new(), limit)
@@ -320,7 +321,7 @@ async fn a_call_that_hangs_ends_at_its_limit() {
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
-    let (bot, peer) = Peer::start(vec![Reply::Say(302, String::new())]).await;
+    let (bot, peer) = ScriptedServer::start(vec![ScriptedReply::Respond(302, String::new())]).await;
     let error = bot.get_me().await.expect_err("no answer");
     assert!(matches!(error, TelegramError::Malformed(_)), "{error:?}");
     peer.only_request();
@@ -329,8 +330,9 @@ async fn a_redirect_is_not_followed() {
 #[tokio::test]
 async fn a_file_is_downloaded_up_to_the_limit() {
     let file = ok(r#"{"file_path":"photos/a b.jpg","file_size":5}"#);
-    let body = Reply::Say(200, "12345".into());
-    let (bot, peer) = Peer::start(vec![file.clone(), body.clone(), file.clone(), body]).await;
+    let body = ScriptedReply::Respond(200, "12345".into());
+    let (bot, peer) =
+        ScriptedServer::start(vec![file.clone(), body.clone(), file.clone(), body]).await;
     assert_eq!(bot.download("f", 5).await.as_deref(), Ok(&b"12345"[..]));
     let asked = peer.requests.lock().expect("unpoisoned")[1].clone();
     assert!(
@@ -341,9 +343,9 @@ async fn a_file_is_downloaded_up_to_the_limit() {
 
     // A size that was not announced, and a path on the server's own disk.
     let unsaid = ok(r#"{"file_path":"a"}"#);
-    let (bot, _) = Peer::start(vec![
+    let (bot, _) = ScriptedServer::start(vec![
         unsaid,
-        Reply::Say(200, "12345".into()),
+        ScriptedReply::Respond(200, "12345".into()),
         ok(r#"{"file_path":"/var/lib/a"}"#),
     ])
     .await;
@@ -356,20 +358,26 @@ async fn a_file_is_downloaded_up_to_the_limit() {
 
 /// Every way in which a call can fail, with a peer that repeats the request URL wherever it can.
 #[tokio::test]
-async fn no_error_holds_the_token_however_it_comes() {
+async fn no_error_contains_the_token() {
     let encoded = TOKEN.replace(':', "%3A").replace('-', "%2D");
-    let mut replies = vec![Reply::BreakOff, Reply::BreakOffInTheMiddle];
+    let mut replies = vec![
+        ScriptedReply::CloseWithoutResponse,
+        ScriptedReply::TruncateResponse,
+    ];
     for code in [400, 401, 403, 404, 409, 418, 429, 500, 502, 302, 200] {
         for shown in [TOKEN, &encoded, &encoded.replace('%', "%25")] {
             let description = format!(
                 "Conflict at https://api.telegram.org/bot{shown}/getMe can't parse entities {shown}"
             );
-            replies.push(Reply::Say(
+            replies.push(ScriptedReply::Respond(
                 code,
                 format!(r#"{{"ok":false,"error_code":{code},"description":"{description}"}}"#),
             ));
-            replies.push(Reply::Say(code, format!("<html>/bot{shown}/getMe")));
-            replies.push(Reply::Say(
+            replies.push(ScriptedReply::Respond(
+                code,
+                format!("<html>/bot{shown}/getMe"),
+            ));
+            replies.push(ScriptedReply::Respond(
                 code,
                 format!(r#"{{"ok":true,"result":"{shown}"}}"#),
             ));
@@ -377,7 +385,7 @@ async fn no_error_holds_the_token_however_it_comes() {
     }
     let mut errors = Vec::new();
     for reply in replies {
-        let (bot, _) = Peer::start(vec![reply]).await;
+        let (bot, _) = ScriptedServer::start(vec![reply]).await;
         errors.extend(bot.get_me().await.err());
         errors.extend(bot.get_updates(0, 1, Duration::ZERO).await.err());
         errors.extend(bot.download(TOKEN, 1).await.err());
@@ -404,7 +412,7 @@ async fn no_error_holds_the_token_however_it_comes() {
 }
 
 #[test]
-fn nothing_that_can_be_printed_holds_the_token() {
+fn debug_output_never_contains_the_token() {
     let bot = bot("http://127.0.0.1:1");
     let webhook = SetWebhook {
         url: "https://bots.example/".parse().expect("a URL"),
@@ -421,6 +429,6 @@ fn nothing_that_can_be_printed_holds_the_token() {
 }
 
 #[test]
-fn a_bot_costs_next_to_nothing_to_clone() {
+fn cloning_a_bot_is_cheap() {
     assert_eq!(std::mem::size_of::<Bot>(), std::mem::size_of::<usize>());
 }

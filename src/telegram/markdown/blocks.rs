@@ -1,4 +1,4 @@
-//! From the parser's events to a text with spans: where lines begin, what stands before them, and what is marked.
+//! From the parser's events to a text with entities: where lines begin, what stands before them, and what is marked.
 //!
 //! Between two blocks stands an empty line where the source has one: models space their answers on purpose.
 
@@ -8,77 +8,77 @@ use pulldown_cmark::{
     BlockQuoteKind, CodeBlockKind, CowStr, Event, LinkType, Options, Parser, Tag, TagEnd,
 };
 
+use super::formatted_text::{Entity, FormattedText, Style};
 use super::math::is_mathematical;
-use super::spans::{Formatted, Span, Style};
 use super::table::Table;
 
 /// How far the content of a list item stands from the item's mark.
 const INDENT: &str = "   ";
 /// Deeper lists are not indented further: lines of a message are short, and a thousand nested lists must not become a megabyte.
-const DEEPEST_INDENT: usize = 6;
+const MAX_INDENT_DEPTH: usize = 6;
 /// The marks of unordered lists, by depth.
 const BULLETS: [&str; 3] = ["•", "◦", "▪"];
 /// A thematic break.
 const RULE: &str = "———";
 
-/// Parses Markdown into a text with spans.
-pub(super) fn format(source: &str) -> Formatted {
+/// Parses Markdown into a text with entities.
+pub(super) fn format(source: &str) -> FormattedText {
     let options = Options::ENABLE_TABLES
         | Options::ENABLE_FOOTNOTES
         | Options::ENABLE_STRIKETHROUGH
         | Options::ENABLE_TASKLISTS
         | Options::ENABLE_MATH
         | Options::ENABLE_GFM;
-    let mut writer = Writer::new(source);
+    let mut writer = BlockWriter::new(source);
     for (event, range) in Parser::new_ext(source, options).into_offset_iter() {
         writer.event(event, range);
     }
     writer.out
 }
 
-struct Writer<'a> {
+struct BlockWriter<'a> {
     source: &'a str,
-    out: Formatted,
+    out: FormattedText,
     /// Where the content that has been written ends in the source.
-    written: usize,
-    /// The spans that are open, by their index in `out.spans`; `None` for one that would only repeat an open one.
+    source_position: usize,
+    /// The entities that are open, by their index in `out.entities`; `None` for one that would only repeat an open one.
     open: Vec<Option<usize>>,
     /// The lists that are open, with the next number of each that has numbers.
     lists: Vec<Option<u64>>,
     /// What stands before the next text: the mark of a list item or of a footnote.
-    mark: Option<String>,
+    pending_marker: Option<String>,
     quotes: usize,
     /// Whether a block has ended: in a tight list, text that follows it begins without an event of its own.
-    ended: bool,
+    block_ended: bool,
     /// Whether the text is that of a code block.
-    code: bool,
+    in_code_block: bool,
     /// The links and images that are open: where their text begins, and where they lead if that is no link for Telegram.
     links: Vec<(usize, Option<String>)>,
     table: Option<Table>,
     /// The text, and what is open in it, outside of the table cell that is being written.
-    outside: Option<(Formatted, Vec<Option<usize>>)>,
+    outside_cell: Option<(FormattedText, Vec<Option<usize>>)>,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> BlockWriter<'a> {
     fn new(source: &'a str) -> Self {
         Self {
             source,
-            out: Formatted::default(),
-            written: 0,
+            out: FormattedText::default(),
+            source_position: 0,
             open: Vec::new(),
             lists: Vec::new(),
-            mark: None,
+            pending_marker: None,
             quotes: 0,
-            ended: false,
-            code: false,
+            block_ended: false,
+            in_code_block: false,
             links: Vec::new(),
             table: None,
-            outside: None,
+            outside_cell: None,
         }
     }
 
     fn event(&mut self, event: Event<'_>, range: Range<usize>) {
-        if self.ended && is_inline(&event) {
+        if self.block_ended && is_inline(&event) {
             self.text_block(range.start, false);
         }
         match event {
@@ -97,13 +97,13 @@ impl<'a> Writer<'a> {
                 self.text(RULE);
             }
             Event::TaskListMarker(done) => {
-                self.mark = Some(if done { "☑ " } else { "☐ " }.to_owned());
+                self.pending_marker = Some(if done { "☑ " } else { "☐ " }.to_owned());
             }
         }
         let content = self.source.get(..range.end).unwrap_or_default();
         // An empty line of a quote is `>`.
         let content = content.trim_end_matches(|c: char| c.is_whitespace() || c == '>');
-        self.written = self.written.max(content.len());
+        self.source_position = self.source_position.max(content.len());
     }
 
     fn start(&mut self, tag: Tag<'_>, at: usize) {
@@ -115,23 +115,23 @@ impl<'a> Writer<'a> {
             Tag::BlockQuote(kind) => self.quote(kind, at),
             Tag::CodeBlock(kind) => {
                 self.block(at, false);
-                self.flush_mark();
-                self.code = true;
+                self.flush_marker();
+                self.in_code_block = true;
                 self.open(Style::Pre(language(&kind)));
             }
             Tag::List(first) => {
                 // The item that the list stands in may have no text of its own.
-                self.flush_mark();
+                self.flush_marker();
                 self.lists.push(first);
             }
             Tag::Item => self.item(at),
             Tag::FootnoteDefinition(label) => {
                 self.text_block(at, false);
-                self.mark = Some(format!("[{label}] "));
+                self.pending_marker = Some(format!("[{label}] "));
             }
             Tag::Table(alignments) => {
                 self.block(at, false);
-                self.flush_mark();
+                self.flush_marker();
                 self.table = Some(Table {
                     alignments,
                     rows: Vec::new(),
@@ -144,7 +144,7 @@ impl<'a> Writer<'a> {
             }
             Tag::TableCell => {
                 let open = std::mem::take(&mut self.open);
-                self.outside = Some((std::mem::take(&mut self.out), open));
+                self.outside_cell = Some((std::mem::take(&mut self.out), open));
             }
             Tag::Emphasis => self.open(Style::Italic),
             Tag::Strong => self.open(Style::Bold),
@@ -167,7 +167,7 @@ impl<'a> Writer<'a> {
     }
 
     fn end(&mut self, tag: TagEnd) {
-        self.ended |= matches!(
+        self.block_ended |= matches!(
             tag,
             TagEnd::CodeBlock
                 | TagEnd::Table
@@ -187,7 +187,7 @@ impl<'a> Writer<'a> {
                 }
             }
             TagEnd::CodeBlock => {
-                self.code = false;
+                self.in_code_block = false;
                 self.drop_line_end();
                 self.close();
             }
@@ -195,9 +195,9 @@ impl<'a> Writer<'a> {
             TagEnd::List(_) => {
                 self.lists.pop();
             }
-            TagEnd::Item | TagEnd::FootnoteDefinition => self.flush_mark(),
+            TagEnd::Item | TagEnd::FootnoteDefinition => self.flush_marker(),
             TagEnd::TableCell => {
-                let (outside, open) = self.outside.take().unwrap_or_default();
+                let (outside, open) = self.outside_cell.take().unwrap_or_default();
                 let mut cell = std::mem::replace(&mut self.out, outside);
                 self.open = open;
                 cell.text = cell.text.replace('\n', " ");
@@ -216,46 +216,49 @@ impl<'a> Writer<'a> {
 
     /// Begins a block on a line of its own, behind an empty line if the source has one there or if it is `apart`.
     fn block(&mut self, at: usize, apart: bool) {
-        self.ended = false;
-        if self.mark.is_some() || self.out.text.is_empty() {
+        self.block_ended = false;
+        if self.pending_marker.is_some() || self.out.text.is_empty() {
             return;
         }
-        let between = self.source.get(self.written..at).unwrap_or_default();
+        let between = self
+            .source
+            .get(self.source_position..at)
+            .unwrap_or_default();
         let apart = apart || between.matches('\n').count() > 1;
         self.out.text.push_str(if apart { "\n\n" } else { "\n" });
     }
 
     /// A block of text, which is indented with the list that it stands in; code and tables are not.
     fn text_block(&mut self, at: usize, apart: bool) {
-        self.ended = false;
-        if self.mark.is_none() && !self.out.text.is_empty() {
+        self.block_ended = false;
+        if self.pending_marker.is_none() && !self.out.text.is_empty() {
             self.block(at, apart);
             self.indent();
         }
     }
 
     fn indent(&mut self) {
-        for _ in 0..self.lists.len().min(DEEPEST_INDENT) {
+        for _ in 0..self.lists.len().min(MAX_INDENT_DEPTH) {
             self.out.text.push_str(INDENT);
         }
     }
 
     fn item(&mut self, at: usize) {
-        self.flush_mark();
+        self.flush_marker();
         let depth = self.lists.len();
         // The mark stands where the list around this one has its text.
         let list = self.lists.pop().flatten();
         self.text_block(at, false);
         self.lists.push(list.map(|number| number.saturating_add(1)));
-        self.mark = Some(if let Some(number) = list {
+        self.pending_marker = Some(if let Some(number) = list {
             format!("{number}. ")
         } else {
             format!("{} ", BULLETS[depth.saturating_sub(1) % BULLETS.len()])
         });
     }
 
-    fn flush_mark(&mut self) {
-        if let Some(mark) = self.mark.take() {
+    fn flush_marker(&mut self) {
+        if let Some(mark) = self.pending_marker.take() {
             self.out.text.push_str(&mark);
         }
     }
@@ -263,13 +266,13 @@ impl<'a> Writer<'a> {
     /// A quote. Telegram does not nest them, so an inner one is told by its mark.
     fn quote(&mut self, kind: Option<BlockQuoteKind>, at: usize) {
         self.text_block(at, false);
-        self.flush_mark();
-        self.written = self.written.max(at);
+        self.flush_marker();
+        self.source_position = self.source_position.max(at);
         self.quotes += 1;
         if self.quotes == 1 {
-            self.open_span(Style::Quote);
+            self.open_entity(Style::Quote);
         } else {
-            self.mark = Some("> ".to_owned());
+            self.pending_marker = Some("> ".to_owned());
         }
         let title = match kind {
             Some(BlockQuoteKind::Note) => "Note",
@@ -279,7 +282,7 @@ impl<'a> Writer<'a> {
             Some(BlockQuoteKind::Caution) => "Caution",
             None => {
                 // The first block in the quote begins where the quote does.
-                self.mark.get_or_insert_default();
+                self.pending_marker.get_or_insert_default();
                 return;
             }
         };
@@ -289,8 +292,8 @@ impl<'a> Writer<'a> {
     }
 
     fn text(&mut self, text: &str) {
-        self.flush_mark();
-        if self.code || self.outside.is_some() || !text.contains('\n') {
+        self.flush_marker();
+        if self.in_code_block || self.outside_cell.is_some() || !text.contains('\n') {
             self.out.text.push_str(text);
             return;
         }
@@ -305,7 +308,7 @@ impl<'a> Writer<'a> {
 
     /// Code stands outside of bold and italic, which Telegram would end there anyway, and in a link it is just text.
     fn inline_code(&mut self, code: &str) {
-        self.flush_mark();
+        self.flush_marker();
         if !self.links.is_empty() {
             self.text(code);
             return;
@@ -314,14 +317,14 @@ impl<'a> Writer<'a> {
         let quote = usize::from(self.style_of(0) == Some(&Style::Quote));
         let interrupted = self.open.split_off(quote);
         for index in interrupted.iter().flatten() {
-            self.out.spans[*index].range.end = self.out.text.len();
+            self.out.entities[*index].range.end = self.out.text.len();
         }
-        self.open_span(Style::Code);
+        self.open_entity(Style::Code);
         self.out.text.push_str(code);
         self.close();
         for index in interrupted {
             match index {
-                Some(index) => self.open_span(self.out.spans[index].style.clone()),
+                Some(index) => self.open_entity(self.out.entities[index].style.clone()),
                 None => self.open.push(None),
             }
         }
@@ -329,7 +332,7 @@ impl<'a> Writer<'a> {
 
     fn style_of(&self, depth: usize) -> Option<&Style> {
         let index = (*self.open.get(depth)?)?;
-        Some(&self.out.spans[index].style)
+        Some(&self.out.entities[index].style)
     }
 
     fn math(&mut self, math: &str, mark: &str, end: usize) {
@@ -342,14 +345,14 @@ impl<'a> Writer<'a> {
     }
 
     fn link(&mut self, link_type: LinkType, url: &str) {
-        self.flush_mark();
+        self.flush_marker();
         let start = self.out.text.len();
         // A picture in a link: the link that is open leads on.
         if !self.links.is_empty() {
             self.links.push((start, None));
         } else if is_link(url) {
             self.links.push((start, None));
-            self.open_span(Style::Link(url.to_owned()));
+            self.open_entity(Style::Link(url.to_owned()));
         } else {
             let elsewhere = (link_type != LinkType::Email).then(|| url.to_owned());
             self.links.push((start, elsewhere));
@@ -361,14 +364,14 @@ impl<'a> Writer<'a> {
             return;
         };
         let nameless = self.out.text[start..].trim().is_empty();
-        let span = self
+        let entity = self
             .links
             .is_empty()
             .then(|| self.open.last().copied().flatten())
             .flatten()
-            .filter(|index| matches!(self.out.spans[*index].style, Style::Link(_)));
-        if let Some(index) = span {
-            if nameless && let Style::Link(url) = &self.out.spans[index].style {
+            .filter(|index| matches!(self.out.entities[*index].style, Style::Link(_)));
+        if let Some(index) = entity {
+            if nameless && let Style::Link(url) = &self.out.entities[index].style {
                 self.out.text.push_str(url);
             }
             self.close();
@@ -386,18 +389,18 @@ impl<'a> Writer<'a> {
     }
 
     fn open(&mut self, style: Style) {
-        self.flush_mark();
+        self.flush_marker();
         if (0..self.open.len()).any(|depth| self.style_of(depth) == Some(&style)) {
             self.open.push(None);
         } else {
-            self.open_span(style);
+            self.open_entity(style);
         }
     }
 
-    fn open_span(&mut self, style: Style) {
+    fn open_entity(&mut self, style: Style) {
         let start = self.out.text.len();
-        self.open.push(Some(self.out.spans.len()));
-        self.out.spans.push(Span {
+        self.open.push(Some(self.out.entities.len()));
+        self.out.entities.push(Entity {
             range: start..usize::MAX,
             style,
         });
@@ -405,7 +408,7 @@ impl<'a> Writer<'a> {
 
     fn close(&mut self) {
         if let Some(index) = self.open.pop().flatten() {
-            self.out.spans[index].range.end = self.out.text.len();
+            self.out.entities[index].range.end = self.out.text.len();
         }
     }
 

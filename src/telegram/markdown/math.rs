@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 
 /// A formula may take so many lines; what goes on for longer is no formula.
-const LONGEST_FORMULA: usize = 60;
+const MAX_FORMULA_LINES: usize = 60;
 
 /// The source with its formulas made safe.
-pub(super) fn fenced(markdown: &str) -> Cow<'_, str> {
+pub(super) fn fence_formulas(markdown: &str) -> Cow<'_, str> {
     if !markdown.contains("$$") && !markdown.contains("\\(") && !markdown.contains("\\[") {
         return Cow::Borrowed(markdown);
     }
@@ -28,7 +28,7 @@ pub(super) fn fenced(markdown: &str) -> Cow<'_, str> {
             at += 1;
             continue;
         }
-        fence = fence_of(trimmed);
+        fence = opening_fence(trimmed);
         if fence.is_none()
             && let Some((formula, taken)) = formula(&lines[at..])
         {
@@ -43,13 +43,13 @@ pub(super) fn fenced(markdown: &str) -> Cow<'_, str> {
             at += taken;
             continue;
         }
-        inline(line, &mut out);
+        convert_inline(line, &mut out);
         at += 1;
     }
     Cow::Owned(out)
 }
 
-fn fence_of(trimmed: &str) -> Option<&str> {
+fn opening_fence(trimmed: &str) -> Option<&str> {
     ["`", "~"].into_iter().find_map(|mark| {
         let length = trimmed.len() - trimmed.trim_start_matches(mark).len();
         (length >= 3 && !trimmed[length..].contains('`')).then(|| &trimmed[..length])
@@ -65,7 +65,7 @@ fn formula<'a>(lines: &[&'a str]) -> Option<(Vec<&'a str>, usize)> {
         _ => return None,
     };
     let mut formula = Vec::new();
-    for (taken, line) in lines.iter().take(LONGEST_FORMULA).enumerate() {
+    for (taken, line) in lines.iter().take(MAX_FORMULA_LINES).enumerate() {
         let line = if taken == 0 { first } else { line.trim() };
         let (part, ended) = match line.strip_suffix(end) {
             Some(part) => (part.trim(), true),
@@ -85,7 +85,7 @@ fn formula<'a>(lines: &[&'a str]) -> Option<(Vec<&'a str>, usize)> {
 }
 
 /// Copies a line, with `\( x \)` as `$x$` and `\[ x \]` as `$$x$$` where that is no code.
-fn inline(line: &str, out: &mut String) {
+fn convert_inline(line: &str, out: &mut String) {
     let mut rest = line;
     while let Some(at) = rest.find(['`', '\\']) {
         out.push_str(&rest[..at]);
@@ -135,7 +135,7 @@ mod tests {
     use proptest::prelude::*;
     use rstest::rstest;
 
-    use super::fenced;
+    use super::fence_formulas;
 
     #[rstest]
     #[case("a \\( x_1 \\) b", "a $x_1$ b")]
@@ -149,15 +149,15 @@ mod tests {
     #[case("$$ never ends\n\nx", "$$ never ends\n\nx")]
     #[case("\\\\(no", "\\\\(no")]
     #[case("plain", "plain")]
-    fn formulas_are_made_safe(#[case] source: &str, #[case] expected: &str) {
-        assert_eq!(fenced(source), expected);
+    fn formulas_become_code(#[case] source: &str, #[case] expected: &str) {
+        assert_eq!(fence_formulas(source), expected);
     }
 
     proptest! {
         #[test]
         fn nothing_but_delimiters_changes(source in "(\\$\\$|\\\\\\(|\\\\\\)|\\\\\\[|\\\\\\]|```|`|\n|[a-z =é]|😀){0,40}") {
             let word = |s: &str| s.replace("```latex", "").chars().filter(|c| c.is_alphanumeric()).collect::<String>();
-            prop_assert_eq!(word(&fenced(&source)), word(&source));
+            prop_assert_eq!(word(&fence_formulas(&source)), word(&source));
         }
     }
 }

@@ -3,33 +3,33 @@
 use pulldown_cmark::Alignment;
 use unicode_width::UnicodeWidthStr;
 
-use super::spans::{Formatted, Span, Style};
+use super::formatted_text::{Entity, FormattedText, Style};
 
 /// The widest table that is set in columns, in monospaced characters: a phone shows about this many before it wraps the lines,
 /// which makes columns unreadable.
-const WIDEST: usize = 46;
+const MAX_MONOSPACE_WIDTH: usize = 46;
 
 /// A table as the parser gave it.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) alignments: Vec<Alignment>,
     /// The head first. A cell has no line breaks.
-    pub(super) rows: Vec<Vec<Formatted>>,
+    pub(super) rows: Vec<Vec<FormattedText>>,
 }
 
 impl Table {
-    /// The table as text with spans.
-    pub(super) fn format(&self) -> Formatted {
+    /// The table as text with entities.
+    pub(super) fn format(&self) -> FormattedText {
         let widths = self.widths();
         let wide = widths.iter().sum::<usize>() + 3 * widths.len().saturating_sub(1);
         let linked = self
             .rows
             .iter()
             .flatten()
-            .flat_map(|cell| &cell.spans)
-            .any(|span| matches!(span.style, Style::Link(_)));
+            .flat_map(|cell| &cell.entities)
+            .any(|entity| matches!(entity.style, Style::Link(_)));
         // Code cannot hold links, so a table with links would lose them.
-        if wide > WIDEST || linked {
+        if wide > MAX_MONOSPACE_WIDTH || linked {
             self.records()
         } else {
             self.columns(&widths)
@@ -46,7 +46,7 @@ impl Table {
             .collect()
     }
 
-    fn columns(&self, widths: &[usize]) -> Formatted {
+    fn columns(&self, widths: &[usize]) -> FormattedText {
         let mut text = String::new();
         for (number, row) in self.rows.iter().enumerate() {
             if number > 0 {
@@ -75,16 +75,16 @@ impl Table {
                 text.push_str(&rule.join("─┼─"));
             }
         }
-        let spans = vec![Span {
+        let entities = vec![Entity {
             range: 0..text.len(),
             style: Style::Pre(None),
         }];
-        Formatted { text, spans }
+        FormattedText { text, entities }
     }
 
     /// One paragraph for each row: its first cell as the title, and a line with the head's name for each other cell.
-    fn records(&self) -> Formatted {
-        let mut out = Formatted::default();
+    fn records(&self) -> FormattedText {
+        let mut out = FormattedText::default();
         let Some((head, body)) = self.rows.split_first() else {
             return out;
         };
@@ -128,21 +128,21 @@ impl Table {
 }
 
 /// The first cell, bold; code in it stays code, since bold cannot hold it.
-fn title(name: &str, cell: &Formatted, out: &mut Formatted, start: usize) {
+fn title(name: &str, cell: &FormattedText, out: &mut FormattedText, start: usize) {
     if !name.is_empty() {
         out.text.push_str(name);
         out.text.push_str(": ");
     }
     let styled = cell
-        .spans
+        .entities
         .iter()
-        .any(|span| !matches!(span.style, Style::Italic | Style::Link(_)));
+        .any(|entity| !matches!(entity.style, Style::Italic | Style::Link(_)));
     let end = if styled {
         out.text.len()
     } else {
         out.text.len() + cell.text.len()
     };
-    out.spans.push(Span {
+    out.entities.push(Entity {
         range: start..end,
         style: Style::Bold,
     });

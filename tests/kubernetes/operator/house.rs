@@ -25,8 +25,8 @@ use telegram_connector_operator::dev::bot_api_simulator::{Simulator, SimulatorOp
 use telegram_connector_operator::dev::control_plane::Served;
 use telegram_connector_operator::dev::sample_assistant::SampleAssistant;
 use telegram_connector_operator::identity::BotId;
-use telegram_connector_operator::operator::{Operator, Settings, assistants};
-use telegram_connector_operator::telemetry::api_calls::ApiCallsLayer;
+use telegram_connector_operator::operator::{Operator, OperatorSettings, assistant_factory};
+use telegram_connector_operator::telemetry::kubernetes_calls::KubernetesCallsLayer;
 use telegram_connector_operator::telemetry::{self, Metrics};
 
 use super::account::{Account, Scope, granted};
@@ -201,7 +201,7 @@ impl House {
         let config = config(&self.kubeconfig().await).await;
         let client = ClientBuilder::try_from(config)
             .expect("a client")
-            .with_layer(&ApiCallsLayer(metrics.clone()))
+            .with_layer(&KubernetesCallsLayer(metrics.clone()))
             .build();
         (client, metrics)
     }
@@ -218,7 +218,7 @@ impl House {
 
     /// Starts an operator that looks at this test's namespace only.
     pub async fn operator(&self, start: Start) -> Operator {
-        let settings = Settings {
+        let settings = OperatorSettings {
             controller: controller::Settings {
                 connection: start.connection,
                 watch_namespaces: vec![self.cluster.namespace.clone()],
@@ -240,8 +240,9 @@ impl House {
             None => self.cluster.client.clone(),
         };
         let client = start.client.unwrap_or_else(own);
-        let factory = assistants(AddressPolicy::default(), &ExtraRootCertificates::default())
-            .expect("a factory");
+        let factory =
+            assistant_factory(AddressPolicy::default(), &ExtraRootCertificates::default())
+                .expect("a factory");
         Operator::start(
             client,
             settings,

@@ -6,30 +6,30 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::error::TelegramError;
-use super::response::Broken;
+use super::http_response::TransportError;
 
 /// How long to wait after a 429 that does not say it.
-const UNSAID_RETRY_AFTER: Duration = Duration::from_secs(5);
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The outer object of every answer (Bot API, "Making requests").
 #[derive(Deserialize)]
-struct Answer<'a, R> {
+struct ApiResponse<'a, R> {
     ok: bool,
-    #[serde(default = "none")]
+    #[serde(default = "no_result")]
     result: Option<R>,
     error_code: Option<u16>,
     #[serde(borrow)]
     description: Option<Cow<'a, str>>,
-    parameters: Option<Parameters>,
+    parameters: Option<ResponseParameters>,
 }
 
-fn none<R>() -> Option<R> {
+fn no_result<R>() -> Option<R> {
     None
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Parameters {
+struct ResponseParameters {
     retry_after: Option<u64>,
     migrate_to_chat_id: Option<i64>,
 }
@@ -40,21 +40,21 @@ struct Parameters {
 /// # Errors
 /// By the table in TELEGRAM.md ("Errors"). Only a Bot API answer may say 401, 403 or 400: what a proxy says with these is no
 /// word of Telegram's about the token or the chat.
-pub(super) fn read<'a, R: Deserialize<'a>>(
+pub(super) fn parse_response<'a, R: Deserialize<'a>>(
     status: u16,
     retry_after: Option<u64>,
     body: &'a [u8],
 ) -> Result<R, TelegramError> {
-    match serde_json::from_slice::<Answer<'a, R>>(body) {
-        Ok(Answer {
+    match serde_json::from_slice::<ApiResponse<'a, R>>(body) {
+        Ok(ApiResponse {
             ok: true,
             result: Some(result),
             ..
         }) => Ok(result),
-        Ok(Answer { ok: true, .. }) => {
+        Ok(ApiResponse { ok: true, .. }) => {
             Err(TelegramError::Malformed("ok, but without a result".into()))
         }
-        Ok(failed) => Err(refusal(
+        Ok(failed) => Err(classify_error(
             failed.error_code.unwrap_or(status),
             &failed.description.unwrap_or_default(),
             &failed.parameters.unwrap_or_default(),
@@ -70,7 +70,7 @@ pub(super) fn read<'a, R: Deserialize<'a>>(
             )),
             404 => TelegramError::NotFound,
             429 => TelegramError::RateLimited(
-                retry_after.map_or(UNSAID_RETRY_AFTER, Duration::from_secs),
+                retry_after.map_or(DEFAULT_RETRY_AFTER, Duration::from_secs),
             ),
             500..=599 => TelegramError::Server(status),
             _ => TelegramError::Malformed(format!(
@@ -80,10 +80,10 @@ pub(super) fn read<'a, R: Deserialize<'a>>(
     }
 }
 
-fn refusal(
+fn classify_error(
     code: u16,
     description: &str,
-    parameters: &Parameters,
+    parameters: &ResponseParameters,
     retry_after: Option<u64>,
 ) -> TelegramError {
     if let Some(id) = parameters.migrate_to_chat_id {
@@ -102,7 +102,7 @@ fn refusal(
             parameters
                 .retry_after
                 .or(retry_after)
-                .map_or(UNSAID_RETRY_AFTER, Duration::from_secs),
+                .map_or(DEFAULT_RETRY_AFTER, Duration::from_secs),
         ),
         403 => TelegramError::Forbidden(description.to_owned()),
         400 if says("chat not found") => TelegramError::ChatNotFound,
@@ -125,12 +125,12 @@ fn refused(code: u16, description: &str) -> TelegramError {
 }
 
 /// A request that got no whole answer. The caller redacts the text.
-pub(super) fn broken(broken: Broken) -> TelegramError {
-    match broken {
-        Broken::NotSent(why) => TelegramError::Unreachable(why),
-        Broken::Lost(why) => TelegramError::Ambiguous(why),
-        Broken::Nonsense(what) => TelegramError::Malformed(what),
-        Broken::TooLong => TelegramError::FileTooBig,
+pub(super) fn from_transport_error(error: TransportError) -> TelegramError {
+    match error {
+        TransportError::NotSent(why) => TelegramError::Unreachable(why),
+        TransportError::ConnectionLost(why) => TelegramError::Ambiguous(why),
+        TransportError::InvalidResponse(what) => TelegramError::Malformed(what),
+        TransportError::BodyTooLong => TelegramError::FileTooBig,
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
         let body = format!(
             r#"{{"ok":false,"error_code":{code},"description":"{description}","parameters":{parameters}}}"#
         );
-        read::<bool>(code, None, body.as_bytes()).expect_err("it failed")
+        parse_response::<bool>(code, None, body.as_bytes()).expect_err("it failed")
     }
 
     #[rstest]
@@ -229,7 +229,10 @@ mod tests {
     #[case(404, TelegramError::NotFound)]
     #[case(429, TelegramError::RateLimited(Duration::from_secs(3)))]
     fn a_proxy_may_say_what_a_proxy_can_know(#[case] status: u16, #[case] expected: TelegramError) {
-        assert_eq!(read::<bool>(status, Some(3), b"<html>"), Err(expected));
+        assert_eq!(
+            parse_response::<bool>(status, Some(3), b"<html>"),
+            Err(expected)
+        );
     }
 
     #[rstest]
@@ -239,7 +242,7 @@ mod tests {
     #[case(200)]
     #[case(302)]
     fn a_proxy_decides_nothing_about_token_or_chat(#[case] status: u16) {
-        let error = read::<bool>(status, None, b"<html>secret words</html>");
+        let error = parse_response::<bool>(status, None, b"<html>secret words</html>");
         assert!(
             matches!(&error, Err(TelegramError::Malformed(text)) if !text.contains("secret")),
             "{error:?}"
@@ -249,10 +252,10 @@ mod tests {
     #[test]
     fn results_are_read_and_unknown_fields_ignored() {
         let body = br#"{"ok":true,"result":[{"a":1}, 2],"hologram":{}}"#;
-        let raw: Vec<&RawValue> = read(200, None, body).expect("a result");
+        let raw: Vec<&RawValue> = parse_response(200, None, body).expect("a result");
         assert_eq!(raw[0].get(), r#"{"a":1}"#);
         assert!(matches!(
-            read::<bool>(200, None, br#"{"ok":true}"#),
+            parse_response::<bool>(200, None, br#"{"ok":true}"#),
             Err(TelegramError::Malformed(_))
         ));
     }

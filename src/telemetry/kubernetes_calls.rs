@@ -13,13 +13,13 @@ use super::Metrics;
 
 /// Adds the counting to a client's stack.
 #[derive(Debug, Clone)]
-pub struct ApiCallsLayer(pub Arc<Metrics>);
+pub struct KubernetesCallsLayer(pub Arc<Metrics>);
 
-impl<S> Layer<S> for ApiCallsLayer {
-    type Service = ApiCalls<S>;
+impl<S> Layer<S> for KubernetesCallsLayer {
+    type Service = KubernetesCallsService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ApiCalls {
+        KubernetesCallsService {
             inner,
             metrics: self.0.clone(),
         }
@@ -28,12 +28,12 @@ impl<S> Layer<S> for ApiCallsLayer {
 
 /// A Kubernetes API service that counts its calls.
 #[derive(Debug, Clone)]
-pub struct ApiCalls<S> {
+pub struct KubernetesCallsService<S> {
     inner: S,
     metrics: Arc<Metrics>,
 }
 
-impl<S, In, Out> Service<Request<In>> for ApiCalls<S>
+impl<S, In, Out> Service<Request<In>> for KubernetesCallsService<S>
 where
     S: Service<Request<In>, Response = Response<Out>>,
     S::Future: Send + 'static,
@@ -55,11 +55,11 @@ where
             request.uri().query().unwrap_or_default(),
         );
         let metrics = self.metrics.clone();
-        let answer = self.inner.call(request);
+        let response = self.inner.call(request);
         Box::pin(async move {
-            let answer = answer.await;
-            let result = match &answer {
-                Ok(response) => match response.status().as_u16() {
+            let response = response.await;
+            let result = match &response {
+                Ok(answer) => match answer.status().as_u16() {
                     200..=399 => "ok",
                     404 => "not_found",
                     409 => "conflict",
@@ -70,8 +70,8 @@ where
                 },
                 Err(_) => "unreachable",
             };
-            metrics.kubernetes_call(verb, resource, result);
-            answer
+            metrics.count_kubernetes_call(verb, resource, result);
+            response
         })
     }
 }

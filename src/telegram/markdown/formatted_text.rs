@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-/// What a span is shown as (Bot API, "HTML style").
+/// What an entity is shown as (Bot API, "HTML style").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Style {
     Bold,
     Italic,
     Strikethrough,
-    /// Inline code: contains no other span and lies in none but a quote.
+    /// Inline code: contains no other entity and lies in none but a quote.
     Code,
     /// A code block with its language, if it has one: likewise.
     Pre(Option<String>),
@@ -20,32 +20,33 @@ pub(super) enum Style {
 
 /// A marked stretch, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct Entity {
     pub(super) range: Range<usize>,
     pub(super) style: Style,
 }
 
-/// A text and its spans. They form a tree: in the order in which they open, outer before inner, and never half in another.
+/// A text and its entities. They form a tree: in the order in which they open, outer before inner, and never half in another.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Formatted {
+pub(super) struct FormattedText {
     pub(super) text: String,
-    pub(super) spans: Vec<Span>,
+    pub(super) entities: Vec<Entity>,
 }
 
-impl Formatted {
-    /// Puts another text with its spans behind this one.
+impl FormattedText {
+    /// Puts another text with its entities behind this one.
     pub(super) fn append(&mut self, other: &Self) {
         let offset = self.text.len();
         self.text.push_str(&other.text);
-        self.spans.extend(other.spans.iter().map(|span| Span {
-            range: span.range.start + offset..span.range.end + offset,
-            style: span.style.clone(),
-        }));
+        self.entities
+            .extend(other.entities.iter().map(|entity| Entity {
+                range: entity.range.start + offset..entity.range.end + offset,
+                style: entity.style.clone(),
+            }));
     }
 
     /// The stretches that are better not cut.
-    pub(super) fn unsplit(&self) -> Vec<Range<usize>> {
-        self.spans
+    pub(super) fn unbreakable_ranges(&self) -> Vec<Range<usize>> {
+        self.entities
             .iter()
             .filter(|s| matches!(s.style, Style::Code | Style::Pre(_) | Style::Link(_)))
             .map(|s| s.range.clone())
@@ -53,35 +54,35 @@ impl Formatted {
     }
 
     /// A stretch as HTML, with every tag closed, and how many entities it has.
-    pub(super) fn html(&self, part: Range<usize>) -> (String, usize) {
+    pub(super) fn to_html(&self, part: Range<usize>) -> (String, usize) {
         let mut html = String::with_capacity(part.len() + part.len() / 8);
-        let mut open: Vec<&Span> = Vec::new();
+        let mut open: Vec<&Entity> = Vec::new();
         let mut at = part.start;
-        let mut entities = 0;
-        for span in &self.spans {
-            let start = span.range.start.max(part.start);
-            let end = span.range.end.min(part.end);
+        let mut entity_count = 0;
+        for entity in &self.entities {
+            let start = entity.range.start.max(part.start);
+            let end = entity.range.end.min(part.end);
             if start >= end || self.text[start..end].trim().is_empty() {
                 continue;
             }
             while let Some(inner) = open.pop_if(|s| s.range.end <= start) {
-                self.escape(&mut at, inner.range.end, &mut html);
-                close(&inner.style, &mut html);
+                self.escape_until(&mut at, inner.range.end, &mut html);
+                close_tag(&inner.style, &mut html);
             }
-            self.escape(&mut at, start, &mut html);
-            begin(&span.style, &mut html);
-            open.push(span);
-            entities += 1;
+            self.escape_until(&mut at, start, &mut html);
+            open_tag(&entity.style, &mut html);
+            open.push(entity);
+            entity_count += 1;
         }
         while let Some(inner) = open.pop() {
-            self.escape(&mut at, inner.range.end.min(part.end), &mut html);
-            close(&inner.style, &mut html);
+            self.escape_until(&mut at, inner.range.end.min(part.end), &mut html);
+            close_tag(&inner.style, &mut html);
         }
-        self.escape(&mut at, part.end, &mut html);
-        (html, entities)
+        self.escape_until(&mut at, part.end, &mut html);
+        (html, entity_count)
     }
 
-    fn escape(&self, at: &mut usize, to: usize, html: &mut String) {
+    fn escape_until(&self, at: &mut usize, to: usize, html: &mut String) {
         escape(&self.text[*at..to], html);
         *at = to;
     }
@@ -102,7 +103,7 @@ fn escape(text: &str, html: &mut String) {
     html.push_str(rest);
 }
 
-fn begin(style: &Style, html: &mut String) {
+fn open_tag(style: &Style, html: &mut String) {
     let tag = match style {
         Style::Bold => "<b>",
         Style::Italic => "<i>",
@@ -124,7 +125,7 @@ fn begin(style: &Style, html: &mut String) {
     html.push_str(tag);
 }
 
-fn close(style: &Style, html: &mut String) {
+fn close_tag(style: &Style, html: &mut String) {
     html.push_str(match style {
         Style::Bold => "</b>",
         Style::Italic => "</i>",

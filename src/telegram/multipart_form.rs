@@ -3,12 +3,12 @@
 use uuid::Uuid;
 
 /// A form in the making. Names are our own and need no quoting.
-pub(super) struct Form {
+pub(super) struct MultipartForm {
     boundary: String,
     body: String,
 }
 
-impl Default for Form {
+impl Default for MultipartForm {
     fn default() -> Self {
         Self {
             // Random, so that no value can hold it.
@@ -18,7 +18,7 @@ impl Default for Form {
     }
 }
 
-impl Form {
+impl MultipartForm {
     /// Adds a field.
     pub(super) fn text(self, name: &str, value: &str) -> Self {
         self.part(&format!("name=\"{name}\""), value)

@@ -20,82 +20,85 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Probes under a long poll, so that a path that has gone is noticed.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// What bytes go through.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+/// A connection, with or without TLS.
+pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection for S {}
 
-type Plain = HttpsConnector<HttpConnector>;
+type HttpOrHttpsConnector = HttpsConnector<HttpConnector>;
 
-/// The way to one server.
+/// Makes connections to one server.
 #[derive(Clone)]
-pub(super) struct Dial {
+pub(super) struct Connector {
     origin: Uri,
-    way: Way,
+    proxy_mode: ProxyMode,
 }
 
 #[derive(Clone)]
-enum Way {
-    Direct(Plain),
+enum ProxyMode {
+    Direct(HttpOrHttpsConnector),
     /// To a proxy that forwards requests (plain http).
     Forward {
-        connector: Plain,
+        connector: HttpOrHttpsConnector,
         proxy: Uri,
-        authorization: Option<String>,
+        proxy_authorization: Option<String>,
     },
     /// Through a proxy (`CONNECT`), which sees nothing but the host.
-    Tunnel(HttpsConnector<Tunnel<Plain>>),
+    Tunnel(HttpsConnector<Tunnel<HttpOrHttpsConnector>>),
 }
 
-impl Dial {
-    /// The way to `origin` (scheme and authority). `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` are obeyed if
+impl Connector {
+    /// A connector to `origin` (scheme and authority). `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` are obeyed if
     /// `proxies`.
     ///
     /// # Errors
     /// The TLS library cannot be set up.
     pub(super) fn new(origin: Uri, proxies: bool) -> Result<Self, rustls::Error> {
-        let tls = Arc::new(tls()?);
+        let tls_config = Arc::new(tls_config()?);
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         tcp.set_keepalive(Some(TCP_KEEPALIVE));
-        let direct = Plain::from((tcp, tls.clone()));
+        let direct = HttpOrHttpsConnector::from((tcp, tls_config.clone()));
         let proxy = proxies
             .then(|| Matcher::from_env().intercept(&origin))
             .flatten();
-        let way = match proxy {
-            None => Way::Direct(direct),
+        let proxy_mode = match proxy {
+            None => ProxyMode::Direct(direct),
             Some(proxy) if origin.scheme_str() == Some("https") => {
                 let mut tunnel = Tunnel::new(proxy.uri().clone(), direct);
-                if let Some(authorization) = proxy.basic_auth() {
-                    tunnel = tunnel.with_auth(authorization.clone());
+                if let Some(proxy_authorization) = proxy.basic_auth() {
+                    tunnel = tunnel.with_auth(proxy_authorization.clone());
                 }
-                Way::Tunnel(HttpsConnector::from((tunnel, tls)))
+                ProxyMode::Tunnel(HttpsConnector::from((tunnel, tls_config)))
             }
-            Some(proxy) => Way::Forward {
+            Some(proxy) => ProxyMode::Forward {
                 connector: direct,
                 proxy: proxy.uri().clone(),
                 // Base64: always text.
-                authorization: proxy
+                proxy_authorization: proxy
                     .basic_auth()
                     .and_then(|value| value.to_str().ok())
                     .map(str::to_owned),
             },
         };
-        Ok(Self { origin, way })
+        Ok(Self { origin, proxy_mode })
     }
 
     /// Whether requests go to a proxy that forwards them, and so name the whole address instead of the path only.
-    pub(super) fn forwards(&self) -> bool {
-        matches!(self.way, Way::Forward { .. })
+    pub(super) fn is_forward_proxy(&self) -> bool {
+        matches!(self.proxy_mode, ProxyMode::Forward { .. })
     }
 
     /// What that proxy wants to see as `Proxy-Authorization`.
-    pub(super) fn authorization(&self) -> Option<&str> {
-        match &self.way {
-            Way::Forward { authorization, .. } => authorization.as_deref(),
-            Way::Direct(_) | Way::Tunnel(_) => None,
+    pub(super) fn proxy_authorization(&self) -> Option<&str> {
+        match &self.proxy_mode {
+            ProxyMode::Forward {
+                proxy_authorization,
+                ..
+            } => proxy_authorization.as_deref(),
+            ProxyMode::Direct(_) | ProxyMode::Tunnel(_) => None,
         }
     }
 
@@ -103,24 +106,24 @@ impl Dial {
     ///
     /// # Errors
     /// Why there is none, in words. Nothing was sent.
-    pub(super) async fn connect(&self) -> Result<Box<dyn Stream>, String> {
+    pub(super) async fn connect(&self) -> Result<Box<dyn Connection>, String> {
         let connecting = async {
             let origin = self.origin.clone();
-            match &self.way {
-                Way::Direct(connector) => {
+            match &self.proxy_mode {
+                ProxyMode::Direct(connector) => {
                     let connected = connector.clone().oneshot(origin).await;
-                    connected.map(plain).map_err(because)
+                    connected.map(unwrap_plain).map_err(error_chain)
                 }
-                Way::Forward {
+                ProxyMode::Forward {
                     connector, proxy, ..
                 } => {
                     let connected = connector.clone().oneshot(proxy.clone()).await;
-                    connected.map(plain).map_err(because)
+                    connected.map(unwrap_plain).map_err(error_chain)
                 }
-                Way::Tunnel(connector) => {
+                ProxyMode::Tunnel(connector) => {
                     let connected = connector.clone().oneshot(origin).await;
-                    let stream = connected.map_err(because)?;
-                    Ok(Box::new(TokioIo::new(stream)) as Box<dyn Stream>)
+                    let stream = connected.map_err(error_chain)?;
+                    Ok(Box::new(TokioIo::new(stream)) as Box<dyn Connection>)
                 }
             }
         };
@@ -135,14 +138,14 @@ impl Dial {
 }
 
 /// As little as there is of it: a plain connection without the room that TLS would take.
-fn plain(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> Box<dyn Stream> {
+fn unwrap_plain(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> Box<dyn Connection> {
     match stream {
         MaybeHttpsStream::Http(tcp) => Box::new(tcp.into_inner()),
         MaybeHttpsStream::Https(tls) => Box::new(tls.into_inner()),
     }
 }
 
-fn tls() -> Result<ClientConfig, rustls::Error> {
+fn tls_config() -> Result<ClientConfig, rustls::Error> {
     let roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
@@ -154,19 +157,19 @@ fn tls() -> Result<ClientConfig, rustls::Error> {
 }
 
 /// An error with all that is behind it.
-pub(super) fn because(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> String {
+pub(super) fn error_chain(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> String {
     let error = error.into();
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
-        push(&mut text, inner);
+        append_cause(&mut text, inner);
         source = inner.source();
     }
     text
 }
 
 /// Adds a cause, unless the text says it already.
-fn push(text: &mut String, cause: &dyn Display) {
+fn append_cause(text: &mut String, cause: &dyn Display) {
     let cause = cause.to_string();
     if !text.ends_with(&cause) {
         text.push_str(": ");

@@ -12,35 +12,35 @@ use futures::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::coop::unconstrained;
 
-use super::dial::{Dial, Stream, because};
-use super::response::{Answer, Broken, Head, Length, head};
+use super::connector::{Connection, Connector, error_chain};
+use super::http_response::{BodyLength, HttpResponse, ResponseHead, TransportError, parse_head};
 
 /// An idle connection is given up before a server or a NAT on the way drops it (commonly 60 s), so that no send meets a dead one
 /// and has to be called ambiguous.
-const IDLE: Duration = Duration::from_secs(20);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Connections that are kept for the next request; what a rush needed beyond it is closed.
-const KEPT: usize = 256;
+const MAX_IDLE_CONNECTIONS: usize = 256;
 /// What an answer is read into at first: most fit in it.
-const FIRST_READ: usize = 2048;
+const INITIAL_READ_BYTES: usize = 2048;
 /// What is read at once of an answer that does not.
-const NEXT_READ: usize = 16 << 10;
+const NEXT_READ_BYTES: usize = 16 << 10;
 
 /// Connections to one server.
-pub(super) struct Lines {
-    dial: Dial,
+pub(super) struct ConnectionPool {
+    connector: Connector,
     /// The latest last.
-    idle: Mutex<Vec<Idle>>,
+    idle: Mutex<Vec<IdleConnection>>,
 }
 
-struct Idle {
-    stream: Box<dyn Stream>,
+struct IdleConnection {
+    connection: Box<dyn Connection>,
     since: Instant,
 }
 
-impl Lines {
-    pub(super) fn new(dial: Dial) -> Self {
+impl ConnectionPool {
+    pub(super) fn new(connector: Connector) -> Self {
         Self {
-            dial,
+            connector,
             idle: Mutex::default(),
         }
     }
@@ -49,93 +49,104 @@ impl Lines {
     /// end, it closes the connection.
     ///
     /// # Errors
-    /// See [`Broken`]. A kept connection that took nothing of the request is replaced without a word.
-    pub(super) async fn exchange(
+    /// See [`TransportError`]. A kept connection that took nothing of the request is replaced without a word.
+    pub(super) async fn send(
         &self,
         request: Vec<u8>,
         max_bytes: usize,
-    ) -> Result<Answer, Broken> {
-        let mut stream = self.write(request).await?;
-        let (answer, reusable) = read(&mut *stream, max_bytes).await?;
+    ) -> Result<HttpResponse, TransportError> {
+        let mut stream = self.write_request(request).await?;
+        let (answer, reusable) = read_response(&mut *stream, max_bytes).await?;
         if reusable {
-            self.keep(stream);
+            self.return_idle(stream);
         }
         Ok(answer)
     }
 
     /// Writes the request to a connection that takes it.
-    async fn write(&self, request: Vec<u8>) -> Result<Box<dyn Stream>, Broken> {
+    async fn write_request(&self, request: Vec<u8>) -> Result<Box<dyn Connection>, TransportError> {
         loop {
-            let kept = self.take();
+            let kept = self.take_idle();
             let is_new = kept.is_none();
             let mut stream = match kept {
                 Some(stream) => stream,
                 // Boxed: it is rare and large, and would be a part of every poll that waits.
-                None => Box::pin(self.dial.connect())
+                None => Box::pin(self.connector.connect())
                     .await
-                    .map_err(Broken::NotSent)?,
+                    .map_err(TransportError::NotSent)?,
             };
             let first = match stream.write(&request).await {
                 Ok(written @ 1..) => written,
                 Ok(0) | Err(_) if !is_new => continue,
-                Ok(_) => return Err(Broken::NotSent("the connection takes nothing".into())),
-                Err(error) => return Err(Broken::NotSent(because(error))),
+                Ok(_) => {
+                    return Err(TransportError::NotSent(
+                        "the connection takes nothing".into(),
+                    ));
+                }
+                Err(error) => return Err(TransportError::NotSent(error_chain(error))),
             };
             let rest = async {
                 stream.write_all(&request[first..]).await?;
                 stream.flush().await
             };
-            rest.await.map_err(|error| Broken::Lost(because(error)))?;
+            rest.await
+                .map_err(|error| TransportError::ConnectionLost(error_chain(error)))?;
             return Ok(stream);
         }
     }
 
     /// The connection that was used last, if it still works.
-    fn take(&self) -> Option<Box<dyn Stream>> {
+    fn take_idle(&self) -> Option<Box<dyn Connection>> {
         loop {
-            let Idle { mut stream, since } = self.lock().pop()?;
-            if since.elapsed() < IDLE && is_silent(&mut *stream) {
-                return Some(stream);
+            let IdleConnection {
+                mut connection,
+                since,
+            } = self.lock().pop()?;
+            if since.elapsed() < IDLE_TIMEOUT && has_nothing_to_read(&mut *connection) {
+                return Some(connection);
             }
         }
     }
 
     /// Keeps a connection for the next request, and drops those that nobody has used for long.
-    fn keep(&self, stream: Box<dyn Stream>) {
+    fn return_idle(&self, connection: Box<dyn Connection>) {
         let since = Instant::now();
         let mut idle = self.lock();
-        let old = idle.partition_point(|idle| since - idle.since >= IDLE);
-        let old: Vec<Idle> = idle.drain(..old).collect();
-        if idle.len() < KEPT {
-            idle.push(Idle { stream, since });
+        let old = idle.partition_point(|idle| since - idle.since >= IDLE_TIMEOUT);
+        let old: Vec<IdleConnection> = idle.drain(..old).collect();
+        if idle.len() < MAX_IDLE_CONNECTIONS {
+            idle.push(IdleConnection { connection, since });
         }
         // Closing takes a moment: not while the others wait.
         drop(idle);
         drop(old);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<IdleConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Whether a connection has nothing to say: neither its end nor an answer that nobody asked for.
-fn is_silent(stream: &mut dyn Stream) -> bool {
+fn has_nothing_to_read(stream: &mut dyn Connection) -> bool {
     // Unconstrained: a task that has used up its turn must not make a closed one look silent.
     let byte = &mut [0; 1];
     unconstrained(stream.read(byte)).now_or_never().is_none()
 }
 
 /// Reads an answer to its end; and whether the connection can take another request.
-async fn read(stream: &mut dyn Stream, max_bytes: usize) -> Result<(Answer, bool), Broken> {
-    let mut buffer = BytesMut::with_capacity(FIRST_READ);
-    let Head {
+async fn read_response(
+    stream: &mut dyn Connection,
+    max_bytes: usize,
+) -> Result<(HttpResponse, bool), TransportError> {
+    let mut buffer = BytesMut::with_capacity(INITIAL_READ_BYTES);
+    let ResponseHead {
         status,
         retry_after,
         length,
-        keeps,
+        keep_alive,
     } = loop {
-        if let Some((head, size)) = head(&buffer)? {
+        if let Some((head, size)) = parse_head(&buffer)? {
             let _ = buffer.split_to(size);
             // Of 100 and 103 the answer follows.
             if head.status >= 200 {
@@ -143,49 +154,51 @@ async fn read(stream: &mut dyn Stream, max_bytes: usize) -> Result<(Answer, bool
             }
             continue;
         }
-        if more(stream, &mut buffer).await? == 0 {
-            return Err(Broken::Lost("closed before the answer".into()));
+        if read_more(stream, &mut buffer).await? == 0 {
+            return Err(TransportError::ConnectionLost(
+                "closed before the answer".into(),
+            ));
         }
     };
     let (body, reusable) = match length {
-        Length::Known(length) if length > max_bytes => return Err(Broken::TooLong),
-        Length::Known(length) => {
+        BodyLength::Known(length) if length > max_bytes => return Err(TransportError::BodyTooLong),
+        BodyLength::Known(length) => {
             buffer.reserve(length.saturating_sub(buffer.len()));
             while buffer.len() < length {
-                if more(stream, &mut buffer).await? == 0 {
-                    return Err(cut_off());
+                if read_more(stream, &mut buffer).await? == 0 {
+                    return Err(truncated_response());
                 }
             }
             let body = buffer.split_to(length).freeze();
             (body, buffer.is_empty())
         }
-        Length::Chunked => {
-            let body = chunks(stream, &mut buffer, max_bytes).await?;
+        BodyLength::Chunked => {
+            let body = read_chunked_body(stream, &mut buffer, max_bytes).await?;
             (body, buffer.is_empty())
         }
-        Length::UntilClosed => {
-            while more(stream, &mut buffer).await? > 0 {
+        BodyLength::UntilClosed => {
+            while read_more(stream, &mut buffer).await? > 0 {
                 if buffer.len() > max_bytes {
-                    return Err(Broken::TooLong);
+                    return Err(TransportError::BodyTooLong);
                 }
             }
             (buffer.freeze(), false)
         }
     };
-    let answer = Answer {
+    let answer = HttpResponse {
         status,
         retry_after,
         body,
     };
-    Ok((answer, reusable && keeps))
+    Ok((answer, reusable && keep_alive))
 }
 
-/// Reads a body in chunks (RFC 9112, 7.1), its trailers passed over.
-async fn chunks(
-    stream: &mut dyn Stream,
+/// Reads a chunked body (RFC 9112, 7.1), and skips its trailers.
+async fn read_chunked_body(
+    stream: &mut dyn Connection,
     buffer: &mut BytesMut,
     max_bytes: usize,
-) -> Result<Bytes, Broken> {
+) -> Result<Bytes, TransportError> {
     let mut body = BytesMut::new();
     loop {
         let size = loop {
@@ -195,30 +208,32 @@ async fn chunks(
                     break usize::try_from(size).unwrap_or(usize::MAX);
                 }
                 // A size and its extensions are short.
-                Ok(httparse::Status::Partial) if buffer.len() <= NEXT_READ => {}
+                Ok(httparse::Status::Partial) if buffer.len() <= NEXT_READ_BYTES => {}
                 Ok(httparse::Status::Partial) | Err(_) => {
-                    return Err(Broken::Nonsense("a chunk without a size".into()));
+                    return Err(TransportError::InvalidResponse(
+                        "a chunk without a size".into(),
+                    ));
                 }
             }
-            if more(stream, buffer).await? == 0 {
-                return Err(cut_off());
+            if read_more(stream, buffer).await? == 0 {
+                return Err(truncated_response());
             }
         };
         if size == 0 {
             break;
         }
         if size > max_bytes - body.len() {
-            return Err(Broken::TooLong);
+            return Err(TransportError::BodyTooLong);
         }
         // With the line's end behind it.
         while buffer.len() < size + 2 {
-            if more(stream, buffer).await? == 0 {
-                return Err(cut_off());
+            if read_more(stream, buffer).await? == 0 {
+                return Err(truncated_response());
             }
         }
         body.extend_from_slice(&buffer.split_to(size));
         if *buffer.split_to(2) != *b"\r\n" {
-            return Err(Broken::Nonsense(
+            return Err(TransportError::InvalidResponse(
                 "a chunk that is longer than it says".into(),
             ));
         }
@@ -231,12 +246,14 @@ async fn chunks(
                 return Ok(body.freeze());
             }
             Some(end) => drop(buffer.split_to(end + 2)),
-            None if buffer.len() > NEXT_READ => {
-                return Err(Broken::Nonsense("trailers without an end".into()));
+            None if buffer.len() > NEXT_READ_BYTES => {
+                return Err(TransportError::InvalidResponse(
+                    "trailers without an end".into(),
+                ));
             }
             None => {
-                if more(stream, buffer).await? == 0 {
-                    return Err(cut_off());
+                if read_more(stream, buffer).await? == 0 {
+                    return Err(truncated_response());
                 }
             }
         }
@@ -244,16 +261,19 @@ async fn chunks(
 }
 
 /// Reads some more; 0 at the end.
-async fn more(stream: &mut dyn Stream, buffer: &mut BytesMut) -> Result<usize, Broken> {
+async fn read_more(
+    stream: &mut dyn Connection,
+    buffer: &mut BytesMut,
+) -> Result<usize, TransportError> {
     if buffer.len() == buffer.capacity() {
-        buffer.reserve(NEXT_READ);
+        buffer.reserve(NEXT_READ_BYTES);
     }
     let read = stream.read_buf(buffer).await;
-    read.map_err(|error| Broken::Lost(because(error)))
+    read.map_err(|error| TransportError::ConnectionLost(error_chain(error)))
 }
 
-fn cut_off() -> Broken {
-    Broken::Lost("closed in the middle of the answer".into())
+fn truncated_response() -> TransportError {
+    TransportError::ConnectionLost("closed in the middle of the answer".into())
 }
 
 #[cfg(test)]
@@ -267,14 +287,14 @@ mod tests {
     use super::*;
 
     /// Gives what it has in pieces, and then its end; takes everything.
-    struct Pieces {
+    struct ChunkedConnection {
         left: Vec<u8>,
         /// How long each piece is, again and again.
         sizes: Vec<usize>,
         given: usize,
     }
 
-    impl AsyncRead for Pieces {
+    impl AsyncRead for ChunkedConnection {
         fn poll_read(
             mut self: Pin<&mut Self>,
             _: &mut Context<'_>,
@@ -288,7 +308,7 @@ mod tests {
         }
     }
 
-    impl AsyncWrite for Pieces {
+    impl AsyncWrite for ChunkedConnection {
         fn poll_write(
             self: Pin<&mut Self>,
             _: &mut Context<'_>,
@@ -306,24 +326,24 @@ mod tests {
         }
     }
 
-    const LIMIT: usize = 100_000;
+    const MAX_BYTES: usize = 100_000;
 
-    fn reading(bytes: &[u8], sizes: &[usize]) -> Result<(Answer, bool), Broken> {
-        let mut stream = Pieces {
+    fn read_bytes(bytes: &[u8], sizes: &[usize]) -> Result<(HttpResponse, bool), TransportError> {
+        let mut stream = ChunkedConnection {
             left: bytes.to_vec(),
             sizes: sizes.to_vec(),
             given: 0,
         };
-        let read = read(&mut stream, LIMIT).now_or_never();
+        let read = read_response(&mut stream, MAX_BYTES).now_or_never();
         read.expect("what gives at once is read at once")
     }
 
-    fn by_length(body: &[u8]) -> Vec<u8> {
+    fn with_content_length(body: &[u8]) -> Vec<u8> {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
         [head.as_bytes(), body].concat()
     }
 
-    fn in_chunks(body: &[u8], size: usize) -> Vec<u8> {
+    fn with_chunked_encoding(body: &[u8], size: usize) -> Vec<u8> {
         let mut answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
         for chunk in body.chunks(size) {
             answer.extend(format!("{:X};a=b\r\n", chunk.len()).bytes());
@@ -340,66 +360,77 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_answer_is_read_whole_in_whatever_pieces_it_comes(
+        fn response_is_read_whole_in_any_chunking(
             body in prop::collection::vec(any::<u8>(), 0..20_000),
             chunk in 1..9000_usize,
             sizes in sizes(),
         ) {
-            for answer in [by_length(&body), in_chunks(&body, chunk)] {
-                let (read, reusable) = reading(&answer, &sizes).expect("an answer");
+            for answer in [with_content_length(&body), with_chunked_encoding(&body, chunk)] {
+                let (read, reusable) = read_bytes(&answer, &sizes).expect("an answer");
                 prop_assert_eq!((read.status, &read.body[..], reusable), (200, &body[..], true));
             }
             let until_closed = [b"HTTP/1.1 200 OK\r\n\r\n", &body[..]].concat();
-            let (read, reusable) = reading(&until_closed, &sizes).expect("an answer");
+            let (read, reusable) = read_bytes(&until_closed, &sizes).expect("an answer");
             prop_assert_eq!((&read.body[..], reusable), (&body[..], false));
         }
 
         #[test]
-        fn an_answer_that_is_cut_off_is_no_answer(
+        fn truncated_response_is_an_error(
             body in prop::collection::vec(any::<u8>(), 0..3000),
             chunk in 1..900_usize,
             at in any::<prop::sample::Index>(),
             sizes in sizes(),
         ) {
-            for answer in [by_length(&body), in_chunks(&body, chunk)] {
+            for answer in [with_content_length(&body), with_chunked_encoding(&body, chunk)] {
                 let cut = &answer[..at.index(answer.len())];
-                prop_assert!(matches!(reading(cut, &sizes), Err(Broken::Lost(_))));
+                prop_assert!(matches!(read_bytes(cut, &sizes), Err(TransportError::ConnectionLost(_))));
             }
         }
 
         #[test]
-        fn any_bytes_are_an_answer_or_none_and_nothing_panics(
+        fn arbitrary_bytes_never_panic(
             bytes in prop::collection::vec(any::<u8>(), 0..300),
             sizes in sizes(),
         ) {
             let chunked = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", &bytes[..]].concat();
             for answer in [bytes, chunked] {
-                if let Ok((answer, _)) = reading(&answer, &sizes) {
-                    prop_assert!(answer.body.len() <= LIMIT);
+                if let Ok((answer, _)) = read_bytes(&answer, &sizes) {
+                    prop_assert!(answer.body.len() <= MAX_BYTES);
                 }
             }
         }
     }
 
     #[test]
-    fn more_than_may_be_is_not_read() {
-        let body = vec![b'x'; LIMIT + 1];
+    fn body_over_the_limit_is_refused() {
+        let body = vec![b'x'; MAX_BYTES + 1];
         let until_closed = [b"HTTP/1.1 200 OK\r\n\r\n", &body[..]].concat();
-        for answer in [by_length(&body), in_chunks(&body, 60_000), until_closed] {
-            assert_eq!(reading(&answer, &[5000]), Err(Broken::TooLong));
+        for answer in [
+            with_content_length(&body),
+            with_chunked_encoding(&body, 60_000),
+            until_closed,
+        ] {
+            assert_eq!(
+                read_bytes(&answer, &[5000]),
+                Err(TransportError::BodyTooLong)
+            );
         }
     }
 
     #[test]
-    fn what_follows_an_answer_unasked_ends_the_connection() {
-        let answer = [by_length(b"{}"), by_length(b"{}")].concat();
-        assert!(matches!(reading(&answer, &[5000]), Ok((_, false))));
+    fn unsolicited_bytes_end_the_connection() {
+        let answer = [with_content_length(b"{}"), with_content_length(b"{}")].concat();
+        assert!(matches!(read_bytes(&answer, &[5000]), Ok((_, false))));
     }
 
     #[test]
-    fn an_answer_that_is_announced_first_is_waited_for() {
-        let answer = [b"HTTP/1.1 100 Continue\r\n\r\n", &by_length(b"{}")[..]].concat();
-        let (answer, _) = reading(&answer, &[7]).expect("an answer");
+    fn informational_response_is_skipped() {
+        let answer = [
+            b"HTTP/1.1 100 Continue\r\n\r\n",
+            &with_content_length(b"{}")[..],
+        ]
+        .concat();
+        let (answer, _) = read_bytes(&answer, &[7]).expect("an answer");
         assert_eq!(&answer.body[..], b"{}");
     }
 }
