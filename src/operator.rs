@@ -19,7 +19,8 @@ use crate::assistant::{
 use crate::clock::SharedClock;
 use crate::connection::webhook::{self, TlsFiles, WebhookServer};
 use crate::controller::{
-    self, AssistantFactory, BuildAssistants, ConnectionSettings, Controller, ControllerContext,
+    self, AssistantFactory, ConnectionSettings, Controller, ControllerDependencies,
+    SharedAssistantFactory,
 };
 use crate::observation::{Notice, Observations};
 use crate::pipeline::{DeadLetterHook, Pipeline, PipelineContext, PipelineLimits};
@@ -33,7 +34,7 @@ use crate::telemetry::{Metrics, Readiness};
 #[derive(Debug, Clone)]
 pub struct OperatorSettings {
     /// What the controller needs: mode, namespaces, leadership.
-    pub controller: controller::Settings,
+    pub controller: controller::ControllerSettings,
     /// `--webhook-listen`; used in webhook mode only.
     pub webhook_listen: SocketAddr,
     /// `--webhook-tls-cert` and `--webhook-tls-key`.
@@ -106,7 +107,7 @@ impl Operator {
         client: Client,
         settings: OperatorSettings,
         metrics: Arc<Metrics>,
-        assistants: AssistantFactory,
+        assistants: SharedAssistantFactory,
         clock: SharedClock,
     ) -> Result<Self, StartError> {
         let admin_listener = bind("--admin-listen", settings.admin_listen).await?;
@@ -170,7 +171,7 @@ impl Operator {
             }));
         }
         let controller = Controller::start(
-            ControllerContext {
+            ControllerDependencies {
                 client,
                 registry: registry.clone(),
                 observations,
@@ -255,7 +256,7 @@ impl Operator {
 pub fn assistant_factory(
     guard: AddressPolicy,
     roots: &ExtraRootCertificates,
-) -> Result<AssistantFactory, StartError> {
+) -> Result<SharedAssistantFactory, StartError> {
     let context = AssistantHttpClient::with_extra_roots(roots, HttpLimits::default(), guard)
         .map_err(|e| StartError::Http(e.to_string()))?;
     Ok(Arc::new(GuardedAssistantFactory(context)))
@@ -264,8 +265,8 @@ pub fn assistant_factory(
 /// Builds over one pool of connections.
 struct GuardedAssistantFactory(AssistantHttpClient);
 
-impl BuildAssistants for GuardedAssistantFactory {
-    fn assistant(
+impl AssistantFactory for GuardedAssistantFactory {
+    fn build_assistant(
         &self,
         spec: &AssistantSpec,
         key: Option<SecretString>,
@@ -273,7 +274,7 @@ impl BuildAssistants for GuardedAssistantFactory {
         crate::assistant::build_assistant(spec, key, &self.0).map_err(|e| e.to_string())
     }
 
-    fn transcriber(
+    fn build_transcriber(
         &self,
         spec: &TranscriptionSpec,
         key: Option<SecretString>,

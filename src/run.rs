@@ -139,12 +139,12 @@ fn settings(args: &RunArgs, identity: String) -> Result<OperatorSettings> {
     });
     let days = |days: u32| Duration::from_secs(u64::from(days) * 24 * 60 * 60);
     Ok(OperatorSettings {
-        controller: controller::Settings {
+        controller: controller::ControllerSettings {
             connection,
             watch_namespaces: args.watch_namespace.clone(),
             identity,
             leader_election,
-            look_again: controller::LOOK_AGAIN,
+            recheck_interval: controller::DEFAULT_RECHECK_INTERVAL,
         },
         webhook_listen: args.webhook_listen,
         webhook_tls,

@@ -63,7 +63,7 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
         observations.clone(),
         metrics.clone(),
         ConnectionSettings::Polling,
-        controller::LOOK_AGAIN,
+        controller::DEFAULT_RECHECK_INTERVAL,
     );
     connections.open();
     let ids = Arc::new(users());

@@ -17,7 +17,7 @@ pub enum AccessProblem {
     /// A referenced list cannot be read, or has entries that name nobody.
     ListInvalid(String, String),
     /// The level has no list at all.
-    NoList(&'static str),
+    SelectionMissing(&'static str),
 }
 
 impl AccessProblem {
@@ -25,7 +25,7 @@ impl AccessProblem {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::ListNotFound(_) => reasons::USER_LIST_NOT_FOUND,
-            Self::ListInvalid(..) | Self::NoList(_) => reasons::USER_LIST_INVALID,
+            Self::ListInvalid(..) | Self::SelectionMissing(_) => reasons::USER_LIST_INVALID,
         }
     }
 
@@ -38,7 +38,7 @@ impl AccessProblem {
             Self::ListInvalid(name, why) => {
                 format!("TelegramUserList \"{name}\" cannot be read: {why}")
             }
-            Self::NoList(field) => {
+            Self::SelectionMissing(field) => {
                 format!("the level needs spec.access.{field}, which is missing")
             }
         }
@@ -47,7 +47,7 @@ impl AccessProblem {
 
 /// The users of one list, ready to be asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Users {
+pub struct UserSet {
     /// By id.
     pub ids: Arc<HashSet<i64>>,
     /// By username, lower case, without @.
@@ -56,9 +56,9 @@ pub struct Users {
     pub invalid: usize,
 }
 
-impl Users {
+impl UserSet {
     /// Reads entries. What is not exactly one of id and username names nobody.
-    pub fn read(entries: &[UserEntry]) -> Self {
+    pub fn from_entries(entries: &[UserEntry]) -> Self {
         let (mut ids, mut usernames, mut invalid) = (HashSet::new(), HashSet::new(), 0);
         for entry in entries {
             match (entry.id, &entry.username) {
@@ -104,9 +104,9 @@ impl Users {
 }
 
 /// What a look at a referenced list gives.
-pub enum Lookup {
+pub enum UserListLookup {
     /// Its users.
-    Found(Arc<Users>),
+    Found(Arc<UserSet>),
     /// There is none.
     NotFound,
     /// It is there, but not readable, for this reason.
@@ -114,7 +114,7 @@ pub enum Lookup {
 }
 
 /// The selection that the level names, with its field's name; `None` for `Open`.
-pub fn deciding(access: &AccessSpec) -> Option<(&'static str, Option<&UserSelection>)> {
+pub fn deciding_selection(access: &AccessSpec) -> Option<(&'static str, Option<&UserSelection>)> {
     match access.level {
         AccessLevel::Open => None,
         AccessLevel::Company => Some(("companyUsers", access.company_users.as_ref())),
@@ -138,25 +138,25 @@ pub fn referenced_lists(access: &AccessSpec) -> HashSet<&str> {
 }
 
 /// Resolves the deciding list. What is unresolved denies; what is resolved holds.
-pub fn resolve(
+pub fn resolve_access(
     access: &AccessSpec,
-    mut look_up: impl FnMut(&str) -> Lookup,
+    mut look_up_user_list: impl FnMut(&str) -> UserListLookup,
 ) -> (AccessPolicy, AccessState) {
-    let Some((field, selection)) = deciding(access) else {
+    let Some((field, selection)) = deciding_selection(access) else {
         let policy = policy(access.level, &Arc::default());
         return (policy, AccessState::default());
     };
     let mut problems = Vec::new();
-    let mut resolved: Vec<Arc<Users>> = Vec::new();
+    let mut resolved: Vec<Arc<UserSet>> = Vec::new();
     match selection {
-        None => problems.push(AccessProblem::NoList(field)),
+        None => problems.push(AccessProblem::SelectionMissing(field)),
         Some(selection) => {
             if let Some(inline) = selection.users.as_deref().filter(|u| !u.is_empty()) {
-                resolved.push(Arc::new(Users::read(inline)));
+                resolved.push(Arc::new(UserSet::from_entries(inline)));
             }
             for reference in selection.list_refs.iter().flatten() {
-                match look_up(&reference.name) {
-                    Lookup::Found(users) => {
+                match look_up_user_list(&reference.name) {
+                    UserListLookup::Found(users) => {
                         if users.invalid > 0 {
                             problems.push(AccessProblem::ListInvalid(
                                 reference.name.clone(),
@@ -165,19 +165,19 @@ pub fn resolve(
                         }
                         resolved.push(users);
                     }
-                    Lookup::NotFound => {
+                    UserListLookup::NotFound => {
                         problems.push(AccessProblem::ListNotFound(reference.name.clone()));
                     }
-                    Lookup::Invalid(why) => {
+                    UserListLookup::Invalid(why) => {
                         problems.push(AccessProblem::ListInvalid(reference.name.clone(), why));
                     }
                 }
             }
         }
     }
-    let users = match <[Arc<Users>; 1]>::try_from(resolved) {
+    let users = match <[Arc<UserSet>; 1]>::try_from(resolved) {
         Ok([only]) => only,
-        Err(several) => Arc::new(Users::union(&several)),
+        Err(several) => Arc::new(UserSet::union(&several)),
     };
     let state = AccessState {
         users: Some(users.len()),
@@ -187,7 +187,7 @@ pub fn resolve(
     (policy(access.level, &users), state)
 }
 
-fn policy(level: AccessLevel, users: &Arc<Users>) -> AccessPolicy {
+fn policy(level: AccessLevel, users: &Arc<UserSet>) -> AccessPolicy {
     AccessPolicy {
         level,
         ids: users.ids.clone(),
@@ -197,20 +197,20 @@ fn policy(level: AccessLevel, users: &Arc<Users>) -> AccessPolicy {
 
 /// Lists read once per version; their sets are shared by all connectors that refer to nothing else.
 #[derive(Debug, Default)]
-pub struct ReadLists(std::sync::Mutex<HashMap<(String, String), ReadList>>);
+pub struct UserListCache(std::sync::Mutex<HashMap<(String, String), CachedUserList>>);
 
 /// The `resourceVersion` a list was read at, and what it says.
-type ReadList = (String, Arc<Users>);
+type CachedUserList = (String, Arc<UserSet>);
 
-impl ReadLists {
+impl UserListCache {
     /// The users of a list, read anew only when its `resourceVersion` differs.
-    pub fn users(
+    pub fn get_or_parse(
         &self,
         namespace: &str,
         name: &str,
         version: &str,
         entries: &[UserEntry],
-    ) -> Arc<Users> {
+    ) -> Arc<UserSet> {
         let mut lists = self
             .0
             .lock()
@@ -219,7 +219,7 @@ impl ReadLists {
         match lists.get(&key) {
             Some((known, users)) if known == version => users.clone(),
             _ => {
-                let users = Arc::new(Users::read(entries));
+                let users = Arc::new(UserSet::from_entries(entries));
                 lists.insert(key, (version.to_owned(), users.clone()));
                 users
             }
@@ -227,7 +227,7 @@ impl ReadLists {
     }
 
     /// A list is gone.
-    pub fn forget(&self, namespace: &str, name: &str) {
+    pub fn remove(&self, namespace: &str, name: &str) {
         self.0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -278,12 +278,14 @@ mod tests {
     }
 
     #[test]
-    fn while_one_list_is_missing_the_users_of_the_others_keep_access() {
+    fn users_of_other_lists_keep_access_while_one_is_missing() {
         let spec = company(vec![id(1)], &["there", "gone", "broken"]);
-        let (policy, state) = resolve(&spec, |name| match name {
-            "there" => Lookup::Found(Arc::new(Users::read(&[id(2), named("@Ann")]))),
-            "gone" => Lookup::NotFound,
-            _ => Lookup::Invalid("spec.users: not a list".into()),
+        let (policy, state) = resolve_access(&spec, |name| match name {
+            "there" => {
+                UserListLookup::Found(Arc::new(UserSet::from_entries(&[id(2), named("@Ann")])))
+            }
+            "gone" => UserListLookup::NotFound,
+            _ => UserListLookup::Invalid("spec.users: not a list".into()),
         });
         assert_eq!(*policy.ids, HashSet::from([1, 2]));
         assert_eq!(*policy.usernames, HashSet::from(["ann".to_owned()]));
@@ -297,23 +299,26 @@ mod tests {
     }
 
     #[test]
-    fn a_level_without_its_list_lets_nobody_in_and_says_so() {
+    fn level_without_its_selection_admits_nobody_and_reports_it() {
         let mut spec = company(vec![id(1)], &[]);
         spec.level = AccessLevel::Specific;
-        let (policy, state) = resolve(&spec, |_| Lookup::NotFound);
+        let (policy, state) = resolve_access(&spec, |_| UserListLookup::NotFound);
         assert!(policy.ids.is_empty() && policy.usernames.is_empty());
-        assert_eq!(state.problems, [AccessProblem::NoList("specificUsers")]);
+        assert_eq!(
+            state.problems,
+            [AccessProblem::SelectionMissing("specificUsers")]
+        );
         assert_eq!(state.users, Some(0));
     }
 
     #[test]
-    fn an_entry_that_names_nobody_lets_nobody_in() {
+    fn invalid_entry_admits_nobody() {
         let both = UserEntry {
             id: Some(7),
             username: Some("seven_seven".into()),
             note: None,
         };
-        let users = Users::read(&[
+        let users = UserSet::from_entries(&[
             both,
             named("@"),
             UserEntry {

@@ -7,15 +7,15 @@ use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::{mpsc, watch};
 
-use super::access::ReadLists;
-use super::claims::Claims;
-use super::events::Events;
-use super::index::Index;
-use super::memory::Memories;
-use super::secrets::Secrets;
-use super::settings::Settings;
-use super::user_lists::WrittenLists;
-use super::{AssistantFactory, status};
+use super::access::UserListCache;
+use super::bot_ownership::BotOwnership;
+use super::connector_cache::ConnectorCache;
+use super::events::EventRecorder;
+use super::reference_index::ReferenceIndex;
+use super::secret_cache::SecretCache;
+use super::settings::ControllerSettings;
+use super::user_lists::UserListStatusCache;
+use super::{SharedAssistantFactory, status};
 use crate::api::TelegramUserList;
 use crate::clock::SharedClock;
 use crate::connection::BotConnections;
@@ -27,7 +27,7 @@ use crate::telegram::TelegramApi;
 use crate::telemetry::Metrics;
 
 /// A list as the watch gives it.
-pub(super) type GuardedList = DeserializeGuard<TelegramUserList>;
+pub(super) type GuardedUserList = DeserializeGuard<TelegramUserList>;
 
 /// Shared by all reconciles.
 pub(super) struct Context {
@@ -42,9 +42,9 @@ pub(super) struct Context {
     /// The Bot API.
     pub(super) telegram: Arc<TelegramApi>,
     /// Who answers.
-    pub(super) assistants: AssistantFactory,
+    pub(super) assistants: SharedAssistantFactory,
     /// What the administrator set.
-    pub(super) settings: Settings,
+    pub(super) settings: ControllerSettings,
     /// What is counted.
     pub(super) metrics: Arc<Metrics>,
     /// The time.
@@ -52,25 +52,25 @@ pub(super) struct Context {
     /// The pollers and registrations.
     pub(super) connections: Arc<BotConnections>,
     /// Secrets, as far as somebody refers to them.
-    pub(super) secrets: Secrets,
+    pub(super) secret_cache: SecretCache,
     /// Who refers to what.
-    pub(super) index: Arc<Index>,
+    pub(super) index: Arc<ReferenceIndex>,
     /// Who owns which bot.
-    pub(super) claims: Claims,
+    pub(super) bot_ownership: BotOwnership,
     /// Between two reconciles.
-    pub(super) memories: Arc<Memories>,
+    pub(super) connector_cache: Arc<ConnectorCache>,
     /// Events.
-    pub(super) events: Events,
+    pub(super) event_recorder: EventRecorder,
     /// The lists.
-    pub(super) lists: Store<GuardedList>,
+    pub(super) user_lists: Store<GuardedUserList>,
     /// The lists, read.
-    pub(super) read_lists: ReadLists,
+    pub(super) user_list_cache: UserListCache,
     /// The lists' statuses.
-    pub(super) written_lists: WrittenLists,
+    pub(super) list_status_cache: UserListStatusCache,
     /// Whether this process leads.
     pub(super) leading: watch::Receiver<bool>,
     /// Asks for a reconcile.
-    pub(super) wake: mpsc::UnboundedSender<ConnectorUid>,
+    pub(super) requeue: mpsc::UnboundedSender<ConnectorUid>,
 }
 
 impl std::fmt::Debug for Context {
@@ -81,26 +81,26 @@ impl std::fmt::Debug for Context {
 
 impl Context {
     /// Whether this process leads now.
-    pub(super) fn leads(&self) -> bool {
+    pub(super) fn is_leader(&self) -> bool {
         *self.leading.borrow()
     }
 
     /// Asks for reconciles.
-    pub(super) fn wake_all(&self, connectors: Vec<ConnectorUid>) {
+    pub(super) fn requeue_all(&self, connectors: Vec<ConnectorUid>) {
         for uid in connectors {
             // The controller is gone only when the process ends.
-            let _ = self.wake.send(uid);
+            let _ = self.requeue.send(uid);
         }
     }
 
     /// A list, if there is one.
-    pub(super) fn list(&self, namespace: &str, name: &str) -> Option<Arc<GuardedList>> {
-        self.lists.get(&ObjectRef::new(name).within(namespace))
+    pub(super) fn user_list(&self, namespace: &str, name: &str) -> Option<Arc<GuardedUserList>> {
+        self.user_lists.get(&ObjectRef::new(name).within(namespace))
     }
 
     /// Tells the metrics how many connectors have which reason.
-    pub(super) fn count_reasons(&self) {
-        let counts = self.memories.reasons();
+    pub(super) fn update_reason_metrics(&self) {
+        let counts = self.connector_cache.count_by_reason();
         for reason in status::READY_REASONS {
             self.metrics.set_connectors_with_reason(
                 reason,

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::events::v1::Event as EventObject;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::PostParams;
 use kube::core::ObjectMeta;
@@ -11,13 +11,13 @@ use kube::{Api, Client};
 use crate::api::conditions::{reasons, types};
 use crate::api::connector::{ConnectionMode, TelegramConnectorStatus};
 use crate::api::{FIELD_MANAGER, GROUP, VERSION};
-use crate::controller::status::find;
+use crate::controller::status::find_condition;
 use crate::identity::ConnectorRef;
 use crate::observation::Notice;
 
 /// Whether people should look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Weight {
+pub(super) enum EventType {
     /// Good to know.
     Normal,
     /// Somebody should look.
@@ -26,9 +26,9 @@ pub(super) enum Weight {
 
 /// An event before it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Happening {
+pub(super) struct Event {
     /// Whether people should look.
-    pub(super) weight: Weight,
+    pub(super) type_: EventType,
     /// `CamelCase`, of a small set.
     pub(super) reason: String,
     /// What the operator was doing.
@@ -38,26 +38,27 @@ pub(super) struct Happening {
 }
 
 /// Which events a new status is worth. The way to the first Ready is in the status itself and needs none.
-pub(super) fn of_transition(
+pub(super) fn transition_events(
     before: Option<&TelegramConnectorStatus>,
     now: &TelegramConnectorStatus,
-) -> Vec<Happening> {
-    let mut happenings = Vec::new();
+) -> Vec<Event> {
+    let mut events = Vec::new();
     for (type_, action) in [(types::READY, "Connect"), (types::ASSISTANT_READY, "Ask")] {
-        let Some(new) = find(now, type_) else {
+        let Some(new) = find_condition(now, type_) else {
             continue;
         };
-        let old = before.and_then(|b| find(b, type_));
-        let told_before = old.is_some_and(|o| o.status == new.status && o.reason == new.reason);
-        let quiet = new.reason == reasons::CONNECTING || new.reason == reasons::SUSPENDED;
+        let old = before.and_then(|b| find_condition(b, type_));
+        let unchanged = old.is_some_and(|o| o.status == new.status && o.reason == new.reason);
+        let expected = new.reason == reasons::CONNECTING || new.reason == reasons::SUSPENDED;
         // A missing key is told by Ready already.
-        let twice = type_ == types::ASSISTANT_READY && new.reason == reasons::API_KEY_NOT_FOUND;
-        if told_before || quiet || twice {
+        let covered_by_ready =
+            type_ == types::ASSISTANT_READY && new.reason == reasons::API_KEY_NOT_FOUND;
+        if unchanged || expected || covered_by_ready {
             continue;
         }
         if new.status == "False" {
-            happenings.push(Happening {
-                weight: Weight::Warning,
+            events.push(Event {
+                type_: EventType::Warning,
                 reason: new.reason.clone(),
                 action,
                 note: new.message.clone(),
@@ -69,28 +70,28 @@ pub(super) fn of_transition(
                     && o.reason != reasons::SUSPENDED
             })
         {
-            happenings.push(Happening {
-                weight: Weight::Normal,
+            events.push(Event {
+                type_: EventType::Normal,
                 reason: new.reason.clone(),
                 action,
                 note: new.message.clone(),
             });
         }
     }
-    happenings
+    events
 }
 
 /// The event that tells a notice. No user's id is in it: events are kept and shipped by others, and of a denied message nothing is kept
 /// unless `saveDeniedConversations` says so.
-pub(super) fn of_notice(
+pub(super) fn notice_event(
     notice: &Notice,
     mode: ConnectionMode,
     connector: &ConnectorRef,
-) -> Happening {
+) -> Event {
     let (namespace, name) = (&connector.namespace, &connector.name);
     match notice {
-        Notice::ForeignWebhook { host } => Happening {
-            weight: Weight::Warning,
+        Notice::ForeignWebhook { host } => Event {
+            type_: EventType::Warning,
             reason: "ForeignWebhook".to_owned(),
             action: "Connect",
             note: match mode {
@@ -102,14 +103,14 @@ pub(super) fn of_notice(
                 ),
             },
         },
-        Notice::DeadLetter { reason } => Happening {
-            weight: Weight::Warning,
+        Notice::DeadLetter { reason } => Event {
+            type_: EventType::Warning,
             reason: "MessageGivenUp".to_owned(),
             action: "Answer",
             note: format!("a message was given up and kept as a dead letter: {reason}"),
         },
-        Notice::Denied { messages } => Happening {
-            weight: Weight::Normal,
+        Notice::Denied { messages } => Event {
+            type_: EventType::Normal,
             reason: "UserDenied".to_owned(),
             action: "Answer",
             note: format!(
@@ -118,8 +119,8 @@ pub(super) fn of_notice(
                  To let one in: telegram-connector-operator allow -n {namespace} {name} USER_ID"
             ),
         },
-        Notice::Unheard { messages, detail } => Happening {
-            weight: Weight::Warning,
+        Notice::Unheard { messages, detail } => Event {
+            type_: EventType::Warning,
             reason: "TranscriptionFailed".to_owned(),
             action: "Transcribe",
             note: format!(
@@ -130,25 +131,25 @@ pub(super) fn of_notice(
 }
 
 /// The longest note that the API server takes is 1 kB.
-const NOTE_BYTES: usize = 1000;
+const MAX_NOTE_BYTES: usize = 1000;
 
 /// Writes events about connectors.
 #[derive(Clone)]
-pub(super) struct Events {
+pub(super) struct EventRecorder {
     client: Client,
     /// This process.
     instance: String,
 }
 
-impl std::fmt::Debug for Events {
+impl std::fmt::Debug for EventRecorder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Events")
+        f.debug_struct("EventRecorder")
             .field("instance", &self.instance)
             .finish_non_exhaustive()
     }
 }
 
-impl Events {
+impl EventRecorder {
     /// `instance` is this process's identity, at most 128 characters.
     pub(super) fn new(client: Client, instance: &str) -> Self {
         Self {
@@ -158,23 +159,23 @@ impl Events {
     }
 
     /// Writes one, or logs why not.
-    pub(super) async fn publish(&self, connector: &ConnectorRef, happening: &Happening) {
+    pub(super) async fn publish(&self, connector: &ConnectorRef, event: &Event) {
         // The real time, not the injected clock's: the API server expires events by it.
         let now = Timestamp::now();
-        let mut note = happening.note.clone();
-        if note.len() > NOTE_BYTES {
-            note.truncate(note.floor_char_boundary(NOTE_BYTES));
+        let mut note = event.note.clone();
+        if note.len() > MAX_NOTE_BYTES {
+            note.truncate(note.floor_char_boundary(MAX_NOTE_BYTES));
         }
-        let event = Event {
+        let object = EventObject {
             metadata: ObjectMeta {
                 name: Some(format!("{}.{:x}", connector.name, now.as_nanosecond())),
                 namespace: Some(connector.namespace.to_string()),
                 ..ObjectMeta::default()
             },
-            action: Some(happening.action.to_owned()),
+            action: Some(event.action.to_owned()),
             event_time: Some(MicroTime(now)),
             note: Some(note),
-            reason: Some(happening.reason.clone()),
+            reason: Some(event.reason.clone()),
             regarding: Some(ObjectReference {
                 api_version: Some(format!("{GROUP}/{VERSION}")),
                 kind: Some("TelegramConnector".to_owned()),
@@ -186,17 +187,17 @@ impl Events {
             reporting_controller: Some(format!("{GROUP}/{FIELD_MANAGER}")),
             reporting_instance: Some(self.instance.clone()),
             type_: Some(
-                match happening.weight {
-                    Weight::Normal => "Normal",
-                    Weight::Warning => "Warning",
+                match event.type_ {
+                    EventType::Normal => "Normal",
+                    EventType::Warning => "Warning",
                 }
                 .to_owned(),
             ),
-            ..Event::default()
+            ..EventObject::default()
         };
-        let api = Api::<Event>::namespaced(self.client.clone(), &connector.namespace);
-        if let Err(error) = api.create(&PostParams::default(), &event).await {
-            tracing::warn!(namespace = %connector.namespace, connector = %connector.name, reason = %happening.reason, %error,
+        let api = Api::<EventObject>::namespaced(self.client.clone(), &connector.namespace);
+        if let Err(error) = api.create(&PostParams::default(), &object).await {
+            tracing::warn!(namespace = %connector.namespace, connector = %connector.name, reason = %event.reason, %error,
                 "an event could not be written");
         }
     }

@@ -10,26 +10,26 @@
 //! says is a pure function ([`status`]) of the inputs, of what was seen, and of what was written before.
 
 pub mod access;
-mod claims;
+mod bot_ownership;
+mod connector_cache;
 mod context;
 mod events;
 mod finalize;
-mod index;
-mod leadership;
-mod memory;
+mod leader_election;
+mod orphan_gc;
+mod patches;
+mod policies;
 mod reconcile;
-mod report;
+mod reference_index;
 mod resolve;
 mod run;
-mod secrets;
+mod secret_cache;
 pub mod settings;
-mod spec;
 pub mod status;
-mod sweep;
 mod transcription;
+mod update_status;
 mod user_lists;
 mod watches;
-mod writes;
 
 use std::sync::Arc;
 
@@ -49,15 +49,18 @@ use crate::store::Inbox;
 use crate::telegram::TelegramApi;
 use crate::telemetry::{Metrics, Readiness};
 
-pub use settings::{ConnectionSettings, LOOK_AGAIN, LeaseSettings, Settings, WebhookSettings};
+pub use settings::{
+    ConnectionSettings, ControllerSettings, DEFAULT_RECHECK_INTERVAL, LeaseSettings,
+    WebhookSettings,
+};
 
 /// Builds what connectors name by URL, from its spec and its key; an error says what is wrong and what to do.
-pub trait BuildAssistants: Send + Sync {
+pub trait AssistantFactory: Send + Sync {
     /// Who answers.
     ///
     /// # Errors
     /// What is wrong with the spec.
-    fn assistant(
+    fn build_assistant(
         &self,
         spec: &AssistantSpec,
         key: Option<SecretString>,
@@ -67,19 +70,19 @@ pub trait BuildAssistants: Send + Sync {
     ///
     /// # Errors
     /// What is wrong with the spec.
-    fn transcriber(
+    fn build_transcriber(
         &self,
         spec: &TranscriptionSpec,
         key: Option<SecretString>,
     ) -> Result<Arc<Transcriber>, String>;
 }
 
-/// A shared [`BuildAssistants`].
-pub type AssistantFactory = Arc<dyn BuildAssistants>;
+/// A shared [`AssistantFactory`].
+pub type SharedAssistantFactory = Arc<dyn AssistantFactory>;
 
 /// Everything the controller stands on.
 #[derive(Clone)]
-pub struct ControllerContext {
+pub struct ControllerDependencies {
     /// The Kubernetes API: a cluster, or the embedded control plane.
     pub client: Client,
     /// Where resolved connectors go.
@@ -91,9 +94,9 @@ pub struct ControllerContext {
     /// The Bot API.
     pub telegram: Arc<TelegramApi>,
     /// Who answers.
-    pub assistants: AssistantFactory,
+    pub assistants: SharedAssistantFactory,
     /// What the administrator set.
-    pub settings: Settings,
+    pub settings: ControllerSettings,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What `/readyz` tells.
@@ -111,14 +114,17 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts; `woken` is the other end of [`Observations::new`].
-    pub fn start(context: ControllerContext, woken: mpsc::UnboundedReceiver<ConnectorUid>) -> Self {
+    /// Starts; `changed_connectors` is the other end of [`Observations::new`].
+    pub fn start(
+        deps: ControllerDependencies,
+        changed_connectors: mpsc::UnboundedReceiver<ConnectorUid>,
+    ) -> Self {
         let stop = CancellationToken::new();
-        let (lead, leading) = watch::channel(false);
+        let (leader_sender, leading) = watch::channel(false);
         let task = tokio::spawn(run::run(
-            context,
-            woken,
-            lead,
+            deps,
+            changed_connectors,
+            leader_sender,
             leading.clone(),
             stop.clone(),
         ));

@@ -11,12 +11,12 @@ use kube::runtime::controller::Action;
 use tokio::time::Instant;
 
 use super::access;
-use super::claims::Owner;
+use super::bot_ownership::BotOwner;
 use super::context::Context;
-use super::index::Guarded;
+use super::reference_index::GuardedConnector;
 use super::settings::ConnectionSettings;
 use super::status::{self, OtherConnector, TokenState};
-use super::{finalize, report, resolve, spec, transcription};
+use super::{finalize, policies, resolve, transcription, update_status};
 use crate::api::conditions::types;
 use crate::api::{TelegramConnector, TelegramConnectorStatus};
 use crate::connection::ConnectionGoal;
@@ -30,10 +30,10 @@ use crate::telegram::bot::BotProfile;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReconcileError {
     /// The API server did not do as asked.
-    #[error("{doing}: {source}")]
+    #[error("{operation}: {source}")]
     Kubernetes {
         /// What was tried.
-        doing: &'static str,
+        operation: &'static str,
         /// Its answer.
         source: kube::Error,
     },
@@ -42,12 +42,12 @@ pub(super) enum ReconcileError {
     Store(#[from] crate::store::StoreError),
     /// The store did not answer.
     #[error("ending a deleted connector's sessions: the store does not answer")]
-    StoreSilent,
+    StoreTimeout,
 }
 
 impl ReconcileError {
     /// For metrics.
-    pub(super) fn label(&self) -> &'static str {
+    pub(super) fn metric_label(&self) -> &'static str {
         match self {
             Self::Kubernetes {
                 source: kube::Error::Api(status),
@@ -60,17 +60,19 @@ impl ReconcileError {
                 _ => "server_error",
             },
             Self::Kubernetes { .. } => "api_server_unreachable",
-            Self::Store(_) | Self::StoreSilent => "store",
+            Self::Store(_) | Self::StoreTimeout => "store",
         }
     }
 }
 
-pub(super) fn doing(doing: &'static str) -> impl FnOnce(kube::Error) -> ReconcileError {
-    move |source| ReconcileError::Kubernetes { doing, source }
+pub(super) fn kubernetes_error(
+    operation: &'static str,
+) -> impl FnOnce(kube::Error) -> ReconcileError {
+    move |source| ReconcileError::Kubernetes { operation, source }
 }
 
 /// Who a connector is.
-pub(super) fn identify(metadata: &ObjectMeta) -> ConnectorRef {
+pub(super) fn connector_ref_of(metadata: &ObjectMeta) -> ConnectorRef {
     ConnectorRef {
         namespace: metadata.namespace.as_deref().unwrap_or_default().into(),
         name: metadata.name.as_deref().unwrap_or_default().into(),
@@ -83,98 +85,109 @@ pub(super) fn identify(metadata: &ObjectMeta) -> ConnectorRef {
 /// # Errors
 /// [`ReconcileError`]; tried again with a back-off.
 pub(super) async fn reconcile(
-    object: Arc<Guarded>,
-    c: Arc<Context>,
+    object: Arc<GuardedConnector>,
+    ctx: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
     let began = Instant::now();
-    let me = identify(object.meta());
-    let result = one(&object, &me, &c).await;
+    let connector_ref = connector_ref_of(object.meta());
+    let result = reconcile_connector(&object, &connector_ref, &ctx).await;
     let label = match &result {
         Ok(_) => {
-            c.memories.with(&me.uid, |m| m.failures.reset());
+            ctx.connector_cache
+                .with_entry(&connector_ref.uid, |m| m.backoff.reset());
             "ok"
         }
-        Err(error) => error.label(),
+        Err(error) => error.metric_label(),
     };
-    c.metrics
+    ctx.metrics
         .record_reconcile("connector", label, began.elapsed());
-    if c.index.object(&me.uid).is_none() {
+    if ctx.index.object_ref(&connector_ref.uid).is_none() {
         // It went while this was under way, and what was made of it since must go too.
-        finalize::clear(&me, &c).await;
+        finalize::remove_state(&connector_ref, &ctx).await;
         return Ok(Action::await_change());
     }
     result
 }
 
-async fn one(object: &Guarded, me: &ConnectorRef, c: &Context) -> Result<Action, ReconcileError> {
-    if c.memories.with(&me.uid, |m| m.is_ahead_of(object.meta())) {
+async fn reconcile_connector(
+    object: &GuardedConnector,
+    connector_ref: &ConnectorRef,
+    ctx: &Context,
+) -> Result<Action, ReconcileError> {
+    if ctx
+        .connector_cache
+        .with_entry(&connector_ref.uid, |m| m.has_seen_newer_than(object.meta()))
+    {
         // The watch went on since this was begun; the newer object is there already.
         return Ok(Action::requeue(std::time::Duration::ZERO));
     }
     if object.meta().deletion_timestamp.is_some() {
-        return finalize::delete(object, me, c).await;
+        return finalize::cleanup(object, connector_ref, ctx).await;
     }
     match &object.0 {
-        Ok(connector) => resolve_and_connect(connector, me, c).await,
+        Ok(connector) => resolve_and_connect(connector, connector_ref, ctx).await,
         Err(unreadable) => {
-            let told = c.memories.with(&me.uid, |m| {
-                m.unreadable.replace(unreadable.error.clone()) == Some(unreadable.error.clone())
+            let already_logged = ctx.connector_cache.with_entry(&connector_ref.uid, |m| {
+                m.logged_parse_error.replace(unreadable.error.clone())
+                    == Some(unreadable.error.clone())
             });
-            if !told {
-                tracing::error!(namespace = %me.namespace, connector = %me.name, error = %unreadable.error,
+            if !already_logged {
+                tracing::error!(namespace = %connector_ref.namespace, connector = %connector_ref.name, error = %unreadable.error,
                     "the connector cannot be read and stays disconnected; correct it and apply it again");
             }
-            rest(me, c).await;
+            disconnect(connector_ref, ctx).await;
             Ok(Action::await_change())
         }
     }
 }
 
 /// Ends everything that runs for a connector in this process.
-pub(super) async fn rest(me: &ConnectorRef, c: &Context) {
-    c.registry.withdraw(&me.uid);
-    c.connections.stop(&me.uid).await;
-    c.wake_all(c.claims.release(&me.uid));
+pub(super) async fn disconnect(connector_ref: &ConnectorRef, ctx: &Context) {
+    ctx.registry.withdraw(&connector_ref.uid);
+    ctx.connections.stop(&connector_ref.uid).await;
+    ctx.requeue_all(ctx.bot_ownership.release(&connector_ref.uid));
 }
 
 async fn resolve_and_connect(
     connector: &TelegramConnector,
-    me: &ConnectorRef,
-    c: &Context,
+    connector_ref: &ConnectorRef,
+    ctx: &Context,
 ) -> Result<Action, ReconcileError> {
     let spec = &connector.spec;
-    let leading = c.leads();
-    let previous = c.memories.with(&me.uid, |m| {
+    let leading = ctx.is_leader();
+    let previous = ctx.connector_cache.with_entry(&connector_ref.uid, |m| {
         m.status(&connector.metadata, connector.status.as_ref())
     });
 
-    let (mut token, bot) = resolve::token(connector, me, c).await?;
-    let assistant = resolve::assistant(connector, me, c).await?;
-    let transcription = transcription::resolve(connector, me, c).await?;
-    let (policy, access) = access::resolve(&spec.access, |name| resolve::look_up(me, name, c));
+    let (mut token, bot) = resolve::resolve_token(connector, connector_ref, ctx).await?;
+    let assistant = resolve::resolve_assistant(connector, connector_ref, ctx).await?;
+    let transcription = transcription::resolve_transcription(connector, connector_ref, ctx).await?;
+    let (policy, access) = access::resolve_access(&spec.access, |name| {
+        resolve::look_up_user_list(connector_ref, name, ctx)
+    });
 
     if leading && bot.is_some() {
-        finalize::keep_finalizer(connector, me, c).await?;
+        finalize::ensure_finalizer(connector, connector_ref, ctx).await?;
     }
 
     let mut published = false;
     match &bot {
         None => {
-            rest(me, c).await;
-            note_bot(me, None, c);
+            disconnect(connector_ref, ctx).await;
+            record_bot(connector_ref, None, ctx);
         }
         Some(bot) if spec.is_suspended() => {
-            rest(me, c).await;
+            disconnect(connector_ref, ctx).await;
             if leading && previous.as_ref().is_some_and(|p| p.webhook.is_some()) {
-                finalize::withdraw_in_background(me, bot, c);
+                finalize::delete_webhook_in_background(connector_ref, bot, ctx);
             }
         }
         Some(bot) if leading => {
-            note_bot(me, Some(bot), c);
-            let profile = connect(connector, me, bot, &mut token, c).await;
-            published = publish(
+            record_bot(connector_ref, Some(bot), ctx);
+            let profile = ensure_connection(connector, connector_ref, bot, &mut token, ctx).await;
+            published = publish_to_registry(
                 connector,
-                me,
+                connector_ref,
                 bot,
                 profile,
                 previous.as_ref(),
@@ -182,19 +195,19 @@ async fn resolve_and_connect(
                 &policy,
                 &assistant.0,
                 transcription,
-                c,
+                ctx,
             );
         }
         Some(bot) => {
             // The leader's word counts: its status says whether the token is valid and whose the bot is.
             let accepted = previous
                 .as_ref()
-                .and_then(|p| status::find(p, types::TOKEN_VALID))
+                .and_then(|p| status::find_condition(p, types::TOKEN_VALID))
                 .is_some_and(|t| t.status == "True");
             if accepted {
-                published = publish(
+                published = publish_to_registry(
                     connector,
-                    me,
+                    connector_ref,
                     bot,
                     None,
                     previous.as_ref(),
@@ -202,26 +215,26 @@ async fn resolve_and_connect(
                     &policy,
                     &assistant.0,
                     transcription,
-                    c,
+                    ctx,
                 );
             }
         }
     }
     if !published {
-        c.registry.withdraw(&me.uid);
+        ctx.registry.withdraw(&connector_ref.uid);
     }
     if !leading {
         return Ok(Action::await_change());
     }
-    report::write_down(
+    update_status::update_status(
         connector,
-        me,
+        connector_ref,
         previous,
         &token,
         &access,
         &assistant.1,
         bot.as_ref(),
-        c,
+        ctx,
     )
     .await
 }
@@ -229,8 +242,8 @@ async fn resolve_and_connect(
 /// Remembers the bot. When another one (or another token) takes its place, what was seen of the old one is void, and the old
 /// bot's webhook is withdrawn if its token still works. While there is no token, the last one is remembered for that: a Secret that is
 /// replaced may be gone for a moment.
-fn note_bot(me: &ConnectorRef, bot: Option<&Bot>, c: &Context) {
-    let replaced = c.memories.with(&me.uid, |m| {
+fn record_bot(connector_ref: &ConnectorRef, bot: Option<&Bot>, ctx: &Context) {
+    let replaced = ctx.connector_cache.with_entry(&connector_ref.uid, |m| {
         let had_token = std::mem::replace(&mut m.has_token, bot.is_some());
         let old = match (&m.bot, bot) {
             (Some(old), Some(new)) if old.is_same(new) => return None,
@@ -242,28 +255,28 @@ fn note_bot(me: &ConnectorRef, bot: Option<&Bot>, c: &Context) {
     });
     if let Some(old) = replaced
         && bot.is_some_and(|new| new.id() != old.id())
-        && matches!(c.settings.connection, ConnectionSettings::Webhook(_))
+        && matches!(ctx.settings.connection, ConnectionSettings::Webhook(_))
     {
-        finalize::withdraw_in_background(me, &old, c);
+        finalize::delete_webhook_in_background(connector_ref, &old, ctx);
     }
 }
 
 /// Makes the connection be so, as far as the bot is this connector's. Who the bot is, if Telegram has said so.
-async fn connect(
+async fn ensure_connection(
     connector: &TelegramConnector,
-    me: &ConnectorRef,
+    connector_ref: &ConnectorRef,
     bot: &Bot,
     token: &mut TokenState,
-    c: &Context,
+    ctx: &Context,
 ) -> Option<BotProfile> {
     // Of another token, what was seen before does not count; ensure() clears it.
-    let known = if c.connections.has_task_for(&me.uid, bot) {
-        c.observations.facts(&me.uid).identity
+    let known = if ctx.connections.has_task_for(&connector_ref.uid, bot) {
+        ctx.observations.facts(&connector_ref.uid).identity
     } else {
         None
     };
     if matches!(known, Some(IdentityFact::Refused { .. })) {
-        c.wake_all(c.claims.release(&me.uid));
+        ctx.requeue_all(ctx.bot_ownership.release(&connector_ref.uid));
         return None;
     }
     let profile = match known {
@@ -275,28 +288,34 @@ async fn connect(
         .creation_timestamp
         .as_ref()
         .map_or(Timestamp::MAX, |t| t.0);
-    let (owner, affected) = c.claims.claim(me, created, bot.id(), profile.is_some());
-    c.wake_all(affected);
-    let reach = match &owner {
-        Owner::Mine => ConnectionGoal::Connect,
-        Owner::Other(_) | Owner::Undecided => ConnectionGoal::Identify,
+    let (owner, affected) =
+        ctx.bot_ownership
+            .claim(connector_ref, created, bot.id(), profile.is_some());
+    ctx.requeue_all(affected);
+    let goal = match &owner {
+        BotOwner::ThisConnector => ConnectionGoal::Connect,
+        BotOwner::OlderConnector(_) | BotOwner::Undecided => ConnectionGoal::Identify,
     };
-    if let (Owner::Other(other), TokenState::Given { duplicate_of, .. }) = (owner, token) {
-        *duplicate_of = Some(if other.namespace == me.namespace {
+    if let (BotOwner::OlderConnector(other), TokenState::Given { duplicate_of, .. }) =
+        (owner, token)
+    {
+        *duplicate_of = Some(if other.namespace == connector_ref.namespace {
             OtherConnector::Named(other.name.to_string())
         } else {
             OtherConnector::Elsewhere
         });
     }
-    c.connections.ensure(me, bot, profile.as_ref(), reach).await;
+    ctx.connections
+        .ensure(connector_ref, bot, profile.as_ref(), goal)
+        .await;
     profile
 }
 
 /// Publishes what is resolved, if it is known whose bot it is and the bot is this connector's.
 #[allow(clippy::too_many_arguments)]
-fn publish(
+fn publish_to_registry(
     connector: &TelegramConnector,
-    me: &ConnectorRef,
+    connector_ref: &ConnectorRef,
     bot: &Bot,
     profile: Option<BotProfile>,
     previous: Option<&TelegramConnectorStatus>,
@@ -304,7 +323,7 @@ fn publish(
     policy: &crate::registry::AccessPolicy,
     assistant: &Option<Arc<dyn crate::assistant::Assistant>>,
     transcription: Transcription,
-    c: &Context,
+    ctx: &Context,
 ) -> bool {
     let TokenState::Given {
         duplicate_of: None, ..
@@ -313,7 +332,7 @@ fn publish(
         return false;
     };
     if matches!(
-        c.observations.facts(&me.uid).identity,
+        ctx.observations.facts(&connector_ref.uid).identity,
         Some(IdentityFact::Refused { .. })
     ) {
         return false;
@@ -326,16 +345,16 @@ fn publish(
         return false;
     };
     let spec = &connector.spec;
-    c.registry.publish(Arc::new(ResolvedConnector {
-        connector: me.clone(),
+    ctx.registry.publish(Arc::new(ResolvedConnector {
+        connector: connector_ref.clone(),
         generation: connector.metadata.generation.unwrap_or_default(),
         bot: bot.clone(),
         bot_username: username.into(),
         access: policy.clone(),
         save_denied_conversations: spec.access.save_denied_conversations.unwrap_or(false),
-        denied_reply: spec::denied_reply(spec),
-        session: spec::session(spec),
-        groups: spec::groups(spec),
+        denied_reply: policies::denied_reply(spec),
+        session: policies::session_policy(spec),
+        groups: policies::group_policy(spec),
         greeting: spec.greeting.as_deref().map(Into::into),
         messages_per_minute: spec.messages_per_minute(),
         assistant: assistant.clone(),

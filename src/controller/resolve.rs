@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 
-use super::access::Lookup;
+use super::access::UserListLookup;
+use super::connector_cache::CachedAssistant;
 use super::context::Context;
-use super::memory::BuiltAssistant;
-use super::reconcile::{ReconcileError, doing};
+use super::reconcile::{ReconcileError, kubernetes_error};
 use super::status::{AssistantState, TokenState};
 use crate::api::TelegramConnector;
 use crate::api::connector::{DEFAULT_API_KEY, DEFAULT_TOKEN_KEY};
@@ -19,17 +19,21 @@ use crate::telegram::{Bot, BotToken};
 ///
 /// # Errors
 /// When the API server cannot be asked for the Secret.
-pub(super) async fn token(
+pub(super) async fn resolve_token(
     connector: &TelegramConnector,
-    me: &ConnectorRef,
-    c: &Context,
+    connector_ref: &ConnectorRef,
+    ctx: &Context,
 ) -> Result<(TokenState, Option<Bot>), ReconcileError> {
     let spec = &connector.spec;
-    let value = c
-        .secrets
-        .value(&me.namespace, &spec.bot_token_secret_ref, DEFAULT_TOKEN_KEY)
+    let value = ctx
+        .secret_cache
+        .get(
+            &connector_ref.namespace,
+            &spec.bot_token_secret_ref,
+            DEFAULT_TOKEN_KEY,
+        )
         .await
-        .map_err(doing("reading the bot token's Secret"))?;
+        .map_err(kubernetes_error("reading the bot token's Secret"))?;
     let value = match value {
         Ok(value) => value,
         Err(problem) => return Ok((TokenState::Missing(problem), None)),
@@ -37,7 +41,7 @@ pub(super) async fn token(
     let secret = spec.bot_token_secret_ref.name.clone();
     Ok(match BotToken::parse(value.expose_secret()) {
         Ok(token) => {
-            let bot = Bot::new(c.telegram.clone(), token);
+            let bot = Bot::new(ctx.telegram.clone(), token);
             let state = TokenState::Given {
                 bot: bot.id(),
                 secret,
@@ -59,40 +63,40 @@ pub(super) async fn token(
 ///
 /// # Errors
 /// When the API server cannot be asked for its key's Secret.
-pub(super) async fn assistant(
+pub(super) async fn resolve_assistant(
     connector: &TelegramConnector,
-    me: &ConnectorRef,
-    c: &Context,
+    connector_ref: &ConnectorRef,
+    ctx: &Context,
 ) -> Result<(Option<Arc<dyn Assistant>>, AssistantState), ReconcileError> {
     let spec = &connector.spec.assistant;
     let key = match &spec.api_key_secret_ref {
         None => None,
         Some(reference) => {
-            let value = c
-                .secrets
-                .value(&me.namespace, reference, DEFAULT_API_KEY)
+            let value = ctx
+                .secret_cache
+                .get(&connector_ref.namespace, reference, DEFAULT_API_KEY)
                 .await
-                .map_err(doing("reading the assistant key's Secret"))?;
+                .map_err(kubernetes_error("reading the assistant key's Secret"))?;
             match value {
                 Ok(key) => Some(key),
                 Err(problem) => return Ok((None, AssistantState::KeyMissing(problem))),
             }
         }
     };
-    let (built, changed) = c.memories.with(&me.uid, |m| {
+    let (built, changed) = ctx.connector_cache.with_entry(&connector_ref.uid, |m| {
         if let Some(known) = &m.assistant
-            && known.is_of(spec, key.as_ref())
+            && known.matches(spec, key.as_ref())
         {
             return (known.built.clone(), m.assistant_changed);
         }
-        let built = c.assistants.assistant(spec, key.clone());
-        let before = m.assistant.replace(BuiltAssistant {
+        let built = ctx.assistants.build_assistant(spec, key.clone());
+        let before = m.assistant.replace(CachedAssistant {
             spec: spec.clone(),
             key,
             built: built.clone(),
         });
         if before.is_some() {
-            c.observations.reset_assistant(&me.uid);
+            ctx.observations.reset_assistant(&connector_ref.uid);
             m.assistant_changed = true;
         }
         (built, m.assistant_changed)
@@ -104,13 +108,17 @@ pub(super) async fn assistant(
 }
 
 /// A list by name, read.
-pub(super) fn look_up(me: &ConnectorRef, name: &str, c: &Context) -> Lookup {
-    match c.list(&me.namespace, name) {
-        None => Lookup::NotFound,
+pub(super) fn look_up_user_list(
+    connector_ref: &ConnectorRef,
+    name: &str,
+    ctx: &Context,
+) -> UserListLookup {
+    match ctx.user_list(&connector_ref.namespace, name) {
+        None => UserListLookup::NotFound,
         Some(list) => match &list.0 {
-            Ok(list) => Lookup::Found(
-                c.read_lists.users(
-                    &me.namespace,
+            Ok(list) => UserListLookup::Found(
+                ctx.user_list_cache.get_or_parse(
+                    &connector_ref.namespace,
                     name,
                     list.metadata
                         .resource_version
@@ -119,7 +127,7 @@ pub(super) fn look_up(me: &ConnectorRef, name: &str, c: &Context) -> Lookup {
                     &list.spec.users,
                 ),
             ),
-            Err(unreadable) => Lookup::Invalid(unreadable.error.clone()),
+            Err(unreadable) => UserListLookup::Invalid(unreadable.error.clone()),
         },
     }
 }

@@ -18,16 +18,16 @@ use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::access::ReadLists;
-use super::context::{Context, GuardedList};
-use super::index::{Guarded, Index};
-use super::leadership::Leadership;
-use super::memory::Memories;
-use super::secrets::Secrets;
-use super::settings::Settings;
-use super::user_lists::{self, WrittenLists};
+use super::access::UserListCache;
+use super::connector_cache::ConnectorCache;
+use super::context::{Context, GuardedUserList};
+use super::leader_election::LeaderElector;
+use super::reference_index::{GuardedConnector, ReferenceIndex};
+use super::secret_cache::SecretCache;
+use super::settings::ControllerSettings;
+use super::user_lists::{self, UserListStatusCache};
 use super::watches::{apis, watch, without_managed_fields};
-use super::{ControllerContext, events::Events, finalize, reconcile, sweep};
+use super::{ControllerDependencies, events::EventRecorder, finalize, orphan_gc, reconcile};
 use crate::api::{SKIP_DISCONNECT_ANNOTATION, TelegramConnector, TelegramUserList};
 use crate::connection::BotConnections;
 use crate::connection::backoff::{Backoff, jittered};
@@ -38,76 +38,76 @@ use crate::telemetry::admin::ReadinessCheck;
 /// How many connectors are reconciled at the same time. A reconcile waits for the API server only, never for Telegram.
 const CONCURRENCY: u16 = 32;
 /// How often a missing CRD is looked for.
-const CRDS_EVERY: Duration = Duration::from_secs(2);
+const CRD_POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// How long the first reconcile waits for the Secrets' watch; it needs none, but saves reading them twice.
-const SECRETS_WITHIN: Duration = Duration::from_secs(5);
+const SECRETS_SYNC_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs until `stop`.
 pub(super) async fn run(
-    from: ControllerContext,
-    woken: mpsc::UnboundedReceiver<ConnectorUid>,
-    lead: watch::Sender<bool>,
+    deps: ControllerDependencies,
+    changed_connectors: mpsc::UnboundedReceiver<ConnectorUid>,
+    leader_sender: watch::Sender<bool>,
     leading: watch::Receiver<bool>,
     stop: CancellationToken,
 ) {
     let ready = stop
-        .run_until_cancelled(wait_for_crds(&from.client, &from.settings, &from.readiness))
+        .run_until_cancelled(wait_for_crds(&deps.client, &deps.settings, &deps.readiness))
         .await;
     if ready.is_none() {
         return;
     }
     let connections = Arc::new(BotConnections::new(
-        from.inbox.clone(),
-        from.observations.clone(),
-        from.metrics.clone(),
-        from.settings.connection.clone(),
-        from.settings.look_again,
+        deps.inbox.clone(),
+        deps.observations.clone(),
+        deps.metrics.clone(),
+        deps.settings.connection.clone(),
+        deps.settings.recheck_interval,
     ));
-    let (lists, lists_writer) = reflector::store::<GuardedList>();
-    let (wake, waking) = mpsc::unbounded_channel();
-    let (wake_list, waking_lists) = mpsc::unbounded_channel();
+    let (lists, lists_writer) = reflector::store::<GuardedUserList>();
+    let (requeue, requeued) = mpsc::unbounded_channel();
+    let (requeue_list, requeued_lists) = mpsc::unbounded_channel();
     let context = Arc::new(Context {
-        secrets: Secrets::new(from.client.clone()),
-        events: Events::new(from.client.clone(), &from.settings.identity),
-        index: Arc::new(Index::default()),
-        memories: Arc::new(Memories::default()),
-        claims: super::claims::Claims::default(),
-        read_lists: ReadLists::default(),
-        written_lists: WrittenLists::default(),
+        secret_cache: SecretCache::new(deps.client.clone()),
+        event_recorder: EventRecorder::new(deps.client.clone(), &deps.settings.identity),
+        index: Arc::new(ReferenceIndex::default()),
+        connector_cache: Arc::new(ConnectorCache::default()),
+        bot_ownership: super::bot_ownership::BotOwnership::default(),
+        user_list_cache: UserListCache::default(),
+        list_status_cache: UserListStatusCache::default(),
         connections: connections.clone(),
-        client: from.client,
-        registry: from.registry,
-        observations: from.observations,
-        inbox: from.inbox,
-        telegram: from.telegram,
-        assistants: from.assistants,
-        settings: from.settings,
-        metrics: from.metrics,
-        clock: from.clock,
-        lists,
+        client: deps.client,
+        registry: deps.registry,
+        observations: deps.observations,
+        inbox: deps.inbox,
+        telegram: deps.telegram,
+        assistants: deps.assistants,
+        settings: deps.settings,
+        metrics: deps.metrics,
+        clock: deps.clock,
+        user_lists: lists,
         leading: leading.clone(),
-        wake,
+        requeue,
     });
     // Ends after everything else, because the others are told by it whether they may.
-    let leadership = elect(&context, lead, stop.clone());
+    let election = start_election(&context, leader_sender, stop.clone());
     let (secrets_synced, secrets_are_synced) = watch::channel(false);
     let _secrets = AbortOnDropHandle::new(tokio::spawn(watch_secrets(
         context.clone(),
-        from.readiness.clone(),
+        deps.readiness.clone(),
         secrets_synced,
     )));
     // `Store::wait_until_ready` wakes only the one who asked last, and the lists' own controller asks it too.
     let (lists_synced, mut lists_are_synced) = watch::channel(false);
-    let _lists = AbortOnDropHandle::new(tokio::spawn(control_lists(
+    let _lists = AbortOnDropHandle::new(tokio::spawn(run_user_list_controller(
         context.clone(),
-        from.readiness.clone(),
+        deps.readiness.clone(),
         lists_writer,
-        waking_lists,
+        requeued_lists,
         lists_synced,
     )));
-    let _sweep = AbortOnDropHandle::new(tokio::spawn(sweep::run(
+    let _orphan_gc = AbortOnDropHandle::new(tokio::spawn(orphan_gc::run(
         context.clone(),
-        from.readiness.clone(),
+        deps.readiness.clone(),
     )));
     let connectors = async {
         // Without the lists everybody would be denied for a moment, and the status would say so.
@@ -115,41 +115,48 @@ pub(super) async fn run(
             return;
         }
         let mut synced = secrets_are_synced;
-        let _ = tokio::time::timeout(SECRETS_WITHIN, synced.wait_for(|s| *s)).await;
-        control_connectors(context.clone(), from.readiness, woken, waking, wake_list).await;
+        let _ = tokio::time::timeout(SECRETS_SYNC_TIMEOUT, synced.wait_for(|s| *s)).await;
+        run_connector_controller(
+            context.clone(),
+            deps.readiness,
+            changed_connectors,
+            requeued,
+            requeue_list,
+        )
+        .await;
     };
     stop.run_until_cancelled(connectors).await;
     // Pollers end first, then the Lease goes back.
-    leadership.await;
+    election.await;
 }
 
 /// Begins the election, or leads from the start. What comes back ends when `stop` did its work.
-fn elect(
+fn start_election(
     context: &Arc<Context>,
-    lead: watch::Sender<bool>,
+    leader_sender: watch::Sender<bool>,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + use<> {
     let connections = context.connections.clone();
     let task = match context.settings.leader_election.clone() {
         Some(settings) => {
-            let leadership = Leadership::new(
+            let elector = LeaderElector::new(
                 context.client.clone(),
                 settings,
                 &context.settings.identity,
                 connections,
                 context.metrics.clone(),
-                lead,
+                leader_sender,
             );
-            tokio::spawn(leadership.run(stop))
+            tokio::spawn(elector.run(stop))
         }
         None => {
             connections.open();
             context.metrics.set_leading(true);
-            lead.send_replace(true);
+            leader_sender.send_replace(true);
             tokio::spawn(async move {
                 stop.cancelled().await;
                 connections.close().await;
-                lead.send_replace(false);
+                leader_sender.send_replace(false);
             })
         }
     };
@@ -161,12 +168,12 @@ fn elect(
 }
 
 /// `GitOps` installs in any order: without CRDs there is nothing to do yet, and no reason to exit.
-async fn wait_for_crds(client: &Client, settings: &Settings, readiness: &Readiness) {
-    let mut told = false;
+async fn wait_for_crds(client: &Client, settings: &ControllerSettings, readiness: &Readiness) {
+    let mut logged = false;
     loop {
         let missing = match (
-            served::<TelegramConnector>(client, settings).await,
-            served::<TelegramUserList>(client, settings).await,
+            check_crd_served::<TelegramConnector>(client, settings).await,
+            check_crd_served::<TelegramUserList>(client, settings).await,
         ) {
             (Ok(()), Ok(())) => {
                 readiness.pass(ReadinessCheck::Crds);
@@ -174,15 +181,15 @@ async fn wait_for_crds(client: &Client, settings: &Settings, readiness: &Readine
             }
             (Err(why), _) | (_, Err(why)) => why,
         };
-        if !std::mem::replace(&mut told, true) {
+        if !std::mem::replace(&mut logged, true) {
             tracing::warn!(why = %missing, "waiting for the custom resource definitions");
         }
         readiness.fail(ReadinessCheck::Crds, missing);
-        tokio::time::sleep(jittered(CRDS_EVERY)).await;
+        tokio::time::sleep(jittered(CRD_POLL_INTERVAL)).await;
     }
 }
 
-async fn served<K>(client: &Client, settings: &Settings) -> Result<(), String>
+async fn check_crd_served<K>(client: &Client, settings: &ControllerSettings) -> Result<(), String>
 where
     K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
         + Clone
@@ -219,7 +226,7 @@ fn on_error(
 }
 
 /// What of a connector makes a reconcile necessary. Our own status is not among it.
-fn of_interest<K: Resource>(object: &K) -> Option<u64> {
+fn reconcile_trigger<K: Resource>(object: &K) -> Option<u64> {
     let skip = |object: &K| {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
@@ -237,16 +244,16 @@ fn of_interest<K: Resource>(object: &K) -> Option<u64> {
         .hash_property(object)
 }
 
-async fn control_connectors(
-    c: Arc<Context>,
+async fn run_connector_controller(
+    ctx: Arc<Context>,
     readiness: Arc<Readiness>,
-    woken: mpsc::UnboundedReceiver<ConnectorUid>,
-    waking: mpsc::UnboundedReceiver<ConnectorUid>,
-    wake_list: mpsc::UnboundedSender<ObjectRef<GuardedList>>,
+    changed_connectors: mpsc::UnboundedReceiver<ConnectorUid>,
+    requeued: mpsc::UnboundedReceiver<ConnectorUid>,
+    requeue_list: mpsc::UnboundedSender<ObjectRef<GuardedUserList>>,
 ) {
-    let (reader, writer) = reflector::store::<Guarded>();
+    let (reader, writer) = reflector::store::<GuardedConnector>();
     let events = watch(
-        apis::<Guarded>(&c.client, &c.settings.watch_namespaces),
+        apis::<GuardedConnector>(&ctx.client, &ctx.settings.watch_namespaces),
         without_managed_fields,
         on_error(
             "connectors",
@@ -255,19 +262,19 @@ async fn control_connectors(
         ),
     );
     let indexed = {
-        let c = c.clone();
+        let ctx = ctx.clone();
         reflector::reflector(writer, events.map(Ok)).inspect(move |event| {
             let Ok(event) = event else { return };
             let lists = match event {
                 Event::Apply(object) | Event::InitApply(object) => {
-                    c.memories.caught_up(object.meta());
-                    c.index.set(object)
+                    ctx.connector_cache.on_watched(object.meta());
+                    ctx.index.set(object)
                 }
-                Event::Delete(object) => finalize::gone(object, &c),
+                Event::Delete(object) => finalize::on_deleted(object, &ctx),
                 Event::Init => Vec::new(),
                 Event::InitDone => {
                     readiness.pass(ReadinessCheck::ConnectorsSynced);
-                    c.lists
+                    ctx.user_lists
                         .state()
                         .iter()
                         .map(|l| (l.namespace().unwrap_or_default(), l.name_any()))
@@ -276,43 +283,44 @@ async fn control_connectors(
             };
             for (namespace, name) in lists {
                 // The lists' controller is gone only when the process ends.
-                let _ = wake_list.send(ObjectRef::new(&name).within(&namespace));
+                let _ = requeue_list.send(ObjectRef::new(&name).within(&namespace));
             }
         })
     };
-    let changed = indexed
-        .applied_objects()
-        .predicate_filter(of_interest::<Guarded>, PredicateConfig::default());
-    let wakes = {
-        let index = c.index.clone();
+    let changed = indexed.applied_objects().predicate_filter(
+        reconcile_trigger::<GuardedConnector>,
+        PredicateConfig::default(),
+    );
+    let requeues = {
+        let index = ctx.index.clone();
         futures::stream::select(
-            UnboundedReceiverStream::new(woken),
-            UnboundedReceiverStream::new(waking),
+            UnboundedReceiverStream::new(changed_connectors),
+            UnboundedReceiverStream::new(requeued),
         )
-        .filter_map(move |uid| std::future::ready(index.object(&uid)))
+        .filter_map(move |uid| std::future::ready(index.object_ref(&uid)))
     };
     Controller::for_stream(changed, reader)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
-        .reconcile_on(wakes)
-        .reconcile_all_on(WatchStream::from_changes(c.leading.clone()).map(drop))
+        .reconcile_on(requeues)
+        .reconcile_all_on(WatchStream::from_changes(ctx.leading.clone()).map(drop))
         .run(
-            |object, c| Box::pin(reconcile::reconcile(object, c)),
-            |object, error, c| {
-                let me = reconcile::identify(object.meta());
-                let wait = c.memories.with(&me.uid, |m| m.failures.next_delay());
-                tracing::warn!(namespace = %me.namespace, connector = %me.name, %error, again_in = ?wait, "reconcile failed");
+            |object, ctx| Box::pin(reconcile::reconcile(object, ctx)),
+            |object, error, ctx| {
+                let connector_ref = reconcile::connector_ref_of(object.meta());
+                let wait = ctx.connector_cache.with_entry(&connector_ref.uid, |m| m.backoff.next_delay());
+                tracing::warn!(namespace = %connector_ref.namespace, connector = %connector_ref.name, %error, again_in = ?wait, "reconcile failed");
                 Action::requeue(wait)
             },
-            c,
+            ctx,
         )
         .for_each(|_| std::future::ready(()))
         .await;
 }
 
 /// Secrets: metadata only. A change voids what was read and wakes those who refer to it.
-async fn watch_secrets(c: Arc<Context>, readiness: Arc<Readiness>, synced: watch::Sender<bool>) {
+async fn watch_secrets(ctx: Arc<Context>, readiness: Arc<Readiness>, synced: watch::Sender<bool>) {
     let events = watch(
-        apis::<PartialObjectMeta<Secret>>(&c.client, &c.settings.watch_namespaces),
+        apis::<PartialObjectMeta<Secret>>(&ctx.client, &ctx.settings.watch_namespaces),
         without_managed_fields,
         on_error("secrets", ReadinessCheck::SecretsSynced, readiness.clone()),
     );
@@ -322,9 +330,9 @@ async fn watch_secrets(c: Arc<Context>, readiness: Arc<Readiness>, synced: watch
             Event::Apply(secret) | Event::InitApply(secret) | Event::Delete(secret) => {
                 let namespace = secret.namespace().unwrap_or_default();
                 let name = secret.name_any();
-                c.secrets.changed(&namespace, &name);
-                for connector in c.index.of_secret(&namespace, &name) {
-                    wake(&c, &connector);
+                ctx.secret_cache.invalidate(&namespace, &name);
+                for connector in ctx.index.connectors_using_secret(&namespace, &name) {
+                    requeue(&ctx, &connector);
                 }
             }
             Event::Init => {}
@@ -336,16 +344,16 @@ async fn watch_secrets(c: Arc<Context>, readiness: Arc<Readiness>, synced: watch
     }
 }
 
-async fn control_lists(
-    c: Arc<Context>,
+async fn run_user_list_controller(
+    ctx: Arc<Context>,
     readiness: Arc<Readiness>,
-    writer: reflector::store::Writer<GuardedList>,
-    waking: mpsc::UnboundedReceiver<ObjectRef<GuardedList>>,
+    writer: reflector::store::Writer<GuardedUserList>,
+    requeued: mpsc::UnboundedReceiver<ObjectRef<GuardedUserList>>,
     synced: watch::Sender<bool>,
 ) {
-    let reader: Store<GuardedList> = c.lists.clone();
+    let reader: Store<GuardedUserList> = ctx.user_lists.clone();
     let events = watch(
-        apis::<GuardedList>(&c.client, &c.settings.watch_namespaces),
+        apis::<GuardedUserList>(&ctx.client, &ctx.settings.watch_namespaces),
         without_managed_fields,
         on_error(
             "user lists",
@@ -353,16 +361,19 @@ async fn control_lists(
             readiness.clone(),
         ),
     );
-    let told = {
-        let c = c.clone();
+    let observed = {
+        let ctx = ctx.clone();
         reflector::reflector(writer, events.map(Ok)).inspect(
             move |event: &Result<_, watcher::Error>| match event {
-                Ok(Event::Apply(list) | Event::InitApply(list)) => tell_users_of(list, &c),
+                Ok(Event::Apply(list) | Event::InitApply(list)) => {
+                    requeue_connectors_of(list, &ctx)
+                }
                 Ok(Event::Delete(list)) => {
                     let namespace = list.namespace().unwrap_or_default();
-                    c.read_lists.forget(&namespace, &list.name_any());
-                    c.written_lists.forget(&list.uid().unwrap_or_default());
-                    tell_users_of(list, &c);
+                    ctx.user_list_cache.remove(&namespace, &list.name_any());
+                    ctx.list_status_cache
+                        .remove(&list.uid().unwrap_or_default());
+                    requeue_connectors_of(list, &ctx);
                 }
                 Ok(Event::InitDone) => {
                     readiness.pass(ReadinessCheck::UserListsSynced);
@@ -372,8 +383,8 @@ async fn control_lists(
             },
         )
     };
-    let changed = told.applied_objects().predicate_filter(
-        predicates::generation::<GuardedList>,
+    let changed = observed.applied_objects().predicate_filter(
+        predicates::generation::<GuardedUserList>,
         PredicateConfig::default(),
     );
     let failures = Arc::new(std::sync::Mutex::new(Backoff::new(
@@ -382,10 +393,10 @@ async fn control_lists(
     )));
     Controller::for_stream(changed, reader)
         .with_config(controller::Config::default().concurrency(4))
-        .reconcile_on(UnboundedReceiverStream::new(waking))
-        .reconcile_all_on(leadership_changes(&c))
+        .reconcile_on(UnboundedReceiverStream::new(requeued))
+        .reconcile_all_on(leadership_changes(&ctx))
         .run(
-            |list, c| Box::pin(user_lists::reconcile(list, c)),
+            |list, ctx| Box::pin(user_lists::reconcile(list, ctx)),
             move |list, error, _| {
                 let wait = failures
                     .lock()
@@ -394,28 +405,28 @@ async fn control_lists(
                 tracing::warn!(list = %list.name_any(), %error, again_in = ?wait, "reconcile of a list failed");
                 Action::requeue(wait)
             },
-            c,
+            ctx,
         )
         .for_each(|_| std::future::ready(()))
         .await;
 }
 
-fn leadership_changes(c: &Context) -> impl Stream<Item = ()> + Send + 'static + use<> {
-    WatchStream::from_changes(c.leading.clone()).map(drop)
+fn leadership_changes(ctx: &Context) -> impl Stream<Item = ()> + Send + 'static + use<> {
+    WatchStream::from_changes(ctx.leading.clone()).map(drop)
 }
 
 /// A list changed: the connectors that refer to it, and no others, are resolved anew.
-fn tell_users_of(list: &GuardedList, c: &Context) {
-    for connector in c
+fn requeue_connectors_of(list: &GuardedUserList, ctx: &Context) {
+    for connector in ctx
         .index
-        .of_list(&list.namespace().unwrap_or_default(), &list.name_any())
+        .connectors_using_list(&list.namespace().unwrap_or_default(), &list.name_any())
     {
-        wake(c, &connector);
+        requeue(ctx, &connector);
     }
 }
 
-fn wake(c: &Context, connector: &ObjectRef<Guarded>) {
+fn requeue(ctx: &Context, connector: &ObjectRef<GuardedConnector>) {
     if let Some(uid) = &connector.extra.uid {
-        c.wake_all(vec![ConnectorUid::from(uid.as_str())]);
+        ctx.requeue_all(vec![ConnectorUid::from(uid.as_str())]);
     }
 }

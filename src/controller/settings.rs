@@ -10,7 +10,7 @@ use crate::api::connector::ConnectionMode;
 
 /// The environment (API.md, "The environment").
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct ControllerSettings {
     /// How every connector of this environment receives updates.
     pub connection: ConnectionSettings,
     /// `--watch-namespace`; empty: all namespaces.
@@ -20,11 +20,11 @@ pub struct Settings {
     /// `None`: no election, this process leads from the start.
     pub leader_election: Option<LeaseSettings>,
     /// How often what nobody tells of is looked at again: a bot with two owners, connectors that went while nobody watched.
-    pub look_again: Duration,
+    pub recheck_interval: Duration,
 }
 
-/// [`Settings::look_again`], unless a test is in a hurry.
-pub const LOOK_AGAIN: Duration = Duration::from_hours(1);
+/// [`ControllerSettings::recheck_interval`], unless a test is in a hurry.
+pub const DEFAULT_RECHECK_INTERVAL: Duration = Duration::from_hours(1);
 
 /// How updates come.
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ pub struct WebhookSettings {
 }
 
 /// A follower looks at the Lease at least this often (one small read), so that a leader that stops is followed within 3 s.
-const LOOK: Duration = Duration::from_millis(1500);
+const MAX_RETRY_INTERVAL: Duration = Duration::from_millis(1500);
 
 /// The Lease that elects the leader.
 #[derive(Debug, Clone)]
@@ -86,7 +86,7 @@ impl LeaseSettings {
             name: name.into(),
             duration,
             renew_every: duration / 3,
-            retry_every: (duration / 6).min(LOOK),
+            retry_every: (duration / 6).min(MAX_RETRY_INTERVAL),
         }
     }
 }

@@ -3,28 +3,28 @@
 //! A condition for which nothing was seen keeps its last state, so that a restart writes nothing by itself.
 //! `lastTransitionTime` moves only when `status` flips.
 
+mod condition_values;
 mod inputs;
-mod sentences;
 #[cfg(test)]
 mod tests;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use self::sentences::{FALSE, TRUE, Verdict, verdict};
+use self::condition_values::{ConditionValue, FALSE, TRUE, condition_value};
 use crate::api::conditions::{reasons, types};
 use crate::api::connector::{BotStatus, TelegramConnectorStatus, WebhookStatus};
 use crate::observation::IdentityFact;
 use crate::registry::SessionDuration;
 
 pub use self::inputs::{
-    AccessState, AssistantState, Inputs, OtherConnector, SecretProblem, TokenState,
+    AccessState, AssistantState, OtherConnector, SecretProblem, StatusInputs, TokenState,
 };
 
-impl Inputs<'_> {
+impl StatusInputs<'_> {
     /// Whether everything is seen that decides the status, or an input decides it alone. While not, a moment's patience saves
     /// a write.
-    pub fn settled(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         if self.suspended {
             return true;
         }
@@ -60,11 +60,11 @@ impl Inputs<'_> {
             Progress::Done => {}
             Progress::Reconciling => conditions.push(self.condition(
                 types::RECONCILING,
-                verdict(TRUE, &ready.reason, ready.message.clone()),
+                condition_value(TRUE, &ready.reason, ready.message.clone()),
             )),
             Progress::Stalled => conditions.push(self.condition(
                 types::STALLED,
-                verdict(TRUE, &ready.reason, ready.message.clone()),
+                condition_value(TRUE, &ready.reason, ready.message.clone()),
             )),
         }
         conditions.push(self.condition(types::READY, ready));
@@ -103,16 +103,16 @@ impl Inputs<'_> {
         }
     }
 
-    fn condition(&self, type_: &str, verdict: Verdict) -> Condition {
-        let before = self.previous.and_then(|p| find(p, type_));
-        condition(type_, verdict, before, self.generation, self.now)
+    fn condition(&self, type_: &str, value: ConditionValue) -> Condition {
+        let before = self.previous.and_then(|p| find_condition(p, type_));
+        condition(type_, value, before, self.generation, self.now)
     }
 }
 
 /// The only place where a condition is made.
 fn condition(
     type_: &str,
-    verdict: Verdict,
+    value: ConditionValue,
     before: Option<&Condition>,
     generation: i64,
     now: Timestamp,
@@ -120,17 +120,17 @@ fn condition(
     Condition {
         type_: type_.to_owned(),
         last_transition_time: before
-            .filter(|b| b.status == verdict.status)
+            .filter(|b| b.status == value.status)
             .map_or(Time(whole_seconds(now)), |b| b.last_transition_time.clone()),
-        status: verdict.status.to_owned(),
-        reason: verdict.reason,
-        message: verdict.message,
+        status: value.status.to_owned(),
+        reason: value.reason,
+        message: value.message,
         observed_generation: Some(generation),
     }
 }
 
 /// The status of a user list: it says how many users it names and who refers to it.
-pub fn user_list(
+pub fn user_list_status(
     generation: i64,
     users: usize,
     used_by: usize,
@@ -139,9 +139,9 @@ pub fn user_list(
     now: Timestamp,
 ) -> crate::api::TelegramUserListStatus {
     let ready = if invalid == 0 {
-        verdict(TRUE, reasons::RESOLVED, format!("{users} users"))
+        condition_value(TRUE, reasons::RESOLVED, format!("{users} users"))
     } else {
-        verdict(
+        condition_value(
             FALSE,
             reasons::USER_LIST_INVALID,
             format!(
@@ -155,7 +155,7 @@ pub fn user_list(
     if ready.status != TRUE {
         conditions.push(condition(
             types::STALLED,
-            verdict(TRUE, &ready.reason, ready.message.clone()),
+            condition_value(TRUE, &ready.reason, ready.message.clone()),
             before(types::STALLED),
             generation,
             now,
@@ -200,7 +200,7 @@ pub const READY_REASONS: &[&str] = &[
 
 /// The reason of `Ready`.
 pub fn ready_reason(status: &TelegramConnectorStatus) -> Option<&'static str> {
-    let reason = &find(status, types::READY)?.reason;
+    let reason = &find_condition(status, types::READY)?.reason;
     READY_REASONS
         .iter()
         .find(|r| **r == reason.as_str())
@@ -208,11 +208,11 @@ pub fn ready_reason(status: &TelegramConnectorStatus) -> Option<&'static str> {
 }
 
 /// Whether two statuses say the same, in whatever order the server keeps the conditions.
-pub fn same(a: &TelegramConnectorStatus, b: &TelegramConnectorStatus) -> bool {
+pub fn is_same_status(a: &TelegramConnectorStatus, b: &TelegramConnectorStatus) -> bool {
     a.conditions.len() == b.conditions.len()
         && a.conditions
             .iter()
-            .all(|c| find(b, &c.type_).is_some_and(|other| other == c))
+            .all(|c| find_condition(b, &c.type_).is_some_and(|other| other == c))
         && TelegramConnectorStatus {
             conditions: Vec::new(),
             ..a.clone()
@@ -223,7 +223,10 @@ pub fn same(a: &TelegramConnectorStatus, b: &TelegramConnectorStatus) -> bool {
 }
 
 /// A condition of a status, by type.
-pub fn find<'s>(status: &'s TelegramConnectorStatus, type_: &str) -> Option<&'s Condition> {
+pub fn find_condition<'s>(
+    status: &'s TelegramConnectorStatus,
+    type_: &str,
+) -> Option<&'s Condition> {
     status.conditions.iter().find(|c| c.type_ == type_)
 }
 
@@ -237,7 +240,7 @@ enum Progress {
     Stalled,
 }
 
-fn progress(ready: &Verdict) -> Progress {
+fn progress(ready: &ConditionValue) -> Progress {
     if ready.status == TRUE {
         return Progress::Done;
     }

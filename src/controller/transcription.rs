@@ -6,7 +6,7 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::context::Context;
-use super::reconcile::{ReconcileError, doing};
+use super::reconcile::{ReconcileError, kubernetes_error};
 use crate::api::TelegramConnector;
 use crate::api::connector::{DEFAULT_API_KEY, TranscriptionSpec};
 use crate::assistant::Transcriber;
@@ -15,14 +15,14 @@ use crate::registry::Transcription;
 
 /// What was built, and from what: the same spec and key give the same connections.
 #[derive(Debug, Clone)]
-pub(super) struct BuiltTranscriber {
+pub(super) struct CachedTranscriber {
     spec: TranscriptionSpec,
     key: Option<SecretString>,
     built: Result<Arc<Transcriber>, Arc<str>>,
 }
 
-impl BuiltTranscriber {
-    fn is_of(&self, spec: &TranscriptionSpec, key: Option<&SecretString>) -> bool {
+impl CachedTranscriber {
+    fn matches(&self, spec: &TranscriptionSpec, key: Option<&SecretString>) -> bool {
         self.spec == *spec
             && self.key.as_ref().map(ExposeSecret::expose_secret)
                 == key.map(ExposeSecret::expose_secret)
@@ -33,23 +33,24 @@ impl BuiltTranscriber {
 ///
 /// # Errors
 /// The API server could not be asked for the key.
-pub(super) async fn resolve(
+pub(super) async fn resolve_transcription(
     connector: &TelegramConnector,
-    me: &ConnectorRef,
-    c: &Context,
+    connector_ref: &ConnectorRef,
+    ctx: &Context,
 ) -> Result<Transcription, ReconcileError> {
     let Some(spec) = &connector.spec.transcription else {
-        c.memories.with(&me.uid, |m| m.transcriber = None);
+        ctx.connector_cache
+            .with_entry(&connector_ref.uid, |m| m.transcriber = None);
         return Ok(Transcription::None);
     };
     let key = match &spec.api_key_secret_ref {
         None => None,
         Some(reference) => {
-            match c
-                .secrets
-                .value(&me.namespace, reference, DEFAULT_API_KEY)
+            match ctx
+                .secret_cache
+                .get(&connector_ref.namespace, reference, DEFAULT_API_KEY)
                 .await
-                .map_err(doing("reading the transcription key's Secret"))?
+                .map_err(kubernetes_error("reading the transcription key's Secret"))?
             {
                 Ok(key) => Some(key),
                 Err(problem) => {
@@ -59,17 +60,17 @@ pub(super) async fn resolve(
             }
         }
     };
-    let built = c.memories.with(&me.uid, |m| {
+    let built = ctx.connector_cache.with_entry(&connector_ref.uid, |m| {
         if let Some(known) = &m.transcriber
-            && known.is_of(spec, key.as_ref())
+            && known.matches(spec, key.as_ref())
         {
             return known.built.clone();
         }
-        let built = c
+        let built = ctx
             .assistants
-            .transcriber(spec, key.clone())
+            .build_transcriber(spec, key.clone())
             .map_err(Into::into);
-        m.transcriber = Some(BuiltTranscriber {
+        m.transcriber = Some(CachedTranscriber {
             spec: spec.clone(),
             key,
             built: built.clone(),

@@ -7,17 +7,17 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use tokio::time::Instant;
 
-use super::context::{Context, GuardedList};
+use super::context::{Context, GuardedUserList};
 use super::reconcile::ReconcileError;
-use super::{status, writes};
+use super::{patches, status};
 use crate::api::{TelegramUserList, TelegramUserListStatus};
 
 /// The statuses written last, by uid: the watch may be behind.
 #[derive(Debug, Default)]
-pub(super) struct WrittenLists(Mutex<HashMap<String, TelegramUserListStatus>>);
+pub(super) struct UserListStatusCache(Mutex<HashMap<String, TelegramUserListStatus>>);
 
-impl WrittenLists {
-    fn last(&self, uid: &str) -> Option<TelegramUserListStatus> {
+impl UserListStatusCache {
+    fn get(&self, uid: &str) -> Option<TelegramUserListStatus> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -25,7 +25,7 @@ impl WrittenLists {
             .cloned()
     }
 
-    fn note(&self, uid: &str, status: TelegramUserListStatus) {
+    fn insert(&self, uid: &str, status: TelegramUserListStatus) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -33,7 +33,7 @@ impl WrittenLists {
     }
 
     /// A list is gone.
-    pub(super) fn forget(&self, uid: &str) {
+    pub(super) fn remove(&self, uid: &str) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -46,18 +46,21 @@ impl WrittenLists {
 /// # Errors
 /// [`ReconcileError`]; tried again with a back-off.
 pub(super) async fn reconcile(
-    object: Arc<GuardedList>,
-    c: Arc<Context>,
+    object: Arc<GuardedUserList>,
+    ctx: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
     let began = Instant::now();
-    let result = one(&object, &c).await;
-    let label = result.as_ref().err().map_or("ok", ReconcileError::label);
-    c.metrics
+    let result = reconcile_list(&object, &ctx).await;
+    let label = result
+        .as_ref()
+        .err()
+        .map_or("ok", ReconcileError::metric_label);
+    ctx.metrics
         .record_reconcile("user_list", label, began.elapsed());
     result.map(|()| Action::await_change())
 }
 
-async fn one(object: &GuardedList, c: &Context) -> Result<(), ReconcileError> {
+async fn reconcile_list(object: &GuardedUserList, ctx: &Context) -> Result<(), ReconcileError> {
     let namespace = object.namespace().unwrap_or_default();
     let name = object.name_any();
     let list = match &object.0 {
@@ -69,11 +72,11 @@ async fn one(object: &GuardedList, c: &Context) -> Result<(), ReconcileError> {
             return Ok(());
         }
     };
-    if !c.leads() || list.metadata.deletion_timestamp.is_some() {
+    if !ctx.is_leader() || list.metadata.deletion_timestamp.is_some() {
         return Ok(());
     }
     let uid = list.uid().unwrap_or_default();
-    let users = c.read_lists.users(
+    let users = ctx.user_list_cache.get_or_parse(
         &namespace,
         &name,
         list.metadata
@@ -82,24 +85,27 @@ async fn one(object: &GuardedList, c: &Context) -> Result<(), ReconcileError> {
             .unwrap_or_default(),
         &list.spec.users,
     );
-    let previous = c.written_lists.last(&uid).or_else(|| list.status.clone());
-    let status = status::user_list(
+    let previous = ctx
+        .list_status_cache
+        .get(&uid)
+        .or_else(|| list.status.clone());
+    let status = status::user_list_status(
         list.metadata.generation.unwrap_or_default(),
         users.len(),
-        c.index.users_of_list(&namespace, &name),
+        ctx.index.count_connectors_using_list(&namespace, &name),
         users.invalid,
         previous.as_ref(),
-        c.clock.now(),
+        ctx.clock.now(),
     );
     if previous.as_ref() == Some(&status) {
         return Ok(());
     }
-    writes::apply_status::<TelegramUserList>(&c.client, &list.metadata, &status)
+    patches::apply_status::<TelegramUserList>(&ctx.client, &list.metadata, &status)
         .await
         .map_err(|source| ReconcileError::Kubernetes {
-            doing: "writing the list's status",
+            operation: "writing the list's status",
             source,
         })?;
-    c.written_lists.note(&uid, status);
+    ctx.list_status_cache.insert(&uid, status);
     Ok(())
 }

@@ -42,7 +42,7 @@ pub(super) fn watch<K>(
     on_error: impl Fn(&watcher::Error) + Clone + Send + 'static,
 ) -> impl Stream<Item = Event<K>> + Send
 where
-    K: Resource + Gravestone + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Resource + Tombstone + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let sources = apis.len();
     let streams = apis.into_iter().enumerate().map(|(source, api)| {
@@ -61,11 +61,11 @@ where
             })
             .boxed()
     });
-    let mut merge = Merge::new(sources, K::gravestone);
+    let mut merger = EventMerger::new(sources, K::tombstone);
     let start = stream::once(std::future::ready(Event::Init));
     start.chain(
         stream::select_all(streams)
-            .flat_map(move |(source, event)| stream::iter(merge.take(source, event))),
+            .flat_map(move |(source, event)| stream::iter(merger.apply(source, event))),
     )
 }
 
@@ -76,16 +76,16 @@ pub(super) fn without_managed_fields<K: Resource>(object: &mut K) {
 }
 
 /// Makes one event stream of several, each of which may start over.
-struct Merge<K> {
-    sources: Vec<Source>,
-    gravestone: fn(ObjectMeta) -> K,
+struct EventMerger<K> {
+    sources: Vec<WatchSource>,
+    tombstone: fn(ObjectMeta) -> K,
     /// All sources have been listed once.
     complete: bool,
     /// Deletions seen before everything was listed; told right after.
     early_deletions: Vec<K>,
 }
 
-struct Source {
+struct WatchSource {
     listed: bool,
     /// Everything that is there.
     known: Uids,
@@ -93,27 +93,27 @@ struct Source {
     relisted: Option<Uids>,
 }
 
-impl<K: Resource> Merge<K> {
-    fn new(sources: usize, gravestone: fn(ObjectMeta) -> K) -> Self {
+impl<K: Resource> EventMerger<K> {
+    fn new(sources: usize, tombstone: fn(ObjectMeta) -> K) -> Self {
         Self {
             sources: (0..sources)
-                .map(|_| Source {
+                .map(|_| WatchSource {
                     listed: false,
                     known: HashMap::new(),
                     relisted: None,
                 })
                 .collect(),
-            gravestone,
+            tombstone,
             complete: false,
             early_deletions: Vec::new(),
         }
     }
 
-    fn take(&mut self, source: usize, event: Event<K>) -> Vec<Event<K>> {
-        let of = &mut self.sources[source];
-        let gravestone = self.gravestone;
-        let buried = |((namespace, name), uid): (Key, Option<String>)| {
-            gravestone(ObjectMeta {
+    fn apply(&mut self, source: usize, event: Event<K>) -> Vec<Event<K>> {
+        let state = &mut self.sources[source];
+        let tombstone = self.tombstone;
+        let tombstone_of = |((namespace, name), uid): (Key, Option<String>)| {
+            tombstone(ObjectMeta {
                 name: Some(name),
                 namespace,
                 uid,
@@ -122,18 +122,18 @@ impl<K: Resource> Merge<K> {
         };
         match event {
             Event::Init => {
-                of.relisted = Some(HashMap::new());
+                state.relisted = Some(HashMap::new());
                 Vec::new()
             }
             Event::InitApply(object) | Event::Apply(object) => {
                 let uid = object.uid();
                 let key = key(&object);
-                let before = match &mut of.relisted {
+                let before = match &mut state.relisted {
                     Some(relisted) => {
                         relisted.insert(key.clone(), uid.clone());
-                        of.known.remove(&key)
+                        state.known.remove(&key)
                     }
-                    None => of.known.insert(key.clone(), uid.clone()),
+                    None => state.known.insert(key.clone(), uid.clone()),
                 };
                 if !self.complete {
                     return vec![Event::InitApply(object)];
@@ -141,13 +141,13 @@ impl<K: Resource> Merge<K> {
                 // Same name, another object: the old one went unseen.
                 before
                     .filter(|before| *before != uid)
-                    .map(|before| Event::Delete(buried((key, before))))
+                    .map(|before| Event::Delete(tombstone_of((key, before))))
                     .into_iter()
                     .chain([Event::Apply(object)])
                     .collect()
             }
             Event::Delete(object) => {
-                of.known.remove(&key(&object));
+                state.known.remove(&key(&object));
                 if self.complete {
                     return vec![Event::Delete(object)];
                 }
@@ -155,11 +155,11 @@ impl<K: Resource> Merge<K> {
                 Vec::new()
             }
             Event::InitDone => {
-                let now = of.relisted.take().unwrap_or_default();
-                let vanished = std::mem::replace(&mut of.known, now)
+                let now = state.relisted.take().unwrap_or_default();
+                let vanished = std::mem::replace(&mut state.known, now)
                     .into_iter()
-                    .map(buried);
-                of.listed = true;
+                    .map(tombstone_of);
+                state.listed = true;
                 if self.complete {
                     return vanished.map(Event::Delete).collect();
                 }
@@ -182,13 +182,13 @@ fn key<K: Resource>(object: &K) -> Key {
 }
 
 /// What stands for an object that vanished: who it was.
-pub(super) trait Gravestone {
+pub(super) trait Tombstone {
     /// An object without content.
-    fn gravestone(identity: ObjectMeta) -> Self;
+    fn tombstone(identity: ObjectMeta) -> Self;
 }
 
-impl<K: Resource> Gravestone for DeserializeGuard<K> {
-    fn gravestone(identity: ObjectMeta) -> Self {
+impl<K: Resource> Tombstone for DeserializeGuard<K> {
+    fn tombstone(identity: ObjectMeta) -> Self {
         Self(Err(InvalidObject {
             error: "it is gone".to_owned(),
             metadata: identity,
@@ -196,8 +196,8 @@ impl<K: Resource> Gravestone for DeserializeGuard<K> {
     }
 }
 
-impl<K: Resource<DynamicType = ()> + Default> Gravestone for PartialObjectMeta<K> {
-    fn gravestone(identity: ObjectMeta) -> Self {
+impl<K: Resource<DynamicType = ()> + Default> Tombstone for PartialObjectMeta<K> {
+    fn tombstone(identity: ObjectMeta) -> Self {
         PartialObjectMeta {
             metadata: identity,
             ..PartialObjectMeta::default()
@@ -224,9 +224,9 @@ mod tests {
         }
     }
 
-    fn told(merge: &mut Merge<Meta>, source: usize, event: Event<Meta>) -> Vec<String> {
-        merge
-            .take(source, event)
+    fn merged(merger: &mut EventMerger<Meta>, source: usize, event: Event<Meta>) -> Vec<String> {
+        merger
+            .apply(source, event)
             .into_iter()
             .map(|e| match e {
                 Event::Init => "init".into(),
@@ -239,41 +239,48 @@ mod tests {
     }
 
     #[test]
-    fn it_is_complete_when_every_namespace_is_listed() {
-        let mut m = Merge::new(2, Meta::gravestone);
-        told(&mut m, 0, Event::Init);
-        told(&mut m, 1, Event::Init);
+    fn init_is_done_when_every_namespace_is_listed() {
+        let mut merger = EventMerger::new(2, Meta::tombstone);
+        merged(&mut merger, 0, Event::Init);
+        merged(&mut merger, 1, Event::Init);
         assert_eq!(
-            told(&mut m, 0, Event::InitApply(object("a", "x", "1"))),
+            merged(&mut merger, 0, Event::InitApply(object("a", "x", "1"))),
             ["init+1"]
         );
-        assert!(told(&mut m, 0, Event::InitDone).is_empty());
+        assert!(merged(&mut merger, 0, Event::InitDone).is_empty());
         assert_eq!(
-            told(&mut m, 0, Event::Apply(object("a", "y", "2"))),
+            merged(&mut merger, 0, Event::Apply(object("a", "y", "2"))),
             ["init+2"]
         );
-        assert!(told(&mut m, 0, Event::Delete(object("a", "x", "1"))).is_empty());
-        assert_eq!(told(&mut m, 1, Event::InitDone), ["done", "-1"]);
-        assert_eq!(told(&mut m, 0, Event::Apply(object("a", "z", "3"))), ["+3"]);
+        assert!(merged(&mut merger, 0, Event::Delete(object("a", "x", "1"))).is_empty());
+        assert_eq!(merged(&mut merger, 1, Event::InitDone), ["done", "-1"]);
+        assert_eq!(
+            merged(&mut merger, 0, Event::Apply(object("a", "z", "3"))),
+            ["+3"]
+        );
     }
 
     #[test]
-    fn what_vanished_or_was_replaced_while_the_watch_was_broken_is_told() {
-        let mut m = Merge::new(1, Meta::gravestone);
-        told(&mut m, 0, Event::Init);
+    fn objects_gone_while_the_watch_was_broken_are_deleted() {
+        let mut merger = EventMerger::new(1, Meta::tombstone);
+        merged(&mut merger, 0, Event::Init);
         for (name, uid) in [("stays", "1"), ("goes", "2"), ("replaced", "3")] {
-            told(&mut m, 0, Event::InitApply(object("a", name, uid)));
+            merged(&mut merger, 0, Event::InitApply(object("a", name, uid)));
         }
-        told(&mut m, 0, Event::InitDone);
-        told(&mut m, 0, Event::Init);
+        merged(&mut merger, 0, Event::InitDone);
+        merged(&mut merger, 0, Event::Init);
         assert_eq!(
-            told(&mut m, 0, Event::InitApply(object("a", "stays", "1"))),
+            merged(&mut merger, 0, Event::InitApply(object("a", "stays", "1"))),
             ["+1"]
         );
         assert_eq!(
-            told(&mut m, 0, Event::InitApply(object("a", "replaced", "4"))),
+            merged(
+                &mut merger,
+                0,
+                Event::InitApply(object("a", "replaced", "4"))
+            ),
             ["-3", "+4"]
         );
-        assert_eq!(told(&mut m, 0, Event::InitDone), ["-2"]);
+        assert_eq!(merged(&mut merger, 0, Event::InitDone), ["-2"]);
     }
 }

@@ -25,7 +25,7 @@ use crate::api::connector::{AssistantSpec, TranscriptionSpec};
 use crate::api::{TelegramConnector, TelegramUserList};
 use crate::assistant::{AddressPolicy, Assistant, ExtraRootCertificates, Transcriber};
 use crate::clock::SharedClock;
-use crate::controller::{self, AssistantFactory, BuildAssistants, ConnectionSettings};
+use crate::controller::{self, AssistantFactory, ConnectionSettings, SharedAssistantFactory};
 use crate::identity::BotId;
 use crate::operator::{Operator, OperatorSettings, assistant_factory};
 use crate::telegram::BotToken;
@@ -178,12 +178,12 @@ impl Environment {
             register_bots(&client, simulator).await?;
         }
         let settings = OperatorSettings {
-            controller: controller::Settings {
+            controller: controller::ControllerSettings {
                 connection: ConnectionSettings::Polling,
                 watch_namespaces: Vec::new(),
                 identity: "dev".to_owned(),
                 leader_election: None,
-                look_again: controller::LOOK_AGAIN,
+                recheck_interval: controller::DEFAULT_RECHECK_INTERVAL,
             },
             webhook_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             webhook_tls: None,
@@ -389,12 +389,12 @@ async fn register_bots(client: &Client, simulator: &Simulator) -> Result<()> {
 
 /// There is no cluster network here: the quickstart's assistant and every `*.svc` name lead to the sample assistant.
 struct SampleAssistantFactory {
-    factory: AssistantFactory,
+    factory: SharedAssistantFactory,
     sample: Url,
 }
 
-impl BuildAssistants for SampleAssistantFactory {
-    fn assistant(
+impl AssistantFactory for SampleAssistantFactory {
+    fn build_assistant(
         &self,
         spec: &AssistantSpec,
         key: Option<SecretString>,
@@ -404,10 +404,10 @@ impl BuildAssistants for SampleAssistantFactory {
             url,
             ..spec.clone()
         };
-        self.factory.assistant(&spec, key)
+        self.factory.build_assistant(&spec, key)
     }
 
-    fn transcriber(
+    fn build_transcriber(
         &self,
         spec: &TranscriptionSpec,
         key: Option<SecretString>,
@@ -417,7 +417,7 @@ impl BuildAssistants for SampleAssistantFactory {
             url,
             ..spec.clone()
         };
-        self.factory.transcriber(&spec, key)
+        self.factory.build_transcriber(&spec, key)
     }
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The operator's binary with exactly the chart's cluster-wide rights on a real API server, in all namespaces: everything works and nothing is
-# forbidden. That every right is used, and missed when it is taken away, is shown by the Kubernetes tests (tests/kubernetes/operator/rights.rs).
+# forbidden. That every right is used, and missed when it is taken away, is shown by the Kubernetes tests (tests/kubernetes/operator/permissions.rs).
 # OPERATOR names the binary (with the feature dev), HELM the helm.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

@@ -36,7 +36,7 @@ impl Menu {
             Arc::new(Observations::new().0),
             Arc::new(Metrics::new()),
             ConnectionSettings::Polling,
-            controller::LOOK_AGAIN,
+            controller::DEFAULT_RECHECK_INTERVAL,
         );
         connections.open();
         Self {

@@ -7,17 +7,17 @@
 //! | the offset advanced in memory after its write failed | `a_volume_that_fails_while_polling_moves_no_offset_and_heals_without_a_restart`, `a_full_disk_acknowledges_nothing_and_intake_goes_on_when_there_is_room` |
 //! | a runner that confirms a batch early and loses up to 100 updates on a kill | `killed_again_and_again_while_polling_it_loses_nothing_and_keeps_the_order`, `a_crash_in_the_middle_of_the_work_loses_nothing` |
 //! | one stuck handler that stops the whole bot | `a_connector_whose_assistant_hangs_in_every_chat_holds_up_no_other`, `messages_of_a_chat_are_answered_in_order_and_chats_do_not_wait_for_each_other` |
-//! | a poison update redelivered for ever | `an_empty_answer_is_said_politely_and_is_not_repeated_for_ever`, `updates_that_make_no_sense_are_done_with_and_block_nothing`, `requests_that_are_not_telegrams_are_turned_away` |
+//! | a poison update redelivered for ever | `an_empty_answer_is_said_politely_and_is_not_repeated_for_ever`, `updates_that_make_no_sense_are_done_with_and_block_nothing`, `requests_not_from_telegram_are_rejected` |
 //! | a dead claim that blocks all later messages | `a_living_process_keeps_its_claims_and_a_dead_ones_are_taken_over`, `a_dead_replicas_lanes_are_taken_over_when_its_lease_ends` |
 //! | a poller that hangs for hours without noticing | `a_poll_that_hangs_is_noticed_and_replaced` |
 //! | "connected" shown after a 409 | `conflict_and_throttling_are_reported_and_recover` |
-//! | a poller that deletes a webhook that is not its own | `foreign_webhook_is_named_in_an_event_and_removed`, `webhook_that_keeps_coming_back_in_polling_mode_is_contested_until_the_next_look` |
-//! | a rate limiter before authentication that throttled Telegram itself | `forgeries_are_answered_before_their_body_comes_and_change_nothing`; measured by `benches/flood.rs` |
+//! | a poller that deletes a webhook that is not its own | `foreign_webhook_is_named_in_an_event_and_removed`, `returning_webhook_in_polling_mode_is_contested_until_recheck` |
+//! | a rate limiter before authentication that throttled Telegram itself | `forged_requests_are_rejected_before_their_body_arrives`; measured by `benches/flood.rs` |
 //! | blanket retries of sendMessage that post twice | `a_send_whose_answer_was_lost_is_made_once_more`, `a_send_that_did_not_get_through_is_never_doubled` |
 //! | broken IPv6 egress | `an_ipv6_address_where_nothing_answers_costs_next_to_nothing` |
-//! | tokens in error messages | `no_error_holds_the_token_however_it_comes`, `no_secret_is_anywhere_after_a_whole_run` |
-//! | a Secret reference resolved on one code path and not on another | `token_reasons_follow_the_secret`, `missing_api_key_is_reported_and_found`, `a_missing_transcription_key_stops_voice_alone_and_is_told`, `connector_that_was_deleted_while_nobody_ran_is_disconnected_at_the_next_start` |
-//! | two pods of one Deployment polling the same bot during a rolling update | `leader_that_stops_is_followed_at_once_and_never_doubled`, `rolling_update_of_two_processes_loses_no_webhook_and_the_follower_writes_nothing` |
+//! | tokens in error messages | `no_error_holds_the_token_however_it_comes`, `no_secret_leaks_during_a_full_run` |
+//! | a Secret reference resolved on one code path and not on another | `token_reasons_follow_the_secret`, `missing_api_key_is_reported_and_found`, `missing_transcription_key_blocks_only_voice_and_is_reported`, `connector_deleted_while_down_is_disconnected_at_startup` |
+//! | two pods of one Deployment polling the same bot during a rolling update | `stopped_leader_is_replaced_at_once_and_never_doubled`, `rolling_update_loses_no_webhook_and_follower_writes_nothing` |
 
 use std::path::Path;
 use std::time::Duration;

@@ -111,7 +111,7 @@ pub struct AccessState {
 
 /// Everything that the status is made of.
 #[derive(Debug, Clone)]
-pub struct Inputs<'a> {
+pub struct StatusInputs<'a> {
     /// `metadata.generation`.
     pub generation: i64,
     /// `spec.suspend`.

@@ -32,11 +32,11 @@ fn polling() -> Facts {
 fn status_of(
     facts: &Facts,
     previous: Option<&TelegramConnectorStatus>,
-    change: impl FnOnce(&mut Inputs<'_>),
+    change: impl FnOnce(&mut StatusInputs<'_>),
 ) -> TelegramConnectorStatus {
     let (token, access) = (given(), AccessState::default());
     let assistant = AssistantState::Built { changed: false };
-    let mut inputs = Inputs {
+    let mut inputs = StatusInputs {
         generation: 3,
         suspended: false,
         mode: ConnectionMode::Polling,
@@ -54,9 +54,9 @@ fn status_of(
     inputs.status()
 }
 
-fn says(status: &TelegramConnectorStatus, type_: &str) -> (String, String) {
-    let c = find(status, type_).expect(type_);
-    (c.status.clone(), c.reason.clone())
+fn condition_of(status: &TelegramConnectorStatus, type_: &str) -> (String, String) {
+    let condition = find_condition(status, type_).expect(type_);
+    (condition.status.clone(), condition.reason.clone())
 }
 
 #[rstest]
@@ -66,7 +66,7 @@ fn says(status: &TelegramConnectorStatus, type_: &str) -> (String, String) {
 #[case(ConnectionFact::WebhookContested { host: "h".into() }, reasons::WEBHOOK_CONTESTED)]
 #[case(ConnectionFact::RateLimited { retry_after: 3 }, reasons::RATE_LIMITED)]
 #[case(ConnectionFact::Unreachable { detail: "d".into() }, reasons::TELEGRAM_UNREACHABLE)]
-fn a_connection_that_fails_is_the_reason_of_ready_too(
+fn failing_connection_is_the_reason_of_ready_too(
     #[case] fact: ConnectionFact,
     #[case] reason: &str,
 ) {
@@ -76,9 +76,9 @@ fn a_connection_that_fails_is_the_reason_of_ready_too(
     };
     let status = status_of(&facts, None, |_| {});
     let expected = ("False".to_owned(), reason.to_owned());
-    assert_eq!(says(&status, types::CONNECTED), expected);
-    assert_eq!(says(&status, types::READY), expected);
-    assert_eq!(says(&status, types::TOKEN_VALID).0, "True");
+    assert_eq!(condition_of(&status, types::CONNECTED), expected);
+    assert_eq!(condition_of(&status, types::READY), expected);
+    assert_eq!(condition_of(&status, types::TOKEN_VALID).0, "True");
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn unreadable_list_is_reported_while_the_rest_holds() {
     // The borrow ends with the call.
     let facts = polling();
     let (token, assistant) = (given(), AssistantState::Built { changed: false });
-    let status = Inputs {
+    let status = StatusInputs {
         generation: 1,
         suspended: false,
         mode: ConnectionMode::Polling,
@@ -107,23 +107,23 @@ fn unreadable_list_is_reported_while_the_rest_holds() {
     }
     .status();
     let expected = ("False".to_owned(), reasons::USER_LIST_INVALID.to_owned());
-    assert_eq!(says(&status, types::ACCESS_RESOLVED), expected);
-    assert_eq!(says(&status, types::READY), expected);
-    assert_eq!(says(&status, types::CONNECTED).0, "True");
+    assert_eq!(condition_of(&status, types::ACCESS_RESOLVED), expected);
+    assert_eq!(condition_of(&status, types::READY), expected);
+    assert_eq!(condition_of(&status, types::CONNECTED).0, "True");
     assert_eq!(status.access_users, Some(2));
     assert_eq!(status.session.as_deref(), Some("none"));
 }
 
 #[test]
-fn after_a_restart_nothing_seen_means_nothing_changed() {
+fn without_facts_after_a_restart_nothing_changes() {
     let before = status_of(&polling(), None, |_| {});
     let later = Timestamp::from_second(9999).unwrap();
     let after = status_of(&Facts::default(), Some(&before), |i| i.now = later);
-    assert!(same(&before, &after), "{before:?}\n{after:?}");
+    assert!(is_same_status(&before, &after), "{before:?}\n{after:?}");
 }
 
 #[test]
-fn a_transition_time_moves_only_when_the_status_flips() {
+fn transition_time_moves_only_when_status_flips() {
     let before = status_of(&polling(), None, |_| {});
     let throttled = Facts {
         connection: Some(ConnectionFact::RateLimited { retry_after: 1 }),
@@ -137,7 +137,7 @@ fn a_transition_time_moves_only_when_the_status_flips() {
     };
     let other_reason = status_of(&conflict, Some(&flipped), |i| i.now = at(3000));
     let time = |s: &TelegramConnectorStatus| {
-        find(s, types::CONNECTED)
+        find_condition(s, types::CONNECTED)
             .unwrap()
             .last_transition_time
             .0
@@ -148,26 +148,26 @@ fn a_transition_time_moves_only_when_the_status_flips() {
         (1000, 2000, 2000)
     );
     assert_eq!(
-        says(&other_reason, types::READY).1,
+        condition_of(&other_reason, types::READY).1,
         reasons::POLLING_CONFLICT
     );
 }
 
 #[test]
-fn another_token_makes_the_old_connection_void() {
+fn changed_token_voids_the_old_connection() {
     let before = status_of(&polling(), None, |_| {});
     let after = status_of(&Facts::default(), Some(&before), |i| {
         i.connection_changed = true;
     });
     assert_eq!(
-        says(&after, types::CONNECTED),
+        condition_of(&after, types::CONNECTED),
         ("False".to_owned(), reasons::CONNECTING.to_owned())
     );
-    assert_eq!(says(&after, types::RECONCILING).0, "True");
+    assert_eq!(condition_of(&after, types::RECONCILING).0, "True");
 }
 
 #[test]
-fn another_connector_is_named_only_within_the_namespace() {
+fn other_connector_is_named_only_within_its_namespace() {
     let message = |other| {
         let token = TokenState::Given {
             bot: BOT,
@@ -179,7 +179,7 @@ fn another_connector_is_named_only_within_the_namespace() {
             AccessState::default(),
             AssistantState::Built { changed: false },
         );
-        let status = Inputs {
+        let status = StatusInputs {
             generation: 1,
             suspended: false,
             mode: ConnectionMode::Polling,
@@ -194,8 +194,14 @@ fn another_connector_is_named_only_within_the_namespace() {
             now: Timestamp::UNIX_EPOCH,
         }
         .status();
-        assert_eq!(says(&status, types::STALLED).1, reasons::DUPLICATE_BOT);
-        find(&status, types::TOKEN_VALID).unwrap().message.clone()
+        assert_eq!(
+            condition_of(&status, types::STALLED).1,
+            reasons::DUPLICATE_BOT
+        );
+        find_condition(&status, types::TOKEN_VALID)
+            .unwrap()
+            .message
+            .clone()
     };
     assert!(message(OtherConnector::Named("older".into())).contains("\"older\""));
     let elsewhere = message(OtherConnector::Elsewhere);

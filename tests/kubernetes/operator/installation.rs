@@ -11,7 +11,7 @@ use kube::{Api, Resource};
 use serde_json::{Value, json};
 use telegram_connector_operator::api::{TelegramConnector, TelegramUserList, crds};
 
-use super::house::{House, Start};
+use super::test_env::{OperatorOptions, TestEnv};
 use crate::cluster::Cluster;
 use crate::servers::install;
 use crate::suite::Suite;
@@ -20,7 +20,7 @@ pub fn register(suite: &mut Suite) {
     add!(
         suite,
         [Core, Alone],
-        definitions_that_come_later_are_waited_for_and_unreadable_objects_hurt_nobody_else
+        late_crds_are_awaited_and_unreadable_objects_harm_no_other
     );
 }
 
@@ -69,11 +69,9 @@ async fn replace<K: Resource<DynamicType = ()>>(cluster: &Cluster, name: &str, s
         .expect("the repair");
 }
 
-async fn definitions_that_come_later_are_waited_for_and_unreadable_objects_hurt_nobody_else(
-    cluster: Cluster,
-) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::polling()).await;
+async fn late_crds_are_awaited_and_unreadable_objects_harm_no_other(cluster: Cluster) {
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::polling()).await;
     let readyz = || async {
         let url = format!("http://{}/readyz", operator.admin_address());
         let answer = reqwest::get(url).await.expect("an answer");
@@ -82,70 +80,64 @@ async fn definitions_that_come_later_are_waited_for_and_unreadable_objects_hurt_
             answer.text().await.expect("a text"),
         )
     };
-    house
-        .cluster
+    env.cluster
         .eventually("it says what it waits for", || async {
             let (status, text) = readyz().await;
             (status == 503 && text.contains("telegramconnectors") && text.contains("crds/"))
                 .then_some(())
         })
         .await;
-    install(&house.cluster.client, permissive()).await;
-    house
-        .cluster
+    install(&env.cluster.client, permissive()).await;
+    env.cluster
         .eventually("it is ready", || async {
             (readyz().await.0 == 200).then_some(())
         })
         .await;
-    let (bot, _) = house.sound_connector("sound").await;
-    house.ready("sound").await;
+    let (bot, _) = env.create_working_connector("sound").await;
+    env.wait_until_ready("sound").await;
 
     create::<TelegramConnector>(
-        &house.cluster,
+        &env.cluster,
         "broken",
         json!({"botTokenSecretRef": 7, "assistant": "x"}),
     )
     .await;
-    create::<TelegramUserList>(&house.cluster, "staff", json!({"users": "everybody"})).await;
-    let (_, token) = house.bot();
-    house.secret("listed", "token", &token).await;
-    house
-        .connector(
-            "listed",
-            json!({"access": {"level": "Company", "companyUsers": {"listRefs": [{"name": "staff"}]}}}),
-        )
-        .await;
-    let message = house
-        .not_ready("listed", "AccessResolved", "False", "UserListInvalid")
+    create::<TelegramUserList>(&env.cluster, "staff", json!({"users": "everybody"})).await;
+    let (_, token) = env.add_bot();
+    env.set_secret("listed", "token", &token).await;
+    env.create_connector(
+        "listed",
+        json!({"access": {"level": "Company", "companyUsers": {"listRefs": [{"name": "staff"}]}}}),
+    )
+    .await;
+    let message = env
+        .wait_until_not_ready("listed", "AccessResolved", "False", "UserListInvalid")
         .await;
     assert!(message.contains("\"staff\""), "{message}");
-    house
-        .telegram
+    env.telegram
         .send_and_wait(bot, 1001, "still there?", Duration::from_secs(20))
         .await;
-    house.sound_connector("later").await;
-    house.ready("later").await;
+    env.create_working_connector("later").await;
+    env.wait_until_ready("later").await;
 
     // They are there at a start, too.
     operator.shutdown().await;
-    let operator = house.operator(Start::polling()).await;
-    house
-        .telegram
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    env.telegram
         .send_and_wait(bot, 1002, "and now?", Duration::from_secs(20))
         .await;
 
     // Repaired, without a restart.
-    replace::<TelegramUserList>(&house.cluster, "staff", json!({"users": [{"id": 1001}]})).await;
-    house.ready("listed").await;
-    let (repaired, token) = house.bot();
-    house.secret("broken", "token", &token).await;
-    let sound = house.connectors().get("sound").await.expect("it").spec;
+    replace::<TelegramUserList>(&env.cluster, "staff", json!({"users": [{"id": 1001}]})).await;
+    env.wait_until_ready("listed").await;
+    let (repaired, token) = env.add_bot();
+    env.set_secret("broken", "token", &token).await;
+    let sound = env.connectors().get("sound").await.expect("it").spec;
     let mut spec = serde_json::to_value(sound).expect("a spec");
     spec["botTokenSecretRef"] = json!({"name": "broken"});
-    replace::<TelegramConnector>(&house.cluster, "broken", spec).await;
-    house.ready("broken").await;
-    house
-        .telegram
+    replace::<TelegramConnector>(&env.cluster, "broken", spec).await;
+    env.wait_until_ready("broken").await;
+    env.telegram
         .send_and_wait(repaired, 1003, "hello", Duration::from_secs(20))
         .await;
     operator.shutdown().await;

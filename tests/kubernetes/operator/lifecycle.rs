@@ -12,37 +12,37 @@ use telegram_connector_operator::dev::control_plane::{Effect, Target, Verb};
 use telegram_connector_operator::operator::Operator;
 use telegram_connector_operator::store::Listing;
 
-use super::house::{House, Start, writes};
+use super::test_env::{OperatorOptions, TestEnv, count_writes};
 use crate::cluster::Cluster;
 use crate::suite::{Need, Suite};
 
 pub fn register(suite: &mut Suite) {
-    add!(suite, [Core, Embedded], a_restart_writes_nothing);
+    add!(suite, [Core, Embedded], restart_writes_nothing);
     add!(
         suite,
         [Core],
-        a_polled_connector_costs_three_writes_in_its_life_and_rest_is_silent
+        polled_connector_costs_three_writes_and_idles_silently
     );
     add!(
         suite,
         [Core],
-        a_connector_with_a_webhook_costs_five_and_rest_is_silent
+        webhook_connector_costs_five_writes_and_idles_silently
     );
-    add!(suite, [Core], a_finalizer_is_there_only_while_a_webhook_is);
+    add!(suite, [Core], finalizer_exists_only_while_webhook_does);
     add!(
         suite,
         [Core],
-        a_store_that_meets_none_of_its_connectors_keeps_their_sessions
-    );
-    add!(
-        suite,
-        [Core],
-        a_deleted_connectors_sessions_end_also_if_nobody_watched
+        store_without_known_connectors_keeps_their_sessions
     );
     add!(
         suite,
         [Core],
-        connector_that_was_deleted_while_nobody_ran_is_disconnected_at_the_next_start
+        sessions_end_for_connectors_deleted_while_down
+    );
+    add!(
+        suite,
+        [Core],
+        connector_deleted_while_down_is_disconnected_at_startup
     );
     add!(
         suite,
@@ -53,41 +53,39 @@ pub fn register(suite: &mut Suite) {
     add!(
         suite,
         [Core, Embedded],
-        a_connector_that_goes_while_it_is_resolved_leaves_no_poller
+        connector_deleted_during_reconcile_leaves_no_poller
     );
     add!(
         suite,
         [Core, Embedded],
-        writes_that_are_refused_are_tried_ever_more_rarely_and_heal
+        refused_writes_are_retried_with_backoff_and_recover
     );
     add!(
         suite,
         [Core, Controllers],
-        a_namespace_goes_with_its_connectors_while_telegram_is_down
+        namespace_deletion_ends_while_telegram_is_down
     );
 }
 
-async fn a_restart_writes_nothing(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::polling()).await;
-    let (bot, _) = house.sound_connector("a").await;
-    house.list("staff", json!([{"id": 1}])).await;
-    house.ready("a").await;
+async fn restart_writes_nothing(cluster: Cluster) {
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    let (bot, _) = env.create_working_connector("a").await;
+    env.create_user_list("staff", json!([{"id": 1}])).await;
+    env.wait_until_ready("a").await;
     operator.shutdown().await;
-    let before = house.connectors().get("a").await.expect("it");
-    let requests = house.cluster.plane().requests();
+    let before = env.connectors().get("a").await.expect("it");
+    let requests = env.cluster.plane().requests();
     requests.clear();
-    let operator = house.operator(Start::polling()).await;
-    house
-        .telegram
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    env.telegram
         .send_and_wait(bot, 1001, "still there?", Duration::from_secs(20))
         .await;
     // Longer than the patience with which a status waits for what is missing. The exchange itself is news: AssistantReady.
-    house
-        .condition("a", "AssistantReady", "True", "ExchangesSucceed")
+    env.wait_for_condition("a", "AssistantReady", "True", "ExchangesSucceed")
         .await;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let after = house.connectors().get("a").await.expect("it");
+    let after = env.connectors().get("a").await.expect("it");
     let times = |o: &telegram_connector_operator::api::TelegramConnector| {
         o.status
             .iter()
@@ -107,12 +105,12 @@ async fn a_restart_writes_nothing(cluster: Cluster) {
 }
 
 /// Lives of connectors: made, changed, suspended, deleted. At most so many writes at each step, and silence when nothing happens.
-async fn lives_with(cluster: Cluster, start: Start, steps: [u64; 4]) {
+async fn assert_write_budget(cluster: Cluster, start: OperatorOptions, steps: [u64; 4]) {
     let connectors = if cluster.has(Need::Embedded) { 40 } else { 20 };
-    let house = House::new(cluster).await;
-    let (client, metrics) = house.counted().await;
-    let operator = house
-        .operator(Start {
+    let env = TestEnv::new(cluster).await;
+    let (client, metrics) = env.counting_client().await;
+    let operator = env
+        .start_operator(OperatorOptions {
             client: Some(client),
             ..start
         })
@@ -122,7 +120,7 @@ async fn lives_with(cluster: Cluster, start: Start, steps: [u64; 4]) {
     let mut at_most = async |step: &str, each: u64| {
         // A status is there a moment before its write is counted.
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let now = writes(&metrics);
+        let now = count_writes(&metrics);
         let calls = metrics.encode();
         let calls: Vec<&str> = calls
             .lines()
@@ -136,10 +134,10 @@ async fn lives_with(cluster: Cluster, start: Start, steps: [u64; 4]) {
         before = now;
     };
     for name in &names {
-        house.sound_connector(name).await;
+        env.create_working_connector(name).await;
     }
     for name in &names {
-        house.ready(name).await;
+        env.wait_until_ready(name).await;
     }
     let ready = format!("connectors{{reason=\"MessagesFlow\"}} {connectors}");
     let told = operator.metrics().encode();
@@ -148,71 +146,67 @@ async fn lives_with(cluster: Cluster, start: Start, steps: [u64; 4]) {
     tokio::time::sleep(Duration::from_secs(5)).await;
     at_most("at rest", 0).await;
     for name in &names {
-        house
-            .patch(name, json!({"spec": {"displayName": "changed"}}))
+        env.patch_connector(name, json!({"spec": {"displayName": "changed"}}))
             .await;
     }
     for name in &names {
-        house.ready(name).await;
+        env.wait_until_ready(name).await;
     }
     at_most("changed", steps[1]).await;
     for name in &names {
-        house.patch(name, json!({"spec": {"suspend": true}})).await;
+        env.patch_connector(name, json!({"spec": {"suspend": true}}))
+            .await;
     }
     for name in &names {
-        house
-            .not_ready(name, "Connected", "False", "Suspended")
+        env.wait_until_not_ready(name, "Connected", "False", "Suspended")
             .await;
     }
     at_most("suspended", steps[2]).await;
     for name in &names {
-        house.delete(name).await;
+        env.delete_connector(name).await;
     }
     for name in &names {
-        house.gone(name).await;
+        env.wait_until_gone(name).await;
     }
     at_most("deleted", steps[3]).await;
     operator.shutdown().await;
 }
 
-async fn a_polled_connector_costs_three_writes_in_its_life_and_rest_is_silent(cluster: Cluster) {
-    lives_with(cluster, Start::polling(), [1, 1, 1, 0]).await;
+async fn polled_connector_costs_three_writes_and_idles_silently(cluster: Cluster) {
+    assert_write_budget(cluster, OperatorOptions::polling(), [1, 1, 1, 0]).await;
 }
 
-async fn a_connector_with_a_webhook_costs_five_and_rest_is_silent(cluster: Cluster) {
+async fn webhook_connector_costs_five_writes_and_idles_silently(cluster: Cluster) {
     // An old server refuses a status that drops an object (the webhook, at suspension), and takes it in two steps.
     let suspension = if cluster.has(Need::Modern) { 1 } else { 3 };
-    lives_with(cluster, Start::webhook(), [2, 1, suspension, 1]).await;
+    assert_write_budget(cluster, OperatorOptions::webhook(), [2, 1, suspension, 1]).await;
 }
 
-async fn a_finalizer_is_there_only_while_a_webhook_is(cluster: Cluster) {
-    let house = House::new(cluster).await;
+async fn finalizer_exists_only_while_webhook_does(cluster: Cluster) {
+    let env = TestEnv::new(cluster).await;
     let finalizers = async || {
-        let connector = house.connectors().get("a").await.expect("it");
+        let connector = env.connectors().get("a").await.expect("it");
         connector.metadata.finalizers.unwrap_or_default()
     };
-    let operator = house.operator(Start::polling()).await;
-    house.sound_connector("a").await;
-    house.ready("a").await;
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    env.create_working_connector("a").await;
+    env.wait_until_ready("a").await;
     assert_eq!(finalizers().await, [] as [String; 0]);
     operator.shutdown().await;
-    let operator = house.operator(Start::webhook()).await;
-    house
-        .condition("a", "Connected", "True", "WebhookVerified")
+    let operator = env.start_operator(OperatorOptions::webhook()).await;
+    env.wait_for_condition("a", "Connected", "True", "WebhookVerified")
         .await;
     assert_eq!(finalizers().await, [FINALIZER]);
     operator.shutdown().await;
     // It stays while Telegram may still have the webhook.
-    let down = house.telegram.add_fault(Fault::new(FaultKind::Reset));
-    let operator = house.operator(Start::polling()).await;
-    house
-        .condition("a", "Connected", "False", "TelegramUnreachable")
+    let down = env.telegram.add_fault(Fault::new(FaultKind::Reset));
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    env.wait_for_condition("a", "Connected", "False", "TelegramUnreachable")
         .await;
     assert_eq!(finalizers().await, [FINALIZER]);
-    house.telegram.remove_fault(down);
-    house.ready("a").await;
-    house
-        .cluster
+    env.telegram.remove_fault(down);
+    env.wait_until_ready("a").await;
+    env.cluster
         .eventually("the finalizer goes with the webhook", || async {
             finalizers().await.is_empty().then_some(())
         })
@@ -221,7 +215,7 @@ async fn a_finalizer_is_there_only_while_a_webhook_is(cluster: Cluster) {
 }
 
 /// The connectors of which there are sessions, oldest first.
-async fn kept(operator: &Operator) -> Vec<String> {
+async fn connectors_with_sessions(operator: &Operator) -> Vec<String> {
     let listing = Listing {
         limit: 10,
         ..Listing::default()
@@ -231,79 +225,81 @@ async fn kept(operator: &Operator) -> Vec<String> {
     rows.into_iter().map(|s| s.name).collect()
 }
 
-async fn a_deleted_connectors_sessions_end_also_if_nobody_watched(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let start = || Start {
-        look_again: Duration::from_millis(300),
-        ..Start::polling()
+async fn sessions_end_for_connectors_deleted_while_down(cluster: Cluster) {
+    let env = TestEnv::new(cluster).await;
+    let start = || OperatorOptions {
+        recheck_interval: Duration::from_millis(300),
+        ..OperatorOptions::polling()
     };
-    let operator = house.operator(start()).await;
+    let operator = env.start_operator(start()).await;
     for name in ["watched", "unwatched", "stays"] {
-        let (bot, _) = house.sound_connector(name).await;
-        house.ready(name).await;
-        house
-            .telegram
+        let (bot, _) = env.create_working_connector(name).await;
+        env.wait_until_ready(name).await;
+        env.telegram
             .send_and_wait(bot, 1001, "hello", Duration::from_secs(20))
             .await;
     }
-    assert_eq!(kept(&operator).await, ["watched", "unwatched", "stays"]);
-    house.delete("watched").await;
-    house
-        .cluster
+    assert_eq!(
+        connectors_with_sessions(&operator).await,
+        ["watched", "unwatched", "stays"]
+    );
+    env.delete_connector("watched").await;
+    env.cluster
         .eventually("its sessions end", || async {
-            (kept(&operator).await == ["unwatched", "stays"]).then_some(())
+            (connectors_with_sessions(&operator).await == ["unwatched", "stays"]).then_some(())
         })
         .await;
     operator.shutdown().await;
-    house.delete("unwatched").await;
-    house.gone("unwatched").await;
-    let operator = house.operator(start()).await;
-    house
-        .cluster
+    env.delete_connector("unwatched").await;
+    env.wait_until_gone("unwatched").await;
+    let operator = env.start_operator(start()).await;
+    env.cluster
         .eventually("its sessions end too", || async {
-            (kept(&operator).await == ["stays"]).then_some(())
+            (connectors_with_sessions(&operator).await == ["stays"]).then_some(())
         })
         .await;
     operator.shutdown().await;
 }
 
-async fn a_store_that_meets_none_of_its_connectors_keeps_their_sessions(cluster: Cluster) {
-    const LOOK: Duration = Duration::from_millis(200);
-    let house = House::new(cluster).await;
-    let start = || Start {
-        look_again: LOOK,
-        ..Start::polling()
+async fn store_without_known_connectors_keeps_their_sessions(cluster: Cluster) {
+    const RECHECK_INTERVAL: Duration = Duration::from_millis(200);
+    let env = TestEnv::new(cluster).await;
+    let start = || OperatorOptions {
+        recheck_interval: RECHECK_INTERVAL,
+        ..OperatorOptions::polling()
     };
-    let operator = house.operator(start()).await;
-    let (bot, _) = house.sound_connector("here").await;
-    house.ready("here").await;
-    let ask = |bot, text| {
-        house
-            .telegram
+    let operator = env.start_operator(start()).await;
+    let (bot, _) = env.create_working_connector("here").await;
+    env.wait_until_ready("here").await;
+    let send_and_wait = |bot, text| {
+        env.telegram
             .send_and_wait(bot, 1001, text, Duration::from_secs(20))
     };
-    ask(bot, "hello").await;
+    send_and_wait(bot, "hello").await;
     operator.shutdown().await;
     // As another cluster would show it: nothing of what was, and connectors of its own, which people write to.
-    house.delete("here").await;
-    house.gone("here").await;
-    let (bot, _) = house.sound_connector("elsewhere").await;
-    let operator = house.operator(start()).await;
-    house.ready("elsewhere").await;
-    ask(bot, "hello").await;
+    env.delete_connector("here").await;
+    env.wait_until_gone("here").await;
+    let (bot, _) = env.create_working_connector("elsewhere").await;
+    let operator = env.start_operator(start()).await;
+    env.wait_until_ready("elsewhere").await;
+    send_and_wait(bot, "hello").await;
     // What is missed at two looks in a row goes at the second; ten go by.
-    tokio::time::sleep(10 * LOOK).await;
-    assert_eq!(kept(&operator).await, ["here", "elsewhere"]);
+    tokio::time::sleep(10 * RECHECK_INTERVAL).await;
+    assert_eq!(
+        connectors_with_sessions(&operator).await,
+        ["here", "elsewhere"]
+    );
     operator.shutdown().await;
 }
 
 async fn deletion_ends_with_telegram_down_and_the_secret_gone(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::webhook()).await;
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::webhook()).await;
     for name in ["a", "b", "c"] {
-        house.sound_connector(name).await;
-        house.ready(name).await;
-        let finalizers = house
+        env.create_working_connector(name).await;
+        env.wait_until_ready(name).await;
+        let finalizers = env
             .connectors()
             .get(name)
             .await
@@ -312,31 +308,30 @@ async fn deletion_ends_with_telegram_down_and_the_secret_gone(cluster: Cluster) 
             .finalizers;
         assert_eq!(finalizers, Some(vec![FINALIZER.to_owned()]));
     }
-    house.telegram.add_fault(Fault::new(FaultKind::Hang));
-    let secrets: Api<Secret> = house.cluster.api();
+    env.telegram.add_fault(Fault::new(FaultKind::Hang));
+    let secrets: Api<Secret> = env.cluster.api();
     secrets
         .delete("b", &DeleteParams::default())
         .await
         .expect("the Secret goes");
-    house
-        .patch(
-            "c",
-            json!({"metadata": {"annotations": {"connectors.pupau.ai/skip-disconnect": "true"}}}),
-        )
-        .await;
+    env.patch_connector(
+        "c",
+        json!({"metadata": {"annotations": {"connectors.pupau.ai/skip-disconnect": "true"}}}),
+    )
+    .await;
     let began = Instant::now();
-    house.delete("c").await;
-    house.gone("c").await;
+    env.delete_connector("c").await;
+    env.wait_until_gone("c").await;
     assert!(
         began.elapsed() < Duration::from_secs(5),
         "skip-disconnect does not wait for Telegram"
     );
     let began = Instant::now();
     for name in ["a", "b"] {
-        house.delete(name).await;
+        env.delete_connector(name).await;
     }
     for name in ["a", "b"] {
-        house.gone(name).await;
+        env.wait_until_gone(name).await;
     }
     assert!(
         began.elapsed() < Duration::from_secs(30),
@@ -346,48 +341,45 @@ async fn deletion_ends_with_telegram_down_and_the_secret_gone(cluster: Cluster) 
     operator.shutdown().await;
 }
 
-async fn connector_that_was_deleted_while_nobody_ran_is_disconnected_at_the_next_start(
-    cluster: Cluster,
-) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::webhook()).await;
-    let (bot, token) = house.bot();
-    house.secret("bots", "support", &token).await;
-    house
-        .connector(
-            "a",
-            json!({"botTokenSecretRef": {"name": "bots", "key": "support"}}),
-        )
-        .await;
-    house.ready("a").await;
+async fn connector_deleted_while_down_is_disconnected_at_startup(cluster: Cluster) {
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::webhook()).await;
+    let (bot, token) = env.add_bot();
+    env.set_secret("bots", "support", &token).await;
+    env.create_connector(
+        "a",
+        json!({"botTokenSecretRef": {"name": "bots", "key": "support"}}),
+    )
+    .await;
+    env.wait_until_ready("a").await;
     operator.shutdown().await;
-    house.delete("a").await;
-    assert_ne!(house.telegram.webhook_info(bot)["url"], json!(""));
+    env.delete_connector("a").await;
+    assert_ne!(env.telegram.webhook_info(bot)["url"], json!(""));
     // The token is looked up for this alone, by the same reference as ever.
-    let operator = house.operator(Start::webhook()).await;
-    house.gone("a").await;
+    let operator = env.start_operator(OperatorOptions::webhook()).await;
+    env.wait_until_gone("a").await;
     assert_eq!(
-        house.telegram.webhook_info(bot)["url"],
+        env.telegram.webhook_info(bot)["url"],
         json!(""),
         "withdrawn"
     );
     operator.shutdown().await;
 }
 
-async fn a_namespace_goes_with_its_connectors_while_telegram_is_down(cluster: Cluster) {
+async fn namespace_deletion_ends_while_telegram_is_down(cluster: Cluster) {
     // Roles of the namespace itself would go before its connectors (docs/upgrade.md).
-    let house = House::cluster_wide(cluster).await;
-    let operator = house.operator(Start::webhook()).await;
+    let env = TestEnv::cluster_wide(cluster).await;
+    let operator = env.start_operator(OperatorOptions::webhook()).await;
     let names: Vec<String> = (0..20).map(|i| format!("c{i}")).collect();
     for name in &names {
-        house.sound_connector(name).await;
+        env.create_working_connector(name).await;
     }
     for name in &names {
-        house.ready(name).await;
+        env.wait_until_ready(name).await;
     }
-    house.telegram.stop();
-    let namespaces: Api<Namespace> = Api::all(house.cluster.client.clone());
-    let name = &house.cluster.namespace;
+    env.telegram.stop();
+    let namespaces: Api<Namespace> = Api::all(env.cluster.client.clone());
+    let name = &env.cluster.namespace;
     let began = Instant::now();
     namespaces
         .delete(name, &DeleteParams::default())
@@ -407,25 +399,24 @@ async fn a_namespace_goes_with_its_connectors_while_telegram_is_down(cluster: Cl
     operator.shutdown().await;
 }
 
-async fn a_connector_that_goes_while_it_is_resolved_leaves_no_poller(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::polling()).await;
-    let (_, token) = house.bot();
-    house.secret("a", "token", &token).await;
-    let plane = house.cluster.plane();
+async fn connector_deleted_during_reconcile_leaves_no_poller(cluster: Cluster) {
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    let (_, token) = env.add_bot();
+    env.set_secret("a", "token", &token).await;
+    let plane = env.cluster.plane();
     let reads = || plane.requests().count(Verb::Get, "secrets");
     plane.faults().always(
         Target::any().verb(Verb::Get).resource("secrets"),
         Effect::Delay(Duration::from_secs(2)),
     );
     let before = reads();
-    house.connector("a", json!({})).await;
+    env.create_connector("a", json!({})).await;
     // Nothing shows from outside that the reconcile has begun to wait for the Secret.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    house.delete("a").await;
-    house.gone("a").await;
-    house
-        .cluster
+    env.delete_connector("a").await;
+    env.wait_until_gone("a").await;
+    env.cluster
         .eventually("the Secret is read", || async {
             (reads() > before).then_some(())
         })
@@ -439,22 +430,21 @@ async fn a_connector_that_goes_while_it_is_resolved_leaves_no_poller(cluster: Cl
     operator.shutdown().await;
 }
 
-async fn writes_that_are_refused_are_tried_ever_more_rarely_and_heal(cluster: Cluster) {
+async fn refused_writes_are_retried_with_backoff_and_recover(cluster: Cluster) {
     for code in [403, 409, 500] {
-        let house = House::new(cluster.clone()).await;
-        let faults = house.cluster.plane().faults();
+        let env = TestEnv::new(cluster.clone()).await;
+        let faults = env.cluster.plane().faults();
         faults.always(
             Target::any().verb(Verb::Patch).subresource("status"),
             Effect::Error(code, "injected".into()),
         );
-        let requests = house.cluster.plane().requests();
+        let requests = env.cluster.plane().requests();
         requests.clear();
-        let operator = house.operator(Start::polling()).await;
+        let operator = env.start_operator(OperatorOptions::polling()).await;
         let name = format!("c{code}");
-        let (bot, _) = house.sound_connector(&name).await;
+        let (bot, _) = env.create_working_connector(&name).await;
         // A status that cannot be written keeps no message waiting.
-        house
-            .telegram
+        env.telegram
             .send_and_wait(bot, 1001, "hello", Duration::from_secs(20))
             .await;
         tokio::time::sleep(Duration::from_secs(8)).await;
@@ -466,22 +456,20 @@ async fn writes_that_are_refused_are_tried_ever_more_rarely_and_heal(cluster: Cl
             requests.counts()
         );
         faults.clear();
-        house.ready(&name).await;
+        env.wait_until_ready(&name).await;
         operator.shutdown().await;
-        house.delete(&name).await;
+        env.delete_connector(&name).await;
     }
 }
 
 async fn list_status_follows_its_users(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::polling()).await;
-    house
-        .list("staff", json!([{"id": 1}, {"username": "ann_example"}]))
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    env.create_user_list("staff", json!([{"id": 1}, {"username": "ann_example"}]))
         .await;
-    let lists: Api<TelegramUserList> = house.cluster.api();
+    let lists: Api<TelegramUserList> = env.cluster.api();
     let status = async |used_by: i32| {
-        house
-            .cluster
+        env.cluster
             .eventually("the list's status", || async {
                 let status = lists.get("staff").await.expect("the list").status?;
                 (status.used_by == Some(used_by)).then_some(status)
@@ -489,14 +477,16 @@ async fn list_status_follows_its_users(cluster: Cluster) {
             .await
     };
     assert_eq!(status(0).await.users, Some(2));
-    let (_, token) = house.bot();
-    house.secret("a", "token", &token).await;
-    house
-        .connector("a", json!({"access": {"level": "Company", "companyUsers": {"listRefs": [{"name": "staff"}]}}}))
-        .await;
+    let (_, token) = env.add_bot();
+    env.set_secret("a", "token", &token).await;
+    env.create_connector(
+        "a",
+        json!({"access": {"level": "Company", "companyUsers": {"listRefs": [{"name": "staff"}]}}}),
+    )
+    .await;
     status(1).await;
-    house.ready("a").await;
-    house.delete("a").await;
+    env.wait_until_ready("a").await;
+    env.delete_connector("a").await;
     status(0).await;
     operator.shutdown().await;
 }

@@ -7,16 +7,12 @@ use std::time::Duration;
 
 use telegram_connector_operator::api::TelegramUserList;
 
-use super::house::{House, Start};
+use super::test_env::{OperatorOptions, TestEnv};
 use crate::cluster::Cluster;
 use crate::suite::Suite;
 
 pub fn register(suite: &mut Suite) {
-    add!(
-        suite,
-        [Core],
-        a_conversation_leaves_its_mark_in_every_metric
-    );
+    add!(suite, [Core], conversation_produces_every_documented_metric);
 }
 
 /// The metrics of the reference that have no sample, without the prefix.
@@ -44,24 +40,22 @@ fn without_a_sample(printed: &str) -> BTreeSet<String> {
         .collect()
 }
 
-async fn a_conversation_leaves_its_mark_in_every_metric(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::polling()).await;
-    let (bot, _) = house.sound_connector("a").await;
-    house.list("staff", serde_json::json!([{"id": 1001}])).await;
-    house.ready("a").await;
-    house
-        .telegram
+async fn conversation_produces_every_documented_metric(cluster: Cluster) {
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    let (bot, _) = env.create_working_connector("a").await;
+    env.create_user_list("staff", serde_json::json!([{"id": 1001}]))
+        .await;
+    env.wait_until_ready("a").await;
+    env.telegram
         .send_and_wait(bot, 1001, "hello", Duration::from_secs(20))
         .await;
     let metrics = operator.metrics().clone();
     // The list's reconcile and what is written after the answer may still be on their way.
-    house
-        .condition("a", "AssistantReady", "True", "ExchangesSucceed")
+    env.wait_for_condition("a", "AssistantReady", "True", "ExchangesSucceed")
         .await;
-    let list: kube::Api<TelegramUserList> = house.cluster.api();
-    house
-        .cluster
+    let list: kube::Api<TelegramUserList> = env.cluster.api();
+    env.cluster
         .eventually("the list has a status", || async {
             list.get("staff").await.expect("the list").status
         })

@@ -1,34 +1,34 @@
 //! The operator on a Kubernetes API. Each module here has a `register`, called from the one below.
 
-mod account;
-mod checklist;
-mod daily;
-mod house;
+mod admin_events;
 mod installation;
-mod leadership;
+mod leader_election;
 mod lifecycle;
-mod load;
+mod load_generator;
 mod metrics;
-mod process;
+mod operator_account;
+mod operator_process;
+mod permissions;
+mod reason_coverage;
 mod reasons;
-mod rights;
 mod rotation;
 mod secrecy;
+mod tcp_proxy;
+mod test_env;
 mod webhook;
-mod wire;
 
 use crate::suite::Suite;
 
 pub fn register(suite: &mut Suite) {
     reasons::register(suite);
-    rights::register(suite);
+    permissions::register(suite);
     lifecycle::register(suite);
     metrics::register(suite);
-    daily::register(suite);
+    admin_events::register(suite);
     webhook::register(suite);
-    leadership::register(suite);
+    leader_election::register(suite);
     installation::register(suite);
     rotation::register(suite);
     secrecy::register(suite);
-    checklist::register(suite);
+    reason_coverage::register(suite);
 }

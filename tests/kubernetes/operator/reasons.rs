@@ -6,7 +6,7 @@ use serde_json::json;
 use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind};
 use telegram_connector_operator::dev::sample_assistant::{Behaviour, InjectedFailure};
 
-use super::house::{House, Start};
+use super::test_env::{OperatorOptions, TestEnv};
 use crate::cluster::Cluster;
 use crate::suite::Suite;
 
@@ -15,7 +15,7 @@ pub fn register(suite: &mut Suite) {
     add!(
         suite,
         [Core],
-        token_that_is_revoked_while_polling_is_reported_and_replaced
+        token_revoked_while_polling_is_reported_and_replaced
     );
     add!(
         suite,
@@ -33,7 +33,11 @@ pub fn register(suite: &mut Suite) {
         [Core],
         conflict_and_throttling_are_reported_and_recover
     );
-    add!(suite, [Core], suspended_connector_rests_and_comes_back);
+    add!(
+        suite,
+        [Core],
+        suspended_connector_disconnects_and_comes_back
+    );
     add!(suite, [Core], missing_api_key_is_reported_and_found);
     add!(
         suite,
@@ -48,124 +52,116 @@ pub fn register(suite: &mut Suite) {
 }
 
 async fn token_reasons_follow_the_secret(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::polling()).await;
-    house.connector("a", json!({})).await;
-    let message = house
-        .not_ready("a", "TokenValid", "False", "SecretNotFound")
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    env.create_connector("a", json!({})).await;
+    let message = env
+        .wait_until_not_ready("a", "TokenValid", "False", "SecretNotFound")
         .await;
     assert_eq!(
         message,
         "Secret \"a\" does not exist; create it with key \"token\""
     );
-    house
-        .condition("a", "Stalled", "True", "SecretNotFound")
+    env.wait_for_condition("a", "Stalled", "True", "SecretNotFound")
         .await;
-    house.secret("a", "bot-token", "x").await;
-    let message = house
-        .not_ready("a", "TokenValid", "False", "SecretKeyMissing")
+    env.set_secret("a", "bot-token", "x").await;
+    let message = env
+        .wait_until_not_ready("a", "TokenValid", "False", "SecretKeyMissing")
         .await;
     assert_eq!(
         message,
         "Secret \"a\" has no key \"token\"; keys present: bot-token"
     );
-    house.secret("a", "token", "hunter2-hunter2").await;
-    let message = house
-        .not_ready("a", "TokenValid", "False", "TokenMalformed")
+    env.set_secret("a", "token", "hunter2-hunter2").await;
+    let message = env
+        .wait_until_not_ready("a", "TokenValid", "False", "TokenMalformed")
         .await;
     assert!(!message.contains("hunter2"), "{message}");
-    house
-        .secret(
-            "a",
-            "token",
-            "8399999999:AAunknownBotTokenThatNobodyKnows_01234",
-        )
-        .await;
-    let message = house
-        .not_ready("a", "TokenValid", "False", "TokenUnauthorized")
+    env.set_secret(
+        "a",
+        "token",
+        "8399999999:AAunknownBotTokenThatNobodyKnows_01234",
+    )
+    .await;
+    let message = env
+        .wait_until_not_ready("a", "TokenValid", "False", "TokenUnauthorized")
         .await;
     assert!(
         message.contains("BotFather") && !message.contains("AAunknown"),
         "{message}"
     );
-    let (_, token) = house.bot();
-    house.secret("a", "token", &token).await;
-    house.ready("a").await;
+    let (_, token) = env.add_bot();
+    env.set_secret("a", "token", &token).await;
+    env.wait_until_ready("a").await;
     operator.shutdown().await;
 }
 
-async fn token_that_is_revoked_while_polling_is_reported_and_replaced(cluster: Cluster) {
-    let (house, operator, (bot, _)) = House::settled(cluster, Start::polling()).await;
-    house.telegram.revoke(bot);
-    house.telegram.send_private_message(bot, 1001, "hello");
-    house
-        .not_ready("a", "TokenValid", "False", "TokenUnauthorized")
+async fn token_revoked_while_polling_is_reported_and_replaced(cluster: Cluster) {
+    let (env, operator, (bot, _)) =
+        TestEnv::with_ready_connector(cluster, OperatorOptions::polling()).await;
+    env.telegram.revoke(bot);
+    env.telegram.send_private_message(bot, 1001, "hello");
+    env.wait_until_not_ready("a", "TokenValid", "False", "TokenUnauthorized")
         .await;
     let token = format!("{bot}:AAtheNewTokenOfTheSameBot_0123456789abc");
-    house
-        .telegram
+    env.telegram
         .add_bot(&token, &format!("test_{bot}_bot"), "Test");
-    house.secret("a", "token", &token).await;
-    house.ready("a").await;
-    house
-        .telegram
+    env.set_secret("a", "token", &token).await;
+    env.wait_until_ready("a").await;
+    env.telegram
         .wait_for_sent_messages(bot, 1001, 0, Duration::from_secs(20))
         .await;
     operator.shutdown().await;
 }
 
 async fn younger_connector_of_a_bot_waits_until_the_older_goes(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::polling()).await;
-    let (bot, token) = house.sound_connector("older").await;
-    house.ready("older").await;
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    let (bot, token) = env.create_working_connector("older").await;
+    env.wait_until_ready("older").await;
     // Creation times have whole seconds.
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    house.secret("younger", "token", &token).await;
-    house.connector("younger", json!({})).await;
-    let message = house
-        .not_ready("younger", "TokenValid", "False", "DuplicateBot")
+    env.set_secret("younger", "token", &token).await;
+    env.create_connector("younger", json!({})).await;
+    let message = env
+        .wait_until_not_ready("younger", "TokenValid", "False", "DuplicateBot")
         .await;
     assert!(message.contains("TelegramConnector \"older\""), "{message}");
-    house.delete("older").await;
-    house.gone("older").await;
-    house.ready("younger").await;
-    assert_eq!(house.telegram.polls_in_flight(bot), 1);
-    assert_eq!(house.telegram.counters(bot).conflicts, 0);
+    env.delete_connector("older").await;
+    env.wait_until_gone("older").await;
+    env.wait_until_ready("younger").await;
+    assert_eq!(env.telegram.polls_in_flight(bot), 1);
+    assert_eq!(env.telegram.counters(bot).conflicts, 0);
     operator.shutdown().await;
 }
 
 async fn telegram_that_does_not_answer_is_reported_and_recovers(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::polling()).await;
-    let silent = house.telegram.add_fault(Fault::new(FaultKind::Hang));
-    house.sound_connector("waits").await;
-    house
-        .not_ready("waits", "TokenValid", "Unknown", "Connecting")
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    let silent = env.telegram.add_fault(Fault::new(FaultKind::Hang));
+    env.create_working_connector("waits").await;
+    env.wait_until_not_ready("waits", "TokenValid", "Unknown", "Connecting")
         .await;
-    house.telegram.remove_fault(silent);
-    house.ready("waits").await;
-    let down = house.telegram.add_fault(Fault::new(FaultKind::Reset));
-    house.sound_connector("a").await;
-    house
-        .not_ready("a", "TokenValid", "Unknown", "TelegramUnreachable")
+    env.telegram.remove_fault(silent);
+    env.wait_until_ready("waits").await;
+    let down = env.telegram.add_fault(Fault::new(FaultKind::Reset));
+    env.create_working_connector("a").await;
+    env.wait_until_not_ready("a", "TokenValid", "Unknown", "TelegramUnreachable")
         .await;
-    house
-        .condition("a", "Reconciling", "True", "TelegramUnreachable")
+    env.wait_for_condition("a", "Reconciling", "True", "TelegramUnreachable")
         .await;
-    house.telegram.remove_fault(down);
-    house.ready("a").await;
+    env.telegram.remove_fault(down);
+    env.wait_until_ready("a").await;
     // And while it polls.
-    let down = house
+    let down = env
         .telegram
         .add_fault(Fault::new(FaultKind::Html { code: 502 }));
-    let (bot, _) = house.sound_connector("b").await;
-    house
-        .condition("b", "Connected", "False", "TelegramUnreachable")
+    let (bot, _) = env.create_working_connector("b").await;
+    env.wait_for_condition("b", "Connected", "False", "TelegramUnreachable")
         .await;
-    house.telegram.remove_fault(down);
-    house.ready("b").await;
-    let error = house.telegram.add_fault(
+    env.telegram.remove_fault(down);
+    env.wait_until_ready("b").await;
+    let error = env.telegram.add_fault(
         Fault::new(FaultKind::Status {
             code: 500,
             description: "Internal Server Error".into(),
@@ -173,57 +169,50 @@ async fn telegram_that_does_not_answer_is_reported_and_recovers(cluster: Cluster
         .bot(bot)
         .method("getUpdates"),
     );
-    house
-        .telegram
+    env.telegram
         .send_private_message(bot, 1001, "wakes the long poll");
-    house
-        .condition("b", "Connected", "False", "TelegramUnreachable")
+    env.wait_for_condition("b", "Connected", "False", "TelegramUnreachable")
         .await;
-    house
-        .condition("b", "TokenValid", "True", "TokenAccepted")
+    env.wait_for_condition("b", "TokenValid", "True", "TokenAccepted")
         .await;
-    house.telegram.remove_fault(error);
-    house.ready("b").await;
+    env.telegram.remove_fault(error);
+    env.wait_until_ready("b").await;
     operator.shutdown().await;
 }
 
 async fn missing_list_denies_is_reported_and_resolves(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::polling()).await;
-    let (bot, token) = house.bot();
-    house.secret("a", "token", &token).await;
-    house
-        .connector(
-            "a",
-            json!({"access": {"level": "Company", "companyUsers": {
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    let (bot, token) = env.add_bot();
+    env.set_secret("a", "token", &token).await;
+    env.create_connector(
+        "a",
+        json!({"access": {"level": "Company", "companyUsers": {
                 "users": [{"id": 1001}], "listRefs": [{"name": "staff"}]}}}),
-        )
-        .await;
-    let message = house
-        .not_ready("a", "AccessResolved", "False", "UserListNotFound")
+    )
+    .await;
+    let message = env
+        .wait_until_not_ready("a", "AccessResolved", "False", "UserListNotFound")
         .await;
     assert!(message.contains("\"staff\""), "{message}");
     // Who is resolved keeps access; who is not is denied.
-    house
-        .telegram
+    env.telegram
         .send_and_wait(bot, 1001, "inline", Duration::from_secs(20))
         .await;
-    let denied = house
+    let denied = env
         .telegram
         .send_and_wait(bot, 1002, "listed", Duration::from_secs(20))
         .await;
     assert!(denied.text.contains("1002"), "{}", denied.text);
-    house
-        .list("staff", json!([{"id": 1002}, {"username": "ann_example"}]))
+    env.create_user_list("staff", json!([{"id": 1002}, {"username": "ann_example"}]))
         .await;
-    house.ready("a").await;
-    house
-        .condition("a", "AccessResolved", "True", "Resolved")
+    env.wait_until_ready("a").await;
+    env.wait_for_condition("a", "AccessResolved", "True", "Resolved")
         .await;
-    let object = house.connectors().get("a").await.expect("it");
+    let object = env.connectors().get("a").await.expect("it");
     let status = object.status.expect("a status");
     assert_eq!(status.access_users, Some(3));
-    let answer = house
+    let answer = env
         .telegram
         .send_and_wait(bot, 1002, "listed now", Duration::from_secs(20))
         .await;
@@ -232,8 +221,9 @@ async fn missing_list_denies_is_reported_and_resolves(cluster: Cluster) {
 }
 
 async fn conflict_and_throttling_are_reported_and_recover(cluster: Cluster) {
-    let (house, operator, (bot, _)) = House::settled(cluster, Start::polling()).await;
-    let conflict = house.telegram.add_fault(
+    let (env, operator, (bot, _)) =
+        TestEnv::with_ready_connector(cluster, OperatorOptions::polling()).await;
+    let conflict = env.telegram.add_fault(
         Fault::new(FaultKind::Status {
             code: 409,
             description: "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running".into(),
@@ -241,85 +231,78 @@ async fn conflict_and_throttling_are_reported_and_recover(cluster: Cluster) {
         .bot(bot)
         .method("getUpdates"),
     );
-    house
-        .telegram
+    env.telegram
         .send_private_message(bot, 1001, "wakes the long poll");
-    house
-        .not_ready("a", "Connected", "False", "PollingConflict")
+    env.wait_until_not_ready("a", "Connected", "False", "PollingConflict")
         .await;
-    house.telegram.remove_fault(conflict);
-    house.ready("a").await;
-    house.telegram.add_fault(
+    env.telegram.remove_fault(conflict);
+    env.wait_until_ready("a").await;
+    env.telegram.add_fault(
         Fault::new(FaultKind::TooManyRequests { retry_after: 4 })
             .bot(bot)
             .method("getUpdates")
             .times(1),
     );
-    house
-        .telegram
+    env.telegram
         .send_private_message(bot, 1001, "wakes the long poll");
-    let message = house
-        .not_ready("a", "Connected", "False", "RateLimited")
+    let message = env
+        .wait_until_not_ready("a", "Connected", "False", "RateLimited")
         .await;
     assert!(message.contains("4 s"), "{message}");
-    house.ready("a").await;
+    env.wait_until_ready("a").await;
     operator.shutdown().await;
 }
 
-async fn suspended_connector_rests_and_comes_back(cluster: Cluster) {
-    let (house, operator, (bot, _)) = House::settled(cluster, Start::polling()).await;
-    house.patch("a", json!({"spec": {"suspend": true}})).await;
-    house
-        .not_ready("a", "Connected", "False", "Suspended")
+async fn suspended_connector_disconnects_and_comes_back(cluster: Cluster) {
+    let (env, operator, (bot, _)) =
+        TestEnv::with_ready_connector(cluster, OperatorOptions::polling()).await;
+    env.patch_connector("a", json!({"spec": {"suspend": true}}))
         .await;
-    house
-        .telegram
+    env.wait_until_not_ready("a", "Connected", "False", "Suspended")
+        .await;
+    env.telegram
         .send_private_message(bot, 1001, "while suspended");
-    assert_eq!(house.telegram.pending(bot), 1, "Telegram keeps it");
-    house.patch("a", json!({"spec": {"suspend": false}})).await;
-    house.ready("a").await;
-    house.condition("a", "Connected", "True", "Polling").await;
-    house
-        .telegram
+    assert_eq!(env.telegram.pending(bot), 1, "Telegram keeps it");
+    env.patch_connector("a", json!({"spec": {"suspend": false}}))
+        .await;
+    env.wait_until_ready("a").await;
+    env.wait_for_condition("a", "Connected", "True", "Polling")
+        .await;
+    env.telegram
         .wait_for_sent_messages(bot, 1001, 0, Duration::from_secs(20))
         .await;
     operator.shutdown().await;
 }
 
 async fn missing_api_key_is_reported_and_found(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::polling()).await;
-    let (bot, token) = house.bot();
-    house.secret("a", "token", &token).await;
-    house
-        .connector(
-            "a",
-            json!({"assistant": {"protocol": "OpenAI", "url": house.assistant.url(), "model": "sample",
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    let (bot, token) = env.add_bot();
+    env.set_secret("a", "token", &token).await;
+    env.create_connector(
+        "a",
+        json!({"assistant": {"protocol": "OpenAI", "url": env.assistant.url(), "model": "sample",
                 "apiKeySecretRef": {"name": "key"}}}),
-        )
+    )
+    .await;
+    env.wait_until_not_ready("a", "AssistantReady", "False", "ApiKeyNotFound")
         .await;
-    house
-        .not_ready("a", "AssistantReady", "False", "ApiKeyNotFound")
-        .await;
-    house
-        .telegram
+    env.telegram
         .send_private_message(bot, 1001, "waits in the inbox");
-    house.secret("key", "api-key", "sk-test").await;
-    house.ready("a").await;
-    house
-        .telegram
+    env.set_secret("key", "api-key", "sk-test").await;
+    env.wait_until_ready("a").await;
+    env.telegram
         .wait_for_sent_messages(bot, 1001, 0, Duration::from_secs(20))
         .await;
-    house
-        .condition("a", "AssistantReady", "True", "ExchangesSucceed")
+    env.wait_for_condition("a", "AssistantReady", "True", "ExchangesSucceed")
         .await;
     operator.shutdown().await;
 }
 
 async fn failing_assistant_is_reported_and_recovers_and_ready_stays(cluster: Cluster) {
-    let (house, operator, (bot, _)) = House::settled(cluster, Start::polling()).await;
-    house
-        .condition("a", "AssistantReady", "Unknown", "NoExchangeYet")
+    let (env, operator, (bot, _)) =
+        TestEnv::with_ready_connector(cluster, OperatorOptions::polling()).await;
+    env.wait_for_condition("a", "AssistantReady", "Unknown", "NoExchangeYet")
         .await;
     let mut person = 2000;
     for (behaviour, reason) in [
@@ -349,32 +332,30 @@ async fn failing_assistant_is_reported_and_recovers_and_ready_stays(cluster: Clu
             "AssistantUnreachable",
         ),
     ] {
-        house.assistant.set_behaviour(behaviour);
+        env.assistant.set_behaviour(behaviour);
         // Three people at once: three exchanges that fail.
         for _ in 0..3 {
             person += 1;
-            house.telegram.send_private_message(bot, person, "hello");
+            env.telegram.send_private_message(bot, person, "hello");
         }
-        house
-            .condition("a", "AssistantReady", "False", reason)
+        env.wait_for_condition("a", "AssistantReady", "False", reason)
             .await;
-        house.condition("a", "Ready", "True", "MessagesFlow").await;
-        house.assistant.set_behaviour(Behaviour::default());
+        env.wait_for_condition("a", "Ready", "True", "MessagesFlow")
+            .await;
+        env.assistant.set_behaviour(Behaviour::default());
         person += 1;
-        house
-            .telegram
+        env.telegram
             .send_private_message(bot, person, "better now?");
-        house
-            .condition("a", "AssistantReady", "True", "ExchangesSucceed")
+        env.wait_for_condition("a", "AssistantReady", "True", "ExchangesSucceed")
             .await;
     }
     operator.shutdown().await;
 }
 
 async fn foreign_webhook_is_named_in_an_event_and_removed(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let (bot, token) = house.bot();
-    let set = format!("{}bot{token}/setWebhook", house.telegram.url());
+    let env = TestEnv::new(cluster).await;
+    let (bot, token) = env.add_bot();
+    let set = format!("{}bot{token}/setWebhook", env.telegram.url());
     let answer = reqwest::Client::new()
         .post(set)
         .json(&json!({"url": "http://127.0.0.1:9/n8n/SECRET-PATH"}))
@@ -382,21 +363,19 @@ async fn foreign_webhook_is_named_in_an_event_and_removed(cluster: Cluster) {
         .await
         .expect("an answer");
     assert!(answer.status().is_success());
-    house
-        .telegram
+    env.telegram
         .send_private_message(bot, 1001, "queued for somebody else");
-    let operator = house.operator(Start::polling()).await;
-    house.secret("a", "token", &token).await;
-    house.connector("a", json!({})).await;
-    house.ready("a").await;
-    let notes = house.events("a", "ForeignWebhook").await;
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    env.set_secret("a", "token", &token).await;
+    env.create_connector("a", json!({})).await;
+    env.wait_until_ready("a").await;
+    let notes = env.event_notes("a", "ForeignWebhook").await;
     assert_eq!(notes.len(), 1, "{notes:?}");
     assert!(
         notes[0].contains("127.0.0.1") && !notes[0].contains("SECRET"),
         "{notes:?}"
     );
-    house
-        .telegram
+    env.telegram
         .wait_for_sent_messages(bot, 1001, 0, Duration::from_secs(20))
         .await;
     operator.shutdown().await;

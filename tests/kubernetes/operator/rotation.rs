@@ -9,9 +9,9 @@ use telegram_connector_operator::connection::webhook::TlsFiles;
 use telegram_connector_operator::controller::{ConnectionSettings, LeaseSettings, WebhookSettings};
 use telegram_connector_operator::operator::Operator;
 
-use super::house::{House, Start, any_port, writes};
-use super::load::Load;
-use super::wire::Wire;
+use super::load_generator::LoadGenerator;
+use super::tcp_proxy::TcpProxy;
+use super::test_env::{OperatorOptions, TestEnv, any_port, count_writes};
 use crate::cluster::Cluster;
 use crate::suite::Suite;
 
@@ -24,26 +24,22 @@ pub fn register(suite: &mut Suite) {
     add!(
         suite,
         [Core],
-        rolling_update_of_two_processes_loses_no_webhook_and_the_follower_writes_nothing
+        rolling_update_loses_no_webhook_and_follower_writes_nothing
+    );
+    add!(suite, [Core], webhook_of_a_replaced_bot_is_deleted);
+    add!(
+        suite,
+        [Core],
+        webhook_is_deleted_although_secret_was_briefly_missing
     );
     add!(
         suite,
         [Core],
-        webhook_of_a_bot_that_is_given_up_is_withdrawn
-    );
-    add!(
-        suite,
-        [Core],
-        webhook_is_withdrawn_although_the_secret_was_gone_in_between
-    );
-    add!(
-        suite,
-        [Core],
-        server_with_its_own_certificate_is_trusted_and_reads_it_again
+        self_signed_certificate_is_trusted_and_reloaded
     );
 }
 
-fn settings(start: &mut Start) -> &mut WebhookSettings {
+fn settings(start: &mut OperatorOptions) -> &mut WebhookSettings {
     match &mut start.connection {
         ConnectionSettings::Webhook(settings) => settings,
         ConnectionSettings::Polling => panic!("webhook mode"),
@@ -54,25 +50,26 @@ const OLD: &str = "0123456789abcdef0123456789abcdef";
 const NEW: &str = "fedcba9876543210fedcba9876543210";
 
 async fn key_and_public_url_are_rotated_without_losing_a_message(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let keyed = |mut start: Start, key: &str, previous: Option<&str>| {
+    let env = TestEnv::new(cluster).await;
+    let keyed = |mut start: OperatorOptions, key: &str, previous: Option<&str>| {
         let settings = settings(&mut start);
         settings.key = key.into();
         settings.previous_key = previous.map(SecretString::from);
         start
     };
-    let first = Start::webhook();
-    let elsewhere = Start::webhook();
-    let operator = house.operator(keyed(first.clone(), OLD, None)).await;
-    let (bot, _) = house.sound_connector("a").await;
-    house.ready("a").await;
-    let load = Load::start(&house.telegram, &[bot], 10_000, Duration::from_millis(40));
+    let first = OperatorOptions::webhook();
+    let elsewhere = OperatorOptions::webhook();
+    let operator = env.start_operator(keyed(first.clone(), OLD, None)).await;
+    let (bot, _) = env.create_working_connector("a").await;
+    env.wait_until_ready("a").await;
+    let load = LoadGenerator::start(&env.telegram, &[bot], 10_000, Duration::from_millis(40));
     operator.shutdown().await;
 
     // The key, with the old one still taken: Telegram's requests of before are let in.
-    let operator = house.operator(keyed(first.clone(), NEW, Some(OLD))).await;
-    house
-        .telegram
+    let operator = env
+        .start_operator(keyed(first.clone(), NEW, Some(OLD)))
+        .await;
+    env.telegram
         .send_and_wait(bot, 1001, "a new key?", Duration::from_secs(30))
         .await;
     let refused = |metrics: &str| {
@@ -87,21 +84,21 @@ async fn key_and_public_url_are_rotated_without_losing_a_message(cluster: Cluste
     operator.shutdown().await;
 
     // The key, without: whatever comes before the new registration is turned away, and comes again.
-    let operator = house.operator(keyed(first, OLD, None)).await;
-    house
-        .telegram
+    let operator = env.start_operator(keyed(first, OLD, None)).await;
+    env.telegram
         .send_and_wait(bot, 1002, "the old key again?", Duration::from_secs(30))
         .await;
     operator.shutdown().await;
 
     // The public URL.
-    let operator = house.operator(keyed(elsewhere.clone(), OLD, None)).await;
-    house
-        .telegram
+    let operator = env
+        .start_operator(keyed(elsewhere.clone(), OLD, None))
+        .await;
+    env.telegram
         .send_and_wait(bot, 1003, "elsewhere?", Duration::from_secs(30))
         .await;
     let address = elsewhere.webhook_listen.to_string();
-    let registered = house.telegram.webhook_info(bot)["url"].to_string();
+    let registered = env.telegram.webhook_info(bot)["url"].to_string();
     assert!(registered.contains(&address), "{registered}");
     let answers = load.all_answered(Duration::from_mins(1)).await;
     eprintln!(
@@ -109,45 +106,42 @@ async fn key_and_public_url_are_rotated_without_losing_a_message(cluster: Cluste
         answers.len()
     );
     assert!(
-        house.events("a", "ForeignWebhook").await.is_empty(),
+        env.event_notes("a", "ForeignWebhook").await.is_empty(),
         "our own webhook at another address is nobody else's"
     );
     operator.shutdown().await;
 }
 
-async fn rolling_update_of_two_processes_loses_no_webhook_and_the_follower_writes_nothing(
-    cluster: Cluster,
-) {
-    let house = House::new(cluster).await;
-    let public = Start::webhook();
-    let lease = LeaseSettings::new(&house.cluster.namespace, "operator", Duration::from_secs(6));
-    let start = || Start {
+async fn rolling_update_loses_no_webhook_and_follower_writes_nothing(cluster: Cluster) {
+    let env = TestEnv::new(cluster).await;
+    let public = OperatorOptions::webhook();
+    let lease = LeaseSettings::new(&env.cluster.namespace, "operator", Duration::from_secs(6));
+    let start = || OperatorOptions {
         webhook_listen: any_port(),
         lease: Some(lease.clone()),
         ..public.clone()
     };
-    let mut leader = house.operator(start()).await;
+    let mut leader = env.start_operator(start()).await;
     let address = |o: &Operator| o.webhook_address().expect("an address");
-    let way = Wire::between(public.webhook_listen, address(&leader)).await;
-    let (bot, _) = house.sound_connector("a").await;
-    house.ready("a").await;
-    let load = Load::start(&house.telegram, &[bot], 10_000, Duration::from_millis(40));
+    let proxy = TcpProxy::start(public.webhook_listen, address(&leader)).await;
+    let (bot, _) = env.create_working_connector("a").await;
+    env.wait_until_ready("a").await;
+    let load = LoadGenerator::start(&env.telegram, &[bot], 10_000, Duration::from_millis(40));
     for person in 1001..1004 {
-        let (client, metrics) = house.counted().await;
-        let follower = house
-            .operator(Start {
+        let (client, metrics) = env.counting_client().await;
+        let follower = env
+            .start_operator(OperatorOptions {
                 client: Some(client),
                 ..start()
             })
             .await;
-        house
-            .cluster
+        env.cluster
             .eventually("the follower's registry is warm", || async {
                 (!follower.registry().all().is_empty()).then_some(())
             })
             .await;
         // As a Service does: new connections go to the new Pod while the old one still leads.
-        way.lead_to(address(&follower));
+        proxy.set_target(address(&follower));
         let url = format!("http://{}/telegram/nobody", address(&follower));
         assert_eq!(
             reqwest::get(url)
@@ -157,15 +151,13 @@ async fn rolling_update_of_two_processes_loses_no_webhook_and_the_follower_write
                 .as_u16(),
             405
         );
-        house
-            .telegram
+        env.telegram
             .send_and_wait(bot, person, "by the follower?", Duration::from_secs(20))
             .await;
-        assert_eq!(writes(&metrics), 0, "a follower writes nothing");
+        assert_eq!(count_writes(&metrics), 0, "a follower writes nothing");
         leader.shutdown().await;
         leader = follower;
-        house
-            .cluster
+        env.cluster
             .eventually("it leads", || async {
                 let metrics = leader.metrics().encode();
                 metrics
@@ -182,34 +174,33 @@ async fn rolling_update_of_two_processes_loses_no_webhook_and_the_follower_write
     leader.shutdown().await;
 }
 
-async fn webhook_is_withdrawn_although_the_secret_was_gone_in_between(cluster: Cluster) {
-    let (house, operator, (first, _)) = House::settled(cluster, Start::webhook()).await;
-    house.delete_secret("a").await;
-    house
-        .not_ready("a", "TokenValid", "False", "SecretNotFound")
+async fn webhook_is_deleted_although_secret_was_briefly_missing(cluster: Cluster) {
+    let (env, operator, (first, _)) =
+        TestEnv::with_ready_connector(cluster, OperatorOptions::webhook()).await;
+    env.delete_secret("a").await;
+    env.wait_until_not_ready("a", "TokenValid", "False", "SecretNotFound")
         .await;
-    let (_, token) = house.bot();
-    house.secret("a", "token", &token).await;
-    house.ready("a").await;
-    house
-        .cluster
+    let (_, token) = env.add_bot();
+    env.set_secret("a", "token", &token).await;
+    env.wait_until_ready("a").await;
+    env.cluster
         .eventually("the old bot's webhook is withdrawn", || async {
-            (house.telegram.webhook_info(first)["url"] == "").then_some(())
+            (env.telegram.webhook_info(first)["url"] == "").then_some(())
         })
         .await;
     operator.shutdown().await;
 }
 
-async fn webhook_of_a_bot_that_is_given_up_is_withdrawn(cluster: Cluster) {
-    let (house, operator, (first, _)) = House::settled(cluster, Start::webhook()).await;
+async fn webhook_of_a_replaced_bot_is_deleted(cluster: Cluster) {
+    let (env, operator, (first, _)) =
+        TestEnv::with_ready_connector(cluster, OperatorOptions::webhook()).await;
     let registered = |bot| {
-        !house.telegram.webhook_info(bot)["url"]
+        !env.telegram.webhook_info(bot)["url"]
             .to_string()
             .contains("\"\"")
     };
     let withdrawn = async |bot| {
-        house
-            .cluster
+        env.cluster
             .eventually("the webhook is withdrawn", || async {
                 (!registered(bot)).then_some(())
             })
@@ -217,35 +208,33 @@ async fn webhook_of_a_bot_that_is_given_up_is_withdrawn(cluster: Cluster) {
     };
     assert!(registered(first));
     // Another bot's token.
-    let (second, token) = house.bot();
-    house.secret("a", "token", &token).await;
+    let (second, token) = env.add_bot();
+    env.set_secret("a", "token", &token).await;
     withdrawn(first).await;
-    house.ready("a").await;
-    house
-        .telegram
+    env.wait_until_ready("a").await;
+    env.telegram
         .send_and_wait(second, 1001, "another bot?", Duration::from_secs(20))
         .await;
     // Suspension.
-    house.patch("a", json!({"spec": {"suspend": true}})).await;
-    house
-        .not_ready("a", "Connected", "False", "Suspended")
+    env.patch_connector("a", json!({"spec": {"suspend": true}}))
+        .await;
+    env.wait_until_not_ready("a", "Connected", "False", "Suspended")
         .await;
     withdrawn(second).await;
-    let status = house.connectors().get("a").await.expect("it").status;
+    let status = env.connectors().get("a").await.expect("it").status;
     assert_eq!(status.expect("a status").webhook, None);
-    house
-        .telegram
+    env.telegram
         .send_private_message(second, 1002, "while it rests");
-    house.patch("a", json!({"spec": {"suspend": false}})).await;
-    house
-        .telegram
+    env.patch_connector("a", json!({"spec": {"suspend": false}}))
+        .await;
+    env.telegram
         .wait_for_sent_messages(second, 1002, 0, Duration::from_secs(30))
         .await;
     // A token that was revoked: nothing can be withdrawn, and nothing waits for it.
-    house.telegram.revoke(second);
+    env.telegram.revoke(second);
     let began = Instant::now();
-    house.delete("a").await;
-    house.gone("a").await;
+    env.delete_connector("a").await;
+    env.wait_until_gone("a").await;
     assert!(
         began.elapsed() < Duration::from_secs(10),
         "{:?}",
@@ -266,11 +255,11 @@ fn certificate(folder: &Path) -> TlsFiles {
     files
 }
 
-async fn server_with_its_own_certificate_is_trusted_and_reads_it_again(cluster: Cluster) {
-    let house = House::new(cluster).await;
+async fn self_signed_certificate_is_trusted_and_reloaded(cluster: Cluster) {
+    let env = TestEnv::new(cluster).await;
     let start = || {
-        let mut start = Start::webhook();
-        let files = certificate(house.folder());
+        let mut start = OperatorOptions::webhook();
+        let files = certificate(env.folder());
         let public = start.webhook_listen;
         start.webhook_listen = any_port();
         let settings = settings(&mut start);
@@ -280,21 +269,20 @@ async fn server_with_its_own_certificate_is_trusted_and_reads_it_again(cluster: 
         (start, public)
     };
     let (first, public) = start();
-    let operator = house.operator(first).await;
-    let way = Wire::between(public, operator.webhook_address().expect("an address")).await;
-    let (bot, _) = house.sound_connector("a").await;
-    house.ready("a").await;
+    let operator = env.start_operator(first).await;
+    let proxy = TcpProxy::start(public, operator.webhook_address().expect("an address")).await;
+    let (bot, _) = env.create_working_connector("a").await;
+    env.wait_until_ready("a").await;
     assert_eq!(
-        house.telegram.webhook_info(bot)["has_custom_certificate"],
+        env.telegram.webhook_info(bot)["has_custom_certificate"],
         true
     );
-    house
-        .telegram
+    env.telegram
         .send_and_wait(bot, 1001, "over TLS", Duration::from_secs(20))
         .await;
 
     // The files change: the next connection meets the new certificate, and whoever trusts the old one alone does not get through.
-    let files = certificate(house.folder());
+    let files = certificate(env.folder());
     let pem = std::fs::read(&files.certificate).expect("the certificate");
     let trusting = reqwest::Client::builder()
         .tls_built_in_root_certs(false)
@@ -305,7 +293,7 @@ async fn server_with_its_own_certificate_is_trusted_and_reads_it_again(cluster: 
         "https://{}/telegram/nobody",
         operator.webhook_address().expect("an address")
     );
-    let answer = house
+    let answer = env
         .cluster
         .eventually("the new certificate is served", || async {
             trusting.get(&url).send().await.ok()
@@ -313,22 +301,19 @@ async fn server_with_its_own_certificate_is_trusted_and_reads_it_again(cluster: 
         .await;
     assert_eq!(answer.status().as_u16(), 405);
     // Telegram is given the new one without a restart; until then it trusts the old one alone and delivers nothing but by connections of before.
-    way.snap();
-    house
-        .telegram
+    proxy.reset_connections();
+    env.telegram
         .send_and_wait(bot, 1003, "over TLS anew", Duration::from_mins(1))
         .await;
     operator.shutdown().await;
 
     // A start uploads another one, and what waited comes.
-    house
-        .telegram
+    env.telegram
         .send_private_message(bot, 1002, "while it was down");
     let (second, public) = start();
-    let operator = house.operator(second).await;
-    let _way = Wire::between(public, operator.webhook_address().expect("an address")).await;
-    house
-        .telegram
+    let operator = env.start_operator(second).await;
+    let _proxy = TcpProxy::start(public, operator.webhook_address().expect("an address")).await;
+    env.telegram
         .wait_for_sent_messages(bot, 1002, 0, Duration::from_secs(30))
         .await;
     operator.shutdown().await;

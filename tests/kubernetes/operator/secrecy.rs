@@ -19,13 +19,13 @@ use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind};
 use telegram_connector_operator::dev::sample_assistant::Behaviour;
 use telegram_connector_operator::identity::{BotId, ConnectorUid};
 
-use super::house::{House, any_port};
-use super::process::Process;
+use super::operator_process::OperatorProcess;
+use super::test_env::{TestEnv, any_port};
 use crate::cluster::Cluster;
 use crate::suite::Suite;
 
 pub fn register(suite: &mut Suite) {
-    add!(suite, [Core], no_secret_is_anywhere_after_a_whole_run);
+    add!(suite, [Core], no_secret_leaks_during_a_full_run);
 }
 
 const API_KEY: &str = "the-assistants-key-that-nobody-may-read";
@@ -33,9 +33,9 @@ const WEBHOOK_KEY: &str = "the-webhook-key-that-nobody-may-read";
 
 /// What must not be found, in every form in which it could be written.
 #[derive(Default)]
-struct Hidden(Vec<String>);
+struct SecretScanner(Vec<String>);
 
-impl Hidden {
+impl SecretScanner {
     fn add(&mut self, secret: &str) {
         self.0.push(secret.to_owned());
         self.0.push(STANDARD.encode(secret));
@@ -45,7 +45,7 @@ impl Hidden {
         }
     }
 
-    fn must_not_be_in(&self, place: &str, bytes: &[u8]) {
+    fn assert_absent(&self, place: &str, bytes: &[u8]) {
         let any: Vec<String> = self.0.iter().map(|s| regex::escape(s)).collect();
         let any = regex::bytes::Regex::new(&any.join("|")).expect("a good pattern");
         if let Some(found) = any.find(bytes) {
@@ -58,19 +58,19 @@ impl Hidden {
     }
 }
 
-async fn no_secret_is_anywhere_after_a_whole_run(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let kubeconfig = house.kubeconfig().await;
-    let mut hidden = Hidden::default();
-    hidden.add(API_KEY);
-    hidden.add(WEBHOOK_KEY);
+async fn no_secret_leaks_during_a_full_run(cluster: Cluster) {
+    let env = TestEnv::new(cluster).await;
+    let kubeconfig = env.kubeconfig().await;
+    let mut scanner = SecretScanner::default();
+    scanner.add(API_KEY);
+    scanner.add(WEBHOOK_KEY);
 
-    let polling = house.process("polling", &kubeconfig, &["--log-level=trace"]);
-    let (bot, token) = a_life_with_trouble(&house, &mut hidden).await;
-    look_everywhere(&house, &hidden, &polling).await;
+    let polling = env.start_process("polling", &kubeconfig, &["--log-level=trace"]);
+    let (bot, token) = provoke_failures(&env, &mut scanner).await;
+    scan_everywhere(&env, &scanner, &polling).await;
     polling.terminate();
 
-    let (certificate, key) = certificate(house.folder());
+    let (certificate, key) = certificate(env.folder());
     let listen = std::net::TcpListener::bind(any_port())
         .and_then(|l| l.local_addr())
         .expect("a free port")
@@ -93,15 +93,13 @@ async fn no_secret_is_anywhere_after_a_whole_run(cluster: Cluster) {
     ];
     let mut ended = polling;
     ended.ended().await;
-    let webhook = house.process("webhook", &kubeconfig, &flags);
-    house
-        .condition("a", "Connected", "True", "WebhookVerified")
+    let webhook = env.start_process("webhook", &kubeconfig, &flags);
+    env.wait_for_condition("a", "Connected", "True", "WebhookVerified")
         .await;
-    let uid = house.connectors().get("a").await.expect("it").metadata.uid;
+    let uid = env.connectors().get("a").await.expect("it").metadata.uid;
     let uid = ConnectorUid::from(uid.expect("a uid").as_str());
-    hidden.add(secret_token::derive_secret_token(&WEBHOOK_KEY.into(), &uid, bot).expose_secret());
-    house
-        .telegram
+    scanner.add(secret_token::derive_secret_token(&WEBHOOK_KEY.into(), &uid, bot).expose_secret());
+    env.telegram
         .send_and_wait(bot, 3001, "by webhook", Duration::from_secs(20))
         .await;
     let forged = reqwest::Client::builder()
@@ -114,15 +112,14 @@ async fn no_secret_is_anywhere_after_a_whole_run(cluster: Cluster) {
         .send();
     assert_eq!(forged.await.expect("an answer").status().as_u16(), 401);
     // Nobody listens at Telegram's address any more.
-    house.telegram.stop();
-    let (_, token) = house.bot();
-    hidden.add(&token);
-    house.secret("refused", "token", &token).await;
-    house.connector("refused", json!({})).await;
-    house
-        .not_ready("refused", "TokenValid", "Unknown", "TelegramUnreachable")
+    env.telegram.stop();
+    let (_, token) = env.add_bot();
+    scanner.add(&token);
+    env.set_secret("refused", "token", &token).await;
+    env.create_connector("refused", json!({})).await;
+    env.wait_until_not_ready("refused", "TokenValid", "Unknown", "TelegramUnreachable")
         .await;
-    look_everywhere(&house, &hidden, &webhook).await;
+    scan_everywhere(&env, &scanner, &webhook).await;
 
     // The search finds what is there.
     let log = webhook.log();
@@ -136,17 +133,16 @@ async fn no_secret_is_anywhere_after_a_whole_run(cluster: Cluster) {
 }
 
 /// Every way in which a token or a key is used, and every way in which that can fail. The bot that works, and its token.
-async fn a_life_with_trouble(house: &House, hidden: &mut Hidden) -> (BotId, String) {
-    let (bot, first) = house.sound_connector("a").await;
-    hidden.add(&first);
-    house.secret("key", "api-key", API_KEY).await;
-    let (keyed, token) = house.bot();
-    hidden.add(&token);
-    house.secret("keyed", "token", &token).await;
-    let url = house.assistant.url();
+async fn provoke_failures(env: &TestEnv, scanner: &mut SecretScanner) -> (BotId, String) {
+    let (bot, first) = env.create_working_connector("a").await;
+    scanner.add(&first);
+    env.set_secret("key", "api-key", API_KEY).await;
+    let (keyed, token) = env.add_bot();
+    scanner.add(&token);
+    env.set_secret("keyed", "token", &token).await;
+    let url = env.assistant.url();
     let keyed_assistant = json!({"protocol": "OpenAI", "url": url, "model": "sample", "apiKeySecretRef": {"name": "key"}});
-    house
-        .connector("keyed", json!({"assistant": keyed_assistant}))
+    env.create_connector("keyed", json!({"assistant": keyed_assistant}))
         .await;
     for (name, token) in [
         (
@@ -155,38 +151,33 @@ async fn a_life_with_trouble(house: &House, hidden: &mut Hidden) -> (BotId, Stri
         ),
         ("malformed", "8399999998:too short, and with spaces"),
     ] {
-        hidden.add(token);
-        house.secret(name, "token", token).await;
-        house.connector(name, json!({})).await;
+        scanner.add(token);
+        env.set_secret(name, "token", token).await;
+        env.create_connector(name, json!({})).await;
     }
-    house.ready("a").await;
-    house.ready("keyed").await;
-    house
-        .not_ready("unknown", "TokenValid", "False", "TokenUnauthorized")
+    env.wait_until_ready("a").await;
+    env.wait_until_ready("keyed").await;
+    env.wait_until_not_ready("unknown", "TokenValid", "False", "TokenUnauthorized")
         .await;
-    house
-        .not_ready("malformed", "TokenValid", "False", "TokenMalformed")
+    env.wait_until_not_ready("malformed", "TokenValid", "False", "TokenMalformed")
         .await;
-    house
-        .telegram
+    env.telegram
         .send_and_wait(bot, 2001, "hello", Duration::from_secs(20))
         .await;
-    house
-        .telegram
+    env.telegram
         .send_and_wait(keyed, 2002, "hello", Duration::from_secs(20))
         .await;
     // The assistant refuses the key.
-    house.assistant.set_behaviour(Behaviour {
+    env.assistant.set_behaviour(Behaviour {
         api_key: Some("another".into()),
         ..Behaviour::default()
     });
     for person in 2003..2006 {
-        house.telegram.send_private_message(keyed, person, "hello");
+        env.telegram.send_private_message(keyed, person, "hello");
     }
-    house
-        .condition("keyed", "AssistantReady", "False", "AssistantUnauthorized")
+    env.wait_for_condition("keyed", "AssistantReady", "False", "AssistantUnauthorized")
         .await;
-    house.assistant.set_behaviour(Behaviour::default());
+    env.assistant.set_behaviour(Behaviour::default());
     // Telegram breaks in every way it knows, while polled and while written to.
     let broken = FaultKind::Status {
         code: 500,
@@ -200,53 +191,49 @@ async fn a_life_with_trouble(house: &House, hidden: &mut Hidden) -> (BotId, Stri
         FaultKind::TooManyRequests { retry_after: 1 },
     ];
     for (person, kind) in (2010..).zip(kinds) {
-        house.telegram.add_fault(
+        env.telegram.add_fault(
             Fault::new(kind.clone())
                 .bot(bot)
                 .method("getUpdates")
                 .times(1),
         );
-        house
-            .telegram
+        env.telegram
             .add_fault(Fault::new(kind).bot(bot).method("sendMessage").times(1));
-        house
-            .telegram
+        env.telegram
             .send_and_wait(bot, person, "in trouble", Duration::from_secs(30))
             .await;
     }
     // Revoked, then rotated.
-    house.telegram.revoke(bot);
-    house.telegram.send_private_message(bot, 2030, "hello");
-    house
-        .not_ready("a", "TokenValid", "False", "TokenUnauthorized")
+    env.telegram.revoke(bot);
+    env.telegram.send_private_message(bot, 2030, "hello");
+    env.wait_until_not_ready("a", "TokenValid", "False", "TokenUnauthorized")
         .await;
     let second = format!("{bot}:AAtheNewTokenOfTheSameBot_0123456789abc");
-    hidden.add(&second);
-    house
-        .telegram
+    scanner.add(&second);
+    env.telegram
         .add_bot(&second, &format!("test_{bot}_bot"), "Test");
-    house.secret("a", "token", &second).await;
-    house.ready("a").await;
+    env.set_secret("a", "token", &second).await;
+    env.wait_until_ready("a").await;
     (bot, second)
 }
 
-async fn look_everywhere(house: &House, hidden: &Hidden, process: &Process) {
+async fn scan_everywhere(env: &TestEnv, scanner: &SecretScanner, process: &OperatorProcess) {
     for path in ["/metrics", "/readyz", "/healthz", "/nowhere"] {
         let (_, text) = process.get(path).await.expect("an answer");
-        hidden.must_not_be_in(path, text.as_bytes());
+        scanner.assert_absent(path, text.as_bytes());
     }
-    look_at::<TelegramConnector>(house, hidden).await;
-    look_at::<TelegramUserList>(house, hidden).await;
-    look_at::<Event>(house, hidden).await;
-    look_at::<Lease>(house, hidden).await;
+    scan_objects::<TelegramConnector>(env, scanner).await;
+    scan_objects::<TelegramUserList>(env, scanner).await;
+    scan_objects::<Event>(env, scanner).await;
+    scan_objects::<Lease>(env, scanner).await;
     let mut files = 0;
-    for file in std::fs::read_dir(house.folder()).expect("the folder") {
+    for file in std::fs::read_dir(env.folder()).expect("the folder") {
         let path = file.expect("a file").path();
         let kept = path
             .extension()
             .is_some_and(|e| e == "kubeconfig" || e == "key");
         if !kept {
-            hidden.must_not_be_in(
+            scanner.assert_absent(
                 &path.display().to_string(),
                 &std::fs::read(&path).expect("readable"),
             );
@@ -256,7 +243,7 @@ async fn look_everywhere(house: &House, hidden: &Hidden, process: &Process) {
     assert!(files >= 3, "the log, the store and its WAL: {files}");
 }
 
-async fn look_at<K>(house: &House, hidden: &Hidden)
+async fn scan_objects<K>(env: &TestEnv, scanner: &SecretScanner)
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + Clone
@@ -264,10 +251,10 @@ where
         + Serialize
         + DeserializeOwned,
 {
-    let api: Api<K> = house.cluster.api();
+    let api: Api<K> = env.cluster.api();
     let all = api.list(&ListParams::default()).await.expect("the list");
     let text = serde_json::to_vec(&all.items).expect("JSON");
-    hidden.must_not_be_in(&K::plural(&()), &text);
+    scanner.assert_absent(&K::plural(&()), &text);
 }
 
 fn certificate(folder: &Path) -> (String, String) {

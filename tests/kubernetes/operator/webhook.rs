@@ -8,8 +8,8 @@ use serde_json::json;
 use telegram_connector_operator::connection::webhook::secret_token;
 use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind};
 
-use super::house::{House, KEY, Start, any_port};
-use super::wire::Wire;
+use super::tcp_proxy::TcpProxy;
+use super::test_env::{KEY, OperatorOptions, TestEnv, any_port};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -22,31 +22,23 @@ pub fn register(suite: &mut Suite) {
         [Core],
         webhook_is_registered_and_an_answer_comes_back
     );
+    add!(suite, [Core], requests_not_from_telegram_are_rejected);
+    add!(suite, [Core], incomplete_request_body_is_no_update);
     add!(
         suite,
         [Core],
-        requests_that_are_not_telegrams_are_turned_away
-    );
-    add!(
-        suite,
-        [Core],
-        a_body_that_does_not_come_whole_is_no_update_yet
-    );
-    add!(
-        suite,
-        [Core],
-        forgeries_are_answered_before_their_body_comes_and_change_nothing
+        forged_requests_are_rejected_before_their_body_arrives
     );
     add!(suite, [Core], rejected_webhook_is_reported_and_recovers);
     add!(
         suite,
         [Core],
-        webhook_that_somebody_keeps_replacing_is_contested_until_the_next_look
+        repeatedly_replaced_webhook_is_contested_until_recheck
     );
     add!(
         suite,
         [Core],
-        webhook_that_keeps_coming_back_in_polling_mode_is_contested_until_the_next_look
+        returning_webhook_in_polling_mode_is_contested_until_recheck
     );
     add!(
         suite,
@@ -65,12 +57,11 @@ pub fn register(suite: &mut Suite) {
     );
 }
 
-async fn set_foreign(house: &House, token: &str) {
-    let url = format!("{}bot{token}/setWebhook", house.telegram.url());
+async fn set_foreign_webhook(env: &TestEnv, token: &str) {
+    let url = format!("{}bot{token}/setWebhook", env.telegram.url());
     let body = json!({"url": "http://127.0.0.1:9/somebody/else"});
     // Telegram takes one setWebhook a second.
-    house
-        .cluster
+    env.cluster
         .eventually("somebody else sets a webhook", || async {
             let answer = reqwest::Client::new().post(&url).json(&body).send().await;
             answer
@@ -83,35 +74,35 @@ async fn set_foreign(house: &House, token: &str) {
 }
 
 async fn webhook_is_registered_and_an_answer_comes_back(cluster: Cluster) {
-    let (house, operator, (bot, _)) = House::settled(cluster, Start::webhook()).await;
-    house
-        .condition("a", "Connected", "True", "WebhookVerified")
+    let (env, operator, (bot, _)) =
+        TestEnv::with_ready_connector(cluster, OperatorOptions::webhook()).await;
+    env.wait_for_condition("a", "Connected", "True", "WebhookVerified")
         .await;
-    let object = house.connectors().get("a").await.expect("it");
+    let object = env.connectors().get("a").await.expect("it");
     let status = object.status.expect("a status");
     let url = status.webhook.expect("a webhook").url;
     assert!(url.ends_with(&format!(
         "/telegram/{}",
         object.metadata.uid.expect("a uid")
     )));
-    assert_eq!(house.telegram.webhook_info(bot)["url"], json!(url));
-    house
-        .telegram
+    assert_eq!(env.telegram.webhook_info(bot)["url"], json!(url));
+    env.telegram
         .send_and_wait(bot, 1001, "hello", Duration::from_secs(20))
         .await;
-    house.delete("a").await;
-    house.gone("a").await;
+    env.delete_connector("a").await;
+    env.wait_until_gone("a").await;
     assert_eq!(
-        house.telegram.webhook_info(bot)["url"],
+        env.telegram.webhook_info(bot)["url"],
         json!(""),
         "withdrawn"
     );
     operator.shutdown().await;
 }
 
-async fn requests_that_are_not_telegrams_are_turned_away(cluster: Cluster) {
-    let (house, operator, _) = House::settled(cluster, Start::webhook()).await;
-    let uid = house
+async fn requests_not_from_telegram_are_rejected(cluster: Cluster) {
+    let (env, operator, _) =
+        TestEnv::with_ready_connector(cluster, OperatorOptions::webhook()).await;
+    let uid = env
         .connectors()
         .get("a")
         .await
@@ -217,12 +208,12 @@ async fn requests_that_are_not_telegrams_are_turned_away(cluster: Cluster) {
     operator.shutdown().await;
 }
 
-async fn a_body_that_does_not_come_whole_is_no_update_yet(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::webhook()).await;
-    let (bot, _) = house.sound_connector("a").await;
-    house.ready("a").await;
-    let uid = house.connectors().get("a").await.expect("it").metadata.uid;
+async fn incomplete_request_body_is_no_update(cluster: Cluster) {
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::webhook()).await;
+    let (bot, _) = env.create_working_connector("a").await;
+    env.wait_until_ready("a").await;
+    let uid = env.connectors().get("a").await.expect("it").metadata.uid;
     let uid = uid.expect("a uid");
     let address = operator.webhook_address().expect("an address");
     let secret = secret_token::derive_secret_token(&KEY.into(), &uid.as_str().into(), bot);
@@ -260,16 +251,17 @@ async fn a_body_that_does_not_come_whole_is_no_update_yet(cluster: Cluster) {
     operator.shutdown().await;
 }
 
-async fn forgeries_are_answered_before_their_body_comes_and_change_nothing(cluster: Cluster) {
+async fn forged_requests_are_rejected_before_their_body_arrives(cluster: Cluster) {
     const FORGERIES: usize = 500;
-    let (house, operator, (bot, _)) = House::settled(cluster, Start::webhook()).await;
-    let uid = house.connectors().get("a").await.expect("it").metadata.uid;
+    let (env, operator, (bot, _)) =
+        TestEnv::with_ready_connector(cluster, OperatorOptions::webhook()).await;
+    let uid = env.connectors().get("a").await.expect("it").metadata.uid;
     let uid = uid.expect("a uid");
     let address = operator.webhook_address().expect("an address");
-    let answer_to_the_head = |head: String| async move {
+    let answer_to_the_head = |request_head: String| async move {
         let mut stream = TcpStream::connect(address).await.expect("a connection");
         stream
-            .write_all(head.as_bytes())
+            .write_all(request_head.as_bytes())
             .await
             .expect("the head goes out");
         // The body never comes, and nobody waits for it: the answer does, and then the end.
@@ -284,7 +276,7 @@ async fn forgeries_are_answered_before_their_body_comes_and_change_nothing(clust
             .nth(1)
             .and_then(|code| code.parse::<u16>().ok())
     };
-    let head = |path: &str, length: u64, headers: &str| {
+    let request_head = |path: &str, length: u64, headers: &str| {
         format!(
             "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n"
         )
@@ -303,19 +295,19 @@ async fn forgeries_are_answered_before_their_body_comes_and_change_nothing(clust
         (&*ours, 2_000_000, &*right, 413),
     ] {
         assert_eq!(
-            answer_to_the_head(head(path, length, headers)).await,
+            answer_to_the_head(request_head(path, length, headers)).await,
             Some(status),
             "{path} {headers}"
         );
     }
-    let flood = (0..FORGERIES).map(|_| answer_to_the_head(head(&ours, 1000, forged)));
-    let flood = futures::stream::iter(flood)
+    let forgeries = (0..FORGERIES).map(|_| answer_to_the_head(request_head(&ours, 1000, forged)));
+    let forgeries = futures::stream::iter(forgeries)
         .buffer_unordered(32)
         .collect::<Vec<_>>();
-    let asked = house
+    let asked = env
         .telegram
         .send_and_wait(bot, 1001, "in between", Duration::from_secs(20));
-    let (answers, _) = futures::join!(flood, asked);
+    let (answers, _) = futures::join!(forgeries, asked);
     assert!(answers.iter().all(|status| *status == Some(401)));
     let metrics = operator.metrics().encode();
     let refused = format!(
@@ -331,9 +323,9 @@ async fn forgeries_are_answered_before_their_body_comes_and_change_nothing(clust
 }
 
 async fn rejected_webhook_is_reported_and_recovers(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::webhook()).await;
-    house.telegram.add_fault(
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::webhook()).await;
+    env.telegram.add_fault(
         Fault::new(FaultKind::Status {
             code: 400,
             description: "Bad Request: bad webhook: Failed to resolve host: Name or service not known".into(),
@@ -341,98 +333,92 @@ async fn rejected_webhook_is_reported_and_recovers(cluster: Cluster) {
         .method("setWebhook")
         .times(1),
     );
-    house.sound_connector("a").await;
-    let message = house
-        .not_ready("a", "Connected", "False", "WebhookRejected")
+    env.create_working_connector("a").await;
+    let message = env
+        .wait_until_not_ready("a", "Connected", "False", "WebhookRejected")
         .await;
     assert!(
         message.contains("Failed to resolve host") && message.contains("--public-url"),
         "{message}"
     );
-    house.ready("a").await;
+    env.wait_until_ready("a").await;
     operator.shutdown().await;
 }
 
 /// The hourly look, for tests.
-const LOOK: Duration = Duration::from_secs(6);
+const RECHECK_INTERVAL: Duration = Duration::from_secs(6);
 
-async fn webhook_that_somebody_keeps_replacing_is_contested_until_the_next_look(cluster: Cluster) {
-    let start = Start {
-        look_again: LOOK,
-        ..Start::webhook()
+async fn repeatedly_replaced_webhook_is_contested_until_recheck(cluster: Cluster) {
+    let start = OperatorOptions {
+        recheck_interval: RECHECK_INTERVAL,
+        ..OperatorOptions::webhook()
     };
-    let (house, operator, (bot, token)) = House::settled(cluster, start).await;
+    let (env, operator, (bot, token)) = TestEnv::with_ready_connector(cluster, start).await;
     for round in 1..=3 {
-        set_foreign(&house, &token).await;
-        house
-            .cluster
+        set_foreign_webhook(&env, &token).await;
+        env.cluster
             .eventually("the webhook is ours again", || async {
-                let url = house.telegram.webhook_info(bot)["url"].to_string();
+                let url = env.telegram.webhook_info(bot)["url"].to_string();
                 url.contains("/telegram/").then_some(())
             })
             .await;
-        assert_eq!(house.events("a", "ForeignWebhook").await.len(), round);
+        assert_eq!(env.event_notes("a", "ForeignWebhook").await.len(), round);
     }
-    set_foreign(&house, &token).await;
-    let message = house
-        .not_ready("a", "Connected", "False", "WebhookContested")
+    set_foreign_webhook(&env, &token).await;
+    let message = env
+        .wait_until_not_ready("a", "Connected", "False", "WebhookContested")
         .await;
     assert!(message.contains("127.0.0.1"), "{message}");
     assert!(
-        !house.telegram.webhook_info(bot)["url"]
+        !env.telegram.webhook_info(bot)["url"]
             .to_string()
             .contains("/telegram/"),
         "no more fighting"
     );
-    house.ready("a").await;
-    assert_eq!(house.events("a", "ForeignWebhook").await.len(), 3);
+    env.wait_until_ready("a").await;
+    assert_eq!(env.event_notes("a", "ForeignWebhook").await.len(), 3);
     operator.shutdown().await;
 }
 
-async fn webhook_that_keeps_coming_back_in_polling_mode_is_contested_until_the_next_look(
-    cluster: Cluster,
-) {
-    let start = Start {
-        look_again: LOOK,
-        ..Start::polling()
+async fn returning_webhook_in_polling_mode_is_contested_until_recheck(cluster: Cluster) {
+    let start = OperatorOptions {
+        recheck_interval: RECHECK_INTERVAL,
+        ..OperatorOptions::polling()
     };
-    let (house, operator, (bot, token)) = House::settled(cluster, start).await;
+    let (env, operator, (bot, token)) = TestEnv::with_ready_connector(cluster, start).await;
     for round in 1..=3 {
-        set_foreign(&house, &token).await;
-        house
-            .cluster
+        set_foreign_webhook(&env, &token).await;
+        env.cluster
             .eventually("it is polled again", || async {
-                let ours = house.telegram.webhook_info(bot)["url"] == json!("");
-                (ours && house.events("a", "ForeignWebhook").await.len() == round).then_some(())
+                let ours = env.telegram.webhook_info(bot)["url"] == json!("");
+                (ours && env.event_notes("a", "ForeignWebhook").await.len() == round).then_some(())
             })
             .await;
     }
-    set_foreign(&house, &token).await;
-    house
-        .not_ready("a", "Connected", "False", "WebhookContested")
+    set_foreign_webhook(&env, &token).await;
+    env.wait_until_not_ready("a", "Connected", "False", "WebhookContested")
         .await;
     assert_ne!(
-        house.telegram.webhook_info(bot)["url"],
+        env.telegram.webhook_info(bot)["url"],
         json!(""),
         "no more fighting"
     );
-    house.ready("a").await;
+    env.wait_until_ready("a").await;
     operator.shutdown().await;
 }
 
 async fn webhook_that_telegram_cannot_reach_is_reported_and_recovers(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let mut start = Start::webhook();
+    let env = TestEnv::new(cluster).await;
+    let mut start = OperatorOptions::webhook();
     let public = start.webhook_listen;
     start.webhook_listen = any_port();
-    let operator = house.operator(start).await;
-    let (bot, _) = house.sound_connector("a").await;
-    house.ready("a").await;
-    house
-        .telegram
+    let operator = env.start_operator(start).await;
+    let (bot, _) = env.create_working_connector("a").await;
+    env.wait_until_ready("a").await;
+    env.telegram
         .send_private_message(bot, 1001, "is anybody there?");
-    let message = house
-        .not_ready("a", "Connected", "False", "WebhookUnreachable")
+    let message = env
+        .wait_until_not_ready("a", "Connected", "False", "WebhookUnreachable")
         .await;
     assert!(
         message.contains("Connection refused") && message.contains("--public-url"),
@@ -440,41 +426,43 @@ async fn webhook_that_telegram_cannot_reach_is_reported_and_recovers(cluster: Cl
     );
     // What --public-url names leads to the server now.
     let there = operator.webhook_address().expect("an address");
-    let _way = Wire::between(public, there).await;
-    house
-        .telegram
+    let _proxy = TcpProxy::start(public, there).await;
+    env.telegram
         .wait_for_sent_messages(bot, 1001, 0, Duration::from_mins(1))
         .await;
-    house.ready("a").await;
+    env.wait_until_ready("a").await;
     operator.shutdown().await;
 }
 
 async fn throttled_registration_is_reported_and_recovers(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let operator = house.operator(Start::webhook()).await;
-    house.telegram.add_fault(
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::webhook()).await;
+    env.telegram.add_fault(
         Fault::new(FaultKind::TooManyRequests { retry_after: 5 })
             .method("setWebhook")
             .times(1),
     );
-    house.sound_connector("a").await;
-    let message = house
-        .not_ready("a", "Connected", "False", "RateLimited")
+    env.create_working_connector("a").await;
+    let message = env
+        .wait_until_not_ready("a", "Connected", "False", "RateLimited")
         .await;
     assert!(message.contains("5 s"), "{message}");
-    house.ready("a").await;
+    env.wait_until_ready("a").await;
     operator.shutdown().await;
 }
 
 async fn mode_switches_both_ways_without_losing_a_message(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let (bot, _) = house.sound_connector("a").await;
+    let env = TestEnv::new(cluster).await;
+    let (bot, _) = env.create_working_connector("a").await;
     let mut person = 3000;
-    for start in [Start::polling(), Start::webhook(), Start::polling()] {
+    for start in [
+        OperatorOptions::polling(),
+        OperatorOptions::webhook(),
+        OperatorOptions::polling(),
+    ] {
         // Said while nobody listens; it must be there afterwards.
         person += 1;
-        house
-            .telegram
+        env.telegram
             .send_private_message(bot, person, "between two operators");
         let reason = match start.connection {
             telegram_connector_operator::controller::ConnectionSettings::Polling => "Polling",
@@ -482,16 +470,16 @@ async fn mode_switches_both_ways_without_losing_a_message(cluster: Cluster) {
                 "WebhookVerified"
             }
         };
-        let operator = house.operator(start).await;
-        house.condition("a", "Connected", "True", reason).await;
-        house
-            .telegram
+        let operator = env.start_operator(start).await;
+        env.wait_for_condition("a", "Connected", "True", reason)
+            .await;
+        env.telegram
             .wait_for_sent_messages(bot, person, 0, Duration::from_secs(20))
             .await;
         operator.shutdown().await;
     }
     assert!(
-        house.events("a", "ForeignWebhook").await.is_empty(),
+        env.event_notes("a", "ForeignWebhook").await.is_empty(),
         "our own webhook is nobody else's"
     );
 }

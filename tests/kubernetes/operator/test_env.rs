@@ -29,20 +29,20 @@ use telegram_connector_operator::operator::{Operator, OperatorSettings, assistan
 use telegram_connector_operator::telemetry::kubernetes_calls::KubernetesCallsLayer;
 use telegram_connector_operator::telemetry::{self, Metrics};
 
-use super::account::{Account, Scope, granted};
+use super::operator_account::{OperatorAccount, Scope, chart_permissions};
 use crate::cluster::Cluster;
 use crate::suite::Need;
 
-/// The `--webhook-key` of [`Start::webhook`].
+/// The `--webhook-key` of [`OperatorOptions::webhook`].
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// Everything a test of the operator needs.
-pub struct House {
+pub struct TestEnv {
     pub cluster: Cluster,
     pub telegram: Simulator,
     pub assistant: SampleAssistant,
     /// Whose rights the operator has; none on a server without RBAC.
-    pub account: Option<Account>,
+    pub account: Option<OperatorAccount>,
     /// Whether a forbidden call fails the test.
     audited: bool,
     store: tempfile::TempDir,
@@ -50,7 +50,7 @@ pub struct House {
     served: tokio::sync::OnceCell<Served>,
 }
 
-impl Drop for House {
+impl Drop for TestEnv {
     fn drop(&mut self) {
         if let Some(account) = self.account.as_ref().filter(|_| self.audited)
             && !std::thread::panicking()
@@ -66,21 +66,21 @@ impl Drop for House {
 
 /// How an operator is started.
 #[derive(Clone)]
-pub struct Start {
+pub struct OperatorOptions {
     pub connection: ConnectionSettings,
     pub lease: Option<LeaseSettings>,
-    pub look_again: Duration,
+    pub recheck_interval: Duration,
     pub client: Option<Client>,
     pub webhook_listen: SocketAddr,
     pub webhook_tls: Option<TlsFiles>,
 }
 
-impl Start {
+impl OperatorOptions {
     pub fn polling() -> Self {
         Self {
             connection: ConnectionSettings::Polling,
             lease: None,
-            look_again: controller::LOOK_AGAIN,
+            recheck_interval: controller::DEFAULT_RECHECK_INTERVAL,
             client: None,
             webhook_listen: any_port(),
             webhook_tls: None,
@@ -100,7 +100,7 @@ impl Start {
                 certificate: None,
             }),
             lease: None,
-            look_again: controller::LOOK_AGAIN,
+            recheck_interval: controller::DEFAULT_RECHECK_INTERVAL,
             client: None,
             webhook_listen: address,
             webhook_tls: None,
@@ -109,7 +109,7 @@ impl Start {
 }
 
 /// What a kubeconfig says.
-pub async fn config(kubeconfig: &str) -> Config {
+pub async fn client_config(kubeconfig: &str) -> Config {
     let kubeconfig = Kubeconfig::from_yaml(kubeconfig).expect("a kubeconfig");
     Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
@@ -117,7 +117,7 @@ pub async fn config(kubeconfig: &str) -> Config {
 }
 
 /// Writes to the Kubernetes API that were counted, without those of the Lease.
-pub fn writes(metrics: &Metrics) -> u64 {
+pub fn count_writes(metrics: &Metrics) -> u64 {
     metrics
         .encode()
         .lines()
@@ -138,20 +138,20 @@ pub fn any_port() -> SocketAddr {
 
 static NEXT_BOT: AtomicI64 = AtomicI64::new(8_400_000_001);
 
-impl House {
+impl TestEnv {
     pub async fn new(cluster: Cluster) -> Self {
-        Self::within(cluster, Scope::Namespace).await
+        Self::with_scope(cluster, Scope::Namespace).await
     }
 
     /// With the rights of an operator that serves all namespaces, for a test in which the namespace goes: a namespace that goes
     /// forbids new events, which is no matter of rights.
     pub async fn cluster_wide(cluster: Cluster) -> Self {
-        Self::within(cluster, Scope::Cluster).await
+        Self::with_scope(cluster, Scope::Cluster).await
     }
 
-    async fn within(cluster: Cluster, scope: Scope) -> Self {
+    async fn with_scope(cluster: Cluster, scope: Scope) -> Self {
         let account = if cluster.has(Need::Rbac) {
-            Some(Account::new(&cluster, &granted(), scope).await)
+            Some(OperatorAccount::new(&cluster, &chart_permissions(), scope).await)
         } else {
             None
         };
@@ -159,11 +159,11 @@ impl House {
     }
 
     /// With an account of other rights, whose forbidden calls the test judges itself.
-    pub async fn with_account(cluster: Cluster, account: Account) -> Self {
+    pub async fn with_account(cluster: Cluster, account: OperatorAccount) -> Self {
         Self::start(cluster, Some(account), false).await
     }
 
-    async fn start(cluster: Cluster, account: Option<Account>, audited: bool) -> Self {
+    async fn start(cluster: Cluster, account: Option<OperatorAccount>, audited: bool) -> Self {
         // For a look at a single test: TEST_LOG=debug.
         if let Ok(level) = std::env::var("TEST_LOG") {
             let _ = telemetry::logs::init(telemetry::logs::LogFormat::Text, &level);
@@ -196,9 +196,9 @@ impl House {
     }
 
     /// A client of which every call is counted.
-    pub async fn counted(&self) -> (Client, Arc<Metrics>) {
+    pub async fn counting_client(&self) -> (Client, Arc<Metrics>) {
         let metrics = Arc::new(Metrics::new());
-        let config = config(&self.kubeconfig().await).await;
+        let config = client_config(&self.kubeconfig().await).await;
         let client = ClientBuilder::try_from(config)
             .expect("a client")
             .with_layer(&KubernetesCallsLayer(metrics.clone()))
@@ -217,14 +217,14 @@ impl House {
     }
 
     /// Starts an operator that looks at this test's namespace only.
-    pub async fn operator(&self, start: Start) -> Operator {
+    pub async fn start_operator(&self, start: OperatorOptions) -> Operator {
         let settings = OperatorSettings {
-            controller: controller::Settings {
+            controller: controller::ControllerSettings {
                 connection: start.connection,
                 watch_namespaces: vec![self.cluster.namespace.clone()],
                 identity: "test".into(),
                 leader_election: start.lease,
-                look_again: start.look_again,
+                recheck_interval: start.recheck_interval,
             },
             webhook_listen: start.webhook_listen,
             webhook_tls: start.webhook_tls,
@@ -235,11 +235,11 @@ impl House {
             session_retention: Duration::from_hours(24),
             shutdown_grace: Duration::from_secs(2),
         };
-        let own = || match &self.account {
+        let default_client = || match &self.account {
             Some(account) => account.client.clone(),
             None => self.cluster.client.clone(),
         };
-        let client = start.client.unwrap_or_else(own);
+        let client = start.client.unwrap_or_else(default_client);
         let factory =
             assistant_factory(AddressPolicy::default(), &ExtraRootCertificates::default())
                 .expect("a factory");
@@ -255,7 +255,7 @@ impl House {
     }
 
     /// A bot that Telegram knows, and its token.
-    pub fn bot(&self) -> (BotId, String) {
+    pub fn add_bot(&self) -> (BotId, String) {
         let id = NEXT_BOT.fetch_add(1, Ordering::Relaxed);
         let token = format!("{id}:AAHtestTokenOfThisBotAlone_0123456789");
         let bot = self
@@ -269,7 +269,7 @@ impl House {
     }
 
     /// Creates a Secret, or replaces what it holds.
-    pub async fn secret(&self, name: &str, key: &str, value: &str) {
+    pub async fn set_secret(&self, name: &str, key: &str, value: &str) {
         let api: Api<Secret> = self.cluster.api();
         let _ = api.delete(name, &DeleteParams::default()).await;
         let secret = json!({"metadata": {"name": name}, "stringData": {key: value}});
@@ -289,7 +289,7 @@ impl House {
     }
 
     /// Creates a connector of level Open whose token is in Secret `{name}`; `spec` is merged over it.
-    pub async fn connector(&self, name: &str, spec: Value) {
+    pub async fn create_connector(&self, name: &str, spec: Value) {
         let mut object = json!({
             "apiVersion": "connectors.pupau.ai/v1alpha1",
             "kind": "TelegramConnector",
@@ -311,23 +311,26 @@ impl House {
     }
 
     /// A connector with its Secret and bot, all in order.
-    pub async fn sound_connector(&self, name: &str) -> (BotId, String) {
-        let (bot, token) = self.bot();
-        self.secret(name, "token", &token).await;
-        self.connector(name, json!({})).await;
+    pub async fn create_working_connector(&self, name: &str) -> (BotId, String) {
+        let (bot, token) = self.add_bot();
+        self.set_secret(name, "token", &token).await;
+        self.create_connector(name, json!({})).await;
         (bot, token)
     }
 
-    /// A house whose operator has made the sound connector `a` ready.
-    pub async fn settled(cluster: Cluster, start: Start) -> (Self, Operator, (BotId, String)) {
-        let house = Self::new(cluster).await;
-        let operator = house.operator(start).await;
-        let bot = house.sound_connector("a").await;
-        house.ready("a").await;
-        (house, operator, bot)
+    /// An environment whose operator has made the sound connector `a` ready.
+    pub async fn with_ready_connector(
+        cluster: Cluster,
+        start: OperatorOptions,
+    ) -> (Self, Operator, (BotId, String)) {
+        let env = Self::new(cluster).await;
+        let operator = env.start_operator(start).await;
+        let bot = env.create_working_connector("a").await;
+        env.wait_until_ready("a").await;
+        (env, operator, bot)
     }
 
-    pub async fn list(&self, name: &str, users: Value) {
+    pub async fn create_user_list(&self, name: &str, users: Value) {
         let api: Api<TelegramUserList> = self.cluster.api();
         let list = json!({
             "apiVersion": "connectors.pupau.ai/v1alpha1",
@@ -343,21 +346,21 @@ impl House {
         .expect("the list");
     }
 
-    pub async fn patch(&self, name: &str, patch: Value) {
+    pub async fn patch_connector(&self, name: &str, patch: Value) {
         self.connectors()
             .patch(name, &PatchParams::default(), &Patch::Merge(patch))
             .await
             .expect("the patch");
     }
 
-    pub async fn delete(&self, name: &str) {
+    pub async fn delete_connector(&self, name: &str) {
         self.connectors()
             .delete(name, &DeleteParams::default())
             .await
             .expect("the deletion");
     }
 
-    pub async fn gone(&self, name: &str) {
+    pub async fn wait_until_gone(&self, name: &str) {
         let connectors = self.connectors();
         self.cluster
             .eventually("the connector is gone", || async {
@@ -372,7 +375,7 @@ impl House {
     }
 
     /// Waits until a condition has this status and reason, and `Ready` tells of it if it must.
-    pub async fn condition(
+    pub async fn wait_for_condition(
         &self,
         name: &str,
         type_: &str,
@@ -396,8 +399,9 @@ impl House {
             .await
     }
 
-    pub async fn ready(&self, name: &str) {
-        self.condition(name, "Ready", "True", "MessagesFlow").await;
+    pub async fn wait_until_ready(&self, name: &str) {
+        self.wait_for_condition(name, "Ready", "True", "MessagesFlow")
+            .await;
         let status = self.connectors().get(name).await.expect("it").status;
         let conditions = status.expect("a status").conditions;
         assert!(
@@ -409,15 +413,23 @@ impl House {
     }
 
     /// A reason of a condition that makes `Ready` False with the same reason and message.
-    pub async fn not_ready(&self, name: &str, type_: &str, status: &str, reason: &str) -> String {
-        let condition = self.condition(name, type_, status, reason).await;
-        let ready = self.condition(name, "Ready", "False", reason).await;
+    pub async fn wait_until_not_ready(
+        &self,
+        name: &str,
+        type_: &str,
+        status: &str,
+        reason: &str,
+    ) -> String {
+        let condition = self.wait_for_condition(name, type_, status, reason).await;
+        let ready = self
+            .wait_for_condition(name, "Ready", "False", reason)
+            .await;
         assert_eq!(ready.message, condition.message);
         condition.message
     }
 
     /// The notes of all events about a connector with this reason.
-    pub async fn events(&self, name: &str, reason: &str) -> Vec<String> {
+    pub async fn event_notes(&self, name: &str, reason: &str) -> Vec<String> {
         let api: Api<Event> = self.cluster.api();
         let all = api.list(&ListParams::default()).await.expect("the events");
         all.items

@@ -11,36 +11,36 @@ use jiff::Timestamp;
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 
 /// Older comes first; where the second is the same, the uid decides.
-type Rank = (Timestamp, ConnectorUid);
+type AgeRank = (Timestamp, ConnectorUid);
 
 #[derive(Debug, Clone)]
-struct Claim {
+struct OwnershipClaim {
     connector: ConnectorRef,
     accepted: bool,
 }
 
 /// Whose the bot is, as one connector sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Owner {
+pub(super) enum BotOwner {
     /// This connector's.
-    Mine,
+    ThisConnector,
     /// An older connector's, whose token Telegram has accepted.
-    Other(ConnectorRef),
+    OlderConnector(ConnectorRef),
     /// An older connector's, unless Telegram refuses its token.
     Undecided,
 }
 
 #[derive(Debug, Default)]
-struct Book {
-    by_bot: HashMap<BotId, BTreeMap<Rank, Claim>>,
-    by_connector: HashMap<ConnectorUid, (BotId, Rank)>,
+struct OwnershipTable {
+    by_bot: HashMap<BotId, BTreeMap<AgeRank, OwnershipClaim>>,
+    by_connector: HashMap<ConnectorUid, (BotId, AgeRank)>,
 }
 
 /// All claims.
 #[derive(Debug, Default)]
-pub(super) struct Claims(Mutex<Book>);
+pub(super) struct BotOwnership(Mutex<OwnershipTable>);
 
-impl Claims {
+impl BotOwnership {
     /// Claims a bot, giving up another that the connector held. Whose it is, and the connectors for which that may have changed.
     pub(super) fn claim(
         &self,
@@ -48,32 +48,33 @@ impl Claims {
         created: Timestamp,
         bot: BotId,
         accepted: bool,
-    ) -> (Owner, Vec<ConnectorUid>) {
-        let mut book = self.lock();
+    ) -> (BotOwner, Vec<ConnectorUid>) {
+        let mut table = self.lock();
         let mut affected = Vec::new();
-        if book
+        if table
             .by_connector
             .get(&connector.uid)
             .is_some_and(|(held, _)| *held != bot)
         {
-            affected = book.release(&connector.uid);
+            affected = table.release(&connector.uid);
         }
         let rank = (created, connector.uid.clone());
-        book.by_connector
+        table
+            .by_connector
             .insert(connector.uid.clone(), (bot, rank.clone()));
-        let claims = book.by_bot.entry(bot).or_default();
-        let claim = Claim {
+        let claims = table.by_bot.entry(bot).or_default();
+        let claim = OwnershipClaim {
             connector: connector.clone(),
             accepted,
         };
         let before = claims.insert(rank.clone(), claim);
         if before.is_none_or(|b| b.accepted != accepted) {
-            affected.extend(younger(claims, &rank));
+            affected.extend(younger_connectors(claims, &rank));
         }
         let owner = match claims.first_key_value() {
-            Some((first, _)) if *first == rank => Owner::Mine,
-            Some((_, first)) if first.accepted => Owner::Other(first.connector.clone()),
-            _ => Owner::Undecided,
+            Some((first, _)) if *first == rank => BotOwner::ThisConnector,
+            Some((_, first)) if first.accepted => BotOwner::OlderConnector(first.connector.clone()),
+            _ => BotOwner::Undecided,
         };
         (owner, affected)
     }
@@ -83,12 +84,12 @@ impl Claims {
         self.lock().release(connector)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Book> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, OwnershipTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Book {
+impl OwnershipTable {
     fn release(&mut self, connector: &ConnectorUid) -> Vec<ConnectorUid> {
         let Some((bot, rank)) = self.by_connector.remove(connector) else {
             return Vec::new();
@@ -97,7 +98,7 @@ impl Book {
             return Vec::new();
         };
         claims.remove(&rank);
-        let affected = younger(claims, &rank);
+        let affected = younger_connectors(claims, &rank);
         if claims.is_empty() {
             self.by_bot.remove(&bot);
         }
@@ -105,7 +106,10 @@ impl Book {
     }
 }
 
-fn younger(claims: &BTreeMap<Rank, Claim>, rank: &Rank) -> Vec<ConnectorUid> {
+fn younger_connectors(
+    claims: &BTreeMap<AgeRank, OwnershipClaim>,
+    rank: &AgeRank,
+) -> Vec<ConnectorUid> {
     claims
         .range((
             std::ops::Bound::Excluded(rank.clone()),
@@ -134,51 +138,63 @@ mod tests {
     const BOT: BotId = BotId(8);
 
     #[test]
-    fn the_older_keeps_the_bot_and_when_it_goes_the_next_takes_over() {
-        let claims = Claims::default();
+    fn oldest_connector_owns_the_bot_and_the_next_takes_over() {
+        let ownership = BotOwnership::default();
         let (young, old) = (connector("young"), connector("old"));
-        assert_eq!(claims.claim(&young, at(20), BOT, true).0, Owner::Mine);
-        let (owner, affected) = claims.claim(&old, at(10), BOT, true);
-        assert_eq!(owner, Owner::Mine);
+        assert_eq!(
+            ownership.claim(&young, at(20), BOT, true).0,
+            BotOwner::ThisConnector
+        );
+        let (owner, affected) = ownership.claim(&old, at(10), BOT, true);
+        assert_eq!(owner, BotOwner::ThisConnector);
         assert_eq!(affected, vec![young.uid.clone()]);
         assert_eq!(
-            claims.claim(&young, at(20), BOT, true).0,
-            Owner::Other(old.clone())
+            ownership.claim(&young, at(20), BOT, true).0,
+            BotOwner::OlderConnector(old.clone())
         );
-        assert_eq!(claims.release(&old.uid), vec![young.uid.clone()]);
-        assert_eq!(claims.claim(&young, at(20), BOT, true).0, Owner::Mine);
+        assert_eq!(ownership.release(&old.uid), vec![young.uid.clone()]);
+        assert_eq!(
+            ownership.claim(&young, at(20), BOT, true).0,
+            BotOwner::ThisConnector
+        );
     }
 
     #[test]
-    fn a_claim_that_telegram_has_not_confirmed_only_makes_the_younger_wait() {
-        let claims = Claims::default();
+    fn unaccepted_claim_only_makes_younger_connectors_wait() {
+        let ownership = BotOwnership::default();
         let (young, old) = (connector("young"), connector("old"));
-        claims.claim(&old, at(10), BOT, false);
-        assert_eq!(claims.claim(&young, at(20), BOT, true).0, Owner::Undecided);
-        let (_, affected) = claims.claim(&old, at(10), BOT, true);
+        ownership.claim(&old, at(10), BOT, false);
+        assert_eq!(
+            ownership.claim(&young, at(20), BOT, true).0,
+            BotOwner::Undecided
+        );
+        let (_, affected) = ownership.claim(&old, at(10), BOT, true);
         assert_eq!(affected, vec![young.uid.clone()], "it is decided now");
-        let (_, affected) = claims.claim(&old, at(10), BOT, true);
+        let (_, affected) = ownership.claim(&old, at(10), BOT, true);
         assert!(affected.is_empty(), "nothing new");
     }
 
     #[test]
-    fn where_the_second_is_the_same_the_uid_decides() {
-        let claims = Claims::default();
-        claims.claim(&connector("b"), at(10), BOT, true);
+    fn uid_decides_between_connectors_of_the_same_second() {
+        let ownership = BotOwnership::default();
+        ownership.claim(&connector("b"), at(10), BOT, true);
         assert_eq!(
-            claims.claim(&connector("a"), at(10), BOT, true).0,
-            Owner::Mine
+            ownership.claim(&connector("a"), at(10), BOT, true).0,
+            BotOwner::ThisConnector
         );
     }
 
     #[test]
-    fn another_token_gives_the_old_bot_up() {
-        let claims = Claims::default();
+    fn changed_token_releases_the_old_bot() {
+        let ownership = BotOwnership::default();
         let (first, second) = (connector("first"), connector("second"));
-        claims.claim(&first, at(1), BOT, true);
-        claims.claim(&second, at(2), BOT, true);
-        let (_, affected) = claims.claim(&first, at(1), BotId(9), true);
+        ownership.claim(&first, at(1), BOT, true);
+        ownership.claim(&second, at(2), BOT, true);
+        let (_, affected) = ownership.claim(&first, at(1), BotId(9), true);
         assert_eq!(affected, vec![second.uid.clone()]);
-        assert_eq!(claims.claim(&second, at(2), BOT, true).0, Owner::Mine);
+        assert_eq!(
+            ownership.claim(&second, at(2), BOT, true).0,
+            BotOwner::ThisConnector
+        );
     }
 }

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::house::any_port;
+use super::test_env::any_port;
 
 /// A wire; it ends with the test's runtime.
-pub struct Wire {
+pub struct TcpProxy {
     /// The server's kubeconfig, by way of this wire.
     pub kubeconfig: String,
     /// Where it leads at first.
@@ -16,38 +16,38 @@ pub struct Wire {
     here: SocketAddr,
     there: watch::Sender<SocketAddr>,
     cut: watch::Sender<bool>,
-    snapped: watch::Sender<()>,
+    resets: watch::Sender<()>,
 }
 
-impl Wire {
+impl TcpProxy {
     /// A wire to the server of a kubeconfig on loopback.
-    pub async fn to(kubeconfig: &str) -> Self {
+    pub async fn for_kubeconfig(kubeconfig: &str) -> Self {
         let pattern = regex::Regex::new(r"127\.0\.0\.1:\d+").expect("a good pattern");
         let found = pattern.find(kubeconfig).expect("a server on loopback");
         let target = found.as_str().parse().expect("an address");
-        let mut wire = Self::between(any_port(), target).await;
-        let here = wire.here.to_string();
-        wire.kubeconfig = pattern.replace(kubeconfig, here).into_owned();
-        wire
+        let mut proxy = Self::start(any_port(), target).await;
+        let here = proxy.here.to_string();
+        proxy.kubeconfig = pattern.replace(kubeconfig, here).into_owned();
+        proxy
     }
 
     /// A wire from an address to another.
-    pub async fn between(here: SocketAddr, there: SocketAddr) -> Self {
+    pub async fn start(here: SocketAddr, there: SocketAddr) -> Self {
         let listener = TcpListener::bind(here).await.expect("a free port");
         let here = listener.local_addr().expect("its address");
         let (cut, is_cut) = watch::channel(false);
         let server = there;
-        let (snapped, snaps) = watch::channel(());
+        let (resets, reset_receiver) = watch::channel(());
         let (there, target) = watch::channel(there);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let there = *target.borrow();
-                let (is_cut, mut snaps) = (is_cut.clone(), snaps.clone());
-                snaps.mark_unchanged();
+                let (is_cut, mut reset_receiver) = (is_cut.clone(), reset_receiver.clone());
+                reset_receiver.mark_unchanged();
                 tokio::spawn(async move {
                     tokio::select! {
-                        () = carry(stream, there, is_cut) => {}
-                        _ = snaps.changed() => {}
+                        () = forward(stream, there, is_cut) => {}
+                        _ = reset_receiver.changed() => {}
                     }
                 });
             }
@@ -58,17 +58,17 @@ impl Wire {
             here,
             there,
             cut,
-            snapped,
+            resets,
         }
     }
 
     /// The connections that are open break; new ones go through.
-    pub fn snap(&self) {
-        self.snapped.send_replace(());
+    pub fn reset_connections(&self) {
+        self.resets.send_replace(());
     }
 
     /// New connections lead elsewhere from now on.
-    pub fn lead_to(&self, there: SocketAddr) {
+    pub fn set_target(&self, there: SocketAddr) {
         self.there.send_replace(there);
     }
 
@@ -77,12 +77,12 @@ impl Wire {
     }
 
     /// New connections go through again; those that were open break.
-    pub fn mend(&self) {
+    pub fn restore(&self) {
         self.cut.send_replace(false);
     }
 }
 
-async fn carry(mut stream: TcpStream, target: SocketAddr, mut cut: watch::Receiver<bool>) {
+async fn forward(mut stream: TcpStream, target: SocketAddr, mut cut: watch::Receiver<bool>) {
     if !*cut.borrow() {
         let Ok(mut server) = TcpStream::connect(target).await else {
             return;

@@ -14,7 +14,7 @@ use crate::api::connector::SecretKeyRef;
 
 /// What is known of one Secret: its keys, and the values that somebody asked for.
 #[derive(Debug, Clone)]
-struct Known {
+struct CachedSecret {
     exists: bool,
     keys: Vec<String>,
     values: HashMap<String, Option<SecretString>>,
@@ -23,30 +23,30 @@ struct Known {
 #[derive(Debug, Default)]
 struct Entry {
     /// Counts changes, so that an answer that was on its way when one came is not kept.
-    changes: u64,
-    known: Option<Known>,
+    change_count: u64,
+    cached: Option<CachedSecret>,
 }
 
 type Name = (String, String);
 
 /// Reads Secrets and remembers them.
-pub(super) struct Secrets {
+pub(super) struct SecretCache {
     client: Client,
-    book: Mutex<HashMap<Name, Entry>>,
+    entries: Mutex<HashMap<Name, Entry>>,
 }
 
-impl std::fmt::Debug for Secrets {
+impl std::fmt::Debug for SecretCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Secrets").finish_non_exhaustive()
+        f.debug_struct("SecretCache").finish_non_exhaustive()
     }
 }
 
-impl Secrets {
+impl SecretCache {
     /// Nothing read yet.
     pub(super) fn new(client: Client) -> Self {
         Self {
             client,
-            book: Mutex::default(),
+            entries: Mutex::default(),
         }
     }
 
@@ -54,7 +54,7 @@ impl Secrets {
     ///
     /// # Errors
     /// The outer one when the API server cannot be asked; the inner one when Secret or key is missing.
-    pub(super) async fn value(
+    pub(super) async fn get(
         &self,
         namespace: &str,
         reference: &SecretKeyRef,
@@ -62,45 +62,45 @@ impl Secrets {
     ) -> Result<Result<SecretString, SecretProblem>, kube::Error> {
         let key = reference.key.as_deref().unwrap_or(default_key);
         let name = (namespace.to_owned(), reference.name.clone());
-        let changes = {
-            let mut book = self.lock();
-            let entry = book.entry(name.clone()).or_default();
+        let change_count = {
+            let mut entries = self.lock();
+            let entry = entries.entry(name.clone()).or_default();
             if let Some(found) = entry
-                .known
+                .cached
                 .as_ref()
-                .and_then(|k| k.answer(&reference.name, key))
+                .and_then(|k| k.key_value(&reference.name, key))
             {
                 return Ok(found);
             }
-            entry.changes
+            entry.change_count
         };
         let secret = Api::<Secret>::namespaced(self.client.clone(), namespace)
             .get_opt(&reference.name)
             .await?;
-        let mut book = self.lock();
-        let entry = book.entry(name).or_default();
-        let mut known = Known::read(secret.as_ref(), key);
-        if entry.changes == changes {
-            if let Some(before) = entry.known.take() {
+        let mut entries = self.lock();
+        let entry = entries.entry(name).or_default();
+        let mut cached = CachedSecret::from_secret(secret.as_ref(), key);
+        if entry.change_count == change_count {
+            if let Some(before) = entry.cached.take() {
                 for (k, v) in before.values {
-                    known.values.entry(k).or_insert(v);
+                    cached.values.entry(k).or_insert(v);
                 }
             }
-            entry.known = Some(known.clone());
+            entry.cached = Some(cached.clone());
         }
-        Ok(known
-            .answer(&reference.name, key)
+        Ok(cached
+            .key_value(&reference.name, key)
             .expect("the key was asked for just now"))
     }
 
     /// The Secret changed, appeared or went: what was read is void.
-    pub(super) fn changed(&self, namespace: &str, name: &str) {
+    pub(super) fn invalidate(&self, namespace: &str, name: &str) {
         if let Some(entry) = self
             .lock()
             .get_mut(&(namespace.to_owned(), name.to_owned()))
         {
-            entry.changes += 1;
-            entry.known = None;
+            entry.change_count += 1;
+            entry.cached = None;
         }
     }
 
@@ -110,12 +110,12 @@ impl Secrets {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Entry>> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
-    fn read(secret: Option<&Secret>, key: &str) -> Self {
+impl CachedSecret {
+    fn from_secret(secret: Option<&Secret>, key: &str) -> Self {
         let data = secret.and_then(|s| s.data.as_ref());
         let value = data.and_then(|d| d.get(key)).map(|bytes| {
             std::str::from_utf8(&bytes.0)
@@ -133,7 +133,7 @@ impl Known {
         }
     }
 
-    fn answer(&self, secret: &str, key: &str) -> Option<Result<SecretString, SecretProblem>> {
+    fn key_value(&self, secret: &str, key: &str) -> Option<Result<SecretString, SecretProblem>> {
         if !self.exists {
             return Some(Err(SecretProblem::NotFound {
                 secret: secret.to_owned(),

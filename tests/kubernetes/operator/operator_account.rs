@@ -22,27 +22,27 @@ use crate::cluster::Cluster;
 
 const NAME: &str = "telegram-connector-operator";
 /// Where the accounts are.
-const HOME: &str = "default";
+const ACCOUNT_NAMESPACE: &str = "default";
 /// What `helm template` renders, held to the chart by `tests/chart/ci.sh`.
 const NAMESPACED: &str = "namespaced-postgres";
 const CLUSTER_WIDE: &str = "postgres-three-replicas";
 
 /// One verb on one resource of one API group.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Right {
+pub struct Permission {
     pub group: String,
     pub resource: String,
     pub verb: String,
 }
 
-impl fmt::Display for Right {
+impl fmt::Display for Permission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}.{}", self.verb, self.resource, self.group)
     }
 }
 
 /// The rights that the chart grants, with `watchNamespaces` or without: the rules in the served namespaces, and those on the Lease.
-pub fn granted() -> BTreeSet<Right> {
+pub fn chart_permissions() -> BTreeSet<Permission> {
     let rules = |set: &str, kind: &str| -> Vec<PolicyRule> {
         let found = rendered(set);
         let found = found.iter().filter(|object| object["kind"] == kind);
@@ -61,12 +61,12 @@ pub fn granted() -> BTreeSet<Right> {
             .flat_map(|rules: Vec<_>| rules)
             .collect()
     };
-    let namespaced = rights(&rules(NAMESPACED, "Role"));
+    let namespaced = permissions_of(&rules(NAMESPACED, "Role"));
     let mut cluster_wide = rules(CLUSTER_WIDE, "ClusterRole");
     cluster_wide.extend(rules(CLUSTER_WIDE, "Role"));
     assert_eq!(
         namespaced,
-        rights(&cluster_wide),
+        permissions_of(&cluster_wide),
         "the chart's two kinds of roles"
     );
     namespaced
@@ -81,13 +81,13 @@ fn rendered(set: &str) -> Vec<Value> {
         .collect()
 }
 
-fn rights(rules: &[PolicyRule]) -> BTreeSet<Right> {
+fn permissions_of(rules: &[PolicyRule]) -> BTreeSet<Permission> {
     let mut rights = BTreeSet::new();
     for rule in rules {
         for group in rule.api_groups.iter().flatten() {
             for resource in rule.resources.iter().flatten() {
                 for verb in &rule.verbs {
-                    rights.insert(Right {
+                    rights.insert(Permission {
                         group: group.clone(),
                         resource: resource.clone(),
                         verb: verb.clone(),
@@ -101,26 +101,26 @@ fn rights(rules: &[PolicyRule]) -> BTreeSet<Right> {
 
 /// What was asked of the API server, and which of it was forbidden.
 #[derive(Debug, Clone, Default)]
-pub struct Calls(Arc<Mutex<BTreeMap<Right, bool>>>);
+pub struct RecordedCalls(Arc<Mutex<BTreeMap<Permission, bool>>>);
 
-impl Calls {
-    fn note(&self, right: Right, forbidden: bool) {
+impl RecordedCalls {
+    fn record(&self, right: Permission, forbidden: bool) {
         let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *calls.entry(right).or_default() |= forbidden;
     }
 
-    fn with(&self, forbidden: bool) -> BTreeSet<Right> {
+    fn filter(&self, forbidden: bool) -> BTreeSet<Permission> {
         let calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let with = calls.iter().filter(|(_, was)| **was == forbidden);
         with.map(|(right, _)| right.clone()).collect()
     }
 
-    pub fn allowed(&self) -> BTreeSet<Right> {
-        self.with(false)
+    pub fn allowed(&self) -> BTreeSet<Permission> {
+        self.filter(false)
     }
 
-    pub fn forbidden(&self) -> BTreeSet<Right> {
-        self.with(true)
+    pub fn forbidden(&self) -> BTreeSet<Permission> {
+        self.filter(true)
     }
 }
 
@@ -135,16 +135,16 @@ pub enum Scope {
 
 /// A `ServiceAccount` of one test. It lives outside the test's namespace, as an operator does.
 #[derive(Clone)]
-pub struct Account {
+pub struct OperatorAccount {
     pub client: Client,
     /// With its token, as YAML.
     pub kubeconfig: String,
-    pub calls: Calls,
+    pub calls: RecordedCalls,
 }
 
-impl Account {
+impl OperatorAccount {
     /// A `ServiceAccount` with these rights, and a client with its token.
-    pub async fn new(cluster: &Cluster, rights: &BTreeSet<Right>, scope: Scope) -> Self {
+    pub async fn new(cluster: &Cluster, rights: &BTreeSet<Permission>, scope: Scope) -> Self {
         let rules: Vec<Value> = rights
             .iter()
             .map(|r| json!({"apiGroups": [r.group], "resources": [r.resource], "verbs": [r.verb]}))
@@ -156,14 +156,14 @@ impl Account {
             Scope::Cluster => ("ClusterRole", String::new()),
         };
         let group = "rbac.authorization.k8s.io";
-        let accounts = format!("/api/v1/namespaces/{HOME}/serviceaccounts");
+        let accounts = format!("/api/v1/namespaces/{ACCOUNT_NAMESPACE}/serviceaccounts");
         let role = json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": metadata, "rules": rules});
         let binding = json!({
             "apiVersion": format!("{group}/v1"),
             "kind": format!("{kind}Binding"),
             "metadata": metadata,
             "roleRef": {"apiGroup": group, "kind": kind, "name": name},
-            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": HOME}],
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": ACCOUNT_NAMESPACE}],
         });
         let plural = format!("/apis/{group}/v1/{path}{}", kind.to_lowercase());
         for (path, object) in [
@@ -181,26 +181,26 @@ impl Account {
         let path = format!("{accounts}/{name}/token");
         let answer = cluster.call("POST", &path, &request).await.expect(201);
         let token = answer.at("/status/token");
-        let calls = Calls::default();
+        let calls = RecordedCalls::default();
         let kubeconfig = kubeconfig(cluster, token.as_str().expect("a token"));
         let text = serde_json::to_string(&kubeconfig).expect("a kubeconfig");
         let config =
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
         let client = ClientBuilder::try_from(config.expect("our own kubeconfig"))
             .expect("a client")
-            .with_layer(&Audit(calls.clone()))
+            .with_layer(&AuditLayer(calls.clone()))
             .build();
         let account = Self {
             client,
             kubeconfig: text,
             calls,
         };
-        account.in_effect(cluster, rights).await;
+        account.wait_until_in_effect(cluster, rights).await;
         account
     }
 
     /// Waits until the server knows the roles: its authorizer learns of them by a watch.
-    async fn in_effect(&self, cluster: &Cluster, wanted: &BTreeSet<Right>) {
+    async fn wait_until_in_effect(&self, cluster: &Cluster, wanted: &BTreeSet<Permission>) {
         let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
         let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": cluster.namespace}});
         let own = Cluster {
@@ -212,7 +212,7 @@ impl Account {
                 let answer = own.call("POST", path, &review).await.expect(201);
                 let rules: Vec<PolicyRule> =
                     serde_json::from_value(answer.at("/status/resourceRules").clone()).ok()?;
-                wanted.is_subset(&rights(&rules)).then_some(())
+                wanted.is_subset(&permissions_of(&rules)).then_some(())
             })
             .await;
         self.calls
@@ -235,13 +235,13 @@ fn kubeconfig(cluster: &Cluster, token: &str) -> Kubeconfig {
 }
 
 /// Writes down every call that goes through a client.
-struct Audit(Calls);
+struct AuditLayer(RecordedCalls);
 
-impl<S> Layer<S> for Audit {
-    type Service = Audited<S>;
+impl<S> Layer<S> for AuditLayer {
+    type Service = AuditService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Audited {
+        AuditService {
             inner,
             calls: self.0.clone(),
         }
@@ -249,12 +249,12 @@ impl<S> Layer<S> for Audit {
 }
 
 #[derive(Clone)]
-struct Audited<S> {
+struct AuditService<S> {
     inner: S,
-    calls: Calls,
+    calls: RecordedCalls,
 }
 
-impl<S, In, Out> Service<Request<In>> for Audited<S>
+impl<S, In, Out> Service<Request<In>> for AuditService<S>
 where
     S: Service<Request<In>, Response = Response<Out>>,
     S::Future: Send + 'static,
@@ -268,7 +268,7 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        let right = asked(
+        let right = permission_of(
             request.method(),
             request.uri().path(),
             request.uri().query().unwrap_or_default(),
@@ -277,7 +277,7 @@ where
         Box::pin(async move {
             let answer = answer.await;
             if let (Some(right), Ok(answer)) = (right, &answer) {
-                calls.note(right, answer.status() == http::StatusCode::FORBIDDEN);
+                calls.record(right, answer.status() == http::StatusCode::FORBIDDEN);
             }
             answer
         })
@@ -285,7 +285,7 @@ where
 }
 
 /// The right that a request wants, as the API server's authorizer sees it; `None` for discovery and the like.
-fn asked(method: &Method, path: &str, query: &str) -> Option<Right> {
+fn permission_of(method: &Method, path: &str, query: &str) -> Option<Permission> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let (group, rest) = match *parts.first()? {
         "api" => ("", parts.get(2..)?),
@@ -316,7 +316,7 @@ fn asked(method: &Method, path: &str, query: &str) -> Option<Right> {
         Method::DELETE => "deletecollection",
         _ => "other",
     };
-    Some(Right {
+    Some(Permission {
         group: group.to_owned(),
         resource,
         verb: verb.to_owned(),

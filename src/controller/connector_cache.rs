@@ -7,7 +7,7 @@ use kube::core::ObjectMeta;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
-use super::transcription::BuiltTranscriber;
+use super::transcription::CachedTranscriber;
 use crate::api::connector::AssistantSpec;
 use crate::api::{FINALIZER, TelegramConnectorStatus};
 use crate::assistant::Assistant;
@@ -17,7 +17,7 @@ use crate::telegram::Bot;
 
 /// An assistant, and what it was built from.
 #[derive(Debug, Clone)]
-pub(super) struct BuiltAssistant {
+pub(super) struct CachedAssistant {
     /// The spec.
     pub(super) spec: AssistantSpec,
     /// The key.
@@ -26,9 +26,9 @@ pub(super) struct BuiltAssistant {
     pub(super) built: Result<Arc<dyn Assistant>, String>,
 }
 
-impl BuiltAssistant {
+impl CachedAssistant {
     /// Whether it would be built the same again.
-    pub(super) fn is_of(&self, spec: &AssistantSpec, key: Option<&SecretString>) -> bool {
+    pub(super) fn matches(&self, spec: &AssistantSpec, key: Option<&SecretString>) -> bool {
         self.spec == *spec
             && self.key.as_ref().map(ExposeSecret::expose_secret)
                 == key.map(ExposeSecret::expose_secret)
@@ -37,10 +37,10 @@ impl BuiltAssistant {
 
 /// How far the disconnection of a deleted connector has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Disconnection {
+pub(super) enum WebhookDeletion {
     /// Not begun.
     #[default]
-    NotYet,
+    NotStarted,
     /// Under way.
     Running,
     /// Done, or given up.
@@ -49,13 +49,13 @@ pub(super) enum Disconnection {
 
 /// What is remembered of one connector.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct ConnectorCacheEntry {
     /// The status that was written last, with the `resourceVersion` it made: the watch may be behind.
-    pub(super) written: Option<(String, TelegramConnectorStatus)>,
+    pub(super) written_status: Option<(String, TelegramConnectorStatus)>,
     /// The version in which the watch had caught up with it: what is older than that has another status than there is.
-    pub(super) caught_up: Option<String>,
+    pub(super) watched_version: Option<String>,
     /// Since when something is missing for a settled status.
-    pub(super) unsettled_since: Option<Instant>,
+    pub(super) incomplete_since: Option<Instant>,
     /// Another token came since the status was written last.
     pub(super) connection_changed: bool,
     /// Another assistant came since the status was written last.
@@ -65,68 +65,68 @@ pub(super) struct Memory {
     /// Its token is there.
     pub(super) has_token: bool,
     /// Who answers.
-    pub(super) assistant: Option<BuiltAssistant>,
+    pub(super) assistant: Option<CachedAssistant>,
     /// Who writes voice messages down.
-    pub(super) transcriber: Option<BuiltTranscriber>,
+    pub(super) transcriber: Option<CachedTranscriber>,
     /// Failed reconciles in a row.
-    pub(super) failures: Backoff,
+    pub(super) backoff: Backoff,
     /// Whether our finalizer was there after we wrote it last, with the `resourceVersion` that made: the watch may be behind.
-    pub(super) finalizer: Option<(String, bool)>,
+    pub(super) written_finalizer: Option<(String, bool)>,
     /// Where a deletion stands.
-    pub(super) disconnection: Disconnection,
+    pub(super) webhook_deletion: WebhookDeletion,
     /// The `Ready` reason, for the metric.
     pub(super) ready_reason: Option<&'static str>,
     /// The reader's error that was told last.
-    pub(super) unreadable: Option<String>,
+    pub(super) logged_parse_error: Option<String>,
 }
 
-impl Default for Memory {
+impl Default for ConnectorCacheEntry {
     fn default() -> Self {
         Self {
-            written: None,
-            caught_up: None,
-            unsettled_since: None,
+            written_status: None,
+            watched_version: None,
+            incomplete_since: None,
             connection_changed: false,
             assistant_changed: false,
             bot: None,
             has_token: false,
             assistant: None,
             transcriber: None,
-            failures: Backoff::new(
+            backoff: Backoff::new(
                 std::time::Duration::from_secs(1),
                 std::time::Duration::from_mins(2),
             ),
-            finalizer: None,
-            disconnection: Disconnection::default(),
+            written_finalizer: None,
+            webhook_deletion: WebhookDeletion::default(),
             ready_reason: None,
-            unreadable: None,
+            logged_parse_error: None,
         }
     }
 }
 
-impl Memory {
+impl ConnectorCacheEntry {
     /// The status as it is: the watch's, unless we know of a newer one.
     pub(super) fn status(
         &self,
         metadata: &ObjectMeta,
         watched: Option<&TelegramConnectorStatus>,
     ) -> Option<TelegramConnectorStatus> {
-        match &self.written {
+        match &self.written_status {
             Some((version, status)) if is_newer(version, metadata) => Some(status.clone()),
             _ => watched.cloned(),
         }
     }
 
     /// Whether the watch has shown a newer object than this one, and what we wrote was forgotten for it.
-    pub(super) fn is_ahead_of(&self, metadata: &ObjectMeta) -> bool {
-        self.caught_up
+    pub(super) fn has_seen_newer_than(&self, metadata: &ObjectMeta) -> bool {
+        self.watched_version
             .as_deref()
             .is_some_and(|version| is_newer(version, metadata))
     }
 
     /// Whether our finalizer is there: the watch's word, unless we know of a newer write of ours.
     pub(super) fn has_finalizer(&self, metadata: &ObjectMeta) -> bool {
-        match &self.finalizer {
+        match &self.written_finalizer {
             Some((version, present)) if is_newer(version, metadata) => *present,
             _ => metadata.finalizers.iter().flatten().any(|f| f == FINALIZER),
         }
@@ -135,9 +135,9 @@ impl Memory {
 
 /// Whether our write is newer than the object that the watch gave. Resource versions of one kind can be compared as numbers
 /// (KEP-5504); where one is none, the watch is believed.
-fn is_newer(written: &str, metadata: &ObjectMeta) -> bool {
+fn is_newer(written_version: &str, metadata: &ObjectMeta) -> bool {
     let watched = metadata.resource_version.as_deref().map(str::parse::<u64>);
-    match (written.parse::<u64>(), watched) {
+    match (written_version.parse::<u64>(), watched) {
         (Ok(written), Some(Ok(watched))) => written > watched,
         _ => false,
     }
@@ -145,35 +145,39 @@ fn is_newer(written: &str, metadata: &ObjectMeta) -> bool {
 
 /// The memories of all connectors.
 #[derive(Debug, Default)]
-pub(super) struct Memories(Mutex<HashMap<ConnectorUid, Box<Memory>>>);
+pub(super) struct ConnectorCache(Mutex<HashMap<ConnectorUid, Box<ConnectorCacheEntry>>>);
 
-impl Memories {
+impl ConnectorCache {
     /// Reads or changes what is remembered of a connector. Quick work only: everybody waits.
-    pub(super) fn with<T>(&self, uid: &ConnectorUid, work: impl FnOnce(&mut Memory) -> T) -> T {
-        let mut memories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match memories.get_mut(uid) {
-            Some(memory) => work(memory),
-            None => work(memories.entry(uid.clone()).or_default()),
+    pub(super) fn with_entry<T>(
+        &self,
+        uid: &ConnectorUid,
+        change: impl FnOnce(&mut ConnectorCacheEntry) -> T,
+    ) -> T {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match entries.get_mut(uid) {
+            Some(entry) => change(entry),
+            None => change(entries.entry(uid.clone()).or_default()),
         }
     }
 
     /// The watch gave this object: what we wrote before it need not be remembered.
-    pub(super) fn caught_up(&self, object: &ObjectMeta) {
-        let mut memories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn on_watched(&self, object: &ObjectMeta) {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let uid = object.uid.as_deref().map(ConnectorUid::from);
-        let Some(memory) = uid.and_then(|uid| memories.get_mut(&uid)) else {
+        let Some(entry) = uid.and_then(|uid| entries.get_mut(&uid)) else {
             return;
         };
-        if let Some((version, _)) = &memory.written
+        if let Some((version, _)) = &entry.written_status
             && !is_newer(version, object)
         {
-            memory.written = None;
-            memory.caught_up.clone_from(&object.resource_version);
+            entry.written_status = None;
+            entry.watched_version.clone_from(&object.resource_version);
         }
     }
 
     /// A connector is gone.
-    pub(super) fn forget(&self, uid: &ConnectorUid) {
+    pub(super) fn remove(&self, uid: &ConnectorUid) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -181,15 +185,15 @@ impl Memories {
     }
 
     /// How many connectors have which `Ready` reason.
-    pub(super) fn reasons(&self) -> HashMap<&'static str, usize> {
+    pub(super) fn count_by_reason(&self) -> HashMap<&'static str, usize> {
         let mut count = HashMap::new();
-        for memory in self
+        for entry in self
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .values()
         {
-            if let Some(reason) = memory.ready_reason {
+            if let Some(reason) = entry.ready_reason {
                 *count.entry(reason).or_default() += 1;
             }
         }
@@ -202,48 +206,47 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_is_forgotten_when_the_watch_shows_it_and_an_older_object_is_known_for_one()
-    {
+    fn written_status_is_dropped_when_watched_and_stale_objects_seen() {
         let object = |version: &str| ObjectMeta {
             uid: Some("u".into()),
             resource_version: Some(version.into()),
             ..ObjectMeta::default()
         };
-        let memories = Memories::default();
+        let cache = ConnectorCache::default();
         let uid = ConnectorUid::from("u");
         let written = Some(("9".to_owned(), TelegramConnectorStatus::default()));
-        memories.with(&uid, |m| m.written.clone_from(&written));
-        memories.caught_up(&object("8"));
-        memories.with(&uid, |m| {
-            assert!(m.written.is_some() && !m.is_ahead_of(&object("8")));
+        cache.with_entry(&uid, |m| m.written_status.clone_from(&written));
+        cache.on_watched(&object("8"));
+        cache.with_entry(&uid, |m| {
+            assert!(m.written_status.is_some() && !m.has_seen_newer_than(&object("8")));
         });
-        memories.caught_up(&object("10"));
-        memories.with(&uid, |m| {
-            assert_eq!(m.written, None);
-            assert!(m.is_ahead_of(&object("8")) && !m.is_ahead_of(&object("10")));
+        cache.on_watched(&object("10"));
+        cache.with_entry(&uid, |m| {
+            assert_eq!(m.written_status, None);
+            assert!(m.has_seen_newer_than(&object("8")) && !m.has_seen_newer_than(&object("10")));
         });
     }
 
     #[test]
-    fn our_own_write_of_the_finalizer_counts_until_the_watch_shows_a_newer_object() {
+    fn own_finalizer_write_counts_until_watch_shows_newer_object() {
         let object = |version: &str, present: bool| ObjectMeta {
             resource_version: Some(version.into()),
             finalizers: present.then(|| vec![FINALIZER.to_owned()]),
             ..ObjectMeta::default()
         };
-        let mut memory = Memory::default();
-        assert!(!memory.has_finalizer(&object("7", false)));
-        memory.finalizer = Some(("9".into(), true));
+        let mut entry = ConnectorCacheEntry::default();
+        assert!(!entry.has_finalizer(&object("7", false)));
+        entry.written_finalizer = Some(("9".into(), true));
         assert!(
-            memory.has_finalizer(&object("8", false)),
+            entry.has_finalizer(&object("8", false)),
             "the watch is behind"
         );
-        assert!(memory.has_finalizer(&object("9", true)));
+        assert!(entry.has_finalizer(&object("9", true)));
         assert!(
-            !memory.has_finalizer(&object("10", false)),
+            !entry.has_finalizer(&object("10", false)),
             "somebody took it away"
         );
-        memory.finalizer = Some(("12".into(), false));
-        assert!(!memory.has_finalizer(&object("11", true)));
+        entry.written_finalizer = Some(("12".into(), false));
+        assert!(!entry.has_finalizer(&object("11", true)));
     }
 }

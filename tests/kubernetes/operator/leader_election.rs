@@ -10,10 +10,10 @@ use kube::Client;
 use telegram_connector_operator::controller::LeaseSettings;
 use telegram_connector_operator::identity::BotId;
 
-use super::house::{House, Start, any_port, config};
-use super::load::{Load, Stalls, slowest};
-use super::process::Process;
-use super::wire::Wire;
+use super::load_generator::{LoadGenerator, StallMonitor, slowest};
+use super::operator_process::OperatorProcess;
+use super::tcp_proxy::TcpProxy;
+use super::test_env::{OperatorOptions, TestEnv, any_port, client_config};
 use crate::cluster::Cluster;
 use crate::suite::{Need, Suite};
 
@@ -21,7 +21,7 @@ pub fn register(suite: &mut Suite) {
     add!(
         suite,
         [Core],
-        leader_that_stops_is_followed_at_once_and_never_doubled
+        stopped_leader_is_replaced_at_once_and_never_doubled
     );
     add!(
         suite,
@@ -41,31 +41,29 @@ pub fn register(suite: &mut Suite) {
     );
 }
 
-async fn leader_that_stops_is_followed_at_once_and_never_doubled(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let start = || Start {
+async fn stopped_leader_is_replaced_at_once_and_never_doubled(cluster: Cluster) {
+    let env = TestEnv::new(cluster).await;
+    let start = || OperatorOptions {
         lease: Some(LeaseSettings::new(
-            &house.cluster.namespace,
+            &env.cluster.namespace,
             "operator",
             Duration::from_secs(12),
         )),
-        ..Start::polling()
+        ..OperatorOptions::polling()
     };
-    let mut leader = house.operator(start()).await;
-    let (bot, _) = house.sound_connector("a").await;
-    house.ready("a").await;
+    let mut leader = env.start_operator(start()).await;
+    let (bot, _) = env.create_working_connector("a").await;
+    env.wait_until_ready("a").await;
     for person in 4001..4004 {
-        let follower = house.operator(start()).await;
-        house
-            .cluster
+        let follower = env.start_operator(start()).await;
+        env.cluster
             .eventually("the follower's registry is warm", || async {
                 (!follower.registry().all().is_empty()).then_some(())
             })
             .await;
         let began = Instant::now();
         leader.shutdown().await;
-        house
-            .telegram
+        env.telegram
             .send_and_wait(bot, person, "who answers now?", Duration::from_secs(20))
             .await;
         let took = began.elapsed();
@@ -73,7 +71,7 @@ async fn leader_that_stops_is_followed_at_once_and_never_doubled(cluster: Cluste
         leader = follower;
     }
     assert_eq!(
-        house.telegram.counters(bot).conflicts,
+        env.telegram.counters(bot).conflicts,
         0,
         "two pollers at once"
     );
@@ -81,8 +79,8 @@ async fn leader_that_stops_is_followed_at_once_and_never_doubled(cluster: Cluste
 }
 
 /// For what is printed.
-fn server(house: &House) -> &'static str {
-    if house.cluster.has(Need::Embedded) {
+fn server(env: &TestEnv) -> &'static str {
+    if env.cluster.has(Need::Embedded) {
         "the embedded control plane"
     } else {
         "a real API server"
@@ -90,30 +88,28 @@ fn server(house: &House) -> &'static str {
 }
 
 /// An address where connections are refused.
-fn nobody() -> SocketAddr {
+fn refused_address() -> SocketAddr {
     let listener = std::net::TcpListener::bind(any_port()).expect("a free port");
     listener.local_addr().expect("its address")
 }
 
 /// Three sound connectors, Ready as soon as somebody leads.
-async fn bots(house: &House) -> Vec<BotId> {
+async fn create_bots(env: &TestEnv) -> Vec<BotId> {
     let mut bots = Vec::new();
     for name in ["a", "b", "c"] {
-        bots.push(house.sound_connector(name).await.0);
+        bots.push(env.create_working_connector(name).await.0);
     }
     bots
 }
 
-async fn leading(house: &House, process: &Process) {
-    house
-        .cluster
+async fn wait_until_leading(env: &TestEnv, process: &OperatorProcess) {
+    env.cluster
         .eventually("it leads", || async { process.leads().await.then_some(()) })
         .await;
 }
 
-async fn ready(house: &House, process: &Process) {
-    house
-        .cluster
+async fn wait_until_synced(env: &TestEnv, process: &OperatorProcess) {
+    env.cluster
         .eventually("its watches are synced", || async {
             process.is_ready().await.then_some(())
         })
@@ -122,20 +118,20 @@ async fn ready(house: &House, process: &Process) {
 
 async fn leaders_that_are_killed_or_stopped_are_followed_without_loss(cluster: Cluster) {
     let kills = std::env::var("LEADERSHIP_KILLS").map_or(2, |n| n.parse().expect("a number"));
-    Ends {
+    LeaderFailures {
         kills,
         lease_seconds: Some(3),
     }
-    .play(cluster)
+    .run(cluster)
     .await;
 }
 
 async fn takeover_is_in_time_with_the_default_lease(cluster: Cluster) {
-    Ends {
+    LeaderFailures {
         kills: 1,
         lease_seconds: None,
     }
-    .play(cluster)
+    .run(cluster)
     .await;
 }
 
@@ -148,15 +144,15 @@ const AFTER_A_STOP: Duration = Duration::from_secs(3);
 const BEYOND_THE_LEASE: Duration = Duration::from_secs(8);
 
 /// Leaders that end one after the other under load.
-struct Ends {
+struct LeaderFailures {
     kills: usize,
     /// `--lease-seconds`, if it is given.
     lease_seconds: Option<u64>,
 }
 
-impl Ends {
+impl LeaderFailures {
     /// Whether each end is a kill.
-    fn in_order(&self) -> Vec<bool> {
+    fn sequence(&self) -> Vec<bool> {
         let mut ends = Vec::new();
         for n in 1..=self.kills {
             ends.push(true);
@@ -168,7 +164,7 @@ impl Ends {
     }
 
     /// The longest takeover: never beyond what is promised, and with a short Lease sooner.
-    fn most(&self, killed: bool) -> Duration {
+    fn max_takeover(&self, killed: bool) -> Duration {
         let lease = self.lease_seconds.map(Duration::from_secs);
         match (killed, lease) {
             (false, _) => AFTER_A_STOP,
@@ -177,30 +173,30 @@ impl Ends {
         }
     }
 
-    async fn play(&self, cluster: Cluster) {
-        let house = House::new(cluster).await;
-        let kubeconfig = house.kubeconfig().await;
+    async fn run(&self, cluster: Cluster) {
+        let env = TestEnv::new(cluster).await;
+        let kubeconfig = env.kubeconfig().await;
         let lease = self.lease_seconds.map(|s| format!("--lease-seconds={s}"));
         let mut flags = vec![
             "--leader-election=true",
             "--lease-namespace",
-            &house.cluster.namespace,
+            &env.cluster.namespace,
             "--log-level=info",
         ];
         flags.extend(lease.as_deref());
-        let start = |n: usize| house.process(&format!("operator-{n}"), &kubeconfig, &flags);
+        let start = |n: usize| env.start_process(&format!("operator-{n}"), &kubeconfig, &flags);
         let mut leader = start(0);
-        leading(&house, &leader).await;
-        let bots = bots(&house).await;
+        wait_until_leading(&env, &leader).await;
+        let bots = create_bots(&env).await;
         for name in ["a", "b", "c"] {
-            house.ready(name).await;
+            env.wait_until_ready(name).await;
         }
-        let load = Load::start(&house.telegram, &bots, 10_000, Duration::from_millis(40));
+        let load = LoadGenerator::start(&env.telegram, &bots, 10_000, Duration::from_millis(40));
         let mut took_after = [Vec::new(), Vec::new()];
-        let ends = self.in_order();
+        let ends = self.sequence();
         for (n, &killed) in (1..).zip(&ends) {
             let follower = start(n);
-            ready(&house, &follower).await;
+            wait_until_synced(&env, &follower).await;
             let began = Instant::now();
             if killed {
                 leader.kill();
@@ -208,13 +204,12 @@ impl Ends {
                 leader.terminate();
             }
             let person = 9000 + i64::try_from(n).expect("few");
-            house
-                .telegram
+            env.telegram
                 .send_and_wait(bots[n % 3], person, "who answers now?", AFTER_A_KILL)
                 .await;
-            leading(&house, &follower).await;
+            wait_until_leading(&env, &follower).await;
             let took = began.elapsed();
-            let most = self.most(killed);
+            let most = self.max_takeover(killed);
             assert!(took < most, "takeover took {took:?}, killed: {killed}");
             took_after[usize::from(killed)].push(took);
             leader = follower;
@@ -223,7 +218,7 @@ impl Ends {
         let left = tokio::time::timeout(Duration::from_secs(25), leader.ended()).await;
         assert!(left.is_ok(), "it does not end: {}", leader.log());
         leader = start(ends.len() + 1);
-        leading(&house, &leader).await;
+        wait_until_leading(&env, &leader).await;
         let answers = load.all_answered(Duration::from_mins(1)).await;
         let [stops, kills] = took_after.map(|took| took.into_iter().max().unwrap_or_default());
         eprintln!(
@@ -234,10 +229,10 @@ impl Ends {
             kills.as_secs_f64(),
             stops.as_secs_f64(),
             lease.as_deref().unwrap_or("with the default Lease"),
-            server(&house)
+            server(&env)
         );
         for bot in bots {
-            let counted = house.telegram.counters(bot);
+            let counted = env.telegram.counters(bot);
             assert_eq!(
                 (counted.conflicts, counted.concurrent_polls),
                 (0, 0),
@@ -248,53 +243,51 @@ impl Ends {
 }
 
 async fn leader_that_is_cut_off_polls_on_until_another_takes_over(cluster: Cluster) {
-    let house = House::new(cluster).await;
-    let kubeconfig = house.kubeconfig().await;
-    let wire = Wire::to(&kubeconfig).await;
+    let env = TestEnv::new(cluster).await;
+    let kubeconfig = env.kubeconfig().await;
+    let proxy = TcpProxy::for_kubeconfig(&kubeconfig).await;
     let flags = [
         "--leader-election=true",
         "--lease-namespace",
-        &house.cluster.namespace,
+        &env.cluster.namespace,
         "--lease-seconds=4",
     ];
-    let cut_off = house.process("cut-off", &wire.kubeconfig, &flags);
-    leading(&house, &cut_off).await;
-    let bots = bots(&house).await;
+    let cut_off = env.start_process("cut-off", &proxy.kubeconfig, &flags);
+    wait_until_leading(&env, &cut_off).await;
+    let bots = create_bots(&env).await;
     for name in ["a", "b", "c"] {
-        house.ready(name).await;
+        env.wait_until_ready(name).await;
     }
-    let load = Load::start(&house.telegram, &bots, 10_000, Duration::from_millis(40));
-    wire.cut();
+    let load = LoadGenerator::start(&env.telegram, &bots, 10_000, Duration::from_millis(40));
+    proxy.cut();
     let alone = Instant::now();
     // Longer than its Lease lasts: nobody else is there, and it goes on.
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert!(cut_off.leads().await, "an outage stops no poller");
     let conflicts = || {
         bots.iter()
-            .map(|b| house.telegram.counters(*b).conflicts)
+            .map(|b| env.telegram.counters(*b).conflicts)
             .sum::<u64>()
     };
     assert_eq!(conflicts(), 0, "nobody else polls yet");
-    let other = house.process("other", &kubeconfig, &flags);
-    ready(&house, &other).await;
+    let other = env.start_process("other", &kubeconfig, &flags);
+    wait_until_synced(&env, &other).await;
     let came = Instant::now();
-    leading(&house, &other).await;
-    house
-        .cluster
+    wait_until_leading(&env, &other).await;
+    env.cluster
         .eventually("the one that is cut off steps down", || async {
             (!cut_off.leads().await).then_some(())
         })
         .await;
     let handover = conflicts();
     for (person, bot) in (9000..).zip(&bots) {
-        house
-            .telegram
+        env.telegram
             .send_and_wait(*bot, person, "still there?", Duration::from_secs(20))
             .await;
     }
     let took = came.elapsed();
     assert!(took < AFTER_A_KILL, "takeover took {took:?}");
-    wire.mend();
+    proxy.restore();
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(other.leads().await && !cut_off.leads().await);
     assert_eq!(conflicts(), handover, "no conflict but in the handover");
@@ -304,58 +297,57 @@ async fn leader_that_is_cut_off_polls_on_until_another_takes_over(cluster: Clust
         answers.len(),
         alone.elapsed().as_secs_f64(),
         took.as_secs_f64(),
-        server(&house)
+        server(&env)
     );
 }
 
 async fn outage_of_the_api_server_delays_no_message_and_heals(cluster: Cluster) {
     let outage = Duration::from_secs(if cluster.has(Need::Embedded) { 10 } else { 30 });
-    let house = House::new(cluster).await;
-    let wire = Wire::to(&house.kubeconfig().await).await;
-    let client = Client::try_from(config(&wire.kubeconfig).await).expect("a client");
-    let operator = house
-        .operator(Start {
+    let env = TestEnv::new(cluster).await;
+    let proxy = TcpProxy::for_kubeconfig(&env.kubeconfig().await).await;
+    let client = Client::try_from(client_config(&proxy.kubeconfig).await).expect("a client");
+    let operator = env
+        .start_operator(OperatorOptions {
             client: Some(client),
             lease: Some(LeaseSettings::new(
-                &house.cluster.namespace,
+                &env.cluster.namespace,
                 "operator",
                 Duration::from_secs(6),
             )),
-            ..Start::polling()
+            ..OperatorOptions::polling()
         })
         .await;
-    let bots = bots(&house).await;
+    let bots = create_bots(&env).await;
     for name in ["a", "b", "c"] {
-        house.ready(name).await;
+        env.wait_until_ready(name).await;
     }
-    let load = Load::start(&house.telegram, &bots, 10_000, Duration::from_millis(40));
+    let load = LoadGenerator::start(&env.telegram, &bots, 10_000, Duration::from_millis(40));
     tokio::time::sleep(Duration::from_secs(4)).await;
-    let stalls = Stalls::measure(house.folder());
+    let stalls = StallMonitor::measure(env.folder());
     // Half of the time nothing is heard of it, and half of the time it is not there.
-    wire.cut();
+    proxy.cut();
     let cut = jiff::Timestamp::now();
     tokio::time::sleep(outage / 2).await;
-    wire.lead_to(nobody());
-    wire.mend();
+    proxy.set_target(refused_address());
+    proxy.restore();
     tokio::time::sleep(outage / 2).await;
-    wire.lead_to(wire.server);
+    proxy.set_target(proxy.server);
     // Recovers by itself: a change that waited is seen, and a status is written.
-    let (bot, _) = house.sound_connector("new").await;
-    house.ready("new").await;
-    house
-        .telegram
+    let (bot, _) = env.create_working_connector("new").await;
+    env.wait_until_ready("new").await;
+    env.telegram
         .send_and_wait(bot, 1001, "hello", Duration::from_secs(20))
         .await;
     let answers = load.all_answered(Duration::from_secs(20)).await;
-    let stalls = stalls.all();
-    let since: Vec<_> = answers.iter().filter(|a| a.said >= cut).collect();
+    let stalls = stalls.finish();
+    let since: Vec<_> = answers.iter().filter(|a| a.sent_at >= cut).collect();
     eprintln!(
         "{} messages, API server gone for {outage:?}: slowest answer {:?} before, {:?} during and after; the machine stalled {:?} at most ({})",
         answers.len(),
-        slowest(answers.iter().filter(|a| a.said < cut)),
+        slowest(answers.iter().filter(|a| a.sent_at < cut)),
         slowest(since.iter().copied()),
         stalls.longest(),
-        server(&house)
+        server(&env)
     );
     for answer in since {
         // What the machine held up just then, it held up for whatever reason it has.
@@ -363,7 +355,7 @@ async fn outage_of_the_api_server_delays_no_message_and_heals(cluster: Cluster) 
         assert!(answer.took < most, "{answer:?}, at most {most:?}");
     }
     for bot in bots {
-        assert_eq!(house.telegram.counters(bot).conflicts, 0);
+        assert_eq!(env.telegram.counters(bot).conflicts, 0);
     }
     operator.shutdown().await;
 }

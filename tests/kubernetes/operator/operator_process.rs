@@ -1,4 +1,4 @@
-//! The real binary in a process of its own, on the API server, simulator and store of a [`House`].
+//! The real binary in a process of its own, on the API server, simulator and store of a [`TestEnv`].
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -6,18 +6,18 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::house::{House, any_port};
+use super::test_env::{TestEnv, any_port};
 
 /// A running operator; killed when dropped.
-pub struct Process {
+pub struct OperatorProcess {
     child: Child,
     log: PathBuf,
     admin: String,
 }
 
-impl House {
+impl TestEnv {
     /// Starts the binary with these flags besides the usual ones. `name` is its Pod's.
-    pub fn process(&self, name: &str, kubeconfig: &str, flags: &[&str]) -> Process {
+    pub fn start_process(&self, name: &str, kubeconfig: &str, flags: &[&str]) -> OperatorProcess {
         let path = self.folder().join(format!("{name}.kubeconfig"));
         fs::write(&path, kubeconfig).expect("a writable folder");
         let log = self.folder().join(format!("{name}.log"));
@@ -46,11 +46,11 @@ impl House {
             .stderr(lines)
             .spawn()
             .expect("the binary starts");
-        Process { child, log, admin }
+        OperatorProcess { child, log, admin }
     }
 }
 
-impl Process {
+impl OperatorProcess {
     /// What the admin endpoint answers, if it does.
     pub async fn get(&self, path: &str) -> Option<(u16, String)> {
         let answer = reqwest::get(format!("http://{}{path}", self.admin))
@@ -98,7 +98,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for OperatorProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

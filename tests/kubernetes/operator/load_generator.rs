@@ -13,15 +13,15 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// Load on some bots until it is stopped.
-pub struct Load {
+pub struct LoadGenerator {
     telegram: Simulator,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<Vec<Said>>,
+    task: JoinHandle<Vec<LoadMessage>>,
 }
 
 /// One message.
 #[derive(Debug, Clone, Copy)]
-pub struct Said {
+pub struct LoadMessage {
     pub bot: BotId,
     pub person: i64,
     pub at: jiff::Timestamp,
@@ -29,18 +29,18 @@ pub struct Said {
 
 /// A message and how long its answer took.
 #[derive(Debug, Clone, Copy)]
-pub struct Answered {
-    pub said: jiff::Timestamp,
+pub struct AnsweredMessage {
+    pub sent_at: jiff::Timestamp,
     pub took: Duration,
 }
 
-impl Load {
+impl LoadGenerator {
     /// Begins to say something every `pace`, to each bot in turn, as people from `first` on.
     pub fn start(telegram: &Simulator, bots: &[BotId], first: i64, pace: Duration) -> Self {
         let (stop, mut stopped) = oneshot::channel();
-        let (speaker, bots) = (telegram.clone(), bots.to_vec());
+        let (simulator, bots) = (telegram.clone(), bots.to_vec());
         let task = tokio::spawn(async move {
-            let mut said = Vec::new();
+            let mut messages = Vec::new();
             let mut tick = tokio::time::interval(pace);
             for (person, bot) in (first..).zip(bots.into_iter().cycle()) {
                 tokio::select! {
@@ -48,10 +48,10 @@ impl Load {
                     _ = &mut stopped => break,
                 }
                 let at = jiff::Timestamp::now();
-                speaker.send_private_message(bot, person, "under load");
-                said.push(Said { bot, person, at });
+                simulator.send_private_message(bot, person, "under load");
+                messages.push(LoadMessage { bot, person, at });
             }
-            said
+            messages
         });
         Self {
             telegram: telegram.clone(),
@@ -61,30 +61,30 @@ impl Load {
     }
 
     /// Stops, and waits until each message is answered. Panics with how many are lost after `within`.
-    pub async fn all_answered(self, within: Duration) -> Vec<Answered> {
+    pub async fn all_answered(self, within: Duration) -> Vec<AnsweredMessage> {
         let _ = self.stop.send(());
-        let said = self.task.await.expect("the load");
-        assert!(!said.is_empty());
+        let messages = self.task.await.expect("the load");
+        assert!(!messages.is_empty());
         let deadline = Instant::now() + within;
         loop {
-            let answers: Vec<Answered> = said
+            let answers: Vec<AnsweredMessage> = messages
                 .iter()
                 .filter_map(|s| {
                     let first = self.telegram.sent_messages(s.bot, s.person).first()?.at;
-                    Some(Answered {
-                        said: s.at,
+                    Some(AnsweredMessage {
+                        sent_at: s.at,
                         took: Duration::try_from(first.duration_since(s.at)).unwrap_or_default(),
                     })
                 })
                 .collect();
-            if answers.len() == said.len() {
+            if answers.len() == messages.len() {
                 return answers;
             }
             assert!(
                 Instant::now() < deadline,
                 "{} of {} messages are lost",
-                said.len() - answers.len(),
-                said.len()
+                messages.len() - answers.len(),
+                messages.len()
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -92,7 +92,7 @@ impl Load {
 }
 
 /// Measures how long the machine itself makes a small durable write wait: other tests and builds share its cores and its disk.
-pub struct Stalls {
+pub struct StallMonitor {
     stop: Arc<AtomicBool>,
     task: std::thread::JoinHandle<Vec<Stall>>,
 }
@@ -104,7 +104,7 @@ struct Stall {
     took: Duration,
 }
 
-impl Stalls {
+impl StallMonitor {
     pub fn measure(folder: &Path) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (path, stopped) = (folder.join("stalls"), stop.clone());
@@ -129,31 +129,31 @@ impl Stalls {
     }
 
     /// Ends the measurement.
-    pub fn all(self) -> Measured {
+    pub fn finish(self) -> StallReport {
         self.stop.store(true, Ordering::Relaxed);
-        Measured(self.task.join().expect("the measurement"))
+        StallReport(self.task.join().expect("the measurement"))
     }
 }
 
 /// How long writes waited, one after the other.
-pub struct Measured(Vec<Stall>);
+pub struct StallReport(Vec<Stall>);
 
-impl Measured {
+impl StallReport {
     /// The longest wait.
     pub fn longest(&self) -> Duration {
         self.0.iter().map(|s| s.took).max().unwrap_or_default()
     }
 
     /// The waits while a message was on its way, in all.
-    pub fn during(&self, message: &Answered) -> Duration {
-        let answered = message.said + message.took;
-        let overlaps = |s: &&Stall| s.ended >= message.said && s.ended - s.took <= answered;
+    pub fn during(&self, message: &AnsweredMessage) -> Duration {
+        let answered = message.sent_at + message.took;
+        let overlaps = |s: &&Stall| s.ended >= message.sent_at && s.ended - s.took <= answered;
         self.0.iter().filter(overlaps).map(|s| s.took).sum()
     }
 }
 
 /// The longest of these waits.
-pub fn slowest<'a>(answers: impl IntoIterator<Item = &'a Answered>) -> Duration {
+pub fn slowest<'a>(answers: impl IntoIterator<Item = &'a AnsweredMessage>) -> Duration {
     answers
         .into_iter()
         .map(|a| a.took)

@@ -18,22 +18,22 @@ use crate::telemetry::Readiness;
 use crate::telemetry::admin::ReadinessCheck;
 
 /// So many looks, an hour apart, it takes to believe that all connectors went at once.
-const LOOKS_FOR_ALL: u32 = 24;
+const CHECKS_BEFORE_COLLECTING_ALL: u32 = 24;
 /// After how long a store that fails is asked again.
-const ASK_AGAIN: Duration = Duration::from_mins(1);
+const STORE_RETRY_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Looks for ever, every [`look_again`](super::settings::Settings::look_again).
-pub(super) async fn run(c: Arc<Context>, readiness: Arc<Readiness>) {
+/// Looks for ever, every [`recheck_interval`](super::settings::ControllerSettings::recheck_interval).
+pub(super) async fn run(ctx: Arc<Context>, readiness: Arc<Readiness>) {
     let mut missing = HashSet::new();
     // Before those of another cluster are among them, because they were written to.
-    let mut strangers = Strangers::Undecided(known(&c).await);
+    let mut guard = ForeignStoreGuard::Undecided(stored_connectors(&ctx).await);
     loop {
-        tokio::time::sleep(jittered(c.settings.look_again)).await;
-        if !c.leads() || !readiness.is_passing(ReadinessCheck::ConnectorsSynced) {
+        tokio::time::sleep(jittered(ctx.settings.recheck_interval)).await;
+        if !ctx.is_leader() || !readiness.is_passing(ReadinessCheck::ConnectorsSynced) {
             missing.clear();
             continue;
         }
-        match look(&c, &missing, &mut strangers).await {
+        match collect_orphans(&ctx, &missing, &mut guard).await {
             Ok(now) => missing = now,
             Err(error) => {
                 tracing::warn!(%error, "the store was not compared with the cluster; it is at the next look");
@@ -43,37 +43,37 @@ pub(super) async fn run(c: Arc<Context>, readiness: Arc<Readiness>) {
 }
 
 /// The connectors that the store knows, as soon as it says so.
-async fn known(c: &Context) -> HashSet<ConnectorUid> {
+async fn stored_connectors(ctx: &Context) -> HashSet<ConnectorUid> {
     loop {
-        match c.inbox.connectors().await {
-            Ok(known) => return known.into_iter().map(|c| c.uid).collect(),
+        match ctx.inbox.connectors().await {
+            Ok(known) => return known.into_iter().map(|connector| connector.uid).collect(),
             Err(error) => {
                 tracing::warn!(%error, "the store does not say which connectors it knows; it is asked again");
-                tokio::time::sleep(jittered(ASK_AGAIN)).await;
+                tokio::time::sleep(jittered(STORE_RETRY_INTERVAL)).await;
             }
         }
     }
 }
 
 /// Forgets those that were `missing` and still are. Those that are missing now for the first time.
-async fn look(
-    c: &Context,
+async fn collect_orphans(
+    ctx: &Context,
     missing: &HashSet<ConnectorUid>,
-    strangers: &mut Strangers,
+    guard: &mut ForeignStoreGuard,
 ) -> Result<HashSet<ConnectorUid>, StoreError> {
-    let mut known = c.inbox.connectors().await?;
-    known.retain(|connector| is_watched(connector, &c.settings.watch_namespaces));
+    let mut known = ctx.inbox.connectors().await?;
+    known.retain(|connector| is_watched(connector, &ctx.settings.watch_namespaces));
     let (here, absent): (Vec<_>, Vec<_>) = known
         .into_iter()
-        .partition(|connector| c.index.object(&connector.uid).is_some());
-    strangers.note(&here);
+        .partition(|connector| ctx.index.object_ref(&connector.uid).is_some());
+    guard.record_check(&here);
     let mut now = HashSet::new();
     for connector in absent {
-        if strangers.are(&connector.uid) {
+        if guard.protects(&connector.uid) {
             continue;
         }
         if missing.contains(&connector.uid) {
-            c.inbox.forget(&connector.uid).await?;
+            ctx.inbox.forget(&connector.uid).await?;
             tracing::info!(namespace = %connector.namespace, connector = %connector.name, uid = %connector.uid,
                 "the connector was deleted while nobody watched: its sessions ended");
         } else {
@@ -85,23 +85,23 @@ async fn look(
 
 /// Connectors of the store that may be another cluster's.
 #[derive(Debug, PartialEq, Eq)]
-enum Strangers {
+enum ForeignStoreGuard {
     /// What the store knew when this process began; no look yet.
     Undecided(HashSet<ConnectorUid>),
     /// These are all that it knew, and none of them was found in so many looks.
-    All(HashSet<ConnectorUid>, u32),
+    Suspected(HashSet<ConnectorUid>, u32),
     /// The store is this cluster's.
-    None,
+    Trusted,
 }
 
-impl Strangers {
+impl ForeignStoreGuard {
     /// A look found these of the connectors that the store knows.
-    fn note(&mut self, here: &[ConnectorRef]) {
-        let (Self::Undecided(known) | Self::All(known, _)) = self else {
+    fn record_check(&mut self, here: &[ConnectorRef]) {
+        let (Self::Undecided(known) | Self::Suspected(known, _)) = self else {
             return;
         };
-        if known.is_empty() || here.iter().any(|c| known.contains(&c.uid)) {
-            *self = Self::None;
+        if known.is_empty() || here.iter().any(|connector| known.contains(&connector.uid)) {
+            *self = Self::Trusted;
             return;
         }
         match self {
@@ -110,22 +110,25 @@ impl Strangers {
                     connectors = known.len(),
                     "none of the connectors that the store knows is in this cluster: is it another one's? their sessions end in a day"
                 );
-                *self = Self::All(std::mem::take(known), 1);
+                *self = Self::Suspected(std::mem::take(known), 1);
             }
-            Self::All(_, looks) if *looks < LOOKS_FOR_ALL => *looks += 1,
-            Self::All(..) | Self::None => *self = Self::None,
+            Self::Suspected(_, checks) if *checks < CHECKS_BEFORE_COLLECTING_ALL => *checks += 1,
+            Self::Suspected(..) | Self::Trusted => *self = Self::Trusted,
         }
     }
 
     /// Whether this one's absence says nothing.
-    fn are(&self, uid: &ConnectorUid) -> bool {
-        matches!(self, Self::All(strangers, _) if strangers.contains(uid))
+    fn protects(&self, uid: &ConnectorUid) -> bool {
+        matches!(self, Self::Suspected(foreign, _) if foreign.contains(uid))
     }
 }
 
-/// Whether its absence from the list means anything. `watched`: empty for all namespaces.
-fn is_watched(connector: &ConnectorRef, watched: &[String]) -> bool {
-    watched.is_empty() || watched.iter().any(|ns| **ns == *connector.namespace)
+/// Whether its absence from the list means anything. `watched_namespaces`: empty for all namespaces.
+fn is_watched(connector: &ConnectorRef, watched_namespaces: &[String]) -> bool {
+    watched_namespaces.is_empty()
+        || watched_namespaces
+            .iter()
+            .any(|ns| **ns == *connector.namespace)
 }
 
 #[cfg(test)]
@@ -144,49 +147,49 @@ mod tests {
         uids.iter().map(|uid| connector("acme", uid)).collect()
     }
 
-    fn knew(uids: &[&str]) -> Strangers {
-        Strangers::Undecided(uids.iter().map(|uid| ConnectorUid::from(*uid)).collect())
+    fn undecided(uids: &[&str]) -> ForeignStoreGuard {
+        ForeignStoreGuard::Undecided(uids.iter().map(|uid| ConnectorUid::from(*uid)).collect())
     }
 
     #[test]
-    fn where_none_that_the_store_knew_is_found_none_is_believed_to_be_gone_soon() {
-        let mut strangers = knew(&["a", "b"]);
+    fn foreign_store_is_suspected_when_no_known_connector_exists() {
+        let mut guard = undecided(&["a", "b"]);
         // The other cluster's, which the store knows since it was written to, says nothing; when it goes, it went.
-        strangers.note(&connectors(&["c"]));
-        assert!(strangers.are(&"a".into()) && strangers.are(&"b".into()));
-        strangers.note(&[]);
-        assert!(strangers.are(&"a".into()) && !strangers.are(&"c".into()));
+        guard.record_check(&connectors(&["c"]));
+        assert!(guard.protects(&"a".into()) && guard.protects(&"b".into()));
+        guard.record_check(&[]);
+        assert!(guard.protects(&"a".into()) && !guard.protects(&"c".into()));
         // One of the old ones turned up: it is the right cluster after all.
-        strangers.note(&connectors(&["a"]));
-        assert!(!strangers.are(&"b".into()));
+        guard.record_check(&connectors(&["a"]));
+        assert!(!guard.protects(&"b".into()));
     }
 
     #[test]
-    fn after_a_day_it_is_believed_that_all_went() {
-        let mut strangers = knew(&["a"]);
-        for _ in 0..LOOKS_FOR_ALL {
-            strangers.note(&[]);
-            assert!(strangers.are(&"a".into()));
+    fn after_a_day_all_missing_connectors_are_collected() {
+        let mut guard = undecided(&["a"]);
+        for _ in 0..CHECKS_BEFORE_COLLECTING_ALL {
+            guard.record_check(&[]);
+            assert!(guard.protects(&"a".into()));
         }
-        strangers.note(&[]);
-        assert!(!strangers.are(&"a".into()));
+        guard.record_check(&[]);
+        assert!(!guard.protects(&"a".into()));
     }
 
     #[test]
-    fn where_one_that_the_store_knew_is_found_the_others_went() {
-        let mut strangers = knew(&["a", "b"]);
-        strangers.note(&connectors(&["a"]));
-        assert!(!strangers.are(&"b".into()));
-        strangers.note(&[]);
-        assert!(!strangers.are(&"a".into()), "seen here, it can be missed");
-        let mut strangers = knew(&[]);
-        strangers.note(&connectors(&["a"]));
-        strangers.note(&[]);
-        assert!(!strangers.are(&"a".into()), "a store that was new");
+    fn one_known_connector_makes_the_store_trusted() {
+        let mut guard = undecided(&["a", "b"]);
+        guard.record_check(&connectors(&["a"]));
+        assert!(!guard.protects(&"b".into()));
+        guard.record_check(&[]);
+        assert!(!guard.protects(&"a".into()), "seen here, it can be missed");
+        let mut guard = undecided(&[]);
+        guard.record_check(&connectors(&["a"]));
+        guard.record_check(&[]);
+        assert!(!guard.protects(&"a".into()), "a store that was new");
     }
 
     #[test]
-    fn only_connectors_of_watched_namespaces_can_be_missed() {
+    fn only_watched_namespaces_can_miss_connectors() {
         let of = |namespace: &str| connector(namespace, "u");
         assert!(is_watched(&of("acme"), &[]));
         let watched = ["acme".to_owned()];

@@ -18,7 +18,7 @@ const TESTS: &[&str] = &[
 
 async fn every_reason_has_a_test(_: Cluster) {
     let waited_for = regex::Regex::new(
-        r#"(?s)\.(?:condition|not_ready)\(\s*[^,]+,\s*"\w+",\s*"\w+",\s*"(\w+)",?\s*\)"#,
+        r#"(?s)\.(?:wait_for_condition|wait_until_not_ready)\(\s*[^,]+,\s*"\w+",\s*"\w+",\s*"(\w+)",?\s*\)"#,
     )
     .expect("a good pattern");
     let mut tried: Vec<&str> = TESTS

@@ -1,21 +1,25 @@
 //! What each condition says: a status, a reason, and a sentence that says what is wrong and what to do next.
 
-use super::find;
-use super::inputs::{AssistantState, Inputs, OtherConnector, SecretProblem, TokenState};
+use super::find_condition;
+use super::inputs::{AssistantState, OtherConnector, SecretProblem, StatusInputs, TokenState};
 use crate::api::conditions::{reasons, types};
 use crate::controller::access::AccessProblem;
 use crate::observation::{AssistantFact, AssistantFault, ConnectionFact, IdentityFact};
 
 /// A condition before it knows its time and generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct ConditionValue {
     pub(super) status: &'static str,
     pub(super) reason: String,
     pub(super) message: String,
 }
 
-pub(super) fn verdict(status: &'static str, reason: &str, message: impl Into<String>) -> Verdict {
-    Verdict {
+pub(super) fn condition_value(
+    status: &'static str,
+    reason: &str,
+    message: impl Into<String>,
+) -> ConditionValue {
+    ConditionValue {
         status,
         reason: reason.to_owned(),
         message: message.into(),
@@ -26,18 +30,18 @@ pub(super) const TRUE: &str = "True";
 pub(super) const FALSE: &str = "False";
 const UNKNOWN: &str = "Unknown";
 
-impl Inputs<'_> {
-    pub(super) fn token_valid(&self) -> Verdict {
+impl StatusInputs<'_> {
+    pub(super) fn token_valid(&self) -> ConditionValue {
         let (bot, secret, duplicate_of) = match self.token {
             TokenState::Missing(problem) => {
                 let reason = match problem {
                     SecretProblem::NotFound { .. } => reasons::SECRET_NOT_FOUND,
                     SecretProblem::KeyMissing { .. } => reasons::SECRET_KEY_MISSING,
                 };
-                return verdict(FALSE, reason, problem.message());
+                return condition_value(FALSE, reason, problem.message());
             }
             TokenState::Malformed { secret, key } => {
-                return verdict(
+                return condition_value(
                     FALSE,
                     reasons::TOKEN_MALFORMED,
                     format!(
@@ -57,7 +61,7 @@ impl Inputs<'_> {
                 OtherConnector::Named(name) => format!("TelegramConnector \"{name}\""),
                 OtherConnector::Elsewhere => "a TelegramConnector in another namespace".to_owned(),
             };
-            return verdict(
+            return condition_value(
                 FALSE,
                 reasons::DUPLICATE_BOT,
                 format!(
@@ -66,12 +70,12 @@ impl Inputs<'_> {
             );
         }
         match &self.facts.identity {
-            Some(IdentityFact::Accepted(profile)) => verdict(
+            Some(IdentityFact::Accepted(profile)) => condition_value(
                 TRUE,
                 reasons::TOKEN_ACCEPTED,
                 format!("the token is of @{}", profile.username),
             ),
-            Some(IdentityFact::Refused { detail }) => verdict(
+            Some(IdentityFact::Refused { detail }) => condition_value(
                 FALSE,
                 reasons::TOKEN_UNAUTHORIZED,
                 format!(
@@ -85,26 +89,26 @@ impl Inputs<'_> {
                     .and_then(|p| p.bot.as_ref())
                     .is_some_and(|b| b.id == bot.0)
                     && self
-                        .kept(types::TOKEN_VALID)
+                        .previous_value(types::TOKEN_VALID)
                         .is_some_and(|v| v.status == TRUE);
-                if accepted_before && let Some(kept) = self.kept(types::TOKEN_VALID) {
+                if accepted_before && let Some(kept) = self.previous_value(types::TOKEN_VALID) {
                     return kept;
                 }
                 match other {
-                    _ if self.suspended => verdict(
+                    _ if self.suspended => condition_value(
                         UNKNOWN,
                         reasons::SUSPENDED,
                         "Telegram is not asked while spec.suspend is true",
                     ),
                     Some(IdentityFact::Unreachable { detail }) => {
-                        verdict(UNKNOWN, reasons::TELEGRAM_UNREACHABLE, unreachable(detail))
+                        condition_value(UNKNOWN, reasons::TELEGRAM_UNREACHABLE, unreachable(detail))
                     }
-                    Some(IdentityFact::RateLimited { retry_after }) => verdict(
+                    Some(IdentityFact::RateLimited { retry_after }) => condition_value(
                         UNKNOWN,
                         reasons::TELEGRAM_UNREACHABLE,
                         rate_limited(*retry_after),
                     ),
-                    _ => verdict(
+                    _ => condition_value(
                         UNKNOWN,
                         reasons::CONNECTING,
                         "Telegram is being asked whose token it is",
@@ -114,7 +118,7 @@ impl Inputs<'_> {
         }
     }
 
-    pub(super) fn access_resolved(&self) -> Verdict {
+    pub(super) fn access_resolved(&self) -> ConditionValue {
         if let Some(first) = self.access.problems.first() {
             let messages: Vec<String> = self
                 .access
@@ -122,7 +126,7 @@ impl Inputs<'_> {
                 .iter()
                 .map(AccessProblem::message)
                 .collect();
-            return verdict(
+            return condition_value(
                 FALSE,
                 first.reason(),
                 format!(
@@ -138,19 +142,19 @@ impl Inputs<'_> {
                 "{users} users may write, {names} of them known by username only: usernames can change hands, prefer ids"
             ),
         };
-        verdict(TRUE, reasons::RESOLVED, message)
+        condition_value(TRUE, reasons::RESOLVED, message)
     }
 
-    pub(super) fn connected(&self, token: &Verdict) -> Verdict {
+    pub(super) fn connected(&self, token: &ConditionValue) -> ConditionValue {
         if self.suspended {
-            return verdict(
+            return condition_value(
                 FALSE,
                 reasons::SUSPENDED,
                 "spec.suspend is true; set it to false to connect",
             );
         }
         if token.status == FALSE {
-            return verdict(
+            return condition_value(
                 FALSE,
                 reasons::CONNECTING,
                 "not connected while the token is not valid",
@@ -158,25 +162,25 @@ impl Inputs<'_> {
         }
         match &self.facts.connection {
             Some(ConnectionFact::PollCompleted(_)) => {
-                verdict(TRUE, reasons::POLLING, "polling; the last poll completed")
+                condition_value(TRUE, reasons::POLLING, "polling; the last poll completed")
             }
-            Some(ConnectionFact::WebhookVerified(_)) => verdict(
+            Some(ConnectionFact::WebhookVerified(_)) => condition_value(
                 TRUE,
                 reasons::WEBHOOK_VERIFIED,
                 "the webhook is registered and verified",
             ),
-            Some(ConnectionFact::PollingConflict) => verdict(
+            Some(ConnectionFact::PollingConflict) => condition_value(
                 FALSE,
                 reasons::POLLING_CONFLICT,
                 "somebody else polls with this bot's token; stop that program, or revoke the token in BotFather and put \
                  the new one into the Secret",
             ),
-            Some(ConnectionFact::WebhookRejected { detail }) => verdict(
+            Some(ConnectionFact::WebhookRejected { detail }) => condition_value(
                 FALSE,
                 reasons::WEBHOOK_REJECTED,
                 format!("Telegram refuses the webhook: {detail}; check --public-url"),
             ),
-            Some(ConnectionFact::WebhookUnreachable { detail }) => verdict(
+            Some(ConnectionFact::WebhookUnreachable { detail }) => condition_value(
                 FALSE,
                 reasons::WEBHOOK_UNREACHABLE,
                 format!(
@@ -184,7 +188,7 @@ impl Inputs<'_> {
                      webhook server"
                 ),
             ),
-            Some(ConnectionFact::WebhookContested { host }) => verdict(
+            Some(ConnectionFact::WebhookContested { host }) => condition_value(
                 FALSE,
                 reasons::WEBHOOK_CONTESTED,
                 format!(
@@ -193,48 +197,48 @@ impl Inputs<'_> {
                 ),
             ),
             Some(ConnectionFact::RateLimited { retry_after }) => {
-                verdict(FALSE, reasons::RATE_LIMITED, rate_limited(*retry_after))
+                condition_value(FALSE, reasons::RATE_LIMITED, rate_limited(*retry_after))
             }
             Some(ConnectionFact::Unreachable { detail }) => {
-                verdict(FALSE, reasons::TELEGRAM_UNREACHABLE, unreachable(detail))
+                condition_value(FALSE, reasons::TELEGRAM_UNREACHABLE, unreachable(detail))
             }
             None => match &self.facts.identity {
                 Some(IdentityFact::Unreachable { detail }) => {
-                    verdict(FALSE, reasons::TELEGRAM_UNREACHABLE, unreachable(detail))
+                    condition_value(FALSE, reasons::TELEGRAM_UNREACHABLE, unreachable(detail))
                 }
                 Some(IdentityFact::RateLimited { retry_after }) => {
-                    verdict(FALSE, reasons::RATE_LIMITED, rate_limited(*retry_after))
+                    condition_value(FALSE, reasons::RATE_LIMITED, rate_limited(*retry_after))
                 }
                 _ => self
-                    .kept(types::CONNECTED)
+                    .previous_value(types::CONNECTED)
                     .filter(|v| {
                         !self.connection_changed
                             && v.reason != reasons::SUSPENDED
                             && self.previous.and_then(|p| p.mode) == Some(self.mode)
                     })
                     .unwrap_or_else(|| {
-                        verdict(FALSE, reasons::CONNECTING, "the connection is being made")
+                        condition_value(FALSE, reasons::CONNECTING, "the connection is being made")
                     }),
             },
         }
     }
 
-    pub(super) fn assistant_ready(&self) -> Verdict {
+    pub(super) fn assistant_ready(&self) -> ConditionValue {
         let changed = match self.assistant {
             AssistantState::KeyMissing(problem) => {
-                return verdict(
+                return condition_value(
                     FALSE,
                     reasons::API_KEY_NOT_FOUND,
                     format!("{}; permitted messages wait", problem.message()),
                 );
             }
             AssistantState::Unusable(why) => {
-                return verdict(FALSE, reasons::ASSISTANT_FAILING, why.clone());
+                return condition_value(FALSE, reasons::ASSISTANT_FAILING, why.clone());
             }
             AssistantState::Built { changed } => *changed,
         };
         match &self.facts.assistant {
-            AssistantFact::Succeeding => verdict(
+            AssistantFact::Succeeding => condition_value(
                 TRUE,
                 reasons::EXCHANGES_SUCCEED,
                 "the last exchange succeeded",
@@ -245,17 +249,17 @@ impl Inputs<'_> {
                     AssistantFault::Unauthorized => reasons::ASSISTANT_UNAUTHORIZED,
                     AssistantFault::Failing => reasons::ASSISTANT_FAILING,
                 };
-                verdict(
+                condition_value(
                     FALSE,
                     reason,
                     format!("three exchanges in a row failed, the last with: {detail}"),
                 )
             }
             AssistantFact::Unknown => self
-                .kept(types::ASSISTANT_READY)
+                .previous_value(types::ASSISTANT_READY)
                 .filter(|v| !changed && v.reason != reasons::API_KEY_NOT_FOUND)
                 .unwrap_or_else(|| {
-                    verdict(
+                    condition_value(
                         UNKNOWN,
                         reasons::NO_EXCHANGE_YET,
                         "no exchange with the assistant yet",
@@ -266,13 +270,13 @@ impl Inputs<'_> {
 
     pub(super) fn ready(
         &self,
-        token: &Verdict,
-        access: &Verdict,
-        connected: &Verdict,
-        assistant: &Verdict,
-    ) -> Verdict {
+        token: &ConditionValue,
+        access: &ConditionValue,
+        connected: &ConditionValue,
+        assistant: &ConditionValue,
+    ) -> ConditionValue {
         if self.suspended {
-            return verdict(FALSE, reasons::SUSPENDED, connected.message.clone());
+            return condition_value(FALSE, reasons::SUSPENDED, connected.message.clone());
         }
         let key_missing = (assistant.reason == reasons::API_KEY_NOT_FOUND
             || matches!(self.assistant, AssistantState::Unusable(_)))
@@ -283,18 +287,18 @@ impl Inputs<'_> {
             .chain(key_missing)
             .next()
             .map_or_else(
-                || verdict(TRUE, reasons::MESSAGES_FLOW, "messages flow"),
-                |first| verdict(FALSE, &first.reason, first.message.clone()),
+                || condition_value(TRUE, reasons::MESSAGES_FLOW, "messages flow"),
+                |first| condition_value(FALSE, &first.reason, first.message.clone()),
             )
     }
 
     /// What a condition said before.
-    fn kept(&self, type_: &str) -> Option<Verdict> {
-        let condition = find(self.previous?, type_)?;
+    fn previous_value(&self, type_: &str) -> Option<ConditionValue> {
+        let condition = find_condition(self.previous?, type_)?;
         let status = [TRUE, FALSE, UNKNOWN]
             .into_iter()
             .find(|s| *s == condition.status)?;
-        Some(verdict(
+        Some(condition_value(
             status,
             &condition.reason,
             condition.message.clone(),

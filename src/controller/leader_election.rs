@@ -26,49 +26,54 @@ use crate::telemetry::Metrics;
 
 /// What to do about the Lease as it was just read.
 #[derive(Debug, PartialEq, Eq)]
-enum Step {
+enum LeaseAction {
     /// It is ours: say that we live.
     Renew,
     /// Nobody holds it, or its holder has not renewed it for its whole duration.
-    Take,
+    Acquire,
     /// Somebody else holds it.
-    Leave,
+    Wait,
 }
 
 /// `unchanged_for`: how long this process has seen the Lease as it is.
-fn decide(lease: &LeaseSpec, me: &str, unchanged_for: Duration, ours: Duration) -> Step {
+fn decide_lease_action(
+    lease: &LeaseSpec,
+    identity: &str,
+    unchanged_for: Duration,
+    own_duration: Duration,
+) -> LeaseAction {
     match lease.holder_identity.as_deref() {
-        None | Some("") => Step::Take,
-        Some(holder) if holder == me => Step::Renew,
+        None | Some("") => LeaseAction::Acquire,
+        Some(holder) if holder == identity => LeaseAction::Renew,
         Some(_) => {
-            let theirs = lease
+            let lease_duration = lease
                 .lease_duration_seconds
                 .and_then(|s| u64::try_from(s).ok())
-                .map_or(ours, Duration::from_secs);
-            if unchanged_for >= theirs {
-                Step::Take
+                .map_or(own_duration, Duration::from_secs);
+            if unchanged_for >= lease_duration {
+                LeaseAction::Acquire
             } else {
-                Step::Leave
+                LeaseAction::Wait
             }
         }
     }
 }
 
 /// The election, as one process takes part in it.
-pub(super) struct Leadership {
+pub(super) struct LeaderElector {
     leases: Api<Lease>,
     settings: LeaseSettings,
-    me: String,
+    identity: String,
     connections: Arc<BotConnections>,
     metrics: Arc<Metrics>,
     leading: watch::Sender<bool>,
     /// The Lease's `resourceVersion` as last seen, and since when.
-    seen: Option<(String, Instant)>,
+    observed: Option<(String, Instant)>,
     /// When our hold was last confirmed.
-    confirmed: Option<Instant>,
+    last_renewed: Option<Instant>,
 }
 
-impl Leadership {
+impl LeaderElector {
     /// `identity` is made unique: a process that comes back under its old name is another one.
     pub(super) fn new(
         client: Client,
@@ -80,37 +85,37 @@ impl Leadership {
     ) -> Self {
         Self {
             leases: Api::namespaced(client, &settings.namespace),
-            me: format!("{identity}_{}", uuid::Uuid::new_v4()),
+            identity: format!("{identity}_{}", uuid::Uuid::new_v4()),
             settings,
             connections,
             metrics,
             leading,
-            seen: None,
-            confirmed: None,
+            observed: None,
+            last_renewed: None,
         }
     }
 
     /// Takes part until `stop`; then ends the pollers and gives the Lease back.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let shared = self.connections.context().clone();
+        let connection_context = self.connections.context().clone();
         loop {
-            let tried = tokio::select! {
+            let attempt = tokio::select! {
                 () = stop.cancelled() => break,
-                tried = tokio::time::timeout(self.settings.renew_every, self.look()) => tried,
+                attempt = tokio::time::timeout(self.settings.renew_every, self.try_acquire_or_renew()) => attempt,
             };
-            match tried {
+            match attempt {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, leading = self.leads(), "the Lease could not be looked after");
+                    tracing::warn!(%error, leading = self.is_leader(), "the Lease could not be looked after");
                 }
                 Err(_) => {
                     tracing::warn!(
-                        leading = self.leads(),
+                        leading = self.is_leader(),
                         "the API server does not answer about the Lease"
                     );
                 }
             }
-            let pause = jittered(if self.leads() {
+            let pause = jittered(if self.is_leader() {
                 self.settings.renew_every
             } else {
                 self.settings.retry_every
@@ -120,8 +125,8 @@ impl Leadership {
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = tokio::time::sleep_until(until) => break,
-                    () = shared.conflict_seen.notified() => {
-                        if self.leads() && self.is_cut_off() {
+                    () = connection_context.conflict_seen.notified() => {
+                        if self.is_leader() && self.is_cut_off() {
                             tracing::warn!("cut off from the API server, and Telegram shows that another process polls: stepping down");
                             self.step_down().await;
                         }
@@ -132,9 +137,9 @@ impl Leadership {
                 break;
             }
         }
-        let led = self.leads();
+        let was_leader = self.is_leader();
         self.step_down().await;
-        if led {
+        if was_leader {
             let released = tokio::time::timeout(Duration::from_secs(3), self.release()).await;
             if !matches!(released, Ok(Ok(()))) {
                 tracing::warn!(
@@ -144,62 +149,62 @@ impl Leadership {
         }
     }
 
-    fn leads(&self) -> bool {
+    fn is_leader(&self) -> bool {
         *self.leading.borrow()
     }
 
     /// Nothing has confirmed our hold for the Lease's whole duration: another one may have taken it.
     fn is_cut_off(&self) -> bool {
-        self.confirmed
+        self.last_renewed
             .is_none_or(|at| at.elapsed() >= self.settings.duration)
     }
 
     /// Looks at the Lease once and does what is to be done.
-    async fn look(&mut self) -> Result<(), kube::Error> {
-        let asked = Instant::now();
+    async fn try_acquire_or_renew(&mut self) -> Result<(), kube::Error> {
+        let requested_at = Instant::now();
         let Some(lease) = self.leases.get_opt(&self.settings.name).await? else {
-            return self.create(asked).await;
+            return self.create(requested_at).await;
         };
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
-        let since = match &self.seen {
-            Some((seen, since)) if *seen == version => *since,
+        let since = match &self.observed {
+            Some((observed, since)) if *observed == version => *since,
             _ => {
-                self.seen = Some((version, asked));
-                asked
+                self.observed = Some((version, requested_at));
+                requested_at
             }
         };
         let spec = lease.spec.clone().unwrap_or_default();
-        match decide(
+        match decide_lease_action(
             &spec,
-            &self.me,
-            asked.saturating_duration_since(since),
+            &self.identity,
+            requested_at.saturating_duration_since(since),
             self.settings.duration,
         ) {
-            Step::Renew => {
+            LeaseAction::Renew => {
                 let renewed = LeaseSpec {
                     renew_time: Some(MicroTime(Timestamp::now())),
                     ..spec
                 };
-                self.replace(lease, renewed, asked).await
+                self.replace(lease, renewed, requested_at).await
             }
-            Step::Take => {
+            LeaseAction::Acquire => {
                 let now = MicroTime(Timestamp::now());
                 let taken = LeaseSpec {
-                    holder_identity: Some(self.me.clone()),
+                    holder_identity: Some(self.identity.clone()),
                     lease_duration_seconds: Some(whole_seconds(self.settings.duration)),
                     acquire_time: Some(now.clone()),
                     renew_time: Some(now),
                     lease_transitions: Some(spec.lease_transitions.unwrap_or_default() + 1),
                     ..spec
                 };
-                if self.leads() {
+                if self.is_leader() {
                     // Ours was emptied or has expired unseen: it is taken anew by the same rules as by anybody.
                     self.step_down().await;
                 }
-                self.replace(lease, taken, asked).await
+                self.replace(lease, taken, requested_at).await
             }
-            Step::Leave => {
-                if self.leads() {
+            LeaseAction::Wait => {
+                if self.is_leader() {
                     tracing::warn!(holder = ?spec.holder_identity, "another process has taken the Lease: stepping down");
                     self.step_down().await;
                 }
@@ -208,7 +213,7 @@ impl Leadership {
         }
     }
 
-    async fn create(&mut self, asked: Instant) -> Result<(), kube::Error> {
+    async fn create(&mut self, requested_at: Instant) -> Result<(), kube::Error> {
         let now = MicroTime(Timestamp::now());
         let lease = Lease {
             metadata: ObjectMeta {
@@ -217,7 +222,7 @@ impl Leadership {
                 ..ObjectMeta::default()
             },
             spec: Some(LeaseSpec {
-                holder_identity: Some(self.me.clone()),
+                holder_identity: Some(self.identity.clone()),
                 lease_duration_seconds: Some(whole_seconds(self.settings.duration)),
                 acquire_time: Some(now.clone()),
                 renew_time: Some(now),
@@ -226,7 +231,7 @@ impl Leadership {
             }),
         };
         let created = self.leases.create(&PostParams::default(), &lease).await;
-        self.settle(created, asked)
+        self.on_lease_written(created, requested_at)
     }
 
     /// The compare-and-swap: the object carries the `resourceVersion` that was read.
@@ -234,7 +239,7 @@ impl Leadership {
         &mut self,
         lease: Lease,
         spec: LeaseSpec,
-        asked: Instant,
+        requested_at: Instant,
     ) -> Result<(), kube::Error> {
         let lease = Lease {
             spec: Some(spec),
@@ -244,20 +249,20 @@ impl Leadership {
             .leases
             .replace(&self.settings.name, &PostParams::default(), &lease)
             .await;
-        self.settle(replaced, asked)
+        self.on_lease_written(replaced, requested_at)
     }
 
-    fn settle(
+    fn on_lease_written(
         &mut self,
         written: Result<Lease, kube::Error>,
-        asked: Instant,
+        requested_at: Instant,
     ) -> Result<(), kube::Error> {
         match written {
             Ok(lease) => {
-                self.seen = lease.metadata.resource_version.map(|v| (v, asked));
-                self.confirmed = Some(asked);
-                if !self.leads() {
-                    tracing::info!(identity = %self.me, "leading");
+                self.observed = lease.metadata.resource_version.map(|v| (v, requested_at));
+                self.last_renewed = Some(requested_at);
+                if !self.is_leader() {
+                    tracing::info!(identity = %self.identity, "leading");
                     self.connections.open();
                     self.metrics.set_leading(true);
                     self.leading.send_replace(true);
@@ -273,17 +278,17 @@ impl Leadership {
     /// Ends the pollers before anything else.
     async fn step_down(&mut self) {
         self.connections.close().await;
-        self.confirmed = None;
+        self.last_renewed = None;
         if self.leading.send_replace(false) {
             self.metrics.set_leading(false);
-            tracing::info!(identity = %self.me, "no longer leading");
+            tracing::info!(identity = %self.identity, "no longer leading");
         }
     }
 
     async fn release(&self) -> Result<(), kube::Error> {
         let lease = self.leases.get(&self.settings.name).await?;
         let spec = lease.spec.clone().unwrap_or_default();
-        if spec.holder_identity.as_deref() != Some(&self.me) {
+        if spec.holder_identity.as_deref() != Some(&self.identity) {
             return Ok(());
         }
         let released = Lease {
@@ -311,17 +316,17 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case::nobody_holds_it(None, 12, 0, Step::Take)]
-    #[case::it_was_given_back(Some(""), 12, 0, Step::Take)]
-    #[case::it_is_ours(Some("me"), 12, 100, Step::Renew)]
-    #[case::its_holder_lives(Some("other"), 12, 11, Step::Leave)]
-    #[case::its_holder_is_gone(Some("other"), 12, 12, Step::Take)]
-    #[case::its_holder_promised_longer(Some("other"), 60, 59, Step::Leave)]
-    fn a_lease_is_judged_by_what_was_seen_of_it(
+    #[case::unheld(None, 12, 0, LeaseAction::Acquire)]
+    #[case::released(Some(""), 12, 0, LeaseAction::Acquire)]
+    #[case::held_by_this_process(Some("me"), 12, 100, LeaseAction::Renew)]
+    #[case::holder_is_alive(Some("other"), 12, 11, LeaseAction::Wait)]
+    #[case::holder_expired(Some("other"), 12, 12, LeaseAction::Acquire)]
+    #[case::holder_has_longer_duration(Some("other"), 60, 59, LeaseAction::Wait)]
+    fn lease_is_judged_by_how_long_it_stays_unchanged(
         #[case] holder: Option<&str>,
         #[case] duration: i32,
         #[case] unchanged: u64,
-        #[case] step: Step,
+        #[case] expected: LeaseAction,
     ) {
         let lease = LeaseSpec {
             holder_identity: holder.map(str::to_owned),
@@ -331,13 +336,13 @@ mod tests {
             ..LeaseSpec::default()
         };
         assert_eq!(
-            decide(
+            decide_lease_action(
                 &lease,
                 "me",
                 Duration::from_secs(unchanged),
                 Duration::from_secs(12)
             ),
-            step
+            expected
         );
     }
 }

@@ -12,15 +12,15 @@ use crate::api::TelegramConnector;
 use crate::identity::ConnectorUid;
 
 /// A connector as the watch gives it: one that cannot be read does not stop the others.
-pub(super) type Guarded = DeserializeGuard<TelegramConnector>;
+pub(super) type GuardedConnector = DeserializeGuard<TelegramConnector>;
 
 /// A name within a namespace.
 type Name = (String, String);
 
 #[derive(Debug, Default)]
-struct Books {
-    by_uid: HashMap<ConnectorUid, ObjectRef<Guarded>>,
-    refers: HashMap<ConnectorUid, References>,
+struct IndexTables {
+    by_uid: HashMap<ConnectorUid, ObjectRef<GuardedConnector>>,
+    references_of: HashMap<ConnectorUid, References>,
     by_secret: HashMap<Name, HashSet<ConnectorUid>>,
     by_list: HashMap<Name, HashSet<ConnectorUid>>,
 }
@@ -33,33 +33,33 @@ struct References {
 
 /// The index. Kept by the watch of connectors, read by everybody.
 #[derive(Debug, Default)]
-pub(super) struct Index(RwLock<Books>);
+pub(super) struct ReferenceIndex(RwLock<IndexTables>);
 
-impl Index {
+impl ReferenceIndex {
     /// A connector appeared or changed. The lists whose users changed by it.
-    pub(super) fn set(&self, object: &Guarded) -> Vec<Name> {
+    pub(super) fn set(&self, object: &GuardedConnector) -> Vec<Name> {
         let Some(uid) = object.uid().map(|u| ConnectorUid::from(u.as_str())) else {
             return Vec::new();
         };
         let references = object.0.as_ref().map(references).unwrap_or_default();
-        let mut books = self.write();
-        books
+        let mut tables = self.write();
+        tables
             .by_uid
             .insert(uid.clone(), ObjectRef::from_obj(object));
-        let before = books
-            .refers
+        let before = tables
+            .references_of
             .insert(uid.clone(), references.clone())
             .unwrap_or_default();
-        books.unlink(&uid, &before);
+        tables.unlink(&uid, &before);
         for secret in &references.secrets {
-            books
+            tables
                 .by_secret
                 .entry(secret.clone())
                 .or_default()
                 .insert(uid.clone());
         }
         for list in &references.lists {
-            books
+            tables
                 .by_list
                 .entry(list.clone())
                 .or_default()
@@ -74,53 +74,64 @@ impl Index {
 
     /// A connector is gone. The lists that it referred to.
     pub(super) fn remove(&self, uid: &ConnectorUid) -> Vec<Name> {
-        let mut books = self.write();
-        books.by_uid.remove(uid);
-        let before = books.refers.remove(uid).unwrap_or_default();
-        books.unlink(uid, &before);
+        let mut tables = self.write();
+        tables.by_uid.remove(uid);
+        let before = tables.references_of.remove(uid).unwrap_or_default();
+        tables.unlink(uid, &before);
         before.lists.into_iter().collect()
     }
 
     /// Where a connector is.
-    pub(super) fn object(&self, uid: &ConnectorUid) -> Option<ObjectRef<Guarded>> {
+    pub(super) fn object_ref(&self, uid: &ConnectorUid) -> Option<ObjectRef<GuardedConnector>> {
         self.read().by_uid.get(uid).cloned()
     }
 
     /// The connectors that refer to a Secret.
-    pub(super) fn of_secret(&self, namespace: &str, name: &str) -> Vec<ObjectRef<Guarded>> {
-        let books = self.read();
-        books.objects(
-            books
+    pub(super) fn connectors_using_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Vec<ObjectRef<GuardedConnector>> {
+        let tables = self.read();
+        tables.object_refs(
+            tables
                 .by_secret
                 .get(&(namespace.to_owned(), name.to_owned())),
         )
     }
 
     /// The connectors that refer to a list.
-    pub(super) fn of_list(&self, namespace: &str, name: &str) -> Vec<ObjectRef<Guarded>> {
-        let books = self.read();
-        books.objects(books.by_list.get(&(namespace.to_owned(), name.to_owned())))
+    pub(super) fn connectors_using_list(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Vec<ObjectRef<GuardedConnector>> {
+        let tables = self.read();
+        tables.object_refs(tables.by_list.get(&(namespace.to_owned(), name.to_owned())))
     }
 
     /// How many connectors refer to a list.
-    pub(super) fn users_of_list(&self, namespace: &str, name: &str) -> usize {
+    pub(super) fn count_connectors_using_list(&self, namespace: &str, name: &str) -> usize {
         self.read()
             .by_list
             .get(&(namespace.to_owned(), name.to_owned()))
             .map_or(0, HashSet::len)
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Books> {
+    fn read(&self) -> RwLockReadGuard<'_, IndexTables> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Books> {
+    fn write(&self) -> RwLockWriteGuard<'_, IndexTables> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Books {
-    fn objects(&self, uids: Option<&HashSet<ConnectorUid>>) -> Vec<ObjectRef<Guarded>> {
+impl IndexTables {
+    fn object_refs(
+        &self,
+        uids: Option<&HashSet<ConnectorUid>>,
+    ) -> Vec<ObjectRef<GuardedConnector>> {
         uids.into_iter()
             .flatten()
             .filter_map(|uid| self.by_uid.get(uid).cloned())
@@ -128,15 +139,15 @@ impl Books {
     }
 
     fn unlink(&mut self, uid: &ConnectorUid, references: &References) {
-        for (book, names) in [
+        for (table, names) in [
             (&mut self.by_secret, &references.secrets),
             (&mut self.by_list, &references.lists),
         ] {
             for name in names {
-                if let Some(uids) = book.get_mut(name) {
+                if let Some(uids) = table.get_mut(name) {
                     uids.remove(uid);
                     if uids.is_empty() {
-                        book.remove(name);
+                        table.remove(name);
                     }
                 }
             }

@@ -4,7 +4,7 @@ use crate::api::connector::TelegramConnectorSpec;
 use crate::registry::{DeniedReply, GroupPolicy, SessionDuration, SessionPolicy};
 
 /// How long a session lasts and how much of it is sent.
-pub(super) fn session(spec: &TelegramConnectorSpec) -> SessionPolicy {
+pub(super) fn session_policy(spec: &TelegramConnectorSpec) -> SessionPolicy {
     SessionPolicy {
         duration: match u32::try_from(spec.duration_hours()) {
             Err(_) => SessionDuration::None,
@@ -16,7 +16,7 @@ pub(super) fn session(spec: &TelegramConnectorSpec) -> SessionPolicy {
 }
 
 /// How the bot behaves in groups.
-pub(super) fn groups(spec: &TelegramConnectorSpec) -> Option<GroupPolicy> {
+pub(super) fn group_policy(spec: &TelegramConnectorSpec) -> Option<GroupPolicy> {
     spec.groups.as_ref().map(|groups| GroupPolicy {
         respond_to: groups.respond_to(),
         chats: groups

@@ -1,0 +1,131 @@
+//! Daily life: what the administrator is told of people who write, and what a missing key of the transcription does.
+
+use std::time::Duration;
+
+use serde_json::json;
+use telegram_connector_operator::dev::bot_api_simulator::UserAction;
+
+use super::test_env::{OperatorOptions, TestEnv};
+use crate::cluster::Cluster;
+use crate::suite::Suite;
+
+pub fn register(suite: &mut Suite) {
+    add!(suite, [Core], denied_users_are_reported_in_one_event);
+    add!(
+        suite,
+        [Core],
+        missing_transcription_key_blocks_only_voice_and_is_reported
+    );
+}
+
+const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
+
+async fn denied_users_are_reported_in_one_event(cluster: Cluster) {
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    let (bot, token) = env.add_bot();
+    env.set_secret("a", "token", &token).await;
+    let access = json!({"level": "Specific", "specificUsers": {"users": [{"id": 1001}]}});
+    env.create_connector("a", json!({"access": access})).await;
+    env.wait_until_ready("a").await;
+
+    env.telegram
+        .send_and_wait(bot, 666_001, "let me in", REPLY_TIMEOUT)
+        .await;
+    let note = env
+        .cluster
+        .eventually("the event", || async {
+            env.event_notes("a", "UserDenied").await.pop()
+        })
+        .await;
+    let namespace = &env.cluster.namespace;
+    for part in [
+        format!("denied -n {namespace} a"),
+        format!("allow -n {namespace} a USER_ID"),
+        "spec.access.saveDeniedConversations".to_owned(),
+    ] {
+        assert!(note.contains(&part), "{note}");
+    }
+    assert!(
+        !note.contains("666001") && !note.contains("let me in"),
+        "nothing of a denied message is kept: {note}"
+    );
+
+    for user in 666_002..666_010 {
+        env.telegram
+            .send_and_wait(bot, user, "and me", REPLY_TIMEOUT)
+            .await;
+    }
+    // An allowed user's exchange passes the controller (AssistantReady) after all that.
+    env.telegram
+        .send_and_wait(bot, 1001, "hello", REPLY_TIMEOUT)
+        .await;
+    env.wait_for_condition("a", "AssistantReady", "True", "ExchangesSucceed")
+        .await;
+    assert_eq!(env.event_notes("a", "UserDenied").await.len(), 1);
+    operator.shutdown().await;
+}
+
+async fn missing_transcription_key_blocks_only_voice_and_is_reported(cluster: Cluster) {
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    let (bot, token) = env.add_bot();
+    env.set_secret("a", "token", &token).await;
+    let transcription = json!({
+        "url": env.assistant.url(), "model": "whisper-1", "apiKeySecretRef": {"name": "ears"},
+    });
+    env.create_connector("a", json!({"transcription": transcription}))
+        .await;
+    env.wait_until_ready("a").await;
+    let send_voice = |words: &str| {
+        let voice = json!({"voice": {"data": words}});
+        env.telegram
+            .perform(&UserAction {
+                bot: Some(bot.0),
+                from: Some(1001),
+                content: voice.as_object().expect("an object").clone(),
+                ..UserAction::default()
+            })
+            .expect("said");
+    };
+    send_voice("can you hear me?");
+    let sent = env
+        .telegram
+        .wait_for_sent_messages(bot, 1001, 0, REPLY_TIMEOUT)
+        .await;
+    assert!(
+        sent[0].text.contains("could not make out"),
+        "{}",
+        sent[0].text
+    );
+    let note = env
+        .cluster
+        .eventually("the event", || async {
+            env.event_notes("a", "TranscriptionFailed").await.pop()
+        })
+        .await;
+    assert!(
+        note.contains("spec.transcription.apiKeySecretRef: Secret \"ears\" does not exist"),
+        "{note}"
+    );
+    let text = env
+        .telegram
+        .send_and_wait(bot, 1001, "and text?", REPLY_TIMEOUT)
+        .await;
+    assert!(text.text.contains("You said: and text?"), "{}", text.text);
+
+    env.set_secret("ears", "api-key", "made-up").await;
+    env.cluster
+        .eventually("it hears", || async {
+            let already = env.telegram.sent_messages(bot, 1001).len();
+            send_voice("and now?");
+            let sent = env
+                .telegram
+                .wait_for_sent_messages(bot, 1001, already, REPLY_TIMEOUT)
+                .await;
+            let last = &sent.last().expect("an answer").text;
+            last.contains("You said: and now?").then_some(())
+        })
+        .await;
+    operator.shutdown().await;
+}
