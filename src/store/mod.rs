@@ -7,6 +7,7 @@
 mod database;
 mod group_commit;
 mod lane;
+mod migrations;
 mod postgres;
 mod reading;
 mod records;

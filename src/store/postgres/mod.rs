@@ -19,6 +19,10 @@ use super::{StoreError, StoreOptions};
 
 use connection::{Connection, explain};
 
+/// Every migration, oldest first.
+const MIGRATIONS: &[super::migrations::File] =
+    &[(1, "lanes", include_str!("migrations/0001_lanes.sql"))];
+
 /// Connects and makes or upgrades the tables. `address` may hold a password and is never shown.
 pub(super) async fn open(
     address: &str,
@@ -39,7 +43,7 @@ pub(super) async fn open(
         .connect()
         .await
         .map_err(|e| invalid("no connection", &e))?;
-    sqlx::migrate!("src/store/postgres/migrations")
+    super::migrations::migrator(MIGRATIONS)
         .run(&mut first)
         .await
         .map_err(|e| invalid("the tables cannot be made or upgraded", &e))?;

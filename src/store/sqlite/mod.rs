@@ -80,11 +80,15 @@ pub(super) async fn open(
     }))
 }
 
+/// Every migration, oldest first.
+const MIGRATIONS: &[super::migrations::File] =
+    &[(1, "lanes", include_str!("migrations/0001_lanes.sql"))];
+
 /// Two processes may start at the same moment; the second finds the first's migrations done.
 async fn migrate(
     connection: &mut sqlx::SqliteConnection,
 ) -> Result<(), sqlx::migrate::MigrateError> {
-    let migrations = sqlx::migrate!("src/store/sqlite/migrations");
+    let migrations = super::migrations::migrator(MIGRATIONS);
     let mut tries = 0;
     loop {
         match migrations.run(&mut *connection).await {

@@ -1,0 +1,26 @@
+//! The migrations of both stores, for sqlx to run. Listed by hand, because `sqlx::migrate!` has sqlx and `SQLite` compiled twice: the
+//! second time for the macro.
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+/// One migration: its version, its name, and its SQL. All three are stored in the database and must never change.
+pub(super) type File = (i64, &'static str, &'static str);
+
+/// The migrations as sqlx runs them.
+pub(super) fn migrator(files: &[File]) -> Migrator {
+    Migrator::with_migrations(
+        files
+            .iter()
+            .map(|&(version, name, sql)| {
+                Migration::new(
+                    version,
+                    name.into(),
+                    MigrationType::Simple,
+                    sql.into_sql_str(),
+                    false,
+                )
+            })
+            .collect(),
+    )
+}
