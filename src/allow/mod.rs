@@ -19,8 +19,8 @@ use kube::config::KubeConfigOptions;
 use kube::{Api, Client, Config, ResourceExt};
 use serde_json::Value;
 
-use crate::api::schema::Admission;
-use crate::api::schema::cause::Cause;
+use crate::api::schema::KindValidator;
+use crate::api::schema::status_cause::StatusCause;
 use crate::api::{TelegramConnector, TelegramUserList, crds};
 use crate::cli::{AllowArgs, ChangeArgs, DenyArgs};
 use crate::proxy;
@@ -270,10 +270,10 @@ fn validate_edit(fetched: &FetchedObjects, edit: &ListEdit) -> Result<()> {
         .map(|s| serde_json::to_value(&s.open_api_v3_schema))
         .transpose()?
         .unwrap_or_default();
-    let admission = Admission::compile(&schema);
-    let mut causes = admission.structure(&whole);
-    if !causes.iter().any(Cause::blocks_rules) {
-        causes.extend(admission.rules(&whole, None));
+    let validator = KindValidator::compile(&schema);
+    let mut causes = validator.validate_structure(&whole);
+    if !causes.iter().any(StatusCause::blocks_rules) {
+        causes.extend(validator.validate_rules(&whole, None));
     }
     if causes.is_empty() {
         return Ok(());

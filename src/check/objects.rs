@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::Finding;
 use super::yaml::{Document, Node};
 use crate::api::crds;
-use crate::api::schema::cause::Cause;
-use crate::api::schema::{Admission, prune};
+use crate::api::schema::status_cause::StatusCause;
+use crate::api::schema::{KindValidator, prune};
 use crate::api::{GROUP, VERSION};
 
 /// Fields of `ObjectMeta` (Kubernetes 1.36).
@@ -75,7 +75,7 @@ impl CheckedObject {
 
 /// Our kinds, compiled once.
 pub(super) struct KindValidators {
-    kinds: Vec<(String, Admission)>,
+    kinds: Vec<(String, KindValidator)>,
     subdomain: Regex,
     label: Regex,
 }
@@ -91,7 +91,7 @@ impl KindValidators {
                     .and_then(|validation| validation.open_api_v3_schema.as_ref());
                 let schema =
                     serde_json::to_value(schema).expect("a schema is maps with string keys");
-                (crd.spec.names.kind, Admission::compile(&schema))
+                (crd.spec.names.kind, KindValidator::compile(&schema))
             })
             .collect();
         let pattern = |text| Regex::new(text).expect("a constant pattern");
@@ -181,7 +181,7 @@ impl KindValidators {
                         format!("Unsupported value: {kind:?}: {}", suggest(&kind, &names));
                     report("kind", message, false);
                 }
-                Some((_, admission)) => {
+                Some((_, validator)) => {
                     self.check_metadata(&object["metadata"], &mut report);
                     if object
                         .as_object_mut()
@@ -192,7 +192,7 @@ impl KindValidators {
                                 .to_owned();
                         report("status", message, true);
                     }
-                    check_body(admission, &mut object, &mut report);
+                    check_body(validator, &mut object, &mut report);
                 }
             }
         }
@@ -271,14 +271,14 @@ impl KindValidators {
 
 /// Unknown fields, schema and rules, in that order.
 fn check_body(
-    admission: &Admission,
+    validator: &KindValidator,
     object: &mut Value,
     report: &mut impl FnMut(&str, String, bool),
 ) {
-    prune::drop_forbidden_nulls(object, &admission.schema);
-    for path in prune::prune(object, &admission.schema, true) {
+    prune::drop_forbidden_nulls(object, &validator.schema);
+    for path in prune::prune(object, &validator.schema, true) {
         let (parent, name) = path.rsplit_once('.').unwrap_or(("", &path));
-        let known: Vec<&str> = admission
+        let known: Vec<&str> = validator
             .schema
             .at(parent)
             .map(|schema| schema.properties.keys().map(String::as_str).collect())
@@ -289,12 +289,12 @@ fn check_body(
             false,
         );
     }
-    let mut causes = admission.structure(object);
+    let mut causes = validator.validate_structure(object);
     for cause in &causes {
-        report(&cause.field, explain(cause, admission), false);
+        report(&cause.field, explain(cause, validator), false);
     }
-    if !causes.iter().any(Cause::blocks_rules) {
-        let broken = admission.rules(object, None);
+    if !causes.iter().any(StatusCause::blocks_rules) {
+        let broken = validator.validate_rules(object, None);
         for cause in &broken {
             report(&cause.field, cause.message.clone(), false);
         }
@@ -304,11 +304,11 @@ fn check_body(
 }
 
 /// The server's words, less the path that already stands before them, and what the field is for. (A rule's message needs no more.)
-fn explain(cause: &Cause, admission: &Admission) -> String {
+fn explain(cause: &StatusCause, validator: &KindValidator) -> String {
     let message = cause
         .message
         .replace(&format!("{} in body ", cause.field), "");
-    let schema = admission.schema.at(&cause.field);
+    let schema = validator.schema.at(&cause.field);
     match schema.and_then(|schema| schema.description.as_deref()) {
         Some(description) => format!(
             "{message} ({})",
@@ -321,7 +321,7 @@ fn explain(cause: &Cause, admission: &Admission) -> String {
 /// The server finds repeated ids only in lists up to a length that its cost limits allow; here is no such limit.
 fn check_duplicate_ids(
     object: &Value,
-    causes: &[Cause],
+    causes: &[StatusCause],
     report: &mut impl FnMut(&str, String, bool),
 ) {
     for list in [

@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::bot_api_simulator::{self, Simulator};
 use super::console::Console;
-use super::control_plane::{ControlPlane, SeedError};
+use super::control_plane::{ControlPlane, ManifestError};
 use super::environment::{Environment, EnvironmentOptions, ListenAddresses, SimulatedUser};
 use super::{kubectl_table, sample_assistant};
 use crate::cli::{DevArgs, DevPart};
@@ -60,7 +60,7 @@ async fn run_control_plane(
         .with_context(|| format!("--listen {listen}"))?;
     std::fs::write(&kubeconfig, &served.kubeconfig)
         .with_context(|| format!("--kubeconfig {} cannot be written", kubeconfig.display()))?;
-    let watching = control_plane.watch_files(&manifests, print_manifest_result)?;
+    let watching = control_plane.watch_manifests(&manifests, print_manifest_result)?;
     let console = Console::new();
     console.assignment(
         "KUBECONFIG",
@@ -298,7 +298,7 @@ async fn print_bot_messages(
 }
 
 /// Says that a manifest was applied again, or why not.
-fn print_manifest_result(path: &Path, applied: Result<usize, SeedError>) {
+fn print_manifest_result(path: &Path, applied: Result<usize, ManifestError>) {
     let console = Console::new();
     match applied {
         Ok(objects) => console.item(&format!(

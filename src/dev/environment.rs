@@ -17,7 +17,7 @@ use tower::Layer;
 use url::Url;
 
 use super::bot_api_simulator::{self, Simulator};
-use super::control_plane::{ControlPlane, SeedError, Served};
+use super::control_plane::{ControlPlane, ManifestError, ServerHandle};
 use super::quickstart;
 use super::sample_assistant::{self, SampleAssistant};
 use crate::api::conditions::types::READY;
@@ -40,7 +40,7 @@ pub struct EnvironmentOptions {
     /// Apply them again when they change.
     pub watch: bool,
     /// Hears of each file that was applied again, or could not be.
-    pub on_manifest_applied: fn(&Path, Result<usize, SeedError>),
+    pub on_manifest_applied: fn(&Path, Result<usize, ManifestError>),
     /// A Bot API root instead of the simulator.
     pub telegram_api_url: Option<Url>,
     /// A store that stays, instead of one that goes with the environment.
@@ -97,7 +97,7 @@ pub struct Environment {
     /// A client of it.
     pub client: Client,
     /// Where it is served, for kubectl.
-    pub served: Served,
+    pub served: ServerHandle,
     /// The kubeconfig for kubectl.
     pub kubeconfig: PathBuf,
     /// The simulated Telegram; `None` when a real Bot API is used.
@@ -169,9 +169,9 @@ impl Environment {
             options.manifests
         };
         let watching = if options.watch {
-            Some(control_plane.watch_files(&manifests, options.on_manifest_applied)?)
+            Some(control_plane.watch_manifests(&manifests, options.on_manifest_applied)?)
         } else {
-            control_plane.seed(&manifests)?;
+            control_plane.apply_manifests(&manifests)?;
             None
         };
         if let Some(simulator) = &telegram {

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::cluster::{Cluster, Outside, PATIENCE};
+use crate::cluster::{Cluster, ExternalAccess, WAIT_TIMEOUT};
 use crate::suite::Suite;
 
 pub fn register(suite: &mut Suite) {
@@ -19,53 +19,53 @@ pub fn register(suite: &mut Suite) {
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_telegram-connector-operator");
 
-struct Operator {
-    outside: Outside,
+struct OperatorCli {
+    external_access: ExternalAccess,
     cluster: Cluster,
 }
 
 #[derive(Debug)]
-struct Ended {
+struct CommandOutput {
     code: Option<i32>,
     out: String,
     error: String,
 }
 
-impl Operator {
+impl OperatorCli {
     async fn new(cluster: Cluster) -> Self {
         Self {
-            outside: cluster.outside().await,
+            external_access: cluster.external_access().await,
             cluster,
         }
     }
 
-    async fn run(&self, arguments: &[&str]) -> Ended {
+    async fn run(&self, arguments: &[&str]) -> CommandOutput {
         let child = Command::new(PROGRAM)
             .args(arguments)
             .args(["--namespace", &self.cluster.namespace])
-            .env("KUBECONFIG", self.outside.kubeconfig())
+            .env("KUBECONFIG", self.external_access.kubeconfig())
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
-        let output = tokio::time::timeout(PATIENCE, child)
+        let output = tokio::time::timeout(WAIT_TIMEOUT, child)
             .await
             .expect("in time")
             .expect("the program runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ended {
+        CommandOutput {
             code: output.status.code(),
             out: text(&output.stdout),
             error: text(&output.stderr),
         }
     }
 
-    async fn done(&self, arguments: &[&str]) -> String {
+    async fn run_ok(&self, arguments: &[&str]) -> String {
         let ended = self.run(arguments).await;
         assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
         ended.out
     }
 
-    async fn refused(&self, arguments: &[&str]) -> String {
+    async fn run_err(&self, arguments: &[&str]) -> String {
         let ended = self.run(arguments).await;
         assert_eq!(ended.code, Some(1), "{arguments:?}: {ended:?}");
         assert_eq!(ended.out, "", "nothing that could be piped on");
@@ -81,7 +81,7 @@ impl Operator {
         self.cluster
             .call("POST", &self.path("telegramuserlists"), &list)
             .await
-            .expect(201);
+            .expect_status(201);
     }
 
     async fn connector(&self, name: &str, access: Value) {
@@ -97,7 +97,7 @@ impl Operator {
         self.cluster
             .call("POST", &self.cluster.connectors(), &connector)
             .await
-            .expect(201);
+            .expect_status(201);
     }
 
     fn path(&self, plural: &str) -> String {
@@ -110,7 +110,7 @@ impl Operator {
         self.cluster
             .call_as("PATCH", path, media, &yaml(printed))
             .await
-            .expect(200);
+            .expect_status(200);
     }
 
     async fn users(&self, list: &str) -> Value {
@@ -118,7 +118,7 @@ impl Operator {
         self.cluster
             .get(&path)
             .await
-            .expect(200)
+            .expect_status(200)
             .at("/spec/users")
             .clone()
     }
@@ -128,7 +128,7 @@ impl Operator {
         self.cluster
             .get(&path)
             .await
-            .expect(200)
+            .expect_status(200)
             .at("/spec/access/specificUsers/users")
             .clone()
     }
@@ -139,7 +139,7 @@ fn yaml(text: &str) -> Value {
 }
 
 async fn every_printed_form_lets_the_user_in(cluster: Cluster) {
-    let operator = Operator::new(cluster).await;
+    let operator = OperatorCli::new(cluster).await;
     operator
         .list("staff", json!([{"id": 1, "note": "Ann"}]))
         .await;
@@ -148,7 +148,7 @@ async fn every_printed_form_lets_the_user_in(cluster: Cluster) {
     let path = format!("{}/staff", operator.path("telegramuserlists"));
 
     let entry = operator
-        .done(&["allow", "support", "2", "--note", "Bob: on call"])
+        .run_ok(&["allow", "support", "2", "--note", "Bob: on call"])
         .await;
     assert!(
         entry.starts_with("# TelegramUserList ") && entry.contains("/staff: add to spec.users\n"),
@@ -162,23 +162,23 @@ async fn every_printed_form_lets_the_user_in(cluster: Cluster) {
     );
 
     let patch = operator
-        .done(&["allow", "support", "2", "-o", "patch"])
+        .run_ok(&["allow", "support", "2", "-o", "patch"])
         .await;
     operator.patch(&path, &patch).await;
     let manifest = operator
-        .done(&["allow", "support", "3", "-o", "manifest"])
+        .run_ok(&["allow", "support", "3", "-o", "manifest"])
         .await;
     operator
         .cluster
         .apply(&path, "somebody", true, &yaml(&manifest))
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(
         operator.users("staff").await,
         json!([{"id": 1, "note": "Ann"}, {"id": 2}, {"id": 3}])
     );
     let patch = operator
-        .done(&["deny", "support", "2", "-o", "patch"])
+        .run_ok(&["deny", "support", "2", "-o", "patch"])
         .await;
     operator.patch(&path, &patch).await;
     assert_eq!(
@@ -188,7 +188,7 @@ async fn every_printed_form_lets_the_user_in(cluster: Cluster) {
 }
 
 async fn apply_respects_whoever_keeps_the_list(cluster: Cluster) {
-    let operator = Operator::new(cluster).await;
+    let operator = OperatorCli::new(cluster).await;
     let namespace = operator.cluster.namespace.clone();
     let manifest = json!({
         "apiVersion": "connectors.pupau.ai/v1alpha1", "kind": "TelegramUserList",
@@ -200,13 +200,13 @@ async fn apply_respects_whoever_keeps_the_list(cluster: Cluster) {
         .cluster
         .apply(&path, "argocd-controller", false, &manifest)
         .await
-        .expect(201);
+        .expect_status(201);
     let by_list = json!({"level": "Company", "companyUsers": {"listRefs": [{"name": "staff"}]}});
     operator.connector("support", by_list.clone()).await;
     operator.connector("sales", by_list).await;
 
     let error = operator
-        .refused(&["allow", "support", "2", "--apply"])
+        .run_err(&["allow", "support", "2", "--apply"])
         .await;
     for part in [
         "/staff: spec.users is kept by argocd-controller",
@@ -219,15 +219,15 @@ async fn apply_respects_whoever_keeps_the_list(cluster: Cluster) {
     assert_eq!(operator.users("staff").await, json!([{"id": 1}]));
 
     operator
-        .done(&["allow", "support", "2", "--apply", "--force-conflicts"])
+        .run_ok(&["allow", "support", "2", "--apply", "--force-conflicts"])
         .await;
-    operator.done(&["allow", "support", "3", "--apply"]).await;
-    operator.done(&["deny", "support", "1", "--apply"]).await;
+    operator.run_ok(&["allow", "support", "3", "--apply"]).await;
+    operator.run_ok(&["deny", "support", "1", "--apply"]).await;
     assert_eq!(operator.users("staff").await, json!([{"id": 2}, {"id": 3}]));
 }
 
 async fn additions_made_at_once_are_all_kept(cluster: Cluster) {
-    let operator = Operator::new(cluster).await;
+    let operator = OperatorCli::new(cluster).await;
     operator
         .connector(
             "support",
@@ -235,11 +235,15 @@ async fn additions_made_at_once_are_all_kept(cluster: Cluster) {
         )
         .await;
     operator
-        .done(&["allow", "support", "2", "--apply", "--force-conflicts"])
+        .run_ok(&["allow", "support", "2", "--apply", "--force-conflicts"])
         .await;
     let allow = |user: &'static str| {
         let operator = &operator;
-        async move { operator.done(&["allow", "support", user, "--apply"]).await }
+        async move {
+            operator
+                .run_ok(&["allow", "support", user, "--apply"])
+                .await
+        }
     };
     tokio::join!(allow("3"), allow("4"), allow("@carol_example"));
     let mut users = operator.inline("support").await;
@@ -254,7 +258,7 @@ async fn additions_made_at_once_are_all_kept(cluster: Cluster) {
 }
 
 async fn a_denied_user_is_taken_out_wherever_they_stand(cluster: Cluster) {
-    let operator = Operator::new(cluster).await;
+    let operator = OperatorCli::new(cluster).await;
     operator.list("guests", json!([{"id": 7}, {"id": 2}])).await;
     operator
         .connector(
@@ -262,21 +266,21 @@ async fn a_denied_user_is_taken_out_wherever_they_stand(cluster: Cluster) {
             json!({"level": "Specific", "specificUsers": {"users": [{"id": 1}, {"id": 7}], "listRefs": [{"name": "guests"}]}}),
         )
         .await;
-    let printed = operator.done(&["deny", "support", "7"]).await;
+    let printed = operator.run_ok(&["deny", "support", "7"]).await;
     assert!(
         printed.contains("support: remove from spec.access.specificUsers.users\n")
             && printed.contains("guests: remove from spec.users\n"),
         "{printed}"
     );
     operator
-        .done(&["deny", "support", "7", "--apply", "--force-conflicts"])
+        .run_ok(&["deny", "support", "7", "--apply", "--force-conflicts"])
         .await;
     assert_eq!(operator.inline("support").await, json!([{"id": 1}]));
     assert_eq!(operator.users("guests").await, json!([{"id": 2}]));
 }
 
 async fn what_cannot_be_done_names_object_and_field(cluster: Cluster) {
-    let operator = Operator::new(cluster).await;
+    let operator = OperatorCli::new(cluster).await;
     let namespace = operator.cluster.namespace.clone();
     operator.connector("open", json!({"level": "Open"})).await;
     operator
@@ -331,7 +335,7 @@ async fn what_cannot_be_done_names_object_and_field(cluster: Cluster) {
             vec!["TelegramUserList \"b\", which does not exist".to_owned()],
         ),
     ] {
-        let error = operator.refused(&arguments).await;
+        let error = operator.run_err(&arguments).await;
         for part in parts {
             assert!(error.contains(&part), "{arguments:?}: {part}: {error}");
         }
@@ -345,7 +349,7 @@ async fn what_cannot_be_done_names_object_and_field(cluster: Cluster) {
 }
 
 async fn nothing_to_do_is_a_success_and_says_so(cluster: Cluster) {
-    let operator = Operator::new(cluster).await;
+    let operator = OperatorCli::new(cluster).await;
     operator
         .connector(
             "support",

@@ -11,13 +11,13 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client, Resource};
 use serde_json::{Value, json};
-use telegram_connector_operator::dev::control_plane::{ControlPlane, Served};
+use telegram_connector_operator::dev::control_plane::{ControlPlane, ServerHandle};
 use tokio::time::Instant;
 
-use crate::suite::Need;
+use crate::suite::ServerFeature;
 
 /// How long a test waits for something that must come.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server as one test sees it.
 #[derive(Clone)]
@@ -29,18 +29,18 @@ pub struct Cluster {
     pub namespace: String,
     /// A kubeconfig for the server, as YAML; empty for an embedded one that is not served.
     pub kubeconfig: String,
-    pub(crate) plane: Option<ControlPlane>,
-    pub(crate) abilities: Vec<Need>,
+    pub(crate) control_plane: Option<ControlPlane>,
+    pub(crate) features: Vec<ServerFeature>,
 }
 
 /// The server as programs reach it from outside: by a kubeconfig in a file.
-pub struct Outside {
+pub struct ExternalAccess {
     folder: tempfile::TempDir,
     /// Keeps the embedded control plane on its port.
-    _served: Option<Served>,
+    _served: Option<ServerHandle>,
 }
 
-impl Outside {
+impl ExternalAccess {
     /// A folder for whoever needs one.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -54,7 +54,7 @@ impl Outside {
 
 /// An answer, whole.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct ApiResponse {
     pub status: StatusCode,
     pub headers: http::HeaderMap,
     pub body: Value,
@@ -64,33 +64,33 @@ pub struct Answer {
 #[allow(dead_code)] // hooks for every module of tests
 impl Cluster {
     /// Whether the server has an ability, for the rare test that checks more where more is there.
-    pub fn has(&self, need: Need) -> bool {
-        self.abilities.contains(&need)
+    pub fn has(&self, feature: ServerFeature) -> bool {
+        self.features.contains(&feature)
     }
 
-    /// The embedded control plane itself: faults, request log. Only for tests that need [`Need::Embedded`].
-    pub fn plane(&self) -> &ControlPlane {
-        self.plane
+    /// The embedded control plane itself: faults, request log. Only for tests that need [`ServerFeature::Embedded`].
+    pub fn control_plane(&self) -> &ControlPlane {
+        self.control_plane
             .as_ref()
             .expect("the test is registered with Need::Embedded")
     }
 
     /// The way in for a program.
-    pub async fn outside(&self) -> Outside {
-        let (kubeconfig, served) = match &self.plane {
-            Some(plane) => {
-                let served = plane.serve(([127, 0, 0, 1], 0).into()).await;
+    pub async fn external_access(&self) -> ExternalAccess {
+        let (kubeconfig, served) = match &self.control_plane {
+            Some(control_plane) => {
+                let served = control_plane.serve(([127, 0, 0, 1], 0).into()).await;
                 let served = served.expect("a free port");
                 (served.kubeconfig.clone(), Some(served))
             }
             None => (self.kubeconfig.clone(), None),
         };
-        let outside = Outside {
+        let external_access = ExternalAccess {
             folder: tempfile::tempdir().expect("a folder"),
             _served: served,
         };
-        std::fs::write(outside.kubeconfig(), kubeconfig).expect("a writable folder");
-        outside
+        std::fs::write(external_access.kubeconfig(), kubeconfig).expect("a writable folder");
+        external_access
     }
 
     /// An API in the test's namespace.
@@ -103,14 +103,14 @@ impl Cluster {
     }
 
     /// Sends a request as it is and returns the answer whatever it is.
-    pub async fn ask(&self, request: Request<Vec<u8>>) -> Answer {
+    pub async fn send(&self, request: Request<Vec<u8>>) -> ApiResponse {
         let request = request.map(kube::client::Body::from);
         let response = self.client.send(request).await.expect("the server answers");
         let (parts, body) = response.into_parts();
         let bytes = body.collect_bytes().await.expect("the body arrives");
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answer {
+        ApiResponse {
             status: parts.status,
             headers: parts.headers,
             body,
@@ -119,17 +119,23 @@ impl Cluster {
     }
 
     /// GET.
-    pub async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> ApiResponse {
         self.call("GET", path, &Value::Null).await
     }
 
     /// POST, PUT or DELETE of a JSON document.
-    pub async fn call(&self, method: &str, path: &str, body: &Value) -> Answer {
+    pub async fn call(&self, method: &str, path: &str, body: &Value) -> ApiResponse {
         self.call_as(method, path, "application/json", body).await
     }
 
     /// A call with a media type of its own, such as a kind of patch.
-    pub async fn call_as(&self, method: &str, path: &str, media: &str, body: &Value) -> Answer {
+    pub async fn call_as(
+        &self,
+        method: &str,
+        path: &str,
+        media: &str,
+        body: &Value,
+    ) -> ApiResponse {
         let bytes = if body.is_null() {
             Vec::new()
         } else {
@@ -139,11 +145,11 @@ impl Cluster {
             .method(method)
             .uri(path)
             .header("content-type", media);
-        self.ask(request.body(bytes).expect("a request")).await
+        self.send(request.body(bytes).expect("a request")).await
     }
 
     /// Server-side apply by a manager.
-    pub async fn apply(&self, path: &str, manager: &str, force: bool, body: &Value) -> Answer {
+    pub async fn apply(&self, path: &str, manager: &str, force: bool, body: &Value) -> ApiResponse {
         let path = format!("{path}?fieldManager={manager}&force={force}");
         self.call_as("PATCH", &path, "application/apply-patch+yaml", body)
             .await
@@ -167,28 +173,28 @@ impl Cluster {
         self.path("connectors.pupau.ai/v1alpha1", "telegramconnectors")
     }
 
-    /// Waits until `look` finds something; panics after [`PATIENCE`].
+    /// Waits until `look` finds something; panics after [`WAIT_TIMEOUT`].
     pub async fn eventually<T, F, R>(&self, what: &str, mut look: F) -> T
     where
         F: FnMut() -> R,
         R: Future<Output = Option<T>>,
     {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         loop {
             if let Some(found) = look().await {
                 return found;
             }
             assert!(
                 Instant::now() < deadline,
-                "waited {PATIENCE:?} in vain: {what}"
+                "waited {WAIT_TIMEOUT:?} in vain: {what}"
             );
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
     }
 
     /// Makes the test's namespace, where the server has namespaces.
-    pub(crate) async fn prepare(&self) {
-        if self.has(Need::Core) {
+    pub(crate) async fn create_namespace(&self) {
+        if self.has(ServerFeature::Core) {
             let namespaces: Api<Namespace> = Api::all(self.client.clone());
             let wanted = serde_json::from_value(json!({"metadata": {"name": self.namespace}}))
                 .expect("a namespace");
@@ -200,8 +206,8 @@ impl Cluster {
     }
 
     /// Deletes the namespace of a shared server, without waiting.
-    pub(crate) async fn clean_up(&self) {
-        if self.plane.is_none() && self.has(Need::Core) {
+    pub(crate) async fn delete_namespace(&self) {
+        if self.control_plane.is_none() && self.has(ServerFeature::Core) {
             let namespaces: Api<Namespace> = Api::all(self.client.clone());
             // Left behind, it disturbs nobody: names are unique, and the server ends with the run.
             let _ = namespaces
@@ -212,10 +218,10 @@ impl Cluster {
 }
 
 #[allow(dead_code)]
-impl Answer {
+impl ApiResponse {
     /// Asserts the status, and says the whole answer if it is another.
     #[track_caller]
-    pub fn expect(self, status: u16) -> Self {
+    pub fn expect_status(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
         self
     }

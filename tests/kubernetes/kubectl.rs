@@ -7,8 +7,8 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
-use crate::cluster::{Cluster, Outside, PATIENCE};
-use crate::suite::{Need, Suite};
+use crate::cluster::{Cluster, ExternalAccess, WAIT_TIMEOUT};
+use crate::suite::{ServerFeature, Suite};
 
 pub fn register(suite: &mut Suite) {
     let there = std::process::Command::new("kubectl")
@@ -51,12 +51,12 @@ spec:
 
 /// `kubectl` in the test's namespace.
 struct Kubectl {
-    outside: Outside,
+    external_access: ExternalAccess,
     namespace: String,
     validates: bool,
 }
 
-struct Printed {
+struct CommandOutput {
     ok: bool,
     out: String,
     error: String,
@@ -64,9 +64,9 @@ struct Printed {
 
 impl Kubectl {
     async fn new(cluster: &Cluster) -> Self {
-        let validates = cluster.has(Need::FieldValidation);
+        let validates = cluster.has(ServerFeature::FieldValidation);
         Self {
-            outside: cluster.outside().await,
+            external_access: cluster.external_access().await,
             namespace: cluster.namespace.clone(),
             validates,
         }
@@ -77,13 +77,13 @@ impl Kubectl {
         command
             .args(arguments)
             .args(["--namespace", &self.namespace])
-            .env("KUBECONFIG", self.outside.kubeconfig())
-            .env("HOME", self.outside.folder())
+            .env("KUBECONFIG", self.external_access.kubeconfig())
+            .env("HOME", self.external_access.folder())
             .kill_on_drop(true);
         command
     }
 
-    async fn try_run(&self, arguments: &[&str], input: &str) -> Printed {
+    async fn try_run(&self, arguments: &[&str], input: &str) -> CommandOutput {
         let mut command = self.command(arguments);
         let mut child = command
             .stdin(Stdio::piped())
@@ -97,12 +97,12 @@ impl Kubectl {
             .await
             .expect("kubectl reads");
         drop(stdin);
-        let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
+        let output = tokio::time::timeout(WAIT_TIMEOUT, child.wait_with_output())
             .await
             .expect("in time")
             .expect("kubectl ends");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Printed {
+        CommandOutput {
             ok: output.status.success(),
             out: text(&output.stdout),
             error: text(&output.stderr),
@@ -289,7 +289,7 @@ async fn conditions_are_waited_for_and_events_shown(cluster: Cluster) {
         cluster
             .call_as("PATCH", &path, "application/merge-patch+json", &status)
             .await
-            .expect(200)
+            .expect_status(200)
     };
     let (waited, support) = tokio::join!(waiting, ready);
     let waited = waited.expect("kubectl ends");
@@ -306,7 +306,7 @@ async fn conditions_are_waited_for_and_events_shown(cluster: Cluster) {
     cluster
         .call("POST", &cluster.path("events.k8s.io/v1", "events"), &event)
         .await
-        .expect(201);
+        .expect_status(201);
     let events = kubectl.run(&["get", "events"]).await;
     let lines: Vec<&str> = events.lines().collect();
     assert_eq!(
@@ -333,7 +333,7 @@ async fn a_list_is_followed(cluster: Cluster) {
         .expect("kubectl starts");
     let mut lines = BufReader::new(following.stdout.take().expect("piped")).lines();
     let mut next = async || {
-        tokio::time::timeout(PATIENCE, lines.next_line())
+        tokio::time::timeout(WAIT_TIMEOUT, lines.next_line())
             .await
             .expect("in time")
             .expect("a pipe")
@@ -346,7 +346,7 @@ async fn a_list_is_followed(cluster: Cluster) {
     cluster
         .call_as("PATCH", &path, "application/merge-patch+json", &status)
         .await
-        .expect(200);
+        .expect_status(200);
     let line = next().await;
     assert_eq!(columns(&line)[..3], ["support", "Polling", "Open"]);
     following.kill().await.expect("it ends");

@@ -9,7 +9,7 @@
 //!
 //! # Adding a test
 //! A test is an async function over a [`Cluster`](cluster::Cluster), which fails by panicking. Register it in the `register`
-//! function of its module with what it needs of a server ([`Need`](suite::Need)):
+//! function of its module with what it needs of a server ([`ServerFeature`](suite::Need)):
 //!
 //! ```ignore
 //! pub fn register(suite: &mut Suite) {
@@ -25,7 +25,7 @@
 //! ```
 //!
 //! Each test has a namespace of its own (`cluster.namespace`), its own tokio runtime (tasks that it leaves behind end with it)
-//! and, embedded, its own control plane (`cluster.plane()`); real servers are shared, so a test that looks at all namespaces must
+//! and, embedded, its own control plane (`cluster.control_plane()`); real servers are shared, so a test that looks at all namespaces must
 //! ignore what is not its own. `register` of a new module is called in `main` below.
 
 #![allow(unreachable_pub)] // a test binary has no outside to reach

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::cluster::{Answer, Cluster};
+use crate::cluster::{ApiResponse, Cluster};
 use crate::suite::Suite;
 
 pub fn register(suite: &mut Suite) {
@@ -74,7 +74,7 @@ async fn accepted(cluster: &Cluster, files: Vec<PathBuf>, at_least: usize) {
 }
 
 /// Creates an object as a dry run, strictly, in the test's namespace.
-async fn send(cluster: &Cluster, object: &Value) -> Answer {
+async fn send(cluster: &Cluster, object: &Value) -> ApiResponse {
     let mut object = object.clone();
     if let Some(metadata) = object["metadata"].as_object_mut() {
         metadata.remove("namespace");

@@ -15,13 +15,13 @@ use kube::{Api, Client, Config};
 use telegram_connector_operator::api::crds;
 use telegram_connector_operator::dev::control_plane::ControlPlane;
 
-use self::processes::Running;
+use self::processes::ServerProcesses;
 use crate::cluster::Cluster;
-use crate::suite::Need;
+use crate::suite::ServerFeature;
 
 /// Which kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flavor {
+pub enum ServerKind {
     Embedded,
     /// etcd, kube-apiserver and kube-controller-manager.
     KubeApiserver,
@@ -32,47 +32,57 @@ pub enum Flavor {
 /// A server, started or not.
 pub struct Server {
     pub name: String,
-    pub flavor: Flavor,
+    pub server_kind: ServerKind,
     /// Major and minor version.
     version: (u32, u32),
     assets: std::path::PathBuf,
     /// Our CRDs are on it from the start.
-    furnished: bool,
-    running: Mutex<Option<Running>>,
+    with_crds: bool,
+    running: Mutex<Option<ServerProcesses>>,
 }
 
 static NEXT_NAMESPACE: AtomicUsize = AtomicUsize::new(1);
 
 impl Server {
     pub fn embedded() -> Self {
-        Self::new("embedded".into(), Flavor::Embedded, (1, 36), Path::new(""))
+        Self::new(
+            "embedded".into(),
+            ServerKind::Embedded,
+            (1, 36),
+            Path::new(""),
+        )
     }
 
-    fn new(name: String, flavor: Flavor, version: (u32, u32), assets: &Path) -> Self {
+    fn new(name: String, server_kind: ServerKind, version: (u32, u32), assets: &Path) -> Self {
         Self {
             name,
-            flavor,
+            server_kind,
             version,
             assets: assets.to_owned(),
-            furnished: true,
+            with_crds: true,
             running: Mutex::new(None),
         }
     }
 
     /// Another server of the same kind, for one test alone, without our CRDs.
-    pub fn twin(&self) -> Self {
+    pub fn dedicated(&self) -> Self {
         Self {
-            furnished: false,
-            ..Self::new(self.name.clone(), self.flavor, self.version, &self.assets)
+            with_crds: false,
+            ..Self::new(
+                self.name.clone(),
+                self.server_kind,
+                self.version,
+                &self.assets,
+            )
         }
     }
 
     /// The real servers whose binaries lie in `folder`, with the versions that the binaries say they are.
-    pub fn real(folder: &Path) -> Vec<Self> {
+    pub fn find_real(folder: &Path) -> Vec<Self> {
         let mut servers = Vec::new();
-        for (binary, flag, flavor) in [
-            ("kube-apiserver", "--version", Flavor::KubeApiserver),
-            ("crd-server", "--help", Flavor::CrdServer),
+        for (binary, flag, server_kind) in [
+            ("kube-apiserver", "--version", ServerKind::KubeApiserver),
+            ("crd-server", "--help", ServerKind::CrdServer),
         ] {
             if !folder.join(binary).exists() {
                 eprintln!(
@@ -95,67 +105,72 @@ impl Server {
             let version = version_in(&text)
                 .unwrap_or_else(|| panic!("{binary} {flag} names no version: {text}"));
             let name = format!("{binary}-{}.{}", version.0, version.1);
-            servers.push(Self::new(name, flavor, version, folder));
+            servers.push(Self::new(name, server_kind, version, folder));
         }
         servers
     }
 
     /// Whether the server has what a test needs.
-    pub fn has(&self, need: Need) -> bool {
+    pub fn has(&self, feature: ServerFeature) -> bool {
         let since = |minor: u32| self.version >= (1, minor);
-        match need {
-            Need::Core | Need::Discovery | Need::Controllers | Need::Alone => {
-                self.flavor != Flavor::CrdServer
-            }
-            Need::Rbac => self.flavor == Flavor::KubeApiserver,
-            Need::Definitions => true,
-            Need::Cel | Need::FieldValidation => since(25),
-            Need::Modern => since(30),
-            Need::StreamingLists => since(34),
-            Need::Embedded => self.flavor == Flavor::Embedded,
+        match feature {
+            ServerFeature::Core
+            | ServerFeature::Discovery
+            | ServerFeature::Controllers
+            | ServerFeature::OwnServer => self.server_kind != ServerKind::CrdServer,
+            ServerFeature::Rbac => self.server_kind == ServerKind::KubeApiserver,
+            ServerFeature::Crds => true,
+            ServerFeature::Cel | ServerFeature::FieldValidation => since(25),
+            ServerFeature::Kubernetes130 => since(30),
+            ServerFeature::StreamingLists => since(34),
+            ServerFeature::Embedded => self.server_kind == ServerKind::Embedded,
         }
     }
 
     /// A cluster for one test.
     pub async fn cluster(&self) -> Cluster {
-        let (client, kubeconfig, plane) = if self.flavor == Flavor::Embedded {
-            let plane = ControlPlane::builder().definitions(self.furnished).build();
-            (plane.client(), String::new(), Some(plane))
+        let (client, kubeconfig, control_plane) = if self.server_kind == ServerKind::Embedded {
+            let control_plane = ControlPlane::builder().install_crds(self.with_crds).build();
+            (control_plane.client(), String::new(), Some(control_plane))
         } else {
             let kubeconfig = self.start();
             let client = connect(&kubeconfig).await;
-            if self.furnished {
+            if self.with_crds {
                 install(&client, crds::all()).await;
             }
             (client, kubeconfig, None)
         };
         let all = [
-            Need::Core,
-            Need::Rbac,
-            Need::Controllers,
-            Need::Definitions,
-            Need::Cel,
-            Need::StreamingLists,
-            Need::FieldValidation,
-            Need::Modern,
-            Need::Discovery,
-            Need::Embedded,
+            ServerFeature::Core,
+            ServerFeature::Rbac,
+            ServerFeature::Controllers,
+            ServerFeature::Crds,
+            ServerFeature::Cel,
+            ServerFeature::StreamingLists,
+            ServerFeature::FieldValidation,
+            ServerFeature::Kubernetes130,
+            ServerFeature::Discovery,
+            ServerFeature::Embedded,
         ];
         let cluster = Cluster {
             client,
             namespace: format!("test-{}", NEXT_NAMESPACE.fetch_add(1, Ordering::Relaxed)),
             kubeconfig,
-            plane,
-            abilities: all.into_iter().filter(|need| self.has(*need)).collect(),
+            control_plane,
+            features: all
+                .into_iter()
+                .filter(|feature| self.has(*feature))
+                .collect(),
         };
-        cluster.prepare().await;
+        cluster.create_namespace().await;
         cluster
     }
 
     /// Starts the server unless it runs, and returns an administrator's kubeconfig.
     fn start(&self) -> String {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let started = running.get_or_insert_with(|| Running::start(&self.assets, self.flavor));
+        let started =
+            running.get_or_insert_with(|| ServerProcesses::start(&self.assets, self.server_kind));
         started.kubeconfig.clone()
     }
 
@@ -201,7 +216,7 @@ pub async fn install(client: &Client, wanted: [CustomResourceDefinition; 2]) {
         let established = kube::runtime::conditions::is_crd_established();
         let established =
             kube::runtime::wait::await_condition(definitions.clone(), &name, established);
-        tokio::time::timeout(crate::cluster::PATIENCE, established)
+        tokio::time::timeout(crate::cluster::WAIT_TIMEOUT, established)
             .await
             .expect("in time")
             .expect("established");

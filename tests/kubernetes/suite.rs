@@ -11,12 +11,12 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::cluster::Cluster;
-use crate::servers::{Flavor, Server};
+use crate::servers::{Server, ServerKind};
 
 /// What a test needs of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(dead_code)] // tests come and go; the list says what servers differ in
-pub enum Need {
+pub enum ServerFeature {
     /// Namespaces, Secrets, `ConfigMap`s, Leases, Events.
     Core,
     /// RBAC, and tokens of `ServiceAccounts`.
@@ -24,7 +24,7 @@ pub enum Need {
     /// The controllers: garbage collection, namespaces that go, CRD conditions.
     Controllers,
     /// CRDs as objects of the API.
-    Definitions,
+    Crds,
     /// CEL rules in CRDs (Kubernetes 1.25).
     Cel,
     /// `sendInitialEvents` (on by default since Kubernetes 1.34, and in the embedded one).
@@ -32,11 +32,11 @@ pub enum Need {
     /// `fieldValidation` and its `Warning` headers (Kubernetes 1.25).
     FieldValidation,
     /// `subresource` in managed fields, no-op applies and texts of newer servers (Kubernetes 1.30).
-    Modern,
+    Kubernetes130,
     /// Discovery, which `kubectl` cannot do without.
     Discovery,
     /// A server of its own, on which our CRDs are not installed yet.
-    Alone,
+    OwnServer,
     /// Injected faults, a short history, the request log: the embedded control plane only.
     Embedded,
 }
@@ -53,8 +53,8 @@ pub struct Suite {
 /// Registers a test: `add!(suite, [Core, Cel], function)`. Its name is the module path and the function's.
 #[macro_export]
 macro_rules! add {
-    ($suite:expr, [$($need:ident),* $(,)?], $test:ident) => {
-        $suite.add(module_path!(), stringify!($test), &[$($crate::suite::Need::$need),*], $test)
+    ($suite:expr, [$($feature:ident),* $(,)?], $test:ident) => {
+        $suite.add(module_path!(), stringify!($test), &[$($crate::suite::ServerFeature::$feature),*], $test)
     };
 }
 
@@ -63,7 +63,7 @@ impl Suite {
         let mut servers = vec![Arc::new(Server::embedded())];
         match std::env::var_os("KUBEBUILDER_ASSETS") {
             Some(folder) => servers.extend(
-                Server::real(std::path::Path::new(&folder))
+                Server::find_real(std::path::Path::new(&folder))
                     .into_iter()
                     .map(Arc::new),
             ),
@@ -83,7 +83,7 @@ impl Suite {
     }
 
     /// Registers a test on every server that has what it needs.
-    pub fn add<F, R>(&mut self, module: &str, name: &str, needs: &[Need], test: F)
+    pub fn add<F, R>(&mut self, module: &str, name: &str, required: &[ServerFeature], test: F)
     where
         F: Fn(Cluster) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + 'static,
@@ -91,13 +91,13 @@ impl Suite {
         let body: Body = Arc::new(move |cluster| Box::pin(test(cluster)));
         let module = module.split_once("::").map_or("", |(_, module)| module);
         for server in &self.servers {
-            if !needs.iter().all(|need| server.has(*need)) {
+            if !required.iter().all(|feature| server.has(*feature)) {
                 continue;
             }
-            let alone = needs.contains(&Need::Alone);
+            let own_server = required.contains(&ServerFeature::OwnServer);
             let (server, body, count) = (
-                if alone {
-                    Arc::new(server.twin())
+                if own_server {
+                    Arc::new(server.dedicated())
                 } else {
                     Arc::clone(server)
                 },
@@ -108,7 +108,7 @@ impl Suite {
             self.trials.push(Trial::test(full, move || {
                 count.fetch_add(1, Ordering::Relaxed);
                 let outcome = run_one(&server, &body);
-                if alone {
+                if own_server {
                     server.stop();
                 }
                 outcome
@@ -129,7 +129,7 @@ impl Suite {
             if self
                 .servers
                 .iter()
-                .all(|server| server.flavor == Flavor::Embedded)
+                .all(|server| server.server_kind == ServerKind::Embedded)
             {
                 eprintln!(
                     "*** no test ran on a real API server: set KUBEBUILDER_ASSETS to try them ***"
@@ -150,7 +150,7 @@ fn run_one(server: &Server, body: &Body) -> Result<(), Failed> {
         runtime.block_on(async {
             let cluster = server.cluster().await;
             body(cluster.clone()).await;
-            cluster.clean_up().await;
+            cluster.delete_namespace().await;
         });
     }));
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rand::Rng;
 use telegram_connector_operator::dev::bot_api_simulator::{Simulator, SimulatorOptions};
-use telegram_connector_operator::dev::control_plane::{ControlPlane, Served};
+use telegram_connector_operator::dev::control_plane::{ControlPlane, ServerHandle};
 use telegram_connector_operator::dev::sample_assistant::SampleAssistant;
 use telegram_connector_operator::identity::BotId;
 
@@ -31,7 +31,7 @@ pub(crate) struct World {
     pub(crate) admin: SocketAddr,
     flags: Vec<String>,
     folder: tempfile::TempDir,
-    _served: Served,
+    _served: ServerHandle,
 }
 
 /// A port that stays ours while the operator is dead: below the range out of which systems give ports to outgoing connections.
@@ -90,7 +90,7 @@ impl World {
         }
         let path = folder.path().join("connectors.yaml");
         std::fs::write(&path, manifests).unwrap();
-        plane.seed(&[path]).unwrap();
+        plane.apply_manifests(&[path]).unwrap();
 
         let admin = port();
         let store = format!("sqlite:{}/volume/connectors.db", folder.path().display());

@@ -3,9 +3,9 @@
 //! One tree serves everything that must know an object's structure: validation and pruning here, for `check` and for the
 //! embedded control plane, and there also server-side apply and strategic merge (which lists are sets or maps).
 
-pub(crate) mod cause;
+pub(crate) mod cel_rules;
 pub(crate) mod prune;
-pub(crate) mod rules;
+pub(crate) mod status_cause;
 pub(crate) mod validate;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +27,7 @@ pub(crate) enum ListType {
 
 /// What JSON type a value must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Type {
+pub(crate) enum JsonType {
     Object,
     Array,
     String,
@@ -36,8 +36,8 @@ pub(crate) enum Type {
     Boolean,
 }
 
-impl Type {
-    pub(crate) fn word(self) -> &'static str {
+impl JsonType {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Object => "object",
             Self::Array => "array",
@@ -52,15 +52,15 @@ impl Type {
 /// One node of a schema.
 #[derive(Debug, Clone, Default)]
 #[allow(clippy::struct_excessive_bools)] // each is a keyword of its own in OpenAPI
-pub(crate) struct Schema {
-    pub kind: Option<Type>,
+pub(crate) struct StructuralSchema {
+    pub json_type: Option<JsonType>,
     pub format: Option<String>,
     pub nullable: bool,
-    pub properties: BTreeMap<String, Schema>,
-    pub additional: Option<Box<Schema>>,
-    pub items: Option<Box<Schema>>,
+    pub properties: BTreeMap<String, StructuralSchema>,
+    pub additional_properties: Option<Box<StructuralSchema>>,
+    pub items: Option<Box<StructuralSchema>>,
     pub required: BTreeSet<String>,
-    pub allowed: Vec<Value>,
+    pub enum_values: Vec<Value>,
     pub minimum: Option<(f64, bool)>,
     pub maximum: Option<(f64, bool)>,
     pub multiple_of: Option<f64>,
@@ -73,18 +73,18 @@ pub(crate) struct Schema {
     pub max_properties: Option<u64>,
     pub default: Option<Value>,
     pub description: Option<String>,
-    pub all_of: Vec<Schema>,
-    pub any_of: Vec<Schema>,
-    pub one_of: Vec<Schema>,
-    pub not: Option<Box<Schema>>,
+    pub all_of: Vec<StructuralSchema>,
+    pub any_of: Vec<StructuralSchema>,
+    pub one_of: Vec<StructuralSchema>,
+    pub not: Option<Box<StructuralSchema>>,
     pub preserve_unknown: bool,
-    pub embedded: bool,
+    pub embedded_resource: bool,
     pub int_or_string: bool,
     pub list_type: ListType,
     pub atomic_map: bool,
 }
 
-impl Schema {
+impl StructuralSchema {
     /// Reads an `OpenAPI` v3 schema. What it does not know it ignores, as the server does with unknown keywords of a
     /// stored CRD.
     pub(crate) fn parse(json: &Value) -> Self {
@@ -111,7 +111,7 @@ impl Schema {
             })
             .unwrap_or_default()
         };
-        let (kind, null_type) = match json.get("type") {
+        let (json_type, null_type) = match json.get("type") {
             Some(Value::String(word)) => (Self::type_of(word), false),
             Some(Value::Array(words)) => {
                 let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
@@ -123,7 +123,7 @@ impl Schema {
             _ => (None, false),
         };
         Self {
-            kind,
+            json_type,
             format: json
                 .get("format")
                 .and_then(Value::as_str)
@@ -138,10 +138,10 @@ impl Schema {
                         .collect()
                 })
                 .unwrap_or_default(),
-            additional: child("additionalProperties"),
+            additional_properties: child("additionalProperties"),
             items: child("items"),
             required: words("required").into_iter().collect(),
-            allowed: json
+            enum_values: json
                 .get("enum")
                 .and_then(Value::as_array)
                 .cloned()
@@ -169,7 +169,7 @@ impl Schema {
             one_of: children("oneOf"),
             not: child("not"),
             preserve_unknown: flag("x-kubernetes-preserve-unknown-fields"),
-            embedded: flag("x-kubernetes-embedded-resource"),
+            embedded_resource: flag("x-kubernetes-embedded-resource"),
             int_or_string: flag("x-kubernetes-int-or-string"),
             list_type: match json.get("x-kubernetes-list-type").and_then(Value::as_str) {
                 Some("set") => ListType::Set,
@@ -180,21 +180,23 @@ impl Schema {
         }
     }
 
-    fn type_of(word: &str) -> Option<Type> {
+    fn type_of(word: &str) -> Option<JsonType> {
         Some(match word {
-            "object" => Type::Object,
-            "array" => Type::Array,
-            "string" => Type::String,
-            "integer" => Type::Integer,
-            "number" => Type::Number,
-            "boolean" => Type::Boolean,
+            "object" => JsonType::Object,
+            "array" => JsonType::Array,
+            "string" => JsonType::String,
+            "integer" => JsonType::Integer,
+            "number" => JsonType::Number,
+            "boolean" => JsonType::Boolean,
             _ => return None,
         })
     }
 
     /// The schema of a field: a named property, or what additional properties are.
     pub(crate) fn field(&self, name: &str) -> Option<&Self> {
-        self.properties.get(name).or(self.additional.as_deref())
+        self.properties
+            .get(name)
+            .or(self.additional_properties.as_deref())
     }
 
     /// The schema at a path such as `spec.users[3].id`.
@@ -213,29 +215,33 @@ impl Schema {
 
 /// A kind's schema and rules, compiled once: what decides whether an object of it is admitted.
 #[derive(Debug)]
-pub(crate) struct Admission {
+pub(crate) struct KindValidator {
     /// The structure.
-    pub schema: Schema,
-    rules: rules::Rules,
+    pub schema: StructuralSchema,
+    rules: cel_rules::CelRules,
 }
 
-impl Admission {
+impl KindValidator {
     /// Reads `openAPIV3Schema`.
     pub(crate) fn compile(open_api_v3_schema: &Value) -> Self {
         Self {
-            schema: Schema::parse(open_api_v3_schema),
-            rules: rules::Rules::compile(open_api_v3_schema),
+            schema: StructuralSchema::parse(open_api_v3_schema),
+            rules: cel_rules::CelRules::compile(open_api_v3_schema),
         }
     }
 
     /// How `object` breaks the schema.
-    pub(crate) fn structure(&self, object: &Value) -> Vec<cause::Cause> {
+    pub(crate) fn validate_structure(&self, object: &Value) -> Vec<status_cause::StatusCause> {
         validate::validate(object, &self.schema)
     }
 
-    /// Which CEL rules `object` breaks; to be asked only where no cause of [`Self::structure`] blocks them.
+    /// Which CEL rules `object` breaks; to be asked only where no cause of [`Self::validate_structure`] blocks them.
     /// `old` is what it replaces, for rules about a change.
-    pub(crate) fn rules(&self, object: &Value, old: Option<&Value>) -> Vec<cause::Cause> {
+    pub(crate) fn validate_rules(
+        &self,
+        object: &Value,
+        old: Option<&Value>,
+    ) -> Vec<status_cause::StatusCause> {
         self.rules.check(object, old)
     }
 }
@@ -245,13 +251,13 @@ impl Admission {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::Admission;
+    use super::KindValidator;
     use super::prune::{drop_forbidden_nulls, prune};
     use crate::api::crds;
 
-    fn admission(index: usize) -> Admission {
+    fn validator(index: usize) -> KindValidator {
         let crd = serde_json::to_value(&crds::all()[index]).unwrap();
-        Admission::compile(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+        KindValidator::compile(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
     }
 
     fn list(ids: impl Iterator<Item = i64>) -> Value {
@@ -261,24 +267,24 @@ mod tests {
         json!({"spec": {"users": users}})
     }
 
-    fn messages(admission: &Admission, object: &Value) -> Vec<String> {
-        let mut causes = admission.structure(object);
-        causes.extend(admission.rules(object, None));
+    fn messages(validator: &KindValidator, object: &Value) -> Vec<String> {
+        let mut causes = validator.validate_structure(object);
+        causes.extend(validator.validate_rules(object, None));
         causes.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn repeated_ids_are_found_wherever_they_stand() {
-        let admission = admission(1);
-        assert_eq!(messages(&admission, &list(1..=900)), Vec::<String>::new());
+        let validator = validator(1);
+        assert_eq!(messages(&validator, &list(1..=900)), Vec::<String>::new());
         let repeated = list((1..=899).chain([450]));
         let said = "spec.users: Invalid value: the same id stands twice in this list: keep one entry per id";
-        assert_eq!(messages(&admission, &repeated), [said]);
+        assert_eq!(messages(&validator, &repeated), [said]);
     }
 
     #[test]
     fn inline_lists_find_repeated_ids_up_to_their_limit() {
-        let admission = admission(0);
+        let validator = validator(0);
         let connector = |mut users: Value| {
             json!({"spec": {
                 "botTokenSecretRef": {"name": "bot"},
@@ -287,10 +293,10 @@ mod tests {
             }})
         };
         assert_eq!(
-            messages(&admission, &connector(list(1..=1000))),
+            messages(&validator, &connector(list(1..=1000))),
             Vec::<String>::new()
         );
-        let said = messages(&admission, &connector(list((1..=999).chain([7]))));
+        let said = messages(&validator, &connector(list((1..=999).chain([7]))));
         assert!(
             said.len() == 1 && said[0].starts_with("spec.access.specificUsers.users: "),
             "{said:?}"
@@ -299,14 +305,14 @@ mod tests {
 
     #[test]
     fn an_empty_optional_field_means_that_it_is_absent() {
-        let admission = admission(1);
+        let validator = validator(1);
         let mut object = json!({"spec": {"users": [{"id": 1, "username": null, "unknown": 1}]}});
-        drop_forbidden_nulls(&mut object, &admission.schema);
+        drop_forbidden_nulls(&mut object, &validator.schema);
         assert_eq!(
-            prune(&mut object, &admission.schema, true),
+            prune(&mut object, &validator.schema, true),
             ["spec.users[0].unknown"]
         );
         assert_eq!(object, json!({"spec": {"users": [{"id": 1}]}}));
-        assert_eq!(messages(&admission, &object), Vec::<String>::new());
+        assert_eq!(messages(&validator, &object), Vec::<String>::new());
     }
 }

@@ -2,29 +2,35 @@
 
 use serde_json::Value;
 
-use super::{Schema, Type};
+use super::{JsonType, StructuralSchema};
 
 /// Drops every field that the schema does not name and returns the dropped paths, in order. `root` marks an object
 /// whose `apiVersion`, `kind` and `metadata` are not the schema's business.
-pub(crate) fn prune(object: &mut Value, schema: &Schema, root: bool) -> Vec<String> {
+pub(crate) fn prune(object: &mut Value, schema: &StructuralSchema, root: bool) -> Vec<String> {
     let mut dropped = Vec::new();
-    descend(object, schema, root || schema.embedded, "", &mut dropped);
+    prune_value(
+        object,
+        schema,
+        root || schema.embedded_resource,
+        "",
+        &mut dropped,
+    );
     dropped
 }
 
-fn descend(
+fn prune_value(
     value: &mut Value,
-    schema: &Schema,
+    schema: &StructuralSchema,
     resource: bool,
     path: &str,
     dropped: &mut Vec<String>,
 ) {
     match value {
         Value::Object(fields) => {
-            let keep =
-                schema.preserve_unknown || (schema.kind.is_none() && schema.properties.is_empty());
+            let keep = schema.preserve_unknown
+                || (schema.json_type.is_none() && schema.properties.is_empty());
             let own = |name: &str| resource && matches!(name, "apiVersion" | "kind" | "metadata");
-            if !keep && schema.additional.is_none() {
+            if !keep && schema.additional_properties.is_none() {
                 let unknown: Vec<String> = fields
                     .keys()
                     .filter(|name| !schema.properties.contains_key(*name) && !own(name))
@@ -32,7 +38,7 @@ fn descend(
                     .collect();
                 for name in unknown {
                     fields.remove(&name);
-                    dropped.push(join(path, &name));
+                    dropped.push(join_path(path, &name));
                 }
             }
             for (name, child) in fields.iter_mut() {
@@ -45,17 +51,23 @@ fn descend(
                     continue;
                 }
                 if let Some(known) = schema.field(name) {
-                    descend(child, known, known.embedded, &join(path, name), dropped);
+                    prune_value(
+                        child,
+                        known,
+                        known.embedded_resource,
+                        &join_path(path, name),
+                        dropped,
+                    );
                 }
             }
         }
         Value::Array(items) => {
             if let Some(known) = schema.items.as_deref() {
                 for (index, item) in items.iter_mut().enumerate() {
-                    descend(
+                    prune_value(
                         item,
                         known,
-                        known.embedded,
+                        known.embedded_resource,
                         &format!("{path}[{index}]"),
                         dropped,
                     );
@@ -66,7 +78,7 @@ fn descend(
     }
 }
 
-fn join(path: &str, name: &str) -> String {
+fn join_path(path: &str, name: &str) -> String {
     if path.is_empty() {
         name.to_owned()
     } else {
@@ -75,7 +87,7 @@ fn join(path: &str, name: &str) -> String {
 }
 
 /// Fills in the schema's defaults, and drops a `null` where the schema allows none but has a default.
-pub(crate) fn fill_defaults(value: &mut Value, schema: &Schema) {
+pub(crate) fn fill_defaults(value: &mut Value, schema: &StructuralSchema) {
     match value {
         Value::Object(fields) => {
             for (name, known) in &schema.properties {
@@ -107,7 +119,7 @@ pub(crate) fn fill_defaults(value: &mut Value, schema: &Schema) {
 
 /// Drops every `null` where the schema allows none: the server does it before it validates, so that `session:` with nothing
 /// behind it is no session. A `null` in a list stays, and is a fault of type.
-pub(crate) fn drop_forbidden_nulls(value: &mut Value, schema: &Schema) {
+pub(crate) fn drop_forbidden_nulls(value: &mut Value, schema: &StructuralSchema) {
     match value {
         Value::Object(fields) => {
             fields.retain(|name, child| {
@@ -132,7 +144,7 @@ pub(crate) fn drop_forbidden_nulls(value: &mut Value, schema: &Schema) {
 
 /// Drops `null`s that mean "absent", as the decoder of a built-in kind does, and empty values of its fields that it
 /// would leave out when writing.
-pub(crate) fn drop_nulls(value: &mut Value, schema: &Schema) {
+pub(crate) fn drop_nulls(value: &mut Value, schema: &StructuralSchema) {
     match value {
         Value::Object(fields) => {
             fields.retain(|_, child| !child.is_null());
@@ -147,8 +159,8 @@ pub(crate) fn drop_nulls(value: &mut Value, schema: &Schema) {
                     !inner.is_empty()
                         || schema
                             .field(name)
-                            .is_none_or(|known| known.kind != Some(Type::Object))
-                        || !known_map(schema.field(name))
+                            .is_none_or(|known| known.json_type != Some(JsonType::Object))
+                        || !is_map_schema(schema.field(name))
                 }
                 _ => true,
             });
@@ -165,6 +177,6 @@ pub(crate) fn drop_nulls(value: &mut Value, schema: &Schema) {
 }
 
 /// A map of its own keys, not a struct: Go leaves an empty one out.
-fn known_map(schema: Option<&Schema>) -> bool {
-    schema.is_some_and(|schema| schema.additional.is_some())
+fn is_map_schema(schema: Option<&StructuralSchema>) -> bool {
+    schema.is_some_and(|schema| schema.additional_properties.is_some())
 }

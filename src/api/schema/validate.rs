@@ -7,17 +7,17 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::cause::Cause;
-use super::{ListType, Schema, Type};
+use super::status_cause::StatusCause;
+use super::{JsonType, ListType, StructuralSchema};
 
 /// Every way in which `value` breaks `schema`.
-pub(crate) fn validate(value: &Value, schema: &Schema) -> Vec<Cause> {
+pub(crate) fn validate(value: &Value, schema: &StructuralSchema) -> Vec<StatusCause> {
     let mut causes = Vec::new();
     check(value, schema, "", &mut causes);
     causes
 }
 
-fn join(path: &str, name: &str) -> String {
+fn join_path(path: &str, name: &str) -> String {
     if path.is_empty() {
         name.to_owned()
     } else {
@@ -25,18 +25,18 @@ fn join(path: &str, name: &str) -> String {
     }
 }
 
-fn type_matches(value: &Value, kind: Type) -> bool {
-    match kind {
-        Type::Object => value.is_object(),
-        Type::Array => value.is_array(),
-        Type::String => value.is_string(),
-        Type::Integer => {
+fn type_matches(value: &Value, json_type: JsonType) -> bool {
+    match json_type {
+        JsonType::Object => value.is_object(),
+        JsonType::Array => value.is_array(),
+        JsonType::String => value.is_string(),
+        JsonType::Integer => {
             value.is_i64()
                 || value.is_u64()
                 || value.as_f64().is_some_and(|number| number.fract() == 0.0)
         }
-        Type::Number => value.is_number(),
-        Type::Boolean => value.is_boolean(),
+        JsonType::Number => value.is_number(),
+        JsonType::Boolean => value.is_boolean(),
     }
 }
 
@@ -52,7 +52,7 @@ fn type_word(value: &Value) -> &'static str {
     }
 }
 
-fn check(value: &Value, schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
+fn check(value: &Value, schema: &StructuralSchema, path: &str, causes: &mut Vec<StatusCause>) {
     if value.is_null() && schema.nullable {
         return;
     }
@@ -62,7 +62,7 @@ fn check(value: &Value, schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
                 "{path} in body must be of type integer,string: \"{}\"",
                 type_word(value)
             );
-            causes.push(Cause::type_invalid(
+            causes.push(StatusCause::type_invalid(
                 path,
                 &Value::from(type_word(value)),
                 &why,
@@ -70,25 +70,25 @@ fn check(value: &Value, schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
         }
         return;
     }
-    if let Some(kind) = schema.kind
-        && !type_matches(value, kind)
+    if let Some(json_type) = schema.json_type
+        && !type_matches(value, json_type)
     {
         let formatted = schema
             .format
             .as_deref()
-            .filter(|_| kind == Type::Integer && value.is_number());
-        let (wanted, found) = formatted.map_or((kind.word(), type_word(value)), |format| {
+            .filter(|_| json_type == JsonType::Integer && value.is_number());
+        let (wanted, found) = formatted.map_or((json_type.as_str(), type_word(value)), |format| {
             (format, "float64")
         });
         let why = format!("{path} in body must be of type {wanted}: \"{found}\"");
-        causes.push(Cause::type_invalid(path, &Value::from(found), &why));
+        causes.push(StatusCause::type_invalid(path, &Value::from(found), &why));
         if let Some(format) = formatted {
-            causes.push(unformatted(path, format));
+            causes.push(format_error(path, format));
         }
         return;
     }
-    if !schema.allowed.is_empty() && !schema.allowed.contains(value) {
-        causes.push(Cause::unsupported(path, value, &schema.allowed));
+    if !schema.enum_values.is_empty() && !schema.enum_values.contains(value) {
+        causes.push(StatusCause::unsupported(path, value, &schema.enum_values));
     }
     match value {
         Value::String(text) => check_string(text, value, schema, path, causes),
@@ -107,29 +107,35 @@ fn check(value: &Value, schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
 }
 
 /// Length and pattern: the server names the first that a text breaks.
-fn check_string(text: &str, value: &Value, schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
+fn check_string(
+    text: &str,
+    value: &Value,
+    schema: &StructuralSchema,
+    path: &str,
+    causes: &mut Vec<StatusCause>,
+) {
     let length = text.chars().count() as u64;
     if let Some(most) = schema.max_length.filter(|most| length > *most) {
-        causes.push(Cause {
+        causes.push(StatusCause {
             reason: "FieldValueTooLong",
             field: path.into(),
             message: format!("Too long: may not be more than {most} bytes"),
         });
     } else if let Some(least) = schema.min_length.filter(|least| length < *least) {
         let why = format!("{path} in body should be at least {least} chars long");
-        causes.push(Cause::invalid(path, value, &why));
+        causes.push(StatusCause::invalid(path, value, &why));
     } else if let Some(pattern) = schema
         .pattern
         .as_ref()
         .filter(|pattern| !pattern.is_match(text))
     {
         let why = format!("{path} in body should match '{pattern}'");
-        causes.push(Cause::invalid(path, value, &why));
+        causes.push(StatusCause::invalid(path, value, &why));
     }
     if let Some(format) = &schema.format
-        && !format_holds(format, text)
+        && !matches_format(format, text)
     {
-        causes.push(Cause::invalid(
+        causes.push(StatusCause::invalid(
             path,
             value,
             &format!("{path} in body must be of type {format}: {value}"),
@@ -138,7 +144,7 @@ fn check_string(text: &str, value: &Value, schema: &Schema, path: &str, causes: 
 }
 
 /// The formats that our kinds and the built-in ones use; an unknown format holds, as on the server.
-fn format_holds(format: &str, text: &str) -> bool {
+fn matches_format(format: &str, text: &str) -> bool {
     match format {
         "date-time" => text.parse::<jiff::Timestamp>().is_ok(),
         "byte" => base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).is_ok(),
@@ -147,7 +153,13 @@ fn format_holds(format: &str, text: &str) -> bool {
     }
 }
 
-fn check_number(number: f64, value: &Value, schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
+fn check_number(
+    number: f64,
+    value: &Value,
+    schema: &StructuralSchema,
+    path: &str,
+    causes: &mut Vec<StatusCause>,
+) {
     let bound = |bound: f64| {
         Value::from(bound)
             .to_string()
@@ -162,7 +174,7 @@ fn check_number(number: f64, value: &Value, schema: &Schema, path: &str, causes:
         } else {
             "less than or equal to"
         };
-        causes.push(Cause::invalid(
+        causes.push(StatusCause::invalid(
             path,
             value,
             &format!("{path} in body should be {than} {}", bound(most)),
@@ -176,7 +188,7 @@ fn check_number(number: f64, value: &Value, schema: &Schema, path: &str, causes:
         } else {
             "greater than or equal to"
         };
-        causes.push(Cause::invalid(
+        causes.push(StatusCause::invalid(
             path,
             value,
             &format!("{path} in body should be {than} {}", bound(least)),
@@ -185,13 +197,13 @@ fn check_number(number: f64, value: &Value, schema: &Schema, path: &str, causes:
     if let Some(step) = schema.multiple_of
         && (number / step).fract() != 0.0
     {
-        causes.push(Cause::invalid(
+        causes.push(StatusCause::invalid(
             path,
             value,
             &format!("{path} in body should be a multiple of {}", bound(step)),
         ));
     }
-    if schema.kind == Some(Type::Integer) {
+    if schema.json_type == Some(JsonType::Integer) {
         let range = match schema.format.as_deref() {
             Some("int32") => Some((f64::from(i32::MIN), f64::from(i32::MAX))),
             _ => None,
@@ -199,29 +211,29 @@ fn check_number(number: f64, value: &Value, schema: &Schema, path: &str, causes:
         if let Some((least, most)) = range
             && !(least..=most).contains(&number)
         {
-            causes.push(unformatted(path, "int32"));
+            causes.push(format_error(path, "int32"));
         }
     }
 }
 
 /// The server checks a number's format apart from its type, and does not name the field properly.
-fn unformatted(path: &str, format: &str) -> Cause {
+fn format_error(path: &str, format: &str) -> StatusCause {
     let why = format!("Checked value must be of type integer with format {format} in {path}");
-    Cause::invalid("<nil>", &Value::from(""), &why)
+    StatusCause::invalid("<nil>", &Value::from(""), &why)
 }
 
 fn check_array(
     items: &[Value],
     value: &Value,
-    schema: &Schema,
+    schema: &StructuralSchema,
     path: &str,
-    causes: &mut Vec<Cause>,
+    causes: &mut Vec<StatusCause>,
 ) {
     let length = items.len() as u64;
     if let Some(most) = schema.max_items
         && length > most
     {
-        causes.push(Cause {
+        causes.push(StatusCause {
             reason: "FieldValueTooMany",
             field: path.into(),
             message: format!("Too many: {length}: must have at most {most} items"),
@@ -230,7 +242,7 @@ fn check_array(
     if let Some(least) = schema.min_items
         && length < least
     {
-        causes.push(Cause::invalid(
+        causes.push(StatusCause::invalid(
             path,
             value,
             &format!("{path} in body should have at least {least} items"),
@@ -242,26 +254,33 @@ fn check_array(
         }
     }
     match &schema.list_type {
-        ListType::Set => repeated(items.iter().cloned(), path, causes),
+        ListType::Set => check_duplicates(items.iter().cloned(), path, causes),
         ListType::Map(keys) => {
             let identities = items.iter().map(|item| {
                 keys.iter()
                     .filter_map(|key| Some((key.clone(), item.get(key)?.clone())))
                     .collect::<Value>()
             });
-            repeated(identities, path, causes);
+            check_duplicates(identities, path, causes);
         }
         ListType::Atomic => {}
     }
 }
 
-fn repeated(identities: impl Iterator<Item = Value>, path: &str, causes: &mut Vec<Cause>) {
+fn check_duplicates(
+    identities: impl Iterator<Item = Value>,
+    path: &str,
+    causes: &mut Vec<StatusCause>,
+) {
     let (mut seen, mut named) = (BTreeSet::new(), BTreeSet::new());
     for (index, identity) in identities.enumerate() {
         let text = identity.to_string();
         // However often a value stands again, it is named once.
         if !seen.insert(text.clone()) && named.insert(text) {
-            causes.push(Cause::duplicate(format!("{path}[{index}]"), &identity));
+            causes.push(StatusCause::duplicate(
+                format!("{path}[{index}]"),
+                &identity,
+            ));
         }
     }
 }
@@ -269,19 +288,19 @@ fn repeated(identities: impl Iterator<Item = Value>, path: &str, causes: &mut Ve
 fn check_object(
     fields: &serde_json::Map<String, Value>,
     value: &Value,
-    schema: &Schema,
+    schema: &StructuralSchema,
     path: &str,
-    causes: &mut Vec<Cause>,
+    causes: &mut Vec<StatusCause>,
 ) {
     for name in &schema.required {
         if !fields.contains_key(name) {
-            causes.push(Cause::required(join(path, name), ""));
+            causes.push(StatusCause::required(join_path(path, name), ""));
         }
     }
     if let Some(most) = schema.max_properties
         && fields.len() as u64 > most
     {
-        causes.push(Cause {
+        causes.push(StatusCause {
             reason: "FieldValueTooMany",
             field: path.into(),
             message: format!("Too many: {}: must have at most {most} items", fields.len()),
@@ -290,7 +309,7 @@ fn check_object(
     if let Some(least) = schema.min_properties
         && (fields.len() as u64) < least
     {
-        causes.push(Cause::invalid(
+        causes.push(StatusCause::invalid(
             path,
             value,
             &format!("{path} in body should have at least {least} properties"),
@@ -298,13 +317,18 @@ fn check_object(
     }
     for (name, child) in fields {
         if let Some(known) = schema.field(name) {
-            check(child, known, &join(path, name), causes);
+            check(child, known, &join_path(path, name), causes);
         }
     }
 }
 
-fn check_branches(value: &Value, schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
-    let holds = |branch: &Schema| {
+fn check_branches(
+    value: &Value,
+    schema: &StructuralSchema,
+    path: &str,
+    causes: &mut Vec<StatusCause>,
+) {
+    let holds = |branch: &StructuralSchema| {
         let mut inner = Vec::new();
         check(value, branch, path, &mut inner);
         inner.is_empty()
@@ -313,7 +337,7 @@ fn check_branches(value: &Value, schema: &Schema, path: &str, causes: &mut Vec<C
         check(value, branch, path, causes);
     }
     if !schema.any_of.is_empty() && !schema.any_of.iter().any(holds) {
-        causes.push(Cause::invalid(
+        causes.push(StatusCause::invalid(
             path,
             value,
             &format!("{path} in body must validate at least one schema (anyOf)"),
@@ -329,13 +353,13 @@ fn check_branches(value: &Value, schema: &Schema, path: &str, causes: &mut Vec<C
             };
             let why =
                 format!("{path} in body must validate one and only one schema (oneOf). {found}");
-            causes.push(Cause::invalid(path, value, &why));
+            causes.push(StatusCause::invalid(path, value, &why));
         }
     }
     if let Some(not) = &schema.not
         && holds(not)
     {
-        causes.push(Cause::invalid(
+        causes.push(StatusCause::invalid(
             path,
             value,
             &format!("{path} in body must not validate the schema (not)"),

@@ -5,20 +5,20 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::World;
-use super::failure::{Failure, success};
-use super::kinds::{Kind, Nature};
-use super::object::{self, at, finalizers, set_finalizers, set_meta, text};
-use super::reply::{self, Reply};
-use super::request::{Place, Query};
+use super::ServerState;
+use super::kinds::{Kind, Strategy};
+use super::object::{self, finalizers, set_finalizers, set_metadata, str_at, value_at};
+use super::object_store::StoredObject;
+use super::request::{Query, RequestInfo};
+use super::response::{self, ApiResponse};
 use super::selectors::Selector;
-use super::store::Stored;
-use super::{settle, view, write};
+use super::status_error::{StatusError, success_status};
+use super::{conversion, garbage_collector, write};
 
 /// Holds an object until the collector has cut it off its dependents.
-pub(super) const ORPHAN: &str = "orphan";
+pub(super) const ORPHAN_FINALIZER: &str = "orphan";
 /// Holds an object until the collector has deleted its dependents.
-pub(super) const FOREGROUND: &str = "foregroundDeletion";
+pub(super) const FOREGROUND_FINALIZER: &str = "foregroundDeletion";
 
 /// What becomes of dependents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,30 +34,30 @@ pub(super) enum Propagation {
 
 /// `DeleteOptions`, from body and query.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Options {
+pub(super) struct DeleteOptions {
     uid: Option<String>,
     resource_version: Option<String>,
     propagation: Option<Propagation>,
     dry_run: bool,
 }
 
-impl Options {
-    pub(super) fn read(query: &Query, body: &[u8]) -> Result<Self, Failure> {
+impl DeleteOptions {
+    pub(super) fn parse(query: &Query, body: &[u8]) -> Result<Self, StatusError> {
         let given: Value = if body.is_empty() {
             Value::Null
         } else {
             serde_json::from_slice(body).map_err(|error| {
-                Failure::bad_request(format!("error decoding DeleteOptions: {error}"))
+                StatusError::bad_request(format!("error decoding DeleteOptions: {error}"))
             })?
         };
-        let word = text(&given, &["propagationPolicy"]);
+        let word = str_at(&given, &["propagationPolicy"]);
         let word = if word.is_empty() {
             query.propagation_policy.as_str()
         } else {
             word
         };
         let propagation = match word {
-            "" => match at(&given, &["orphanDependents"]).as_bool() {
+            "" => match value_at(&given, &["orphanDependents"]).as_bool() {
                 Some(true) => Some(Propagation::Orphan),
                 Some(false) => Some(Propagation::Background),
                 None => None,
@@ -67,7 +67,7 @@ impl Options {
             "Orphan" => Some(Propagation::Orphan),
             other => {
                 let known = ["Foreground", "Background", "Orphan", "nil"];
-                return Err(Failure::unsupported_option(
+                return Err(StatusError::unsupported_option(
                     "DeleteOptions",
                     "propagationPolicy",
                     other,
@@ -76,7 +76,7 @@ impl Options {
             }
         };
         let precondition = |field: &str| {
-            at(&given, &["preconditions", field])
+            value_at(&given, &["preconditions", field])
                 .as_str()
                 .map(str::to_owned)
         };
@@ -85,7 +85,7 @@ impl Options {
             resource_version: precondition("resourceVersion"),
             propagation,
             dry_run: query.dry_run
-                || at(&given, &["dryRun"])
+                || value_at(&given, &["dryRun"])
                     .as_array()
                     .is_some_and(|all| !all.is_empty()),
         })
@@ -93,132 +93,143 @@ impl Options {
 }
 
 /// DELETE of an object.
-pub(super) fn one(
-    world: &World,
+pub(super) fn delete_object(
+    server: &ServerState,
     kind: &Kind,
-    place: &Place,
+    info: &RequestInfo,
     query: &Query,
     body: &[u8],
-) -> Result<Reply, Failure> {
-    let options = Options::read(query, body)?;
-    let outcome = delete(world, kind, &place.namespace, &place.name, &options)?;
+) -> Result<ApiResponse, StatusError> {
+    let options = DeleteOptions::parse(query, body)?;
+    let outcome = delete(server, kind, &info.namespace, &info.name, &options)?;
     Ok(match outcome {
         // Namespaces are always shown, since they go slowly.
-        Outcome::Going(stored) => reply::written(StatusCode::OK, view::bytes(kind, &stored)),
-        Outcome::Tried(object) => reply::json(StatusCode::OK, &view::show(kind, object)),
-        Outcome::Gone(stored) => {
-            reply::json(StatusCode::OK, &success(kind, &stored.name, &stored.uid))
+        DeleteOutcome::Terminating(stored) => {
+            response::json_bytes(StatusCode::OK, conversion::to_served_bytes(kind, &stored))
         }
+        DeleteOutcome::DryRun(object) => {
+            response::json(StatusCode::OK, &conversion::to_served(kind, object))
+        }
+        DeleteOutcome::Deleted(stored) => response::json(
+            StatusCode::OK,
+            &success_status(kind, &stored.name, &stored.uid),
+        ),
     })
 }
 
 /// DELETE of a collection: everything that the selectors match.
-pub(super) fn collection(
-    world: &World,
+pub(super) fn delete_collection(
+    server: &ServerState,
     kind: &Kind,
-    place: &Place,
+    info: &RequestInfo,
     query: &Query,
     body: &[u8],
-) -> Result<Reply, Failure> {
-    if kind.nature == Nature::Namespace {
-        return Err(Failure::method_not_allowed());
+) -> Result<ApiResponse, StatusError> {
+    if kind.strategy == Strategy::Namespace {
+        return Err(StatusError::method_not_allowed());
     }
-    let options = Options::read(query, body)?;
+    let options = DeleteOptions::parse(query, body)?;
     let selector = Selector::parse(kind, &query.label_selector, &query.field_selector)?;
-    let snapshot = world.store.list(&kind.storage, &place.namespace);
-    let matched: Vec<&Arc<Stored>> = snapshot
+    let snapshot = server.store.list(&kind.storage, &info.namespace);
+    let matched: Vec<&Arc<StoredObject>> = snapshot
         .objects
         .iter()
         .filter(|object| selector.matches(object))
         .collect();
     let mut items = Vec::new();
     for object in matched {
-        match delete(world, kind, &object.namespace, &object.name, &options) {
-            Ok(_) => items.push(view::object(kind, object)),
-            Err(failure) if failure.reason == "NotFound" => {}
-            Err(failure) => return Err(failure),
+        match delete(server, kind, &object.namespace, &object.name, &options) {
+            Ok(_) => items.push(conversion::to_served_object(kind, object)),
+            Err(error) if error.reason == "NotFound" => {}
+            Err(error) => return Err(error),
         }
     }
     let list = json!({"kind": kind.list_kind(), "apiVersion": kind.api_version(),
         "metadata": {"resourceVersion": snapshot.revision.to_string()}, "items": items});
-    Ok(reply::json(StatusCode::OK, &list))
+    Ok(response::json(StatusCode::OK, &list))
 }
 
 /// How far a deletion got.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum DeleteOutcome {
     /// Marked; finalizers hold it.
-    Going(Arc<Stored>),
-    Gone(Arc<Stored>),
+    Terminating(Arc<StoredObject>),
+    Deleted(Arc<StoredObject>),
     /// A dry run: it would be marked so.
-    Tried(Value),
+    DryRun(Value),
 }
 
 /// Deletes one object, or marks it when something holds it.
 pub(super) fn delete(
-    world: &World,
+    server: &ServerState,
     kind: &Kind,
     namespace: &str,
     name: &str,
-    options: &Options,
-) -> Result<Outcome, Failure> {
+    options: &DeleteOptions,
+) -> Result<DeleteOutcome, StatusError> {
     loop {
-        let stored = world
+        let stored = server
             .store
             .get(&kind.storage, namespace, name)
-            .ok_or_else(|| Failure::not_found(kind, name))?;
+            .ok_or_else(|| StatusError::not_found(kind, name))?;
         check_preconditions(kind, &stored, options)?;
         let mut object = stored.object();
         let mut held: Vec<String> = finalizers(&object).into_iter().map(str::to_owned).collect();
         if let Some(policy) = options.propagation {
-            held.retain(|finalizer| finalizer != ORPHAN && finalizer != FOREGROUND);
+            held.retain(|finalizer| {
+                finalizer != ORPHAN_FINALIZER && finalizer != FOREGROUND_FINALIZER
+            });
             match policy {
-                Propagation::Orphan => held.push(ORPHAN.into()),
-                Propagation::Foreground => held.push(FOREGROUND.into()),
+                Propagation::Orphan => held.push(ORPHAN_FINALIZER.into()),
+                Propagation::Foreground => held.push(FOREGROUND_FINALIZER.into()),
                 Propagation::Background => {}
             }
         }
         set_finalizers(&mut object, &held);
         let first = !stored.deleting;
         if first {
-            set_meta(&mut object, "deletionTimestamp", object::now());
-            set_meta(&mut object, "deletionGracePeriodSeconds", 0);
-            if let Some(generation) = at(&object, &["metadata", "generation"]).as_i64() {
-                set_meta(&mut object, "generation", generation + 1);
+            set_metadata(&mut object, "deletionTimestamp", object::now());
+            set_metadata(&mut object, "deletionGracePeriodSeconds", 0);
+            if let Some(generation) = value_at(&object, &["metadata", "generation"]).as_i64() {
+                set_metadata(&mut object, "generation", generation + 1);
             }
-            if kind.nature == Nature::Namespace {
+            if kind.strategy == Strategy::Namespace {
                 object["status"] = json!({"phase": "Terminating"});
             }
         }
-        if held.is_empty() && !write::spec_finalizers(kind, &object) {
+        if held.is_empty() && !write::has_spec_finalizers(kind, &object) {
             let last = if first { stored.object() } else { object };
             if options.dry_run {
-                return Ok(Outcome::Gone(stored));
+                return Ok(DeleteOutcome::Deleted(stored));
             }
-            let Ok(last) = world.store.remove(&kind.storage, &stored, last) else {
+            let Ok(last) = server.store.remove(&kind.storage, &stored, last) else {
                 continue;
             };
-            settle::after_removal(world, kind, &last);
-            return Ok(Outcome::Gone(last));
+            garbage_collector::after_removal(server, kind, &last);
+            return Ok(DeleteOutcome::Deleted(last));
         }
         if options.dry_run {
-            return Ok(Outcome::Tried(object));
+            return Ok(DeleteOutcome::DryRun(object));
         }
         if object == stored.object() {
-            return Ok(Outcome::Going(stored));
+            return Ok(DeleteOutcome::Terminating(stored));
         }
-        let Ok(marked) = world
+        let Ok(marked) = server
             .store
             .put(&kind.storage, Some(stored.revision), object)
         else {
             continue;
         };
-        settle::after_write(world, kind, Arc::clone(&marked));
-        return Ok(Outcome::Going(marked));
+        garbage_collector::after_write(server, kind, Arc::clone(&marked));
+        return Ok(DeleteOutcome::Terminating(marked));
     }
 }
 
-fn check_preconditions(kind: &Kind, stored: &Stored, options: &Options) -> Result<(), Failure> {
+fn check_preconditions(
+    kind: &Kind,
+    stored: &StoredObject,
+    options: &DeleteOptions,
+) -> Result<(), StatusError> {
     if let Some(uid) = &options.uid
         && *uid != stored.uid
     {
@@ -226,7 +237,7 @@ fn check_preconditions(kind: &Kind, stored: &Stored, options: &Options) -> Resul
             "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
             stored.uid
         );
-        return Err(Failure::precondition(kind, &stored.name, &why));
+        return Err(StatusError::precondition_failed(kind, &stored.name, &why));
     }
     if let Some(revision) = &options.resource_version
         && *revision != stored.revision.to_string()
@@ -235,7 +246,7 @@ fn check_preconditions(kind: &Kind, stored: &Stored, options: &Options) -> Resul
             "the ResourceVersion in the precondition ({revision}) does not match the ResourceVersion in record ({}). The object might have been modified",
             stored.revision
         );
-        return Err(Failure::precondition(kind, &stored.name, &why));
+        return Err(StatusError::precondition_failed(kind, &stored.name, &why));
     }
     Ok(())
 }

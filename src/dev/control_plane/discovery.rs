@@ -7,21 +7,25 @@ use std::sync::Arc;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::World;
-use super::kinds::{Kind, Kinds};
-use super::reply::{self, Reply};
+use super::ServerState;
+use super::kinds::{Kind, KindRegistry};
+use super::response::{self, ApiResponse};
 
 /// Answers a path that belongs to no resource; `None` for every other.
-pub(super) fn answer(world: &World, path: &str, headers: &HeaderMap) -> Option<Reply> {
+pub(super) fn respond(
+    server: &ServerState,
+    path: &str,
+    headers: &HeaderMap,
+) -> Option<ApiResponse> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let kinds = world.kinds();
+    let kinds = server.kinds();
     let accept = headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let ok = |value: Value| Some(reply::json(StatusCode::OK, &value));
+    let ok = |value: Value| Some(response::json(StatusCode::OK, &value));
     match parts.as_slice() {
-        ["healthz" | "livez" | "readyz", ..] => Some(reply::typed(
+        ["healthz" | "livez" | "readyz", ..] => Some(response::with_media_type(
             StatusCode::OK,
             "text/plain; charset=utf-8",
             "ok",
@@ -62,7 +66,7 @@ fn version() -> Value {
 type Groups = BTreeMap<String, Vec<Arc<Kind>>>;
 
 /// Every group but the core one.
-fn groups(kinds: &Kinds) -> Groups {
+fn groups(kinds: &KindRegistry) -> Groups {
     let mut groups = Groups::new();
     for kind in kinds.all().filter(|kind| !kind.group.is_empty()) {
         groups
@@ -88,7 +92,7 @@ fn group(name: &str, kinds: &[Arc<Kind>]) -> Value {
     json!({"name": name, "versions": versions, "preferredVersion": versions[0]})
 }
 
-fn resources(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
+fn resources(kinds: &KindRegistry, group: &str, version: &str) -> Option<Value> {
     let mut all = Vec::new();
     for kind in kinds
         .all()
@@ -123,7 +127,7 @@ fn resources(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
 
 fn subresources(kind: &Kind) -> Vec<(&'static str, &'static [&'static str])> {
     let mut all: Vec<(&str, &'static [&'static str])> = Vec::new();
-    if kind.nature == super::kinds::Nature::Namespace {
+    if kind.strategy == super::kinds::Strategy::Namespace {
         all.push(("finalize", &["update"]));
     }
     if kind.status {
@@ -133,7 +137,7 @@ fn subresources(kind: &Kind) -> Vec<(&'static str, &'static [&'static str])> {
 }
 
 /// Aggregated discovery (KEP-3352), when the client asks for it.
-fn aggregated(kinds: &Kinds, accept: &str, core: bool) -> Option<Reply> {
+fn aggregated(kinds: &KindRegistry, accept: &str, core: bool) -> Option<ApiResponse> {
     let version = accept.split(',').find_map(|clause| {
         let asks = |part: &str| clause.split(';').any(|one| one.trim() == part);
         if !asks("as=APIGroupDiscoveryList") || !asks("g=apidiscovery.k8s.io") {
@@ -162,7 +166,11 @@ fn aggregated(kinds: &Kinds, accept: &str, core: bool) -> Option<Reply> {
         "metadata": {}, "items": items});
     let media =
         format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
-    Some(reply::typed(StatusCode::OK, &media, document.to_string()))
+    Some(response::with_media_type(
+        StatusCode::OK,
+        &media,
+        document.to_string(),
+    ))
 }
 
 fn aggregated_group(name: &str, kinds: &[Arc<Kind>]) -> Value {

@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::failure::Failure;
+use super::object_store::ObjectStore;
 use super::request::Verb;
-use super::store::Store;
+use super::status_error::StatusError;
 
 /// Which requests a fault hits. Every part that is `None` hits all.
 #[derive(Debug, Clone, Default)]
-pub struct Target {
+pub struct FaultTarget {
     verb: Option<Verb>,
     resource: Option<String>,
     subresource: Option<String>,
     name: Option<String>,
 }
 
-impl Target {
+impl FaultTarget {
     /// Every request for a resource.
     pub fn any() -> Self {
         Self::default()
@@ -51,22 +51,25 @@ impl Target {
         self
     }
 
-    fn hits(&self, asked: &Asked<'_>) -> bool {
-        self.verb.is_none_or(|verb| verb == asked.verb)
+    fn matches(&self, attributes: &RequestAttributes<'_>) -> bool {
+        self.verb.is_none_or(|verb| verb == attributes.verb)
             && self
                 .resource
                 .as_deref()
-                .is_none_or(|resource| resource == asked.resource)
+                .is_none_or(|resource| resource == attributes.resource)
             && self
                 .subresource
                 .as_deref()
-                .is_none_or(|part| part == asked.subresource)
-            && self.name.as_deref().is_none_or(|name| name == asked.name)
+                .is_none_or(|part| part == attributes.subresource)
+            && self
+                .name
+                .as_deref()
+                .is_none_or(|name| name == attributes.name)
     }
 }
 
 /// A request, as faults see it.
-pub(super) struct Asked<'a> {
+pub(super) struct RequestAttributes<'a> {
     pub verb: Verb,
     pub resource: &'a str,
     pub subresource: &'a str,
@@ -75,90 +78,90 @@ pub(super) struct Asked<'a> {
 
 /// What a fault does.
 #[derive(Debug, Clone)]
-pub enum Effect {
+pub enum FaultEffect {
     /// Answers with this HTTP status and message, and does nothing.
     Error(u16, String),
     /// Waits before doing as asked.
     Delay(Duration),
     /// Fails as a refused connection does, and does nothing.
-    Refuse,
+    RefuseConnection,
     /// Does as asked, but the answer is lost: the client sees a broken connection.
-    LoseAnswer,
+    DropResponse,
 }
 
 #[derive(Debug)]
-struct Rule {
-    target: Target,
-    effect: Effect,
-    left: Option<usize>,
+struct FaultRule {
+    target: FaultTarget,
+    effect: FaultEffect,
+    remaining: Option<usize>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    rules: Vec<Rule>,
-    down: bool,
+struct FaultState {
+    rules: Vec<FaultRule>,
+    is_down: bool,
     frozen: BTreeMap<String, u64>,
 }
 
 /// The faults of one control plane. Clones act on the same one.
 #[derive(Debug, Clone)]
 pub struct Faults {
-    state: Arc<Mutex<State>>,
-    store: Arc<Store>,
+    state: Arc<Mutex<FaultState>>,
+    store: Arc<ObjectStore>,
 }
 
 /// What to do with one request.
 #[derive(Debug, Default)]
-pub(super) struct Verdict {
+pub(super) struct FaultOutcome {
     pub delay: Duration,
-    pub refuse: bool,
-    pub lose_answer: bool,
-    pub error: Option<Failure>,
+    pub refuse_connection: bool,
+    pub drop_response: bool,
+    pub error: Option<StatusError>,
 }
 
 impl Faults {
-    pub(super) fn new(store: Arc<Store>) -> Self {
+    pub(super) fn new(store: Arc<ObjectStore>) -> Self {
         Self {
             state: Arc::default(),
             store,
         }
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, operation: impl FnOnce(&mut FaultState) -> T) -> T {
+        operation(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// From now on, every request that `target` hits meets `effect`.
-    pub fn always(&self, target: Target, effect: Effect) {
+    pub fn inject(&self, target: FaultTarget, effect: FaultEffect) {
         self.with(|state| {
-            state.rules.push(Rule {
+            state.rules.push(FaultRule {
                 target,
                 effect,
-                left: None,
+                remaining: None,
             });
         });
     }
 
     /// The next `times` requests that `target` hits meet `effect`.
-    pub fn next(&self, times: usize, target: Target, effect: Effect) {
+    pub fn inject_times(&self, times: usize, target: FaultTarget, effect: FaultEffect) {
         self.with(|state| {
-            state.rules.push(Rule {
+            state.rules.push(FaultRule {
                 target,
                 effect,
-                left: Some(times),
+                remaining: Some(times),
             });
         });
     }
 
     /// Takes the API server away: every request fails as a refused connection does, and open watches end.
-    pub fn down(&self) {
-        self.with(|state| state.down = true);
+    pub fn take_down(&self) {
+        self.with(|state| state.is_down = true);
         self.store.close_watches(None);
     }
 
     /// Brings the API server back.
-    pub fn up(&self) {
-        self.with(|state| state.down = false);
+    pub fn bring_up(&self) {
+        self.with(|state| state.is_down = false);
     }
 
     /// Ends every open watch of a resource (`None`: of all), as a server that restarts does.
@@ -167,32 +170,34 @@ impl Faults {
     }
 
     /// Forgets the history of a resource (`None`: of all): whoever resumes a watch gets 410 Gone.
-    pub fn forget_history(&self, resource: Option<&str>) {
-        self.store.forget(resource);
+    pub fn compact_history(&self, resource: Option<&str>) {
+        self.store.compact(resource);
         self.store.close_watches(resource);
     }
 
     /// Freezes what lists and watches of a resource show, as a cache that lags: writes go through and gets see them, but lists
-    /// and watches do not until [`Faults::thaw`]. A list that asks for a newer `resourceVersion` still gets it.
-    pub fn freeze(&self, resource: &str) {
+    /// and watches do not until [`Faults::unfreeze_cache`]. A list that asks for a newer `resourceVersion` still gets it.
+    pub fn freeze_cache(&self, resource: &str) {
         let revision = self.store.revision();
         self.with(|state| state.frozen.insert(resource.to_owned(), revision));
     }
 
     /// Lets lists and watches of a resource catch up.
-    pub fn thaw(&self, resource: &str) {
+    pub fn unfreeze_cache(&self, resource: &str) {
         self.with(|state| state.frozen.remove(resource));
-        self.store.wake(resource);
+        self.store.notify_watches(resource);
     }
 
     /// Ends all faults.
     pub fn clear(&self) {
         let frozen: Vec<String> = self.with(|state| {
             state.rules.clear();
-            state.down = false;
+            state.is_down = false;
             std::mem::take(&mut state.frozen).into_keys().collect()
         });
-        frozen.iter().for_each(|resource| self.store.wake(resource));
+        frozen
+            .iter()
+            .for_each(|resource| self.store.notify_watches(resource));
     }
 
     pub(super) fn frozen(&self, resource: &str) -> Option<u64> {
@@ -200,30 +205,30 @@ impl Faults {
     }
 
     pub(super) fn is_down(&self) -> bool {
-        self.with(|state| state.down)
+        self.with(|state| state.is_down)
     }
 
-    pub(super) fn judge(&self, asked: &Asked<'_>) -> Verdict {
+    pub(super) fn evaluate(&self, attributes: &RequestAttributes<'_>) -> FaultOutcome {
         self.with(|state| {
-            let mut verdict = Verdict::default();
+            let mut outcome = FaultOutcome::default();
             for rule in &mut state.rules {
-                if rule.left == Some(0) || !rule.target.hits(asked) {
+                if rule.remaining == Some(0) || !rule.target.matches(attributes) {
                     continue;
                 }
-                if let Some(left) = &mut rule.left {
-                    *left -= 1;
+                if let Some(remaining) = &mut rule.remaining {
+                    *remaining -= 1;
                 }
                 match &rule.effect {
-                    Effect::Error(code, message) => {
-                        verdict.error = Some(Failure::injected(*code, message.clone()));
+                    FaultEffect::Error(code, message) => {
+                        outcome.error = Some(StatusError::injected(*code, message.clone()));
                     }
-                    Effect::Delay(time) => verdict.delay += *time,
-                    Effect::Refuse => verdict.refuse = true,
-                    Effect::LoseAnswer => verdict.lose_answer = true,
+                    FaultEffect::Delay(time) => outcome.delay += *time,
+                    FaultEffect::RefuseConnection => outcome.refuse_connection = true,
+                    FaultEffect::DropResponse => outcome.drop_response = true,
                 }
             }
-            state.rules.retain(|rule| rule.left != Some(0));
-            verdict
+            state.rules.retain(|rule| rule.remaining != Some(0));
+            outcome
         })
     }
 }

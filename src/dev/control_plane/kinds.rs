@@ -5,30 +5,30 @@ use std::sync::Arc;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Secret};
-use k8s_openapi::api::events::v1::Event as NewEvent;
+use k8s_openapi::api::events::v1::Event as EventsV1Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::schemars::JsonSchema;
 use serde_json::{Map, Value};
 
-use super::object::{at, text};
-use super::schema::rules::Rules;
-use super::schema::{Schema, builtin};
+use super::object::{str_at, value_at};
+use super::schema::cel_rules::CelRules;
+use super::schema::{StructuralSchema, builtin};
 use super::table::Column;
 
 /// What a kind does beyond storing objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Nature {
+pub(super) enum Strategy {
     /// Defined by a CRD: generation, pruning, CEL; no strategic merge.
-    Custom,
+    CustomResource,
     Namespace,
     Secret,
     ConfigMap,
     /// The core view of events, which is also how they are stored.
-    Event,
+    CoreEvent,
     /// The `events.k8s.io` view of the same events.
-    NewEvent,
+    EventsV1Event,
     Lease,
-    Definition,
+    CustomResourceDefinition,
 }
 
 /// One served kind in one version.
@@ -44,11 +44,11 @@ pub(super) struct Kind {
     pub namespaced: bool,
     /// Whether `/status` is a resource of its own.
     pub status: bool,
-    pub nature: Nature,
+    pub strategy: Strategy,
     /// Where the objects lie: two views of one storage have the same.
     pub storage: Arc<str>,
-    pub schema: Schema,
-    pub rules: Option<Rules>,
+    pub schema: StructuralSchema,
+    pub rules: Option<CelRules>,
     pub columns: Vec<Column>,
     /// Named `OpenAPI` components, and the one that is this kind.
     pub components: (String, Map<String, Value>),
@@ -80,12 +80,12 @@ impl Kind {
 
     /// Whether the kind is defined by a CRD.
     pub(super) fn is_custom(&self) -> bool {
-        self.nature == Nature::Custom
+        self.strategy == Strategy::CustomResource
     }
 
     /// The verbs that discovery names.
     pub(super) fn verbs(&self) -> &'static [&'static str] {
-        if self.nature == Nature::Namespace {
+        if self.strategy == Strategy::Namespace {
             &[
                 "create", "delete", "get", "list", "patch", "update", "watch",
             ]
@@ -111,19 +111,19 @@ impl Kind {
         short_names: &[&str],
         namespaced: bool,
         status: bool,
-        nature: Nature,
+        strategy: Strategy,
         columns: Vec<Column>,
     ) -> Self {
-        let storage = if nature == Nature::NewEvent {
+        let storage = if strategy == Strategy::EventsV1Event {
             "events".to_owned()
         } else if group.is_empty() {
             plural.to_owned()
         } else {
             format!("{plural}.{group}")
         };
-        let mut schema = Schema::parse(&builtin::whole::<T>());
-        if nature == Nature::Definition {
-            open_json_schemas(&mut schema);
+        let mut schema = StructuralSchema::parse(&builtin::inlined_schema::<T>());
+        if strategy == Strategy::CustomResourceDefinition {
+            preserve_json_schemas(&mut schema);
         }
         Self {
             group: group.into(),
@@ -132,14 +132,14 @@ impl Kind {
             plural: plural.into(),
             singular: kind.to_lowercase(),
             short_names: short_names.iter().map(ToString::to_string).collect(),
-            categories: if nature == Nature::Definition {
+            categories: if strategy == Strategy::CustomResourceDefinition {
                 vec!["api-extensions".into()]
             } else {
                 Vec::new()
             },
             namespaced,
             status,
-            nature,
+            strategy,
             storage: storage.into(),
             schema,
             rules: None,
@@ -159,7 +159,7 @@ impl Kind {
                 &["ns"],
                 false,
                 true,
-                Nature::Namespace,
+                Strategy::Namespace,
                 columns::namespace(),
             ),
             Self::built_in::<Secret>(
@@ -169,7 +169,7 @@ impl Kind {
                 &[],
                 true,
                 false,
-                Nature::Secret,
+                Strategy::Secret,
                 columns::secret(),
             ),
             Self::built_in::<ConfigMap>(
@@ -179,7 +179,7 @@ impl Kind {
                 &["cm"],
                 true,
                 false,
-                Nature::ConfigMap,
+                Strategy::ConfigMap,
                 columns::config_map(),
             ),
             Self::built_in::<Event>(
@@ -189,17 +189,17 @@ impl Kind {
                 &["ev"],
                 true,
                 false,
-                Nature::Event,
+                Strategy::CoreEvent,
                 columns::event(),
             ),
-            Self::built_in::<NewEvent>(
+            Self::built_in::<EventsV1Event>(
                 "events.k8s.io",
                 "Event",
                 "events",
                 &["ev"],
                 true,
                 false,
-                Nature::NewEvent,
+                Strategy::EventsV1Event,
                 columns::event(),
             ),
             Self::built_in::<Lease>(
@@ -209,7 +209,7 @@ impl Kind {
                 &[],
                 true,
                 false,
-                Nature::Lease,
+                Strategy::Lease,
                 columns::lease(),
             ),
             Self::built_in::<CustomResourceDefinition>(
@@ -219,16 +219,16 @@ impl Kind {
                 &["crd", "crds"],
                 false,
                 true,
-                Nature::Definition,
-                columns::definition(),
+                Strategy::CustomResourceDefinition,
+                columns::custom_resource_definition(),
             ),
         ]
     }
 
     /// The kinds of an installed CRD: one per served version.
-    pub(super) fn of_definition(definition: &Value) -> Vec<Self> {
-        let group = text(definition, &["spec", "group"]);
-        let names = at(definition, &["spec", "names"]);
+    pub(super) fn from_crd(definition: &Value) -> Vec<Self> {
+        let group = str_at(definition, &["spec", "group"]);
+        let names = value_at(definition, &["spec", "names"]);
         let words = |key: &str| -> Vec<String> {
             let list = names.get(key).and_then(Value::as_array);
             list.map(|all| {
@@ -238,45 +238,45 @@ impl Kind {
             })
             .unwrap_or_default()
         };
-        let plural = text(names, &["plural"]);
+        let plural = str_at(names, &["plural"]);
         let storage: Arc<str> = format!("{plural}.{group}").into();
         let metadata =
-            builtin::whole::<k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta>();
+            builtin::inlined_schema::<k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta>();
         let mut kinds = Vec::new();
-        for version in at(definition, &["spec", "versions"])
+        for version in value_at(definition, &["spec", "versions"])
             .as_array()
             .into_iter()
             .flatten()
         {
-            if !at(version, &["served"]).as_bool().unwrap_or(false) {
+            if !value_at(version, &["served"]).as_bool().unwrap_or(false) {
                 continue;
             }
-            let document = at(version, &["schema", "openAPIV3Schema"]);
-            let mut schema = Schema::parse(document);
+            let document = value_at(version, &["schema", "openAPIV3Schema"]);
+            let mut schema = StructuralSchema::parse(document);
             schema
                 .properties
-                .insert("metadata".into(), Schema::parse(&metadata));
+                .insert("metadata".into(), StructuralSchema::parse(&metadata));
             for word in ["apiVersion", "kind"] {
                 let string = serde_json::json!({"type": "string"});
                 schema
                     .properties
-                    .insert(word.into(), Schema::parse(&string));
+                    .insert(word.into(), StructuralSchema::parse(&string));
             }
             kinds.push(Self {
                 group: group.into(),
-                version: text(version, &["name"]).into(),
-                kind: text(names, &["kind"]).into(),
+                version: str_at(version, &["name"]).into(),
+                kind: str_at(names, &["kind"]).into(),
                 plural: plural.into(),
-                singular: text(names, &["singular"]).into(),
+                singular: str_at(names, &["singular"]).into(),
                 short_names: words("shortNames"),
                 categories: words("categories"),
-                namespaced: text(definition, &["spec", "scope"]) == "Namespaced",
-                status: at(version, &["subresources", "status"]).is_object(),
-                nature: Nature::Custom,
+                namespaced: str_at(definition, &["spec", "scope"]) == "Namespaced",
+                status: value_at(version, &["subresources", "status"]).is_object(),
+                strategy: Strategy::CustomResource,
                 storage: Arc::clone(&storage),
-                rules: Some(Rules::compile(document)),
+                rules: Some(CelRules::compile(document)),
                 schema,
-                columns: Column::of_version(version),
+                columns: Column::from_crd_version(version),
                 components: super::openapi::custom_components(definition, version),
             });
         }
@@ -285,7 +285,7 @@ impl Kind {
 }
 
 /// A CRD holds JSON Schemas, which are recursive: below `openAPIV3Schema` anything is kept as it is.
-fn open_json_schemas(schema: &mut Schema) {
+fn preserve_json_schemas(schema: &mut StructuralSchema) {
     if let Some(versions) = schema
         .properties
         .get_mut("spec")
@@ -293,9 +293,9 @@ fn open_json_schemas(schema: &mut Schema) {
         && let Some(version) = versions.items.as_deref_mut()
         && let Some(holder) = version.properties.get_mut("schema")
     {
-        let open = Schema {
+        let open = StructuralSchema {
             preserve_unknown: true,
-            ..Schema::default()
+            ..StructuralSchema::default()
         };
         holder.properties.insert("openAPIV3Schema".into(), open);
     }
@@ -303,11 +303,11 @@ fn open_json_schemas(schema: &mut Schema) {
 
 /// Every served kind, found by where it is in the API.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Kinds {
-    by_place: BTreeMap<(String, String, String), Arc<Kind>>,
+pub(super) struct KindRegistry {
+    by_resource: BTreeMap<(String, String, String), Arc<Kind>>,
 }
 
-impl Kinds {
+impl KindRegistry {
     /// The built-in kinds.
     pub(super) fn new() -> Self {
         let mut kinds = Self::default();
@@ -318,7 +318,7 @@ impl Kinds {
     }
 
     pub(super) fn add(&mut self, kind: Kind) {
-        self.by_place.insert(
+        self.by_resource.insert(
             (
                 kind.group.clone(),
                 kind.version.clone(),
@@ -330,28 +330,28 @@ impl Kinds {
 
     /// Stops serving everything that lies in `storage`.
     pub(super) fn remove_storage(&mut self, storage: &str) {
-        self.by_place.retain(|_, kind| &*kind.storage != storage);
+        self.by_resource.retain(|_, kind| &*kind.storage != storage);
     }
 
     pub(super) fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
-        self.by_place
+        self.by_resource
             .get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
     }
 
     pub(super) fn by_kind(&self, api_version: &str, kind: &str) -> Option<&Arc<Kind>> {
-        self.by_place
+        self.by_resource
             .values()
             .find(|known| known.kind == kind && known.api_version() == api_version)
     }
 
     /// A kind that reads `storage` as it is stored.
     pub(super) fn by_storage(&self, storage: &str) -> Option<&Arc<Kind>> {
-        self.by_place
+        self.by_resource
             .values()
-            .find(|kind| &*kind.storage == storage && kind.nature != Nature::NewEvent)
+            .find(|kind| &*kind.storage == storage && kind.strategy != Strategy::EventsV1Event)
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Kind>> {
-        self.by_place.values()
+        self.by_resource.values()
     }
 }

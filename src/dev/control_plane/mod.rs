@@ -7,80 +7,80 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `service`, `request`, `reply`, `failure` | the wire: paths, queries, shapes, `Status` |
-//! | `store` | objects as JSON bytes, revisions, bounded history |
-//! | `read`, `watch`, `selectors`, `table`, `view` | get, list, watch; rows for people |
-//! | `write`, `strategy`, `names`, `duplicates`, `protobuf` | create, replace, patch; what each kind adds and refuses |
-//! | `patch`, `apply` | merge, JSON and strategic patches; server-side apply |
+//! | `service`, `request`, `response`, `status_error` | paths, queries, representations, `Status` |
+//! | `object_store` | objects as JSON bytes, revisions, bounded history |
+//! | `read`, `watch`, `selectors`, `table`, `conversion` | get, list, watch; tables; the two versions of events |
+//! | `write`, `strategy`, `metadata_validation`, `duplicate_keys`, `protobuf` | create, update, patch; defaults and validation of each kind |
+//! | `patch`, `apply` | merge, JSON and strategic merge patches; server-side apply |
 //! | `schema` | structural schemas: pruning, defaults, validation, CEL |
-//! | `delete`, `settle`, `definitions` | finalizers, garbage collection, namespaces that go, CRDs |
-//! | `kinds`, `discovery`, `openapi` | what is served and how clients find out |
-//! | `seed`, `faults`, `requests`, `http` | files, injected faults, the request log, the HTTP server |
+//! | `delete`, `garbage_collector`, `crd` | finalizers, garbage collection, namespace deletion, CRDs |
+//! | `kinds`, `discovery`, `openapi` | the served kinds, and how clients discover them |
+//! | `manifests`, `faults`, `request_log`, `http_server` | objects from files, injected faults, the request log, HTTP |
 
 mod apply;
-mod definitions;
+mod conversion;
+mod crd;
 mod delete;
 mod discovery;
-mod duplicates;
-mod failure;
+mod duplicate_keys;
 mod faults;
-mod http;
+mod garbage_collector;
+mod http_server;
 mod kinds;
-mod names;
+mod manifests;
+mod metadata_validation;
 mod object;
+mod object_store;
 mod openapi;
 mod patch;
 mod protobuf;
 mod read;
-mod reply;
 mod request;
-mod requests;
+mod request_log;
+mod response;
 mod schema;
-mod seed;
 mod selectors;
 mod service;
-mod settle;
-mod store;
+mod status_error;
 mod strategy;
 mod table;
-mod view;
 mod watch;
 mod write;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use self::kinds::Kinds;
-use self::store::Store;
+use self::kinds::KindRegistry;
+use self::object_store::ObjectStore;
 
-pub use self::faults::{Effect, Faults, Target};
-pub use self::http::Served;
+pub use self::faults::{FaultEffect, FaultTarget, Faults};
+pub use self::http_server::ServerHandle;
+pub use self::manifests::ManifestError;
 pub use self::request::Verb;
-pub use self::requests::{Request, Requests};
-pub use self::seed::SeedError;
+pub use self::request_log::{RecordedRequest, RequestLog};
 pub use self::service::ApiService;
 
 /// The Kubernetes version that the embedded control plane says it is.
 pub const VERSION: &str = "v1.36.0+embedded";
 /// How many changes each collection remembers, unless the builder says otherwise.
-const HISTORY: usize = 4096;
+const DEFAULT_HISTORY_LIMIT: usize = 4096;
 
 /// Everything that requests share.
 #[derive(Debug)]
-pub(crate) struct World {
-    store: Arc<Store>,
-    kinds: RwLock<Arc<Kinds>>,
+pub(crate) struct ServerState {
+    store: Arc<ObjectStore>,
+    kinds: RwLock<Arc<KindRegistry>>,
     faults: Faults,
-    requests: Requests,
+    request_log: RequestLog,
 }
 
-impl World {
-    fn kinds(&self) -> Arc<Kinds> {
+impl ServerState {
+    fn kinds(&self) -> Arc<KindRegistry> {
         Arc::clone(&self.kinds.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn change_kinds(&self, change: impl FnOnce(&mut Kinds)) {
+    fn update_kinds(&self, change: impl FnOnce(&mut KindRegistry)) {
         let mut current = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
-        let mut kinds = Kinds::clone(&current);
+        let mut kinds = KindRegistry::clone(&current);
         change(&mut kinds);
         *current = Arc::new(kinds);
     }
@@ -89,48 +89,49 @@ impl World {
 /// An embedded control plane. Clones are cheap and are the same control plane.
 #[derive(Debug, Clone)]
 pub struct ControlPlane {
-    world: Arc<World>,
+    server: Arc<ServerState>,
 }
 
 /// How a control plane begins.
 #[derive(Debug, Clone)]
-pub struct Builder {
-    definitions: bool,
-    history: usize,
+pub struct ControlPlaneBuilder {
+    install_crds: bool,
+    history_limit: usize,
 }
 
-impl Builder {
+impl ControlPlaneBuilder {
     /// Whether our own CRDs are installed from the start (they are unless this says no).
     #[must_use]
-    pub fn definitions(mut self, installed: bool) -> Self {
-        self.definitions = installed;
+    pub fn install_crds(mut self, installed: bool) -> Self {
+        self.install_crds = installed;
         self
     }
 
     /// How many changes each collection remembers before an old `resourceVersion` is 410 Gone; 4,096 unless said
     /// otherwise.
     #[must_use]
-    pub fn history(mut self, changes: usize) -> Self {
-        self.history = changes;
+    pub fn history_limit(mut self, changes: usize) -> Self {
+        self.history_limit = changes;
         self
     }
 
     /// Starts it: the namespaces of every cluster, and our CRDs if wanted.
     pub fn build(self) -> ControlPlane {
-        let store = Arc::new(Store::new(self.history));
-        let world = Arc::new(World {
+        let store = Arc::new(ObjectStore::new(self.history_limit));
+        let server = Arc::new(ServerState {
             faults: Faults::new(Arc::clone(&store)),
             store,
-            kinds: RwLock::new(Arc::new(Kinds::new())),
-            requests: Requests::default(),
+            kinds: RwLock::new(Arc::new(KindRegistry::new())),
+            request_log: RequestLog::default(),
         });
-        let plane = ControlPlane { world };
+        let plane = ControlPlane { server };
         for namespace in ["default", "kube-node-lease", "kube-public", "kube-system"] {
-            plane.put_own(&serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}));
+            plane.apply_internal(&serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}));
         }
-        if self.definitions {
+        if self.install_crds {
             for definition in crate::api::crds::all() {
-                plane.put_own(&serde_json::to_value(definition).expect("our CRDs serialize"));
+                plane
+                    .apply_internal(&serde_json::to_value(definition).expect("our CRDs serialize"));
             }
         }
         plane
@@ -150,17 +151,17 @@ impl ControlPlane {
     }
 
     /// A control plane to one's own taste.
-    pub fn builder() -> Builder {
-        Builder {
-            definitions: true,
-            history: HISTORY,
+    pub fn builder() -> ControlPlaneBuilder {
+        ControlPlaneBuilder {
+            install_crds: true,
+            history_limit: DEFAULT_HISTORY_LIMIT,
         }
     }
 
     /// Its API as a tower service.
     pub fn service(&self) -> ApiService {
         ApiService {
-            world: Arc::clone(&self.world),
+            server: Arc::clone(&self.server),
         }
     }
 
@@ -171,11 +172,11 @@ impl ControlPlane {
 
     /// Faults to inject.
     pub fn faults(&self) -> Faults {
-        self.world.faults.clone()
+        self.server.faults.clone()
     }
 
     /// What was asked so far.
-    pub fn requests(&self) -> Requests {
-        self.world.requests.clone()
+    pub fn request_log(&self) -> RequestLog {
+        self.server.request_log.clone()
     }
 }

@@ -3,30 +3,34 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::World;
-use super::kinds::{Kind, Kinds};
-use super::object::{at, text};
-use super::reply::{self, Reply};
+use super::ServerState;
+use super::kinds::{Kind, KindRegistry};
+use super::object::{str_at, value_at};
+use super::response::{self, ApiResponse};
 use super::schema::builtin;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 /// Answers `/openapi/…`; `None` for every other path.
-pub(super) fn answer(world: &World, path: &str, _parts: &http::request::Parts) -> Option<Reply> {
+pub(super) fn respond(
+    server: &ServerState,
+    path: &str,
+    _parts: &http::request::Parts,
+) -> Option<ApiResponse> {
     let rest = path.strip_prefix("/openapi/")?;
-    let kinds = world.kinds();
+    let kinds = server.kinds();
     let document = match rest.trim_end_matches('/') {
         "v3" => index(&kinds),
         rest => {
-            let place: Vec<&str> = rest.strip_prefix("v3/")?.split('/').collect();
-            match place.as_slice() {
+            let segments: Vec<&str> = rest.strip_prefix("v3/")?.split('/').collect();
+            match segments.as_slice() {
                 ["api", version] => group_version(&kinds, "", version)?,
                 ["apis", group, version] => group_version(&kinds, group, version)?,
                 _ => return None,
             }
         }
     };
-    Some(reply::json(StatusCode::OK, &document))
+    Some(response::json(StatusCode::OK, &document))
 }
 
 /// The components of a kind that a CRD defines, and the name of the one that is the kind.
@@ -34,11 +38,15 @@ pub(super) fn custom_components(
     definition: &Value,
     version: &Value,
 ) -> (String, Map<String, Value>) {
-    let group = text(definition, &["spec", "group"]);
+    let group = str_at(definition, &["spec", "group"]);
     let reversed: Vec<&str> = group.split('.').rev().collect();
-    let kind = text(definition, &["spec", "names", "kind"]);
-    let name = format!("{}.{}.{kind}", reversed.join("."), text(version, &["name"]));
-    let mut schema = at(version, &["schema", "openAPIV3Schema"]).clone();
+    let kind = str_at(definition, &["spec", "names", "kind"]);
+    let name = format!(
+        "{}.{}.{kind}",
+        reversed.join("."),
+        str_at(version, &["name"])
+    );
+    let mut schema = value_at(version, &["schema", "openAPIV3Schema"]).clone();
     if !schema.is_object() {
         schema = json!({"type": "object"});
     }
@@ -69,7 +77,7 @@ fn root(kind: &Kind) -> String {
     }
 }
 
-fn index(kinds: &Kinds) -> Value {
+fn index(kinds: &KindRegistry) -> Value {
     let mut paths = Map::new();
     for kind in kinds.all() {
         let root = root(kind);
@@ -79,7 +87,7 @@ fn index(kinds: &Kinds) -> Value {
     json!({"paths": paths})
 }
 
-fn group_version(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
+fn group_version(kinds: &KindRegistry, group: &str, version: &str) -> Option<Value> {
     let mut components = Map::new();
     let mut paths = Map::new();
     for kind in kinds

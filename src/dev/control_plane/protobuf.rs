@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use super::kinds::{Kind, Nature};
+use super::kinds::{Kind, Strategy};
 
 /// Why a body could not be read.
 #[derive(Debug, Error)]
@@ -26,7 +26,7 @@ pub(super) enum ProtobufError {
 
 /// What a field holds.
 #[derive(Clone, Copy)]
-enum Type {
+enum FieldType {
     Text,
     Bytes,
     Flag,
@@ -34,65 +34,69 @@ enum Type {
     Time,
     Message(&'static [Field]),
     /// A map with text keys.
-    Map(&'static Type),
+    Map(&'static FieldType),
     /// Repeated.
-    List(&'static Type),
+    List(&'static FieldType),
 }
 
 /// (number, JSON name, type)
-type Field = (u64, &'static str, Type);
+type Field = (u64, &'static str, FieldType);
 
 const OWNER: &[Field] = &[
-    (1, "kind", Type::Text),
-    (3, "name", Type::Text),
-    (4, "uid", Type::Text),
-    (5, "apiVersion", Type::Text),
-    (6, "controller", Type::Flag),
-    (7, "blockOwnerDeletion", Type::Flag),
+    (1, "kind", FieldType::Text),
+    (3, "name", FieldType::Text),
+    (4, "uid", FieldType::Text),
+    (5, "apiVersion", FieldType::Text),
+    (6, "controller", FieldType::Flag),
+    (7, "blockOwnerDeletion", FieldType::Flag),
 ];
 const META: &[Field] = &[
-    (1, "name", Type::Text),
-    (2, "generateName", Type::Text),
-    (3, "namespace", Type::Text),
-    (5, "uid", Type::Text),
-    (6, "resourceVersion", Type::Text),
-    (7, "generation", Type::Number),
-    (8, "creationTimestamp", Type::Time),
-    (11, "labels", Type::Map(&Type::Text)),
-    (12, "annotations", Type::Map(&Type::Text)),
-    (13, "ownerReferences", Type::List(&Type::Message(OWNER))),
-    (14, "finalizers", Type::List(&Type::Text)),
+    (1, "name", FieldType::Text),
+    (2, "generateName", FieldType::Text),
+    (3, "namespace", FieldType::Text),
+    (5, "uid", FieldType::Text),
+    (6, "resourceVersion", FieldType::Text),
+    (7, "generation", FieldType::Number),
+    (8, "creationTimestamp", FieldType::Time),
+    (11, "labels", FieldType::Map(&FieldType::Text)),
+    (12, "annotations", FieldType::Map(&FieldType::Text)),
+    (
+        13,
+        "ownerReferences",
+        FieldType::List(&FieldType::Message(OWNER)),
+    ),
+    (14, "finalizers", FieldType::List(&FieldType::Text)),
 ];
 const SECRET: &[Field] = &[
-    (1, "metadata", Type::Message(META)),
-    (2, "data", Type::Map(&Type::Bytes)),
-    (3, "type", Type::Text),
-    (4, "stringData", Type::Map(&Type::Text)),
-    (5, "immutable", Type::Flag),
+    (1, "metadata", FieldType::Message(META)),
+    (2, "data", FieldType::Map(&FieldType::Bytes)),
+    (3, "type", FieldType::Text),
+    (4, "stringData", FieldType::Map(&FieldType::Text)),
+    (5, "immutable", FieldType::Flag),
 ];
 const CONFIG_MAP: &[Field] = &[
-    (1, "metadata", Type::Message(META)),
-    (2, "data", Type::Map(&Type::Text)),
-    (3, "binaryData", Type::Map(&Type::Bytes)),
-    (4, "immutable", Type::Flag),
+    (1, "metadata", FieldType::Message(META)),
+    (2, "data", FieldType::Map(&FieldType::Text)),
+    (3, "binaryData", FieldType::Map(&FieldType::Bytes)),
+    (4, "immutable", FieldType::Flag),
 ];
 /// `spec` and `status` are the server's.
-const NAMESPACE: &[Field] = &[(1, "metadata", Type::Message(META))];
+const NAMESPACE: &[Field] = &[(1, "metadata", FieldType::Message(META))];
 
 /// Decodes an object of a kind that `kubectl create` makes.
-pub(super) fn object(kind: &Kind, body: &[u8]) -> Result<Value, ProtobufError> {
+pub(super) fn decode(kind: &Kind, body: &[u8]) -> Result<Value, ProtobufError> {
     let wrapped = body.strip_prefix(b"k8s\0").ok_or(ProtobufError::NoMagic)?;
-    let fields = match kind.nature {
-        Nature::Secret => SECRET,
-        Nature::ConfigMap => CONFIG_MAP,
-        Nature::Namespace => NAMESPACE,
+    let fields = match kind.strategy {
+        Strategy::Secret => SECRET,
+        Strategy::ConfigMap => CONFIG_MAP,
+        Strategy::Namespace => NAMESPACE,
         _ => return Err(ProtobufError::Unknown),
     };
     let mut raw: &[u8] = &[];
     let mut rest = wrapped;
     while !rest.is_empty() {
         let (number, wire) = field(&mut rest)?;
-        if let (2, Wire::Bytes(bytes)) = (number, wire) {
+        if let (2, WireValue::Bytes(bytes)) = (number, wire) {
             raw = bytes;
         }
     }
@@ -102,7 +106,7 @@ pub(super) fn object(kind: &Kind, body: &[u8]) -> Result<Value, ProtobufError> {
     Ok(Value::Object(object))
 }
 
-enum Wire<'a> {
+enum WireValue<'a> {
     Number(u64),
     Bytes(&'a [u8]),
     /// Fixed-width numbers, which our kinds do not use.
@@ -131,16 +135,16 @@ fn take<'a>(rest: &mut &'a [u8], length: u64) -> Result<&'a [u8], ProtobufError>
     Ok(head)
 }
 
-fn field<'a>(rest: &mut &'a [u8]) -> Result<(u64, Wire<'a>), ProtobufError> {
+fn field<'a>(rest: &mut &'a [u8]) -> Result<(u64, WireValue<'a>), ProtobufError> {
     let key = varint(rest)?;
     let wire = match key & 7 {
-        0 => Wire::Number(varint(rest)?),
-        1 => take(rest, 8).map(|_| Wire::Skipped)?,
+        0 => WireValue::Number(varint(rest)?),
+        1 => take(rest, 8).map(|_| WireValue::Skipped)?,
         2 => {
             let length = varint(rest)?;
-            Wire::Bytes(take(rest, length)?)
+            WireValue::Bytes(take(rest, length)?)
         }
-        5 => take(rest, 4).map(|_| Wire::Skipped)?,
+        5 => take(rest, 4).map(|_| WireValue::Skipped)?,
         _ => return Err(ProtobufError::Malformed),
     };
     Ok((key >> 3, wire))
@@ -154,12 +158,14 @@ fn message(mut rest: &[u8], fields: &[Field]) -> Result<Map<String, Value>, Prot
             continue;
         };
         match kind {
-            Type::Map(values) => {
-                let Wire::Bytes(entry) = wire else { continue };
+            FieldType::Map(values) => {
+                let WireValue::Bytes(entry) = wire else {
+                    continue;
+                };
                 let (key, value) = map_entry(entry, values)?;
                 object.entry(*name).or_insert_with(|| json!({}))[key] = value;
             }
-            Type::List(items) => {
+            FieldType::List(items) => {
                 if let Some(item) = value(wire, items)?
                     && let Some(list) = object
                         .entry(*name)
@@ -180,11 +186,11 @@ fn message(mut rest: &[u8], fields: &[Field]) -> Result<Map<String, Value>, Prot
     Ok(object)
 }
 
-fn map_entry(mut entry: &[u8], values: &Type) -> Result<(String, Value), ProtobufError> {
+fn map_entry(mut entry: &[u8], values: &FieldType) -> Result<(String, Value), ProtobufError> {
     let (mut key, mut found) = (String::new(), Value::from(""));
     while !entry.is_empty() {
         match field(&mut entry)? {
-            (1, Wire::Bytes(bytes)) => key = String::from_utf8_lossy(bytes).into_owned(),
+            (1, WireValue::Bytes(bytes)) => key = String::from_utf8_lossy(bytes).into_owned(),
             (2, wire) => found = value(wire, values)?.unwrap_or(found),
             _ => {}
         }
@@ -192,15 +198,17 @@ fn map_entry(mut entry: &[u8], values: &Type) -> Result<(String, Value), Protobu
     Ok((key, found))
 }
 
-fn value(wire: Wire<'_>, kind: &Type) -> Result<Option<Value>, ProtobufError> {
+fn value(wire: WireValue<'_>, kind: &FieldType) -> Result<Option<Value>, ProtobufError> {
     Ok(match (kind, wire) {
-        (Type::Text, Wire::Bytes(bytes)) => {
+        (FieldType::Text, WireValue::Bytes(bytes)) => {
             Some(String::from_utf8_lossy(bytes).into_owned().into())
         }
-        (Type::Bytes, Wire::Bytes(bytes)) => Some(STANDARD.encode(bytes).into()),
-        (Type::Flag, Wire::Number(number)) => Some((number != 0).into()),
-        (Type::Number, Wire::Number(number)) if number != 0 => Some(number.into()),
-        (Type::Message(fields), Wire::Bytes(bytes)) => Some(Value::Object(message(bytes, fields)?)),
+        (FieldType::Bytes, WireValue::Bytes(bytes)) => Some(STANDARD.encode(bytes).into()),
+        (FieldType::Flag, WireValue::Number(number)) => Some((number != 0).into()),
+        (FieldType::Number, WireValue::Number(number)) if number != 0 => Some(number.into()),
+        (FieldType::Message(fields), WireValue::Bytes(bytes)) => {
+            Some(Value::Object(message(bytes, fields)?))
+        }
         // The server sets times itself.
         _ => None,
     })

@@ -7,63 +7,72 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::World;
-use super::failure::{Cause, Failure};
+use super::ServerState;
+use super::conversion;
 use super::kinds::Kind;
-use super::reply::{self, Reply};
-use super::request::{Place, Query, Shape};
+use super::object_store::{Snapshot, StoredObject};
+use super::request::{Query, Representation, RequestInfo};
+use super::response::{self, ApiResponse};
 use super::selectors::Selector;
-use super::store::{Snapshot, Stored};
-use super::table::{self, Carried};
-use super::view;
+use super::status_error::{StatusCause, StatusError};
+use super::table::{self, IncludeObject};
 
 /// One object.
 pub(super) fn get(
-    world: &World,
+    server: &ServerState,
     kind: &Kind,
-    place: &Place,
+    info: &RequestInfo,
     query: &Query,
-    shape: Shape,
-) -> Result<Reply, Failure> {
-    let stored = world
+    representation: Representation,
+) -> Result<ApiResponse, StatusError> {
+    let stored = server
         .store
-        .get(&kind.storage, &place.namespace, &place.name)
-        .ok_or_else(|| Failure::not_found(kind, &place.name))?;
-    one(kind, &stored, query, shape, StatusCode::OK)
+        .get(&kind.storage, &info.namespace, &info.name)
+        .ok_or_else(|| StatusError::not_found(kind, &info.name))?;
+    object_response(kind, &stored, query, representation, StatusCode::OK)
 }
 
 /// One object in the shape that was asked for.
-pub(super) fn one(
+pub(super) fn object_response(
     kind: &Kind,
-    stored: &Stored,
+    stored: &StoredObject,
     query: &Query,
-    shape: Shape,
+    representation: Representation,
     status: StatusCode,
-) -> Result<Reply, Failure> {
-    Ok(match shape {
-        Shape::Whole => reply::written(status, view::bytes(kind, stored)),
-        _ => reply::json(status, &shaped(kind, &stored.object(), query, shape)?),
+) -> Result<ApiResponse, StatusError> {
+    Ok(match representation {
+        Representation::Full => {
+            response::json_bytes(status, conversion::to_served_bytes(kind, stored))
+        }
+        _ => response::json(
+            status,
+            &represent(kind, &stored.object(), query, representation)?,
+        ),
     })
 }
 
 /// One object, not stored as such, in the shape that was asked for.
-pub(super) fn shaped(
+pub(super) fn represent(
     kind: &Kind,
     object: &Value,
     query: &Query,
-    shape: Shape,
-) -> Result<Value, Failure> {
-    Ok(match shape {
-        Shape::Whole => view::show(kind, object.clone()),
-        Shape::Metadata => table::metadata_only(object, "PartialObjectMetadata"),
-        Shape::MetadataList => return Err(Failure::not_acceptable(&["application/json"])),
-        Shape::Table => {
+    representation: Representation,
+) -> Result<Value, StatusError> {
+    Ok(match representation {
+        Representation::Full => conversion::to_served(kind, object.clone()),
+        Representation::PartialObjectMetadata => {
+            table::metadata_only(object, "PartialObjectMetadata")
+        }
+        Representation::PartialObjectMetadataList => {
+            return Err(StatusError::not_acceptable(&["application/json"]));
+        }
+        Representation::Table => {
             let metadata =
-                json!({"resourceVersion": super::object::meta(object, "resourceVersion")});
-            let carried = carried(query)?;
+                json!({"resourceVersion": super::object::metadata_str(object, "resourceVersion")});
+            let include_object = include_object(query)?;
             table::table(
-                table::definitions(&kind.columns),
-                vec![row(kind, object, carried)],
+                table::column_definitions(&kind.columns),
+                vec![row(kind, object, include_object)],
                 metadata,
             )
         }
@@ -71,23 +80,23 @@ pub(super) fn shaped(
 }
 
 /// One row; an object that is carried whole is in the kind's own form.
-pub(super) fn row(kind: &Kind, object: &Value, carried: Carried) -> Value {
-    let mut row = table::row(&kind.columns, object, carried);
-    if carried == Carried::Object {
-        row["object"] = view::show(kind, object.clone());
+pub(super) fn row(kind: &Kind, object: &Value, include_object: IncludeObject) -> Value {
+    let mut row = table::row(&kind.columns, object, include_object);
+    if include_object == IncludeObject::Object {
+        row["object"] = conversion::to_served(kind, object.clone());
     }
     row
 }
 
 /// What rows carry.
-pub(super) fn carried(query: &Query) -> Result<Carried, Failure> {
+pub(super) fn include_object(query: &Query) -> Result<IncludeObject, StatusError> {
     Ok(match query.include_object.as_str() {
-        "" | "Metadata" => Carried::Metadata,
-        "None" => Carried::Nothing,
-        "Object" => Carried::Object,
+        "" | "Metadata" => IncludeObject::Metadata,
+        "None" => IncludeObject::None,
+        "Object" => IncludeObject::Object,
         other => {
             let known = ["None", "Metadata", "Object"];
-            return Err(Failure::unsupported_option(
+            return Err(StatusError::unsupported_option(
                 "TableOptions",
                 "includeObject",
                 other,
@@ -99,17 +108,17 @@ pub(super) fn carried(query: &Query) -> Result<Carried, Failure> {
 
 /// A collection, or a page of it.
 pub(super) fn list(
-    world: &World,
+    server: &ServerState,
     kind: &Kind,
-    place: &Place,
+    info: &RequestInfo,
     query: &Query,
-    shape: Shape,
-) -> Result<Reply, Failure> {
+    representation: Representation,
+) -> Result<ApiResponse, StatusError> {
     let selector = Selector::parse(kind, &query.label_selector, &query.field_selector)?;
-    let page = Page::read(query)?;
-    let snapshot = snapshot(world, kind, place, query, page.as_ref())?;
+    let page = Page::parse(query)?;
+    let snapshot = snapshot(server, kind, info, query, page.as_ref())?;
     let after = page.as_ref().map(|page| page.after.clone());
-    let passed = |object: &&Arc<Stored>| {
+    let passed = |object: &&Arc<StoredObject>| {
         after.as_ref().is_none_or(|(namespace, name)| {
             (object.namespace.as_str(), object.name.as_str()) > (namespace.as_str(), name.as_str())
         })
@@ -124,11 +133,11 @@ pub(super) fn list(
     } else {
         query.limit
     };
-    let shown: Vec<&Arc<Stored>> = rest.by_ref().take(most).collect();
+    let shown: Vec<&Arc<StoredObject>> = rest.by_ref().take(most).collect();
     let left = rest.count();
 
     let mut metadata = json!({"resourceVersion": snapshot.revision.to_string()});
-    if kind.is_custom() && shape == Shape::Whole {
+    if kind.is_custom() && representation == Representation::Full {
         metadata["continue"] = "".into();
     }
     if left > 0
@@ -138,23 +147,23 @@ pub(super) fn list(
             revision: snapshot.revision,
             after: (last.namespace.clone(), last.name.clone()),
         };
-        metadata["continue"] = next.write().into();
-        if selector.is_everything() {
+        metadata["continue"] = next.to_token().into();
+        if selector.is_empty() {
             metadata["remainingItemCount"] = left.into();
         }
     }
-    write_list(kind, &shown, query, shape, metadata)
+    write_list(kind, &shown, query, representation, metadata)
 }
 
 fn write_list(
     kind: &Kind,
-    shown: &[&Arc<Stored>],
+    shown: &[&Arc<StoredObject>],
     query: &Query,
-    shape: Shape,
+    representation: Representation,
     metadata: Value,
-) -> Result<Reply, Failure> {
-    let document = match shape {
-        Shape::Whole => {
+) -> Result<ApiResponse, StatusError> {
+    let document = match representation {
+        Representation::Full => {
             let bytes = shown
                 .iter()
                 .map(|object| object.json.len() + 1)
@@ -170,70 +179,70 @@ fn write_list(
                 if index > 0 {
                     out.push(b',');
                 }
-                out.extend_from_slice(&view::bytes(kind, object));
+                out.extend_from_slice(&conversion::to_served_bytes(kind, object));
             }
             out.extend_from_slice(b"]}");
-            return Ok(reply::written(StatusCode::OK, out));
+            return Ok(response::json_bytes(StatusCode::OK, out));
         }
-        Shape::Metadata | Shape::MetadataList => {
+        Representation::PartialObjectMetadata | Representation::PartialObjectMetadataList => {
             let items: Value = shown
                 .iter()
                 .map(|object| table::metadata_only(&object.object(), "PartialObjectMetadata"))
                 .collect();
             json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items})
         }
-        Shape::Table => {
-            let carried = carried(query)?;
+        Representation::Table => {
+            let include_object = include_object(query)?;
             let rows = shown
                 .iter()
-                .map(|object| row(kind, &object.object(), carried))
+                .map(|object| row(kind, &object.object(), include_object))
                 .collect();
-            table::table(table::definitions(&kind.columns), rows, metadata)
+            table::table(table::column_definitions(&kind.columns), rows, metadata)
         }
     };
-    Ok(reply::json(StatusCode::OK, &document))
+    Ok(response::json(StatusCode::OK, &document))
 }
 
 /// The state that a list shows: now, at an exact revision, or (an injected fault) as a stale cache has it.
 fn snapshot(
-    world: &World,
+    server: &ServerState,
     kind: &Kind,
-    place: &Place,
+    info: &RequestInfo,
     query: &Query,
     page: Option<&Page>,
-) -> Result<Snapshot, Failure> {
+) -> Result<Snapshot, StatusError> {
     let at = |revision: u64| {
-        world
+        server
             .store
-            .list_at(&kind.storage, &place.namespace, revision)
+            .list_at(&kind.storage, &info.namespace, revision)
     };
     if let Some(page) = page {
-        return at(page.revision).map_err(|_| Failure::continue_expired());
+        return at(page.revision).map_err(|_| StatusError::continue_expired());
     }
     let wanted = parse_revision(&query.resource_version)?;
-    check_match(query)?;
+    check_resource_version_match(query)?;
     if query.resource_version_match == "Exact" {
-        return at(wanted).map_err(|oldest| Failure::too_old(wanted, oldest));
+        return at(wanted).map_err(|oldest| StatusError::expired(wanted, oldest));
     }
-    let current = world.store.revision();
+    let current = server.store.revision();
     if wanted > current {
-        return Err(Failure::too_new(wanted, current));
+        return Err(StatusError::resource_version_too_large(wanted, current));
     }
-    if let Some(frozen) = world
+    if let Some(frozen) = server
         .faults
         .frozen(&kind.resource())
         .filter(|frozen| *frozen >= wanted)
     {
-        return at(frozen).map_err(|oldest| Failure::too_old(frozen, oldest));
+        return at(frozen).map_err(|oldest| StatusError::expired(frozen, oldest));
     }
-    Ok(world.store.list(&kind.storage, &place.namespace))
+    Ok(server.store.list(&kind.storage, &info.namespace))
 }
 
-fn check_match(query: &Query) -> Result<(), Failure> {
+fn check_resource_version_match(query: &Query) -> Result<(), StatusError> {
     let refuse = |why: &str| {
-        Err(Failure::invalid_options(
+        Err(StatusError::invalid_options(
             "ListOptions",
-            &Cause::forbidden("resourceVersionMatch", why),
+            &StatusCause::forbidden("resourceVersionMatch", why),
         ))
     };
     match query.resource_version_match.as_str() {
@@ -247,7 +256,7 @@ fn check_match(query: &Query) -> Result<(), Failure> {
         "Exact" | "NotOlderThan" => Ok(()),
         other => {
             let known = ["Exact", "NotOlderThan", ""];
-            Err(Failure::unsupported_option(
+            Err(StatusError::unsupported_option(
                 "ListOptions",
                 "resourceVersionMatch",
                 other,
@@ -258,12 +267,12 @@ fn check_match(query: &Query) -> Result<(), Failure> {
 }
 
 /// A `resourceVersion` of a query; "" is 0.
-pub(super) fn parse_revision(text: &str) -> Result<u64, Failure> {
+pub(super) fn parse_revision(text: &str) -> Result<u64, StatusError> {
     if text.is_empty() {
         return Ok(0);
     }
     text.parse().map_err(|_| {
-        Failure::bad_request(format!(
+        StatusError::bad_request(format!(
             "invalid resource version: resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax"
         ))
     })
@@ -277,12 +286,12 @@ struct Page {
 }
 
 impl Page {
-    fn read(query: &Query) -> Result<Option<Self>, Failure> {
+    fn parse(query: &Query) -> Result<Option<Self>, StatusError> {
         if query.continue_token.is_empty() {
             return Ok(None);
         }
         let broken = || {
-            Failure::bad_request(
+            StatusError::bad_request(
                 "invalid continue token: continue key is not valid: the token was not made by this server",
             )
         };
@@ -292,7 +301,7 @@ impl Page {
         let (revision, namespace, name): (u64, String, String) =
             serde_json::from_slice(&bytes).map_err(|_| broken())?;
         if !query.resource_version.is_empty() && query.resource_version != "0" {
-            return Err(Failure::bad_request(
+            return Err(StatusError::bad_request(
                 "specifying resource version is not allowed when using continue",
             ));
         }
@@ -302,7 +311,7 @@ impl Page {
         }))
     }
 
-    fn write(&self) -> String {
+    fn to_token(&self) -> String {
         URL_SAFE_NO_PAD.encode(json!([self.revision, self.after.0, self.after.1]).to_string())
     }
 }

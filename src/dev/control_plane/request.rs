@@ -2,11 +2,11 @@
 
 use http::{HeaderMap, Method, Uri, header};
 
-use super::failure::Failure;
+use super::status_error::StatusError;
 
 /// A place in the API: which resource, where, and which part of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct RequestInfo {
     /// "" is the core group.
     pub group: String,
     pub version: String,
@@ -19,7 +19,7 @@ pub(super) struct Place {
     pub subresource: String,
 }
 
-impl Place {
+impl RequestInfo {
     /// Reads `/api/v1/…` and `/apis/<group>/<version>/…`; `None` for every other path and for the roots themselves.
     pub(super) fn parse(path: &str) -> Option<Self> {
         let mut parts = path.trim_matches('/').split('/').map(decode);
@@ -30,7 +30,7 @@ impl Place {
         };
         let version = parts.next()?;
         let rest: Vec<String> = parts.collect();
-        let mut place = Self {
+        let mut info = Self {
             group,
             version,
             ..Self::default()
@@ -38,28 +38,28 @@ impl Place {
         let rest = match rest.as_slice() {
             [first, namespace, plural, more @ ..]
                 if first == "namespaces"
-                    && !(more.is_empty() && place.is_namespace_part(plural)) =>
+                    && !(more.is_empty() && info.is_namespace_part(plural)) =>
             {
-                place.namespace.clone_from(namespace);
-                place.plural.clone_from(plural);
+                info.namespace.clone_from(namespace);
+                info.plural.clone_from(plural);
                 more
             }
             [plural, more @ ..] => {
-                place.plural.clone_from(plural);
+                info.plural.clone_from(plural);
                 more
             }
             [] => return None,
         };
         match rest {
             [] => {}
-            [name] => place.name.clone_from(name),
+            [name] => info.name.clone_from(name),
             [name, subresource] => {
-                place.name.clone_from(name);
-                place.subresource.clone_from(subresource);
+                info.name.clone_from(name);
+                info.subresource.clone_from(subresource);
             }
             _ => return None,
         }
-        Some(place)
+        Some(info)
     }
 
     fn is_namespace_part(&self, word: &str) -> bool {
@@ -104,12 +104,12 @@ pub(super) struct Query {
 }
 
 impl Query {
-    pub(super) fn parse(uri: &Uri) -> Result<Self, Failure> {
+    pub(super) fn parse(uri: &Uri) -> Result<Self, StatusError> {
         let mut query = Self::default();
         for (key, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
         {
             let value = value.into_owned();
-            let truth = || matches!(value.as_str(), "true" | "1" | "True" | "");
+            let is_true = || matches!(value.as_str(), "true" | "1" | "True" | "");
             match &*key {
                 "labelSelector" => query.label_selector = value,
                 "fieldSelector" => query.field_selector = value,
@@ -117,13 +117,13 @@ impl Query {
                 "continue" => query.continue_token = value,
                 "resourceVersion" => query.resource_version = value,
                 "resourceVersionMatch" => query.resource_version_match = value,
-                "watch" => query.watch = truth(),
-                "allowWatchBookmarks" => query.allow_watch_bookmarks = truth(),
-                "sendInitialEvents" => query.send_initial_events = Some(truth()),
+                "watch" => query.watch = is_true(),
+                "allowWatchBookmarks" => query.allow_watch_bookmarks = is_true(),
+                "sendInitialEvents" => query.send_initial_events = Some(is_true()),
                 "timeoutSeconds" => query.timeout_seconds = value.parse().ok(),
                 "dryRun" => {
                     if value != "All" {
-                        return Err(Failure::unsupported_option(
+                        return Err(StatusError::unsupported_option(
                             "PatchOptions",
                             "dryRun",
                             &value,
@@ -134,11 +134,11 @@ impl Query {
                 }
                 "fieldManager" => query.field_manager = value,
                 "fieldValidation" => query.field_validation = value,
-                "force" => query.force = Some(truth()),
+                "force" => query.force = Some(is_true()),
                 "propagationPolicy" => query.propagation_policy = value,
                 "gracePeriodSeconds" => query.grace_period_seconds = value.parse().ok(),
                 "includeObject" => query.include_object = value,
-                "pretty" => query.pretty = truth(),
+                "pretty" => query.pretty = is_true(),
                 _ => {}
             }
         }
@@ -148,26 +148,26 @@ impl Query {
 
 /// In which shape the client wants objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Shape {
+pub(super) enum Representation {
     /// As they are.
     #[default]
-    Whole,
+    Full,
     /// Rows and columns for people.
     Table,
     /// Metadata only.
-    Metadata,
+    PartialObjectMetadata,
     /// A list with metadata only.
-    MetadataList,
+    PartialObjectMetadataList,
 }
 
-impl Shape {
+impl Representation {
     /// Reads the Accept header: the first clause that we can serve decides.
-    pub(super) fn parse(headers: &HeaderMap) -> Result<Self, Failure> {
+    pub(super) fn parse(headers: &HeaderMap) -> Result<Self, StatusError> {
         let Some(accept) = headers
             .get(header::ACCEPT)
             .and_then(|value| value.to_str().ok())
         else {
-            return Ok(Self::Whole);
+            return Ok(Self::Full);
         };
         for clause in accept.split(',') {
             let mut parts = clause.split(';').map(str::trim);
@@ -184,14 +184,14 @@ impl Shape {
             };
             let meta = value("g") == "meta.k8s.io" && value("v") == "v1";
             match value("as") {
-                "" => return Ok(Self::Whole),
+                "" => return Ok(Self::Full),
                 "Table" if meta => return Ok(Self::Table),
-                "PartialObjectMetadata" if meta => return Ok(Self::Metadata),
-                "PartialObjectMetadataList" if meta => return Ok(Self::MetadataList),
+                "PartialObjectMetadata" if meta => return Ok(Self::PartialObjectMetadata),
+                "PartialObjectMetadataList" if meta => return Ok(Self::PartialObjectMetadataList),
                 _ => {}
             }
         }
-        Err(Failure::not_acceptable(&["application/json"]))
+        Err(StatusError::not_acceptable(&["application/json"]))
     }
 }
 
@@ -217,8 +217,8 @@ pub enum Verb {
 }
 
 impl Verb {
-    pub(super) fn of(method: &Method, place: &Place, query: &Query) -> Option<Self> {
-        let whole = place.name.is_empty();
+    pub(super) fn from_request(method: &Method, info: &RequestInfo, query: &Query) -> Option<Self> {
+        let whole = info.name.is_empty();
         Some(match *method {
             Method::GET if query.watch => Self::Watch,
             Method::GET if whole => Self::List,
@@ -233,7 +233,7 @@ impl Verb {
     }
 
     /// Whether the verb changes anything.
-    pub fn writes(self) -> bool {
+    pub fn is_write(self) -> bool {
         !matches!(self, Self::Get | Self::List | Self::Watch)
     }
 }
@@ -243,9 +243,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_lead_to_places() {
-        let place = |path: &str| Place::parse(path).expect("a place");
-        let status = place(
+    fn paths_are_parsed() {
+        let info = |path: &str| RequestInfo::parse(path).expect("a place");
+        let status = info(
             "/apis/connectors.pupau.ai/v1alpha1/namespaces/acme/telegramconnectors/support/status",
         );
         assert_eq!(
@@ -256,18 +256,18 @@ mod tests {
             (status.name.as_str(), status.subresource.as_str()),
             ("support", "status")
         );
-        assert_eq!(place("/api/v1/namespaces/acme").name, "acme");
+        assert_eq!(info("/api/v1/namespaces/acme").name, "acme");
         assert_eq!(
-            place("/api/v1/namespaces/acme/finalize").subresource,
+            info("/api/v1/namespaces/acme/finalize").subresource,
             "finalize"
         );
-        assert_eq!(place("/api/v1/namespaces/acme/secrets").plural, "secrets");
+        assert_eq!(info("/api/v1/namespaces/acme/secrets").plural, "secrets");
         assert_eq!(
-            place("/api/v1/namespaces/acme/secrets/status").name,
+            info("/api/v1/namespaces/acme/secrets/status").name,
             "status"
         );
-        assert_eq!(place("/api/v1/secrets").namespace, "");
-        assert_eq!(Place::parse("/version"), None);
-        assert_eq!(Place::parse("/api/v1"), None);
+        assert_eq!(info("/api/v1/secrets").namespace, "");
+        assert_eq!(RequestInfo::parse("/version"), None);
+        assert_eq!(RequestInfo::parse("/api/v1"), None);
     }
 }

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::failure::Failure;
-use super::kinds::{Kind, Nature};
-use super::object::text;
-use super::store::Stored;
+use super::kinds::{Kind, Strategy};
+use super::object::str_at;
+use super::object_store::StoredObject;
+use super::status_error::StatusError;
 
 /// Which objects of a collection a request is about.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +19,7 @@ enum Requirement {
     In(String, Vec<String>),
     NotIn(String, Vec<String>),
     Exists(String),
-    Missing(String),
+    DoesNotExist(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ struct FieldRequirement {
 
 impl Selector {
     /// Reads both selectors of a request and checks that the kind can be selected by these fields.
-    pub(super) fn parse(kind: &Kind, labels: &str, fields: &str) -> Result<Self, Failure> {
+    pub(super) fn parse(kind: &Kind, labels: &str, fields: &str) -> Result<Self, StatusError> {
         Ok(Self {
             labels: parse_labels(labels)?,
             fields: parse_fields(kind, fields)?,
@@ -39,7 +39,7 @@ impl Selector {
     }
 
     /// Only the object of this name, for a watch of one object.
-    pub(super) fn of_name(mut self, name: &str) -> Self {
+    pub(super) fn with_name(mut self, name: &str) -> Self {
         self.fields.push(FieldRequirement {
             field: "metadata.name".into(),
             value: name.into(),
@@ -49,18 +49,18 @@ impl Selector {
     }
 
     /// Whether every object matches.
-    pub(super) fn is_everything(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
-    pub(super) fn matches(&self, object: &Stored) -> bool {
+    pub(super) fn matches(&self, object: &StoredObject) -> bool {
         self.labels
             .iter()
             .all(|requirement| requirement.matches(object))
             && self.fields_match(object)
     }
 
-    fn fields_match(&self, object: &Stored) -> bool {
+    fn fields_match(&self, object: &StoredObject) -> bool {
         let mut parsed: Option<Value> = None;
         self.fields.iter().all(|requirement| {
             let equal = match requirement.field.as_str() {
@@ -68,7 +68,7 @@ impl Selector {
                 "metadata.namespace" => object.namespace == requirement.value,
                 field => {
                     let parsed = parsed.get_or_insert_with(|| object.object());
-                    field_of(parsed, field) == requirement.value
+                    field_value(parsed, field) == requirement.value
                 }
             };
             equal == requirement.equal
@@ -77,7 +77,7 @@ impl Selector {
 }
 
 /// A selectable field of an object as it is stored; an event's fields go by the names of both views.
-fn field_of<'a>(object: &'a Value, field: &str) -> &'a str {
+fn field_value<'a>(object: &'a Value, field: &str) -> &'a str {
     let field = match field {
         "source" => "source.component",
         "reportingController" => "reportingComponent",
@@ -87,10 +87,10 @@ fn field_of<'a>(object: &'a Value, field: &str) -> &'a str {
         .strip_prefix("regarding.")
         .map(|rest| format!("involvedObject.{rest}"));
     let path: Vec<&str> = renamed.as_deref().unwrap_or(field).split('.').collect();
-    text(object, &path)
+    str_at(object, &path)
 }
 
-fn parse_fields(kind: &Kind, text: &str) -> Result<Vec<FieldRequirement>, Failure> {
+fn parse_fields(kind: &Kind, text: &str) -> Result<Vec<FieldRequirement>, StatusError> {
     let mut all = Vec::new();
     for part in text
         .split(',')
@@ -104,14 +104,14 @@ fn parse_fields(kind: &Kind, text: &str) -> Result<Vec<FieldRequirement>, Failur
             (field, value, true)
         } else {
             let why = format!("invalid selector: '{text}'; can't understand '{part}'");
-            return Err(Failure::bad_request(why));
+            return Err(StatusError::bad_request(why));
         };
         if !selectable(kind, field) {
             let plain = matches!(
-                kind.nature,
-                Nature::ConfigMap | Nature::Lease | Nature::Definition
+                kind.strategy,
+                Strategy::ConfigMap | Strategy::Lease | Strategy::CustomResourceDefinition
             );
-            return Err(Failure::bad_request(if plain {
+            return Err(StatusError::bad_request(if plain {
                 format!(
                     "\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
                 )
@@ -129,10 +129,10 @@ fn parse_fields(kind: &Kind, text: &str) -> Result<Vec<FieldRequirement>, Failur
 }
 
 fn selectable(kind: &Kind, field: &str) -> bool {
-    let more: &[&str] = match kind.nature {
-        Nature::Secret => &["type"],
-        Nature::Namespace => &["status.phase"],
-        Nature::Event | Nature::NewEvent => &[
+    let more: &[&str] = match kind.strategy {
+        Strategy::Secret => &["type"],
+        Strategy::Namespace => &["status.phase"],
+        Strategy::CoreEvent | Strategy::EventsV1Event => &[
             "involvedObject.kind",
             "involvedObject.namespace",
             "involvedObject.name",
@@ -159,7 +159,7 @@ fn selectable(kind: &Kind, field: &str) -> bool {
 }
 
 impl Requirement {
-    fn matches(&self, object: &Stored) -> bool {
+    fn matches(&self, object: &StoredObject) -> bool {
         let value = |key: &str| {
             object
                 .labels
@@ -175,19 +175,20 @@ impl Requirement {
                 value(key).is_none_or(|value| values.iter().all(|one| one != value))
             }
             Self::Exists(key) => value(key).is_some(),
-            Self::Missing(key) => value(key).is_none(),
+            Self::DoesNotExist(key) => value(key).is_none(),
         }
     }
 }
 
-fn parse_labels(text: &str) -> Result<Vec<Requirement>, Failure> {
+fn parse_labels(text: &str) -> Result<Vec<Requirement>, StatusError> {
     split_outside_brackets(text)
         .into_iter()
         .map(str::trim)
         .filter(|part| !part.is_empty())
         .map(|part| {
-            parse_label(part)
-                .ok_or_else(|| Failure::bad_request(format!("unable to parse requirement: {part}")))
+            parse_label(part).ok_or_else(|| {
+                StatusError::bad_request(format!("unable to parse requirement: {part}"))
+            })
         })
         .collect()
 }
@@ -222,7 +223,7 @@ fn parse_label(part: &str) -> Option<Requirement> {
         (!text.is_empty() && text.chars().all(fits)).then(|| text.to_owned())
     };
     if let Some(missing) = part.strip_prefix('!') {
-        return key(missing).map(Requirement::Missing);
+        return key(missing).map(Requirement::DoesNotExist);
     }
     if let Some((name, values)) = part
         .split_once(" notin ")
@@ -271,7 +272,7 @@ mod tests {
                 Requirement::In("e".into(), words(&["x", "y"])),
                 Requirement::NotIn("f".into(), words(&["z"])),
                 Requirement::Exists("g".into()),
-                Requirement::Missing("h".into()),
+                Requirement::DoesNotExist("h".into()),
             ]
         );
         assert!(parse_labels("a b c").is_err());

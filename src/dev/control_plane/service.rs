@@ -12,19 +12,19 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use tower::Service;
 
-use super::World;
-use super::failure::Failure;
-use super::faults::{Asked, Verdict};
+use super::ServerState;
+use super::faults::{FaultOutcome, RequestAttributes};
 use super::kinds::Kind;
-use super::reply::{self, BoxError, Reply};
-use super::request::{Place, Query, Shape, Verb};
-use super::write::Writing;
-use super::{delete, discovery, openapi, read, requests, watch};
+use super::request::{Query, Representation, RequestInfo, Verb};
+use super::response::{self, ApiResponse, BoxError};
+use super::status_error::StatusError;
+use super::write::WriteRequest;
+use super::{delete, discovery, openapi, read, request_log, watch};
 
 /// The Kubernetes API of one control plane. Clones are cheap and see the same objects.
 #[derive(Debug, Clone)]
 pub struct ApiService {
-    pub(super) world: Arc<World>,
+    pub(super) server: Arc<ServerState>,
 }
 
 impl<B> Service<Request<B>> for ApiService
@@ -33,194 +33,196 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    type Response = Reply;
+    type Response = ApiResponse;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Reply, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<ApiResponse, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let world = Arc::clone(&self.world);
+        let server = Arc::clone(&self.server);
         Box::pin(async move {
             let (parts, body) = request.into_parts();
             let body = body.collect().await.map_err(Into::into)?.to_bytes();
-            answer(world, parts, body).await
+            handle_request(server, parts, body).await
         })
     }
 }
 
-async fn answer(
-    world: Arc<World>,
+async fn handle_request(
+    server: Arc<ServerState>,
     parts: http::request::Parts,
     body: Bytes,
-) -> Result<Reply, BoxError> {
-    if world.faults.is_down() {
-        return Err(refused());
+) -> Result<ApiResponse, BoxError> {
+    if server.faults.is_down() {
+        return Err(connection_refused());
     }
     let path = parts.uri.path();
-    if let Some(reply) = discovery::answer(&world, path, &parts.headers)
-        .or_else(|| openapi::answer(&world, path, &parts))
+    if let Some(response) = discovery::respond(&server, path, &parts.headers)
+        .or_else(|| openapi::respond(&server, path, &parts))
     {
-        return Ok(reply);
+        return Ok(response);
     }
-    let found = Place::parse(path).and_then(|place| {
-        let kind = world
+    let found = RequestInfo::parse(path).and_then(|info| {
+        let kind = server
             .kinds()
-            .find(&place.group, &place.version, &place.plural)
+            .find(&info.group, &info.version, &info.plural)
             .cloned()?;
-        Some((place, kind))
+        Some((info, kind))
     });
-    let Some((place, kind)) = found else {
-        return Ok(reply::typed(
+    let Some((info, kind)) = found else {
+        return Ok(response::with_media_type(
             StatusCode::NOT_FOUND,
             "text/plain; charset=utf-8",
             "404 page not found\n",
         ));
     };
-    resource(world, kind, place, parts, body).await
+    handle_resource_request(server, kind, info, parts, body).await
 }
 
-async fn resource(
-    world: Arc<World>,
+async fn handle_resource_request(
+    server: Arc<ServerState>,
     kind: Arc<Kind>,
-    place: Place,
+    info: RequestInfo,
     parts: http::request::Parts,
     body: Bytes,
-) -> Result<Reply, BoxError> {
+) -> Result<ApiResponse, BoxError> {
     let query = match Query::parse(&parts.uri) {
         Ok(query) => query,
-        Err(failure) => return Ok(reply::failure(&failure)),
+        Err(error) => return Ok(response::status_error(&error)),
     };
-    let Some(verb) = Verb::of(&parts.method, &place, &query) else {
-        return Ok(reply::failure(&Failure::method_not_allowed()));
+    let Some(verb) = Verb::from_request(&parts.method, &info, &query) else {
+        return Ok(response::status_error(&StatusError::method_not_allowed()));
     };
     let resource = kind.resource();
-    let asked = Asked {
+    let attributes = RequestAttributes {
         verb,
         resource: &resource,
-        subresource: &place.subresource,
-        name: &place.name,
+        subresource: &info.subresource,
+        name: &info.name,
     };
-    let verdict = world.faults.judge(&asked);
-    let mut note = requests::Request {
+    let outcome = server.faults.evaluate(&attributes);
+    let mut record = request_log::RecordedRequest {
         verb,
         resource: resource.clone(),
-        subresource: place.subresource.clone(),
-        namespace: place.namespace.clone(),
-        name: place.name.clone(),
+        subresource: info.subresource.clone(),
+        namespace: info.namespace.clone(),
+        name: info.name.clone(),
         status: 0,
         query: parts.uri.query().unwrap_or_default().to_owned(),
         user_agent: header_text(&parts, &header::USER_AGENT),
     };
-    let call = Call {
-        world: &world,
+    let request = ResourceRequest {
+        server: &server,
         kind: &kind,
-        place: &place,
+        info: &info,
         query: &query,
         verb,
         parts: &parts,
         body: &body,
     };
-    let reply = call.judged(verdict).await;
-    note.status = reply.as_ref().map_or(0, |reply| reply.status().as_u16());
-    world.requests.note(note);
-    reply
+    let response = request.respond_with_faults(outcome).await;
+    record.status = response
+        .as_ref()
+        .map_or(0, |response| response.status().as_u16());
+    server.request_log.record(record);
+    response
 }
 
 /// A request for a resource, taken apart.
-struct Call<'a> {
-    world: &'a Arc<World>,
+struct ResourceRequest<'a> {
+    server: &'a Arc<ServerState>,
     kind: &'a Arc<Kind>,
-    place: &'a Place,
+    info: &'a RequestInfo,
     query: &'a Query,
     verb: Verb,
     parts: &'a http::request::Parts,
     body: &'a [u8],
 }
 
-impl Call<'_> {
+impl ResourceRequest<'_> {
     /// What comes of it, faults included.
-    async fn judged(&self, verdict: Verdict) -> Result<Reply, BoxError> {
-        if !verdict.delay.is_zero() {
-            tokio::time::sleep(verdict.delay).await;
+    async fn respond_with_faults(&self, outcome: FaultOutcome) -> Result<ApiResponse, BoxError> {
+        if !outcome.delay.is_zero() {
+            tokio::time::sleep(outcome.delay).await;
         }
-        if verdict.refuse || self.world.faults.is_down() {
-            return Err(refused());
+        if outcome.refuse_connection || self.server.faults.is_down() {
+            return Err(connection_refused());
         }
-        if let Some(failure) = verdict.error {
-            return Ok(reply::failure(&failure));
+        if let Some(error) = outcome.error {
+            return Ok(response::status_error(&error));
         }
-        let done = self.act();
-        if verdict.lose_answer {
+        let done = self.dispatch();
+        if outcome.drop_response {
             return Err(io::Error::new(
                 io::ErrorKind::ConnectionReset,
                 "the answer was lost (injected fault)",
             )
             .into());
         }
-        Ok(done.unwrap_or_else(|failure| reply::failure(&failure)))
+        Ok(done.unwrap_or_else(|error| response::status_error(&error)))
     }
 
-    fn act(&self) -> Result<Reply, Failure> {
+    fn dispatch(&self) -> Result<ApiResponse, StatusError> {
         let Self {
-            world,
+            server,
             kind,
-            place,
+            info,
             query,
             parts,
             body,
             verb,
         } = *self;
-        check_place(kind, place, &parts.method)?;
-        let shape = Shape::parse(&parts.headers)?;
-        let writing = Writing {
-            world,
+        check_request(kind, info, &parts.method)?;
+        let representation = Representation::parse(&parts.headers)?;
+        let write_request = WriteRequest {
+            server,
             kind,
-            place,
+            info,
             query,
-            shape,
+            representation,
             headers: &parts.headers,
             body,
         };
         match verb {
-            Verb::Get => read::get(world, kind, place, query, shape),
-            Verb::List => read::list(world, kind, place, query, shape),
-            Verb::Watch => watch::begin(world, kind, place, query, shape),
-            Verb::Create => writing.create(),
-            Verb::Update => writing.replace(),
-            Verb::Patch => writing.patch(),
-            Verb::Delete => delete::one(world, kind, place, query, body),
-            Verb::DeleteCollection => delete::collection(world, kind, place, query, body),
+            Verb::Get => read::get(server, kind, info, query, representation),
+            Verb::List => read::list(server, kind, info, query, representation),
+            Verb::Watch => watch::start(server, kind, info, query, representation),
+            Verb::Create => write_request.create(),
+            Verb::Update => write_request.replace(),
+            Verb::Patch => write_request.patch(),
+            Verb::Delete => delete::delete_object(server, kind, info, query, body),
+            Verb::DeleteCollection => delete::delete_collection(server, kind, info, query, body),
         }
     }
 }
 
 /// A subresource that the kind has, with a method that it takes.
-fn check_place(kind: &Kind, place: &Place, method: &Method) -> Result<(), Failure> {
-    let known = match place.subresource.as_str() {
+fn check_request(kind: &Kind, info: &RequestInfo, method: &Method) -> Result<(), StatusError> {
+    let known = match info.subresource.as_str() {
         "" => true,
         "status" => kind.status && *method != Method::DELETE,
-        "finalize" => kind.nature == super::kinds::Nature::Namespace && *method == Method::PUT,
+        "finalize" => kind.strategy == super::kinds::Strategy::Namespace && *method == Method::PUT,
         _ => false,
     };
     if !known {
-        return Err(Failure::not_found(kind, &place.name));
+        return Err(StatusError::not_found(kind, &info.name));
     }
     if kind.namespaced
-        && place.namespace.is_empty()
-        && !(place.name.is_empty() && *method == Method::GET)
+        && info.namespace.is_empty()
+        && !(info.name.is_empty() && *method == Method::GET)
     {
-        return Err(Failure::no_such_path());
+        return Err(StatusError::path_not_found());
     }
-    if !kind.namespaced && !place.namespace.is_empty() {
-        return Err(Failure::no_such_path());
+    if !kind.namespaced && !info.namespace.is_empty() {
+        return Err(StatusError::path_not_found());
     }
     Ok(())
 }
 
-fn refused() -> BoxError {
+fn connection_refused() -> BoxError {
     io::Error::new(
         io::ErrorKind::ConnectionRefused,
         "connection refused (injected fault: the API server is down)",

@@ -6,21 +6,21 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::failure::{Cause, Failure};
-use super::kinds::{Kind, Nature};
-use super::names;
-use super::object::{at, drop_field, entry_object, meta, set_meta, text};
+use super::kinds::{Kind, Strategy};
+use super::metadata_validation;
+use super::object::{metadata_str, object_entry, remove_field, set_metadata, str_at, value_at};
 use super::schema::{prune, validate};
+use super::status_error::{StatusCause, StatusError};
 
 /// Reads an object of a request into its stored form. Unknown fields are dropped and returned.
-pub(super) fn decode(kind: &Kind, mut object: Value) -> Result<(Value, Vec<String>), Failure> {
+pub(super) fn decode(kind: &Kind, mut object: Value) -> Result<(Value, Vec<String>), StatusError> {
     let cannot = |why: &str| {
         let Kind {
             kind: name,
             version,
             ..
         } = kind;
-        Failure::bad_request(format!(
+        StatusError::bad_request(format!(
             "{name} in version \"{version}\" cannot be handled as a {name}: {why}"
         ))
     };
@@ -29,25 +29,29 @@ pub(super) fn decode(kind: &Kind, mut object: Value) -> Result<(Value, Vec<Strin
             "json: cannot unmarshal into Go value: an object is wanted",
         ));
     }
-    let (api_version, word) = (text(&object, &["apiVersion"]), text(&object, &["kind"]));
+    let (api_version, word) = (str_at(&object, &["apiVersion"]), str_at(&object, &["kind"]));
     if !api_version.is_empty() && api_version != kind.api_version() {
         let why = format!(
             "the API version in the data ({api_version}) does not match the expected API version ({})",
             kind.api_version()
         );
-        return Err(Failure::bad_request(why));
+        return Err(StatusError::bad_request(why));
     }
     if !word.is_empty() && word != kind.kind {
-        let cause = Cause::invalid(
+        let cause = StatusCause::invalid(
             "kind",
             &Value::from(word),
             &format!("must be {}", kind.kind),
         );
-        return Err(Failure::invalid(kind, meta(&object, "name"), &[cause]));
+        return Err(StatusError::invalid(
+            kind,
+            metadata_str(&object, "name"),
+            &[cause],
+        ));
     }
     object["apiVersion"] = kind.api_version().into();
     object["kind"] = kind.kind.clone().into();
-    if !at(&object, &["metadata"]).is_object() {
+    if !value_at(&object, &["metadata"]).is_object() {
         object["metadata"] = json!({});
     }
     check_metadata(&object).map_err(|why| cannot(&why))?;
@@ -62,7 +66,7 @@ pub(super) fn decode(kind: &Kind, mut object: Value) -> Result<(Value, Vec<Strin
             .as_object_mut()
             .into_iter()
             .for_each(|all| all.retain(|_, value| !value.is_null()));
-        let wrong_type = |cause: &Cause| cause.reason == "FieldValueTypeInvalid";
+        let wrong_type = |cause: &StatusCause| cause.reason == "FieldValueTypeInvalid";
         if let Some(cause) = validate::validate(&object, &kind.schema)
             .into_iter()
             .find(wrong_type)
@@ -72,18 +76,18 @@ pub(super) fn decode(kind: &Kind, mut object: Value) -> Result<(Value, Vec<Strin
                 cause.field, cause.message
             )));
         }
-        if kind.nature == Nature::Secret {
+        if kind.strategy == Strategy::Secret {
             check_base64(&object).map_err(|why| cannot(&why))?;
             merge_string_data(&mut object);
         }
     }
-    Ok((super::view::store(kind, object), unknown))
+    Ok((super::conversion::to_stored(kind, object), unknown))
 }
 
 /// Labels and annotations are texts, in every kind.
 fn check_metadata(object: &Value) -> Result<(), String> {
     for field in ["labels", "annotations"] {
-        for value in at(object, &["metadata", field])
+        for value in value_at(object, &["metadata", field])
             .as_object()
             .into_iter()
             .flat_map(serde_json::Map::values)
@@ -104,7 +108,7 @@ fn check_metadata(object: &Value) -> Result<(), String> {
 }
 
 fn check_base64(secret: &Value) -> Result<(), String> {
-    for value in at(secret, &["data"])
+    for value in value_at(secret, &["data"])
         .as_object()
         .into_iter()
         .flat_map(serde_json::Map::values)
@@ -123,8 +127,8 @@ fn check_base64(secret: &Value) -> Result<(), String> {
 
 /// `stringData` is written only: it ends up in `data`.
 fn merge_string_data(secret: &mut Value) {
-    if let Some(Value::Object(plain)) = drop_field(secret, "stringData") {
-        let data = entry_object(secret, "data");
+    if let Some(Value::Object(plain)) = remove_field(secret, "stringData") {
+        let data = object_entry(secret, "data");
         for (key, value) in plain {
             if let Some(text) = value.as_str() {
                 data.insert(key, STANDARD.encode(text).into());
@@ -135,39 +139,39 @@ fn merge_string_data(secret: &mut Value) {
 
 /// Prepares a new object: what the server owns is set, what it does not let a creator set is dropped.
 pub(super) fn prepare_create(kind: &Kind, object: &mut Value) {
-    if kind.status && kind.nature != Nature::Definition {
-        drop_field(object, "status");
+    if kind.status && kind.strategy != Strategy::CustomResourceDefinition {
+        remove_field(object, "status");
     }
-    match kind.nature {
-        Nature::Custom => set_meta(object, "generation", 1),
-        Nature::Definition => {
-            set_meta(object, "generation", 1);
-            super::definitions::fill_in(object);
+    match kind.strategy {
+        Strategy::CustomResource => set_metadata(object, "generation", 1),
+        Strategy::CustomResourceDefinition => {
+            set_metadata(object, "generation", 1);
+            super::crd::set_defaults(object);
         }
-        Nature::Secret => {
-            if text(object, &["type"]).is_empty() {
+        Strategy::Secret => {
+            if str_at(object, &["type"]).is_empty() {
                 object["type"] = "Opaque".into();
             }
         }
-        Nature::Namespace => {
+        Strategy::Namespace => {
             object["spec"] = json!({"finalizers": ["kubernetes"]});
             object["status"] = json!({"phase": "Active"});
-            let name = meta(object, "name").to_owned();
-            let metadata = entry_object(object, "metadata");
+            let name = metadata_str(object, "name").to_owned();
+            let metadata = object_entry(object, "metadata");
             let labels = metadata.entry("labels").or_insert_with(|| json!({}));
             labels["kubernetes.io/metadata.name"] = name.into();
         }
-        Nature::Event | Nature::NewEvent | Nature::ConfigMap | Nature::Lease => {}
+        Strategy::CoreEvent | Strategy::EventsV1Event | Strategy::ConfigMap | Strategy::Lease => {}
     }
 }
 
 /// Prepares a changed object: what this endpoint does not write is taken from the old one.
 pub(super) fn prepare_update(kind: &Kind, subresource: &str, object: &mut Value, old: &Value) {
     if subresource == "status" {
-        let status = at(object, &["status"]).clone();
-        let managed = at(object, &["metadata", "managedFields"]).clone();
-        let revision = at(object, &["metadata", "resourceVersion"]).clone();
-        let uid = at(object, &["metadata", "uid"]).clone();
+        let status = value_at(object, &["status"]).clone();
+        let managed = value_at(object, &["metadata", "managedFields"]).clone();
+        let revision = value_at(object, &["metadata", "resourceVersion"]).clone();
+        let uid = value_at(object, &["metadata", "uid"]).clone();
         *object = old.clone();
         set_or_drop(object, "status", status);
         for (field, value) in [
@@ -180,91 +184,93 @@ pub(super) fn prepare_update(kind: &Kind, subresource: &str, object: &mut Value,
         return;
     }
     if kind.status {
-        set_or_drop(object, "status", at(old, &["status"]).clone());
+        set_or_drop(object, "status", value_at(old, &["status"]).clone());
     }
-    match kind.nature {
-        Nature::Namespace if subresource != "finalize" => {
-            set_or_drop(object, "spec", at(old, &["spec"]).clone());
+    match kind.strategy {
+        Strategy::Namespace if subresource != "finalize" => {
+            set_or_drop(object, "spec", value_at(old, &["spec"]).clone());
         }
-        Nature::Definition => super::definitions::fill_in(object),
-        Nature::Secret if text(object, &["type"]).is_empty() => object["type"] = "Opaque".into(),
+        Strategy::CustomResourceDefinition => super::crd::set_defaults(object),
+        Strategy::Secret if str_at(object, &["type"]).is_empty() => {
+            object["type"] = "Opaque".into()
+        }
         _ => {}
     }
-    let generation = at(old, &["metadata", "generation"]).as_i64();
+    let generation = value_at(old, &["metadata", "generation"]).as_i64();
     if let Some(generation) = generation {
-        let moved = specified(kind, object) != specified(kind, old);
-        set_meta(object, "generation", generation + i64::from(moved));
+        let spec_changed = spec_part(kind, object) != spec_part(kind, old);
+        set_metadata(object, "generation", generation + i64::from(spec_changed));
     }
 }
 
 fn set_or_drop(object: &mut Value, field: &str, value: Value) {
     if value.is_null() {
-        drop_field(object, field);
+        remove_field(object, field);
     } else {
         object[field] = value;
     }
 }
 
 /// The part of an object whose change is a new generation: all but metadata and, where it is apart, status.
-fn specified(kind: &Kind, object: &Value) -> Value {
+fn spec_part(kind: &Kind, object: &Value) -> Value {
     let mut part = object.clone();
-    drop_field(&mut part, "metadata");
+    remove_field(&mut part, "metadata");
     if kind.status {
-        drop_field(&mut part, "status");
+        remove_field(&mut part, "status");
     }
     part
 }
 
 /// Everything wrong with an object that is about to be stored.
-pub(super) fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> {
-    let mut causes = names::validate_metadata(kind, object);
+pub(super) fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<StatusCause> {
+    let mut causes = metadata_validation::validate_metadata(kind, object);
     if let Some(old) = old {
         causes.extend(new_finalizers(object, old));
     }
-    match kind.nature {
-        Nature::Custom => {
-            let shown = custom_part(object);
+    match kind.strategy {
+        Strategy::CustomResource => {
+            let shown = without_metadata(object);
             causes.extend(validate::validate(&shown, &kind.schema));
-            if causes.iter().any(Cause::blocks_rules) {
+            if causes.iter().any(StatusCause::blocks_rules) {
                 if kind
                     .rules
                     .as_ref()
-                    .is_some_and(super::schema::rules::Rules::any)
+                    .is_some_and(super::schema::cel_rules::CelRules::any)
                 {
-                    causes.push(Cause::invalid("<nil>", &Value::Null, "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"));
+                    causes.push(StatusCause::invalid("<nil>", &Value::Null, "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"));
                 }
             } else if let Some(rules) = &kind.rules {
                 causes.extend(rules.check(object, old));
             }
         }
-        Nature::Secret | Nature::ConfigMap => causes.extend(validate_data(kind, object, old)),
-        Nature::Lease => {
-            let seconds = at(object, &["spec", "leaseDurationSeconds"]);
+        Strategy::Secret | Strategy::ConfigMap => causes.extend(validate_data(kind, object, old)),
+        Strategy::Lease => {
+            let seconds = value_at(object, &["spec", "leaseDurationSeconds"]);
             if seconds.as_i64().is_some_and(|seconds| seconds <= 0) {
-                causes.push(Cause::invalid(
+                causes.push(StatusCause::invalid(
                     "spec.leaseDurationSeconds",
                     seconds,
                     "must be greater than 0",
                 ));
             }
         }
-        Nature::Event | Nature::NewEvent => {
+        Strategy::CoreEvent | Strategy::EventsV1Event => {
             causes.extend(validate_event(kind, object, old.is_some()));
         }
-        Nature::Definition => causes.extend(super::definitions::validate(object)),
-        Nature::Namespace => {}
+        Strategy::CustomResourceDefinition => causes.extend(super::crd::validate(object)),
+        Strategy::Namespace => {}
     }
     causes
 }
 
 /// A custom resource without the metadata, which has been checked by other rules.
-fn custom_part(object: &Value) -> Value {
+fn without_metadata(object: &Value) -> Value {
     let mut part = object.clone();
-    drop_field(&mut part, "metadata");
+    remove_field(&mut part, "metadata");
     part
 }
 
-fn new_finalizers(object: &Value, old: &Value) -> Option<Cause> {
+fn new_finalizers(object: &Value, old: &Value) -> Option<StatusCause> {
     if !super::object::is_deleting(old) {
         return None;
     }
@@ -279,20 +285,20 @@ fn new_finalizers(object: &Value, old: &Value) -> Option<Cause> {
             "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
             quoted.join(", ")
         );
-        Cause::forbidden("metadata.finalizers", &why)
+        StatusCause::forbidden("metadata.finalizers", &why)
     })
 }
 
-fn validate_data(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+fn validate_data(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<StatusCause> {
     let mut causes = Vec::new();
     for field in ["data", "binaryData"] {
-        for key in at(object, &[field])
+        for key in value_at(object, &[field])
             .as_object()
             .into_iter()
             .flat_map(serde_json::Map::keys)
         {
-            if let Some(why) = names::config_key_fault(key) {
-                causes.push(Cause::invalid(
+            if let Some(why) = metadata_validation::config_key_error(key) {
+                causes.push(StatusCause::invalid(
                     format!("{field}[{key}]"),
                     &Value::from(key.clone()),
                     &why,
@@ -301,23 +307,23 @@ fn validate_data(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause>
         }
     }
     let Some(old) = old else { return causes };
-    if kind.nature == Nature::Secret && object["type"] != old["type"] {
-        causes.push(Cause::invalid(
+    if kind.strategy == Strategy::Secret && object["type"] != old["type"] {
+        causes.push(StatusCause::invalid(
             "type",
             &object["type"],
             "field is immutable",
         ));
     }
-    if at(old, &["immutable"]).as_bool() == Some(true) {
-        if at(object, &["immutable"]).as_bool() != Some(true) {
-            causes.push(Cause::forbidden(
+    if value_at(old, &["immutable"]).as_bool() == Some(true) {
+        if value_at(object, &["immutable"]).as_bool() != Some(true) {
+            causes.push(StatusCause::forbidden(
                 "immutable",
                 "field is immutable when `immutable` is set",
             ));
         }
         for field in ["data", "binaryData"] {
-            if at(object, &[field]) != at(old, &[field]) {
-                causes.push(Cause::forbidden(
+            if value_at(object, &[field]) != value_at(old, &[field]) {
+                causes.push(StatusCause::forbidden(
                     field,
                     "field is immutable when `immutable` is set",
                 ));
@@ -327,10 +333,10 @@ fn validate_data(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause>
     causes
 }
 
-fn validate_event(kind: &Kind, event: &Value, exists: bool) -> Vec<Cause> {
+fn validate_event(kind: &Kind, event: &Value, exists: bool) -> Vec<StatusCause> {
     let mut causes = Vec::new();
-    let namespace = meta(event, "namespace");
-    let about = at(event, &["involvedObject", "namespace"]);
+    let namespace = metadata_str(event, "namespace");
+    let about = value_at(event, &["involvedObject", "namespace"]);
     let fits = match about.as_str().unwrap_or_default() {
         "" => namespace == "default",
         about => about == namespace,
@@ -341,13 +347,13 @@ fn validate_event(kind: &Kind, event: &Value, exists: bool) -> Vec<Cause> {
         } else {
             about.clone()
         };
-        causes.push(Cause::invalid(
+        causes.push(StatusCause::invalid(
             "involvedObject.namespace",
             &about,
             "does not match event.namespace",
         ));
     }
-    if kind.nature == Nature::NewEvent && !exists {
+    if kind.strategy == Strategy::EventsV1Event && !exists {
         for (field, stored) in [
             ("eventTime", "eventTime"),
             ("reportingController", "reportingComponent"),
@@ -355,21 +361,21 @@ fn validate_event(kind: &Kind, event: &Value, exists: bool) -> Vec<Cause> {
             ("action", "action"),
             ("reason", "reason"),
         ] {
-            if text(event, &[stored]).is_empty() {
-                causes.push(Cause::required(field, ""));
+            if str_at(event, &[stored]).is_empty() {
+                causes.push(StatusCause::required(field, ""));
             }
         }
-        let word = text(event, &["type"]);
+        let word = str_at(event, &["type"]);
         if !matches!(word, "Normal" | "Warning") {
-            causes.push(Cause::invalid(
+            causes.push(StatusCause::invalid(
                 "type",
                 &Value::from(""),
                 &format!("has invalid value: {word}"),
             ));
         }
-        let note = text(event, &["message"]);
+        let note = str_at(event, &["message"]);
         if note.len() > 1024 {
-            causes.push(Cause::invalid(
+            causes.push(StatusCause::invalid(
                 "message",
                 &Value::from(note),
                 "can have at most 1024 characters",

@@ -13,103 +13,105 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::World;
-use super::failure::{Cause, Failure};
+use super::ServerState;
+use super::conversion;
 use super::kinds::Kind;
+use super::object_store::{Change, ChangesSince, StoredObject};
 use super::read;
-use super::reply::{BoxError, Reply};
-use super::request::{Place, Query, Shape};
+use super::request::{Query, Representation, RequestInfo};
+use super::response::{ApiResponse, BoxError};
 use super::selectors::Selector;
-use super::store::{Change, Next, Stored};
-use super::table::{self, Carried};
-use super::view;
+use super::status_error::{StatusCause, StatusError};
+use super::table::{self, IncludeObject};
 
 /// How often a quiet watch that asked for bookmarks gets one (the real server: about once a minute).
-const BOOKMARK_EVERY: Duration = Duration::from_mins(1);
+const BOOKMARK_INTERVAL: Duration = Duration::from_mins(1);
 /// How long a watch lasts that names no time (the real server: 30 to 60 minutes).
-const LONGEST: Duration = Duration::from_mins(30);
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(30);
 
 /// Marks the bookmark that ends the initial events of a streaming list (KEP-3157).
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
-struct Follower {
-    world: Arc<World>,
+struct WatchStream {
+    server: Arc<ServerState>,
     kind: Arc<Kind>,
     namespace: String,
     selector: Selector,
-    shape: Shape,
-    carried: Carried,
+    representation: Representation,
+    include_object: IncludeObject,
     bookmarks: bool,
     /// Everything up to this revision has been sent.
     cursor: u64,
-    ready: VecDeque<Bytes>,
-    head_sent: bool,
+    pending_lines: VecDeque<Bytes>,
+    column_definitions_sent: bool,
     ended: bool,
-    until: Instant,
+    deadline: Instant,
     next_bookmark: Instant,
     changed: watch::Receiver<u64>,
     closed: watch::Receiver<u64>,
 }
 
 /// Begins a watch.
-pub(super) fn begin(
-    world: &Arc<World>,
+pub(super) fn start(
+    server: &Arc<ServerState>,
     kind: &Arc<Kind>,
-    place: &Place,
+    info: &RequestInfo,
     query: &Query,
-    shape: Shape,
-) -> Result<Reply, Failure> {
+    representation: Representation,
+) -> Result<ApiResponse, StatusError> {
     let mut selector = Selector::parse(kind, &query.label_selector, &query.field_selector)?;
-    if !place.name.is_empty() {
-        selector = selector.of_name(&place.name);
+    if !info.name.is_empty() {
+        selector = selector.with_name(&info.name);
     }
     check_initial_events(query)?;
     let since = read::parse_revision(&query.resource_version)?;
-    let (changed, closed) = world.store.signals(&kind.storage);
+    let (changed, closed) = server.store.subscribe(&kind.storage);
     let now = Instant::now();
-    let lasts = query.timeout_seconds.map_or(LONGEST, Duration::from_secs);
-    let mut follower = Follower {
-        world: Arc::clone(world),
+    let lasts = query
+        .timeout_seconds
+        .map_or(DEFAULT_TIMEOUT, Duration::from_secs);
+    let mut watch_stream = WatchStream {
+        server: Arc::clone(server),
         kind: Arc::clone(kind),
-        namespace: place.namespace.clone(),
+        namespace: info.namespace.clone(),
         selector,
-        shape,
-        carried: read::carried(query)?,
+        representation,
+        include_object: read::include_object(query)?,
         bookmarks: query.allow_watch_bookmarks,
         cursor: since,
-        ready: VecDeque::new(),
-        head_sent: false,
+        pending_lines: VecDeque::new(),
+        column_definitions_sent: false,
         ended: false,
-        until: now + lasts,
-        next_bookmark: now + BOOKMARK_EVERY,
+        deadline: now + lasts,
+        next_bookmark: now + BOOKMARK_INTERVAL,
         changed,
         closed,
     };
     match query.send_initial_events {
         Some(true) => {
-            follower.send_state();
-            if follower.bookmarks {
-                follower.send_bookmark(true);
+            watch_stream.send_initial_objects();
+            if watch_stream.bookmarks {
+                watch_stream.send_bookmark(true);
             }
         }
-        None if since == 0 => follower.send_state(),
-        _ if since == 0 => follower.cursor = world.store.revision(),
+        None if since == 0 => watch_stream.send_initial_objects(),
+        _ if since == 0 => watch_stream.cursor = server.store.revision(),
         _ => {}
     }
-    let mut reply = Reply::new(StreamBody::new(follower.frames()).boxed_unsync());
-    *reply.status_mut() = StatusCode::OK;
+    let mut response = ApiResponse::new(StreamBody::new(watch_stream.frames()).boxed_unsync());
+    *response.status_mut() = StatusCode::OK;
     let media = http::HeaderValue::from_static("application/json");
-    reply
+    response
         .headers_mut()
         .insert(http::header::CONTENT_TYPE, media);
-    Ok(reply)
+    Ok(response)
 }
 
-fn check_initial_events(query: &Query) -> Result<(), Failure> {
+fn check_initial_events(query: &Query) -> Result<(), StatusError> {
     let refuse = |field: &str, why: &str| {
-        Err(Failure::invalid_options(
+        Err(StatusError::invalid_options(
             "ListOptions",
-            &Cause::forbidden(field, why),
+            &StatusCause::forbidden(field, why),
         ))
     };
     match (
@@ -125,7 +127,7 @@ fn check_initial_events(query: &Query) -> Result<(), Failure> {
             "resourceVersionMatch",
             "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
         ),
-        (Some(_), other) => Err(Failure::unsupported_option(
+        (Some(_), other) => Err(StatusError::unsupported_option(
             "ListOptions",
             "resourceVersionMatch",
             other,
@@ -134,32 +136,32 @@ fn check_initial_events(query: &Query) -> Result<(), Failure> {
     }
 }
 
-impl Follower {
+impl WatchStream {
     fn frames(self) -> impl Stream<Item = Result<Frame<Bytes>, BoxError>> {
-        stream::unfold(self, |mut follower| async move {
-            let line = follower.next().await?;
-            Some((Ok(Frame::data(line)), follower))
+        stream::unfold(self, |mut watch_stream| async move {
+            let line = watch_stream.next().await?;
+            Some((Ok(Frame::data(line)), watch_stream))
         })
     }
 
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(line) = self.ready.pop_front() {
+            if let Some(line) = self.pending_lines.pop_front() {
                 return Some(line);
             }
             if self.ended {
                 return None;
             }
             self.changed.mark_unchanged();
-            self.collect();
-            if !self.ready.is_empty() || self.ended {
+            self.collect_changes();
+            if !self.pending_lines.is_empty() || self.ended {
                 continue;
             }
             tokio::select! {
                 changed = self.changed.changed() => self.ended = changed.is_err(),
                 _ = self.closed.changed() => self.ended = true,
                 () = sleep_until(self.next_bookmark), if self.bookmarks => self.send_bookmark(false),
-                () = sleep_until(self.until) => {
+                () = sleep_until(self.deadline) => {
                     if self.bookmarks {
                         self.send_bookmark(false);
                     }
@@ -170,20 +172,20 @@ impl Follower {
     }
 
     /// Takes what happened since the cursor.
-    fn collect(&mut self) {
+    fn collect_changes(&mut self) {
         if self
-            .world
+            .server
             .faults
             .frozen(&self.kind.resource())
             .is_some_and(|frozen| self.cursor >= frozen)
         {
             return;
         }
-        match self.world.store.changes(&self.kind.storage, self.cursor) {
-            Next::Changes(changes, revision) => {
+        match self.server.store.changes(&self.kind.storage, self.cursor) {
+            ChangesSince::Changes(changes, revision) => {
                 // A cache that lags shows nothing that is newer than itself.
                 let newest = self
-                    .world
+                    .server
                     .faults
                     .frozen(&self.kind.resource())
                     .unwrap_or(u64::MAX);
@@ -191,16 +193,16 @@ impl Follower {
                 shown.for_each(|change| self.send_change(change));
                 self.cursor = revision.min(newest.max(self.cursor));
             }
-            Next::Forgotten(oldest) => {
-                let failure = Failure::too_old(self.cursor, oldest);
-                self.send("ERROR", failure.status().to_string().as_bytes());
+            ChangesSince::Compacted(oldest) => {
+                let error = StatusError::expired(self.cursor, oldest);
+                self.send("ERROR", error.to_status().to_string().as_bytes());
                 self.ended = true;
             }
         }
     }
 
     fn send_change(&mut self, change: &Change) {
-        let here = |object: &Stored| {
+        let here = |object: &StoredObject| {
             (self.namespace.is_empty() || object.namespace == self.namespace)
                 && self.selector.matches(object)
         };
@@ -213,7 +215,7 @@ impl Follower {
             (true, false) if !change.deleted => {
                 if let Some(before) = &change.before {
                     let mut last = before.object();
-                    super::object::set_meta(
+                    super::object::set_metadata(
                         &mut last,
                         "resourceVersion",
                         change.revision.to_string(),
@@ -226,16 +228,16 @@ impl Follower {
         }
     }
 
-    fn send_state(&mut self) {
-        let frozen = self.world.faults.frozen(&self.kind.resource());
+    fn send_initial_objects(&mut self) {
+        let frozen = self.server.faults.frozen(&self.kind.resource());
         let snapshot = frozen
             .and_then(|frozen| {
-                self.world
+                self.server
                     .store
                     .list_at(&self.kind.storage, &self.namespace, frozen)
                     .ok()
             })
-            .unwrap_or_else(|| self.world.store.list(&self.kind.storage, &self.namespace));
+            .unwrap_or_else(|| self.server.store.list(&self.kind.storage, &self.namespace));
         for object in &snapshot.objects {
             if self.selector.matches(object) {
                 self.send_object("ADDED", object);
@@ -244,9 +246,9 @@ impl Follower {
         self.cursor = snapshot.revision;
     }
 
-    fn send_object(&mut self, event: &str, stored: &Stored) {
-        if self.shape == Shape::Whole {
-            let bytes = view::bytes(&self.kind, stored);
+    fn send_object(&mut self, event: &str, stored: &StoredObject) {
+        if self.representation == Representation::Full {
+            let bytes = conversion::to_served_bytes(&self.kind, stored);
             self.send(event, &bytes);
         } else {
             self.send_value(event, &stored.object());
@@ -254,48 +256,47 @@ impl Follower {
     }
 
     fn send_value(&mut self, event: &str, object: &Value) {
-        let shown = match self.shape {
-            Shape::Whole => view::show(&self.kind, object.clone()),
-            Shape::Metadata | Shape::MetadataList => {
+        let shown = match self.representation {
+            Representation::Full => conversion::to_served(&self.kind, object.clone()),
+            Representation::PartialObjectMetadata | Representation::PartialObjectMetadataList => {
                 table::metadata_only(object, "PartialObjectMetadata")
             }
-            Shape::Table => {
-                let row = read::row(&self.kind, object, self.carried);
-                let metadata =
-                    json!({"resourceVersion": super::object::meta(object, "resourceVersion")});
-                table::table(self.take_head(), vec![row], metadata)
+            Representation::Table => {
+                let row = read::row(&self.kind, object, self.include_object);
+                let metadata = json!({"resourceVersion": super::object::metadata_str(object, "resourceVersion")});
+                table::table(self.take_column_definitions(), vec![row], metadata)
             }
         };
         self.send(event, shown.to_string().as_bytes());
     }
 
     /// The column definitions, in the first event only.
-    fn take_head(&mut self) -> Value {
-        if std::mem::replace(&mut self.head_sent, true) {
+    fn take_column_definitions(&mut self) -> Value {
+        if std::mem::replace(&mut self.column_definitions_sent, true) {
             Value::Null
         } else {
-            table::definitions(&self.kind.columns)
+            table::column_definitions(&self.kind.columns)
         }
     }
 
     fn send_bookmark(&mut self, initial_events_end: bool) {
-        self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
+        self.next_bookmark = Instant::now() + BOOKMARK_INTERVAL;
         let mut metadata =
             json!({"resourceVersion": self.cursor.to_string(), "creationTimestamp": null});
         if initial_events_end {
             metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
         }
-        let shown = match self.shape {
-            Shape::Whole => {
+        let shown = match self.representation {
+            Representation::Full => {
                 json!({"kind": self.kind.kind, "apiVersion": self.kind.api_version(), "metadata": metadata})
             }
-            Shape::Metadata | Shape::MetadataList => {
+            Representation::PartialObjectMetadata | Representation::PartialObjectMetadataList => {
                 json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
             }
-            Shape::Table => {
+            Representation::Table => {
                 let marker = json!({"cells": [], "object":
                     {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}});
-                let head = self.take_head();
+                let head = self.take_column_definitions();
                 table::table(
                     head,
                     vec![marker],
@@ -311,6 +312,6 @@ impl Follower {
         line.extend_from_slice(format!("{{\"type\":\"{event}\",\"object\":").as_bytes());
         line.extend_from_slice(object);
         line.extend_from_slice(b"}\n");
-        self.ready.push_back(line.into());
+        self.pending_lines.push_back(line.into());
     }
 }

@@ -9,7 +9,7 @@ use crate::suite::Suite;
 pub fn register(suite: &mut Suite) {
     add!(
         suite,
-        [Modern],
+        [Kubernetes130],
         each_broken_rule_is_named_with_field_and_reason
     );
     add!(suite, [], unknown_fields_are_pruned);
@@ -20,7 +20,11 @@ pub fn register(suite: &mut Suite) {
     );
     add!(suite, [], names_and_labels_are_checked);
     add!(suite, [], a_dry_run_checks_and_stores_nothing);
-    add!(suite, [Modern], an_unqualified_kind_or_body_is_refused);
+    add!(
+        suite,
+        [Kubernetes130],
+        an_unqualified_kind_or_body_is_refused
+    );
 }
 
 /// Sets a value by JSON pointer (objects only), or takes it out with `Null`.
@@ -129,7 +133,7 @@ async fn each_broken_rule_is_named_with_field_and_reason(cluster: Cluster) {
         let refused = cluster
             .call("POST", &cluster.connectors(), &object)
             .await
-            .expect(422);
+            .expect_status(422);
         assert_eq!(refused.at("/reason"), "Invalid");
         let mut wanted: Vec<_> = wanted
             .into_iter()
@@ -163,7 +167,7 @@ async fn each_broken_rule_is_named_with_field_and_reason(cluster: Cluster) {
         let refused = cluster
             .call("POST", &cluster.connectors(), &object)
             .await
-            .expect(422);
+            .expect_status(422);
         let causes = causes(&refused.body);
         assert_eq!(causes.len(), 1, "{causes:?}");
         assert_eq!(causes[0].0, field);
@@ -184,7 +188,7 @@ async fn unknown_fields_are_pruned(cluster: Cluster) {
     let made = cluster
         .call("POST", &cluster.connectors(), &odd)
         .await
-        .expect(201);
+        .expect_status(201);
     assert_eq!(made.at("/spec/bogus"), &Value::Null);
     assert_eq!(made.at("/spec/access"), &json!({"level": "Open"}));
 }
@@ -199,7 +203,7 @@ async fn strict_validation_refuses_what_lax_validation_warns_of(cluster: Cluster
     let strict = cluster
         .call("POST", &format!("{path}?fieldValidation=Strict"), &odd)
         .await
-        .expect(400);
+        .expect_status(400);
     assert_eq!(
         strict.at("/message"),
         "TelegramConnector in version \"v1alpha1\" cannot be handled as a TelegramConnector: strict decoding error: unknown field \"spec.access.zip\", unknown field \"spec.bogus\""
@@ -211,7 +215,7 @@ async fn strict_validation_refuses_what_lax_validation_warns_of(cluster: Cluster
             &odd,
         )
         .await
-        .expect(201);
+        .expect_status(201);
     let warnings: Vec<_> = warned
         .headers
         .get_all("warning")
@@ -232,7 +236,7 @@ async fn strict_validation_refuses_what_lax_validation_warns_of(cluster: Cluster
             &odd,
         )
         .await
-        .expect(201);
+        .expect_status(201);
     assert!(silent.headers.get("warning").is_none());
     let twice = serde_json::to_string(&connector("c"))
         .expect("JSON")
@@ -240,9 +244,9 @@ async fn strict_validation_refuses_what_lax_validation_warns_of(cluster: Cluster
     let request = http::Request::post(format!("{path}?fieldValidation=Strict"))
         .header("content-type", "application/json");
     let twice = cluster
-        .ask(request.body(twice.into_bytes()).expect("a request"))
+        .send(request.body(twice.into_bytes()).expect("a request"))
         .await
-        .expect(400);
+        .expect_status(400);
     assert!(
         twice
             .text
@@ -271,7 +275,7 @@ async fn names_and_labels_are_checked(cluster: Cluster) {
         let refused = cluster
             .call("POST", &cluster.connectors(), &object)
             .await
-            .expect(422);
+            .expect_status(422);
         assert_eq!(refused.at("/details/causes/0/field"), field);
         assert!(
             refused.text.contains("regex used for validation"),
@@ -283,7 +287,7 @@ async fn names_and_labels_are_checked(cluster: Cluster) {
     cluster
         .call("POST", &cluster.connectors(), &elsewhere)
         .await
-        .expect(400);
+        .expect_status(400);
 }
 
 async fn a_dry_run_checks_and_stores_nothing(cluster: Cluster) {
@@ -291,10 +295,10 @@ async fn a_dry_run_checks_and_stores_nothing(cluster: Cluster) {
     let made = cluster
         .call("POST", &path, &connector("c"))
         .await
-        .expect(201);
+        .expect_status(201);
     assert_eq!(made.at("/metadata/resourceVersion"), &Value::Null);
     let one = format!("{}/c", cluster.connectors());
-    cluster.get(&one).await.expect(404);
+    cluster.get(&one).await.expect_status(404);
     cluster
         .call(
             "POST",
@@ -302,11 +306,11 @@ async fn a_dry_run_checks_and_stores_nothing(cluster: Cluster) {
             &with(connector("c"), "/spec/access", json!({})),
         )
         .await
-        .expect(422);
+        .expect_status(422);
     let made = cluster
         .call("POST", &cluster.connectors(), &connector("c"))
         .await
-        .expect(201);
+        .expect_status(201);
     let change = json!({"spec": {"displayName": "D"}});
     let tried = cluster
         .call_as(
@@ -316,26 +320,29 @@ async fn a_dry_run_checks_and_stores_nothing(cluster: Cluster) {
             &change,
         )
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(tried.at("/metadata/generation"), 2);
     cluster
         .call("DELETE", &format!("{one}?dryRun=All"), &Value::Null)
         .await
-        .expect(200);
-    assert_eq!(cluster.get(&one).await.expect(200).body, made.body);
+        .expect_status(200);
+    assert_eq!(cluster.get(&one).await.expect_status(200).body, made.body);
 }
 
 async fn an_unqualified_kind_or_body_is_refused(cluster: Cluster) {
     let path = cluster.connectors();
     let kindless = with(connector("c"), "/kind", Value::Null);
-    let refused = cluster.call("POST", &path, &kindless).await.expect(400);
+    let refused = cluster
+        .call("POST", &path, &kindless)
+        .await
+        .expect_status(400);
     assert!(
         refused.text.contains("Object 'Kind' is missing"),
         "{}",
         refused.text
     );
     let other = with(connector("c"), "/kind", json!("Other"));
-    let refused = cluster.call("POST", &path, &other).await.expect(422);
+    let refused = cluster.call("POST", &path, &other).await.expect_status(422);
     assert_eq!(
         refused.at("/details/causes/0/message"),
         "Invalid value: \"Other\": must be TelegramConnector"
@@ -345,9 +352,15 @@ async fn an_unqualified_kind_or_body_is_refused(cluster: Cluster) {
         "/apiVersion",
         json!("connectors.pupau.ai/v2"),
     );
-    cluster.call("POST", &path, &version).await.expect(400);
+    cluster
+        .call("POST", &path, &version)
+        .await
+        .expect_status(400);
     let number = with(connector("c"), "/metadata/labels", json!({"a": 1}));
-    let refused = cluster.call("POST", &path, &number).await.expect(400);
+    let refused = cluster
+        .call("POST", &path, &number)
+        .await
+        .expect_status(400);
     assert!(
         refused
             .text

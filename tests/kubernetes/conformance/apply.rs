@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::basics::connector;
-use crate::cluster::{Answer, Cluster};
-use crate::suite::{Need, Suite};
+use crate::cluster::{ApiResponse, Cluster};
+use crate::suite::{ServerFeature, Suite};
 
 pub fn register(suite: &mut Suite) {
     add!(suite, [], apply_creates_and_its_owner_can_take_back);
@@ -12,13 +12,13 @@ pub fn register(suite: &mut Suite) {
     add!(suite, [], conditions_of_two_owners_merge_by_type);
     add!(
         suite,
-        [Modern],
+        [Kubernetes130],
         applied_order_wins_and_others_keep_their_places
     );
     add!(suite, [], finalizers_of_two_owners_are_one_set);
     add!(suite, [], an_apply_that_changes_nothing_is_no_new_version);
     add!(suite, [], what_apply_refuses);
-    add!(suite, [Modern], managed_fields_can_be_reset);
+    add!(suite, [Kubernetes130], managed_fields_can_be_reset);
     add!(suite, [Core], secrets_are_applied_key_by_key);
 }
 
@@ -37,7 +37,7 @@ fn status(conditions: &[(&str, &str)]) -> Value {
         "status": {"conditions": conditions}})
 }
 
-fn types(answer: &Answer) -> Vec<String> {
+fn types(answer: &ApiResponse) -> Vec<String> {
     let all = answer
         .at("/status/conditions")
         .as_array()
@@ -48,7 +48,7 @@ fn types(answer: &Answer) -> Vec<String> {
         .collect()
 }
 
-fn fields_of<'a>(answer: &'a Answer, manager: &str, operation: &str) -> &'a Value {
+fn fields_of<'a>(answer: &'a ApiResponse, manager: &str, operation: &str) -> &'a Value {
     let entries = answer
         .at("/metadata/managedFields")
         .as_array()
@@ -67,7 +67,7 @@ async fn apply_creates_and_its_owner_can_take_back(cluster: Cluster) {
     let made = cluster
         .apply(&path, "one", false, &wanted)
         .await
-        .expect(201);
+        .expect_status(201);
     assert_eq!(
         fields_of(&made, "one", "Apply")["f:metadata"],
         json!({"f:labels": {"f:a": {}, "f:c": {}}})
@@ -84,7 +84,7 @@ async fn apply_creates_and_its_owner_can_take_back(cluster: Cluster) {
     let less = cluster
         .apply(&path, "one", false, &wanted)
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(less.at("/spec/displayName"), &Value::Null);
     assert_eq!(less.at("/metadata/labels"), &json!({"a": "b"}));
     assert_eq!(less.at("/metadata/generation"), 2);
@@ -97,9 +97,12 @@ async fn another_owners_field_conflicts_unless_forced(cluster: Cluster) {
     cluster
         .apply(&path, "one", false, &wanted)
         .await
-        .expect(201);
+        .expect_status(201);
     let other = partial("c", &json!({"displayName": "two's", "greeting": "hello"}));
-    let refused = cluster.apply(&path, "two", false, &other).await.expect(409);
+    let refused = cluster
+        .apply(&path, "two", false, &other)
+        .await
+        .expect_status(409);
     assert_eq!(
         refused.at("/message"),
         "Apply failed with 1 conflict: conflict with \"one\": .spec.displayName"
@@ -109,8 +112,14 @@ async fn another_owners_field_conflicts_unless_forced(cluster: Cluster) {
         &json!([{"reason": "FieldManagerConflict", "message": "conflict with \"one\"", "field": ".spec.displayName"}])
     );
     let same = partial("c", &json!({"displayName": "one's"}));
-    cluster.apply(&path, "two", false, &same).await.expect(200);
-    let forced = cluster.apply(&path, "two", true, &other).await.expect(200);
+    cluster
+        .apply(&path, "two", false, &same)
+        .await
+        .expect_status(200);
+    let forced = cluster
+        .apply(&path, "two", true, &other)
+        .await
+        .expect_status(200);
     assert_eq!(forced.at("/spec/displayName"), "two's");
     assert_eq!(
         fields_of(&forced, "one", "Apply").pointer("/f:spec/f:displayName"),
@@ -128,7 +137,7 @@ async fn another_owners_field_conflicts_unless_forced(cluster: Cluster) {
     let kept = cluster
         .apply(&path, "one", false, &wanted)
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(kept.at("/spec/displayName"), "two's");
     // A plain update takes the field, and applying over it conflicts with the updater.
     let update = json!({"spec": {"greeting": "updated"}});
@@ -141,12 +150,15 @@ async fn another_owners_field_conflicts_unless_forced(cluster: Cluster) {
             &update,
         )
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(
         fields_of(&updated, "three", "Update").pointer("/f:spec/f:greeting"),
         Some(&json!({}))
     );
-    let refused = cluster.apply(&path, "two", false, &other).await.expect(409);
+    let refused = cluster
+        .apply(&path, "two", false, &other)
+        .await
+        .expect_status(409);
     let message = refused
         .at("/message")
         .as_str()
@@ -159,7 +171,7 @@ async fn conditions_of_two_owners_merge_by_type(cluster: Cluster) {
     cluster
         .call("POST", &cluster.connectors(), &connector("c"))
         .await
-        .expect(201);
+        .expect_status(201);
     let path = format!("{}/c/status", cluster.connectors());
     cluster
         .apply(
@@ -169,19 +181,19 @@ async fn conditions_of_two_owners_merge_by_type(cluster: Cluster) {
             &status(&[("A", "True"), ("B", "True")]),
         )
         .await
-        .expect(200);
+        .expect_status(200);
     let both = cluster
         .apply(&path, "two", false, &status(&[("X", "True")]))
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(types(&both), ["A", "B", "X"]);
     let less = cluster
         .apply(&path, "one", false, &status(&[("B", "False")]))
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(types(&less), ["B", "X"]);
     assert_eq!(less.at("/status/conditions/0/status"), "False");
-    if cluster.has(Need::Modern) {
+    if cluster.has(ServerFeature::Kubernetes130) {
         let entries = less
             .at("/metadata/managedFields")
             .as_array()
@@ -195,7 +207,7 @@ async fn conditions_of_two_owners_merge_by_type(cluster: Cluster) {
     let refused = cluster
         .apply(&path, "two", false, &status(&[("B", "Unknown")]))
         .await
-        .expect(409);
+        .expect_status(409);
     assert_eq!(
         refused.at("/details/causes/0/field"),
         ".status.conditions[type=\"B\"].status"
@@ -208,7 +220,7 @@ async fn conditions_of_two_owners_merge_by_type(cluster: Cluster) {
             &status(&[("Y", "True"), ("Y", "True")]),
         )
         .await
-        .expect(500);
+        .expect_status(500);
     assert!(
         twice
             .text
@@ -222,7 +234,7 @@ async fn applied_order_wins_and_others_keep_their_places(cluster: Cluster) {
     cluster
         .call("POST", &cluster.connectors(), &connector("c"))
         .await
-        .expect(201);
+        .expect_status(201);
     let path = format!("{}/c/status", cluster.connectors());
     let steps: [(&str, &[&str], &[&str]); 6] = [
         ("one", &["A", "B"], &["A", "B"]),
@@ -237,7 +249,7 @@ async fn applied_order_wins_and_others_keep_their_places(cluster: Cluster) {
         let answer = cluster
             .apply(&path, manager, false, &status(&applied))
             .await
-            .expect(200);
+            .expect_status(200);
         assert_eq!(types(&answer), wanted, "{manager} applied {applied:?}");
     }
 }
@@ -246,7 +258,7 @@ async fn finalizers_of_two_owners_are_one_set(cluster: Cluster) {
     cluster
         .call("POST", &cluster.connectors(), &connector("c"))
         .await
-        .expect(201);
+        .expect_status(201);
     let path = format!("{}/c", cluster.connectors());
     let with = |finalizer: &str| {
         let mut wanted = partial("c", &json!({}));
@@ -257,19 +269,25 @@ async fn finalizers_of_two_owners_are_one_set(cluster: Cluster) {
     cluster
         .apply(&path, "one", false, &with("a.example/one"))
         .await
-        .expect(200);
+        .expect_status(200);
     let both = cluster
         .apply(&path, "two", false, &with("a.example/two"))
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(
         both.at("/metadata/finalizers"),
         &json!(["a.example/one", "a.example/two"])
     );
     let bare = json!({"apiVersion": "connectors.pupau.ai/v1alpha1", "kind": "TelegramConnector", "metadata": {"name": "c"}});
-    let one = cluster.apply(&path, "one", false, &bare).await.expect(200);
+    let one = cluster
+        .apply(&path, "one", false, &bare)
+        .await
+        .expect_status(200);
     assert_eq!(one.at("/metadata/finalizers"), &json!(["a.example/two"]));
-    let none = cluster.apply(&path, "two", false, &bare).await.expect(200);
+    let none = cluster
+        .apply(&path, "two", false, &bare)
+        .await
+        .expect_status(200);
     assert_eq!(none.at("/metadata/finalizers"), &Value::Null);
 }
 
@@ -278,13 +296,13 @@ async fn an_apply_that_changes_nothing_is_no_new_version(cluster: Cluster) {
     let one = cluster
         .apply(&path, "one", false, &connector("c"))
         .await
-        .expect(201);
+        .expect_status(201);
     // The times of owners have a resolution of a second: a new one would show.
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     let two = cluster
         .apply(&path, "one", false, &connector("c"))
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(one.body, two.body);
 }
 
@@ -294,24 +312,27 @@ async fn what_apply_refuses(cluster: Cluster) {
     let nobody = cluster
         .call_as("PATCH", &path, apply, &connector("c"))
         .await
-        .expect(422);
+        .expect_status(422);
     assert_eq!(nobody.at("/details/causes/0/field"), "fieldManager");
     cluster
         .apply(&path, "one", false, &connector("other"))
         .await
-        .expect(400);
+        .expect_status(400);
     let mut owned = connector("c");
     owned["metadata"]["managedFields"] = json!([{"manager": "x"}]);
-    let refused = cluster.apply(&path, "one", false, &owned).await.expect(400);
+    let refused = cluster
+        .apply(&path, "one", false, &owned)
+        .await
+        .expect_status(400);
     assert_eq!(refused.at("/message"), "metadata.managedFields must be nil");
     cluster
         .apply(&format!("{path}/status"), "one", false, &status(&[]))
         .await
-        .expect(404);
+        .expect_status(404);
     cluster
         .apply(&path, "one", false, &json!({"metadata": {"name": "c"}}))
         .await
-        .expect(400);
+        .expect_status(400);
 }
 
 async fn managed_fields_can_be_reset(cluster: Cluster) {
@@ -319,12 +340,12 @@ async fn managed_fields_can_be_reset(cluster: Cluster) {
     cluster
         .apply(&path, "one", false, &connector("c"))
         .await
-        .expect(201);
+        .expect_status(201);
     let reset = json!({"metadata": {"managedFields": [{}]}});
     let bare = cluster
         .call_as("PATCH", &path, "application/merge-patch+json", &reset)
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(bare.at("/metadata/managedFields"), &Value::Null);
     let again = cluster
         .apply(
@@ -334,7 +355,7 @@ async fn managed_fields_can_be_reset(cluster: Cluster) {
             &partial("c", &json!({"displayName": "D"})),
         )
         .await
-        .expect(200);
+        .expect_status(200);
     let before = fields_of(&again, "before-first-apply", "Update");
     assert_eq!(
         before.pointer("/f:spec/f:access"),
@@ -348,16 +369,16 @@ async fn secrets_are_applied_key_by_key(cluster: Cluster) {
     cluster
         .apply(&path, "one", false, &secret(json!({"a": "YQ=="})))
         .await
-        .expect(201);
+        .expect_status(201);
     let both = cluster
         .apply(&path, "two", false, &secret(json!({"b": "Yg=="})))
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(both.at("/data"), &json!({"a": "YQ==", "b": "Yg=="}));
     let refused = cluster
         .apply(&path, "two", false, &secret(json!({"a": "Yg=="})))
         .await
-        .expect(409);
+        .expect_status(409);
     assert_eq!(
         refused.at("/message"),
         "Apply failed with 1 conflict: conflict with \"one\": .data.a"

@@ -37,7 +37,7 @@ async fn created_object_gets_what_the_server_owns(cluster: Cluster) {
     let made = cluster
         .call("POST", &cluster.connectors(), &wanted)
         .await
-        .expect(201);
+        .expect_status(201);
     assert_eq!(made.at("/metadata/generation"), 1);
     assert_eq!(made.at("/metadata/namespace"), &json!(cluster.namespace));
     assert_eq!(made.at("/metadata/uid").as_str().map(str::len), Some(36));
@@ -59,7 +59,7 @@ async fn created_object_gets_what_the_server_owns(cluster: Cluster) {
     let again = cluster
         .call("POST", &cluster.connectors(), &connector("first"))
         .await
-        .expect(409);
+        .expect_status(409);
     assert_eq!(again.at("/reason"), "AlreadyExists");
     assert_eq!(
         again.at("/message"),
@@ -70,7 +70,7 @@ async fn created_object_gets_what_the_server_owns(cluster: Cluster) {
     let made = cluster
         .call("POST", &cluster.connectors(), &generated)
         .await
-        .expect(201);
+        .expect_status(201);
     assert!(
         made.at("/metadata/name")
             .as_str()
@@ -79,7 +79,7 @@ async fn created_object_gets_what_the_server_owns(cluster: Cluster) {
     let missing = cluster
         .get(&format!("{}/absent", cluster.connectors()))
         .await
-        .expect(404);
+        .expect_status(404);
     assert_eq!(
         missing.at("/message"),
         "telegramconnectors.connectors.pupau.ai \"absent\" not found"
@@ -94,21 +94,21 @@ async fn spec_change_moves_the_generation_and_status_change_does_not(cluster: Cl
     cluster
         .call("POST", &cluster.connectors(), &connector("c"))
         .await
-        .expect(201);
+        .expect_status(201);
     let path = format!("{}/c", cluster.connectors());
     let merge = "application/merge-patch+json";
     let changed = json!({"spec": {"displayName": "A"}, "status": {"mode": "Polling"}, "metadata": {"labels": {"a": "b"}}});
     let one = cluster
         .call_as("PATCH", &path, merge, &changed)
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(one.at("/metadata/generation"), 2);
     assert_eq!(one.at("/status"), &Value::Null);
     let labelled = json!({"metadata": {"labels": {"a": "c"}}});
     let two = cluster
         .call_as("PATCH", &path, merge, &labelled)
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(
         two.at("/metadata/generation"),
         2,
@@ -119,7 +119,7 @@ async fn spec_change_moves_the_generation_and_status_change_does_not(cluster: Cl
     let three = cluster
         .call_as("PATCH", &status, merge, &changed)
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(three.at("/metadata/generation"), 2);
     assert_eq!(three.at("/status/mode"), "Polling");
     assert_eq!(
@@ -136,7 +136,7 @@ async fn spec_change_moves_the_generation_and_status_change_does_not(cluster: Cl
             &json!({"status": {"mode": "Polling"}}),
         )
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(
         four.at("/metadata/resourceVersion"),
         &before,
@@ -148,13 +148,19 @@ async fn replace_of_an_old_version_conflicts(cluster: Cluster) {
     let made = cluster
         .call("POST", &cluster.connectors(), &connector("c"))
         .await
-        .expect(201);
+        .expect_status(201);
     let path = format!("{}/c", cluster.connectors());
     let mut changed = made.body.clone();
     changed["spec"]["displayName"] = json!("A");
-    cluster.call("PUT", &path, &changed).await.expect(200);
+    cluster
+        .call("PUT", &path, &changed)
+        .await
+        .expect_status(200);
     changed["spec"]["displayName"] = json!("B");
-    let refused = cluster.call("PUT", &path, &changed).await.expect(409);
+    let refused = cluster
+        .call("PUT", &path, &changed)
+        .await
+        .expect_status(409);
     assert_eq!(refused.at("/reason"), "Conflict");
     assert_eq!(
         refused.at("/message"),
@@ -164,7 +170,10 @@ async fn replace_of_an_old_version_conflicts(cluster: Cluster) {
         .as_object_mut()
         .expect("metadata")
         .remove("resourceVersion");
-    let refused = cluster.call("PUT", &path, &changed).await.expect(422);
+    let refused = cluster
+        .call("PUT", &path, &changed)
+        .await
+        .expect_status(422);
     assert_eq!(
         refused.at("/details/causes/0/field"),
         "metadata.resourceVersion"
@@ -177,7 +186,7 @@ async fn secret_string_data_ends_up_in_data(cluster: Cluster) {
     let made = cluster
         .call("POST", &cluster.path("v1", "secrets"), &secret)
         .await
-        .expect(201);
+        .expect_status(201);
     assert_eq!(made.at("/data"), &json!({"a": "YQ==", "b": "Yw=="}));
     assert_eq!(made.at("/stringData"), &Value::Null);
     assert_eq!(made.at("/type"), "Opaque");

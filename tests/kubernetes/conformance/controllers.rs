@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::basics::connector;
-use crate::cluster::{Answer, Cluster};
+use crate::cluster::{ApiResponse, Cluster};
 use crate::suite::Suite;
 
 pub fn register(suite: &mut Suite) {
@@ -25,14 +25,14 @@ pub fn register(suite: &mut Suite) {
     );
     add!(
         suite,
-        [Definitions],
+        [Crds],
         a_definition_makes_its_kind_served_and_takes_its_objects_along
     );
 }
 
 const MERGE: &str = "application/merge-patch+json";
 
-fn config_map(name: &str, owners: &[&Answer]) -> Value {
+fn config_map(name: &str, owners: &[&ApiResponse]) -> Value {
     let owners: Vec<Value> = owners
         .iter()
         .map(|owner| {
@@ -56,29 +56,32 @@ async fn dependents_go_with_their_last_owner(cluster: Cluster) {
     let one = cluster
         .call("POST", &path, &config_map("one", &[]))
         .await
-        .expect(201);
+        .expect_status(201);
     let two = cluster
         .call("POST", &path, &config_map("two", &[]))
         .await
-        .expect(201);
+        .expect_status(201);
     cluster
         .call("POST", &path, &config_map("child", &[&one, &two]))
         .await
-        .expect(201);
+        .expect_status(201);
     cluster
         .call("POST", &path, &config_map("lone", &[&one]))
         .await
-        .expect(201);
+        .expect_status(201);
     cluster
         .call("DELETE", &format!("{path}/one"), &Value::Null)
         .await
-        .expect(200);
+        .expect_status(200);
     gone(&cluster, &format!("{path}/lone")).await;
-    cluster.get(&format!("{path}/child")).await.expect(200);
+    cluster
+        .get(&format!("{path}/child"))
+        .await
+        .expect_status(200);
     cluster
         .call("DELETE", &format!("{path}/two"), &Value::Null)
         .await
-        .expect(200);
+        .expect_status(200);
     gone(&cluster, &format!("{path}/child")).await;
 }
 
@@ -87,11 +90,11 @@ async fn orphans_stay(cluster: Cluster) {
     let owner = cluster
         .call("POST", &path, &config_map("owner", &[]))
         .await
-        .expect(201);
+        .expect_status(201);
     cluster
         .call("POST", &path, &config_map("child", &[&owner]))
         .await
-        .expect(201);
+        .expect_status(201);
     cluster
         .call(
             "DELETE",
@@ -99,9 +102,12 @@ async fn orphans_stay(cluster: Cluster) {
             &Value::Null,
         )
         .await
-        .expect(200);
+        .expect_status(200);
     gone(&cluster, &format!("{path}/owner")).await;
-    let child = cluster.get(&format!("{path}/child")).await.expect(200);
+    let child = cluster
+        .get(&format!("{path}/child"))
+        .await
+        .expect_status(200);
     assert_eq!(child.at("/metadata/ownerReferences"), &Value::Null);
 }
 
@@ -110,10 +116,10 @@ async fn foreground_deletion_waits_for_dependents(cluster: Cluster) {
     let owner = cluster
         .call("POST", &path, &config_map("owner", &[]))
         .await
-        .expect(201);
+        .expect_status(201);
     let mut child = config_map("child", &[&owner]);
     child["metadata"]["finalizers"] = json!(["a.example/x"]);
-    cluster.call("POST", &path, &child).await.expect(201);
+    cluster.call("POST", &path, &child).await.expect_status(201);
     cluster
         .call(
             "DELETE",
@@ -121,7 +127,7 @@ async fn foreground_deletion_waits_for_dependents(cluster: Cluster) {
             &Value::Null,
         )
         .await
-        .expect(200);
+        .expect_status(200);
     cluster
         .eventually("the child is going", || async {
             cluster
@@ -132,7 +138,10 @@ async fn foreground_deletion_waits_for_dependents(cluster: Cluster) {
                 .then_some(())
         })
         .await;
-    let held = cluster.get(&format!("{path}/owner")).await.expect(200);
+    let held = cluster
+        .get(&format!("{path}/owner"))
+        .await
+        .expect_status(200);
     assert_eq!(
         held.at("/metadata/finalizers"),
         &json!(["foregroundDeletion"])
@@ -141,7 +150,7 @@ async fn foreground_deletion_waits_for_dependents(cluster: Cluster) {
     cluster
         .call_as("PATCH", &format!("{path}/child"), MERGE, &free)
         .await
-        .expect(200);
+        .expect_status(200);
     gone(&cluster, &format!("{path}/child")).await;
     gone(&cluster, &format!("{path}/owner")).await;
 }
@@ -152,7 +161,7 @@ async fn a_namespace_goes_when_its_finalizers_are_done(cluster: Cluster) {
     let made = cluster
         .call("POST", "/api/v1/namespaces", &namespace)
         .await
-        .expect(201);
+        .expect_status(201);
     assert_eq!(
         (made.at("/status/phase"), made.at("/spec/finalizers")),
         (&json!("Active"), &json!(["kubernetes"]))
@@ -162,17 +171,26 @@ async fn a_namespace_goes_when_its_finalizers_are_done(cluster: Cluster) {
     let secrets = format!("/api/v1/namespaces/{name}/secrets");
     let mut held = connector("held");
     held["metadata"]["finalizers"] = json!(["a.example/x"]);
-    cluster.call("POST", &connectors, &held).await.expect(201);
+    cluster
+        .call("POST", &connectors, &held)
+        .await
+        .expect_status(201);
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}});
-    cluster.call("POST", &secrets, &secret).await.expect(201);
+    cluster
+        .call("POST", &secrets, &secret)
+        .await
+        .expect_status(201);
     let path = format!("/api/v1/namespaces/{name}");
     let going = cluster
         .call("DELETE", &path, &Value::Null)
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(going.at("/status/phase"), "Terminating");
     gone(&cluster, &format!("{secrets}/s")).await;
-    let refused = cluster.call("POST", &secrets, &secret).await.expect(403);
+    let refused = cluster
+        .call("POST", &secrets, &secret)
+        .await
+        .expect_status(403);
     assert_eq!(
         refused.at("/details/causes/0/reason"),
         "NamespaceTerminating"
@@ -187,12 +205,12 @@ async fn a_namespace_goes_when_its_finalizers_are_done(cluster: Cluster) {
                 .then_some(())
         })
         .await;
-    cluster.get(&path).await.expect(200);
+    cluster.get(&path).await.expect_status(200);
     let free = json!({"metadata": {"finalizers": null}});
     cluster
         .call_as("PATCH", &format!("{connectors}/held"), MERGE, &free)
         .await
-        .expect(200);
+        .expect_status(200);
     gone(&cluster, &path).await;
 }
 
@@ -204,7 +222,10 @@ async fn a_definition_makes_its_kind_served_and_takes_its_objects_along(cluster:
             {"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object",
                 "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer", "default": 3}}}}}}}]}});
     let root = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-    cluster.call("POST", root, &definition).await.expect(201);
+    cluster
+        .call("POST", root, &definition)
+        .await
+        .expect_status(201);
     let path = format!("{root}/{name}");
     let established = cluster
         .eventually("it is established", || async {
@@ -236,7 +257,7 @@ async fn a_definition_makes_its_kind_served_and_takes_its_objects_along(cluster:
     cluster
         .call("DELETE", &path, &Value::Null)
         .await
-        .expect(200);
+        .expect_status(200);
     gone(&cluster, &path).await;
     gone(&cluster, &format!("{things}/t")).await;
 }

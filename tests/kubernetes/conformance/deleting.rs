@@ -21,19 +21,19 @@ async fn a_finalizer_holds_an_object_until_it_is_taken_off(cluster: Cluster) {
     cluster
         .call("POST", &cluster.connectors(), &wanted)
         .await
-        .expect(201);
+        .expect_status(201);
     let path = format!("{}/c", cluster.connectors());
     let marked = cluster
         .call("DELETE", &path, &Value::Null)
         .await
-        .expect(200);
+        .expect_status(200);
     assert!(marked.at("/metadata/deletionTimestamp").is_string());
     assert_eq!(marked.at("/metadata/deletionGracePeriodSeconds"), 0);
     assert_eq!(marked.at("/metadata/generation"), 2);
     let again = cluster
         .call("DELETE", &path, &Value::Null)
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(
         again.at("/metadata/deletionTimestamp"),
         marked.at("/metadata/deletionTimestamp")
@@ -42,7 +42,7 @@ async fn a_finalizer_holds_an_object_until_it_is_taken_off(cluster: Cluster) {
     let refused = cluster
         .call_as("PATCH", &path, MERGE, &added)
         .await
-        .expect(422);
+        .expect_status(422);
     assert!(
         refused
             .text
@@ -54,7 +54,7 @@ async fn a_finalizer_holds_an_object_until_it_is_taken_off(cluster: Cluster) {
     let still = cluster
         .call_as("PATCH", &path, MERGE, &revived)
         .await
-        .expect(200);
+        .expect_status(200);
     assert!(
         still.at("/metadata/deletionTimestamp").is_string(),
         "nothing takes a deletion back"
@@ -67,16 +67,16 @@ async fn a_finalizer_holds_an_object_until_it_is_taken_off(cluster: Cluster) {
             &json!({"metadata": {"finalizers": null}}),
         )
         .await
-        .expect(200);
-    cluster.get(&path).await.expect(404);
+        .expect_status(200);
+    cluster.get(&path).await.expect_status(404);
     let made = cluster
         .call("POST", &cluster.connectors(), &connector("c"))
         .await
-        .expect(201);
+        .expect_status(201);
     let gone = cluster
         .call("DELETE", &path, &Value::Null)
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(
         (gone.at("/kind"), gone.at("/status")),
         (&json!("Status"), &json!("Success"))
@@ -88,21 +88,27 @@ async fn preconditions_protect_another_object(cluster: Cluster) {
     let made = cluster
         .call("POST", &cluster.connectors(), &connector("c"))
         .await
-        .expect(201);
+        .expect_status(201);
     let path = format!("{}/c", cluster.connectors());
     for preconditions in [json!({"uid": "other"}), json!({"resourceVersion": "1"})] {
         let options =
             json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions});
-        let refused = cluster.call("DELETE", &path, &options).await.expect(409);
+        let refused = cluster
+            .call("DELETE", &path, &options)
+            .await
+            .expect_status(409);
         assert_eq!(refused.at("/reason"), "Conflict");
     }
     let options = json!({"apiVersion": "v1", "kind": "DeleteOptions",
         "preconditions": {"uid": made.at("/metadata/uid"), "resourceVersion": made.at("/metadata/resourceVersion")}});
-    cluster.call("DELETE", &path, &options).await.expect(200);
+    cluster
+        .call("DELETE", &path, &options)
+        .await
+        .expect_status(200);
     cluster
         .call("DELETE", &path, &Value::Null)
         .await
-        .expect(404);
+        .expect_status(404);
 }
 
 async fn a_collection_is_deleted_by_selector(cluster: Cluster) {
@@ -112,15 +118,15 @@ async fn a_collection_is_deleted_by_selector(cluster: Cluster) {
         cluster
             .call("POST", &cluster.connectors(), &wanted)
             .await
-            .expect(201);
+            .expect_status(201);
     }
     let path = format!("{}?labelSelector=l%3Dx", cluster.connectors());
     let gone = cluster
         .call("DELETE", &path, &Value::Null)
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(gone.at("/items").as_array().map(Vec::len), Some(2));
-    let left = cluster.get(&cluster.connectors()).await.expect(200);
+    let left = cluster.get(&cluster.connectors()).await.expect_status(200);
     assert_eq!(left.at("/items").as_array().map(Vec::len), Some(1));
     assert_eq!(left.at("/items/0/metadata/name"), "b");
 }
@@ -129,11 +135,11 @@ async fn an_unknown_policy_is_refused(cluster: Cluster) {
     cluster
         .call("POST", &cluster.connectors(), &connector("c"))
         .await
-        .expect(201);
+        .expect_status(201);
     let path = format!("{}/c?propagationPolicy=Perhaps", cluster.connectors());
     let refused = cluster
         .call("DELETE", &path, &Value::Null)
         .await
-        .expect(422);
+        .expect_status(422);
     assert_eq!(refused.at("/details/causes/0/field"), "propagationPolicy");
 }

@@ -7,10 +7,10 @@ use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
 use telegram_connector_operator::api::TelegramConnector;
-use telegram_connector_operator::dev::control_plane::{Effect, Target, Verb};
+use telegram_connector_operator::dev::control_plane::{FaultEffect, FaultTarget, Verb};
 
 use super::basics::connector;
-use crate::cluster::{Cluster, PATIENCE};
+use crate::cluster::{Cluster, WAIT_TIMEOUT};
 use crate::suite::Suite;
 
 pub fn register(suite: &mut Suite) {
@@ -42,37 +42,38 @@ pub fn register(suite: &mut Suite) {
 const RESOURCE: &str = "telegramconnectors.connectors.pupau.ai";
 
 async fn faults_hit_what_they_name_as_often_as_they_say(cluster: Cluster) {
-    let faults = cluster.plane().faults();
-    let creating = Target::any().verb(Verb::Create).resource(RESOURCE);
-    faults.next(1, creating, Effect::Error(503, "try later".into()));
-    cluster.get(&cluster.connectors()).await.expect(200);
+    let faults = cluster.control_plane().faults();
+    let creating = FaultTarget::any().verb(Verb::Create).resource(RESOURCE);
+    faults.inject_times(1, creating, FaultEffect::Error(503, "try later".into()));
+    cluster.get(&cluster.connectors()).await.expect_status(200);
     let refused = cluster
         .call("POST", &cluster.connectors(), &connector("c"))
         .await
-        .expect(503);
+        .expect_status(503);
     assert_eq!(refused.at("/reason"), "ServiceUnavailable");
     cluster
         .call("POST", &cluster.connectors(), &connector("c"))
         .await
-        .expect(201);
-    faults.always(
-        Target::any().name("c"),
-        Effect::Delay(Duration::from_millis(80)),
+        .expect_status(201);
+    faults.inject(
+        FaultTarget::any().name("c"),
+        FaultEffect::Delay(Duration::from_millis(80)),
     );
     let began = tokio::time::Instant::now();
     cluster
         .get(&format!("{}/c", cluster.connectors()))
         .await
-        .expect(200);
+        .expect_status(200);
     assert!(began.elapsed() >= Duration::from_millis(80));
     faults.clear();
 }
 
 async fn a_lost_answer_leaves_the_write_done(cluster: Cluster) {
-    cluster
-        .plane()
-        .faults()
-        .next(1, Target::any().verb(Verb::Create), Effect::LoseAnswer);
+    cluster.control_plane().faults().inject_times(
+        1,
+        FaultTarget::any().verb(Verb::Create),
+        FaultEffect::DropResponse,
+    );
     let body = serde_json::to_vec(&connector("c")).expect("JSON");
     let request =
         http::Request::post(cluster.connectors()).header("content-type", "application/json");
@@ -84,7 +85,7 @@ async fn a_lost_answer_leaves_the_write_done(cluster: Cluster) {
     cluster
         .get(&format!("{}/c", cluster.connectors()))
         .await
-        .expect(200);
+        .expect_status(200);
 }
 
 async fn a_watcher_survives_closed_watches_lost_history_and_an_api_that_is_down(cluster: Cluster) {
@@ -98,19 +99,19 @@ async fn a_watcher_survives_closed_watches_lost_history_and_an_api_that_is_down(
                 .default_backoff()
                 .applied_objects()
         );
-        let faults = cluster.plane().faults();
-        let round = cluster.plane().requests().writes();
+        let faults = cluster.control_plane().faults();
+        let round = cluster.control_plane().request_log().write_count();
         for (step, disturb) in ["nothing", "closed", "forgotten", "down"]
             .into_iter()
             .enumerate()
         {
             match disturb {
                 "closed" => faults.close_watches(Some(RESOURCE)),
-                "forgotten" => faults.forget_history(Some(RESOURCE)),
+                "forgotten" => faults.compact_history(Some(RESOURCE)),
                 "down" => {
-                    faults.down();
+                    faults.take_down();
                     tokio::time::sleep(Duration::from_millis(50)).await;
-                    faults.up();
+                    faults.bring_up();
                 }
                 _ => {}
             }
@@ -118,7 +119,7 @@ async fn a_watcher_survives_closed_watches_lost_history_and_an_api_that_is_down(
             cluster
                 .call("POST", &cluster.connectors(), &connector(&name))
                 .await
-                .expect(201);
+                .expect_status(201);
             let found = async {
                 while let Some(event) = seen.next().await {
                     // Errors are news to the operator, not an end: the watcher goes on by itself.
@@ -128,7 +129,7 @@ async fn a_watcher_survives_closed_watches_lost_history_and_an_api_that_is_down(
                 }
                 panic!("the watcher ended");
             };
-            tokio::time::timeout(PATIENCE, found)
+            tokio::time::timeout(WAIT_TIMEOUT, found)
                 .await
                 .unwrap_or_else(|_| panic!("{disturb}: {name} was never seen"));
         }
@@ -136,16 +137,16 @@ async fn a_watcher_survives_closed_watches_lost_history_and_an_api_that_is_down(
 }
 
 async fn a_frozen_cache_shows_the_past_until_it_thaws(cluster: Cluster) {
-    let faults = cluster.plane().faults();
+    let faults = cluster.control_plane().faults();
     cluster
         .call("POST", &cluster.connectors(), &connector("a"))
         .await
-        .expect(201);
-    faults.freeze(RESOURCE);
+        .expect_status(201);
+    faults.freeze_cache(RESOURCE);
     cluster
         .call("POST", &cluster.connectors(), &connector("b"))
         .await
-        .expect(201);
+        .expect_status(201);
     let count = || async {
         cluster
             .get(&cluster.connectors())
@@ -158,21 +159,21 @@ async fn a_frozen_cache_shows_the_past_until_it_thaws(cluster: Cluster) {
     cluster
         .get(&format!("{}/b", cluster.connectors()))
         .await
-        .expect(200);
-    faults.thaw(RESOURCE);
+        .expect_status(200);
+    faults.unfreeze_cache(RESOURCE);
     assert_eq!(count().await, Some(2));
 }
 
 async fn requests_are_counted_by_verb_and_resource(cluster: Cluster) {
-    let requests = cluster.plane().requests();
+    let requests = cluster.control_plane().request_log();
     requests.clear();
     cluster
         .call("POST", &cluster.connectors(), &connector("c"))
         .await
-        .expect(201);
+        .expect_status(201);
     let path = format!("{}/c", cluster.connectors());
-    cluster.get(&path).await.expect(200);
-    cluster.get(&path).await.expect(200);
+    cluster.get(&path).await.expect_status(200);
+    cluster.get(&path).await.expect_status(200);
     cluster
         .call_as(
             "PATCH",
@@ -181,7 +182,7 @@ async fn requests_are_counted_by_verb_and_resource(cluster: Cluster) {
             &json!({"status": {}}),
         )
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(
         (
             requests.count(Verb::Create, RESOURCE),
@@ -189,8 +190,8 @@ async fn requests_are_counted_by_verb_and_resource(cluster: Cluster) {
         ),
         (1, 2)
     );
-    assert_eq!(requests.writes(), 2);
-    let last = requests.log().pop().expect("a log");
+    assert_eq!(requests.write_count(), 2);
+    let last = requests.requests().pop().expect("a log");
     assert_eq!(
         (last.verb, last.subresource.as_str(), last.status),
         (Verb::Patch, "status", 200)
@@ -205,16 +206,18 @@ async fn files_are_applied_and_applied_again_when_they_change(cluster: Cluster) 
     let (send, mut reports) = tokio::sync::mpsc::unbounded_channel();
     let report = move |_: &std::path::Path, outcome: Result<usize, _>| {
         let _ = send.send(outcome.map_err(
-            |error: telegram_connector_operator::dev::control_plane::SeedError| error.to_string(),
+            |error: telegram_connector_operator::dev::control_plane::ManifestError| {
+                error.to_string()
+            },
         ));
     };
     let _guard = cluster
-        .plane()
-        .watch_files([folder.path()], report)
+        .control_plane()
+        .watch_manifests([folder.path()], report)
         .expect("good files");
     let path = "/api/v1/namespaces/default/secrets/s";
     assert_eq!(
-        cluster.get(path).await.expect(200).at("/data"),
+        cluster.get(path).await.expect_status(200).at("/data"),
         &json!({"a": "Yg=="})
     );
     std::fs::write(
@@ -222,12 +225,12 @@ async fn files_are_applied_and_applied_again_when_they_change(cluster: Cluster) 
         "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {changed: b}\n",
     )
     .expect("a writable folder");
-    let told = tokio::time::timeout(PATIENCE, reports.recv())
+    let told = tokio::time::timeout(WAIT_TIMEOUT, reports.recv())
         .await
         .expect("in time");
     assert_eq!(told, Some(Ok(1)));
     assert_eq!(
-        cluster.get(path).await.expect(200).at("/data"),
+        cluster.get(path).await.expect_status(200).at("/data"),
         &json!({"changed": "Yg=="})
     );
     std::fs::write(
@@ -235,7 +238,7 @@ async fn files_are_applied_and_applied_again_when_they_change(cluster: Cluster) 
         "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {a: 3}\nbogus: 1\n",
     )
     .expect("a writable folder");
-    let told = tokio::time::timeout(PATIENCE, reports.recv())
+    let told = tokio::time::timeout(WAIT_TIMEOUT, reports.recv())
         .await
         .expect("in time")
         .expect("a report");
@@ -248,7 +251,7 @@ async fn files_are_applied_and_applied_again_when_they_change(cluster: Cluster) 
 
 async fn the_api_is_served_over_http(cluster: Cluster) {
     let served = cluster
-        .plane()
+        .control_plane()
         .serve(([127, 0, 0, 1], 0).into())
         .await
         .expect("a free port");

@@ -17,7 +17,7 @@ async fn json_patches_test_and_change(cluster: Cluster) {
     cluster
         .call("POST", &cluster.connectors(), &connector("c"))
         .await
-        .expect(201);
+        .expect_status(201);
     let path = format!("{}/c", cluster.connectors());
     let media = "application/json-patch+json";
     let good = json!([
@@ -28,7 +28,7 @@ async fn json_patches_test_and_change(cluster: Cluster) {
     let changed = cluster
         .call_as("PATCH", &path, media, &good)
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(
         (
             changed.at("/metadata/annotations/a"),
@@ -43,23 +43,26 @@ async fn json_patches_test_and_change(cluster: Cluster) {
         let refused = cluster
             .call_as("PATCH", &path, media, &bad)
             .await
-            .expect(422);
+            .expect_status(422);
         assert_eq!(refused.at("/reason"), "Invalid");
     }
-    assert_eq!(cluster.get(&path).await.expect(200).body, changed.body);
+    assert_eq!(
+        cluster.get(&path).await.expect_status(200).body,
+        changed.body
+    );
 }
 
 async fn custom_resources_take_no_strategic_merge_patch(cluster: Cluster) {
     cluster
         .call("POST", &cluster.connectors(), &connector("c"))
         .await
-        .expect(201);
+        .expect_status(201);
     let path = format!("{}/c", cluster.connectors());
     for media in ["application/strategic-merge-patch+json", "text/plain"] {
         let refused = cluster
             .call_as("PATCH", &path, media, &json!({"spec": {}}))
             .await
-            .expect(415);
+            .expect_status(415);
         assert_eq!(refused.at("/reason"), "UnsupportedMediaType");
     }
     let forced = cluster
@@ -70,7 +73,7 @@ async fn custom_resources_take_no_strategic_merge_patch(cluster: Cluster) {
             &json!({"spec": {}}),
         )
         .await
-        .expect(422);
+        .expect_status(422);
     assert_eq!(forced.at("/details/causes/0/field"), "force");
 }
 
@@ -78,7 +81,7 @@ async fn a_patch_with_an_old_version_conflicts(cluster: Cluster) {
     let made = cluster
         .call("POST", &cluster.connectors(), &connector("c"))
         .await
-        .expect(201);
+        .expect_status(201);
     let path = format!("{}/c", cluster.connectors());
     let merge = "application/merge-patch+json";
     let version = made.at("/metadata/resourceVersion");
@@ -86,17 +89,17 @@ async fn a_patch_with_an_old_version_conflicts(cluster: Cluster) {
     cluster
         .call_as("PATCH", &path, merge, &change("A"))
         .await
-        .expect(200);
+        .expect_status(200);
     let refused = cluster
         .call_as("PATCH", &path, merge, &change("B"))
         .await
-        .expect(409);
+        .expect_status(409);
     assert_eq!(refused.at("/reason"), "Conflict");
     let stranger = json!({"metadata": {"uid": "00000000-0000-0000-0000-000000000000"}});
     cluster
         .call_as("PATCH", &path, merge, &stranger)
         .await
-        .expect(422);
+        .expect_status(422);
     cluster
         .call_as(
             "PATCH",
@@ -105,7 +108,7 @@ async fn a_patch_with_an_old_version_conflicts(cluster: Cluster) {
             &change("A"),
         )
         .await
-        .expect(404);
+        .expect_status(404);
 }
 
 async fn strategic_merge_knows_lists_and_takes_orders(cluster: Cluster) {
@@ -115,7 +118,7 @@ async fn strategic_merge_knows_lists_and_takes_orders(cluster: Cluster) {
     cluster
         .call("POST", &cluster.path("v1", "secrets"), &secret)
         .await
-        .expect(201);
+        .expect_status(201);
     let path = format!("{}/s", cluster.path("v1", "secrets"));
     let media = "application/strategic-merge-patch+json";
     let patch = json!({"data": {"b": null, "c": "Yw=="}, "metadata": {
@@ -124,7 +127,7 @@ async fn strategic_merge_knows_lists_and_takes_orders(cluster: Cluster) {
     let one = cluster
         .call_as("PATCH", &path, media, &patch)
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(one.at("/data"), &json!({"a": "YQ==", "c": "Yw=="}));
     assert_eq!(
         one.at("/metadata/finalizers"),
@@ -143,7 +146,7 @@ async fn strategic_merge_knows_lists_and_takes_orders(cluster: Cluster) {
     let two = cluster
         .call_as("PATCH", &path, media, &patch)
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(two.at("/metadata/ownerReferences/0/uid"), "2");
     assert_eq!(two.at("/metadata/ownerReferences/1"), &Value::Null);
     assert_eq!(two.at("/metadata/finalizers"), &Value::Null);

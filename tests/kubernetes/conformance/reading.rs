@@ -4,17 +4,25 @@ use http::Request;
 use serde_json::{Value, json};
 
 use super::basics::connector;
-use crate::cluster::{Answer, Cluster};
-use crate::suite::{Need, Suite};
+use crate::cluster::{ApiResponse, Cluster};
+use crate::suite::{ServerFeature, Suite};
 
 pub fn register(suite: &mut Suite) {
     add!(suite, [], selectors_choose_by_label_and_field);
     add!(suite, [], pages_show_one_consistent_list);
     add!(suite, [], tables_have_the_columns_of_the_definition);
     add!(suite, [], metadata_alone_is_served);
-    add!(suite, [Modern], contradictory_list_options_are_refused);
+    add!(
+        suite,
+        [Kubernetes130],
+        contradictory_list_options_are_refused
+    );
     add!(suite, [], a_kind_is_found_by_discovery);
-    add!(suite, [Core, Modern], discovery_is_aggregated_on_request);
+    add!(
+        suite,
+        [Core, Kubernetes130],
+        discovery_is_aggregated_on_request
+    );
 }
 
 async fn make(cluster: &Cluster, names: &[&str]) {
@@ -24,11 +32,11 @@ async fn make(cluster: &Cluster, names: &[&str]) {
         cluster
             .call("POST", &cluster.connectors(), &wanted)
             .await
-            .expect(201);
+            .expect_status(201);
     }
 }
 
-fn names(answer: &Answer) -> Vec<String> {
+fn names(answer: &ApiResponse) -> Vec<String> {
     let items = answer.at("/items").as_array().cloned().unwrap_or_default();
     items
         .iter()
@@ -59,27 +67,30 @@ async fn selectors_choose_by_label_and_field(cluster: Cluster) {
         ("fieldSelector=metadata.name%3Db", vec!["b"]),
         ("fieldSelector=metadata.name!%3Db", vec!["a", "c"]),
     ] {
-        let answer = list(query).await.expect(200);
+        let answer = list(query).await.expect_status(200);
         assert_eq!(names(&answer), wanted, "{query}");
         assert_eq!(answer.at("/kind"), "TelegramConnectorList");
     }
-    let refused = list("fieldSelector=spec.x%3Dy").await.expect(400);
+    let refused = list("fieldSelector=spec.x%3Dy").await.expect_status(400);
     assert_eq!(refused.at("/message"), "field label not supported: spec.x");
-    list("labelSelector=a%20b%20c").await.expect(400);
+    list("labelSelector=a%20b%20c").await.expect_status(400);
 }
 
 async fn pages_show_one_consistent_list(cluster: Cluster) {
     make(&cluster, &["a", "b", "c", "d", "e"]).await;
     let path = cluster.connectors();
-    let first = cluster.get(&format!("{path}?limit=2")).await.expect(200);
+    let first = cluster
+        .get(&format!("{path}?limit=2"))
+        .await
+        .expect_status(200);
     assert_eq!(names(&first), ["a", "b"]);
     assert_eq!(first.at("/metadata/remainingItemCount"), 3);
     cluster
         .call("DELETE", &format!("{path}/c"), &Value::Null)
         .await
-        .expect(200);
+        .expect_status(200);
     make(&cluster, &["bb"]).await;
-    let next = |answer: &Answer| {
+    let next = |answer: &ApiResponse| {
         answer
             .at("/metadata/continue")
             .as_str()
@@ -90,7 +101,7 @@ async fn pages_show_one_consistent_list(cluster: Cluster) {
     let second = cluster
         .get(&format!("{path}?limit=2&continue={token}"))
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(
         names(&second),
         ["c", "d"],
@@ -104,7 +115,7 @@ async fn pages_show_one_consistent_list(cluster: Cluster) {
     let third = cluster
         .get(&format!("{path}?limit=2&continue={token}"))
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(names(&third), ["e"]);
     assert_eq!(
         third.at("/metadata/continue").as_str().unwrap_or_default(),
@@ -113,15 +124,15 @@ async fn pages_show_one_consistent_list(cluster: Cluster) {
     cluster
         .get(&format!("{path}?continue=nonsense"))
         .await
-        .expect(400);
+        .expect_status(400);
 }
 
-async fn ask_as(cluster: &Cluster, path: &str, accept: &str) -> Answer {
+async fn get_as(cluster: &Cluster, path: &str, accept: &str) -> ApiResponse {
     let request = Request::get(path)
         .header("accept", accept)
         .body(Vec::new())
         .expect("a request");
-    cluster.ask(request).await
+    cluster.send(request).await
 }
 
 async fn tables_have_the_columns_of_the_definition(cluster: Cluster) {
@@ -138,11 +149,11 @@ async fn tables_have_the_columns_of_the_definition(cluster: Cluster) {
             &status,
         )
         .await
-        .expect(200);
+        .expect_status(200);
     let accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
-    let table = ask_as(&cluster, &cluster.connectors(), accept)
+    let table = get_as(&cluster, &cluster.connectors(), accept)
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(
         (table.at("/kind"), table.at("/apiVersion")),
         (&json!("Table"), &json!("meta.k8s.io/v1"))
@@ -176,39 +187,39 @@ async fn tables_have_the_columns_of_the_definition(cluster: Cluster) {
         cell("Age")
     );
     assert_eq!(table.at("/rows/0/object/kind"), "PartialObjectMetadata");
-    let bare = ask_as(
+    let bare = get_as(
         &cluster,
         &format!("{}?includeObject=None", cluster.connectors()),
         accept,
     )
     .await
-    .expect(200);
+    .expect_status(200);
     assert_eq!(bare.at("/rows/0/object"), &Value::Null);
-    let whole = ask_as(&cluster, &format!("{path}?includeObject=Object"), accept)
+    let whole = get_as(&cluster, &format!("{path}?includeObject=Object"), accept)
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(whole.at("/rows/0/object/spec/access/level"), "Open");
 }
 
 async fn metadata_alone_is_served(cluster: Cluster) {
     make(&cluster, &["a"]).await;
     let accept = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
-    let one = ask_as(&cluster, &format!("{}/a", cluster.connectors()), accept)
+    let one = get_as(&cluster, &format!("{}/a", cluster.connectors()), accept)
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(one.at("/kind"), "PartialObjectMetadata");
     assert_eq!(one.at("/metadata/labels/name"), "a");
     assert_eq!(one.at("/spec"), &Value::Null);
     let accept = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
-    let list = ask_as(&cluster, &cluster.connectors(), accept)
+    let list = get_as(&cluster, &cluster.connectors(), accept)
         .await
-        .expect(200);
+        .expect_status(200);
     assert_eq!(list.at("/kind"), "PartialObjectMetadataList");
     assert_eq!(names(&list), ["a"]);
     assert_eq!(list.at("/items/0/spec"), &Value::Null);
-    ask_as(&cluster, &cluster.connectors(), "text/html")
+    get_as(&cluster, &cluster.connectors(), "text/html")
         .await
-        .expect(406);
+        .expect_status(406);
 }
 
 async fn contradictory_list_options_are_refused(cluster: Cluster) {
@@ -222,14 +233,14 @@ async fn contradictory_list_options_are_refused(cluster: Cluster) {
         let refused = cluster
             .get(&format!("{}?{query}", cluster.connectors()))
             .await
-            .expect(422);
+            .expect_status(422);
         assert_eq!(refused.at("/details/kind"), "ListOptions", "{query}");
     }
     cluster
         .get(&format!("{}?resourceVersion=abc", cluster.connectors()))
         .await
-        .expect(400);
-    if cluster.has(Need::Embedded) {
+        .expect_status(400);
+    if cluster.has(ServerFeature::Embedded) {
         // A real server waits three seconds before it says so, and the client asks again and again.
         let ahead = cluster
             .get(&format!(
@@ -237,7 +248,7 @@ async fn contradictory_list_options_are_refused(cluster: Cluster) {
                 cluster.connectors()
             ))
             .await
-            .expect(504);
+            .expect_status(504);
         assert_eq!(
             ahead.at("/details/causes/0/reason"),
             "ResourceVersionTooLarge"
@@ -249,7 +260,7 @@ async fn a_kind_is_found_by_discovery(cluster: Cluster) {
     let found = cluster
         .get("/apis/connectors.pupau.ai/v1alpha1")
         .await
-        .expect(200);
+        .expect_status(200);
     let all = found.at("/resources").as_array().expect("resources");
     let of = |name: &str| {
         all.iter()
@@ -292,13 +303,13 @@ async fn a_kind_is_found_by_discovery(cluster: Cluster) {
     cluster
         .get("/apis/connectors.pupau.ai/v1alpha1/nothing")
         .await
-        .expect(404);
+        .expect_status(404);
 }
 
 async fn discovery_is_aggregated_on_request(cluster: Cluster) {
     let accept =
         "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
-    let groups = ask_as(&cluster, "/apis", accept).await.expect(200);
+    let groups = get_as(&cluster, "/apis", accept).await.expect_status(200);
     let all = groups.at("/items").as_array().expect("groups");
     let ours = all
         .iter()
@@ -312,6 +323,6 @@ async fn discovery_is_aggregated_on_request(cluster: Cluster) {
         ours.pointer("/versions/0/resources/0/scope"),
         Some(&json!("Namespaced"))
     );
-    let core = ask_as(&cluster, "/api", accept).await.expect(200);
+    let core = get_as(&cluster, "/api", accept).await.expect_status(200);
     assert!(core.text.contains("\"secrets\""));
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::basics::connector;
-use crate::cluster::{Cluster, PATIENCE};
+use crate::cluster::{Cluster, WAIT_TIMEOUT};
 use crate::suite::Suite;
 
 pub fn register(suite: &mut Suite) {
@@ -64,13 +64,13 @@ impl Watch {
 
     /// The next event; `None` when the watch ended.
     async fn next(&mut self) -> Option<Value> {
-        tokio::time::timeout(PATIENCE, self.0.recv())
+        tokio::time::timeout(WAIT_TIMEOUT, self.0.recv())
             .await
             .expect("an event in time")
     }
 
     /// `TYPE name` of the next event.
-    async fn told(&mut self) -> String {
+    async fn next_type_and_name(&mut self) -> String {
         let event = self.next().await.expect("an event");
         let name = event
             .pointer("/object/metadata/name")
@@ -86,7 +86,7 @@ async fn make(cluster: &Cluster, name: &str, label: &str) -> String {
     let made = cluster
         .call("POST", &cluster.connectors(), &wanted)
         .await
-        .expect(201);
+        .expect_status(201);
     made.at("/metadata/resourceVersion")
         .as_str()
         .expect("a version")
@@ -99,7 +99,7 @@ async fn label(cluster: &Cluster, name: &str, label: &str) {
     cluster
         .call_as("PATCH", &path, "application/merge-patch+json", &change)
         .await
-        .expect(200);
+        .expect_status(200);
 }
 
 async fn remove(cluster: &Cluster, name: &str) {
@@ -110,18 +110,18 @@ async fn remove(cluster: &Cluster, name: &str) {
             &Value::Null,
         )
         .await
-        .expect(200);
+        .expect_status(200);
 }
 
 async fn a_watch_tells_everything_once_and_in_order(cluster: Cluster) {
     make(&cluster, "a", "x").await;
     let mut watch = Watch::open(&cluster, "").await;
-    assert_eq!(watch.told().await, "ADDED a");
+    assert_eq!(watch.next_type_and_name().await, "ADDED a");
     make(&cluster, "b", "x").await;
     label(&cluster, "a", "y").await;
     remove(&cluster, "b").await;
-    assert_eq!(watch.told().await, "ADDED b");
-    assert_eq!(watch.told().await, "MODIFIED a");
+    assert_eq!(watch.next_type_and_name().await, "ADDED b");
+    assert_eq!(watch.next_type_and_name().await, "MODIFIED a");
     let gone = watch.next().await.expect("an event");
     assert_eq!(
         (&gone["type"], &gone["object"]["metadata"]["name"]),
@@ -139,21 +139,21 @@ async fn a_watch_resumes_after_a_version(cluster: Cluster) {
     make(&cluster, "c", "x").await;
     label(&cluster, "a", "y").await;
     let mut watch = Watch::open(&cluster, &format!("resourceVersion={version}")).await;
-    assert_eq!(watch.told().await, "ADDED c");
-    assert_eq!(watch.told().await, "MODIFIED a");
+    assert_eq!(watch.next_type_and_name().await, "ADDED c");
+    assert_eq!(watch.next_type_and_name().await, "MODIFIED a");
     let mut one = Watch::open(
         &cluster,
         &format!("resourceVersion={version}&fieldSelector=metadata.name%3Da"),
     )
     .await;
-    assert_eq!(one.told().await, "MODIFIED a");
+    assert_eq!(one.next_type_and_name().await, "MODIFIED a");
 }
 
 async fn an_object_that_leaves_the_selection_is_deleted_for_its_watcher(cluster: Cluster) {
     make(&cluster, "a", "x").await;
     make(&cluster, "b", "y").await;
     let mut watch = Watch::open(&cluster, "labelSelector=l%3Dx").await;
-    assert_eq!(watch.told().await, "ADDED a");
+    assert_eq!(watch.next_type_and_name().await, "ADDED a");
     label(&cluster, "a", "y").await;
     label(&cluster, "b", "x").await;
     let left = watch.next().await.expect("an event");
@@ -165,13 +165,13 @@ async fn an_object_that_leaves_the_selection_is_deleted_for_its_watcher(cluster:
         left["object"]["metadata"]["labels"]["l"], "x",
         "it is shown as it was inside"
     );
-    assert_eq!(watch.told().await, "ADDED b");
+    assert_eq!(watch.next_type_and_name().await, "ADDED b");
 }
 
 async fn a_watch_ends_at_its_time(cluster: Cluster) {
     make(&cluster, "a", "x").await;
     let mut watch = Watch::open(&cluster, "timeoutSeconds=1&allowWatchBookmarks=true").await;
-    assert_eq!(watch.told().await, "ADDED a");
+    assert_eq!(watch.next_type_and_name().await, "ADDED a");
     let began = tokio::time::Instant::now();
     while let Some(event) = watch.next().await {
         assert_eq!(event["type"], "BOOKMARK");
@@ -215,7 +215,10 @@ async fn a_streaming_list_ends_with_its_bookmark(cluster: Cluster) {
     make(&cluster, "b", "x").await;
     let query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
     let mut watch = Watch::open(&cluster, query).await;
-    let mut first = [watch.told().await, watch.told().await];
+    let mut first = [
+        watch.next_type_and_name().await,
+        watch.next_type_and_name().await,
+    ];
     first.sort();
     assert_eq!(first, ["ADDED a", "ADDED b"]);
     let end = watch.next().await.expect("an event");
@@ -225,13 +228,16 @@ async fn a_streaming_list_ends_with_its_bookmark(cluster: Cluster) {
         "true"
     );
     make(&cluster, "c", "x").await;
-    assert_eq!(watch.told().await, "ADDED c");
+    assert_eq!(watch.next_type_and_name().await, "ADDED c");
 }
 
 async fn a_version_beyond_history_is_gone(cluster: Cluster) {
     let version = make(&cluster, "a", "x").await;
     let resource = "telegramconnectors.connectors.pupau.ai";
-    cluster.plane().faults().forget_history(Some(resource));
+    cluster
+        .control_plane()
+        .faults()
+        .compact_history(Some(resource));
     let mut watch = Watch::open(&cluster, &format!("resourceVersion={version}")).await;
     let error = watch.next().await.expect("an event");
     assert_eq!(
@@ -244,5 +250,5 @@ async fn a_version_beyond_history_is_gone(cluster: Cluster) {
         "{}?resourceVersion={version}&resourceVersionMatch=Exact",
         cluster.connectors()
     );
-    cluster.get(&path).await.expect(410);
+    cluster.get(&path).await.expect_status(410);
 }

@@ -19,7 +19,7 @@ use crate::suite::Suite;
 pub fn register(suite: &mut Suite) {
     add!(
         suite,
-        [Core, Alone],
+        [Core, OwnServer],
         late_crds_are_awaited_and_unreadable_objects_harm_no_other
     );
 }

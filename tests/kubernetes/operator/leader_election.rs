@@ -15,7 +15,7 @@ use super::operator_process::OperatorProcess;
 use super::tcp_proxy::TcpProxy;
 use super::test_env::{OperatorOptions, TestEnv, any_port, client_config};
 use crate::cluster::Cluster;
-use crate::suite::{Need, Suite};
+use crate::suite::{ServerFeature, Suite};
 
 pub fn register(suite: &mut Suite) {
     add!(
@@ -80,7 +80,7 @@ async fn stopped_leader_is_replaced_at_once_and_never_doubled(cluster: Cluster) 
 
 /// For what is printed.
 fn server(env: &TestEnv) -> &'static str {
-    if env.cluster.has(Need::Embedded) {
+    if env.cluster.has(ServerFeature::Embedded) {
         "the embedded control plane"
     } else {
         "a real API server"
@@ -302,7 +302,11 @@ async fn leader_that_is_cut_off_polls_on_until_another_takes_over(cluster: Clust
 }
 
 async fn outage_of_the_api_server_delays_no_message_and_heals(cluster: Cluster) {
-    let outage = Duration::from_secs(if cluster.has(Need::Embedded) { 10 } else { 30 });
+    let outage = Duration::from_secs(if cluster.has(ServerFeature::Embedded) {
+        10
+    } else {
+        30
+    });
     let env = TestEnv::new(cluster).await;
     let proxy = TcpProxy::for_kubeconfig(&env.kubeconfig().await).await;
     let client = Client::try_from(client_config(&proxy.kubeconfig).await).expect("a client");

@@ -8,13 +8,13 @@ use kube::api::DeleteParams;
 use serde_json::json;
 use telegram_connector_operator::api::{FINALIZER, TelegramUserList};
 use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind};
-use telegram_connector_operator::dev::control_plane::{Effect, Target, Verb};
+use telegram_connector_operator::dev::control_plane::{FaultEffect, FaultTarget, Verb};
 use telegram_connector_operator::operator::Operator;
 use telegram_connector_operator::store::Listing;
 
 use super::test_env::{OperatorOptions, TestEnv, count_writes};
 use crate::cluster::Cluster;
-use crate::suite::{Need, Suite};
+use crate::suite::{ServerFeature, Suite};
 
 pub fn register(suite: &mut Suite) {
     add!(suite, [Core, Embedded], restart_writes_nothing);
@@ -75,7 +75,7 @@ async fn restart_writes_nothing(cluster: Cluster) {
     env.wait_until_ready("a").await;
     operator.shutdown().await;
     let before = env.connectors().get("a").await.expect("it");
-    let requests = env.cluster.plane().requests();
+    let requests = env.cluster.control_plane().request_log();
     requests.clear();
     let operator = env.start_operator(OperatorOptions::polling()).await;
     env.telegram
@@ -96,7 +96,7 @@ async fn restart_writes_nothing(cluster: Cluster) {
     };
     assert_eq!(times(&before), times(&after));
     assert_eq!(
-        requests.writes(),
+        requests.write_count(),
         1,
         "AssistantReady alone: {:?}",
         requests.counts()
@@ -106,7 +106,11 @@ async fn restart_writes_nothing(cluster: Cluster) {
 
 /// Lives of connectors: made, changed, suspended, deleted. At most so many writes at each step, and silence when nothing happens.
 async fn assert_write_budget(cluster: Cluster, start: OperatorOptions, steps: [u64; 4]) {
-    let connectors = if cluster.has(Need::Embedded) { 40 } else { 20 };
+    let connectors = if cluster.has(ServerFeature::Embedded) {
+        40
+    } else {
+        20
+    };
     let env = TestEnv::new(cluster).await;
     let (client, metrics) = env.counting_client().await;
     let operator = env
@@ -178,7 +182,11 @@ async fn polled_connector_costs_three_writes_and_idles_silently(cluster: Cluster
 
 async fn webhook_connector_costs_five_writes_and_idles_silently(cluster: Cluster) {
     // An old server refuses a status that drops an object (the webhook, at suspension), and takes it in two steps.
-    let suspension = if cluster.has(Need::Modern) { 1 } else { 3 };
+    let suspension = if cluster.has(ServerFeature::Kubernetes130) {
+        1
+    } else {
+        3
+    };
     assert_write_budget(cluster, OperatorOptions::webhook(), [2, 1, suspension, 1]).await;
 }
 
@@ -404,11 +412,11 @@ async fn connector_deleted_during_reconcile_leaves_no_poller(cluster: Cluster) {
     let operator = env.start_operator(OperatorOptions::polling()).await;
     let (_, token) = env.add_bot();
     env.set_secret("a", "token", &token).await;
-    let plane = env.cluster.plane();
-    let reads = || plane.requests().count(Verb::Get, "secrets");
-    plane.faults().always(
-        Target::any().verb(Verb::Get).resource("secrets"),
-        Effect::Delay(Duration::from_secs(2)),
+    let control_plane = env.cluster.control_plane();
+    let reads = || control_plane.request_log().count(Verb::Get, "secrets");
+    control_plane.faults().inject(
+        FaultTarget::any().verb(Verb::Get).resource("secrets"),
+        FaultEffect::Delay(Duration::from_secs(2)),
     );
     let before = reads();
     env.create_connector("a", json!({})).await;
@@ -433,12 +441,12 @@ async fn connector_deleted_during_reconcile_leaves_no_poller(cluster: Cluster) {
 async fn refused_writes_are_retried_with_backoff_and_recover(cluster: Cluster) {
     for code in [403, 409, 500] {
         let env = TestEnv::new(cluster.clone()).await;
-        let faults = env.cluster.plane().faults();
-        faults.always(
-            Target::any().verb(Verb::Patch).subresource("status"),
-            Effect::Error(code, "injected".into()),
+        let faults = env.cluster.control_plane().faults();
+        faults.inject(
+            FaultTarget::any().verb(Verb::Patch).subresource("status"),
+            FaultEffect::Error(code, "injected".into()),
         );
-        let requests = env.cluster.plane().requests();
+        let requests = env.cluster.control_plane().request_log();
         requests.clear();
         let operator = env.start_operator(OperatorOptions::polling()).await;
         let name = format!("c{code}");

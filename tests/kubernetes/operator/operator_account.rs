@@ -174,12 +174,18 @@ impl OperatorAccount {
             (format!("{plural}s"), role),
             (format!("{plural}bindings"), binding),
         ] {
-            cluster.call("POST", &path, &object).await.expect(201);
+            cluster
+                .call("POST", &path, &object)
+                .await
+                .expect_status(201);
         }
         // As the kubelet puts one into a Pod.
         let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}});
         let path = format!("{accounts}/{name}/token");
-        let answer = cluster.call("POST", &path, &request).await.expect(201);
+        let answer = cluster
+            .call("POST", &path, &request)
+            .await
+            .expect_status(201);
         let token = answer.at("/status/token");
         let calls = RecordedCalls::default();
         let kubeconfig = kubeconfig(cluster, token.as_str().expect("a token"));
@@ -209,7 +215,7 @@ impl OperatorAccount {
         };
         cluster
             .eventually("the rights are in effect", || async {
-                let answer = own.call("POST", path, &review).await.expect(201);
+                let answer = own.call("POST", path, &review).await.expect_status(201);
                 let rules: Vec<PolicyRule> =
                     serde_json::from_value(answer.at("/status/resourceRules").clone()).ok()?;
                 wanted.is_subset(&permissions_of(&rules)).then_some(())

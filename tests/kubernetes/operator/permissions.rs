@@ -8,7 +8,7 @@ use telegram_connector_operator::controller::LeaseSettings;
 
 use super::operator_account::{OperatorAccount, Permission, Scope, chart_permissions};
 use super::test_env::{OperatorOptions, TestEnv};
-use crate::cluster::{Cluster, PATIENCE};
+use crate::cluster::{Cluster, WAIT_TIMEOUT};
 use crate::suite::Suite;
 
 pub fn register(suite: &mut Suite) {
@@ -83,7 +83,7 @@ async fn each_chart_permission_is_missed_when_removed(cluster: Cluster) {
                 namespace: format!("{}-{number}", cluster.namespace),
                 ..cluster
             };
-            own.prepare().await;
+            own.create_namespace().await;
             let account = OperatorAccount::new(&own, &left, Scope::Namespace).await;
             let env = TestEnv::with_account(own.clone(), account.clone()).await;
             let missed = async {
@@ -94,9 +94,9 @@ async fn each_chart_permission_is_missed_when_removed(cluster: Cluster) {
             let was_missed = tokio::select! {
                 () = missed => true,
                 () = use_every_permission(&env) => false,
-                () = tokio::time::sleep(PATIENCE) => false,
+                () = tokio::time::sleep(WAIT_TIMEOUT) => false,
             };
-            own.clean_up().await;
+            own.delete_namespace().await;
             (!was_missed).then(|| lost.to_string())
         }
     });

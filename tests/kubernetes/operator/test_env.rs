@@ -22,7 +22,7 @@ use telegram_connector_operator::controller::{
     self, ConnectionSettings, LeaseSettings, WebhookSettings,
 };
 use telegram_connector_operator::dev::bot_api_simulator::{Simulator, SimulatorOptions};
-use telegram_connector_operator::dev::control_plane::Served;
+use telegram_connector_operator::dev::control_plane::ServerHandle;
 use telegram_connector_operator::dev::sample_assistant::SampleAssistant;
 use telegram_connector_operator::identity::BotId;
 use telegram_connector_operator::operator::{Operator, OperatorSettings, assistant_factory};
@@ -31,7 +31,7 @@ use telegram_connector_operator::telemetry::{self, Metrics};
 
 use super::operator_account::{OperatorAccount, Scope, chart_permissions};
 use crate::cluster::Cluster;
-use crate::suite::Need;
+use crate::suite::ServerFeature;
 
 /// The `--webhook-key` of [`OperatorOptions::webhook`].
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -47,7 +47,7 @@ pub struct TestEnv {
     audited: bool,
     store: tempfile::TempDir,
     /// The embedded control plane on a port, once somebody needs it there.
-    served: tokio::sync::OnceCell<Served>,
+    served: tokio::sync::OnceCell<ServerHandle>,
 }
 
 impl Drop for TestEnv {
@@ -150,7 +150,7 @@ impl TestEnv {
     }
 
     async fn with_scope(cluster: Cluster, scope: Scope) -> Self {
-        let account = if cluster.has(Need::Rbac) {
+        let account = if cluster.has(ServerFeature::Rbac) {
             Some(OperatorAccount::new(&cluster, &chart_permissions(), scope).await)
         } else {
             None
@@ -188,10 +188,10 @@ impl TestEnv {
         if let Some(account) = &self.account {
             return account.kubeconfig.clone();
         }
-        let Some(plane) = &self.cluster.plane else {
+        let Some(control_plane) = &self.cluster.control_plane else {
             return self.cluster.kubeconfig.clone();
         };
-        let serve = || async { plane.serve(any_port()).await.expect("a free port") };
+        let serve = || async { control_plane.serve(any_port()).await.expect("a free port") };
         self.served.get_or_init(serve).await.kubeconfig.clone()
     }
 

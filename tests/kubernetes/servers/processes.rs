@@ -13,20 +13,20 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
-use super::Flavor;
+use super::ServerKind;
 
 /// How long a server may take to become ready.
-const START: Duration = Duration::from_secs(90);
+const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A server with everything it needs; dropping it ends all its processes and removes its files.
-pub struct Running {
+pub struct ServerProcesses {
     pub kubeconfig: String,
     processes: Vec<(String, Child)>,
     /// Removed when dropped, after the processes.
     folder: tempfile::TempDir,
 }
 
-impl Drop for Running {
+impl Drop for ServerProcesses {
     fn drop(&mut self) {
         for (name, process) in self.processes.iter_mut().rev() {
             // Killed, not asked: nothing of theirs is kept, and an orderly end takes seconds.
@@ -108,8 +108,8 @@ impl Certificates {
     }
 }
 
-impl Running {
-    pub fn start(assets: &Path, flavor: Flavor) -> Self {
+impl ServerProcesses {
+    pub fn start(assets: &Path, server_kind: ServerKind) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let pki = folder.path().join("pki");
         fs::create_dir(&pki).expect("a writable folder");
@@ -131,7 +131,7 @@ impl Running {
             &etcd_flags(running.folder.path(), etcd, peer),
         );
         let mut flags = common_flags(&pki, api, etcd);
-        if flavor == Flavor::CrdServer {
+        if server_kind == ServerKind::CrdServer {
             flags.extend(crd_flags(&certificates, &pki));
             running.spawn(assets, "crd-server", &flags);
             running.wait(
@@ -173,7 +173,7 @@ impl Running {
     fn wait(&mut self, name: &str, port: u16, check: &str) {
         let url = format!("https://127.0.0.1:{port}/{check}");
         let kubeconfig = self.kubeconfig.clone();
-        let deadline = Instant::now() + START;
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
             let ended = self
                 .processes

@@ -2,76 +2,83 @@
 
 use serde_json::Value;
 
-use super::super::kinds::{Kind, Nature};
-use super::super::schema::Schema;
+use super::super::kinds::{Kind, Strategy};
+use super::super::schema::StructuralSchema;
 use super::field_set::FieldSet;
-use super::managed::{self, Manager};
-use super::typed::{Form, edge_of, field_schema, form, item_schema};
+use super::managed::{self, FieldManager};
+use super::typed::{MergeKind, field_schema, item_schema, merge_kind, path_element_of};
 
 /// The difference.
 #[derive(Debug, Default)]
-pub(super) struct Change {
+pub(super) struct Comparison {
     pub added: FieldSet,
     pub modified: FieldSet,
     pub removed: FieldSet,
 }
 
-impl Change {
+impl Comparison {
     /// Leaves out what nobody owns, and what the endpoint does not write.
-    pub(super) fn strip(&mut self, kind: &Kind, manager: &Manager) {
+    pub(super) fn strip(&mut self, kind: &Kind, manager: &FieldManager) {
         for set in [&mut self.added, &mut self.modified, &mut self.removed] {
             managed::strip(set);
-            if kind.status && kind.nature != Nature::Namespace {
+            if kind.status && kind.strategy != Strategy::Namespace {
                 let only_status = manager.subresource == "status";
-                set.keep_top(|field| (field == "f:status") == only_status);
+                set.retain_top_level(|field| (field == "f:status") == only_status);
             }
-            if kind.nature == Nature::Namespace {
-                set.cut(&["f:spec", "f:finalizers"]);
+            if kind.strategy == Strategy::Namespace {
+                set.remove_path(&["f:spec", "f:finalizers"]);
             }
         }
     }
 }
 
 /// Compares two states.
-pub(super) fn compare(old: &Value, new: &Value, schema: Option<&Schema>) -> Change {
-    let mut walk = Walk::default();
-    walk.compare(Some(old), Some(new), schema);
-    walk.change
+pub(super) fn compare(old: &Value, new: &Value, schema: Option<&StructuralSchema>) -> Comparison {
+    let mut comparer = Comparer::default();
+    comparer.compare(Some(old), Some(new), schema);
+    comparer.comparison
 }
 
 #[derive(Default)]
-struct Walk {
+struct Comparer {
     path: Vec<String>,
-    change: Change,
+    comparison: Comparison,
 }
 
-impl Walk {
-    fn compare(&mut self, old: Option<&Value>, new: Option<&Value>, schema: Option<&Schema>) {
+impl Comparer {
+    fn compare(
+        &mut self,
+        old: Option<&Value>,
+        new: Option<&Value>,
+        schema: Option<&StructuralSchema>,
+    ) {
         if old == new {
             return;
         }
         let leaf = match (
-            old.map(|old| form(old, schema)),
-            new.map(|new| form(new, schema)),
+            old.map(|old| merge_kind(old, schema)),
+            new.map(|new| merge_kind(new, schema)),
         ) {
-            (Some(Form::Map(old)), Some(Form::Map(new))) => self.maps(Some(old), Some(new), schema),
-            (Some(Form::Map(old)), None) => self.maps(Some(old), None, schema),
-            (None, Some(Form::Map(new))) => self.maps(None, Some(new), schema),
-            (Some(Form::List(old, kind)), Some(Form::List(new, _))) => {
-                self.lists(old, new, schema, |item| edge_of(item, kind, schema))
+            (Some(MergeKind::Map(old)), Some(MergeKind::Map(new))) => {
+                self.maps(Some(old), Some(new), schema)
             }
-            (Some(Form::List(old, kind)), None) => {
-                self.lists(old, &[], schema, |item| edge_of(item, kind, schema))
+            (Some(MergeKind::Map(old)), None) => self.maps(Some(old), None, schema),
+            (None, Some(MergeKind::Map(new))) => self.maps(None, Some(new), schema),
+            (Some(MergeKind::List(old, kind)), Some(MergeKind::List(new, _))) => {
+                self.lists(old, new, schema, |item| path_element_of(item, kind, schema))
             }
-            (None, Some(Form::List(new, kind))) => {
-                self.lists(&[], new, schema, |item| edge_of(item, kind, schema))
+            (Some(MergeKind::List(old, kind)), None) => {
+                self.lists(old, &[], schema, |item| path_element_of(item, kind, schema))
+            }
+            (None, Some(MergeKind::List(new, kind))) => {
+                self.lists(&[], new, schema, |item| path_element_of(item, kind, schema))
             }
             _ => true,
         };
         match (old, new) {
-            (None, Some(_)) => self.change.added.insert(&self.path),
-            (Some(_), None) => self.change.removed.insert(&self.path),
-            _ if leaf => self.change.modified.insert(&self.path),
+            (None, Some(_)) => self.comparison.added.insert(&self.path),
+            (Some(_), None) => self.comparison.removed.insert(&self.path),
+            _ if leaf => self.comparison.modified.insert(&self.path),
             _ => {}
         }
     }
@@ -81,7 +88,7 @@ impl Walk {
         &mut self,
         old: Option<&serde_json::Map<String, Value>>,
         new: Option<&serde_json::Map<String, Value>>,
-        schema: Option<&Schema>,
+        schema: Option<&StructuralSchema>,
     ) -> bool {
         let names = |map: Option<&serde_json::Map<String, Value>>| -> Vec<String> {
             map.map(|map| map.keys().cloned().collect())
@@ -110,15 +117,15 @@ impl Walk {
         &mut self,
         old: &[Value],
         new: &[Value],
-        schema: Option<&Schema>,
-        edge: impl Fn(&Value) -> String,
+        schema: Option<&StructuralSchema>,
+        path_element: impl Fn(&Value) -> String,
     ) -> bool {
         let mut items: Vec<(String, Option<&Value>, Option<&Value>)> = old
             .iter()
-            .map(|item| (edge(item), Some(item), None))
+            .map(|item| (path_element(item), Some(item), None))
             .collect();
         for item in new {
-            let name = edge(item);
+            let name = path_element(item);
             match items.iter_mut().find(|(known, _, _)| *known == name) {
                 Some(pair) => pair.2 = Some(item),
                 None => items.push((name, None, Some(item))),

@@ -21,8 +21,8 @@ impl FieldSet {
         };
         let children: BTreeMap<String, Self> = fields
             .iter()
-            .filter(|(edge, _)| *edge != ".")
-            .map(|(edge, below)| (edge.clone(), Self::read(below)))
+            .filter(|(path_element, _)| *path_element != ".")
+            .map(|(path_element, below)| (path_element.clone(), Self::read(below)))
             .collect();
         Self {
             member: fields.is_empty() || fields.contains_key("."),
@@ -35,7 +35,7 @@ impl FieldSet {
         let mut fields: Map<String, Value> = self
             .children
             .iter()
-            .map(|(edge, below)| (edge.clone(), below.write()))
+            .map(|(path_element, below)| (path_element.clone(), below.write()))
             .collect();
         if self.member && !fields.is_empty() {
             fields.insert(".".into(), Value::Object(Map::new()));
@@ -51,27 +51,31 @@ impl FieldSet {
     pub(super) fn insert(&mut self, path: &[String]) {
         match path {
             [] => self.member = true,
-            [edge, rest @ ..] => self.children.entry(edge.clone()).or_default().insert(rest),
+            [path_element, rest @ ..] => self
+                .children
+                .entry(path_element.clone())
+                .or_default()
+                .insert(rest),
         }
     }
 
     pub(super) fn union(&self, other: &Self) -> Self {
         let mut all = self.clone();
         all.member |= other.member;
-        for (edge, below) in &other.children {
+        for (path_element, below) in &other.children {
             let merged = all
                 .children
-                .get(edge)
+                .get(path_element)
                 .map_or_else(|| below.clone(), |mine| mine.union(below));
-            all.children.insert(edge.clone(), merged);
+            all.children.insert(path_element.clone(), merged);
         }
         all
     }
 
     pub(super) fn intersection(&self, other: &Self) -> Self {
-        let common = self.children.iter().filter_map(|(edge, below)| {
-            let both = below.intersection(other.children.get(edge)?);
-            (!both.is_empty()).then(|| (edge.clone(), both))
+        let common = self.children.iter().filter_map(|(path_element, below)| {
+            let both = below.intersection(other.children.get(path_element)?);
+            (!both.is_empty()).then(|| (path_element.clone(), both))
         });
         Self {
             member: self.member && other.member,
@@ -80,12 +84,12 @@ impl FieldSet {
     }
 
     pub(super) fn difference(&self, other: &Self) -> Self {
-        let rest = self.children.iter().filter_map(|(edge, below)| {
+        let rest = self.children.iter().filter_map(|(path_element, below)| {
             let left = other
                 .children
-                .get(edge)
+                .get(path_element)
                 .map_or_else(|| below.clone(), |theirs| below.difference(theirs));
-            (!left.is_empty()).then(|| (edge.clone(), left))
+            (!left.is_empty()).then(|| (path_element.clone(), left))
         });
         Self {
             member: self.member && !other.member,
@@ -94,17 +98,17 @@ impl FieldSet {
     }
 
     /// Takes a path and everything below it out.
-    pub(super) fn cut(&mut self, path: &[&str]) {
+    pub(super) fn remove_path(&mut self, path: &[&str]) {
         match path {
             [] => {}
             [last] => {
                 self.children.remove(*last);
             }
-            [edge, rest @ ..] => {
-                if let Some(below) = self.children.get_mut(*edge) {
-                    below.cut(rest);
+            [path_element, rest @ ..] => {
+                if let Some(below) = self.children.get_mut(*path_element) {
+                    below.remove_path(rest);
                     if below.is_empty() {
-                        self.children.remove(*edge);
+                        self.children.remove(*path_element);
                     }
                 }
             }
@@ -112,8 +116,8 @@ impl FieldSet {
     }
 
     /// Keeps only some top-level fields.
-    pub(super) fn keep_top(&mut self, keep: impl Fn(&str) -> bool) {
-        self.children.retain(|edge, _| keep(edge));
+    pub(super) fn retain_top_level(&mut self, keep: impl Fn(&str) -> bool) {
+        self.children.retain(|path_element, _| keep(path_element));
     }
 
     /// Every path in the set, as messages write it: `.spec.users[id=3]`.
@@ -124,8 +128,8 @@ impl FieldSet {
     }
 
     fn collect(&self, path: String, all: &mut Vec<String>) {
-        for (edge, below) in &self.children {
-            let here = format!("{path}{}", shown(edge));
+        for (path_element, below) in &self.children {
+            let here = format!("{path}{}", display_path_element(path_element));
             if below.member {
                 all.push(here.clone());
             }
@@ -135,8 +139,8 @@ impl FieldSet {
 }
 
 /// One edge of a path as messages write it.
-pub(super) fn shown(edge: &str) -> String {
-    let (kind, rest) = edge.split_at(edge.len().min(2));
+pub(super) fn display_path_element(path_element: &str) -> String {
+    let (kind, rest) = path_element.split_at(path_element.len().min(2));
     match kind {
         "k:" => {
             let keys: BTreeMap<String, Value> = serde_json::from_str(rest).unwrap_or_default();

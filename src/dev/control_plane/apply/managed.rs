@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::super::object::{at, drop_meta, now, set_meta, text};
+use super::super::object::{now, remove_metadata, set_metadata, str_at, value_at};
 use super::field_set::FieldSet;
 
 /// Who writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct Manager {
+pub(in super::super) struct FieldManager {
     pub name: String,
     /// `Apply` or `Update`.
     pub operation: &'static str,
@@ -18,7 +18,7 @@ pub(in super::super) struct Manager {
 
 /// One owner and its fields.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct ManagedFieldsEntry {
     name: String,
     operation: String,
     api_version: String,
@@ -27,8 +27,8 @@ pub(super) struct Entry {
     pub set: FieldSet,
 }
 
-impl Entry {
-    pub(super) fn new(manager: &Manager, set: FieldSet) -> Self {
+impl ManagedFieldsEntry {
+    pub(super) fn new(manager: &FieldManager, set: FieldSet) -> Self {
         Self {
             name: manager.name.clone(),
             operation: manager.operation.into(),
@@ -40,7 +40,7 @@ impl Entry {
     }
 
     /// Whether the entry is this manager's. An applier keeps its entry when it changes the version it applies.
-    pub(super) fn is_of(&self, manager: &Manager) -> bool {
+    pub(super) fn is_of(&self, manager: &FieldManager) -> bool {
         self.name == manager.name
             && self.operation == manager.operation
             && self.subresource == manager.subresource
@@ -48,7 +48,7 @@ impl Entry {
     }
 
     /// As conflict messages name the owner.
-    pub(super) fn described(&self) -> String {
+    pub(super) fn display_name(&self) -> String {
         let mut who = format!("{:?}", self.name);
         if !self.subresource.is_empty() {
             who = format!("{who} with subresource {:?}", self.subresource);
@@ -62,35 +62,35 @@ impl Entry {
 
 /// All owners of an object.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Managed {
-    pub entries: Vec<Entry>,
+pub(super) struct ManagedFields {
+    pub entries: Vec<ManagedFieldsEntry>,
 }
 
 /// What a written object says about its owners.
-pub(super) enum Asked {
+pub(super) enum RequestedManagedFields {
     /// Nothing: they stay.
-    Nothing,
+    Keep,
     /// `[{}]`: forget them all.
     Reset,
     /// These.
-    These(Managed),
+    Replace(ManagedFields),
 }
 
-impl Managed {
+impl ManagedFields {
     pub(super) fn read(object: &Value) -> Self {
-        let entries = at(object, &["metadata", "managedFields"])
+        let entries = value_at(object, &["metadata", "managedFields"])
             .as_array()
             .map(|all| {
                 all.iter()
-                    .map(|entry| Entry {
-                        name: text(entry, &["manager"]).into(),
-                        operation: text(entry, &["operation"]).into(),
-                        api_version: text(entry, &["apiVersion"]).into(),
-                        subresource: text(entry, &["subresource"]).into(),
+                    .map(|entry| ManagedFieldsEntry {
+                        name: str_at(entry, &["manager"]).into(),
+                        operation: str_at(entry, &["operation"]).into(),
+                        api_version: str_at(entry, &["apiVersion"]).into(),
+                        subresource: str_at(entry, &["subresource"]).into(),
                         time: entry.get("time").and_then(Value::as_str).map(str::to_owned),
                         set: FieldSet {
                             member: false,
-                            ..FieldSet::read(at(entry, &["fieldsV1"]))
+                            ..FieldSet::read(value_at(entry, &["fieldsV1"]))
                         },
                     })
                     .collect()
@@ -100,34 +100,36 @@ impl Managed {
         }
     }
 
-    pub(super) fn asked_for(object: &Value) -> Asked {
-        match at(object, &["metadata", "managedFields"])
+    pub(super) fn requested_in(object: &Value) -> RequestedManagedFields {
+        match value_at(object, &["metadata", "managedFields"])
             .as_array()
             .map(Vec::as_slice)
         {
-            None | Some([]) => Asked::Nothing,
-            Some([only]) if only.as_object().is_some_and(serde_json::Map::is_empty) => Asked::Reset,
-            Some(_) => Asked::These(Self::read(object)),
+            None | Some([]) => RequestedManagedFields::Keep,
+            Some([only]) if only.as_object().is_some_and(serde_json::Map::is_empty) => {
+                RequestedManagedFields::Reset
+            }
+            Some(_) => RequestedManagedFields::Replace(Self::read(object)),
         }
     }
 
     /// Takes a manager's entry out.
-    pub(super) fn take(&mut self, manager: &Manager) -> Option<Entry> {
+    pub(super) fn take(&mut self, manager: &FieldManager) -> Option<ManagedFieldsEntry> {
         let place = self.entries.iter().position(|entry| entry.is_of(manager))?;
         Some(self.entries.remove(place))
     }
 
     /// Notes that a manager wrote just now.
-    pub(super) fn touch(&mut self, manager: &Manager) {
+    pub(super) fn touch(&mut self, manager: &FieldManager) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.is_of(manager)) {
             entry.time = Some(now());
         }
     }
 
     pub(super) fn write(&self, object: &mut Value) {
-        let mut entries: Vec<&Entry> = self.entries.iter().collect();
+        let mut entries: Vec<&ManagedFieldsEntry> = self.entries.iter().collect();
         entries.sort_by(|left, right| {
-            let order = |entry: &Entry| {
+            let order = |entry: &ManagedFieldsEntry| {
                 (
                     entry.operation.clone(),
                     entry.time.clone(),
@@ -153,9 +155,9 @@ impl Managed {
             })
             .collect();
         if entries.is_empty() {
-            drop_meta(object, "managedFields");
+            remove_metadata(object, "managedFields");
         } else {
-            set_meta(object, "managedFields", entries);
+            set_metadata(object, "managedFields", entries);
         }
     }
 }
@@ -176,7 +178,7 @@ pub(super) fn strip(set: &mut FieldSet) {
         &["f:metadata", "f:managedFields"],
         &["f:metadata", "f:resourceVersion"],
     ] {
-        set.cut(path);
+        set.remove_path(path);
     }
     if let Some(metadata) = set.children.get_mut("f:metadata") {
         metadata.member = false;

@@ -10,31 +10,31 @@ mod typed;
 use serde_json::Value;
 
 use self::field_set::FieldSet;
-pub(super) use self::managed::Manager;
-use self::managed::{Entry, Managed};
+pub(super) use self::managed::FieldManager;
+use self::managed::{ManagedFields, ManagedFieldsEntry};
 use super::kinds::Kind;
-use super::object::{at, drop_meta};
-use super::schema::Schema;
+use super::object::{remove_metadata, value_at};
+use super::schema::StructuralSchema;
 
 /// What a manager wants: an object with only the fields it has an opinion on.
 #[derive(Debug, Clone)]
-pub(super) struct Config {
+pub(super) struct ApplyConfiguration {
     /// The intention, decoded.
     pub object: Value,
 }
 
-impl Config {
+impl ApplyConfiguration {
     pub(super) fn new(_kind: &Kind, object: Value) -> Self {
         Self { object }
     }
 
-    fn fields(&self, kind: &Kind, manager: &Manager) -> FieldSet {
+    fn fields(&self, kind: &Kind, manager: &FieldManager) -> FieldSet {
         let mut set = typed::fields(&self.object, Some(&kind.schema));
         managed::strip(&mut set);
         if kind.status {
             // The endpoint of an object does not write its status, and the other way round.
             let only_status = manager.subresource == "status";
-            set.keep_top(|field| (field == "f:status") == only_status);
+            set.retain_top_level(|field| (field == "f:status") == only_status);
         }
         set
     }
@@ -42,34 +42,34 @@ impl Config {
 
 /// Who owns what after an apply; written into the object once the server has prepared it.
 #[derive(Debug)]
-pub(super) struct Merged(Managed);
+pub(super) struct MergedManagedFields(ManagedFields);
 
-impl Merged {
+impl MergedManagedFields {
     /// Writes `metadata.managedFields`; the time of an entry moves only when the object changes.
     pub(super) fn write(
         mut self,
         _kind: &Kind,
         before: &Value,
         object: &mut Value,
-        manager: &Manager,
+        manager: &FieldManager,
     ) {
         self.0.write(object);
-        if !same_but_times(object, before) {
+        if !equals_ignoring_times(object, before) {
             self.0.touch(manager);
             self.0.write(object);
-        } else if let Some(known) = at(before, &["metadata", "managedFields"]).as_array() {
-            super::object::set_meta(object, "managedFields", known.clone());
+        } else if let Some(known) = value_at(before, &["metadata", "managedFields"]).as_array() {
+            super::object::set_metadata(object, "managedFields", known.clone());
         }
     }
 }
 
 /// What makes an intention unreadable: an item that stands twice where each may stand once.
-pub(super) fn fault(kind: &Kind, config: &Value) -> Option<String> {
-    let (path, identity) = typed::repeated(config, Some(&kind.schema), "")?;
+pub(super) fn duplicate_item_error(kind: &Kind, config: &Value) -> Option<String> {
+    let (path, identity) = typed::find_duplicate_item(config, Some(&kind.schema), "")?;
     Some(format!(
         "failed to create typed patch object ({}/{}; {}, Kind={}): {path}: duplicate entries for key {identity}",
-        super::object::meta(config, "namespace"),
-        super::object::meta(config, "name"),
+        super::object::metadata_str(config, "namespace"),
+        super::object::metadata_str(config, "name"),
         kind.api_version(),
         kind.kind
     ))
@@ -82,14 +82,14 @@ pub(super) type Conflicts = Vec<(String, String)>;
 pub(super) fn merge(
     kind: &Kind,
     live: &Value,
-    config: &Config,
-    manager: &Manager,
+    config: &ApplyConfiguration,
+    manager: &FieldManager,
     force: bool,
-) -> Result<(Value, Merged), Conflicts> {
+) -> Result<(Value, MergedManagedFields), Conflicts> {
     let schema = Some(&kind.schema);
-    let mut managed = Managed::read(live);
+    let mut managed = ManagedFields::read(live);
     let mut live = live.clone();
-    drop_meta(&mut live, "managedFields");
+    remove_metadata(&mut live, "managedFields");
     if managed.entries.is_empty() {
         managed
             .entries
@@ -97,14 +97,16 @@ pub(super) fn merge(
     }
     let wanted = config.fields(kind, manager);
     let last = managed.take(manager).map(|entry| entry.set);
-    managed.entries.push(Entry::new(manager, wanted));
+    managed
+        .entries
+        .push(ManagedFieldsEntry::new(manager, wanted));
 
     let merged = typed::merge(&live, &config.object, schema);
     let pruned = prune(merged, &managed, last.as_ref(), schema);
 
-    let mut change = compare::compare(&live, &pruned, schema);
-    change.strip(kind, manager);
-    let touched = change.added.union(&change.modified);
+    let mut comparison = compare::compare(&live, &pruned, schema);
+    comparison.strip(kind, manager);
+    let touched = comparison.added.union(&comparison.modified);
     let mut conflicts: Vec<(usize, FieldSet)> = Vec::new();
     for (index, entry) in managed.entries.iter().enumerate() {
         if !entry.is_of(manager) {
@@ -116,7 +118,7 @@ pub(super) fn merge(
     }
     if !force && !conflicts.is_empty() {
         let named = conflicts.iter().flat_map(|(index, set)| {
-            let who = managed.entries[*index].described();
+            let who = managed.entries[*index].display_name();
             set.paths().into_iter().map(move |path| (who.clone(), path))
         });
         return Err(named.collect());
@@ -127,32 +129,36 @@ pub(super) fn merge(
     }
     for entry in &mut managed.entries {
         if !entry.is_of(manager) {
-            entry.set = entry.set.difference(&change.removed);
+            entry.set = entry.set.difference(&comparison.removed);
         }
     }
     managed.entries.retain(|entry| !entry.set.is_empty());
-    Ok((pruned, Merged(managed)))
+    Ok((pruned, MergedManagedFields(managed)))
 }
 
 /// An object whose owners nobody wrote down: everything in it belongs to one unnamed writer.
-fn before_first_apply(live: &Value, schema: Option<&Schema>, kind: &Kind) -> Entry {
-    let mut set = compare::compare(&super::object::empty(), live, schema).added;
+fn before_first_apply(
+    live: &Value,
+    schema: Option<&StructuralSchema>,
+    kind: &Kind,
+) -> ManagedFieldsEntry {
+    let mut set = compare::compare(&super::object::empty_object(), live, schema).added;
     managed::strip(&mut set);
-    let manager = Manager {
+    let manager = FieldManager {
         name: "before-first-apply".into(),
         operation: "Update",
         api_version: kind.api_version(),
         subresource: String::new(),
     };
-    Entry::new(&manager, set)
+    ManagedFieldsEntry::new(&manager, set)
 }
 
 /// Removes what the manager owned before and wants no more, unless somebody else owns it.
 fn prune(
     merged: Value,
-    managed: &Managed,
+    managed: &ManagedFields,
     last: Option<&FieldSet>,
-    schema: Option<&Schema>,
+    schema: Option<&StructuralSchema>,
 ) -> Value {
     let Some(last) = last.filter(|set| !set.is_empty()) else {
         return merged;
@@ -181,23 +187,28 @@ fn prune(
 }
 
 /// Notes that a manager wrote `object` over `old` (nothing: it is new) by other means than apply.
-pub(super) fn record(kind: &Kind, old: Option<&Value>, object: &mut Value, manager: &Manager) {
-    let mut managed = match Managed::asked_for(object) {
-        managed::Asked::Reset => {
-            drop_meta(object, "managedFields");
+pub(super) fn record_update(
+    kind: &Kind,
+    old: Option<&Value>,
+    object: &mut Value,
+    manager: &FieldManager,
+) {
+    let mut managed = match ManagedFields::requested_in(object) {
+        managed::RequestedManagedFields::Reset => {
+            remove_metadata(object, "managedFields");
             return;
         }
-        managed::Asked::These(managed) => managed,
-        managed::Asked::Nothing => old.map(Managed::read).unwrap_or_default(),
+        managed::RequestedManagedFields::Replace(managed) => managed,
+        managed::RequestedManagedFields::Keep => old.map(ManagedFields::read).unwrap_or_default(),
     };
-    let mut live = old.cloned().unwrap_or_else(super::object::empty);
-    drop_meta(&mut live, "managedFields");
-    drop_meta(object, "managedFields");
-    let mut change = compare::compare(&live, object, Some(&kind.schema));
-    change.strip(kind, manager);
-    let mine = change.added.union(&change.modified);
+    let mut live = old.cloned().unwrap_or_else(super::object::empty_object);
+    remove_metadata(&mut live, "managedFields");
+    remove_metadata(object, "managedFields");
+    let mut comparison = compare::compare(&live, object, Some(&kind.schema));
+    comparison.strip(kind, manager);
+    let mine = comparison.added.union(&comparison.modified);
     for entry in &mut managed.entries {
-        entry.set = entry.set.difference(&mine).difference(&change.removed);
+        entry.set = entry.set.difference(&mine).difference(&comparison.removed);
     }
     if !mine.is_empty() {
         match managed
@@ -206,7 +217,7 @@ pub(super) fn record(kind: &Kind, old: Option<&Value>, object: &mut Value, manag
             .find(|entry| entry.is_of(manager))
         {
             Some(entry) => entry.set = entry.set.union(&mine),
-            None => managed.entries.push(Entry::new(manager, mine)),
+            None => managed.entries.push(ManagedFieldsEntry::new(manager, mine)),
         }
         managed.touch(manager);
     }
@@ -217,24 +228,25 @@ pub(super) fn record(kind: &Kind, old: Option<&Value>, object: &mut Value, manag
 /// Notes the owner of an object that an apply created.
 pub(super) fn record_apply_create(
     kind: &Kind,
-    config: &Config,
+    config: &ApplyConfiguration,
     object: &mut Value,
-    manager: &Manager,
+    manager: &FieldManager,
 ) {
-    let mut managed = Managed::default();
-    managed
-        .entries
-        .push(Entry::new(manager, config.fields(kind, manager)));
+    let mut managed = ManagedFields::default();
+    managed.entries.push(ManagedFieldsEntry::new(
+        manager,
+        config.fields(kind, manager),
+    ));
     managed.entries.retain(|entry| !entry.set.is_empty());
     managed.touch(manager);
     managed.write(object);
 }
 
 /// Whether two objects differ in nothing but their version and the times of their owners' entries.
-pub(super) fn same_but_times(left: &Value, right: &Value) -> bool {
+pub(super) fn equals_ignoring_times(left: &Value, right: &Value) -> bool {
     let plain = |object: &Value| {
         let mut object = object.clone();
-        drop_meta(&mut object, "resourceVersion");
+        remove_metadata(&mut object, "resourceVersion");
         if let Some(entries) = object
             .pointer_mut("/metadata/managedFields")
             .and_then(Value::as_array_mut)

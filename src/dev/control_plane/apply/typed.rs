@@ -4,13 +4,13 @@
 
 use serde_json::{Map, Value};
 
-use super::super::schema::{ListType, Schema};
+use super::super::schema::{ListType, StructuralSchema};
 use super::field_set::FieldSet;
 
 /// How a value merges.
-pub(super) enum Form<'a> {
+pub(super) enum MergeKind<'a> {
     /// As one.
-    Leaf,
+    Atomic,
     /// Field by field.
     Map(&'a Map<String, Value>),
     /// Item by item.
@@ -20,31 +20,41 @@ pub(super) enum Form<'a> {
 static ATOMIC: ListType = ListType::Atomic;
 
 /// The form of a value. What the schema does not know merges as JSON does: maps by field, lists as one.
-pub(super) fn form<'a>(value: &'a Value, schema: Option<&'a Schema>) -> Form<'a> {
+pub(super) fn merge_kind<'a>(
+    value: &'a Value,
+    schema: Option<&'a StructuralSchema>,
+) -> MergeKind<'a> {
     match value {
         Value::Object(fields) if schema.is_none_or(|schema| !schema.atomic_map) => {
-            Form::Map(fields)
+            MergeKind::Map(fields)
         }
         Value::Array(items) => match schema.map_or(&ATOMIC, |schema| &schema.list_type) {
-            ListType::Atomic => Form::Leaf,
-            kind => Form::List(items, kind),
+            ListType::Atomic => MergeKind::Atomic,
+            kind => MergeKind::List(items, kind),
         },
-        _ => Form::Leaf,
+        _ => MergeKind::Atomic,
     }
 }
 
 /// The schema of a named field or of a map's values.
-pub(super) fn field_schema<'a>(schema: Option<&'a Schema>, name: &str) -> Option<&'a Schema> {
+pub(super) fn field_schema<'a>(
+    schema: Option<&'a StructuralSchema>,
+    name: &str,
+) -> Option<&'a StructuralSchema> {
     schema.and_then(|schema| schema.field(name))
 }
 
 /// The schema of a list's items.
-pub(super) fn item_schema(schema: Option<&Schema>) -> Option<&Schema> {
+pub(super) fn item_schema(schema: Option<&StructuralSchema>) -> Option<&StructuralSchema> {
     schema.and_then(|schema| schema.items.as_deref())
 }
 
 /// How an item of a set or keyed list is named in a path.
-pub(super) fn edge_of(item: &Value, kind: &ListType, schema: Option<&Schema>) -> String {
+pub(super) fn path_element_of(
+    item: &Value,
+    kind: &ListType,
+    schema: Option<&StructuralSchema>,
+) -> String {
     match kind {
         ListType::Map(keys) => {
             let element = item_schema(schema);
@@ -63,28 +73,32 @@ pub(super) fn edge_of(item: &Value, kind: &ListType, schema: Option<&Schema>) ->
 }
 
 /// A field with a name of its own in the schema, as opposed to a key of a map.
-fn is_named(schema: Option<&Schema>, name: &str) -> bool {
+fn is_named(schema: Option<&StructuralSchema>, name: &str) -> bool {
     schema.is_some_and(|schema| schema.properties.contains_key(name))
 }
 
 /// Items of a set or keyed list that stand twice, which no intention may hold: (path, identity).
-pub(super) fn repeated(
+pub(super) fn find_duplicate_item(
     value: &Value,
-    schema: Option<&Schema>,
+    schema: Option<&StructuralSchema>,
     path: &str,
 ) -> Option<(String, String)> {
-    match form(value, schema) {
-        Form::Leaf => None,
-        Form::Map(all) => all.iter().find_map(|(name, child)| {
-            repeated(child, field_schema(schema, name), &format!("{path}.{name}"))
+    match merge_kind(value, schema) {
+        MergeKind::Atomic => None,
+        MergeKind::Map(all) => all.iter().find_map(|(name, child)| {
+            find_duplicate_item(child, field_schema(schema, name), &format!("{path}.{name}"))
         }),
-        Form::List(items, kind) => {
+        MergeKind::List(items, kind) => {
             let mut seen = std::collections::BTreeSet::new();
             items.iter().find_map(|item| {
-                let edge = edge_of(item, kind, schema);
-                let shown = super::field_set::shown(&edge);
-                if seen.insert(edge) {
-                    return repeated(item, item_schema(schema), &format!("{path}{shown}"));
+                let path_element = path_element_of(item, kind, schema);
+                let shown = super::field_set::display_path_element(&path_element);
+                if seen.insert(path_element) {
+                    return find_duplicate_item(
+                        item,
+                        item_schema(schema),
+                        &format!("{path}{shown}"),
+                    );
                 }
                 Some((path.to_owned(), shown))
             })
@@ -93,11 +107,11 @@ pub(super) fn repeated(
 }
 
 /// Every field that a value sets.
-pub(super) fn fields(value: &Value, schema: Option<&Schema>) -> FieldSet {
+pub(super) fn fields(value: &Value, schema: Option<&StructuralSchema>) -> FieldSet {
     let mut set = FieldSet::default();
-    match form(value, schema) {
-        Form::Leaf => set.member = true,
-        Form::Map(all) => {
+    match merge_kind(value, schema) {
+        MergeKind::Atomic => set.member = true,
+        MergeKind::Map(all) => {
             for (name, child) in all {
                 let mut below = fields(child, field_schema(schema, name));
                 let empty = child.is_null() || child.as_object().is_some_and(Map::is_empty);
@@ -107,11 +121,12 @@ pub(super) fn fields(value: &Value, schema: Option<&Schema>) -> FieldSet {
                 }
             }
         }
-        Form::List(items, kind) => {
+        MergeKind::List(items, kind) => {
             for item in items {
                 let mut below = fields(item, item_schema(schema));
                 below.member = true;
-                set.children.insert(edge_of(item, kind, schema), below);
+                set.children
+                    .insert(path_element_of(item, kind, schema), below);
             }
         }
     }
@@ -119,9 +134,9 @@ pub(super) fn fields(value: &Value, schema: Option<&Schema>) -> FieldSet {
 }
 
 /// `live` with everything that `config` says.
-pub(super) fn merge(live: &Value, config: &Value, schema: Option<&Schema>) -> Value {
-    match (form(live, schema), form(config, schema)) {
-        (Form::Map(live), Form::Map(config)) => {
+pub(super) fn merge(live: &Value, config: &Value, schema: Option<&StructuralSchema>) -> Value {
+    match (merge_kind(live, schema), merge_kind(config, schema)) {
+        (MergeKind::Map(live), MergeKind::Map(config)) => {
             let mut merged = live.clone();
             for (name, wanted) in config {
                 let value = match live.get(name) {
@@ -132,7 +147,7 @@ pub(super) fn merge(live: &Value, config: &Value, schema: Option<&Schema>) -> Va
             }
             Value::Object(merged)
         }
-        (Form::List(live, kind), Form::List(config, _)) => {
+        (MergeKind::List(live, kind), MergeKind::List(config, _)) => {
             merge_items(live, config, kind, schema).into()
         }
         _ => config.clone(),
@@ -144,11 +159,14 @@ fn merge_items(
     live: &[Value],
     config: &[Value],
     kind: &ListType,
-    schema: Option<&Schema>,
+    schema: Option<&StructuralSchema>,
 ) -> Vec<Value> {
-    let edge = |item: &Value| edge_of(item, kind, schema);
-    let wanted: Vec<(String, &Value)> = config.iter().map(|item| (edge(item), item)).collect();
-    let known: Vec<(String, &Value)> = live.iter().map(|item| (edge(item), item)).collect();
+    let path_element = |item: &Value| path_element_of(item, kind, schema);
+    let wanted: Vec<(String, &Value)> = config
+        .iter()
+        .map(|item| (path_element(item), item))
+        .collect();
+    let known: Vec<(String, &Value)> = live.iter().map(|item| (path_element(item), item)).collect();
     let take = |(name, item): &(String, &Value)| match known.iter().find(|(known, _)| known == name)
     {
         Some((_, known)) => merge(known, item, item_schema(schema)),
@@ -181,7 +199,7 @@ fn merge_items(
 }
 
 /// Takes every field of the set out of a value.
-pub(super) fn remove(value: &mut Value, set: &FieldSet, schema: Option<&Schema>) {
+pub(super) fn remove(value: &mut Value, set: &FieldSet, schema: Option<&StructuralSchema>) {
     match value {
         Value::Object(all) if schema.is_none_or(|schema| !schema.atomic_map) => {
             all.retain(|name, _| {
@@ -202,11 +220,11 @@ pub(super) fn remove(value: &mut Value, set: &FieldSet, schema: Option<&Schema>)
             }
             items.retain(|item| {
                 !set.children
-                    .get(&edge_of(item, kind, schema))
+                    .get(&path_element_of(item, kind, schema))
                     .is_some_and(|below| below.member)
             });
             for item in items.iter_mut() {
-                if let Some(below) = set.children.get(&edge_of(item, kind, schema)) {
+                if let Some(below) = set.children.get(&path_element_of(item, kind, schema)) {
                     remove(item, below, item_schema(schema));
                 }
             }
@@ -216,19 +234,19 @@ pub(super) fn remove(value: &mut Value, set: &FieldSet, schema: Option<&Schema>)
 }
 
 /// The set with every named field in it that has something below it in the set.
-pub(super) fn with_named_fields(set: &FieldSet, schema: Option<&Schema>) -> FieldSet {
+pub(super) fn with_named_fields(set: &FieldSet, schema: Option<&StructuralSchema>) -> FieldSet {
     let mut all = FieldSet {
         member: set.member,
         children: std::collections::BTreeMap::new(),
     };
-    for (edge, below) in &set.children {
-        let (known, named) = match edge.strip_prefix("f:") {
+    for (path_element, below) in &set.children {
+        let (known, named) = match path_element.strip_prefix("f:") {
             Some(name) => (field_schema(schema, name), is_named(schema, name)),
             None => (item_schema(schema), false),
         };
         let mut below = with_named_fields(below, known);
         below.member |= named;
-        all.children.insert(edge.clone(), below);
+        all.children.insert(path_element.clone(), below);
     }
     all
 }

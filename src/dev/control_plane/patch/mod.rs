@@ -5,8 +5,8 @@ mod strategic;
 use http::{HeaderMap, header};
 use serde_json::Value;
 
-use super::failure::Failure;
 use super::kinds::Kind;
+use super::status_error::StatusError;
 
 /// A patch as it came.
 #[derive(Debug, Clone)]
@@ -20,7 +20,11 @@ pub(super) enum Patch {
 
 impl Patch {
     /// Reads the body by its media type. Custom resources take no strategic merge patch.
-    pub(super) fn read(kind: &Kind, headers: &HeaderMap, body: &[u8]) -> Result<Self, Failure> {
+    pub(super) fn parse(
+        kind: &Kind,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Self, StatusError> {
         let media = headers
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok())
@@ -28,29 +32,35 @@ impl Patch {
         let media = media.split(';').next().unwrap_or_default().trim();
         let json = || {
             serde_json::from_slice::<Value>(body)
-                .map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))
+                .map_err(|error| StatusError::bad_request(format!("error decoding patch: {error}")))
         };
         match media {
             "application/merge-patch+json" => Ok(Self::Merge(json()?)),
-            "application/json-patch+json" => serde_json::from_slice(body)
-                .map(Self::Json)
-                .map_err(|error| Failure::bad_request(format!("error decoding patch: {error}"))),
+            "application/json-patch+json" => {
+                serde_json::from_slice(body)
+                    .map(Self::Json)
+                    .map_err(|error| {
+                        StatusError::bad_request(format!("error decoding patch: {error}"))
+                    })
+            }
             "application/strategic-merge-patch+json" if !kind.is_custom() => {
                 Ok(Self::Strategic(json()?))
             }
             "application/apply-patch+yaml" => serde_yaml::from_slice(body)
                 .map(Self::Apply)
-                .map_err(|error| Failure::bad_request(format!("error decoding YAML: {error}"))),
-            _ => Err(Failure::unsupported_media_type(accepted(kind))),
+                .map_err(|error| StatusError::bad_request(format!("error decoding YAML: {error}"))),
+            _ => Err(StatusError::unsupported_media_type(accepted_media_types(
+                kind,
+            ))),
         }
     }
 
     /// The object after the patch. Not for [`Patch::Apply`], which needs to know who owns what.
-    pub(super) fn apply(&self, kind: &Kind, object: &mut Value) -> Result<(), Failure> {
+    pub(super) fn apply(&self, kind: &Kind, object: &mut Value) -> Result<(), StatusError> {
         match self {
             Self::Merge(patch) => {
                 if !patch.is_object() {
-                    return Err(Failure::bad_request(
+                    return Err(StatusError::bad_request(
                         "error decoding patch: a merge patch is an object",
                     ));
                 }
@@ -58,17 +68,17 @@ impl Patch {
                 Ok(())
             }
             Self::Json(patch) => {
-                json_patch::patch(object, patch).map_err(|_| Failure::unprocessable())
+                json_patch::patch(object, patch).map_err(|_| StatusError::invalid_patch())
             }
             Self::Strategic(patch) => {
-                strategic::merge(object, patch, &kind.schema).map_err(Failure::bad_request)
+                strategic::merge(object, patch, &kind.schema).map_err(StatusError::bad_request)
             }
             Self::Apply(_) => Ok(()),
         }
     }
 }
 
-fn accepted(kind: &Kind) -> &'static [&'static str] {
+fn accepted_media_types(kind: &Kind) -> &'static [&'static str] {
     if kind.is_custom() {
         &[
             "application/json-patch+json",

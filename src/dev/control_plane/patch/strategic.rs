@@ -4,10 +4,14 @@
 
 use serde_json::{Map, Value};
 
-use super::super::schema::{ListType, Schema};
+use super::super::schema::{ListType, StructuralSchema};
 
 /// Merges `patch` into `target`.
-pub(super) fn merge(target: &mut Value, patch: &Value, schema: &Schema) -> Result<(), String> {
+pub(super) fn merge(
+    target: &mut Value,
+    patch: &Value,
+    schema: &StructuralSchema,
+) -> Result<(), String> {
     let Value::Object(patch) = patch else {
         return Err("error decoding patch: a strategic merge patch is an object".into());
     };
@@ -17,7 +21,7 @@ pub(super) fn merge(target: &mut Value, patch: &Value, schema: &Schema) -> Resul
 fn merge_object(
     target: &mut Value,
     patch: &Map<String, Value>,
-    schema: Option<&Schema>,
+    schema: Option<&StructuralSchema>,
 ) -> Result<(), String> {
     match patch.get("$patch").and_then(Value::as_str) {
         Some("replace") => {
@@ -91,7 +95,7 @@ fn merge_object(
 fn merge_list(
     current: Option<&Value>,
     change: &[Value],
-    schema: Option<&Schema>,
+    schema: Option<&StructuralSchema>,
 ) -> Result<Value, String> {
     let current = current
         .and_then(Value::as_array)
@@ -152,7 +156,7 @@ fn merge_list(
 }
 
 /// Items that the order names come in that order; the others keep their places behind their neighbours.
-fn sort_by(items: &mut [Value], order: &[Value], schema: Option<&Schema>) {
+fn sort_by(items: &mut [Value], order: &[Value], schema: Option<&StructuralSchema>) {
     let keys: &[String] = match schema.map(|schema| &schema.list_type) {
         Some(ListType::Map(keys)) => keys,
         _ => &[],
@@ -174,8 +178,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn schema() -> Schema {
-        Schema::parse(&json!({"type": "object", "properties": {
+    fn schema() -> StructuralSchema {
+        StructuralSchema::parse(&json!({"type": "object", "properties": {
             "owners": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["uid"],
                 "items": {"type": "object", "properties": {"uid": {"type": "string"}, "n": {"type": "integer"}}}},
             "set": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},

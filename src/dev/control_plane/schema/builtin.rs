@@ -8,7 +8,7 @@ use k8s_openapi::schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 /// The schema of `T` with nothing referenced: self-contained, for validation and merging.
-pub(in super::super) fn whole<T: JsonSchema>() -> Value {
+pub(in super::super) fn inlined_schema<T: JsonSchema>() -> Value {
     let mut settings = SchemaSettings::openapi3();
     settings.inline_subschemas = true;
     let mut schema = settings
@@ -20,7 +20,7 @@ pub(in super::super) fn whole<T: JsonSchema>() -> Value {
         fields.remove("title");
         fields.remove("components");
     }
-    mark(&mut schema, "");
+    mark_list_types(&mut schema, "");
     schema
 }
 
@@ -30,16 +30,16 @@ pub(in super::super) fn components<T: JsonSchema>() -> (String, Map<String, Valu
     generator.subschema_for::<T>();
     let mut all: Map<String, Value> = generator.take_definitions(true).into_iter().collect();
     for (name, schema) in &mut all {
-        mark(schema, name);
+        mark_list_types(schema, name);
     }
     (T::schema_name().into_owned(), all)
 }
 
 /// Marks lists that are sets or maps, wherever they appear under a name that our kinds give only to them.
-fn mark(schema: &mut Value, name: &str) {
+fn mark_list_types(schema: &mut Value, name: &str) {
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         for (field, property) in properties {
-            mark(property, field);
+            mark_list_types(property, field);
             match field.as_str() {
                 // A namespace's `spec.finalizers` is one value, unlike the metadata's.
                 "finalizers" if !name.ends_with("pec") => {
@@ -47,14 +47,14 @@ fn mark(schema: &mut Value, name: &str) {
                     property["x-kubernetes-patch-strategy"] = json!("merge");
                 }
                 "fieldsV1" => property["x-kubernetes-preserve-unknown-fields"] = json!(true),
-                "ownerReferences" => map_list(property, "uid"),
-                "conditions" if property.get("items").is_some() => map_list(property, "type"),
+                "ownerReferences" => mark_map_list(property, "uid"),
+                "conditions" if property.get("items").is_some() => mark_map_list(property, "type"),
                 _ => {}
             }
         }
     }
     if let Some(items) = schema.get_mut("items") {
-        mark(items, name);
+        mark_list_types(items, name);
     }
     // References to objects are one value (`+structType=atomic`).
     let atomic = [
@@ -68,7 +68,7 @@ fn mark(schema: &mut Value, name: &str) {
     }
 }
 
-fn map_list(property: &mut Value, key: &str) {
+fn mark_map_list(property: &mut Value, key: &str) {
     property["x-kubernetes-list-type"] = json!("map");
     property["x-kubernetes-list-map-keys"] = json!([key]);
     property["x-kubernetes-patch-merge-key"] = json!(key);

@@ -2,4 +2,4 @@
 
 pub(super) mod builtin;
 
-pub(super) use crate::api::schema::{ListType, Schema, prune, rules, validate};
+pub(super) use crate::api::schema::{ListType, StructuralSchema, cel_rules, prune, validate};

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// A parsed path.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Path(Vec<Step>);
+pub(super) struct JsonPath(Vec<Step>);
 
 #[derive(Debug, Clone, PartialEq)]
 enum Step {
@@ -14,13 +14,13 @@ enum Step {
     Index(i64),
     All,
     Filter {
-        path: Path,
+        path: JsonPath,
         equal: bool,
         value: Option<Value>,
     },
 }
 
-impl Path {
+impl JsonPath {
     /// Reads a path; `None` for what the dialect does not have.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let text = text.trim().trim_start_matches('$').trim_start_matches('@');
@@ -186,7 +186,8 @@ mod tests {
             "metadata": {"labels": {"app.kubernetes.io/name": "x"}},
             "status": {"conditions": [{"type": "A", "status": "no"}, {"type": "Ready", "status": "True", "n": 3}]},
         });
-        let first = |path: &str| Path::parse(path).and_then(|path| path.first(&object).cloned());
+        let first =
+            |path: &str| JsonPath::parse(path).and_then(|path| path.first(&object).cloned());
         assert_eq!(
             first(r#".status.conditions[?(@.type=="Ready")].status"#),
             Some(json!("True"))

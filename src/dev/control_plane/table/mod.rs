@@ -6,16 +6,16 @@ mod json_path;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use self::json_path::Path;
-use super::object::{at, text};
+use self::json_path::JsonPath;
+use super::object::{str_at, value_at};
 
 /// Where a cell comes from.
 #[derive(Debug, Clone)]
-enum Source {
+enum CellSource {
     /// `additionalPrinterColumns`.
-    Path(Path),
+    JsonPath(JsonPath),
     /// A column of a built-in kind.
-    Built(fn(&Value) -> Value),
+    BuiltIn(fn(&Value) -> Value),
 }
 
 /// One column.
@@ -26,7 +26,7 @@ pub(super) struct Column {
     format: String,
     description: String,
     priority: i64,
-    source: Source,
+    source: CellSource,
 }
 
 /// What the server says of a name, for every kind.
@@ -34,7 +34,7 @@ const NAME_TEXT: &str = "Name must be unique within a namespace. Is required whe
 const AGE_TEXT: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
 
 impl Column {
-    fn built(name: &str, kind: &str, priority: i64, cell: fn(&Value) -> Value) -> Self {
+    fn built_in(name: &str, kind: &str, priority: i64, cell: fn(&Value) -> Value) -> Self {
         let (format, description) = match name {
             "Name" => ("name", NAME_TEXT),
             "Age" => ("", AGE_TEXT),
@@ -46,39 +46,39 @@ impl Column {
             format: format.into(),
             description: description.into(),
             priority,
-            source: Source::Built(cell),
+            source: CellSource::BuiltIn(cell),
         }
     }
 
     /// The columns of a version of a CRD: the name, then its `additionalPrinterColumns` or else the age.
-    pub(super) fn of_version(version: &Value) -> Vec<Self> {
-        let mut columns = vec![Self::built("Name", "string", 0, built_in::name)];
-        match at(version, &["additionalPrinterColumns"])
+    pub(super) fn from_crd_version(version: &Value) -> Vec<Self> {
+        let mut columns = vec![Self::built_in("Name", "string", 0, built_in::name)];
+        match value_at(version, &["additionalPrinterColumns"])
             .as_array()
             .filter(|all| !all.is_empty())
         {
             None => columns.push(Self {
                 kind: "date".into(),
-                ..Self::built("Age", "date", 0, built_in::age)
+                ..Self::built_in("Age", "date", 0, built_in::age)
             }),
             Some(all) => columns.extend(all.iter().filter_map(|column| {
-                let name = text(column, &["name"]);
-                let described = text(column, &["description"]);
+                let name = str_at(column, &["name"]);
+                let described = str_at(column, &["description"]);
                 let fallback = format!(
                     "Custom resource definition column (in JSONPath format): {}",
-                    text(column, &["jsonPath"])
+                    str_at(column, &["jsonPath"])
                 );
                 Some(Self {
                     name: name.into(),
-                    kind: text(column, &["type"]).into(),
-                    format: text(column, &["format"]).into(),
+                    kind: str_at(column, &["type"]).into(),
+                    format: str_at(column, &["format"]).into(),
                     description: if described.is_empty() {
                         fallback
                     } else {
                         described.into()
                     },
-                    priority: at(column, &["priority"]).as_i64().unwrap_or(0),
-                    source: Source::Path(Path::parse(text(column, &["jsonPath"]))?),
+                    priority: value_at(column, &["priority"]).as_i64().unwrap_or(0),
+                    source: CellSource::JsonPath(JsonPath::parse(str_at(column, &["jsonPath"]))?),
                 })
             })),
         }
@@ -92,16 +92,16 @@ impl Column {
 
     fn cell(&self, object: &Value) -> Value {
         match &self.source {
-            Source::Built(cell) => cell(object),
-            Source::Path(path) => path
+            CellSource::BuiltIn(cell) => cell(object),
+            CellSource::JsonPath(path) => path
                 .first(object)
-                .map_or(Value::Null, |value| typed(&self.kind, value)),
+                .map_or(Value::Null, |value| typed_cell(&self.kind, value)),
         }
     }
 }
 
 /// A found value as a cell of the column's type; a value of another type is no value.
-fn typed(kind: &str, value: &Value) -> Value {
+fn typed_cell(kind: &str, value: &Value) -> Value {
     match kind {
         "integer" => value.as_i64().map_or_else(
             || {
@@ -115,7 +115,7 @@ fn typed(kind: &str, value: &Value) -> Value {
         "number" if value.is_number() => value.clone(),
         "boolean" if value.is_boolean() => value.clone(),
         "date" => match value.as_str() {
-            Some(text) => Value::from(since(text)),
+            Some(text) => Value::from(time_since(text)),
             None => Value::Null,
         },
         "string" => match value {
@@ -128,24 +128,24 @@ fn typed(kind: &str, value: &Value) -> Value {
 
 /// What a row carries beside its cells (`includeObject`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Carried {
-    Nothing,
+pub(super) enum IncludeObject {
+    None,
     Metadata,
     Object,
 }
 
 /// The head of a table; empty in the second and later events of a watch.
-pub(super) fn definitions(columns: &[Column]) -> Value {
+pub(super) fn column_definitions(columns: &[Column]) -> Value {
     columns.iter().map(Column::definition).collect()
 }
 
 /// One row.
-pub(super) fn row(columns: &[Column], object: &Value, carried: Carried) -> Value {
+pub(super) fn row(columns: &[Column], object: &Value, include_object: IncludeObject) -> Value {
     let cells: Value = columns.iter().map(|column| column.cell(object)).collect();
-    let object = match carried {
-        Carried::Nothing => Value::Null,
-        Carried::Metadata => metadata_only(object, "PartialObjectMetadata"),
-        Carried::Object => object.clone(),
+    let object = match include_object {
+        IncludeObject::None => Value::Null,
+        IncludeObject::Metadata => metadata_only(object, "PartialObjectMetadata"),
+        IncludeObject::Object => object.clone(),
     };
     json!({"cells": cells, "object": object})
 }
@@ -157,20 +157,20 @@ pub(super) fn table(head: Value, rows: Vec<Value>, metadata: Value) -> Value {
 
 /// An object reduced to its metadata.
 pub(super) fn metadata_only(object: &Value, kind: &str) -> Value {
-    json!({"kind": kind, "apiVersion": "meta.k8s.io/v1", "metadata": at(object, &["metadata"])})
+    json!({"kind": kind, "apiVersion": "meta.k8s.io/v1", "metadata": value_at(object, &["metadata"])})
 }
 
 /// How long ago, as people read it; `<unknown>` for no time at all.
-fn since(timestamp: &str) -> String {
+fn time_since(timestamp: &str) -> String {
     match timestamp.parse::<Timestamp>() {
-        Ok(then) => human(Timestamp::now().as_second() - then.as_second()),
+        Ok(then) => human_duration(Timestamp::now().as_second() - then.as_second()),
         Err(_) if timestamp.is_empty() => "<unknown>".into(),
         Err(_) => "<invalid>".into(),
     }
 }
 
 /// A duration in at most three figures (apimachinery `duration.HumanDuration`).
-fn human(seconds: i64) -> String {
+fn human_duration(seconds: i64) -> String {
     let two = |big: i64, big_unit: &str, small: i64, small_unit: &str| {
         if small == 0 {
             format!("{big}{big_unit}")
@@ -216,7 +216,7 @@ mod tests {
             (86_400 * 730, "2y"),
         ];
         for (seconds, text) in cases {
-            assert_eq!(human(seconds), text, "{seconds}");
+            assert_eq!(human_duration(seconds), text, "{seconds}");
         }
     }
 }

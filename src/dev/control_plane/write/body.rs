@@ -3,15 +3,15 @@
 use http::header;
 use serde_json::Value;
 
-use super::Writing;
-use crate::dev::control_plane::apply::{self, Manager};
-use crate::dev::control_plane::failure::Failure;
+use super::WriteRequest;
+use crate::dev::control_plane::apply::{self, FieldManager};
 use crate::dev::control_plane::kinds::Kind;
-use crate::dev::control_plane::object::{at, meta, text};
-use crate::dev::control_plane::{duplicates, protobuf, strategy};
+use crate::dev::control_plane::object::{metadata_str, str_at, value_at};
+use crate::dev::control_plane::status_error::StatusError;
+use crate::dev::control_plane::{duplicate_keys, protobuf, strategy};
 
-impl Writing<'_> {
-    pub(super) fn read_object(&self) -> Result<(Value, Vec<String>), Failure> {
+impl WriteRequest<'_> {
+    pub(super) fn parse_object(&self) -> Result<(Value, Vec<String>), StatusError> {
         let media = self
             .headers
             .get(header::CONTENT_TYPE)
@@ -20,9 +20,9 @@ impl Writing<'_> {
         let parsed: Result<Value, String> = if media.contains("yaml") {
             serde_yaml::from_slice(self.body).map_err(|error| error.to_string())
         } else if media.contains("protobuf") {
-            protobuf::object(self.kind, self.body).map_err(|error| error.to_string())
+            protobuf::decode(self.kind, self.body).map_err(|error| error.to_string())
         } else if media.contains("cbor") {
-            return Err(Failure::unsupported_media_type(&[
+            return Err(StatusError::unsupported_media_type(&[
                 "application/json",
                 "application/yaml",
             ]));
@@ -34,7 +34,7 @@ impl Writing<'_> {
             let head: String = text.chars().take(30).collect();
             let more = if head.len() < text.len() { " ..." } else { "" };
             let wanted = &self.kind.kind;
-            Failure::bad_request(format!(
+            StatusError::bad_request(format!(
                 "the object provided is unrecognized (must be of type {wanted}): {why} ({head}{more})"
             ))
         };
@@ -48,50 +48,50 @@ impl Writing<'_> {
                 "couldn't get version/kind; json parse error: an object is wanted",
             ));
         }
-        if self.kind.is_custom() && text(&object, &["kind"]).is_empty() {
+        if self.kind.is_custom() && str_at(&object, &["kind"]).is_empty() {
             let text = String::from_utf8_lossy(self.body);
             return Err(unrecognized(&format!(
                 "Object 'Kind' is missing in '{text}'"
             )));
         }
-        let mut warnings = self.duplicates(media)?;
+        let mut warnings = self.duplicate_keys(media)?;
         let (object, more) = self.decode(object)?;
         warnings.extend(more);
         Ok((object, warnings))
     }
 
     /// Keys that are written twice: JSON keeps the last one, a strict reader refuses.
-    fn duplicates(&self, media: &str) -> Result<Vec<String>, Failure> {
+    fn duplicate_keys(&self, media: &str) -> Result<Vec<String>, StatusError> {
         if media.contains("yaml")
             || media.contains("protobuf")
             || self.query.field_validation == "Ignore"
         {
             return Ok(Vec::new());
         }
-        let found = duplicates::find(self.body);
+        let found = duplicate_keys::find(self.body);
         let texts: Vec<String> = found
             .iter()
             .map(|path| format!("duplicate field \"{path}\""))
             .collect();
-        self.judge(texts)
+        self.apply_field_validation(texts)
     }
 
-    pub(super) fn decode(&self, object: Value) -> Result<(Value, Vec<String>), Failure> {
+    pub(super) fn decode(&self, object: Value) -> Result<(Value, Vec<String>), StatusError> {
         let (object, unknown) = strategy::decode(self.kind, object)?;
         let texts = unknown
             .iter()
             .map(|path| format!("unknown field \"{path}\""))
             .collect();
-        Ok((object, self.judge(texts)?))
+        Ok((object, self.apply_field_validation(texts)?))
     }
 
     /// What `fieldValidation` makes of lax input: nothing, warnings, or a refusal.
-    fn judge(&self, texts: Vec<String>) -> Result<Vec<String>, Failure> {
+    fn apply_field_validation(&self, texts: Vec<String>) -> Result<Vec<String>, StatusError> {
         match self.query.field_validation.as_str() {
             "Ignore" => Ok(Vec::new()),
             "Strict" if !texts.is_empty() => {
                 let Kind { kind, version, .. } = self.kind;
-                Err(Failure::bad_request(format!(
+                Err(StatusError::bad_request(format!(
                     "{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {}",
                     texts.join(", ")
                 )))
@@ -100,54 +100,58 @@ impl Writing<'_> {
         }
     }
 
-    pub(super) fn check_name(&self, object: &Value) -> Result<(), Failure> {
-        let name = meta(object, "name");
-        if name != self.place.name {
+    pub(super) fn check_name(&self, object: &Value) -> Result<(), StatusError> {
+        let name = metadata_str(object, "name");
+        if name != self.info.name {
             if name.is_empty() {
-                return Err(Failure::bad_request("the name of the object must be set"));
+                return Err(StatusError::bad_request(
+                    "the name of the object must be set",
+                ));
             }
             let why = format!(
                 "the name of the object ({name}) does not match the name on the URL ({})",
-                self.place.name
+                self.info.name
             );
-            return Err(Failure::bad_request(why));
+            return Err(StatusError::bad_request(why));
         }
         self.check_namespace(object)
     }
 
-    pub(super) fn check_namespace(&self, object: &Value) -> Result<(), Failure> {
-        let namespace = meta(object, "namespace");
-        if !namespace.is_empty() && namespace != self.place.namespace {
+    pub(super) fn check_namespace(&self, object: &Value) -> Result<(), StatusError> {
+        let namespace = metadata_str(object, "namespace");
+        if !namespace.is_empty() && namespace != self.info.namespace {
             let why = "the namespace of the provided object does not match the namespace sent on the request";
-            return Err(Failure::bad_request(why));
+            return Err(StatusError::bad_request(why));
         }
         Ok(())
     }
 
-    pub(super) fn check_apply(&self, config: &Value) -> Result<(), Failure> {
-        let (api_version, kind) = (text(config, &["apiVersion"]), text(config, &["kind"]));
+    pub(super) fn check_apply(&self, config: &Value) -> Result<(), StatusError> {
+        let (api_version, kind) = (str_at(config, &["apiVersion"]), str_at(config, &["kind"]));
         if api_version.is_empty() || kind.is_empty() {
-            return Err(Failure::bad_request(format!(
+            return Err(StatusError::bad_request(format!(
                 "invalid object type: {api_version}/, Kind={kind}"
             )));
         }
-        if !at(config, &["metadata", "managedFields"]).is_null() {
-            return Err(Failure::bad_request("metadata.managedFields must be nil"));
+        if !value_at(config, &["metadata", "managedFields"]).is_null() {
+            return Err(StatusError::bad_request(
+                "metadata.managedFields must be nil",
+            ));
         }
-        if !self.place.subresource.is_empty() {
-            self.existing()?;
+        if !self.info.subresource.is_empty() {
+            self.existing_object()?;
         }
-        if let Some(why) = apply::fault(self.kind, config) {
-            return Err(Failure::internal(why));
+        if let Some(why) = apply::duplicate_item_error(self.kind, config) {
+            return Err(StatusError::internal(why));
         }
-        if meta(config, "name").is_empty() {
+        if metadata_str(config, "name").is_empty() {
             Ok(())
         } else {
             self.check_name(config)
         }
     }
 
-    pub(super) fn manager(&self, operation: &'static str) -> Manager {
+    pub(super) fn manager(&self, operation: &'static str) -> FieldManager {
         let agent = self
             .headers
             .get(header::USER_AGENT)
@@ -164,11 +168,11 @@ impl Writing<'_> {
         } else {
             self.query.field_manager.clone()
         };
-        Manager {
+        FieldManager {
             name,
             operation,
             api_version: self.kind.api_version(),
-            subresource: self.place.subresource.clone(),
+            subresource: self.info.subresource.clone(),
         }
     }
 }

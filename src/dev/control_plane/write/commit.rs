@@ -3,53 +3,60 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::Writing;
-use crate::dev::control_plane::failure::{Cause, Failure};
-use crate::dev::control_plane::kinds::{Kind, Nature};
-use crate::dev::control_plane::object::{self, at, drop_meta, meta, set_meta};
-use crate::dev::control_plane::store::Stored;
-use crate::dev::control_plane::{apply, names, settle, strategy};
+use super::WriteRequest;
+use crate::dev::control_plane::kinds::{Kind, Strategy};
+use crate::dev::control_plane::object::{
+    self, metadata_str, remove_metadata, set_metadata, value_at,
+};
+use crate::dev::control_plane::object_store::StoredObject;
+use crate::dev::control_plane::status_error::{StatusCause, StatusError};
+use crate::dev::control_plane::{apply, garbage_collector, metadata_validation, strategy};
 
 /// What became of a write.
-pub(super) enum Written {
-    Stored(std::sync::Arc<Stored>),
+pub(super) enum WriteOutcome {
+    Committed(std::sync::Arc<StoredObject>),
     /// Nothing was stored: a dry run, or nothing changed.
-    Tried(Value),
+    NotCommitted(Value),
 }
 
-impl Writing<'_> {
+impl WriteRequest<'_> {
     /// Names a new object and puts it into its namespace, which must be there and not going.
-    pub(super) fn place_object(&self, mut object: Value) -> Result<Value, Failure> {
+    pub(super) fn assign_name_and_namespace(
+        &self,
+        mut object: Value,
+    ) -> Result<Value, StatusError> {
         self.check_namespace(&object)?;
-        if !self.place.name.is_empty() {
-            set_meta(&mut object, "name", self.place.name.clone());
-        } else if meta(&object, "name").is_empty() && !meta(&object, "generateName").is_empty() {
-            let name = names::generated(meta(&object, "generateName"));
-            set_meta(&mut object, "name", name);
+        if !self.info.name.is_empty() {
+            set_metadata(&mut object, "name", self.info.name.clone());
+        } else if metadata_str(&object, "name").is_empty()
+            && !metadata_str(&object, "generateName").is_empty()
+        {
+            let name = metadata_validation::generate_name(metadata_str(&object, "generateName"));
+            set_metadata(&mut object, "name", name);
         }
         if !self.kind.namespaced {
-            drop_meta(&mut object, "namespace");
+            remove_metadata(&mut object, "namespace");
             return Ok(object);
         }
-        if self.place.namespace.is_empty() {
-            return Err(Failure::bad_request(
+        if self.info.namespace.is_empty() {
+            return Err(StatusError::bad_request(
                 "an empty namespace may not be set during creation",
             ));
         }
-        set_meta(&mut object, "namespace", self.place.namespace.clone());
+        set_metadata(&mut object, "namespace", self.info.namespace.clone());
         let namespace = self
-            .world
+            .server
             .store
-            .get("namespaces", "", &self.place.namespace)
-            .ok_or_else(|| Failure::namespace_not_found(&self.place.namespace))?;
+            .get("namespaces", "", &self.info.namespace)
+            .ok_or_else(|| StatusError::namespace_not_found(&self.info.namespace))?;
         if namespace.deleting {
             let why = format!(
                 "unable to create new content in namespace {} because it is being terminated",
-                self.place.namespace
+                self.info.namespace
             );
-            let text = format!("namespace {} is being terminated", self.place.namespace);
-            let failure = Failure::forbidden(self.kind, meta(&object, "name"), &why);
-            return Err(failure.with_cause("NamespaceTerminating", "metadata.namespace", &text));
+            let text = format!("namespace {} is being terminated", self.info.namespace);
+            let error = StatusError::forbidden(self.kind, metadata_str(&object, "name"), &why);
+            return Err(error.with_cause("NamespaceTerminating", "metadata.namespace", &text));
         }
         Ok(object)
     }
@@ -57,10 +64,10 @@ impl Writing<'_> {
     pub(super) fn insert(
         &self,
         mut object: Value,
-        own: impl FnOnce(&mut Value),
-    ) -> Result<Written, Failure> {
-        if !meta(&object, "resourceVersion").is_empty() {
-            return Err(Failure::internal(
+        set_managed_fields: impl FnOnce(&mut Value),
+    ) -> Result<WriteOutcome, StatusError> {
+        if !metadata_str(&object, "resourceVersion").is_empty() {
+            return Err(StatusError::internal(
                 "resourceVersion should not be set on objects to be created",
             ));
         }
@@ -71,77 +78,80 @@ impl Writing<'_> {
             "generation",
             "resourceVersion",
         ] {
-            drop_meta(&mut object, field);
+            remove_metadata(&mut object, field);
         }
-        set_meta(&mut object, "uid", Uuid::new_v4().to_string());
-        set_meta(&mut object, "creationTimestamp", object::now());
+        set_metadata(&mut object, "uid", Uuid::new_v4().to_string());
+        set_metadata(&mut object, "creationTimestamp", object::now());
         strategy::prepare_create(self.kind, &mut object);
-        let name = meta(&object, "name").to_owned();
+        let name = metadata_str(&object, "name").to_owned();
         let causes = strategy::validate(self.kind, &object, None);
         if !causes.is_empty() {
-            return Err(Failure::invalid(self.kind, &name, &causes));
+            return Err(StatusError::invalid(self.kind, &name, &causes));
         }
-        own(&mut object);
+        set_managed_fields(&mut object);
         if self
-            .world
+            .server
             .store
-            .get(&self.kind.storage, &self.place.namespace, &name)
+            .get(&self.kind.storage, &self.info.namespace, &name)
             .is_some()
         {
-            return Err(Failure::already_exists(self.kind, &name));
+            return Err(StatusError::already_exists(self.kind, &name));
         }
         if self.query.dry_run {
-            return Ok(Written::Tried(object));
+            return Ok(WriteOutcome::NotCommitted(object));
         }
         let stored = self
-            .world
+            .server
             .store
             .put(&self.kind.storage, None, object)
-            .map_err(|_| Failure::already_exists(self.kind, &name))?;
-        Ok(Written::Stored(settle::after_write(
-            self.world, self.kind, stored,
+            .map_err(|_| StatusError::already_exists(self.kind, &name))?;
+        Ok(WriteOutcome::Committed(garbage_collector::after_write(
+            self.server,
+            self.kind,
+            stored,
         )))
     }
 
-    /// Writes a changed object over `old`. `whole`: the client sent all of it, and must say which version it replaces
+    /// Writes a changed object over `old`. `is_replacement`: the client sent all of it, and must say which version it replaces
     /// where the kind wants that.
-    pub(super) fn change(
+    pub(super) fn update(
         &self,
-        old: &Stored,
+        old: &StoredObject,
         mut object: Value,
-        whole: bool,
-        own: impl FnOnce(&mut Value, &Value) -> Result<(), Failure>,
-    ) -> Result<Written, Failure> {
+        is_replacement: bool,
+        set_managed_fields: impl FnOnce(&mut Value, &Value) -> Result<(), StatusError>,
+    ) -> Result<WriteOutcome, StatusError> {
         let before = old.object();
-        let name = &self.place.name;
-        let revision = meta(&object, "resourceVersion");
+        let name = &self.info.name;
+        let revision = metadata_str(&object, "resourceVersion");
         if revision.is_empty() || revision == "0" {
             let conditional = matches!(
-                self.kind.nature,
-                Nature::Custom | Nature::Lease | Nature::Definition
+                self.kind.strategy,
+                Strategy::CustomResource | Strategy::Lease | Strategy::CustomResourceDefinition
             );
-            if whole && conditional {
-                let cause = Cause::invalid(
+            if is_replacement && conditional {
+                let cause = StatusCause::invalid(
                     "metadata.resourceVersion",
                     &Value::from(0),
                     "must be specified for an update",
                 );
-                return Err(Failure::invalid(self.kind, name, &[cause]));
+                return Err(StatusError::invalid(self.kind, name, &[cause]));
             }
         } else if revision != old.revision.to_string() {
-            return Err(Failure::modified(self.kind, name));
+            return Err(StatusError::object_modified(self.kind, name));
         }
-        let uid = meta(&object, "uid");
+        let uid = metadata_str(&object, "uid");
         if !uid.is_empty() && uid != old.uid {
-            if !whole {
-                let cause = Cause::invalid("metadata.uid", &Value::from(uid), "field is immutable");
-                return Err(Failure::invalid(self.kind, name, &[cause]));
+            if !is_replacement {
+                let cause =
+                    StatusCause::invalid("metadata.uid", &Value::from(uid), "field is immutable");
+                return Err(StatusError::invalid(self.kind, name, &[cause]));
             }
             let why = format!(
                 "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
                 old.uid
             );
-            return Err(Failure::conflict(self.kind, name, &why));
+            return Err(StatusError::conflict(self.kind, name, &why));
         }
         for field in [
             "name",
@@ -155,50 +165,52 @@ impl Writing<'_> {
             "generateName",
             "resourceVersion",
         ] {
-            match at(&before, &["metadata", field]) {
-                Value::Null => drop_meta(&mut object, field),
-                kept => object::meta_mut(&mut object).insert(field.into(), kept.clone()),
+            match value_at(&before, &["metadata", field]) {
+                Value::Null => remove_metadata(&mut object, field),
+                kept => object::metadata_mut(&mut object).insert(field.into(), kept.clone()),
             };
         }
-        strategy::prepare_update(self.kind, &self.place.subresource, &mut object, &before);
+        strategy::prepare_update(self.kind, &self.info.subresource, &mut object, &before);
         let causes = strategy::validate(self.kind, &object, Some(&before));
         if !causes.is_empty() {
-            return Err(Failure::invalid(self.kind, name, &causes));
+            return Err(StatusError::invalid(self.kind, name, &causes));
         }
-        own(&mut object, &before)?;
-        if apply::same_but_times(&object, &before) {
-            return Ok(Written::Tried(before));
+        set_managed_fields(&mut object, &before)?;
+        if apply::equals_ignoring_times(&object, &before) {
+            return Ok(WriteOutcome::NotCommitted(before));
         }
         if self.query.dry_run {
-            return Ok(Written::Tried(object));
+            return Ok(WriteOutcome::NotCommitted(object));
         }
         if old.deleting
             && object::finalizers(&object).is_empty()
-            && !spec_finalizers(self.kind, &object)
+            && !has_spec_finalizers(self.kind, &object)
         {
             let last = self
-                .world
+                .server
                 .store
                 .remove(&self.kind.storage, old, object)
-                .map_err(|_| Failure::modified(self.kind, name))?;
-            settle::after_removal(self.world, self.kind, &last);
-            return Ok(Written::Stored(last));
+                .map_err(|_| StatusError::object_modified(self.kind, name))?;
+            garbage_collector::after_removal(self.server, self.kind, &last);
+            return Ok(WriteOutcome::Committed(last));
         }
         let stored = self
-            .world
+            .server
             .store
             .put(&self.kind.storage, Some(old.revision), object)
-            .map_err(|_| Failure::modified(self.kind, name))?;
-        Ok(Written::Stored(settle::after_write(
-            self.world, self.kind, stored,
+            .map_err(|_| StatusError::object_modified(self.kind, name))?;
+        Ok(WriteOutcome::Committed(garbage_collector::after_write(
+            self.server,
+            self.kind,
+            stored,
         )))
     }
 }
 
 /// A namespace is held by `spec.finalizers` until its contents are gone.
-pub(in crate::dev::control_plane) fn spec_finalizers(kind: &Kind, object: &Value) -> bool {
-    kind.nature == Nature::Namespace
-        && at(object, &["spec", "finalizers"])
+pub(in crate::dev::control_plane) fn has_spec_finalizers(kind: &Kind, object: &Value) -> bool {
+    kind.strategy == Strategy::Namespace
+        && value_at(object, &["spec", "finalizers"])
             .as_array()
             .is_some_and(|finalizers| !finalizers.is_empty())
 }

@@ -16,7 +16,7 @@ use super::{ApiService, ControlPlane};
 
 /// A control plane that is served over HTTP until this is dropped or shut down.
 #[derive(Debug)]
-pub struct Served {
+pub struct ServerHandle {
     /// Where it listens.
     pub addr: SocketAddr,
     /// A kubeconfig for it, as YAML.
@@ -24,7 +24,7 @@ pub struct Served {
     stop: DropGuard,
 }
 
-impl Served {
+impl ServerHandle {
     /// Stops listening and ends every open connection.
     pub fn shutdown(self) {
         drop(self.stop);
@@ -41,12 +41,12 @@ impl ControlPlane {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn serve(&self, addr: SocketAddr) -> io::Result<Served> {
+    pub async fn serve(&self, addr: SocketAddr) -> io::Result<ServerHandle> {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
         let stop = CancellationToken::new();
         tokio::spawn(accept(listener, self.service(), stop.clone()));
-        Ok(Served {
+        Ok(ServerHandle {
             addr,
             kubeconfig: kubeconfig(addr),
             stop: stop.drop_guard(),
@@ -66,18 +66,18 @@ async fn accept(listener: TcpListener, service: ApiService, stop: CancellationTo
         let service = service.clone();
         let stop = stop.clone();
         tokio::spawn(async move {
-            let answer = service_fn(move |request: Request<Incoming>| {
-                let answer = service.clone().call(request);
+            let handler = service_fn(move |request: Request<Incoming>| {
+                let response = service.clone().call(request);
                 async move {
-                    answer
+                    response
                         .await
-                        .map(|reply| reply.map(Body::new))
+                        .map(|response| response.map(Body::new))
                         .map_err(io::Error::other)
                 }
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(stream), answer);
+                .serve_connection(TokioIo::new(stream), handler);
             // A client that hangs up, or an injected fault that breaks the connection, is no news.
             tokio::select! {
                 () = stop.cancelled() => {}

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::kinds::{Kind, Nature};
-use super::store::Stored;
+use super::kinds::{Kind, Strategy};
+use super::object_store::StoredObject;
 
 /// (in `v1`, in `events.k8s.io/v1`)
 const EVENT_FIELDS: [(&str, &str); 7] = [
@@ -18,9 +18,9 @@ const EVENT_FIELDS: [(&str, &str); 7] = [
 ];
 
 /// The bytes of an object as this kind shows it.
-pub(super) fn bytes(kind: &Kind, stored: &Stored) -> Bytes {
-    if kind.nature == Nature::NewEvent {
-        serde_json::to_vec(&object(kind, stored))
+pub(super) fn to_served_bytes(kind: &Kind, stored: &StoredObject) -> Bytes {
+    if kind.strategy == Strategy::EventsV1Event {
+        serde_json::to_vec(&to_served_object(kind, stored))
             .expect("a JSON value serializes")
             .into()
     } else {
@@ -29,36 +29,38 @@ pub(super) fn bytes(kind: &Kind, stored: &Stored) -> Bytes {
 }
 
 /// An object as this kind shows it.
-pub(super) fn object(kind: &Kind, stored: &Stored) -> Value {
-    show(kind, stored.object())
+pub(super) fn to_served_object(kind: &Kind, stored: &StoredObject) -> Value {
+    to_served(kind, stored.object())
 }
 
 /// From the stored form to the kind's.
-pub(super) fn show(kind: &Kind, object: Value) -> Value {
-    if kind.nature == Nature::NewEvent {
-        rename(object, "events.k8s.io/v1", |field| renamed(field, true))
+pub(super) fn to_served(kind: &Kind, object: Value) -> Value {
+    if kind.strategy == Strategy::EventsV1Event {
+        rename_fields(object, "events.k8s.io/v1", |field| {
+            renamed_field(field, true)
+        })
     } else {
         object
     }
 }
 
 /// From the kind's form to the stored one.
-pub(super) fn store(kind: &Kind, object: Value) -> Value {
-    if kind.nature == Nature::NewEvent {
-        rename(object, "v1", |field| renamed(field, false))
+pub(super) fn to_stored(kind: &Kind, object: Value) -> Value {
+    if kind.strategy == Strategy::EventsV1Event {
+        rename_fields(object, "v1", |field| renamed_field(field, false))
     } else {
         object
     }
 }
 
-fn renamed(field: &str, to_new: bool) -> &str {
+fn renamed_field(field: &str, to_new: bool) -> &str {
     let found = EVENT_FIELDS
         .iter()
         .find(|(old, new)| if to_new { *old == field } else { *new == field });
     found.map_or(field, |(old, new)| if to_new { new } else { old })
 }
 
-fn rename(object: Value, api_version: &str, name: impl Fn(&str) -> &str) -> Value {
+fn rename_fields(object: Value, api_version: &str, name: impl Fn(&str) -> &str) -> Value {
     let Value::Object(fields) = object else {
         return object;
     };

@@ -8,70 +8,74 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 
-use super::failure::Failure;
+use super::status_error::StatusError;
 
 /// Any error, as tower services carry it.
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 /// A body: whole, or a stream of watch events.
-pub(super) type ReplyBody = UnsyncBoxBody<Bytes, BoxError>;
+pub(super) type ApiResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 /// An answer.
-pub(super) type Reply = Response<ReplyBody>;
+pub(super) type ApiResponse = Response<ApiResponseBody>;
 
 /// A whole body.
-pub(super) fn full(bytes: impl Into<Bytes>) -> ReplyBody {
+pub(super) fn full_body(bytes: impl Into<Bytes>) -> ApiResponseBody {
     Full::new(bytes.into())
         .map_err(|never| match never {})
         .boxed_unsync()
 }
 
 /// A JSON document that is already written.
-pub(super) fn written(status: StatusCode, bytes: impl Into<Bytes>) -> Reply {
-    typed(status, "application/json", bytes)
+pub(super) fn json_bytes(status: StatusCode, bytes: impl Into<Bytes>) -> ApiResponse {
+    with_media_type(status, "application/json", bytes)
 }
 
 /// A JSON document.
-pub(super) fn json(status: StatusCode, value: &Value) -> Reply {
-    written(
+pub(super) fn json(status: StatusCode, value: &Value) -> ApiResponse {
+    json_bytes(
         status,
         serde_json::to_vec(value).expect("a JSON value serializes"),
     )
 }
 
 /// A body of any media type.
-pub(super) fn typed(status: StatusCode, media: &str, bytes: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(full(bytes));
-    *reply.status_mut() = status;
+pub(super) fn with_media_type(
+    status: StatusCode,
+    media: &str,
+    bytes: impl Into<Bytes>,
+) -> ApiResponse {
+    let mut response = Response::new(full_body(bytes));
+    *response.status_mut() = status;
     let media = header::HeaderValue::from_str(media)
         .unwrap_or(header::HeaderValue::from_static("application/json"));
-    reply.headers_mut().insert(header::CONTENT_TYPE, media);
-    reply
+    response.headers_mut().insert(header::CONTENT_TYPE, media);
+    response
 }
 
 /// A refusal.
-pub(super) fn failure(failure: &Failure) -> Reply {
-    let status = StatusCode::from_u16(failure.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut reply = json(status, &failure.status());
-    if let Some(seconds) = failure
+pub(super) fn status_error(error: &StatusError) -> ApiResponse {
+    let status = StatusCode::from_u16(error.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json(status, &error.to_status());
+    if let Some(seconds) = error
         .details
         .get("retryAfterSeconds")
         .and_then(Value::as_u64)
     {
-        reply
+        response
             .headers_mut()
             .insert(header::RETRY_AFTER, seconds.into());
     }
-    reply
+    response
 }
 
 /// Adds one `Warning` header for each text (RFC 7234 §5.5, code 299).
-pub(super) fn warn(reply: &mut Reply, warnings: &[String]) {
+pub(super) fn add_warnings(response: &mut ApiResponse, warnings: &[String]) {
     for warning in warnings {
         let text = format!(
             "299 - \"{}\"",
             warning.replace('\\', "\\\\").replace('"', "\\\"")
         );
         if let Ok(value) = header::HeaderValue::from_str(&text) {
-            reply.headers_mut().append(header::WARNING, value);
+            response.headers_mut().append(header::WARNING, value);
         }
     }
 }

@@ -6,9 +6,9 @@ use rand::Rng;
 use regex::Regex;
 use serde_json::Value;
 
-use super::failure::Cause;
-use super::kinds::{Kind, Nature};
-use super::object::{at, meta};
+use super::kinds::{Kind, Strategy};
+use super::object::{metadata_str, value_at};
+use super::status_error::StatusCause;
 
 const SUBDOMAIN: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
 const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
@@ -16,18 +16,18 @@ const QUALIFIED: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
 const VALUE: &str = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?";
 const CONFIG_KEY: &str = "[-._a-zA-Z0-9]+";
 
-fn whole(pattern: &str) -> Regex {
+fn anchored(pattern: &str) -> Regex {
     Regex::new(&format!("^{pattern}$")).expect("the patterns above are written right")
 }
 
-static IS_SUBDOMAIN: LazyLock<Regex> = LazyLock::new(|| whole(SUBDOMAIN));
-static IS_LABEL: LazyLock<Regex> = LazyLock::new(|| whole(LABEL));
-static IS_QUALIFIED: LazyLock<Regex> = LazyLock::new(|| whole(QUALIFIED));
-static IS_VALUE: LazyLock<Regex> = LazyLock::new(|| whole(VALUE));
-static IS_CONFIG_KEY: LazyLock<Regex> = LazyLock::new(|| whole(CONFIG_KEY));
+static IS_SUBDOMAIN: LazyLock<Regex> = LazyLock::new(|| anchored(SUBDOMAIN));
+static IS_LABEL: LazyLock<Regex> = LazyLock::new(|| anchored(LABEL));
+static IS_QUALIFIED: LazyLock<Regex> = LazyLock::new(|| anchored(QUALIFIED));
+static IS_VALUE: LazyLock<Regex> = LazyLock::new(|| anchored(VALUE));
+static IS_CONFIG_KEY: LazyLock<Regex> = LazyLock::new(|| anchored(CONFIG_KEY));
 
 /// Five random characters that spell no word (apiserver `names.SimpleNameGenerator`).
-pub(super) fn generated(prefix: &str) -> String {
+pub(super) fn generate_name(prefix: &str) -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut random = rand::rng();
     let tail = (0..5).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())]));
@@ -36,24 +36,28 @@ pub(super) fn generated(prefix: &str) -> String {
 }
 
 /// Everything wrong with the metadata that the creator of an object chose.
-pub(super) fn validate_metadata(kind: &Kind, object: &Value) -> Vec<Cause> {
+pub(super) fn validate_metadata(kind: &Kind, object: &Value) -> Vec<StatusCause> {
     let mut causes = Vec::new();
-    let name = meta(object, "name");
+    let name = metadata_str(object, "name");
     if name.is_empty() {
-        causes.push(Cause::required(
+        causes.push(StatusCause::required(
             "metadata.name",
             "name or generateName is required",
         ));
-    } else if let Some(why) = name_fault(kind, name) {
-        causes.push(Cause::invalid("metadata.name", &Value::from(name), &why));
+    } else if let Some(why) = name_error(kind, name) {
+        causes.push(StatusCause::invalid(
+            "metadata.name",
+            &Value::from(name),
+            &why,
+        ));
     }
-    for (key, value) in at(object, &["metadata", "labels"])
+    for (key, value) in value_at(object, &["metadata", "labels"])
         .as_object()
         .into_iter()
         .flatten()
     {
-        if let Some(why) = qualified_fault(key) {
-            causes.push(Cause::invalid(
+        if let Some(why) = qualified_name_error(key) {
+            causes.push(StatusCause::invalid(
                 "metadata.labels",
                 &Value::from(key.clone()),
                 &why,
@@ -61,7 +65,7 @@ pub(super) fn validate_metadata(kind: &Kind, object: &Value) -> Vec<Cause> {
         }
         let text = value.as_str().unwrap_or_default();
         if text.len() > 63 {
-            causes.push(Cause::invalid(
+            causes.push(StatusCause::invalid(
                 "metadata.labels",
                 value,
                 "must be no more than 63 bytes",
@@ -71,35 +75,39 @@ pub(super) fn validate_metadata(kind: &Kind, object: &Value) -> Vec<Cause> {
             let why = format!(
                 "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '{VALUE}')"
             );
-            causes.push(Cause::invalid("metadata.labels", value, &why));
+            causes.push(StatusCause::invalid("metadata.labels", value, &why));
         }
     }
-    for key in at(object, &["metadata", "annotations"])
+    for key in value_at(object, &["metadata", "annotations"])
         .as_object()
         .into_iter()
         .flat_map(serde_json::Map::keys)
     {
-        if let Some(why) = qualified_fault(&key.to_lowercase()) {
-            causes.push(Cause::invalid(
+        if let Some(why) = qualified_name_error(&key.to_lowercase()) {
+            causes.push(StatusCause::invalid(
                 "metadata.annotations",
                 &Value::from(key.clone()),
                 &why,
             ));
         }
     }
-    for owner in at(object, &["metadata", "ownerReferences"])
+    for owner in value_at(object, &["metadata", "ownerReferences"])
         .as_array()
         .into_iter()
         .flatten()
     {
         for field in ["apiVersion", "kind", "name", "uid"] {
-            if at(owner, &[field]).as_str().unwrap_or_default().is_empty() {
+            if value_at(owner, &[field])
+                .as_str()
+                .unwrap_or_default()
+                .is_empty()
+            {
                 let why = if field == "apiVersion" {
                     "version must not be empty"
                 } else {
                     "must not be empty"
                 };
-                causes.push(Cause::invalid(
+                causes.push(StatusCause::invalid(
                     format!("metadata.ownerReferences.{field}"),
                     &Value::from(""),
                     why,
@@ -108,8 +116,8 @@ pub(super) fn validate_metadata(kind: &Kind, object: &Value) -> Vec<Cause> {
         }
     }
     for finalizer in super::object::finalizers(object) {
-        if let Some(why) = qualified_fault(finalizer) {
-            causes.push(Cause::invalid(
+        if let Some(why) = qualified_name_error(finalizer) {
+            causes.push(StatusCause::invalid(
                 "metadata.finalizers",
                 &Value::from(finalizer),
                 &why,
@@ -119,8 +127,8 @@ pub(super) fn validate_metadata(kind: &Kind, object: &Value) -> Vec<Cause> {
     causes
 }
 
-fn name_fault(kind: &Kind, name: &str) -> Option<String> {
-    if kind.nature == Nature::Namespace {
+fn name_error(kind: &Kind, name: &str) -> Option<String> {
+    if kind.strategy == Strategy::Namespace {
         if name.len() > 63 {
             return Some("must be no more than 63 bytes".into());
         }
@@ -132,7 +140,7 @@ fn name_fault(kind: &Kind, name: &str) -> Option<String> {
     (!IS_SUBDOMAIN.is_match(name)).then(|| format!("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '{SUBDOMAIN}')"))
 }
 
-fn qualified_fault(key: &str) -> Option<String> {
+fn qualified_name_error(key: &str) -> Option<String> {
     let (prefix, name) = match key.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, key),
@@ -154,7 +162,7 @@ fn qualified_fault(key: &str) -> Option<String> {
 }
 
 /// What is wrong with a key of a Secret or `ConfigMap`.
-pub(super) fn config_key_fault(key: &str) -> Option<String> {
+pub(super) fn config_key_error(key: &str) -> Option<String> {
     if key.len() > 253 {
         return Some("must be no more than 253 bytes".into());
     }

@@ -3,21 +3,21 @@
 //! Clients decide by `reason` and `code` and people read `message`, so all three are the real server's
 //! (apimachinery `pkg/api/errors`).
 
-pub(super) use crate::api::schema::cause::Cause;
+pub(super) use crate::api::schema::status_cause::StatusCause;
 use serde_json::{Value, json};
 
 use super::kinds::Kind;
 
 /// A refused request, as the client will read it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Failure {
+pub(super) struct StatusError {
     pub code: u16,
     pub reason: &'static str,
     pub message: String,
     pub details: Value,
 }
 
-impl Failure {
+impl StatusError {
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -27,7 +27,7 @@ impl Failure {
         }
     }
 
-    fn about(mut self, kind: &Kind, name: &str) -> Self {
+    fn with_details(mut self, kind: &Kind, name: &str) -> Self {
         self.details = json!({"name": name, "kind": kind.plural});
         if !kind.group.is_empty() {
             self.details["group"] = json!(kind.group);
@@ -41,14 +41,14 @@ impl Failure {
     }
 
     /// A JSON patch that cannot be carried out.
-    pub(super) fn unprocessable() -> Self {
-        let mut failure = Self::new(
+    pub(super) fn invalid_patch() -> Self {
+        let mut error = Self::new(
             422,
             "Invalid",
             "the server rejected our request due to an error in our request",
         );
-        failure.details = json!({});
-        failure
+        error.details = json!({});
+        error
     }
 
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
@@ -61,34 +61,34 @@ impl Failure {
             "NotFound",
             format!("{} \"{name}\" not found", kind.resource()),
         )
-        .about(kind, name)
+        .with_details(kind, name)
     }
 
     /// The path itself leads nowhere.
-    pub(super) fn no_such_path() -> Self {
-        let mut failure = Self::new(
+    pub(super) fn path_not_found() -> Self {
+        let mut error = Self::new(
             404,
             "NotFound",
             "the server could not find the requested resource",
         );
-        failure.details = json!({});
-        failure
+        error.details = json!({});
+        error
     }
 
     pub(super) fn namespace_not_found(name: &str) -> Self {
-        let mut failure = Self::new(404, "NotFound", format!("namespaces \"{name}\" not found"));
-        failure.details = json!({"name": name, "kind": "namespaces"});
-        failure
+        let mut error = Self::new(404, "NotFound", format!("namespaces \"{name}\" not found"));
+        error.details = json!({"name": name, "kind": "namespaces"});
+        error
     }
 
     pub(super) fn method_not_allowed() -> Self {
-        let mut failure = Self::new(
+        let mut error = Self::new(
             405,
             "MethodNotAllowed",
             "the server does not allow this method on the requested resource",
         );
-        failure.details = json!({});
-        failure
+        error.details = json!({});
+        error
     }
 
     pub(super) fn already_exists(kind: &Kind, name: &str) -> Self {
@@ -97,7 +97,7 @@ impl Failure {
             "AlreadyExists",
             format!("{} \"{name}\" already exists", kind.resource()),
         )
-        .about(kind, name)
+        .with_details(kind, name)
     }
 
     pub(super) fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
@@ -105,11 +105,11 @@ impl Failure {
             "Operation cannot be fulfilled on {} \"{name}\": {why}",
             kind.resource()
         );
-        Self::new(409, "Conflict", message).about(kind, name)
+        Self::new(409, "Conflict", message).with_details(kind, name)
     }
 
     /// The write was made against an older version.
-    pub(super) fn modified(kind: &Kind, name: &str) -> Self {
+    pub(super) fn object_modified(kind: &Kind, name: &str) -> Self {
         let why = "the object has been modified; please apply your changes to the latest version and try again";
         Self::conflict(kind, name, why)
     }
@@ -141,7 +141,7 @@ impl Failure {
                 lines.collect::<Vec<_>>().join("\n")
             }
         };
-        let mut failure = Self::new(
+        let mut error = Self::new(
             409,
             "Conflict",
             format!("Apply failed with {} {plural}: {what}", conflicts.len()),
@@ -152,22 +152,22 @@ impl Failure {
                 json!({"reason": "FieldManagerConflict", "message": format!("conflict with {manager}"), "field": field})
             })
             .collect();
-        failure.details = json!({"causes": causes});
-        failure
+        error.details = json!({"causes": causes});
+        error
     }
 
     /// A precondition of a deletion does not hold. Custom resources are named by their kind here.
-    pub(super) fn precondition(kind: &Kind, name: &str, why: &str) -> Self {
-        let mut failure = Self::conflict(kind, name, why);
+    pub(super) fn precondition_failed(kind: &Kind, name: &str, why: &str) -> Self {
+        let mut error = Self::conflict(kind, name, why);
         if kind.is_custom() {
-            failure.message = failure.message.replacen(
+            error.message = error.message.replacen(
                 &kind.resource(),
                 &format!("{}.{}", kind.kind, kind.group),
                 1,
             );
-            failure.details["kind"] = json!(kind.kind);
+            error.details["kind"] = json!(kind.kind);
         }
-        failure
+        error
     }
 
     pub(super) fn forbidden(kind: &Kind, name: &str, why: &str) -> Self {
@@ -176,12 +176,12 @@ impl Failure {
             "Forbidden",
             format!("{} \"{name}\" is forbidden: {why}", kind.resource()),
         )
-        .about(kind, name)
+        .with_details(kind, name)
     }
 
     /// The object breaks its schema, a rule, or a rule of all objects.
-    pub(super) fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
-        let lines: Vec<String> = causes.iter().map(Cause::to_string).collect();
+    pub(super) fn invalid(kind: &Kind, name: &str, causes: &[StatusCause]) -> Self {
+        let lines: Vec<String> = causes.iter().map(StatusCause::to_string).collect();
         let text = if lines.len() == 1 {
             lines[0].clone()
         } else {
@@ -192,7 +192,7 @@ impl Failure {
         } else {
             format!("{}.{}", kind.kind, kind.group)
         };
-        let mut failure = Self::new(
+        let mut error = Self::new(
             422,
             "Invalid",
             format!("{qualified} \"{name}\" is invalid: {text}"),
@@ -201,23 +201,23 @@ impl Failure {
             .iter()
             .map(|cause| json!({"reason": cause.reason, "message": cause.message, "field": cause.field}))
             .collect();
-        failure.details = json!({"kind": kind.kind, "causes": causes});
+        error.details = json!({"kind": kind.kind, "causes": causes});
         if !name.is_empty() {
-            failure.details["name"] = json!(name);
+            error.details["name"] = json!(name);
         }
         if !kind.group.is_empty() {
-            failure.details["group"] = json!(kind.group);
+            error.details["group"] = json!(kind.group);
         }
-        failure
+        error
     }
 
     /// The query of a request is contradictory.
-    pub(super) fn invalid_options(options: &str, cause: &Cause) -> Self {
+    pub(super) fn invalid_options(options: &str, cause: &StatusCause) -> Self {
         let message = format!("{options}.meta.k8s.io \"\" is invalid: {cause}");
-        let mut failure = Self::new(422, "Invalid", message);
-        failure.details = json!({"group": "meta.k8s.io", "kind": options,
+        let mut error = Self::new(422, "Invalid", message);
+        error.details = json!({"group": "meta.k8s.io", "kind": options,
             "causes": [{"reason": cause.reason, "message": cause.message, "field": cause.field}]});
-        failure
+        error
     }
 
     /// An option of a request has a value that is none of the known ones.
@@ -228,7 +228,7 @@ impl Failure {
         known: &[&str],
     ) -> Self {
         let known: Vec<Value> = known.iter().copied().map(Value::from).collect();
-        let cause = Cause::unsupported(field, &Value::from(value), &known);
+        let cause = StatusCause::unsupported(field, &Value::from(value), &known);
         Self::invalid_options(options, &cause)
     }
 
@@ -249,7 +249,7 @@ impl Failure {
     }
 
     /// The history that the client asks for is gone.
-    pub(super) fn too_old(wanted: u64, oldest: u64) -> Self {
+    pub(super) fn expired(wanted: u64, oldest: u64) -> Self {
         Self::new(
             410,
             "Expired",
@@ -264,12 +264,12 @@ impl Failure {
     }
 
     /// The client knows a version that does not exist yet.
-    pub(super) fn too_new(wanted: u64, current: u64) -> Self {
+    pub(super) fn resource_version_too_large(wanted: u64, current: u64) -> Self {
         let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
-        let mut failure = Self::new(504, "Timeout", message);
-        failure.details = json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+        let mut error = Self::new(504, "Timeout", message);
+        error.details = json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
             "retryAfterSeconds": 1});
-        failure
+        error
     }
 
     /// An injected fault: any code, with the reason that the real server gives it.
@@ -297,7 +297,7 @@ impl Failure {
     }
 
     /// As a `Status` object.
-    pub(super) fn status(&self) -> Value {
+    pub(super) fn to_status(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "code": self.code,
@@ -313,7 +313,7 @@ impl Failure {
 }
 
 /// The `Status` of a request that has nothing else to return: a finished deletion.
-pub(super) fn success(kind: &Kind, name: &str, uid: &str) -> Value {
+pub(super) fn success_status(kind: &Kind, name: &str, uid: &str) -> Value {
     let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
         "details": {"name": name, "kind": kind.plural, "uid": uid}});
     if !kind.group.is_empty() {

@@ -3,16 +3,16 @@
 use kube_cel::{CompiledSchema, ErrorKind, Validator};
 use serde_json::Value;
 
-use super::cause::Cause;
+use super::status_cause::StatusCause;
 
 /// The rules of one kind, compiled once.
-pub(crate) struct Rules {
+pub(crate) struct CelRules {
     compiled: CompiledSchema,
     validator: Validator,
     any: bool,
 }
 
-impl std::fmt::Debug for Rules {
+impl std::fmt::Debug for CelRules {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Rules")
@@ -21,7 +21,7 @@ impl std::fmt::Debug for Rules {
     }
 }
 
-impl Rules {
+impl CelRules {
     /// Compiles the rules of an `OpenAPI` v3 schema.
     pub(crate) fn compile(schema: &Value) -> Self {
         Self {
@@ -37,7 +37,7 @@ impl Rules {
     }
 
     /// Every rule that `object` breaks; `old` is what it replaces, for rules about a change.
-    pub(crate) fn check(&self, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+    pub(crate) fn check(&self, object: &Value, old: Option<&Value>) -> Vec<StatusCause> {
         if !self.any {
             return Vec::new();
         }
@@ -47,26 +47,26 @@ impl Rules {
         else {
             return Vec::new();
         };
-        let mut causes: Vec<Cause> = Vec::new();
+        let mut causes: Vec<StatusCause> = Vec::new();
         for error in errors.into_vec() {
             let why = match error.kind {
                 ErrorKind::ValidationFailure => error.message.clone(),
                 _ => format!("{} evaluating rule: {}", error.message, error.rule),
             };
             let cause = match error.reason.as_deref() {
-                Some("FieldValueForbidden") => Cause::forbidden(&error.field_path, &why),
-                Some("FieldValueRequired") => Cause::required(&error.field_path, &why),
-                Some("FieldValueDuplicate") => Cause {
+                Some("FieldValueForbidden") => StatusCause::forbidden(&error.field_path, &why),
+                Some("FieldValueRequired") => StatusCause::required(&error.field_path, &why),
+                Some("FieldValueDuplicate") => StatusCause {
                     reason: "FieldValueDuplicate",
                     field: error.field_path,
                     message: "Duplicate value".into(),
                 },
                 _ => match value_at(object, &error.field_path) {
                     Some(value) if !value.is_object() && !value.is_array() => {
-                        Cause::invalid(&error.field_path, value, &why)
+                        StatusCause::invalid(&error.field_path, value, &why)
                     }
                     // The server shows no whole object or list.
-                    _ => Cause {
+                    _ => StatusCause {
                         reason: "FieldValueInvalid",
                         field: error.field_path,
                         message: format!("Invalid value: {why}"),

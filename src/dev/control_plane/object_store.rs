@@ -11,11 +11,11 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::object::{at, is_deleting, meta};
+use super::object::{is_deleting, metadata_str, value_at};
 
 /// One object as it is stored.
 #[derive(Debug)]
-pub(super) struct Stored {
+pub(super) struct StoredObject {
     /// The object, in the version it is stored in.
     pub json: Bytes,
     pub revision: u64,
@@ -27,9 +27,9 @@ pub(super) struct Stored {
     pub deleting: bool,
 }
 
-impl Stored {
+impl StoredObject {
     fn new(object: &Value, revision: u64) -> Self {
-        let labels = at(object, &["metadata", "labels"])
+        let labels = value_at(object, &["metadata", "labels"])
             .as_object()
             .map(|labels| {
                 labels
@@ -37,7 +37,7 @@ impl Stored {
                     .filter_map(|(key, value)| Some((key.as_str().into(), value.as_str()?.into())))
                     .collect()
             });
-        let owners = at(object, &["metadata", "ownerReferences"])
+        let owners = value_at(object, &["metadata", "ownerReferences"])
             .as_array()
             .map(|owners| {
                 owners
@@ -50,9 +50,9 @@ impl Stored {
                 .expect("a JSON value serializes")
                 .into(),
             revision,
-            namespace: meta(object, "namespace").into(),
-            name: meta(object, "name").into(),
-            uid: meta(object, "uid").into(),
+            namespace: metadata_str(object, "namespace").into(),
+            name: metadata_str(object, "name").into(),
+            uid: metadata_str(object, "uid").into(),
             labels: labels.unwrap_or_default(),
             owners: owners.unwrap_or_default(),
             deleting: is_deleting(object),
@@ -66,37 +66,37 @@ impl Stored {
 }
 
 /// An object's place in its collection: namespace ("" when cluster-wide) and name.
-pub(super) type Key = (String, String);
+pub(super) type ObjectKey = (String, String);
 
 /// Something that happened to one object.
 #[derive(Debug, Clone)]
 pub(super) struct Change {
     pub revision: u64,
     /// What it was; `None` when it was created.
-    pub before: Option<Arc<Stored>>,
+    pub before: Option<Arc<StoredObject>>,
     /// What it is; after a deletion its last state, with the deletion's revision.
-    pub after: Arc<Stored>,
+    pub after: Arc<StoredObject>,
     pub deleted: bool,
 }
 
 /// One collection.
 #[derive(Debug)]
-struct Shelf {
-    objects: BTreeMap<Key, Arc<Stored>>,
+struct Collection {
+    objects: BTreeMap<ObjectKey, Arc<StoredObject>>,
     history: VecDeque<Change>,
     /// The revision of the newest forgotten change: whoever knows less must list again.
-    forgotten: u64,
+    compacted_revision: u64,
     changed: watch::Sender<u64>,
     /// Counted up to end every open watch.
     closed: watch::Sender<u64>,
 }
 
-impl Shelf {
+impl Collection {
     fn new() -> Self {
         Self {
             objects: BTreeMap::new(),
             history: VecDeque::new(),
-            forgotten: 0,
+            compacted_revision: 0,
             changed: watch::Sender::new(0),
             closed: watch::Sender::new(0),
         }
@@ -106,41 +106,41 @@ impl Shelf {
 #[derive(Debug, Default)]
 struct State {
     revision: u64,
-    shelves: HashMap<Arc<str>, Shelf>,
+    collections: HashMap<Arc<str>, Collection>,
     /// Dependents by the uid of their owner.
-    dependents: HashMap<Box<str>, BTreeSet<(Arc<str>, Key)>>,
+    dependents: HashMap<Box<str>, BTreeSet<(Arc<str>, ObjectKey)>>,
     /// Every living uid.
-    living: HashMap<String, (Arc<str>, Key)>,
+    by_uid: HashMap<String, (Arc<str>, ObjectKey)>,
 }
 
 /// All collections.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(super) struct ObjectStore {
     state: Mutex<State>,
     history: usize,
 }
 
 /// A commit found another version than the one it was made from.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Raced;
+pub(super) struct RevisionConflict;
 
 /// What a follower of a collection reads next.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(super) enum ChangesSince {
     /// What happened since, and the revision up to which this is everything.
     Changes(Vec<Change>, u64),
     /// The history does not reach back that far; the oldest revision that it does.
-    Forgotten(u64),
+    Compacted(u64),
 }
 
 /// A snapshot of a collection.
 #[derive(Debug)]
 pub(super) struct Snapshot {
-    pub objects: Vec<Arc<Stored>>,
+    pub objects: Vec<Arc<StoredObject>>,
     pub revision: u64,
 }
 
-impl Store {
+impl ObjectStore {
     /// `history`: how many changes each collection remembers.
     pub(super) fn new(history: usize) -> Self {
         let state = State {
@@ -163,9 +163,14 @@ impl Store {
         self.lock().revision
     }
 
-    pub(super) fn get(&self, storage: &str, namespace: &str, name: &str) -> Option<Arc<Stored>> {
+    pub(super) fn get(
+        &self,
+        storage: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Arc<StoredObject>> {
         self.lock()
-            .shelves
+            .collections
             .get(storage)?
             .objects
             .get(&(namespace.to_owned(), name.to_owned()))
@@ -173,12 +178,12 @@ impl Store {
     }
 
     /// Whether an object with this uid lives, and where.
-    pub(super) fn living(&self, uid: &str) -> Option<(Arc<str>, Key)> {
-        self.lock().living.get(uid).cloned()
+    pub(super) fn find_by_uid(&self, uid: &str) -> Option<(Arc<str>, ObjectKey)> {
+        self.lock().by_uid.get(uid).cloned()
     }
 
     /// What names `uid` as its owner.
-    pub(super) fn dependents(&self, uid: &str) -> Vec<(Arc<str>, Key)> {
+    pub(super) fn dependents(&self, uid: &str) -> Vec<(Arc<str>, ObjectKey)> {
         self.lock()
             .dependents
             .get(uid)
@@ -195,7 +200,7 @@ impl Store {
         }
     }
 
-    /// As [`Store::list`], as it was at `revision`; `Err` holds the oldest revision that history reaches.
+    /// As [`ObjectStore::list`], as it was at `revision`; `Err` holds the oldest revision that history reaches.
     pub(super) fn list_at(
         &self,
         storage: &str,
@@ -203,17 +208,17 @@ impl Store {
         revision: u64,
     ) -> Result<Snapshot, u64> {
         let state = self.lock();
-        let Some(shelf) = state.shelves.get(storage) else {
+        let Some(collection) = state.collections.get(storage) else {
             return Ok(Snapshot {
                 objects: Vec::new(),
                 revision,
             });
         };
-        if revision < shelf.forgotten {
-            return Err(shelf.forgotten);
+        if revision < collection.compacted_revision {
+            return Err(collection.compacted_revision);
         }
-        let mut then = shelf.objects.clone();
-        for change in shelf
+        let mut then = collection.objects.clone();
+        for change in collection
             .history
             .iter()
             .rev()
@@ -235,12 +240,12 @@ impl Store {
     }
 
     /// Every object of a namespace, in every collection.
-    pub(super) fn contents(&self, namespace: &str) -> Vec<(Arc<str>, Key)> {
+    pub(super) fn objects_in_namespace(&self, namespace: &str) -> Vec<(Arc<str>, ObjectKey)> {
         let state = self.lock();
         let mut all = Vec::new();
-        for (storage, shelf) in &state.shelves {
+        for (storage, collection) in &state.collections {
             let from = (namespace.to_owned(), String::new());
-            let inside = shelf
+            let inside = collection
                 .objects
                 .range(from..)
                 .take_while(|((inside, _), _)| inside == namespace);
@@ -256,28 +261,28 @@ impl Store {
         storage: &Arc<str>,
         expected: Option<u64>,
         mut object: Value,
-    ) -> Result<Arc<Stored>, Raced> {
+    ) -> Result<Arc<StoredObject>, RevisionConflict> {
         let mut guard = self.lock();
         let state = &mut *guard;
         let key = (
-            meta(&object, "namespace").to_owned(),
-            meta(&object, "name").to_owned(),
+            metadata_str(&object, "namespace").to_owned(),
+            metadata_str(&object, "name").to_owned(),
         );
-        let shelf = state
-            .shelves
+        let collection = state
+            .collections
             .entry(Arc::clone(storage))
-            .or_insert_with(Shelf::new);
-        let before = shelf.objects.get(&key).cloned();
+            .or_insert_with(Collection::new);
+        let before = collection.objects.get(&key).cloned();
         if before.as_ref().map(|stored| stored.revision) != expected {
-            return Err(Raced);
+            return Err(RevisionConflict);
         }
         state.revision += 1;
         let revision = state.revision;
-        super::object::set_meta(&mut object, "resourceVersion", revision.to_string());
-        let after = Arc::new(Stored::new(&object, revision));
-        shelf.objects.insert(key.clone(), Arc::clone(&after));
+        super::object::set_metadata(&mut object, "resourceVersion", revision.to_string());
+        let after = Arc::new(StoredObject::new(&object, revision));
+        collection.objects.insert(key.clone(), Arc::clone(&after));
         if let Some(before) = &before {
-            disown(&mut state.dependents, storage, &key, before);
+            remove_from_owner_index(&mut state.dependents, storage, &key, before);
         }
         for owner in &after.owners {
             state
@@ -287,9 +292,9 @@ impl Store {
                 .insert((Arc::clone(storage), key.clone()));
         }
         state
-            .living
+            .by_uid
             .insert(after.uid.clone(), (Arc::clone(storage), key));
-        shelf.remember(
+        collection.record_change(
             Change {
                 revision,
                 before,
@@ -305,26 +310,26 @@ impl Store {
     pub(super) fn remove(
         &self,
         storage: &Arc<str>,
-        expected: &Stored,
+        expected: &StoredObject,
         mut last: Value,
-    ) -> Result<Arc<Stored>, Raced> {
+    ) -> Result<Arc<StoredObject>, RevisionConflict> {
         let mut guard = self.lock();
         let state = &mut *guard;
         let key = (expected.namespace.clone(), expected.name.clone());
-        let Some(shelf) = state.shelves.get_mut(storage) else {
-            return Err(Raced);
+        let Some(collection) = state.collections.get_mut(storage) else {
+            return Err(RevisionConflict);
         };
-        if shelf.objects.get(&key).map(|stored| stored.revision) != Some(expected.revision) {
-            return Err(Raced);
+        if collection.objects.get(&key).map(|stored| stored.revision) != Some(expected.revision) {
+            return Err(RevisionConflict);
         }
         state.revision += 1;
         let revision = state.revision;
-        let before = shelf.objects.remove(&key);
-        super::object::set_meta(&mut last, "resourceVersion", revision.to_string());
-        let after = Arc::new(Stored::new(&last, revision));
-        disown(&mut state.dependents, storage, &key, expected);
-        state.living.remove(&expected.uid);
-        shelf.remember(
+        let before = collection.objects.remove(&key);
+        super::object::set_metadata(&mut last, "resourceVersion", revision.to_string());
+        let after = Arc::new(StoredObject::new(&last, revision));
+        remove_from_owner_index(&mut state.dependents, storage, &key, expected);
+        state.by_uid.remove(&expected.uid);
+        collection.record_change(
             Change {
                 revision,
                 before,
@@ -337,61 +342,64 @@ impl Store {
     }
 
     /// What happened to a collection after `since`.
-    pub(super) fn changes(&self, storage: &str, since: u64) -> Next {
+    pub(super) fn changes(&self, storage: &str, since: u64) -> ChangesSince {
         let state = self.lock();
-        let Some(shelf) = state.shelves.get(storage) else {
-            return Next::Changes(Vec::new(), state.revision.max(since));
+        let Some(collection) = state.collections.get(storage) else {
+            return ChangesSince::Changes(Vec::new(), state.revision.max(since));
         };
-        if since < shelf.forgotten {
-            return Next::Forgotten(shelf.forgotten);
+        if since < collection.compacted_revision {
+            return ChangesSince::Compacted(collection.compacted_revision);
         }
-        let start = shelf
+        let start = collection
             .history
             .partition_point(|change| change.revision <= since);
-        Next::Changes(
-            shelf.history.range(start..).cloned().collect(),
+        ChangesSince::Changes(
+            collection.history.range(start..).cloned().collect(),
             state.revision.max(since),
         )
     }
 
     /// Signals of a collection: it changed; its watches must end.
-    pub(super) fn signals(
+    pub(super) fn subscribe(
         &self,
         storage: &Arc<str>,
     ) -> (watch::Receiver<u64>, watch::Receiver<u64>) {
         let mut state = self.lock();
-        let shelf = state
-            .shelves
+        let collection = state
+            .collections
             .entry(Arc::clone(storage))
-            .or_insert_with(Shelf::new);
-        (shelf.changed.subscribe(), shelf.closed.subscribe())
+            .or_insert_with(Collection::new);
+        (
+            collection.changed.subscribe(),
+            collection.closed.subscribe(),
+        )
     }
 
     /// Ends the open watches of a collection, or of all.
     pub(super) fn close_watches(&self, storage: Option<&str>) {
-        for (name, shelf) in &self.lock().shelves {
+        for (name, collection) in &self.lock().collections {
             if storage.is_none_or(|wanted| wanted == &**name) {
-                shelf.closed.send_modify(|count| *count += 1);
+                collection.closed.send_modify(|count| *count += 1);
             }
         }
     }
 
     /// Wakes the watches of a collection although nothing changed.
-    pub(super) fn wake(&self, storage: &str) {
-        if let Some(shelf) = self.lock().shelves.get(storage) {
-            shelf.changed.send_modify(|_| {});
+    pub(super) fn notify_watches(&self, storage: &str) {
+        if let Some(collection) = self.lock().collections.get(storage) {
+            collection.changed.send_modify(|_| {});
         }
     }
 
     /// Forgets the history of a collection (of all: `None`), so that every earlier `resourceVersion` is too old.
-    pub(super) fn forget(&self, storage: Option<&str>) {
+    pub(super) fn compact(&self, storage: Option<&str>) {
         let mut state = self.lock();
         state.revision += 1;
         let revision = state.revision;
-        for (name, shelf) in &mut state.shelves {
+        for (name, collection) in &mut state.collections {
             if storage.is_none_or(|wanted| wanted == &**name) {
-                shelf.history.clear();
-                shelf.forgotten = revision;
+                collection.history.clear();
+                collection.compacted_revision = revision;
             }
         }
     }
@@ -399,22 +407,22 @@ impl Store {
     /// Whether a collection has no objects.
     pub(super) fn is_empty(&self, storage: &str) -> bool {
         self.lock()
-            .shelves
+            .collections
             .get(storage)
-            .is_none_or(|shelf| shelf.objects.is_empty())
+            .is_none_or(|collection| collection.objects.is_empty())
     }
 }
 
 impl State {
-    fn objects(&self, storage: &str, namespace: &str) -> Vec<Arc<Stored>> {
-        let Some(shelf) = self.shelves.get(storage) else {
+    fn objects(&self, storage: &str, namespace: &str) -> Vec<Arc<StoredObject>> {
+        let Some(collection) = self.collections.get(storage) else {
             return Vec::new();
         };
         if namespace.is_empty() {
-            return shelf.objects.values().cloned().collect();
+            return collection.objects.values().cloned().collect();
         }
         let from = (namespace.to_owned(), String::new());
-        let inside = shelf
+        let inside = collection
             .objects
             .range(from..)
             .take_while(|((inside, _), _)| inside == namespace);
@@ -422,24 +430,24 @@ impl State {
     }
 }
 
-impl Shelf {
-    fn remember(&mut self, change: Change, most: usize) {
+impl Collection {
+    fn record_change(&mut self, change: Change, limit: usize) {
         let revision = change.revision;
         self.history.push_back(change);
-        while self.history.len() > most {
+        while self.history.len() > limit {
             if let Some(oldest) = self.history.pop_front() {
-                self.forgotten = oldest.revision;
+                self.compacted_revision = oldest.revision;
             }
         }
         self.changed.send_replace(revision);
     }
 }
 
-fn disown(
-    dependents: &mut HashMap<Box<str>, BTreeSet<(Arc<str>, Key)>>,
+fn remove_from_owner_index(
+    dependents: &mut HashMap<Box<str>, BTreeSet<(Arc<str>, ObjectKey)>>,
     storage: &Arc<str>,
-    key: &Key,
-    object: &Stored,
+    key: &ObjectKey,
+    object: &StoredObject,
 ) {
     for owner in &object.owners {
         if let Some(all) = dependents.get_mut(owner) {

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::request::Verb;
 
 /// How many requests the log remembers one by one; the counts are of all.
-const REMEMBERED: usize = 10_000;
+const MAX_RECORDED_REQUESTS: usize = 10_000;
 
 /// One request for a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct RecordedRequest {
     /// What it did.
     pub verb: Verb,
     /// `secrets`, `telegramconnectors.connectors.pupau.ai`.
@@ -30,23 +30,23 @@ pub struct Request {
 }
 
 #[derive(Debug, Default)]
-struct State {
-    log: VecDeque<Request>,
+struct LogState {
+    log: VecDeque<RecordedRequest>,
     counts: BTreeMap<(Verb, String, String), u64>,
 }
 
 /// The request log of one control plane. Clones see the same one.
 #[derive(Debug, Clone, Default)]
-pub struct Requests {
-    state: Arc<Mutex<State>>,
+pub struct RequestLog {
+    state: Arc<Mutex<LogState>>,
 }
 
-impl Requests {
-    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+impl RequestLog {
+    fn with<T>(&self, operation: impl FnOnce(&mut LogState) -> T) -> T {
+        operation(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn note(&self, request: Request) {
+    pub(super) fn record(&self, request: RecordedRequest) {
         self.with(|state| {
             let key = (
                 request.verb,
@@ -54,7 +54,7 @@ impl Requests {
                 request.subresource.clone(),
             );
             *state.counts.entry(key).or_default() += 1;
-            if state.log.len() == REMEMBERED {
+            if state.log.len() == MAX_RECORDED_REQUESTS {
                 state.log.pop_front();
             }
             state.log.push_back(request);
@@ -62,7 +62,7 @@ impl Requests {
     }
 
     /// The last 10,000 requests, oldest first.
-    pub fn log(&self) -> Vec<Request> {
+    pub fn requests(&self) -> Vec<RecordedRequest> {
         self.with(|state| state.log.iter().cloned().collect())
     }
 
@@ -82,16 +82,16 @@ impl Requests {
     }
 
     /// How many requests changed something or tried to.
-    pub fn writes(&self) -> u64 {
+    pub fn write_count(&self) -> u64 {
         self.counts()
             .iter()
-            .filter(|((verb, _, _), _)| verb.writes())
+            .filter(|((verb, _, _), _)| verb.is_write())
             .map(|(_, count)| count)
             .sum()
     }
 
     /// Forgets everything.
     pub fn clear(&self) {
-        self.with(|state| *state = State::default());
+        self.with(|state| *state = LogState::default());
     }
 }

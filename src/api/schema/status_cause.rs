@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// One field at fault: an entry of a `Status`'s `details.causes`.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Cause {
+pub(crate) struct StatusCause {
     /// `FieldValueInvalid`, `FieldValueRequired`, …
     pub reason: &'static str,
     /// The path, such as `spec.access.level`.
@@ -13,7 +13,7 @@ pub(crate) struct Cause {
     pub message: String,
 }
 
-impl Cause {
+impl StatusCause {
     /// A value that breaks a rule. `value` is shown as Go prints it: JSON.
     pub(crate) fn invalid(field: impl Into<String>, value: &Value, why: &str) -> Self {
         Self {
@@ -93,7 +93,7 @@ impl Cause {
     }
 }
 
-impl std::fmt::Display for Cause {
+impl std::fmt::Display for StatusCause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.field, self.message)
     }

@@ -11,19 +11,19 @@ use thiserror::Error;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::ControlPlane;
-use super::failure::Failure;
-use super::object::{meta, text};
-use super::request::{Place, Query, Shape};
-use super::write::Writing;
+use super::object::{metadata_str, str_at};
+use super::request::{Query, Representation, RequestInfo};
+use super::status_error::StatusError;
+use super::write::WriteRequest;
 
 /// How often watched files are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// The field manager of what comes from files.
-const MANAGER: &str = "manifest-files";
+const FIELD_MANAGER: &str = "manifest-files";
 
 /// Why a file could not be applied.
 #[derive(Debug, Error)]
-pub enum SeedError {
+pub enum ManifestError {
     /// The file or folder cannot be read.
     #[error("{path}: cannot be read: {source}", path = path.display())]
     Unreadable {
@@ -64,49 +64,53 @@ impl ControlPlane {
     ///
     /// # Errors
     /// The first file that cannot be read or parsed, or object that is refused; what came before it stays applied.
-    pub fn seed<P: AsRef<Path>>(
+    pub fn apply_manifests<P: AsRef<Path>>(
         &self,
         paths: impl IntoIterator<Item = P>,
-    ) -> Result<usize, SeedError> {
+    ) -> Result<usize, ManifestError> {
         let mut manifests = Vec::new();
-        for file in files(paths)? {
-            manifests.extend(read(&file)?);
+        for file in manifest_files(paths)? {
+            manifests.extend(read_manifests(&file)?);
         }
         self.apply_all(manifests)
     }
 
-    fn apply_all(&self, mut manifests: Vec<Manifest>) -> Result<usize, SeedError> {
-        manifests.sort_by_key(|manifest| match text(&manifest.object, &["kind"]) {
+    fn apply_all(&self, mut manifests: Vec<Manifest>) -> Result<usize, ManifestError> {
+        manifests.sort_by_key(|manifest| match str_at(&manifest.object, &["kind"]) {
             "Namespace" => 0,
             "CustomResourceDefinition" => 1,
             _ => 2,
         });
         for Manifest { path, object } in &manifests {
-            self.apply(object).map_err(|failure| SeedError::Refused {
+            self.apply(object).map_err(|error| ManifestError::Refused {
                 path: path.clone(),
-                object: format!("{} {:?}", text(object, &["kind"]), meta(object, "name")),
-                message: failure.message,
+                object: format!(
+                    "{} {:?}",
+                    str_at(object, &["kind"]),
+                    metadata_str(object, "name")
+                ),
+                message: error.message,
             })?;
         }
         Ok(manifests.len())
     }
 
-    /// Applies these files and folders as [`ControlPlane::seed`] does, and again each file that changes or appears, until
+    /// Applies these files and folders as [`ControlPlane::apply_manifests`] does, and again each file that changes or appears, until
     /// the guard is dropped. `report` hears of every file that was applied again (how many objects) or could not be.
     ///
     /// # Errors
-    /// As [`ControlPlane::seed`], for the first time only. Needs a tokio runtime.
-    pub fn watch_files<P: AsRef<Path>>(
+    /// As [`ControlPlane::apply_manifests`], for the first time only. Needs a tokio runtime.
+    pub fn watch_manifests<P: AsRef<Path>>(
         &self,
         paths: impl IntoIterator<Item = P>,
-        report: impl Fn(&Path, Result<usize, SeedError>) + Send + 'static,
-    ) -> Result<DropGuard, SeedError> {
+        report: impl Fn(&Path, Result<usize, ManifestError>) + Send + 'static,
+    ) -> Result<DropGuard, ManifestError> {
         let roots: Vec<PathBuf> = paths
             .into_iter()
             .map(|path| path.as_ref().to_owned())
             .collect();
-        let mut known = stamps(&roots)?;
-        self.seed(&roots)?;
+        let mut known = modification_times(&roots)?;
+        self.apply_manifests(&roots)?;
         let stop = CancellationToken::new();
         let guard = stop.clone().drop_guard();
         let plane = self.clone();
@@ -114,15 +118,17 @@ impl ControlPlane {
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                    () = tokio::time::sleep(POLL_INTERVAL) => {}
                 }
                 // A folder that is unreadable for a moment (an editor that renames) is looked at again.
-                let Ok(now) = stamps(&roots) else { continue };
+                let Ok(now) = modification_times(&roots) else {
+                    continue;
+                };
                 for (file, stamp) in &now {
                     if known.get(file) != Some(stamp) {
                         report(
                             file,
-                            read(file).and_then(|manifests| plane.apply_all(manifests)),
+                            read_manifests(file).and_then(|manifests| plane.apply_all(manifests)),
                         );
                     }
                 }
@@ -133,38 +139,38 @@ impl ControlPlane {
     }
 
     /// Applies one of our own objects, which cannot fail.
-    pub(super) fn put_own(&self, object: &Value) {
+    pub(super) fn apply_internal(&self, object: &Value) {
         self.apply(object)
-            .unwrap_or_else(|failure| unreachable!("our own {object}: {}", failure.message));
+            .unwrap_or_else(|error| unreachable!("our own {object}: {}", error.message));
     }
 
-    fn apply(&self, object: &Value) -> Result<(), Failure> {
-        let world = &self.world;
-        let (api_version, word) = (text(object, &["apiVersion"]), text(object, &["kind"]));
-        let kind = world
+    fn apply(&self, object: &Value) -> Result<(), StatusError> {
+        let server = &self.server;
+        let (api_version, word) = (str_at(object, &["apiVersion"]), str_at(object, &["kind"]));
+        let kind = server
             .kinds()
             .by_kind(api_version, word)
             .cloned()
             .ok_or_else(|| {
-                Failure::bad_request(format!(
+                StatusError::bad_request(format!(
                     "no matches for kind {word:?} in version {api_version:?}: install its CRD first"
                 ))
             })?;
-        let namespace = match (kind.namespaced, meta(object, "namespace")) {
+        let namespace = match (kind.namespaced, metadata_str(object, "namespace")) {
             (false, _) => "",
             (true, "") => "default",
             (true, given) => given,
         };
-        let place = Place {
+        let info = RequestInfo {
             group: kind.group.clone(),
             version: kind.version.clone(),
             namespace: namespace.into(),
             plural: kind.plural.clone(),
-            name: meta(object, "name").into(),
+            name: metadata_str(object, "name").into(),
             subresource: String::new(),
         };
         let query = Query {
-            field_manager: MANAGER.into(),
+            field_manager: FIELD_MANAGER.into(),
             field_validation: "Strict".into(),
             force: Some(true),
             ..Query::default()
@@ -173,24 +179,26 @@ impl ControlPlane {
         let media = http::HeaderValue::from_static("application/apply-patch+yaml");
         headers.insert(http::header::CONTENT_TYPE, media);
         let body = object.to_string();
-        let writing = Writing {
-            world,
+        let write_request = WriteRequest {
+            server,
             kind: &kind,
-            place: &place,
+            info: &info,
             query: &query,
-            shape: Shape::Whole,
+            representation: Representation::Full,
             headers: &headers,
             body: body.as_bytes(),
         };
-        writing.patch().map(|_| ())
+        write_request.patch().map(|_| ())
     }
 }
 
-fn files<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Result<Vec<PathBuf>, SeedError> {
+fn manifest_files<P: AsRef<Path>>(
+    paths: impl IntoIterator<Item = P>,
+) -> Result<Vec<PathBuf>, ManifestError> {
     let mut all = Vec::new();
     for path in paths {
         let path = path.as_ref();
-        let unreadable = |source| SeedError::Unreadable {
+        let unreadable = |source| ManifestError::Unreadable {
             path: path.to_owned(),
             source,
         };
@@ -214,8 +222,10 @@ fn files<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Result<Vec<PathB
     Ok(all)
 }
 
-fn stamps(roots: &[PathBuf]) -> Result<BTreeMap<PathBuf, (SystemTime, u64)>, SeedError> {
-    let files = files(roots)?;
+fn modification_times(
+    roots: &[PathBuf],
+) -> Result<BTreeMap<PathBuf, (SystemTime, u64)>, ManifestError> {
+    let files = manifest_files(roots)?;
     Ok(files
         .into_iter()
         .filter_map(|file| {
@@ -225,14 +235,14 @@ fn stamps(roots: &[PathBuf]) -> Result<BTreeMap<PathBuf, (SystemTime, u64)>, See
         .collect())
 }
 
-fn read(file: &Path) -> Result<Vec<Manifest>, SeedError> {
-    let text = std::fs::read_to_string(file).map_err(|source| SeedError::Unreadable {
+fn read_manifests(file: &Path) -> Result<Vec<Manifest>, ManifestError> {
+    let text = std::fs::read_to_string(file).map_err(|source| ManifestError::Unreadable {
         path: file.to_owned(),
         source,
     })?;
     let mut all = Vec::new();
     for document in serde_yaml::Deserializer::from_str(&text) {
-        let object = Value::deserialize(document).map_err(|error| SeedError::Unparsable {
+        let object = Value::deserialize(document).map_err(|error| ManifestError::Unparsable {
             path: file.to_owned(),
             reason: error.to_string(),
         })?;
