@@ -56,6 +56,7 @@ RUN set -eu; \
 WORKDIR /source
 COPY Cargo.toml Cargo.lock LICENSE README.md ./
 COPY src src
+COPY crates crates
 # Cargo wants to see every target that Cargo.toml names.
 COPY benches benches
 COPY tests tests

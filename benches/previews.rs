@@ -22,10 +22,10 @@ mod world;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use bot_api_simulator::sample_assistant::Behaviour;
+use bot_api_simulator::{ApiCall, Simulator};
 use rand::Rng;
 use telegram_connector_operator::api::connector::RespondTo;
-use telegram_connector_operator::dev::bot_api_simulator::{ApiCall, Simulator};
-use telegram_connector_operator::dev::sample_assistant::Behaviour;
 use telegram_connector_operator::registry::GroupPolicy;
 
 use world::{Connector, World, specific};
@@ -73,7 +73,7 @@ async fn main() -> std::process::ExitCode {
         .map(|n| {
             world
                 .telegram
-                .add_group("supergroup", &format!("Group {n}"), &[support.id])
+                .add_group("supergroup", &format!("Group {n}"), &[support.id.0])
         })
         .collect();
     let ends = tokio::time::Instant::now() + time;

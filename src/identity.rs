@@ -12,6 +12,12 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct BotId(pub i64);
 
+impl From<BotId> for i64 {
+    fn from(bot: BotId) -> Self {
+        bot.0
+    }
+}
+
 impl fmt::Display for BotId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

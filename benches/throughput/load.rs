@@ -4,12 +4,8 @@ use std::collections::HashMap;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use telegram_connector_operator::dev::bot_api_simulator::{
-    Fault, FaultKind, Simulator, SimulatorOptions,
-};
-use telegram_connector_operator::dev::sample_assistant::{
-    Behaviour, BehaviourRule, SampleAssistant,
-};
+use bot_api_simulator::sample_assistant::{Behaviour, BehaviourRule, SampleAssistant};
+use bot_api_simulator::{Fault, FaultKind, Simulator, SimulatorOptions};
 use telegram_connector_operator::identity::BotId;
 
 use super::Failure;
@@ -75,15 +71,12 @@ impl LoadTest {
         })
         .await?;
         let bots = (0..bots)
-            .map(|n| telegram.add_bot(&token(n), &format!("bot{n}_bot"), "Bot"))
+            .map(|n| BotId(telegram.add_bot(&token(n), &format!("bot{n}_bot"), "Bot")))
             .collect();
         Ok(Self {
             telegram,
-            assistant: telegram_connector_operator::dev::sample_assistant::serve(
-                ([127, 0, 0, 1], 0).into(),
-                0,
-            )
-            .await?,
+            assistant: bot_api_simulator::sample_assistant::serve(([127, 0, 0, 1], 0).into(), 0)
+                .await?,
             bots,
             folder: tempfile::tempdir()?,
         })

@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use jiff::{Timestamp, ToSpan};
 
-use super::bot_api_simulator::{Simulator, UserAction};
 use super::console::Console;
 use super::environment::{Environment, EnvironmentOptions, SimulatedUser};
-use super::{kubectl_table, sample_assistant};
+use super::kubectl_table;
 use crate::cli::DemoArgs;
 use crate::clock::SystemClock;
 use crate::identity::BotId;
 use crate::store::Listing;
 use crate::telemetry::logs::{self, LogFormat};
+use bot_api_simulator::{Simulator, UserAction, sample_assistant};
 
 /// How long the bot may take to answer. Nothing here takes a tenth of it.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -11,15 +11,15 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::bot_api_simulator::{self, Simulator};
 use super::console::Console;
 use super::control_plane::{ControlPlane, ManifestError};
 use super::environment::{Environment, EnvironmentOptions, ListenAddresses, SimulatedUser};
-use super::{kubectl_table, sample_assistant};
+use super::kubectl_table;
 use crate::cli::{DevArgs, DevPart};
 use crate::clock::SystemClock;
 use crate::identity::BotId;
 use crate::telemetry::logs;
+use bot_api_simulator::{Simulator, sample_assistant};
 
 /// Runs `dev` or one of its parts until Ctrl-C.
 ///

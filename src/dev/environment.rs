@@ -16,10 +16,8 @@ use tokio_util::sync::DropGuard;
 use tower::Layer;
 use url::Url;
 
-use super::bot_api_simulator::{self, Simulator};
 use super::control_plane::{ControlPlane, ManifestError, ServerHandle};
 use super::quickstart;
-use super::sample_assistant::{self, SampleAssistant};
 use crate::api::conditions::types::READY;
 use crate::api::connector::{AssistantSpec, TranscriptionSpec};
 use crate::api::{TelegramConnector, TelegramUserList};
@@ -31,6 +29,8 @@ use crate::operator::{Operator, OperatorSettings, assistant_factory};
 use crate::telegram::BotToken;
 use crate::telemetry::Metrics;
 use crate::telemetry::kubernetes_calls::KubernetesCallsLayer;
+use bot_api_simulator::sample_assistant::{self, SampleAssistant};
+use bot_api_simulator::{self, Simulator};
 
 /// What can be chosen.
 #[derive(Debug, Clone)]

@@ -2,7 +2,6 @@
 //!
 //! Behind the cargo feature `dev`: the container image does not have it.
 
-pub mod bot_api_simulator;
 pub mod console;
 pub mod control_plane;
 pub mod demo;
@@ -10,4 +9,3 @@ pub mod dev_command;
 pub mod environment;
 pub mod kubectl_table;
 pub mod quickstart;
-pub mod sample_assistant;

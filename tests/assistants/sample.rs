@@ -1,9 +1,7 @@
 //! The `OpenAI` client and the sample assistant of `demo` and `dev`: what a newcomer sees first.
 
+use bot_api_simulator::sample_assistant::{Behaviour, InjectedFailure, SampleAssistant};
 use telegram_connector_operator::api::connector::AssistantProtocol::OpenAI;
-use telegram_connector_operator::dev::sample_assistant::{
-    Behaviour, InjectedFailure, SampleAssistant,
-};
 use telegram_connector_operator::observation::AssistantFault;
 
 use crate::fixtures::{KEY, TEXT, ask, ask_expecting_error, assistant, question};

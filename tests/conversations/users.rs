@@ -1,6 +1,6 @@
 //! Who takes part: one person per language, all of them allowed unless the script says otherwise, and Eve, who is not.
 
-use telegram_connector_operator::dev::bot_api_simulator::{Simulator, User};
+use bot_api_simulator::{Simulator, User};
 
 /// Name, id, language.
 const USERS: [(&str, i64, &str); 8] = [

@@ -1,7 +1,7 @@
 //! What bad input must not do, said once: the fuzz targets beside this file run it on bytes they make up, `cargo test` on the
 //! corpus and on every input that once failed (`tests/pipeline/bad_input.rs`).
 
-use telegram_connector_operator::dev::bot_api_simulator::html;
+use super::html;
 use telegram_connector_operator::pipeline::message::{Incoming, Unreadable, UpdateKind};
 use telegram_connector_operator::store::place;
 use telegram_connector_operator::telegram::RawUpdate;

@@ -26,10 +26,8 @@ pub mod store {
     pub use lane::place;
 }
 
-#[path = "../../src/dev"]
-pub mod dev {
-    pub mod bot_api_simulator {
-        mod entity;
-        pub mod html;
-    }
+#[path = "../../crates/bot-api-simulator/src"]
+pub mod bot_api_simulator {
+    mod entity;
+    pub mod html;
 }

@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use bot_api_simulator::{html, utf16_len};
 use proptest::prelude::*;
-use telegram_connector_operator::dev::bot_api_simulator::{html, utf16_len};
 use telegram_connector_operator::telegram::markdown::{RenderedPart, render};
 
 /// What Telegram takes: the strict parser must accept it, its text must be the plain text, and neither may be too long.

@@ -1,12 +1,12 @@
 //! What is said in files: voice messages written down, text files read, and a sentence where neither can be.
 
+use bot_api_simulator::sample_assistant::{Behaviour, InjectedFailure};
+use bot_api_simulator::{SentMessage, UserAction};
 use serde_json::{Value, json};
 use telegram_connector_operator::api::connector::TranscriptionSpec;
 use telegram_connector_operator::assistant::{
     self, AddressPolicy, AssistantHttpClient, HttpLimits,
 };
-use telegram_connector_operator::dev::bot_api_simulator::{SentMessage, UserAction};
-use telegram_connector_operator::dev::sample_assistant::{Behaviour, InjectedFailure};
 use telegram_connector_operator::observation::Notice;
 use telegram_connector_operator::registry::Transcription;
 

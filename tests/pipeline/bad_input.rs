@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bot_api_simulator::html;
 use proptest::prelude::*;
 
 #[path = "../fuzz/checks.rs"]

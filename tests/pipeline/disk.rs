@@ -135,12 +135,12 @@ async fn an_answer_waits_for_the_store_and_the_assistant_is_not_asked_twice() {
     let support = world.connector("support");
     world.ask(&support, "warm").await;
     world.drained().await;
-    world.assistant.set_behaviour(
-        telegram_connector_operator::dev::sample_assistant::Behaviour {
+    world
+        .assistant
+        .set_behaviour(bot_api_simulator::sample_assistant::Behaviour {
             latency_ms: 300,
             ..Default::default()
-        },
-    );
+        });
     world
         .telegram
         .send_private_message(support.id, crate::world::ANN, "hello");

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
+use bot_api_simulator::{Fault, FaultKind, Simulator, SimulatorOptions};
 use telegram_connector_operator::connection::{BotConnections, ConnectionGoal};
 use telegram_connector_operator::controller::{self, settings::ConnectionSettings};
-use telegram_connector_operator::dev::bot_api_simulator::{
-    Fault, FaultKind, Simulator, SimulatorOptions,
-};
 use telegram_connector_operator::identity::{ConnectorRef, ConnectorUid};
 use telegram_connector_operator::observation::Observations;
 use telegram_connector_operator::pipeline::texts::languages;

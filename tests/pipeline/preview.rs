@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use bot_api_simulator::sample_assistant::Behaviour;
+use bot_api_simulator::{Fault, FaultKind};
 use telegram_connector_operator::api::connector::RespondTo;
-use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind};
-use telegram_connector_operator::dev::sample_assistant::Behaviour;
 use telegram_connector_operator::registry::GroupPolicy;
 
 use crate::world::{ANN, SOON, World};
@@ -81,7 +81,7 @@ async fn a_group_sees_one_preview_and_then_the_answer() {
     world.assistant.set_behaviour(slow());
     let group = world
         .telegram
-        .add_group("supergroup", "Team", &[support.id]);
+        .add_group("supergroup", "Team", &[support.id.0]);
     world
         .telegram
         .send_group_message(group, ANN, "@support_bot count");

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use bot_api_simulator::sample_assistant::{Behaviour, BehaviourRule};
 use proptest::prelude::*;
-use telegram_connector_operator::dev::sample_assistant::{Behaviour, BehaviourRule};
 use telegram_connector_operator::store::place;
 
 use crate::world::{ANN, SOON, World, open, specific};

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind};
-use telegram_connector_operator::dev::sample_assistant::{
-    Behaviour, BehaviourRule, InjectedFailure,
-};
+use bot_api_simulator::sample_assistant::{Behaviour, BehaviourRule, InjectedFailure};
+use bot_api_simulator::{Fault, FaultKind};
 use telegram_connector_operator::observation::{AssistantFact, IdentityFact};
 use telegram_connector_operator::store::Listing;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use telegram_connector_operator::dev::bot_api_simulator::UserAction;
-use telegram_connector_operator::dev::sample_assistant::{Behaviour, BehaviourRule};
+use bot_api_simulator::UserAction;
+use bot_api_simulator::sample_assistant::{Behaviour, BehaviourRule};
 use telegram_connector_operator::registry::{DeniedReply, SessionDuration};
 use telegram_connector_operator::store::Listing;
 
@@ -312,7 +312,7 @@ async fn start_greets_and_a_group_hears_nothing_without_settings() {
     });
     let group = world
         .telegram
-        .add_group("supergroup", "Team", &[support.id]);
+        .add_group("supergroup", "Team", &[support.id.0]);
     world.telegram.set_privacy(support.id, false);
     world
         .telegram

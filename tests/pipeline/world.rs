@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bot_api_simulator::sample_assistant::SampleAssistant;
+use bot_api_simulator::{SentMessage, Simulator, SimulatorOptions};
 use telegram_connector_operator::api::connector::{
     AccessLevel, AssistantProtocol, AssistantSpec, TranscriptionSpec,
 };
@@ -12,10 +14,6 @@ use telegram_connector_operator::assistant::{
     self, AddressPolicy, Assistant, AssistantHttpClient, HttpLimits,
 };
 use telegram_connector_operator::clock::SystemClock;
-use telegram_connector_operator::dev::bot_api_simulator::{
-    SentMessage, Simulator, SimulatorOptions,
-};
-use telegram_connector_operator::dev::sample_assistant::SampleAssistant;
 use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
 use telegram_connector_operator::observation::Observations;
 use telegram_connector_operator::pipeline::{
@@ -151,7 +149,7 @@ impl World {
     ) -> Connector {
         let number = 8_400_000_000 + i64::try_from(self.pollers.len()).unwrap() + 1;
         let token = format!("{number}:AAFakeTokenFakeTokenFakeTokenFakeTok");
-        let id = self.telegram.add_bot(&token, &format!("{name}_bot"), name);
+        let id = BotId(self.telegram.add_bot(&token, &format!("{name}_bot"), name));
         let api = Arc::new(TelegramApi::new(self.telegram.url()).unwrap());
         let bot = Bot::new(api, BotToken::parse(&token).unwrap());
         let mut resolved = ResolvedConnector {

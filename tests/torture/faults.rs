@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use bot_api_simulator::sample_assistant::{Behaviour, InjectedFailure};
+use bot_api_simulator::{Fault, FaultKind, Simulator};
 use rand::Rng;
 use rand::rngs::StdRng;
 use sqlx::{ConnectOptions, Connection};
-use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind, Simulator};
-use telegram_connector_operator::dev::sample_assistant::{Behaviour, InjectedFailure};
 
 use crate::operator::Operator;
 use crate::world::World;

@@ -22,8 +22,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind};
-use telegram_connector_operator::dev::sample_assistant::Behaviour;
+use bot_api_simulator::sample_assistant::Behaviour;
+use bot_api_simulator::{Fault, FaultKind};
 
 use crate::world::{Way, World};
 
@@ -83,7 +83,7 @@ async fn a_group_that_becomes_a_supergroup_under_way_is_followed() {
     let world = World::new(Way::Polling, 1, 1).await;
     let (telegram, bot) = (&world.telegram, world.bots[0]);
     telegram.set_privacy(bot, false);
-    let group = telegram.add_group("group", "Acme", &[bot]);
+    let group = telegram.add_group("group", "Acme", &[bot.0]);
     world.assistant.set_behaviour(Behaviour {
         latency_ms: 1000,
         ..Behaviour::default()

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::LazyLock;
 
+use bot_api_simulator::{Simulator, UserAction};
 use regex::Regex;
-use telegram_connector_operator::dev::bot_api_simulator::{Simulator, UserAction};
 use telegram_connector_operator::identity::BotId;
 
 /// What was said: per chat the `update_id` of each message.

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use bot_api_simulator::sample_assistant::Behaviour;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use telegram_connector_operator::dev::sample_assistant::Behaviour;
 
 use crate::faults;
 use crate::tally::{Said, Tally};
@@ -113,11 +113,10 @@ async fn torture(way: Way) {
     operator.kill();
     let last = Tally::of(&said, telegram);
 
-    let counted =
-        |count: fn(&telegram_connector_operator::dev::bot_api_simulator::BotCounters) -> u64| {
-            let all = world.bots.iter().map(|bot| count(&telegram.counters(*bot)));
-            all.sum::<u64>()
-        };
+    let counted = |count: fn(&bot_api_simulator::BotCounters) -> u64| {
+        let all = world.bots.iter().map(|bot| count(&telegram.counters(*bot)));
+        all.sum::<u64>()
+    };
     let say = |line: String| println!("torture ({way:?}, seed {seed}): {line}");
     say(format!(
         "{} build, {} cores; {BOTS} bots, {} chats, {rate} messages/s offered for {:.0} s, one in ten answered in two parts",

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
+use bot_api_simulator::sample_assistant::SampleAssistant;
+use bot_api_simulator::{Simulator, SimulatorOptions};
 use rand::Rng;
-use telegram_connector_operator::dev::bot_api_simulator::{Simulator, SimulatorOptions};
 use telegram_connector_operator::dev::control_plane::{ControlPlane, ServerHandle};
-use telegram_connector_operator::dev::sample_assistant::SampleAssistant;
 use telegram_connector_operator::identity::BotId;
 
 use crate::operator::{Operator, Surroundings, command};
@@ -77,7 +77,11 @@ impl World {
         let mut ids = Vec::new();
         for n in 0..bots {
             let (name, token) = (connector(n), token(n));
-            ids.push(telegram.add_bot(&token, &format!("{name}_bot"), "Bot"));
+            ids.push(BotId(telegram.add_bot(
+                &token,
+                &format!("{name}_bot"),
+                "Bot",
+            )));
             let url = assistant.url();
             write!(
                 manifests,

@@ -1,6 +1,6 @@
 //! Steps that do something: the connector is changed, groups come to be, people speak.
 
-use telegram_connector_operator::dev::bot_api_simulator::UserAction;
+use bot_api_simulator::UserAction;
 use telegram_connector_operator::registry::{
     DeniedReply, GroupPolicy, ResolvedConnector, SessionDuration,
 };
@@ -54,7 +54,7 @@ impl ScriptRunner {
     pub(super) fn new_group(&mut self, new: NewGroup) -> Result<(), String> {
         let telegram = &self.world.telegram;
         telegram.set_privacy(self.connector.id, new.privacy_mode);
-        let chat = telegram.add_group(&new.kind, &new.name, &[self.connector.id]);
+        let chat = telegram.add_group(&new.kind, &new.name, &[self.connector.id.0]);
         for topic in new.topics {
             let id = telegram.add_topic(chat, &topic);
             self.topics.insert(topic, id);

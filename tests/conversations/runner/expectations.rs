@@ -1,7 +1,7 @@
 //! Steps that look: what stands in the chats, what the assistant was asked, what is stored.
 
+use bot_api_simulator::{SentMessage, Simulator};
 use serde_json::Value as Json;
-use telegram_connector_operator::dev::bot_api_simulator::{SentMessage, Simulator};
 use telegram_connector_operator::store::Listing;
 
 use super::ScriptRunner;

@@ -27,9 +27,9 @@ mod steps;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use bot_api_simulator::Fault;
+use bot_api_simulator::sample_assistant::Behaviour;
 use serde_yaml::Value;
-use telegram_connector_operator::dev::bot_api_simulator::Fault;
-use telegram_connector_operator::dev::sample_assistant::Behaviour;
 use telegram_connector_operator::pipeline::PipelineLimits;
 
 use crate::script::Step;

@@ -1,6 +1,9 @@
 //! Any bytes through `checks::update`.
 #![no_main]
 
+#[allow(unused_imports, reason = "the checks take it from here")]
+use telegram_connector_operator::bot_api_simulator::html;
+
 #[allow(dead_code, reason = "each target uses one check")]
 #[path = "../checks.rs"]
 mod checks;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use bot_api_simulator::UserAction;
 use serde_json::json;
-use telegram_connector_operator::dev::bot_api_simulator::UserAction;
 
 use super::test_env::{OperatorOptions, TestEnv};
 use crate::cluster::Cluster;

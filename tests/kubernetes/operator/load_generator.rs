@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use telegram_connector_operator::dev::bot_api_simulator::Simulator;
+use bot_api_simulator::Simulator;
 use telegram_connector_operator::identity::BotId;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;

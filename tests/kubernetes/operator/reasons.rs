@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use bot_api_simulator::sample_assistant::{Behaviour, InjectedFailure};
+use bot_api_simulator::{Fault, FaultKind};
 use serde_json::json;
-use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind};
-use telegram_connector_operator::dev::sample_assistant::{Behaviour, InjectedFailure};
 
 use super::test_env::{OperatorOptions, TestEnv};
 use crate::cluster::Cluster;

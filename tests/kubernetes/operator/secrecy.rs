@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bot_api_simulator::sample_assistant::Behaviour;
+use bot_api_simulator::{Fault, FaultKind};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
@@ -15,8 +17,6 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use telegram_connector_operator::api::{TelegramConnector, TelegramUserList};
 use telegram_connector_operator::connection::webhook::secret_token;
-use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind};
-use telegram_connector_operator::dev::sample_assistant::Behaviour;
 use telegram_connector_operator::identity::{BotId, ConnectorUid};
 
 use super::operator_process::OperatorProcess;

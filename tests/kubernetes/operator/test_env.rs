@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use bot_api_simulator::sample_assistant::SampleAssistant;
+use bot_api_simulator::{Simulator, SimulatorOptions};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -21,9 +23,7 @@ use telegram_connector_operator::connection::webhook::TlsFiles;
 use telegram_connector_operator::controller::{
     self, ConnectionSettings, LeaseSettings, WebhookSettings,
 };
-use telegram_connector_operator::dev::bot_api_simulator::{Simulator, SimulatorOptions};
 use telegram_connector_operator::dev::control_plane::ServerHandle;
-use telegram_connector_operator::dev::sample_assistant::SampleAssistant;
 use telegram_connector_operator::identity::BotId;
 use telegram_connector_operator::operator::{Operator, OperatorSettings, assistant_factory};
 use telegram_connector_operator::telemetry::kubernetes_calls::KubernetesCallsLayer;
@@ -261,7 +261,7 @@ impl TestEnv {
         let bot = self
             .telegram
             .add_bot(&token, &format!("test_{id}_bot"), "Test");
-        (bot, token)
+        (BotId(bot), token)
     }
 
     pub fn connectors(&self) -> Api<TelegramConnector> {

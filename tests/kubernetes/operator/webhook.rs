@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use bot_api_simulator::{Fault, FaultKind};
 use futures::StreamExt;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use telegram_connector_operator::connection::webhook::secret_token;
-use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind};
 
 use super::tcp_proxy::TcpProxy;
 use super::test_env::{KEY, OperatorOptions, TestEnv, any_port};

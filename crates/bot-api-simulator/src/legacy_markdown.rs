@@ -84,7 +84,7 @@ pub(super) fn parse(source: &str) -> Parsed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dev::bot_api_simulator::markdown::tests::{one, short};
+    use crate::markdown::tests::{one, short};
 
     #[test]
     fn legacy_markdown_knows_four_signs() {

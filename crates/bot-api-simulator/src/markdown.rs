@@ -343,9 +343,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Its text, and its entities without what only some kinds have.
-    pub(in crate::dev::bot_api_simulator) fn short(
-        parsed: Parsed,
-    ) -> (String, Vec<(String, usize, usize)>) {
+    pub(crate) fn short(parsed: Parsed) -> (String, Vec<(String, usize, usize)>) {
         let (text, entities) = parsed.expect("parses");
         let entities = entities
             .into_iter()
@@ -354,11 +352,7 @@ pub(super) mod tests {
         (text, entities)
     }
 
-    pub(in crate::dev::bot_api_simulator) fn one(
-        kind: &str,
-        offset: usize,
-        length: usize,
-    ) -> Vec<(String, usize, usize)> {
+    pub(crate) fn one(kind: &str, offset: usize, length: usize) -> Vec<(String, usize, usize)> {
         vec![(kind.to_owned(), offset, length)]
     }
 

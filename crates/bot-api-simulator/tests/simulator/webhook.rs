@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use bot_api_simulator::SimulatorOptions;
 use serde_json::json;
-use telegram_connector_operator::dev::bot_api_simulator::SimulatorOptions;
 
 use crate::client::{Client, ids};
 use crate::webhook_receiver::{ReceivedUpdate, WebhookReceiver, WebhookResponse};

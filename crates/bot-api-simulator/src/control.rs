@@ -43,7 +43,6 @@ use super::simulator::SentMessage;
 use super::telegram_state::{Bot, Membership, SimulatorOptions, TelegramState, lock};
 use super::user_actions::{self, UserAction};
 use super::{groups, webhook};
-use crate::identity::BotId;
 
 type Shared = State<Arc<TelegramState>>;
 type Result<T = Json<Value>> = std::result::Result<T, BadRequest>;
@@ -408,7 +407,7 @@ struct NewGroup {
     title: String,
     username: Option<String>,
     #[serde(default)]
-    bots: Vec<BotId>,
+    bots: Vec<i64>,
 }
 
 async fn add_group(State(telegram): Shared, Json(new): Json<NewGroup>) -> Result {

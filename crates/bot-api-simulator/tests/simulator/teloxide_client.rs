@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use bot_api_simulator::{SimulatorOptions, UserAction};
 use serde_json::json;
-use telegram_connector_operator::dev::bot_api_simulator::{SimulatorOptions, UserAction};
 use teloxide::prelude::*;
 use teloxide::types::ParseMode;
 use teloxide::{ApiError, RequestError};
@@ -42,7 +42,7 @@ async fn a_teloxide_bot_polls_and_answers() {
     let content = json!({"voice": {}, "photo": {}, "sticker": {}, "document": {}, "contact": {"phone_number": "1", "first_name": "B"}});
     for (number, (field, value)) in content.as_object().expect("an object").iter().enumerate() {
         let mut say = UserAction {
-            bot: Some(client.bot.0),
+            bot: Some(client.bot),
             from: Some(42),
             ..UserAction::default()
         };

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use bot_api_simulator::{Fault, FaultKind, SimulatorOptions};
 use serde_json::json;
-use telegram_connector_operator::dev::bot_api_simulator::{Fault, FaultKind, SimulatorOptions};
 
 use crate::client::{Client, ids};
 

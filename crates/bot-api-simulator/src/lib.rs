@@ -1,8 +1,7 @@
-//! The Bot API simulator: strict where Telegram is strict, with a control interface to speak as a user and to break things.
+//! The Bot API simulator and the sample assistant: any bot can be tested against them.
 //!
-//! It follows the source of the Bot API server (tdlib/telegram-bot-api) in what it accepts, in what order it checks, and
-//! in the words of its errors, because those are what an operator meets in the field. [`Simulator`] is the handle for Rust;
-//! the same is offered over HTTP under `/control`.
+//! [`Simulator`] is the handle for Rust; the same is offered over HTTP under `/control`.
+#![doc = include_str!("../README.md")]
 
 mod chats;
 mod commands;
@@ -23,6 +22,7 @@ mod params;
 mod polling;
 mod queue;
 mod rate_limits;
+pub mod sample_assistant;
 mod sending;
 mod server;
 mod simulator;

@@ -1,7 +1,7 @@
 //! The control interface over HTTP, as `curl` uses it.
 
+use bot_api_simulator::SimulatorOptions;
 use serde_json::{Value, json};
-use telegram_connector_operator::dev::bot_api_simulator::SimulatorOptions;
 
 use crate::client::{Client, TOKEN};
 
@@ -34,7 +34,7 @@ async fn a_conversation_over_http() {
     let updates = client.updates(0).await;
     assert_eq!(
         said["updates"],
-        json!([[client.bot.0, updates[0]["update_id"]]])
+        json!([[client.bot, updates[0]["update_id"]]])
     );
     let reading = client.control(
         "GET",

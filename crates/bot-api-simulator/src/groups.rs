@@ -9,7 +9,6 @@ use super::chats::membership;
 use super::objects::{Chat, Message};
 use super::telegram_state::{Bot, Group, Membership, TelegramState, lock, unix_now};
 use super::user_actions::push_update;
-use crate::identity::BotId;
 
 /// Creates a group with members; bots learn of it by `my_chat_member`.
 pub(super) fn create(
@@ -17,7 +16,7 @@ pub(super) fn create(
     kind: &str,
     title: &str,
     username: Option<String>,
-    bots: &[BotId],
+    bots: &[i64],
 ) -> Result<i64, String> {
     let (kind, is_forum) = match kind {
         "group" => ("group", false),
@@ -52,9 +51,9 @@ pub(super) fn create(
     } else {
         Membership::Member
     };
-    for id in bots {
+    for &id in bots {
         let bot = telegram
-            .bot(id.0)
+            .bot(id)
             .ok_or_else(|| format!("there is no bot {id}"))?;
         super::user_actions::change_membership(telegram, &bot, &group, member, None);
     }

@@ -23,7 +23,6 @@ use super::telegram_state::{
 };
 use super::user_actions::{self, UserAction, UserActionOutcome};
 use super::webhook;
-use crate::identity::BotId;
 
 /// A running simulator. Cheap to clone; it ends when the last handle is dropped.
 #[derive(Debug, Clone)]
@@ -155,25 +154,25 @@ impl Simulator {
     ///
     /// # Panics
     /// The token is not well-formed.
-    pub fn add_bot(&self, token: &str, username: &str, name: &str) -> BotId {
+    pub fn add_bot(&self, token: &str, username: &str, name: &str) -> i64 {
         let bot = self
             .telegram
             .add_bot(token, username, name)
             .expect("a well-formed token: <digits>:<letters, digits, _ or ->");
-        BotId(bot.id)
+        bot.id
     }
 
-    fn bot(&self, bot: BotId) -> Arc<Bot> {
-        self.telegram.bot(bot.0).expect("a bot that was added")
+    fn bot(&self, bot: impl Into<i64>) -> Arc<Bot> {
+        self.telegram.bot(bot.into()).expect("a bot that was added")
     }
 
     /// The token no longer works: 401, until [`Simulator::add_bot`] gives another.
-    pub fn revoke(&self, bot: BotId) {
+    pub fn revoke(&self, bot: impl Into<i64>) {
         lock(&self.bot(bot).state).revoked = true;
     }
 
     /// Privacy mode: on, a bot sees only what concerns it in groups (the default, as at Telegram).
-    pub fn set_privacy(&self, bot: BotId, on: bool) {
+    pub fn set_privacy(&self, bot: impl Into<i64>, on: bool) {
         lock(&self.bot(bot).state).reads_all_group_messages = !on;
     }
 
@@ -186,9 +185,9 @@ impl Simulator {
     ///
     /// # Panics
     /// There is no such bot, or it does not want messages.
-    pub fn send_private_message(&self, bot: BotId, from: i64, text: &str) -> i64 {
+    pub fn send_private_message(&self, bot: impl Into<i64>, from: i64, text: &str) -> i64 {
         let outcome = self.perform(&UserAction {
-            bot: Some(bot.0),
+            bot: Some(bot.into()),
             from: Some(from),
             text: Some(text.to_owned()),
             ..UserAction::default()
@@ -215,7 +214,7 @@ impl Simulator {
     /// at `first_user`; `{n}` in the text becomes the round. Gives how many updates came of it.
     pub fn send_bulk(
         &self,
-        bot: BotId,
+        bot: impl Into<i64>,
         first_user: i64,
         users: i64,
         messages: i64,
@@ -240,7 +239,13 @@ impl Simulator {
     }
 
     /// An update of any kind, as JSON of the object under its kind; gives its id, or `None` if the bot does not want it.
-    pub fn push_raw_update(&self, bot: BotId, kind: &str, lane: i64, json: &str) -> Option<i64> {
+    pub fn push_raw_update(
+        &self,
+        bot: impl Into<i64>,
+        kind: &str,
+        lane: i64,
+        json: &str,
+    ) -> Option<i64> {
         let bot = self.bot(bot);
         let mut state = lock(&bot.state);
         let now = super::telegram_state::unix_now();
@@ -248,17 +253,17 @@ impl Simulator {
     }
 
     /// The next `update_id` of a bot is this one, as after an idle week.
-    pub fn set_next_update_id(&self, bot: BotId, next: i64) {
+    pub fn set_next_update_id(&self, bot: impl Into<i64>, next: i64) {
         lock(&self.bot(bot).state).queue.set_next_id(next);
     }
 
     /// A person blocks the bot, or unblocks it.
-    pub fn block(&self, bot: BotId, user: i64, blocked: bool) {
+    pub fn block(&self, bot: impl Into<i64>, user: i64, blocked: bool) {
         groups::block(&self.telegram, &self.bot(bot), user, blocked);
     }
 
     /// A person's account is deleted.
-    pub fn deactivate(&self, bot: BotId, user: i64) {
+    pub fn deactivate(&self, bot: impl Into<i64>, user: i64) {
         let bot = self.bot(bot);
         let mut state = lock(&bot.state);
         state.private.entry(user).or_default().deactivated = true;
@@ -268,7 +273,7 @@ impl Simulator {
     ///
     /// # Panics
     /// There is no such kind.
-    pub fn add_group(&self, kind: &str, title: &str, bots: &[BotId]) -> i64 {
+    pub fn add_group(&self, kind: &str, title: &str, bots: &[i64]) -> i64 {
         groups::create(&self.telegram, kind, title, None, bots).expect("a kind of group")
     }
 
@@ -284,7 +289,7 @@ impl Simulator {
     ///
     /// # Panics
     /// There is no such group.
-    pub fn set_membership(&self, chat: i64, bot: BotId, membership: Membership) {
+    pub fn set_membership(&self, chat: i64, bot: impl Into<i64>, membership: Membership) {
         let group: Arc<Mutex<Group>> = self.telegram.group(chat).expect("a group");
         user_actions::change_membership(&self.telegram, &self.bot(bot), &group, membership, None);
     }
@@ -298,7 +303,7 @@ impl Simulator {
     }
 
     /// The chats that a bot has sent something to, in no order.
-    pub fn chats(&self, bot: BotId) -> Vec<i64> {
+    pub fn chats(&self, bot: impl Into<i64>) -> Vec<i64> {
         let bot = self.bot(bot);
         let state = lock(&bot.state);
         let mut chats: Vec<i64> = state
@@ -313,7 +318,7 @@ impl Simulator {
     }
 
     /// What a bot has sent to a chat, oldest first; deleted messages are marked, not left out.
-    pub fn sent_messages(&self, bot: BotId, chat: i64) -> Vec<SentMessage> {
+    pub fn sent_messages(&self, bot: impl Into<i64>, chat: i64) -> Vec<SentMessage> {
         let bot = self.bot(bot);
         let state = lock(&bot.state);
         state
@@ -330,11 +335,12 @@ impl Simulator {
     /// It has not by the end of `within`.
     pub async fn wait_for_sent_messages(
         &self,
-        bot: BotId,
+        bot: impl Into<i64>,
         chat: i64,
         already: usize,
         within: Duration,
     ) -> Vec<SentMessage> {
+        let bot = bot.into();
         let sent = self.wait_until(bot, within, |simulator| {
             let sent = simulator.sent_messages(bot, chat);
             (sent.len() > already).then_some(sent)
@@ -354,11 +360,12 @@ impl Simulator {
     /// None comes in time.
     pub async fn send_and_wait(
         &self,
-        bot: BotId,
+        bot: impl Into<i64>,
         from: i64,
         text: &str,
         within: Duration,
     ) -> SentMessage {
+        let bot = bot.into();
         let before = self.sent_messages(bot, from).len();
         self.send_private_message(bot, from, text);
         let mut sent = self.wait_for_sent_messages(bot, from, before, within).await;
@@ -368,7 +375,7 @@ impl Simulator {
     /// Looks whenever the bot has said something, until `found` finds it; `None` when the time is over.
     pub async fn wait_until<T>(
         &self,
-        bot: BotId,
+        bot: impl Into<i64>,
         within: Duration,
         found: impl Fn(&Self) -> Option<T>,
     ) -> Option<T> {
@@ -389,7 +396,7 @@ impl Simulator {
     }
 
     /// Forgets the messages and calls kept so far; counters go on.
-    pub fn clear_recorded(&self, bot: BotId) {
+    pub fn clear_recorded(&self, bot: impl Into<i64>) {
         let bot = self.bot(bot);
         let mut state = lock(&bot.state);
         state.history.clear();
@@ -399,43 +406,43 @@ impl Simulator {
     }
 
     /// The previews the bot showed with `sendMessageDraft`, in order.
-    pub fn drafts(&self, bot: BotId) -> Vec<Draft> {
+    pub fn drafts(&self, bot: impl Into<i64>) -> Vec<Draft> {
         lock(&self.bot(bot).state).drafts.clone()
     }
 
     /// The bot's last calls (all but `getUpdates`), oldest first.
-    pub fn calls(&self, bot: BotId) -> Vec<ApiCall> {
+    pub fn calls(&self, bot: impl Into<i64>) -> Vec<ApiCall> {
         let bot = self.bot(bot);
         let state = lock(&bot.state);
         state.stats.calls.iter().cloned().collect()
     }
 
     /// The last requests to the bot's webhook, in the order they ended.
-    pub fn deliveries(&self, bot: BotId) -> Vec<WebhookDelivery> {
+    pub fn deliveries(&self, bot: impl Into<i64>) -> Vec<WebhookDelivery> {
         let bot = self.bot(bot);
         let state = lock(&bot.state);
         state.stats.deliveries.iter().cloned().collect()
     }
 
     /// What was counted.
-    pub fn counters(&self, bot: BotId) -> BotCounters {
+    pub fn counters(&self, bot: impl Into<i64>) -> BotCounters {
         lock(&self.bot(bot).state).stats.counters.clone()
     }
 
     /// How many updates wait for the bot.
-    pub fn pending(&self, bot: BotId) -> usize {
+    pub fn pending(&self, bot: impl Into<i64>) -> usize {
         lock(&self.bot(bot).state).queue.len()
     }
 
     /// How many `getUpdates` of the bot are being answered right now.
-    pub fn polls_in_flight(&self, bot: BotId) -> u32 {
+    pub fn polls_in_flight(&self, bot: impl Into<i64>) -> u32 {
         self.bot(bot)
             .polls_in_flight
             .load(std::sync::atomic::Ordering::Acquire)
     }
 
     /// What `getWebhookInfo` shows.
-    pub fn webhook_info(&self, bot: BotId) -> Value {
+    pub fn webhook_info(&self, bot: impl Into<i64>) -> Value {
         webhook::describe(&self.bot(bot))
     }
 

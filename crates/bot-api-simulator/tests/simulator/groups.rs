@@ -1,9 +1,7 @@
 //! Groups, topics, channels, migration, privacy mode, and what else a message can hold.
 
+use bot_api_simulator::{Membership, SimulatorOptions, User, UserAction};
 use serde_json::{Value, json};
-use telegram_connector_operator::dev::bot_api_simulator::{
-    Membership, SimulatorOptions, User, UserAction,
-};
 
 use crate::client::Client;
 
@@ -208,7 +206,7 @@ async fn media_is_complete_and_can_be_downloaded() {
     let client = Client::start(SimulatorOptions::default()).await;
     let content = json!({"voice": {"duration": 3, "data": "sound"}});
     let say = UserAction {
-        bot: Some(client.bot.0),
+        bot: Some(client.bot),
         from: Some(42),
         content: content.as_object().expect("an object").clone(),
         caption: Some("listen".into()),
@@ -271,7 +269,7 @@ async fn edits_replies_forwards_and_albums_look_as_they_do_at_telegram() {
     let client = Client::start(SimulatorOptions::default()).await;
     client.sim.add_user(User::new(7, "Bob"));
     let base = UserAction {
-        bot: Some(client.bot.0),
+        bot: Some(client.bot),
         from: Some(42),
         text: Some("one".into()),
         ..UserAction::default()

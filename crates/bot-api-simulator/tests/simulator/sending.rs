@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use bot_api_simulator::{SimulatorOptions, utf16_len};
 use serde_json::{Value, json};
-use telegram_connector_operator::dev::bot_api_simulator::{SimulatorOptions, utf16_len};
 
 use crate::client::Client;
 

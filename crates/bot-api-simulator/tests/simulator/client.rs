@@ -1,15 +1,14 @@
 //! A plain HTTP client of one bot, as a stranger would write it.
 
+use bot_api_simulator::{Simulator, SimulatorOptions};
 use serde_json::{Value, json};
-use telegram_connector_operator::dev::bot_api_simulator::{Simulator, SimulatorOptions};
-use telegram_connector_operator::identity::BotId;
 
 pub(crate) const TOKEN: &str = "8400000001:AAH-simulated-token_for_the_tests";
 
 /// One bot and the simulator it lives in.
 pub(crate) struct Client {
     pub(crate) sim: Simulator,
-    pub(crate) bot: BotId,
+    pub(crate) bot: i64,
     pub(crate) http: reqwest::Client,
 }
 

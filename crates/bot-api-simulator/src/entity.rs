@@ -233,7 +233,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dev::bot_api_simulator::{html, legacy_markdown, markdown};
+    use crate::{html, legacy_markdown, markdown};
 
     fn found(text: &str) -> Vec<(String, usize, usize)> {
         let entities = detect(text, &[]).into_iter();

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use telegram_connector_operator::dev::sample_assistant::{
+use bot_api_simulator::sample_assistant::{
     Behaviour, BehaviourRule, InjectedFailure, SampleAssistant,
 };
+use serde_json::{Value, json};
 
 fn question(text: &str, stream: bool) -> Value {
     json!({"model": "sample", "stream": stream, "messages": [

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use bot_api_simulator::SimulatorOptions;
 use serde_json::{Value, json};
-use telegram_connector_operator::dev::bot_api_simulator::SimulatorOptions;
 
 use crate::client::{Client, ids};
 

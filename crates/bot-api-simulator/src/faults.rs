@@ -95,8 +95,8 @@ impl Fault {
 
     /// Only calls of this bot.
     #[must_use]
-    pub fn bot(mut self, bot: crate::identity::BotId) -> Self {
-        self.bot = Some(bot.0);
+    pub fn bot(mut self, bot: impl Into<i64>) -> Self {
+        self.bot = Some(bot.into());
         self
     }
 
