@@ -15,9 +15,9 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-#[path = "../tests/pipeline/world.rs"]
+#[path = "../tests/pipeline/test_env.rs"]
 #[allow(dead_code, reason = "shared with the tests of the pipeline")]
-mod world;
+mod test_env;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -28,7 +28,7 @@ use rand::Rng;
 use telegram_connector_operator::api::connector::RespondTo;
 use telegram_connector_operator::registry::GroupPolicy;
 
-use world::{Connector, World, specific};
+use test_env::{Connector, TestEnv, specific_users};
 
 const PRIVATE: i64 = 40;
 const GROUPS: usize = 10;
@@ -47,32 +47,31 @@ const BETWEEN_PREVIEWS: f64 = 1000.0;
 async fn main() -> std::process::ExitCode {
     let seconds = std::env::args().find_map(|a| a.parse().ok()).unwrap_or(600);
     let time = Duration::from_secs(seconds);
-    let mut world = World::new().await;
-    world.telegram.configure(|options| {
+    let mut env = TestEnv::new().await;
+    env.telegram.configure(|options| {
         options.flood_limits = true;
         options.keep_calls = 500_000;
         options.keep_messages = 100_000;
     });
     let users: Vec<i64> = (FIRST_USER..FIRST_USER + 50).collect();
-    let support = world.connector_with("support", |c| {
-        c.access = specific(&users);
+    let support = env.connector_with("support", |c| {
+        c.access = specific_users(&users);
         c.groups = Some(GroupPolicy {
             respond_to: RespondTo::All,
             chats: None,
         });
     });
     let word = |n: usize| format!("word{n:03}");
-    world.assistant.set_behaviour(Behaviour {
+    env.assistant.set_behaviour(Behaviour {
         latency_ms: u64::try_from(THINKING.as_millis()).unwrap(),
         word_delay_ms: u64::try_from(WORD.as_millis()).unwrap(),
         answer: Some((0..WORDS).map(word).collect::<Vec<_>>().join(" ")),
         ..Behaviour::default()
     });
-    world.telegram.set_privacy(support.id, false);
+    env.telegram.set_privacy(support.id, false);
     let groups: Vec<i64> = (0..GROUPS)
         .map(|n| {
-            world
-                .telegram
+            env.telegram
                 .add_group("supergroup", &format!("Group {n}"), &[support.id.0])
         })
         .collect();
@@ -84,12 +83,10 @@ async fn main() -> std::process::ExitCode {
                 .map(|_| None)
                 .chain(groups.into_iter().map(Some)),
         )
-        .map(|(user, group)| {
-            run_conversation(world.telegram.clone(), &support, *user, group, ends)
-        });
+        .map(|(user, group)| run_conversation(env.telegram.clone(), &support, *user, group, ends));
     let asked: HashMap<i64, Vec<jiff::Timestamp>> =
         futures::future::join_all(talks).await.into_iter().collect();
-    let missed = report(&world, &support, &asked, time);
+    let missed = report(&env, &support, &asked, time);
     for bar in &missed {
         println!("previews: FAIL {bar}");
     }
@@ -137,12 +134,12 @@ async fn run_conversation(
 
 /// Prints what was measured; gives the bars that were missed.
 fn report(
-    world: &World,
+    env: &TestEnv,
     support: &Connector,
     asked: &HashMap<i64, Vec<jiff::Timestamp>>,
     time: Duration,
 ) -> Vec<String> {
-    let calls = world.telegram.calls(support.id);
+    let calls = env.telegram.calls(support.id);
     let shows = |call: &&ApiCall| {
         matches!(
             call.method.as_str(),

@@ -1,12 +1,12 @@
 //! Who may write. It fails closed: what the deciding list does not name is denied (API.md, access levels).
 
-use super::message::Sender;
+use super::incoming_update::Sender;
 use crate::api::connector::AccessLevel;
 use crate::registry::AccessPolicy;
 
 /// What the access level says about a sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verdict {
+pub enum AccessDecision {
     /// The message goes to the assistant.
     Allowed,
     /// It does not.
@@ -17,24 +17,24 @@ pub enum Verdict {
 ///
 /// A message without a sender is denied at every level. So is, at level `Open`, a bot: "anyone" means people, and two
 /// bots that answer each other never stop; a list may name a bot.
-pub fn decide(policy: &AccessPolicy, sender: Option<&Sender>) -> Verdict {
+pub fn decide(policy: &AccessPolicy, sender: Option<&Sender>) -> AccessDecision {
     let Some(sender) = sender else {
-        return Verdict::Denied;
+        return AccessDecision::Denied;
     };
     let allowed = match policy.level {
         AccessLevel::Open => !sender.is_bot,
         AccessLevel::Company | AccessLevel::AgentEnabled | AccessLevel::Specific => {
-            policy.ids.contains(&sender.id) || names(policy, sender)
+            policy.ids.contains(&sender.id) || lists_username(policy, sender)
         }
     };
     if allowed {
-        Verdict::Allowed
+        AccessDecision::Allowed
     } else {
-        Verdict::Denied
+        AccessDecision::Denied
     }
 }
 
-fn names(policy: &AccessPolicy, sender: &Sender) -> bool {
+fn lists_username(policy: &AccessPolicy, sender: &Sender) -> bool {
     // Without usernames in the list there is nothing to allocate for: the common case.
     !policy.usernames.is_empty()
         && sender
@@ -71,15 +71,15 @@ mod tests {
     }
 
     #[rstest]
-    #[case::named_by_id(42, None, Verdict::Allowed)]
-    #[case::named_by_username_whatever_its_case(7, Some("Ann_Example"), Verdict::Allowed)]
-    #[case::not_named(7, None, Verdict::Denied)]
-    #[case::another_username(7, Some("ann_example2"), Verdict::Denied)]
-    #[case::empty_username(7, Some(""), Verdict::Denied)]
-    fn the_list_decides(
+    #[case::named_by_id(42, None, AccessDecision::Allowed)]
+    #[case::named_by_username_whatever_its_case(7, Some("Ann_Example"), AccessDecision::Allowed)]
+    #[case::not_named(7, None, AccessDecision::Denied)]
+    #[case::another_username(7, Some("ann_example2"), AccessDecision::Denied)]
+    #[case::empty_username(7, Some(""), AccessDecision::Denied)]
+    fn access_list_decides(
         #[case] id: i64,
         #[case] username: Option<&str>,
-        #[case] expected: Verdict,
+        #[case] expected: AccessDecision,
         #[values(AccessLevel::Company, AccessLevel::AgentEnabled, AccessLevel::Specific)]
         level: AccessLevel,
     ) {
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[rstest]
-    fn nobody_is_denied_at_every_level(
+    fn message_without_sender_is_denied_at_every_level(
         #[values(
             AccessLevel::Open,
             AccessLevel::Company,
@@ -99,15 +99,15 @@ mod tests {
         )]
         level: AccessLevel,
     ) {
-        assert_eq!(decide(&policy(level), None), Verdict::Denied);
+        assert_eq!(decide(&policy(level), None), AccessDecision::Denied);
     }
 
     #[test]
-    fn open_lets_people_in_and_keeps_bots_out() {
+    fn open_level_allows_people_and_denies_bots() {
         let anyone = sender(7, None);
         assert_eq!(
             decide(&policy(AccessLevel::Open), Some(&anyone)),
-            Verdict::Allowed
+            AccessDecision::Allowed
         );
         let bot = Sender {
             is_bot: true,
@@ -115,12 +115,12 @@ mod tests {
         };
         assert_eq!(
             decide(&policy(AccessLevel::Open), Some(&bot)),
-            Verdict::Denied
+            AccessDecision::Denied
         );
     }
 
     #[test]
-    fn an_empty_list_denies_everybody() {
+    fn empty_list_denies_everybody() {
         let nobody = AccessPolicy {
             level: AccessLevel::Company,
             ids: Arc::default(),
@@ -128,7 +128,7 @@ mod tests {
         };
         assert_eq!(
             decide(&nobody, Some(&sender(42, Some("ann_example")))),
-            Verdict::Denied
+            AccessDecision::Denied
         );
     }
 }

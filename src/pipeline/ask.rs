@@ -8,24 +8,24 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::message::File;
-use super::show;
-use super::work::Work;
+use super::incoming_update::TelegramFile;
+use super::preview_sender;
+use super::state::PipelineState;
 use crate::assistant::{AnswerPart, Assistant, AssistantError, Picture, Question};
 use crate::observation::AssistantFault;
 use crate::registry::ResolvedConnector;
 use crate::store::LaneKey;
 
 /// No assistant may take longer, whatever its own limit is (API.md: `timeoutSeconds` is at most 600).
-const LONGEST: Duration = Duration::from_secs(630);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(630);
 /// The biggest picture that goes with a question.
-const PICTURE_BYTES: usize = 10 << 20;
+const MAX_PICTURE_BYTES: usize = 10 << 20;
 /// The longest answer that is delivered, in bytes; what a model writes beyond it is cut off.
-const ANSWER_BYTES: usize = 128 << 10;
+const MAX_ANSWER_BYTES: usize = 128 << 10;
 
 /// An answer to its end.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct AssistantAnswer {
     /// The text, as far as it came.
     pub(super) text: String,
     /// What the assistant wants back with the next question.
@@ -34,7 +34,7 @@ pub(super) struct Answer {
 
 /// An answer that did not come to its end.
 #[derive(Debug)]
-pub(super) struct BrokenOff {
+pub(super) struct FailedAnswer {
     /// Why.
     pub(super) error: AssistantError,
     /// What had come.
@@ -43,21 +43,21 @@ pub(super) struct BrokenOff {
 
 /// What came of asking.
 #[derive(Debug)]
-pub(super) enum Asked<I> {
+pub(super) enum AskOutcome<I> {
     /// A whole answer.
-    Answered(Answer),
+    Answered(AssistantAnswer),
     /// The assistant failed.
-    BrokenOff(BrokenOff),
+    Failed(FailedAnswer),
     /// Somebody ended it; with what had come by then.
-    Interrupted(I, Answer),
+    Interrupted(I, AssistantAnswer),
 }
 
-impl<I> Asked<I> {
+impl<I> AskOutcome<I> {
     /// In one word, for traces.
     fn label(&self) -> &'static str {
         match self {
             Self::Answered(_) => "ok",
-            Self::BrokenOff(broken) => broken.error.fault.label(),
+            Self::Failed(failed) => failed.error.fault.label(),
             Self::Interrupted(..) => "stopped",
         }
     }
@@ -66,16 +66,16 @@ impl<I> Asked<I> {
 /// Asks; in the chat "typing…" shows meanwhile, and then what has come of the answer. The assistant is no longer asked once
 /// `interrupted` is.
 pub(super) async fn ask<I>(
-    work: &Work,
+    pipeline: &PipelineState,
     assistant: &dyn Assistant,
     question: Question,
     connector: &ResolvedConnector,
     lane: LaneKey,
     interrupted: impl Future<Output = I>,
-) -> Asked<I> {
-    let (words, shown) = watch::channel(String::new());
+) -> AskOutcome<I> {
+    let (text_sender, shown) = watch::channel(String::new());
     let so_far = shown.clone();
-    let state = Mutex::new(None);
+    let session_state = Mutex::new(None);
     let span = tracing::debug_span!(
         "assistant",
         otel.kind = "client",
@@ -84,49 +84,52 @@ pub(super) async fn ask<I>(
     );
     let asking = async {
         tokio::select! {
-            answer = gather(assistant, question, words, &state).instrument(span.clone()) => match answer {
-                Ok(answer) => Asked::Answered(answer),
-                Err(broken) => Asked::BrokenOff(broken),
+            answer = collect_answer(assistant, question, text_sender, &session_state).instrument(span.clone()) => match answer {
+                Ok(answer) => AskOutcome::Answered(answer),
+                Err(failed) => AskOutcome::Failed(failed),
             },
-            by = interrupted => Asked::Interrupted(by, Answer {
+            interruption = interrupted => AskOutcome::Interrupted(interruption, AssistantAnswer {
                 text: so_far.borrow().clone(),
-                state: state.lock().unwrap_or_else(PoisonError::into_inner).take(),
+                state: session_state.lock().unwrap_or_else(PoisonError::into_inner).take(),
             }),
         }
     };
-    let (asked, ()) = tokio::join!(asking, show::show(work, &connector.bot, lane, shown));
+    let (asked, ()) = tokio::join!(
+        asking,
+        preview_sender::show_preview(pipeline, &connector.bot, lane, shown)
+    );
     span.record("result", asked.label());
     asked
 }
 
-/// Gathers the answer; `words` grows with it, and goes when it is complete. `told` is what the assistant wants back, should the
+/// Gathers the answer; `text_sender` grows with it, and goes when it is complete. `session_state` is what the assistant wants back, should the
 /// answer be ended before.
-async fn gather(
+async fn collect_answer(
     assistant: &dyn Assistant,
     question: Question,
-    words: watch::Sender<String>,
-    told: &Mutex<Option<String>>,
-) -> Result<Answer, BrokenOff> {
-    let deadline = Instant::now() + LONGEST;
-    let mut answer = Answer::default();
-    let late = || AssistantError {
+    text_sender: watch::Sender<String>,
+    session_state: &Mutex<Option<String>>,
+) -> Result<AssistantAnswer, FailedAnswer> {
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
+    let mut answer = AssistantAnswer::default();
+    let timeout_error = || AssistantError {
         fault: AssistantFault::Unreachable,
         retryable: true,
         timed_out: true,
         retry_after: None,
-        detail: format!("no whole answer within {} s", LONGEST.as_secs()),
+        detail: format!("no whole answer within {} s", ANSWER_TIMEOUT.as_secs()),
     };
     let whole = tokio::time::timeout_at(deadline, async {
         let mut parts = assistant.ask(question).await?;
-        let mut shown = 0;
+        let mut sent_length = 0;
         loop {
             let part = match parts.next().now_or_never() {
                 Some(part) => part,
                 None => {
                     // What came at once is shown at once.
-                    if shown < answer.text.len() {
-                        words.send_modify(|words| words.push_str(&answer.text[shown..]));
-                        shown = answer.text.len();
+                    if sent_length < answer.text.len() {
+                        text_sender.send_modify(|text| text.push_str(&answer.text[sent_length..]));
+                        sent_length = answer.text.len();
                     }
                     parts.next().await
                 }
@@ -136,13 +139,14 @@ async fn gather(
                 Some(part) => match part? {
                     AnswerPart::Text(text) => answer.text.push_str(&text),
                     AnswerPart::SessionState(state) => {
-                        *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(state.clone());
+                        *session_state.lock().unwrap_or_else(PoisonError::into_inner) =
+                            Some(state.clone());
                         answer.state = Some(state);
                     }
                 },
             }
-            if answer.text.len() > ANSWER_BYTES {
-                let cut = (0..=ANSWER_BYTES)
+            if answer.text.len() > MAX_ANSWER_BYTES {
+                let cut = (0..=MAX_ANSWER_BYTES)
                     .rev()
                     .find(|at| answer.text.is_char_boundary(*at));
                 answer.text.truncate(cut.unwrap_or(0));
@@ -153,10 +157,10 @@ async fn gather(
         Ok(())
     })
     .await
-    .unwrap_or_else(|_| Err(late()));
+    .unwrap_or_else(|_| Err(timeout_error()));
     match whole {
         Ok(()) => Ok(answer),
-        Err(error) => Err(BrokenOff {
+        Err(error) => Err(FailedAnswer {
             error,
             text: answer.text,
         }),
@@ -164,8 +168,11 @@ async fn gather(
 }
 
 /// Fetches a picture from Telegram; `None` where that fails: the question goes without it.
-pub(super) async fn picture(connector: &ResolvedConnector, file: &File) -> Option<Picture> {
-    match connector.bot.download(&file.id, PICTURE_BYTES).await {
+pub(super) async fn download_picture(
+    connector: &ResolvedConnector,
+    file: &TelegramFile,
+) -> Option<Picture> {
+    match connector.bot.download(&file.id, MAX_PICTURE_BYTES).await {
         Ok(bytes) => Some(Picture {
             media_type: file
                 .media_type

@@ -20,11 +20,11 @@ pub enum Command {
 
 /// What the first word of a message is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FirstWord {
+pub enum ParsedCommand {
     /// No command at all.
-    Text,
+    NotACommand,
     /// One of ours; `addressed` if it named this bot (`/new@this_bot`).
-    Ours {
+    Own {
         /// Which.
         command: Command,
         /// It named this bot.
@@ -41,15 +41,15 @@ pub enum FirstWord {
 
 /// The commands in the order in which Telegram's menu shows them, with the key of their description in
 /// [`super::texts::Texts::commands`].
-pub const MENU: [&str; 4] = ["new", "stop", "help", "id"];
+pub const MENU_COMMANDS: [&str; 4] = ["new", "stop", "help", "id"];
 
 /// Reads the first word of a text. `bot_username` is without @; names are compared without case.
 ///
 /// A command is `/` and 1-32 of `A-Za-z0-9_`, perhaps `@` and a bot's username, and then the end or white space:
 /// `/etc/hosts` and `/new.` are text.
-pub fn first_word(text: &str, bot_username: &str) -> FirstWord {
+pub fn parse_command(text: &str, bot_username: &str) -> ParsedCommand {
     let Some(rest) = text.strip_prefix('/') else {
-        return FirstWord::Text;
+        return ParsedCommand::NotACommand;
     };
     let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
     let (word, argument) = rest.split_at(end);
@@ -61,10 +61,10 @@ pub fn first_word(text: &str, bot_username: &str) -> FirstWord {
         (1..=32).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     };
     if !well_formed(name) || !bot.is_none_or(well_formed) {
-        return FirstWord::Text;
+        return ParsedCommand::NotACommand;
     }
     if bot.is_some_and(|bot| !bot.eq_ignore_ascii_case(bot_username)) {
-        return FirstWord::ForAnotherBot;
+        return ParsedCommand::ForAnotherBot;
     }
     let addressed = bot.is_some();
     let command = match name.to_ascii_lowercase().as_str() {
@@ -75,9 +75,9 @@ pub fn first_word(text: &str, bot_username: &str) -> FirstWord {
         "help" => Command::Help,
         "id" => Command::Id,
         "stop" => Command::Stop,
-        _ => return FirstWord::Unknown { addressed },
+        _ => return ParsedCommand::Unknown { addressed },
     };
-    FirstWord::Ours { command, addressed }
+    ParsedCommand::Own { command, addressed }
 }
 
 #[cfg(test)]
@@ -105,30 +105,30 @@ mod tests {
     #[case("/", None)]
     #[case("", None)]
     #[case("/новый", None)]
-    fn ours_are_recognized(#[case] text: &str, #[case] expected: Option<Command>) {
-        let ours = match first_word(text, "support_bot") {
-            FirstWord::Ours { command, .. } => Some(command),
+    fn own_commands_are_recognized(#[case] text: &str, #[case] expected: Option<Command>) {
+        let ours = match parse_command(text, "support_bot") {
+            ParsedCommand::Own { command, .. } => Some(command),
             _ => None,
         };
         assert_eq!(ours, expected);
     }
 
     #[rstest]
-    #[case("/new@other_bot", FirstWord::ForAnotherBot)]
-    #[case("/weather@other_bot", FirstWord::ForAnotherBot)]
-    #[case("/weather Rome", FirstWord::Unknown { addressed: false })]
-    #[case("/weather@SUPPORT_BOT Rome", FirstWord::Unknown { addressed: true })]
-    #[case("/etc/hosts", FirstWord::Text)]
-    #[case("/a@b@c", FirstWord::Text)]
-    fn others_are_told_apart(#[case] text: &str, #[case] expected: FirstWord) {
-        assert_eq!(first_word(text, "support_bot"), expected);
+    #[case("/new@other_bot", ParsedCommand::ForAnotherBot)]
+    #[case("/weather@other_bot", ParsedCommand::ForAnotherBot)]
+    #[case("/weather Rome", ParsedCommand::Unknown { addressed: false })]
+    #[case("/weather@SUPPORT_BOT Rome", ParsedCommand::Unknown { addressed: true })]
+    #[case("/etc/hosts", ParsedCommand::NotACommand)]
+    #[case("/a@b@c", ParsedCommand::NotACommand)]
+    fn other_commands_are_classified(#[case] text: &str, #[case] expected: ParsedCommand) {
+        assert_eq!(parse_command(text, "support_bot"), expected);
     }
 
     proptest! {
         #[test]
-        fn any_text_can_be_read(text in any::<String>(), bot in "[a-z_]{5,10}") {
-            first_word(&text, &bot);
-            first_word(&format!("/{text}"), &bot);
+        fn any_text_is_parsed(text in any::<String>(), bot in "[a-z_]{5,10}") {
+            parse_command(&text, &bot);
+            parse_command(&format!("/{text}"), &bot);
         }
     }
 }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant as StdInstant};
 
 use tokio::time::Instant;
 
-use super::lane::{Lane, Wait, Worked};
-use super::retry::AfterSend;
+use super::lane_worker::{LaneResult, LaneWait, LaneWorker};
+use super::retry::SendErrorAction;
 use crate::observation::IdentityFact;
 use crate::registry::ResolvedConnector;
 use crate::store::{Change, WaitingPart};
@@ -14,91 +14,94 @@ use crate::telemetry::metrics::UpdateOutcome;
 
 /// How far the delivery came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Delivery {
+pub(super) enum DeliveryProgress {
     /// To the end: each part was delivered or given up.
-    Ended {
+    Finished {
         /// Telegram accepted every part.
-        whole: bool,
+        all_sent: bool,
     },
     /// The rest has to wait.
-    Wait(Wait),
+    Wait(LaneWait),
 }
 
 /// Delivers parts in order. The last part's record is noted in the lane for its next write.
-pub(super) async fn deliver(
-    lane: &mut Lane,
+pub(super) async fn deliver_parts(
+    lane: &mut LaneWorker,
     connector: &ResolvedConnector,
     parts: Vec<WaitingPart>,
-) -> Worked<Delivery> {
-    let mut whole = true;
+) -> LaneResult<DeliveryProgress> {
+    let mut all_sent = true;
     let mut given_up = None;
     let mut chat = lane.key.chat;
     for part in parts {
         if given_up == Some(part.reply) {
             continue;
         }
-        lane.write().await?;
-        match send(lane, connector, &part, &mut chat).await {
-            Sent::Accepted => lane.change(Change::Sent {
+        lane.write_changes().await?;
+        match send_part(lane, connector, &part, &mut chat).await {
+            SendOutcome::Accepted => lane.add_change(Change::Sent {
                 reply: part.reply,
                 number: part.number,
             }),
-            Sent::Ended { bury } => {
-                if let Some(reason) = &bury {
-                    whole = false;
-                    dead_letter(lane, connector, reason);
+            SendOutcome::GivenUp { dead_letter_reason } => {
+                if let Some(reason) = &dead_letter_reason {
+                    all_sent = false;
+                    report_dead_letter(lane, connector, reason);
                 }
                 given_up = Some(part.reply);
-                lane.change(Change::EndReply {
+                lane.add_change(Change::EndReply {
                     reply: part.reply,
-                    bury,
+                    bury: dead_letter_reason,
                 });
             }
-            Sent::Wait { wait, attempted } => {
-                if let Some(ambiguous) = attempted {
-                    lane.change(Change::SendAttempted {
+            SendOutcome::Wait {
+                wait,
+                counts_as_attempt,
+            } => {
+                if let Some(ambiguous) = counts_as_attempt {
+                    lane.add_change(Change::SendAttempted {
                         reply: part.reply,
                         number: part.number,
                         ambiguous,
                     });
                 }
-                return Ok(Delivery::Wait(wait));
+                return Ok(DeliveryProgress::Wait(wait));
             }
         }
     }
-    Ok(Delivery::Ended { whole })
+    Ok(DeliveryProgress::Finished { all_sent })
 }
 
-enum Sent {
+enum SendOutcome {
     Accepted,
-    Ended {
-        bury: Option<String>,
+    GivenUp {
+        dead_letter_reason: Option<String>,
     },
     Wait {
-        wait: Wait,
+        wait: LaneWait,
         /// `Some`: it counts as an attempt; whether an ambiguous one.
-        attempted: Option<bool>,
+        counts_as_attempt: Option<bool>,
     },
 }
 
-async fn send(
-    lane: &Lane,
+async fn send_part(
+    lane: &LaneWorker,
     connector: &ResolvedConnector,
     part: &WaitingPart,
     chat: &mut i64,
-) -> Sent {
-    let work = &lane.work;
+) -> SendOutcome {
+    let pipeline = &lane.pipeline;
     let bot = lane.key.bot;
     let mut html = part.part.html.as_deref();
-    let mut followed = 0;
+    let mut migrations = 0;
     loop {
-        if let Some(wait) = work.throttle.wait(bot, *chat, Instant::now()) {
-            return Sent::Wait {
-                wait: Wait::For(wait),
-                attempted: None,
+        if let Some(wait) = pipeline.throttle.remaining_wait(bot, *chat, Instant::now()) {
+            return SendOutcome::Wait {
+                wait: LaneWait::Delay(wait),
+                counts_as_attempt: None,
             };
         }
-        work.throttle.sent(bot, *chat, Instant::now());
+        pipeline.throttle.record_sent(bot, *chat, Instant::now());
         let began = StdInstant::now();
         let result = connector
             .bot
@@ -111,12 +114,13 @@ async fn send(
             })
             .await;
         let label = result.as_ref().map_or_else(TelegramError::label, |_| "ok");
-        work.metrics
+        pipeline
+            .metrics
             .record_telegram_call("sendMessage", label, began.elapsed());
         let Err(error) = result else {
-            return Sent::Accepted;
+            return SendOutcome::Accepted;
         };
-        let next = work.limits.retry.after_telegram(
+        let next = pipeline.limits.retry.after_telegram_error(
             &error,
             part.attempts,
             part.ambiguous,
@@ -124,62 +128,66 @@ async fn send(
             rand::random(),
         );
         match next {
-            AfterSend::Throttled(wait) => {
-                work.metrics.record_throttling("sendMessage", wait);
-                work.throttle.throttled(bot, *chat, wait, Instant::now());
-                return Sent::Wait {
-                    wait: Wait::For(wait),
-                    attempted: None,
+            SendErrorAction::Throttled(wait) => {
+                pipeline.metrics.record_throttling("sendMessage", wait);
+                pipeline
+                    .throttle
+                    .record_rate_limit(bot, *chat, wait, Instant::now());
+                return SendOutcome::Wait {
+                    wait: LaneWait::Delay(wait),
+                    counts_as_attempt: None,
                 };
             }
-            AfterSend::Plain => html = None,
+            SendErrorAction::ResendPlain => html = None,
             // A chain of migrations would be Telegram's fault; it must not be our endless loop.
-            AfterSend::Follow(to) if followed < 3 => {
-                followed += 1;
+            SendErrorAction::ResendToChat(to) if migrations < 3 => {
+                migrations += 1;
                 *chat = to;
             }
-            AfterSend::Follow(_) => {
-                return Sent::Ended {
-                    bury: Some("the group moved again and again".into()),
+            SendErrorAction::ResendToChat(_) => {
+                return SendOutcome::GivenUp {
+                    dead_letter_reason: Some("the group moved again and again".into()),
                 };
             }
-            AfterSend::EndQuietly => {
+            SendErrorAction::GiveUpSilently => {
                 tracing::debug!(%error, "nobody is there to read the reply");
-                return Sent::Ended { bury: None };
-            }
-            AfterSend::Bury(why) => {
-                return Sent::Ended {
-                    bury: Some(format!("{why}: {error}")),
+                return SendOutcome::GivenUp {
+                    dead_letter_reason: None,
                 };
             }
-            AfterSend::Unauthorized(wait) => {
+            SendErrorAction::DeadLetter(why) => {
+                return SendOutcome::GivenUp {
+                    dead_letter_reason: Some(format!("{why}: {error}")),
+                };
+            }
+            SendErrorAction::Unauthorized(wait) => {
                 // Of a token that has been replaced meanwhile, the 401 says nothing.
-                let current = work.registry.get(&connector.connector.uid);
+                let current = pipeline.registry.get(&connector.connector.uid);
                 if current.is_some_and(|c| c.bot.is_same(&connector.bot)) {
-                    work.observations.identity(
+                    pipeline.observations.identity(
                         &connector.connector.uid,
                         IdentityFact::Refused {
                             detail: error.to_string(),
                         },
                     );
                 }
-                work.throttle.park(bot, wait, Instant::now());
-                return Sent::Wait {
-                    wait: Wait::ForConnector(wait),
-                    attempted: None,
+                pipeline.throttle.pause_bot(bot, wait, Instant::now());
+                return SendOutcome::Wait {
+                    wait: LaneWait::ConnectorChange(wait),
+                    counts_as_attempt: None,
                 };
             }
-            AfterSend::Again { after, ambiguous } => {
-                let age = work.clock.now().duration_since(part.stored_at);
-                if Duration::try_from(age).unwrap_or_default() > work.limits.reply_age {
-                    return Sent::Ended {
-                        bury: Some(format!("tried for too long: {error}")),
+            SendErrorAction::Retry { after, ambiguous } => {
+                let age = pipeline.clock.now().duration_since(part.stored_at);
+                if Duration::try_from(age).unwrap_or_default() > pipeline.limits.reply_age {
+                    return SendOutcome::GivenUp {
+                        dead_letter_reason: Some(format!("tried for too long: {error}")),
                     };
                 }
                 tracing::info!(%error, "a reply is sent again later");
-                return Sent::Wait {
-                    wait: Wait::For(after),
-                    attempted: Some(ambiguous),
+                return SendOutcome::Wait {
+                    wait: LaneWait::Delay(after),
+                    counts_as_attempt: Some(ambiguous),
                 };
             }
         }
@@ -187,8 +195,8 @@ async fn send(
 }
 
 /// Counts a dead letter and tells whoever wants to know.
-pub(super) fn dead_letter(lane: &Lane, connector: &ResolvedConnector, reason: &str) {
-    lane.work
+pub(super) fn report_dead_letter(lane: &LaneWorker, connector: &ResolvedConnector, reason: &str) {
+    lane.pipeline
         .metrics
         .count_updates(UpdateOutcome::DeadLettered, 1);
     tracing::warn!(
@@ -197,7 +205,7 @@ pub(super) fn dead_letter(lane: &Lane, connector: &ResolvedConnector, reason: &s
         reason,
         "given up: see `dead-letters`"
     );
-    if let Some(hook) = &lane.work.on_dead_letter {
+    if let Some(hook) = &lane.pipeline.on_dead_letter {
         hook(&connector.connector, reason);
     }
 }

@@ -1,20 +1,20 @@
 //! What is kept of a denied message, and what its sender is told.
 
-use super::message::Incoming;
-use super::texts::texts;
+use super::incoming_update::IncomingUpdate;
+use super::texts::texts_for;
 use crate::api::connector::AccessLevel;
 use crate::identity::BotId;
 use crate::registry::{DeniedReply, ResolvedConnector};
 use crate::store::DeniedMessage;
 
 /// A denial goes out at most once in this time per chat (API.md).
-pub(super) const BETWEEN_NOTICES: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+pub(super) const DENIAL_NOTICE_INTERVAL: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
 /// The record of a denied message, if the connector wants it.
-pub(super) fn record(
+pub(super) fn denied_message(
     connector: &ResolvedConnector,
     bot: BotId,
-    incoming: &Incoming,
+    incoming: &IncomingUpdate,
 ) -> Option<DeniedMessage> {
     if !connector.save_denied_conversations {
         return None;
@@ -33,22 +33,25 @@ pub(super) fn record(
         language: sender.and_then(|s| s.language_code.clone()),
         text: incoming.text.clone(),
         content: incoming.content.label().to_owned(),
-        level: level(connector.access.level).to_owned(),
+        level: level_name(connector.access.level).to_owned(),
     })
 }
 
 /// What the sender is told; `None`: nothing.
-pub(super) fn notice(connector: &ResolvedConnector, incoming: &Incoming) -> Option<String> {
+pub(super) fn denial_notice(
+    connector: &ResolvedConnector,
+    incoming: &IncomingUpdate,
+) -> Option<String> {
     let sender = incoming.sender.as_ref();
     match &connector.denied_reply {
         DeniedReply::Silent => None,
         DeniedReply::Text(text) => Some(text.to_string()),
         // Without a sender there is no id to pass on and nobody to enable.
-        DeniedReply::Default => sender.map(|s| texts(s.language_code.as_deref()).denied(s.id)),
+        DeniedReply::Default => sender.map(|s| texts_for(s.language_code.as_deref()).denied(s.id)),
     }
 }
 
-fn level(level: AccessLevel) -> &'static str {
+fn level_name(level: AccessLevel) -> &'static str {
     match level {
         AccessLevel::Open => "Open",
         AccessLevel::Company => "Company",

@@ -1,16 +1,16 @@
 //! When the bot speaks in a group: mentioned, replied to, or a command for it; or always, if the connector says so.
 
-use super::commands::{self, FirstWord};
-use super::message::{ChatKind, Content, Entity, EntityKind, Incoming, Membership};
+use super::commands::{self, ParsedCommand};
+use super::incoming_update::{ChatKind, Content, Entity, EntityKind, IncomingUpdate, Membership};
 use crate::api::connector::RespondTo;
 use crate::identity::BotId;
 use crate::registry::GroupPolicy;
 
 /// What to do with a message, judged by where it was said. Who said it is [`super::access`]'s to judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum GroupDecision {
     /// It was said to the bot.
-    Listen,
+    Handle,
     /// It was not: nothing is answered, denied or stored.
     Ignore,
     /// The connector does not name this group: leave it, quietly.
@@ -19,7 +19,7 @@ pub enum Place {
 
 /// The bot, as it is spoken to.
 #[derive(Debug, Clone, Copy)]
-pub struct Me<'a> {
+pub struct BotIdentity<'a> {
     /// Its id.
     pub id: BotId,
     /// Its username, without @.
@@ -30,57 +30,65 @@ pub struct Me<'a> {
 /// is when a group that the connector does not name is left.
 ///
 /// Private chats are always listened to. `policy` `None`: silent in groups and channels.
-pub fn decide(policy: Option<&GroupPolicy>, incoming: &Incoming, me: Me<'_>) -> Place {
+pub fn decide(
+    policy: Option<&GroupPolicy>,
+    incoming: &IncomingUpdate,
+    bot: BotIdentity<'_>,
+) -> GroupDecision {
     if incoming.is_private() {
-        return if incoming.is_said() {
-            Place::Listen
+        return if incoming.is_user_message() {
+            GroupDecision::Handle
         } else {
-            Place::Ignore
+            GroupDecision::Ignore
         };
     }
     let Some(policy) = policy else {
-        return Place::Ignore;
+        return GroupDecision::Ignore;
     };
     if let Some(chats) = &policy.chats
         && !chats.contains(&incoming.chat.id)
     {
-        return elsewhere(incoming);
+        return decide_unlisted_chat(incoming);
     }
-    if !incoming.is_said() || incoming.via_bot {
-        return Place::Ignore;
+    if !incoming.is_user_message() || incoming.via_bot {
+        return GroupDecision::Ignore;
     }
-    let first = commands::first_word(incoming.text.as_deref().unwrap_or_default(), me.username);
+    let first = commands::parse_command(incoming.text.as_deref().unwrap_or_default(), bot.username);
     let addressed = match first {
-        FirstWord::ForAnotherBot => return Place::Ignore,
-        FirstWord::Ours { addressed, .. } | FirstWord::Unknown { addressed } => addressed,
-        FirstWord::Text => false,
+        ParsedCommand::ForAnotherBot => return GroupDecision::Ignore,
+        ParsedCommand::Own { addressed, .. } | ParsedCommand::Unknown { addressed } => addressed,
+        ParsedCommand::NotACommand => false,
     };
-    let to_us = policy.respond_to == RespondTo::All
+    let addressed_to_bot = policy.respond_to == RespondTo::All
         || addressed
-        || answers_us(incoming, me)
-        || mentions(incoming, me).next().is_some();
-    if to_us { Place::Listen } else { Place::Ignore }
+        || replies_to_bot(incoming, bot)
+        || bot_mentions(incoming, bot).next().is_some();
+    if addressed_to_bot {
+        GroupDecision::Handle
+    } else {
+        GroupDecision::Ignore
+    }
 }
 
 /// In a chat that `chats` does not name. A bot that is already out, or whose group has just been given a new id by
 /// Telegram (the new one may be named), has nothing to leave.
-fn elsewhere(incoming: &Incoming) -> Place {
+fn decide_unlisted_chat(incoming: &IncomingUpdate) -> GroupDecision {
     let group = matches!(
         incoming.chat.kind,
         ChatKind::Group | ChatKind::Supergroup | ChatKind::Channel
     );
     match incoming.content {
-        Content::Membership(Membership::Out) | Content::Service(_) => Place::Ignore,
-        _ if group => Place::Leave,
-        _ => Place::Ignore,
+        Content::Membership(Membership::Left) | Content::Service(_) => GroupDecision::Ignore,
+        _ if group => GroupDecision::Leave,
+        _ => GroupDecision::Ignore,
     }
 }
 
 /// The text as it is meant for the assistant: a mention of the bot at its beginning or end is an address, not content.
-pub fn without_address(incoming: &Incoming, me: Me<'_>) -> String {
+pub fn strip_bot_mention(incoming: &IncomingUpdate, bot: BotIdentity<'_>) -> String {
     let text = incoming.text.as_deref().unwrap_or_default();
     let mut rest = text;
-    for (start, end) in mentions(incoming, me).filter_map(|e| bytes_of(text, e)) {
+    for (start, end) in bot_mentions(incoming, bot).filter_map(|e| byte_range(text, e)) {
         let offset = text.len() - text.trim_start().len();
         if start == offset {
             rest = text[end..].trim_start_matches([',', ':', ' ', '\n', '\u{a0}']);
@@ -92,31 +100,34 @@ pub fn without_address(incoming: &Incoming, me: Me<'_>) -> String {
     rest.trim().to_owned()
 }
 
-fn answers_us(incoming: &Incoming, me: Me<'_>) -> bool {
+fn replies_to_bot(incoming: &IncomingUpdate, bot: BotIdentity<'_>) -> bool {
     incoming
         .reply_to
         .as_ref()
         .and_then(|r| r.sender.as_ref())
-        .is_some_and(|s| s.id == me.id.0)
+        .is_some_and(|s| s.id == bot.id.0)
 }
 
-fn mentions<'a>(incoming: &'a Incoming, me: Me<'a>) -> impl Iterator<Item = Entity> + 'a {
+fn bot_mentions<'a>(
+    incoming: &'a IncomingUpdate,
+    bot: BotIdentity<'a>,
+) -> impl Iterator<Item = Entity> + 'a {
     let text = incoming.text.as_deref().unwrap_or_default();
     incoming
         .entities
         .iter()
         .copied()
         .filter(move |entity| match entity.kind {
-            EntityKind::TextMention(id) => id == me.id.0,
-            EntityKind::Mention => bytes_of(text, *entity)
+            EntityKind::TextMention(id) => id == bot.id.0,
+            EntityKind::Mention => byte_range(text, *entity)
                 .and_then(|(start, end)| text[start..end].strip_prefix('@'))
-                .is_some_and(|name| name.eq_ignore_ascii_case(me.username)),
+                .is_some_and(|name| name.eq_ignore_ascii_case(bot.username)),
             EntityKind::BotCommand => false,
         })
 }
 
 /// Where an entity lies in the text, in bytes; `None` if it lies outside or cuts a character.
-fn bytes_of(text: &str, entity: Entity) -> Option<(usize, usize)> {
+fn byte_range(text: &str, entity: Entity) -> Option<(usize, usize)> {
     let end = entity.offset.checked_add(entity.length)?;
     let (mut units, mut start) = (0, None);
     for (at, c) in text.char_indices().chain([(text.len(), '\0')]) {
@@ -140,18 +151,18 @@ mod tests {
 
     use super::*;
 
-    const ME: Me<'static> = Me {
+    const BOT: BotIdentity<'static> = BotIdentity {
         id: BotId(8_400_000_001),
         username: "Support_Bot",
     };
     const GROUP: i64 = -100_123;
 
-    fn said(kind: &str, fields: &str) -> Incoming {
+    fn incoming(kind: &str, fields: &str) -> IncomingUpdate {
         let json = format!(
             r#"{{"update_id":1,"message":{{"message_id":5,"date":1,"from":{{"id":7,"first_name":"A"}},
                "chat":{{"id":{GROUP},"type":"{kind}"}},{fields}}}}}"#
         );
-        Incoming::parse(&json).expect("readable")
+        IncomingUpdate::parse(&json).expect("readable")
     }
 
     fn policy(respond_to: RespondTo, chats: Option<&[i64]>) -> GroupPolicy {
@@ -180,56 +191,59 @@ mod tests {
         r#""text":"😀@support_bot","entities":[{"type":"mention","offset":1,"length":13}]"#;
 
     #[rstest]
-    #[case::plain(PLAIN, Place::Ignore, Place::Listen)]
-    #[case::mention_behind_an_emoji(MENTION, Place::Listen, Place::Listen)]
-    #[case::mention_of_a_longer_name(OTHER_MENTION, Place::Ignore, Place::Listen)]
-    #[case::name_without_entity(UNMARKED, Place::Ignore, Place::Listen)]
-    #[case::mention_by_id(TEXT_MENTION, Place::Listen, Place::Listen)]
-    #[case::reply_to_us(REPLY, Place::Listen, Place::Listen)]
-    #[case::reply_to_somebody(REPLY_TO_OTHER, Place::Ignore, Place::Listen)]
-    #[case::command_for_us(COMMAND, Place::Listen, Place::Listen)]
-    #[case::command_for_anybody(BARE_COMMAND, Place::Ignore, Place::Listen)]
-    #[case::command_for_another_bot(OTHER_COMMAND, Place::Ignore, Place::Ignore)]
-    #[case::mention_in_a_caption(CAPTION, Place::Listen, Place::Listen)]
-    #[case::service_message(JOINED, Place::Ignore, Place::Ignore)]
-    #[case::entity_that_cuts_a_surrogate_pair(CUT, Place::Ignore, Place::Listen)]
+    #[case::plain(PLAIN, GroupDecision::Ignore, GroupDecision::Handle)]
+    #[case::mention_behind_an_emoji(MENTION, GroupDecision::Handle, GroupDecision::Handle)]
+    #[case::mention_of_a_longer_name(OTHER_MENTION, GroupDecision::Ignore, GroupDecision::Handle)]
+    #[case::name_without_entity(UNMARKED, GroupDecision::Ignore, GroupDecision::Handle)]
+    #[case::mention_by_id(TEXT_MENTION, GroupDecision::Handle, GroupDecision::Handle)]
+    #[case::reply_to_us(REPLY, GroupDecision::Handle, GroupDecision::Handle)]
+    #[case::reply_to_somebody(REPLY_TO_OTHER, GroupDecision::Ignore, GroupDecision::Handle)]
+    #[case::command_for_us(COMMAND, GroupDecision::Handle, GroupDecision::Handle)]
+    #[case::command_for_anybody(BARE_COMMAND, GroupDecision::Ignore, GroupDecision::Handle)]
+    #[case::command_for_another_bot(OTHER_COMMAND, GroupDecision::Ignore, GroupDecision::Ignore)]
+    #[case::mention_in_a_caption(CAPTION, GroupDecision::Handle, GroupDecision::Handle)]
+    #[case::service_message(JOINED, GroupDecision::Ignore, GroupDecision::Ignore)]
+    #[case::entity_that_cuts_a_surrogate_pair(CUT, GroupDecision::Ignore, GroupDecision::Handle)]
     fn the_group_policy_decides(
         #[case] fields: &str,
-        #[case] mention: Place,
-        #[case] all: Place,
+        #[case] mention: GroupDecision,
+        #[case] all: GroupDecision,
         #[values("group", "supergroup")] kind: &str,
     ) {
-        let incoming = said(kind, fields);
-        let by = |policy: Option<&GroupPolicy>| decide(policy, &incoming, ME);
+        let incoming = incoming(kind, fields);
+        let by = |policy: Option<&GroupPolicy>| decide(policy, &incoming, BOT);
         assert_eq!(by(Some(&policy(RespondTo::Mention, None))), mention);
         assert_eq!(by(Some(&policy(RespondTo::All, None))), all);
         assert_eq!(
             by(Some(&policy(RespondTo::Mention, Some(&[GROUP])))),
             mention
         );
-        assert_eq!(by(None), Place::Ignore);
+        assert_eq!(by(None), GroupDecision::Ignore);
     }
 
     #[test]
-    fn a_group_that_is_not_named_is_left_and_one_that_is_left_is_ignored() {
+    fn unlisted_group_is_left_once() {
         let only = policy(RespondTo::All, Some(&[-5]));
         assert_eq!(
-            decide(Some(&only), &said("supergroup", PLAIN), ME),
-            Place::Leave
+            decide(Some(&only), &incoming("supergroup", PLAIN), BOT),
+            GroupDecision::Leave
         );
-        let out = Incoming::parse(
+        let out = IncomingUpdate::parse(
             r#"{"update_id":1,"my_chat_member":{"date":1,"chat":{"id":-9,"type":"group"},"from":{"id":7},
                "new_chat_member":{"status":"left","user":{"id":8400000001}}}}"#,
         )
         .expect("readable");
-        assert_eq!(decide(Some(&only), &out, ME), Place::Ignore);
-        let migrated = said("group", r#""migrate_to_chat_id":-5"#);
-        assert_eq!(decide(Some(&only), &migrated, ME), Place::Ignore);
+        assert_eq!(decide(Some(&only), &out, BOT), GroupDecision::Ignore);
+        let migrated = incoming("group", r#""migrate_to_chat_id":-5"#);
+        assert_eq!(decide(Some(&only), &migrated, BOT), GroupDecision::Ignore);
     }
 
     #[test]
-    fn a_private_chat_is_always_listened_to() {
-        assert_eq!(decide(None, &said("private", PLAIN), ME), Place::Listen);
+    fn private_chat_is_always_handled() {
+        assert_eq!(
+            decide(None, &incoming("private", PLAIN), BOT),
+            GroupDecision::Handle
+        );
     }
 
     #[rstest]
@@ -248,26 +262,26 @@ mod tests {
         ""
     )]
     #[case(r#""text":"@support_bot hi @support_bot","entities":[{"type":"mention","offset":0,"length":12},{"type":"mention","offset":16,"length":12}]"#, "hi")]
-    fn an_address_is_not_content(#[case] fields: &str, #[case] expected: &str) {
-        assert_eq!(without_address(&said("group", fields), ME), expected);
+    fn bot_mention_is_stripped(#[case] fields: &str, #[case] expected: &str) {
+        assert_eq!(strip_bot_mention(&incoming("group", fields), BOT), expected);
     }
 
     proptest! {
         #[test]
-        fn entities_anywhere_never_panic(
+        fn arbitrary_entities_never_panic(
             text in "(@support_bot|[ a😀é@]){0,12}",
             spans in prop::collection::vec((0usize..40, 0usize..40), 0..4),
         ) {
-            let mut incoming = said("group", PLAIN);
+            let mut incoming = incoming("group", PLAIN);
             incoming.text = Some(text);
             incoming.entities = spans
                 .into_iter()
                 .map(|(offset, length)| Entity { kind: EntityKind::Mention, offset, length })
-                .chain([Entity { kind: EntityKind::TextMention(ME.id.0), offset: usize::MAX, length: 9 }])
-                .chain([Entity { kind: EntityKind::TextMention(ME.id.0), offset: 1, length: 3 }])
+                .chain([Entity { kind: EntityKind::TextMention(BOT.id.0), offset: usize::MAX, length: 9 }])
+                .chain([Entity { kind: EntityKind::TextMention(BOT.id.0), offset: 1, length: 3 }])
                 .collect();
-            let _ = without_address(&incoming, ME);
-            let _ = decide(Some(&policy(RespondTo::Mention, None)), &incoming, ME);
+            let _ = strip_bot_mention(&incoming, BOT);
+            let _ = decide(Some(&policy(RespondTo::Mention, None)), &incoming, BOT);
         }
     }
 }

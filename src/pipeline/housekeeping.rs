@@ -6,30 +6,30 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::MissedTickBehavior;
 
-use super::work::Work;
+use super::state::PipelineState;
 use crate::store::{Listing, Retention, StoreError};
 
 /// How often the gauges are set.
-const GAUGES: Duration = Duration::from_secs(15);
+const GAUGE_INTERVAL: Duration = Duration::from_secs(15);
 /// How often what is too old is removed.
-const PRUNE: Duration = Duration::from_mins(10);
+const PRUNE_INTERVAL: Duration = Duration::from_mins(10);
 /// Telegram keeps an update for 24 h; after twice that none can come again.
-const IDENTITIES: Duration = Duration::from_hours(48);
+const UPDATE_ID_RETENTION: Duration = Duration::from_hours(48);
 /// How long messages of a bot wait for their connector to get that bot back.
-const OTHER_BOTS: Duration = Duration::from_hours(24);
+const OTHER_BOT_RETENTION: Duration = Duration::from_hours(24);
 /// Between two bites out of what is too old.
-const BETWEEN_BITES: Duration = Duration::from_millis(50);
+const PRUNE_BATCH_DELAY: Duration = Duration::from_millis(50);
 
 /// Runs for ever.
-pub(super) async fn run(work: Arc<Work>) {
-    let mut gauges = tokio::time::interval(GAUGES);
-    let mut prune = tokio::time::interval(PRUNE);
+pub(super) async fn run(pipeline: Arc<PipelineState>) {
+    let mut gauges = tokio::time::interval(GAUGE_INTERVAL);
+    let mut prune = tokio::time::interval(PRUNE_INTERVAL);
     gauges.set_missed_tick_behavior(MissedTickBehavior::Delay);
     prune.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let done = tokio::select! {
-            _ = gauges.tick() => set_gauges(&work).await,
-            _ = prune.tick() => tidy(&work).await,
+            _ = gauges.tick() => set_gauges(&pipeline).await,
+            _ = prune.tick() => prune_store(&pipeline).await,
         };
         if let Err(error) = done {
             tracing::warn!(%error, "housekeeping in the store is put off");
@@ -37,48 +37,49 @@ pub(super) async fn run(work: Arc<Work>) {
     }
 }
 
-async fn set_gauges(work: &Work) -> Result<(), StoreError> {
-    let now = work.clock.now();
-    let backlog = work.store.backlog().await?;
+async fn set_gauges(pipeline: &PipelineState) -> Result<(), StoreError> {
+    let now = pipeline.clock.now();
+    let backlog = pipeline.store.backlog().await?;
     let depth: u64 = backlog.iter().map(|b| b.messages).sum();
     let oldest = backlog.iter().filter_map(|b| b.oldest).min();
     let age = oldest.map_or(Duration::ZERO, |oldest| {
         Duration::try_from(now.duration_since(oldest)).unwrap_or_default()
     });
-    work.metrics
+    pipeline
+        .metrics
         .set_queue(usize::try_from(depth).unwrap_or(usize::MAX), age);
-    let dead = work
+    let dead = pipeline
         .store
         .dead_letters(&Listing {
             limit: 1000,
             ..Listing::default()
         })
         .await?;
-    work.metrics.set_dead_letters(dead.rows.len());
+    pipeline.metrics.set_dead_letters(dead.rows.len());
     Ok(())
 }
 
-async fn tidy(work: &Work) -> Result<(), StoreError> {
-    let now = work.clock.now();
+async fn prune_store(pipeline: &PipelineState) -> Result<(), StoreError> {
+    let now = pipeline.clock.now();
     let before = |age: Duration| now.checked_sub(age).unwrap_or(Timestamp::MIN);
-    for connector in work.registry.all() {
+    for connector in pipeline.registry.all() {
         let uid = &connector.connector.uid;
         let bot = connector.bot.id();
-        let buried = work
+        let buried = pipeline
             .store
-            .bury_other_bots(uid, bot, before(OTHER_BOTS))
+            .bury_other_bots(uid, bot, before(OTHER_BOT_RETENTION))
             .await?;
         if buried > 0 {
             tracing::warn!(connector = %connector.connector, buried, "messages of the bot before the token's rotation became dead letters");
         }
     }
     let retention = Retention {
-        identities: before(IDENTITIES),
-        denied: before(work.limits.denied_retention),
-        sessions: before(work.limits.session_retention),
+        identities: before(UPDATE_ID_RETENTION),
+        denied: before(pipeline.limits.denied_retention),
+        sessions: before(pipeline.limits.session_retention),
     };
-    while work.store.prune(retention).await? {
-        tokio::time::sleep(BETWEEN_BITES).await;
+    while pipeline.store.prune(retention).await? {
+        tokio::time::sleep(PRUNE_BATCH_DELAY).await;
     }
     Ok(())
 }

@@ -1,32 +1,32 @@
 //! The pipeline: from the inbox to a delivered reply. Access, session, dispatch in order per chat, the assistant, the outbox, retries.
 
 pub mod access;
+pub mod assistant_input;
 pub mod commands;
-pub mod content;
 pub mod groups;
-pub mod message;
+pub mod incoming_update;
 pub mod preview;
 pub mod session;
 pub mod texts;
 
 mod ask;
-mod attached;
+mod attachments;
+mod batch_handler;
+mod decision;
 mod deliver;
 mod denied;
-mod engine;
-mod handle;
+mod dispatcher;
 mod history;
 mod housekeeping;
-mod interrupt;
-mod lane;
-mod plan;
-mod rate;
+mod interruptions;
+mod lane_worker;
+mod message_batch;
+mod preview_sender;
+mod rate_limit;
 mod render;
 mod retry;
-mod show;
+mod state;
 mod throttle;
-mod turn;
-mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,16 +35,16 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-pub use retry::{AfterSend, RetryPolicy};
-pub use work::{DeadLetterHook, PipelineContext, PipelineLimits};
+pub use retry::{RetryPolicy, SendErrorAction};
+pub use state::{DeadLetterHook, PipelineContext, PipelineLimits};
 
 /// A running pipeline. Dropping it leaves it running; end it with [`Pipeline::shutdown`].
 pub struct Pipeline {
     stop: watch::Sender<bool>,
-    engine: JoinHandle<()>,
+    dispatcher: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
     interruptions: JoinHandle<()>,
-    lanes: TaskTracker,
+    lane_tasks: TaskTracker,
     abort: tokio_util::sync::CancellationToken,
     store: Arc<dyn crate::store::Store>,
 }
@@ -54,7 +54,7 @@ impl Pipeline {
     pub fn start(context: PipelineContext) -> Self {
         let (stop, stopped) = watch::channel(false);
         let store = context.store.clone();
-        let work = Arc::new(work::Work {
+        let pipeline = Arc::new(state::PipelineState {
             registry: context.registry,
             store: context.store,
             observations: context.observations,
@@ -63,20 +63,21 @@ impl Pipeline {
             limits: context.limits,
             on_dead_letter: context.on_dead_letter,
             throttle: throttle::Throttle::default(),
-            rates: rate::Rates::default(),
-            interruptions: interrupt::Interruptions::default(),
-            heard: attached::Heard::default(),
+            rate_limiter: rate_limit::UserRateLimiter::default(),
+            running_answers: interruptions::RunningAnswers::default(),
+            transcripts: attachments::TranscriptCache::default(),
             stop: stopped.clone(),
         });
         let lanes = TaskTracker::new();
         let abort = tokio_util::sync::CancellationToken::new();
-        let engine = engine::Engine::new(work.clone(), lanes.clone(), abort.clone());
+        let dispatcher =
+            dispatcher::Dispatcher::new(pipeline.clone(), lanes.clone(), abort.clone());
         Self {
             stop,
-            engine: tokio::spawn(engine.run(stopped)),
-            housekeeping: tokio::spawn(housekeeping::run(work.clone())),
-            interruptions: tokio::spawn(interrupt::look(work)),
-            lanes,
+            dispatcher: tokio::spawn(dispatcher.run(stopped)),
+            housekeeping: tokio::spawn(housekeeping::run(pipeline.clone())),
+            interruptions: tokio::spawn(interruptions::watch_inbox(pipeline)),
+            lane_tasks: lanes,
             abort,
             store,
         }
@@ -88,18 +89,18 @@ impl Pipeline {
         let _ = self.stop.send(true);
         self.housekeeping.abort();
         // The engine returns at once; it fails only by a panic, which has been reported.
-        let _ = self.engine.await;
-        self.lanes.close();
-        if tokio::time::timeout(grace, self.lanes.wait())
+        let _ = self.dispatcher.await;
+        self.lane_tasks.close();
+        if tokio::time::timeout(grace, self.lane_tasks.wait())
             .await
             .is_err()
         {
             tracing::info!(
-                chats = self.lanes.len(),
+                chats = self.lane_tasks.len(),
                 "the grace period is over; the rest is given back"
             );
             self.abort.cancel();
-            self.lanes.wait().await;
+            self.lane_tasks.wait().await;
         }
         self.interruptions.abort();
         if let Err(error) = self.store.release_claims().await {

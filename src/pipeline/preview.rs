@@ -1,6 +1,6 @@
 //! An answer shown while it is written: when to say "typing…", when to show how far it has come, and how.
 //!
-//! A pure state machine over instants: [`Preview::next`] says what to do or until when to wait, [`Preview::done`] takes what became
+//! A pure state machine over instants: [`Preview::next_step`] says what to do or until when to wait, [`Preview::on_result`] takes what became
 //! of it. In a private chat the text shows as a draft (`sendMessageDraft`), which vanishes by itself when the real message comes;
 //! where there are no drafts (groups, older servers) as a message that is edited, and deleted when the real one has been sent. A
 //! preview is a courtesy: whatever goes wrong with it, the answer itself is the outbox's to deliver.
@@ -12,31 +12,31 @@ use tokio::time::Instant;
 use crate::telegram::TelegramError;
 
 /// A quick answer needs no "typing…".
-const BEFORE_TYPING: Duration = Duration::from_millis(300);
+const TYPING_DELAY: Duration = Duration::from_millis(300);
 /// "typing…" shows for 5 s (TELEGRAM.md, Limits).
-const BETWEEN_TYPING: Duration = Duration::from_millis(4500);
+const TYPING_INTERVAL: Duration = Duration::from_millis(4500);
 /// From the first words to the first preview: an answer that is there by then needs none. What is left to a second and a half is
 /// for the bot's pace and the way to Telegram.
-const BEFORE_PREVIEW: Duration = Duration::from_millis(800);
+const FIRST_PREVIEW_DELAY: Duration = Duration::from_millis(800);
 /// At most one preview a second in a chat with one user (TELEGRAM.md, Limits).
-const BETWEEN_PREVIEWS: Duration = Duration::from_secs(1);
+const PREVIEW_INTERVAL: Duration = Duration::from_secs(1);
 /// At most 20 messages and edits a minute in a group; a third of them is left to the answers.
-const BETWEEN_PREVIEWS_IN_GROUP: Duration = Duration::from_millis(4500);
+const GROUP_PREVIEW_INTERVAL: Duration = Duration::from_millis(4500);
 /// A draft vanishes after 30 s (TELEGRAM.md, Limits): it is shown again while the assistant pauses.
-const DRAFT_LASTS: Duration = Duration::from_secs(20);
+const DRAFT_REFRESH_INTERVAL: Duration = Duration::from_secs(20);
 /// After so many failures in a row there are no more previews of this answer.
-const FAILURES: u32 = 3;
+const MAX_FAILURES: u32 = 3;
 
 /// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum PreviewStep {
     /// Nothing before this instant, unless the answer is complete.
     Wait(Instant),
     /// Say "typing…".
     Typing,
     /// Show the text so far as a draft.
     Draft,
-    /// Show the text so far as a message; [`Preview::sent`] takes its id.
+    /// Show the text so far as a message; [`Preview::on_sent`] takes its id.
     Send,
     /// Show the text so far in this message.
     Edit(i64),
@@ -44,29 +44,29 @@ pub enum Step {
 
 /// How the text is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
+enum PreviewMode {
     Drafts,
     Edits,
     /// No longer: it is not possible or not worth it.
-    Nothing,
+    Off,
 }
 
 /// How far the showing of one answer has come.
 #[derive(Debug, Clone)]
 pub struct Preview {
-    by: By,
-    between: Duration,
+    mode: PreviewMode,
+    interval: Duration,
     /// When "typing…" is to be said next.
-    typing: Instant,
+    next_typing_at: Instant,
     /// When the first words came.
-    words: Option<Instant>,
+    first_text_at: Option<Instant>,
     /// When something was last shown, and how long the text was.
-    shown: Option<(Instant, usize)>,
+    last_shown: Option<(Instant, usize)>,
     /// The same, before the step that was last given.
-    shown_before: Option<(Instant, usize)>,
+    previously_shown: Option<(Instant, usize)>,
     /// Nothing is sent before this: Telegram asked for it.
-    held: Instant,
-    message: Option<i64>,
+    paused_until: Instant,
+    message_id: Option<i64>,
     /// Some words show.
     visible: bool,
     failures: u32,
@@ -76,18 +76,22 @@ impl Preview {
     /// The preview of an answer that the assistant is asked for now.
     pub fn new(now: Instant, private_chat: bool) -> Self {
         Self {
-            by: if private_chat { By::Drafts } else { By::Edits },
-            between: if private_chat {
-                BETWEEN_PREVIEWS
+            mode: if private_chat {
+                PreviewMode::Drafts
             } else {
-                BETWEEN_PREVIEWS_IN_GROUP
+                PreviewMode::Edits
             },
-            typing: now + BEFORE_TYPING,
-            words: None,
-            shown: None,
-            shown_before: None,
-            held: now,
-            message: None,
+            interval: if private_chat {
+                PREVIEW_INTERVAL
+            } else {
+                GROUP_PREVIEW_INTERVAL
+            },
+            next_typing_at: now + TYPING_DELAY,
+            first_text_at: None,
+            last_shown: None,
+            previously_shown: None,
+            paused_until: now,
+            message_id: None,
             visible: false,
             failures: 0,
         }
@@ -95,60 +99,67 @@ impl Preview {
 
     /// What to do now, when the text so far has `length` bytes (0: nothing but white space).
     ///
-    /// After any step but `Wait` and `Typing`, call [`Self::done`] (or [`Self::sent`], [`Self::put_off`]) before asking again;
+    /// After any step but `Wait` and `Typing`, call [`Self::on_result`] (or [`Self::on_sent`], [`Self::postpone`]) before asking again;
     /// "typing…" may be on its way meanwhile.
-    pub fn next(&mut self, now: Instant, length: usize) -> Step {
+    pub fn next_step(&mut self, now: Instant, length: usize) -> PreviewStep {
         if length > 0 {
-            self.words.get_or_insert(now);
+            self.first_text_at.get_or_insert(now);
         }
-        if now < self.held {
-            return Step::Wait(self.held);
+        if now < self.paused_until {
+            return PreviewStep::Wait(self.paused_until);
         }
         let due = self.due(length);
         if due.is_some_and(|due| due <= now) {
-            self.shown_before = self.shown.replace((now, length));
-            return match (self.by, self.message) {
-                (By::Drafts, _) => Step::Draft,
-                (_, Some(message)) => Step::Edit(message),
-                (_, None) => Step::Send,
+            self.previously_shown = self.last_shown.replace((now, length));
+            return match (self.mode, self.message_id) {
+                (PreviewMode::Drafts, _) => PreviewStep::Draft,
+                (_, Some(message)) => PreviewStep::Edit(message),
+                (_, None) => PreviewStep::Send,
             };
         }
         // "typing…" goes on until the reader sees words.
-        let typing = self.shown.is_none().then_some(self.typing);
+        let typing = self.last_shown.is_none().then_some(self.next_typing_at);
         if typing.is_some_and(|typing| typing <= now) {
-            self.typing = now + BETWEEN_TYPING;
-            return Step::Typing;
+            self.next_typing_at = now + TYPING_INTERVAL;
+            return PreviewStep::Typing;
         }
-        let look_again = now + self.between;
-        Step::Wait(due.into_iter().chain(typing).fold(look_again, Instant::min))
+        let look_again = now + self.interval;
+        PreviewStep::Wait(due.into_iter().chain(typing).fold(look_again, Instant::min))
     }
 
     /// When the text is to be shown, as it stands.
     fn due(&self, length: usize) -> Option<Instant> {
-        let words = self.words.filter(|_| self.by != By::Nothing)?;
-        let Some((shown, shown_length)) = self.shown else {
-            return Some(words + BEFORE_PREVIEW);
+        let words = self
+            .first_text_at
+            .filter(|_| self.mode != PreviewMode::Off)?;
+        let Some((shown, shown_length)) = self.last_shown else {
+            return Some(words + FIRST_PREVIEW_DELAY);
         };
         if shown_length != length {
-            Some(shown + self.between)
-        } else if self.by == By::Drafts {
-            Some(shown + DRAFT_LASTS)
+            Some(shown + self.interval)
+        } else if self.mode == PreviewMode::Drafts {
+            Some(shown + DRAFT_REFRESH_INTERVAL)
         } else {
             None
         }
     }
 
     /// What became of a step.
-    pub fn done(&mut self, now: Instant, step: Step, result: Result<(), &TelegramError>) {
-        if step == Step::Typing {
-            self.typing = now + BETWEEN_TYPING;
-        } else if let Some((at, _)) = &mut self.shown {
+    pub fn on_result(
+        &mut self,
+        now: Instant,
+        step: PreviewStep,
+        result: Result<(), &TelegramError>,
+    ) {
+        if step == PreviewStep::Typing {
+            self.next_typing_at = now + TYPING_INTERVAL;
+        } else if let Some((at, _)) = &mut self.last_shown {
             // The pace counts from when Telegram had it: a slow call must not bring the next one closer.
             *at = now;
         }
         let error = match result {
             Ok(()) | Err(TelegramError::NotModified) => {
-                if step != Step::Typing {
+                if step != PreviewStep::Typing {
                     self.failures = 0;
                     self.visible = true;
                 }
@@ -157,12 +168,12 @@ impl Preview {
             Err(error) => error,
         };
         if let TelegramError::RateLimited(wait) = error {
-            self.held = now + *wait;
+            self.paused_until = now + *wait;
             // Whoever was told to slow down does.
-            self.between *= 2;
+            self.interval *= 2;
             return;
         }
-        if step == Step::Typing {
+        if step == PreviewStep::Typing {
             return;
         }
         self.failures += 1;
@@ -170,31 +181,31 @@ impl Preview {
             error,
             TelegramError::Refused { .. } | TelegramError::NotFound
         );
-        self.by = match (self.by, error) {
+        self.mode = match (self.mode, error) {
             // A server that does not know drafts, or a chat where there are none.
-            (By::Drafts, _) if refused => By::Edits,
+            (PreviewMode::Drafts, _) if refused => PreviewMode::Edits,
             // A message that may have been sent could not be edited or deleted: its id is unknown.
-            (By::Edits, _) if refused || step == Step::Send => By::Nothing,
+            (PreviewMode::Edits, _) if refused || step == PreviewStep::Send => PreviewMode::Off,
             (
                 _,
                 TelegramError::Forbidden(_)
                 | TelegramError::ChatNotFound
                 | TelegramError::MigratedTo(_)
                 | TelegramError::Unauthorized,
-            ) => By::Nothing,
-            _ if self.failures >= FAILURES => By::Nothing,
-            (by, _) => by,
+            ) => PreviewMode::Off,
+            _ if self.failures >= MAX_FAILURES => PreviewMode::Off,
+            (mode, _) => mode,
         };
-        if self.by == By::Edits && step == Step::Draft {
+        if self.mode == PreviewMode::Edits && step == PreviewStep::Draft {
             // What the draft did not show is due at once.
-            self.shown = None;
+            self.last_shown = None;
         }
     }
 
     /// The step was not taken: there is no room for it before `until`.
-    pub fn put_off(&mut self, until: Instant) {
-        self.shown = self.shown_before;
-        self.held = self.held.max(until);
+    pub fn postpone(&mut self, until: Instant) {
+        self.last_shown = self.previously_shown;
+        self.paused_until = self.paused_until.max(until);
     }
 
     /// Whether nothing of the answer shows yet.
@@ -202,16 +213,16 @@ impl Preview {
         !self.visible
     }
 
-    /// What became of [`Step::Send`], if it was sent.
-    pub fn sent(&mut self, message_id: i64) {
+    /// What became of [`PreviewStep::Send`], if it was sent.
+    pub fn on_sent(&mut self, message_id: i64) {
         self.failures = 0;
         self.visible = true;
-        self.message = Some(message_id);
+        self.message_id = Some(message_id);
     }
 
     /// The message that shows the preview, to be deleted once the real answer has been sent.
-    pub fn message(&self) -> Option<i64> {
-        self.message
+    pub fn message_id(&self) -> Option<i64> {
+        self.message_id
     }
 }
 
@@ -221,21 +232,21 @@ mod tests {
 
     /// Plays an answer of which `text(t)` bytes are there after `t` milliseconds, looking whenever the preview wants to, and
     /// writes down what it did when.
-    struct Play {
+    struct PreviewSimulation {
         start: Instant,
         now: u64,
         preview: Preview,
-        done: Vec<(u64, Step)>,
+        steps: Vec<(u64, PreviewStep)>,
     }
 
-    impl Play {
+    impl PreviewSimulation {
         fn new(private_chat: bool) -> Self {
             let start = Instant::now();
             Self {
                 start,
                 now: 0,
                 preview: Preview::new(start, private_chat),
-                done: Vec::new(),
+                steps: Vec::new(),
             }
         }
 
@@ -243,23 +254,24 @@ mod tests {
             &mut self,
             end: u64,
             text: impl Fn(u64) -> usize,
-            result: impl Fn(Step) -> Result<i64, TelegramError>,
+            result: impl Fn(PreviewStep) -> Result<i64, TelegramError>,
         ) -> &mut Self {
             while self.now < end {
                 let now = self.start + Duration::from_millis(self.now);
-                match self.preview.next(now, text(self.now)) {
-                    Step::Wait(until) => {
+                match self.preview.next_step(now, text(self.now)) {
+                    PreviewStep::Wait(until) => {
                         assert!(until > now, "a wait that is none would spin");
                         // New words wake the preview at any time; looking too often must do no harm.
                         let wait = u64::try_from((until - now).as_millis()).unwrap_or(50);
                         self.now += wait.clamp(1, 50);
                     }
                     step => {
-                        self.done.push((self.now, step));
+                        self.steps.push((self.now, step));
                         match result(step) {
-                            Ok(id) if step == Step::Send => self.preview.sent(id),
+                            Ok(id) if step == PreviewStep::Send => self.preview.on_sent(id),
                             result => {
-                                self.preview.done(now, step, result.as_ref().map(|_| ()));
+                                self.preview
+                                    .on_result(now, step, result.as_ref().map(|_| ()));
                             }
                         }
                     }
@@ -268,8 +280,8 @@ mod tests {
             self
         }
 
-        fn times(&self, wanted: impl Fn(Step) -> bool) -> Vec<u64> {
-            self.done
+        fn times(&self, wanted: impl Fn(PreviewStep) -> bool) -> Vec<u64> {
+            self.steps
                 .iter()
                 .filter(|(_, step)| wanted(*step))
                 .map(|(at, _)| *at)
@@ -281,7 +293,7 @@ mod tests {
         clippy::unnecessary_wraps,
         reason = "it stands for a call that can fail"
     )]
-    fn fine(_: Step) -> Result<i64, TelegramError> {
+    fn fine(_: PreviewStep) -> Result<i64, TelegramError> {
         Ok(77)
     }
 
@@ -291,91 +303,117 @@ mod tests {
     }
 
     #[test]
-    fn typing_shows_while_the_assistant_thinks_and_a_quick_answer_has_none() {
-        let mut play = Play::new(true);
-        play.until(14_000, |_| 0, fine);
+    fn typing_shows_unless_the_answer_is_quick() {
+        let mut simulation = PreviewSimulation::new(true);
+        simulation.until(14_000, |_| 0, fine);
         assert_eq!(
-            play.times(|s| s == Step::Typing),
+            simulation.times(|s| s == PreviewStep::Typing),
             [300, 4_800, 9_300, 13_800]
         );
-        assert_eq!(play.done.len(), 4);
-        assert!(Play::new(true).until(290, |_| 5, fine).done.is_empty());
+        assert_eq!(simulation.steps.len(), 4);
+        assert!(
+            PreviewSimulation::new(true)
+                .until(290, |_| 5, fine)
+                .steps
+                .is_empty()
+        );
     }
 
     #[test]
-    fn the_first_words_show_within_a_second_and_a_half_and_then_once_a_second() {
-        let mut play = Play::new(true);
-        play.until(12_000, steady, fine);
-        let drafts = play.times(|s| s == Step::Draft);
+    fn first_preview_within_1500_ms_then_one_per_second() {
+        let mut simulation = PreviewSimulation::new(true);
+        simulation.until(12_000, steady, fine);
+        let drafts = simulation.times(|s| s == PreviewStep::Draft);
         assert!((2_700..=2_900).contains(&drafts[0]), "{drafts:?}");
         assert!(drafts.len() >= 9, "{drafts:?}");
         assert!(
             drafts.windows(2).all(|d| d[1] - d[0] >= 1_000),
             "{drafts:?}"
         );
-        assert_eq!(play.times(|s| s == Step::Typing).last(), Some(&300));
-        assert_eq!(play.preview.message(), None);
+        assert_eq!(
+            simulation.times(|s| s == PreviewStep::Typing).last(),
+            Some(&300)
+        );
+        assert_eq!(simulation.preview.message_id(), None);
     }
 
     #[test]
-    fn what_there_is_no_room_for_is_shown_as_soon_as_there_is() {
-        let mut play = Play::new(true);
-        play.until(3_400, steady, fine);
-        let last = *play.times(|s| s == Step::Draft).last().expect("one");
-        let due = play.start + Duration::from_millis(last + 1_000);
-        assert_eq!(play.preview.next(due, 500), Step::Draft);
-        play.preview.put_off(due + Duration::from_millis(700));
-        play.now = last + 1_000;
-        play.until(12_000, steady, fine);
-        let drafts = play.times(|s| s == Step::Draft);
+    fn postponed_preview_is_sent_as_soon_as_possible() {
+        let mut simulation = PreviewSimulation::new(true);
+        simulation.until(3_400, steady, fine);
+        let last = *simulation
+            .times(|s| s == PreviewStep::Draft)
+            .last()
+            .expect("one");
+        let due = simulation.start + Duration::from_millis(last + 1_000);
+        assert_eq!(simulation.preview.next_step(due, 500), PreviewStep::Draft);
+        simulation
+            .preview
+            .postpone(due + Duration::from_millis(700));
+        simulation.now = last + 1_000;
+        simulation.until(12_000, steady, fine);
+        let drafts = simulation.times(|s| s == PreviewStep::Draft);
         let next = drafts.iter().find(|at| **at > last).expect("one");
         assert!((last + 1_700..=last + 1_760).contains(next), "{drafts:?}");
     }
 
     #[test]
-    fn the_first_words_do_not_wait_for_a_slow_typing() {
+    fn first_preview_does_not_wait_for_a_slow_typing_call() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut preview = Preview::new(start, true);
-        assert_eq!(preview.next(at(400), 0), Step::Typing);
+        assert_eq!(preview.next_step(at(400), 0), PreviewStep::Typing);
         // It has not ended when the first words come, nor when they are due.
-        assert_eq!(preview.next(at(500), 1), Step::Wait(at(1_300)));
+        assert_eq!(preview.next_step(at(500), 1), PreviewStep::Wait(at(1_300)));
         assert!(preview.is_first());
-        assert_eq!(preview.next(at(1_300), 9), Step::Draft);
-        preview.done(at(1_350), Step::Draft, Ok(()));
+        assert_eq!(preview.next_step(at(1_300), 9), PreviewStep::Draft);
+        preview.on_result(at(1_350), PreviewStep::Draft, Ok(()));
         assert!(!preview.is_first());
     }
 
     #[test]
-    fn words_that_telegram_did_not_take_are_still_the_first() {
+    fn failed_first_preview_is_still_the_first() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut preview = Preview::new(start, true);
-        assert!(matches!(preview.next(at(100), 1), Step::Wait(_)));
-        assert_eq!(preview.next(at(1_000), 9), Step::Draft);
-        preview.done(at(1_000), Step::Draft, Err(&TelegramError::Server(502)));
+        assert!(matches!(
+            preview.next_step(at(100), 1),
+            PreviewStep::Wait(_)
+        ));
+        assert_eq!(preview.next_step(at(1_000), 9), PreviewStep::Draft);
+        preview.on_result(
+            at(1_000),
+            PreviewStep::Draft,
+            Err(&TelegramError::Server(502)),
+        );
         assert!(preview.is_first());
     }
 
     #[test]
-    fn a_slow_call_does_not_bring_the_next_one_closer() {
+    fn slow_call_does_not_shorten_the_interval() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut preview = Preview::new(start, true);
-        assert_eq!(preview.next(at(400), 0), Step::Typing);
-        preview.done(at(400), Step::Typing, Ok(()));
-        assert!(matches!(preview.next(at(500), 1), Step::Wait(_)));
-        assert_eq!(preview.next(at(1_500), 9), Step::Draft);
-        preview.done(at(2_100), Step::Draft, Ok(()));
-        assert_eq!(preview.next(at(2_500), 99), Step::Wait(at(3_100)));
-        assert_eq!(preview.next(at(3_100), 99), Step::Draft);
+        assert_eq!(preview.next_step(at(400), 0), PreviewStep::Typing);
+        preview.on_result(at(400), PreviewStep::Typing, Ok(()));
+        assert!(matches!(
+            preview.next_step(at(500), 1),
+            PreviewStep::Wait(_)
+        ));
+        assert_eq!(preview.next_step(at(1_500), 9), PreviewStep::Draft);
+        preview.on_result(at(2_100), PreviewStep::Draft, Ok(()));
+        assert_eq!(
+            preview.next_step(at(2_500), 99),
+            PreviewStep::Wait(at(3_100))
+        );
+        assert_eq!(preview.next_step(at(3_100), 99), PreviewStep::Draft);
     }
 
     #[test]
-    fn a_draft_is_shown_again_before_it_vanishes() {
-        let mut play = Play::new(true);
-        play.until(65_000, |at| usize::from(at > 1_000), fine);
-        let drafts = play.times(|s| s == Step::Draft);
+    fn draft_is_refreshed_before_it_expires() {
+        let mut simulation = PreviewSimulation::new(true);
+        simulation.until(65_000, |at| usize::from(at > 1_000), fine);
+        let drafts = simulation.times(|s| s == PreviewStep::Draft);
         assert_eq!(drafts.len(), 4, "{drafts:?}");
         assert!(
             drafts.windows(2).all(|d| d[1] - d[0] < 25_000),
@@ -384,79 +422,84 @@ mod tests {
     }
 
     #[test]
-    fn a_group_sees_one_message_that_is_edited_less_than_20_times_a_minute() {
-        let mut play = Play::new(false);
-        play.until(62_000, steady, fine);
-        assert_eq!(play.times(|s| s == Step::Send).len(), 1);
-        let edits = play.times(|s| s == Step::Edit(77));
+    fn group_preview_is_edited_less_than_20_times_a_minute() {
+        let mut simulation = PreviewSimulation::new(false);
+        simulation.until(62_000, steady, fine);
+        assert_eq!(simulation.times(|s| s == PreviewStep::Send).len(), 1);
+        let edits = simulation.times(|s| s == PreviewStep::Edit(77));
         assert!((10..20).contains(&edits.len()), "{edits:?}");
-        assert!(play.times(|s| s == Step::Draft).is_empty());
-        assert_eq!(play.preview.message(), Some(77));
+        assert!(simulation.times(|s| s == PreviewStep::Draft).is_empty());
+        assert_eq!(simulation.preview.message_id(), Some(77));
     }
 
     #[test]
-    fn a_server_without_drafts_gets_edits_at_most_once_a_second() {
+    fn server_without_drafts_gets_one_edit_per_second() {
         let refused = |step| match step {
-            Step::Draft => Err(TelegramError::Refused {
+            PreviewStep::Draft => Err(TelegramError::Refused {
                 code: 404,
                 description: "Not Found: method not found".into(),
             }),
             _ => Ok(77),
         };
-        let mut play = Play::new(true);
-        play.until(10_000, steady, refused);
-        assert_eq!(play.times(|s| s == Step::Draft).len(), 1);
-        assert_eq!(play.times(|s| s == Step::Send).len(), 1);
-        let edits = play.times(|s| matches!(s, Step::Edit(_)));
+        let mut simulation = PreviewSimulation::new(true);
+        simulation.until(10_000, steady, refused);
+        assert_eq!(simulation.times(|s| s == PreviewStep::Draft).len(), 1);
+        assert_eq!(simulation.times(|s| s == PreviewStep::Send).len(), 1);
+        let edits = simulation.times(|s| matches!(s, PreviewStep::Edit(_)));
         assert!(edits.len() >= 5, "{edits:?}");
         assert!(edits.windows(2).all(|e| e[1] - e[0] >= 1_000), "{edits:?}");
     }
 
     #[test]
-    fn a_429_is_obeyed_and_slows_the_rest_down() {
-        let mut play = Play::new(true);
-        play.until(4_000, steady, |step| match step {
-            Step::Draft => Err(TelegramError::RateLimited(Duration::from_secs(10))),
+    fn rate_limit_is_obeyed_and_doubles_the_interval() {
+        let mut simulation = PreviewSimulation::new(true);
+        simulation.until(4_000, steady, |step| match step {
+            PreviewStep::Draft => Err(TelegramError::RateLimited(Duration::from_secs(10))),
             _ => Ok(0),
         });
-        let held = play.now;
-        play.until(30_000, steady, fine);
-        let drafts = play.times(|s| s == Step::Draft);
+        let held = simulation.now;
+        simulation.until(30_000, steady, fine);
+        let drafts = simulation.times(|s| s == PreviewStep::Draft);
         let after: Vec<_> = drafts.iter().filter(|at| **at > held).copied().collect();
         assert!(after[0] - drafts[0] >= 10_000, "{drafts:?}");
         assert!(after.windows(2).all(|d| d[1] - d[0] >= 2_000), "{drafts:?}");
         assert!(
-            play.times(|s| s == Step::Typing)
+            simulation
+                .times(|s| s == PreviewStep::Typing)
                 .iter()
                 .all(|at| *at < held || *at > after[0] - 100)
         );
     }
 
     #[test]
-    fn a_user_who_blocked_the_bot_and_a_send_that_may_have_arrived_end_the_preview() {
+    fn forbidden_and_ambiguous_errors_end_the_preview() {
         for error in [
             TelegramError::Forbidden("blocked".into()),
             TelegramError::ChatNotFound,
         ] {
-            let mut play = Play::new(true);
-            play.until(20_000, steady, |step| match step {
-                Step::Draft => Err(error.clone()),
+            let mut simulation = PreviewSimulation::new(true);
+            simulation.until(20_000, steady, |step| match step {
+                PreviewStep::Draft => Err(error.clone()),
                 _ => Ok(0),
             });
-            assert_eq!(play.times(|s| s == Step::Draft).len(), 1, "{error:?}");
+            assert_eq!(
+                simulation.times(|s| s == PreviewStep::Draft).len(),
+                1,
+                "{error:?}"
+            );
         }
-        let mut play = Play::new(false);
-        play.until(20_000, steady, |step| match step {
-            Step::Send => Err(TelegramError::Ambiguous("lost".into())),
+        let mut simulation = PreviewSimulation::new(false);
+        simulation.until(20_000, steady, |step| match step {
+            PreviewStep::Send => Err(TelegramError::Ambiguous("lost".into())),
             _ => Ok(0),
         });
-        assert_eq!(play.times(|s| s == Step::Send).len(), 1);
+        assert_eq!(simulation.times(|s| s == PreviewStep::Send).len(), 1);
     }
 
     #[test]
-    fn a_server_that_is_down_is_not_asked_for_ever() {
-        let mut play = Play::new(true);
-        play.until(60_000, steady, |_| Err(TelegramError::Server(502)));
-        assert_eq!(play.times(|s| s == Step::Draft).len(), 3);
+    fn preview_stops_after_three_failures() {
+        let mut simulation = PreviewSimulation::new(true);
+        simulation.until(60_000, steady, |_| Err(TelegramError::Server(502)));
+        assert_eq!(simulation.times(|s| s == PreviewStep::Draft).len(), 3);
     }
 }

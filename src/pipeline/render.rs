@@ -5,7 +5,7 @@ use crate::telegram::markdown;
 use crate::telegram::split::{MESSAGE_LIMIT, split};
 
 /// The bot's own words: plain text.
-pub(super) fn plain(text: &str, reply_to: Option<i64>) -> Vec<Part> {
+pub(super) fn plain_parts(text: &str, reply_to: Option<i64>) -> Vec<Part> {
     split(text, MESSAGE_LIMIT)
         .into_iter()
         .map(|text| Part {
@@ -17,7 +17,7 @@ pub(super) fn plain(text: &str, reply_to: Option<i64>) -> Vec<Part> {
 }
 
 /// The assistant's words: Markdown as models write it.
-pub(super) fn markdown(text: &str, reply_to: Option<i64>) -> Vec<Part> {
+pub(super) fn markdown_parts(text: &str, reply_to: Option<i64>) -> Vec<Part> {
     markdown::render(text)
         .into_iter()
         .map(|part| Part {

@@ -9,7 +9,7 @@ use crate::registry::SessionDuration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionStep {
     /// It stands alone: no session, no history kept or sent.
-    Alone,
+    Stateless,
     /// It goes on with the current session.
     Continue,
     /// It begins a new one, at the message's date.
@@ -26,7 +26,7 @@ pub fn decide(
     message_date: Timestamp,
 ) -> SessionStep {
     let hours = match duration {
-        SessionDuration::None => return SessionStep::Alone,
+        SessionDuration::None => return SessionStep::Stateless,
         SessionDuration::Infinite => None,
         SessionDuration::Hours(hours) => Some(hours),
     };
@@ -50,12 +50,12 @@ mod tests {
     use rstest::rstest;
 
     use super::SessionDuration::{Hours, Infinite, None as NoSession};
-    use super::SessionStep::{Alone, Begin, Continue};
+    use super::SessionStep::{Begin, Continue, Stateless};
     use super::*;
 
     #[rstest]
-    #[case::no_session(NoSession, Some(0), 1, Alone)]
-    #[case::no_session_and_none_there(NoSession, None, 1, Alone)]
+    #[case::no_session(NoSession, Some(0), 1, Stateless)]
+    #[case::no_session_and_none_there(NoSession, None, 1, Stateless)]
     #[case::infinite_begins(Infinite, None, 1, Begin)]
     #[case::infinite_never_ends(Infinite, Some(0), 10_000_000_000, Continue)]
     #[case::hours_begin(Hours(24), None, 1, Begin)]
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_edges_of_time_do_not_overflow() {
+    fn extreme_dates_do_not_overflow() {
         assert_eq!(
             decide(Hours(u32::MAX), Some(Timestamp::MIN), Timestamp::MAX),
             Continue

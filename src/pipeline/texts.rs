@@ -76,7 +76,7 @@ static LANGUAGES: LazyLock<[(&str, Texts); 7]> = LazyLock::new(|| {
 
 /// The texts for a Telegram `language_code` (an IETF tag such as `pt-BR`; only the language counts); English for one that
 /// there is none for, and for none.
-pub fn texts(language_code: Option<&str>) -> &'static Texts {
+pub fn texts_for(language_code: Option<&str>) -> &'static Texts {
     let language = language_code
         .and_then(|code| code.split(['-', '_']).next())
         .unwrap_or_default();
@@ -105,7 +105,7 @@ impl Texts {
             .replace("{chat}", &chat_id.to_string())
     }
 
-    /// Command and description, in the order of [`super::commands::MENU`].
+    /// Command and description, in the order of [`super::commands::MENU_COMMANDS`].
     pub fn commands(&self) -> [(&'static str, &str); 4] {
         let Commands {
             new,
@@ -113,7 +113,7 @@ impl Texts {
             help,
             id,
         } = &self.commands;
-        let [a, b, c, d] = super::commands::MENU;
+        let [a, b, c, d] = super::commands::MENU_COMMANDS;
         [(a, new), (b, stop), (c, help), (d, id)]
     }
 }
@@ -175,8 +175,8 @@ mod tests {
     #[case(Some("zh-hans"), "en")]
     #[case(Some(""), "en")]
     #[case(None, "en")]
-    fn the_users_language_decides(#[case] code: Option<&str>, #[case] expected: &str) {
+    fn sender_language_selects_the_texts(#[case] code: Option<&str>, #[case] expected: &str) {
         let (_, expected) = languages().find(|(c, _)| *c == expected).expect("there");
-        assert_eq!(texts(code), expected);
+        assert_eq!(texts_for(code), expected);
     }
 }

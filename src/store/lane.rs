@@ -16,7 +16,7 @@ pub struct Place {
 }
 
 /// The kinds that have a lane of their own, in the order in which they count should there be more than one. The first four are
-/// those that `pipeline::message` reads; both must find the same chat, or a reply would go to another one.
+/// those that `pipeline::incoming_update` reads; both must find the same chat, or a reply would go to another one.
 const KINDS: [&str; 5] = [
     "message",
     "edited_message",

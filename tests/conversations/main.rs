@@ -24,9 +24,9 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-#[path = "../pipeline/world.rs"]
+#[path = "../pipeline/test_env.rs"]
 #[allow(dead_code, reason = "shared with the tests of the pipeline")]
-mod world;
+mod test_env;
 
 mod runner;
 mod script;

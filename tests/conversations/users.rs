@@ -31,7 +31,7 @@ pub(crate) fn trusted() -> Vec<i64> {
     USERS
         .iter()
         .map(|(_, id, _)| *id)
-        .filter(|id| *id != crate::world::EVE)
+        .filter(|id| *id != crate::test_env::EVE)
         .collect()
 }
 

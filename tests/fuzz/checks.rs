@@ -2,14 +2,16 @@
 //! corpus and on every input that once failed (`tests/pipeline/bad_input.rs`).
 
 use super::html;
-use telegram_connector_operator::pipeline::message::{Incoming, Unreadable, UpdateKind};
+use telegram_connector_operator::pipeline::incoming_update::{
+    IncomingUpdate, UnreadableUpdate, UpdateKind,
+};
 use telegram_connector_operator::store::place;
 use telegram_connector_operator::telegram::RawUpdate;
 use telegram_connector_operator::telegram::markdown::{self, RenderedPart};
 use telegram_connector_operator::telegram::split::{self, MESSAGE_LIMIT, utf16_len};
 
 /// Any bytes as an update: refused before they are stored, or kept as they came and read by the rule of
-/// `pipeline::message`, with the lane of the chat and topic that the pipeline will find in them.
+/// `pipeline::incoming_update`, with the lane of the chat and topic that the pipeline will find in them.
 pub fn update(body: &[u8]) {
     let Ok(raw) = RawUpdate::from_body(body) else {
         return;
@@ -17,10 +19,10 @@ pub fn update(body: &[u8]) {
     assert!((0..i64::MAX).contains(&raw.update_id), "{}", raw.update_id);
     let json = raw.json.get();
     let place = place(json);
-    let incoming = match Incoming::parse(json) {
+    let incoming = match IncomingUpdate::parse(json) {
         Ok(incoming) => incoming,
         // It was an object with an id when it was taken.
-        Err(error) => return assert_eq!(error, Unreadable::NoChat),
+        Err(error) => return assert_eq!(error, UnreadableUpdate::NoChat),
     };
     assert_eq!(incoming.update_id, raw.update_id);
     if incoming.kind != UpdateKind::Other {

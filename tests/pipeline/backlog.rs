@@ -13,7 +13,7 @@ use telegram_connector_operator::connection::webhook::secret_token::{
 use telegram_connector_operator::store::{self, StoreOptions};
 use telegram_connector_operator::telemetry::Metrics;
 
-use crate::world::{Connector, World};
+use crate::test_env::{Connector, TestEnv};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -31,9 +31,9 @@ async fn deliver(server: &WebhookServer, to: &Connector, update: i64) -> Respons
 }
 
 #[tokio::test]
-async fn telegram_is_asked_to_wait_for_a_bot_whose_backlog_is_full_and_for_no_other() {
-    let mut world = World::new().await;
-    let (full, other) = (world.connector("full"), world.connector("other"));
+async fn full_backlog_refuses_updates_of_that_bot_only() {
+    let mut env = TestEnv::new().await;
+    let (full, other) = (env.connector("full"), env.connector("other"));
     let folder = tempfile::tempdir().unwrap();
     let address = format!("sqlite:{}/connectors.db", folder.path().display());
     let options = StoreOptions {
@@ -43,7 +43,7 @@ async fn telegram_is_asked_to_wait_for_a_bot_whose_backlog_is_full_and_for_no_ot
     let inbox = store::open_with(&address, options).await.unwrap();
     let metrics = Arc::new(Metrics::new());
     let server = WebhookServer {
-        registry: world.registry.clone(),
+        registry: env.registry.clone(),
         inbox: inbox.clone(),
         metrics: metrics.clone(),
         keys: vec![KEY.into()],

@@ -21,17 +21,17 @@ fn replay(target: &str, check: fn(&[u8])) {
 }
 
 #[test]
-fn every_update_that_fuzzing_found_is_kept_or_refused_by_the_rule() {
+fn fuzz_corpus_updates_follow_the_rule() {
     replay("update", checks::update);
 }
 
 #[test]
-fn every_text_that_fuzzing_found_is_cut_without_loss() {
+fn fuzz_corpus_texts_are_split_without_loss() {
     replay("split", checks::split);
 }
 
 #[test]
-fn every_markdown_that_fuzzing_found_is_one_that_telegram_takes() {
+fn fuzz_corpus_markdown_is_valid_for_telegram() {
     replay("markdown", checks::markdown);
 }
 
@@ -105,12 +105,12 @@ fn updates() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn an_update_with_any_value_anywhere_is_kept_or_refused_by_the_rule(json in updates()) {
+    fn update_with_arbitrary_values_follows_the_rule(json in updates()) {
         checks::update(json.as_bytes());
     }
 
     #[test]
-    fn any_bytes_are_kept_or_refused_by_the_rule(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bytes_follow_the_rule(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         checks::update(&bytes);
         checks::split(&bytes);
         checks::markdown(&bytes);

@@ -2,18 +2,18 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-mod attached;
+mod attachments;
 mod backlog;
 mod bad_input;
-mod disk;
-mod menu;
+mod command_menu;
+mod concurrency;
+mod failures;
+mod message_flow;
 #[path = "../support/not_tried.rs"]
 mod not_tried;
 mod postgres;
 mod preview;
-mod sharing;
-mod stopping;
+mod stop_command;
 mod store;
-mod trouble;
-mod way;
-mod world;
+mod store_unavailable;
+mod test_env;

@@ -15,7 +15,7 @@ use telegram_connector_operator::store::{
 
 use crate::not_tried::not_tried;
 use crate::store::{BOT, connector, end, part, update};
-use crate::world::{World, until};
+use crate::test_env::{TestEnv, wait_until};
 
 /// A server of its own in a folder of its own, on a Unix socket; ended when dropped.
 pub(crate) struct Postgres {
@@ -90,7 +90,7 @@ impl Postgres {
             .spawn()
             .unwrap();
         let postgres = Self { server, folder };
-        until("PostgreSQL answers", async || {
+        wait_until("PostgreSQL answers", async || {
             store::open(&postgres.address()).await.is_ok()
         })
         .await;
@@ -117,7 +117,7 @@ async fn claim(store: &dyn Store, lanes: usize) -> Vec<store::ClaimedLane> {
 }
 
 #[tokio::test]
-async fn postgres_keeps_the_promises_of_the_store() {
+async fn postgres_store_claims_and_lists() {
     let Some(postgres) = Postgres::start().await else {
         return;
     };
@@ -267,7 +267,7 @@ async fn postgres_keeps_the_promises_of_the_store() {
 }
 
 #[tokio::test]
-async fn a_stop_hurries_the_lane_that_waits_on_postgres() {
+async fn stop_command_wakes_a_waiting_lane_on_postgres() {
     let Some(postgres) = Postgres::start().await else {
         return;
     };
@@ -276,7 +276,7 @@ async fn a_stop_hurries_the_lane_that_waits_on_postgres() {
 }
 
 #[tokio::test]
-async fn postgres_keeps_nothing_of_a_chat_whose_session_and_notice_are_too_old() {
+async fn postgres_prunes_chats_with_expired_sessions() {
     let Some(postgres) = Postgres::start().await else {
         return;
     };
@@ -342,7 +342,7 @@ async fn postgres_keeps_nothing_of_a_chat_whose_session_and_notice_are_too_old()
 }
 
 #[tokio::test]
-async fn a_dead_replicas_lanes_are_taken_over_when_its_lease_ends() {
+async fn lanes_of_a_dead_replica_are_claimed_after_its_lease() {
     let Some(postgres) = Postgres::start().await else {
         return;
     };
@@ -362,7 +362,7 @@ async fn a_dead_replicas_lanes_are_taken_over_when_its_lease_ends() {
         .unwrap();
     let held = claim(&*dead, 1).await.remove(0);
     assert!(claim(&*alive, 1).await.is_empty());
-    until("the lease has ended", async || {
+    wait_until("the lease has ended", async || {
         alive.keep_claims().await.unwrap();
         !claim(&*alive, 1).await.is_empty()
     })
@@ -380,18 +380,21 @@ async fn a_dead_replicas_lanes_are_taken_over_when_its_lease_ends() {
 }
 
 #[tokio::test]
-async fn two_replicas_on_postgres_answer_each_message_once_and_in_order() {
+async fn two_postgres_replicas_answer_once_and_in_order() {
     let Some(postgres) = Postgres::start().await else {
         return;
     };
-    let world = World::on(&postgres.address()).await;
-    crate::sharing::answered_once_and_in_order(world, 3000..3010).await;
+    let env = TestEnv::on(&postgres.address()).await;
+    crate::concurrency::answered_once_and_in_order(env, 3000..3010).await;
 }
 
 #[tokio::test]
-async fn a_stop_that_one_replica_accepts_ends_the_answer_that_another_one_writes() {
+async fn stop_command_ends_an_answer_of_another_replica() {
     let Some(postgres) = Postgres::start().await else {
         return;
     };
-    crate::sharing::stopped_elsewhere(World::on(&postgres.address()).await).await;
+    crate::concurrency::stop_command_reaches_the_other_process(
+        TestEnv::on(&postgres.address()).await,
+    )
+    .await;
 }

@@ -7,13 +7,13 @@ use bot_api_simulator::{Fault, FaultKind};
 use telegram_connector_operator::api::connector::RespondTo;
 use telegram_connector_operator::registry::GroupPolicy;
 
-use crate::world::{ANN, SOON, World};
+use crate::test_env::{ANN, TIMEOUT, TestEnv};
 
 const ANSWER: &str = "One **two** three four five six seven eight nine `ten` eleven twelve.";
 const SHOWN: &str = "One two three four five six seven eight nine ten eleven twelve.";
 
 /// An assistant that takes about three seconds for its twelve words.
-fn slow() -> Behaviour {
+fn slow_assistant() -> Behaviour {
     Behaviour {
         word_delay_ms: 250,
         answer: Some(ANSWER.into()),
@@ -22,13 +22,13 @@ fn slow() -> Behaviour {
 }
 
 #[tokio::test]
-async fn a_private_answer_grows_as_a_draft_and_ends_as_one_message() {
-    let mut world = World::new().await;
-    let support = world.connector("support");
-    world.assistant.set_behaviour(slow());
-    let answer = world.ask(&support, "count").await;
+async fn private_answer_shows_as_draft_then_one_message() {
+    let mut env = TestEnv::new().await;
+    let support = env.connector("support");
+    env.assistant.set_behaviour(slow_assistant());
+    let answer = env.ask(&support, "count").await;
     assert_eq!(answer.text, SHOWN);
-    let drafts = world.telegram.drafts(support.id);
+    let drafts = env.telegram.drafts(support.id);
     assert!((1..=4).contains(&drafts.len()), "{drafts:?}");
     for draft in &drafts {
         assert!(
@@ -37,27 +37,25 @@ async fn a_private_answer_grows_as_a_draft_and_ends_as_one_message() {
         );
         assert_eq!(draft.draft_id, drafts[0].draft_id);
     }
-    assert_eq!(world.telegram.sent_messages(support.id, ANN).len(), 1);
+    assert_eq!(env.telegram.sent_messages(support.id, ANN).len(), 1);
 }
 
 #[tokio::test]
-async fn a_server_without_drafts_shows_an_edited_message_that_gives_way_to_the_answer() {
-    let mut world = World::new().await;
-    let support = world.connector("support");
-    world.assistant.set_behaviour(slow());
-    world.telegram.add_fault(
+async fn without_drafts_the_preview_is_an_edited_message() {
+    let mut env = TestEnv::new().await;
+    let support = env.connector("support");
+    env.assistant.set_behaviour(slow_assistant());
+    env.telegram.add_fault(
         Fault::new(FaultKind::Status {
             code: 404,
             description: "Not Found: method not found".into(),
         })
         .method("sendMessageDraft"),
     );
-    world
+    env.telegram.send_private_message(support.id, ANN, "count");
+    let sent = env
         .telegram
-        .send_private_message(support.id, ANN, "count");
-    let sent = world
-        .telegram
-        .wait_until(support.id, SOON, |telegram| {
+        .wait_until(support.id, TIMEOUT, |telegram| {
             let sent = telegram.sent_messages(support.id, ANN);
             // The preview, and the answer that took its place.
             (sent.len() > 1 && sent[0].deleted).then_some(sent)
@@ -70,24 +68,23 @@ async fn a_server_without_drafts_shows_an_edited_message_that_gives_way_to_the_a
 }
 
 #[tokio::test]
-async fn a_group_sees_one_preview_and_then_the_answer() {
-    let mut world = World::new().await;
-    let support = world.connector_with("support", |c| {
+async fn group_shows_one_preview_then_the_answer() {
+    let mut env = TestEnv::new().await;
+    let support = env.connector_with("support", |c| {
         c.groups = Some(GroupPolicy {
             respond_to: RespondTo::All,
             chats: None,
         });
     });
-    world.assistant.set_behaviour(slow());
-    let group = world
+    env.assistant.set_behaviour(slow_assistant());
+    let group = env
         .telegram
         .add_group("supergroup", "Team", &[support.id.0]);
-    world
-        .telegram
+    env.telegram
         .send_group_message(group, ANN, "@support_bot count");
-    let sent = world
+    let sent = env
         .telegram
-        .wait_until(support.id, SOON, |telegram| {
+        .wait_until(support.id, TIMEOUT, |telegram| {
             let sent = telegram.sent_messages(support.id, group);
             // The preview, and the answer that took its place.
             (sent.len() > 1 && sent[0].deleted).then_some(sent)
@@ -95,16 +92,16 @@ async fn a_group_sees_one_preview_and_then_the_answer() {
         .await
         .expect("the answer");
     assert!(sent.iter().filter(|m| !m.deleted).count() == 1, "{sent:?}");
-    assert!(world.telegram.drafts(support.id).is_empty());
+    assert!(env.telegram.drafts(support.id).is_empty());
 }
 
 #[tokio::test]
-async fn a_quick_answer_has_no_preview() {
-    let mut world = World::new().await;
-    let support = world.connector("support");
-    world.ask(&support, "quick").await;
-    world.drained().await;
-    let calls: Vec<_> = world.telegram.calls(support.id);
+async fn quick_answer_has_no_preview() {
+    let mut env = TestEnv::new().await;
+    let support = env.connector("support");
+    env.ask(&support, "quick").await;
+    env.wait_until_drained().await;
+    let calls: Vec<_> = env.telegram.calls(support.id);
     assert_eq!(
         calls
             .iter()
@@ -116,15 +113,14 @@ async fn a_quick_answer_has_no_preview() {
 }
 
 #[tokio::test]
-async fn a_preview_that_cannot_be_shown_does_not_hold_up_the_answer() {
-    let mut world = World::new().await;
-    let support = world.connector("support");
-    world.assistant.set_behaviour(slow());
-    world
-        .telegram
+async fn failed_preview_does_not_delay_the_answer() {
+    let mut env = TestEnv::new().await;
+    let support = env.connector("support");
+    env.assistant.set_behaviour(slow_assistant());
+    env.telegram
         .add_fault(Fault::new(FaultKind::Hang).method("sendMessageDraft"));
     let begun = tokio::time::Instant::now();
-    let answer = world.ask(&support, "count").await;
+    let answer = env.ask(&support, "count").await;
     assert_eq!(answer.text, SHOWN);
     assert!(
         begun.elapsed() < Duration::from_secs(10),
@@ -134,22 +130,21 @@ async fn a_preview_that_cannot_be_shown_does_not_hold_up_the_answer() {
 }
 
 #[tokio::test]
-async fn a_typing_that_is_never_answered_holds_up_neither_the_first_words_nor_the_answer() {
-    let mut world = World::new().await;
-    let support = world.connector("support");
+async fn hanging_typing_call_delays_neither_preview_nor_answer() {
+    let mut env = TestEnv::new().await;
+    let support = env.connector("support");
     // "typing…" is said before the first word, which comes after 600 ms.
-    world.assistant.set_behaviour(Behaviour {
+    env.assistant.set_behaviour(Behaviour {
         latency_ms: 600,
-        ..slow()
+        ..slow_assistant()
     });
-    world
-        .telegram
+    env.telegram
         .add_fault(Fault::new(FaultKind::Hang).method("sendChatAction"));
     let begun = tokio::time::Instant::now();
-    let answer = world.ask(&support, "count").await;
+    let answer = env.ask(&support, "count").await;
     assert_eq!(answer.text, SHOWN);
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(10), "{took:?}");
-    let drafts = world.telegram.drafts(support.id);
+    let drafts = env.telegram.drafts(support.id);
     assert!(!drafts.is_empty(), "nothing showed before the answer");
 }

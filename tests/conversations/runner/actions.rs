@@ -25,9 +25,9 @@ impl ScriptRunner {
                 chats,
             });
         }
-        let transcription = given.transcription.then(|| self.world.ears());
-        self.world
-            .change(&self.connector, |c: &mut ResolvedConnector| {
+        let transcription = given.transcription.then(|| self.env.transcription());
+        self.env
+            .update_connector(&self.connector, |c: &mut ResolvedConnector| {
                 c.groups = groups;
                 c.transcription = transcription.unwrap_or_default();
                 c.greeting = given.greeting.map(Into::into);
@@ -52,7 +52,7 @@ impl ScriptRunner {
     }
 
     pub(super) fn new_group(&mut self, new: NewGroup) -> Result<(), String> {
-        let telegram = &self.world.telegram;
+        let telegram = &self.env.telegram;
         telegram.set_privacy(self.connector.id, new.privacy_mode);
         let chat = telegram.add_group(&new.kind, &new.name, &[self.connector.id.0]);
         for topic in new.topics {
@@ -94,7 +94,7 @@ impl ScriptRunner {
             sender_chat: chat.filter(|_| message.anonymous),
             date: message.at.map(|at| CONVERSATION_START + at),
         };
-        let came = self.world.telegram.perform(&say)?;
+        let came = self.env.telegram.perform(&say)?;
         if let Some(name) = message.called {
             self.messages.insert(name, came.message_id);
         }

@@ -6,12 +6,12 @@ use telegram_connector_operator::store::Listing;
 
 use super::ScriptRunner;
 use super::steps::{ExpectedMessage, ExpectedRequest};
-use crate::world::SOON;
+use crate::test_env::TIMEOUT;
 
 impl ScriptRunner {
     /// Messages of the bot that stand in a chat and that the script has not told of yet.
     pub(super) fn unmatched_messages(&self, chat: i64) -> Vec<SentMessage> {
-        let sent = self.world.telegram.sent_messages(self.connector.id, chat);
+        let sent = self.env.telegram.sent_messages(self.connector.id, chat);
         sent.into_iter()
             .filter(|m| !m.deleted && !self.matched_messages.contains(&(chat, m.message_id)))
             .collect()
@@ -35,9 +35,9 @@ impl ScriptRunner {
                 && (topic.is_none() || m.thread_id == topic)
         };
         let came = self
-            .world
+            .env
             .telegram
-            .wait_until(self.connector.id, SOON, |_| {
+            .wait_until(self.connector.id, TIMEOUT, |_| {
                 self.unmatched_messages(chat)
                     .into_iter()
                     .next()
@@ -58,7 +58,7 @@ impl ScriptRunner {
 
     pub(super) async fn preview_shows(&self, chat: i64, text: &str) -> Result<(), String> {
         let on_the_screen = || {
-            let telegram = &self.world.telegram;
+            let telegram = &self.env.telegram;
             let drafts = telegram.drafts(self.connector.id).into_iter();
             let drafts = drafts.filter(|d| d.chat_id == chat).map(|d| d.text);
             drafts
@@ -66,9 +66,9 @@ impl ScriptRunner {
                 .collect::<Vec<_>>()
         };
         let begins = |shown: &Vec<String>| shown.iter().any(|shown| shown.starts_with(text));
-        self.world
+        self.env
             .telegram
-            .wait_until(self.connector.id, SOON, |_| {
+            .wait_until(self.connector.id, TIMEOUT, |_| {
                 Some(on_the_screen()).filter(begins)
             })
             .await
@@ -86,7 +86,10 @@ impl ScriptRunner {
 
     /// Waits until more than `already` questions have come.
     pub(super) async fn asked(&self, already: usize) -> Result<(), String> {
-        let came = self.world.assistant.wait_for_requests(already as u64, SOON);
+        let came = self
+            .env
+            .assistant
+            .wait_for_requests(already as u64, TIMEOUT);
         if came.await {
             return Ok(());
         }
@@ -130,7 +133,7 @@ impl ScriptRunner {
             }
             _ => (String::new(), 0),
         };
-        let asked = self.world.assistant.requests().into_iter();
+        let asked = self.env.assistant.requests().into_iter();
         asked
             .map(|asked| {
                 let messages = asked.body["messages"].as_array().cloned();
@@ -155,8 +158,8 @@ impl ScriptRunner {
                 .any(|c| c.method == "leavechat" && c.params["chat_id"] == *chat)
                 .then_some(())
         };
-        let telegram = &self.world.telegram;
-        let left = telegram.wait_until(self.connector.id, SOON, left).await;
+        let telegram = &self.env.telegram;
+        let left = telegram.wait_until(self.connector.id, TIMEOUT, left).await;
         left.ok_or_else(|| "it is still there".into())
     }
 
@@ -166,7 +169,7 @@ impl ScriptRunner {
             limit: 100,
             ..Listing::default()
         };
-        let rows = self.world.store.denied(&listing).await.unwrap().rows;
+        let rows = self.env.store.denied(&listing).await.unwrap().rows;
         let stored: Vec<_> = rows
             .into_iter()
             .map(|d| d.text.unwrap_or(format!("[{}]", d.content)))

@@ -33,13 +33,13 @@ use serde_yaml::Value;
 use telegram_connector_operator::pipeline::PipelineLimits;
 
 use crate::script::Step;
+use crate::test_env::{Connector, TIMEOUT, TestEnv, specific_users, wait_until};
 use crate::users;
-use crate::world::{Connector, SOON, World, specific, until};
 
 use steps::{read, text_or};
 
 struct ScriptRunner {
-    world: World,
+    env: TestEnv,
     connector: Connector,
     groups: HashMap<String, i64>,
     topics: HashMap<String, i64>,
@@ -56,11 +56,11 @@ struct ScriptRunner {
 /// Plays a conversation to its end.
 pub(crate) async fn play(steps: Vec<Step>) -> Result<(), String> {
     let follow_up = PipelineLimits::default().follow_up;
-    let mut world = World::with(|limits| limits.follow_up = follow_up).await;
-    users::introduce(&world.telegram);
-    let connector = world.connector_with("support", |c| c.access = specific(&users::trusted()));
+    let mut env = TestEnv::with(|limits| limits.follow_up = follow_up).await;
+    users::introduce(&env.telegram);
+    let connector = env.connector_with("support", |c| c.access = specific_users(&users::trusted()));
     let mut runner = ScriptRunner {
-        world,
+        env,
         connector,
         groups: HashMap::new(),
         topics: HashMap::new(),
@@ -86,11 +86,11 @@ impl ScriptRunner {
         match does {
             "given" => self.given(read(with)?),
             "assistant" => {
-                self.world.assistant.set_behaviour(read::<Behaviour>(with)?);
+                self.env.assistant.set_behaviour(read::<Behaviour>(with)?);
                 Ok(())
             }
             "telegram breaks" => {
-                self.world.telegram.add_fault(read::<Fault>(with)?);
+                self.env.telegram.add_fault(read::<Fault>(with)?);
                 Ok(())
             }
             "assistant saw" => self.assistant_saw(text_or(with)?).await,
@@ -111,12 +111,12 @@ impl ScriptRunner {
             "bot has left" => self.has_left(&read::<String>(with)?).await,
             "denied" => self.denied(read(with)?).await,
             "operator stops" => {
-                self.world.stop(Duration::ZERO).await;
+                self.env.stop(Duration::ZERO).await;
                 Ok(())
             }
             "operator starts" => {
                 self.accepted().await;
-                self.world.restart(Duration::ZERO).await;
+                self.env.restart(Duration::ZERO).await;
                 Ok(())
             }
             _ => self.somebody(does, with).await,
@@ -133,7 +133,7 @@ impl ScriptRunner {
             return self.preview_shows(chat, &read::<String>(with)?).await;
         }
         if let Some(group) = does.strip_suffix(" becomes a supergroup") {
-            let new = self.world.telegram.migrate(self.group(group)?);
+            let new = self.env.telegram.migrate(self.group(group)?);
             self.groups.insert(group.to_owned(), new);
             self.here = new;
             return Ok(());
@@ -188,7 +188,7 @@ impl ScriptRunner {
 
     /// Waits until everything that was said is in the inbox.
     async fn accepted(&self) {
-        until("everything said has been accepted", async || {
+        wait_until("everything said has been accepted", async || {
             let info = self.connector.bot.get_webhook_info().await.unwrap();
             info.pending_update_count == 0
         })
@@ -198,14 +198,14 @@ impl ScriptRunner {
     /// Waits until nothing waits, neither at Telegram nor in the inbox.
     async fn handled(&self) {
         self.accepted().await;
-        self.world.drained().await;
+        self.env.wait_until_drained().await;
     }
 
     /// Everything that was shown or asked has been told of. The pipeline is stopped first: what it had begun it has then ended.
     async fn end(mut self) -> Result<(), String> {
         self.handled().await;
-        self.world.stop(SOON).await;
-        for chat in self.world.telegram.chats(self.connector.id) {
+        self.env.stop(TIMEOUT).await;
+        for chat in self.env.telegram.chats(self.connector.id) {
             self.nothing_more(chat)
                 .map_err(|why| format!("at the end: {why}"))?;
         }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attached::Heard;
-use super::interrupt::Interruptions;
-use super::rate::Rates;
+use super::attachments::TranscriptCache;
+use super::interruptions::RunningAnswers;
+use super::rate_limit::UserRateLimiter;
 use super::retry::RetryPolicy;
 use super::throttle::Throttle;
 use crate::clock::SharedClock;
@@ -72,7 +72,7 @@ pub struct PipelineContext {
 }
 
 /// [`PipelineContext`] with what is remembered while the process lives.
-pub(super) struct Work {
+pub(super) struct PipelineState {
     pub(super) registry: Arc<Registry>,
     pub(super) store: Arc<dyn Store>,
     pub(super) observations: Arc<Observations>,
@@ -81,18 +81,19 @@ pub(super) struct Work {
     pub(super) limits: PipelineLimits,
     pub(super) on_dead_letter: Option<DeadLetterHook>,
     pub(super) throttle: Throttle,
-    pub(super) rates: Rates,
-    pub(super) interruptions: Interruptions,
-    pub(super) heard: Heard,
+    pub(super) rate_limiter: UserRateLimiter,
+    pub(super) running_answers: RunningAnswers,
+    pub(super) transcripts: TranscriptCache,
     /// True once the pipeline is told to stop: lanes give back what they have not begun.
     pub(super) stop: tokio::sync::watch::Receiver<bool>,
 }
 
 /// Waits after the store did not take a write.
-const STORE_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+const STORE_RETRY_DELAYS: (Duration, Duration) =
+    (Duration::from_millis(100), Duration::from_secs(5));
 
-impl Work {
-    pub(super) fn stopping(&self) -> bool {
+impl PipelineState {
+    pub(super) fn is_stopping(&self) -> bool {
         *self.stop.borrow()
     }
 
@@ -100,8 +101,8 @@ impl Work {
     ///
     /// # Errors
     /// Only what waiting cannot cure: [`StoreError::ClaimLost`], [`StoreError::Invalid`].
-    pub(super) async fn write(&self, write: LaneWrite) -> Result<Written, StoreError> {
-        let mut wait = STORE_RETRY.0;
+    pub(super) async fn write_with_retry(&self, write: LaneWrite) -> Result<Written, StoreError> {
+        let mut wait = STORE_RETRY_DELAYS.0;
         loop {
             match self.store.write(write.clone()).await {
                 Err(StoreError::Unavailable(error)) => {
@@ -110,7 +111,7 @@ impl Work {
                 done => return done,
             }
             tokio::time::sleep(wait).await;
-            wait = (2 * wait).min(STORE_RETRY.1);
+            wait = (2 * wait).min(STORE_RETRY_DELAYS.1);
         }
     }
 }

@@ -28,13 +28,13 @@ use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
 use telegram_connector_operator::telemetry::metrics::Metrics;
 
 /// Long enough for a slow machine; a test that waits so long has failed.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 /// The user everybody's list names.
 pub(crate) const ANN: i64 = 1001;
 /// A user nobody's list names.
 pub(crate) const EVE: i64 = 6666;
 
-pub(crate) struct World {
+pub(crate) struct TestEnv {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) address: String,
     pub(crate) telegram: Simulator,
@@ -49,27 +49,27 @@ pub(crate) struct World {
 }
 
 /// Quick retries: what is tested is that they happen and in what order.
-pub(crate) fn quick() -> RetryPolicy {
+pub(crate) fn fast_retries() -> RetryPolicy {
     RetryPolicy {
         assistant_attempts: 3,
-        assistant_base: Duration::from_millis(20),
-        telegram_base: Duration::from_millis(20),
-        telegram_longest: Duration::from_millis(200),
-        unauthorized: Duration::from_mins(1),
+        assistant_base_delay: Duration::from_millis(20),
+        telegram_base_delay: Duration::from_millis(20),
+        telegram_max_delay: Duration::from_millis(200),
+        unauthorized_delay: Duration::from_mins(1),
         ..RetryPolicy::default()
     }
 }
 
-impl World {
+impl TestEnv {
     /// Everything started but no connector.
     pub(crate) async fn new() -> Self {
         Self::with(|_| {}).await
     }
 
-    pub(crate) async fn with(change: impl FnOnce(&mut PipelineLimits)) -> Self {
+    pub(crate) async fn with(edit: impl FnOnce(&mut PipelineLimits)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = format!("sqlite:{}/connectors.db", folder.path().display());
-        Self::at(folder, address, change).await
+        Self::at(folder, address, edit).await
     }
 
     /// On another store.
@@ -80,17 +80,17 @@ impl World {
     async fn at(
         folder: tempfile::TempDir,
         address: String,
-        change: impl FnOnce(&mut PipelineLimits),
+        edit: impl FnOnce(&mut PipelineLimits),
     ) -> Self {
         let mut limits = PipelineLimits {
-            retry: quick(),
+            retry: fast_retries(),
             // Most tests count answers: each message has its own. Turns are the conversations' subject.
             follow_up: Duration::ZERO,
             ..PipelineLimits::default()
         };
-        change(&mut limits);
+        edit(&mut limits);
         let (observations, _) = Observations::new();
-        let mut world = Self {
+        let mut env = Self {
             store: open(&address).await,
             address,
             folder,
@@ -103,8 +103,8 @@ impl World {
             pipeline: None,
             pollers: Vec::new(),
         };
-        world.start();
-        world
+        env.start();
+        env
     }
 
     fn start(&mut self) {
@@ -145,7 +145,7 @@ impl World {
     pub(crate) fn connector_with(
         &mut self,
         name: &str,
-        change: impl FnOnce(&mut ResolvedConnector),
+        edit: impl FnOnce(&mut ResolvedConnector),
     ) -> Connector {
         let number = 8_400_000_000 + i64::try_from(self.pollers.len()).unwrap() + 1;
         let token = format!("{number}:AAFakeTokenFakeTokenFakeTokenFakeTok");
@@ -161,7 +161,7 @@ impl World {
             generation: 1,
             bot: bot.clone(),
             bot_username: format!("{name}_bot").into(),
-            access: specific(&[ANN]),
+            access: specific_users(&[ANN]),
             save_denied_conversations: true,
             denied_reply: DeniedReply::Default,
             session: SessionPolicy {
@@ -174,7 +174,7 @@ impl World {
             assistant: Some(self.openai()),
             transcription: Transcription::None,
         };
-        change(&mut resolved);
+        edit(&mut resolved);
         let uid = resolved.connector.uid.clone();
         self.registry.publish(Arc::new(resolved));
         self.pollers.push(tokio::spawn(poll(
@@ -206,7 +206,7 @@ impl World {
     }
 
     /// The sample assistant's ears, which hear Italian.
-    pub(crate) fn ears(&self) -> Transcription {
+    pub(crate) fn transcription(&self) -> Transcription {
         let spec = TranscriptionSpec {
             url: self.assistant.url().to_string(),
             model: "whisper-1".into(),
@@ -221,22 +221,22 @@ impl World {
     }
 
     /// Publishes a changed connector.
-    pub(crate) fn change(
+    pub(crate) fn update_connector(
         &self,
         connector: &Connector,
-        change: impl FnOnce(&mut ResolvedConnector),
+        edit: impl FnOnce(&mut ResolvedConnector),
     ) {
         let mut resolved = (*self.registry.get(&connector.uid).unwrap()).clone();
         // The API server counts up at each change of the spec.
         resolved.generation += 1;
-        change(&mut resolved);
+        edit(&mut resolved);
         self.registry.publish(Arc::new(resolved));
     }
 
     /// Ann asks and gets the next message.
     pub(crate) async fn ask(&self, connector: &Connector, text: &str) -> SentMessage {
         self.telegram
-            .send_and_wait(connector.id, ANN, text, SOON)
+            .send_and_wait(connector.id, ANN, text, TIMEOUT)
             .await
     }
 
@@ -248,27 +248,30 @@ impl World {
         self.store.dead_letters(&listing).await.unwrap().rows
     }
 
-    pub(crate) async fn waiting(&self) -> u64 {
+    pub(crate) async fn waiting_messages(&self) -> u64 {
         let backlog = self.store.backlog().await.unwrap();
         backlog.iter().map(|b| b.messages).sum()
     }
 
     /// Waits until nothing waits in the inbox.
-    pub(crate) async fn drained(&self) {
-        until("the inbox is empty", async || self.waiting().await == 0).await;
+    pub(crate) async fn wait_until_drained(&self) {
+        wait_until("the inbox is empty", async || {
+            self.waiting_messages().await == 0
+        })
+        .await;
     }
 }
 
 /// Polls a condition until it holds.
-pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
-    let deadline = tokio::time::Instant::now() + SOON;
+pub(crate) async fn wait_until(what: &str, condition: impl AsyncFn() -> bool) {
+    let deadline = tokio::time::Instant::now() + TIMEOUT;
     while !condition().await {
         assert!(tokio::time::Instant::now() < deadline, "never: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-impl Drop for World {
+impl Drop for TestEnv {
     fn drop(&mut self) {
         for poller in &self.pollers {
             poller.abort();
@@ -282,7 +285,7 @@ pub(crate) struct Connector {
     pub(crate) bot: Bot,
 }
 
-pub(crate) fn specific(ids: &[i64]) -> AccessPolicy {
+pub(crate) fn specific_users(ids: &[i64]) -> AccessPolicy {
     AccessPolicy {
         level: AccessLevel::Specific,
         ids: Arc::new(ids.iter().copied().collect()),

@@ -7,19 +7,19 @@ use bot_api_simulator::sample_assistant::{Behaviour, BehaviourRule};
 use proptest::prelude::*;
 use telegram_connector_operator::store::place;
 
-use crate::world::{ANN, SOON, World, open, specific};
+use crate::test_env::{ANN, TIMEOUT, TestEnv, open, specific_users};
 
 #[tokio::test]
-async fn a_connector_whose_assistant_hangs_in_every_chat_holds_up_no_other() {
-    let mut world = World::with(|limits| {
+async fn hanging_assistant_does_not_delay_other_connectors() {
+    let mut env = TestEnv::with(|limits| {
         limits.lanes = 8;
         limits.lanes_per_connector = 8;
     })
     .await;
     let users: Vec<i64> = (2000..2040).collect();
-    let stuck = world.connector_with("stuck", |c| c.access = specific(&users));
-    let brisk = world.connector("brisk");
-    world.assistant.set_behaviour(Behaviour {
+    let stuck = env.connector_with("stuck", |c| c.access = specific_users(&users));
+    let brisk = env.connector("brisk");
+    env.assistant.set_behaviour(Behaviour {
         rules: vec![BehaviourRule {
             when: "hang".into(),
             then: Behaviour {
@@ -30,42 +30,41 @@ async fn a_connector_whose_assistant_hangs_in_every_chat_holds_up_no_other() {
         ..Behaviour::default()
     });
     for user in users {
-        world.telegram.send_private_message(stuck.id, user, "hang");
+        env.telegram.send_private_message(stuck.id, user, "hang");
     }
-    assert!(world.assistant.wait_for_requests(7, SOON).await);
+    assert!(env.assistant.wait_for_requests(7, TIMEOUT).await);
     for n in 0..5 {
         let began = tokio::time::Instant::now();
-        world.ask(&brisk, &format!("message {n}")).await;
+        env.ask(&brisk, &format!("message {n}")).await;
         assert!(
             began.elapsed() < Duration::from_secs(5),
             "{:?}",
             began.elapsed()
         );
     }
-    world.stop(Duration::ZERO).await;
+    env.stop(Duration::ZERO).await;
 }
 
 #[tokio::test]
-async fn two_processes_on_one_store_answer_each_message_once() {
-    answered_once_and_in_order(World::new().await, 3000..3020).await;
+async fn two_processes_answer_each_message_once() {
+    answered_once_and_in_order(TestEnv::new().await, 3000..3020).await;
 }
 
 /// Two processes share the work: each of these people has each answer once, in order.
-pub(crate) async fn answered_once_and_in_order(mut world: World, people: std::ops::Range<i64>) {
+pub(crate) async fn answered_once_and_in_order(mut env: TestEnv, people: std::ops::Range<i64>) {
     let users: Vec<i64> = people.collect();
-    let support = world.connector_with("support", |c| c.access = specific(&users));
-    let second = world.second_process(open(&world.address).await);
+    let support = env.connector_with("support", |c| c.access = specific_users(&users));
+    let second = env.second_process(open(&env.address).await);
     for n in 0..5 {
         for user in &users {
-            world
-                .telegram
+            env.telegram
                 .send_private_message(support.id, *user, &format!("message {n}"));
         }
     }
     for user in &users {
-        let sent = world
+        let sent = env
             .telegram
-            .wait_for_sent_messages(support.id, *user, 4, SOON)
+            .wait_for_sent_messages(support.id, *user, 4, TIMEOUT)
             .await;
         let first_lines: Vec<_> = sent
             .iter()
@@ -74,55 +73,51 @@ pub(crate) async fn answered_once_and_in_order(mut world: World, people: std::op
         let expected: Vec<_> = (0..5).map(|n| format!("You said: message {n}")).collect();
         assert_eq!(first_lines, expected);
     }
-    world.drained().await;
-    assert_eq!(world.assistant.request_count(), 5 * users.len() as u64);
-    second.shutdown(SOON).await;
-    world.stop(SOON).await;
+    env.wait_until_drained().await;
+    assert_eq!(env.assistant.request_count(), 5 * users.len() as u64);
+    second.shutdown(TIMEOUT).await;
+    env.stop(TIMEOUT).await;
 }
 
 #[tokio::test]
-async fn a_stop_that_one_process_accepts_ends_the_answer_that_another_one_writes() {
-    stopped_elsewhere(World::new().await).await;
+async fn stop_command_ends_an_answer_of_another_process() {
+    stop_command_reaches_the_other_process(TestEnv::new().await).await;
 }
 
-pub(crate) async fn stopped_elsewhere(mut world: World) {
-    let support = world.connector("support");
+pub(crate) async fn stop_command_reaches_the_other_process(mut env: TestEnv) {
+    let support = env.connector("support");
     // From here on this process only accepts.
-    world.stop(Duration::ZERO).await;
-    let second = world.second_process(open(&world.address).await);
-    world.assistant.set_behaviour(Behaviour {
+    env.stop(Duration::ZERO).await;
+    let second = env.second_process(open(&env.address).await);
+    env.assistant.set_behaviour(Behaviour {
         hang: true,
         ..Behaviour::default()
     });
-    world
-        .telegram
-        .send_private_message(support.id, ANN, "think");
-    assert!(world.assistant.wait_for_requests(0, SOON).await);
-    let stopped = world.ask(&support, "/stop").await;
+    env.telegram.send_private_message(support.id, ANN, "think");
+    assert!(env.assistant.wait_for_requests(0, TIMEOUT).await);
+    let stopped = env.ask(&support, "/stop").await;
     assert_eq!(stopped.text, "Stopped.");
-    world.drained().await;
-    second.shutdown(SOON).await;
+    env.wait_until_drained().await;
+    second.shutdown(TIMEOUT).await;
 }
 
 #[tokio::test]
-async fn a_crash_in_the_middle_of_the_work_loses_nothing() {
-    let mut world = World::new().await;
-    let support = world.connector("support");
+async fn crash_loses_no_message() {
+    let mut env = TestEnv::new().await;
+    let support = env.connector("support");
     for n in 0..30 {
-        world
-            .telegram
+        env.telegram
             .send_private_message(support.id, ANN, &format!("message {n}"));
     }
-    world
-        .telegram
-        .wait_for_sent_messages(support.id, ANN, 3, SOON)
+    env.telegram
+        .wait_for_sent_messages(support.id, ANN, 3, TIMEOUT)
         .await;
     // No grace at all: whatever is in work is dropped where it stands.
-    world.restart(Duration::ZERO).await;
-    world.drained().await;
-    let sent = world
+    env.restart(Duration::ZERO).await;
+    env.wait_until_drained().await;
+    let sent = env
         .telegram
-        .wait_for_sent_messages(support.id, ANN, 29, SOON)
+        .wait_for_sent_messages(support.id, ANN, 29, TIMEOUT)
         .await;
     let mut order: Vec<String> = sent
         .iter()

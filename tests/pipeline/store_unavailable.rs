@@ -8,14 +8,14 @@ use telegram_connector_operator::store::{self, StoreError, StoreOptions};
 use telegram_connector_operator::telemetry::Metrics;
 
 use crate::store::{BOT, claim, connector, end, finish, update};
-use crate::world::{World, until};
+use crate::test_env::{TestEnv, wait_until};
 
 fn address(folder: &tempfile::TempDir) -> String {
     format!("sqlite:{}/connectors.db", folder.path().display())
 }
 
 /// Another process that writes and does not come to an end.
-async fn locked(folder: &tempfile::TempDir) -> sqlx::SqliteConnection {
+async fn lock_database(folder: &tempfile::TempDir) -> sqlx::SqliteConnection {
     let mut other = sqlx::sqlite::SqliteConnectOptions::new()
         .filename(folder.path().join("connectors.db"))
         .connect()
@@ -27,7 +27,7 @@ async fn locked(folder: &tempfile::TempDir) -> sqlx::SqliteConnection {
 }
 
 #[tokio::test]
-async fn what_a_store_did_and_what_it_could_not_do_is_counted() {
+async fn store_operations_and_errors_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let metrics = Arc::new(Metrics::new());
     let options = StoreOptions {
@@ -56,7 +56,7 @@ async fn what_a_store_did_and_what_it_could_not_do_is_counted() {
 }
 
 #[tokio::test]
-async fn a_full_disk_acknowledges_nothing_and_intake_goes_on_when_there_is_room() {
+async fn full_disk_acknowledges_nothing_and_recovers() {
     let folder = tempfile::tempdir().unwrap();
     let options = StoreOptions {
         max_bytes: Some(512 << 10),
@@ -104,7 +104,7 @@ async fn a_full_disk_acknowledges_nothing_and_intake_goes_on_when_there_is_room(
 }
 
 #[tokio::test]
-async fn a_locked_store_acknowledges_nothing_and_heals() {
+async fn locked_store_acknowledges_nothing_and_recovers() {
     let folder = tempfile::tempdir().unwrap();
     let options = StoreOptions {
         busy: Duration::from_millis(100),
@@ -112,7 +112,7 @@ async fn a_locked_store_acknowledges_nothing_and_heals() {
     };
     let store = store::open_with(&address(&folder), options).await.unwrap();
     let uid = connector("a").uid;
-    let mut other = locked(&folder).await;
+    let mut other = lock_database(&folder).await;
     let refused = store.accept(&uid, BOT, vec![update(1, 1, 100, "x")]).await;
     assert!(
         matches!(refused, Err(StoreError::Unavailable(_))),
@@ -130,38 +130,39 @@ async fn a_locked_store_acknowledges_nothing_and_heals() {
 }
 
 #[tokio::test]
-async fn an_answer_waits_for_the_store_and_the_assistant_is_not_asked_twice() {
-    let mut world = World::new().await;
-    let support = world.connector("support");
-    world.ask(&support, "warm").await;
-    world.drained().await;
-    world
-        .assistant
+async fn answer_waits_for_the_store_without_asking_again() {
+    let mut env = TestEnv::new().await;
+    let support = env.connector("support");
+    env.ask(&support, "warm").await;
+    env.wait_until_drained().await;
+    env.assistant
         .set_behaviour(bot_api_simulator::sample_assistant::Behaviour {
             latency_ms: 300,
             ..Default::default()
         });
-    world
-        .telegram
-        .send_private_message(support.id, crate::world::ANN, "hello");
-    until("the assistant is asked", async || {
-        world.assistant.request_count() == 2
+    env.telegram
+        .send_private_message(support.id, crate::test_env::ANN, "hello");
+    wait_until("the assistant is asked", async || {
+        env.assistant.request_count() == 2
     })
     .await;
-    let mut other = locked(&world.folder).await;
+    let mut other = lock_database(&env.folder).await;
     tokio::time::sleep(Duration::from_millis(800)).await;
     // The reply is not in the outbox, so nothing has been sent.
     assert_eq!(
-        world
-            .telegram
-            .sent_messages(support.id, crate::world::ANN)
+        env.telegram
+            .sent_messages(support.id, crate::test_env::ANN)
             .len(),
         1
     );
     sqlx::query("COMMIT").execute(&mut other).await.unwrap();
-    world
-        .telegram
-        .wait_for_sent_messages(support.id, crate::world::ANN, 1, crate::world::SOON)
+    env.telegram
+        .wait_for_sent_messages(
+            support.id,
+            crate::test_env::ANN,
+            1,
+            crate::test_env::TIMEOUT,
+        )
         .await;
-    assert_eq!(world.assistant.request_count(), 2);
+    assert_eq!(env.assistant.request_count(), 2);
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::deliver::{self, Delivery};
-use super::handle::{self, Handled};
-use super::interrupt;
-use super::turn::Waiting;
-use super::work::Work;
+use super::batch_handler::{self, HandleOutcome};
+use super::deliver::{self, DeliveryProgress};
+use super::interruptions;
+use super::message_batch::ParsedMessage;
+use super::state::PipelineState;
 use crate::identity::ConnectorUid;
 use crate::registry::ResolvedConnector;
 use crate::store::{
@@ -20,82 +20,82 @@ use crate::store::{
 
 /// How a lane was left.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct LaneOutcome {
     /// Whose it is.
     pub(super) connector: ConnectorUid,
     /// After how long something in it is ready again; `None`: nothing waits.
-    pub(super) again: Option<Duration>,
+    pub(super) ready_in: Option<Duration>,
     /// It waits for the connector to change.
-    pub(super) parked: bool,
+    pub(super) waits_for_connector: bool,
     /// The registry's version before the connector was looked up: a later change may be the one it waits for.
     pub(super) registry_version: u64,
 }
 
 /// Why the rest of a lane has to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
+pub(super) enum LaneWait {
     /// For so long.
-    For(Duration),
+    Delay(Duration),
     /// For so long, until the assistant is asked again; a command that ends the question comes before.
-    ToAskAgain(Duration),
+    AssistantRetry(Duration),
     /// Until the connector changes (or so long, should the change be missed).
-    ForConnector(Duration),
+    ConnectorChange(Duration),
 }
 
 /// A lane in work: what is known of it, and the changes not yet written.
-pub(super) struct Lane {
-    pub(super) work: Arc<Work>,
+pub(super) struct LaneWorker {
+    pub(super) pipeline: Arc<PipelineState>,
     pub(super) claim: Claim,
     pub(super) key: LaneKey,
     pub(super) session: Option<Session>,
-    pub(super) sessions: i64,
+    pub(super) session_count: i64,
     changes: Vec<Change>,
 }
 
 /// What ends the work on a lane before its end: the store's word that it is no longer ours, or that it cannot take the write.
-pub(super) type Worked<T> = Result<T, StoreError>;
+pub(super) type LaneResult<T> = Result<T, StoreError>;
 
-impl Lane {
-    /// Notes a change; it is written with the next [`Lane::write`].
-    pub(super) fn change(&mut self, change: Change) {
+impl LaneWorker {
+    /// Notes a change; it is written with the next [`LaneWorker::write_changes`].
+    pub(super) fn add_change(&mut self, change: Change) {
         self.changes.push(change);
     }
 
     /// Writes all noted changes at once.
-    pub(super) async fn write(&mut self) -> Worked<Written> {
+    pub(super) async fn write_changes(&mut self) -> LaneResult<Written> {
         if self.changes.is_empty() {
             return Ok(Written::default());
         }
-        self.write_and(None).await
+        self.write_changes_and_release(None).await
     }
 
-    async fn write_and(&mut self, release: Option<Release>) -> Worked<Written> {
+    async fn write_changes_and_release(&mut self, release: Option<Release>) -> LaneResult<Written> {
         let write = LaneWrite {
             claim: self.claim,
             changes: std::mem::take(&mut self.changes),
             release,
         };
-        self.work.write(write).await
+        self.pipeline.write_with_retry(write).await
     }
 }
 
 /// Works through a lane and gives it back.
-pub(super) async fn work_through(work: Arc<Work>, claimed: ClaimedLane) -> Ended {
+pub(super) async fn run_lane(pipeline: Arc<PipelineState>, claimed: ClaimedLane) -> LaneOutcome {
     let connector = claimed.connector.clone();
-    let mut lane = Lane {
-        work: work.clone(),
+    let mut lane = LaneWorker {
+        pipeline: pipeline.clone(),
         claim: claimed.claim,
         key: claimed.key,
         session: claimed.session,
-        sessions: claimed.sessions,
+        session_count: claimed.sessions,
         changes: Vec::new(),
     };
-    let registry_version = *work.registry.subscribe().borrow();
-    let left = run(&mut lane, &connector, claimed.parts, claimed.messages).await;
-    let ended = |again, parked| Ended {
+    let registry_version = *pipeline.registry.subscribe().borrow();
+    let left = process_claim(&mut lane, &connector, claimed.parts, claimed.messages).await;
+    let ended = |ready_in, waits_for_connector| LaneOutcome {
         connector: connector.clone(),
-        again,
-        parked,
+        ready_in,
+        waits_for_connector,
         registry_version,
     };
     let wait = match left {
@@ -103,36 +103,39 @@ pub(super) async fn work_through(work: Arc<Work>, claimed: ClaimedLane) -> Ended
         Err(error) => {
             tracing::warn!(connector = %connector, %error, "the work on a chat was dropped; it is taken up again");
             lane.changes.clear();
-            let soon = work.clock.now().checked_add(Duration::from_secs(1));
+            let soon = pipeline.clock.now().checked_add(Duration::from_secs(1));
             let release = Release::At(soon.unwrap_or(jiff::Timestamp::MAX));
             // Of a lane that is another's by now there is nothing to give back.
-            let _ = lane.write_and(Some(release)).await;
+            let _ = lane.write_changes_and_release(Some(release)).await;
             return ended(Some(Duration::from_secs(1)), false);
         }
     };
-    let (again, parked) = match wait {
+    let (ready_in, waits_for_connector) = match wait {
         None => (None, false),
-        Some(Wait::For(wait) | Wait::ToAskAgain(wait)) => (Some(wait), false),
-        Some(Wait::ForConnector(wait)) => (Some(wait), true),
+        Some(LaneWait::Delay(wait) | LaneWait::AssistantRetry(wait)) => (Some(wait), false),
+        Some(LaneWait::ConnectorChange(wait)) => (Some(wait), true),
     };
-    let release = match again {
+    let release = match ready_in {
         None => Release::Now,
         Some(wait) => Release::At(
-            work.clock
+            pipeline
+                .clock
                 .now()
                 .checked_add(wait)
                 .unwrap_or(jiff::Timestamp::MAX),
         ),
     };
-    match lane.write_and(Some(release)).await {
+    match lane.write_changes_and_release(Some(release)).await {
         Ok(_)
-            if matches!(wait, Some(Wait::ToAskAgain(_)))
-                && came_before(&lane, &connector).await =>
+            if matches!(wait, Some(LaneWait::AssistantRetry(_)))
+                && interruption_arrived(&lane, &connector).await =>
         {
             ended(Some(Duration::ZERO), false)
         }
-        Ok(written) if written.more_waits => ended(again.or(Some(Duration::ZERO)), parked),
-        Ok(_) => ended(None, parked),
+        Ok(written) if written.more_waits => {
+            ended(ready_in.or(Some(Duration::ZERO)), waits_for_connector)
+        }
+        Ok(_) => ended(None, waits_for_connector),
         Err(error) => {
             tracing::warn!(connector = %connector, %error, "a chat could not be given back");
             ended(Some(Duration::from_secs(1)), false)
@@ -142,47 +145,50 @@ pub(super) async fn work_through(work: Arc<Work>, claimed: ClaimedLane) -> Ended
 
 /// Whether a command came that ends the question, while the lane was still ours: whoever accepted it could not hurry the lane. Now
 /// that it is given back, it can be; in a private chat alone, as there ([`crate::store::Place::hurries`]).
-async fn came_before(lane: &Lane, uid: &ConnectorUid) -> bool {
-    let Some(connector) = resolved(lane, uid).filter(|_| lane.key.chat > 0) else {
+async fn interruption_arrived(lane: &LaneWorker, uid: &ConnectorUid) -> bool {
+    let Some(connector) = resolved_connector(lane, uid).filter(|_| lane.key.chat > 0) else {
         return false;
     };
-    let came = interrupt::has_come(&lane.work, &connector, lane.claim.lane).await;
+    let arrived =
+        interruptions::has_interruption(&lane.pipeline, &connector, lane.claim.lane).await;
     // Others of the connector are asked again a little early with it; that is rare.
-    came && lane.work.store.ready_now(uid).await.is_ok()
+    arrived && lane.pipeline.store.ready_now(uid).await.is_ok()
 }
 
 /// `None`: to the end of what was claimed.
-async fn run(
-    lane: &mut Lane,
+async fn process_claim(
+    lane: &mut LaneWorker,
     uid: &ConnectorUid,
     parts: Vec<WaitingPart>,
     messages: Vec<WaitingMessage>,
-) -> Worked<Option<Wait>> {
+) -> LaneResult<Option<LaneWait>> {
     if !parts.is_empty() {
-        let Some(connector) = resolved(lane, uid) else {
-            return Ok(Some(Wait::ForConnector(LONG)));
+        let Some(connector) = resolved_connector(lane, uid) else {
+            return Ok(Some(LaneWait::ConnectorChange(CONNECTOR_RECHECK)));
         };
-        if let Delivery::Wait(wait) = deliver::deliver(lane, &connector, parts).await? {
+        if let DeliveryProgress::Wait(wait) =
+            deliver::deliver_parts(lane, &connector, parts).await?
+        {
             return Ok(Some(wait));
         }
     }
-    let mut waiting: Vec<Waiting> = messages.into_iter().map(Waiting::read).collect();
+    let mut waiting: Vec<ParsedMessage> = messages.into_iter().map(ParsedMessage::parse).collect();
     let claimed = Instant::now();
     let mut begun = false;
     while !waiting.is_empty() {
         if begun {
             // What was done so far is settled before anything else begins.
-            lane.write().await?;
-            if claimed.elapsed() > FRESH {
+            lane.write_changes().await?;
+            if claimed.elapsed() > CLAIM_FRESHNESS {
                 return Ok(None);
             }
         }
         begun = true;
-        if lane.work.stopping() {
+        if lane.pipeline.is_stopping() {
             return Ok(None);
         }
-        let Some(connector) = resolved(lane, uid) else {
-            return Ok(Some(Wait::ForConnector(LONG)));
+        let Some(connector) = resolved_connector(lane, uid) else {
+            return Ok(Some(LaneWait::ConnectorChange(CONNECTOR_RECHECK)));
         };
         let span = tracing::info_span!(
             "message",
@@ -191,10 +197,10 @@ async fn run(
             bot_id = lane.key.bot.0,
             update_id = waiting[0].message.update_id,
         );
-        let handled = handle::next(lane, &connector, &mut waiting)
+        let handled = batch_handler::handle_next_batch(lane, &connector, &mut waiting)
             .instrument(span)
             .await?;
-        if let Handled::Wait(wait) = handled {
+        if let HandleOutcome::Wait(wait) = handled {
             return Ok(Some(wait));
         }
     }
@@ -203,13 +209,13 @@ async fn run(
 
 /// What a claim brought is looked at for so long. Behind an answer that took longer, more may have come that belongs to what
 /// waits: the lane is given back and claimed anew.
-const FRESH: Duration = Duration::from_millis(300);
+const CLAIM_FRESHNESS: Duration = Duration::from_millis(300);
 /// How long a lane waits whose connector cannot handle it, should its next change be missed.
-const LONG: Duration = Duration::from_mins(1);
+const CONNECTOR_RECHECK: Duration = Duration::from_mins(1);
 
 /// The connector as it is now: a change of its lists counts for the next message. `None` also if it has another bot by now.
-fn resolved(lane: &Lane, uid: &ConnectorUid) -> Option<Arc<ResolvedConnector>> {
-    lane.work
+fn resolved_connector(lane: &LaneWorker, uid: &ConnectorUid) -> Option<Arc<ResolvedConnector>> {
+    lane.pipeline
         .registry
         .get(uid)
         .filter(|c| c.bot.id() == lane.key.bot)

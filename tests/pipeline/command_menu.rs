@@ -11,7 +11,7 @@ use telegram_connector_operator::pipeline::texts::languages;
 use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
 use telegram_connector_operator::telemetry::metrics::Metrics;
 
-use crate::world::{open, until};
+use crate::test_env::{open, wait_until};
 
 struct Menu {
     _folder: tempfile::TempDir,
@@ -64,13 +64,13 @@ impl Menu {
 }
 
 #[tokio::test]
-async fn it_is_offered_in_every_language_and_written_only_where_it_differs() {
+async fn menu_is_written_in_every_language_where_it_differs() {
     let menu = Menu::new().await;
     // Somebody has given the bot another menu in German.
     let other = [("order", "Etwas bestellen")];
     menu.bot.set_my_commands(Some("de"), &other).await.unwrap();
     menu.connect().await;
-    until("all menus are written", async || {
+    wait_until("all menus are written", async || {
         menu.calls("setmycommands") == 8
     })
     .await;
@@ -86,7 +86,7 @@ async fn it_is_offered_in_every_language_and_written_only_where_it_differs() {
     let looked = menu.calls("getmycommands");
     menu.connections.stop(&menu.connector.uid).await;
     menu.connect().await;
-    until("all menus are looked at", async || {
+    wait_until("all menus are looked at", async || {
         menu.calls("getmycommands") == looked + 7
     })
     .await;
@@ -95,7 +95,7 @@ async fn it_is_offered_in_every_language_and_written_only_where_it_differs() {
 }
 
 #[tokio::test]
-async fn a_bot_whose_menu_cannot_be_written_is_connected_all_the_same_and_not_asked_for_ever() {
+async fn failed_menu_write_does_not_prevent_the_connection() {
     let menu = Menu::new().await;
     menu.telegram.add_fault(
         Fault::new(FaultKind::Status {
@@ -105,7 +105,7 @@ async fn a_bot_whose_menu_cannot_be_written_is_connected_all_the_same_and_not_as
         .method("setMyCommands"),
     );
     menu.connect().await;
-    until("polls go on", async || {
+    wait_until("polls go on", async || {
         let info = menu.bot.get_webhook_info().await.unwrap();
         menu.telegram
             .send_private_message(menu.bot.id(), 1001, "hello");

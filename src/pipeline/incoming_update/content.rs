@@ -5,7 +5,7 @@ use crate::telegram::json::JsonObject;
 
 /// A file at Telegram.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct File {
+pub struct TelegramFile {
     /// What `getFile` takes.
     pub id: String,
     /// Bytes, if Telegram said so.
@@ -22,19 +22,19 @@ pub enum Content {
     /// Text alone.
     Text,
     /// A photo, in the biggest size that there is.
-    Photo(File),
+    Photo(TelegramFile),
     /// A voice message, and how long it is in seconds.
-    Voice(File, i64),
+    Voice(TelegramFile, i64),
     /// A piece of music.
-    Audio(File),
+    Audio(TelegramFile),
     /// A video.
-    Video(File),
+    Video(TelegramFile),
     /// A round video message: spoken, like a voice message.
-    VideoNote(File),
+    VideoNote(TelegramFile),
     /// A video without sound.
-    Animation(File),
+    Animation(TelegramFile),
     /// Any other file.
-    Document(File),
+    Document(TelegramFile),
     /// A sticker, with the emoji it stands for.
     Sticker(Option<String>),
     /// A place: degrees north and east; title and address where it is a venue.
@@ -58,7 +58,7 @@ pub enum Content {
     /// An animated emoji with a random value.
     Dice(Option<String>, i64),
     /// An event in the chat.
-    Service(Service),
+    Service(ServiceMessage),
     /// The bot's own rights in the chat have changed.
     Membership(Membership),
     /// Something that this version does not know: one friendly sentence.
@@ -67,7 +67,7 @@ pub enum Content {
 
 /// An event in a chat, told by a message that nobody wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Service {
+pub enum ServiceMessage {
     /// The group became the supergroup with this id.
     MigratedTo(i64),
     /// The supergroup was the group with this id.
@@ -80,15 +80,15 @@ pub enum Service {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Membership {
     /// It is a member or an administrator; in a private chat: the user (re)started it.
-    In,
+    Member,
     /// It was removed, left, or (private chat) was blocked.
-    Out,
+    Left,
     /// It may read but not write, or something that this version does not know.
     Restricted,
 }
 
 /// Keys of service messages that have no meaning of their own for us. From the Bot API reference, `Message`.
-const SERVICE: &[&str] = &[
+const SERVICE_MESSAGE_KEYS: &[&str] = &[
     "new_chat_members",
     "new_chat_member",
     "new_chat_participant",
@@ -142,10 +142,10 @@ impl Content {
             return Self::Membership(membership(message));
         }
         if let Some(id) = message.integer("migrate_to_chat_id") {
-            return Self::Service(Service::MigratedTo(id));
+            return Self::Service(ServiceMessage::MigratedTo(id));
         }
         if let Some(id) = message.integer("migrate_from_chat_id") {
-            return Self::Service(Service::MigratedFrom(id));
+            return Self::Service(ServiceMessage::MigratedFrom(id));
         }
         if message.has("text") {
             return Self::Text;
@@ -153,8 +153,8 @@ impl Content {
         file_content(message)
             .or_else(|| other_content(message))
             .unwrap_or_else(|| {
-                if SERVICE.iter().any(|key| message.has(key)) {
-                    Self::Service(Service::Other)
+                if SERVICE_MESSAGE_KEYS.iter().any(|key| message.has(key)) {
+                    Self::Service(ServiceMessage::Other)
                 } else {
                     Self::Other
                 }
@@ -210,7 +210,7 @@ fn file_content(message: &JsonObject<'_>) -> Option<Content> {
 /// Telegram names no media type for them; they are MPEG-4.
 fn video_note(message: &JsonObject<'_>) -> Option<Content> {
     let note = file(&message.object("video_note")?)?;
-    Some(Content::VideoNote(File {
+    Some(Content::VideoNote(TelegramFile {
         media_type: Some("video/mp4".to_owned()),
         ..note
     }))
@@ -250,8 +250,8 @@ fn other_content(message: &JsonObject<'_>) -> Option<Content> {
     ))
 }
 
-fn file(file: &JsonObject<'_>) -> Option<File> {
-    Some(File {
+fn file(file: &JsonObject<'_>) -> Option<TelegramFile> {
+    Some(TelegramFile {
         id: file.text("file_id")?,
         size: file
             .integer("file_size")
@@ -266,9 +266,9 @@ fn membership(changed: &JsonObject<'_>) -> Membership {
         return Membership::Restricted;
     };
     match new.text("status").as_deref() {
-        Some("member" | "administrator" | "creator") => Membership::In,
-        Some("left" | "kicked") => Membership::Out,
-        Some("restricted") if !new.flag("is_member") => Membership::Out,
+        Some("member" | "administrator" | "creator") => Membership::Member,
+        Some("left" | "kicked") => Membership::Left,
+        Some("restricted") if !new.flag("is_member") => Membership::Left,
         _ => Membership::Restricted,
     }
 }

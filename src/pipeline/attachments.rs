@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::content::Gist;
-use super::lane::Lane;
-use super::message::{File, Incoming};
-use super::show;
+use super::assistant_input::AssistantInput;
+use super::incoming_update::{IncomingUpdate, TelegramFile};
+use super::lane_worker::LaneWorker;
+use super::preview_sender;
 use super::texts::Texts;
 use crate::assistant::{Recording, Transcriber};
 use crate::identity::BotId;
@@ -18,38 +18,38 @@ use crate::registry::{ResolvedConnector, Transcription};
 use crate::telegram::TelegramError;
 
 /// The biggest recording: what `getFile` gives.
-const RECORDING_BYTES: u64 = 20 << 20;
+const MAX_RECORDING_BYTES: u64 = 20 << 20;
 /// The biggest text file that goes with a question: some 15,000 words.
-const TEXT_BYTES: u64 = 64 << 10;
+const MAX_TEXT_BYTES: u64 = 64 << 10;
 /// Attempts at a download; the user is waiting.
-const ATTEMPTS: u32 = 3;
+const MAX_ATTEMPTS: u32 = 3;
 /// The wait before the second attempt; it doubles.
-const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(500);
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// The longest that Telegram may ask to wait between attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_RATE_LIMIT_WAIT: Duration = Duration::from_secs(5);
 
 /// Stands for a file that says nothing beside messages that do.
-pub(super) const UNREAD: &str = "[a file that could not be read]";
+pub(super) const UNREADABLE_PLACEHOLDER: &str = "[a file that could not be read]";
 
 /// Why a file says nothing.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Mute {
+pub(super) enum UnreadableAttachment {
     /// Nobody can hear it here.
     NoTranscription,
     /// Nothing came of hearing it.
-    Unheard,
+    TranscriptionFailed,
     /// It is too big.
     TooBig,
     /// It is no text.
     NotText,
 }
 
-impl Mute {
+impl UnreadableAttachment {
     /// What the user is told.
-    pub(super) fn sentence(self, texts: &Texts) -> &str {
+    pub(super) fn reply_text(self, texts: &Texts) -> &str {
         match self {
             Self::NoTranscription => &texts.voice_unsupported,
-            Self::Unheard => &texts.voice_unheard,
+            Self::TranscriptionFailed => &texts.voice_unheard,
             Self::TooBig => &texts.file_too_big,
             Self::NotText => &texts.file_unsupported,
         }
@@ -57,96 +57,108 @@ impl Mute {
 }
 
 /// Why a file will say nothing, as far as that can be known before it is fetched.
-pub(super) fn mute(connector: &ResolvedConnector, gist: &Gist) -> Option<Mute> {
-    let beyond = |file: &File, most| file.size.is_some_and(|size| size > most);
-    match gist {
-        Gist::Hear(_) if matches!(connector.transcription, Transcription::None) => {
-            Some(Mute::NoTranscription)
+pub(super) fn unreadable_reason(
+    connector: &ResolvedConnector,
+    input: &AssistantInput,
+) -> Option<UnreadableAttachment> {
+    let beyond = |file: &TelegramFile, max_bytes| file.size.is_some_and(|size| size > max_bytes);
+    match input {
+        AssistantInput::Transcribe(_) if matches!(connector.transcription, Transcription::None) => {
+            Some(UnreadableAttachment::NoTranscription)
         }
-        Gist::Hear(file) if beyond(file, RECORDING_BYTES) => Some(Mute::TooBig),
-        Gist::Read(file) if !may_be_text(file) => Some(Mute::NotText),
-        Gist::Read(file) if beyond(file, TEXT_BYTES) => Some(Mute::TooBig),
+        AssistantInput::Transcribe(file) if beyond(file, MAX_RECORDING_BYTES) => {
+            Some(UnreadableAttachment::TooBig)
+        }
+        AssistantInput::ReadFile(file) if !may_be_text(file) => Some(UnreadableAttachment::NotText),
+        AssistantInput::ReadFile(file) if beyond(file, MAX_TEXT_BYTES) => {
+            Some(UnreadableAttachment::TooBig)
+        }
         _ => None,
     }
 }
 
 /// What a file says: fetched and heard or read, once for however many attempts at the answer.
-pub(super) async fn words(
-    lane: &Lane,
+pub(super) async fn attachment_text(
+    lane: &LaneWorker,
     connector: &ResolvedConnector,
-    incoming: &Incoming,
-    gist: &Gist,
-) -> Result<String, Mute> {
-    if let Some(mute) = mute(connector, gist) {
-        return Err(mute);
+    incoming: &IncomingUpdate,
+    input: &AssistantInput,
+) -> Result<String, UnreadableAttachment> {
+    if let Some(unreadable) = unreadable_reason(connector, input) {
+        return Err(unreadable);
     }
     let at = (lane.key.bot, incoming.update_id);
-    if let Some(words) = lane.work.heard.get(at) {
+    if let Some(words) = lane.pipeline.transcripts.get(at) {
         return Ok(words);
     }
-    let words = match gist {
-        Gist::Hear(file) => heard(lane, connector, incoming.update_id, file).await?,
-        Gist::Read(file) => read(connector, file).await?,
-        _ => return Err(Mute::NotText),
+    let words = match input {
+        AssistantInput::Transcribe(file) => {
+            transcribe_with_typing(lane, connector, incoming.update_id, file).await?
+        }
+        AssistantInput::ReadFile(file) => read_text_file(connector, file).await?,
+        _ => return Err(UnreadableAttachment::NotText),
     };
-    lane.work.heard.keep(at, words.clone());
+    lane.pipeline.transcripts.insert(at, words.clone());
     Ok(words)
 }
 
-async fn read(connector: &ResolvedConnector, file: &File) -> Result<String, Mute> {
-    let bytes = match fetch(connector, file, TEXT_BYTES).await {
+async fn read_text_file(
+    connector: &ResolvedConnector,
+    file: &TelegramFile,
+) -> Result<String, UnreadableAttachment> {
+    let bytes = match download_with_retry(connector, file, MAX_TEXT_BYTES).await {
         Ok(bytes) => bytes,
-        Err(TelegramError::FileTooBig) => return Err(Mute::TooBig),
+        Err(TelegramError::FileTooBig) => return Err(UnreadableAttachment::TooBig),
         Err(error) => {
             tracing::warn!(%error, "a file could not be fetched");
-            return Err(Mute::NotText);
+            return Err(UnreadableAttachment::NotText);
         }
     };
-    let text = text(&bytes).ok_or(Mute::NotText)?;
-    Ok(format!("[file: {}]\n{text}", shown_name(file)))
+    let text = decode_text(&bytes).ok_or(UnreadableAttachment::NotText)?;
+    Ok(format!("[file: {}]\n{text}", display_name(file)))
 }
 
-async fn heard(
-    lane: &Lane,
+async fn transcribe_with_typing(
+    lane: &LaneWorker,
     connector: &ResolvedConnector,
     update_id: i64,
-    file: &File,
-) -> Result<String, Mute> {
+    file: &TelegramFile,
+) -> Result<String, UnreadableAttachment> {
     let transcriber = match &connector.transcription {
-        Transcription::None => return Err(Mute::NoTranscription),
-        Transcription::Unavailable(why) => {
-            unheard(lane, connector, why.to_string());
-            return Err(Mute::Unheard);
+        Transcription::None => return Err(UnreadableAttachment::NoTranscription),
+        Transcription::Unavailable(error) => {
+            report_transcription_failure(lane, connector, error.to_string());
+            return Err(UnreadableAttachment::TranscriptionFailed);
         }
         Transcription::Ready(transcriber) => transcriber,
     };
     let (words, shown) = watch::channel(String::new());
-    let hearing = async {
-        let heard = hear(lane, connector, transcriber, file, update_id).await;
+    let transcribing = async {
+        let transcript = transcribe(lane, connector, transcriber, file, update_id).await;
         drop(words);
-        heard
+        transcript
     };
     // "typing…" meanwhile.
     tokio::join!(
-        hearing,
-        show::show(&lane.work, &connector.bot, lane.key, shown)
+        transcribing,
+        preview_sender::show_preview(&lane.pipeline, &connector.bot, lane.key, shown)
     )
     .0
 }
 
-async fn hear(
-    lane: &Lane,
+async fn transcribe(
+    lane: &LaneWorker,
     connector: &ResolvedConnector,
     transcriber: &Transcriber,
-    file: &File,
+    file: &TelegramFile,
     update_id: i64,
-) -> Result<String, Mute> {
-    let bytes = match fetch(connector, file, RECORDING_BYTES).await {
+) -> Result<String, UnreadableAttachment> {
+    let bytes = match download_with_retry(connector, file, MAX_RECORDING_BYTES).await {
         Ok(bytes) => bytes,
-        Err(TelegramError::FileTooBig) => return Err(Mute::TooBig),
+        Err(TelegramError::FileTooBig) => return Err(UnreadableAttachment::TooBig),
         Err(error) => {
-            unheard(lane, connector, error.to_string());
-            return Err(Mute::Unheard);
+            report_transcription_failure(lane, connector, error.to_string());
+            return Err(UnreadableAttachment::TranscriptionFailed);
         }
     };
     let (name, media_type) = format_of(file);
@@ -157,55 +169,58 @@ async fn hear(
     };
     let key = format!("telegram-{}-{update_id}-words", lane.key.bot);
     let began = Instant::now();
-    let heard = transcriber.transcribe(&recording, &key).await;
-    let result = heard.as_ref().map_or_else(|e| e.fault.label(), |_| "ok");
-    lane.work
+    let transcript = transcriber.transcribe(&recording, &key).await;
+    let result = transcript
+        .as_ref()
+        .map_or_else(|e| e.fault.label(), |_| "ok");
+    lane.pipeline
         .metrics
         .record_assistant_exchange("Transcription", result, began.elapsed());
-    match heard {
-        Ok(words) if words.is_empty() => Err(Mute::Unheard),
+    match transcript {
+        Ok(words) if words.is_empty() => Err(UnreadableAttachment::TranscriptionFailed),
         Ok(words) => Ok(words),
         Err(error) => {
-            unheard(lane, connector, format!("spec.transcription: {error}"));
-            Err(Mute::Unheard)
+            report_transcription_failure(lane, connector, format!("spec.transcription: {error}"));
+            Err(UnreadableAttachment::TranscriptionFailed)
         }
     }
 }
 
-fn unheard(lane: &Lane, connector: &ResolvedConnector, why: String) {
-    tracing::warn!(error = %why, "a voice message could not be written down");
-    let work = &lane.work;
-    work.observations
-        .unheard(&connector.connector.uid, why, work.clock.now());
+fn report_transcription_failure(lane: &LaneWorker, connector: &ResolvedConnector, error: String) {
+    tracing::warn!(error = %error, "a voice message could not be written down");
+    let pipeline = &lane.pipeline;
+    pipeline
+        .observations
+        .unheard(&connector.connector.uid, error, pipeline.clock.now());
 }
 
 /// Fetches a file, again if what went wrong may pass.
-async fn fetch(
+async fn download_with_retry(
     connector: &ResolvedConnector,
-    file: &File,
-    most: u64,
+    file: &TelegramFile,
+    max_bytes: u64,
 ) -> Result<Bytes, TelegramError> {
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let mut wait = BETWEEN_ATTEMPTS;
-    for _ in 1..ATTEMPTS {
-        match connector.bot.download(&file.id, most).await {
+    let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+    let mut wait = RETRY_DELAY;
+    for _ in 1..MAX_ATTEMPTS {
+        match connector.bot.download(&file.id, max_bytes).await {
             Err(
                 TelegramError::Server(_)
                 | TelegramError::Unreachable(_)
                 | TelegramError::Ambiguous(_),
             ) => tokio::time::sleep(wait).await,
-            Err(TelegramError::RateLimited(pause)) if pause <= LONGEST_PAUSE => {
+            Err(TelegramError::RateLimited(pause)) if pause <= MAX_RATE_LIMIT_WAIT => {
                 tokio::time::sleep(pause).await;
             }
             done => return done,
         }
         wait *= 2;
     }
-    connector.bot.download(&file.id, most).await
+    connector.bot.download(&file.id, max_bytes).await
 }
 
 /// The name and media type by which speech-to-text servers know the format.
-fn format_of(file: &File) -> (&'static str, &'static str) {
+fn format_of(file: &TelegramFile) -> (&'static str, &'static str) {
     match file.media_type.as_deref() {
         Some("audio/mpeg" | "audio/mp3") => ("audio.mp3", "audio/mpeg"),
         Some("audio/mp4" | "audio/x-m4a" | "audio/m4a" | "audio/aac") => ("audio.m4a", "audio/mp4"),
@@ -219,7 +234,7 @@ fn format_of(file: &File) -> (&'static str, &'static str) {
 }
 
 /// Endings of files that hold text although their media type often says otherwise.
-const TEXT_ENDINGS: &[&str] = &[
+const TEXT_FILE_EXTENSIONS: &[&str] = &[
     "c",
     "cfg",
     "conf",
@@ -265,7 +280,7 @@ const TEXT_ENDINGS: &[&str] = &[
 ];
 
 /// Whether it is worth fetching: what is said of the file does not say that it is something else.
-fn may_be_text(file: &File) -> bool {
+fn may_be_text(file: &TelegramFile) -> bool {
     let media_type = file.media_type.as_deref().unwrap_or_default();
     let known = media_type.starts_with("text/")
         || [
@@ -284,14 +299,15 @@ fn may_be_text(file: &File) -> bool {
                 .strip_prefix("application/")
                 .is_some_and(|rest| rest.rsplit(['+', '-']).next() == Some(*kind) || rest == *kind)
         });
-    let ending = file.name.as_deref().and_then(|name| name.rsplit_once('.'));
+    let extension = file.name.as_deref().and_then(|name| name.rsplit_once('.'));
     known
-        || ending
-            .is_some_and(|(_, ending)| TEXT_ENDINGS.contains(&ending.to_ascii_lowercase().as_str()))
+        || extension.is_some_and(|(_, extension)| {
+            TEXT_FILE_EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str())
+        })
 }
 
 /// The text in a file: UTF-8, UTF-16 with its mark, or the Windows encoding that spreadsheets still write. `None` for what is no text.
-fn text(bytes: &[u8]) -> Option<String> {
+fn decode_text(bytes: &[u8]) -> Option<String> {
     let decoded = match encoding_rs::Encoding::for_bom(bytes) {
         Some((encoding, _)) => encoding.decode(bytes).0,
         None => match std::str::from_utf8(bytes) {
@@ -305,28 +321,28 @@ fn text(bytes: &[u8]) -> Option<String> {
 }
 
 /// The longest file name that is passed on, in characters.
-const NAME_CHARACTERS: usize = 100;
+const MAX_NAME_CHARS: usize = 100;
 
-fn shown_name(file: &File) -> String {
+fn display_name(file: &TelegramFile) -> String {
     let name: String = file
         .name
         .as_deref()
         .unwrap_or("file")
         .chars()
         .filter(|c| !c.is_control() && !matches!(c, '[' | ']'))
-        .take(NAME_CHARACTERS)
+        .take(MAX_NAME_CHARS)
         .collect();
     name
 }
 
 /// Words kept for further attempts, in memory alone: after a restart a file is fetched once more.
 #[derive(Debug, Default)]
-pub(super) struct Heard(Mutex<VecDeque<((BotId, i64), String)>>);
+pub(super) struct TranscriptCache(Mutex<VecDeque<((BotId, i64), String)>>);
 
 /// How much is kept, in bytes.
-const KEPT_BYTES: usize = 4 << 20;
+const MAX_CACHED_BYTES: usize = 4 << 20;
 
-impl Heard {
+impl TranscriptCache {
     fn get(&self, at: (BotId, i64)) -> Option<String> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter()
@@ -334,18 +350,18 @@ impl Heard {
             .map(|(_, words)| words.clone())
     }
 
-    fn keep(&self, at: (BotId, i64), words: String) {
+    fn insert(&self, at: (BotId, i64), words: String) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.push_back((at, words));
         while kept.len() > 1
-            && kept.iter().map(|(_, words)| words.len()).sum::<usize>() > KEPT_BYTES
+            && kept.iter().map(|(_, words)| words.len()).sum::<usize>() > MAX_CACHED_BYTES
         {
             kept.pop_front();
         }
     }
 
     /// The message is done with.
-    pub(super) fn forget(&self, at: (BotId, i64)) {
+    pub(super) fn remove(&self, at: (BotId, i64)) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|(key, _)| *key != at);
     }
@@ -357,8 +373,8 @@ mod tests {
 
     use super::*;
 
-    fn file(media_type: Option<&str>, name: Option<&str>) -> File {
-        File {
+    fn file(media_type: Option<&str>, name: Option<&str>) -> TelegramFile {
+        TelegramFile {
             id: "f".into(),
             size: None,
             media_type: media_type.map(Into::into),
@@ -377,7 +393,7 @@ mod tests {
     #[case(Some("application/pdf"), Some("a.pdf"), false)]
     #[case(Some("application/zip"), Some("a.zip"), false)]
     #[case(None, None, false)]
-    fn files_that_may_hold_text_are_known_by_type_or_ending(
+    fn text_files_are_recognized_by_type_or_extension(
         #[case] media_type: Option<&str>,
         #[case] name: Option<&str>,
         #[case] expected: bool,
@@ -392,19 +408,19 @@ mod tests {
     #[case(b"perch\xe9; 3 \x80", Some("perché; 3 €"))]
     #[case(b"%PDF-1.7\n\x00\x01", None)]
     #[case(b" \n", None)]
-    fn text_is_read_in_the_encodings_in_use(#[case] bytes: &[u8], #[case] expected: Option<&str>) {
-        assert_eq!(text(bytes).as_deref(), expected);
+    fn text_is_decoded_from_common_encodings(#[case] bytes: &[u8], #[case] expected: Option<&str>) {
+        assert_eq!(decode_text(bytes).as_deref(), expected);
     }
 
     #[test]
-    fn words_are_kept_within_a_bound() {
-        let heard = Heard::default();
+    fn transcript_cache_is_bounded() {
+        let cache = TranscriptCache::default();
         for update in 0..10 {
-            heard.keep((BotId(1), update), "x".repeat(1 << 20));
+            cache.insert((BotId(1), update), "x".repeat(1 << 20));
         }
-        assert!(heard.get((BotId(1), 9)).is_some());
-        assert!(heard.get((BotId(1), 0)).is_none());
-        heard.forget((BotId(1), 9));
-        assert!(heard.get((BotId(1), 9)).is_none());
+        assert!(cache.get((BotId(1), 9)).is_some());
+        assert!(cache.get((BotId(1), 0)).is_none());
+        cache.remove((BotId(1), 9));
+        assert!(cache.get((BotId(1), 9)).is_none());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The rule: an update is readable if it is a JSON object with a usable `update_id` and holds something that happened in a
 //! chat with a usable id. Every other field may be missing, unknown or broken, which costs that field only. What is not
-//! readable is [`Unreadable`]: the pipeline counts it and is done with it, so that it blocks nothing.
+//! readable is [`UnreadableUpdate`]: the pipeline counts it and is done with it, so that it blocks nothing.
 
 mod content;
 
@@ -10,11 +10,11 @@ use jiff::Timestamp;
 
 use crate::telegram::json::JsonObject;
 
-pub use content::{Content, File, Membership, Service};
+pub use content::{Content, Membership, ServiceMessage, TelegramFile};
 
 /// Accounts behind which Telegram hides a sender: `GroupAnonymousBot`, `Channel_Bot` and the service account that forwards
 /// the posts of a linked channel. Nobody can be told apart by them, so they are no senders.
-const FACELESS: [i64; 3] = [1_087_968_824, 136_817_688, 777_000];
+const ANONYMOUS_ACCOUNTS: [i64; 3] = [1_087_968_824, 136_817_688, 777_000];
 
 /// The General topic of a forum: sends must leave it out, so it counts as no topic (TELEGRAM.md, Limits).
 const GENERAL_TOPIC: i64 = 1;
@@ -114,7 +114,7 @@ pub struct ReplyTo {
 
 /// One update, read.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Incoming {
+pub struct IncomingUpdate {
     /// `update_id`: 0 up to, not including, `i64::MAX`.
     pub update_id: i64,
     /// What it is about.
@@ -149,7 +149,7 @@ pub struct Incoming {
 
 /// Why an update cannot be read. Holds no message text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
+pub enum UnreadableUpdate {
     /// Not one JSON object.
     #[error("the update is not a JSON object")]
     NotAnObject,
@@ -161,17 +161,17 @@ pub enum Unreadable {
     NoChat,
 }
 
-impl Incoming {
+impl IncomingUpdate {
     /// Reads an update as Telegram sent it.
     ///
     /// # Errors
-    /// [`Unreadable`], by the rule at the top of this module. Never panics, whatever `json` is.
-    pub fn parse(json: &str) -> Result<Self, Unreadable> {
-        let update = JsonObject::parse(json).ok_or(Unreadable::NotAnObject)?;
+    /// [`UnreadableUpdate`], by the rule at the top of this module. Never panics, whatever `json` is.
+    pub fn parse(json: &str) -> Result<Self, UnreadableUpdate> {
+        let update = JsonObject::parse(json).ok_or(UnreadableUpdate::NotAnObject)?;
         let update_id =
-            crate::telegram::update::update_id(&update).ok_or(Unreadable::NoUpdateId)?;
-        let (kind, message) = what_happened(&update).ok_or(Unreadable::NoChat)?;
-        let chat = chat(&message).ok_or(Unreadable::NoChat)?;
+            crate::telegram::update::update_id(&update).ok_or(UnreadableUpdate::NoUpdateId)?;
+        let (kind, message) = kind_and_message(&update).ok_or(UnreadableUpdate::NoChat)?;
+        let chat = chat(&message).ok_or(UnreadableUpdate::NoChat)?;
         let (text, entities) = match message.text("text") {
             Some(text) => (Some(text), entities(&message, "entities")),
             None => (
@@ -207,7 +207,7 @@ impl Incoming {
     }
 
     /// Whether somebody said something that may be answered: no service message, no change of rights, no channel post.
-    pub fn is_said(&self) -> bool {
+    pub fn is_user_message(&self) -> bool {
         matches!(
             self.kind,
             UpdateKind::Message | UpdateKind::EditedMessage | UpdateKind::ChannelPost
@@ -216,7 +216,7 @@ impl Incoming {
 }
 
 /// The kinds that have a meaning of their own come first; of all others the first one with a chat.
-fn what_happened<'a>(update: &JsonObject<'a>) -> Option<(UpdateKind, JsonObject<'a>)> {
+fn kind_and_message<'a>(update: &JsonObject<'a>) -> Option<(UpdateKind, JsonObject<'a>)> {
     const KNOWN: [(&str, UpdateKind); 4] = [
         ("message", UpdateKind::Message),
         ("edited_message", UpdateKind::EditedMessage),
@@ -257,7 +257,7 @@ fn sender_of(message: &JsonObject<'_>) -> Option<Sender> {
     if message.has("sender_chat") {
         return None;
     }
-    user(&message.object("from")?).filter(|sender| !FACELESS.contains(&sender.id))
+    user(&message.object("from")?).filter(|sender| !ANONYMOUS_ACCOUNTS.contains(&sender.id))
 }
 
 fn user(user: &JsonObject<'_>) -> Option<Sender> {

@@ -10,31 +10,31 @@ use crate::identity::BotId;
 
 /// Whether a message is within its user's limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rate {
+pub(super) enum RateDecision {
     /// It is.
-    Within,
+    WithinLimit,
     /// It is the first beyond it: the user is told.
-    FirstBeyond,
+    FirstOverLimit,
     /// The user has been told.
-    Beyond,
+    OverLimit,
 }
 
 /// Users that are remembered; beyond it those of past minutes are forgotten.
-const REMEMBERED: usize = 10_000;
+const MAX_TRACKED_USERS: usize = 10_000;
 
 /// Counts per bot, user and calendar minute.
 #[derive(Debug, Default)]
-pub(super) struct Rates(Mutex<HashMap<(BotId, i64), (i64, u32)>>);
+pub(super) struct UserRateLimiter(Mutex<HashMap<(BotId, i64), (i64, u32)>>);
 
-impl Rates {
-    /// Whether another message would be within the limit, besides `besides` that are still to be counted.
-    pub(super) fn has_room(
+impl UserRateLimiter {
+    /// Whether another message would be within the limit, besides `pending` that are still to be counted.
+    pub(super) fn has_capacity(
         &self,
         bot: BotId,
         user: i64,
         date: Timestamp,
         per_minute: u32,
-        besides: u32,
+        pending: u32,
     ) -> bool {
         let minute = date.as_second().div_euclid(60);
         let counts = self
@@ -44,18 +44,24 @@ impl Rates {
         let counted = counts.get(&(bot, user)).filter(|(m, _)| *m == minute);
         counted
             .map_or(0, |(_, count)| *count)
-            .saturating_add(besides)
+            .saturating_add(pending)
             < per_minute
     }
 
     /// Counts a message.
-    pub(super) fn count(&self, bot: BotId, user: i64, date: Timestamp, per_minute: u32) -> Rate {
+    pub(super) fn count(
+        &self,
+        bot: BotId,
+        user: i64,
+        date: Timestamp,
+        per_minute: u32,
+    ) -> RateDecision {
         let minute = date.as_second().div_euclid(60);
         let mut counts = self
             .0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if counts.len() >= REMEMBERED {
+        if counts.len() >= MAX_TRACKED_USERS {
             counts.retain(|_, (m, _)| *m >= minute - 1);
         }
         let (counted, count) = counts.entry((bot, user)).or_insert((minute, 0));
@@ -64,9 +70,9 @@ impl Rates {
         }
         *count = count.saturating_add(1);
         match *count {
-            n if n <= per_minute => Rate::Within,
-            n if n == per_minute.saturating_add(1) => Rate::FirstBeyond,
-            _ => Rate::Beyond,
+            n if n <= per_minute => RateDecision::WithinLimit,
+            n if n == per_minute.saturating_add(1) => RateDecision::FirstOverLimit,
+            _ => RateDecision::OverLimit,
         }
     }
 }
@@ -76,15 +82,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_told_once_a_minute_and_others_are_not_touched() {
-        let rates = Rates::default();
+    fn user_over_the_limit_is_notified_once_per_minute() {
+        let rate_limiter = UserRateLimiter::default();
         let at = |second| Timestamp::from_second(second).expect("in range");
-        let count = |user, second| rates.count(BotId(1), user, at(second), 2);
-        assert_eq!(count(7, 60), Rate::Within);
-        assert_eq!(count(7, 61), Rate::Within);
-        assert_eq!(count(7, 62), Rate::FirstBeyond);
-        assert_eq!(count(7, 119), Rate::Beyond);
-        assert_eq!(count(8, 119), Rate::Within);
-        assert_eq!(count(7, 120), Rate::Within);
+        let count = |user, second| rate_limiter.count(BotId(1), user, at(second), 2);
+        assert_eq!(count(7, 60), RateDecision::WithinLimit);
+        assert_eq!(count(7, 61), RateDecision::WithinLimit);
+        assert_eq!(count(7, 62), RateDecision::FirstOverLimit);
+        assert_eq!(count(7, 119), RateDecision::OverLimit);
+        assert_eq!(count(8, 119), RateDecision::WithinLimit);
+        assert_eq!(count(7, 120), RateDecision::WithinLimit);
     }
 }

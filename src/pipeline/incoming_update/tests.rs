@@ -3,18 +3,18 @@ use rstest::rstest;
 
 use super::*;
 
-fn read(json: &str) -> Incoming {
-    Incoming::parse(json).unwrap_or_else(|e| panic!("{e}: {json}"))
+fn read(json: &str) -> IncomingUpdate {
+    IncomingUpdate::parse(json).unwrap_or_else(|e| panic!("{e}: {json}"))
 }
 
-fn message(fields: &str) -> Incoming {
+fn message(fields: &str) -> IncomingUpdate {
     read(&format!(
         r#"{{"update_id":1,"message":{{"chat":{{"id":7,"type":"private"}},{fields}}}}}"#
     ))
 }
 
 #[test]
-fn a_whole_message_is_read() {
+fn complete_message_is_parsed() {
     let m = read(
         r#"{"update_id":870000001,"message":{"message_id":12,"message_thread_id":44,"is_topic_message":true,
             "from":{"id":7,"is_bot":false,"first_name":"Ann","last_name":"Example","username":"Ann_Example","language_code":"it"},
@@ -56,32 +56,35 @@ fn a_whole_message_is_read() {
 }
 
 #[rstest]
-#[case("", Unreadable::NotAnObject)]
-#[case("[]", Unreadable::NotAnObject)]
-#[case(r#"{"update_id":1"#, Unreadable::NotAnObject)]
-#[case("{}", Unreadable::NoUpdateId)]
-#[case(r#"{"update_id":"1","message":{}}"#, Unreadable::NoUpdateId)]
-#[case(r#"{"update_id":-1,"message":{}}"#, Unreadable::NoUpdateId)]
-#[case(r#"{"update_id":1.0,"message":{}}"#, Unreadable::NoUpdateId)]
-#[case(r#"{"update_id":9223372036854775807}"#, Unreadable::NoUpdateId)]
-#[case(r#"{"update_id":9223372036854775808}"#, Unreadable::NoUpdateId)]
-#[case(r#"{"update_id":1}"#, Unreadable::NoChat)]
+#[case("", UnreadableUpdate::NotAnObject)]
+#[case("[]", UnreadableUpdate::NotAnObject)]
+#[case(r#"{"update_id":1"#, UnreadableUpdate::NotAnObject)]
+#[case("{}", UnreadableUpdate::NoUpdateId)]
+#[case(r#"{"update_id":"1","message":{}}"#, UnreadableUpdate::NoUpdateId)]
+#[case(r#"{"update_id":-1,"message":{}}"#, UnreadableUpdate::NoUpdateId)]
+#[case(r#"{"update_id":1.0,"message":{}}"#, UnreadableUpdate::NoUpdateId)]
+#[case(r#"{"update_id":9223372036854775807}"#, UnreadableUpdate::NoUpdateId)]
+#[case(r#"{"update_id":9223372036854775808}"#, UnreadableUpdate::NoUpdateId)]
+#[case(r#"{"update_id":1}"#, UnreadableUpdate::NoChat)]
 #[case(
     r#"{"update_id":1,"inline_query":{"id":"1","from":{"id":7}}}"#,
-    Unreadable::NoChat
+    UnreadableUpdate::NoChat
 )]
-#[case(r#"{"update_id":1,"message":{"chat":{}}}"#, Unreadable::NoChat)]
-#[case(r#"{"update_id":1,"message":{"chat":{"id":"7"}}}"#, Unreadable::NoChat)]
+#[case(r#"{"update_id":1,"message":{"chat":{}}}"#, UnreadableUpdate::NoChat)]
+#[case(
+    r#"{"update_id":1,"message":{"chat":{"id":"7"}}}"#,
+    UnreadableUpdate::NoChat
+)]
 #[case(
     r#"{"update_id":1,"message":{"chat":{"id":99999999999999999999}}}"#,
-    Unreadable::NoChat
+    UnreadableUpdate::NoChat
 )]
-fn what_cannot_be_read_says_why(#[case] json: &str, #[case] why: Unreadable) {
-    assert_eq!(Incoming::parse(json), Err(why));
+fn unreadable_update_has_a_reason(#[case] json: &str, #[case] why: UnreadableUpdate) {
+    assert_eq!(IncomingUpdate::parse(json), Err(why));
 }
 
 #[test]
-fn the_least_that_is_readable_is_a_chat() {
+fn update_with_only_a_chat_is_readable() {
     let m = read(r#"{"update_id":0,"message":{"chat":{"id":-9223372036854775808}}}"#);
     assert_eq!(m.chat.id, i64::MIN);
     assert_eq!(m.chat.kind, ChatKind::Unknown);
@@ -91,7 +94,7 @@ fn the_least_that_is_readable_is_a_chat() {
 }
 
 #[test]
-fn broken_fields_cost_only_themselves() {
+fn invalid_fields_are_ignored_one_by_one() {
     let m = message(
         r#""message_id":"x","date":1e3,"from":{"id":7,"first_name":5,"username":["a"]},"text":"a\udc00b",
            "entities":{"type":"mention"},"reply_to_message":7,"quote":[],"forward_origin":3,"message_thread_id":{}"#,
@@ -106,7 +109,7 @@ fn broken_fields_cost_only_themselves() {
 }
 
 #[test]
-fn an_unknown_kind_beside_the_message_changes_nothing() {
+fn unknown_kind_beside_a_message_is_ignored() {
     let m = read(
         r#"{"update_id":5,"telepathy":{"chat":{"id":1}},"message":{"chat":{"id":7,"type":"private"},
             "from":{"id":7,"first_name":"A"},"date":10,"text":"hi","hologram":{"deep":[[[{}]]]}}}"#,
@@ -116,14 +119,14 @@ fn an_unknown_kind_beside_the_message_changes_nothing() {
 }
 
 #[test]
-fn an_unknown_kind_with_a_chat_is_kept_and_nothing_is_said_in_it() {
+fn unknown_kind_with_a_chat_is_kept_as_other() {
     let m =
         read(r#"{"update_id":5,"telepathy":{"chat":{"id":1,"type":"astral"},"from":{"id":7}}}"#);
     assert_eq!(
         (m.kind, m.chat.kind),
         (UpdateKind::Other, ChatKind::Unknown)
     );
-    assert!(!m.is_said());
+    assert!(!m.is_user_message());
 }
 
 #[rstest]
@@ -134,7 +137,7 @@ fn an_unknown_kind_with_a_chat_is_kept_and_nothing_is_said_in_it() {
 #[case::faceless(r#""from":{"id":777000,"first_name":"Telegram"}"#)]
 #[case::without_an_id(r#""from":{"first_name":"A"}"#)]
 #[case::nobody(r#""text":"x""#)]
-fn who_cannot_be_told_apart_is_no_sender(#[case] fields: &str) {
+fn anonymous_accounts_are_no_senders(#[case] fields: &str) {
     assert_eq!(message(fields).sender, None);
 }
 
@@ -142,12 +145,12 @@ fn who_cannot_be_told_apart_is_no_sender(#[case] fields: &str) {
 #[case::general_topic(r#""message_thread_id":1,"is_topic_message":true"#, None)]
 #[case::thread_of_replies(r#""message_thread_id":44"#, None)]
 #[case::topic(r#""message_thread_id":44,"is_topic_message":true"#, Some(44))]
-fn only_a_topic_is_a_thread(#[case] fields: &str, #[case] expected: Option<i64>) {
+fn only_forum_topics_have_a_thread_id(#[case] fields: &str, #[case] expected: Option<i64>) {
     assert_eq!(message(fields).thread_id, expected);
 }
 
 #[test]
-fn the_message_that_opened_a_topic_is_no_reply() {
+fn reply_to_topic_creation_is_ignored() {
     let m = message(
         r#""text":"x","reply_to_message":{"message_id":44,"forum_topic_created":{"name":"T"},"from":{"id":1}}"#,
     );
@@ -179,12 +182,12 @@ fn the_message_that_opened_a_topic_is_no_reply() {
 #[case(r#""paid_media":{"star_count":1}"#, "other")]
 #[case(r#""photo":[],"caption":"c""#, "other")]
 #[case(r#""location":{"latitude":"north"}"#, "other")]
-fn each_kind_of_content_is_told_apart(#[case] fields: &str, #[case] label: &str) {
+fn content_kinds_are_distinguished(#[case] fields: &str, #[case] label: &str) {
     assert_eq!(message(fields).content.label(), label);
 }
 
 #[test]
-fn the_biggest_photo_is_taken_and_its_caption_is_the_text() {
+fn largest_photo_is_used_with_its_caption() {
     let m = message(
         r#""photo":[{"file_id":"s","width":90},{"file_id":"b","width":1280,"file_size":9}],"caption":"what?"
            ,"caption_entities":[{"type":"bot_command","offset":0,"length":1}]"#,
@@ -198,19 +201,19 @@ fn the_biggest_photo_is_taken_and_its_caption_is_the_text() {
 }
 
 #[rstest]
-#[case("member", Membership::In)]
-#[case("administrator", Membership::In)]
-#[case("kicked", Membership::Out)]
-#[case("left", Membership::Out)]
-#[case("restricted", Membership::Out)]
+#[case("member", Membership::Member)]
+#[case("administrator", Membership::Member)]
+#[case("kicked", Membership::Left)]
+#[case("left", Membership::Left)]
+#[case("restricted", Membership::Left)]
 #[case("levitating", Membership::Restricted)]
-fn a_change_of_membership_is_read(#[case] status: &str, #[case] expected: Membership) {
+fn membership_change_is_parsed(#[case] status: &str, #[case] expected: Membership) {
     let m = read(&format!(
         r#"{{"update_id":1,"my_chat_member":{{"chat":{{"id":-7,"type":"group"}},"from":{{"id":7}},"date":1,
             "new_chat_member":{{"status":"{status}"}}}}}}"#
     ));
     assert_eq!(m.content, Content::Membership(expected));
-    assert!(!m.is_said());
+    assert!(!m.is_user_message());
 }
 
 #[rstest]
@@ -222,7 +225,7 @@ fn a_change_of_membership_is_read(#[case] status: &str, #[case] expected: Member
 #[case(r#""type":"chat","sender_chat":{"title":"Group"}"#, "Group")]
 #[case(r#""type":"channel","chat":{"title":"News"}"#, "News")]
 #[case(r#""type":"ghost""#, "")]
-fn where_a_message_was_forwarded_from_is_read(#[case] origin: &str, #[case] expected: &str) {
+fn forward_origin_is_parsed(#[case] origin: &str, #[case] expected: &str) {
     let m = message(&format!(
         r#""text":"x","forward_origin":{{{origin},"date":1}}"#
     ));
@@ -230,20 +233,20 @@ fn where_a_message_was_forwarded_from_is_read(#[case] origin: &str, #[case] expe
 }
 
 #[test]
-fn a_huge_text_is_kept_whole() {
+fn huge_text_is_kept_whole() {
     let text = "é".repeat(1 << 20);
     let m = message(&format!(r#""text":"{text}""#));
     assert_eq!(m.text.map(|t| t.len()), Some(2 << 20));
 }
 
 #[test]
-fn deep_nesting_is_no_way_to_overflow_the_stack() {
+fn deep_nesting_does_not_overflow_the_stack() {
     let deep = format!(
         r#"{{"update_id":1,"x":{}{},"message":{{"chat":{{"id":1}}}}}}"#,
         "[".repeat(100_000),
         "]".repeat(100_000)
     );
-    let _ = Incoming::parse(&deep);
+    let _ = IncomingUpdate::parse(&deep);
 }
 
 /// JSON of every shape under the keys that are read.
@@ -296,17 +299,17 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
 
 proptest! {
     #[test]
-    fn any_text_is_read_or_refused(text in any::<String>()) {
-        let _ = Incoming::parse(&text);
+    fn any_text_is_parsed_or_refused(text in any::<String>()) {
+        let _ = IncomingUpdate::parse(&text);
     }
 
     #[test]
-    fn any_json_is_read_or_refused(json in any_json()) {
-        let _ = Incoming::parse(&json.to_string());
+    fn any_json_is_parsed_or_refused(json in any_json()) {
+        let _ = IncomingUpdate::parse(&json.to_string());
     }
 
     #[test]
-    fn a_message_survives_whatever_stands_beside_its_needed_fields(
+    fn message_survives_arbitrary_extra_fields(
         junk in any_json(), update_id in 0..i64::MAX, chat in any::<i64>(), text in "\\PC{0,20}",
     ) {
         let json = serde_json::json!({

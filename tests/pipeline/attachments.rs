@@ -10,15 +10,15 @@ use telegram_connector_operator::assistant::{
 use telegram_connector_operator::observation::Notice;
 use telegram_connector_operator::registry::Transcription;
 
-use crate::world::{ANN, Connector, EVE, SOON, World, until};
+use crate::test_env::{ANN, Connector, EVE, TIMEOUT, TestEnv, wait_until};
 
 /// A connector whose voice messages the sample assistant writes down.
-fn hearing(world: &mut World) -> Connector {
-    let ears = world.ears();
-    world.connector_with("support", |c| c.transcription = ears)
+fn connector_with_transcription(env: &mut TestEnv) -> Connector {
+    let transcription = env.transcription();
+    env.connector_with("support", |c| c.transcription = transcription)
 }
 
-fn from(user: i64, to: &Connector, content: Value, caption: Option<&str>) -> UserAction {
+fn user_message(user: i64, to: &Connector, content: Value, caption: Option<&str>) -> UserAction {
     UserAction {
         bot: Some(to.id.0),
         from: Some(user),
@@ -28,36 +28,40 @@ fn from(user: i64, to: &Connector, content: Value, caption: Option<&str>) -> Use
     }
 }
 
-async fn told(world: &World, to: &Connector, content: Value, caption: Option<&str>) -> SentMessage {
-    let already = world.telegram.sent_messages(to.id, ANN).len();
-    world
-        .telegram
-        .perform(&from(ANN, to, content, caption))
+async fn send_and_wait(
+    env: &TestEnv,
+    to: &Connector,
+    content: Value,
+    caption: Option<&str>,
+) -> SentMessage {
+    let already = env.telegram.sent_messages(to.id, ANN).len();
+    env.telegram
+        .perform(&user_message(ANN, to, content, caption))
         .unwrap();
-    let sent = world
+    let sent = env
         .telegram
-        .wait_for_sent_messages(to.id, ANN, already, SOON)
+        .wait_for_sent_messages(to.id, ANN, already, TIMEOUT)
         .await;
     sent.last().unwrap().clone()
 }
 
-fn file_calls(world: &World, to: &Connector) -> usize {
-    let calls = world.telegram.calls(to.id);
+fn file_calls(env: &TestEnv, to: &Connector) -> usize {
+    let calls = env.telegram.calls(to.id);
     calls.iter().filter(|c| c.method == "getfile").count()
 }
 
 #[tokio::test]
-async fn a_voice_message_is_answered_by_its_words() {
-    let mut world = World::new().await;
-    let support = hearing(&mut world);
+async fn voice_message_is_transcribed_and_answered() {
+    let mut env = TestEnv::new().await;
+    let support = connector_with_transcription(&mut env);
     let voice = json!({"voice": {"data": "dov'è il mio ordine?", "duration": 3}});
-    let answer = told(&world, &support, voice, None).await;
+    let answer = send_and_wait(&env, &support, voice, None).await;
     assert!(
         answer.text.contains("You said: dov'è il mio ordine?"),
         "{}",
         answer.text
     );
-    let heard = &world.assistant.transcriptions()[0];
+    let heard = &env.assistant.transcriptions()[0];
     assert_eq!(
         (heard.model.as_str(), heard.language.as_deref()),
         ("whisper-1", Some("it"))
@@ -77,8 +81,8 @@ async fn a_voice_message_is_answered_by_its_words() {
 }
 
 #[tokio::test]
-async fn a_stop_ends_the_writing_down_of_a_voice_message() {
-    let mut world = World::new().await;
+async fn stop_command_ends_a_running_transcription() {
+    let mut env = TestEnv::new().await;
     // Takes the recording and never says a word.
     let deaf = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let spec = TranscriptionSpec {
@@ -90,28 +94,29 @@ async fn a_stop_ends_the_writing_down_of_a_voice_message() {
     };
     let context =
         AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::default()).unwrap();
-    let ears = assistant::build_transcriber(&spec, None, &context).unwrap();
-    let support = world.connector_with("support", |c| c.transcription = Transcription::Ready(ears));
+    let transcription = assistant::build_transcriber(&spec, None, &context).unwrap();
+    let support = env.connector_with("support", |c| {
+        c.transcription = Transcription::Ready(transcription)
+    });
     let voice = json!({"voice": {"data": "hello"}});
-    world
-        .telegram
-        .perform(&from(ANN, &support, voice, None))
+    env.telegram
+        .perform(&user_message(ANN, &support, voice, None))
         .unwrap();
-    let _asked = tokio::time::timeout(SOON, deaf.accept())
+    let _asked = tokio::time::timeout(TIMEOUT, deaf.accept())
         .await
         .expect("it is asked");
-    let stopped = world.ask(&support, "/stop").await;
+    let stopped = env.ask(&support, "/stop").await;
     assert_eq!(stopped.text, "Stopped.");
-    world.drained().await;
-    assert!(world.assistant.requests().is_empty());
+    env.wait_until_drained().await;
+    assert!(env.assistant.requests().is_empty());
 }
 
 #[tokio::test]
-async fn music_and_round_videos_are_heard_with_their_caption_above_the_words() {
-    let mut world = World::new().await;
-    let support = hearing(&mut world);
+async fn audio_and_video_notes_are_transcribed_below_their_caption() {
+    let mut env = TestEnv::new().await;
+    let support = connector_with_transcription(&mut env);
     let audio = json!({"audio": {"data": "la la la", "mime_type": "audio/mpeg"}});
-    let answer = told(&world, &support, audio, Some("which song is it?")).await;
+    let answer = send_and_wait(&env, &support, audio, Some("which song is it?")).await;
     assert!(
         answer
             .text
@@ -120,13 +125,13 @@ async fn music_and_round_videos_are_heard_with_their_caption_above_the_words() {
         answer.text
     );
     let round = json!({"video_note": {"data": "look at me"}});
-    let answer = told(&world, &support, round, None).await;
+    let answer = send_and_wait(&env, &support, round, None).await;
     assert!(
         answer.text.contains("You said: look at me"),
         "{}",
         answer.text
     );
-    let formats: Vec<_> = world
+    let formats: Vec<_> = env
         .assistant
         .transcriptions()
         .into_iter()
@@ -136,35 +141,32 @@ async fn music_and_round_videos_are_heard_with_their_caption_above_the_words() {
 }
 
 #[tokio::test]
-async fn without_transcription_a_voice_message_gets_a_sentence_and_is_not_fetched() {
-    let mut world = World::new().await;
-    let support = world.connector("support");
-    let answer = told(&world, &support, json!({"voice": {"data": "hello"}}), None).await;
+async fn without_transcription_voice_is_refused_and_not_downloaded() {
+    let mut env = TestEnv::new().await;
+    let support = env.connector("support");
+    let answer = send_and_wait(&env, &support, json!({"voice": {"data": "hello"}}), None).await;
     assert!(answer.text.contains("cannot listen"), "{}", answer.text);
     assert_eq!(
-        (
-            world.assistant.request_count(),
-            file_calls(&world, &support)
-        ),
+        (env.assistant.request_count(), file_calls(&env, &support)),
         (0, 0)
     );
 }
 
 #[tokio::test]
-async fn a_recording_beyond_telegrams_limit_gets_a_sentence_and_is_not_fetched() {
-    let mut world = World::new().await;
-    let support = hearing(&mut world);
+async fn too_big_recording_is_refused_and_not_downloaded() {
+    let mut env = TestEnv::new().await;
+    let support = connector_with_transcription(&mut env);
     let voice = json!({"voice": {"data": "long", "size": (20 << 20) + 1}});
-    let answer = told(&world, &support, voice, None).await;
+    let answer = send_and_wait(&env, &support, voice, None).await;
     assert!(answer.text.contains("too big"), "{}", answer.text);
-    assert_eq!(file_calls(&world, &support), 0);
+    assert_eq!(file_calls(&env, &support), 0);
 }
 
 #[tokio::test]
-async fn a_failure_that_passes_is_not_noticed() {
-    let mut world = World::new().await;
-    let support = hearing(&mut world);
-    world.assistant.set_behaviour(Behaviour {
+async fn transient_transcription_failure_is_retried() {
+    let mut env = TestEnv::new().await;
+    let support = connector_with_transcription(&mut env);
+    env.assistant.set_behaviour(Behaviour {
         fail_transcription: Some(InjectedFailure {
             status: 503,
             times: Some(1),
@@ -172,30 +174,30 @@ async fn a_failure_that_passes_is_not_noticed() {
         }),
         ..Behaviour::default()
     });
-    let answer = told(&world, &support, json!({"voice": {"data": "again"}}), None).await;
+    let answer = send_and_wait(&env, &support, json!({"voice": {"data": "again"}}), None).await;
     assert!(answer.text.contains("You said: again"), "{}", answer.text);
-    assert_eq!(world.assistant.transcriptions().len(), 2);
-    assert!(world.observations.take_notices(&support.uid).is_empty());
+    assert_eq!(env.assistant.transcriptions().len(), 2);
+    assert!(env.observations.take_notices(&support.uid).is_empty());
 }
 
 #[tokio::test]
-async fn a_failure_that_lasts_becomes_a_sentence_and_one_notice() {
-    let mut world = World::new().await;
-    let support = hearing(&mut world);
-    world.assistant.set_behaviour(Behaviour {
+async fn permanent_transcription_failure_is_reported_once() {
+    let mut env = TestEnv::new().await;
+    let support = connector_with_transcription(&mut env);
+    env.assistant.set_behaviour(Behaviour {
         api_key: Some("another-key".into()),
         ..Behaviour::default()
     });
     for _ in 0..2 {
-        let answer = told(&world, &support, json!({"voice": {"data": "hello"}}), None).await;
+        let answer = send_and_wait(&env, &support, json!({"voice": {"data": "hello"}}), None).await;
         assert!(
             answer.text.contains("could not make out"),
             "{}",
             answer.text
         );
     }
-    world.drained().await;
-    let notices = world.observations.take_notices(&support.uid);
+    env.wait_until_drained().await;
+    let notices = env.observations.take_notices(&support.uid);
     assert_eq!(notices.len(), 1, "at most one an hour");
     let Notice::Unheard { detail, .. } = &notices[0].notice else {
         panic!("{:?}", notices[0].notice)
@@ -208,14 +210,14 @@ async fn a_failure_that_lasts_becomes_a_sentence_and_one_notice() {
         !detail.contains("key-") && !detail.contains("made-up"),
         "{detail}"
     );
-    assert_eq!(world.assistant.request_count(), 0);
+    assert_eq!(env.assistant.request_count(), 0);
 }
 
 #[tokio::test]
-async fn silence_gets_a_sentence() {
-    let mut world = World::new().await;
-    let support = hearing(&mut world);
-    let answer = told(&world, &support, json!({"voice": {"data": "  "}}), None).await;
+async fn empty_transcript_is_answered_with_a_notice() {
+    let mut env = TestEnv::new().await;
+    let support = connector_with_transcription(&mut env);
+    let answer = send_and_wait(&env, &support, json!({"voice": {"data": "  "}}), None).await;
     assert!(
         answer.text.contains("could not make out"),
         "{}",
@@ -224,10 +226,10 @@ async fn silence_gets_a_sentence() {
 }
 
 #[tokio::test]
-async fn further_attempts_at_the_answer_do_not_fetch_and_hear_again() {
-    let mut world = World::new().await;
-    let support = hearing(&mut world);
-    world.assistant.set_behaviour(Behaviour {
+async fn retry_does_not_download_and_transcribe_again() {
+    let mut env = TestEnv::new().await;
+    let support = connector_with_transcription(&mut env);
+    env.assistant.set_behaviour(Behaviour {
         fail: Some(InjectedFailure {
             status: 500,
             times: Some(2),
@@ -235,59 +237,51 @@ async fn further_attempts_at_the_answer_do_not_fetch_and_hear_again() {
         }),
         ..Behaviour::default()
     });
-    let answer = told(
-        &world,
-        &support,
-        json!({"voice": {"data": "patience"}}),
-        None,
-    )
-    .await;
+    let answer = send_and_wait(&env, &support, json!({"voice": {"data": "patience"}}), None).await;
     assert!(
         answer.text.contains("You said: patience"),
         "{}",
         answer.text
     );
-    assert_eq!(world.assistant.request_count(), 3);
+    assert_eq!(env.assistant.request_count(), 3);
     assert_eq!(
         (
-            world.assistant.transcriptions().len(),
-            file_calls(&world, &support)
+            env.assistant.transcriptions().len(),
+            file_calls(&env, &support)
         ),
         (1, 1)
     );
 }
 
 #[tokio::test]
-async fn a_denied_users_voice_is_neither_fetched_nor_heard() {
-    let mut world = World::new().await;
-    let support = hearing(&mut world);
+async fn voice_of_a_denied_user_is_not_downloaded() {
+    let mut env = TestEnv::new().await;
+    let support = connector_with_transcription(&mut env);
     let voice = json!({"voice": {"data": "let me in"}});
-    world
-        .telegram
-        .perform(&from(EVE, &support, voice, None))
+    env.telegram
+        .perform(&user_message(EVE, &support, voice, None))
         .unwrap();
-    world
-        .telegram
-        .wait_for_sent_messages(support.id, EVE, 0, SOON)
+    env.telegram
+        .wait_for_sent_messages(support.id, EVE, 0, TIMEOUT)
         .await;
-    world.drained().await;
+    env.wait_until_drained().await;
     assert_eq!(
         (
-            world.assistant.transcriptions().len(),
-            file_calls(&world, &support)
+            env.assistant.transcriptions().len(),
+            file_calls(&env, &support)
         ),
         (0, 0)
     );
 }
 
 #[tokio::test]
-async fn a_text_file_is_part_of_the_question() {
-    let mut world = World::new().await;
-    let support = world.connector("support");
+async fn text_file_is_part_of_the_question() {
+    let mut env = TestEnv::new().await;
+    let support = env.connector("support");
     let file = json!({"document": {"data": "id;total\r\n17;9,90\r\n", "file_name": "orders.csv", "mime_type": "text/csv"}});
-    told(&world, &support, file, Some("what is the total?")).await;
-    until("asked", async || world.assistant.request_count() == 1).await;
-    let asked = &world.assistant.requests()[0].body["messages"];
+    send_and_wait(&env, &support, file, Some("what is the total?")).await;
+    wait_until("asked", async || env.assistant.request_count() == 1).await;
+    let asked = &env.assistant.requests()[0].body["messages"];
     let last = asked.as_array().unwrap().last().unwrap();
     assert_eq!(
         last["content"],
@@ -296,9 +290,9 @@ async fn a_text_file_is_part_of_the_question() {
 }
 
 #[tokio::test]
-async fn files_that_are_too_big_or_no_text_get_a_sentence() {
-    let mut world = World::new().await;
-    let support = world.connector("support");
+async fn too_big_and_binary_files_are_refused() {
+    let mut env = TestEnv::new().await;
+    let support = env.connector("support");
     let big = "x".repeat((64 << 10) + 1);
     for (file, part, fetched) in [
         (
@@ -323,9 +317,9 @@ async fn files_that_are_too_big_or_no_text_get_a_sentence() {
             2,
         ),
     ] {
-        let answer = told(&world, &support, json!({"document": file}), None).await;
+        let answer = send_and_wait(&env, &support, json!({"document": file}), None).await;
         assert!(answer.text.contains(part), "{}", answer.text);
-        assert_eq!(file_calls(&world, &support), fetched);
+        assert_eq!(file_calls(&env, &support), fetched);
     }
-    assert_eq!(world.assistant.request_count(), 0);
+    assert_eq!(env.assistant.request_count(), 0);
 }

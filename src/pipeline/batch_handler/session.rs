@@ -1,15 +1,15 @@
 //! What a turn changes in the session of its chat.
 
-use super::Handling;
+use super::BatchHandler;
 use crate::assistant::{Assistant, ChatMessage, Role};
-use crate::pipeline::ask::Answer;
+use crate::pipeline::ask::AssistantAnswer;
 use crate::pipeline::history;
 use crate::pipeline::session::SessionStep;
 use crate::store::{Change, Session};
 
-impl Handling<'_> {
-    pub(super) fn begin_session(&mut self) {
-        let number = self.lane.sessions + 1;
+impl BatchHandler<'_> {
+    pub(super) fn start_session(&mut self) {
+        let number = self.lane.session_count + 1;
         let began = Session {
             number,
             key: self.session_key(),
@@ -18,12 +18,12 @@ impl Handling<'_> {
             exchanges: 0,
             history: Vec::new(),
         };
-        self.lane.change(Change::BeginSession {
+        self.lane.add_change(Change::BeginSession {
             number,
             key: began.key.clone(),
             began_at: began.began_at,
         });
-        self.lane.sessions = number;
+        self.lane.session_count = number;
         self.lane.session = Some(began);
     }
 
@@ -40,30 +40,30 @@ impl Handling<'_> {
     }
 
     /// The exchange goes into the session, or into none.
-    pub(super) fn note_exchange(
+    pub(super) fn record_exchange(
         &mut self,
         assistant: &dyn Assistant,
         step: SessionStep,
         asked: String,
-        answer: &Answer,
+        answer: &AssistantAnswer,
     ) {
         // An empty answer is an answer: asking again for ever would block what stands behind it.
         let empty = answer.text.trim().is_empty();
         let at = self.lead().date;
         match step {
-            SessionStep::Alone => {
+            SessionStep::Stateless => {
                 if self.lane.session.take().is_some() {
-                    self.lane.change(Change::EndSession);
+                    self.lane.add_change(Change::EndSession);
                 }
             }
-            SessionStep::Begin => self.begin_session(),
+            SessionStep::Begin => self.start_session(),
             SessionStep::Continue => {}
         }
         if let Some(session) = &mut self.lane.session {
             let kept = assistant.needs_history() && !empty;
             session.exchanges += 1;
             session.state = answer.state.clone().or(session.state.take());
-            let most = history::exchanges(self.connector.session.max_messages) as usize;
+            let most = history::max_exchanges(self.connector.session.max_messages) as usize;
             let (number, session_number) = (session.exchanges, session.number);
             if kept {
                 session.history.extend([
@@ -79,7 +79,7 @@ impl Handling<'_> {
                 let over = session.history.len().saturating_sub(2 * most);
                 session.history.drain(..over);
             }
-            self.lane.change(Change::Exchange {
+            self.lane.add_change(Change::Exchange {
                 session: session_number,
                 number,
                 asked: kept.then_some(asked),

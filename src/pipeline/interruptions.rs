@@ -11,37 +11,37 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 
-use super::message::Incoming;
-use super::plan::{self, Plan};
-use super::turn::Waiting;
-use super::work::Work;
+use super::decision::{self, Decision};
+use super::incoming_update::IncomingUpdate;
+use super::message_batch::ParsedMessage;
+use super::state::PipelineState;
 use crate::registry::ResolvedConnector;
 use crate::store::WaitingMessage;
 
 /// How often it looks while something is being answered: so long a `/stop` takes at most. Answers that are quicker than this
 /// cost nothing.
-const LOOK: Duration = Duration::from_millis(400);
+const POLL_INTERVAL: Duration = Duration::from_millis(400);
 
 /// The answers in the making, by the store's number of their lane.
 #[derive(Debug, Default)]
-pub(super) struct Interruptions {
-    running: Mutex<HashMap<i64, Answer>>,
-    began: Notify,
-    answers: AtomicU64,
+pub(super) struct RunningAnswers {
+    running: Mutex<HashMap<i64, AnswerEntry>>,
+    registered: Notify,
+    next_number: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Answer {
+struct AnswerEntry {
     /// Counts the answers: the next one of the same lane is another.
     number: u64,
-    tell: mpsc::Sender<Vec<WaitingMessage>>,
+    notify: mpsc::Sender<Vec<WaitingMessage>>,
 }
 
 /// An answer in the making; it is no longer one when this is dropped.
-pub(super) struct Running<'a> {
-    all: &'a Interruptions,
+pub(super) struct RunningAnswer<'a> {
+    answers: &'a RunningAnswers,
     lane: i64,
-    arrived: mpsc::Receiver<Vec<WaitingMessage>>,
+    new_messages: mpsc::Receiver<Vec<WaitingMessage>>,
 }
 
 /// A command that ends the answer.
@@ -49,55 +49,55 @@ pub(super) enum Interruption {
     /// `/stop`, and with it what its sender had said before it and still waited.
     Stop {
         /// The command itself.
-        command: Box<Incoming>,
+        command: Box<IncomingUpdate>,
         /// Its number in the inbox.
         id: i64,
         /// The numbers of what is stopped with it.
-        with: Vec<i64>,
+        stopped_with: Vec<i64>,
     },
     /// `/new`: it is carried out next, in its order.
     NewSession,
 }
 
-impl Interruptions {
+impl RunningAnswers {
     /// An answer begins.
-    pub(super) fn answering(&self, lane: i64) -> Running<'_> {
-        let (tell, arrived) = mpsc::channel(1);
-        let number = self.answers.fetch_add(1, Ordering::Relaxed);
-        self.lock().insert(lane, Answer { number, tell });
-        self.began.notify_one();
-        Running {
-            all: self,
+    pub(super) fn register(&self, lane: i64) -> RunningAnswer<'_> {
+        let (notify, new_messages) = mpsc::channel(1);
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        self.lock().insert(lane, AnswerEntry { number, notify });
+        self.registered.notify_one();
+        RunningAnswer {
+            answers: self,
             lane,
-            arrived,
+            new_messages,
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<i64, Answer>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<i64, AnswerEntry>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for RunningAnswer<'_> {
     fn drop(&mut self) {
-        self.all.lock().remove(&self.lane);
+        self.answers.lock().remove(&self.lane);
     }
 }
 
-impl Running<'_> {
+impl RunningAnswer<'_> {
     /// Waits for a command that ends this answer; of the messages numbered `answered` it is being made.
-    pub(super) async fn interrupted(
+    pub(super) async fn wait_for_interruption(
         &mut self,
         connector: &ResolvedConnector,
         answered: &[i64],
     ) -> Interruption {
-        while let Some(arrived) = self.arrived.recv().await {
-            let behind: Vec<Waiting> = arrived
+        while let Some(arrived) = self.new_messages.recv().await {
+            let behind: Vec<ParsedMessage> = arrived
                 .into_iter()
                 .filter(|message| !answered.contains(&message.id))
-                .map(Waiting::read)
+                .map(ParsedMessage::parse)
                 .collect();
-            if let Some(interruption) = find(connector, &behind) {
+            if let Some(interruption) = find_interruption(connector, &behind) {
                 return interruption;
             }
         }
@@ -107,41 +107,53 @@ impl Running<'_> {
 }
 
 /// The first command among what waits that ends a running answer.
-fn find(connector: &ResolvedConnector, behind: &[Waiting]) -> Option<Interruption> {
-    let readable: Vec<(i64, &Incoming)> = behind
+fn find_interruption(
+    connector: &ResolvedConnector,
+    behind: &[ParsedMessage],
+) -> Option<Interruption> {
+    let readable: Vec<(i64, &IncomingUpdate)> = behind
         .iter()
         .filter_map(|w| Some((w.message.id, w.incoming.as_ref().ok()?)))
         .collect();
-    let (at, plan) = readable
+    let (at, decision) = readable
         .iter()
-        .map(|(_, incoming)| plan::plan(connector, incoming))
+        .map(|(_, incoming)| decision::decide(connector, incoming))
         .enumerate()
-        .find(|(_, plan)| matches!(plan, Plan::Stop | Plan::NewSession(_)))?;
-    if plan != Plan::Stop {
+        .find(|(_, decision)| matches!(decision, Decision::Stop | Decision::StartSession(_)))?;
+    if decision != Decision::Stop {
         return Some(Interruption::NewSession);
     }
     let (id, command) = readable[at];
     let sender = command.sender.as_ref().map(|s| s.id);
-    let with = readable[..at]
+    let stopped_with = readable[..at]
         .iter()
-        .filter(|(_, said)| said.sender.as_ref().map(|s| s.id) == sender)
-        .filter(|(_, said)| matches!(plan::plan(connector, said), Plan::Ask(_)))
+        .filter(|(_, incoming)| incoming.sender.as_ref().map(|s| s.id) == sender)
+        .filter(|(_, incoming)| {
+            matches!(
+                decision::decide(connector, incoming),
+                Decision::AskAssistant(_)
+            )
+        })
         .map(|(id, _)| *id)
         .collect();
     Some(Interruption::Stop {
         command: Box::new(command.clone()),
         id,
-        with,
+        stopped_with,
     })
 }
 
 /// Whether a command has come that ends the question which waits in a lane to be asked again.
-pub(super) async fn has_come(work: &Work, connector: &ResolvedConnector, lane: i64) -> bool {
-    match work.store.arrived(&[lane]).await {
+pub(super) async fn has_interruption(
+    pipeline: &PipelineState,
+    connector: &ResolvedConnector,
+    lane: i64,
+) -> bool {
+    match pipeline.store.arrived(&[lane]).await {
         Ok(arrived) => {
             let messages = arrived.into_iter().flat_map(|(_, messages)| messages);
-            let waiting: Vec<Waiting> = messages.map(Waiting::read).collect();
-            find(connector, &waiting).is_some()
+            let waiting: Vec<ParsedMessage> = messages.map(ParsedMessage::parse).collect();
+            find_interruption(connector, &waiting).is_some()
         }
         // It is found when the question is due.
         Err(_) => false,
@@ -149,30 +161,30 @@ pub(super) async fn has_come(work: &Work, connector: &ResolvedConnector, lane: i
 }
 
 /// Looks while answers are in the making. Runs for ever.
-pub(super) async fn look(work: std::sync::Arc<Work>) {
-    let all = &work.interruptions;
+pub(super) async fn watch_inbox(pipeline: std::sync::Arc<PipelineState>) {
+    let answers = &pipeline.running_answers;
     loop {
-        if all.lock().is_empty() {
-            all.began.notified().await;
+        if answers.lock().is_empty() {
+            answers.registered.notified().await;
         }
-        let now = all.answers.load(Ordering::Relaxed);
-        tokio::time::sleep(LOOK).await;
+        let now = answers.next_number.load(Ordering::Relaxed);
+        tokio::time::sleep(POLL_INTERVAL).await;
         // Those that have begun meanwhile are looked after the next time.
         let lanes: Vec<i64> = {
-            let running = all.lock();
+            let running = answers.lock();
             let older = running.iter().filter(|(_, answer)| answer.number < now);
             older.map(|(lane, _)| *lane).collect()
         };
         if lanes.is_empty() {
             continue;
         }
-        match work.store.arrived(&lanes).await {
+        match pipeline.store.arrived(&lanes).await {
             Ok(arrived) => {
-                let running = all.lock();
+                let running = answers.lock();
                 for (lane, messages) in arrived {
                     if let Some(answer) = running.get(&lane) {
                         // A full channel has not been looked at yet; the next look finds the same.
-                        let _ = answer.tell.try_send(messages);
+                        let _ = answer.notify.try_send(messages);
                     }
                 }
             }

@@ -9,7 +9,7 @@ use telegram_connector_operator::assistant::{
     AnswerPart, AnswerStream, Assistant, AssistantError, Question,
 };
 
-use crate::world::{ANN, SOON, World};
+use crate::test_env::{ANN, TIMEOUT, TestEnv};
 
 /// An assistant that names its conversation, says a word and then nothing for ever; it remembers with what it was asked.
 #[derive(Debug, Default, Clone)]
@@ -39,26 +39,24 @@ impl Assistant for Endless {
 }
 
 #[tokio::test]
-async fn the_question_after_a_stop_goes_on_in_the_assistants_conversation() {
-    let mut world = World::new().await;
+async fn question_after_stop_keeps_the_session_state() {
+    let mut env = TestEnv::new().await;
     let assistant = Endless::default();
-    let support = world.connector_with("support", |c| {
+    let support = env.connector_with("support", |c| {
         c.assistant = Some(Arc::new(assistant.clone()));
     });
     for turn in 1..=2 {
-        world
-            .telegram
-            .send_private_message(support.id, ANN, "think");
-        let shown = world.telegram.wait_until(support.id, SOON, |telegram| {
+        env.telegram.send_private_message(support.id, ANN, "think");
+        let shown = env.telegram.wait_until(support.id, TIMEOUT, |telegram| {
             // The first words, of this answer.
             let drafts = telegram.drafts(support.id);
             let ids: HashSet<_> = drafts.iter().map(|d| d.draft_id).collect();
             (ids.len() >= turn).then_some(())
         });
         shown.await.expect("the first words");
-        let stopped = world.ask(&support, "/stop").await;
+        let stopped = env.ask(&support, "/stop").await;
         assert!(stopped.text.starts_with("Well"), "{}", stopped.text);
-        world.drained().await;
+        env.wait_until_drained().await;
     }
     let states = assistant.states.lock().unwrap().clone();
     assert_eq!(states, [None, Some("conversation 7".to_owned())]);

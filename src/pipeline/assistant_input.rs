@@ -2,71 +2,71 @@
 
 use std::time::Duration;
 
-use super::groups::{self, Me};
-use super::message::{Content, File, Incoming, UpdateKind};
+use super::groups::{self, BotIdentity};
+use super::incoming_update::{Content, IncomingUpdate, TelegramFile, UpdateKind};
 
 /// Before the words of a message that was answered and then changed.
-const EDITED: &str = "[edited an earlier message, which now reads]\n";
+const EDITED_PREFIX: &str = "[edited an earlier message, which now reads]\n";
 /// The longest quotation of a message that is answered, in characters.
-const LONGEST_QUOTE: usize = 2_000;
+const MAX_QUOTE_CHARS: usize = 2_000;
 /// A message of at least so many UTF-16 units may have been cut off by Telegram's limit of 4,096: apps cut long pastes at a word.
-const CUT_PASTE: usize = 3_500;
+const MIN_CUT_PASTE_UNITS: usize = 3_500;
 /// The parts of a long paste come within so many seconds of each other.
-const PASTE: Duration = Duration::from_secs(2);
+const PASTE_WINDOW: Duration = Duration::from_secs(2);
 
 /// What the assistant is given of a message, or why it is given nothing.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Gist {
+pub enum AssistantInput {
     /// These words, and a picture if there is one. The words may be empty only beside a picture.
-    Ask {
+    Text {
         /// What was said, with what it refers to.
         text: String,
         /// A picture that goes with it.
-        picture: Option<File>,
+        picture: Option<TelegramFile>,
     },
     /// A voice message, a piece of music or a round video, to be written down by somebody who can.
-    Hear(File),
+    Transcribe(TelegramFile),
     /// A file, to be read if it is text.
-    Read(File),
+    ReadFile(TelegramFile),
     /// Nothing was said, as with a mention alone: a greeting is the answer.
-    Nothing,
+    Empty,
     /// Stickers, polls, videos and the like: one friendly sentence is the answer.
     Unsupported,
 }
 
 /// What the assistant is given of a message.
-pub fn gist(incoming: &Incoming, me: Me<'_>) -> Gist {
-    let said = groups::without_address(incoming, me);
-    let asked = |text: String, picture: Option<File>| Gist::Ask {
-        text: named(incoming, with_context(incoming, me, &text)),
+pub fn assistant_input(incoming: &IncomingUpdate, bot: BotIdentity<'_>) -> AssistantInput {
+    let said = groups::strip_bot_mention(incoming, bot);
+    let asked = |text: String, picture: Option<TelegramFile>| AssistantInput::Text {
+        text: with_sender_name(incoming, with_context(incoming, bot, &text)),
         picture,
     };
     let ask = |text: String| asked(text, None);
     match &incoming.content {
         // "@bot" as the reply to a message is a question about that message.
-        Content::Text if said.is_empty() && with_context(incoming, me, "").is_empty() => {
-            Gist::Nothing
+        Content::Text if said.is_empty() && with_context(incoming, bot, "").is_empty() => {
+            AssistantInput::Empty
         }
-        Content::Text => asked(said, answered_picture(incoming)),
+        Content::Text => asked(said, replied_picture(incoming)),
         Content::Photo(file) => asked(said, Some(file.clone())),
         Content::Document(file) if is_picture(file) => asked(said, Some(file.clone())),
-        Content::Document(file) => Gist::Read(file.clone()),
+        Content::Document(file) => AssistantInput::ReadFile(file.clone()),
         Content::Voice(file, _) | Content::Audio(file) | Content::VideoNote(file) => {
-            Gist::Hear(file.clone())
+            AssistantInput::Transcribe(file.clone())
         }
         Content::Location { .. } | Content::Contact { .. } => {
-            ask(described(&incoming.content).unwrap_or_default())
+            ask(describe(&incoming.content).unwrap_or_default())
         }
         // The words under a video are a question that can be answered without it.
         Content::Video(_) | Content::Animation(_) if !said.is_empty() => {
             ask(format!("[video]\n{said}"))
         }
-        _ => Gist::Unsupported,
+        _ => AssistantInput::Unsupported,
     }
 }
 
 /// Content that is no text, in words.
-fn described(content: &Content) -> Option<String> {
+fn describe(content: &Content) -> Option<String> {
     Some(match content {
         Content::Location {
             latitude,
@@ -81,7 +81,7 @@ fn described(content: &Content) -> Option<String> {
         Content::Contact { name, phone } => format!("[contact: {name}, {phone}]"),
         Content::Photo(_) => "[photo]".to_owned(),
         Content::Document(file) if is_picture(file) => "[photo]".to_owned(),
-        Content::Document(File {
+        Content::Document(TelegramFile {
             name: Some(name), ..
         }) => format!("[file: {name}]"),
         Content::Document(_) => "[file]".to_owned(),
@@ -95,7 +95,7 @@ fn described(content: &Content) -> Option<String> {
 }
 
 /// The picture that a text answers: whoever asks "what is this?" under one means it.
-fn answered_picture(incoming: &Incoming) -> Option<File> {
+fn replied_picture(incoming: &IncomingUpdate) -> Option<TelegramFile> {
     match &incoming.reply_to.as_ref()?.content {
         Content::Photo(file) => Some(file.clone()),
         Content::Document(file) if is_picture(file) => Some(file.clone()),
@@ -104,23 +104,27 @@ fn answered_picture(incoming: &Incoming) -> Option<File> {
 }
 
 /// What the assistant is given of a message whose file says `words`: below the caption.
-pub(super) fn with_words_of_file(incoming: &Incoming, me: Me<'_>, words: &str) -> String {
-    let caption = groups::without_address(incoming, me);
+pub(super) fn with_file_text(
+    incoming: &IncomingUpdate,
+    bot: BotIdentity<'_>,
+    words: &str,
+) -> String {
+    let caption = groups::strip_bot_mention(incoming, bot);
     let gap = if caption.is_empty() { "" } else { "\n\n" };
     let said = format!("{caption}{gap}{words}");
-    named(incoming, with_context(incoming, me, &said))
+    with_sender_name(incoming, with_context(incoming, bot, &said))
 }
 
 /// What the assistant is given of a picture that it cannot see: that there is one, and the caption.
-pub(super) fn with_unseen_picture(incoming: &Incoming, me: Me<'_>) -> String {
-    let caption = groups::without_address(incoming, me);
+pub(super) fn with_unsupported_picture(incoming: &IncomingUpdate, bot: BotIdentity<'_>) -> String {
+    let caption = groups::strip_bot_mention(incoming, bot);
     let gap = if caption.is_empty() { "" } else { "\n" };
     let said = format!("[photo]{gap}{caption}");
-    named(incoming, with_context(incoming, me, &said))
+    with_sender_name(incoming, with_context(incoming, bot, &said))
 }
 
 /// In a group, who says it: the assistant hears many, and so does whoever reads the history.
-fn named(incoming: &Incoming, text: String) -> String {
+fn with_sender_name(incoming: &IncomingUpdate, text: String) -> String {
     let name = incoming.sender.as_ref().map_or("", |s| s.name.trim());
     if incoming.is_private() || name.is_empty() {
         return text;
@@ -135,9 +139,9 @@ fn named(incoming: &Incoming, text: String) -> String {
 }
 
 /// The words with what they answer or who said them first, which the assistant has not seen otherwise.
-fn with_context(incoming: &Incoming, me: Me<'_>, said: &str) -> String {
+fn with_context(incoming: &IncomingUpdate, bot: BotIdentity<'_>, said: &str) -> String {
     let mut text = String::new();
-    if let Some(quoted) = quoted(incoming, me) {
+    if let Some(quoted) = quoted_text(incoming, bot) {
         for line in quoted.lines() {
             text.push_str("> ");
             text.push_str(line);
@@ -146,7 +150,7 @@ fn with_context(incoming: &Incoming, me: Me<'_>, said: &str) -> String {
         text.push('\n');
     }
     if incoming.kind == UpdateKind::EditedMessage {
-        text.push_str(EDITED);
+        text.push_str(EDITED_PREFIX);
     }
     match incoming.forwarded_from.as_deref() {
         None => {}
@@ -159,16 +163,16 @@ fn with_context(incoming: &Incoming, me: Me<'_>, said: &str) -> String {
 
 /// What the message answers: the part that was marked, else the whole of it, else what it is. Our own messages are in the history
 /// already, so of them only a marked part counts.
-fn quoted(incoming: &Incoming, me: Me<'_>) -> Option<String> {
+fn quoted_text(incoming: &IncomingUpdate, bot: BotIdentity<'_>) -> Option<String> {
     let reply = incoming.reply_to.as_ref()?;
-    let ours = reply.sender.as_ref().is_some_and(|s| s.id == me.id.0);
+    let ours = reply.sender.as_ref().is_some_and(|s| s.id == bot.id.0);
     let quoted = match (&reply.quote, &reply.text) {
         (Some(quote), _) => quote.clone(),
         _ if ours => return None,
         (None, Some(text)) => text.clone(),
-        (None, None) => described(&reply.content)?,
+        (None, None) => describe(&reply.content)?,
     };
-    let cut: String = quoted.chars().take(LONGEST_QUOTE).collect();
+    let cut: String = quoted.chars().take(MAX_QUOTE_CHARS).collect();
     Some(if cut.len() < quoted.len() {
         format!("{cut}…")
     } else {
@@ -179,7 +183,7 @@ fn quoted(incoming: &Incoming, me: Me<'_>) -> Option<String> {
 
 /// How the next message of a chat belongs to the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bond {
+pub enum MessageRelation {
     /// It stands by itself.
     None,
     /// Both are of one album: one turn, with the one caption it has.
@@ -191,52 +195,57 @@ pub enum Bond {
 }
 
 /// Whether a text may go on in the next message: it is as long as one that Telegram's limit cut.
-pub fn may_be_cut(message: &Incoming) -> bool {
+pub fn may_be_truncated(message: &IncomingUpdate) -> bool {
     let text = message.text.as_deref().unwrap_or_default();
-    message.content == Content::Text && crate::telegram::split::utf16_len(text) >= CUT_PASTE
+    message.content == Content::Text
+        && crate::telegram::split::utf16_len(text) >= MIN_CUT_PASTE_UNITS
 }
 
 /// How the next message of a chat belongs to the one before it, where dates that are not more than `follow_up` apart follow
 /// quickly on each other. Only messages of one sender, sent and not edited, belong together.
-pub fn bond(before: &Incoming, next: &Incoming, follow_up: Duration) -> Bond {
-    let id = |m: &Incoming| m.sender.as_ref().map(|s| s.id);
-    let sent = |m: &Incoming| m.kind == UpdateKind::Message;
+pub fn message_relation(
+    before: &IncomingUpdate,
+    next: &IncomingUpdate,
+    follow_up: Duration,
+) -> MessageRelation {
+    let id = |m: &IncomingUpdate| m.sender.as_ref().map(|s| s.id);
+    let sent = |m: &IncomingUpdate| m.kind == UpdateKind::Message;
     if !sent(before) || !sent(next) || id(before).is_none() || id(before) != id(next) {
-        return Bond::None;
+        return MessageRelation::None;
     }
     if before.media_group_id.is_some() && before.media_group_id == next.media_group_id {
-        return Bond::Album;
+        return MessageRelation::Album;
     }
     let Ok(apart) = Duration::try_from(next.date.duration_since(before.date)) else {
-        return Bond::None;
+        return MessageRelation::None;
     };
-    let command = |m: &Incoming| m.text.as_deref().is_some_and(|text| text.starts_with('/'));
+    let command = |m: &IncomingUpdate| m.text.as_deref().is_some_and(|text| text.starts_with('/'));
     let goes_on = next.content == Content::Text
         && next.reply_to.is_none()
         && before.forwarded_from == next.forwarded_from
         && !command(before)
         && !command(next);
-    if may_be_cut(before) && goes_on && apart <= PASTE {
-        return Bond::Paste;
+    if may_be_truncated(before) && goes_on && apart <= PASTE_WINDOW {
+        return MessageRelation::Paste;
     }
     if apart <= follow_up && !follow_up.is_zero() {
-        return Bond::FollowUp;
+        return MessageRelation::FollowUp;
     }
-    Bond::None
+    MessageRelation::None
 }
 
 /// Puts the words of messages together that are one turn, in the order in which they were sent.
-pub fn together(texts: &[(Bond, &str)]) -> String {
+pub fn join_texts(texts: &[(MessageRelation, &str)]) -> String {
     let mut whole = String::new();
-    for (bond, text) in texts {
+    for (relation, text) in texts {
         if text.is_empty() {
             continue;
         }
-        let gap = match bond {
+        let gap = match relation {
             _ if whole.is_empty() => "",
             // Apps cut a paste at a line or a word and drop the white space there.
-            Bond::Paste => "\n",
-            Bond::None | Bond::Album | Bond::FollowUp => "\n\n",
+            MessageRelation::Paste => "\n",
+            MessageRelation::None | MessageRelation::Album | MessageRelation::FollowUp => "\n\n",
         };
         whole.push_str(gap);
         whole.push_str(text);
@@ -245,7 +254,7 @@ pub fn together(texts: &[(Bond, &str)]) -> String {
 }
 
 /// Whether a file is a picture that assistants can see.
-fn is_picture(file: &File) -> bool {
+fn is_picture(file: &TelegramFile) -> bool {
     file.media_type
         .as_deref()
         .is_some_and(|m| matches!(m, "image/jpeg" | "image/png" | "image/webp" | "image/gif"))
@@ -258,21 +267,21 @@ mod tests {
     use super::*;
     use crate::identity::BotId;
 
-    const ME: Me<'static> = Me {
+    const BOT: BotIdentity<'static> = BotIdentity {
         id: BotId(99),
         username: "support_bot",
     };
 
-    fn said(fields: &str) -> Incoming {
-        Incoming::parse(&format!(
+    fn incoming(fields: &str) -> IncomingUpdate {
+        IncomingUpdate::parse(&format!(
             r#"{{"update_id":1,"message":{{"message_id":5,"date":100,"from":{{"id":7}},"chat":{{"id":7,"type":"private"}},{fields}}}}}"#
         ))
         .expect("readable")
     }
 
-    fn words(fields: &str) -> String {
-        match gist(&said(fields), ME) {
-            Gist::Ask { text, .. } => text,
+    fn input_text(fields: &str) -> String {
+        match assistant_input(&incoming(fields), BOT) {
+            AssistantInput::Text { text, .. } => text,
             other => panic!("{other:?}"),
         }
     }
@@ -344,8 +353,8 @@ mod tests {
         r#""text":"@support_bot","entities":[{"type":"mention","offset":0,"length":12}],"reply_to_message":{"from":{"id":8},"text":"2+2?"}"#,
         "> 2+2?"
     )]
-    fn the_assistant_is_told_what_it_cannot_see(#[case] fields: &str, #[case] expected: &str) {
-        assert_eq!(words(fields), expected);
+    fn context_of_a_message_is_described_in_words(#[case] fields: &str, #[case] expected: &str) {
+        assert_eq!(input_text(fields), expected);
     }
 
     #[rstest]
@@ -353,7 +362,7 @@ mod tests {
     #[case::mentioned(
         r#""text":"@support_bot","entities":[{"type":"mention","offset":0,"length":12}]"#
     )]
-    fn the_picture_that_a_question_answers_goes_with_it(
+    fn picture_of_the_replied_message_is_attached(
         #[case] fields: &str,
         #[values(
             r#""reply_to_message":{"from":{"id":8},"photo":[{"file_id":"p","width":9}]}"#,
@@ -362,7 +371,9 @@ mod tests {
         )]
         reply: &str,
     ) {
-        let Gist::Ask { text, picture } = gist(&said(&format!("{fields},{reply}")), ME) else {
+        let AssistantInput::Text { text, picture } =
+            assistant_input(&incoming(&format!("{fields},{reply}")), BOT)
+        else {
             panic!("it is a question");
         };
         assert_eq!(picture.expect("a picture").id, "p");
@@ -370,54 +381,54 @@ mod tests {
     }
 
     #[rstest]
-    #[case(r#""sticker":{"emoji":"😀"}"#, Gist::Unsupported)]
-    #[case(r#""poll":{"question":"?"}"#, Gist::Unsupported)]
-    #[case(r#""video":{"file_id":"v"}"#, Gist::Unsupported)]
-    #[case(r#""hologram":{}"#, Gist::Unsupported)]
+    #[case(r#""sticker":{"emoji":"😀"}"#, AssistantInput::Unsupported)]
+    #[case(r#""poll":{"question":"?"}"#, AssistantInput::Unsupported)]
+    #[case(r#""video":{"file_id":"v"}"#, AssistantInput::Unsupported)]
+    #[case(r#""hologram":{}"#, AssistantInput::Unsupported)]
     #[case(
         r#""text":"@support_bot","entities":[{"type":"mention","offset":0,"length":12}]"#,
-        Gist::Nothing
+        AssistantInput::Empty
     )]
-    fn what_says_nothing_gets_a_sentence(#[case] fields: &str, #[case] expected: Gist) {
-        assert_eq!(gist(&said(fields), ME), expected);
+    fn unsupported_content_is_classified(#[case] fields: &str, #[case] expected: AssistantInput) {
+        assert_eq!(assistant_input(&incoming(fields), BOT), expected);
     }
 
     #[test]
-    fn pictures_go_with_their_caption_also_as_files() {
+    fn pictures_keep_their_caption_also_as_documents() {
         for fields in [
             r#""photo":[{"file_id":"p","width":9}],"caption":"what is it?""#,
             r#""document":{"file_id":"p","mime_type":"image/png"},"caption":"what is it?""#,
         ] {
-            let Gist::Ask {
+            let AssistantInput::Text {
                 text,
                 picture: Some(file),
-            } = gist(&said(fields), ME)
+            } = assistant_input(&incoming(fields), BOT)
             else {
                 panic!("no picture: {fields}")
             };
             assert_eq!((text.as_str(), file.id.as_str()), ("what is it?", "p"));
         }
         assert!(matches!(
-            gist(
-                &said(r#""document":{"file_id":"d","mime_type":"text/plain"}"#),
-                ME
+            assistant_input(
+                &incoming(r#""document":{"file_id":"d","mime_type":"text/plain"}"#),
+                BOT
             ),
-            Gist::Read(_)
+            AssistantInput::ReadFile(_)
         ));
         assert!(matches!(
-            gist(&said(r#""voice":{"file_id":"v"}"#), ME),
-            Gist::Hear(_)
+            assistant_input(&incoming(r#""voice":{"file_id":"v"}"#), BOT),
+            AssistantInput::Transcribe(_)
         ));
         assert!(matches!(
-            gist(&said(r#""video_note":{"file_id":"v"}"#), ME),
-            Gist::Hear(_)
+            assistant_input(&incoming(r#""video_note":{"file_id":"v"}"#), BOT),
+            AssistantInput::Transcribe(_)
         ));
     }
 
     #[test]
-    fn a_long_quotation_is_cut() {
+    fn long_quotation_is_truncated() {
         let long = "é".repeat(5_000);
-        let text = words(&format!(
+        let text = input_text(&format!(
             r#""text":"so?","reply_to_message":{{"from":{{"id":8}},"text":"{long}"}}"#
         ));
         assert_eq!(
@@ -427,46 +438,65 @@ mod tests {
     }
 
     #[test]
-    fn albums_and_cut_pastes_are_one_turn_and_nothing_else_is() {
+    fn albums_and_cut_pastes_are_one_batch() {
         let long = "word ".repeat(800);
-        let first = said(&format!(r#""text":"{long}""#));
-        let at = |date: i64, mut m: Incoming| {
+        let first = incoming(&format!(r#""text":"{long}""#));
+        let at = |date: i64, mut m: IncomingUpdate| {
             m.date = jiff::Timestamp::from_second(date).expect("in range");
             m
         };
-        let rest = said(r#""text":"the rest""#);
-        let bond = |a: &Incoming, b: &Incoming| bond(a, b, Duration::ZERO);
-        assert_eq!(bond(&first, &at(101, rest.clone())), Bond::Paste);
-        assert_eq!(bond(&first, &at(103, rest.clone())), Bond::None, "too late");
-        assert_eq!(bond(&rest, &first), Bond::None, "the first was not cut");
+        let rest = incoming(r#""text":"the rest""#);
+        let relation =
+            |a: &IncomingUpdate, b: &IncomingUpdate| message_relation(a, b, Duration::ZERO);
         assert_eq!(
-            bond(&first, &said(r#""text":"/new""#)),
-            Bond::None,
+            relation(&first, &at(101, rest.clone())),
+            MessageRelation::Paste
+        );
+        assert_eq!(
+            relation(&first, &at(103, rest.clone())),
+            MessageRelation::None,
+            "too late"
+        );
+        assert_eq!(
+            relation(&rest, &first),
+            MessageRelation::None,
+            "the first was not cut"
+        );
+        assert_eq!(
+            relation(&first, &incoming(r#""text":"/new""#)),
+            MessageRelation::None,
             "a command"
         );
-        let reply = said(r#""text":"x","reply_to_message":{"message_id":1}"#);
-        assert_eq!(bond(&first, &reply), Bond::None, "a reply");
+        let reply = incoming(r#""text":"x","reply_to_message":{"message_id":1}"#);
+        assert_eq!(relation(&first, &reply), MessageRelation::None, "a reply");
         let mut other = rest.clone();
         other.sender.as_mut().expect("a sender").id = 8;
-        assert_eq!(bond(&first, &other), Bond::None, "somebody else");
+        assert_eq!(
+            relation(&first, &other),
+            MessageRelation::None,
+            "somebody else"
+        );
 
         let picture = |id: &str| {
-            said(&format!(
+            incoming(&format!(
                 r#""photo":[{{"file_id":"{id}"}}],"media_group_id":"g""#
             ))
         };
-        assert_eq!(bond(&picture("a"), &picture("b")), Bond::Album);
-        assert_eq!(bond(&picture("a"), &rest), Bond::None);
+        assert_eq!(
+            relation(&picture("a"), &picture("b")),
+            MessageRelation::Album
+        );
+        assert_eq!(relation(&picture("a"), &rest), MessageRelation::None);
     }
 
     #[test]
-    fn what_is_one_turn_is_put_together_in_order() {
+    fn texts_of_a_batch_are_joined_in_order() {
         assert_eq!(
-            together(&[
-                (Bond::None, "a"),
-                (Bond::Paste, "b"),
-                (Bond::Album, ""),
-                (Bond::Album, "c")
+            join_texts(&[
+                (MessageRelation::None, "a"),
+                (MessageRelation::Paste, "b"),
+                (MessageRelation::Album, ""),
+                (MessageRelation::Album, "c")
             ]),
             "a\nb\n\nc"
         );
