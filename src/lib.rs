@@ -30,12 +30,14 @@
 //! | [`store`] | the inbox, outbox, sessions and denied conversations: one trait, SQLite and PostgreSQL |
 //! | [`telemetry`] | logs, metrics, health |
 //! | [`proxy`] | by which proxy the API server of a kubeconfig is reached |
-//! | [`clock`], [`identity`] | the injected clock; the names of connectors and bots that every module shares |
+//! | [`clock`], [`identity`], [`backoff`] | the injected clock; the names of connectors and bots that every module shares; how long to wait before the next try |
+//! | [`history`], [`texts`] | one message of a conversation; what the bot says by itself, in seven languages |
 //! | `dev` | embedded control plane, Bot API simulator, sample assistant, `demo` and `dev` (cargo feature `dev`) |
 
 pub mod allow;
 pub mod api;
 pub mod assistant;
+pub mod backoff;
 pub mod backup;
 pub mod check;
 pub mod cli;
@@ -44,6 +46,7 @@ pub mod connection;
 pub mod controller;
 #[cfg(feature = "dev")]
 pub mod dev;
+pub mod history;
 pub mod identity;
 pub mod listings;
 pub mod observation;
@@ -55,3 +58,4 @@ pub mod run;
 pub mod store;
 pub mod telegram;
 pub mod telemetry;
+pub mod texts;

@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::assistant::AssistantFault;
 use crate::identity::{BotId, ConnectorUid};
 use crate::telegram::bot::BotProfile;
 
@@ -71,28 +72,6 @@ pub enum ConnectionFact {
         /// For people; no token in it.
         detail: String,
     },
-}
-
-/// Why an exchange with the assistant failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AssistantFault {
-    /// No connection, or no answer in time.
-    Unreachable,
-    /// 401 or 403.
-    Unauthorized,
-    /// An error answer, or one that makes no sense.
-    Failing,
-}
-
-impl AssistantFault {
-    /// The fault in one word: a metric label.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Unreachable => "unreachable",
-            Self::Unauthorized => "unauthorized",
-            Self::Failing => "failing",
-        }
-    }
 }
 
 /// What the pipeline last saw of an assistant.

@@ -17,10 +17,10 @@ use crate::assistant::{
     AddressPolicy, Assistant, AssistantHttpClient, ExtraRootCertificates, HttpLimits, Transcriber,
 };
 use crate::clock::SharedClock;
+use crate::connection::ConnectionSettings;
 use crate::connection::webhook::{self, TlsFiles, WebhookServer};
 use crate::controller::{
-    self, AssistantFactory, ConnectionSettings, Controller, ControllerDependencies,
-    SharedAssistantFactory,
+    self, AssistantFactory, Controller, ControllerDependencies, SharedAssistantFactory,
 };
 use crate::observation::{Notice, Observations};
 use crate::pipeline::{DeadLetterHook, Pipeline, PipelineContext, PipelineLimits};

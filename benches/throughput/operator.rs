@@ -8,8 +8,9 @@ use telegram_connector_operator::assistant::{
     self, AddressPolicy, Assistant, AssistantHttpClient, HttpLimits,
 };
 use telegram_connector_operator::clock::SystemClock;
+use telegram_connector_operator::connection::ConnectionSettings;
 use telegram_connector_operator::connection::{BotConnections, ConnectionGoal};
-use telegram_connector_operator::controller::{self, ConnectionSettings};
+use telegram_connector_operator::controller;
 use telegram_connector_operator::identity::{ConnectorRef, ConnectorUid};
 use telegram_connector_operator::observation::Observations;
 use telegram_connector_operator::pipeline::{Pipeline, PipelineContext, PipelineLimits};

@@ -9,12 +9,48 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
-use super::AssistantError;
 use super::address_policy::AddressRefused;
-use crate::observation::AssistantFault;
 
 /// However long an assistant asks us to wait, we look again after this.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
+
+/// Why an exchange with the assistant failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AssistantFault {
+    /// No connection, or no answer in time.
+    Unreachable,
+    /// 401 or 403.
+    Unauthorized,
+    /// An error answer, or one that makes no sense.
+    Failing,
+}
+
+impl AssistantFault {
+    /// The fault in one word: a metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Unauthorized => "unauthorized",
+            Self::Failing => "failing",
+        }
+    }
+}
+
+/// Why there is no answer. Holds neither key nor chat text.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{detail}")]
+pub struct AssistantError {
+    /// What kind of failure it is for `AssistantReady`.
+    pub fault: AssistantFault,
+    /// Whether asking again may help.
+    pub retryable: bool,
+    /// The whole time that an answer may take went by.
+    pub timed_out: bool,
+    /// How long to wait first, if the assistant said so.
+    pub retry_after: Option<std::time::Duration>,
+    /// For people.
+    pub detail: String,
+}
 
 impl AssistantError {
     /// No connection, or no answer in time. Asking again may help.

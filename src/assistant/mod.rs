@@ -35,10 +35,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::{Stream, stream};
 
-use crate::observation::AssistantFault;
+use crate::history::ChatMessage;
 
 pub use address_policy::{AddressPolicy, AddressRefused, AllowedAddress};
 pub use build::{BuildError, build_assistant};
+pub use error::{AssistantError, AssistantFault};
 pub use http_client::{AssistantHttpClient, HttpLimits};
 pub use root_certificates::{CaFileError, ExtraRootCertificates};
 pub use transcription::{Recording, Transcriber, build_transcriber};
@@ -75,25 +76,6 @@ pub enum AnswerPart {
     /// What the assistant wants to be given back in this session's next question: A2A's `contextId`, Pupau's conversation.
     /// Stored with the session; replaces what was stored.
     SessionState(String),
-}
-
-/// Who said something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// The Telegram user.
-    User,
-    /// The assistant.
-    Assistant,
-}
-
-/// One message of the history.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct ChatMessage {
-    /// Who.
-    pub role: Role,
-    /// What.
-    pub text: String,
 }
 
 /// A picture that goes with a question.
@@ -137,22 +119,6 @@ pub struct Question {
     pub pictures: Vec<Picture>,
     /// The update's identity: the same for every attempt at this question.
     pub idempotency_key: String,
-}
-
-/// Why there is no answer. Holds neither key nor chat text.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{detail}")]
-pub struct AssistantError {
-    /// What kind of failure it is for `AssistantReady`.
-    pub fault: AssistantFault,
-    /// Whether asking again may help.
-    pub retryable: bool,
-    /// The whole time that an answer may take went by.
-    pub timed_out: bool,
-    /// How long to wait first, if the assistant said so.
-    pub retry_after: Option<std::time::Duration>,
-    /// For people.
-    pub detail: String,
 }
 
 /// An answer in the making, from which one part after the other is read.

@@ -18,7 +18,7 @@ use super::{
     AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, BuildError, Question,
     answer_stream, request_headers,
 };
-use crate::observation::AssistantFault;
+use crate::assistant::AssistantFault;
 
 /// The API's root where the connector has none.
 pub(super) const DEFAULT_ROOT: &str = "https://api.pupau.ai";

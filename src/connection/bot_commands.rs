@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use super::backoff::Backoff;
-use crate::pipeline::texts::{Texts, languages};
+use crate::backoff::Backoff;
 use crate::telegram::{Bot, TelegramError};
+use crate::texts::{Texts, languages};
 
 /// Between two languages, so that a thousand bots that connect at once spend their first minutes on messages instead.
 const LANGUAGE_INTERVAL: Duration = Duration::from_millis(25);

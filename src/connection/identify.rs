@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::backoff::Backoff;
 use super::{BotConnection, whole_seconds};
+use crate::backoff::Backoff;
 use crate::observation::IdentityFact;
 use crate::telegram::TelegramError;
 use crate::telegram::bot::BotProfile;

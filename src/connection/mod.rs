@@ -4,11 +4,11 @@
 //! connector may own the bot, or another process may lead), and then polls, or keeps the webhook registered. What it sees
 //! it notes in the [`Observations`]; what that means is the controller's to decide.
 
-pub mod backoff;
 mod bot_commands;
 pub mod foreign_webhook;
 mod identify;
 mod poller;
+mod settings;
 pub mod webhook;
 
 use std::collections::HashMap;
@@ -19,14 +19,15 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use self::backoff::Backoff;
-use crate::controller::settings::ConnectionSettings;
+use crate::backoff::Backoff;
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::observation::{ConnectionFact, IdentityFact, Observations};
 use crate::store::Inbox;
 use crate::telegram::bot::BotProfile;
 use crate::telegram::{Bot, TelegramError};
 use crate::telemetry::Metrics;
+
+pub use settings::{ConnectionSettings, WebhookSettings};
 
 /// How long a foreign webhook waits for its event to be written before it is removed or replaced all the same.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);

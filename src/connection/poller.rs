@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::backoff::{Backoff, jittered};
 use super::foreign_webhook::{self, ReplacementCounter};
 use super::{BotConnection, EVENT_TIMEOUT, whole_seconds};
+use crate::backoff::{Backoff, jittered};
 use crate::observation::{ConnectionFact, IdentityFact, Notice};
 use crate::store::StoreError;
 use crate::telegram::bot::BotProfile;

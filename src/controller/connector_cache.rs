@@ -11,7 +11,7 @@ use super::transcription::CachedTranscriber;
 use crate::api::connector::AssistantSpec;
 use crate::api::{FINALIZER, TelegramConnectorStatus};
 use crate::assistant::Assistant;
-use crate::connection::backoff::Backoff;
+use crate::backoff::Backoff;
 use crate::identity::ConnectorUid;
 use crate::telegram::Bot;
 

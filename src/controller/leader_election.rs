@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::settings::LeaseSettings;
+use crate::backoff::jittered;
 use crate::connection::BotConnections;
-use crate::connection::backoff::jittered;
 use crate::telemetry::Metrics;
 
 /// What to do about the Lease as it was just read.

@@ -49,10 +49,7 @@ use crate::store::Inbox;
 use crate::telegram::TelegramApi;
 use crate::telemetry::{Metrics, Readiness};
 
-pub use settings::{
-    ConnectionSettings, ControllerSettings, DEFAULT_RECHECK_INTERVAL, LeaseSettings,
-    WebhookSettings,
-};
+pub use settings::{ControllerSettings, DEFAULT_RECHECK_INTERVAL, LeaseSettings};
 
 /// Builds what connectors name by URL, from its spec and its key; an error says what is wrong and what to do.
 pub trait AssistantFactory: Send + Sync {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::Context;
-use crate::connection::backoff::jittered;
+use crate::backoff::jittered;
 use crate::identity::{ConnectorRef, ConnectorUid};
 use crate::store::StoreError;
 use crate::telemetry::Readiness;

@@ -1,12 +1,8 @@
 //! What the administrator set for all connectors, as the controller and the connections need it.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
-use url::Url;
-
-use crate::api::connector::ConnectionMode;
+use crate::connection::ConnectionSettings;
 
 /// The environment (API.md, "The environment").
 #[derive(Debug, Clone)]
@@ -25,40 +21,6 @@ pub struct ControllerSettings {
 
 /// [`ControllerSettings::recheck_interval`], unless a test is in a hurry.
 pub const DEFAULT_RECHECK_INTERVAL: Duration = Duration::from_hours(1);
-
-/// How updates come.
-#[derive(Debug, Clone)]
-pub enum ConnectionSettings {
-    /// `--connection-mode polling`.
-    Polling,
-    /// `--connection-mode webhook`.
-    Webhook(WebhookSettings),
-}
-
-impl ConnectionSettings {
-    /// As the status says it.
-    pub fn mode(&self) -> ConnectionMode {
-        match self {
-            Self::Polling => ConnectionMode::Polling,
-            Self::Webhook(_) => ConnectionMode::Webhook,
-        }
-    }
-}
-
-/// What webhook mode needs.
-#[derive(Debug, Clone)]
-pub struct WebhookSettings {
-    /// `--public-url`.
-    pub public_url: Url,
-    /// `--webhook-key`.
-    pub key: SecretString,
-    /// The key before the last rotation: requests made with it are still taken. Registrations always use `key`.
-    pub previous_key: Option<SecretString>,
-    /// 1..=100; Telegram's own default is 40.
-    pub max_connections: u8,
-    /// PEM file of a self-signed certificate that Telegram shall trust. When it changes, Telegram is given it anew.
-    pub certificate: Option<PathBuf>,
-}
 
 /// A follower looks at the Lease at least this often (one small read), so that a leader that stops is followed within 3 s.
 const MAX_RETRY_INTERVAL: Duration = Duration::from_millis(1500);

@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use super::context::Context;
 use super::reconcile::{ReconcileError, kubernetes_error};
-use super::settings::ConnectionSettings;
 use super::status::{self, AccessState, AssistantState, StatusInputs, TokenState};
 use super::{events, patches, policies};
 use crate::api::{TelegramConnector, TelegramConnectorStatus};
+use crate::connection::ConnectionSettings;
 use crate::connection::webhook::webhook_url;
 use crate::identity::ConnectorRef;
 use crate::telegram::Bot;

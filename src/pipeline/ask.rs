@@ -11,8 +11,8 @@ use tracing::Instrument;
 use super::incoming_update::TelegramFile;
 use super::preview_sender;
 use super::state::PipelineState;
+use crate::assistant::AssistantFault;
 use crate::assistant::{AnswerPart, Assistant, AssistantError, Picture, Question};
-use crate::observation::AssistantFault;
 use crate::registry::ResolvedConnector;
 use crate::store::LaneKey;
 

@@ -11,11 +11,11 @@ use super::assistant_input::AssistantInput;
 use super::incoming_update::{IncomingUpdate, TelegramFile};
 use super::lane_worker::LaneWorker;
 use super::preview_sender;
-use super::texts::Texts;
 use crate::assistant::{Recording, Transcriber};
 use crate::identity::BotId;
 use crate::registry::{ResolvedConnector, Transcription};
 use crate::telegram::TelegramError;
+use crate::texts::Texts;
 
 /// The biggest recording: what `getFile` gives.
 const MAX_RECORDING_BYTES: u64 = 20 << 20;

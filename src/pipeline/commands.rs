@@ -39,10 +39,6 @@ pub enum ParsedCommand {
     ForAnotherBot,
 }
 
-/// The commands in the order in which Telegram's menu shows them, with the key of their description in
-/// [`super::texts::Texts::commands`].
-pub const MENU_COMMANDS: [&str; 4] = ["new", "stop", "help", "id"];
-
 /// Reads the first word of a text. `bot_username` is without @; names are compared without case.
 ///
 /// A command is `/` and 1-32 of `A-Za-z0-9_`, perhaps `@` and a bot's username, and then the end or white space:

@@ -6,8 +6,8 @@ use super::attachments;
 use super::commands::{self, Command, ParsedCommand};
 use super::groups::{self, BotIdentity, GroupDecision};
 use super::incoming_update::{Content, IncomingUpdate, Sender, UpdateKind};
-use super::texts::texts_for;
 use crate::registry::{ResolvedConnector, SessionDuration};
+use crate::texts::texts_for;
 
 /// What is to be done with a message.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,11 +1,11 @@
 //! What is kept of a denied message, and what its sender is told.
 
 use super::incoming_update::IncomingUpdate;
-use super::texts::texts_for;
 use crate::api::connector::AccessLevel;
 use crate::identity::BotId;
 use crate::registry::{DeniedReply, ResolvedConnector};
 use crate::store::DeniedMessage;
+use crate::texts::texts_for;
 
 /// A denial goes out at most once in this time per chat (API.md).
 pub(super) const DENIAL_NOTICE_INTERVAL: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);

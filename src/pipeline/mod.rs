@@ -7,7 +7,6 @@ pub mod groups;
 pub mod incoming_update;
 pub mod preview;
 pub mod session;
-pub mod texts;
 
 mod ask;
 mod attachments;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::assistant::AssistantError;
-use crate::observation::AssistantFault;
+use crate::assistant::AssistantFault;
 use crate::telegram::TelegramError;
 
 /// How often an assistant is asked that lets all of its time go by.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::assistant::ChatMessage;
+use crate::history::ChatMessage;
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 
 /// A queue within which order is kept: one topic of one chat of one bot.

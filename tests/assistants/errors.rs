@@ -10,8 +10,8 @@ use serde_json::json;
 use telegram_connector_operator::api::connector::AssistantProtocol::{
     self, A2A, OpenAI, Pupau, Webhook,
 };
+use telegram_connector_operator::assistant::AssistantFault;
 use telegram_connector_operator::assistant::{Assistant, HttpLimits, build_assistant};
-use telegram_connector_operator::observation::AssistantFault;
 
 use crate::fixtures::{
     KEY, TEXT, ask_expecting_error, assistant, assistant_with_short_timeouts, spec, with_limits,

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use rstest::rstest;
 use telegram_connector_operator::api::connector::AssistantProtocol::{A2A, OpenAI, Webhook};
 use telegram_connector_operator::api::connector::TranscriptionSpec;
+use telegram_connector_operator::assistant::AssistantFault;
 use telegram_connector_operator::assistant::{
     Assistant, Question, Recording, build_assistant, build_transcriber,
 };
-use telegram_connector_operator::observation::AssistantFault;
 
 use crate::fixtures::{Answer, ask, assistant, http_client, question, spec};
 

@@ -7,8 +7,9 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use telegram_connector_operator::api::connector::{AssistantProtocol, AssistantSpec};
 use telegram_connector_operator::assistant::{
-    AnswerPart, Assistant, ChatMessage, Picture, Question, Role, build_assistant,
+    AnswerPart, Assistant, Picture, Question, build_assistant,
 };
+use telegram_connector_operator::history::{ChatMessage, Role};
 use tokio::sync::Notify;
 
 use crate::fixtures::{self, KEY, TEXT, ask, http_client, question};

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use telegram_connector_operator::api::connector::AssistantProtocol::Pupau;
+use telegram_connector_operator::assistant::AssistantFault;
 use telegram_connector_operator::assistant::Question;
-use telegram_connector_operator::observation::AssistantFault;
 
 use crate::fixtures::{KEY, TEXT, ask, ask_expecting_error, assistant, question};
 use crate::mock_server::{self, MockServer, ReceivedRequest};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
 use telegram_connector_operator::api::connector::{AssistantProtocol, TranscriptionSpec};
+use telegram_connector_operator::assistant::AssistantFault;
 use telegram_connector_operator::assistant::{
     AddressPolicy, AssistantHttpClient, ExtraRootCertificates, HttpLimits, Recording,
     build_assistant, build_transcriber,
 };
-use telegram_connector_operator::observation::AssistantFault;
 
 use crate::fixtures::{TEXT, ask, ask_expecting_error, question, spec};
 

@@ -2,7 +2,7 @@
 
 use bot_api_simulator::sample_assistant::{Behaviour, InjectedFailure, SampleAssistant};
 use telegram_connector_operator::api::connector::AssistantProtocol::OpenAI;
-use telegram_connector_operator::observation::AssistantFault;
+use telegram_connector_operator::assistant::AssistantFault;
 
 use crate::fixtures::{KEY, TEXT, ask, ask_expecting_error, assistant, question};
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use bot_api_simulator::{Fault, FaultKind, Simulator, SimulatorOptions};
+use telegram_connector_operator::connection::ConnectionSettings;
 use telegram_connector_operator::connection::{BotConnections, ConnectionGoal};
-use telegram_connector_operator::controller::{self, settings::ConnectionSettings};
+use telegram_connector_operator::controller;
 use telegram_connector_operator::identity::{ConnectorRef, ConnectorUid};
 use telegram_connector_operator::observation::Observations;
-use telegram_connector_operator::pipeline::texts::languages;
 use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
 use telegram_connector_operator::telemetry::metrics::Metrics;
+use telegram_connector_operator::texts::languages;
 
 use crate::test_env::{open, wait_until};
 

@@ -29,7 +29,7 @@ use super::{
     AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, BuildError, Question,
     answer_stream, request_headers,
 };
-use crate::observation::AssistantFault;
+use crate::assistant::AssistantFault;
 use answer_builder::AnswerBuilder;
 use card::{Card, Endpoint, ProtocolVersion};
 use json_rpc::{AgentUpdate, ConversationState, Response, RpcError};

@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::assistant::{Question, Role};
+use crate::assistant::Question;
+use crate::history::Role;
 
 /// The beginning that all requests of one assistant share: model, streaming, and the system prompt.
 #[derive(Debug)]
@@ -97,7 +98,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::assistant::{ChatMessage, Picture, Sender};
+    use crate::assistant::{Picture, Sender};
+    use crate::history::ChatMessage;
 
     fn question(text: &str) -> Question {
         Question {

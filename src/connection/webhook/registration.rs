@@ -12,10 +12,10 @@ use url::Url;
 
 use super::secret_token::derive_secret_token;
 use super::webhook_url;
-use crate::connection::backoff::{Backoff, jittered};
+use crate::backoff::{Backoff, jittered};
+use crate::connection::WebhookSettings;
 use crate::connection::foreign_webhook::{self, ReplacementCounter};
 use crate::connection::{BotConnection, EVENT_TIMEOUT, whole_seconds};
-use crate::controller::settings::WebhookSettings;
 use crate::observation::{ConnectionFact, IdentityFact, Notice};
 use crate::telegram::TelegramError;
 use crate::telegram::bot::{ALLOWED_UPDATES, SetWebhook, WebhookInfo};

@@ -3,8 +3,9 @@
 use super::find_condition;
 use super::inputs::{AssistantState, OtherConnector, SecretProblem, StatusInputs, TokenState};
 use crate::api::conditions::{reasons, types};
+use crate::assistant::AssistantFault;
 use crate::controller::access::AccessProblem;
-use crate::observation::{AssistantFact, AssistantFault, ConnectionFact, IdentityFact};
+use crate::observation::{AssistantFact, ConnectionFact, IdentityFact};
 
 /// A condition before it knows its time and generation.
 #[derive(Debug, Clone, PartialEq, Eq)]

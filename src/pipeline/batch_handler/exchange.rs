@@ -14,9 +14,9 @@ use crate::pipeline::interruptions::Interruption;
 use crate::pipeline::lane_worker::{LaneResult, LaneWait};
 use crate::pipeline::render;
 use crate::pipeline::session::{self, SessionStep};
-use crate::pipeline::texts::texts_for;
 use crate::store::{Change, Part, WaitingMessage};
 use crate::telemetry::metrics::UpdateOutcome;
+use crate::texts::texts_for;
 
 /// Stands under an answer that was stopped; the same in every language.
 const ENDED: &str = "⏹";

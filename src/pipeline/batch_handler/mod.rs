@@ -12,11 +12,11 @@ use super::incoming_update::{IncomingUpdate, UnreadableUpdate};
 use super::lane_worker::{LaneResult, LaneWait, LaneWorker};
 use super::message_batch::{self, BatchContext, MessageBatch, ParsedMessage};
 use super::rate_limit::RateDecision;
-use super::texts::{Texts, texts_for};
 use super::{denied, render};
 use crate::registry::ResolvedConnector;
 use crate::store::{Change, Part, WaitingMessage, WaitingPart};
 use crate::telemetry::metrics::UpdateOutcome;
+use crate::texts::{Texts, texts_for};
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! What a turn changes in the session of its chat.
 
 use super::BatchHandler;
-use crate::assistant::{Assistant, ChatMessage, Role};
+use crate::assistant::Assistant;
+use crate::history::{ChatMessage, Role};
 use crate::pipeline::ask::AssistantAnswer;
 use crate::pipeline::history;
 use crate::pipeline::session::SessionStep;

@@ -8,7 +8,7 @@ use std::future::Future;
 use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, ColumnIndex, Decode, Encode, Executor, IntoArguments, Pool, Row, Type};
 
-use crate::assistant::{ChatMessage, Role};
+use crate::history::{ChatMessage, Role};
 
 /// What a database says in its own words.
 pub(super) trait Dialect: sqlx::Database {

@@ -3,7 +3,7 @@
 use rusqlite::Connection as Db;
 
 use super::connection::{Connection, timestamp};
-use crate::assistant::{ChatMessage, Role};
+use crate::history::{ChatMessage, Role};
 use crate::store::group_commit::{Op, Reply};
 use crate::store::{
     Claim, Claimed, ClaimedLane, LaneKey, Session, StoreError, WaitingMessage, WaitingPart, Want,

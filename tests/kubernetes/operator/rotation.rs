@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use secrecy::SecretString;
 use serde_json::json;
 use telegram_connector_operator::connection::webhook::TlsFiles;
-use telegram_connector_operator::controller::{ConnectionSettings, LeaseSettings, WebhookSettings};
+use telegram_connector_operator::connection::{ConnectionSettings, WebhookSettings};
+use telegram_connector_operator::controller::LeaseSettings;
 use telegram_connector_operator::operator::Operator;
 
 use super::load_generator::LoadGenerator;

@@ -20,9 +20,8 @@ use telegram_connector_operator::api::{TelegramConnector, TelegramUserList};
 use telegram_connector_operator::assistant::{AddressPolicy, ExtraRootCertificates};
 use telegram_connector_operator::clock::SystemClock;
 use telegram_connector_operator::connection::webhook::TlsFiles;
-use telegram_connector_operator::controller::{
-    self, ConnectionSettings, LeaseSettings, WebhookSettings,
-};
+use telegram_connector_operator::connection::{ConnectionSettings, WebhookSettings};
+use telegram_connector_operator::controller::{self, LeaseSettings};
 use telegram_connector_operator::dev::control_plane::ServerHandle;
 use telegram_connector_operator::identity::BotId;
 use telegram_connector_operator::operator::{Operator, OperatorSettings, assistant_factory};

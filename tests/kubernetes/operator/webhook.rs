@@ -465,8 +465,8 @@ async fn mode_switches_both_ways_without_losing_a_message(cluster: Cluster) {
         env.telegram
             .send_private_message(bot, person, "between two operators");
         let reason = match start.connection {
-            telegram_connector_operator::controller::ConnectionSettings::Polling => "Polling",
-            telegram_connector_operator::controller::ConnectionSettings::Webhook(_) => {
+            telegram_connector_operator::connection::ConnectionSettings::Polling => "Polling",
+            telegram_connector_operator::connection::ConnectionSettings::Webhook(_) => {
                 "WebhookVerified"
             }
         };

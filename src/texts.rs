@@ -56,6 +56,10 @@ struct Commands {
     id: String,
 }
 
+/// The commands in the order in which Telegram's menu shows them, with the key of their description in
+/// [`Texts::commands`].
+pub const MENU_COMMANDS: [&str; 4] = ["new", "stop", "help", "id"];
+
 /// The languages there are, English (the fallback) first: `language_code` and texts.
 static LANGUAGES: LazyLock<[(&str, Texts); 7]> = LazyLock::new(|| {
     [
@@ -105,7 +109,7 @@ impl Texts {
             .replace("{chat}", &chat_id.to_string())
     }
 
-    /// Command and description, in the order of [`super::commands::MENU_COMMANDS`].
+    /// Command and description, in the order of [`MENU_COMMANDS`].
     pub fn commands(&self) -> [(&'static str, &str); 4] {
         let Commands {
             new,
@@ -113,7 +117,7 @@ impl Texts {
             help,
             id,
         } = &self.commands;
-        let [a, b, c, d] = super::commands::MENU_COMMANDS;
+        let [a, b, c, d] = MENU_COMMANDS;
         [(a, new), (b, stop), (c, help), (d, id)]
     }
 }
