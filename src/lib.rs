@@ -1,60 +1,56 @@
 //! The Telegram Connector Operator: from a `TelegramConnector` in YAML to an assistant that answers in Telegram.
 //!
-//! This page is the map. Two flows meet in three places only: the [`registry`], the [`store`] and the
-//! [`observation`]s.
+//! Two flows run through the modules below. They share three modules only: the [`registry`], the [`store`] and the [`observation`]s.
 //!
-//! 1. **A resource changes**: [`controller`] resolves it (Secret, user lists, assistant key) into one immutable
-//!    [`registry::ResolvedConnector`], publishes it to the [`registry`], makes the [`connection`] be so, and writes what it
-//!    found into the status.
-//! 2. **A message arrives**: [`connection`] hands the raw update to the [`store`]'s inbox and only then acknowledges it to
-//!    Telegram; [`pipeline`] takes it from the inbox in order per chat, decides who it is and which session it belongs to,
-//!    asks the [`assistant`] and delivers the answer through [`telegram`].
+//! 1. **A resource changes**: the [`controller`] resolves it (Secret, user lists, assistant key) into one immutable
+//!    [`registry::ResolvedConnector`], publishes that to the [`registry`], starts or stops the [`connection`], and writes the status.
+//! 2. **A message arrives**: the [`connection`] hands the raw update to the [`store`]'s inbox and only then acknowledges it to
+//!    Telegram; the [`pipeline`] claims it in order per chat, decides whether the sender may write and which session the message
+//!    belongs to, asks the [`assistant`] and delivers the answer through [`telegram`].
 //!
-//! Flow 2 never calls the Kubernetes API and flow 1 never waits for a message.
+//! Flow 2 never calls the Kubernetes API, and flow 1 never waits for a message.
+//!
+//! The modules in their order: each uses only those above it in this table, which `cargo test --test structure` checks.
 //!
 //! | module | what it owns |
 //! |---|---|
-//! | [`cli`] | the command line: flags, their environment variables, and the settings they become |
-//! | [`run`], [`listings`], [`backup`] | the command `run`; the commands that read the store (`denied`, `sessions`, `dead-letters`), and copy it |
-//! | [`allow`] | the commands `allow` and `deny`: who may write, as YAML or applied |
-//! | [`operator`] | one running operator: starts its parts, and takes them down in the right order |
-//! | [`api`] | what users write and read: the two kinds, their CEL rules, conditions and reasons. No I/O |
-//! | [`check`] | `check FILES`: the same schema and rules, offline, with file and line |
-//! | [`controller`] | watches, resolve, reconcile, finalize, status, events, leadership |
-//! | [`registry`] | the resolved connectors: many readers, cheap swaps |
-//! | [`observation`] | what connection and pipeline saw, for the controller to judge |
-//! | [`connection`] | one poller per bot; webhook registration and its server |
-//! | [`pipeline`] | access, session, dispatch in order per chat, reply delivery, retries |
-//! | [`assistant`] | one file per protocol behind one trait |
+//! | [`identity`], [`clock`], [`backoff`] | the identifiers of connectors and bots; the injected clock; the delays between retries |
+//! | [`history`], [`texts`] | one message of a conversation; the bot's own replies, in seven languages |
 //! | [`telegram`] | Bot API calls: error classes, redaction, rate limits, text splitting and formatting |
-//! | [`store`] | the inbox, outbox, sessions and denied conversations: one trait, SQLite and PostgreSQL |
-//! | [`telemetry`] | logs, metrics, health |
-//! | [`proxy`] | by which proxy the API server of a kubeconfig is reached |
-//! | [`clock`], [`identity`], [`backoff`] | the injected clock; the names of connectors and bots that every module shares; how long to wait before the next try |
-//! | [`history`], [`texts`] | one message of a conversation; what the bot says by itself, in seven languages |
-//! | `dev` | embedded control plane, Bot API simulator, sample assistant, `demo` and `dev` (cargo feature `dev`) |
+//! | [`telemetry`] | logs, metrics, traces, and the admin endpoint with health and readiness |
+//! | [`store`] | inbox, outbox, sessions and denied conversations: one trait, SQLite and PostgreSQL |
+//! | [`api`] | the two kinds, their CEL rules, conditions and reasons. No I/O |
+//! | [`assistant`] | the assistant protocols, one file each, behind one trait |
+//! | [`observation`] | what connection and pipeline observed, for the controller's status |
+//! | [`registry`] | the resolved connectors: many readers, cheap swaps |
+//! | [`connection`] | one poller per bot; webhook registration and the webhook server |
+//! | [`pipeline`] | from the inbox to the delivered reply: access, sessions, order per chat, retries, dead letters |
+//! | [`controller`] | watches, reconcile, finalizer, status, events, leader election |
+//! | [`operator`] | one running operator: starts its parts and stops them in order |
+//! | `kube_client` | the client of the cluster that the kubeconfig names, through the environment's proxy |
+//! | [`cli`] | the command line: flags and their environment variables |
+//! | `run` | the command `run`: the operator until SIGTERM |
+//! | `dev` | embedded control plane, `demo` and `dev` (cargo feature `dev`) |
+//! | [`commands`] | the program's entry point and all other commands: `check`, `allow`, `deny`, `denied`, `sessions`, `dead-letters`, `backup`, `crds` |
 
-pub mod allow;
 pub mod api;
 pub mod assistant;
 pub mod backoff;
-pub mod backup;
-pub mod check;
 pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod connection;
 pub mod controller;
 #[cfg(feature = "dev")]
 pub mod dev;
 pub mod history;
 pub mod identity;
-pub mod listings;
+mod kube_client;
 pub mod observation;
 pub mod operator;
 pub mod pipeline;
-pub mod proxy;
 pub mod registry;
-pub mod run;
+mod run;
 pub mod store;
 pub mod telegram;
 pub mod telemetry;

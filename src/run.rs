@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use kube::client::ClientBuilder;
-use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::connector::ConnectionMode;
@@ -15,9 +13,8 @@ use crate::clock::SystemClock;
 use crate::connection::webhook::TlsFiles;
 use crate::connection::{ConnectionSettings, WebhookSettings};
 use crate::controller::{self, LeaseSettings};
+use crate::kube_client;
 use crate::operator::{Operator, OperatorSettings, assistant_factory};
-use crate::proxy;
-use crate::telemetry::kubernetes_calls::KubernetesCallsLayer;
 use crate::telemetry::{Metrics, logs};
 
 /// Telegram's own default for `max_connections` of a webhook.
@@ -49,8 +46,9 @@ pub async fn run(args: RunArgs) -> Result<()> {
         None => ExtraRootCertificates::default(),
     };
     let metrics = Arc::new(Metrics::new());
-    let client = client(metrics.clone())
+    let client = kube_client::infer_config(None)
         .await
+        .and_then(|config| kube_client::counting_client(config, metrics.clone()))
         .context("no cluster: set KUBECONFIG, or run inside a Pod with a service account")?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -83,14 +81,6 @@ pub async fn run(args: RunArgs) -> Result<()> {
         traces.shutdown().await;
     }
     Ok(())
-}
-
-/// A client of the cluster that the environment names, every call of which is counted.
-async fn client(metrics: Arc<Metrics>) -> Result<Client> {
-    let config = proxy::with_environment_proxy(Config::infer().await?);
-    Ok(ClientBuilder::try_from(config)?
-        .with_layer(&KubernetesCallsLayer(metrics))
-        .build())
 }
 
 /// The settings that flags and environment variables stand for.

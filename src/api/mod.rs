@@ -13,9 +13,11 @@ pub mod crds;
 )]
 pub(crate) mod schema;
 pub mod user_list;
+mod user_ref;
 
 pub use connector::{TelegramConnector, TelegramConnectorSpec, TelegramConnectorStatus};
 pub use user_list::{TelegramUserList, TelegramUserListSpec, TelegramUserListStatus};
+pub use user_ref::UserRef;
 
 /// The API group of both kinds.
 pub const GROUP: &str = "connectors.pupau.ai";

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use crate::allow::change::UserRef;
+use crate::api::UserRef;
 
 /// How a change is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

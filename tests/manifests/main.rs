@@ -11,7 +11,7 @@ mod observability;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use telegram_connector_operator::check::{self, CheckSummary};
+use telegram_connector_operator::commands::check::{self, CheckSummary};
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)

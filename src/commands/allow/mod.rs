@@ -5,26 +5,25 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | [`change`] | which list changes, and how: a pure decision |
+//! | `change` | which list changes, and how: a pure decision |
 //! | `manifest` | the change as text |
 //! | `apply` | the change in the cluster |
 
 mod apply;
-pub mod change;
+mod change;
 mod manifest;
 
 use anyhow::{Context, Result, anyhow, bail};
 use kube::api::ListParams;
-use kube::config::KubeConfigOptions;
-use kube::{Api, Client, Config, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
 use crate::api::schema::KindValidator;
 use crate::api::schema::status_cause::StatusCause;
-use crate::api::{TelegramConnector, TelegramUserList, crds};
+use crate::api::{TelegramConnector, TelegramUserList, UserRef, crds};
 use crate::cli::{AllowArgs, ChangeArgs, DenyArgs};
-use crate::proxy;
-use change::{ChangeError, DecidingLists, ListEdit, UserListLocation, UserRef};
+use crate::kube_client;
+use change::{ChangeError, DecidingLists, ListEdit, UserListLocation};
 use manifest::TargetObject;
 
 /// In or out.
@@ -92,7 +91,7 @@ pub async fn deny(args: DenyArgs) -> Result<()> {
 }
 
 async fn change_access(args: &ChangeArgs, request: &ChangeRequest) -> Result<()> {
-    let client = client(args.context.as_deref()).await?;
+    let client = connect(args.context.as_deref()).await?;
     if let UserRef::Username(username) = &request.user {
         eprintln!(
             "note: the id is the identity; @{username} can change hands. /id shows users their id."
@@ -126,19 +125,11 @@ async fn change_access(args: &ChangeArgs, request: &ChangeRequest) -> Result<()>
     )
 }
 
-async fn client(context: Option<&str>) -> Result<Client> {
-    let config = match context {
-        None => Config::infer().await.map_err(anyhow::Error::from),
-        Some(context) => {
-            let options = KubeConfigOptions {
-                context: Some(context.to_owned()),
-                ..KubeConfigOptions::default()
-            };
-            Config::from_kubeconfig(&options).await.map_err(Into::into)
-        }
-    };
-    let config = config.context("no cluster: set KUBECONFIG, or name a --context of it")?;
-    Ok(Client::try_from(proxy::with_environment_proxy(config))?)
+async fn connect(context: Option<&str>) -> Result<Client> {
+    let config = kube_client::infer_config(context)
+        .await
+        .context("no cluster: set KUBECONFIG, or name a --context of it")?;
+    Ok(Client::try_from(config)?)
 }
 
 async fn fetch(client: &Client, namespace: &str, name: &str) -> Result<FetchedObjects> {

@@ -1,0 +1,68 @@
+//! The commands of the command line, except the long-running ones: `run`, and `dev` and `demo` of the cargo feature `dev`.
+//!
+//! [`main`] is the whole program but for its allocator. It is part of the library so that the async code is compiled once: what the binary
+//! polls would be compiled a second time with the binary.
+//!
+//! | module | commands |
+//! |---|---|
+//! | `allow` | `allow` and `deny`: who may write to a bot, printed as YAML or applied to the cluster |
+//! | [`check`] | `check`: validates manifests offline |
+//! | `listings` | `denied`, `sessions` and `dead-letters`: read the store, and hand dead letters back |
+//! | `backup` | `backup`: copies the store |
+
+mod allow;
+mod backup;
+pub mod check;
+mod listings;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::{api, run};
+
+/// Parses the command line, runs the command and prints its error to stderr.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run_command(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("telegram-connector-operator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_command(command: Command) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot start")?;
+    runtime.block_on(dispatch(command))
+}
+
+async fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Run(args) => run::run(*args).await?,
+        #[cfg(feature = "dev")]
+        Command::Dev(args) => crate::dev::dev_command::run(*args).await?,
+        #[cfg(feature = "dev")]
+        Command::Demo(args) => return crate::dev::demo::run(args).await,
+        Command::Crds => std::io::stdout().write_all(api::crds::yaml().as_bytes())?,
+        Command::Check(args) => {
+            return Ok(check::run(&args.files, &mut std::io::stdout())?
+                .exit_code()
+                .into());
+        }
+        Command::Denied(args) => listings::denied(args).await?,
+        Command::Sessions(args) => listings::sessions(args).await?,
+        Command::Backup(args) => backup::backup(args).await?,
+        Command::DeadLetters(args) => listings::dead_letters(args).await?,
+        Command::Allow(args) => allow::allow(args).await?,
+        Command::Deny(args) => allow::deny(args).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

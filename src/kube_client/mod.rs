@@ -1,0 +1,41 @@
+//! How commands reach the cluster: the kubeconfig or the Pod's service account, the proxy of the environment, and the count of calls.
+
+mod proxy;
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use kube::client::ClientBuilder;
+use kube::config::KubeConfigOptions;
+use kube::{Client, Config};
+
+use crate::telemetry::Metrics;
+use crate::telemetry::kubernetes_calls::KubernetesCallsLayer;
+
+/// The configuration of the cluster that the environment names, or a context of its kubeconfig, with the proxy to reach it through.
+///
+/// # Errors
+/// No kubeconfig and no service account, or a kubeconfig without this context.
+pub(crate) async fn infer_config(context: Option<&str>) -> Result<Config> {
+    let config = match context {
+        None => Config::infer().await?,
+        Some(context) => {
+            let options = KubeConfigOptions {
+                context: Some(context.to_owned()),
+                ..KubeConfigOptions::default()
+            };
+            Config::from_kubeconfig(&options).await?
+        }
+    };
+    Ok(proxy::with_environment_proxy(config))
+}
+
+/// A client whose every call is counted in `metrics`.
+///
+/// # Errors
+/// A configuration whose certificates or proxy cannot be used.
+pub(crate) fn counting_client(config: Config, metrics: Arc<Metrics>) -> Result<Client> {
+    Ok(ClientBuilder::try_from(config)?
+        .with_layer(&KubernetesCallsLayer(metrics))
+        .build())
+}
