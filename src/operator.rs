@@ -1,4 +1,4 @@
-//! One running operator: starts its parts, and takes them down in the right order.
+//! One running operator: starts its parts and stops them in the order that loses no message.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ use crate::pipeline::{DeadLetterHook, Pipeline, PipelineContext, PipelineLimits}
 use crate::registry::Registry;
 use crate::store::{self, Store, StoreError};
 use crate::telegram::TelegramApi;
-use crate::telemetry::admin::{self, AdminState};
+use crate::telemetry::admin::{self, AdminState, StoreProbe};
 use crate::telemetry::{Metrics, Readiness};
 
 /// Everything the administrator sets for one operator (API.md, "The environment").
@@ -110,17 +110,8 @@ impl Operator {
         assistants: SharedAssistantFactory,
         clock: SharedClock,
     ) -> Result<Self, StartError> {
-        let admin_listener = bind("--admin-listen", settings.admin_listen).await?;
-        let admin_address = local_address(&admin_listener, settings.admin_listen);
-        let webhook_listener = match settings.controller.connection {
-            ConnectionSettings::Webhook(_) => {
-                Some(bind("--webhook-listen", settings.webhook_listen).await?)
-            }
-            ConnectionSettings::Polling => None,
-        };
-        let webhook_address = webhook_listener
-            .as_ref()
-            .map(|l| local_address(l, settings.webhook_listen));
+        let listeners = Listeners::bind(&settings).await?;
+        let (admin, webhook) = listeners.addresses(&settings);
         let telegram = TelegramApi::new(settings.telegram_api_url.clone())
             .map_err(|e| StartError::Http(e.to_string()))?;
         let options = store::StoreOptions {
@@ -135,7 +126,6 @@ impl Operator {
         let (observations, changed_connectors) = Observations::new();
         let observations = Arc::new(observations);
         let stop_servers = CancellationToken::new();
-        let mut servers = Vec::new();
 
         let pipeline = Pipeline::start(PipelineContext {
             registry: registry.clone(),
@@ -143,15 +133,12 @@ impl Operator {
             observations: observations.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
-            limits: PipelineLimits {
-                denied_retention: settings.denied_retention,
-                session_retention: settings.session_retention,
-                ..PipelineLimits::default()
-            },
+            limits: pipeline_limits(&settings),
             on_dead_letter: Some(dead_letter_hook(observations.clone())),
         });
+        let mut servers = Vec::new();
         if let (Some(listener), ConnectionSettings::Webhook(webhook)) =
-            (webhook_listener, &settings.controller.connection)
+            (listeners.webhook, &settings.controller.connection)
         {
             let server = WebhookServer {
                 registry: registry.clone(),
@@ -163,12 +150,7 @@ impl Operator {
                     .collect(),
                 tls: settings.webhook_tls.clone(),
             };
-            let stop = stop_servers.clone();
-            servers.push(tokio::spawn(async move {
-                if let Err(e) = webhook::serve(listener, server, stop).await {
-                    tracing::error!(error = %e, "the webhook server ended");
-                }
-            }));
+            servers.push(spawn_webhook_server(listener, server, stop_servers.clone()));
         }
         let controller = Controller::start(
             ControllerDependencies {
@@ -185,17 +167,16 @@ impl Operator {
             },
             changed_connectors,
         );
-        let admin_state = AdminState {
+        let state = AdminState {
             metrics: metrics.clone(),
             readiness,
-            inbox: store.clone(),
+            store_probe: store_probe(store.clone()),
         };
-        let stop = stop_servers.clone();
-        servers.push(tokio::spawn(async move {
-            if let Err(e) = admin::serve(admin_listener, admin_state, stop).await {
-                tracing::error!(error = %e, "the admin endpoint ended");
-            }
-        }));
+        servers.push(spawn_admin_server(
+            listeners.admin,
+            state,
+            stop_servers.clone(),
+        ));
         Ok(Self {
             controller,
             pipeline,
@@ -204,18 +185,18 @@ impl Operator {
             metrics,
             stop_servers,
             servers,
-            admin: admin_address,
-            webhook: webhook_address,
+            admin,
+            webhook,
             shutdown_grace: settings.shutdown_grace,
         })
     }
 
-    /// Where metrics, health and readiness are.
+    /// The address of `/metrics`, `/healthz` and `/readyz`.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin
     }
 
-    /// Where the webhook server listens, in webhook mode.
+    /// The address of the webhook server; `None` in polling mode.
     pub fn webhook_address(&self) -> Option<SocketAddr> {
         self.webhook
     }
@@ -230,7 +211,7 @@ impl Operator {
         &self.registry
     }
 
-    /// What was counted.
+    /// The metrics of this operator.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
@@ -248,8 +229,7 @@ impl Operator {
     }
 }
 
-/// Builds assistants as they are specified, behind a guard on their addresses; over https they are vouched for by public
-/// authorities or by `roots`.
+/// A factory of assistants that may connect only where `guard` allows; their certificates are verified against the public CAs and `roots`.
 ///
 /// # Errors
 /// [`StartError::Http`].
@@ -262,7 +242,7 @@ pub fn assistant_factory(
     Ok(Arc::new(GuardedAssistantFactory(context)))
 }
 
-/// Builds over one pool of connections.
+/// All assistants share one pool of connections.
 struct GuardedAssistantFactory(AssistantHttpClient);
 
 impl AssistantFactory for GuardedAssistantFactory {
@@ -283,16 +263,85 @@ impl AssistantFactory for GuardedAssistantFactory {
     }
 }
 
-/// A message that was given up becomes an event of its connector; the controller writes it.
+/// Reports a dead letter to the controller, which writes an event of the connector.
 fn dead_letter_hook(observations: Arc<Observations>) -> DeadLetterHook {
     Arc::new(move |connector, reason| {
-        // Nobody waits until it is told.
+        // The pipeline does not wait for the event.
         drop(observations.notice(
             &connector.uid,
             Notice::DeadLetter {
                 reason: reason.to_owned(),
             },
         ));
+    })
+}
+
+/// The bound addresses; binding comes before everything that would have to be stopped again.
+struct Listeners {
+    admin: TcpListener,
+    /// In webhook mode only.
+    webhook: Option<TcpListener>,
+}
+
+impl Listeners {
+    async fn bind(settings: &OperatorSettings) -> Result<Self, StartError> {
+        let admin = bind("--admin-listen", settings.admin_listen).await?;
+        let webhook = match settings.controller.connection {
+            ConnectionSettings::Webhook(_) => {
+                Some(bind("--webhook-listen", settings.webhook_listen).await?)
+            }
+            ConnectionSettings::Polling => None,
+        };
+        Ok(Self { admin, webhook })
+    }
+
+    /// The addresses of the admin endpoint and the webhook server, with the ports that were chosen for port 0.
+    fn addresses(&self, settings: &OperatorSettings) -> (SocketAddr, Option<SocketAddr>) {
+        (
+            local_address(&self.admin, settings.admin_listen),
+            self.webhook
+                .as_ref()
+                .map(|listener| local_address(listener, settings.webhook_listen)),
+        )
+    }
+}
+
+fn pipeline_limits(settings: &OperatorSettings) -> PipelineLimits {
+    PipelineLimits {
+        denied_retention: settings.denied_retention,
+        session_retention: settings.session_retention,
+        ..PipelineLimits::default()
+    }
+}
+
+fn store_probe(store: Arc<dyn Store>) -> StoreProbe {
+    Arc::new(move || {
+        let store = store.clone();
+        Box::pin(async move { store.writable().await.map_err(|e| e.to_string()) })
+    })
+}
+
+fn spawn_webhook_server(
+    listener: TcpListener,
+    server: WebhookServer,
+    stop: CancellationToken,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Err(e) = webhook::serve(listener, server, stop).await {
+            tracing::error!(error = %e, "webhook server ended; no updates arrive until a restart");
+        }
+    })
+}
+
+fn spawn_admin_server(
+    listener: TcpListener,
+    state: AdminState,
+    stop: CancellationToken,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Err(e) = admin::serve(listener, state, stop).await {
+            tracing::error!(error = %e, "admin endpoint ended; probes fail until a restart");
+        }
     })
 }
 

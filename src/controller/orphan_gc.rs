@@ -15,7 +15,7 @@ use crate::backoff::jittered;
 use crate::identity::{ConnectorRef, ConnectorUid};
 use crate::store::StoreError;
 use crate::telemetry::Readiness;
-use crate::telemetry::admin::ReadinessCheck;
+use crate::telemetry::ReadinessCheck;
 
 /// So many looks, an hour apart, it takes to believe that all connectors went at once.
 const CHECKS_BEFORE_COLLECTING_ALL: u32 = 24;

@@ -33,7 +33,7 @@ use crate::backoff::{Backoff, jittered};
 use crate::connection::BotConnections;
 use crate::identity::ConnectorUid;
 use crate::telemetry::Readiness;
-use crate::telemetry::admin::ReadinessCheck;
+use crate::telemetry::ReadinessCheck;
 
 /// How many connectors are reconciled at the same time. A reconcile waits for the API server only, never for Telegram.
 const CONCURRENCY: u16 = 32;

@@ -1,8 +1,7 @@
 //! The admin endpoint: `/healthz`, `/readyz` and `/metrics`, for the kubelet and for Prometheus.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,100 +9,25 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
-use crate::store::Inbox;
+use super::readiness::Readiness;
 
-/// What must be so before the process counts as ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ReadinessCheck {
-    /// The API server serves both kinds.
-    Crds,
-    /// Connectors have been listed once.
-    ConnectorsSynced,
-    /// User lists have been listed once.
-    UserListsSynced,
-    /// Secrets (metadata) have been listed once.
-    SecretsSynced,
-}
+/// Asks the store whether it can be written; the error says why not.
+pub type StoreProbe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
-impl ReadinessCheck {
-    const ALL: [Self; 4] = [
-        Self::Crds,
-        Self::ConnectorsSynced,
-        Self::UserListsSynced,
-        Self::SecretsSynced,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Crds => "crds",
-            Self::ConnectorsSynced => "connectors-synced",
-            Self::UserListsSynced => "user-lists-synced",
-            Self::SecretsSynced => "secrets-synced",
-        }
-    }
-}
-
-/// Which checks hold now. The controller says; `/readyz` tells.
-#[derive(Debug, Default)]
-pub struct Readiness(Mutex<BTreeMap<ReadinessCheck, Result<(), String>>>);
-
-impl Readiness {
-    /// The check holds from now on.
-    pub fn pass(&self, check: ReadinessCheck) {
-        self.set(check, Ok(()));
-    }
-
-    /// The check does not hold, and what to do about it.
-    pub fn fail(&self, check: ReadinessCheck, why: impl Into<String>) {
-        self.set(check, Err(why.into()));
-    }
-
-    /// Whether the check holds.
-    pub fn is_passing(&self, check: ReadinessCheck) -> bool {
-        let checks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        matches!(checks.get(&check), Some(Ok(())))
-    }
-
-    /// Whether everything holds that the controller answers for.
-    pub fn is_ready(&self) -> bool {
-        let checks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ReadinessCheck::ALL
-            .iter()
-            .all(|c| matches!(checks.get(c), Some(Ok(()))))
-    }
-
-    fn set(&self, check: ReadinessCheck, state: Result<(), String>) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(check, state);
-    }
-
-    fn states(&self) -> Vec<(&'static str, Result<(), String>)> {
-        let checks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ReadinessCheck::ALL
-            .iter()
-            .map(|c| {
-                let state = checks.get(c).cloned();
-                (c.name(), state.unwrap_or_else(|| Err("not yet".to_owned())))
-            })
-            .collect()
-    }
-}
-
-/// What the endpoint answers from.
+/// Shared state of the handlers.
 #[derive(Clone)]
 pub struct AdminState {
-    /// `/metrics`.
+    /// The samples of `/metrics`.
     pub metrics: Arc<Metrics>,
-    /// `/readyz`.
+    /// The other checks of `/readyz`.
     pub readiness: Arc<Readiness>,
-    /// `/readyz` asks whether it can be written.
-    pub inbox: Arc<dyn Inbox>,
+    /// The check `store-writable` of `/readyz`.
+    pub store_probe: StoreProbe,
 }
 
 impl std::fmt::Debug for AdminState {
@@ -112,7 +36,7 @@ impl std::fmt::Debug for AdminState {
     }
 }
 
-/// A probe's own limit is often 1 s; the store must have answered before.
+/// The longest wait for the store. The kubelet's default `timeoutSeconds` is 1; the answer must leave before.
 const STORE_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// Serves until `stop` is cancelled.
@@ -150,12 +74,11 @@ async fn metrics(State(admin): State<AdminState>) -> impl IntoResponse {
 
 async fn readyz(State(admin): State<AdminState>) -> impl IntoResponse {
     let mut states = admin.readiness.states();
-    let store = tokio::time::timeout(STORE_TIMEOUT, admin.inbox.writable()).await;
+    let store = tokio::time::timeout(STORE_TIMEOUT, (admin.store_probe)()).await;
     states.push((
         "store-writable",
         match store {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(e)) => Err(e.to_string()),
+            Ok(result) => result,
             Err(_) => Err("the store does not answer".to_owned()),
         },
     ));
@@ -179,33 +102,9 @@ async fn readyz(State(admin): State<AdminState>) -> impl IntoResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{BotId, ConnectorUid};
-    use crate::store::{Accepted, StoreError};
-    use crate::telegram::RawUpdate;
+    use crate::telemetry::ReadinessCheck;
     use http_body_util::BodyExt;
     use tower::ServiceExt;
-
-    struct UnwritableInbox;
-    #[async_trait::async_trait]
-    impl Inbox for UnwritableInbox {
-        async fn accept(
-            &self,
-            _: &ConnectorUid,
-            bot: BotId,
-            _: Vec<RawUpdate>,
-        ) -> Result<Accepted, StoreError> {
-            Err(StoreError::BacklogFull(bot))
-        }
-        async fn forget(&self, _: &ConnectorUid) -> Result<(), StoreError> {
-            Ok(())
-        }
-        async fn connectors(&self) -> Result<Vec<crate::identity::ConnectorRef>, StoreError> {
-            Ok(Vec::new())
-        }
-        async fn writable(&self) -> Result<(), StoreError> {
-            Err(StoreError::Unavailable("disk full".into()))
-        }
-    }
 
     async fn get(admin: AdminState, path: &str) -> (StatusCode, String) {
         let request = http::Request::get(path)
@@ -225,7 +124,9 @@ mod tests {
         let admin = AdminState {
             metrics: Arc::default(),
             readiness,
-            inbox: Arc::new(UnwritableInbox),
+            store_probe: Arc::new(|| {
+                Box::pin(async { Err("the store cannot be written: disk full".to_owned()) })
+            }),
         };
         let (status, body) = get(admin.clone(), "/readyz").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);

@@ -18,17 +18,6 @@ pub enum LogFormat {
     Json,
 }
 
-impl LogFormat {
-    /// `json` in a container, else `text`. A pod is known by the variable that the kubelet sets in every container.
-    pub fn detect() -> Self {
-        if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
-            Self::Json
-        } else {
-            Self::Text
-        }
-    }
-}
-
 /// The `--log-level` value cannot be used, or the log was set up before.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {

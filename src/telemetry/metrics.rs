@@ -303,18 +303,6 @@ impl Metrics {
             .inc();
     }
 
-    /// How often a call was made so far; for tests and benchmarks that count writes.
-    pub fn kubernetes_call_count(
-        &self,
-        verb: &'static str,
-        resource: &'static str,
-        result: &'static str,
-    ) -> u64 {
-        self.kubernetes_calls
-            .get_or_create(&[("verb", verb), ("resource", resource), ("result", result)])
-            .get()
-    }
-
     /// How many connectors have this reason on their `Ready` condition. `reason` is of [`crate::api::conditions::reasons`].
     pub fn set_connectors_with_reason(&self, reason: &'static str, count: usize) {
         self.connectors

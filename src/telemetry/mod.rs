@@ -4,8 +4,9 @@ pub mod admin;
 pub mod kubernetes_calls;
 pub mod logs;
 pub mod metrics;
+mod readiness;
 pub mod traces;
 
-pub use admin::Readiness;
 pub use metrics::Metrics;
+pub use readiness::{Readiness, ReadinessCheck};
 pub use traces::TraceExporter;
