@@ -1,4 +1,4 @@
-//! Daily life: what the administrator is told of people who write, and what a missing key of the transcription does.
+//! Events for the administrator that messages cause: denied users, and a transcription whose API key is missing.
 
 use std::time::Duration;
 
@@ -23,10 +23,10 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 async fn denied_users_are_reported_in_one_event(cluster: Cluster) {
     let env = TestEnv::new(cluster).await;
     let operator = env.start_operator(OperatorOptions::polling()).await;
-    let (bot, token) = env.add_bot();
-    env.set_secret("a", "token", &token).await;
     let access = json!({"level": "Specific", "specificUsers": {"users": [{"id": 1001}]}});
-    env.create_connector("a", json!({"access": access})).await;
+    let (bot, _) = env
+        .create_connector_with_bot("a", json!({"access": access}))
+        .await;
     env.wait_until_ready("a").await;
 
     env.telegram
@@ -48,7 +48,7 @@ async fn denied_users_are_reported_in_one_event(cluster: Cluster) {
     }
     assert!(
         !note.contains("666001") && !note.contains("let me in"),
-        "nothing of a denied message is kept: {note}"
+        "the event must not contain the sender or the text of a denied message: {note}"
     );
 
     for user in 666_002..666_010 {
@@ -56,7 +56,7 @@ async fn denied_users_are_reported_in_one_event(cluster: Cluster) {
             .send_and_wait(bot, user, "and me", REPLY_TIMEOUT)
             .await;
     }
-    // An allowed user's exchange passes the controller (AssistantReady) after all that.
+    // AssistantReady shows that the controller has processed everything observed before this exchange.
     env.telegram
         .send_and_wait(bot, 1001, "hello", REPLY_TIMEOUT)
         .await;
@@ -86,7 +86,7 @@ async fn missing_transcription_key_blocks_only_voice_and_is_reported(cluster: Cl
                 content: voice.as_object().expect("an object").clone(),
                 ..UserAction::default()
             })
-            .expect("said");
+            .expect("the voice message is sent");
     };
     send_voice("can you hear me?");
     let sent = env
@@ -108,20 +108,24 @@ async fn missing_transcription_key_blocks_only_voice_and_is_reported(cluster: Cl
         note.contains("spec.transcription.apiKeySecretRef: Secret \"ears\" does not exist"),
         "{note}"
     );
-    let text = env
+    let answer = env
         .telegram
         .send_and_wait(bot, 1001, "and text?", REPLY_TIMEOUT)
         .await;
-    assert!(text.text.contains("You said: and text?"), "{}", text.text);
+    assert!(
+        answer.text.contains("You said: and text?"),
+        "{}",
+        answer.text
+    );
 
     env.set_secret("ears", "api-key", "made-up").await;
     env.cluster
-        .eventually("it hears", || async {
-            let already = env.telegram.sent_messages(bot, 1001).len();
+        .eventually("the voice message is transcribed", || async {
+            let sent_before = env.telegram.sent_messages(bot, 1001).len();
             send_voice("and now?");
             let sent = env
                 .telegram
-                .wait_for_sent_messages(bot, 1001, already, REPLY_TIMEOUT)
+                .wait_for_sent_messages(bot, 1001, sent_before, REPLY_TIMEOUT)
                 .await;
             let last = &sent.last().expect("an answer").text;
             last.contains("You said: and now?").then_some(())

@@ -1,5 +1,5 @@
-//! A server on which things are not as they should be: CRDs that come after the operator, and objects that nobody can read because
-//! an older CRD let them in.
+//! Incomplete installations: CRDs that are created after the operator has started, and stored objects that do not match the schema
+//! because an older CRD accepted them.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub fn register(suite: &mut Suite) {
     );
 }
 
-/// Our CRDs without their schema: whatever is written is taken.
+/// The operator's CRDs with a schema that accepts every object.
 fn permissive() -> [CustomResourceDefinition; 2] {
     crds::all().map(|mut definition| {
         for version in &mut definition.spec.versions {
@@ -57,7 +57,7 @@ async fn create<K: Resource<DynamicType = ()>>(cluster: &Cluster, name: &str, sp
             &serde_json::from_value(object).expect("an object"),
         )
         .await
-        .expect("a permissive server takes it");
+        .expect("the permissive CRD accepts the object");
 }
 
 async fn replace<K: Resource<DynamicType = ()>>(cluster: &Cluster, name: &str, spec: Value) {
@@ -66,7 +66,7 @@ async fn replace<K: Resource<DynamicType = ()>>(cluster: &Cluster, name: &str, s
     untyped::<K>(cluster)
         .patch(name, &PatchParams::default(), &Patch::<()>::Json(patch))
         .await
-        .expect("the repair");
+        .expect("the spec is replaced");
 }
 
 async fn late_crds_are_awaited_and_unreadable_objects_harm_no_other(cluster: Cluster) {
@@ -81,7 +81,7 @@ async fn late_crds_are_awaited_and_unreadable_objects_harm_no_other(cluster: Clu
         )
     };
     env.cluster
-        .eventually("it says what it waits for", || async {
+        .eventually("/readyz names the missing CRDs", || async {
             let (status, text) = readyz().await;
             (status == 503 && text.contains("telegramconnectors") && text.contains("crds/"))
                 .then_some(())
@@ -89,7 +89,7 @@ async fn late_crds_are_awaited_and_unreadable_objects_harm_no_other(cluster: Clu
         .await;
     install(&env.cluster.client, permissive()).await;
     env.cluster
-        .eventually("it is ready", || async {
+        .eventually("the operator is ready", || async {
             (readyz().await.0 == 200).then_some(())
         })
         .await;
@@ -103,9 +103,7 @@ async fn late_crds_are_awaited_and_unreadable_objects_harm_no_other(cluster: Clu
     )
     .await;
     create::<TelegramUserList>(&env.cluster, "staff", json!({"users": "everybody"})).await;
-    let (_, token) = env.add_bot();
-    env.set_secret("listed", "token", &token).await;
-    env.create_connector(
+    env.create_connector_with_bot(
         "listed",
         json!({"access": {"level": "Company", "companyUsers": {"listRefs": [{"name": "staff"}]}}}),
     )
@@ -120,20 +118,25 @@ async fn late_crds_are_awaited_and_unreadable_objects_harm_no_other(cluster: Clu
     env.create_working_connector("later").await;
     env.wait_until_ready("later").await;
 
-    // They are there at a start, too.
+    // A restart reads them in the initial list.
     operator.shutdown().await;
     let operator = env.start_operator(OperatorOptions::polling()).await;
     env.telegram
         .send_and_wait(bot, 1002, "and now?", Duration::from_secs(20))
         .await;
 
-    // Repaired, without a restart.
+    // Once repaired, they work without a restart.
     replace::<TelegramUserList>(&env.cluster, "staff", json!({"users": [{"id": 1001}]})).await;
     env.wait_until_ready("listed").await;
     let (repaired, token) = env.add_bot();
     env.set_secret("broken", "token", &token).await;
-    let sound = env.connectors().get("sound").await.expect("it").spec;
-    let mut spec = serde_json::to_value(sound).expect("a spec");
+    let valid_spec = env
+        .connectors()
+        .get("sound")
+        .await
+        .expect("the connector")
+        .spec;
+    let mut spec = serde_json::to_value(valid_spec).expect("a spec");
     spec["botTokenSecretRef"] = json!({"name": "broken"});
     replace::<TelegramConnector>(&env.cluster, "broken", spec).await;
     env.wait_until_ready("broken").await;

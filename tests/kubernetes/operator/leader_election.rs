@@ -1,7 +1,8 @@
-//! Two processes, one Lease: never two pollers, a quick takeover, and no message that waits for the API server.
+//! Leader election between two operators: two pollers never run at once, a follower takes over in time, and an API server that is
+//! down delays no message.
 //!
-//! `LEADERSHIP_KILLS=20 cargo test --test kubernetes leaders_that` is the long run; a short one is part of every `cargo test`. Both use a short
-//! Lease; one kill and one stop are timed with the Lease that `--lease-seconds` has by default.
+//! `LEADERSHIP_KILLS=20 cargo test --test kubernetes leaders_that` is the long run; a short one is part of every `cargo test`. Both use
+//! a short Lease. One kill and one stop are timed with the default of `--lease-seconds`.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -43,7 +44,7 @@ pub fn register(suite: &mut Suite) {
 
 async fn stopped_leader_is_replaced_at_once_and_never_doubled(cluster: Cluster) {
     let env = TestEnv::new(cluster).await;
-    let start = || OperatorOptions {
+    let options = || OperatorOptions {
         lease: Some(LeaseSettings::new(
             &env.cluster.namespace,
             "operator",
@@ -51,22 +52,18 @@ async fn stopped_leader_is_replaced_at_once_and_never_doubled(cluster: Cluster) 
         )),
         ..OperatorOptions::polling()
     };
-    let mut leader = env.start_operator(start()).await;
+    let mut leader = env.start_operator(options()).await;
     let (bot, _) = env.create_working_connector("a").await;
     env.wait_until_ready("a").await;
     for person in 4001..4004 {
-        let follower = env.start_operator(start()).await;
-        env.cluster
-            .eventually("the follower's registry is warm", || async {
-                (!follower.registry().all().is_empty()).then_some(())
-            })
-            .await;
-        let began = Instant::now();
+        let follower = env.start_operator(options()).await;
+        env.wait_for_registry(&follower).await;
+        let stopped_at = Instant::now();
         leader.shutdown().await;
         env.telegram
             .send_and_wait(bot, person, "who answers now?", Duration::from_secs(20))
             .await;
-        let took = began.elapsed();
+        let took = stopped_at.elapsed();
         assert!(took < Duration::from_secs(8), "takeover took {took:?}");
         leader = follower;
     }
@@ -78,8 +75,8 @@ async fn stopped_leader_is_replaced_at_once_and_never_doubled(cluster: Cluster) 
     leader.shutdown().await;
 }
 
-/// For what is printed.
-fn server(env: &TestEnv) -> &'static str {
+/// The kind of API server, for the printed figures.
+fn server_kind(env: &TestEnv) -> &'static str {
     if env.cluster.has(ServerFeature::Embedded) {
         "the embedded control plane"
     } else {
@@ -87,30 +84,36 @@ fn server(env: &TestEnv) -> &'static str {
     }
 }
 
-/// An address where connections are refused.
+/// An address that refuses connections: its listener is closed at once.
 fn refused_address() -> SocketAddr {
     let listener = std::net::TcpListener::bind(any_port()).expect("a free port");
     listener.local_addr().expect("its address")
 }
 
-/// Three sound connectors, Ready as soon as somebody leads.
-async fn create_bots(env: &TestEnv) -> Vec<BotId> {
+/// Creates three valid connectors and waits until they are Ready.
+async fn create_ready_bots(env: &TestEnv) -> Vec<BotId> {
+    const NAMES: [&str; 3] = ["a", "b", "c"];
     let mut bots = Vec::new();
-    for name in ["a", "b", "c"] {
+    for name in NAMES {
         bots.push(env.create_working_connector(name).await.0);
+    }
+    for name in NAMES {
+        env.wait_until_ready(name).await;
     }
     bots
 }
 
 async fn wait_until_leading(env: &TestEnv, process: &OperatorProcess) {
     env.cluster
-        .eventually("it leads", || async { process.leads().await.then_some(()) })
+        .eventually("the process leads", || async {
+            process.leads().await.then_some(())
+        })
         .await;
 }
 
 async fn wait_until_synced(env: &TestEnv, process: &OperatorProcess) {
     env.cluster
-        .eventually("its watches are synced", || async {
+        .eventually("the watches of the process are synced", || async {
             process.is_ready().await.then_some(())
         })
         .await;
@@ -135,23 +138,24 @@ async fn takeover_is_in_time_with_the_default_lease(cluster: Cluster) {
     .await;
 }
 
-/// After so many kills a leader is stopped, and at the end one more.
+/// A leader is stopped with SIGTERM after this many kills, and once more at the end.
 const STOP_AFTER: usize = 4;
-/// How long after a kill another one must answer, and after a clean stop.
-const AFTER_A_KILL: Duration = Duration::from_secs(20);
-const AFTER_A_STOP: Duration = Duration::from_secs(3);
-/// What a takeover may take beyond the Lease that must first run out.
-const BEYOND_THE_LEASE: Duration = Duration::from_secs(8);
+/// The longest takeover after a kill, whatever the Lease.
+const MAX_TAKEOVER_AFTER_KILL: Duration = Duration::from_secs(20);
+/// The longest takeover after a clean stop, which releases the Lease.
+const MAX_TAKEOVER_AFTER_STOP: Duration = Duration::from_secs(3);
+/// The longest takeover once the Lease has expired.
+const MAX_TAKEOVER_AFTER_EXPIRY: Duration = Duration::from_secs(8);
 
-/// Leaders that end one after the other under load.
+/// Ends one leader after the other under load, and checks each takeover and every answer.
 struct LeaderFailures {
     kills: usize,
-    /// `--lease-seconds`, if it is given.
+    /// The value of `--lease-seconds`; `None` for its default.
     lease_seconds: Option<u64>,
 }
 
 impl LeaderFailures {
-    /// Whether each end is a kill.
+    /// The way each leader ends: true for SIGKILL, false for SIGTERM.
     fn sequence(&self) -> Vec<bool> {
         let mut ends = Vec::new();
         for n in 1..=self.kills {
@@ -163,13 +167,13 @@ impl LeaderFailures {
         ends
     }
 
-    /// The longest takeover: never beyond what is promised, and with a short Lease sooner.
+    /// The longest takeover that is accepted: the documented one, or less if the Lease is short.
     fn max_takeover(&self, killed: bool) -> Duration {
         let lease = self.lease_seconds.map(Duration::from_secs);
         match (killed, lease) {
-            (false, _) => AFTER_A_STOP,
-            (true, None) => AFTER_A_KILL,
-            (true, Some(lease)) => AFTER_A_KILL.min(lease + BEYOND_THE_LEASE),
+            (false, _) => MAX_TAKEOVER_AFTER_STOP,
+            (true, None) => MAX_TAKEOVER_AFTER_KILL,
+            (true, Some(lease)) => MAX_TAKEOVER_AFTER_KILL.min(lease + MAX_TAKEOVER_AFTER_EXPIRY),
         }
     }
 
@@ -187,17 +191,14 @@ impl LeaderFailures {
         let start = |n: usize| env.start_process(&format!("operator-{n}"), &kubeconfig, &flags);
         let mut leader = start(0);
         wait_until_leading(&env, &leader).await;
-        let bots = create_bots(&env).await;
-        for name in ["a", "b", "c"] {
-            env.wait_until_ready(name).await;
-        }
+        let bots = create_ready_bots(&env).await;
         let load = LoadGenerator::start(&env.telegram, &bots, 10_000, Duration::from_millis(40));
-        let mut took_after = [Vec::new(), Vec::new()];
+        let mut takeovers = [Vec::new(), Vec::new()];
         let ends = self.sequence();
         for (n, &killed) in (1..).zip(&ends) {
             let follower = start(n);
             wait_until_synced(&env, &follower).await;
-            let began = Instant::now();
+            let ended_at = Instant::now();
             if killed {
                 leader.kill();
             } else {
@@ -205,22 +206,34 @@ impl LeaderFailures {
             }
             let person = 9000 + i64::try_from(n).expect("few");
             env.telegram
-                .send_and_wait(bots[n % 3], person, "who answers now?", AFTER_A_KILL)
+                .send_and_wait(
+                    bots[n % 3],
+                    person,
+                    "who answers now?",
+                    MAX_TAKEOVER_AFTER_KILL,
+                )
                 .await;
             wait_until_leading(&env, &follower).await;
-            let took = began.elapsed();
-            let most = self.max_takeover(killed);
-            assert!(took < most, "takeover took {took:?}, killed: {killed}");
-            took_after[usize::from(killed)].push(took);
+            let took = ended_at.elapsed();
+            let max_takeover = self.max_takeover(killed);
+            assert!(
+                took < max_takeover,
+                "takeover took {took:?}, killed: {killed}"
+            );
+            takeovers[usize::from(killed)].push(took);
             leader = follower;
         }
         leader.terminate();
-        let left = tokio::time::timeout(Duration::from_secs(25), leader.ended()).await;
-        assert!(left.is_ok(), "it does not end: {}", leader.log());
+        let exit = tokio::time::timeout(Duration::from_secs(25), leader.ended()).await;
+        assert!(
+            exit.is_ok(),
+            "the leader does not end after SIGTERM: {}",
+            leader.log()
+        );
         leader = start(ends.len() + 1);
         wait_until_leading(&env, &leader).await;
         let answers = load.all_answered(Duration::from_mins(1)).await;
-        let [stops, kills] = took_after.map(|took| took.into_iter().max().unwrap_or_default());
+        let [stops, kills] = takeovers.map(|took| took.into_iter().max().unwrap_or_default());
         eprintln!(
             "{} leaders killed, {} stopped, {} messages answered, none lost; takeover at most {:.1} s after a kill, {:.1} s after a stop, {} ({})",
             self.kills,
@@ -229,12 +242,12 @@ impl LeaderFailures {
             kills.as_secs_f64(),
             stops.as_secs_f64(),
             lease.as_deref().unwrap_or("with the default Lease"),
-            server(&env)
+            server_kind(&env)
         );
         for bot in bots {
-            let counted = env.telegram.counters(bot);
+            let counters = env.telegram.counters(bot);
             assert_eq!(
-                (counted.conflicts, counted.concurrent_polls),
+                (counters.conflicts, counters.concurrent_polls),
                 (0, 0),
                 "two pollers at once"
             );
@@ -254,28 +267,28 @@ async fn leader_that_is_cut_off_polls_on_until_another_takes_over(cluster: Clust
     ];
     let cut_off = env.start_process("cut-off", &proxy.kubeconfig, &flags);
     wait_until_leading(&env, &cut_off).await;
-    let bots = create_bots(&env).await;
-    for name in ["a", "b", "c"] {
-        env.wait_until_ready(name).await;
-    }
+    let bots = create_ready_bots(&env).await;
     let load = LoadGenerator::start(&env.telegram, &bots, 10_000, Duration::from_millis(40));
     proxy.cut();
-    let alone = Instant::now();
-    // Longer than its Lease lasts: nobody else is there, and it goes on.
+    let cut_at = Instant::now();
+    // Longer than the Lease: no other operator runs, so it keeps polling.
     tokio::time::sleep(Duration::from_secs(6)).await;
-    assert!(cut_off.leads().await, "an outage stops no poller");
+    assert!(
+        cut_off.leads().await,
+        "an outage of the API server must stop no poller"
+    );
     let conflicts = || {
         bots.iter()
             .map(|b| env.telegram.counters(*b).conflicts)
             .sum::<u64>()
     };
-    assert_eq!(conflicts(), 0, "nobody else polls yet");
+    assert_eq!(conflicts(), 0, "no other operator polls yet");
     let other = env.start_process("other", &kubeconfig, &flags);
     wait_until_synced(&env, &other).await;
-    let came = Instant::now();
+    let takeover_started = Instant::now();
     wait_until_leading(&env, &other).await;
     env.cluster
-        .eventually("the one that is cut off steps down", || async {
+        .eventually("the operator that is cut off stops leading", || async {
             (!cut_off.leads().await).then_some(())
         })
         .await;
@@ -285,19 +298,19 @@ async fn leader_that_is_cut_off_polls_on_until_another_takes_over(cluster: Clust
             .send_and_wait(*bot, person, "still there?", Duration::from_secs(20))
             .await;
     }
-    let took = came.elapsed();
-    assert!(took < AFTER_A_KILL, "takeover took {took:?}");
+    let took = takeover_started.elapsed();
+    assert!(took < MAX_TAKEOVER_AFTER_KILL, "takeover took {took:?}");
     proxy.restore();
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(other.leads().await && !cut_off.leads().await);
-    assert_eq!(conflicts(), handover, "no conflict but in the handover");
+    assert_eq!(conflicts(), handover, "conflicts outside of the handover");
     let answers = load.all_answered(Duration::from_secs(30)).await;
     eprintln!(
         "{} messages in {:.0} s around a cut, none lost, {handover} conflicts in the handover, which took {:.1} s ({})",
         answers.len(),
-        alone.elapsed().as_secs_f64(),
+        cut_at.elapsed().as_secs_f64(),
         took.as_secs_f64(),
-        server(&env)
+        server_kind(&env)
     );
 }
 
@@ -321,22 +334,19 @@ async fn outage_of_the_api_server_delays_no_message_and_heals(cluster: Cluster) 
             ..OperatorOptions::polling()
         })
         .await;
-    let bots = create_bots(&env).await;
-    for name in ["a", "b", "c"] {
-        env.wait_until_ready(name).await;
-    }
+    let bots = create_ready_bots(&env).await;
     let load = LoadGenerator::start(&env.telegram, &bots, 10_000, Duration::from_millis(40));
     tokio::time::sleep(Duration::from_secs(4)).await;
     let stalls = StallMonitor::measure(env.folder());
-    // Half of the time nothing is heard of it, and half of the time it is not there.
+    // For one half of the outage connections are silent, for the other half they are refused.
     proxy.cut();
-    let cut = jiff::Timestamp::now();
+    let outage_start = jiff::Timestamp::now();
     tokio::time::sleep(outage / 2).await;
     proxy.set_target(refused_address());
     proxy.restore();
     tokio::time::sleep(outage / 2).await;
     proxy.set_target(proxy.server);
-    // Recovers by itself: a change that waited is seen, and a status is written.
+    // The operator recovers by itself: its watches see a new object, and it writes the status.
     let (bot, _) = env.create_working_connector("new").await;
     env.wait_until_ready("new").await;
     env.telegram
@@ -344,19 +354,22 @@ async fn outage_of_the_api_server_delays_no_message_and_heals(cluster: Cluster) 
         .await;
     let answers = load.all_answered(Duration::from_secs(20)).await;
     let stalls = stalls.finish();
-    let since: Vec<_> = answers.iter().filter(|a| a.sent_at >= cut).collect();
+    let answers_since: Vec<_> = answers
+        .iter()
+        .filter(|a| a.sent_at >= outage_start)
+        .collect();
     eprintln!(
         "{} messages, API server gone for {outage:?}: slowest answer {:?} before, {:?} during and after; the machine stalled {:?} at most ({})",
         answers.len(),
-        slowest(answers.iter().filter(|a| a.sent_at < cut)),
-        slowest(since.iter().copied()),
+        slowest(answers.iter().filter(|a| a.sent_at < outage_start)),
+        slowest(answers_since.iter().copied()),
         stalls.longest(),
-        server(&env)
+        server_kind(&env)
     );
-    for answer in since {
-        // What the machine held up just then, it held up for whatever reason it has.
-        let most = Duration::from_secs(1) + stalls.during(answer);
-        assert!(answer.took < most, "{answer:?}, at most {most:?}");
+    for answer in answers_since {
+        // Stalls of the machine itself during the exchange do not count against the operator.
+        let limit = Duration::from_secs(1) + stalls.during(answer);
+        assert!(answer.took < limit, "{answer:?}, at most {limit:?}");
     }
     for bot in bots {
         assert_eq!(env.telegram.counters(bot).conflicts, 0);

@@ -1,4 +1,5 @@
-//! From creation to deletion: how much is written, what a restart does, and that a deletion always ends.
+//! The life of a connector from creation to deletion: the number of writes at each step, restarts, and deletions that must end
+//! whatever fails.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::json;
-use telegram_connector_operator::api::{FINALIZER, TelegramUserList};
+use telegram_connector_operator::api::{FINALIZER, TelegramConnector, TelegramUserList};
 use telegram_connector_operator::dev::control_plane::{FaultEffect, FaultTarget, Verb};
 use telegram_connector_operator::operator::Operator;
 use telegram_connector_operator::store::Listing;
@@ -74,27 +75,28 @@ async fn restart_writes_nothing(cluster: Cluster) {
     env.create_user_list("staff", json!([{"id": 1}])).await;
     env.wait_until_ready("a").await;
     operator.shutdown().await;
-    let before = env.connectors().get("a").await.expect("it");
+    let before = env.connectors().get("a").await.expect("the connector");
     let requests = env.cluster.control_plane().request_log();
     requests.clear();
     let operator = env.start_operator(OperatorOptions::polling()).await;
     env.telegram
         .send_and_wait(bot, 1001, "still there?", Duration::from_secs(20))
         .await;
-    // Longer than the patience with which a status waits for what is missing. The exchange itself is news: AssistantReady.
+    // Longer than an incomplete status is held back. The exchange itself changes AssistantReady.
     env.wait_for_condition("a", "AssistantReady", "True", "ExchangesSucceed")
         .await;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let after = env.connectors().get("a").await.expect("it");
-    let times = |o: &telegram_connector_operator::api::TelegramConnector| {
-        o.status
+    let after = env.connectors().get("a").await.expect("the connector");
+    let transition_times = |connector: &TelegramConnector| {
+        connector
+            .status
             .iter()
             .flat_map(|s| s.conditions.clone())
             .filter(|c| c.type_ != "AssistantReady")
             .map(|c| (c.type_, c.last_transition_time))
             .collect::<Vec<_>>()
     };
-    assert_eq!(times(&before), times(&after));
+    assert_eq!(transition_times(&before), transition_times(&after));
     assert_eq!(
         requests.write_count(),
         1,
@@ -104,8 +106,9 @@ async fn restart_writes_nothing(cluster: Cluster) {
     operator.shutdown().await;
 }
 
-/// Lives of connectors: made, changed, suspended, deleted. At most so many writes at each step, and silence when nothing happens.
-async fn assert_write_budget(cluster: Cluster, start: OperatorOptions, steps: [u64; 4]) {
+/// Creates, changes, suspends and deletes connectors. Each step makes at most `budgets[step]` writes per connector, and an idle operator
+/// writes nothing.
+async fn assert_write_budget(cluster: Cluster, options: OperatorOptions, budgets: [u64; 4]) {
     let connectors = if cluster.has(ServerFeature::Embedded) {
         40
     } else {
@@ -116,13 +119,13 @@ async fn assert_write_budget(cluster: Cluster, start: OperatorOptions, steps: [u
     let operator = env
         .start_operator(OperatorOptions {
             client: Some(client),
-            ..start
+            ..options
         })
         .await;
     let names: Vec<String> = (0..connectors).map(|i| format!("c{i}")).collect();
     let mut before = 0;
-    let mut at_most = async |step: &str, each: u64| {
-        // A status is there a moment before its write is counted.
+    let mut assert_writes = async |step: &str, budget: u64| {
+        // The status is visible a moment before its write is counted.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let now = count_writes(&metrics);
         let calls = metrics.encode();
@@ -131,7 +134,7 @@ async fn assert_write_budget(cluster: Cluster, start: OperatorOptions, steps: [u
             .filter(|l| l.contains("kubernetes_calls"))
             .collect();
         assert!(
-            now - before <= connectors * each,
+            now - before <= connectors * budget,
             "{step}: {} writes: {calls:#?}",
             now - before
         );
@@ -144,11 +147,11 @@ async fn assert_write_budget(cluster: Cluster, start: OperatorOptions, steps: [u
         env.wait_until_ready(name).await;
     }
     let ready = format!("connectors{{reason=\"MessagesFlow\"}} {connectors}");
-    let told = operator.metrics().encode();
-    assert!(told.contains(&ready), "{told}");
-    at_most("created", steps[0]).await;
+    let metrics_text = operator.metrics().encode();
+    assert!(metrics_text.contains(&ready), "{metrics_text}");
+    assert_writes("created", budgets[0]).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
-    at_most("at rest", 0).await;
+    assert_writes("idle", 0).await;
     for name in &names {
         env.patch_connector(name, json!({"spec": {"displayName": "changed"}}))
             .await;
@@ -156,7 +159,7 @@ async fn assert_write_budget(cluster: Cluster, start: OperatorOptions, steps: [u
     for name in &names {
         env.wait_until_ready(name).await;
     }
-    at_most("changed", steps[1]).await;
+    assert_writes("changed", budgets[1]).await;
     for name in &names {
         env.patch_connector(name, json!({"spec": {"suspend": true}}))
             .await;
@@ -165,14 +168,14 @@ async fn assert_write_budget(cluster: Cluster, start: OperatorOptions, steps: [u
         env.wait_until_not_ready(name, "Connected", "False", "Suspended")
             .await;
     }
-    at_most("suspended", steps[2]).await;
+    assert_writes("suspended", budgets[2]).await;
     for name in &names {
         env.delete_connector(name).await;
     }
     for name in &names {
         env.wait_until_gone(name).await;
     }
-    at_most("deleted", steps[3]).await;
+    assert_writes("deleted", budgets[3]).await;
     operator.shutdown().await;
 }
 
@@ -181,7 +184,8 @@ async fn polled_connector_costs_three_writes_and_idles_silently(cluster: Cluster
 }
 
 async fn webhook_connector_costs_five_writes_and_idles_silently(cluster: Cluster) {
-    // An old server refuses a status that drops an object (the webhook, at suspension), and takes it in two steps.
+    // Kubernetes before 1.30 rejects a status patch that removes an object (the webhook, at suspension); the operator then makes two
+    // more writes.
     let suspension = if cluster.has(ServerFeature::Kubernetes130) {
         1
     } else {
@@ -193,7 +197,7 @@ async fn webhook_connector_costs_five_writes_and_idles_silently(cluster: Cluster
 async fn finalizer_exists_only_while_webhook_does(cluster: Cluster) {
     let env = TestEnv::new(cluster).await;
     let finalizers = async || {
-        let connector = env.connectors().get("a").await.expect("it");
+        let connector = env.connectors().get("a").await.expect("the connector");
         connector.metadata.finalizers.unwrap_or_default()
     };
     let operator = env.start_operator(OperatorOptions::polling()).await;
@@ -206,23 +210,23 @@ async fn finalizer_exists_only_while_webhook_does(cluster: Cluster) {
         .await;
     assert_eq!(finalizers().await, [FINALIZER]);
     operator.shutdown().await;
-    // It stays while Telegram may still have the webhook.
-    let down = env.telegram.add_fault(Fault::new(FaultKind::Reset));
+    // The finalizer stays while the webhook may still be registered at Telegram.
+    let outage = env.telegram.add_fault(Fault::new(FaultKind::Reset));
     let operator = env.start_operator(OperatorOptions::polling()).await;
     env.wait_for_condition("a", "Connected", "False", "TelegramUnreachable")
         .await;
     assert_eq!(finalizers().await, [FINALIZER]);
-    env.telegram.remove_fault(down);
+    env.telegram.remove_fault(outage);
     env.wait_until_ready("a").await;
     env.cluster
-        .eventually("the finalizer goes with the webhook", || async {
+        .eventually("the finalizer is removed with the webhook", || async {
             finalizers().await.is_empty().then_some(())
         })
         .await;
     operator.shutdown().await;
 }
 
-/// The connectors of which there are sessions, oldest first.
+/// The names of the connectors that have sessions in the store, oldest session first.
 async fn connectors_with_sessions(operator: &Operator) -> Vec<String> {
     let listing = Listing {
         limit: 10,
@@ -235,11 +239,11 @@ async fn connectors_with_sessions(operator: &Operator) -> Vec<String> {
 
 async fn sessions_end_for_connectors_deleted_while_down(cluster: Cluster) {
     let env = TestEnv::new(cluster).await;
-    let start = || OperatorOptions {
+    let options = || OperatorOptions {
         recheck_interval: Duration::from_millis(300),
         ..OperatorOptions::polling()
     };
-    let operator = env.start_operator(start()).await;
+    let operator = env.start_operator(options()).await;
     for name in ["watched", "unwatched", "stays"] {
         let (bot, _) = env.create_working_connector(name).await;
         env.wait_until_ready(name).await;
@@ -253,16 +257,16 @@ async fn sessions_end_for_connectors_deleted_while_down(cluster: Cluster) {
     );
     env.delete_connector("watched").await;
     env.cluster
-        .eventually("its sessions end", || async {
+        .eventually("the sessions of the watched deletion end", || async {
             (connectors_with_sessions(&operator).await == ["unwatched", "stays"]).then_some(())
         })
         .await;
     operator.shutdown().await;
     env.delete_connector("unwatched").await;
     env.wait_until_gone("unwatched").await;
-    let operator = env.start_operator(start()).await;
+    let operator = env.start_operator(options()).await;
     env.cluster
-        .eventually("its sessions end too", || async {
+        .eventually("the sessions of the unwatched deletion end", || async {
             (connectors_with_sessions(&operator).await == ["stays"]).then_some(())
         })
         .await;
@@ -272,11 +276,11 @@ async fn sessions_end_for_connectors_deleted_while_down(cluster: Cluster) {
 async fn store_without_known_connectors_keeps_their_sessions(cluster: Cluster) {
     const RECHECK_INTERVAL: Duration = Duration::from_millis(200);
     let env = TestEnv::new(cluster).await;
-    let start = || OperatorOptions {
+    let options = || OperatorOptions {
         recheck_interval: RECHECK_INTERVAL,
         ..OperatorOptions::polling()
     };
-    let operator = env.start_operator(start()).await;
+    let operator = env.start_operator(options()).await;
     let (bot, _) = env.create_working_connector("here").await;
     env.wait_until_ready("here").await;
     let send_and_wait = |bot, text| {
@@ -285,14 +289,14 @@ async fn store_without_known_connectors_keeps_their_sessions(cluster: Cluster) {
     };
     send_and_wait(bot, "hello").await;
     operator.shutdown().await;
-    // As another cluster would show it: nothing of what was, and connectors of its own, which people write to.
+    // Simulate the store of another cluster: none of its connectors exists here, and this cluster has others, which receive messages.
     env.delete_connector("here").await;
     env.wait_until_gone("here").await;
     let (bot, _) = env.create_working_connector("elsewhere").await;
-    let operator = env.start_operator(start()).await;
+    let operator = env.start_operator(options()).await;
     env.wait_until_ready("elsewhere").await;
     send_and_wait(bot, "hello").await;
-    // What is missed at two looks in a row goes at the second; ten go by.
+    // The orphan GC deletes the data of a connector that two checks in a row have missed; ten checks pass.
     tokio::time::sleep(10 * RECHECK_INTERVAL).await;
     assert_eq!(
         connectors_with_sessions(&operator).await,
@@ -311,7 +315,7 @@ async fn deletion_ends_with_telegram_down_and_the_secret_gone(cluster: Cluster) 
             .connectors()
             .get(name)
             .await
-            .expect("it")
+            .expect("the connector")
             .metadata
             .finalizers;
         assert_eq!(finalizers, Some(vec![FINALIZER.to_owned()]));
@@ -321,20 +325,20 @@ async fn deletion_ends_with_telegram_down_and_the_secret_gone(cluster: Cluster) 
     secrets
         .delete("b", &DeleteParams::default())
         .await
-        .expect("the Secret goes");
+        .expect("the Secret is deleted");
     env.patch_connector(
         "c",
         json!({"metadata": {"annotations": {"connectors.pupau.ai/skip-disconnect": "true"}}}),
     )
     .await;
-    let began = Instant::now();
+    let deleted_at = Instant::now();
     env.delete_connector("c").await;
     env.wait_until_gone("c").await;
     assert!(
-        began.elapsed() < Duration::from_secs(5),
+        deleted_at.elapsed() < Duration::from_secs(5),
         "skip-disconnect does not wait for Telegram"
     );
-    let began = Instant::now();
+    let deleted_at = Instant::now();
     for name in ["a", "b"] {
         env.delete_connector(name).await;
     }
@@ -342,9 +346,9 @@ async fn deletion_ends_with_telegram_down_and_the_secret_gone(cluster: Cluster) 
         env.wait_until_gone(name).await;
     }
     assert!(
-        began.elapsed() < Duration::from_secs(30),
+        deleted_at.elapsed() < Duration::from_secs(30),
         "{:?}",
-        began.elapsed()
+        deleted_at.elapsed()
     );
     operator.shutdown().await;
 }
@@ -363,19 +367,19 @@ async fn connector_deleted_while_down_is_disconnected_at_startup(cluster: Cluste
     operator.shutdown().await;
     env.delete_connector("a").await;
     assert_ne!(env.telegram.webhook_info(bot)["url"], json!(""));
-    // The token is looked up for this alone, by the same reference as ever.
+    // The deleted connector was never reconciled here, so its token is read for the cleanup alone.
     let operator = env.start_operator(OperatorOptions::webhook()).await;
     env.wait_until_gone("a").await;
     assert_eq!(
         env.telegram.webhook_info(bot)["url"],
         json!(""),
-        "withdrawn"
+        "the webhook is not deleted"
     );
     operator.shutdown().await;
 }
 
 async fn namespace_deletion_ends_while_telegram_is_down(cluster: Cluster) {
-    // Roles of the namespace itself would go before its connectors (docs/upgrade.md).
+    // Roles in the namespace would be deleted before its connectors (docs/upgrade.md).
     let env = TestEnv::cluster_wide(cluster).await;
     let operator = env.start_operator(OperatorOptions::webhook()).await;
     let names: Vec<String> = (0..20).map(|i| format!("c{i}")).collect();
@@ -388,21 +392,26 @@ async fn namespace_deletion_ends_while_telegram_is_down(cluster: Cluster) {
     env.telegram.stop();
     let namespaces: Api<Namespace> = Api::all(env.cluster.client.clone());
     let name = &env.cluster.namespace;
-    let began = Instant::now();
+    let deleted_at = Instant::now();
     namespaces
         .delete(name, &DeleteParams::default())
         .await
         .expect("the deletion");
-    while namespaces.get_opt(name).await.expect("a look").is_some() {
+    while namespaces
+        .get_opt(name)
+        .await
+        .expect("the API server answers")
+        .is_some()
+    {
         assert!(
-            began.elapsed() < Duration::from_mins(1),
-            "the namespace waits for its connectors"
+            deleted_at.elapsed() < Duration::from_mins(1),
+            "the deletion of the namespace hangs on its connectors"
         );
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     eprintln!(
-        "a namespace with 20 connectors went in {:?} with Telegram down",
-        began.elapsed()
+        "a namespace with 20 connectors was deleted in {:?} with Telegram down",
+        deleted_at.elapsed()
     );
     operator.shutdown().await;
 }
@@ -420,7 +429,7 @@ async fn connector_deleted_during_reconcile_leaves_no_poller(cluster: Cluster) {
     );
     let before = reads();
     env.create_connector("a", json!({})).await;
-    // Nothing shows from outside that the reconcile has begun to wait for the Secret.
+    // It cannot be observed from outside that the reconcile waits for the Secret, hence the sleep.
     tokio::time::sleep(Duration::from_millis(500)).await;
     env.delete_connector("a").await;
     env.wait_until_gone("a").await;
@@ -451,16 +460,16 @@ async fn refused_writes_are_retried_with_backoff_and_recover(cluster: Cluster) {
         let operator = env.start_operator(OperatorOptions::polling()).await;
         let name = format!("c{code}");
         let (bot, _) = env.create_working_connector(&name).await;
-        // A status that cannot be written keeps no message waiting.
+        // Messages are answered although the status cannot be written.
         env.telegram
             .send_and_wait(bot, 1001, "hello", Duration::from_secs(20))
             .await;
         tokio::time::sleep(Duration::from_secs(8)).await;
-        let tried = requests.count(Verb::Patch, "telegramconnectors.connectors.pupau.ai");
-        // After about 1, 2 and 4 seconds, and once for each thing seen: the token, the poll, the exchange.
+        let attempts = requests.count(Verb::Patch, "telegramconnectors.connectors.pupau.ai");
+        // Retries after about 1, 2 and 4 s, and one write for each observation: the token, the poll, the exchange.
         assert!(
-            (2..=8).contains(&tried),
-            "{code}: {tried} tries in 8 s: {:?}",
+            (2..=8).contains(&attempts),
+            "{code}: {attempts} attempts in 8 s: {:?}",
             requests.counts()
         );
         faults.clear();
@@ -476,7 +485,7 @@ async fn list_status_follows_its_users(cluster: Cluster) {
     env.create_user_list("staff", json!([{"id": 1}, {"username": "ann_example"}]))
         .await;
     let lists: Api<TelegramUserList> = env.cluster.api();
-    let status = async |used_by: i32| {
+    let status_once_used_by = async |used_by: i32| {
         env.cluster
             .eventually("the list's status", || async {
                 let status = lists.get("staff").await.expect("the list").status?;
@@ -484,17 +493,15 @@ async fn list_status_follows_its_users(cluster: Cluster) {
             })
             .await
     };
-    assert_eq!(status(0).await.users, Some(2));
-    let (_, token) = env.add_bot();
-    env.set_secret("a", "token", &token).await;
-    env.create_connector(
+    assert_eq!(status_once_used_by(0).await.users, Some(2));
+    env.create_connector_with_bot(
         "a",
         json!({"access": {"level": "Company", "companyUsers": {"listRefs": [{"name": "staff"}]}}}),
     )
     .await;
-    status(1).await;
+    status_once_used_by(1).await;
     env.wait_until_ready("a").await;
     env.delete_connector("a").await;
-    status(0).await;
+    status_once_used_by(0).await;
     operator.shutdown().await;
 }

@@ -1,4 +1,4 @@
-//! Messages at a steady pace, each from a person of its own, so that a lost or late one shows.
+//! Load on bots: messages at a steady rate, each from another user, so that a lost or late answer is seen.
 
 use std::io::Write;
 use std::path::Path;
@@ -12,22 +12,22 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// Load on some bots until it is stopped.
+/// Sends messages to some bots until it is stopped.
 pub struct LoadGenerator {
     telegram: Simulator,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Vec<LoadMessage>>,
 }
 
-/// One message.
+/// A message that was sent.
 #[derive(Debug, Clone, Copy)]
 pub struct LoadMessage {
     pub bot: BotId,
-    pub person: i64,
-    pub at: jiff::Timestamp,
+    pub user: i64,
+    pub sent_at: jiff::Timestamp,
 }
 
-/// A message and how long its answer took.
+/// A message and the time until its answer.
 #[derive(Debug, Clone, Copy)]
 pub struct AnsweredMessage {
     pub sent_at: jiff::Timestamp,
@@ -35,21 +35,26 @@ pub struct AnsweredMessage {
 }
 
 impl LoadGenerator {
-    /// Begins to say something every `pace`, to each bot in turn, as people from `first` on.
-    pub fn start(telegram: &Simulator, bots: &[BotId], first: i64, pace: Duration) -> Self {
+    /// Sends a message every `interval` to each bot in turn. The user ids count up from `first_user`.
+    pub fn start(
+        telegram: &Simulator,
+        bots: &[BotId],
+        first_user: i64,
+        interval: Duration,
+    ) -> Self {
         let (stop, mut stopped) = oneshot::channel();
         let (simulator, bots) = (telegram.clone(), bots.to_vec());
         let task = tokio::spawn(async move {
             let mut messages = Vec::new();
-            let mut tick = tokio::time::interval(pace);
-            for (person, bot) in (first..).zip(bots.into_iter().cycle()) {
+            let mut tick = tokio::time::interval(interval);
+            for (user, bot) in (first_user..).zip(bots.into_iter().cycle()) {
                 tokio::select! {
                     _ = tick.tick() => {}
                     _ = &mut stopped => break,
                 }
-                let at = jiff::Timestamp::now();
-                simulator.send_private_message(bot, person, "under load");
-                messages.push(LoadMessage { bot, person, at });
+                let sent_at = jiff::Timestamp::now();
+                simulator.send_private_message(bot, user, "under load");
+                messages.push(LoadMessage { bot, user, sent_at });
             }
             messages
         });
@@ -60,20 +65,25 @@ impl LoadGenerator {
         }
     }
 
-    /// Stops, and waits until each message is answered. Panics with how many are lost after `within`.
-    pub async fn all_answered(self, within: Duration) -> Vec<AnsweredMessage> {
+    /// Stops the load and waits until each message is answered.
+    ///
+    /// # Panics
+    /// Not all messages are answered after `timeout`; the message says how many are lost.
+    pub async fn all_answered(self, timeout: Duration) -> Vec<AnsweredMessage> {
         let _ = self.stop.send(());
         let messages = self.task.await.expect("the load");
         assert!(!messages.is_empty());
-        let deadline = Instant::now() + within;
+        let deadline = Instant::now() + timeout;
         loop {
             let answers: Vec<AnsweredMessage> = messages
                 .iter()
-                .filter_map(|s| {
-                    let first = self.telegram.sent_messages(s.bot, s.person).first()?.at;
+                .filter_map(|message| {
+                    let sent = self.telegram.sent_messages(message.bot, message.user);
+                    let answered_at = sent.first()?.at;
+                    let took = answered_at.duration_since(message.sent_at);
                     Some(AnsweredMessage {
-                        sent_at: s.at,
-                        took: Duration::try_from(first.duration_since(s.at)).unwrap_or_default(),
+                        sent_at: message.sent_at,
+                        took: Duration::try_from(took).unwrap_or_default(),
                     })
                 })
                 .collect();
@@ -91,13 +101,13 @@ impl LoadGenerator {
     }
 }
 
-/// Measures how long the machine itself makes a small durable write wait: other tests and builds share its cores and its disk.
+/// Measures how long the machine itself delays a small durable write, because other tests and builds share its cores and its disk.
 pub struct StallMonitor {
     stop: Arc<AtomicBool>,
     task: std::thread::JoinHandle<Vec<Stall>>,
 }
 
-/// A write that waited.
+/// The delay of one write.
 #[derive(Debug, Clone, Copy)]
 struct Stall {
     ended: jiff::Timestamp,
@@ -113,14 +123,14 @@ impl StallMonitor {
             let pause = Duration::from_millis(20);
             let mut stalls = Vec::new();
             while !stopped.load(Ordering::Relaxed) {
-                let began = std::time::Instant::now();
+                let started = std::time::Instant::now();
                 std::thread::sleep(pause);
                 file.write_all(b".")
                     .and_then(|()| file.sync_data())
-                    .expect("a write");
+                    .expect("the write succeeds");
                 stalls.push(Stall {
                     ended: jiff::Timestamp::now(),
-                    took: began.elapsed().saturating_sub(pause),
+                    took: started.elapsed().saturating_sub(pause),
                 });
             }
             stalls
@@ -128,23 +138,23 @@ impl StallMonitor {
         Self { stop, task }
     }
 
-    /// Ends the measurement.
+    /// Stops the measurement.
     pub fn finish(self) -> StallReport {
         self.stop.store(true, Ordering::Relaxed);
         StallReport(self.task.join().expect("the measurement"))
     }
 }
 
-/// How long writes waited, one after the other.
+/// The delays of all writes, in the order of time.
 pub struct StallReport(Vec<Stall>);
 
 impl StallReport {
-    /// The longest wait.
+    /// The longest delay.
     pub fn longest(&self) -> Duration {
         self.0.iter().map(|s| s.took).max().unwrap_or_default()
     }
 
-    /// The waits while a message was on its way, in all.
+    /// The sum of the delays while a message waited for its answer.
     pub fn during(&self, message: &AnsweredMessage) -> Duration {
         let answered = message.sent_at + message.took;
         let overlaps = |s: &&Stall| s.ended >= message.sent_at && s.ended - s.took <= answered;
@@ -152,7 +162,7 @@ impl StallReport {
     }
 }
 
-/// The longest of these waits.
+/// The time of the slowest answer; zero if there is none.
 pub fn slowest<'a>(answers: impl IntoIterator<Item = &'a AnsweredMessage>) -> Duration {
     answers
         .into_iter()

@@ -1,4 +1,4 @@
-//! What is promised to Prometheus is really measured: a metric that nothing feeds shows an empty panel and an alert that never fires.
+//! Every documented metric has samples. A metric that nothing records would show an empty panel and an alert that never fires.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,8 +15,8 @@ pub fn register(suite: &mut Suite) {
     add!(suite, [Core], conversation_produces_every_documented_metric);
 }
 
-/// The metrics of the reference that have no sample, without the prefix.
-fn without_a_sample(printed: &str) -> BTreeSet<String> {
+/// The metrics of docs/metrics.md that have no sample, without the common prefix.
+fn metrics_without_samples(exposition: &str) -> BTreeSet<String> {
     let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
     let reference = fs::read_to_string(reference).expect("the metrics reference");
     let names: BTreeSet<&str> = reference
@@ -28,14 +28,14 @@ fn without_a_sample(printed: &str) -> BTreeSet<String> {
         })
         .collect();
     assert!(names.len() > 15, "{names:?}");
-    let is_of = |name: &str, line: &str| {
+    let is_sample_of = |name: &str, line: &str| {
         line.strip_prefix("telegram_connector_operator_")
             .and_then(|line| line.strip_prefix(name))
             .is_some_and(|rest| rest.starts_with(['{', ' ']) || rest.starts_with("_count"))
     };
     names
         .into_iter()
-        .filter(|name| !printed.lines().any(|line| is_of(name, line)))
+        .filter(|name| !exposition.lines().any(|line| is_sample_of(name, line)))
         .map(str::to_owned)
         .collect()
 }
@@ -51,7 +51,7 @@ async fn conversation_produces_every_documented_metric(cluster: Cluster) {
         .send_and_wait(bot, 1001, "hello", Duration::from_secs(20))
         .await;
     let metrics = operator.metrics().clone();
-    // The list's reconcile and what is written after the answer may still be on their way.
+    // The reconcile of the list and the writes after the answer may not have ended yet.
     env.wait_for_condition("a", "AssistantReady", "True", "ExchangesSucceed")
         .await;
     let list: kube::Api<TelegramUserList> = env.cluster.api();
@@ -60,25 +60,28 @@ async fn conversation_produces_every_documented_metric(cluster: Cluster) {
             list.get("staff").await.expect("the list").status
         })
         .await;
-    let printed = metrics.encode();
-    // Calls to Kubernetes are counted on the client that `run` makes.
+    let exposition = metrics.encode();
+    // Kubernetes calls are counted by the client of `run`; this operator uses the client of the test.
     let expected = BTreeSet::from(["kubernetes_calls_total".to_owned()]);
-    assert_eq!(without_a_sample(&printed), expected);
-    for zero in [
+    assert_eq!(metrics_without_samples(&exposition), expected);
+    for zero_sample in [
         "updates_total{outcome=\"dead_lettered\"} 0",
         "webhook_refusals_total{reason=\"bad_secret\"} 0",
         "store_errors_total{operation=\"accept\"} 0",
         "throttled_total{method=\"sendMessage\"} 0",
     ] {
-        assert!(printed.contains(zero), "{zero}: {printed}");
+        assert!(
+            exposition.contains(zero_sample),
+            "{zero_sample}: {exposition}"
+        );
     }
     assert!(
-        printed.contains("assistant_seconds_count{protocol=\"OpenAI\",result=\"ok\"} 1"),
-        "{printed}"
+        exposition.contains("assistant_seconds_count{protocol=\"OpenAI\",result=\"ok\"} 1"),
+        "{exposition}"
     );
     for operation in ["accept", "claim", "write"] {
         let sample = format!("store_seconds_count{{operation=\"{operation}\"}}");
-        assert!(printed.contains(&sample), "{sample}: {printed}");
+        assert!(exposition.contains(&sample), "{sample}: {exposition}");
     }
     operator.shutdown().await;
 }

@@ -1,4 +1,4 @@
-//! The operator on a Kubernetes API. Each module here has a `register`, called from the one below.
+//! Tests of the operator against a Kubernetes API server. Each module adds its tests to the suite in its own `register`.
 
 mod admin_events;
 mod installation;

@@ -1,5 +1,5 @@
-//! The chart's `ServiceAccount`: on a server with RBAC the operator of every test runs with its token and the roles that the chart
-//! renders, and a call that they forbid fails the test.
+//! The `ServiceAccount` of the operator under test. On a server with RBAC every test runs the operator with such an account and the
+//! roles that the chart renders, so a call that the chart forbids fails the test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,9 +21,9 @@ use tower::{Layer, Service};
 use crate::cluster::Cluster;
 
 const NAME: &str = "telegram-connector-operator";
-/// Where the accounts are.
+/// The namespace of the accounts.
 const ACCOUNT_NAMESPACE: &str = "default";
-/// What `helm template` renders, held to the chart by `tests/chart/ci.sh`.
+/// Snapshots of `helm template`; `tests/chart/ci.sh` checks that they match the chart.
 const NAMESPACED: &str = "namespaced-postgres";
 const CLUSTER_WIDE: &str = "postgres-three-replicas";
 
@@ -41,17 +41,18 @@ impl fmt::Display for Permission {
     }
 }
 
-/// The rights that the chart grants, with `watchNamespaces` or without: the rules in the served namespaces, and those on the Lease.
+/// The permissions that the chart grants in the watched namespaces and on the Lease. They must be the same with and without
+/// `watchNamespaces`.
 pub fn chart_permissions() -> BTreeSet<Permission> {
-    let rules = |set: &str, kind: &str| -> Vec<PolicyRule> {
-        let found = rendered(set);
-        let found = found.iter().filter(|object| object["kind"] == kind);
-        let operator = |name: &str| name.ends_with(NAME) || name.ends_with("-leader");
+    let rules = |snapshot: &str, kind: &str| -> Vec<PolicyRule> {
+        let objects = rendered(snapshot);
+        let of_kind = objects.iter().filter(|object| object["kind"] == kind);
+        let is_operator_role = |name: &str| name.ends_with(NAME) || name.ends_with("-leader");
         let mut roles = BTreeMap::new();
-        for object in found {
+        for object in of_kind {
             let name = object["metadata"]["name"].as_str().expect("a name");
-            if operator(name) {
-                // One Role per namespace, all alike.
+            if is_operator_role(name) {
+                // There is one Role per namespace; all have the same rules.
                 let rules = serde_json::from_value(object["rules"].clone()).expect("rules");
                 roles.insert(name.to_owned(), rules);
             }
@@ -67,14 +68,15 @@ pub fn chart_permissions() -> BTreeSet<Permission> {
     assert_eq!(
         namespaced,
         permissions_of(&cluster_wide),
-        "the chart's two kinds of roles"
+        "the chart grants other permissions with watchNamespaces than without"
     );
     namespaced
 }
 
-fn rendered(set: &str) -> Vec<Value> {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/chart/snapshots/{set}.yaml"));
+/// The objects of a snapshot.
+fn rendered(snapshot: &str) -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(format!("tests/chart/snapshots/{snapshot}.yaml"));
     let text = fs::read_to_string(path).expect("a snapshot");
     serde_yaml::Deserializer::from_str(&text)
         .map(|document| Value::deserialize(document).expect("YAML"))
@@ -82,12 +84,12 @@ fn rendered(set: &str) -> Vec<Value> {
 }
 
 fn permissions_of(rules: &[PolicyRule]) -> BTreeSet<Permission> {
-    let mut rights = BTreeSet::new();
+    let mut permissions = BTreeSet::new();
     for rule in rules {
         for group in rule.api_groups.iter().flatten() {
             for resource in rule.resources.iter().flatten() {
                 for verb in &rule.verbs {
-                    rights.insert(Permission {
+                    permissions.insert(Permission {
                         group: group.clone(),
                         resource: resource.clone(),
                         verb: verb.clone(),
@@ -96,23 +98,26 @@ fn permissions_of(rules: &[PolicyRule]) -> BTreeSet<Permission> {
             }
         }
     }
-    rights
+    permissions
 }
 
-/// What was asked of the API server, and which of it was forbidden.
+/// The permissions that the calls to the API server needed, and whether a call was forbidden.
 #[derive(Debug, Clone, Default)]
 pub struct RecordedCalls(Arc<Mutex<BTreeMap<Permission, bool>>>);
 
 impl RecordedCalls {
-    fn record(&self, right: Permission, forbidden: bool) {
+    fn record(&self, permission: Permission, forbidden: bool) {
         let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *calls.entry(right).or_default() |= forbidden;
+        *calls.entry(permission).or_default() |= forbidden;
     }
 
     fn filter(&self, forbidden: bool) -> BTreeSet<Permission> {
         let calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let with = calls.iter().filter(|(_, was)| **was == forbidden);
-        with.map(|(right, _)| right.clone()).collect()
+        calls
+            .iter()
+            .filter(|(_, was_forbidden)| **was_forbidden == forbidden)
+            .map(|(permission, _)| permission.clone())
+            .collect()
     }
 
     pub fn allowed(&self) -> BTreeSet<Permission> {
@@ -124,30 +129,30 @@ impl RecordedCalls {
     }
 }
 
-/// Where an account's rights are.
+/// The scope of an account's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// In the test's namespace, as with `watchNamespaces`. They go with it.
+    /// A Role in the test's namespace, as with `watchNamespaces`. It is deleted with the namespace.
     Namespace,
-    /// Everywhere, as without.
+    /// A ClusterRole, as without `watchNamespaces`.
     Cluster,
 }
 
-/// A `ServiceAccount` of one test. It lives outside the test's namespace, as an operator does.
+/// The `ServiceAccount` of one test. It is outside the test's namespace, as that of an installed operator is.
 #[derive(Clone)]
 pub struct OperatorAccount {
     pub client: Client,
-    /// With its token, as YAML.
+    /// A kubeconfig with the account's token, as YAML.
     pub kubeconfig: String,
     pub calls: RecordedCalls,
 }
 
 impl OperatorAccount {
-    /// A `ServiceAccount` with these rights, and a client with its token.
-    pub async fn new(cluster: &Cluster, rights: &BTreeSet<Permission>, scope: Scope) -> Self {
-        let rules: Vec<Value> = rights
+    /// Creates a `ServiceAccount` with these permissions, and a client that uses its token.
+    pub async fn new(cluster: &Cluster, permissions: &BTreeSet<Permission>, scope: Scope) -> Self {
+        let rules: Vec<Value> = permissions
             .iter()
-            .map(|r| json!({"apiGroups": [r.group], "resources": [r.resource], "verbs": [r.verb]}))
+            .map(|p| json!({"apiGroups": [p.group], "resources": [p.resource], "verbs": [p.verb]}))
             .collect();
         let name = &cluster.namespace;
         let metadata = json!({"name": name});
@@ -179,7 +184,7 @@ impl OperatorAccount {
                 .await
                 .expect_status(201);
         }
-        // As the kubelet puts one into a Pod.
+        // The kubelet requests the token of a Pod in the same way.
         let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}});
         let path = format!("{accounts}/{name}/token");
         let answer = cluster
@@ -201,24 +206,27 @@ impl OperatorAccount {
             kubeconfig: text,
             calls,
         };
-        account.wait_until_in_effect(cluster, rights).await;
+        account.wait_until_in_effect(cluster, permissions).await;
         account
     }
 
-    /// Waits until the server knows the roles: its authorizer learns of them by a watch.
-    async fn wait_until_in_effect(&self, cluster: &Cluster, wanted: &BTreeSet<Permission>) {
+    /// Waits until the API server enforces the roles: its authorizer reads them through a watch. Clears the recorded calls.
+    async fn wait_until_in_effect(&self, cluster: &Cluster, expected: &BTreeSet<Permission>) {
         let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
         let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": cluster.namespace}});
-        let own = Cluster {
+        let account_cluster = Cluster {
             client: self.client.clone(),
             ..cluster.clone()
         };
         cluster
-            .eventually("the rights are in effect", || async {
-                let answer = own.call("POST", path, &review).await.expect_status(201);
+            .eventually("the permissions are in effect", || async {
+                let answer = account_cluster
+                    .call("POST", path, &review)
+                    .await
+                    .expect_status(201);
                 let rules: Vec<PolicyRule> =
                     serde_json::from_value(answer.at("/status/resourceRules").clone()).ok()?;
-                wanted.is_subset(&permissions_of(&rules)).then_some(())
+                expected.is_subset(&permissions_of(&rules)).then_some(())
             })
             .await;
         self.calls
@@ -240,7 +248,7 @@ fn kubeconfig(cluster: &Cluster, token: &str) -> Kubeconfig {
     kubeconfig
 }
 
-/// Writes down every call that goes through a client.
+/// A layer that records every call of a client.
 struct AuditLayer(RecordedCalls);
 
 impl<S> Layer<S> for AuditLayer {
@@ -274,7 +282,7 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        let right = permission_of(
+        let permission = permission_of(
             request.method(),
             request.uri().path(),
             request.uri().query().unwrap_or_default(),
@@ -282,15 +290,15 @@ where
         let (calls, answer) = (self.calls.clone(), self.inner.call(request));
         Box::pin(async move {
             let answer = answer.await;
-            if let (Some(right), Ok(answer)) = (right, &answer) {
-                calls.record(right, answer.status() == http::StatusCode::FORBIDDEN);
+            if let (Some(permission), Ok(answer)) = (permission, &answer) {
+                calls.record(permission, answer.status() == http::StatusCode::FORBIDDEN);
             }
             answer
         })
     }
 }
 
-/// The right that a request wants, as the API server's authorizer sees it; `None` for discovery and the like.
+/// The permission that a request needs, as the API server's authorizer sees it; `None` for requests without a resource (discovery).
 fn permission_of(method: &Method, path: &str, query: &str) -> Option<Permission> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let (group, rest) = match *parts.first()? {

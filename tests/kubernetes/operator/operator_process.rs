@@ -1,4 +1,5 @@
-//! The real binary in a process of its own, on the API server, simulator and store of a [`TestEnv`].
+//! The operator's binary in its own process, with the API server, simulator and store of a [`TestEnv`]. Tests that kill an operator
+//! need a process.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use super::test_env::{TestEnv, any_port};
 
-/// A running operator; killed when dropped.
+/// A running operator process; killed when dropped.
 pub struct OperatorProcess {
     child: Child,
     log: PathBuf,
@@ -16,19 +17,19 @@ pub struct OperatorProcess {
 }
 
 impl TestEnv {
-    /// Starts the binary with these flags besides the usual ones. `name` is its Pod's.
+    /// Starts the binary with these flags in addition to the common ones. `name` is its Pod name.
     pub fn start_process(&self, name: &str, kubeconfig: &str, flags: &[&str]) -> OperatorProcess {
         let path = self.folder().join(format!("{name}.kubeconfig"));
         fs::write(&path, kubeconfig).expect("a writable folder");
         let log = self.folder().join(format!("{name}.log"));
-        let lines = File::options()
+        let log_file = File::options()
             .create(true)
             .append(true)
             .open(&log)
             .expect("a log");
-        let free = TcpListener::bind(any_port()).expect("a free port");
-        let admin = free.local_addr().expect("its address").to_string();
-        drop(free);
+        let listener = TcpListener::bind(any_port()).expect("a free port");
+        let admin = listener.local_addr().expect("its address").to_string();
+        drop(listener);
         let child = Command::new(env!("CARGO_BIN_EXE_telegram-connector-operator"))
             .args(["run", "--log-format", "json", "--admin-listen", &admin])
             .args([
@@ -42,8 +43,8 @@ impl TestEnv {
             .env("KUBECONFIG", path)
             .env("POD_NAME", name)
             .stdin(Stdio::null())
-            .stdout(lines.try_clone().expect("the log"))
-            .stderr(lines)
+            .stdout(log_file.try_clone().expect("the log"))
+            .stderr(log_file)
             .spawn()
             .expect("the binary starts");
         OperatorProcess { child, log, admin }
@@ -51,7 +52,7 @@ impl TestEnv {
 }
 
 impl OperatorProcess {
-    /// What the admin endpoint answers, if it does.
+    /// Status and body of a path of the admin endpoint; `None` if it does not answer.
     pub async fn get(&self, path: &str) -> Option<(u16, String)> {
         let answer = reqwest::get(format!("http://{}{path}", self.admin))
             .await
@@ -59,38 +60,38 @@ impl OperatorProcess {
         Some((answer.status().as_u16(), answer.text().await.ok()?))
     }
 
-    /// Whether its watches are synced.
+    /// Whether `/readyz` answers 200, which means that the watches are synced.
     pub async fn is_ready(&self) -> bool {
         self.get("/readyz")
             .await
             .is_some_and(|(status, _)| status == 200)
     }
 
-    /// Whether it leads.
+    /// Whether the process leads, according to its metric.
     pub async fn leads(&self) -> bool {
         let metrics = self.get("/metrics").await;
         metrics.is_some_and(|(_, text)| text.contains("telegram_connector_operator_leader 1\n"))
     }
 
-    /// Everything that it has logged.
+    /// Everything the process has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).expect("its log")
     }
 
-    /// SIGKILL: no farewell.
+    /// Sends SIGKILL, so that nothing is released or flushed, and waits for the end.
     pub fn kill(mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it ended");
+        self.child.kill().expect("the process runs");
+        self.child.wait().expect("the process has ended");
     }
 
-    /// SIGTERM: as the kubelet does at a rolling update. Returns at once; dropping waits.
+    /// Sends SIGTERM, as the kubelet does at a rolling update, and returns at once.
     pub fn terminate(&self) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &id]).status();
         assert!(sent.expect("kill").success());
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the process has ended by itself.
     pub async fn ended(&mut self) {
         while self.child.try_wait().expect("its status").is_none() {
             tokio::time::sleep(Duration::from_millis(20)).await;

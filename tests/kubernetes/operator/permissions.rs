@@ -1,4 +1,5 @@
-//! The chart's rights, no more and no less: one life of connectors uses every one of them, and each is missed when it is taken away.
+//! The chart grants exactly the permissions that the operator needs: the operator uses each of them, and is forbidden a call if one
+//! is removed.
 
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ pub fn register(suite: &mut Suite) {
     );
 }
 
-/// Everything that needs a right: a connector with a list, a key and a Lease, polled; and one by webhook, which has a finalizer.
+/// Makes the operator use every permission: a polled connector with a user list and a Lease, and a connector by webhook, which has a
+/// finalizer.
 async fn use_every_permission(env: &TestEnv) {
     let lease = LeaseSettings::new(&env.cluster.namespace, "operator", Duration::from_secs(6));
     let operator = env
@@ -34,16 +36,14 @@ async fn use_every_permission(env: &TestEnv) {
         })
         .await;
     env.create_user_list("staff", json!([{"id": 1001}])).await;
-    let (bot, token) = env.add_bot();
-    env.set_secret("polled", "token", &token).await;
     let staff =
         json!({"access": {"level": "Company", "companyUsers": {"listRefs": [{"name": "staff"}]}}});
-    env.create_connector("polled", staff).await;
+    let (bot, _) = env.create_connector_with_bot("polled", staff).await;
     env.wait_until_ready("polled").await;
     env.telegram
         .send_and_wait(bot, 1001, "hello", Duration::from_secs(20))
         .await;
-    // The Lease is made at first and then renewed; the Secret's end is noticed by a watch, and told by an event.
+    // A watch reports the deletion of the Secret, and an event is created for it.
     env.delete_secret("polled").await;
     env.wait_until_not_ready("polled", "TokenValid", "False", "SecretNotFound")
         .await;
@@ -52,8 +52,8 @@ async fn use_every_permission(env: &TestEnv) {
     let calls = env.account.as_ref().expect("an account").calls.clone();
     env.cluster
         .eventually("the Lease is renewed", || async {
-            let renewed = |right: &Permission| right.resource == "leases" && right.verb == "update";
-            calls.allowed().iter().any(renewed).then_some(())
+            let is_renewal = |p: &Permission| p.resource == "leases" && p.verb == "update";
+            calls.allowed().iter().any(is_renewal).then_some(())
         })
         .await;
     operator.shutdown().await;
@@ -75,19 +75,19 @@ async fn chart_permissions_are_all_used_and_sufficient(cluster: Cluster) {
 
 async fn each_chart_permission_is_missed_when_removed(cluster: Cluster) {
     let all = chart_permissions();
-    let runs = all.iter().enumerate().map(|(number, lost)| {
-        let (cluster, mut left) = (cluster.clone(), all.clone());
-        left.remove(lost);
+    let runs = all.iter().enumerate().map(|(number, removed)| {
+        let (cluster, mut granted) = (cluster.clone(), all.clone());
+        granted.remove(removed);
         async move {
             let own = Cluster {
                 namespace: format!("{}-{number}", cluster.namespace),
                 ..cluster
             };
             own.create_namespace().await;
-            let account = OperatorAccount::new(&own, &left, Scope::Namespace).await;
+            let account = OperatorAccount::new(&own, &granted, Scope::Namespace).await;
             let env = TestEnv::with_account(own.clone(), account.clone()).await;
             let missed = async {
-                while !account.calls.forbidden().contains(lost) {
+                while !account.calls.forbidden().contains(removed) {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             };
@@ -97,12 +97,12 @@ async fn each_chart_permission_is_missed_when_removed(cluster: Cluster) {
                 () = tokio::time::sleep(WAIT_TIMEOUT) => false,
             };
             own.delete_namespace().await;
-            (!was_missed).then(|| lost.to_string())
+            (!was_missed).then(|| removed.to_string())
         }
     });
     let never_missed: Vec<String> = join_all(runs).await.into_iter().flatten().collect();
     assert!(
         never_missed.is_empty(),
-        "nothing misses these, so the chart must not grant them: {never_missed:#?}"
+        "the operator works without these permissions, so the chart must not grant them: {never_missed:#?}"
     );
 }

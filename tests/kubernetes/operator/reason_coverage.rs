@@ -1,4 +1,4 @@
-//! Every word that the operator may write into a condition is asked for by a test that waits until a real operator writes it.
+//! Every reason of a condition has a test that waits until a running operator writes it.
 
 use telegram_connector_operator::api::conditions::reasons;
 
@@ -9,7 +9,7 @@ pub fn register(suite: &mut Suite) {
     add!(suite, [Embedded], every_reason_has_a_test);
 }
 
-/// The tests that produce reasons by their causes, and clear them.
+/// The sources of the tests that produce reasons and clear them.
 const TESTS: &[&str] = &[
     include_str!("reasons.rs"),
     include_str!("webhook.rs"),
@@ -17,18 +17,18 @@ const TESTS: &[&str] = &[
 ];
 
 async fn every_reason_has_a_test(_: Cluster) {
-    let waited_for = regex::Regex::new(
+    let wait_call = regex::Regex::new(
         r#"(?s)\.(?:wait_for_condition|wait_until_not_ready)\(\s*[^,]+,\s*"\w+",\s*"\w+",\s*"(\w+)",?\s*\)"#,
     )
     .expect("a good pattern");
-    let mut tried: Vec<&str> = TESTS
+    let mut tested: Vec<&str> = TESTS
         .iter()
-        .flat_map(|text| waited_for.captures_iter(text))
+        .flat_map(|text| wait_call.captures_iter(text))
         .map(|found| found.extract::<1>().1[0])
         .collect();
-    // `ready` waits for it, and so does each case of a table.
-    tried.push(reasons::MESSAGES_FLOW);
-    tried.extend(
+    // `wait_until_ready` waits for MessagesFlow. The reasons of a failing assistant stand in a table in reasons.rs.
+    tested.push(reasons::MESSAGES_FLOW);
+    tested.extend(
         [
             reasons::ASSISTANT_FAILING,
             reasons::ASSISTANT_UNAUTHORIZED,
@@ -37,6 +37,9 @@ async fn every_reason_has_a_test(_: Cluster) {
         .into_iter()
         .filter(|reason| TESTS[0].contains(&format!("\"{reason}\",\n        )"))),
     );
-    let untried: Vec<&&str> = reasons::ALL.iter().filter(|r| !tried.contains(r)).collect();
-    assert!(untried.is_empty(), "no test waits for {untried:?}");
+    let untested: Vec<&&str> = reasons::ALL
+        .iter()
+        .filter(|r| !tested.contains(r))
+        .collect();
+    assert!(untested.is_empty(), "no test waits for {untested:?}");
 }

@@ -1,4 +1,4 @@
-//! Every reason of API.md: produced by its cause, cleared by its repair, without restart.
+//! Every reason of a condition: its cause produces it and the repair clears it, without a restart.
 
 use std::time::Duration;
 
@@ -119,7 +119,7 @@ async fn younger_connector_of_a_bot_waits_until_the_older_goes(cluster: Cluster)
     let operator = env.start_operator(OperatorOptions::polling()).await;
     let (bot, token) = env.create_working_connector("older").await;
     env.wait_until_ready("older").await;
-    // Creation times have whole seconds.
+    // Creation timestamps have a resolution of one second, so the connectors are created in different seconds.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     env.set_secret("younger", "token", &token).await;
     env.create_connector("younger", json!({})).await;
@@ -138,28 +138,28 @@ async fn younger_connector_of_a_bot_waits_until_the_older_goes(cluster: Cluster)
 async fn telegram_that_does_not_answer_is_reported_and_recovers(cluster: Cluster) {
     let env = TestEnv::new(cluster).await;
     let operator = env.start_operator(OperatorOptions::polling()).await;
-    let silent = env.telegram.add_fault(Fault::new(FaultKind::Hang));
+    let hang = env.telegram.add_fault(Fault::new(FaultKind::Hang));
     env.create_working_connector("waits").await;
     env.wait_until_not_ready("waits", "TokenValid", "Unknown", "Connecting")
         .await;
-    env.telegram.remove_fault(silent);
+    env.telegram.remove_fault(hang);
     env.wait_until_ready("waits").await;
-    let down = env.telegram.add_fault(Fault::new(FaultKind::Reset));
+    let reset = env.telegram.add_fault(Fault::new(FaultKind::Reset));
     env.create_working_connector("a").await;
     env.wait_until_not_ready("a", "TokenValid", "Unknown", "TelegramUnreachable")
         .await;
     env.wait_for_condition("a", "Reconciling", "True", "TelegramUnreachable")
         .await;
-    env.telegram.remove_fault(down);
+    env.telegram.remove_fault(reset);
     env.wait_until_ready("a").await;
-    // And while it polls.
-    let down = env
+    // The same while the bot is polled.
+    let bad_gateway = env
         .telegram
         .add_fault(Fault::new(FaultKind::Html { code: 502 }));
     let (bot, _) = env.create_working_connector("b").await;
     env.wait_for_condition("b", "Connected", "False", "TelegramUnreachable")
         .await;
-    env.telegram.remove_fault(down);
+    env.telegram.remove_fault(bad_gateway);
     env.wait_until_ready("b").await;
     let error = env.telegram.add_fault(
         Fault::new(FaultKind::Status {
@@ -183,19 +183,18 @@ async fn telegram_that_does_not_answer_is_reported_and_recovers(cluster: Cluster
 async fn missing_list_denies_is_reported_and_resolves(cluster: Cluster) {
     let env = TestEnv::new(cluster).await;
     let operator = env.start_operator(OperatorOptions::polling()).await;
-    let (bot, token) = env.add_bot();
-    env.set_secret("a", "token", &token).await;
-    env.create_connector(
-        "a",
-        json!({"access": {"level": "Company", "companyUsers": {
+    let (bot, _) = env
+        .create_connector_with_bot(
+            "a",
+            json!({"access": {"level": "Company", "companyUsers": {
                 "users": [{"id": 1001}], "listRefs": [{"name": "staff"}]}}}),
-    )
-    .await;
+        )
+        .await;
     let message = env
         .wait_until_not_ready("a", "AccessResolved", "False", "UserListNotFound")
         .await;
     assert!(message.contains("\"staff\""), "{message}");
-    // Who is resolved keeps access; who is not is denied.
+    // A user who is named inline has access; a user of the missing list is denied.
     env.telegram
         .send_and_wait(bot, 1001, "inline", Duration::from_secs(20))
         .await;
@@ -209,7 +208,7 @@ async fn missing_list_denies_is_reported_and_resolves(cluster: Cluster) {
     env.wait_until_ready("a").await;
     env.wait_for_condition("a", "AccessResolved", "True", "Resolved")
         .await;
-    let object = env.connectors().get("a").await.expect("it");
+    let object = env.connectors().get("a").await.expect("the connector");
     let status = object.status.expect("a status");
     assert_eq!(status.access_users, Some(3));
     let answer = env
@@ -262,7 +261,11 @@ async fn suspended_connector_disconnects_and_comes_back(cluster: Cluster) {
         .await;
     env.telegram
         .send_private_message(bot, 1001, "while suspended");
-    assert_eq!(env.telegram.pending(bot), 1, "Telegram keeps it");
+    assert_eq!(
+        env.telegram.pending(bot),
+        1,
+        "Telegram must keep the update"
+    );
     env.patch_connector("a", json!({"spec": {"suspend": false}}))
         .await;
     env.wait_until_ready("a").await;
@@ -277,10 +280,7 @@ async fn suspended_connector_disconnects_and_comes_back(cluster: Cluster) {
 async fn missing_api_key_is_reported_and_found(cluster: Cluster) {
     let env = TestEnv::new(cluster).await;
     let operator = env.start_operator(OperatorOptions::polling()).await;
-    let (bot, token) = env.add_bot();
-    env.set_secret("a", "token", &token).await;
-    env.create_connector(
-        "a",
+    let (bot, _) = env.create_connector_with_bot("a",
         json!({"assistant": {"protocol": "OpenAI", "url": env.assistant.url(), "model": "sample",
                 "apiKeySecretRef": {"name": "key"}}}),
     )
@@ -304,7 +304,7 @@ async fn failing_assistant_is_reported_and_recovers_and_ready_stays(cluster: Clu
         TestEnv::with_ready_connector(cluster, OperatorOptions::polling()).await;
     env.wait_for_condition("a", "AssistantReady", "Unknown", "NoExchangeYet")
         .await;
-    let mut person = 2000;
+    let mut user = 2000;
     for (behaviour, reason) in [
         (
             Behaviour {
@@ -333,19 +333,18 @@ async fn failing_assistant_is_reported_and_recovers_and_ready_stays(cluster: Clu
         ),
     ] {
         env.assistant.set_behaviour(behaviour);
-        // Three people at once: three exchanges that fail.
+        // Three users write at once, so three exchanges fail.
         for _ in 0..3 {
-            person += 1;
-            env.telegram.send_private_message(bot, person, "hello");
+            user += 1;
+            env.telegram.send_private_message(bot, user, "hello");
         }
         env.wait_for_condition("a", "AssistantReady", "False", reason)
             .await;
         env.wait_for_condition("a", "Ready", "True", "MessagesFlow")
             .await;
         env.assistant.set_behaviour(Behaviour::default());
-        person += 1;
-        env.telegram
-            .send_private_message(bot, person, "better now?");
+        user += 1;
+        env.telegram.send_private_message(bot, user, "better now?");
         env.wait_for_condition("a", "AssistantReady", "True", "ExchangesSucceed")
             .await;
     }
@@ -355,9 +354,9 @@ async fn failing_assistant_is_reported_and_recovers_and_ready_stays(cluster: Clu
 async fn foreign_webhook_is_named_in_an_event_and_removed(cluster: Cluster) {
     let env = TestEnv::new(cluster).await;
     let (bot, token) = env.add_bot();
-    let set = format!("{}bot{token}/setWebhook", env.telegram.url());
+    let set_webhook = format!("{}bot{token}/setWebhook", env.telegram.url());
     let answer = reqwest::Client::new()
-        .post(set)
+        .post(set_webhook)
         .json(&json!({"url": "http://127.0.0.1:9/n8n/SECRET-PATH"}))
         .send()
         .await

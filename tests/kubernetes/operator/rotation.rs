@@ -1,4 +1,4 @@
-//! Webhook mode while something is replaced: the environment's key, public URL or certificate, a process, a bot. No message is lost.
+//! Replacements in webhook mode: the webhook key, public URL, certificate, operator process or bot changes, and no message is lost.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -40,40 +40,42 @@ pub fn register(suite: &mut Suite) {
     );
 }
 
-fn settings(start: &mut OperatorOptions) -> &mut WebhookSettings {
-    match &mut start.connection {
+fn webhook_settings(options: &mut OperatorOptions) -> &mut WebhookSettings {
+    match &mut options.connection {
         ConnectionSettings::Webhook(settings) => settings,
-        ConnectionSettings::Polling => panic!("webhook mode"),
+        ConnectionSettings::Polling => panic!("the options must be of webhook mode"),
     }
 }
 
-const OLD: &str = "0123456789abcdef0123456789abcdef";
-const NEW: &str = "fedcba9876543210fedcba9876543210";
+const OLD_KEY: &str = "0123456789abcdef0123456789abcdef";
+const NEW_KEY: &str = "fedcba9876543210fedcba9876543210";
 
 async fn key_and_public_url_are_rotated_without_losing_a_message(cluster: Cluster) {
     let env = TestEnv::new(cluster).await;
-    let keyed = |mut start: OperatorOptions, key: &str, previous: Option<&str>| {
-        let settings = settings(&mut start);
+    let with_key = |mut options: OperatorOptions, key: &str, previous: Option<&str>| {
+        let settings = webhook_settings(&mut options);
         settings.key = key.into();
         settings.previous_key = previous.map(SecretString::from);
-        start
+        options
     };
     let first = OperatorOptions::webhook();
     let elsewhere = OperatorOptions::webhook();
-    let operator = env.start_operator(keyed(first.clone(), OLD, None)).await;
+    let operator = env
+        .start_operator(with_key(first.clone(), OLD_KEY, None))
+        .await;
     let (bot, _) = env.create_working_connector("a").await;
     env.wait_until_ready("a").await;
     let load = LoadGenerator::start(&env.telegram, &[bot], 10_000, Duration::from_millis(40));
     operator.shutdown().await;
 
-    // The key, with the old one still taken: Telegram's requests of before are let in.
+    // A new key with the old one as the previous key: requests that still carry the old secret are accepted.
     let operator = env
-        .start_operator(keyed(first.clone(), NEW, Some(OLD)))
+        .start_operator(with_key(first.clone(), NEW_KEY, Some(OLD_KEY)))
         .await;
     env.telegram
         .send_and_wait(bot, 1001, "a new key?", Duration::from_secs(30))
         .await;
-    let refused = |metrics: &str| {
+    let refusals = |metrics: &str| {
         metrics
             .lines()
             .find(|l| {
@@ -81,19 +83,19 @@ async fn key_and_public_url_are_rotated_without_losing_a_message(cluster: Cluste
             })
             .map(str::to_owned)
     };
-    assert_eq!(refused(&operator.metrics().encode()), None);
+    assert_eq!(refusals(&operator.metrics().encode()), None);
     operator.shutdown().await;
 
-    // The key, without: whatever comes before the new registration is turned away, and comes again.
-    let operator = env.start_operator(keyed(first, OLD, None)).await;
+    // A new key without a previous one: requests before the new registration are rejected, and Telegram delivers them again.
+    let operator = env.start_operator(with_key(first, OLD_KEY, None)).await;
     env.telegram
         .send_and_wait(bot, 1002, "the old key again?", Duration::from_secs(30))
         .await;
     operator.shutdown().await;
 
-    // The public URL.
+    // Another public URL.
     let operator = env
-        .start_operator(keyed(elsewhere.clone(), OLD, None))
+        .start_operator(with_key(elsewhere.clone(), OLD_KEY, None))
         .await;
     env.telegram
         .send_and_wait(bot, 1003, "elsewhere?", Duration::from_secs(30))
@@ -108,7 +110,7 @@ async fn key_and_public_url_are_rotated_without_losing_a_message(cluster: Cluste
     );
     assert!(
         env.event_notes("a", "ForeignWebhook").await.is_empty(),
-        "our own webhook at another address is nobody else's"
+        "the operator must not take its own webhook at another address for a foreign one"
     );
     operator.shutdown().await;
 }
@@ -117,12 +119,12 @@ async fn rolling_update_loses_no_webhook_and_follower_writes_nothing(cluster: Cl
     let env = TestEnv::new(cluster).await;
     let public = OperatorOptions::webhook();
     let lease = LeaseSettings::new(&env.cluster.namespace, "operator", Duration::from_secs(6));
-    let start = || OperatorOptions {
+    let options = || OperatorOptions {
         webhook_listen: any_port(),
         lease: Some(lease.clone()),
         ..public.clone()
     };
-    let mut leader = env.start_operator(start()).await;
+    let mut leader = env.start_operator(options()).await;
     let address = |o: &Operator| o.webhook_address().expect("an address");
     let proxy = TcpProxy::start(public.webhook_listen, address(&leader)).await;
     let (bot, _) = env.create_working_connector("a").await;
@@ -133,21 +135,17 @@ async fn rolling_update_loses_no_webhook_and_follower_writes_nothing(cluster: Cl
         let follower = env
             .start_operator(OperatorOptions {
                 client: Some(client),
-                ..start()
+                ..options()
             })
             .await;
-        env.cluster
-            .eventually("the follower's registry is warm", || async {
-                (!follower.registry().all().is_empty()).then_some(())
-            })
-            .await;
-        // As a Service does: new connections go to the new Pod while the old one still leads.
+        env.wait_for_registry(&follower).await;
+        // As behind a Service, new connections go to the new Pod while the old one still leads.
         proxy.set_target(address(&follower));
         let url = format!("http://{}/telegram/nobody", address(&follower));
         assert_eq!(
             reqwest::get(url)
                 .await
-                .expect("it serves")
+                .expect("the follower serves webhooks")
                 .status()
                 .as_u16(),
             405
@@ -155,11 +153,11 @@ async fn rolling_update_loses_no_webhook_and_follower_writes_nothing(cluster: Cl
         env.telegram
             .send_and_wait(bot, person, "by the follower?", Duration::from_secs(20))
             .await;
-        assert_eq!(count_writes(&metrics), 0, "a follower writes nothing");
+        assert_eq!(count_writes(&metrics), 0, "a follower must write nothing");
         leader.shutdown().await;
         leader = follower;
         env.cluster
-            .eventually("it leads", || async {
+            .eventually("the follower leads", || async {
                 let metrics = leader.metrics().encode();
                 metrics
                     .contains("telegram_connector_operator_leader 1\n")
@@ -185,7 +183,7 @@ async fn webhook_is_deleted_although_secret_was_briefly_missing(cluster: Cluster
     env.set_secret("a", "token", &token).await;
     env.wait_until_ready("a").await;
     env.cluster
-        .eventually("the old bot's webhook is withdrawn", || async {
+        .eventually("the webhook of the old bot is deleted", || async {
             (env.telegram.webhook_info(first)["url"] == "").then_some(())
         })
         .await;
@@ -195,81 +193,87 @@ async fn webhook_is_deleted_although_secret_was_briefly_missing(cluster: Cluster
 async fn webhook_of_a_replaced_bot_is_deleted(cluster: Cluster) {
     let (env, operator, (first, _)) =
         TestEnv::with_ready_connector(cluster, OperatorOptions::webhook()).await;
-    let registered = |bot| {
+    let has_webhook = |bot| {
         !env.telegram.webhook_info(bot)["url"]
             .to_string()
             .contains("\"\"")
     };
-    let withdrawn = async |bot| {
+    let wait_until_deleted = async |bot| {
         env.cluster
-            .eventually("the webhook is withdrawn", || async {
-                (!registered(bot)).then_some(())
+            .eventually("the webhook is deleted", || async {
+                (!has_webhook(bot)).then_some(())
             })
             .await;
     };
-    assert!(registered(first));
-    // Another bot's token.
+    assert!(has_webhook(first));
+    // The Secret holds another bot's token.
     let (second, token) = env.add_bot();
     env.set_secret("a", "token", &token).await;
-    withdrawn(first).await;
+    wait_until_deleted(first).await;
     env.wait_until_ready("a").await;
     env.telegram
         .send_and_wait(second, 1001, "another bot?", Duration::from_secs(20))
         .await;
-    // Suspension.
+    // The connector is suspended.
     env.patch_connector("a", json!({"spec": {"suspend": true}}))
         .await;
     env.wait_until_not_ready("a", "Connected", "False", "Suspended")
         .await;
-    withdrawn(second).await;
-    let status = env.connectors().get("a").await.expect("it").status;
+    wait_until_deleted(second).await;
+    let status = env
+        .connectors()
+        .get("a")
+        .await
+        .expect("the connector")
+        .status;
     assert_eq!(status.expect("a status").webhook, None);
     env.telegram
-        .send_private_message(second, 1002, "while it rests");
+        .send_private_message(second, 1002, "while suspended");
     env.patch_connector("a", json!({"spec": {"suspend": false}}))
         .await;
     env.telegram
         .wait_for_sent_messages(second, 1002, 0, Duration::from_secs(30))
         .await;
-    // A token that was revoked: nothing can be withdrawn, and nothing waits for it.
+    // The token is revoked, so the webhook cannot be deleted; the deletion of the connector does not wait for it.
     env.telegram.revoke(second);
-    let began = Instant::now();
+    let deleted_at = Instant::now();
     env.delete_connector("a").await;
     env.wait_until_gone("a").await;
     assert!(
-        began.elapsed() < Duration::from_secs(10),
+        deleted_at.elapsed() < Duration::from_secs(10),
         "{:?}",
-        began.elapsed()
+        deleted_at.elapsed()
     );
     operator.shutdown().await;
 }
 
-fn certificate(folder: &Path) -> TlsFiles {
-    let made =
+/// Writes a new self-signed certificate for loopback into a folder.
+fn write_certificate(folder: &Path) -> TlsFiles {
+    let generated =
         rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
     let files = TlsFiles {
         certificate: folder.join("tls.crt"),
         key: folder.join("tls.key"),
     };
-    std::fs::write(&files.certificate, made.cert.pem()).expect("a writable folder");
-    std::fs::write(&files.key, made.signing_key.serialize_pem()).expect("a writable folder");
+    std::fs::write(&files.certificate, generated.cert.pem()).expect("a writable folder");
+    std::fs::write(&files.key, generated.signing_key.serialize_pem()).expect("a writable folder");
     files
 }
 
 async fn self_signed_certificate_is_trusted_and_reloaded(cluster: Cluster) {
     let env = TestEnv::new(cluster).await;
-    let start = || {
-        let mut start = OperatorOptions::webhook();
-        let files = certificate(env.folder());
-        let public = start.webhook_listen;
-        start.webhook_listen = any_port();
-        let settings = settings(&mut start);
+    let tls_options = || {
+        let mut options = OperatorOptions::webhook();
+        let files = write_certificate(env.folder());
+        let public = options.webhook_listen;
+        options.webhook_listen = any_port();
+        let settings = webhook_settings(&mut options);
         settings.public_url = format!("https://{public}").parse().expect("a URL");
         settings.certificate = Some(files.certificate.clone());
-        start.webhook_tls = Some(files);
-        (start, public)
+        options.webhook_tls = Some(files);
+        (options, public)
     };
-    let (first, public) = start();
+    let (first, public) = tls_options();
     let operator = env.start_operator(first).await;
     let proxy = TcpProxy::start(public, operator.webhook_address().expect("an address")).await;
     let (bot, _) = env.create_working_connector("a").await;
@@ -282,8 +286,8 @@ async fn self_signed_certificate_is_trusted_and_reloaded(cluster: Cluster) {
         .send_and_wait(bot, 1001, "over TLS", Duration::from_secs(20))
         .await;
 
-    // The files change: the next connection meets the new certificate, and whoever trusts the old one alone does not get through.
-    let files = certificate(env.folder());
+    // The files change: new connections get the new certificate, and clients that trust the old one alone fail.
+    let files = write_certificate(env.folder());
     let pem = std::fs::read(&files.certificate).expect("the certificate");
     let trusting = reqwest::Client::builder()
         .tls_built_in_root_certs(false)
@@ -301,17 +305,18 @@ async fn self_signed_certificate_is_trusted_and_reloaded(cluster: Cluster) {
         })
         .await;
     assert_eq!(answer.status().as_u16(), 405);
-    // Telegram is given the new one without a restart; until then it trusts the old one alone and delivers nothing but by connections of before.
+    // The operator uploads the new certificate without a restart. Until then Telegram trusts the old one alone and can deliver over
+    // existing connections only.
     proxy.reset_connections();
     env.telegram
         .send_and_wait(bot, 1003, "over TLS anew", Duration::from_mins(1))
         .await;
     operator.shutdown().await;
 
-    // A start uploads another one, and what waited comes.
+    // A restart uploads another certificate, and Telegram delivers the waiting update.
     env.telegram
         .send_private_message(bot, 1002, "while it was down");
-    let (second, public) = start();
+    let (second, public) = tls_options();
     let operator = env.start_operator(second).await;
     let _proxy = TcpProxy::start(public, operator.webhook_address().expect("an address")).await;
     env.telegram

@@ -1,4 +1,5 @@
-//! After a whole run of the real binary at trace level, in both modes and with everything going wrong: no token, no key, anywhere.
+//! No token and no key is written anywhere: logs at trace level, metrics, objects and files are searched after a run of the binary in
+//! both connection modes with failures of every kind.
 
 use std::path::Path;
 use std::time::Duration;
@@ -31,7 +32,7 @@ pub fn register(suite: &mut Suite) {
 const API_KEY: &str = "the-assistants-key-that-nobody-may-read";
 const WEBHOOK_KEY: &str = "the-webhook-key-that-nobody-may-read";
 
-/// What must not be found, in every form in which it could be written.
+/// The secrets that must not be found, in each encoding in which they could be written.
 #[derive(Default)]
 struct SecretScanner(Vec<String>);
 
@@ -39,20 +40,20 @@ impl SecretScanner {
     fn add(&mut self, secret: &str) {
         self.0.push(secret.to_owned());
         self.0.push(STANDARD.encode(secret));
-        // Without the bot's id, which is no secret; so a token with its colon escaped is found too.
+        // The part after the bot's id, which is no secret, so that a token with an escaped colon is found too.
         if let Some((_, secret)) = secret.split_once(':') {
             self.0.push(secret.to_owned());
         }
     }
 
     fn assert_absent(&self, place: &str, bytes: &[u8]) {
-        let any: Vec<String> = self.0.iter().map(|s| regex::escape(s)).collect();
-        let any = regex::bytes::Regex::new(&any.join("|")).expect("a good pattern");
-        if let Some(found) = any.find(bytes) {
-            let around = &bytes[found.start().saturating_sub(300)..found.start()];
+        let patterns: Vec<String> = self.0.iter().map(|s| regex::escape(s)).collect();
+        let any_secret = regex::bytes::Regex::new(&patterns.join("|")).expect("a good pattern");
+        if let Some(found) = any_secret.find(bytes) {
+            let context = &bytes[found.start().saturating_sub(300)..found.start()];
             panic!(
                 "{place} holds a secret after: {}",
-                String::from_utf8_lossy(around)
+                String::from_utf8_lossy(context)
             );
         }
     }
@@ -65,12 +66,12 @@ async fn no_secret_leaks_during_a_full_run(cluster: Cluster) {
     scanner.add(API_KEY);
     scanner.add(WEBHOOK_KEY);
 
-    let polling = env.start_process("polling", &kubeconfig, &["--log-level=trace"]);
+    let mut polling = env.start_process("polling", &kubeconfig, &["--log-level=trace"]);
     let (bot, token) = provoke_failures(&env, &mut scanner).await;
     scan_everywhere(&env, &scanner, &polling).await;
     polling.terminate();
 
-    let (certificate, key) = certificate(env.folder());
+    let (certificate, key) = write_certificate(env.folder());
     let listen = std::net::TcpListener::bind(any_port())
         .and_then(|l| l.local_addr())
         .expect("a free port")
@@ -91,13 +92,11 @@ async fn no_secret_leaks_during_a_full_run(cluster: Cluster) {
         &key,
         "--webhook-upload-certificate",
     ];
-    let mut ended = polling;
-    ended.ended().await;
+    polling.ended().await;
     let webhook = env.start_process("webhook", &kubeconfig, &flags);
     env.wait_for_condition("a", "Connected", "True", "WebhookVerified")
         .await;
-    let uid = env.connectors().get("a").await.expect("it").metadata.uid;
-    let uid = ConnectorUid::from(uid.expect("a uid").as_str());
+    let uid = ConnectorUid::from(env.uid_of("a").await.as_str());
     scanner.add(secret_token::derive_secret_token(&WEBHOOK_KEY.into(), &uid, bot).expose_secret());
     env.telegram
         .send_and_wait(bot, 3001, "by webhook", Duration::from_secs(20))
@@ -111,7 +110,7 @@ async fn no_secret_leaks_during_a_full_run(cluster: Cluster) {
         .body(token)
         .send();
     assert_eq!(forged.await.expect("an answer").status().as_u16(), 401);
-    // Nobody listens at Telegram's address any more.
+    // Connections to Telegram are refused from now on.
     env.telegram.stop();
     let (_, token) = env.add_bot();
     scanner.add(&token);
@@ -121,18 +120,18 @@ async fn no_secret_leaks_during_a_full_run(cluster: Cluster) {
         .await;
     scan_everywhere(&env, &scanner, &webhook).await;
 
-    // The search finds what is there.
+    // The log holds what the scan relies on: trace lines, the bot's id and the connection error.
     let log = webhook.log();
-    for there in [
+    for expected in [
         "\"level\":\"TRACE\"",
         &bot.to_string(),
         "Connection refused",
     ] {
-        assert!(log.contains(there), "{there}");
+        assert!(log.contains(expected), "{expected}");
     }
 }
 
-/// Every way in which a token or a key is used, and every way in which that can fail. The bot that works, and its token.
+/// Uses tokens and keys in every way and makes each use fail. Returns the bot that works in the end, and its token.
 async fn provoke_failures(env: &TestEnv, scanner: &mut SecretScanner) -> (BotId, String) {
     let (bot, first) = env.create_working_connector("a").await;
     scanner.add(&first);
@@ -167,7 +166,7 @@ async fn provoke_failures(env: &TestEnv, scanner: &mut SecretScanner) -> (BotId,
     env.telegram
         .send_and_wait(keyed, 2002, "hello", Duration::from_secs(20))
         .await;
-    // The assistant refuses the key.
+    // The assistant rejects the API key.
     env.assistant.set_behaviour(Behaviour {
         api_key: Some("another".into()),
         ..Behaviour::default()
@@ -178,13 +177,13 @@ async fn provoke_failures(env: &TestEnv, scanner: &mut SecretScanner) -> (BotId,
     env.wait_for_condition("keyed", "AssistantReady", "False", "AssistantUnauthorized")
         .await;
     env.assistant.set_behaviour(Behaviour::default());
-    // Telegram breaks in every way it knows, while polled and while written to.
-    let broken = FaultKind::Status {
+    // Telegram fails in every way that the simulator offers, at polls and at sent messages.
+    let server_error = FaultKind::Status {
         code: 500,
         description: "Internal Server Error".into(),
     };
     let kinds = [
-        broken,
+        server_error,
         FaultKind::Html { code: 502 },
         FaultKind::Reset,
         FaultKind::DropAfter,
@@ -203,7 +202,7 @@ async fn provoke_failures(env: &TestEnv, scanner: &mut SecretScanner) -> (BotId,
             .send_and_wait(bot, person, "in trouble", Duration::from_secs(30))
             .await;
     }
-    // Revoked, then rotated.
+    // The token is revoked, then replaced.
     env.telegram.revoke(bot);
     env.telegram.send_private_message(bot, 2030, "hello");
     env.wait_until_not_ready("a", "TokenValid", "False", "TokenUnauthorized")
@@ -229,10 +228,10 @@ async fn scan_everywhere(env: &TestEnv, scanner: &SecretScanner, process: &Opera
     let mut files = 0;
     for file in std::fs::read_dir(env.folder()).expect("the folder") {
         let path = file.expect("a file").path();
-        let kept = path
+        let holds_secrets = path
             .extension()
             .is_some_and(|e| e == "kubeconfig" || e == "key");
-        if !kept {
+        if !holds_secrets {
             scanner.assert_absent(
                 &path.display().to_string(),
                 &std::fs::read(&path).expect("readable"),
@@ -257,11 +256,12 @@ where
     scanner.assert_absent(&K::plural(&()), &text);
 }
 
-fn certificate(folder: &Path) -> (String, String) {
-    let made =
+/// Writes a self-signed certificate for loopback. Returns the paths of the certificate and of its key.
+fn write_certificate(folder: &Path) -> (String, String) {
+    let generated =
         rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
     let (certificate, key) = (folder.join("tls.crt"), folder.join("tls.key"));
-    std::fs::write(&certificate, made.cert.pem()).expect("a writable folder");
-    std::fs::write(&key, made.signing_key.serialize_pem()).expect("a writable folder");
+    std::fs::write(&certificate, generated.cert.pem()).expect("a writable folder");
+    std::fs::write(&key, generated.signing_key.serialize_pem()).expect("a writable folder");
     (certificate.display().to_string(), key.display().to_string())
 }

@@ -1,4 +1,4 @@
-//! A wire between two addresses, most often to the API server, that can be cut: what is on it goes nowhere, and nothing says so.
+//! A TCP proxy, mostly in front of the API server, whose connections can be cut: they stay open, but no byte arrives any more.
 
 use std::net::SocketAddr;
 
@@ -7,46 +7,45 @@ use tokio::sync::watch;
 
 use super::test_env::any_port;
 
-/// A wire; it ends with the test's runtime.
+/// A running proxy; it ends with the test's runtime.
 pub struct TcpProxy {
-    /// The server's kubeconfig, by way of this wire.
+    /// The server's kubeconfig with the address of this proxy; empty if the proxy was not made for a kubeconfig.
     pub kubeconfig: String,
-    /// Where it leads at first.
+    /// The first target.
     pub server: SocketAddr,
-    here: SocketAddr,
-    there: watch::Sender<SocketAddr>,
+    listen_address: SocketAddr,
+    target: watch::Sender<SocketAddr>,
     cut: watch::Sender<bool>,
     resets: watch::Sender<()>,
 }
 
 impl TcpProxy {
-    /// A wire to the server of a kubeconfig on loopback.
+    /// Starts a proxy to the server of a kubeconfig, which must be on loopback.
     pub async fn for_kubeconfig(kubeconfig: &str) -> Self {
         let pattern = regex::Regex::new(r"127\.0\.0\.1:\d+").expect("a good pattern");
-        let found = pattern.find(kubeconfig).expect("a server on loopback");
-        let target = found.as_str().parse().expect("an address");
+        let address = pattern.find(kubeconfig).expect("a server on loopback");
+        let target = address.as_str().parse().expect("an address");
         let mut proxy = Self::start(any_port(), target).await;
-        let here = proxy.here.to_string();
-        proxy.kubeconfig = pattern.replace(kubeconfig, here).into_owned();
+        let listen_address = proxy.listen_address.to_string();
+        proxy.kubeconfig = pattern.replace(kubeconfig, listen_address).into_owned();
         proxy
     }
 
-    /// A wire from an address to another.
-    pub async fn start(here: SocketAddr, there: SocketAddr) -> Self {
-        let listener = TcpListener::bind(here).await.expect("a free port");
-        let here = listener.local_addr().expect("its address");
+    /// Starts a proxy that listens on `listen` and forwards to `server`.
+    pub async fn start(listen: SocketAddr, server: SocketAddr) -> Self {
+        let listener = TcpListener::bind(listen).await.expect("a free port");
+        let listen_address = listener.local_addr().expect("its address");
         let (cut, is_cut) = watch::channel(false);
-        let server = there;
         let (resets, reset_receiver) = watch::channel(());
-        let (there, target) = watch::channel(there);
+        let (target, target_receiver) = watch::channel(server);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let there = *target.borrow();
+                let target = *target_receiver.borrow();
                 let (is_cut, mut reset_receiver) = (is_cut.clone(), reset_receiver.clone());
                 reset_receiver.mark_unchanged();
                 tokio::spawn(async move {
                     tokio::select! {
-                        () = forward(stream, there, is_cut) => {}
+                        () = forward(stream, target, is_cut) => {}
                         _ = reset_receiver.changed() => {}
                     }
                 });
@@ -55,28 +54,29 @@ impl TcpProxy {
         Self {
             kubeconfig: String::new(),
             server,
-            here,
-            there,
+            listen_address,
+            target,
             cut,
             resets,
         }
     }
 
-    /// The connections that are open break; new ones go through.
+    /// Closes the open connections. New ones are forwarded.
     pub fn reset_connections(&self) {
         self.resets.send_replace(());
     }
 
-    /// New connections lead elsewhere from now on.
-    pub fn set_target(&self, there: SocketAddr) {
-        self.there.send_replace(there);
+    /// Forwards new connections to another address.
+    pub fn set_target(&self, target: SocketAddr) {
+        self.target.send_replace(target);
     }
 
+    /// Stops forwarding. Open and new connections stay open without an answer.
     pub fn cut(&self) {
         self.cut.send_replace(true);
     }
 
-    /// New connections go through again; those that were open break.
+    /// Ends a cut: new connections are forwarded again, those from before and during the cut are closed.
     pub fn restore(&self) {
         self.cut.send_replace(false);
     }
@@ -91,7 +91,7 @@ async fn forward(mut stream: TcpStream, target: SocketAddr, mut cut: watch::Rece
             _ = tokio::io::copy_bidirectional(&mut stream, &mut server) => return,
             _ = cut.wait_for(|cut| *cut) => {}
         }
-        // Both ends stay open, in silence.
+        // Both streams are kept open, so neither side notices the cut.
         let _ = cut.wait_for(|cut| !*cut).await;
         return;
     }

@@ -1,4 +1,5 @@
-//! A whole operator beside a simulated Telegram and a sample assistant, on whatever API server the test was given.
+//! The environment of an operator test: the simulated Telegram, the sample assistant, and the API server that the suite has
+//! given to the test.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -32,20 +33,20 @@ use super::operator_account::{OperatorAccount, Scope, chart_permissions};
 use crate::cluster::Cluster;
 use crate::suite::ServerFeature;
 
-/// The `--webhook-key` of [`OperatorOptions::webhook`].
+/// The webhook key of [`OperatorOptions::webhook`].
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 
-/// Everything a test of the operator needs.
+/// Everything a test of the operator needs. Dropping it fails the test if the operator made a call that the chart's roles forbid.
 pub struct TestEnv {
     pub cluster: Cluster,
     pub telegram: Simulator,
     pub assistant: SampleAssistant,
-    /// Whose rights the operator has; none on a server without RBAC.
+    /// The service account that the operator uses; `None` on a server without RBAC.
     pub account: Option<OperatorAccount>,
-    /// Whether a forbidden call fails the test.
+    /// Whether a call that RBAC forbids fails the test.
     audited: bool,
     store: tempfile::TempDir,
-    /// The embedded control plane on a port, once somebody needs it there.
+    /// The embedded control plane over HTTP; started when a kubeconfig is first requested.
     served: tokio::sync::OnceCell<ServerHandle>,
 }
 
@@ -57,13 +58,13 @@ impl Drop for TestEnv {
             let forbidden = account.calls.forbidden();
             assert!(
                 forbidden.is_empty(),
-                "the chart's roles lack what the operator does: {forbidden:#?}"
+                "the operator made calls that the chart's roles forbid: {forbidden:#?}"
             );
         }
     }
 }
 
-/// How an operator is started.
+/// Options of [`TestEnv::start_operator`].
 #[derive(Clone)]
 pub struct OperatorOptions {
     pub connection: ConnectionSettings,
@@ -86,7 +87,7 @@ impl OperatorOptions {
         }
     }
 
-    /// Webhooks over plain http, as a Bot API server in local mode allows.
+    /// Webhook mode over plain HTTP, which a Bot API server accepts in local mode only.
     pub fn webhook() -> Self {
         let listener = std::net::TcpListener::bind(any_port()).expect("a free port");
         let address = listener.local_addr().expect("its address");
@@ -107,7 +108,7 @@ impl OperatorOptions {
     }
 }
 
-/// What a kubeconfig says.
+/// The client configuration that a kubeconfig describes.
 pub async fn client_config(kubeconfig: &str) -> Config {
     let kubeconfig = Kubeconfig::from_yaml(kubeconfig).expect("a kubeconfig");
     Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
@@ -115,7 +116,7 @@ pub async fn client_config(kubeconfig: &str) -> Config {
         .expect("our own kubeconfig")
 }
 
-/// Writes to the Kubernetes API that were counted, without those of the Lease.
+/// The number of counted writes to the Kubernetes API. Writes to the Lease are left out: they depend on time alone.
 pub fn count_writes(metrics: &Metrics) -> u64 {
     metrics
         .encode()
@@ -142,8 +143,8 @@ impl TestEnv {
         Self::with_scope(cluster, Scope::Namespace).await
     }
 
-    /// With the rights of an operator that serves all namespaces, for a test in which the namespace goes: a namespace that goes
-    /// forbids new events, which is no matter of rights.
+    /// Grants the permissions of an operator that serves all namespaces, for a test that deletes its namespace. Forbidden calls are
+    /// not checked then: a namespace that is being deleted also answers 403 to new events, which no role can change.
     pub async fn cluster_wide(cluster: Cluster) -> Self {
         Self::with_scope(cluster, Scope::Cluster).await
     }
@@ -157,13 +158,13 @@ impl TestEnv {
         Self::start(cluster, account, scope == Scope::Namespace).await
     }
 
-    /// With an account of other rights, whose forbidden calls the test judges itself.
+    /// Uses an account with other permissions. The test checks the forbidden calls itself.
     pub async fn with_account(cluster: Cluster, account: OperatorAccount) -> Self {
         Self::start(cluster, Some(account), false).await
     }
 
     async fn start(cluster: Cluster, account: Option<OperatorAccount>, audited: bool) -> Self {
-        // For a look at a single test: TEST_LOG=debug.
+        // TEST_LOG=debug prints the operator's log, to debug a single test.
         if let Ok(level) = std::env::var("TEST_LOG") {
             let _ = telemetry::logs::init(telemetry::logs::LogFormat::Text, &level);
         }
@@ -182,7 +183,7 @@ impl TestEnv {
         }
     }
 
-    /// A kubeconfig for the API server with the operator's rights, as YAML.
+    /// A kubeconfig with the operator's permissions, as YAML.
     pub async fn kubeconfig(&self) -> String {
         if let Some(account) = &self.account {
             return account.kubeconfig.clone();
@@ -194,7 +195,7 @@ impl TestEnv {
         self.served.get_or_init(serve).await.kubeconfig.clone()
     }
 
-    /// A client of which every call is counted.
+    /// A client whose calls are counted in the metrics that come with it.
     pub async fn counting_client(&self) -> (Client, Arc<Metrics>) {
         let metrics = Arc::new(Metrics::new());
         let config = client_config(&self.kubeconfig().await).await;
@@ -215,18 +216,18 @@ impl TestEnv {
         format!("sqlite:{}", self.folder().join("connectors.db").display())
     }
 
-    /// Starts an operator that looks at this test's namespace only.
-    pub async fn start_operator(&self, start: OperatorOptions) -> Operator {
+    /// Starts an operator that watches this test's namespace only.
+    pub async fn start_operator(&self, options: OperatorOptions) -> Operator {
         let settings = OperatorSettings {
             controller: controller::ControllerSettings {
-                connection: start.connection,
+                connection: options.connection,
                 watch_namespaces: vec![self.cluster.namespace.clone()],
                 identity: "test".into(),
-                leader_election: start.lease,
-                recheck_interval: start.recheck_interval,
+                leader_election: options.lease,
+                recheck_interval: options.recheck_interval,
             },
-            webhook_listen: start.webhook_listen,
-            webhook_tls: start.webhook_tls,
+            webhook_listen: options.webhook_listen,
+            webhook_tls: options.webhook_tls,
             admin_listen: any_port(),
             store: self.store(),
             telegram_api_url: self.telegram.url(),
@@ -238,7 +239,7 @@ impl TestEnv {
             Some(account) => account.client.clone(),
             None => self.cluster.client.clone(),
         };
-        let client = start.client.unwrap_or_else(default_client);
+        let client = options.client.unwrap_or_else(default_client);
         let factory =
             assistant_factory(AddressPolicy::default(), &ExtraRootCertificates::default())
                 .expect("a factory");
@@ -253,7 +254,16 @@ impl TestEnv {
         .expect("the operator starts")
     }
 
-    /// A bot that Telegram knows, and its token.
+    /// Waits until a follower has put the connectors into its registry.
+    pub async fn wait_for_registry(&self, follower: &Operator) {
+        self.cluster
+            .eventually("the follower's registry is warm", || async {
+                (!follower.registry().all().is_empty()).then_some(())
+            })
+            .await;
+    }
+
+    /// Adds a bot to the simulated Telegram. Returns its id and token.
     pub fn add_bot(&self) -> (BotId, String) {
         let id = NEXT_BOT.fetch_add(1, Ordering::Relaxed);
         let token = format!("{id}:AAHtestTokenOfThisBotAlone_0123456789");
@@ -267,7 +277,7 @@ impl TestEnv {
         self.cluster.api()
     }
 
-    /// Creates a Secret, or replaces what it holds.
+    /// Creates a Secret with one key. An existing Secret of this name is deleted first.
     pub async fn set_secret(&self, name: &str, key: &str, value: &str) {
         let api: Api<Secret> = self.cluster.api();
         let _ = api.delete(name, &DeleteParams::default()).await;
@@ -287,7 +297,8 @@ impl TestEnv {
             .expect("the deletion");
     }
 
-    /// Creates a connector of level Open whose token is in Secret `{name}`; `spec` is merged over it.
+    /// Creates a connector with access level Open whose bot token is in the Secret `name`. Each field of `spec` replaces the
+    /// default field.
     pub async fn create_connector(&self, name: &str, spec: Value) {
         let mut object = json!({
             "apiVersion": "connectors.pupau.ai/v1alpha1",
@@ -309,21 +320,32 @@ impl TestEnv {
             .expect("the connector");
     }
 
-    /// A connector with its Secret and bot, all in order.
-    pub async fn create_working_connector(&self, name: &str) -> (BotId, String) {
+    /// Creates a bot, its Secret and a connector for it; `spec` as in [`Self::create_connector`]. Returns the bot's id and token.
+    pub async fn create_connector_with_bot(&self, name: &str, spec: Value) -> (BotId, String) {
         let (bot, token) = self.add_bot();
         self.set_secret(name, "token", &token).await;
-        self.create_connector(name, json!({})).await;
+        self.create_connector(name, spec).await;
         (bot, token)
     }
 
-    /// An environment whose operator has made the sound connector `a` ready.
+    /// Creates a bot, its Secret and a valid connector for it. Returns the bot's id and token.
+    pub async fn create_working_connector(&self, name: &str) -> (BotId, String) {
+        self.create_connector_with_bot(name, json!({})).await
+    }
+
+    /// The uid of a connector.
+    pub async fn uid_of(&self, name: &str) -> String {
+        let connector = self.connectors().get(name).await.expect("the connector");
+        connector.metadata.uid.expect("a uid")
+    }
+
+    /// An environment with a running operator and the connector `a`, which is Ready. Also returns the bot's id and token.
     pub async fn with_ready_connector(
         cluster: Cluster,
-        start: OperatorOptions,
+        options: OperatorOptions,
     ) -> (Self, Operator, (BotId, String)) {
         let env = Self::new(cluster).await;
-        let operator = env.start_operator(start).await;
+        let operator = env.start_operator(options).await;
         let bot = env.create_working_connector("a").await;
         env.wait_until_ready("a").await;
         (env, operator, bot)
@@ -366,14 +388,14 @@ impl TestEnv {
                 connectors
                     .get_opt(name)
                     .await
-                    .expect("a look")
+                    .expect("the API server answers")
                     .is_none()
                     .then_some(())
             })
             .await;
     }
 
-    /// Waits until a condition has this status and reason, and `Ready` tells of it if it must.
+    /// Waits until a condition has this status and reason for the current generation.
     pub async fn wait_for_condition(
         &self,
         name: &str,
@@ -387,17 +409,18 @@ impl TestEnv {
             .eventually(&what, || async {
                 let object = connectors.get(name).await.expect("the connector");
                 let generation = object.metadata.generation;
-                let status_ = object.status?;
-                let condition = status_.conditions.into_iter().find(|c| c.type_ == type_)?;
+                let current = object.status?;
+                let condition = current.conditions.into_iter().find(|c| c.type_ == type_)?;
                 (condition.status == status
                     && condition.reason == reason
                     && condition.observed_generation == generation
-                    && status_.observed_generation == generation)
+                    && current.observed_generation == generation)
                     .then_some(condition)
             })
             .await
     }
 
+    /// Waits until `Ready` is True, and checks that no kstatus condition (Stalled, Reconciling) contradicts it.
     pub async fn wait_until_ready(&self, name: &str) {
         self.wait_for_condition(name, "Ready", "True", "MessagesFlow")
             .await;
@@ -411,7 +434,8 @@ impl TestEnv {
         );
     }
 
-    /// A reason of a condition that makes `Ready` False with the same reason and message.
+    /// Waits until a condition has this status and reason and `Ready` is False with the same reason. Returns the message, which
+    /// must be the same in both.
     pub async fn wait_until_not_ready(
         &self,
         name: &str,
@@ -427,7 +451,7 @@ impl TestEnv {
         condition.message
     }
 
-    /// The notes of all events about a connector with this reason.
+    /// The notes of all events with this reason that regard the connector.
     pub async fn event_notes(&self, name: &str, reason: &str) -> Vec<String> {
         let api: Api<Event> = self.cluster.api();
         let all = api.list(&ListParams::default()).await.expect("the events");

@@ -1,4 +1,4 @@
-//! Webhook mode, end to end: registered, verified, repaired, contested, switched.
+//! Webhook mode end to end: registration, rejected requests, foreign webhooks, and switches between the connection modes.
 
 use std::time::Duration;
 
@@ -6,13 +6,14 @@ use bot_api_simulator::{Fault, FaultKind};
 use futures::StreamExt;
 use secrecy::ExposeSecret;
 use serde_json::json;
+use telegram_connector_operator::connection::ConnectionSettings;
 use telegram_connector_operator::connection::webhook::secret_token;
 
-use super::tcp_proxy::TcpProxy;
-use super::test_env::{KEY, OperatorOptions, TestEnv, any_port};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::tcp_proxy::TcpProxy;
+use super::test_env::{KEY, OperatorOptions, TestEnv, any_port};
 use crate::cluster::Cluster;
 use crate::suite::Suite;
 
@@ -60,9 +61,9 @@ pub fn register(suite: &mut Suite) {
 async fn set_foreign_webhook(env: &TestEnv, token: &str) {
     let url = format!("{}bot{token}/setWebhook", env.telegram.url());
     let body = json!({"url": "http://127.0.0.1:9/somebody/else"});
-    // Telegram takes one setWebhook a second.
+    // Telegram accepts one setWebhook per second, so the call is repeated.
     env.cluster
-        .eventually("somebody else sets a webhook", || async {
+        .eventually("a foreign webhook is set", || async {
             let answer = reqwest::Client::new().post(&url).json(&body).send().await;
             answer
                 .expect("an answer")
@@ -78,7 +79,7 @@ async fn webhook_is_registered_and_an_answer_comes_back(cluster: Cluster) {
         TestEnv::with_ready_connector(cluster, OperatorOptions::webhook()).await;
     env.wait_for_condition("a", "Connected", "True", "WebhookVerified")
         .await;
-    let object = env.connectors().get("a").await.expect("it");
+    let object = env.connectors().get("a").await.expect("the connector");
     let status = object.status.expect("a status");
     let url = status.webhook.expect("a webhook").url;
     assert!(url.ends_with(&format!(
@@ -94,7 +95,7 @@ async fn webhook_is_registered_and_an_answer_comes_back(cluster: Cluster) {
     assert_eq!(
         env.telegram.webhook_info(bot)["url"],
         json!(""),
-        "withdrawn"
+        "the webhook is not deleted"
     );
     operator.shutdown().await;
 }
@@ -102,16 +103,9 @@ async fn webhook_is_registered_and_an_answer_comes_back(cluster: Cluster) {
 async fn requests_not_from_telegram_are_rejected(cluster: Cluster) {
     let (env, operator, _) =
         TestEnv::with_ready_connector(cluster, OperatorOptions::webhook()).await;
-    let uid = env
-        .connectors()
-        .get("a")
-        .await
-        .expect("it")
-        .metadata
-        .uid
-        .expect("a uid");
+    let uid = env.uid_of("a").await;
     let root = format!("http://{}", operator.webhook_address().expect("an address"));
-    let ours = format!("{root}/telegram/{uid}");
+    let webhook_url = format!("{root}/telegram/{uid}");
     let bot = operator.registry().all()[0].bot.id();
     let secret = secret_token::derive_secret_token(&KEY.into(), &uid.as_str().into(), bot);
     let secret = secret.expose_secret().to_owned();
@@ -125,7 +119,7 @@ async fn requests_not_from_telegram_are_rejected(cluster: Cluster) {
         request.send()
     };
     let json = "application/json";
-    for (what, expected, answer) in [
+    for (case, expected, answer) in [
         (
             "another path",
             404,
@@ -145,29 +139,29 @@ async fn requests_not_from_telegram_are_rejected(cluster: Cluster) {
         (
             "no secret",
             401,
-            post(&ours, None, json, update.into()).await,
+            post(&webhook_url, None, json, update.into()).await,
         ),
         (
             "a wrong secret",
             401,
-            post(&ours, Some("wrong"), json, update.into()).await,
+            post(&webhook_url, Some("wrong"), json, update.into()).await,
         ),
-        ("another method", 405, http.get(&ours).send().await),
+        ("another method", 405, http.get(&webhook_url).send().await),
         (
             "another type",
             415,
-            post(&ours, Some(&secret), "text/plain", update.into()).await,
+            post(&webhook_url, Some(&secret), "text/plain", update.into()).await,
         ),
         (
             "no JSON, but Telegram's",
             200,
-            post(&ours, Some(&secret), json, "{".into()).await,
+            post(&webhook_url, Some(&secret), json, "{".into()).await,
         ),
         (
             "no text at all, but Telegram's",
             200,
             post(
-                &ours,
+                &webhook_url,
                 Some(&secret),
                 json,
                 b"{\"update_id\":1,\"\xff\":0}".to_vec(),
@@ -177,20 +171,20 @@ async fn requests_not_from_telegram_are_rejected(cluster: Cluster) {
         (
             "no update, but Telegram's",
             200,
-            post(&ours, Some(&secret), json, "{}".into()).await,
+            post(&webhook_url, Some(&secret), json, "{}".into()).await,
         ),
         (
             "an update",
             200,
-            post(&ours, Some(&secret), json, update.into()).await,
+            post(&webhook_url, Some(&secret), json, update.into()).await,
         ),
         (
             "the same again",
             200,
-            post(&ours, Some(&secret), json, update.into()).await,
+            post(&webhook_url, Some(&secret), json, update.into()).await,
         ),
     ] {
-        assert_eq!(answer.expect(what).status().as_u16(), expected, "{what}");
+        assert_eq!(answer.expect(case).status().as_u16(), expected, "{case}");
     }
     let metrics = operator.metrics().encode();
     assert!(
@@ -209,32 +203,31 @@ async fn requests_not_from_telegram_are_rejected(cluster: Cluster) {
 }
 
 async fn incomplete_request_body_is_no_update(cluster: Cluster) {
-    let env = TestEnv::new(cluster).await;
-    let operator = env.start_operator(OperatorOptions::webhook()).await;
-    let (bot, _) = env.create_working_connector("a").await;
-    env.wait_until_ready("a").await;
-    let uid = env.connectors().get("a").await.expect("it").metadata.uid;
-    let uid = uid.expect("a uid");
+    let (env, operator, (bot, _)) =
+        TestEnv::with_ready_connector(cluster, OperatorOptions::webhook()).await;
+    let uid = env.uid_of("a").await;
     let address = operator.webhook_address().expect("an address");
     let secret = secret_token::derive_secret_token(&KEY.into(), &uid.as_str().into(), bot);
     let secret = secret.expose_secret();
-    let half = format!(
+    let incomplete_request = format!(
         "POST /telegram/{uid} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 20\r\nX-Telegram-Bot-Api-Secret-Token: {secret}\r\n\r\n{{\"update_"
     );
-    let begun = || async {
+    let send_incomplete = || async {
         let mut stream = TcpStream::connect(address).await.expect("a connection");
-        let written = stream.write_all(half.as_bytes()).await;
-        written.expect("half of it goes out");
+        let written = stream.write_all(incomplete_request.as_bytes()).await;
+        written.expect("the incomplete request is sent");
         stream
     };
-    let mut broken_off = begun().await;
-    broken_off.shutdown().await.expect("the end");
-    let mut late = begun().await;
-    let answers = futures::future::join_all([&mut broken_off, &mut late].map(async |stream| {
+    let mut closed = send_incomplete().await;
+    closed.shutdown().await.expect("the end");
+    let mut stalled = send_incomplete().await;
+    let answers = futures::future::join_all([&mut closed, &mut stalled].map(async |stream| {
         let mut answer = String::new();
-        let whole = stream.read_to_string(&mut answer);
-        let within = Duration::from_secs(25);
-        let _ = tokio::time::timeout(within, whole).await.expect("an end");
+        let read = stream.read_to_string(&mut answer);
+        let timeout = Duration::from_secs(25);
+        let _ = tokio::time::timeout(timeout, read)
+            .await
+            .expect("the server ends the connection");
         answer
     }))
     .await;
@@ -246,7 +239,7 @@ async fn incomplete_request_body_is_no_update(cluster: Cluster) {
     let metrics = operator.metrics().encode();
     assert!(
         metrics.contains("webhook_refusals_total{reason=\"unusable\"} 0\n"),
-        "sent again, it may be an update: {metrics}"
+        "an incomplete body may be an update that is sent again: {metrics}"
     );
     operator.shutdown().await;
 }
@@ -255,21 +248,20 @@ async fn forged_requests_are_rejected_before_their_body_arrives(cluster: Cluster
     const FORGERIES: usize = 500;
     let (env, operator, (bot, _)) =
         TestEnv::with_ready_connector(cluster, OperatorOptions::webhook()).await;
-    let uid = env.connectors().get("a").await.expect("it").metadata.uid;
-    let uid = uid.expect("a uid");
+    let uid = env.uid_of("a").await;
     let address = operator.webhook_address().expect("an address");
-    let answer_to_the_head = |request_head: String| async move {
+    let send_head = |request_head: String| async move {
         let mut stream = TcpStream::connect(address).await.expect("a connection");
         stream
             .write_all(request_head.as_bytes())
             .await
-            .expect("the head goes out");
-        // The body never comes, and nobody waits for it: the answer does, and then the end.
+            .expect("the head is sent");
+        // The body is never sent. The server answers without waiting for it and closes the connection.
         let mut answer = String::new();
-        let whole = stream.read_to_string(&mut answer);
-        tokio::time::timeout(Duration::from_secs(5), whole)
+        let read = stream.read_to_string(&mut answer);
+        tokio::time::timeout(Duration::from_secs(5), read)
             .await
-            .expect("at once")
+            .expect("an answer without the body")
             .expect("an answer");
         answer
             .split(' ')
@@ -281,40 +273,41 @@ async fn forged_requests_are_rejected_before_their_body_arrives(cluster: Cluster
             "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n"
         )
     };
-    let ours = format!("/telegram/{uid}");
+    let path_of_connector = format!("/telegram/{uid}");
     let forged = "X-Telegram-Bot-Api-Secret-Token: forged\r\n";
-    let right = secret_token::derive_secret_token(&KEY.into(), &uid.as_str().into(), bot);
-    let right = format!(
+    let secret = secret_token::derive_secret_token(&KEY.into(), &uid.as_str().into(), bot);
+    let valid = format!(
         "X-Telegram-Bot-Api-Secret-Token: {}\r\n",
-        right.expose_secret()
+        secret.expose_secret()
     );
     for (path, length, headers, status) in [
         ("/telegram/nobody", 1000, forged, 404),
-        (&*ours, 1000, "", 401),
-        (&*ours, 1000, forged, 401),
-        (&*ours, 2_000_000, &*right, 413),
+        (&*path_of_connector, 1000, "", 401),
+        (&*path_of_connector, 1000, forged, 401),
+        (&*path_of_connector, 2_000_000, &*valid, 413),
     ] {
         assert_eq!(
-            answer_to_the_head(request_head(path, length, headers)).await,
+            send_head(request_head(path, length, headers)).await,
             Some(status),
             "{path} {headers}"
         );
     }
-    let forgeries = (0..FORGERIES).map(|_| answer_to_the_head(request_head(&ours, 1000, forged)));
+    let forgeries =
+        (0..FORGERIES).map(|_| send_head(request_head(&path_of_connector, 1000, forged)));
     let forgeries = futures::stream::iter(forgeries)
         .buffer_unordered(32)
         .collect::<Vec<_>>();
-    let asked = env
+    let exchange = env
         .telegram
         .send_and_wait(bot, 1001, "in between", Duration::from_secs(20));
-    let (answers, _) = futures::join!(forgeries, asked);
+    let (answers, _) = futures::join!(forgeries, exchange);
     assert!(answers.iter().all(|status| *status == Some(401)));
     let metrics = operator.metrics().encode();
-    let refused = format!(
+    let refusals = format!(
         "webhook_refusals_total{{reason=\"bad_secret\"}} {}",
         FORGERIES + 2
     );
-    assert!(metrics.contains(&refused), "{metrics}");
+    assert!(metrics.contains(&refusals), "{metrics}");
     assert!(
         metrics.contains("updates_total{outcome=\"received\"} 1\n"),
         "{metrics}"
@@ -345,19 +338,19 @@ async fn rejected_webhook_is_reported_and_recovers(cluster: Cluster) {
     operator.shutdown().await;
 }
 
-/// The hourly look, for tests.
+/// Replaces the hourly recheck in tests.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(6);
 
 async fn repeatedly_replaced_webhook_is_contested_until_recheck(cluster: Cluster) {
-    let start = OperatorOptions {
+    let options = OperatorOptions {
         recheck_interval: RECHECK_INTERVAL,
         ..OperatorOptions::webhook()
     };
-    let (env, operator, (bot, token)) = TestEnv::with_ready_connector(cluster, start).await;
+    let (env, operator, (bot, token)) = TestEnv::with_ready_connector(cluster, options).await;
     for round in 1..=3 {
         set_foreign_webhook(&env, &token).await;
         env.cluster
-            .eventually("the webhook is ours again", || async {
+            .eventually("the operator's webhook is registered again", || async {
                 let url = env.telegram.webhook_info(bot)["url"].to_string();
                 url.contains("/telegram/").then_some(())
             })
@@ -373,7 +366,7 @@ async fn repeatedly_replaced_webhook_is_contested_until_recheck(cluster: Cluster
         !env.telegram.webhook_info(bot)["url"]
             .to_string()
             .contains("/telegram/"),
-        "no more fighting"
+        "the operator must not replace the webhook again before the recheck"
     );
     env.wait_until_ready("a").await;
     assert_eq!(env.event_notes("a", "ForeignWebhook").await.len(), 3);
@@ -381,17 +374,18 @@ async fn repeatedly_replaced_webhook_is_contested_until_recheck(cluster: Cluster
 }
 
 async fn returning_webhook_in_polling_mode_is_contested_until_recheck(cluster: Cluster) {
-    let start = OperatorOptions {
+    let options = OperatorOptions {
         recheck_interval: RECHECK_INTERVAL,
         ..OperatorOptions::polling()
     };
-    let (env, operator, (bot, token)) = TestEnv::with_ready_connector(cluster, start).await;
+    let (env, operator, (bot, token)) = TestEnv::with_ready_connector(cluster, options).await;
     for round in 1..=3 {
         set_foreign_webhook(&env, &token).await;
         env.cluster
-            .eventually("it is polled again", || async {
-                let ours = env.telegram.webhook_info(bot)["url"] == json!("");
-                (ours && env.event_notes("a", "ForeignWebhook").await.len() == round).then_some(())
+            .eventually("the bot is polled again", || async {
+                let deleted = env.telegram.webhook_info(bot)["url"] == json!("");
+                (deleted && env.event_notes("a", "ForeignWebhook").await.len() == round)
+                    .then_some(())
             })
             .await;
     }
@@ -401,7 +395,7 @@ async fn returning_webhook_in_polling_mode_is_contested_until_recheck(cluster: C
     assert_ne!(
         env.telegram.webhook_info(bot)["url"],
         json!(""),
-        "no more fighting"
+        "the operator must not replace the webhook again before the recheck"
     );
     env.wait_until_ready("a").await;
     operator.shutdown().await;
@@ -409,10 +403,10 @@ async fn returning_webhook_in_polling_mode_is_contested_until_recheck(cluster: C
 
 async fn webhook_that_telegram_cannot_reach_is_reported_and_recovers(cluster: Cluster) {
     let env = TestEnv::new(cluster).await;
-    let mut start = OperatorOptions::webhook();
-    let public = start.webhook_listen;
-    start.webhook_listen = any_port();
-    let operator = env.start_operator(start).await;
+    let mut options = OperatorOptions::webhook();
+    let public = options.webhook_listen;
+    options.webhook_listen = any_port();
+    let operator = env.start_operator(options).await;
     let (bot, _) = env.create_working_connector("a").await;
     env.wait_until_ready("a").await;
     env.telegram
@@ -424,9 +418,9 @@ async fn webhook_that_telegram_cannot_reach_is_reported_and_recovers(cluster: Cl
         message.contains("Connection refused") && message.contains("--public-url"),
         "{message}"
     );
-    // What --public-url names leads to the server now.
-    let there = operator.webhook_address().expect("an address");
-    let _proxy = TcpProxy::start(public, there).await;
+    // From now on the address of --public-url leads to the server.
+    let server = operator.webhook_address().expect("an address");
+    let _proxy = TcpProxy::start(public, server).await;
     env.telegram
         .wait_for_sent_messages(bot, 1001, 0, Duration::from_mins(1))
         .await;
@@ -454,32 +448,30 @@ async fn throttled_registration_is_reported_and_recovers(cluster: Cluster) {
 async fn mode_switches_both_ways_without_losing_a_message(cluster: Cluster) {
     let env = TestEnv::new(cluster).await;
     let (bot, _) = env.create_working_connector("a").await;
-    let mut person = 3000;
-    for start in [
+    let mut user = 3000;
+    for options in [
         OperatorOptions::polling(),
         OperatorOptions::webhook(),
         OperatorOptions::polling(),
     ] {
-        // Said while nobody listens; it must be there afterwards.
-        person += 1;
+        // Sent while no operator runs; it must be answered afterwards.
+        user += 1;
         env.telegram
-            .send_private_message(bot, person, "between two operators");
-        let reason = match start.connection {
-            telegram_connector_operator::connection::ConnectionSettings::Polling => "Polling",
-            telegram_connector_operator::connection::ConnectionSettings::Webhook(_) => {
-                "WebhookVerified"
-            }
+            .send_private_message(bot, user, "between two operators");
+        let reason = match options.connection {
+            ConnectionSettings::Polling => "Polling",
+            ConnectionSettings::Webhook(_) => "WebhookVerified",
         };
-        let operator = env.start_operator(start).await;
+        let operator = env.start_operator(options).await;
         env.wait_for_condition("a", "Connected", "True", reason)
             .await;
         env.telegram
-            .wait_for_sent_messages(bot, person, 0, Duration::from_secs(20))
+            .wait_for_sent_messages(bot, user, 0, Duration::from_secs(20))
             .await;
         operator.shutdown().await;
     }
     assert!(
         env.event_notes("a", "ForeignWebhook").await.is_empty(),
-        "our own webhook is nobody else's"
+        "the operator must not take its own webhook for a foreign one"
     );
 }
