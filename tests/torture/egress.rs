@@ -1,4 +1,4 @@
-//! The way out to Telegram: proxies of the environment, and an address where nothing answers.
+//! The operator's outgoing connections to Telegram: proxies of the environment, and an address that does not answer.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -8,50 +8,50 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::not_tried::not_tried;
-use crate::operator::{Surroundings, names_can_be_given};
-use crate::world::{Way, World};
+use crate::operator::{ProcessEnvironment, can_replace_hosts};
+use crate::test_env::{DeliveryMode, TestEnv};
 
-/// A name that nobody resolves but the proxy, or the `/etc/hosts` of a test.
+/// A host name that only the proxy, or the hosts file of a test, resolves.
 const NAME: &str = "telegram.test";
 const ANN: i64 = 1001;
-/// A test that waits so long has failed.
-const SOON: Duration = Duration::from_mins(1);
-/// What connecting may take longer where half of the addresses are dead. Waiting for a dead one to time out takes longer at each connection.
-const LITTLE: Duration = Duration::from_secs(4);
+/// A test that has to wait longer fails.
+const TIMEOUT: Duration = Duration::from_mins(1);
+/// The longest delay until the first answer that a dead address may cause. Waiting for its timeout takes longer at each connection.
+const MAX_DELAY: Duration = Duration::from_secs(4);
 
-/// A proxy that leads everything to one place, and tunnels nothing.
+/// An HTTP proxy that forwards every request to one target and rejects CONNECT.
 struct Proxy {
     url: String,
-    asked: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Proxy {
-    async fn to(target: SocketAddr) -> Self {
+    async fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::<Mutex<Vec<String>>>::default();
-        let book = asked.clone();
+        let requests = Arc::<Mutex<Vec<String>>>::default();
+        let recorded = requests.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let book = book.clone();
+                let recorded = recorded.clone();
                 tokio::spawn(async move {
-                    let _ = carry(stream, target, &book).await;
+                    let _ = forward(stream, target, &recorded).await;
                 });
             }
         });
-        Self { url, asked }
+        Self { url, requests }
     }
 
-    /// What it was asked for so far, a line for each connection: the method and the host.
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+    /// The requests so far, one line for each connection: method and host.
+    fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
     }
 }
 
-async fn carry(
+async fn forward(
     mut stream: TcpStream,
     target: SocketAddr,
-    book: &Mutex<Vec<String>>,
+    requests: &Mutex<Vec<String>>,
 ) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -61,8 +61,9 @@ async fn carry(
     }
     let text = String::from_utf8_lossy(&head);
     let line = text.lines().next().unwrap_or_default();
-    let asked = line.split("/bot").next().unwrap_or_default();
-    book.lock().unwrap().push(asked.to_owned());
+    // Without the path, which holds the token.
+    let method_and_host = line.split("/bot").next().unwrap_or_default();
+    requests.lock().unwrap().push(method_and_host.to_owned());
     if line.starts_with("CONNECT ") {
         return stream
             .write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
@@ -74,15 +75,15 @@ async fn carry(
     Ok(())
 }
 
-/// A socket that takes no connection and refuses none, like an address behind a broken route.
-struct Silence {
+/// A listener whose queue is full: connection attempts are neither accepted nor refused, as behind a broken route.
+struct SilentListener {
     _listener: tokio::net::TcpListener,
-    _full: Vec<TcpStream>,
+    _queued: Vec<TcpStream>,
 }
 
-impl Silence {
-    /// `None`: there is no IPv6 here.
-    async fn at(port: u16) -> Option<Self> {
+impl SilentListener {
+    /// Listens on the IPv6 loopback. `None` if this machine has no IPv6.
+    async fn start(port: u16) -> Option<Self> {
         let address = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
         let socket = TcpSocket::new_v6().ok()?;
         if let Err(error) = socket.bind(address) {
@@ -90,133 +91,138 @@ impl Silence {
             return None;
         }
         let listener = socket.listen(1).unwrap();
-        let mut full = Vec::new();
-        let patience = Duration::from_millis(500);
-        // Nobody accepts; once the queue is full, nothing is answered any more.
-        while let Ok(stream) = tokio::time::timeout(patience, TcpStream::connect(address)).await {
-            full.push(stream.unwrap());
-            assert!(full.len() < 100, "the queue is never full");
+        let mut queued = Vec::new();
+        let timeout = Duration::from_millis(500);
+        // Nothing is accepted. Once the queue is full, the kernel no longer answers connection attempts.
+        while let Ok(stream) = tokio::time::timeout(timeout, TcpStream::connect(address)).await {
+            queued.push(stream.unwrap());
+            assert!(queued.len() < 100, "the queue does not become full");
         }
         Some(Self {
             _listener: listener,
-            _full: full,
+            _queued: queued,
         })
     }
 }
 
-fn address(world: &World) -> SocketAddr {
-    let root = world.telegram.url();
-    root.socket_addrs(|| None).unwrap()[0]
+fn telegram_address(env: &TestEnv) -> SocketAddr {
+    let url = env.telegram.url();
+    url.socket_addrs(|| None).unwrap()[0]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_to_telegram_go_through_the_environments_proxy_and_nothing_else_does() {
-    let mut world = World::new(Way::Polling, 1, 1).await;
-    let proxy = Proxy::to(address(&world)).await;
-    world.call_telegram(&format!("http://{NAME}/"));
-    let operator = world.start_in(&Surroundings {
+async fn only_telegram_calls_use_the_proxy_of_the_environment() {
+    let mut env = TestEnv::new(DeliveryMode::Polling, 1, 1).await;
+    let proxy = Proxy::start(telegram_address(&env)).await;
+    env.set_telegram_url(&format!("http://{NAME}/"));
+    let operator = env.start_with(&ProcessEnvironment {
         env: vec![
             ("HTTP_PROXY", proxy.url.clone()),
             ("NO_PROXY", "127.0.0.1".into()),
         ],
         hosts: None,
     });
-    let answer = world
+    let answer = env
         .telegram
-        .send_and_wait(world.bots[0], ANN, "by a proxy", SOON)
+        .send_and_wait(env.bots[0], ANN, "by a proxy", TIMEOUT)
         .await;
     assert!(answer.text.starts_with("You said: by a proxy"));
-    let asked = proxy.asked();
-    let telegrams = format!("POST http://{NAME}");
-    assert!(!asked.is_empty(), "the name is resolved by the proxy alone");
-    assert!(asked.iter().all(|line| *line == telegrams), "{asked:?}");
+    let requests = proxy.requests();
+    let expected = format!("POST http://{NAME}");
+    assert!(!requests.is_empty(), "only the proxy can resolve the name");
+    assert!(
+        requests.iter().all(|line| *line == expected),
+        "{requests:?}"
+    );
     operator.kill();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_to_telegram_over_tls_are_tunnelled_and_the_api_server_is_reached_straight() {
-    let mut world = World::new(Way::Polling, 1, 1).await;
-    let proxy = Proxy::to(address(&world)).await;
-    world.call_telegram(&format!("https://{NAME}/"));
-    // The API server is on this machine; NO_PROXY need not say so, as for kubectl.
-    let operator = world.start_in(&Surroundings {
+async fn tls_calls_are_tunnelled_and_api_server_calls_are_direct() {
+    let mut env = TestEnv::new(DeliveryMode::Polling, 1, 1).await;
+    let proxy = Proxy::start(telegram_address(&env)).await;
+    env.set_telegram_url(&format!("https://{NAME}/"));
+    // The API server is on loopback, which needs no NO_PROXY, as for kubectl.
+    let operator = env.start_with(&ProcessEnvironment {
         env: vec![("HTTPS_PROXY", proxy.url.clone())],
         hosts: None,
     });
     let tunnel = format!("CONNECT {NAME}:443 HTTP/1.1");
-    let began = Instant::now();
-    while !proxy.asked().contains(&tunnel) {
+    let started = Instant::now();
+    while !proxy.requests().contains(&tunnel) {
         assert!(
-            began.elapsed() < SOON,
+            started.elapsed() < TIMEOUT,
             "{:?} {}",
-            proxy.asked(),
-            world.log()
+            proxy.requests(),
+            env.log()
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(
-        proxy.asked().iter().all(|line| *line == tunnel),
+        proxy.requests().iter().all(|line| *line == tunnel),
         "{:?}",
-        proxy.asked()
+        proxy.requests()
     );
     operator.kill();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_no_proxy_names_is_called_straight() {
-    if !names_can_be_given() {
+async fn hosts_in_no_proxy_are_called_directly() {
+    if !can_replace_hosts() {
         return;
     }
-    let mut world = World::new(Way::Polling, 1, 1).await;
-    let proxy = Proxy::to(address(&world)).await;
-    world.call_telegram(&format!("http://{NAME}:{}/", address(&world).port()));
-    let operator = world.start_in(&Surroundings {
+    let mut env = TestEnv::new(DeliveryMode::Polling, 1, 1).await;
+    let proxy = Proxy::start(telegram_address(&env)).await;
+    env.set_telegram_url(&format!("http://{NAME}:{}/", telegram_address(&env).port()));
+    let operator = env.start_with(&ProcessEnvironment {
         env: vec![
             ("HTTP_PROXY", proxy.url.clone()),
             ("NO_PROXY", "127.0.0.1,.test".into()),
         ],
-        hosts: Some(world.hosts(&format!("127.0.0.1 {NAME}\n"))),
+        hosts: Some(env.write_hosts(&format!("127.0.0.1 {NAME}\n"))),
     });
-    world
-        .telegram
-        .send_and_wait(world.bots[0], ANN, "straight", SOON)
+    env.telegram
+        .send_and_wait(env.bots[0], ANN, "straight", TIMEOUT)
         .await;
-    assert!(proxy.asked().is_empty(), "{:?}", proxy.asked());
+    assert!(proxy.requests().is_empty(), "{:?}", proxy.requests());
     operator.kill();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_ipv6_address_where_nothing_answers_costs_next_to_nothing() {
-    if !names_can_be_given() {
+async fn silent_ipv6_address_hardly_delays_startup() {
+    if !can_replace_hosts() {
         return;
     }
-    let mut world = World::new(Way::Polling, 1, 1).await;
-    let port = address(&world).port();
-    let Some(_silence) = Silence::at(port).await else {
+    let mut env = TestEnv::new(DeliveryMode::Polling, 1, 1).await;
+    let port = telegram_address(&env).port();
+    let Some(_listener) = SilentListener::start(port).await else {
         return;
     };
-    world.call_telegram(&format!("http://{NAME}:{port}/"));
-    let mut took = Vec::new();
-    for (person, hosts) in [
+    env.set_telegram_url(&format!("http://{NAME}:{port}/"));
+    let mut first_answers = Vec::new();
+    for (user, hosts) in [
         (1001, format!("127.0.0.1 {NAME}\n")),
         (1002, format!("::1 {NAME}\n127.0.0.1 {NAME}\n")),
     ] {
-        let began = Instant::now();
-        let operator = world.start_in(&Surroundings {
+        let started = Instant::now();
+        let operator = env.start_with(&ProcessEnvironment {
             env: Vec::new(),
-            hosts: Some(world.hosts(&hosts)),
+            hosts: Some(env.write_hosts(&hosts)),
         });
-        let answer = world
+        let answer = env
             .telegram
-            .send_and_wait(world.bots[0], person, "anybody there?", SOON)
+            .send_and_wait(env.bots[0], user, "anybody there?", TIMEOUT)
             .await;
         assert!(answer.text.starts_with("You said: anybody there?"));
-        took.push(began.elapsed());
+        first_answers.push(started.elapsed());
         operator.kill();
     }
     eprintln!(
         "from the start to the first answer: {:.1?} by IPv4, {:.1?} with a dead IPv6 address before it",
-        took[0], took[1]
+        first_answers[0], first_answers[1]
     );
-    assert!(took[1] < took[0] + LITTLE, "{took:?}");
+    assert!(
+        first_answers[1] < first_answers[0] + MAX_DELAY,
+        "{first_answers:?}"
+    );
 }

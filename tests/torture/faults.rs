@@ -1,4 +1,4 @@
-//! What goes wrong besides the kills: at Telegram, at the assistant, and at the store.
+//! Faults in addition to the kills: at Telegram, at the assistant, and at the store.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use rand::rngs::StdRng;
 use sqlx::{ConnectOptions, Connection};
 
 use crate::operator::Operator;
-use crate::world::World;
+use crate::test_env::TestEnv;
 
-/// Of all calls of a kind, so many meet a fault until [`Simulator::clear_faults`].
-pub(crate) fn at_telegram(telegram: &Simulator) {
-    let broken = |code| FaultKind::Status {
+/// Makes calls to Telegram fail with fixed probabilities until [`Simulator::clear_faults`].
+pub(crate) fn inject_telegram_faults(telegram: &Simulator) {
+    let error = |code| FaultKind::Status {
         code,
         description: "Internal Server Error".into(),
     };
@@ -21,18 +21,18 @@ pub(crate) fn at_telegram(telegram: &Simulator) {
     let poll = |fault| Fault::new(fault).method("getUpdates");
     for fault in [
         send(FaultKind::TooManyRequests { retry_after: 1 }).probability(0.01),
-        send(broken(500)).probability(0.02),
+        send(error(500)).probability(0.02),
         send(FaultKind::Html { code: 502 }).probability(0.01),
         send(FaultKind::Delay { ms: 50 }).probability(0.05),
         send(FaultKind::Reset).probability(0.005),
         send(FaultKind::DropAfter).probability(0.005),
         send(FaultKind::Hang).probability(0.001),
         send(FaultKind::HangAfter).probability(0.001),
-        poll(broken(500)).probability(0.03),
+        poll(error(500)).probability(0.03),
         poll(FaultKind::Reset).probability(0.03),
         poll(FaultKind::DropAfter).probability(0.03),
         poll(FaultKind::Hang).probability(0.002),
-        // Of both ways: given out again, and chats in another order than they happened.
+        // In both delivery modes: updates are delivered twice, and chats in another order.
         Fault::new(FaultKind::Duplicate).probability(0.1),
         Fault::new(FaultKind::Reorder).probability(0.2),
     ] {
@@ -40,8 +40,8 @@ pub(crate) fn at_telegram(telegram: &Simulator) {
     }
 }
 
-/// The assistant's mood at this moment.
-pub(crate) fn mood(rng: &mut StdRng) -> Behaviour {
+/// A random behaviour of the assistant; half of them are normal.
+pub(crate) fn random_behaviour(rng: &mut StdRng) -> Behaviour {
     let fail = |status| Behaviour {
         fail: Some(InjectedFailure {
             status,
@@ -73,28 +73,28 @@ pub(crate) fn mood(rng: &mut StdRng) -> Behaviour {
     }
 }
 
-/// For a moment the store cannot be written: another process holds its lock, or its volume has no room.
-pub(crate) async fn at_the_store(world: &World, operator: &Operator, rng: &mut StdRng) {
-    let moment = Duration::from_millis(rng.random_range(50..600));
+/// Makes writes to the store fail for up to 600 ms: another process holds its lock, or its volume is full.
+pub(crate) async fn inject_store_fault(env: &TestEnv, operator: &Operator, rng: &mut StdRng) {
+    let duration = Duration::from_millis(rng.random_range(50..600));
     if rng.random_bool(0.5) {
-        operator.limit_files(Some(0));
-        tokio::time::sleep(moment).await;
-        operator.limit_files(None);
+        operator.limit_file_size(Some(0));
+        tokio::time::sleep(duration).await;
+        operator.limit_file_size(None);
         return;
     }
-    let path = world.volume().join("connectors.db");
+    let path = env.volume().join("connectors.db");
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
-    // It may not be there yet, or be locked at this very moment.
-    let Ok(mut other) = options.connect().await else {
+    // The file may not exist yet, or be locked.
+    let Ok(mut connection) = options.connect().await else {
         return;
     };
     if sqlx::query("BEGIN IMMEDIATE")
-        .execute(&mut other)
+        .execute(&mut connection)
         .await
         .is_ok()
     {
-        tokio::time::sleep(moment).await;
+        tokio::time::sleep(duration).await;
     }
-    let _ = sqlx::query("ROLLBACK").execute(&mut other).await;
-    let _ = other.close().await;
+    let _ = sqlx::query("ROLLBACK").execute(&mut connection).await;
+    let _ = connection.close().await;
 }

@@ -1,10 +1,9 @@
-//! Kills the operator at random instants under load, with faults at Telegram, at the assistant and at the store, and counts what was
-//! lost, doubled or out of order; takes its volume away from it while it runs; and does to it what went wrong in the field with other
-//! bots (TELEGRAM.md) and needs the whole program to be seen; and puts proxies and dead addresses on its way out.
+//! Fault injection against the operator as a whole process. `torture` kills it at random moments under load, with faults at Telegram,
+//! at the assistant and at the store, and counts answers that are lost, doubled or out of order. `volume` makes the store's volume fail
+//! while it runs, `field` repeats failures that users of other bots reported, and `egress` tests proxies and addresses that do not answer.
 //!
-//! The operator is the program as it is shipped, `run` against the embedded control plane over HTTP, started again after each
-//! SIGKILL; the simulator, the sample assistant and the control plane live on in this process. A short run on each delivery way
-//! is part of `cargo test`. The long one:
+//! The operator is the released program: `run` against the embedded control plane over HTTP, restarted after each SIGKILL. Simulator,
+//! sample assistant and control plane stay in this process. A short run in each delivery mode is part of `cargo test`. The long one:
 //!
 //! `TORTURE_KILLS=100 TORTURE_SEED=1 cargo test --release --test torture killed -- --nocapture --test-threads 1`
 
@@ -17,6 +16,6 @@ mod field;
 mod not_tried;
 mod operator;
 mod tally;
+mod test_env;
 mod torture;
 mod volume;
-mod world;

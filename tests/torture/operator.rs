@@ -1,4 +1,4 @@
-//! The operator's process: the program as it is shipped, to be killed and started again.
+//! The operator's process, which tests kill and restart.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -6,32 +6,32 @@ use std::process::{Child, Command, Stdio};
 
 use crate::not_tried::not_tried;
 
-/// The program under torture.
+/// The operator's binary.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_telegram-connector-operator");
 
-/// What of the machine is another for one life of the operator.
+/// What differs from the machine's environment for one process of the operator.
 #[derive(Debug, Default)]
-pub(crate) struct Surroundings {
-    /// Environment variables besides the usual ones.
+pub(crate) struct ProcessEnvironment {
+    /// Additional environment variables.
     pub(crate) env: Vec<(&'static str, String)>,
-    /// What stands in its `/etc/hosts`. Needs [`names_can_be_given`].
+    /// A file that replaces `/etc/hosts`. Needs [`can_replace_hosts`].
     pub(crate) hosts: Option<PathBuf>,
 }
 
-/// Whether a process can be given an `/etc/hosts` of its own here.
-pub(crate) fn names_can_be_given() -> bool {
-    let can = with_mounts()
+/// Whether this machine allows a process with its own `/etc/hosts`.
+pub(crate) fn can_replace_hosts() -> bool {
+    let possible = with_mount_namespace()
         .args(["sh", "-c", "mount --bind /etc/hosts /etc/hosts"])
         .output()
-        .is_ok_and(|done| done.status.success());
-    if !can {
+        .is_ok_and(|output| output.status.success());
+    if !possible {
         not_tried("this machine lets no process have mounts of its own (unshare)");
     }
-    can
+    possible
 }
 
-/// A command that runs another one with mounts of its own.
-fn with_mounts() -> Command {
+/// A command prefix that runs another command in its own mount namespace.
+fn with_mount_namespace() -> Command {
     let mut command = Command::new("unshare");
     command.args(if is_root() {
         &["-m"][..]
@@ -42,32 +42,32 @@ fn with_mounts() -> Command {
     command
 }
 
-/// One life of the operator; killed when dropped.
+/// A running operator; killed when dropped.
 pub(crate) struct Operator {
     child: Child,
     log: PathBuf,
 }
 
 impl Operator {
-    /// Starts `run` with these flags. What it logs goes to `log`.
+    /// Starts `run` with these flags. Its log is appended to the file `log`.
     pub(crate) fn start(
         kubeconfig: &Path,
         log: &Path,
         flags: &[String],
-        surroundings: &Surroundings,
+        process_env: &ProcessEnvironment,
     ) -> Self {
-        let mut command = match &surroundings.hosts {
+        let mut command = match &process_env.hosts {
             None => Command::new("env"),
             Some(hosts) => {
-                let mut command = with_mounts();
-                let give = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
-                command.args(["sh", "-c", give]).arg(hosts);
+                let mut command = with_mount_namespace();
+                let mount_hosts = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+                command.args(["sh", "-c", mount_hosts]).arg(hosts);
                 command
             }
         };
         let mut child = command
-            .args(without_root())
-            // A write beyond a file size limit fails then, as on a full disk, instead of ending the process.
+            .args(drop_file_override())
+            // With SIGXFSZ ignored, a write beyond the file size limit fails, as on a full disk, instead of ending the process.
             .args([
                 "sh",
                 "-c",
@@ -85,10 +85,10 @@ impl Operator {
                 std::env::var("TORTURE_LOG").unwrap_or("warn".into()),
             )
             .env("RUST_BACKTRACE", "1")
-            .envs(surroundings.env.iter().map(|(name, value)| (name, value)))
+            .envs(process_env.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            // A pipe has no file size limit.
+            // A pipe, because the file size limit would also apply to a log file.
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -109,31 +109,33 @@ impl Operator {
         }
     }
 
-    /// SIGKILL: no destructor, no flush, no farewell.
+    /// Sends SIGKILL, so that no destructor runs and nothing is flushed.
     ///
     /// # Panics
-    /// It has ended by itself.
+    /// The process has ended by itself; the message has the end of its log.
     pub(crate) fn kill(mut self) {
         if let Some(status) = self.child.try_wait().unwrap() {
             let log = std::fs::read_to_string(&self.log).unwrap_or_default();
             let last: Vec<_> = log.lines().rev().take(40).collect();
             let last: Vec<_> = last.into_iter().rev().collect();
-            panic!("it ended by itself, {status}:\n{}", last.join("\n"));
+            panic!(
+                "the operator ended by itself, {status}:\n{}",
+                last.join("\n")
+            );
         }
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// From now on no file of it may grow beyond so many bytes: every write to its store fails, as on a full disk.
-    /// `None`: as many as it likes.
-    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+    /// Limits the size of the process's files. With 0 every write to the store fails, as on a full disk; `None` removes the limit.
+    pub(crate) fn limit_file_size(&self, bytes: Option<u64>) {
         let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
         let pid = self.child.id().to_string();
-        let set = Command::new("prlimit")
+        let status = Command::new("prlimit")
             .args(["--pid", &pid, &format!("--fsize={limit}:")])
             .status()
             .unwrap();
-        assert!(set.success(), "prlimit: {set}");
+        assert!(status.success(), "prlimit: {status}");
     }
 }
 
@@ -144,9 +146,9 @@ impl Drop for Operator {
     }
 }
 
-/// What runs a command without the right to write what is read-only, which root has. (`setpriv` and `prlimit` are of
-/// util-linux, which every Linux has.)
-fn without_root() -> &'static [&'static str] {
+/// A command prefix that drops root's capability to write read-only files. (`setpriv` and `prlimit` are part of util-linux, which
+/// every Linux has.)
+fn drop_file_override() -> &'static [&'static str] {
     if is_root() {
         return &[
             "setpriv",
@@ -159,10 +161,10 @@ fn without_root() -> &'static [&'static str] {
 
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
-/// Runs a command of the program to its end, and gives what it printed.
+/// Runs a command of the program and returns what it printed.
 pub(crate) fn command(arguments: &[&str]) -> String {
     let output = Command::new(PROGRAM)
         .args(arguments)

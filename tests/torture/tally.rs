@@ -1,4 +1,5 @@
-//! What was said against what was answered: every part of every answer tells which message and which of its sentences it is.
+//! Compares the messages that were sent with their answers. Each part of an answer names its message and its sentences, so lost,
+//! doubled and reordered parts are seen.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::LazyLock;
@@ -7,25 +8,27 @@ use bot_api_simulator::{Simulator, UserAction};
 use regex::Regex;
 use telegram_connector_operator::identity::BotId;
 
-/// What was said: per chat the `update_id` of each message.
-pub(crate) struct Said {
+/// The messages that users have sent.
+pub(crate) struct SentMessages {
+    /// The `update_id` of each message, by bot and chat.
     chats: HashMap<(BotId, i64), Vec<i64>>,
-    pub(crate) messages: usize,
+    /// The number of messages.
+    pub(crate) count: usize,
     /// The date of each chat's first message, in Unix seconds.
-    began: i64,
+    first_date: i64,
 }
 
-impl Said {
-    pub(crate) fn nothing() -> Self {
+impl SentMessages {
+    pub(crate) fn new() -> Self {
         Self {
             chats: HashMap::new(),
-            messages: 0,
-            began: jiff::Timestamp::now().as_second() - 6 * 60 * 60,
+            count: 0,
+            first_date: jiff::Timestamp::now().as_second() - 6 * 60 * 60,
         }
     }
 
-    /// Says the chat's next message; a `long` one is answered in two parts.
-    pub(crate) fn say(&mut self, telegram: &Simulator, bot: BotId, chat: i64, long: bool) {
+    /// Sends the chat's next message. A `long` one is answered in two parts.
+    pub(crate) fn send(&mut self, telegram: &Simulator, bot: BotId, chat: i64, long: bool) {
         let updates = self.chats.entry((bot, chat)).or_default();
         let n = updates.len();
         let text = if long {
@@ -33,47 +36,47 @@ impl Said {
         } else {
             format!("message {n}")
         };
-        let said = telegram
+        let outcome = telegram
             .perform(&UserAction {
                 bot: Some(bot.0),
                 from: Some(chat),
                 text: Some(text),
-                // Far enough from the one before that each is answered by itself: answers are what is counted.
-                date: Some(self.began + 10 * i64::try_from(n).unwrap()),
+                // Ten seconds apart, so that messages are not batched: each must have its own answer.
+                date: Some(self.first_date + 10 * i64::try_from(n).unwrap()),
                 ..UserAction::default()
             })
             .unwrap();
-        updates.push(said.updates[0].1);
-        self.messages += 1;
+        updates.push(outcome.updates[0].1);
+        self.count += 1;
     }
 }
 
-/// What became of it.
+/// The result of the comparison.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// Messages whose answer is there, every part of it.
+    /// The number of messages whose answer is complete.
     pub(crate) answered: usize,
-    /// (bot, `update_id`) of the others.
+    /// Bot and `update_id` of the other messages.
     pub(crate) unanswered: HashSet<(i64, i64)>,
-    /// Parts that came after a part that should have come later.
+    /// Parts that were sent after a part that follows them.
     pub(crate) out_of_order: usize,
-    /// Repetitions of parts that Telegram had taken without saying so: the operator had to send them again.
+    /// Repetitions of parts whose acceptance Telegram did not answer, so the operator had to send them again.
     pub(crate) doubled_by_lost_answers: usize,
     /// All other repetitions.
     pub(crate) doubled: usize,
 }
 
-/// A part of an answer as it reads.
+/// The text of one part of an answer, parsed.
 #[derive(Debug, PartialEq, Eq)]
 struct Part {
     message: usize,
-    /// Its first and last sentence.
+    /// The numbers of its first and last sentence.
     sentences: (usize, usize),
-    /// Nothing comes after it.
-    ends: bool,
+    /// Whether it is the last part.
+    is_last: bool,
 }
 
-fn read(text: &str) -> Option<Part> {
+fn parse_part(text: &str) -> Option<Part> {
     static SHORT: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"^You said: message (\d+)\n").unwrap());
     static SENTENCE: LazyLock<Regex> =
@@ -84,7 +87,7 @@ fn read(text: &str) -> Option<Part> {
         return Some(Part {
             message: number(&found[1]),
             sentences: (1, 1),
-            ends: true,
+            is_last: true,
         });
     }
     let mut sentences = SENTENCE.captures_iter(text);
@@ -97,54 +100,56 @@ fn read(text: &str) -> Option<Part> {
             first,
             sentences.last().map_or(first, |last| number(&last[1])),
         ),
-        ends: END.is_match(text),
+        is_last: END.is_match(text),
     })
 }
 
+/// How often a part was sent.
 #[derive(Default)]
-struct Seen {
-    last: usize,
-    ends: bool,
+struct PartCount {
+    last_sentence: usize,
+    is_last: bool,
     times: usize,
+    /// How many of the sends Telegram did not answer.
     unanswered: usize,
 }
 
 impl Tally {
-    /// Reads what every chat has been sent.
-    pub(crate) fn of(said: &Said, telegram: &Simulator) -> Self {
+    /// Compares `sent` with the messages that the operator has sent to each chat.
+    pub(crate) fn of(sent: &SentMessages, telegram: &Simulator) -> Self {
         let mut tally = Self::default();
-        for ((bot, chat), updates) in &said.chats {
-            tally.chat(telegram, *bot, *chat, updates);
+        for ((bot, chat), updates) in &sent.chats {
+            tally.add_chat(telegram, *bot, *chat, updates);
         }
         tally
     }
 
-    fn chat(&mut self, telegram: &Simulator, bot: BotId, chat: i64, updates: &[i64]) {
-        let mut parts: BTreeMap<(usize, usize), Seen> = BTreeMap::new();
+    fn add_chat(&mut self, telegram: &Simulator, bot: BotId, chat: i64, updates: &[i64]) {
+        let mut parts: BTreeMap<(usize, usize), PartCount> = BTreeMap::new();
         let mut latest = (0, 0);
         for sent in telegram.sent_messages(bot, chat) {
-            let Some(part) = read(&sent.text) else {
+            let Some(part) = parse_part(&sent.text) else {
                 continue;
             };
-            let place = (part.message, part.sentences.0);
-            let seen = parts.entry(place).or_default();
-            if seen.times == 0 {
-                self.out_of_order += usize::from(place < latest);
-                latest = latest.max(place);
+            let position = (part.message, part.sentences.0);
+            let count = parts.entry(position).or_default();
+            if count.times == 0 {
+                self.out_of_order += usize::from(position < latest);
+                latest = latest.max(position);
             }
-            seen.last = part.sentences.1;
-            seen.ends = part.ends;
-            seen.times += 1;
-            seen.unanswered += usize::from(sent.unanswered);
+            count.last_sentence = part.sentences.1;
+            count.is_last = part.is_last;
+            count.times += 1;
+            count.unanswered += usize::from(sent.unanswered);
         }
-        for seen in parts.values() {
-            let again = seen.times - 1;
-            let explained = again.min(seen.unanswered);
+        for count in parts.values() {
+            let repetitions = count.times - 1;
+            let explained = repetitions.min(count.unanswered);
             self.doubled_by_lost_answers += explained;
-            self.doubled += again - explained;
+            self.doubled += repetitions - explained;
         }
         for (message, update) in updates.iter().enumerate() {
-            if is_whole(&parts, message) {
+            if is_complete(&parts, message) {
                 self.answered += 1;
             } else {
                 self.unanswered.insert((bot.0, *update));
@@ -153,42 +158,42 @@ impl Tally {
     }
 }
 
-/// Whether the parts of an answer follow on one another from the first sentence to the end.
-fn is_whole(parts: &BTreeMap<(usize, usize), Seen>, message: usize) -> bool {
+/// Whether the parts of an answer cover every sentence from the first to the end.
+fn is_complete(parts: &BTreeMap<(usize, usize), PartCount>, message: usize) -> bool {
     let mut next = 1;
     while let Some(part) = parts.get(&(message, next)) {
-        if part.ends {
+        if part.is_last {
             return true;
         }
-        next = part.last + 1;
+        next = part.last_sentence + 1;
     }
     false
 }
 
 #[test]
-fn parts_are_read_and_an_answer_is_whole_only_with_all_of_them() {
-    let whole = |texts: &[&str]| {
+fn answer_is_complete_only_with_all_its_parts() {
+    let complete = |texts: &[&str]| {
         let mut parts = BTreeMap::new();
-        for part in texts.iter().filter_map(|text| read(text)) {
-            let seen = Seen {
-                last: part.sentences.1,
-                ends: part.ends,
-                ..Seen::default()
+        for part in texts.iter().filter_map(|text| parse_part(text)) {
+            let count = PartCount {
+                last_sentence: part.sentences.1,
+                is_last: part.is_last,
+                ..PartCount::default()
             };
-            parts.insert((part.message, part.sentences.0), seen);
+            parts.insert((part.message, part.sentences.0), count);
         }
-        is_whole(&parts, 7)
+        is_complete(&parts, 7)
     };
     let (one, two) = (
         "Sentence 1 of message 7. Sentence 2 of message 7.",
         "Sentence 3 of message 7. End of message 7.",
     );
-    assert!(whole(&[
+    assert!(complete(&[
         "You said: message 7\n\nI remember 2 earlier messages."
     ]));
-    assert!(whole(&[two, one]));
-    assert!(!whole(&[one]));
-    assert!(!whole(&[two]));
-    assert!(!whole(&["You said: message 71\n\nI remember."]));
-    assert!(!whole(&["Sorry."]));
+    assert!(complete(&[two, one]));
+    assert!(!complete(&[one]));
+    assert!(!complete(&[two]));
+    assert!(!complete(&["You said: message 71\n\nI remember."]));
+    assert!(!complete(&["Sorry."]));
 }

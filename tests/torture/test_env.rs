@@ -1,4 +1,5 @@
-//! What outlives the operator: the control plane with the connectors, Telegram, the assistant, and the volume with the store.
+//! Everything that survives a kill of the operator: the control plane with the connectors, the simulated Telegram, the assistant, and
+//! the volume with the store.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -10,32 +11,35 @@ use rand::Rng;
 use telegram_connector_operator::dev::control_plane::{ControlPlane, ServerHandle};
 use telegram_connector_operator::identity::BotId;
 
-use crate::operator::{Operator, Surroundings, command};
+use crate::operator::{Operator, ProcessEnvironment, command};
 
-/// How updates come.
+/// How Telegram delivers updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// The operator asks.
+pub(crate) enum DeliveryMode {
+    /// The operator calls getUpdates.
     Polling,
-    /// Telegram calls, over TLS.
+    /// Telegram calls the operator's webhook over TLS.
     Webhook,
 }
 
-pub(crate) struct World {
+/// The environment of one test.
+pub(crate) struct TestEnv {
     pub(crate) telegram: Simulator,
     pub(crate) assistant: SampleAssistant,
     pub(crate) plane: ControlPlane,
     pub(crate) bots: Vec<BotId>,
-    /// `--store`.
+    /// The value of `--store`.
     pub(crate) store: String,
+    /// The address of the operator's admin endpoint.
     pub(crate) admin: SocketAddr,
     flags: Vec<String>,
     folder: tempfile::TempDir,
     _served: ServerHandle,
 }
 
-/// A port that stays ours while the operator is dead: below the range out of which systems give ports to outgoing connections.
-fn port() -> SocketAddr {
+/// A free port that stays free while the operator is down: it is below the range from which the system takes ports for outgoing
+/// connections.
+fn reserve_port() -> SocketAddr {
     loop {
         let port = rand::rng().random_range(20_000..30_000);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -49,16 +53,16 @@ fn token(n: usize) -> String {
     format!("{}:AAFakeTokenFakeTokenFakeTokenFakeTok", 8_400_000_001 + n)
 }
 
-/// The name of the connector of a bot.
-pub(crate) fn connector(n: usize) -> String {
+/// The name of the connector of bot `n`.
+pub(crate) fn connector_name(n: usize) -> String {
     format!("bot{n}")
 }
 
-impl World {
-    pub(crate) async fn new(way: Way, bots: usize, seed: u64) -> Self {
+impl TestEnv {
+    pub(crate) async fn new(mode: DeliveryMode, bots: usize, seed: u64) -> Self {
         let telegram = Simulator::start(SimulatorOptions {
             seed,
-            // Webhooks on any port, and retried ten times as soon as in life: kills come faster than in life, too.
+            // Local mode allows webhooks on any port. Telegram's webhook retries are ten times as fast as in reality, as the kills are.
             local_mode: true,
             webhook_second_micros: 100_000,
             keep_messages: 10_000_000,
@@ -76,7 +80,7 @@ impl World {
         let mut manifests = "apiVersion: v1\nkind: Namespace\nmetadata: {name: acme}\n".to_owned();
         let mut ids = Vec::new();
         for n in 0..bots {
-            let (name, token) = (connector(n), token(n));
+            let (name, token) = (connector_name(n), token(n));
             ids.push(BotId(telegram.add_bot(
                 &token,
                 &format!("{name}_bot"),
@@ -96,22 +100,23 @@ impl World {
         std::fs::write(&path, manifests).unwrap();
         plane.apply_manifests(&[path]).unwrap();
 
-        let admin = port();
+        let admin = reserve_port();
         let store = format!("sqlite:{}/volume/connectors.db", folder.path().display());
         let mut flags: Vec<String> = ["--store", &store, "--admin-listen", &admin.to_string()]
             .map(str::to_owned)
             .into();
         flags.extend(["--telegram-api-url".into(), telegram.url().into()]);
-        if way == Way::Webhook {
-            let listen = port();
-            let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+        if mode == DeliveryMode::Webhook {
+            let listen = reserve_port();
+            let generated =
+                rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
             let file = |name: &str, text: String| {
                 let path = folder.path().join(name);
                 std::fs::write(&path, text).unwrap();
                 path.display().to_string()
             };
-            let certificate = file("certificate.pem", made.cert.pem());
-            let key = file("key.pem", made.signing_key.serialize_pem());
+            let certificate = file("certificate.pem", generated.cert.pem());
+            let key = file("key.pem", generated.signing_key.serialize_pem());
             for (flag, value) in [
                 ("--connection-mode", "webhook"),
                 ("--public-url", &format!("https://{listen}")),
@@ -138,42 +143,42 @@ impl World {
     }
 
     pub(crate) fn start(&self) -> Operator {
-        self.start_in(&Surroundings::default())
+        self.start_with(&ProcessEnvironment::default())
     }
 
-    pub(crate) fn start_in(&self, surroundings: &Surroundings) -> Operator {
+    pub(crate) fn start_with(&self, process_env: &ProcessEnvironment) -> Operator {
         let folder = self.folder.path();
         let (kubeconfig, log) = (folder.join("kubeconfig"), folder.join("log"));
-        Operator::start(&kubeconfig, &log, &self.flags, surroundings)
+        Operator::start(&kubeconfig, &log, &self.flags, process_env)
     }
 
-    /// From the next start on the Bot API has this root.
-    pub(crate) fn call_telegram(&mut self, root: &str) {
+    /// Sets `--telegram-api-url` for operators that are started from now on.
+    pub(crate) fn set_telegram_url(&mut self, root: &str) {
         let flag = self.flags.iter().position(|f| f == "--telegram-api-url");
         root.clone_into(&mut self.flags[flag.unwrap() + 1]);
     }
 
-    /// Writes an `/etc/hosts`, for [`Surroundings`].
-    pub(crate) fn hosts(&self, lines: &str) -> PathBuf {
+    /// Writes a hosts file for [`ProcessEnvironment::hosts`].
+    pub(crate) fn write_hosts(&self, lines: &str) -> PathBuf {
         let path = self.folder.path().join("hosts");
         std::fs::write(&path, lines).unwrap();
         path
     }
 
-    /// What the operators of this world have logged.
+    /// The log of all operators of this environment.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// The folder with the store and nothing else.
+    /// The folder that holds nothing but the store.
     pub(crate) fn volume(&self) -> PathBuf {
         self.folder.path().join("volume")
     }
 
-    /// The dead letters of all connectors, as the on-call engineer lists them.
+    /// The dead letters of all connectors, from the `dead-letters` command.
     pub(crate) fn dead_letters(&self) -> Vec<serde_json::Value> {
-        let listed = (0..self.bots.len()).flat_map(|n| {
-            let name = connector(n);
+        let rows_by_connector = (0..self.bots.len()).flat_map(|n| {
+            let name = connector_name(n);
             let listing = command(&[
                 "dead-letters",
                 &name,
@@ -190,13 +195,13 @@ impl World {
                 .collect();
             rows
         });
-        listed.collect()
+        rows_by_connector.collect()
     }
 
-    /// Hands all dead letters back, as the on-call engineer does.
+    /// Puts all dead letters back into the inbox with `dead-letters --retry all`.
     pub(crate) fn retry_dead_letters(&self) {
         for n in 0..self.bots.len() {
-            let name = connector(n);
+            let name = connector_name(n);
             command(&[
                 "dead-letters",
                 &name,

@@ -1,4 +1,4 @@
-//! Kills under load, and what came of them.
+//! Kills the operator again and again under load, and checks that no message is lost, doubled or reordered.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -8,117 +8,119 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::faults;
-use crate::tally::{Said, Tally};
-use crate::world::{Way, World};
+use crate::tally::{SentMessages, Tally};
+use crate::test_env::{DeliveryMode, TestEnv};
 
 const BOTS: usize = 3;
-/// Who writes to each of them.
-const PEOPLE: std::ops::Range<i64> = 1000..if cfg!(debug_assertions) { 1003 } else { 1015 };
-/// How long the operator has after the last kill to answer everything.
-const TO_DRAIN: Duration = Duration::from_mins(4);
-/// Messages a second, unless `TORTURE_RATE` says otherwise. What a kill doubles is what is on its way between Telegram's acceptance and
-/// its record at that moment: the rate times that time, which a debug build takes some ten times of.
+/// The ids of the users who write to each bot.
+const USERS: std::ops::Range<i64> = 1000..if cfg!(debug_assertions) { 1003 } else { 1015 };
+/// The time after the last kill in which everything must be answered.
+const DRAIN_TIMEOUT: Duration = Duration::from_mins(4);
+/// Messages per second, unless `TORTURE_RATE` is set. A kill doubles the parts that Telegram has accepted and the operator has not yet
+/// recorded, which is the rate times the time between both. That time is about ten times longer in a debug build.
 const RATE: u64 = if cfg!(debug_assertions) { 10 } else { 60 };
-/// One at a time: what is counted depends on how quickly a sent part is recorded.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-/// How long it lives, in milliseconds: from before it has started up to well under way.
-const LIFE: std::ops::Range<u64> = 100..2500;
+/// The runs take turns, because the count depends on how quickly a sent part is recorded.
+static EXCLUSIVE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// The time until a kill, in milliseconds: from before the start has ended until well into the work.
+const LIFETIME_MS: std::ops::Range<u64> = 100..2500;
 
+/// A number from the environment.
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |v| v.parse().expect("a number"))
 }
 
-/// Messages that are neither answered nor listed as dead letters.
-fn lost(tally: &Tally, dead: &[serde_json::Value]) -> usize {
-    let listed: HashSet<(i64, i64)> = dead
+/// The number of messages that are neither answered nor listed as dead letters.
+fn count_lost(tally: &Tally, dead_letters: &[serde_json::Value]) -> usize {
+    let listed: HashSet<(i64, i64)> = dead_letters
         .iter()
         .map(|d| (d["bot"].as_i64().unwrap(), d["updateId"].as_i64().unwrap()))
         .collect();
     tally.unanswered.difference(&listed).count()
 }
 
-/// Waits until nothing is missing but what is listed as a dead letter.
-async fn drained(world: &World, said: &Said) -> (Tally, Vec<serde_json::Value>) {
-    let deadline = Instant::now() + TO_DRAIN;
+/// Waits until each message is answered or listed as a dead letter, or the time is up.
+async fn wait_until_drained(env: &TestEnv, sent: &SentMessages) -> (Tally, Vec<serde_json::Value>) {
+    let deadline = Instant::now() + DRAIN_TIMEOUT;
     loop {
-        let before = Tally::of(said, &world.telegram).unanswered;
+        let before = Tally::of(sent, &env.telegram).unanswered;
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let tally = Tally::of(said, &world.telegram);
-        // Something still moves.
+        let tally = Tally::of(sent, &env.telegram);
+        // Answers are still being sent.
         if before != tally.unanswered && Instant::now() < deadline {
             continue;
         }
-        let dead = world.dead_letters();
-        if lost(&tally, &dead) == 0 || Instant::now() >= deadline {
-            return (tally, dead);
+        let dead_letters = env.dead_letters();
+        if count_lost(&tally, &dead_letters) == 0 || Instant::now() >= deadline {
+            return (tally, dead_letters);
         }
     }
 }
 
-async fn torture(way: Way) {
-    let _alone = ALONE.lock().await;
+async fn torture(mode: DeliveryMode) {
+    let _exclusive = EXCLUSIVE.lock().await;
     let kills = number("TORTURE_KILLS", 8);
     let seed = number("TORTURE_SEED", 1);
     let rate = number("TORTURE_RATE", RATE);
     let mut rng = StdRng::seed_from_u64(seed);
-    let world = World::new(way, BOTS, seed).await;
-    let telegram = &world.telegram;
-    faults::at_telegram(telegram);
-    let began = Instant::now();
-    let mut said = Said::nothing();
+    let env = TestEnv::new(mode, BOTS, seed).await;
+    let telegram = &env.telegram;
+    faults::inject_telegram_faults(telegram);
+    let started = Instant::now();
+    let mut sent = SentMessages::new();
     let mut store_faults = 0_u64;
     let mut in_work = 0;
-    let mut operator = world.start();
+    let mut operator = env.start();
     for _ in 0..kills {
-        let dies = Instant::now() + Duration::from_millis(rng.random_range(LIFE));
+        let killed_at = Instant::now() + Duration::from_millis(rng.random_range(LIFETIME_MS));
         let store_fails = rng
             .random_bool(0.5)
-            .then(|| Duration::from_millis(rng.random_range(LIFE)));
+            .then(|| Duration::from_millis(rng.random_range(LIFETIME_MS)));
         let load = async {
             let mut tick = tokio::time::interval(Duration::from_micros(1_000_000 / rate));
-            while Instant::now() < dies {
+            while Instant::now() < killed_at {
                 tick.tick().await;
-                let bot = world.bots[rng.random_range(0..BOTS)];
-                let chat = rng.random_range(PEOPLE);
-                said.say(telegram, bot, chat, rng.random_bool(0.1));
+                let bot = env.bots[rng.random_range(0..BOTS)];
+                let chat = rng.random_range(USERS);
+                sent.send(telegram, bot, chat, rng.random_bool(0.1));
                 if rng.random_bool(0.03) {
-                    world.assistant.set_behaviour(faults::mood(&mut rng));
+                    env.assistant
+                        .set_behaviour(faults::random_behaviour(&mut rng));
                 }
             }
         };
         let store = async {
             if let Some(after) = store_fails {
                 tokio::time::sleep(after).await;
-                faults::at_the_store(&world, &operator, &mut StdRng::seed_from_u64(seed)).await;
+                faults::inject_store_fault(&env, &operator, &mut StdRng::seed_from_u64(seed)).await;
             }
         };
-        // The load's end is the kill, in whatever the store's fault is doing then.
+        // The kill comes at the end of the load, even if the store fault has not ended.
         tokio::select! {
             () = load => {}
             () = async { store.await; store_faults += 1; std::future::pending().await } => {}
         }
-        in_work += said.messages - Tally::of(&said, telegram).answered;
+        in_work += sent.count - Tally::of(&sent, telegram).answered;
         operator.kill();
-        operator = world.start();
+        operator = env.start();
     }
-    let under_load = began.elapsed();
+    let under_load = started.elapsed();
     telegram.clear_faults();
-    world.assistant.set_behaviour(Behaviour::default());
-    let (first, dead) = drained(&world, &said).await;
-    let unlisted = lost(&first, &dead);
-    world.retry_dead_letters();
-    let (_, dead_again) = drained(&world, &said).await;
-    // Whatever comes late would be a double.
+    env.assistant.set_behaviour(Behaviour::default());
+    let (first, dead_letters) = wait_until_drained(&env, &sent).await;
+    let unlisted = count_lost(&first, &dead_letters);
+    env.retry_dead_letters();
+    let (_, dead_letters_after_retry) = wait_until_drained(&env, &sent).await;
+    // A part that is sent late would be a double.
     tokio::time::sleep(Duration::from_secs(2)).await;
     operator.kill();
-    let last = Tally::of(&said, telegram);
+    let last = Tally::of(&sent, telegram);
 
-    let counted = |count: fn(&bot_api_simulator::BotCounters) -> u64| {
-        let all = world.bots.iter().map(|bot| count(&telegram.counters(*bot)));
+    let sum = |count: fn(&bot_api_simulator::BotCounters) -> u64| {
+        let all = env.bots.iter().map(|bot| count(&telegram.counters(*bot)));
         all.sum::<u64>()
     };
-    let say = |line: String| println!("torture ({way:?}, seed {seed}): {line}");
-    say(format!(
+    let print = |line: String| println!("torture ({mode:?}, seed {seed}): {line}");
+    print(format!(
         "{} build, {} cores; {BOTS} bots, {} chats, {rate} messages/s offered for {:.0} s, one in ten answered in two parts",
         if cfg!(debug_assertions) {
             "debug"
@@ -126,34 +128,34 @@ async fn torture(way: Way) {
             "release"
         },
         std::thread::available_parallelism().map_or(0, usize::from),
-        BOTS * PEOPLE.count(),
+        BOTS * USERS.count(),
         under_load.as_secs_f64(),
     ));
-    say(format!(
+    print(format!(
         "faults: {} 429s, {} updates given out twice, {} webhook requests without 2xx, {store_faults} moments without a store",
-        counted(|c| c.throttled),
-        counted(|c| c.redelivered),
-        counted(|c| c.failed_deliveries),
+        sum(|c| c.throttled),
+        sum(|c| c.redelivered),
+        sum(|c| c.failed_deliveries),
     ));
-    say(format!(
+    print(format!(
         "kills {kills}, with {} messages in work on average",
         in_work as u64 / kills.max(1)
     ));
-    say(format!("messages {}", said.messages));
-    say(format!("answered {}", last.answered));
-    say(format!("lost {}", last.unanswered.len()));
-    say(format!("out of order {}", first.out_of_order));
-    say(format!(
+    print(format!("messages {}", sent.count));
+    print(format!("answered {}", last.answered));
+    print(format!("lost {}", last.unanswered.len()));
+    print(format!("out of order {}", first.out_of_order));
+    print(format!(
         "doubled parts {} by kills, {} by answers of Telegram that were lost",
         last.doubled, last.doubled_by_lost_answers
     ));
-    say(format!(
+    print(format!(
         "dead letters {} (each listed), {} after `dead-letters --retry all`",
-        dead.len(),
-        dead_again.len()
+        dead_letters.len(),
+        dead_letters_after_retry.len()
     ));
     if let Some(path) = std::env::var_os("TORTURE_KEEP_LOG") {
-        std::fs::write(path, world.log()).unwrap();
+        std::fs::write(path, env.log()).unwrap();
     }
 
     assert_eq!(
@@ -163,7 +165,7 @@ async fn torture(way: Way) {
     );
     assert!(
         last.unanswered.is_empty(),
-        "{:?}\n{dead_again:?}",
+        "{:?}\n{dead_letters_after_retry:?}",
         last.unanswered
     );
     assert_eq!(first.out_of_order, 0);
@@ -172,11 +174,11 @@ async fn torture(way: Way) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_again_and_again_while_polling_it_loses_nothing_and_keeps_the_order() {
-    torture(Way::Polling).await;
+async fn killed_while_polling_loses_nothing_and_keeps_order() {
+    torture(DeliveryMode::Polling).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_again_and_again_behind_a_webhook_it_loses_nothing_and_keeps_the_order() {
-    torture(Way::Webhook).await;
+async fn killed_behind_webhook_loses_nothing_and_keeps_order() {
+    torture(DeliveryMode::Webhook).await;
 }
