@@ -1,10 +1,10 @@
-//! A thousand connectors in polling mode, from creation to deletion: how long until all are Ready, how much memory, how many writes each
-//! costs the API server, and what an idle minute writes.
+//! Measures a thousand connectors in polling mode from creation to deletion: the time until all are Ready, memory, writes to the API
+//! server per connector, and writes in an idle minute.
 //!
-//! `cargo bench --bench connectors` (`-- --connectors 1000 --idle-seconds 60` to change the load). Control plane, Bot API simulator and
-//! operator are three processes of the release binary on one machine, so that each one's memory is its own. With `--kubeconfig FILE` the
-//! control plane is that cluster (its namespace `bench` is made, and deleted at the end); `real.sh` beside this file starts a real API server
-//! and does so. The program is the one `OPERATOR` names, if it is set. Figures are printed with their conditions; with `--bars` the run fails where one is over its bar.
+//! `cargo bench --bench connectors` (`-- --connectors 1000 --idle-seconds 60` changes the load). Control plane, Bot API simulator and
+//! operator are separate processes of the release binary on one machine, so that the memory of each can be measured. With
+//! `--kubeconfig FILE` the control plane is that cluster (its namespace `bench` is created, and deleted at the end); `real.sh` does this
+//! with a real API server. `OPERATOR` names another build of the program. With `--bars` the run fails if a figure misses its limit.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -24,13 +24,13 @@ use telegram_connector_operator::api::{TelegramConnector, crds};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// The processes under test are these, unless `OPERATOR` names another build of the program.
+/// The program under test, unless `OPERATOR` names another build of it.
 const BINARY: &str = env!("CARGO_BIN_EXE_telegram-connector-operator");
 
-/// A process of the program; ended when dropped.
+/// A process of the program; killed when dropped.
 struct Process {
     child: Child,
-    out: BufReader<std::process::ChildStdout>,
+    stdout: BufReader<std::process::ChildStdout>,
 }
 
 impl Process {
@@ -42,14 +42,14 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()?;
-        let out = BufReader::new(child.stdout.take().ok_or("no standard output")?);
-        Ok(Self { child, out })
+        let stdout = BufReader::new(child.stdout.take().ok_or("no standard output")?);
+        Ok(Self { child, stdout })
     }
 
-    /// Reads on until a line `NAME=value`.
-    fn value(&mut self, name: &str) -> Result<String, Failure> {
+    /// Reads standard output up to the line `NAME=value` and returns the value.
+    fn read_value(&mut self, name: &str) -> Result<String, Failure> {
         let mut line = String::new();
-        while self.out.read_line(&mut line)? > 0 {
+        while self.stdout.read_line(&mut line)? > 0 {
             if let Some(value) = line
                 .trim()
                 .strip_prefix(name)
@@ -62,7 +62,7 @@ impl Process {
         Err(format!("the process ended without {name}=").into())
     }
 
-    /// A figure of `/proc/PID/status` in kB: `VmHWM` is the peak, `VmRSS` what is resident now.
+    /// A figure of `/proc/PID/status` in kB: `VmHWM` is the peak, `VmRSS` the resident memory now.
     fn memory(&self, figure: &str) -> Result<u64, Failure> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status
@@ -80,32 +80,38 @@ impl Drop for Process {
     }
 }
 
-/// Where the bars are.
-const READY_SECONDS: f64 = 15.0;
-const WRITES: f64 = 4.0;
-const PEAK_MB: f64 = 200.0;
-/// Of a thousand idle connectors, and of each further one.
-const IDLE_MB: f64 = 60.0;
-const EACH_KB: f64 = 40.0;
+/// The longest time from the first creation until all connectors are Ready.
+const MAX_READY_SECONDS: f64 = 15.0;
+/// The most writes per connector from creation to deletion.
+const MAX_WRITES: f64 = 4.0;
+/// The highest peak memory of the operator.
+const MAX_PEAK_MB: f64 = 200.0;
+/// The highest memory of the operator with a thousand idle connectors.
+const MAX_IDLE_MB: f64 = 60.0;
+/// The highest memory per connector, above an operator without any.
+const MAX_CONNECTOR_KB: f64 = 40.0;
 
-fn text(name: &str) -> Option<String> {
+/// The argument after the flag `name`.
+fn flag_value(name: &str) -> Option<String> {
     std::env::args().skip_while(|a| a != name).nth(1)
 }
 
-fn argument(name: &str, default: u64) -> u64 {
-    text(name).and_then(|v| v.parse().ok()).unwrap_or(default)
+fn flag_number(name: &str, default: u64) -> u64 {
+    flag_value(name)
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(default)
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let connectors = argument("--connectors", 1000);
-    let idle = argument("--idle-seconds", 60);
+    let connectors = flag_number("--connectors", 1000);
+    let idle = flag_number("--idle-seconds", 60);
     let folder = tempfile::tempdir()?;
     let own = folder.path().join("kubeconfig");
     let own = own
         .to_str()
         .ok_or("the temporary folder's name is not UTF-8")?;
-    let given = text("--kubeconfig");
+    let given = flag_value("--kubeconfig");
     let kubeconfig = given.as_deref().unwrap_or(own);
     let store = format!("sqlite:{}", folder.path().join("store.db").display());
 
@@ -114,15 +120,15 @@ async fn main() -> Result<(), Failure> {
         None => {
             let mut embedded =
                 Process::start(&["dev", "control-plane", "--kubeconfig", kubeconfig], &[])?;
-            embedded.value("KUBECONFIG")?;
+            embedded.read_value("KUBECONFIG")?;
             Some(embedded)
         }
     };
     let mut telegram = Process::start(&["dev", "telegram"], &[])?;
-    let root = telegram.value("TELEGRAM_API_URL")?;
+    let root = telegram.read_value("TELEGRAM_API_URL")?;
     let client = client(kubeconfig).await?;
     if given.is_some() {
-        install(&client).await?;
+        install_crds(&client).await?;
     }
     let listen = free_address()?;
     let starting = Instant::now();
@@ -161,9 +167,9 @@ async fn main() -> Result<(), Failure> {
             &serde_json::from_value(json!({"metadata": {"name": "bench"}}))?,
         )
         .await?;
-    let began = writes(&admin).await?;
-    let each = |now: f64, before: f64| (now - before) / connectors as f64;
-    for_each_connector(connectors, |n| give_token(client.clone(), n)).await?;
+    let before = count_writes(&admin).await?;
+    let per_connector_since = |now: f64, earlier: f64| (now - earlier) / connectors as f64;
+    for_each_connector(connectors, |n| create_secret(client.clone(), n)).await?;
     let started = Instant::now();
     for_each_connector(connectors, |n| create(client.clone(), n)).await?;
     println!(
@@ -176,15 +182,18 @@ async fn main() -> Result<(), Failure> {
     let slowest = all_ready.iter().filter_map(seconds_to_ready).max();
     let slowest = slowest.ok_or("no connector says when it became Ready")?;
     println!("slowest, made to Ready   {slowest:>5} s (whole seconds)");
-    let made = wait_until_quiet(&admin).await?;
-    println!("writes each, to Ready    {:>8.2}", each(made, began));
+    let created = wait_until_quiet(&admin).await?;
+    println!(
+        "writes each, to Ready    {:>8.2}",
+        per_connector_since(created, before)
+    );
     println!(
         "operator resident        {:>8.1} MB",
         megabytes(operator.memory("VmRSS")?)
     );
     tokio::time::sleep(Duration::from_secs(idle)).await;
-    let rested = writes(&admin).await?;
-    println!("writes in {idle} idle seconds {:>6}", rested - made);
+    let idle_end = count_writes(&admin).await?;
+    println!("writes in {idle} idle seconds {:>6}", idle_end - created);
     let resident = operator.memory("VmRSS")?;
     println!("operator resident then   {:>8.1} MB", megabytes(resident));
     let per_connector = resident.saturating_sub(empty) as f64 / connectors as f64;
@@ -199,19 +208,28 @@ async fn main() -> Result<(), Failure> {
     .await?;
     wait_for_all(&client, connectors, |c| is_observed(c) && is_ready(c)).await?;
     let changed = wait_until_quiet(&admin).await?;
-    println!("writes each, changed     {:>8.2}", each(changed, rested));
+    println!(
+        "writes each, changed     {:>8.2}",
+        per_connector_since(changed, idle_end)
+    );
     for_each_connector(connectors, |n| {
         change(client.clone(), n, json!({"suspend": true}))
     })
     .await?;
     wait_for_all(&client, connectors, |c| is_observed(c) && !is_ready(c)).await?;
     let suspended = wait_until_quiet(&admin).await?;
-    println!("writes each, suspended   {:>8.2}", each(suspended, changed));
+    println!(
+        "writes each, suspended   {:>8.2}",
+        per_connector_since(suspended, changed)
+    );
     for_each_connector(connectors, |n| delete(client.clone(), n)).await?;
     wait_for_all(&client, 0, |_| true).await?;
     let deleted = wait_until_quiet(&admin).await?;
-    println!("writes each, deleted     {:>8.2}", each(deleted, suspended));
-    let life = each(deleted, began);
+    println!(
+        "writes each, deleted     {:>8.2}",
+        per_connector_since(deleted, suspended)
+    );
+    let life = per_connector_since(deleted, before);
     println!("writes each, whole life  {life:>8.2}");
     let peak = megabytes(operator.memory("VmHWM")?);
     println!("operator peak            {peak:>8.1} MB");
@@ -226,16 +244,16 @@ async fn main() -> Result<(), Failure> {
         megabytes(telegram.memory("VmHWM")?)
     );
     namespaces.delete("bench", &DeleteParams::default()).await?;
-    let over = until_ready > READY_SECONDS
-        || life > WRITES
-        || rested - made > 0.0
-        || peak > PEAK_MB
-        || megabytes(resident) > IDLE_MB
-        || per_connector > EACH_KB;
+    let over = until_ready > MAX_READY_SECONDS
+        || life > MAX_WRITES
+        || idle_end - created > 0.0
+        || peak > MAX_PEAK_MB
+        || megabytes(resident) > MAX_IDLE_MB
+        || per_connector > MAX_CONNECTOR_KB;
     if over && std::env::args().any(|a| a == "--bars") {
         return Err(format!(
-            "over a bar: all Ready within {READY_SECONDS} s of the first one's creation, {WRITES} writes in a life, none at rest, a peak of {PEAK_MB} MB, \
-             {IDLE_MB} MB at rest, {EACH_KB} kB each"
+            "a limit is missed: all Ready within {MAX_READY_SECONDS} s of the first one's creation, {MAX_WRITES} writes per connector in all, none while idle, a peak of {MAX_PEAK_MB} MB, \
+             {MAX_IDLE_MB} MB while idle, {MAX_CONNECTOR_KB} kB each"
         )
         .into());
     }
@@ -246,7 +264,7 @@ fn megabytes(kilobytes: u64) -> f64 {
     kilobytes as f64 / 1024.0
 }
 
-/// Does it for every connector, sixteen at a time.
+/// Runs `work` for every connector, 16 at a time.
 async fn for_each_connector<F>(connectors: u64, work: impl Fn(u64) -> F) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), Failure>>,
@@ -258,8 +276,8 @@ where
         .await
 }
 
-/// The CRDs, if they are not there.
-async fn install(client: &Client) -> Result<(), Failure> {
+/// Creates the CRDs that do not exist.
+async fn install_crds(client: &Client) -> Result<(), Failure> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     for definition in crds::all() {
         match definitions
@@ -267,7 +285,7 @@ async fn install(client: &Client) -> Result<(), Failure> {
             .await
         {
             Err(kube::Error::Api(status)) if status.code == 409 => {}
-            created => drop(created?),
+            result => drop(result?),
         }
     }
     Ok(())
@@ -303,7 +321,7 @@ async fn client(kubeconfig: &str) -> Result<Client, Failure> {
     Ok(Client::try_from(config)?)
 }
 
-/// An address that was free a moment ago.
+/// A free address on loopback.
 fn free_address() -> Result<String, Failure> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?
         .local_addr()?
@@ -324,8 +342,8 @@ async fn wait_until_ready(url: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The Secrets come first, as in a folder that is applied in the order of its names; they are no part of what is timed.
-async fn give_token(client: Client, n: u64) -> Result<(), Failure> {
+/// Creates the Secret of a connector. Secrets are created before the connectors and are not part of the measured time.
+async fn create_secret(client: Client, n: u64) -> Result<(), Failure> {
     let name = name(n);
     let secrets: Api<Secret> = Api::namespaced(client, "bench");
     let token = format!("{}:benchmark-not-a-real-token", 7_000_000 + n);
@@ -353,7 +371,7 @@ async fn create(client: Client, n: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Waits until there are so many, and all of them are so.
+/// Waits until there are `expected` connectors and all of them match.
 async fn wait_for_all(
     client: &Client,
     expected: u64,
@@ -383,12 +401,12 @@ async fn wait_for_all(
     }
 }
 
-/// From its creation to Ready, by the API server's clock and the operator's, which are one here.
+/// Seconds from creation to Ready. The API server and the operator share one clock here.
 fn seconds_to_ready(connector: &TelegramConnector) -> Option<i64> {
-    let made = connector.metadata.creation_timestamp.as_ref()?.0;
+    let created = connector.metadata.creation_timestamp.as_ref()?.0;
     let conditions = connector.status.iter().flat_map(|s| &s.conditions);
     let ready = conditions.into_iter().find(|c| c.type_ == READY)?;
-    Some(ready.last_transition_time.0.as_second() - made.as_second())
+    Some(ready.last_transition_time.0.as_second() - created.as_second())
 }
 
 fn is_observed(connector: &TelegramConnector) -> bool {
@@ -417,12 +435,12 @@ fn reason(connector: &TelegramConnector) -> String {
         )
 }
 
-/// Waits until the operator has written nothing for two seconds. Its writes so far.
+/// Waits until the operator has written nothing for two seconds. Returns the number of its writes so far.
 async fn wait_until_quiet(admin: &str) -> Result<f64, Failure> {
-    let mut last = writes(admin).await?;
+    let mut last = count_writes(admin).await?;
     loop {
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let now = writes(admin).await?;
+        let now = count_writes(admin).await?;
         if (now - last).abs() < f64::EPSILON {
             return Ok(now);
         }
@@ -430,8 +448,8 @@ async fn wait_until_quiet(admin: &str) -> Result<f64, Failure> {
     }
 }
 
-/// Requests that the operator made to change something, from its own metrics.
-async fn writes(admin: &str) -> Result<f64, Failure> {
+/// The number of writing requests of the operator, from its metrics.
+async fn count_writes(admin: &str) -> Result<f64, Failure> {
     let text = reqwest::get(format!("{admin}/metrics"))
         .await?
         .text()

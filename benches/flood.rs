@@ -1,10 +1,9 @@
-//! A flood of forged webhook requests: what it does to Telegram's own.
+//! Measures how much a flood of forged webhook requests delays Telegram's own requests.
 //!
-//! `cargo bench --bench flood` (`-- --forgeries 100000` to change the load). The operator with its store, those who forge and Telegram
-//! are processes of their own on one machine. Telegram keeps its connections open and delivers at a steady pace, each update durable before its
-//! 200; a forgery opens a connection of its own, as the server ends it after a refusal. Calm and flood take turns.
-//! The program is the one `OPERATOR` names, if it is set. Figures are printed with their conditions and are held against their bars; the exit
-//! code is 1 if one is missed.
+//! `cargo bench --bench flood` (`-- --forgeries 100000` changes the load). The operator with its store, the sender of the forgeries and
+//! Telegram are separate processes on one machine. Telegram reuses its connections and delivers at a steady rate; each update is durable
+//! before its 200. Each forgery opens a new connection, because the server closes it after the refusal. Phases with and without a flood
+//! alternate. `OPERATOR` names another build of the program. The exit code is 1 if a figure misses its limit.
 
 #[path = "throughput/verdict.rs"]
 mod verdict;
@@ -33,7 +32,7 @@ type Failure = Box<dyn Error + Send + Sync>;
 const BINARY: &str = env!("CARGO_BIN_EXE_telegram-connector-operator");
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const BOT: BotId = BotId(8_400_000_001);
-/// Nobody who writes is let in, and nobody is told so: what an update costs after its 200 is the same with and without a flood.
+/// All senders are denied without a reply, so that the work after the 200 is the same with and without a flood.
 const CONNECTOR: &str = r#"
 apiVersion: v1
 kind: Secret
@@ -48,34 +47,36 @@ spec:
   assistant: {protocol: OpenAI, url: "http://127.0.0.1:9/v1", model: none}
   access: {level: Specific, specificUsers: {users: [{id: 1}]}, deniedReply: ""}
 "#;
-/// Telegram's own deliveries a second, and on how many connections.
+/// Telegram's own deliveries per second.
 const RATE: u64 = 100;
+/// The connections that Telegram keeps open.
 const CONNECTIONS: usize = 40;
-/// Forgeries under way at once.
-const FORGERS: usize = 32;
-/// Calm and flood take turns so often, and the p99 in the middle counts: a disk that stops for two seconds, as disks do, is no flood's doing.
+/// The number of concurrent forgeries.
+const CONCURRENT_FORGERIES: usize = 32;
+/// The number of phases with and without a flood. The median of their p99 counts, so that a disk that stalls for two seconds does not
+/// fail the run.
 const ROUNDS: usize = 5;
-/// How long each calm is.
+/// The length of a phase without a flood.
 const CALM: Duration = Duration::from_secs(8);
-/// How many times as long Telegram's own may wait while forgers are about.
-const FACTOR: f64 = 2.0;
+/// The largest factor by which the p99 of Telegram's requests may grow during a flood.
+const MAX_FACTOR: f64 = 2.0;
 
 fn main() -> Result<ExitCode, Failure> {
     let args: Vec<String> = std::env::args()
         .skip(1)
         .filter(|a| a != "--bench")
         .collect();
-    let after = |name: &str| {
-        let at = args.iter().position(|a| a == name)?;
-        args.get(at + 1)
+    let value_of = |name: &str| {
+        let index = args.iter().position(|a| a == name)?;
+        args.get(index + 1)
     };
-    let forgeries = after("--forgeries").map_or(Ok(100_000), |n| n.parse())?;
+    let forgeries = value_of("--forgeries").map_or(Ok(100_000), |n| n.parse())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        match after("forgers") {
+        match value_of("forgers") {
             Some(url) => forge(url, forgeries).await,
             None => compare(forgeries).await,
         }
@@ -83,9 +84,9 @@ fn main() -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(u8::from(!verdict::all_passed())))
 }
 
-/// The operator in webhook mode with one connector, and what it needs around it.
+/// The operator in webhook mode with one connector, its API server and a simulated Telegram.
 struct Operator {
-    /// The connector's webhook, as it is reached here.
+    /// The connector's webhook at the operator's own address, without TLS.
     url: String,
     secret: String,
     _processes: [Process; 3],
@@ -97,23 +98,23 @@ impl Operator {
         let path = |name: &str| folder.join(name).display().to_string();
         let (kubeconfig, manifest) = (path("kubeconfig"), path("connector.yaml"));
         std::fs::write(&manifest, CONNECTOR)?;
-        let part = [
+        let control_plane = [
             "dev",
             "control-plane",
             "--kubeconfig",
             &kubeconfig,
             &manifest,
         ];
-        let mut plane = Process::start(&program, &part, &[])?;
-        plane.value("KUBECONFIG")?;
+        let mut plane = Process::start(&program, &control_plane, &[])?;
+        plane.read_value("KUBECONFIG")?;
         let mut telegram = Process::start(&program, &["dev", "telegram"], &[])?;
-        let root = telegram.value("TELEGRAM_API_URL")?;
+        let root = telegram.read_value("TELEGRAM_API_URL")?;
         let (admin, listen) = (free_address()?, free_address()?);
         let store = format!("sqlite:{}", path("store.db"));
         let flags = [
             "run",
             "--connection-mode=webhook",
-            // Telegram's name for it; here it is called without TLS, as by an Ingress.
+            // The registered URL. This benchmark calls the operator directly without TLS, as an Ingress does.
             "--public-url=https://203.0.113.7",
             "--webhook-listen",
             &listen,
@@ -140,7 +141,7 @@ impl Operator {
     }
 }
 
-/// Waits until the connector is Ready. Its uid.
+/// Waits until the connector is Ready and returns its uid.
 async fn wait_until_ready(kubeconfig: &str) -> Result<String, Failure> {
     let config = Config::from_custom_kubeconfig(
         Kubeconfig::read_from(kubeconfig)?,
@@ -165,13 +166,13 @@ async fn wait_until_ready(kubeconfig: &str) -> Result<String, Failure> {
     }
 }
 
-/// An address that was free a moment ago.
+/// A free address on loopback.
 fn free_address() -> Result<String, Failure> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     Ok(listener.local_addr()?.to_string())
 }
 
-/// So many requests with a wrong secret, as fast as they are answered.
+/// Sends requests with a wrong secret as fast as they are answered. Prints how many were refused with 401.
 async fn forge(url: &str, forgeries: usize) -> Result<(), Failure> {
     let (server, path) = url
         .strip_prefix("http://")
@@ -181,24 +182,24 @@ async fn forge(url: &str, forgeries: usize) -> Result<(), Failure> {
     let request = format!(
         "POST /{path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Telegram-Bot-Api-Secret-Token: forged\r\nContent-Length: 2\r\n\r\n{{}}"
     );
-    let one = |n: usize| {
+    let send_forgery = |n: usize| {
         let request = &request;
         async move {
-            // Forgers come from many addresses; from one alone the kernel would search for a free port ever longer.
+            // Many source addresses: with one alone the kernel's search for a free port would become slower and slower.
             let from = u8::try_from(n % 200)? + 2;
             let socket = TcpSocket::new_v4()?;
             socket.bind(SocketAddr::from(([127, 0, 0, from], 0)))?;
             let mut stream = socket.connect(server).await?;
             stream.write_all(request.as_bytes()).await?;
             let mut answer = Vec::new();
-            // The server ends the connection with what was sent unread: a reset is an answer, too.
+            // The server closes the connection without reading the body, so a reset after the answer is no error.
             let _ = stream.read_to_end(&mut answer).await;
             Ok::<_, Failure>(answer.starts_with(b"HTTP/1.1 401"))
         }
     };
     let refused = futures::stream::iter(0..forgeries)
-        .map(one)
-        .buffer_unordered(FORGERS)
+        .map(send_forgery)
+        .buffer_unordered(CONCURRENT_FORGERIES)
         .filter(|answer| std::future::ready(matches!(answer, Ok(true))))
         .count()
         .await;
@@ -206,7 +207,7 @@ async fn forge(url: &str, forgeries: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A process; ended when dropped.
+/// A process and its standard output; killed when dropped.
 struct Process(Child, BufReader<std::process::ChildStdout>);
 
 impl Process {
@@ -217,12 +218,12 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
-        let out = BufReader::new(child.stdout.take().ok_or("no standard output")?);
-        Ok(Self(child, out))
+        let stdout = BufReader::new(child.stdout.take().ok_or("no standard output")?);
+        Ok(Self(child, stdout))
     }
 
-    /// Reads on until a line `NAME=value`.
-    fn value(&mut self, name: &str) -> Result<String, Failure> {
+    /// Reads standard output up to the line `NAME=value` and returns the value.
+    fn read_value(&mut self, name: &str) -> Result<String, Failure> {
         let mut line = String::new();
         while self.1.read_line(&mut line)? > 0 {
             if let Some((found, value)) = line.trim().split_once('=')
@@ -243,7 +244,7 @@ impl Drop for Process {
     }
 }
 
-/// Telegram's deliveries until `until` resolves: how long each waited for its 200, in milliseconds.
+/// Delivers updates until `until` resolves. Returns the sorted times until each 200 in milliseconds, and the output of `until`.
 async fn deliver<T>(
     http: &reqwest::Client,
     operator: &Operator,
@@ -252,13 +253,13 @@ async fn deliver<T>(
 ) -> Result<(Vec<f64>, T), Failure> {
     let mut tick = tokio::time::interval(Duration::from_secs(1) / u32::try_from(RATE)?);
     let mut until = std::pin::pin!(until);
-    let mut under_way = Vec::new();
-    let ended = loop {
+    let mut requests = Vec::new();
+    let output = loop {
         tokio::select! {
-            ended = until.as_mut() => break ended,
+            output = until.as_mut() => break output,
             _ = tick.tick() => {}
         }
-        let id = first + under_way.len() as u64;
+        let id = first + requests.len() as u64;
         let body = format!(
             r#"{{"update_id":{id},"message":{{"message_id":{id},"date":1790000000,"chat":{{"id":{c},"type":"private"}},"from":{{"id":{c},"is_bot":false,"first_name":"Ann"}},"text":"Where is my order?"}}}}"#,
             c = 1000 + id % 500
@@ -268,32 +269,32 @@ async fn deliver<T>(
             .header("content-type", "application/json")
             .header(secret_token::SECRET_HEADER, &operator.secret)
             .body(body);
-        under_way.push(tokio::spawn(async move {
-            let began = Instant::now();
+        requests.push(tokio::spawn(async move {
+            let started = Instant::now();
             let answer = request.send().await?.error_for_status()?;
             answer.bytes().await?;
-            Ok::<_, reqwest::Error>(began.elapsed().as_secs_f64() * 1000.0)
+            Ok::<_, reqwest::Error>(started.elapsed().as_secs_f64() * 1000.0)
         }));
     };
     let mut times = Vec::new();
-    for request in under_way {
+    for request in requests {
         times.push(request.await??);
     }
     times.sort_by(f64::total_cmp);
-    Ok((times, ended))
+    Ok((times, output))
 }
 
-/// `hundredths`: 99 for the p99.
-fn percentile(times: &[f64], hundredths: usize) -> f64 {
-    let at = times.len() * hundredths / 100;
+/// A percentile of sorted times: 99 for the p99.
+fn percentile(times: &[f64], percent: usize) -> f64 {
+    let index = times.len() * percent / 100;
     times
-        .get(at.min(times.len().saturating_sub(1)))
+        .get(index.min(times.len().saturating_sub(1)))
         .copied()
         .unwrap_or(0.0)
 }
 
-/// Prints what the rounds made of it; the p99 of the round in the middle.
-fn median_round(what: &str, mut rounds: Vec<Vec<f64>>) -> f64 {
+/// Prints the times of the phase whose p99 is the median, and returns that p99.
+fn median_round(phase: &str, mut rounds: Vec<Vec<f64>>) -> f64 {
     rounds.sort_by(|a, b| percentile(a, 99).total_cmp(&percentile(b, 99)));
     let times = &rounds[rounds.len() / 2];
     let all: Vec<String> = rounds
@@ -301,7 +302,7 @@ fn median_round(what: &str, mut rounds: Vec<Vec<f64>>) -> f64 {
         .map(|r| format!("{:.1}", percentile(r, 99)))
         .collect();
     println!(
-        "flood: {what:>8}: p50 {:.1} ms, p99 {:.1} ms, most {:.1} ms from delivery to 200 ({} updates at {RATE}/s; the p99 of each round: {})",
+        "flood: {phase:>8}: p50 {:.1} ms, p99 {:.1} ms, most {:.1} ms from delivery to 200 ({} updates at {RATE}/s; the p99 of each round: {})",
         percentile(times, 50),
         percentile(times, 99),
         percentile(times, 100),
@@ -317,8 +318,8 @@ async fn compare(forgeries: usize) -> Result<(), Failure> {
     let http = reqwest::Client::builder()
         .pool_max_idle_per_host(CONNECTIONS)
         .build()?;
-    let warm = tokio::time::sleep(Duration::from_secs(2));
-    deliver(&http, &operator, 1, warm).await?;
+    let warm_up = tokio::time::sleep(Duration::from_secs(2));
+    deliver(&http, &operator, 1, warm_up).await?;
     let (mut calm, mut flooded) = (Vec::new(), Vec::new());
     let (mut refused, mut took) = (0, 0.0);
     for round in 1..=ROUNDS {
@@ -328,23 +329,23 @@ async fn compare(forgeries: usize) -> Result<(), Failure> {
                 .await?
                 .0,
         );
-        let began = Instant::now();
+        let started = Instant::now();
         let forged = {
             let share = forgeries * round / ROUNDS - forgeries * (round - 1) / ROUNDS;
             let (url, share) = (operator.url.clone(), share.to_string());
             let this = std::env::current_exe()?.display().to_string();
             tokio::task::spawn_blocking(move || {
                 let args = ["forgers", &url, "--forgeries", &share];
-                Process::start(&this, &args, &[])?.value("REFUSED")
+                Process::start(&this, &args, &[])?.read_value("REFUSED")
             })
         };
         let (times, share) = deliver(&http, &operator, first + 1_000_000, forged).await?;
         flooded.push(times);
         refused += share??.parse::<usize>()?;
-        took += began.elapsed().as_secs_f64();
+        took += started.elapsed().as_secs_f64();
     }
     println!(
-        "flood: {refused} of {forgeries} forgeries refused in {took:.1} s ({:.0}/s, {FORGERS} at once), {} CPUs",
+        "flood: {refused} of {forgeries} forgeries refused in {took:.1} s ({:.0}/s, {CONCURRENT_FORGERIES} at once), {} CPUs",
         forgeries as f64 / took,
         std::thread::available_parallelism()?
     );
@@ -353,8 +354,8 @@ async fn compare(forgeries: usize) -> Result<(), Failure> {
     println!("flood: p99 changes by a factor of {:.2}", during / before);
     verdict::judge(refused == forgeries, "each forgery is answered 401");
     verdict::judge(
-        during <= FACTOR * before,
-        &format!("p99 of right requests during the flood at most {FACTOR} times the calm one"),
+        during <= MAX_FACTOR * before,
+        &format!("p99 of right requests during the flood at most {MAX_FACTOR} times the calm one"),
     );
     Ok(())
 }

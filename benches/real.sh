@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A thousand connectors on a real API server, from creation to deletion; fails where a figure is over its bar. Arguments are the benchmark's.
-# OPERATOR names the program to measure; what drives it then need not be a release build of its own.
+# Runs the benchmark `connectors` against a real API server; fails if a figure misses its limit. Arguments are passed to the benchmark.
+# OPERATOR names the program to measure. The benchmark itself is then built with the dev profile.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 work=$(mktemp -d)

@@ -1,5 +1,5 @@
-//! Durable intake: how many updates a second become durable, as pollers hand them in (100 at a time) and as webhooks do (one
-//! at a time, 40 at once per bot).
+//! Measures durable intake: updates per second that the store accepts from pollers (batches of 100) and from webhooks (single updates,
+//! 40 concurrent calls per bot).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,9 +12,10 @@ use super::Failure;
 use super::verdict::judge;
 
 const BOTS: i64 = 10;
-/// The bar, in updates a second.
-const LEAST: f64 = 10_000.0;
+/// The lower limit, in updates per second.
+const MIN_RATE: f64 = 10_000.0;
 
+/// A text message in a private chat.
 fn update(id: i64, chat: i64) -> Result<RawUpdate, Failure> {
     let json = format!(
         r#"{{"update_id":{id},"message":{{"message_id":{id},"from":{{"id":{chat},"is_bot":false,"first_name":"Ann","last_name":"Example","username":"ann_example","language_code":"en"}},"chat":{{"id":{chat},"first_name":"Ann","last_name":"Example","username":"ann_example","type":"private"}},"date":1790000000,"text":"Where is my order? It should have been here on Monday, and nobody answers the phone."}}}}"#
@@ -34,17 +35,17 @@ pub(super) async fn run() -> Result<(), Failure> {
             ..StoreOptions::default()
         };
         let store = store::open_with(&address, options).await?;
-        let until = Instant::now() + Duration::from_secs(5);
-        let began = Instant::now();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let started = Instant::now();
         let mut tasks = Vec::new();
         for bot in 0..BOTS {
             for caller in 0..callers {
-                tasks.push(tokio::spawn(hand_in(
+                tasks.push(tokio::spawn(accept_updates(
                     store.clone(),
                     bot,
                     caller,
                     batch,
-                    until,
+                    deadline,
                 )));
             }
         }
@@ -52,31 +53,32 @@ pub(super) async fn run() -> Result<(), Failure> {
         for task in tasks {
             accepted += task.await??;
         }
-        let took = began.elapsed();
+        let took = started.elapsed();
         println!(
             "intake: {:.0} updates/s durable ({accepted} in {:.1} s; {BOTS} bots, {callers} callers each, {batch} updates a call, fsync per commit)",
             accepted as f64 / took.as_secs_f64(),
             took.as_secs_f64()
         );
         judge(
-            accepted as f64 / took.as_secs_f64() >= LEAST,
+            accepted as f64 / took.as_secs_f64() >= MIN_RATE,
             "at least 10,000 updates/s",
         );
     }
     Ok(())
 }
 
-async fn hand_in(
+/// Hands updates to the store until the deadline. Returns how many were accepted.
+async fn accept_updates(
     store: Arc<dyn Store>,
     bot: i64,
     caller: i64,
     batch: i64,
-    until: Instant,
+    deadline: Instant,
 ) -> Result<i64, Failure> {
     let uid = ConnectorUid::from(format!("uid-{bot}").as_str());
     let mut next = caller * 100_000_000;
     let mut accepted = 0;
-    while Instant::now() < until {
+    while Instant::now() < deadline {
         let updates = (next..next + batch)
             .map(|id| update(id, 1000 + id % 500))
             .collect::<Result<_, _>>()?;

@@ -1,4 +1,4 @@
-//! The load: users who write through the simulator, and what their answers took.
+//! The load generator: simulated users send messages, and the times of the answers are measured.
 
 use std::collections::HashMap;
 use std::process::{Child, Command, Stdio};
@@ -17,14 +17,14 @@ struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Errors are ignored: the process may have ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
 impl Process {
-    /// CPU time so far.
+    /// The CPU time so far.
     fn cpu(&self) -> Duration {
         cpu_of(&self.0.id().to_string())
     }
@@ -41,7 +41,7 @@ impl Process {
     }
 }
 
-/// A process's CPU time so far (Linux: clock ticks of 10 ms).
+/// The CPU time of a process so far, from `/proc` (clock ticks of 10 ms).
 fn cpu_of(process: &str) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
@@ -55,6 +55,7 @@ fn cpu_of(process: &str) -> Duration {
     Duration::from_millis(10 * (ticks(11) + ticks(12)))
 }
 
+/// Simulator, assistant and store of one measurement.
 struct LoadTest {
     telegram: Simulator,
     assistant: SampleAssistant,
@@ -82,9 +83,10 @@ impl LoadTest {
         })
     }
 
-    fn start(&self, what: &str) -> Result<Process, Failure> {
+    /// Starts this program again as the process `part`.
+    fn start(&self, part: &str) -> Result<Process, Failure> {
         let child = Command::new(std::env::current_exe()?)
-            .arg(what)
+            .arg(part)
             .arg(self.telegram.url().as_str())
             .arg(self.assistant.url().as_str())
             .arg(self.bots.len().to_string())
@@ -97,16 +99,17 @@ impl LoadTest {
         Ok(Process(child))
     }
 
+    /// The number of messages that all bots have sent.
     fn sent(&self) -> u64 {
         let sent = |bot: &BotId| self.telegram.counters(*bot).sent;
         self.bots.iter().map(sent).sum()
     }
 
-    async fn wait_for(&self, sent: u64, within: Duration) -> Result<(), Failure> {
-        let deadline = Instant::now() + within;
+    async fn wait_for(&self, sent: u64, timeout: Duration) -> Result<(), Failure> {
+        let deadline = Instant::now() + timeout;
         while self.sent() < sent {
             if Instant::now() > deadline {
-                return Err(format!("{} of {sent} answers after {within:?}", self.sent()).into());
+                return Err(format!("{} of {sent} answers after {timeout:?}", self.sent()).into());
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -114,25 +117,26 @@ impl LoadTest {
     }
 }
 
-/// What one side made of the load.
+/// The figures of one run of one side.
 #[derive(Clone, Copy)]
 struct Run {
     per_second: f64,
-    /// Milliseconds of CPU time per message: of the side under test, and of simulator, assistant and load.
+    /// CPU time of the side under test, in milliseconds per message.
     cpu: f64,
+    /// CPU time of simulator, assistant and load, in milliseconds per message.
     load_cpu: f64,
 }
 
 const BOTS: usize = 10;
 const CHATS: i64 = 200;
-/// Each side runs so often, by turns; the run with the median counts.
+/// The number of runs of each side, in turns. The run with the median throughput counts.
 const ROUNDS: usize = 3;
 
-/// A queue full of messages, and how long until all are answered.
-async fn drain_backlog(what: &str, messages: usize) -> Result<Run, Failure> {
+/// Queues all messages and measures the time until all are answered.
+async fn drain_backlog(part: &str, messages: usize) -> Result<Run, Failure> {
     let load_test = LoadTest::new(BOTS).await?;
-    let process = load_test.start(what)?;
-    // One message per bot first: connections are made, code is warm.
+    let process = load_test.start(part)?;
+    // One message per bot first, which opens the connections.
     for bot in &load_test.bots {
         load_test
             .telegram
@@ -150,24 +154,24 @@ async fn drain_backlog(what: &str, messages: usize) -> Result<Run, Failure> {
             "Where is my order? It should have been here on Monday.",
         );
     }
-    let began = Instant::now();
+    let started = Instant::now();
     let before = load_test.sent();
     load_test
         .wait_for((messages + BOTS) as u64, Duration::from_mins(5))
         .await?;
-    let took = began.elapsed().as_secs_f64();
-    let each = |spent: Duration| spent.as_secs_f64() * 1000.0 / messages as f64;
+    let took = started.elapsed().as_secs_f64();
+    let per_message = |spent: Duration| spent.as_secs_f64() * 1000.0 / messages as f64;
     Ok(Run {
         per_second: ((messages + BOTS) as u64 - before) as f64 / took,
-        cpu: each(process.cpu().saturating_sub(cpu)),
-        load_cpu: each(cpu_of("self").saturating_sub(load_cpu)),
+        cpu: per_message(process.cpu().saturating_sub(cpu)),
+        load_cpu: per_message(cpu_of("self").saturating_sub(load_cpu)),
     })
 }
 
-/// The same load for us and for the peer, by turns.
+/// Runs the same load against the operator and the peer, in turns.
 pub(super) async fn end_to_end(messages: usize) -> Result<(), Failure> {
     println!(
-        "end to end: {messages} messages, {BOTS} bots, {CHATS} chats each, assistant at 0 ms; the median_run one of {ROUNDS} runs by turns. \
+        "end to end: {messages} messages, {BOTS} bots, {CHATS} chats each, assistant at 0 ms; the median one of {ROUNDS} runs by turns. \
          The same call to the assistant on both sides: no history; with sessions of 24 h every call carries up to 10 messages of it"
     );
     let sides = [
@@ -177,15 +181,15 @@ pub(super) async fn end_to_end(messages: usize) -> Result<(), Failure> {
     ];
     let mut runs = sides.map(|_| Vec::new());
     for _ in 0..ROUNDS {
-        for (runs, (what, _)) in runs.iter_mut().zip(sides) {
-            runs.push(drain_backlog(what, messages).await?);
+        for (runs, (part, _)) in runs.iter_mut().zip(sides) {
+            runs.push(drain_backlog(part, messages).await?);
         }
     }
-    let mut figures = Vec::new();
+    let mut rates = Vec::new();
     for (runs, (_, name)) in runs.into_iter().zip(sides) {
-        figures.push(median_run(runs, name).per_second);
+        rates.push(median_run(runs, name).per_second);
     }
-    let times = figures[1] / figures[0];
+    let times = rates[1] / rates[0];
     judge(
         times >= 1.0,
         &format!(
@@ -195,6 +199,7 @@ pub(super) async fn end_to_end(messages: usize) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Prints and returns the run with the median throughput.
 fn median_run(mut runs: Vec<Run>, name: &str) -> Run {
     runs.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
     let run = runs[runs.len() / 2];
@@ -209,27 +214,28 @@ fn median_run(mut runs: Vec<Run>, name: &str) -> Run {
     run
 }
 
-/// Answer times of a steady load, by when a message was said and when Telegram had the answer.
+/// Sends messages at a steady rate. Returns the sorted times from each message to its answer at Telegram, in milliseconds.
 async fn steady(
     load_test: &LoadTest,
     per_second: u64,
-    time: Duration,
+    duration: Duration,
     bots: std::ops::Range<usize>,
     chats: i64,
 ) -> Result<Vec<f64>, Failure> {
-    let mut said: HashMap<(BotId, i64), Vec<jiff::Timestamp>> = HashMap::new();
-    let mut already: HashMap<(BotId, i64), usize> = HashMap::new();
+    let mut sent_at: HashMap<(BotId, i64), Vec<jiff::Timestamp>> = HashMap::new();
+    let mut sent_before: HashMap<(BotId, i64), usize> = HashMap::new();
     let mut tick = tokio::time::interval(Duration::from_micros(1_000_000 / per_second));
-    let began = Instant::now();
+    let started = Instant::now();
     let mut n = 0_usize;
-    while began.elapsed() < time {
+    while started.elapsed() < duration {
         tick.tick().await;
         let bot = load_test.bots[bots.start + n % bots.len()];
         let chat = 1000 + i64::try_from(n / bots.len())? % chats;
-        already
+        sent_before
             .entry((bot, chat))
             .or_insert_with(|| load_test.telegram.sent_messages(bot, chat).len());
-        said.entry((bot, chat))
+        sent_at
+            .entry((bot, chat))
             .or_default()
             .push(jiff::Timestamp::now());
         load_test
@@ -239,13 +245,13 @@ async fn steady(
     }
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut times = Vec::with_capacity(n);
-    for ((bot, chat), said) in said {
-        let skip = already[&(bot, chat)];
+    for ((bot, chat), questions) in sent_at {
+        let skip = sent_before[&(bot, chat)];
         loop {
             let sent = load_test.telegram.sent_messages(bot, chat);
-            if sent.len() - skip >= said.len() {
-                for (said, sent) in said.iter().zip(&sent[skip..]) {
-                    times.push(sent.at.duration_since(*said).as_secs_f64() * 1000.0);
+            if sent.len() - skip >= questions.len() {
+                for (question, answer) in questions.iter().zip(&sent[skip..]) {
+                    times.push(answer.at.duration_since(*question).as_secs_f64() * 1000.0);
                 }
                 break;
             }
@@ -265,9 +271,9 @@ fn percentile(times: &[f64], p: f64) -> f64 {
         clippy::cast_sign_loss,
         reason = "0 to the length of a Vec"
     )]
-    let at = (times.len() as f64 * p) as usize;
+    let index = (times.len() as f64 * p) as usize;
     times
-        .get(at.min(times.len().saturating_sub(1)))
+        .get(index.min(times.len().saturating_sub(1)))
         .copied()
         .unwrap_or(0.0)
 }
@@ -309,7 +315,7 @@ pub(super) async fn fairness() -> Result<(), Failure> {
     load_test.assistant.set_behaviour(behaviour);
     steady(&load_test, 50, Duration::from_secs(2), 2..10, 50).await?;
     let calm = steady(&load_test, 100, Duration::from_secs(15), 2..10, 50).await?;
-    // Bot 0: one chat whose assistant takes 60 s. Bot 1: throttled for 60 s, with a load of its own.
+    // Bot 0 has one chat whose assistant takes 60 s. Bot 1 is throttled for 60 s and has its own load.
     load_test
         .telegram
         .send_private_message(load_test.bots[0], 1000, "sleepy");
@@ -346,9 +352,9 @@ pub(super) async fn memory(messages: usize) -> Result<(), Failure> {
     let load_test = LoadTest::new(BOTS).await?;
     let process = load_test.start("operator-process")?;
     let mut figures = Vec::new();
-    let bite = messages / 10;
+    let tenth_size = messages / 10;
     for tenth in 1..=10_usize {
-        for n in 0..bite {
+        for n in 0..tenth_size {
             let chat = 1000 + i64::try_from(n / BOTS)? % 200;
             load_test.telegram.send_private_message(
                 load_test.bots[n % BOTS],
@@ -357,14 +363,14 @@ pub(super) async fn memory(messages: usize) -> Result<(), Failure> {
             );
         }
         load_test
-            .wait_for((tenth * bite) as u64, Duration::from_mins(5))
+            .wait_for((tenth * tenth_size) as u64, Duration::from_mins(5))
             .await?;
         figures.push(process.memory());
     }
     println!(
         "memory: {} MB after {} messages, {} MB after {messages} (each tenth, in MB: {:?})",
         figures[1] / 1024,
-        2 * bite,
+        2 * tenth_size,
         figures[9] / 1024,
         figures.iter().map(|kb| kb / 1024).collect::<Vec<_>>()
     );

@@ -1,11 +1,11 @@
-//! How fast messages go through, and what they wait for.
+//! Measures throughput, latency, fairness and memory of the message path.
 //!
 //! `cargo bench --bench throughput` runs all parts; `-- intake`, `-- end-to-end`, `-- latency`, `-- fairness`, `-- memory` one of
 //! them. `--messages N` changes the load of end-to-end and memory.
 //!
-//! Simulator, sample assistant and the load are one process (this one); the operator's side (store, pollers, pipeline; without
-//! Kubernetes) and, for comparison, a plain teloxide dispatcher each run in a process of their own, so that the CPU time of each
-//! is its own. Figures come with their conditions and are held against their bars; the exit code is 1 if one is missed.
+//! Simulator, sample assistant and load generator run in this process. The operator (store, pollers and pipeline, without Kubernetes)
+//! and, for comparison, a plain teloxide dispatcher run in separate processes, so that the CPU time of each can be measured. The exit
+//! code is 1 if a figure misses its limit.
 
 #![allow(missing_docs)]
 
@@ -34,9 +34,9 @@ fn main() -> Result<ExitCode, Failure> {
     let messages = args
         .iter()
         .position(|a| a == "--messages")
-        .map(|at| {
-            args.remove(at);
-            args.remove(at).parse::<usize>()
+        .map(|index| {
+            args.remove(index);
+            args.remove(index).parse::<usize>()
         })
         .transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -46,7 +46,7 @@ fn main() -> Result<ExitCode, Failure> {
     runtime.block_on(async {
         let part = args.first().map(String::as_str);
         if !part.is_some_and(|part| part.ends_with("-process")) {
-            conditions();
+            print_conditions();
         }
         match part {
             Some("operator-process") => operator::run(&args[1..], SessionDuration::Hours(24)).await,
@@ -72,7 +72,8 @@ fn main() -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(u8::from(!verdict::all_passed())))
 }
 
-fn conditions() {
+/// Prints the machine and the set-up.
+fn print_conditions() {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
         .lines()

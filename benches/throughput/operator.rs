@@ -1,4 +1,4 @@
-//! The operator's side in a process of its own: store, pollers and pipeline as `run` puts them together, without Kubernetes.
+//! The operator's message path in its own process: store, pollers and pipeline as `run` builds them, without Kubernetes.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(super) fn token(n: usize) -> String {
     format!("{}:AAFakeTokenFakeTokenFakeTokenFakeTok", 8_400_000_001 + n)
 }
 
-/// Users that are on the list: all that the load speaks as.
+/// The allowed users: all that the load generator uses.
 pub(super) fn users() -> HashSet<i64> {
     (1000..3000).collect()
 }
@@ -47,14 +47,14 @@ pub(super) fn assistant(url: &str) -> Result<Arc<dyn Assistant>, Failure> {
     Ok(assistant::build_assistant(&spec, None, &context)?)
 }
 
-/// Arguments: Bot API root, assistant, number of bots, store.
+/// Arguments: Bot API URL, assistant URL, number of bots, store.
 pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<(), Failure> {
     let [telegram, assistant_url, bots, address] = args else {
         return Err("four arguments".into());
     };
     let store = store::open(address).await?;
     let registry = Arc::new(Registry::default());
-    let (observations, mut woken) = Observations::new();
+    let (observations, mut changed_connectors) = Observations::new();
     let observations = Arc::new(observations);
     let metrics = Arc::new(Metrics::new());
     let api = Arc::new(TelegramApi::new(telegram.parse()?)?);
@@ -107,13 +107,13 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
         observations,
         clock: Arc::new(SystemClock),
         metrics,
-        // Each message is answered by itself: answers are what is counted.
+        // No batching of follow-up messages: each message must have its own answer, because answers are counted.
         limits: PipelineLimits {
             follow_up: std::time::Duration::ZERO,
             ..PipelineLimits::default()
         },
         on_dead_letter: None,
     });
-    while woken.recv().await.is_some() {}
+    while changed_connectors.recv().await.is_some() {}
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The peer to compare with: a plain teloxide dispatcher that does the same access check and the same assistant call (through
-//! the same client) and keeps nothing. What it has in hand when it dies is lost.
+//! The peer for comparison: a plain teloxide dispatcher with the same access check and the same assistant client. It stores nothing, so
+//! messages in work are lost when it ends.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use teloxide::prelude::*;
 use super::Failure;
 use super::operator::{assistant, token, users};
 
-/// Arguments: Bot API root, assistant, number of bots, (unused) store.
+/// Arguments: Bot API URL, assistant URL, number of bots, store (unused).
 pub(super) async fn run(args: &[String]) -> Result<(), Failure> {
     let [telegram, assistant_url, bots, _] = args else {
         return Err("four arguments".into());

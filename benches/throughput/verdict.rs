@@ -1,18 +1,18 @@
-//! A figure against its bar: one line each, and whether all were met.
+//! Compares figures with their limits: prints one line each and remembers whether all were met.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static FAILED: AtomicBool = AtomicBool::new(false);
 
-/// Prints what is required, and PASS or FAIL.
-pub(super) fn judge(passed: bool, bar: &str) {
+/// Prints PASS or FAIL and the requirement.
+pub(super) fn judge(passed: bool, requirement: &str) {
     if !passed {
         FAILED.store(true, Ordering::Relaxed);
     }
-    println!("  {}: {bar}", if passed { "PASS" } else { "FAIL" });
+    println!("  {}: {requirement}", if passed { "PASS" } else { "FAIL" });
 }
 
-/// Whether no bar was missed so far.
+/// Whether every requirement so far was met.
 pub(super) fn all_passed() -> bool {
     !FAILED.load(Ordering::Relaxed)
 }
