@@ -19,7 +19,7 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::json;
-use telegram_connector_operator::api::conditions::types::READY;
+use telegram_connector_operator::api::conditions::ConditionType;
 use telegram_connector_operator::api::{TelegramConnector, crds};
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -405,7 +405,9 @@ async fn wait_for_all(
 fn seconds_to_ready(connector: &TelegramConnector) -> Option<i64> {
     let created = connector.metadata.creation_timestamp.as_ref()?.0;
     let conditions = connector.status.iter().flat_map(|s| &s.conditions);
-    let ready = conditions.into_iter().find(|c| c.type_ == READY)?;
+    let ready = conditions
+        .into_iter()
+        .find(|c| c.type_ == ConditionType::Ready)?;
     Some(ready.last_transition_time.0.as_second() - created.as_second())
 }
 
@@ -421,14 +423,14 @@ fn is_ready(connector: &TelegramConnector) -> bool {
     let conditions = connector.status.iter().flat_map(|s| &s.conditions);
     conditions
         .into_iter()
-        .any(|c| c.type_ == READY && c.status == "True")
+        .any(|c| c.type_ == ConditionType::Ready && c.status == "True")
 }
 
 fn reason(connector: &TelegramConnector) -> String {
     let conditions = connector.status.iter().flat_map(|s| &s.conditions);
     conditions
         .into_iter()
-        .find(|c| c.type_ == READY)
+        .find(|c| c.type_ == ConditionType::Ready)
         .map_or_else(
             || "no status".into(),
             |c| format!("{}: {}", c.reason, c.message),

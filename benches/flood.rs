@@ -20,7 +20,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use secrecy::ExposeSecret;
 use telegram_connector_operator::api::TelegramConnector;
-use telegram_connector_operator::api::conditions::types::READY;
+use telegram_connector_operator::api::conditions::ConditionType;
 use telegram_connector_operator::connection::webhook::secret_token;
 use telegram_connector_operator::identity::BotId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -155,7 +155,7 @@ async fn wait_until_ready(kubeconfig: &str) -> Result<String, Failure> {
         let conditions = found.status.iter().flat_map(|s| &s.conditions);
         if conditions
             .into_iter()
-            .any(|c| c.type_ == READY && c.status == "True")
+            .any(|c| c.type_ == ConditionType::Ready && c.status == "True")
         {
             return Ok(found.metadata.uid.ok_or("no uid")?);
         }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::api::conditions::reasons;
+use crate::api::conditions::Reason;
 use crate::api::connector::{AccessLevel, AccessSpec, UserSelection};
 use crate::api::user_list::{UserEntry, normalize_username};
 use crate::controller::status::AccessState;
@@ -21,11 +21,11 @@ pub enum AccessProblem {
 }
 
 impl AccessProblem {
-    /// Of [`crate::api::conditions::reasons`].
-    pub fn reason(&self) -> &'static str {
+    /// The reason of `AccessResolved`.
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::ListNotFound(_) => reasons::USER_LIST_NOT_FOUND,
-            Self::ListInvalid(..) | Self::SelectionMissing(_) => reasons::USER_LIST_INVALID,
+            Self::ListNotFound(_) => Reason::UserListNotFound,
+            Self::ListInvalid(..) | Self::SelectionMissing(_) => Reason::UserListInvalid,
         }
     }
 
@@ -292,10 +292,7 @@ mod tests {
         assert_eq!(state.users, Some(3));
         assert_eq!(state.by_username, 1);
         let reasons: Vec<_> = state.problems.iter().map(AccessProblem::reason).collect();
-        assert_eq!(
-            reasons,
-            [reasons::USER_LIST_NOT_FOUND, reasons::USER_LIST_INVALID]
-        );
+        assert_eq!(reasons, [Reason::UserListNotFound, Reason::UserListInvalid]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
 use super::transcription::CachedTranscriber;
+use crate::api::conditions::Reason;
 use crate::api::connector::AssistantSpec;
 use crate::api::{FINALIZER, TelegramConnectorStatus};
 use crate::assistant::Assistant;
@@ -75,7 +76,7 @@ pub(super) struct ConnectorCacheEntry {
     /// Where a deletion stands.
     pub(super) webhook_deletion: WebhookDeletion,
     /// The `Ready` reason, for the metric.
-    pub(super) ready_reason: Option<&'static str>,
+    pub(super) ready_reason: Option<Reason>,
     /// The reader's error that was told last.
     pub(super) logged_parse_error: Option<String>,
 }
@@ -185,7 +186,7 @@ impl ConnectorCache {
     }
 
     /// How many connectors have which `Ready` reason.
-    pub(super) fn count_by_reason(&self) -> HashMap<&'static str, usize> {
+    pub(super) fn count_by_reason(&self) -> HashMap<Reason, usize> {
         let mut count = HashMap::new();
         for entry in self
             .0

@@ -7,6 +7,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::{mpsc, watch};
 
+use super::SharedAssistantFactory;
 use super::access::UserListCache;
 use super::bot_ownership::BotOwnership;
 use super::connector_cache::ConnectorCache;
@@ -15,8 +16,8 @@ use super::reference_index::ReferenceIndex;
 use super::secret_cache::SecretCache;
 use super::settings::ControllerSettings;
 use super::user_lists::UserListStatusCache;
-use super::{SharedAssistantFactory, status};
 use crate::api::TelegramUserList;
+use crate::api::conditions::Reason;
 use crate::clock::SharedClock;
 use crate::connection::BotConnections;
 use crate::identity::ConnectorUid;
@@ -101,9 +102,9 @@ impl Context {
     /// Tells the metrics how many connectors have which reason.
     pub(super) fn update_reason_metrics(&self) {
         let counts = self.connector_cache.count_by_reason();
-        for reason in status::READY_REASONS {
+        for reason in Reason::ALL.iter().filter(|r| r.is_ready_reason()) {
             self.metrics.set_connectors_with_reason(
-                reason,
+                reason.as_str(),
                 counts.get(reason).copied().unwrap_or_default(),
             );
         }

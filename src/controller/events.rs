@@ -8,7 +8,7 @@ use kube::api::PostParams;
 use kube::core::ObjectMeta;
 use kube::{Api, Client};
 
-use crate::api::conditions::{reasons, types};
+use crate::api::conditions::{ConditionType, Reason};
 use crate::api::connector::{ConnectionMode, TelegramConnectorStatus};
 use crate::api::{FIELD_MANAGER, GROUP, VERSION};
 use crate::controller::status::find_condition;
@@ -43,16 +43,19 @@ pub(super) fn transition_events(
     now: &TelegramConnectorStatus,
 ) -> Vec<Event> {
     let mut events = Vec::new();
-    for (type_, action) in [(types::READY, "Connect"), (types::ASSISTANT_READY, "Ask")] {
+    for (type_, action) in [
+        (ConditionType::Ready, "Connect"),
+        (ConditionType::AssistantReady, "Ask"),
+    ] {
         let Some(new) = find_condition(now, type_) else {
             continue;
         };
         let old = before.and_then(|b| find_condition(b, type_));
         let unchanged = old.is_some_and(|o| o.status == new.status && o.reason == new.reason);
-        let expected = new.reason == reasons::CONNECTING || new.reason == reasons::SUSPENDED;
+        let expected = new.reason == Reason::Connecting || new.reason == Reason::Suspended;
         // A missing key is told by Ready already.
         let covered_by_ready =
-            type_ == types::ASSISTANT_READY && new.reason == reasons::API_KEY_NOT_FOUND;
+            type_ == ConditionType::AssistantReady && new.reason == Reason::ApiKeyNotFound;
         if unchanged || expected || covered_by_ready {
             continue;
         }
@@ -66,8 +69,8 @@ pub(super) fn transition_events(
         } else if new.status == "True"
             && old.is_some_and(|o| {
                 o.status == "False"
-                    && o.reason != reasons::CONNECTING
-                    && o.reason != reasons::SUSPENDED
+                    && o.reason != Reason::Connecting
+                    && o.reason != Reason::Suspended
             })
         {
             events.push(Event {

@@ -16,7 +16,7 @@ use super::context::Context;
 use super::reference_index::GuardedConnector;
 use super::status::{self, OtherConnector, TokenState};
 use super::{finalize, policies, resolve, transcription, update_status};
-use crate::api::conditions::types;
+use crate::api::conditions::ConditionType;
 use crate::api::{TelegramConnector, TelegramConnectorStatus};
 use crate::connection::ConnectionGoal;
 use crate::connection::ConnectionSettings;
@@ -202,7 +202,7 @@ async fn resolve_and_connect(
             // The leader's word counts: its status says whether the token is valid and whose the bot is.
             let accepted = previous
                 .as_ref()
-                .and_then(|p| status::find_condition(p, types::TOKEN_VALID))
+                .and_then(|p| status::find_condition(p, ConditionType::TokenValid))
                 .is_some_and(|t| t.status == "True");
             if accepted {
                 published = publish_to_registry(

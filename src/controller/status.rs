@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use self::condition_values::{ConditionValue, FALSE, TRUE, condition_value};
-use crate::api::conditions::{reasons, types};
+use crate::api::conditions::{ConditionType, Reason};
 use crate::api::connector::{BotStatus, TelegramConnectorStatus, WebhookStatus};
 use crate::observation::IdentityFact;
 use crate::registry::SessionDuration;
@@ -51,23 +51,21 @@ impl StatusInputs<'_> {
         let assistant = self.assistant_ready();
         let ready = self.ready(&token, &access, &connected, &assistant);
         let mut conditions = vec![
-            self.condition(types::TOKEN_VALID, token),
-            self.condition(types::ACCESS_RESOLVED, access),
-            self.condition(types::CONNECTED, connected),
-            self.condition(types::ASSISTANT_READY, assistant),
+            self.condition(ConditionType::TokenValid, token),
+            self.condition(ConditionType::AccessResolved, access),
+            self.condition(ConditionType::Connected, connected),
+            self.condition(ConditionType::AssistantReady, assistant),
         ];
         match progress(&ready) {
             Progress::Done => {}
-            Progress::Reconciling => conditions.push(self.condition(
-                types::RECONCILING,
-                condition_value(TRUE, &ready.reason, ready.message.clone()),
-            )),
-            Progress::Stalled => conditions.push(self.condition(
-                types::STALLED,
-                condition_value(TRUE, &ready.reason, ready.message.clone()),
-            )),
+            Progress::Reconciling => {
+                conditions.push(self.condition(ConditionType::Reconciling, ready.with_status(TRUE)))
+            }
+            Progress::Stalled => {
+                conditions.push(self.condition(ConditionType::Stalled, ready.with_status(TRUE)))
+            }
         }
-        conditions.push(self.condition(types::READY, ready));
+        conditions.push(self.condition(ConditionType::Ready, ready));
         TelegramConnectorStatus {
             observed_generation: Some(self.generation),
             bot: self.bot(),
@@ -103,7 +101,7 @@ impl StatusInputs<'_> {
         }
     }
 
-    fn condition(&self, type_: &str, value: ConditionValue) -> Condition {
+    fn condition(&self, type_: ConditionType, value: ConditionValue) -> Condition {
         let before = self.previous.and_then(|p| find_condition(p, type_));
         condition(type_, value, before, self.generation, self.now)
     }
@@ -111,14 +109,14 @@ impl StatusInputs<'_> {
 
 /// The only place where a condition is made.
 fn condition(
-    type_: &str,
+    type_: ConditionType,
     value: ConditionValue,
     before: Option<&Condition>,
     generation: i64,
     now: Timestamp,
 ) -> Condition {
     Condition {
-        type_: type_.to_owned(),
+        type_: type_.to_string(),
         last_transition_time: before
             .filter(|b| b.status == value.status)
             .map_or(Time(whole_seconds(now)), |b| b.last_transition_time.clone()),
@@ -139,32 +137,33 @@ pub fn user_list_status(
     now: Timestamp,
 ) -> crate::api::TelegramUserListStatus {
     let ready = if invalid == 0 {
-        condition_value(TRUE, reasons::RESOLVED, format!("{users} users"))
+        condition_value(TRUE, Reason::Resolved, format!("{users} users"))
     } else {
         condition_value(
             FALSE,
-            reasons::USER_LIST_INVALID,
+            Reason::UserListInvalid,
             format!(
                 "{invalid} entries name nobody; give each entry of spec.users either an id or a username"
             ),
         )
     };
-    let before =
-        |type_: &str| previous.and_then(|p| p.conditions.iter().find(|c| c.type_ == type_));
+    let before = |type_: ConditionType| {
+        previous.and_then(|p| p.conditions.iter().find(|c| c.type_ == type_))
+    };
     let mut conditions = Vec::new();
     if ready.status != TRUE {
         conditions.push(condition(
-            types::STALLED,
-            condition_value(TRUE, &ready.reason, ready.message.clone()),
-            before(types::STALLED),
+            ConditionType::Stalled,
+            ready.with_status(TRUE),
+            before(ConditionType::Stalled),
             generation,
             now,
         ));
     }
     conditions.push(condition(
-        types::READY,
+        ConditionType::Ready,
         ready,
-        before(types::READY),
+        before(ConditionType::Ready),
         generation,
         now,
     ));
@@ -176,35 +175,10 @@ pub fn user_list_status(
     }
 }
 
-/// Every reason that `Ready` can have: the labels of the metric.
-pub const READY_REASONS: &[&str] = &[
-    reasons::MESSAGES_FLOW,
-    reasons::SECRET_NOT_FOUND,
-    reasons::SECRET_KEY_MISSING,
-    reasons::TOKEN_MALFORMED,
-    reasons::TOKEN_UNAUTHORIZED,
-    reasons::DUPLICATE_BOT,
-    reasons::TELEGRAM_UNREACHABLE,
-    reasons::USER_LIST_NOT_FOUND,
-    reasons::USER_LIST_INVALID,
-    reasons::WEBHOOK_REJECTED,
-    reasons::WEBHOOK_UNREACHABLE,
-    reasons::WEBHOOK_CONTESTED,
-    reasons::POLLING_CONFLICT,
-    reasons::RATE_LIMITED,
-    reasons::SUSPENDED,
-    reasons::CONNECTING,
-    reasons::API_KEY_NOT_FOUND,
-    reasons::ASSISTANT_FAILING,
-];
-
-/// The reason of `Ready`.
-pub fn ready_reason(status: &TelegramConnectorStatus) -> Option<&'static str> {
-    let reason = &find_condition(status, types::READY)?.reason;
-    READY_REASONS
-        .iter()
-        .find(|r| **r == reason.as_str())
-        .copied()
+/// The reason of `Ready`; `None` for a word that this version does not write.
+pub fn ready_reason(status: &TelegramConnectorStatus) -> Option<Reason> {
+    let reason = &find_condition(status, ConditionType::Ready)?.reason;
+    Reason::parse(reason).filter(|r| r.is_ready_reason())
 }
 
 /// Whether two statuses say the same, in whatever order the server keeps the conditions.
@@ -212,7 +186,7 @@ pub fn is_same_status(a: &TelegramConnectorStatus, b: &TelegramConnectorStatus) 
     a.conditions.len() == b.conditions.len()
         && a.conditions
             .iter()
-            .all(|c| find_condition(b, &c.type_).is_some_and(|other| other == c))
+            .all(|c| b.conditions.iter().find(|other| other.type_ == c.type_) == Some(c))
         && TelegramConnectorStatus {
             conditions: Vec::new(),
             ..a.clone()
@@ -225,7 +199,7 @@ pub fn is_same_status(a: &TelegramConnectorStatus, b: &TelegramConnectorStatus) 
 /// A condition of a status, by type.
 pub fn find_condition<'s>(
     status: &'s TelegramConnectorStatus,
-    type_: &str,
+    type_: ConditionType,
 ) -> Option<&'s Condition> {
     status.conditions.iter().find(|c| c.type_ == type_)
 }
@@ -244,14 +218,38 @@ fn progress(ready: &ConditionValue) -> Progress {
     if ready.status == TRUE {
         return Progress::Done;
     }
-    match ready.reason.as_str() {
-        reasons::SUSPENDED => Progress::Done,
-        reasons::CONNECTING
-        | reasons::TELEGRAM_UNREACHABLE
-        | reasons::RATE_LIMITED
-        | reasons::POLLING_CONFLICT
-        | reasons::WEBHOOK_UNREACHABLE => Progress::Reconciling,
-        _ => Progress::Stalled,
+    Reason::parse(&ready.reason).map_or(Progress::Stalled, reason_progress)
+}
+
+/// What a reason that keeps `Ready` from being true means for kstatus.
+fn reason_progress(reason: Reason) -> Progress {
+    match reason {
+        Reason::Suspended => Progress::Done,
+        Reason::Connecting
+        | Reason::TelegramUnreachable
+        | Reason::RateLimited
+        | Reason::PollingConflict
+        | Reason::WebhookUnreachable => Progress::Reconciling,
+        Reason::SecretNotFound
+        | Reason::SecretKeyMissing
+        | Reason::TokenMalformed
+        | Reason::TokenUnauthorized
+        | Reason::DuplicateBot
+        | Reason::TokenAccepted
+        | Reason::UserListNotFound
+        | Reason::UserListInvalid
+        | Reason::Resolved
+        | Reason::WebhookRejected
+        | Reason::WebhookContested
+        | Reason::Polling
+        | Reason::WebhookVerified
+        | Reason::ApiKeyNotFound
+        | Reason::AssistantUnreachable
+        | Reason::AssistantUnauthorized
+        | Reason::AssistantFailing
+        | Reason::NoExchangeYet
+        | Reason::ExchangesSucceed
+        | Reason::MessagesFlow => Progress::Stalled,
     }
 }
 

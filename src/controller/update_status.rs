@@ -9,6 +9,7 @@ use super::context::Context;
 use super::reconcile::{ReconcileError, kubernetes_error};
 use super::status::{self, AccessState, AssistantState, StatusInputs, TokenState};
 use super::{events, patches, policies};
+use crate::api::conditions::Reason;
 use crate::api::{TelegramConnector, TelegramConnectorStatus};
 use crate::connection::ConnectionSettings;
 use crate::connection::webhook::webhook_url;
@@ -96,7 +97,7 @@ pub(super) async fn update_status(
     let version = apply_status_with_fallback(connector, previous.as_ref(), &status, ctx)
         .await
         .map_err(kubernetes_error("writing the status"))?;
-    tracing::info!(namespace = %connector_ref.namespace, connector = %connector_ref.name, bot_id = ?bot.map(|b| b.id().0), ?reason, "status written");
+    tracing::info!(namespace = %connector_ref.namespace, connector = %connector_ref.name, bot_id = ?bot.map(|b| b.id().0), reason = ?reason.map(Reason::as_str), "status written");
     ctx.connector_cache.with_entry(&connector_ref.uid, |m| {
         m.written_status = version.map(|v| (v, status.clone()));
         m.connection_changed = false;

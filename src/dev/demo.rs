@@ -314,7 +314,7 @@ async fn check_results(run: &mut DemoRun, environment: &Environment) -> Result<(
 }
 
 async fn assistant_ready(environment: &Environment) -> Result<()> {
-    use crate::api::{TelegramConnector, conditions::types::ASSISTANT_READY};
+    use crate::api::{TelegramConnector, conditions::ConditionType};
     let api: kube::Api<TelegramConnector> = kube::Api::all(environment.client.clone());
     loop {
         let list = api.list(&kube::api::ListParams::default()).await?;
@@ -323,7 +323,7 @@ async fn assistant_ready(environment: &Environment) -> Result<()> {
             .iter()
             .flat_map(|c| &c.status)
             .flat_map(|s| &s.conditions);
-        if conditions.any(|c| c.type_ == ASSISTANT_READY && c.status == "True") {
+        if conditions.any(|c| c.type_ == ConditionType::AssistantReady && c.status == "True") {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

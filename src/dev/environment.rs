@@ -18,7 +18,7 @@ use url::Url;
 
 use super::control_plane::{ControlPlane, ManifestError, ServerHandle};
 use super::quickstart;
-use crate::api::conditions::types::READY;
+use crate::api::conditions::ConditionType;
 use crate::api::connector::{AssistantSpec, TranscriptionSpec};
 use crate::api::{TelegramConnector, TelegramUserList};
 use crate::assistant::{AddressPolicy, Assistant, ExtraRootCertificates, Transcriber};
@@ -351,7 +351,7 @@ fn not_ready(connector: &TelegramConnector) -> Option<String> {
         .status
         .iter()
         .flat_map(|s| &s.conditions)
-        .find(|c| c.type_ == READY);
+        .find(|c| c.type_ == ConditionType::Ready);
     match ready {
         Some(c) if c.status == "True" => None,
         Some(c) => Some(format!("  {name}: {}: {}", c.reason, c.message)),

@@ -303,7 +303,7 @@ impl Metrics {
             .inc();
     }
 
-    /// How many connectors have this reason on their `Ready` condition. `reason` is of [`crate::api::conditions::reasons`].
+    /// How many connectors have this reason on their `Ready` condition. `reason` is one of a fixed set.
     pub fn set_connectors_with_reason(&self, reason: &'static str, count: usize) {
         self.connectors
             .get_or_create(&[("reason", reason)])

@@ -2,7 +2,7 @@
 
 use super::find_condition;
 use super::inputs::{AssistantState, OtherConnector, SecretProblem, StatusInputs, TokenState};
-use crate::api::conditions::{reasons, types};
+use crate::api::conditions::{ConditionType, Reason};
 use crate::assistant::AssistantFault;
 use crate::controller::access::AccessProblem;
 use crate::observation::{AssistantFact, ConnectionFact, IdentityFact};
@@ -15,14 +15,24 @@ pub(super) struct ConditionValue {
     pub(super) message: String,
 }
 
+impl ConditionValue {
+    /// The same reason and message under another status.
+    pub(super) fn with_status(&self, status: &'static str) -> Self {
+        Self {
+            status,
+            ..self.clone()
+        }
+    }
+}
+
 pub(super) fn condition_value(
     status: &'static str,
-    reason: &str,
+    reason: Reason,
     message: impl Into<String>,
 ) -> ConditionValue {
     ConditionValue {
         status,
-        reason: reason.to_owned(),
+        reason: reason.to_string(),
         message: message.into(),
     }
 }
@@ -36,15 +46,15 @@ impl StatusInputs<'_> {
         let (bot, secret, duplicate_of) = match self.token {
             TokenState::Missing(problem) => {
                 let reason = match problem {
-                    SecretProblem::NotFound { .. } => reasons::SECRET_NOT_FOUND,
-                    SecretProblem::KeyMissing { .. } => reasons::SECRET_KEY_MISSING,
+                    SecretProblem::NotFound { .. } => Reason::SecretNotFound,
+                    SecretProblem::KeyMissing { .. } => Reason::SecretKeyMissing,
                 };
                 return condition_value(FALSE, reason, problem.message());
             }
             TokenState::Malformed { secret, key } => {
                 return condition_value(
                     FALSE,
-                    reasons::TOKEN_MALFORMED,
+                    Reason::TokenMalformed,
                     format!(
                         "Secret \"{secret}\", key \"{key}\": the value is not a bot token; put in the whole token as \
                          BotFather sent it, digits, a colon and about 35 characters"
@@ -64,7 +74,7 @@ impl StatusInputs<'_> {
             };
             return condition_value(
                 FALSE,
-                reasons::DUPLICATE_BOT,
+                Reason::DuplicateBot,
                 format!(
                     "bot {bot} is held by {other}, which is older; delete or suspend that one, or use another bot's token"
                 ),
@@ -73,12 +83,12 @@ impl StatusInputs<'_> {
         match &self.facts.identity {
             Some(IdentityFact::Accepted(profile)) => condition_value(
                 TRUE,
-                reasons::TOKEN_ACCEPTED,
+                Reason::TokenAccepted,
                 format!("the token is of @{}", profile.username),
             ),
             Some(IdentityFact::Refused { detail }) => condition_value(
                 FALSE,
-                reasons::TOKEN_UNAUTHORIZED,
+                Reason::TokenUnauthorized,
                 format!(
                     "{detail}; get the bot's current token from BotFather and put it into Secret \"{secret}\""
                 ),
@@ -90,28 +100,30 @@ impl StatusInputs<'_> {
                     .and_then(|p| p.bot.as_ref())
                     .is_some_and(|b| b.id == bot.0)
                     && self
-                        .previous_value(types::TOKEN_VALID)
+                        .previous_value(ConditionType::TokenValid)
                         .is_some_and(|v| v.status == TRUE);
-                if accepted_before && let Some(kept) = self.previous_value(types::TOKEN_VALID) {
+                if accepted_before
+                    && let Some(kept) = self.previous_value(ConditionType::TokenValid)
+                {
                     return kept;
                 }
                 match other {
                     _ if self.suspended => condition_value(
                         UNKNOWN,
-                        reasons::SUSPENDED,
+                        Reason::Suspended,
                         "Telegram is not asked while spec.suspend is true",
                     ),
                     Some(IdentityFact::Unreachable { detail }) => {
-                        condition_value(UNKNOWN, reasons::TELEGRAM_UNREACHABLE, unreachable(detail))
+                        condition_value(UNKNOWN, Reason::TelegramUnreachable, unreachable(detail))
                     }
                     Some(IdentityFact::RateLimited { retry_after }) => condition_value(
                         UNKNOWN,
-                        reasons::TELEGRAM_UNREACHABLE,
+                        Reason::TelegramUnreachable,
                         rate_limited(*retry_after),
                     ),
                     _ => condition_value(
                         UNKNOWN,
-                        reasons::CONNECTING,
+                        Reason::Connecting,
                         "Telegram is being asked whose token it is",
                     ),
                 }
@@ -143,47 +155,47 @@ impl StatusInputs<'_> {
                 "{users} users may write, {names} of them known by username only: usernames can change hands, prefer ids"
             ),
         };
-        condition_value(TRUE, reasons::RESOLVED, message)
+        condition_value(TRUE, Reason::Resolved, message)
     }
 
     pub(super) fn connected(&self, token: &ConditionValue) -> ConditionValue {
         if self.suspended {
             return condition_value(
                 FALSE,
-                reasons::SUSPENDED,
+                Reason::Suspended,
                 "spec.suspend is true; set it to false to connect",
             );
         }
         if token.status == FALSE {
             return condition_value(
                 FALSE,
-                reasons::CONNECTING,
+                Reason::Connecting,
                 "not connected while the token is not valid",
             );
         }
         match &self.facts.connection {
             Some(ConnectionFact::PollCompleted(_)) => {
-                condition_value(TRUE, reasons::POLLING, "polling; the last poll completed")
+                condition_value(TRUE, Reason::Polling, "polling; the last poll completed")
             }
             Some(ConnectionFact::WebhookVerified(_)) => condition_value(
                 TRUE,
-                reasons::WEBHOOK_VERIFIED,
+                Reason::WebhookVerified,
                 "the webhook is registered and verified",
             ),
             Some(ConnectionFact::PollingConflict) => condition_value(
                 FALSE,
-                reasons::POLLING_CONFLICT,
+                Reason::PollingConflict,
                 "somebody else polls with this bot's token; stop that program, or revoke the token in BotFather and put \
                  the new one into the Secret",
             ),
             Some(ConnectionFact::WebhookRejected { detail }) => condition_value(
                 FALSE,
-                reasons::WEBHOOK_REJECTED,
+                Reason::WebhookRejected,
                 format!("Telegram refuses the webhook: {detail}; check --public-url"),
             ),
             Some(ConnectionFact::WebhookUnreachable { detail }) => condition_value(
                 FALSE,
-                reasons::WEBHOOK_UNREACHABLE,
+                Reason::WebhookUnreachable,
                 format!(
                     "Telegram cannot deliver to the webhook: {detail}; check that --public-url leads from the internet to the \
                      webhook server"
@@ -191,34 +203,34 @@ impl StatusInputs<'_> {
             ),
             Some(ConnectionFact::WebhookContested { host }) => condition_value(
                 FALSE,
-                reasons::WEBHOOK_CONTESTED,
+                Reason::WebhookContested,
                 format!(
                     "{host} keeps setting its own webhook for this bot; stop it there, or revoke the token in BotFather and put \
                      the new one into the Secret; looked at again every hour"
                 ),
             ),
             Some(ConnectionFact::RateLimited { retry_after }) => {
-                condition_value(FALSE, reasons::RATE_LIMITED, rate_limited(*retry_after))
+                condition_value(FALSE, Reason::RateLimited, rate_limited(*retry_after))
             }
             Some(ConnectionFact::Unreachable { detail }) => {
-                condition_value(FALSE, reasons::TELEGRAM_UNREACHABLE, unreachable(detail))
+                condition_value(FALSE, Reason::TelegramUnreachable, unreachable(detail))
             }
             None => match &self.facts.identity {
                 Some(IdentityFact::Unreachable { detail }) => {
-                    condition_value(FALSE, reasons::TELEGRAM_UNREACHABLE, unreachable(detail))
+                    condition_value(FALSE, Reason::TelegramUnreachable, unreachable(detail))
                 }
                 Some(IdentityFact::RateLimited { retry_after }) => {
-                    condition_value(FALSE, reasons::RATE_LIMITED, rate_limited(*retry_after))
+                    condition_value(FALSE, Reason::RateLimited, rate_limited(*retry_after))
                 }
                 _ => self
-                    .previous_value(types::CONNECTED)
+                    .previous_value(ConditionType::Connected)
                     .filter(|v| {
                         !self.connection_changed
-                            && v.reason != reasons::SUSPENDED
+                            && v.reason != Reason::Suspended
                             && self.previous.and_then(|p| p.mode) == Some(self.mode)
                     })
                     .unwrap_or_else(|| {
-                        condition_value(FALSE, reasons::CONNECTING, "the connection is being made")
+                        condition_value(FALSE, Reason::Connecting, "the connection is being made")
                     }),
             },
         }
@@ -229,26 +241,26 @@ impl StatusInputs<'_> {
             AssistantState::KeyMissing(problem) => {
                 return condition_value(
                     FALSE,
-                    reasons::API_KEY_NOT_FOUND,
+                    Reason::ApiKeyNotFound,
                     format!("{}; permitted messages wait", problem.message()),
                 );
             }
             AssistantState::Unusable(why) => {
-                return condition_value(FALSE, reasons::ASSISTANT_FAILING, why.clone());
+                return condition_value(FALSE, Reason::AssistantFailing, why.clone());
             }
             AssistantState::Built { changed } => *changed,
         };
         match &self.facts.assistant {
             AssistantFact::Succeeding => condition_value(
                 TRUE,
-                reasons::EXCHANGES_SUCCEED,
+                Reason::ExchangesSucceed,
                 "the last exchange succeeded",
             ),
             AssistantFact::Failing { fault, detail } => {
                 let reason = match fault {
-                    AssistantFault::Unreachable => reasons::ASSISTANT_UNREACHABLE,
-                    AssistantFault::Unauthorized => reasons::ASSISTANT_UNAUTHORIZED,
-                    AssistantFault::Failing => reasons::ASSISTANT_FAILING,
+                    AssistantFault::Unreachable => Reason::AssistantUnreachable,
+                    AssistantFault::Unauthorized => Reason::AssistantUnauthorized,
+                    AssistantFault::Failing => Reason::AssistantFailing,
                 };
                 condition_value(
                     FALSE,
@@ -257,12 +269,12 @@ impl StatusInputs<'_> {
                 )
             }
             AssistantFact::Unknown => self
-                .previous_value(types::ASSISTANT_READY)
-                .filter(|v| !changed && v.reason != reasons::API_KEY_NOT_FOUND)
+                .previous_value(ConditionType::AssistantReady)
+                .filter(|v| !changed && v.reason != Reason::ApiKeyNotFound)
                 .unwrap_or_else(|| {
                     condition_value(
                         UNKNOWN,
-                        reasons::NO_EXCHANGE_YET,
+                        Reason::NoExchangeYet,
                         "no exchange with the assistant yet",
                     )
                 }),
@@ -277,9 +289,9 @@ impl StatusInputs<'_> {
         assistant: &ConditionValue,
     ) -> ConditionValue {
         if self.suspended {
-            return condition_value(FALSE, reasons::SUSPENDED, connected.message.clone());
+            return condition_value(FALSE, Reason::Suspended, connected.message.clone());
         }
-        let key_missing = (assistant.reason == reasons::API_KEY_NOT_FOUND
+        let key_missing = (assistant.reason == Reason::ApiKeyNotFound
             || matches!(self.assistant, AssistantState::Unusable(_)))
         .then_some(assistant);
         [token, access, connected]
@@ -288,22 +300,23 @@ impl StatusInputs<'_> {
             .chain(key_missing)
             .next()
             .map_or_else(
-                || condition_value(TRUE, reasons::MESSAGES_FLOW, "messages flow"),
-                |first| condition_value(FALSE, &first.reason, first.message.clone()),
+                || condition_value(TRUE, Reason::MessagesFlow, "messages flow"),
+                |first| first.with_status(FALSE),
             )
     }
 
     /// What a condition said before.
-    fn previous_value(&self, type_: &str) -> Option<ConditionValue> {
+    fn previous_value(&self, type_: ConditionType) -> Option<ConditionValue> {
         let condition = find_condition(self.previous?, type_)?;
         let status = [TRUE, FALSE, UNKNOWN]
             .into_iter()
             .find(|s| *s == condition.status)?;
-        Some(condition_value(
+        Some(ConditionValue {
             status,
-            &condition.reason,
-            condition.message.clone(),
-        ))
+            // As it stands: it may be a word of another version.
+            reason: condition.reason.clone(),
+            message: condition.message.clone(),
+        })
     }
 }
 

@@ -54,31 +54,31 @@ fn status_of(
     inputs.status()
 }
 
-fn condition_of(status: &TelegramConnectorStatus, type_: &str) -> (String, String) {
-    let condition = find_condition(status, type_).expect(type_);
+fn condition_of(status: &TelegramConnectorStatus, type_: ConditionType) -> (String, String) {
+    let condition = find_condition(status, type_).expect(type_.as_str());
     (condition.status.clone(), condition.reason.clone())
 }
 
 #[rstest]
-#[case(ConnectionFact::PollingConflict, reasons::POLLING_CONFLICT)]
-#[case(ConnectionFact::WebhookRejected { detail: "d".into() }, reasons::WEBHOOK_REJECTED)]
-#[case(ConnectionFact::WebhookUnreachable { detail: "d".into() }, reasons::WEBHOOK_UNREACHABLE)]
-#[case(ConnectionFact::WebhookContested { host: "h".into() }, reasons::WEBHOOK_CONTESTED)]
-#[case(ConnectionFact::RateLimited { retry_after: 3 }, reasons::RATE_LIMITED)]
-#[case(ConnectionFact::Unreachable { detail: "d".into() }, reasons::TELEGRAM_UNREACHABLE)]
+#[case(ConnectionFact::PollingConflict, Reason::PollingConflict)]
+#[case(ConnectionFact::WebhookRejected { detail: "d".into() }, Reason::WebhookRejected)]
+#[case(ConnectionFact::WebhookUnreachable { detail: "d".into() }, Reason::WebhookUnreachable)]
+#[case(ConnectionFact::WebhookContested { host: "h".into() }, Reason::WebhookContested)]
+#[case(ConnectionFact::RateLimited { retry_after: 3 }, Reason::RateLimited)]
+#[case(ConnectionFact::Unreachable { detail: "d".into() }, Reason::TelegramUnreachable)]
 fn failing_connection_is_the_reason_of_ready_too(
     #[case] fact: ConnectionFact,
-    #[case] reason: &str,
+    #[case] reason: Reason,
 ) {
     let facts = Facts {
         connection: Some(fact),
         ..polling()
     };
     let status = status_of(&facts, None, |_| {});
-    let expected = ("False".to_owned(), reason.to_owned());
-    assert_eq!(condition_of(&status, types::CONNECTED), expected);
-    assert_eq!(condition_of(&status, types::READY), expected);
-    assert_eq!(condition_of(&status, types::TOKEN_VALID).0, "True");
+    let expected = ("False".to_owned(), reason.to_string());
+    assert_eq!(condition_of(&status, ConditionType::Connected), expected);
+    assert_eq!(condition_of(&status, ConditionType::Ready), expected);
+    assert_eq!(condition_of(&status, ConditionType::TokenValid).0, "True");
 }
 
 #[test]
@@ -106,10 +106,13 @@ fn unreadable_list_is_reported_while_the_rest_holds() {
         now: Timestamp::UNIX_EPOCH,
     }
     .status();
-    let expected = ("False".to_owned(), reasons::USER_LIST_INVALID.to_owned());
-    assert_eq!(condition_of(&status, types::ACCESS_RESOLVED), expected);
-    assert_eq!(condition_of(&status, types::READY), expected);
-    assert_eq!(condition_of(&status, types::CONNECTED).0, "True");
+    let expected = ("False".to_owned(), Reason::UserListInvalid.to_string());
+    assert_eq!(
+        condition_of(&status, ConditionType::AccessResolved),
+        expected
+    );
+    assert_eq!(condition_of(&status, ConditionType::Ready), expected);
+    assert_eq!(condition_of(&status, ConditionType::Connected).0, "True");
     assert_eq!(status.access_users, Some(2));
     assert_eq!(status.session.as_deref(), Some("none"));
 }
@@ -137,7 +140,7 @@ fn transition_time_moves_only_when_status_flips() {
     };
     let other_reason = status_of(&conflict, Some(&flipped), |i| i.now = at(3000));
     let time = |s: &TelegramConnectorStatus| {
-        find_condition(s, types::CONNECTED)
+        find_condition(s, ConditionType::Connected)
             .unwrap()
             .last_transition_time
             .0
@@ -148,8 +151,8 @@ fn transition_time_moves_only_when_status_flips() {
         (1000, 2000, 2000)
     );
     assert_eq!(
-        condition_of(&other_reason, types::READY).1,
-        reasons::POLLING_CONFLICT
+        condition_of(&other_reason, ConditionType::Ready).1,
+        Reason::PollingConflict
     );
 }
 
@@ -160,10 +163,10 @@ fn changed_token_voids_the_old_connection() {
         i.connection_changed = true;
     });
     assert_eq!(
-        condition_of(&after, types::CONNECTED),
-        ("False".to_owned(), reasons::CONNECTING.to_owned())
+        condition_of(&after, ConditionType::Connected),
+        ("False".to_owned(), Reason::Connecting.to_string())
     );
-    assert_eq!(condition_of(&after, types::RECONCILING).0, "True");
+    assert_eq!(condition_of(&after, ConditionType::Reconciling).0, "True");
 }
 
 #[test]
@@ -195,10 +198,10 @@ fn other_connector_is_named_only_within_its_namespace() {
         }
         .status();
         assert_eq!(
-            condition_of(&status, types::STALLED).1,
-            reasons::DUPLICATE_BOT
+            condition_of(&status, ConditionType::Stalled).1,
+            Reason::DuplicateBot
         );
-        find_condition(&status, types::TOKEN_VALID)
+        find_condition(&status, ConditionType::TokenValid)
             .unwrap()
             .message
             .clone()

@@ -1,6 +1,6 @@
 //! Every reason of a condition has a test that waits until a running operator writes it.
 
-use telegram_connector_operator::api::conditions::reasons;
+use telegram_connector_operator::api::conditions::Reason;
 
 use crate::cluster::Cluster;
 use crate::suite::Suite;
@@ -27,19 +27,20 @@ async fn every_reason_has_a_test(_: Cluster) {
         .map(|found| found.extract::<1>().1[0])
         .collect();
     // `wait_until_ready` waits for MessagesFlow. The reasons of a failing assistant stand in a table in reasons.rs.
-    tested.push(reasons::MESSAGES_FLOW);
+    tested.push(Reason::MessagesFlow.as_str());
     tested.extend(
         [
-            reasons::ASSISTANT_FAILING,
-            reasons::ASSISTANT_UNAUTHORIZED,
-            reasons::ASSISTANT_UNREACHABLE,
+            Reason::AssistantFailing,
+            Reason::AssistantUnauthorized,
+            Reason::AssistantUnreachable,
         ]
         .into_iter()
+        .map(Reason::as_str)
         .filter(|reason| TESTS[0].contains(&format!("\"{reason}\",\n        )"))),
     );
-    let untested: Vec<&&str> = reasons::ALL
+    let untested: Vec<&Reason> = Reason::ALL
         .iter()
-        .filter(|r| !tested.contains(r))
+        .filter(|r| !tested.contains(&r.as_str()))
         .collect();
     assert!(untested.is_empty(), "no test waits for {untested:?}");
 }
