@@ -30,7 +30,7 @@
 //! | `kube_client` | the client of the cluster that the kubeconfig names, through the environment's proxy |
 //! | [`cli`] | the command line: flags and their environment variables |
 //! | `run` | the command `run`: the operator until SIGTERM |
-//! | `dev` | embedded control plane, `demo` and `dev` (cargo feature `dev`) |
+//! | `dev` | `demo` and `dev`: the operator with the control plane and the simulator of `crates/` in one process (cargo feature `dev`) |
 //! | [`commands`] | the program's entry point and all other commands: `check`, `allow`, `deny`, `denied`, `sessions`, `dead-letters`, `backup`, `crds` |
 
 pub mod api;

@@ -94,6 +94,9 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use embedded_control_plane::schema::{KindValidator, drop_forbidden_nulls, prune};
+    use serde_json::{Value, json};
+
     /// `UPDATE_CRDS=1` writes the files instead of comparing them.
     #[test]
     fn checked_in_crds_are_those_of_the_types() {
@@ -122,5 +125,66 @@ mod tests {
             );
             assert!(!schema.contains("\"nullable\""));
         }
+    }
+
+    fn validator(index: usize) -> KindValidator {
+        let crd = serde_json::to_value(&super::all()[index]).unwrap();
+        KindValidator::compile(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+    }
+
+    fn list(ids: impl Iterator<Item = i64>) -> Value {
+        let users: Vec<Value> = ids
+            .map(|id| json!({"id": id, "note": format!("user {id}")}))
+            .collect();
+        json!({"spec": {"users": users}})
+    }
+
+    fn messages(validator: &KindValidator, object: &Value) -> Vec<String> {
+        let mut causes = validator.validate_structure(object);
+        causes.extend(validator.validate_rules(object, None));
+        causes.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn repeated_ids_are_found_wherever_they_stand() {
+        let validator = validator(1);
+        assert_eq!(messages(&validator, &list(1..=900)), Vec::<String>::new());
+        let repeated = list((1..=899).chain([450]));
+        let said = "spec.users: Invalid value: the same id stands twice in this list: keep one entry per id";
+        assert_eq!(messages(&validator, &repeated), [said]);
+    }
+
+    #[test]
+    fn inline_lists_find_repeated_ids_up_to_their_limit() {
+        let validator = validator(0);
+        let connector = |mut users: Value| {
+            json!({"spec": {
+                "botTokenSecretRef": {"name": "bot"},
+                "assistant": {"protocol": "OpenAI", "url": "http://a/v1", "model": "m"},
+                "access": {"level": "Specific", "specificUsers": users["spec"].take()},
+            }})
+        };
+        assert_eq!(
+            messages(&validator, &connector(list(1..=1000))),
+            Vec::<String>::new()
+        );
+        let said = messages(&validator, &connector(list((1..=999).chain([7]))));
+        assert!(
+            said.len() == 1 && said[0].starts_with("spec.access.specificUsers.users: "),
+            "{said:?}"
+        );
+    }
+
+    #[test]
+    fn an_empty_optional_field_means_that_it_is_absent() {
+        let validator = validator(1);
+        let mut object = json!({"spec": {"users": [{"id": 1, "username": null, "unknown": 1}]}});
+        drop_forbidden_nulls(&mut object, &validator.schema);
+        assert_eq!(
+            prune(&mut object, &validator.schema, true),
+            ["spec.users[0].unknown"]
+        );
+        assert_eq!(object, json!({"spec": {"users": [{"id": 1}]}}));
+        assert_eq!(messages(&validator, &object), Vec::<String>::new());
     }
 }

@@ -4,14 +4,6 @@
 pub mod conditions;
 pub mod connector;
 pub mod crds;
-#[cfg_attr(
-    not(feature = "dev"),
-    allow(
-        dead_code,
-        reason = "the embedded control plane uses more of it than `check`"
-    )
-)]
-pub(crate) mod schema;
 pub mod user_list;
 mod user_ref;
 

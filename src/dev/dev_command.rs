@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use embedded_control_plane::ManifestError;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::console::Console;
-use super::control_plane::{ControlPlane, ManifestError};
 use super::environment::{Environment, EnvironmentOptions, ListenAddresses, SimulatedUser};
 use super::kubectl_table;
 use crate::cli::{DevArgs, DevPart};
@@ -53,7 +53,7 @@ async fn run_control_plane(
     kubeconfig: PathBuf,
     manifests: Vec<PathBuf>,
 ) -> Result<()> {
-    let control_plane = ControlPlane::new();
+    let control_plane = super::control_plane_with_crds();
     let served = control_plane
         .serve(listen)
         .await

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use embedded_control_plane::{ControlPlane, ManifestError, ServerHandle};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
@@ -16,7 +17,6 @@ use tokio_util::sync::DropGuard;
 use tower::Layer;
 use url::Url;
 
-use super::control_plane::{ControlPlane, ManifestError, ServerHandle};
 use super::quickstart;
 use crate::api::conditions::ConditionType;
 use crate::api::connector::{AssistantSpec, TranscriptionSpec};
@@ -130,7 +130,7 @@ impl Environment {
             .prefix("telegram-connector-")
             .tempdir()
             .context("no temporary folder")?;
-        let control_plane = ControlPlane::new();
+        let control_plane = super::control_plane_with_crds();
         let client = control_plane.client();
         let served = control_plane
             .serve(options.listen.control_plane)

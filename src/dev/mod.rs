@@ -3,9 +3,17 @@
 //! Behind the cargo feature `dev`: the container image does not have it.
 
 pub mod console;
-pub mod control_plane;
 pub mod demo;
 pub mod dev_command;
 pub mod environment;
 pub mod kubectl_table;
 pub mod quickstart;
+
+use embedded_control_plane::ControlPlane;
+
+/// A control plane with the operator's CRDs installed.
+fn control_plane_with_crds() -> ControlPlane {
+    ControlPlane::builder()
+        .crds(crate::api::crds::all())
+        .build()
+}

@@ -5,13 +5,13 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use embedded_control_plane::{ControlPlane, ServerHandle};
 use http::{Request, StatusCode};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client, Resource};
 use serde_json::{Value, json};
-use telegram_connector_operator::dev::control_plane::{ControlPlane, ServerHandle};
 use tokio::time::Instant;
 
 use crate::suite::ServerFeature;

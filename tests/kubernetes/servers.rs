@@ -8,12 +8,12 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use embedded_control_plane::ControlPlane;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use telegram_connector_operator::api::crds;
-use telegram_connector_operator::dev::control_plane::ControlPlane;
 
 use self::processes::ServerProcesses;
 use crate::cluster::Cluster;
@@ -129,15 +129,18 @@ impl Server {
 
     /// A cluster for one test.
     pub async fn cluster(&self) -> Cluster {
+        let installed = if self.with_crds {
+            Vec::from(crds::all())
+        } else {
+            Vec::new()
+        };
         let (client, kubeconfig, control_plane) = if self.server_kind == ServerKind::Embedded {
-            let control_plane = ControlPlane::builder().install_crds(self.with_crds).build();
+            let control_plane = ControlPlane::builder().crds(installed).build();
             (control_plane.client(), String::new(), Some(control_plane))
         } else {
             let kubeconfig = self.start();
             let client = connect(&kubeconfig).await;
-            if self.with_crds {
-                install(&client, crds::all()).await;
-            }
+            install(&client, installed).await;
             (client, kubeconfig, None)
         };
         let all = [
@@ -201,7 +204,7 @@ async fn connect(kubeconfig: &str) -> Client {
 
 /// Installs CRDs, unless they are there, and waits until they are served. They are created, not applied: an old server
 /// drops what it does not know of a created CRD, but refuses to apply it.
-pub async fn install(client: &Client, wanted: [CustomResourceDefinition; 2]) {
+pub async fn install(client: &Client, wanted: impl IntoIterator<Item = CustomResourceDefinition>) {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     for definition in wanted {
         let name = definition.metadata.name.clone().expect("a CRD has a name");

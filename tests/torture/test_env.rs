@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use bot_api_simulator::sample_assistant::SampleAssistant;
 use bot_api_simulator::{Simulator, SimulatorOptions};
+use embedded_control_plane::{ControlPlane, ServerHandle};
 use rand::Rng;
-use telegram_connector_operator::dev::control_plane::{ControlPlane, ServerHandle};
 use telegram_connector_operator::identity::BotId;
 
 use crate::operator::{Operator, ProcessEnvironment, command};
@@ -71,7 +71,9 @@ impl TestEnv {
         .await
         .unwrap();
         let assistant = SampleAssistant::start().await.unwrap();
-        let plane = ControlPlane::new();
+        let plane = ControlPlane::builder()
+            .crds(telegram_connector_operator::api::crds::all())
+            .build();
         let served = plane.serve(([127, 0, 0, 1], 0).into()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("kubeconfig"), &served.kubeconfig).unwrap();

@@ -14,12 +14,11 @@ mod change;
 mod manifest;
 
 use anyhow::{Context, Result, anyhow, bail};
+use embedded_control_plane::schema::{KindValidator, StatusCause};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
-use crate::api::schema::KindValidator;
-use crate::api::schema::status_cause::StatusCause;
 use crate::api::{TelegramConnector, TelegramUserList, UserRef, crds};
 use crate::cli::{AllowArgs, ChangeArgs, DenyArgs};
 use crate::kube_client;

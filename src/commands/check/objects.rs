@@ -2,14 +2,13 @@
 
 use std::rc::Rc;
 
+use embedded_control_plane::schema::{KindValidator, StatusCause, drop_forbidden_nulls, prune};
 use regex::Regex;
 use serde_json::Value;
 
 use super::Finding;
 use super::yaml::{Document, Node};
 use crate::api::crds;
-use crate::api::schema::status_cause::StatusCause;
-use crate::api::schema::{KindValidator, prune};
 use crate::api::{GROUP, VERSION};
 
 /// Fields of `ObjectMeta` (Kubernetes 1.36).
@@ -275,8 +274,8 @@ fn check_body(
     object: &mut Value,
     report: &mut impl FnMut(&str, String, bool),
 ) {
-    prune::drop_forbidden_nulls(object, &validator.schema);
-    for path in prune::prune(object, &validator.schema, true) {
+    drop_forbidden_nulls(object, &validator.schema);
+    for path in prune(object, &validator.schema, true) {
         let (parent, name) = path.rsplit_once('.').unwrap_or(("", &path));
         let known: Vec<&str> = validator
             .schema

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use embedded_control_plane::{FaultEffect, FaultTarget, Verb};
 use futures::StreamExt;
 use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
 use telegram_connector_operator::api::TelegramConnector;
-use telegram_connector_operator::dev::control_plane::{FaultEffect, FaultTarget, Verb};
 
 use super::basics::connector;
 use crate::cluster::{Cluster, WAIT_TIMEOUT};
@@ -205,11 +205,9 @@ async fn files_are_applied_and_applied_again_when_they_change(cluster: Cluster) 
     std::fs::write(&file, secret).expect("a writable folder");
     let (send, mut reports) = tokio::sync::mpsc::unbounded_channel();
     let report = move |_: &std::path::Path, outcome: Result<usize, _>| {
-        let _ = send.send(outcome.map_err(
-            |error: telegram_connector_operator::dev::control_plane::ManifestError| {
-                error.to_string()
-            },
-        ));
+        let _ = send.send(
+            outcome.map_err(|error: embedded_control_plane::ManifestError| error.to_string()),
+        );
     };
     let _guard = cluster
         .control_plane()

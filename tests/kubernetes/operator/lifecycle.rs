@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use bot_api_simulator::{Fault, FaultKind};
+use embedded_control_plane::{FaultEffect, FaultTarget, Verb};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::json;
 use telegram_connector_operator::api::{FINALIZER, TelegramConnector, TelegramUserList};
-use telegram_connector_operator::dev::control_plane::{FaultEffect, FaultTarget, Verb};
 use telegram_connector_operator::operator::Operator;
 use telegram_connector_operator::store::Listing;
 

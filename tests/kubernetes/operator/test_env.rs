@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bot_api_simulator::sample_assistant::SampleAssistant;
 use bot_api_simulator::{Simulator, SimulatorOptions};
+use embedded_control_plane::ServerHandle;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -23,7 +24,6 @@ use telegram_connector_operator::clock::SystemClock;
 use telegram_connector_operator::connection::webhook::TlsFiles;
 use telegram_connector_operator::connection::{ConnectionSettings, WebhookSettings};
 use telegram_connector_operator::controller::{self, LeaseSettings};
-use telegram_connector_operator::dev::control_plane::ServerHandle;
 use telegram_connector_operator::identity::BotId;
 use telegram_connector_operator::operator::{Operator, OperatorSettings, assistant_factory};
 use telegram_connector_operator::telemetry::kubernetes_calls::KubernetesCallsLayer;

@@ -1,0 +1,160 @@
+//! `OpenAPI` v3, one document for each group and version: what `kubectl explain`, `kubectl apply` and its validation read.
+
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::ServerState;
+use super::builtin_schemas;
+use super::kinds::{Kind, KindRegistry};
+use super::object::{str_at, value_at};
+use super::response::{self, ApiResponse};
+
+const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+
+/// Answers `/openapi/…`; `None` for every other path.
+pub(super) fn respond(
+    server: &ServerState,
+    path: &str,
+    _parts: &http::request::Parts,
+) -> Option<ApiResponse> {
+    let rest = path.strip_prefix("/openapi/")?;
+    let kinds = server.kinds();
+    let document = match rest.trim_end_matches('/') {
+        "v3" => index(&kinds),
+        rest => {
+            let segments: Vec<&str> = rest.strip_prefix("v3/")?.split('/').collect();
+            match segments.as_slice() {
+                ["api", version] => group_version(&kinds, "", version)?,
+                ["apis", group, version] => group_version(&kinds, group, version)?,
+                _ => return None,
+            }
+        }
+    };
+    Some(response::json(StatusCode::OK, &document))
+}
+
+/// The components of a kind that a CRD defines, and the name of the one that is the kind.
+pub(super) fn custom_components(
+    definition: &Value,
+    version: &Value,
+) -> (String, Map<String, Value>) {
+    let group = str_at(definition, &["spec", "group"]);
+    let reversed: Vec<&str> = group.split('.').rev().collect();
+    let kind = str_at(definition, &["spec", "names", "kind"]);
+    let name = format!(
+        "{}.{}.{kind}",
+        reversed.join("."),
+        str_at(version, &["name"])
+    );
+    let mut schema = value_at(version, &["schema", "openAPIV3Schema"]).clone();
+    if !schema.is_object() {
+        schema = json!({"type": "object"});
+    }
+    let (_, mut components) =
+        builtin_schemas::components::<k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta>();
+    let words = components.get(META).cloned().unwrap_or_default();
+    let described = |text: &str| json!({"description": text, "type": "string"});
+    schema["properties"]["apiVersion"] = described(
+        "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+    );
+    schema["properties"]["kind"] = described(
+        "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+    );
+    schema["properties"]["metadata"] = json!({
+        "description": "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
+        "allOf": [{"$ref": format!("#/components/schemas/{META}")}],
+    });
+    components.insert(META.into(), words);
+    components.insert(name.clone(), schema);
+    (name, components)
+}
+
+fn root(kind: &Kind) -> String {
+    if kind.group.is_empty() {
+        format!("api/{}", kind.version)
+    } else {
+        format!("apis/{}/{}", kind.group, kind.version)
+    }
+}
+
+fn index(kinds: &KindRegistry) -> Value {
+    let mut paths = Map::new();
+    for kind in kinds.all() {
+        let root = root(kind);
+        let url = format!("/openapi/v3/{root}");
+        paths.insert(root, json!({"serverRelativeURL": url}));
+    }
+    json!({"paths": paths})
+}
+
+fn group_version(kinds: &KindRegistry, group: &str, version: &str) -> Option<Value> {
+    let mut components = Map::new();
+    let mut paths = Map::new();
+    for kind in kinds
+        .all()
+        .filter(|kind| kind.group == group && kind.version == version)
+    {
+        add_components(kind, &mut components);
+        add_paths(kind, &mut paths);
+    }
+    if paths.is_empty() {
+        return None;
+    }
+    Some(
+        json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": super::VERSION}, "paths": paths,
+        "components": {"schemas": components}}),
+    )
+}
+
+fn gvk(kind: &Kind) -> Value {
+    json!({"group": kind.group, "version": kind.version, "kind": kind.kind})
+}
+
+fn add_components(kind: &Kind, components: &mut Map<String, Value>) {
+    let (name, own) = &kind.components;
+    components.extend(own.clone());
+    if let Some(schema) = components.get_mut(name) {
+        schema["x-kubernetes-group-version-kind"] = json!([gvk(kind)]);
+    }
+    let list = json!({"type": "object", "required": ["items"], "properties": {
+        "apiVersion": {"type": "string"}, "kind": {"type": "string"},
+        "items": {"type": "array", "items": {"$ref": format!("#/components/schemas/{name}")}},
+        "metadata": {"type": "object"},
+    }, "x-kubernetes-group-version-kind": [{"group": kind.group, "version": kind.version, "kind": kind.list_kind()}]});
+    components.insert(format!("{name}List"), list);
+}
+
+fn add_paths(kind: &Kind, paths: &mut Map<String, Value>) {
+    let inside = if kind.namespaced {
+        "/namespaces/{namespace}"
+    } else {
+        ""
+    };
+    let collection = format!("/{}{inside}/{}", root(kind), kind.plural);
+    let schema = json!({"$ref": format!("#/components/schemas/{}", kind.components.0)});
+    let parameter = |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}});
+    let operation = |action: &str, writes: bool| {
+        let mut parameters = Vec::new();
+        if writes {
+            parameters.extend([
+                parameter("dryRun"),
+                parameter("fieldManager"),
+                parameter("fieldValidation"),
+            ]);
+        }
+        if action == "patch" {
+            parameters.push(json!({"name": "force", "in": "query", "schema": {"type": "boolean", "uniqueItems": true}}));
+        }
+        json!({"x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk(kind), "parameters": parameters,
+            "responses": {"200": {"description": "OK", "content": {"application/json": {"schema": schema}}}}})
+    };
+    let whole = json!({"get": operation("list", false), "post": operation("post", true),
+        "delete": operation("deletecollection", false)});
+    let one = json!({"get": operation("get", false), "put": operation("put", true), "patch": operation("patch", true),
+        "delete": operation("delete", false)});
+    paths.insert(collection.clone(), whole);
+    paths.insert(format!("{collection}/{{name}}"), one.clone());
+    if kind.status {
+        paths.insert(format!("{collection}/{{name}}/status"), one);
+    }
+}
