@@ -1,9 +1,8 @@
-//! How `demo` and `dev` speak to the person at the terminal: headings, chat lines and ticks, with colour only where a terminal
-//! shows it.
+//! Terminal output of `demo` and `dev`: headings, chat lines and check marks, coloured only on a terminal.
 
 use std::io::{IsTerminal, Write};
 
-/// Writes pleasant lines to standard output.
+/// Writes formatted lines to standard output.
 #[derive(Debug, Clone, Copy)]
 pub struct Console {
     colour: bool,
@@ -27,7 +26,7 @@ impl Console {
         self.line(&format!("  {text}"));
     }
 
-    /// A label and what it stands for, in two columns.
+    /// A label and its value, in two columns.
     pub fn pair(self, label: &str, value: &str) {
         self.line(&format!("  {label:<15} {value}"));
     }
@@ -35,7 +34,7 @@ impl Console {
     /// `NAME=value`, for scripts and for `export`.
     pub fn assignment(self, name: &str, value: &str) {
         self.line(&format!("{name}={value}"));
-        // Whoever started us reads this line before anything else.
+        // A script that started this process waits for the line.
         let _ = std::io::stdout().flush();
     }
 
@@ -46,14 +45,14 @@ impl Console {
         }
     }
 
-    /// One line of a chat: who, and what. Further lines of the text are aligned below the first.
-    pub fn chat(self, time: &str, who: &str, text: &str) {
+    /// A chat message with time and sender; further lines of the text are aligned below the first.
+    pub fn chat(self, time: &str, sender: &str, text: &str) {
         let mut lines = text.lines();
         let first = lines.next().unwrap_or_default();
         self.line(&format!(
             "  {}  {} {first}",
             self.paint("2", time),
-            self.paint("36", &format!("{who:>20}:"))
+            self.paint("36", &format!("{sender:>20}:"))
         ));
         for line in lines {
             self.line(&format!(
@@ -65,9 +64,9 @@ impl Console {
         }
     }
 
-    /// A tick or a cross and what was looked at.
-    pub fn check_result(self, good: bool, text: &str) {
-        let mark = if good {
+    /// `ok` or `FAIL`, and what was checked.
+    pub fn check_result(self, held: bool, text: &str) {
+        let mark = if held {
             self.paint("32", "ok  ")
         } else {
             self.paint("31", "FAIL")
@@ -85,10 +84,10 @@ impl Console {
 
     #[allow(
         clippy::unused_self,
-        reason = "lines are written by whoever has the console"
+        reason = "only the owner of a console writes to standard output"
     )]
     fn line(self, text: &str) {
-        // A reader that went away (`demo | head`) is no reason to panic.
+        // A closed pipe (`demo | head`) must not cause a panic.
         let _ = writeln!(std::io::stdout(), "{text}");
     }
 }

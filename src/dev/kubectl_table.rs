@@ -1,10 +1,10 @@
-//! What `kubectl get` would print: asks the API for its Table and lays the columns out as kubectl does.
+//! The output of `kubectl get`: requests a collection as a `Table` and formats it as kubectl does.
 
 use kube::Client;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// `application/json;as=Table`, the form kubectl asks for.
+/// The `Accept` header of `kubectl get`.
 const ACCEPT: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 
 #[derive(Debug, Deserialize)]
@@ -27,10 +27,11 @@ struct Row {
     cells: Vec<Value>,
 }
 
-/// The table of a collection, such as `/apis/connectors.pupau.ai/v1alpha1/namespaces/acme/telegramconnectors`.
+/// The table of the collection at an API path, such as `/apis/connectors.pupau.ai/v1alpha1/namespaces/acme/telegramconnectors`;
+/// `wide` as in `-o wide`.
 ///
 /// # Errors
-/// The client's.
+/// The request fails, or the response is no `Table`.
 pub async fn render(client: &Client, path: &str, wide: bool) -> Result<String, kube::Error> {
     let request = http::Request::get(path)
         .header(http::header::ACCEPT, ACCEPT)
@@ -40,7 +41,7 @@ pub async fn render(client: &Client, path: &str, wide: bool) -> Result<String, k
     Ok(format_table(&table, wide))
 }
 
-/// kubectl's layout: capital headings, three spaces between columns, `<none>` for what is empty.
+/// kubectl's layout: upper-case headings, three spaces between columns, `<none>` for an empty cell.
 fn format_table(table: &Table, wide: bool) -> String {
     let shown: Vec<usize> = (0..table.column_definitions.len())
         .filter(|&i| wide || table.column_definitions[i].priority == 0)
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_laid_out_as_kubectl_does() {
+    fn table_is_formatted_like_kubectl() {
         let table = Table {
             column_definitions: vec![
                 Column {

@@ -1,13 +1,14 @@
-//! Everything embedded, for `dev`, `demo` and the tests: a control plane, a Bot API simulator, a sample assistant.
+//! The commands `dev` and `demo`: the operator with an embedded Kubernetes API, a Bot API simulator and a sample assistant in one
+//! process.
 //!
-//! Behind the cargo feature `dev`: the container image does not have it.
+//! Needs the cargo feature `dev`, which the container image is built without.
 
-pub mod console;
+mod console;
 pub mod demo;
 pub mod dev_command;
-pub mod environment;
-pub mod kubectl_table;
-pub mod quickstart;
+mod environment;
+mod kubectl_table;
+mod quickstart;
 
 use embedded_control_plane::ControlPlane;
 

@@ -3,13 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The folder in a checkout.
+/// Relative to the root of a checkout.
 const FOLDER: &str = "examples/quickstart";
 
-/// Where the quickstart's connector expects its assistant; `demo` and `dev` lead this address to the sample assistant.
+/// Host and port of the assistant in the quickstart's connector, which `demo` and `dev` redirect to the sample assistant.
 pub const ASSISTANT_ADDRESS: &str = "127.0.0.1:8081";
 
-/// The files as they were when this program was built.
+/// Name and content of each file at build time.
 const FILES: [(&str, &str); 4] = [
     (
         "1-namespace.yaml",
@@ -29,10 +29,10 @@ const FILES: [(&str, &str); 4] = [
     ),
 ];
 
-/// The folder to apply: the checkout's, or outside a checkout a copy that is made below `scratch`.
+/// The folder to apply: the checkout's own, or outside a checkout a copy written below `scratch`.
 ///
 /// # Errors
-/// The copy cannot be written.
+/// A file of the copy cannot be written.
 pub fn folder(scratch: &Path) -> io::Result<PathBuf> {
     let checkout = Path::new(FOLDER);
     if checkout.is_dir() {
