@@ -1,4 +1,4 @@
-//! Where a bot may write: the checks that come before every call with a `chat_id`, and the calls about chats themselves.
+//! Access of a bot to chats: the checks of every call with a `chat_id`, and the methods about chats.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::objects::Chat;
 use super::params::Params;
 use super::telegram_state::{Bot, BotState, Group, Membership, TelegramState, WritableChat, lock};
 
-/// The topic that a forum always has; it is never named in a call.
+/// Thread id of the General topic, which calls and updates omit.
 const GENERAL_TOPIC: i64 = 1;
 
 /// The chat that `chat_id` names, if the bot may write there.
@@ -50,7 +50,7 @@ fn private(
     let user = telegram.user(id).ok_or_else(not_found)?;
     let chat = lock(&bot.state).private.get(&id).copied();
     match chat {
-        // The bot knows only people who have written to it.
+        // A bot can write only to users who have written to it.
         None => Err(not_found()),
         Some(chat) if chat.deactivated => Err(MethodError::forbidden("user is deactivated")),
         Some(chat) if chat.blocked => Err(MethodError::forbidden("bot was blocked by the user")),
@@ -82,7 +82,7 @@ fn check_group(bot: &Bot, group: &Group) -> Result<(), MethodError> {
     }
 }
 
-/// The topic that `message_thread_id` names in this place, if it has one.
+/// The topic of `message_thread_id` in this chat, if the call has one.
 pub(super) fn topic(
     destination: &WritableChat,
     params: &Params,
@@ -112,7 +112,7 @@ impl WritableChat {
         }
     }
 
-    /// The next message's number: supergroups and channels have their own, everything else shares the bot's.
+    /// The next `message_id`: supergroups and channels number their own messages, all other chats share the bot's numbering.
     pub(super) fn next_message_id(&self, state: &mut BotState) -> i64 {
         if let Self::Group(group) = self {
             let mut group = lock(group);

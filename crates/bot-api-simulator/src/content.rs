@@ -1,7 +1,7 @@
-//! What a message holds besides text: pictures, voice, documents and so on, completed to whole Bot API objects.
+//! Content of a message besides text (photos, voice, documents and so on), completed to full Bot API objects.
 //!
-//! A test names what matters (`{"voice": {"duration": 3}}`); the rest is filled in. Media may carry their bytes as
-//! `base64` or `data` (text), so that `getFile` and the download path serve them; `size` claims another size.
+//! A test gives the fields that matter (`{"voice": {"duration": 3}}`); the rest is filled in. Media may carry their bytes as
+//! `base64` or `data` (text), which `getFile` and the download path serve; `size` overrides their length.
 
 use base64::Engine as _;
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::objects::Message;
 use super::telegram_state::TelegramState;
 
-/// Fills a message with content.
+/// Adds content to a message.
 pub(super) fn fill(
     telegram: &TelegramState,
     content: &Map<String, Value>,

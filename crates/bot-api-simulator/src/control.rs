@@ -1,29 +1,29 @@
-//! The control interface over HTTP, under `/control`: JSON in, JSON out; 400 and `{"error": …}` say what is wrong.
+//! The control interface over HTTP, under `/control`: requests and responses are JSON; 400 with `{"error": …}` says what is wrong.
 //!
 //! `{bot}` is a bot's id or username.
 //!
 //! | request | body or query | what it does |
 //! |---|---|---|
-//! | `GET /control` | | how much there is of everything |
+//! | `GET /control` | | number of bots, users, groups and so on |
 //! | `GET`, `PATCH /control/options` | fields of [`SimulatorOptions`] | reads and changes the options |
 //! | `GET /control/bots`, `GET /control/bots/{bot}` | | bots with counters, webhook, commands, pending updates |
 //! | `POST /control/bots` | `token`, `username?`, `name?`, `privacy?` | adds a bot, or gives it a new token |
 //! | `PATCH /control/bots/{bot}` | `privacy?`, `revoked?`, `next_update_id?` | changes it |
 //! | `DELETE /control/bots/{bot}` | | revokes its token: 401 from now on |
-//! | `POST /control/say` | a [`UserAction`]; `bot` may be a username, and be absent if there is one bot | a person speaks: `{message_id, updates: [[bot, update_id]]}` |
-//! | `POST /control/bulk` | `bots`, `from`, `users`, `messages`, `text` | many people speak |
-//! | `POST /control/bots/{bot}/raw` | `kind`, `object`, `lane?` | an update of any kind |
-//! | `GET /control/bots/{bot}/sent` | `?chat=&after=&wait_ms=` | what the bot sent ([`SentMessage`]); waits for the first |
-//! | `GET …/calls`, `…/deliveries`, `…/drafts` | | its last calls, webhook requests, previews |
-//! | `DELETE /control/bots/{bot}/sent` | | forgets what was kept |
-//! | `POST /control/users` | a [`User`] | adds or changes a person |
-//! | `POST /control/block` | `bot`, `user`, `blocked?` | a person blocks the bot |
+//! | `POST /control/say` | a [`UserAction`]; `bot` may be a username, and be absent if there is one bot | performs a user's action: `{message_id, updates: [[bot, update_id]]}` |
+//! | `POST /control/bulk` | `bots`, `from`, `users`, `messages`, `text` | sends private messages from many users |
+//! | `POST /control/bots/{bot}/raw` | `kind`, `object`, `lane?` | queues an update of any kind |
+//! | `GET /control/bots/{bot}/sent` | `?chat=&after=&wait_ms=` | the bot's messages ([`SentMessage`]); waits for the first |
+//! | `GET …/calls`, `…/deliveries`, `…/drafts` | | its recorded calls, webhook requests, previews |
+//! | `DELETE /control/bots/{bot}/sent` | | clears what was recorded |
+//! | `POST /control/users` | a [`User`] | adds or replaces a user |
+//! | `POST /control/block` | `bot`, `user`, `blocked?` | blocks or unblocks the bot |
 //! | `GET`, `POST /control/groups` | `type` (`group`, `supergroup`, `forum`, `channel`), `title`, `username?`, `bots?` | lists and creates groups |
 //! | `POST /control/groups/{chat}/topics` | `name` | creates a topic |
 //! | `POST /control/groups/{chat}/members` | `bot`, `status` (`member`, `administrator`, `kicked`, `left`), `by?` | adds or removes a bot |
-//! | `POST /control/groups/{chat}/migrate` | | a group becomes a supergroup |
-//! | `GET`, `POST /control/faults` | a [`Fault`] | lists faults with hits; breaks something |
-//! | `DELETE /control/faults`, `DELETE /control/faults/{id}` | `?seed=` | mends everything (and restarts chance), or one thing |
+//! | `POST /control/groups/{chat}/migrate` | | migrates a group to a supergroup |
+//! | `GET`, `POST /control/faults` | a [`Fault`] | lists faults with hits; adds a fault |
+//! | `DELETE /control/faults`, `DELETE /control/faults/{id}` | `?seed=` | removes all faults (and restarts the random numbers), or one |
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -47,7 +47,7 @@ use super::{groups, webhook};
 type Shared = State<Arc<TelegramState>>;
 type Result<T = Json<Value>> = std::result::Result<T, BadRequest>;
 
-/// 400 with what is wrong.
+/// A response with status 400 and the reason.
 pub(super) struct BadRequest(String);
 
 impl IntoResponse for BadRequest {
@@ -226,10 +226,10 @@ async fn revoke(State(telegram): Shared, Path(bot): Path<String>) -> Result {
 #[derive(Deserialize)]
 struct SentQuery {
     chat: Option<i64>,
-    /// Only messages with a higher number.
+    /// Only messages with a higher `message_id`.
     #[serde(default)]
     after: i64,
-    /// Wait so long for the first.
+    /// How long to wait for the first, in milliseconds.
     #[serde(default)]
     wait_ms: u64,
 }
@@ -339,7 +339,7 @@ async fn block(State(telegram): Shared, Json(block): Json<BlockRequest>) -> Resu
     Ok(Json(json!({"ok": true})))
 }
 
-/// `bot` may also be a username; with one bot alone it may be left out in private chats.
+/// Resolves the bot of an action: id or username; optional in private chats if there is only one bot.
 fn resolve_action(telegram: &TelegramState, mut value: Value) -> Result<UserAction> {
     let bot = &value["bot"];
     if bot.is_string() {
@@ -362,12 +362,12 @@ async fn say(State(telegram): Shared, Json(value): Json<Value>) -> Result {
 #[serde(deny_unknown_fields)]
 struct BulkRequest {
     bots: Vec<i64>,
-    /// The first user's id; further users follow it.
+    /// The first user's id; the others' ids follow.
     from: i64,
     users: i64,
     /// Messages per user and bot.
     messages: i64,
-    /// `{n}` becomes the message's number.
+    /// `{n}` is replaced by the number of the message.
     text: String,
 }
 

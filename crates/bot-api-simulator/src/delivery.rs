@@ -1,8 +1,7 @@
-//! Delivery to a webhook: one chat's updates one after the other, different chats side by side, failures retried with a
-//! growing delay.
+//! Webhook delivery: sequential per chat, concurrent across chats, retries with exponential backoff.
 //!
-//! Follows `WebhookActor.cpp`: the first retry comes at once, then after 2, 4, 8 … up to a random 60-120 seconds;
-//! `Retry-After` is obeyed up to an hour; 410 for 23 hours removes the webhook; an update that outlives its day is dropped.
+//! Follows `WebhookActor.cpp`: the first retry is immediate, the next ones follow after 2, 4, 8 … up to a random 60-120 seconds;
+//! `Retry-After` is honoured up to an hour; 410 for 23 hours removes the webhook; an update expires after 24 hours.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -24,16 +23,16 @@ use super::tls;
 const MAX_RETRY_AFTER: u32 = 3_600;
 const MAX_RESEND_DELAY: i64 = 60;
 const RESPONSE_TIMEOUT_SECONDS: u32 = 60;
-/// After so many seconds without a success the webhook counts as ailing and gets one request at a time.
-const AILING_SECONDS: u32 = 10;
+/// After this many seconds without a success, a failing webhook gets one request at a time.
+const FAILING_SECONDS: u32 = 10;
 
-/// Where updates go.
+/// Destination of a bot's updates.
 #[derive(Debug, Clone)]
 pub(super) struct WebhookTarget {
     pub url: Url,
     pub secret_token: String,
     pub max_connections: usize,
-    /// PEM.
+    /// The uploaded certificate as PEM.
     pub certificate: Option<String>,
     pub address: IpAddr,
 }
@@ -96,9 +95,9 @@ struct Delivery {
     gone_since: Option<Instant>,
 }
 
-/// Delivers until it is told to stop.
+/// Delivers updates until `stop` is cancelled or the webhook is removed.
 ///
-/// Boxed, because an answer may carry a call, and a call may set a webhook: a circle of futures.
+/// Boxed, because the future type would be recursive: a response may carry a call, and a call may set a webhook.
 pub(super) fn run(
     telegram: Arc<TelegramState>,
     bot: Arc<Bot>,
@@ -144,9 +143,9 @@ impl Delivery {
                 };
                 in_flight.push(self.request(id, lane, &json));
             }
-            let wake = self.ready.peek().map(|Reverse((at, _, _))| *at);
-            let later = async {
-                match wake {
+            let next_at = self.ready.peek().map(|Reverse((at, _, _))| *at);
+            let next_due = async {
+                match next_at {
                     Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
@@ -159,19 +158,19 @@ impl Delivery {
                     }
                 }
                 () = bot.webhook_notify.notified() => {}
-                () = later, if !full => {}
+                () = next_due, if !full => {}
             }
         }
     }
 
     fn connections(&self) -> usize {
-        if self.last_failed && self.last_success.elapsed() > self.second * AILING_SECONDS {
+        if self.last_failed && self.last_success.elapsed() > self.second * FAILING_SECONDS {
             return 1;
         }
         self.target.max_connections
     }
 
-    /// Takes up to twice as many updates as there are connections out of the queue.
+    /// Loads updates from the queue, up to twice the number of connections.
     fn load(&mut self) {
         let mut state = lock(&self.bot.state);
         state.queue.expire(unix_now());
@@ -195,7 +194,7 @@ impl Delivery {
             return None;
         }
         if self.ready.len() > 1 && self.telegram.faults.reorders(self.bot.id) {
-            // Another chat's turn first.
+            // The fault delivers another chat's update first.
             let first = self.ready.pop()?;
             let second = self.ready.pop()?;
             self.ready.push(first);
@@ -239,7 +238,7 @@ impl Delivery {
         }
     }
 
-    /// Takes the outcome in; true when the webhook is gone.
+    /// Confirms or reschedules the update; true when the webhook was removed.
     async fn handle_outcome(&mut self, outcome: DeliveryOutcome) -> bool {
         self.log(&outcome);
         let DeliveryOutcome {
@@ -338,7 +337,7 @@ impl Delivery {
         false
     }
 
-    /// The update is done with: the next one of its chat is due.
+    /// Ends an update; the next one of its chat becomes due.
     fn finished(&mut self, id: i64, lane: i64) {
         self.attempts.remove(&id);
         self.loaded = self.loaded.saturating_sub(1);

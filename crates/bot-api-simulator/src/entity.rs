@@ -1,4 +1,4 @@
-//! Message entities: what Telegram keeps of formatting, measured in UTF-16 code units.
+//! Message entities: formatting of a text, with offsets in UTF-16 code units.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,11 +8,11 @@ pub struct Entity {
     /// `bold`, `code`, `pre`, `text_link`, `mention` and so on.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Where it begins, in UTF-16 code units.
+    /// Start in UTF-16 code units.
     pub offset: usize,
-    /// How long it is, in UTF-16 code units; at least 1.
+    /// Length in UTF-16 code units; at least 1.
     pub length: usize,
-    /// `text_link`: where it leads.
+    /// `text_link`: the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// `pre`: the programming language.
@@ -21,13 +21,13 @@ pub struct Entity {
     /// `text_mention`: the user's id (the Bot API shows a whole user; the simulator fills it in where it knows them).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<serde_json::Value>,
-    /// `custom_emoji`: which.
+    /// `custom_emoji`: its `custom_emoji_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom_emoji_id: Option<String>,
 }
 
 impl Entity {
-    /// An entity with nothing but its kind and place.
+    /// An entity without optional fields.
     pub fn new(kind: &str, offset: usize, length: usize) -> Self {
         Self {
             kind: kind.to_owned(),
@@ -54,8 +54,8 @@ pub fn utf16_len(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
 }
 
-/// What a link in formatted text becomes: a checked URL, a mention of a user, or nothing (the entity is dropped silently,
-/// as Telegram does).
+/// The entity of a link in formatted text: a checked URL, a mention of a user, or none (Telegram drops an invalid link
+/// without an error).
 pub(super) fn link_entity(url: &str, offset: usize, length: usize) -> Option<Entity> {
     if let Some(id) = url
         .strip_prefix("tg://user?id=")
@@ -91,8 +91,8 @@ fn checked_link(link: &str) -> Option<String> {
         .map(String::from)
 }
 
-/// Orders entities as Telegram returns them and enforces its nesting rules: `pre` and `code` share no character with
-/// anything else, and a block quotation is never inside another one.
+/// Sorts entities as Telegram returns them and enforces its nesting rules: `pre` and `code` overlap with no other entity, and
+/// block quotations do not nest.
 pub(super) fn normalize_entities(mut entities: Vec<Entity>) -> Vec<Entity> {
     entities.retain(|entity| entity.length > 0);
     let code: Vec<(usize, usize)> = entities
@@ -123,7 +123,7 @@ pub(super) fn normalize_entities(mut entities: Vec<Entity>) -> Vec<Entity> {
     settled
 }
 
-/// What is left of an entity outside of the given ranges.
+/// The parts of an entity outside of the given ranges.
 fn subtract(entity: &Entity, holes: &[(usize, usize)], into: &mut Vec<Entity>) {
     let mut holes: Vec<(usize, usize)> = holes
         .iter()
@@ -151,9 +151,9 @@ fn subtract(entity: &Entity, holes: &[(usize, usize)], into: &mut Vec<Entity>) {
     }
 }
 
-/// What Telegram itself marks in plain text: commands, mentions, hashtags, URLs and e-mail addresses.
+/// Entities that Telegram detects in plain text: commands, mentions, hashtags, URLs and e-mail addresses.
 ///
-/// Code and links in `taken` are left alone; other formatting may lie over what is found.
+/// Nothing is detected inside of code and links in `taken`; other formatting may overlap.
 pub(super) fn detect(text: &str, taken: &[Entity]) -> Vec<Entity> {
     let mut found = Vec::new();
     if !text.contains(['/', '@', '#', '.', ':']) {
@@ -264,7 +264,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_parsed_or_refused_and_entities_lie_within_it(
+        fn any_text_is_refused_or_has_entities_within_its_bounds(
             source in r#"(<[a-z/]{0,6}( href| class)?(="?[a-z\-]{0,9}"?)?>?|&[a-z#0-9x]{0,9};?|[*_~|`\[\]()>!\\\n ]|\PC){0,40}"#
         ) {
             for parse in [html::parse, markdown::parse_v2, legacy_markdown::parse] {

@@ -1,4 +1,4 @@
-//! Breaking things on purpose: rules that match calls and say what goes wrong, by chance from a seed or a number of times.
+//! Fault injection: rules that match calls and make them fail, with a seeded probability or a number of times.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::queue::QueuedUpdate;
 use super::telegram_state::lock;
 
-/// What goes wrong.
+/// The kind of failure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
@@ -22,38 +22,38 @@ pub enum FaultKind {
         /// Seconds.
         retry_after: u64,
     },
-    /// An answer with this status and description, without taking effect.
+    /// An error response with this status and description; the call takes no effect.
     Status {
         /// HTTP status, also `error_code`.
         code: u16,
         /// `description`.
         description: String,
     },
-    /// A status with a body that is no JSON, as a proxy in front answers (502 of nginx).
+    /// A status with a body that is not JSON, as from a proxy (502 of nginx).
     Html {
         /// HTTP status.
         code: u16,
     },
-    /// No answer; the connection stays open. Nothing takes effect.
+    /// No response; the connection stays open. The call takes no effect.
     Hang,
-    /// The connection is closed without an answer. Nothing takes effect.
+    /// The connection is closed without a response. The call takes no effect.
     Reset,
-    /// The call takes effect, but the connection is closed instead of answering.
+    /// The call takes effect, but the connection is closed without a response.
     DropAfter,
-    /// The call takes effect, but no answer ever comes.
+    /// The call takes effect, but no response is sent.
     HangAfter,
-    /// The call is answered this much later.
+    /// The response is delayed.
     Delay {
         /// Milliseconds.
         ms: u64,
     },
-    /// Updates are given out again after they were confirmed (polling) or acknowledged (webhook).
+    /// Updates are delivered again after they were confirmed (polling) or acknowledged (webhook).
     Duplicate,
-    /// Updates of different chats come in another order than they happened; within a chat the order stays.
+    /// Updates of different chats are delivered in another order; within a chat the order is kept.
     Reorder,
 }
 
-/// A rule. Absent conditions match everything.
+/// A fault and the calls that it matches. Absent conditions match every call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
@@ -66,21 +66,21 @@ pub struct Fault {
     /// Only this method (without regard to case).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// What goes wrong.
+    /// The kind of failure.
     pub fault: FaultKind,
-    /// How likely, 0.0..=1.0; absent: always.
+    /// Probability, 0.0..=1.0; absent: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
-    /// How many times at most; absent: without end.
+    /// Maximum number of hits; absent: unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u64>,
-    /// For how many milliseconds from now; absent: until it is removed.
+    /// Duration in milliseconds from now; absent: until it is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_ms: Option<u64>,
 }
 
 impl Fault {
-    /// A fault of every call, without end.
+    /// A fault of every call, until it is removed.
     pub fn new(fault: FaultKind) -> Self {
         Self {
             bot: None,
@@ -93,42 +93,42 @@ impl Fault {
         }
     }
 
-    /// Only calls of this bot.
+    /// Limits the fault to calls of this bot.
     #[must_use]
     pub fn bot(mut self, bot: impl Into<i64>) -> Self {
         self.bot = Some(bot.into());
         self
     }
 
-    /// Only calls for this chat.
+    /// Limits the fault to calls with this `chat_id`.
     #[must_use]
     pub fn chat(mut self, chat: i64) -> Self {
         self.chat = Some(chat);
         self
     }
 
-    /// Only this method.
+    /// Limits the fault to this method.
     #[must_use]
     pub fn method(mut self, method: &str) -> Self {
         self.method = Some(method.to_ascii_lowercase());
         self
     }
 
-    /// With this probability.
+    /// Sets the probability, 0.0..=1.0.
     #[must_use]
     pub fn probability(mut self, probability: f64) -> Self {
         self.probability = Some(probability);
         self
     }
 
-    /// So many times.
+    /// Sets the maximum number of hits.
     #[must_use]
     pub fn times(mut self, times: u64) -> Self {
         self.times = Some(times);
         self
     }
 
-    /// For so long.
+    /// Limits the fault to this duration from now.
     #[must_use]
     pub fn lasting(mut self, time: Duration) -> Self {
         self.for_ms = u64::try_from(time.as_millis()).ok();
@@ -153,11 +153,11 @@ struct ActiveFault {
 struct FaultState {
     rules: Vec<ActiveFault>,
     random: StdRng,
-    /// When each (bot, chat) that was told to wait may come again.
+    /// When the `retry_after` of each (bot, chat) ends.
     not_before: HashMap<(i64, i64), Instant>,
 }
 
-/// All rules.
+/// All active faults.
 #[derive(Debug)]
 pub(super) struct Faults {
     any: AtomicBool,
@@ -166,7 +166,7 @@ pub(super) struct Faults {
     inner: Mutex<FaultState>,
 }
 
-/// Which call is looked at.
+/// The call that faults are matched with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CallTarget<'a> {
     pub bot: i64,
@@ -193,12 +193,12 @@ impl Faults {
         }
     }
 
-    /// Whether there is any rule at all: the way without faults costs nothing.
+    /// Whether any fault is active; without one, calls take no lock.
     pub(super) fn any(&self) -> bool {
         self.any.load(Ordering::Acquire)
     }
 
-    /// A number left to chance.
+    /// A seeded random number.
     pub(super) fn between(&self, low: i64, high: i64) -> i64 {
         lock(&self.inner).random.random_range(low..high)
     }
@@ -220,7 +220,7 @@ impl Faults {
         id
     }
 
-    /// Removes one rule, or all; the random sequence may be started anew.
+    /// Removes one fault, or all and optionally restarts the random sequence with a seed.
     pub(super) fn remove(&self, id: Option<u64>) {
         let mut inner = lock(&self.inner);
         inner
@@ -233,7 +233,7 @@ impl Faults {
         lock(&self.inner).random = StdRng::seed_from_u64(seed);
     }
 
-    /// The rules with how often each has struck.
+    /// The faults with their number of hits.
     pub(super) fn list(&self) -> Vec<(u64, Fault, u64)> {
         lock(&self.inner)
             .rules
@@ -242,7 +242,7 @@ impl Faults {
             .collect()
     }
 
-    /// What befalls this call. A 429 is remembered, so that a call that comes too early is noticed.
+    /// Draws the fault of a call, if any. A 429 is recorded, so that a call before its `retry_after` is counted.
     pub(super) fn draw_fault(&self, target: CallTarget<'_>) -> Option<FaultKind> {
         let mut inner = lock(&self.inner);
         let now = Instant::now();
@@ -260,7 +260,7 @@ impl Faults {
         })
     }
 
-    /// Remembers that (bot, chat) was told to wait.
+    /// Records a `retry_after` of (bot, chat).
     pub(super) fn record_retry_after(&self, bot: i64, chat: Option<i64>, seconds: u64) {
         let until = Instant::now() + Duration::from_secs(seconds);
         let mut inner = lock(&self.inner);
@@ -268,13 +268,13 @@ impl Faults {
         self.any_retry_after.store(true, Ordering::Release);
     }
 
-    /// Whether (bot, chat) comes before the time it was told.
+    /// Whether the `retry_after` of (bot, chat) has not yet passed.
     pub(super) fn is_before_retry_after(&self, bot: i64, chat: Option<i64>) -> bool {
         if !self.any_retry_after.load(Ordering::Acquire) {
             return false;
         }
         let inner = lock(&self.inner);
-        // Clocks and rounding: a call 50 ms early is not impatient.
+        // Tolerates 50 ms of clock difference and rounding.
         let now = Instant::now() + Duration::from_millis(50);
         inner
             .not_before
@@ -282,12 +282,12 @@ impl Faults {
             .is_some_and(|until| now < *until)
     }
 
-    /// Whether this acknowledged update comes again.
+    /// Whether this acknowledged update is delivered again.
     pub(super) fn redelivers(&self, bot: i64, chat: i64) -> bool {
         self.any() && self.draw_order(&FaultKind::Duplicate, bot, chat)
     }
 
-    /// Whether the next deliveries are mixed.
+    /// Whether the next deliveries are reordered.
     pub(super) fn reorders(&self, bot: i64) -> bool {
         self.any() && self.draw_order(&FaultKind::Reorder, bot, 0)
     }
@@ -301,7 +301,7 @@ impl Faults {
         found.is_some()
     }
 
-    /// Mixes the lanes of a batch, keeping the order within each.
+    /// Shuffles the lanes of a batch, keeping the order within each.
     pub(super) fn shuffle_chats(&self, batch: &mut [(i64, QueuedUpdate)]) {
         let mut lanes: Vec<i64> = batch.iter().map(|(_, update)| update.lane).collect();
         lanes.shuffle(&mut lock(&self.inner).random);

@@ -1,4 +1,4 @@
-//! Files that people sent: what `getFile` finds and the download path serves.
+//! Files that users have sent, for `getFile` and the download path.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use super::method_result::{MethodError, MethodResult, MethodSuccess};
 use super::params::Params;
 use super::telegram_state::{TelegramState, lock};
 
-/// Larger files cannot be downloaded, except from a server in local mode.
+/// Limit of `getFile` in bytes; a server in local mode has none.
 const MAX_DOWNLOAD: u64 = 20 << 20;
 
 /// All files.
@@ -30,7 +30,7 @@ struct File {
 }
 
 impl Files {
-    /// Adds a file; `size` may claim more than there is. Gives `file_id`, `file_unique_id` and `file_size` as an object.
+    /// Adds a file; `size` may differ from the length of the content. Returns `file_id`, `file_unique_id` and `file_size` as an object.
     pub(super) fn add(
         &self,
         folder: &str,
@@ -52,7 +52,7 @@ impl Files {
         json!({"file_id": file_id, "file_unique_id": unique_id, "file_size": size})
     }
 
-    /// The content behind a download path.
+    /// The content at a download path.
     pub(super) fn download(&self, path: &str) -> Option<Bytes> {
         let files = lock(&self.by_id);
         files

@@ -1,4 +1,4 @@
-//! What happens to chats: groups and topics are made, people block bots, groups become supergroups.
+//! Changes to chats: creating groups and topics, blocking bots, migrating groups to supergroups.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::objects::{Chat, Message};
 use super::telegram_state::{Bot, Group, Membership, TelegramState, lock, unix_now};
 use super::user_actions::push_update;
 
-/// Creates a group with members; bots learn of it by `my_chat_member`.
+/// Creates a group with members and queues `my_chat_member` for each.
 pub(super) fn create(
     telegram: &TelegramState,
     kind: &str,
@@ -61,7 +61,7 @@ pub(super) fn create(
     Ok(id)
 }
 
-/// Creates a topic; its thread id is a message's number, as at Telegram.
+/// Creates a topic; its thread id is the id of the service message, as in Telegram.
 pub(super) fn add_topic(telegram: &TelegramState, chat: i64, name: &str) -> Result<i64, String> {
     let group = telegram
         .group(chat)
@@ -77,7 +77,7 @@ pub(super) fn add_topic(telegram: &TelegramState, chat: i64, name: &str) -> Resu
     Ok(id)
 }
 
-/// A person blocks a bot or unblocks it; the bot is told.
+/// Blocks or unblocks a bot and queues `my_chat_member`.
 pub(super) fn block(telegram: &TelegramState, bot: &Arc<Bot>, user: i64, blocked: bool) {
     let user = telegram.user_or_new(user);
     let date = unix_now();
@@ -105,7 +105,7 @@ pub(super) fn block(telegram: &TelegramState, bot: &Arc<Bot>, user: i64, blocked
     );
 }
 
-/// Turns a basic group into a supergroup: a service message in each tells the other's id.
+/// Migrates a basic group to a supergroup; a service message in each holds the other's id.
 pub(super) fn migrate(telegram: &TelegramState, chat: i64) -> Result<i64, String> {
     let old = telegram
         .group(chat)

@@ -1,10 +1,10 @@
-//! `parse_mode=HTML`, as strict as Telegram: the same tags, the same complaints, the same byte offsets.
+//! `parse_mode=HTML`, as strict as Telegram: the same tags, error messages and byte offsets.
 //!
 //! Follows `parse_html` of `TDLib` (`MessageEntity.cpp`), whose messages reach a bot behind `can't parse entities: `.
 
 use super::entity::{Entity, link_entity, normalize_entities, utf16_len};
 
-/// Why formatted text is refused: what follows `Bad Request: can't parse entities: `.
+/// Why formatted text is rejected: the text after `Bad Request: can't parse entities: `.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ParseError(pub String);
@@ -19,10 +19,10 @@ struct Open {
     begin: usize,
 }
 
-/// Parses the HTML subset of the Bot API into the text that people see and its entities.
+/// Parses the HTML subset of the Bot API into the displayed text and its entities.
 ///
 /// # Errors
-/// [`ParseError`] with Telegram's own words.
+/// [`ParseError`] with Telegram's own message.
 pub fn parse(html: &str) -> Result<(String, Vec<Entity>), ParseError> {
     Parser {
         input: html,
@@ -49,7 +49,7 @@ struct Parser<'a> {
 }
 
 impl Parser<'_> {
-    /// The byte at a place; 0 behind the end, as the original's terminator.
+    /// The byte at an index; 0 behind the end, like the terminator in `TDLib`.
     fn byte(&self, at: usize) -> u8 {
         self.input.as_bytes().get(at).copied().unwrap_or(0)
     }
@@ -95,7 +95,7 @@ impl Parser<'_> {
         self.text.push(c);
     }
 
-    /// A character reference at the cursor; `None` leaves the cursor and the ampersand stays an ampersand.
+    /// Decodes a character reference at the cursor; `None` if there is none, and then the ampersand is literal.
     fn decode_reference(&mut self) -> Option<char> {
         let rest = &self.input[self.at + 1..];
         let (c, length) = if let Some(number) = rest.strip_prefix('#') {
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_block_keeps_its_language_and_excludes_other_formatting() {
+    fn code_block_keeps_its_language_and_excludes_other_formatting() {
         let (text, entities) =
             parse("<b>x<pre><code class=\"language-rust\">let a;</code></pre>y</b>")
                 .expect("parses");
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_checked_and_bad_ones_vanish_without_an_error() {
+    fn invalid_links_are_dropped_without_an_error() {
         let (_, link) =
             parse("<a href=\"https://example.com/?a=1&amp;b=2\">x</a>").expect("parses");
         assert_eq!(link[0].url.as_deref(), Some("https://example.com/?a=1&b=2"));
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn complaints_are_in_telegrams_words() {
+    fn error_messages_match_telegrams() {
         assert_eq!(
             refused("a <x>"),
             "Unsupported start tag \"x\" at byte offset 2"

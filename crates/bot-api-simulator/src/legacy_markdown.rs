@@ -1,4 +1,4 @@
-//! `parse_mode=Markdown`, the legacy one: four signs, no nesting. Follows `parse_markdown` of `TDLib`.
+//! `parse_mode=Markdown`, the legacy mode: four markers, no nesting. Follows `parse_markdown` of `TDLib`.
 
 use super::entity::{Entity, link_entity, normalize_entities, utf16_len};
 use super::html::ParseError;
@@ -87,7 +87,7 @@ mod tests {
     use crate::markdown::tests::{one, short};
 
     #[test]
-    fn legacy_markdown_knows_four_signs() {
+    fn legacy_markdown_parses_four_markers() {
         assert_eq!(
             short(parse("*a* 1.5")),
             ("a 1.5".to_owned(), one("bold", 0, 1))

@@ -1,5 +1,4 @@
-//! `parse_mode=MarkdownV2`, as strict as Telegram: the same reserved characters, the same
-//! complaints, the same byte offsets.
+//! `parse_mode=MarkdownV2`, as strict as Telegram: the same reserved characters, error messages and byte offsets.
 //!
 //! Follows `parse_markdown_v2` of `TDLib` (`MessageEntity.cpp`).
 
@@ -43,7 +42,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// The name in the complaints, and the entity's type.
+    /// The name in error messages, and the entity's type.
     fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Bold => ("Bold", "bold"),
@@ -219,7 +218,7 @@ impl V2<'_> {
         kind
     }
 
-    /// The language of a code block, and the one line break behind the opening that does not count.
+    /// The language of a code block; skips the one line break behind the opening that is no content.
     fn language(&mut self) -> Option<String> {
         let rest = &self.source[self.at..];
         let end = rest
@@ -240,7 +239,7 @@ impl V2<'_> {
         language
     }
 
-    /// `||` at the very end of a quotation hides what is longer than a few lines: it opened a spoiler that nothing is in.
+    /// `||` at the very end of a quotation makes it expandable: the parser saw it as the start of an empty spoiler.
     fn drop_expandable_mark(&mut self) -> bool {
         let found = self.quoting
             && matches!(self.open.as_slice(), [.., quote, mark]
@@ -304,7 +303,7 @@ impl V2<'_> {
         Ok(())
     }
 
-    /// What stands in parentheses.
+    /// The text in parentheses.
     fn url(&mut self, what: &str) -> Result<String, ParseError> {
         self.at += 1;
         let begin = self.at;
@@ -342,7 +341,7 @@ impl V2<'_> {
 pub(super) mod tests {
     use super::*;
 
-    /// Its text, and its entities without what only some kinds have.
+    /// The parsed text, and type, offset and length of each entity.
     pub(crate) fn short(parsed: Parsed) -> (String, Vec<(String, usize, usize)>) {
         let (text, entities) = parsed.expect("parses");
         let entities = entities
@@ -384,7 +383,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn v2_complains_in_telegrams_words() {
+    fn v2_error_messages_match_telegrams() {
         let refused = |source: &str| parse_v2(source).expect_err("is refused").0;
         assert_eq!(
             refused("1.5"),

@@ -1,4 +1,4 @@
-//! What a method answers: a result, or a failure in Telegram's own words.
+//! The result of a method: success, or an error with Telegram's own description.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl MethodSuccess {
     }
 }
 
-/// A refused or failed call.
+/// An unsuccessful call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct MethodError {
     pub code: u16,
@@ -55,7 +55,7 @@ pub(super) struct MethodError {
     pub retry_after: Option<u64>,
     /// `parameters.migrate_to_chat_id`.
     pub migrate_to: Option<i64>,
-    /// The answer comes this much later.
+    /// Delay of the response.
     pub after: Option<Duration>,
 }
 
@@ -112,7 +112,7 @@ impl MethodError {
     }
 }
 
-/// Status code, body and `Retry-After` of an answer.
+/// Status code, body and `Retry-After` of a response.
 pub(super) fn encode(answer: MethodResult) -> (u16, String, Option<u64>) {
     match answer {
         Ok(success) => {

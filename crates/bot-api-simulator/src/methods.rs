@@ -1,4 +1,4 @@
-//! Every method the simulator answers, by its name in lower case.
+//! Dispatch of methods by their name in lower case.
 
 use std::sync::Arc;
 

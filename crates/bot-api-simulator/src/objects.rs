@@ -1,4 +1,4 @@
-//! The Bot API's objects that the simulator makes: users, chats, messages.
+//! Bot API objects: users, chats, messages.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ pub struct User {
     /// Whether it is a bot.
     #[serde(default)]
     pub is_bot: bool,
-    /// The name that people see.
+    /// First name.
     pub first_name: String,
-    /// Further names.
+    /// Last name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_name: Option<String>,
-    /// Without @.
+    /// Without the leading `@`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
     /// IETF language tag.
@@ -29,7 +29,7 @@ pub struct User {
 }
 
 impl User {
-    /// A person without a username or language.
+    /// A human user without username and language.
     pub fn new(id: i64, first_name: &str) -> Self {
         Self {
             id,
@@ -41,14 +41,14 @@ impl User {
         }
     }
 
-    /// With a username (without @).
+    /// Sets the username (without `@`).
     #[must_use]
     pub fn username(mut self, username: &str) -> Self {
         self.username = Some(username.to_owned());
         self
     }
 
-    /// With a language.
+    /// Sets the IETF language tag.
     #[must_use]
     pub fn language(mut self, code: &str) -> Self {
         self.language_code = Some(code.to_owned());
@@ -91,7 +91,7 @@ impl Chat {
     }
 }
 
-/// A `Message`. What depends on its kind, besides text, is in `content`.
+/// A `Message`. Fields that depend on its kind, text excepted, are in `content`.
 #[derive(Debug, Clone, Serialize)]
 #[allow(clippy::struct_field_names, reason = "the names of the Bot API")]
 pub(super) struct Message {
@@ -142,7 +142,7 @@ impl Message {
         }
     }
 
-    /// As it is shown inside of a reply: without what it replies to.
+    /// The form inside of `reply_to_message`: without its own `reply_to_message`.
     pub(super) fn without_reply(&self) -> Self {
         Self {
             reply_to_message: None,

@@ -1,4 +1,4 @@
-//! The parameters of a call, from wherever the Bot API takes them: query string, form, multipart form, JSON body.
+//! Parameters of a call, from every source that the Bot API accepts: query string, form, multipart form, JSON body.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ pub(super) struct Upload {
     pub bytes: Bytes,
 }
 
-/// The parameters: the first of a name counts.
+/// Parameters by name; the first occurrence of a name counts.
 #[derive(Debug, Default)]
 pub(super) struct Params {
     fields: Vec<(String, String)>,
@@ -26,7 +26,7 @@ impl Params {
     /// Reads the query string and the body.
     ///
     /// # Errors
-    /// A body that is not what its content type says.
+    /// The body does not match its content type.
     pub(super) fn read(
         query: Option<&str>,
         content_type: &str,
@@ -115,7 +115,7 @@ impl Params {
         }
     }
 
-    /// A parameter; empty when it is absent, which the Bot API does not distinguish.
+    /// A parameter; empty if absent: the Bot API does not distinguish the two.
     pub(super) fn get(&self, name: &str) -> &str {
         self.fields
             .iter()
@@ -123,7 +123,7 @@ impl Params {
             .map_or("", |(_, value)| value)
     }
 
-    /// An integer parameter, read as leniently as the Bot API reads it, and clamped.
+    /// An integer parameter, parsed as leniently as by the Bot API server, and clamped.
     pub(super) fn integer(&self, name: &str, default: i64, min: i64, max: i64) -> i64 {
         let value = self.get(name);
         let number = if value.is_empty() {
@@ -142,7 +142,7 @@ impl Params {
         )
     }
 
-    /// A file: sent under the parameter's own name, or under the name that `attach://name` gives.
+    /// A file, uploaded under the parameter's name or under the name in `attach://name`.
     pub(super) fn file(&self, name: &str) -> Option<&Upload> {
         let named = |field: &str| self.files.iter().find(|file| file.field == field);
         named(name).or_else(|| named(self.get(name).strip_prefix("attach://")?))
@@ -158,7 +158,7 @@ impl Params {
     }
 }
 
-/// The digits at the beginning; 0 when there are none.
+/// The number in the leading digits; 0 without digits.
 fn lenient_integer(value: &str) -> i64 {
     let value = value.trim_start();
     let end = value

@@ -15,7 +15,7 @@ use super::update_kinds::AllowedUpdates;
 
 /// The longest poll, in seconds.
 const MAX_TIMEOUT: i64 = 50;
-/// After an update has come a poll waits this long for more.
+/// A waiting poll collects further updates for this long after the first one.
 const BATCH_DELAY: Duration = Duration::from_millis(1);
 /// A second conflict within this time is answered this much later.
 const CONFLICT_PAUSE: Duration = Duration::from_secs(3);
@@ -24,7 +24,7 @@ pub(super) const WEBHOOK_ACTIVE: &str = "Conflict: can't use getUpdates method w
 const OTHER_POLL: &str = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running";
 const WEBHOOK_SET: &str = "Conflict: terminated by setWebhook request";
 
-/// What is remembered between polls.
+/// State that outlives one poll.
 #[derive(Debug, Default)]
 pub(super) struct PollState {
     waiting: Option<Waiting>,
@@ -61,7 +61,7 @@ fn conflict(state: &mut BotState, text: &str) -> MethodError {
     failure
 }
 
-/// Counts a poll as long as it is being answered, and gives up its place when the client goes away.
+/// Counts a poll while it is in flight; dropping it (the client disconnected) frees the slot.
 struct InFlight<'a> {
     bot: &'a Bot,
     ticket: Option<u64>,
@@ -170,7 +170,7 @@ pub(super) async fn get_updates(
     }
 }
 
-/// Reads from the queue; some of what is confirmed comes again where a test wants it.
+/// Reads from the queue; a `repeat` fault makes confirmed updates appear again.
 fn read(
     telegram: &TelegramState,
     bot: i64,

@@ -1,23 +1,23 @@
-//! The updates that wait for one bot: numbered, kept 24 hours, confirmed by a higher offset or one by one.
+//! The pending updates of a bot: numbered, kept for 24 hours, confirmed by a higher offset or one by one.
 //!
-//! Follows `TQueue` of `TDLib`. Pure: the time comes from the caller.
+//! Follows `TQueue` of `TDLib`. Pure: the caller passes the time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How long an update waits, in seconds.
+/// Age in seconds at which an update expires.
 pub(super) const RETENTION_SECONDS: i64 = 24 * 60 * 60;
-/// How many updates wait for one bot at most; further ones are lost, as at Telegram.
+/// Limit of pending updates per bot; further ones are dropped, as in Telegram.
 const CAPACITY: usize = 100_000;
-/// One answer to `getUpdates` carries at most this many bytes.
+/// Limit of a `getUpdates` response in bytes.
 const MAX_RESPONSE_BYTES: usize = 1 << 22;
-/// An offset further than this beyond the newest update is not believed.
+/// An offset further than this beyond the newest update is ignored.
 const MAX_OFFSET_AHEAD: i64 = 10;
 
-/// One update that waits.
+/// A pending update.
 #[derive(Debug, Clone)]
 pub(super) struct QueuedUpdate {
-    /// Updates of one lane (a chat) are delivered to a webhook one after the other.
+    /// The chat; a webhook gets the updates of one lane one after the other.
     pub lane: i64,
     /// Unix seconds.
     pub expires: i64,
@@ -25,7 +25,7 @@ pub(super) struct QueuedUpdate {
     pub json: Arc<str>,
 }
 
-/// The queue.
+/// Pending updates by id.
 #[derive(Debug)]
 pub(super) struct UpdateQueue {
     next: i64,
@@ -41,7 +41,7 @@ impl UpdateQueue {
     }
 
     /// Appends an update: `rest` is the update object without its id and braces (`"message":{…}`).
-    /// `None`: it is too old or the queue is full, and the update is lost.
+    /// `None`: the update is too old or the queue is full, and the update is dropped.
     pub(super) fn push(&mut self, rest: &str, lane: i64, date: i64, now: i64) -> Option<i64> {
         if self.pending.len() >= CAPACITY || date + RETENTION_SECONDS <= now {
             return None;
@@ -60,7 +60,7 @@ impl UpdateQueue {
         Some(id)
     }
 
-    /// What an idle week does: the next id is another one.
+    /// Sets the id of the next update, as Telegram does after an idle week.
     pub(super) fn set_next_id(&mut self, next: i64) {
         self.next = next;
     }
@@ -75,9 +75,9 @@ impl UpdateQueue {
         }
     }
 
-    /// `getUpdates`: confirms everything below `offset`, and gives up to `limit` updates from there.
+    /// `getUpdates`: confirms everything below `offset`, and returns up to `limit` updates from there.
     ///
-    /// `repeat` says which confirmed updates come once more in this answer, a fault that tests ask for.
+    /// `repeat` selects confirmed updates to return once more, for the fault of that name.
     pub(super) fn confirm_and_read(
         &mut self,
         offset: i64,
@@ -116,7 +116,7 @@ impl UpdateQueue {
         again
     }
 
-    /// Whether anything is there to read from `offset`.
+    /// Whether an update is pending from `offset` on.
     pub(super) fn has_from(&self, offset: i64) -> bool {
         let from = if offset <= 0 || offset > self.next + MAX_OFFSET_AHEAD {
             i64::MIN
@@ -145,7 +145,7 @@ impl UpdateQueue {
         self.pending.get(&id)
     }
 
-    /// Forgets one update: a webhook has acknowledged it.
+    /// Removes one update, which a webhook has acknowledged.
     pub(super) fn remove(&mut self, id: i64) -> Option<QueuedUpdate> {
         self.pending.remove(&id)
     }
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_higher_offset_confirms_and_a_lower_one_does_not_bring_back() {
+    fn higher_offset_confirms_and_a_lower_one_restores_nothing() {
         let mut queue = queue_of(4);
         assert_eq!(
             ids(queue.confirm_and_read(0, 100, |_| false)),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_confirmed_update_comes_again_where_a_test_wants_it() {
+    fn repeat_selects_confirmed_updates_to_return_again() {
         let mut queue = queue_of(3);
         assert_eq!(
             ids(queue.confirm_and_read(102, 100, |_| true)),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn one_answer_stays_below_four_megabytes() {
+    fn get_updates_response_stays_below_four_megabytes() {
         let mut queue = UpdateQueue::starting_at(1);
         let rest = format!("\"message\":\"{}\"", "x".repeat(1 << 20));
         for _ in 0..6 {

@@ -1,19 +1,19 @@
-//! Flood limits: thirty messages a second per bot, about one a second per chat with short bursts, twenty a minute per group.
-//! Edits and drafts count like messages: Telegram says nothing of them, and who stays within this is on the safe side.
+//! Rate limits: thirty messages a second per bot, about one a second per chat with short bursts, twenty a minute per group.
+//! Edits and drafts count like messages: Telegram does not document their limit, and a bot that stays within this one is safe.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// A burst of this many passes at once in a private chat.
+/// Burst of a private chat, in messages.
 const BURST: f64 = 5.0;
-/// Messages a group takes within a minute.
+/// Messages per minute to a group.
 const GROUP_MESSAGES: usize = 20;
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// Messages a bot may send in a second, to all chats together.
+/// Messages per second of a bot, to all chats together.
 const BOT_MESSAGES: usize = 30;
 
-/// What a bot has sent lately.
+/// Recent messages of a bot.
 #[derive(Debug, Default)]
 pub(super) struct RateLimiter {
     sent: VecDeque<Instant>,
@@ -21,7 +21,7 @@ pub(super) struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// Takes one message to a chat, or says how many seconds to wait.
+    /// Admits one message to a chat, or returns the seconds to wait.
     pub(super) fn take(&mut self, chat: i64, is_group: bool, now: Instant) -> Result<(), u64> {
         const SECOND: Duration = Duration::from_secs(1);
         let over = |first: &Instant| now.saturating_duration_since(*first) >= SECOND;
@@ -38,7 +38,7 @@ impl RateLimiter {
     }
 }
 
-/// What one chat has taken lately.
+/// Recent messages to one chat.
 #[derive(Debug)]
 struct Bucket {
     tokens: f64,
@@ -55,7 +55,7 @@ impl Bucket {
         }
     }
 
-    /// Takes one message, or says how many seconds to wait.
+    /// Admits one message, or returns the seconds to wait.
     fn take(&mut self, is_group: bool, now: Instant) -> Result<(), u64> {
         let since = now.saturating_duration_since(self.filled);
         self.tokens = (self.tokens + since.as_secs_f64()).min(BURST);
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_passes_and_then_one_a_second() {
+    fn private_chat_admits_a_burst_then_one_per_second() {
         let start = Instant::now();
         let mut bucket = Bucket::new(start);
         for _ in 0..5 {
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bot_sends_thirty_a_second_to_all_chats_together() {
+    fn bot_is_limited_to_thirty_messages_per_second() {
         let start = Instant::now();
         let mut limiter = RateLimiter::default();
         for chat in 0..30 {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_takes_twenty_a_minute() {
+    fn group_admits_twenty_messages_per_minute() {
         let start = Instant::now();
         let mut bucket = Bucket::new(start);
         for second in 0..20 {

@@ -1,4 +1,4 @@
-//! What a bot says: `sendMessage`, `editMessageText`, `deleteMessage`, `sendMessageDraft`, `sendChatAction`.
+//! Methods that write to a chat: `sendMessage`, `editMessageText`, `deleteMessage`, `sendMessageDraft`, `sendChatAction`.
 
 use std::time::Instant;
 
@@ -12,11 +12,11 @@ use super::telegram_state::{
 };
 use super::{html, legacy_markdown, markdown};
 
-/// UTF-16 code units of a text.
+/// Limit of a text in UTF-16 code units, after its formatting is parsed.
 const MAX_TEXT: usize = 4_096;
-/// Bytes of a text before its formatting is parsed.
+/// Limit of a text in bytes, before its formatting is parsed.
 const MAX_SOURCE: usize = 1 << 15;
-/// Drafts remembered per bot.
+/// Drafts recorded per bot.
 const DRAFTS: usize = 1_000;
 
 const ACTIONS: &[&str] = &[
@@ -37,7 +37,7 @@ const ACTIONS: &[&str] = &[
     "upload_video_note",
 ];
 
-/// A text with its formatting understood.
+/// A text with its parsed formatting.
 struct Formatted {
     text: String,
     entities: Vec<Entity>,
@@ -81,7 +81,7 @@ fn explicit_entities(params: &Params) -> Result<Vec<Entity>, MethodError> {
         .map_err(|_| MethodError::bad_request("Can't parse entities JSON object"))
 }
 
-/// White space at both ends is not sent; entities move with the text.
+/// Trims white space at both ends and shifts the entities accordingly.
 fn trimmed(text: &str, entities: &mut Vec<Entity>) -> String {
     let white = |c: char| c.is_whitespace() || matches!(c, '\u{200b}' | '\u{2060}' | '\0');
     let lead = utf16_len(&text[..text.len() - text.trim_start_matches(white).len()]);
@@ -152,7 +152,7 @@ pub(super) fn send_message(telegram: &TelegramState, bot: &Bot, params: &Params)
     answer
 }
 
-/// Takes a message, a draft or an edit into account, where limits are on.
+/// Counts a message, draft or edit against the rate limits, if they are enabled.
 fn check_rate_limit(
     telegram: &TelegramState,
     state: &mut BotState,
@@ -166,7 +166,7 @@ fn check_rate_limit(
     taken.map_err(MethodError::too_many_requests)
 }
 
-/// Marks the message that an answer tells of, if it tells of one: its bot will not hear of it.
+/// Marks the message in a response that a fault suppresses as unanswered.
 pub(super) fn mark_unanswered(bot: &Bot, result: &str) {
     #[derive(serde::Deserialize)]
     struct Chat {
@@ -219,7 +219,7 @@ fn replied_message(
     };
     match state.history.find(chat, id) {
         Some(stored) if !stored.deleted => Ok(Some(Box::new(stored.message.without_reply()))),
-        // Forgotten by the simulator, not by Telegram.
+        // Telegram keeps messages that the simulator has dropped from its history.
         None if id < newest => Ok(None),
         _ if lenient => Ok(None),
         _ => Err(MethodError::bad_request("message to be replied not found")),

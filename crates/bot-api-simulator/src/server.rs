@@ -22,17 +22,17 @@ use super::stats::ApiCall;
 use super::telegram_state::{Bot, TelegramState, lock};
 use super::{control, methods, sending};
 
-/// The largest request: an upload of 50 MB and what surrounds it.
+/// Limit of a request in bytes: an upload of 50 MB and its multipart framing.
 const MAX_BODY: usize = 52 << 20;
 
 type Body = Full<Bytes>;
 
-/// The connection is to be closed instead of answering.
+/// Closes the connection instead of responding.
 #[derive(Debug, thiserror::Error)]
 #[error("connection closed on purpose")]
 struct Reset;
 
-/// Accepts until it is told to stop.
+/// Accepts connections until `stop` is cancelled.
 pub(super) async fn accept(
     listener: TcpListener,
     telegram: Arc<TelegramState>,
@@ -45,7 +45,7 @@ pub(super) async fn accept(
             accepted = listener.accept() => accepted,
         };
         let Ok((stream, peer)) = accepted else {
-            // Out of file descriptors, or gone before it was accepted.
+            // Out of file descriptors, or the client disconnected before the accept.
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
@@ -76,7 +76,7 @@ async fn serve_connection(
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), service)
         .await;
-    // A client that goes away is no fault of ours.
+    // A client that disconnects is not an error.
     drop(served);
     Ok(())
 }
@@ -143,7 +143,7 @@ fn download(telegram: &TelegramState, file: &str) -> Response<Body> {
     }
 }
 
-/// Clients may escape the colon of the token.
+/// Decodes the token: clients may percent-encode its colon.
 fn decoded(token: &str) -> String {
     token.replace("%3A", ":").replace("%3a", ":")
 }
@@ -202,7 +202,7 @@ async fn bot_call(
     outcome
 }
 
-/// The answer, or what befalls it.
+/// The response to a call, or the fault that replaces it.
 async fn answered(
     telegram: &Arc<TelegramState>,
     bot: &Arc<Bot>,

@@ -1,4 +1,4 @@
-//! The handle for Rust: start a simulator, speak as a user, break things, read what bots sent.
+//! The Rust handle of a simulator: start it, act as users, inject faults, read what bots sent.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,10 +24,10 @@ use super::telegram_state::{
 use super::user_actions::{self, UserAction, UserActionOutcome};
 use super::webhook;
 
-/// A running simulator. Cheap to clone; it ends when the last handle is dropped.
+/// Handle of a running simulator. Cheap to clone; the server stops when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub struct Simulator {
-    /// Where it listens.
+    /// The listen address.
     pub addr: SocketAddr,
     telegram: Arc<TelegramState>,
     running: Arc<RunningServer>,
@@ -40,33 +40,33 @@ struct RunningServer {
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// A message that a bot sent, as it stands now.
+/// A message of a bot in its current state.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SentMessage {
-    /// Its number in the chat.
+    /// Its id in the chat.
     pub message_id: i64,
-    /// The chat.
+    /// The chat's id.
     pub chat_id: i64,
-    /// The topic.
+    /// The topic's `message_thread_id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thread_id: Option<i64>,
-    /// What it replies to.
+    /// The `message_id` that it replies to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<i64>,
-    /// The text that people see.
+    /// The text as users see it, without markup.
     pub text: String,
-    /// Its formatting.
+    /// The formatting of `text`.
     pub entities: Vec<Entity>,
     /// The text as the bot sent it, with its markup.
     pub source: String,
     /// `html`, `markdownv2`, `markdown`, or empty.
     pub parse_mode: String,
-    /// The texts it was changed to, one after the other; the last is `text`.
+    /// The text after each edit; the last is `text`.
     pub edits: Vec<String>,
-    /// It was deleted.
+    /// Whether the bot has deleted it.
     pub deleted: bool,
-    /// It was sent, but [`DropAfter`](super::FaultKind::DropAfter) or [`HangAfter`](super::FaultKind::HangAfter) kept the answer from its
-    /// bot, which may therefore send it again.
+    /// Whether [`DropAfter`](super::FaultKind::DropAfter) or [`HangAfter`](super::FaultKind::HangAfter) suppressed the response, so that the
+    /// bot may send the message again.
     pub unanswered: bool,
     /// When it was sent.
     pub at: jiff::Timestamp,
@@ -92,7 +92,7 @@ impl From<&StoredMessage> for SentMessage {
     }
 }
 
-/// Starts a simulator on an address (port 0: any free one) and leaves it running in the background.
+/// Starts a simulator on an address (port 0: any free one); it runs in a background task.
 ///
 /// # Errors
 /// The address cannot be listened on.
@@ -122,7 +122,7 @@ impl Simulator {
         serve(SocketAddr::from(([127, 0, 0, 1], 0)), options).await
     }
 
-    /// The Bot API's root, for `--telegram-api-url`.
+    /// The root URL of the simulated Bot API.
     ///
     /// # Panics
     /// Never: an address always makes a URL.
@@ -130,7 +130,7 @@ impl Simulator {
         Url::parse(&format!("http://{}", self.addr)).expect("an address makes a URL")
     }
 
-    /// Waits until the server has ended; it ends when somebody calls [`Simulator::stop`].
+    /// Waits until the server has stopped, which [`Simulator::stop`] causes.
     pub async fn wait(&self) {
         let task = lock(&self.running.task).take();
         if let Some(task) = task {
@@ -138,12 +138,12 @@ impl Simulator {
         }
     }
 
-    /// Stops listening and closes every connection: Telegram is down.
+    /// Stops listening and closes every connection.
     pub fn stop(&self) {
         self.running.stop.cancel();
     }
 
-    /// Changes options while it runs.
+    /// Changes the options of the running simulator.
     pub fn configure(&self, change: impl FnOnce(&mut SimulatorOptions)) {
         let mut options = SimulatorOptions::clone(&self.telegram.options.load());
         change(&mut options);
@@ -166,25 +166,25 @@ impl Simulator {
         self.telegram.bot(bot.into()).expect("a bot that was added")
     }
 
-    /// The token no longer works: 401, until [`Simulator::add_bot`] gives another.
+    /// Revokes the bot's token: 401 until [`Simulator::add_bot`] gives another.
     pub fn revoke(&self, bot: impl Into<i64>) {
         lock(&self.bot(bot).state).revoked = true;
     }
 
-    /// Privacy mode: on, a bot sees only what concerns it in groups (the default, as at Telegram).
+    /// Sets privacy mode. On (the default, as in Telegram), a bot gets only commands, mentions and replies in groups.
     pub fn set_privacy(&self, bot: impl Into<i64>, on: bool) {
         lock(&self.bot(bot).state).reads_all_group_messages = !on;
     }
 
-    /// Adds or changes a person.
+    /// Adds or replaces a user.
     pub fn add_user(&self, user: User) -> i64 {
         self.telegram.put_user(user).id
     }
 
-    /// A person writes to a bot privately; gives the update's id.
+    /// Sends a private message from a user to a bot; returns the `update_id`.
     ///
     /// # Panics
-    /// There is no such bot, or it does not want messages.
+    /// The bot is unknown, or its `allowed_updates` excludes messages.
     pub fn send_private_message(&self, bot: impl Into<i64>, from: i64, text: &str) -> i64 {
         let outcome = self.perform(&UserAction {
             bot: Some(bot.into()),
@@ -196,7 +196,7 @@ impl Simulator {
         updates.first().expect("the bot wants messages").1
     }
 
-    /// A person writes in a group.
+    /// Sends a message from a user to a group.
     ///
     /// # Panics
     /// There is no such group.
@@ -210,8 +210,8 @@ impl Simulator {
         outcome.expect("the group exists")
     }
 
-    /// Many people write to a bot at once: `messages` rounds of one message from each of `users` people, whose ids begin
-    /// at `first_user`; `{n}` in the text becomes the round. Gives how many updates came of it.
+    /// Sends `messages` rounds of one private message from each of `users` users, whose ids begin at `first_user`; `{n}` in the
+    /// text is replaced by the round. Returns the number of queued updates.
     pub fn send_bulk(
         &self,
         bot: impl Into<i64>,
@@ -230,15 +230,15 @@ impl Simulator {
         )
     }
 
-    /// Anything a person can say or do.
+    /// Performs any action of a user.
     ///
     /// # Errors
-    /// What is missing, in words.
+    /// A sentence that says what is missing or unknown.
     pub fn perform(&self, action: &UserAction) -> Result<UserActionOutcome, String> {
         user_actions::perform(&self.telegram, action)
     }
 
-    /// An update of any kind, as JSON of the object under its kind; gives its id, or `None` if the bot does not want it.
+    /// Queues an update of any kind, whose object is given as JSON; returns its id, or `None` if `allowed_updates` excludes it.
     pub fn push_raw_update(
         &self,
         bot: impl Into<i64>,
@@ -252,32 +252,32 @@ impl Simulator {
         user_actions::push_update(&bot, &mut state, kind, lane, now, json)
     }
 
-    /// The next `update_id` of a bot is this one, as after an idle week.
+    /// Sets the next `update_id` of a bot, which Telegram changes after an idle week.
     pub fn set_next_update_id(&self, bot: impl Into<i64>, next: i64) {
         lock(&self.bot(bot).state).queue.set_next_id(next);
     }
 
-    /// A person blocks the bot, or unblocks it.
+    /// Blocks or unblocks the bot on behalf of a user.
     pub fn block(&self, bot: impl Into<i64>, user: i64, blocked: bool) {
         groups::block(&self.telegram, &self.bot(bot), user, blocked);
     }
 
-    /// A person's account is deleted.
+    /// Deletes a user's account, as the bot sees it.
     pub fn deactivate(&self, bot: impl Into<i64>, user: i64) {
         let bot = self.bot(bot);
         let mut state = lock(&bot.state);
         state.private.entry(user).or_default().deactivated = true;
     }
 
-    /// Creates a `group`, `supergroup`, `forum` or `channel` with these bots as members; gives its id.
+    /// Creates a `group`, `supergroup`, `forum` or `channel` with these bots as members; returns its id.
     ///
     /// # Panics
-    /// There is no such kind.
+    /// The kind is none of these.
     pub fn add_group(&self, kind: &str, title: &str, bots: &[i64]) -> i64 {
         groups::create(&self.telegram, kind, title, None, bots).expect("a kind of group")
     }
 
-    /// Creates a topic in a forum; gives its `message_thread_id`.
+    /// Creates a topic in a forum; returns its `message_thread_id`.
     ///
     /// # Panics
     /// There is no such forum.
@@ -294,7 +294,7 @@ impl Simulator {
         user_actions::change_membership(&self.telegram, &self.bot(bot), &group, membership, None);
     }
 
-    /// Turns a basic group into a supergroup; gives its new id.
+    /// Migrates a basic group to a supergroup; returns its new id.
     ///
     /// # Panics
     /// There is no such basic group.
@@ -302,7 +302,7 @@ impl Simulator {
         groups::migrate(&self.telegram, chat).expect("a basic group")
     }
 
-    /// The chats that a bot has sent something to, in no order.
+    /// The ids of all chats that a bot has sent messages to, in ascending order.
     pub fn chats(&self, bot: impl Into<i64>) -> Vec<i64> {
         let bot = self.bot(bot);
         let state = lock(&bot.state);
@@ -317,7 +317,7 @@ impl Simulator {
         chats
     }
 
-    /// What a bot has sent to a chat, oldest first; deleted messages are marked, not left out.
+    /// The messages of a bot in a chat, oldest first; deleted ones are included and marked.
     pub fn sent_messages(&self, bot: impl Into<i64>, chat: i64) -> Vec<SentMessage> {
         let bot = self.bot(bot);
         let state = lock(&bot.state);
@@ -329,10 +329,10 @@ impl Simulator {
             .collect()
     }
 
-    /// Waits until the bot has sent more than `already` messages to a chat; gives all of them.
+    /// Waits until the bot has sent more than `already` messages to a chat; returns all of them.
     ///
     /// # Panics
-    /// It has not by the end of `within`.
+    /// It has not after `within`.
     pub async fn wait_for_sent_messages(
         &self,
         bot: impl Into<i64>,
@@ -354,10 +354,10 @@ impl Simulator {
         }
     }
 
-    /// A person writes privately and waits for the next message of the bot.
+    /// Sends a private message and waits for the bot's next message to that user.
     ///
     /// # Panics
-    /// None comes in time.
+    /// No message arrives in time.
     pub async fn send_and_wait(
         &self,
         bot: impl Into<i64>,
@@ -372,7 +372,7 @@ impl Simulator {
         sent.swap_remove(before)
     }
 
-    /// Looks whenever the bot has said something, until `found` finds it; `None` when the time is over.
+    /// Calls `found` after every message of the bot until it returns a value; `None` after `within`.
     pub async fn wait_until<T>(
         &self,
         bot: impl Into<i64>,
@@ -395,7 +395,7 @@ impl Simulator {
         }
     }
 
-    /// Forgets the messages and calls kept so far; counters go on.
+    /// Clears recorded messages, calls, deliveries and drafts; counters are kept.
     pub fn clear_recorded(&self, bot: impl Into<i64>) {
         let bot = self.bot(bot);
         let mut state = lock(&bot.state);
@@ -405,58 +405,58 @@ impl Simulator {
         state.drafts.clear();
     }
 
-    /// The previews the bot showed with `sendMessageDraft`, in order.
+    /// The bot's `sendMessageDraft` calls, in order.
     pub fn drafts(&self, bot: impl Into<i64>) -> Vec<Draft> {
         lock(&self.bot(bot).state).drafts.clone()
     }
 
-    /// The bot's last calls (all but `getUpdates`), oldest first.
+    /// The bot's recorded calls (all but `getUpdates`), oldest first.
     pub fn calls(&self, bot: impl Into<i64>) -> Vec<ApiCall> {
         let bot = self.bot(bot);
         let state = lock(&bot.state);
         state.stats.calls.iter().cloned().collect()
     }
 
-    /// The last requests to the bot's webhook, in the order they ended.
+    /// The recorded requests to the bot's webhook, in the order of their responses.
     pub fn deliveries(&self, bot: impl Into<i64>) -> Vec<WebhookDelivery> {
         let bot = self.bot(bot);
         let state = lock(&bot.state);
         state.stats.deliveries.iter().cloned().collect()
     }
 
-    /// What was counted.
+    /// The bot's counters.
     pub fn counters(&self, bot: impl Into<i64>) -> BotCounters {
         lock(&self.bot(bot).state).stats.counters.clone()
     }
 
-    /// How many updates wait for the bot.
+    /// Number of updates pending for the bot.
     pub fn pending(&self, bot: impl Into<i64>) -> usize {
         lock(&self.bot(bot).state).queue.len()
     }
 
-    /// How many `getUpdates` of the bot are being answered right now.
+    /// Number of the bot's `getUpdates` in flight.
     pub fn polls_in_flight(&self, bot: impl Into<i64>) -> u32 {
         self.bot(bot)
             .polls_in_flight
             .load(std::sync::atomic::Ordering::Acquire)
     }
 
-    /// What `getWebhookInfo` shows.
+    /// The bot's `WebhookInfo`.
     pub fn webhook_info(&self, bot: impl Into<i64>) -> Value {
         webhook::describe(&self.bot(bot))
     }
 
-    /// Breaks something; gives the rule's number.
+    /// Adds a fault; returns its id.
     pub fn add_fault(&self, fault: Fault) -> u64 {
         self.telegram.faults.add(fault)
     }
 
-    /// Mends what [`Simulator::add_fault`] broke.
+    /// Removes a fault by the id of [`Simulator::add_fault`].
     pub fn remove_fault(&self, id: u64) {
         self.telegram.faults.remove(Some(id));
     }
 
-    /// Mends everything.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         self.telegram.faults.remove(None);
     }

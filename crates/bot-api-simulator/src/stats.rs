@@ -1,4 +1,4 @@
-//! What is counted per bot, and the record of its last calls.
+//! Counters and the recorded calls and webhook requests of each bot.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,63 +8,63 @@ use serde_json::Value;
 /// Counters of one bot since the simulator began.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct BotCounters {
-    /// Updates that came for the bot and were kept.
+    /// Updates queued for the bot.
     pub updates: u64,
     /// Completed `getUpdates`.
     pub polls: u64,
     /// 409 answers.
     pub conflicts: u64,
-    /// Times when a `getUpdates` came while another one of the same bot was being answered.
+    /// `getUpdates` calls received while another one of the same bot was in flight.
     pub concurrent_polls: u64,
-    /// Messages sent (`sendMessage` that took effect).
+    /// `sendMessage` calls that took effect.
     pub sent: u64,
-    /// `sendChatAction` that took effect.
+    /// `sendChatAction` calls that took effect.
     pub actions: u64,
     /// 429 answers.
     pub throttled: u64,
-    /// Calls that came before a `retry_after` was over.
+    /// Calls received before a `retry_after` had passed.
     pub impatient: u64,
-    /// Updates given out a second time on purpose.
+    /// Updates delivered twice because of a fault.
     pub redelivered: u64,
-    /// Webhook requests made, and those among them that were not answered with 2xx.
+    /// Webhook requests made.
     pub deliveries: u64,
-    /// See [`BotCounters::deliveries`].
+    /// Those of [`BotCounters::deliveries`] that were not answered with 2xx.
     pub failed_deliveries: u64,
     /// Calls by method (in lower case).
     pub methods: BTreeMap<String, u64>,
 }
 
-/// One call as it was answered.
+/// A Bot API call and its response.
 #[derive(Debug, Clone, Serialize)]
 pub struct ApiCall {
     /// In lower case.
     pub method: String,
     /// The parameters as text.
     pub params: Value,
-    /// The HTTP status of the answer; 0 when none was sent on purpose.
+    /// The HTTP status of the response; 0 when a fault suppressed it.
     pub status: u16,
-    /// When it came.
+    /// When the request arrived.
     pub at: jiff::Timestamp,
-    /// From which address and port.
+    /// The client's address and port.
     pub peer: String,
 }
 
 /// One request to a webhook.
 #[derive(Debug, Clone, Serialize)]
 pub struct WebhookDelivery {
-    /// Which update.
+    /// The update in the request's body.
     pub update_id: i64,
-    /// In which chat it happened.
+    /// The chat of the update.
     pub chat: i64,
-    /// The HTTP status of the answer; 0 when there was none.
+    /// The HTTP status of the response; 0 when there was none.
     pub status: u16,
-    /// Seconds of `Retry-After`; 0 when it did not say.
+    /// Seconds in `Retry-After`; 0 without the header.
     pub retry_after: u32,
     /// What Telegram would show as `last_error_message`; empty when it was acknowledged.
     pub error: String,
     /// When the request began.
     pub began: jiff::Timestamp,
-    /// When the answer was there.
+    /// When the response had arrived or the request had failed.
     pub ended: jiff::Timestamp,
 }
 

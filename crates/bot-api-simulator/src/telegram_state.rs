@@ -1,4 +1,4 @@
-//! All that the simulator knows: bots, users, groups, files, and the options it runs with.
+//! State of the simulator: bots, users, groups, files and options.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -20,27 +20,27 @@ use super::stats::Stats;
 use super::update_kinds::AllowedUpdates;
 use super::webhook::WebhookState;
 
-/// How the simulator behaves where Telegram's own servers and self-hosted ones differ, and what it keeps.
+/// Options: differences between Telegram's servers and self-hosted ones, and limits of what is recorded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct SimulatorOptions {
     /// A self-hosted Bot API server in local mode: webhooks may be http, on any port, with up to 100,000 connections.
     pub local_mode: bool,
-    /// Any well-formed token is a bot's: it is registered at its first use.
+    /// Registers a bot at the first use of any well-formed token.
     pub register_any_token: bool,
-    /// About one message a second per chat with short bursts, 20 a minute per group; beyond that 429.
+    /// About one message a second per chat with short bursts, 20 a minute per group; more is answered with 429.
     pub flood_limits: bool,
     /// Refuse webhooks to loopback and private addresses, as Telegram does outside of local mode. Off by default,
     /// because a simulator lives on loopback.
     pub refuse_reserved_addresses: bool,
-    /// How many messages (received and sent) are kept per bot; older ones are forgotten and only counted.
+    /// How many messages (received and sent) are kept per bot; older ones are dropped.
     pub keep_messages: usize,
     /// How many calls (with their parameters) and how many webhook requests are kept per bot.
     pub keep_calls: usize,
-    /// Seed of everything that is left to chance.
+    /// Seed of the random numbers.
     pub seed: u64,
-    /// The first `update_id` of each bot; absent: left to chance.
+    /// The first `update_id` of each bot; absent: random.
     pub first_update_id: Option<i64>,
     /// How long a second of webhook delivery lasts, in microseconds: retries, the 60 s limit and the 410 rule shrink with
     /// it. 1,000,000 is real time.
@@ -66,7 +66,7 @@ impl Default for SimulatorOptions {
     }
 }
 
-/// Locks; a panic elsewhere does not stop the simulator.
+/// Locks a mutex, also one that another thread's panic has poisoned.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -85,23 +85,23 @@ pub(super) struct TelegramState {
     next_group: AtomicI64,
     pub faults: Faults,
     pub files: Files,
-    /// When the simulator began: its counters start here.
+    /// The start of the simulator; its counters begin here.
     pub began: Instant,
 }
 
-/// One bot.
+/// A bot: its state, and the signals that its tasks wait for.
 #[derive(Debug)]
 pub(super) struct Bot {
     pub id: i64,
     pub user: Arc<User>,
     pub state: Mutex<BotState>,
-    /// Updates have come, for a waiting `getUpdates`.
+    /// Signals queued updates to a waiting `getUpdates`.
     pub poll_notify: Notify,
-    /// Updates have come, for the delivery to a webhook.
+    /// Signals queued updates to the webhook delivery.
     pub webhook_notify: Notify,
-    /// The bot has sent, edited or deleted something, for those who wait for it.
+    /// Signals a message that the bot sent, edited or deleted.
     pub messages_changed: Notify,
-    /// How many `getUpdates` are being answered right now.
+    /// Number of `getUpdates` in flight.
     pub polls_in_flight: AtomicU32,
 }
 
@@ -109,7 +109,7 @@ pub(super) struct Bot {
 pub(super) struct BotState {
     pub token: String,
     pub revoked: bool,
-    /// Privacy mode is off: the bot gets every message of its groups.
+    /// Privacy mode is off.
     pub reads_all_group_messages: bool,
     pub queue: UpdateQueue,
     pub allowed: AllowedUpdates,
@@ -141,11 +141,11 @@ pub struct Draft {
     pub chat_id: i64,
     /// The draft's id; the same id changes the same preview.
     pub draft_id: i64,
-    /// What it showed.
+    /// The previewed text.
     pub text: String,
 }
 
-/// Messages of one bot's chats, the newest of them.
+/// The newest messages of all chats of a bot.
 #[derive(Debug, Default)]
 pub(super) struct MessageHistory {
     next: u64,
@@ -161,7 +161,7 @@ pub(super) struct StoredMessage {
     pub parse_mode: String,
     pub edits: Vec<String>,
     pub deleted: bool,
-    /// It was sent, but a fault kept the answer from its bot.
+    /// A fault suppressed the response to the bot.
     pub unanswered: bool,
     pub at: jiff::Timestamp,
 }
@@ -215,17 +215,17 @@ pub(super) struct Group {
     pub next_message_id: i64,
 }
 
-/// What a bot is in a group.
+/// A bot's membership in a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Membership {
     /// An ordinary member.
     Member,
-    /// An administrator: it gets every message.
+    /// An administrator, who gets every message even in privacy mode.
     Administrator,
-    /// It was removed.
+    /// Removed by an administrator.
     Kicked,
-    /// It left by itself.
+    /// Left by `leaveChat`.
     Left,
 }
 
@@ -244,7 +244,7 @@ impl Membership {
     }
 }
 
-/// A place where a bot may write.
+/// A chat that a bot may write to.
 #[derive(Debug)]
 pub(super) enum WritableChat {
     Private(Arc<User>),
@@ -277,7 +277,7 @@ impl TelegramState {
         bots.get(&id).cloned()
     }
 
-    /// Registers a bot, or gives a known one the token anew.
+    /// Registers a bot, or gives a known one a new token.
     pub(super) fn add_bot(&self, token: &str, username: &str, name: &str) -> Option<Arc<Bot>> {
         let id = bot_id_of(token)?;
         let mut bots = self.bots.write().unwrap_or_else(PoisonError::into_inner);
@@ -322,7 +322,7 @@ impl TelegramState {
         Some(bot)
     }
 
-    /// The bot that a token in a request names.
+    /// The bot of a token, if the token is valid.
     pub(super) fn authorize(&self, token: &str) -> Result<Arc<Bot>, MethodError> {
         let Some(id) = bot_id_of(token) else {
             return Err(MethodError::new(404, "Not Found"));
@@ -356,7 +356,7 @@ impl TelegramState {
         user
     }
 
-    /// The user, made up if unknown.
+    /// The user; created if unknown.
     pub(super) fn user_or_new(&self, id: i64) -> Arc<User> {
         self.user(id)
             .unwrap_or_else(|| self.put_user(User::new(id, &format!("User {id}"))))
@@ -372,7 +372,7 @@ impl TelegramState {
         groups.values().cloned().collect()
     }
 
-    /// Adds a group; its id is made up when it is 0.
+    /// Adds a group; id 0 is replaced by an unused one.
     pub(super) fn put_group(&self, mut group: Group) -> Arc<Mutex<Group>> {
         if group.chat.id == 0 {
             let number = self.next_group.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! TLS towards a webhook: public certificate authorities, or exactly the certificate that was uploaded.
+//! TLS client configuration of webhook deliveries: trusts exactly the uploaded certificate.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-/// What to trust.
+/// The server certificates to trust.
 pub(super) fn client_config(certificate: Option<&str>) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
     let Some(pem) = certificate else {
-        // Nothing the simulator talks to has a public certificate: refuse all.
+        // No test server has a certificate of a public authority: trust none.
         return Ok(builder
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth());
@@ -35,8 +35,8 @@ pub(super) fn client_config(certificate: Option<&str>) -> Result<ClientConfig, S
         .with_no_client_auth())
 }
 
-/// Trusts the uploaded certificate itself (also one marked as an authority, which a library refuses as a server's own) and
-/// what it has signed.
+/// Trusts the uploaded certificate itself (also one marked as an authority, which rustls refuses as a server certificate) and
+/// certificates that it has signed.
 #[derive(Debug)]
 struct Uploaded {
     certificate: CertificateDer<'static>,

@@ -1,6 +1,6 @@
-//! The kinds of updates, and which of them a bot wants.
+//! Update kinds, and the set that a bot's `allowed_updates` selects.
 
-/// Every kind that the Bot API knows, in its own order.
+/// All kinds, in the order of the Bot API server.
 pub(super) const UPDATE_KINDS: &[&str] = &[
     "message",
     "edited_message",
@@ -29,10 +29,10 @@ pub(super) const UPDATE_KINDS: &[&str] = &[
     "guest_message",
 ];
 
-/// Kinds that a bot gets only when it names them.
+/// Kinds that are delivered only if `allowed_updates` names them.
 const OPT_IN_KINDS: &[&str] = &["chat_member", "message_reaction", "message_reaction_count"];
 
-/// The set of kinds a bot wants; remembered from call to call.
+/// The update kinds that a bot receives; kept from call to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AllowedUpdates(u32);
 
@@ -49,7 +49,7 @@ impl Default for AllowedUpdates {
 }
 
 impl AllowedUpdates {
-    /// The parameter `allowed_updates`: `None` when it is absent or not a list of strings, and then the former setting
+    /// The parameter `allowed_updates`: `None` when it is absent or not a list of strings, and then the previous set
     /// stays. An empty list, or one of unknown names only, is the default.
     pub(super) fn parse(parameter: &str) -> Option<Self> {
         if parameter.is_empty() {
@@ -70,7 +70,7 @@ impl AllowedUpdates {
         })
     }
 
-    /// Whether updates of this kind are kept for the bot. A kind that the simulator does not know (sent raw, by a test) passes.
+    /// Whether updates of this kind are queued. A kind that the simulator does not know (pushed raw by a test) is queued.
     pub(super) fn contains(self, kind: &str) -> bool {
         UPDATE_KINDS
             .iter()
@@ -78,7 +78,7 @@ impl AllowedUpdates {
             .is_none_or(|bit| self.0 & (1 << bit) != 0)
     }
 
-    /// The names, or `None` for the default, which `getWebhookInfo` leaves out.
+    /// The names; `None` for the default, which `getWebhookInfo` omits.
     pub(super) fn names(self) -> Option<Vec<&'static str>> {
         (self != Self::default()).then(|| {
             UPDATE_KINDS
@@ -96,14 +96,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_absent_or_broken_list_keeps_the_former_setting() {
+    fn absent_or_invalid_list_keeps_the_previous_set() {
         assert_eq!(AllowedUpdates::parse(""), None);
         assert_eq!(AllowedUpdates::parse("message"), None);
         assert_eq!(AllowedUpdates::parse("{}"), None);
     }
 
     #[test]
-    fn the_default_leaves_out_what_must_be_asked_for() {
+    fn default_kinds_exclude_the_opt_in_kinds() {
         let default = AllowedUpdates::parse("[]").expect("a list");
         assert!(default.contains("message") && !default.contains("chat_member"));
         assert_eq!(default.names(), None);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn named_kinds_alone_pass() {
+    fn only_the_named_kinds_are_allowed() {
         let some = AllowedUpdates::parse("[\"Message\",\"chat_member\"]").expect("a list");
         assert!(some.contains("message") && some.contains("chat_member"));
         assert!(!some.contains("channel_post"));

@@ -1,4 +1,4 @@
-//! What people do, and which updates come of it.
+//! Messages, edits and membership changes by users, and the updates that they cause.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,53 +13,53 @@ use super::telegram_state::{
     Bot, BotState, Group, Membership, StoredMessage, TelegramState, lock, unix_now,
 };
 
-/// Something a person says or does in a chat.
+/// A message or edit by a user.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UserAction {
-    /// The bot it is said to, by id. In a group it may be absent: all bots of the group.
+    /// The bot's id. Absent in a group: all bots of the group.
     pub bot: Option<i64>,
-    /// Who, by user id; unknown users are made up. Absent: nobody (a channel post, or together with `sender_chat`).
+    /// The sender's user id; an unknown user is created. Absent: no sender (a channel post, or with `sender_chat`).
     pub from: Option<i64>,
-    /// Where; absent: the private chat of the bot and the user.
+    /// The chat's id; absent: the private chat of bot and user.
     pub chat: Option<i64>,
-    /// In which topic of a forum.
+    /// The topic's `message_thread_id` in a forum.
     pub thread: Option<i64>,
-    /// The text.
+    /// The text, unless the message has a caption.
     pub text: Option<String>,
-    /// The caption of what `content` holds.
+    /// The caption of the media in `content`.
     pub caption: Option<String>,
-    /// Entities of the text or caption; absent: found as Telegram finds them.
+    /// Entities of the text or caption; absent: detected as Telegram detects them.
     pub entities: Option<Vec<Entity>>,
-    /// What else is in the message: `photo`, `voice`, `audio`, `video`, `document`, `sticker`, `location`, `contact`, or
+    /// Further content: `photo`, `voice`, `audio`, `video`, `document`, `sticker`, `location`, `contact`, or
     /// any field of a `Message` as it is. See [`content`](super::content).
     pub content: Map<String, Value>,
     /// The `message_id` it replies to.
     pub reply_to: Option<i64>,
-    /// The part of that message it quotes.
+    /// The quoted part of that message.
     pub quote: Option<String>,
-    /// The `message_id` of an earlier message that this replaces: an edit.
+    /// The `message_id` of the earlier message that this edits.
     pub edit: Option<i64>,
-    /// Forwarded from this user.
+    /// The user whom the message is forwarded from.
     pub forward_from: Option<i64>,
-    /// The album it belongs to.
+    /// The album that the message belongs to.
     pub media_group_id: Option<String>,
-    /// An anonymous administrator (the group's own id) or a channel that speaks.
+    /// Sent on behalf of this chat: the group's own id (an anonymous administrator) or a channel.
     pub sender_chat: Option<i64>,
     /// Unix seconds; absent: now.
     pub date: Option<i64>,
 }
 
-/// What came of it.
+/// Identifiers of the message and the updates that an action caused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserActionOutcome {
-    /// The message's number in its chat (of the first bot that got it).
+    /// The `message_id` that the first receiving bot sees.
     pub message_id: i64,
-    /// The updates: bot id and `update_id`. A bot that did not want it, or in privacy mode, has none.
+    /// Bot id and `update_id` of each update. A bot whose `allowed_updates` or privacy mode excludes it has none.
     pub updates: Vec<(i64, i64)>,
 }
 
-/// Lets a person speak.
+/// Performs an action: stores the message and queues its updates.
 pub(super) fn perform(
     telegram: &TelegramState,
     action: &UserAction,
@@ -83,7 +83,7 @@ pub(super) fn perform(
     }
 }
 
-/// Many people write privately, one message each per round.
+/// Sends one private message per user and round.
 pub(super) fn bulk(
     telegram: &TelegramState,
     bot: &Arc<Bot>,
@@ -114,7 +114,7 @@ fn act_in_private_chat(
     bot: &Arc<Bot>,
 ) -> Result<UserActionOutcome, String> {
     let mut state = lock(&bot.state);
-    // Whoever writes has started the bot, and unblocked it.
+    // Writing to a bot starts and unblocks it.
     state.private.entry(user.id).or_default().blocked = false;
     let id = action.edit.unwrap_or_else(|| {
         state.next_message_id += 1;
@@ -216,7 +216,7 @@ fn update_kind(action: &UserAction, kind: &'static str) -> &'static str {
     }
 }
 
-/// Privacy mode: commands, mentions, replies to the bot, and service messages concern it.
+/// Whether a bot in privacy mode gets the message: commands, mentions, replies to the bot, and service messages.
 fn passes_privacy_mode(message: &Message, bot: &Bot, state: &BotState) -> bool {
     let text = message.text.as_deref().or(message.caption.as_deref());
     let Some(text) = text else {
@@ -280,7 +280,7 @@ fn build_message(
                 .ok_or_else(|| format!("there is no chat {sender}"))?;
             lock(&group).chat.clone()
         };
-        // Telegram puts these stand-ins there for clients that know no sender_chat.
+        // Telegram's placeholder senders, for clients that do not know sender_chat.
         let stand_in = if sender == message.chat.id {
             group_anonymous_bot()
         } else {
@@ -379,7 +379,7 @@ fn queue_message(
     push_update(bot, state, kind, lane, date, &json)
 }
 
-/// Queues an update for a bot, if the bot wants its kind.
+/// Queues an update for a bot, if `allowed_updates` includes its kind.
 pub(super) fn push_update(
     bot: &Arc<Bot>,
     state: &mut BotState,
@@ -391,7 +391,7 @@ pub(super) fn push_update(
     if !state.allowed.contains(kind) {
         return None;
     }
-    // A date that a test made up does not age the update: it came now.
+    // The update expires by the real time, not by a date that the test has set.
     let now = unix_now();
     let id = state
         .queue
@@ -405,7 +405,7 @@ pub(super) fn push_update(
     Some(id)
 }
 
-/// What a bot is in a group changes; it is told by `my_chat_member`.
+/// Changes a bot's membership and queues `my_chat_member`.
 pub(super) fn change_membership(
     telegram: &TelegramState,
     bot: &Arc<Bot>,

@@ -20,12 +20,12 @@ const DEFAULT_CONNECTIONS: i64 = 40;
 const MAX_SECRET: usize = 256;
 const MAX_CERTIFICATE: usize = 3 << 20;
 
-/// A bot's webhook, and what is remembered about failing ones.
+/// A bot's webhook and its last error.
 #[derive(Debug, Default)]
 pub(super) struct WebhookState {
     active: Option<Webhook>,
     next_allowed: Option<Instant>,
-    /// Unix seconds and text.
+    /// Unix seconds and description of the last failed delivery.
     pub last_error: Option<(i64, String)>,
 }
 
@@ -263,7 +263,7 @@ pub(super) fn info(bot: &Bot) -> MethodResult {
     MethodSuccess::json(&describe(bot))
 }
 
-/// What `getWebhookInfo` shows.
+/// The `WebhookInfo` object.
 pub(super) fn describe(bot: &Bot) -> Value {
     let mut state = lock(&bot.state);
     state.queue.expire(unix_now());

@@ -1,11 +1,11 @@
-//! A sample assistant that speaks the Chat Completions protocol, streamed or whole: a friendly and predictable one for demos, and
-//! one that fails on demand for tests.
+//! A sample assistant with the Chat Completions API of `OpenAI`, streamed or not: deterministic for demos, and failing on demand for
+//! tests.
 //!
-//! It repeats what it was told and says how many earlier messages came along, so that sessions can be seen from outside.
-//! It also hears: `POST /v1/audio/transcriptions` gives back what a recording's bytes say as text.
+//! It repeats the question and says how many earlier messages the request held, so that a test sees which session was used.
+//! `POST /v1/audio/transcriptions` returns the bytes of a recording as text.
 //!
-//! Over HTTP it is told to misbehave by `PUT /control` (a [`Behaviour`] as JSON); `GET /control` shows it,
-//! `GET /control/requests` what was asked, `DELETE /control/requests` forgets that.
+//! Over HTTP, `PUT /control` sets the [`Behaviour`] (as JSON) and `GET /control` reads it; `GET /control/requests` lists the recorded
+//! requests and `DELETE /control/requests` clears them.
 
 mod persona;
 mod server;
@@ -28,7 +28,7 @@ use url::Url;
 
 pub use transcription::RecordedTranscription;
 
-/// How the assistant behaves; the default is quick and faultless.
+/// Behaviour of the assistant; by default it answers at once and without failures.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Behaviour {
@@ -38,31 +38,31 @@ pub struct Behaviour {
     pub word_delay_ms: u64,
     /// Fail instead of answering.
     pub fail: Option<InjectedFailure>,
-    /// Close the connection after so many words (0: before the first byte of the answer).
+    /// Close the connection after this many words; 0: before the first byte of the response.
     pub drop_after_words: Option<usize>,
-    /// Never answer.
+    /// Accept requests and never respond.
     pub hang: bool,
-    /// Answer with nothing.
+    /// Answer with an empty text.
     pub empty: bool,
-    /// Answer with this instead of the persona's words.
+    /// Answer with this text instead of the deterministic one.
     pub answer: Option<String>,
-    /// Say it as a refusal: the words come in `refusal` instead of `content`, as `OpenAI`'s models do.
+    /// Send the text in `refusal` instead of `content`, as `OpenAI`'s models do.
     pub refuse: bool,
     /// Requests without `Authorization: Bearer <this>` are refused with 401.
     pub api_key: Option<String>,
-    /// Fail instead of writing a recording down. Only this and `api_key` concern recordings.
+    /// Fail instead of transcribing. Only this and `api_key` apply to transcriptions.
     pub fail_transcription: Option<InjectedFailure>,
-    /// Another behaviour for messages that contain a text; the first rule that matches counts, and its own rules do not.
+    /// Other behaviours for matching messages: the first match applies; rules inside of a rule are ignored.
     pub rules: Vec<BehaviourRule>,
 }
 
-/// A failure on demand.
+/// An error response on demand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InjectedFailure {
     /// HTTP status.
     pub status: u16,
-    /// How many times; absent: until told otherwise.
+    /// Number of failures; absent: until the behaviour changes.
     #[serde(default)]
     pub times: Option<u64>,
     /// Seconds in `Retry-After`.
@@ -70,29 +70,29 @@ pub struct InjectedFailure {
     pub retry_after: Option<u64>,
 }
 
-/// A behaviour for some messages.
+/// A behaviour for messages that contain a text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BehaviourRule {
-    /// What the last message must contain.
+    /// The text that the last message must contain.
     pub when: String,
-    /// What happens then.
+    /// The behaviour for such a message.
     pub then: Behaviour,
 }
 
-/// One request as it came.
+/// A recorded Chat Completions request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RecordedRequest {
-    /// Header names in lower case and values. `authorization` is included: these are made-up keys.
+    /// Header names in lower case and values, `authorization` included: test keys are no secrets.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Value,
-    /// When it came.
+    /// When the request arrived.
     pub at: jiff::Timestamp,
 }
 
 impl RecordedRequest {
-    /// The value of a header.
+    /// The value of a header; `name` in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
@@ -114,10 +114,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A running sample assistant. Cheap to clone; it ends when the last handle is dropped.
+/// Handle of a running sample assistant. Cheap to clone; the server stops when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub struct SampleAssistant {
-    /// Where it listens.
+    /// The listen address.
     pub addr: SocketAddr,
     state: Arc<State>,
     stop: CancellationToken,
@@ -159,7 +159,7 @@ impl SampleAssistant {
         serve(SocketAddr::from(([127, 0, 0, 1], 0)), 1_000).await
     }
 
-    /// For `spec.assistant.url`.
+    /// The root URL of the API, ending in `/v1`.
     ///
     /// # Panics
     /// Never: an address always makes a URL.
@@ -167,42 +167,42 @@ impl SampleAssistant {
         Url::parse(&format!("http://{}/v1", self.addr)).expect("an address makes a URL")
     }
 
-    /// Behaves differently from now on.
+    /// Replaces the behaviour and restarts its failure count.
     pub fn set_behaviour(&self, behaviour: Behaviour) {
         self.state.failed.store(0, Ordering::Release);
         self.state.behaviour.store(Arc::new(behaviour));
     }
 
-    /// The requests kept so far, oldest first.
+    /// The recorded requests, oldest first.
     pub fn requests(&self) -> Vec<RecordedRequest> {
         lock(&self.state.requests).iter().cloned().collect()
     }
 
-    /// The recordings kept so far, oldest first.
+    /// The recorded transcription requests, oldest first.
     pub fn transcriptions(&self) -> Vec<RecordedTranscription> {
         lock(&self.state.transcriptions).iter().cloned().collect()
     }
 
-    /// How many questions have come, kept or not.
+    /// Number of Chat Completions requests received, recorded or not.
     pub fn request_count(&self) -> u64 {
         self.state.count.load(Ordering::Acquire)
     }
 
-    /// Waits until more than `already` questions have come; false when they have not by the end of `within`.
+    /// Waits until more than `already` requests were received; false after `within`.
     pub async fn wait_for_requests(&self, already: u64, within: Duration) -> bool {
         let deadline = tokio::time::Instant::now() + within;
         loop {
-            let came = self.state.request_arrived.notified();
+            let arrived = self.state.request_arrived.notified();
             if self.request_count() > already {
                 return true;
             }
-            if tokio::time::timeout_at(deadline, came).await.is_err() {
+            if tokio::time::timeout_at(deadline, arrived).await.is_err() {
                 return self.request_count() > already;
             }
         }
     }
 
-    /// Stops listening and closes every connection: the assistant is down.
+    /// Stops listening and closes every connection.
     pub fn stop(&self) {
         self.stop.cancel();
     }

@@ -1,11 +1,11 @@
-//! What the sample assistant says: the same to the same question, so that a test can know it.
+//! The sample assistant's answers: deterministic, so that a test can expect them.
 
 use std::fmt::Write as _;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A Chat Completions request, as far as it is looked at.
+/// The fields of a Chat Completions request that decide the answer.
 #[derive(Debug, Deserialize)]
 pub(super) struct Request {
     #[serde(default)]
@@ -52,7 +52,7 @@ impl Request {
             .unwrap_or_default()
     }
 
-    /// How many earlier messages of the conversation came along.
+    /// Number of messages before the last one, without the system message.
     fn history(&self) -> usize {
         let spoken = |turn: &&RequestMessage| matches!(turn.role.as_str(), "user" | "assistant");
         self.messages
@@ -65,8 +65,7 @@ impl Request {
 
 const SAMPLE: &str = "# A sample\n\nThis is **bold**, *italic*, ~~gone~~ and `code`.\n\n- one\n- two\n  - nested\n\n1. first\n2. second\n\n```rust\nfn main() {\n    println!(\"<hello> & goodbye\");\n}\n```\n\n> A quotation.\n\n| who | what |\n|---|---|\n| Ann | tea |\n\n[A link](https://example.com/?a=1&b=2).";
 
-/// `long N words` writes so many numbered sentences of these words that they have N characters: whoever sees a part of them knows
-/// what is missing.
+/// The answer to `long N words`: numbered sentences of these words, N characters in total. The numbers show which part is missing.
 fn sentences(length: usize, words: &str) -> String {
     let mut text = String::new();
     for number in 1.. {
@@ -79,7 +78,7 @@ fn sentences(length: usize, words: &str) -> String {
     text
 }
 
-/// The answer: `markdown` shows a sample of Markdown, `long N` writes N characters, everything else is repeated.
+/// The answer: a Markdown sample to `markdown`, N characters to `long N`, otherwise the question repeated.
 pub(super) fn answer(request: &Request) -> String {
     let question = request.question();
     let trimmed = question.trim();
@@ -114,7 +113,7 @@ pub(super) fn answer(request: &Request) -> String {
     format!("You said: {question}{pictures}\n\n{memory}")
 }
 
-/// The answer in the pieces it is streamed in: words with the space before them.
+/// The pieces of a streamed answer: words, each with the space before it.
 pub(super) fn words(answer: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut begin = 0;
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_repeats_the_question_and_counts_the_history() {
+    fn answer_repeats_the_question_and_counts_the_history() {
         let first = request(
             r#"{"messages":[{"role":"system","content":"be kind"},{"role":"user","content":"hi"}]}"#,
         );
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn words_put_together_are_the_answer() {
+    fn streamed_words_join_to_the_answer() {
         for text in ["", " ", "one", " one  two three ", "a\n\nb c"] {
             assert_eq!(words(text).concat(), text);
         }

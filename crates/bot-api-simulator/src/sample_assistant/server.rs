@@ -1,4 +1,4 @@
-//! The assistant's HTTP side.
+//! HTTP server of the sample assistant.
 
 use std::fmt::Write as _;
 use std::io;
@@ -22,7 +22,7 @@ use super::persona::{self, words};
 use super::transcription::RecordedTranscription;
 use super::{Behaviour, RecordedRequest, State, lock};
 
-/// A request with pictures is large.
+/// Limit of a request body in bytes; a request may carry several pictures as base64.
 const MAX_BODY: usize = 64 << 20;
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -54,7 +54,7 @@ async fn serve_connection(stream: TcpStream, state: Arc<State>) {
         let state = state.clone();
         async move { route(state, request).await }
     });
-    // A client that goes away is no fault of ours.
+    // A client that disconnects is not an error.
     let _ = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), service)
@@ -270,7 +270,7 @@ async fn complete(state: &State, headers: &HeaderMap, body: &Bytes) -> io::Resul
     ))
 }
 
-/// Where the words of an answer stand.
+/// The JSON field that carries the words of an answer.
 fn field(behaviour: &Behaviour) -> &'static str {
     if behaviour.refuse {
         "refusal"
@@ -322,10 +322,10 @@ fn streamed(model: &str, answer: &str, behaviour: &Behaviour) -> Response<Body> 
             if at > 0 && !delay.is_zero() {
                 tokio::time::sleep(delay).await;
             }
-            // The first event carries no word.
+            // The first event carries the role only.
             match broken_after {
                 Some(words) if at > words => {
-                    // Let what was written reach the client before the connection breaks.
+                    // Lets the words already written reach the client before the connection closes.
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     Err(io::Error::other("connection closed on purpose"))
                 }

@@ -1,16 +1,16 @@
-//! The assistant's ears: `POST /v1/audio/transcriptions`. It hears what a recording's bytes say as text, so that a test (or a person with
-//! `curl`) chooses the words; of real audio it hears how many bytes there are.
+//! `POST /v1/audio/transcriptions`: the transcript of a file is its bytes as text, so that a test chooses the words; of real audio the
+//! transcript is its size in bytes.
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use serde::Serialize;
 
-/// One recording as it came.
+/// A recorded transcription request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
 pub struct RecordedTranscription {
     /// `model`.
     pub model: String,
-    /// `language`, where there is one.
+    /// `language`, if given.
     pub language: Option<String>,
     /// The file's name.
     pub file_name: String,
@@ -19,14 +19,14 @@ pub struct RecordedTranscription {
     /// The file's bytes.
     #[serde(skip)]
     pub bytes: Bytes,
-    /// The value of `Authorization`, where there is one; these are made-up keys.
+    /// The value of `Authorization`, if given; test keys are no secrets.
     pub authorization: Option<String>,
     /// The value of `Idempotency-Key`.
     pub idempotency_key: Option<String>,
 }
 
 impl RecordedTranscription {
-    /// Reads `multipart/form-data` (RFC 7578) as clients write it; `None` for what is none or has no file.
+    /// Reads `multipart/form-data` (RFC 7578) as clients write it; `None` for another media type or without a file.
     pub(super) fn read(headers: &HeaderMap, body: &Bytes) -> Option<Self> {
         let text = |name: &header::HeaderName| {
             let value = headers.get(name)?.to_str().ok()?;

@@ -47,7 +47,7 @@ fn streamed(body: &str) -> String {
 const ANSWER: &str = "You said: hi there\n\nI remember 2 earlier messages.";
 
 #[tokio::test]
-async fn it_answers_whole_and_streamed_and_keeps_what_was_asked() {
+async fn sample_assistant_answers_streams_and_records_requests() {
     let assistant = SampleAssistant::start().await.expect("a free port");
     let whole: Value = ask(&assistant, "hi there", false)
         .await
@@ -71,7 +71,7 @@ async fn it_answers_whole_and_streamed_and_keeps_what_was_asked() {
 }
 
 #[tokio::test]
-async fn it_misbehaves_as_told() {
+async fn behaviour_controls_delays_failures_and_text() {
     let assistant = SampleAssistant::start().await.expect("a free port");
     let told = |behaviour: Behaviour| assistant.set_behaviour(behaviour);
     told(Behaviour {

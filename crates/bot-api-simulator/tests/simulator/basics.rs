@@ -18,7 +18,7 @@ async fn get_me_is_complete() {
 }
 
 #[tokio::test]
-async fn methods_and_parameters_are_taken_from_everywhere() {
+async fn parameters_are_read_from_every_source() {
     let client = Client::start(SimulatorOptions::default()).await;
     client.sim.send_private_message(client.bot, 42, "hi");
     let get = |url: String| client.http.get(url).send();
@@ -48,7 +48,7 @@ async fn methods_and_parameters_are_taken_from_everywhere() {
 }
 
 #[tokio::test]
-async fn unknown_methods_tokens_and_paths_are_refused_as_telegram_does() {
+async fn unknown_methods_tokens_and_paths_are_refused() {
     let client = Client::start(SimulatorOptions::default()).await;
     assert_eq!(
         client.refused("sendCake", json!({})).await,
@@ -82,7 +82,7 @@ async fn unknown_methods_tokens_and_paths_are_refused_as_telegram_does() {
 }
 
 #[tokio::test]
-async fn a_message_comes_as_a_whole_update_and_the_answer_can_be_read() {
+async fn message_arrives_as_an_update_and_the_reply_is_recorded() {
     let client = Client::start(SimulatorOptions::default()).await;
     client
         .sim
@@ -122,7 +122,7 @@ async fn a_message_comes_as_a_whole_update_and_the_answer_can_be_read() {
 }
 
 #[tokio::test]
-async fn a_long_poll_is_answered_as_soon_as_somebody_speaks() {
+async fn long_poll_returns_when_a_message_arrives() {
     let client = Client::start(SimulatorOptions::default()).await;
     let poll = client.ok("getUpdates", json!({"timeout": 50}));
     let speak = async {

@@ -25,7 +25,7 @@ impl Client {
 }
 
 #[tokio::test]
-async fn a_conversation_over_http() {
+async fn control_interface_plays_a_conversation() {
     let client = Client::start(SimulatorOptions::default()).await;
     client
         .post("/users", json!({"id": 42, "first_name": "Ann"}))

@@ -27,7 +27,7 @@ async fn with_two_chats() -> Client {
 }
 
 #[tokio::test]
-async fn a_fault_strikes_its_bot_chat_and_method_only() {
+async fn fault_applies_to_its_bot_chat_and_method_only() {
     let client = with_two_chats().await;
     let throttle = Fault::new(FaultKind::TooManyRequests { retry_after: 60 });
     let id = client
@@ -54,7 +54,7 @@ async fn a_fault_strikes_its_bot_chat_and_method_only() {
 }
 
 #[tokio::test]
-async fn times_bound_a_fault() {
+async fn fault_ends_after_its_number_of_hits() {
     let client = with_two_chats().await;
     let broken = FaultKind::Status {
         code: 502,
@@ -67,7 +67,7 @@ async fn times_bound_a_fault() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_took_effect_and_a_reset_did_not() {
+async fn call_takes_effect_with_drop_after_but_not_with_reset() {
     let client = with_two_chats().await;
     client
         .sim
@@ -86,7 +86,7 @@ async fn a_lost_answer_took_effect_and_a_reset_did_not() {
 }
 
 #[tokio::test]
-async fn chance_is_repeatable_from_the_seed() {
+async fn same_seed_draws_the_same_faults() {
     let run = async || {
         let client = with_two_chats().await;
         client
@@ -104,7 +104,7 @@ async fn chance_is_repeatable_from_the_seed() {
 }
 
 #[tokio::test]
-async fn a_confirmed_update_can_come_again_and_batches_can_be_mixed() {
+async fn repeat_and_reorder_faults_apply_to_polling() {
     let client = with_two_chats().await;
     let first = client.updates(0).await;
     let numbers = ids(&first);
@@ -130,7 +130,7 @@ async fn a_confirmed_update_can_come_again_and_batches_can_be_mixed() {
 }
 
 #[tokio::test]
-async fn telegram_can_be_down() {
+async fn stopped_simulator_refuses_connections() {
     let client = with_two_chats().await;
     client.sim.stop();
     let deadline = std::time::Instant::now() + Duration::from_secs(5);

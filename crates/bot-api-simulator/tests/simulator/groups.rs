@@ -20,7 +20,7 @@ async fn last(client: &Client) -> Value {
 }
 
 #[tokio::test]
-async fn privacy_mode_shows_a_bot_only_what_concerns_it() {
+async fn privacy_mode_hides_unrelated_group_messages() {
     let client = Client::start(SimulatorOptions::default()).await;
     let group = client.sim.add_group("supergroup", "Team", &[client.bot]);
     assert_eq!(kinds(&client.updates(0).await), ["my_chat_member"]);
@@ -62,7 +62,7 @@ async fn privacy_mode_shows_a_bot_only_what_concerns_it() {
 }
 
 #[tokio::test]
-async fn a_kicked_bot_is_told_and_cannot_write() {
+async fn kicked_bot_gets_an_update_and_cannot_write() {
     let client = Client::start(SimulatorOptions::default()).await;
     for (kind, name) in [("group", "group"), ("supergroup", "supergroup")] {
         let group = client.sim.add_group(kind, "Team", &[client.bot]);
@@ -103,7 +103,7 @@ async fn a_kicked_bot_is_told_and_cannot_write() {
 }
 
 #[tokio::test]
-async fn a_group_that_became_a_supergroup_says_where_it_went() {
+async fn migrated_group_returns_the_supergroups_id() {
     let client = Client::start(SimulatorOptions::default()).await;
     let group = client.sim.add_group("group", "Team", &[client.bot]);
     let supergroup = client.sim.migrate(group);
@@ -125,7 +125,7 @@ async fn a_group_that_became_a_supergroup_says_where_it_went() {
 }
 
 #[tokio::test]
-async fn topics_are_kept_apart_and_the_general_one_is_never_named() {
+async fn topics_have_thread_ids_and_the_general_topic_has_none() {
     let client = Client::start(SimulatorOptions::default()).await;
     client.sim.set_privacy(client.bot, false);
     let forum = client.sim.add_group("forum", "Forum", &[client.bot]);
@@ -169,7 +169,7 @@ async fn topics_are_kept_apart_and_the_general_one_is_never_named() {
 }
 
 #[tokio::test]
-async fn channel_posts_and_anonymous_admins_have_no_person_behind_them() {
+async fn channel_posts_and_anonymous_admins_have_no_user_sender() {
     let client = Client::start(SimulatorOptions::default()).await;
     let channel = client.sim.add_group("channel", "News", &[client.bot]);
     client
@@ -265,7 +265,7 @@ async fn media_is_complete_and_can_be_downloaded() {
 }
 
 #[tokio::test]
-async fn edits_replies_forwards_and_albums_look_as_they_do_at_telegram() {
+async fn edits_replies_forwards_and_albums_match_telegrams_objects() {
     let client = Client::start(SimulatorOptions::default()).await;
     client.sim.add_user(User::new(7, "Bob"));
     let base = UserAction {

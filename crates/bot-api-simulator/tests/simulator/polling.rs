@@ -18,7 +18,7 @@ async fn wait_for_polls(client: &Client, polls: u32) {
 }
 
 #[tokio::test]
-async fn an_update_comes_again_until_a_higher_offset_confirms_it() {
+async fn update_is_returned_until_a_higher_offset_confirms_it() {
     let client = Client::start(SimulatorOptions::default()).await;
     let first = client.sim.send_private_message(client.bot, 42, "one");
     let second = client.sim.send_private_message(client.bot, 43, "two");
@@ -36,7 +36,7 @@ async fn an_update_comes_again_until_a_higher_offset_confirms_it() {
 }
 
 #[tokio::test]
-async fn limit_bounds_an_answer() {
+async fn limit_bounds_the_number_of_updates() {
     let client = Client::start(SimulatorOptions::default()).await;
     client.sim.send_bulk(client.bot, 1000, 150, 1, "hi");
     assert_eq!(client.updates(0).await.len(), 100);
@@ -70,7 +70,7 @@ async fn a_second_poll_ends_the_first_one() {
 }
 
 #[tokio::test]
-async fn a_client_that_went_away_is_no_conflict() {
+async fn disconnected_client_causes_no_conflict() {
     let client = Client::start(SimulatorOptions::default()).await;
     let poll = client.call("getUpdates", json!({"timeout": 30}));
     let gone = tokio::time::timeout(Duration::from_millis(200), poll).await;
@@ -82,7 +82,7 @@ async fn a_client_that_went_away_is_no_conflict() {
 }
 
 #[tokio::test]
-async fn conflicts_in_quick_succession_are_answered_later() {
+async fn second_conflict_in_quick_succession_is_delayed() {
     let client = Client::start(SimulatorOptions {
         local_mode: true,
         ..SimulatorOptions::default()
@@ -124,7 +124,7 @@ async fn setting_a_webhook_ends_a_poll() {
 }
 
 #[tokio::test]
-async fn asking_the_same_offset_in_a_hurry_is_slowed_down() {
+async fn rapid_polls_with_the_same_offset_are_delayed() {
     let client = Client::start(SimulatorOptions::default()).await;
     let began = Instant::now();
     client.updates(7).await;
@@ -146,7 +146,7 @@ async fn asking_the_same_offset_in_a_hurry_is_slowed_down() {
 }
 
 #[tokio::test]
-async fn allowed_updates_are_remembered_and_filter_what_comes() {
+async fn allowed_updates_are_kept_and_filter_updates() {
     let client = Client::start(SimulatorOptions::default()).await;
     let asked = json!({"allowed_updates": ["edited_message"]});
     client.ok("getUpdates", asked).await;
@@ -167,7 +167,7 @@ async fn allowed_updates_are_remembered_and_filter_what_comes() {
 }
 
 #[tokio::test]
-async fn a_poll_lasts_as_long_as_it_asked_when_nobody_speaks() {
+async fn poll_without_updates_lasts_for_its_timeout() {
     let client = Client::start(SimulatorOptions::default()).await;
     let began = Instant::now();
     let none = client.ok("getUpdates", json!({"timeout": 1})).await;
@@ -176,7 +176,7 @@ async fn a_poll_lasts_as_long_as_it_asked_when_nobody_speaks() {
 }
 
 #[tokio::test]
-async fn update_ids_may_jump_after_an_idle_week() {
+async fn next_update_id_can_be_set() {
     let client = Client::start(SimulatorOptions::default()).await;
     let first = client.sim.send_private_message(client.bot, 42, "one");
     client

@@ -50,7 +50,7 @@ async fn a_text_has_4096_utf16_units_after_its_formatting_is_parsed() {
 }
 
 #[tokio::test]
-async fn empty_texts_are_refused() {
+async fn empty_text_is_refused() {
     let client = with_ann().await;
     assert_eq!(
         refusal(&client, text("")).await,
@@ -89,7 +89,7 @@ async fn broken_markup_is_refused_and_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn a_bot_writes_only_where_it_may() {
+async fn bot_cannot_write_to_chats_it_has_no_access_to() {
     let client = with_ann().await;
     let to = async |chat: Value| {
         client
@@ -256,7 +256,7 @@ async fn commands_are_kept_per_scope_and_language() {
 }
 
 #[tokio::test]
-async fn flood_limits_answer_429_with_the_time_to_wait() {
+async fn rate_limits_answer_429_with_retry_after() {
     let client = Client::start(SimulatorOptions {
         flood_limits: true,
         ..SimulatorOptions::default()

@@ -23,7 +23,7 @@ fn texts(got: &[ReceivedUpdate]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn updates_are_delivered_with_the_secret_and_forgotten_when_acknowledged() {
+async fn delivery_carries_the_secret_and_ends_when_acknowledged() {
     let client = Client::start(local()).await;
     let receiver = WebhookReceiver::start(vec![]).await;
     let waiting = client.sim.send_private_message(client.bot, 42, "one");
@@ -53,7 +53,7 @@ async fn updates_are_delivered_with_the_secret_and_forgotten_when_acknowledged()
 }
 
 #[tokio::test]
-async fn a_failure_is_retried_with_growing_delays_and_shown() {
+async fn failed_delivery_is_retried_with_growing_delays() {
     let client = Client::start(local()).await;
     let receiver = WebhookReceiver::start(vec![
         WebhookResponse::status(500),
@@ -113,7 +113,7 @@ async fn retry_after_is_honoured() {
 }
 
 #[tokio::test]
-async fn one_chat_waits_for_its_answer_and_other_chats_do_not() {
+async fn delivery_is_sequential_per_chat_and_concurrent_across_chats() {
     let client = Client::start(SimulatorOptions {
         webhook_second_micros: 1_000_000,
         ..local()
@@ -173,7 +173,7 @@ async fn at_most_max_connections_requests_run_at_once() {
 }
 
 #[tokio::test]
-async fn gone_for_long_removes_the_webhook_and_keeps_the_updates() {
+async fn webhook_that_stays_410_is_removed_and_its_updates_kept() {
     let client = Client::start(SimulatorOptions {
         webhook_gone_seconds: 10,
         ..local()
@@ -199,7 +199,7 @@ async fn gone_for_long_removes_the_webhook_and_keeps_the_updates() {
 }
 
 #[tokio::test]
-async fn urls_are_checked_in_telegrams_order_and_a_bad_one_still_removes_the_old() {
+async fn invalid_webhook_url_is_refused_and_removes_the_old_one() {
     let client = Client::start(SimulatorOptions {
         refuse_reserved_addresses: true,
         ..SimulatorOptions::default()
@@ -237,7 +237,7 @@ async fn urls_are_checked_in_telegrams_order_and_a_bad_one_still_removes_the_old
 }
 
 #[tokio::test]
-async fn setting_a_webhook_twice_a_second_is_too_much() {
+async fn second_set_webhook_within_a_second_is_429() {
     let client = Client::start(local()).await;
     client
         .ok("setWebhook", json!({"url": "http://127.0.0.1:9/"}))
@@ -256,7 +256,7 @@ async fn setting_a_webhook_twice_a_second_is_too_much() {
 }
 
 #[tokio::test]
-async fn deleting_a_webhook_keeps_what_waits_unless_told_otherwise() {
+async fn deleting_a_webhook_keeps_pending_updates_by_default() {
     let client = Client::start(local()).await;
     client
         .ok("setWebhook", json!({"url": "http://127.0.0.1:9/"}))
@@ -271,7 +271,7 @@ async fn deleting_a_webhook_keeps_what_waits_unless_told_otherwise() {
 }
 
 #[tokio::test]
-async fn an_unreachable_webhook_is_named_in_its_info() {
+async fn unreachable_webhook_appears_in_get_webhook_info() {
     let client = Client::start(local()).await;
     client
         .ok("setWebhook", json!({"url": "http://127.0.0.1:9/"}))
@@ -337,7 +337,7 @@ async fn a_self_signed_server_is_trusted_only_with_its_certificate() {
 }
 
 #[tokio::test]
-async fn the_answer_to_a_delivery_may_carry_a_call() {
+async fn webhook_response_may_carry_a_call() {
     let client = Client::start(local()).await;
     let reply = WebhookResponse {
         body: r#"{"method":"sendMessage","chat_id":42,"text":"at once"}"#,
