@@ -100,16 +100,24 @@ mod tests {
     /// `UPDATE_CRDS=1` writes the files instead of comparing them.
     #[test]
     fn checked_in_crds_are_those_of_the_types() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
-        for (name, wanted) in super::files() {
-            let path = folder.join(&name);
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        // The second folder: what the control plane's own tests install.
+        let folders = [
+            "crds",
+            "crates/embedded-control-plane/tests/conformance/crds",
+        ];
+        for (folder, (name, wanted)) in folders
+            .into_iter()
+            .flat_map(|folder| super::files().map(|file| (folder, file)))
+        {
+            let path = root.join(folder).join(&name);
             if std::env::var_os("UPDATE_CRDS").is_some() {
                 fs::write(&path, &wanted).unwrap();
             }
             let found = fs::read_to_string(&path).unwrap_or_default();
             assert!(
                 found == wanted,
-                "crds/{name} is not what the types in src/api generate. Write it anew:\n    \
+                "{folder}/{name} is not what the types in src/api generate. Write it anew:\n    \
                  UPDATE_CRDS=1 cargo test --lib api::crds\nand review the difference with git."
             );
         }

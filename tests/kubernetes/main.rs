@@ -1,4 +1,4 @@
-//! Every test that needs a Kubernetes API, run on the embedded control plane and, when `KUBEBUILDER_ASSETS` names a folder with
+//! Every test of the operator that needs a Kubernetes API, run on the embedded control plane and, when `KUBEBUILDER_ASSETS` names a folder with
 //! their binaries, on the real API servers: the same test on each server that can serve it.
 //!
 //! ```text
@@ -9,7 +9,7 @@
 //!
 //! # Adding a test
 //! A test is an async function over a [`Cluster`](cluster::Cluster), which fails by panicking. Register it in the `register`
-//! function of its module with what it needs of a server ([`ServerFeature`](suite::Need)):
+//! function of its module with what it needs of a server ([`ServerFeature`](suite::ServerFeature)):
 //!
 //! ```ignore
 //! pub fn register(suite: &mut Suite) {
@@ -30,23 +30,32 @@
 
 #![allow(unreachable_pub)] // a test binary has no outside to reach
 
+// The harness of the embedded control plane's own tests.
+#[path = "../../crates/embedded-control-plane/tests/conformance/suite.rs"]
 #[macro_use]
 mod suite;
+#[path = "../../crates/embedded-control-plane/tests/conformance/cluster.rs"]
+#[allow(dead_code, reason = "the conformance suite uses more of it")]
+mod cluster;
+#[path = "../../crates/embedded-control-plane/tests/conformance/servers/mod.rs"]
+#[allow(dead_code, reason = "the conformance suite uses more of it")]
+mod servers;
 
 mod allow;
-mod cluster;
-mod conformance;
-mod kubectl;
 mod manifests;
 mod operator;
-mod servers;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+
+/// The CRDs that the harness installs.
+fn crds() -> Vec<CustomResourceDefinition> {
+    telegram_connector_operator::api::crds::all().into()
+}
 
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
     let mut suite = suite::Suite::new();
     allow::register(&mut suite);
-    conformance::register(&mut suite);
-    kubectl::register(&mut suite);
     manifests::register(&mut suite);
     operator::register(&mut suite);
     suite.run(&arguments);

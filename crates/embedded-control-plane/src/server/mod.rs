@@ -3,7 +3,7 @@
 //!
 //! It is a [`tower::Service`] that `kube::Client` uses directly ([`ControlPlane::client`]), and the same service over
 //! loopback HTTP ([`ControlPlane::serve`]). Every behaviour is covered by a test that also runs on real API servers
-//! (`tests/kubernetes/`); where they differ, this one is wrong.
+//! (`tests/conformance/`); where they differ, this one is wrong.
 //!
 //! | file | what it does |
 //! |---|---|

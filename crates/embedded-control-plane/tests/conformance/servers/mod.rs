@@ -13,7 +13,6 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
-use telegram_connector_operator::api::crds;
 
 use self::processes::ServerProcesses;
 use crate::cluster::Cluster;
@@ -130,7 +129,7 @@ impl Server {
     /// A cluster for one test.
     pub async fn cluster(&self) -> Cluster {
         let installed = if self.with_crds {
-            Vec::from(crds::all())
+            crate::crds()
         } else {
             Vec::new()
         };

@@ -72,7 +72,7 @@ impl Cluster {
     pub fn control_plane(&self) -> &ControlPlane {
         self.control_plane
             .as_ref()
-            .expect("the test is registered with Need::Embedded")
+            .expect("the test is registered with ServerFeature::Embedded")
     }
 
     /// The way in for a program.

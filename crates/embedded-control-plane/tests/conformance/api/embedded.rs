@@ -5,9 +5,9 @@ use std::time::Duration;
 use embedded_control_plane::{FaultEffect, FaultTarget, Verb};
 use futures::StreamExt;
 use kube::Api;
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
-use telegram_connector_operator::api::TelegramConnector;
 
 use super::basics::connector;
 use crate::cluster::{Cluster, WAIT_TIMEOUT};
@@ -93,7 +93,12 @@ async fn a_watcher_survives_closed_watches_lost_history_and_an_api_that_is_down(
         watcher::Config::default(),
         watcher::Config::default().streaming_lists(),
     ] {
-        let connectors: Api<TelegramConnector> = cluster.api();
+        let kind = GroupVersionKind::gvk("connectors.pupau.ai", "v1alpha1", "TelegramConnector");
+        let connectors: Api<DynamicObject> = Api::namespaced_with(
+            cluster.client.clone(),
+            &cluster.namespace,
+            &ApiResource::from_gvk(&kind),
+        );
         let mut seen = std::pin::pin!(
             watcher(connectors, strategy)
                 .default_backoff()
