@@ -229,8 +229,8 @@ async fn main() -> Result<(), Failure> {
         "writes each, deleted     {:>8.2}",
         per_connector_since(deleted, suspended)
     );
-    let life = per_connector_since(deleted, before);
-    println!("writes each, whole life  {life:>8.2}");
+    let writes_per_life = per_connector_since(deleted, before);
+    println!("writes each, whole life  {writes_per_life:>8.2}");
     let peak = megabytes(operator.memory("VmHWM")?);
     println!("operator peak            {peak:>8.1} MB");
     if let Some(embedded) = &control_plane {
@@ -245,7 +245,7 @@ async fn main() -> Result<(), Failure> {
     );
     namespaces.delete("bench", &DeleteParams::default()).await?;
     let over = until_ready > MAX_READY_SECONDS
-        || life > MAX_WRITES
+        || writes_per_life > MAX_WRITES
         || idle_end - created > 0.0
         || peak > MAX_PEAK_MB
         || megabytes(resident) > MAX_IDLE_MB

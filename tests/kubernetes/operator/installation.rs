@@ -93,8 +93,8 @@ async fn late_crds_are_awaited_and_unreadable_objects_harm_no_other(cluster: Clu
             (readyz().await.0 == 200).then_some(())
         })
         .await;
-    let (bot, _) = env.create_working_connector("sound").await;
-    env.wait_until_ready("sound").await;
+    let (bot, _) = env.create_working_connector("valid").await;
+    env.wait_until_ready("valid").await;
 
     create::<TelegramConnector>(
         &env.cluster,
@@ -132,7 +132,7 @@ async fn late_crds_are_awaited_and_unreadable_objects_harm_no_other(cluster: Clu
     env.set_secret("broken", "token", &token).await;
     let valid_spec = env
         .connectors()
-        .get("sound")
+        .get("valid")
         .await
         .expect("the connector")
         .spec;

@@ -4,7 +4,6 @@
 //! `LEADERSHIP_KILLS=20 cargo test --test kubernetes leaders_that` is the long run; a short one is part of every `cargo test`. Both use
 //! a short Lease. One kill and one stop are timed with the default of `--lease-seconds`.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use kube::Client;
@@ -14,7 +13,7 @@ use telegram_connector_operator::identity::BotId;
 use super::load_generator::{LoadGenerator, StallMonitor, slowest};
 use super::operator_process::OperatorProcess;
 use super::tcp_proxy::TcpProxy;
-use super::test_env::{OperatorOptions, TestEnv, any_port, client_config};
+use super::test_env::{OperatorOptions, TestEnv, client_config, free_address};
 use crate::cluster::Cluster;
 use crate::suite::{ServerFeature, Suite};
 
@@ -55,13 +54,13 @@ async fn stopped_leader_is_replaced_at_once_and_never_doubled(cluster: Cluster) 
     let mut leader = env.start_operator(options()).await;
     let (bot, _) = env.create_working_connector("a").await;
     env.wait_until_ready("a").await;
-    for person in 4001..4004 {
+    for user in 4001..4004 {
         let follower = env.start_operator(options()).await;
         env.wait_for_registry(&follower).await;
         let stopped_at = Instant::now();
         leader.shutdown().await;
         env.telegram
-            .send_and_wait(bot, person, "who answers now?", Duration::from_secs(20))
+            .send_and_wait(bot, user, "who answers now?", Duration::from_secs(20))
             .await;
         let took = stopped_at.elapsed();
         assert!(took < Duration::from_secs(8), "takeover took {took:?}");
@@ -82,12 +81,6 @@ fn server_kind(env: &TestEnv) -> &'static str {
     } else {
         "a real API server"
     }
-}
-
-/// An address that refuses connections: its listener is closed at once.
-fn refused_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind(any_port()).expect("a free port");
-    listener.local_addr().expect("its address")
 }
 
 /// Creates three valid connectors and waits until they are Ready.
@@ -204,11 +197,11 @@ impl LeaderFailures {
             } else {
                 leader.terminate();
             }
-            let person = 9000 + i64::try_from(n).expect("few");
+            let user = 9000 + i64::try_from(n).expect("few");
             env.telegram
                 .send_and_wait(
                     bots[n % 3],
-                    person,
+                    user,
                     "who answers now?",
                     MAX_TAKEOVER_AFTER_KILL,
                 )
@@ -293,9 +286,9 @@ async fn leader_that_is_cut_off_polls_on_until_another_takes_over(cluster: Clust
         })
         .await;
     let handover = conflicts();
-    for (person, bot) in (9000..).zip(&bots) {
+    for (user, bot) in (9000..).zip(&bots) {
         env.telegram
-            .send_and_wait(*bot, person, "still there?", Duration::from_secs(20))
+            .send_and_wait(*bot, user, "still there?", Duration::from_secs(20))
             .await;
     }
     let took = takeover_started.elapsed();
@@ -342,7 +335,7 @@ async fn outage_of_the_api_server_delays_no_message_and_heals(cluster: Cluster) 
     proxy.cut();
     let outage_start = jiff::Timestamp::now();
     tokio::time::sleep(outage / 2).await;
-    proxy.set_target(refused_address());
+    proxy.set_target(free_address());
     proxy.restore();
     tokio::time::sleep(outage / 2).await;
     proxy.set_target(proxy.server);

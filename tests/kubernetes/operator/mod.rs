@@ -8,6 +8,7 @@ mod load_generator;
 mod metrics;
 mod operator_account;
 mod operator_process;
+mod orphan_gc;
 mod permissions;
 mod reason_coverage;
 mod reasons;
@@ -23,6 +24,7 @@ pub fn register(suite: &mut Suite) {
     reasons::register(suite);
     permissions::register(suite);
     lifecycle::register(suite);
+    orphan_gc::register(suite);
     metrics::register(suite);
     admin_events::register(suite);
     webhook::register(suite);

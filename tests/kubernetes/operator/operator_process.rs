@@ -2,12 +2,11 @@
 //! need a process.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::test_env::{TestEnv, any_port};
+use super::test_env::{TestEnv, free_address};
 
 /// A running operator process; killed when dropped.
 pub struct OperatorProcess {
@@ -27,9 +26,7 @@ impl TestEnv {
             .append(true)
             .open(&log)
             .expect("a log");
-        let listener = TcpListener::bind(any_port()).expect("a free port");
-        let admin = listener.local_addr().expect("its address").to_string();
-        drop(listener);
+        let admin = free_address().to_string();
         let child = Command::new(env!("CARGO_BIN_EXE_telegram-connector-operator"))
             .args(["run", "--log-format", "json", "--admin-listen", &admin])
             .args([

@@ -1,18 +1,16 @@
 //! Replacements in webhook mode: the webhook key, public URL, certificate, operator process or bot changes, and no message is lost.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use serde_json::json;
-use telegram_connector_operator::connection::webhook::TlsFiles;
 use telegram_connector_operator::connection::{ConnectionSettings, WebhookSettings};
 use telegram_connector_operator::controller::LeaseSettings;
 use telegram_connector_operator::operator::Operator;
 
 use super::load_generator::LoadGenerator;
 use super::tcp_proxy::TcpProxy;
-use super::test_env::{OperatorOptions, TestEnv, any_port, count_writes};
+use super::test_env::{OperatorOptions, TestEnv, any_port, count_writes, write_certificate};
 use crate::cluster::Cluster;
 use crate::suite::Suite;
 
@@ -130,7 +128,7 @@ async fn rolling_update_loses_no_webhook_and_follower_writes_nothing(cluster: Cl
     let (bot, _) = env.create_working_connector("a").await;
     env.wait_until_ready("a").await;
     let load = LoadGenerator::start(&env.telegram, &[bot], 10_000, Duration::from_millis(40));
-    for person in 1001..1004 {
+    for user in 1001..1004 {
         let (client, metrics) = env.counting_client().await;
         let follower = env
             .start_operator(OperatorOptions {
@@ -151,7 +149,7 @@ async fn rolling_update_loses_no_webhook_and_follower_writes_nothing(cluster: Cl
             405
         );
         env.telegram
-            .send_and_wait(bot, person, "by the follower?", Duration::from_secs(20))
+            .send_and_wait(bot, user, "by the follower?", Duration::from_secs(20))
             .await;
         assert_eq!(count_writes(&metrics), 0, "a follower must write nothing");
         leader.shutdown().await;
@@ -245,19 +243,6 @@ async fn webhook_of_a_replaced_bot_is_deleted(cluster: Cluster) {
         deleted_at.elapsed()
     );
     operator.shutdown().await;
-}
-
-/// Writes a new self-signed certificate for loopback into a folder.
-fn write_certificate(folder: &Path) -> TlsFiles {
-    let generated =
-        rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
-    let files = TlsFiles {
-        certificate: folder.join("tls.crt"),
-        key: folder.join("tls.key"),
-    };
-    std::fs::write(&files.certificate, generated.cert.pem()).expect("a writable folder");
-    std::fs::write(&files.key, generated.signing_key.serialize_pem()).expect("a writable folder");
-    files
 }
 
 async fn self_signed_certificate_is_trusted_and_reloaded(cluster: Cluster) {

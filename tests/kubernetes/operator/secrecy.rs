@@ -1,7 +1,6 @@
 //! No token and no key is written anywhere: logs at trace level, metrics, objects and files are searched after a run of the binary in
 //! both connection modes with failures of every kind.
 
-use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine;
@@ -21,7 +20,7 @@ use telegram_connector_operator::connection::webhook::secret_token;
 use telegram_connector_operator::identity::{BotId, ConnectorUid};
 
 use super::operator_process::OperatorProcess;
-use super::test_env::{TestEnv, any_port};
+use super::test_env::{TestEnv, free_address, write_certificate};
 use crate::cluster::Cluster;
 use crate::suite::Suite;
 
@@ -71,11 +70,10 @@ async fn no_secret_leaks_during_a_full_run(cluster: Cluster) {
     scan_everywhere(&env, &scanner, &polling).await;
     polling.terminate();
 
-    let (certificate, key) = write_certificate(env.folder());
-    let listen = std::net::TcpListener::bind(any_port())
-        .and_then(|l| l.local_addr())
-        .expect("a free port")
-        .to_string();
+    let files = write_certificate(env.folder());
+    let certificate = files.certificate.display().to_string();
+    let key = files.key.display().to_string();
+    let listen = free_address().to_string();
     let url = format!("https://{listen}");
     let flags = [
         "--log-level=trace",
@@ -171,8 +169,8 @@ async fn provoke_failures(env: &TestEnv, scanner: &mut SecretScanner) -> (BotId,
         api_key: Some("another".into()),
         ..Behaviour::default()
     });
-    for person in 2003..2006 {
-        env.telegram.send_private_message(keyed, person, "hello");
+    for user in 2003..2006 {
+        env.telegram.send_private_message(keyed, user, "hello");
     }
     env.wait_for_condition("keyed", "AssistantReady", "False", "AssistantUnauthorized")
         .await;
@@ -189,7 +187,7 @@ async fn provoke_failures(env: &TestEnv, scanner: &mut SecretScanner) -> (BotId,
         FaultKind::DropAfter,
         FaultKind::TooManyRequests { retry_after: 1 },
     ];
-    for (person, kind) in (2010..).zip(kinds) {
+    for (user, kind) in (2010..).zip(kinds) {
         env.telegram.add_fault(
             Fault::new(kind.clone())
                 .bot(bot)
@@ -199,7 +197,7 @@ async fn provoke_failures(env: &TestEnv, scanner: &mut SecretScanner) -> (BotId,
         env.telegram
             .add_fault(Fault::new(kind).bot(bot).method("sendMessage").times(1));
         env.telegram
-            .send_and_wait(bot, person, "in trouble", Duration::from_secs(30))
+            .send_and_wait(bot, user, "in trouble", Duration::from_secs(30))
             .await;
     }
     // The token is revoked, then replaced.
@@ -254,14 +252,4 @@ where
     let all = api.list(&ListParams::default()).await.expect("the list");
     let text = serde_json::to_vec(&all.items).expect("JSON");
     scanner.assert_absent(&K::plural(&()), &text);
-}
-
-/// Writes a self-signed certificate for loopback. Returns the paths of the certificate and of its key.
-fn write_certificate(folder: &Path) -> (String, String) {
-    let generated =
-        rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
-    let (certificate, key) = (folder.join("tls.crt"), folder.join("tls.key"));
-    std::fs::write(&certificate, generated.cert.pem()).expect("a writable folder");
-    std::fs::write(&key, generated.signing_key.serialize_pem()).expect("a writable folder");
-    (certificate.display().to_string(), key.display().to_string())
 }

@@ -1,7 +1,7 @@
 //! The environment of an operator test: the simulated Telegram, the sample assistant, and the API server that the suite has
 //! given to the test.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -89,8 +89,7 @@ impl OperatorOptions {
 
     /// Webhook mode over plain HTTP, which a Bot API server accepts in local mode only.
     pub fn webhook() -> Self {
-        let listener = std::net::TcpListener::bind(any_port()).expect("a free port");
-        let address = listener.local_addr().expect("its address");
+        let address = free_address();
         Self {
             connection: ConnectionSettings::Webhook(WebhookSettings {
                 public_url: format!("http://{address}").parse().expect("a URL"),
@@ -132,8 +131,28 @@ pub fn count_writes(metrics: &Metrics) -> u64 {
         .sum()
 }
 
+/// The loopback address with port 0, for which the system chooses a free port.
 pub fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// A free address on loopback. Connections to it are refused until something listens there.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind(any_port()).expect("a free port");
+    listener.local_addr().expect("its address")
+}
+
+/// Writes a new self-signed certificate for loopback and its key into a folder.
+pub fn write_certificate(folder: &Path) -> TlsFiles {
+    let generated =
+        rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
+    let files = TlsFiles {
+        certificate: folder.join("tls.crt"),
+        key: folder.join("tls.key"),
+    };
+    std::fs::write(&files.certificate, generated.cert.pem()).expect("a writable folder");
+    std::fs::write(&files.key, generated.signing_key.serialize_pem()).expect("a writable folder");
+    files
 }
 
 static NEXT_BOT: AtomicI64 = AtomicI64::new(8_400_000_001);
