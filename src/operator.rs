@@ -30,10 +30,10 @@ use crate::telegram::TelegramApi;
 use crate::telemetry::admin::{self, AdminState, StoreProbe};
 use crate::telemetry::{Metrics, Readiness};
 
-/// Everything the administrator sets for one operator (API.md, "The environment").
+/// The administrator's settings of one operator (API.md, "The environment").
 #[derive(Debug, Clone)]
 pub struct OperatorSettings {
-    /// What the controller needs: mode, namespaces, leadership.
+    /// Connection mode, namespaces and leader election.
     pub controller: controller::ControllerSettings,
     /// `--webhook-listen`; used in webhook mode only.
     pub webhook_listen: SocketAddr,
@@ -56,30 +56,30 @@ pub struct OperatorSettings {
 /// Why an operator cannot start; each names the flag and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The store.
+    /// The store cannot be opened.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// An address that cannot be listened on.
+    /// An address cannot be bound.
     #[error("{flag} {address}: {source}; choose another address or end the process that holds it")]
     Listen {
         /// The flag.
         flag: &'static str,
         /// The address.
         address: SocketAddr,
-        /// The system's word.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A file that cannot be used.
+    /// A file cannot be used.
     #[error("{flag} {}: {reason}", path.display())]
     File {
         /// The flag.
         flag: &'static str,
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it.
         reason: String,
     },
-    /// The HTTP clients.
+    /// The HTTP client cannot be built.
     #[error("the HTTP client cannot start: {0}")]
     Http(String),
 }

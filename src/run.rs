@@ -1,4 +1,4 @@
-//! `run`: the operator against a cluster, until it is told to stop.
+//! The command `run`: the operator against a cluster, until SIGTERM or SIGINT.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,17 +17,17 @@ use crate::kube_client;
 use crate::operator::{Operator, OperatorSettings, assistant_factory};
 use crate::telemetry::{Metrics, logs};
 
-/// Telegram's own default for `max_connections` of a webhook.
+/// Telegram's default for `max_connections` of a webhook.
 const WEBHOOK_MAX_CONNECTIONS: u8 = 40;
-/// The Lease by which replicas elect their leader.
+/// The name of the Lease of leader election.
 const LEASE_NAME: &str = "telegram-connector-operator";
-/// Where a Pod finds its own namespace.
+/// The file with the Pod's namespace.
 const POD_NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
-/// Runs until SIGTERM or SIGINT; a second signal ends at once.
+/// Runs until SIGTERM or SIGINT, then shuts down gracefully; a second signal ends the process at once.
 ///
 /// # Errors
-/// A sentence that names the flag, file or address, and what to do.
+/// The text names the flag, file or address, and what to do.
 pub async fn run(args: RunArgs) -> Result<()> {
     args.validate().map_err(|e| anyhow!(e))?;
     let identity = replica_identity();
@@ -71,11 +71,11 @@ pub async fn run(args: RunArgs) -> Result<()> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!("stopping: no more messages are taken in, what is in flight is finished");
+    tracing::info!("stopping: intake ends, messages in flight are finished");
     tokio::select! {
         () = operator.shutdown() => tracing::info!("stopped"),
-        _ = terminate.recv() => tracing::warn!("stopped at once; unfinished messages stay in the store"),
-        _ = interrupt.recv() => tracing::warn!("stopped at once; unfinished messages stay in the store"),
+        _ = terminate.recv() => tracing::warn!("stopped by a second signal; unfinished messages stay in the store"),
+        _ = interrupt.recv() => tracing::warn!("stopped by a second signal; unfinished messages stay in the store"),
     }
     if let Some(traces) = traces {
         traces.shutdown().await;
@@ -83,7 +83,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
     Ok(())
 }
 
-/// The settings that flags and environment variables stand for.
+/// Converts flags and environment variables into settings.
 ///
 /// # Errors
 /// A file that cannot be read.
@@ -155,7 +155,7 @@ fn pod_namespace() -> Option<String> {
         .filter(|n| !n.is_empty())
 }
 
-/// The Pod's name, with a part that is new at each start: two lives of one Pod are two holders of a Lease.
+/// The Pod's name with a random suffix: a restarted Pod must not be taken for the holder of its old Lease.
 fn replica_identity() -> String {
     let host = std::env::var("POD_NAME")
         .or_else(|_| std::env::var("HOSTNAME"))

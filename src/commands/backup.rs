@@ -1,5 +1,5 @@
-//! `backup`: a copy of the store, taken while the operator runs. The image has no shell and no `sqlite3`, so the operator does it itself, and
-//! writes to standard output, which is what comes through `kubectl exec`.
+//! The command `backup`: copies the store while the operator runs. The image has no shell and no `sqlite3`, so the operator makes the copy
+//! and writes it to standard output, from where `kubectl exec` transfers it.
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::cli::BackupArgs;
 use crate::store;
 
-/// Writes the copy to `--output`, else to standard output.
+/// Writes the copy to `--output` or, without that flag, to standard output.
 ///
 /// # Errors
 /// The store's; a terminal as standard output; a file that cannot be written.
@@ -35,7 +35,7 @@ pub async fn backup(args: BackupArgs) -> Result<()> {
     Ok(())
 }
 
-/// A file that goes when it has been sent. It lies where the database lies, since that is where there is room for it.
+/// A temporary file, removed when dropped. It is next to the database, where the disk is large enough for a copy.
 struct Passing(PathBuf);
 
 impl Passing {

@@ -1,6 +1,6 @@
-//! `denied`, `sessions`, `dead-letters`: what the store holds, for administrators.
+//! The commands `denied`, `sessions` and `dead-letters`: list what the store holds.
 //!
-//! They read the store directly, beside a running operator; none of them needs the cluster.
+//! They read the store directly while the operator runs; none of them needs the cluster.
 
 use std::io;
 
@@ -11,10 +11,10 @@ use crate::cli::{ConnectorArgs, DeadLettersArgs, DeniedArgs, OutputFormat, Sessi
 use crate::store::report::{self, Format};
 use crate::store::{self, Listing, Store};
 
-/// `denied`.
+/// Lists denied conversations.
 ///
 /// # Errors
-/// The store's, or a `--since` that is no time.
+/// The store's, or an invalid `--since`.
 pub async fn denied(args: DeniedArgs) -> Result<()> {
     let since = args
         .since
@@ -36,7 +36,7 @@ pub async fn denied(args: DeniedArgs) -> Result<()> {
     Ok(())
 }
 
-/// `sessions`.
+/// Lists sessions.
 ///
 /// # Errors
 /// The store's.
@@ -50,7 +50,7 @@ pub async fn sessions(args: SessionsArgs) -> Result<()> {
     Ok(())
 }
 
-/// `dead-letters`.
+/// Lists dead letters, or hands them back with `--retry`.
 ///
 /// # Errors
 /// The store's, or a `--retry` that names no row.
@@ -85,10 +85,10 @@ fn listing(args: &ConnectorArgs) -> Listing {
     }
 }
 
-/// Rows read at a time.
+/// Rows per query.
 const PAGE: u32 = 500;
 
-/// The numbers of a connector's dead letters.
+/// The ids of all dead letters of a connector.
 async fn numbers(store: &dyn Store, mut listing: Listing) -> Result<Vec<i64>> {
     let mut found = Vec::new();
     loop {
@@ -101,7 +101,7 @@ async fn numbers(store: &dyn Store, mut listing: Listing) -> Result<Vec<i64>> {
     }
 }
 
-/// The rows that `--retry` names: numbers, or `all`.
+/// The ids that `--retry` names: numbers, or `all`.
 fn chosen(retry: &[String], found: &[i64]) -> Result<Vec<i64>> {
     if retry.iter().any(|r| r == "all") {
         return Ok(found.to_vec());
@@ -119,7 +119,7 @@ fn chosen(retry: &[String], found: &[i64]) -> Result<Vec<i64>> {
         .collect()
 }
 
-/// RFC 3339, or a duration back from `now` such as `24h` or `7d`.
+/// Parses RFC 3339, or a duration before `now` such as `24h` or `7d`.
 fn point_in_time(text: &str, now: Timestamp) -> Result<Timestamp> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);

@@ -59,10 +59,11 @@ impl StatusInputs<'_> {
         match progress(&ready) {
             Progress::Done => {}
             Progress::Reconciling => {
-                conditions.push(self.condition(ConditionType::Reconciling, ready.with_status(TRUE)))
+                conditions
+                    .push(self.condition(ConditionType::Reconciling, ready.with_status(TRUE)));
             }
             Progress::Stalled => {
-                conditions.push(self.condition(ConditionType::Stalled, ready.with_status(TRUE)))
+                conditions.push(self.condition(ConditionType::Stalled, ready.with_status(TRUE)));
             }
         }
         conditions.push(self.condition(ConditionType::Ready, ready));
@@ -197,10 +198,10 @@ pub fn is_same_status(a: &TelegramConnectorStatus, b: &TelegramConnectorStatus) 
 }
 
 /// A condition of a status, by type.
-pub fn find_condition<'s>(
-    status: &'s TelegramConnectorStatus,
+pub fn find_condition(
+    status: &TelegramConnectorStatus,
     type_: ConditionType,
-) -> Option<&'s Condition> {
+) -> Option<&Condition> {
     status.conditions.iter().find(|c| c.type_ == type_)
 }
 

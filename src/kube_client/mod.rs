@@ -1,4 +1,4 @@
-//! How commands reach the cluster: the kubeconfig or the Pod's service account, the proxy of the environment, and the count of calls.
+//! The client of the cluster that the environment names, for the commands that need one.
 
 mod proxy;
 
@@ -12,7 +12,7 @@ use kube::{Client, Config};
 use crate::telemetry::Metrics;
 use crate::telemetry::kubernetes_calls::KubernetesCallsLayer;
 
-/// The configuration of the cluster that the environment names, or a context of its kubeconfig, with the proxy to reach it through.
+/// The configuration from the kubeconfig (or the service account), with the proxy of the environment. `context` chooses one of the kubeconfig.
 ///
 /// # Errors
 /// No kubeconfig and no service account, or a kubeconfig without this context.

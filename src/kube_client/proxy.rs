@@ -1,14 +1,14 @@
-//! The way to the API server of a kubeconfig: straight, or through the proxy that the environment names.
+//! Chooses the proxy to the API server of a kubeconfig.
 //!
-//! Everything else that leaves this process obeys `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` by its HTTP client. kube takes `HTTPS_PROXY` for the
-//! API server too, but asks `NO_PROXY` about the proxy instead of the server. As kubectl does, we ask about the server, and go straight to this
-//! machine. A `proxy-url` in the kubeconfig counts before all of it; a Pod's own API server is always reached straight.
+//! All other HTTP clients of this process obey `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. kube takes `HTTPS_PROXY` for the API server too, but
+//! matches `NO_PROXY` against the proxy instead of the server. As kubectl does, we match it against the server, and use no proxy for loopback
+//! addresses. A `proxy-url` in the kubeconfig overrides all of it; a Pod's own API server is always reached directly.
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::Config;
 
-/// The configuration with the proxy that its API server is to be reached by.
+/// Replaces the proxy that kube chose by that of the rules above.
 pub fn with_environment_proxy(mut config: Config) -> Config {
     let from_environment = ["HTTPS_PROXY", "https_proxy"]
         .into_iter()
@@ -24,7 +24,7 @@ pub fn with_environment_proxy(mut config: Config) -> Config {
     config
 }
 
-/// `found` is what kube found, be it in the kubeconfig or in the environment.
+/// `found` is the proxy that kube found, in the kubeconfig or in the environment.
 fn choose_proxy(
     server: &Uri,
     found: Option<Uri>,
@@ -39,7 +39,7 @@ fn choose_proxy(
         return None;
     }
     let through = environment.intercept(server)?;
-    // `proxy:3128` is a proxy, too, and no URI that kube can use. One with a scheme may hold a name and a password, which only it still has.
+    // `proxy:3128` is accepted as a proxy, but kube cannot use it as a URI. If it has a scheme, keep it: the matcher drops name and password.
     Some(if found.scheme().is_some() {
         found
     } else {

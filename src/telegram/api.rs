@@ -1,5 +1,5 @@
-//! The Bot API's root and the way there: one connection pool for all bots, and the one place where a request with a token is
-//! built and where an error that could hold it enters.
+//! Builds, sends and reads requests to the Bot API over one connection pool for all bots. This is the only place where a request with
+//! a token is built and where an error that could contain the token is redacted.
 
 use std::time::Duration;
 
@@ -20,24 +20,24 @@ use super::multipart_form::MultipartForm;
 use super::redact::redact;
 use super::token::BotToken;
 
-/// No Bot API answer is this long: 100 updates of the longest texts are about 3 MB.
+/// The longest response that is accepted; 100 updates with the longest texts have about 3 MB.
 const MAX_RESPONSE_BYTES: usize = 32 << 20;
 
-/// What requests call themselves.
+/// The `User-Agent` of every request.
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 const JSON: &str = "application/json";
 
 /// The Bot API's root and the HTTP connections to it, shared by all bots.
 pub struct TelegramApi {
     root: Url,
-    /// What stands before a path: nothing, or to a proxy that forwards requests, scheme and authority.
+    /// Scheme and authority before every path if requests go to a forward proxy, else empty.
     request_target_prefix: String,
-    /// What every request says: `Host` and the like, ready to be sent.
+    /// The headers of every request, such as `Host`, as they are sent.
     common_headers: String,
     connections: ConnectionPool,
 }
 
-/// Without the way there: a proxy's address can hold a password.
+/// Without the connector: a proxy's URL can contain a password.
 impl std::fmt::Debug for TelegramApi {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("TelegramApi")
@@ -46,7 +46,7 @@ impl std::fmt::Debug for TelegramApi {
     }
 }
 
-/// The API's root is no use, or TLS cannot be set up.
+/// The root URL cannot be used, or TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiRootError {
     /// Neither http nor https, or with user info, a query or a fragment.
@@ -60,7 +60,7 @@ pub enum ApiRootError {
 }
 
 impl TelegramApi {
-    /// The Bot API at a root: `https://api.telegram.org`, a self-hosted server, or a peer for tests (plain http is fine).
+    /// A client of the Bot API at a root: `https://api.telegram.org`, a self-hosted server, or a simulator (plain http is allowed).
     ///
     /// # Errors
     /// [`ApiRootError`].
@@ -73,7 +73,7 @@ impl TelegramApi {
             && root.fragment().is_none();
         if !usable {
             let mut shown = root;
-            // Fails only where there can be no user info to hide.
+            // Fails only for URLs without user info.
             let _ = shown.set_password(None);
             return Err(ApiRootError::InvalidUrl(shown.as_str().into()));
         }
@@ -84,7 +84,7 @@ impl TelegramApi {
             .path_and_query("/")
             .build()
             .map_err(|_| ApiRootError::InvalidUrl(root.as_str().into()))?;
-        // A proxy from the environment serves the way out, not a peer on this machine.
+        // A proxy from the environment is for the internet, not for a server on this machine.
         let connector = Connector::new(origin, !is_loopback(&root)).map_err(ApiRootError::Tls)?;
         let mut common_headers = format!("Host: {authority}\r\nUser-Agent: {USER_AGENT}\r\n");
         let mut request_target_prefix = String::new();
@@ -109,7 +109,7 @@ impl TelegramApi {
         &self.root
     }
 
-    /// Calls a method with JSON and reads its result as an owned value.
+    /// Calls a method with JSON and parses its result into an owned value.
     pub(super) async fn call<P, R>(
         &self,
         token: &BotToken,
@@ -124,7 +124,7 @@ impl TelegramApi {
         response.parse(token)
     }
 
-    /// Calls a method with JSON; the answer is still to be read.
+    /// Calls a method with JSON; the caller parses the response and can borrow from it.
     pub(super) async fn call_raw<P: Payload + Serialize>(
         &self,
         token: &BotToken,
@@ -139,7 +139,7 @@ impl TelegramApi {
             .await
     }
 
-    /// Calls a method with a form, which is how files are uploaded.
+    /// Calls a method with a form, by which files are uploaded.
     pub(super) async fn upload<R: DeserializeOwned>(
         &self,
         token: &BotToken,
@@ -177,7 +177,7 @@ impl TelegramApi {
         if response.0.status == 200 {
             return Ok(response.0.body);
         }
-        // An error is told as for a method; a "success" that is none has no result to read.
+        // An error response is parsed as for a method; any other response is not the file.
         response
             .parse::<serde::de::IgnoredAny>(token)
             .and(Err(TelegramError::Malformed(format!(
@@ -204,8 +204,8 @@ impl TelegramApi {
         format!("{method} {before}{path} HTTP/1.1\r\n{own}{fields}\r\n").into_bytes()
     }
 
-    /// Sends a request and reads the whole answer. Together with [`RawResponse::parse`] the one way by which an error of the
-    /// network enters: here it is classed and redacted.
+    /// Sends a request and reads the whole response. Errors of the network enter the program only here and in
+    /// [`RawResponse::parse`], where they are classified and redacted.
     async fn send(
         &self,
         request: Vec<u8>,
@@ -225,7 +225,7 @@ impl TelegramApi {
     }
 }
 
-/// A call within a trace. A long poll is no part of any message's way.
+/// The span of a call. A long poll gets none: it belongs to no message.
 fn call_span(method: &str) -> Span {
     if method.eq_ignore_ascii_case("getUpdates") {
         return Span::none();
@@ -233,11 +233,11 @@ fn call_span(method: &str) -> Span {
     tracing::debug_span!("telegram", otel.kind = "client", method)
 }
 
-/// An answer that is still to be read.
+/// A complete response that is not parsed yet.
 pub(super) struct RawResponse(HttpResponse);
 
 impl RawResponse {
-    /// Reads the result, which may borrow from the answer.
+    /// Parses the result, which may borrow from the response.
     pub(super) fn parse<'a, R: serde::Deserialize<'a>>(
         &'a self,
         token: &BotToken,

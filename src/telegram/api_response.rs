@@ -1,4 +1,4 @@
-//! What a Bot API server answers, read into a result or into the one [`TelegramError`] that says what to do.
+//! Parses the JSON of a Bot API response into its result or a [`TelegramError`], whose variant decides what the caller does.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use serde::Deserialize;
 use super::error::TelegramError;
 use super::http_response::TransportError;
 
-/// How long to wait after a 429 that does not say it.
+/// The wait after a 429 that names none.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// The outer object of every answer (Bot API, "Making requests").
+/// The outer object of every response (Bot API, "Making requests").
 #[derive(Deserialize)]
 struct ApiResponse<'a, R> {
     ok: bool,
@@ -34,12 +34,12 @@ struct ResponseParameters {
     migrate_to_chat_id: Option<i64>,
 }
 
-/// Reads an answer. `status` is HTTP's; `retry_after` the header of that name, which proxies set. The texts in the error are
-/// as they came: the caller redacts them.
+/// Parses a response. `status` is the HTTP status; `retry_after` is the header of that name in seconds, which proxies set. The texts in
+/// the error are unredacted: the caller redacts them.
 ///
 /// # Errors
-/// By the table in TELEGRAM.md ("Errors"). Only a Bot API answer may say 401, 403 or 400: what a proxy says with these is no
-/// word of Telegram's about the token or the chat.
+/// By the table in TELEGRAM.md ("Errors"). 401, 403 and 400 are believed only in a Bot API response: from a proxy they say nothing
+/// about the token or the chat.
 pub(super) fn parse_response<'a, R: Deserialize<'a>>(
     status: u16,
     retry_after: Option<u64>,
@@ -61,7 +61,7 @@ pub(super) fn parse_response<'a, R: Deserialize<'a>>(
             retry_after,
         )),
         Err(e) => Err(match status {
-            // The text of a parse error can quote the answer; where and of what kind it is cannot.
+            // The text of a parse error can quote the response; its category and position cannot.
             200..=299 => TelegramError::Malformed(format!(
                 "{:?} error at line {} column {} of the answer",
                 e.classify(),
@@ -93,7 +93,7 @@ fn classify_error(
     let says = |what: &str| text.contains(what);
     match code {
         401 => TelegramError::Unauthorized,
-        // An older self-hosted server lacks newer methods; that is no word about the token.
+        // A self-hosted server of an older version lacks newer methods; that says nothing about the token.
         404 if says("method not found") => refused(code, description),
         404 => TelegramError::NotFound,
         409 if says("webhook is active") => TelegramError::WebhookActive,
@@ -124,7 +124,7 @@ fn refused(code: u16, description: &str) -> TelegramError {
     }
 }
 
-/// A request that got no whole answer. The caller redacts the text.
+/// Classifies a request that got no complete response. The caller redacts the text.
 pub(super) fn from_transport_error(error: TransportError) -> TelegramError {
     match error {
         TransportError::NotSent(why) => TelegramError::Unreachable(why),

@@ -24,18 +24,18 @@ use super::token::BotToken;
 use super::update::RawUpdate;
 use crate::identity::BotId;
 
-/// How long a call may take that Telegram answers from memory.
+/// Timeout of calls that Telegram answers from memory.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a call may take that changes something: giving up early would leave it unknown whether it was done.
+/// Timeout of calls that change something. It is long, because a timeout leaves unknown whether the change was made.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How far the client's limit lies beyond a long poll's own.
+/// The client's timeout of a long poll is the poll's own plus this.
 const POLL_TIMEOUT_MARGIN: Duration = Duration::from_secs(10);
-/// Bot API server's cap on `getUpdates`' timeout.
+/// The Bot API server's maximum for `getUpdates`' `timeout`.
 const MAX_POLL_TIMEOUT: Duration = Duration::from_secs(50);
-/// How long a download may take.
+/// Timeout of a download.
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// The kinds of updates that the operator asks for, always explicitly (TELEGRAM.md, getUpdates).
+/// `allowed_updates`: the kinds that the operator asks for, in every call (TELEGRAM.md, getUpdates).
 pub const ALLOWED_UPDATES: &[&str] = &[
     "message",
     "edited_message",
@@ -43,7 +43,7 @@ pub const ALLOWED_UPDATES: &[&str] = &[
     "my_chat_member",
 ];
 
-/// The Bot API with one token. Cheap to clone.
+/// A client of the Bot API with one token. Cheap to clone.
 #[derive(Clone)]
 pub struct Bot(Arc<BotInner>);
 
@@ -52,7 +52,7 @@ struct BotInner {
     api: Arc<TelegramApi>,
 }
 
-/// What `getMe` answers.
+/// The result of `getMe`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BotProfile {
     /// `id`.
@@ -63,34 +63,34 @@ pub struct BotProfile {
     pub name: String,
 }
 
-/// What `getWebhookInfo` answers, as far as we judge it. Times are Unix seconds.
+/// The result of `getWebhookInfo`, as far as the operator uses it. Times are Unix seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(default)]
 pub struct WebhookInfo {
-    /// Empty: no webhook is set.
+    /// `url`; empty when no webhook is set.
     pub url: String,
-    /// A certificate was uploaded.
+    /// `has_custom_certificate`: a certificate was uploaded.
     pub has_custom_certificate: bool,
-    /// Updates that wait for delivery.
+    /// `pending_update_count`: updates that wait for delivery.
     pub pending_update_count: i64,
-    /// When a delivery last failed.
+    /// `last_error_date`: when a delivery last failed.
     pub last_error_date: Option<i64>,
-    /// Why.
+    /// `last_error_message`: why it failed.
     pub last_error_message: Option<String>,
-    /// 1..=100.
+    /// `max_connections`, 1 to 100.
     pub max_connections: Option<u32>,
-    /// The kinds that are delivered.
+    /// `allowed_updates`: the kinds that are delivered.
     pub allowed_updates: Option<Vec<String>>,
 }
 
 /// The parameters of `setWebhook`. `drop_pending_updates` is never set.
 #[derive(Debug, Clone)]
 pub struct SetWebhook {
-    /// https.
+    /// An https URL.
     pub url: url::Url,
-    /// 1..=256 of `A-Za-z0-9_-`.
+    /// 1 to 256 characters of `A-Za-z0-9_-`.
     pub secret_token: secrecy::SecretString,
-    /// 1..=100.
+    /// 1 to 100.
     pub max_connections: u8,
     /// PEM of a self-signed certificate to upload.
     pub certificate_pem: Option<String>,
@@ -99,7 +99,7 @@ pub struct SetWebhook {
 /// A message text with or without formatting: at most 4,096 UTF-16 units after entity parsing (see [`super::markdown`]).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum MessageText<'a> {
-    /// Shown as it is.
+    /// Plain text, shown as it is.
     Plain(&'a str),
     /// Telegram's HTML (Bot API, "HTML style").
     Html(&'a str),
@@ -114,7 +114,7 @@ impl<'a> MessageText<'a> {
     }
 }
 
-/// Shows the length only: message text has no place in a log.
+/// Shows the length only: message text must not get into a log.
 impl fmt::Debug for MessageText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (text, mode) = self.parts();
@@ -126,13 +126,13 @@ impl fmt::Debug for MessageText<'_> {
 /// One message to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewMessage<'a> {
-    /// The chat.
+    /// The chat's id.
     pub chat_id: i64,
-    /// The topic; `None` for the General one.
+    /// The id of the topic; `None` for the General one.
     pub thread_id: Option<i64>,
-    /// The text.
+    /// The text with its formatting.
     pub text: MessageText<'a>,
-    /// The message it answers; if that one is gone, it is sent without.
+    /// The message it replies to; if that one is deleted, it is sent without the reply.
     pub reply_to: Option<i64>,
     /// Whether the first link gets a preview.
     pub link_preview: bool,
@@ -149,12 +149,12 @@ impl Bot {
         self.0.token.bot_id()
     }
 
-    /// The API it speaks to.
+    /// The API root and its connections.
     pub fn api(&self) -> &TelegramApi {
         &self.0.api
     }
 
-    /// Whether both speak to the same root with the same token.
+    /// Whether both have the same API root and token.
     pub fn is_same(&self, other: &Self) -> bool {
         self.0.token == other.0.token && self.api().root() == other.api().root()
     }
@@ -172,14 +172,14 @@ impl Bot {
         })
     }
 
-    /// `getUpdates` from `offset` (at least; 0 at the first call), up to `limit` (1..=100) updates, waiting up to `timeout`
-    /// (at most 50 s) for the first. The client's own limit lies beyond `timeout`, so that a hung poll ends by itself.
+    /// `getUpdates` from `offset` (negative values count as 0), up to `limit` (1 to 100) updates, waiting up to `timeout` (at most 50 s)
+    /// for the first. The client's timeout is longer than `timeout`, so that a hung poll ends by itself.
     ///
-    /// Every update comes back whole and unread, in Telegram's order. An element without a usable `update_id` can be neither
-    /// told apart nor confirmed: it is logged and left out, and the confirmation of its neighbours takes it away.
+    /// Updates are returned unparsed, in Telegram's order. An element without a usable `update_id` cannot be told apart or confirmed:
+    /// it is logged and skipped, and confirming a later update confirms it too.
     ///
     /// # Errors
-    /// See [`TelegramError`]; `Malformed` also if there are elements and not one of them is usable.
+    /// See [`TelegramError`]; `Malformed` also if there are elements and none of them is usable.
     pub async fn get_updates(
         &self,
         offset: i64,
@@ -188,7 +188,7 @@ impl Bot {
     ) -> Result<Vec<RawUpdate>, TelegramError> {
         let timeout = timeout.min(MAX_POLL_TIMEOUT);
         let payload = methods::GetUpdates {
-            // A negative offset would forget what has not been received (TELEGRAM.md).
+            // A negative offset would drop updates that were not received yet (TELEGRAM.md).
             offset: offset.max(0),
             limit: limit.clamp(1, 100),
             timeout: timeout.as_secs(),
@@ -204,7 +204,9 @@ impl Bot {
         for element in &elements {
             match RawUpdate::from_json(element) {
                 Ok(update) => updates.push(update),
-                Err(why) => tracing::error!(bot_id = %self.id(), %why, "an update is left out"),
+                Err(why) => {
+                    tracing::error!(bot_id = %self.id(), %why, "skipped an update without a usable update_id");
+                }
             }
         }
         if updates.is_empty() && !elements.is_empty() {
@@ -266,7 +268,7 @@ impl Bot {
     /// `sendMessage`. Returns the `message_id`.
     ///
     /// # Errors
-    /// See [`TelegramError`]; [`TelegramError::is_safe_to_resend`] says whether it may have been sent all the same.
+    /// See [`TelegramError`]; [`TelegramError::is_safe_to_resend`] says whether the message may have been sent nevertheless.
     pub async fn send_message(&self, message: &NewMessage<'_>) -> Result<i64, TelegramError> {
         let (text, parse_mode) = message.text.parts();
         let payload = methods::SendMessage {
@@ -284,7 +286,7 @@ impl Bot {
         Ok(sent.message_id)
     }
 
-    /// `editMessageText`, without a link preview. Text that does not change is [`TelegramError::NotModified`].
+    /// `editMessageText`, without a link preview. An unchanged text is [`TelegramError::NotModified`].
     ///
     /// # Errors
     /// See [`TelegramError`].
@@ -306,7 +308,7 @@ impl Bot {
         Ok(())
     }
 
-    /// `deleteMessage`: a message of the bot's own, at most 48 hours old.
+    /// `deleteMessage`: only the bot's own messages, at most 48 hours old.
     ///
     /// # Errors
     /// See [`TelegramError`].
@@ -318,11 +320,11 @@ impl Bot {
         self.call(&payload, WRITE_TIMEOUT).await.map(discard_true)
     }
 
-    /// `sendMessageDraft`: shows, in a private chat, what is being written; the same `draft_id` (not 0) replaces what it showed
-    /// before. It vanishes after 30 s or with the next message.
+    /// `sendMessageDraft`: shows a preview of a message in a private chat; the same `draft_id` (not 0) replaces the preview. It
+    /// disappears after 30 s or with the next message.
     ///
     /// # Errors
-    /// See [`TelegramError`]; `Refused` with code 404 by a server that is older than the method.
+    /// See [`TelegramError`]; `Refused` with code 404 by a server of a version without the method.
     pub async fn send_message_draft(
         &self,
         chat_id: i64,
@@ -341,7 +343,7 @@ impl Bot {
         self.call(&payload, READ_TIMEOUT).await.map(discard_true)
     }
 
-    /// `sendChatAction` `typing`: shows for 5 s, or until the next message.
+    /// `sendChatAction` with `typing`: shown for 5 s, or until the next message.
     ///
     /// # Errors
     /// See [`TelegramError`].
@@ -358,7 +360,7 @@ impl Bot {
         self.call(&payload, READ_TIMEOUT).await.map(discard_true)
     }
 
-    /// `setMyCommands`: command and description, for users of a language (ISO 639-1) or, with `None`, for all others.
+    /// `setMyCommands`: pairs of command and description, for users of a language (ISO 639-1) or, with `None`, for all others.
     ///
     /// # Errors
     /// See [`TelegramError`].
@@ -375,7 +377,7 @@ impl Bot {
         self.call(&payload, WRITE_TIMEOUT).await.map(discard_true)
     }
 
-    /// `getMyCommands`: command and description, as users of a language (ISO 639-1) or, with `None`, all others see them.
+    /// `getMyCommands`: pairs of command and description, for users of a language (ISO 639-1) or, with `None`, for all others.
     ///
     /// # Errors
     /// See [`TelegramError`].
@@ -403,10 +405,10 @@ impl Bot {
         self.call(&payload, WRITE_TIMEOUT).await.map(discard_true)
     }
 
-    /// `getFile` and the download, up to `max_bytes` (Telegram itself serves up to 20 MB).
+    /// `getFile` and the download, up to `max_bytes` (the public Bot API serves up to 20 MB).
     ///
     /// # Errors
-    /// See [`TelegramError`]; `FileTooBig` by Telegram's limit or ours.
+    /// See [`TelegramError`]; `FileTooBig` beyond Telegram's limit or `max_bytes`.
     pub async fn download(&self, file_id: &str, max_bytes: usize) -> Result<Bytes, TelegramError> {
         let payload = GetFile::new(FileId(file_id.to_owned()));
         let file: methods::FileInfo = self.call(&payload, WRITE_TIMEOUT).await?;
@@ -445,7 +447,7 @@ impl fmt::Debug for Bot {
     }
 }
 
-/// Methods that only succeed answer `true`.
+/// Methods without a result return `true`.
 fn discard_true(_: bool) {}
 
 fn link_preview_options(link_preview: bool) -> Option<methods::LinkPreviewOptions> {

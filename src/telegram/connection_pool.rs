@@ -1,34 +1,34 @@
-//! HTTP/1.1 to one server, a request at a time over connections that are kept.
+//! HTTP/1.1 to one server: one request at a time per connection, over connections that are kept open.
 //!
-//! A thousand bots are a thousand long polls, and each holds a connection that waits nearly all of its life. Clients made for everything
-//! hold some 27 kB for it: a task, a channel, and buffers of 8 kB each way. Here a request and its connection are one future,
-//! and what waits is a socket and one small buffer. What the Bot API does not need is not here: pipelining, upgrades, trailers.
+//! A thousand bots are a thousand long polls, each of which holds a connection that waits nearly all the time. General HTTP clients use
+//! about 27 kB for it: a task, a channel, and buffers of 8 kB in each direction. Here a request and its connection are one future,
+//! and a waiting one costs a socket and a small buffer. Features that the Bot API does not need are left out: pipelining, upgrades, trailers.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::coop::unconstrained;
 
 use super::connector::{Connection, Connector, error_chain};
 use super::http_response::{BodyLength, HttpResponse, ResponseHead, TransportError, parse_head};
 
-/// An idle connection is given up before a server or a NAT on the way drops it (commonly 60 s), so that no send meets a dead one
-/// and has to be called ambiguous.
+/// Idle connections are closed before a server or a NAT drops them (commonly after 60 s): a request on a dropped connection fails, and
+/// its error would be ambiguous.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Connections that are kept for the next request; what a rush needed beyond it is closed.
+/// How many idle connections are kept; more, after a burst of requests, are closed.
 const MAX_IDLE_CONNECTIONS: usize = 256;
-/// What an answer is read into at first: most fit in it.
+/// The initial size of the read buffer; most responses fit in it.
 const INITIAL_READ_BYTES: usize = 2048;
-/// What is read at once of an answer that does not.
+/// How much is read at once of a longer response.
 const NEXT_READ_BYTES: usize = 16 << 10;
 
-/// Connections to one server.
+/// The connections to one server.
 pub(super) struct ConnectionPool {
     connector: Connector,
-    /// The latest last.
+    /// The most recently used last.
     idle: Mutex<Vec<IdleConnection>>,
 }
 
@@ -45,11 +45,11 @@ impl ConnectionPool {
         }
     }
 
-    /// Sends a request, which is whole (`Content-Length`), and reads the whole answer, whose body may have `max_bytes`. Dropped before its
-    /// end, it closes the connection.
+    /// Sends a complete request (with `Content-Length`) and reads the whole response, whose body may have `max_bytes`. Dropping the future
+    /// closes the connection.
     ///
     /// # Errors
-    /// See [`TransportError`]. A kept connection that took nothing of the request is replaced without a word.
+    /// See [`TransportError`]. An idle connection that fails before any byte is written is replaced silently.
     pub(super) async fn send(
         &self,
         request: Vec<u8>,
@@ -63,14 +63,14 @@ impl ConnectionPool {
         Ok(answer)
     }
 
-    /// Writes the request to a connection that takes it.
+    /// Writes the request to an idle connection or, if none works, to a new one.
     async fn write_request(&self, request: Vec<u8>) -> Result<Box<dyn Connection>, TransportError> {
         loop {
             let kept = self.take_idle();
             let is_new = kept.is_none();
             let mut stream = match kept {
                 Some(stream) => stream,
-                // Boxed: it is rare and large, and would be a part of every poll that waits.
+                // Boxed: it is rare and large, and would otherwise be part of every waiting poll.
                 None => Box::pin(self.connector.connect())
                     .await
                     .map_err(TransportError::NotSent)?,
@@ -95,46 +95,42 @@ impl ConnectionPool {
         }
     }
 
-    /// The connection that was used last, if it still works.
+    /// The most recently used idle connection that still works.
     fn take_idle(&self) -> Option<Box<dyn Connection>> {
         loop {
             let IdleConnection {
                 mut connection,
                 since,
-            } = self.lock().pop()?;
+            } = self.idle.lock().pop()?;
             if since.elapsed() < IDLE_TIMEOUT && has_nothing_to_read(&mut *connection) {
                 return Some(connection);
             }
         }
     }
 
-    /// Keeps a connection for the next request, and drops those that nobody has used for long.
+    /// Returns a connection to the idle ones, and closes those that were idle too long.
     fn return_idle(&self, connection: Box<dyn Connection>) {
         let since = Instant::now();
-        let mut idle = self.lock();
+        let mut idle = self.idle.lock();
         let old = idle.partition_point(|idle| since - idle.since >= IDLE_TIMEOUT);
         let old: Vec<IdleConnection> = idle.drain(..old).collect();
         if idle.len() < MAX_IDLE_CONNECTIONS {
             idle.push(IdleConnection { connection, since });
         }
-        // Closing takes a moment: not while the others wait.
+        // Closing takes time, so it happens outside of the lock.
         drop(idle);
         drop(old);
     }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<IdleConnection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// Whether a connection has nothing to say: neither its end nor an answer that nobody asked for.
+/// Whether nothing can be read from a connection: neither its end nor an unsolicited response.
 fn has_nothing_to_read(stream: &mut dyn Connection) -> bool {
-    // Unconstrained: a task that has used up its turn must not make a closed one look silent.
+    // Unconstrained: a task without budget left would get "pending" for a closed connection.
     let byte = &mut [0; 1];
     unconstrained(stream.read(byte)).now_or_never().is_none()
 }
 
-/// Reads an answer to its end; and whether the connection can take another request.
+/// Reads a response to its end; the flag says whether the connection can take another request.
 async fn read_response(
     stream: &mut dyn Connection,
     max_bytes: usize,
@@ -148,7 +144,7 @@ async fn read_response(
     } = loop {
         if let Some((head, size)) = parse_head(&buffer)? {
             let _ = buffer.split_to(size);
-            // Of 100 and 103 the answer follows.
+            // 100 and 103 are followed by the final response.
             if head.status >= 200 {
                 break head;
             }
@@ -207,7 +203,7 @@ async fn read_chunked_body(
                     let _ = buffer.split_to(head);
                     break usize::try_from(size).unwrap_or(usize::MAX);
                 }
-                // A size and its extensions are short.
+                // A chunk's size with its extensions is short.
                 Ok(httparse::Status::Partial) if buffer.len() <= NEXT_READ_BYTES => {}
                 Ok(httparse::Status::Partial) | Err(_) => {
                     return Err(TransportError::InvalidResponse(
@@ -225,7 +221,7 @@ async fn read_chunked_body(
         if size > max_bytes - body.len() {
             return Err(TransportError::BodyTooLong);
         }
-        // With the line's end behind it.
+        // Including the CRLF after the chunk.
         while buffer.len() < size + 2 {
             if read_more(stream, buffer).await? == 0 {
                 return Err(truncated_response());
@@ -260,7 +256,7 @@ async fn read_chunked_body(
     }
 }
 
-/// Reads some more; 0 at the end.
+/// Reads more bytes into the buffer; 0 at the end of the stream.
 async fn read_more(
     stream: &mut dyn Connection,
     buffer: &mut BytesMut,

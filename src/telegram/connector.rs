@@ -15,9 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tower::ServiceExt as _;
 
-/// Making a connection, name lookup and TLS included; shared between a host's addresses, so that broken IPv6 costs part of it.
+/// Timeout of connecting, with name lookup and TLS. Hyper divides it among a host's addresses, so that broken IPv6 uses only a part.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Probes under a long poll, so that a path that has gone is noticed.
+/// TCP keep-alive below a long poll, which detects a broken path.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// A connection, with or without TLS.
@@ -27,7 +27,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection for S {}
 
 type HttpOrHttpsConnector = HttpsConnector<HttpConnector>;
 
-/// Makes connections to one server.
+/// Opens connections to one server.
 #[derive(Clone)]
 pub(super) struct Connector {
     origin: Uri,
@@ -37,19 +37,18 @@ pub(super) struct Connector {
 #[derive(Clone)]
 enum ProxyMode {
     Direct(HttpOrHttpsConnector),
-    /// To a proxy that forwards requests (plain http).
+    /// To a forward proxy (plain http).
     Forward {
         connector: HttpOrHttpsConnector,
         proxy: Uri,
         proxy_authorization: Option<String>,
     },
-    /// Through a proxy (`CONNECT`), which sees nothing but the host.
+    /// Through a `CONNECT` tunnel of a proxy, which sees only the host.
     Tunnel(HttpsConnector<Tunnel<HttpOrHttpsConnector>>),
 }
 
 impl Connector {
-    /// A connector to `origin` (scheme and authority). `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` are obeyed if
-    /// `proxies`.
+    /// A connector to `origin` (scheme and authority). With `proxies` it obeys `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
     ///
     /// # Errors
     /// The TLS library cannot be set up.
@@ -76,7 +75,7 @@ impl Connector {
             Some(proxy) => ProxyMode::Forward {
                 connector: direct,
                 proxy: proxy.uri().clone(),
-                // Base64: always text.
+                // Base64, and so always text.
                 proxy_authorization: proxy
                     .basic_auth()
                     .and_then(|value| value.to_str().ok())
@@ -86,12 +85,12 @@ impl Connector {
         Ok(Self { origin, proxy_mode })
     }
 
-    /// Whether requests go to a proxy that forwards them, and so name the whole address instead of the path only.
+    /// Whether requests go to a forward proxy, which needs the absolute URL in the request line.
     pub(super) fn is_forward_proxy(&self) -> bool {
         matches!(self.proxy_mode, ProxyMode::Forward { .. })
     }
 
-    /// What that proxy wants to see as `Proxy-Authorization`.
+    /// The `Proxy-Authorization` header for a forward proxy.
     pub(super) fn proxy_authorization(&self) -> Option<&str> {
         match &self.proxy_mode {
             ProxyMode::Forward {
@@ -102,10 +101,10 @@ impl Connector {
         }
     }
 
-    /// Makes a connection.
+    /// Opens a connection.
     ///
     /// # Errors
-    /// Why there is none, in words. Nothing was sent.
+    /// The error with its causes. No byte of a request was sent.
     pub(super) async fn connect(&self) -> Result<Box<dyn Connection>, String> {
         let connecting = async {
             let origin = self.origin.clone();
@@ -137,7 +136,7 @@ impl Connector {
     }
 }
 
-/// As little as there is of it: a plain connection without the room that TLS would take.
+/// Unwraps a plain connection, which saves the memory that the TLS variant reserves.
 fn unwrap_plain(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> Box<dyn Connection> {
     match stream {
         MaybeHttpsStream::Http(tcp) => Box::new(tcp.into_inner()),
@@ -156,7 +155,7 @@ fn tls_config() -> Result<ClientConfig, rustls::Error> {
         .with_no_client_auth())
 }
 
-/// An error with all that is behind it.
+/// The text of an error with all its causes.
 pub(super) fn error_chain(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> String {
     let error = error.into();
     let mut text = error.to_string();
@@ -168,7 +167,7 @@ pub(super) fn error_chain(error: impl Into<Box<dyn std::error::Error + Send + Sy
     text
 }
 
-/// Adds a cause, unless the text says it already.
+/// Appends a cause unless the text contains it already.
 fn append_cause(text: &mut String, cause: &dyn Display) {
     let cause = cause.to_string();
     if !text.ends_with(&cause) {

@@ -1,4 +1,4 @@
-//! What a Bot API call can answer besides success, in the classes that differ in what to do about them.
+//! The errors of Bot API calls, in classes that differ in what the caller has to do.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub enum TelegramError {
     /// 400 `message is not modified`.
     #[error("message is not modified")]
     NotModified,
-    /// The file is bigger than Telegram serves, or than we take.
+    /// The file is larger than Telegram serves or than the caller accepts.
     #[error("the file is too big")]
     FileTooBig,
     /// Any other 4xx.
@@ -48,7 +48,7 @@ pub enum TelegramError {
         /// `description`.
         description: String,
     },
-    /// 5xx. Back off with jitter.
+    /// 5xx. Retry with backoff and jitter.
     #[error("Telegram has a fault ({0})")]
     Server(u16),
     /// No connection was made: the request was certainly not processed.
@@ -57,15 +57,15 @@ pub enum TelegramError {
     /// Timed out or lost after writing: the request may have been processed.
     #[error("the connection to Telegram was lost before the answer: {0}")]
     Ambiguous(String),
-    /// The answer was not what the Bot API says.
+    /// The response does not follow the Bot API.
     #[error("Telegram's answer makes no sense: {0}")]
     Malformed(String),
 }
 
 impl TelegramError {
-    /// Whether the request had certainly no effect, so that sending it again cannot double anything.
+    /// Whether the request certainly had no effect, so that sending it again cannot duplicate anything.
     ///
-    /// A 5xx, an answer that never came and one that makes no sense leave it open.
+    /// Not after a 5xx, a missing response or an unreadable one.
     pub fn is_safe_to_resend(&self) -> bool {
         !matches!(
             self,
@@ -73,7 +73,7 @@ impl TelegramError {
         )
     }
 
-    /// The class in one word: a metric label.
+    /// The class as a metric label.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Unauthorized => "unauthorized",
@@ -95,7 +95,7 @@ impl TelegramError {
         }
     }
 
-    /// The same error with every text from outside passed through `map`.
+    /// Applies `map` to every text that came from outside.
     pub(super) fn map_text(self, map: impl FnOnce(&str) -> String) -> Self {
         match self {
             Self::Conflict(text) => Self::Conflict(map(&text)),
@@ -108,7 +108,7 @@ impl TelegramError {
             Self::Unreachable(text) => Self::Unreachable(map(&text)),
             Self::Ambiguous(text) => Self::Ambiguous(map(&text)),
             Self::Malformed(text) => Self::Malformed(map(&text)),
-            // Named one by one, so that a new variant with a text must decide here.
+            // Listed by name: a new variant with a text must be added above.
             unchanged @ (Self::Unauthorized
             | Self::NotFound
             | Self::WebhookActive

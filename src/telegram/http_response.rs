@@ -1,26 +1,26 @@
-//! The head of an HTTP/1.1 answer, and how long its body is (RFC 9112, 6.3).
+//! The head of an HTTP/1.1 response, and the length of its body (RFC 9112, 6.3).
 
 use bytes::Bytes;
 
-/// No head is this long.
+/// The longest head that is accepted.
 const MAX_HEAD_BYTES: usize = 64 << 10;
-/// Nor has it so many fields.
+/// The most header fields that are accepted.
 const MAX_HEADERS: usize = 64;
 
-/// Why there is no whole answer.
+/// Why there is no complete response.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum TransportError {
     /// The request was certainly not sent.
     NotSent(String),
-    /// It was, or may have been.
+    /// It was sent, or may have been.
     ConnectionLost(String),
-    /// What came is no HTTP.
+    /// The response is not HTTP.
     InvalidResponse(String),
-    /// The answer is longer than it may be.
+    /// The body is longer than the caller's limit.
     BodyTooLong,
 }
 
-/// An answer with all of its body.
+/// A response with its whole body.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct HttpResponse {
     pub(super) status: u16,
@@ -29,17 +29,17 @@ pub(super) struct HttpResponse {
     pub(super) body: Bytes,
 }
 
-/// What of a head is of use.
+/// The part of a head that the operator uses.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ResponseHead {
     pub(super) status: u16,
     pub(super) retry_after: Option<u64>,
     pub(super) length: BodyLength,
-    /// Whether the connection stays open after the answer.
+    /// Whether the connection can be used again after the response.
     pub(super) keep_alive: bool,
 }
 
-/// Where a body ends.
+/// How the end of a body is found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum BodyLength {
     Known(usize),
@@ -47,10 +47,10 @@ pub(super) enum BodyLength {
     UntilClosed,
 }
 
-/// Reads a head and how many bytes it takes; `None`: it is not all there yet.
+/// Parses a head; also returns its size in bytes. `None`: it is incomplete.
 ///
 /// # Errors
-/// [`TransportError::InvalidResponse`]. No word of the head is in it.
+/// [`TransportError::InvalidResponse`], which quotes nothing from the response.
 pub(super) fn parse_head(bytes: &[u8]) -> Result<Option<(ResponseHead, usize)>, TransportError> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut fields);
@@ -81,7 +81,7 @@ pub(super) fn parse_head(bytes: &[u8]) -> Result<Option<(ResponseHead, usize)>, 
             content_length = Some(length);
         } else if is("transfer-encoding") {
             has_transfer_encoding = true;
-            // The last coding decides.
+            // The last coding decides (RFC 9112, 6.3).
             let last = value.rsplit(',').next().unwrap_or_default().trim();
             if last.eq_ignore_ascii_case("chunked") {
                 head.length = BodyLength::Chunked;

@@ -1,5 +1,5 @@
-//! Reading JSON that others wrote, one field at a time: a field we do not know, or one that is not what it should be, costs
-//! that field and nothing else. Strict types would lose a whole message over one new enum value (TELEGRAM.md).
+//! Reads foreign JSON field by field: an unknown field, or one of another type than expected, costs that field only. Strict types would
+//! lose a whole message over one new enum value (TELEGRAM.md).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The fields of one JSON object, each still as it was written. Of a repeated key the last one counts.
+/// The fields of one JSON object, each as raw JSON. The last of a repeated key counts.
 pub(crate) struct JsonObject<'a>(Vec<(Key<'a>, &'a RawValue)>);
 
 impl<'a> JsonObject<'a> {
@@ -16,7 +16,7 @@ impl<'a> JsonObject<'a> {
         serde_json::from_str(json).ok()
     }
 
-    /// The value of a field as it was written; `None` also for `null`.
+    /// The raw JSON of a field; `None` also for `null`.
     pub(crate) fn raw(&self, key: &str) -> Option<&'a str> {
         self.0
             .iter()
@@ -26,7 +26,7 @@ impl<'a> JsonObject<'a> {
             .filter(|value| *value != "null")
     }
 
-    /// The keys, in the order in which they were written.
+    /// The keys, in the order of the JSON.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(key, _)| key.0.as_ref())
     }
@@ -36,7 +36,7 @@ impl<'a> JsonObject<'a> {
         self.raw(key).is_some()
     }
 
-    /// An integer within `i64`; no fraction, no string.
+    /// An integer within `i64`; not a fraction or a string.
     pub(crate) fn integer(&self, key: &str) -> Option<i64> {
         serde_json::from_str(self.raw(key)?).ok()
     }
@@ -51,7 +51,7 @@ impl<'a> JsonObject<'a> {
         self.raw(key) == Some("true")
     }
 
-    /// A string; what in it is not Unicode (half of a surrogate pair), and NUL, which `PostgreSQL` cannot hold, becomes U+FFFD.
+    /// A string. Invalid Unicode (half of a surrogate pair) and NUL, which `PostgreSQL` cannot store, become U+FFFD.
     pub(crate) fn text(&self, key: &str) -> Option<String> {
         let LossyText(text) = serde_json::from_str(self.raw(key)?).ok()?;
         Some(text)
@@ -62,7 +62,7 @@ impl<'a> JsonObject<'a> {
         JsonObject::parse(self.raw(key)?)
     }
 
-    /// The objects in an array; other elements are left out.
+    /// The objects in an array; other elements are skipped.
     pub(crate) fn objects(&self, key: &str) -> Vec<JsonObject<'a>> {
         let Some(raw) = self.raw(key) else {
             return Vec::new();
@@ -116,7 +116,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonObject<'a> {
     }
 }
 
-/// A string read as bytes: `serde_json` then lets half surrogates through instead of refusing the string.
+/// A string read as bytes: `serde_json` then accepts half surrogates instead of refusing the string.
 struct LossyText(String);
 
 impl<'de> Deserialize<'de> for LossyText {

@@ -1,6 +1,6 @@
-//! Markdown as models write it, shown as well as Telegram can: a real parser reads it, the result is a text with marked spans, and
-//! only when that is cut into messages does it become HTML. So tags are balanced in every message, a code block that is cut goes
-//! on in the next one, and nothing of the text is lost.
+//! Renders Markdown as language models write it into Telegram messages: a Markdown parser reads it into a text with entities, which is
+//! split first and written as HTML last. So tags are balanced in every message, a code block that is split continues in
+//! the next message, and no text is lost.
 
 mod blocks;
 mod formatted_text;
@@ -14,21 +14,21 @@ use formatted_text::FormattedText;
 
 /// The longest source of a message that the Bot API server parses, in bytes (`Client::get_formatted_text`).
 const MAX_SOURCE_BYTES: usize = 1 << 15;
-/// Telegram keeps so many entities of a message and silently drops the rest.
+/// The most entities of a message; Telegram silently drops the rest.
 const MAX_ENTITIES: usize = 100;
-/// Parts are not cut shorter than this for the sake of the two limits above.
+/// Parts are not made shorter than this to satisfy the two limits above.
 const MIN_SPLIT_UNITS: usize = 256;
 
-/// One message of an answer.
+/// One message of a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenderedPart {
     /// For `parse_mode` HTML: balanced tags of Telegram's subset, and at most 4,096 UTF-16 units after entity parsing.
     pub html: String,
-    /// The same text without formatting: what goes out if Telegram cannot parse `html`.
+    /// The same text without formatting: sent if Telegram cannot parse `html`.
     pub plain: String,
 }
 
-/// Renders Markdown into the messages that show it; none, if there is nothing to show. Never fails: what is no Markdown is text.
+/// Renders Markdown into messages; an empty text gives none. Never fails: what is not Markdown is shown as text.
 pub fn render(markdown: &str) -> Vec<RenderedPart> {
     let source = math::fence_formulas(markdown);
     let formatted = blocks::format(&source);
@@ -40,7 +40,7 @@ pub fn render(markdown: &str) -> Vec<RenderedPart> {
     parts
 }
 
-/// Adds a part; in halves, if its source is too long or has more entities than Telegram keeps.
+/// Appends a part; halves it first if its source is too long or has more entities than Telegram keeps.
 fn push_part(
     formatted: &FormattedText,
     range: Range<usize>,

@@ -1,6 +1,6 @@
-//! Payloads that are our own because teloxide's do not fit: its message ids are 32 bits wide, it copies every text, its
-//! `getUpdates` and `Message` are strict, and it knows no `sendMessageDraft`. They implement its `Payload` all the same, so that
-//! there is one way to call a method.
+//! Payloads that replace those of teloxide, whose message ids are 32 bits wide, which copies every text, whose `getUpdates` and
+//! `Message` are strict, and which lacks `sendMessageDraft`. They implement teloxide's `Payload`, so that all methods are called in
+//! one way.
 
 use serde::{Deserialize, Serialize};
 use teloxide::requests::Payload;
@@ -15,7 +15,7 @@ macro_rules! payload {
     };
 }
 
-/// `getMe`'s result, as far as we need it.
+/// The part of `getMe`'s result that the operator uses.
 #[derive(Deserialize)]
 pub(super) struct BotUser {
     pub(super) id: i64,
@@ -49,7 +49,7 @@ pub(super) struct SetWebhook<'a> {
 }
 payload!(SetWebhook<'_>, "setWebhook", bool);
 
-/// `parse_mode`; plain text has none.
+/// `parse_mode`; absent for plain text.
 #[derive(Serialize, Clone, Copy)]
 pub(super) enum ParseMode {
     #[serde(rename = "HTML")]
@@ -83,7 +83,7 @@ pub(super) struct SendMessage<'a> {
 }
 payload!(SendMessage<'_>, "sendMessage", SentMessageId);
 
-/// Of a sent `Message`: what we need of it.
+/// The part of a sent `Message` that the operator uses.
 #[derive(Deserialize)]
 pub(super) struct SentMessageId {
     pub(super) message_id: i64,
@@ -133,7 +133,7 @@ pub(super) struct SendChatAction {
 }
 payload!(SendChatAction, "sendChatAction", bool);
 
-/// Of a `File`: where it can be downloaded.
+/// The part of a `File` that the operator uses: the path to download it from.
 #[derive(Deserialize)]
 pub(super) struct FileInfo {
     pub(super) file_path: Option<String>,

@@ -1,5 +1,5 @@
-//! The Bot API as this operator uses it: calls over teloxide, one error type whose variants say what to do, and the one
-//! place where a token could leak out of a request error and does not.
+//! The client of the Bot API: calls with teloxide's payloads, one error type whose variants say what to do, redaction of tokens, and
+//! the formatting and splitting of message texts.
 
 pub mod api;
 mod api_response;

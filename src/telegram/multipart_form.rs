@@ -1,8 +1,8 @@
-//! A form with a file (`multipart/form-data`, RFC 7578): how the Bot API takes uploads.
+//! A form with a file (`multipart/form-data`, RFC 7578), by which the Bot API takes uploads.
 
 use uuid::Uuid;
 
-/// A form in the making. Names are our own and need no quoting.
+/// A form under construction. Field names are constants and need no quoting.
 pub(super) struct MultipartForm {
     boundary: String,
     body: String,
@@ -11,7 +11,7 @@ pub(super) struct MultipartForm {
 impl Default for MultipartForm {
     fn default() -> Self {
         Self {
-            // Random, so that no value can hold it.
+            // Random, so that no value contains it.
             boundary: Uuid::new_v4().simple().to_string(),
             body: String::new(),
         }

@@ -1,6 +1,6 @@
-//! Keeps a bot token out of texts that come from outside: error chains, descriptions, whatever echoes a request URL.
+//! Removes a bot token from texts that come from outside and may repeat a request's URL: error chains and descriptions.
 
-/// What stands in a redacted token's place.
+/// Replaces a secret.
 const REPLACEMENT: &str = "***";
 
 /// `text` with every occurrence of the token's secret replaced, however much of it is percent-encoded, once or repeatedly.
@@ -28,7 +28,7 @@ pub(crate) fn redact(text: &str, token: &str) -> String {
     out
 }
 
-/// Where an occurrence of `secret` that begins at `at` ends.
+/// The end of an occurrence of `secret` that begins at `at`.
 fn match_secret(text: &[u8], at: usize, secret: &[u8]) -> Option<usize> {
     secret.iter().try_fold(at, |at, expected| {
         let (byte, next) = decode_byte(text, at)?;
@@ -36,7 +36,7 @@ fn match_secret(text: &[u8], at: usize, secret: &[u8]) -> Option<usize> {
     })
 }
 
-/// The byte that the text means at `at`, and where the next one begins: `%41` and `%2541` both mean `A`.
+/// The decoded byte at `at`, and the position of the next one: `%41` and `%2541` both are `A`.
 fn decode_byte(text: &[u8], at: usize) -> Option<(u8, usize)> {
     let byte = *text.get(at)?;
     if byte != b'%' {

@@ -1,5 +1,5 @@
-//! Cutting a text into messages that Telegram takes: by UTF-16 units, at the best place there is, losing nothing but the white
-//! space at the cut.
+//! Splits a text into messages that Telegram accepts: by UTF-16 units, at the best position available. Only white space at the
+//! split is lost.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use unicode_segmentation::GraphemeCursor;
 /// The longest text of a message, in UTF-16 units after entity parsing (Bot API, `sendMessage`).
 pub const MESSAGE_LIMIT: usize = 4096;
 
-/// How long a text is as Telegram counts: in UTF-16 code units.
+/// The length of a text as Telegram counts it: in UTF-16 code units.
 pub fn utf16_len(text: &str) -> usize {
     if text.is_ascii() {
         return text.len();
@@ -16,11 +16,11 @@ pub fn utf16_len(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
 }
 
-/// Cuts `text` into parts of at most `limit` UTF-16 units (at least 2, so that any character fits).
+/// Splits `text` into parts of at most `limit` UTF-16 units (at least 2, so that any character fits).
 ///
-/// Cuts, in this order of preference, between paragraphs, lines, sentences, words and grapheme clusters; between the characters
-/// of a cluster only if it is longer than a part. Empty lines before and white space behind a part are dropped, since Telegram
-/// does the same, and no part is blank, since Telegram refuses that. So a blank text has no parts.
+/// Positions in this order of preference: between paragraphs, lines, sentences, words and grapheme clusters; within a cluster only if it
+/// is longer than a part. Empty lines before and white space after a part are dropped, as Telegram does, and no part is blank,
+/// since Telegram refuses that: a blank text has no parts.
 pub fn split(text: &str, limit: usize) -> Vec<&str> {
     split_ranges(text, limit, &[])
         .into_iter()
@@ -28,8 +28,8 @@ pub fn split(text: &str, limit: usize) -> Vec<&str> {
         .collect()
 }
 
-/// As [`split`], by byte ranges, and rather before than inside the ranges `keep` (in order, not overlapping), which are then cut
-/// between lines if they do not fit whole.
+/// [`split`] by byte ranges, which prefers positions outside of the ranges `keep` (ordered, not overlapping); a range that does not fit
+/// into one part is split between lines.
 pub(crate) fn split_ranges(text: &str, limit: usize, keep: &[Range<usize>]) -> Vec<Range<usize>> {
     let limit = limit.max(2);
     let mut parts = Vec::new();
@@ -54,14 +54,14 @@ pub(crate) fn split_ranges(text: &str, limit: usize, keep: &[Range<usize>]) -> V
     }
 }
 
-/// How many bytes of the empty lines at the beginning can go; the indentation of the first line with text stays.
+/// How many bytes of leading empty lines can be dropped; the indentation of the first line with text stays.
 fn blank_lines(text: &str) -> usize {
     let indented = text.trim_start();
     let white = &text[..text.len() - indented.len()];
     white.rfind(['\n', '\r']).map_or(0, |at| at + 1)
 }
 
-/// Nothing in it that Telegram would show; it refuses a message of white space and invisible characters.
+/// Whether Telegram would show nothing: it refuses a message of white space and invisible characters.
 fn is_blank(text: &str) -> bool {
     text.chars().all(|c| {
         c.is_whitespace()
@@ -73,7 +73,7 @@ fn is_blank(text: &str) -> bool {
     })
 }
 
-/// The byte at which the first `limit` units end.
+/// The byte position after the first `limit` units.
 fn end_within(text: &str, limit: usize) -> usize {
     let mut units = 0;
     for (at, c) in text.char_indices() {
@@ -85,7 +85,7 @@ fn end_within(text: &str, limit: usize) -> usize {
     text.len()
 }
 
-/// Where to cut a text from `start` that must end at `max_end` at the latest.
+/// The best position to cut a text from `start` that must end at `max_end` at the latest.
 fn best_cut(text: &str, start: usize, max_end: usize, keep: &[Range<usize>]) -> usize {
     let window = &text[start..max_end];
     let share = |n: usize| start + window.len() / n;
@@ -132,9 +132,9 @@ fn is_sentence_end(text: &str, at: usize) -> bool {
                 .ends_with(['.', '!', '?', '…', ':', ';']))
 }
 
-/// The last boundary of a grapheme cluster up to `max_end`; `max_end`, if there is none behind `start`.
+/// The last grapheme boundary up to `max_end`; `max_end`, if there is none after `start`.
 fn grapheme_end(text: &str, start: usize, max_end: usize) -> usize {
-    // Clusters are looked for within the rest only, so that the cursor never needs more context than it has.
+    // The cursor sees only the rest of the text, so that it never asks for more context.
     let rest = &text[start..];
     let mut cursor = GraphemeCursor::new(max_end - start, rest.len(), true);
     if cursor.is_boundary(rest, 0).unwrap_or(true) {

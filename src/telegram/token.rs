@@ -11,13 +11,13 @@ pub struct BotToken {
     token: SecretString,
 }
 
-/// The value is not a bot token.
+/// The value is not a bot token. Does not hold the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a bot token: expected <digits>:<35 or so of A-Z a-z 0-9 _ ->, as BotFather sends it")]
 pub struct MalformedToken;
 
 impl BotToken {
-    /// Parses a token; white space around it (a trailing newline in a Secret) is forgiven.
+    /// Parses a token; surrounding white space (a trailing newline in a Secret) is ignored.
     ///
     /// # Errors
     /// [`MalformedToken`], without the value.
@@ -38,12 +38,12 @@ impl BotToken {
         })
     }
 
-    /// The bot the token is of.
+    /// The id of the token's bot.
     pub fn bot_id(&self) -> BotId {
         self.id
     }
 
-    /// The token itself; for building a request, and for nothing else.
+    /// The token itself, for building requests only.
     pub(crate) fn expose(&self) -> &str {
         self.token.expose_secret()
     }

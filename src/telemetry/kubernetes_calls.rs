@@ -1,6 +1,6 @@
-//! Counts every call to the Kubernetes API by verb, resource and result: a tower layer under the `kube::Client`.
+//! Counts every call to the Kubernetes API by verb, resource and result: a tower layer below the `kube::Client`.
 //!
-//! It stands where the requests are, so that nothing that the operator (or a library under it) sends can be forgotten.
+//! As a layer it counts the calls of libraries, such as the watches of kube-runtime, too.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,7 +11,7 @@ use tower::{Layer, Service};
 
 use super::Metrics;
 
-/// Adds the counting to a client's stack.
+/// The layer to add to a client's stack.
 #[derive(Debug, Clone)]
 pub struct KubernetesCallsLayer(pub Arc<Metrics>);
 
@@ -76,7 +76,7 @@ where
     }
 }
 
-/// The resources that the operator has to do with, as metrics name them.
+/// The resources that the operator uses, with their metric labels: the resource, and its subresources.
 const RESOURCES: &[(&str, &str, &str)] = &[
     (
         "telegramconnectors",
@@ -98,7 +98,7 @@ const RESOURCES: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Which verb (in Kubernetes' words) on which resource a request is. Unknown resources share one label.
+/// The Kubernetes verb and the resource of a request. Unknown resources share one label.
 fn verb_and_resource(method: &Method, path: &str, query: &str) -> (&'static str, &'static str) {
     let mut rest = path.trim_start_matches('/').split('/');
     // "api/v1/..." or "apis/GROUP/VERSION/..."

@@ -1,4 +1,4 @@
-//! The log: one line per happening, as text for people or as JSON for machines.
+//! The log: one line per event, as text for people or as JSON for machines.
 
 use std::io::IsTerminal;
 
@@ -9,34 +9,34 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use super::TraceExporter;
 
-/// How a log line looks.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
     /// One JSON object per line.
     Json,
 }
 
-/// The `--log-level` value cannot be used, or the log was set up before.
+/// The `--log-level` value cannot be used, or the log is initialized already.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// Not a level and not a filter.
+    /// Neither a level nor a filter.
     #[error(
         "--log-level {value:?}: {reason}; use error, warn, info, debug or trace, or a filter such as info,telegram_connector_operator=debug"
     )]
     InvalidLevel {
-        /// As given.
+        /// The value as given.
         value: String,
-        /// Why it is none.
+        /// The parser's error.
         reason: String,
     },
-    /// Called twice in one process.
+    /// A second initialization in one process.
     #[error("the log was set up before: {0}")]
     AlreadyInitialized(String),
 }
 
-/// Sends the process's log to standard error. `level` is a level or a filter in `RUST_LOG`'s language.
+/// Initializes the process's log, on standard error. `level` is a level or a filter in the syntax of `RUST_LOG`.
 ///
 /// # Errors
 /// [`LogError`].
@@ -44,7 +44,7 @@ pub fn init(format: LogFormat, level: &str) -> Result<(), LogError> {
     init_with_traces(format, level, None)
 }
 
-/// [`init`], with traces to a collector besides.
+/// [`init`], which also exports traces to a collector.
 ///
 /// # Errors
 /// [`LogError`].
@@ -59,7 +59,7 @@ pub fn init_with_traces(
         .map_err(|e| LogError::AlreadyInitialized(e.to_string()))
 }
 
-/// The subscriber behind [`init`], writing wherever it is told: tests read a whole run's log with it.
+/// The subscriber behind [`init`] with another writer, by which tests capture the log.
 ///
 /// # Errors
 /// [`LogError::InvalidLevel`].
@@ -79,7 +79,7 @@ where
     })?;
     let registry = tracing_subscriber::registry();
     Ok(match traces {
-        // Each has a filter of its own: what is traced does not follow from what is logged.
+        // Each layer has a filter of its own: traces do not depend on the log level.
         Some(traces) => Box::new(
             registry
                 .with(format_layer(format, colours, writer).with_filter(filter))
@@ -93,7 +93,7 @@ where
     })
 }
 
-/// The layer that writes lines.
+/// The layer that writes the lines.
 fn format_layer<S, W>(
     format: LogFormat,
     colours: bool,

@@ -1,7 +1,7 @@
-//! The process's metrics: one typed method per thing that can happen, so that no caller invents a name or an unbounded label.
+//! The process's metrics: one typed method per event, so that no caller can invent a name or an unbounded label.
 //!
-//! Labels never hold a namespace, a connector, a chat or a user: their sets are known when this file is read. What concerns a
-//! single connector is in its status, its events and the log.
+//! Labels never hold a namespace, a connector, a chat or a user: their values are a fixed set. What concerns a single connector is in
+//! its status, its events and the log.
 
 use std::time::Duration;
 
@@ -19,22 +19,22 @@ type Labels<const N: usize> = [(&'static str, &'static str); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Histograms<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
 
-/// What became of an update.
+/// The outcome of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpdateOutcome {
-    /// Durable in the inbox, seen for the first time.
+    /// Written to the inbox for the first time.
     Received,
-    /// Known already: a second delivery.
+    /// Received before: a redelivery.
     Duplicate,
-    /// Its sender may not write.
+    /// Its sender has no access.
     Denied,
-    /// Answered, and Telegram accepted the whole answer.
+    /// Replied to, and Telegram accepted the whole reply.
     Answered,
-    /// An attempt failed and will be made again.
+    /// An attempt failed and will be repeated.
     Failed,
-    /// Not for us to answer: a group message without mention, a service message, an unknown kind.
+    /// Ignored: a group message without a mention, a service message, an unknown kind.
     Ignored,
-    /// Given up for good.
+    /// Given up: a dead letter.
     DeadLettered,
 }
 
@@ -62,22 +62,22 @@ impl UpdateOutcome {
     }
 }
 
-/// Why the webhook server turned a request away before any work.
+/// Why the webhook server refused a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WebhookRefusal {
-    /// No connector with this uid, or it is not in webhook mode.
+    /// No connector has this uid, or it is not in webhook mode.
     UnknownConnector,
-    /// No `X-Telegram-Bot-Api-Secret-Token`, or not ours.
+    /// The `X-Telegram-Bot-Api-Secret-Token` is missing or wrong.
     BadSecret,
-    /// Not `POST`.
+    /// The method is not `POST`.
     Method,
-    /// A body beyond the limit.
+    /// The body is longer than the limit.
     TooLarge,
-    /// Not `application/json`, or not all of it came.
+    /// Not `application/json`, or an incomplete body.
     NotAnUpdate,
-    /// Telegram's, whole, and nothing that can ever be handled: acknowledged, so that it does not come again.
+    /// From Telegram and complete, but not an update: acknowledged, so that Telegram does not send it again.
     Unusable,
-    /// The inbox does not take it now: 503.
+    /// The inbox does not accept it now: 503.
     Backlog,
 }
 
@@ -154,7 +154,7 @@ impl Metrics {
             queue_depth: Gauge::default(),
             queue_oldest_seconds: Gauge::default(),
             dead_letters: Gauge::default(),
-            // An assistant may take up to 600 s.
+            // The longest timeout of an assistant is 600 s.
             assistant_seconds: Family::new_with_constructor(|| buckets(0.05, 2.0, 15)),
             telegram_seconds: Family::new_with_constructor(|| buckets(0.005, 2.0, 14)),
             throttled: Family::default(),
@@ -166,8 +166,8 @@ impl Metrics {
         metrics.register_all()
     }
 
-    /// Counters that alerts look at are there from the beginning: `increase()` does not see a counter's first value, so one that
-    /// appears with its first failure would hide it.
+    /// Creates the counters that alerts use: `increase()` does not see a counter's first value, so a counter that is created with its first
+    /// failure would hide that failure.
     fn initialize_counters(&self) {
         for outcome in UpdateOutcome::ALL {
             self.count_updates(outcome, 0);
@@ -281,7 +281,7 @@ impl Metrics {
         self
     }
 
-    /// A reconcile ended. `kind` is `connector` or `user_list`; `result` is `ok` or an error's class.
+    /// Records a finished reconcile. `kind` is `connector` or `user_list`; `result` is `ok` or the error's label.
     pub fn record_reconcile(&self, kind: &'static str, result: &'static str, took: Duration) {
         self.reconciles
             .get_or_create(&[("kind", kind), ("result", result)])
@@ -291,7 +291,7 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// A call to the Kubernetes API ended; see [`super::kubernetes_calls`], which makes these labels.
+    /// Counts a finished call to the Kubernetes API; see [`super::kubernetes_calls`] for the labels.
     pub fn count_kubernetes_call(
         &self,
         verb: &'static str,
@@ -303,58 +303,58 @@ impl Metrics {
             .inc();
     }
 
-    /// How many connectors have this reason on their `Ready` condition. `reason` is one of a fixed set.
+    /// Sets how many connectors have this reason on their `Ready` condition. `reason` is one of a fixed set.
     pub fn set_connectors_with_reason(&self, reason: &'static str, count: usize) {
         self.connectors
             .get_or_create(&[("reason", reason)])
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Whether this process holds the Lease now. Counts a change.
+    /// Sets whether this process holds the Lease. Counts a change.
     pub fn set_leading(&self, leading: bool) {
         if (self.leader.set(i64::from(leading)) != 0) != leading {
             self.leadership_changes.inc();
         }
     }
 
-    /// Something became of `count` updates.
+    /// Counts `count` updates with this outcome.
     pub fn count_updates(&self, outcome: UpdateOutcome, count: usize) {
         self.updates
             .get_or_create(&[("outcome", outcome.label())])
             .inc_by(count as u64);
     }
 
-    /// The webhook server turned a request away.
+    /// Counts a request that the webhook server refused.
     pub fn count_webhook_refusal(&self, refusal: WebhookRefusal) {
         self.webhook_refusals
             .get_or_create(&[("reason", refusal.label())])
             .inc();
     }
 
-    /// A `getUpdates` ended. `result` is `ok` or a [`crate::telegram::TelegramError`] class.
+    /// Counts a finished `getUpdates`. `result` is `ok` or the label of a [`crate::telegram::TelegramError`].
     pub fn count_poll(&self, result: &'static str) {
         self.polls.get_or_create(&[("result", result)]).inc();
     }
 
-    /// A poller began (`+1`) or ended (`-1`).
+    /// Adds to the number of running pollers: `+1` or `-1`.
     pub fn add_pollers(&self, change: i64) {
         self.pollers.inc_by(change);
     }
 
-    /// How much waits in the inbox, and for how long the oldest has waited (zero if nothing waits).
+    /// Sets how many messages wait in the inbox, and the age of the oldest (zero if none waits).
     pub fn set_queue(&self, depth: usize, oldest: Duration) {
         self.queue_depth
             .set(i64::try_from(depth).unwrap_or(i64::MAX));
         self.queue_oldest_seconds.set(oldest.as_secs_f64());
     }
 
-    /// How many dead letters are kept.
+    /// Sets how many dead letters are stored.
     pub fn set_dead_letters(&self, count: usize) {
         self.dead_letters
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// An assistant answered to the end, or failed. `protocol` as in the spec; `result` is `ok` or a fault.
+    /// Records an exchange with an assistant. `protocol` is as in the spec; `result` is `ok` or a fault.
     pub fn record_assistant_exchange(
         &self,
         protocol: &'static str,
@@ -366,39 +366,39 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// A Bot API call other than `getUpdates` ended. `method` is the method's name; `result` is `ok` or an error class.
+    /// Records a finished Bot API call other than `getUpdates`. `method` is its name; `result` is `ok` or an error's label.
     pub fn record_telegram_call(&self, method: &'static str, result: &'static str, took: Duration) {
         self.telegram_seconds
             .get_or_create(&[("method", method), ("result", result)])
             .observe(took.as_secs_f64());
     }
 
-    /// Telegram answered 429 and asked to wait this long.
+    /// Records a 429 of Telegram and the wait that it asked for.
     pub fn record_throttling(&self, method: &'static str, wait: Duration) {
         self.throttled.get_or_create(&[("method", method)]).inc();
         self.throttled_seconds.inc_by(wait.as_secs_f64());
     }
 
-    /// A store operation ended well. `operation` is the store's name for it, one of a few.
+    /// Records a successful store operation. `operation` is one of a fixed set.
     pub fn record_store_operation(&self, operation: &'static str, took: Duration) {
         self.store_seconds
             .get_or_create(&[("operation", operation)])
             .observe(took.as_secs_f64());
     }
 
-    /// There is such a store operation; none of it has failed yet.
+    /// Creates the failure counter of a store operation at zero.
     pub fn declare_store_operation(&self, operation: &'static str) {
         drop(self.store_errors.get_or_create(&[("operation", operation)]));
     }
 
-    /// A store operation failed.
+    /// Counts a failed store operation.
     pub fn count_store_failure(&self, operation: &'static str) {
         self.store_errors
             .get_or_create(&[("operation", operation)])
             .inc();
     }
 
-    /// Everything in the `OpenMetrics` text format: the body of `/metrics`.
+    /// All metrics in the `OpenMetrics` text format: the body of `/metrics`.
     pub fn encode(&self) -> String {
         let mut out = String::with_capacity(16 * 1024);
         // Writing to a String cannot fail.

@@ -1,4 +1,4 @@
-//! Logs, metrics, traces and health: what an on-call engineer sees of the process.
+//! Logs, metrics, traces, readiness and the admin endpoint.
 
 pub mod admin;
 pub mod kubernetes_calls;

@@ -1,8 +1,8 @@
-//! Traces: what happened to one message, as OTLP spans to a collector (`--otlp-endpoint`). Off unless asked for; then no span of
-//! this kind is ever made.
+//! Traces: the way of one message, as OTLP spans to a collector (`--otlp-endpoint`). Without that flag no such span is created.
 //!
-//! A trace is one message: `message` (namespace, connector, bot id, update id) with the exchange with the assistant and each Bot API
-//! call below it. Spans hold what logs hold: never a text, a name or a token. Export is in batches beside the work; a collector
+//! A trace is one message: the span `message` (namespace, connector, bot id, update id) with the exchange with the assistant and each Bot API
+//! call below it. Spans hold what logs hold: never a text, a name or a token. They are exported in batches in the background; while the
+//! collector is unreachable, spans are lost, not messages.
 //! that is away costs spans, not messages.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,14 +23,14 @@ use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::registry::LookupSpan;
 use url::Url;
 
-/// Where collectors take traces over HTTP, below `--otlp-endpoint`.
+/// The OTLP/HTTP path for traces below `--otlp-endpoint`.
 const TRACES_PATH: &str = "v1/traces";
-/// How long one batch may take to be taken.
+/// Timeout of exporting one batch.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the end of the process waits for the last batch.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// `--otlp-endpoint` is of no use.
+/// The `--otlp-endpoint` value cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "--otlp-endpoint {endpoint}: {reason}; give the collector's OTLP/HTTP address, such as http://otel-collector.monitoring:4318"
@@ -40,16 +40,16 @@ pub struct TraceExporterError {
     reason: String,
 }
 
-/// Sends spans to a collector.
+/// Exports spans to a collector.
 #[derive(Debug, Clone)]
 pub struct TraceExporter {
     provider: SdkTracerProvider,
 }
 
 impl TraceExporter {
-    /// Sends spans as OTLP over HTTP (protobuf) to `<endpoint>/v1/traces`. `instance` names this process among replicas. Headers, such as
-    /// those that authenticate, and the sampler come from the standard variables `OTEL_EXPORTER_OTLP_HEADERS` and `OTEL_TRACES_SAMPLER`.
-    /// Has to be called within the runtime that shall send.
+    /// Exports spans as OTLP over HTTP (protobuf) to `<endpoint>/v1/traces`. `instance` names this process among the replicas. Headers, such as
+    /// those for authentication, and the sampler come from the standard variables `OTEL_EXPORTER_OTLP_HEADERS` and `OTEL_TRACES_SAMPLER`.
+    /// Must be called within the runtime that exports.
     ///
     /// # Errors
     /// [`TraceExporterError`].
@@ -96,7 +96,7 @@ impl TraceExporter {
         Ok(Self { provider })
     }
 
-    /// The layer that makes spans of ours into spans for the collector. What is logged at `info` and above becomes their events.
+    /// The layer that exports our spans. Log lines at `info` and above become their events.
     pub(super) fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: tracing::Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
@@ -109,18 +109,18 @@ impl TraceExporter {
         layer.with_filter(FilterFn::new(is_ours))
     }
 
-    /// Sends what is left, for a few seconds at most.
+    /// Exports the remaining spans, for a few seconds at most.
     pub async fn shutdown(self) {
         let last = tokio::task::spawn_blocking(move || {
             self.provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT)
         });
         if let Ok(Err(error)) = last.await {
-            tracing::warn!(%error, "the last spans were not exported");
+            tracing::warn!(%error, "failed to export the last spans; they are lost");
         }
     }
 }
 
-/// Spans and events of this crate: libraries' own spans could hold URLs, and URLs of the Bot API hold tokens.
+/// Accepts spans and events of this crate only: those of libraries could hold URLs, and Bot API URLs hold tokens.
 fn is_ours(metadata: &Metadata<'_>) -> bool {
     let most = if metadata.is_span() {
         Level::DEBUG
@@ -130,7 +130,7 @@ fn is_ours(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with(env!("CARGO_CRATE_NAME")) && *metadata.level() <= most
 }
 
-/// The exporter's thread has no runtime of its own: requests run in ours.
+/// Runs the exporter's requests in our runtime, since the exporter's thread has none.
 #[derive(Debug)]
 struct SpanHttpClient {
     http: reqwest::Client,
@@ -139,7 +139,7 @@ struct SpanHttpClient {
 }
 
 impl SpanHttpClient {
-    /// One line when export begins to fail, and one when it works again.
+    /// Logs one line when exporting begins to fail, and one when it works again.
     fn log_transition(&self, failure: Option<&str>) {
         match (
             self.failing.swap(failure.is_some(), Ordering::Relaxed),
@@ -148,10 +148,10 @@ impl SpanHttpClient {
             (false, Some(error)) => {
                 tracing::warn!(
                     error,
-                    "spans cannot be exported; they are dropped meanwhile"
+                    "failed to export spans; they are dropped until the collector accepts them"
                 );
             }
-            (true, None) => tracing::info!("spans are exported again"),
+            (true, None) => tracing::info!("exporting spans works again"),
             _ => {}
         }
     }
@@ -167,7 +167,7 @@ impl HttpClient for SpanHttpClient {
             Ok::<_, reqwest::Error>((status, answer.bytes().await?))
         });
         let sent = sent.await.map_err(HttpError::from).and_then(|sent| {
-            // Its URL is the administrator's and may hold credentials.
+            // The URL is the administrator's and may hold credentials.
             sent.map_err(|e| HttpError::from(e.without_url()))
         });
         match &sent {

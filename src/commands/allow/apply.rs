@@ -1,4 +1,4 @@
-//! The change in the cluster: server-side apply with a manager of its own, refused rather than forced where somebody else keeps the list.
+//! Applies a change in the cluster: server-side apply with a field manager of its own; refused where somebody else manages the list.
 
 use anyhow::{Result, anyhow};
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
@@ -10,13 +10,13 @@ use super::manifest::TargetObject;
 use super::{ChangeRequest, Direction, FetchedObjects};
 use crate::api::{TelegramConnector, TelegramUserList};
 
-/// The field manager of changes made by hand.
+/// The field manager of changes by `allow` and `deny`.
 const MANAGER: &str = "telegram-connector-operator-allow";
 
-/// Applies all edits. False: an object has changed since it was read; decide anew.
+/// Applies all edits. False: an object changed since it was read, and the edits must be decided again.
 ///
 /// # Errors
-/// Another manager keeps the list, or the API server refuses.
+/// Another manager owns the list, or the API server refuses the change.
 pub(super) async fn apply(
     client: &Client,
     fetched: &FetchedObjects,
@@ -44,7 +44,7 @@ pub(super) async fn apply(
             return Err(conflict_error(&object, &other_managers));
         }
         let mut manifest = object.manifest(edit);
-        // The list is applied whole: what somebody else added meanwhile must not be lost, nor the list of somebody who took it over.
+        // The list is applied as a whole: an entry that was added meanwhile must not be lost, nor a list that another manager took over.
         manifest["metadata"]["resourceVersion"] =
             metadata.and_then(|m| m.resource_version.clone()).into();
         let params = PatchParams::apply(MANAGER).force();
@@ -74,8 +74,8 @@ pub(super) async fn apply(
     Ok(true)
 }
 
-/// Who else keeps a list, by the object's managed fields. Judged here and not by the server's conflicts: older servers (1.20) also name
-/// managers that merely keep the object around the list, and `resourceVersion` makes sure that nobody comes in between.
+/// The other managers of a list, by the object's managed fields. The server's own conflicts are not used: older servers (1.20) also report
+/// managers that own only the object around the list. `resourceVersion` makes sure that nothing changes in between.
 fn other_managers(metadata: &ObjectMeta, field: &str) -> Vec<String> {
     let pointer = format!("/f:{}", field.replace('.', "/f:"));
     let entries = metadata.managed_fields.as_deref().unwrap_or_default();

@@ -1,18 +1,18 @@
-//! What letting somebody in, or shutting somebody out, changes: a pure decision over the list that decides at a connector's level.
+//! Decides which list entries change when a user is allowed or denied: pure functions over the lists of a connector's access level.
 
 use crate::api::UserRef;
 use crate::api::user_list::UserEntry;
 
-/// Where entries stand.
+/// Where list entries are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserListLocation {
-    /// In the connector itself.
+    /// In the connector.
     Inline,
     /// In the `TelegramUserList` of this name.
     List(String),
 }
 
-/// The list that decides: its own entries, and those of the lists it refers to.
+/// The lists that decide at a connector's access level: its own entries, and those of the lists it refers to.
 #[derive(Debug, Clone, Default)]
 pub struct DecidingLists {
     /// The connector's own entries.
@@ -21,27 +21,27 @@ pub struct DecidingLists {
     pub lists: Vec<(String, Option<Vec<UserEntry>>)>,
 }
 
-/// One list's new content.
+/// The new content of one list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListEdit {
-    /// Which list.
+    /// Which list is changed.
     pub location: UserListLocation,
-    /// What is added, or taken away, with the position where it stands or will stand.
+    /// The entries that are added or removed, with their positions.
     pub entries: Vec<(usize, UserEntry)>,
-    /// All entries afterwards.
+    /// All entries after the change.
     pub after: Vec<UserEntry>,
 }
 
-/// Why nothing can be decided; the caller knows the objects' names.
+/// Why no change can be decided; the caller adds the objects' names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangeError {
-    /// Several lists are referenced, and nobody said which.
+    /// Several lists are referenced, and none was chosen.
     AmbiguousList(Vec<String>),
     /// The connector does not refer to a list of this name.
     ListNotReferenced(String),
     /// The list does not exist.
     ListNotFound(String),
-    /// The username stands nowhere, but entries by id could be theirs: they may still have access.
+    /// No entry has the username, but entries by id could be the user's, who may still have access.
     OnlyIdEntries(usize),
 }
 
@@ -53,10 +53,10 @@ impl DecidingLists {
         std::iter::once((UserListLocation::Inline, self.inline.as_slice())).chain(lists)
     }
 
-    /// Lets a user in: `Ok(Err(location))` if they stand there already. Inline entries come before a sole list; `list` chooses.
+    /// Adds a user: `Ok(Err(location))` if there is an entry already. Inline entries take precedence over a single list; `list` chooses one.
     ///
     /// # Errors
-    /// [`ChangeError`].
+    /// See [`ChangeError`].
     pub fn allow(
         &self,
         user: &UserRef,
@@ -105,10 +105,10 @@ impl DecidingLists {
         }
     }
 
-    /// Shuts a user out: one edit for each list they stand in; none if they stand in none.
+    /// Removes a user: one edit for each list with an entry of theirs; none without such a list.
     ///
     /// # Errors
-    /// [`ChangeError::OnlyIdEntries`]: "denied already" would be a guess.
+    /// [`ChangeError::OnlyIdEntries`], where "denied already" would be a guess.
     pub fn deny(&self, user: &UserRef) -> Result<Vec<ListEdit>, ChangeError> {
         let edits: Vec<ListEdit> = self
             .entries()
@@ -132,7 +132,7 @@ impl DecidingLists {
         Ok(edits)
     }
 
-    /// Entries by username: whoever has such a username has access, whatever their id.
+    /// The number of entries by username: whoever has such a username has access, whatever their id.
     pub fn username_entry_count(&self) -> usize {
         self.count(|e| e.username.is_some())
     }

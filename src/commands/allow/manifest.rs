@@ -1,4 +1,4 @@
-//! A change as text: the entry for whoever edits a file, a JSON patch, or a manifest for server-side apply.
+//! Prints a change: as a list entry, as a JSON patch, or as a manifest for server-side apply.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::{Direction, TargetConnector};
 use crate::api::{GROUP, VERSION};
 use crate::cli::ChangeOutput;
 
-/// The object whose list an edit changes.
+/// The object with the list that an edit changes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TargetObject<'a> {
     pub(super) kind: &'static str,
@@ -35,7 +35,7 @@ impl<'a> TargetObject<'a> {
         }
     }
 
-    /// What server-side apply is given: the list whole, since it is atomic, and nothing else of the object.
+    /// The manifest for server-side apply: the whole list, which is atomic, and no other field.
     pub(super) fn manifest(&self, edit: &ListEdit) -> Value {
         let users = serde_json::to_value(&edit.after).expect(ENTRIES);
         let fields = self
@@ -50,7 +50,7 @@ impl<'a> TargetObject<'a> {
         })
     }
 
-    /// RFC 6902. A removal first tests that the entry still stands where it stood.
+    /// A patch by RFC 6902. A removal first tests that the entry is still at its position.
     fn patch(&self, direction: Direction, edit: &ListEdit) -> Value {
         let list = format!("/{}", self.field.replace('.', "/"));
         let operations: Vec<Value> = match direction {

@@ -1,7 +1,7 @@
-//! `allow` and `deny`: who may write, changed by whoever may change it in the cluster.
+//! The commands `allow` and `deny`: change who may write to a bot.
 //!
-//! By default they print what to change in Git and touch nothing; with `--apply` they change the object, by server-side apply with
-//! a field manager of their own, so that nobody's field is taken over silently. They use the caller's rights, not the operator's.
+//! By default they print the change for Git and touch nothing; with `--apply` they change the object by server-side apply with a field
+//! manager of their own, so that no field is taken over silently. They use the caller's permissions, not the operator's.
 //!
 //! | file | what it owns |
 //! |---|---|
@@ -25,14 +25,14 @@ use crate::kube_client;
 use change::{ChangeError, DecidingLists, ListEdit, UserListLocation};
 use manifest::TargetObject;
 
-/// In or out.
+/// Which of the two commands it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
     Allow,
     Deny,
 }
 
-/// What the command line asks for.
+/// The change that the command line asks for.
 #[derive(Debug)]
 struct ChangeRequest {
     direction: Direction,
@@ -41,16 +41,16 @@ struct ChangeRequest {
     list: Option<String>,
 }
 
-/// The connector that it is about.
+/// The connector whose access changes.
 #[derive(Debug)]
 struct TargetConnector {
     namespace: String,
     connector: String,
-    /// `spec.access.companyUsers.users`, after the level.
+    /// The path of the inline list by the access level, such as `spec.access.companyUsers.users`.
     inline_field: String,
 }
 
-/// The objects as they are.
+/// The connector and its lists as they are in the cluster.
 struct FetchedObjects {
     target: TargetConnector,
     deciding: DecidingLists,
@@ -58,13 +58,13 @@ struct FetchedObjects {
     lists: Vec<TelegramUserList>,
 }
 
-/// How often a change is made anew when somebody else was faster.
+/// How often a change is decided again after a conflict.
 const ATTEMPTS: usize = 5;
 
-/// `allow`.
+/// Lets a user write to a bot.
 ///
 /// # Errors
-/// A sentence that names the object and the field, and what to do.
+/// The text names the object and the field, and what to do.
 pub async fn allow(args: AllowArgs) -> Result<()> {
     let request = ChangeRequest {
         direction: Direction::Allow,
@@ -75,10 +75,10 @@ pub async fn allow(args: AllowArgs) -> Result<()> {
     change_access(&args.change, &request).await
 }
 
-/// `deny`.
+/// Removes a user's access to a bot.
 ///
 /// # Errors
-/// A sentence that names the object and the field, and what to do.
+/// The text names the object and the field, and what to do.
 pub async fn deny(args: DenyArgs) -> Result<()> {
     let request = ChangeRequest {
         direction: Direction::Deny,
@@ -175,7 +175,7 @@ async fn fetch(client: &Client, namespace: &str, name: &str) -> Result<FetchedOb
     })
 }
 
-/// The edits; none where there is nothing to do, which is said.
+/// The edits to make; without any, the reason is printed.
 fn decide(fetched: &FetchedObjects, request: &ChangeRequest) -> Result<Vec<ListEdit>> {
     let TargetConnector {
         namespace,
@@ -231,7 +231,7 @@ fn decide(fetched: &FetchedObjects, request: &ChangeRequest) -> Result<Vec<ListE
     })
 }
 
-/// What the API server would refuse is refused here, also by a server that knows no CEL, and before anything is printed.
+/// Validates the edited object as the API server would, before anything is printed; also where the server knows no CEL.
 fn validate_edit(fetched: &FetchedObjects, edit: &ListEdit) -> Result<()> {
     let object = TargetObject::of(&fetched.target, &edit.location);
     let (crd, current) = match &edit.location {
@@ -246,7 +246,7 @@ fn validate_edit(fetched: &FetchedObjects, edit: &ListEdit) -> Result<()> {
     let users = serde_json::to_value(&edit.after)?;
     match whole.pointer_mut(&pointer) {
         Some(list) => *list = users,
-        // No inline users yet: their list is made beside listRefs.
+        // There are no inline users yet: their list is created beside listRefs.
         None => {
             let (parent, name) = pointer.rsplit_once('/').unwrap_or_default();
             if let Some(Value::Object(parent)) = whole.pointer_mut(parent) {
@@ -278,7 +278,7 @@ fn validate_edit(fetched: &FetchedObjects, edit: &ListEdit) -> Result<()> {
     )
 }
 
-/// Says on stderr what whoever changes an object should know of it.
+/// Prints notes on stderr about what else the change affects.
 async fn print_notes(
     client: &Client,
     fetched: &FetchedObjects,
@@ -317,7 +317,7 @@ async fn print_notes(
     }
 }
 
-/// Who writes an object from Git, if its marks say so: Argo CD or Flux.
+/// The `GitOps` tool that manages an object, by its labels and annotations: Argo CD or Flux.
 fn gitops_owner(object: &impl ResourceExt) -> Option<String> {
     let argo = object
         .annotations()
@@ -338,7 +338,7 @@ fn gitops_owner(object: &impl ResourceExt) -> Option<String> {
         .or_else(|| flux.map(|name| format!("Flux ({name})")))
 }
 
-/// Other connectors that the list decides for. Whoever may not list them is not told.
+/// The other connectors that use the list. Empty if the caller may not list connectors.
 async fn other_connectors_using(
     client: &Client,
     target: &TargetConnector,

@@ -1,4 +1,4 @@
-//! Which files a path means, and their text.
+//! Finds the manifests of a path and reads them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use super::Finding;
 /// The longest manifest that is read: ten times what an API server accepts in one request.
 const MAX_MANIFEST_BYTES: u64 = 32 * 1024 * 1024;
 
-/// The text of a file, or of every manifest below a folder by name, with the name to show. What cannot be read is a fault of its own.
+/// The text of a file, or of every manifest below a folder sorted by name, with the name to print. An unreadable file is a finding.
 pub(super) fn read_manifests(path: &Path) -> Vec<Result<(String, String), Finding>> {
     if !path.is_dir() {
         return vec![read(path)];
@@ -48,7 +48,7 @@ fn collect(folder: &Path, found: &mut Vec<Result<PathBuf, Finding>>) {
             .and_then(|extension| extension.to_str())
             .is_some_and(|extension| matches!(extension, "yaml" | "yml" | "json"));
         if path.is_dir() {
-            // A link to a folder above would never end.
+            // A symbolic link to a parent folder would never end.
             if !hidden && !path.is_symlink() {
                 collect(&path, found);
             }

@@ -1,8 +1,8 @@
 //! `check FILES`: manifests against the CRDs' schema and CEL rules, offline, with file and line. For pull-request checks.
 //!
-//! What the API server would refuse is an error: the same schema, the same rules ([`crate::api`]), and unknown fields as kubectl's strict
-//! validation has it. What it would accept but does not look right in these files, such as a reference to something that is
-//! not in them, is a warning. Objects of other kinds are passed over.
+//! What the API server would refuse is an error: the same schema, the same rules ([`crate::api`]), and unknown fields as in kubectl's strict
+//! validation. What it would accept but looks wrong in these files, such as a reference to an object that is missing in
+//! them, is a warning. Objects of other kinds are skipped.
 
 mod files;
 mod objects;
@@ -16,25 +16,25 @@ use std::path::PathBuf;
 
 use objects::{CheckedObject, KindValidators};
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CheckSummary {
-    /// What the API server would refuse, and files that cannot be read.
+    /// Findings that the API server would refuse, and unreadable files.
     pub errors: usize,
-    /// What it would accept, but does not look right.
+    /// Findings that it would accept.
     pub warnings: usize,
     /// `TelegramConnector`s found.
     pub connectors: usize,
     /// `TelegramUserList`s found.
     pub lists: usize,
-    /// Objects of other kinds, which were passed over.
+    /// Objects of other kinds, which were skipped.
     pub others: usize,
     /// Files read.
     pub files: usize,
 }
 
 impl CheckSummary {
-    /// What the command ends with: 1 if there were errors, else 0.
+    /// The exit code of the command: 1 if there were errors, else 0.
     pub fn exit_code(&self) -> u8 {
         u8::from(self.errors > 0)
     }
@@ -59,12 +59,12 @@ fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// One fault, where it stands.
+/// One error or warning with its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Finding {
     file: String,
     line: usize,
-    /// The field's path; empty where no field is meant.
+    /// The field's path; empty where the finding is about no field.
     field: String,
     message: String,
     warning: bool,
@@ -83,11 +83,11 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Checks files and folders (every `.yaml`, `.yml` and `.json` below them), writes one line per fault in the order of the files, and a
+/// Checks files and folders (every `.yaml`, `.yml` and `.json` below them); writes one line per finding in the order of the files, and a
 /// summary as the last line.
 ///
 /// # Errors
-/// Only where `out` cannot be written. A file that cannot be read is a fault like others.
+/// Only if `out` cannot be written. An unreadable file is a finding.
 pub fn run(paths: &[PathBuf], out: &mut dyn Write) -> io::Result<CheckSummary> {
     let mut summary = CheckSummary::default();
     let mut findings = Vec::new();
@@ -142,7 +142,7 @@ pub fn run(paths: &[PathBuf], out: &mut dyn Write) -> io::Result<CheckSummary> {
     Ok(summary)
 }
 
-/// Files in the order in which they were read, in each its lines from the top.
+/// Sorts by file in the order of reading, then by line.
 fn sorted_indices(findings: &[Finding]) -> Vec<usize> {
     let mut files: Vec<&str> = Vec::new();
     for finding in findings {

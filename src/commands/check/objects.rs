@@ -1,4 +1,4 @@
-//! One object against its kind: which kind it means, its metadata, unknown fields, schema and rules.
+//! Checks one object against its kind: its kind, metadata, unknown fields, schema and rules.
 
 use std::rc::Rc;
 
@@ -30,27 +30,27 @@ const METADATA_FIELDS: [&str; 15] = [
     "uid",
 ];
 
-/// Two words this much alike (1 is the same) are one word and its misspelling.
+/// From this similarity on (1 is equal) one word is taken for a misspelling of the other.
 const SIMILARITY_THRESHOLD: f64 = 0.8;
 
-/// An object that was read, of whatever kind.
+/// An object of any kind from a manifest.
 #[derive(Debug)]
 pub(super) struct CheckedObject {
     pub(super) file: String,
     pub(super) kind: String,
-    /// Whether it is of our group.
+    /// Whether it is of our API group.
     pub(super) ours: bool,
     pub(super) object: Value,
     pub(super) node: Rc<Node>,
 }
 
 impl CheckedObject {
-    /// `metadata.name`, or nothing.
+    /// `metadata.name`, or an empty text.
     pub(super) fn name(&self) -> &str {
         self.text("/metadata/name").unwrap_or_default()
     }
 
-    /// `metadata.namespace`, where it is written.
+    /// `metadata.namespace`, if it is set.
     pub(super) fn namespace(&self) -> Option<&str> {
         self.text("/metadata/namespace")
     }
@@ -72,7 +72,7 @@ impl CheckedObject {
     }
 }
 
-/// Our kinds, compiled once.
+/// The validators of our kinds, compiled once.
 pub(super) struct KindValidators {
     kinds: Vec<(String, KindValidator)>,
     subdomain: Regex,
@@ -103,7 +103,7 @@ impl KindValidators {
         }
     }
 
-    /// Checks a document, which is one object or a `List` of them, and keeps what it holds.
+    /// Checks a document, which is one object or a `List` of them, and collects its objects.
     pub(super) fn check(
         &self,
         file: &str,
@@ -302,7 +302,7 @@ fn check_body(
     check_duplicate_ids(object, &causes, report);
 }
 
-/// The server's words, less the path that already stands before them, and what the field is for. (A rule's message needs no more.)
+/// The server's message without the path, which the finding shows already, plus the field's description. (A rule's message needs none.)
 fn explain(cause: &StatusCause, validator: &KindValidator) -> String {
     let message = cause
         .message
@@ -317,7 +317,7 @@ fn explain(cause: &StatusCause, validator: &KindValidator) -> String {
     }
 }
 
-/// The server finds repeated ids only in lists up to a length that its cost limits allow; here is no such limit.
+/// Finds repeated ids in lists of any length; the server's rule is limited to short lists by its cost budget.
 fn check_duplicate_ids(
     object: &Value,
     causes: &[StatusCause],
@@ -353,7 +353,7 @@ fn check_duplicate_ids(
     }
 }
 
-/// What somebody may have meant.
+/// A hint about an unknown word: the most similar known one, or else all of them.
 fn suggest(found: &str, known: &[&str]) -> String {
     let alike = |name: &&&str| strsim::jaro_winkler(&found.to_lowercase(), &name.to_lowercase());
     let nearest = known.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));

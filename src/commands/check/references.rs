@@ -1,6 +1,6 @@
-//! What objects say of each other: references to something that is not in these files, and two that cannot both be meant.
+//! Checks objects against each other: references to objects that are missing in these files, and objects that contradict each other.
 //!
-//! All of it is a warning. A Secret may well be made elsewhere; the check says what it did not see.
+//! All findings are warnings: a Secret may well be created by something else.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::objects::CheckedObject;
 use crate::api::connector::{DEFAULT_API_KEY, DEFAULT_TOKEN_KEY};
 use crate::telegram::BotToken;
 
-/// The fields of `spec.access` that hold a selection.
+/// The fields of `spec.access` that hold a user selection.
 const SELECTIONS: [&str; 3] = ["companyUsers", "agentUsers", "specificUsers"];
 
 /// Warnings about all objects together.
@@ -172,7 +172,7 @@ fn keys_of(secret: &CheckedObject) -> BTreeSet<&str> {
         .collect()
 }
 
-/// Secrets, and what makes them: external-secrets, sealed-secrets and kustomize.
+/// Whether an object is a Secret or creates one: external-secrets, sealed-secrets and kustomize.
 fn provides_secret(object: &CheckedObject, name: &str) -> bool {
     match object.kind.as_str() {
         "Secret" => object.name() == name,
@@ -192,7 +192,7 @@ fn provides_secret(object: &CheckedObject, name: &str) -> bool {
     }
 }
 
-/// Whether two objects can be in one namespace. One that names none gets it later, from kubectl or kustomize.
+/// Whether two objects can be in one namespace. An object without one gets it later, from kubectl or kustomize.
 fn may_share_namespace(a: &CheckedObject, b: &CheckedObject) -> bool {
     match (a.namespace(), b.namespace()) {
         (Some(a), Some(b)) => a == b,

@@ -1,6 +1,6 @@
-//! What a plain YAML scalar is to Kubernetes: `yes` is true there, as YAML 1.1 had it, and `012` is ten.
+//! Parses plain YAML scalars as Kubernetes does: `yes` is true, as in YAML 1.1, and `012` is ten.
 //!
-//! The server and kubectl read YAML with go-yaml; a check that read it differently would pass what they refuse.
+//! The server and kubectl parse YAML with go-yaml; a check that parsed it differently would accept what they refuse.
 
 use serde_json::{Number, Value};
 

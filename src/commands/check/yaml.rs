@@ -1,7 +1,7 @@
-//! YAML (and so JSON) as a tree that remembers lines: a fault is of use only where it stands.
+//! Parses YAML (and so JSON) into a tree with line numbers, which findings need.
 //!
-//! The parser is `granit-parser`, which `kube` brings along for kubeconfig files; it reports events with their places, and the tree is
-//! built from them here. Anchors, aliases and merge keys are resolved; what comes from an alias keeps the line of its anchor.
+//! The parser is `granit-parser`, which `kube` uses for kubeconfig files; it reports events with positions, from which the tree is
+//! built here. Anchors, aliases and merge keys are resolved; a node from an alias has the line of its anchor.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::scalar;
 
-/// Aliases may repeat a document's parts, but not without end.
+/// The most nodes of a document with its aliases expanded, against exponential growth.
 const MAX_NODES: usize = 1_000_000;
 
 /// A value and the line (from 1) on which it begins.
@@ -19,7 +19,7 @@ const MAX_NODES: usize = 1_000_000;
 pub(super) struct Node {
     line: usize,
     kind: NodeKind,
-    /// How many nodes this is with all that it holds, aliases counted each time.
+    /// The number of nodes below this one and itself, with aliases expanded.
     size: usize,
 }
 
@@ -41,11 +41,11 @@ struct Field {
 #[derive(Debug)]
 pub(super) struct Document {
     pub(super) root: Rc<Node>,
-    /// Keys that stand twice in one mapping.
+    /// Keys that occur twice in one mapping.
     pub(super) duplicate_keys: Vec<DuplicateKey>,
 }
 
-/// A key that stands twice in one mapping.
+/// A key that occurs twice in one mapping.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DuplicateKey {
     pub(super) key: String,
@@ -53,14 +53,14 @@ pub(super) struct DuplicateKey {
     pub(super) first: usize,
 }
 
-/// Where a file is not YAML.
+/// Where and why a file is not YAML.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SyntaxError {
     pub(super) line: usize,
     pub(super) what: String,
 }
 
-/// The documents of a file in order. A document that does not parse is an error in its place; the ones after it are still read.
+/// Parses the documents of a file in order. An invalid document is an error in its position; the following ones are still parsed.
 pub(super) fn documents(text: &str) -> Vec<Result<Document, SyntaxError>> {
     let mut options = Options::default();
     options.set_emit_comments(false);
@@ -105,7 +105,7 @@ impl Node {
         Self { line, kind, size }
     }
 
-    /// The same without lines.
+    /// The value without line numbers.
     pub(super) fn to_json(&self) -> Value {
         match &self.kind {
             NodeKind::Scalar(value) => value.clone(),
@@ -134,7 +134,7 @@ impl Node {
         }
     }
 
-    /// The line of a path such as `spec.users[3].id`; where something is missing, the line of what it is missing from.
+    /// The line of a path such as `spec.users[3].id`; of its longest existing prefix if something is missing.
     pub(super) fn line_of(&self, path: &str) -> usize {
         let mut node = self;
         let mut line = self.line;
@@ -147,7 +147,7 @@ impl Node {
         line
     }
 
-    /// The first part of a path: its line, what it leads to, and the rest of the path. Keys may hold dots, as those of labels do.
+    /// Resolves the first segment of a path: its line, its node, and the rest of the path. Keys may contain dots, as those of labels do.
     fn step<'a, 'p>(&'a self, path: &'p str) -> Option<(usize, &'a Node, &'p str)> {
         match &self.kind {
             NodeKind::Map(fields) => {
@@ -179,7 +179,7 @@ impl Node {
     }
 }
 
-/// A collection that is not closed yet.
+/// A collection that is not complete yet.
 enum OpenCollection {
     Map {
         line: usize,
@@ -282,7 +282,7 @@ impl Builder {
         }
     }
 
-    /// Puts a finished node where it belongs: into the open collection, as a key of it, or as the document.
+    /// Adds a finished node to the open collection, as a key or a value, or makes it the document.
     fn insert_node(
         &mut self,
         node: Rc<Node>,
@@ -329,7 +329,7 @@ impl Builder {
     }
 }
 
-/// `<<` brings in the fields of other mappings; what is written beside it wins, then the first that brings it.
+/// Merges the mappings of `<<`: keys of the mapping itself take precedence, then those of the first mapping.
 fn merge(fields: &mut Vec<Field>, merged: &[Rc<Node>]) {
     for source in merged {
         match &source.kind {

@@ -1,6 +1,6 @@
-//! From the parser's events to a text with entities: where lines begin, what stands before them, and what is marked.
+//! Converts the parser's events into a text with entities: line breaks, list marks, indentation.
 //!
-//! Between two blocks stands an empty line where the source has one: models space their answers on purpose.
+//! An empty line separates two blocks where the source has one, since models use empty lines on purpose.
 
 use std::ops::Range;
 
@@ -12,9 +12,9 @@ use super::formatted_text::{Entity, FormattedText, Style};
 use super::math::is_mathematical;
 use super::table::Table;
 
-/// How far the content of a list item stands from the item's mark.
+/// The indentation of a list item's content.
 const INDENT: &str = "   ";
-/// Deeper lists are not indented further: lines of a message are short, and a thousand nested lists must not become a megabyte.
+/// The deepest indentation of lists: a message's lines are short, and a thousand nested lists must not become a megabyte.
 const MAX_INDENT_DEPTH: usize = 6;
 /// The marks of unordered lists, by depth.
 const BULLETS: [&str; 3] = ["•", "◦", "▪"];
@@ -39,23 +39,23 @@ pub(super) fn format(source: &str) -> FormattedText {
 struct BlockWriter<'a> {
     source: &'a str,
     out: FormattedText,
-    /// Where the content that has been written ends in the source.
+    /// Where the content that was written last ends in the source.
     source_position: usize,
-    /// The entities that are open, by their index in `out.entities`; `None` for one that would only repeat an open one.
+    /// The open entities, by their index in `out.entities`; `None` for one that would repeat an open one.
     open: Vec<Option<usize>>,
-    /// The lists that are open, with the next number of each that has numbers.
+    /// The open lists, with the next number of each ordered one.
     lists: Vec<Option<u64>>,
-    /// What stands before the next text: the mark of a list item or of a footnote.
+    /// Text to be written before the next text: the mark of a list item or of a footnote.
     pending_marker: Option<String>,
     quotes: usize,
-    /// Whether a block has ended: in a tight list, text that follows it begins without an event of its own.
+    /// Whether a block has ended: in a tight list, the text after it begins without an event of its own.
     block_ended: bool,
-    /// Whether the text is that of a code block.
+    /// Whether the text belongs to a code block.
     in_code_block: bool,
-    /// The links and images that are open: where their text begins, and where they lead if that is no link for Telegram.
+    /// The open links and images: where their text begins, and their URL if Telegram does not take it as a link.
     links: Vec<(usize, Option<String>)>,
     table: Option<Table>,
-    /// The text, and what is open in it, outside of the table cell that is being written.
+    /// The text and open entities around the table cell that is being written.
     outside_cell: Option<(FormattedText, Vec<Option<usize>>)>,
 }
 
@@ -120,7 +120,7 @@ impl<'a> BlockWriter<'a> {
                 self.open(Style::Pre(language(&kind)));
             }
             Tag::List(first) => {
-                // The item that the list stands in may have no text of its own.
+                // The list item around a nested list may have no text of its own.
                 self.flush_marker();
                 self.lists.push(first);
             }
@@ -214,7 +214,7 @@ impl<'a> BlockWriter<'a> {
         }
     }
 
-    /// Begins a block on a line of its own, behind an empty line if the source has one there or if it is `apart`.
+    /// Begins a block on a new line, after an empty line if the source has one there or if it is `apart`.
     fn block(&mut self, at: usize, apart: bool) {
         self.block_ended = false;
         if self.pending_marker.is_some() || self.out.text.is_empty() {
@@ -228,7 +228,7 @@ impl<'a> BlockWriter<'a> {
         self.out.text.push_str(if apart { "\n\n" } else { "\n" });
     }
 
-    /// A block of text, which is indented with the list that it stands in; code and tables are not.
+    /// Begins a text block, which is indented with its list; code and tables are not.
     fn text_block(&mut self, at: usize, apart: bool) {
         self.block_ended = false;
         if self.pending_marker.is_none() && !self.out.text.is_empty() {
@@ -246,7 +246,7 @@ impl<'a> BlockWriter<'a> {
     fn item(&mut self, at: usize) {
         self.flush_marker();
         let depth = self.lists.len();
-        // The mark stands where the list around this one has its text.
+        // The mark is indented like the text of the list around this one.
         let list = self.lists.pop().flatten();
         self.text_block(at, false);
         self.lists.push(list.map(|number| number.saturating_add(1)));
@@ -263,7 +263,7 @@ impl<'a> BlockWriter<'a> {
         }
     }
 
-    /// A quote. Telegram does not nest them, so an inner one is told by its mark.
+    /// A quote. Telegram does not nest quotes, so an inner one is shown by its mark.
     fn quote(&mut self, kind: Option<BlockQuoteKind>, at: usize) {
         self.text_block(at, false);
         self.flush_marker();
@@ -306,14 +306,14 @@ impl<'a> BlockWriter<'a> {
         }
     }
 
-    /// Code stands outside of bold and italic, which Telegram would end there anyway, and in a link it is just text.
+    /// Code is outside of bold and italic, where Telegram would end them anyway; within a link it is plain text.
     fn inline_code(&mut self, code: &str) {
         self.flush_marker();
         if !self.links.is_empty() {
             self.text(code);
             return;
         }
-        // A quote is always outermost, and may hold code.
+        // A quote is always the outermost entity and may contain code.
         let quote = usize::from(self.style_of(0) == Some(&Style::Quote));
         let interrupted = self.open.split_off(quote);
         for index in interrupted.iter().flatten() {
@@ -347,7 +347,7 @@ impl<'a> BlockWriter<'a> {
     fn link(&mut self, link_type: LinkType, url: &str) {
         self.flush_marker();
         let start = self.out.text.len();
-        // A picture in a link: the link that is open leads on.
+        // An image within a link: the text stays part of the link.
         if !self.links.is_empty() {
             self.links.push((start, None));
         } else if is_link(url) {
@@ -420,7 +420,7 @@ impl<'a> BlockWriter<'a> {
     }
 }
 
-/// The schemes that Telegram makes links of (`TDLib`, `LinkManager::get_checked_link`); others it drops without a word.
+/// The schemes of which Telegram makes links (`TDLib`, `LinkManager::get_checked_link`); it silently drops others.
 fn is_link(url: &str) -> bool {
     url::Url::parse(url).is_ok_and(|url| match url.scheme() {
         "http" | "https" => url.has_host(),

@@ -1,31 +1,31 @@
-//! A text and what is marked in it: Telegram's own model of formatting, from which any stretch can be written as HTML.
+//! A text with entities, Telegram's own model of formatting, of which any range can be written as HTML.
 
 use std::ops::Range;
 
-/// What an entity is shown as (Bot API, "HTML style").
+/// The kind of an entity (Bot API, "HTML style").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Style {
     Bold,
     Italic,
     Strikethrough,
-    /// Inline code: contains no other entity and lies in none but a quote.
+    /// Inline code: contains no other entity and is contained in none but a quote.
     Code,
-    /// A code block with its language, if it has one: likewise.
+    /// A code block with its language, if it has one; the same restrictions.
     Pre(Option<String>),
     /// A link to an http, https or tg URL.
     Link(String),
-    /// A quote: not in another quote.
+    /// A quote: never within another quote.
     Quote,
 }
 
-/// A marked stretch, in bytes.
+/// A formatted range of the text, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entity {
     pub(super) range: Range<usize>,
     pub(super) style: Style,
 }
 
-/// A text and its entities. They form a tree: in the order in which they open, outer before inner, and never half in another.
+/// A text and its entities, which form a tree: in the order of their beginnings, outer before inner, without partial overlaps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct FormattedText {
     pub(super) text: String,
@@ -33,7 +33,7 @@ pub(super) struct FormattedText {
 }
 
 impl FormattedText {
-    /// Puts another text with its entities behind this one.
+    /// Appends another text with its entities.
     pub(super) fn append(&mut self, other: &Self) {
         let offset = self.text.len();
         self.text.push_str(&other.text);
@@ -44,7 +44,7 @@ impl FormattedText {
             }));
     }
 
-    /// The stretches that are better not cut.
+    /// The ranges that should not be split.
     pub(super) fn unbreakable_ranges(&self) -> Vec<Range<usize>> {
         self.entities
             .iter()
@@ -53,7 +53,7 @@ impl FormattedText {
             .collect()
     }
 
-    /// A stretch as HTML, with every tag closed, and how many entities it has.
+    /// A range as HTML with balanced tags, and the number of its entities.
     pub(super) fn to_html(&self, part: Range<usize>) -> (String, usize) {
         let mut html = String::with_capacity(part.len() + part.len() / 8);
         let mut open: Vec<&Entity> = Vec::new();

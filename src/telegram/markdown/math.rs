@@ -1,12 +1,12 @@
-//! LaTeX, which Markdown would spoil: backslashes, underscores and lines that begin with `-` or `=` mean something else there.
-//! Formulas on lines of their own become code blocks before anything is parsed, and `\( \)` becomes the `$ $` that the parser knows.
+//! Protects LaTeX from the Markdown parser, to which backslashes, underscores and lines that begin with `-` or `=` mean something else.
+//! Formulas on lines of their own become code blocks, and `\( \)` becomes the `$ $` that the parser knows.
 
 use std::borrow::Cow;
 
-/// A formula may take so many lines; what goes on for longer is no formula.
+/// The most lines of a formula; a longer one is not taken as one.
 const MAX_FORMULA_LINES: usize = 60;
 
-/// The source with its formulas made safe.
+/// The source with its formulas protected.
 pub(super) fn fence_formulas(markdown: &str) -> Cow<'_, str> {
     if !markdown.contains("$$") && !markdown.contains("\\(") && !markdown.contains("\\[") {
         return Cow::Borrowed(markdown);
@@ -56,7 +56,7 @@ fn opening_fence(trimmed: &str) -> Option<&str> {
     })
 }
 
-/// A formula that begins with the first line and has its lines to itself: its own lines, and how many it took.
+/// A formula that begins with the first line and shares no line with other text: its source, and its number of lines.
 fn formula<'a>(lines: &[&'a str]) -> Option<(Vec<&'a str>, usize)> {
     let first = lines[0].trim();
     let (first, end) = match (first.strip_prefix("\\["), first.strip_prefix("$$")) {
@@ -84,7 +84,7 @@ fn formula<'a>(lines: &[&'a str]) -> Option<(Vec<&'a str>, usize)> {
     None
 }
 
-/// Copies a line, with `\( x \)` as `$x$` and `\[ x \]` as `$$x$$` where that is no code.
+/// Copies a line, with `\( x \)` as `$x$` and `\[ x \]` as `$$x$$` outside of code.
 fn convert_inline(line: &str, out: &mut String) {
     let mut rest = line;
     while let Some(at) = rest.find(['`', '\\']) {
@@ -115,7 +115,7 @@ fn convert_inline(line: &str, out: &mut String) {
             out.extend([mark, inner, mark]);
             rest = behind;
         } else {
-            // The backslash and what it escapes.
+            // The backslash and the character that it escapes.
             let end = rest.char_indices().nth(2).map_or(rest.len(), |(at, _)| at);
             out.push_str(&rest[..end]);
             rest = &rest[end..];
@@ -124,7 +124,7 @@ fn convert_inline(line: &str, out: &mut String) {
     out.push_str(rest);
 }
 
-/// Whether a text in dollar signs looks like a formula rather than like prices.
+/// Whether a text between dollar signs looks like a formula rather than like prices.
 pub(super) fn is_mathematical(text: &str) -> bool {
     text.contains(['\\', '^', '_', '=', '{', '<', '>', '+', '*'])
         || (text.chars().count() <= 2 && text.chars().all(char::is_alphabetic))

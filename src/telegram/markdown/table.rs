@@ -1,19 +1,18 @@
-//! Tables, which Telegram does not have: in monospaced columns where a screen is wide enough for that, as records where it is not.
+//! Tables, which Telegram lacks: as monospaced columns if they fit the screen of a phone, else as one record per row.
 
 use pulldown_cmark::Alignment;
 use unicode_width::UnicodeWidthStr;
 
 use super::formatted_text::{Entity, FormattedText, Style};
 
-/// The widest table that is set in columns, in monospaced characters: a phone shows about this many before it wraps the lines,
-/// which makes columns unreadable.
+/// The widest table in columns, in monospaced characters: a phone wraps longer lines, which makes columns unreadable.
 const MAX_MONOSPACE_WIDTH: usize = 46;
 
-/// A table as the parser gave it.
+/// A table as the parser gives it.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) alignments: Vec<Alignment>,
-    /// The head first. A cell has no line breaks.
+    /// The head is the first row. Cells have no line breaks.
     pub(super) rows: Vec<Vec<FormattedText>>,
 }
 
@@ -28,7 +27,7 @@ impl Table {
             .flatten()
             .flat_map(|cell| &cell.entities)
             .any(|entity| matches!(entity.style, Style::Link(_)));
-        // Code cannot hold links, so a table with links would lose them.
+        // Code cannot contain links, so a table with links would lose them.
         if wide > MAX_MONOSPACE_WIDTH || linked {
             self.records()
         } else {
@@ -82,7 +81,7 @@ impl Table {
         FormattedText { text, entities }
     }
 
-    /// One paragraph for each row: its first cell as the title, and a line with the head's name for each other cell.
+    /// One paragraph per row: its first cell as the title, and one line with the column's head for each other cell.
     fn records(&self) -> FormattedText {
         let mut out = FormattedText::default();
         let Some((head, body)) = self.rows.split_first() else {
@@ -127,7 +126,7 @@ impl Table {
     }
 }
 
-/// The first cell, bold; code in it stays code, since bold cannot hold it.
+/// The first cell in bold; code in it stays code, since bold cannot contain it.
 fn title(name: &str, cell: &FormattedText, out: &mut FormattedText, start: usize) {
     if !name.is_empty() {
         out.text.push_str(name);
