@@ -1,5 +1,5 @@
-//! Conversations as people have them, one script per feature in `scripts/*.yaml`, played on the simulator through the whole
-//! pipeline: what people say, what Telegram then shows, and what the assistant was asked.
+//! End-to-end conversations, one YAML file per feature in `scripts/`, run through the whole pipeline with the Bot API simulator: what
+//! users write, which messages Telegram then shows, and which requests the assistant gets.
 //!
 //! ```text
 //! cargo test --test conversations                 # all
@@ -19,8 +19,7 @@
 //!       This is the first message of our conversation.
 //! ```
 //!
-//! Everything that is shown must be in the script: at its end, no message of the bot and no question to the assistant may be left
-//! over.
+//! A script must name everything that happens: a message of the bot or a request to the assistant that no step expects is a failure.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -39,14 +38,14 @@ fn main() {
     let folder =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conversations/scripts");
     let mut trials = Vec::new();
-    for (feature, title, conversation) in script::read_all(&folder) {
+    for (feature, title, steps) in script::read_all(&folder) {
         trials.push(Trial::test(format!("{feature}: {title}"), move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)
                 .enable_all()
                 .build()?;
             runtime
-                .block_on(runner::play(conversation))
+                .block_on(runner::run_script(steps))
                 .map_err(Into::into)
         }));
     }

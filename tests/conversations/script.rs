@@ -1,20 +1,20 @@
-//! Scripts read from their files.
+//! Reads scripts from YAML files.
 
 use std::path::Path;
 
 use serde_yaml::{Mapping, Value};
 
-/// One step: what is done, and with what.
+/// One step, written `action: argument` or just `action`.
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
-    pub(crate) does: String,
-    pub(crate) with: Value,
+    pub(crate) action: String,
+    pub(crate) argument: Value,
 }
 
-/// All conversations of all files: the file's name, the conversation's, and its steps.
+/// File name, title and steps of every conversation.
 ///
 /// # Panics
-/// A file is no script.
+/// A file is not a valid script.
 pub(crate) fn read_all(folder: &Path) -> Vec<(String, String, Vec<Step>)> {
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
@@ -34,7 +34,9 @@ pub(crate) fn read_all(folder: &Path) -> Vec<(String, String, Vec<Step>)> {
                 .as_sequence()
                 .unwrap_or_else(|| panic!("{feature}: {title}: no list of steps"))
                 .iter()
-                .map(|step| read(step).unwrap_or_else(|| panic!("{feature}: {title}: {step:?}")))
+                .map(|step| {
+                    parse_step(step).unwrap_or_else(|| panic!("{feature}: {title}: {step:?}"))
+                })
                 .collect();
             all.push((feature.clone(), title, steps));
         }
@@ -42,17 +44,16 @@ pub(crate) fn read_all(folder: &Path) -> Vec<(String, String, Vec<Step>)> {
     all
 }
 
-/// `does: with`, or just `does`.
-fn read(step: &Value) -> Option<Step> {
-    if let Some(does) = step.as_str() {
+fn parse_step(step: &Value) -> Option<Step> {
+    if let Some(action) = step.as_str() {
         return Some(Step {
-            does: does.to_owned(),
-            with: Value::Null,
+            action: action.to_owned(),
+            argument: Value::Null,
         });
     }
-    let (does, with) = step.as_mapping().filter(|m| m.len() == 1)?.iter().next()?;
+    let (action, argument) = step.as_mapping().filter(|m| m.len() == 1)?.iter().next()?;
     Some(Step {
-        does: does.as_str()?.to_owned(),
-        with: with.clone(),
+        action: action.as_str()?.to_owned(),
+        argument: argument.clone(),
     })
 }

@@ -1,4 +1,4 @@
-//! Who takes part: one person per language, all of them allowed unless the script says otherwise, and Eve, who is not.
+//! The users of the scripts: one per language, allowed by default, and Eve, who is denied.
 
 use bot_api_simulator::{Simulator, User};
 
@@ -14,7 +14,7 @@ const USERS: [(&str, i64, &str); 8] = [
     ("eve", 6666, "en"),
 ];
 
-/// A person's id.
+/// A user's id.
 pub(crate) fn id(name: &str) -> Result<i64, String> {
     USERS
         .iter()
@@ -26,8 +26,8 @@ pub(crate) fn id(name: &str) -> Result<i64, String> {
         })
 }
 
-/// Everybody but Eve.
-pub(crate) fn trusted() -> Vec<i64> {
+/// The ids of all users but Eve.
+pub(crate) fn allowed_ids() -> Vec<i64> {
     USERS
         .iter()
         .map(|(_, id, _)| *id)
@@ -35,12 +35,12 @@ pub(crate) fn trusted() -> Vec<i64> {
         .collect()
 }
 
-/// Makes them known to Telegram: `ann` is "Ann", speaks English and is @`ann_example`.
-pub(crate) fn introduce(telegram: &Simulator) {
+/// Adds all users to the simulator: `ann` has the first name "Ann", the username `ann_example` and the language `en`.
+pub(crate) fn register_all(telegram: &Simulator) {
     for (name, id, language) in USERS {
-        let mut shown = name.to_owned();
-        shown[..1].make_ascii_uppercase();
-        let mut user = User::new(id, &shown).username(&format!("{name}_example"));
+        let mut first_name = name.to_owned();
+        first_name[..1].make_ascii_uppercase();
+        let mut user = User::new(id, &first_name).username(&format!("{name}_example"));
         user.language_code = Some(language.to_owned());
         telegram.add_user(user);
     }

@@ -1,4 +1,4 @@
-//! Steps that do something: the connector is changed, groups come to be, people speak.
+//! Steps that act: change the connector, create groups, send messages.
 
 use bot_api_simulator::UserAction;
 use telegram_connector_operator::registry::{
@@ -9,94 +9,96 @@ use super::ScriptRunner;
 use super::steps::{ConnectorSetup, NewGroup, UserMessage};
 use crate::users;
 
-/// The first second of conversations that name times.
+/// Unix seconds that the `at` of a message counts from.
 const CONVERSATION_START: i64 = 1_790_000_000;
 
 impl ScriptRunner {
-    pub(super) fn given(&mut self, given: ConnectorSetup) -> Result<(), String> {
+    pub(super) fn set_up_connector(&mut self, setup: ConnectorSetup) -> Result<(), String> {
         let mut groups = None;
-        if let Some(asked) = given.groups {
-            let chats = asked
+        if let Some(group_setup) = setup.groups {
+            let chats = group_setup
                 .chats
                 .map(|names| names.iter().map(|name| self.group(name)).collect())
                 .transpose()?;
             groups = Some(GroupPolicy {
-                respond_to: asked.respond_to,
+                respond_to: group_setup.respond_to,
                 chats,
             });
         }
-        let transcription = given.transcription.then(|| self.env.transcription());
+        let transcription = setup.transcription.then(|| self.env.transcription());
         self.env
             .update_connector(&self.connector, |c: &mut ResolvedConnector| {
                 c.groups = groups;
                 c.transcription = transcription.unwrap_or_default();
-                c.greeting = given.greeting.map(Into::into);
-                if let Some(level) = given.access_level {
+                c.greeting = setup.greeting.map(Into::into);
+                if let Some(level) = setup.access_level {
                     c.access.level = level;
                 }
-                c.denied_reply = match given.denied_reply.as_deref() {
+                c.denied_reply = match setup.denied_reply.as_deref() {
                     None => DeniedReply::Default,
                     Some("") => DeniedReply::Silent,
                     Some(text) => DeniedReply::Text(text.into()),
                 };
-                c.session.duration = match given.duration_hours {
+                c.session.duration = match setup.duration_hours {
                     None => c.session.duration,
                     Some(-1) => SessionDuration::None,
                     Some(0) => SessionDuration::Infinite,
                     Some(hours) => SessionDuration::Hours(u32::try_from(hours).expect("hours")),
                 };
-                c.session.max_messages = given.max_messages.unwrap_or(c.session.max_messages);
-                c.messages_per_minute = given.messages_per_minute.unwrap_or(c.messages_per_minute);
+                c.session.max_messages = setup.max_messages.unwrap_or(c.session.max_messages);
+                c.messages_per_minute = setup.messages_per_minute.unwrap_or(c.messages_per_minute);
             });
         Ok(())
     }
 
-    pub(super) fn new_group(&mut self, new: NewGroup) -> Result<(), String> {
+    pub(super) fn create_group(&mut self, group: NewGroup) -> Result<(), String> {
         let telegram = &self.env.telegram;
-        telegram.set_privacy(self.connector.id, new.privacy_mode);
-        let chat = telegram.add_group(&new.kind, &new.name, &[self.connector.id.0]);
-        for topic in new.topics {
+        telegram.set_privacy(self.connector.id, group.privacy_mode);
+        let chat = telegram.add_group(&group.kind, &group.name, &[self.connector.id.0]);
+        for topic in group.topics {
             let id = telegram.add_topic(chat, &topic);
             self.topics.insert(topic, id);
         }
-        if self.groups.insert(new.name, chat).is_some() {
+        if self.groups.insert(group.name, chat).is_some() {
             return Err("there is such a group already".into());
         }
         Ok(())
     }
 
-    pub(super) fn says(
+    pub(super) fn send_message(
         &mut self,
-        who: i64,
+        from: i64,
         chat: Option<i64>,
         message: UserMessage,
     ) -> Result<(), String> {
-        self.here = chat.unwrap_or(who);
+        self.last_chat = chat.unwrap_or(from);
         let repeated = |text: String| text.repeat(message.times.unwrap_or(1));
-        let named = |name: &Option<String>| {
-            let found = name.as_deref().map(|name| self.message(name, self.here));
-            found.transpose()
+        let message_id = |name: &Option<String>| {
+            let id = name
+                .as_deref()
+                .map(|name| self.message(name, self.last_chat));
+            id.transpose()
         };
-        let say = UserAction {
+        let action = UserAction {
             bot: chat.is_none().then_some(self.connector.id.0),
-            from: Some(who),
+            from: Some(from),
             chat,
             thread: self.topic(message.topic.as_deref())?,
             text: message.text.map(repeated),
             caption: message.caption,
             entities: None,
             content: message.content,
-            reply_to: named(&message.reply_to)?,
+            reply_to: message_id(&message.reply_to)?,
             quote: message.quote,
-            edit: named(&message.edits)?,
+            edit: message_id(&message.edits)?,
             forward_from: message.forward_from.as_deref().map(users::id).transpose()?,
             media_group_id: message.media_group_id,
             sender_chat: chat.filter(|_| message.anonymous),
             date: message.at.map(|at| CONVERSATION_START + at),
         };
-        let came = self.env.telegram.perform(&say)?;
+        let outcome = self.env.telegram.perform(&action)?;
         if let Some(name) = message.called {
-            self.messages.insert(name, came.message_id);
+            self.messages.insert(name, outcome.message_id);
         }
         Ok(())
     }

@@ -1,24 +1,24 @@
-//! Plays a conversation. The steps:
+//! Runs a script. The steps:
 //!
-//! | step | with |
+//! | step | argument |
 //! |---|---|
-//! | `given` | the connector, where it is not the usual one: see [`ConnectorSetup`]. Before anything else |
-//! | `assistant` | how it behaves from now on: [`Behaviour`] |
+//! | `given` | changes to the default connector: a [`ConnectorSetup`]. The first step |
+//! | `assistant` | its [`Behaviour`] from now on |
 //! | `telegram breaks` | a [`Fault`] |
 //! | `<who> says`, `<who> says in <group>` | a text, or a [`UserMessage`] |
-//! | `bot shows`, `bot shows to <who>`, `bot shows in <group>` | the next message that stands there, word for word: a text, or a [`ExpectedMessage`]. Without `to` or `in`: where somebody spoke last |
-//! | `preview shows`, also `to`, `in` | the answer is on the screen while it is written, and the text begins with this |
-//! | `assistant saw` | the next question: its text word for word, or a [`ExpectedRequest`] |
-//! | `assistant is asked` | wait until the question is at the assistant; it is still to be `seen` |
-//! | `everything is answered` | wait until nothing waits |
-//! | `assistant saw nothing` | nobody asked it anything (more), once all is handled |
-//! | `bot shows nothing` | no (further) message stands there, once all is handled |
+//! | `bot shows`, `bot shows to <who>`, `bot shows in <group>` | the next message in that chat: its whole text, or an [`ExpectedMessage`]. Without `to` or `in`: the chat of the last user message |
+//! | `preview shows`, also `to`, `in` | a draft or message that begins with this text appears while the answer is streamed |
+//! | `assistant saw` | the next request: the whole text of its question, or an [`ExpectedRequest`] |
+//! | `assistant is asked` | waits until a request has reached the assistant; `assistant saw` is still to follow |
+//! | `everything is answered` | waits until no update is pending |
+//! | `assistant saw nothing` | no further request, once all updates are handled |
+//! | `bot shows nothing` | no further message in that chat, once all updates are handled |
 //! | `there is a group` | a [`NewGroup`] |
 //! | `<group> becomes a supergroup` | |
 //! | `bot has left` | a group |
-//! | `denied` | the texts of all denied messages that are stored |
-//! | `operator stops` | at once, whatever it is doing; what people say is still accepted |
-//! | `operator starts` | again, on the reopened store, once what was said meanwhile is accepted |
+//! | `denied` | the texts of all stored denied messages |
+//! | `operator stops` | at once, without a grace period; updates are still accepted |
+//! | `operator starts` | again with the same store, once pending updates are accepted |
 
 mod actions;
 mod expectations;
@@ -36,7 +36,7 @@ use crate::script::Step;
 use crate::test_env::{Connector, TIMEOUT, TestEnv, specific_users, wait_until};
 use crate::users;
 
-use steps::{read, text_or};
+use steps::{read, read_text_or_map};
 
 struct ScriptRunner {
     env: TestEnv,
@@ -44,110 +44,116 @@ struct ScriptRunner {
     groups: HashMap<String, i64>,
     topics: HashMap<String, i64>,
     messages: HashMap<String, i64>,
-    /// Where somebody spoke last.
-    here: i64,
-    /// Messages of the bot that the script has told of.
+    /// The chat of the last user message.
+    last_chat: i64,
+    /// Chat and id of the bot's messages that a step has expected.
     matched_messages: HashSet<(i64, i64)>,
-    last_of_bot: HashMap<i64, i64>,
-    /// Questions that the script has told of.
+    /// The id of the bot's last expected message, by chat.
+    last_bot_message: HashMap<i64, i64>,
+    /// Number of requests that a step has expected.
     matched_requests: usize,
 }
 
-/// Plays a conversation to its end.
-pub(crate) async fn play(steps: Vec<Step>) -> Result<(), String> {
+/// Runs the steps; at the end, no message or request may be left that no step has expected.
+pub(crate) async fn run_script(steps: Vec<Step>) -> Result<(), String> {
     let follow_up = PipelineLimits::default().follow_up;
     let mut env = TestEnv::with(|limits| limits.follow_up = follow_up).await;
-    users::introduce(&env.telegram);
-    let connector = env.connector_with("support", |c| c.access = specific_users(&users::trusted()));
+    users::register_all(&env.telegram);
+    let connector = env.connector_with("support", |c| {
+        c.access = specific_users(&users::allowed_ids())
+    });
     let mut runner = ScriptRunner {
         env,
         connector,
         groups: HashMap::new(),
         topics: HashMap::new(),
         messages: HashMap::new(),
-        here: 0,
+        last_chat: 0,
         matched_messages: HashSet::new(),
-        last_of_bot: HashMap::new(),
+        last_bot_message: HashMap::new(),
         matched_requests: 0,
     };
     for (n, step) in steps.iter().enumerate() {
         runner
-            .take(step)
+            .run_step(step)
             .await
-            .map_err(|why| format!("step {} ({}): {why}", n + 1, step.does))?;
+            .map_err(|why| format!("step {} ({}): {why}", n + 1, step.action))?;
     }
-    runner.end().await
+    runner.finish().await
 }
 
 impl ScriptRunner {
-    async fn take(&mut self, step: &Step) -> Result<(), String> {
-        let does = step.does.as_str();
-        let with = &step.with;
-        match does {
-            "given" => self.given(read(with)?),
+    async fn run_step(&mut self, step: &Step) -> Result<(), String> {
+        let action = step.action.as_str();
+        let argument = &step.argument;
+        match action {
+            "given" => self.set_up_connector(read(argument)?),
             "assistant" => {
-                self.env.assistant.set_behaviour(read::<Behaviour>(with)?);
+                self.env
+                    .assistant
+                    .set_behaviour(read::<Behaviour>(argument)?);
                 Ok(())
             }
             "telegram breaks" => {
-                self.env.telegram.add_fault(read::<Fault>(with)?);
+                self.env.telegram.add_fault(read::<Fault>(argument)?);
                 Ok(())
             }
-            "assistant saw" => self.assistant_saw(text_or(with)?).await,
-            "assistant is asked" => self.asked(self.matched_requests).await,
+            "assistant saw" => self.expect_request(read_text_or_map(argument)?).await,
+            "assistant is asked" => self.wait_for_request(self.matched_requests).await,
             "assistant saw nothing" => {
-                self.handled().await;
-                self.all_seen()
+                self.wait_until_handled().await;
+                self.expect_no_more_requests()
             }
             "bot shows nothing" => {
-                self.handled().await;
-                self.nothing_more(self.here)
+                self.wait_until_handled().await;
+                self.expect_no_more_messages(self.last_chat)
             }
             "everything is answered" => {
-                self.handled().await;
+                self.wait_until_handled().await;
                 Ok(())
             }
-            "there is a group" => self.new_group(read(with)?),
-            "bot has left" => self.has_left(&read::<String>(with)?).await,
-            "denied" => self.denied(read(with)?).await,
+            "there is a group" => self.create_group(read(argument)?),
+            "bot has left" => self.expect_bot_left(&read::<String>(argument)?).await,
+            "denied" => self.expect_denied_messages(read(argument)?).await,
             "operator stops" => {
                 self.env.stop(Duration::ZERO).await;
                 Ok(())
             }
             "operator starts" => {
-                self.accepted().await;
+                self.wait_until_accepted().await;
                 self.env.restart(Duration::ZERO).await;
                 Ok(())
             }
-            _ => self.somebody(does, with).await,
+            _ => self.run_user_step(action, argument).await,
         }
     }
 
-    async fn somebody(&mut self, does: &str, with: &Value) -> Result<(), String> {
-        if let Some(place) = does.strip_prefix("bot shows") {
-            let chat = self.place(place)?;
-            return self.bot_shows(chat, text_or(with)?).await;
+    /// Runs a step whose name contains a user or group.
+    async fn run_user_step(&mut self, action: &str, argument: &Value) -> Result<(), String> {
+        if let Some(target) = action.strip_prefix("bot shows") {
+            let chat = self.target_chat(target)?;
+            return self.expect_message(chat, read_text_or_map(argument)?).await;
         }
-        if let Some(place) = does.strip_prefix("preview shows") {
-            let chat = self.place(place)?;
-            return self.preview_shows(chat, &read::<String>(with)?).await;
+        if let Some(target) = action.strip_prefix("preview shows") {
+            let chat = self.target_chat(target)?;
+            return self.expect_preview(chat, &read::<String>(argument)?).await;
         }
-        if let Some(group) = does.strip_suffix(" becomes a supergroup") {
+        if let Some(group) = action.strip_suffix(" becomes a supergroup") {
             let new = self.env.telegram.migrate(self.group(group)?);
             self.groups.insert(group.to_owned(), new);
-            self.here = new;
+            self.last_chat = new;
             return Ok(());
         }
-        let (who, place) = does
+        let (who, target) = action
             .split_once(" says")
             .ok_or("there is no such step; runner/mod.rs lists them")?;
-        let who = users::id(who)?;
-        let chat = match place.strip_prefix(" in ") {
+        let from = users::id(who)?;
+        let chat = match target.strip_prefix(" in ") {
             Some(group) => Some(self.group(group)?),
-            None if place.is_empty() => None,
+            None if target.is_empty() => None,
             None => return Err("says what, or says in which group?".into()),
         };
-        self.says(who, chat, text_or(with)?)
+        self.send_message(from, chat, read_text_or_map(argument)?)
     }
 
     fn group(&self, name: &str) -> Result<i64, String> {
@@ -155,21 +161,22 @@ impl ScriptRunner {
         found.ok_or_else(|| format!("there is no group {name:?}"))
     }
 
-    /// ` to ann`, ` in team`, or nothing.
-    fn place(&self, place: &str) -> Result<i64, String> {
-        if let Some(who) = place.strip_prefix(" to ") {
+    /// The chat of ` to ann` or ` in team`; of an empty target, that of the last user message.
+    fn target_chat(&self, target: &str) -> Result<i64, String> {
+        if let Some(who) = target.strip_prefix(" to ") {
             return users::id(who);
         }
-        match place.strip_prefix(" in ") {
+        match target.strip_prefix(" in ") {
             Some(group) => self.group(group),
-            None if place.is_empty() => Ok(self.here),
-            None => Err(format!("where is {place:?}?")),
+            None if target.is_empty() => Ok(self.last_chat),
+            None => Err(format!("where is {target:?}?")),
         }
     }
 
+    /// The `message_id` of a named message.
     fn message(&self, name: &str, chat: i64) -> Result<i64, String> {
         let found = if name == "bot's" {
-            self.last_of_bot.get(&chat)
+            self.last_bot_message.get(&chat)
         } else {
             self.messages.get(name)
         };
@@ -186,29 +193,30 @@ impl ScriptRunner {
             .ok_or_else(|| format!("there is no topic {name:?}"))
     }
 
-    /// Waits until everything that was said is in the inbox.
-    async fn accepted(&self) {
-        wait_until("everything said has been accepted", async || {
+    /// Waits until every update is stored in the inbox.
+    async fn wait_until_accepted(&self) {
+        wait_until("every update has been accepted", async || {
             let info = self.connector.bot.get_webhook_info().await.unwrap();
             info.pending_update_count == 0
         })
         .await;
     }
 
-    /// Waits until nothing waits, neither at Telegram nor in the inbox.
-    async fn handled(&self) {
-        self.accepted().await;
+    /// Waits until no update is pending, neither in Telegram nor in the inbox.
+    async fn wait_until_handled(&self) {
+        self.wait_until_accepted().await;
         self.env.wait_until_drained().await;
     }
 
-    /// Everything that was shown or asked has been told of. The pipeline is stopped first: what it had begun it has then ended.
-    async fn end(mut self) -> Result<(), String> {
-        self.handled().await;
+    /// Checks that no message or request is left. The pipeline is stopped first, so that work in progress has ended.
+    async fn finish(mut self) -> Result<(), String> {
+        self.wait_until_handled().await;
         self.env.stop(TIMEOUT).await;
         for chat in self.env.telegram.chats(self.connector.id) {
-            self.nothing_more(chat)
+            self.expect_no_more_messages(chat)
                 .map_err(|why| format!("at the end: {why}"))?;
         }
-        self.all_seen().map_err(|why| format!("at the end: {why}"))
+        self.expect_no_more_requests()
+            .map_err(|why| format!("at the end: {why}"))
     }
 }

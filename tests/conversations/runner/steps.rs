@@ -1,4 +1,4 @@
-//! What stands behind the steps of a script.
+//! The arguments of steps.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 use serde_yaml::Value;
 use telegram_connector_operator::api::connector::{AccessLevel, RespondTo};
 
-/// The connector: allowed are all but Eve, with sessions of 24 hours, silent in groups.
+/// Changes to the default connector, which allows all users but Eve, has sessions of 24 hours and ignores groups.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct ConnectorSetup {
@@ -17,7 +17,7 @@ pub(super) struct ConnectorSetup {
     pub(super) max_messages: Option<u32>,
     pub(super) messages_per_minute: Option<u32>,
     pub(super) groups: Option<GroupSetup>,
-    /// Voice messages are written down; the sample assistant hears what their `data` says.
+    /// Voice messages are transcribed; the transcript is their `data`.
     pub(super) transcription: bool,
 }
 
@@ -25,60 +25,60 @@ pub(super) struct ConnectorSetup {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct GroupSetup {
     pub(super) respond_to: RespondTo,
-    /// Names of groups that the script creates before.
+    /// Names of groups that an earlier step has created.
     pub(super) chats: Option<Vec<String>>,
 }
 
-/// What somebody says. Fields that are not named here are the message's content: `photo: {}`, `location: {…}`.
+/// A user's message. Fields that are not listed here are its content: `photo: {}`, `location: {…}`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct UserMessage {
     pub(super) text: Option<String>,
     pub(super) caption: Option<String>,
-    /// What to call this message later in the script.
+    /// The name by which later steps refer to this message.
     pub(super) called: Option<String>,
-    /// A message of the script, or `bot's` last one.
+    /// The name of a message, or `bot's` for the bot's last one.
     pub(super) reply_to: Option<String>,
     pub(super) quote: Option<String>,
     pub(super) forward_from: Option<String>,
     pub(super) media_group_id: Option<String>,
-    /// The message that this is the new version of.
+    /// The name of the message that this is an edit of.
     pub(super) edits: Option<String>,
     pub(super) topic: Option<String>,
-    /// In the name of the group (an anonymous administrator).
+    /// Sent on behalf of the group, as by an anonymous administrator.
     pub(super) anonymous: bool,
-    /// Seconds after the beginning; absent: now.
+    /// Date in seconds after the start of the conversation; absent: now.
     pub(super) at: Option<i64>,
-    /// Say it so many times over in the text: for long ones.
+    /// How often the text is repeated in the message, for long messages.
     pub(super) times: Option<usize>,
     #[serde(flatten)]
     pub(super) content: Map<String, Json>,
 }
 
-/// A message of the bot.
+/// The next message of the bot; absent fields match anything.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ExpectedMessage {
     pub(super) text: Option<String>,
-    /// A part of the text, where the whole would say too much.
+    /// A part of the text.
     pub(super) part: Option<String>,
-    /// Its beginning.
+    /// The beginning of the text.
     pub(super) begins: Option<String>,
-    /// As the bot sent it, with its markup.
+    /// The text as the bot sent it, with markup.
     pub(super) source: Option<String>,
-    /// The message of the script it replies to.
+    /// The name of the message that it replies to.
     pub(super) reply_to: Option<String>,
     pub(super) topic: Option<String>,
 }
 
-/// A question at the assistant.
+/// The next request to the assistant; absent fields match anything.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ExpectedRequest {
     pub(super) text: Option<String>,
     pub(super) part: Option<String>,
     pub(super) pictures: Option<usize>,
-    /// The texts before the question.
+    /// The texts of the messages before the question.
     pub(super) history: Option<Vec<String>>,
 }
 
@@ -89,26 +89,26 @@ pub(super) struct NewGroup {
     pub(super) kind: String,
     #[serde(default)]
     pub(super) topics: Vec<String>,
-    /// On, as at Telegram, unless said otherwise.
-    #[serde(default = "on")]
+    /// On by default, as in Telegram.
+    #[serde(default = "default_true")]
     pub(super) privacy_mode: bool,
 }
 
-fn on() -> bool {
+fn default_true() -> bool {
     true
 }
 
-/// What may be written as its text alone.
-pub(super) fn text_or<T: DeserializeOwned>(with: &Value) -> Result<T, String> {
-    match with {
+/// Reads an argument that may be a text alone instead of a map with `text`.
+pub(super) fn read_text_or_map<T: DeserializeOwned>(argument: &Value) -> Result<T, String> {
+    match argument {
         Value::String(text) => parse(json!({ "text": text })),
         map => read(map),
     }
 }
 
-pub(super) fn read<T: DeserializeOwned>(with: &Value) -> Result<T, String> {
-    // By way of JSON: in YAML an enum's variant would be a tag.
-    parse(serde_json::to_value(with).map_err(|error| error.to_string())?)
+pub(super) fn read<T: DeserializeOwned>(argument: &Value) -> Result<T, String> {
+    // Through JSON: in YAML an enum's variant would be a tag.
+    parse(serde_json::to_value(argument).map_err(|error| error.to_string())?)
 }
 
 fn parse<T: DeserializeOwned>(json: Json) -> Result<T, String> {
