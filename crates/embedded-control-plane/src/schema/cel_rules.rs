@@ -9,14 +9,14 @@ use super::status_cause::StatusCause;
 pub(crate) struct CelRules {
     compiled: CompiledSchema,
     validator: Validator,
-    any: bool,
+    has_rules: bool,
 }
 
 impl std::fmt::Debug for CelRules {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
-            .debug_struct("Rules")
-            .field("any", &self.any)
+            .debug_struct("CelRules")
+            .field("has_rules", &self.has_rules)
             .finish_non_exhaustive()
     }
 }
@@ -27,18 +27,18 @@ impl CelRules {
         Self {
             compiled: kube_cel::compile_schema(schema),
             validator: Validator::new(),
-            any: has_rules(schema),
+            has_rules: has_rules(schema),
         }
     }
 
-    /// Whether there are any.
-    pub(crate) fn any(&self) -> bool {
-        self.any
+    /// Whether the schema has any rule.
+    pub(crate) fn has_rules(&self) -> bool {
+        self.has_rules
     }
 
     /// Every rule that `object` breaks; `old` is what it replaces, for rules about a change.
     pub(crate) fn check(&self, object: &Value, old: Option<&Value>) -> Vec<StatusCause> {
-        if !self.any {
+        if !self.has_rules {
             return Vec::new();
         }
         let Err(errors) = self

@@ -1,8 +1,10 @@
 //! Faults on purpose: errors, delays, lost answers, closed watches, a stale cache, an API that is down.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::object_store::ObjectStore;
 use super::request::Verb;
@@ -128,7 +130,7 @@ impl Faults {
     }
 
     fn with<T>(&self, operation: impl FnOnce(&mut FaultState) -> T) -> T {
-        operation(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        operation(&mut self.state.lock())
     }
 
     /// From now on, every request that `target` hits meets `effect`.

@@ -47,9 +47,10 @@ mod table;
 mod watch;
 mod write;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use parking_lot::RwLock;
 
 use self::kinds::KindRegistry;
 use self::object_store::ObjectStore;
@@ -77,11 +78,11 @@ pub(crate) struct ServerState {
 
 impl ServerState {
     fn kinds(&self) -> Arc<KindRegistry> {
-        Arc::clone(&self.kinds.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.kinds.read())
     }
 
     fn update_kinds(&self, change: impl FnOnce(&mut KindRegistry)) {
-        let mut current = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.kinds.write();
         let mut kinds = KindRegistry::clone(&current);
         change(&mut kinds);
         *current = Arc::new(kinds);

@@ -12,11 +12,7 @@ use super::response::{self, ApiResponse};
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 /// Answers `/openapi/…`; `None` for every other path.
-pub(super) fn respond(
-    server: &ServerState,
-    path: &str,
-    _parts: &http::request::Parts,
-) -> Option<ApiResponse> {
+pub(super) fn respond(server: &ServerState, path: &str) -> Option<ApiResponse> {
     let rest = path.strip_prefix("/openapi/")?;
     let kinds = server.kinds();
     let document = match rest.trim_end_matches('/') {

@@ -98,9 +98,7 @@ pub(super) struct Query {
     pub field_validation: String,
     pub force: Option<bool>,
     pub propagation_policy: String,
-    pub grace_period_seconds: Option<i64>,
     pub include_object: String,
-    pub pretty: bool,
 }
 
 impl Query {
@@ -136,9 +134,7 @@ impl Query {
                 "fieldValidation" => query.field_validation = value,
                 "force" => query.force = Some(is_true()),
                 "propagationPolicy" => query.propagation_policy = value,
-                "gracePeriodSeconds" => query.grace_period_seconds = value.parse().ok(),
                 "includeObject" => query.include_object = value,
-                "pretty" => query.pretty = is_true(),
                 _ => {}
             }
         }

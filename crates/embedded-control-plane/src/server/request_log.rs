@@ -1,7 +1,9 @@
 //! A log of what was asked: benchmarks count API writes with it, tests look at who asked what.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::request::Verb;
 
@@ -43,7 +45,7 @@ pub struct RequestLog {
 
 impl RequestLog {
     fn with<T>(&self, operation: impl FnOnce(&mut LogState) -> T) -> T {
-        operation(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        operation(&mut self.state.lock())
     }
 
     pub(super) fn record(&self, request: RecordedRequest) {

@@ -61,7 +61,7 @@ async fn handle_request(
     }
     let path = parts.uri.path();
     if let Some(response) = discovery::respond(&server, path, &parts.headers)
-        .or_else(|| openapi::respond(&server, path, &parts))
+        .or_else(|| openapi::respond(&server, path))
     {
         return Ok(response);
     }

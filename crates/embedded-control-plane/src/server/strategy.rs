@@ -236,7 +236,7 @@ pub(super) fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<
                 if kind
                     .rules
                     .as_ref()
-                    .is_some_and(crate::schema::cel_rules::CelRules::any)
+                    .is_some_and(crate::schema::cel_rules::CelRules::has_rules)
                 {
                     causes.push(StatusCause::invalid("<nil>", &Value::Null, "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"));
                 }

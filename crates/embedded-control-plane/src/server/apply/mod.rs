@@ -24,7 +24,7 @@ pub(super) struct ApplyConfiguration {
 }
 
 impl ApplyConfiguration {
-    pub(super) fn new(_kind: &Kind, object: Value) -> Self {
+    pub(super) fn new(object: Value) -> Self {
         Self { object }
     }
 
@@ -46,13 +46,7 @@ pub(super) struct MergedManagedFields(ManagedFields);
 
 impl MergedManagedFields {
     /// Writes `metadata.managedFields`; the time of an entry moves only when the object changes.
-    pub(super) fn write(
-        mut self,
-        _kind: &Kind,
-        before: &Value,
-        object: &mut Value,
-        manager: &FieldManager,
-    ) {
+    pub(super) fn write(mut self, before: &Value, object: &mut Value, manager: &FieldManager) {
         self.0.write(object);
         if !equals_ignoring_times(object, before) {
             self.0.touch(manager);

@@ -106,7 +106,7 @@ impl WriteRequest<'_> {
         let manager = self.manager("Apply");
         let force = self.query.force == Some(true);
         let (config, warnings) = self.decode(config.clone())?;
-        let config = apply::ApplyConfiguration::new(self.kind, config);
+        let config = apply::ApplyConfiguration::new(config);
         for _ in 0..MAX_ATTEMPTS {
             let Some(old) = self.stored_object() else {
                 if !self.info.subresource.is_empty() {
@@ -133,7 +133,7 @@ impl WriteRequest<'_> {
             let (object, managed) = apply::merge(self.kind, &before, &config, &manager, force)
                 .map_err(|conflicts| StatusError::apply_conflict(&conflicts))?;
             let changed = self.update(&old, object, false, |object, before| {
-                managed.write(self.kind, before, object, &manager);
+                managed.write(before, object, &manager);
                 Ok(())
             });
             match changed {

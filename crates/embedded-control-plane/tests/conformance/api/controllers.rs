@@ -26,7 +26,7 @@ pub fn register(suite: &mut Suite) {
     add!(
         suite,
         [Crds],
-        a_definition_makes_its_kind_served_and_takes_its_objects_along
+        crd_serves_its_kind_and_takes_its_objects_along
     );
 }
 
@@ -214,7 +214,7 @@ async fn a_namespace_goes_when_its_finalizers_are_done(cluster: Cluster) {
     gone(&cluster, &path).await;
 }
 
-async fn a_definition_makes_its_kind_served_and_takes_its_objects_along(cluster: Cluster) {
+async fn crd_serves_its_kind_and_takes_its_objects_along(cluster: Cluster) {
     let group = format!("{}.example.com", cluster.namespace);
     let name = format!("things.{group}");
     let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},

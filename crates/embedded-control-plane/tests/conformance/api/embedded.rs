@@ -23,7 +23,7 @@ pub fn register(suite: &mut Suite) {
     add!(
         suite,
         [Embedded],
-        a_watcher_survives_closed_watches_lost_history_and_an_api_that_is_down
+        watcher_survives_closed_watches_lost_history_and_an_outage
     );
     add!(
         suite,
@@ -88,7 +88,7 @@ async fn a_lost_answer_leaves_the_write_done(cluster: Cluster) {
         .expect_status(200);
 }
 
-async fn a_watcher_survives_closed_watches_lost_history_and_an_api_that_is_down(cluster: Cluster) {
+async fn watcher_survives_closed_watches_lost_history_and_an_outage(cluster: Cluster) {
     for strategy in [
         watcher::Config::default(),
         watcher::Config::default().streaming_lists(),

@@ -16,7 +16,7 @@ pub fn register(suite: &mut Suite) {
     add!(
         suite,
         [],
-        an_object_that_leaves_the_selection_is_deleted_for_its_watcher
+        object_that_leaves_the_selection_is_deleted_for_its_watcher
     );
     add!(suite, [], a_watch_ends_at_its_time);
     add!(suite, [], a_watch_of_tables_has_one_head);
@@ -149,7 +149,7 @@ async fn a_watch_resumes_after_a_version(cluster: Cluster) {
     assert_eq!(one.next_type_and_name().await, "MODIFIED a");
 }
 
-async fn an_object_that_leaves_the_selection_is_deleted_for_its_watcher(cluster: Cluster) {
+async fn object_that_leaves_the_selection_is_deleted_for_its_watcher(cluster: Cluster) {
     make(&cluster, "a", "x").await;
     make(&cluster, "b", "y").await;
     let mut watch = Watch::open(&cluster, "labelSelector=l%3Dx").await;

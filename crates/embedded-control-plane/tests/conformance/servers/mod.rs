@@ -6,13 +6,13 @@ mod processes;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use embedded_control_plane::ControlPlane;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
+use parking_lot::Mutex;
 
 use self::processes::ServerProcesses;
 use crate::cluster::Cluster;
@@ -170,7 +170,7 @@ impl Server {
 
     /// Starts the server unless it runs, and returns an administrator's kubeconfig.
     fn start(&self) -> String {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.running.lock();
         let started =
             running.get_or_insert_with(|| ServerProcesses::start(&self.assets, self.server_kind));
         started.kubeconfig.clone()
@@ -178,12 +178,7 @@ impl Server {
 
     /// Ends what was started.
     pub fn stop(&self) {
-        drop(
-            self.running
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
+        drop(self.running.lock().take());
     }
 }
 
