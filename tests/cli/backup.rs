@@ -1,4 +1,4 @@
-//! `backup`: a copy of a store in use, as `kubectl exec … backup > file` takes it.
+//! The command `backup` on a store in use, as `kubectl exec … backup > file` runs it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use telegram_connector_operator::telegram::RawUpdate;
 
 use super::{error_output, run_program};
 
-/// Makes some messages durable.
+/// Writes messages to the store's inbox.
 async fn accept(store: &Arc<dyn Store>, updates: std::ops::Range<i64>) {
     let updates = updates.map(|update_id| RawUpdate {
         update_id,

@@ -1,4 +1,4 @@
-//! The program as a user starts it: what it prints, and how it ends, when something given to it is wrong.
+//! The program as a user runs it: its output and its exit code when an argument is wrong.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,7 +8,7 @@ mod traces;
 use std::net::TcpListener;
 use std::process::{Command, Output};
 
-/// Runs the program with nothing of this machine's environment that could be taken for a flag.
+/// Runs the program without the environment variables of this machine, some of which are flags.
 fn run_program(args: &[&str], env: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_telegram-connector-operator"))
         .args(args)
@@ -19,7 +19,7 @@ fn run_program(args: &[&str], env: &[(&str, &str)]) -> Output {
         .expect("the program starts")
 }
 
-/// A kubeconfig of a cluster that is not there: enough to get past reading it.
+/// A kubeconfig of a cluster that does not exist, which is enough to get past reading it.
 fn kubeconfig(folder: &tempfile::TempDir) -> String {
     let path = folder.path().join("kubeconfig");
     let text = "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}]\n\
@@ -59,7 +59,7 @@ fn unusable_ca_file_is_reported_with_its_flag() {
     let file = folder.path().join("ca.pem");
     std::fs::write(&file, "no certificate").unwrap();
     let path = file.display().to_string();
-    // Should it not mind the file, it ends here all the same.
+    // A run that ignored the file would fail here too, with another message.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = run_program(

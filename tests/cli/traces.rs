@@ -1,4 +1,4 @@
-//! `--otlp-endpoint`: what a collector is sent of a conversation, and what it is not.
+//! `--otlp-endpoint`: what a collector receives of a conversation, and what it must not receive.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -14,11 +14,11 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use serde_json::json;
 
-/// What the quickstart's manifests hold and no collector may see.
+/// Texts of the quickstart's manifests that no collector may receive.
 const TOKEN_PART: &str = "quickstart-not-a-real-token";
 const CHAT_TEXT: &str = "Where is my parcel number 90125?";
 
-/// Requests as they came: the path's protocol and the body.
+/// The requests received: content type and body.
 type Received = Arc<Mutex<Vec<(Option<String>, Bytes)>>>;
 
 async fn collect(State(received): State<Received>, headers: HeaderMap, body: Bytes) -> StatusCode {
@@ -29,7 +29,7 @@ async fn collect(State(received): State<Received>, headers: HeaderMap, body: Byt
     StatusCode::OK
 }
 
-/// A collector, and what it received.
+/// Starts a collector; returns its address and what it receives.
 async fn collector() -> (String, Received) {
     let received = Received::default();
     let routes = Router::new()
@@ -41,7 +41,7 @@ async fn collector() -> (String, Received) {
     (format!("http://{address}"), received)
 }
 
-/// `dev` with the quickstart, and the address of its simulated Telegram. Killed when dropped.
+/// A process of `dev` with the quickstart, and the address of its Bot API simulator. Killed when dropped.
 struct DevProcess(Child, String);
 
 impl DevProcess {
@@ -61,12 +61,12 @@ impl DevProcess {
             .map(Result::unwrap)
             .find_map(|line| line.trim().strip_prefix("Telegram").map(str::to_owned))
             .expect("dev says where its Telegram is");
-        // Nobody may close the pipe that it goes on printing to.
+        // Keeps the pipe open, to which the process goes on printing.
         std::thread::spawn(move || lines.for_each(drop));
         Self(child, telegram.trim().trim_end_matches('/').to_owned())
     }
 
-    /// Says something as Ann and waits for an answer.
+    /// Sends a message as the user Ann and waits for the reply.
     async fn send_and_wait(&self, text: &str) {
         let http = reqwest::Client::new();
         let action = json!({"bot": 7_000_001, "from": 1001, "text": text});
@@ -116,7 +116,7 @@ fn spans(received: &Received) -> Vec<Span> {
         .collect()
 }
 
-/// Asserts an attribute's value, as the collector would show it.
+/// Asserts an attribute's value as a collector would show it.
 #[track_caller]
 fn assert_attribute(span: &Span, key: &str, value: &str) {
     let found = span.attributes.iter().find(|found| found.key == key);
@@ -167,7 +167,7 @@ async fn message_is_one_trace_without_token_or_text() {
 
 #[tokio::test]
 async fn unreachable_collector_delays_no_answer() {
-    // Nobody listens at port 9 of this machine.
+    // Nothing listens on port 9 of this machine.
     let dev = DevProcess::start(&["--otlp-endpoint", "http://127.0.0.1:9"]);
     dev.send_and_wait("Are you there?").await;
 }

@@ -1,6 +1,5 @@
-//! The modules under test and nothing else, under the paths that they have in the crate: so a fuzz build takes a minute instead of
-//! the half an hour that the whole operator takes with a sanitizer. `checks.rs` is compiled against this here and against the crate
-//! itself in `cargo test`.
+//! The modules under test under their paths in the crate, without the rest of it: a fuzz build with a sanitizer takes a minute instead of
+//! half an hour. `checks.rs` is compiled against this file and, in `cargo test`, against the crate.
 
 #![allow(dead_code, unused_imports, reason = "only a part of what is here is under test")]
 
@@ -16,7 +15,7 @@ pub mod telegram {
 
 #[path = "../../src/pipeline"]
 pub mod pipeline {
-    pub mod message;
+    pub mod incoming_update;
 }
 
 #[path = "../../src/store"]

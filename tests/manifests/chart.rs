@@ -1,5 +1,5 @@
-//! What the chart renders, judged by Kubernetes' newest types: no field that an API server would drop or refuse, and no Pod that the
-//! level "restricted" of Pod Security would turn away. The snapshots are held to real Helm by `tests/chart/ci.sh`.
+//! Checks the rendered chart against Kubernetes' newest types: no field that an API server would drop or refuse, and no Pod that Pod
+//! Security "restricted" would refuse. `tests/chart/ci.sh` compares the snapshots with real Helm.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,14 +35,14 @@ fn rendered() -> Vec<(String, Value)> {
     objects
 }
 
-/// The object as its type understands it: what the type does not know is gone.
+/// The object after a round trip through its type, which drops unknown fields.
 fn round_tripped<T: DeserializeOwned + Serialize>(object: &Value) -> Value {
     let typed: T =
         serde_json::from_value(object.clone()).unwrap_or_else(|e| panic!("{e}: {object}"));
     serde_json::to_value(typed).unwrap()
 }
 
-/// Without what says nothing: nulls, and lists and maps that are empty.
+/// Removes nulls and empty lists and maps.
 fn without_empty(value: &Value) -> Value {
     let empty = |value: &Value| {
         value.is_null()
@@ -86,7 +86,7 @@ fn chart_objects_have_only_fields_known_to_kubernetes() {
             ("rbac.authorization.k8s.io/v1", "RoleBinding") => {
                 round_tripped::<RoleBinding>(&object)
             }
-            // Kinds of others; and our CRDs, which real API servers are given elsewhere.
+            // Kinds of other projects; and our CRDs, which other tests install on real API servers.
             ("gateway.networking.k8s.io/v1", "HTTPRoute")
             | ("monitoring.coreos.com/v1", "ServiceMonitor" | "PrometheusRule")
             | ("apiextensions.k8s.io/v1", "CustomResourceDefinition") => continue,
@@ -166,7 +166,7 @@ fn violations(pod: &PodSpec) -> Vec<String> {
             seccomp.is_some_and(|s| matches!(s.type_.as_str(), "RuntimeDefault" | "Localhost")),
             "seccompProfile",
         );
-        // Not asked for by the level, but by us.
+        // Not required by "restricted", but by this project.
         must(on(own.read_only_root_filesystem), "readOnlyRootFilesystem");
         let ports = container.ports.iter().flatten();
         must(ports.clone().all(|p| p.host_port.is_none()), "hostPort");

@@ -1,4 +1,4 @@
-//! The documentation's promises about itself: links that lead somewhere, and no flag left out.
+//! The documentation is consistent: no dead link between pages, and every flag is listed.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
-//! `check` over manifests: `invalid/` holds one fault each and names its field in the first line, `valid/` holds none.
+//! The command `check` over manifests: each file of `invalid/` has one error and names its field in the first line, `valid/` has none.
 //!
-//! The same files are sent to the embedded control plane and to a real API server by the Kubernetes tests.
+//! The Kubernetes tests send the same files to the embedded control plane and to a real API server.
 
 #![allow(clippy::unwrap_used)]
 
@@ -95,7 +95,7 @@ fn every_example_passes_without_an_error() {
     let (outcome, output) = check_files(&[folder("examples")]);
     assert_eq!(outcome.errors, 0, "{output}");
     assert!(outcome.connectors > 0, "{output}");
-    // A Secret is often made elsewhere; nothing else may be missing.
+    // A Secret is often created elsewhere; nothing else may be missing.
     let others: Vec<&str> = output
         .lines()
         .filter(|line| line.contains("warning: ") && !line.contains("warning: Secret "))

@@ -1,5 +1,5 @@
-//! What operators are given to watch the operator by: the metrics reference, the chart's alerts and dashboard, the runbooks and the
-//! table of reasons, each held to the code.
+//! Compares with the code what monitoring uses: the metrics reference, the chart's alerts and dashboard, the runbooks and the table of
+//! reasons.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,7 +13,7 @@ use telegram_connector_operator::telemetry::metrics::{UpdateOutcome, WebhookRefu
 
 use super::folder;
 
-/// Metrics with every one of them used once: a family without a sample is not printed.
+/// Metrics with a sample in every family: a family without one is not printed.
 fn metrics_with_samples() -> Metrics {
     let metrics = Metrics::new();
     let moment = Duration::from_millis(1);

@@ -1,5 +1,5 @@
-//! Markdown as models write it, as Telegram shows it: 60 samples, each a snapshot that somebody has read, and the properties that
-//! hold for any Markdown.
+//! Markdown as language models write it, rendered for Telegram: 60 samples with reviewed snapshots, and properties of arbitrary
+//! Markdown.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -8,7 +8,7 @@ use bot_api_simulator::{html, utf16_len};
 use proptest::prelude::*;
 use telegram_connector_operator::telegram::markdown::{RenderedPart, render};
 
-/// What Telegram takes: the strict parser must accept it, its text must be the plain text, and neither may be too long.
+/// Asserts what Telegram accepts: a strict parser reads the HTML, its text is the plain text, and neither is too long.
 fn assert_accepted_by_telegram(part: &RenderedPart) {
     let (text, entities) = html::parse(&part.html).unwrap_or_else(|e| panic!("{e}\n{}", part.html));
     assert_eq!(text, part.plain, "the HTML shows another text");
@@ -63,7 +63,7 @@ fn every_sample_reads_as_its_snapshot_says() {
     }
 }
 
-/// The letters and digits that a parser which knows nothing of us finds in the text, in order.
+/// The letters and digits that an independent parser finds in the text, in order.
 fn letters_of(markdown: &str) -> String {
     use pulldown_cmark::{Event, Options, Parser};
     let options = Options::ENABLE_TABLES
@@ -74,7 +74,7 @@ fn letters_of(markdown: &str) -> String {
         | Options::ENABLE_GFM;
     Parser::new_ext(markdown, options)
         .filter_map(|event| match event {
-            // A line break, not words.
+            // A line break adds no letters.
             Event::Html(t) | Event::InlineHtml(t) if t.trim() == "<br>" => None,
             Event::Text(t)
             | Event::Code(t)
@@ -97,7 +97,7 @@ fn is_subsequence(of: &str, in_text: &str) -> bool {
     of.chars().all(|c| rest.any(|r| r == c))
 }
 
-/// Pieces of Markdown that, in any order, make every construct and every half of one.
+/// Markdown fragments that, in any order, produce every construct and incomplete ones.
 fn markdown() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => "[a-zé日 ]{1,12}",
