@@ -7,7 +7,7 @@ use serde_json::json;
 use super::method_result::{MethodError, MethodResult, MethodSuccess};
 use super::objects::Chat;
 use super::params::Params;
-use super::telegram_state::{Bot, BotState, Group, Membership, TelegramState, WritableChat, lock};
+use super::telegram_state::{Bot, BotState, Group, Membership, TelegramState, WritableChat};
 
 /// Thread id of the General topic, which calls and updates omit.
 const GENERAL_TOPIC: i64 = 1;
@@ -23,11 +23,11 @@ pub(super) fn writable(
     }
     if let Some(username) = chat_id.strip_prefix('@') {
         let found = telegram.groups().into_iter().find(|group| {
-            let name = lock(group).chat.username.clone();
+            let name = group.lock().chat.username.clone();
             name.is_some_and(|name| name.eq_ignore_ascii_case(username))
         });
         let group = found.ok_or_else(|| MethodError::bad_request("chat not found"))?;
-        check_group(bot, &lock(&group))?;
+        check_group(bot, &group.lock())?;
         return Ok(WritableChat::Group(group));
     }
     let id: i64 = chat_id.trim().parse().unwrap_or(0);
@@ -37,7 +37,7 @@ pub(super) fn writable(
     let group = telegram
         .group(id)
         .ok_or_else(|| MethodError::bad_request("chat not found"))?;
-    check_group(bot, &lock(&group))?;
+    check_group(bot, &group.lock())?;
     Ok(WritableChat::Group(group))
 }
 
@@ -48,7 +48,7 @@ fn private(
 ) -> Result<Arc<super::objects::User>, MethodError> {
     let not_found = || MethodError::bad_request("chat not found");
     let user = telegram.user(id).ok_or_else(not_found)?;
-    let chat = lock(&bot.state).private.get(&id).copied();
+    let chat = bot.state.lock().private.get(&id).copied();
     match chat {
         // A bot can write only to users who have written to it.
         None => Err(not_found()),
@@ -94,7 +94,7 @@ pub(super) fn topic(
     let WritableChat::Group(group) = destination else {
         return Err(MethodError::bad_request("message thread not found"));
     };
-    let group = lock(group);
+    let group = group.lock();
     if !group.chat.is_forum {
         return Ok(None);
     }
@@ -108,14 +108,14 @@ impl WritableChat {
     pub(super) fn chat(&self) -> Chat {
         match self {
             Self::Private(user) => Chat::private(user),
-            Self::Group(group) => lock(group).chat.clone(),
+            Self::Group(group) => group.lock().chat.clone(),
         }
     }
 
     /// The next `message_id`: supergroups and channels number their own messages, all other chats share the bot's numbering.
     pub(super) fn next_message_id(&self, state: &mut BotState) -> i64 {
         if let Self::Group(group) = self {
-            let mut group = lock(group);
+            let mut group = group.lock();
             if group.chat.kind != "group" {
                 group.next_message_id += 1;
                 return group.next_message_id - 1;
@@ -153,7 +153,8 @@ pub(super) fn get_chat_member(
     let (user, status) = if id == bot.id {
         let status = match &destination {
             WritableChat::Private(_) => Membership::Member,
-            WritableChat::Group(group) => lock(group)
+            WritableChat::Group(group) => group
+                .lock()
                 .bots
                 .get(&bot.id)
                 .copied()

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::method_result::{MethodError, MethodResult, MethodSuccess};
 use super::params::Params;
-use super::telegram_state::{Bot, lock};
+use super::telegram_state::Bot;
 
 const MAX_COMMANDS: usize = 100;
 
@@ -20,7 +20,7 @@ pub(super) fn set(bot: &Bot, params: &Params) -> MethodResult {
     let commands = commands(params)?;
     let key = key(params)?;
     let json = serde_json::to_string(&commands).unwrap_or_default();
-    let mut state = lock(&bot.state);
+    let mut state = bot.state.lock();
     if commands.is_empty() {
         state.commands.remove(&key);
     } else {
@@ -32,7 +32,7 @@ pub(super) fn set(bot: &Bot, params: &Params) -> MethodResult {
 /// `getMyCommands`.
 pub(super) fn get(bot: &Bot, params: &Params) -> MethodResult {
     let key = key(params)?;
-    let commands = lock(&bot.state).commands.get(&key).cloned();
+    let commands = bot.state.lock().commands.get(&key).cloned();
     Ok(MethodSuccess::raw(
         commands.unwrap_or_else(|| "[]".to_owned()),
     ))
@@ -41,7 +41,7 @@ pub(super) fn get(bot: &Bot, params: &Params) -> MethodResult {
 /// `deleteMyCommands`.
 pub(super) fn delete(bot: &Bot, params: &Params) -> MethodResult {
     let key = key(params)?;
-    lock(&bot.state).commands.remove(&key);
+    bot.state.lock().commands.remove(&key);
     MethodSuccess::true_result()
 }
 

@@ -40,7 +40,7 @@ use serde_json::{Value, json};
 use super::faults::Fault;
 use super::objects::User;
 use super::simulator::SentMessage;
-use super::telegram_state::{Bot, Membership, SimulatorOptions, TelegramState, lock};
+use super::telegram_state::{Bot, Membership, SimulatorOptions, TelegramState};
 use super::user_actions::{self, UserAction};
 use super::{groups, webhook};
 
@@ -134,7 +134,7 @@ async fn change_options(
 
 fn describe(bot: &Bot) -> Value {
     let webhook = webhook::describe(bot);
-    let state = lock(&bot.state);
+    let state = bot.state.lock();
     json!({
         "id": bot.id,
         "username": bot.user.username,
@@ -180,7 +180,7 @@ async fn add_bot(State(telegram): Shared, Json(new): Json<NewBot>) -> Result {
         .ok_or_else(|| {
             BadRequest("token: expected <digits>:<8 or more of A-Z a-z 0-9 _ ->".to_owned())
         })?;
-    lock(&bot.state).reads_all_group_messages = !new.privacy;
+    bot.state.lock().reads_all_group_messages = !new.privacy;
     Ok(Json(describe(&bot)))
 }
 
@@ -203,7 +203,7 @@ async fn change_bot(
 ) -> Result {
     let bot = find_bot(&telegram, &bot)?;
     {
-        let mut state = lock(&bot.state);
+        let mut state = bot.state.lock();
         if let Some(on) = change.privacy {
             state.reads_all_group_messages = !on;
         }
@@ -219,7 +219,7 @@ async fn change_bot(
 
 async fn revoke(State(telegram): Shared, Path(bot): Path<String>) -> Result {
     let bot = find_bot(&telegram, &bot)?;
-    lock(&bot.state).revoked = true;
+    bot.state.lock().revoked = true;
     Ok(Json(describe(&bot)))
 }
 
@@ -235,7 +235,7 @@ struct SentQuery {
 }
 
 fn sent_by(bot: &Bot, query: &SentQuery) -> Vec<SentMessage> {
-    let state = lock(&bot.state);
+    let state = bot.state.lock();
     state
         .history
         .iter()
@@ -270,7 +270,7 @@ async fn sent(
 
 async fn clear_recorded(State(telegram): Shared, Path(bot): Path<String>) -> Result {
     let bot = find_bot(&telegram, &bot)?;
-    let mut state = lock(&bot.state);
+    let mut state = bot.state.lock();
     state.history.clear();
     state.stats.calls.clear();
     state.stats.deliveries.clear();
@@ -279,18 +279,18 @@ async fn clear_recorded(State(telegram): Shared, Path(bot): Path<String>) -> Res
 }
 
 async fn drafts(State(telegram): Shared, Path(bot): Path<String>) -> Result {
-    Ok(Json(json!(lock(&find_bot(&telegram, &bot)?.state).drafts)))
+    Ok(Json(json!(find_bot(&telegram, &bot)?.state.lock().drafts)))
 }
 
 async fn calls(State(telegram): Shared, Path(bot): Path<String>) -> Result {
     Ok(Json(json!(
-        lock(&find_bot(&telegram, &bot)?.state).stats.calls
+        find_bot(&telegram, &bot)?.state.lock().stats.calls
     )))
 }
 
 async fn deliveries(State(telegram): Shared, Path(bot): Path<String>) -> Result {
     let bot = find_bot(&telegram, &bot)?;
-    Ok(Json(json!(lock(&bot.state).stats.deliveries)))
+    Ok(Json(json!(bot.state.lock().stats.deliveries)))
 }
 
 #[derive(Deserialize)]
@@ -308,7 +308,7 @@ async fn raw(
     Json(raw): Json<RawUpdate>,
 ) -> Result {
     let bot = find_bot(&telegram, &bot)?;
-    let mut state = lock(&bot.state);
+    let mut state = bot.state.lock();
     let now = super::telegram_state::unix_now();
     let json = raw.object.to_string();
     let id = user_actions::push_update(&bot, &mut state, &raw.kind, raw.lane, now, &json);
@@ -392,7 +392,7 @@ async fn all_groups(State(telegram): Shared) -> Json<Value> {
     Json(
         list.iter()
             .map(|group| {
-                let group = lock(group);
+                let group = group.lock();
                 json!({"chat": group.chat, "topics": group.topics, "bots": group.bots, "migrated_to": group.migrated_to})
             })
             .collect(),

@@ -17,7 +17,7 @@ use url::Url;
 
 use super::params::Params;
 use super::stats::WebhookDelivery;
-use super::telegram_state::{Bot, SimulatorOptions, TelegramState, lock, unix_now};
+use super::telegram_state::{Bot, SimulatorOptions, TelegramState, unix_now};
 use super::tls;
 
 const MAX_RETRY_AFTER: u32 = 3_600;
@@ -172,7 +172,7 @@ impl Delivery {
 
     /// Loads updates from the queue, up to twice the number of connections.
     fn load(&mut self) {
-        let mut state = lock(&self.bot.state);
+        let mut state = self.bot.state.lock();
         state.queue.expire(unix_now());
         while self.loaded < 2 * self.target.max_connections {
             let Some((id, update)) = state.queue.next_from(self.cursor) else {
@@ -206,7 +206,7 @@ impl Delivery {
     }
 
     fn json_of(&self, id: i64) -> Option<Arc<str>> {
-        lock(&self.bot.state).queue.get(id).map(|u| u.json.clone())
+        self.bot.state.lock().queue.get(id).map(|u| u.json.clone())
     }
 
     fn request(
@@ -245,7 +245,7 @@ impl Delivery {
             id, lane, result, ..
         } = outcome;
         let call = {
-            let mut state = lock(&self.bot.state);
+            let mut state = self.bot.state.lock();
             state.stats.counters.deliveries += 1;
             match result {
                 Ok(call) => {
@@ -292,7 +292,7 @@ impl Delivery {
             ended: jiff::Timestamp::now(),
         };
         let keep = self.telegram.options.load().keep_calls;
-        lock(&self.bot.state).stats.record_delivery(delivered, keep);
+        self.bot.state.lock().stats.record_delivery(delivered, keep);
     }
 
     fn failed(&mut self, id: i64, lane: i64, fail: &DeliveryError) -> bool {
@@ -302,7 +302,7 @@ impl Delivery {
             let since = *self.gone_since.get_or_insert(now);
             let most = self.second * self.telegram.options.load().webhook_gone_seconds;
             if now.duration_since(since) > most {
-                lock(&self.bot.state).webhook.remove();
+                self.bot.state.lock().webhook.remove();
                 return true;
             }
         } else {
@@ -323,12 +323,15 @@ impl Delivery {
             wait = u32::try_from(attempts.delay).unwrap_or(1);
         }
         attempts.failed += 1;
-        let outlived = lock(&self.bot.state)
+        let outlived = self
+            .bot
+            .state
+            .lock()
             .queue
             .get(id)
             .is_none_or(|update| unix_now() + i64::from(wait) > update.expires);
         if outlived {
-            lock(&self.bot.state).queue.remove(id);
+            self.bot.state.lock().queue.remove(id);
             self.finished(id, lane);
         } else {
             self.ready

@@ -1,7 +1,7 @@
 //! Fault injection: rules that match calls and make them fail, with a seeded probability or a number of times.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,6 @@ use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use super::queue::QueuedUpdate;
-use super::telegram_state::lock;
 
 /// The kind of failure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -200,13 +199,13 @@ impl Faults {
 
     /// A seeded random number.
     pub(super) fn between(&self, low: i64, high: i64) -> i64 {
-        lock(&self.inner).random.random_range(low..high)
+        self.inner.lock().random.random_range(low..high)
     }
 
     pub(super) fn add(&self, mut fault: Fault) -> u64 {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         fault.method = fault.method.map(|method| method.to_ascii_lowercase());
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         inner.rules.push(ActiveFault {
             id,
             left: fault.times,
@@ -222,7 +221,7 @@ impl Faults {
 
     /// Removes one fault, or all and optionally restarts the random sequence with a seed.
     pub(super) fn remove(&self, id: Option<u64>) {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         inner
             .rules
             .retain(|rule| id.is_some_and(|id| rule.id != id));
@@ -230,12 +229,13 @@ impl Faults {
     }
 
     pub(super) fn reseed(&self, seed: u64) {
-        lock(&self.inner).random = StdRng::seed_from_u64(seed);
+        self.inner.lock().random = StdRng::seed_from_u64(seed);
     }
 
     /// The faults with their number of hits.
     pub(super) fn list(&self) -> Vec<(u64, Fault, u64)> {
-        lock(&self.inner)
+        self.inner
+            .lock()
             .rules
             .iter()
             .map(|rule| (rule.id, rule.fault.clone(), rule.hits))
@@ -244,7 +244,7 @@ impl Faults {
 
     /// Draws the fault of a call, if any. A 429 is recorded, so that a call before its `retry_after` is counted.
     pub(super) fn draw_fault(&self, target: CallTarget<'_>) -> Option<FaultKind> {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         let now = Instant::now();
         let found = inner.draw(now, |fault| {
             !fault.is_about_order()
@@ -263,7 +263,7 @@ impl Faults {
     /// Records a `retry_after` of (bot, chat).
     pub(super) fn record_retry_after(&self, bot: i64, chat: Option<i64>, seconds: u64) {
         let until = Instant::now() + Duration::from_secs(seconds);
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         inner.not_before.insert((bot, chat.unwrap_or(0)), until);
         self.any_retry_after.store(true, Ordering::Release);
     }
@@ -273,7 +273,7 @@ impl Faults {
         if !self.any_retry_after.load(Ordering::Acquire) {
             return false;
         }
-        let inner = lock(&self.inner);
+        let inner = self.inner.lock();
         // Tolerates 50 ms of clock difference and rounding.
         let now = Instant::now() + Duration::from_millis(50);
         inner
@@ -293,7 +293,7 @@ impl Faults {
     }
 
     fn draw_order(&self, what: &FaultKind, bot: i64, chat: i64) -> bool {
-        let found = lock(&self.inner).draw(Instant::now(), |fault| {
+        let found = self.inner.lock().draw(Instant::now(), |fault| {
             fault.fault == *what
                 && fault.bot.is_none_or(|only| only == bot)
                 && fault.chat.is_none_or(|only| chat == 0 || only == chat)
@@ -304,7 +304,7 @@ impl Faults {
     /// Shuffles the lanes of a batch, keeping the order within each.
     pub(super) fn shuffle_chats(&self, batch: &mut [(i64, QueuedUpdate)]) {
         let mut lanes: Vec<i64> = batch.iter().map(|(_, update)| update.lane).collect();
-        lanes.shuffle(&mut lock(&self.inner).random);
+        lanes.shuffle(&mut self.inner.lock().random);
         let mut by_lane: HashMap<i64, std::collections::VecDeque<(i64, QueuedUpdate)>> =
             HashMap::new();
         for update in batch.iter() {

@@ -1,7 +1,7 @@
 //! Files that users have sent, for `getFile` and the download path.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::method_result::{MethodError, MethodResult, MethodSuccess};
 use super::params::Params;
-use super::telegram_state::{TelegramState, lock};
+use super::telegram_state::TelegramState;
 
 /// Limit of `getFile` in bytes; a server in local mode has none.
 const MAX_DOWNLOAD: u64 = 20 << 20;
@@ -48,13 +48,13 @@ impl Files {
             size,
             bytes,
         };
-        lock(&self.by_id).insert(file_id.clone(), file);
+        self.by_id.lock().insert(file_id.clone(), file);
         json!({"file_id": file_id, "file_unique_id": unique_id, "file_size": size})
     }
 
     /// The content at a download path.
     pub(super) fn download(&self, path: &str) -> Option<Bytes> {
-        let files = lock(&self.by_id);
+        let files = self.by_id.lock();
         files
             .values()
             .find(|file| file.path == path)
@@ -68,7 +68,7 @@ pub(super) fn get_file(telegram: &TelegramState, params: &Params) -> MethodResul
     if file_id.is_empty() {
         return Err(MethodError::bad_request("invalid file_id"));
     }
-    let Some(file) = lock(&telegram.files.by_id).get(file_id).cloned() else {
+    let Some(file) = telegram.files.by_id.lock().get(file_id).cloned() else {
         return Err(MethodError::bad_request(
             "wrong file_id or the file is temporarily unavailable",
         ));

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::chats::membership;
 use super::objects::{Chat, Message};
-use super::telegram_state::{Bot, Group, Membership, TelegramState, lock, unix_now};
+use super::telegram_state::{Bot, Group, Membership, TelegramState, unix_now};
 use super::user_actions::push_update;
 
 /// Creates a group with members and queues `my_chat_member` for each.
@@ -57,7 +57,7 @@ pub(super) fn create(
             .ok_or_else(|| format!("there is no bot {id}"))?;
         super::user_actions::change_membership(telegram, &bot, &group, member, None);
     }
-    let id = lock(&group).chat.id;
+    let id = group.lock().chat.id;
     Ok(id)
 }
 
@@ -66,7 +66,7 @@ pub(super) fn add_topic(telegram: &TelegramState, chat: i64, name: &str) -> Resu
     let group = telegram
         .group(chat)
         .ok_or_else(|| format!("there is no chat {chat}"))?;
-    let mut group = lock(&group);
+    let mut group = group.lock();
     if !group.chat.is_forum {
         return Err(format!("chat {chat} is no forum"));
     }
@@ -93,7 +93,7 @@ pub(super) fn block(telegram: &TelegramState, bot: &Arc<Bot>, user: i64, blocked
         "old_chat_member": membership(&bot.user, old),
         "new_chat_member": membership(&bot.user, new),
     });
-    let mut state = lock(&bot.state);
+    let mut state = bot.state.lock();
     state.private.entry(user.id).or_default().blocked = blocked;
     push_update(
         bot,
@@ -111,7 +111,7 @@ pub(super) fn migrate(telegram: &TelegramState, chat: i64) -> Result<i64, String
         .group(chat)
         .ok_or_else(|| format!("there is no chat {chat}"))?;
     let (mut new_chat, bots) = {
-        let old = lock(&old);
+        let old = old.lock();
         if old.chat.kind != "group" {
             return Err(format!(
                 "chat {chat} is a {}, not a basic group",
@@ -131,15 +131,15 @@ pub(super) fn migrate(telegram: &TelegramState, chat: i64) -> Result<i64, String
         deleted: false,
         next_message_id: 2,
     });
-    let new_chat = lock(&new).chat.clone();
-    lock(&old).migrated_to = Some(new_chat.id);
-    let old_chat = lock(&old).chat.clone();
+    let new_chat = new.lock().chat.clone();
+    old.lock().migrated_to = Some(new_chat.id);
+    let old_chat = old.lock().chat.clone();
     let date = unix_now();
     for (id, membership) in bots {
         let Some(bot) = telegram.bot(id).filter(|_| membership.is_inside()) else {
             continue;
         };
-        let mut state = lock(&bot.state);
+        let mut state = bot.state.lock();
         state.next_message_id += 1;
         let mut leaving = Message::new(state.next_message_id - 1, old_chat.clone(), date);
         leaving

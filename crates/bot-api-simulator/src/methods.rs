@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::method_result::{MethodError, MethodResult, MethodSuccess};
 use super::params::Params;
-use super::telegram_state::{Bot, TelegramState, lock};
+use super::telegram_state::{Bot, TelegramState};
 use super::{chats, commands, files, polling, sending, webhook};
 
 /// Calls a method; `method` is in lower case.
@@ -41,7 +41,7 @@ pub(super) async fn call(
 fn get_me(bot: &Bot) -> MethodResult {
     let mut me = serde_json::to_value(&*bot.user).unwrap_or_default();
     me["can_join_groups"] = json!(true);
-    me["can_read_all_group_messages"] = json!(lock(&bot.state).reads_all_group_messages);
+    me["can_read_all_group_messages"] = json!(bot.state.lock().reads_all_group_messages);
     for flag in [
         "supports_inline_queries",
         "supports_guest_queries",

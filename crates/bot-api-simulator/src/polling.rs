@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::method_result::{MethodError, MethodResult, MethodSuccess};
 use super::params::Params;
 use super::queue::QueuedUpdate;
-use super::telegram_state::{Bot, BotState, TelegramState, lock, unix_now};
+use super::telegram_state::{Bot, BotState, TelegramState, unix_now};
 use super::update_kinds::AllowedUpdates;
 
 /// The longest poll, in seconds.
@@ -71,7 +71,7 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.bot.polls_in_flight.fetch_sub(1, Ordering::AcqRel);
         if let Some(ticket) = self.ticket {
-            let mut state = lock(&self.bot.state);
+            let mut state = self.bot.state.lock();
             if state
                 .poll
                 .waiting
@@ -93,7 +93,7 @@ pub(super) async fn get_updates(
     let others = bot.polls_in_flight.fetch_add(1, Ordering::AcqRel);
     let mut in_flight = InFlight { bot, ticket: None };
     let (offset, limit, deadline, mut end) = {
-        let mut state = lock(&bot.state);
+        let mut state = bot.state.lock();
         if others > 0 {
             state.stats.counters.concurrent_polls += 1;
         }
@@ -147,17 +147,17 @@ pub(super) async fn get_updates(
         };
         if let Some(text) = ended {
             in_flight.ticket = None;
-            let mut state = lock(&bot.state);
+            let mut state = bot.state.lock();
             return Err(conflict(&mut state, text.unwrap_or(OTHER_POLL)));
         }
         let over = tokio::time::Instant::now() >= deadline;
         if !over {
-            if !lock(&bot.state).queue.has_from(offset) {
+            if !bot.state.lock().queue.has_from(offset) {
                 continue;
             }
             tokio::time::sleep(BATCH_DELAY).await;
         }
-        let mut state = lock(&bot.state);
+        let mut state = bot.state.lock();
         if state.poll.waiting.as_ref().map(|w| w.ticket) != in_flight.ticket {
             continue;
         }

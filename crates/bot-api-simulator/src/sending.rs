@@ -8,7 +8,7 @@ use super::method_result::{MethodError, MethodResult, MethodSuccess};
 use super::objects::{Chat, Message};
 use super::params::Params;
 use super::telegram_state::{
-    Bot, BotState, Draft, StoredMessage, TelegramState, WritableChat, lock, unix_now,
+    Bot, BotState, Draft, StoredMessage, TelegramState, WritableChat, unix_now,
 };
 use super::{html, legacy_markdown, markdown};
 
@@ -119,7 +119,7 @@ pub(super) fn send_message(telegram: &TelegramState, bot: &Bot, params: &Params)
     let thread = topic(&destination, params)?;
     let options = telegram.options.load();
     let chat = destination.chat();
-    let mut state = lock(&bot.state);
+    let mut state = bot.state.lock();
     let reply_to = replied_message(&state, chat.id, &destination, params)?;
     check_rate_limit(telegram, &mut state, &chat)?;
     let id = destination.next_message_id(&mut state);
@@ -180,7 +180,9 @@ pub(super) fn mark_unanswered(bot: &Bot, result: &str) {
     let Ok(sent) = serde_json::from_str::<SentMessage>(result) else {
         return;
     };
-    if let Some(stored) = lock(&bot.state)
+    if let Some(stored) = bot
+        .state
+        .lock()
         .history
         .find_mut(sent.chat.id, sent.message_id)
     {
@@ -212,8 +214,8 @@ fn replied_message(
         return Ok(None);
     }
     let newest = match destination {
-        WritableChat::Group(group) if lock(group).chat.kind != "group" => {
-            lock(group).next_message_id
+        WritableChat::Group(group) if group.lock().chat.kind != "group" => {
+            group.lock().next_message_id
         }
         _ => state.next_message_id,
     };
@@ -236,7 +238,7 @@ pub(super) fn edit_message_text(
     let destination = writable(telegram, bot, params.get("chat_id"))?;
     let chat = destination.chat();
     let id = params.integer("message_id", 0, 0, i64::MAX);
-    let mut state = lock(&bot.state);
+    let mut state = bot.state.lock();
     check_rate_limit(telegram, &mut state, &chat)?;
     let stored = state
         .history
@@ -281,7 +283,7 @@ pub(super) fn delete_message(telegram: &TelegramState, bot: &Bot, params: &Param
     }
     let destination = writable(telegram, bot, params.get("chat_id"))?;
     let chat = destination.chat().id;
-    let mut state = lock(&bot.state);
+    let mut state = bot.state.lock();
     let stored = state
         .history
         .find_mut(chat, id)
@@ -312,7 +314,7 @@ pub(super) fn send_message_draft(
         return Err(MethodError::bad_request("message is too long"));
     }
     topic(&destination, params)?;
-    let mut state = lock(&bot.state);
+    let mut state = bot.state.lock();
     check_rate_limit(telegram, &mut state, &destination.chat())?;
     if state.drafts.len() >= DRAFTS {
         state.drafts.remove(0);
@@ -340,6 +342,6 @@ pub(super) fn send_chat_action(
         ));
     }
     writable(telegram, bot, params.get("chat_id"))?;
-    lock(&bot.state).stats.counters.actions += 1;
+    bot.state.lock().stats.counters.actions += 1;
     MethodSuccess::true_result()
 }

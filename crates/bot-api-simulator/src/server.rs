@@ -19,7 +19,7 @@ use super::faults::{CallTarget, FaultKind};
 use super::method_result::{MethodError, encode};
 use super::params::Params;
 use super::stats::ApiCall;
-use super::telegram_state::{Bot, TelegramState, lock};
+use super::telegram_state::{Bot, TelegramState};
 use super::{control, methods, sending};
 
 /// Limit of a request in bytes: an upload of 50 MB and its multipart framing.
@@ -191,13 +191,13 @@ async fn bot_call(
         at: jiff::Timestamp::now(),
         peer: peer.to_string(),
     });
-    lock(&bot.state).stats.count_method(&method);
+    bot.state.lock().stats.count_method(&method);
     let outcome = answered(&telegram, &bot, &method, chat, &params).await;
     if let Some(mut call) = call {
         call.status = outcome
             .as_ref()
             .map_or(0, |response| response.status().as_u16());
-        lock(&bot.state).stats.record(call, keep);
+        bot.state.lock().stats.record(call, keep);
     }
     outcome
 }
@@ -220,7 +220,7 @@ async fn answered(
         fault = telegram.faults.draw_fault(target);
     }
     if telegram.faults.is_before_retry_after(bot.id, chat) {
-        lock(&bot.state).stats.counters.impatient += 1;
+        bot.state.lock().stats.counters.impatient += 1;
     }
     match &fault {
         Some(FaultKind::TooManyRequests { retry_after }) => {
@@ -273,6 +273,6 @@ fn throttled(
     seconds: u64,
 ) -> Response<Body> {
     telegram.faults.record_retry_after(bot.id, chat, seconds);
-    lock(&bot.state).stats.counters.throttled += 1;
+    bot.state.lock().stats.counters.throttled += 1;
     reply(Err(MethodError::too_many_requests(seconds)))
 }

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -19,7 +21,7 @@ use super::objects::User;
 use super::server;
 use super::stats::{ApiCall, BotCounters, WebhookDelivery};
 use super::telegram_state::{
-    Bot, Draft, Group, Membership, SimulatorOptions, StoredMessage, TelegramState, lock,
+    Bot, Draft, Group, Membership, SimulatorOptions, StoredMessage, TelegramState,
 };
 use super::user_actions::{self, UserAction, UserActionOutcome};
 use super::webhook;
@@ -132,7 +134,7 @@ impl Simulator {
 
     /// Waits until the server has stopped, which [`Simulator::stop`] causes.
     pub async fn wait(&self) {
-        let task = lock(&self.running.task).take();
+        let task = self.running.task.lock().take();
         if let Some(task) = task {
             let _ = task.await;
         }
@@ -168,12 +170,12 @@ impl Simulator {
 
     /// Revokes the bot's token: 401 until [`Simulator::add_bot`] gives another.
     pub fn revoke(&self, bot: impl Into<i64>) {
-        lock(&self.bot(bot).state).revoked = true;
+        self.bot(bot).state.lock().revoked = true;
     }
 
     /// Sets privacy mode. On (the default, as in Telegram), a bot gets only commands, mentions and replies in groups.
     pub fn set_privacy(&self, bot: impl Into<i64>, on: bool) {
-        lock(&self.bot(bot).state).reads_all_group_messages = !on;
+        self.bot(bot).state.lock().reads_all_group_messages = !on;
     }
 
     /// Adds or replaces a user.
@@ -247,14 +249,14 @@ impl Simulator {
         json: &str,
     ) -> Option<i64> {
         let bot = self.bot(bot);
-        let mut state = lock(&bot.state);
+        let mut state = bot.state.lock();
         let now = super::telegram_state::unix_now();
         user_actions::push_update(&bot, &mut state, kind, lane, now, json)
     }
 
     /// Sets the next `update_id` of a bot, which Telegram changes after an idle week.
     pub fn set_next_update_id(&self, bot: impl Into<i64>, next: i64) {
-        lock(&self.bot(bot).state).queue.set_next_id(next);
+        self.bot(bot).state.lock().queue.set_next_id(next);
     }
 
     /// Blocks or unblocks the bot on behalf of a user.
@@ -265,7 +267,7 @@ impl Simulator {
     /// Deletes a user's account, as the bot sees it.
     pub fn deactivate(&self, bot: impl Into<i64>, user: i64) {
         let bot = self.bot(bot);
-        let mut state = lock(&bot.state);
+        let mut state = bot.state.lock();
         state.private.entry(user).or_default().deactivated = true;
     }
 
@@ -305,7 +307,7 @@ impl Simulator {
     /// The ids of all chats that a bot has sent messages to, in ascending order.
     pub fn chats(&self, bot: impl Into<i64>) -> Vec<i64> {
         let bot = self.bot(bot);
-        let state = lock(&bot.state);
+        let state = bot.state.lock();
         let mut chats: Vec<i64> = state
             .history
             .iter()
@@ -320,7 +322,7 @@ impl Simulator {
     /// The messages of a bot in a chat, oldest first; deleted ones are included and marked.
     pub fn sent_messages(&self, bot: impl Into<i64>, chat: i64) -> Vec<SentMessage> {
         let bot = self.bot(bot);
-        let state = lock(&bot.state);
+        let state = bot.state.lock();
         state
             .history
             .iter()
@@ -398,7 +400,7 @@ impl Simulator {
     /// Clears recorded messages, calls, deliveries and drafts; counters are kept.
     pub fn clear_recorded(&self, bot: impl Into<i64>) {
         let bot = self.bot(bot);
-        let mut state = lock(&bot.state);
+        let mut state = bot.state.lock();
         state.history.clear();
         state.stats.calls.clear();
         state.stats.deliveries.clear();
@@ -407,31 +409,31 @@ impl Simulator {
 
     /// The bot's `sendMessageDraft` calls, in order.
     pub fn drafts(&self, bot: impl Into<i64>) -> Vec<Draft> {
-        lock(&self.bot(bot).state).drafts.clone()
+        self.bot(bot).state.lock().drafts.clone()
     }
 
     /// The bot's recorded calls (all but `getUpdates`), oldest first.
     pub fn calls(&self, bot: impl Into<i64>) -> Vec<ApiCall> {
         let bot = self.bot(bot);
-        let state = lock(&bot.state);
+        let state = bot.state.lock();
         state.stats.calls.iter().cloned().collect()
     }
 
     /// The recorded requests to the bot's webhook, in the order of their responses.
     pub fn deliveries(&self, bot: impl Into<i64>) -> Vec<WebhookDelivery> {
         let bot = self.bot(bot);
-        let state = lock(&bot.state);
+        let state = bot.state.lock();
         state.stats.deliveries.iter().cloned().collect()
     }
 
     /// The bot's counters.
     pub fn counters(&self, bot: impl Into<i64>) -> BotCounters {
-        lock(&self.bot(bot).state).stats.counters.clone()
+        self.bot(bot).state.lock().stats.counters.clone()
     }
 
     /// Number of updates pending for the bot.
     pub fn pending(&self, bot: impl Into<i64>) -> usize {
-        lock(&self.bot(bot).state).queue.len()
+        self.bot(bot).state.lock().queue.len()
     }
 
     /// Number of the bot's `getUpdates` in flight.

@@ -1,8 +1,10 @@
 //! State of the simulator: bots, users, groups, files and options.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use parking_lot::{Mutex, RwLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -64,11 +66,6 @@ impl Default for SimulatorOptions {
             webhook_gone_seconds: 60 * 60 * 23,
         }
     }
-}
-
-/// Locks a mutex, also one that another thread's panic has poisoned.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Unix seconds.
@@ -266,23 +263,23 @@ impl TelegramState {
     }
 
     pub(super) fn bots(&self) -> Vec<Arc<Bot>> {
-        let bots = self.bots.read().unwrap_or_else(PoisonError::into_inner);
+        let bots = self.bots.read();
         let mut bots: Vec<_> = bots.values().cloned().collect();
         bots.sort_by_key(|bot| bot.id);
         bots
     }
 
     pub(super) fn bot(&self, id: i64) -> Option<Arc<Bot>> {
-        let bots = self.bots.read().unwrap_or_else(PoisonError::into_inner);
+        let bots = self.bots.read();
         bots.get(&id).cloned()
     }
 
     /// Registers a bot, or gives a known one a new token.
     pub(super) fn add_bot(&self, token: &str, username: &str, name: &str) -> Option<Arc<Bot>> {
         let id = bot_id_of(token)?;
-        let mut bots = self.bots.write().unwrap_or_else(PoisonError::into_inner);
+        let mut bots = self.bots.write();
         if let Some(known) = bots.get(&id) {
-            let mut state = lock(&known.state);
+            let mut state = known.state.lock();
             token.clone_into(&mut state.token);
             state.revoked = false;
             drop(state);
@@ -330,7 +327,7 @@ impl TelegramState {
         let known = self.bot(id);
         match known {
             Some(bot) => {
-                let state = lock(&bot.state);
+                let state = bot.state.lock();
                 if state.revoked || state.token != token {
                     return Err(MethodError::unauthorized());
                 }
@@ -345,13 +342,13 @@ impl TelegramState {
     }
 
     pub(super) fn user(&self, id: i64) -> Option<Arc<User>> {
-        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        let users = self.users.read();
         users.get(&id).cloned()
     }
 
     pub(super) fn put_user(&self, user: User) -> Arc<User> {
         let user = Arc::new(user);
-        let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
+        let mut users = self.users.write();
         users.insert(user.id, user.clone());
         user
     }
@@ -363,12 +360,12 @@ impl TelegramState {
     }
 
     pub(super) fn group(&self, id: i64) -> Option<Arc<Mutex<Group>>> {
-        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        let groups = self.groups.read();
         groups.get(&id).cloned()
     }
 
     pub(super) fn groups(&self) -> Vec<Arc<Mutex<Group>>> {
-        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        let groups = self.groups.read();
         groups.values().cloned().collect()
     }
 
@@ -384,7 +381,7 @@ impl TelegramState {
         }
         let id = group.chat.id;
         let group = Arc::new(Mutex::new(group));
-        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        let mut groups = self.groups.write();
         groups.insert(id, group.clone());
         group
     }

@@ -1,6 +1,8 @@
 //! Messages, edits and membership changes by users, and the updates that they cause.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -10,7 +12,7 @@ use super::content;
 use super::entity::{Entity, detect};
 use super::objects::{Chat, Message, User};
 use super::telegram_state::{
-    Bot, BotState, Group, Membership, StoredMessage, TelegramState, lock, unix_now,
+    Bot, BotState, Group, Membership, StoredMessage, TelegramState, unix_now,
 };
 
 /// A message or edit by a user.
@@ -113,7 +115,7 @@ fn act_in_private_chat(
     user: &Arc<User>,
     bot: &Arc<Bot>,
 ) -> Result<UserActionOutcome, String> {
-    let mut state = lock(&bot.state);
+    let mut state = bot.state.lock();
     // Writing to a bot starts and unblocks it.
     state.private.entry(user.id).or_default().blocked = false;
     let id = action.edit.unwrap_or_else(|| {
@@ -142,7 +144,7 @@ fn act_in_group(
     group: &Arc<Mutex<Group>>,
 ) -> Result<UserActionOutcome, String> {
     let (chat, bots, own_number) = {
-        let mut group = lock(group);
+        let mut group = group.lock();
         if let Some(to) = group.migrated_to {
             return Err(format!("the group has become the supergroup {to}"));
         }
@@ -185,7 +187,7 @@ fn act_in_group(
         let Some(bot) = telegram.bot(id) else {
             continue;
         };
-        let mut state = lock(&bot.state);
+        let mut state = bot.state.lock();
         let number = own_number.or(action.edit).unwrap_or_else(|| {
             state.next_message_id += 1;
             state.next_message_id - 1
@@ -278,7 +280,7 @@ fn build_message(
             let group = telegram
                 .group(sender)
                 .ok_or_else(|| format!("there is no chat {sender}"))?;
-            lock(&group).chat.clone()
+            group.lock().chat.clone()
         };
         // Telegram's placeholder senders, for clients that do not know sender_chat.
         let stand_in = if sender == message.chat.id {
@@ -414,7 +416,7 @@ pub(super) fn change_membership(
     by: Option<i64>,
 ) -> Option<i64> {
     let (chat, old) = {
-        let mut group = lock(group);
+        let mut group = group.lock();
         let old = group.bots.insert(bot.id, new).unwrap_or(Membership::Left);
         (group.chat.clone(), old)
     };
@@ -427,7 +429,7 @@ pub(super) fn change_membership(
         "old_chat_member": membership(&bot.user, old),
         "new_chat_member": membership(&bot.user, new),
     });
-    let mut state = lock(&bot.state);
+    let mut state = bot.state.lock();
     push_update(
         bot,
         &mut state,

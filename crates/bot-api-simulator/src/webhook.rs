@@ -12,7 +12,7 @@ use url::Url;
 use super::delivery::{self, WebhookTarget};
 use super::method_result::{MethodError, MethodResult, MethodSuccess};
 use super::params::Params;
-use super::telegram_state::{Bot, BotState, TelegramState, lock, unix_now};
+use super::telegram_state::{Bot, BotState, TelegramState, unix_now};
 use super::update_kinds::AllowedUpdates;
 
 const PORTS: &[u16] = &[443, 80, 88, 8443];
@@ -101,7 +101,7 @@ pub(super) async fn set(
     };
     let drop_pending = params.flag("drop_pending_updates");
     {
-        let mut state = lock(&bot.state);
+        let mut state = bot.state.lock();
         let now = Instant::now();
         if state.webhook.next_allowed.is_some_and(|next| now < next) {
             return Err(MethodError::too_many_requests(1));
@@ -123,7 +123,7 @@ pub(super) async fn set(
         }
     }
     let (url, ip) = check(telegram, &request).await?;
-    let mut state = lock(&bot.state);
+    let mut state = bot.state.lock();
     update_allowed(&mut state, params);
     let stop = CancellationToken::new();
     let target = WebhookTarget {
@@ -245,7 +245,7 @@ fn update_allowed(state: &mut BotState, params: &Params) {
 
 /// `deleteWebhook`, and `setWebhook` with an empty URL.
 pub(super) fn delete(bot: &Bot, params: &Params) -> MethodResult {
-    let mut state = lock(&bot.state);
+    let mut state = bot.state.lock();
     let was_set = state.webhook.is_set();
     if params.flag("drop_pending_updates") {
         state.queue.clear();
@@ -265,7 +265,7 @@ pub(super) fn info(bot: &Bot) -> MethodResult {
 
 /// The `WebhookInfo` object.
 pub(super) fn describe(bot: &Bot) -> Value {
-    let mut state = lock(&bot.state);
+    let mut state = bot.state.lock();
     state.queue.expire(unix_now());
     let active = state.webhook.active.as_ref();
     let mut info = json!({

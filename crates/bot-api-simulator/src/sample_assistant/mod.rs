@@ -14,8 +14,10 @@ mod transcription;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::Mutex;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -110,10 +112,6 @@ struct State {
     request_arrived: Notify,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Handle of a running sample assistant. Cheap to clone; the server stops when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub struct SampleAssistant {
@@ -175,12 +173,12 @@ impl SampleAssistant {
 
     /// The recorded requests, oldest first.
     pub fn requests(&self) -> Vec<RecordedRequest> {
-        lock(&self.state.requests).iter().cloned().collect()
+        self.state.requests.lock().iter().cloned().collect()
     }
 
     /// The recorded transcription requests, oldest first.
     pub fn transcriptions(&self) -> Vec<RecordedTranscription> {
-        lock(&self.state.transcriptions).iter().cloned().collect()
+        self.state.transcriptions.lock().iter().cloned().collect()
     }
 
     /// Number of Chat Completions requests received, recorded or not.

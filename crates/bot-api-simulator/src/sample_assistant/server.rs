@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::persona::{self, words};
 use super::transcription::RecordedTranscription;
-use super::{Behaviour, RecordedRequest, State, lock};
+use super::{Behaviour, RecordedRequest, State};
 
 /// Limit of a request body in bytes; a request may carry several pictures as base64.
 const MAX_BODY: usize = 64 << 20;
@@ -104,9 +104,9 @@ async fn route(state: Arc<State>, request: Request<Incoming>) -> io::Result<Resp
         (&Method::GET, "/models") => Ok(models(&state, &head.headers)),
         (&Method::GET, "/control") => Ok(reply(200, &json!(**state.behaviour.load()))),
         (&Method::PUT, "/control") => Ok(change(&state, &body)),
-        (&Method::GET, "/control/requests") => Ok(reply(200, &json!(*lock(&state.requests)))),
+        (&Method::GET, "/control/requests") => Ok(reply(200, &json!(*state.requests.lock()))),
         (&Method::DELETE, "/control/requests") => {
-            lock(&state.requests).clear();
+            state.requests.lock().clear();
             Ok(reply(200, &json!({"ok": true})))
         }
         _ => Ok(error(
@@ -159,7 +159,7 @@ fn transcribe(state: &State, headers: &HeaderMap, body: &Bytes) -> Response<Body
         );
     };
     let words = recording.words();
-    let mut kept = lock(&state.transcriptions);
+    let mut kept = state.transcriptions.lock();
     let already = kept.len() as u64;
     kept.push_back(recording);
     while kept.len() > state.keep {
@@ -189,7 +189,7 @@ fn record(state: &State, headers: &HeaderMap, body: &Bytes) {
                 )
             })
             .collect();
-        let mut requests = lock(&state.requests);
+        let mut requests = state.requests.lock();
         requests.push_back(RecordedRequest {
             headers,
             body: serde_json::from_slice(body).unwrap_or_default(),
