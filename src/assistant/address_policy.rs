@@ -1,8 +1,8 @@
-//! Where an assistant may be. Whoever may write a `TelegramConnector` chooses a URL that the operator then calls from inside
-//! the cluster; the addresses by which clouds hand out a machine's credentials must not be reachable that way.
+//! The addresses that an assistant may have (protection from SSRF). Anyone who may write a `TelegramConnector` chooses a URL that the
+//! operator calls from inside the cluster; cloud metadata services, which hand out a machine's credentials, must not be reachable so.
 //!
-//! An address is judged where it is used: IP literals when the assistant is built, and names at every connection, after they
-//! are resolved (so that a name which changes its address later gains nothing). Redirects are not followed at all.
+//! IP literals are checked when the assistant is built. Names are checked at every connection, after they are resolved, so that a name
+//! that changes its address later is refused too (DNS rebinding). Redirects are not followed.
 
 use std::fmt;
 use std::io;
@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-/// An address or a range that is allowed although the guard would refuse it: `169.254.20.10`, `fe80::/10`.
+/// An address or a range that is allowed although the policy would refuse it: `169.254.20.10`, `fe80::/10`.
 /// The value of `--allow-assistant-address`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AllowedAddress(IpNet);
@@ -43,22 +43,22 @@ impl fmt::Display for AllowedAddress {
     }
 }
 
-/// Which addresses assistants may have. Loopback and private ranges are allowed (services in the cluster, development);
+/// The policy for assistant addresses. Loopback and private ranges are allowed (services in the cluster, development);
 /// link-local, metadata, multicast and unspecified addresses are refused unless they are on the list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AddressPolicy {
     allowed: Vec<AllowedAddress>,
 }
 
-/// An address the guard refuses.
+/// An address that the policy refuses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "\"{target}\" is {why}; assistants there are refused, unless the administrator allows the address with --allow-assistant-address"
 )]
 pub struct AddressRefused {
-    /// The host or address as it was asked for.
+    /// The refused host or address.
     pub target: String,
-    /// What it is.
+    /// The kind of address; continues the error message.
     pub why: &'static str,
 }
 
@@ -77,7 +77,7 @@ const METADATA_NAMES: &[&str] = &[
     "metadata.tencentyun.com",
 ];
 
-/// The address nearly every cloud has its metadata at.
+/// The address of the metadata service in nearly every cloud.
 const METADATA_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
 
 impl AddressPolicy {
@@ -86,7 +86,7 @@ impl AddressPolicy {
         Self { allowed }
     }
 
-    /// Judges an address, also one that is written inside another (IPv4-mapped, NAT64, 6to4).
+    /// Checks an address, also an IPv4 address embedded in an IPv6 one (IPv4-mapped, NAT64, 6to4).
     ///
     /// # Errors
     /// [`AddressRefused`] with the reason.
@@ -102,7 +102,7 @@ impl AddressPolicy {
         }
     }
 
-    /// Judges a URL before anything is sent: its IP literal or its name. What a name resolves to is judged by the resolver.
+    /// Checks the host of a URL: an IP literal or a name. The addresses of a name are checked by the resolver.
     ///
     /// # Errors
     /// [`AddressRefused`] with the reason.

@@ -1,5 +1,5 @@
-//! From `spec.assistant` and its key to something that answers. Whatever can be known to be wrong is said here, before the
-//! first message.
+//! Builds an assistant from `spec.assistant` and its API key. Errors that can be detected without a request are reported here, before
+//! the first message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,18 +23,18 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_mins(2);
 /// Why an assistant cannot be built. Holds no key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
-    /// The URL is none that can be called.
+    /// The URL cannot be called.
     #[error("spec.assistant.url is not an http(s) URL without user info: {0}")]
     InvalidUrl(String),
     /// A field that the protocol needs is missing.
     #[error("spec.assistant.{field} is missing; protocol {protocol} needs it")]
     MissingField {
-        /// The field.
+        /// Name of the field in `spec.assistant`.
         field: &'static str,
-        /// The protocol.
+        /// The protocol that requires it.
         protocol: &'static str,
     },
-    /// The guard refuses the URL's host.
+    /// The address policy refuses the URL's host.
     #[error("spec.assistant.url: {0}")]
     AddressRefused(#[from] AddressRefused),
     /// No header can carry the key.
@@ -119,7 +119,7 @@ fn required<'a>(
         .ok_or(BuildError::MissingField { field, protocol })
 }
 
-/// Secrets made with `echo` or an editor end in a line end that belongs to nobody.
+/// Removes surrounding whitespace: Secrets made with `echo` or an editor end in a newline.
 pub(super) fn trim_key(key: SecretString) -> SecretString {
     let exposed = key.expose_secret();
     if exposed.trim().len() == exposed.len() {
@@ -131,11 +131,11 @@ pub(super) fn trim_key(key: SecretString) -> SecretString {
 
 /// `url` with path segments after its own; its query stays.
 pub(super) fn join_path(url: &Url, segments: &[&str]) -> Url {
-    let mut join_path = url.clone();
-    if let Ok(mut path) = join_path.path_segments_mut() {
+    let mut joined = url.clone();
+    if let Ok(mut path) = joined.path_segments_mut() {
         path.pop_if_empty().extend(segments);
     }
-    join_path
+    joined
 }
 
 /// A header value that holds a key; marked so that no debug output shows it.

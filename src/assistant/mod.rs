@@ -1,19 +1,19 @@
-//! Assistants: one file per protocol behind one trait. The pipeline asks; an answer comes back as it is written.
+//! Assistants: one file per protocol behind the trait [`Assistant`]. The pipeline asks a [`Question`] and gets an [`AnswerStream`].
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `build` | from `spec.assistant` and its key to something that answers |
-//! | `openai` | Chat Completions of any compatible server |
+//! | `build` | builds the assistant of `spec.assistant` and its API key |
+//! | `openai` | Chat Completions at any compatible server |
 //! | `a2a` | Agent2Agent 1.0 and 0.3: kagent, ADK |
-//! | `pupau` | conversations at Pupau |
-//! | `webhook` | our own signed JSON, for whoever writes an assistant by hand |
-//! | `transcription` | who writes voice messages down, for assistants that read |
-//! | `address_policy` | which addresses an assistant may have |
-//! | `root_certificates` | whom its certificate may be vouched for by, beside the public authorities |
+//! | `pupau` | the conversations API of Pupau |
+//! | `webhook` | our own signed JSON protocol, for assistants written by hand |
+//! | `transcription` | speech to text for voice messages |
+//! | `address_policy` | the addresses that an assistant may have |
+//! | `root_certificates` | certificate authorities trusted beside the public ones |
 //! | `http_client` | one HTTP exchange: shared connections, limits in time and size |
 //! | `sse` | server-sent events |
-//! | `error` | what can go wrong, in the classes that differ in what to do |
-//! | `request_headers` | the headers that say who asks |
+//! | `error` | errors, classified by what the pipeline does about them |
+//! | `request_headers` | headers that several protocols send |
 
 mod a2a;
 mod address_policy;
@@ -44,16 +44,16 @@ pub use http_client::{AssistantHttpClient, HttpLimits};
 pub use root_certificates::{CaFileError, ExtraRootCertificates};
 pub use transcription::{Recording, Transcriber, build_transcriber};
 
-/// Something that answers.
+/// An assistant of any protocol. One instance serves all chats of a connector.
 #[async_trait]
 pub trait Assistant: Debug + Send + Sync + 'static {
-    /// Asks; resolves once the assistant has begun to answer.
+    /// Sends the question; resolves when the assistant has begun to answer.
     ///
     /// # Errors
     /// [`AssistantError`]; so can each element of the stream, which then ends.
     async fn ask(&self, question: Question) -> Result<AnswerStream, AssistantError>;
 
-    /// Whether requests carry the history (Chat Completions), or the assistant keeps it itself.
+    /// Whether [`Question::history`] must be filled (Chat Completions); otherwise the assistant keeps the history itself.
     fn needs_history(&self) -> bool;
 
     /// The protocol's name in `spec.assistant.protocol`; a metric label.
@@ -65,7 +65,7 @@ pub trait Assistant: Debug + Send + Sync + 'static {
     }
 }
 
-/// An answer as it is written.
+/// The parts of an answer in the order in which the assistant writes them.
 pub type AnswerStream = Pin<Box<dyn Stream<Item = Result<AnswerPart, AssistantError>> + Send>>;
 
 /// One piece of an answer.
@@ -73,55 +73,55 @@ pub type AnswerStream = Pin<Box<dyn Stream<Item = Result<AnswerPart, AssistantEr
 pub enum AnswerPart {
     /// The next piece of text, Markdown as models write it.
     Text(String),
-    /// What the assistant wants to be given back in this session's next question: A2A's `contextId`, Pupau's conversation.
-    /// Stored with the session; replaces what was stored.
+    /// State to be passed back as [`Question::session_state`] in this session's next question: A2A's `contextId`, Pupau's conversation.
+    /// Stored with the session; replaces the state stored before.
     SessionState(String),
 }
 
 /// A picture that goes with a question.
 #[derive(Debug, Clone)]
 pub struct Picture {
-    /// For instance `image/jpeg`.
+    /// Media type, for instance `image/jpeg`.
     pub media_type: String,
-    /// The file.
+    /// Contents of the file.
     pub bytes: bytes::Bytes,
 }
 
-/// The person who asks, as Telegram knows them.
+/// The Telegram user who asks (Bot API, `User`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sender {
-    /// The numeric id.
+    /// Telegram's numeric user id.
     pub id: i64,
-    /// First and last name.
+    /// First and last name, joined by a space.
     pub name: String,
     /// Username without @.
     pub username: Option<String>,
-    /// IETF language tag.
+    /// IETF language tag of the user's client, for instance `pt-br`.
     pub language_code: Option<String>,
 }
 
-/// One question, complete: an assistant needs nothing else.
+/// One question with everything that an assistant needs to answer it.
 #[derive(Debug, Clone)]
 pub struct Question {
-    /// Who asks.
+    /// The user who asks.
     pub sender: Sender,
     /// `namespace/name` of the connector.
     pub connector: Arc<str>,
     /// The session's id: stable within a session, new with the next; unique to the message where there are no sessions.
     pub session_id: String,
-    /// What the assistant last gave as [`AnswerPart::SessionState`] in this session.
+    /// The last [`AnswerPart::SessionState`] of this session.
     pub session_state: Option<String>,
     /// The session so far, oldest first. Empty unless [`Assistant::needs_history`].
     pub history: Vec<ChatMessage>,
-    /// What is asked.
+    /// The text of the question.
     pub text: String,
     /// Pictures that go with it.
     pub pictures: Vec<Picture>,
-    /// The update's identity: the same for every attempt at this question.
+    /// Derived from the update; the same for every attempt at this question.
     pub idempotency_key: String,
 }
 
-/// An answer in the making, from which one part after the other is read.
+/// Reads the parts of an answer one after the other.
 trait AnswerReader: Send + 'static {
     /// The next part; `None` when the answer is complete.
     fn next_part(
@@ -129,9 +129,9 @@ trait AnswerReader: Send + 'static {
     ) -> impl Future<Output = Result<Option<AnswerPart>, AssistantError>> + Send;
 }
 
-/// Reads an answer to its end or its first error.
+/// The stream of an answer's parts, up to its end or its first error.
 fn answer_stream(parts: impl AnswerReader) -> AnswerStream {
-    // Boxed: what reads is moved at every step.
+    // Boxed, because `unfold` moves the reader at every step.
     Box::pin(stream::unfold(Some(Box::new(parts)), |parts| async move {
         let mut parts = parts?;
         match parts.next_part().await {
@@ -142,7 +142,7 @@ fn answer_stream(parts: impl AnswerReader) -> AnswerStream {
     }))
 }
 
-/// An answer that is there at once.
+/// The stream of an answer that has already been read completely.
 fn complete_answer(parts: Vec<AnswerPart>) -> AnswerStream {
     Box::pin(stream::iter(parts.into_iter().map(Ok)))
 }

@@ -1,4 +1,4 @@
-//! The headers that tell an assistant who asks, where its protocol has no place of its own for that.
+//! Request headers that several protocols send: the sender, where the protocol has no field for it, and the idempotency key.
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -13,7 +13,7 @@ const USERNAME: HeaderName = HeaderName::from_static("x-telegram-username");
 const LANGUAGE: HeaderName = HeaderName::from_static("x-telegram-language");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// What a header value cannot hold, and the sign that marks it.
+/// Characters to encode: those that a header value cannot hold, and the percent sign.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// Adds who asks, in which session of which connector, and the question's idempotency key. Values are percent-encoded UTF-8.
@@ -42,7 +42,7 @@ pub(super) fn insert_idempotency_key(headers: &mut HeaderMap, idempotency_key: &
     headers.insert(IDEMPOTENCY_KEY, header_value(idempotency_key));
 }
 
-/// Any text as a header value: percent-encoded UTF-8.
+/// Percent-encodes any text as UTF-8 into a header value.
 pub(super) fn header_value(text: &str) -> HeaderValue {
     let encoded = utf8_percent_encode(text, ENCODED);
     HeaderValue::from_maybe_shared(bytes::Bytes::from(encoded.to_string()))

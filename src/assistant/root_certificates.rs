@@ -1,4 +1,4 @@
-//! Whom assistants over https may be vouched for by, beside the public authorities that are built in: those of
+//! Certificate authorities that are trusted for assistants over https beside the built-in public ones: those of
 //! `--assistant-ca-file`, such as a cluster's or a company's own.
 
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-/// Authorities trusted beside the built-in ones; none by default.
+/// Certificates of additional authorities; none by default.
 #[derive(Debug, Clone, Default)]
 pub struct ExtraRootCertificates(Vec<CertificateDer<'static>>);
 
@@ -16,17 +16,17 @@ pub struct ExtraRootCertificates(Vec<CertificateDer<'static>>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("--assistant-ca-file {}: {why}", path.display())]
 pub struct CaFileError {
-    /// The file.
+    /// Path of the file, as given.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// What is wrong with the file; a clause that continues the error message.
     pub why: String,
 }
 
 impl ExtraRootCertificates {
-    /// Reads a PEM bundle: one certificate or more, and whatever text between them.
+    /// Reads a PEM bundle of one or more certificates; text between them is ignored.
     ///
     /// # Errors
-    /// [`CaFileError`]: it cannot be read, or holds no certificate, or one that is none.
+    /// [`CaFileError`] if the file cannot be read, holds no certificate, or holds an invalid one.
     pub fn read(path: &Path) -> Result<Self, CaFileError> {
         let error = |why| CaFileError {
             path: path.to_owned(),
@@ -43,7 +43,7 @@ impl ExtraRootCertificates {
         if found.is_empty() {
             return Err("it holds no certificate (-----BEGIN CERTIFICATE-----)".into());
         }
-        // The client would say it without the file's name, and only when it is built.
+        // Checked here, because the HTTP client would report it later and without the file's name.
         let mut store = RootCertStore::empty();
         for (n, certificate) in found.iter().enumerate() {
             store
@@ -53,10 +53,10 @@ impl ExtraRootCertificates {
         Ok(Self(found))
     }
 
-    /// Has a client trust them too.
+    /// Makes a client trust these authorities too.
     ///
     /// # Errors
-    /// The client's own, should it see a certificate otherwise than [`Self::read`].
+    /// The client's message, if it refuses a certificate that [`Self::read`] accepted.
     pub(super) fn add_to(&self, mut builder: ClientBuilder) -> Result<ClientBuilder, String> {
         for certificate in &self.0 {
             let certificate = Certificate::from_der(certificate).map_err(|e| e.to_string())?;
@@ -76,14 +76,14 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_is_every_certificate_in_it() {
+    fn bundle_yields_every_certificate_in_it() {
         let bundle = format!("# ours\n{}\n# theirs\r\n{}", authority(), authority());
         let roots = ExtraRootCertificates::parse(bundle.as_bytes()).expect("two certificates");
         assert_eq!(roots.0.len(), 2);
     }
 
     #[test]
-    fn a_file_that_cannot_be_used_is_named_with_what_is_wrong() {
+    fn unusable_file_is_named_with_the_reason() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("ca.pem");
         let says = |pem: &str, what: &str| {

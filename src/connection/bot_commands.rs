@@ -1,7 +1,7 @@
 //! The menu of commands that Telegram shows beside the input field, in every language there are texts for.
 //!
-//! A courtesy that must cost nothing: it is compared with what Telegram has and written only where it differs; one bot at a time,
-//! and beside the connection, which neither waits for it nor hears of its failures.
+//! Best effort: the menu is compared with what Telegram has and written only where it differs, for one bot at a time, and beside the
+//! connection, which neither waits for it nor fails with it.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use crate::backoff::Backoff;
 use crate::telegram::{Bot, TelegramError};
 use crate::texts::{Texts, languages};
 
-/// Between two languages, so that a thousand bots that connect at once spend their first minutes on messages instead.
+/// Pause between two languages, so that menus do not delay messages when a thousand bots connect at once.
 const LANGUAGE_INTERVAL: Duration = Duration::from_millis(25);
-/// After a failure: whoever gets no menu today has no harm from it.
+/// Slow, because a missing menu harms nobody.
 const RETRY_BACKOFF: Backoff = Backoff::new(Duration::from_mins(1), Duration::from_hours(1));
-/// After so many failures it is left as it is until the next connection.
+/// Failures in a row after which the menu is left as it is until the next connection.
 const MAX_FAILURES: u32 = 5;
 
-/// Lets one bot at a time see to its menu.
+/// Serializes the synchronization of all bots of this process.
 #[derive(Debug, Default)]
 pub(super) struct CommandSyncLock(Mutex<()>);
 
-/// Brings the bot's menus up to date, sooner or later.
+/// Writes the bot's command menus where they differ; retries with backoff.
 pub(super) async fn sync_commands(bot: &Bot, sync_lock: &CommandSyncLock) {
     let mut backoff = RETRY_BACKOFF;
     while backoff.failures() < MAX_FAILURES {
@@ -33,15 +33,15 @@ pub(super) async fn sync_commands(bot: &Bot, sync_lock: &CommandSyncLock) {
         let wait = match result {
             Ok(written) => {
                 if written > 0 {
-                    tracing::debug!(bot_id = %bot.id(), written, "the menu of commands is up to date");
+                    tracing::debug!(bot_id = %bot.id(), written, "command menu updated");
                 }
                 return;
             }
-            // The connection itself hears of it too.
+            // The connection gets the same error and reports it.
             Err(TelegramError::Unauthorized) => return,
             Err(TelegramError::RateLimited(wait)) => wait.max(backoff.next_delay()),
             Err(error) => {
-                tracing::debug!(bot_id = %bot.id(), %error, "the menu of commands is brought up to date later");
+                tracing::debug!(bot_id = %bot.id(), %error, "failed to update the command menu; retrying");
                 backoff.next_delay()
             }
         };
@@ -49,7 +49,7 @@ pub(super) async fn sync_commands(bot: &Bot, sync_lock: &CommandSyncLock) {
     }
 }
 
-/// Returns how many languages were written.
+/// Returns the number of languages that were written.
 async fn sync_all_languages(bot: &Bot) -> Result<usize, TelegramError> {
     let mut written = 0;
     let everybody = languages().take(1).map(|(_, english)| (None, english));
@@ -61,7 +61,7 @@ async fn sync_all_languages(bot: &Bot) -> Result<usize, TelegramError> {
     Ok(written)
 }
 
-/// Returns whether it had to be written. `None`: for users of all other languages.
+/// Returns whether the menu was written. `language` `None` stands for users of all other languages.
 async fn sync_language(
     bot: &Bot,
     language: Option<&str>,

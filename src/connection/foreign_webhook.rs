@@ -1,4 +1,5 @@
-//! Whose webhook is it? A bot may come to us with somebody else's webhook, and somebody else may keep setting it.
+//! Webhooks of other software on our bots. A bot may already have one when it connects, and its owner may set it again and again;
+//! after a few replacements the operator stops replacing it and reports the bot as contested.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,27 +13,27 @@ use crate::identity::ConnectorUid;
 const MAX_REPLACEMENTS: usize = 3;
 const WINDOW: Duration = Duration::from_hours(1);
 
-/// Whether a webhook's URL is one that this operator (in this or an earlier mode, at this or an earlier address) set for the
-/// connector: its path ends as ours do, and a uid is not guessed.
-pub fn is_ours(webhook: &str, connector: &ConnectorUid) -> bool {
+/// Whether this operator set the webhook for the connector, under the present or an earlier `--public-url`: only we know the uid in
+/// the path.
+pub(super) fn is_ours(webhook: &str, connector: &ConnectorUid) -> bool {
     Url::parse(webhook).is_ok_and(|url| url.path().ends_with(&format!("/telegram/{connector}")))
 }
 
-/// The host of a webhook's URL: enough to find its owner, and no secret that its path may hold.
-pub fn host(webhook: &str) -> String {
+/// The host of a webhook's URL: enough to find its owner. The path is left out, since it may hold a secret.
+pub(super) fn host(webhook: &str) -> String {
     Url::parse(webhook)
         .ok()
         .and_then(|url| url.host_str().map(str::to_owned))
         .unwrap_or_else(|| "an unknown host".to_owned())
 }
 
-/// Counts how often somebody else replaced what we had set.
+/// The times at which another owner replaced our webhook.
 #[derive(Debug, Default)]
-pub struct ReplacementCounter(VecDeque<Instant>);
+pub(super) struct ReplacementCounter(VecDeque<Instant>);
 
 impl ReplacementCounter {
-    /// Notes a replacement; true if there were more than three within an hour: stop fighting.
-    pub fn record(&mut self, now: Instant) -> bool {
+    /// Records a replacement at `now`. Returns true when there were more than [`MAX_REPLACEMENTS`] within [`WINDOW`].
+    pub(super) fn record(&mut self, now: Instant) -> bool {
         self.0.push_back(now);
         while self.0.front().is_some_and(|then| now - *then > WINDOW) {
             self.0.pop_front();
@@ -46,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ours_is_known_by_its_path_under_any_address() {
+    fn own_webhook_is_known_by_its_path_at_any_address() {
         let uid = ConnectorUid::from("0b1c");
         assert!(is_ours("https://bots.acme.example/telegram/0b1c", &uid));
         assert!(is_ours("https://old.example/base/telegram/0b1c", &uid));
@@ -57,7 +58,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_fourth_replacement_within_an_hour_is_a_contest() {
+    async fn fourth_replacement_within_an_hour_is_a_contest() {
         let start = Instant::now();
         let at = |minutes| start + Duration::from_mins(minutes);
         let mut replacements = ReplacementCounter::default();

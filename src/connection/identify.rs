@@ -1,20 +1,20 @@
-//! Whose token is it? `getMe`, asked until Telegram says yes or no.
+//! Identifies the bot of a token: `getMe`, repeated until Telegram accepts or refuses the token.
 
 use std::time::Duration;
 
-use super::{BotConnection, whole_seconds};
+use super::bot_connection::{BotConnection, whole_seconds};
 use crate::backoff::Backoff;
 use crate::observation::IdentityFact;
 use crate::telegram::TelegramError;
 use crate::telegram::bot::BotProfile;
 
-/// Telegram was not there: soon again, later every half minute.
+/// Backoff while Telegram cannot be reached.
 const UNREACHABLE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
-/// 404 may be a wrong `--telegram-api-url`, or a proxy before it that is put right later.
+/// Pause after a 404, which may also be a wrong `--telegram-api-url` or a proxy that is repaired later.
 const NOT_FOUND: Duration = Duration::from_mins(5);
 
 impl BotConnection {
-    /// Who the bot is, once the token is accepted; `None` when it never will be, so that nothing is left to do until another one comes.
+    /// Returns the bot's profile once the token is accepted; `None` when Telegram refuses it (401), so that only another token helps.
     pub(super) async fn identify(&self) -> Option<BotProfile> {
         let mut backoff = UNREACHABLE;
         loop {
@@ -48,7 +48,7 @@ impl BotConnection {
                     backoff.next_delay(),
                 ),
             };
-            tracing::debug!(connector = %self.connector, bot_id = %self.bot.id(), ?fact, ?wait, "getMe failed");
+            tracing::debug!(connector = %self.connector, bot_id = %self.bot.id(), ?fact, ?wait, "getMe failed; retrying");
             self.report_identity(fact);
             tokio::time::sleep(wait).await;
         }

@@ -1,17 +1,17 @@
 //! One bot's poller: `getUpdates`, the inbox, and only then a higher offset.
 //!
-//! The offset is kept in memory and nowhere else. Asking from 0 gives what Telegram still holds, and the inbox knows what it has
-//! seen; a stored mark would swallow updates, because after an idle week Telegram starts over at a random `update_id`. For the same
-//! reason the offset goes back to 0 as soon as a poll has confirmed what it had to.
+//! The offset is kept in memory only. `offset=0` returns every update that Telegram still holds, and the inbox drops duplicates. A stored
+//! offset would lose updates, because after an idle week Telegram continues at a random `update_id`. For the same reason the offset is
+//! set back to 0 after an empty poll, which has confirmed the last batch.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::bot_connection::{BotConnection, whole_seconds};
 use super::foreign_webhook::{self, ReplacementCounter};
-use super::{BotConnection, EVENT_TIMEOUT, whole_seconds};
 use crate::backoff::{Backoff, jittered};
-use crate::observation::{ConnectionFact, IdentityFact, Notice};
+use crate::observation::{ConnectionFact, IdentityFact};
 use crate::store::StoreError;
 use crate::telegram::bot::BotProfile;
 use crate::telegram::{RawUpdate, TelegramError};
@@ -21,9 +21,9 @@ use crate::telemetry::metrics::UpdateOutcome;
 const UPDATES_PER_POLL: u8 = 100;
 /// How long a poll waits for an update. The server's own bound is 50 s.
 const LONG_POLL: Duration = Duration::from_secs(45);
-/// A poll that is not back so long after its time is hung: it is dropped and replaced.
+/// How long after its own timeout a poll counts as hung; it is then dropped and repeated.
 const HANG_TIMEOUT: Duration = Duration::from_secs(15);
-/// An empty answer to a long poll that comes sooner than this is no long poll (a proxy's doing): do not spin.
+/// An empty answer that comes sooner was no long poll (a proxy cut it short): back off instead of spinning.
 const MIN_LONG_POLL: Duration = Duration::from_secs(1);
 
 const ERROR_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
@@ -33,21 +33,21 @@ const STORE_BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration
 /// What to do after an error.
 #[derive(Debug, PartialEq, Eq)]
 enum ErrorAction {
-    /// The token is revoked: end.
+    /// The token may be revoked: confirm with `getMe`, then end.
     Stop,
-    /// Look at the webhook that is in the way.
+    /// Remove the webhook that prevents polling.
     ClearWebhook,
-    /// Try again after this long, having noted this.
+    /// Poll again after this long, and report this fact first.
     Retry(Duration, Option<ConnectionFact>),
 }
 
-/// The waits of one poller, by what went wrong.
+/// The backoffs of one poller, by kind of failure.
 struct PollBackoffs {
     faults: Backoff,
     conflicts: Backoff,
     store: Backoff,
     empty: Backoff,
-    /// Webhooks that were removed since a poll completed.
+    /// Webhooks removed since the last completed poll.
     removed: u32,
 }
 
@@ -62,14 +62,14 @@ impl PollBackoffs {
         }
     }
 
-    /// A poll came back complete.
+    /// Resets what a completed poll disproves.
     fn on_poll_completed(&mut self) {
         self.faults.reset();
         self.conflicts.reset();
         self.removed = 0;
     }
 
-    /// A webhook was removed: the next poll comes at once, unless the one before met a webhook all the same.
+    /// The wait after a webhook was removed: none the first time, with backoff when webhooks keep coming back.
     fn on_webhook_removed(&mut self) -> Duration {
         self.removed += 1;
         match self.removed {
@@ -78,8 +78,8 @@ impl PollBackoffs {
         }
     }
 
-    /// `connected`: a poll has completed since the last fault was noted. A single lost poll is not worth a condition: the fact is
-    /// noted at the second one in a row.
+    /// `connected`: a poll has completed since the last reported fault. A single failed poll does not change a condition: the fact is
+    /// reported at the second failure in a row.
     fn on_error(&mut self, error: &TelegramError, connected: bool) -> ErrorAction {
         match error {
             TelegramError::Unauthorized => ErrorAction::Stop,
@@ -132,7 +132,7 @@ impl BotConnection {
                     self.context.metrics.count_poll("ok");
                     let was_connected = std::mem::replace(&mut connected, true);
                     backoffs.on_poll_completed();
-                    // Whoever noted a 401 since (a send, with a token that was about to be replaced) was wrong.
+                    // Overrides a 401 that a send with a token under replacement may have reported meanwhile.
                     self.report_identity(IdentityFact::Accepted(profile.clone()));
                     self.report(ConnectionFact::PollCompleted(self.bot.id()));
                     if updates.is_empty() {
@@ -162,7 +162,7 @@ impl BotConnection {
                 bot_id = %self.bot.id(), %error, "poll failed");
             match backoffs.on_error(&error, connected) {
                 ErrorAction::Stop => {
-                    // Asked once more: a single 401 that getMe does not confirm must not end a bot for good.
+                    // A single 401 that getMe does not confirm must not end the connection.
                     tokio::time::sleep(backoffs.faults.next_delay()).await;
                     if Box::pin(self.identify()).await.is_none() {
                         return;
@@ -187,7 +187,7 @@ impl BotConnection {
         }
     }
 
-    /// Makes a batch durable. The offset that confirms it, or how long to wait before the same batch is asked for again.
+    /// Stores a batch in the inbox. Returns the offset that confirms it, or how long to wait before the same batch is polled again.
     async fn store_updates(
         &self,
         updates: Vec<RawUpdate>,
@@ -214,17 +214,17 @@ impl BotConnection {
             Err(error) => {
                 let wait = backoff.next_delay();
                 if matches!(error, StoreError::BacklogFull(_)) {
-                    tracing::debug!(connector = %self.connector, bot_id = %self.bot.id(), %error, "polling later");
+                    tracing::debug!(connector = %self.connector, bot_id = %self.bot.id(), %error, "inbox backlog is full; the same updates are polled again later");
                 } else {
                     tracing::warn!(namespace = %self.connector.namespace, connector = %self.connector.name,
-                        bot_id = %self.bot.id(), %error, "nothing is acknowledged to Telegram; polling again later");
+                        bot_id = %self.bot.id(), %error, "failed to store updates; they are not acknowledged and are polled again later");
                 }
                 Err(wait)
             }
         }
     }
 
-    /// Removes the webhook that keeps the bot from being polled, after its owner was named in an event. How long to wait then.
+    /// Removes the webhook that prevents polling, after an event has named its host. Returns how long to wait before the next poll.
     async fn clear_webhook(
         &self,
         replacements: &mut ReplacementCounter,
@@ -238,12 +238,7 @@ impl BotConnection {
                     self.report(ConnectionFact::WebhookContested { host });
                     tokio::time::sleep(jittered(self.context.recheck_interval)).await;
                 } else {
-                    let event_written = self
-                        .context
-                        .observations
-                        .notice(&self.connector.uid, Notice::ForeignWebhook { host });
-                    // An event that cannot be written must not keep the bot away.
-                    let _ = tokio::time::timeout(EVENT_TIMEOUT, event_written).await;
+                    self.announce_foreign_webhook(host).await;
                 }
             }
             self.bot.delete_webhook().await?;
@@ -260,7 +255,7 @@ impl BotConnection {
                 }
                 wait
             }
-            // The next poll meets the same answer and ends there.
+            // The next poll gets the same error and handles it.
             ErrorAction::Stop | ErrorAction::ClearWebhook => backoffs.faults.next_delay(),
         }
     }
@@ -313,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revoked_token_ends_the_poller_and_a_webhook_is_looked_at() {
+    fn revoked_token_ends_poller_and_webhook_is_cleared() {
         assert_eq!(
             PollBackoffs::new().on_error(&TelegramError::Unauthorized, true),
             ErrorAction::Stop

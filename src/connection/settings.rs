@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::api::connector::ConnectionMode;
 
-/// How updates come.
+/// How updates reach the operator.
 #[derive(Debug, Clone)]
 pub enum ConnectionSettings {
     /// `--connection-mode polling`.
@@ -17,7 +17,7 @@ pub enum ConnectionSettings {
 }
 
 impl ConnectionSettings {
-    /// As the status says it.
+    /// The mode as it stands in the status.
     pub fn mode(&self) -> ConnectionMode {
         match self {
             Self::Polling => ConnectionMode::Polling,
@@ -26,17 +26,17 @@ impl ConnectionSettings {
     }
 }
 
-/// What webhook mode needs.
+/// The settings of webhook mode.
 #[derive(Debug, Clone)]
 pub struct WebhookSettings {
     /// `--public-url`.
     pub public_url: Url,
     /// `--webhook-key`.
     pub key: SecretString,
-    /// The key before the last rotation: requests made with it are still taken. Registrations always use `key`.
+    /// The key before the last rotation, still accepted in requests. Registrations always use `key`.
     pub previous_key: Option<SecretString>,
-    /// 1..=100; Telegram's own default is 40.
+    /// `max_connections` of `setWebhook`, 1 to 100; Telegram's default is 40.
     pub max_connections: u8,
-    /// PEM file of a self-signed certificate that Telegram shall trust. When it changes, Telegram is given it anew.
+    /// PEM file of a self-signed certificate that Telegram shall trust. It is uploaded again when it changes.
     pub certificate: Option<PathBuf>,
 }

@@ -97,7 +97,7 @@ impl LeaderElector {
 
     /// Takes part until `stop`; then ends the pollers and gives the Lease back.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let connection_context = self.connections.context().clone();
+        let connections = self.connections.clone();
         loop {
             let attempt = tokio::select! {
                 () = stop.cancelled() => break,
@@ -125,7 +125,7 @@ impl LeaderElector {
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = tokio::time::sleep_until(until) => break,
-                    () = connection_context.conflict_seen.notified() => {
+                    () = connections.conflict_seen() => {
                         if self.is_leader() && self.is_cut_off() {
                             tracing::warn!("cut off from the API server, and Telegram shows that another process polls: stepping down");
                             self.step_down().await;

@@ -1,8 +1,8 @@
-//! A2A (Agent to Agent): an agent found by its card, asked by JSON-RPC, streaming where it can. Versions 1.0 and 0.3, which is what kagent
-//! and ADK agents speak.
+//! The A2A (Agent2Agent) protocol: reads the agent card, sends messages by JSON-RPC, and streams where the agent can. Versions 1.0 and 0.3,
+//! as kagent and ADK agents speak them.
 //!
-//! One session is one `contextId`. An answer whose stream breaks is not asked for again: its task is looked at until it ends. An answer
-//! that nobody reads to its end has its task cancelled.
+//! One session is one `contextId`. When a stream breaks, the question is not sent again: its task is polled until it ends. When an answer
+//! is dropped before its end, its task is cancelled.
 
 mod answer_builder;
 mod cancel;
@@ -36,14 +36,14 @@ use json_rpc::{AgentUpdate, ConversationState, Response, RpcError};
 
 const VERSION: HeaderName = HeaderName::from_static("a2a-version");
 
-/// Between the first two looks at a running task, and at most between any two.
+/// Delay before the first poll of a running task, and the longest delay between two polls.
 const FIRST_POLL_DELAY: Duration = Duration::from_millis(250);
 const MAX_POLL_DELAY: Duration = Duration::from_secs(5);
 
-/// Looks in a row that may fail before the answer counts as lost.
+/// Failed polls in a row after which the answer counts as lost.
 const MAX_FAILED_POLLS: u32 = 3;
 
-/// An agent. Its card is read at the first question, and again when the agent no longer understands us.
+/// The assistant of protocol `A2A`. The card is read at the first question, and again after an error that a new version explains.
 #[derive(Debug)]
 pub(super) struct A2a {
     agent: Arc<Agent>,
@@ -56,7 +56,7 @@ struct Agent {
     endpoint: ArcSwapOption<Endpoint>,
 }
 
-/// The API key as the two kinds of headers have it.
+/// The API key as `Authorization: Bearer` and as the bare value of another header.
 #[derive(Debug)]
 struct ApiKeyHeaders {
     bearer: HeaderValue,
@@ -101,7 +101,7 @@ impl Assistant for A2a {
             .as_deref()
             .and_then(|state| serde_json::from_str(state).ok())
             .unwrap_or_default();
-        // An agent that was restarted knows neither the task nor the conversation any more: then go on without.
+        // A restarted agent may have lost the task or the conversation; the question is then sent without them.
         let without_task = ConversationState {
             task_id: None,
             ..stored.clone()
@@ -160,7 +160,7 @@ impl fmt::Debug for Agent {
 }
 
 impl Agent {
-    /// Where and how to ask; reads the card if need be.
+    /// The endpoint from the agent card, which is read unless it is cached.
     async fn endpoint(&self, deadline: Instant) -> Result<Arc<Endpoint>, AssistantError> {
         if let Some(known) = self.endpoint.load_full() {
             return Ok(known);
@@ -192,7 +192,7 @@ impl Agent {
         )))
     }
 
-    /// Sends a request and reads the first thing that the agent says.
+    /// Sends a request and reads the first update. The inner `Err` is a JSON-RPC error of the agent.
     async fn start(
         &self,
         endpoint: &Endpoint,
@@ -256,7 +256,7 @@ impl Agent {
         };
     }
 
-    /// What a JSON-RPC error means for us (JSON-RPC 2.0, 5.1; A2A, "Error Code Mappings").
+    /// Classifies a JSON-RPC error (JSON-RPC 2.0, 5.1; A2A, "Error Code Mappings").
     fn classify_error(&self, error: &RpcError) -> AssistantError {
         let code = error.code;
         match code {

@@ -1,19 +1,19 @@
-//! At what pace refusals go out: a flood of forged requests must not take the processor from Telegram's own.
+//! Rate limit of refused webhook requests, so that a flood of forged requests does not take the CPU from Telegram's own.
 //!
-//! A refusal is cheap, but its connection is not: whoever asks as fast as it is refused can keep every core busy with nothing. Beyond
-//! a pace that no honest sender reaches, refusals therefore wait their turn, and so does their sender. What waits is bounded.
+//! A refusal is cheap, but its connection is not: a client that repeats a refused request at once can keep every core busy. Above a rate
+//! that no honest client reaches, refusals are delayed, and so is their client. The number of delayed refusals is bounded.
 
 use std::num::NonZeroU32;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::Semaphore;
 
-/// Refusals a second: with their connections a few hundredths of one core.
+/// Refusals per second; with their connections they cost a few hundredths of one core.
 const REFUSALS_PER_SECOND: NonZeroU32 = NonZeroU32::new(500).expect("not zero");
-/// Refusals that may wait at once; one more goes out at once and ends its connection.
+/// Refusals that may wait at the same time; one more is sent at once and ends its connection.
 const MAX_WAITING: usize = 1024;
 
-/// The pace of one server's refusals.
+/// The rate limiter of one server.
 pub(super) struct RefusalLimiter {
     refusals: DefaultDirectRateLimiter,
     waiting: Semaphore,

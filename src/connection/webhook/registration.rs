@@ -1,7 +1,7 @@
-//! One bot's registration: set the webhook, verify it, and put it right when it drifts.
+//! The webhook registration of one bot: set it, verify it, and set it again when it drifts.
 //!
-//! It is set at every start of the task, because `getWebhookInfo` does not show the secret that a rotated key would change. What Telegram
-//! makes of the settings right after they were set is what can be had of it; drift is what differs from that, too.
+//! It is set at every start of the task, because `getWebhookInfo` does not show the secret token, which changes with the key. Some Bot API
+//! servers do not apply all settings; so drift is what differs both from the wanted settings and from those read right after setting.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -14,38 +14,38 @@ use super::secret_token::derive_secret_token;
 use super::webhook_url;
 use crate::backoff::{Backoff, jittered};
 use crate::connection::WebhookSettings;
+use crate::connection::bot_connection::{BotConnection, whole_seconds};
 use crate::connection::foreign_webhook::{self, ReplacementCounter};
-use crate::connection::{BotConnection, EVENT_TIMEOUT, whole_seconds};
-use crate::observation::{ConnectionFact, IdentityFact, Notice};
+use crate::observation::{ConnectionFact, IdentityFact};
 use crate::telegram::TelegramError;
 use crate::telegram::bot::{ALLOWED_UPDATES, SetWebhook, WebhookInfo};
 
-/// A fresh registration is looked at soon, later ever more rarely.
+/// A new registration is checked soon, later ever more rarely.
 const FIRST_CHECK_DELAY: Duration = Duration::from_secs(5);
 const MAX_CHECK_DELAY: Duration = Duration::from_mins(5);
-/// While Telegram cannot deliver, it is looked at this often.
+/// How often a registration is checked while Telegram cannot deliver.
 const FAILING_CHECK_DELAY: Duration = Duration::from_secs(20);
-/// How often an uploaded certificate is compared with its file, as the server does that shows it.
+/// How often an uploaded certificate is compared with its file.
 const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 const ERROR_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
 const REJECTION_BACKOFF: Backoff = Backoff::new(Duration::from_secs(15), Duration::from_mins(10));
 
-/// What `getWebhookInfo` says of our registration.
+/// The state of our registration according to `getWebhookInfo`.
 #[derive(Debug, PartialEq, Eq)]
 enum RegistrationState {
-    /// As it must be, and deliveries go through.
+    /// Settings as wanted, deliveries succeed.
     Verified,
-    /// As it must be, but deliveries fail.
+    /// Settings as wanted, but deliveries fail with this message.
     Failing(String),
-    /// Ours, with other settings than it must have.
+    /// Our URL with other settings than wanted.
     Drifted,
-    /// Somebody took it away, or put another in its place (the host).
+    /// Another owner removed it (`None`) or set a webhook on this host.
     Replaced(Option<String>),
 }
 
-/// `fresh` is what `getWebhookInfo` said right after the webhook was set: settings that Telegram did not take as they were given do not drift
-/// by that, and an error that is not newer is history.
+/// `fresh` is the answer of `getWebhookInfo` right after the webhook was set: settings that the server did not apply are not drift, and
+/// an error that is not newer is from before.
 fn registration_state(
     info: &WebhookInfo,
     url: &Url,
@@ -91,11 +91,11 @@ fn update_kinds(info: &WebhookInfo) -> HashSet<&str> {
     update_kinds.map(String::as_str).collect()
 }
 
-/// Why a wait is over.
+/// Why the wait for the next check ended.
 #[derive(Debug, PartialEq, Eq)]
 enum WaitOutcome {
     Elapsed,
-    /// The file of the certificate holds another one.
+    /// The certificate file has changed.
     NewCertificate,
 }
 
@@ -109,7 +109,7 @@ pub(in crate::connection) struct WebhookRegistration<'c> {
     rejections: Backoff,
     replacements: ReplacementCounter,
     connected: bool,
-    /// The certificate that Telegram was given last.
+    /// PEM of the certificate that was uploaded last.
     uploaded: Option<String>,
 }
 
@@ -132,7 +132,7 @@ impl<'c> WebhookRegistration<'c> {
         }
     }
 
-    /// Keeps the webhook as it must be until the token is revoked; otherwise until it is dropped.
+    /// Keeps the webhook registered until the token is revoked or the future is dropped.
     pub(in crate::connection) async fn run(mut self) {
         loop {
             let Err(error) = self.register_and_watch().await;
@@ -151,7 +151,8 @@ impl<'c> WebhookRegistration<'c> {
         let uid = &self.connection.connector.uid;
         let before = bot.get_webhook_info().await?;
         if !before.url.is_empty() && !foreign_webhook::is_ours(&before.url, uid) {
-            self.report_foreign_webhook(foreign_webhook::host(&before.url))
+            self.connection
+                .announce_foreign_webhook(foreign_webhook::host(&before.url))
                 .await;
         }
         loop {
@@ -160,7 +161,7 @@ impl<'c> WebhookRegistration<'c> {
             let mut state = registration_state(&fresh, &self.url, self.settings, &fresh);
             if state == RegistrationState::Verified && !matches_settings(&fresh, self.settings) {
                 tracing::warn!(namespace = %self.connection.connector.namespace, connector = %self.connection.connector.name,
-                    bot_id = %bot.id(), "the Bot API server took the webhook with other settings than it was given");
+                    bot_id = %bot.id(), "the Bot API server applied other webhook settings than requested");
             }
             let mut check_backoff = Backoff::new(FIRST_CHECK_DELAY, MAX_CHECK_DELAY);
             loop {
@@ -191,13 +192,13 @@ impl<'c> WebhookRegistration<'c> {
             if let RegistrationState::Replaced(host) = state {
                 let host = host.unwrap_or_else(|| "somebody who removes our webhook".to_owned());
                 tracing::warn!(namespace = %self.connection.connector.namespace, connector = %self.connection.connector.name,
-                    bot_id = %bot.id(), %host, "the webhook was replaced by somebody else");
+                    bot_id = %bot.id(), %host, "the webhook was replaced by another owner");
                 if self.replacements.record(Instant::now()) {
                     self.connection
                         .report(ConnectionFact::WebhookContested { host });
                     tokio::time::sleep(jittered(self.connection.context.recheck_interval)).await;
                 } else {
-                    self.report_foreign_webhook(host).await;
+                    self.connection.announce_foreign_webhook(host).await;
                 }
             }
         }
@@ -216,19 +217,19 @@ impl<'c> WebhookRegistration<'c> {
         Ok(())
     }
 
-    /// The certificate to upload, as its file is now.
+    /// Reads the certificate to upload, if one is configured and readable.
     async fn certificate(&self) -> Option<String> {
         let path = self.settings.certificate.as_ref()?;
         match tokio::fs::read_to_string(path).await {
             Ok(pem) => Some(pem),
             Err(error) => {
-                tracing::warn!(certificate = %path.display(), %error, "the certificate for Telegram cannot be read");
+                tracing::warn!(certificate = %path.display(), %error, "failed to read the webhook certificate; the one uploaded before is kept");
                 None
             }
         }
     }
 
-    /// Waits for the next look, or until the certificate is another: Telegram trusts the old one alone.
+    /// Waits for the next check, or until the certificate file changes, since Telegram trusts the uploaded one only.
     async fn wait_for_check(&self, wait: Duration) -> WaitOutcome {
         let until = Instant::now() + wait;
         if self.settings.certificate.is_none() {
@@ -244,20 +245,10 @@ impl<'c> WebhookRegistration<'c> {
         WaitOutcome::Elapsed
     }
 
-    /// Names the other webhook's host in an event before it is replaced.
-    async fn report_foreign_webhook(&self, host: String) {
-        let event_written = self.connection.context.observations.notice(
-            &self.connection.connector.uid,
-            Notice::ForeignWebhook { host },
-        );
-        // An event that cannot be written must not keep the bot away.
-        let _ = tokio::time::timeout(EVENT_TIMEOUT, event_written).await;
-    }
-
-    /// How long to wait after an error, having noted what it is; `None`: the token is revoked.
+    /// Reports the error as a fact if it is worth one. Returns how long to wait; `None` when the token is revoked.
     fn on_error(&mut self, error: &TelegramError) -> Option<Duration> {
         tracing::debug!(connector = %self.connection.connector, bot_id = %self.connection.bot.id(), %error,
-            "the webhook could not be looked after");
+            "failed to register or check the webhook; retrying");
         let (fact, wait) = match error {
             TelegramError::Unauthorized => return None,
             TelegramError::RateLimited(wait) => (
@@ -274,7 +265,7 @@ impl<'c> WebhookRegistration<'c> {
             ),
             other => {
                 let wait = self.faults.next_delay();
-                // A single lost call of a registered bot is not worth a condition: messages come all the same.
+                // A single failed check of a registered bot changes no condition: updates still arrive.
                 let fact = (!self.connected || self.faults.failures() > 1).then(|| {
                     ConnectionFact::Unreachable {
                         detail: other.to_string(),

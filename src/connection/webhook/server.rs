@@ -1,7 +1,7 @@
 //! The webhook server: `POST /telegram/{connector uid}` for all connectors. 200 only after the inbox has the update.
 //!
-//! What is not Telegram's is turned away before any work: path, method, connector and secret are judged from the request's head, and
-//! the body is not read before they are right.
+//! Forged requests are refused before any work: path, method, connector and secret are checked from the request's head, and the body is
+//! read only after they are valid.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -29,25 +29,25 @@ use crate::telegram::{NotAnUpdate, RawUpdate};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{UpdateOutcome, WebhookRefusal};
 
-/// An update is a few kB; this leaves room for what Telegram may yet think of.
+/// Limit of a body; an update is a few kB, so this leaves room for growth.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
-/// Head and body must be here within this long; Telegram sends both at once.
+/// Time limit for the head and for the body; Telegram sends both at once.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long Telegram shall wait when the backlog is full, in seconds.
+/// `Retry-After` when the backlog is full, in seconds.
 const RETRY_AFTER_BACKLOG_FULL: HeaderValue = HeaderValue::from_static("10");
-/// How long Telegram shall wait when the store cannot be written, in seconds.
+/// `Retry-After` when the store cannot be written, in seconds.
 const RETRY_AFTER_STORE_ERROR: HeaderValue = HeaderValue::from_static("2");
 
-/// What the server answers from.
+/// Everything a webhook request is answered from; cheap to clone.
 #[derive(Clone)]
 pub struct WebhookServer {
-    /// Which connectors there are.
+    /// The connectors that requests may name.
     pub registry: Arc<Registry>,
-    /// Where updates go.
+    /// Stores each update before it is acknowledged.
     pub inbox: Arc<dyn Inbox>,
-    /// What is counted.
+    /// Counts updates and refusals.
     pub metrics: Arc<Metrics>,
-    /// The `--webhook-key`, and after it earlier ones that are still taken.
+    /// The `--webhook-key`, followed by earlier keys that are still accepted.
     pub keys: Vec<SecretString>,
     /// `None`: plain http, behind an ingress.
     pub tls: Option<TlsFiles>,
@@ -89,8 +89,8 @@ pub async fn serve(
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Out of file descriptors, for instance: it passes, spinning does not help.
-                tracing::warn!(%error, "a webhook connection could not be accepted");
+                // For instance out of file descriptors: pause instead of spinning.
+                tracing::warn!(%error, "failed to accept a webhook connection; retrying in 100 ms");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
@@ -105,8 +105,10 @@ pub async fn serve(
                         tokio::time::timeout(REQUEST_TIMEOUT, tls.acceptor().accept(stream)).await;
                     match shaken {
                         Ok(Ok(stream)) => server.serve_connection(stream, &limiter, stop).await,
-                        Ok(Err(error)) => tracing::debug!(%error, "no TLS with a webhook client"),
-                        Err(_) => tracing::debug!("a webhook client did not finish its handshake"),
+                        Ok(Err(error)) => {
+                            tracing::debug!(%error, "TLS handshake with a webhook client failed")
+                        }
+                        Err(_) => tracing::debug!("TLS handshake with a webhook client timed out"),
                     }
                 }
             }
@@ -117,7 +119,7 @@ pub async fn serve(
     Ok(())
 }
 
-/// Why a request is turned away.
+/// Status and metric label of a refused request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Refusal(StatusCode, WebhookRefusal);
 
@@ -129,7 +131,7 @@ impl WebhookServer {
         let server = &self;
         let service = hyper::service::service_fn(move |request| async move {
             let response = server.handle_request(request).await;
-            // Telegram's own are right, or worth trying again.
+            // Only client errors are limited: Telegram's own requests get 200 or 503.
             if response.status().is_client_error() {
                 limiter.wait().await;
             }
@@ -148,7 +150,7 @@ impl WebhookServer {
             }
         };
         if let Err(error) = ended {
-            tracing::trace!(%error, "a webhook connection ended");
+            tracing::trace!(%error, "webhook connection ended with an error");
         }
     }
 
@@ -173,7 +175,7 @@ impl WebhookServer {
         }
     }
 
-    /// Whether the head is Telegram's.
+    /// Checks path, method, connector, secret, content type and length; returns the connector that the request is for.
     fn check_head(
         &self,
         method: &Method,
@@ -221,7 +223,7 @@ impl WebhookServer {
         Ok(connector)
     }
 
-    /// Hands the update to the inbox; what comes back is Telegram's acknowledgement, or none.
+    /// Stores the update: 200 when it is durable, 503 with `Retry-After` otherwise.
     async fn store_update(
         &self,
         connector: &ResolvedConnector,
@@ -246,7 +248,7 @@ impl WebhookServer {
                     StoreError::BacklogFull(_) => RETRY_AFTER_BACKLOG_FULL,
                     _ => {
                         tracing::warn!(namespace = %connector.connector.namespace, connector = %connector.connector.name,
-                            bot_id = %bot, update_id, %error, "an update is not acknowledged; Telegram delivers it again");
+                            bot_id = %bot, update_id, %error, "failed to store an update; it is not acknowledged and Telegram delivers it again");
                         RETRY_AFTER_STORE_ERROR
                     }
                 };
@@ -260,8 +262,8 @@ impl WebhookServer {
         }
     }
 
-    /// Acknowledges what came with the right secret, came whole, and can never be handled: refused, it would come again for a day and
-    /// hold back what stands behind it.
+    /// Acknowledges a complete, authenticated body that is no usable update: if refused, Telegram would repeat it for a day and hold back
+    /// the updates behind it.
     fn acknowledge_unusable(
         &self,
         connector: &ResolvedConnector,
@@ -270,7 +272,7 @@ impl WebhookServer {
     ) -> Response<Empty<Bytes>> {
         let who = &connector.connector;
         tracing::error!(namespace = %who.namespace, connector = %who.name, bot_id = %connector.bot.id(), %why, bytes,
-            "Telegram sent what can never be handled; it is acknowledged and left out");
+            "received an unusable update; it is acknowledged and dropped");
         self.metrics.count_webhook_refusal(WebhookRefusal::Unusable);
         respond(StatusCode::OK)
     }
@@ -284,7 +286,7 @@ impl WebhookServer {
                 .insert(header::ALLOW, HeaderValue::from_static("POST"));
         }
         if status != StatusCode::SERVICE_UNAVAILABLE {
-            // A body that was not read would be taken for the next request.
+            // An unread body would be parsed as the next request.
             response
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -299,14 +301,14 @@ fn respond(status: StatusCode) -> Response<Empty<Bytes>> {
     response
 }
 
-/// The uid in `…/telegram/{uid}`; whatever `--public-url` has for a path may stand before it or have been cut off on the way.
+/// The uid in `…/telegram/{uid}`. The path of `--public-url` may precede it, unless an ingress has removed it.
 fn uid_from_path(path: &str) -> Option<&str> {
     let (before, uid) = path.rsplit_once('/')?;
     let ours = before.ends_with("/telegram") && (1..=64).contains(&uid.len());
     ours.then_some(uid)
 }
 
-/// The body, when all of it is here.
+/// Reads the whole body within [`MAX_BODY_BYTES`] and [`REQUEST_TIMEOUT`].
 async fn read_body<B>(body: B) -> Result<Bytes, Refusal>
 where
     B: Body<Data = Bytes> + Send,
@@ -321,7 +323,7 @@ where
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             (StatusCode::PAYLOAD_TOO_LARGE, WebhookRefusal::TooLarge)
         }
-        // It broke off on the way; whole, it may be an update.
+        // The connection broke: the complete body may be an update, so Telegram shall send it again.
         Ok(Err(_)) => (StatusCode::BAD_REQUEST, WebhookRefusal::NotAnUpdate),
         Err(_) => (StatusCode::REQUEST_TIMEOUT, WebhookRefusal::NotAnUpdate),
     };
@@ -333,7 +335,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_uid_is_the_last_segment_under_any_base_path() {
+    fn uid_is_the_last_segment_under_any_base_path() {
         assert_eq!(uid_from_path("/telegram/0b1c"), Some("0b1c"));
         assert_eq!(uid_from_path("/bots/telegram/0b1c"), Some("0b1c"));
         assert_eq!(uid_from_path("/telegram/"), None);

@@ -1,4 +1,4 @@
-//! TLS by the webhook server itself. The files are read again when they change, so that a renewed certificate needs no restart.
+//! TLS of the webhook server. Certificate and key are reloaded when their files change, so that a renewal needs no restart.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,26 +15,26 @@ use tokio_util::sync::CancellationToken;
 /// How often the files are compared with what is in use.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Certificate and key for TLS by the server itself; read again when they change.
+/// Paths of certificate and key; both are reloaded when they change.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
-    /// PEM chain.
+    /// PEM file with the certificate chain, leaf first.
     pub certificate: PathBuf,
-    /// PEM key.
+    /// PEM file with the private key.
     pub key: PathBuf,
 }
 
-/// What the files hold.
+/// Contents of the certificate file and of the key file.
 type PemFiles = (Vec<u8>, Vec<u8>);
 
-/// The configuration in use, and the files that it is of.
+/// The TLS configuration in use, and the file contents it was made from.
 pub(super) struct ReloadingTls {
     files: TlsFiles,
     in_use: ArcSwap<(PemFiles, Arc<ServerConfig>)>,
 }
 
 impl ReloadingTls {
-    /// Reads the files for the first time.
+    /// Loads the files; fails if either cannot be used.
     pub(super) fn load(files: TlsFiles) -> io::Result<Self> {
         let pems = read(&files)?;
         let config = configure(&files, &pems)?;
@@ -44,12 +44,12 @@ impl ReloadingTls {
         })
     }
 
-    /// For the next connection.
+    /// The acceptor for a new connection, with the latest usable certificate.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.in_use.load().1.clone())
     }
 
-    /// Looks after the files until `stop`. What cannot be used leaves the old ones in use.
+    /// Reloads changed files until `stop`. If they cannot be used, the previous certificate stays in use.
     pub(super) async fn reload_on_change(self: Arc<Self>, stop: CancellationToken) {
         while stop
             .run_until_cancelled(tokio::time::sleep(CHECK_INTERVAL))
@@ -59,10 +59,10 @@ impl ReloadingTls {
             match self.reload_if_changed() {
                 Ok(false) => {}
                 Ok(true) => {
-                    tracing::info!(certificate = %self.files.certificate.display(), "the certificate was read again");
+                    tracing::info!(certificate = %self.files.certificate.display(), "reloaded the webhook server certificate");
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the changed certificate cannot be used; the old one stays");
+                    tracing::error!(%error, "failed to reload the webhook server certificate; the previous one stays in use");
                 }
             }
         }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
+    fn renewed_certificate_is_used_and_a_broken_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let files = TlsFiles {
             certificate: folder.path().join("tls.crt"),
