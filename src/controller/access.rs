@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::api::conditions::Reason;
 use crate::api::connector::{AccessLevel, AccessSpec, UserSelection};
 use crate::api::user_list::{UserEntry, normalize_username};
-use crate::controller::status::AccessState;
 use crate::registry::AccessPolicy;
 
 /// What is unresolved in the deciding list.
@@ -43,6 +42,17 @@ impl AccessProblem {
             }
         }
     }
+}
+
+/// What came of the deciding list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccessState {
+    /// Users that it resolves to; `None` for level `Open`.
+    pub users: Option<usize>,
+    /// How many of its entries rest on usernames.
+    pub by_username: usize,
+    /// What is unresolved. The rest of the list holds.
+    pub problems: Vec<AccessProblem>,
 }
 
 /// The users of one list, ready to be asked.
@@ -95,11 +105,6 @@ impl UserSet {
     /// How many they are.
     pub fn len(&self) -> usize {
         self.ids.len() + self.usernames.len()
-    }
-
-    /// Nobody.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

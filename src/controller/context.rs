@@ -1,4 +1,4 @@
-//! What every reconcile stands on.
+//! Shared context of all reconciles, in three groups: what a reconcile reads, what it changes, and what it remembers.
 
 use std::sync::Arc;
 
@@ -7,17 +7,22 @@ use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::{mpsc, watch};
 
-use super::SharedAssistantFactory;
 use super::access::UserListCache;
+use super::assistant_factory::SharedAssistantFactory;
 use super::bot_ownership::BotOwnership;
+use super::build_cache::BuildCache;
 use super::connector_cache::ConnectorCache;
 use super::events::EventRecorder;
-use super::reference_index::ReferenceIndex;
+use super::object_backoffs::ObjectBackoffs;
+use super::plan::Role;
+use super::reference_index::{GuardedConnector, ReferenceIndex};
 use super::secret_cache::SecretCache;
 use super::settings::ControllerSettings;
-use super::user_lists::UserListStatusCache;
-use crate::api::TelegramUserList;
+use super::status_cache::StatusCache;
 use crate::api::conditions::Reason;
+use crate::api::connector::{AssistantSpec, TelegramConnectorStatus, TranscriptionSpec};
+use crate::api::{TelegramUserList, TelegramUserListStatus};
+use crate::assistant::{Assistant, Transcriber};
 use crate::clock::SharedClock;
 use crate::connection::BotConnections;
 use crate::identity::ConnectorUid;
@@ -27,51 +32,78 @@ use crate::store::Inbox;
 use crate::telegram::TelegramApi;
 use crate::telemetry::Metrics;
 
-/// A list as the watch gives it.
+/// A user list as the watch gives it.
 pub(super) type GuardedUserList = DeserializeGuard<TelegramUserList>;
 
 /// Shared by all reconciles.
 pub(super) struct Context {
     /// The Kubernetes API.
     pub(super) client: Client,
-    /// Where resolved connectors go.
-    pub(super) registry: Arc<Registry>,
-    /// What connections and pipeline see.
-    pub(super) observations: Arc<Observations>,
-    /// Where sessions end.
-    pub(super) inbox: Arc<dyn Inbox>,
-    /// The Bot API.
-    pub(super) telegram: Arc<TelegramApi>,
-    /// Who answers.
-    pub(super) assistants: SharedAssistantFactory,
     /// What the administrator set.
     pub(super) settings: ControllerSettings,
-    /// What is counted.
+    /// The process's metrics.
     pub(super) metrics: Arc<Metrics>,
-    /// The time.
+    /// The time of conditions that flip.
     pub(super) clock: SharedClock,
-    /// The pollers and registrations.
-    pub(super) connections: Arc<BotConnections>,
-    /// Secrets, as far as somebody refers to them.
-    pub(super) secret_cache: SecretCache,
-    /// Who refers to what.
-    pub(super) index: Arc<ReferenceIndex>,
-    /// Who owns which bot.
-    pub(super) bot_ownership: BotOwnership,
-    /// Between two reconciles.
-    pub(super) connector_cache: Arc<ConnectorCache>,
-    /// Events.
-    pub(super) event_recorder: EventRecorder,
-    /// The lists.
-    pub(super) user_lists: Store<GuardedUserList>,
-    /// The lists, read.
-    pub(super) user_list_cache: UserListCache,
-    /// The lists' statuses.
-    pub(super) list_status_cache: UserListStatusCache,
     /// Whether this process leads.
     pub(super) leading: watch::Receiver<bool>,
-    /// Asks for a reconcile.
+    /// Asks for a reconcile of a connector.
     pub(super) requeue: mpsc::UnboundedSender<ConnectorUid>,
+    /// What a reconcile reads.
+    pub(super) inputs: Inputs,
+    /// What a reconcile changes.
+    pub(super) outputs: Outputs,
+    /// What is remembered between reconciles.
+    pub(super) caches: Caches,
+}
+
+/// What a reconcile reads.
+pub(super) struct Inputs {
+    /// Secrets, as far as a connector refers to them.
+    pub(super) secrets: SecretCache,
+    /// The user lists by their watch.
+    pub(super) user_lists: Store<GuardedUserList>,
+    /// The user lists, parsed.
+    pub(super) parsed_lists: UserListCache,
+    /// Which connector refers to which Secret and list.
+    pub(super) references: Arc<ReferenceIndex>,
+    /// Builds assistants and transcribers.
+    pub(super) factory: SharedAssistantFactory,
+    /// The Bot API.
+    pub(super) telegram: Arc<TelegramApi>,
+}
+
+/// What a reconcile changes.
+pub(super) struct Outputs {
+    /// The resolved connectors.
+    pub(super) registry: Arc<Registry>,
+    /// The pollers and webhook registrations.
+    pub(super) connections: Arc<BotConnections>,
+    /// What connections and pipeline see.
+    pub(super) observations: Arc<Observations>,
+    /// The store, for what a deleted connector leaves.
+    pub(super) inbox: Arc<dyn Inbox>,
+    /// Kubernetes events.
+    pub(super) events: EventRecorder,
+    /// Which connector owns which bot.
+    pub(super) ownership: BotOwnership,
+}
+
+/// What is remembered between reconciles. Lost at a restart.
+#[derive(Default)]
+pub(super) struct Caches {
+    /// The connectors' statuses, until the watch shows them.
+    pub(super) statuses: StatusCache<TelegramConnectorStatus>,
+    /// The user lists' statuses, likewise.
+    pub(super) list_statuses: StatusCache<TelegramUserListStatus>,
+    /// One assistant per connector.
+    pub(super) assistants: BuildCache<AssistantSpec, dyn Assistant>,
+    /// One transcriber per connector.
+    pub(super) transcribers: BuildCache<TranscriptionSpec, Transcriber>,
+    /// Failures in a row, for connectors and lists.
+    pub(super) backoffs: ObjectBackoffs,
+    /// The rest of what is remembered of a connector.
+    pub(super) connectors: Arc<ConnectorCache>,
 }
 
 impl std::fmt::Debug for Context {
@@ -86,27 +118,44 @@ impl Context {
         *self.leading.borrow()
     }
 
+    /// This process's part in a reconcile that begins now.
+    pub(super) fn role(&self) -> Role {
+        if self.is_leader() {
+            Role::Leader
+        } else {
+            Role::Follower
+        }
+    }
+
     /// Asks for reconciles.
     pub(super) fn requeue_all(&self, connectors: Vec<ConnectorUid>) {
         for uid in connectors {
-            // The controller is gone only when the process ends.
+            // The receiver is gone only when the process ends.
             let _ = self.requeue.send(uid);
         }
     }
 
-    /// A list, if there is one.
-    pub(super) fn user_list(&self, namespace: &str, name: &str) -> Option<Arc<GuardedUserList>> {
-        self.user_lists.get(&ObjectRef::new(name).within(namespace))
+    /// Asks for reconciles of these objects.
+    pub(super) fn requeue_objects(&self, connectors: &[ObjectRef<GuardedConnector>]) {
+        let uids = connectors.iter().filter_map(|c| c.extra.uid.as_deref());
+        self.requeue_all(uids.map(ConnectorUid::from).collect());
     }
 
-    /// Tells the metrics how many connectors have which reason.
+    /// Sets the metric that counts connectors by the reason of `Ready`.
     pub(super) fn update_reason_metrics(&self) {
-        let counts = self.connector_cache.count_by_reason();
+        let counts = self.caches.connectors.count_by_reason();
         for reason in Reason::ALL.iter().filter(|r| r.is_ready_reason()) {
             self.metrics.set_connectors_with_reason(
                 reason.as_str(),
                 counts.get(reason).copied().unwrap_or_default(),
             );
         }
+    }
+}
+
+impl Inputs {
+    /// A user list, if there is one.
+    pub(super) fn user_list(&self, namespace: &str, name: &str) -> Option<Arc<GuardedUserList>> {
+        self.user_lists.get(&ObjectRef::new(name).within(namespace))
     }
 }

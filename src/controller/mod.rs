@@ -1,106 +1,59 @@
-//! The controller: watches, resolve, reconcile, finalize, status, events, leadership. The only room that calls the Kubernetes API.
+//! The controller: watches, reconcile, status, events, leader election. The only module that calls the Kubernetes API.
 //!
 //! ```text
-//! watches -> index -> reconcile -> registry, connections -> status -> events
-//!                        ^                    |
-//!                        +--- observations <--+
+//! watches -> reference_index -> reconcile: dereference -> facts -> decide -> apply -> update_status
+//!                                   ^                                 |
+//!                                   +---------- observations <--------+
 //! ```
 //!
-//! A reconcile waits for nobody: what Telegram says comes as an observation, later, and wakes the connector again. What the status then
-//! says is a pure function ([`status`]) of the inputs, of what was seen, and of what was written before.
+//! A reconcile waits for nobody: what Telegram says comes as an observation, later, and reconciles the connector again. What is done is decided
+//! by a pure function ([`decide`]) of what was read and seen; what the status then says is another one ([`status`]).
 
-pub mod access;
+mod access;
+mod apply;
+mod assistant_factory;
 mod bot_ownership;
+mod build_cache;
+mod cleanup;
 mod connector_cache;
+mod connector_controller;
+mod connector_ref;
 mod context;
+mod crds;
+mod decide;
+mod dependencies;
+mod dereference;
+mod error;
 mod events;
-mod finalize;
+mod facts;
 mod leader_election;
+mod object_backoffs;
 mod orphan_gc;
 mod patches;
+mod plan;
 mod policies;
 mod reconcile;
 mod reference_index;
-mod resolve;
 mod run;
 mod secret_cache;
-pub mod settings;
-pub mod status;
-mod transcription;
+mod secret_watch;
+mod settings;
+mod status;
+mod status_cache;
 mod update_status;
+mod user_list_controller;
 mod user_lists;
 mod watches;
 
-use std::sync::Arc;
-
-use kube::Client;
-use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::connector::{AssistantSpec, TranscriptionSpec};
-use crate::assistant::{Assistant, Transcriber};
-use crate::clock::SharedClock;
 use crate::identity::ConnectorUid;
-use crate::observation::Observations;
-use crate::registry::Registry;
-use crate::store::Inbox;
-use crate::telegram::TelegramApi;
-use crate::telemetry::{Metrics, Readiness};
 
+pub use assistant_factory::{AssistantFactory, SharedAssistantFactory};
+pub use dependencies::ControllerDependencies;
 pub use settings::{ControllerSettings, DEFAULT_RECHECK_INTERVAL, LeaseSettings};
-
-/// Builds what connectors name by URL, from its spec and its key; an error says what is wrong and what to do.
-pub trait AssistantFactory: Send + Sync {
-    /// Who answers.
-    ///
-    /// # Errors
-    /// What is wrong with the spec.
-    fn build_assistant(
-        &self,
-        spec: &AssistantSpec,
-        key: Option<SecretString>,
-    ) -> Result<Arc<dyn Assistant>, String>;
-
-    /// Who writes voice messages down.
-    ///
-    /// # Errors
-    /// What is wrong with the spec.
-    fn build_transcriber(
-        &self,
-        spec: &TranscriptionSpec,
-        key: Option<SecretString>,
-    ) -> Result<Arc<Transcriber>, String>;
-}
-
-/// A shared [`AssistantFactory`].
-pub type SharedAssistantFactory = Arc<dyn AssistantFactory>;
-
-/// Everything the controller stands on.
-#[derive(Clone)]
-pub struct ControllerDependencies {
-    /// The Kubernetes API: a cluster, or the embedded control plane.
-    pub client: Client,
-    /// Where resolved connectors go.
-    pub registry: Arc<Registry>,
-    /// What connections and pipeline see.
-    pub observations: Arc<Observations>,
-    /// Where updates go.
-    pub inbox: Arc<dyn Inbox>,
-    /// The Bot API.
-    pub telegram: Arc<TelegramApi>,
-    /// Who answers.
-    pub assistants: SharedAssistantFactory,
-    /// What the administrator set.
-    pub settings: ControllerSettings,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// What `/readyz` tells.
-    pub readiness: Arc<Readiness>,
-    /// The time.
-    pub clock: SharedClock,
-}
 
 /// The controller and all connections, running.
 #[derive(Debug)]
@@ -111,7 +64,7 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts; `changed_connectors` is the other end of [`Observations::new`].
+    /// Starts; `changed_connectors` is the other end of [`Observations::new`](crate::observation::Observations::new).
     pub fn start(
         deps: ControllerDependencies,
         changed_connectors: mpsc::UnboundedReceiver<ConnectorUid>,
@@ -141,7 +94,7 @@ impl Controller {
     pub async fn shutdown(self) {
         self.stop.cancel();
         if let Err(e) = self.task.await {
-            tracing::error!(error = %e, "the controller ended badly");
+            tracing::error!(error = %e, "the controller task panicked");
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) async fn run(ctx: Arc<Context>, readiness: Arc<Readiness>) {
 /// The connectors that the store knows, as soon as it says so.
 async fn stored_connectors(ctx: &Context) -> HashSet<ConnectorUid> {
     loop {
-        match ctx.inbox.connectors().await {
+        match ctx.outputs.inbox.connectors().await {
             Ok(known) => return known.into_iter().map(|connector| connector.uid).collect(),
             Err(error) => {
                 tracing::warn!(%error, "the store does not say which connectors it knows; it is asked again");
@@ -61,11 +61,11 @@ async fn collect_orphans(
     missing: &HashSet<ConnectorUid>,
     guard: &mut ForeignStoreGuard,
 ) -> Result<HashSet<ConnectorUid>, StoreError> {
-    let mut known = ctx.inbox.connectors().await?;
+    let mut known = ctx.outputs.inbox.connectors().await?;
     known.retain(|connector| is_watched(connector, &ctx.settings.watch_namespaces));
     let (here, absent): (Vec<_>, Vec<_>) = known
         .into_iter()
-        .partition(|connector| ctx.index.object_ref(&connector.uid).is_some());
+        .partition(|connector| ctx.inputs.references.object_ref(&connector.uid).is_some());
     guard.record_check(&here);
     let mut now = HashSet::new();
     for connector in absent {
@@ -73,7 +73,7 @@ async fn collect_orphans(
             continue;
         }
         if missing.contains(&connector.uid) {
-            ctx.inbox.forget(&connector.uid).await?;
+            ctx.outputs.inbox.forget(&connector.uid).await?;
             tracing::info!(namespace = %connector.namespace, connector = %connector.name, uid = %connector.uid,
                 "the connector was deleted while nobody watched: its sessions ended");
         } else {

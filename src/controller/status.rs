@@ -4,6 +4,7 @@
 //! `lastTransitionTime` moves only when `status` flips.
 
 mod condition_values;
+mod find;
 mod inputs;
 #[cfg(test)]
 mod tests;
@@ -17,9 +18,8 @@ use crate::api::connector::{BotStatus, TelegramConnectorStatus, WebhookStatus};
 use crate::observation::IdentityFact;
 use crate::registry::SessionDuration;
 
-pub use self::inputs::{
-    AccessState, AssistantState, OtherConnector, SecretProblem, StatusInputs, TokenState,
-};
+pub use self::find::find_condition;
+pub use self::inputs::{AssistantState, OtherConnector, SecretProblem, StatusInputs, TokenState};
 
 impl StatusInputs<'_> {
     /// Whether everything is seen that decides the status, or an input decides it alone. While not, a moment's patience saves
@@ -195,14 +195,6 @@ pub fn is_same_status(a: &TelegramConnectorStatus, b: &TelegramConnectorStatus) 
             conditions: Vec::new(),
             ..b.clone()
         }
-}
-
-/// A condition of a status, by type.
-pub fn find_condition(
-    status: &TelegramConnectorStatus,
-    type_: ConditionType,
-) -> Option<&Condition> {
-    status.conditions.iter().find(|c| c.type_ == type_)
 }
 
 /// kstatus: is anything still to come, and from whom?

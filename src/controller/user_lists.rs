@@ -1,45 +1,15 @@
 //! The status of user lists: how many users a list names, and how many connectors refer to it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use tokio::time::Instant;
 
 use super::context::{Context, GuardedUserList};
-use super::reconcile::ReconcileError;
+use super::error::ReconcileError;
 use super::{patches, status};
-use crate::api::{TelegramUserList, TelegramUserListStatus};
-
-/// The statuses written last, by uid: the watch may be behind.
-#[derive(Debug, Default)]
-pub(super) struct UserListStatusCache(Mutex<HashMap<String, TelegramUserListStatus>>);
-
-impl UserListStatusCache {
-    fn get(&self, uid: &str) -> Option<TelegramUserListStatus> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(uid)
-            .cloned()
-    }
-
-    fn insert(&self, uid: &str, status: TelegramUserListStatus) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(uid.to_owned(), status);
-    }
-
-    /// A list is gone.
-    pub(super) fn remove(&self, uid: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(uid);
-    }
-}
+use crate::api::TelegramUserList;
 
 /// Reconciles one list.
 ///
@@ -49,14 +19,19 @@ pub(super) async fn reconcile(
     object: Arc<GuardedUserList>,
     ctx: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
-    let began = Instant::now();
+    let started = Instant::now();
     let result = reconcile_list(&object, &ctx).await;
-    let label = result
-        .as_ref()
-        .err()
-        .map_or("ok", ReconcileError::metric_label);
+    let label = match &result {
+        Ok(()) => {
+            ctx.caches
+                .backoffs
+                .reset(object.uid().as_deref().unwrap_or_default());
+            "ok"
+        }
+        Err(error) => error.metric_label(),
+    };
     ctx.metrics
-        .record_reconcile("user_list", label, began.elapsed());
+        .record_reconcile("user_list", label, started.elapsed());
     result.map(|()| Action::await_change())
 }
 
@@ -75,8 +50,7 @@ async fn reconcile_list(object: &GuardedUserList, ctx: &Context) -> Result<(), R
     if !ctx.is_leader() || list.metadata.deletion_timestamp.is_some() {
         return Ok(());
     }
-    let uid = list.uid().unwrap_or_default();
-    let users = ctx.user_list_cache.get_or_parse(
+    let users = ctx.inputs.parsed_lists.get_or_parse(
         &namespace,
         &name,
         list.metadata
@@ -86,13 +60,15 @@ async fn reconcile_list(object: &GuardedUserList, ctx: &Context) -> Result<(), R
         &list.spec.users,
     );
     let previous = ctx
-        .list_status_cache
-        .get(&uid)
-        .or_else(|| list.status.clone());
+        .caches
+        .list_statuses
+        .current(&list.metadata, list.status.as_ref());
     let status = status::user_list_status(
         list.metadata.generation.unwrap_or_default(),
         users.len(),
-        ctx.index.count_connectors_using_list(&namespace, &name),
+        ctx.inputs
+            .references
+            .count_connectors_using_list(&namespace, &name),
         users.invalid,
         previous.as_ref(),
         ctx.clock.now(),
@@ -100,12 +76,11 @@ async fn reconcile_list(object: &GuardedUserList, ctx: &Context) -> Result<(), R
     if previous.as_ref() == Some(&status) {
         return Ok(());
     }
-    patches::apply_status::<TelegramUserList>(&ctx.client, &list.metadata, &status)
+    let version = patches::apply_status::<TelegramUserList>(&ctx.client, &list.metadata, &status)
         .await
-        .map_err(|source| ReconcileError::Kubernetes {
-            operation: "writing the list's status",
-            source,
-        })?;
-    ctx.list_status_cache.insert(&uid, status);
+        .map_err(ReconcileError::WriteUserListStatus)?;
+    ctx.caches
+        .list_statuses
+        .on_written(&list.metadata, version, status);
     Ok(())
 }

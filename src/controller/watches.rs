@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use futures::{Stream, StreamExt, stream};
 use kube::core::error_boundary::InvalidObject;
@@ -14,6 +15,8 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+
+use crate::telemetry::{Readiness, ReadinessCheck};
 
 /// What a change is about: namespace and name.
 type Key = (Option<String>, String);
@@ -33,6 +36,21 @@ where
         .iter()
         .map(|ns| Api::namespaced(client.clone(), ns))
         .collect()
+}
+
+/// Reports a watch that fails to the log and, until its first list is complete, to `/readyz`.
+pub(super) fn on_error(
+    what: &'static str,
+    check: ReadinessCheck,
+    readiness: Arc<Readiness>,
+) -> impl Fn(&watcher::Error) + Clone + Send + 'static {
+    move |error| {
+        tracing::warn!(%error, what, "watch failed; retrying");
+        // Once synced, a broken watch heals by itself and the process goes on serving.
+        if !readiness.is_passing(check) {
+            readiness.fail(check, error.to_string());
+        }
+    }
 }
 
 /// Watches all of them as one. Errors are reported by `on_error` and healed with a back-off. `prune` takes off what nobody reads.
@@ -112,14 +130,6 @@ impl<K: Resource> EventMerger<K> {
     fn apply(&mut self, source: usize, event: Event<K>) -> Vec<Event<K>> {
         let state = &mut self.sources[source];
         let tombstone = self.tombstone;
-        let tombstone_of = |((namespace, name), uid): (Key, Option<String>)| {
-            tombstone(ObjectMeta {
-                name: Some(name),
-                namespace,
-                uid,
-                ..ObjectMeta::default()
-            })
-        };
         match event {
             Event::Init => {
                 state.relisted = Some(HashMap::new());
@@ -141,7 +151,7 @@ impl<K: Resource> EventMerger<K> {
                 // Same name, another object: the old one went unseen.
                 before
                     .filter(|before| *before != uid)
-                    .map(|before| Event::Delete(tombstone_of((key, before))))
+                    .map(|before| Event::Delete(tombstone_of(tombstone, (key, before))))
                     .into_iter()
                     .chain([Event::Apply(object)])
                     .collect()
@@ -154,27 +164,46 @@ impl<K: Resource> EventMerger<K> {
                 self.early_deletions.push(object);
                 Vec::new()
             }
-            Event::InitDone => {
-                let now = state.relisted.take().unwrap_or_default();
-                let vanished = std::mem::replace(&mut state.known, now)
-                    .into_iter()
-                    .map(tombstone_of);
-                state.listed = true;
-                if self.complete {
-                    return vanished.map(Event::Delete).collect();
-                }
-                self.early_deletions.extend(vanished);
-                if !self.sources.iter().all(|s| s.listed) {
-                    return Vec::new();
-                }
-                self.complete = true;
-                let deletions = std::mem::take(&mut self.early_deletions);
-                std::iter::once(Event::InitDone)
-                    .chain(deletions.into_iter().map(Event::Delete))
-                    .collect()
-            }
+            Event::InitDone => self.on_listed(source),
         }
     }
+
+    /// A source is listed: what it had and has no more is deleted. The first list is complete when all sources are listed.
+    fn on_listed(&mut self, source: usize) -> Vec<Event<K>> {
+        let tombstone = self.tombstone;
+        let state = &mut self.sources[source];
+        let now = state.relisted.take().unwrap_or_default();
+        let vanished = std::mem::replace(&mut state.known, now)
+            .into_iter()
+            .map(|gone| tombstone_of(tombstone, gone))
+            .collect::<Vec<_>>();
+        state.listed = true;
+        if self.complete {
+            return vanished.into_iter().map(Event::Delete).collect();
+        }
+        self.early_deletions.extend(vanished);
+        if !self.sources.iter().all(|s| s.listed) {
+            return Vec::new();
+        }
+        self.complete = true;
+        let deletions = std::mem::take(&mut self.early_deletions);
+        std::iter::once(Event::InitDone)
+            .chain(deletions.into_iter().map(Event::Delete))
+            .collect()
+    }
+}
+
+/// An object of which only namespace, name and uid are known.
+fn tombstone_of<K>(
+    tombstone: fn(ObjectMeta) -> K,
+    ((namespace, name), uid): (Key, Option<String>),
+) -> K {
+    tombstone(ObjectMeta {
+        name: Some(name),
+        namespace,
+        uid,
+        ..ObjectMeta::default()
+    })
 }
 
 fn key<K: Resource>(object: &K) -> Key {

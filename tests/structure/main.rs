@@ -32,7 +32,7 @@ const ORDER: &[&str] = &[
 /// The modules whose files must not form a cycle.
 const ACYCLIC: &[&str] = &["controller", "pipeline"];
 /// Those of them that still have cycles: printed, but no failure. To be emptied.
-const CYCLES_REMAIN: &[&str] = &["controller", "pipeline"];
+const CYCLES_REMAIN: &[&str] = &["pipeline"];
 
 /// A module by its path below the crate, such as `controller::status`.
 type Module = String;

@@ -1,10 +1,11 @@
 //! What each condition says: a status, a reason, and a sentence that says what is wrong and what to do next.
 
-use super::find_condition;
+use super::find::find_condition;
 use super::inputs::{AssistantState, OtherConnector, SecretProblem, StatusInputs, TokenState};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::assistant::AssistantFault;
 use crate::controller::access::AccessProblem;
+use crate::identity::BotId;
 use crate::observation::{AssistantFact, ConnectionFact, IdentityFact};
 
 /// A condition before it knows its time and generation.
@@ -93,41 +94,39 @@ impl StatusInputs<'_> {
                     "{detail}; get the bot's current token from BotFather and put it into Secret \"{secret}\""
                 ),
             ),
-            other => {
-                // Telegram's silence says nothing of a token that it accepted before.
-                let accepted_before = self
-                    .previous
-                    .and_then(|p| p.bot.as_ref())
-                    .is_some_and(|b| b.id == bot.0)
-                    && self
-                        .previous_value(ConditionType::TokenValid)
-                        .is_some_and(|v| v.status == TRUE);
-                if accepted_before
-                    && let Some(kept) = self.previous_value(ConditionType::TokenValid)
-                {
-                    return kept;
-                }
-                match other {
-                    _ if self.suspended => condition_value(
-                        UNKNOWN,
-                        Reason::Suspended,
-                        "Telegram is not asked while spec.suspend is true",
-                    ),
-                    Some(IdentityFact::Unreachable { detail }) => {
-                        condition_value(UNKNOWN, Reason::TelegramUnreachable, unreachable(detail))
-                    }
-                    Some(IdentityFact::RateLimited { retry_after }) => condition_value(
-                        UNKNOWN,
-                        Reason::TelegramUnreachable,
-                        rate_limited(*retry_after),
-                    ),
-                    _ => condition_value(
-                        UNKNOWN,
-                        Reason::Connecting,
-                        "Telegram is being asked whose token it is",
-                    ),
-                }
+            undecided => self.undecided_token(*bot, undecided.as_ref()),
+        }
+    }
+
+    /// Telegram has not said whose token it is. Its silence says nothing of a token that it accepted before.
+    fn undecided_token(&self, bot: BotId, identity: Option<&IdentityFact>) -> ConditionValue {
+        let same_bot = self
+            .previous
+            .and_then(|p| p.bot.as_ref())
+            .is_some_and(|b| b.id == bot.0);
+        let accepted = self
+            .previous_value(ConditionType::TokenValid)
+            .filter(|v| same_bot && v.status == TRUE);
+        match (accepted, identity) {
+            (Some(accepted), _) => accepted,
+            (None, _) if self.suspended => condition_value(
+                UNKNOWN,
+                Reason::Suspended,
+                "Telegram is not asked while spec.suspend is true",
+            ),
+            (None, Some(IdentityFact::Unreachable { detail })) => {
+                condition_value(UNKNOWN, Reason::TelegramUnreachable, unreachable(detail))
             }
+            (None, Some(IdentityFact::RateLimited { retry_after })) => condition_value(
+                UNKNOWN,
+                Reason::TelegramUnreachable,
+                rate_limited(*retry_after),
+            ),
+            (None, _) => condition_value(
+                UNKNOWN,
+                Reason::Connecting,
+                "Telegram is being asked whose token it is",
+            ),
         }
     }
 
@@ -174,65 +173,30 @@ impl StatusInputs<'_> {
             );
         }
         match &self.facts.connection {
-            Some(ConnectionFact::PollCompleted(_)) => {
-                condition_value(TRUE, Reason::Polling, "polling; the last poll completed")
-            }
-            Some(ConnectionFact::WebhookVerified(_)) => condition_value(
-                TRUE,
-                Reason::WebhookVerified,
-                "the webhook is registered and verified",
-            ),
-            Some(ConnectionFact::PollingConflict) => condition_value(
-                FALSE,
-                Reason::PollingConflict,
-                "somebody else polls with this bot's token; stop that program, or revoke the token in BotFather and put \
-                 the new one into the Secret",
-            ),
-            Some(ConnectionFact::WebhookRejected { detail }) => condition_value(
-                FALSE,
-                Reason::WebhookRejected,
-                format!("Telegram refuses the webhook: {detail}; check --public-url"),
-            ),
-            Some(ConnectionFact::WebhookUnreachable { detail }) => condition_value(
-                FALSE,
-                Reason::WebhookUnreachable,
-                format!(
-                    "Telegram cannot deliver to the webhook: {detail}; check that --public-url leads from the internet to the \
-                     webhook server"
-                ),
-            ),
-            Some(ConnectionFact::WebhookContested { host }) => condition_value(
-                FALSE,
-                Reason::WebhookContested,
-                format!(
-                    "{host} keeps setting its own webhook for this bot; stop it there, or revoke the token in BotFather and put \
-                     the new one into the Secret; looked at again every hour"
-                ),
-            ),
-            Some(ConnectionFact::RateLimited { retry_after }) => {
-                condition_value(FALSE, Reason::RateLimited, rate_limited(*retry_after))
-            }
-            Some(ConnectionFact::Unreachable { detail }) => {
+            Some(fact) => connection_value(fact),
+            None => self.not_yet_connected(),
+        }
+    }
+
+    /// Nothing is known of the connection yet: why, or what was true before it began anew.
+    fn not_yet_connected(&self) -> ConditionValue {
+        match &self.facts.identity {
+            Some(IdentityFact::Unreachable { detail }) => {
                 condition_value(FALSE, Reason::TelegramUnreachable, unreachable(detail))
             }
-            None => match &self.facts.identity {
-                Some(IdentityFact::Unreachable { detail }) => {
-                    condition_value(FALSE, Reason::TelegramUnreachable, unreachable(detail))
-                }
-                Some(IdentityFact::RateLimited { retry_after }) => {
-                    condition_value(FALSE, Reason::RateLimited, rate_limited(*retry_after))
-                }
-                _ => self
-                    .previous_value(ConditionType::Connected)
-                    .filter(|v| {
-                        !self.connection_changed
-                            && v.reason != Reason::Suspended
-                            && self.previous.and_then(|p| p.mode) == Some(self.mode)
-                    })
-                    .unwrap_or_else(|| {
-                        condition_value(FALSE, Reason::Connecting, "the connection is being made")
-                    }),
-            },
+            Some(IdentityFact::RateLimited { retry_after }) => {
+                condition_value(FALSE, Reason::RateLimited, rate_limited(*retry_after))
+            }
+            _ => self
+                .previous_value(ConditionType::Connected)
+                .filter(|v| {
+                    !self.connection_changed
+                        && v.reason != Reason::Suspended
+                        && self.previous.and_then(|p| p.mode) == Some(self.mode)
+                })
+                .unwrap_or_else(|| {
+                    condition_value(FALSE, Reason::Connecting, "the connection is being made")
+                }),
         }
     }
 
@@ -317,6 +281,53 @@ impl StatusInputs<'_> {
             reason: condition.reason.clone(),
             message: condition.message.clone(),
         })
+    }
+}
+
+/// What the connection's last fact says.
+fn connection_value(fact: &ConnectionFact) -> ConditionValue {
+    match fact {
+        ConnectionFact::PollCompleted(_) => {
+            condition_value(TRUE, Reason::Polling, "polling; the last poll completed")
+        }
+        ConnectionFact::WebhookVerified(_) => condition_value(
+            TRUE,
+            Reason::WebhookVerified,
+            "the webhook is registered and verified",
+        ),
+        ConnectionFact::PollingConflict => condition_value(
+            FALSE,
+            Reason::PollingConflict,
+            "somebody else polls with this bot's token; stop that program, or revoke the token in BotFather and put \
+                 the new one into the Secret",
+        ),
+        ConnectionFact::WebhookRejected { detail } => condition_value(
+            FALSE,
+            Reason::WebhookRejected,
+            format!("Telegram refuses the webhook: {detail}; check --public-url"),
+        ),
+        ConnectionFact::WebhookUnreachable { detail } => condition_value(
+            FALSE,
+            Reason::WebhookUnreachable,
+            format!(
+                "Telegram cannot deliver to the webhook: {detail}; check that --public-url leads from the internet to the \
+                     webhook server"
+            ),
+        ),
+        ConnectionFact::WebhookContested { host } => condition_value(
+            FALSE,
+            Reason::WebhookContested,
+            format!(
+                "{host} keeps setting its own webhook for this bot; stop it there, or revoke the token in BotFather and put \
+                     the new one into the Secret; looked at again every hour"
+            ),
+        ),
+        ConnectionFact::RateLimited { retry_after } => {
+            condition_value(FALSE, Reason::RateLimited, rate_limited(*retry_after))
+        }
+        ConnectionFact::Unreachable { detail } => {
+            condition_value(FALSE, Reason::TelegramUnreachable, unreachable(detail))
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::api::connector::{ConnectionMode, TelegramConnectorStatus};
-use crate::controller::access::AccessProblem;
+use crate::controller::access::AccessState;
 use crate::identity::BotId;
 use crate::observation::Facts;
 use crate::registry::SessionDuration;
@@ -31,7 +31,7 @@ pub enum SecretProblem {
 
 impl SecretProblem {
     /// What is wrong and what to do. Names only, never values.
-    pub(in crate::controller) fn message(&self) -> String {
+    pub fn message(&self) -> String {
         match self {
             Self::NotFound { secret, key } => {
                 format!("Secret \"{secret}\" does not exist; create it with key \"{key}\"")
@@ -96,17 +96,6 @@ pub enum AssistantState {
     KeyMissing(SecretProblem),
     /// It cannot be built from this spec.
     Unusable(String),
-}
-
-/// What came of the deciding list.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AccessState {
-    /// Users that it resolves to; `None` for level `Open`.
-    pub users: Option<usize>,
-    /// How many of its entries rest on usernames.
-    pub by_username: usize,
-    /// What is unresolved. The rest of the list holds.
-    pub problems: Vec<AccessProblem>,
 }
 
 /// Everything that the status is made of.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::connector::ConnectionMode;
-use crate::controller::access::AccessProblem;
+use crate::controller::access::{AccessProblem, AccessState};
 use crate::identity::BotId;
 use crate::observation::{ConnectionFact, Facts};
 use crate::telegram::bot::BotProfile;
@@ -55,7 +55,7 @@ fn status_of(
 }
 
 fn condition_of(status: &TelegramConnectorStatus, type_: ConditionType) -> (String, String) {
-    let condition = find_condition(status, type_).expect(type_.as_str());
+    let condition = find_condition(status, type_).unwrap_or_else(|| panic!("no {type_}"));
     (condition.status.clone(), condition.reason.clone())
 }
 

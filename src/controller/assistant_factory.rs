@@ -1,0 +1,34 @@
+//! The seam by which assistants and transcribers are built, so that the controller knows neither their HTTP client nor its limits.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use crate::api::connector::{AssistantSpec, TranscriptionSpec};
+use crate::assistant::{Assistant, Transcriber};
+
+/// Builds what connectors name by URL, from its spec and its key; an error says what is wrong and what to do.
+pub trait AssistantFactory: Send + Sync {
+    /// The assistant that answers.
+    ///
+    /// # Errors
+    /// What is wrong with the spec.
+    fn build_assistant(
+        &self,
+        spec: &AssistantSpec,
+        key: Option<SecretString>,
+    ) -> Result<Arc<dyn Assistant>, String>;
+
+    /// The service that transcribes voice messages.
+    ///
+    /// # Errors
+    /// What is wrong with the spec.
+    fn build_transcriber(
+        &self,
+        spec: &TranscriptionSpec,
+        key: Option<SecretString>,
+    ) -> Result<Arc<Transcriber>, String>;
+}
+
+/// A shared [`AssistantFactory`].
+pub type SharedAssistantFactory = Arc<dyn AssistantFactory>;

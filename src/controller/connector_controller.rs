@@ -1,0 +1,136 @@
+//! The controller of connectors: their watch keeps the index of references, and each change that matters is reconciled.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates};
+use kube::{Resource, ResourceExt};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
+
+use super::connector_ref::connector_ref_of;
+use super::context::{Context, GuardedUserList};
+use super::error::ReconcileError;
+use super::reference_index::GuardedConnector;
+use super::watches::{apis, on_error, watch, without_managed_fields};
+use super::{cleanup, reconcile};
+use crate::api::SKIP_DISCONNECT_ANNOTATION;
+use crate::identity::ConnectorUid;
+use crate::telemetry::{Readiness, ReadinessCheck};
+
+/// How many connectors are reconciled at the same time. A reconcile waits for the API server only, never for Telegram.
+const CONCURRENCY: u16 = 32;
+
+/// What of a connector makes a reconcile necessary. Our own status is not among it.
+fn reconcile_trigger<K: Resource>(object: &K) -> Option<u64> {
+    let skip = |object: &K| {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        let meta = object.meta();
+        meta.deletion_timestamp.is_some().hash(&mut hasher);
+        object
+            .annotations()
+            .get(SKIP_DISCONNECT_ANNOTATION)
+            .hash(&mut hasher);
+        Some(hasher.finish())
+    };
+    predicates::generation::<K>
+        .combine(predicates::finalizers::<K>)
+        .combine(skip)
+        .hash_property(object)
+}
+
+/// Runs until it is dropped.
+pub(super) async fn run_connector_controller(
+    ctx: Arc<Context>,
+    readiness: Arc<Readiness>,
+    changed_connectors: mpsc::UnboundedReceiver<ConnectorUid>,
+    requeued: mpsc::UnboundedReceiver<ConnectorUid>,
+    requeue_list: mpsc::UnboundedSender<ObjectRef<GuardedUserList>>,
+) {
+    let (reader, writer) = reflector::store::<GuardedConnector>();
+    let events = watch(
+        apis::<GuardedConnector>(&ctx.client, &ctx.settings.watch_namespaces),
+        without_managed_fields,
+        on_error(
+            "connectors",
+            ReadinessCheck::ConnectorsSynced,
+            readiness.clone(),
+        ),
+    );
+    let indexed = {
+        let ctx = ctx.clone();
+        reflector::reflector(writer, events.map(Ok)).inspect(
+            move |event: &Result<_, watcher::Error>| {
+                let Ok(event) = event else { return };
+                if matches!(event, Event::InitDone) {
+                    readiness.pass(ReadinessCheck::ConnectorsSynced);
+                }
+                for (namespace, name) in on_connector_event(event, &ctx) {
+                    // The receiver is gone only when the process ends.
+                    let _ = requeue_list.send(ObjectRef::new(&name).within(&namespace));
+                }
+            },
+        )
+    };
+    let changed = indexed.applied_objects().predicate_filter(
+        reconcile_trigger::<GuardedConnector>,
+        PredicateConfig::default(),
+    );
+    let requeues = {
+        let index = ctx.inputs.references.clone();
+        futures::stream::select(
+            UnboundedReceiverStream::new(changed_connectors),
+            UnboundedReceiverStream::new(requeued),
+        )
+        .filter_map(move |uid| std::future::ready(index.object_ref(&uid)))
+    };
+    Controller::for_stream(changed, reader)
+        .with_config(controller::Config::default().concurrency(CONCURRENCY))
+        .reconcile_on(requeues)
+        .reconcile_all_on(WatchStream::from_changes(ctx.leading.clone()).map(drop))
+        .run(
+            |object, ctx| Box::pin(reconcile::reconcile(object, ctx)),
+            on_reconcile_error,
+            ctx,
+        )
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+/// Keeps caches and index. Returns the user lists (namespace and name) whose number of references may have changed.
+fn on_connector_event(
+    event: &Event<GuardedConnector>,
+    ctx: &Arc<Context>,
+) -> Vec<(String, String)> {
+    match event {
+        Event::Apply(object) | Event::InitApply(object) => {
+            ctx.caches.statuses.on_watched(object.meta());
+            ctx.inputs.references.set(object)
+        }
+        Event::Delete(object) => cleanup::on_deleted(object, ctx),
+        Event::Init => Vec::new(),
+        Event::InitDone => {
+            let lists = ctx.inputs.user_lists.state();
+            let names = lists
+                .iter()
+                .map(|l| (l.namespace().unwrap_or_default(), l.name_any()));
+            names.collect()
+        }
+    }
+}
+
+/// Retries a failed reconcile with the connector's own back-off.
+fn on_reconcile_error(
+    object: Arc<GuardedConnector>,
+    error: &ReconcileError,
+    ctx: Arc<Context>,
+) -> Action {
+    let connector_ref = connector_ref_of(object.meta());
+    let wait = ctx.caches.backoffs.next_delay(connector_ref.uid.as_str());
+    tracing::warn!(namespace = %connector_ref.namespace, connector = %connector_ref.name, %error, retry_in = ?wait, "failed to reconcile connector");
+    Action::requeue(wait)
+}

@@ -1,0 +1,253 @@
+//! Stage 1 of a reconcile: everything that must be read. References in the spec become a bot, an assistant and a list of users, or what is
+//! wrong with them. The only stage that waits for the API server to read.
+
+use std::sync::Arc;
+
+use kube::{Resource, ResourceExt};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::access::{self, AccessState, UserListLookup};
+use super::connector_cache::WebhookDeletion;
+use super::connector_ref::connector_ref_of;
+use super::context::Context;
+use super::error::ReconcileError;
+use super::reference_index::GuardedConnector;
+use super::status::{AssistantState, SecretProblem, TokenState};
+use crate::api::connector::{
+    DEFAULT_API_KEY, DEFAULT_TOKEN_KEY, SecretKeyRef, TelegramConnectorSpec,
+};
+use crate::api::{FINALIZER, SKIP_DISCONNECT_ANNOTATION, TelegramConnector};
+use crate::assistant::Assistant;
+use crate::identity::ConnectorRef;
+use crate::registry::{AccessPolicy, Transcription};
+use crate::telegram::{Bot, BotToken};
+
+/// An object with everything that it refers to.
+pub(super) enum Dereferenced {
+    /// The object cannot be deserialized.
+    Unreadable,
+    /// It is being deleted.
+    Deleted {
+        /// The bot by its Secret, read only if this process may have to delete the webhook and knows no bot.
+        bot: Option<Bot>,
+    },
+    /// Its references are resolved, as far as they can be.
+    Resolved(Box<Resolved>),
+}
+
+/// What the references of a connector lead to.
+pub(super) struct Resolved {
+    /// The bot token.
+    pub(super) token: TokenState,
+    /// The bot, if the token is one.
+    pub(super) bot: Option<Bot>,
+    /// The assistant.
+    pub(super) assistant: AssistantState,
+    /// The assistant to ask, if it can be built.
+    pub(super) built_assistant: Option<Arc<dyn Assistant>>,
+    /// Transcription of voice messages. What is wrong with it is no condition: a voice message is answered by a sentence.
+    pub(super) transcription: Transcription,
+    /// Who may write, for the status.
+    pub(super) access: AccessState,
+    /// Who may write, for the pipeline.
+    pub(super) policy: AccessPolicy,
+}
+
+/// Reads what the object refers to.
+///
+/// # Errors
+/// [`ReconcileError::ReadSecret`] when the API server cannot be asked.
+pub(super) async fn dereference(
+    object: &GuardedConnector,
+    ctx: &Context,
+) -> Result<Dereferenced, ReconcileError> {
+    if object.meta().deletion_timestamp.is_some() {
+        return Ok(dereference_deleted(object, ctx).await);
+    }
+    let Ok(connector) = &object.0 else {
+        return Ok(Dereferenced::Unreadable);
+    };
+    let connector_ref = connector_ref_of(object.meta());
+    let (token, bot) = resolve_token(&connector.spec, &connector_ref, ctx).await?;
+    let (built_assistant, assistant) = resolve_assistant(connector, &connector_ref, ctx).await?;
+    let transcription = resolve_transcription(&connector.spec, &connector_ref, ctx).await?;
+    let (policy, access) = access::resolve_access(&connector.spec.access, |name| {
+        look_up_user_list(&connector_ref, name, ctx)
+    });
+    Ok(Dereferenced::Resolved(Box::new(Resolved {
+        token,
+        bot,
+        assistant,
+        built_assistant,
+        transcription,
+        access,
+        policy,
+    })))
+}
+
+/// A process that started after the deletion knows no bot, but its Secret may still be there. If it cannot be read, the connector goes
+/// without its webhook being deleted.
+async fn dereference_deleted(object: &GuardedConnector, ctx: &Context) -> Dereferenced {
+    let connector_ref = connector_ref_of(object.meta());
+    let known = ctx.caches.connectors.with_entry(&connector_ref.uid, |e| {
+        e.remembered.bot.is_some() || e.webhook_deletion != WebhookDeletion::NotStarted
+    });
+    let needed = !known && ctx.is_leader() && has_finalizer(object) && !skips_disconnect(object);
+    let bot = match &object.0 {
+        Ok(connector) if needed => resolve_token(&connector.spec, &connector_ref, ctx)
+            .await
+            .ok()
+            .and_then(|(_, bot)| bot),
+        _ => None,
+    };
+    Dereferenced::Deleted { bot }
+}
+
+/// Whether our finalizer holds the object, by what the watch shows.
+pub(super) fn has_finalizer(object: &GuardedConnector) -> bool {
+    object.finalizers().iter().any(|f| f == FINALIZER)
+}
+
+/// Whether somebody asked to let the object go without a word to Telegram.
+pub(super) fn skips_disconnect(object: &GuardedConnector) -> bool {
+    object
+        .annotations()
+        .get(SKIP_DISCONNECT_ANNOTATION)
+        .is_some_and(|v| v == "true")
+}
+
+async fn resolve_token(
+    spec: &TelegramConnectorSpec,
+    connector_ref: &ConnectorRef,
+    ctx: &Context,
+) -> Result<(TokenState, Option<Bot>), ReconcileError> {
+    let reference = &spec.bot_token_secret_ref;
+    let read = ctx
+        .inputs
+        .secrets
+        .get(&connector_ref.namespace, reference, DEFAULT_TOKEN_KEY)
+        .await
+        .map_err(|source| ReconcileError::ReadSecret {
+            purpose: "the bot token's Secret",
+            source,
+        })?;
+    let value = match read {
+        Ok(value) => value,
+        Err(problem) => return Ok((TokenState::Missing(problem), None)),
+    };
+    let secret = reference.name.clone();
+    Ok(match BotToken::parse(value.expose_secret()) {
+        Ok(token) => {
+            let bot = Bot::new(ctx.inputs.telegram.clone(), token);
+            let state = TokenState::Given {
+                bot: bot.id(),
+                secret,
+                duplicate_of: None,
+            };
+            (state, Some(bot))
+        }
+        Err(_) => {
+            let key = spec.token_key().to_owned();
+            (TokenState::Malformed { secret, key }, None)
+        }
+    })
+}
+
+/// Reads the key of an assistant or a transcriber, if it has one.
+async fn read_key(
+    reference: Option<&SecretKeyRef>,
+    purpose: &'static str,
+    connector_ref: &ConnectorRef,
+    ctx: &Context,
+) -> Result<Result<Option<SecretString>, SecretProblem>, ReconcileError> {
+    let Some(reference) = reference else {
+        return Ok(Ok(None));
+    };
+    let read = ctx
+        .inputs
+        .secrets
+        .get(&connector_ref.namespace, reference, DEFAULT_API_KEY)
+        .await
+        .map_err(|source| ReconcileError::ReadSecret { purpose, source })?;
+    Ok(read.map(Some))
+}
+
+/// The assistant, built once for each spec and key. When another one takes its place, what was seen of the old one is void.
+async fn resolve_assistant(
+    connector: &TelegramConnector,
+    connector_ref: &ConnectorRef,
+    ctx: &Context,
+) -> Result<(Option<Arc<dyn Assistant>>, AssistantState), ReconcileError> {
+    let spec = &connector.spec.assistant;
+    let reference = spec.api_key_secret_ref.as_ref();
+    let key = match read_key(reference, "the assistant key's Secret", connector_ref, ctx).await? {
+        Ok(key) => key,
+        Err(problem) => return Ok((None, AssistantState::KeyMissing(problem))),
+    };
+    let uid = &connector_ref.uid;
+    let (built, replaced) = ctx
+        .caches
+        .assistants
+        .get_or_build(uid, spec, key, |spec, key| {
+            ctx.inputs.factory.build_assistant(spec, key)
+        });
+    if replaced {
+        ctx.outputs.observations.reset_assistant(uid);
+    }
+    let changed = ctx.caches.connectors.with_entry(uid, |e| {
+        e.assistant_changed |= replaced;
+        e.assistant_changed
+    });
+    Ok(match built {
+        Ok(assistant) => (Some(assistant), AssistantState::Built { changed }),
+        Err(why) => (None, AssistantState::Unusable(why.to_string())),
+    })
+}
+
+async fn resolve_transcription(
+    spec: &TelegramConnectorSpec,
+    connector_ref: &ConnectorRef,
+    ctx: &Context,
+) -> Result<Transcription, ReconcileError> {
+    let cache = &ctx.caches.transcribers;
+    let Some(spec) = &spec.transcription else {
+        cache.remove(&connector_ref.uid);
+        return Ok(Transcription::None);
+    };
+    let reference = spec.api_key_secret_ref.as_ref();
+    let purpose = "the transcription key's Secret";
+    let key = match read_key(reference, purpose, connector_ref, ctx).await? {
+        Ok(key) => key,
+        Err(problem) => {
+            let why = format!("spec.transcription.apiKeySecretRef: {}", problem.message());
+            return Ok(Transcription::Unavailable(why.into()));
+        }
+    };
+    let (built, _) = cache.get_or_build(&connector_ref.uid, spec, key, |spec, key| {
+        ctx.inputs.factory.build_transcriber(spec, key)
+    });
+    Ok(match built {
+        Ok(transcriber) => Transcription::Ready(transcriber),
+        Err(why) => Transcription::Unavailable(why),
+    })
+}
+
+/// A referenced list, parsed once for each of its versions.
+fn look_up_user_list(connector_ref: &ConnectorRef, name: &str, ctx: &Context) -> UserListLookup {
+    let namespace = &connector_ref.namespace;
+    let Some(list) = ctx.inputs.user_list(namespace, name) else {
+        return UserListLookup::NotFound;
+    };
+    match &list.0 {
+        Ok(list) => {
+            let version = list.metadata.resource_version.as_deref();
+            UserListLookup::Found(ctx.inputs.parsed_lists.get_or_parse(
+                namespace,
+                name,
+                version.unwrap_or_default(),
+                &list.spec.users,
+            ))
+        }
+        Err(unreadable) => UserListLookup::Invalid(unreadable.error.clone()),
+    }
+}

@@ -1,0 +1,133 @@
+//! Stage 2 of a reconcile: one snapshot of all that this process knows and that may change meanwhile, so that `decide` sees one moment.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::Resource;
+
+use super::bot_ownership::BotOwner;
+use super::connector_cache::{RememberedBot, WebhookDeletion};
+use super::connector_ref::connector_ref_of;
+use super::context::Context;
+use super::dereference::{Dereferenced, has_finalizer};
+use super::plan::Role;
+use super::reference_index::GuardedConnector;
+use crate::api::TelegramConnectorStatus;
+use crate::api::connector::ConnectionMode;
+use crate::connection::ConnectionSettings;
+use crate::connection::webhook::webhook_url;
+use crate::identity::ConnectorRef;
+use crate::observation::{self, IdentityFact};
+use crate::telegram::Bot;
+
+/// What is known of one connector at one moment.
+pub(super) struct Facts {
+    /// Its status: the watch's, unless a newer one was written.
+    pub(super) previous: Option<TelegramConnectorStatus>,
+    /// What connection and pipeline saw. What they saw of another bot or token is left out.
+    pub(super) observed: observation::Facts,
+    /// Whose the bot is; `None` where no claim was made.
+    pub(super) owner: Option<BotOwner>,
+    /// The bot of the last reconcile.
+    pub(super) remembered: RememberedBot,
+    /// Our finalizer is there.
+    pub(super) finalizer_present: bool,
+    /// Where a deletion stands.
+    pub(super) webhook_deletion: WebhookDeletion,
+    /// Another token came since the status was written last.
+    pub(super) connection_changed: bool,
+    /// For how long something has been missing for a complete status.
+    pub(super) incomplete_for: Duration,
+    /// How updates come.
+    pub(super) mode: ConnectionMode,
+    /// Where the connector's webhook leads; `None` in polling mode.
+    pub(super) webhook_url: Option<String>,
+    /// The time.
+    pub(super) now: Timestamp,
+}
+
+impl Facts {
+    /// Takes the snapshot. A leader's claim on the bot is made here, because the rest depends on whose the bot is; connectors whose claim it
+    /// affects are reconciled again.
+    pub(super) fn take(
+        object: &GuardedConnector,
+        dereferenced: &Dereferenced,
+        role: Role,
+        ctx: &Context,
+    ) -> Self {
+        let metadata = object.meta();
+        let connector_ref = connector_ref_of(metadata);
+        let watched = object.0.as_ref().ok().and_then(|c| c.status.as_ref());
+        let previous = ctx.caches.statuses.current(metadata, watched);
+        let mut observed = ctx.outputs.observations.facts(&connector_ref.uid);
+        let mut owner = None;
+        if let (Dereferenced::Resolved(resolved), Role::Leader, Ok(connector)) =
+            (dereferenced, role, &object.0)
+            && let Some(bot) = resolved.bot.as_ref()
+        {
+            if !ctx
+                .outputs
+                .connections
+                .has_task_for(&connector_ref.uid, bot)
+            {
+                observed.identity = None;
+                observed.connection = None;
+            }
+            if !connector.spec.is_suspended() {
+                let created = metadata.creation_timestamp.as_ref();
+                let created = created.map_or(Timestamp::MAX, |t| t.0);
+                owner = claim_bot(&connector_ref, created, bot, &observed, ctx);
+            }
+        }
+        let (mode, webhook_url) = match &ctx.settings.connection {
+            ConnectionSettings::Polling => (ConnectionMode::Polling, None),
+            ConnectionSettings::Webhook(webhook) => {
+                let url = webhook_url(&webhook.public_url, &connector_ref.uid);
+                (ConnectionMode::Webhook, Some(url.to_string()))
+            }
+        };
+        let finalizer_watched = has_finalizer(object);
+        ctx.caches
+            .connectors
+            .with_entry(&connector_ref.uid, |entry| Self {
+                previous,
+                observed,
+                owner,
+                remembered: entry.remembered.clone(),
+                finalizer_present: match dereferenced {
+                    Dereferenced::Deleted { .. } => finalizer_watched,
+                    _ => entry.has_finalizer(metadata),
+                },
+                webhook_deletion: entry.webhook_deletion,
+                connection_changed: entry.connection_changed,
+                incomplete_for: entry
+                    .incomplete_since
+                    .map_or(Duration::ZERO, |s| s.elapsed()),
+                mode,
+                webhook_url,
+                now: ctx.clock.now(),
+            })
+    }
+}
+
+/// Claims the bot, or gives up the claim on one whose token Telegram refuses.
+fn claim_bot(
+    connector_ref: &ConnectorRef,
+    created: Timestamp,
+    bot: &Bot,
+    observed: &observation::Facts,
+    ctx: &Context,
+) -> Option<BotOwner> {
+    let ownership = &ctx.outputs.ownership;
+    let accepted = match &observed.identity {
+        Some(IdentityFact::Refused { .. }) => {
+            ctx.requeue_all(ownership.release(&connector_ref.uid));
+            return None;
+        }
+        Some(IdentityFact::Accepted(_)) => true,
+        _ => false,
+    };
+    let (owner, affected) = ownership.claim(connector_ref, created, bot.id(), accepted);
+    ctx.requeue_all(affected);
+    Some(owner)
+}
