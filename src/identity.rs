@@ -1,4 +1,4 @@
-//! The names by which every room speaks of a connector and of a bot, so that none can be mistaken for the other.
+//! The types by which every module names a connector and a bot, so that none can be mistaken for the other.
 
 use std::fmt;
 use std::sync::Arc;

@@ -12,11 +12,11 @@ use crate::identity::BotId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RateDecision {
     /// It is.
-    WithinLimit,
+    Allowed,
     /// It is the first beyond it: the user is told.
-    FirstOverLimit,
+    FirstRefused,
     /// The user has been told.
-    OverLimit,
+    Refused,
 }
 
 /// Users that are remembered; beyond it those of past minutes are forgotten.
@@ -70,9 +70,9 @@ impl UserRateLimiter {
         }
         *count = count.saturating_add(1);
         match *count {
-            n if n <= per_minute => RateDecision::WithinLimit,
-            n if n == per_minute.saturating_add(1) => RateDecision::FirstOverLimit,
-            _ => RateDecision::OverLimit,
+            n if n <= per_minute => RateDecision::Allowed,
+            n if n == per_minute.saturating_add(1) => RateDecision::FirstRefused,
+            _ => RateDecision::Refused,
         }
     }
 }
@@ -86,11 +86,11 @@ mod tests {
         let rate_limiter = UserRateLimiter::default();
         let at = |second| Timestamp::from_second(second).expect("in range");
         let count = |user, second| rate_limiter.count(BotId(1), user, at(second), 2);
-        assert_eq!(count(7, 60), RateDecision::WithinLimit);
-        assert_eq!(count(7, 61), RateDecision::WithinLimit);
-        assert_eq!(count(7, 62), RateDecision::FirstOverLimit);
-        assert_eq!(count(7, 119), RateDecision::OverLimit);
-        assert_eq!(count(8, 119), RateDecision::WithinLimit);
-        assert_eq!(count(7, 120), RateDecision::WithinLimit);
+        assert_eq!(count(7, 60), RateDecision::Allowed);
+        assert_eq!(count(7, 61), RateDecision::Allowed);
+        assert_eq!(count(7, 62), RateDecision::FirstRefused);
+        assert_eq!(count(7, 119), RateDecision::Refused);
+        assert_eq!(count(8, 119), RateDecision::Allowed);
+        assert_eq!(count(7, 120), RateDecision::Allowed);
     }
 }

@@ -96,7 +96,7 @@ async fn stop_command_ends_a_running_transcription() {
         AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::default()).unwrap();
     let transcription = assistant::build_transcriber(&spec, None, &context).unwrap();
     let support = env.connector_with("support", |c| {
-        c.transcription = Transcription::Ready(transcription)
+        c.transcription = Transcription::Ready(transcription);
     });
     let voice = json!({"voice": {"data": "hello"}});
     env.telegram

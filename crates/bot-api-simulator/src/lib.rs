@@ -1,6 +1,10 @@
 //! The Bot API simulator and the sample assistant: any bot can be tested against them.
 //!
 //! [`Simulator`] is the handle for Rust; the same is offered over HTTP under `/control`.
+#![allow(
+    clippy::doc_markdown,
+    reason = "the README is written for people, not for rustdoc"
+)]
 #![doc = include_str!("../README.md")]
 
 mod chats;

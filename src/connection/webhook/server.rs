@@ -106,7 +106,7 @@ pub async fn serve(
                     match shaken {
                         Ok(Ok(stream)) => server.serve_connection(stream, &limiter, stop).await,
                         Ok(Err(error)) => {
-                            tracing::debug!(%error, "TLS handshake with a webhook client failed")
+                            tracing::debug!(%error, "TLS handshake with a webhook client failed");
                         }
                         Err(_) => tracing::debug!("TLS handshake with a webhook client timed out"),
                     }

@@ -142,12 +142,12 @@ impl BatchHandler<'_> {
                     )));
                 };
                 match self.check_rate_limit() {
-                    RateDecision::WithinLimit => self.ask(&*assistant).await,
-                    RateDecision::FirstOverLimit => {
+                    RateDecision::Allowed => self.ask(&*assistant).await,
+                    RateDecision::FirstRefused => {
                         let text = self.texts().rate_limited.clone();
                         self.reply_with_text(&text).await
                     }
-                    RateDecision::OverLimit => {
+                    RateDecision::Refused => {
                         self.count(UpdateOutcome::Ignored);
                         self.finish_messages();
                         Ok(HandleOutcome::Done)
@@ -191,7 +191,7 @@ impl BatchHandler<'_> {
     /// What was said counts, an album or a paste once; a further attempt at it does not count again.
     fn check_rate_limit(&self) -> RateDecision {
         if self.first().attempts > 0 {
-            return RateDecision::WithinLimit;
+            return RateDecision::Allowed;
         }
         let count = |incoming: &IncomingUpdate| {
             let sender = incoming.sender.as_ref()?;
@@ -199,7 +199,7 @@ impl BatchHandler<'_> {
             let rate_limiter = &self.lane.pipeline.rate_limiter;
             Some(rate_limiter.count(bot, sender.id, incoming.date, limit))
         };
-        let rate = count(&self.batch.members[0].incoming).unwrap_or(RateDecision::WithinLimit);
+        let rate = count(&self.batch.members[0].incoming).unwrap_or(RateDecision::Allowed);
         for member in &self.batch.members {
             if member.relation == MessageRelation::FollowUp {
                 // It was let in because there was room.

@@ -60,7 +60,7 @@ pub(crate) async fn run_script(steps: Vec<Step>) -> Result<(), String> {
     let mut env = TestEnv::with(|limits| limits.follow_up = follow_up).await;
     users::register_all(&env.telegram);
     let connector = env.connector_with("support", |c| {
-        c.access = specific_users(&users::allowed_ids())
+        c.access = specific_users(&users::allowed_ids());
     });
     let mut runner = ScriptRunner {
         env,

@@ -132,9 +132,9 @@ impl RecordedCalls {
 /// The scope of an account's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// A Role in the test's namespace, as with `watchNamespaces`. It is deleted with the namespace.
+    /// A `Role` in the test's namespace, as with `watchNamespaces`. It is deleted with the namespace.
     Namespace,
-    /// A ClusterRole, as without `watchNamespaces`.
+    /// A `ClusterRole`, as without `watchNamespaces`.
     Cluster,
 }
 

@@ -193,7 +193,7 @@ pub(super) fn prepare_update(kind: &Kind, subresource: &str, object: &mut Value,
         }
         Strategy::CustomResourceDefinition => super::crd::set_defaults(object),
         Strategy::Secret if str_at(object, &["type"]).is_empty() => {
-            object["type"] = "Opaque".into()
+            object["type"] = "Opaque".into();
         }
         _ => {}
     }

@@ -1,4 +1,4 @@
-//! Patches: merge (RFC 7386), JSON (RFC 6902) and strategic merge; server-side apply has a room of its own.
+//! Patches: merge (RFC 7386), JSON (RFC 6902) and strategic merge; server-side apply has a folder of its own.
 
 mod strategic;
 
