@@ -1,26 +1,21 @@
 //! What is said in a file: voice messages written down, text files read. Fetched once for however many attempts at the answer.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::assistant_input::AssistantInput;
+use super::attachment_check::{
+    MAX_RECORDING_BYTES, MAX_TEXT_BYTES, UnreadableAttachment, unreadable_reason,
+};
 use super::incoming_update::{IncomingUpdate, TelegramFile};
 use super::lane_worker::LaneWorker;
 use super::preview_sender;
 use crate::assistant::{Recording, Transcriber};
-use crate::identity::BotId;
 use crate::registry::{ResolvedConnector, Transcription};
 use crate::telegram::TelegramError;
-use crate::texts::Texts;
 
-/// The biggest recording: what `getFile` gives.
-const MAX_RECORDING_BYTES: u64 = 20 << 20;
-/// The biggest text file that goes with a question: some 15,000 words.
-const MAX_TEXT_BYTES: u64 = 64 << 10;
 /// Attempts at a download; the user is waiting.
 const MAX_ATTEMPTS: u32 = 3;
 /// The wait before the second attempt; it doubles.
@@ -30,52 +25,6 @@ const MAX_RATE_LIMIT_WAIT: Duration = Duration::from_secs(5);
 
 /// Stands for a file that says nothing beside messages that do.
 pub(super) const UNREADABLE_PLACEHOLDER: &str = "[a file that could not be read]";
-
-/// Why a file says nothing.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum UnreadableAttachment {
-    /// Nobody can hear it here.
-    NoTranscription,
-    /// Nothing came of hearing it.
-    TranscriptionFailed,
-    /// It is too big.
-    TooBig,
-    /// It is no text.
-    NotText,
-}
-
-impl UnreadableAttachment {
-    /// What the user is told.
-    pub(super) fn reply_text(self, texts: &Texts) -> &str {
-        match self {
-            Self::NoTranscription => &texts.voice_unsupported,
-            Self::TranscriptionFailed => &texts.voice_unheard,
-            Self::TooBig => &texts.file_too_big,
-            Self::NotText => &texts.file_unsupported,
-        }
-    }
-}
-
-/// Why a file will say nothing, as far as that can be known before it is fetched.
-pub(super) fn unreadable_reason(
-    connector: &ResolvedConnector,
-    input: &AssistantInput,
-) -> Option<UnreadableAttachment> {
-    let beyond = |file: &TelegramFile, max_bytes| file.size.is_some_and(|size| size > max_bytes);
-    match input {
-        AssistantInput::Transcribe(_) if matches!(connector.transcription, Transcription::None) => {
-            Some(UnreadableAttachment::NoTranscription)
-        }
-        AssistantInput::Transcribe(file) if beyond(file, MAX_RECORDING_BYTES) => {
-            Some(UnreadableAttachment::TooBig)
-        }
-        AssistantInput::ReadFile(file) if !may_be_text(file) => Some(UnreadableAttachment::NotText),
-        AssistantInput::ReadFile(file) if beyond(file, MAX_TEXT_BYTES) => {
-            Some(UnreadableAttachment::TooBig)
-        }
-        _ => None,
-    }
-}
 
 /// What a file says: fetched and heard or read, once for however many attempts at the answer.
 pub(super) async fn attachment_text(
@@ -233,79 +182,6 @@ fn format_of(file: &TelegramFile) -> (&'static str, &'static str) {
     }
 }
 
-/// Endings of files that hold text although their media type often says otherwise.
-const TEXT_FILE_EXTENSIONS: &[&str] = &[
-    "c",
-    "cfg",
-    "conf",
-    "cpp",
-    "cs",
-    "css",
-    "csv",
-    "diff",
-    "env",
-    "go",
-    "h",
-    "hpp",
-    "html",
-    "ini",
-    "java",
-    "js",
-    "json",
-    "jsonl",
-    "kt",
-    "log",
-    "lua",
-    "md",
-    "php",
-    "pl",
-    "properties",
-    "py",
-    "rb",
-    "rs",
-    "rst",
-    "sh",
-    "sql",
-    "srt",
-    "swift",
-    "tex",
-    "toml",
-    "ts",
-    "tsv",
-    "txt",
-    "vtt",
-    "xml",
-    "yaml",
-    "yml",
-];
-
-/// Whether it is worth fetching: what is said of the file does not say that it is something else.
-fn may_be_text(file: &TelegramFile) -> bool {
-    let media_type = file.media_type.as_deref().unwrap_or_default();
-    let known = media_type.starts_with("text/")
-        || [
-            "json",
-            "xml",
-            "yaml",
-            "toml",
-            "csv",
-            "javascript",
-            "x-sh",
-            "sql",
-        ]
-        .iter()
-        .any(|kind| {
-            media_type
-                .strip_prefix("application/")
-                .is_some_and(|rest| rest.rsplit(['+', '-']).next() == Some(*kind) || rest == *kind)
-        });
-    let extension = file.name.as_deref().and_then(|name| name.rsplit_once('.'));
-    known
-        || extension.is_some_and(|(_, extension)| {
-            TEXT_FILE_EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str())
-        })
-}
-
 /// The text in a file: UTF-8, UTF-16 with its mark, or the Windows encoding that spreadsheets still write. `None` for what is no text.
 fn decode_text(bytes: &[u8]) -> Option<String> {
     let decoded = match encoding_rs::Encoding::for_bom(bytes) {
@@ -335,71 +211,11 @@ fn display_name(file: &TelegramFile) -> String {
     name
 }
 
-/// Words kept for further attempts, in memory alone: after a restart a file is fetched once more.
-#[derive(Debug, Default)]
-pub(super) struct TranscriptCache(Mutex<VecDeque<((BotId, i64), String)>>);
-
-/// How much is kept, in bytes.
-const MAX_CACHED_BYTES: usize = 4 << 20;
-
-impl TranscriptCache {
-    fn get(&self, at: (BotId, i64)) -> Option<String> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter()
-            .find(|(key, _)| *key == at)
-            .map(|(_, words)| words.clone())
-    }
-
-    fn insert(&self, at: (BotId, i64), words: String) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push_back((at, words));
-        while kept.len() > 1
-            && kept.iter().map(|(_, words)| words.len()).sum::<usize>() > MAX_CACHED_BYTES
-        {
-            kept.pop_front();
-        }
-    }
-
-    /// The message is done with.
-    pub(super) fn remove(&self, at: (BotId, i64)) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(key, _)| *key != at);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
 
     use super::*;
-
-    fn file(media_type: Option<&str>, name: Option<&str>) -> TelegramFile {
-        TelegramFile {
-            id: "f".into(),
-            size: None,
-            media_type: media_type.map(Into::into),
-            name: name.map(Into::into),
-        }
-    }
-
-    #[rstest]
-    #[case(Some("text/plain"), None, true)]
-    #[case(Some("text/csv"), Some("a.csv"), true)]
-    #[case(Some("application/json"), None, true)]
-    #[case(Some("application/ld+json"), None, true)]
-    #[case(Some("application/x-yaml"), None, true)]
-    #[case(Some("application/octet-stream"), Some("main.RS"), true)]
-    #[case(None, Some("notes.md"), true)]
-    #[case(Some("application/pdf"), Some("a.pdf"), false)]
-    #[case(Some("application/zip"), Some("a.zip"), false)]
-    #[case(None, None, false)]
-    fn text_files_are_recognized_by_type_or_extension(
-        #[case] media_type: Option<&str>,
-        #[case] name: Option<&str>,
-        #[case] expected: bool,
-    ) {
-        assert_eq!(may_be_text(&file(media_type, name)), expected);
-    }
 
     #[rstest]
     #[case(b"a\r\nb\n".as_slice(), Some("a\nb"))]
@@ -410,17 +226,5 @@ mod tests {
     #[case(b" \n", None)]
     fn text_is_decoded_from_common_encodings(#[case] bytes: &[u8], #[case] expected: Option<&str>) {
         assert_eq!(decode_text(bytes).as_deref(), expected);
-    }
-
-    #[test]
-    fn transcript_cache_is_bounded() {
-        let cache = TranscriptCache::default();
-        for update in 0..10 {
-            cache.insert((BotId(1), update), "x".repeat(1 << 20));
-        }
-        assert!(cache.get((BotId(1), 9)).is_some());
-        assert!(cache.get((BotId(1), 0)).is_none());
-        cache.remove((BotId(1), 9));
-        assert!(cache.get((BotId(1), 9)).is_none());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::access::{self, AccessDecision};
 use super::assistant_input::{self, AssistantInput};
-use super::attachments;
+use super::attachment_check;
 use super::commands::{self, Command, ParsedCommand};
 use super::groups::{self, BotIdentity, GroupDecision};
 use super::incoming_update::{Content, IncomingUpdate, Sender, UpdateKind};
@@ -78,7 +78,7 @@ fn decide_reply(
 ) -> Decision {
     let texts = texts_for(sender_language(incoming));
     let input = assistant_input::assistant_input(incoming, bot);
-    if let Some(unreadable) = attachments::unreadable_reason(connector, &input) {
+    if let Some(unreadable) = attachment_check::unreadable_reason(connector, &input) {
         return Decision::Reply(unreadable.reply_text(texts).to_owned());
     }
     match input {

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::history;
-use super::lane_worker::{self, LaneOutcome};
+use super::lane_worker::LaneOutcome;
+use super::run_lane;
 use super::state::PipelineState;
 use crate::identity::ConnectorUid;
 use crate::store::{Claimed, StoreError, Want};
@@ -219,7 +220,7 @@ impl Dispatcher {
                 tokio::select! {
                     () = abort.cancelled() => {}
                     // As above.
-                    outcome = lane_worker::run_lane(pipeline, lane) => drop(outcomes.send(outcome)),
+                    outcome = run_lane::run_lane(pipeline, lane) => drop(outcomes.send(outcome)),
                 }
             });
         }

@@ -5,12 +5,14 @@
 //! readable is [`UnreadableUpdate`]: the pipeline counts it and is done with it, so that it blocks nothing.
 
 mod content;
+mod kind;
 
 use jiff::Timestamp;
 
 use crate::telegram::json::JsonObject;
 
 pub use content::{Content, Membership, ServiceMessage, TelegramFile};
+pub use kind::UpdateKind;
 
 /// Accounts behind which Telegram hides a sender: `GroupAnonymousBot`, `Channel_Bot` and the service account that forwards
 /// the posts of a linked channel. Nobody can be told apart by them, so they are no senders.
@@ -18,21 +20,6 @@ const ANONYMOUS_ACCOUNTS: [i64; 3] = [1_087_968_824, 136_817_688, 777_000];
 
 /// The General topic of a forum: sends must leave it out, so it counts as no topic (TELEGRAM.md, Limits).
 const GENERAL_TOPIC: i64 = 1;
-
-/// What an update is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum UpdateKind {
-    /// `message`.
-    Message,
-    /// `edited_message`.
-    EditedMessage,
-    /// `channel_post`.
-    ChannelPost,
-    /// `my_chat_member`: what the bot may do in a chat has changed.
-    MyChatMember,
-    /// Any other kind that has a chat: nothing is answered.
-    Other,
-}
 
 /// What kind of chat it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -9,6 +9,7 @@ pub mod preview;
 pub mod session;
 
 mod ask;
+mod attachment_check;
 mod attachments;
 mod batch_handler;
 mod decision;
@@ -17,15 +18,19 @@ mod denied;
 mod dispatcher;
 mod history;
 mod housekeeping;
-mod interruptions;
+mod inbox_watch;
+mod interruption;
 mod lane_worker;
 mod message_batch;
 mod preview_sender;
 mod rate_limit;
 mod render;
 mod retry;
+mod run_lane;
+mod running_answers;
 mod state;
 mod throttle;
+mod transcript_cache;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +47,7 @@ pub struct Pipeline {
     stop: watch::Sender<bool>,
     dispatcher: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
-    interruptions: JoinHandle<()>,
+    inbox_watch: JoinHandle<()>,
     lane_tasks: TaskTracker,
     abort: tokio_util::sync::CancellationToken,
     store: Arc<dyn crate::store::Store>,
@@ -63,8 +68,8 @@ impl Pipeline {
             on_dead_letter: context.on_dead_letter,
             throttle: throttle::Throttle::default(),
             rate_limiter: rate_limit::UserRateLimiter::default(),
-            running_answers: interruptions::RunningAnswers::default(),
-            transcripts: attachments::TranscriptCache::default(),
+            running_answers: running_answers::RunningAnswers::default(),
+            transcripts: transcript_cache::TranscriptCache::default(),
             stop: stopped.clone(),
         });
         let lanes = TaskTracker::new();
@@ -75,7 +80,7 @@ impl Pipeline {
             stop,
             dispatcher: tokio::spawn(dispatcher.run(stopped)),
             housekeeping: tokio::spawn(housekeeping::run(pipeline.clone())),
-            interruptions: tokio::spawn(interruptions::watch_inbox(pipeline)),
+            inbox_watch: tokio::spawn(inbox_watch::watch_inbox(pipeline)),
             lane_tasks: lanes,
             abort,
             store,
@@ -101,7 +106,7 @@ impl Pipeline {
             self.abort.cancel();
             self.lane_tasks.wait().await;
         }
-        self.interruptions.abort();
+        self.inbox_watch.abort();
         if let Err(error) = self.store.release_claims().await {
             tracing::warn!(%error, "claims are not given back; they run out by themselves");
         }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attachments::TranscriptCache;
-use super::interruptions::RunningAnswers;
 use super::rate_limit::UserRateLimiter;
 use super::retry::RetryPolicy;
+use super::running_answers::RunningAnswers;
 use super::throttle::Throttle;
+use super::transcript_cache::TranscriptCache;
 use crate::clock::SharedClock;
 use crate::identity::ConnectorRef;
 use crate::observation::Observations;

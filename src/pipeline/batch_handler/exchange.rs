@@ -6,11 +6,13 @@ use super::{BatchHandler, HandleOutcome};
 use crate::assistant::{Assistant, Picture, Question, Sender};
 use crate::pipeline::ask::{self, AskOutcome, FailedAnswer};
 use crate::pipeline::assistant_input::{self, AssistantInput};
-use crate::pipeline::attachments::{self, UnreadableAttachment};
+use crate::pipeline::attachment_check::UnreadableAttachment;
+use crate::pipeline::attachments;
 use crate::pipeline::decision::{self, sender_language};
 use crate::pipeline::deliver::{self, DeliveryProgress, report_dead_letter};
+use crate::pipeline::inbox_watch;
 use crate::pipeline::incoming_update::Content;
-use crate::pipeline::interruptions::Interruption;
+use crate::pipeline::interruption::Interruption;
 use crate::pipeline::lane_worker::{LaneResult, LaneWait};
 use crate::pipeline::render;
 use crate::pipeline::session::{self, SessionStep};
@@ -29,7 +31,7 @@ impl BatchHandler<'_> {
         let asked = tokio::select! {
             asked = self.build_input(assistant.supports_pictures()) => asked,
             // While a voice message is written down, say.
-            interruption = running.wait_for_interruption(self.connector, &ids) => return self.handle_interruption(interruption, "").await,
+            interruption = inbox_watch::wait_for_interruption(&mut running, self.connector, &ids) => return self.handle_interruption(interruption, "").await,
         };
         let (text, pictures) = match asked {
             Ok(question) => question,
@@ -57,7 +59,7 @@ impl BatchHandler<'_> {
             idempotency_key: self.idempotency_key(),
         };
         let uid = &self.connector.connector.uid;
-        let interrupted = running.wait_for_interruption(self.connector, &ids);
+        let interrupted = inbox_watch::wait_for_interruption(&mut running, self.connector, &ids);
         let began = Instant::now();
         let (connector, key) = (self.connector, self.lane.key);
         let answered = ask::ask(&pipeline, assistant, question, connector, key, interrupted).await;
