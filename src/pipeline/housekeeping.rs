@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::MissedTickBehavior;
 
-use super::state::PipelineState;
+use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::store::{Listing, Retention, StoreError};
 
 /// How often the gauges are set.
@@ -21,7 +21,7 @@ const OTHER_BOT_RETENTION: Duration = Duration::from_hours(24);
 const PRUNE_BATCH_DELAY: Duration = Duration::from_millis(50);
 
 /// Runs for ever.
-pub(super) async fn run(pipeline: Arc<PipelineState>) {
+pub(crate) async fn run(pipeline: Arc<PipelineState>) {
     let mut gauges = tokio::time::interval(GAUGE_INTERVAL);
     let mut prune = tokio::time::interval(PRUNE_INTERVAL);
     gauges.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,36 +1,16 @@
-//! The pipeline: from the inbox to a delivered reply. Access, session, dispatch in order per chat, the assistant, the outbox, retries.
+//! The pipeline: from the inbox to a delivered reply.
+//!
+//! Its folders in the order of their use, each uses those before it: `message` (an update as it is read), `decide` (pure decisions: access, session,
+//! batches, what is asked), `state` (what lives as long as the process), `claim` (one claimed lane), `send` (delivery and previews), `work` (the
+//! loops that claim lanes and work through them).
 
-pub mod access;
-pub mod assistant_input;
-pub mod commands;
-pub mod groups;
-pub mod incoming_update;
-pub mod preview;
-pub mod session;
-
-mod ask;
-mod attachment_check;
-mod attachments;
-mod batch_handler;
-mod decision;
-mod deliver;
-mod denied;
-mod dispatcher;
-mod history;
+mod claim;
+mod decide;
 mod housekeeping;
-mod inbox_watch;
-mod interruption;
-mod lane_worker;
-mod message_batch;
-mod preview_sender;
-mod rate_limit;
-mod render;
-mod retry;
-mod run_lane;
-mod running_answers;
+mod message;
+mod send;
 mod state;
-mod throttle;
-mod transcript_cache;
+mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +19,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-pub use retry::{RetryPolicy, SendErrorAction};
-pub use state::{DeadLetterHook, PipelineContext, PipelineLimits};
+pub use decide::retry::{RetryPolicy, SendErrorAction};
+pub use message::incoming_update;
+pub use state::pipeline_state::{DeadLetterHook, PipelineContext, PipelineLimits};
 
 /// A running pipeline. Dropping it leaves it running; end it with [`Pipeline::shutdown`].
 pub struct Pipeline {
@@ -58,7 +39,7 @@ impl Pipeline {
     pub fn start(context: PipelineContext) -> Self {
         let (stop, stopped) = watch::channel(false);
         let store = context.store.clone();
-        let pipeline = Arc::new(state::PipelineState {
+        let pipeline = Arc::new(state::pipeline_state::PipelineState {
             registry: context.registry,
             store: context.store,
             observations: context.observations,
@@ -66,21 +47,21 @@ impl Pipeline {
             metrics: context.metrics,
             limits: context.limits,
             on_dead_letter: context.on_dead_letter,
-            throttle: throttle::Throttle::default(),
-            rate_limiter: rate_limit::UserRateLimiter::default(),
-            running_answers: running_answers::RunningAnswers::default(),
-            transcripts: transcript_cache::TranscriptCache::default(),
+            throttle: state::throttle::Throttle::default(),
+            rate_limiter: state::rate_limit::UserRateLimiter::default(),
+            running_answers: state::running_answers::RunningAnswers::default(),
+            transcripts: state::transcript_cache::TranscriptCache::default(),
             stop: stopped.clone(),
         });
         let lanes = TaskTracker::new();
         let abort = tokio_util::sync::CancellationToken::new();
         let dispatcher =
-            dispatcher::Dispatcher::new(pipeline.clone(), lanes.clone(), abort.clone());
+            work::dispatcher::Dispatcher::new(pipeline.clone(), lanes.clone(), abort.clone());
         Self {
             stop,
             dispatcher: tokio::spawn(dispatcher.run(stopped)),
             housekeeping: tokio::spawn(housekeeping::run(pipeline.clone())),
-            inbox_watch: tokio::spawn(inbox_watch::watch_inbox(pipeline)),
+            inbox_watch: tokio::spawn(work::inbox_watch::watch_inbox(pipeline)),
             lane_tasks: lanes,
             abort,
             store,

@@ -13,7 +13,7 @@ pub mod telegram {
     pub use update::RawUpdate;
 }
 
-#[path = "../../src/pipeline"]
+#[path = "../../src/pipeline/message"]
 pub mod pipeline {
     pub mod incoming_update;
 }

@@ -1,0 +1,105 @@
+//! One claimed lane: what is known of it, and the changes not yet written. Apart from the loop that works through it, so that whatever is
+//! done for a lane needs to know the claim only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::identity::ConnectorUid;
+use crate::pipeline::state::pipeline_state::PipelineState;
+use crate::registry::ResolvedConnector;
+use crate::store::{
+    Change, Claim, ClaimedLane, LaneKey, LaneWrite, Release, Session, StoreError, Written,
+};
+
+/// How a lane was left.
+#[derive(Debug)]
+pub(crate) struct LaneOutcome {
+    /// Whose it is.
+    pub(crate) connector: ConnectorUid,
+    /// After how long something in it is ready again; `None`: nothing waits.
+    pub(crate) ready_in: Option<Duration>,
+    /// It waits for the connector to change.
+    pub(crate) waits_for_connector: bool,
+    /// The registry's version before the connector was looked up: a later change may be the one it waits for.
+    pub(crate) registry_version: u64,
+}
+
+/// Why the rest of a lane has to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LaneWait {
+    /// For so long.
+    Delay(Duration),
+    /// For so long, until the assistant is asked again; a command that ends the question comes before.
+    AssistantRetry(Duration),
+    /// Until the connector changes (or so long, should the change be missed).
+    ConnectorChange(Duration),
+}
+
+/// A lane in work: what is known of it, and the changes not yet written.
+pub(crate) struct LaneWorker {
+    pub(crate) pipeline: Arc<PipelineState>,
+    pub(crate) claim: Claim,
+    pub(crate) key: LaneKey,
+    pub(crate) session: Option<Session>,
+    pub(crate) session_count: i64,
+    changes: Vec<Change>,
+}
+
+/// What ends the work on a lane before its end: the store's word that it is no longer ours, or that it cannot take the write.
+pub(crate) type LaneResult<T> = Result<T, StoreError>;
+
+impl LaneWorker {
+    /// The worker of a lane that was claimed.
+    pub(crate) fn new(pipeline: Arc<PipelineState>, claimed: &mut ClaimedLane) -> Self {
+        Self {
+            pipeline,
+            claim: claimed.claim,
+            key: claimed.key,
+            session: claimed.session.take(),
+            session_count: claimed.sessions,
+            changes: Vec::new(),
+        }
+    }
+
+    /// Drops the changes that were not written.
+    pub(crate) fn discard_changes(&mut self) {
+        self.changes.clear();
+    }
+
+    /// Notes a change; it is written with the next [`LaneWorker::write_changes`].
+    pub(crate) fn add_change(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
+    /// Writes all noted changes at once.
+    pub(crate) async fn write_changes(&mut self) -> LaneResult<Written> {
+        if self.changes.is_empty() {
+            return Ok(Written::default());
+        }
+        self.write_changes_and_release(None).await
+    }
+
+    /// Writes all noted changes and gives the lane back.
+    pub(crate) async fn write_changes_and_release(
+        &mut self,
+        release: Option<Release>,
+    ) -> LaneResult<Written> {
+        let write = LaneWrite {
+            claim: self.claim,
+            changes: std::mem::take(&mut self.changes),
+            release,
+        };
+        self.pipeline.write_with_retry(write).await
+    }
+}
+
+/// The connector as it is now: a change of its lists counts for the next message. `None` also if it has another bot by now.
+pub(crate) fn resolved_connector(
+    lane: &LaneWorker,
+    uid: &ConnectorUid,
+) -> Option<Arc<ResolvedConnector>> {
+    lane.pipeline
+        .registry
+        .get(uid)
+        .filter(|c| c.bot.id() == lane.key.bot)
+}

@@ -1,0 +1,165 @@
+//! Whether a file can be read by the assistant at all, by what Telegram says of it: decided before anything is downloaded.
+
+use crate::pipeline::decide::assistant_input::AssistantInput;
+use crate::pipeline::message::incoming_update::TelegramFile;
+use crate::registry::{ResolvedConnector, Transcription};
+use crate::texts::Texts;
+
+/// The biggest recording: what `getFile` gives.
+pub(crate) const MAX_RECORDING_BYTES: u64 = 20 << 20;
+/// The biggest text file that goes with a question: some 15,000 words.
+pub(crate) const MAX_TEXT_BYTES: u64 = 64 << 10;
+
+/// Why a file says nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum UnreadableAttachment {
+    /// Nobody can hear it here.
+    NoTranscription,
+    /// Nothing came of hearing it.
+    TranscriptionFailed,
+    /// It is too big.
+    TooBig,
+    /// It is no text.
+    NotText,
+}
+
+impl UnreadableAttachment {
+    /// What the user is told.
+    pub(crate) fn reply_text(self, texts: &Texts) -> &str {
+        match self {
+            Self::NoTranscription => &texts.voice_unsupported,
+            Self::TranscriptionFailed => &texts.voice_unheard,
+            Self::TooBig => &texts.file_too_big,
+            Self::NotText => &texts.file_unsupported,
+        }
+    }
+}
+
+/// Why a file will say nothing, as far as that can be known before it is fetched.
+pub(crate) fn unreadable_reason(
+    connector: &ResolvedConnector,
+    input: &AssistantInput,
+) -> Option<UnreadableAttachment> {
+    let beyond = |file: &TelegramFile, max_bytes| file.size.is_some_and(|size| size > max_bytes);
+    match input {
+        AssistantInput::Transcribe(_) if matches!(connector.transcription, Transcription::None) => {
+            Some(UnreadableAttachment::NoTranscription)
+        }
+        AssistantInput::Transcribe(file) if beyond(file, MAX_RECORDING_BYTES) => {
+            Some(UnreadableAttachment::TooBig)
+        }
+        AssistantInput::ReadFile(file) if !may_be_text(file) => Some(UnreadableAttachment::NotText),
+        AssistantInput::ReadFile(file) if beyond(file, MAX_TEXT_BYTES) => {
+            Some(UnreadableAttachment::TooBig)
+        }
+        _ => None,
+    }
+}
+
+/// Endings of files that hold text although their media type often says otherwise.
+const TEXT_FILE_EXTENSIONS: &[&str] = &[
+    "c",
+    "cfg",
+    "conf",
+    "cpp",
+    "cs",
+    "css",
+    "csv",
+    "diff",
+    "env",
+    "go",
+    "h",
+    "hpp",
+    "html",
+    "ini",
+    "java",
+    "js",
+    "json",
+    "jsonl",
+    "kt",
+    "log",
+    "lua",
+    "md",
+    "php",
+    "pl",
+    "properties",
+    "py",
+    "rb",
+    "rs",
+    "rst",
+    "sh",
+    "sql",
+    "srt",
+    "swift",
+    "tex",
+    "toml",
+    "ts",
+    "tsv",
+    "txt",
+    "vtt",
+    "xml",
+    "yaml",
+    "yml",
+];
+
+/// Whether it is worth fetching: what is said of the file does not say that it is something else.
+fn may_be_text(file: &TelegramFile) -> bool {
+    let media_type = file.media_type.as_deref().unwrap_or_default();
+    let known = media_type.starts_with("text/")
+        || [
+            "json",
+            "xml",
+            "yaml",
+            "toml",
+            "csv",
+            "javascript",
+            "x-sh",
+            "sql",
+        ]
+        .iter()
+        .any(|kind| {
+            media_type
+                .strip_prefix("application/")
+                .is_some_and(|rest| rest.rsplit(['+', '-']).next() == Some(*kind) || rest == *kind)
+        });
+    let extension = file.name.as_deref().and_then(|name| name.rsplit_once('.'));
+    known
+        || extension.is_some_and(|(_, extension)| {
+            TEXT_FILE_EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn file(media_type: Option<&str>, name: Option<&str>) -> TelegramFile {
+        TelegramFile {
+            id: "f".into(),
+            size: None,
+            media_type: media_type.map(Into::into),
+            name: name.map(Into::into),
+        }
+    }
+
+    #[rstest]
+    #[case(Some("text/plain"), None, true)]
+    #[case(Some("text/csv"), Some("a.csv"), true)]
+    #[case(Some("application/json"), None, true)]
+    #[case(Some("application/ld+json"), None, true)]
+    #[case(Some("application/x-yaml"), None, true)]
+    #[case(Some("application/octet-stream"), Some("main.RS"), true)]
+    #[case(None, Some("notes.md"), true)]
+    #[case(Some("application/pdf"), Some("a.pdf"), false)]
+    #[case(Some("application/zip"), Some("a.zip"), false)]
+    #[case(None, None, false)]
+    fn text_files_are_recognized_by_type_or_extension(
+        #[case] media_type: Option<&str>,
+        #[case] name: Option<&str>,
+        #[case] expected: bool,
+    ) {
+        assert_eq!(may_be_text(&file(media_type, name)), expected);
+    }
+}

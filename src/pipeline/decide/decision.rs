@@ -1,0 +1,115 @@
+//! What is to be done with a message: a pure decision over the connector and the message.
+
+use crate::pipeline::decide::access::{self, AccessDecision};
+use crate::pipeline::decide::assistant_input::{self, AssistantInput};
+use crate::pipeline::decide::attachment_check;
+use crate::pipeline::decide::groups::{self, BotIdentity, GroupDecision};
+use crate::pipeline::message::commands::{self, Command, ParsedCommand};
+use crate::pipeline::message::incoming_update::{Content, IncomingUpdate, Sender, UpdateKind};
+use crate::registry::{ResolvedConnector, SessionDuration};
+use crate::texts::texts_for;
+
+/// What is to be done with a message.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Decision {
+    /// Nothing: it was not said to the bot, or it is no saying at all.
+    Ignore,
+    /// Leave this group.
+    LeaveChat,
+    /// Its sender may not write.
+    Deny,
+    /// The bot answers by itself.
+    Reply(String),
+    /// A new session begins, and the bot says so.
+    StartSession(String),
+    /// What is being answered is to end.
+    Stop,
+    /// The assistant is asked this.
+    AskAssistant(AssistantInput),
+}
+
+/// Decides. Nobody whom the access level does not name gets further than [`Decision::Deny`], except to their own id.
+pub(crate) fn decide(connector: &ResolvedConnector, incoming: &IncomingUpdate) -> Decision {
+    let bot = bot_identity(connector);
+    match groups::decide(connector.groups.as_ref(), incoming, bot) {
+        GroupDecision::Ignore => return Decision::Ignore,
+        GroupDecision::Leave => return Decision::LeaveChat,
+        GroupDecision::Handle => {}
+    }
+    if incoming.kind == UpdateKind::EditedMessage && !is_user_edit(incoming) {
+        return Decision::Ignore;
+    }
+    let texts = texts_for(sender_language(incoming));
+    let text = incoming.text.as_deref().unwrap_or_default();
+    let command = match commands::parse_command(text, &connector.bot_username) {
+        ParsedCommand::Own { command, .. } => Some(command),
+        _ => None,
+    };
+    if command == Some(Command::Id) {
+        let user = incoming.sender.as_ref().map(|s| s.id);
+        return Decision::Reply(texts.id(user, incoming.chat.id));
+    }
+    let access = access::decide(&connector.access, incoming.sender.as_ref());
+    let (AccessDecision::Allowed, Some(_)) = (access, &incoming.sender) else {
+        return Decision::Deny;
+    };
+    match command {
+        Some(Command::Start { .. }) => Decision::Reply(
+            connector
+                .greeting
+                .as_deref()
+                .unwrap_or(&texts.greeting)
+                .to_owned(),
+        ),
+        Some(Command::New) if connector.session.duration == SessionDuration::None => {
+            Decision::Reply(texts.no_session.clone())
+        }
+        Some(Command::New) => Decision::StartSession(texts.new_session.clone()),
+        Some(Command::Help) => Decision::Reply(texts.help.clone()),
+        Some(Command::Stop) => Decision::Stop,
+        Some(Command::Id) | None => decide_reply(connector, incoming, bot),
+    }
+}
+
+fn decide_reply(
+    connector: &ResolvedConnector,
+    incoming: &IncomingUpdate,
+    bot: BotIdentity<'_>,
+) -> Decision {
+    let texts = texts_for(sender_language(incoming));
+    let input = assistant_input::assistant_input(incoming, bot);
+    if let Some(unreadable) = attachment_check::unreadable_reason(connector, &input) {
+        return Decision::Reply(unreadable.reply_text(texts).to_owned());
+    }
+    match input {
+        AssistantInput::Text { .. }
+        | AssistantInput::Transcribe(_)
+        | AssistantInput::ReadFile(_) => Decision::AskAssistant(input),
+        AssistantInput::Empty => Decision::Reply(texts.greeting.clone()),
+        AssistantInput::Unsupported => Decision::Reply(texts.unsupported.clone()),
+    }
+}
+
+/// The connector's bot, as it is spoken to.
+pub(crate) fn bot_identity(connector: &ResolvedConnector) -> BotIdentity<'_> {
+    BotIdentity {
+        id: connector.bot.id(),
+        username: &connector.bot_username,
+    }
+}
+
+/// Whether somebody changed what they had said. A live location that moves is an `edited_message` too, and so is a change of
+/// fields that no bot sees, which then has no `edit_date`.
+pub(crate) fn is_user_edit(incoming: &IncomingUpdate) -> bool {
+    incoming.kind == UpdateKind::EditedMessage
+        && incoming.edited.is_some()
+        && !matches!(incoming.content, Content::Location { .. })
+}
+
+/// The language to speak to the sender in.
+pub(crate) fn sender_language(incoming: &IncomingUpdate) -> Option<&str> {
+    incoming
+        .sender
+        .as_ref()
+        .and_then(|s: &Sender| s.language_code.as_deref())
+}

@@ -1,0 +1,61 @@
+//! What is kept of a denied message, and what its sender is told.
+
+use crate::api::connector::AccessLevel;
+use crate::identity::BotId;
+use crate::pipeline::message::incoming_update::IncomingUpdate;
+use crate::registry::{DeniedReply, ResolvedConnector};
+use crate::store::DeniedMessage;
+use crate::texts::texts_for;
+
+/// A denial goes out at most once in this time per chat (API.md).
+pub(crate) const DENIAL_NOTICE_INTERVAL: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+
+/// The record of a denied message, if the connector wants it.
+pub(crate) fn denied_message(
+    connector: &ResolvedConnector,
+    bot: BotId,
+    incoming: &IncomingUpdate,
+) -> Option<DeniedMessage> {
+    if !connector.save_denied_conversations {
+        return None;
+    }
+    let sender = incoming.sender.as_ref();
+    Some(DeniedMessage {
+        time: incoming.date,
+        namespace: connector.connector.namespace.to_string(),
+        name: connector.connector.name.to_string(),
+        bot,
+        update_id: incoming.update_id,
+        chat: incoming.chat.id,
+        user_id: sender.map(|s| s.id),
+        username: sender.and_then(|s| s.username.clone()),
+        user_name: sender.map(|s| s.name.clone()),
+        language: sender.and_then(|s| s.language_code.clone()),
+        text: incoming.text.clone(),
+        content: incoming.content.label().to_owned(),
+        level: level_name(connector.access.level).to_owned(),
+    })
+}
+
+/// What the sender is told; `None`: nothing.
+pub(crate) fn denial_notice(
+    connector: &ResolvedConnector,
+    incoming: &IncomingUpdate,
+) -> Option<String> {
+    let sender = incoming.sender.as_ref();
+    match &connector.denied_reply {
+        DeniedReply::Silent => None,
+        DeniedReply::Text(text) => Some(text.to_string()),
+        // Without a sender there is no id to pass on and nobody to enable.
+        DeniedReply::Default => sender.map(|s| texts_for(s.language_code.as_deref()).denied(s.id)),
+    }
+}
+
+fn level_name(level: AccessLevel) -> &'static str {
+    match level {
+        AccessLevel::Open => "Open",
+        AccessLevel::Company => "Company",
+        AccessLevel::AgentEnabled => "AgentEnabled",
+        AccessLevel::Specific => "Specific",
+    }
+}

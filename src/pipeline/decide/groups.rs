@@ -1,0 +1,289 @@
+//! When the bot speaks in a group: mentioned, replied to, or a command for it; or always, if the connector says so.
+
+use crate::api::connector::RespondTo;
+use crate::identity::BotId;
+use crate::pipeline::message::commands::{self, ParsedCommand};
+use crate::pipeline::message::incoming_update::{
+    ChatKind, Content, Entity, EntityKind, IncomingUpdate, Membership,
+};
+use crate::registry::GroupPolicy;
+
+/// What to do with a message, judged by where it was said. Who said it is [`crate::pipeline::decide::access`]'s to judge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GroupDecision {
+    /// It was said to the bot.
+    Handle,
+    /// It was not: nothing is answered, denied or stored.
+    Ignore,
+    /// The connector does not name this group: leave it, quietly.
+    Leave,
+}
+
+/// The bot, as it is spoken to.
+#[derive(Debug, Clone, Copy)]
+pub struct BotIdentity<'a> {
+    /// Its id.
+    pub id: BotId,
+    /// Its username, without @.
+    pub username: &'a str,
+}
+
+/// Decides where a message was said and whether to the bot. Call it for each update, also for a change of membership: that
+/// is when a group that the connector does not name is left.
+///
+/// Private chats are always listened to. `policy` `None`: silent in groups and channels.
+pub fn decide(
+    policy: Option<&GroupPolicy>,
+    incoming: &IncomingUpdate,
+    bot: BotIdentity<'_>,
+) -> GroupDecision {
+    if incoming.is_private() {
+        return if incoming.is_user_message() {
+            GroupDecision::Handle
+        } else {
+            GroupDecision::Ignore
+        };
+    }
+    let Some(policy) = policy else {
+        return GroupDecision::Ignore;
+    };
+    if let Some(chats) = &policy.chats
+        && !chats.contains(&incoming.chat.id)
+    {
+        return decide_unlisted_chat(incoming);
+    }
+    if !incoming.is_user_message() || incoming.via_bot {
+        return GroupDecision::Ignore;
+    }
+    let first = commands::parse_command(incoming.text.as_deref().unwrap_or_default(), bot.username);
+    let addressed = match first {
+        ParsedCommand::ForAnotherBot => return GroupDecision::Ignore,
+        ParsedCommand::Own { addressed, .. } | ParsedCommand::Unknown { addressed } => addressed,
+        ParsedCommand::NotACommand => false,
+    };
+    let addressed_to_bot = policy.respond_to == RespondTo::All
+        || addressed
+        || replies_to_bot(incoming, bot)
+        || bot_mentions(incoming, bot).next().is_some();
+    if addressed_to_bot {
+        GroupDecision::Handle
+    } else {
+        GroupDecision::Ignore
+    }
+}
+
+/// In a chat that `chats` does not name. A bot that is already out, or whose group has just been given a new id by
+/// Telegram (the new one may be named), has nothing to leave.
+fn decide_unlisted_chat(incoming: &IncomingUpdate) -> GroupDecision {
+    let group = matches!(
+        incoming.chat.kind,
+        ChatKind::Group | ChatKind::Supergroup | ChatKind::Channel
+    );
+    match incoming.content {
+        Content::Membership(Membership::Left) | Content::Service(_) => GroupDecision::Ignore,
+        _ if group => GroupDecision::Leave,
+        _ => GroupDecision::Ignore,
+    }
+}
+
+/// The text as it is meant for the assistant: a mention of the bot at its beginning or end is an address, not content.
+pub fn strip_bot_mention(incoming: &IncomingUpdate, bot: BotIdentity<'_>) -> String {
+    let text = incoming.text.as_deref().unwrap_or_default();
+    let mut rest = text;
+    for (start, end) in bot_mentions(incoming, bot).filter_map(|e| byte_range(text, e)) {
+        let offset = text.len() - text.trim_start().len();
+        if start == offset {
+            rest = text[end..].trim_start_matches([',', ':', ' ', '\n', '\u{a0}']);
+        } else if end == text.trim_end().len() && end >= text.len() - rest.len() {
+            let kept = text.len() - rest.len();
+            rest = text[kept..start.max(kept)].trim_end();
+        }
+    }
+    rest.trim().to_owned()
+}
+
+fn replies_to_bot(incoming: &IncomingUpdate, bot: BotIdentity<'_>) -> bool {
+    incoming
+        .reply_to
+        .as_ref()
+        .and_then(|r| r.sender.as_ref())
+        .is_some_and(|s| s.id == bot.id.0)
+}
+
+fn bot_mentions<'a>(
+    incoming: &'a IncomingUpdate,
+    bot: BotIdentity<'a>,
+) -> impl Iterator<Item = Entity> + 'a {
+    let text = incoming.text.as_deref().unwrap_or_default();
+    incoming
+        .entities
+        .iter()
+        .copied()
+        .filter(move |entity| match entity.kind {
+            EntityKind::TextMention(id) => id == bot.id.0,
+            EntityKind::Mention => byte_range(text, *entity)
+                .and_then(|(start, end)| text[start..end].strip_prefix('@'))
+                .is_some_and(|name| name.eq_ignore_ascii_case(bot.username)),
+            EntityKind::BotCommand => false,
+        })
+}
+
+/// Where an entity lies in the text, in bytes; `None` if it lies outside or cuts a character.
+fn byte_range(text: &str, entity: Entity) -> Option<(usize, usize)> {
+    let end = entity.offset.checked_add(entity.length)?;
+    let (mut units, mut start) = (0, None);
+    for (at, c) in text.char_indices().chain([(text.len(), '\0')]) {
+        if units == entity.offset {
+            start = start.or(Some(at));
+        }
+        if units == end {
+            return start.map(|start| (start, at));
+        }
+        units += c.len_utf16();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    const BOT: BotIdentity<'static> = BotIdentity {
+        id: BotId(8_400_000_001),
+        username: "Support_Bot",
+    };
+    const GROUP: i64 = -100_123;
+
+    fn incoming(kind: &str, fields: &str) -> IncomingUpdate {
+        let json = format!(
+            r#"{{"update_id":1,"message":{{"message_id":5,"date":1,"from":{{"id":7,"first_name":"A"}},
+               "chat":{{"id":{GROUP},"type":"{kind}"}},{fields}}}}}"#
+        );
+        IncomingUpdate::parse(&json).expect("readable")
+    }
+
+    fn policy(respond_to: RespondTo, chats: Option<&[i64]>) -> GroupPolicy {
+        GroupPolicy {
+            respond_to,
+            chats: chats.map(|c| c.iter().copied().collect::<HashSet<_>>()),
+        }
+    }
+
+    const PLAIN: &str = r#""text":"hello all""#;
+    const MENTION: &str =
+        r#""text":"😀 @support_bot hi","entities":[{"type":"mention","offset":3,"length":12}]"#;
+    const OTHER_MENTION: &str =
+        r#""text":"@support_bot2 hi","entities":[{"type":"mention","offset":0,"length":13}]"#;
+    const UNMARKED: &str = r#""text":"mail me@support_bot""#;
+    const TEXT_MENTION: &str = r#""text":"Bot hi","entities":[{"type":"text_mention","offset":0,"length":3,"user":{"id":8400000001}}]"#;
+    const REPLY: &str = r#""text":"yes","reply_to_message":{"message_id":4,"from":{"id":8400000001,"is_bot":true}}"#;
+    const REPLY_TO_OTHER: &str =
+        r#""text":"yes","reply_to_message":{"message_id":4,"from":{"id":9}}"#;
+    const COMMAND: &str = r#""text":"/new@support_bot""#;
+    const BARE_COMMAND: &str = r#""text":"/new""#;
+    const OTHER_COMMAND: &str = r#""text":"/new@other_bot""#;
+    const CAPTION: &str = r#""photo":[{"file_id":"f","width":1}],"caption":"@support_bot what is it","caption_entities":[{"type":"mention","offset":0,"length":12}]"#;
+    const JOINED: &str = r#""new_chat_members":[{"id":9}]"#;
+    const CUT: &str =
+        r#""text":"😀@support_bot","entities":[{"type":"mention","offset":1,"length":13}]"#;
+
+    #[rstest]
+    #[case::plain(PLAIN, GroupDecision::Ignore, GroupDecision::Handle)]
+    #[case::mention_behind_an_emoji(MENTION, GroupDecision::Handle, GroupDecision::Handle)]
+    #[case::mention_of_a_longer_name(OTHER_MENTION, GroupDecision::Ignore, GroupDecision::Handle)]
+    #[case::name_without_entity(UNMARKED, GroupDecision::Ignore, GroupDecision::Handle)]
+    #[case::mention_by_id(TEXT_MENTION, GroupDecision::Handle, GroupDecision::Handle)]
+    #[case::reply_to_us(REPLY, GroupDecision::Handle, GroupDecision::Handle)]
+    #[case::reply_to_somebody(REPLY_TO_OTHER, GroupDecision::Ignore, GroupDecision::Handle)]
+    #[case::command_for_us(COMMAND, GroupDecision::Handle, GroupDecision::Handle)]
+    #[case::command_for_anybody(BARE_COMMAND, GroupDecision::Ignore, GroupDecision::Handle)]
+    #[case::command_for_another_bot(OTHER_COMMAND, GroupDecision::Ignore, GroupDecision::Ignore)]
+    #[case::mention_in_a_caption(CAPTION, GroupDecision::Handle, GroupDecision::Handle)]
+    #[case::service_message(JOINED, GroupDecision::Ignore, GroupDecision::Ignore)]
+    #[case::entity_that_cuts_a_surrogate_pair(CUT, GroupDecision::Ignore, GroupDecision::Handle)]
+    fn the_group_policy_decides(
+        #[case] fields: &str,
+        #[case] mention: GroupDecision,
+        #[case] all: GroupDecision,
+        #[values("group", "supergroup")] kind: &str,
+    ) {
+        let incoming = incoming(kind, fields);
+        let by = |policy: Option<&GroupPolicy>| decide(policy, &incoming, BOT);
+        assert_eq!(by(Some(&policy(RespondTo::Mention, None))), mention);
+        assert_eq!(by(Some(&policy(RespondTo::All, None))), all);
+        assert_eq!(
+            by(Some(&policy(RespondTo::Mention, Some(&[GROUP])))),
+            mention
+        );
+        assert_eq!(by(None), GroupDecision::Ignore);
+    }
+
+    #[test]
+    fn unlisted_group_is_left_once() {
+        let only = policy(RespondTo::All, Some(&[-5]));
+        assert_eq!(
+            decide(Some(&only), &incoming("supergroup", PLAIN), BOT),
+            GroupDecision::Leave
+        );
+        let out = IncomingUpdate::parse(
+            r#"{"update_id":1,"my_chat_member":{"date":1,"chat":{"id":-9,"type":"group"},"from":{"id":7},
+               "new_chat_member":{"status":"left","user":{"id":8400000001}}}}"#,
+        )
+        .expect("readable");
+        assert_eq!(decide(Some(&only), &out, BOT), GroupDecision::Ignore);
+        let migrated = incoming("group", r#""migrate_to_chat_id":-5"#);
+        assert_eq!(decide(Some(&only), &migrated, BOT), GroupDecision::Ignore);
+    }
+
+    #[test]
+    fn private_chat_is_always_handled() {
+        assert_eq!(
+            decide(None, &incoming("private", PLAIN), BOT),
+            GroupDecision::Handle
+        );
+    }
+
+    #[rstest]
+    #[case(MENTION, "😀 @support_bot hi")]
+    #[case(CAPTION, "what is it")]
+    #[case(
+        r#""text":"  @support_bot, hi","entities":[{"type":"mention","offset":2,"length":12}]"#,
+        "hi"
+    )]
+    #[case(
+        r#""text":"hi @support_bot ","entities":[{"type":"mention","offset":3,"length":12}]"#,
+        "hi"
+    )]
+    #[case(
+        r#""text":"@support_bot","entities":[{"type":"mention","offset":0,"length":12}]"#,
+        ""
+    )]
+    #[case(r#""text":"@support_bot hi @support_bot","entities":[{"type":"mention","offset":0,"length":12},{"type":"mention","offset":16,"length":12}]"#, "hi")]
+    fn bot_mention_is_stripped(#[case] fields: &str, #[case] expected: &str) {
+        assert_eq!(strip_bot_mention(&incoming("group", fields), BOT), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_entities_never_panic(
+            text in "(@support_bot|[ a😀é@]){0,12}",
+            spans in prop::collection::vec((0usize..40, 0usize..40), 0..4),
+        ) {
+            let mut incoming = incoming("group", PLAIN);
+            incoming.text = Some(text);
+            incoming.entities = spans
+                .into_iter()
+                .map(|(offset, length)| Entity { kind: EntityKind::Mention, offset, length })
+                .chain([Entity { kind: EntityKind::TextMention(BOT.id.0), offset: usize::MAX, length: 9 }])
+                .chain([Entity { kind: EntityKind::TextMention(BOT.id.0), offset: 1, length: 3 }])
+                .collect();
+            let _ = strip_bot_mention(&incoming, BOT);
+            let _ = decide(Some(&policy(RespondTo::Mention, None)), &incoming, BOT);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What is to be done with a message: pure functions over the resolved connector and the message, without I/O.
+
+pub(crate) mod access;
+pub(crate) mod assistant_input;
+pub(crate) mod attachment_check;
+pub(crate) mod decision;
+pub(crate) mod denied;
+pub(crate) mod groups;
+pub(crate) mod history;
+pub(crate) mod interruption;
+pub(crate) mod message_batch;
+pub(crate) mod retry;
+pub(crate) mod session;

@@ -1,0 +1,4 @@
+//! An update as the pipeline reads it: its parts, and the commands in its text. Knows neither store nor registry.
+
+pub(crate) mod commands;
+pub mod incoming_update;

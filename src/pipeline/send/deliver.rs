@@ -1,0 +1,211 @@
+//! Delivers what is in the outbox: part after part, each recorded before the next is sent.
+
+use std::time::{Duration, Instant as StdInstant};
+
+use tokio::time::Instant;
+
+use crate::observation::IdentityFact;
+use crate::pipeline::claim::lane_worker::{LaneResult, LaneWait, LaneWorker};
+use crate::pipeline::decide::retry::SendErrorAction;
+use crate::registry::ResolvedConnector;
+use crate::store::{Change, WaitingPart};
+use crate::telegram::{MessageText, NewMessage, TelegramError};
+use crate::telemetry::metrics::UpdateOutcome;
+
+/// How far the delivery came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeliveryProgress {
+    /// To the end: each part was delivered or given up.
+    Finished {
+        /// Telegram accepted every part.
+        all_sent: bool,
+    },
+    /// The rest has to wait.
+    Wait(LaneWait),
+}
+
+/// Delivers parts in order. The last part's record is noted in the lane for its next write.
+pub(crate) async fn deliver_parts(
+    lane: &mut LaneWorker,
+    connector: &ResolvedConnector,
+    parts: Vec<WaitingPart>,
+) -> LaneResult<DeliveryProgress> {
+    let mut all_sent = true;
+    let mut given_up = None;
+    let mut chat = lane.key.chat;
+    for part in parts {
+        if given_up == Some(part.reply) {
+            continue;
+        }
+        lane.write_changes().await?;
+        match send_part(lane, connector, &part, &mut chat).await {
+            SendOutcome::Accepted => lane.add_change(Change::Sent {
+                reply: part.reply,
+                number: part.number,
+            }),
+            SendOutcome::GivenUp { dead_letter_reason } => {
+                if let Some(reason) = &dead_letter_reason {
+                    all_sent = false;
+                    report_dead_letter(lane, connector, reason);
+                }
+                given_up = Some(part.reply);
+                lane.add_change(Change::EndReply {
+                    reply: part.reply,
+                    bury: dead_letter_reason,
+                });
+            }
+            SendOutcome::Wait {
+                wait,
+                counts_as_attempt,
+            } => {
+                if let Some(ambiguous) = counts_as_attempt {
+                    lane.add_change(Change::SendAttempted {
+                        reply: part.reply,
+                        number: part.number,
+                        ambiguous,
+                    });
+                }
+                return Ok(DeliveryProgress::Wait(wait));
+            }
+        }
+    }
+    Ok(DeliveryProgress::Finished { all_sent })
+}
+
+enum SendOutcome {
+    Accepted,
+    GivenUp {
+        dead_letter_reason: Option<String>,
+    },
+    Wait {
+        wait: LaneWait,
+        /// `Some`: it counts as an attempt; whether an ambiguous one.
+        counts_as_attempt: Option<bool>,
+    },
+}
+
+async fn send_part(
+    lane: &LaneWorker,
+    connector: &ResolvedConnector,
+    part: &WaitingPart,
+    chat: &mut i64,
+) -> SendOutcome {
+    let pipeline = &lane.pipeline;
+    let bot = lane.key.bot;
+    let mut html = part.part.html.as_deref();
+    let mut migrations = 0;
+    loop {
+        if let Some(wait) = pipeline.throttle.remaining_wait(bot, *chat, Instant::now()) {
+            return SendOutcome::Wait {
+                wait: LaneWait::Delay(wait),
+                counts_as_attempt: None,
+            };
+        }
+        pipeline.throttle.record_sent(bot, *chat, Instant::now());
+        let began = StdInstant::now();
+        let result = connector
+            .bot
+            .send_message(&NewMessage {
+                chat_id: *chat,
+                thread_id: (lane.key.topic != 0).then_some(lane.key.topic),
+                text: html.map_or(MessageText::Plain(&part.part.plain), MessageText::Html),
+                reply_to: part.part.reply_to,
+                link_preview: false,
+            })
+            .await;
+        let label = result.as_ref().map_or_else(TelegramError::label, |_| "ok");
+        pipeline
+            .metrics
+            .record_telegram_call("sendMessage", label, began.elapsed());
+        let Err(error) = result else {
+            return SendOutcome::Accepted;
+        };
+        let next = pipeline.limits.retry.after_telegram_error(
+            &error,
+            part.attempts,
+            part.ambiguous,
+            html.is_some(),
+            rand::random(),
+        );
+        match next {
+            SendErrorAction::Throttled(wait) => {
+                pipeline.metrics.record_throttling("sendMessage", wait);
+                pipeline
+                    .throttle
+                    .record_rate_limit(bot, *chat, wait, Instant::now());
+                return SendOutcome::Wait {
+                    wait: LaneWait::Delay(wait),
+                    counts_as_attempt: None,
+                };
+            }
+            SendErrorAction::ResendPlain => html = None,
+            // A chain of migrations would be Telegram's fault; it must not be our endless loop.
+            SendErrorAction::ResendToChat(to) if migrations < 3 => {
+                migrations += 1;
+                *chat = to;
+            }
+            SendErrorAction::ResendToChat(_) => {
+                return SendOutcome::GivenUp {
+                    dead_letter_reason: Some("the group moved again and again".into()),
+                };
+            }
+            SendErrorAction::GiveUpSilently => {
+                tracing::debug!(%error, "nobody is there to read the reply");
+                return SendOutcome::GivenUp {
+                    dead_letter_reason: None,
+                };
+            }
+            SendErrorAction::DeadLetter(why) => {
+                return SendOutcome::GivenUp {
+                    dead_letter_reason: Some(format!("{why}: {error}")),
+                };
+            }
+            SendErrorAction::Unauthorized(wait) => {
+                // Of a token that has been replaced meanwhile, the 401 says nothing.
+                let current = pipeline.registry.get(&connector.connector.uid);
+                if current.is_some_and(|c| c.bot.is_same(&connector.bot)) {
+                    pipeline.observations.identity(
+                        &connector.connector.uid,
+                        IdentityFact::Refused {
+                            detail: error.to_string(),
+                        },
+                    );
+                }
+                pipeline.throttle.pause_bot(bot, wait, Instant::now());
+                return SendOutcome::Wait {
+                    wait: LaneWait::ConnectorChange(wait),
+                    counts_as_attempt: None,
+                };
+            }
+            SendErrorAction::Retry { after, ambiguous } => {
+                let age = pipeline.clock.now().duration_since(part.stored_at);
+                if Duration::try_from(age).unwrap_or_default() > pipeline.limits.reply_age {
+                    return SendOutcome::GivenUp {
+                        dead_letter_reason: Some(format!("tried for too long: {error}")),
+                    };
+                }
+                tracing::info!(%error, "a reply is sent again later");
+                return SendOutcome::Wait {
+                    wait: LaneWait::Delay(after),
+                    counts_as_attempt: Some(ambiguous),
+                };
+            }
+        }
+    }
+}
+
+/// Counts a dead letter and tells whoever wants to know.
+pub(crate) fn report_dead_letter(lane: &LaneWorker, connector: &ResolvedConnector, reason: &str) {
+    lane.pipeline
+        .metrics
+        .count_updates(UpdateOutcome::DeadLettered, 1);
+    tracing::warn!(
+        namespace = &*connector.connector.namespace,
+        connector = &*connector.connector.name,
+        reason,
+        "given up: see `dead-letters`"
+    );
+    if let Some(hook) = &lane.pipeline.on_dead_letter {
+        hook(&connector.connector, reason);
+    }
+}

@@ -1,0 +1,202 @@
+//! Shows an answer in its chat while it is written, as [`crate::pipeline::send::preview`] decides.
+
+use std::pin::pin;
+use std::time::{Duration, Instant as StdInstant};
+
+use futures::FutureExt as _;
+use futures::future::{Fuse, FusedFuture as _};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::pipeline::send::preview::{Preview, PreviewStep};
+use crate::pipeline::state::pipeline_state::PipelineState;
+use crate::store::LaneKey;
+use crate::telegram::{Bot, MessageText, NewMessage, TelegramError, markdown};
+
+/// How long a preview that is on its way may hold up the complete answer: overtaking it would show the draft after the answer.
+const PREVIEW_GRACE: Duration = Duration::from_secs(2);
+/// The same of a "typing…", which would show behind the answer for five seconds.
+const TYPING_GRACE: Duration = Duration::from_millis(200);
+
+/// Shows the text that `text_so_far` grows to until its sender is gone, and takes a preview that is a message away again.
+pub(crate) async fn show_preview(
+    pipeline: &PipelineState,
+    bot: &Bot,
+    lane: LaneKey,
+    mut text_so_far: watch::Receiver<String>,
+) {
+    let sender = PreviewSender {
+        pipeline,
+        bot,
+        chat_id: lane.chat,
+        thread_id: (lane.topic != 0).then_some(lane.topic),
+        draft_id: i64::from(rand::random_range(1..i32::MAX)),
+    };
+    let mut preview = Preview::new(Instant::now(), lane.chat > 0);
+    // On its way beside everything else: a slow one must hold up neither the first words nor the answer.
+    let mut typing = pin!(Fuse::terminated());
+    loop {
+        let length = text_so_far.borrow_and_update().trim().len();
+        match preview.next_step(Instant::now(), length) {
+            PreviewStep::Wait(until) => {
+                tokio::select! {
+                    () = sleep_until(until) => {}
+                    changed = text_so_far.changed() => if changed.is_err() { break },
+                    result = &mut typing, if !typing.is_terminated() => {
+                        sender.handle_result(&mut preview, PreviewStep::Typing, &result);
+                    }
+                }
+            }
+            PreviewStep::Typing => typing.set(sender.send_typing().fuse()),
+            step => {
+                let text = text_so_far.borrow().clone();
+                let mut remaining = text_so_far.clone();
+                let complete = async {
+                    while remaining.changed().await.is_ok() {}
+                    sleep(PREVIEW_GRACE).await;
+                };
+                tokio::select! {
+                    () = sender.take_step(&mut preview, step, &text) => {}
+                    () = complete => break,
+                }
+            }
+        }
+    }
+    if !typing.is_terminated() {
+        // Whatever becomes of it, the answer follows.
+        let _ = timeout(TYPING_GRACE, typing).await;
+    }
+    if let Some(message) = preview.message_id() {
+        // What is left behind is the beginning of an answer that follows.
+        let delete = bot.delete_message(lane.chat, message);
+        if let Ok(Err(error)) = timeout(PREVIEW_GRACE, delete).await {
+            tracing::info!(%error, "a preview could not be taken away");
+        }
+    }
+}
+
+struct PreviewSender<'a> {
+    pipeline: &'a PipelineState,
+    bot: &'a Bot,
+    chat_id: i64,
+    thread_id: Option<i64>,
+    draft_id: i64,
+}
+
+/// What became of a step: the id of a new message.
+type StepResult = Result<Option<i64>, TelegramError>;
+
+impl PreviewSender<'_> {
+    async fn send_typing(&self) -> StepResult {
+        let (bot, chat) = (self.bot.id(), self.chat_id);
+        match self
+            .pipeline
+            .throttle
+            .remaining_wait(bot, chat, Instant::now())
+        {
+            // Where nothing may be written nobody needs to see that something is.
+            Some(_) => Ok(None),
+            None => {
+                self.call_and_record(PreviewStep::Typing, MessageText::Plain(""))
+                    .await
+            }
+        }
+    }
+
+    async fn take_step(&self, preview: &mut Preview, step: PreviewStep, text: &str) {
+        let (bot, chat, now) = (self.bot.id(), self.chat_id, Instant::now());
+        let throttle = &self.pipeline.throttle;
+        let result = if let Some(part) = markdown::render(text).pop() {
+            if let Err(until) = throttle.reserve_preview(bot, chat, preview.is_first(), now) {
+                preview.postpone(until);
+                return;
+            }
+            // Of a long answer the end is shown: that is where it grows.
+            match self
+                .call_and_record(step, MessageText::Html(&part.html))
+                .await
+            {
+                Err(TelegramError::CantParseEntities(_)) => {
+                    self.call_and_record(step, MessageText::Plain(&part.plain))
+                        .await
+                }
+                result => result,
+            }
+        } else {
+            Ok(None)
+        };
+        self.handle_result(preview, step, &result);
+    }
+
+    /// Takes down what became of a step.
+    fn handle_result(&self, preview: &mut Preview, step: PreviewStep, result: &StepResult) {
+        let now = Instant::now();
+        if let Err(TelegramError::RateLimited(wait)) = result {
+            let throttle = &self.pipeline.throttle;
+            throttle.record_rate_limit(self.bot.id(), self.chat_id, *wait, now);
+        }
+        if let Ok(Some(message)) = result {
+            preview.on_sent(*message);
+        }
+        if let Err(error) = result {
+            tracing::debug!(%error, "the answer is not shown while it is written");
+        }
+        preview.on_result(now, step, result.as_ref().map(|_| ()));
+    }
+
+    /// Does a step and counts it; returns the id of a new message.
+    async fn call_and_record(&self, step: PreviewStep, text: MessageText<'_>) -> StepResult {
+        let method = match step {
+            PreviewStep::Draft => "sendMessageDraft",
+            PreviewStep::Edit(_) => "editMessageText",
+            PreviewStep::Send => "sendMessage",
+            PreviewStep::Typing | PreviewStep::Wait(_) => "sendChatAction",
+        };
+        let metrics = &self.pipeline.metrics;
+        let began = StdInstant::now();
+        let result = self.call(step, text).await;
+        let label = result.as_ref().map_or_else(TelegramError::label, |_| "ok");
+        metrics.record_telegram_call(method, label, began.elapsed());
+        if let Err(TelegramError::RateLimited(wait)) = &result {
+            metrics.record_throttling(method, *wait);
+        }
+        result
+    }
+
+    async fn call(&self, step: PreviewStep, text: MessageText<'_>) -> StepResult {
+        let nothing = |()| None;
+        match step {
+            PreviewStep::Draft => {
+                let Self {
+                    chat_id,
+                    thread_id,
+                    draft_id,
+                    ..
+                } = *self;
+                let shown = self
+                    .bot
+                    .send_message_draft(chat_id, thread_id, draft_id, text);
+                shown.await.map(nothing)
+            }
+            PreviewStep::Edit(message) => {
+                let edited = self.bot.edit_message_text(self.chat_id, message, text);
+                edited.await.map(nothing)
+            }
+            PreviewStep::Send => {
+                let message = NewMessage {
+                    chat_id: self.chat_id,
+                    thread_id: self.thread_id,
+                    text,
+                    reply_to: None,
+                    link_preview: false,
+                };
+                self.bot.send_message(&message).await.map(Some)
+            }
+            PreviewStep::Typing => {
+                let typing = self.bot.send_typing(self.chat_id, self.thread_id);
+                typing.await.map(nothing)
+            }
+            PreviewStep::Wait(_) => Ok(None),
+        }
+    }
+}

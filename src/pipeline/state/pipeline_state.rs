@@ -1,0 +1,117 @@
+//! What everybody who works on messages shares.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::SharedClock;
+use crate::identity::ConnectorRef;
+use crate::observation::Observations;
+use crate::pipeline::decide::retry::RetryPolicy;
+use crate::pipeline::state::rate_limit::UserRateLimiter;
+use crate::pipeline::state::running_answers::RunningAnswers;
+use crate::pipeline::state::throttle::Throttle;
+use crate::pipeline::state::transcript_cache::TranscriptCache;
+use crate::registry::Registry;
+use crate::store::{LaneWrite, Store, StoreError, Written};
+use crate::telemetry::metrics::Metrics;
+
+/// Bounds of the pipeline.
+#[derive(Debug, Clone, Copy)]
+pub struct PipelineLimits {
+    /// Chats in work at once, in all. Every connector may have a few beyond it, so that none starves.
+    pub lanes: usize,
+    /// Chats in work at once per connector.
+    pub lanes_per_connector: usize,
+    /// Bounds of trying again.
+    pub retry: RetryPolicy,
+    /// How long denied messages are kept.
+    pub denied_retention: Duration,
+    /// How long sessions are kept after their last message; dead letters likewise.
+    pub session_retention: Duration,
+    /// Messages of one user that were sent not longer than this after each other are one turn, if the assistant has not begun;
+    /// zero: each is one by itself.
+    pub follow_up: Duration,
+    /// How long a reply may be tried while Telegram cannot be reached.
+    pub reply_age: Duration,
+}
+
+impl Default for PipelineLimits {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_hours(24);
+        Self {
+            lanes: 1024,
+            lanes_per_connector: 128,
+            retry: RetryPolicy::default(),
+            denied_retention: 30 * DAY,
+            session_retention: 90 * DAY,
+            follow_up: Duration::from_secs(2),
+            reply_age: DAY,
+        }
+    }
+}
+
+/// Told when something became a dead letter: whose, and why (no chat text).
+pub type DeadLetterHook = Arc<dyn Fn(&ConnectorRef, &str) + Send + Sync>;
+
+/// What the pipeline is started with.
+pub struct PipelineContext {
+    /// The resolved connectors.
+    pub registry: Arc<Registry>,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Where facts about assistants and tokens are noted.
+    pub observations: Arc<Observations>,
+    /// The time.
+    pub clock: SharedClock,
+    /// The process's metrics.
+    pub metrics: Arc<Metrics>,
+    /// Bounds.
+    pub limits: PipelineLimits,
+    /// Told of dead letters.
+    pub on_dead_letter: Option<DeadLetterHook>,
+}
+
+/// [`PipelineContext`] with what is remembered while the process lives.
+pub(crate) struct PipelineState {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) observations: Arc<Observations>,
+    pub(crate) clock: SharedClock,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) limits: PipelineLimits,
+    pub(crate) on_dead_letter: Option<DeadLetterHook>,
+    pub(crate) throttle: Throttle,
+    pub(crate) rate_limiter: UserRateLimiter,
+    pub(crate) running_answers: RunningAnswers,
+    pub(crate) transcripts: TranscriptCache,
+    /// True once the pipeline is told to stop: lanes give back what they have not begun.
+    pub(crate) stop: tokio::sync::watch::Receiver<bool>,
+}
+
+/// Waits after the store did not take a write.
+const STORE_RETRY_DELAYS: (Duration, Duration) =
+    (Duration::from_millis(100), Duration::from_secs(5));
+
+impl PipelineState {
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Writes, however long the store is unwritable: what was answered or delivered must not be forgotten.
+    ///
+    /// # Errors
+    /// Only what waiting cannot cure: [`StoreError::ClaimLost`], [`StoreError::Invalid`].
+    pub(crate) async fn write_with_retry(&self, write: LaneWrite) -> Result<Written, StoreError> {
+        let mut wait = STORE_RETRY_DELAYS.0;
+        loop {
+            match self.store.write(write.clone()).await {
+                Err(StoreError::Unavailable(error)) => {
+                    tracing::warn!(%error, "a result waits for the store");
+                }
+                done => return done,
+            }
+            tokio::time::sleep(wait).await;
+            wait = (2 * wait).min(STORE_RETRY_DELAYS.1);
+        }
+    }
+}

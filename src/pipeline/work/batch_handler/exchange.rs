@@ -1,0 +1,273 @@
+//! A turn that goes to the assistant: the question, and what becomes of it when it is answered, broken off or interrupted.
+
+use std::time::Instant;
+
+use super::{BatchHandler, HandleOutcome};
+use crate::assistant::{Assistant, Picture, Question, Sender};
+use crate::pipeline::claim::lane_worker::{LaneResult, LaneWait};
+use crate::pipeline::decide::assistant_input::{self, AssistantInput};
+use crate::pipeline::decide::attachment_check::UnreadableAttachment;
+use crate::pipeline::decide::decision::{self, sender_language};
+use crate::pipeline::decide::interruption::Interruption;
+use crate::pipeline::decide::session::{self, SessionStep};
+use crate::pipeline::message::incoming_update::Content;
+use crate::pipeline::send::deliver::{self, DeliveryProgress, report_dead_letter};
+use crate::pipeline::send::render;
+use crate::pipeline::work::ask::{self, AskOutcome, FailedAnswer};
+use crate::pipeline::work::attachments;
+use crate::pipeline::work::inbox_watch;
+use crate::store::{Change, Part, WaitingMessage};
+use crate::telemetry::metrics::UpdateOutcome;
+use crate::texts::texts_for;
+
+/// Stands under an answer that was stopped; the same in every language.
+const ENDED: &str = "⏹";
+
+impl BatchHandler<'_> {
+    pub(super) async fn ask(&mut self, assistant: &dyn Assistant) -> LaneResult<HandleOutcome> {
+        let pipeline = self.lane.pipeline.clone();
+        let ids: Vec<i64> = self.messages.iter().map(|m| m.id).collect();
+        let mut running = pipeline.running_answers.register(self.lane.claim.lane);
+        let asked = tokio::select! {
+            asked = self.build_input(assistant.supports_pictures()) => asked,
+            // While a voice message is written down, say.
+            interruption = inbox_watch::wait_for_interruption(&mut running, self.connector, &ids) => return self.handle_interruption(interruption, "").await,
+        };
+        let (text, pictures) = match asked {
+            Ok(question) => question,
+            Err(unreadable) => {
+                let sentence = unreadable.reply_text(self.texts());
+                return self.reply_with_text(sentence).await;
+            }
+        };
+        let date = self.lead().date;
+        let began = self.lane.session.as_ref().map(|s| s.began_at);
+        let step = session::decide(self.connector.session.duration, began, date);
+        let current = self
+            .lane
+            .session
+            .as_ref()
+            .filter(|_| step == SessionStep::Continue);
+        let question = Question {
+            sender: self.sender(),
+            connector: self.connector.connector.to_string().into(),
+            session_id: current.map_or_else(|| self.session_key(), |s| s.key.clone()),
+            session_state: current.and_then(|s| s.state.clone()),
+            history: current.map(|s| s.history.clone()).unwrap_or_default(),
+            text: text.clone(),
+            pictures,
+            idempotency_key: self.idempotency_key(),
+        };
+        let uid = &self.connector.connector.uid;
+        let interrupted = inbox_watch::wait_for_interruption(&mut running, self.connector, &ids);
+        let began = Instant::now();
+        let (connector, key) = (self.connector, self.lane.key);
+        let answered = ask::ask(&pipeline, assistant, question, connector, key, interrupted).await;
+        drop(running);
+        let took = began.elapsed();
+        let protocol = assistant.protocol();
+        match answered {
+            AskOutcome::Answered(answer) => {
+                pipeline
+                    .metrics
+                    .record_assistant_exchange(protocol, "ok", took);
+                pipeline.observations.assistant_succeeded(uid);
+                self.record_exchange(assistant, step, text, &answer);
+                let mut parts = render::markdown_parts(&answer.text, self.reply_to());
+                if parts.is_empty() {
+                    parts = render::plain_parts(&self.texts().empty_answer, self.reply_to());
+                }
+                self.store_and_send_reply(parts, None).await
+            }
+            AskOutcome::Failed(failed) => {
+                let result = failed.error.fault.label();
+                pipeline
+                    .metrics
+                    .record_assistant_exchange(protocol, result, took);
+                pipeline.observations.assistant_failed(
+                    uid,
+                    failed.error.fault,
+                    failed.error.detail.clone(),
+                );
+                self.handle_failure(failed).await
+            }
+            AskOutcome::Interrupted(interruption, answer) => {
+                pipeline
+                    .metrics
+                    .record_assistant_exchange(protocol, "stopped", took);
+                if !answer.text.trim().is_empty() {
+                    self.record_exchange(assistant, step, text, &answer);
+                }
+                self.handle_interruption(interruption, &answer.text).await
+            }
+        }
+    }
+
+    /// What the assistant is asked: the words of all messages, and their pictures as far as it takes any. An error is of the only
+    /// message there is; where there are others, they are asked about.
+    async fn build_input(
+        &self,
+        supports_pictures: bool,
+    ) -> Result<(String, Vec<Picture>), UnreadableAttachment> {
+        let bot = decision::bot_identity(self.connector);
+        let mut texts = Vec::new();
+        let mut pictures = Vec::new();
+        for member in &self.batch.members {
+            let (text, picture) = match assistant_input::assistant_input(&member.incoming, bot) {
+                AssistantInput::Text { text, picture } => (text, picture),
+                input @ (AssistantInput::Transcribe(_) | AssistantInput::ReadFile(_)) => {
+                    let (lane, incoming) = (&*self.lane, &member.incoming);
+                    let words =
+                        match attachments::attachment_text(lane, self.connector, incoming, &input)
+                            .await
+                        {
+                            Ok(words) => words,
+                            Err(unreadable) if self.batch.members.len() == 1 => {
+                                return Err(unreadable);
+                            }
+                            Err(_) => attachments::UNREADABLE_PLACEHOLDER.to_owned(),
+                        };
+                    (assistant_input::with_file_text(incoming, bot, &words), None)
+                }
+                // Of an album, what cannot be seen is left out.
+                AssistantInput::Empty | AssistantInput::Unsupported => continue,
+            };
+            let incoming = &member.incoming;
+            let seen = match &picture {
+                Some(file) if supports_pictures => {
+                    ask::download_picture(self.connector, file).await
+                }
+                _ => None,
+            };
+            let text = match (&picture, &seen, &incoming.content) {
+                // A question about a picture that is not there must say that there is one.
+                (Some(_), None, Content::Photo(_) | Content::Document(_)) => {
+                    assistant_input::with_unsupported_picture(incoming, bot)
+                }
+                _ => text,
+            };
+            texts.push((member.relation, text));
+            pictures.extend(seen);
+        }
+        let texts: Vec<_> = texts
+            .iter()
+            .map(|(relation, t)| (*relation, t.as_str()))
+            .collect();
+        Ok((assistant_input::join_texts(&texts), pictures))
+    }
+
+    /// Names the question: the same however often it is asked, and another as soon as there is more or less in it.
+    fn idempotency_key(&self) -> String {
+        let bot = self.lane.key.bot;
+        let ids = self.messages.iter().map(|m| m.update_id.to_string());
+        format!("telegram-{bot}-{}", ids.collect::<Vec<_>>().join("-"))
+    }
+
+    fn sender(&self) -> Sender {
+        let sender = self.lead().sender.as_ref();
+        Sender {
+            id: sender.map_or(0, |s| s.id),
+            name: sender.map(|s| s.name.clone()).unwrap_or_default(),
+            username: sender.and_then(|s| s.username.clone()),
+            language_code: sender.and_then(|s| s.language_code.clone()),
+        }
+    }
+
+    /// What was shown stays, marked as ended; a `/stop` is confirmed and settled together with it. A `/new` comes next by itself.
+    async fn handle_interruption(
+        &mut self,
+        interruption: Interruption,
+        shown: &str,
+    ) -> LaneResult<HandleOutcome> {
+        let mut replies = Vec::new();
+        if !shown.trim().is_empty() {
+            let text = format!("{}\n\n{ENDED}", shown.trim_end());
+            replies.push((
+                self.first().id,
+                render::markdown_parts(&text, self.reply_to()),
+            ));
+        }
+        if let Interruption::Stop {
+            command,
+            id,
+            stopped_with,
+        } = interruption
+        {
+            let reply_to = command.message_id.filter(|_| !command.is_private());
+            let text = &texts_for(sender_language(&command)).stopped;
+            replies.push((id, render::plain_parts(text, reply_to)));
+            self.messages.extend(
+                stopped_with
+                    .into_iter()
+                    .chain([id])
+                    .map(|id| WaitingMessage {
+                        id,
+                        ..WaitingMessage::default()
+                    }),
+            );
+        }
+        let mut parts = Vec::new();
+        for (message, reply) in replies {
+            parts.extend(self.add_reply(message, reply, None));
+        }
+        self.finish_messages();
+        self.lane.write_changes().await?;
+        match deliver::deliver_parts(self.lane, self.connector, parts).await? {
+            DeliveryProgress::Finished { .. } => {
+                self.count(UpdateOutcome::Answered);
+                Ok(HandleOutcome::Done)
+            }
+            DeliveryProgress::Wait(wait) => Ok(HandleOutcome::Wait(wait)),
+        }
+    }
+
+    async fn handle_failure(&mut self, failed: FailedAnswer) -> LaneResult<HandleOutcome> {
+        let FailedAnswer { error, text } = failed;
+        let attempts = self.first().attempts;
+        let retry = self.lane.pipeline.limits.retry;
+        let again = retry.after_assistant_error(&error, attempts, rand::random());
+        self.count(UpdateOutcome::Failed);
+        if let Some(wait) = again {
+            tracing::info!(%error, attempts = attempts + 1, "the assistant is asked again later");
+            for message in &self.messages {
+                let message = message.id;
+                self.lane.add_change(Change::Attempted { message });
+            }
+            return Ok(HandleOutcome::Wait(LaneWait::AssistantRetry(wait)));
+        }
+        let reason = format!("the assistant failed: {error}");
+        report_dead_letter(self.lane, self.connector, &reason);
+        let texts = self.texts();
+        let parts = if text.trim().is_empty() {
+            let sentence = if error.timed_out {
+                &texts.timed_out
+            } else {
+                &texts.assistant_unavailable
+            };
+            render::plain_parts(sentence, self.reply_to())
+        } else {
+            render::markdown_parts(&format!("{text}\n\n{}", texts.broken_off), self.reply_to())
+        };
+        self.reply_and_dead_letter(parts, reason).await
+    }
+
+    /// The user is told, and the message becomes a dead letter.
+    async fn reply_and_dead_letter(
+        &mut self,
+        parts: Vec<Part>,
+        reason: String,
+    ) -> LaneResult<HandleOutcome> {
+        let waiting = self.add_reply(self.first().id, parts, None);
+        for message in &self.messages {
+            self.lane.add_change(Change::Bury {
+                message: message.id,
+                reason: reason.clone(),
+            });
+        }
+        self.lane.write_changes().await?;
+        match deliver::deliver_parts(self.lane, self.connector, waiting).await? {
+            DeliveryProgress::Finished { .. } => Ok(HandleOutcome::Done),
+            DeliveryProgress::Wait(wait) => Ok(HandleOutcome::Wait(wait)),
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Handles one turn: from its plan to what is written and delivered.
+
+mod exchange;
+mod session;
+
+use std::time::Duration;
+
+use crate::pipeline::claim::lane_worker::{LaneResult, LaneWait, LaneWorker};
+use crate::pipeline::decide::assistant_input::MessageRelation;
+use crate::pipeline::decide::decision::{Decision, sender_language};
+use crate::pipeline::decide::denied;
+use crate::pipeline::decide::message_batch::{self, BatchContext, MessageBatch, ParsedMessage};
+use crate::pipeline::message::incoming_update::{IncomingUpdate, UnreadableUpdate};
+use crate::pipeline::send::deliver::{self, DeliveryProgress, report_dead_letter};
+use crate::pipeline::send::render;
+use crate::pipeline::state::rate_limit::RateDecision;
+use crate::registry::ResolvedConnector;
+use crate::store::{Change, Part, WaitingMessage, WaitingPart};
+use crate::telemetry::metrics::UpdateOutcome;
+use crate::texts::{Texts, texts_for};
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HandleOutcome {
+    /// It is done; the last changes are noted in the lane.
+    Done,
+    /// It, or its reply, has to wait.
+    Wait(LaneWait),
+}
+
+/// How long a message waits for an assistant that is not there, should the change be missed.
+const WITHOUT_ASSISTANT: Duration = Duration::from_mins(1);
+
+/// One turn with everything around it.
+struct BatchHandler<'a> {
+    lane: &'a mut LaneWorker,
+    connector: &'a ResolvedConnector,
+    batch: MessageBatch,
+    /// All messages that are settled with it; at least one.
+    messages: Vec<WaitingMessage>,
+}
+
+/// Handles the turn that comes next, and takes what is settled with it out of `waiting` (at least one).
+pub(crate) async fn handle_next_batch(
+    lane: &mut LaneWorker,
+    connector: &ResolvedConnector,
+    waiting: &mut Vec<ParsedMessage>,
+) -> LaneResult<HandleOutcome> {
+    let context = BatchContext {
+        connector,
+        now: lane.pipeline.clock.now(),
+        follow_up: lane.pipeline.limits.follow_up,
+    };
+    let mut allowed = 1;
+    let batch = message_batch::next_batch(&context, waiting, |incoming| {
+        let room = incoming.sender.as_ref().is_some_and(|sender| {
+            let (bot, limit) = (lane.key.bot, connector.messages_per_minute);
+            let rate_limiter = &lane.pipeline.rate_limiter;
+            rate_limiter.has_capacity(bot, sender.id, incoming.date, limit, allowed)
+        });
+        allowed += u32::from(room);
+        room
+    });
+    let Some(batch) = batch else {
+        let first = waiting.remove(0);
+        finish_unreadable(lane, connector, first);
+        return Ok(HandleOutcome::Done);
+    };
+    if let Some(wait) = batch.ready_in {
+        return Ok(HandleOutcome::Wait(LaneWait::Delay(wait)));
+    }
+    let mut messages = Vec::with_capacity(batch.settled_indices.len());
+    let mut n = 0;
+    waiting.retain_mut(|w| {
+        let settled = batch.settled_indices.contains(&n);
+        n += 1;
+        if settled {
+            messages.push(std::mem::take(&mut w.message));
+        }
+        !settled
+    });
+    let mut handler = BatchHandler {
+        lane,
+        connector,
+        batch,
+        messages,
+    };
+    handler.handle().await
+}
+
+fn finish_unreadable(lane: &mut LaneWorker, connector: &ResolvedConnector, waiting: ParsedMessage) {
+    let message = waiting.message.id;
+    match waiting.incoming {
+        Err(unreadable) if unreadable != UnreadableUpdate::NoChat => {
+            let reason = unreadable.to_string();
+            report_dead_letter(lane, connector, &reason);
+            lane.add_change(Change::Bury { message, reason });
+        }
+        // A kind that was not asked for, in no chat: nobody waits for an answer.
+        _ => {
+            lane.pipeline
+                .metrics
+                .count_updates(UpdateOutcome::Ignored, 1);
+            lane.add_change(Change::Finish { message });
+        }
+    }
+}
+
+impl BatchHandler<'_> {
+    async fn handle(&mut self) -> LaneResult<HandleOutcome> {
+        if let Some(stop) = &self.batch.stop {
+            let text = &texts_for(sender_language(stop)).stopped;
+            return self.reply_with_text(text).await;
+        }
+        match self.batch.decision.clone() {
+            Decision::Ignore => {
+                self.count(UpdateOutcome::Ignored);
+                self.finish_messages();
+                Ok(HandleOutcome::Done)
+            }
+            Decision::LeaveChat => {
+                self.count(UpdateOutcome::Ignored);
+                if let Err(error) = self.connector.bot.leave_chat(self.lane.key.chat).await {
+                    tracing::info!(%error, "a group that the connector does not name cannot be left");
+                }
+                self.finish_messages();
+                Ok(HandleOutcome::Done)
+            }
+            Decision::Deny => self.deny().await,
+            Decision::Reply(text) => self.reply_with_text(&text).await,
+            Decision::StartSession(text) => {
+                self.start_session();
+                self.reply_with_text(&text).await
+            }
+            Decision::Stop => {
+                let text = &self.texts().nothing_to_stop;
+                self.reply_with_text(text).await
+            }
+            Decision::AskAssistant(_) => {
+                let Some(assistant) = self.connector.assistant.clone() else {
+                    return Ok(HandleOutcome::Wait(LaneWait::ConnectorChange(
+                        WITHOUT_ASSISTANT,
+                    )));
+                };
+                match self.check_rate_limit() {
+                    RateDecision::Allowed => self.ask(&*assistant).await,
+                    RateDecision::FirstRefused => {
+                        let text = self.texts().rate_limited.clone();
+                        self.reply_with_text(&text).await
+                    }
+                    RateDecision::Refused => {
+                        self.count(UpdateOutcome::Ignored);
+                        self.finish_messages();
+                        Ok(HandleOutcome::Done)
+                    }
+                }
+            }
+        }
+    }
+
+    fn count(&self, outcome: UpdateOutcome) {
+        self.lane
+            .pipeline
+            .metrics
+            .count_updates(outcome, self.messages.len());
+    }
+
+    /// The number of the reply, and of the session that begins here: the first message's.
+    fn first(&self) -> &WaitingMessage {
+        &self.messages[0]
+    }
+
+    fn lead(&self) -> &IncomingUpdate {
+        self.batch.lead()
+    }
+
+    fn finish_messages(&mut self) {
+        for member in &self.batch.members {
+            let at = (self.lane.key.bot, member.incoming.update_id);
+            self.lane.pipeline.transcripts.remove(at);
+        }
+        for message in &self.messages {
+            let message = message.id;
+            self.lane.add_change(Change::Finish { message });
+        }
+    }
+
+    fn texts(&self) -> &'static Texts {
+        texts_for(sender_language(self.lead()))
+    }
+
+    /// What was said counts, an album or a paste once; a further attempt at it does not count again.
+    fn check_rate_limit(&self) -> RateDecision {
+        if self.first().attempts > 0 {
+            return RateDecision::Allowed;
+        }
+        let count = |incoming: &IncomingUpdate| {
+            let sender = incoming.sender.as_ref()?;
+            let (bot, limit) = (self.lane.key.bot, self.connector.messages_per_minute);
+            let rate_limiter = &self.lane.pipeline.rate_limiter;
+            Some(rate_limiter.count(bot, sender.id, incoming.date, limit))
+        };
+        let rate = count(&self.batch.members[0].incoming).unwrap_or(RateDecision::Allowed);
+        for member in &self.batch.members {
+            if member.relation == MessageRelation::FollowUp {
+                // It was let in because there was room.
+                count(&member.incoming);
+            }
+        }
+        rate
+    }
+
+    /// In a group the reply shows what it replies to.
+    fn reply_to(&self) -> Option<i64> {
+        let lead = self.lead();
+        lead.message_id.filter(|_| !lead.is_private())
+    }
+
+    async fn deny(&mut self) -> LaneResult<HandleOutcome> {
+        self.count(UpdateOutcome::Denied);
+        let (lane, connector, incoming) = (&mut *self.lane, self.connector, self.batch.lead());
+        let pipeline = &lane.pipeline;
+        pipeline
+            .observations
+            .denied(&connector.connector.uid, pipeline.clock.now());
+        if let Some(record) = denied::denied_message(connector, lane.key.bot, incoming) {
+            lane.add_change(Change::Denied(Box::new(record)));
+        }
+        match denied::denial_notice(connector, incoming) {
+            Some(text) if !text.is_empty() => {
+                let since = lane
+                    .pipeline
+                    .clock
+                    .now()
+                    .checked_sub(denied::DENIAL_NOTICE_INTERVAL);
+                let parts = render::plain_parts(&text, self.reply_to());
+                self.store_and_send_reply(parts, Some(since.unwrap_or(jiff::Timestamp::MIN)))
+                    .await
+            }
+            _ => {
+                self.finish_messages();
+                Ok(HandleOutcome::Done)
+            }
+        }
+    }
+
+    /// The bot's own words.
+    async fn reply_with_text(&mut self, text: &str) -> LaneResult<HandleOutcome> {
+        let parts = render::plain_parts(text, self.reply_to());
+        self.store_and_send_reply(parts, None).await
+    }
+
+    /// Stores the reply, and that the message is done with, and only then sends it.
+    async fn store_and_send_reply(
+        &mut self,
+        parts: Vec<Part>,
+        unless_noticed_since: Option<jiff::Timestamp>,
+    ) -> LaneResult<HandleOutcome> {
+        let is_notice = unless_noticed_since.is_some();
+        let waiting = self.add_reply(self.first().id, parts, unless_noticed_since);
+        self.finish_messages();
+        if !self.lane.write_changes().await?.reply_stored {
+            return Ok(HandleOutcome::Done);
+        }
+        match deliver::deliver_parts(self.lane, self.connector, waiting).await? {
+            DeliveryProgress::Finished { all_sent } => {
+                if all_sent && !is_notice {
+                    self.count(UpdateOutcome::Answered);
+                }
+                Ok(HandleOutcome::Done)
+            }
+            DeliveryProgress::Wait(wait) => Ok(HandleOutcome::Wait(wait)),
+        }
+    }
+
+    /// Notes a reply to be stored; returns what is to be sent of it once it is.
+    fn add_reply(
+        &mut self,
+        message: i64,
+        parts: Vec<Part>,
+        unless_noticed_since: Option<jiff::Timestamp>,
+    ) -> Vec<WaitingPart> {
+        let stored_at = self.lane.pipeline.clock.now();
+        let waiting = (0..).zip(&parts).map(|(number, part)| WaitingPart {
+            reply: message,
+            number,
+            part: part.clone(),
+            attempts: 0,
+            ambiguous: false,
+            stored_at,
+        });
+        let waiting = waiting.collect();
+        self.lane.add_change(Change::Reply {
+            message,
+            parts,
+            unless_noticed_since,
+        });
+        waiting
+    }
+}

@@ -1,0 +1,93 @@
+//! What a turn changes in the session of its chat.
+
+use super::BatchHandler;
+use crate::assistant::Assistant;
+use crate::history::{ChatMessage, Role};
+use crate::pipeline::decide::history;
+use crate::pipeline::decide::session::SessionStep;
+use crate::pipeline::work::ask::AssistantAnswer;
+use crate::store::{Change, Session};
+
+impl BatchHandler<'_> {
+    pub(super) fn start_session(&mut self) {
+        let number = self.lane.session_count + 1;
+        let began = Session {
+            number,
+            key: self.session_key(),
+            began_at: self.lead().date,
+            state: None,
+            exchanges: 0,
+            history: Vec::new(),
+        };
+        self.lane.add_change(Change::BeginSession {
+            number,
+            key: began.key.clone(),
+            began_at: began.began_at,
+        });
+        self.lane.session_count = number;
+        self.lane.session = Some(began);
+    }
+
+    /// Named after the message that begins it: the same however often that message is tried.
+    pub(super) fn session_key(&self) -> String {
+        let key = self.lane.key;
+        format!(
+            "telegram-{}-{}-{}-{}",
+            key.bot,
+            key.chat,
+            key.topic,
+            self.first().update_id
+        )
+    }
+
+    /// The exchange goes into the session, or into none.
+    pub(super) fn record_exchange(
+        &mut self,
+        assistant: &dyn Assistant,
+        step: SessionStep,
+        asked: String,
+        answer: &AssistantAnswer,
+    ) {
+        // An empty answer is an answer: asking again for ever would block what stands behind it.
+        let empty = answer.text.trim().is_empty();
+        let at = self.lead().date;
+        match step {
+            SessionStep::Stateless => {
+                if self.lane.session.take().is_some() {
+                    self.lane.add_change(Change::EndSession);
+                }
+            }
+            SessionStep::Begin => self.start_session(),
+            SessionStep::Continue => {}
+        }
+        if let Some(session) = &mut self.lane.session {
+            let kept = assistant.needs_history() && !empty;
+            session.exchanges += 1;
+            session.state = answer.state.clone().or(session.state.take());
+            let most = history::max_exchanges(self.connector.session.max_messages) as usize;
+            let (number, session_number) = (session.exchanges, session.number);
+            if kept {
+                session.history.extend([
+                    ChatMessage {
+                        role: Role::User,
+                        text: asked.clone(),
+                    },
+                    ChatMessage {
+                        role: Role::Assistant,
+                        text: answer.text.clone(),
+                    },
+                ]);
+                let over = session.history.len().saturating_sub(2 * most);
+                session.history.drain(..over);
+            }
+            self.lane.add_change(Change::Exchange {
+                session: session_number,
+                number,
+                asked: kept.then_some(asked),
+                answered: kept.then(|| answer.text.clone()),
+                state: answer.state.clone(),
+                at,
+            });
+        }
+    }
+}

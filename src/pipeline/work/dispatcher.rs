@@ -1,0 +1,319 @@
+//! The engine: knows who has work, claims lanes for them within fair shares, and starts what works through them.
+//!
+//! It sleeps until something is accepted, given back, due or published; an idle operator costs nothing here but a look
+//! around every few seconds.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::identity::ConnectorUid;
+use crate::pipeline::claim::lane_worker::LaneOutcome;
+use crate::pipeline::decide::history;
+use crate::pipeline::state::pipeline_state::PipelineState;
+use crate::pipeline::work::run_lane;
+use crate::store::{Claimed, StoreError, Want};
+
+/// How often leases are kept, dead processes' lanes taken over, and what others put there is found.
+const STORE_POLL_INTERVAL: Duration = Duration::from_secs(5);
+/// How long the store is left alone after it failed to answer a claim.
+const STORE_FAILURE_BACKOFF: Duration = Duration::from_millis(500);
+/// Lanes that every connector may have in work even when all others together have used up the whole: so nobody waits
+/// for somebody else's assistant.
+const GUARANTEED_LANES: usize = 4;
+
+/// What the engine knows of a connector.
+#[derive(Debug, Default)]
+struct ConnectorSchedule {
+    /// Lanes in work.
+    running: usize,
+    /// Something may be ready.
+    ready: bool,
+    /// Something becomes ready then.
+    due: Option<Instant>,
+    /// Lanes wait for the connector itself to change.
+    waits_for_connector: bool,
+}
+
+pub(crate) struct Dispatcher {
+    pipeline: Arc<PipelineState>,
+    schedules: HashMap<ConnectorUid, ConnectorSchedule>,
+    running: usize,
+    lane_outcomes: (
+        mpsc::UnboundedSender<LaneOutcome>,
+        mpsc::UnboundedReceiver<LaneOutcome>,
+    ),
+    #[allow(clippy::type_complexity, reason = "both ends of one channel")]
+    claim_results: (
+        mpsc::UnboundedSender<Result<Claimed, StoreError>>,
+        mpsc::UnboundedReceiver<Result<Claimed, StoreError>>,
+    ),
+    claims_in_flight: Vec<ConnectorUid>,
+    store_backoff_until: Option<Instant>,
+    lane_tasks: TaskTracker,
+    abort: CancellationToken,
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the pipeline was dropped without an end: it goes on.
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+impl Dispatcher {
+    pub(crate) fn new(
+        pipeline: Arc<PipelineState>,
+        lane_tasks: TaskTracker,
+        abort: CancellationToken,
+    ) -> Self {
+        Self {
+            pipeline,
+            schedules: HashMap::new(),
+            running: 0,
+            lane_outcomes: mpsc::unbounded_channel(),
+            claim_results: mpsc::unbounded_channel(),
+            claims_in_flight: Vec::new(),
+            store_backoff_until: None,
+            lane_tasks,
+            abort,
+        }
+    }
+
+    /// Runs until it is told to stop; lanes in work go on by themselves.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let wake = self.pipeline.store.wake();
+        let mut registry = self.pipeline.registry.subscribe();
+        let mut store_poll = tokio::time::interval(STORE_POLL_INTERVAL);
+        store_poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.request_claims();
+            let due = self.next_due();
+            tokio::select! {
+                () = stopped(&mut stop) => return,
+                woken = wake.woken() => {
+                    for uid in woken {
+                        self.schedule(uid).ready = true;
+                    }
+                }
+                Some(outcome) = self.lane_outcomes.1.recv() => {
+                    self.on_lane_outcome(outcome);
+                    while let Ok(outcome) = self.lane_outcomes.1.try_recv() {
+                        self.on_lane_outcome(outcome);
+                    }
+                }
+                Some(claimed) = self.claim_results.1.recv() => self.on_claimed(claimed),
+                Ok(()) = registry.changed() => self.on_registry_changed(),
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.mark_due_ready(),
+                _ = store_poll.tick() => self.poll_store().await,
+            }
+        }
+    }
+
+    fn schedule(&mut self, uid: ConnectorUid) -> &mut ConnectorSchedule {
+        self.schedules.entry(uid).or_default()
+    }
+
+    /// Asks the store for lanes, one request at a time: what comes up meanwhile goes with the next.
+    fn request_claims(&mut self) {
+        if !self.claims_in_flight.is_empty() || self.store_backoff_until.is_some() {
+            return;
+        }
+        let limits = self.pipeline.limits;
+        let asking = self.schedules.values().filter(|s| s.ready).count().max(1);
+        let fair = limits.lanes.saturating_sub(self.running).div_ceil(asking);
+        let mut requests = Vec::new();
+        for (uid, schedule) in &mut self.schedules {
+            if !schedule.ready {
+                continue;
+            }
+            let own = GUARANTEED_LANES.saturating_sub(schedule.running);
+            let capacity = limits.lanes_per_connector.saturating_sub(schedule.running);
+            let lanes = capacity.min(fair.max(own));
+            if lanes == 0 {
+                continue;
+            }
+            // Not in the registry: suspended or not resolved. Its messages wait until it is published.
+            let Some(connector) = self.pipeline.registry.get(uid) else {
+                schedule.ready = false;
+                schedule.waits_for_connector = true;
+                continue;
+            };
+            let needs_history = connector
+                .assistant
+                .as_ref()
+                .is_some_and(|a| a.needs_history());
+            requests.push(Want {
+                connector: connector.connector.clone(),
+                bot: connector.bot.id(),
+                lanes,
+                history: if needs_history {
+                    history::max_exchanges(connector.session.max_messages)
+                } else {
+                    0
+                },
+            });
+            schedule.ready = false;
+            self.claims_in_flight.push(uid.clone());
+        }
+        if requests.is_empty() {
+            return;
+        }
+        let (pipeline, claims) = (self.pipeline.clone(), self.claim_results.0.clone());
+        tokio::spawn(async move {
+            // The engine is gone only when the process ends; then so are the claims.
+            let _ = claims.send(pipeline.store.claim(requests).await);
+        });
+    }
+
+    fn on_claimed(&mut self, claimed: Result<Claimed, StoreError>) {
+        let requested = std::mem::take(&mut self.claims_in_flight);
+        let claimed = match claimed {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::warn!(%error, "no work can be claimed");
+                for uid in requested {
+                    self.schedule(uid).ready = true;
+                }
+                self.store_backoff_until = Some(Instant::now() + STORE_FAILURE_BACKOFF);
+                return;
+            }
+        };
+        // Whoever got what it wanted may have more; whoever did not is told when.
+        let mut got: HashMap<&ConnectorUid, usize> = HashMap::new();
+        for lane in &claimed.lanes {
+            *got.entry(&lane.connector).or_default() += 1;
+        }
+        let more: Vec<_> = requested
+            .into_iter()
+            .filter(|uid| got.contains_key(uid))
+            .collect();
+        let now = self.pipeline.clock.now();
+        let due: Vec<_> = claimed
+            .next_ready
+            .iter()
+            .map(|(uid, at)| {
+                let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+                (uid.clone(), Instant::now() + wait)
+            })
+            .collect();
+        for uid in more {
+            if !claimed.drained.contains(&uid) {
+                self.schedule(uid).ready = true;
+            }
+        }
+        for (uid, at) in due {
+            let schedule = self.schedule(uid);
+            schedule.due = Some(schedule.due.map_or(at, |due| due.min(at)));
+        }
+        for lane in claimed.lanes {
+            self.running += 1;
+            self.schedule(lane.connector.clone()).running += 1;
+            let (pipeline, outcomes) = (self.pipeline.clone(), self.lane_outcomes.0.clone());
+            let abort = self.abort.clone();
+            self.lane_tasks.spawn(async move {
+                tokio::select! {
+                    () = abort.cancelled() => {}
+                    // As above.
+                    outcome = run_lane::run_lane(pipeline, lane) => drop(outcomes.send(outcome)),
+                }
+            });
+        }
+    }
+
+    fn on_lane_outcome(&mut self, outcome: LaneOutcome) {
+        self.running -= 1;
+        let now = Instant::now();
+        let changed = *self.pipeline.registry.subscribe().borrow() != outcome.registry_version;
+        let schedule = self.schedule(outcome.connector);
+        schedule.running -= 1;
+        schedule.waits_for_connector |= outcome.waits_for_connector;
+        match outcome.ready_in {
+            Some(wait) if wait.is_zero() => schedule.ready = true,
+            Some(wait) => {
+                let at = now + wait;
+                schedule.due = Some(schedule.due.map_or(at, |due| due.min(at)));
+            }
+            None => {}
+        }
+        if outcome.waits_for_connector && changed {
+            // What it waits for happened while it was given back.
+            self.on_registry_changed();
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let due = self.schedules.values().filter_map(|s| s.due).min();
+        match (due, self.store_backoff_until) {
+            (Some(due), Some(backoff)) => Some(due.min(backoff)),
+            (due, backoff) => due.or(backoff),
+        }
+    }
+
+    fn mark_due_ready(&mut self) {
+        let now = Instant::now();
+        self.store_backoff_until = self.store_backoff_until.filter(|backoff| *backoff > now);
+        for schedule in self.schedules.values_mut() {
+            if schedule.due.is_some_and(|due| due <= now) {
+                schedule.due = None;
+                schedule.ready = true;
+            }
+        }
+    }
+
+    /// A connector that has changed may be able to do now what it waited for.
+    fn on_registry_changed(&mut self) {
+        for (uid, schedule) in &mut self.schedules {
+            if !schedule.waits_for_connector {
+                continue;
+            }
+            let Some(connector) = self.pipeline.registry.get(uid) else {
+                continue;
+            };
+            schedule.waits_for_connector = false;
+            schedule.ready = true;
+            self.pipeline.throttle.clear(connector.bot.id());
+            let (pipeline, uid, wake) = (
+                self.pipeline.clone(),
+                uid.clone(),
+                self.pipeline.store.wake(),
+            );
+            tokio::spawn(async move {
+                if let Err(error) = pipeline.store.ready_now(&uid).await {
+                    tracing::warn!(%error, "waiting messages are taken up later");
+                }
+                wake.wake(&uid);
+            });
+        }
+    }
+
+    async fn poll_store(&mut self) {
+        match self.pipeline.store.keep_claims().await {
+            Ok(waiting) => {
+                let now = self.pipeline.clock.now();
+                for (uid, at) in waiting {
+                    let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+                    let at = Instant::now() + wait;
+                    let schedule = self.schedule(uid);
+                    if schedule.waits_for_connector {
+                        // Only the registry can help.
+                        continue;
+                    }
+                    if wait.is_zero() {
+                        schedule.ready = true;
+                    } else {
+                        schedule.due = Some(schedule.due.map_or(at, |due| due.min(at)));
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the claims cannot be kept"),
+        }
+        self.schedules
+            .retain(|_, s| s.running > 0 || s.ready || s.due.is_some() || s.waits_for_connector);
+    }
+}

@@ -1,0 +1,79 @@
+//! Ends running answers: looks in the inbox, for all of them at once, whether a command has come that does.
+//!
+//! The inbox is the only place where such a command is: whoever accepted it, this process or another, and whether or not the
+//! process that answers lives to see it. Only the process that holds the chat's claim acts on it, in the write that settles the
+//! answer; should it die before, the next one finds the command behind the message and does not even begin.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::pipeline::decide::interruption::{Interruption, find_interruption};
+use crate::pipeline::decide::message_batch::ParsedMessage;
+use crate::pipeline::state::pipeline_state::PipelineState;
+use crate::pipeline::state::running_answers::RunningAnswer;
+use crate::registry::ResolvedConnector;
+
+/// How often it looks while something is being answered: so long a `/stop` takes at most. Answers that are quicker than this
+/// cost nothing.
+const POLL_INTERVAL: Duration = Duration::from_millis(400);
+
+/// Waits for a command that ends this answer; of the messages numbered `answered` it is being made.
+pub(crate) async fn wait_for_interruption(
+    answer: &mut RunningAnswer<'_>,
+    connector: &ResolvedConnector,
+    answered: &[i64],
+) -> Interruption {
+    while let Some(arrived) = answer.next_arrivals().await {
+        let behind: Vec<ParsedMessage> = arrived
+            .into_iter()
+            .filter(|message| !answered.contains(&message.id))
+            .map(ParsedMessage::parse)
+            .collect();
+        if let Some(interruption) = find_interruption(connector, &behind) {
+            return interruption;
+        }
+    }
+    // Nobody looks any more: the pipeline ends, and this answer with it or before.
+    std::future::pending().await
+}
+
+/// Whether a command has come that ends the question which waits in a lane to be asked again.
+pub(crate) async fn has_interruption(
+    pipeline: &PipelineState,
+    connector: &ResolvedConnector,
+    lane: i64,
+) -> bool {
+    match pipeline.store.arrived(&[lane]).await {
+        Ok(arrived) => {
+            let messages = arrived.into_iter().flat_map(|(_, messages)| messages);
+            let waiting: Vec<ParsedMessage> = messages.map(ParsedMessage::parse).collect();
+            find_interruption(connector, &waiting).is_some()
+        }
+        // It is found when the question is due.
+        Err(_) => false,
+    }
+}
+
+/// Looks while answers are in the making. Runs for ever.
+pub(crate) async fn watch_inbox(pipeline: Arc<PipelineState>) {
+    let answers = &pipeline.running_answers;
+    loop {
+        let next_number = answers.wait_for_answer().await;
+        tokio::time::sleep(POLL_INTERVAL).await;
+        // Those that have begun meanwhile are looked after the next time.
+        let lanes = answers.lanes_older_than(next_number);
+        if lanes.is_empty() {
+            continue;
+        }
+        match pipeline.store.arrived(&lanes).await {
+            Ok(arrived) => {
+                for (lane, messages) in arrived {
+                    answers.notify(lane, messages);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "failed to look for commands that end running answers; retrying in 400 ms");
+            }
+        }
+    }
+}

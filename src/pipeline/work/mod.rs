@@ -1,0 +1,8 @@
+//! The loops: claims are requested, lanes are worked through, assistants are asked.
+
+pub(crate) mod ask;
+pub(crate) mod attachments;
+pub(crate) mod batch_handler;
+pub(crate) mod dispatcher;
+pub(crate) mod inbox_watch;
+pub(crate) mod run_lane;

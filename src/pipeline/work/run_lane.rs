@@ -1,0 +1,147 @@
+//! Works through one claimed lane: first what is left of earlier replies, then its messages, one batch after the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use crate::identity::ConnectorUid;
+use crate::pipeline::claim::lane_worker::{
+    LaneOutcome, LaneResult, LaneWait, LaneWorker, resolved_connector,
+};
+use crate::pipeline::decide::message_batch::ParsedMessage;
+use crate::pipeline::send::deliver::{self, DeliveryProgress};
+use crate::pipeline::state::pipeline_state::PipelineState;
+use crate::pipeline::work::batch_handler::{self, HandleOutcome};
+use crate::pipeline::work::inbox_watch;
+use crate::store::{ClaimedLane, Release, WaitingMessage, WaitingPart};
+
+/// Works through a lane and gives it back.
+pub(crate) async fn run_lane(
+    pipeline: Arc<PipelineState>,
+    mut claimed: ClaimedLane,
+) -> LaneOutcome {
+    let connector = claimed.connector.clone();
+    let mut lane = LaneWorker::new(pipeline.clone(), &mut claimed);
+    let registry_version = *pipeline.registry.subscribe().borrow();
+    let left = process_claim(&mut lane, &connector, claimed.parts, claimed.messages).await;
+    let ended = |ready_in, waits_for_connector| LaneOutcome {
+        connector: connector.clone(),
+        ready_in,
+        waits_for_connector,
+        registry_version,
+    };
+    let wait = match left {
+        Ok(wait) => wait,
+        Err(error) => {
+            tracing::warn!(connector = %connector, %error, "failed to process lane; retrying in 1 s");
+            lane.discard_changes();
+            let soon = pipeline.clock.now().checked_add(Duration::from_secs(1));
+            let release = Release::At(soon.unwrap_or(jiff::Timestamp::MAX));
+            // Of a lane that is another's by now there is nothing to give back.
+            let _ = lane.write_changes_and_release(Some(release)).await;
+            return ended(Some(Duration::from_secs(1)), false);
+        }
+    };
+    let (ready_in, waits_for_connector) = match wait {
+        None => (None, false),
+        Some(LaneWait::Delay(wait) | LaneWait::AssistantRetry(wait)) => (Some(wait), false),
+        Some(LaneWait::ConnectorChange(wait)) => (Some(wait), true),
+    };
+    let release = match ready_in {
+        None => Release::Now,
+        Some(wait) => Release::At(
+            pipeline
+                .clock
+                .now()
+                .checked_add(wait)
+                .unwrap_or(jiff::Timestamp::MAX),
+        ),
+    };
+    match lane.write_changes_and_release(Some(release)).await {
+        Ok(_)
+            if matches!(wait, Some(LaneWait::AssistantRetry(_)))
+                && interruption_arrived(&lane, &connector).await =>
+        {
+            ended(Some(Duration::ZERO), false)
+        }
+        Ok(written) if written.more_waits => {
+            ended(ready_in.or(Some(Duration::ZERO)), waits_for_connector)
+        }
+        Ok(_) => ended(None, waits_for_connector),
+        Err(error) => {
+            tracing::warn!(connector = %connector, %error, "failed to release lane claim; it expires by itself");
+            ended(Some(Duration::from_secs(1)), false)
+        }
+    }
+}
+
+/// Whether a command came that ends the question, while the lane was still ours: whoever accepted it could not hurry the lane. Now
+/// that it is given back, it can be; in a private chat alone, as there ([`crate::store::Place::hurries`]).
+async fn interruption_arrived(lane: &LaneWorker, uid: &ConnectorUid) -> bool {
+    let Some(connector) = resolved_connector(lane, uid).filter(|_| lane.key.chat > 0) else {
+        return false;
+    };
+    let arrived = inbox_watch::has_interruption(&lane.pipeline, &connector, lane.claim.lane).await;
+    // Others of the connector are asked again a little early with it; that is rare.
+    arrived && lane.pipeline.store.ready_now(uid).await.is_ok()
+}
+
+/// `None`: to the end of what was claimed.
+async fn process_claim(
+    lane: &mut LaneWorker,
+    uid: &ConnectorUid,
+    parts: Vec<WaitingPart>,
+    messages: Vec<WaitingMessage>,
+) -> LaneResult<Option<LaneWait>> {
+    if !parts.is_empty() {
+        let Some(connector) = resolved_connector(lane, uid) else {
+            return Ok(Some(LaneWait::ConnectorChange(CONNECTOR_RECHECK)));
+        };
+        if let DeliveryProgress::Wait(wait) =
+            deliver::deliver_parts(lane, &connector, parts).await?
+        {
+            return Ok(Some(wait));
+        }
+    }
+    let mut waiting: Vec<ParsedMessage> = messages.into_iter().map(ParsedMessage::parse).collect();
+    let claimed = Instant::now();
+    let mut begun = false;
+    while !waiting.is_empty() {
+        if begun {
+            // What was done so far is settled before anything else begins.
+            lane.write_changes().await?;
+            if claimed.elapsed() > CLAIM_FRESHNESS {
+                return Ok(None);
+            }
+        }
+        begun = true;
+        if lane.pipeline.is_stopping() {
+            return Ok(None);
+        }
+        let Some(connector) = resolved_connector(lane, uid) else {
+            return Ok(Some(LaneWait::ConnectorChange(CONNECTOR_RECHECK)));
+        };
+        let span = tracing::info_span!(
+            "message",
+            namespace = &*connector.connector.namespace,
+            connector = &*connector.connector.name,
+            bot_id = lane.key.bot.0,
+            update_id = waiting[0].message.update_id,
+        );
+        let handled = batch_handler::handle_next_batch(lane, &connector, &mut waiting)
+            .instrument(span)
+            .await?;
+        if let HandleOutcome::Wait(wait) = handled {
+            return Ok(Some(wait));
+        }
+    }
+    Ok(None)
+}
+
+/// What a claim brought is looked at for so long. Behind an answer that took longer, more may have come that belongs to what
+/// waits: the lane is given back and claimed anew.
+const CLAIM_FRESHNESS: Duration = Duration::from_millis(300);
+/// How long a lane waits whose connector cannot handle it, should its next change be missed.
+const CONNECTOR_RECHECK: Duration = Duration::from_mins(1);
