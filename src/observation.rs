@@ -110,7 +110,7 @@ pub enum Notice {
         messages: u64,
     },
     /// Voice messages could not be written down.
-    Unheard {
+    TranscriptionFailed {
         /// How many messages, since this was told last.
         messages: u64,
         /// Why the last one could not; no chat text, no key in it.
@@ -123,15 +123,15 @@ pub enum Notice {
 pub struct PendingNotice {
     /// What happened.
     pub notice: Notice,
-    _told: Option<oneshot::Sender<()>>,
+    _reported: Option<oneshot::Sender<()>>,
 }
 
 /// Notices kept per connector; beyond that the oldest go untold (they are logged and counted where they arise).
-const NOTICES_KEPT: usize = 16;
+const MAX_PENDING_NOTICES: usize = 16;
 
 /// Everything noted of one connector.
 #[derive(Debug, Clone, Default)]
-pub struct Facts {
+pub struct ObservedFacts {
     /// What `getMe` last said, if asked since the connection began.
     pub identity: Option<IdentityFact>,
     /// The connection's last fact, if any since it began.
@@ -141,48 +141,48 @@ pub struct Facts {
 }
 
 /// Failures in a row after which an assistant counts as failing (API.md, `AssistantReady`).
-const FAILURES_BEFORE_FAILING: u32 = 3;
+const FAILURE_THRESHOLD: u32 = 3;
 
 /// What can happen many times a minute is told at once, and then at most once in this time, with how often it happened.
-const BETWEEN_TELLINGS: SignedDuration = SignedDuration::from_hours(1);
+const NOTICE_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 
-/// Counts what is told at most once in [`BETWEEN_TELLINGS`].
+/// Counts what is told at most once in [`NOTICE_INTERVAL`].
 #[derive(Debug, Default)]
-struct Tally {
-    untold: u64,
-    told_at: Option<Timestamp>,
+struct NoticeCounter {
+    unreported: u64,
+    reported_at: Option<Timestamp>,
 }
 
-impl Tally {
+impl NoticeCounter {
     /// Counts one more; how many to tell of now, if now is the time.
     fn count(&mut self, now: Timestamp) -> Option<u64> {
-        self.untold += 1;
-        let lately = |at: Timestamp| now.duration_since(at) < BETWEEN_TELLINGS;
-        if self.told_at.is_some_and(lately) {
+        self.unreported += 1;
+        let is_recent = |at: Timestamp| now.duration_since(at) < NOTICE_INTERVAL;
+        if self.reported_at.is_some_and(is_recent) {
             return None;
         }
-        self.told_at = Some(now);
-        Some(std::mem::take(&mut self.untold))
+        self.reported_at = Some(now);
+        Some(std::mem::take(&mut self.unreported))
     }
 }
 
 #[derive(Debug, Default)]
 struct Entry {
-    facts: Facts,
+    facts: ObservedFacts,
     failures_in_row: u32,
     notices: Vec<PendingNotice>,
-    denied: Tally,
-    unheard: Tally,
+    denied: NoticeCounter,
+    transcription_failures: NoticeCounter,
 }
 
 impl Entry {
-    fn queue(&mut self, notice: Notice, told: Option<oneshot::Sender<()>>) {
-        if self.notices.len() == NOTICES_KEPT {
+    fn queue(&mut self, notice: Notice, reported: Option<oneshot::Sender<()>>) {
+        if self.notices.len() == MAX_PENDING_NOTICES {
             self.notices.remove(0);
         }
         self.notices.push(PendingNotice {
             notice,
-            _told: told,
+            _reported: reported,
         });
     }
 }
@@ -190,26 +190,26 @@ impl Entry {
 /// The book. One per operator.
 #[derive(Debug)]
 pub struct Observations {
-    book: Mutex<HashMap<ConnectorUid, Entry>>,
-    wake: mpsc::UnboundedSender<ConnectorUid>,
+    entries: Mutex<HashMap<ConnectorUid, Entry>>,
+    changed_connectors: mpsc::UnboundedSender<ConnectorUid>,
 }
 
 impl Observations {
     /// An empty book, and the channel on which the controller is told whose facts changed.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<ConnectorUid>) {
-        let (wake, woken) = mpsc::unbounded_channel();
+        let (changed_connectors, receiver) = mpsc::unbounded_channel();
         (
             Self {
-                book: Mutex::default(),
-                wake,
+                entries: Mutex::default(),
+                changed_connectors,
             },
-            woken,
+            receiver,
         )
     }
 
     /// Notes what `getMe` said.
-    pub fn identity(&self, uid: &ConnectorUid, fact: IdentityFact) {
-        self.note(uid, |e| {
+    pub fn record_identity(&self, uid: &ConnectorUid, fact: IdentityFact) {
+        self.record(uid, |e| {
             let changed = e.facts.identity.as_ref() != Some(&fact);
             e.facts.identity = Some(fact);
             changed
@@ -217,8 +217,8 @@ impl Observations {
     }
 
     /// Notes what the connection saw.
-    pub fn connection(&self, uid: &ConnectorUid, fact: ConnectionFact) {
-        self.note(uid, |e| {
+    pub fn record_connection(&self, uid: &ConnectorUid, fact: ConnectionFact) {
+        self.record(uid, |e| {
             let changed = e.facts.connection.as_ref() != Some(&fact);
             e.facts.connection = Some(fact);
             changed
@@ -226,8 +226,8 @@ impl Observations {
     }
 
     /// Notes an exchange with the assistant that succeeded.
-    pub fn assistant_succeeded(&self, uid: &ConnectorUid) {
-        self.note(uid, |e| {
+    pub fn record_assistant_success(&self, uid: &ConnectorUid) {
+        self.record(uid, |e| {
             e.failures_in_row = 0;
             let changed = e.facts.assistant != AssistantFact::Succeeding;
             e.facts.assistant = AssistantFact::Succeeding;
@@ -236,10 +236,15 @@ impl Observations {
     }
 
     /// Notes an exchange with the assistant that failed.
-    pub fn assistant_failed(&self, uid: &ConnectorUid, fault: AssistantFault, detail: String) {
-        self.note(uid, |e| {
+    pub fn record_assistant_failure(
+        &self,
+        uid: &ConnectorUid,
+        fault: AssistantFault,
+        detail: String,
+    ) {
+        self.record(uid, |e| {
             e.failures_in_row = e.failures_in_row.saturating_add(1);
-            if e.failures_in_row < FAILURES_BEFORE_FAILING {
+            if e.failures_in_row < FAILURE_THRESHOLD {
                 return false;
             }
             let same = matches!(&e.facts.assistant, AssistantFact::Failing { fault: f, .. } if *f == fault);
@@ -251,18 +256,18 @@ impl Observations {
     }
 
     /// Puts a notice in line. What comes back resolves (to anything) when the controller has told it, or when nobody will.
-    pub fn notice(&self, uid: &ConnectorUid, notice: Notice) -> oneshot::Receiver<()> {
-        let (told, waits) = oneshot::channel();
-        self.note(uid, |e| {
-            e.queue(notice, Some(told));
+    pub fn queue_notice(&self, uid: &ConnectorUid, notice: Notice) -> oneshot::Receiver<()> {
+        let (reported, waits) = oneshot::channel();
+        self.record(uid, |e| {
+            e.queue(notice, Some(reported));
             true
         });
         waits
     }
 
     /// Notes that a message was denied. However many are, people are told at once and then at most once an hour.
-    pub fn denied(&self, uid: &ConnectorUid, now: Timestamp) {
-        self.note(uid, |e| {
+    pub fn record_denied_message(&self, uid: &ConnectorUid, now: Timestamp) {
+        self.record(uid, |e| {
             let messages = e.denied.count(now);
             if let Some(messages) = messages {
                 e.queue(Notice::Denied { messages }, None);
@@ -271,12 +276,12 @@ impl Observations {
         });
     }
 
-    /// Notes that a voice message could not be written down; told as [`Self::denied`].
-    pub fn unheard(&self, uid: &ConnectorUid, detail: String, now: Timestamp) {
-        self.note(uid, |e| {
-            let messages = e.unheard.count(now);
+    /// Notes that a voice message could not be written down; told as [`Self::record_denied_message`].
+    pub fn record_transcription_failure(&self, uid: &ConnectorUid, detail: String, now: Timestamp) {
+        self.record(uid, |e| {
+            let messages = e.transcription_failures.count(now);
             if let Some(messages) = messages {
-                e.queue(Notice::Unheard { messages, detail }, None);
+                e.queue(Notice::TranscriptionFailed { messages, detail }, None);
             }
             messages.is_some()
         });
@@ -291,7 +296,7 @@ impl Observations {
     }
 
     /// What is known of a connector.
-    pub fn facts(&self, uid: &ConnectorUid) -> Facts {
+    pub fn facts(&self, uid: &ConnectorUid) -> ObservedFacts {
         self.lock()
             .get(uid)
             .map(|e| e.facts.clone())
@@ -315,25 +320,25 @@ impl Observations {
     }
 
     /// Forgets a connector that is gone.
-    pub fn forget(&self, uid: &ConnectorUid) {
+    pub fn remove(&self, uid: &ConnectorUid) {
         self.lock().remove(uid);
     }
 
-    fn note(&self, uid: &ConnectorUid, change: impl FnOnce(&mut Entry) -> bool) {
-        let mut book = self.lock();
-        let changed = match book.get_mut(uid) {
+    fn record(&self, uid: &ConnectorUid, change: impl FnOnce(&mut Entry) -> bool) {
+        let mut entries = self.lock();
+        let changed = match entries.get_mut(uid) {
             Some(entry) => change(entry),
-            None => change(book.entry(uid.clone()).or_default()),
+            None => change(entries.entry(uid.clone()).or_default()),
         };
-        drop(book);
+        drop(entries);
         if changed {
             // The controller is gone only when the process ends.
-            let _ = self.wake.send(uid.clone());
+            let _ = self.changed_connectors.send(uid.clone());
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ConnectorUid, Entry>> {
-        self.book
+        self.entries
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -343,60 +348,71 @@ impl Observations {
 mod tests {
     use super::*;
 
-    fn woken(receiver: &mut mpsc::UnboundedReceiver<ConnectorUid>) -> usize {
+    fn count_notifications(receiver: &mut mpsc::UnboundedReceiver<ConnectorUid>) -> usize {
         std::iter::from_fn(|| receiver.try_recv().ok()).count()
     }
 
     #[test]
-    fn a_busy_poller_wakes_the_controller_once() {
-        let (book, mut wakes) = Observations::new();
+    fn repeated_fact_notifies_controller_once() {
+        let (observations, mut notifications) = Observations::new();
         let uid = ConnectorUid::from("u");
         for _ in 0..1000 {
-            book.connection(&uid, ConnectionFact::PollCompleted(BotId(7)));
+            observations.record_connection(&uid, ConnectionFact::PollCompleted(BotId(7)));
         }
-        assert_eq!(woken(&mut wakes), 1);
-        book.connection(&uid, ConnectionFact::PollingConflict);
-        book.connection(&uid, ConnectionFact::PollCompleted(BotId(7)));
-        assert_eq!(woken(&mut wakes), 2);
+        assert_eq!(count_notifications(&mut notifications), 1);
+        observations.record_connection(&uid, ConnectionFact::PollingConflict);
+        observations.record_connection(&uid, ConnectionFact::PollCompleted(BotId(7)));
+        assert_eq!(count_notifications(&mut notifications), 2);
     }
 
     #[test]
-    fn an_assistant_fails_after_three_failures_in_a_row_and_recovers_at_the_next_success() {
-        let (book, mut wakes) = Observations::new();
+    fn assistant_fails_after_three_failures_and_recovers() {
+        let (observations, mut notifications) = Observations::new();
         let uid = ConnectorUid::from("u");
-        let fail = || book.assistant_failed(&uid, AssistantFault::Failing, "500".into());
+        let fail =
+            || observations.record_assistant_failure(&uid, AssistantFault::Failing, "500".into());
         fail();
         fail();
-        book.assistant_succeeded(&uid);
+        observations.record_assistant_success(&uid);
         fail();
         fail();
-        assert_eq!(book.facts(&uid).assistant, AssistantFact::Succeeding);
+        assert_eq!(
+            observations.facts(&uid).assistant,
+            AssistantFact::Succeeding
+        );
         fail();
         assert!(matches!(
-            book.facts(&uid).assistant,
+            observations.facts(&uid).assistant,
             AssistantFact::Failing { .. }
         ));
-        assert_eq!(woken(&mut wakes), 2);
-        book.assistant_succeeded(&uid);
-        assert_eq!(book.facts(&uid).assistant, AssistantFact::Succeeding);
+        assert_eq!(count_notifications(&mut notifications), 2);
+        observations.record_assistant_success(&uid);
+        assert_eq!(
+            observations.facts(&uid).assistant,
+            AssistantFact::Succeeding
+        );
     }
 
     #[test]
-    fn denials_are_told_at_once_and_then_once_an_hour_with_their_number() {
-        let (book, mut wakes) = Observations::new();
+    fn denials_are_reported_at_once_then_hourly_with_count() {
+        let (observations, mut notifications) = Observations::new();
         let uid = ConnectorUid::from("u");
         let begin: Timestamp = "2026-05-08T12:00:00Z".parse().unwrap();
         for minute in 0..=61 {
-            book.denied(&uid, begin + SignedDuration::from_mins(minute));
+            observations.record_denied_message(&uid, begin + SignedDuration::from_mins(minute));
         }
-        assert_eq!(woken(&mut wakes), 2, "the controller sleeps in between");
-        let told: Vec<_> = book
+        assert_eq!(
+            count_notifications(&mut notifications),
+            2,
+            "the controller sleeps in between"
+        );
+        let reported: Vec<_> = observations
             .take_notices(&uid)
             .into_iter()
             .map(|p| p.notice)
             .collect();
         assert_eq!(
-            told,
+            reported,
             [
                 Notice::Denied { messages: 1 },
                 Notice::Denied { messages: 60 }
@@ -405,24 +421,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_notice_resolves_when_it_was_taken_and_told() {
-        let (book, mut wakes) = Observations::new();
+    async fn notice_resolves_once_taken_and_reported() {
+        let (observations, mut notifications) = Observations::new();
         let uid = ConnectorUid::from("u");
-        let mut told = book.notice(
+        let mut reported = observations.queue_notice(
             &uid,
             Notice::ForeignWebhook {
                 host: "other.example".into(),
             },
         );
-        assert_eq!(woken(&mut wakes), 1);
+        assert_eq!(count_notifications(&mut notifications), 1);
         assert!(
-            told.try_recv()
+            reported
+                .try_recv()
                 .is_err_and(|e| e == oneshot::error::TryRecvError::Empty)
         );
-        let taken = book.take_notices(&uid);
+        let taken = observations.take_notices(&uid);
         assert_eq!(taken.len(), 1);
         drop(taken);
-        let _ = told.await;
-        assert!(book.take_notices(&uid).is_empty());
+        let _ = reported.await;
+        assert!(observations.take_notices(&uid).is_empty());
     }
 }

@@ -267,7 +267,7 @@ impl AssistantFactory for GuardedAssistantFactory {
 fn dead_letter_hook(observations: Arc<Observations>) -> DeadLetterHook {
     Arc::new(move |connector, reason| {
         // The pipeline does not wait for the event.
-        drop(observations.notice(
+        drop(observations.queue_notice(
             &connector.uid,
             Notice::DeadLetter {
                 reason: reason.to_owned(),

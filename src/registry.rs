@@ -15,7 +15,7 @@ use crate::telegram::Bot;
 #[derive(Debug, Clone)]
 pub struct ResolvedConnector {
     /// Which connector it is.
-    pub connector: ConnectorRef,
+    pub connector_ref: ConnectorRef,
     /// The `metadata.generation` it was resolved from.
     pub generation: i64,
     /// The Bot API with this connector's token.
@@ -75,7 +75,7 @@ impl ResolvedConnector {
         };
         same_assistant
             && self.transcription.is_same(&other.transcription)
-            && self.connector == other.connector
+            && self.connector_ref == other.connector_ref
             && self.generation == other.generation
             && self.bot.is_same(&other.bot)
             && self.bot_username == other.bot_username
@@ -159,13 +159,13 @@ impl Default for Registry {
 impl Registry {
     /// Puts a connector in, or replaces what was known of it. Nobody is woken if nothing is different.
     pub fn publish(&self, resolved: Arc<ResolvedConnector>) {
-        let known = self.get(&resolved.connector.uid);
+        let known = self.get(&resolved.connector_ref.uid);
         if known.is_some_and(|known| known.is_same(&resolved)) {
             return;
         }
-        let uid = resolved.connector.uid.clone();
+        let uid = resolved.connector_ref.uid.clone();
         let bot = resolved.bot.id();
-        self.change(|s| {
+        self.update_snapshot(|s| {
             if let Some(old) = s.by_uid.insert(uid.clone(), resolved.clone())
                 && old.bot.id() != bot
                 && s.by_bot.get(&old.bot.id()) == Some(&uid)
@@ -181,7 +181,7 @@ impl Registry {
         if self.get(uid).is_none() {
             return;
         }
-        self.change(|s| {
+        self.update_snapshot(|s| {
             if let Some(old) = s.by_uid.remove(uid) {
                 let bot = old.bot.id();
                 if s.by_bot.get(&bot) == Some(uid) {
@@ -216,7 +216,7 @@ impl Registry {
         self.version.subscribe()
     }
 
-    fn change(&self, edit: impl Fn(&mut Snapshot)) {
+    fn update_snapshot(&self, edit: impl Fn(&mut Snapshot)) {
         self.snapshot.rcu(|old| {
             let mut new = Snapshot::clone(old);
             edit(&mut new);

@@ -76,7 +76,7 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
             uid: ConnectorUid::from(format!("uid-{n}").as_str()),
         };
         registry.publish(Arc::new(ResolvedConnector {
-            connector: connector.clone(),
+            connector_ref: connector.clone(),
             generation: 1,
             bot: bot.clone(),
             bot_username: format!("bot{n}_bot").into(),

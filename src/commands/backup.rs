@@ -24,7 +24,7 @@ pub async fn backup(args: BackupArgs) -> Result<()> {
             "a database is nothing for a terminal: send it into a file with > backup.db, or name one with --output"
         );
     }
-    let copy = Passing::beside(&args.store.store);
+    let copy = TemporaryCopy::next_to(&args.store.store);
     store::backup(&args.store.store, &copy.0).await?;
     tokio::task::spawn_blocking(move || {
         let mut file = std::fs::File::open(&copy.0)?;
@@ -36,10 +36,10 @@ pub async fn backup(args: BackupArgs) -> Result<()> {
 }
 
 /// A temporary file, removed when dropped. It is next to the database, where the disk is large enough for a copy.
-struct Passing(PathBuf);
+struct TemporaryCopy(PathBuf);
 
-impl Passing {
-    fn beside(store: &str) -> Self {
+impl TemporaryCopy {
+    fn next_to(store: &str) -> Self {
         let path = store::sqlite_path(store).unwrap_or(Path::new("store"));
         let mut name = path.as_os_str().to_owned();
         name.push(format!("-backup-{}", uuid::Uuid::new_v4().simple()));
@@ -47,7 +47,7 @@ impl Passing {
     }
 }
 
-impl Drop for Passing {
+impl Drop for TemporaryCopy {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }

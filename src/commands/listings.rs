@@ -9,7 +9,7 @@ use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
 
 use crate::cli::{ConnectorArgs, DeadLettersArgs, DeniedArgs, OutputFormat, SessionsArgs};
 use crate::store::report::{self, Format};
-use crate::store::{self, Listing, Store};
+use crate::store::{self, ListingQuery, Store};
 
 /// Lists denied conversations.
 ///
@@ -22,7 +22,7 @@ pub async fn denied(args: DeniedArgs) -> Result<()> {
         .map(|s| point_in_time(s, Timestamp::now()))
         .transpose()?;
     let store = store::open(&args.connector.store.store).await?;
-    let listing = Listing {
+    let listing = ListingQuery {
         since,
         texts: true,
         ..listing(&args.connector)
@@ -42,7 +42,7 @@ pub async fn denied(args: DeniedArgs) -> Result<()> {
 /// The store's.
 pub async fn sessions(args: SessionsArgs) -> Result<()> {
     let store = store::open(&args.connector.store.store).await?;
-    let listing = Listing {
+    let listing = ListingQuery {
         texts: args.with_text,
         ..listing(&args.connector)
     };
@@ -76,12 +76,12 @@ fn format(args: &ConnectorArgs) -> Format {
     }
 }
 
-fn listing(args: &ConnectorArgs) -> Listing {
-    Listing {
+fn listing(args: &ConnectorArgs) -> ListingQuery {
+    ListingQuery {
         namespace: Some(args.namespace.clone()),
         name: Some(args.name.clone()),
         limit: PAGE,
-        ..Listing::default()
+        ..ListingQuery::default()
     }
 }
 
@@ -89,7 +89,7 @@ fn listing(args: &ConnectorArgs) -> Listing {
 const PAGE: u32 = 500;
 
 /// The ids of all dead letters of a connector.
-async fn numbers(store: &dyn Store, mut listing: Listing) -> Result<Vec<i64>> {
+async fn numbers(store: &dyn Store, mut listing: ListingQuery) -> Result<Vec<i64>> {
     let mut found = Vec::new();
     loop {
         let page = store.dead_letters(&listing).await?;

@@ -108,7 +108,7 @@ impl BotConnection {
     pub(super) fn report(&self, fact: ConnectionFact) {
         self.context
             .observations
-            .connection(&self.connector.uid, fact);
+            .record_connection(&self.connector.uid, fact);
     }
 
     /// Names the host of a foreign webhook in an event, before that webhook is removed or replaced. Waits at most [`EVENT_TIMEOUT`]:
@@ -117,7 +117,7 @@ impl BotConnection {
         let event_written = self
             .context
             .observations
-            .notice(&self.connector.uid, Notice::ForeignWebhook { host });
+            .queue_notice(&self.connector.uid, Notice::ForeignWebhook { host });
         let _ = tokio::time::timeout(EVENT_TIMEOUT, event_written).await;
     }
 }

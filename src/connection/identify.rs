@@ -57,6 +57,6 @@ impl BotConnection {
     pub(super) fn report_identity(&self, fact: IdentityFact) {
         self.context
             .observations
-            .identity(&self.connector.uid, fact);
+            .record_identity(&self.connector.uid, fact);
     }
 }

@@ -89,7 +89,7 @@ async fn delete_data(
     connector_ref: &ConnectorRef,
     ctx: &Context,
 ) -> Result<(), ReconcileError> {
-    let deletion = ctx.outputs.inbox.forget(&connector_ref.uid);
+    let deletion = ctx.outputs.inbox.delete_connector_data(&connector_ref.uid);
     let error = match tokio::time::timeout(DELETE_DATA_TIMEOUT, deletion).await {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(error)) => ReconcileError::DeleteData(error),
@@ -124,7 +124,11 @@ pub(super) fn on_deleted(object: &GuardedConnector, ctx: &Arc<Context>) -> Vec<(
     tokio::spawn(async move {
         remove_state(&connector_ref, &ctx).await;
         if ctx.is_leader()
-            && let Err(error) = ctx.outputs.inbox.forget(&connector_ref.uid).await
+            && let Err(error) = ctx
+                .outputs
+                .inbox
+                .delete_connector_data(&connector_ref.uid)
+                .await
         {
             tracing::warn!(namespace = %connector_ref.namespace, connector = %connector_ref.name, %error,
                 "failed to delete the data of a deleted connector; the next orphan collection deletes it");
@@ -142,6 +146,6 @@ pub(super) async fn remove_state(connector_ref: &ConnectorRef, ctx: &Context) {
     ctx.caches.assistants.remove(uid);
     ctx.caches.transcribers.remove(uid);
     ctx.caches.backoffs.reset(uid.as_str());
-    ctx.outputs.observations.forget(uid);
+    ctx.outputs.observations.remove(uid);
     ctx.update_reason_metrics();
 }

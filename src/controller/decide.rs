@@ -151,7 +151,7 @@ fn decide_resolved(
 }
 
 /// What is still known once the connection is as planned: a connection that ends takes along what it saw.
-fn observed_after(connection: &ConnectionPlan, facts: &Facts) -> observation::Facts {
+fn observed_after(connection: &ConnectionPlan, facts: &Facts) -> observation::ObservedFacts {
     let mut observed = facts.observed.clone();
     if matches!(connection, ConnectionPlan::Disconnect) {
         observed.identity = None;
@@ -331,7 +331,7 @@ fn publishable_bot<'a>(
     Some((bot, seen.or_else(reported)?))
 }
 
-fn accepted_profile(observed: &observation::Facts) -> Option<&BotProfile> {
+fn accepted_profile(observed: &observation::ObservedFacts) -> Option<&BotProfile> {
     match &observed.identity {
         Some(IdentityFact::Accepted(profile)) => Some(profile),
         _ => None,
@@ -348,7 +348,7 @@ fn resolve(
 ) -> ResolvedConnector {
     let spec = &connector.spec;
     ResolvedConnector {
-        connector: connector_ref.clone(),
+        connector_ref: connector_ref.clone(),
         generation: connector.metadata.generation.unwrap_or_default(),
         bot: bot.clone(),
         bot_username: username.into(),

@@ -122,7 +122,7 @@ pub(super) fn notice_event(
                  To let one in: telegram-connector-operator allow -n {namespace} {name} USER_ID"
             ),
         },
-        Notice::Unheard { messages, detail } => Event {
+        Notice::TranscriptionFailed { messages, detail } => Event {
             type_: EventType::Warning,
             reason: "TranscriptionFailed".to_owned(),
             action: "Transcribe",

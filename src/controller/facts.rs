@@ -25,7 +25,7 @@ pub(super) struct Facts {
     /// Its status: the watch's, unless a newer one was written.
     pub(super) previous: Option<TelegramConnectorStatus>,
     /// What connection and pipeline saw. What they saw of another bot or token is left out.
-    pub(super) observed: observation::Facts,
+    pub(super) observed: observation::ObservedFacts,
     /// Whose the bot is; `None` where no claim was made.
     pub(super) owner: Option<BotOwner>,
     /// The bot of the last reconcile.
@@ -115,7 +115,7 @@ fn claim_bot(
     connector_ref: &ConnectorRef,
     created: Timestamp,
     bot: &Bot,
-    observed: &observation::Facts,
+    observed: &observation::ObservedFacts,
     ctx: &Context,
 ) -> Option<BotOwner> {
     let ownership = &ctx.outputs.ownership;

@@ -73,7 +73,10 @@ async fn collect_orphans(
             continue;
         }
         if missing.contains(&connector.uid) {
-            ctx.outputs.inbox.forget(&connector.uid).await?;
+            ctx.outputs
+                .inbox
+                .delete_connector_data(&connector.uid)
+                .await?;
             tracing::info!(namespace = %connector.namespace, connector = %connector.name, uid = %connector.uid,
                 "the connector was deleted while nobody watched: its sessions ended");
         } else {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::time::MissedTickBehavior;
 
 use crate::pipeline::state::pipeline_state::PipelineState;
-use crate::store::{Listing, Retention, StoreError};
+use crate::store::{ListingQuery, Retention, StoreError};
 
 /// How often the gauges are set.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(15);
@@ -50,9 +50,9 @@ async fn set_gauges(pipeline: &PipelineState) -> Result<(), StoreError> {
         .set_queue(usize::try_from(depth).unwrap_or(usize::MAX), age);
     let dead = pipeline
         .store
-        .dead_letters(&Listing {
+        .dead_letters(&ListingQuery {
             limit: 1000,
-            ..Listing::default()
+            ..ListingQuery::default()
         })
         .await?;
     pipeline.metrics.set_dead_letters(dead.rows.len());
@@ -63,14 +63,14 @@ async fn prune_store(pipeline: &PipelineState) -> Result<(), StoreError> {
     let now = pipeline.clock.now();
     let before = |age: Duration| now.checked_sub(age).unwrap_or(Timestamp::MIN);
     for connector in pipeline.registry.all() {
-        let uid = &connector.connector.uid;
+        let uid = &connector.connector_ref.uid;
         let bot = connector.bot.id();
-        let buried = pipeline
+        let dead_letters = pipeline
             .store
-            .bury_other_bots(uid, bot, before(OTHER_BOT_RETENTION))
+            .dead_letter_other_bots(uid, bot, before(OTHER_BOT_RETENTION))
             .await?;
-        if buried > 0 {
-            tracing::warn!(connector = %connector.connector, buried, "messages of the bot before the token's rotation became dead letters");
+        if dead_letters > 0 {
+            tracing::warn!(connector = %connector.connector_ref, buried = dead_letters, "messages of the bot before the token's rotation became dead letters");
         }
     }
     let retention = Retention {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::group_commit::{Op, Reply, Writer};
-use super::lane::place;
+use super::group_commit::{StoreRequest, StoreResponse, Writer};
 use super::reading::{self, Readers, listing};
-use super::statements::PRUNED_AT_ONCE;
+use super::statements::PRUNE_LIMIT;
+use super::update_route::parse_route;
 use super::{
-    Accepted, Backlog, Claimed, DeadLetter, DeniedMessage, Inbox, LaneWrite, Listing, Page,
-    Retention, SessionSummary, Store, StoreError, WaitingMessage, Wake, Want, Written,
+    AcceptOutcome, Backlog, ClaimOutcome, ClaimRequest, DeadLetter, DeniedMessage, Inbox,
+    LaneWrite, ListingQuery, Page, Retention, SessionSummary, Store, StoreError, WaitingMessage,
+    WorkNotifier, WriteOutcome,
 };
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
@@ -24,7 +25,7 @@ pub(super) struct DatabaseStore<R> {
     writer: Writer,
     readers: R,
     explain: Explain,
-    wake: Arc<Wake>,
+    work_notifier: Arc<WorkNotifier>,
 }
 
 impl<R> DatabaseStore<R> {
@@ -37,13 +38,13 @@ impl<R> DatabaseStore<R> {
             writer,
             readers,
             explain: Box::new(explain),
-            wake: Arc::default(),
+            work_notifier: Arc::default(),
         }
     }
 }
 
 /// A reply of another kind than the write's would be a fault of this module.
-macro_rules! reply {
+macro_rules! expect_response {
     ($call:expr, $pattern:pat => $value:expr) => {
         match $call? {
             $pattern => Ok($value),
@@ -59,31 +60,32 @@ impl<R: Readers> Inbox for DatabaseStore<R> {
         connector: &ConnectorUid,
         bot: BotId,
         updates: Vec<RawUpdate>,
-    ) -> Result<Accepted, StoreError> {
+    ) -> Result<AcceptOutcome, StoreError> {
         if updates.is_empty() {
-            return Ok(Accepted { new: 0, known: 0 });
+            return Ok(AcceptOutcome { new: 0, known: 0 });
         }
         let updates = updates
             .into_iter()
             .map(|u| {
-                let place = place(u.json.get());
-                (u, place)
+                let route = parse_route(u.json.get());
+                (u, route)
             })
             .collect();
-        let op = Op::Accept {
+        let request = StoreRequest::Accept {
             connector: connector.clone(),
             bot,
             updates,
         };
-        let accepted = reply!(self.writer.call(op).await, Reply::Accepted(a) => a)?;
+        let accepted =
+            expect_response!(self.writer.call(request).await, StoreResponse::Accepted(a) => a)?;
         if accepted.new > 0 {
-            self.wake.wake(connector);
+            self.work_notifier.notify(connector);
         }
         Ok(accepted)
     }
 
-    async fn forget(&self, connector: &ConnectorUid) -> Result<(), StoreError> {
-        reply!(self.writer.call(Op::Forget(connector.clone())).await, Reply::Done => ())
+    async fn delete_connector_data(&self, connector: &ConnectorUid) -> Result<(), StoreError> {
+        expect_response!(self.writer.call(StoreRequest::DeleteConnectorData(connector.clone())).await, StoreResponse::Done => ())
     }
 
     async fn connectors(&self) -> Result<Vec<ConnectorRef>, StoreError> {
@@ -93,40 +95,43 @@ impl<R: Readers> Inbox for DatabaseStore<R> {
     }
 
     async fn writable(&self) -> Result<(), StoreError> {
-        reply!(self.writer.call(Op::Probe).await, Reply::Done => ())
+        expect_response!(self.writer.call(StoreRequest::Probe).await, StoreResponse::Done => ())
     }
 }
 
 #[async_trait]
 impl<R: Readers> Store for DatabaseStore<R> {
-    fn wake(&self) -> Arc<Wake> {
-        self.wake.clone()
+    fn work_notifier(&self) -> Arc<WorkNotifier> {
+        self.work_notifier.clone()
     }
 
-    async fn claim(&self, wants: Vec<Want>) -> Result<Claimed, StoreError> {
-        reply!(self.writer.call(Op::Claim(wants)).await, Reply::Claimed(c) => c)
+    async fn claim(&self, claim_requests: Vec<ClaimRequest>) -> Result<ClaimOutcome, StoreError> {
+        expect_response!(self.writer.call(StoreRequest::Claim(claim_requests)).await, StoreResponse::Claimed(c) => c)
     }
 
-    async fn write(&self, write: LaneWrite) -> Result<Written, StoreError> {
-        reply!(self.writer.call(Op::Write(write)).await, Reply::Written(w) => w)
+    async fn write(&self, write: LaneWrite) -> Result<WriteOutcome, StoreError> {
+        expect_response!(self.writer.call(StoreRequest::Write(write)).await, StoreResponse::Written(w) => w)
     }
 
-    async fn arrived(&self, lanes: &[i64]) -> Result<Vec<(i64, Vec<WaitingMessage>)>, StoreError> {
-        reading::arrived::arrived(&self.readers, lanes)
+    async fn waiting_messages(
+        &self,
+        lanes: &[i64],
+    ) -> Result<Vec<(i64, Vec<WaitingMessage>)>, StoreError> {
+        reading::waiting_messages::waiting_messages(&self.readers, lanes)
             .await
             .map_err(|e| (self.explain)(&e))
     }
 
     async fn keep_claims(&self) -> Result<Vec<(ConnectorUid, Timestamp)>, StoreError> {
-        reply!(self.writer.call(Op::KeepClaims).await, Reply::Waiting(w) => w)
+        expect_response!(self.writer.call(StoreRequest::KeepClaims).await, StoreResponse::Waiting(w) => w)
     }
 
     async fn release_claims(&self) -> Result<(), StoreError> {
-        reply!(self.writer.call(Op::ReleaseClaims).await, Reply::Done => ())
+        expect_response!(self.writer.call(StoreRequest::ReleaseClaims).await, StoreResponse::Done => ())
     }
 
     async fn ready_now(&self, connector: &ConnectorUid) -> Result<(), StoreError> {
-        reply!(self.writer.call(Op::ReadyNow(connector.clone())).await, Reply::Done => ())
+        expect_response!(self.writer.call(StoreRequest::ReadyNow(connector.clone())).await, StoreResponse::Done => ())
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
@@ -135,53 +140,53 @@ impl<R: Readers> Store for DatabaseStore<R> {
             .map_err(|e| (self.explain)(&e))
     }
 
-    async fn bury_other_bots(
+    async fn dead_letter_other_bots(
         &self,
         connector: &ConnectorUid,
         bot: BotId,
         before: Timestamp,
     ) -> Result<u64, StoreError> {
-        let op = Op::BuryOtherBots {
+        let request = StoreRequest::DeadLetterOtherBots {
             connector: connector.clone(),
             bot,
             before,
         };
-        reply!(self.writer.call(op).await, Reply::Count(n) => n)
+        expect_response!(self.writer.call(request).await, StoreResponse::Count(n) => n)
     }
 
     async fn prune(&self, retention: Retention) -> Result<bool, StoreError> {
-        let more = reply!(self.writer.call(Op::Prune(retention)).await, Reply::More(more) => more)?;
-        let idle = listing::idle_lanes(&self.readers, PRUNED_AT_ONCE)
+        let more = expect_response!(self.writer.call(StoreRequest::Prune(retention)).await, StoreResponse::More(more) => more)?;
+        let idle = listing::idle_lanes(&self.readers, PRUNE_LIMIT)
             .await
             .map_err(|e| (self.explain)(&e))?;
         if idle.is_empty() {
             return Ok(more);
         }
         let found = idle.len() as u64;
-        let removed = reply!(self.writer.call(Op::PruneLanes(idle)).await, Reply::Count(n) => n)?;
+        let removed = expect_response!(self.writer.call(StoreRequest::PruneLanes(idle)).await, StoreResponse::Count(n) => n)?;
         // Those that came back to life meanwhile are no reason to look again at once.
-        Ok(more || (removed == found && found >= PRUNED_AT_ONCE.unsigned_abs()))
+        Ok(more || (removed == found && found >= PRUNE_LIMIT.unsigned_abs()))
     }
 
-    async fn denied(&self, listing: &Listing) -> Result<Page<DeniedMessage>, StoreError> {
+    async fn denied(&self, listing: &ListingQuery) -> Result<Page<DeniedMessage>, StoreError> {
         listing::denied(&self.readers, listing)
             .await
             .map_err(|e| (self.explain)(&e))
     }
 
-    async fn sessions(&self, listing: &Listing) -> Result<Page<SessionSummary>, StoreError> {
+    async fn sessions(&self, listing: &ListingQuery) -> Result<Page<SessionSummary>, StoreError> {
         listing::sessions(&self.readers, listing)
             .await
             .map_err(|e| (self.explain)(&e))
     }
 
-    async fn dead_letters(&self, listing: &Listing) -> Result<Page<DeadLetter>, StoreError> {
+    async fn dead_letters(&self, listing: &ListingQuery) -> Result<Page<DeadLetter>, StoreError> {
         listing::dead_letters(&self.readers, listing)
             .await
             .map_err(|e| (self.explain)(&e))
     }
 
     async fn retry_dead_letters(&self, ids: &[i64]) -> Result<u64, StoreError> {
-        reply!(self.writer.call(Op::Retry(ids.to_vec())).await, Reply::Count(n) => n)
+        expect_response!(self.writer.call(StoreRequest::Retry(ids.to_vec())).await, StoreResponse::Count(n) => n)
     }
 }

@@ -8,26 +8,26 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use super::lane::Place;
-use super::records::{Claimed, LaneWrite, Retention, Want, Written};
-use super::{Accepted, StoreError};
+use super::records::{ClaimOutcome, ClaimRequest, LaneWrite, Retention, WriteOutcome};
+use super::update_route::UpdateRoute;
+use super::{AcceptOutcome, StoreError};
 use crate::identity::{BotId, ConnectorUid};
 use crate::telegram::RawUpdate;
 use crate::telemetry::Metrics;
 
 /// One caller's write.
-pub(super) enum Op {
+pub(super) enum StoreRequest {
     Accept {
         connector: ConnectorUid,
         bot: BotId,
-        updates: Vec<(RawUpdate, Place)>,
+        updates: Vec<(RawUpdate, UpdateRoute)>,
     },
-    Claim(Vec<Want>),
+    Claim(Vec<ClaimRequest>),
     Write(LaneWrite),
     KeepClaims,
     ReleaseClaims,
     ReadyNow(ConnectorUid),
-    BuryOtherBots {
+    DeadLetterOtherBots {
         connector: ConnectorUid,
         bot: BotId,
         before: Timestamp,
@@ -35,12 +35,12 @@ pub(super) enum Op {
     Prune(Retention),
     /// Removes these lanes, should they still hold nothing.
     PruneLanes(Vec<i64>),
-    Forget(ConnectorUid),
+    DeleteConnectorData(ConnectorUid),
     Retry(Vec<i64>),
     Probe,
 }
 
-/// The operations' names in metrics: every [`Op::label`].
+/// The operations' names in metrics: every [`StoreRequest::label`].
 const OPERATIONS: [&str; 11] = [
     "accept",
     "claim",
@@ -55,7 +55,7 @@ const OPERATIONS: [&str; 11] = [
     "probe",
 ];
 
-impl Op {
+impl StoreRequest {
     /// Whether its loss in a crash would lose anything. A lost claim is simply claimed again.
     pub(super) fn must_be_durable(&self) -> bool {
         !matches!(
@@ -73,9 +73,9 @@ impl Op {
             Self::KeepClaims => "keep_claims",
             Self::ReleaseClaims => "release_claims",
             Self::ReadyNow(_) => "ready_now",
-            Self::BuryOtherBots { .. } => "bury_other_bots",
+            Self::DeadLetterOtherBots { .. } => "bury_other_bots",
             Self::Prune(_) | Self::PruneLanes(_) => "prune",
-            Self::Forget(_) => "forget",
+            Self::DeleteConnectorData(_) => "forget",
             Self::Retry(_) => "retry",
             Self::Probe => "probe",
         }
@@ -90,10 +90,10 @@ impl Op {
 }
 
 /// What became of a write.
-pub(super) enum Reply {
-    Accepted(Accepted),
-    Claimed(Claimed),
-    Written(Written),
+pub(super) enum StoreResponse {
+    Accepted(AcceptOutcome),
+    Claimed(ClaimOutcome),
+    Written(WriteOutcome),
     Waiting(Vec<(ConnectorUid, Timestamp)>),
     Count(u64),
     More(bool),
@@ -101,33 +101,36 @@ pub(super) enum Reply {
 }
 
 /// Each write's own result, in the order of the batch.
-pub(super) type Replies = Vec<Result<Reply, StoreError>>;
+pub(super) type StoreResponses = Vec<Result<StoreResponse, StoreError>>;
 
 /// Something that commits a batch: all of it, or (on `Err`) nothing.
 pub(super) trait Backend: Send + 'static {
-    fn commit(&mut self, ops: &[Op]) -> impl Future<Output = Result<Replies, StoreError>> + Send;
+    fn commit(
+        &mut self,
+        requests: &[StoreRequest],
+    ) -> impl Future<Output = Result<StoreResponses, StoreError>> + Send;
 }
 
-struct Job {
-    op: Op,
-    reply: oneshot::Sender<Result<Reply, StoreError>>,
+struct QueuedRequest {
+    request: StoreRequest,
+    response: oneshot::Sender<Result<StoreResponse, StoreError>>,
 }
 
 /// Where callers hand in their writes. The writer task ends when the last of these is gone.
 #[derive(Clone)]
 pub(super) struct Writer {
-    jobs: mpsc::Sender<Job>,
+    queue_sender: mpsc::Sender<QueuedRequest>,
     metrics: Option<Arc<Metrics>>,
 }
 
 /// Callers that may wait at the writer's door; beyond it they wait outside.
-const QUEUE: usize = 8192;
+const QUEUE_CAPACITY: usize = 8192;
 /// Rows in one transaction: beyond it a longer batch only adds latency.
-const BATCH: usize = 2048;
+const MAX_BATCH_ROWS: usize = 2048;
 /// A batch of so many writes says that there is a rush. Below it a record that a part was sent must not wait: a crash before it doubles the part.
-const RUSH: usize = 96;
+const RUSH_REQUESTS: usize = 96;
 /// In a rush the next batch gathers for so long, so that more writes share an fsync, and the pages that it writes.
-const GATHER: Duration = Duration::from_millis(3);
+const RUSH_DELAY: Duration = Duration::from_millis(3);
 
 impl Writer {
     pub(super) fn start(backend: impl Backend, metrics: Option<Arc<Metrics>>) -> Self {
@@ -140,7 +143,7 @@ impl Writer {
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub(super) fn on_its_own_thread(
+    pub(super) fn start_thread(
         backend: impl Backend,
         metrics: Option<Arc<Metrics>>,
     ) -> std::io::Result<Self> {
@@ -152,23 +155,29 @@ impl Writer {
         Ok(writer)
     }
 
-    fn new(metrics: Option<Arc<Metrics>>) -> (Self, mpsc::Receiver<Job>) {
-        let (jobs, queue) = mpsc::channel(QUEUE);
+    fn new(metrics: Option<Arc<Metrics>>) -> (Self, mpsc::Receiver<QueuedRequest>) {
+        let (queue_sender, queue) = mpsc::channel(QUEUE_CAPACITY);
         if let Some(metrics) = &metrics {
             for operation in OPERATIONS {
                 metrics.declare_store_operation(operation);
             }
         }
-        (Self { jobs, metrics }, queue)
+        (
+            Self {
+                queue_sender,
+                metrics,
+            },
+            queue,
+        )
     }
 
     /// Hands in a write and waits for its commit. What is measured is what the caller waits, not the batch's share of it.
-    pub(super) async fn call(&self, op: Op) -> Result<Reply, StoreError> {
+    pub(super) async fn call(&self, request: StoreRequest) -> Result<StoreResponse, StoreError> {
         let Some(metrics) = &self.metrics else {
-            return self.commit(op).await;
+            return self.commit(request).await;
         };
-        let (label, began) = (op.label(), Instant::now());
-        let result = self.commit(op).await;
+        let (label, began) = (request.label(), Instant::now());
+        let result = self.commit(request).await;
         match &result {
             Ok(_) => metrics.record_store_operation(label, began.elapsed()),
             // A full backlog and a lost claim are answers; the store is well.
@@ -180,51 +189,51 @@ impl Writer {
         result
     }
 
-    async fn commit(&self, op: Op) -> Result<Reply, StoreError> {
-        let (reply, answer) = oneshot::channel();
+    async fn commit(&self, request: StoreRequest) -> Result<StoreResponse, StoreError> {
+        let (response, receiver) = oneshot::channel();
         let gone = || StoreError::Unavailable("the store is closed".into());
-        self.jobs
-            .send(Job { op, reply })
+        self.queue_sender
+            .send(QueuedRequest { request, response })
             .await
             .map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        receiver.await.map_err(|_| gone())?
     }
 }
 
-async fn run(mut backend: impl Backend, mut queue: mpsc::Receiver<Job>) {
-    let mut ops = Vec::new();
+async fn run(mut backend: impl Backend, mut queue: mpsc::Receiver<QueuedRequest>) {
+    let mut requests = Vec::new();
     let mut callers = Vec::new();
     let mut rush = false;
     while let Some(first) = queue.recv().await {
-        if rush && queue.len() < BATCH {
-            tokio::time::sleep(GATHER).await;
+        if rush && queue.len() < MAX_BATCH_ROWS {
+            tokio::time::sleep(RUSH_DELAY).await;
         }
-        let mut weight = first.op.weight();
-        ops.push(first.op);
-        callers.push(first.reply);
-        while weight < BATCH
-            && let Ok(job) = queue.try_recv()
+        let mut weight = first.request.weight();
+        requests.push(first.request);
+        callers.push(first.response);
+        while weight < MAX_BATCH_ROWS
+            && let Ok(queued) = queue.try_recv()
         {
-            weight += job.op.weight();
-            ops.push(job.op);
-            callers.push(job.reply);
+            weight += queued.request.weight();
+            requests.push(queued.request);
+            callers.push(queued.response);
         }
-        rush = ops.len() >= RUSH;
-        match backend.commit(&ops).await {
-            Ok(replies) => {
-                for (caller, reply) in callers.drain(..).zip(replies) {
+        rush = requests.len() >= RUSH_REQUESTS;
+        match backend.commit(&requests).await {
+            Ok(responses) => {
+                for (caller, response) in callers.drain(..).zip(responses) {
                     // A caller that has gone away needs no answer; its write is done all the same.
-                    let _ = caller.send(reply);
+                    let _ = caller.send(response);
                 }
             }
             // One write may be what makes the whole batch fail: alone, it fails alone.
-            Err(error) if ops.len() > 1 && !error.concerns_everybody() => {
-                for (op, caller) in ops.iter().zip(callers.drain(..)) {
-                    let reply = match backend.commit(std::slice::from_ref(op)).await {
-                        Ok(mut replies) => replies.pop().unwrap_or(Ok(Reply::Done)),
+            Err(error) if requests.len() > 1 && !error.affects_all_requests() => {
+                for (request, caller) in requests.iter().zip(callers.drain(..)) {
+                    let response = match backend.commit(std::slice::from_ref(request)).await {
+                        Ok(mut responses) => responses.pop().unwrap_or(Ok(StoreResponse::Done)),
                         Err(error) => Err(error),
                     };
-                    let _ = caller.send(reply);
+                    let _ = caller.send(response);
                 }
             }
             Err(error) => {
@@ -233,13 +242,13 @@ async fn run(mut backend: impl Backend, mut queue: mpsc::Receiver<Job>) {
                 }
             }
         }
-        ops.clear();
+        requests.clear();
     }
 }
 
 impl StoreError {
     /// Whether the fault lies with the store rather than with what was to be written.
-    fn concerns_everybody(&self) -> bool {
+    fn affects_all_requests(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
 }

@@ -6,7 +6,6 @@
 
 mod database;
 mod group_commit;
-mod lane;
 mod migrations;
 mod postgres;
 mod reading;
@@ -14,6 +13,7 @@ mod records;
 pub mod report;
 mod sqlite;
 mod statements;
+mod update_route;
 
 use std::sync::Arc;
 
@@ -25,16 +25,16 @@ use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
 use crate::telemetry::Metrics;
 
-pub use lane::{Place, place};
 pub use records::{
-    Backlog, Change, Claim, Claimed, ClaimedLane, DeadLetter, DeniedMessage, LaneKey, LaneWrite,
-    Listing, Page, Part, Release, Retention, Session, SessionSummary, WaitingMessage, WaitingPart,
-    Want, Written,
+    Backlog, Change, Claim, ClaimOutcome, ClaimRequest, ClaimedLane, DeadLetter, DeniedMessage,
+    LaneKey, LaneWrite, ListingQuery, Page, Release, ReplyPart, Retention, Session, SessionSummary,
+    WaitingMessage, WaitingPart, WriteOutcome,
 };
+pub use update_route::{UpdateRoute, parse_route};
 
 /// What `accept` made of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Accepted {
+pub struct AcceptOutcome {
     /// Updates that were not there before.
     pub new: usize,
     /// Updates that were there, or had been handled: nothing changed.
@@ -71,15 +71,15 @@ pub trait Inbox: Send + Sync + 'static {
         connector: &ConnectorUid,
         bot: BotId,
         updates: Vec<RawUpdate>,
-    ) -> Result<Accepted, StoreError>;
+    ) -> Result<AcceptOutcome, StoreError>;
 
     /// Ends a deleted connector's sessions and drops what waits for it; denied conversations stay until their retention ends.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn forget(&self, connector: &ConnectorUid) -> Result<(), StoreError>;
+    async fn delete_connector_data(&self, connector: &ConnectorUid) -> Result<(), StoreError>;
 
-    /// The connectors of which anything is kept that [`forget`](Inbox::forget) would end.
+    /// The connectors of which anything is kept that [`delete_connector_data`](Inbox::delete_connector_data) would end.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -96,25 +96,28 @@ pub trait Inbox: Send + Sync + 'static {
 #[async_trait]
 pub trait Store: Inbox {
     /// Told at every acceptance whose message came: the pipeline, woken without polling.
-    fn wake(&self) -> Arc<Wake>;
+    fn work_notifier(&self) -> Arc<WorkNotifier>;
 
     /// Claims lanes in which something is ready, the longest waiting first.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn claim(&self, wants: Vec<Want>) -> Result<Claimed, StoreError>;
+    async fn claim(&self, claim_requests: Vec<ClaimRequest>) -> Result<ClaimOutcome, StoreError>;
 
     /// Changes one lane, durably and all at once.
     ///
     /// # Errors
     /// [`StoreError`]; then nothing of it happened.
-    async fn write(&self, write: LaneWrite) -> Result<Written, StoreError>;
+    async fn write(&self, write: LaneWrite) -> Result<WriteOutcome, StoreError>;
 
     /// What waits in these lanes, each with its newest messages in order, what is in work included. Reads only.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn arrived(&self, lanes: &[i64]) -> Result<Vec<(i64, Vec<WaitingMessage>)>, StoreError>;
+    async fn waiting_messages(
+        &self,
+        lanes: &[i64],
+    ) -> Result<Vec<(i64, Vec<WaitingMessage>)>, StoreError>;
 
     /// Prolongs this process's lease on its claims, takes over the lanes of processes that are gone, and says for whom
     /// something waits that nobody has claimed, and since or until when. Costs no write when nothing is claimed.
@@ -146,7 +149,7 @@ pub trait Store: Inbox {
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn bury_other_bots(
+    async fn dead_letter_other_bots(
         &self,
         connector: &ConnectorUid,
         bot: BotId,
@@ -163,19 +166,19 @@ pub trait Store: Inbox {
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn denied(&self, listing: &Listing) -> Result<Page<DeniedMessage>, StoreError>;
+    async fn denied(&self, listing: &ListingQuery) -> Result<Page<DeniedMessage>, StoreError>;
 
     /// Lists sessions, oldest first.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn sessions(&self, listing: &Listing) -> Result<Page<SessionSummary>, StoreError>;
+    async fn sessions(&self, listing: &ListingQuery) -> Result<Page<SessionSummary>, StoreError>;
 
     /// Lists dead letters, oldest first.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn dead_letters(&self, listing: &Listing) -> Result<Page<DeadLetter>, StoreError>;
+    async fn dead_letters(&self, listing: &ListingQuery) -> Result<Page<DeadLetter>, StoreError>;
 
     /// Puts dead letters back where they came from. Returns how many there were.
     ///
@@ -186,37 +189,37 @@ pub trait Store: Inbox {
 
 /// Who has new work: written by `accept`, drained by the pipeline.
 #[derive(Debug, Default)]
-pub struct Wake {
-    woken: std::sync::Mutex<std::collections::HashSet<ConnectorUid>>,
+pub struct WorkNotifier {
+    connectors: std::sync::Mutex<std::collections::HashSet<ConnectorUid>>,
     notify: tokio::sync::Notify,
 }
 
-impl Wake {
+impl WorkNotifier {
     /// Says that this connector has work.
-    pub fn wake(&self, connector: &ConnectorUid) {
-        let mut woken = self
-            .woken
+    pub fn notify(&self, connector: &ConnectorUid) {
+        let mut connectors = self
+            .connectors
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !woken.contains(connector) {
-            woken.insert(connector.clone());
+        if !connectors.contains(connector) {
+            connectors.insert(connector.clone());
         }
-        drop(woken);
+        drop(connectors);
         self.notify.notify_one();
     }
 
     /// Waits until somebody has work, and says who.
-    pub async fn woken(&self) -> std::collections::HashSet<ConnectorUid> {
+    pub async fn notified_connectors(&self) -> std::collections::HashSet<ConnectorUid> {
         loop {
             self.notify.notified().await;
-            let woken = std::mem::take(
+            let connectors = std::mem::take(
                 &mut *self
-                    .woken
+                    .connectors
                     .lock()
                     .unwrap_or_else(std::sync::PoisonError::into_inner),
             );
-            if !woken.is_empty() {
-                return woken;
+            if !connectors.is_empty() {
+                return connectors;
             }
         }
     }
@@ -232,7 +235,7 @@ pub struct StoreOptions {
     /// After how long without a sign of life a process's claims are taken over.
     pub lease: std::time::Duration,
     /// How long a write waits for another process's before it is refused (`SQLite`).
-    pub busy: std::time::Duration,
+    pub busy_timeout: std::time::Duration,
     /// The size beyond which the file is treated like a full disk (`SQLite`); `None`: as big as the volume.
     pub max_bytes: Option<u64>,
     /// Where writes are counted and timed; `None`: nowhere.
@@ -245,7 +248,7 @@ impl Default for StoreOptions {
             clock: Arc::new(crate::clock::SystemClock),
             backlog_per_bot: 50_000,
             lease: std::time::Duration::from_secs(30),
-            busy: std::time::Duration::from_secs(10),
+            busy_timeout: std::time::Duration::from_secs(10),
             max_bytes: None,
             metrics: None,
         }

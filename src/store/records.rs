@@ -21,7 +21,7 @@ pub struct LaneKey {
 
 /// What a claim asks for on behalf of one connector.
 #[derive(Debug, Clone)]
-pub struct Want {
+pub struct ClaimRequest {
     /// Whose messages.
     pub connector: ConnectorRef,
     /// The bot the connector has now; messages of a bot it had before are not handed out.
@@ -34,7 +34,7 @@ pub struct Want {
 
 /// What a claim brought.
 #[derive(Debug, Default)]
-pub struct Claimed {
+pub struct ClaimOutcome {
     /// Lanes that are now this process's, with what waits in them.
     pub lanes: Vec<ClaimedLane>,
     /// Connectors that got fewer lanes than they wanted: nothing more of theirs is ready now.
@@ -97,7 +97,7 @@ pub struct WaitingPart {
     /// 0, 1, 2, … within the reply.
     pub number: u32,
     /// What to send.
-    pub part: Part,
+    pub part: ReplyPart,
     /// How often it was tried in vain.
     pub attempts: u32,
     /// A try before ended without an answer, so that this one may be its double.
@@ -108,7 +108,7 @@ pub struct WaitingPart {
 
 /// One message to send: at most 4,096 UTF-16 units.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
+pub struct ReplyPart {
     /// The text in Telegram's HTML; `None`: only plain.
     pub html: Option<String>,
     /// The same as plain text.
@@ -163,7 +163,7 @@ pub enum Change {
         message: i64,
     },
     /// The message cannot be handled: it leaves the inbox for the dead letters.
-    Bury {
+    DeadLetter {
         /// [`WaitingMessage::id`].
         message: i64,
         /// Why; no chat text.
@@ -179,7 +179,7 @@ pub enum Change {
         /// The message it answers.
         message: i64,
         /// Its parts in order.
-        parts: Vec<Part>,
+        parts: Vec<ReplyPart>,
         /// Store it only if no notice of this kind was stored for the chat since.
         unless_noticed_since: Option<Timestamp>,
     },
@@ -232,13 +232,13 @@ pub enum Change {
         /// [`WaitingPart::reply`].
         reply: i64,
         /// `Some`: it becomes a dead letter, for this reason.
-        bury: Option<String>,
+        dead_letter_reason: Option<String>,
     },
 }
 
 /// What became of a [`LaneWrite`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Written {
+pub struct WriteOutcome {
     /// [`Change::Reply`] stored its parts (false: a notice had gone out lately).
     pub reply_stored: bool,
     /// The lane was given back and something still waits in it.
@@ -334,7 +334,7 @@ pub struct DeadLetter {
 
 /// Which connector's rows a listing is about; `None`: all.
 #[derive(Debug, Clone, Default)]
-pub struct Listing {
+pub struct ListingQuery {
     /// Namespace.
     pub namespace: Option<String>,
     /// Name.
@@ -354,7 +354,7 @@ pub struct Listing {
 pub struct Page<T> {
     /// The rows.
     pub rows: Vec<T>,
-    /// [`Listing::after`] of the next page; `None`: this was the last.
+    /// [`ListingQuery::after`] of the next page; `None`: this was the last.
     pub next: Option<i64>,
 }
 

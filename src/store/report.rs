@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
-use super::{DeadLetter, DeniedMessage, Listing, Page, SessionSummary, Store, StoreError};
+use super::{DeadLetter, DeniedMessage, ListingQuery, Page, SessionSummary, Store, StoreError};
 
 /// How a listing is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,7 +20,7 @@ pub enum Format {
 
 /// Why a listing broke off.
 #[derive(Debug, thiserror::Error)]
-pub enum ReportError {
+pub enum ListingError {
     /// The store could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -32,79 +32,79 @@ pub enum ReportError {
 /// Rows read at a time.
 const PAGE: u32 = 500;
 /// The longest message text in a table, in characters; JSON has all of it.
-const SHOWN_TEXT: usize = 80;
+const MAX_TEXT_CHARS: usize = 80;
 
 /// Writes denied messages, oldest first. Returns how many.
 ///
 /// # Errors
-/// [`ReportError`].
+/// [`ListingError`].
 pub async fn denied(
     store: &dyn Store,
-    listing: Listing,
+    listing: ListingQuery,
     format: Format,
     out: &mut (dyn Write + Send),
-) -> Result<u64, ReportError> {
-    all::<DeniedMessage>(store, listing, format, out).await
+) -> Result<u64, ListingError> {
+    write_listing::<DeniedMessage>(store, listing, format, out).await
 }
 
-/// Writes sessions, with their history if [`Listing::texts`] says so and as JSON. Returns how many.
+/// Writes sessions, with their history if [`ListingQuery::texts`] says so and as JSON. Returns how many.
 ///
 /// # Errors
-/// [`ReportError`].
+/// [`ListingError`].
 pub async fn sessions(
     store: &dyn Store,
-    listing: Listing,
+    listing: ListingQuery,
     format: Format,
     out: &mut (dyn Write + Send),
-) -> Result<u64, ReportError> {
-    all::<SessionSummary>(store, listing, format, out).await
+) -> Result<u64, ListingError> {
+    write_listing::<SessionSummary>(store, listing, format, out).await
 }
 
 /// Writes dead letters, oldest first. Returns how many.
 ///
 /// # Errors
-/// [`ReportError`].
+/// [`ListingError`].
 pub async fn dead_letters(
     store: &dyn Store,
-    listing: Listing,
+    listing: ListingQuery,
     format: Format,
     out: &mut (dyn Write + Send),
-) -> Result<u64, ReportError> {
-    all::<DeadLetter>(store, listing, format, out).await
+) -> Result<u64, ListingError> {
+    write_listing::<DeadLetter>(store, listing, format, out).await
 }
 
 /// Puts back all dead letters that the listing names. A running operator takes them up within a few seconds. Returns how many.
 ///
 /// # Errors
-/// [`ReportError`].
-pub async fn retry_all(store: &dyn Store, listing: Listing) -> Result<u64, ReportError> {
-    let mut listing = paged(listing);
+/// [`ListingError`].
+pub async fn retry_all(store: &dyn Store, listing: ListingQuery) -> Result<u64, ListingError> {
+    let mut listing = first_page(listing);
     let mut retried = 0;
     loop {
         let page = store.dead_letters(&listing).await?;
         let ids: Vec<i64> = page.rows.iter().map(|d| d.id).collect();
         retried += store.retry_dead_letters(&ids).await?;
-        if !turn(&mut listing, &page) {
+        if !advance_page(&mut listing, &page) {
             return Ok(retried);
         }
     }
 }
 
 /// Writes a listing to its end.
-async fn all<R: Row>(
+async fn write_listing<R: Row>(
     store: &dyn Store,
-    listing: Listing,
+    listing: ListingQuery,
     format: Format,
     out: &mut (dyn Write + Send),
-) -> Result<u64, ReportError> {
-    let mut lines = Lines::new(format, R::HEADER, out);
-    let mut listing = paged(listing);
+) -> Result<u64, ListingError> {
+    let mut lines = ListingWriter::new(format, R::HEADER, out);
+    let mut listing = first_page(listing);
     loop {
         let page = R::page(store, &listing).await?;
         for row in &page.rows {
             lines.row(row, || row.cells())?;
         }
-        if !turn(&mut listing, &page) {
+        if !advance_page(&mut listing, &page) {
             return lines.end();
         }
     }
@@ -116,7 +116,7 @@ trait Row: Serialize + Sync + Sized {
 
     fn page(
         store: &dyn Store,
-        listing: &Listing,
+        listing: &ListingQuery,
     ) -> impl Future<Output = Result<Page<Self>, StoreError>> + Send;
 
     /// One for each of [`HEADER`](Self::HEADER).
@@ -135,13 +135,13 @@ impl Row for DeniedMessage {
         "TEXT",
     ];
 
-    async fn page(store: &dyn Store, listing: &Listing) -> Result<Page<Self>, StoreError> {
+    async fn page(store: &dyn Store, listing: &ListingQuery) -> Result<Page<Self>, StoreError> {
         store.denied(listing).await
     }
 
     fn cells(&self) -> Vec<String> {
         let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
-        let text: String = or_dash(&self.text).chars().take(SHOWN_TEXT).collect();
+        let text: String = or_dash(&self.text).chars().take(MAX_TEXT_CHARS).collect();
         vec![
             self.time.to_string(),
             format!("{}/{}", self.namespace, self.name),
@@ -170,7 +170,7 @@ impl Row for SessionSummary {
         "SESSION",
     ];
 
-    async fn page(store: &dyn Store, listing: &Listing) -> Result<Page<Self>, StoreError> {
+    async fn page(store: &dyn Store, listing: &ListingQuery) -> Result<Page<Self>, StoreError> {
         store.sessions(listing).await
     }
 
@@ -199,7 +199,7 @@ impl Row for DeadLetter {
         "REASON",
     ];
 
-    async fn page(store: &dyn Store, listing: &Listing) -> Result<Page<Self>, StoreError> {
+    async fn page(store: &dyn Store, listing: &ListingQuery) -> Result<Page<Self>, StoreError> {
         store.dead_letters(listing).await
     }
 
@@ -216,8 +216,8 @@ impl Row for DeadLetter {
     }
 }
 
-fn paged(listing: Listing) -> Listing {
-    Listing {
+fn first_page(listing: ListingQuery) -> ListingQuery {
+    ListingQuery {
         after: 0,
         limit: PAGE,
         ..listing
@@ -225,7 +225,7 @@ fn paged(listing: Listing) -> Listing {
 }
 
 /// Turns to the next page, if there is one.
-fn turn<T>(listing: &mut Listing, page: &Page<T>) -> bool {
+fn advance_page<T>(listing: &mut ListingQuery, page: &Page<T>) -> bool {
     if let Some(next) = page.next {
         listing.after = next;
     }
@@ -233,10 +233,10 @@ fn turn<T>(listing: &mut Listing, page: &Page<T>) -> bool {
 }
 
 /// Lines of a table are held back until there are so many of them, so that its columns are as wide as what stands in them.
-const LOOK_AHEAD: usize = 100;
+const MEASURED_ROWS: usize = 100;
 
 /// Rows as they come. The first lines of a table decide how wide its columns are; a later cell that is wider moves its own line only.
-struct Lines<'a> {
+struct ListingWriter<'a> {
     format: Format,
     /// The header and the first rows, until the widths are known.
     held_back: Vec<Vec<String>>,
@@ -245,7 +245,7 @@ struct Lines<'a> {
     count: u64,
 }
 
-impl<'a> Lines<'a> {
+impl<'a> ListingWriter<'a> {
     fn new(format: Format, header: &[&str], out: &'a mut (dyn Write + Send)) -> Self {
         let header = header.iter().map(ToString::to_string).collect();
         Self {
@@ -266,8 +266,8 @@ impl<'a> Lines<'a> {
             Format::Table if self.held_back.is_empty() => self.cells(&cells()),
             Format::Table => {
                 self.held_back.push(cells());
-                if self.held_back.len() > LOOK_AHEAD {
-                    self.settle()?;
+                if self.held_back.len() > MEASURED_ROWS {
+                    self.write_held_back()?;
                 }
                 Ok(())
             }
@@ -279,7 +279,7 @@ impl<'a> Lines<'a> {
     }
 
     /// Writes what was held back, in columns as wide as it needs.
-    fn settle(&mut self) -> io::Result<()> {
+    fn write_held_back(&mut self) -> io::Result<()> {
         let lines = std::mem::take(&mut self.held_back);
         for cells in &lines {
             self.widths.resize(cells.len(), 0);
@@ -302,8 +302,8 @@ impl<'a> Lines<'a> {
         Ok(())
     }
 
-    fn end(mut self) -> Result<u64, ReportError> {
-        self.settle()?;
+    fn end(mut self) -> Result<u64, ListingError> {
+        self.write_held_back()?;
         self.out.flush()?;
         Ok(self.count)
     }
@@ -315,7 +315,7 @@ mod tests {
 
     fn table(rows: &[[&str; 3]]) -> String {
         let mut out = Vec::new();
-        let mut lines = Lines::new(Format::Table, &["ID", "NAME", "TEXT"], &mut out);
+        let mut lines = ListingWriter::new(Format::Table, &["ID", "NAME", "TEXT"], &mut out);
         for row in rows {
             lines
                 .row(row, || row.iter().map(ToString::to_string).collect())
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn headings_stand_over_their_columns_however_wide_the_cells_are() {
+    fn table_headings_align_with_wide_cells() {
         assert_eq!(
             table(&[["1", "Ann", "x"], ["1000000", "日本", "y"]]),
             "ID        NAME   TEXT\n\
@@ -337,8 +337,8 @@ mod tests {
     }
 
     #[test]
-    fn a_long_list_is_written_as_it_comes_and_a_late_wide_cell_moves_its_own_line_only() {
-        let mut rows = vec![["1", "Ann", "x"]; 2 * LOOK_AHEAD];
+    fn late_wide_cell_shifts_only_its_own_line() {
+        let mut rows = vec![["1", "Ann", "x"]; 2 * MEASURED_ROWS];
         rows.push(["1000000", "Ann", "late"]);
         rows.push(["2", "Ann", "x"]);
         let table = table(&rows);

@@ -5,10 +5,10 @@ use jiff::Timestamp;
 use super::Retention;
 
 /// Rows that one `Prune` removes per table, so that intake never waits long for it.
-pub(super) const PRUNED_AT_ONCE: i64 = 500;
+pub(super) const PRUNE_LIMIT: i64 = 500;
 
-/// What `Prune` removes: each with the time in `$1`, [`PRUNED_AT_ONCE`] in `$2`.
-pub(super) fn too_old(retention: &Retention) -> [(&'static str, Timestamp); 6] {
+/// What `Prune` removes: each with the time in `$1`, [`PRUNE_LIMIT`] in `$2`.
+pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timestamp); 6] {
     [
         (
             "DELETE FROM seen WHERE (bot, update_id) IN (SELECT bot, update_id FROM seen WHERE at < $1 LIMIT $2)",
@@ -37,8 +37,8 @@ pub(super) fn too_old(retention: &Retention) -> [(&'static str, Timestamp); 6] {
     ]
 }
 
-/// What `Forget` removes of the connector `$1`.
-pub(super) const FORGET: [&str; 7] = [
+/// What `DeleteConnectorData` removes of the connector `$1`.
+pub(super) const DELETE_CONNECTOR_DATA: [&str; 7] = [
     "DELETE FROM inbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM outbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM exchange WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
@@ -50,7 +50,7 @@ pub(super) const FORGET: [&str; 7] = [
 ];
 
 /// Lets the lanes of the connector `$1` rest in which nothing waits any more.
-pub(super) const REST_IDLE_LANES: &str =
+pub(super) const CLEAR_IDLE_LANES: &str =
     "UPDATE lane SET ready_at = NULL WHERE connector = $1 AND owner IS NULL AND ready_at IS NOT NULL
        AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.lane = lane.id)
        AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.lane = lane.id)";

@@ -21,4 +21,4 @@ pub use api::TelegramApi;
 pub use bot::{Bot, MessageText, NewMessage};
 pub use error::TelegramError;
 pub use token::BotToken;
-pub use update::{NotAnUpdate, RawUpdate};
+pub use update::{InvalidUpdate, RawUpdate};

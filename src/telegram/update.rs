@@ -15,7 +15,7 @@ pub struct RawUpdate {
 
 /// Why something that came as an update cannot be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotAnUpdate {
+pub enum InvalidUpdate {
     /// Not one JSON object.
     #[error("the update is not a JSON object")]
     NotAnObject,
@@ -28,17 +28,18 @@ impl RawUpdate {
     /// Takes the body of a webhook request for an update.
     ///
     /// # Errors
-    /// [`NotAnUpdate`]. Never panics, whatever the body is.
-    pub fn from_body(body: &[u8]) -> Result<Self, NotAnUpdate> {
-        let json: &RawValue = serde_json::from_slice(body).map_err(|_| NotAnUpdate::NotAnObject)?;
+    /// [`InvalidUpdate`]. Never panics, whatever the body is.
+    pub fn from_body(body: &[u8]) -> Result<Self, InvalidUpdate> {
+        let json: &RawValue =
+            serde_json::from_slice(body).map_err(|_| InvalidUpdate::NotAnObject)?;
         Self::from_json(json)
     }
 
     /// Takes one element of `getUpdates`' result for an update.
-    pub(super) fn from_json(json: &RawValue) -> Result<Self, NotAnUpdate> {
-        let object = JsonObject::parse(json.get()).ok_or(NotAnUpdate::NotAnObject)?;
+    pub(super) fn from_json(json: &RawValue) -> Result<Self, InvalidUpdate> {
+        let object = JsonObject::parse(json.get()).ok_or(InvalidUpdate::NotAnObject)?;
         Ok(Self {
-            update_id: update_id(&object).ok_or(NotAnUpdate::NoUpdateId)?,
+            update_id: update_id(&object).ok_or(InvalidUpdate::NoUpdateId)?,
             json: json.to_owned(),
         })
     }
@@ -60,28 +61,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_update_is_kept_as_it_came() {
+    fn update_json_is_kept_unchanged() {
         let json = r#"{ "telepathy" : {"x":"\ud800"}, "update_id":7 }"#;
         let update = RawUpdate::from_body(json.as_bytes()).expect("an update");
         assert_eq!((update.update_id, update.json.get()), (7, json));
     }
 
     #[rstest]
-    #[case(b"", NotAnUpdate::NotAnObject)]
-    #[case(b"[]", NotAnUpdate::NotAnObject)]
-    #[case(b"\xff\xfe", NotAnUpdate::NotAnObject)]
-    #[case(br#"{"update_id":1}{}"#, NotAnUpdate::NotAnObject)]
-    #[case(br#"{"update_id":null}"#, NotAnUpdate::NoUpdateId)]
-    #[case(br#"{"update_id":-9223372036854775808}"#, NotAnUpdate::NoUpdateId)]
-    #[case(br#"{"update_id":9223372036854775807}"#, NotAnUpdate::NoUpdateId)]
-    #[case(br#"{"update_id":1e3}"#, NotAnUpdate::NoUpdateId)]
-    fn what_is_no_update_says_why(#[case] body: &[u8], #[case] why: NotAnUpdate) {
+    #[case(b"", InvalidUpdate::NotAnObject)]
+    #[case(b"[]", InvalidUpdate::NotAnObject)]
+    #[case(b"\xff\xfe", InvalidUpdate::NotAnObject)]
+    #[case(br#"{"update_id":1}{}"#, InvalidUpdate::NotAnObject)]
+    #[case(br#"{"update_id":null}"#, InvalidUpdate::NoUpdateId)]
+    #[case(br#"{"update_id":-9223372036854775808}"#, InvalidUpdate::NoUpdateId)]
+    #[case(br#"{"update_id":9223372036854775807}"#, InvalidUpdate::NoUpdateId)]
+    #[case(br#"{"update_id":1e3}"#, InvalidUpdate::NoUpdateId)]
+    fn invalid_update_has_a_reason(#[case] body: &[u8], #[case] why: InvalidUpdate) {
         assert_eq!(RawUpdate::from_body(body).err(), Some(why));
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_taken_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_accepted_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = RawUpdate::from_body(&body);
         }
     }

@@ -5,7 +5,7 @@ use super::html;
 use telegram_connector_operator::pipeline::incoming_update::{
     IncomingUpdate, UnreadableUpdate, UpdateKind,
 };
-use telegram_connector_operator::store::place;
+use telegram_connector_operator::store::parse_route;
 use telegram_connector_operator::telegram::RawUpdate;
 use telegram_connector_operator::telegram::markdown::{self, RenderedPart};
 use telegram_connector_operator::telegram::split::{self, MESSAGE_LIMIT, utf16_len};
@@ -18,7 +18,7 @@ pub fn update(body: &[u8]) {
     };
     assert!((0..i64::MAX).contains(&raw.update_id), "{}", raw.update_id);
     let json = raw.json.get();
-    let place = place(json);
+    let route = parse_route(json);
     let incoming = match IncomingUpdate::parse(json) {
         Ok(incoming) => incoming,
         // It was an object with an id when it was taken.
@@ -26,8 +26,8 @@ pub fn update(body: &[u8]) {
     };
     assert_eq!(incoming.update_id, raw.update_id);
     if incoming.kind != UpdateKind::Other {
-        assert_eq!(place.chat, incoming.chat.id, "the lane is another chat's");
-        assert_eq!(place.topic, incoming.thread_id.unwrap_or(0));
+        assert_eq!(route.chat, incoming.chat.id, "the lane is another chat's");
+        assert_eq!(route.topic, incoming.thread_id.unwrap_or(0));
     }
     for text in incoming.text.iter().chain(&incoming.chat.title) {
         assert!(!text.contains('\0'), "PostgreSQL cannot hold it");

@@ -20,9 +20,9 @@ pub mod pipeline {
 
 #[path = "../../src/store"]
 pub mod store {
-    mod lane;
+    mod update_route;
 
-    pub use lane::place;
+    pub use update_route::parse_route;
 }
 
 #[path = "../../crates/bot-api-simulator/src"]

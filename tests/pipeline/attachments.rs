@@ -199,7 +199,7 @@ async fn permanent_transcription_failure_is_reported_once() {
     env.wait_until_drained().await;
     let notices = env.observations.take_notices(&support.uid);
     assert_eq!(notices.len(), 1, "at most one an hour");
-    let Notice::Unheard { detail, .. } = &notices[0].notice else {
+    let Notice::TranscriptionFailed { detail, .. } = &notices[0].notice else {
         panic!("{:?}", notices[0].notice)
     };
     assert!(

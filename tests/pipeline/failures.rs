@@ -5,7 +5,7 @@ use std::time::Duration;
 use bot_api_simulator::sample_assistant::{Behaviour, BehaviourRule, InjectedFailure};
 use bot_api_simulator::{Fault, FaultKind};
 use telegram_connector_operator::observation::{AssistantFact, IdentityFact};
-use telegram_connector_operator::store::Listing;
+use telegram_connector_operator::store::ListingQuery;
 
 use crate::test_env::{ANN, TIMEOUT, TestEnv, specific_users, wait_until};
 
@@ -286,12 +286,12 @@ async fn messages_of_the_old_bot_wait_after_a_token_change() {
     assert!(env.telegram.sent_messages(support.id, ANN).is_empty());
     let now = jiff::Timestamp::now();
     let later = now.checked_add(Duration::from_secs(1)).unwrap();
-    let buried = env
+    let dead_letters = env
         .store
-        .bury_other_bots(&support.uid, other.id, later)
+        .dead_letter_other_bots(&support.uid, other.id, later)
         .await
         .unwrap();
-    assert_eq!(buried, 1);
+    assert_eq!(dead_letters, 1);
 }
 
 #[tokio::test]
@@ -346,9 +346,9 @@ async fn invalid_updates_block_nothing() {
     }
     env.wait_until_drained().await;
     env.ask(&support, "still alive?").await;
-    let all = Listing {
+    let all = ListingQuery {
         limit: 10,
-        ..Listing::default()
+        ..ListingQuery::default()
     };
     let dead = env.store.dead_letters(&all).await.unwrap().rows;
     assert_eq!(dead.len(), 1, "only what is no update at all: {dead:?}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bot_api_simulator::UserAction;
 use bot_api_simulator::sample_assistant::{Behaviour, BehaviourRule};
 use telegram_connector_operator::registry::{DeniedReply, SessionDuration};
-use telegram_connector_operator::store::Listing;
+use telegram_connector_operator::store::ListingQuery;
 
 use crate::test_env::{ANN, EVE, TIMEOUT, TestEnv, specific_users, wait_until};
 
@@ -43,11 +43,11 @@ async fn denied_user_is_stored_and_notified_once_per_hour() {
     assert!(said.text.contains("6666"), "{}", said.text);
     env.telegram.send_private_message(support.id, EVE, "please");
     env.telegram.send_private_message(support.id, EVE, "/start");
-    let listing = Listing {
+    let listing = ListingQuery {
         namespace: Some("acme".into()),
         name: Some("support".into()),
         limit: 100,
-        ..Listing::default()
+        ..ListingQuery::default()
     };
     wait_until("three denials are stored", async || {
         env.store.denied(&listing).await.unwrap().rows.len() == 3
@@ -75,9 +75,9 @@ async fn silent_denial_without_storage_leaves_no_trace() {
         .send_private_message(support.id, EVE, "super secret words");
     env.ask(&support, "hello").await;
     env.wait_until_drained().await;
-    let all = Listing {
+    let all = ListingQuery {
         limit: 10,
-        ..Listing::default()
+        ..ListingQuery::default()
     };
     assert!(env.store.denied(&all).await.unwrap().rows.is_empty());
     assert!(env.telegram.sent_messages(support.id, EVE).is_empty());
@@ -239,10 +239,10 @@ async fn new_command_starts_a_session_with_bounded_history() {
     assert!(sent.text.contains("new conversation"), "{}", sent.text);
     let sent = env.ask(&support, "hello again").await;
     assert!(sent.text.contains("first message"), "{}", sent.text);
-    let all = Listing {
+    let all = ListingQuery {
         limit: 10,
         texts: true,
-        ..Listing::default()
+        ..ListingQuery::default()
     };
     let sessions = env.store.sessions(&all).await.unwrap().rows;
     let told: Vec<_> = sessions

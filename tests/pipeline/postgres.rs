@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use sqlx::ConnectOptions;
 use telegram_connector_operator::identity::BotId;
 use telegram_connector_operator::store::{
-    self, Change, LaneWrite, Listing, Release, Retention, Store, StoreError, StoreOptions,
+    self, Change, LaneWrite, ListingQuery, Release, Retention, Store, StoreError, StoreOptions,
 };
 
 use crate::not_tried::not_tried;
@@ -227,9 +227,9 @@ async fn postgres_store_claims_and_lists() {
         vec![
             Change::EndReply {
                 reply: message,
-                bury: Some("gone".into()),
+                dead_letter_reason: Some("gone".into()),
             },
-            Change::Bury {
+            Change::DeadLetter {
                 message: lane.messages[0].id,
                 reason: "no use".into(),
             },
@@ -237,10 +237,10 @@ async fn postgres_store_claims_and_lists() {
         ],
     )
     .await;
-    let all = Listing {
+    let all = ListingQuery {
         limit: 10,
         texts: true,
-        ..Listing::default()
+        ..ListingQuery::default()
     };
     let dead = first.dead_letters(&all).await.unwrap().rows;
     assert_eq!(dead.len(), 2);
@@ -260,8 +260,11 @@ async fn postgres_store_claims_and_lists() {
         })
         .await
         .unwrap();
-    first.bury_other_bots(&uid, BotId(1), now).await.unwrap();
-    first.forget(&uid).await.unwrap();
+    first
+        .dead_letter_other_bots(&uid, BotId(1), now)
+        .await
+        .unwrap();
+    first.delete_connector_data(&uid).await.unwrap();
     assert!(first.sessions(&all).await.unwrap().rows.is_empty());
     first.release_claims().await.unwrap();
 }
@@ -272,7 +275,7 @@ async fn stop_command_wakes_a_waiting_lane_on_postgres() {
         return;
     };
     let store = store::open(&postgres.address()).await.unwrap();
-    crate::store::hurried_by_a_stop(&*store).await;
+    crate::store::check_stop_makes_waiting_lane_ready(&*store).await;
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ async fn full_disk_acknowledges_nothing_and_recovers() {
 async fn locked_store_acknowledges_nothing_and_recovers() {
     let folder = tempfile::tempdir().unwrap();
     let options = StoreOptions {
-        busy: Duration::from_millis(100),
+        busy_timeout: Duration::from_millis(100),
         ..StoreOptions::default()
     };
     let store = store::open_with(&address(&folder), options).await.unwrap();

@@ -23,7 +23,7 @@ use telegram_connector_operator::registry::{
     AccessPolicy, DeniedReply, Registry, ResolvedConnector, SessionDuration, SessionPolicy,
     Transcription,
 };
-use telegram_connector_operator::store::{self, Listing, Store, StoreOptions};
+use telegram_connector_operator::store::{self, ListingQuery, Store, StoreOptions};
 use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
 use telegram_connector_operator::telemetry::metrics::Metrics;
 
@@ -153,7 +153,7 @@ impl TestEnv {
         let api = Arc::new(TelegramApi::new(self.telegram.url()).unwrap());
         let bot = Bot::new(api, BotToken::parse(&token).unwrap());
         let mut resolved = ResolvedConnector {
-            connector: ConnectorRef {
+            connector_ref: ConnectorRef {
                 namespace: "acme".into(),
                 name: name.into(),
                 uid: ConnectorUid::from(format!("uid-{name}").as_str()),
@@ -175,7 +175,7 @@ impl TestEnv {
             transcription: Transcription::None,
         };
         edit(&mut resolved);
-        let uid = resolved.connector.uid.clone();
+        let uid = resolved.connector_ref.uid.clone();
         self.registry.publish(Arc::new(resolved));
         self.pollers.push(tokio::spawn(poll(
             bot.clone(),
@@ -241,9 +241,9 @@ impl TestEnv {
     }
 
     pub(crate) async fn dead_letters(&self) -> Vec<store::DeadLetter> {
-        let listing = Listing {
+        let listing = ListingQuery {
             limit: 100,
-            ..Listing::default()
+            ..ListingQuery::default()
         };
         self.store.dead_letters(&listing).await.unwrap().rows
     }

@@ -9,7 +9,7 @@
 //! | a runner that confirms a batch early and loses up to 100 updates on a kill | `killed_while_polling_loses_nothing_and_keeps_order`, `crash_loses_no_message` |
 //! | one stuck handler that stops the whole bot | `hanging_assistant_does_not_delay_other_connectors`, `messages_are_ordered_per_chat_and_chats_are_independent` |
 //! | a poison update redelivered for ever | `empty_answer_gets_a_reply_and_is_not_retried`, `invalid_updates_block_nothing`, `requests_not_from_telegram_are_rejected` |
-//! | a dead claim that blocks all later messages | `a_living_process_keeps_its_claims_and_a_dead_ones_are_taken_over`, `lanes_of_a_dead_replica_are_claimed_after_its_lease` |
+//! | a dead claim that blocks all later messages | `claims_of_dead_process_are_taken_over`, `lanes_of_a_dead_replica_are_claimed_after_its_lease` |
 //! | a poller that hangs for hours without noticing | `hanging_poll_is_detected_and_replaced` |
 //! | "connected" shown after a 409 | `conflict_and_throttling_are_reported_and_recover` |
 //! | a poller that deletes a webhook that is not its own | `foreign_webhook_is_named_in_an_event_and_removed`, `returning_webhook_in_polling_mode_is_contested_until_recheck` |

@@ -25,7 +25,7 @@ use super::tls::{ReloadingTls, TlsFiles};
 use crate::identity::ConnectorUid;
 use crate::registry::{Registry, ResolvedConnector};
 use crate::store::{Inbox, StoreError};
-use crate::telegram::{NotAnUpdate, RawUpdate};
+use crate::telegram::{InvalidUpdate, RawUpdate};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{UpdateOutcome, WebhookRefusal};
 
@@ -233,7 +233,7 @@ impl WebhookServer {
         let bot = connector.bot.id();
         match self
             .inbox
-            .accept(&connector.connector.uid, bot, vec![update])
+            .accept(&connector.connector_ref.uid, bot, vec![update])
             .await
         {
             Ok(accepted) => {
@@ -247,7 +247,7 @@ impl WebhookServer {
                 let retry = match error {
                     StoreError::BacklogFull(_) => RETRY_AFTER_BACKLOG_FULL,
                     _ => {
-                        tracing::warn!(namespace = %connector.connector.namespace, connector = %connector.connector.name,
+                        tracing::warn!(namespace = %connector.connector_ref.namespace, connector = %connector.connector_ref.name,
                             bot_id = %bot, update_id, %error, "failed to store an update; it is not acknowledged and Telegram delivers it again");
                         RETRY_AFTER_STORE_ERROR
                     }
@@ -267,10 +267,10 @@ impl WebhookServer {
     fn acknowledge_unusable(
         &self,
         connector: &ResolvedConnector,
-        why: NotAnUpdate,
+        why: InvalidUpdate,
         bytes: usize,
     ) -> Response<Empty<Bytes>> {
-        let who = &connector.connector;
+        let who = &connector.connector_ref;
         tracing::error!(namespace = %who.namespace, connector = %who.name, bot_id = %connector.bot.id(), %why, bytes,
             "received an unusable update; it is acknowledged and dropped");
         self.metrics.count_webhook_refusal(WebhookRefusal::Unusable);

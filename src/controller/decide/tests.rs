@@ -75,7 +75,7 @@ fn scenario() -> Scenario {
         })),
         facts: Facts {
             previous: None,
-            observed: observation::Facts {
+            observed: observation::ObservedFacts {
                 identity: Some(IdentityFact::Accepted(BotProfile {
                     id: BotId(84),
                     username: "acme_bot".into(),

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::api::connector::{ConnectionMode, TelegramConnectorStatus};
 use crate::controller::access::AccessState;
 use crate::identity::BotId;
-use crate::observation::Facts;
+use crate::observation::ObservedFacts;
 use crate::registry::SessionDuration;
 
 /// Where a key of a Secret stands.
@@ -118,7 +118,7 @@ pub struct StatusInputs<'a> {
     /// The session length in effect.
     pub session: SessionDuration,
     /// What connection and pipeline saw.
-    pub facts: &'a Facts,
+    pub facts: &'a ObservedFacts,
     /// The connection began anew since `previous` was written (another token): what it says of the connection is void.
     pub connection_changed: bool,
     /// The status as it is.

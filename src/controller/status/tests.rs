@@ -2,7 +2,7 @@ use super::*;
 use crate::api::connector::ConnectionMode;
 use crate::controller::access::{AccessProblem, AccessState};
 use crate::identity::BotId;
-use crate::observation::{ConnectionFact, Facts};
+use crate::observation::{ConnectionFact, ObservedFacts};
 use crate::telegram::bot::BotProfile;
 use rstest::rstest;
 
@@ -16,21 +16,21 @@ fn given() -> TokenState {
     }
 }
 
-fn polling() -> Facts {
-    Facts {
+fn polling() -> ObservedFacts {
+    ObservedFacts {
         identity: Some(IdentityFact::Accepted(BotProfile {
             id: BOT,
             username: "acme_bot".into(),
             name: "Acme".into(),
         })),
         connection: Some(ConnectionFact::PollCompleted(BOT)),
-        ..Facts::default()
+        ..ObservedFacts::default()
     }
 }
 
 /// Inputs of a connector in order, changed by `change`, and the status they give.
 fn status_of(
-    facts: &Facts,
+    facts: &ObservedFacts,
     previous: Option<&TelegramConnectorStatus>,
     change: impl FnOnce(&mut StatusInputs<'_>),
 ) -> TelegramConnectorStatus {
@@ -70,7 +70,7 @@ fn failing_connection_is_the_reason_of_ready_too(
     #[case] fact: ConnectionFact,
     #[case] reason: Reason,
 ) {
-    let facts = Facts {
+    let facts = ObservedFacts {
         connection: Some(fact),
         ..polling()
     };
@@ -121,20 +121,20 @@ fn unreadable_list_is_reported_while_the_rest_holds() {
 fn without_facts_after_a_restart_nothing_changes() {
     let before = status_of(&polling(), None, |_| {});
     let later = Timestamp::from_second(9999).unwrap();
-    let after = status_of(&Facts::default(), Some(&before), |i| i.now = later);
+    let after = status_of(&ObservedFacts::default(), Some(&before), |i| i.now = later);
     assert!(is_same_status(&before, &after), "{before:?}\n{after:?}");
 }
 
 #[test]
 fn transition_time_moves_only_when_status_flips() {
     let before = status_of(&polling(), None, |_| {});
-    let throttled = Facts {
+    let throttled = ObservedFacts {
         connection: Some(ConnectionFact::RateLimited { retry_after: 1 }),
         ..polling()
     };
     let at = |second| Timestamp::from_second(second).unwrap();
     let flipped = status_of(&throttled, Some(&before), |i| i.now = at(2000));
-    let conflict = Facts {
+    let conflict = ObservedFacts {
         connection: Some(ConnectionFact::PollingConflict),
         ..polling()
     };
@@ -159,7 +159,7 @@ fn transition_time_moves_only_when_status_flips() {
 #[test]
 fn changed_token_voids_the_old_connection() {
     let before = status_of(&polling(), None, |_| {});
-    let after = status_of(&Facts::default(), Some(&before), |i| {
+    let after = status_of(&ObservedFacts::default(), Some(&before), |i| {
         i.connection_changed = true;
     });
     assert_eq!(

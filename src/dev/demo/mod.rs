@@ -14,7 +14,7 @@ use super::environment::{Environment, EnvironmentOptions};
 use super::kubectl_table;
 use crate::cli::DemoArgs;
 use crate::clock::SystemClock;
-use crate::store::Listing;
+use crate::store::ListingQuery;
 use crate::telemetry::logs::{self, LogFormat};
 use bot_api_simulator::Simulator;
 use conversation::{DemoRun, run_conversation};
@@ -114,12 +114,12 @@ fn print_environment(console: Console, environment: &Environment, simulator: &Si
 /// Checks what an administrator sees after the conversation: stored messages and kubectl's tables.
 async fn check_results(run: &mut DemoRun, environment: &Environment) -> Result<()> {
     let console = run.console;
-    let listing = Listing {
+    let listing = ListingQuery {
         namespace: Some("acme".into()),
         name: Some("support".into()),
         texts: true,
         limit: 100,
-        ..Listing::default()
+        ..ListingQuery::default()
     };
     let denied = environment.operator.store().denied(&listing).await?.rows;
     console.heading("What was stored of the denied conversation (saveDeniedConversations: true)");

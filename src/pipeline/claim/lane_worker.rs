@@ -8,7 +8,7 @@ use crate::identity::ConnectorUid;
 use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::registry::ResolvedConnector;
 use crate::store::{
-    Change, Claim, ClaimedLane, LaneKey, LaneWrite, Release, Session, StoreError, Written,
+    Change, Claim, ClaimedLane, LaneKey, LaneWrite, Release, Session, StoreError, WriteOutcome,
 };
 
 /// How a lane was left.
@@ -72,9 +72,9 @@ impl LaneWorker {
     }
 
     /// Writes all noted changes at once.
-    pub(crate) async fn write_changes(&mut self) -> LaneResult<Written> {
+    pub(crate) async fn write_changes(&mut self) -> LaneResult<WriteOutcome> {
         if self.changes.is_empty() {
-            return Ok(Written::default());
+            return Ok(WriteOutcome::default());
         }
         self.write_changes_and_release(None).await
     }
@@ -83,7 +83,7 @@ impl LaneWorker {
     pub(crate) async fn write_changes_and_release(
         &mut self,
         release: Option<Release>,
-    ) -> LaneResult<Written> {
+    ) -> LaneResult<WriteOutcome> {
         let write = LaneWrite {
             claim: self.claim,
             changes: std::mem::take(&mut self.changes),

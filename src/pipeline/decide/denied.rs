@@ -22,8 +22,8 @@ pub(crate) fn denied_message(
     let sender = incoming.sender.as_ref();
     Some(DeniedMessage {
         time: incoming.date,
-        namespace: connector.connector.namespace.to_string(),
-        name: connector.connector.name.to_string(),
+        namespace: connector.connector_ref.namespace.to_string(),
+        name: connector.connector_ref.name.to_string(),
         bot,
         update_id: incoming.update_id,
         chat: incoming.chat.id,

@@ -51,7 +51,7 @@ pub(crate) async fn deliver_parts(
                 given_up = Some(part.reply);
                 lane.add_change(Change::EndReply {
                     reply: part.reply,
-                    bury: dead_letter_reason,
+                    dead_letter_reason,
                 });
             }
             SendOutcome::Wait {
@@ -162,10 +162,10 @@ async fn send_part(
             }
             SendErrorAction::Unauthorized(wait) => {
                 // Of a token that has been replaced meanwhile, the 401 says nothing.
-                let current = pipeline.registry.get(&connector.connector.uid);
+                let current = pipeline.registry.get(&connector.connector_ref.uid);
                 if current.is_some_and(|c| c.bot.is_same(&connector.bot)) {
-                    pipeline.observations.identity(
-                        &connector.connector.uid,
+                    pipeline.observations.record_identity(
+                        &connector.connector_ref.uid,
                         IdentityFact::Refused {
                             detail: error.to_string(),
                         },
@@ -200,12 +200,12 @@ pub(crate) fn report_dead_letter(lane: &LaneWorker, connector: &ResolvedConnecto
         .metrics
         .count_updates(UpdateOutcome::DeadLettered, 1);
     tracing::warn!(
-        namespace = &*connector.connector.namespace,
-        connector = &*connector.connector.name,
+        namespace = &*connector.connector_ref.namespace,
+        connector = &*connector.connector_ref.name,
         reason,
         "given up: see `dead-letters`"
     );
     if let Some(hook) = &lane.pipeline.on_dead_letter {
-        hook(&connector.connector, reason);
+        hook(&connector.connector_ref, reason);
     }
 }

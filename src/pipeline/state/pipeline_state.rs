@@ -12,7 +12,7 @@ use crate::pipeline::state::running_answers::RunningAnswers;
 use crate::pipeline::state::throttle::Throttle;
 use crate::pipeline::state::transcript_cache::TranscriptCache;
 use crate::registry::Registry;
-use crate::store::{LaneWrite, Store, StoreError, Written};
+use crate::store::{LaneWrite, Store, StoreError, WriteOutcome};
 use crate::telemetry::metrics::Metrics;
 
 /// Bounds of the pipeline.
@@ -101,7 +101,10 @@ impl PipelineState {
     ///
     /// # Errors
     /// Only what waiting cannot cure: [`StoreError::ClaimLost`], [`StoreError::Invalid`].
-    pub(crate) async fn write_with_retry(&self, write: LaneWrite) -> Result<Written, StoreError> {
+    pub(crate) async fn write_with_retry(
+        &self,
+        write: LaneWrite,
+    ) -> Result<WriteOutcome, StoreError> {
         let mut wait = STORE_RETRY_DELAYS.0;
         loop {
             match self.store.write(write.clone()).await {

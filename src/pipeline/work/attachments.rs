@@ -138,9 +138,11 @@ async fn transcribe(
 fn report_transcription_failure(lane: &LaneWorker, connector: &ResolvedConnector, error: String) {
     tracing::warn!(error = %error, "a voice message could not be written down");
     let pipeline = &lane.pipeline;
-    pipeline
-        .observations
-        .unheard(&connector.connector.uid, error, pipeline.clock.now());
+    pipeline.observations.record_transcription_failure(
+        &connector.connector_ref.uid,
+        error,
+        pipeline.clock.now(),
+    );
 }
 
 /// Fetches a file, again if what went wrong may pass.

@@ -17,7 +17,7 @@ use crate::pipeline::claim::lane_worker::LaneOutcome;
 use crate::pipeline::decide::history;
 use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::pipeline::work::run_lane;
-use crate::store::{Claimed, StoreError, Want};
+use crate::store::{ClaimOutcome, ClaimRequest, StoreError};
 
 /// How often leases are kept, dead processes' lanes taken over, and what others put there is found.
 const STORE_POLL_INTERVAL: Duration = Duration::from_secs(5);
@@ -50,8 +50,8 @@ pub(crate) struct Dispatcher {
     ),
     #[allow(clippy::type_complexity, reason = "both ends of one channel")]
     claim_results: (
-        mpsc::UnboundedSender<Result<Claimed, StoreError>>,
-        mpsc::UnboundedReceiver<Result<Claimed, StoreError>>,
+        mpsc::UnboundedSender<Result<ClaimOutcome, StoreError>>,
+        mpsc::UnboundedReceiver<Result<ClaimOutcome, StoreError>>,
     ),
     claims_in_flight: Vec<ConnectorUid>,
     store_backoff_until: Option<Instant>,
@@ -87,7 +87,7 @@ impl Dispatcher {
 
     /// Runs until it is told to stop; lanes in work go on by themselves.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let wake = self.pipeline.store.wake();
+        let work_notifier = self.pipeline.store.work_notifier();
         let mut registry = self.pipeline.registry.subscribe();
         let mut store_poll = tokio::time::interval(STORE_POLL_INTERVAL);
         store_poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -96,8 +96,8 @@ impl Dispatcher {
             let due = self.next_due();
             tokio::select! {
                 () = stopped(&mut stop) => return,
-                woken = wake.woken() => {
-                    for uid in woken {
+                connectors = work_notifier.notified_connectors() => {
+                    for uid in connectors {
                         self.schedule(uid).ready = true;
                     }
                 }
@@ -148,8 +148,8 @@ impl Dispatcher {
                 .assistant
                 .as_ref()
                 .is_some_and(|a| a.needs_history());
-            requests.push(Want {
-                connector: connector.connector.clone(),
+            requests.push(ClaimRequest {
+                connector: connector.connector_ref.clone(),
                 bot: connector.bot.id(),
                 lanes,
                 history: if needs_history {
@@ -171,7 +171,7 @@ impl Dispatcher {
         });
     }
 
-    fn on_claimed(&mut self, claimed: Result<Claimed, StoreError>) {
+    fn on_claimed(&mut self, claimed: Result<ClaimOutcome, StoreError>) {
         let requested = std::mem::take(&mut self.claims_in_flight);
         let claimed = match claimed {
             Ok(claimed) => claimed,
@@ -278,16 +278,16 @@ impl Dispatcher {
             schedule.waits_for_connector = false;
             schedule.ready = true;
             self.pipeline.throttle.clear(connector.bot.id());
-            let (pipeline, uid, wake) = (
+            let (pipeline, uid, work_notifier) = (
                 self.pipeline.clone(),
                 uid.clone(),
-                self.pipeline.store.wake(),
+                self.pipeline.store.work_notifier(),
             );
             tokio::spawn(async move {
                 if let Err(error) = pipeline.store.ready_now(&uid).await {
                     tracing::warn!(%error, "waiting messages are taken up later");
                 }
-                wake.wake(&uid);
+                work_notifier.notify(&uid);
             });
         }
     }

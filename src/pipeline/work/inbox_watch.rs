@@ -43,7 +43,7 @@ pub(crate) async fn has_interruption(
     connector: &ResolvedConnector,
     lane: i64,
 ) -> bool {
-    match pipeline.store.arrived(&[lane]).await {
+    match pipeline.store.waiting_messages(&[lane]).await {
         Ok(arrived) => {
             let messages = arrived.into_iter().flat_map(|(_, messages)| messages);
             let waiting: Vec<ParsedMessage> = messages.map(ParsedMessage::parse).collect();
@@ -65,7 +65,7 @@ pub(crate) async fn watch_inbox(pipeline: Arc<PipelineState>) {
         if lanes.is_empty() {
             continue;
         }
-        match pipeline.store.arrived(&lanes).await {
+        match pipeline.store.waiting_messages(&lanes).await {
             Ok(arrived) => {
                 for (lane, messages) in arrived {
                     answers.notify(lane, messages);

@@ -78,7 +78,7 @@ pub(crate) async fn run_lane(
 }
 
 /// Whether a command came that ends the question, while the lane was still ours: whoever accepted it could not hurry the lane. Now
-/// that it is given back, it can be; in a private chat alone, as there ([`crate::store::Place::hurries`]).
+/// that it is given back, it can be; in a private chat alone, as there ([`crate::store::UpdateRoute::makes_lane_ready`]).
 async fn interruption_arrived(lane: &LaneWorker, uid: &ConnectorUid) -> bool {
     let Some(connector) = resolved_connector(lane, uid).filter(|_| lane.key.chat > 0) else {
         return false;
@@ -125,8 +125,8 @@ async fn process_claim(
         };
         let span = tracing::info_span!(
             "message",
-            namespace = &*connector.connector.namespace,
-            connector = &*connector.connector.name,
+            namespace = &*connector.connector_ref.namespace,
+            connector = &*connector.connector_ref.name,
             bot_id = lane.key.bot.0,
             update_id = waiting[0].message.update_id,
         );

@@ -7,8 +7,8 @@ use sqlx::postgres::PgConnection;
 
 use super::connection::{Connection, rows};
 use crate::identity::BotId;
-use crate::store::group_commit::{Op, Reply};
-use crate::store::{Accepted, StoreError};
+use crate::store::group_commit::{StoreRequest, StoreResponse};
+use crate::store::{AcceptOutcome, StoreError};
 
 /// How many messages wait per bot. Another process's doings are not in it until a bot looks full.
 #[derive(Debug, Default)]
@@ -53,18 +53,18 @@ impl BacklogCount {
 }
 
 /// Does every `Accept` of the batch.
-pub(super) async fn all(
+pub(super) async fn apply_accepts(
     connection: &mut Connection,
     db: &mut PgConnection,
-    ops: &[Op],
-    replies: &mut [Option<Result<Reply, StoreError>>],
+    requests: &[StoreRequest],
+    responses: &mut [Option<Result<StoreResponse, StoreError>>],
 ) -> Result<(), sqlx::Error> {
     let limit = connection.options.backlog_per_bot;
     let mut recounted = false;
     let mut identities = HashSet::new();
-    let mut let_in = Vec::new();
-    for (n, op) in ops.iter().enumerate() {
-        let Op::Accept { bot, updates, .. } = op else {
+    let mut admitted = Vec::new();
+    for (n, request) in requests.iter().enumerate() {
+        let StoreRequest::Accept { bot, updates, .. } = request else {
             continue;
         };
         if connection.backlog.of(*bot) >= limit && !recounted {
@@ -72,51 +72,51 @@ pub(super) async fn all(
             recounted = true;
         }
         if connection.backlog.of(*bot) >= limit {
-            replies[n] = Some(Err(StoreError::BacklogFull(*bot)));
+            responses[n] = Some(Err(StoreError::BacklogFull(*bot)));
             continue;
         }
         identities.extend(updates.iter().map(|(u, _)| (bot.0, u.update_id)));
-        let_in.push(n);
+        admitted.push(n);
     }
-    if let_in.is_empty() {
+    if admitted.is_empty() {
         return Ok(());
     }
     let now = connection.now();
-    let mut identities = newly_seen(db, identities, now).await?;
+    let mut identities = insert_identities(db, identities, now).await?;
     let mut new_lanes = HashSet::new();
-    let mut hurried = Vec::new();
+    let mut lanes_to_ready = Vec::new();
     let mut new_messages = Vec::with_capacity(identities.len());
-    for n in let_in {
-        let Op::Accept {
+    for n in admitted {
+        let StoreRequest::Accept {
             connector,
             bot,
             updates,
-        } = &ops[n]
+        } = &requests[n]
         else {
             continue;
         };
         let id = connection.connectors.id(db, connector).await?;
         let mut new = 0;
-        for (update, place) in updates {
+        for (update, route) in updates {
             if !identities.remove(&(bot.0, update.update_id)) {
                 continue;
             }
             new += 1;
-            new_lanes.insert((bot.0, place.chat, place.topic, id));
-            if place.hurries {
-                hurried.push((bot.0, place.chat, place.topic));
+            new_lanes.insert((bot.0, route.chat, route.topic, id));
+            if route.makes_lane_ready {
+                lanes_to_ready.push((bot.0, route.chat, route.topic));
             }
             new_messages.push((
                 bot.0,
-                place.chat,
-                place.topic,
+                route.chat,
+                route.topic,
                 update.update_id,
-                place.date,
+                route.date,
                 update.json.get(),
             ));
         }
         connection.backlog.add(*bot, new as u64);
-        replies[n] = Some(Ok(Reply::Accepted(Accepted {
+        responses[n] = Some(Ok(StoreResponse::Accepted(AcceptOutcome {
             new,
             known: updates.len() - new,
         })));
@@ -136,13 +136,13 @@ pub(super) async fn all(
     .bind(now)
     .execute(&mut *db)
     .await?;
-    if !hurried.is_empty() {
+    if !lanes_to_ready.is_empty() {
         // Their rows are ours since the statement above.
         sqlx::query(
             "UPDATE lane SET ready_at = $2 FROM json_array_elements($1::json) j(value)
              WHERE bot = (value->>0)::bigint AND chat = (value->>1)::bigint AND topic = (value->>2)::bigint AND ready_at > $2",
         )
-        .bind(rows(&hurried))
+        .bind(rows(&lanes_to_ready))
         .bind(now)
         .execute(&mut *db)
         .await?;
@@ -161,7 +161,7 @@ pub(super) async fn all(
 }
 
 /// Enters identities, in one order everywhere so that two processes never wait for each other, and says which were new.
-async fn newly_seen(
+async fn insert_identities(
     db: &mut PgConnection,
     identities: HashSet<(i64, i64)>,
     now: i64,

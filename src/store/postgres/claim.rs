@@ -7,26 +7,27 @@ use sqlx::postgres::PgConnection;
 
 use super::connection::{Connection, rows};
 use crate::identity::{BotId, ConnectorUid};
-use crate::store::group_commit::{Op, Reply};
+use crate::store::group_commit::{StoreRequest, StoreResponse};
 use crate::store::reading::{count, history, timestamp};
 use crate::store::{
-    Claim, Claimed, ClaimedLane, LaneKey, Session, StoreError, WaitingMessage, WaitingPart, Want,
+    Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneKey, Session, StoreError, WaitingMessage,
+    WaitingPart,
 };
 
 /// Messages that a claim brings along per lane; the rest come with the next claim.
 const MESSAGES_PER_CLAIM: i64 = 16;
 
 /// Does every `Claim` of the batch.
-pub(super) async fn all(
+pub(super) async fn apply_claims(
     connection: &mut Connection,
     db: &mut PgConnection,
-    ops: &[Op],
-    replies: &mut [Option<Result<Reply, StoreError>>],
+    requests: &[StoreRequest],
+    responses: &mut [Option<Result<StoreResponse, StoreError>>],
 ) -> Result<(), sqlx::Error> {
-    for (n, op) in ops.iter().enumerate() {
-        if let Op::Claim(wants) = op {
-            let claimed = claim(connection, db, wants).await?;
-            replies[n] = Some(Ok(Reply::Claimed(claimed)));
+    for (n, request) in requests.iter().enumerate() {
+        if let StoreRequest::Claim(claim_requests) = request {
+            let claimed = claim(connection, db, claim_requests).await?;
+            responses[n] = Some(Ok(StoreResponse::Claimed(claimed)));
         }
     }
     Ok(())
@@ -35,16 +36,19 @@ pub(super) async fn all(
 async fn claim(
     connection: &mut Connection,
     db: &mut PgConnection,
-    wants: &[Want],
-) -> Result<Claimed, sqlx::Error> {
+    claim_requests: &[ClaimRequest],
+) -> Result<ClaimOutcome, sqlx::Error> {
     let now = connection.now();
     let lease = i64::try_from(connection.options.lease.as_millis()).unwrap_or(i64::MAX / 2);
     let owner = connection.claimant.register(db, now + lease).await?;
-    let mut claimed = Claimed::default();
+    let mut claimed = ClaimOutcome::default();
     let mut whose: HashMap<i64, &ConnectorUid> = HashMap::new();
     let mut lanes = Vec::new();
-    for want in wants {
-        let connector = connection.connectors.named(db, &want.connector).await?;
+    for claim_request in claim_requests {
+        let connector = connection
+            .connectors
+            .id_of_named(db, &claim_request.connector)
+            .await?;
         let taken = sqlx::query(
             "UPDATE lane SET owner = $1 WHERE id IN (
                SELECT id FROM lane WHERE connector = $2 AND bot = $3 AND owner IS NULL AND ready_at <= $4
@@ -53,31 +57,31 @@ async fn claim(
         )
         .bind(owner)
         .bind(connector)
-        .bind(want.bot.0)
+        .bind(claim_request.bot.0)
         .bind(now)
-        .bind(i64::try_from(want.lanes).unwrap_or(i64::MAX))
+        .bind(i64::try_from(claim_request.lanes).unwrap_or(i64::MAX))
         .fetch_all(&mut *db)
         .await?;
-        if taken.len() < want.lanes {
-            claimed.drained.push(want.connector.uid.clone());
+        if taken.len() < claim_request.lanes {
+            claimed.drained.push(claim_request.connector.uid.clone());
             let next: Option<i64> = sqlx::query_scalar(
                 "SELECT min(ready_at) FROM lane
                  WHERE connector = $1 AND bot = $2 AND owner IS NULL AND ready_at IS NOT NULL",
             )
             .bind(connector)
-            .bind(want.bot.0)
+            .bind(claim_request.bot.0)
             .fetch_one(&mut *db)
             .await?;
             if let Some(next) = next {
                 claimed
                     .next_ready
-                    .push((want.connector.uid.clone(), timestamp(next)));
+                    .push((claim_request.connector.uid.clone(), timestamp(next)));
             }
         }
         for row in taken {
             let lane: i64 = row.get(0);
-            whose.insert(lane, &want.connector.uid);
-            lanes.push((lane, want.history));
+            whose.insert(lane, &claim_request.connector.uid);
+            lanes.push((lane, claim_request.history));
         }
     }
     if lanes.is_empty() {

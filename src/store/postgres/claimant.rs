@@ -77,7 +77,7 @@ impl Claimant {
     }
 
     /// The other claimants whose lease ran out; no other process judges them at the same time.
-    pub(super) async fn dead(
+    pub(super) async fn dead_claimants(
         &self,
         db: &mut PgConnection,
         now: i64,

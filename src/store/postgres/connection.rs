@@ -9,7 +9,7 @@ use super::accept::{self, BacklogCount};
 use super::claimant::Claimant;
 use super::{claim, housekeeping, write};
 use crate::identity::{ConnectorRef, ConnectorUid};
-use crate::store::group_commit::{Backend, Op, Replies, Reply};
+use crate::store::group_commit::{Backend, StoreRequest, StoreResponse, StoreResponses};
 use crate::store::{StoreError, StoreOptions};
 
 /// The writing connection with what it remembers between batches.
@@ -18,7 +18,7 @@ pub(super) struct Connection {
     open: Option<PgConnection>,
     pub(super) options: StoreOptions,
     pub(super) backlog: BacklogCount,
-    pub(super) connectors: Connectors,
+    pub(super) connectors: ConnectorIds,
     pub(super) claimant: Claimant,
 }
 
@@ -37,7 +37,7 @@ impl Connection {
             open: Some(first),
             options,
             backlog,
-            connectors: Connectors::default(),
+            connectors: ConnectorIds::default(),
             claimant: Claimant::default(),
         }
     }
@@ -49,45 +49,45 @@ impl Connection {
     async fn transaction(
         &mut self,
         db: &mut PgConnection,
-        ops: &[Op],
-    ) -> Result<Replies, sqlx::Error> {
+        requests: &[StoreRequest],
+    ) -> Result<StoreResponses, sqlx::Error> {
         sqlx::query("BEGIN").execute(&mut *db).await?;
-        if !ops.iter().any(Op::must_be_durable) {
+        if !requests.iter().any(StoreRequest::must_be_durable) {
             sqlx::query("SET LOCAL synchronous_commit = off")
                 .execute(&mut *db)
                 .await?;
         }
-        let mut replies: Vec<Option<Result<Reply, StoreError>>> = Vec::new();
-        replies.resize_with(ops.len(), || None);
-        accept::all(self, db, ops, &mut replies).await?;
-        write::all(self, db, ops, &mut replies).await?;
-        housekeeping::all(self, db, ops, &mut replies).await?;
-        claim::all(self, db, ops, &mut replies).await?;
+        let mut responses: Vec<Option<Result<StoreResponse, StoreError>>> = Vec::new();
+        responses.resize_with(requests.len(), || None);
+        accept::apply_accepts(self, db, requests, &mut responses).await?;
+        write::apply_lane_writes(self, db, requests, &mut responses).await?;
+        housekeeping::apply_requests(self, db, requests, &mut responses).await?;
+        claim::apply_claims(self, db, requests, &mut responses).await?;
         sqlx::query("COMMIT").execute(&mut *db).await?;
-        Ok(replies
+        Ok(responses
             .into_iter()
-            .map(|r| r.unwrap_or(Ok(Reply::Done)))
+            .map(|r| r.unwrap_or(Ok(StoreResponse::Done)))
             .collect())
     }
 }
 
 impl Backend for Connection {
-    async fn commit(&mut self, ops: &[Op]) -> Result<Replies, StoreError> {
+    async fn commit(&mut self, requests: &[StoreRequest]) -> Result<StoreResponses, StoreError> {
         let mut collisions = 0;
         loop {
             let mut db = match self.open.take() {
                 Some(db) => db,
                 None => self.connect.connect().await.map_err(|e| explain(&e))?,
             };
-            let error = match self.transaction(&mut db, ops).await {
-                Ok(replies) => {
+            let error = match self.transaction(&mut db, requests).await {
+                Ok(responses) => {
                     self.open = Some(db);
-                    return Ok(replies);
+                    return Ok(responses);
                 }
                 Err(error) => error,
             };
             // What was remembered may rest on what was rolled back.
-            self.connectors = Connectors::default();
+            self.connectors = ConnectorIds::default();
             let rolled_back = sqlx::query("ROLLBACK").execute(&mut db).await;
             let counted = BacklogCount::load(&mut db).await;
             if let (Ok(_), Ok(counted)) = (rolled_back, counted) {
@@ -113,14 +113,14 @@ fn is_collision(error: &sqlx::Error) -> bool {
 
 /// The numbers of connectors, remembered.
 #[derive(Default)]
-pub(super) struct Connectors(HashMap<ConnectorUid, Known>);
+pub(super) struct ConnectorIds(HashMap<ConnectorUid, CachedConnector>);
 
-struct Known {
+struct CachedConnector {
     id: i64,
-    named: Option<ConnectorRef>,
+    stored_name: Option<ConnectorRef>,
 }
 
-impl Connectors {
+impl ConnectorIds {
     /// The number of a connector, new ones being entered.
     pub(super) async fn id(
         &mut self,
@@ -137,19 +137,25 @@ impl Connectors {
         .fetch_one(db)
         .await?;
         let id = row.get(0);
-        self.0.insert(uid.clone(), Known { id, named: None });
+        self.0.insert(
+            uid.clone(),
+            CachedConnector {
+                id,
+                stored_name: None,
+            },
+        );
         Ok(id)
     }
 
     /// The number of a connector whose name is known: it is written down for the listings.
-    pub(super) async fn named(
+    pub(super) async fn id_of_named(
         &mut self,
         db: &mut PgConnection,
         connector: &ConnectorRef,
     ) -> Result<i64, sqlx::Error> {
         let id = self.id(db, &connector.uid).await?;
         if let Some(known) = self.0.get_mut(&connector.uid)
-            && known.named.as_ref() != Some(connector)
+            && known.stored_name.as_ref() != Some(connector)
         {
             sqlx::query(
                 "UPDATE connector SET namespace = $2, name = $3
@@ -160,7 +166,7 @@ impl Connectors {
             .bind(&*connector.name)
             .execute(db)
             .await?;
-            known.named = Some(connector.clone());
+            known.stored_name = Some(connector.clone());
         }
         Ok(id)
     }
@@ -215,7 +221,7 @@ mod tests {
     use super::rows;
 
     #[test]
-    fn a_nul_is_left_out_and_its_spelling_is_kept() {
+    fn nul_is_dropped_and_its_escaped_spelling_is_kept() {
         assert_eq!(
             rows(&["a\0b", "\\u0000", "\\\0é"]),
             r#"["ab","\\u0000","\\é"]"#

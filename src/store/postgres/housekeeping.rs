@@ -6,30 +6,34 @@ use sqlx::postgres::PgConnection;
 use super::accept::BacklogCount;
 use super::connection::{Connection, rows};
 use crate::identity::{BotId, ConnectorUid};
-use crate::store::group_commit::{Op, Reply};
+use crate::store::group_commit::{StoreRequest, StoreResponse};
 use crate::store::reading::timestamp;
-use crate::store::statements::{FORGET, PRUNED_AT_ONCE, REST_IDLE_LANES, too_old};
+use crate::store::statements::{
+    CLEAR_IDLE_LANES, DELETE_CONNECTOR_DATA, PRUNE_LIMIT, prune_statements,
+};
 use crate::store::{Retention, StoreError};
 
 /// Does every other operation of the batch.
-pub(super) async fn all(
+pub(super) async fn apply_requests(
     connection: &mut Connection,
     db: &mut PgConnection,
-    ops: &[Op],
-    replies: &mut [Option<Result<Reply, StoreError>>],
+    requests: &[StoreRequest],
+    responses: &mut [Option<Result<StoreResponse, StoreError>>],
 ) -> Result<(), sqlx::Error> {
-    for (n, op) in ops.iter().enumerate() {
-        let reply = match op {
-            Op::Accept { .. } | Op::Write(_) | Op::Claim(_) => continue,
-            Op::KeepClaims => keep_claims(connection, db).await?,
-            Op::ReleaseClaims => {
+    for (n, request) in requests.iter().enumerate() {
+        let response = match request {
+            StoreRequest::Accept { .. } | StoreRequest::Write(_) | StoreRequest::Claim(_) => {
+                continue;
+            }
+            StoreRequest::KeepClaims => keep_claims(connection, db).await?,
+            StoreRequest::ReleaseClaims => {
                 if let Some(owner) = connection.claimant.id() {
-                    free(db, owner).await?;
+                    release_lanes(db, owner).await?;
                 }
                 connection.claimant.deregister(db).await?;
-                Reply::Done
+                StoreResponse::Done
             }
-            Op::ReadyNow(connector) => {
+            StoreRequest::ReadyNow(connector) => {
                 let id = connection.connectors.id(db, connector).await?;
                 sqlx::query(
                     "UPDATE lane SET ready_at = $2 WHERE connector = $1 AND owner IS NULL AND ready_at > $2",
@@ -38,29 +42,33 @@ pub(super) async fn all(
                 .bind(connection.now())
                 .execute(&mut *db)
                 .await?;
-                Reply::Done
+                StoreResponse::Done
             }
-            Op::BuryOtherBots {
+            StoreRequest::DeadLetterOtherBots {
                 connector,
                 bot,
                 before,
             } => {
                 let before = before.as_millisecond();
-                Reply::Count(bury_other_bots(connection, db, connector, *bot, before).await?)
+                StoreResponse::Count(
+                    dead_letter_other_bots(connection, db, connector, *bot, before).await?,
+                )
             }
-            Op::Prune(retention) => Reply::More(prune(db, retention).await?),
-            Op::PruneLanes(ids) => Reply::Count(prune_lanes(db, ids).await?),
-            Op::Forget(connector) => {
-                forget(connection, db, connector).await?;
-                Reply::Done
+            StoreRequest::Prune(retention) => StoreResponse::More(prune(db, retention).await?),
+            StoreRequest::PruneLanes(ids) => StoreResponse::Count(prune_lanes(db, ids).await?),
+            StoreRequest::DeleteConnectorData(connector) => {
+                delete_connector_data(connection, db, connector).await?;
+                StoreResponse::Done
             }
-            Op::Retry(ids) => Reply::Count(retry(connection, db, ids).await?),
-            Op::Probe => {
+            StoreRequest::Retry(ids) => {
+                StoreResponse::Count(retry_dead_letters(connection, db, ids).await?)
+            }
+            StoreRequest::Probe => {
                 probe(connection, db).await?;
-                Reply::Done
+                StoreResponse::Done
             }
         };
-        replies[n] = Some(Ok(reply));
+        responses[n] = Some(Ok(response));
     }
     Ok(())
 }
@@ -68,7 +76,7 @@ pub(super) async fn all(
 async fn keep_claims(
     connection: &mut Connection,
     db: &mut PgConnection,
-) -> Result<Reply, sqlx::Error> {
+) -> Result<StoreResponse, sqlx::Error> {
     let now = connection.now();
     if let Some(owner) = connection.claimant.id() {
         let working = sqlx::query("SELECT 1 FROM lane WHERE owner = $1 LIMIT 1")
@@ -80,8 +88,8 @@ async fn keep_claims(
             connection.claimant.register(db, now + lease).await?;
         }
     }
-    for owner in connection.claimant.dead(db, now).await? {
-        free(db, owner).await?;
+    for owner in connection.claimant.dead_claimants(db, now).await? {
+        release_lanes(db, owner).await?;
         sqlx::query("DELETE FROM claimant WHERE id = $1")
             .bind(owner)
             .execute(&mut *db)
@@ -93,7 +101,7 @@ async fn keep_claims(
     )
     .fetch_all(db)
     .await?;
-    Ok(Reply::Waiting(
+    Ok(StoreResponse::Waiting(
         waiting
             .into_iter()
             .map(|r| (ConnectorUid::from(r.get::<&str, _>(0)), timestamp(r.get(1))))
@@ -101,7 +109,7 @@ async fn keep_claims(
     ))
 }
 
-async fn free(db: &mut PgConnection, owner: i64) -> Result<(), sqlx::Error> {
+async fn release_lanes(db: &mut PgConnection, owner: i64) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE lane SET owner = NULL WHERE owner = $1")
         .bind(owner)
         .execute(db)
@@ -109,7 +117,7 @@ async fn free(db: &mut PgConnection, owner: i64) -> Result<(), sqlx::Error> {
         .map(drop)
 }
 
-async fn bury_other_bots(
+async fn dead_letter_other_bots(
     connection: &mut Connection,
     db: &mut PgConnection,
     connector: &ConnectorUid,
@@ -118,7 +126,7 @@ async fn bury_other_bots(
 ) -> Result<u64, sqlx::Error> {
     let id = connection.connectors.id(db, connector).await?;
     let now = connection.now();
-    let buried = sqlx::query(
+    let dead_letters = sqlx::query(
         "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, attempts, reason, body)
          SELECT $4, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, i.update_id, i.date, 'message', i.attempts,
            'the connector''s token was replaced by another bot''s', i.body
@@ -132,7 +140,7 @@ async fn bury_other_bots(
     .execute(&mut *db)
     .await?
     .rows_affected();
-    if buried > 0 {
+    if dead_letters > 0 {
         sqlx::query(
             "DELETE FROM inbox WHERE received_at < $3 AND lane IN
                (SELECT id FROM lane WHERE connector = $1 AND bot <> $2 AND owner IS NULL AND ready_at IS NOT NULL)",
@@ -142,15 +150,15 @@ async fn bury_other_bots(
         .bind(before)
         .execute(&mut *db)
         .await?;
-        rest_idle_lanes(db, id).await?;
+        clear_idle_lanes(db, id).await?;
         connection.backlog = BacklogCount::load(db).await?;
     }
-    Ok(buried)
+    Ok(dead_letters)
 }
 
 /// Lanes of a connector in which nothing waits any more.
-async fn rest_idle_lanes(db: &mut PgConnection, connector: i64) -> Result<(), sqlx::Error> {
-    sqlx::query(REST_IDLE_LANES)
+async fn clear_idle_lanes(db: &mut PgConnection, connector: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(CLEAR_IDLE_LANES)
         .bind(connector)
         .execute(db)
         .await
@@ -158,12 +166,12 @@ async fn rest_idle_lanes(db: &mut PgConnection, connector: i64) -> Result<(), sq
 }
 
 async fn prune(db: &mut PgConnection, retention: &Retention) -> Result<bool, sqlx::Error> {
-    let limit = PRUNED_AT_ONCE.unsigned_abs();
+    let limit = PRUNE_LIMIT.unsigned_abs();
     let mut more = false;
-    for (statement, before) in too_old(retention) {
+    for (statement, before) in prune_statements(retention) {
         let removed = sqlx::query(statement)
             .bind(before.as_millisecond())
-            .bind(PRUNED_AT_ONCE)
+            .bind(PRUNE_LIMIT)
             .execute(&mut *db)
             .await?
             .rows_affected();
@@ -185,20 +193,20 @@ async fn prune_lanes(db: &mut PgConnection, ids: &[i64]) -> Result<u64, sqlx::Er
     .map(|done| done.rows_affected())
 }
 
-async fn forget(
+async fn delete_connector_data(
     connection: &mut Connection,
     db: &mut PgConnection,
     connector: &ConnectorUid,
 ) -> Result<(), sqlx::Error> {
     let id = connection.connectors.id(db, connector).await?;
-    for statement in FORGET {
+    for statement in DELETE_CONNECTOR_DATA {
         sqlx::query(statement).bind(id).execute(&mut *db).await?;
     }
     connection.backlog = BacklogCount::load(db).await?;
     Ok(())
 }
 
-async fn retry(
+async fn retry_dead_letters(
     connection: &mut Connection,
     db: &mut PgConnection,
     ids: &[i64],

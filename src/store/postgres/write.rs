@@ -7,8 +7,8 @@ use sqlx::postgres::{PgConnection, PgQueryResult};
 
 use super::connection::{Connection, rows};
 use crate::identity::BotId;
-use crate::store::group_commit::{Op, Reply};
-use crate::store::{Change, LaneWrite, Release, StoreError, Written};
+use crate::store::group_commit::{StoreRequest, StoreResponse};
+use crate::store::{Change, LaneWrite, Release, StoreError, WriteOutcome};
 
 /// Exchanges that are kept of a session: as many as the greatest `maxMessages` can carry.
 const EXCHANGES_KEPT: i64 = 500;
@@ -16,34 +16,36 @@ const EXCHANGES_KEPT: i64 = 500;
 /// The rows of each statement, as `json_each` takes them.
 #[derive(Default)]
 struct Rows<'a> {
-    replies: Vec<(i64, i64, u32, String)>,
+    reply_parts: Vec<(i64, i64, u32, String)>,
     finished: Vec<i64>,
-    buried: Vec<(i64, &'a str)>,
+    dead_letters: Vec<(i64, &'a str)>,
     attempted: Vec<i64>,
     begun: Vec<(i64, i64, &'a str, i64)>,
     ended: Vec<i64>,
     exchanges: Vec<(i64, i64, i64, i64, Option<&'a str>)>,
-    kept: Vec<(i64, i64, i64, &'a str, &'a str)>,
+    exchange_texts: Vec<(i64, i64, i64, &'a str, &'a str)>,
     denied: Vec<(i64, &'a str, &'a str, String)>,
     sent: Vec<(i64, i64, u32)>,
     send_attempted: Vec<(i64, i64, u32, bool)>,
     ended_replies: Vec<(i64, i64)>,
-    buried_replies: Vec<(i64, i64, &'a str)>,
+    dead_letter_replies: Vec<(i64, i64, &'a str)>,
     released: Vec<(i64, i64)>,
     out_of_backlog: Vec<BotId>,
 }
 
 /// Does every `Write` of the batch whose claim still holds.
-pub(super) async fn all(
+pub(super) async fn apply_lane_writes(
     connection: &mut Connection,
     db: &mut PgConnection,
-    ops: &[Op],
-    replies: &mut [Option<Result<Reply, StoreError>>],
+    requests: &[StoreRequest],
+    responses: &mut [Option<Result<StoreResponse, StoreError>>],
 ) -> Result<(), sqlx::Error> {
     let mut held: HashMap<i64, bool> = HashMap::new();
     let mut writes: Vec<(usize, &LaneWrite)> = Vec::new();
-    for (n, op) in ops.iter().enumerate() {
-        let Op::Write(write) = op else { continue };
+    for (n, request) in requests.iter().enumerate() {
+        let StoreRequest::Write(write) = request else {
+            continue;
+        };
         let owner = write.claim.owner;
         let holds = match held.get(&owner) {
             Some(holds) => *holds,
@@ -56,7 +58,7 @@ pub(super) async fn all(
         if holds {
             writes.push((n, write));
         } else {
-            replies[n] = Some(Err(StoreError::ClaimLost));
+            responses[n] = Some(Err(StoreError::ClaimLost));
         }
     }
     if writes.is_empty() {
@@ -65,7 +67,7 @@ pub(super) async fn all(
     let now = connection.now();
     let mut notices = Notices::load(db, &writes).await?;
     let mut rows = Rows::default();
-    let mut written: Vec<Written> = Vec::with_capacity(writes.len());
+    let mut written: Vec<WriteOutcome> = Vec::with_capacity(writes.len());
     for (_, write) in &writes {
         written.push(rows.sort(write, now, &mut notices));
     }
@@ -77,23 +79,23 @@ pub(super) async fn all(
     let waiting = still_waiting(db, &rows.released).await?;
     for ((n, write), mut written) in writes.into_iter().zip(written) {
         written.more_waits = write.release.is_some() && waiting.contains(&write.claim.lane);
-        replies[n] = Some(Ok(Reply::Written(written)));
+        responses[n] = Some(Ok(StoreResponse::Written(written)));
     }
     Ok(())
 }
 
 impl<'a> Rows<'a> {
-    fn sort(&mut self, write: &'a LaneWrite, now: i64, notices: &mut Notices) -> Written {
+    fn sort(&mut self, write: &'a LaneWrite, now: i64, notices: &mut Notices) -> WriteOutcome {
         let lane = write.claim.lane;
-        let mut written = Written::default();
+        let mut written = WriteOutcome::default();
         for change in &write.changes {
             match change {
                 Change::Finish { message } => {
                     self.finished.push(*message);
                     self.out_of_backlog.push(write.claim.bot);
                 }
-                Change::Bury { message, reason } => {
-                    self.buried.push((*message, reason));
+                Change::DeadLetter { message, reason } => {
+                    self.dead_letters.push((*message, reason));
                     self.finished.push(*message);
                     self.out_of_backlog.push(write.claim.bot);
                 }
@@ -104,10 +106,10 @@ impl<'a> Rows<'a> {
                     unless_noticed_since,
                 } => {
                     let since = unless_noticed_since.map(jiff::Timestamp::as_millisecond);
-                    if since.is_none_or(|since| notices.note(lane, since, now)) {
+                    if since.is_none_or(|since| notices.record(lane, since, now)) {
                         written.reply_stored = true;
                         for (number, part) in (0..).zip(parts) {
-                            self.replies.push((
+                            self.reply_parts.push((
                                 lane,
                                 *message,
                                 number,
@@ -140,7 +142,8 @@ impl<'a> Rows<'a> {
                         state.as_deref(),
                     ));
                     if let (Some(asked), Some(answered)) = (asked, answered) {
-                        self.kept.push((lane, *session, *number, asked, answered));
+                        self.exchange_texts
+                            .push((lane, *session, *number, asked, answered));
                     }
                 }
                 Change::Denied(message) => self.denied.push((
@@ -157,9 +160,12 @@ impl<'a> Rows<'a> {
                 } => self
                     .send_attempted
                     .push((lane, *reply, *number, *ambiguous)),
-                Change::EndReply { reply, bury } => {
-                    if let Some(reason) = bury {
-                        self.buried_replies.push((lane, *reply, reason));
+                Change::EndReply {
+                    reply,
+                    dead_letter_reason,
+                } => {
+                    if let Some(reason) = dead_letter_reason {
+                        self.dead_letter_replies.push((lane, *reply, reason));
                     }
                     self.ended_replies.push((lane, *reply));
                 }
@@ -182,7 +188,7 @@ impl<'a> Rows<'a> {
              SELECT (j.value->>0)::bigint, (j.value->>1)::bigint, (j.value->>2)::bigint, i.update_id, $2, j.value->>3
              FROM json_array_elements($1::json) j(value) JOIN inbox i ON i.id = (j.value->>1)::bigint
              ON CONFLICT (lane, reply, number) DO UPDATE SET part = excluded.part",
-            &self.replies,
+            &self.reply_parts,
             now,
         )
         .await?;
@@ -192,7 +198,7 @@ impl<'a> Rows<'a> {
              SELECT $2, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, i.update_id, i.date, 'message', i.attempts, j.value->>1, i.body
              FROM json_array_elements($1::json) j(value) JOIN inbox i ON i.id = (j.value->>0)::bigint
              JOIN lane l ON l.id = i.lane JOIN connector c ON c.id = l.connector",
-            &self.buried,
+            &self.dead_letters,
             now,
         )
         .await?;
@@ -283,12 +289,12 @@ impl<'a> Rows<'a> {
              FROM json_array_elements($1::json) j(value) JOIN session s ON s.lane = (j.value->>0)::bigint AND s.number = (j.value->>1)::bigint
              WHERE $2 IS NOT NULL
              ON CONFLICT (lane, session, number) DO UPDATE SET asked = excluded.asked, answered = excluded.answered",
-            &self.kept,
+            &self.exchange_texts,
             now,
         )
         .await?;
-        let too_old: Vec<_> = self
-            .kept
+        let expired_exchanges: Vec<_> = self
+            .exchange_texts
             .iter()
             .filter(|(_, _, number, ..)| *number > EXCHANGES_KEPT)
             .map(|(lane, session, number, ..)| (lane, session, number - EXCHANGES_KEPT))
@@ -297,7 +303,7 @@ impl<'a> Rows<'a> {
             db,
             "DELETE FROM exchange WHERE (lane, session, number) IN
                (SELECT (value->>0)::bigint, (value->>1)::bigint, (value->>2)::bigint FROM json_array_elements($1::json) j(value)) AND $2 IS NOT NULL",
-            &too_old,
+            &expired_exchanges,
             now,
         )
         .await?;
@@ -328,7 +334,7 @@ impl<'a> Rows<'a> {
              SELECT $2, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, o.update_id, 0, 'reply', o.reply, o.number, o.attempts, j.value->>2, o.part
              FROM json_array_elements($1::json) j(value) JOIN outbox o ON o.lane = (j.value->>0)::bigint AND o.reply = (j.value->>1)::bigint
              JOIN lane l ON l.id = o.lane JOIN connector c ON c.id = l.connector",
-            &self.buried_replies,
+            &self.dead_letter_replies,
             now,
         )
         .await?;
@@ -427,7 +433,7 @@ impl Notices {
     }
 
     /// Whether the chat had none since; then it has one now.
-    fn note(&mut self, lane: i64, since: i64, now: i64) -> bool {
+    fn record(&mut self, lane: i64, since: i64, now: i64) -> bool {
         let Some(chat) = self.chat_of.get(&lane).copied() else {
             return false;
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Columns, Dialect, Readers, Value, history, timestamp};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
-use crate::store::{Backlog, DeadLetter, DeniedMessage, Listing, Page, SessionSummary};
+use crate::store::{Backlog, DeadLetter, DeniedMessage, ListingQuery, Page, SessionSummary};
 
 pub(in crate::store) async fn connectors(
     readers: &impl Readers,
@@ -53,7 +53,7 @@ pub(in crate::store) async fn idle_lanes(
 
 pub(in crate::store) async fn denied(
     readers: &impl Readers,
-    listing: &Listing,
+    listing: &ListingQuery,
 ) -> Result<Page<DeniedMessage>, sqlx::Error> {
     let found = page(readers, "id, message FROM denied", listing).await?;
     read_page(&found, listing, |row| {
@@ -63,7 +63,7 @@ pub(in crate::store) async fn denied(
 
 pub(in crate::store) async fn dead_letters(
     readers: &impl Readers,
-    listing: &Listing,
+    listing: &ListingQuery,
 ) -> Result<Page<DeadLetter>, sqlx::Error> {
     let what =
         "id, at, namespace, name, bot, chat, update_id, kind, attempts, reason FROM dead_letter";
@@ -87,7 +87,7 @@ pub(in crate::store) async fn dead_letters(
 /// Sessions have no number of their own: a page goes on after the lane of its last row, and a lane's sessions are never split.
 pub(in crate::store) async fn sessions<R: Readers>(
     readers: &R,
-    listing: &Listing,
+    listing: &ListingQuery,
 ) -> Result<Page<SessionSummary>, sqlx::Error> {
     let statement = format!(
         "SELECT l.id, c.namespace, c.name, s.key, l.bot, l.chat, l.topic, s.began_at, s.last_at, s.number = l.session, s.exchanges,
@@ -102,7 +102,7 @@ pub(in crate::store) async fn sessions<R: Readers>(
          ORDER BY l.id, s.number",
         R::Dialect::EXCHANGES
     );
-    let [after, namespace, name, since, limit] = asked(listing);
+    let [after, namespace, name, since, limit] = listing_parameters(listing);
     let values = [
         after,
         namespace,
@@ -135,7 +135,7 @@ pub(in crate::store) async fn sessions<R: Readers>(
 }
 
 /// The values of every listing's statement.
-fn asked(listing: &Listing) -> [Value<'_>; 5] {
+fn listing_parameters(listing: &ListingQuery) -> [Value<'_>; 5] {
     let since = listing.since.map(jiff::Timestamp::as_millisecond);
     [
         Value::Number(listing.after),
@@ -149,19 +149,19 @@ fn asked(listing: &Listing) -> [Value<'_>; 5] {
 async fn page<R: Readers>(
     readers: &R,
     what: &str,
-    listing: &Listing,
+    listing: &ListingQuery,
 ) -> Result<Vec<R::Row>, sqlx::Error> {
     let statement = format!(
         "SELECT {what}
          WHERE id > $1 AND ($2 IS NULL OR namespace = $2) AND ($3 IS NULL OR name = $3) AND at >= $4
          ORDER BY id LIMIT $5"
     );
-    readers.fetch(statement, &asked(listing)).await
+    readers.fetch(statement, &listing_parameters(listing)).await
 }
 
 fn read_page<R: Columns, T>(
     found: &[R],
-    listing: &Listing,
+    listing: &ListingQuery,
     read: impl Fn(&R) -> Result<T, sqlx::Error>,
 ) -> Result<Page<T>, sqlx::Error> {
     let full = found.len() >= listing.limit as usize;

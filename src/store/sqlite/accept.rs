@@ -6,8 +6,8 @@ use rusqlite::{Connection as Db, OptionalExtension as _};
 
 use super::connection::Connection;
 use crate::identity::BotId;
-use crate::store::group_commit::{Op, Reply};
-use crate::store::{Accepted, StoreError};
+use crate::store::group_commit::{StoreRequest, StoreResponse};
+use crate::store::{AcceptOutcome, StoreError};
 
 /// How many messages wait per bot. Another process's doings are not in it until a bot looks full.
 #[derive(Debug, Default)]
@@ -44,21 +44,21 @@ impl BacklogCount {
 }
 
 /// Does every `Accept` of the batch.
-pub(super) fn all(
+pub(super) fn apply_accepts(
     connection: &mut Connection,
     db: &Db,
-    ops: &[Op],
-    replies: &mut [Option<Result<Reply, StoreError>>],
+    requests: &[StoreRequest],
+    responses: &mut [Option<Result<StoreResponse, StoreError>>],
 ) -> rusqlite::Result<()> {
     let limit = connection.options.backlog_per_bot;
     let now = connection.now();
     let mut recounted = false;
-    for (op, reply) in ops.iter().zip(replies) {
-        let Op::Accept {
+    for (request, response) in requests.iter().zip(responses) {
+        let StoreRequest::Accept {
             connector,
             bot,
             updates,
-        } = op
+        } = request
         else {
             continue;
         };
@@ -67,7 +67,7 @@ pub(super) fn all(
             recounted = true;
         }
         if connection.backlog.of(*bot) >= limit {
-            *reply = Some(Err(StoreError::BacklogFull(*bot)));
+            *response = Some(Err(StoreError::BacklogFull(*bot)));
             continue;
         }
         let connector = connection.connectors.id(db, connector)?;
@@ -82,18 +82,18 @@ pub(super) fn all(
              DO UPDATE SET connector = excluded.connector, ready_at = coalesce(ready_at, excluded.ready_at)
              RETURNING id",
         )?;
-        let mut hurry =
+        let mut make_ready =
             db.prepare_cached("UPDATE lane SET ready_at = ?2 WHERE id = ?1 AND ready_at > ?2")?;
         let mut inbox = db.prepare_cached(
             "INSERT INTO inbox (lane, update_id, date, received_at, body) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
         let mut new = 0;
-        for (update, place) in updates {
+        for (update, route) in updates {
             if seen.execute((bot.0, update.update_id, now))? == 0 {
                 continue;
             }
             new += 1;
-            let lane = (bot.0, place.chat, place.topic, connector);
+            let lane = (bot.0, route.chat, route.topic, connector);
             let waits = lane_of
                 .query_row(lane, |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
@@ -102,14 +102,14 @@ pub(super) fn all(
                 Some((lane, true)) => lane,
                 _ => wait.query_row((lane.0, lane.1, lane.2, lane.3, now), |row| row.get(0))?,
             };
-            if place.hurries {
-                hurry.execute((lane, now))?;
+            if route.makes_lane_ready {
+                make_ready.execute((lane, now))?;
             }
             let body = update.json.get();
-            inbox.execute((lane, update.update_id, place.date, now, body))?;
+            inbox.execute((lane, update.update_id, route.date, now, body))?;
         }
         connection.backlog.add(*bot, new as u64);
-        *reply = Some(Ok(Reply::Accepted(Accepted {
+        *response = Some(Ok(StoreResponse::Accepted(AcceptOutcome {
             new,
             known: updates.len() - new,
         })));

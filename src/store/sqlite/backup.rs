@@ -11,7 +11,7 @@ use super::create_private;
 use crate::store::StoreError;
 
 /// How long to wait for a writer that holds the database for itself, as at a checkpoint.
-const PATIENCE: Duration = Duration::from_secs(30);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Writes a copy of the database at `path` to the file `into`, which must be new or empty; readable by its owner only. Reading is all
 /// it does to the database, and writers are not held up.
@@ -32,7 +32,7 @@ pub(in crate::store) async fn backup(path: &Path, into: &Path) -> Result<(), Sto
         let mut connection = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(false)
-            .busy_timeout(PATIENCE)
+            .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging()
             .connect()
             .await?;

@@ -4,34 +4,43 @@ use rusqlite::Connection as Db;
 
 use super::connection::{Connection, timestamp};
 use crate::history::{ChatMessage, Role};
-use crate::store::group_commit::{Op, Reply};
+use crate::store::group_commit::{StoreRequest, StoreResponse};
 use crate::store::{
-    Claim, Claimed, ClaimedLane, LaneKey, Session, StoreError, WaitingMessage, WaitingPart, Want,
+    Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneKey, Session, StoreError, WaitingMessage,
+    WaitingPart,
 };
 
 /// Messages that a claim brings along per lane; the rest come with the next claim.
 const MESSAGES_PER_CLAIM: i64 = 16;
 
 /// Does every `Claim` of the batch.
-pub(super) fn all(
+pub(super) fn apply_claims(
     connection: &mut Connection,
     db: &Db,
-    ops: &[Op],
-    replies: &mut [Option<Result<Reply, StoreError>>],
+    requests: &[StoreRequest],
+    responses: &mut [Option<Result<StoreResponse, StoreError>>],
 ) -> rusqlite::Result<()> {
-    for (op, reply) in ops.iter().zip(replies) {
-        if let Op::Claim(wants) = op {
-            *reply = Some(Ok(Reply::Claimed(claim(connection, db, wants)?)));
+    for (request, response) in requests.iter().zip(responses) {
+        if let StoreRequest::Claim(claim_requests) = request {
+            *response = Some(Ok(StoreResponse::Claimed(claim(
+                connection,
+                db,
+                claim_requests,
+            )?)));
         }
     }
     Ok(())
 }
 
-fn claim(connection: &mut Connection, db: &Db, wants: &[Want]) -> rusqlite::Result<Claimed> {
+fn claim(
+    connection: &mut Connection,
+    db: &Db,
+    claim_requests: &[ClaimRequest],
+) -> rusqlite::Result<ClaimOutcome> {
     let now = connection.now();
     let lease = i64::try_from(connection.options.lease.as_millis()).unwrap_or(i64::MAX / 2);
     let owner = connection.claimant.register(db, now + lease)?;
-    let mut claimed = Claimed::default();
+    let mut claimed = ClaimOutcome::default();
     let mut take = db.prepare_cached(
         "UPDATE lane SET owner = ?1 WHERE id IN (
            SELECT id FROM lane WHERE connector = ?2 AND bot = ?3 AND owner IS NULL AND ready_at <= ?4
@@ -42,9 +51,14 @@ fn claim(connection: &mut Connection, db: &Db, wants: &[Want]) -> rusqlite::Resu
         "SELECT min(ready_at) FROM lane
          WHERE connector = ?1 AND bot = ?2 AND owner IS NULL AND ready_at IS NOT NULL",
     )?;
-    for want in wants {
-        let connector = connection.connectors.named(db, &want.connector)?;
-        let (bot, most) = (want.bot, i64::try_from(want.lanes).unwrap_or(i64::MAX));
+    for claim_request in claim_requests {
+        let connector = connection
+            .connectors
+            .id_of_named(db, &claim_request.connector)?;
+        let (bot, most) = (
+            claim_request.bot,
+            i64::try_from(claim_request.lanes).unwrap_or(i64::MAX),
+        );
         let taken = take.query_map((owner, connector, bot.0, now, most), |row| {
             let lane = row.get(0)?;
             let session: i64 = row.get(3)?;
@@ -52,7 +66,7 @@ fn claim(connection: &mut Connection, db: &Db, wants: &[Want]) -> rusqlite::Resu
             let claimed = ClaimedLane {
                 claim: Claim { lane, owner, bot },
                 key: LaneKey { bot, chat, topic },
-                connector: want.connector.uid.clone(),
+                connector: claim_request.connector.uid.clone(),
                 parts: Vec::new(),
                 messages: Vec::new(),
                 session: None,
@@ -61,19 +75,19 @@ fn claim(connection: &mut Connection, db: &Db, wants: &[Want]) -> rusqlite::Resu
             Ok((claimed, session))
         })?;
         let taken = taken.collect::<rusqlite::Result<Vec<_>>>()?;
-        if taken.len() < want.lanes {
-            claimed.drained.push(want.connector.uid.clone());
+        if taken.len() < claim_request.lanes {
+            claimed.drained.push(claim_request.connector.uid.clone());
             let next: Option<i64> = next.query_row((connector, bot.0), |row| row.get(0))?;
             claimed
                 .next_ready
-                .extend(next.map(|at| (want.connector.uid.clone(), timestamp(at))));
+                .extend(next.map(|at| (claim_request.connector.uid.clone(), timestamp(at))));
         }
         for (mut lane, session) in taken {
             let id = lane.claim.lane;
             lane.parts = parts(db, id)?;
             lane.messages = messages(db, id)?;
             if session != 0 {
-                lane.session = self::session(db, id, session, want.history)?;
+                lane.session = self::session(db, id, session, claim_request.history)?;
             }
             claimed.lanes.push(lane);
         }

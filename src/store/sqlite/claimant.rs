@@ -86,7 +86,7 @@ impl Claimant {
     }
 
     /// The other claimants that are gone: their lease ran out, or nobody holds their lock.
-    pub(super) fn dead(&self, db: &Db, now: i64) -> rusqlite::Result<Vec<i64>> {
+    pub(super) fn dead_claimants(&self, db: &Db, now: i64) -> rusqlite::Result<Vec<i64>> {
         let mut others = db.prepare_cached(
             "SELECT id, name, expires_at, locked FROM claimant WHERE id IS NOT ?1",
         )?;
@@ -94,7 +94,7 @@ impl Claimant {
         let mut dead = Vec::new();
         while let Some(row) = others.next()? {
             let lock = lock_path(&self.database, row.get_ref(1)?.as_str()?);
-            if row.get::<_, i64>(2)? < now || (row.get(3)? && abandoned(&lock)) {
+            if row.get::<_, i64>(2)? < now || (row.get(3)? && is_unlocked(&lock)) {
                 // It may be gone already; nothing depends on it.
                 let _ = std::fs::remove_file(&lock);
                 dead.push(row.get(0)?);
@@ -117,7 +117,7 @@ fn lock_path(database: &Path, name: &str) -> PathBuf {
 }
 
 /// Whether nobody holds this lock, which was held when its owner registered.
-fn abandoned(lock: &Path) -> bool {
+fn is_unlocked(lock: &Path) -> bool {
     match File::open(lock) {
         Ok(file) => file.try_lock().is_ok(),
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,

@@ -14,7 +14,7 @@ use super::accept::{self, BacklogCount};
 use super::claimant::Claimant;
 use super::{claim, housekeeping, write};
 use crate::identity::{ConnectorRef, ConnectorUid};
-use crate::store::group_commit::{Backend, Op, Replies, Reply};
+use crate::store::group_commit::{Backend, StoreRequest, StoreResponse, StoreResponses};
 use crate::store::{StoreError, StoreOptions};
 
 /// `SQLite`'s page size, in bytes.
@@ -28,7 +28,7 @@ pub(super) struct Connection {
     durable: bool,
     pub(super) options: StoreOptions,
     pub(super) backlog: BacklogCount,
-    pub(super) connectors: Connectors,
+    pub(super) connectors: ConnectorIds,
     pub(super) claimant: Claimant,
 }
 
@@ -43,7 +43,7 @@ impl Connection {
             open: Some(first),
             durable: true,
             options,
-            connectors: Connectors::default(),
+            connectors: ConnectorIds::default(),
         })
     }
 
@@ -51,8 +51,12 @@ impl Connection {
         self.options.clock.now().as_millisecond()
     }
 
-    fn transaction(&mut self, db: &Db, ops: &[Op]) -> rusqlite::Result<Replies> {
-        let durable = ops.iter().any(Op::must_be_durable);
+    fn transaction(
+        &mut self,
+        db: &Db,
+        requests: &[StoreRequest],
+    ) -> rusqlite::Result<StoreResponses> {
+        let durable = requests.iter().any(StoreRequest::must_be_durable);
         if durable != self.durable {
             db.execute_batch(if durable {
                 "PRAGMA synchronous = FULL"
@@ -62,39 +66,39 @@ impl Connection {
             self.durable = durable;
         }
         db.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
-        let replies = self.apply(db, ops)?;
+        let responses = self.apply(db, requests)?;
         db.prepare_cached("COMMIT")?.execute(())?;
-        Ok(replies)
+        Ok(responses)
     }
 
     /// Intake first and claims last, so that a message can be claimed in the very commit that makes it durable.
-    fn apply(&mut self, db: &Db, ops: &[Op]) -> rusqlite::Result<Replies> {
-        let mut replies: Vec<Option<Result<Reply, StoreError>>> = Vec::new();
-        replies.resize_with(ops.len(), || None);
-        accept::all(self, db, ops, &mut replies)?;
-        write::all(self, db, ops, &mut replies)?;
-        housekeeping::all(self, db, ops, &mut replies)?;
-        claim::all(self, db, ops, &mut replies)?;
-        Ok(replies
+    fn apply(&mut self, db: &Db, requests: &[StoreRequest]) -> rusqlite::Result<StoreResponses> {
+        let mut responses: Vec<Option<Result<StoreResponse, StoreError>>> = Vec::new();
+        responses.resize_with(requests.len(), || None);
+        accept::apply_accepts(self, db, requests, &mut responses)?;
+        write::apply_lane_writes(self, db, requests, &mut responses)?;
+        housekeeping::apply_requests(self, db, requests, &mut responses)?;
+        claim::apply_claims(self, db, requests, &mut responses)?;
+        Ok(responses
             .into_iter()
-            .map(|r| r.unwrap_or(Ok(Reply::Done)))
+            .map(|r| r.unwrap_or(Ok(StoreResponse::Done)))
             .collect())
     }
 
-    fn commit_all(&mut self, ops: &[Op]) -> Result<Replies, StoreError> {
+    fn commit_all(&mut self, requests: &[StoreRequest]) -> Result<StoreResponses, StoreError> {
         let db = match self.open.take() {
             Some(db) => db,
             None => open(&self.path, &self.options).map_err(|e| explain_writer(&self.path, &e))?,
         };
-        match self.transaction(&db, ops) {
-            Ok(replies) => {
+        match self.transaction(&db, requests) {
+            Ok(responses) => {
                 self.open = Some(db);
-                Ok(replies)
+                Ok(responses)
             }
             Err(error) => {
                 // What was remembered may rest on what was rolled back.
                 self.durable = true;
-                self.connectors = Connectors::default();
+                self.connectors = ConnectorIds::default();
                 let rolled_back = db.is_autocommit() || db.execute_batch("ROLLBACK").is_ok();
                 if rolled_back && let Ok(counted) = BacklogCount::load(&db) {
                     self.backlog = counted;
@@ -107,15 +111,15 @@ impl Connection {
 
 impl Backend for Connection {
     /// Blocks: the writer has a thread of its own.
-    async fn commit(&mut self, ops: &[Op]) -> Result<Replies, StoreError> {
-        self.commit_all(ops)
+    async fn commit(&mut self, requests: &[StoreRequest]) -> Result<StoreResponses, StoreError> {
+        self.commit_all(requests)
     }
 }
 
 fn open(path: &Path, options: &StoreOptions) -> rusqlite::Result<Db> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Db::open_with_flags(path, flags)?;
-    db.busy_timeout(options.busy)?;
+    db.busy_timeout(options.busy_timeout)?;
     db.set_prepared_statement_cache_capacity(100);
     // Checkpoint every 16 MB, and give the space back after a peak.
     db.execute_batch(
@@ -131,14 +135,14 @@ fn open(path: &Path, options: &StoreOptions) -> rusqlite::Result<Db> {
 
 /// The numbers of connectors, remembered.
 #[derive(Default)]
-pub(super) struct Connectors(HashMap<ConnectorUid, Known>);
+pub(super) struct ConnectorIds(HashMap<ConnectorUid, CachedConnector>);
 
-struct Known {
+struct CachedConnector {
     id: i64,
-    named: Option<ConnectorRef>,
+    stored_name: Option<ConnectorRef>,
 }
 
-impl Connectors {
+impl ConnectorIds {
     /// The number of a connector, new ones being entered.
     pub(super) fn id(&mut self, db: &Db, uid: &ConnectorUid) -> rusqlite::Result<i64> {
         if let Some(known) = self.0.get(uid) {
@@ -149,19 +153,29 @@ impl Connectors {
                 "INSERT INTO connector (uid) VALUES (?1) ON CONFLICT (uid) DO UPDATE SET uid = uid RETURNING id",
             )?
             .query_row([uid.as_str()], |row| row.get(0))?;
-        self.0.insert(uid.clone(), Known { id, named: None });
+        self.0.insert(
+            uid.clone(),
+            CachedConnector {
+                id,
+                stored_name: None,
+            },
+        );
         Ok(id)
     }
 
     /// The number of a connector whose name is known: it is written down for the listings.
-    pub(super) fn named(&mut self, db: &Db, connector: &ConnectorRef) -> rusqlite::Result<i64> {
+    pub(super) fn id_of_named(
+        &mut self,
+        db: &Db,
+        connector: &ConnectorRef,
+    ) -> rusqlite::Result<i64> {
         let id = self.id(db, &connector.uid)?;
         if let Some(known) = self.0.get_mut(&connector.uid)
-            && known.named.as_ref() != Some(connector)
+            && known.stored_name.as_ref() != Some(connector)
         {
             db.prepare_cached("UPDATE connector SET namespace = ?2, name = ?3 WHERE id = ?1 AND (namespace, name) IS NOT (?2, ?3)")?
                 .execute((id, &*connector.namespace, &*connector.name))?;
-            known.named = Some(connector.clone());
+            known.stored_name = Some(connector.clone());
         }
         Ok(id)
     }

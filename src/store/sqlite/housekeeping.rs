@@ -5,63 +5,71 @@ use rusqlite::Connection as Db;
 use super::accept::BacklogCount;
 use super::connection::Connection;
 use crate::identity::{BotId, ConnectorUid};
-use crate::store::group_commit::{Op, Reply};
+use crate::store::group_commit::{StoreRequest, StoreResponse};
 use crate::store::reading::timestamp;
-use crate::store::statements::{FORGET, PRUNED_AT_ONCE, REST_IDLE_LANES, too_old};
+use crate::store::statements::{
+    CLEAR_IDLE_LANES, DELETE_CONNECTOR_DATA, PRUNE_LIMIT, prune_statements,
+};
 use crate::store::{Retention, StoreError};
 
 /// Does every other operation of the batch.
-pub(super) fn all(
+pub(super) fn apply_requests(
     connection: &mut Connection,
     db: &Db,
-    ops: &[Op],
-    replies: &mut [Option<Result<Reply, StoreError>>],
+    requests: &[StoreRequest],
+    responses: &mut [Option<Result<StoreResponse, StoreError>>],
 ) -> rusqlite::Result<()> {
-    for (n, op) in ops.iter().enumerate() {
-        let reply = match op {
-            Op::Accept { .. } | Op::Write(_) | Op::Claim(_) => continue,
-            Op::KeepClaims => keep_claims(connection, db)?,
-            Op::ReleaseClaims => {
+    for (n, request) in requests.iter().enumerate() {
+        let response = match request {
+            StoreRequest::Accept { .. } | StoreRequest::Write(_) | StoreRequest::Claim(_) => {
+                continue;
+            }
+            StoreRequest::KeepClaims => keep_claims(connection, db)?,
+            StoreRequest::ReleaseClaims => {
                 if let Some(owner) = connection.claimant.id() {
-                    free(db, owner)?;
+                    release_lanes(db, owner)?;
                 }
                 connection.claimant.deregister(db)?;
-                Reply::Done
+                StoreResponse::Done
             }
-            Op::ReadyNow(connector) => {
+            StoreRequest::ReadyNow(connector) => {
                 let id = connection.connectors.id(db, connector)?;
                 db.execute(
                     "UPDATE lane SET ready_at = ?2 WHERE connector = ?1 AND owner IS NULL AND ready_at > ?2",
                     (id, connection.now()),
                 )?;
-                Reply::Done
+                StoreResponse::Done
             }
-            Op::BuryOtherBots {
+            StoreRequest::DeadLetterOtherBots {
                 connector,
                 bot,
                 before,
             } => {
                 let before = before.as_millisecond();
-                Reply::Count(bury_other_bots(connection, db, connector, *bot, before)?)
+                StoreResponse::Count(dead_letter_other_bots(
+                    connection, db, connector, *bot, before,
+                )?)
             }
-            Op::Prune(retention) => Reply::More(prune(db, retention)?),
-            Op::PruneLanes(ids) => Reply::Count(prune_lanes(db, ids)?),
-            Op::Forget(connector) => {
-                forget(connection, db, connector)?;
-                Reply::Done
+            StoreRequest::Prune(retention) => StoreResponse::More(prune(db, retention)?),
+            StoreRequest::PruneLanes(ids) => StoreResponse::Count(prune_lanes(db, ids)?),
+            StoreRequest::DeleteConnectorData(connector) => {
+                delete_connector_data(connection, db, connector)?;
+                StoreResponse::Done
             }
-            Op::Retry(ids) => Reply::Count(retry(connection, db, ids)?),
-            Op::Probe => {
+            StoreRequest::Retry(ids) => {
+                StoreResponse::Count(retry_dead_letters(connection, db, ids)?)
+            }
+            StoreRequest::Probe => {
                 probe(connection, db)?;
-                Reply::Done
+                StoreResponse::Done
             }
         };
-        replies[n] = Some(Ok(reply));
+        responses[n] = Some(Ok(response));
     }
     Ok(())
 }
 
-fn keep_claims(connection: &mut Connection, db: &Db) -> rusqlite::Result<Reply> {
+fn keep_claims(connection: &mut Connection, db: &Db) -> rusqlite::Result<StoreResponse> {
     let now = connection.now();
     if let Some(owner) = connection.claimant.id() {
         let working = db
@@ -72,8 +80,8 @@ fn keep_claims(connection: &mut Connection, db: &Db) -> rusqlite::Result<Reply> 
             connection.claimant.register(db, now + lease)?;
         }
     }
-    for owner in connection.claimant.dead(db, now)? {
-        free(db, owner)?;
+    for owner in connection.claimant.dead_claimants(db, now)? {
+        release_lanes(db, owner)?;
         db.execute("DELETE FROM claimant WHERE id = ?1", [owner])?;
     }
     let mut waiting = db.prepare_cached(
@@ -84,15 +92,17 @@ fn keep_claims(connection: &mut Connection, db: &Db) -> rusqlite::Result<Reply> 
         let uid = ConnectorUid::from(row.get_ref(0)?.as_str()?);
         Ok((uid, timestamp(row.get(1)?)))
     })?;
-    waiting.collect::<Result<_, _>>().map(Reply::Waiting)
+    waiting
+        .collect::<Result<_, _>>()
+        .map(StoreResponse::Waiting)
 }
 
-fn free(db: &Db, owner: i64) -> rusqlite::Result<()> {
+fn release_lanes(db: &Db, owner: i64) -> rusqlite::Result<()> {
     db.execute("UPDATE lane SET owner = NULL WHERE owner = ?1", [owner])
         .map(drop)
 }
 
-fn bury_other_bots(
+fn dead_letter_other_bots(
     connection: &mut Connection,
     db: &Db,
     connector: &ConnectorUid,
@@ -101,7 +111,7 @@ fn bury_other_bots(
 ) -> rusqlite::Result<u64> {
     let id = connection.connectors.id(db, connector)?;
     let now = connection.now();
-    let buried = db.execute(
+    let dead_letters = db.execute(
         "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, attempts, reason, body)
          SELECT ?4, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, i.update_id, i.date, 'message', i.attempts,
            'the connector''s token was replaced by another bot''s', i.body
@@ -109,30 +119,30 @@ fn bury_other_bots(
          WHERE l.connector = ?1 AND l.bot <> ?2 AND l.owner IS NULL AND l.ready_at IS NOT NULL AND i.received_at < ?3",
         (id, bot.0, before, now),
     )?;
-    if buried > 0 {
+    if dead_letters > 0 {
         db.execute(
             "DELETE FROM inbox WHERE received_at < ?3 AND lane IN
                (SELECT id FROM lane WHERE connector = ?1 AND bot <> ?2 AND owner IS NULL AND ready_at IS NOT NULL)",
             (id, bot.0, before),
         )?;
-        rest_idle_lanes(db, id)?;
+        clear_idle_lanes(db, id)?;
         connection.backlog = BacklogCount::load(db)?;
     }
-    Ok(buried as u64)
+    Ok(dead_letters as u64)
 }
 
 /// Lanes of a connector in which nothing waits any more.
-fn rest_idle_lanes(db: &Db, connector: i64) -> rusqlite::Result<()> {
-    db.execute(REST_IDLE_LANES, [connector]).map(drop)
+fn clear_idle_lanes(db: &Db, connector: i64) -> rusqlite::Result<()> {
+    db.execute(CLEAR_IDLE_LANES, [connector]).map(drop)
 }
 
 fn prune(db: &Db, retention: &Retention) -> rusqlite::Result<bool> {
-    let limit = PRUNED_AT_ONCE.unsigned_abs();
+    let limit = PRUNE_LIMIT.unsigned_abs();
     let mut more = false;
-    for (statement, before) in too_old(retention) {
+    for (statement, before) in prune_statements(retention) {
         let removed = db
             .prepare_cached(statement)?
-            .execute((before.as_millisecond(), PRUNED_AT_ONCE))?;
+            .execute((before.as_millisecond(), PRUNE_LIMIT))?;
         more |= removed as u64 >= limit;
     }
     Ok(more)
@@ -151,16 +161,20 @@ fn prune_lanes(db: &Db, ids: &[i64]) -> rusqlite::Result<u64> {
     Ok(removed)
 }
 
-fn forget(connection: &mut Connection, db: &Db, connector: &ConnectorUid) -> rusqlite::Result<()> {
+fn delete_connector_data(
+    connection: &mut Connection,
+    db: &Db,
+    connector: &ConnectorUid,
+) -> rusqlite::Result<()> {
     let id = connection.connectors.id(db, connector)?;
-    for statement in FORGET {
+    for statement in DELETE_CONNECTOR_DATA {
         db.execute(statement, [id])?;
     }
     connection.backlog = BacklogCount::load(db)?;
     Ok(())
 }
 
-fn retry(connection: &mut Connection, db: &Db, ids: &[i64]) -> rusqlite::Result<u64> {
+fn retry_dead_letters(connection: &mut Connection, db: &Db, ids: &[i64]) -> rusqlite::Result<u64> {
     let now = connection.now();
     let mut retried = 0;
     for id in ids {

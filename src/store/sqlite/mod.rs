@@ -51,7 +51,7 @@ pub(super) async fn open(
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(options.busy)
+        .busy_timeout(options.busy_timeout)
         .disable_statement_logging();
     let mut first = connect
         .connect()
@@ -72,7 +72,7 @@ pub(super) async fn open(
         .max_connections(2)
         .idle_timeout(Duration::from_mins(1))
         .connect_lazy_with(connect);
-    let writer = Writer::on_its_own_thread(connection, metrics)
+    let writer = Writer::start_thread(connection, metrics)
         .map_err(|e| invalid("no thread can be started for it", &e))?;
     let path = path.to_owned();
     Ok(DatabaseStore::new(writer, readers, move |error| {

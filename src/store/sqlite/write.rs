@@ -5,23 +5,25 @@ use std::collections::HashMap;
 use rusqlite::{Connection as Db, OptionalExtension as _, Params};
 
 use super::connection::Connection;
-use crate::store::group_commit::{Op, Reply};
-use crate::store::{Change, LaneWrite, Part, Release, StoreError, Written};
+use crate::store::group_commit::{StoreRequest, StoreResponse};
+use crate::store::{Change, LaneWrite, Release, ReplyPart, StoreError, WriteOutcome};
 
 /// Exchanges that are kept of a session: as many as the greatest `maxMessages` can carry.
 const EXCHANGES_KEPT: i64 = 500;
 
 /// Does every `Write` of the batch whose claim still holds.
-pub(super) fn all(
+pub(super) fn apply_lane_writes(
     connection: &mut Connection,
     db: &Db,
-    ops: &[Op],
-    replies: &mut [Option<Result<Reply, StoreError>>],
+    requests: &[StoreRequest],
+    responses: &mut [Option<Result<StoreResponse, StoreError>>],
 ) -> rusqlite::Result<()> {
     let now = connection.now();
     let mut held: HashMap<i64, bool> = HashMap::new();
-    for (op, reply) in ops.iter().zip(replies) {
-        let Op::Write(write) = op else { continue };
+    for (request, response) in requests.iter().zip(responses) {
+        let StoreRequest::Write(write) = request else {
+            continue;
+        };
         let owner = write.claim.owner;
         let holds = match held.get(&owner) {
             Some(holds) => *holds,
@@ -31,8 +33,10 @@ pub(super) fn all(
                 holds
             }
         };
-        *reply = Some(if holds {
-            Ok(Reply::Written(one(connection, db, write, now)?))
+        *response = Some(if holds {
+            Ok(StoreResponse::Written(apply_lane_write(
+                connection, db, write, now,
+            )?))
         } else {
             Err(StoreError::ClaimLost)
         });
@@ -40,14 +44,14 @@ pub(super) fn all(
     Ok(())
 }
 
-fn one(
+fn apply_lane_write(
     connection: &mut Connection,
     db: &Db,
     write: &LaneWrite,
     now: i64,
-) -> rusqlite::Result<Written> {
+) -> rusqlite::Result<WriteOutcome> {
     let lane = write.claim.lane;
-    let mut written = Written::default();
+    let mut written = WriteOutcome::default();
     for change in &write.changes {
         match change {
             Change::Reply {
@@ -57,7 +61,7 @@ fn one(
             } => {
                 let since = unless_noticed_since.map(jiff::Timestamp::as_millisecond);
                 if let Some(since) = since
-                    && !note(db, lane, since, now)?
+                    && !record_notice(db, lane, since, now)?
                 {
                     continue;
                 }
@@ -68,12 +72,12 @@ fn one(
                 connection.backlog.remove(write.claim.bot, 1);
                 finish(db, *message)?;
             }
-            Change::Bury { message, reason } => {
+            Change::DeadLetter { message, reason } => {
                 connection.backlog.remove(write.claim.bot, 1);
-                bury(db, *message, reason, now)?;
+                dead_letter_message(db, *message, reason, now)?;
                 finish(db, *message)?;
             }
-            other => rest(db, lane, other, now)?,
+            other => apply_change(db, lane, other, now)?,
         }
     }
     let ready_at = match write.release {
@@ -95,7 +99,7 @@ fn one(
 }
 
 /// The changes that answer nothing.
-fn rest(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Result<()> {
+fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Result<()> {
     match change {
         Change::Attempted { message } => run(
             db,
@@ -134,7 +138,7 @@ fn rest(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Result<()> {
             )?;
             match (asked, answered) {
                 (Some(asked), Some(answered)) => {
-                    keep(db, (lane, *session, *number), asked, answered)
+                    insert_exchange(db, (lane, *session, *number), asked, answered)
                 }
                 _ => Ok(()),
             }
@@ -167,7 +171,7 @@ fn rest(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Result<()> {
         ),
         Change::EndReply {
             reply,
-            bury: reason,
+            dead_letter_reason: reason,
         } => {
             if let Some(reason) = reason {
                 run(
@@ -185,11 +189,11 @@ fn rest(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Result<()> {
                 (lane, reply),
             )
         }
-        Change::Reply { .. } | Change::Finish { .. } | Change::Bury { .. } => Ok(()),
+        Change::Reply { .. } | Change::Finish { .. } | Change::DeadLetter { .. } => Ok(()),
     }
 }
 
-fn reply(db: &Db, lane: i64, message: i64, parts: &[Part], now: i64) -> rusqlite::Result<()> {
+fn reply(db: &Db, lane: i64, message: i64, parts: &[ReplyPart], now: i64) -> rusqlite::Result<()> {
     for (number, part) in (0_u32..).zip(parts) {
         let part = serde_json::to_string(part).expect("strings always serialize");
         run(
@@ -206,7 +210,7 @@ fn finish(db: &Db, message: i64) -> rusqlite::Result<()> {
     run(db, "DELETE FROM inbox WHERE id = ?1", [message])
 }
 
-fn bury(db: &Db, message: i64, reason: &str, now: i64) -> rusqlite::Result<()> {
+fn dead_letter_message(db: &Db, message: i64, reason: &str, now: i64) -> rusqlite::Result<()> {
     run(
         db,
         "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, attempts, reason, body)
@@ -218,7 +222,7 @@ fn bury(db: &Db, message: i64, reason: &str, now: i64) -> rusqlite::Result<()> {
 }
 
 /// Keeps an exchange of a session that is there.
-fn keep(
+fn insert_exchange(
     db: &Db,
     (lane, session, number): (i64, i64, i64),
     asked: &str,
@@ -241,7 +245,7 @@ fn keep(
 }
 
 /// Notes that the lane's chat is told now that it is denied; false if it was told since.
-fn note(db: &Db, lane: i64, since: i64, now: i64) -> rusqlite::Result<bool> {
+fn record_notice(db: &Db, lane: i64, since: i64, now: i64) -> rusqlite::Result<bool> {
     let noted = db
         .prepare_cached(
             "INSERT INTO notice (bot, chat, at) SELECT bot, chat, ?3 FROM lane WHERE id = ?1

@@ -2,7 +2,7 @@
 
 use bot_api_simulator::{SentMessage, Simulator};
 use serde_json::Value as Json;
-use telegram_connector_operator::store::Listing;
+use telegram_connector_operator::store::ListingQuery;
 
 use super::ScriptRunner;
 use super::steps::{ExpectedMessage, ExpectedRequest};
@@ -169,9 +169,9 @@ impl ScriptRunner {
 
     pub(super) async fn expect_denied_messages(&self, texts: Vec<String>) -> Result<(), String> {
         self.wait_until_handled().await;
-        let listing = Listing {
+        let listing = ListingQuery {
             limit: 100,
-            ..Listing::default()
+            ..ListingQuery::default()
         };
         let rows = self.env.store.denied(&listing).await.unwrap().rows;
         let stored: Vec<_> = rows

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use telegram_connector_operator::operator::Operator;
-use telegram_connector_operator::store::Listing;
+use telegram_connector_operator::store::ListingQuery;
 
 use super::test_env::{OperatorOptions, TestEnv};
 use crate::cluster::Cluster;
@@ -25,9 +25,9 @@ pub fn register(suite: &mut Suite) {
 
 /// The names of the connectors that have sessions in the store, oldest session first.
 async fn connectors_with_sessions(operator: &Operator) -> Vec<String> {
-    let listing = Listing {
+    let listing = ListingQuery {
         limit: 10,
-        ..Listing::default()
+        ..ListingQuery::default()
     };
     let sessions = operator.store().sessions(&listing).await;
     let rows = sessions.expect("the sessions").rows;

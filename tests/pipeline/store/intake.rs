@@ -3,12 +3,15 @@
 use telegram_connector_operator::identity::BotId;
 use telegram_connector_operator::store::StoreError;
 
-use super::{BOT, Place, claim, connector, end, finish, hurried_by_a_stop, ids, update};
+use super::{
+    BOT, StoreFixture, check_stop_makes_waiting_lane_ready, claim, connector, end, finish, ids,
+    update,
+};
 
 #[tokio::test]
-async fn a_second_delivery_changes_nothing_even_after_the_first_was_handled() {
-    let place = Place::new();
-    let store = place.open().await;
+async fn second_delivery_of_handled_update_changes_nothing() {
+    let fixture = StoreFixture::new();
+    let store = fixture.open().await;
     let uid = connector("a").uid;
     let batch = || vec![update(1, 7, 100, "one"), update(2, 7, 101, "two")];
     let first = store.accept(&uid, BOT, batch()).await.unwrap();
@@ -25,9 +28,9 @@ async fn a_second_delivery_changes_nothing_even_after_the_first_was_handled() {
 }
 
 #[tokio::test]
-async fn a_lane_is_in_order_of_date_and_update_id_however_updates_came() {
-    let place = Place::new();
-    let store = place.open().await;
+async fn lane_is_ordered_by_date_and_update_id() {
+    let fixture = StoreFixture::new();
+    let store = fixture.open().await;
     let uid = connector("a").uid;
     // After an idle week the next update_id is random: 5 is newer than 900 here.
     store
@@ -46,9 +49,9 @@ async fn a_lane_is_in_order_of_date_and_update_id_however_updates_came() {
 }
 
 #[tokio::test]
-async fn a_full_backlog_refuses_one_bot_and_no_other() {
-    let place = Place::new();
-    let store = place.open_with(|o| o.backlog_per_bot = 3).await;
+async fn full_backlog_refuses_updates_of_its_bot_only() {
+    let fixture = StoreFixture::new();
+    let store = fixture.open_with(|o| o.backlog_per_bot = 3).await;
     let uid = connector("a").uid;
     for n in 0..3 {
         store
@@ -73,7 +76,7 @@ async fn a_full_backlog_refuses_one_bot_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_stop_hurries_the_lane_that_waits() {
-    let place = Place::new();
-    hurried_by_a_stop(&*place.open().await).await;
+async fn stop_command_makes_waiting_lane_ready() {
+    let fixture = StoreFixture::new();
+    check_stop_makes_waiting_lane_ready(&*fixture.open().await).await;
 }

@@ -1,14 +1,14 @@
 //! What is listed, and put back.
 
 use telegram_connector_operator::store::report::{self, Format};
-use telegram_connector_operator::store::{Change, Listing};
+use telegram_connector_operator::store::{Change, ListingQuery};
 
-use super::{BOT, Place, claim, connector, end, part, store_backlog, update};
+use super::{BOT, StoreFixture, claim, connector, end, part, store_backlog, update};
 
 #[tokio::test]
-async fn a_dead_letter_is_listed_and_can_be_retried() {
-    let place = Place::new();
-    let store = place.open().await;
+async fn dead_letter_is_listed_and_retried() {
+    let fixture = StoreFixture::new();
+    let store = fixture.open().await;
     let uid = connector("a").uid;
     store
         .accept(
@@ -23,7 +23,7 @@ async fn a_dead_letter_is_listed_and_can_be_retried() {
         &*store,
         lane.claim,
         vec![
-            Change::Bury {
+            Change::DeadLetter {
                 message: lane.messages[0].id,
                 reason: "no use".into(),
             },
@@ -37,16 +37,16 @@ async fn a_dead_letter_is_listed_and_can_be_retried() {
             },
             Change::EndReply {
                 reply: lane.messages[1].id,
-                bury: Some("gone".into()),
+                dead_letter_reason: Some("gone".into()),
             },
         ],
     )
     .await;
-    let listing = Listing {
+    let listing = ListingQuery {
         namespace: Some("acme".into()),
         name: Some("a".into()),
         limit: 10,
-        ..Listing::default()
+        ..ListingQuery::default()
     };
     let dead = store.dead_letters(&listing).await.unwrap().rows;
     let told: Vec<_> = dead
@@ -64,9 +64,9 @@ async fn a_dead_letter_is_listed_and_can_be_retried() {
 }
 
 #[tokio::test]
-async fn listings_come_as_a_table_and_as_json_lines_page_by_page() {
-    let place = Place::new();
-    let store = place.open().await;
+async fn listings_are_paged_as_table_and_json_lines() {
+    let fixture = StoreFixture::new();
+    let store = fixture.open().await;
     let uid = connector("a").uid;
     for n in 0..1201 {
         store
@@ -83,7 +83,7 @@ async fn listings_come_as_a_table_and_as_json_lines_page_by_page() {
             end(
                 &*store,
                 lane.claim,
-                vec![Change::Bury {
+                vec![Change::DeadLetter {
                     message: lane.messages[0].id,
                     reason: "no use".into(),
                 }],
@@ -92,7 +92,7 @@ async fn listings_come_as_a_table_and_as_json_lines_page_by_page() {
         }
     }
     let mut json = Vec::new();
-    let count = report::dead_letters(&*store, Listing::default(), Format::Json, &mut json)
+    let count = report::dead_letters(&*store, ListingQuery::default(), Format::Json, &mut json)
         .await
         .unwrap();
     assert_eq!(
@@ -106,7 +106,7 @@ async fn listings_come_as_a_table_and_as_json_lines_page_by_page() {
         (&"acme".into(), &"a".into())
     );
     let mut table = Vec::new();
-    report::dead_letters(&*store, Listing::default(), Format::Table, &mut table)
+    report::dead_letters(&*store, ListingQuery::default(), Format::Table, &mut table)
         .await
         .unwrap();
     let table = String::from_utf8(table).unwrap();
@@ -121,7 +121,7 @@ async fn listings_come_as_a_table_and_as_json_lines_page_by_page() {
         "askew:\n{}",
         &table[..400]
     );
-    let retried = report::retry_all(&*store, Listing::default())
+    let retried = report::retry_all(&*store, ListingQuery::default())
         .await
         .unwrap();
     assert_eq!(retried, 1201);

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use telegram_connector_operator::clock::{ManualClock, SharedClock};
 use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
 use telegram_connector_operator::store::{
-    self, Change, Claim, Claimed, ClaimedLane, LaneWrite, Part, Release, Store, StoreOptions, Want,
-    Written,
+    self, Change, Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneWrite, Release, ReplyPart,
+    Store, StoreOptions, WriteOutcome,
 };
 use telegram_connector_operator::telegram::RawUpdate;
 
@@ -42,20 +42,20 @@ pub(crate) fn update(update_id: i64, chat: i64, date: i64, text: &str) -> RawUpd
     }
 }
 
-pub(crate) fn part(text: &str) -> Part {
-    Part {
+pub(crate) fn part(text: &str) -> ReplyPart {
+    ReplyPart {
         html: None,
         plain: text.into(),
         reply_to: None,
     }
 }
 
-struct Place {
+struct StoreFixture {
     folder: tempfile::TempDir,
     clock: Arc<ManualClock>,
 }
 
-impl Place {
+impl StoreFixture {
     fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
@@ -88,9 +88,9 @@ impl Place {
 }
 
 /// Claims as the pipeline does.
-pub(crate) async fn claim(store: &dyn Store, name: &str, lanes: usize) -> Claimed {
+pub(crate) async fn claim(store: &dyn Store, name: &str, lanes: usize) -> ClaimOutcome {
     store
-        .claim(vec![Want {
+        .claim(vec![ClaimRequest {
             connector: connector(name),
             bot: BOT,
             lanes,
@@ -100,7 +100,7 @@ pub(crate) async fn claim(store: &dyn Store, name: &str, lanes: usize) -> Claime
         .unwrap()
 }
 
-fn ids(claimed: &Claimed) -> Vec<Vec<i64>> {
+fn ids(claimed: &ClaimOutcome) -> Vec<Vec<i64>> {
     claimed
         .lanes
         .iter()
@@ -115,7 +115,7 @@ pub(crate) fn finish(lane: &ClaimedLane) -> Vec<Change> {
 }
 
 /// The last write under a claim: the lane is given back with it.
-pub(crate) async fn end(store: &dyn Store, claim: Claim, changes: Vec<Change>) -> Written {
+pub(crate) async fn end(store: &dyn Store, claim: Claim, changes: Vec<Change>) -> WriteOutcome {
     let release = Some(Release::Now);
     let write = LaneWrite {
         claim,
@@ -136,11 +136,11 @@ async fn store_backlog(store: &dyn Store) -> u64 {
 }
 
 /// A lane that waits is left alone whatever comes, except for a command that may end what waits.
-pub(crate) async fn hurried_by_a_stop(store: &dyn Store) {
+pub(crate) async fn check_stop_makes_waiting_lane_ready(store: &dyn Store) {
     let uid = connector("a").uid;
     let accept = async |update_id, text| {
-        let said = vec![update(update_id, 77, 100, text)];
-        store.accept(&uid, BOT, said).await.unwrap();
+        let updates = vec![update(update_id, 77, 100, text)];
+        store.accept(&uid, BOT, updates).await.unwrap();
     };
     accept(201, "think").await;
     let claimed = claim(store, "a", 10).await;

@@ -2,10 +2,10 @@
 
 use telegram_connector_operator::store::{self};
 
-use super::Place;
+use super::StoreFixture;
 
 #[tokio::test]
-async fn a_store_address_that_is_no_use_says_what_to_do() {
+async fn invalid_store_address_says_what_to_do() {
     for (address, says) in [
         ("sqlite:", "no path"),
         ("sqlite:/proc/nowhere/connectors.db", "/proc/nowhere"),
@@ -18,11 +18,11 @@ async fn a_store_address_that_is_no_use_says_what_to_do() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn the_file_is_its_owners_only() {
+async fn store_file_is_readable_by_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
-    let place = Place::new();
-    let _store = place.open().await;
-    let path = place.folder.path().join("deep/er/connectors.db");
+    let fixture = StoreFixture::new();
+    let _store = fixture.open().await;
+    let path = fixture.folder.path().join("deep/er/connectors.db");
     let mode = std::fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }

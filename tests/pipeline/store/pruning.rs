@@ -4,12 +4,12 @@ use jiff::Timestamp;
 use sqlx::ConnectOptions;
 use telegram_connector_operator::store::{Change, Retention};
 
-use super::{BOT, Place, claim, connector, end, ids, update};
+use super::{BOT, StoreFixture, claim, connector, end, ids, update};
 
 #[tokio::test]
 async fn identities_expire_by_age_only() {
-    let place = Place::new();
-    let store = place.open().await;
+    let fixture = StoreFixture::new();
+    let store = fixture.open().await;
     let uid = connector("a").uid;
     let now = Timestamp::from_second(1_800_000_000).unwrap();
     store
@@ -27,7 +27,7 @@ async fn identities_expire_by_age_only() {
         .await
         .unwrap();
     assert_eq!(again.known, 1);
-    place.clock.advance_seconds(1);
+    fixture.clock.advance_seconds(1);
     let later = Timestamp::from_second(1_800_000_001).unwrap();
     store.prune(retention(later)).await.unwrap();
     let random = store
@@ -42,8 +42,8 @@ async fn identities_expire_by_age_only() {
 }
 
 /// Rows of a table of the file, counted past the store.
-async fn rows_in(place: &Place, table: &str) -> i64 {
-    let path = place.folder.path().join("deep/er/connectors.db");
+async fn rows_in(fixture: &StoreFixture, table: &str) -> i64 {
+    let path = fixture.folder.path().join("deep/er/connectors.db");
     let mut file = sqlx::sqlite::SqliteConnectOptions::new()
         .filename(path)
         .connect()
@@ -54,9 +54,9 @@ async fn rows_in(place: &Place, table: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn a_chat_leaves_nothing_behind_when_its_session_and_its_notice_are_too_old() {
-    let place = Place::new();
-    let store = place.open().await;
+async fn chat_with_expired_session_and_notice_is_pruned() {
+    let fixture = StoreFixture::new();
+    let store = fixture.open().await;
     let uid = connector("a").uid;
     let chats = 700;
     let updates = (0..chats)
@@ -89,8 +89,8 @@ async fn a_chat_leaves_nothing_behind_when_its_session_and_its_notice_are_too_ol
         };
         end(&*store, lane.claim, changes).await;
     }
-    assert_eq!(rows_in(&place, "lane").await, chats);
-    assert_eq!(rows_in(&place, "notice").await, chats - 2);
+    assert_eq!(rows_in(&fixture, "lane").await, chats);
+    assert_eq!(rows_in(&fixture, "notice").await, chats - 2);
     let prune = async |before| {
         let retention = Retention {
             identities: before,
@@ -100,14 +100,14 @@ async fn a_chat_leaves_nothing_behind_when_its_session_and_its_notice_are_too_ol
         while store.prune(retention).await.unwrap() {}
     };
     prune(now).await;
-    assert_eq!(rows_in(&place, "notice").await, chats - 2);
-    assert_eq!(rows_in(&place, "lane").await, 2);
-    place.clock.advance_seconds(1);
+    assert_eq!(rows_in(&fixture, "notice").await, chats - 2);
+    assert_eq!(rows_in(&fixture, "lane").await, 2);
+    fixture.clock.advance_seconds(1);
     prune(Timestamp::from_second(1_800_000_001).unwrap()).await;
-    assert_eq!(rows_in(&place, "notice").await, 0);
-    assert_eq!(rows_in(&place, "session").await, 0);
+    assert_eq!(rows_in(&fixture, "notice").await, 0);
+    assert_eq!(rows_in(&fixture, "session").await, 0);
     // What waits stays, and a chat that was forgotten is simply new.
-    assert_eq!(rows_in(&place, "lane").await, 1);
+    assert_eq!(rows_in(&fixture, "lane").await, 1);
     store
         .accept(&uid, BOT, vec![update(9000, 1, 200, "again")])
         .await

@@ -2,14 +2,14 @@
 
 use jiff::Timestamp;
 use telegram_connector_operator::clock::SharedClock;
-use telegram_connector_operator::store::{Change, LaneWrite, Listing, Release, StoreError};
+use telegram_connector_operator::store::{Change, LaneWrite, ListingQuery, Release, StoreError};
 
-use super::{BOT, Place, claim, connector, end, part, store_backlog, update};
+use super::{BOT, StoreFixture, claim, connector, end, part, store_backlog, update};
 
 #[tokio::test]
-async fn a_reply_is_there_after_a_crash_until_each_part_is_recorded() {
-    let place = Place::new();
-    let store = place.open().await;
+async fn reply_survives_crash_until_each_part_is_recorded() {
+    let fixture = StoreFixture::new();
+    let store = fixture.open().await;
     let uid = connector("a").uid;
     store
         .accept(&uid, BOT, vec![update(1, 7, 100, "one")])
@@ -47,7 +47,7 @@ async fn a_reply_is_there_after_a_crash_until_each_part_is_recorded() {
         .unwrap();
     // The process dies here, without giving anything back.
     drop(store);
-    let store = place.open().await;
+    let store = fixture.open().await;
     store.keep_claims().await.unwrap();
     let claimed = claim(&*store, "a", 10).await;
     let lane = &claimed.lanes[0];
@@ -71,10 +71,10 @@ async fn a_reply_is_there_after_a_crash_until_each_part_is_recorded() {
 }
 
 #[tokio::test]
-async fn a_living_process_keeps_its_claims_and_a_dead_ones_are_taken_over() {
-    let place = Place::new();
-    let first = place.open().await;
-    let second = place.open().await;
+async fn claims_of_dead_process_are_taken_over() {
+    let fixture = StoreFixture::new();
+    let first = fixture.open().await;
+    let second = fixture.open().await;
     let uid = connector("a").uid;
     first
         .accept(&uid, BOT, vec![update(1, 7, 100, "one")])
@@ -84,7 +84,7 @@ async fn a_living_process_keeps_its_claims_and_a_dead_ones_are_taken_over() {
     second.keep_claims().await.unwrap();
     assert!(claim(&*second, "a", 10).await.lanes.is_empty());
     // It hangs for longer than its lease: the other takes over, and its late write is refused.
-    place.clock.advance_seconds(31);
+    fixture.clock.advance_seconds(31);
     let waiting = second.keep_claims().await.unwrap();
     assert_eq!(waiting[0].0, uid);
     assert_eq!(claim(&*second, "a", 10).await.lanes.len(), 1);
@@ -102,20 +102,20 @@ async fn a_living_process_keeps_its_claims_and_a_dead_ones_are_taken_over() {
 }
 
 #[tokio::test]
-async fn a_notice_goes_out_once_per_chat_and_hour_even_when_two_topics_ask_at_once() {
-    let place = Place::new();
-    let store = place.open().await;
+async fn notice_is_sent_once_per_chat_and_hour_across_topics() {
+    let fixture = StoreFixture::new();
+    let store = fixture.open().await;
     let uid = connector("a").uid;
     let now = Timestamp::from_second(1_800_000_000).unwrap();
     let mut stored = Vec::new();
     for (n, wait) in [(1, 0), (2, 3599), (3, 1)] {
-        place.clock.advance_seconds(wait);
+        fixture.clock.advance_seconds(wait);
         store
             .accept(&uid, BOT, vec![update(n, 7, 100, "one")])
             .await
             .unwrap();
         let lane = claim(&*store, "a", 1).await.lanes.remove(0);
-        let clock: SharedClock = place.clock.clone();
+        let clock: SharedClock = fixture.clock.clone();
         let since = Timestamp::from_second(clock.now().as_second() - 3600).unwrap();
         assert!(since < now || n == 3);
         let written = end(
@@ -132,7 +132,7 @@ async fn a_notice_goes_out_once_per_chat_and_hour_even_when_two_topics_ask_at_on
                 },
                 Change::EndReply {
                     reply: lane.messages[0].id,
-                    bury: None,
+                    dead_letter_reason: None,
                 },
             ],
         )
@@ -143,9 +143,9 @@ async fn a_notice_goes_out_once_per_chat_and_hour_even_when_two_topics_ask_at_on
 }
 
 #[tokio::test]
-async fn a_session_carries_its_newest_exchanges_and_ends_with_its_connector() {
-    let place = Place::new();
-    let store = place.open().await;
+async fn session_keeps_newest_exchanges_until_connector_deletion() {
+    let fixture = StoreFixture::new();
+    let store = fixture.open().await;
     let uid = connector("a").uid;
     let began_at = Timestamp::from_second(100).unwrap();
     for n in 1..=30 {
@@ -187,9 +187,9 @@ async fn a_session_carries_its_newest_exchanges_and_ends_with_its_connector() {
         ]);
         end(&*store, lane.claim, changes).await;
     }
-    let listing = Listing {
+    let listing = ListingQuery {
         limit: 10,
-        ..Listing::default()
+        ..ListingQuery::default()
     };
     let listed = store.sessions(&listing).await.unwrap();
     assert_eq!(listed.rows.len(), 1);
@@ -197,6 +197,6 @@ async fn a_session_carries_its_newest_exchanges_and_ends_with_its_connector() {
         (listed.rows[0].exchanges, &listed.rows[0].history),
         (30, &None)
     );
-    store.forget(&uid).await.unwrap();
+    store.delete_connector_data(&uid).await.unwrap();
     assert!(store.sessions(&listing).await.unwrap().rows.is_empty());
 }

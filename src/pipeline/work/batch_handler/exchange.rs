@@ -16,7 +16,7 @@ use crate::pipeline::send::render;
 use crate::pipeline::work::ask::{self, AskOutcome, FailedAnswer};
 use crate::pipeline::work::attachments;
 use crate::pipeline::work::inbox_watch;
-use crate::store::{Change, Part, WaitingMessage};
+use crate::store::{Change, ReplyPart, WaitingMessage};
 use crate::telemetry::metrics::UpdateOutcome;
 use crate::texts::texts_for;
 
@@ -50,7 +50,7 @@ impl BatchHandler<'_> {
             .filter(|_| step == SessionStep::Continue);
         let question = Question {
             sender: self.sender(),
-            connector: self.connector.connector.to_string().into(),
+            connector: self.connector.connector_ref.to_string().into(),
             session_id: current.map_or_else(|| self.session_key(), |s| s.key.clone()),
             session_state: current.and_then(|s| s.state.clone()),
             history: current.map(|s| s.history.clone()).unwrap_or_default(),
@@ -58,7 +58,7 @@ impl BatchHandler<'_> {
             pictures,
             idempotency_key: self.idempotency_key(),
         };
-        let uid = &self.connector.connector.uid;
+        let uid = &self.connector.connector_ref.uid;
         let interrupted = inbox_watch::wait_for_interruption(&mut running, self.connector, &ids);
         let began = Instant::now();
         let (connector, key) = (self.connector, self.lane.key);
@@ -71,7 +71,7 @@ impl BatchHandler<'_> {
                 pipeline
                     .metrics
                     .record_assistant_exchange(protocol, "ok", took);
-                pipeline.observations.assistant_succeeded(uid);
+                pipeline.observations.record_assistant_success(uid);
                 self.record_exchange(assistant, step, text, &answer);
                 let mut parts = render::markdown_parts(&answer.text, self.reply_to());
                 if parts.is_empty() {
@@ -84,7 +84,7 @@ impl BatchHandler<'_> {
                 pipeline
                     .metrics
                     .record_assistant_exchange(protocol, result, took);
-                pipeline.observations.assistant_failed(
+                pipeline.observations.record_assistant_failure(
                     uid,
                     failed.error.fault,
                     failed.error.detail.clone(),
@@ -254,12 +254,12 @@ impl BatchHandler<'_> {
     /// The user is told, and the message becomes a dead letter.
     async fn reply_and_dead_letter(
         &mut self,
-        parts: Vec<Part>,
+        parts: Vec<ReplyPart>,
         reason: String,
     ) -> LaneResult<HandleOutcome> {
         let waiting = self.add_reply(self.first().id, parts, None);
         for message in &self.messages {
-            self.lane.add_change(Change::Bury {
+            self.lane.add_change(Change::DeadLetter {
                 message: message.id,
                 reason: reason.clone(),
             });

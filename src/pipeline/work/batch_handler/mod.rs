@@ -15,7 +15,7 @@ use crate::pipeline::send::deliver::{self, DeliveryProgress, report_dead_letter}
 use crate::pipeline::send::render;
 use crate::pipeline::state::rate_limit::RateDecision;
 use crate::registry::ResolvedConnector;
-use crate::store::{Change, Part, WaitingMessage, WaitingPart};
+use crate::store::{Change, ReplyPart, WaitingMessage, WaitingPart};
 use crate::telemetry::metrics::UpdateOutcome;
 use crate::texts::{Texts, texts_for};
 
@@ -94,7 +94,7 @@ fn finish_unreadable(lane: &mut LaneWorker, connector: &ResolvedConnector, waiti
         Err(unreadable) if unreadable != UnreadableUpdate::NoChat => {
             let reason = unreadable.to_string();
             report_dead_letter(lane, connector, &reason);
-            lane.add_change(Change::Bury { message, reason });
+            lane.add_change(Change::DeadLetter { message, reason });
         }
         // A kind that was not asked for, in no chat: nobody waits for an answer.
         _ => {
@@ -222,7 +222,7 @@ impl BatchHandler<'_> {
         let pipeline = &lane.pipeline;
         pipeline
             .observations
-            .denied(&connector.connector.uid, pipeline.clock.now());
+            .record_denied_message(&connector.connector_ref.uid, pipeline.clock.now());
         if let Some(record) = denied::denied_message(connector, lane.key.bot, incoming) {
             lane.add_change(Change::Denied(Box::new(record)));
         }
@@ -253,7 +253,7 @@ impl BatchHandler<'_> {
     /// Stores the reply, and that the message is done with, and only then sends it.
     async fn store_and_send_reply(
         &mut self,
-        parts: Vec<Part>,
+        parts: Vec<ReplyPart>,
         unless_noticed_since: Option<jiff::Timestamp>,
     ) -> LaneResult<HandleOutcome> {
         let is_notice = unless_noticed_since.is_some();
@@ -277,7 +277,7 @@ impl BatchHandler<'_> {
     fn add_reply(
         &mut self,
         message: i64,
-        parts: Vec<Part>,
+        parts: Vec<ReplyPart>,
         unless_noticed_since: Option<jiff::Timestamp>,
     ) -> Vec<WaitingPart> {
         let stored_at = self.lane.pipeline.clock.now();

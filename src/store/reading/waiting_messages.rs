@@ -7,7 +7,7 @@ use crate::store::WaitingMessage;
 const NEWEST: i64 = 16;
 
 /// The newest messages that wait in these lanes, in order.
-pub(in crate::store) async fn arrived<R: Readers>(
+pub(in crate::store) async fn waiting_messages<R: Readers>(
     readers: &R,
     lanes: &[i64],
 ) -> Result<Vec<(i64, Vec<WaitingMessage>)>, sqlx::Error> {

@@ -4,7 +4,7 @@ use crate::telegram::json::JsonObject;
 
 /// What the inbox needs to know of an update to keep it in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Place {
+pub struct UpdateRoute {
     /// The chat; 0 where there is none.
     pub chat: i64,
     /// The topic; 0 where there is none.
@@ -12,12 +12,12 @@ pub struct Place {
     /// Telegram's date of the message (of its last edit), in Unix seconds; 0 where there is none.
     pub date: i64,
     /// It may end what waits before it, so that its lane is looked at now, whatever that waits for.
-    pub hurries: bool,
+    pub makes_lane_ready: bool,
 }
 
 /// The kinds that have a lane of their own, in the order in which they count should there be more than one. The first four are
 /// those that `pipeline::incoming_update` reads; both must find the same chat, or a reply would go to another one.
-const KINDS: [&str; 5] = [
+const ROUTED_KINDS: [&str; 5] = [
     "message",
     "edited_message",
     "channel_post",
@@ -32,30 +32,32 @@ const GENERAL_TOPIC: i64 = 1;
 /// wrong with it. A field that is not what it should be costs that field only, here as there.
 ///
 /// Replies in a supergroup without topics carry a `message_thread_id` too; only `is_topic_message` makes it a topic.
-pub fn place(json: &str) -> Place {
-    located(json).unwrap_or_default()
+pub fn parse_route(json: &str) -> UpdateRoute {
+    try_parse_route(json).unwrap_or_default()
 }
 
-fn located(json: &str) -> Option<Place> {
+fn try_parse_route(json: &str) -> Option<UpdateRoute> {
     let update = JsonObject::parse(json)?;
-    let message = KINDS.into_iter().find_map(|kind| update.object(kind))?;
+    let message = ROUTED_KINDS
+        .into_iter()
+        .find_map(|kind| update.object(kind))?;
     let chat = message.object("chat")?.integer("id")?;
     // In a group somebody whom nobody listens to could have others' questions asked again and again.
-    let hurries = chat > 0 && message.raw("text").is_some_and(ends_what_waits);
+    let makes_lane_ready = chat > 0 && message.raw("text").is_some_and(is_interrupting_command);
     let date = |key| message.integer(key).unwrap_or(0);
-    Some(Place {
+    Some(UpdateRoute {
         chat,
         topic: message
             .integer("message_thread_id")
             .filter(|topic| message.flag("is_topic_message") && *topic != GENERAL_TOPIC)
             .unwrap_or(0),
         date: date("date").max(date("edit_date")),
-        hurries,
+        makes_lane_ready,
     })
 }
 
 /// Whether a text, as JSON, begins like a command that ends what waits: `/stop`, `/new`. The pipeline reads it exactly.
-fn ends_what_waits(text: &str) -> bool {
+fn is_interrupting_command(text: &str) -> bool {
     let begins = |word: &str| {
         // Telegram escapes the slash.
         let rest = text
@@ -72,27 +74,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_chat_the_topic_and_the_later_date_make_the_place() {
+    fn route_has_chat_topic_and_later_date() {
         let json = r#"{"update_id":1,"edited_message":{"message_id":5,"date":100,"edit_date":160,"is_topic_message":true,
             "message_thread_id":7,"chat":{"id":-1001,"type":"supergroup"},"text":"\ud800"}}"#;
         assert_eq!(
-            place(json),
-            Place {
+            parse_route(json),
+            UpdateRoute {
                 chat: -1001,
                 topic: 7,
                 date: 160,
-                hurries: false,
+                makes_lane_ready: false,
             }
         );
     }
 
     #[test]
-    fn a_command_that_ends_what_waits_hurries_in_a_private_chat() {
+    fn interrupting_command_makes_private_lane_ready() {
         let said = |chat: i64, text: &str| {
-            place(&format!(
+            parse_route(&format!(
                 r#"{{"message":{{"chat":{{"id":{chat}}},"text":"{text}"}}}}"#
             ))
-            .hurries
+            .makes_lane_ready
         };
         for text in ["/stop", "\\/stop", "/STOP@support_bot", "/new"] {
             assert!(said(5, text), "{text}");
@@ -104,14 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_of_replies_is_no_topic() {
+    fn thread_of_replies_is_not_a_topic() {
         let json =
             r#"{"update_id":1,"message":{"message_thread_id":7,"date":1,"chat":{"id":-1001}}}"#;
-        assert_eq!(place(json).topic, 0);
+        assert_eq!(parse_route(json).topic, 0);
     }
 
     #[test]
-    fn a_broken_field_beside_the_chat_does_not_cost_the_chat() {
+    fn invalid_field_beside_chat_is_ignored() {
         for broken in [
             r#""date":"x""#,
             r#""date":1.5,"edit_date":{}"#,
@@ -119,14 +121,14 @@ mod tests {
             r#""chat":{"id":6},"date":99999999999999999999"#,
         ] {
             let json = format!(r#"{{"update_id":1,"message":{{{broken},"chat":{{"id":5}}}}}}"#);
-            assert_eq!(place(&json).chat, 5, "{json}");
+            assert_eq!(parse_route(&json).chat, 5, "{json}");
         }
         let both = r#"{"message":[{"id":9}],"edited_message":{"chat":{"id":5}}}"#;
-        assert_eq!(place(both).chat, 5);
+        assert_eq!(parse_route(both).chat, 5);
     }
 
     #[test]
-    fn an_update_that_cannot_be_read_has_a_place_too() {
+    fn unreadable_update_has_default_route() {
         for json in [
             "{}",
             "[]",
@@ -135,7 +137,7 @@ mod tests {
             r#"{"message":{"chat":{"id":"x"}}}"#,
             "{",
         ] {
-            assert_eq!(place(json), Place::default(), "{json}");
+            assert_eq!(parse_route(json), UpdateRoute::default(), "{json}");
         }
     }
 }
