@@ -6,8 +6,8 @@
 //! Facts say how things *are* and replace each other. Notices say what *happened* (a foreign webhook was found, a message was
 //! given up) and wait in line until the controller has told them in an event.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::Mutex;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
@@ -337,10 +337,8 @@ impl Observations {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ConnectorUid, Entry>> {
-        self.entries
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<ConnectorUid, Entry>> {
+        self.entries.lock()
     }
 }
 

@@ -202,7 +202,7 @@ fn policy(level: AccessLevel, users: &Arc<UserSet>) -> AccessPolicy {
 
 /// Lists read once per version; their sets are shared by all connectors that refer to nothing else.
 #[derive(Debug, Default)]
-pub struct UserListCache(std::sync::Mutex<HashMap<(String, String), CachedUserList>>);
+pub struct UserListCache(parking_lot::Mutex<HashMap<(String, String), CachedUserList>>);
 
 /// The `resourceVersion` a list was read at, and what it says.
 type CachedUserList = (String, Arc<UserSet>);
@@ -216,10 +216,7 @@ impl UserListCache {
         version: &str,
         entries: &[UserEntry],
     ) -> Arc<UserSet> {
-        let mut lists = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut lists = self.0.lock();
         let key = (namespace.to_owned(), name.to_owned());
         match lists.get(&key) {
             Some((known, users)) if known == version => users.clone(),
@@ -235,7 +232,6 @@ impl UserListCache {
     pub fn remove(&self, namespace: &str, name: &str) {
         self.0
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
             .remove(&(namespace.to_owned(), name.to_owned()));
     }
 }

@@ -3,8 +3,8 @@
 //! A claim counts from the moment the token is given, so that a younger connector does not connect first only to be cut off; it
 //! ends when Telegram refuses the token, and with suspension or deletion. Then the next takes over by itself.
 
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
@@ -84,8 +84,8 @@ impl BotOwnership {
         self.lock().release(connector)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, OwnershipTable> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, OwnershipTable> {
+        self.0.lock()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who refers to what: from a Secret, a list or a uid to the connectors that care.
 
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::{HashMap, HashSet};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
@@ -119,11 +119,11 @@ impl ReferenceIndex {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, IndexTables> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, IndexTables> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.0.write()
     }
 }
 

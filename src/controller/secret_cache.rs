@@ -2,8 +2,8 @@
 //!
 //! What was read is kept until the watch says that the Secret changed, so that a reconcile for another reason costs no call.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
@@ -110,7 +110,7 @@ impl SecretCache {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock()
     }
 }
 

@@ -190,17 +190,14 @@ pub trait Store: Inbox {
 /// Who has new work: written by `accept`, drained by the pipeline.
 #[derive(Debug, Default)]
 pub struct WorkNotifier {
-    connectors: std::sync::Mutex<std::collections::HashSet<ConnectorUid>>,
+    connectors: parking_lot::Mutex<std::collections::HashSet<ConnectorUid>>,
     notify: tokio::sync::Notify,
 }
 
 impl WorkNotifier {
     /// Says that this connector has work.
     pub fn notify(&self, connector: &ConnectorUid) {
-        let mut connectors = self
-            .connectors
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut connectors = self.connectors.lock();
         if !connectors.contains(connector) {
             connectors.insert(connector.clone());
         }
@@ -212,12 +209,7 @@ impl WorkNotifier {
     pub async fn notified_connectors(&self) -> std::collections::HashSet<ConnectorUid> {
         loop {
             self.notify.notified().await;
-            let connectors = std::mem::take(
-                &mut *self
-                    .connectors
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner),
-            );
+            let connectors = std::mem::take(&mut *self.connectors.lock());
             if !connectors.is_empty() {
                 return connectors;
             }

@@ -1,8 +1,8 @@
 //! `limits.messagesPerMinute`: how much one user may ask, counted by the messages' own dates, so that a backlog after an outage
 //! is not held against its users.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::Mutex;
 
 use jiff::Timestamp;
 
@@ -37,10 +37,7 @@ impl UserRateLimiter {
         pending: u32,
     ) -> bool {
         let minute = date.as_second().div_euclid(60);
-        let counts = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let counts = self.0.lock();
         let counted = counts.get(&(bot, user)).filter(|(m, _)| *m == minute);
         counted
             .map_or(0, |(_, count)| *count)
@@ -57,10 +54,7 @@ impl UserRateLimiter {
         per_minute: u32,
     ) -> RateDecision {
         let minute = date.as_second().div_euclid(60);
-        let mut counts = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut counts = self.0.lock();
         if counts.len() >= MAX_TRACKED_USERS {
             counts.retain(|_, (m, _)| *m >= minute - 1);
         }

@@ -8,8 +8,8 @@
 //! within Telegram's limits (30 messages a second per bot, about one a second per chat, 20 a minute per group) together with the
 //! answers, which go first.
 
+use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -187,10 +187,8 @@ impl Throttle {
         wait
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<BotId, BotThrottle>> {
-        self.bots
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<BotId, BotThrottle>> {
+        self.bots.lock()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Asks the assistant: the picture fetched, the answer gathered to its end, and shown while it is written.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
@@ -90,7 +90,7 @@ pub(crate) async fn ask<I>(
             },
             interruption = interrupted => AskOutcome::Interrupted(interruption, AssistantAnswer {
                 text: so_far.borrow().clone(),
-                state: session_state.lock().unwrap_or_else(PoisonError::into_inner).take(),
+                state: session_state.lock().take(),
             }),
         }
     };
@@ -139,8 +139,7 @@ async fn collect_answer(
                 Some(part) => match part? {
                     AnswerPart::Text(text) => answer.text.push_str(&text),
                     AnswerPart::SessionState(state) => {
-                        *session_state.lock().unwrap_or_else(PoisonError::into_inner) =
-                            Some(state.clone());
+                        *session_state.lock() = Some(state.clone());
                         answer.state = Some(state);
                     }
                 },
