@@ -20,10 +20,7 @@ fn update(id: i64, chat: i64) -> Result<RawUpdate, Failure> {
     let json = format!(
         r#"{{"update_id":{id},"message":{{"message_id":{id},"from":{{"id":{chat},"is_bot":false,"first_name":"Ann","last_name":"Example","username":"ann_example","language_code":"en"}},"chat":{{"id":{chat},"first_name":"Ann","last_name":"Example","username":"ann_example","type":"private"}},"date":1790000000,"text":"Where is my order? It should have been here on Monday, and nobody answers the phone."}}}}"#
     );
-    Ok(RawUpdate {
-        update_id: id,
-        json: serde_json::value::RawValue::from_string(json)?,
-    })
+    Ok(RawUpdate::from_body(json.as_bytes())?)
 }
 
 pub(super) async fn run() -> Result<(), Failure> {

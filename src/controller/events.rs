@@ -24,13 +24,40 @@ pub(super) enum EventType {
     Warning,
 }
 
+/// What happened, in `CamelCase`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum EventReason {
+    /// A condition changed: its reason.
+    Condition(String),
+    /// The bot had a webhook that is not the operator's.
+    ForeignWebhook,
+    /// A message or a reply became a dead letter.
+    MessageGivenUp,
+    /// People were denied.
+    UserDenied,
+    /// Voice messages could not be written down.
+    TranscriptionFailed,
+}
+
+impl EventReason {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Condition(reason) => reason,
+            Self::ForeignWebhook => "ForeignWebhook",
+            Self::MessageGivenUp => "MessageGivenUp",
+            Self::UserDenied => "UserDenied",
+            Self::TranscriptionFailed => "TranscriptionFailed",
+        }
+    }
+}
+
 /// An event before it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Event {
     /// Whether people should look.
     pub(super) type_: EventType,
-    /// `CamelCase`, of a small set.
-    pub(super) reason: String,
+    /// What happened.
+    pub(super) reason: EventReason,
     /// What the operator was doing.
     pub(super) action: &'static str,
     /// For people.
@@ -62,7 +89,7 @@ pub(super) fn transition_events(
         if new.status == "False" {
             events.push(Event {
                 type_: EventType::Warning,
-                reason: new.reason.clone(),
+                reason: EventReason::Condition(new.reason.clone()),
                 action,
                 note: new.message.clone(),
             });
@@ -75,7 +102,7 @@ pub(super) fn transition_events(
         {
             events.push(Event {
                 type_: EventType::Normal,
-                reason: new.reason.clone(),
+                reason: EventReason::Condition(new.reason.clone()),
                 action,
                 note: new.message.clone(),
             });
@@ -95,7 +122,7 @@ pub(super) fn notice_event(
     match notice {
         Notice::ForeignWebhook { host } => Event {
             type_: EventType::Warning,
-            reason: "ForeignWebhook".to_owned(),
+            reason: EventReason::ForeignWebhook,
             action: "Connect",
             note: match mode {
                 ConnectionMode::Polling => format!(
@@ -108,13 +135,13 @@ pub(super) fn notice_event(
         },
         Notice::DeadLetter { reason } => Event {
             type_: EventType::Warning,
-            reason: "MessageGivenUp".to_owned(),
+            reason: EventReason::MessageGivenUp,
             action: "Answer",
             note: format!("a message was given up and kept as a dead letter: {reason}"),
         },
         Notice::Denied { messages } => Event {
             type_: EventType::Normal,
-            reason: "UserDenied".to_owned(),
+            reason: EventReason::UserDenied,
             action: "Answer",
             note: format!(
                 "{messages} message(s) of people whom spec.access does not name were denied since this was last told (at most once an hour). \
@@ -124,7 +151,7 @@ pub(super) fn notice_event(
         },
         Notice::TranscriptionFailed { messages, detail } => Event {
             type_: EventType::Warning,
-            reason: "TranscriptionFailed".to_owned(),
+            reason: EventReason::TranscriptionFailed,
             action: "Transcribe",
             note: format!(
                 "{messages} voice message(s) could not be written down since this was last told (at most once an hour); the last because: {detail}"
@@ -178,7 +205,7 @@ impl EventRecorder {
             action: Some(event.action.to_owned()),
             event_time: Some(MicroTime(now)),
             note: Some(note),
-            reason: Some(event.reason.clone()),
+            reason: Some(event.reason.as_str().to_owned()),
             regarding: Some(ObjectReference {
                 api_version: Some(format!("{GROUP}/{VERSION}")),
                 kind: Some("TelegramConnector".to_owned()),
@@ -200,8 +227,8 @@ impl EventRecorder {
         };
         let api = Api::<EventObject>::namespaced(self.client.clone(), &connector.namespace);
         if let Err(error) = api.create(&PostParams::default(), &object).await {
-            tracing::warn!(namespace = %connector.namespace, connector = %connector.name, reason = %event.reason, %error,
-                "an event could not be written");
+            tracing::warn!(namespace = %connector.namespace, connector = %connector.name, reason = event.reason.as_str(), %error,
+                "failed to write event");
         }
     }
 }

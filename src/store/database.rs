@@ -5,10 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::group_commit::{StoreRequest, StoreResponse, Writer};
+use super::group_commit::{Accept, OtherBots, StoreRequest, Writer};
 use super::reading::{self, Readers, listing};
 use super::statements::PRUNE_LIMIT;
-use super::update_route::parse_route;
 use super::{
     AcceptOutcome, Backlog, ClaimOutcome, ClaimRequest, DeadLetter, DeniedMessage, Inbox,
     LaneWrite, ListingQuery, Page, Retention, SessionSummary, Store, StoreError, WaitingMessage,
@@ -43,16 +42,6 @@ impl<R> DatabaseStore<R> {
     }
 }
 
-/// A reply of another kind than the write's would be a fault of this module.
-macro_rules! expect_response {
-    ($call:expr, $pattern:pat => $value:expr) => {
-        match $call? {
-            $pattern => Ok($value),
-            _ => unreachable!("the writer answers each operation in kind"),
-        }
-    };
-}
-
 #[async_trait]
 impl<R: Readers> Inbox for DatabaseStore<R> {
     async fn accept(
@@ -64,20 +53,12 @@ impl<R: Readers> Inbox for DatabaseStore<R> {
         if updates.is_empty() {
             return Ok(AcceptOutcome { new: 0, known: 0 });
         }
-        let updates = updates
-            .into_iter()
-            .map(|u| {
-                let route = parse_route(u.json.get());
-                (u, route)
-            })
-            .collect();
-        let request = StoreRequest::Accept {
+        let request = Accept {
             connector: connector.clone(),
             bot,
             updates,
         };
-        let accepted =
-            expect_response!(self.writer.call(request).await, StoreResponse::Accepted(a) => a)?;
+        let accepted = self.writer.call(request, StoreRequest::Accept).await?;
         if accepted.new > 0 {
             self.work_notifier.notify(connector);
         }
@@ -85,7 +66,8 @@ impl<R: Readers> Inbox for DatabaseStore<R> {
     }
 
     async fn delete_connector_data(&self, connector: &ConnectorUid) -> Result<(), StoreError> {
-        expect_response!(self.writer.call(StoreRequest::DeleteConnectorData(connector.clone())).await, StoreResponse::Done => ())
+        let request = connector.clone();
+        self.writer.call(request, StoreRequest::DeleteConnectorData).await
     }
 
     async fn connectors(&self) -> Result<Vec<ConnectorRef>, StoreError> {
@@ -95,7 +77,7 @@ impl<R: Readers> Inbox for DatabaseStore<R> {
     }
 
     async fn writable(&self) -> Result<(), StoreError> {
-        expect_response!(self.writer.call(StoreRequest::Probe).await, StoreResponse::Done => ())
+        self.writer.call((), StoreRequest::Probe).await
     }
 }
 
@@ -106,11 +88,11 @@ impl<R: Readers> Store for DatabaseStore<R> {
     }
 
     async fn claim(&self, claim_requests: Vec<ClaimRequest>) -> Result<ClaimOutcome, StoreError> {
-        expect_response!(self.writer.call(StoreRequest::Claim(claim_requests)).await, StoreResponse::Claimed(c) => c)
+        self.writer.call(claim_requests, StoreRequest::Claim).await
     }
 
     async fn write(&self, write: LaneWrite) -> Result<WriteOutcome, StoreError> {
-        expect_response!(self.writer.call(StoreRequest::Write(write)).await, StoreResponse::Written(w) => w)
+        self.writer.call(write, StoreRequest::Write).await
     }
 
     async fn waiting_messages(
@@ -123,15 +105,15 @@ impl<R: Readers> Store for DatabaseStore<R> {
     }
 
     async fn keep_claims(&self) -> Result<Vec<(ConnectorUid, Timestamp)>, StoreError> {
-        expect_response!(self.writer.call(StoreRequest::KeepClaims).await, StoreResponse::Waiting(w) => w)
+        self.writer.call((), StoreRequest::KeepClaims).await
     }
 
     async fn release_claims(&self) -> Result<(), StoreError> {
-        expect_response!(self.writer.call(StoreRequest::ReleaseClaims).await, StoreResponse::Done => ())
+        self.writer.call((), StoreRequest::ReleaseClaims).await
     }
 
     async fn ready_now(&self, connector: &ConnectorUid) -> Result<(), StoreError> {
-        expect_response!(self.writer.call(StoreRequest::ReadyNow(connector.clone())).await, StoreResponse::Done => ())
+        self.writer.call(connector.clone(), StoreRequest::ReadyNow).await
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
@@ -146,16 +128,16 @@ impl<R: Readers> Store for DatabaseStore<R> {
         bot: BotId,
         before: Timestamp,
     ) -> Result<u64, StoreError> {
-        let request = StoreRequest::DeadLetterOtherBots {
+        let request = OtherBots {
             connector: connector.clone(),
             bot,
             before,
         };
-        expect_response!(self.writer.call(request).await, StoreResponse::Count(n) => n)
+        self.writer.call(request, StoreRequest::DeadLetterOtherBots).await
     }
 
     async fn prune(&self, retention: Retention) -> Result<bool, StoreError> {
-        let more = expect_response!(self.writer.call(StoreRequest::Prune(retention)).await, StoreResponse::More(more) => more)?;
+        let more = self.writer.call(retention, StoreRequest::Prune).await?;
         let idle = listing::idle_lanes(&self.readers, PRUNE_LIMIT)
             .await
             .map_err(|e| (self.explain)(&e))?;
@@ -163,7 +145,7 @@ impl<R: Readers> Store for DatabaseStore<R> {
             return Ok(more);
         }
         let found = idle.len() as u64;
-        let removed = expect_response!(self.writer.call(StoreRequest::PruneLanes(idle)).await, StoreResponse::Count(n) => n)?;
+        let removed = self.writer.call(idle, StoreRequest::PruneLanes).await?;
         // Those that came back to life meanwhile are no reason to look again at once.
         Ok(more || (removed == found && found >= PRUNE_LIMIT.unsigned_abs()))
     }
@@ -187,6 +169,6 @@ impl<R: Readers> Store for DatabaseStore<R> {
     }
 
     async fn retry_dead_letters(&self, ids: &[i64]) -> Result<u64, StoreError> {
-        expect_response!(self.writer.call(StoreRequest::Retry(ids.to_vec())).await, StoreResponse::Count(n) => n)
+        self.writer.call(ids.to_vec(), StoreRequest::Retry).await
     }
 }

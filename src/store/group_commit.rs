@@ -9,35 +9,65 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::records::{ClaimOutcome, ClaimRequest, LaneWrite, Retention, WriteOutcome};
-use super::update_route::UpdateRoute;
 use super::{AcceptOutcome, StoreError};
 use crate::identity::{BotId, ConnectorUid};
 use crate::telegram::RawUpdate;
 use crate::telemetry::Metrics;
 
+/// A request, the place for its outcome, and whoever waits for it.
+pub(super) struct Pending<Q, R> {
+    pub(super) request: Q,
+    outcome: Option<Result<R, StoreError>>,
+    caller: oneshot::Sender<Result<R, StoreError>>,
+}
+
+impl<Q, R> Pending<Q, R> {
+    /// Notes what became of it; its caller is told once the batch is committed.
+    pub(super) fn resolve(&mut self, outcome: Result<R, StoreError>) {
+        self.outcome = Some(outcome);
+    }
+
+    /// Tells its caller: the failure of the whole batch, if there is one.
+    fn answer(self, failure: Option<&StoreError>) {
+        let outcome = match (failure, self.outcome) {
+            (Some(error), _) => Err(error.clone()),
+            (None, Some(outcome)) => outcome,
+            (None, None) => Err(StoreError::Unavailable("it was not carried out".into())),
+        };
+        // A caller that has gone away needs no answer; its write is done all the same.
+        let _ = self.caller.send(outcome);
+    }
+}
+
+/// Updates to be made durable.
+pub(super) struct Accept {
+    pub(super) connector: ConnectorUid,
+    pub(super) bot: BotId,
+    pub(super) updates: Vec<RawUpdate>,
+}
+
+/// Messages to be given up: a connector's, for any bot but this.
+pub(super) struct OtherBots {
+    pub(super) connector: ConnectorUid,
+    pub(super) bot: BotId,
+    pub(super) before: Timestamp,
+}
+
 /// One caller's write.
 pub(super) enum StoreRequest {
-    Accept {
-        connector: ConnectorUid,
-        bot: BotId,
-        updates: Vec<(RawUpdate, UpdateRoute)>,
-    },
-    Claim(Vec<ClaimRequest>),
-    Write(LaneWrite),
-    KeepClaims,
-    ReleaseClaims,
-    ReadyNow(ConnectorUid),
-    DeadLetterOtherBots {
-        connector: ConnectorUid,
-        bot: BotId,
-        before: Timestamp,
-    },
-    Prune(Retention),
+    Accept(Pending<Accept, AcceptOutcome>),
+    Claim(Pending<Vec<ClaimRequest>, ClaimOutcome>),
+    Write(Pending<LaneWrite, WriteOutcome>),
+    KeepClaims(Pending<(), Vec<(ConnectorUid, Timestamp)>>),
+    ReleaseClaims(Pending<(), ()>),
+    ReadyNow(Pending<ConnectorUid, ()>),
+    DeadLetterOtherBots(Pending<OtherBots, u64>),
+    Prune(Pending<Retention, bool>),
     /// Removes these lanes, should they still hold nothing.
-    PruneLanes(Vec<i64>),
-    DeleteConnectorData(ConnectorUid),
-    Retry(Vec<i64>),
-    Probe,
+    PruneLanes(Pending<Vec<i64>, u64>),
+    DeleteConnectorData(Pending<ConnectorUid, ()>),
+    Retry(Pending<Vec<i64>, u64>),
+    Probe(Pending<(), ()>),
 }
 
 /// The operations' names in metrics: every [`StoreRequest::label`].
@@ -60,66 +90,65 @@ impl StoreRequest {
     pub(super) fn must_be_durable(&self) -> bool {
         !matches!(
             self,
-            Self::Claim(_) | Self::KeepClaims | Self::ReleaseClaims | Self::ReadyNow(_)
+            Self::Claim(_) | Self::KeepClaims(_) | Self::ReleaseClaims(_) | Self::ReadyNow(_)
         )
     }
 
     /// The operation's name in metrics.
     fn label(&self) -> &'static str {
         match self {
-            Self::Accept { .. } => "accept",
+            Self::Accept(_) => "accept",
             Self::Claim(_) => "claim",
             Self::Write(_) => "write",
-            Self::KeepClaims => "keep_claims",
-            Self::ReleaseClaims => "release_claims",
+            Self::KeepClaims(_) => "keep_claims",
+            Self::ReleaseClaims(_) => "release_claims",
             Self::ReadyNow(_) => "ready_now",
-            Self::DeadLetterOtherBots { .. } => "bury_other_bots",
+            Self::DeadLetterOtherBots(_) => "bury_other_bots",
             Self::Prune(_) | Self::PruneLanes(_) => "prune",
             Self::DeleteConnectorData(_) => "forget",
             Self::Retry(_) => "retry",
-            Self::Probe => "probe",
+            Self::Probe(_) => "probe",
         }
     }
 
     fn weight(&self) -> usize {
         match self {
-            Self::Accept { updates, .. } => updates.len().max(1),
+            Self::Accept(accept) => accept.request.updates.len().max(1),
             _ => 1,
+        }
+    }
+
+    fn answer(self, failure: Option<&StoreError>) {
+        match self {
+            Self::Accept(pending) => pending.answer(failure),
+            Self::Claim(pending) => pending.answer(failure),
+            Self::Write(pending) => pending.answer(failure),
+            Self::KeepClaims(pending) => pending.answer(failure),
+            Self::ReleaseClaims(pending) => pending.answer(failure),
+            Self::ReadyNow(pending) => pending.answer(failure),
+            Self::DeadLetterOtherBots(pending) => pending.answer(failure),
+            Self::Prune(pending) => pending.answer(failure),
+            Self::PruneLanes(pending) => pending.answer(failure),
+            Self::DeleteConnectorData(pending) => pending.answer(failure),
+            Self::Retry(pending) => pending.answer(failure),
+            Self::Probe(pending) => pending.answer(failure),
         }
     }
 }
 
-/// What became of a write.
-pub(super) enum StoreResponse {
-    Accepted(AcceptOutcome),
-    Claimed(ClaimOutcome),
-    Written(WriteOutcome),
-    Waiting(Vec<(ConnectorUid, Timestamp)>),
-    Count(u64),
-    More(bool),
-    Done,
-}
-
-/// Each write's own result, in the order of the batch.
-pub(super) type StoreResponses = Vec<Result<StoreResponse, StoreError>>;
-
 /// Something that commits a batch: all of it, or (on `Err`) nothing.
 pub(super) trait Backend: Send + 'static {
+    /// Resolves every request of the batch.
     fn commit(
         &mut self,
-        requests: &[StoreRequest],
-    ) -> impl Future<Output = Result<StoreResponses, StoreError>> + Send;
-}
-
-struct QueuedRequest {
-    request: StoreRequest,
-    response: oneshot::Sender<Result<StoreResponse, StoreError>>,
+        requests: &mut [StoreRequest],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// Where callers hand in their writes. The writer task ends when the last of these is gone.
 #[derive(Clone)]
 pub(super) struct Writer {
-    queue_sender: mpsc::Sender<QueuedRequest>,
+    queue_sender: mpsc::Sender<StoreRequest>,
     metrics: Option<Arc<Metrics>>,
 }
 
@@ -155,7 +184,7 @@ impl Writer {
         Ok(writer)
     }
 
-    fn new(metrics: Option<Arc<Metrics>>) -> (Self, mpsc::Receiver<QueuedRequest>) {
+    fn new(metrics: Option<Arc<Metrics>>) -> (Self, mpsc::Receiver<StoreRequest>) {
         let (queue_sender, queue) = mpsc::channel(QUEUE_CAPACITY);
         if let Some(metrics) = &metrics {
             for operation in OPERATIONS {
@@ -171,13 +200,24 @@ impl Writer {
         )
     }
 
-    /// Hands in a write and waits for its commit. What is measured is what the caller waits, not the batch's share of it.
-    pub(super) async fn call(&self, request: StoreRequest) -> Result<StoreResponse, StoreError> {
-        let Some(metrics) = &self.metrics else {
-            return self.commit(request).await;
-        };
+    /// Hands in a write, wrapped into its kind, and waits for its commit. What is measured is what the caller waits, not the batch's
+    /// share of it.
+    pub(super) async fn call<Q, R>(
+        &self,
+        request: Q,
+        kind: fn(Pending<Q, R>) -> StoreRequest,
+    ) -> Result<R, StoreError> {
+        let (caller, outcome) = oneshot::channel();
+        let request = kind(Pending {
+            request,
+            outcome: None,
+            caller,
+        });
         let (label, began) = (request.label(), Instant::now());
-        let result = self.commit(request).await;
+        let result = self.commit(request, outcome).await;
+        let Some(metrics) = &self.metrics else {
+            return result;
+        };
         match &result {
             Ok(_) => metrics.record_store_operation(label, began.elapsed()),
             // A full backlog and a lost claim are answers; the store is well.
@@ -189,60 +229,48 @@ impl Writer {
         result
     }
 
-    async fn commit(&self, request: StoreRequest) -> Result<StoreResponse, StoreError> {
-        let (response, receiver) = oneshot::channel();
+    async fn commit<R>(
+        &self,
+        request: StoreRequest,
+        outcome: oneshot::Receiver<Result<R, StoreError>>,
+    ) -> Result<R, StoreError> {
         let gone = || StoreError::Unavailable("the store is closed".into());
-        self.queue_sender
-            .send(QueuedRequest { request, response })
-            .await
-            .map_err(|_| gone())?;
-        receiver.await.map_err(|_| gone())?
+        self.queue_sender.send(request).await.map_err(|_| gone())?;
+        outcome.await.map_err(|_| gone())?
     }
 }
 
-async fn run(mut backend: impl Backend, mut queue: mpsc::Receiver<QueuedRequest>) {
+async fn run(mut backend: impl Backend, mut queue: mpsc::Receiver<StoreRequest>) {
     let mut requests = Vec::new();
-    let mut callers = Vec::new();
     let mut rush = false;
     while let Some(first) = queue.recv().await {
         if rush && queue.len() < MAX_BATCH_ROWS {
             tokio::time::sleep(RUSH_DELAY).await;
         }
-        let mut weight = first.request.weight();
-        requests.push(first.request);
-        callers.push(first.response);
+        let mut weight = first.weight();
+        requests.push(first);
         while weight < MAX_BATCH_ROWS
             && let Ok(queued) = queue.try_recv()
         {
-            weight += queued.request.weight();
-            requests.push(queued.request);
-            callers.push(queued.response);
+            weight += queued.weight();
+            requests.push(queued);
         }
         rush = requests.len() >= RUSH_REQUESTS;
-        match backend.commit(&requests).await {
-            Ok(responses) => {
-                for (caller, response) in callers.drain(..).zip(responses) {
-                    // A caller that has gone away needs no answer; its write is done all the same.
-                    let _ = caller.send(response);
-                }
-            }
+        match backend.commit(&mut requests).await {
             // One write may be what makes the whole batch fail: alone, it fails alone.
             Err(error) if requests.len() > 1 && !error.affects_all_requests() => {
-                for (request, caller) in requests.iter().zip(callers.drain(..)) {
-                    let response = match backend.commit(std::slice::from_ref(request)).await {
-                        Ok(mut responses) => responses.pop().unwrap_or(Ok(StoreResponse::Done)),
-                        Err(error) => Err(error),
-                    };
-                    let _ = caller.send(response);
+                for mut request in requests.drain(..) {
+                    let alone = backend.commit(std::slice::from_mut(&mut request)).await;
+                    request.answer(alone.err().as_ref());
                 }
             }
-            Err(error) => {
-                for caller in callers.drain(..) {
-                    let _ = caller.send(Err(error.clone()));
+            done => {
+                let failure = done.err();
+                for request in requests.drain(..) {
+                    request.answer(failure.as_ref());
                 }
             }
         }
-        requests.clear();
     }
 }
 

@@ -13,7 +13,6 @@ mod records;
 pub mod report;
 mod sqlite;
 mod statements;
-mod update_route;
 
 use std::sync::Arc;
 
@@ -30,7 +29,6 @@ pub use records::{
     LaneKey, LaneWrite, ListingQuery, Page, Release, ReplyPart, Retention, Session, SessionSummary,
     WaitingMessage, WaitingPart, WriteOutcome,
 };
-pub use update_route::{UpdateRoute, parse_route};
 
 /// What `accept` made of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

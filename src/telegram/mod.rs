@@ -16,9 +16,11 @@ mod redact;
 pub mod split;
 pub mod token;
 pub(crate) mod update;
+pub(crate) mod update_route;
 
 pub use api::TelegramApi;
 pub use bot::{Bot, MessageText, NewMessage};
 pub use error::TelegramError;
 pub use token::BotToken;
 pub use update::{InvalidUpdate, RawUpdate};
+pub use update_route::{UpdateKind, UpdateRoute};

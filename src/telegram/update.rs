@@ -3,12 +3,15 @@
 use serde_json::value::RawValue;
 
 use super::json::JsonObject;
+use super::update_route::UpdateRoute;
 
 /// One update as Telegram sent it: the JSON is kept whole, whatever kind it is.
 #[derive(Debug, Clone)]
 pub struct RawUpdate {
     /// `update_id`: 0 up to, not including, `i64::MAX`.
     pub update_id: i64,
+    /// Where it belongs.
+    pub route: UpdateRoute,
     /// The whole update object.
     pub json: Box<RawValue>,
 }
@@ -40,6 +43,7 @@ impl RawUpdate {
         let object = JsonObject::parse(json.get()).ok_or(InvalidUpdate::NotAnObject)?;
         Ok(Self {
             update_id: update_id(&object).ok_or(InvalidUpdate::NoUpdateId)?,
+            route: UpdateRoute::of(&object),
             json: json.to_owned(),
         })
     }

@@ -11,13 +11,12 @@ use super::{error_output, run_program};
 
 /// Writes messages to the store's inbox.
 async fn accept(store: &Arc<dyn Store>, updates: std::ops::Range<i64>) {
-    let updates = updates.map(|update_id| RawUpdate {
-        update_id,
-        json: serde_json::value::to_raw_value(&serde_json::json!({
+    let updates = updates.map(|update_id| {
+        let update = serde_json::json!({
             "update_id": update_id,
             "message": {"message_id": update_id, "date": 1, "text": "hello", "chat": {"id": 1, "type": "private", "first_name": "A"}},
-        }))
-        .unwrap(),
+        });
+        RawUpdate::from_body(update.to_string().as_bytes()).unwrap()
     });
     let connector = ConnectorUid::from("uid");
     store

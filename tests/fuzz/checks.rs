@@ -3,9 +3,8 @@
 
 use super::html;
 use telegram_connector_operator::pipeline::incoming_update::{
-    IncomingUpdate, UnreadableUpdate, UpdateKind,
+    IncomingUpdate, UnreadableUpdate,
 };
-use telegram_connector_operator::store::parse_route;
 use telegram_connector_operator::telegram::RawUpdate;
 use telegram_connector_operator::telegram::markdown::{self, RenderedPart};
 use telegram_connector_operator::telegram::split::{self, MESSAGE_LIMIT, utf16_len};
@@ -18,17 +17,15 @@ pub fn update(body: &[u8]) {
     };
     assert!((0..i64::MAX).contains(&raw.update_id), "{}", raw.update_id);
     let json = raw.json.get();
-    let route = parse_route(json);
+    let route = raw.route;
     let incoming = match IncomingUpdate::parse(json) {
         Ok(incoming) => incoming,
         // It was an object with an id when it was taken.
         Err(error) => return assert_eq!(error, UnreadableUpdate::NoChat),
     };
     assert_eq!(incoming.update_id, raw.update_id);
-    if incoming.kind != UpdateKind::Other {
-        assert_eq!(route.chat, incoming.chat.id, "the lane is another chat's");
-        assert_eq!(route.topic, incoming.thread_id.unwrap_or(0));
-    }
+    assert_eq!(route.chat, incoming.chat.id, "the lane is another chat's");
+    assert_eq!(route.topic, incoming.thread_id.unwrap_or(0));
     for text in incoming.text.iter().chain(&incoming.chat.title) {
         assert!(!text.contains('\0'), "PostgreSQL cannot hold it");
     }

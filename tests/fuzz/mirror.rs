@@ -9,20 +9,15 @@ pub mod telegram {
     pub mod markdown;
     pub mod split;
     pub(crate) mod update;
+    pub(crate) mod update_route;
 
     pub use update::RawUpdate;
+    pub use update_route::{UpdateKind, UpdateRoute};
 }
 
 #[path = "../../src/pipeline/message"]
 pub mod pipeline {
     pub mod incoming_update;
-}
-
-#[path = "../../src/store"]
-pub mod store {
-    mod update_route;
-
-    pub use update_route::parse_route;
 }
 
 #[path = "../../crates/bot-api-simulator/src"]

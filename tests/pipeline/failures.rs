@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bot_api_simulator::sample_assistant::{Behaviour, BehaviourRule, InjectedFailure};
 use bot_api_simulator::{Fault, FaultKind};
+use telegram_connector_operator::telegram::RawUpdate;
 use telegram_connector_operator::observation::{AssistantFact, IdentityFact};
 use telegram_connector_operator::store::ListingQuery;
 
@@ -270,10 +271,7 @@ async fn messages_of_the_old_bot_wait_after_a_token_change() {
     env.registry.publish(std::sync::Arc::new(rotated));
     let json = serde_json::json!({"update_id": 5, "message": {"message_id": 1, "date": 1_790_000_000, "text": "to the new bot",
         "chat": {"id": ANN, "type": "private"}, "from": {"id": ANN, "is_bot": false, "first_name": "Ann"}}});
-    let raw = telegram_connector_operator::telegram::RawUpdate {
-        update_id: 5,
-        json: serde_json::value::to_raw_value(&json).unwrap(),
-    };
+    let raw = RawUpdate::from_body(json.to_string().as_bytes()).unwrap();
     env.store
         .accept(&support.uid, other.id, vec![raw])
         .await
@@ -334,8 +332,11 @@ async fn invalid_updates_block_nothing() {
     .iter()
     .enumerate()
     {
-        let raw = telegram_connector_operator::telegram::RawUpdate {
+        let raw = RawUpdate {
             update_id: i64::try_from(n).unwrap(),
+            route: RawUpdate::from_body(json.as_bytes())
+                .map(|update| update.route)
+                .unwrap_or_default(),
             json: serde_json::value::RawValue::from_string((*json).to_owned()).unwrap(),
         };
         env

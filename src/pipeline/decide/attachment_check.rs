@@ -3,7 +3,6 @@
 use crate::pipeline::decide::assistant_input::AssistantInput;
 use crate::pipeline::message::incoming_update::TelegramFile;
 use crate::registry::{ResolvedConnector, Transcription};
-use crate::texts::Texts;
 
 /// The biggest recording: what `getFile` gives.
 pub(crate) const MAX_RECORDING_BYTES: u64 = 20 << 20;
@@ -11,7 +10,7 @@ pub(crate) const MAX_RECORDING_BYTES: u64 = 20 << 20;
 pub(crate) const MAX_TEXT_BYTES: u64 = 64 << 10;
 
 /// Why a file says nothing.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UnreadableAttachment {
     /// Nobody can hear it here.
     NoTranscription,
@@ -21,18 +20,6 @@ pub(crate) enum UnreadableAttachment {
     TooBig,
     /// It is no text.
     NotText,
-}
-
-impl UnreadableAttachment {
-    /// What the user is told.
-    pub(crate) fn reply_text(self, texts: &Texts) -> &str {
-        match self {
-            Self::NoTranscription => &texts.voice_unsupported,
-            Self::TranscriptionFailed => &texts.voice_unheard,
-            Self::TooBig => &texts.file_too_big,
-            Self::NotText => &texts.file_unsupported,
-        }
-    }
 }
 
 /// Why a file will say nothing, as far as that can be known before it is fetched.

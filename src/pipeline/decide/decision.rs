@@ -3,11 +3,11 @@
 use crate::pipeline::decide::access::{self, AccessDecision};
 use crate::pipeline::decide::assistant_input::{self, AssistantInput};
 use crate::pipeline::decide::attachment_check;
-use crate::pipeline::decide::groups::{self, BotIdentity, GroupDecision};
+use crate::pipeline::decide::canned_reply::CannedReply;
+use crate::pipeline::decide::groups::{BotIdentity, GroupDecision};
 use crate::pipeline::message::commands::{self, Command, ParsedCommand};
-use crate::pipeline::message::incoming_update::{Content, IncomingUpdate, Sender, UpdateKind};
+use crate::pipeline::message::incoming_update::{Content, IncomingUpdate, UpdateKind};
 use crate::registry::{ResolvedConnector, SessionDuration};
-use crate::texts::texts_for;
 
 /// What is to be done with a message.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,19 +19,23 @@ pub(crate) enum Decision {
     /// Its sender may not write.
     Deny,
     /// The bot answers by itself.
-    Reply(String),
+    Reply(CannedReply),
     /// A new session begins, and the bot says so.
-    StartSession(String),
+    StartSession,
     /// What is being answered is to end.
     Stop,
     /// The assistant is asked this.
     AskAssistant(AssistantInput),
 }
 
-/// Decides. Nobody whom the access level does not name gets further than [`Decision::Deny`], except to their own id.
-pub(crate) fn decide(connector: &ResolvedConnector, incoming: &IncomingUpdate) -> Decision {
-    let bot = bot_identity(connector);
-    match groups::decide(connector.groups.as_ref(), incoming, bot) {
+/// Decides, given whether it was said to the bot. Nobody whom the access level does not name gets further than [`Decision::Deny`],
+/// except to their own id.
+pub(crate) fn decide(
+    connector: &ResolvedConnector,
+    incoming: &IncomingUpdate,
+    group: GroupDecision,
+) -> Decision {
+    match group {
         GroupDecision::Ignore => return Decision::Ignore,
         GroupDecision::Leave => return Decision::LeaveChat,
         GroupDecision::Handle => {}
@@ -39,15 +43,16 @@ pub(crate) fn decide(connector: &ResolvedConnector, incoming: &IncomingUpdate) -
     if incoming.kind == UpdateKind::EditedMessage && !is_user_edit(incoming) {
         return Decision::Ignore;
     }
-    let texts = texts_for(sender_language(incoming));
     let text = incoming.text.as_deref().unwrap_or_default();
     let command = match commands::parse_command(text, &connector.bot_username) {
         ParsedCommand::Own { command, .. } => Some(command),
         _ => None,
     };
     if command == Some(Command::Id) {
-        let user = incoming.sender.as_ref().map(|s| s.id);
-        return Decision::Reply(texts.id(user, incoming.chat.id));
+        return Decision::Reply(CannedReply::Ids {
+            user: incoming.sender.as_ref().map(|s| s.id),
+            chat: incoming.chat.id,
+        });
     }
     let access = access::decide(&connector.access, incoming.sender.as_ref());
     let (AccessDecision::Allowed, Some(_)) = (access, &incoming.sender) else {
@@ -57,36 +62,31 @@ pub(crate) fn decide(connector: &ResolvedConnector, incoming: &IncomingUpdate) -
         Some(Command::Start { .. }) => Decision::Reply(
             connector
                 .greeting
-                .as_deref()
-                .unwrap_or(&texts.greeting)
-                .to_owned(),
+                .clone()
+                .map_or(CannedReply::Greeting, CannedReply::CustomGreeting),
         ),
         Some(Command::New) if connector.session.duration == SessionDuration::None => {
-            Decision::Reply(texts.no_session.clone())
+            Decision::Reply(CannedReply::NoSession)
         }
-        Some(Command::New) => Decision::StartSession(texts.new_session.clone()),
-        Some(Command::Help) => Decision::Reply(texts.help.clone()),
+        Some(Command::New) => Decision::StartSession,
+        Some(Command::Help) => Decision::Reply(CannedReply::Help),
         Some(Command::Stop) => Decision::Stop,
-        Some(Command::Id) | None => decide_reply(connector, incoming, bot),
+        Some(Command::Id) | None => decide_content(connector, incoming),
     }
 }
 
-fn decide_reply(
-    connector: &ResolvedConnector,
-    incoming: &IncomingUpdate,
-    bot: BotIdentity<'_>,
-) -> Decision {
-    let texts = texts_for(sender_language(incoming));
-    let input = assistant_input::assistant_input(incoming, bot);
+/// What was said is no command.
+fn decide_content(connector: &ResolvedConnector, incoming: &IncomingUpdate) -> Decision {
+    let input = assistant_input::assistant_input(incoming, bot_identity(connector));
     if let Some(unreadable) = attachment_check::unreadable_reason(connector, &input) {
-        return Decision::Reply(unreadable.reply_text(texts).to_owned());
+        return Decision::Reply(CannedReply::Unreadable(unreadable));
     }
     match input {
         AssistantInput::Text { .. }
         | AssistantInput::Transcribe(_)
         | AssistantInput::ReadFile(_) => Decision::AskAssistant(input),
-        AssistantInput::Empty => Decision::Reply(texts.greeting.clone()),
-        AssistantInput::Unsupported => Decision::Reply(texts.unsupported.clone()),
+        AssistantInput::Empty => Decision::Reply(CannedReply::Greeting),
+        AssistantInput::Unsupported => Decision::Reply(CannedReply::Unsupported),
     }
 }
 
@@ -106,10 +106,5 @@ pub(crate) fn is_user_edit(incoming: &IncomingUpdate) -> bool {
         && !matches!(incoming.content, Content::Location { .. })
 }
 
-/// The language to speak to the sender in.
-pub(crate) fn sender_language(incoming: &IncomingUpdate) -> Option<&str> {
-    incoming
-        .sender
-        .as_ref()
-        .and_then(|s: &Sender| s.language_code.as_deref())
-}
+#[cfg(test)]
+mod tests;

@@ -2,10 +2,10 @@
 
 use crate::api::connector::AccessLevel;
 use crate::identity::BotId;
+use crate::pipeline::decide::canned_reply::CannedReply;
 use crate::pipeline::message::incoming_update::IncomingUpdate;
 use crate::registry::{DeniedReply, ResolvedConnector};
 use crate::store::DeniedMessage;
-use crate::texts::texts_for;
 
 /// A denial goes out at most once in this time per chat (API.md).
 pub(crate) const DENIAL_NOTICE_INTERVAL: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
@@ -41,13 +41,16 @@ pub(crate) fn denied_message(
 pub(crate) fn denial_notice(
     connector: &ResolvedConnector,
     incoming: &IncomingUpdate,
-) -> Option<String> {
-    let sender = incoming.sender.as_ref();
+) -> Option<CannedReply> {
     match &connector.denied_reply {
         DeniedReply::Silent => None,
-        DeniedReply::Text(text) => Some(text.to_string()),
+        DeniedReply::Text(text) if text.is_empty() => None,
+        DeniedReply::Text(text) => Some(CannedReply::CustomDenial(text.clone())),
         // Without a sender there is no id to pass on and nobody to enable.
-        DeniedReply::Default => sender.map(|s| texts_for(s.language_code.as_deref()).denied(s.id)),
+        DeniedReply::Default => incoming
+            .sender
+            .as_ref()
+            .map(|s| CannedReply::Denied { user: s.id }),
     }
 }
 

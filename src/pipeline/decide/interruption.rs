@@ -1,11 +1,10 @@
-//! Which command among what waits ends a running answer: a pure decision.
+//! Which command among what waits ends an answer, or a question that has not been asked yet: a pure decision.
 
-use crate::pipeline::decide::decision::{self, Decision};
-use crate::pipeline::decide::message_batch::ParsedMessage;
+use crate::pipeline::decide::classified_message::{ClassifiedMessage, ClassifiedUpdate};
+use crate::pipeline::decide::decision::Decision;
 use crate::pipeline::message::incoming_update::IncomingUpdate;
-use crate::registry::ResolvedConnector;
 
-/// A command that ends the answer.
+/// A command that ends a running answer.
 pub(crate) enum Interruption {
     /// `/stop`, and with it what its sender had said before it and still waited.
     Stop {
@@ -21,38 +20,88 @@ pub(crate) enum Interruption {
 }
 
 /// The first command among what waits that ends a running answer.
-pub(crate) fn find_interruption(
-    connector: &ResolvedConnector,
-    behind: &[ParsedMessage],
-) -> Option<Interruption> {
-    let readable: Vec<(i64, &IncomingUpdate)> = behind
+pub(crate) fn find_interruption(behind: &[ClassifiedMessage]) -> Option<Interruption> {
+    let (ids, updates): (Vec<i64>, Vec<&ClassifiedUpdate>) = behind
         .iter()
-        .filter_map(|w| Some((w.message.id, w.incoming.as_ref().ok()?)))
-        .collect();
-    let (at, decision) = readable
-        .iter()
-        .map(|(_, incoming)| decision::decide(connector, incoming))
-        .enumerate()
-        .find(|(_, decision)| matches!(decision, Decision::Stop | Decision::StartSession(_)))?;
-    if decision != Decision::Stop {
-        return Some(Interruption::NewSession);
-    }
-    let (id, command) = readable[at];
-    let sender = command.sender.as_ref().map(|s| s.id);
-    let stopped_with = readable[..at]
-        .iter()
-        .filter(|(_, incoming)| incoming.sender.as_ref().map(|s| s.id) == sender)
-        .filter(|(_, incoming)| {
-            matches!(
-                decision::decide(connector, incoming),
-                Decision::AskAssistant(_)
-            )
-        })
-        .map(|(id, _)| *id)
-        .collect();
-    Some(Interruption::Stop {
-        command: Box::new(command.clone()),
-        id,
-        stopped_with,
+        .filter_map(|w| Some((w.message.id, w.update.as_ref().ok()?)))
+        .unzip();
+    Some(match find_ending_command(&updates, true)? {
+        EndingCommand::NewSession => Interruption::NewSession,
+        EndingCommand::Stop { at, stopped_with } => Interruption::Stop {
+            command: Box::new(updates[at].incoming.clone()),
+            id: ids[at],
+            stopped_with: stopped_with.into_iter().map(|n| ids[n]).collect(),
+        },
     })
+}
+
+/// A command among updates, by their places.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum EndingCommand {
+    /// `/stop`.
+    Stop {
+        /// Its place.
+        at: usize,
+        /// The places of its sender's questions before it: they are stopped with it.
+        stopped_with: Vec<usize>,
+    },
+    /// `/new`.
+    NewSession,
+}
+
+/// The first command that ends what stands before `updates`; a `/new` only where `new_session_ends`.
+pub(super) fn find_ending_command(
+    updates: &[&ClassifiedUpdate],
+    new_session_ends: bool,
+) -> Option<EndingCommand> {
+    let at = updates.iter().position(|update| match update.decision {
+        Decision::Stop => true,
+        Decision::StartSession => new_session_ends,
+        _ => false,
+    })?;
+    if updates[at].decision == Decision::StartSession {
+        return Some(EndingCommand::NewSession);
+    }
+    let sender = updates[at].sender_id();
+    let stopped_with = (0..at)
+        .filter(|n| updates[*n].is_asked() && updates[*n].sender_id() == sender)
+        .collect();
+    Some(EndingCommand::Stop { at, stopped_with })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::pipeline::decide::test_values::{ANN, BEN, MALLORY, connector, private, waiting};
+
+    fn say(user: i64, text: &str) -> String {
+        // One chat of several people: who is who matters, not where.
+        private(user, &format!(r#""text":"{text}""#))
+    }
+
+    /// The command's number and those stopped with it; `None` inside: a new session.
+    #[rstest]
+    #[case::nothing(vec![], None)]
+    #[case::questions(vec![say(ANN, "a"), say(BEN, "b")], None)]
+    #[case::stop(vec![say(ANN, "/stop")], Some(Some((1, vec![]))))]
+    #[case::with_own_questions(vec![say(ANN, "a"), say(BEN, "b"), say(ANN, "/help"), say(ANN, "/stop")], Some(Some((4, vec![1]))))]
+    #[case::new_session(vec![say(ANN, "/new"), say(ANN, "/stop")], Some(None))]
+    #[case::of_a_denied_user(vec![say(MALLORY, "/stop"), say(MALLORY, "/new")], None)]
+    #[case::behind_an_unreadable_one(vec!["[]".to_owned(), say(ANN, "/stop")], Some(Some((2, vec![]))))]
+    fn first_command_ends_a_running_answer(
+        #[case] behind: Vec<String>,
+        #[case] expected: Option<Option<(i64, Vec<i64>)>>,
+    ) {
+        let connector = connector(|_| {});
+        let messages: Vec<(&str, u32)> = behind.iter().map(|json| (json.as_str(), 0)).collect();
+        let found = find_interruption(&waiting(&connector, &messages)).map(|found| match found {
+            Interruption::NewSession => None,
+            Interruption::Stop {
+                id, stopped_with, ..
+            } => Some((id, stopped_with)),
+        });
+        assert_eq!(found, expected);
+    }
 }

@@ -16,9 +16,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::pipeline::decide::assistant_input::{self, MessageRelation};
+use crate::pipeline::decide::classified_message::{ClassifiedMessage, ClassifiedUpdate};
 use crate::pipeline::decide::decision::{self, Decision};
-use crate::pipeline::decide::groups::{self, GroupDecision};
-use crate::pipeline::message::incoming_update::{IncomingUpdate, UnreadableUpdate, UpdateKind};
+use crate::pipeline::decide::groups::GroupDecision;
+use crate::pipeline::decide::interruption::{EndingCommand, find_ending_command};
+use crate::pipeline::message::incoming_update::{IncomingUpdate, UpdateKind};
 use crate::registry::ResolvedConnector;
 use crate::store::WaitingMessage;
 
@@ -28,29 +30,13 @@ const NEXT_PIECE_WAIT: Duration = Duration::from_millis(700);
 /// An album has at most 10 pieces (Bot API, `sendMediaGroup`).
 const MAX_ALBUM_SIZE: usize = 10;
 
-/// A message that waits, read.
-#[derive(Debug)]
-pub(crate) struct ParsedMessage {
-    /// As the store has it.
-    pub(crate) message: WaitingMessage,
-    /// What it says.
-    pub(crate) incoming: Result<IncomingUpdate, UnreadableUpdate>,
-}
-
-impl ParsedMessage {
-    pub(crate) fn parse(message: WaitingMessage) -> Self {
-        let incoming = IncomingUpdate::parse(&message.json);
-        Self { message, incoming }
-    }
-}
-
 /// One message of a turn.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct BatchMember {
     /// How it belongs to the one before it.
     pub(crate) relation: MessageRelation,
     /// What was said, by its last edit.
-    pub(crate) incoming: IncomingUpdate,
+    pub(crate) update: ClassifiedUpdate,
 }
 
 /// What is handled at once.
@@ -70,13 +56,6 @@ pub(crate) struct MessageBatch {
     pub(crate) ready_in: Option<Duration>,
 }
 
-impl MessageBatch {
-    /// The message that speaks for all.
-    pub(crate) fn lead(&self) -> &IncomingUpdate {
-        &self.members[self.lead].incoming
-    }
-}
-
 /// What the decision is made with besides the messages.
 pub(crate) struct BatchContext<'a> {
     pub(crate) connector: &'a ResolvedConnector,
@@ -89,136 +68,100 @@ pub(crate) struct BatchContext<'a> {
 /// about each follow-up, and counts it.
 pub(crate) fn next_batch(
     context: &BatchContext<'_>,
-    waiting: &[ParsedMessage],
-    mut allow_follow_up: impl FnMut(&IncomingUpdate) -> bool,
+    waiting: &[ClassifiedMessage],
+    allow_follow_up: impl FnMut(&IncomingUpdate) -> bool,
 ) -> Option<MessageBatch> {
-    let connector = context.connector;
-    let first_waiting = waiting.first()?;
-    let (first, edits) = apply_edits(waiting, 0, first_waiting.incoming.as_ref().ok()?);
+    let (first, edits) = with_edits(context.connector, waiting, 0)?;
     let mut batch = MessageBatch {
-        decision: decision::decide(connector, &first),
+        decision: first.decision.clone(),
         members: vec![BatchMember {
             relation: MessageRelation::None,
-            incoming: first,
+            update: first,
         }],
         lead: 0,
         settled_indices: [0].into_iter().chain(edits).collect(),
         stop: None,
         ready_in: None,
     };
-    let mut last = 0;
-    for (n, next) in waiting.iter().enumerate().skip(1) {
-        if batch.settled_indices.contains(&n) {
-            continue;
-        }
-        let before = &batch.members[batch.members.len() - 1].incoming;
-        let Ok(incoming) = &next.incoming else {
-            break;
-        };
-        let relation = assistant_input::message_relation(before, incoming, context.follow_up);
-        if relation == MessageRelation::None
-            || next.message.attempts != first_waiting.message.attempts
-        {
-            break;
-        }
-        let (incoming, edits) = apply_edits(waiting, n, incoming);
-        let is_asked = |decision: &Decision| matches!(decision, Decision::AskAssistant(_));
-        let joins = match relation {
-            MessageRelation::None => false,
-            MessageRelation::Album => true,
-            MessageRelation::Paste => is_asked(&batch.decision),
-            MessageRelation::FollowUp => {
-                is_asked(&batch.decision)
-                    && is_asked(&decision::decide(connector, &incoming))
-                    && allow_follow_up(&incoming)
-            }
-        };
-        if !joins {
-            break;
-        }
-        last = n;
-        batch.settled_indices.push(n);
-        batch.settled_indices.extend(edits);
-        batch.members.push(BatchMember { relation, incoming });
-    }
-    batch.choose_lead(connector);
+    let last = batch.add_members(context, waiting, allow_follow_up);
+    batch.choose_lead();
     if matches!(batch.decision, Decision::AskAssistant(_)) {
-        let begun = first_waiting.message.attempts > 0;
-        let lead = batch.lead();
-        let behind = |n: &usize| !batch.settled_indices.contains(n);
-        let candidates: Vec<(usize, &IncomingUpdate)> = (1..waiting.len())
-            .filter(behind)
-            .filter_map(|n| Some((n, waiting[n].incoming.as_ref().ok()?)))
-            .filter(|(_, incoming)| begun || same_sender(incoming, lead))
-            .collect();
-        // Most of what waits is no command at all, and there can be much of it.
-        let is_command = |candidate: &IncomingUpdate| {
-            candidate
-                .text
-                .as_deref()
-                .is_some_and(|t| t.starts_with('/'))
-        };
-        let ends = |candidate: &IncomingUpdate| match decision::decide(connector, candidate) {
-            Decision::Stop => true,
-            Decision::StartSession(_) => begun,
-            _ => false,
-        };
-        let command = candidates
-            .iter()
-            .position(|(_, candidate)| is_command(candidate) && ends(candidate));
-        if let Some(at) = command {
-            let (stop, command) = candidates[at];
-            if decision::decide(connector, command) == Decision::Stop {
-                // What its sender said between the turn and the `/stop` is stopped with it.
-                let stopped = candidates[..at]
-                    .iter()
-                    .filter(|(_, between)| same_sender(between, command))
-                    .filter(|(_, between)| {
-                        matches!(
-                            decision::decide(connector, between),
-                            Decision::AskAssistant(_)
-                        )
-                    });
-                let stopped: Vec<usize> = stopped.map(|(n, _)| *n).chain([stop]).collect();
-                batch.stop = Some(command.clone());
-                batch.settled_indices.extend(stopped);
-            } else {
-                batch.decision = Decision::Ignore;
-            }
-        } else if candidates.is_empty() {
-            batch.ready_in = batch.wait_for_next_piece(&waiting[last].message, context.now);
-        }
+        batch.find_end(context, waiting, last);
     }
     Some(batch)
 }
 
 impl MessageBatch {
+    /// The message that speaks for all.
+    pub(crate) fn lead(&self) -> &IncomingUpdate {
+        &self.members[self.lead].update.incoming
+    }
+
+    /// Adds what belongs to the first message; returns the place of the last one added.
+    fn add_members(
+        &mut self,
+        context: &BatchContext<'_>,
+        waiting: &[ClassifiedMessage],
+        mut allow_follow_up: impl FnMut(&IncomingUpdate) -> bool,
+    ) -> usize {
+        let mut last = 0;
+        for (n, next) in waiting.iter().enumerate().skip(1) {
+            if self.settled_indices.contains(&n) {
+                continue;
+            }
+            let before = &self.members[self.members.len() - 1].update.incoming;
+            let Ok(update) = &next.update else { break };
+            let relation =
+                assistant_input::message_relation(before, &update.incoming, context.follow_up);
+            if relation == MessageRelation::None
+                || next.message.attempts != waiting[0].message.attempts
+            {
+                break;
+            }
+            let Some((update, edits)) = with_edits(context.connector, waiting, n) else {
+                break;
+            };
+            let first_is_asked = matches!(self.decision, Decision::AskAssistant(_));
+            let joins = match relation {
+                MessageRelation::None => false,
+                MessageRelation::Album => true,
+                MessageRelation::Paste => first_is_asked,
+                MessageRelation::FollowUp => {
+                    first_is_asked && update.is_asked() && allow_follow_up(&update.incoming)
+                }
+            };
+            if !joins {
+                break;
+            }
+            last = n;
+            self.settled_indices.push(n);
+            self.settled_indices.extend(edits);
+            self.members.push(BatchMember { relation, update });
+        }
+        last
+    }
+
     /// An album speaks by the message that is said to the bot: the one with the caption. Denied, each of its messages is denied and
     /// kept by itself.
-    fn choose_lead(&mut self, connector: &ResolvedConnector) {
+    fn choose_lead(&mut self) {
         let album = self
             .members
             .iter()
             .take_while(|m| m.relation != MessageRelation::FollowUp);
         let pieces = album.count();
-        if self.members[0].incoming.media_group_id.is_some() {
-            let bot = decision::bot_identity(connector);
+        if self.members[0].update.incoming.media_group_id.is_some() {
             let says = |m: &BatchMember| {
-                let text = m.incoming.text.as_deref().unwrap_or_default();
-                groups::decide(connector.groups.as_ref(), &m.incoming, bot) == GroupDecision::Handle
-                    && !text.is_empty()
+                let text = m.update.incoming.text.as_deref().unwrap_or_default();
+                m.update.group == GroupDecision::Handle && !text.is_empty()
             };
             let lead = self.members[..pieces].iter().position(says).unwrap_or(0);
             if lead > 0 {
                 self.lead = lead;
-                self.decision = decision::decide(connector, &self.members[lead].incoming);
-            } else if let Some(known) = self.members[..pieces]
-                .iter()
-                .map(|m| decision::decide(connector, &m.incoming))
-                .find(|decision| matches!(decision, Decision::AskAssistant(_)))
+                self.decision = self.members[lead].update.decision.clone();
+            } else if let Some(known) = self.members[..pieces].iter().find(|m| m.update.is_asked())
             {
                 // Of an album without words, what can be seen is asked about; the rest of it goes along.
-                self.decision = known;
+                self.decision = known.update.decision.clone();
             }
         }
         if self.decision == Decision::Deny {
@@ -227,9 +170,32 @@ impl MessageBatch {
         }
     }
 
+    /// Looks behind the turn for a command that ends it before it begins, and otherwise whether its next piece may be on its way.
+    fn find_end(&mut self, context: &BatchContext<'_>, waiting: &[ClassifiedMessage], last: usize) {
+        let begun = waiting[0].message.attempts > 0;
+        let lead = self.members[self.lead].update.sender_id();
+        let (places, behind): (Vec<usize>, Vec<&ClassifiedUpdate>) = (1..waiting.len())
+            .filter(|n| !self.settled_indices.contains(n))
+            .filter_map(|n| Some((n, waiting[n].update.as_ref().ok()?)))
+            .filter(|(_, update)| begun || (lead.is_some() && update.sender_id() == lead))
+            .unzip();
+        match find_ending_command(&behind, begun) {
+            Some(EndingCommand::Stop { at, stopped_with }) => {
+                self.stop = Some(behind[at].incoming.clone());
+                let settled = stopped_with.into_iter().chain([at]).map(|n| places[n]);
+                self.settled_indices.extend(settled);
+            }
+            Some(EndingCommand::NewSession) => self.decision = Decision::Ignore,
+            None if behind.is_empty() => {
+                self.ready_in = self.wait_for_next_piece(&waiting[last].message, context.now);
+            }
+            None => {}
+        }
+    }
+
     /// How long the next piece of an album or a paste may still take.
     fn wait_for_next_piece(&self, last: &WaitingMessage, now: Timestamp) -> Option<Duration> {
-        let incoming = &self.members[self.members.len() - 1].incoming;
+        let incoming = &self.members[self.members.len() - 1].update.incoming;
         let album = incoming.media_group_id.is_some() && self.members.len() < MAX_ALBUM_SIZE;
         if last.attempts > 0 || !(album || assistant_input::may_be_truncated(incoming)) {
             return None;
@@ -241,37 +207,44 @@ impl MessageBatch {
     }
 }
 
-/// A message as its last waiting edit has it, and which those edits are.
-fn apply_edits(
-    waiting: &[ParsedMessage],
+/// A message as its last waiting edit has it, and the places of its edits; `None` if it cannot be read.
+fn with_edits(
+    connector: &ResolvedConnector,
+    waiting: &[ClassifiedMessage],
     at: usize,
-    incoming: &IncomingUpdate,
-) -> (IncomingUpdate, Vec<usize>) {
-    let mut latest = incoming.clone();
-    let mut edits = Vec::new();
-    for (n, later) in waiting.iter().enumerate().skip(at + 1) {
-        let Ok(edit) = &later.incoming else { continue };
-        if edit.message_id.is_some()
-            && edit.message_id == incoming.message_id
-            && edit.chat.id == incoming.chat.id
-            && decision::is_user_edit(edit)
-            && matches!(
-                incoming.kind,
-                UpdateKind::Message | UpdateKind::EditedMessage
-            )
-        {
-            latest = IncomingUpdate {
-                kind: incoming.kind,
-                update_id: incoming.update_id,
-                ..edit.clone()
+) -> Option<(ClassifiedUpdate, Vec<usize>)> {
+    let original = waiting[at..].first()?.update.as_ref().ok()?;
+    let edits: Vec<(usize, &IncomingUpdate)> = waiting
+        .iter()
+        .enumerate()
+        .skip(at + 1)
+        .filter_map(|(n, later)| Some((n, &later.update.as_ref().ok()?.incoming)))
+        .filter(|(_, later)| is_edit_of(&original.incoming, later))
+        .collect();
+    let latest = match edits.last() {
+        None => original.clone(),
+        Some((_, edit)) => {
+            let edited = IncomingUpdate {
+                kind: original.incoming.kind,
+                update_id: original.incoming.update_id,
+                ..(*edit).clone()
             };
-            edits.push(n);
+            ClassifiedUpdate::new(connector, edited)
         }
-    }
-    (latest, edits)
+    };
+    Some((latest, edits.into_iter().map(|(n, _)| n).collect()))
 }
 
-fn same_sender(a: &IncomingUpdate, b: &IncomingUpdate) -> bool {
-    let id = |m: &IncomingUpdate| m.sender.as_ref().map(|s| s.id);
-    id(a).is_some() && id(a) == id(b)
+fn is_edit_of(original: &IncomingUpdate, later: &IncomingUpdate) -> bool {
+    later.message_id.is_some()
+        && later.message_id == original.message_id
+        && later.chat.id == original.chat.id
+        && decision::is_user_edit(later)
+        && matches!(
+            original.kind,
+            UpdateKind::Message | UpdateKind::EditedMessage
+        )
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 pub(crate) mod access;
 pub(crate) mod assistant_input;
 pub(crate) mod attachment_check;
+pub(crate) mod canned_reply;
+pub(crate) mod classified_message;
 pub(crate) mod decision;
 pub(crate) mod denied;
 pub(crate) mod groups;
@@ -11,3 +13,5 @@ pub(crate) mod interruption;
 pub(crate) mod message_batch;
 pub(crate) mod retry;
 pub(crate) mod session;
+#[cfg(test)]
+mod test_values;

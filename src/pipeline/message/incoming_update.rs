@@ -5,21 +5,18 @@
 //! readable is [`UnreadableUpdate`]: the pipeline counts it and is done with it, so that it blocks nothing.
 
 mod content;
-mod kind;
 
 use jiff::Timestamp;
 
 use crate::telegram::json::JsonObject;
+use crate::telegram::{update, update_route};
 
 pub use content::{Content, Membership, ServiceMessage, TelegramFile};
-pub use kind::UpdateKind;
+pub use crate::telegram::UpdateKind;
 
 /// Accounts behind which Telegram hides a sender: `GroupAnonymousBot`, `Channel_Bot` and the service account that forwards
 /// the posts of a linked channel. Nobody can be told apart by them, so they are no senders.
 const ANONYMOUS_ACCOUNTS: [i64; 3] = [1_087_968_824, 136_817_688, 777_000];
-
-/// The General topic of a forum: sends must leave it out, so it counts as no topic (TELEGRAM.md, Limits).
-const GENERAL_TOPIC: i64 = 1;
 
 /// What kind of chat it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -155,9 +152,9 @@ impl IncomingUpdate {
     /// [`UnreadableUpdate`], by the rule at the top of this module. Never panics, whatever `json` is.
     pub fn parse(json: &str) -> Result<Self, UnreadableUpdate> {
         let update = JsonObject::parse(json).ok_or(UnreadableUpdate::NotAnObject)?;
-        let update_id =
-            crate::telegram::update::update_id(&update).ok_or(UnreadableUpdate::NoUpdateId)?;
-        let (kind, message) = kind_and_message(&update).ok_or(UnreadableUpdate::NoChat)?;
+        let update_id = update::update_id(&update).ok_or(UnreadableUpdate::NoUpdateId)?;
+        let (kind, message) =
+            update_route::kind_and_message(&update).ok_or(UnreadableUpdate::NoChat)?;
         let chat = chat(&message).ok_or(UnreadableUpdate::NoChat)?;
         let (text, entities) = match message.text("text") {
             Some(text) => (Some(text), entities(&message, "entities")),
@@ -166,14 +163,11 @@ impl IncomingUpdate {
                 entities(&message, "caption_entities"),
             ),
         };
-        let thread_id = message
-            .integer("message_thread_id")
-            .filter(|id| message.flag("is_topic_message") && *id != GENERAL_TOPIC);
         Ok(Self {
             update_id,
             kind,
             chat,
-            thread_id,
+            thread_id: update_route::topic(&message),
             message_id: message.integer("message_id"),
             sender: sender_of(&message),
             date: time(&message, "date").unwrap_or(Timestamp::UNIX_EPOCH),
@@ -200,26 +194,6 @@ impl IncomingUpdate {
             UpdateKind::Message | UpdateKind::EditedMessage | UpdateKind::ChannelPost
         ) && !matches!(self.content, Content::Service(_) | Content::Membership(_))
     }
-}
-
-/// The kinds that have a meaning of their own come first; of all others the first one with a chat.
-fn kind_and_message<'a>(update: &JsonObject<'a>) -> Option<(UpdateKind, JsonObject<'a>)> {
-    const KNOWN: [(&str, UpdateKind); 4] = [
-        ("message", UpdateKind::Message),
-        ("edited_message", UpdateKind::EditedMessage),
-        ("channel_post", UpdateKind::ChannelPost),
-        ("my_chat_member", UpdateKind::MyChatMember),
-    ];
-    for (key, kind) in KNOWN {
-        if let Some(found) = update.object(key) {
-            return Some((kind, found));
-        }
-    }
-    let keys: Vec<&str> = update.keys().collect();
-    keys.into_iter()
-        .filter_map(|key| update.object(key))
-        .find(|o| o.has("chat"))
-        .map(|o| (UpdateKind::Other, o))
 }
 
 fn chat(message: &JsonObject<'_>) -> Option<Chat> {

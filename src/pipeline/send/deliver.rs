@@ -84,6 +84,10 @@ enum SendOutcome {
     },
 }
 
+/// A chain of migrations would be Telegram's fault; it must not be our endless loop.
+const MAX_MIGRATIONS: u32 = 3;
+
+/// Sends a part, in another way or to another chat where Telegram says so, until it is taken, given up or has to wait.
 async fn send_part(
     lane: &LaneWorker,
     connector: &ResolvedConnector,
@@ -91,106 +95,129 @@ async fn send_part(
     chat: &mut i64,
 ) -> SendOutcome {
     let pipeline = &lane.pipeline;
-    let bot = lane.key.bot;
     let mut html = part.part.html.as_deref();
     let mut migrations = 0;
     loop {
-        if let Some(wait) = pipeline.throttle.remaining_wait(bot, *chat, Instant::now()) {
-            return SendOutcome::Wait {
-                wait: LaneWait::Delay(wait),
-                counts_as_attempt: None,
-            };
+        let wait = pipeline
+            .throttle
+            .remaining_wait(lane.key.bot, *chat, Instant::now());
+        if let Some(wait) = wait {
+            return wait_for(LaneWait::Delay(wait));
         }
-        pipeline.throttle.record_sent(bot, *chat, Instant::now());
-        let began = StdInstant::now();
-        let result = connector
-            .bot
-            .send_message(&NewMessage {
-                chat_id: *chat,
-                thread_id: (lane.key.topic != 0).then_some(lane.key.topic),
-                text: html.map_or(MessageText::Plain(&part.part.plain), MessageText::Html),
-                reply_to: part.part.reply_to,
-                link_preview: false,
-            })
-            .await;
-        let label = result.as_ref().map_or_else(TelegramError::label, |_| "ok");
-        pipeline
-            .metrics
-            .record_telegram_call("sendMessage", label, began.elapsed());
-        let Err(error) = result else {
+        let Err(error) = send_once(lane, connector, part, html, *chat).await else {
             return SendOutcome::Accepted;
         };
-        let next = pipeline.limits.retry.after_telegram_error(
+        let action = pipeline.limits.retry.after_telegram_error(
             &error,
             part.attempts,
             part.ambiguous,
             html.is_some(),
             rand::random(),
         );
-        match next {
-            SendErrorAction::Throttled(wait) => {
-                pipeline.metrics.record_throttling("sendMessage", wait);
-                pipeline
-                    .throttle
-                    .record_rate_limit(bot, *chat, wait, Instant::now());
-                return SendOutcome::Wait {
-                    wait: LaneWait::Delay(wait),
-                    counts_as_attempt: None,
-                };
-            }
+        match action {
             SendErrorAction::ResendPlain => html = None,
-            // A chain of migrations would be Telegram's fault; it must not be our endless loop.
-            SendErrorAction::ResendToChat(to) if migrations < 3 => {
+            SendErrorAction::ResendToChat(to) if migrations < MAX_MIGRATIONS => {
                 migrations += 1;
                 *chat = to;
             }
-            SendErrorAction::ResendToChat(_) => {
-                return SendOutcome::GivenUp {
-                    dead_letter_reason: Some("the group moved again and again".into()),
-                };
-            }
-            SendErrorAction::GiveUpSilently => {
-                tracing::debug!(%error, "nobody is there to read the reply");
-                return SendOutcome::GivenUp {
-                    dead_letter_reason: None,
-                };
-            }
-            SendErrorAction::DeadLetter(why) => {
-                return SendOutcome::GivenUp {
-                    dead_letter_reason: Some(format!("{why}: {error}")),
-                };
-            }
-            SendErrorAction::Unauthorized(wait) => {
-                // Of a token that has been replaced meanwhile, the 401 says nothing.
-                let current = pipeline.registry.get(&connector.connector_ref.uid);
-                if current.is_some_and(|c| c.bot.is_same(&connector.bot)) {
-                    pipeline.observations.record_identity(
-                        &connector.connector_ref.uid,
-                        IdentityFact::Refused {
-                            detail: error.to_string(),
-                        },
-                    );
-                }
-                pipeline.throttle.pause_bot(bot, wait, Instant::now());
-                return SendOutcome::Wait {
-                    wait: LaneWait::ConnectorChange(wait),
-                    counts_as_attempt: None,
-                };
-            }
-            SendErrorAction::Retry { after, ambiguous } => {
-                let age = pipeline.clock.now().duration_since(part.stored_at);
-                if Duration::try_from(age).unwrap_or_default() > pipeline.limits.reply_age {
-                    return SendOutcome::GivenUp {
-                        dead_letter_reason: Some(format!("tried for too long: {error}")),
-                    };
-                }
-                tracing::info!(%error, "a reply is sent again later");
-                return SendOutcome::Wait {
-                    wait: LaneWait::Delay(after),
-                    counts_as_attempt: Some(ambiguous),
-                };
+            action => return end_attempt(lane, connector, part, *chat, &error, action),
+        }
+    }
+}
+
+async fn send_once(
+    lane: &LaneWorker,
+    connector: &ResolvedConnector,
+    part: &WaitingPart,
+    html: Option<&str>,
+    chat: i64,
+) -> Result<(), TelegramError> {
+    let pipeline = &lane.pipeline;
+    pipeline
+        .throttle
+        .record_sent(lane.key.bot, chat, Instant::now());
+    let began = StdInstant::now();
+    let message = NewMessage {
+        chat_id: chat,
+        thread_id: (lane.key.topic != 0).then_some(lane.key.topic),
+        text: html.map_or(MessageText::Plain(&part.part.plain), MessageText::Html),
+        reply_to: part.part.reply_to,
+        link_preview: false,
+    };
+    let result = connector.bot.send_message(&message).await;
+    let label = result.as_ref().map_or_else(TelegramError::label, |_| "ok");
+    pipeline
+        .metrics
+        .record_telegram_call("sendMessage", label, began.elapsed());
+    result.map(drop)
+}
+
+/// What becomes of a part that is not sent again at once.
+fn end_attempt(
+    lane: &LaneWorker,
+    connector: &ResolvedConnector,
+    part: &WaitingPart,
+    chat: i64,
+    error: &TelegramError,
+    action: SendErrorAction,
+) -> SendOutcome {
+    let (pipeline, bot) = (&lane.pipeline, lane.key.bot);
+    let dead_letter = |reason| SendOutcome::GivenUp {
+        dead_letter_reason: Some(reason),
+    };
+    match action {
+        SendErrorAction::Throttled(wait) => {
+            pipeline.metrics.record_throttling("sendMessage", wait);
+            pipeline
+                .throttle
+                .record_rate_limit(bot, chat, wait, Instant::now());
+            wait_for(LaneWait::Delay(wait))
+        }
+        SendErrorAction::ResendPlain | SendErrorAction::ResendToChat(_) => {
+            dead_letter("the group moved again and again".to_owned())
+        }
+        SendErrorAction::GiveUpSilently => {
+            tracing::debug!(%error, "nobody is there to read the reply");
+            SendOutcome::GivenUp {
+                dead_letter_reason: None,
             }
         }
+        SendErrorAction::DeadLetter(why) => dead_letter(format!("{why}: {error}")),
+        SendErrorAction::Unauthorized(wait) => {
+            report_refused_token(lane, connector, error);
+            pipeline.throttle.pause_bot(bot, wait, Instant::now());
+            wait_for(LaneWait::ConnectorChange(wait))
+        }
+        SendErrorAction::Retry { after, ambiguous } => {
+            let age = pipeline.clock.now().duration_since(part.stored_at);
+            if Duration::try_from(age).unwrap_or_default() > pipeline.limits.reply_age {
+                return dead_letter(format!("tried for too long: {error}"));
+            }
+            tracing::info!(%error, "failed to send a reply; retrying later");
+            SendOutcome::Wait {
+                wait: LaneWait::Delay(after),
+                counts_as_attempt: Some(ambiguous),
+            }
+        }
+    }
+}
+
+fn wait_for(wait: LaneWait) -> SendOutcome {
+    SendOutcome::Wait {
+        wait,
+        counts_as_attempt: None,
+    }
+}
+
+/// Of a token that has been replaced meanwhile, the 401 says nothing.
+fn report_refused_token(lane: &LaneWorker, connector: &ResolvedConnector, error: &TelegramError) {
+    let uid = &connector.connector_ref.uid;
+    let current = lane.pipeline.registry.get(uid);
+    if current.is_some_and(|c| c.bot.is_same(&connector.bot)) {
+        let refused = IdentityFact::Refused {
+            detail: error.to_string(),
+        };
+        lane.pipeline.observations.record_identity(uid, refused);
     }
 }
 

@@ -1,6 +1,7 @@
 //! From an answer to messages that Telegram has taken: rendering, previews, delivery.
 
 pub(crate) mod deliver;
+pub(crate) mod localize;
 pub(crate) mod preview;
 pub(crate) mod preview_sender;
 pub(crate) mod render;

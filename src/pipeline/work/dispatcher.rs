@@ -16,6 +16,7 @@ use crate::identity::ConnectorUid;
 use crate::pipeline::claim::lane_worker::LaneOutcome;
 use crate::pipeline::decide::history;
 use crate::pipeline::state::pipeline_state::PipelineState;
+use crate::pipeline::work::fair_share::LaneShare;
 use crate::pipeline::work::run_lane;
 use crate::store::{ClaimOutcome, ClaimRequest, StoreError};
 
@@ -23,10 +24,6 @@ use crate::store::{ClaimOutcome, ClaimRequest, StoreError};
 const STORE_POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the store is left alone after it failed to answer a claim.
 const STORE_FAILURE_BACKOFF: Duration = Duration::from_millis(500);
-/// Lanes that every connector may have in work even when all others together have used up the whole: so nobody waits
-/// for somebody else's assistant.
-const GUARANTEED_LANES: usize = 4;
-
 /// What the engine knows of a connector.
 #[derive(Debug, Default)]
 struct ConnectorSchedule {
@@ -124,17 +121,14 @@ impl Dispatcher {
         if !self.claims_in_flight.is_empty() || self.store_backoff_until.is_some() {
             return;
         }
-        let limits = self.pipeline.limits;
-        let asking = self.schedules.values().filter(|s| s.ready).count().max(1);
-        let fair = limits.lanes.saturating_sub(self.running).div_ceil(asking);
+        let asking = self.schedules.values().filter(|s| s.ready).count();
+        let share = LaneShare::new(self.pipeline.limits, self.running, asking);
         let mut requests = Vec::new();
         for (uid, schedule) in &mut self.schedules {
             if !schedule.ready {
                 continue;
             }
-            let own = GUARANTEED_LANES.saturating_sub(schedule.running);
-            let capacity = limits.lanes_per_connector.saturating_sub(schedule.running);
-            let lanes = capacity.min(fair.max(own));
+            let lanes = share.lanes_to_claim(schedule.running);
             if lanes == 0 {
                 continue;
             }

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::pipeline::decide::classified_message::ClassifiedMessage;
 use crate::pipeline::decide::interruption::{Interruption, find_interruption};
-use crate::pipeline::decide::message_batch::ParsedMessage;
 use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::pipeline::state::running_answers::RunningAnswer;
 use crate::registry::ResolvedConnector;
@@ -24,12 +24,12 @@ pub(crate) async fn wait_for_interruption(
     answered: &[i64],
 ) -> Interruption {
     while let Some(arrived) = answer.next_arrivals().await {
-        let behind: Vec<ParsedMessage> = arrived
+        let behind: Vec<ClassifiedMessage> = arrived
             .into_iter()
             .filter(|message| !answered.contains(&message.id))
-            .map(ParsedMessage::parse)
+            .map(|message| ClassifiedMessage::read(connector, message))
             .collect();
-        if let Some(interruption) = find_interruption(connector, &behind) {
+        if let Some(interruption) = find_interruption(&behind) {
             return interruption;
         }
     }
@@ -46,8 +46,10 @@ pub(crate) async fn has_interruption(
     match pipeline.store.waiting_messages(&[lane]).await {
         Ok(arrived) => {
             let messages = arrived.into_iter().flat_map(|(_, messages)| messages);
-            let waiting: Vec<ParsedMessage> = messages.map(ParsedMessage::parse).collect();
-            find_interruption(connector, &waiting).is_some()
+            let waiting: Vec<ClassifiedMessage> = messages
+                .map(|message| ClassifiedMessage::read(connector, message))
+                .collect();
+            find_interruption(&waiting).is_some()
         }
         // It is found when the question is due.
         Err(_) => false,

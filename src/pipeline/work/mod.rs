@@ -4,5 +4,6 @@ pub(crate) mod ask;
 pub(crate) mod attachments;
 pub(crate) mod batch_handler;
 pub(crate) mod dispatcher;
+pub(crate) mod fair_share;
 pub(crate) mod inbox_watch;
 pub(crate) mod run_lane;

@@ -10,7 +10,7 @@ use crate::identity::ConnectorUid;
 use crate::pipeline::claim::lane_worker::{
     LaneOutcome, LaneResult, LaneWait, LaneWorker, resolved_connector,
 };
-use crate::pipeline::decide::message_batch::ParsedMessage;
+use crate::pipeline::decide::classified_message::ClassifiedMessage;
 use crate::pipeline::send::deliver::{self, DeliveryProgress};
 use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::pipeline::work::batch_handler::{self, HandleOutcome};
@@ -78,7 +78,7 @@ pub(crate) async fn run_lane(
 }
 
 /// Whether a command came that ends the question, while the lane was still ours: whoever accepted it could not hurry the lane. Now
-/// that it is given back, it can be; in a private chat alone, as there ([`crate::store::UpdateRoute::makes_lane_ready`]).
+/// that it is given back, it can be; in a private chat alone, as there ([`crate::telegram::UpdateRoute::may_interrupt`]).
 async fn interruption_arrived(lane: &LaneWorker, uid: &ConnectorUid) -> bool {
     let Some(connector) = resolved_connector(lane, uid).filter(|_| lane.key.chat > 0) else {
         return false;
@@ -105,7 +105,16 @@ async fn process_claim(
             return Ok(Some(wait));
         }
     }
-    let mut waiting: Vec<ParsedMessage> = messages.into_iter().map(ParsedMessage::parse).collect();
+    if messages.is_empty() {
+        return Ok(None);
+    }
+    let Some(mut connector) = resolved_connector(lane, uid) else {
+        return Ok(Some(LaneWait::ConnectorChange(CONNECTOR_RECHECK)));
+    };
+    let mut waiting: Vec<ClassifiedMessage> = messages
+        .into_iter()
+        .map(|message| ClassifiedMessage::read(&connector, message))
+        .collect();
     let claimed = Instant::now();
     let mut begun = false;
     while !waiting.is_empty() {
@@ -120,9 +129,15 @@ async fn process_claim(
         if lane.pipeline.is_stopping() {
             return Ok(None);
         }
-        let Some(connector) = resolved_connector(lane, uid) else {
+        let Some(current) = resolved_connector(lane, uid) else {
             return Ok(Some(LaneWait::ConnectorChange(CONNECTOR_RECHECK)));
         };
+        if !Arc::ptr_eq(&connector, &current) {
+            for message in &mut waiting {
+                message.classify_again(&current);
+            }
+            connector = current;
+        }
         let span = tracing::info_span!(
             "message",
             namespace = &*connector.connector_ref.namespace,

@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnection;
 
 use super::connection::{Connection, rows};
 use crate::identity::BotId;
-use crate::store::group_commit::{StoreRequest, StoreResponse};
+use crate::store::group_commit::{Accept, StoreRequest};
 use crate::store::{AcceptOutcome, StoreError};
 
 /// How many messages wait per bot. Another process's doings are not in it until a bot looks full.
@@ -56,27 +56,28 @@ impl BacklogCount {
 pub(super) async fn apply_accepts(
     connection: &mut Connection,
     db: &mut PgConnection,
-    requests: &[StoreRequest],
-    responses: &mut [Option<Result<StoreResponse, StoreError>>],
+    requests: &mut [StoreRequest],
 ) -> Result<(), sqlx::Error> {
     let limit = connection.options.backlog_per_bot;
     let mut recounted = false;
     let mut identities = HashSet::new();
     let mut admitted = Vec::new();
-    for (n, request) in requests.iter().enumerate() {
-        let StoreRequest::Accept { bot, updates, .. } = request else {
+    for request in requests {
+        let StoreRequest::Accept(pending) = request else {
             continue;
         };
+        let Accept { bot, updates, .. } = &pending.request;
         if connection.backlog.of(*bot) >= limit && !recounted {
             connection.backlog = BacklogCount::load(db).await?;
             recounted = true;
         }
         if connection.backlog.of(*bot) >= limit {
-            responses[n] = Some(Err(StoreError::BacklogFull(*bot)));
+            let full = StoreError::BacklogFull(*bot);
+            pending.resolve(Err(full));
             continue;
         }
-        identities.extend(updates.iter().map(|(u, _)| (bot.0, u.update_id)));
-        admitted.push(n);
+        identities.extend(updates.iter().map(|u| (bot.0, u.update_id)));
+        admitted.push(pending);
     }
     if admitted.is_empty() {
         return Ok(());
@@ -86,24 +87,24 @@ pub(super) async fn apply_accepts(
     let mut new_lanes = HashSet::new();
     let mut lanes_to_ready = Vec::new();
     let mut new_messages = Vec::with_capacity(identities.len());
-    for n in admitted {
-        let StoreRequest::Accept {
+    // What each is answered, once nothing borrows from it.
+    let mut accepted = Vec::with_capacity(admitted.len());
+    for pending in &admitted {
+        let Accept {
             connector,
             bot,
             updates,
-        } = &requests[n]
-        else {
-            continue;
-        };
+        } = &pending.request;
         let id = connection.connectors.id(db, connector).await?;
         let mut new = 0;
-        for (update, route) in updates {
+        for update in updates {
+            let route = &update.route;
             if !identities.remove(&(bot.0, update.update_id)) {
                 continue;
             }
             new += 1;
             new_lanes.insert((bot.0, route.chat, route.topic, id));
-            if route.makes_lane_ready {
+            if route.may_interrupt {
                 lanes_to_ready.push((bot.0, route.chat, route.topic));
             }
             new_messages.push((
@@ -116,11 +117,29 @@ pub(super) async fn apply_accepts(
             ));
         }
         connection.backlog.add(*bot, new as u64);
-        responses[n] = Some(Ok(StoreResponse::Accepted(AcceptOutcome {
-            new,
-            known: updates.len() - new,
-        })));
+        let known = updates.len() - new;
+        accepted.push(AcceptOutcome { new, known });
     }
+    store_messages(db, now, new_lanes, &lanes_to_ready, &new_messages).await?;
+    for (pending, accepted) in admitted.into_iter().zip(accepted) {
+        pending.resolve(Ok(accepted));
+    }
+    Ok(())
+}
+
+/// A lane: bot, chat, topic.
+type Lane = (i64, i64, i64);
+/// A message: its lane, `update_id`, date and body.
+type Message<'a> = (i64, i64, i64, i64, i64, &'a str);
+
+/// Enters lanes and messages that are new.
+async fn store_messages(
+    db: &mut PgConnection,
+    now: i64,
+    new_lanes: HashSet<(i64, i64, i64, i64)>,
+    lanes_to_ready: &[Lane],
+    new_messages: &[Message<'_>],
+) -> Result<(), sqlx::Error> {
     if new_messages.is_empty() {
         return Ok(());
     }
@@ -142,7 +161,7 @@ pub(super) async fn apply_accepts(
             "UPDATE lane SET ready_at = $2 FROM json_array_elements($1::json) j(value)
              WHERE bot = (value->>0)::bigint AND chat = (value->>1)::bigint AND topic = (value->>2)::bigint AND ready_at > $2",
         )
-        .bind(rows(&lanes_to_ready))
+        .bind(rows(lanes_to_ready))
         .bind(now)
         .execute(&mut *db)
         .await?;
@@ -153,7 +172,7 @@ pub(super) async fn apply_accepts(
          FROM json_array_elements($1::json) j(value) JOIN lane l
          ON l.bot = (j.value->>0)::bigint AND l.chat = (j.value->>1)::bigint AND l.topic = (j.value->>2)::bigint",
     )
-    .bind(rows(&new_messages))
+    .bind(rows(new_messages))
     .bind(now)
     .execute(db)
     .await?;

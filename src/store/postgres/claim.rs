@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnection;
 
 use super::connection::{Connection, rows};
 use crate::identity::{BotId, ConnectorUid};
-use crate::store::group_commit::{StoreRequest, StoreResponse};
+use crate::store::group_commit::{StoreRequest};
 use crate::store::reading::{count, history, timestamp};
 use crate::store::{
     Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneKey, Session, StoreError, WaitingMessage,
@@ -21,13 +21,12 @@ const MESSAGES_PER_CLAIM: i64 = 16;
 pub(super) async fn apply_claims(
     connection: &mut Connection,
     db: &mut PgConnection,
-    requests: &[StoreRequest],
-    responses: &mut [Option<Result<StoreResponse, StoreError>>],
+    requests: &mut [StoreRequest],
 ) -> Result<(), sqlx::Error> {
-    for (n, request) in requests.iter().enumerate() {
-        if let StoreRequest::Claim(claim_requests) = request {
-            let claimed = claim(connection, db, claim_requests).await?;
-            responses[n] = Some(Ok(StoreResponse::Claimed(claimed)));
+    for request in requests {
+        if let StoreRequest::Claim(pending) = request {
+            let claimed = claim(connection, db, &pending.request).await?;
+            pending.resolve(Ok(claimed));
         }
     }
     Ok(())

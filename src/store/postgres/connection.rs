@@ -9,7 +9,7 @@ use super::accept::{self, BacklogCount};
 use super::claimant::Claimant;
 use super::{claim, housekeeping, write};
 use crate::identity::{ConnectorRef, ConnectorUid};
-use crate::store::group_commit::{Backend, StoreRequest, StoreResponse, StoreResponses};
+use crate::store::group_commit::{Backend, StoreRequest};
 use crate::store::{StoreError, StoreOptions};
 
 /// The writing connection with what it remembers between batches.
@@ -49,30 +49,25 @@ impl Connection {
     async fn transaction(
         &mut self,
         db: &mut PgConnection,
-        requests: &[StoreRequest],
-    ) -> Result<StoreResponses, sqlx::Error> {
+        requests: &mut [StoreRequest],
+    ) -> Result<(), sqlx::Error> {
         sqlx::query("BEGIN").execute(&mut *db).await?;
         if !requests.iter().any(StoreRequest::must_be_durable) {
             sqlx::query("SET LOCAL synchronous_commit = off")
                 .execute(&mut *db)
                 .await?;
         }
-        let mut responses: Vec<Option<Result<StoreResponse, StoreError>>> = Vec::new();
-        responses.resize_with(requests.len(), || None);
-        accept::apply_accepts(self, db, requests, &mut responses).await?;
-        write::apply_lane_writes(self, db, requests, &mut responses).await?;
-        housekeeping::apply_requests(self, db, requests, &mut responses).await?;
-        claim::apply_claims(self, db, requests, &mut responses).await?;
+        accept::apply_accepts(self, db, requests).await?;
+        write::apply_lane_writes(self, db, requests).await?;
+        housekeeping::apply_requests(self, db, requests).await?;
+        claim::apply_claims(self, db, requests).await?;
         sqlx::query("COMMIT").execute(&mut *db).await?;
-        Ok(responses
-            .into_iter()
-            .map(|r| r.unwrap_or(Ok(StoreResponse::Done)))
-            .collect())
+        Ok(())
     }
 }
 
 impl Backend for Connection {
-    async fn commit(&mut self, requests: &[StoreRequest]) -> Result<StoreResponses, StoreError> {
+    async fn commit(&mut self, requests: &mut [StoreRequest]) -> Result<(), StoreError> {
         let mut collisions = 0;
         loop {
             let mut db = match self.open.take() {

@@ -1,40 +1,40 @@
 //! What is neither intake nor a lane's work: leases, take-over, retention, a connector that is gone, dead letters again.
 
+use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
 use super::accept::BacklogCount;
 use super::connection::{Connection, rows};
-use crate::identity::{BotId, ConnectorUid};
-use crate::store::group_commit::{StoreRequest, StoreResponse};
+use crate::identity::ConnectorUid;
+use crate::store::group_commit::{OtherBots, StoreRequest};
 use crate::store::reading::timestamp;
 use crate::store::statements::{
     CLEAR_IDLE_LANES, DELETE_CONNECTOR_DATA, PRUNE_LIMIT, prune_statements,
 };
-use crate::store::{Retention, StoreError};
+use crate::store::Retention;
 
 /// Does every other operation of the batch.
 pub(super) async fn apply_requests(
     connection: &mut Connection,
     db: &mut PgConnection,
-    requests: &[StoreRequest],
-    responses: &mut [Option<Result<StoreResponse, StoreError>>],
+    requests: &mut [StoreRequest],
 ) -> Result<(), sqlx::Error> {
-    for (n, request) in requests.iter().enumerate() {
-        let response = match request {
-            StoreRequest::Accept { .. } | StoreRequest::Write(_) | StoreRequest::Claim(_) => {
-                continue;
+    for request in requests {
+        match request {
+            StoreRequest::Accept(_) | StoreRequest::Write(_) | StoreRequest::Claim(_) => {}
+            StoreRequest::KeepClaims(pending) => {
+                pending.resolve(Ok(keep_claims(connection, db).await?));
             }
-            StoreRequest::KeepClaims => keep_claims(connection, db).await?,
-            StoreRequest::ReleaseClaims => {
+            StoreRequest::ReleaseClaims(pending) => {
                 if let Some(owner) = connection.claimant.id() {
                     release_lanes(db, owner).await?;
                 }
                 connection.claimant.deregister(db).await?;
-                StoreResponse::Done
+                pending.resolve(Ok(()));
             }
-            StoreRequest::ReadyNow(connector) => {
-                let id = connection.connectors.id(db, connector).await?;
+            StoreRequest::ReadyNow(pending) => {
+                let id = connection.connectors.id(db, &pending.request).await?;
                 sqlx::query(
                     "UPDATE lane SET ready_at = $2 WHERE connector = $1 AND owner IS NULL AND ready_at > $2",
                 )
@@ -42,33 +42,33 @@ pub(super) async fn apply_requests(
                 .bind(connection.now())
                 .execute(&mut *db)
                 .await?;
-                StoreResponse::Done
+                pending.resolve(Ok(()));
             }
-            StoreRequest::DeadLetterOtherBots {
-                connector,
-                bot,
-                before,
-            } => {
-                let before = before.as_millisecond();
-                StoreResponse::Count(
-                    dead_letter_other_bots(connection, db, connector, *bot, before).await?,
-                )
+            StoreRequest::DeadLetterOtherBots(pending) => {
+                let given_up = dead_letter_other_bots(connection, db, &pending.request).await?;
+                pending.resolve(Ok(given_up));
             }
-            StoreRequest::Prune(retention) => StoreResponse::More(prune(db, retention).await?),
-            StoreRequest::PruneLanes(ids) => StoreResponse::Count(prune_lanes(db, ids).await?),
-            StoreRequest::DeleteConnectorData(connector) => {
-                delete_connector_data(connection, db, connector).await?;
-                StoreResponse::Done
+            StoreRequest::Prune(pending) => {
+                let more = prune(db, &pending.request).await?;
+                pending.resolve(Ok(more));
             }
-            StoreRequest::Retry(ids) => {
-                StoreResponse::Count(retry_dead_letters(connection, db, ids).await?)
+            StoreRequest::PruneLanes(pending) => {
+                let removed = prune_lanes(db, &pending.request).await?;
+                pending.resolve(Ok(removed));
             }
-            StoreRequest::Probe => {
+            StoreRequest::DeleteConnectorData(pending) => {
+                delete_connector_data(connection, db, &pending.request).await?;
+                pending.resolve(Ok(()));
+            }
+            StoreRequest::Retry(pending) => {
+                let retried = retry_dead_letters(connection, db, &pending.request).await?;
+                pending.resolve(Ok(retried));
+            }
+            StoreRequest::Probe(pending) => {
                 probe(connection, db).await?;
-                StoreResponse::Done
+                pending.resolve(Ok(()));
             }
-        };
-        responses[n] = Some(Ok(response));
+        }
     }
     Ok(())
 }
@@ -76,7 +76,7 @@ pub(super) async fn apply_requests(
 async fn keep_claims(
     connection: &mut Connection,
     db: &mut PgConnection,
-) -> Result<StoreResponse, sqlx::Error> {
+) -> Result<Vec<(ConnectorUid, Timestamp)>, sqlx::Error> {
     let now = connection.now();
     if let Some(owner) = connection.claimant.id() {
         let working = sqlx::query("SELECT 1 FROM lane WHERE owner = $1 LIMIT 1")
@@ -101,12 +101,10 @@ async fn keep_claims(
     )
     .fetch_all(db)
     .await?;
-    Ok(StoreResponse::Waiting(
-        waiting
-            .into_iter()
-            .map(|r| (ConnectorUid::from(r.get::<&str, _>(0)), timestamp(r.get(1))))
-            .collect(),
-    ))
+    let waiting = waiting.into_iter();
+    Ok(waiting
+        .map(|r| (ConnectorUid::from(r.get::<&str, _>(0)), timestamp(r.get(1))))
+        .collect())
 }
 
 async fn release_lanes(db: &mut PgConnection, owner: i64) -> Result<(), sqlx::Error> {
@@ -120,10 +118,14 @@ async fn release_lanes(db: &mut PgConnection, owner: i64) -> Result<(), sqlx::Er
 async fn dead_letter_other_bots(
     connection: &mut Connection,
     db: &mut PgConnection,
-    connector: &ConnectorUid,
-    bot: BotId,
-    before: i64,
+    other_bots: &OtherBots,
 ) -> Result<u64, sqlx::Error> {
+    let OtherBots {
+        connector,
+        bot,
+        before,
+    } = other_bots;
+    let before = before.as_millisecond();
     let id = connection.connectors.id(db, connector).await?;
     let now = connection.now();
     let dead_letters = sqlx::query(

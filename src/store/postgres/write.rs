@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnection, PgQueryResult};
 
 use super::connection::{Connection, rows};
 use crate::identity::BotId;
-use crate::store::group_commit::{StoreRequest, StoreResponse};
+use crate::store::group_commit::{Pending, StoreRequest};
 use crate::store::{Change, LaneWrite, Release, StoreError, WriteOutcome};
 
 /// Exchanges that are kept of a session: as many as the greatest `maxMessages` can carry.
@@ -37,16 +37,15 @@ struct Rows<'a> {
 pub(super) async fn apply_lane_writes(
     connection: &mut Connection,
     db: &mut PgConnection,
-    requests: &[StoreRequest],
-    responses: &mut [Option<Result<StoreResponse, StoreError>>],
+    requests: &mut [StoreRequest],
 ) -> Result<(), sqlx::Error> {
     let mut held: HashMap<i64, bool> = HashMap::new();
-    let mut writes: Vec<(usize, &LaneWrite)> = Vec::new();
-    for (n, request) in requests.iter().enumerate() {
-        let StoreRequest::Write(write) = request else {
+    let mut writes = Vec::new();
+    for request in requests {
+        let StoreRequest::Write(pending) = request else {
             continue;
         };
-        let owner = write.claim.owner;
+        let owner = pending.request.claim.owner;
         let holds = match held.get(&owner) {
             Some(holds) => *holds,
             None => {
@@ -56,9 +55,9 @@ pub(super) async fn apply_lane_writes(
             }
         };
         if holds {
-            writes.push((n, write));
+            writes.push(pending);
         } else {
-            responses[n] = Some(Err(StoreError::ClaimLost));
+            pending.resolve(Err(StoreError::ClaimLost));
         }
     }
     if writes.is_empty() {
@@ -68,8 +67,8 @@ pub(super) async fn apply_lane_writes(
     let mut notices = Notices::load(db, &writes).await?;
     let mut rows = Rows::default();
     let mut written: Vec<WriteOutcome> = Vec::with_capacity(writes.len());
-    for (_, write) in &writes {
-        written.push(rows.sort(write, now, &mut notices));
+    for pending in &writes {
+        written.push(rows.sort(&pending.request, now, &mut notices));
     }
     notices.save(db, now).await?;
     rows.apply(db, now).await?;
@@ -77,9 +76,10 @@ pub(super) async fn apply_lane_writes(
         connection.backlog.remove(*bot, 1);
     }
     let waiting = still_waiting(db, &rows.released).await?;
-    for ((n, write), mut written) in writes.into_iter().zip(written) {
+    for (pending, mut written) in writes.into_iter().zip(written) {
+        let write = &pending.request;
         written.more_waits = write.release.is_some() && waiting.contains(&write.claim.lane);
-        responses[n] = Some(Ok(StoreResponse::Written(written)));
+        pending.resolve(Ok(written));
     }
     Ok(())
 }
@@ -394,11 +394,12 @@ struct Notices {
 impl Notices {
     async fn load(
         db: &mut PgConnection,
-        writes: &[(usize, &LaneWrite)],
+        writes: &[&mut Pending<LaneWrite, WriteOutcome>],
     ) -> Result<Self, sqlx::Error> {
         let lanes: Vec<i64> = writes
             .iter()
-            .filter(|(_, w)| {
+            .map(|pending| &pending.request)
+            .filter(|w| {
                 w.changes.iter().any(|c| {
                     matches!(
                         c,
@@ -409,7 +410,7 @@ impl Notices {
                     )
                 })
             })
-            .map(|(_, w)| w.claim.lane)
+            .map(|w| w.claim.lane)
             .collect();
         let mut notices = Self::default();
         if lanes.is_empty() {

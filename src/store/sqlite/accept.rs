@@ -6,7 +6,7 @@ use rusqlite::{Connection as Db, OptionalExtension as _};
 
 use super::connection::Connection;
 use crate::identity::BotId;
-use crate::store::group_commit::{StoreRequest, StoreResponse};
+use crate::store::group_commit::{Accept, StoreRequest};
 use crate::store::{AcceptOutcome, StoreError};
 
 /// How many messages wait per bot. Another process's doings are not in it until a bot looks full.
@@ -47,27 +47,27 @@ impl BacklogCount {
 pub(super) fn apply_accepts(
     connection: &mut Connection,
     db: &Db,
-    requests: &[StoreRequest],
-    responses: &mut [Option<Result<StoreResponse, StoreError>>],
+    requests: &mut [StoreRequest],
 ) -> rusqlite::Result<()> {
     let limit = connection.options.backlog_per_bot;
     let now = connection.now();
     let mut recounted = false;
-    for (request, response) in requests.iter().zip(responses) {
-        let StoreRequest::Accept {
+    for request in requests {
+        let StoreRequest::Accept(pending) = request else {
+            continue;
+        };
+        let Accept {
             connector,
             bot,
             updates,
-        } = request
-        else {
-            continue;
-        };
+        } = &pending.request;
         if connection.backlog.of(*bot) >= limit && !recounted {
             connection.backlog = BacklogCount::load(db)?;
             recounted = true;
         }
         if connection.backlog.of(*bot) >= limit {
-            *response = Some(Err(StoreError::BacklogFull(*bot)));
+            let full = StoreError::BacklogFull(*bot);
+            pending.resolve(Err(full));
             continue;
         }
         let connector = connection.connectors.id(db, connector)?;
@@ -88,7 +88,8 @@ pub(super) fn apply_accepts(
             "INSERT INTO inbox (lane, update_id, date, received_at, body) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
         let mut new = 0;
-        for (update, route) in updates {
+        for update in updates {
+            let route = &update.route;
             if seen.execute((bot.0, update.update_id, now))? == 0 {
                 continue;
             }
@@ -102,17 +103,15 @@ pub(super) fn apply_accepts(
                 Some((lane, true)) => lane,
                 _ => wait.query_row((lane.0, lane.1, lane.2, lane.3, now), |row| row.get(0))?,
             };
-            if route.makes_lane_ready {
+            if route.may_interrupt {
                 make_ready.execute((lane, now))?;
             }
             let body = update.json.get();
             inbox.execute((lane, update.update_id, route.date, now, body))?;
         }
         connection.backlog.add(*bot, new as u64);
-        *response = Some(Ok(StoreResponse::Accepted(AcceptOutcome {
-            new,
-            known: updates.len() - new,
-        })));
+        let known = updates.len() - new;
+        pending.resolve(Ok(AcceptOutcome { new, known }));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use rusqlite::Connection as Db;
 
 use super::connection::{Connection, timestamp};
 use crate::history::{ChatMessage, Role};
-use crate::store::group_commit::{StoreRequest, StoreResponse};
+use crate::store::group_commit::{StoreRequest};
 use crate::store::{
     Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneKey, Session, StoreError, WaitingMessage,
     WaitingPart,
@@ -17,16 +17,12 @@ const MESSAGES_PER_CLAIM: i64 = 16;
 pub(super) fn apply_claims(
     connection: &mut Connection,
     db: &Db,
-    requests: &[StoreRequest],
-    responses: &mut [Option<Result<StoreResponse, StoreError>>],
+    requests: &mut [StoreRequest],
 ) -> rusqlite::Result<()> {
-    for (request, response) in requests.iter().zip(responses) {
-        if let StoreRequest::Claim(claim_requests) = request {
-            *response = Some(Ok(StoreResponse::Claimed(claim(
-                connection,
-                db,
-                claim_requests,
-            )?)));
+    for request in requests {
+        if let StoreRequest::Claim(pending) = request {
+            let claimed = claim(connection, db, &pending.request)?;
+            pending.resolve(Ok(claimed));
         }
     }
     Ok(())

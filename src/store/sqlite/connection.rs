@@ -14,7 +14,7 @@ use super::accept::{self, BacklogCount};
 use super::claimant::Claimant;
 use super::{claim, housekeeping, write};
 use crate::identity::{ConnectorRef, ConnectorUid};
-use crate::store::group_commit::{Backend, StoreRequest, StoreResponse, StoreResponses};
+use crate::store::group_commit::{Backend, StoreRequest};
 use crate::store::{StoreError, StoreOptions};
 
 /// `SQLite`'s page size, in bytes.
@@ -54,8 +54,8 @@ impl Connection {
     fn transaction(
         &mut self,
         db: &Db,
-        requests: &[StoreRequest],
-    ) -> rusqlite::Result<StoreResponses> {
+        requests: &mut [StoreRequest],
+    ) -> rusqlite::Result<()> {
         let durable = requests.iter().any(StoreRequest::must_be_durable);
         if durable != self.durable {
             db.execute_batch(if durable {
@@ -66,34 +66,28 @@ impl Connection {
             self.durable = durable;
         }
         db.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
-        let responses = self.apply(db, requests)?;
+        self.apply(db, requests)?;
         db.prepare_cached("COMMIT")?.execute(())?;
-        Ok(responses)
+        Ok(())
     }
 
     /// Intake first and claims last, so that a message can be claimed in the very commit that makes it durable.
-    fn apply(&mut self, db: &Db, requests: &[StoreRequest]) -> rusqlite::Result<StoreResponses> {
-        let mut responses: Vec<Option<Result<StoreResponse, StoreError>>> = Vec::new();
-        responses.resize_with(requests.len(), || None);
-        accept::apply_accepts(self, db, requests, &mut responses)?;
-        write::apply_lane_writes(self, db, requests, &mut responses)?;
-        housekeeping::apply_requests(self, db, requests, &mut responses)?;
-        claim::apply_claims(self, db, requests, &mut responses)?;
-        Ok(responses
-            .into_iter()
-            .map(|r| r.unwrap_or(Ok(StoreResponse::Done)))
-            .collect())
+    fn apply(&mut self, db: &Db, requests: &mut [StoreRequest]) -> rusqlite::Result<()> {
+        accept::apply_accepts(self, db, requests)?;
+        write::apply_lane_writes(self, db, requests)?;
+        housekeeping::apply_requests(self, db, requests)?;
+        claim::apply_claims(self, db, requests)
     }
 
-    fn commit_all(&mut self, requests: &[StoreRequest]) -> Result<StoreResponses, StoreError> {
+    fn commit_all(&mut self, requests: &mut [StoreRequest]) -> Result<(), StoreError> {
         let db = match self.open.take() {
             Some(db) => db,
             None => open(&self.path, &self.options).map_err(|e| explain_writer(&self.path, &e))?,
         };
         match self.transaction(&db, requests) {
-            Ok(responses) => {
+            Ok(()) => {
                 self.open = Some(db);
-                Ok(responses)
+                Ok(())
             }
             Err(error) => {
                 // What was remembered may rest on what was rolled back.
@@ -111,7 +105,7 @@ impl Connection {
 
 impl Backend for Connection {
     /// Blocks: the writer has a thread of its own.
-    async fn commit(&mut self, requests: &[StoreRequest]) -> Result<StoreResponses, StoreError> {
+    async fn commit(&mut self, requests: &mut [StoreRequest]) -> Result<(), StoreError> {
         self.commit_all(requests)
     }
 }

@@ -1,75 +1,78 @@
 //! What is neither intake nor a lane's work: leases, take-over, retention, a connector that is gone, dead letters again.
 
+use jiff::Timestamp;
 use rusqlite::Connection as Db;
 
 use super::accept::BacklogCount;
 use super::connection::Connection;
-use crate::identity::{BotId, ConnectorUid};
-use crate::store::group_commit::{StoreRequest, StoreResponse};
+use crate::identity::ConnectorUid;
+use crate::store::group_commit::{OtherBots, StoreRequest};
 use crate::store::reading::timestamp;
 use crate::store::statements::{
     CLEAR_IDLE_LANES, DELETE_CONNECTOR_DATA, PRUNE_LIMIT, prune_statements,
 };
-use crate::store::{Retention, StoreError};
+use crate::store::Retention;
 
 /// Does every other operation of the batch.
 pub(super) fn apply_requests(
     connection: &mut Connection,
     db: &Db,
-    requests: &[StoreRequest],
-    responses: &mut [Option<Result<StoreResponse, StoreError>>],
+    requests: &mut [StoreRequest],
 ) -> rusqlite::Result<()> {
-    for (n, request) in requests.iter().enumerate() {
-        let response = match request {
-            StoreRequest::Accept { .. } | StoreRequest::Write(_) | StoreRequest::Claim(_) => {
-                continue;
+    for request in requests {
+        match request {
+            StoreRequest::Accept(_) | StoreRequest::Write(_) | StoreRequest::Claim(_) => {}
+            StoreRequest::KeepClaims(pending) => {
+                pending.resolve(Ok(keep_claims(connection, db)?));
             }
-            StoreRequest::KeepClaims => keep_claims(connection, db)?,
-            StoreRequest::ReleaseClaims => {
+            StoreRequest::ReleaseClaims(pending) => {
                 if let Some(owner) = connection.claimant.id() {
                     release_lanes(db, owner)?;
                 }
                 connection.claimant.deregister(db)?;
-                StoreResponse::Done
+                pending.resolve(Ok(()));
             }
-            StoreRequest::ReadyNow(connector) => {
-                let id = connection.connectors.id(db, connector)?;
+            StoreRequest::ReadyNow(pending) => {
+                let id = connection.connectors.id(db, &pending.request)?;
                 db.execute(
                     "UPDATE lane SET ready_at = ?2 WHERE connector = ?1 AND owner IS NULL AND ready_at > ?2",
                     (id, connection.now()),
                 )?;
-                StoreResponse::Done
+                pending.resolve(Ok(()));
             }
-            StoreRequest::DeadLetterOtherBots {
-                connector,
-                bot,
-                before,
-            } => {
-                let before = before.as_millisecond();
-                StoreResponse::Count(dead_letter_other_bots(
-                    connection, db, connector, *bot, before,
-                )?)
+            StoreRequest::DeadLetterOtherBots(pending) => {
+                let given_up = dead_letter_other_bots(connection, db, &pending.request)?;
+                pending.resolve(Ok(given_up));
             }
-            StoreRequest::Prune(retention) => StoreResponse::More(prune(db, retention)?),
-            StoreRequest::PruneLanes(ids) => StoreResponse::Count(prune_lanes(db, ids)?),
-            StoreRequest::DeleteConnectorData(connector) => {
-                delete_connector_data(connection, db, connector)?;
-                StoreResponse::Done
+            StoreRequest::Prune(pending) => {
+                let more = prune(db, &pending.request)?;
+                pending.resolve(Ok(more));
             }
-            StoreRequest::Retry(ids) => {
-                StoreResponse::Count(retry_dead_letters(connection, db, ids)?)
+            StoreRequest::PruneLanes(pending) => {
+                let removed = prune_lanes(db, &pending.request)?;
+                pending.resolve(Ok(removed));
             }
-            StoreRequest::Probe => {
+            StoreRequest::DeleteConnectorData(pending) => {
+                delete_connector_data(connection, db, &pending.request)?;
+                pending.resolve(Ok(()));
+            }
+            StoreRequest::Retry(pending) => {
+                let retried = retry_dead_letters(connection, db, &pending.request)?;
+                pending.resolve(Ok(retried));
+            }
+            StoreRequest::Probe(pending) => {
                 probe(connection, db)?;
-                StoreResponse::Done
+                pending.resolve(Ok(()));
             }
-        };
-        responses[n] = Some(Ok(response));
+        }
     }
     Ok(())
 }
 
-fn keep_claims(connection: &mut Connection, db: &Db) -> rusqlite::Result<StoreResponse> {
+fn keep_claims(
+    connection: &mut Connection,
+    db: &Db,
+) -> rusqlite::Result<Vec<(ConnectorUid, Timestamp)>> {
     let now = connection.now();
     if let Some(owner) = connection.claimant.id() {
         let working = db
@@ -92,9 +95,7 @@ fn keep_claims(connection: &mut Connection, db: &Db) -> rusqlite::Result<StoreRe
         let uid = ConnectorUid::from(row.get_ref(0)?.as_str()?);
         Ok((uid, timestamp(row.get(1)?)))
     })?;
-    waiting
-        .collect::<Result<_, _>>()
-        .map(StoreResponse::Waiting)
+    waiting.collect()
 }
 
 fn release_lanes(db: &Db, owner: i64) -> rusqlite::Result<()> {
@@ -105,10 +106,14 @@ fn release_lanes(db: &Db, owner: i64) -> rusqlite::Result<()> {
 fn dead_letter_other_bots(
     connection: &mut Connection,
     db: &Db,
-    connector: &ConnectorUid,
-    bot: BotId,
-    before: i64,
+    other_bots: &OtherBots,
 ) -> rusqlite::Result<u64> {
+    let OtherBots {
+        connector,
+        bot,
+        before,
+    } = other_bots;
+    let before = before.as_millisecond();
     let id = connection.connectors.id(db, connector)?;
     let now = connection.now();
     let dead_letters = db.execute(

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection as Db, OptionalExtension as _, Params};
 
 use super::connection::Connection;
-use crate::store::group_commit::{StoreRequest, StoreResponse};
+use crate::store::group_commit::{StoreRequest};
 use crate::store::{Change, LaneWrite, Release, ReplyPart, StoreError, WriteOutcome};
 
 /// Exchanges that are kept of a session: as many as the greatest `maxMessages` can carry.
@@ -15,15 +15,15 @@ const EXCHANGES_KEPT: i64 = 500;
 pub(super) fn apply_lane_writes(
     connection: &mut Connection,
     db: &Db,
-    requests: &[StoreRequest],
-    responses: &mut [Option<Result<StoreResponse, StoreError>>],
+    requests: &mut [StoreRequest],
 ) -> rusqlite::Result<()> {
     let now = connection.now();
     let mut held: HashMap<i64, bool> = HashMap::new();
-    for (request, response) in requests.iter().zip(responses) {
-        let StoreRequest::Write(write) = request else {
+    for request in requests {
+        let StoreRequest::Write(pending) = request else {
             continue;
         };
+        let write = &pending.request;
         let owner = write.claim.owner;
         let holds = match held.get(&owner) {
             Some(holds) => *holds,
@@ -33,13 +33,12 @@ pub(super) fn apply_lane_writes(
                 holds
             }
         };
-        *response = Some(if holds {
-            Ok(StoreResponse::Written(apply_lane_write(
-                connection, db, write, now,
-            )?))
+        let outcome = if holds {
+            Ok(apply_lane_write(connection, db, write, now)?)
         } else {
             Err(StoreError::ClaimLost)
-        });
+        };
+        pending.resolve(outcome);
     }
     Ok(())
 }

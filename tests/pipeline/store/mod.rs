@@ -36,10 +36,7 @@ pub(crate) fn update(update_id: i64, chat: i64, date: i64, text: &str) -> RawUpd
             "from": {"id": chat, "is_bot": false, "first_name": "Ann", "language_code": "en"},
         },
     });
-    RawUpdate {
-        update_id,
-        json: serde_json::value::to_raw_value(&json).unwrap(),
-    }
+    RawUpdate::from_body(json.to_string().as_bytes()).unwrap()
 }
 
 pub(crate) fn part(text: &str) -> ReplyPart {

@@ -7,18 +7,18 @@ use crate::assistant::{Assistant, Picture, Question, Sender};
 use crate::pipeline::claim::lane_worker::{LaneResult, LaneWait};
 use crate::pipeline::decide::assistant_input::{self, AssistantInput};
 use crate::pipeline::decide::attachment_check::UnreadableAttachment;
-use crate::pipeline::decide::decision::{self, sender_language};
+use crate::pipeline::decide::canned_reply::CannedReply;
+use crate::pipeline::decide::decision;
 use crate::pipeline::decide::interruption::Interruption;
 use crate::pipeline::decide::session::{self, SessionStep};
 use crate::pipeline::message::incoming_update::Content;
 use crate::pipeline::send::deliver::{self, DeliveryProgress, report_dead_letter};
-use crate::pipeline::send::render;
+use crate::pipeline::send::{localize, render};
 use crate::pipeline::work::ask::{self, AskOutcome, FailedAnswer};
 use crate::pipeline::work::attachments;
 use crate::pipeline::work::inbox_watch;
 use crate::store::{Change, ReplyPart, WaitingMessage};
 use crate::telemetry::metrics::UpdateOutcome;
-use crate::texts::texts_for;
 
 /// Stands under an answer that was stopped; the same in every language.
 const ENDED: &str = "⏹";
@@ -36,8 +36,7 @@ impl BatchHandler<'_> {
         let (text, pictures) = match asked {
             Ok(question) => question,
             Err(unreadable) => {
-                let sentence = unreadable.reply_text(self.texts());
-                return self.reply_with_text(sentence).await;
+                return self.reply_with(&CannedReply::Unreadable(unreadable)).await;
             }
         };
         let date = self.lead().date;
@@ -75,7 +74,7 @@ impl BatchHandler<'_> {
                 self.record_exchange(assistant, step, text, &answer);
                 let mut parts = render::markdown_parts(&answer.text, self.reply_to());
                 if parts.is_empty() {
-                    parts = render::plain_parts(&self.texts().empty_answer, self.reply_to());
+                    parts = self.canned_parts(&CannedReply::EmptyAnswer);
                 }
                 self.store_and_send_reply(parts, None).await
             }
@@ -113,10 +112,10 @@ impl BatchHandler<'_> {
         let mut texts = Vec::new();
         let mut pictures = Vec::new();
         for member in &self.batch.members {
-            let (text, picture) = match assistant_input::assistant_input(&member.incoming, bot) {
+            let (text, picture) = match member.update.input(self.connector) {
                 AssistantInput::Text { text, picture } => (text, picture),
                 input @ (AssistantInput::Transcribe(_) | AssistantInput::ReadFile(_)) => {
-                    let (lane, incoming) = (&*self.lane, &member.incoming);
+                    let (lane, incoming) = (&*self.lane, &member.update.incoming);
                     let words =
                         match attachments::attachment_text(lane, self.connector, incoming, &input)
                             .await
@@ -132,7 +131,7 @@ impl BatchHandler<'_> {
                 // Of an album, what cannot be seen is left out.
                 AssistantInput::Empty | AssistantInput::Unsupported => continue,
             };
-            let incoming = &member.incoming;
+            let incoming = &member.update.incoming;
             let seen = match &picture {
                 Some(file) if supports_pictures => {
                     ask::download_picture(self.connector, file).await
@@ -194,8 +193,8 @@ impl BatchHandler<'_> {
         } = interruption
         {
             let reply_to = command.message_id.filter(|_| !command.is_private());
-            let text = &texts_for(sender_language(&command)).stopped;
-            replies.push((id, render::plain_parts(text, reply_to)));
+            let text = localize::localize(&CannedReply::Stopped, localize::texts_of(&command));
+            replies.push((id, render::plain_parts(&text, reply_to)));
             self.messages.extend(
                 stopped_with
                     .into_iter()
@@ -237,16 +236,13 @@ impl BatchHandler<'_> {
         }
         let reason = format!("the assistant failed: {error}");
         report_dead_letter(self.lane, self.connector, &reason);
-        let texts = self.texts();
-        let parts = if text.trim().is_empty() {
-            let sentence = if error.timed_out {
-                &texts.timed_out
-            } else {
-                &texts.assistant_unavailable
-            };
-            render::plain_parts(sentence, self.reply_to())
+        let parts = if !text.trim().is_empty() {
+            let broken_off = &self.texts().broken_off;
+            render::markdown_parts(&format!("{text}\n\n{broken_off}"), self.reply_to())
+        } else if error.timed_out {
+            self.canned_parts(&CannedReply::TimedOut)
         } else {
-            render::markdown_parts(&format!("{text}\n\n{}", texts.broken_off), self.reply_to())
+            self.canned_parts(&CannedReply::AssistantUnavailable)
         };
         self.reply_and_dead_letter(parts, reason).await
     }

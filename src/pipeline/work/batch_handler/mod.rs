@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use crate::pipeline::claim::lane_worker::{LaneResult, LaneWait, LaneWorker};
 use crate::pipeline::decide::assistant_input::MessageRelation;
-use crate::pipeline::decide::decision::{Decision, sender_language};
+use crate::pipeline::decide::canned_reply::CannedReply;
+use crate::pipeline::decide::classified_message::ClassifiedMessage;
+use crate::pipeline::decide::decision::Decision;
 use crate::pipeline::decide::denied;
-use crate::pipeline::decide::message_batch::{self, BatchContext, MessageBatch, ParsedMessage};
+use crate::pipeline::decide::message_batch::{self, BatchContext, MessageBatch};
 use crate::pipeline::message::incoming_update::{IncomingUpdate, UnreadableUpdate};
 use crate::pipeline::send::deliver::{self, DeliveryProgress, report_dead_letter};
-use crate::pipeline::send::render;
+use crate::pipeline::send::{localize, render};
 use crate::pipeline::state::rate_limit::RateDecision;
 use crate::registry::ResolvedConnector;
 use crate::store::{Change, ReplyPart, WaitingMessage, WaitingPart};
 use crate::telemetry::metrics::UpdateOutcome;
-use crate::texts::{Texts, texts_for};
+use crate::texts::Texts;
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +46,7 @@ struct BatchHandler<'a> {
 pub(crate) async fn handle_next_batch(
     lane: &mut LaneWorker,
     connector: &ResolvedConnector,
-    waiting: &mut Vec<ParsedMessage>,
+    waiting: &mut Vec<ClassifiedMessage>,
 ) -> LaneResult<HandleOutcome> {
     let context = BatchContext {
         connector,
@@ -88,9 +90,13 @@ pub(crate) async fn handle_next_batch(
     handler.handle().await
 }
 
-fn finish_unreadable(lane: &mut LaneWorker, connector: &ResolvedConnector, waiting: ParsedMessage) {
+fn finish_unreadable(
+    lane: &mut LaneWorker,
+    connector: &ResolvedConnector,
+    waiting: ClassifiedMessage,
+) {
     let message = waiting.message.id;
-    match waiting.incoming {
+    match waiting.update {
         Err(unreadable) if unreadable != UnreadableUpdate::NoChat => {
             let reason = unreadable.to_string();
             report_dead_letter(lane, connector, &reason);
@@ -109,8 +115,8 @@ fn finish_unreadable(lane: &mut LaneWorker, connector: &ResolvedConnector, waiti
 impl BatchHandler<'_> {
     async fn handle(&mut self) -> LaneResult<HandleOutcome> {
         if let Some(stop) = &self.batch.stop {
-            let text = &texts_for(sender_language(stop)).stopped;
-            return self.reply_with_text(text).await;
+            let texts = localize::texts_of(stop);
+            return self.reply_in(texts, &CannedReply::Stopped).await;
         }
         match self.batch.decision.clone() {
             Decision::Ignore => {
@@ -127,15 +133,12 @@ impl BatchHandler<'_> {
                 Ok(HandleOutcome::Done)
             }
             Decision::Deny => self.deny().await,
-            Decision::Reply(text) => self.reply_with_text(&text).await,
-            Decision::StartSession(text) => {
+            Decision::Reply(reply) => self.reply_with(&reply).await,
+            Decision::StartSession => {
                 self.start_session();
-                self.reply_with_text(&text).await
+                self.reply_with(&CannedReply::NewSession).await
             }
-            Decision::Stop => {
-                let text = &self.texts().nothing_to_stop;
-                self.reply_with_text(text).await
-            }
+            Decision::Stop => self.reply_with(&CannedReply::NothingToStop).await,
             Decision::AskAssistant(_) => {
                 let Some(assistant) = self.connector.assistant.clone() else {
                     return Ok(HandleOutcome::Wait(LaneWait::ConnectorChange(
@@ -144,10 +147,7 @@ impl BatchHandler<'_> {
                 };
                 match self.check_rate_limit() {
                     RateDecision::Allowed => self.ask(&*assistant).await,
-                    RateDecision::FirstRefused => {
-                        let text = self.texts().rate_limited.clone();
-                        self.reply_with_text(&text).await
-                    }
+                    RateDecision::FirstRefused => self.reply_with(&CannedReply::RateLimited).await,
                     RateDecision::Refused => {
                         self.count(UpdateOutcome::Ignored);
                         self.finish_messages();
@@ -176,7 +176,7 @@ impl BatchHandler<'_> {
 
     fn finish_messages(&mut self) {
         for member in &self.batch.members {
-            let at = (self.lane.key.bot, member.incoming.update_id);
+            let at = (self.lane.key.bot, member.update.incoming.update_id);
             self.lane.pipeline.transcripts.remove(at);
         }
         for message in &self.messages {
@@ -186,7 +186,7 @@ impl BatchHandler<'_> {
     }
 
     fn texts(&self) -> &'static Texts {
-        texts_for(sender_language(self.lead()))
+        localize::texts_of(self.lead())
     }
 
     /// What was said counts, an album or a paste once; a further attempt at it does not count again.
@@ -200,11 +200,11 @@ impl BatchHandler<'_> {
             let rate_limiter = &self.lane.pipeline.rate_limiter;
             Some(rate_limiter.count(bot, sender.id, incoming.date, limit))
         };
-        let rate = count(&self.batch.members[0].incoming).unwrap_or(RateDecision::Allowed);
+        let rate = count(&self.batch.members[0].update.incoming).unwrap_or(RateDecision::Allowed);
         for member in &self.batch.members {
             if member.relation == MessageRelation::FollowUp {
                 // It was let in because there was room.
-                count(&member.incoming);
+                count(&member.update.incoming);
             }
         }
         rate
@@ -227,27 +227,40 @@ impl BatchHandler<'_> {
             lane.add_change(Change::Denied(Box::new(record)));
         }
         match denied::denial_notice(connector, incoming) {
-            Some(text) if !text.is_empty() => {
+            Some(notice) => {
                 let since = lane
                     .pipeline
                     .clock
                     .now()
                     .checked_sub(denied::DENIAL_NOTICE_INTERVAL);
-                let parts = render::plain_parts(&text, self.reply_to());
+                let parts = self.canned_parts(&notice);
                 self.store_and_send_reply(parts, Some(since.unwrap_or(jiff::Timestamp::MIN)))
                     .await
             }
-            _ => {
+            None => {
                 self.finish_messages();
                 Ok(HandleOutcome::Done)
             }
         }
     }
 
-    /// The bot's own words.
-    async fn reply_with_text(&mut self, text: &str) -> LaneResult<HandleOutcome> {
-        let parts = render::plain_parts(text, self.reply_to());
+    /// The bot speaks by itself.
+    async fn reply_with(&mut self, reply: &CannedReply) -> LaneResult<HandleOutcome> {
+        self.reply_in(self.texts(), reply).await
+    }
+
+    async fn reply_in(
+        &mut self,
+        texts: &Texts,
+        reply: &CannedReply,
+    ) -> LaneResult<HandleOutcome> {
+        let parts = render::plain_parts(&localize::localize(reply, texts), self.reply_to());
         self.store_and_send_reply(parts, None).await
+    }
+
+    /// The messages of what the bot says by itself, in the language of the turn's sender.
+    fn canned_parts(&self, reply: &CannedReply) -> Vec<ReplyPart> {
+        render::plain_parts(&localize::localize(reply, self.texts()), self.reply_to())
     }
 
     /// Stores the reply, and that the message is done with, and only then sends it.

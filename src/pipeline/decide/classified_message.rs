@@ -1,0 +1,90 @@
+//! A message that waits, read and classified once: everything that asks what it is looks here, and does not decide anew.
+
+use crate::pipeline::decide::assistant_input::{self, AssistantInput};
+use crate::pipeline::decide::decision::{self, Decision};
+use crate::pipeline::decide::groups::{self, GroupDecision};
+use crate::pipeline::message::incoming_update::{IncomingUpdate, UnreadableUpdate};
+use crate::registry::ResolvedConnector;
+use crate::store::WaitingMessage;
+
+/// A message that waits, read and classified.
+#[derive(Debug)]
+pub(crate) struct ClassifiedMessage {
+    /// As the store has it.
+    pub(crate) message: WaitingMessage,
+    /// What it says and what is to be done with it.
+    pub(crate) update: Result<ClassifiedUpdate, UnreadableUpdate>,
+}
+
+impl ClassifiedMessage {
+    /// Reads a message and classifies it.
+    pub(crate) fn read(connector: &ResolvedConnector, message: WaitingMessage) -> Self {
+        let update = IncomingUpdate::parse(&message.json)
+            .map(|incoming| ClassifiedUpdate::new(connector, incoming));
+        Self { message, update }
+    }
+
+    /// Classifies it anew: the connector has changed since.
+    pub(crate) fn classify_again(&mut self, connector: &ResolvedConnector) {
+        if let Ok(update) = &mut self.update {
+            update.classify_again(connector);
+        }
+    }
+}
+
+/// An update, and what a connector does with it when it stands alone.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ClassifiedUpdate {
+    /// What was said.
+    pub(crate) incoming: IncomingUpdate,
+    /// Whether it was said to the bot.
+    pub(crate) group: GroupDecision,
+    /// What is to be done with it.
+    pub(crate) decision: Decision,
+}
+
+impl ClassifiedUpdate {
+    /// Classifies an update.
+    pub(crate) fn new(connector: &ResolvedConnector, incoming: IncomingUpdate) -> Self {
+        let (group, decision) = classify(connector, &incoming);
+        Self {
+            incoming,
+            group,
+            decision,
+        }
+    }
+
+    fn classify_again(&mut self, connector: &ResolvedConnector) {
+        (self.group, self.decision) = classify(connector, &self.incoming);
+    }
+
+    /// Whether the assistant would be asked about it.
+    pub(crate) fn is_asked(&self) -> bool {
+        matches!(self.decision, Decision::AskAssistant(_))
+    }
+
+    /// Who sent it; `None` for channels and anonymous admins.
+    pub(crate) fn sender_id(&self) -> Option<i64> {
+        self.incoming.sender.as_ref().map(|s| s.id)
+    }
+
+    /// What the assistant is given of it, also where it goes along with another: a picture of an album, a piece of a paste.
+    pub(crate) fn input(&self, connector: &ResolvedConnector) -> AssistantInput {
+        match &self.decision {
+            Decision::AskAssistant(input) => input.clone(),
+            _ => assistant_input::assistant_input(
+                &self.incoming,
+                decision::bot_identity(connector),
+            ),
+        }
+    }
+}
+
+fn classify(
+    connector: &ResolvedConnector,
+    incoming: &IncomingUpdate,
+) -> (GroupDecision, Decision) {
+    let bot = decision::bot_identity(connector);
+    let group = groups::decide(connector.groups.as_ref(), incoming, bot);
+    (group, decision::decide(connector, incoming, group))
+}

@@ -1,0 +1,94 @@
+use rstest::rstest;
+
+use super::*;
+use crate::pipeline::decide::attachment_check::UnreadableAttachment;
+use crate::pipeline::decide::classified_message::ClassifiedUpdate;
+use crate::pipeline::decide::test_values::{ANN, GROUP, MALLORY, connector, in_group, private};
+use crate::registry::{GroupPolicy, Transcription};
+
+/// The decision in one word, with the reply where there is one.
+fn decided(edit: impl FnOnce(&mut ResolvedConnector), json: &str) -> Decision {
+    let incoming = IncomingUpdate::parse(json).expect("readable");
+    ClassifiedUpdate::new(&connector(edit), incoming).decision
+}
+
+fn edited(user: i64, fields: &str) -> String {
+    private(user, fields).replace("\"message\":", "\"edited_message\":")
+}
+
+const MENTION: &str =
+    r#""text":"@support_bot hi","entities":[{"type":"mention","offset":0,"length":12}]"#;
+
+#[rstest]
+#[case::start(private(ANN, r#""text":"/start""#), CannedReply::Greeting)]
+#[case::help(private(ANN, r#""text":"/help""#), CannedReply::Help)]
+#[case::id(private(ANN, r#""text":"/id""#), CannedReply::Ids { user: Some(ANN), chat: ANN })]
+#[case::id_of_a_denied_user(private(MALLORY, r#""text":"/id""#), CannedReply::Ids { user: Some(MALLORY), chat: MALLORY })]
+#[case::id_in_a_group(in_group(ANN, r#""text":"/id@support_bot""#), CannedReply::Ids { user: Some(ANN), chat: GROUP })]
+#[case::sticker(private(ANN, r#""sticker":{"emoji":"x"}"#), CannedReply::Unsupported)]
+#[case::voice_without_transcription(private(ANN, r#""voice":{"file_id":"v"}"#), CannedReply::Unreadable(UnreadableAttachment::NoTranscription))]
+#[case::no_text_file(private(ANN, r#""document":{"file_id":"d","mime_type":"application/pdf"}"#), CannedReply::Unreadable(UnreadableAttachment::NotText))]
+#[case::text_file_too_big(private(ANN, r#""document":{"file_id":"d","mime_type":"text/plain","file_size":65537}"#), CannedReply::Unreadable(UnreadableAttachment::TooBig))]
+#[case::mention_alone(in_group(ANN, r#""text":"@support_bot","entities":[{"type":"mention","offset":0,"length":12}]"#), CannedReply::Greeting)]
+fn bot_replies_by_itself(#[case] json: String, #[case] expected: CannedReply) {
+    assert_eq!(decided(|_| {}, &json), Decision::Reply(expected));
+}
+
+#[rstest]
+#[case::new(private(ANN, r#""text":"/new""#), Decision::StartSession)]
+#[case::stop(private(ANN, r#""text":"/stop""#), Decision::Stop)]
+#[case::denied(private(MALLORY, r#""text":"hi""#), Decision::Deny)]
+#[case::denied_command(private(MALLORY, r#""text":"/new""#), Decision::Deny)]
+#[case::denied_content(private(MALLORY, r#""sticker":{}"#), Decision::Deny)]
+#[case::denied_in_a_group(in_group(MALLORY, MENTION), Decision::Deny)]
+#[case::nobody(in_group(ANN, &format!(r#"{MENTION},"sender_chat":{{"id":-5}}"#)), Decision::Deny)]
+#[case::not_addressed(in_group(ANN, r#""text":"hi""#), Decision::Ignore)]
+#[case::denied_and_not_addressed(in_group(MALLORY, r#""text":"hi""#), Decision::Ignore)]
+#[case::for_another_bot(in_group(ANN, r#""text":"/new@other_bot""#), Decision::Ignore)]
+#[case::service_message(private(ANN, r#""pinned_message":{}"#), Decision::Ignore)]
+#[case::unseen_edit(edited(ANN, r#""text":"hi""#), Decision::Ignore)]
+#[case::moving_location(edited(ANN, r#""edit_date":101,"location":{"latitude":1,"longitude":2}"#), Decision::Ignore)]
+fn message_is_decided(#[case] json: String, #[case] expected: Decision) {
+    assert_eq!(decided(|_| {}, &json), expected);
+}
+
+#[rstest]
+#[case::text(private(ANN, r#""text":"hi""#))]
+#[case::command_of_somebody_else(private(ANN, r#""text":"/weather""#))]
+#[case::photo(private(ANN, r#""photo":[{"file_id":"p"}]"#))]
+#[case::text_file(private(ANN, r#""document":{"file_id":"d","mime_type":"text/plain"}"#))]
+#[case::edit(edited(ANN, r#""edit_date":101,"text":"hi""#))]
+#[case::mention(in_group(ANN, MENTION))]
+fn assistant_is_asked(#[case] json: String) {
+    let decision = decided(|_| {}, &json);
+    assert!(matches!(decision, Decision::AskAssistant(_)), "{decision:?}");
+}
+
+#[test]
+fn connector_settings_change_the_decision() {
+    let greeting = |c: &mut ResolvedConnector| c.greeting = Some("Ciao".into());
+    assert_eq!(
+        decided(greeting, &private(ANN, r#""text":"/start""#)),
+        Decision::Reply(CannedReply::CustomGreeting("Ciao".into()))
+    );
+    let stateless = |c: &mut ResolvedConnector| c.session.duration = SessionDuration::None;
+    assert_eq!(
+        decided(stateless, &private(ANN, r#""text":"/new""#)),
+        Decision::Reply(CannedReply::NoSession)
+    );
+    let unlisted = |c: &mut ResolvedConnector| {
+        c.groups = Some(GroupPolicy {
+            respond_to: crate::api::connector::RespondTo::All,
+            chats: Some([-5].into()),
+        });
+    };
+    assert_eq!(decided(unlisted, &in_group(ANN, MENTION)), Decision::LeaveChat);
+    let silent = |c: &mut ResolvedConnector| c.groups = None;
+    assert_eq!(decided(silent, &in_group(ANN, MENTION)), Decision::Ignore);
+    let broken = |c: &mut ResolvedConnector| c.transcription = Transcription::Unavailable("no key".into());
+    let voice = private(ANN, r#""voice":{"file_id":"v","file_size":20971521}"#);
+    assert_eq!(
+        decided(broken, &voice),
+        Decision::Reply(CannedReply::Unreadable(UnreadableAttachment::TooBig))
+    );
+}

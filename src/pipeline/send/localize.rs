@@ -1,0 +1,53 @@
+//! The words of what the bot says by itself, in the language of whoever it speaks to.
+
+use crate::pipeline::decide::attachment_check::UnreadableAttachment;
+use crate::pipeline::decide::canned_reply::CannedReply;
+use crate::pipeline::message::incoming_update::IncomingUpdate;
+use crate::texts::{Texts, texts_for};
+
+/// The texts in the language of a message's sender; English where there is none.
+pub(crate) fn texts_of(incoming: &IncomingUpdate) -> &'static Texts {
+    let sender = incoming.sender.as_ref();
+    texts_for(sender.and_then(|s| s.language_code.as_deref()))
+}
+
+/// The words of a reply.
+pub(crate) fn localize(reply: &CannedReply, texts: &Texts) -> String {
+    let text = match reply {
+        CannedReply::Greeting => &texts.greeting,
+        CannedReply::CustomGreeting(text) | CannedReply::CustomDenial(text) => {
+            return text.to_string();
+        }
+        CannedReply::Ids { user, chat } => return texts.id(*user, *chat),
+        CannedReply::NewSession => &texts.new_session,
+        CannedReply::NoSession => &texts.no_session,
+        CannedReply::Help => &texts.help,
+        CannedReply::Stopped => &texts.stopped,
+        CannedReply::NothingToStop => &texts.nothing_to_stop,
+        CannedReply::RateLimited => &texts.rate_limited,
+        CannedReply::Unsupported => &texts.unsupported,
+        CannedReply::Unreadable(UnreadableAttachment::NoTranscription) => &texts.voice_unsupported,
+        CannedReply::Unreadable(UnreadableAttachment::TranscriptionFailed) => &texts.voice_unheard,
+        CannedReply::Unreadable(UnreadableAttachment::TooBig) => &texts.file_too_big,
+        CannedReply::Unreadable(UnreadableAttachment::NotText) => &texts.file_unsupported,
+        CannedReply::EmptyAnswer => &texts.empty_answer,
+        CannedReply::TimedOut => &texts.timed_out,
+        CannedReply::AssistantUnavailable => &texts.assistant_unavailable,
+        CannedReply::Denied { user } => return texts.denied(*user),
+    };
+    text.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reply_is_in_the_language_of_its_receiver() {
+        let words = |language| localize(&CannedReply::Denied { user: 77 }, texts_for(language));
+        assert!(words(Some("it")).contains("77") && words(Some("de")).contains("77"));
+        assert_ne!(words(Some("it")), words(Some("de")));
+        let own = CannedReply::CustomGreeting("Ciao".into());
+        assert_eq!(localize(&own, texts_for(Some("de"))), "Ciao");
+    }
+}

@@ -1,0 +1,177 @@
+//! Where an update belongs: its kind, chat, topic and date, read once for everybody who needs them before its content matters.
+
+use super::json::JsonObject;
+
+/// What an update is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UpdateKind {
+    /// `message`.
+    Message,
+    /// `edited_message`.
+    EditedMessage,
+    /// `channel_post`.
+    ChannelPost,
+    /// `my_chat_member`: what the bot may do in a chat has changed.
+    MyChatMember,
+    /// Any other kind that has a chat: nothing is answered.
+    Other,
+}
+
+/// The General topic of a forum: sends must leave it out, so it counts as no topic (TELEGRAM.md, Limits).
+const GENERAL_TOPIC: i64 = 1;
+
+/// The place of an update. A field that is not what it should be costs that field only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UpdateRoute {
+    /// The chat; 0 where there is none.
+    pub chat: i64,
+    /// The topic; 0 where there is none.
+    pub topic: i64,
+    /// Telegram's date of the message (of its last edit), in Unix seconds; 0 where there is none.
+    pub date: i64,
+    /// It may be a command that ends what waits before it in a private chat (`/stop`, `/new`; the pipeline reads it exactly), so that its
+    /// lane is looked at now, whatever that waits for.
+    pub may_interrupt: bool,
+}
+
+impl UpdateRoute {
+    /// The place of an update that is JSON; that of no chat where it cannot be read: it is kept, and the pipeline says what is wrong
+    /// with it.
+    pub(crate) fn of(update: &JsonObject<'_>) -> Self {
+        Self::find(update).unwrap_or_default()
+    }
+
+    fn find(update: &JsonObject<'_>) -> Option<Self> {
+        let (_, message) = kind_and_message(update)?;
+        let chat = message.object("chat")?.integer("id")?;
+        let date = |key| message.integer(key).unwrap_or(0);
+        Some(Self {
+            chat,
+            topic: topic(&message).unwrap_or(0),
+            date: date("date").max(date("edit_date")),
+            // In a group somebody whom nobody listens to could have others' questions asked again and again.
+            may_interrupt: chat > 0 && message.raw("text").is_some_and(is_interrupting_command),
+        })
+    }
+}
+
+/// What an update is about, and the object that says so. The kinds that have a meaning of their own come first; of all others the first
+/// one with a chat.
+pub(crate) fn kind_and_message<'a>(
+    update: &JsonObject<'a>,
+) -> Option<(UpdateKind, JsonObject<'a>)> {
+    const KNOWN: [(&str, UpdateKind); 4] = [
+        ("message", UpdateKind::Message),
+        ("edited_message", UpdateKind::EditedMessage),
+        ("channel_post", UpdateKind::ChannelPost),
+        ("my_chat_member", UpdateKind::MyChatMember),
+    ];
+    for (key, kind) in KNOWN {
+        if let Some(found) = update.object(key) {
+            return Some((kind, found));
+        }
+    }
+    let keys: Vec<&str> = update.keys().collect();
+    keys.into_iter()
+        .filter_map(|key| update.object(key))
+        .find(|o| o.has("chat"))
+        .map(|o| (UpdateKind::Other, o))
+}
+
+/// The topic of a message, where there are topics and it is not the General one. Replies in a supergroup without topics carry a
+/// `message_thread_id` too; only `is_topic_message` makes it a topic.
+pub(crate) fn topic(message: &JsonObject<'_>) -> Option<i64> {
+    message
+        .integer("message_thread_id")
+        .filter(|topic| message.flag("is_topic_message") && *topic != GENERAL_TOPIC)
+}
+
+/// Whether a text, as JSON, begins like a command that ends what waits.
+fn is_interrupting_command(text: &str) -> bool {
+    let begins = |word: &str| {
+        // Telegram escapes the slash.
+        let rest = text
+            .strip_prefix("\"/")
+            .or_else(|| text.strip_prefix("\"\\/"));
+        rest.and_then(|rest| rest.get(..word.len()))
+            .is_some_and(|begin| begin.eq_ignore_ascii_case(word))
+    };
+    begins("stop") || begins("new")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_route(json: &str) -> UpdateRoute {
+        JsonObject::parse(json).map_or_else(UpdateRoute::default, |update| UpdateRoute::of(&update))
+    }
+
+    #[test]
+    fn route_has_chat_topic_and_later_date() {
+        let json = r#"{"update_id":1,"edited_message":{"message_id":5,"date":100,"edit_date":160,"is_topic_message":true,
+            "message_thread_id":7,"chat":{"id":-1001,"type":"supergroup"},"text":"\ud800"}}"#;
+        assert_eq!(
+            parse_route(json),
+            UpdateRoute {
+                chat: -1001,
+                topic: 7,
+                date: 160,
+                may_interrupt: false,
+            }
+        );
+    }
+
+    #[test]
+    fn command_in_a_private_chat_may_interrupt() {
+        let said = |chat: i64, text: &str| {
+            parse_route(&format!(
+                r#"{{"message":{{"chat":{{"id":{chat}}},"text":"{text}"}}}}"#
+            ))
+            .may_interrupt
+        };
+        for text in ["/stop", "\\/stop", "/STOP@support_bot", "/new"] {
+            assert!(said(5, text), "{text}");
+            assert!(!said(-5, text), "{text}");
+        }
+        for text in ["stop", "", "/", "/help", "/st", "é/stop", "/éé"] {
+            assert!(!said(5, text), "{text}");
+        }
+    }
+
+    #[test]
+    fn thread_of_replies_is_not_a_topic() {
+        let json =
+            r#"{"update_id":1,"message":{"message_thread_id":7,"date":1,"chat":{"id":-1001}}}"#;
+        assert_eq!(parse_route(json).topic, 0);
+    }
+
+    #[test]
+    fn invalid_field_beside_chat_is_ignored() {
+        for broken in [
+            r#""date":"x""#,
+            r#""date":1.5,"edit_date":{}"#,
+            r#""is_topic_message":1,"message_thread_id":"7""#,
+            r#""chat":{"id":6},"date":99999999999999999999"#,
+        ] {
+            let json = format!(r#"{{"update_id":1,"message":{{{broken},"chat":{{"id":5}}}}}}"#);
+            assert_eq!(parse_route(&json).chat, 5, "{json}");
+        }
+        let both = r#"{"message":[{"id":9}],"edited_message":{"chat":{"id":5}}}"#;
+        assert_eq!(parse_route(both).chat, 5);
+    }
+
+    #[test]
+    fn unreadable_update_has_default_route() {
+        for json in [
+            "{}",
+            "[]",
+            "null",
+            r#"{"message":7}"#,
+            r#"{"message":{"chat":{"id":"x"}}}"#,
+            "{",
+        ] {
+            assert_eq!(parse_route(json), UpdateRoute::default(), "{json}");
+        }
+    }
+}
