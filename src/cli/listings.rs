@@ -21,6 +21,9 @@ pub struct ConnectorArgs {
     pub namespace: String,
     /// The connector's name
     pub name: String,
+    /// Its uid: for what a deleted connector of that name left
+    #[arg(long)]
+    pub uid: Option<String>,
     /// Table for people, or one JSON object a line
     #[arg(long, short, value_enum, default_value = "table")]
     pub output: OutputFormat,

@@ -80,6 +80,7 @@ fn listing(args: &ConnectorArgs) -> ListingQuery {
     ListingQuery {
         namespace: Some(args.namespace.clone()),
         name: Some(args.name.clone()),
+        uid: args.uid.clone(),
         limit: PAGE,
         ..ListingQuery::default()
     }

@@ -1,6 +1,8 @@
 //! Stage 4 of a reconcile: carries out a plan, in the order that keeps its promises. The finalizer is set before a webhook can be registered;
 //! a connector handles messages only while its connection may; a deleted one loses its data before it loses its finalizer.
 
+use std::time::Duration;
+
 use kube::Resource;
 
 use super::cleanup;
@@ -13,6 +15,9 @@ use super::reference_index::GuardedConnector;
 use super::status_cache::WrittenValue;
 use crate::api::TelegramConnector;
 use crate::identity::ConnectorRef;
+
+/// How long a reconcile waits for the store to take a name.
+const REGISTER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Carries out everything in the plan but the status.
 ///
@@ -47,6 +52,7 @@ pub(super) async fn apply(
         }
     }
     if let RegistryPlan::Publish(resolved) = &plan.registry {
+        register(&connector_ref, ctx).await;
         ctx.outputs.registry.publish(resolved.clone());
     }
     if let Some(webhook) = &plan.webhook_to_delete {
@@ -56,6 +62,25 @@ pub(super) async fn apply(
         cleanup::delete_data_and_release(object, &connector_ref, ctx).await?;
     }
     Ok(())
+}
+
+/// Makes the connector's name known to the store before its first message. A store that fails learns it with the first claim.
+async fn register(connector_ref: &ConnectorRef, ctx: &Context) {
+    if ctx.outputs.registry.get(&connector_ref.uid).is_some() {
+        return;
+    }
+    let registering = ctx.outputs.inbox.register(connector_ref);
+    match tokio::time::timeout(REGISTER_TIMEOUT, registering).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::debug!(namespace = %connector_ref.namespace, connector = %connector_ref.name, %error,
+                "failed to store the connector's name; retrying with its first message");
+        }
+        Err(_) => {
+            tracing::debug!(namespace = %connector_ref.namespace, connector = %connector_ref.name,
+                "timed out storing the connector's name; retrying with its first message");
+        }
+    }
 }
 
 async fn change_finalizer(

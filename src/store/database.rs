@@ -65,9 +65,17 @@ impl<R: Readers> Inbox for DatabaseStore<R> {
         Ok(accepted)
     }
 
+    async fn register(&self, connector: &ConnectorRef) -> Result<(), StoreError> {
+        self.writer
+            .call(connector.clone(), StoreRequest::Register)
+            .await
+    }
+
     async fn delete_connector_data(&self, connector: &ConnectorUid) -> Result<(), StoreError> {
         let request = connector.clone();
-        self.writer.call(request, StoreRequest::DeleteConnectorData).await
+        self.writer
+            .call(request, StoreRequest::DeleteConnectorData)
+            .await
     }
 
     async fn connectors(&self) -> Result<Vec<ConnectorRef>, StoreError> {
@@ -113,7 +121,9 @@ impl<R: Readers> Store for DatabaseStore<R> {
     }
 
     async fn ready_now(&self, connector: &ConnectorUid) -> Result<(), StoreError> {
-        self.writer.call(connector.clone(), StoreRequest::ReadyNow).await
+        self.writer
+            .call(connector.clone(), StoreRequest::ReadyNow)
+            .await
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
@@ -133,7 +143,9 @@ impl<R: Readers> Store for DatabaseStore<R> {
             bot,
             before,
         };
-        self.writer.call(request, StoreRequest::DeadLetterOtherBots).await
+        self.writer
+            .call(request, StoreRequest::DeadLetterOtherBots)
+            .await
     }
 
     async fn prune(&self, retention: Retention) -> Result<bool, StoreError> {

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::records::{ClaimOutcome, ClaimRequest, LaneWrite, Retention, WriteOutcome};
 use super::{AcceptOutcome, StoreError};
-use crate::identity::{BotId, ConnectorUid};
+use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
 use crate::telemetry::Metrics;
 
@@ -67,11 +67,12 @@ pub(super) enum StoreRequest {
     PruneLanes(Pending<Vec<i64>, u64>),
     DeleteConnectorData(Pending<ConnectorUid, ()>),
     Retry(Pending<Vec<i64>, u64>),
+    Register(Pending<ConnectorRef, ()>),
     Probe(Pending<(), ()>),
 }
 
 /// The operations' names in metrics: every [`StoreRequest::label`].
-const OPERATIONS: [&str; 11] = [
+const OPERATIONS: [&str; 12] = [
     "accept",
     "claim",
     "write",
@@ -82,6 +83,7 @@ const OPERATIONS: [&str; 11] = [
     "prune",
     "forget",
     "retry",
+    "register",
     "probe",
 ];
 
@@ -90,7 +92,11 @@ impl StoreRequest {
     pub(super) fn must_be_durable(&self) -> bool {
         !matches!(
             self,
-            Self::Claim(_) | Self::KeepClaims(_) | Self::ReleaseClaims(_) | Self::ReadyNow(_)
+            Self::Claim(_)
+                | Self::KeepClaims(_)
+                | Self::ReleaseClaims(_)
+                | Self::ReadyNow(_)
+                | Self::Register(_)
         )
     }
 
@@ -107,6 +113,7 @@ impl StoreRequest {
             Self::Prune(_) | Self::PruneLanes(_) => "prune",
             Self::DeleteConnectorData(_) => "forget",
             Self::Retry(_) => "retry",
+            Self::Register(_) => "register",
             Self::Probe(_) => "probe",
         }
     }
@@ -131,6 +138,7 @@ impl StoreRequest {
             Self::PruneLanes(pending) => pending.answer(failure),
             Self::DeleteConnectorData(pending) => pending.answer(failure),
             Self::Retry(pending) => pending.answer(failure),
+            Self::Register(pending) => pending.answer(failure),
             Self::Probe(pending) => pending.answer(failure),
         }
     }

@@ -71,7 +71,14 @@ pub trait Inbox: Send + Sync + 'static {
         updates: Vec<RawUpdate>,
     ) -> Result<AcceptOutcome, StoreError>;
 
-    /// Ends a deleted connector's sessions and drops what waits for it; denied conversations stay until their retention ends.
+    /// Makes a connector's name known: listings by that name show what belongs to it, and no longer what a connector before it left.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn register(&self, connector: &ConnectorRef) -> Result<(), StoreError>;
+
+    /// Ends a deleted connector's sessions and drops what waits for it; denied conversations stay until their retention ends, and are
+    /// listed by its uid only.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::history::ChatMessage;
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 
-/// A queue within which order is kept: one topic of one chat of one bot.
+/// A queue within which order is kept: one topic of one chat, as one connector's bot sees it. Another connector of the same bot has lanes
+/// of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LaneKey {
     /// The bot.
@@ -51,8 +52,8 @@ pub struct Claim {
     pub lane: i64,
     /// The store's number of the claimant.
     pub owner: i64,
-    /// The lane's bot.
-    pub bot: BotId,
+    /// The store's number of the lane's connector.
+    pub connector: i64,
 }
 
 /// A lane with what waits in it.
@@ -85,6 +86,8 @@ pub struct WaitingMessage {
     pub json: String,
     /// How often it was tried in vain.
     pub attempts: u32,
+    /// How often a process ended without notice while this message was the next of its lane: it may be what ended it.
+    pub crashes: u32,
     /// When it became durable.
     pub received_at: Timestamp,
 }
@@ -337,8 +340,10 @@ pub struct DeadLetter {
 pub struct ListingQuery {
     /// Namespace.
     pub namespace: Option<String>,
-    /// Name.
+    /// Name. With both, only what belongs to the connector that has the name now.
     pub name: Option<String>,
+    /// The uid: also of a connector that is deleted, or whose name another one has now.
+    pub uid: Option<String>,
     /// Not older than.
     pub since: Option<Timestamp>,
     /// With message texts.

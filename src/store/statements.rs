@@ -15,7 +15,7 @@ pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timesta
             retention.identities,
         ),
         (
-            "DELETE FROM notice WHERE (bot, chat) IN (SELECT bot, chat FROM notice WHERE at < $1 LIMIT $2)",
+            "DELETE FROM notice WHERE (connector, chat) IN (SELECT connector, chat FROM notice WHERE at < $1 LIMIT $2)",
             retention.identities,
         ),
         (
@@ -38,7 +38,7 @@ pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timesta
 }
 
 /// What `DeleteConnectorData` removes of the connector `$1`.
-pub(super) const DELETE_CONNECTOR_DATA: [&str; 7] = [
+pub(super) const DELETE_CONNECTOR_DATA: [&str; 9] = [
     "DELETE FROM inbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM outbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM exchange WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
@@ -47,7 +47,13 @@ pub(super) const DELETE_CONNECTOR_DATA: [&str; 7] = [
     // A lane that is being worked in goes with its release; what is written there finds no session and no message.
     "DELETE FROM lane WHERE connector = $1 AND owner IS NULL",
     "UPDATE lane SET session = 0 WHERE connector = $1",
+    "DELETE FROM notice WHERE connector = $1",
+    "UPDATE connector SET superseded = 1 WHERE id = $1",
 ];
+
+/// Counts a crash for the next message of each lane that the claimant `$1` had in work when it ended without notice.
+pub(super) const COUNT_CRASHES: &str = "UPDATE inbox SET crashes = crashes + 1 WHERE id IN
+       (SELECT (SELECT i.id FROM inbox i WHERE i.lane = l.id ORDER BY i.date, i.update_id LIMIT 1) FROM lane l WHERE l.owner = $1)";
 
 /// Lets the lanes of the connector `$1` rest in which nothing waits any more.
 pub(super) const CLEAR_IDLE_LANES: &str =

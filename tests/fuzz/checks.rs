@@ -2,9 +2,7 @@
 //! corpus and on inputs that failed once, `tests/pipeline/bad_input.rs`).
 
 use super::html;
-use telegram_connector_operator::pipeline::incoming_update::{
-    IncomingUpdate, UnreadableUpdate,
-};
+use telegram_connector_operator::pipeline::incoming_update::{IncomingUpdate, UnreadableUpdate};
 use telegram_connector_operator::telegram::RawUpdate;
 use telegram_connector_operator::telegram::markdown::{self, RenderedPart};
 use telegram_connector_operator::telegram::split::{self, MESSAGE_LIMIT, utf16_len};

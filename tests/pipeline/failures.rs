@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bot_api_simulator::sample_assistant::{Behaviour, BehaviourRule, InjectedFailure};
 use bot_api_simulator::{Fault, FaultKind};
-use telegram_connector_operator::telegram::RawUpdate;
 use telegram_connector_operator::observation::{AssistantFact, IdentityFact};
 use telegram_connector_operator::store::ListingQuery;
+use telegram_connector_operator::telegram::RawUpdate;
 
 use crate::test_env::{ANN, TIMEOUT, TestEnv, specific_users, wait_until};
 

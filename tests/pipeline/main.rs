@@ -8,6 +8,7 @@ mod bad_input;
 mod command_menu;
 mod concurrency;
 mod failures;
+mod isolation;
 mod message_flow;
 #[path = "../support/not_tried.rs"]
 mod not_tried;

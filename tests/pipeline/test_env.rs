@@ -220,6 +220,39 @@ impl TestEnv {
         Transcription::Ready(assistant::build_transcriber(&spec, key, &context).unwrap())
     }
 
+    /// Another connector has this bot from now on, or the same one again.
+    pub(crate) fn hand_over(&mut self, from: &ResolvedConnector, name: &str) -> Connector {
+        for poller in self.pollers.drain(..) {
+            poller.abort();
+        }
+        let uid = ConnectorUid::from(format!("uid-{name}").as_str());
+        let resolved = ResolvedConnector {
+            connector_ref: ConnectorRef {
+                namespace: "acme".into(),
+                name: name.into(),
+                uid: uid.clone(),
+            },
+            ..from.clone()
+        };
+        self.registry.publish(Arc::new(resolved));
+        let bot = from.bot.clone();
+        let poller = poll(bot.clone(), uid.clone(), self.store.clone());
+        self.pollers.push(tokio::spawn(poller));
+        Connector {
+            id: bot.id(),
+            uid,
+            bot,
+        }
+    }
+
+    /// Waits until so many messages wait in the inbox.
+    pub(crate) async fn wait_until_waiting(&self, messages: u64) {
+        wait_until("messages wait", async || {
+            self.waiting_messages().await == messages
+        })
+        .await;
+    }
+
     /// Publishes a changed connector.
     pub(crate) fn update_connector(
         &self,

@@ -72,18 +72,14 @@ impl ClassifiedUpdate {
     pub(crate) fn input(&self, connector: &ResolvedConnector) -> AssistantInput {
         match &self.decision {
             Decision::AskAssistant(input) => input.clone(),
-            _ => assistant_input::assistant_input(
-                &self.incoming,
-                decision::bot_identity(connector),
-            ),
+            _ => {
+                assistant_input::assistant_input(&self.incoming, decision::bot_identity(connector))
+            }
         }
     }
 }
 
-fn classify(
-    connector: &ResolvedConnector,
-    incoming: &IncomingUpdate,
-) -> (GroupDecision, Decision) {
+fn classify(connector: &ResolvedConnector, incoming: &IncomingUpdate) -> (GroupDecision, Decision) {
     let bot = decision::bot_identity(connector);
     let group = groups::decide(connector.groups.as_ref(), incoming, bot);
     (group, decision::decide(connector, incoming, group))

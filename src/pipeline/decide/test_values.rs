@@ -60,7 +60,11 @@ pub(super) fn connector(edit: impl FnOnce(&mut ResolvedConnector)) -> ResolvedCo
 
 /// A message of somebody in private, 100 seconds into 1970 unless `fields` say otherwise.
 pub(super) fn private(user: i64, fields: &str) -> String {
-    let date = if fields.contains("\"date\"") { "" } else { "\"date\":100," };
+    let date = if fields.contains("\"date\"") {
+        ""
+    } else {
+        "\"date\":100,"
+    };
     format!(
         r#"{{"update_id":1,"message":{{"message_id":5,{date}"from":{{"id":{user}}},"chat":{{"id":{user},"type":"private"}},{fields}}}}}"#
     )
@@ -85,6 +89,7 @@ pub(super) fn waiting(
             json: (*json).to_owned(),
             attempts: *attempts,
             received_at: jiff::Timestamp::UNIX_EPOCH,
+            crashes: 0,
         };
         ClassifiedMessage::read(connector, message)
     };

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use crate::telegram::json::JsonObject;
 use crate::telegram::{update, update_route};
 
-pub use content::{Content, Membership, ServiceMessage, TelegramFile};
 pub use crate::telegram::UpdateKind;
+pub use content::{Content, Membership, ServiceMessage, TelegramFile};
 
 /// Accounts behind which Telegram hides a sender: `GroupAnonymousBot`, `Channel_Bot` and the service account that forwards
 /// the posts of a linked channel. Nobody can be told apart by them, so they are no senders.

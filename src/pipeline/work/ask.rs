@@ -63,14 +63,21 @@ impl<I> AskOutcome<I> {
     }
 }
 
+/// For whom the assistant is asked, and where.
+pub(crate) struct AskContext<'a> {
+    pub(crate) connector: &'a ResolvedConnector,
+    pub(crate) lane: LaneKey,
+    /// Whether the answer is shown while it is written.
+    pub(crate) previews: bool,
+}
+
 /// Asks; in the chat "typing…" shows meanwhile, and then what has come of the answer. The assistant is no longer asked once
 /// `interrupted` is.
 pub(crate) async fn ask<I>(
     pipeline: &PipelineState,
     assistant: &dyn Assistant,
     question: Question,
-    connector: &ResolvedConnector,
-    lane: LaneKey,
+    context: &AskContext<'_>,
     interrupted: impl Future<Output = I>,
 ) -> AskOutcome<I> {
     let (text_sender, shown) = watch::channel(String::new());
@@ -94,10 +101,12 @@ pub(crate) async fn ask<I>(
             }),
         }
     };
-    let (asked, ()) = tokio::join!(
-        asking,
-        preview_sender::show_preview(pipeline, &connector.bot, lane, shown)
-    );
+    let (asked, ()) = tokio::join!(asking, async {
+        if context.previews {
+            preview_sender::show_preview(pipeline, &context.connector.bot, context.lane, shown)
+                .await;
+        }
+    });
     span.record("result", asked.label());
     asked
 }

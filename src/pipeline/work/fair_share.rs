@@ -57,6 +57,9 @@ mod tests {
             lanes_per_connector: 20,
             ..PipelineLimits::default()
         };
-        assert_eq!(LaneShare::new(limits, in_work, asking).lanes_to_claim(own), expected);
+        assert_eq!(
+            LaneShare::new(limits, in_work, asking).lanes_to_claim(own),
+            expected
+        );
     }
 }

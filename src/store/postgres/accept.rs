@@ -6,18 +6,17 @@ use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
 use super::connection::{Connection, rows};
-use crate::identity::BotId;
 use crate::store::group_commit::{Accept, StoreRequest};
 use crate::store::{AcceptOutcome, StoreError};
 
-/// How many messages wait per bot. Another process's doings are not in it until a bot looks full.
+/// How many messages wait per connector, by its number. Another process's doings are not in it until a connector looks full.
 #[derive(Debug, Default)]
-pub(super) struct BacklogCount(HashMap<BotId, u64>);
+pub(super) struct BacklogCount(HashMap<i64, u64>);
 
 impl BacklogCount {
     pub(super) async fn load(db: &mut PgConnection) -> Result<Self, sqlx::Error> {
         let counts = sqlx::query(
-            "SELECT l.bot, count(*) FROM inbox i JOIN lane l ON l.id = i.lane GROUP BY l.bot",
+            "SELECT l.connector, count(*) FROM inbox i JOIN lane l ON l.id = i.lane GROUP BY l.connector",
         )
         .fetch_all(db)
         .await?;
@@ -25,30 +24,28 @@ impl BacklogCount {
             counts
                 .into_iter()
                 .map(|r| {
-                    (
-                        BotId(r.get(0)),
-                        u64::try_from(r.get::<i64, _>(1)).unwrap_or(0),
-                    )
+                    let messages = u64::try_from(r.get::<i64, _>(1)).unwrap_or(0);
+                    (r.get(0), messages)
                 })
                 .collect(),
         ))
     }
 
-    pub(super) fn add(&mut self, bot: BotId, messages: u64) {
-        *self.0.entry(bot).or_default() += messages;
+    pub(super) fn add(&mut self, connector: i64, messages: u64) {
+        *self.0.entry(connector).or_default() += messages;
     }
 
-    pub(super) fn remove(&mut self, bot: BotId, messages: u64) {
-        if let Some(count) = self.0.get_mut(&bot) {
+    pub(super) fn remove(&mut self, connector: i64, messages: u64) {
+        if let Some(count) = self.0.get_mut(&connector) {
             *count = count.saturating_sub(messages);
             if *count == 0 {
-                self.0.remove(&bot);
+                self.0.remove(&connector);
             }
         }
     }
 
-    pub(super) fn of(&self, bot: BotId) -> u64 {
-        self.0.get(&bot).copied().unwrap_or(0)
+    pub(super) fn of(&self, connector: i64) -> u64 {
+        self.0.get(&connector).copied().unwrap_or(0)
     }
 }
 
@@ -66,18 +63,23 @@ pub(super) async fn apply_accepts(
         let StoreRequest::Accept(pending) = request else {
             continue;
         };
-        let Accept { bot, updates, .. } = &pending.request;
-        if connection.backlog.of(*bot) >= limit && !recounted {
+        let Accept {
+            connector,
+            bot,
+            updates,
+        } = &pending.request;
+        let connector = connection.connectors.id(db, connector).await?;
+        if connection.backlog.of(connector) >= limit && !recounted {
             connection.backlog = BacklogCount::load(db).await?;
             recounted = true;
         }
-        if connection.backlog.of(*bot) >= limit {
+        if connection.backlog.of(connector) >= limit {
             let full = StoreError::BacklogFull(*bot);
             pending.resolve(Err(full));
             continue;
         }
         identities.extend(updates.iter().map(|u| (bot.0, u.update_id)));
-        admitted.push(pending);
+        admitted.push((connector, pending));
     }
     if admitted.is_empty() {
         return Ok(());
@@ -89,13 +91,8 @@ pub(super) async fn apply_accepts(
     let mut new_messages = Vec::with_capacity(identities.len());
     // What each is answered, once nothing borrows from it.
     let mut accepted = Vec::with_capacity(admitted.len());
-    for pending in &admitted {
-        let Accept {
-            connector,
-            bot,
-            updates,
-        } = &pending.request;
-        let id = connection.connectors.id(db, connector).await?;
+    for (connector, pending) in &admitted {
+        let (connector, Accept { bot, updates, .. }) = (*connector, &pending.request);
         let mut new = 0;
         for update in updates {
             let route = &update.route;
@@ -103,11 +100,12 @@ pub(super) async fn apply_accepts(
                 continue;
             }
             new += 1;
-            new_lanes.insert((bot.0, route.chat, route.topic, id));
+            new_lanes.insert((connector, bot.0, route.chat, route.topic));
             if route.may_interrupt {
-                lanes_to_ready.push((bot.0, route.chat, route.topic));
+                lanes_to_ready.push((connector, bot.0, route.chat, route.topic));
             }
             new_messages.push((
+                connector,
                 bot.0,
                 route.chat,
                 route.topic,
@@ -116,27 +114,27 @@ pub(super) async fn apply_accepts(
                 update.json.get(),
             ));
         }
-        connection.backlog.add(*bot, new as u64);
+        connection.backlog.add(connector, new as u64);
         let known = updates.len() - new;
         accepted.push(AcceptOutcome { new, known });
     }
     store_messages(db, now, new_lanes, &lanes_to_ready, &new_messages).await?;
-    for (pending, accepted) in admitted.into_iter().zip(accepted) {
+    for ((_, pending), accepted) in admitted.into_iter().zip(accepted) {
         pending.resolve(Ok(accepted));
     }
     Ok(())
 }
 
-/// A lane: bot, chat, topic.
-type Lane = (i64, i64, i64);
+/// A lane: connector, bot, chat, topic.
+type Lane = (i64, i64, i64, i64);
 /// A message: its lane, `update_id`, date and body.
-type Message<'a> = (i64, i64, i64, i64, i64, &'a str);
+type Message<'a> = (i64, i64, i64, i64, i64, i64, &'a str);
 
 /// Enters lanes and messages that are new.
 async fn store_messages(
     db: &mut PgConnection,
     now: i64,
-    new_lanes: HashSet<(i64, i64, i64, i64)>,
+    new_lanes: HashSet<Lane>,
     lanes_to_ready: &[Lane],
     new_messages: &[Message<'_>],
 ) -> Result<(), sqlx::Error> {
@@ -146,10 +144,10 @@ async fn store_messages(
     let mut new_lanes: Vec<_> = new_lanes.into_iter().collect();
     new_lanes.sort_unstable();
     sqlx::query(
-        "INSERT INTO lane (bot, chat, topic, connector, ready_at)
+        "INSERT INTO lane (connector, bot, chat, topic, ready_at)
          SELECT (value->>0)::bigint, (value->>1)::bigint, (value->>2)::bigint, (value->>3)::bigint, $2 FROM json_array_elements($1::json) j(value) WHERE true
-         ON CONFLICT (bot, chat, topic)
-         DO UPDATE SET connector = excluded.connector, ready_at = coalesce(lane.ready_at, excluded.ready_at)",
+         ON CONFLICT (connector, bot, chat, topic)
+         DO UPDATE SET ready_at = coalesce(lane.ready_at, excluded.ready_at)",
     )
     .bind(rows(&new_lanes))
     .bind(now)
@@ -159,7 +157,8 @@ async fn store_messages(
         // Their rows are ours since the statement above.
         sqlx::query(
             "UPDATE lane SET ready_at = $2 FROM json_array_elements($1::json) j(value)
-             WHERE bot = (value->>0)::bigint AND chat = (value->>1)::bigint AND topic = (value->>2)::bigint AND ready_at > $2",
+             WHERE connector = (value->>0)::bigint AND bot = (value->>1)::bigint AND chat = (value->>2)::bigint
+               AND topic = (value->>3)::bigint AND ready_at > $2",
         )
         .bind(rows(lanes_to_ready))
         .bind(now)
@@ -168,9 +167,10 @@ async fn store_messages(
     }
     sqlx::query(
         "INSERT INTO inbox (lane, update_id, date, received_at, body)
-         SELECT l.id, (j.value->>3)::bigint, (j.value->>4)::bigint, $2, j.value->>5
+         SELECT l.id, (j.value->>4)::bigint, (j.value->>5)::bigint, $2, j.value->>6
          FROM json_array_elements($1::json) j(value) JOIN lane l
-         ON l.bot = (j.value->>0)::bigint AND l.chat = (j.value->>1)::bigint AND l.topic = (j.value->>2)::bigint",
+         ON l.connector = (j.value->>0)::bigint AND l.bot = (j.value->>1)::bigint AND l.chat = (j.value->>2)::bigint
+           AND l.topic = (j.value->>3)::bigint",
     )
     .bind(rows(new_messages))
     .bind(now)

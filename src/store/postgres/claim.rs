@@ -7,11 +7,10 @@ use sqlx::postgres::PgConnection;
 
 use super::connection::{Connection, rows};
 use crate::identity::{BotId, ConnectorUid};
-use crate::store::group_commit::{StoreRequest};
+use crate::store::group_commit::StoreRequest;
 use crate::store::reading::{count, history, timestamp};
 use crate::store::{
-    Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneKey, Session, StoreError, WaitingMessage,
-    WaitingPart,
+    Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneKey, Session, WaitingMessage, WaitingPart,
 };
 
 /// Messages that a claim brings along per lane; the rest come with the next claim.
@@ -96,7 +95,7 @@ async fn claim(
                (SELECT asked, answered FROM exchange e
                 WHERE e.lane = l.id AND e.session = s.number AND e.number > s.exchanges - ((j.value->>1)::bigint)
                 ORDER BY e.number DESC) newest)
-           END
+           END, l.connector
          FROM json_array_elements($1::json) j(value) JOIN lane l ON l.id = (j.value->>0)::bigint
          LEFT JOIN session s ON s.lane = l.id AND s.number = l.session",
     )
@@ -115,7 +114,11 @@ async fn claim(
             history: history(row.get(10)),
         });
         claimed.lanes.push(ClaimedLane {
-            claim: Claim { lane, owner, bot },
+            claim: Claim {
+                lane,
+                owner,
+                connector: row.get(11),
+            },
             key: LaneKey {
                 bot,
                 chat: row.get(2),
@@ -136,7 +139,7 @@ async fn messages(
     lanes: &str,
 ) -> Result<HashMap<i64, Vec<WaitingMessage>>, sqlx::Error> {
     let found = sqlx::query(
-        "SELECT i.lane, i.id, i.update_id, i.body, i.attempts, i.received_at
+        "SELECT i.lane, i.id, i.update_id, i.body, i.attempts, i.received_at, i.crashes
          FROM json_array_elements($1::json) j(value) JOIN inbox i ON i.id IN
            (SELECT id FROM inbox WHERE lane = (j.value->>0)::bigint ORDER BY date, update_id LIMIT $2)
          ORDER BY i.lane, i.date, i.update_id",
@@ -153,6 +156,7 @@ async fn messages(
             json: row.get(3),
             attempts: count(row.get(4)),
             received_at: timestamp(row.get(5)),
+            crashes: count(row.get(6)),
         });
     }
     Ok(by_lane)

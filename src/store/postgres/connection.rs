@@ -142,7 +142,14 @@ impl ConnectorIds {
         Ok(id)
     }
 
-    /// The number of a connector whose name is known: it is written down for the listings.
+    /// Has the name of a connector written down again when it is next told.
+    pub(super) fn forget_name(&mut self, uid: &ConnectorUid) {
+        if let Some(known) = self.0.get_mut(uid) {
+            known.stored_name = None;
+        }
+    }
+
+    /// The number of a connector whose name is known: it is written down for the listings, and that no other connector has the name now.
     pub(super) async fn id_of_named(
         &mut self,
         db: &mut PgConnection,
@@ -152,15 +159,18 @@ impl ConnectorIds {
         if let Some(known) = self.0.get_mut(&connector.uid)
             && known.stored_name.as_ref() != Some(connector)
         {
-            sqlx::query(
-                "UPDATE connector SET namespace = $2, name = $3
-                 WHERE id = $1 AND (namespace, name) IS DISTINCT FROM ($2, $3)",
-            )
-            .bind(id)
-            .bind(&*connector.namespace)
-            .bind(&*connector.name)
-            .execute(db)
-            .await?;
+            for statement in [
+                "UPDATE connector SET namespace = $2, name = $3, superseded = 0
+                 WHERE id = $1 AND (namespace, name, superseded) IS DISTINCT FROM ($2, $3, 0)",
+                "UPDATE connector SET superseded = 1 WHERE namespace = $2 AND name = $3 AND id <> $1 AND superseded = 0",
+            ] {
+                sqlx::query(statement)
+                    .bind(id)
+                    .bind(&*connector.namespace)
+                    .bind(&*connector.name)
+                    .execute(&mut *db)
+                    .await?;
+            }
             known.stored_name = Some(connector.clone());
         }
         Ok(id)

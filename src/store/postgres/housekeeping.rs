@@ -7,12 +7,12 @@ use sqlx::postgres::PgConnection;
 use super::accept::BacklogCount;
 use super::connection::{Connection, rows};
 use crate::identity::ConnectorUid;
+use crate::store::Retention;
 use crate::store::group_commit::{OtherBots, StoreRequest};
 use crate::store::reading::timestamp;
 use crate::store::statements::{
-    CLEAR_IDLE_LANES, DELETE_CONNECTOR_DATA, PRUNE_LIMIT, prune_statements,
+    CLEAR_IDLE_LANES, COUNT_CRASHES, DELETE_CONNECTOR_DATA, PRUNE_LIMIT, prune_statements,
 };
-use crate::store::Retention;
 
 /// Does every other operation of the batch.
 pub(super) async fn apply_requests(
@@ -64,6 +64,11 @@ pub(super) async fn apply_requests(
                 let retried = retry_dead_letters(connection, db, &pending.request).await?;
                 pending.resolve(Ok(retried));
             }
+            StoreRequest::Register(pending) => {
+                let registered = &pending.request;
+                connection.connectors.id_of_named(db, registered).await?;
+                pending.resolve(Ok(()));
+            }
             StoreRequest::Probe(pending) => {
                 probe(connection, db).await?;
                 pending.resolve(Ok(()));
@@ -89,6 +94,10 @@ async fn keep_claims(
         }
     }
     for owner in connection.claimant.dead_claimants(db, now).await? {
+        sqlx::query(COUNT_CRASHES)
+            .bind(owner)
+            .execute(&mut *db)
+            .await?;
         release_lanes(db, owner).await?;
         sqlx::query("DELETE FROM claimant WHERE id = $1")
             .bind(owner)
@@ -204,6 +213,7 @@ async fn delete_connector_data(
     for statement in DELETE_CONNECTOR_DATA {
         sqlx::query(statement).bind(id).execute(&mut *db).await?;
     }
+    connection.connectors.forget_name(connector);
     connection.backlog = BacklogCount::load(db).await?;
     Ok(())
 }
@@ -218,7 +228,7 @@ async fn retry_dead_letters(
     sqlx::query(
         "INSERT INTO lane (bot, chat, topic, connector, ready_at)
          SELECT DISTINCT bot, chat, topic, connector, $2::bigint FROM dead_letter WHERE id IN (SELECT value::text::bigint FROM json_array_elements($1::json) j(value))
-         ON CONFLICT (bot, chat, topic) DO UPDATE SET ready_at = coalesce(lane.ready_at, excluded.ready_at)",
+         ON CONFLICT (connector, bot, chat, topic) DO UPDATE SET ready_at = coalesce(lane.ready_at, excluded.ready_at)",
     )
     .bind(&ids)
     .bind(now)
@@ -227,7 +237,7 @@ async fn retry_dead_letters(
     sqlx::query(
         "INSERT INTO inbox (lane, update_id, date, received_at, body)
          SELECT l.id, d.update_id, d.date, $2, d.body FROM dead_letter d
-         JOIN lane l ON l.bot = d.bot AND l.chat = d.chat AND l.topic = d.topic
+         JOIN lane l ON l.connector = d.connector AND l.bot = d.bot AND l.chat = d.chat AND l.topic = d.topic
          WHERE d.kind = 'message' AND d.id IN (SELECT value::text::bigint FROM json_array_elements($1::json) j(value)) ORDER BY d.id",
     )
     .bind(&ids)
@@ -237,7 +247,7 @@ async fn retry_dead_letters(
     sqlx::query(
         "INSERT INTO outbox (lane, reply, number, update_id, stored_at, part)
          SELECT l.id, d.reply, d.number, d.update_id, $2, d.body FROM dead_letter d
-         JOIN lane l ON l.bot = d.bot AND l.chat = d.chat AND l.topic = d.topic
+         JOIN lane l ON l.connector = d.connector AND l.bot = d.bot AND l.chat = d.chat AND l.topic = d.topic
          WHERE d.kind = 'reply' AND d.id IN (SELECT value::text::bigint FROM json_array_elements($1::json) j(value))
          ON CONFLICT (lane, reply, number) DO NOTHING",
     )
@@ -257,7 +267,7 @@ async fn retry_dead_letters(
 
 /// A write that changes nothing but must reach the disk.
 async fn probe(connection: &Connection, db: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO notice (bot, chat, at) VALUES (0, 0, $1) ON CONFLICT (bot, chat) DO UPDATE SET at = excluded.at")
+    sqlx::query("INSERT INTO notice (connector, chat, at) VALUES (0, 0, $1) ON CONFLICT (connector, chat) DO UPDATE SET at = excluded.at")
         .bind(connection.now())
         .execute(db)
         .await

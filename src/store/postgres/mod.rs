@@ -20,8 +20,10 @@ use super::{StoreError, StoreOptions};
 use connection::{Connection, explain};
 
 /// Every migration, oldest first.
-const MIGRATIONS: &[super::migrations::File] =
-    &[(1, "lanes", include_str!("migrations/0001_lanes.sql"))];
+const MIGRATIONS: &[super::migrations::File] = &[
+    (1, "lanes", include_str!("migrations/0001_lanes.sql")),
+    (2, "owners", include_str!("migrations/0002_owners.sql")),
+];
 
 /// Connects and makes or upgrades the tables. `address` may hold a password and is never shown.
 pub(super) async fn open(

@@ -6,7 +6,6 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgQueryResult};
 
 use super::connection::{Connection, rows};
-use crate::identity::BotId;
 use crate::store::group_commit::{Pending, StoreRequest};
 use crate::store::{Change, LaneWrite, Release, StoreError, WriteOutcome};
 
@@ -24,13 +23,13 @@ struct Rows<'a> {
     ended: Vec<i64>,
     exchanges: Vec<(i64, i64, i64, i64, Option<&'a str>)>,
     exchange_texts: Vec<(i64, i64, i64, &'a str, &'a str)>,
-    denied: Vec<(i64, &'a str, &'a str, String)>,
+    denied: Vec<(i64, i64, i64, &'a str, &'a str, String)>,
     sent: Vec<(i64, i64, u32)>,
     send_attempted: Vec<(i64, i64, u32, bool)>,
     ended_replies: Vec<(i64, i64)>,
     dead_letter_replies: Vec<(i64, i64, &'a str)>,
     released: Vec<(i64, i64)>,
-    out_of_backlog: Vec<BotId>,
+    out_of_backlog: Vec<i64>,
 }
 
 /// Does every `Write` of the batch whose claim still holds.
@@ -72,8 +71,8 @@ pub(super) async fn apply_lane_writes(
     }
     notices.save(db, now).await?;
     rows.apply(db, now).await?;
-    for bot in &rows.out_of_backlog {
-        connection.backlog.remove(*bot, 1);
+    for connector in &rows.out_of_backlog {
+        connection.backlog.remove(*connector, 1);
     }
     let waiting = still_waiting(db, &rows.released).await?;
     for (pending, mut written) in writes.into_iter().zip(written) {
@@ -92,12 +91,12 @@ impl<'a> Rows<'a> {
             match change {
                 Change::Finish { message } => {
                     self.finished.push(*message);
-                    self.out_of_backlog.push(write.claim.bot);
+                    self.out_of_backlog.push(write.claim.connector);
                 }
                 Change::DeadLetter { message, reason } => {
                     self.dead_letters.push((*message, reason));
                     self.finished.push(*message);
-                    self.out_of_backlog.push(write.claim.bot);
+                    self.out_of_backlog.push(write.claim.connector);
                 }
                 Change::Attempted { message } => self.attempted.push(*message),
                 Change::Reply {
@@ -147,6 +146,8 @@ impl<'a> Rows<'a> {
                     }
                 }
                 Change::Denied(message) => self.denied.push((
+                    write.claim.connector,
+                    message.user_id.unwrap_or(0),
                     message.time.as_millisecond(),
                     &message.namespace,
                     &message.name,
@@ -219,8 +220,8 @@ impl<'a> Rows<'a> {
         self.apply_sessions(db, now).await?;
         run(
             db,
-            "INSERT INTO denied (at, namespace, name, message, stored_at)
-             SELECT (value->>0)::bigint, value->>1, value->>2, value->>3, $2 FROM json_array_elements($1::json) j(value)",
+            "INSERT INTO denied (connector, sender, at, namespace, name, message, stored_at)
+             SELECT (value->>0)::bigint, (value->>1)::bigint, (value->>2)::bigint, value->>3, value->>4, value->>5, $2 FROM json_array_elements($1::json) j(value)",
             &self.denied,
             now,
         )
@@ -417,8 +418,8 @@ impl Notices {
             return Ok(notices);
         }
         let found = sqlx::query(
-            "SELECT l.id, l.bot, l.chat, n.at FROM json_array_elements($1::json) j(value) JOIN lane l ON l.id = j.value::text::bigint
-             LEFT JOIN notice n ON n.bot = l.bot AND n.chat = l.chat",
+            "SELECT l.id, l.connector, l.chat, n.at FROM json_array_elements($1::json) j(value) JOIN lane l ON l.id = j.value::text::bigint
+             LEFT JOIN notice n ON n.connector = l.connector AND n.chat = l.chat",
         )
         .bind(rows(&lanes))
         .fetch_all(db)
@@ -449,8 +450,8 @@ impl Notices {
     async fn save(&self, db: &mut PgConnection, now: i64) -> Result<(), sqlx::Error> {
         run(
             db,
-            "INSERT INTO notice (bot, chat, at) SELECT (value->>0)::bigint, (value->>1)::bigint, $2 FROM json_array_elements($1::json) j(value)
-             ON CONFLICT (bot, chat) DO UPDATE SET at = excluded.at",
+            "INSERT INTO notice (connector, chat, at) SELECT (value->>0)::bigint, (value->>1)::bigint, $2 FROM json_array_elements($1::json) j(value)
+             ON CONFLICT (connector, chat) DO UPDATE SET at = excluded.at",
             &self.new,
             now,
         )

@@ -91,26 +91,19 @@ pub(in crate::store) async fn sessions<R: Readers>(
 ) -> Result<Page<SessionSummary>, sqlx::Error> {
     let statement = format!(
         "SELECT l.id, c.namespace, c.name, s.key, l.bot, l.chat, l.topic, s.began_at, s.last_at, s.number = l.session, s.exchanges,
-           CASE WHEN $6 THEN {} END
+           CASE WHEN $7 THEN {} END
          FROM lane l JOIN connector c ON c.id = l.connector JOIN session s ON s.lane = l.id
          WHERE l.id IN (
              SELECT l.id FROM lane l JOIN connector c ON c.id = l.connector
-             WHERE l.id > $1 AND ($2 IS NULL OR c.namespace = $2) AND ($3 IS NULL OR c.name = $3)
+             WHERE l.id > $1 AND ($2 IS NULL OR c.namespace = $2) AND ($3 IS NULL OR c.name = $3) AND {OWNED}
                AND EXISTS (SELECT 1 FROM session s WHERE s.lane = l.id AND s.last_at >= $4)
              ORDER BY l.id LIMIT $5)
            AND s.last_at >= $4
          ORDER BY l.id, s.number",
-        R::Dialect::EXCHANGES
+        R::Dialect::EXCHANGES,
     );
-    let [after, namespace, name, since, limit] = listing_parameters(listing);
-    let values = [
-        after,
-        namespace,
-        name,
-        since,
-        limit,
-        Value::Flag(listing.texts),
-    ];
+    let mut values = listing_parameters(listing);
+    values.push(Value::Flag(listing.texts));
     let found = readers.fetch(statement, &values).await?;
     let mut lanes: Vec<i64> = found.iter().map(|row| row.number(0)).collect();
     lanes.dedup();
@@ -134,15 +127,20 @@ pub(in crate::store) async fn sessions<R: Readers>(
     Ok(Page { rows, next })
 }
 
+/// What a listing shows: of the connector with the uid `$6`, or of the one that has the name `$3` now, or everything.
+const OWNED: &str = "CASE WHEN $6 IS NOT NULL THEN connector IN (SELECT id FROM connector WHERE uid = $6)
+           WHEN $3 IS NOT NULL THEN connector IN (SELECT id FROM connector WHERE superseded = 0) ELSE true END";
+
 /// The values of every listing's statement.
-fn listing_parameters(listing: &ListingQuery) -> [Value<'_>; 5] {
+fn listing_parameters(listing: &ListingQuery) -> Vec<Value<'_>> {
     let since = listing.since.map(jiff::Timestamp::as_millisecond);
-    [
+    vec![
         Value::Number(listing.after),
         Value::Text(listing.namespace.as_deref()),
         Value::Text(listing.name.as_deref()),
         Value::Number(since.unwrap_or(i64::MIN)),
         Value::Number(listing.limit.into()),
+        Value::Text(listing.uid.as_deref()),
     ]
 }
 
@@ -153,7 +151,7 @@ async fn page<R: Readers>(
 ) -> Result<Vec<R::Row>, sqlx::Error> {
     let statement = format!(
         "SELECT {what}
-         WHERE id > $1 AND ($2 IS NULL OR namespace = $2) AND ($3 IS NULL OR name = $3) AND at >= $4
+         WHERE id > $1 AND ($2 IS NULL OR namespace = $2) AND ($3 IS NULL OR name = $3) AND at >= $4 AND {OWNED}
          ORDER BY id LIMIT $5"
     );
     readers.fetch(statement, &listing_parameters(listing)).await

@@ -13,7 +13,7 @@ pub(in crate::store) async fn waiting_messages<R: Readers>(
 ) -> Result<Vec<(i64, Vec<WaitingMessage>)>, sqlx::Error> {
     let lanes = serde_json::to_string(lanes).expect("numbers always serialize");
     let statement = format!(
-        "SELECT i.lane, i.id, i.update_id, i.body, i.attempts, i.received_at {}
+        "SELECT i.lane, i.id, i.update_id, i.body, i.attempts, i.received_at, i.crashes {}
          ORDER BY i.lane, i.date, i.update_id",
         R::Dialect::NEWEST_OF_LANES
     );
@@ -27,6 +27,7 @@ pub(in crate::store) async fn waiting_messages<R: Readers>(
             json: row.text(3).to_owned(),
             attempts: row.count(4),
             received_at: row.time(5),
+            crashes: row.count(6),
         };
         match by_lane.last_mut().filter(|(last, _)| *last == lane) {
             Some((_, messages)) => messages.push(message),

@@ -5,41 +5,40 @@ use std::collections::HashMap;
 use rusqlite::{Connection as Db, OptionalExtension as _};
 
 use super::connection::Connection;
-use crate::identity::BotId;
 use crate::store::group_commit::{Accept, StoreRequest};
 use crate::store::{AcceptOutcome, StoreError};
 
-/// How many messages wait per bot. Another process's doings are not in it until a bot looks full.
+/// How many messages wait per connector, by its number. Another process's doings are not in it until a connector looks full.
 #[derive(Debug, Default)]
-pub(super) struct BacklogCount(HashMap<BotId, u64>);
+pub(super) struct BacklogCount(HashMap<i64, u64>);
 
 impl BacklogCount {
     pub(super) fn load(db: &Db) -> rusqlite::Result<Self> {
         let mut counts = db.prepare(
-            "SELECT l.bot, count(*) FROM inbox i JOIN lane l ON l.id = i.lane GROUP BY l.bot",
+            "SELECT l.connector, count(*) FROM inbox i JOIN lane l ON l.id = i.lane GROUP BY l.connector",
         )?;
         let counts = counts.query_map((), |row| {
             let count: i64 = row.get(1)?;
-            Ok((BotId(row.get(0)?), u64::try_from(count).unwrap_or(0)))
+            Ok((row.get(0)?, u64::try_from(count).unwrap_or(0)))
         })?;
         counts.collect::<Result<_, _>>().map(Self)
     }
 
-    pub(super) fn add(&mut self, bot: BotId, messages: u64) {
-        *self.0.entry(bot).or_default() += messages;
+    pub(super) fn add(&mut self, connector: i64, messages: u64) {
+        *self.0.entry(connector).or_default() += messages;
     }
 
-    pub(super) fn remove(&mut self, bot: BotId, messages: u64) {
-        if let Some(count) = self.0.get_mut(&bot) {
+    pub(super) fn remove(&mut self, connector: i64, messages: u64) {
+        if let Some(count) = self.0.get_mut(&connector) {
             *count = count.saturating_sub(messages);
             if *count == 0 {
-                self.0.remove(&bot);
+                self.0.remove(&connector);
             }
         }
     }
 
-    pub(super) fn of(&self, bot: BotId) -> u64 {
-        self.0.get(&bot).copied().unwrap_or(0)
+    pub(super) fn of(&self, connector: i64) -> u64 {
+        self.0.get(&connector).copied().unwrap_or(0)
     }
 }
 
@@ -61,25 +60,25 @@ pub(super) fn apply_accepts(
             bot,
             updates,
         } = &pending.request;
-        if connection.backlog.of(*bot) >= limit && !recounted {
+        let connector = connection.connectors.id(db, connector)?;
+        if connection.backlog.of(connector) >= limit && !recounted {
             connection.backlog = BacklogCount::load(db)?;
             recounted = true;
         }
-        if connection.backlog.of(*bot) >= limit {
+        if connection.backlog.of(connector) >= limit {
             let full = StoreError::BacklogFull(*bot);
             pending.resolve(Err(full));
             continue;
         }
-        let connector = connection.connectors.id(db, connector)?;
         let mut seen = db.prepare_cached(
             "INSERT INTO seen (bot, update_id, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
         )?;
         let mut lane_of =
-            db.prepare_cached("SELECT id, connector = ?4 AND ready_at IS NOT NULL FROM lane WHERE bot = ?1 AND chat = ?2 AND topic = ?3")?;
+            db.prepare_cached("SELECT id, ready_at IS NOT NULL FROM lane WHERE bot = ?1 AND chat = ?2 AND topic = ?3 AND connector = ?4")?;
         let mut wait = db.prepare_cached(
             "INSERT INTO lane (bot, chat, topic, connector, ready_at) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (bot, chat, topic)
-             DO UPDATE SET connector = excluded.connector, ready_at = coalesce(ready_at, excluded.ready_at)
+             ON CONFLICT (connector, bot, chat, topic)
+             DO UPDATE SET ready_at = coalesce(ready_at, excluded.ready_at)
              RETURNING id",
         )?;
         let mut make_ready =
@@ -109,7 +108,7 @@ pub(super) fn apply_accepts(
             let body = update.json.get();
             inbox.execute((lane, update.update_id, route.date, now, body))?;
         }
-        connection.backlog.add(*bot, new as u64);
+        connection.backlog.add(connector, new as u64);
         let known = updates.len() - new;
         pending.resolve(Ok(AcceptOutcome { new, known }));
     }

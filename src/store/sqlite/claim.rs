@@ -4,10 +4,9 @@ use rusqlite::Connection as Db;
 
 use super::connection::{Connection, timestamp};
 use crate::history::{ChatMessage, Role};
-use crate::store::group_commit::{StoreRequest};
+use crate::store::group_commit::StoreRequest;
 use crate::store::{
-    Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneKey, Session, StoreError, WaitingMessage,
-    WaitingPart,
+    Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneKey, Session, WaitingMessage, WaitingPart,
 };
 
 /// Messages that a claim brings along per lane; the rest come with the next claim.
@@ -60,7 +59,11 @@ fn claim(
             let session: i64 = row.get(3)?;
             let (chat, topic) = (row.get(1)?, row.get(2)?);
             let claimed = ClaimedLane {
-                claim: Claim { lane, owner, bot },
+                claim: Claim {
+                    lane,
+                    owner,
+                    connector,
+                },
                 key: LaneKey { bot, chat, topic },
                 connector: claim_request.connector.uid.clone(),
                 parts: Vec::new(),
@@ -93,7 +96,7 @@ fn claim(
 
 fn messages(db: &Db, lane: i64) -> rusqlite::Result<Vec<WaitingMessage>> {
     let mut found = db.prepare_cached(
-        "SELECT id, update_id, body, attempts, received_at FROM inbox WHERE lane = ?1
+        "SELECT id, update_id, body, attempts, received_at, crashes FROM inbox WHERE lane = ?1
          ORDER BY date, update_id LIMIT ?2",
     )?;
     let found = found.query_map((lane, MESSAGES_PER_CLAIM), |row| {
@@ -103,6 +106,7 @@ fn messages(db: &Db, lane: i64) -> rusqlite::Result<Vec<WaitingMessage>> {
             json: row.get(2)?,
             attempts: row.get(3)?,
             received_at: timestamp(row.get(4)?),
+            crashes: row.get(5)?,
         })
     })?;
     found.collect()

@@ -51,11 +51,7 @@ impl Connection {
         self.options.clock.now().as_millisecond()
     }
 
-    fn transaction(
-        &mut self,
-        db: &Db,
-        requests: &mut [StoreRequest],
-    ) -> rusqlite::Result<()> {
+    fn transaction(&mut self, db: &Db, requests: &mut [StoreRequest]) -> rusqlite::Result<()> {
         let durable = requests.iter().any(StoreRequest::must_be_durable);
         if durable != self.durable {
             db.execute_batch(if durable {
@@ -157,7 +153,14 @@ impl ConnectorIds {
         Ok(id)
     }
 
-    /// The number of a connector whose name is known: it is written down for the listings.
+    /// Has the name of a connector written down again when it is next told.
+    pub(super) fn forget_name(&mut self, uid: &ConnectorUid) {
+        if let Some(known) = self.0.get_mut(uid) {
+            known.stored_name = None;
+        }
+    }
+
+    /// The number of a connector whose name is known: it is written down for the listings, and that no other connector has the name now.
     pub(super) fn id_of_named(
         &mut self,
         db: &Db,
@@ -167,8 +170,16 @@ impl ConnectorIds {
         if let Some(known) = self.0.get_mut(&connector.uid)
             && known.stored_name.as_ref() != Some(connector)
         {
-            db.prepare_cached("UPDATE connector SET namespace = ?2, name = ?3 WHERE id = ?1 AND (namespace, name) IS NOT (?2, ?3)")?
-                .execute((id, &*connector.namespace, &*connector.name))?;
+            let named = (id, &*connector.namespace, &*connector.name);
+            db.prepare_cached(
+                "UPDATE connector SET namespace = ?2, name = ?3, superseded = 0
+                 WHERE id = ?1 AND (namespace, name, superseded) IS NOT (?2, ?3, 0)",
+            )?
+            .execute(named)?;
+            db.prepare_cached(
+                "UPDATE connector SET superseded = 1 WHERE namespace = ?2 AND name = ?3 AND id <> ?1 AND superseded = 0",
+            )?
+            .execute(named)?;
             known.stored_name = Some(connector.clone());
         }
         Ok(id)

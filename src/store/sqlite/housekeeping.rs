@@ -6,12 +6,12 @@ use rusqlite::Connection as Db;
 use super::accept::BacklogCount;
 use super::connection::Connection;
 use crate::identity::ConnectorUid;
+use crate::store::Retention;
 use crate::store::group_commit::{OtherBots, StoreRequest};
 use crate::store::reading::timestamp;
 use crate::store::statements::{
-    CLEAR_IDLE_LANES, DELETE_CONNECTOR_DATA, PRUNE_LIMIT, prune_statements,
+    CLEAR_IDLE_LANES, COUNT_CRASHES, DELETE_CONNECTOR_DATA, PRUNE_LIMIT, prune_statements,
 };
-use crate::store::Retention;
 
 /// Does every other operation of the batch.
 pub(super) fn apply_requests(
@@ -60,6 +60,11 @@ pub(super) fn apply_requests(
                 let retried = retry_dead_letters(connection, db, &pending.request)?;
                 pending.resolve(Ok(retried));
             }
+            StoreRequest::Register(pending) => {
+                let registered = &pending.request;
+                connection.connectors.id_of_named(db, registered)?;
+                pending.resolve(Ok(()));
+            }
             StoreRequest::Probe(pending) => {
                 probe(connection, db)?;
                 pending.resolve(Ok(()));
@@ -84,6 +89,7 @@ fn keep_claims(
         }
     }
     for owner in connection.claimant.dead_claimants(db, now)? {
+        db.execute(COUNT_CRASHES, [owner])?;
         release_lanes(db, owner)?;
         db.execute("DELETE FROM claimant WHERE id = ?1", [owner])?;
     }
@@ -175,6 +181,7 @@ fn delete_connector_data(
     for statement in DELETE_CONNECTOR_DATA {
         db.execute(statement, [id])?;
     }
+    connection.connectors.forget_name(connector);
     connection.backlog = BacklogCount::load(db)?;
     Ok(())
 }
@@ -186,14 +193,14 @@ fn retry_dead_letters(connection: &mut Connection, db: &Db, ids: &[i64]) -> rusq
         for statement in [
             "INSERT INTO lane (bot, chat, topic, connector, ready_at)
              SELECT bot, chat, topic, connector, ?2 FROM dead_letter WHERE id = ?1
-             ON CONFLICT (bot, chat, topic) DO UPDATE SET ready_at = coalesce(ready_at, excluded.ready_at)",
+             ON CONFLICT (connector, bot, chat, topic) DO UPDATE SET ready_at = coalesce(ready_at, excluded.ready_at)",
             "INSERT INTO inbox (lane, update_id, date, received_at, body)
              SELECT l.id, d.update_id, d.date, ?2, d.body FROM dead_letter d
-             JOIN lane l ON l.bot = d.bot AND l.chat = d.chat AND l.topic = d.topic
+             JOIN lane l ON l.connector = d.connector AND l.bot = d.bot AND l.chat = d.chat AND l.topic = d.topic
              WHERE d.kind = 'message' AND d.id = ?1",
             "INSERT OR REPLACE INTO outbox (lane, reply, number, update_id, stored_at, part)
              SELECT l.id, d.reply, d.number, d.update_id, ?2, d.body FROM dead_letter d
-             JOIN lane l ON l.bot = d.bot AND l.chat = d.chat AND l.topic = d.topic
+             JOIN lane l ON l.connector = d.connector AND l.bot = d.bot AND l.chat = d.chat AND l.topic = d.topic
              WHERE d.kind = 'reply' AND d.id = ?1",
         ] {
             db.prepare_cached(statement)?.execute((id, now))?;
@@ -206,7 +213,7 @@ fn retry_dead_letters(connection: &mut Connection, db: &Db, ids: &[i64]) -> rusq
 
 /// A write that changes nothing but must reach the disk.
 fn probe(connection: &Connection, db: &Db) -> rusqlite::Result<()> {
-    db.prepare_cached("INSERT OR REPLACE INTO notice (bot, chat, at) VALUES (0, 0, ?1)")?
+    db.prepare_cached("INSERT OR REPLACE INTO notice (connector, chat, at) VALUES (0, 0, ?1)")?
         .execute([connection.now()])
         .map(drop)
 }

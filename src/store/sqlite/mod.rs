@@ -81,8 +81,10 @@ pub(super) async fn open(
 }
 
 /// Every migration, oldest first.
-const MIGRATIONS: &[super::migrations::File] =
-    &[(1, "lanes", include_str!("migrations/0001_lanes.sql"))];
+const MIGRATIONS: &[super::migrations::File] = &[
+    (1, "lanes", include_str!("migrations/0001_lanes.sql")),
+    (2, "owners", include_str!("migrations/0002_owners.sql")),
+];
 
 /// Two processes may start at the same moment; the second finds the first's migrations done.
 async fn migrate(

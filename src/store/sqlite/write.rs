@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection as Db, OptionalExtension as _, Params};
 
 use super::connection::Connection;
-use crate::store::group_commit::{StoreRequest};
+use crate::store::group_commit::StoreRequest;
 use crate::store::{Change, LaneWrite, Release, ReplyPart, StoreError, WriteOutcome};
 
 /// Exchanges that are kept of a session: as many as the greatest `maxMessages` can carry.
@@ -68,11 +68,11 @@ fn apply_lane_write(
                 written.reply_stored = true;
             }
             Change::Finish { message } => {
-                connection.backlog.remove(write.claim.bot, 1);
+                connection.backlog.remove(write.claim.connector, 1);
                 finish(db, *message)?;
             }
             Change::DeadLetter { message, reason } => {
-                connection.backlog.remove(write.claim.bot, 1);
+                connection.backlog.remove(write.claim.connector, 1);
                 dead_letter_message(db, *message, reason, now)?;
                 finish(db, *message)?;
             }
@@ -144,8 +144,11 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
         }
         Change::Denied(message) => run(
             db,
-            "INSERT INTO denied (at, namespace, name, message, stored_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO denied (connector, sender, at, namespace, name, message, stored_at)
+             SELECT connector, ?2, ?3, ?4, ?5, ?6, ?7 FROM lane WHERE id = ?1",
             (
+                lane,
+                message.user_id.unwrap_or(0),
                 message.time.as_millisecond(),
                 &message.namespace,
                 &message.name,
@@ -247,8 +250,8 @@ fn insert_exchange(
 fn record_notice(db: &Db, lane: i64, since: i64, now: i64) -> rusqlite::Result<bool> {
     let noted = db
         .prepare_cached(
-            "INSERT INTO notice (bot, chat, at) SELECT bot, chat, ?3 FROM lane WHERE id = ?1
-             ON CONFLICT (bot, chat) DO UPDATE SET at = excluded.at WHERE at <= ?2",
+            "INSERT INTO notice (connector, chat, at) SELECT connector, chat, ?3 FROM lane WHERE id = ?1
+             ON CONFLICT (connector, chat) DO UPDATE SET at = excluded.at WHERE at <= ?2",
         )?
         .execute((lane, since, now))?;
     Ok(noted > 0)

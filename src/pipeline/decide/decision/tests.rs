@@ -26,10 +26,28 @@ const MENTION: &str =
 #[case::id_of_a_denied_user(private(MALLORY, r#""text":"/id""#), CannedReply::Ids { user: Some(MALLORY), chat: MALLORY })]
 #[case::id_in_a_group(in_group(ANN, r#""text":"/id@support_bot""#), CannedReply::Ids { user: Some(ANN), chat: GROUP })]
 #[case::sticker(private(ANN, r#""sticker":{"emoji":"x"}"#), CannedReply::Unsupported)]
-#[case::voice_without_transcription(private(ANN, r#""voice":{"file_id":"v"}"#), CannedReply::Unreadable(UnreadableAttachment::NoTranscription))]
-#[case::no_text_file(private(ANN, r#""document":{"file_id":"d","mime_type":"application/pdf"}"#), CannedReply::Unreadable(UnreadableAttachment::NotText))]
-#[case::text_file_too_big(private(ANN, r#""document":{"file_id":"d","mime_type":"text/plain","file_size":65537}"#), CannedReply::Unreadable(UnreadableAttachment::TooBig))]
-#[case::mention_alone(in_group(ANN, r#""text":"@support_bot","entities":[{"type":"mention","offset":0,"length":12}]"#), CannedReply::Greeting)]
+#[case::voice_without_transcription(
+    private(ANN, r#""voice":{"file_id":"v"}"#),
+    CannedReply::Unreadable(UnreadableAttachment::NoTranscription)
+)]
+#[case::no_text_file(
+    private(ANN, r#""document":{"file_id":"d","mime_type":"application/pdf"}"#),
+    CannedReply::Unreadable(UnreadableAttachment::NotText)
+)]
+#[case::text_file_too_big(
+    private(
+        ANN,
+        r#""document":{"file_id":"d","mime_type":"text/plain","file_size":65537}"#
+    ),
+    CannedReply::Unreadable(UnreadableAttachment::TooBig)
+)]
+#[case::mention_alone(
+    in_group(
+        ANN,
+        r#""text":"@support_bot","entities":[{"type":"mention","offset":0,"length":12}]"#
+    ),
+    CannedReply::Greeting
+)]
 fn bot_replies_by_itself(#[case] json: String, #[case] expected: CannedReply) {
     assert_eq!(decided(|_| {}, &json), Decision::Reply(expected));
 }
@@ -47,7 +65,10 @@ fn bot_replies_by_itself(#[case] json: String, #[case] expected: CannedReply) {
 #[case::for_another_bot(in_group(ANN, r#""text":"/new@other_bot""#), Decision::Ignore)]
 #[case::service_message(private(ANN, r#""pinned_message":{}"#), Decision::Ignore)]
 #[case::unseen_edit(edited(ANN, r#""text":"hi""#), Decision::Ignore)]
-#[case::moving_location(edited(ANN, r#""edit_date":101,"location":{"latitude":1,"longitude":2}"#), Decision::Ignore)]
+#[case::moving_location(
+    edited(ANN, r#""edit_date":101,"location":{"latitude":1,"longitude":2}"#),
+    Decision::Ignore
+)]
 fn message_is_decided(#[case] json: String, #[case] expected: Decision) {
     assert_eq!(decided(|_| {}, &json), expected);
 }
@@ -61,7 +82,10 @@ fn message_is_decided(#[case] json: String, #[case] expected: Decision) {
 #[case::mention(in_group(ANN, MENTION))]
 fn assistant_is_asked(#[case] json: String) {
     let decision = decided(|_| {}, &json);
-    assert!(matches!(decision, Decision::AskAssistant(_)), "{decision:?}");
+    assert!(
+        matches!(decision, Decision::AskAssistant(_)),
+        "{decision:?}"
+    );
 }
 
 #[test]
@@ -82,10 +106,14 @@ fn connector_settings_change_the_decision() {
             chats: Some([-5].into()),
         });
     };
-    assert_eq!(decided(unlisted, &in_group(ANN, MENTION)), Decision::LeaveChat);
+    assert_eq!(
+        decided(unlisted, &in_group(ANN, MENTION)),
+        Decision::LeaveChat
+    );
     let silent = |c: &mut ResolvedConnector| c.groups = None;
     assert_eq!(decided(silent, &in_group(ANN, MENTION)), Decision::Ignore);
-    let broken = |c: &mut ResolvedConnector| c.transcription = Transcription::Unavailable("no key".into());
+    let broken =
+        |c: &mut ResolvedConnector| c.transcription = Transcription::Unavailable("no key".into());
     let voice = private(ANN, r#""voice":{"file_id":"v","file_size":20971521}"#);
     assert_eq!(
         decided(broken, &voice),

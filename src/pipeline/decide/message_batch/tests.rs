@@ -10,12 +10,18 @@ type Waiting = (String, u32);
 
 fn say(user: i64, message_id: i64, date: i64, text: &str) -> Waiting {
     let fields = format!(r#""date":{date},"text":"{text}""#);
-    let json = private(user, &fields).replace("\"message_id\":5", &format!("\"message_id\":{message_id}"));
+    let json =
+        private(user, &fields).replace("\"message_id\":5", &format!("\"message_id\":{message_id}"));
     (json, 0)
 }
 
 fn edit(user: i64, message_id: i64, text: &str) -> Waiting {
-    let (json, _) = say(user, message_id, 100, &format!("{text}\",\"edit_date\":\"x"));
+    let (json, _) = say(
+        user,
+        message_id,
+        100,
+        &format!("{text}\",\"edit_date\":\"x"),
+    );
     let json = json.replace("\"edit_date\":\"x\"", "\"edit_date\":105");
     (json.replace("\"message\":", "\"edited_message\":"), 0)
 }
@@ -32,10 +38,19 @@ fn again((json, _): Waiting, attempts: u32) -> Waiting {
 /// A group's chat holds everybody's messages; in private the same rules hold for the one who writes.
 fn of_group(messages: Vec<Waiting>) -> Vec<Waiting> {
     let chat = |json: String| {
-        json.replace(r#""chat":{"id":7,"type":"private"}"#, r#""chat":{"id":-9,"type":"group"}"#)
-            .replace(r#""chat":{"id":8,"type":"private"}"#, r#""chat":{"id":-9,"type":"group"}"#)
+        json.replace(
+            r#""chat":{"id":7,"type":"private"}"#,
+            r#""chat":{"id":-9,"type":"group"}"#,
+        )
+        .replace(
+            r#""chat":{"id":8,"type":"private"}"#,
+            r#""chat":{"id":-9,"type":"group"}"#,
+        )
     };
-    messages.into_iter().map(|(json, n)| (chat(json), n)).collect()
+    messages
+        .into_iter()
+        .map(|(json, n)| (chat(json), n))
+        .collect()
 }
 
 fn batch_of(messages: &[Waiting], now: i64, room: bool) -> Option<MessageBatch> {
@@ -49,7 +64,10 @@ fn batch_of(messages: &[Waiting], now: i64, room: bool) -> Option<MessageBatch> 
         now: Timestamp::from_millisecond(now).expect("in range"),
         follow_up: FOLLOW_UP,
     };
-    let messages: Vec<(&str, u32)> = messages.iter().map(|(json, n)| (json.as_str(), *n)).collect();
+    let messages: Vec<(&str, u32)> = messages
+        .iter()
+        .map(|(json, n)| (json.as_str(), *n))
+        .collect();
     next_batch(&context, &waiting(&connector, &messages), |_| room)
 }
 
@@ -80,13 +98,21 @@ fn messages_that_belong_together_are_one_turn(
 ) {
     let batch = batch_of(&messages, LATER, true).expect("a turn");
     assert_eq!(batch.settled_indices, settled);
-    assert_eq!((batch.members.len(), batch.ready_in, batch.stop), (members, None, None));
+    assert_eq!(
+        (batch.members.len(), batch.ready_in, batch.stop),
+        (members, None, None)
+    );
 }
 
 #[test]
 fn follow_up_beyond_the_limit_is_a_turn_of_its_own() {
     let messages = [say(ANN, 1, 100, "a"), say(ANN, 2, 100, "b")];
-    assert_eq!(batch_of(&messages, LATER, false).expect("a turn").settled_indices, [0]);
+    assert_eq!(
+        batch_of(&messages, LATER, false)
+            .expect("a turn")
+            .settled_indices,
+        [0]
+    );
 }
 
 #[rstest]
@@ -116,7 +142,10 @@ fn turn_that_has_not_begun_goes_on(#[case] messages: Vec<Waiting>) {
 fn new_session_ends_a_turn_that_had_begun() {
     let messages = [again(say(ANN, 1, 100, "a"), 1), say(ANN, 2, 105, "/new")];
     let batch = batch_of(&messages, LATER, true).expect("a turn");
-    assert_eq!((batch.decision, batch.settled_indices), (Decision::Ignore, vec![0]));
+    assert_eq!(
+        (batch.decision, batch.settled_indices),
+        (Decision::Ignore, vec![0])
+    );
 }
 
 #[rstest]
@@ -139,7 +168,10 @@ fn next_piece_is_waited_for(
 fn album_speaks_by_its_caption() {
     let messages = [picture(""), picture(r#","caption":"what?""#), picture("")];
     let batch = batch_of(&messages, LATER, true).expect("a turn");
-    assert_eq!((batch.lead, batch.lead().text.as_deref()), (1, Some("what?")));
+    assert_eq!(
+        (batch.lead, batch.lead().text.as_deref()),
+        (1, Some("what?"))
+    );
 }
 
 #[test]
@@ -150,7 +182,15 @@ fn unreadable_message_is_no_turn() {
 
 #[test]
 fn edit_decides_what_is_asked() {
-    let messages = [say(ANN, 1, 100, "a"), edit(ANN, 1, "b"), edit(ANN, 1, "/help")];
+    let messages = [
+        say(ANN, 1, 100, "a"),
+        edit(ANN, 1, "b"),
+        edit(ANN, 1, "/help"),
+    ];
     let batch = batch_of(&messages, LATER, true).expect("a turn");
-    assert!(matches!(batch.decision, Decision::Reply(_)), "{:?}", batch.decision);
+    assert!(
+        matches!(batch.decision, Decision::Reply(_)),
+        "{:?}",
+        batch.decision
+    );
 }

@@ -14,7 +14,7 @@ use crate::pipeline::decide::session::{self, SessionStep};
 use crate::pipeline::message::incoming_update::Content;
 use crate::pipeline::send::deliver::{self, DeliveryProgress, report_dead_letter};
 use crate::pipeline::send::{localize, render};
-use crate::pipeline::work::ask::{self, AskOutcome, FailedAnswer};
+use crate::pipeline::work::ask::{self, AskContext, AskOutcome, FailedAnswer};
 use crate::pipeline::work::attachments;
 use crate::pipeline::work::inbox_watch;
 use crate::store::{Change, ReplyPart, WaitingMessage};
@@ -61,7 +61,13 @@ impl BatchHandler<'_> {
         let interrupted = inbox_watch::wait_for_interruption(&mut running, self.connector, &ids);
         let began = Instant::now();
         let (connector, key) = (self.connector, self.lane.key);
-        let answered = ask::ask(&pipeline, assistant, question, connector, key, interrupted).await;
+        let previews = self.crashes() == 0;
+        let asking = AskContext {
+            connector,
+            lane: key,
+            previews,
+        };
+        let answered = ask::ask(&pipeline, assistant, question, &asking, interrupted).await;
         drop(running);
         let took = began.elapsed();
         let protocol = assistant.protocol();
@@ -72,7 +78,7 @@ impl BatchHandler<'_> {
                     .record_assistant_exchange(protocol, "ok", took);
                 pipeline.observations.record_assistant_success(uid);
                 self.record_exchange(assistant, step, text, &answer);
-                let mut parts = render::markdown_parts(&answer.text, self.reply_to());
+                let mut parts = self.answer_parts(&answer.text);
                 if parts.is_empty() {
                     parts = self.canned_parts(&CannedReply::EmptyAnswer);
                 }
@@ -181,10 +187,7 @@ impl BatchHandler<'_> {
         let mut replies = Vec::new();
         if !shown.trim().is_empty() {
             let text = format!("{}\n\n{ENDED}", shown.trim_end());
-            replies.push((
-                self.first().id,
-                render::markdown_parts(&text, self.reply_to()),
-            ));
+            replies.push((self.first().id, self.answer_parts(&text)));
         }
         if let Interruption::Stop {
             command,
@@ -238,7 +241,7 @@ impl BatchHandler<'_> {
         report_dead_letter(self.lane, self.connector, &reason);
         let parts = if !text.trim().is_empty() {
             let broken_off = &self.texts().broken_off;
-            render::markdown_parts(&format!("{text}\n\n{broken_off}"), self.reply_to())
+            self.answer_parts(&format!("{text}\n\n{broken_off}"))
         } else if error.timed_out {
             self.canned_parts(&CannedReply::TimedOut)
         } else {
@@ -248,7 +251,7 @@ impl BatchHandler<'_> {
     }
 
     /// The user is told, and the message becomes a dead letter.
-    async fn reply_and_dead_letter(
+    pub(super) async fn reply_and_dead_letter(
         &mut self,
         parts: Vec<ReplyPart>,
         reason: String,

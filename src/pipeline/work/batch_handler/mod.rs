@@ -33,6 +33,10 @@ pub(crate) enum HandleOutcome {
 /// How long a message waits for an assistant that is not there, should the change be missed.
 const WITHOUT_ASSISTANT: Duration = Duration::from_mins(1);
 
+/// A turn that was in work so often when the process ended without notice is given up: it may be what ends it. Before that it is handled
+/// with care ([`BatchHandler::answer_parts`]). Ends from outside (a node that fails, a kill) hit the same turn so often by no chance.
+const MAX_CRASHES: u32 = 5;
+
 /// One turn with everything around it.
 struct BatchHandler<'a> {
     lane: &'a mut LaneWorker,
@@ -139,6 +143,9 @@ impl BatchHandler<'_> {
                 self.reply_with(&CannedReply::NewSession).await
             }
             Decision::Stop => self.reply_with(&CannedReply::NothingToStop).await,
+            Decision::AskAssistant(_) if self.crashes() >= MAX_CRASHES => {
+                self.give_up_after_crashes().await
+            }
             Decision::AskAssistant(_) => {
                 let Some(assistant) = self.connector.assistant.clone() else {
                     return Ok(HandleOutcome::Wait(LaneWait::ConnectorChange(
@@ -172,6 +179,23 @@ impl BatchHandler<'_> {
 
     fn lead(&self) -> &IncomingUpdate {
         self.batch.lead()
+    }
+
+    /// How often the process ended without notice while this turn was in work.
+    fn crashes(&self) -> u32 {
+        let crashes = self.messages.iter().map(|m| m.crashes).max();
+        crashes.unwrap_or(0)
+    }
+
+    async fn give_up_after_crashes(&mut self) -> LaneResult<HandleOutcome> {
+        let reason = format!(
+            "the operator ended {} times without notice while this message was in work",
+            self.crashes()
+        );
+        self.count(UpdateOutcome::Failed);
+        report_dead_letter(self.lane, self.connector, &reason);
+        let parts = self.canned_parts(&CannedReply::AssistantUnavailable);
+        self.reply_and_dead_letter(parts, reason).await
     }
 
     fn finish_messages(&mut self) {
@@ -244,16 +268,22 @@ impl BatchHandler<'_> {
         }
     }
 
+    /// The messages of what the assistant said. Of a turn that was in work when the process ended without notice, as plain text: formatting
+    /// foreign text is what is most likely to have ended it.
+    fn answer_parts(&self, text: &str) -> Vec<ReplyPart> {
+        if self.crashes() > 0 {
+            render::plain_parts(text, self.reply_to())
+        } else {
+            render::markdown_parts(text, self.reply_to())
+        }
+    }
+
     /// The bot speaks by itself.
     async fn reply_with(&mut self, reply: &CannedReply) -> LaneResult<HandleOutcome> {
         self.reply_in(self.texts(), reply).await
     }
 
-    async fn reply_in(
-        &mut self,
-        texts: &Texts,
-        reply: &CannedReply,
-    ) -> LaneResult<HandleOutcome> {
+    async fn reply_in(&mut self, texts: &Texts, reply: &CannedReply) -> LaneResult<HandleOutcome> {
         let parts = render::plain_parts(&localize::localize(reply, texts), self.reply_to());
         self.store_and_send_reply(parts, None).await
     }

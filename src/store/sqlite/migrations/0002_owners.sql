@@ -58,3 +58,6 @@ DROP INDEX denied_by_connector;
 CREATE INDEX denied_by_sender ON denied (connector, sender, id);
 CREATE INDEX denied_of_connector ON denied (connector, id);
 CREATE INDEX dead_letter_of_connector ON dead_letter (connector, id);
+
+-- How often a process ended without notice while this message was the first of its lane: the message may be what ended it.
+ALTER TABLE inbox ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
