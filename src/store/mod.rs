@@ -26,8 +26,8 @@ use crate::telemetry::Metrics;
 
 pub use records::{
     Backlog, Change, Claim, ClaimOutcome, ClaimRequest, ClaimedLane, DeadLetter, DeniedMessage,
-    LaneKey, LaneWrite, ListingQuery, Page, Release, ReplyPart, Retention, Session, SessionSummary,
-    WaitingMessage, WaitingPart, WriteOutcome,
+    LaneKey, LaneWrite, ListingQuery, MAX_LANE_WAIT, Page, Release, ReplyPart, Retention, Session,
+    SessionSummary, WaitingMessage, WaitingPart, WriteOutcome,
 };
 
 /// What `accept` made of a batch.

@@ -92,6 +92,10 @@ pub struct WaitingMessage {
     pub received_at: Timestamp,
 }
 
+/// The longest that a lane is made to wait at a time. What was put off further than this was put off by a clock that has stepped back
+/// since, and is due.
+pub const MAX_LANE_WAIT: std::time::Duration = std::time::Duration::from_hours(1);
+
 /// A part of a reply on its way to Telegram.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitingPart {

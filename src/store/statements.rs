@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::Retention;
+use super::{MAX_LANE_WAIT, Retention};
 
 /// Rows that one `Prune` removes per table, so that intake never waits long for it.
 pub(super) const PRUNE_LIMIT: i64 = 500;
@@ -54,6 +54,15 @@ pub(super) const DELETE_CONNECTOR_DATA: [&str; 9] = [
 /// Counts a crash for the next message of each lane that the claimant `$1` had in work when it ended without notice.
 pub(super) const COUNT_CRASHES: &str = "UPDATE inbox SET crashes = crashes + 1 WHERE id IN
        (SELECT (SELECT i.id FROM inbox i WHERE i.lane = l.id ORDER BY i.date, i.update_id LIMIT 1) FROM lane l WHERE l.owner = $1)";
+
+/// Makes the lanes due that were put off beyond `$2`, at the time `$1`.
+pub(super) const WAKE_OVERDUE_LANES: &str =
+    "UPDATE lane SET ready_at = $1 WHERE owner IS NULL AND ready_at IS NOT NULL AND ready_at > $2";
+
+/// The latest time at which a lane may be due that was put off now.
+pub(super) fn latest_ready_at(now: i64) -> i64 {
+    now.saturating_add(i64::try_from(MAX_LANE_WAIT.as_millis()).unwrap_or(i64::MAX))
+}
 
 /// Lets the lanes of the connector `$1` rest in which nothing waits any more.
 pub(super) const CLEAR_IDLE_LANES: &str =

@@ -342,7 +342,7 @@ async fn check_takeover(env: &mut TestEnv) {
     env.registry.withdraw(&b.uid);
     let a = env.hand_over(&resolved, "one");
     env.telegram
-        .wait_for_sent_messages(a.id, ANN, 3, TIMEOUT)
+        .wait_for_sent_messages(a.id, ANN, 2, TIMEOUT)
         .await;
     env.ask(&a, "go on").await;
     let of_a = format!("{:?}", env.assistant.requests().last().unwrap());

@@ -54,8 +54,15 @@ fn command(program: &Path, as_nobody: bool) -> Command {
 }
 
 impl Postgres {
-    /// `None`, said aloud, where there is no `PostgreSQL` on this machine.
+    /// With the store's tables. `None`, said aloud, where there is no `PostgreSQL` on this machine.
     pub(crate) async fn start() -> Option<Self> {
+        let postgres = Self::start_empty().await?;
+        store::open(&postgres.address()).await.unwrap();
+        Some(postgres)
+    }
+
+    /// Without any table.
+    pub(crate) async fn start_empty() -> Option<Self> {
         let Some(programs) = programs() else {
             not_tried("there is no PostgreSQL (initdb, postgres) on this machine");
             return None;
@@ -91,7 +98,8 @@ impl Postgres {
             .unwrap();
         let postgres = Self { server, folder };
         wait_until("PostgreSQL answers", async || {
-            store::open(&postgres.address()).await.is_ok()
+            let options = sqlx::postgres::PgConnectOptions::from_str(&postgres.address());
+            options.unwrap().connect().await.is_ok()
         })
         .await;
         Some(postgres)

@@ -200,7 +200,8 @@ impl MessageBatch {
         if last.attempts > 0 || !(album || assistant_input::may_be_truncated(incoming)) {
             return None;
         }
-        let age = Duration::try_from(now.duration_since(last.received_at)).unwrap_or_default();
+        // Of the future: the clock has stepped back, and nothing says how long ago it came.
+        let age = Duration::try_from(now.duration_since(last.received_at)).ok()?;
         NEXT_PIECE_WAIT
             .checked_sub(age)
             .filter(|wait| !wait.is_zero())

@@ -38,7 +38,7 @@ async fn claim(
 ) -> Result<ClaimOutcome, sqlx::Error> {
     let now = connection.now();
     let lease = i64::try_from(connection.options.lease.as_millis()).unwrap_or(i64::MAX / 2);
-    let owner = connection.claimant.register(db, now + lease).await?;
+    let owner = connection.claimant.register(db, lease).await?;
     let mut claimed = ClaimOutcome::default();
     let mut whose: HashMap<i64, &ConnectorUid> = HashMap::new();
     let mut lanes = Vec::new();

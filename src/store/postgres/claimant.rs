@@ -45,18 +45,20 @@ impl Claimant {
         Ok(())
     }
 
-    /// Registers, or prolongs the registration.
+    /// Registers, or prolongs the registration, for `lease` milliseconds by the database's clock, which all replicas share.
     pub(super) async fn register(
         &mut self,
         db: &mut PgConnection,
-        expires_at: i64,
+        lease: i64,
     ) -> Result<i64, sqlx::Error> {
         if let Some((id, name)) = &self.registered {
             let prolonged =
-                sqlx::query("UPDATE claimant SET expires_at = $3 WHERE id = $1 AND name = $2")
+                sqlx::query(
+                    "UPDATE claimant SET expires_at = (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $3 WHERE id = $1 AND name = $2",
+                )
                     .bind(id)
                     .bind(name)
-                    .bind(expires_at)
+                    .bind(lease)
                     .execute(&mut *db)
                     .await?;
             if prolonged.rows_affected() == 1 {
@@ -66,9 +68,9 @@ impl Claimant {
         }
         let name = format!("{:032x}", rand::random::<u128>());
         let id =
-            sqlx::query("INSERT INTO claimant (name, expires_at) VALUES ($1, $2) RETURNING id")
+            sqlx::query("INSERT INTO claimant (name, expires_at) VALUES ($1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $2) RETURNING id")
                 .bind(&name)
-                .bind(expires_at)
+                .bind(lease)
                 .fetch_one(db)
                 .await?
                 .get(0);
@@ -80,13 +82,19 @@ impl Claimant {
     pub(super) async fn dead_claimants(
         &self,
         db: &mut PgConnection,
-        now: i64,
+        lease: i64,
     ) -> Result<Vec<i64>, sqlx::Error> {
+        // A lease that ends later than any that is given now was given before the clock stepped back.
+        sqlx::query(
+            "UPDATE claimant SET expires_at = (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $1 WHERE expires_at > (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 2 * $1",
+        )
+        .bind(lease)
+        .execute(&mut *db)
+        .await?;
         sqlx::query_scalar(
-            "SELECT id FROM claimant WHERE id IS DISTINCT FROM $1 AND expires_at < $2 FOR UPDATE SKIP LOCKED",
+            "SELECT id FROM claimant WHERE id IS DISTINCT FROM $1 AND expires_at < (extract(epoch FROM clock_timestamp()) * 1000)::bigint FOR UPDATE SKIP LOCKED",
         )
         .bind(self.id())
-        .bind(now)
         .fetch_all(db)
         .await
     }

@@ -11,7 +11,8 @@ use crate::store::Retention;
 use crate::store::group_commit::{OtherBots, StoreRequest};
 use crate::store::reading::timestamp;
 use crate::store::statements::{
-    CLEAR_IDLE_LANES, COUNT_CRASHES, DELETE_CONNECTOR_DATA, PRUNE_LIMIT, prune_statements,
+    CLEAR_IDLE_LANES, COUNT_CRASHES, DELETE_CONNECTOR_DATA, PRUNE_LIMIT, WAKE_OVERDUE_LANES,
+    latest_ready_at, prune_statements,
 };
 
 /// Does every other operation of the batch.
@@ -83,17 +84,17 @@ async fn keep_claims(
     db: &mut PgConnection,
 ) -> Result<Vec<(ConnectorUid, Timestamp)>, sqlx::Error> {
     let now = connection.now();
+    let lease = i64::try_from(connection.options.lease.as_millis()).unwrap_or(i64::MAX / 4);
     if let Some(owner) = connection.claimant.id() {
         let working = sqlx::query("SELECT 1 FROM lane WHERE owner = $1 LIMIT 1")
             .bind(owner)
             .fetch_optional(&mut *db)
             .await?;
         if working.is_some() {
-            let lease = i64::try_from(connection.options.lease.as_millis()).unwrap_or(i64::MAX / 2);
-            connection.claimant.register(db, now + lease).await?;
+            connection.claimant.register(db, lease).await?;
         }
     }
-    for owner in connection.claimant.dead_claimants(db, now).await? {
+    for owner in connection.claimant.dead_claimants(db, lease).await? {
         sqlx::query(COUNT_CRASHES)
             .bind(owner)
             .execute(&mut *db)
@@ -104,6 +105,11 @@ async fn keep_claims(
             .execute(&mut *db)
             .await?;
     }
+    sqlx::query(WAKE_OVERDUE_LANES)
+        .bind(now)
+        .bind(latest_ready_at(now))
+        .execute(&mut *db)
+        .await?;
     let waiting = sqlx::query(
         "SELECT c.uid, min(l.ready_at) FROM lane l JOIN connector c ON c.id = l.connector
          WHERE l.owner IS NULL AND l.ready_at IS NOT NULL GROUP BY c.uid",

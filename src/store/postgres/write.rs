@@ -7,6 +7,7 @@ use sqlx::postgres::{PgConnection, PgQueryResult};
 
 use super::connection::{Connection, rows};
 use crate::store::group_commit::{Pending, StoreRequest};
+use crate::store::statements::latest_ready_at;
 use crate::store::{Change, LaneWrite, Release, StoreError, WriteOutcome};
 
 /// Exchanges that are kept of a session: as many as the greatest `maxMessages` can carry.
@@ -174,7 +175,10 @@ impl<'a> Rows<'a> {
         }
         match write.release {
             Some(Release::Now) => self.released.push((lane, now)),
-            Some(Release::At(at)) => self.released.push((lane, at.as_millisecond())),
+            Some(Release::At(at)) => {
+                let ready_at = at.as_millisecond().min(latest_ready_at(now));
+                self.released.push((lane, ready_at));
+            }
             None => {}
         }
         written
@@ -439,7 +443,12 @@ impl Notices {
         let Some(chat) = self.chat_of.get(&lane).copied() else {
             return false;
         };
-        if self.at.get(&chat).is_some_and(|at| *at > since) {
+        // A notice of the future is one of a clock that has stepped back.
+        if self
+            .at
+            .get(&chat)
+            .is_some_and(|at| *at > since && *at <= now)
+        {
             return false;
         }
         self.at.insert(chat, now);

@@ -10,7 +10,8 @@ use crate::store::Retention;
 use crate::store::group_commit::{OtherBots, StoreRequest};
 use crate::store::reading::timestamp;
 use crate::store::statements::{
-    CLEAR_IDLE_LANES, COUNT_CRASHES, DELETE_CONNECTOR_DATA, PRUNE_LIMIT, prune_statements,
+    CLEAR_IDLE_LANES, COUNT_CRASHES, DELETE_CONNECTOR_DATA, PRUNE_LIMIT, WAKE_OVERDUE_LANES,
+    latest_ready_at, prune_statements,
 };
 
 /// Does every other operation of the batch.
@@ -79,19 +80,29 @@ fn keep_claims(
     db: &Db,
 ) -> rusqlite::Result<Vec<(ConnectorUid, Timestamp)>> {
     let now = connection.now();
+    let lease = i64::try_from(connection.options.lease.as_millis()).unwrap_or(i64::MAX / 4);
     if let Some(owner) = connection.claimant.id() {
         let working = db
             .prepare_cached("SELECT 1 FROM lane WHERE owner = ?1 LIMIT 1")?
             .exists([owner])?;
         if working {
-            let lease = i64::try_from(connection.options.lease.as_millis()).unwrap_or(i64::MAX / 2);
             connection.claimant.register(db, now + lease)?;
         }
     }
+    // A lease that ends later than any that is given now was given before the clock stepped back.
+    db.prepare_cached("UPDATE claimant SET expires_at = ?1 + ?2 WHERE expires_at > ?1 + 2 * ?2")?
+        .execute((now, lease))?;
     for owner in connection.claimant.dead_claimants(db, now)? {
         db.execute(COUNT_CRASHES, [owner])?;
         release_lanes(db, owner)?;
         db.execute("DELETE FROM claimant WHERE id = ?1", [owner])?;
+    }
+    let latest = latest_ready_at(now);
+    let overdue = db
+        .prepare_cached("SELECT 1 FROM lane WHERE owner IS NULL AND ready_at > ?1 LIMIT 1")?
+        .exists([latest])?;
+    if overdue {
+        db.execute(WAKE_OVERDUE_LANES, (now, latest))?;
     }
     let mut waiting = db.prepare_cached(
         "SELECT c.uid, min(l.ready_at) FROM lane l JOIN connector c ON c.id = l.connector

@@ -6,6 +6,7 @@ use rusqlite::{Connection as Db, OptionalExtension as _, Params};
 
 use super::connection::Connection;
 use crate::store::group_commit::StoreRequest;
+use crate::store::statements::latest_ready_at;
 use crate::store::{Change, LaneWrite, Release, ReplyPart, StoreError, WriteOutcome};
 
 /// Exchanges that are kept of a session: as many as the greatest `maxMessages` can carry.
@@ -81,7 +82,7 @@ fn apply_lane_write(
     }
     let ready_at = match write.release {
         Some(Release::Now) => now,
-        Some(Release::At(at)) => at.as_millisecond(),
+        Some(Release::At(at)) => at.as_millisecond().min(latest_ready_at(now)),
         None => return Ok(written),
     };
     written.more_waits = db
@@ -251,7 +252,7 @@ fn record_notice(db: &Db, lane: i64, since: i64, now: i64) -> rusqlite::Result<b
     let noted = db
         .prepare_cached(
             "INSERT INTO notice (connector, chat, at) SELECT connector, chat, ?3 FROM lane WHERE id = ?1
-             ON CONFLICT (connector, chat) DO UPDATE SET at = excluded.at WHERE at <= ?2",
+             ON CONFLICT (connector, chat) DO UPDATE SET at = excluded.at WHERE at <= ?2 OR at > ?3",
         )?
         .execute((lane, since, now))?;
     Ok(noted > 0)

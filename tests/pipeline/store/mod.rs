@@ -1,7 +1,9 @@
 //! The store's promises, on a real file.
 
+mod clock;
 mod intake;
 mod listings;
+mod migration;
 mod opening;
 mod pruning;
 mod work;

@@ -154,6 +154,7 @@ fn new_session_ends_a_turn_that_had_begun() {
 #[case::album_tried_before(vec![again(picture(""), 1)], 200, None)]
 #[case::album_with_a_message_behind(vec![picture(""), say(ANN, 9, 200, "b")], 200, None)]
 #[case::paste(vec![say(ANN, 1, 100, &"word ".repeat(800))], 200, Some(500))]
+#[case::clock_stepped_back(vec![picture("")], -86_400_000, None)]
 #[case::short_text(vec![say(ANN, 1, 100, "a")], 0, None)]
 fn next_piece_is_waited_for(
     #[case] messages: Vec<Waiting>,

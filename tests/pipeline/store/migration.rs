@@ -1,0 +1,108 @@
+//! What a store of the version before holds is kept where it is known whose it is.
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{ConnectOptions, SqlSafeStr};
+use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
+use telegram_connector_operator::store::{self, ClaimRequest, ListingQuery};
+
+use crate::postgres::Postgres;
+
+/// Bot 1 is the connector `alone`'s; bot 2 was `first`'s and is `second`'s.
+const ROWS: &str = "
+INSERT INTO connector (id, uid, namespace, name) VALUES (1, 'alone', 'acme', 'alone'), (2, 'first', 'acme', 'first'), (3, 'second', 'acme', 'second');
+INSERT INTO lane (id, bot, chat, topic, connector, ready_at, session, sessions) VALUES
+  (1, 1, 7, 0, 1, 0, 1, 1), (2, 2, 7, 0, 2, NULL, 1, 1), (3, 2, 8, 0, 3, 0, 1, 1);
+INSERT INTO inbox (lane, update_id, date, received_at, body) VALUES (1, 1, 1, 1, '{\"update_id\":1}'), (3, 2, 1, 1, '{\"update_id\":2}');
+INSERT INTO session (lane, number, key, began_at, last_at, exchanges) VALUES (1, 1, 'k1', 1, 1, 1), (2, 1, 'k2', 1, 1, 1), (3, 1, 'k3', 1, 1, 1);
+INSERT INTO exchange (lane, session, number, asked, answered) VALUES (1, 1, 1, 'q1', 'a1'), (2, 1, 1, 'q2', 'a2'), (3, 1, 1, 'q3', 'a3');
+INSERT INTO denied (at, stored_at, namespace, name, message) VALUES
+  (1, 1, 'acme', 'alone', '{\"time\":\"1970-01-01T00:00:00Z\",\"namespace\":\"acme\",\"name\":\"alone\",\"bot\":1,\"updateId\":9,\"chat\":7,\"userId\":66,\"username\":null,\"userName\":null,\"language\":null,\"text\":\"hi\",\"content\":\"text\",\"level\":\"Specific\"}');
+";
+
+fn version_before(lanes: &'static str) -> Migrator {
+    let migration = Migration::new(
+        1,
+        "lanes".into(),
+        MigrationType::Simple,
+        lanes.into_sql_str(),
+        false,
+    );
+    Migrator::with_migrations(vec![migration])
+}
+
+async fn check_migrated(address: &str) {
+    let store = store::open(address).await.unwrap();
+    let claim = async |name: &str, bot| {
+        let connector = ConnectorRef {
+            namespace: "acme".into(),
+            name: name.into(),
+            uid: ConnectorUid::from(name),
+        };
+        let bot = BotId(bot);
+        let request = ClaimRequest {
+            connector,
+            bot,
+            lanes: 10,
+            history: 10,
+        };
+        store.claim(vec![request]).await.unwrap().lanes
+    };
+    let alone = claim("alone", 1).await;
+    assert_eq!(alone[0].messages[0].update_id, 1);
+    assert_eq!(alone[0].session.as_ref().unwrap().history[0].text, "q1");
+    let listing = |name: &str| ListingQuery {
+        namespace: Some("acme".into()),
+        name: Some(name.into()),
+        texts: true,
+        limit: 10,
+        ..ListingQuery::default()
+    };
+    assert_eq!(store.denied(&listing("alone")).await.unwrap().rows.len(), 1);
+    for name in ["first", "second"] {
+        assert!(claim(name, 2).await.is_empty());
+        assert!(
+            store
+                .sessions(&listing(name))
+                .await
+                .unwrap()
+                .rows
+                .is_empty()
+        );
+    }
+    let dead_letters = store.dead_letters(&listing("second")).await.unwrap().rows;
+    assert_eq!(dead_letters[0].update_id, 2);
+    assert!(
+        dead_letters[0].reason.contains("which connector"),
+        "{dead_letters:?}"
+    );
+}
+
+#[tokio::test]
+async fn store_of_the_version_before_keeps_what_is_known_to_be_whose_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("connectors.db");
+    let mut db = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(&file)
+        .create_if_missing(true)
+        .connect()
+        .await
+        .unwrap();
+    let lanes = include_str!("../../../src/store/sqlite/migrations/0001_lanes.sql");
+    version_before(lanes).run(&mut db).await.unwrap();
+    sqlx::raw_sql(ROWS).execute(&mut db).await.unwrap();
+    sqlx::Connection::close(db).await.unwrap();
+    check_migrated(&format!("sqlite:{}", file.display())).await;
+}
+
+#[tokio::test]
+async fn store_of_the_version_before_keeps_what_is_known_to_be_whose_on_postgres() {
+    let Some(postgres) = Postgres::start_empty().await else {
+        return;
+    };
+    let options: sqlx::postgres::PgConnectOptions = postgres.address().parse().unwrap();
+    let mut db = options.connect().await.unwrap();
+    let lanes = include_str!("../../../src/store/postgres/migrations/0001_lanes.sql");
+    version_before(lanes).run(&mut db).await.unwrap();
+    sqlx::raw_sql(ROWS).execute(&mut db).await.unwrap();
+    check_migrated(&postgres.address()).await;
+}
