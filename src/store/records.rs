@@ -215,6 +215,8 @@ pub enum Change {
         state: Option<String>,
         /// The message's date.
         at: Timestamp,
+        /// Exchanges before this one go: the session has become too long.
+        oldest_kept: Option<i64>,
     },
     /// A message was denied and is kept.
     Denied(Box<DeniedMessage>),

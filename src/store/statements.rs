@@ -8,7 +8,7 @@ use super::{MAX_LANE_WAIT, Retention};
 pub(super) const PRUNE_LIMIT: i64 = 500;
 
 /// What `Prune` removes: each with the time in `$1`, [`PRUNE_LIMIT`] in `$2`.
-pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timestamp); 6] {
+pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timestamp); 7] {
     [
         (
             "DELETE FROM seen WHERE (bot, update_id) IN (SELECT bot, update_id FROM seen WHERE at < $1 LIMIT $2)",
@@ -26,6 +26,7 @@ pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timesta
             "DELETE FROM dead_letter WHERE id IN (SELECT id FROM dead_letter WHERE at < $1 LIMIT $2)",
             retention.sessions,
         ),
+        (TRIM_DEAD_LETTERS, retention.sessions),
         (
             "DELETE FROM exchange WHERE (lane, session) IN (SELECT lane, number FROM session WHERE last_at < $1 LIMIT $2)",
             retention.sessions,
@@ -50,6 +51,26 @@ pub(super) const DELETE_CONNECTOR_DATA: [&str; 9] = [
     "DELETE FROM notice WHERE connector = $1",
     "UPDATE connector SET superseded = 1 WHERE id = $1",
 ];
+
+/// Denied messages that are kept of one sender, and of one connector; beyond it the oldest go.
+pub(super) const DENIED_PER_SENDER: i64 = 100;
+pub(super) const DENIED_PER_CONNECTOR: i64 = 5_000;
+/// The bound of a connector is looked at with every so many of its denied messages: looking costs as much as storing.
+pub(super) const DENIED_CHECK_INTERVAL: i64 = 64;
+
+/// Drops the oldest denied messages of the connector `$1` and the sender `$2` but for the newest `$3`.
+pub(super) const TRIM_DENIED_OF_SENDER: &str = "DELETE FROM denied WHERE connector = $1 AND sender = $2 AND id <=
+       (SELECT id FROM denied WHERE connector = $1 AND sender = $2 ORDER BY id DESC LIMIT 1 OFFSET $3)";
+
+/// The same of the connector `$1`, but for the newest `$2`.
+pub(super) const TRIM_DENIED_OF_CONNECTOR: &str =
+    "DELETE FROM denied WHERE connector = $1 AND id <=
+       (SELECT id FROM denied WHERE connector = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)";
+
+/// Drops the oldest dead letters of each connector but for the newest 10,000, at most `$2` at a time; the time `$1` is that of every other `Prune`.
+const TRIM_DEAD_LETTERS: &str = "DELETE FROM dead_letter WHERE $1 IS NOT NULL AND id IN (SELECT id FROM
+       (SELECT id, row_number() OVER (PARTITION BY connector ORDER BY id DESC) AS nth FROM dead_letter) newest
+       WHERE nth > 10000 LIMIT $2)";
 
 /// Counts a crash for the next message of each lane that the claimant `$1` had in work when it ended without notice.
 pub(super) const COUNT_CRASHES: &str = "UPDATE inbox SET crashes = crashes + 1 WHERE id IN

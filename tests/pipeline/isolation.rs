@@ -244,6 +244,7 @@ fn changes(lane: &ClaimedLane, connector: &ConnectorRef, treatment: Treatment) -
             answered: Some(format!("answered to {uid}")),
             state: Some(format!("state of {uid}")),
             at,
+            oldest_kept: None,
         });
         if treatment == Treatment::AnsweredAndNotSent {
             changes.push(Change::Reply {

@@ -174,6 +174,7 @@ async fn postgres_store_claims_and_lists() {
                     answered: Some("a".into()),
                     state: Some("state".into()),
                     at,
+                    oldest_kept: None,
                 },
                 Change::Reply {
                     message,

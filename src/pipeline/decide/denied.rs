@@ -10,6 +10,11 @@ use crate::store::DeniedMessage;
 /// A denial goes out at most once in this time per chat (API.md).
 pub(crate) const DENIAL_NOTICE_INTERVAL: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
+/// So much of a denied text is kept, in characters.
+const MAX_TEXT_CHARS: usize = 1_000;
+/// So much of its sender's name; Telegram's limit is 64 for the first and the last name each.
+const MAX_NAME_CHARS: usize = 130;
+
 /// The record of a denied message, if the connector wants it.
 pub(crate) fn denied_message(
     connector: &ResolvedConnector,
@@ -29,9 +34,12 @@ pub(crate) fn denied_message(
         chat: incoming.chat.id,
         user_id: sender.map(|s| s.id),
         username: sender.and_then(|s| s.username.clone()),
-        user_name: sender.map(|s| s.name.clone()),
+        user_name: sender.map(|s| cut(&s.name, MAX_NAME_CHARS)),
         language: sender.and_then(|s| s.language_code.clone()),
-        text: incoming.text.clone(),
+        text: incoming
+            .text
+            .as_deref()
+            .map(|text| cut(text, MAX_TEXT_CHARS)),
         content: incoming.content.label().to_owned(),
         level: level_name(connector.access.level).to_owned(),
     })
@@ -51,6 +59,13 @@ pub(crate) fn denial_notice(
             .sender
             .as_ref()
             .map(|s| CannedReply::Denied { user: s.id }),
+    }
+}
+
+fn cut(text: &str, max_chars: usize) -> String {
+    match text.char_indices().nth(max_chars) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
     }
 }
 

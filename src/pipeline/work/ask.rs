@@ -23,6 +23,9 @@ const MAX_PICTURE_BYTES: usize = 10 << 20;
 /// The longest answer that is delivered, in bytes; what a model writes beyond it is cut off.
 const MAX_ANSWER_BYTES: usize = 128 << 10;
 
+/// The biggest state that is kept of a session, in bytes (API.md).
+pub(crate) const MAX_STATE_BYTES: usize = 64 << 10;
+
 /// An answer to its end.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct AssistantAnswer {
@@ -30,6 +33,8 @@ pub(crate) struct AssistantAnswer {
     pub(crate) text: String,
     /// What the assistant wants back with the next question.
     pub(crate) state: Option<String>,
+    /// It wanted so many bytes back, which is more than is kept.
+    pub(crate) oversized_state: Option<usize>,
 }
 
 /// An answer that did not come to its end.
@@ -98,6 +103,7 @@ pub(crate) async fn ask<I>(
             interruption = interrupted => AskOutcome::Interrupted(interruption, AssistantAnswer {
                 text: so_far.borrow().clone(),
                 state: session_state.lock().take(),
+                oversized_state: None,
             }),
         }
     };
@@ -147,6 +153,9 @@ async fn collect_answer(
                 None => break,
                 Some(part) => match part? {
                     AnswerPart::Text(text) => answer.text.push_str(&text),
+                    AnswerPart::SessionState(state) if state.len() > MAX_STATE_BYTES => {
+                        answer.oversized_state = Some(state.len());
+                    }
                     AnswerPart::SessionState(state) => {
                         *session_state.lock() = Some(state.clone());
                         answer.state = Some(state);

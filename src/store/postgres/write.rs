@@ -1,13 +1,16 @@
 //! Changes to lanes: those of a whole batch, sorted by kind, one statement for each kind that occurs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgQueryResult};
 
 use super::connection::{Connection, rows};
 use crate::store::group_commit::{Pending, StoreRequest};
-use crate::store::statements::latest_ready_at;
+use crate::store::statements::{
+    DENIED_PER_CONNECTOR, DENIED_PER_SENDER, TRIM_DENIED_OF_CONNECTOR, TRIM_DENIED_OF_SENDER,
+    latest_ready_at,
+};
 use crate::store::{Change, LaneWrite, Release, StoreError, WriteOutcome};
 
 /// Exchanges that are kept of a session: as many as the greatest `maxMessages` can carry.
@@ -23,6 +26,7 @@ struct Rows<'a> {
     begun: Vec<(i64, i64, &'a str, i64)>,
     ended: Vec<i64>,
     exchanges: Vec<(i64, i64, i64, i64, Option<&'a str>)>,
+    dropped_exchanges: Vec<(i64, i64, i64)>,
     exchange_texts: Vec<(i64, i64, i64, &'a str, &'a str)>,
     denied: Vec<(i64, i64, i64, &'a str, &'a str, String)>,
     sent: Vec<(i64, i64, u32)>,
@@ -133,7 +137,11 @@ impl<'a> Rows<'a> {
                     answered,
                     state,
                     at,
+                    oldest_kept,
                 } => {
+                    if let Some(oldest) = oldest_kept {
+                        self.dropped_exchanges.push((lane, *session, *oldest));
+                    }
                     self.exchanges.push((
                         lane,
                         *session,
@@ -230,6 +238,7 @@ impl<'a> Rows<'a> {
             now,
         )
         .await?;
+        self.trim_denied(db).await?;
         self.apply_deliveries(db, now).await?;
         // An acceptance in another process either has the lane's row before us, and then its message is seen by the next
         // statement, or after us, and then it makes the lane ready itself.
@@ -251,6 +260,31 @@ impl<'a> Rows<'a> {
             now,
         )
         .await?;
+        Ok(())
+    }
+
+    /// Lets the oldest denied messages go where there are too many.
+    async fn trim_denied(&self, db: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let senders: BTreeSet<(i64, i64)> = self.denied.iter().map(|row| (row.0, row.1)).collect();
+        for (connector, sender) in &senders {
+            sqlx::query(TRIM_DENIED_OF_SENDER)
+                .bind(connector)
+                .bind(sender)
+                .bind(DENIED_PER_SENDER)
+                .execute(&mut *db)
+                .await?;
+        }
+        let connectors: BTreeSet<i64> = senders
+            .into_iter()
+            .map(|(connector, _)| connector)
+            .collect();
+        for connector in connectors {
+            sqlx::query(TRIM_DENIED_OF_CONNECTOR)
+                .bind(connector)
+                .bind(DENIED_PER_CONNECTOR)
+                .execute(&mut *db)
+                .await?;
+        }
         Ok(())
     }
 
@@ -295,6 +329,14 @@ impl<'a> Rows<'a> {
              WHERE $2 IS NOT NULL
              ON CONFLICT (lane, session, number) DO UPDATE SET asked = excluded.asked, answered = excluded.answered",
             &self.exchange_texts,
+            now,
+        )
+        .await?;
+        run(
+            db,
+            "DELETE FROM exchange e USING json_array_elements($1::json) j(value)
+             WHERE e.lane = (j.value->>0)::bigint AND e.session = (j.value->>1)::bigint AND e.number < (j.value->>2)::bigint AND $2 IS NOT NULL",
+            &self.dropped_exchanges,
             now,
         )
         .await?;

@@ -75,28 +75,66 @@ impl Connection {
         claim::apply_claims(self, db, requests)
     }
 
+    /// Whether nothing of the transaction is left. What was remembered may rest on what was rolled back.
+    fn roll_back(&mut self, db: &Db) -> bool {
+        self.durable = true;
+        self.connectors = ConnectorIds::default();
+        let rolled_back = db.is_autocommit() || db.execute_batch("ROLLBACK").is_ok();
+        if rolled_back && let Ok(counted) = BacklogCount::load(db) {
+            self.backlog = counted;
+        }
+        rolled_back
+    }
+
     fn commit_all(&mut self, requests: &mut [StoreRequest]) -> Result<(), StoreError> {
         let db = match self.open.take() {
             Some(db) => db,
             None => open(&self.path, &self.options).map_err(|e| explain_writer(&self.path, &e))?,
         };
-        match self.transaction(&db, requests) {
+        let mut result = self.transaction(&db, requests);
+        while let Err(error) = &result
+            && is_full(error)
+            && self.roll_back(&db)
+            && free_denied(&db).unwrap_or(0) > 0
+        {
+            result = self.transaction(&db, requests);
+        }
+        match result {
             Ok(()) => {
                 self.open = Some(db);
                 Ok(())
             }
             Err(error) => {
-                // What was remembered may rest on what was rolled back.
-                self.durable = true;
-                self.connectors = ConnectorIds::default();
-                let rolled_back = db.is_autocommit() || db.execute_batch("ROLLBACK").is_ok();
-                if rolled_back && let Ok(counted) = BacklogCount::load(&db) {
-                    self.backlog = counted;
-                }
+                self.roll_back(&db);
                 Err(explain_writer(&self.path, &error))
             }
         }
     }
+}
+
+/// Whether there was no space left.
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+}
+
+/// Denied messages that make room at a time.
+const DENIED_PER_FREEING: i64 = 500;
+
+/// Lets the oldest denied messages go, so that what people may say finds room. Returns how many went.
+fn free_denied(db: &Db) -> rusqlite::Result<usize> {
+    // What the log holds is in the file by now or can be: the log's own space may be all that there is.
+    db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
+    let freed = db.execute(
+        "DELETE FROM denied WHERE id IN (SELECT id FROM denied ORDER BY id LIMIT ?1)",
+        [DENIED_PER_FREEING],
+    )?;
+    if freed > 0 {
+        tracing::warn!(
+            freed,
+            "the store is full: the oldest denied messages were deleted to make room"
+        );
+    }
+    Ok(freed)
 }
 
 impl Backend for Connection {

@@ -6,8 +6,13 @@ use rusqlite::{Connection as Db, OptionalExtension as _, Params};
 
 use super::connection::Connection;
 use crate::store::group_commit::StoreRequest;
-use crate::store::statements::latest_ready_at;
-use crate::store::{Change, LaneWrite, Release, ReplyPart, StoreError, WriteOutcome};
+use crate::store::statements::{
+    DENIED_CHECK_INTERVAL, DENIED_PER_CONNECTOR, DENIED_PER_SENDER, TRIM_DENIED_OF_CONNECTOR,
+    TRIM_DENIED_OF_SENDER, latest_ready_at,
+};
+use crate::store::{
+    Change, DeniedMessage, LaneWrite, Release, ReplyPart, StoreError, WriteOutcome,
+};
 
 /// Exchanges that are kept of a session: as many as the greatest `maxMessages` can carry.
 const EXCHANGES_KEPT: i64 = 500;
@@ -130,7 +135,15 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
             answered,
             state,
             at,
+            oldest_kept,
         } => {
+            if let Some(oldest) = oldest_kept {
+                run(
+                    db,
+                    "DELETE FROM exchange WHERE lane = ?1 AND session = ?2 AND number < ?3",
+                    (lane, session, oldest),
+                )?;
+            }
             run(
                 db,
                 "UPDATE session SET exchanges = ?3, last_at = ?4, state = coalesce(?5, state) WHERE lane = ?1 AND number = ?2",
@@ -143,20 +156,7 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
                 _ => Ok(()),
             }
         }
-        Change::Denied(message) => run(
-            db,
-            "INSERT INTO denied (connector, sender, at, namespace, name, message, stored_at)
-             SELECT connector, ?2, ?3, ?4, ?5, ?6, ?7 FROM lane WHERE id = ?1",
-            (
-                lane,
-                message.user_id.unwrap_or(0),
-                message.time.as_millisecond(),
-                &message.namespace,
-                &message.name,
-                serde_json::to_string(message).expect("strings always serialize"),
-                now,
-            ),
-        ),
+        Change::Denied(message) => insert_denied(db, lane, message, now),
         Change::Sent { reply, number } => run(
             db,
             "DELETE FROM outbox WHERE lane = ?1 AND reply = ?2 AND number = ?3",
@@ -194,6 +194,41 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
         }
         Change::Reply { .. } | Change::Finish { .. } | Change::DeadLetter { .. } => Ok(()),
     }
+}
+
+/// Keeps a denied message, and lets the oldest go where there are too many.
+fn insert_denied(db: &Db, lane: i64, message: &DeniedMessage, now: i64) -> rusqlite::Result<()> {
+    let sender = message.user_id.unwrap_or(0);
+    let (id, connector): (i64, i64) = db
+        .prepare_cached(
+            "INSERT INTO denied (connector, sender, at, namespace, name, message, stored_at)
+             SELECT connector, ?2, ?3, ?4, ?5, ?6, ?7 FROM lane WHERE id = ?1 RETURNING id, connector",
+        )?
+        .query_row(
+            (
+                lane,
+                sender,
+                message.time.as_millisecond(),
+                &message.namespace,
+                &message.name,
+                serde_json::to_string(message).expect("strings always serialize"),
+                now,
+            ),
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+    run(
+        db,
+        TRIM_DENIED_OF_SENDER,
+        (connector, sender, DENIED_PER_SENDER),
+    )?;
+    if id % DENIED_CHECK_INTERVAL == 0 {
+        run(
+            db,
+            TRIM_DENIED_OF_CONNECTOR,
+            (connector, DENIED_PER_CONNECTOR),
+        )?;
+    }
+    Ok(())
 }
 
 fn reply(db: &Db, lane: i64, message: i64, parts: &[ReplyPart], now: i64) -> rusqlite::Result<()> {

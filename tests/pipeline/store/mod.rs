@@ -1,5 +1,6 @@
 //! The store's promises, on a real file.
 
+mod bounds;
 mod clock;
 mod intake;
 mod listings;

@@ -180,6 +180,7 @@ async fn session_keeps_newest_exchanges_until_connector_deletion() {
                 answered: Some(format!("a{n}")),
                 state: (n == 1).then(|| "state 1".into()),
                 at: began_at,
+                oldest_kept: None,
             },
             Change::Finish {
                 message: lane.messages[0].id,

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{BatchHandler, HandleOutcome};
-use crate::assistant::{Assistant, Picture, Question, Sender};
+use crate::assistant::{Assistant, AssistantFault, Picture, Question, Sender};
 use crate::pipeline::claim::lane_worker::{LaneResult, LaneWait};
 use crate::pipeline::decide::assistant_input::{self, AssistantInput};
 use crate::pipeline::decide::attachment_check::UnreadableAttachment;
@@ -76,7 +76,17 @@ impl BatchHandler<'_> {
                 pipeline
                     .metrics
                     .record_assistant_exchange(protocol, "ok", took);
-                pipeline.observations.record_assistant_success(uid);
+                match answer.oversized_state {
+                    None => pipeline.observations.record_assistant_success(uid),
+                    Some(bytes) => pipeline.observations.record_assistant_failure(
+                        uid,
+                        AssistantFault::Failing,
+                        format!(
+                            "the answer's state of {bytes} bytes is not kept: at most {} are",
+                            ask::MAX_STATE_BYTES
+                        ),
+                    ),
+                }
                 self.record_exchange(assistant, step, text, &answer);
                 let mut parts = self.answer_parts(&answer.text);
                 if parts.is_empty() {

@@ -80,6 +80,8 @@ impl BatchHandler<'_> {
                 let over = session.history.len().saturating_sub(2 * most);
                 session.history.drain(..over);
             }
+            let oldest_kept = history::bound_bytes(&mut session.history)
+                .then(|| number - i64::try_from(session.history.len() / 2).unwrap_or(0) + 1);
             self.lane.add_change(Change::Exchange {
                 session: session_number,
                 number,
@@ -87,6 +89,7 @@ impl BatchHandler<'_> {
                 answered: kept.then(|| answer.text.clone()),
                 state: answer.state.clone(),
                 at,
+                oldest_kept,
             });
         }
     }

@@ -13,7 +13,8 @@ INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, updat
 DELETE FROM inbox WHERE lane IN (SELECT id FROM lane WHERE bot IN (SELECT bot FROM shared_bot));
 DELETE FROM exchange WHERE lane IN (SELECT id FROM lane WHERE bot IN (SELECT bot FROM shared_bot));
 DELETE FROM session WHERE lane IN (SELECT id FROM lane WHERE bot IN (SELECT bot FROM shared_bot));
-UPDATE lane SET session = 0 WHERE bot IN (SELECT bot FROM shared_bot);
+UPDATE lane SET session = 0, ready_at = CASE WHEN EXISTS (SELECT 1 FROM outbox o WHERE o.lane = lane.id) THEN ready_at END
+    WHERE bot IN (SELECT bot FROM shared_bot);
 DROP TABLE shared_bot;
 
 CREATE TABLE owned_lane (
