@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::group_commit::{Accept, OtherBots, StoreRequest, Writer};
+use super::group_commit::{Accept, CountMessages, OtherBots, StoreRequest, Writer};
 use super::reading::{self, Readers, listing};
 use super::statements::PRUNE_LIMIT;
 use super::{
@@ -101,6 +101,26 @@ impl<R: Readers> Store for DatabaseStore<R> {
 
     async fn write(&self, write: LaneWrite) -> Result<WriteOutcome, StoreError> {
         self.writer.call(write, StoreRequest::Write).await
+    }
+
+    async fn count_messages(
+        &self,
+        connector: i64,
+        sender: i64,
+        minute: i64,
+        messages: u32,
+    ) -> Result<Option<u32>, StoreError> {
+        if !self.readers.is_shared() {
+            return Ok(None);
+        }
+        let request = CountMessages {
+            connector,
+            sender,
+            minute,
+            messages,
+        };
+        let counted = self.writer.call(request, StoreRequest::CountMessages).await;
+        counted.map(Some)
     }
 
     async fn waiting_messages(

@@ -53,6 +53,14 @@ pub(super) struct OtherBots {
     pub(super) before: Timestamp,
 }
 
+/// Messages of a sender that count in a minute.
+pub(super) struct CountMessages {
+    pub(super) connector: i64,
+    pub(super) sender: i64,
+    pub(super) minute: i64,
+    pub(super) messages: u32,
+}
+
 /// One caller's write.
 pub(super) enum StoreRequest {
     Accept(Pending<Accept, AcceptOutcome>),
@@ -68,11 +76,13 @@ pub(super) enum StoreRequest {
     DeleteConnectorData(Pending<ConnectorUid, ()>),
     Retry(Pending<Vec<i64>, u64>),
     Register(Pending<ConnectorRef, ()>),
+    /// Answered with all that were counted in the minute.
+    CountMessages(Pending<CountMessages, u32>),
     Probe(Pending<(), ()>),
 }
 
 /// The operations' names in metrics: every [`StoreRequest::label`].
-const OPERATIONS: [&str; 12] = [
+const OPERATIONS: [&str; 13] = [
     "accept",
     "claim",
     "write",
@@ -84,6 +94,7 @@ const OPERATIONS: [&str; 12] = [
     "forget",
     "retry",
     "register",
+    "count_messages",
     "probe",
 ];
 
@@ -97,6 +108,7 @@ impl StoreRequest {
                 | Self::ReleaseClaims(_)
                 | Self::ReadyNow(_)
                 | Self::Register(_)
+                | Self::CountMessages(_)
         )
     }
 
@@ -114,6 +126,7 @@ impl StoreRequest {
             Self::DeleteConnectorData(_) => "forget",
             Self::Retry(_) => "retry",
             Self::Register(_) => "register",
+            Self::CountMessages(_) => "count_messages",
             Self::Probe(_) => "probe",
         }
     }
@@ -139,6 +152,7 @@ impl StoreRequest {
             Self::DeleteConnectorData(pending) => pending.answer(failure),
             Self::Retry(pending) => pending.answer(failure),
             Self::Register(pending) => pending.answer(failure),
+            Self::CountMessages(pending) => pending.answer(failure),
             Self::Probe(pending) => pending.answer(failure),
         }
     }

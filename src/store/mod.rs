@@ -26,8 +26,8 @@ use crate::telemetry::Metrics;
 
 pub use records::{
     Backlog, Change, Claim, ClaimOutcome, ClaimRequest, ClaimedLane, DeadLetter, DeniedMessage,
-    LaneKey, LaneWrite, ListingQuery, MAX_LANE_WAIT, Page, Release, ReplyPart, Retention, Session,
-    SessionSummary, WaitingMessage, WaitingPart, WriteOutcome,
+    LaneKey, LaneWrite, ListingQuery, MAX_LANE_WAIT, Notice, NoticeKind, Page, Release, ReplyPart,
+    Retention, Session, SessionSummary, WaitingMessage, WaitingPart, WriteOutcome,
 };
 
 /// What `accept` made of a batch.
@@ -114,6 +114,19 @@ pub trait Store: Inbox {
     /// # Errors
     /// [`StoreError`]; then nothing of it happened.
     async fn write(&self, write: LaneWrite) -> Result<WriteOutcome, StoreError>;
+
+    /// Counts messages of a sender in a calendar minute (Unix time / 60), and says how many all replicas have counted in it; `None` where
+    /// there is one process only, which counts by itself. `connector` is [`Claim::connector`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn count_messages(
+        &self,
+        connector: i64,
+        sender: i64,
+        minute: i64,
+        messages: u32,
+    ) -> Result<Option<u32>, StoreError>;
 
     /// What waits in these lanes, each with its newest messages in order, what is in work included. Reads only.
     ///

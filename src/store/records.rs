@@ -92,6 +92,34 @@ pub struct WaitingMessage {
     pub received_at: Timestamp,
 }
 
+/// A reply that goes out only where its chat has had none of its kind for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notice {
+    /// What it tells.
+    pub kind: NoticeKind,
+    /// It is not stored if the connector told the chat the same after this time.
+    pub since: Timestamp,
+}
+
+/// What a notice tells somebody who may not write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoticeKind {
+    /// That they may not.
+    Denial,
+    /// The ids that they asked for.
+    Ids,
+}
+
+impl NoticeKind {
+    /// The kind as the store keeps it.
+    pub(super) fn code(self) -> i64 {
+        match self {
+            Self::Denial => 0,
+            Self::Ids => 1,
+        }
+    }
+}
+
 /// The longest that a lane is made to wait at a time. What was put off further than this was put off by a clock that has stepped back
 /// since, and is due.
 pub const MAX_LANE_WAIT: std::time::Duration = std::time::Duration::from_hours(1);
@@ -188,7 +216,7 @@ pub enum Change {
         /// Its parts in order.
         parts: Vec<ReplyPart>,
         /// Store it only if no notice of this kind was stored for the chat since.
-        unless_noticed_since: Option<Timestamp>,
+        notice: Option<Notice>,
     },
     /// A session begins; the one before it ends.
     BeginSession {

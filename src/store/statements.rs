@@ -15,7 +15,7 @@ pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timesta
             retention.identities,
         ),
         (
-            "DELETE FROM notice WHERE (connector, chat) IN (SELECT connector, chat FROM notice WHERE at < $1 LIMIT $2)",
+            "DELETE FROM notice WHERE (connector, chat, kind) IN (SELECT connector, chat, kind FROM notice WHERE at < $1 LIMIT $2)",
             retention.identities,
         ),
         (

@@ -250,7 +250,7 @@ fn changes(lane: &ClaimedLane, connector: &ConnectorRef, treatment: Treatment) -
             changes.push(Change::Reply {
                 message: id,
                 parts: vec![part(&format!("reply of {uid}"))],
-                unless_noticed_since: None,
+                notice: None,
             });
         }
         changes.push(Change::Finish { message: id });

@@ -9,6 +9,7 @@ mod command_menu;
 mod concurrency;
 mod failures;
 mod isolation;
+mod limits;
 mod message_flow;
 #[path = "../support/not_tried.rs"]
 mod not_tried;

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use sqlx::ConnectOptions;
 use telegram_connector_operator::identity::BotId;
 use telegram_connector_operator::store::{
-    self, Change, LaneWrite, ListingQuery, Release, Retention, Store, StoreError, StoreOptions,
+    self, Change, LaneWrite, ListingQuery, Notice, NoticeKind, Release, Retention, Store,
+    StoreError, StoreOptions,
 };
 
 use crate::not_tried::not_tried;
@@ -179,7 +180,7 @@ async fn postgres_store_claims_and_lists() {
                 Change::Reply {
                     message,
                     parts: vec![part("one"), part("two")],
-                    unless_noticed_since: None,
+                    notice: None,
                 },
                 Change::Finish { message },
             ],
@@ -311,7 +312,10 @@ async fn postgres_prunes_chats_with_expired_sessions() {
             Change::Reply {
                 message,
                 parts: vec![],
-                unless_noticed_since: Some(began),
+                notice: Some(Notice {
+                    kind: NoticeKind::Denial,
+                    since: began,
+                }),
             },
             Change::Finish { message },
         ];

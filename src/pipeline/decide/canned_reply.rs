@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::pipeline::decide::attachment_check::UnreadableAttachment;
+use crate::pipeline::message::incoming_update::IncomingUpdate;
 
 /// One thing that the bot says by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,4 +48,14 @@ pub(crate) enum CannedReply {
     },
     /// The connector's own denial.
     CustomDenial(Arc<str>),
+}
+
+impl CannedReply {
+    /// To a `/id`.
+    pub(crate) fn ids(incoming: &IncomingUpdate) -> Self {
+        Self::Ids {
+            user: incoming.sender.as_ref().map(|s| s.id),
+            chat: incoming.chat.id,
+        }
+    }
 }

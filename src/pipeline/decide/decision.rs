@@ -18,6 +18,8 @@ pub(crate) enum Decision {
     LeaveChat,
     /// Its sender may not write.
     Deny,
+    /// Its sender may not write, and asks for the ids to hand on.
+    DenyWithIds,
     /// The bot answers by itself.
     Reply(CannedReply),
     /// A new session begins, and the bot says so.
@@ -28,8 +30,7 @@ pub(crate) enum Decision {
     AskAssistant(AssistantInput),
 }
 
-/// Decides, given whether it was said to the bot. Nobody whom the access level does not name gets further than [`Decision::Deny`],
-/// except to their own id.
+/// Decides, given whether it was said to the bot. Nobody whom the access level does not name gets further than being denied.
 pub(crate) fn decide(
     connector: &ResolvedConnector,
     incoming: &IncomingUpdate,
@@ -48,17 +49,15 @@ pub(crate) fn decide(
         ParsedCommand::Own { command, .. } => Some(command),
         _ => None,
     };
-    if command == Some(Command::Id) {
-        return Decision::Reply(CannedReply::Ids {
-            user: incoming.sender.as_ref().map(|s| s.id),
-            chat: incoming.chat.id,
-        });
-    }
     let access = access::decide(&connector.access, incoming.sender.as_ref());
     let (AccessDecision::Allowed, Some(_)) = (access, &incoming.sender) else {
-        return Decision::Deny;
+        return match command {
+            Some(Command::Id) => Decision::DenyWithIds,
+            _ => Decision::Deny,
+        };
     };
     match command {
+        Some(Command::Id) => Decision::Reply(CannedReply::ids(incoming)),
         Some(Command::Start { .. }) => Decision::Reply(
             connector
                 .greeting
@@ -71,7 +70,7 @@ pub(crate) fn decide(
         Some(Command::New) => Decision::StartSession,
         Some(Command::Help) => Decision::Reply(CannedReply::Help),
         Some(Command::Stop) => Decision::Stop,
-        Some(Command::Id) | None => decide_content(connector, incoming),
+        None => decide_content(connector, incoming),
     }
 }
 

@@ -5,9 +5,9 @@ use crate::identity::BotId;
 use crate::pipeline::decide::canned_reply::CannedReply;
 use crate::pipeline::message::incoming_update::IncomingUpdate;
 use crate::registry::{DeniedReply, ResolvedConnector};
-use crate::store::DeniedMessage;
+use crate::store::{DeniedMessage, NoticeKind};
 
-/// A denial goes out at most once in this time per chat (API.md).
+/// A denial goes out at most once in this time per chat (API.md), and so do the ids that a denied user asks for.
 pub(crate) const DENIAL_NOTICE_INTERVAL: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
 /// So much of a denied text is kept, in characters.
@@ -45,21 +45,24 @@ pub(crate) fn denied_message(
     })
 }
 
-/// What the sender is told; `None`: nothing.
+/// What the sender is told, and as which kind of notice; `None`: nothing. Where a denial says nothing, so does a `/id`: the bot must not
+/// seem to be there.
 pub(crate) fn denial_notice(
     connector: &ResolvedConnector,
     incoming: &IncomingUpdate,
-) -> Option<CannedReply> {
-    match &connector.denied_reply {
-        DeniedReply::Silent => None,
-        DeniedReply::Text(text) if text.is_empty() => None,
-        DeniedReply::Text(text) => Some(CannedReply::CustomDenial(text.clone())),
+    asks_for_ids: bool,
+) -> Option<(NoticeKind, CannedReply)> {
+    let denial = match &connector.denied_reply {
+        DeniedReply::Silent => return None,
+        DeniedReply::Text(text) if text.is_empty() => return None,
+        _ if asks_for_ids => return Some((NoticeKind::Ids, CannedReply::ids(incoming))),
+        DeniedReply::Text(text) => CannedReply::CustomDenial(text.clone()),
         // Without a sender there is no id to pass on and nobody to enable.
-        DeniedReply::Default => incoming
-            .sender
-            .as_ref()
-            .map(|s| CannedReply::Denied { user: s.id }),
-    }
+        DeniedReply::Default => CannedReply::Denied {
+            user: incoming.sender.as_ref()?.id,
+        },
+    };
+    Some((NoticeKind::Denial, denial))
 }
 
 fn cut(text: &str, max_chars: usize) -> String {

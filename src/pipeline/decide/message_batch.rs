@@ -164,7 +164,7 @@ impl MessageBatch {
                 self.decision = known.update.decision.clone();
             }
         }
-        if self.decision == Decision::Deny {
+        if matches!(self.decision, Decision::Deny | Decision::DenyWithIds) {
             self.members.truncate(1);
             self.settled_indices.truncate(1);
         }

@@ -6,8 +6,6 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use crate::identity::BotId;
-
 /// Whether a message is within its user's limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RateDecision {
@@ -19,18 +17,29 @@ pub(crate) enum RateDecision {
     Refused,
 }
 
+impl RateDecision {
+    /// Of the message that is the `nth` of its minute, from 1.
+    pub(crate) fn of(nth: u32, per_minute: u32) -> Self {
+        match nth {
+            n if n <= per_minute => Self::Allowed,
+            n if n == per_minute.saturating_add(1) => Self::FirstRefused,
+            _ => Self::Refused,
+        }
+    }
+}
+
 /// Users that are remembered; beyond it those of past minutes are forgotten.
 const MAX_TRACKED_USERS: usize = 10_000;
 
-/// Counts per bot, user and calendar minute.
+/// Counts per connector (by its number in the store), user and calendar minute.
 #[derive(Debug, Default)]
-pub(crate) struct UserRateLimiter(Mutex<HashMap<(BotId, i64), (i64, u32)>>);
+pub(crate) struct UserRateLimiter(Mutex<HashMap<(i64, i64), (i64, u32)>>);
 
 impl UserRateLimiter {
     /// Whether another message would be within the limit, besides `pending` that are still to be counted.
     pub(crate) fn has_capacity(
         &self,
-        bot: BotId,
+        connector: i64,
         user: i64,
         date: Timestamp,
         per_minute: u32,
@@ -38,7 +47,7 @@ impl UserRateLimiter {
     ) -> bool {
         let minute = date.as_second().div_euclid(60);
         let counts = self.0.lock();
-        let counted = counts.get(&(bot, user)).filter(|(m, _)| *m == minute);
+        let counted = counts.get(&(connector, user)).filter(|(m, _)| *m == minute);
         counted
             .map_or(0, |(_, count)| *count)
             .saturating_add(pending)
@@ -48,7 +57,7 @@ impl UserRateLimiter {
     /// Counts a message.
     pub(crate) fn count(
         &self,
-        bot: BotId,
+        connector: i64,
         user: i64,
         date: Timestamp,
         per_minute: u32,
@@ -58,16 +67,12 @@ impl UserRateLimiter {
         if counts.len() >= MAX_TRACKED_USERS {
             counts.retain(|_, (m, _)| *m >= minute - 1);
         }
-        let (counted, count) = counts.entry((bot, user)).or_insert((minute, 0));
+        let (counted, count) = counts.entry((connector, user)).or_insert((minute, 0));
         if *counted != minute {
             (*counted, *count) = (minute, 0);
         }
         *count = count.saturating_add(1);
-        match *count {
-            n if n <= per_minute => RateDecision::Allowed,
-            n if n == per_minute.saturating_add(1) => RateDecision::FirstRefused,
-            _ => RateDecision::Refused,
-        }
+        RateDecision::of(*count, per_minute)
     }
 }
 
@@ -79,7 +84,7 @@ mod tests {
     fn user_over_the_limit_is_notified_once_per_minute() {
         let rate_limiter = UserRateLimiter::default();
         let at = |second| Timestamp::from_second(second).expect("in range");
-        let count = |user, second| rate_limiter.count(BotId(1), user, at(second), 2);
+        let count = |user, second| rate_limiter.count(1, user, at(second), 2);
         assert_eq!(count(7, 60), RateDecision::Allowed);
         assert_eq!(count(7, 61), RateDecision::Allowed);
         assert_eq!(count(7, 62), RateDecision::FirstRefused);

@@ -8,7 +8,7 @@ use super::accept::BacklogCount;
 use super::connection::{Connection, rows};
 use crate::identity::ConnectorUid;
 use crate::store::Retention;
-use crate::store::group_commit::{OtherBots, StoreRequest};
+use crate::store::group_commit::{CountMessages, OtherBots, StoreRequest};
 use crate::store::reading::timestamp;
 use crate::store::statements::{
     CLEAR_IDLE_LANES, COUNT_CRASHES, DELETE_CONNECTOR_DATA, PRUNE_LIMIT, WAKE_OVERDUE_LANES,
@@ -69,6 +69,10 @@ pub(super) async fn apply_requests(
                 let registered = &pending.request;
                 connection.connectors.id_of_named(db, registered).await?;
                 pending.resolve(Ok(()));
+            }
+            StoreRequest::CountMessages(pending) => {
+                let counted = count_messages(db, &pending.request).await?;
+                pending.resolve(Ok(counted));
             }
             StoreRequest::Probe(pending) => {
                 probe(connection, db).await?;
@@ -194,6 +198,11 @@ async fn prune(db: &mut PgConnection, retention: &Retention) -> Result<bool, sql
             .rows_affected();
         more |= removed >= limit;
     }
+    let minute = retention.identities.as_second().div_euclid(60);
+    sqlx::query("DELETE FROM message_count WHERE minute < $1")
+        .bind(minute)
+        .execute(db)
+        .await?;
     Ok(more)
 }
 
@@ -271,9 +280,27 @@ async fn retry_dead_letters(
     Ok(retried)
 }
 
+async fn count_messages(
+    db: &mut PgConnection,
+    messages: &CountMessages,
+) -> Result<u32, sqlx::Error> {
+    let counted: i64 = sqlx::query_scalar(
+        "INSERT INTO message_count (connector, sender, minute, messages) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (connector, sender, minute) DO UPDATE SET messages = message_count.messages + excluded.messages
+         RETURNING messages",
+    )
+    .bind(messages.connector)
+    .bind(messages.sender)
+    .bind(messages.minute)
+    .bind(i64::from(messages.messages))
+    .fetch_one(db)
+    .await?;
+    Ok(u32::try_from(counted).unwrap_or(u32::MAX))
+}
+
 /// A write that changes nothing but must reach the disk.
 async fn probe(connection: &Connection, db: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO notice (connector, chat, at) VALUES (0, 0, $1) ON CONFLICT (connector, chat) DO UPDATE SET at = excluded.at")
+    sqlx::query("INSERT INTO notice (connector, chat, kind, at) VALUES (0, 0, 0, $1) ON CONFLICT (connector, chat, kind) DO UPDATE SET at = excluded.at")
         .bind(connection.now())
         .execute(db)
         .await

@@ -9,4 +9,5 @@ impl Dialect for Postgres {
              (SELECT asked, answered FROM exchange e WHERE e.lane = s.lane AND e.session = s.number ORDER BY e.number DESC) newest)";
     const NEWEST_OF_LANES: &'static str = "FROM json_array_elements_text($1::json) j(value) JOIN inbox i ON i.id IN
            (SELECT id FROM inbox WHERE lane = j.value::bigint ORDER BY date DESC, update_id DESC LIMIT $2)";
+    const SHARED: bool = true;
 }

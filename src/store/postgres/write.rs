@@ -11,7 +11,7 @@ use crate::store::statements::{
     DENIED_PER_CONNECTOR, DENIED_PER_SENDER, TRIM_DENIED_OF_CONNECTOR, TRIM_DENIED_OF_SENDER,
     latest_ready_at,
 };
-use crate::store::{Change, LaneWrite, Release, StoreError, WriteOutcome};
+use crate::store::{Change, LaneWrite, Notice, Release, StoreError, WriteOutcome};
 
 /// Exchanges that are kept of a session: as many as the greatest `maxMessages` can carry.
 const EXCHANGES_KEPT: i64 = 500;
@@ -107,10 +107,9 @@ impl<'a> Rows<'a> {
                 Change::Reply {
                     message,
                     parts,
-                    unless_noticed_since,
+                    notice,
                 } => {
-                    let since = unless_noticed_since.map(jiff::Timestamp::as_millisecond);
-                    if since.is_none_or(|since| notices.record(lane, since, now)) {
+                    if notice.is_none_or(|notice| notices.record(lane, notice, now)) {
                         written.reply_stored = true;
                         for (number, part) in (0..).zip(parts) {
                             self.reply_parts.push((
@@ -434,8 +433,8 @@ async fn still_waiting(
 #[derive(Default)]
 struct Notices {
     chat_of: HashMap<i64, (i64, i64)>,
-    at: HashMap<(i64, i64), i64>,
-    new: Vec<(i64, i64)>,
+    at: HashMap<(i64, i64, i64), i64>,
+    new: Vec<(i64, i64, i64)>,
 }
 
 impl Notices {
@@ -451,7 +450,7 @@ impl Notices {
                     matches!(
                         c,
                         Change::Reply {
-                            unless_noticed_since: Some(_),
+                            notice: Some(_),
                             ..
                         }
                     )
@@ -464,45 +463,47 @@ impl Notices {
             return Ok(notices);
         }
         let found = sqlx::query(
-            "SELECT l.id, l.connector, l.chat, n.at FROM json_array_elements($1::json) j(value) JOIN lane l ON l.id = j.value::text::bigint
+            "SELECT l.id, l.connector, l.chat, n.at, n.kind FROM json_array_elements($1::json) j(value) JOIN lane l ON l.id = j.value::text::bigint
              LEFT JOIN notice n ON n.connector = l.connector AND n.chat = l.chat",
         )
         .bind(rows(&lanes))
         .fetch_all(db)
         .await?;
         for row in found {
-            let chat = (row.get(1), row.get(2));
-            notices.chat_of.insert(row.get(0), chat);
-            if let Some(at) = row.get(3) {
-                notices.at.insert(chat, at);
+            let (connector, chat) = (row.get(1), row.get(2));
+            notices.chat_of.insert(row.get(0), (connector, chat));
+            if let (Some(at), Some(kind)) = (row.get(3), row.get(4)) {
+                notices.at.insert((connector, chat, kind), at);
             }
         }
         Ok(notices)
     }
 
     /// Whether the chat had none since; then it has one now.
-    fn record(&mut self, lane: i64, since: i64, now: i64) -> bool {
-        let Some(chat) = self.chat_of.get(&lane).copied() else {
+    fn record(&mut self, lane: i64, notice: Notice, now: i64) -> bool {
+        let Some((connector, chat)) = self.chat_of.get(&lane).copied() else {
             return false;
         };
+        let since = notice.since.as_millisecond();
+        let key = (connector, chat, notice.kind.code());
         // A notice of the future is one of a clock that has stepped back.
         if self
             .at
-            .get(&chat)
+            .get(&key)
             .is_some_and(|at| *at > since && *at <= now)
         {
             return false;
         }
-        self.at.insert(chat, now);
-        self.new.push(chat);
+        self.at.insert(key, now);
+        self.new.push(key);
         true
     }
 
     async fn save(&self, db: &mut PgConnection, now: i64) -> Result<(), sqlx::Error> {
         run(
             db,
-            "INSERT INTO notice (connector, chat, at) SELECT (value->>0)::bigint, (value->>1)::bigint, $2 FROM json_array_elements($1::json) j(value)
-             ON CONFLICT (connector, chat) DO UPDATE SET at = excluded.at",
+            "INSERT INTO notice (connector, chat, kind, at) SELECT (value->>0)::bigint, (value->>1)::bigint, (value->>2)::bigint, $2 FROM json_array_elements($1::json) j(value)
+             ON CONFLICT (connector, chat, kind) DO UPDATE SET at = excluded.at",
             &self.new,
             now,
         )

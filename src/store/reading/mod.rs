@@ -16,6 +16,8 @@ pub(super) trait Dialect: sqlx::Database {
     const EXCHANGES: &'static str;
     /// The beginning of a query: the lanes of the JSON array `$1` as `j`, each joined with its `$2` newest messages as `i`.
     const NEWEST_OF_LANES: &'static str;
+    /// Whether several processes work on it.
+    const SHARED: bool;
 }
 
 /// A value for a statement.
@@ -31,6 +33,11 @@ pub(super) trait Readers: Send + Sync + 'static {
     type Row: Columns;
     /// What is its own of this database.
     type Dialect: Dialect;
+
+    /// Whether several processes work on it.
+    fn is_shared(&self) -> bool {
+        Self::Dialect::SHARED
+    }
 
     /// All rows. The statement is ours alone; what others wrote comes as `values`.
     fn fetch(

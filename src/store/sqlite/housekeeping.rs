@@ -66,6 +66,8 @@ pub(super) fn apply_requests(
                 connection.connectors.id_of_named(db, registered)?;
                 pending.resolve(Ok(()));
             }
+            // One process counts by itself.
+            StoreRequest::CountMessages(pending) => pending.resolve(Ok(pending.request.messages)),
             StoreRequest::Probe(pending) => {
                 probe(connection, db)?;
                 pending.resolve(Ok(()));
@@ -224,7 +226,9 @@ fn retry_dead_letters(connection: &mut Connection, db: &Db, ids: &[i64]) -> rusq
 
 /// A write that changes nothing but must reach the disk.
 fn probe(connection: &Connection, db: &Db) -> rusqlite::Result<()> {
-    db.prepare_cached("INSERT OR REPLACE INTO notice (connector, chat, at) VALUES (0, 0, ?1)")?
-        .execute([connection.now()])
-        .map(drop)
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO notice (connector, chat, kind, at) VALUES (0, 0, 0, ?1)",
+    )?
+    .execute([connection.now()])
+    .map(drop)
 }

@@ -9,4 +9,5 @@ impl Dialect for Sqlite {
              (SELECT asked, answered FROM exchange e WHERE e.lane = s.lane AND e.session = s.number ORDER BY e.number DESC))";
     const NEWEST_OF_LANES: &'static str = "FROM json_each($1) j CROSS JOIN inbox i ON i.id IN
            (SELECT id FROM inbox WHERE lane = j.value ORDER BY date DESC, update_id DESC LIMIT $2)";
+    const SHARED: bool = false;
 }

@@ -11,7 +11,7 @@ use crate::store::statements::{
     TRIM_DENIED_OF_SENDER, latest_ready_at,
 };
 use crate::store::{
-    Change, DeniedMessage, LaneWrite, Release, ReplyPart, StoreError, WriteOutcome,
+    Change, DeniedMessage, LaneWrite, Notice, Release, ReplyPart, StoreError, WriteOutcome,
 };
 
 /// Exchanges that are kept of a session: as many as the greatest `maxMessages` can carry.
@@ -62,11 +62,10 @@ fn apply_lane_write(
             Change::Reply {
                 message,
                 parts,
-                unless_noticed_since,
+                notice,
             } => {
-                let since = unless_noticed_since.map(jiff::Timestamp::as_millisecond);
-                if let Some(since) = since
-                    && !record_notice(db, lane, since, now)?
+                if let Some(notice) = notice
+                    && !record_notice(db, lane, *notice, now)?
                 {
                     continue;
                 }
@@ -283,13 +282,18 @@ fn insert_exchange(
 }
 
 /// Notes that the lane's chat is told now that it is denied; false if it was told since.
-fn record_notice(db: &Db, lane: i64, since: i64, now: i64) -> rusqlite::Result<bool> {
+fn record_notice(db: &Db, lane: i64, notice: Notice, now: i64) -> rusqlite::Result<bool> {
     let noted = db
         .prepare_cached(
-            "INSERT INTO notice (connector, chat, at) SELECT connector, chat, ?3 FROM lane WHERE id = ?1
-             ON CONFLICT (connector, chat) DO UPDATE SET at = excluded.at WHERE at <= ?2 OR at > ?3",
+            "INSERT INTO notice (connector, chat, kind, at) SELECT connector, chat, ?4, ?3 FROM lane WHERE id = ?1
+             ON CONFLICT (connector, chat, kind) DO UPDATE SET at = excluded.at WHERE at <= ?2 OR at > ?3",
         )?
-        .execute((lane, since, now))?;
+        .execute((
+            lane,
+            notice.since.as_millisecond(),
+            now,
+            notice.kind.code(),
+        ))?;
     Ok(noted > 0)
 }
 

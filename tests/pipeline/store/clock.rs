@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use telegram_connector_operator::clock::{ManualClock, SharedClock};
-use telegram_connector_operator::store::{self, Change, LaneWrite, Release, StoreOptions};
+use telegram_connector_operator::store::{
+    self, Change, LaneWrite, Notice, NoticeKind, Release, StoreOptions,
+};
 
 use super::{BOT, claim, connector, part, update};
 use crate::postgres::Postgres;
@@ -43,11 +45,12 @@ async fn check_clock_that_steps_back(address: &str) {
     let notice = || Change::Reply {
         message: lanes[1].messages[0].id,
         parts: vec![part("denied")],
-        unless_noticed_since: Some(
-            clock_now(&clock)
+        notice: Some(Notice {
+            kind: NoticeKind::Denial,
+            since: clock_now(&clock)
                 .checked_sub(SignedDuration::from_hours(1))
                 .unwrap(),
-        ),
+        }),
     };
     assert!(write(&lanes[1], vec![notice()], None).await.reply_stored);
     assert!(!write(&lanes[1], vec![notice()], None).await.reply_stored);

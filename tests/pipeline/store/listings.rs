@@ -30,7 +30,7 @@ async fn dead_letter_is_listed_and_retried() {
             Change::Reply {
                 message: lane.messages[1].id,
                 parts: vec![part("x")],
-                unless_noticed_since: None,
+                notice: None,
             },
             Change::Finish {
                 message: lane.messages[1].id,

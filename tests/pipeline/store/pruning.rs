@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use sqlx::ConnectOptions;
-use telegram_connector_operator::store::{Change, Retention};
+use telegram_connector_operator::store::{Change, Notice, NoticeKind, Retention};
 
 use super::{BOT, StoreFixture, claim, connector, end, ids, update};
 
@@ -82,7 +82,10 @@ async fn chat_with_expired_session_and_notice_is_pruned() {
                 Change::Reply {
                     message,
                     parts: vec![],
-                    unless_noticed_since: Some(now),
+                    notice: Some(Notice {
+                        kind: NoticeKind::Denial,
+                        since: now,
+                    }),
                 },
                 finish,
             ],

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 use telegram_connector_operator::clock::SharedClock;
-use telegram_connector_operator::store::{Change, LaneWrite, ListingQuery, Release, StoreError};
+use telegram_connector_operator::store::{
+    Change, LaneWrite, ListingQuery, Notice, NoticeKind, Release, StoreError,
+};
 
 use super::{BOT, StoreFixture, claim, connector, end, part, store_backlog, update};
 
@@ -25,7 +27,7 @@ async fn reply_survives_crash_until_each_part_is_recorded() {
                 Change::Reply {
                     message,
                     parts: vec![part("first"), part("second")],
-                    unless_noticed_since: None,
+                    notice: None,
                 },
                 Change::Finish { message },
             ],
@@ -125,7 +127,10 @@ async fn notice_is_sent_once_per_chat_and_hour_across_topics() {
                 Change::Reply {
                     message: lane.messages[0].id,
                     parts: vec![part("no")],
-                    unless_noticed_since: Some(since),
+                    notice: Some(Notice {
+                        kind: NoticeKind::Denial,
+                        since: since,
+                    }),
                 },
                 Change::Finish {
                     message: lane.messages[0].id,

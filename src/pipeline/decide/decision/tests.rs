@@ -23,7 +23,6 @@ const MENTION: &str =
 #[case::start(private(ANN, r#""text":"/start""#), CannedReply::Greeting)]
 #[case::help(private(ANN, r#""text":"/help""#), CannedReply::Help)]
 #[case::id(private(ANN, r#""text":"/id""#), CannedReply::Ids { user: Some(ANN), chat: ANN })]
-#[case::id_of_a_denied_user(private(MALLORY, r#""text":"/id""#), CannedReply::Ids { user: Some(MALLORY), chat: MALLORY })]
 #[case::id_in_a_group(in_group(ANN, r#""text":"/id@support_bot""#), CannedReply::Ids { user: Some(ANN), chat: GROUP })]
 #[case::sticker(private(ANN, r#""sticker":{"emoji":"x"}"#), CannedReply::Unsupported)]
 #[case::voice_without_transcription(
@@ -56,6 +55,7 @@ fn bot_replies_by_itself(#[case] json: String, #[case] expected: CannedReply) {
 #[case::new(private(ANN, r#""text":"/new""#), Decision::StartSession)]
 #[case::stop(private(ANN, r#""text":"/stop""#), Decision::Stop)]
 #[case::denied(private(MALLORY, r#""text":"hi""#), Decision::Deny)]
+#[case::id_of_a_denied_user(private(MALLORY, r#""text":"/id""#), Decision::DenyWithIds)]
 #[case::denied_command(private(MALLORY, r#""text":"/new""#), Decision::Deny)]
 #[case::denied_content(private(MALLORY, r#""sticker":{}"#), Decision::Deny)]
 #[case::denied_in_a_group(in_group(MALLORY, MENTION), Decision::Deny)]

@@ -11,13 +11,13 @@ use crate::pipeline::decide::canned_reply::CannedReply;
 use crate::pipeline::decide::classified_message::ClassifiedMessage;
 use crate::pipeline::decide::decision::Decision;
 use crate::pipeline::decide::denied;
-use crate::pipeline::decide::message_batch::{self, BatchContext, MessageBatch};
+use crate::pipeline::decide::message_batch::{self, BatchContext, BatchMember, MessageBatch};
 use crate::pipeline::message::incoming_update::{IncomingUpdate, UnreadableUpdate};
 use crate::pipeline::send::deliver::{self, DeliveryProgress, report_dead_letter};
 use crate::pipeline::send::{localize, render};
 use crate::pipeline::state::rate_limit::RateDecision;
 use crate::registry::ResolvedConnector;
-use crate::store::{Change, ReplyPart, WaitingMessage, WaitingPart};
+use crate::store::{Change, Notice, ReplyPart, WaitingMessage, WaitingPart};
 use crate::telemetry::metrics::UpdateOutcome;
 use crate::texts::Texts;
 
@@ -60,9 +60,9 @@ pub(crate) async fn handle_next_batch(
     let mut allowed = 1;
     let batch = message_batch::next_batch(&context, waiting, |incoming| {
         let room = incoming.sender.as_ref().is_some_and(|sender| {
-            let (bot, limit) = (lane.key.bot, connector.messages_per_minute);
+            let (number, limit) = (lane.claim.connector, connector.messages_per_minute);
             let rate_limiter = &lane.pipeline.rate_limiter;
-            rate_limiter.has_capacity(bot, sender.id, incoming.date, limit, allowed)
+            rate_limiter.has_capacity(number, sender.id, incoming.date, limit, allowed)
         });
         allowed += u32::from(room);
         room
@@ -123,46 +123,47 @@ impl BatchHandler<'_> {
             return self.reply_in(texts, &CannedReply::Stopped).await;
         }
         match self.batch.decision.clone() {
-            Decision::Ignore => {
-                self.count(UpdateOutcome::Ignored);
-                self.finish_messages();
-                Ok(HandleOutcome::Done)
-            }
+            Decision::Ignore => Ok(self.ignore()),
             Decision::LeaveChat => {
-                self.count(UpdateOutcome::Ignored);
                 if let Err(error) = self.connector.bot.leave_chat(self.lane.key.chat).await {
-                    tracing::info!(%error, "a group that the connector does not name cannot be left");
+                    tracing::info!(%error, "failed to leave a group that the connector does not name");
                 }
-                self.finish_messages();
-                Ok(HandleOutcome::Done)
+                Ok(self.ignore())
             }
-            Decision::Deny => self.deny().await,
-            Decision::Reply(reply) => self.reply_with(&reply).await,
-            Decision::StartSession => {
-                self.start_session();
-                self.reply_with(&CannedReply::NewSession).await
-            }
-            Decision::Stop => self.reply_with(&CannedReply::NothingToStop).await,
+            Decision::Deny | Decision::DenyWithIds => self.deny().await,
             Decision::AskAssistant(_) if self.crashes() >= MAX_CRASHES => {
                 self.give_up_after_crashes().await
             }
-            Decision::AskAssistant(_) => {
-                let Some(assistant) = self.connector.assistant.clone() else {
-                    return Ok(HandleOutcome::Wait(LaneWait::ConnectorChange(
-                        WITHOUT_ASSISTANT,
-                    )));
-                };
-                match self.check_rate_limit() {
-                    RateDecision::Allowed => self.ask(&*assistant).await,
-                    RateDecision::FirstRefused => self.reply_with(&CannedReply::RateLimited).await,
-                    RateDecision::Refused => {
-                        self.count(UpdateOutcome::Ignored);
-                        self.finish_messages();
-                        Ok(HandleOutcome::Done)
-                    }
-                }
-            }
+            Decision::AskAssistant(_) if self.connector.assistant.is_none() => Ok(
+                HandleOutcome::Wait(LaneWait::ConnectorChange(WITHOUT_ASSISTANT)),
+            ),
+            decision => match self.check_rate_limit().await? {
+                RateDecision::Allowed => self.serve(decision).await,
+                RateDecision::FirstRefused => self.reply_with(&CannedReply::RateLimited).await,
+                RateDecision::Refused => Ok(self.ignore()),
+            },
         }
+    }
+
+    /// Does what a permitted user asks for.
+    async fn serve(&mut self, decision: Decision) -> LaneResult<HandleOutcome> {
+        match (decision, self.connector.assistant.clone()) {
+            (Decision::Reply(reply), _) => self.reply_with(&reply).await,
+            (Decision::StartSession, _) => {
+                self.start_session();
+                self.reply_with(&CannedReply::NewSession).await
+            }
+            (Decision::Stop, _) => self.reply_with(&CannedReply::NothingToStop).await,
+            (Decision::AskAssistant(_), Some(assistant)) => self.ask(&*assistant).await,
+            _ => Ok(self.ignore()),
+        }
+    }
+
+    /// Nothing is answered.
+    fn ignore(&mut self) -> HandleOutcome {
+        self.count(UpdateOutcome::Ignored);
+        self.finish_messages();
+        HandleOutcome::Done
     }
 
     fn count(&self, outcome: UpdateOutcome) {
@@ -213,25 +214,37 @@ impl BatchHandler<'_> {
         localize::texts_of(self.lead())
     }
 
-    /// What was said counts, an album or a paste once; a further attempt at it does not count again.
-    fn check_rate_limit(&self) -> RateDecision {
-        if self.first().attempts > 0 {
-            return RateDecision::Allowed;
+    /// What was said counts, an album or a paste once, whichever replica handles it; a further attempt at it does not count again.
+    async fn check_rate_limit(&self) -> LaneResult<RateDecision> {
+        if self.first().attempts > 0 || self.crashes() > 0 {
+            return Ok(RateDecision::Allowed);
         }
-        let count = |incoming: &IncomingUpdate| {
-            let sender = incoming.sender.as_ref()?;
-            let (bot, limit) = (self.lane.key.bot, self.connector.messages_per_minute);
-            let rate_limiter = &self.lane.pipeline.rate_limiter;
-            Some(rate_limiter.count(bot, sender.id, incoming.date, limit))
+        let (lane, limit) = (&self.lane, self.connector.messages_per_minute);
+        let connector = lane.claim.connector;
+        let first = &self.batch.members[0].update.incoming;
+        let Some(sender) = first.sender.as_ref().map(|s| s.id) else {
+            return Ok(RateDecision::Allowed);
         };
-        let rate = count(&self.batch.members[0].update.incoming).unwrap_or(RateDecision::Allowed);
-        for member in &self.batch.members {
-            if member.relation == MessageRelation::FollowUp {
-                // It was let in because there was room.
-                count(&member.update.incoming);
-            }
+        let counts = |member: &BatchMember| member.relation == MessageRelation::FollowUp;
+        let follow_ups = self.batch.members.iter().filter(|m| counts(m));
+        let dates = follow_ups.map(|member| member.update.incoming.date);
+        let rate_limiter = &lane.pipeline.rate_limiter;
+        let here = rate_limiter.count(connector, sender, first.date, limit);
+        let mut messages = 1;
+        for date in dates {
+            // They were let in because there was room.
+            rate_limiter.count(connector, sender, date, limit);
+            messages += 1;
         }
-        rate
+        let minute = first.date.as_second().div_euclid(60);
+        let counting = lane
+            .pipeline
+            .store
+            .count_messages(connector, sender, minute, messages);
+        Ok(match counting.await? {
+            None => here,
+            Some(counted) => RateDecision::of(counted.saturating_sub(messages - 1), limit),
+        })
     }
 
     /// In a group the reply shows what it replies to.
@@ -250,22 +263,17 @@ impl BatchHandler<'_> {
         if let Some(record) = denied::denied_message(connector, lane.key.bot, incoming) {
             lane.add_change(Change::Denied(Box::new(record)));
         }
-        match denied::denial_notice(connector, incoming) {
-            Some(notice) => {
-                let since = lane
-                    .pipeline
-                    .clock
-                    .now()
-                    .checked_sub(denied::DENIAL_NOTICE_INTERVAL);
-                let parts = self.canned_parts(&notice);
-                self.store_and_send_reply(parts, Some(since.unwrap_or(jiff::Timestamp::MIN)))
-                    .await
-            }
-            None => {
-                self.finish_messages();
-                Ok(HandleOutcome::Done)
-            }
-        }
+        let asks_for_ids = self.batch.decision == Decision::DenyWithIds;
+        let Some((kind, reply)) = denied::denial_notice(connector, incoming, asks_for_ids) else {
+            self.finish_messages();
+            return Ok(HandleOutcome::Done);
+        };
+        let now = lane.pipeline.clock.now();
+        let since = now.checked_sub(denied::DENIAL_NOTICE_INTERVAL);
+        let since = since.unwrap_or(jiff::Timestamp::MIN);
+        let parts = self.canned_parts(&reply);
+        self.store_and_send_reply(parts, Some(Notice { kind, since }))
+            .await
     }
 
     /// The messages of what the assistant said. Of a turn that was in work when the process ended without notice, as plain text: formatting
@@ -297,10 +305,10 @@ impl BatchHandler<'_> {
     async fn store_and_send_reply(
         &mut self,
         parts: Vec<ReplyPart>,
-        unless_noticed_since: Option<jiff::Timestamp>,
+        notice: Option<Notice>,
     ) -> LaneResult<HandleOutcome> {
-        let is_notice = unless_noticed_since.is_some();
-        let waiting = self.add_reply(self.first().id, parts, unless_noticed_since);
+        let is_notice = notice.is_some();
+        let waiting = self.add_reply(self.first().id, parts, notice);
         self.finish_messages();
         if !self.lane.write_changes().await?.reply_stored {
             return Ok(HandleOutcome::Done);
@@ -321,7 +329,7 @@ impl BatchHandler<'_> {
         &mut self,
         message: i64,
         parts: Vec<ReplyPart>,
-        unless_noticed_since: Option<jiff::Timestamp>,
+        notice: Option<Notice>,
     ) -> Vec<WaitingPart> {
         let stored_at = self.lane.pipeline.clock.now();
         let waiting = (0..).zip(&parts).map(|(number, part)| WaitingPart {
@@ -336,7 +344,7 @@ impl BatchHandler<'_> {
         self.lane.add_change(Change::Reply {
             message,
             parts,
-            unless_noticed_since,
+            notice,
         });
         waiting
     }

@@ -20,13 +20,14 @@ DROP TABLE shared_bot;
 ALTER TABLE lane DROP CONSTRAINT lane_bot_chat_topic_key;
 ALTER TABLE lane ADD CONSTRAINT lane_of_connector UNIQUE (connector, bot, chat, topic);
 
--- When a chat was last told by a connector that it is denied.
+-- When a chat was last told by a connector that it is denied (kind 0), or the ids it asked for (kind 1).
 DROP TABLE notice;
 CREATE TABLE notice (
     connector BIGINT NOT NULL,
     chat      BIGINT NOT NULL,
+    kind      BIGINT NOT NULL,
     at        BIGINT NOT NULL,
-    PRIMARY KEY (connector, chat)
+    PRIMARY KEY (connector, chat, kind)
 );
 
 -- superseded: deleted, or another connector has its name now. What is left of it is found by its uid only.
@@ -46,3 +47,13 @@ CREATE INDEX dead_letter_of_connector ON dead_letter (connector, id);
 
 -- How often a process ended without notice while this message was the first of its lane: the message may be what ended it.
 ALTER TABLE inbox ADD COLUMN crashes BIGINT NOT NULL DEFAULT 0;
+
+-- Messages of a sender in a calendar minute, for limits that hold whichever replica handles them.
+CREATE TABLE message_count (
+    connector BIGINT NOT NULL,
+    sender    BIGINT NOT NULL,
+    minute    BIGINT NOT NULL,
+    messages  BIGINT NOT NULL,
+    PRIMARY KEY (connector, sender, minute)
+);
+CREATE INDEX message_count_by_age ON message_count (minute);

@@ -36,13 +36,14 @@ ALTER TABLE owned_lane RENAME TO lane;
 CREATE INDEX lane_ready ON lane (connector, bot, ready_at) WHERE owner IS NULL AND ready_at IS NOT NULL;
 CREATE INDEX lane_owned ON lane (owner) WHERE owner IS NOT NULL;
 
--- When a chat was last told by a connector that it is denied.
+-- When a chat was last told by a connector that it is denied (kind 0), or the ids it asked for (kind 1).
 DROP TABLE notice;
 CREATE TABLE notice (
     connector INTEGER NOT NULL,
     chat      INTEGER NOT NULL,
+    kind      INTEGER NOT NULL,
     at        INTEGER NOT NULL,
-    PRIMARY KEY (connector, chat)
+    PRIMARY KEY (connector, chat, kind)
 ) STRICT, WITHOUT ROWID;
 
 -- superseded: deleted, or another connector has its name now. What is left of it is found by its uid only.
