@@ -304,6 +304,24 @@ fn two_connectors_with_one_token_are_a_warning() {
 }
 
 #[test]
+fn one_connector_written_twice_shares_its_token_with_others_only() {
+    let support = CONNECTOR.replace("username: ann", "id: 2");
+    let sales = support.replace("name: support\n", "name: sales\n");
+    let elsewhere = support.replace("namespace: acme", "namespace: other");
+    let all = [&support, &support, &elsewhere, &sales, &support];
+    let (_, output) = check_text("bots.yaml", &all.map(String::as_str).join("---\n"));
+    let shared: Vec<&str> = output
+        .lines()
+        .filter(|line| line.contains("names the same token"))
+        .map(|line| line.split('"').nth(1).unwrap())
+        .collect();
+    // Of sales, and of the last support.
+    assert_eq!(shared, ["support", "sales"], "{output}");
+    let replaced = output.matches("one of them replaces the other").count();
+    assert_eq!(replaced, 2, "{output}");
+}
+
+#[test]
 fn token_is_never_printed() {
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: support-bot, namespace: acme}\nstringData: {token: hunter2-hunter2}\n";
     let (_, output) = check_text("bot.yaml", &format!("{CONNECTOR}---\n{secret}"));

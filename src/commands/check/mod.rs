@@ -5,11 +5,13 @@
 //! them, is a warning. Objects of other kinds are skipped.
 
 mod files;
+mod object_index;
 mod objects;
 mod references;
 mod scalar;
 mod yaml;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -144,20 +146,15 @@ pub fn run(paths: &[PathBuf], out: &mut dyn Write) -> io::Result<CheckSummary> {
 
 /// Sorts by file in the order of reading, then by line.
 fn sorted_indices(findings: &[Finding]) -> Vec<usize> {
-    let mut files: Vec<&str> = Vec::new();
+    let mut files: HashMap<&str, usize> = HashMap::new();
     for finding in findings {
-        if !files.contains(&finding.file.as_str()) {
-            files.push(&finding.file);
-        }
+        let next = files.len();
+        files.entry(&finding.file).or_insert(next);
     }
-    let position = |index: &usize| {
-        let finding = &findings[*index];
-        (
-            files.iter().position(|file| *file == finding.file),
-            finding.line,
-        )
-    };
     let mut order: Vec<usize> = (0..findings.len()).collect();
-    order.sort_by_key(position);
+    order.sort_by_key(|index| {
+        let finding = &findings[*index];
+        (files[finding.file.as_str()], finding.line)
+    });
     order
 }

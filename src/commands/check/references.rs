@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::Finding;
+use super::object_index::ObjectIndex;
 use super::objects::CheckedObject;
 use crate::api::connector::{DEFAULT_API_KEY, DEFAULT_TOKEN_KEY};
 use crate::telegram::BotToken;
@@ -16,11 +17,9 @@ const SELECTIONS: [&str; 3] = ["companyUsers", "agentUsers", "specificUsers"];
 
 /// Warnings about all objects together.
 pub(super) fn check_references(objects: &[CheckedObject], findings: &mut Vec<Finding>) {
-    for (index, object) in objects.iter().enumerate() {
-        if let Some(first) = objects[..index]
-            .iter()
-            .find(|other| same_object(object, other))
-        {
+    let index = ObjectIndex::new(objects);
+    for (position, object) in objects.iter().enumerate() {
+        if let Some(first) = index.earlier_definition(position) {
             let message = format!(
                 "{} {:?} stands in {}:{} too: one of them replaces the other",
                 object.kind,
@@ -31,33 +30,24 @@ pub(super) fn check_references(objects: &[CheckedObject], findings: &mut Vec<Fin
             findings.push(object.warning("metadata.name", message));
         }
         if object.ours && object.kind == "TelegramConnector" {
-            check_connector(index, object, objects, findings);
+            check_connector(position, object, &index, findings);
         }
     }
 }
 
-fn same_object(a: &CheckedObject, b: &CheckedObject) -> bool {
-    a.ours
-        && b.ours
-        && a.kind == b.kind
-        && !a.name().is_empty()
-        && a.name() == b.name()
-        && a.namespace() == b.namespace()
-}
-
 fn check_connector(
-    index: usize,
+    position: usize,
     connector: &CheckedObject,
-    objects: &[CheckedObject],
+    index: &ObjectIndex<'_>,
     findings: &mut Vec<Finding>,
 ) {
     let token = "spec.botTokenSecretRef";
-    check_secret(connector, token, DEFAULT_TOKEN_KEY, objects, findings);
+    check_secret(connector, token, DEFAULT_TOKEN_KEY, index, findings);
     for key in [
         "spec.assistant.apiKeySecretRef",
         "spec.transcription.apiKeySecretRef",
     ] {
-        check_secret(connector, key, DEFAULT_API_KEY, objects, findings);
+        check_secret(connector, key, DEFAULT_API_KEY, index, findings);
     }
     for selection in SELECTIONS {
         let refs = connector
@@ -68,12 +58,7 @@ fn check_connector(
             let Some(name) = list["name"].as_str() else {
                 continue;
             };
-            let found = objects.iter().any(|other| {
-                other.kind == "TelegramUserList"
-                    && other.name() == name
-                    && may_share_namespace(connector, other)
-            });
-            if !found {
+            if !index.has_user_list(connector, name) {
                 findings.push(connector.warning(
                     &format!("spec.access.{selection}.listRefs[{position}].name"),
                     format!("TelegramUserList {name:?} is not in these files: until it exists in the same namespace, its users are denied"),
@@ -81,15 +66,7 @@ fn check_connector(
             }
         }
     }
-    let duplicate = objects[..index].iter().find(|other| {
-        other.ours
-            && other.kind == connector.kind
-            && other.namespace() == connector.namespace()
-            && !same_object(connector, other)
-            && token_ref(other).is_some()
-            && token_ref(other) == token_ref(connector)
-    });
-    if let Some(duplicate) = duplicate {
+    if let Some(duplicate) = index.earlier_token_user(position) {
         findings.push(connector.warning(
             token,
             format!(
@@ -100,20 +77,11 @@ fn check_connector(
     }
 }
 
-fn token_ref(connector: &CheckedObject) -> Option<(&str, &str)> {
-    Some((
-        connector.text("/spec/botTokenSecretRef/name")?,
-        connector
-            .text("/spec/botTokenSecretRef/key")
-            .unwrap_or(DEFAULT_TOKEN_KEY),
-    ))
-}
-
 fn check_secret(
     connector: &CheckedObject,
     field: &str,
     default_key: &str,
-    objects: &[CheckedObject],
+    index: &ObjectIndex<'_>,
     findings: &mut Vec<Finding>,
 ) {
     let pointer = format!("/{}", field.replace('.', "/"));
@@ -123,18 +91,15 @@ fn check_secret(
     let key = connector
         .text(&format!("{pointer}/key"))
         .unwrap_or(default_key);
-    let mut providers = objects
-        .iter()
-        .filter(|other| may_share_namespace(connector, other) && provides_secret(other, name))
-        .peekable();
-    if providers.peek().is_none() {
+    let providers = index.secret_providers(connector, name);
+    if providers.is_empty() {
         findings.push(connector.warning(
             &format!("{field}.name"),
             format!("Secret {name:?} is not in these files: it must exist in the same namespace with a key {key:?}"),
         ));
         return;
     }
-    for secret in providers.filter(|other| other.kind == "Secret") {
+    for secret in providers.into_iter().filter(|other| other.kind == "Secret") {
         let keys = keys_of(secret);
         if !keys.contains(key) {
             let present = if keys.is_empty() {
@@ -170,32 +135,4 @@ fn keys_of(secret: &CheckedObject) -> BTreeSet<&str> {
         .filter_map(|part| secret.object[part].as_object())
         .flat_map(|keys| keys.keys().map(String::as_str))
         .collect()
-}
-
-/// Whether an object is a Secret or creates one: external-secrets, sealed-secrets and kustomize.
-fn provides_secret(object: &CheckedObject, name: &str) -> bool {
-    match object.kind.as_str() {
-        "Secret" => object.name() == name,
-        "ExternalSecret" => object.text("/spec/target/name").unwrap_or(object.name()) == name,
-        "SealedSecret" => {
-            object
-                .text("/spec/template/metadata/name")
-                .unwrap_or(object.name())
-                == name
-        }
-        "Kustomization" => object.object["secretGenerator"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|generator| generator["name"] == name),
-        _ => false,
-    }
-}
-
-/// Whether two objects can be in one namespace. An object without one gets it later, from kubectl or kustomize.
-fn may_share_namespace(a: &CheckedObject, b: &CheckedObject) -> bool {
-    match (a.namespace(), b.namespace()) {
-        (Some(a), Some(b)) => a == b,
-        _ => true,
-    }
 }
