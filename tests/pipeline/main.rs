@@ -17,5 +17,6 @@ mod postgres;
 mod preview;
 mod stop_command;
 mod store;
+mod store_open_errors;
 mod store_unavailable;
 mod test_env;

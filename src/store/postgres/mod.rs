@@ -15,6 +15,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use super::database::DatabaseStore;
 use super::group_commit::Writer;
+use super::migrations::newer_version;
 use super::{StoreError, StoreOptions};
 
 use connection::{Connection, explain};
@@ -48,7 +49,10 @@ pub(super) async fn open(
     super::migrations::migrator(MIGRATIONS)
         .run(&mut first)
         .await
-        .map_err(|e| invalid("the tables cannot be made or upgraded", &e))?;
+        .map_err(|e| match newer_version(&e) {
+            Some(newer) => StoreError::Invalid(format!("--store postgres://…: {newer}")),
+            None => invalid("the tables cannot be made or upgraded", &e),
+        })?;
     let backlog = accept::BacklogCount::load(&mut first)
         .await
         .map_err(|e| invalid("it cannot be read", &e))?;

@@ -7,9 +7,11 @@ mod claim;
 mod claimant;
 mod connection;
 mod housekeeping;
+mod open_error;
 mod reading;
 mod write;
 
+use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,12 +31,7 @@ pub(super) async fn open(
     path: &Path,
     options: StoreOptions,
 ) -> Result<DatabaseStore<SqlitePool>, StoreError> {
-    let invalid = |what: &str, error: &dyn std::fmt::Display| {
-        StoreError::Invalid(format!(
-            "--store sqlite:{}: {what}: {error}. Give a path that this process may write, or mount a writable volume there",
-            path.display()
-        ))
-    };
+    let invalid = |what: &str, error: &dyn Display| open_error::unusable_path(path, what, error);
     if path.as_os_str().is_empty() {
         return Err(invalid("no path", &"nothing after \"sqlite:\""));
     }
@@ -56,17 +53,17 @@ pub(super) async fn open(
     let mut first = connect
         .connect()
         .await
-        .map_err(|e| invalid("not a usable database", &e))?;
+        .map_err(|e| open_error::explain(path, "not a usable database", &e))?;
     migrate(&mut first)
         .await
-        .map_err(|e| invalid("its tables cannot be made or upgraded", &e))?;
+        .map_err(|e| open_error::explain_migration(path, &e))?;
     first
         .close()
         .await
-        .map_err(|e| invalid("it cannot be written", &e))?;
+        .map_err(|e| open_error::explain(path, "it cannot be written", &e))?;
     let metrics = options.metrics.clone();
-    let connection =
-        Connection::open(path.to_owned(), options).map_err(|e| invalid("it cannot be read", &e))?;
+    let connection = Connection::open(path.to_owned(), options)
+        .map_err(|e| open_error::explain_writer(path, &e))?;
     let readers = SqlitePoolOptions::new()
         .min_connections(0)
         .max_connections(2)
@@ -95,6 +92,7 @@ async fn migrate(
     loop {
         match migrations.run(&mut *connection).await {
             Ok(()) => return Ok(()),
+            Err(error @ sqlx::migrate::MigrateError::VersionMissing(_)) => return Err(error),
             Err(error) if tries == 5 => return Err(error),
             Err(_) => tries += 1,
         }
