@@ -1,10 +1,12 @@
-//! Measures how much a flood of forged webhook requests delays Telegram's own requests.
+//! Measures how much a flood of forged webhook requests delays Telegram's own requests, and how much memory unfinished requests take.
 //!
-//! `cargo bench --bench flood` (`-- --forgeries 100000` changes the load). The operator with its store, the sender of the forgeries and
+//! `cargo bench --bench flood` (`-- --forgeries 100000 --connections 10000 --head-bytes 8000` changes the load; `--forgeries 0` leaves the forgeries out). The operator with its store, the sender of the forgeries and
 //! Telegram are separate processes on one machine. Telegram reuses its connections and delivers at a steady rate; each update is durable
 //! before its 200. Each forgery opens a new connection, because the server closes it after the refusal. Phases with and without a flood
 //! alternate. `OPERATOR` names another build of the program. The exit code is 1 if a figure misses its limit.
 
+#[path = "flood/slow_heads.rs"]
+mod slow_heads;
 #[path = "throughput/verdict.rs"]
 mod verdict;
 
@@ -70,15 +72,28 @@ fn main() -> Result<ExitCode, Failure> {
         let index = args.iter().position(|a| a == name)?;
         args.get(index + 1)
     };
-    let forgeries = value_of("--forgeries").map_or(Ok(100_000), |n| n.parse())?;
+    let number = |name: &str, default| value_of(name).map_or(Ok(default), |n| n.parse());
+    let forgeries = number("--forgeries", 100_000)?;
+    let (connections, head_bytes) = (
+        number("--connections", 10_000)?,
+        number("--head-bytes", 8000)?,
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        match value_of("forgers") {
-            Some(url) => forge(url, forgeries).await,
-            None => compare(forgeries).await,
+        match (value_of("forgers"), value_of("slow-heads")) {
+            (Some(url), _) => forge(url, forgeries).await,
+            (_, Some(server)) => slow_heads::hold(server, connections, head_bytes).await,
+            (None, None) => {
+                let folder = tempfile::tempdir()?;
+                let operator = Operator::start(folder.path()).await?;
+                if forgeries > 0 {
+                    compare(&operator, forgeries).await?;
+                }
+                slow_heads::measure(&operator, connections, head_bytes).await
+            }
         }
     })?;
     Ok(ExitCode::from(u8::from(!verdict::all_passed())))
@@ -89,7 +104,8 @@ struct Operator {
     /// The connector's webhook at the operator's own address, without TLS.
     url: String,
     secret: String,
-    _processes: [Process; 3],
+    process: Process,
+    _peers: [Process; 2],
 }
 
 impl Operator {
@@ -124,6 +140,7 @@ impl Operator {
             &store,
             "--telegram-api-url",
             &root,
+            "--allow-assistant-address=127.0.0.1",
         ];
         let env = [
             ("KUBECONFIG", &*kubeconfig),
@@ -136,8 +153,23 @@ impl Operator {
         Ok(Self {
             url: format!("http://{listen}/telegram/{uid}"),
             secret: secret.expose_secret().to_owned(),
-            _processes: [operator, telegram, plane],
+            process: operator,
+            _peers: [telegram, plane],
         })
+    }
+
+    /// Host and port of the webhook server.
+    fn address(&self) -> String {
+        let address = self.url.split('/').nth(2);
+        address.unwrap_or_default().to_owned()
+    }
+
+    /// The resident memory of its process, in MB.
+    fn resident_mb(&self) -> Result<f64, Failure> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next());
+        Ok(kilobytes.ok_or("no VmRSS")?.parse::<f64>()? / 1024.0)
     }
 }
 
@@ -212,7 +244,9 @@ struct Process(Child, BufReader<std::process::ChildStdout>);
 
 impl Process {
     fn start(program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Self, Failure> {
-        let mut child = Command::new(program)
+        // As many file descriptors as the system allows.
+        let mut child = Command::new("sh")
+            .args(["-c", "ulimit -n $(ulimit -Hn); exec \"$@\"", "sh", program])
             .args(args)
             .envs(env.iter().copied())
             .stdin(Stdio::null())
@@ -312,20 +346,18 @@ fn median_round(phase: &str, mut rounds: Vec<Vec<f64>>) -> f64 {
     percentile(times, 99)
 }
 
-async fn compare(forgeries: usize) -> Result<(), Failure> {
-    let folder = tempfile::tempdir()?;
-    let operator = Operator::start(folder.path()).await?;
+async fn compare(operator: &Operator, forgeries: usize) -> Result<(), Failure> {
     let http = reqwest::Client::builder()
         .pool_max_idle_per_host(CONNECTIONS)
         .build()?;
     let warm_up = tokio::time::sleep(Duration::from_secs(2));
-    deliver(&http, &operator, 1, warm_up).await?;
+    deliver(&http, operator, 1, warm_up).await?;
     let (mut calm, mut flooded) = (Vec::new(), Vec::new());
     let (mut refused, mut took) = (0, 0.0);
     for round in 1..=ROUNDS {
         let first = 2_000_000 * u64::try_from(round)?;
         calm.push(
-            deliver(&http, &operator, first, tokio::time::sleep(CALM))
+            deliver(&http, operator, first, tokio::time::sleep(CALM))
                 .await?
                 .0,
         );
@@ -339,7 +371,7 @@ async fn compare(forgeries: usize) -> Result<(), Failure> {
                 Process::start(&this, &args, &[])?.read_value("REFUSED")
             })
         };
-        let (times, share) = deliver(&http, &operator, first + 1_000_000, forged).await?;
+        let (times, share) = deliver(&http, operator, first + 1_000_000, forged).await?;
         flooded.push(times);
         refused += share??.parse::<usize>()?;
         took += started.elapsed().as_secs_f64();

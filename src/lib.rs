@@ -16,6 +16,7 @@
 //! |---|---|
 //! | [`identity`], [`clock`], [`backoff`] | the identifiers of connectors and bots; the injected clock; the delays between retries |
 //! | [`history`], [`texts`] | one message of a conversation; the bot's own replies, in seven languages |
+//! | [`http_server`] | what all HTTP listeners share: bounds on connections, heads and time |
 //! | [`telegram`] | Bot API calls: error classes, redaction, rate limits, text splitting and formatting |
 //! | [`telemetry`] | logs, metrics, traces, and the admin endpoint with health and readiness |
 //! | [`store`] | inbox, outbox, sessions and denied conversations: one trait, SQLite and PostgreSQL |
@@ -44,6 +45,7 @@ pub mod controller;
 #[cfg(feature = "dev")]
 pub mod dev;
 pub mod history;
+pub mod http_server;
 pub mod identity;
 mod kube_client;
 pub mod observation;

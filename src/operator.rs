@@ -149,6 +149,7 @@ impl Operator {
                     .cloned()
                     .collect(),
                 tls: settings.webhook_tls.clone(),
+                connection_limits: webhook::CONNECTION_LIMITS,
             };
             servers.push(spawn_webhook_server(listener, server, stop_servers.clone()));
         }
@@ -338,11 +339,7 @@ fn spawn_admin_server(
     state: AdminState,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        if let Err(e) = admin::serve(listener, state, stop).await {
-            tracing::error!(error = %e, "admin endpoint ended; probes fail until a restart");
-        }
-    })
+    tokio::spawn(admin::serve(listener, state, stop))
 }
 
 async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

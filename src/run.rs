@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::connector::ConnectionMode;
@@ -33,6 +34,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
     let identity = replica_identity();
     let traces = args.log.trace_exporter(&identity)?;
     logs::init_with_traces(args.log.format(), &args.log.log_level, traces.as_ref())?;
+    raise_file_limit();
     let settings = settings(&args, identity)?;
     let guard = AddressPolicy::allowing(
         args.allow_assistant_address
@@ -153,6 +155,19 @@ fn pod_namespace() -> Option<String> {
         .ok()
         .map(|n| n.trim().to_owned())
         .filter(|n| !n.is_empty())
+}
+
+/// Raises the soft limit of open files to the hard one. Container runtimes start processes with as few as 1,024, less than the connections that the
+/// listeners may hold; whoever opens more must not keep Telegram out.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
 }
 
 /// The Pod's name with a random suffix: a restarted Pod must not be taken for the holder of its old Lease.

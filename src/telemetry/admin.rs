@@ -10,11 +10,13 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use futures::future::BoxFuture;
-use tokio::net::TcpListener;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
 use super::readiness::Readiness;
+use crate::http_server::{self, ConnectionLimits, TrackedConnection};
 
 /// Asks the store whether it can be written; the error says why not.
 pub type StoreProbe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
@@ -39,18 +41,28 @@ impl std::fmt::Debug for AdminState {
 /// The longest wait for the store. The kubelet's default `timeoutSeconds` is 1; the answer must leave before.
 const STORE_TIMEOUT: Duration = Duration::from_millis(800);
 
+/// The connections at once: the kubelet's, Prometheus' and those of people. None is trusted, because nobody authenticates.
+const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits {
+    untrusted: 256,
+    untrusted_per_peer: 128,
+    trusted: 0,
+};
+/// Time limit of a head, and of a kept connection between two scrapes: above the usual intervals.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(65);
+
 /// Serves until `stop` is cancelled.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    admin: AdminState,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
-    axum::serve(listener, router(admin))
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
+pub async fn serve(listener: TcpListener, admin: AdminState, stop: CancellationToken) {
+    let service = TowerToHyperService::new(router(admin));
+    let stopped = stop.clone();
+    let serve = move |stream: TcpStream, connection: TrackedConnection| {
+        let (service, stop) = (service.clone(), stop.clone());
+        async move {
+            // Counted until the connection ends.
+            let _connection = connection;
+            http_server::serve_http1(stream, service, HEAD_TIMEOUT, stop).await;
+        }
+    };
+    http_server::accept_connections("admin", listener, CONNECTION_LIMITS, stopped, serve).await;
 }
 
 /// The endpoint's routes.
@@ -104,6 +116,7 @@ mod tests {
     use super::*;
     use crate::telemetry::ReadinessCheck;
     use http_body_util::BodyExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tower::ServiceExt;
 
     async fn get(admin: AdminState, path: &str) -> (StatusCode, String) {
@@ -114,6 +127,30 @@ mod tests {
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn long_head_is_refused_and_a_short_one_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let admin = AdminState {
+            metrics: Arc::default(),
+            readiness: Arc::default(),
+            store_probe: Arc::new(|| Box::pin(async { Ok(()) })),
+        };
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, admin, stop.clone()));
+        for (filler, status) in [(http_server::MAX_HEAD_BYTES, "431"), (100, "200")] {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let filler = "x".repeat(filler);
+            let request = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX: {filler}\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).await.unwrap();
+            assert_eq!(answer, format!("HTTP/1.1 {status}").as_bytes());
+        }
+        stop.cancel();
+        server.await.unwrap();
     }
 
     #[tokio::test]

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{Empty, Full};
 use secrecy::{ExposeSecret, SecretString};
-use telegram_connector_operator::connection::webhook::WebhookServer;
 use telegram_connector_operator::connection::webhook::secret_token::{
     SECRET_HEADER, derive_secret_token,
 };
+use telegram_connector_operator::connection::webhook::{self, WebhookServer};
 use telegram_connector_operator::store::{self, StoreOptions};
 use telegram_connector_operator::telemetry::Metrics;
 
@@ -48,6 +48,7 @@ async fn full_backlog_refuses_updates_of_that_bot_only() {
         metrics: metrics.clone(),
         keys: vec![KEY.into()],
         tls: None,
+        connection_limits: webhook::CONNECTION_LIMITS,
     };
     for update in 1..=2 {
         assert_eq!(

@@ -20,3 +20,4 @@ mod store;
 mod store_open_errors;
 mod store_unavailable;
 mod test_env;
+mod webhook_connections;

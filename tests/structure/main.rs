@@ -12,6 +12,7 @@ const ORDER: &[&str] = &[
     "backoff",
     "history",
     "texts",
+    "http_server",
     "telegram",
     "telemetry",
     "store",

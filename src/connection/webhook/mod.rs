@@ -9,8 +9,7 @@ mod tls;
 use url::Url;
 
 pub(in crate::connection) use self::registration::WebhookRegistration;
-pub use self::server::WebhookServer;
-pub(crate) use self::server::serve;
+pub use self::server::{CONNECTION_LIMITS, WebhookServer, serve};
 pub use self::tls::TlsFiles;
 use crate::identity::ConnectorUid;
 

@@ -11,17 +11,15 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use secrecy::SecretString;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::refusal_limiter::RefusalLimiter;
 use super::secret_token::{SECRET_HEADER, is_valid_secret_token};
 use super::tls::{ReloadingTls, TlsFiles};
+use crate::http_server::{self, ConnectionLimits, TrackedConnection};
 use crate::identity::ConnectorUid;
 use crate::registry::{Registry, ResolvedConnector};
 use crate::store::{Inbox, StoreError};
@@ -33,6 +31,13 @@ use crate::telemetry::metrics::{UpdateOutcome, WebhookRefusal};
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// Time limit for the head and for the body; Telegram sends both at once.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// The connections at once. Telegram opens up to 40 for a bot, of which few are used, and an Ingress reuses its own. With TLS a connection without a
+/// request takes about 40 kB at most.
+pub const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits {
+    untrusted: 1024,
+    untrusted_per_peer: 512,
+    trusted: 8192,
+};
 /// `Retry-After` when the backlog is full, in seconds.
 const RETRY_AFTER_BACKLOG_FULL: HeaderValue = HeaderValue::from_static("10");
 /// `Retry-After` when the store cannot be written, in seconds.
@@ -51,6 +56,8 @@ pub struct WebhookServer {
     pub keys: Vec<SecretString>,
     /// `None`: plain http, behind an ingress.
     pub tls: Option<TlsFiles>,
+    /// [`CONNECTION_LIMITS`], but for tests.
+    pub connection_limits: ConnectionLimits,
 }
 
 impl std::fmt::Debug for WebhookServer {
@@ -79,32 +86,28 @@ pub async fn serve(
     if let Some(tls) = &tls {
         tokio::spawn(tls.clone().reload_on_change(stop.clone()));
     }
-    let connections = TaskTracker::new();
     let limiter = Arc::new(RefusalLimiter::new());
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // For instance out of file descriptors: pause instead of spinning.
-                tracing::warn!(%error, "failed to accept a webhook connection; retrying in 100 ms");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let (server, stop, tls) = (server.clone(), stop.clone(), tls.clone());
-        let limiter = limiter.clone();
-        connections.spawn(async move {
+    let limits = server.connection_limits;
+    let stopped = stop.clone();
+    let serve = move |stream: TcpStream, connection: TrackedConnection| {
+        let (server, limiter) = (server.clone(), limiter.clone());
+        let (tls, stop) = (tls.clone(), stop.clone());
+        async move {
             match tls {
-                None => server.serve_connection(stream, &limiter, stop).await,
+                None => {
+                    server
+                        .serve_connection(stream, connection, &limiter, stop)
+                        .await;
+                }
                 Some(tls) => {
                     let shaken =
                         tokio::time::timeout(REQUEST_TIMEOUT, tls.acceptor().accept(stream)).await;
                     match shaken {
-                        Ok(Ok(stream)) => server.serve_connection(stream, &limiter, stop).await,
+                        Ok(Ok(stream)) => {
+                            server
+                                .serve_connection(stream, connection, &limiter, stop)
+                                .await;
+                        }
                         Ok(Err(error)) => {
                             tracing::debug!(%error, "TLS handshake with a webhook client failed");
                         }
@@ -112,10 +115,9 @@ pub async fn serve(
                     }
                 }
             }
-        });
-    }
-    connections.close();
-    connections.wait().await;
+        }
+    };
+    http_server::accept_connections("webhook", listener, limits, stopped, serve).await;
     Ok(())
 }
 
@@ -124,38 +126,42 @@ pub async fn serve(
 struct Refusal(StatusCode, WebhookRefusal);
 
 impl WebhookServer {
-    async fn serve_connection<S>(self, stream: S, limiter: &RefusalLimiter, stop: CancellationToken)
-    where
+    async fn serve_connection<S>(
+        self,
+        stream: S,
+        connection: TrackedConnection,
+        limiter: &RefusalLimiter,
+        stop: CancellationToken,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let server = &self;
+        let (server, connection) = (&self, &connection);
         let service = hyper::service::service_fn(move |request| async move {
-            let response = server.handle_request(request).await;
+            let response = server.answer(request, || connection.trust()).await;
             // Only client errors are limited: Telegram's own requests get 200 or 503.
             if response.status().is_client_error() {
                 limiter.wait().await;
             }
             Ok::<_, Infallible>(response)
         });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(REQUEST_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::trace!(%error, "webhook connection ended with an error");
-        }
+        http_server::serve_http1(stream, service, REQUEST_TIMEOUT, stop).await;
     }
 
     /// Answers one request: 200 only when the update is durable.
     pub async fn handle_request<B>(&self, request: Request<B>) -> Response<Empty<Bytes>>
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.answer(request, || {}).await
+    }
+
+    /// The same; `on_authentic` is called when the head has proved to be Telegram's, before the body is read.
+    async fn answer<B>(
+        &self,
+        request: Request<B>,
+        on_authentic: impl FnOnce(),
+    ) -> Response<Empty<Bytes>>
     where
         B: Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -165,6 +171,7 @@ impl WebhookServer {
             Ok(connector) => connector,
             Err(refused) => return self.refuse(refused),
         };
+        on_authentic();
         let body = match read_body(body).await {
             Ok(body) => body,
             Err(refused) => return self.refuse(refused),
