@@ -133,6 +133,7 @@ impl Operator {
             observations: observations.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
+            readiness: readiness.clone(),
             limits: pipeline_limits(&settings),
             on_dead_letter: Some(dead_letter_hook(observations.clone())),
         });

@@ -34,7 +34,8 @@ pub(super) fn users() -> HashSet<i64> {
 }
 
 pub(super) fn assistant(url: &str) -> Result<Arc<dyn Assistant>, Failure> {
-    let context = AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::default())?;
+    let context =
+        AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::default())?;
     let spec = AssistantSpec {
         protocol: AssistantProtocol::OpenAI,
         url: url.to_owned(),
@@ -107,6 +108,7 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
         observations,
         clock: Arc::new(SystemClock),
         metrics,
+        readiness: Arc::default(),
         // No batching of follow-up messages: each message must have its own answer, because answers are counted.
         limits: PipelineLimits {
             follow_up: std::time::Duration::ZERO,

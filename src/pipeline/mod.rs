@@ -45,6 +45,7 @@ impl Pipeline {
             observations: context.observations,
             clock: context.clock,
             metrics: context.metrics,
+            readiness: context.readiness,
             limits: context.limits,
             on_dead_letter: context.on_dead_letter,
             throttle: state::throttle::Throttle::default(),

@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(
             body,
             "[+] crds ok\n[-] connectors-synced: 403 Forbidden\n[-] user-lists-synced: not yet\n\
-             [-] secrets-synced: not yet\n[-] store-writable: the store cannot be written: disk full\n"
+             [-] secrets-synced: not yet\n[-] work-claims: not yet\n[-] store-writable: the store cannot be written: disk full\n"
         );
         assert_eq!(get(admin, "/healthz").await.0, StatusCode::OK);
     }

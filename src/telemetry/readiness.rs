@@ -1,4 +1,4 @@
-//! The readiness checks of the controller, by which the kubelet and a rolling update wait for a replica.
+//! The readiness checks of controller and pipeline, by which the kubelet and a rolling update wait for a replica.
 
 use std::collections::BTreeMap;
 
@@ -15,14 +15,17 @@ pub enum ReadinessCheck {
     UserListsSynced,
     /// Secrets (metadata) have been listed once.
     SecretsSynced,
+    /// The pipeline can claim waiting messages.
+    WorkClaims,
 }
 
 impl ReadinessCheck {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Crds,
         Self::ConnectorsSynced,
         Self::UserListsSynced,
         Self::SecretsSynced,
+        Self::WorkClaims,
     ];
 
     fn name(self) -> &'static str {
@@ -31,11 +34,12 @@ impl ReadinessCheck {
             Self::ConnectorsSynced => "connectors-synced",
             Self::UserListsSynced => "user-lists-synced",
             Self::SecretsSynced => "secrets-synced",
+            Self::WorkClaims => "work-claims",
         }
     }
 }
 
-/// The state of every check: written by the controller, read by `/readyz`.
+/// The state of every check: written by controller and pipeline, read by `/readyz`.
 #[derive(Debug, Default)]
 pub struct Readiness(Mutex<BTreeMap<ReadinessCheck, Result<(), String>>>);
 

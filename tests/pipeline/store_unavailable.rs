@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::{ConnectOptions, Connection};
 use telegram_connector_operator::store::{self, StoreError, StoreOptions};
-use telegram_connector_operator::telemetry::Metrics;
+use telegram_connector_operator::telemetry::{Metrics, ReadinessCheck};
 
 use crate::store::{BOT, claim, connector, end, finish, update};
 use crate::test_env::{TestEnv, wait_until};
@@ -165,4 +165,32 @@ async fn answer_waits_for_the_store_without_asking_again() {
         )
         .await;
     assert_eq!(env.assistant.request_count(), 2);
+}
+
+#[tokio::test]
+async fn process_is_not_ready_while_claims_fail() {
+    let mut env = TestEnv::with(|limits| limits.claim_failure_grace = Duration::ZERO).await;
+    let support = env.connector("support");
+    let is_ready = || env.readiness.is_passing(ReadinessCheck::WorkClaims);
+    env.ask(&support, "warm").await;
+    env.wait_until_drained().await;
+    assert!(is_ready());
+    // The store can be written, but no lane be claimed.
+    let mut other = lock_database(&env.folder).await;
+    for statement in [
+        "CREATE TRIGGER no_claims BEFORE UPDATE OF owner ON lane WHEN NEW.owner IS NOT NULL BEGIN SELECT RAISE(ABORT, 'no claims'); END",
+        "COMMIT",
+    ] {
+        sqlx::query(statement).execute(&mut other).await.unwrap();
+    }
+    env.telegram
+        .send_private_message(support.id, crate::test_env::ANN, "hello");
+    wait_until("it is not ready", async || !is_ready()).await;
+    env.store.writable().await.unwrap();
+    sqlx::query("DROP TRIGGER no_claims")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    wait_until("it is ready again", async || is_ready()).await;
+    env.wait_until_drained().await;
 }

@@ -25,6 +25,7 @@ use telegram_connector_operator::registry::{
 };
 use telegram_connector_operator::store::{self, ListingQuery, Store, StoreOptions};
 use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
+use telegram_connector_operator::telemetry::Readiness;
 use telegram_connector_operator::telemetry::metrics::Metrics;
 
 /// Long enough for a slow machine; a test that waits so long has failed.
@@ -42,6 +43,7 @@ pub(crate) struct TestEnv {
     pub(crate) registry: Arc<Registry>,
     pub(crate) observations: Arc<Observations>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) readiness: Arc<Readiness>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) limits: PipelineLimits,
     pipeline: Option<Pipeline>,
@@ -99,6 +101,7 @@ impl TestEnv {
             registry: Arc::default(),
             observations: Arc::new(observations),
             metrics: Arc::new(Metrics::new()),
+            readiness: Arc::default(),
             limits,
             pipeline: None,
             pollers: Vec::new(),
@@ -119,6 +122,7 @@ impl TestEnv {
             observations: self.observations.clone(),
             clock: Arc::new(SystemClock),
             metrics: self.metrics.clone(),
+            readiness: self.readiness.clone(),
             limits: self.limits,
             on_dead_letter: None,
         })
@@ -201,7 +205,8 @@ impl TestEnv {
             timeout_seconds: Some(seconds),
         };
         let context =
-            AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::default()).unwrap();
+            AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::default())
+                .unwrap();
         assistant::build_assistant(&spec, None, &context).unwrap()
     }
 
@@ -215,7 +220,8 @@ impl TestEnv {
             timeout_seconds: Some(10),
         };
         let context =
-            AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::default()).unwrap();
+            AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::default())
+                .unwrap();
         let key = Some("made-up-key".into());
         Transcription::Ready(assistant::build_transcriber(&spec, key, &context).unwrap())
     }

@@ -13,6 +13,7 @@ use crate::pipeline::state::throttle::Throttle;
 use crate::pipeline::state::transcript_cache::TranscriptCache;
 use crate::registry::Registry;
 use crate::store::{LaneWrite, Store, StoreError, WriteOutcome};
+use crate::telemetry::Readiness;
 use crate::telemetry::metrics::Metrics;
 
 /// Bounds of the pipeline.
@@ -33,6 +34,8 @@ pub struct PipelineLimits {
     pub follow_up: Duration,
     /// How long a reply may be tried while Telegram cannot be reached.
     pub reply_age: Duration,
+    /// How long claims may fail before the process is no longer ready.
+    pub claim_failure_grace: Duration,
 }
 
 impl Default for PipelineLimits {
@@ -46,6 +49,7 @@ impl Default for PipelineLimits {
             session_retention: 90 * DAY,
             follow_up: Duration::from_secs(2),
             reply_age: DAY,
+            claim_failure_grace: Duration::from_secs(5),
         }
     }
 }
@@ -65,6 +69,8 @@ pub struct PipelineContext {
     pub clock: SharedClock,
     /// The process's metrics.
     pub metrics: Arc<Metrics>,
+    /// Where it is noted whether work can be claimed.
+    pub readiness: Arc<Readiness>,
     /// Bounds.
     pub limits: PipelineLimits,
     /// Told of dead letters.
@@ -78,6 +84,7 @@ pub(crate) struct PipelineState {
     pub(crate) observations: Arc<Observations>,
     pub(crate) clock: SharedClock,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) readiness: Arc<Readiness>,
     pub(crate) limits: PipelineLimits,
     pub(crate) on_dead_letter: Option<DeadLetterHook>,
     pub(crate) throttle: Throttle,

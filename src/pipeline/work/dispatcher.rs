@@ -16,6 +16,7 @@ use crate::identity::ConnectorUid;
 use crate::pipeline::claim::lane_worker::LaneOutcome;
 use crate::pipeline::decide::history;
 use crate::pipeline::state::pipeline_state::PipelineState;
+use crate::pipeline::work::claim_health::ClaimHealth;
 use crate::pipeline::work::fair_share::LaneShare;
 use crate::pipeline::work::run_lane;
 use crate::store::{ClaimOutcome, ClaimRequest, StoreError};
@@ -52,6 +53,7 @@ pub(crate) struct Dispatcher {
     ),
     claims_in_flight: Vec<ConnectorUid>,
     store_backoff_until: Option<Instant>,
+    claim_health: ClaimHealth,
     lane_tasks: TaskTracker,
     abort: CancellationToken,
 }
@@ -69,6 +71,10 @@ impl Dispatcher {
         lane_tasks: TaskTracker,
         abort: CancellationToken,
     ) -> Self {
+        let claim_health = ClaimHealth::new(
+            pipeline.readiness.clone(),
+            pipeline.limits.claim_failure_grace,
+        );
         Self {
             pipeline,
             schedules: HashMap::new(),
@@ -77,6 +83,7 @@ impl Dispatcher {
             claim_results: mpsc::unbounded_channel(),
             claims_in_flight: Vec::new(),
             store_backoff_until: None,
+            claim_health,
             lane_tasks,
             abort,
         }
@@ -156,6 +163,8 @@ impl Dispatcher {
             self.claims_in_flight.push(uid.clone());
         }
         if requests.is_empty() {
+            // What could not be claimed is wanted no more, for instance because its connector is suspended.
+            self.claim_health.on_success();
             return;
         }
         let (pipeline, claims) = (self.pipeline.clone(), self.claim_results.0.clone());
@@ -168,9 +177,13 @@ impl Dispatcher {
     fn on_claimed(&mut self, claimed: Result<ClaimOutcome, StoreError>) {
         let requested = std::mem::take(&mut self.claims_in_flight);
         let claimed = match claimed {
-            Ok(claimed) => claimed,
+            Ok(claimed) => {
+                self.claim_health.on_success();
+                claimed
+            }
             Err(error) => {
                 tracing::warn!(%error, "no work can be claimed");
+                self.claim_health.on_failure(Instant::now(), &error);
                 for uid in requested {
                     self.schedule(uid).ready = true;
                 }

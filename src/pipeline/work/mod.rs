@@ -3,6 +3,7 @@
 pub(crate) mod ask;
 pub(crate) mod attachments;
 pub(crate) mod batch_handler;
+mod claim_health;
 pub(crate) mod dispatcher;
 pub(crate) mod fair_share;
 pub(crate) mod inbox_watch;
