@@ -141,6 +141,7 @@ async fn main() -> Result<(), Failure> {
             &listen,
             "--store",
             &store,
+            "--allow-assistant-address=127.0.0.1",
         ],
         &[("KUBECONFIG", kubeconfig), ("LOG_LEVEL", "warn")],
     )?;

@@ -1,5 +1,6 @@
 //! The command `run`: the operator against a cluster, until SIGTERM or SIGINT.
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::connector::ConnectionMode;
-use crate::assistant::{AddressPolicy, ExtraRootCertificates};
+use crate::assistant::{self, AddressPolicy, ExtraRootCertificates};
 use crate::cli::{ConnectionModeArg, RunArgs};
 use crate::clock::SystemClock;
 use crate::connection::webhook::TlsFiles;
@@ -36,13 +37,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
     logs::init_with_traces(args.log.format(), &args.log.log_level, traces.as_ref())?;
     raise_file_limit();
     let settings = settings(&args, identity)?;
-    let guard = AddressPolicy::allowing(
-        args.allow_assistant_address
-            .iter()
-            .map(|a| a.parse())
-            .collect::<Result<_, String>>()
-            .map_err(|e| anyhow!("--allow-assistant-address: {e}"))?,
-    );
+    let guard = address_policy(&args)?;
     let roots = match &args.assistant_ca_file {
         Some(path) => ExtraRootCertificates::read(path)?,
         None => ExtraRootCertificates::default(),
@@ -148,6 +143,32 @@ fn settings(args: &RunArgs, identity: String) -> Result<OperatorSettings> {
         session_retention: days(args.session_retention_days),
         shutdown_grace: Duration::from_secs(u64::from(args.shutdown_grace_seconds)),
     })
+}
+
+/// The policy for assistants' addresses from the flags, and from the addresses of this Pod and its node.
+///
+/// # Errors
+/// A flag or variable that holds no address or host.
+fn address_policy(args: &RunArgs) -> Result<AddressPolicy> {
+    let own = assistant::own_addresses().map_err(|e| anyhow!(e))?;
+    Ok(AddressPolicy::allowing(parse_values(
+        "--allow-assistant-address",
+        &args.allow_assistant_address,
+    )?)
+    .denying(parse_values(
+        "--deny-assistant-address",
+        &args.deny_assistant_address,
+    )?)
+    .only(parse_values(
+        "--allow-assistant-host",
+        &args.allow_assistant_host,
+    )?)
+    .with_own_addresses(own))
+}
+
+fn parse_values<T: FromStr<Err = String>>(flag: &str, values: &[String]) -> Result<Vec<T>> {
+    let parsed: Result<_, String> = values.iter().map(|value| value.parse()).collect();
+    parsed.map_err(|e| anyhow!("{flag}: {e}"))
 }
 
 fn pod_namespace() -> Option<String> {

@@ -35,7 +35,7 @@ pub(super) fn users() -> HashSet<i64> {
 
 pub(super) fn assistant(url: &str) -> Result<Arc<dyn Assistant>, Failure> {
     let context =
-        AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::default())?;
+        AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::allowing_loopback())?;
     let spec = AssistantSpec {
         protocol: AssistantProtocol::OpenAI,
         url: url.to_owned(),

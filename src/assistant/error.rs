@@ -86,8 +86,19 @@ impl AssistantError {
         }
     }
 
-    /// An error of the HTTP client, without the URL (its query may hold a key).
-    pub(super) fn from_reqwest(error: &reqwest::Error, host: &str) -> Self {
+    /// No answer from `host`, which `timeout` allows in all.
+    ///
+    /// Whoever writes a connector reads this in its status, so it is one sentence whether a port is closed, filtered, silent or open for something
+    /// else: a connector must not serve as a port scanner. The operator's log has the cause.
+    pub(super) fn no_answer(host: &str, timeout: Duration) -> Self {
+        Self::unreachable(format!(
+            "no connection to {host}, or no answer within {} s (timeoutSeconds); check host and port of url, that the server runs, and that the operator may reach it (the operator's log says more)",
+            timeout.as_secs()
+        ))
+    }
+
+    /// An error of the HTTP client before there was an answer, without the URL (its query may hold a key).
+    pub(super) fn from_reqwest(error: &reqwest::Error, host: &str, timeout: Duration) -> Self {
         let mut cause = error.source();
         let mut root = None;
         while let Some(inner) = cause {
@@ -99,17 +110,17 @@ impl AssistantError {
         }
         let why = root.unwrap_or_else(|| "the request could not be sent".into());
         if error.is_builder() {
-            Self::permanent(format!("the request to {host} cannot be built: {why}"))
-        } else if error.is_timeout() {
-            Self::unreachable(format!("no connection to {host} in time"))
-        } else if error.is_connect() && is_unknown_authority(&why) {
+            return Self::permanent(format!("the request to {host} cannot be built: {why}"));
+        }
+        tracing::info!(host, cause = %why, "no answer from an assistant");
+        if error.is_connect() && is_unknown_authority(&why) {
             Self::unreachable(format!(
                 "no connection to {host}: nobody whom the operator trusts vouches for its certificate; the administrator can name its authority with --assistant-ca-file"
             ))
-        } else if error.is_connect() {
+        } else if error.is_connect() && why.starts_with(INVALID_CERTIFICATE) {
             Self::unreachable(format!("no connection to {host}: {why}"))
         } else {
-            Self::unreachable(format!("the connection to {host} broke: {why}"))
+            Self::no_answer(host, timeout)
         }
     }
 
@@ -329,6 +340,9 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
     };
     Some(wait.min(LONGEST_WAIT))
 }
+
+/// How rustls begins the reason for refusing a certificate: expired, made for another name, revoked.
+const INVALID_CERTIFICATE: &str = "invalid peer certificate";
 
 /// Whether a certificate was refused because no authority that is trusted made it; one of the same name, but with another key, is
 /// another authority.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -52,8 +53,8 @@ pub struct AssistantHttpClient {
 }
 
 impl AssistantHttpClient {
-    /// A pool of connections that obeys limits and guard. Proxies from the environment (`HTTPS_PROXY`, `NO_PROXY`) are used;
-    /// a proxy resolves names by itself, so that behind one the guard judges only what is written in the URL.
+    /// A pool of connections that obeys limits and policy. Proxies from the environment (`HTTPS_PROXY`, `NO_PROXY`) are used;
+    /// a proxy resolves names by itself, so that behind one the policy judges only what is written in the URL.
     ///
     /// # Errors
     /// [`BuildError::HttpClient`] if the TLS library cannot start.
@@ -70,7 +71,7 @@ impl AssistantHttpClient {
         limits: HttpLimits,
         address_policy: AddressPolicy,
     ) -> Result<Self, BuildError> {
-        let address_policy = Arc::new(address_policy);
+        let address_policy = Arc::new(address_policy.with_proxies(Matcher::from_env()));
         let builder = reqwest::Client::builder();
         let http = roots
             .add_to(builder)
@@ -183,8 +184,11 @@ impl AssistantServer {
                 remaining: self.client.limits.response_bytes,
                 timeout: self.timeout,
             }),
-            Ok(Err(e)) => Err(AssistantError::from_reqwest(&e, &self.host)),
-            Err(_) => Err(timed_out(&self.host, self.timeout)),
+            Ok(Err(e)) => Err(AssistantError::from_reqwest(&e, &self.host, self.timeout)),
+            Err(_) => Err(AssistantError {
+                timed_out: true,
+                ..AssistantError::no_answer(&self.host, self.timeout)
+            }),
         }
     }
 }
@@ -240,7 +244,13 @@ impl ResponseBody {
                 ))),
             },
             Ok(Ok(None)) => Ok(None),
-            Ok(Err(e)) => Err(AssistantError::from_reqwest(&e, &self.host)),
+            Ok(Err(e)) => {
+                tracing::info!(host = %self.host, cause = %e.without_url(), "the connection to an assistant broke in the middle of an answer");
+                Err(AssistantError::unreachable(format!(
+                    "the connection to {} broke in the middle of an answer",
+                    self.host
+                )))
+            }
             Err(_) if until == self.deadline => Err(timed_out(&self.host, self.timeout)),
             Err(_) => Err(AssistantError::unreachable(format!(
                 "{} stopped in the middle of an answer for {} s",

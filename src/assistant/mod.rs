@@ -37,7 +37,9 @@ use futures::{Stream, stream};
 
 use crate::history::ChatMessage;
 
-pub use address_policy::{AddressPolicy, AddressRefused, AllowedAddress};
+pub use address_policy::{
+    AddressPolicy, AddressRange, AddressRefused, AllowedHost, RefusalReason, own_addresses,
+};
 pub use build::{BuildError, build_assistant};
 pub use error::{AssistantError, AssistantFault};
 pub use http_client::{AssistantHttpClient, HttpLimits};

@@ -145,7 +145,9 @@ impl Transcriber {
             .post(self.url.clone())
             .multipart(form.part("file", file))
             .build()
-            .map_err(|e| AssistantError::from_reqwest(&e, &self.server.host))?;
+            .map_err(|e| {
+                AssistantError::from_reqwest(&e, &self.server.host, self.server.timeout)
+            })?;
         let headers = request.headers_mut();
         request_headers::insert_idempotency_key(headers, idempotency_key);
         if let Some(key) = &self.key {

@@ -90,7 +90,7 @@ pub struct RunArgs {
     /// Seconds after which a leader that gives no sign of life is replaced
     #[arg(long, env = "LEASE_SECONDS", default_value_t = 12, value_parser = clap::value_parser!(u32).range(3..=300))]
     pub lease_seconds: u32,
-    /// Address range that an assistant may have although it is link-local or a metadata service; repeatable
+    /// Address or range that an assistant may have although it is refused otherwise: loopback, link-local, a metadata service, an address of the operator or its node, a denied range; repeatable
     #[arg(
         long,
         env = "ALLOW_ASSISTANT_ADDRESS",
@@ -98,6 +98,22 @@ pub struct RunArgs {
         value_name = "CIDR"
     )]
     pub allow_assistant_address: Vec<String>,
+    /// Address or range that no assistant may have, such as the cluster's nodes; repeatable
+    #[arg(
+        long,
+        env = "DENY_ASSISTANT_ADDRESS",
+        value_delimiter = ',',
+        value_name = "CIDR"
+    )]
+    pub deny_assistant_address: Vec<String>,
+    /// Host that assistants may have: a name, `*.suffix`, an address or a range; repeatable; if given, no other host is called
+    #[arg(
+        long,
+        env = "ALLOW_ASSISTANT_HOST",
+        value_delimiter = ',',
+        value_name = "HOST"
+    )]
+    pub allow_assistant_host: Vec<String>,
     /// PEM bundle of authorities that assistants over https may be vouched for by, beside the public ones; read at the start
     #[arg(long, env = "ASSISTANT_CA_FILE", value_name = "PATH")]
     pub assistant_ca_file: Option<PathBuf>,

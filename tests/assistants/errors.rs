@@ -12,6 +12,7 @@ use telegram_connector_operator::api::connector::AssistantProtocol::{
 };
 use telegram_connector_operator::assistant::AssistantFault;
 use telegram_connector_operator::assistant::{Assistant, HttpLimits, build_assistant};
+use tokio::io::AsyncWriteExt;
 
 use crate::fixtures::{
     KEY, TEXT, ask_expecting_error, assistant, assistant_with_short_timeouts, spec, with_limits,
@@ -112,6 +113,77 @@ async fn a_name_that_does_not_exist_is_unreachable() {
         (AssistantFault::Unreachable, true),
         "{error}"
     );
+}
+
+/// Peers on loopback that give no answer, each for a reason of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoAnswer {
+    ClosedPort,
+    Reset,
+    ClosedAtOnce,
+    AnotherProtocol,
+    Silence,
+    InformationalAnswersForEver,
+}
+
+async fn peer_without_answer(kind: NoAnswer) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    if kind == NoAnswer::ClosedPort {
+        return address;
+    }
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            match kind {
+                // Closed with unread bytes.
+                NoAnswer::Reset => drop(stream.readable().await),
+                NoAnswer::ClosedAtOnce | NoAnswer::ClosedPort => {}
+                NoAnswer::AnotherProtocol => {
+                    let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n").await;
+                    open.push(stream);
+                }
+                NoAnswer::Silence => open.push(stream),
+                NoAnswer::InformationalAnswersForEver => {
+                    tokio::spawn(async move {
+                        let hint = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+                        while stream.write_all(hint).await.is_ok() {}
+                    });
+                }
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn whatever_keeps_an_answer_away_the_message_is_the_same() {
+    let mut messages = std::collections::BTreeSet::new();
+    for kind in [
+        NoAnswer::ClosedPort,
+        NoAnswer::Reset,
+        NoAnswer::ClosedAtOnce,
+        NoAnswer::AnotherProtocol,
+        NoAnswer::Silence,
+        NoAnswer::InformationalAnswersForEver,
+    ] {
+        let address = peer_without_answer(kind).await;
+        let url = format!("http://{address}/v1");
+        let error = ask_expecting_error(&assistant_with_short_timeouts(OpenAI, &url)).await;
+        assert_eq!(
+            error.fault,
+            AssistantFault::Unreachable,
+            "{kind:?}: {error}"
+        );
+        messages.insert(error.detail.replace(&address.to_string(), "HOST"));
+    }
+    let unknown = "no-such-host.invalid";
+    let url = format!("http://{unknown}/v1");
+    let error = ask_expecting_error(&assistant_with_short_timeouts(OpenAI, &url)).await;
+    messages.insert(error.detail.replace(unknown, "HOST"));
+    assert_eq!(messages.len(), 1, "{messages:#?}");
 }
 
 fn piece(text: &str) -> String {

@@ -65,8 +65,12 @@ fn trusting(bundle: &str) -> AssistantHttpClient {
     let path = folder.path().join("ca.pem");
     std::fs::write(&path, bundle).expect("written");
     let roots = ExtraRootCertificates::read(&path).expect("a bundle");
-    AssistantHttpClient::with_extra_roots(&roots, HttpLimits::default(), AddressPolicy::default())
-        .expect("a client")
+    AssistantHttpClient::with_extra_roots(
+        &roots,
+        HttpLimits::default(),
+        AddressPolicy::allowing_loopback(),
+    )
+    .expect("a client")
 }
 
 #[tokio::test]
@@ -78,8 +82,9 @@ async fn assistant_with_a_private_authority_needs_the_ca_file() {
         build_assistant(&spec, None, http_client).expect("an assistant")
     };
 
-    let stranger = AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::default())
-        .expect("a client");
+    let stranger =
+        AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::allowing_loopback())
+            .expect("a client");
     let error = ask_expecting_error(&with(&stranger)).await;
     assert_eq!(error.fault, AssistantFault::Unreachable);
     assert!(error.detail.contains("--assistant-ca-file"), "{error}");

@@ -46,7 +46,7 @@ life() { # seconds of patience: one life of a connector; prints what worked, and
   k -n telegram-connectors delete lease --all >/dev/null || true
   KUBECONFIG=$work/account.kubeconfig "$OPERATOR" run --store "sqlite:$work/db" --admin-listen 127.0.0.1:0 --telegram-api-url "$telegram" \
     --connection-mode webhook --public-url https://127.0.0.1:8443 --webhook-listen 127.0.0.1:0 --webhook-key "not a real key, only 32 characters" \
-    --leader-election true --lease-namespace telegram-connectors --log-format text >"$work/log" 2>&1 &
+    --leader-election true --lease-namespace telegram-connectors --allow-assistant-address 127.0.0.1 --log-format text >"$work/log" 2>&1 &
   local operator=$! said=
   k apply --validate=false -f "$work/quickstart.yaml" >/dev/null
   if k -n acme wait --for=condition=Ready tgc/support --timeout="${1}s" >/dev/null; then said+=" ready"; fi

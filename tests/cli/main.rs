@@ -117,6 +117,19 @@ fn without_a_cluster_run_says_where_it_looked() {
 }
 
 #[test]
+fn an_address_or_host_that_is_none_is_named_with_its_flag() {
+    for (flag, value) in [
+        ("--allow-assistant-address", "localhost"),
+        ("--deny-assistant-address", "10.0.0.0/40"),
+        ("--allow-assistant-host", "http://agent.acme.svc/"),
+    ] {
+        let args = ["run", "--admin-listen", "127.0.0.1:0", flag, value];
+        let error = error_output(&run_program(&args, &[]));
+        assert!(error.contains(flag) && error.contains(value), "{error}");
+    }
+}
+
+#[test]
 fn a_flag_can_be_given_by_its_environment_variable() {
     let error = error_output(&run_program(&["run"], &[("CONNECTION_MODE", "webhook")]));
     assert!(

@@ -93,7 +93,8 @@ async fn stop_command_ends_a_running_transcription() {
         timeout_seconds: Some(120),
     };
     let context =
-        AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::default()).unwrap();
+        AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::allowing_loopback())
+            .unwrap();
     let transcription = assistant::build_transcriber(&spec, None, &context).unwrap();
     let support = env.connector_with("support", |c| {
         c.transcription = Transcription::Ready(transcription);

@@ -205,7 +205,7 @@ impl TestEnv {
             timeout_seconds: Some(seconds),
         };
         let context =
-            AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::default())
+            AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::allowing_loopback())
                 .unwrap();
         assistant::build_assistant(&spec, None, &context).unwrap()
     }
@@ -220,7 +220,7 @@ impl TestEnv {
             timeout_seconds: Some(10),
         };
         let context =
-            AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::default())
+            AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::allowing_loopback())
                 .unwrap();
         let key = Some("made-up-key".into());
         Transcription::Ready(assistant::build_transcriber(&spec, key, &context).unwrap())

@@ -108,6 +108,7 @@ impl TestEnv {
             .map(str::to_owned)
             .into();
         flags.extend(["--telegram-api-url".into(), telegram.url().into()]);
+        flags.push("--allow-assistant-address=127.0.0.1".into());
         if mode == DeliveryMode::Webhook {
             let listen = reserve_port();
             let generated =

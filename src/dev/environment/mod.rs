@@ -284,7 +284,10 @@ async fn start_operator(
     clock: SharedClock,
 ) -> Result<Operator> {
     let factory = Arc::new(SampleAssistantFactory {
-        factory: assistant_factory(AddressPolicy::default(), &ExtraRootCertificates::default())?,
+        factory: assistant_factory(
+            AddressPolicy::allowing_loopback(),
+            &ExtraRootCertificates::default(),
+        )?,
         sample,
     });
     let metrics = Arc::new(Metrics::new());

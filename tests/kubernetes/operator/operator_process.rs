@@ -36,6 +36,7 @@ impl TestEnv {
                 self.telegram.url().as_str(),
             ])
             .args(["--watch-namespace", &self.cluster.namespace])
+            .args(["--allow-assistant-address", "127.0.0.1"])
             .args(flags)
             .env("KUBECONFIG", path)
             .env("POD_NAME", name)

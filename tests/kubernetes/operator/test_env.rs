@@ -259,9 +259,11 @@ impl TestEnv {
             None => self.cluster.client.clone(),
         };
         let client = options.client.unwrap_or_else(default_client);
-        let factory =
-            assistant_factory(AddressPolicy::default(), &ExtraRootCertificates::default())
-                .expect("a factory");
+        let factory = assistant_factory(
+            AddressPolicy::allowing_loopback(),
+            &ExtraRootCertificates::default(),
+        )
+        .expect("a factory");
         Operator::start(
             client,
             settings,
