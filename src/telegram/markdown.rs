@@ -3,14 +3,17 @@
 //! the next message, and no text is lost.
 
 mod blocks;
+mod cost;
 mod formatted_text;
 mod math;
 mod table;
+mod text_writer;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::split::{self, MESSAGE_LIMIT};
-use formatted_text::FormattedText;
+use formatted_text::{FormattedText, HtmlWriter, escape};
 
 /// The longest source of a message that the Bot API server parses, in bytes (`Client::get_formatted_text`).
 const MAX_SOURCE_BYTES: usize = 1 << 15;
@@ -18,6 +21,9 @@ const MAX_SOURCE_BYTES: usize = 1 << 15;
 const MAX_ENTITIES: usize = 100;
 /// Parts are not made shorter than this to satisfy the two limits above.
 const MIN_SPLIT_UNITS: usize = 256;
+
+/// Between the text and the mark of a text that was cut.
+const MARK_GAP: &str = "\n\n";
 
 /// One message of a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,37 +34,139 @@ pub struct RenderedPart {
     pub plain: String,
 }
 
-/// Renders Markdown into messages; an empty text gives none. Never fails: what is not Markdown is shown as text.
-pub fn render(markdown: &str) -> Vec<RenderedPart> {
-    let source = math::fence_formulas(markdown);
-    let formatted = blocks::format(&source);
-    let keep = formatted.unbreakable_ranges();
-    let mut parts = Vec::new();
-    for range in split::split_ranges(&formatted.text, MESSAGE_LIMIT, &keep) {
-        push_part(&formatted, range, MESSAGE_LIMIT, &mut parts);
-    }
-    parts
+/// How many messages a text may become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartLimit<'a> {
+    /// The most parts; at least one.
+    pub parts: usize,
+    /// Stands at the end of the last part if the text was cut.
+    pub mark: &'a str,
 }
 
-/// Appends a part; halves it first if its source is too long or has more entities than Telegram keeps.
-fn push_part(
-    formatted: &FormattedText,
-    range: Range<usize>,
-    limit: usize,
-    parts: &mut Vec<RenderedPart>,
-) {
-    let (html, entities) = formatted.to_html(range.clone());
-    if (html.len() <= MAX_SOURCE_BYTES && entities <= MAX_ENTITIES) || limit <= MIN_SPLIT_UNITS {
-        parts.push(RenderedPart {
-            html,
-            plain: formatted.text[range].to_owned(),
-        });
-        return;
+/// Renders Markdown into messages; an empty text gives none. Never fails: what is not Markdown is shown as text.
+///
+/// Takes time and memory in proportion to the text. Of a text for which the parser would take more, nothing is formatted (see `cost.rs`).
+pub fn render(markdown: &str) -> Vec<RenderedPart> {
+    let formatted = format(markdown);
+    let parts = Messages::new(&formatted).render(usize::MAX);
+    parts.into_iter().map(|(_, part)| part).collect()
+}
+
+/// [`render`] with a limit: a text that is longer is cut.
+pub fn render_within(markdown: &str, limit: PartLimit<'_>) -> Vec<RenderedPart> {
+    Messages::new(&format(markdown)).within(limit)
+}
+
+/// [`render_within`] without any formatting.
+pub fn plain_within(text: &str, limit: PartLimit<'_>) -> Vec<RenderedPart> {
+    Messages::new(&FormattedText::from(text)).within(limit)
+}
+
+/// The last message of [`render`].
+pub fn render_end(markdown: &str) -> Option<RenderedPart> {
+    Messages::new(&format(markdown)).last()
+}
+
+fn format(markdown: &str) -> FormattedText {
+    let markdown = with_unix_line_ends(markdown);
+    let source = math::fence_formulas(&markdown);
+    if cost::is_linear(&source) {
+        blocks::format(&source)
+    } else {
+        FormattedText::from(&*markdown)
     }
-    let text = &formatted.text[range.clone()];
-    let half = (split::utf16_len(text) / 2 + 1).min(limit / 2);
-    for cut in split::split_ranges(text, half, &[]) {
-        let cut = range.start + cut.start..range.start + cut.end;
-        push_part(formatted, cut, half, parts);
+}
+
+fn with_unix_line_ends(text: &str) -> Cow<'_, str> {
+    if text.contains('\r') {
+        text.replace("\r\n", "\n").replace('\r', "\n").into()
+    } else {
+        text.into()
+    }
+}
+
+/// A formatted text that is cut into messages.
+struct Messages<'a> {
+    formatted: &'a FormattedText,
+    html: HtmlWriter<'a>,
+}
+
+impl<'a> Messages<'a> {
+    fn new(formatted: &'a FormattedText) -> Self {
+        Self {
+            formatted,
+            html: HtmlWriter::new(formatted),
+        }
+    }
+
+    /// All messages with their ranges; none is rendered once there are more than `enough`.
+    fn render(&self, enough: usize) -> Vec<(Range<usize>, RenderedPart)> {
+        let mut parts = Vec::new();
+        for range in self.ranges() {
+            if parts.len() > enough {
+                break;
+            }
+            self.push_part(range, MESSAGE_LIMIT, &mut parts);
+        }
+        parts
+    }
+
+    fn within(&self, limit: PartLimit<'_>) -> Vec<RenderedPart> {
+        let most = limit.parts.max(1);
+        let mut parts = self.render(most);
+        let cut = (parts.len() > most).then(|| self.cut(parts[most - 1].0.clone(), limit.mark));
+        parts.truncate(most - usize::from(cut.is_some()));
+        parts.into_iter().map(|(_, part)| part).chain(cut).collect()
+    }
+
+    fn last(&self) -> Option<RenderedPart> {
+        let mut parts = Vec::new();
+        self.push_part(self.ranges().pop()?, MESSAGE_LIMIT, &mut parts);
+        Some(parts.pop()?.1)
+    }
+
+    fn ranges(&self) -> Vec<Range<usize>> {
+        let keep = self.formatted.unbreakable_ranges();
+        split::split_ranges(&self.formatted.text, MESSAGE_LIMIT, &keep)
+    }
+
+    /// Appends a part; halves it first if its source is too long or has more entities than Telegram keeps.
+    fn push_part(
+        &self,
+        range: Range<usize>,
+        limit: usize,
+        parts: &mut Vec<(Range<usize>, RenderedPart)>,
+    ) {
+        let (html, entities) = self.html.html(range.clone());
+        let text = &self.formatted.text[range.clone()];
+        if (html.len() <= MAX_SOURCE_BYTES && entities <= MAX_ENTITIES) || limit <= MIN_SPLIT_UNITS
+        {
+            let plain = text.to_owned();
+            parts.push((range, RenderedPart { html, plain }));
+            return;
+        }
+        let half = (split::utf16_len(text) / 2 + 1).min(limit / 2);
+        for cut in split::split_ranges(text, half, &[]) {
+            let cut = range.start + cut.start..range.start + cut.end;
+            self.push_part(cut, half, parts);
+        }
+    }
+
+    /// As much of a part as leaves room for the mark, and the mark.
+    fn cut(&self, range: Range<usize>, mark: &str) -> RenderedPart {
+        let text = &self.formatted.text[range.clone()];
+        let mut units = MESSAGE_LIMIT.saturating_sub(split::utf16_len(mark) + MARK_GAP.len());
+        loop {
+            let first = split::split_ranges(text, units, &[]).into_iter().next();
+            let end = range.start + first.map_or(0, |first| first.end);
+            let (mut html, _) = self.html.html(range.start..end);
+            html.push_str(MARK_GAP);
+            escape(mark, &mut html);
+            if html.len() <= MAX_SOURCE_BYTES || units <= MIN_SPLIT_UNITS {
+                let plain = format!("{}{MARK_GAP}{mark}", &self.formatted.text[range.start..end]);
+                return RenderedPart { html, plain };
+            }
+            units /= 2;
+        }
     }
 }

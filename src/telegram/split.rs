@@ -29,48 +29,86 @@ pub fn split(text: &str, limit: usize) -> Vec<&str> {
 }
 
 /// [`split`] by byte ranges, which prefers positions outside of the ranges `keep` (ordered, not overlapping); a range that does not fit
-/// into one part is split between lines.
+/// into one part is split between lines. Takes time in proportion to the text, whatever is in it.
 pub(crate) fn split_ranges(text: &str, limit: usize, keep: &[Range<usize>]) -> Vec<Range<usize>> {
     let limit = limit.max(2);
     let mut parts = Vec::new();
     let mut start = 0;
+    let mut lead = Lead::default();
     loop {
-        start += blank_lines(&text[start..]);
-        let rest = &text[start..];
-        if is_blank(rest) {
+        start = lead.skip_blank_lines(text, start);
+        let visible = lead.first_visible(text, start);
+        if visible == text.len() {
             return parts;
         }
-        let max_end = end_within(rest, limit);
-        let end = if max_end == rest.len() {
+        let rest = &text[start..];
+        let max_end = start + end_within(rest, limit);
+        if visible >= max_end {
+            start = max_end;
+            continue;
+        }
+        let end = if max_end == text.len() {
             max_end
         } else {
-            best_cut(text, start, start + max_end, keep) - start
+            best_cut(text, start, max_end, keep)
         };
-        let part = rest[..end].trim_end();
+        let part = text[start..end].trim_end();
         if !is_blank(part) {
             parts.push(start..start + part.len());
         }
-        start += end;
+        start = end;
     }
 }
 
-/// How many bytes of leading empty lines can be dropped; the indentation of the first line with text stays.
-fn blank_lines(text: &str) -> usize {
-    let indented = text.trim_start();
-    let white = &text[..text.len() - indented.len()];
-    white.rfind(['\n', '\r']).map_or(0, |at| at + 1)
+/// What is known of the blank characters before the next part, so that none is looked at once per part.
+#[derive(Debug, Default)]
+struct Lead {
+    /// The end of the white space that was looked at last, and the beginning of the line that it ends in.
+    white: Option<(usize, usize)>,
+    /// The first visible character that was found last.
+    visible: Option<usize>,
+}
+
+impl Lead {
+    /// The position after leading empty lines; the indentation of the first line with text stays.
+    fn skip_blank_lines(&mut self, text: &str, start: usize) -> usize {
+        let line_start = match self.white {
+            Some((end, line_start)) if start < end => line_start,
+            _ => {
+                let rest = &text[start..];
+                let white = &rest[..rest.len() - rest.trim_start().len()];
+                let line_start = start + white.rfind(['\n', '\r']).map_or(0, |at| at + 1);
+                self.white = Some((start + white.len(), line_start));
+                line_start
+            }
+        };
+        start.max(line_start)
+    }
+
+    /// The position of the first character that Telegram shows; the end of the text, if there is none.
+    fn first_visible(&mut self, text: &str, start: usize) -> usize {
+        match self.visible {
+            Some(at) if start <= at => at,
+            _ => {
+                let at = text[start..].find(|c| !is_blank_char(c));
+                *self.visible.insert(at.map_or(text.len(), |at| start + at))
+            }
+        }
+    }
 }
 
 /// Whether Telegram would show nothing: it refuses a message of white space and invisible characters.
 fn is_blank(text: &str) -> bool {
-    text.chars().all(|c| {
-        c.is_whitespace()
-            || c.is_control()
-            || matches!(
-                c,
-                '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}'
-            )
-    })
+    text.chars().all(is_blank_char)
+}
+
+fn is_blank_char(c: char) -> bool {
+    c.is_whitespace()
+        || c.is_control()
+        || matches!(
+            c,
+            '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}'
+        )
 }
 
 /// The byte position after the first `limit` units.
@@ -85,51 +123,91 @@ fn end_within(text: &str, limit: usize) -> usize {
     text.len()
 }
 
-/// The best position to cut a text from `start` that must end at `max_end` at the latest.
+/// The last position of each kind at which a text can be cut.
+#[derive(Debug, Default)]
+struct Cuts {
+    paragraph: Option<usize>,
+    line: Option<usize>,
+    sentence: Option<usize>,
+    word: Option<usize>,
+    /// Within a range that should be kept whole.
+    kept_line: Option<usize>,
+    kept_word: Option<usize>,
+}
+
+/// The best position to cut a text from `start` that must end at `max_end` at the latest: the last of the best kind, unless that would
+/// leave a part too short.
 fn best_cut(text: &str, start: usize, max_end: usize, keep: &[Range<usize>]) -> usize {
     let window = &text[start..max_end];
-    let share = |n: usize| start + window.len() / n;
-    let kept = |at: usize| {
-        let next = keep.partition_point(|range| range.end <= at);
-        keep.get(next).is_some_and(|range| range.start < at)
-    };
-    let last = |earliest: usize, is_end: &dyn Fn(&str, usize) -> bool, inside: bool| {
-        window
-            .char_indices()
-            .rev()
-            .map(|(at, c)| start + at + c.len_utf8())
-            .take_while(|at| *at > earliest)
-            .find(|at| is_end(text, *at) && (inside || !kept(*at)))
-    };
-    last(share(3), &is_paragraph_end, false)
-        .or_else(|| last(share(3), &is_line_end, false))
-        .or_else(|| last(share(2), &is_sentence_end, false))
-        .or_else(|| last(share(2), &is_word_end, false))
-        .or_else(|| last(share(3), &is_line_end, true))
-        .or_else(|| last(share(2), &is_word_end, true))
+    let (third, half) = (start + window.len() / 3, start + window.len() / 2);
+    let mut next_kept = keep.partition_point(|range| range.end <= start);
+    let mut cuts = Cuts::default();
+    let mut sentence = SentenceEnd::default();
+    let mut before = None;
+    for (at, c) in window.char_indices() {
+        let at = start + at + c.len_utf8();
+        let ends_sentence = sentence.follow(c);
+        let ends_paragraph = c == '\n' && before.replace(c) == Some('\n');
+        before = Some(c);
+        if at <= third || !(c.is_whitespace() || ends_sentence) {
+            continue;
+        }
+        while keep.get(next_kept).is_some_and(|range| range.end <= at) {
+            next_kept += 1;
+        }
+        let kept = keep.get(next_kept).is_some_and(|range| range.start < at);
+        let (line, word) = if kept {
+            (&mut cuts.kept_line, &mut cuts.kept_word)
+        } else {
+            (&mut cuts.line, &mut cuts.word)
+        };
+        if c == '\n' {
+            *line = Some(at);
+        }
+        if at > half && c.is_whitespace() {
+            *word = Some(at);
+        }
+        if at > half && ends_sentence && !kept {
+            cuts.sentence = Some(at);
+        }
+        if ends_paragraph && !kept {
+            cuts.paragraph = Some(at);
+        }
+    }
+    cuts.paragraph
+        .or(cuts.line)
+        .or(cuts.sentence)
+        .or(cuts.word)
+        .or(cuts.kept_line)
+        .or(cuts.kept_word)
         .unwrap_or_else(|| grapheme_end(text, start, max_end))
 }
 
-fn is_line_end(text: &str, at: usize) -> bool {
-    text[..at].ends_with('\n')
+/// Recognizes the ends of sentences, character by character.
+#[derive(Debug, Default)]
+struct SentenceEnd {
+    /// What a sentence ends with was the last before closing quotes, brackets and white space.
+    terminated: bool,
+    /// The last character was white space.
+    in_space: bool,
 }
 
-fn is_paragraph_end(text: &str, at: usize) -> bool {
-    text[..at].ends_with("\n\n")
-}
-
-fn is_word_end(text: &str, at: usize) -> bool {
-    text[..at].ends_with(char::is_whitespace)
-}
-
-fn is_sentence_end(text: &str, at: usize) -> bool {
-    let before = &text[..at];
-    before.ends_with(['。', '！', '？'])
-        || (is_word_end(text, at)
-            && before
-                .trim_end()
-                .trim_end_matches([')', '"', '\'', '”', '»'])
-                .ends_with(['.', '!', '?', '…', ':', ';']))
+impl SentenceEnd {
+    /// Whether a sentence has ended behind this character.
+    fn follow(&mut self, c: char) -> bool {
+        let in_space = std::mem::replace(&mut self.in_space, c.is_whitespace());
+        match c {
+            '。' | '！' | '？' => {
+                self.terminated = false;
+                return true;
+            }
+            c if c.is_whitespace() => return self.terminated,
+            '.' | '!' | '?' | '…' | ':' | ';' => self.terminated = true,
+            ')' | '"' | '\'' | '”' | '»' => self.terminated &= !in_space,
+            _ => self.terminated = false,
+        }
+        false
+    }
 }
 
 /// The last grapheme boundary up to `max_end`; `max_end`, if there is none after `start`.

@@ -8,9 +8,10 @@ use pulldown_cmark::{
     BlockQuoteKind, CodeBlockKind, CowStr, Event, LinkType, Options, Parser, Tag, TagEnd,
 };
 
-use super::formatted_text::{Entity, FormattedText, Style};
+use super::formatted_text::{FormattedText, Style};
 use super::math::is_mathematical;
 use super::table::Table;
+use super::text_writer::TextWriter;
 
 /// The indentation of a list item's content.
 const INDENT: &str = "   ";
@@ -18,31 +19,37 @@ const INDENT: &str = "   ";
 const MAX_INDENT_DEPTH: usize = 6;
 /// The marks of unordered lists, by depth.
 const BULLETS: [&str; 3] = ["•", "◦", "▪"];
+/// The longest URL of a link, in bytes; a longer one is shown instead. Every message that a link goes on in repeats its URL.
+const MAX_URL_BYTES: usize = 2048;
 /// A thematic break.
 const RULE: &str = "———";
 
+/// What the parser knows beyond `CommonMark`.
+pub(super) const OPTIONS: Options = Options::ENABLE_TABLES
+    .union(Options::ENABLE_FOOTNOTES)
+    .union(Options::ENABLE_STRIKETHROUGH)
+    .union(Options::ENABLE_TASKLISTS)
+    .union(Options::ENABLE_MATH)
+    .union(Options::ENABLE_GFM);
+
 /// Parses Markdown into a text with entities.
 pub(super) fn format(source: &str) -> FormattedText {
-    let options = Options::ENABLE_TABLES
-        | Options::ENABLE_FOOTNOTES
-        | Options::ENABLE_STRIKETHROUGH
-        | Options::ENABLE_TASKLISTS
-        | Options::ENABLE_MATH
-        | Options::ENABLE_GFM;
     let mut writer = BlockWriter::new(source);
-    for (event, range) in Parser::new_ext(source, options).into_offset_iter() {
+    for (event, range) in Parser::new_ext(source, OPTIONS).into_offset_iter() {
         writer.event(event, range);
     }
-    writer.out
+    writer.out.finish()
 }
 
 struct BlockWriter<'a> {
     source: &'a str,
-    out: FormattedText,
+    /// Where the lines of the source end.
+    line_ends: Vec<usize>,
+    out: TextWriter,
     /// Where the content that was written last ends in the source.
     source_position: usize,
-    /// The open entities, by their index in `out.entities`; `None` for one that would repeat an open one.
-    open: Vec<Option<usize>>,
+    /// How far the source was searched for content.
+    searched: usize,
     /// The open lists, with the next number of each ordered one.
     lists: Vec<Option<u64>>,
     /// Text to be written before the next text: the mark of a list item or of a footnote.
@@ -55,17 +62,18 @@ struct BlockWriter<'a> {
     /// The open links and images: where their text begins, and their URL if Telegram does not take it as a link.
     links: Vec<(usize, Option<String>)>,
     table: Option<Table>,
-    /// The text and open entities around the table cell that is being written.
-    outside_cell: Option<(FormattedText, Vec<Option<usize>>)>,
+    /// The text around the table cell that is being written.
+    outside_cell: Option<TextWriter>,
 }
 
 impl<'a> BlockWriter<'a> {
     fn new(source: &'a str) -> Self {
         Self {
             source,
-            out: FormattedText::default(),
+            line_ends: source.match_indices('\n').map(|(at, _)| at).collect(),
+            out: TextWriter::default(),
             source_position: 0,
-            open: Vec::new(),
+            searched: 0,
             lists: Vec::new(),
             pending_marker: None,
             quotes: 0,
@@ -100,10 +108,22 @@ impl<'a> BlockWriter<'a> {
                 self.pending_marker = Some(if done { "☑ " } else { "☐ " }.to_owned());
             }
         }
-        let content = self.source.get(..range.end).unwrap_or_default();
+        self.note_content(range.end);
+    }
+
+    /// Notes that the source up to `end` has been written. Looks at each byte of the source only once.
+    fn note_content(&mut self, end: usize) {
+        let Some(new) = self.source.get(self.searched..end) else {
+            // Before what was searched already.
+            return;
+        };
         // An empty line of a quote is `>`.
-        let content = content.trim_end_matches(|c: char| c.is_whitespace() || c == '>');
-        self.source_position = self.source_position.max(content.len());
+        let content = new.trim_end_matches(|c: char| c.is_whitespace() || c == '>');
+        if !content.is_empty() {
+            let content_end = self.searched + content.len();
+            self.source_position = self.source_position.max(content_end);
+        }
+        self.searched = end;
     }
 
     fn start(&mut self, tag: Tag<'_>, at: usize) {
@@ -142,10 +162,7 @@ impl<'a> BlockWriter<'a> {
                     table.rows.push(Vec::new());
                 }
             }
-            Tag::TableCell => {
-                let open = std::mem::take(&mut self.open);
-                self.outside_cell = Some((std::mem::take(&mut self.out), open));
-            }
+            Tag::TableCell => self.outside_cell = Some(std::mem::take(&mut self.out)),
             Tag::Emphasis => self.open(Style::Italic),
             Tag::Strong => self.open(Style::Bold),
             Tag::Strikethrough => self.open(Style::Strikethrough),
@@ -178,18 +195,18 @@ impl<'a> BlockWriter<'a> {
         );
         match tag {
             TagEnd::Heading(_) | TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough => {
-                self.close();
+                self.out.close();
             }
             TagEnd::BlockQuote(_) => {
                 self.quotes -= 1;
                 if self.quotes == 0 {
-                    self.close();
+                    self.out.close();
                 }
             }
             TagEnd::CodeBlock => {
                 self.in_code_block = false;
                 self.drop_line_end();
-                self.close();
+                self.out.close();
             }
             TagEnd::HtmlBlock => self.drop_line_end(),
             TagEnd::List(_) => {
@@ -197,9 +214,8 @@ impl<'a> BlockWriter<'a> {
             }
             TagEnd::Item | TagEnd::FootnoteDefinition => self.flush_marker(),
             TagEnd::TableCell => {
-                let (outside, open) = self.outside_cell.take().unwrap_or_default();
-                let mut cell = std::mem::replace(&mut self.out, outside);
-                self.open = open;
+                let outside = self.outside_cell.take().unwrap_or_default();
+                let mut cell = std::mem::replace(&mut self.out, outside).finish();
                 cell.text = cell.text.replace('\n', " ");
                 if let Some(row) = self.table.as_mut().and_then(|t| t.rows.last_mut()) {
                     row.push(cell);
@@ -220,11 +236,9 @@ impl<'a> BlockWriter<'a> {
         if self.pending_marker.is_some() || self.out.text.is_empty() {
             return;
         }
-        let between = self
-            .source
-            .get(self.source_position..at)
-            .unwrap_or_default();
-        let apart = apart || between.matches('\n').count() > 1;
+        let lines_up_to = |at| self.line_ends.partition_point(|end| *end < at);
+        let lines = lines_up_to(at).saturating_sub(lines_up_to(self.source_position));
+        let apart = apart || lines > 1;
         self.out.text.push_str(if apart { "\n\n" } else { "\n" });
     }
 
@@ -270,7 +284,7 @@ impl<'a> BlockWriter<'a> {
         self.source_position = self.source_position.max(at);
         self.quotes += 1;
         if self.quotes == 1 {
-            self.open_entity(Style::Quote);
+            self.out.open_entity(Style::Quote);
         } else {
             self.pending_marker = Some("> ".to_owned());
         }
@@ -288,7 +302,7 @@ impl<'a> BlockWriter<'a> {
         };
         self.open(Style::Bold);
         self.text(title);
-        self.close();
+        self.out.close();
     }
 
     fn text(&mut self, text: &str) {
@@ -313,26 +327,7 @@ impl<'a> BlockWriter<'a> {
             self.text(code);
             return;
         }
-        // A quote is always the outermost entity and may contain code.
-        let quote = usize::from(self.style_of(0) == Some(&Style::Quote));
-        let interrupted = self.open.split_off(quote);
-        for index in interrupted.iter().flatten() {
-            self.out.entities[*index].range.end = self.out.text.len();
-        }
-        self.open_entity(Style::Code);
-        self.out.text.push_str(code);
-        self.close();
-        for index in interrupted {
-            match index {
-                Some(index) => self.open_entity(self.out.entities[index].style.clone()),
-                None => self.open.push(None),
-            }
-        }
-    }
-
-    fn style_of(&self, depth: usize) -> Option<&Style> {
-        let index = (*self.open.get(depth)?)?;
-        Some(&self.out.entities[index].style)
+        self.out.push_code(code);
     }
 
     fn math(&mut self, math: &str, mark: &str, end: usize) {
@@ -352,7 +347,7 @@ impl<'a> BlockWriter<'a> {
             self.links.push((start, None));
         } else if is_link(url) {
             self.links.push((start, None));
-            self.open_entity(Style::Link(url.to_owned()));
+            self.out.open_entity(Style::Link(url.to_owned()));
         } else {
             let elsewhere = (link_type != LinkType::Email).then(|| url.to_owned());
             self.links.push((start, elsewhere));
@@ -363,18 +358,17 @@ impl<'a> BlockWriter<'a> {
         let Some((start, elsewhere)) = self.links.pop() else {
             return;
         };
+        // Of a link or an image within this one, the text is all that shows.
+        if !self.links.is_empty() {
+            return;
+        }
         let nameless = self.out.text[start..].trim().is_empty();
-        let entity = self
-            .links
-            .is_empty()
-            .then(|| self.open.last().copied().flatten())
-            .flatten()
-            .filter(|index| matches!(self.out.entities[*index].style, Style::Link(_)));
-        if let Some(index) = entity {
-            if nameless && let Style::Link(url) = &self.out.entities[index].style {
-                self.out.text.push_str(url);
+        if let Some(Style::Link(url)) = self.out.innermost() {
+            if nameless {
+                let url = url.clone();
+                self.out.text.push_str(&url);
             }
-            self.close();
+            self.out.close();
         } else if let Some(url) = elsewhere {
             let shown = url.strip_prefix("mailto:").unwrap_or(&url);
             if !shown.is_empty() && shown != &self.out.text[start..] {
@@ -390,26 +384,7 @@ impl<'a> BlockWriter<'a> {
 
     fn open(&mut self, style: Style) {
         self.flush_marker();
-        if (0..self.open.len()).any(|depth| self.style_of(depth) == Some(&style)) {
-            self.open.push(None);
-        } else {
-            self.open_entity(style);
-        }
-    }
-
-    fn open_entity(&mut self, style: Style) {
-        let start = self.out.text.len();
-        self.open.push(Some(self.out.entities.len()));
-        self.out.entities.push(Entity {
-            range: start..usize::MAX,
-            style,
-        });
-    }
-
-    fn close(&mut self) {
-        if let Some(index) = self.open.pop().flatten() {
-            self.out.entities[index].range.end = self.out.text.len();
-        }
+        self.out.open(style);
     }
 
     fn drop_line_end(&mut self) {
@@ -422,11 +397,12 @@ impl<'a> BlockWriter<'a> {
 
 /// The schemes of which Telegram makes links (`TDLib`, `LinkManager::get_checked_link`); it silently drops others.
 fn is_link(url: &str) -> bool {
-    url::Url::parse(url).is_ok_and(|url| match url.scheme() {
-        "http" | "https" => url.has_host(),
-        "tg" => true,
-        _ => false,
-    })
+    url.len() <= MAX_URL_BYTES
+        && url::Url::parse(url).is_ok_and(|url| match url.scheme() {
+            "http" | "https" => url.has_host(),
+            "tg" => true,
+            _ => false,
+        })
 }
 
 fn is_inline(event: &Event<'_>) -> bool {

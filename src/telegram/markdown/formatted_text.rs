@@ -25,6 +25,16 @@ pub(super) struct Entity {
     pub(super) style: Style,
 }
 
+impl Entity {
+    /// The same entity in a text with as many bytes more before it.
+    pub(super) fn moved_by(&self, offset: usize) -> Self {
+        Self {
+            range: self.range.start + offset..self.range.end + offset,
+            style: self.style.clone(),
+        }
+    }
+}
+
 /// A text and its entities, which form a tree: in the order of their beginnings, outer before inner, without partial overlaps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct FormattedText {
@@ -38,10 +48,7 @@ impl FormattedText {
         let offset = self.text.len();
         self.text.push_str(&other.text);
         self.entities
-            .extend(other.entities.iter().map(|entity| Entity {
-                range: entity.range.start + offset..entity.range.end + offset,
-                style: entity.style.clone(),
-            }));
+            .extend(other.entities.iter().map(|entity| entity.moved_by(offset)));
     }
 
     /// The ranges that should not be split.
@@ -52,17 +59,72 @@ impl FormattedText {
             .map(|s| s.range.clone())
             .collect()
     }
+}
+
+impl From<&str> for FormattedText {
+    /// A text without formatting.
+    fn from(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            entities: Vec::new(),
+        }
+    }
+}
+
+/// Writes ranges of a text as HTML. It finds the entities of a range without looking at all of them.
+pub(super) struct HtmlWriter<'a> {
+    formatted: &'a FormattedText,
+    /// The entity that contains each entity.
+    parents: Vec<Option<usize>>,
+}
+
+impl<'a> HtmlWriter<'a> {
+    pub(super) fn new(formatted: &'a FormattedText) -> Self {
+        let entities = &formatted.entities;
+        let mut parents = Vec::with_capacity(entities.len());
+        let mut parent: Option<usize> = None;
+        for (index, entity) in entities.iter().enumerate() {
+            while let Some(outer) = parent
+                && entities[outer].range.end <= entity.range.start
+            {
+                parent = parents[outer];
+            }
+            parents.push(parent);
+            parent = Some(index);
+        }
+        Self { formatted, parents }
+    }
+
+    /// The entities that share text with a range, in their order.
+    fn entities_of(&self, part: &Range<usize>) -> Vec<&'a Entity> {
+        let entities = &self.formatted.entities;
+        let first = entities.partition_point(|entity| entity.range.start < part.start);
+        // What began before the range and reaches into it contains the last entity before the range, or is that.
+        let mut found = Vec::new();
+        let mut before = first.checked_sub(1);
+        while let Some(index) = before {
+            if entities[index].range.end > part.start {
+                found.push(&entities[index]);
+            }
+            before = self.parents[index];
+        }
+        found.reverse();
+        let within = entities[first..].iter();
+        found.extend(within.take_while(|entity| entity.range.start < part.end));
+        found
+    }
 
     /// A range as HTML with balanced tags, and the number of its entities.
-    pub(super) fn to_html(&self, part: Range<usize>) -> (String, usize) {
+    pub(super) fn html(&self, part: Range<usize>) -> (String, usize) {
+        let text = &self.formatted.text;
         let mut html = String::with_capacity(part.len() + part.len() / 8);
         let mut open: Vec<&Entity> = Vec::new();
         let mut at = part.start;
         let mut entity_count = 0;
-        for entity in &self.entities {
+        for entity in self.entities_of(&part) {
             let start = entity.range.start.max(part.start);
             let end = entity.range.end.min(part.end);
-            if start >= end || self.text[start..end].trim().is_empty() {
+            if start >= end || text[start..end].trim().is_empty() {
                 continue;
             }
             while let Some(inner) = open.pop_if(|s| s.range.end <= start) {
@@ -83,12 +145,13 @@ impl FormattedText {
     }
 
     fn escape_until(&self, at: &mut usize, to: usize, html: &mut String) {
-        escape(&self.text[*at..to], html);
+        escape(&self.formatted.text[*at..to], html);
         *at = to;
     }
 }
 
-fn escape(text: &str, html: &mut String) {
+/// Appends a text to HTML as itself.
+pub(super) fn escape(text: &str, html: &mut String) {
     let mut rest = text;
     while let Some(at) = rest.find(['&', '<', '>', '"']) {
         html.push_str(&rest[..at]);

@@ -2,9 +2,13 @@
 //! Formulas on lines of their own become code blocks, and `\( \)` becomes the `$ $` that the parser knows.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// The most lines of a formula; a longer one is not taken as one.
 const MAX_FORMULA_LINES: usize = 60;
+
+/// The longest formula within a line, in bytes; a longer one is not taken as one.
+const MAX_INLINE_FORMULA_BYTES: usize = 1000;
 
 /// The source with its formulas protected.
 pub(super) fn fence_formulas(markdown: &str) -> Cow<'_, str> {
@@ -59,9 +63,9 @@ fn opening_fence(trimmed: &str) -> Option<&str> {
 /// A formula that begins with the first line and shares no line with other text: its source, and its number of lines.
 fn formula<'a>(lines: &[&'a str]) -> Option<(Vec<&'a str>, usize)> {
     let first = lines[0].trim();
-    let (first, end) = match (first.strip_prefix("\\["), first.strip_prefix("$$")) {
-        (Some(rest), _) => (rest, "\\]"),
-        (_, Some(rest)) => (rest, "$$"),
+    let (first, begin, end) = match (first.strip_prefix("\\["), first.strip_prefix("$$")) {
+        (Some(rest), _) => (rest, "\\[", "\\]"),
+        (_, Some(rest)) => (rest, "$$", "$$"),
         _ => return None,
     };
     let mut formula = Vec::new();
@@ -71,7 +75,8 @@ fn formula<'a>(lines: &[&'a str]) -> Option<(Vec<&'a str>, usize)> {
             Some(part) => (part.trim(), true),
             None => (line, false),
         };
-        if part.contains(end) || part.contains("```") {
+        // Where another formula begins, this one has no end: so no line is looked at twice.
+        if part.contains(end) || part.contains("```") || part.starts_with(begin) {
             return None;
         }
         if !part.is_empty() {
@@ -86,32 +91,22 @@ fn formula<'a>(lines: &[&'a str]) -> Option<(Vec<&'a str>, usize)> {
 
 /// Copies a line, with `\( x \)` as `$x$` and `\[ x \]` as `$$x$$` outside of code.
 fn convert_inline(line: &str, out: &mut String) {
+    if !line.contains('\\') {
+        out.push_str(line);
+        return;
+    }
+    let backticks = Backticks::of(line);
     let mut rest = line;
     while let Some(at) = rest.find(['`', '\\']) {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
         if rest.starts_with('`') {
             let run = rest.len() - rest.trim_start_matches('`').len();
-            let ticks = &rest[..run];
-            let end = rest[run..]
-                .find(ticks)
-                .map_or(run, |inner| run + inner + run);
-            out.push_str(&rest[..end]);
-            rest = &rest[end..];
-            continue;
-        }
-        let pair = [("\\(", "\\)", "$"), ("\\[", "\\]", "$$")]
-            .into_iter()
-            .find_map(|(begin, end, mark)| {
-                let (inner, behind) = rest.strip_prefix(begin)?.split_once(end)?;
-                let inner = inner.trim();
-                let ours = !inner.is_empty()
-                    && !inner.contains(['$', '`'])
-                    && !behind.starts_with('(')
-                    && (mark == "$" || is_mathematical(inner));
-                ours.then_some((inner, behind, mark))
-            });
-        if let Some((inner, behind, mark)) = pair {
+            let begin = line.len() - rest.len();
+            let end = backticks.code_end(begin, run).unwrap_or(begin + run);
+            out.push_str(&line[begin..end]);
+            rest = &line[end..];
+        } else if let Some((inner, mark, behind)) = inline_formula(rest) {
             out.extend([mark, inner, mark]);
             rest = behind;
         } else {
@@ -122,6 +117,48 @@ fn convert_inline(line: &str, out: &mut String) {
         }
     }
     out.push_str(rest);
+}
+
+/// The runs of backticks in a line: the positions of those of each length, in order.
+struct Backticks(HashMap<usize, Vec<usize>>);
+
+impl Backticks {
+    fn of(line: &str) -> Self {
+        let mut runs: HashMap<usize, Vec<usize>> = HashMap::new();
+        let mut at = 0;
+        while let Some(before) = line[at..].find('`') {
+            let begin = at + before;
+            let rest = &line[begin..];
+            let run = rest.len() - rest.trim_start_matches('`').len();
+            runs.entry(run).or_default().push(begin);
+            at = begin + run;
+        }
+        Self(runs)
+    }
+
+    /// Where the code ends that a run of backticks begins: behind the next run of the same length.
+    fn code_end(&self, begin: usize, run: usize) -> Option<usize> {
+        let runs = self.0.get(&run)?;
+        let next = runs.partition_point(|at| *at <= begin);
+        Some(runs.get(next)? + run)
+    }
+}
+
+/// The formula that a text begins with, the mark that the parser knows it by, and the text behind it.
+fn inline_formula(text: &str) -> Option<(&str, &'static str, &str)> {
+    let (begin, end, mark) = [("\\(", "\\)", "$"), ("\\[", "\\]", "$$")]
+        .into_iter()
+        .find(|(begin, ..)| text.starts_with(begin))?;
+    let text = &text[begin.len()..];
+    let near = &text[..text.floor_char_boundary(MAX_INLINE_FORMULA_BYTES)];
+    let (inner, _) = near.split_once(end)?;
+    let behind = &text[inner.len() + end.len()..];
+    let inner = inner.trim();
+    let ours = !inner.is_empty()
+        && !inner.contains(['$', '`'])
+        && !behind.starts_with('(')
+        && (mark == "$" || is_mathematical(inner));
+    ours.then_some((inner, mark, behind))
 }
 
 /// Whether a text between dollar signs looks like a formula rather than like prices.

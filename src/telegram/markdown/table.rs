@@ -8,6 +8,10 @@ use super::formatted_text::{Entity, FormattedText, Style};
 /// The widest table in columns, in monospaced characters: a phone wraps longer lines, which makes columns unreadable.
 const MAX_MONOSPACE_WIDTH: usize = 46;
 
+/// What of the column's heads the records repeat, in bytes per cell with text on average; beyond that the cells stand alone. A long head in
+/// a long table would otherwise make a megabyte of a kilobyte.
+const NAME_BYTES_PER_CELL: usize = 64;
+
 /// A table as the parser gives it.
 #[derive(Debug, Default)]
 pub(super) struct Table {
@@ -96,6 +100,8 @@ impl Table {
             }
             return out;
         }
+        let texts = body.iter().flatten().filter(|cell| !cell.text.is_empty());
+        let mut name_bytes_left = NAME_BYTES_PER_CELL * texts.count();
         for (number, row) in body.iter().enumerate() {
             if number > 0 {
                 out.text.push_str("\n\n");
@@ -105,6 +111,9 @@ impl Table {
                     out.text.push('\n');
                 }
                 let name = head.get(column).map_or("", |name| name.text.as_str());
+                let left = name_bytes_left.checked_sub(name.len());
+                let name = if left.is_some() { name } else { "" };
+                name_bytes_left = left.unwrap_or(0);
                 let start = out.text.len();
                 if column == 0 {
                     title(name, cell, &mut out, start);
