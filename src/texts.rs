@@ -31,6 +31,8 @@ pub struct Texts {
     pub timed_out: String,
     /// The answer broke off; said below what had come.
     pub broken_off: String,
+    /// The answer was longer than what is sent of one; said below what was.
+    pub answer_cut: String,
     /// The user writes too fast; said once.
     pub rate_limited: String,
     /// A sticker, a poll, or something else that cannot be understood.
@@ -151,6 +153,7 @@ mod tests {
                 &texts.empty_answer,
                 &texts.timed_out,
                 &texts.broken_off,
+                &texts.answer_cut,
                 &texts.rate_limited,
                 &texts.unsupported,
                 &texts.voice_unsupported,

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use bot_api_simulator::UserAction;
 use bot_api_simulator::sample_assistant::{Behaviour, BehaviourRule};
+use bot_api_simulator::{SentMessage, User, UserAction};
 use telegram_connector_operator::registry::{DeniedReply, SessionDuration};
 use telegram_connector_operator::store::ListingQuery;
+use telegram_connector_operator::texts::texts_for;
 
 use crate::test_env::{ANN, EVE, TIMEOUT, TestEnv, specific_users, wait_until};
 
@@ -304,6 +305,49 @@ async fn start_greets_and_groups_are_ignored_without_settings() {
     env.wait_until_drained().await;
     assert!(env.telegram.sent_messages(support.id, group).is_empty());
     assert_eq!(env.assistant.request_count(), 0);
+}
+
+#[tokio::test]
+async fn endless_answer_is_cut_at_40_messages_and_says_so() {
+    let mut env = TestEnv::new().await;
+    let support = env.connector("support");
+    // Telegram keeps 100 entities of a message, so an answer of so many becomes hundreds of messages.
+    env.assistant.set_behaviour(Behaviour {
+        answer: Some("**bold** `code` _italics_\n".repeat(4_000)),
+        ..Behaviour::default()
+    });
+    let mut ann = User::new(ANN, "Ann");
+    ann.language_code = Some("it".into());
+    env.telegram.add_user(ann);
+    env.telegram.send_private_message(support.id, ANN, "go on");
+    env.telegram
+        .wait_until(support.id, TIMEOUT, |telegram| {
+            (telegram.sent_messages(support.id, ANN).len() >= 40).then_some(())
+        })
+        .await
+        .expect("the answer");
+    env.wait_until_drained().await;
+    let sent = env.telegram.sent_messages(support.id, ANN);
+    assert_eq!(sent.len(), 40);
+    let mark = &texts_for(Some("it")).answer_cut;
+    let marked = |m: &SentMessage| m.text.ends_with(mark.as_str());
+    assert!(marked(&sent[39]), "{}", sent[39].text);
+    assert_eq!(sent.iter().filter(|m| marked(m)).count(), 1);
+    assert!(sent[39].text.contains("italics"), "nothing but the mark");
+}
+
+#[tokio::test]
+async fn answer_that_would_be_slow_to_format_is_sent_plain() {
+    let mut env = TestEnv::new().await;
+    let support = env.connector("support");
+    let bomb = format!("{} x\n{}", ">".repeat(1_500), "**b**\n".repeat(400));
+    env.assistant.set_behaviour(Behaviour {
+        answer: Some(bomb.clone()),
+        ..Behaviour::default()
+    });
+    let answer = env.ask(&support, "quote").await;
+    assert_eq!(answer.text, bomb.trim_end());
+    assert!(answer.entities.is_empty(), "{:?}", answer.entities);
 }
 
 fn assert_contains(text: &str, part: &str) {

@@ -41,6 +41,23 @@ async fn private_answer_shows_as_draft_then_one_message() {
 }
 
 #[tokio::test]
+async fn preview_of_a_long_answer_shows_its_end() {
+    let mut env = TestEnv::new().await;
+    let support = env.connector("support");
+    let begin = "long".repeat(3_000);
+    env.assistant.set_behaviour(Behaviour {
+        answer: Some(format!("{begin} {ANSWER}")),
+        ..slow_assistant()
+    });
+    env.ask(&support, "count").await;
+    let drafts = env.telegram.drafts(support.id);
+    assert!((1..=4).contains(&drafts.len()), "{}", drafts.len());
+    for draft in &drafts {
+        assert!(draft.text.contains("long One"), "{}", draft.text);
+    }
+}
+
+#[tokio::test]
 async fn without_drafts_the_preview_is_an_edited_message() {
     let mut env = TestEnv::new().await;
     let support = env.connector("support");

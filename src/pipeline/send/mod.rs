@@ -5,3 +5,4 @@ pub(crate) mod localize;
 pub(crate) mod preview;
 pub(crate) mod preview_sender;
 pub(crate) mod render;
+mod render_pool;

@@ -9,9 +9,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::pipeline::send::preview::{Preview, PreviewStep};
+use crate::pipeline::send::render;
 use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::store::LaneKey;
-use crate::telegram::{Bot, MessageText, NewMessage, TelegramError, markdown};
+use crate::telegram::{Bot, MessageText, NewMessage, TelegramError};
 
 /// How long a preview that is on its way may hold up the complete answer: overtaking it would show the draft after the answer.
 const PREVIEW_GRACE: Duration = Duration::from_secs(2);
@@ -35,9 +36,10 @@ pub(crate) async fn show_preview(
     let mut preview = Preview::new(Instant::now(), lane.chat > 0);
     // On its way beside everything else: a slow one must hold up neither the first words nor the answer.
     let mut typing = pin!(Fuse::terminated());
+    let mut length = VisibleLength::default();
     loop {
-        let length = text_so_far.borrow_and_update().trim().len();
-        match preview.next_step(Instant::now(), length) {
+        length.update(&text_so_far.borrow_and_update());
+        match preview.next_step(Instant::now(), length.bytes) {
             PreviewStep::Wait(until) => {
                 tokio::select! {
                     () = sleep_until(until) => {}
@@ -75,6 +77,24 @@ pub(crate) async fn show_preview(
     }
 }
 
+/// The length of a growing text without the white space at its end. Each byte is looked at once, however small the pieces are that it grows by.
+#[derive(Debug, Default)]
+struct VisibleLength {
+    /// 0: nothing but white space.
+    bytes: usize,
+    searched: usize,
+}
+
+impl VisibleLength {
+    fn update(&mut self, text: &str) {
+        let new = text.get(self.searched..).unwrap_or_default().trim_end();
+        if !new.is_empty() {
+            self.bytes = self.searched + new.len();
+        }
+        self.searched = text.len();
+    }
+}
+
 struct PreviewSender<'a> {
     pipeline: &'a PipelineState,
     bot: &'a Bot,
@@ -106,24 +126,24 @@ impl PreviewSender<'_> {
     async fn take_step(&self, preview: &mut Preview, step: PreviewStep, text: &str) {
         let (bot, chat, now) = (self.bot.id(), self.chat_id, Instant::now());
         let throttle = &self.pipeline.throttle;
-        let result = if let Some(part) = markdown::render(text).pop() {
-            if let Err(until) = throttle.reserve_preview(bot, chat, preview.is_first(), now) {
-                preview.postpone(until);
-                return;
-            }
-            // Of a long answer the end is shown: that is where it grows.
-            match self
-                .call_and_record(step, MessageText::Html(&part.html))
-                .await
-            {
-                Err(TelegramError::CantParseEntities(_)) => {
-                    self.call_and_record(step, MessageText::Plain(&part.plain))
-                        .await
+        // Whether there is room for it comes first: rendering for nothing is what a flood of texts would cost most.
+        if let Err(until) = throttle.reserve_preview(bot, chat, preview.is_first(), now) {
+            preview.postpone(until);
+            return;
+        }
+        // Of a long answer the end is shown: that is where it grows.
+        let result = match render::last_part(text).await {
+            None => Ok(None),
+            Some(part) => {
+                let html = MessageText::Html(&part.html);
+                match self.call_and_record(step, html).await {
+                    Err(TelegramError::CantParseEntities(_)) => {
+                        self.call_and_record(step, MessageText::Plain(&part.plain))
+                            .await
+                    }
+                    result => result,
                 }
-                result => result,
             }
-        } else {
-            Ok(None)
         };
         self.handle_result(preview, step, &result);
     }
@@ -197,6 +217,29 @@ impl PreviewSender<'_> {
                 typing.await.map(nothing)
             }
             PreviewStep::Wait(_) => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn white_space_at_the_end_does_not_count() {
+        let mut length = VisibleLength::default();
+        let mut text = String::new();
+        for (piece, bytes) in [
+            (" \n", 0),
+            ("é", 4),
+            ("  ", 4),
+            ("", 4),
+            ("\n", 4),
+            ("x ", 8),
+        ] {
+            text.push_str(piece);
+            length.update(&text);
+            assert_eq!(length.bytes, bytes, "{text:?}");
         }
     }
 }

@@ -1,8 +1,18 @@
 //! From what is to be said to the messages that say it.
 
+use std::sync::LazyLock;
+
+use crate::pipeline::send::render_pool::RenderPool;
 use crate::store::ReplyPart;
-use crate::telegram::markdown;
+use crate::telegram::markdown::{self, PartLimit, RenderedPart};
 use crate::telegram::split::{MESSAGE_LIMIT, split};
+use crate::texts::Texts;
+
+/// The most messages that one answer becomes. A model that goes on without end would otherwise fill a chat with hundreds of them, which Telegram
+/// takes at one a second; 40 full messages are more than what is kept of an answer (`ask::MAX_ANSWER_BYTES`).
+const MAX_ANSWER_PARTS: usize = 40;
+
+static POOL: LazyLock<RenderPool> = LazyLock::new(RenderPool::default);
 
 /// The bot's own words: plain text.
 pub(crate) fn plain_parts(text: &str, reply_to: Option<i64>) -> Vec<ReplyPart> {
@@ -16,15 +26,56 @@ pub(crate) fn plain_parts(text: &str, reply_to: Option<i64>) -> Vec<ReplyPart> {
         .collect()
 }
 
-/// The assistant's words: Markdown as models write it.
-pub(crate) fn markdown_parts(text: &str, reply_to: Option<i64>) -> Vec<ReplyPart> {
-    markdown::render(text)
-        .into_iter()
-        .map(|part| ReplyPart {
-            // Without formatting there is nothing that Telegram could fail to parse.
-            html: (part.html != part.plain).then_some(part.html),
-            plain: part.plain,
-            reply_to,
-        })
-        .collect()
+/// The assistant's words: Markdown as models write it. At most [`MAX_ANSWER_PARTS`]; the last says so if there would be more. What takes too
+/// long to render is sent as plain text.
+pub(crate) async fn markdown_parts(
+    text: &str,
+    texts: &'static Texts,
+    reply_to: Option<i64>,
+) -> Vec<ReplyPart> {
+    let limit = part_limit(texts);
+    let rendered = POOL.run(text, move |text| markdown::render_within(text, limit));
+    let Some(parts) = rendered.await else {
+        let bytes = text.len();
+        tracing::warn!(
+            bytes,
+            "an answer was not rendered in time; it is sent as plain text"
+        );
+        return plain_answer_parts(text, texts, reply_to);
+    };
+    let part = |part: RenderedPart| ReplyPart {
+        // Without formatting there is nothing that Telegram could fail to parse.
+        html: (part.html != part.plain).then_some(part.html),
+        plain: part.plain,
+        reply_to,
+    };
+    parts.into_iter().map(part).collect()
+}
+
+/// The assistant's words as plain text, within the same bound.
+pub(crate) fn plain_answer_parts(
+    text: &str,
+    texts: &'static Texts,
+    reply_to: Option<i64>,
+) -> Vec<ReplyPart> {
+    let part = |part: RenderedPart| ReplyPart {
+        html: None,
+        plain: part.plain,
+        reply_to,
+    };
+    let parts = markdown::plain_within(text, part_limit(texts));
+    parts.into_iter().map(part).collect()
+}
+
+fn part_limit(texts: &'static Texts) -> PartLimit {
+    PartLimit {
+        parts: MAX_ANSWER_PARTS,
+        mark: &texts.answer_cut,
+    }
+}
+
+/// The last message of what there is of an answer, for its preview; `None` if it shows nothing or cannot be rendered now: answers go first.
+pub(crate) async fn last_part(text: &str) -> Option<RenderedPart> {
+    let rendered = POOL.run_if_free(text, markdown::render_end);
+    rendered.await.flatten()
 }

@@ -88,7 +88,7 @@ impl BatchHandler<'_> {
                     ),
                 }
                 self.record_exchange(assistant, step, text, &answer);
-                let mut parts = self.answer_parts(&answer.text);
+                let mut parts = self.answer_parts(&answer.text).await;
                 if parts.is_empty() {
                     parts = self.canned_parts(&CannedReply::EmptyAnswer);
                 }
@@ -197,7 +197,8 @@ impl BatchHandler<'_> {
         let mut replies = Vec::new();
         if !shown.trim().is_empty() {
             let text = format!("{}\n\n{ENDED}", shown.trim_end());
-            replies.push((self.first().id, self.answer_parts(&text)));
+            let parts = self.answer_parts(&text).await;
+            replies.push((self.first().id, parts));
         }
         if let Interruption::Stop {
             command,
@@ -251,7 +252,7 @@ impl BatchHandler<'_> {
         report_dead_letter(self.lane, self.connector, &reason);
         let parts = if !text.trim().is_empty() {
             let broken_off = &self.texts().broken_off;
-            self.answer_parts(&format!("{text}\n\n{broken_off}"))
+            self.answer_parts(&format!("{text}\n\n{broken_off}")).await
         } else if error.timed_out {
             self.canned_parts(&CannedReply::TimedOut)
         } else {

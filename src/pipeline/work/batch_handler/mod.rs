@@ -278,11 +278,11 @@ impl BatchHandler<'_> {
 
     /// The messages of what the assistant said. Of a turn that was in work when the process ended without notice, as plain text: formatting
     /// foreign text is what is most likely to have ended it.
-    fn answer_parts(&self, text: &str) -> Vec<ReplyPart> {
+    async fn answer_parts(&self, text: &str) -> Vec<ReplyPart> {
         if self.crashes() > 0 {
-            render::plain_parts(text, self.reply_to())
+            render::plain_answer_parts(text, self.texts(), self.reply_to())
         } else {
-            render::markdown_parts(text, self.reply_to())
+            render::markdown_parts(text, self.texts(), self.reply_to()).await
         }
     }
 
