@@ -69,12 +69,9 @@ fn combination(number: u64, length: usize) -> String {
     let stretches = random.random_range(1..=3);
     let mut text = String::new();
     for stretch in 1..=stretches {
-        let pieces: Vec<&str> = bombs::PIECES
-            .choose_multiple(&mut random, 3)
-            .take(number as usize % 3 + 1)
-            .copied()
-            .collect();
-        let piece = pieces.concat();
+        let pieces = random.random_range(1..=3);
+        let pieces = bombs::PIECES.choose_multiple(&mut random, pieces);
+        let piece: String = pieces.copied().collect();
         while text.len() < length * stretch / stretches {
             text.push_str(&piece);
         }

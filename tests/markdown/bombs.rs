@@ -192,10 +192,7 @@ pub fn bombs(length: usize) -> Vec<(String, String)> {
     );
     add("ever shorter code marks", {
         let most = usize::isqrt(2 * length);
-        (1..most)
-            .rev()
-            .map(|n| format!("{}\\", "`".repeat(n)))
-            .collect()
+        (1..most).rev().map(|n| "`".repeat(n) + "\\").collect()
     });
     add(
         "many link definitions",
