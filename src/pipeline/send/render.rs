@@ -67,7 +67,7 @@ pub(crate) fn plain_answer_parts(
     parts.into_iter().map(part).collect()
 }
 
-fn part_limit(texts: &'static Texts) -> PartLimit {
+fn part_limit(texts: &'static Texts) -> PartLimit<'static> {
     PartLimit {
         parts: MAX_ANSWER_PARTS,
         mark: &texts.answer_cut,
