@@ -6,7 +6,7 @@
 #
 # The build stage runs on the builder's own architecture and cross-compiles, so that no emulator is needed. The feature `dev` (embedded control
 # plane, simulator, demo) is left out. BUILDER may be any Debian 12 with cargo in its PATH (and rustup, if
-# architectures are crossed); tests/image/build.sh makes one where no registry can be reached.
+# architectures are crossed); tests/image/build.sh makes one where no registry can be reached. Pin it by digest where you build: docs/image.md.
 
 ARG BUILDER=docker.io/library/rust:1.95-bookworm
 

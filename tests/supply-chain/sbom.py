@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The software bill of materials of the container image, its licence texts, and whether every licence is allowed.
+"""The software bill of materials of the container image, and its licence texts. Which licences are allowed is in deny.toml.
 
     tests/supply-chain/sbom.py FOLDER    writes FOLDER/sbom.cdx.json (CycloneDX 1.6) and FOLDER/third-party-licences.txt
 
-Ends with 1 when a crate has a licence that is not in ALLOWED. What it reads is `cargo metadata --locked` without the feature `dev`: what is
-linked into the binary, and what runs while it is built. Needs cargo and Python alone.
+What it reads is `cargo metadata --locked` without the feature `dev`: what is linked into the binary, and what runs while it is built. Needs cargo
+and Python alone.
 """
 
 import hashlib
@@ -16,47 +16,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGETS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"]
-# Permissive licences, which ask that their texts go with the binary; and MPL-2.0, which asks besides that changed files of the crate are
-# published: crates are used as crates.io has them.
-ALLOWED = {
-    "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CDLA-Permissive-2.0", "ISC",
-    "MIT", "MIT-0", "MPL-2.0", "Unicode-3.0", "Unlicense", "Zlib",
-}
 LICENCE_FILES = re.compile(r"^(licen[cs]e|copying|notice|unlicense|copyright)", re.I)
-
-
-def is_allowed(expression):
-    """Whether an SPDX expression can be met with allowed licences alone. `/` is how old crates write OR."""
-    tokens = re.findall(r"[()]|[^\s()]+", expression.replace("/", " OR "))
-
-    def any_of():
-        found = all_of()
-        while tokens and tokens[0] == "OR":
-            tokens.pop(0)
-            found |= all_of()  # not `or`: the other side must be read, too
-        return found
-
-    def all_of():
-        found = one()
-        while tokens and tokens[0] == "AND":
-            tokens.pop(0)
-            found &= one()
-        return found
-
-    def one():
-        token = tokens.pop(0) if tokens else ""
-        if token == "(":
-            found = any_of()
-            if tokens:
-                tokens.pop(0)
-            return found
-        if tokens and tokens[0] == "WITH":
-            tokens.pop(0)
-            token += f" WITH {tokens.pop(0)}"
-        return token in ALLOWED
-
-    found = any_of()
-    return found and not tokens
 
 
 def crates():
@@ -157,14 +117,9 @@ def main(folder):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sbom.cdx.json").write_text(json.dumps(sbom(root, found), indent=1) + "\n")
     (folder / "third-party-licences.txt").write_text(licence_texts(root, found))
-    refused = [f"{p['name']} {p['version']}: {p['license']}" for p, _, _ in found.values() if not is_allowed(p["license"] or "")]
     linked = sum(1 for _, linked, _ in found.values() if linked)
-    print(f"supply chain: {len(found)} crates, {linked} linked into the binary; licences not allowed: {len(refused)}")
-    if refused:
-        print("not in ALLOWED of tests/supply-chain/sbom.py:", *sorted(refused), sep="\n  ", file=sys.stderr)
-        return 1
-    return 0
+    print(f"supply chain: {len(found)} crates, {linked} linked into the binary")
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:2] or ["target/supply-chain"]))
+    main(*sys.argv[1:2] or ["target/supply-chain"])
