@@ -15,6 +15,7 @@
 //! | module | what it owns |
 //! |---|---|
 //! | [`identity`], [`clock`], [`backoff`] | the identifiers of connectors and bots; the injected clock; the delays between retries |
+//! | `bounded_text` | texts for people, cut to a bearable length |
 //! | [`history`], [`texts`] | one message of a conversation; the bot's own replies, in seven languages |
 //! | [`http_server`] | what all HTTP listeners share: bounds on connections, heads and time |
 //! | [`telegram`] | Bot API calls: error classes, redaction, rate limits, text splitting and formatting |
@@ -37,6 +38,7 @@
 pub mod api;
 pub mod assistant;
 pub mod backoff;
+mod bounded_text;
 pub mod cli;
 pub mod clock;
 pub mod commands;

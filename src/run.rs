@@ -132,6 +132,7 @@ fn settings(args: &RunArgs, identity: String) -> Result<OperatorSettings> {
             watch_namespaces: args.watch_namespace.clone(),
             identity,
             leader_election,
+            require_secret_label: args.require_secret_label,
             recheck_interval: controller::DEFAULT_RECHECK_INTERVAL,
         },
         webhook_listen: args.webhook_listen,

@@ -71,6 +71,8 @@ words! {
         SecretNotFound,
         /// `TokenValid`: the Secret has no such key.
         SecretKeyMissing,
+        /// `TokenValid`, `AssistantReady`: the administrator requires a label that the Secret lacks.
+        SecretNotAllowed,
         /// `TokenValid`: the value is not a bot token.
         TokenMalformed,
         /// `TokenValid`: Telegram answers 401.
@@ -132,6 +134,7 @@ impl Reason {
         match self {
             Self::SecretNotFound
             | Self::SecretKeyMissing
+            | Self::SecretNotAllowed
             | Self::TokenMalformed
             | Self::TokenUnauthorized
             | Self::DuplicateBot

@@ -21,3 +21,5 @@ pub const FINALIZER: &str = "connectors.pupau.ai/disconnect";
 pub const FIELD_MANAGER: &str = "telegram-connector-operator";
 /// Annotation: `"true"` lets a deletion go through without disconnecting the bot.
 pub const SKIP_DISCONNECT_ANNOTATION: &str = "connectors.pupau.ai/skip-disconnect";
+/// Label of a Secret: `"true"` lets connectors use it where the administrator requires that (`--require-secret-label`).
+pub const ALLOW_USE_LABEL: &str = "connectors.pupau.ai/allow-use";

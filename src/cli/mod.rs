@@ -71,6 +71,9 @@ pub struct CheckArgs {
     /// Manifests: YAML or JSON files, or folders of them
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
+    /// Warn of Secrets that an operator with `run --require-secret-label` would not use
+    #[arg(long, env = "REQUIRE_SECRET_LABEL")]
+    pub require_secret_label: bool,
 }
 
 #[cfg(test)]

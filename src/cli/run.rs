@@ -117,6 +117,9 @@ pub struct RunArgs {
     /// PEM bundle of authorities that assistants over https may be vouched for by, beside the public ones; read at the start
     #[arg(long, env = "ASSISTANT_CA_FILE", value_name = "PATH")]
     pub assistant_ca_file: Option<PathBuf>,
+    /// Use a Secret only if it has the label `connectors.pupau.ai/allow-use: "true"`
+    #[arg(long, env = "REQUIRE_SECRET_LABEL")]
+    pub require_secret_label: bool,
     /// Seconds that SIGTERM leaves to what is in flight
     #[arg(long, env = "SHUTDOWN_GRACE_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=3600))]
     pub shutdown_grace_seconds: u32,

@@ -53,7 +53,10 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Demo(args) => return crate::dev::demo::run(args).await,
         Command::Crds => std::io::stdout().write_all(api::crds::yaml().as_bytes())?,
         Command::Check(args) => {
-            return Ok(check::run(&args.files, &mut std::io::stdout())?
+            let options = check::CheckOptions {
+                require_secret_label: args.require_secret_label,
+            };
+            return Ok(check::run(&args.files, options, &mut std::io::stdout())?
                 .exit_code()
                 .into());
         }

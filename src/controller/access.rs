@@ -6,7 +6,11 @@ use std::sync::Arc;
 use crate::api::conditions::Reason;
 use crate::api::connector::{AccessLevel, AccessSpec, UserSelection};
 use crate::api::user_list::{UserEntry, normalize_username};
+use crate::bounded_text::bounded_text;
 use crate::registry::AccessPolicy;
+
+/// How much of a list's complaint a message holds.
+const MAX_CAUSE_BYTES: usize = 200;
 
 /// What is unresolved in the deciding list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +39,8 @@ impl AccessProblem {
                 "TelegramUserList \"{name}\" does not exist in this namespace; create it, or take it out of listRefs"
             ),
             Self::ListInvalid(name, why) => {
+                // The reader's complaint may quote the value, which has any length.
+                let why = bounded_text(why.clone(), MAX_CAUSE_BYTES);
                 format!("TelegramUserList \"{name}\" cannot be read: {why}")
             }
             Self::SelectionMissing(field) => {

@@ -133,7 +133,7 @@ async fn resolve_token(
         })?;
     let value = match read {
         Ok(value) => value,
-        Err(problem) => return Ok((TokenState::Missing(problem), None)),
+        Err(problem) => return Ok((TokenState::Unavailable(problem), None)),
     };
     let secret = reference.name.clone();
     Ok(match BotToken::parse(value.expose_secret()) {
@@ -182,7 +182,7 @@ async fn resolve_assistant(
     let reference = spec.api_key_secret_ref.as_ref();
     let key = match read_key(reference, "the assistant key's Secret", connector_ref, ctx).await? {
         Ok(key) => key,
-        Err(problem) => return Ok((None, AssistantState::KeyMissing(problem))),
+        Err(problem) => return Ok((None, AssistantState::KeyUnavailable(problem))),
     };
     let uid = &connector_ref.uid;
     let (built, replaced) = ctx

@@ -11,6 +11,7 @@ use kube::{Api, Client};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::connector::{ConnectionMode, TelegramConnectorStatus};
 use crate::api::{FIELD_MANAGER, GROUP, VERSION};
+use crate::bounded_text::bounded_text;
 use crate::controller::status::find_condition;
 use crate::identity::ConnectorRef;
 use crate::observation::Notice;
@@ -80,9 +81,9 @@ pub(super) fn transition_events(
         let old = before.and_then(|b| find_condition(b, type_));
         let unchanged = old.is_some_and(|o| o.status == new.status && o.reason == new.reason);
         let expected = new.reason == Reason::Connecting || new.reason == Reason::Suspended;
-        // A missing key is told by Ready already.
-        let covered_by_ready =
-            type_ == ConditionType::AssistantReady && new.reason == Reason::ApiKeyNotFound;
+        // A key that is missing or may not be used is told by Ready already.
+        let covered_by_ready = type_ == ConditionType::AssistantReady
+            && (new.reason == Reason::ApiKeyNotFound || new.reason == Reason::SecretNotAllowed);
         if unchanged || expected || covered_by_ready {
             continue;
         }
@@ -192,10 +193,7 @@ impl EventRecorder {
     pub(super) async fn publish(&self, connector: &ConnectorRef, event: &Event) {
         // The real time, not the injected clock's: the API server expires events by it.
         let now = Timestamp::now();
-        let mut note = event.note.clone();
-        if note.len() > MAX_NOTE_BYTES {
-            note.truncate(note.floor_char_boundary(MAX_NOTE_BYTES));
-        }
+        let note = bounded_text(event.note.clone(), MAX_NOTE_BYTES);
         let object = EventObject {
             metadata: ObjectMeta {
                 name: Some(format!("{}.{:x}", connector.name, now.as_nanosecond())),

@@ -104,7 +104,7 @@ fn new_context(
     ));
     Context {
         inputs: Inputs {
-            secrets: SecretCache::new(deps.client.clone()),
+            secrets: SecretCache::new(deps.client.clone(), deps.settings.require_secret_label),
             user_lists,
             parsed_lists: UserListCache::default(),
             references: Arc::new(ReferenceIndex::default()),

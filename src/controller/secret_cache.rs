@@ -1,6 +1,7 @@
 //! Secrets: read one by one, and only those that a connector refers to. The watch carries metadata only.
 //!
-//! What was read is kept until the watch says that the Secret changed, so that a reconcile for another reason costs no call.
+//! What was read is kept until the watch says that the Secret changed, so that a reconcile for another reason costs no call. A Secret that
+//! may not be used is kept without keys and values.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
@@ -10,14 +11,22 @@ use kube::{Api, Client};
 use secrecy::SecretString;
 
 use super::status::SecretProblem;
+use crate::api::ALLOW_USE_LABEL;
 use crate::api::connector::SecretKeyRef;
 
-/// What is known of one Secret: its keys, and the values that somebody asked for.
+/// What is known of one Secret.
 #[derive(Debug, Clone)]
-struct CachedSecret {
-    exists: bool,
-    keys: Vec<String>,
-    values: HashMap<String, Option<SecretString>>,
+enum CachedSecret {
+    /// There is none.
+    Missing,
+    /// It lacks the label that the administrator requires.
+    NotAllowed,
+    /// It may be used.
+    Readable {
+        keys: Vec<String>,
+        /// Of the keys that somebody asked for.
+        values: HashMap<String, Option<SecretString>>,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +41,7 @@ type Name = (String, String);
 /// Reads Secrets and remembers them.
 pub(super) struct SecretCache {
     client: Client,
+    require_label: bool,
     entries: Mutex<HashMap<Name, Entry>>,
 }
 
@@ -42,10 +52,11 @@ impl std::fmt::Debug for SecretCache {
 }
 
 impl SecretCache {
-    /// Nothing read yet.
-    pub(super) fn new(client: Client) -> Self {
+    /// Nothing read yet. `require_label`: only Secrets with [`ALLOW_USE_LABEL`] are used.
+    pub(super) fn new(client: Client, require_label: bool) -> Self {
         Self {
             client,
+            require_label,
             entries: Mutex::default(),
         }
     }
@@ -53,7 +64,7 @@ impl SecretCache {
     /// The value of a key as text (a value that is not UTF-8 comes as an empty text: it is no token and no key).
     ///
     /// # Errors
-    /// The outer one when the API server cannot be asked; the inner one when Secret or key is missing.
+    /// The outer one when the API server cannot be asked; the inner one when Secret or key is missing, or may not be used.
     pub(super) async fn get(
         &self,
         namespace: &str,
@@ -79,13 +90,9 @@ impl SecretCache {
             .await?;
         let mut entries = self.lock();
         let entry = entries.entry(name).or_default();
-        let mut cached = CachedSecret::from_secret(secret.as_ref(), key);
+        let mut cached = CachedSecret::new(secret.as_ref(), key, self.require_label);
         if entry.change_count == change_count {
-            if let Some(before) = entry.cached.take() {
-                for (k, v) in before.values {
-                    cached.values.entry(k).or_insert(v);
-                }
-            }
+            cached.keep_values_of(entry.cached.take());
             entry.cached = Some(cached.clone());
         }
         Ok(cached
@@ -115,8 +122,14 @@ impl SecretCache {
 }
 
 impl CachedSecret {
-    fn from_secret(secret: Option<&Secret>, key: &str) -> Self {
-        let data = secret.and_then(|s| s.data.as_ref());
+    fn new(secret: Option<&Secret>, key: &str, require_label: bool) -> Self {
+        let Some(secret) = secret else {
+            return Self::Missing;
+        };
+        if require_label && !has_allow_use_label(secret) {
+            return Self::NotAllowed;
+        }
+        let data = secret.data.as_ref();
         let value = data.and_then(|d| d.get(key)).map(|bytes| {
             std::str::from_utf8(&bytes.0)
                 .unwrap_or_default()
@@ -124,8 +137,7 @@ impl CachedSecret {
                 .to_owned()
                 .into()
         });
-        Self {
-            exists: secret.is_some(),
+        Self::Readable {
             keys: data
                 .map(|d| d.keys().cloned().collect())
                 .unwrap_or_default(),
@@ -133,20 +145,73 @@ impl CachedSecret {
         }
     }
 
+    /// Takes over the values of other keys that were read since the last change.
+    fn keep_values_of(&mut self, before: Option<Self>) {
+        if let (Self::Readable { values, .. }, Some(Self::Readable { values: before, .. })) =
+            (self, before)
+        {
+            for (key, value) in before {
+                values.entry(key).or_insert(value);
+            }
+        }
+    }
+
     fn key_value(&self, secret: &str, key: &str) -> Option<Result<SecretString, SecretProblem>> {
-        if !self.exists {
-            return Some(Err(SecretProblem::NotFound {
-                secret: secret.to_owned(),
+        let secret = secret.to_owned();
+        match self {
+            Self::Missing => Some(Err(SecretProblem::NotFound {
+                secret,
                 key: key.to_owned(),
-            }));
-        }
-        match self.values.get(key)? {
-            Some(value) => Some(Ok(value.clone())),
-            None => Some(Err(SecretProblem::KeyMissing {
-                secret: secret.to_owned(),
-                key: key.to_owned(),
-                present: self.keys.clone(),
             })),
+            Self::NotAllowed => Some(Err(SecretProblem::NotAllowed { secret })),
+            Self::Readable { keys, values } => match values.get(key)? {
+                Some(value) => Some(Ok(value.clone())),
+                None => Some(Err(SecretProblem::KeyMissing {
+                    secret,
+                    key: key.to_owned(),
+                    present: keys.clone(),
+                })),
+            },
         }
+    }
+}
+
+fn has_allow_use_label(secret: &Secret) -> bool {
+    let labels = secret.metadata.labels.as_ref();
+    labels
+        .and_then(|labels| labels.get(ALLOW_USE_LABEL))
+        .is_some_and(|value| value == "true")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use serde_json::json;
+
+    #[rstest]
+    #[case(json!({}), false, "value")]
+    #[case(json!({}), true, "not allowed")]
+    #[case(json!({ALLOW_USE_LABEL: "true"}), true, "value")]
+    #[case(json!({ALLOW_USE_LABEL: "false"}), true, "not allowed")]
+    #[case(json!({ALLOW_USE_LABEL: ""}), true, "not allowed")]
+    #[case(json!({ALLOW_USE_LABEL: "false"}), false, "value")]
+    fn only_a_labelled_secret_is_used_where_the_label_is_required(
+        #[case] labels: serde_json::Value,
+        #[case] require_label: bool,
+        #[case] expected: &str,
+    ) {
+        let secret = json!({"metadata": {"labels": labels}, "data": {"token": "dmFsdWU="}});
+        let secret: Secret = serde_json::from_value(secret).expect("a Secret");
+        let cached = CachedSecret::new(Some(&secret), "token", require_label);
+        let found = match cached.key_value("s", "token").expect("it was asked for") {
+            Ok(value) => secrecy::ExposeSecret::expose_secret(&value).to_owned(),
+            Err(SecretProblem::NotAllowed { secret }) => {
+                assert_eq!(secret, "s");
+                "not allowed".to_owned()
+            }
+            Err(other) => other.message(),
+        };
+        assert_eq!(found, expected);
     }
 }

@@ -15,6 +15,8 @@ pub struct ControllerSettings {
     pub identity: String,
     /// `None`: no election, this process leads from the start.
     pub leader_election: Option<LeaseSettings>,
+    /// `--require-secret-label`: a Secret is used only with [`crate::api::ALLOW_USE_LABEL`].
+    pub require_secret_label: bool,
     /// How often what nobody tells of is looked at again: a bot with two owners, connectors that went while nobody watched.
     pub recheck_interval: Duration,
 }

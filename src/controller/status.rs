@@ -15,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use self::condition_values::{ConditionValue, FALSE, TRUE, condition_value};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::connector::{BotStatus, TelegramConnectorStatus, WebhookStatus};
+use crate::bounded_text::bounded_text;
 use crate::observation::IdentityFact;
 use crate::registry::SessionDuration;
 
@@ -29,7 +30,7 @@ impl StatusInputs<'_> {
             return true;
         }
         match self.token {
-            TokenState::Missing(_)
+            TokenState::Unavailable(_)
             | TokenState::Malformed { .. }
             | TokenState::Given {
                 duplicate_of: Some(_),
@@ -108,6 +109,9 @@ impl StatusInputs<'_> {
     }
 }
 
+/// The longest message: as much as an event takes. Peers, and what is written in objects, can put any length into one.
+const MAX_MESSAGE_BYTES: usize = 1_000;
+
 /// The only place where a condition is made.
 fn condition(
     type_: ConditionType,
@@ -123,7 +127,7 @@ fn condition(
             .map_or(Time(whole_seconds(now)), |b| b.last_transition_time.clone()),
         status: value.status.to_owned(),
         reason: value.reason,
-        message: value.message,
+        message: bounded_text(value.message, MAX_MESSAGE_BYTES),
         observed_generation: Some(generation),
     }
 }
@@ -225,6 +229,7 @@ fn reason_progress(reason: Reason) -> Progress {
         | Reason::WebhookUnreachable => Progress::Reconciling,
         Reason::SecretNotFound
         | Reason::SecretKeyMissing
+        | Reason::SecretNotAllowed
         | Reason::TokenMalformed
         | Reason::TokenUnauthorized
         | Reason::DuplicateBot

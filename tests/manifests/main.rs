@@ -11,7 +11,7 @@ mod observability;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use telegram_connector_operator::commands::check::{self, CheckSummary};
+use telegram_connector_operator::commands::check::{self, CheckOptions, CheckSummary};
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -32,7 +32,7 @@ fn files(name: &str) -> Vec<PathBuf> {
 
 fn check_files(paths: &[PathBuf]) -> (CheckSummary, String) {
     let mut out = Vec::new();
-    let outcome = check::run(paths, &mut out).unwrap();
+    let outcome = check::run(paths, CheckOptions::default(), &mut out).unwrap();
     (outcome, String::from_utf8(out).unwrap())
 }
 
@@ -284,6 +284,41 @@ fn references_that_the_files_do_not_hold_are_warnings() {
         output.contains("TelegramUserList \"acme-staff\""),
         "{output}"
     );
+}
+
+#[test]
+fn unlabelled_secret_is_a_warning_where_the_label_is_required() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bot.yaml");
+    let check = |secret: &str, require_secret_label| {
+        fs::write(&path, format!("{CONNECTOR}---\n{secret}\n")).unwrap();
+        let options = CheckOptions {
+            require_secret_label,
+        };
+        let mut out = Vec::new();
+        check::run(std::slice::from_ref(&path), options, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let warning = "bot.yaml:8: spec.botTokenSecretRef.name: warning: Secret \"support-bot\" gets no label connectors.pupau.ai/allow-use";
+    let secret = "{apiVersion: v1, kind: Secret, metadata: {name: support-bot, namespace: acme}, stringData: {token: '7000001:quickstart-not-a-real-token'}}";
+    let label = "labels: {connectors.pupau.ai/allow-use: 'true'}, ";
+    let labelled = secret.replace("metadata: {", &format!("metadata: {{{label}"));
+    let external = "{apiVersion: external-secrets.io/v1, kind: ExternalSecret, metadata: {name: support-bot}, spec: {target: {template: {metadata: {LABELS}}}}}";
+    for (secret, required, warned) in [
+        (secret.to_owned(), true, true),
+        (secret.to_owned(), false, false),
+        (labelled.replace("'true'", "'false'"), true, true),
+        (labelled, true, false),
+        (external.replace("LABELS", ""), true, true),
+        (
+            external.replace("LABELS", label.trim_end_matches(", ")),
+            true,
+            false,
+        ),
+    ] {
+        let output = check(&secret, required);
+        assert_eq!(output.contains(warning), warned, "{secret}: {output}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ const ORDER: &[&str] = &[
     "identity",
     "clock",
     "backoff",
+    "bounded_text",
     "history",
     "texts",
     "http_server",

@@ -18,6 +18,13 @@ use std::path::PathBuf;
 
 use objects::{CheckedObject, KindValidators};
 
+/// What the administrator of the cluster requires beyond the CRDs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CheckOptions {
+    /// `run --require-secret-label`: warn of Secrets without the label.
+    pub require_secret_label: bool,
+}
+
 /// The result of a check.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CheckSummary {
@@ -90,7 +97,11 @@ impl fmt::Display for Finding {
 ///
 /// # Errors
 /// Only if `out` cannot be written. An unreadable file is a finding.
-pub fn run(paths: &[PathBuf], out: &mut dyn Write) -> io::Result<CheckSummary> {
+pub fn run(
+    paths: &[PathBuf],
+    options: CheckOptions,
+    out: &mut dyn Write,
+) -> io::Result<CheckSummary> {
     let mut summary = CheckSummary::default();
     let mut findings = Vec::new();
     let mut objects: Vec<CheckedObject> = Vec::new();
@@ -122,7 +133,7 @@ pub fn run(paths: &[PathBuf], out: &mut dyn Write) -> io::Result<CheckSummary> {
             }
         }
     }
-    references::check_references(&objects, &mut findings);
+    references::check_references(&objects, options, &mut findings);
     for object in &objects {
         match object.kind.as_str() {
             "TelegramConnector" if object.ours => summary.connectors += 1,

@@ -6,17 +6,31 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::Finding;
 use super::object_index::ObjectIndex;
 use super::objects::CheckedObject;
+use super::{CheckOptions, Finding};
+use crate::api::ALLOW_USE_LABEL;
 use crate::api::connector::{DEFAULT_API_KEY, DEFAULT_TOKEN_KEY};
+use crate::bounded_text::bounded_list;
 use crate::telegram::BotToken;
 
 /// The fields of `spec.access` that hold a user selection.
 const SELECTIONS: [&str; 3] = ["companyUsers", "agentUsers", "specificUsers"];
 
+const TOKEN_REF: &str = "spec.botTokenSecretRef";
+/// The fields that name a Secret, with the key in it that they mean by default.
+const SECRET_REFS: [(&str, &str); 3] = [
+    (TOKEN_REF, DEFAULT_TOKEN_KEY),
+    ("spec.assistant.apiKeySecretRef", DEFAULT_API_KEY),
+    ("spec.transcription.apiKeySecretRef", DEFAULT_API_KEY),
+];
+
 /// Warnings about all objects together.
-pub(super) fn check_references(objects: &[CheckedObject], findings: &mut Vec<Finding>) {
+pub(super) fn check_references(
+    objects: &[CheckedObject],
+    options: CheckOptions,
+    findings: &mut Vec<Finding>,
+) {
     let index = ObjectIndex::new(objects);
     for (position, object) in objects.iter().enumerate() {
         if let Some(first) = index.earlier_definition(position) {
@@ -31,6 +45,9 @@ pub(super) fn check_references(objects: &[CheckedObject], findings: &mut Vec<Fin
         }
         if object.ours && object.kind == "TelegramConnector" {
             check_connector(position, object, &index, findings);
+            if options.require_secret_label {
+                check_secret_labels(object, &index, findings);
+            }
         }
     }
 }
@@ -41,13 +58,8 @@ fn check_connector(
     index: &ObjectIndex<'_>,
     findings: &mut Vec<Finding>,
 ) {
-    let token = "spec.botTokenSecretRef";
-    check_secret(connector, token, DEFAULT_TOKEN_KEY, index, findings);
-    for key in [
-        "spec.assistant.apiKeySecretRef",
-        "spec.transcription.apiKeySecretRef",
-    ] {
-        check_secret(connector, key, DEFAULT_API_KEY, index, findings);
+    for (field, default_key) in SECRET_REFS {
+        check_secret(connector, field, default_key, index, findings);
     }
     for selection in SELECTIONS {
         let refs = connector
@@ -68,7 +80,7 @@ fn check_connector(
     }
     if let Some(duplicate) = index.earlier_token_user(position) {
         findings.push(connector.warning(
-            token,
+            TOKEN_REF,
             format!(
                 "TelegramConnector {:?} names the same token: one bot serves one connector, and the newer one stays disconnected",
                 duplicate.name()
@@ -105,10 +117,8 @@ fn check_secret(
             let present = if keys.is_empty() {
                 "it has none".to_owned()
             } else {
-                format!(
-                    "keys present: {}",
-                    keys.into_iter().collect::<Vec<_>>().join(", ")
-                )
+                let keys: Vec<&str> = keys.into_iter().collect();
+                format!("keys present: {}", bounded_list(&keys, ", "))
             };
             let at = if connector.text(&format!("{pointer}/key")).is_some() {
                 format!("{field}.key")
@@ -119,7 +129,7 @@ fn check_secret(
                 &at,
                 format!("Secret {name:?} has no key {key:?}; {present}"),
             ));
-        } else if field == "spec.botTokenSecretRef"
+        } else if field == TOKEN_REF
             && let Some(token) = secret.text(&format!("/stringData/{key}"))
             && BotToken::parse(token).is_err()
         {
@@ -127,6 +137,46 @@ fn check_secret(
             findings.push(secret.warning(&format!("stringData.{key}"), message));
         }
     }
+}
+
+/// Secrets that the connector names and the operator would not use.
+fn check_secret_labels(
+    connector: &CheckedObject,
+    index: &ObjectIndex<'_>,
+    findings: &mut Vec<Finding>,
+) {
+    for (field, _) in SECRET_REFS {
+        let pointer = format!("/{}/name", field.replace('.', "/"));
+        let Some(name) = connector.text(&pointer) else {
+            continue;
+        };
+        let providers = index.secret_providers(connector, name);
+        let mut labels = providers.into_iter().filter_map(secret_labels);
+        if labels.any(|labels| labels[ALLOW_USE_LABEL] != "true") {
+            findings.push(connector.warning(
+                &format!("{field}.name"),
+                format!(
+                    "Secret {name:?} gets no label {ALLOW_USE_LABEL}: \"true\" in these files, without which it is not used"
+                ),
+            ));
+        }
+    }
+}
+
+/// The labels of the Secret that an object is or creates; `None` where they are written elsewhere.
+fn secret_labels(object: &CheckedObject) -> Option<&Value> {
+    let metadata = &object.object["metadata"];
+    let made_from = match object.kind.as_str() {
+        "Secret" => metadata,
+        // Without a template the ExternalSecret's own labels are copied.
+        "ExternalSecret" => match &object.object["spec"]["target"]["template"] {
+            Value::Null => metadata,
+            template => &template["metadata"],
+        },
+        "SealedSecret" => &object.object["spec"]["template"]["metadata"],
+        _ => return None,
+    };
+    Some(&made_from["labels"])
 }
 
 fn keys_of(secret: &CheckedObject) -> BTreeSet<&str> {

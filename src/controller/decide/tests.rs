@@ -292,6 +292,10 @@ fn missing_secret() -> SecretProblem {
     }
 }
 
+fn forbidden_secret() -> SecretProblem {
+    SecretProblem::NotAllowed { secret: "s".into() }
+}
+
 fn malformed() -> TokenState {
     TokenState::Malformed {
         secret: "s".into(),
@@ -334,8 +338,11 @@ fn leader_connects_and_reports(#[case] scenario: Scenario, #[case] expected: &st
 
 // What is wrong with the inputs.
 #[rstest]
-#[case(scenario().no_bot(TokenState::Missing(missing_secret())), "disconnect, withdraw, void, SecretNotFound")]
-#[case(scenario().no_bot(TokenState::Missing(missing_key())), "disconnect, withdraw, void, SecretKeyMissing")]
+#[case(scenario().no_bot(TokenState::Unavailable(missing_secret())), "disconnect, withdraw, void, SecretNotFound")]
+#[case(scenario().no_bot(TokenState::Unavailable(missing_key())), "disconnect, withdraw, void, SecretKeyMissing")]
+#[case(scenario().no_bot(TokenState::Unavailable(forbidden_secret())), "disconnect, withdraw, void, SecretNotAllowed")]
+#[case(scenario().webhook().no_bot(TokenState::Unavailable(forbidden_secret())), "disconnect, withdraw, void, SecretNotAllowed")]
+#[case(scenario().no_bot(TokenState::Unavailable(forbidden_secret())).follower(), "disconnect, withdraw, void")]
 #[case(scenario().no_bot(malformed()), "disconnect, withdraw, void, TokenMalformed")]
 #[case(scenario().no_bot(malformed()).remembering(None, false), "disconnect, withdraw, TokenMalformed")]
 #[case(scenario().no_bot(malformed()).follower(), "disconnect, withdraw, void")]
@@ -345,7 +352,8 @@ fn leader_connects_and_reports(#[case] scenario: Scenario, #[case] expected: &st
 #[case(scenario().owner(BotOwner::Undecided).identity(None).connection(None), "identify, withdraw, wait")]
 #[case(list_problem(AccessProblem::ListNotFound("staff".into())), "connect, publish(acme_bot), UserListNotFound")]
 #[case(list_problem(AccessProblem::ListInvalid("staff".into(), "why".into())), "connect, publish(acme_bot), UserListInvalid")]
-#[case(scenario().resolved(|r| r.assistant = AssistantState::KeyMissing(missing_key())), "connect, publish(acme_bot), ApiKeyNotFound")]
+#[case(scenario().resolved(|r| r.assistant = AssistantState::KeyUnavailable(missing_key())), "connect, publish(acme_bot), ApiKeyNotFound")]
+#[case(scenario().resolved(|r| r.assistant = AssistantState::KeyUnavailable(forbidden_secret())), "connect, publish(acme_bot), SecretNotAllowed")]
 #[case(scenario().resolved(|r| r.assistant = AssistantState::Unusable("why".into())), "connect, publish(acme_bot), AssistantFailing")]
 #[case(scenario().unreadable(), "disconnect, withdraw")]
 #[case(scenario().unreadable().follower(), "disconnect, withdraw")]

@@ -4,6 +4,7 @@ use super::find::find_condition;
 use super::inputs::{AssistantState, OtherConnector, SecretProblem, StatusInputs, TokenState};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::assistant::AssistantFault;
+use crate::bounded_text::bounded_list;
 use crate::controller::access::AccessProblem;
 use crate::identity::BotId;
 use crate::observation::{AssistantFact, ConnectionFact, IdentityFact};
@@ -45,10 +46,11 @@ const UNKNOWN: &str = "Unknown";
 impl StatusInputs<'_> {
     pub(super) fn token_valid(&self) -> ConditionValue {
         let (bot, secret, duplicate_of) = match self.token {
-            TokenState::Missing(problem) => {
+            TokenState::Unavailable(problem) => {
                 let reason = match problem {
                     SecretProblem::NotFound { .. } => Reason::SecretNotFound,
                     SecretProblem::KeyMissing { .. } => Reason::SecretKeyMissing,
+                    SecretProblem::NotAllowed { .. } => Reason::SecretNotAllowed,
                 };
                 return condition_value(FALSE, reason, problem.message());
             }
@@ -143,7 +145,7 @@ impl StatusInputs<'_> {
                 first.reason(),
                 format!(
                     "{}; users that are resolved keep access, all others are denied",
-                    messages.join("; ")
+                    bounded_list(&messages, "; ")
                 ),
             );
         }
@@ -202,10 +204,16 @@ impl StatusInputs<'_> {
 
     pub(super) fn assistant_ready(&self) -> ConditionValue {
         let changed = match self.assistant {
-            AssistantState::KeyMissing(problem) => {
+            AssistantState::KeyUnavailable(problem) => {
+                let reason = match problem {
+                    SecretProblem::NotFound { .. } | SecretProblem::KeyMissing { .. } => {
+                        Reason::ApiKeyNotFound
+                    }
+                    SecretProblem::NotAllowed { .. } => Reason::SecretNotAllowed,
+                };
                 return condition_value(
                     FALSE,
-                    Reason::ApiKeyNotFound,
+                    reason,
                     format!("{}; permitted messages wait", problem.message()),
                 );
             }
@@ -234,7 +242,11 @@ impl StatusInputs<'_> {
             }
             AssistantFact::Unknown => self
                 .previous_value(ConditionType::AssistantReady)
-                .filter(|v| !changed && v.reason != Reason::ApiKeyNotFound)
+                .filter(|v| {
+                    !changed
+                        && v.reason != Reason::ApiKeyNotFound
+                        && v.reason != Reason::SecretNotAllowed
+                })
                 .unwrap_or_else(|| {
                     condition_value(
                         UNKNOWN,
@@ -255,13 +267,14 @@ impl StatusInputs<'_> {
         if self.suspended {
             return condition_value(FALSE, Reason::Suspended, connected.message.clone());
         }
-        let key_missing = (assistant.reason == Reason::ApiKeyNotFound
-            || matches!(self.assistant, AssistantState::Unusable(_)))
-        .then_some(assistant);
+        let unusable_assistant = match self.assistant {
+            AssistantState::KeyUnavailable(_) | AssistantState::Unusable(_) => Some(assistant),
+            AssistantState::Built { .. } => None,
+        };
         [token, access, connected]
             .into_iter()
             .filter(|v| v.status != TRUE)
-            .chain(key_missing)
+            .chain(unusable_assistant)
             .next()
             .map_or_else(
                 || condition_value(TRUE, Reason::MessagesFlow, "messages flow"),

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
+use crate::api::ALLOW_USE_LABEL;
 use crate::api::connector::{ConnectionMode, TelegramConnectorStatus};
+use crate::bounded_text::bounded_list;
 use crate::controller::access::AccessState;
 use crate::identity::BotId;
 use crate::observation::ObservedFacts;
@@ -27,6 +29,11 @@ pub enum SecretProblem {
         /// The keys that it has.
         present: Vec<String>,
     },
+    /// The administrator requires [`ALLOW_USE_LABEL`], which it lacks. Nothing is told of what is in it.
+    NotAllowed {
+        /// Its name.
+        secret: String,
+    },
 }
 
 impl SecretProblem {
@@ -44,10 +51,14 @@ impl SecretProblem {
                 let present = if present.is_empty() {
                     "none".to_owned()
                 } else {
-                    present.join(", ")
+                    bounded_list(present, ", ")
                 };
                 format!("Secret \"{secret}\" has no key \"{key}\"; keys present: {present}")
             }
+            Self::NotAllowed { secret } => format!(
+                "Secret \"{secret}\" may not be used: the administrator requires its label {ALLOW_USE_LABEL}: \"true\"; somebody who may change \
+                 the Secret sets it: kubectl label secret {secret} {ALLOW_USE_LABEL}=true"
+            ),
         }
     }
 }
@@ -64,8 +75,8 @@ pub enum OtherConnector {
 /// What came of the bot token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenState {
-    /// The Secret or its key is missing.
-    Missing(SecretProblem),
+    /// The Secret or its key is missing, or may not be used.
+    Unavailable(SecretProblem),
     /// The value is no bot token.
     Malformed {
         /// The Secret's name.
@@ -92,8 +103,8 @@ pub enum AssistantState {
         /// It is not the one that earlier facts were about.
         changed: bool,
     },
-    /// Its Secret or the key in it is missing.
-    KeyMissing(SecretProblem),
+    /// Its Secret or the key in it is missing, or may not be used.
+    KeyUnavailable(SecretProblem),
     /// It cannot be built from this spec.
     Unusable(String),
 }

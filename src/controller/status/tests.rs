@@ -210,3 +210,64 @@ fn other_connector_is_named_only_within_its_namespace() {
     let elsewhere = message(OtherConnector::Elsewhere);
     assert!(elsewhere.contains("another namespace"), "{elsewhere}");
 }
+
+#[test]
+fn messages_are_bounded_however_much_there_is_to_list() {
+    let (facts, plenty) = (polling(), "x".repeat(100_000));
+    let bounded = |token: &TokenState, access: &AccessState, assistant: &AssistantState, facts| {
+        let status = StatusInputs {
+            generation: 1,
+            suspended: false,
+            mode: ConnectionMode::Polling,
+            webhook_url: None,
+            token,
+            access,
+            assistant,
+            session: SessionDuration::None,
+            facts,
+            connection_changed: false,
+            previous: None,
+            now: Timestamp::UNIX_EPOCH,
+        }
+        .status();
+        let longest = status.conditions.iter().map(|c| c.message.len()).max();
+        assert!(longest <= Some(MAX_MESSAGE_BYTES), "{longest:?}");
+        let ready = find_condition(&status, ConditionType::Ready).unwrap();
+        ready.message.clone()
+    };
+    let (token, access) = (given(), AccessState::default());
+    let assistant = AssistantState::Built { changed: false };
+
+    let keys = TokenState::Unavailable(SecretProblem::KeyMissing {
+        secret: "s".into(),
+        key: "token".into(),
+        present: (0..200).map(|n| format!("k{n}")).collect(),
+    });
+    assert_eq!(
+        bounded(&keys, &access, &assistant, &facts),
+        "Secret \"s\" has no key \"token\"; keys present: k0, k1, k2, k3, k4, and 195 more"
+    );
+    let lists = AccessState {
+        users: Some(0),
+        by_username: 0,
+        problems: (0..20)
+            .map(|n| AccessProblem::ListNotFound(format!("list-{n}")))
+            .collect(),
+    };
+    let message = bounded(&token, &lists, &assistant, &facts);
+    assert!(message.contains("list-4") && !message.contains("list-5"));
+    assert!(message.contains("; and 15 more; users that are resolved keep access"));
+    let unreadable = AccessState {
+        problems: vec![AccessProblem::ListInvalid("staff".into(), plenty.clone())],
+        ..AccessState::default()
+    };
+    let message = bounded(&token, &unreadable, &assistant, &facts);
+    assert!(message.ends_with("users that are resolved keep access, all others are denied"));
+    let unusable = AssistantState::Unusable(plenty.clone());
+    bounded(&token, &access, &unusable, &facts);
+    let talkative = ObservedFacts {
+        connection: Some(ConnectionFact::WebhookRejected { detail: plenty }),
+        ..polling()
+    };
+    bounded(&token, &access, &assistant, &talkative);
+}

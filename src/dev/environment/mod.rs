@@ -264,6 +264,7 @@ fn operator_settings(
             watch_namespaces: Vec::new(),
             identity: "dev".to_owned(),
             leader_election: None,
+            require_secret_label: false,
             recheck_interval: controller::DEFAULT_RECHECK_INTERVAL,
         },
         webhook_listen: SocketAddr::from(([127, 0, 0, 1], 0)),

@@ -18,7 +18,7 @@ use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
-use telegram_connector_operator::api::{TelegramConnector, TelegramUserList};
+use telegram_connector_operator::api::{ALLOW_USE_LABEL, TelegramConnector, TelegramUserList};
 use telegram_connector_operator::assistant::{AddressPolicy, ExtraRootCertificates};
 use telegram_connector_operator::clock::SystemClock;
 use telegram_connector_operator::connection::webhook::TlsFiles;
@@ -70,6 +70,7 @@ pub struct OperatorOptions {
     pub connection: ConnectionSettings,
     pub lease: Option<LeaseSettings>,
     pub recheck_interval: Duration,
+    pub require_secret_label: bool,
     pub client: Option<Client>,
     pub webhook_listen: SocketAddr,
     pub webhook_tls: Option<TlsFiles>,
@@ -81,6 +82,7 @@ impl OperatorOptions {
             connection: ConnectionSettings::Polling,
             lease: None,
             recheck_interval: controller::DEFAULT_RECHECK_INTERVAL,
+            require_secret_label: false,
             client: None,
             webhook_listen: any_port(),
             webhook_tls: None,
@@ -100,6 +102,7 @@ impl OperatorOptions {
             }),
             lease: None,
             recheck_interval: controller::DEFAULT_RECHECK_INTERVAL,
+            require_secret_label: false,
             client: None,
             webhook_listen: address,
             webhook_tls: None,
@@ -244,6 +247,7 @@ impl TestEnv {
                 identity: "test".into(),
                 leader_election: options.lease,
                 recheck_interval: options.recheck_interval,
+                require_secret_label: options.require_secret_label,
             },
             webhook_listen: options.webhook_listen,
             webhook_tls: options.webhook_tls,
@@ -309,6 +313,15 @@ impl TestEnv {
         )
         .await
         .expect("the Secret");
+    }
+
+    /// Sets or removes the label by which a Secret may be used.
+    pub async fn set_allow_use_label(&self, secret: &str, value: Option<&str>) {
+        let api: Api<Secret> = self.cluster.api();
+        let patch = json!({"metadata": {"labels": {ALLOW_USE_LABEL: value}}});
+        api.patch(secret, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .expect("the patch");
     }
 
     pub async fn delete_secret(&self, name: &str) {
