@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use bot_api_simulator::sample_assistant::{Behaviour, BehaviourRule, InjectedFailure};
 use bot_api_simulator::{Fault, FaultKind};
+use telegram_connector_operator::api::connector::RespondTo;
 use telegram_connector_operator::observation::{AssistantFact, IdentityFact};
+use telegram_connector_operator::registry::GroupPolicy;
 use telegram_connector_operator::store::ListingQuery;
 use telegram_connector_operator::telegram::RawUpdate;
 
-use crate::test_env::{ANN, TIMEOUT, TestEnv, specific_users, wait_until};
+use crate::test_env::{ANN, Connector, TIMEOUT, TestEnv, specific_users, wait_until};
 
 fn failing_assistant(status: u16, times: Option<u64>) -> Behaviour {
     Behaviour {
@@ -162,6 +164,77 @@ async fn rate_limited_chat_waits_alone_for_retry_after() {
         .count();
     assert_eq!(sends, 2);
     assert_eq!(env.assistant.request_count(), 2);
+}
+
+/// Makes Telegram refuse the next message to a chat for so long that nobody else may wait for it.
+fn refuse_next_message(env: &TestEnv, chat: i64) {
+    env.telegram.add_fault(
+        Fault::new(FaultKind::TooManyRequests { retry_after: 35 })
+            .chat(chat)
+            .method("sendMessage")
+            .times(1),
+    );
+}
+
+async fn wait_for_429s(env: &TestEnv, support: &Connector, expected: usize) {
+    wait_until("the 429s came", async || {
+        let calls = env.telegram.calls(support.id);
+        calls.iter().filter(|c| c.status == 429).count() == expected
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn busy_groups_with_429s_do_not_delay_a_private_chat() {
+    let mut env = TestEnv::new().await;
+    let support = env.connector_with("support", |c| {
+        c.groups = Some(GroupPolicy {
+            respond_to: RespondTo::All,
+            chats: None,
+        });
+    });
+    let group = || {
+        env.telegram
+            .add_group("supergroup", "Team", &[support.id.0])
+    };
+    let groups = [group(), group()];
+    for group in groups {
+        for _ in 0..20 {
+            env.telegram.send_group_message(group, ANN, "/id");
+        }
+    }
+    for group in groups {
+        env.telegram
+            .wait_for_sent_messages(support.id, group, 19, TIMEOUT)
+            .await;
+    }
+    for group in groups {
+        refuse_next_message(&env, group);
+        env.telegram.send_group_message(group, ANN, "/id");
+    }
+    wait_for_429s(&env, &support, 2).await;
+    let began = tokio::time::Instant::now();
+    env.ask(&support, "me").await;
+    assert!(began.elapsed() < Duration::from_secs(2), "Ann waited");
+}
+
+#[tokio::test]
+async fn bot_wide_limit_is_probed_not_waited_out() {
+    let mut env = TestEnv::new().await;
+    let users = [ANN, 1002, 1003, 1004];
+    let support = env.connector_with("support", |c| c.access = specific_users(&users));
+    for user in [1002, 1003] {
+        refuse_next_message(&env, user);
+        env.telegram.send_private_message(support.id, user, "hello");
+    }
+    wait_for_429s(&env, &support, 2).await;
+    // Well before the 35 s that Telegram asked the other two to wait.
+    env.telegram.send_private_message(support.id, 1004, "me");
+    env.ask(&support, "me too").await;
+    env.telegram
+        .wait_for_sent_messages(support.id, 1004, 0, TIMEOUT)
+        .await;
+    assert!(env.telegram.sent_messages(support.id, 1002).is_empty());
 }
 
 #[tokio::test]

@@ -98,13 +98,14 @@ async fn send_part(
     let mut html = part.part.html.as_deref();
     let mut migrations = 0;
     loop {
-        let wait = pipeline
+        let reserved = pipeline
             .throttle
-            .remaining_wait(lane.key.bot, *chat, Instant::now());
-        if let Some(wait) = wait {
+            .reserve_send(lane.key.bot, *chat, Instant::now());
+        if let Err(wait) = reserved {
             return wait_for(LaneWait::Delay(wait));
         }
         let Err(error) = send_once(lane, connector, part, html, *chat).await else {
+            pipeline.throttle.record_accepted(lane.key.bot, *chat);
             return SendOutcome::Accepted;
         };
         let action = pipeline.limits.retry.after_telegram_error(
@@ -133,9 +134,6 @@ async fn send_once(
     chat: i64,
 ) -> Result<(), TelegramError> {
     let pipeline = &lane.pipeline;
-    pipeline
-        .throttle
-        .record_sent(lane.key.bot, chat, Instant::now());
     let began = StdInstant::now();
     let message = NewMessage {
         chat_id: chat,
