@@ -7,6 +7,7 @@ mod backlog;
 mod bad_input;
 mod command_menu;
 mod concurrency;
+mod crashes;
 mod failures;
 mod isolation;
 mod limits;
