@@ -129,7 +129,7 @@ async fn notice_is_sent_once_per_chat_and_hour_across_topics() {
                     parts: vec![part("no")],
                     notice: Some(Notice {
                         kind: NoticeKind::Denial,
-                        since: since,
+                        since,
                     }),
                 },
                 Change::Finish {
