@@ -1,5 +1,6 @@
 //! Counts the connections of one listener and decides which one is closed when there are too many.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -51,12 +52,13 @@ impl ConnectionLimiter {
         })
     }
 
-    /// Counts a connection that was accepted; if it is one too many, another one is closed.
-    pub fn track(self: &Arc<Self>, peer: IpAddr) -> TrackedConnection {
+    /// Counts a connection that was accepted. If it is one too many, another one is closed, and the result says so.
+    pub fn track(self: &Arc<Self>, peer: IpAddr) -> (TrackedConnection, bool) {
         let peer = peer_network(peer);
         let closed = CancellationToken::new();
         let mut state = self.state.lock();
-        if let Some(crowded) = state.peer_to_close(peer, self.limits) {
+        let closes_for_it = state.peer_to_close(peer, self.limits);
+        if let Some(crowded) = closes_for_it {
             state.close_oldest(crowded);
             self.log_flood(&mut state, crowded);
         }
@@ -65,13 +67,14 @@ impl ConnectionLimiter {
         state.untrusted_count += 1;
         let connections = state.untrusted.entry(peer).or_default();
         connections.insert(number, closed.clone());
-        TrackedConnection {
+        let connection = TrackedConnection {
             limiter: self.clone(),
             peer,
             number,
             closed,
             is_trusted: Mutex::new(false),
-        }
+        };
+        (connection, closes_for_it.is_some())
     }
 
     fn log_flood(&self, state: &mut State, peer: IpAddr) {
@@ -86,7 +89,7 @@ impl ConnectionLimiter {
             listener = self.name,
             %peer,
             connections = state.untrusted_count,
-            "too many connections without a valid request; the oldest of the peer with most are closed"
+            "too many connections without a valid request; old ones are closed"
         );
     }
 }
@@ -101,11 +104,16 @@ impl State {
         if self.untrusted_count < limits.untrusted {
             return None;
         }
-        let oldest = |connections: &BTreeMap<u64, _>| connections.keys().next().copied();
+        // A flood from many peers has few connections of each: the peer with most may then be a right one.
+        let crowded = |connections: &BTreeMap<_, _>| match connections.len() {
+            count if count > limits.crowd => count,
+            _ => 0,
+        };
         self.untrusted
             .iter()
             .max_by_key(|(_, connections)| {
-                (connections.len(), std::cmp::Reverse(oldest(connections)))
+                let oldest = connections.keys().next().copied();
+                (crowded(connections), Reverse(oldest))
             })
             .map(|(peer, _)| *peer)
     }
@@ -177,6 +185,7 @@ mod tests {
     const LIMITS: ConnectionLimits = ConnectionLimits {
         untrusted: 6,
         untrusted_per_peer: 4,
+        crowd: 2,
         trusted: 2,
     };
 
@@ -188,6 +197,10 @@ mod tests {
         ConnectionLimiter::new("test", LIMITS)
     }
 
+    fn track(limiter: &Arc<ConnectionLimiter>, peer: IpAddr) -> TrackedConnection {
+        limiter.track(peer).0
+    }
+
     fn closed(connections: &[TrackedConnection]) -> Vec<bool> {
         let is_closed = |c: &TrackedConnection| c.closed.is_cancelled();
         connections.iter().map(is_closed).collect()
@@ -196,31 +209,43 @@ mod tests {
     #[test]
     fn peer_beyond_its_share_loses_its_own_oldest() {
         let limiter = limiter();
-        let other = limiter.track(peer(2));
-        let flood: Vec<_> = (0..6).map(|_| limiter.track(peer(1))).collect();
+        let other = track(&limiter, peer(2));
+        let flood: Vec<_> = (0..6).map(|_| track(&limiter, peer(1))).collect();
         assert_eq!(closed(&flood), [true, true, false, false, false, false]);
         assert!(!other.closed.is_cancelled());
     }
 
     #[test]
-    fn full_listener_closes_the_oldest_of_the_peer_with_most() {
+    fn full_listener_closes_the_oldest_of_the_most_crowded_peer() {
         let limiter = limiter();
-        let telegram = limiter.track(peer(9));
-        let flood: Vec<_> = (0..3).map(|_| limiter.track(peer(1))).collect();
-        let second: Vec<_> = (0..2).map(|_| limiter.track(peer(2))).collect();
-        let newest = limiter.track(peer(3));
+        let telegram = track(&limiter, peer(9));
+        let flood: Vec<_> = (0..3).map(|_| track(&limiter, peer(1))).collect();
+        let second: Vec<_> = (0..2).map(|_| track(&limiter, peer(2))).collect();
+        let newest = track(&limiter, peer(3));
         assert_eq!(closed(&flood), [true, false, false]);
         assert_eq!(closed(&second), [false, false]);
         assert!(!telegram.closed.is_cancelled() && !newest.closed.is_cancelled());
     }
 
     #[test]
+    fn full_listener_without_a_crowded_peer_closes_the_oldest() {
+        let limiter = limiter();
+        let flood: Vec<_> = (1..=4).map(|n| track(&limiter, peer(n))).collect();
+        // More than any other peer, but none of them has waited for long.
+        let right: Vec<_> = (0..2).map(|_| track(&limiter, peer(9))).collect();
+        let newest = track(&limiter, peer(5));
+        assert_eq!(closed(&flood), [true, false, false, false]);
+        assert_eq!(closed(&right), [false, false]);
+        assert!(!newest.closed.is_cancelled());
+    }
+
+    #[test]
     fn trusted_connection_is_never_closed() {
         let limiter = limiter();
-        let trusted = limiter.track(peer(1));
+        let trusted = track(&limiter, peer(1));
         trusted.trust();
         trusted.trust();
-        let flood: Vec<_> = (0..100).map(|_| limiter.track(peer(1))).collect();
+        let flood: Vec<_> = (0..100).map(|_| track(&limiter, peer(1))).collect();
         assert!(!trusted.closed.is_cancelled());
         let open = closed(&flood).iter().filter(|closed| !**closed).count();
         assert_eq!(open, LIMITS.untrusted_per_peer);
@@ -229,7 +254,7 @@ mod tests {
     #[test]
     fn connections_beyond_the_trusted_ones_stay_untrusted() {
         let limiter = limiter();
-        let all: Vec<_> = (0..3).map(|n| limiter.track(peer(n))).collect();
+        let all: Vec<_> = (0..3).map(|n| track(&limiter, peer(n))).collect();
         all.iter().for_each(TrackedConnection::trust);
         assert_eq!(limiter.state.lock().trusted_count, LIMITS.trusted);
         assert_eq!(limiter.state.lock().untrusted_count, 1);
@@ -238,7 +263,7 @@ mod tests {
     #[test]
     fn ended_connections_leave_no_trace() {
         let limiter = limiter();
-        let connections: Vec<_> = (0..9).map(|n| limiter.track(peer(n % 3))).collect();
+        let connections: Vec<_> = (0..9).map(|n| track(&limiter, peer(n % 3))).collect();
         connections[8].trust();
         drop(connections);
         let state = limiter.state.lock();

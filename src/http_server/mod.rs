@@ -30,14 +30,16 @@ pub const MAX_HEAD_BYTES: usize = 8192;
 /// The bounds of one listener.
 ///
 /// A connection is untrusted until [`TrackedConnection::trust`]. Where one more would be too many, an untrusted one is closed for it: if its peer has
-/// its share, the oldest of that peer; else the oldest of the peer that has most. Right clients send their request at once, so theirs is not the
-/// oldest for long; trusted connections are never closed.
+/// its share, the oldest of that peer; else, if a peer is crowded, the oldest of the most crowded one; else the oldest of all. Right clients send
+/// their request at once, so theirs is not the oldest for long; trusted connections are never closed.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
     /// Untrusted connections in all.
     pub untrusted: usize,
     /// Untrusted connections of one peer: an IPv4 address, or a /64 of IPv6. Behind an Ingress all requests come from a few peers.
     pub untrusted_per_peer: usize,
+    /// A peer with more untrusted connections than this is crowded.
+    pub crowd: usize,
     /// Trusted connections in all; those beyond stay untrusted, but are served.
     pub trusted: usize,
 }
@@ -70,7 +72,7 @@ pub async fn accept_connections<F, Serving>(
                 continue;
             }
         };
-        let connection = limiter.track(peer);
+        let (connection, closed_another) = limiter.track(peer);
         let closed = connection.closed();
         let serving = serve(stream, connection);
         connections.spawn(async move {
@@ -79,6 +81,10 @@ pub async fn accept_connections<F, Serving>(
                 () = serving => {}
             }
         });
+        if closed_another {
+            // So that requests that have arrived are read before their connections are too old, and closed ones are freed.
+            tokio::task::yield_now().await;
+        }
     }
     connections.close();
     connections.wait().await;

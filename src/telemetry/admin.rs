@@ -45,6 +45,7 @@ const STORE_TIMEOUT: Duration = Duration::from_millis(800);
 const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits {
     untrusted: 256,
     untrusted_per_peer: 128,
+    crowd: 32,
     trusted: 0,
 };
 /// Time limit of a head, and of a kept connection between two scrapes: above the usual intervals.

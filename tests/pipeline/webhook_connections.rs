@@ -21,6 +21,7 @@ const KEY: &str = "0123456789abcdef0123456789abcdef";
 const LIMITS: ConnectionLimits = ConnectionLimits {
     untrusted: 4,
     untrusted_per_peer: 4,
+    crowd: 4,
     trusted: 4,
 };
 const UNFINISHED_HEAD: &str = "POST /telegram/x HTTP/1.1\r\nHost: x\r\nX-Filler: abc";

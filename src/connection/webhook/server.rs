@@ -36,6 +36,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 pub const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits {
     untrusted: 1024,
     untrusted_per_peer: 512,
+    crowd: 128,
     trusted: 8192,
 };
 /// `Retry-After` when the backlog is full, in seconds.
