@@ -4,6 +4,7 @@
 
 mod blocks;
 mod cost;
+mod delimiters;
 mod formatted_text;
 mod math;
 mod table;
@@ -13,6 +14,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::split::{self, MESSAGE_LIMIT};
+use delimiters::Prepared;
 use formatted_text::{FormattedText, HtmlWriter, escape};
 
 /// The longest source of a message that the Bot API server parses, in bytes (`Client::get_formatted_text`).
@@ -69,9 +71,9 @@ pub fn render_end(markdown: &str) -> Option<RenderedPart> {
 
 fn format(markdown: &str) -> FormattedText {
     let markdown = with_unix_line_ends(markdown);
-    let source = math::fence_formulas(&markdown);
-    if cost::is_linear(&source) {
-        blocks::format(&source)
+    let prepared = Prepared::new(math::fence_formulas(&markdown));
+    if cost::is_linear(&prepared.source) {
+        blocks::format(&prepared)
     } else {
         FormattedText::from(&*markdown)
     }

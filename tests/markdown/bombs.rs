@@ -23,7 +23,7 @@ fn halves(first: &str, second: &str, length: usize) -> String {
 }
 
 /// Pieces that are bombs when they are repeated, alone or after each other.
-pub const PIECES: [&str; 64] = [
+pub const PIECES: [&str; 67] = [
     ">",
     "> ",
     "- ",
@@ -38,6 +38,9 @@ pub const PIECES: [&str; 64] = [
     "_",
     "~",
     "~~",
+    "~a",
+    "：**字",
+    "~~。*",
     "`",
     "``",
     "`a``",

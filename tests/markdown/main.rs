@@ -109,7 +109,7 @@ fn markdown() -> impl Strategy<Value = String> {
         4 => prop::sample::select(vec![
             "\n", "\n\n", "# ", "## ", "- ", "  - ", "1. ", "   ", "    ", "> ", ">> ", "```\n", "```rust\n", "~~~\n", "`", "``", "**", "*", "_", "~~",
             "[", "](https://example.com/a_b)", "](x.md)", "![", "<https://example.org>", "<b>", "</b>", "<br>", "&amp;", "&", "<", "\"",
-            "---\n", "===\n", "- [ ] ", "- [x] ", "😀", "👨‍👩‍👧", "\\", "[^1]", "[^1]: ", "> [!NOTE]\n", "\t", "  \n", "\u{301}", "<!-- x -->", "a_b", "1) ",
+            "---\n", "===\n", "- [ ] ", "- [x] ", "😀", "👨‍👩‍👧", "\\", "[^1]", "[^1]: ", "：**", "。~~", "~", "字", "(字)", "> [!NOTE]\n", "\t", "  \n", "\u{301}", "<!-- x -->", "a_b", "1) ",
         ])
         .prop_map(str::to_owned),
     ];
@@ -359,6 +359,54 @@ fn long_text_is_cut_to_the_limit_with_a_mark_at_its_end() {
     }
     let fits = "A **bold** sentence. ".repeat(200);
     assert_eq!(render_within(&fits, limit), render(&fits));
+}
+
+/// The HTML of a text that is one message.
+fn html_of(markdown: &str) -> String {
+    let parts = render(markdown);
+    parts.iter().for_each(assert_accepted_by_telegram);
+    assert_eq!(parts.len(), 1, "{parts:?}");
+    parts[0].html.clone()
+}
+
+#[test]
+fn emphasis_beside_cjk_characters_is_shown() {
+    for (markdown, html) in [
+        ("边界：**社区显示：**Fable", "边界：<b>社区显示：</b>Fable"),
+        ("**注意：**必ず", "<b>注意：</b>必ず"),
+        ("**안녕(hello)**하세요", "<b>안녕(hello)</b>하세요"),
+        ("~~已删除。~~内容", "<s>已删除。</s>内容"),
+        (
+            "- 约~3小时，~5小时\n- `**注意：**必`",
+            "• 约~3小时，~5小时\n• <code>**注意：**必</code>",
+        ),
+        (
+            "| **注意：** | x |\n|---|---|\n| a | **b：**c |",
+            "<pre>注意： │ x\n───────┼─────\na      │ b：c</pre>",
+        ),
+    ] {
+        assert_eq!(html_of(markdown), html);
+    }
+}
+
+#[test]
+fn single_tildes_never_strike_out() {
+    assert_eq!(html_of("~5 to ~10, ~a~, ~~b~~"), "~5 to ~10, ~a~, <s>b</s>");
+}
+
+#[test]
+fn numbers_are_shown_as_they_were_written() {
+    for (markdown, shown) in [
+        (
+            "1986. A great year\n2. second",
+            "1986. A great year\n2. second",
+        ),
+        ("1. a\n2. b\n2. c\n4. d", "1. a\n2. b\n2. c\n4. d"),
+        ("1. a\n1. b\n1. c", "1. a\n2. b\n3. c"),
+        ("3. a\n   - b\n\n7. c", "3. a\n   ◦ b\n\n7. c"),
+    ] {
+        assert_eq!(html_of(markdown), shown);
+    }
 }
 
 #[test]

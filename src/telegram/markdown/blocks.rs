@@ -5,9 +5,10 @@
 use std::ops::Range;
 
 use pulldown_cmark::{
-    BlockQuoteKind, CodeBlockKind, CowStr, Event, LinkType, Options, Parser, Tag, TagEnd,
+    BlockQuoteKind, CodeBlockKind, CowStr, Event, LinkType, Options, Tag, TagEnd,
 };
 
+use super::delimiters::Prepared;
 use super::formatted_text::{FormattedText, Style};
 use super::math::is_mathematical;
 use super::table::Table;
@@ -33,9 +34,9 @@ pub(super) const OPTIONS: Options = Options::ENABLE_TABLES
     .union(Options::ENABLE_GFM);
 
 /// Parses Markdown into a text with entities.
-pub(super) fn format(source: &str) -> FormattedText {
-    let mut writer = BlockWriter::new(source);
-    for (event, range) in Parser::new_ext(source, OPTIONS).into_offset_iter() {
+pub(super) fn format(prepared: &Prepared<'_>) -> FormattedText {
+    let mut writer = BlockWriter::new(&prepared.source);
+    for (event, range) in prepared.events(OPTIONS) {
         writer.event(event, range);
     }
     writer.out.finish()
@@ -50,8 +51,8 @@ struct BlockWriter<'a> {
     source_position: usize,
     /// How far the source was searched for content.
     searched: usize,
-    /// The open lists, with the next number of each ordered one.
-    lists: Vec<Option<u64>>,
+    /// The open lists, with the numbers of each ordered one.
+    lists: Vec<Option<Numbers>>,
     /// Text to be written before the next text: the mark of a list item or of a footnote.
     pending_marker: Option<String>,
     quotes: usize,
@@ -142,9 +143,9 @@ impl<'a> BlockWriter<'a> {
             Tag::List(first) => {
                 // The list item around a nested list may have no text of its own.
                 self.flush_marker();
-                self.lists.push(first);
+                self.lists.push(first.map(Numbers::from));
             }
-            Tag::Item => self.item(at),
+            Tag::Item => self.item(at, written_number(&self.source[at..])),
             Tag::FootnoteDefinition(label) => {
                 self.text_block(at, false);
                 self.pending_marker = Some(format!("[{label}] "));
@@ -257,18 +258,19 @@ impl<'a> BlockWriter<'a> {
         }
     }
 
-    fn item(&mut self, at: usize) {
+    /// An item of the innermost list, with its number if one is written.
+    fn item(&mut self, at: usize, written: Option<u64>) {
         self.flush_marker();
         let depth = self.lists.len();
         // The mark is indented like the text of the list around this one.
-        let list = self.lists.pop().flatten();
+        let mut list = self.lists.pop().flatten();
         self.text_block(at, false);
-        self.lists.push(list.map(|number| number.saturating_add(1)));
-        self.pending_marker = Some(if let Some(number) = list {
-            format!("{number}. ")
+        self.pending_marker = Some(if let Some(numbers) = &mut list {
+            format!("{}. ", numbers.next(written))
         } else {
             format!("{} ", BULLETS[depth.saturating_sub(1) % BULLETS.len()])
         });
+        self.lists.push(list);
     }
 
     fn flush_marker(&mut self) {
@@ -393,6 +395,41 @@ impl<'a> BlockWriter<'a> {
             text.pop();
         }
     }
+}
+
+/// The numbers of an ordered list: those that are written, unless all are the same (`1.` before each item).
+#[derive(Debug, Clone, Copy)]
+struct Numbers {
+    first: u64,
+    last: Option<u64>,
+    all_same: bool,
+}
+
+impl From<u64> for Numbers {
+    fn from(first: u64) -> Self {
+        Self {
+            first,
+            last: None,
+            all_same: true,
+        }
+    }
+}
+
+impl Numbers {
+    fn next(&mut self, written: Option<u64>) -> u64 {
+        let counted = self.last.map_or(self.first, |last| last.saturating_add(1));
+        self.all_same &= written.is_none_or(|written| written == self.first);
+        let number = written.filter(|_| !self.all_same).unwrap_or(counted);
+        self.last = Some(number);
+        number
+    }
+}
+
+/// The number that an item of an ordered list begins with.
+fn written_number(item: &str) -> Option<u64> {
+    let item = item.trim_ascii_start();
+    let digits = item.bytes().take(10).take_while(u8::is_ascii_digit).count();
+    item[..digits].parse().ok()
 }
 
 /// The schemes of which Telegram makes links (`TDLib`, `LinkManager::get_checked_link`); it silently drops others.
