@@ -8,6 +8,7 @@ mod delimiters;
 mod formatted_text;
 mod math;
 mod table;
+mod tags;
 mod text_writer;
 
 use std::borrow::Cow;
@@ -15,12 +16,10 @@ use std::ops::Range;
 
 use super::split::{self, MESSAGE_LIMIT};
 use delimiters::Prepared;
-use formatted_text::{FormattedText, HtmlWriter, escape};
+use formatted_text::{FormattedText, HtmlWriter, MAX_ENTITIES, escape};
 
 /// The longest source of a message that the Bot API server parses, in bytes (`Client::get_formatted_text`).
 const MAX_SOURCE_BYTES: usize = 1 << 15;
-/// The most entities of a message; Telegram silently drops the rest.
-const MAX_ENTITIES: usize = 100;
 /// Parts are not made shorter than this to satisfy the two limits above.
 const MIN_SPLIT_UNITS: usize = 256;
 

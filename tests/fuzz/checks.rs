@@ -77,7 +77,7 @@ pub fn part(part: &RenderedPart) {
     for code in entities.iter().filter(|e| is_code(&e.kind)) {
         let shared = entities.iter().any(|e| {
             e != code
-                && e.kind != "blockquote"
+                && !e.kind.ends_with("blockquote")
                 && e.offset < code.offset + code.length
                 && code.offset < e.offset + e.length
         });

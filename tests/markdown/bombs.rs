@@ -23,7 +23,7 @@ fn halves(first: &str, second: &str, length: usize) -> String {
 }
 
 /// Pieces that are bombs when they are repeated, alone or after each other.
-pub const PIECES: [&str; 67] = [
+pub const PIECES: [&str; 91] = [
     ">",
     "> ",
     "- ",
@@ -69,6 +69,30 @@ pub const PIECES: [&str; 67] = [
     "<a",
     "<a b='",
     "<!--",
+    "<!-- -->",
+    "<b>",
+    "</b>",
+    "<b><i>",
+    "</b></i>",
+    "<b>x</i>",
+    "<code>",
+    "</code>",
+    "<a href=x>",
+    "<a href=\"https://e.org\">x</a>",
+    "</a>",
+    "<sub>2",
+    "<sup>2</sup>",
+    "\n<pre>",
+    "\n<details>\n",
+    "\n</details>\n",
+    "\n<ul><li>",
+    "\n<li>\n\n",
+    "\n<table>",
+    "<tr><td>",
+    "<td>a",
+    "<blockquote>\n\n",
+    "<p>",
+    "<br>",
     "<?",
     "<![CDATA[",
     "<!A ",
@@ -268,6 +292,31 @@ pub fn bombs(length: usize) -> Vec<(String, String)> {
     add("setext headings", run("a\n===\nb\n---\n", length));
     add("fences", run("```\n~~~\n", length));
     add("attributes", halves("<a b=\"c\" ", "d='e' ", length));
+    add(
+        "crossed tags",
+        run("<b>a<i>b<u>c<s>d", half) + &run("</b>e</i>f</u>g</s>", half),
+    );
+    add(
+        "tags that never end",
+        run("\n<p><a x=\"", half) + &run("<a y='b'", half),
+    );
+    add(
+        "elements around many lines",
+        run("<div><details>\n", half) + "\n" + &run("a\n\n", half),
+    );
+    add(
+        "a table of HTML with missing cells",
+        format!(
+            "<table><tr>{}{}",
+            run("<td>a", half),
+            run("<tr><td>b", half)
+        ),
+    );
+    add(
+        "code in code of HTML",
+        run("<code>a<b>", half) + &run("</code></b>", half),
+    );
+    add("references", run("<p>&amp;&#38;&", length));
     add("tasks", run("- [ ] ", length));
     add("alerts", run("> [!NOTE]\n", length));
     bombs

@@ -2,17 +2,19 @@
 //!
 //! An empty line separates two blocks where the source has one, since models use empty lines on purpose.
 
+mod html;
+
 use std::ops::Range;
 
-use pulldown_cmark::{
-    BlockQuoteKind, CodeBlockKind, CowStr, Event, LinkType, Options, Tag, TagEnd,
-};
+use pulldown_cmark::{BlockQuoteKind, CodeBlockKind, Event, LinkType, Options, Tag, TagEnd};
 
 use super::delimiters::Prepared;
 use super::formatted_text::{FormattedText, Style};
 use super::math::is_mathematical;
 use super::table::Table;
+use super::tags;
 use super::text_writer::TextWriter;
+use html::{Gap, HtmlState};
 
 /// The indentation of a list item's content.
 const INDENT: &str = "   ";
@@ -36,10 +38,20 @@ pub(super) const OPTIONS: Options = Options::ENABLE_TABLES
 /// Parses Markdown into a text with entities.
 pub(super) fn format(prepared: &Prepared<'_>) -> FormattedText {
     let mut writer = BlockWriter::new(&prepared.source);
+    writer.html.pairs = tags::pairs(prepared, OPTIONS);
     for (event, range) in prepared.events(OPTIONS) {
         writer.event(event, range);
     }
+    writer.close_elements_to(0);
     writer.out.finish()
+}
+
+/// A table that is being read.
+#[derive(Default)]
+struct OpenTable {
+    table: Table,
+    /// The text around the cell that is being written.
+    outside_cell: Option<TextWriter>,
 }
 
 struct BlockWriter<'a> {
@@ -62,9 +74,9 @@ struct BlockWriter<'a> {
     in_code_block: bool,
     /// The open links and images: where their text begins, and their URL if Telegram does not take it as a link.
     links: Vec<(usize, Option<String>)>,
-    table: Option<Table>,
-    /// The text around the table cell that is being written.
-    outside_cell: Option<TextWriter>,
+    /// The open tables: one of Markdown can be in one of HTML.
+    tables: Vec<OpenTable>,
+    html: HtmlState,
 }
 
 impl<'a> BlockWriter<'a> {
@@ -81,8 +93,8 @@ impl<'a> BlockWriter<'a> {
             block_ended: false,
             in_code_block: false,
             links: Vec::new(),
-            table: None,
-            outside_cell: None,
+            tables: Vec::new(),
+            html: HtmlState::default(),
         }
     }
 
@@ -91,14 +103,27 @@ impl<'a> BlockWriter<'a> {
             self.text_block(range.start, false);
         }
         match event {
-            Event::Start(tag) => return self.start(tag, range.start),
-            Event::End(tag) => self.end(tag),
+            Event::Start(tag) => {
+                self.note_nesting(tag.to_end(), true);
+                self.start_markdown();
+                return self.start(tag, range.start);
+            }
+            Event::End(tag) => {
+                self.note_nesting(tag, false);
+                if tag == TagEnd::HtmlBlock {
+                    self.html.barriers.pop();
+                    self.html_block(range.start);
+                } else {
+                    self.end_markdown();
+                    self.end(tag);
+                }
+            }
+            Event::Html(html) => return self.html.block.push_str(&html),
+            Event::InlineHtml(html) => self.inline_html(&html, range.start),
             Event::Text(text) => self.text(&text),
             Event::Code(code) => self.inline_code(&code),
             Event::InlineMath(math) => self.math(&math, "$", range.end),
             Event::DisplayMath(math) => self.math(&math, "$$", range.end),
-            Event::Html(html) | Event::InlineHtml(html) if is_line_break(&html) => self.text("\n"),
-            Event::Html(html) | Event::InlineHtml(html) => self.text(&html),
             Event::FootnoteReference(label) => self.text(&format!("[{label}]")),
             Event::SoftBreak | Event::HardBreak => self.text("\n"),
             Event::Rule => {
@@ -127,6 +152,25 @@ impl<'a> BlockWriter<'a> {
         self.searched = end;
     }
 
+    /// Counts the elements whose text is one line. Between other elements, no gap is due to HTML.
+    fn note_nesting(&mut self, tag: TagEnd, start: bool) {
+        match tag {
+            TagEnd::Emphasis
+            | TagEnd::Strong
+            | TagEnd::Strikethrough
+            | TagEnd::Link
+            | TagEnd::Image => {}
+            _ => {
+                self.close_titles();
+                self.html.gap = Gap::None;
+            }
+        }
+        if is_one_line(tag) {
+            let depth = self.html.inline_depth;
+            self.html.inline_depth = if start { depth + 1 } else { depth - 1 };
+        }
+    }
+
     fn start(&mut self, tag: Tag<'_>, at: usize) {
         match tag {
             Tag::Heading { .. } => {
@@ -153,17 +197,16 @@ impl<'a> BlockWriter<'a> {
             Tag::Table(alignments) => {
                 self.block(at, false);
                 self.flush_marker();
-                self.table = Some(Table {
-                    alignments,
-                    rows: Vec::new(),
+                let rows = Vec::new();
+                let table = Table { alignments, rows };
+                let outside_cell = None;
+                self.tables.push(OpenTable {
+                    table,
+                    outside_cell,
                 });
             }
-            Tag::TableHead | Tag::TableRow => {
-                if let Some(table) = &mut self.table {
-                    table.rows.push(Vec::new());
-                }
-            }
-            Tag::TableCell => self.outside_cell = Some(std::mem::take(&mut self.out)),
+            Tag::TableHead | Tag::TableRow => self.begin_row(),
+            Tag::TableCell => self.begin_cell(),
             Tag::Emphasis => self.open(Style::Italic),
             Tag::Strong => self.open(Style::Bold),
             Tag::Strikethrough => self.open(Style::Strikethrough),
@@ -173,9 +216,10 @@ impl<'a> BlockWriter<'a> {
                 ..
             } => self.link(link_type, &dest_url),
             Tag::Image { dest_url, .. } => self.link(LinkType::Inline, &dest_url),
-            Tag::Paragraph | Tag::HtmlBlock => self.text_block(at, false),
-            // Not enabled: these never come.
-            Tag::DefinitionList
+            Tag::Paragraph => self.text_block(at, false),
+            // Written when it ends; the others are not enabled, and never come.
+            Tag::HtmlBlock
+            | Tag::DefinitionList
             | Tag::DefinitionListTitle
             | Tag::DefinitionListDefinition
             | Tag::Superscript
@@ -191,49 +235,70 @@ impl<'a> BlockWriter<'a> {
                 | TagEnd::Table
                 | TagEnd::BlockQuote(_)
                 | TagEnd::List(_)
-                | TagEnd::HtmlBlock
                 | TagEnd::Heading(_)
         );
         match tag {
             TagEnd::Heading(_) | TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough => {
                 self.out.close();
             }
-            TagEnd::BlockQuote(_) => {
-                self.quotes -= 1;
-                if self.quotes == 0 {
-                    self.out.close();
-                }
-            }
+            TagEnd::BlockQuote(_) => self.end_quote(),
             TagEnd::CodeBlock => {
                 self.in_code_block = false;
                 self.drop_line_end();
                 self.out.close();
             }
-            TagEnd::HtmlBlock => self.drop_line_end(),
             TagEnd::List(_) => {
                 self.lists.pop();
             }
             TagEnd::Item | TagEnd::FootnoteDefinition => self.flush_marker(),
-            TagEnd::TableCell => {
-                let outside = self.outside_cell.take().unwrap_or_default();
-                let mut cell = std::mem::replace(&mut self.out, outside).finish();
-                cell.text = cell.text.replace('\n', " ");
-                if let Some(row) = self.table.as_mut().and_then(|t| t.rows.last_mut()) {
-                    row.push(cell);
-                }
-            }
-            TagEnd::Table => {
-                let table = self.table.take().unwrap_or_default();
-                self.out.append(&table.format());
-            }
+            TagEnd::TableCell => self.end_cell(),
+            TagEnd::Table => self.end_table(),
             TagEnd::Link | TagEnd::Image => self.end_link(),
             _ => {}
         }
     }
 
+    fn begin_row(&mut self) {
+        if let Some(open) = self.tables.last_mut() {
+            open.table.rows.push(Vec::new());
+        }
+    }
+
+    fn begin_cell(&mut self) {
+        if let Some(open) = self.tables.last_mut() {
+            open.outside_cell = Some(std::mem::take(&mut self.out));
+        }
+    }
+
+    fn end_cell(&mut self) {
+        self.flush_marker();
+        let Some(open) = self.tables.last_mut() else {
+            return;
+        };
+        let outside = open.outside_cell.take().unwrap_or_default();
+        let mut cell = std::mem::replace(&mut self.out, outside).finish();
+        cell.text = cell.text.replace('\n', " ");
+        if let Some(row) = open.table.rows.last_mut() {
+            row.push(cell);
+        }
+    }
+
+    fn end_table(&mut self) {
+        if let Some(mut open) = self.tables.pop() {
+            open.table.rows.retain(|row| !row.is_empty());
+            self.out.append(&open.table.format());
+        }
+    }
+
+    fn in_cell(&self) -> bool {
+        let innermost = self.tables.last();
+        innermost.is_some_and(|open| open.outside_cell.is_some())
+    }
+
     /// Begins a block on a new line, after an empty line if the source has one there or if it is `apart`.
     fn block(&mut self, at: usize, apart: bool) {
         self.block_ended = false;
+        self.html.gap = Gap::None;
         if self.pending_marker.is_some() || self.out.text.is_empty() {
             return;
         }
@@ -246,6 +311,7 @@ impl<'a> BlockWriter<'a> {
     /// Begins a text block, which is indented with its list; code and tables are not.
     fn text_block(&mut self, at: usize, apart: bool) {
         self.block_ended = false;
+        self.html.gap = Gap::None;
         if self.pending_marker.is_none() && !self.out.text.is_empty() {
             self.block(at, apart);
             self.indent();
@@ -274,22 +340,35 @@ impl<'a> BlockWriter<'a> {
     }
 
     fn flush_marker(&mut self) {
+        self.flush_gap();
         if let Some(mark) = self.pending_marker.take() {
             self.out.text.push_str(&mark);
         }
     }
 
-    /// A quote. Telegram does not nest quotes, so an inner one is shown by its mark.
-    fn quote(&mut self, kind: Option<BlockQuoteKind>, at: usize) {
+    /// Begins a quote. Telegram does not nest quotes, so an inner one is shown by its mark.
+    fn open_quote(&mut self, style: Style, at: usize) {
         self.text_block(at, false);
         self.flush_marker();
         self.source_position = self.source_position.max(at);
         self.quotes += 1;
         if self.quotes == 1 {
-            self.out.open_entity(Style::Quote);
+            self.out.open_entity(style);
         } else {
             self.pending_marker = Some("> ".to_owned());
         }
+    }
+
+    fn end_quote(&mut self) {
+        self.flush_marker();
+        self.quotes -= 1;
+        if self.quotes == 0 {
+            self.out.close();
+        }
+    }
+
+    fn quote(&mut self, kind: Option<BlockQuoteKind>, at: usize) {
+        self.open_quote(Style::Quote, at);
         let title = match kind {
             Some(BlockQuoteKind::Note) => "Note",
             Some(BlockQuoteKind::Tip) => "Tip",
@@ -308,8 +387,10 @@ impl<'a> BlockWriter<'a> {
     }
 
     fn text(&mut self, text: &str) {
+        let on_new_line = self.html.gap >= Gap::Line;
+        let text = text.trim_start_matches(|c| on_new_line && c == ' ');
         self.flush_marker();
-        if self.in_code_block || self.outside_cell.is_some() || !text.contains('\n') {
+        if self.in_code_block || self.in_cell() || !text.contains('\n') {
             self.out.text.push_str(text);
             return;
         }
@@ -461,10 +542,17 @@ fn is_inline(event: &Event<'_>) -> bool {
     )
 }
 
-fn is_line_break(html: &CowStr<'_>) -> bool {
+/// Whether the text of an element is one line.
+fn is_one_line(tag: TagEnd) -> bool {
     matches!(
-        html.trim().to_ascii_lowercase().as_str(),
-        "<br>" | "<br/>" | "<br />"
+        tag,
+        TagEnd::Emphasis
+            | TagEnd::Strong
+            | TagEnd::Strikethrough
+            | TagEnd::Link
+            | TagEnd::Image
+            | TagEnd::Heading(_)
+            | TagEnd::TableCell
     )
 }
 
@@ -472,6 +560,11 @@ fn language(kind: &CodeBlockKind<'_>) -> Option<String> {
     let CodeBlockKind::Fenced(info) = kind else {
         return None;
     };
+    language_name(info)
+}
+
+/// The language that an info string names, if it can be one.
+fn language_name(info: &str) -> Option<String> {
     let word = info
         .split([' ', ',', '{', ':', '\t'])
         .next()

@@ -2,12 +2,17 @@
 
 use std::ops::Range;
 
+/// The most entities of a message; Telegram silently drops the rest.
+pub(super) const MAX_ENTITIES: usize = 100;
+
 /// The kind of an entity (Bot API, "HTML style").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Style {
     Bold,
     Italic,
+    Underline,
     Strikethrough,
+    Spoiler,
     /// Inline code: contains no other entity and is contained in none but a quote.
     Code,
     /// A code block with its language, if it has one; the same restrictions.
@@ -16,6 +21,8 @@ pub(super) enum Style {
     Link(String),
     /// A quote: never within another quote.
     Quote,
+    /// A quote of which a few lines are shown until it is opened; the same restriction.
+    Details,
 }
 
 /// A formatted range of the text, in bytes.
@@ -114,7 +121,7 @@ impl<'a> HtmlWriter<'a> {
         found
     }
 
-    /// A range as HTML with balanced tags, and the number of its entities.
+    /// A range as HTML with balanced tags, and the number of its entities; only as many are written as Telegram keeps.
     pub(super) fn html(&self, part: Range<usize>) -> (String, usize) {
         let text = &self.formatted.text;
         let mut html = String::with_capacity(part.len() + part.len() / 8);
@@ -127,6 +134,10 @@ impl<'a> HtmlWriter<'a> {
             if start >= end || text[start..end].trim().is_empty() {
                 continue;
             }
+            entity_count += 1;
+            if entity_count > MAX_ENTITIES {
+                continue;
+            }
             while let Some(inner) = open.pop_if(|s| s.range.end <= start) {
                 self.escape_until(&mut at, inner.range.end, &mut html);
                 close_tag(&inner.style, &mut html);
@@ -134,7 +145,6 @@ impl<'a> HtmlWriter<'a> {
             self.escape_until(&mut at, start, &mut html);
             open_tag(&entity.style, &mut html);
             open.push(entity);
-            entity_count += 1;
         }
         while let Some(inner) = open.pop() {
             self.escape_until(&mut at, inner.range.end.min(part.end), &mut html);
@@ -170,7 +180,9 @@ fn open_tag(style: &Style, html: &mut String) {
     let tag = match style {
         Style::Bold => "<b>",
         Style::Italic => "<i>",
+        Style::Underline => "<u>",
         Style::Strikethrough => "<s>",
+        Style::Spoiler => "<tg-spoiler>",
         Style::Code => "<code>",
         Style::Pre(None) => "<pre>",
         Style::Pre(Some(language)) => {
@@ -184,6 +196,7 @@ fn open_tag(style: &Style, html: &mut String) {
             "\">"
         }
         Style::Quote => "<blockquote>",
+        Style::Details => "<blockquote expandable>",
     };
     html.push_str(tag);
 }
@@ -192,11 +205,13 @@ fn close_tag(style: &Style, html: &mut String) {
     html.push_str(match style {
         Style::Bold => "</b>",
         Style::Italic => "</i>",
+        Style::Underline => "</u>",
         Style::Strikethrough => "</s>",
+        Style::Spoiler => "</tg-spoiler>",
         Style::Code => "</code>",
         Style::Pre(None) => "</pre>",
         Style::Pre(Some(_)) => "</code></pre>",
         Style::Link(_) => "</a>",
-        Style::Quote => "</blockquote>",
+        Style::Quote | Style::Details => "</blockquote>",
     });
 }

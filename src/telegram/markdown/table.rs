@@ -8,7 +8,7 @@ use super::formatted_text::{Entity, FormattedText, Style};
 /// The widest table in columns, in monospaced characters: a phone wraps longer lines, which makes columns unreadable.
 const MAX_MONOSPACE_WIDTH: usize = 46;
 
-/// What of the column's heads the records repeat, in bytes per cell with text on average; beyond that the cells stand alone. A long head in
+/// What of the column's heads the records repeat, in bytes per cell with text on average; beyond that the cells stand alone. Each head is shown once. A long head in
 /// a long table would otherwise make a megabyte of a kilobyte.
 const NAME_BYTES_PER_CELL: usize = 64;
 
@@ -91,6 +91,13 @@ impl Table {
         let Some((head, body)) = self.rows.split_first() else {
             return out;
         };
+        // In HTML, rows can be shorter than the head: then it is a row like the others, and no column's head is lost.
+        let longest = body.iter().map(Vec::len).max().unwrap_or(0);
+        let (head, body) = if head.len() > longest && longest > 0 {
+            (&[][..], &self.rows[..])
+        } else {
+            (&head[..], body)
+        };
         if body.is_empty() {
             for (column, cell) in head.iter().enumerate() {
                 if column > 0 {
@@ -101,7 +108,8 @@ impl Table {
             return out;
         }
         let texts = body.iter().flatten().filter(|cell| !cell.text.is_empty());
-        let mut name_bytes_left = NAME_BYTES_PER_CELL * texts.count();
+        let once = head.iter().map(|name| name.text.len()).sum::<usize>();
+        let mut name_bytes_left = (NAME_BYTES_PER_CELL * texts.count()).max(once);
         for (number, row) in body.iter().enumerate() {
             if number > 0 {
                 out.text.push_str("\n\n");

@@ -59,7 +59,7 @@ impl TextWriter {
         let quote = self
             .open_entities()
             .next()
-            .is_some_and(|outermost| outermost.style == Style::Quote);
+            .is_some_and(|outermost| matches!(outermost.style, Style::Quote | Style::Details));
         let interrupted = self.distinct.split_off(usize::from(quote));
         for position in &interrupted {
             if let Some(index) = self.open[*position] {
