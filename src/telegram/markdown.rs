@@ -5,6 +5,7 @@
 mod blocks;
 mod cost;
 mod delimiters;
+mod file_names;
 mod formatted_text;
 mod math;
 mod table;

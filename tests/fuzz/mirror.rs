@@ -24,4 +24,5 @@ pub mod pipeline {
 pub mod bot_api_simulator {
     mod entity;
     pub mod html;
+    mod links;
 }

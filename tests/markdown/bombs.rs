@@ -23,7 +23,7 @@ fn halves(first: &str, second: &str, length: usize) -> String {
 }
 
 /// Pieces that are bombs when they are repeated, alone or after each other.
-pub const PIECES: [&str; 91] = [
+pub const PIECES: [&str; 94] = [
     ">",
     "> ",
     "- ",
@@ -93,6 +93,9 @@ pub const PIECES: [&str; 91] = [
     "<blockquote>\n\n",
     "<p>",
     "<br>",
+    "a.md ",
+    "a.sh&amp;",
+    "**b.py",
     "<?",
     "<![CDATA[",
     "<!A ",

@@ -7,7 +7,7 @@ mod html_in_markdown;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use bot_api_simulator::{html, utf16_len};
+use bot_api_simulator::{detect, html, utf16_len};
 use proptest::prelude::*;
 use telegram_connector_operator::telegram::markdown::{
     PartLimit, RenderedPart, plain_within, render, render_end, render_within,
@@ -130,7 +130,7 @@ fn markdown() -> impl Strategy<Value = String> {
             "[", "](https://example.com/a_b)", "](x.md)", "![", "<https://example.org>", "<b>", "</b>", "<i>", "</i>", "<u>", "</u>", "<code>", "</code>", "<br>", "<a href='https://e.org'>", "</a>",
             "<pre>", "</pre>", "<p>", "<ul>", "<li>", "</ul>", "<details>", "<summary>", "</details>", "<blockquote>", "<h2>", "</h2>", "<x>",
             "&amp;", "&", "<", "\"",
-            "---\n", "===\n", "- [ ] ", "- [x] ", "😀", "👨‍👩‍👧", "\\", "[^1]", "[^1]: ", "：**", "。~~", "~", "字", "(字)", "> [!NOTE]\n", "\t", "  \n", "\u{301}", "<!-- x -->", "a_b", "1) ",
+            "---\n", "===\n", "- [ ] ", "- [x] ", "😀", "👨‍👩‍👧", "\\", "[^1]", "[^1]: ", "：**", "。~~", "~", "字", "(字)", "a.md ", "b.rs", "> [!NOTE]\n", "\t", "  \n", "\u{301}", "<!-- x -->", "a_b", "1) ",
         ])
         .prop_map(str::to_owned),
     ];
@@ -408,6 +408,42 @@ fn emphasis_beside_cjk_characters_is_shown() {
     ] {
         assert_eq!(html_of(markdown), html);
     }
+}
+
+#[test]
+fn file_names_are_code_and_no_links() {
+    for (markdown, html) in [
+        (
+            "See README.md, **main.rs** and install.sh.",
+            "See <code>README.md</code>, <code>main.rs</code> and <code>install.sh</code>.",
+        ),
+        (
+            "- deploy.py: `a.sh`\n- index.ts",
+            "• <code>deploy.py</code>: <code>a.sh</code>\n• <code>index.ts</code>",
+        ),
+        (
+            "[README.md](https://e.org/README.md)",
+            "<a href=\"https://e.org/README.md\">README.md</a>",
+        ),
+        (
+            "[the guide](guide.md) and [a.md](b/a.md)",
+            "the guide (<code>guide.md</code>) and <code>a.md</code> (b/a.md)",
+        ),
+        ("<p>main.rs</p>", "<code>main.rs</code>"),
+        ("**a main.rs b**", "<b>a </b><code>main.rs</code><b> b</b>"),
+        (
+            "https://e.org/?a=1&amp;b=main.rs and docs.rs",
+            "https://e.org/?a=1&amp;b=main.rs and docs.rs",
+        ),
+    ] {
+        assert_eq!(html_of(markdown), html, "{markdown}");
+    }
+    let (text, entities) = html::parse(&html_of(
+        "a README.md, main.rs, install.sh, deploy.py, index.ts (b.md)",
+    ))
+    .expect("accepted");
+    assert_eq!(detect(&text, &entities), []);
+    assert_eq!(detect(&text, &[]).len(), 5, "as plain text they are links");
 }
 
 #[test]

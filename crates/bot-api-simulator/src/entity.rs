@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::links::find_url;
+
 /// One `MessageEntity` of the Bot API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entity {
@@ -154,7 +156,7 @@ fn subtract(entity: &Entity, holes: &[(usize, usize)], into: &mut Vec<Entity>) {
 /// Entities that Telegram detects in plain text: commands, mentions, hashtags, URLs and e-mail addresses.
 ///
 /// Nothing is detected inside of code and links in `taken`; other formatting may overlap.
-pub(super) fn detect(text: &str, taken: &[Entity]) -> Vec<Entity> {
+pub fn detect(text: &str, taken: &[Entity]) -> Vec<Entity> {
     let mut found = Vec::new();
     if !text.contains(['/', '@', '#', '.', ':']) {
         return found;
@@ -167,8 +169,13 @@ pub(super) fn detect(text: &str, taken: &[Entity]) -> Vec<Entity> {
         let lead = word.len() - word.trim_start_matches(['(', '"', '\'', ',', '[']).len();
         let part =
             word[lead..].trim_end_matches([')', '"', '\'', ',', ']', '!', '?', ';', ':', '.']);
-        if let Some((kind, length)) = classify(part) {
-            let at = begin + lead;
+        let token = classify(part).map(|(kind, length)| (kind, begin + lead, length));
+        let url = || {
+            let range = find_url(word)?;
+            let at = begin + utf16_len(&word[..range.start]);
+            Some(("url", at, utf16_len(&word[range])))
+        };
+        if let Some((kind, at, length)) = token.or_else(url) {
             let exclusive = |entity: &&Entity| {
                 matches!(
                     entity.kind.as_str(),
@@ -216,10 +223,8 @@ fn classify(token: &str) -> Option<(&'static str, usize)> {
             .sum();
         return (length > 0).then_some(("hashtag", length + 1));
     }
-    if token.starts_with("http://") || token.starts_with("https://") {
-        return url::Url::parse(token)
-            .ok()
-            .map(|_| ("url", utf16_len(token)));
+    if token.contains("://") {
+        return None;
     }
     if let Some((user, host)) = token.split_once('@') {
         let whole = !user.is_empty() && host.contains('.') && host.is_ascii();
@@ -248,6 +253,11 @@ mod tests {
         assert_eq!(found(text)[0], ("bot_command".to_owned(), 0, 15));
         assert_eq!(found(text)[1], ("mention".to_owned(), 19, 12));
         assert!(found("a/b 1.5 @me and/or").is_empty());
+        let names = found("👍 (README.md) [x](https://e.org/a_(b)) src/main.rs");
+        assert_eq!(
+            names,
+            [("url".to_owned(), 4, 9), ("url".to_owned(), 19, 19)]
+        );
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod files;
 mod groups;
 pub mod html;
 mod legacy_markdown;
+mod links;
 mod markdown;
 mod method_result;
 mod methods;
@@ -37,7 +38,7 @@ mod update_kinds;
 mod user_actions;
 mod webhook;
 
-pub use entity::{Entity, utf16_len};
+pub use entity::{Entity, detect, utf16_len};
 pub use faults::{Fault, FaultKind};
 pub use objects::User;
 pub use simulator::{SentMessage, Simulator, serve};

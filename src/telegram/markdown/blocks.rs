@@ -9,6 +9,7 @@ use std::ops::Range;
 use pulldown_cmark::{BlockQuoteKind, CodeBlockKind, Event, LinkType, Options, Tag, TagEnd};
 
 use super::delimiters::Prepared;
+use super::file_names;
 use super::formatted_text::{FormattedText, Style};
 use super::math::is_mathematical;
 use super::table::Table;
@@ -120,7 +121,7 @@ impl<'a> BlockWriter<'a> {
             }
             Event::Html(html) => return self.html.block.push_str(&html),
             Event::InlineHtml(html) => self.inline_html(&html, range.start),
-            Event::Text(text) => self.text(&text),
+            Event::Text(text) => self.prose(&text),
             Event::Code(code) => self.inline_code(&code),
             Event::InlineMath(math) => self.math(&math, "$", range.end),
             Event::DisplayMath(math) => self.math(&math, "$$", range.end),
@@ -386,6 +387,31 @@ impl<'a> BlockWriter<'a> {
         self.out.close();
     }
 
+    /// Text in which file names are code, but for links and code.
+    fn prose(&mut self, text: &str) {
+        let linked = self
+            .links
+            .first()
+            .is_some_and(|(_, elsewhere)| elsewhere.is_none());
+        let names = if self.in_code_block || linked {
+            Vec::new()
+        } else {
+            file_names::find(text, &self.out.text)
+        };
+        let mut written = 0;
+        for name in names {
+            if name.start > written {
+                self.text(&text[written..name.start]);
+            }
+            self.flush_marker();
+            self.out.push_code(&text[name.clone()]);
+            written = name.end;
+        }
+        if written < text.len() {
+            self.text(&text[written..]);
+        }
+    }
+
     fn text(&mut self, text: &str) {
         let on_new_line = self.html.gap >= Gap::Line;
         let text = text.trim_start_matches(|c| on_new_line && c == ' ');
@@ -455,12 +481,10 @@ impl<'a> BlockWriter<'a> {
         } else if let Some(url) = elsewhere {
             let shown = url.strip_prefix("mailto:").unwrap_or(&url);
             if !shown.is_empty() && shown != &self.out.text[start..] {
-                let suffix = if nameless {
-                    shown.to_owned()
-                } else {
-                    format!(" ({shown})")
-                };
-                self.out.text.push_str(&suffix);
+                let (before, behind) = if nameless { ("", "") } else { (" (", ")") };
+                self.out.text.push_str(before);
+                self.prose(shown);
+                self.out.text.push_str(behind);
             }
         }
     }

@@ -159,7 +159,7 @@ fn is_letter(c: char) -> bool {
 }
 
 /// Whether a character is written in Chinese, Japanese or Korean, punctuation of full and half width included.
-fn is_cjk(c: char) -> bool {
+pub(super) fn is_cjk(c: char) -> bool {
     matches!(
         u32::from(c),
         0x1100..=0x11ff

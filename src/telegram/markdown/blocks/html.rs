@@ -177,7 +177,7 @@ impl BlockWriter<'_> {
                 self.widen_gap(Gap::Space);
             }
             if !content.is_empty() {
-                self.text(&decode(content));
+                self.prose(&decode(content));
                 if line.ends_with([' ', '\t']) {
                     self.widen_gap(Gap::Space);
                 }
