@@ -2,20 +2,25 @@
 //!
 //! An empty line separates two blocks where the source has one, since models use empty lines on purpose.
 
+mod elements;
 mod html;
+mod links;
+mod numbers;
+mod tables;
 
 use std::ops::Range;
 
 use pulldown_cmark::{BlockQuoteKind, CodeBlockKind, Event, LinkType, Options, Tag, TagEnd};
 
 use super::delimiters::Prepared;
-use super::file_names;
 use super::formatted_text::{FormattedText, Style};
 use super::math::is_mathematical;
 use super::table::Table;
 use super::tags;
 use super::text_writer::TextWriter;
 use html::{Gap, HtmlState};
+use numbers::{Numbers, written_number};
+use tables::OpenTable;
 
 /// The indentation of a list item's content.
 const INDENT: &str = "   ";
@@ -23,8 +28,6 @@ const INDENT: &str = "   ";
 const MAX_INDENT_DEPTH: usize = 6;
 /// The marks of unordered lists, by depth.
 const BULLETS: [&str; 3] = ["•", "◦", "▪"];
-/// The longest URL of a link, in bytes; a longer one is shown instead. Every message that a link goes on in repeats its URL.
-const MAX_URL_BYTES: usize = 2048;
 /// A thematic break.
 const RULE: &str = "———";
 
@@ -45,14 +48,6 @@ pub(super) fn format(prepared: &Prepared<'_>) -> FormattedText {
     }
     writer.close_elements_to(0);
     writer.out.finish()
-}
-
-/// A table that is being read.
-#[derive(Default)]
-struct OpenTable {
-    table: Table,
-    /// The text around the cell that is being written.
-    outside_cell: Option<TextWriter>,
 }
 
 struct BlockWriter<'a> {
@@ -259,43 +254,6 @@ impl<'a> BlockWriter<'a> {
         }
     }
 
-    fn begin_row(&mut self) {
-        if let Some(open) = self.tables.last_mut() {
-            open.table.rows.push(Vec::new());
-        }
-    }
-
-    fn begin_cell(&mut self) {
-        if let Some(open) = self.tables.last_mut() {
-            open.outside_cell = Some(std::mem::take(&mut self.out));
-        }
-    }
-
-    fn end_cell(&mut self) {
-        self.flush_marker();
-        let Some(open) = self.tables.last_mut() else {
-            return;
-        };
-        let outside = open.outside_cell.take().unwrap_or_default();
-        let mut cell = std::mem::replace(&mut self.out, outside).finish();
-        cell.text = cell.text.replace('\n', " ");
-        if let Some(row) = open.table.rows.last_mut() {
-            row.push(cell);
-        }
-    }
-
-    fn end_table(&mut self) {
-        if let Some(mut open) = self.tables.pop() {
-            open.table.rows.retain(|row| !row.is_empty());
-            self.out.append(&open.table.format());
-        }
-    }
-
-    fn in_cell(&self) -> bool {
-        let innermost = self.tables.last();
-        innermost.is_some_and(|open| open.outside_cell.is_some())
-    }
-
     /// Begins a block on a new line, after an empty line if the source has one there or if it is `apart`.
     fn block(&mut self, at: usize, apart: bool) {
         self.block_ended = false;
@@ -387,31 +345,6 @@ impl<'a> BlockWriter<'a> {
         self.out.close();
     }
 
-    /// Text in which file names are code, but for links and code.
-    fn prose(&mut self, text: &str) {
-        let linked = self
-            .links
-            .first()
-            .is_some_and(|(_, elsewhere)| elsewhere.is_none());
-        let names = if self.in_code_block || linked {
-            Vec::new()
-        } else {
-            file_names::find(text, &self.out.text)
-        };
-        let mut written = 0;
-        for name in names {
-            if name.start > written {
-                self.text(&text[written..name.start]);
-            }
-            self.flush_marker();
-            self.out.push_code(&text[name.clone()]);
-            written = name.end;
-        }
-        if written < text.len() {
-            self.text(&text[written..]);
-        }
-    }
-
     fn text(&mut self, text: &str) {
         let on_new_line = self.html.gap >= Gap::Line;
         let text = text.trim_start_matches(|c| on_new_line && c == ' ');
@@ -448,47 +381,6 @@ impl<'a> BlockWriter<'a> {
         }
     }
 
-    fn link(&mut self, link_type: LinkType, url: &str) {
-        self.flush_marker();
-        let start = self.out.text.len();
-        // An image within a link: the text stays part of the link.
-        if !self.links.is_empty() {
-            self.links.push((start, None));
-        } else if is_link(url) {
-            self.links.push((start, None));
-            self.out.open_entity(Style::Link(url.to_owned()));
-        } else {
-            let elsewhere = (link_type != LinkType::Email).then(|| url.to_owned());
-            self.links.push((start, elsewhere));
-        }
-    }
-
-    fn end_link(&mut self) {
-        let Some((start, elsewhere)) = self.links.pop() else {
-            return;
-        };
-        // Of a link or an image within this one, the text is all that shows.
-        if !self.links.is_empty() {
-            return;
-        }
-        let nameless = self.out.text[start..].trim().is_empty();
-        if let Some(Style::Link(url)) = self.out.innermost() {
-            if nameless {
-                let url = url.clone();
-                self.out.text.push_str(&url);
-            }
-            self.out.close();
-        } else if let Some(url) = elsewhere {
-            let shown = url.strip_prefix("mailto:").unwrap_or(&url);
-            if !shown.is_empty() && shown != &self.out.text[start..] {
-                let (before, behind) = if nameless { ("", "") } else { (" (", ")") };
-                self.out.text.push_str(before);
-                self.prose(shown);
-                self.out.text.push_str(behind);
-            }
-        }
-    }
-
     fn open(&mut self, style: Style) {
         self.flush_marker();
         self.out.open(style);
@@ -500,51 +392,6 @@ impl<'a> BlockWriter<'a> {
             text.pop();
         }
     }
-}
-
-/// The numbers of an ordered list: those that are written, unless all are the same (`1.` before each item).
-#[derive(Debug, Clone, Copy)]
-struct Numbers {
-    first: u64,
-    last: Option<u64>,
-    all_same: bool,
-}
-
-impl From<u64> for Numbers {
-    fn from(first: u64) -> Self {
-        Self {
-            first,
-            last: None,
-            all_same: true,
-        }
-    }
-}
-
-impl Numbers {
-    fn next(&mut self, written: Option<u64>) -> u64 {
-        let counted = self.last.map_or(self.first, |last| last.saturating_add(1));
-        self.all_same &= written.is_none_or(|written| written == self.first);
-        let number = written.filter(|_| !self.all_same).unwrap_or(counted);
-        self.last = Some(number);
-        number
-    }
-}
-
-/// The number that an item of an ordered list begins with.
-fn written_number(item: &str) -> Option<u64> {
-    let item = item.trim_ascii_start();
-    let digits = item.bytes().take(10).take_while(u8::is_ascii_digit).count();
-    item[..digits].parse().ok()
-}
-
-/// The schemes of which Telegram makes links (`TDLib`, `LinkManager::get_checked_link`); it silently drops others.
-fn is_link(url: &str) -> bool {
-    url.len() <= MAX_URL_BYTES
-        && url::Url::parse(url).is_ok_and(|url| match url.scheme() {
-            "http" | "https" => url.has_host(),
-            "tg" => true,
-            _ => false,
-        })
 }
 
 fn is_inline(event: &Event<'_>) -> bool {
