@@ -16,8 +16,20 @@ pub struct LaneKey {
     pub bot: BotId,
     /// Telegram's chat id; 0 where an update belongs to no chat.
     pub chat: i64,
-    /// `message_thread_id`; 0 outside topics.
+    /// `message_thread_id`; the negative `topic_id` of a channel's direct messages; 0 outside topics.
     pub topic: i64,
+}
+
+impl LaneKey {
+    /// The `message_thread_id` of what is sent here.
+    pub fn thread_id(&self) -> Option<i64> {
+        (self.topic > 0).then_some(self.topic)
+    }
+
+    /// The `direct_messages_topic_id` of what is sent here.
+    pub fn direct_messages_topic_id(&self) -> Option<i64> {
+        (self.topic < 0).then_some(self.topic.saturating_neg())
+    }
 }
 
 /// What a claim asks for on behalf of one connector.

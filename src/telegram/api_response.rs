@@ -106,7 +106,12 @@ fn classify_error(
         ),
         403 => TelegramError::Forbidden(description.to_owned()),
         400 if says("chat not found") => TelegramError::ChatNotFound,
-        400 if says("can't parse entities") => {
+        400 if says("message thread not found") || says("topic_deleted") => {
+            TelegramError::ThreadNotFound
+        }
+        400 if says("topic_closed") => TelegramError::TopicClosed,
+        // Too many entities are cured by having none, too.
+        400 if says("can't parse entities") || says("entities_too_long") => {
             TelegramError::CantParseEntities(description.to_owned())
         }
         400 if says("message is not modified") => TelegramError::NotModified,
@@ -162,6 +167,13 @@ mod tests {
         TelegramError::NotModified
     )]
     #[case(400, "Bad Request: chat not found", TelegramError::ChatNotFound)]
+    #[case(
+        400,
+        "Bad Request: message thread not found",
+        TelegramError::ThreadNotFound
+    )]
+    #[case(400, "Bad Request: TOPIC_DELETED", TelegramError::ThreadNotFound)]
+    #[case(400, "Bad Request: TOPIC_CLOSED", TelegramError::TopicClosed)]
     #[case(400, "Bad Request: file is too big", TelegramError::FileTooBig)]
     #[case(500, "Internal Server Error", TelegramError::Server(500))]
     #[case(502, "Bad Gateway", TelegramError::Server(502))]

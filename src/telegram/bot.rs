@@ -130,6 +130,8 @@ pub struct NewMessage<'a> {
     pub chat_id: i64,
     /// The id of the topic; `None` for the General one.
     pub thread_id: Option<i64>,
+    /// The topic in a channel's direct messages; required there.
+    pub direct_messages_topic_id: Option<i64>,
     /// The text with its formatting.
     pub text: MessageText<'a>,
     /// The message it replies to; if that one is deleted, it is sent without the reply.
@@ -275,6 +277,7 @@ impl Bot {
             chat_id: message.chat_id,
             text,
             message_thread_id: message.thread_id,
+            direct_messages_topic_id: message.direct_messages_topic_id,
             parse_mode,
             reply_parameters: message.reply_to.map(|message_id| methods::ReplyParameters {
                 message_id,

@@ -31,6 +31,12 @@ pub enum TelegramError {
     /// 400: the group became a supergroup with this id.
     #[error("the group was upgraded to a supergroup")]
     MigratedTo(i64),
+    /// 400 `message thread not found`: the topic is gone; send again without it.
+    #[error("the topic is gone (message thread not found)")]
+    ThreadNotFound,
+    /// 400 `TOPIC_CLOSED`: the topic is closed, and the bot may not write to it. Final for this reply.
+    #[error("the topic is closed (TOPIC_CLOSED)")]
+    TopicClosed,
     /// 400 `can't parse entities`: send again as plain text.
     #[error("{0}")]
     CantParseEntities(String),
@@ -84,6 +90,8 @@ impl TelegramError {
             Self::Forbidden(_) => "forbidden",
             Self::ChatNotFound => "chat_not_found",
             Self::MigratedTo(_) => "migrated",
+            Self::ThreadNotFound => "thread_not_found",
+            Self::TopicClosed => "topic_closed",
             Self::CantParseEntities(_) => "cant_parse_entities",
             Self::NotModified => "not_modified",
             Self::FileTooBig => "file_too_big",
@@ -115,6 +123,8 @@ impl TelegramError {
             | Self::RateLimited(_)
             | Self::ChatNotFound
             | Self::MigratedTo(_)
+            | Self::ThreadNotFound
+            | Self::TopicClosed
             | Self::NotModified
             | Self::FileTooBig
             | Self::Server(_)) => unchanged,

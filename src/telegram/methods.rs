@@ -75,6 +75,8 @@ pub(super) struct SendMessage<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message_thread_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) direct_messages_topic_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) parse_mode: Option<ParseMode>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reply_parameters: Option<ReplyParameters>,

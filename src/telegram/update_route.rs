@@ -25,7 +25,7 @@ const GENERAL_TOPIC: i64 = 1;
 pub struct UpdateRoute {
     /// The chat; 0 where there is none.
     pub chat: i64,
-    /// The topic; 0 where there is none.
+    /// The topic, by [`topic`]; 0 where there is none.
     pub topic: i64,
     /// Telegram's date of the message (of its last edit), in Unix seconds; 0 where there is none.
     pub date: i64,
@@ -50,7 +50,10 @@ impl UpdateRoute {
             topic: topic(&message).unwrap_or(0),
             date: date("date").max(date("edit_date")),
             // In a group somebody whom nobody listens to could have others' questions asked again and again.
-            may_interrupt: chat > 0 && message.raw("text").is_some_and(is_interrupting_command),
+            may_interrupt: chat > 0 && ["text", "caption"]
+                    .into_iter()
+                    .find_map(|key| message.raw(key))
+                    .is_some_and(is_interrupting_command),
         })
     }
 }
@@ -79,8 +82,13 @@ pub(crate) fn kind_and_message<'a>(
 }
 
 /// The topic of a message, where there are topics and it is not the General one. Replies in a supergroup without topics carry a
-/// `message_thread_id` too; only `is_topic_message` makes it a topic.
+/// `message_thread_id` too; only `is_topic_message` makes it a topic. In the direct messages of a channel each person's talk is a topic
+/// of its own kind (`direct_messages_topic`): negative here, so that it is told apart by its sign.
 pub(crate) fn topic(message: &JsonObject<'_>) -> Option<i64> {
+    let direct = message.object("direct_messages_topic");
+    if let Some(topic) = direct.and_then(|topic| topic.integer("topic_id")) {
+        return Some(topic.saturating_abs().saturating_neg()).filter(|topic| *topic != 0);
+    }
     message
         .integer("message_thread_id")
         .filter(|topic| message.flag("is_topic_message") && *topic != GENERAL_TOPIC)
@@ -144,6 +152,13 @@ mod tests {
         let json =
             r#"{"update_id":1,"message":{"message_thread_id":7,"date":1,"chat":{"id":-1001}}}"#;
         assert_eq!(parse_route(json).topic, 0);
+    }
+
+    #[test]
+    fn direct_messages_topic_is_part_of_the_route() {
+        let json = r#"{"update_id":1,"message":{"direct_messages_topic":{"topic_id":1001},"date":1,
+            "chat":{"id":-1001,"type":"supergroup","is_direct_messages":true}}}"#;
+        assert_eq!(parse_route(json).topic, -1001);
     }
 
     #[test]

@@ -21,4 +21,5 @@ mod store;
 mod store_open_errors;
 mod store_unavailable;
 mod test_env;
+mod topics;
 mod webhook_connections;

@@ -89,8 +89,10 @@ impl RetryPolicy {
                 SendErrorAction::GiveUpSilently
             }
             TelegramError::MigratedTo(chat) => SendErrorAction::ResendToChat(*chat),
-            TelegramError::CantParseEntities(_) | TelegramError::Refused { .. } if formatted => {
-                SendErrorAction::ResendPlain
+            TelegramError::CantParseEntities(_) if formatted => SendErrorAction::ResendPlain,
+            TelegramError::ThreadNotFound => SendErrorAction::ResendWithoutTopic,
+            TelegramError::TopicClosed => {
+                SendErrorAction::DeadLetter("the bot may not write to the topic")
             }
             TelegramError::Unauthorized | TelegramError::NotFound => {
                 SendErrorAction::Unauthorized(self.unauthorized_delay)
@@ -135,6 +137,8 @@ pub enum SendErrorAction {
     },
     /// Send it again at once without formatting.
     ResendPlain,
+    /// Send it again at once, to the chat without its topic.
+    ResendWithoutTopic,
     /// Send it again at once to this chat.
     ResendToChat(i64),
     /// Nobody is there to read it; no error.
@@ -206,6 +210,27 @@ mod tests {
         };
         assert!(POLICY.after_assistant_error(&slow, 0, 1.0).is_some());
         assert_eq!(POLICY.after_assistant_error(&slow, 1, 1.0), None);
+    }
+
+    #[rstest]
+    #[case::parse_error(TelegramError::CantParseEntities(String::new()), SendErrorAction::ResendPlain)]
+    #[case::missing_topic(TelegramError::ThreadNotFound, SendErrorAction::ResendWithoutTopic)]
+    #[case::closed_topic(
+        TelegramError::TopicClosed,
+        SendErrorAction::DeadLetter("the bot may not write to the topic")
+    )]
+    #[case::anything_else(
+        TelegramError::Refused { code: 400, description: "Bad Request: not enough rights".into() },
+        SendErrorAction::DeadLetter("Telegram refuses the message")
+    )]
+    fn only_a_parse_error_is_answered_by_plain_text(
+        #[case] error: TelegramError,
+        #[case] action: SendErrorAction,
+    ) {
+        assert_eq!(
+            POLICY.after_telegram_error(&error, 0, false, true, 1.0),
+            action
+        );
     }
 
     #[test]

@@ -32,13 +32,16 @@ pub(crate) async fn deliver_parts(
 ) -> LaneResult<DeliveryProgress> {
     let mut all_sent = true;
     let mut given_up = None;
-    let mut chat = lane.key.chat;
+    let mut destination = Destination {
+        chat: lane.key.chat,
+        topic_is_gone: false,
+    };
     for part in parts {
         if given_up == Some(part.reply) {
             continue;
         }
         lane.write_changes().await?;
-        match send_part(lane, connector, &part, &mut chat).await {
+        match send_part(lane, connector, &part, &mut destination).await {
             SendOutcome::Accepted => lane.add_change(Change::Sent {
                 reply: part.reply,
                 number: part.number,
@@ -84,6 +87,14 @@ enum SendOutcome {
     },
 }
 
+/// Where parts go: to the lane's chat and topic, until Telegram says that it is elsewhere now.
+#[derive(Debug, Clone, Copy)]
+struct Destination {
+    chat: i64,
+    /// Its topic was deleted: what is left goes to the chat itself.
+    topic_is_gone: bool,
+}
+
 /// A chain of migrations would be Telegram's fault; it must not be our endless loop.
 const MAX_MIGRATIONS: u32 = 3;
 
@@ -92,7 +103,7 @@ async fn send_part(
     lane: &LaneWorker,
     connector: &ResolvedConnector,
     part: &WaitingPart,
-    chat: &mut i64,
+    destination: &mut Destination,
 ) -> SendOutcome {
     let pipeline = &lane.pipeline;
     let mut html = part.part.html.as_deref();
@@ -100,12 +111,12 @@ async fn send_part(
     loop {
         let reserved = pipeline
             .throttle
-            .reserve_send(lane.key.bot, *chat, Instant::now());
+            .reserve_send(lane.key.bot, destination.chat, Instant::now());
         if let Err(wait) = reserved {
             return wait_for(LaneWait::Delay(wait));
         }
-        let Err(error) = send_once(lane, connector, part, html, *chat).await else {
-            pipeline.throttle.record_accepted(lane.key.bot, *chat);
+        let Err(error) = send_once(lane, connector, part, html, *destination).await else {
+            pipeline.throttle.record_accepted(lane.key.bot, destination.chat);
             return SendOutcome::Accepted;
         };
         let action = pipeline.limits.retry.after_telegram_error(
@@ -117,11 +128,17 @@ async fn send_part(
         );
         match action {
             SendErrorAction::ResendPlain => html = None,
+            SendErrorAction::ResendWithoutTopic
+                if lane.key.topic != 0 && !destination.topic_is_gone =>
+            {
+                tracing::info!("the topic is gone; sending to the chat without it");
+                destination.topic_is_gone = true;
+            }
             SendErrorAction::ResendToChat(to) if migrations < MAX_MIGRATIONS => {
                 migrations += 1;
-                *chat = to;
+                destination.chat = to;
             }
-            action => return end_attempt(lane, connector, part, *chat, &error, action),
+            action => return end_attempt(lane, connector, part, destination.chat, &error, action),
         }
     }
 }
@@ -131,13 +148,14 @@ async fn send_once(
     connector: &ResolvedConnector,
     part: &WaitingPart,
     html: Option<&str>,
-    chat: i64,
+    destination: Destination,
 ) -> Result<(), TelegramError> {
     let pipeline = &lane.pipeline;
     let began = StdInstant::now();
     let message = NewMessage {
-        chat_id: chat,
-        thread_id: (lane.key.topic != 0).then_some(lane.key.topic),
+        chat_id: destination.chat,
+        thread_id: lane.key.thread_id().filter(|_| !destination.topic_is_gone),
+        direct_messages_topic_id: lane.key.direct_messages_topic_id(),
         text: html.map_or(MessageText::Plain(&part.part.plain), MessageText::Html),
         reply_to: part.part.reply_to,
         link_preview: false,
@@ -174,6 +192,7 @@ fn end_attempt(
         SendErrorAction::ResendPlain | SendErrorAction::ResendToChat(_) => {
             dead_letter("the group moved again and again".to_owned())
         }
+        SendErrorAction::ResendWithoutTopic => dead_letter(error.to_string()),
         SendErrorAction::GiveUpSilently => {
             tracing::debug!(%error, "nobody is there to read the reply");
             SendOutcome::GivenUp {

@@ -191,6 +191,8 @@ impl Preview {
                 TelegramError::Forbidden(_)
                 | TelegramError::ChatNotFound
                 | TelegramError::MigratedTo(_)
+                | TelegramError::ThreadNotFound
+                | TelegramError::TopicClosed
                 | TelegramError::Unauthorized,
             ) => PreviewMode::Off,
             _ if self.failures >= MAX_FAILURES => PreviewMode::Off,

@@ -30,7 +30,8 @@ pub(crate) async fn show_preview(
         pipeline,
         bot,
         chat_id: lane.chat,
-        thread_id: (lane.topic != 0).then_some(lane.topic),
+        thread_id: lane.thread_id(),
+        direct_messages_topic_id: lane.direct_messages_topic_id(),
         draft_id: i64::from(rand::random_range(1..i32::MAX)),
     };
     let mut preview = Preview::new(Instant::now(), lane.chat > 0);
@@ -100,6 +101,7 @@ struct PreviewSender<'a> {
     bot: &'a Bot,
     chat_id: i64,
     thread_id: Option<i64>,
+    direct_messages_topic_id: Option<i64>,
     draft_id: i64,
 }
 
@@ -206,12 +208,15 @@ impl PreviewSender<'_> {
                 let message = NewMessage {
                     chat_id: self.chat_id,
                     thread_id: self.thread_id,
+                    direct_messages_topic_id: self.direct_messages_topic_id,
                     text,
                     reply_to: None,
                     link_preview: false,
                 };
                 self.bot.send_message(&message).await.map(Some)
             }
+            // `sendChatAction` cannot name a topic of direct messages.
+            PreviewStep::Typing if self.direct_messages_topic_id.is_some() => Ok(None),
             PreviewStep::Typing => {
                 let typing = self.bot.send_typing(self.chat_id, self.thread_id);
                 typing.await.map(nothing)

@@ -129,6 +129,7 @@ fn hello() -> NewMessage<'static> {
     NewMessage {
         chat_id: -1001,
         thread_id: Some(7),
+        direct_messages_topic_id: None,
         text: MessageText::Html("<b>hi</b>"),
         reply_to: Some(9_007_199_254_740_993),
         link_preview: false,
@@ -203,6 +204,7 @@ async fn plain_message_has_no_optional_fields() {
     let (bot, peer) = ScriptedServer::start(vec![ok(r#"{"message_id":1}"#)]).await;
     let plain = NewMessage {
         thread_id: None,
+        direct_messages_topic_id: Some(1001),
         text: MessageText::Plain("a < b"),
         reply_to: None,
         link_preview: true,
@@ -211,7 +213,7 @@ async fn plain_message_has_no_optional_fields() {
     bot.send_message(&plain).await.expect("sent");
     assert_eq!(
         json_body(&peer.only_request()),
-        serde_json::json!({"chat_id": -1001, "text": "a < b"})
+        serde_json::json!({"chat_id": -1001, "direct_messages_topic_id": 1001, "text": "a < b"})
     );
 }
 
