@@ -60,7 +60,7 @@ impl ClassifiedUpdate {
 
     /// Whether the assistant would be asked about it.
     pub(crate) fn is_asked(&self) -> bool {
-        matches!(self.decision, Decision::AskAssistant(_))
+        self.decision.is_asked()
     }
 
     /// Who sent it; `None` for channels and anonymous admins.
@@ -71,7 +71,7 @@ impl ClassifiedUpdate {
     /// What the assistant is given of it, also where it goes along with another: a picture of an album, a piece of a paste.
     pub(crate) fn input(&self, connector: &ResolvedConnector) -> AssistantInput {
         match &self.decision {
-            Decision::AskAssistant(input) => input.clone(),
+            Decision::AskAssistant(input) | Decision::AskInNewSession(input) => input.clone(),
             _ => {
                 assistant_input::assistant_input(&self.incoming, decision::bot_identity(connector))
             }

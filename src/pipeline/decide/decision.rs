@@ -28,6 +28,20 @@ pub(crate) enum Decision {
     Stop,
     /// The assistant is asked this.
     AskAssistant(AssistantInput),
+    /// A new session begins with this question.
+    AskInNewSession(AssistantInput),
+}
+
+impl Decision {
+    /// Whether the assistant is asked.
+    pub(crate) fn is_asked(&self) -> bool {
+        matches!(self, Self::AskAssistant(_) | Self::AskInNewSession(_))
+    }
+
+    /// Whether it begins a new session: it ends what is being answered, and is no part of the turn before it.
+    pub(crate) fn begins_session(&self) -> bool {
+        matches!(self, Self::StartSession | Self::AskInNewSession(_))
+    }
 }
 
 /// Decides, given whether it was said to the bot. Nobody whom the access level does not name gets further than being denied.
@@ -64,6 +78,16 @@ pub(crate) fn decide(
                 .clone()
                 .map_or(CannedReply::Greeting, CannedReply::CustomGreeting),
         ),
+        Some(Command::New) if asks_with_new_command(connector, incoming) => {
+            match decide_content(connector, incoming) {
+                Decision::AskAssistant(input)
+                    if connector.session.duration != SessionDuration::None =>
+                {
+                    Decision::AskInNewSession(input)
+                }
+                decision => decision,
+            }
+        }
         Some(Command::New) if connector.session.duration == SessionDuration::None => {
             Decision::Reply(CannedReply::NoSession)
         }
@@ -72,6 +96,13 @@ pub(crate) fn decide(
         Some(Command::Stop) => Decision::Stop,
         None => decide_content(connector, incoming),
     }
+}
+
+/// Whether there is a question behind a `/new`: more words, or what the command is the caption of.
+fn asks_with_new_command(connector: &ResolvedConnector, incoming: &IncomingUpdate) -> bool {
+    let text = incoming.text.as_deref().unwrap_or_default();
+    let words = commands::strip_new_command(text, &connector.bot_username);
+    incoming.content != Content::Text || !words.trim().is_empty()
 }
 
 /// What was said is no command.

@@ -46,12 +46,15 @@ pub(crate) fn denied_message(
 }
 
 /// What the sender is told, and as which kind of notice; `None`: nothing. Where a denial says nothing, so does a `/id`: the bot must not
-/// seem to be there.
+/// seem to be there. Another bot is told nothing: it can pass nothing on, and two bots that answer each other never stop.
 pub(crate) fn denial_notice(
     connector: &ResolvedConnector,
     incoming: &IncomingUpdate,
     asks_for_ids: bool,
 ) -> Option<(NoticeKind, CannedReply)> {
+    if incoming.sender.as_ref().is_some_and(|s| s.is_bot) {
+        return None;
+    }
     let denial = match &connector.denied_reply {
         DeniedReply::Silent => return None,
         DeniedReply::Text(text) if text.is_empty() => return None,

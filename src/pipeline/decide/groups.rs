@@ -86,12 +86,13 @@ fn decide_unlisted_chat(incoming: &IncomingUpdate) -> GroupDecision {
     }
 }
 
-/// The text as it is meant for the assistant: a mention of the bot at its beginning or end is an address, not content.
+/// The text as it is meant for the assistant: a mention of the bot at its beginning or end is an address, and a `/new` before it an
+/// order to the bot; neither is content.
 pub fn strip_bot_mention(incoming: &IncomingUpdate, bot: BotIdentity<'_>) -> String {
     let text = incoming.text.as_deref().unwrap_or_default();
-    let mut rest = text;
+    let mut rest = commands::strip_new_command(text, bot.username);
+    let offset = text.len() - rest.trim_start().len();
     for (start, end) in bot_mentions(incoming, bot).filter_map(|e| byte_range(text, e)) {
-        let offset = text.len() - text.trim_start().len();
         if start == offset {
             rest = text[end..].trim_start_matches([',', ':', ' ', '\n', '\u{a0}']);
         } else if end == text.trim_end().len() && end >= text.len() - rest.len() {
@@ -251,6 +252,8 @@ mod tests {
     #[rstest]
     #[case(MENTION, "😀 @support_bot hi")]
     #[case(CAPTION, "what is it")]
+    #[case(r#""text":"/new@support_bot what is it""#, "what is it")]
+    #[case(r#""text":"/new  @support_bot\nwhat is it","entities":[{"type":"mention","offset":6,"length":12}]"#, "what is it")]
     #[case(
         r#""text":"  @support_bot, hi","entities":[{"type":"mention","offset":2,"length":12}]"#,
         "hi"

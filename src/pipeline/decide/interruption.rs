@@ -54,12 +54,10 @@ pub(super) fn find_ending_command(
     updates: &[&ClassifiedUpdate],
     new_session_ends: bool,
 ) -> Option<EndingCommand> {
-    let at = updates.iter().position(|update| match update.decision {
-        Decision::Stop => true,
-        Decision::StartSession => new_session_ends,
-        _ => false,
+    let at = updates.iter().position(|update| {
+        update.decision == Decision::Stop || (new_session_ends && update.decision.begins_session())
     })?;
-    if updates[at].decision == Decision::StartSession {
+    if updates[at].decision.begins_session() {
         return Some(EndingCommand::NewSession);
     }
     let sender = updates[at].sender_id();
@@ -88,6 +86,7 @@ mod tests {
     #[case::stop(vec![say(ANN, "/stop")], "/stop 1 with []")]
     #[case::with_own_questions(vec![say(ANN, "a"), say(BEN, "b"), say(ANN, "/help"), say(ANN, "/stop")], "/stop 4 with [1]")]
     #[case::new_session(vec![say(ANN, "/new"), say(ANN, "/stop")], "/new")]
+    #[case::new_session_with_a_question(vec![say(ANN, "/new what?"), say(ANN, "/stop")], "/new")]
     #[case::of_a_denied_user(vec![say(MALLORY, "/stop"), say(MALLORY, "/new")], "nothing")]
     #[case::behind_an_unreadable_one(vec!["[]".to_owned(), say(ANN, "/stop")], "/stop 2 with []")]
     fn first_command_ends_a_running_answer(

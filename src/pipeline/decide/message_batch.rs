@@ -85,7 +85,7 @@ pub(crate) fn next_batch(
     };
     let last = batch.add_members(context, waiting, allow_follow_up);
     batch.choose_lead();
-    if matches!(batch.decision, Decision::AskAssistant(_)) {
+    if batch.decision.is_asked() {
         batch.find_end(context, waiting, last);
     }
     Some(batch)
@@ -121,13 +121,15 @@ impl MessageBatch {
             let Some((update, edits)) = with_edits(context.connector, waiting, n) else {
                 break;
             };
-            let first_is_asked = matches!(self.decision, Decision::AskAssistant(_));
+            let first_is_asked = self.decision.is_asked();
             let joins = match relation {
                 MessageRelation::None => false,
                 MessageRelation::Album => true,
                 MessageRelation::Paste => first_is_asked,
                 MessageRelation::FollowUp => {
-                    first_is_asked && update.is_asked() && allow_follow_up(&update.incoming)
+                    first_is_asked
+                        && matches!(update.decision, Decision::AskAssistant(_))
+                        && allow_follow_up(&update.incoming)
                 }
             };
             if !joins {

@@ -76,6 +76,19 @@ pub fn parse_command(text: &str, bot_username: &str) -> ParsedCommand {
     ParsedCommand::Own { command, addressed }
 }
 
+/// The words behind a `/new`; any other text as it is.
+pub fn strip_new_command<'a>(text: &'a str, bot_username: &str) -> &'a str {
+    match parse_command(text, bot_username) {
+        ParsedCommand::Own {
+            command: Command::New,
+            ..
+        } => text
+            .split_once(char::is_whitespace)
+            .map_or("", |(_, words)| words.trim_start()),
+        _ => text,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

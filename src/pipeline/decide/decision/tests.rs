@@ -88,6 +88,43 @@ fn assistant_is_asked(#[case] json: String) {
     );
 }
 
+#[rstest]
+#[case::text(private(ANN, r#""text":"/new what is 2+2?""#), "what is 2+2?", false)]
+#[case::several_lines(private(ANN, r#""text":"/new\nwhat is\n2+2?""#), "what is\n2+2?", false)]
+#[case::caption(private(ANN, r#""photo":[{"file_id":"p"}],"caption":"/new what is this?""#), "what is this?", true)]
+#[case::caption_alone(private(ANN, r#""photo":[{"file_id":"p"}],"caption":"/new""#), "", true)]
+#[case::in_a_group(in_group(ANN, r#""text":"/new@support_bot what?""#), "what?", false)]
+fn question_behind_new_begins_its_session(
+    #[case] json: String,
+    #[case] question: &str,
+    #[case] pictured: bool,
+) {
+    let Decision::AskInNewSession(AssistantInput::Text { text, picture }) = decided(|_| {}, &json)
+    else {
+        panic!("{:?}", decided(|_| {}, &json));
+    };
+    assert_eq!((text.as_str(), picture.is_some()), (question, pictured));
+    let stateless = |c: &mut ResolvedConnector| c.session.duration = SessionDuration::None;
+    assert!(matches!(
+        decided(stateless, &json),
+        Decision::AskAssistant(_)
+    ));
+}
+
+/// Kinds of updates that no connector asks for: another's talk, in a chat that has the id of one of ours.
+#[rstest]
+fn update_of_a_kind_not_asked_for_is_ignored(
+    #[values("business_message", "edited_business_message", "guest_message", "edited_channel_post")]
+    kind: &str,
+    #[values("hello", "/new", "/stop", "/id")] text: &str,
+) {
+    let fields = format!(r#""text":"{text}","edit_date":101,"business_connection_id":"b","guest_query_id":"g""#);
+    for user in [ANN, MALLORY] {
+        let json = private(user, &fields).replace("\"message\":", &format!("\"{kind}\":"));
+        assert_eq!(decided(|_| {}, &json), Decision::Ignore);
+    }
+}
+
 #[test]
 fn connector_settings_change_the_decision() {
     let greeting = |c: &mut ResolvedConnector| c.greeting = Some("Ciao".into());

@@ -120,6 +120,9 @@ impl BatchHandler<'_> {
     async fn handle(&mut self) -> LaneResult<HandleOutcome> {
         if let Some(stop) = &self.batch.stop {
             let texts = localize::texts_of(stop);
+            if self.batch.decision.begins_session() {
+                self.start_session();
+            }
             return self.reply_in(texts, &CannedReply::Stopped).await;
         }
         match self.batch.decision.clone() {
@@ -131,10 +134,10 @@ impl BatchHandler<'_> {
                 Ok(self.ignore())
             }
             Decision::Deny | Decision::DenyWithIds => self.deny().await,
-            Decision::AskAssistant(_) if self.crashes() >= MAX_CRASHES => {
+            decision if decision.is_asked() && self.crashes() >= MAX_CRASHES => {
                 self.give_up_after_crashes().await
             }
-            Decision::AskAssistant(_) if self.connector.assistant.is_none() => Ok(
+            decision if decision.is_asked() && self.connector.assistant.is_none() => Ok(
                 HandleOutcome::Wait(LaneWait::ConnectorChange(WITHOUT_ASSISTANT)),
             ),
             decision => match self.check_rate_limit().await? {
@@ -155,6 +158,10 @@ impl BatchHandler<'_> {
             }
             (Decision::Stop, _) => self.reply_with(&CannedReply::NothingToStop).await,
             (Decision::AskAssistant(_), Some(assistant)) => self.ask(&*assistant).await,
+            (Decision::AskInNewSession(_), Some(assistant)) => {
+                self.start_session_once();
+                self.ask(&*assistant).await
+            }
             _ => Ok(self.ignore()),
         }
     }

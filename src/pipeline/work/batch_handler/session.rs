@@ -28,6 +28,14 @@ impl BatchHandler<'_> {
         self.lane.session = Some(began);
     }
 
+    /// Begins the session of a question that has its own. It begins before the question is asked, and not again when that is retried.
+    pub(super) fn start_session_once(&mut self) {
+        let key = self.session_key();
+        if self.lane.session.as_ref().is_none_or(|s| s.key != key) {
+            self.start_session();
+        }
+    }
+
     /// Named after the message that begins it: the same however often that message is tried.
     pub(super) fn session_key(&self) -> String {
         let key = self.lane.key;
