@@ -170,7 +170,7 @@ impl<R: Readers> Store for DatabaseStore<R> {
 
     async fn prune(&self, retention: Retention) -> Result<bool, StoreError> {
         let more = self.writer.call(retention, StoreRequest::Prune).await?;
-        let idle = listing::idle_lanes(&self.readers, PRUNE_LIMIT)
+        let idle = listing::idle_lanes(&self.readers, retention.identities, PRUNE_LIMIT)
             .await
             .map_err(|e| (self.explain)(&e))?;
         if idle.is_empty() {

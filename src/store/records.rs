@@ -85,6 +85,8 @@ pub struct ClaimedLane {
     pub session: Option<Session>,
     /// How many sessions were begun here.
     pub sessions: i64,
+    /// What the last [`Change::Handled`] said.
+    pub handled: String,
 }
 
 /// An update that waits for its turn.
@@ -238,6 +240,11 @@ pub enum Change {
         key: String,
         /// The message's date.
         began_at: Timestamp,
+    },
+    /// Which messages were handled, as the pipeline remembers it; it goes with the lane.
+    Handled {
+        /// At most 1 kB.
+        handled: String,
     },
     /// The session ends and no other begins.
     EndSession,
@@ -427,10 +434,11 @@ pub struct Backlog {
 /// Everything older than this goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
-    /// Identities of handled updates, and when a chat was told that it is denied.
+    /// Identities of handled updates and messages, and when a chat was told that it is denied.
     pub identities: Timestamp,
     /// Denied messages.
     pub denied: Timestamp,
-    /// Ended sessions and the exchanges of running ones; dead letters. A lane goes with its last session.
+    /// Ended sessions and the exchanges of running ones; dead letters. A lane goes with its last session, or with what it remembers of
+    /// handled messages (`identities`), whichever is later.
     pub sessions: Timestamp,
 }

@@ -8,6 +8,7 @@ mod bad_input;
 mod command_menu;
 mod concurrency;
 mod crashes;
+mod edits;
 mod failures;
 mod isolation;
 mod limits;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::ConnectorUid;
+use crate::pipeline::decide::handled_messages::HandledMessages;
+use crate::pipeline::message::incoming_update::IncomingUpdate;
 use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::registry::ResolvedConnector;
 use crate::store::{
@@ -42,6 +44,8 @@ pub(crate) struct LaneWorker {
     pub(crate) key: LaneKey,
     pub(crate) session: Option<Session>,
     pub(crate) session_count: i64,
+    pub(crate) handled: HandledMessages,
+    handled_changed: bool,
     changes: Vec<Change>,
 }
 
@@ -57,6 +61,8 @@ impl LaneWorker {
             key: claimed.key,
             session: claimed.session.take(),
             session_count: claimed.sessions,
+            handled: HandledMessages::parse(&claimed.handled),
+            handled_changed: false,
             changes: Vec::new(),
         }
     }
@@ -69,6 +75,11 @@ impl LaneWorker {
     /// Notes a change; it is written with the next [`LaneWorker::write_changes`].
     pub(crate) fn add_change(&mut self, change: Change) {
         self.changes.push(change);
+    }
+
+    /// Notes that a message is handled as it reads here; it is written with the changes that finish it.
+    pub(crate) fn record_handled(&mut self, incoming: &IncomingUpdate) {
+        self.handled_changed |= self.handled.record(incoming);
     }
 
     /// Writes all noted changes at once.
@@ -84,6 +95,10 @@ impl LaneWorker {
         &mut self,
         release: Option<Release>,
     ) -> LaneResult<WriteOutcome> {
+        if std::mem::take(&mut self.handled_changed) {
+            let handled = self.handled.to_text();
+            self.changes.push(Change::Handled { handled });
+        }
         let write = LaneWrite {
             claim: self.claim,
             changes: std::mem::take(&mut self.changes),

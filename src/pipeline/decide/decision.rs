@@ -63,6 +63,10 @@ pub(crate) fn decide(
         ParsedCommand::Own { command, .. } => Some(command),
         _ => None,
     };
+    // It was carried out when it was sent.
+    if incoming.kind == UpdateKind::EditedMessage && command.is_some() {
+        return Decision::Ignore;
+    }
     let access = access::decide(&connector.access, incoming.sender.as_ref());
     let (AccessDecision::Allowed, Some(_)) = (access, &incoming.sender) else {
         return match command {

@@ -95,7 +95,7 @@ async fn claim(
                (SELECT asked, answered FROM exchange e
                 WHERE e.lane = l.id AND e.session = s.number AND e.number > s.exchanges - ((j.value->>1)::bigint)
                 ORDER BY e.number DESC) newest)
-           END, l.connector
+           END, l.connector, l.handled
          FROM json_array_elements($1::json) j(value) JOIN lane l ON l.id = (j.value->>0)::bigint
          LEFT JOIN session s ON s.lane = l.id AND s.number = l.session",
     )
@@ -129,6 +129,7 @@ async fn claim(
             messages: messages.remove(&lane).unwrap_or_default(),
             session,
             sessions: row.get(4),
+            handled: row.get(12),
         });
     }
     Ok(claimed)

@@ -25,6 +25,7 @@ struct Rows<'a> {
     attempted: Vec<i64>,
     begun: Vec<(i64, i64, &'a str, i64)>,
     ended: Vec<i64>,
+    handled: Vec<(i64, &'a str)>,
     exchanges: Vec<(i64, i64, i64, i64, Option<&'a str>)>,
     dropped_exchanges: Vec<(i64, i64, i64)>,
     exchange_texts: Vec<(i64, i64, i64, &'a str, &'a str)>,
@@ -129,6 +130,7 @@ impl<'a> Rows<'a> {
                     .begun
                     .push((lane, *number, key, began_at.as_millisecond())),
                 Change::EndSession => self.ended.push(lane),
+                Change::Handled { handled } => self.handled.push((lane, handled)),
                 Change::Exchange {
                     session,
                     number,
@@ -229,6 +231,14 @@ impl<'a> Rows<'a> {
         )
         .await?;
         self.apply_sessions(db, now).await?;
+        run(
+            db,
+            "UPDATE lane SET handled = j.value->>1, handled_at = $2
+             FROM json_array_elements($1::json) j(value) WHERE lane.id = (j.value->>0)::bigint",
+            &self.handled,
+            now,
+        )
+        .await?;
         run(
             db,
             "INSERT INTO denied (connector, sender, at, namespace, name, message, stored_at)

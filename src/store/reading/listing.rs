@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::{Columns, Dialect, Readers, Value, history, timestamp};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::store::{Backlog, DeadLetter, DeniedMessage, ListingQuery, Page, SessionSummary};
@@ -38,15 +40,17 @@ pub(in crate::store) async fn backlog(readers: &impl Readers) -> Result<Vec<Back
     Ok(backlogs.collect())
 }
 
-/// Lanes that hold nothing any more, looked for where nobody's write waits for it.
+/// Lanes that hold nothing any more, and in which no message was handled since, looked for where nobody's write waits for it.
 pub(in crate::store) async fn idle_lanes(
     readers: &impl Readers,
+    handled_before: Timestamp,
     limit: i64,
 ) -> Result<Vec<i64>, sqlx::Error> {
     let statement = "SELECT id FROM lane WHERE owner IS NULL AND ready_at IS NULL
-           AND NOT EXISTS (SELECT 1 FROM session s WHERE s.lane = lane.id) LIMIT $1";
+           AND NOT EXISTS (SELECT 1 FROM session s WHERE s.lane = lane.id) AND handled_at < $1 LIMIT $2";
+    let handled_before = handled_before.as_millisecond();
     let found = readers
-        .fetch(statement.into(), &[Value::Number(limit)])
+        .fetch(statement.into(), &[Value::Number(handled_before), Value::Number(limit)])
         .await?;
     Ok(found.iter().map(|row| row.number(0)).collect())
 }
@@ -133,7 +137,7 @@ const OWNED: &str = "CASE WHEN $6 IS NOT NULL THEN connector IN (SELECT id FROM 
 
 /// The values of every listing's statement.
 fn listing_parameters(listing: &ListingQuery) -> Vec<Value<'_>> {
-    let since = listing.since.map(jiff::Timestamp::as_millisecond);
+    let since = listing.since.map(Timestamp::as_millisecond);
     vec![
         Value::Number(listing.after),
         Value::Text(listing.namespace.as_deref()),

@@ -40,7 +40,7 @@ fn claim(
         "UPDATE lane SET owner = ?1 WHERE id IN (
            SELECT id FROM lane WHERE connector = ?2 AND bot = ?3 AND owner IS NULL AND ready_at <= ?4
            ORDER BY ready_at LIMIT ?5)
-         RETURNING id, chat, topic, session, sessions",
+         RETURNING id, chat, topic, session, sessions, handled",
     )?;
     let mut next = db.prepare_cached(
         "SELECT min(ready_at) FROM lane
@@ -70,6 +70,7 @@ fn claim(
                 messages: Vec::new(),
                 session: None,
                 sessions: row.get(4)?,
+                handled: row.get(5)?,
             };
             Ok((claimed, session))
         })?;

@@ -81,6 +81,7 @@ pub(super) async fn open(
 const MIGRATIONS: &[super::migrations::File] = &[
     (1, "lanes", include_str!("migrations/0001_lanes.sql")),
     (2, "owners", include_str!("migrations/0002_owners.sql")),
+    (3, "chats", include_str!("migrations/0003_chats.sql")),
 ];
 
 /// Two processes may start at the same moment; the second finds the first's migrations done.

@@ -110,6 +110,11 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
             "UPDATE inbox SET attempts = attempts + 1 WHERE id = ?1",
             [message],
         ),
+        Change::Handled { handled } => run(
+            db,
+            "UPDATE lane SET handled = ?2, handled_at = ?3 WHERE id = ?1",
+            (lane, handled, now),
+        ),
         Change::EndSession => run(db, "UPDATE lane SET session = 0 WHERE id = ?1", [lane]),
         Change::BeginSession {
             number,

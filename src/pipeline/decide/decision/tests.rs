@@ -65,6 +65,10 @@ fn bot_replies_by_itself(#[case] json: String, #[case] expected: CannedReply) {
 #[case::for_another_bot(in_group(ANN, r#""text":"/new@other_bot""#), Decision::Ignore)]
 #[case::service_message(private(ANN, r#""pinned_message":{}"#), Decision::Ignore)]
 #[case::unseen_edit(edited(ANN, r#""text":"hi""#), Decision::Ignore)]
+#[case::edited_new(edited(ANN, r#""edit_date":101,"text":"/new""#), Decision::Ignore)]
+#[case::edited_question_behind_new(edited(ANN, r#""edit_date":101,"text":"/new what?""#), Decision::Ignore)]
+#[case::edited_stop(edited(ANN, r#""edit_date":101,"text":"/stop""#), Decision::Ignore)]
+#[case::edited_id_of_a_denied_user(edited(MALLORY, r#""edit_date":101,"text":"/id""#), Decision::Ignore)]
 #[case::moving_location(
     edited(ANN, r#""edit_date":101,"location":{"latitude":1,"longitude":2}"#),
     Decision::Ignore

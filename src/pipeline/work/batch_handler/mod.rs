@@ -67,7 +67,7 @@ pub(crate) async fn handle_next_batch(
         allowed += u32::from(room);
         room
     });
-    let Some(batch) = batch else {
+    let Some(mut batch) = batch else {
         let first = waiting.remove(0);
         finish_unreadable(lane, connector, first);
         return Ok(HandleOutcome::Done);
@@ -75,12 +75,20 @@ pub(crate) async fn handle_next_batch(
     if let Some(wait) = batch.ready_in {
         return Ok(HandleOutcome::Wait(LaneWait::Delay(wait)));
     }
+    if lane.handled.is_stale_edit(batch.lead()) {
+        batch.decision = Decision::Ignore;
+    }
     let mut messages = Vec::with_capacity(batch.settled_indices.len());
     let mut n = 0;
     waiting.retain_mut(|w| {
         let settled = batch.settled_indices.contains(&n);
         n += 1;
         if settled {
+            if let Ok(update) = &w.update
+                && update.decision != Decision::Ignore
+            {
+                lane.record_handled(&update.incoming);
+            }
             messages.push(std::mem::take(&mut w.message));
         }
         !settled
