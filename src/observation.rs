@@ -104,6 +104,13 @@ pub enum Notice {
         /// Why; no chat text in it.
         reason: String,
     },
+    /// A group that `spec.groups.chats` names has become a supergroup with another id.
+    GroupMoved {
+        /// The id that is named.
+        from: i64,
+        /// The id that it has now.
+        to: i64,
+    },
     /// People whom the access level does not name have written.
     Denied {
         /// How many messages, since this was told last.

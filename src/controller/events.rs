@@ -34,6 +34,8 @@ pub(super) enum EventReason {
     ForeignWebhook,
     /// A message or a reply became a dead letter.
     MessageGivenUp,
+    /// A named group has another id.
+    GroupMoved,
     /// People were denied.
     UserDenied,
     /// Voice messages could not be written down.
@@ -46,6 +48,7 @@ impl EventReason {
             Self::Condition(reason) => reason,
             Self::ForeignWebhook => "ForeignWebhook",
             Self::MessageGivenUp => "MessageGivenUp",
+            Self::GroupMoved => "GroupMoved",
             Self::UserDenied => "UserDenied",
             Self::TranscriptionFailed => "TranscriptionFailed",
         }
@@ -139,6 +142,15 @@ pub(super) fn notice_event(
             reason: EventReason::MessageGivenUp,
             action: "Answer",
             note: format!("a message was given up and kept as a dead letter: {reason}"),
+        },
+        Notice::GroupMoved { from, to } => Event {
+            type_: EventType::Warning,
+            reason: EventReason::GroupMoved,
+            action: "Answer",
+            note: format!(
+                "the group {from} of spec.groups.chats has become a supergroup with the id {to}. The bot goes on there, as long as the store remembers: \
+                 put {to} in the place of {from} in spec.groups.chats"
+            ),
         },
         Notice::Denied { messages } => Event {
             type_: EventType::Normal,

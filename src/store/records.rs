@@ -85,6 +85,8 @@ pub struct ClaimedLane {
     pub session: Option<Session>,
     /// How many sessions were begun here.
     pub sessions: i64,
+    /// The id that its chat had before, where that was a group that became a supergroup.
+    pub moved_from: Option<i64>,
     /// What the last [`Change::Handled`] said.
     pub handled: String,
 }

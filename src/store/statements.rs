@@ -38,8 +38,27 @@ pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timesta
     ]
 }
 
+/// Gives the connector `$1` and the bot `$2` what it has of the chat `$3` under the id `$4`. What came under the new id before is put to
+/// it, unless it has a session or is being worked in.
+pub(super) const MOVE_CHAT: [&str; 6] = [
+    "INSERT INTO moved_chat (connector, bot, moved_from, chat) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+    "UPDATE inbox SET lane = (SELECT id FROM lane WHERE connector = $1 AND bot = $2 AND chat = $3 AND topic = 0)
+       WHERE lane IN (SELECT id FROM lane WHERE connector = $1 AND bot = $2 AND chat = $4 AND topic = 0 AND owner IS NULL AND sessions = 0)
+         AND EXISTS (SELECT 1 FROM lane WHERE connector = $1 AND bot = $2 AND chat = $3 AND topic = 0)",
+    "UPDATE outbox SET lane = (SELECT id FROM lane WHERE connector = $1 AND bot = $2 AND chat = $3 AND topic = 0)
+       WHERE lane IN (SELECT id FROM lane WHERE connector = $1 AND bot = $2 AND chat = $4 AND topic = 0 AND owner IS NULL AND sessions = 0)
+         AND EXISTS (SELECT 1 FROM lane WHERE connector = $1 AND bot = $2 AND chat = $3 AND topic = 0)",
+    "UPDATE lane SET ready_at = coalesce(ready_at, (SELECT n.ready_at FROM lane n
+         WHERE n.connector = $1 AND n.bot = $2 AND n.chat = $4 AND n.topic = 0 AND n.owner IS NULL AND n.sessions = 0))
+       WHERE connector = $1 AND bot = $2 AND chat = $3 AND topic = 0",
+    "DELETE FROM lane WHERE connector = $1 AND bot = $2 AND chat = $4 AND topic = 0 AND owner IS NULL AND sessions = 0
+       AND EXISTS (SELECT 1 FROM lane o WHERE o.connector = $1 AND o.bot = $2 AND o.chat = $3 AND o.topic = 0)",
+    "UPDATE lane SET chat = $4 WHERE connector = $1 AND bot = $2 AND chat = $3 AND topic = 0
+       AND NOT EXISTS (SELECT 1 FROM lane n WHERE n.connector = $1 AND n.bot = $2 AND n.chat = $4 AND n.topic = 0)",
+];
+
 /// What `DeleteConnectorData` removes of the connector `$1`.
-pub(super) const DELETE_CONNECTOR_DATA: [&str; 9] = [
+pub(super) const DELETE_CONNECTOR_DATA: [&str; 10] = [
     "DELETE FROM inbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM outbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM exchange WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
@@ -49,6 +68,7 @@ pub(super) const DELETE_CONNECTOR_DATA: [&str; 9] = [
     "DELETE FROM lane WHERE connector = $1 AND owner IS NULL",
     "UPDATE lane SET session = 0 WHERE connector = $1",
     "DELETE FROM notice WHERE connector = $1",
+    "DELETE FROM moved_chat WHERE connector = $1",
     "UPDATE connector SET superseded = 1 WHERE id = $1",
 ];
 

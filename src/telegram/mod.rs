@@ -23,4 +23,4 @@ pub use bot::{Bot, MessageText, NewMessage};
 pub use error::TelegramError;
 pub use token::BotToken;
 pub use update::{InvalidUpdate, RawUpdate};
-pub use update_route::{UpdateKind, UpdateRoute};
+pub use update_route::{ChatMove, UpdateKind, UpdateRoute};

@@ -32,6 +32,31 @@ pub struct UpdateRoute {
     /// It may be a command that ends what waits before it in a private chat (`/stop`, `/new`; the pipeline reads it exactly), so that its
     /// lane is looked at now, whatever that waits for.
     pub may_interrupt: bool,
+    /// The group has become a supergroup with an id of its own: what belongs to the old id belongs to the new one.
+    pub moved: Option<ChatMove>,
+}
+
+/// A group that became a supergroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChatMove {
+    /// The group's id.
+    pub from: i64,
+    /// The supergroup's id.
+    pub to: i64,
+}
+
+impl ChatMove {
+    /// Either chat is told of it, by a service message.
+    fn of(message: &JsonObject<'_>, chat: i64) -> Option<Self> {
+        let moved = match message.integer("migrate_to_chat_id") {
+            Some(to) => Self { from: chat, to },
+            None => Self {
+                from: message.integer("migrate_from_chat_id")?,
+                to: chat,
+            },
+        };
+        (moved.from < 0 && moved.to < 0 && moved.from != moved.to).then_some(moved)
+    }
 }
 
 impl UpdateRoute {
@@ -42,7 +67,7 @@ impl UpdateRoute {
     }
 
     fn find(update: &JsonObject<'_>) -> Option<Self> {
-        let (_, message) = kind_and_message(update)?;
+        let (kind, message) = kind_and_message(update)?;
         let chat = message.object("chat")?.integer("id")?;
         let date = |key| message.integer(key).unwrap_or(0);
         Some(Self {
@@ -50,10 +75,12 @@ impl UpdateRoute {
             topic: topic(&message).unwrap_or(0),
             date: date("date").max(date("edit_date")),
             // In a group somebody whom nobody listens to could have others' questions asked again and again.
-            may_interrupt: chat > 0 && ["text", "caption"]
+            may_interrupt: chat > 0
+                && ["text", "caption"]
                     .into_iter()
                     .find_map(|key| message.raw(key))
                     .is_some_and(is_interrupting_command),
+            moved: ChatMove::of(&message, chat).filter(|_| kind == UpdateKind::Message),
         })
     }
 }
@@ -126,8 +153,27 @@ mod tests {
                 topic: 7,
                 date: 160,
                 may_interrupt: false,
+                moved: None,
             }
         );
+    }
+
+    #[test]
+    fn either_service_message_of_a_move_names_both_chats() {
+        let moved = ChatMove {
+            from: -5,
+            to: -1005,
+        };
+        for (chat, field) in [
+            (-5, r#""migrate_to_chat_id":-1005"#),
+            (-1005, r#""migrate_from_chat_id":-5"#),
+        ] {
+            let json = format!(r#"{{"message":{{"chat":{{"id":{chat}}},{field}}}}}"#);
+            assert_eq!(parse_route(&json).moved, Some(moved));
+            let pinned =
+                format!(r#"{{"message":{{"chat":{{"id":{chat}}},"pinned_message":{{{field}}}}}}}"#);
+            assert_eq!(parse_route(&pinned).moved, None);
+        }
     }
 
     #[test]

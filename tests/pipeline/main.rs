@@ -10,6 +10,7 @@ mod concurrency;
 mod crashes;
 mod edits;
 mod failures;
+mod group_moves;
 mod isolation;
 mod limits;
 mod message_flow;

@@ -31,9 +31,7 @@ fn sends(env: &TestEnv, connector: &Connector) -> Vec<Value> {
 }
 
 fn ask_for_ids(env: &TestEnv, connector: &Connector, refusal: &str) {
-    let group = env
-        .telegram
-        .add_group("forum", "Team", &[connector.id.0]);
+    let group = env.telegram.add_group("forum", "Team", &[connector.id.0]);
     let thread = env.telegram.add_topic(group, "Orders");
     env.telegram.add_fault(
         Fault::new(FaultKind::Status {

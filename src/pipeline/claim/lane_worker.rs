@@ -44,6 +44,8 @@ pub(crate) struct LaneWorker {
     pub(crate) key: LaneKey,
     pub(crate) session: Option<Session>,
     pub(crate) session_count: i64,
+    /// The id of the group that its chat was.
+    moved_from: Option<i64>,
     pub(crate) handled: HandledMessages,
     handled_changed: bool,
     changes: Vec<Change>,
@@ -61,6 +63,7 @@ impl LaneWorker {
             key: claimed.key,
             session: claimed.session.take(),
             session_count: claimed.sessions,
+            moved_from: claimed.moved_from,
             handled: HandledMessages::parse(&claimed.handled),
             handled_changed: false,
             changes: Vec::new(),
@@ -108,13 +111,25 @@ impl LaneWorker {
     }
 }
 
-/// The connector as it is now: a change of its lists counts for the next message. `None` also if it has another bot by now.
+/// The connector as it is now: a change of its lists counts for the next message. `None` also if it has another bot by now. A group that
+/// it names is named under its new id, too.
 pub(crate) fn resolved_connector(
     lane: &LaneWorker,
     uid: &ConnectorUid,
 ) -> Option<Arc<ResolvedConnector>> {
-    lane.pipeline
-        .registry
-        .get(uid)
-        .filter(|c| c.bot.id() == lane.key.bot)
+    let found = lane.pipeline.registry.get(uid);
+    let connector = found.filter(|c| c.bot.id() == lane.key.bot)?;
+    let chats = connector.groups.as_ref().and_then(|g| g.chats.as_ref());
+    let renamed = lane
+        .moved_from
+        .zip(chats)
+        .is_some_and(|(old, chats)| chats.contains(&old) && !chats.contains(&lane.key.chat));
+    if !renamed {
+        return Some(connector);
+    }
+    let mut connector = (*connector).clone();
+    if let Some(chats) = connector.groups.as_mut().and_then(|g| g.chats.as_mut()) {
+        chats.insert(lane.key.chat);
+    }
+    Some(Arc::new(connector))
 }

@@ -5,7 +5,9 @@ use jiff::SignedDuration;
 use sha2::{Digest as _, Sha256};
 
 use crate::pipeline::decide::decision;
-use crate::pipeline::message::incoming_update::{Content, IncomingUpdate, TelegramFile, UpdateKind};
+use crate::pipeline::message::incoming_update::{
+    Content, IncomingUpdate, TelegramFile, UpdateKind,
+};
 
 /// So many messages are remembered of a lane, the newest that were handled: about 500 bytes in the lane's row.
 const MAX_REMEMBERED: usize = 32;
@@ -33,7 +35,10 @@ impl HandledMessages {
 
     /// As it is stored with the lane: pairs of `message_id` and hash, hexadecimal.
     pub(crate) fn to_text(&self) -> String {
-        let entries = self.messages.iter().map(|(id, hash)| format!("{id:x}.{hash:x}"));
+        let entries = self
+            .messages
+            .iter()
+            .map(|(id, hash)| format!("{id:x}.{hash:x}"));
         entries.collect::<Vec<_>>().join(" ")
     }
 
@@ -111,7 +116,8 @@ mod tests {
     use crate::pipeline::decide::test_values::{ANN, private};
 
     fn message(id: i64, fields: &str) -> IncomingUpdate {
-        let json = private(ANN, fields).replace("\"message_id\":5", &format!("\"message_id\":{id}"));
+        let json =
+            private(ANN, fields).replace("\"message_id\":5", &format!("\"message_id\":{id}"));
         IncomingUpdate::parse(&json).expect("readable")
     }
 
@@ -137,9 +143,21 @@ mod tests {
     #[rstest]
     #[case::same_text(HELLO, HELLO, true)]
     #[case::other_text(HELLO, r#""text":"hello you""#, false)]
-    #[case::same_photo_with_another_file_id(PHOTO, r#""caption":"hello","photo":[{"file_id":"b","width":9,"file_size":7}]"#, true)]
-    #[case::other_photo(PHOTO, r#""caption":"hello","photo":[{"file_id":"a","width":9,"file_size":8}]"#, false)]
-    #[case::other_caption(PHOTO, r#""caption":"hi","photo":[{"file_id":"a","width":9,"file_size":7}]"#, false)]
+    #[case::same_photo_with_another_file_id(
+        PHOTO,
+        r#""caption":"hello","photo":[{"file_id":"b","width":9,"file_size":7}]"#,
+        true
+    )]
+    #[case::other_photo(
+        PHOTO,
+        r#""caption":"hello","photo":[{"file_id":"a","width":9,"file_size":8}]"#,
+        false
+    )]
+    #[case::other_caption(
+        PHOTO,
+        r#""caption":"hi","photo":[{"file_id":"a","width":9,"file_size":7}]"#,
+        false
+    )]
     fn edit_that_changes_nothing_is_stale(
         #[case] original: &str,
         #[case] edited: &str,

@@ -213,7 +213,10 @@ mod tests {
     }
 
     #[rstest]
-    #[case::parse_error(TelegramError::CantParseEntities(String::new()), SendErrorAction::ResendPlain)]
+    #[case::parse_error(
+        TelegramError::CantParseEntities(String::new()),
+        SendErrorAction::ResendPlain
+    )]
     #[case::missing_topic(TelegramError::ThreadNotFound, SendErrorAction::ResendWithoutTopic)]
     #[case::closed_topic(
         TelegramError::TopicClosed,

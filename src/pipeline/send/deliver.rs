@@ -109,14 +109,17 @@ async fn send_part(
     let mut html = part.part.html.as_deref();
     let mut migrations = 0;
     loop {
-        let reserved = pipeline
-            .throttle
-            .reserve_send(lane.key.bot, destination.chat, Instant::now());
+        let reserved =
+            pipeline
+                .throttle
+                .reserve_send(lane.key.bot, destination.chat, Instant::now());
         if let Err(wait) = reserved {
             return wait_for(LaneWait::Delay(wait));
         }
         let Err(error) = send_once(lane, connector, part, html, *destination).await else {
-            pipeline.throttle.record_accepted(lane.key.bot, destination.chat);
+            pipeline
+                .throttle
+                .record_accepted(lane.key.bot, destination.chat);
             return SendOutcome::Accepted;
         };
         let action = pipeline.limits.retry.after_telegram_error(

@@ -7,6 +7,7 @@ use sqlx::postgres::PgConnection;
 
 use super::connection::{Connection, rows};
 use crate::store::group_commit::{Accept, StoreRequest};
+use crate::store::statements::MOVE_CHAT;
 use crate::store::{AcceptOutcome, StoreError};
 
 /// How many messages wait per connector, by its number. Another process's doings are not in it until a connector looks full.
@@ -100,6 +101,17 @@ pub(super) async fn apply_accepts(
                 continue;
             }
             new += 1;
+            if let Some(moved) = route.moved {
+                for statement in MOVE_CHAT {
+                    sqlx::query(statement)
+                        .bind(connector)
+                        .bind(bot.0)
+                        .bind(moved.from)
+                        .bind(moved.to)
+                        .execute(&mut *db)
+                        .await?;
+                }
+            }
             new_lanes.insert((connector, bot.0, route.chat, route.topic));
             if route.may_interrupt {
                 lanes_to_ready.push((connector, bot.0, route.chat, route.topic));

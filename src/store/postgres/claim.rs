@@ -95,9 +95,10 @@ async fn claim(
                (SELECT asked, answered FROM exchange e
                 WHERE e.lane = l.id AND e.session = s.number AND e.number > s.exchanges - ((j.value->>1)::bigint)
                 ORDER BY e.number DESC) newest)
-           END, l.connector, l.handled
+           END, l.connector, l.handled, m.moved_from
          FROM json_array_elements($1::json) j(value) JOIN lane l ON l.id = (j.value->>0)::bigint
-         LEFT JOIN session s ON s.lane = l.id AND s.number = l.session",
+         LEFT JOIN session s ON s.lane = l.id AND s.number = l.session
+         LEFT JOIN moved_chat m ON m.connector = l.connector AND m.bot = l.bot AND m.chat = l.chat",
     )
     .bind(&lanes)
     .fetch_all(&mut *db)
@@ -130,6 +131,7 @@ async fn claim(
             session,
             sessions: row.get(4),
             handled: row.get(12),
+            moved_from: row.get(13),
         });
     }
     Ok(claimed)

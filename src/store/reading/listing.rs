@@ -50,7 +50,10 @@ pub(in crate::store) async fn idle_lanes(
            AND NOT EXISTS (SELECT 1 FROM session s WHERE s.lane = lane.id) AND handled_at < $1 LIMIT $2";
     let handled_before = handled_before.as_millisecond();
     let found = readers
-        .fetch(statement.into(), &[Value::Number(handled_before), Value::Number(limit)])
+        .fetch(
+            statement.into(),
+            &[Value::Number(handled_before), Value::Number(limit)],
+        )
         .await?;
     Ok(found.iter().map(|row| row.number(0)).collect())
 }

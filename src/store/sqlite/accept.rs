@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection as Db, OptionalExtension as _};
+use rusqlite::{Connection as Db, OptionalExtension as _, named_params};
 
 use super::connection::Connection;
 use crate::store::group_commit::{Accept, StoreRequest};
+use crate::store::statements::MOVE_CHAT;
 use crate::store::{AcceptOutcome, StoreError};
 
 /// How many messages wait per connector, by its number. Another process's doings are not in it until a connector looks full.
@@ -93,6 +94,14 @@ pub(super) fn apply_accepts(
                 continue;
             }
             new += 1;
+            if let Some(moved) = route.moved {
+                // A `$1` is a name for SQLite, numbered by where it first stands.
+                let chats =
+                    named_params! {"$1": connector, "$2": bot.0, "$3": moved.from, "$4": moved.to};
+                for statement in MOVE_CHAT {
+                    db.execute(statement, chats)?;
+                }
+            }
             let lane = (bot.0, route.chat, route.topic, connector);
             let waits = lane_of
                 .query_row(lane, |row| Ok((row.get(0)?, row.get(1)?)))

@@ -66,9 +66,15 @@ fn bot_replies_by_itself(#[case] json: String, #[case] expected: CannedReply) {
 #[case::service_message(private(ANN, r#""pinned_message":{}"#), Decision::Ignore)]
 #[case::unseen_edit(edited(ANN, r#""text":"hi""#), Decision::Ignore)]
 #[case::edited_new(edited(ANN, r#""edit_date":101,"text":"/new""#), Decision::Ignore)]
-#[case::edited_question_behind_new(edited(ANN, r#""edit_date":101,"text":"/new what?""#), Decision::Ignore)]
+#[case::edited_question_behind_new(
+    edited(ANN, r#""edit_date":101,"text":"/new what?""#),
+    Decision::Ignore
+)]
 #[case::edited_stop(edited(ANN, r#""edit_date":101,"text":"/stop""#), Decision::Ignore)]
-#[case::edited_id_of_a_denied_user(edited(MALLORY, r#""edit_date":101,"text":"/id""#), Decision::Ignore)]
+#[case::edited_id_of_a_denied_user(
+    edited(MALLORY, r#""edit_date":101,"text":"/id""#),
+    Decision::Ignore
+)]
 #[case::moving_location(
     edited(ANN, r#""edit_date":101,"location":{"latitude":1,"longitude":2}"#),
     Decision::Ignore
@@ -94,9 +100,21 @@ fn assistant_is_asked(#[case] json: String) {
 
 #[rstest]
 #[case::text(private(ANN, r#""text":"/new what is 2+2?""#), "what is 2+2?", false)]
-#[case::several_lines(private(ANN, r#""text":"/new\nwhat is\n2+2?""#), "what is\n2+2?", false)]
-#[case::caption(private(ANN, r#""photo":[{"file_id":"p"}],"caption":"/new what is this?""#), "what is this?", true)]
-#[case::caption_alone(private(ANN, r#""photo":[{"file_id":"p"}],"caption":"/new""#), "", true)]
+#[case::several_lines(
+    private(ANN, r#""text":"/new\nwhat is\n2+2?""#),
+    "what is\n2+2?",
+    false
+)]
+#[case::caption(
+    private(ANN, r#""photo":[{"file_id":"p"}],"caption":"/new what is this?""#),
+    "what is this?",
+    true
+)]
+#[case::caption_alone(
+    private(ANN, r#""photo":[{"file_id":"p"}],"caption":"/new""#),
+    "",
+    true
+)]
 #[case::in_a_group(in_group(ANN, r#""text":"/new@support_bot what?""#), "what?", false)]
 fn question_behind_new_begins_its_session(
     #[case] json: String,
@@ -118,11 +136,18 @@ fn question_behind_new_begins_its_session(
 /// Kinds of updates that no connector asks for: another's talk, in a chat that has the id of one of ours.
 #[rstest]
 fn update_of_a_kind_not_asked_for_is_ignored(
-    #[values("business_message", "edited_business_message", "guest_message", "edited_channel_post")]
+    #[values(
+        "business_message",
+        "edited_business_message",
+        "guest_message",
+        "edited_channel_post"
+    )]
     kind: &str,
     #[values("hello", "/new", "/stop", "/id")] text: &str,
 ) {
-    let fields = format!(r#""text":"{text}","edit_date":101,"business_connection_id":"b","guest_query_id":"g""#);
+    let fields = format!(
+        r#""text":"{text}","edit_date":101,"business_connection_id":"b","guest_query_id":"g""#
+    );
     for user in [ANN, MALLORY] {
         let json = private(user, &fields).replace("\"message\":", &format!("\"{kind}\":"));
         assert_eq!(decided(|_| {}, &json), Decision::Ignore);

@@ -5,6 +5,7 @@ mod session;
 
 use std::time::Duration;
 
+use crate::observation;
 use crate::pipeline::claim::lane_worker::{LaneResult, LaneWait, LaneWorker};
 use crate::pipeline::decide::assistant_input::MessageRelation;
 use crate::pipeline::decide::canned_reply::CannedReply;
@@ -12,7 +13,9 @@ use crate::pipeline::decide::classified_message::ClassifiedMessage;
 use crate::pipeline::decide::decision::Decision;
 use crate::pipeline::decide::denied;
 use crate::pipeline::decide::message_batch::{self, BatchContext, BatchMember, MessageBatch};
-use crate::pipeline::message::incoming_update::{IncomingUpdate, UnreadableUpdate};
+use crate::pipeline::message::incoming_update::{
+    Content, IncomingUpdate, ServiceMessage, UnreadableUpdate,
+};
 use crate::pipeline::send::deliver::{self, DeliveryProgress, report_dead_letter};
 use crate::pipeline::send::{localize, render};
 use crate::pipeline::state::rate_limit::RateDecision;
@@ -134,7 +137,10 @@ impl BatchHandler<'_> {
             return self.reply_in(texts, &CannedReply::Stopped).await;
         }
         match self.batch.decision.clone() {
-            Decision::Ignore => Ok(self.ignore()),
+            Decision::Ignore => {
+                self.report_moved_group();
+                Ok(self.ignore())
+            }
             Decision::LeaveChat => {
                 if let Err(error) = self.connector.bot.leave_chat(self.lane.key.chat).await {
                     tracing::info!(%error, "failed to leave a group that the connector does not name");
@@ -171,6 +177,26 @@ impl BatchHandler<'_> {
                 self.ask(&*assistant).await
             }
             _ => Ok(self.ignore()),
+        }
+    }
+
+    /// A group that the connector names has another id now: the manifest should say so, before the store is lost that knows it.
+    fn report_moved_group(&self) {
+        let incoming = self.lead();
+        let Content::Service(ServiceMessage::MigratedTo(to)) = incoming.content else {
+            return;
+        };
+        let groups = self.connector.groups.as_ref();
+        let named = groups
+            .and_then(|g| g.chats.as_ref())
+            .is_some_and(|chats| chats.contains(&incoming.chat.id) && !chats.contains(&to));
+        if named {
+            let from = incoming.chat.id;
+            tracing::warn!(from, to, "a group of spec.groups.chats has a new id");
+            // Nobody waits until it is told.
+            let observations = &self.lane.pipeline.observations;
+            let uid = &self.connector.connector_ref.uid;
+            drop(observations.queue_notice(uid, observation::Notice::GroupMoved { from, to }));
         }
     }
 
