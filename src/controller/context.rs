@@ -30,7 +30,7 @@ use crate::observation::Observations;
 use crate::registry::Registry;
 use crate::store::Inbox;
 use crate::telegram::TelegramApi;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Readiness};
 
 /// A user list as the watch gives it.
 pub(super) type GuardedUserList = DeserializeGuard<TelegramUserList>;
@@ -71,6 +71,8 @@ pub(super) struct Inputs {
     pub(super) factory: SharedAssistantFactory,
     /// The Bot API.
     pub(super) telegram: Arc<TelegramApi>,
+    /// Which watches have shown everything once.
+    pub(super) readiness: Arc<Readiness>,
 }
 
 /// What a reconcile changes.

@@ -110,6 +110,7 @@ fn new_context(
             references: Arc::new(ReferenceIndex::default()),
             factory: deps.assistants,
             telegram: deps.telegram,
+            readiness: deps.readiness,
         },
         outputs: Outputs {
             registry: deps.registry,

@@ -10,6 +10,7 @@ use super::context::{Context, GuardedUserList};
 use super::error::ReconcileError;
 use super::{patches, status};
 use crate::api::TelegramUserList;
+use crate::telemetry::ReadinessCheck;
 
 /// Reconciles one list.
 ///
@@ -48,6 +49,14 @@ async fn reconcile_list(object: &GuardedUserList, ctx: &Context) -> Result<(), R
         }
     };
     if !ctx.is_leader() || list.metadata.deletion_timestamp.is_some() {
+        return Ok(());
+    }
+    if !ctx
+        .inputs
+        .readiness
+        .is_passing(ReadinessCheck::ConnectorsSynced)
+    {
+        // Nobody is known yet who refers to it: `usedBy` would be wrong for a moment. The first list of connectors reconciles it again.
         return Ok(());
     }
     let users = ctx.inputs.parsed_lists.get_or_parse(

@@ -19,6 +19,11 @@ pub fn register(suite: &mut Suite) {
     add!(suite, [Core, Embedded], restart_writes_nothing);
     add!(
         suite,
+        [Core, Embedded],
+        restart_with_user_lists_writes_nothing
+    );
+    add!(
+        suite,
         [Core],
         polled_connector_costs_three_writes_and_idles_silently
     );
@@ -91,6 +96,64 @@ async fn restart_writes_nothing(cluster: Cluster) {
         "AssistantReady alone: {:?}",
         requests.counts()
     );
+    operator.shutdown().await;
+}
+
+async fn restart_with_user_lists_writes_nothing(cluster: Cluster) {
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    let references = [
+        ("a", vec!["staff"]),
+        ("b", vec!["staff", "guests"]),
+        ("c", vec![]),
+    ];
+    for (list, user) in [("staff", 1001), ("guests", 1002)] {
+        env.create_user_list(list, json!([{"id": user}])).await;
+    }
+    for (name, lists) in &references {
+        let refs: Vec<_> = lists.iter().map(|list| json!({"name": list})).collect();
+        let access = match refs.is_empty() {
+            true => json!({"level": "Open"}),
+            false => json!({"level": "Company", "companyUsers": {"listRefs": refs}}),
+        };
+        env.create_connector_with_bot(name, json!({"access": access}))
+            .await;
+        env.wait_until_ready(name).await;
+    }
+    let lists: Api<TelegramUserList> = env.cluster.api();
+    let versions = async || {
+        let mut versions = Vec::new();
+        for name in ["staff", "guests"] {
+            let list = lists.get(name).await.expect("the list");
+            let used_by = list.status.expect("a status").used_by;
+            versions.push((used_by, list.metadata.resource_version));
+        }
+        versions
+    };
+    env.cluster
+        .eventually("usedBy of both lists", || async {
+            let used_by: Vec<_> = versions().await.into_iter().map(|v| v.0).collect();
+            (used_by == [Some(2), Some(1)]).then_some(())
+        })
+        .await;
+    operator.shutdown().await;
+
+    let before = versions().await;
+    let requests = env.cluster.control_plane().request_log();
+    requests.clear();
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    env.cluster
+        .eventually("three pollers", || async {
+            let metrics = operator.metrics().encode();
+            metrics
+                .contains("telegram_connector_operator_pollers 3\n")
+                .then_some(())
+        })
+        .await;
+    // Longer than an incomplete status is held back.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(requests.write_count(), 0, "{:?}", requests.counts());
+    assert_eq!(versions().await, before);
     operator.shutdown().await;
 }
 
