@@ -6,11 +6,17 @@
 //! Facts say how things *are* and replace each other. Notices say what *happened* (a foreign webhook was found, a message was
 //! given up) and wait in line until the controller has told them in an event.
 
+mod damped_fact;
+
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use self::damped_fact::{Dampable, DampedFact, FAULT_HOLD};
 
 use crate::assistant::AssistantFault;
 use crate::identity::{BotId, ConnectorUid};
@@ -74,6 +80,23 @@ pub enum ConnectionFact {
     },
 }
 
+impl Dampable for ConnectionFact {
+    const RENEWS_DETAIL: bool = true;
+
+    fn is_fault(&self) -> bool {
+        !matches!(self, Self::PollCompleted(_) | Self::WebhookVerified(_))
+    }
+
+    fn alternates(&self) -> bool {
+        // Each poll of the one ends a poll of the other, and the next one completes.
+        matches!(self, Self::PollingConflict)
+    }
+
+    fn is_same_kind(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
 /// What the pipeline last saw of an assistant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum AssistantFact {
@@ -89,6 +112,26 @@ pub enum AssistantFact {
         /// For people; no key, no chat text in it.
         detail: String,
     },
+}
+
+impl Dampable for AssistantFact {
+    // The words may name a request, and so differ with each failure of a fault that lasts.
+    const RENEWS_DETAIL: bool = false;
+
+    fn is_fault(&self) -> bool {
+        matches!(self, Self::Failing { .. })
+    }
+
+    fn alternates(&self) -> bool {
+        false
+    }
+
+    fn is_same_kind(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Failing { fault, .. }, Self::Failing { fault: other, .. }) => fault == other,
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
 }
 
 /// Something that happened once and that people should be told of.
@@ -145,6 +188,8 @@ pub struct ObservedFacts {
     pub connection: Option<ConnectionFact>,
     /// The assistant's state.
     pub assistant: AssistantFact,
+    /// After how long the facts say something else that was seen already, because a fault that alternates is held.
+    pub changes_in: Option<Duration>,
 }
 
 /// Failures in a row after which an assistant counts as failing (API.md, `AssistantReady`).
@@ -175,7 +220,9 @@ impl NoticeCounter {
 
 #[derive(Debug, Default)]
 struct Entry {
-    facts: ObservedFacts,
+    identity: Option<IdentityFact>,
+    connection: DampedFact<ConnectionFact>,
+    assistant: DampedFact<AssistantFact>,
     failures_in_row: u32,
     notices: Vec<PendingNotice>,
     denied: NoticeCounter,
@@ -183,6 +230,17 @@ struct Entry {
 }
 
 impl Entry {
+    fn facts(&mut self, now: Instant, hold: Duration) -> ObservedFacts {
+        let (connection, connected_in) = self.connection.shown(now, hold);
+        let (assistant, succeeding_in) = self.assistant.shown(now, hold);
+        ObservedFacts {
+            identity: self.identity.clone(),
+            connection: connection.cloned(),
+            assistant: assistant.cloned().unwrap_or_default(),
+            changes_in: connected_in.into_iter().chain(succeeding_in).min(),
+        }
+    }
+
     fn queue(&mut self, notice: Notice, reported: Option<oneshot::Sender<()>>) {
         if self.notices.len() == MAX_PENDING_NOTICES {
             self.notices.remove(0);
@@ -198,16 +256,24 @@ impl Entry {
 #[derive(Debug)]
 pub struct Observations {
     entries: Mutex<HashMap<ConnectorUid, Entry>>,
+    /// How long a fault that alternates must be absent before it counts as over.
+    fault_hold: Duration,
     changed_connectors: mpsc::UnboundedSender<ConnectorUid>,
 }
 
 impl Observations {
     /// An empty book, and the channel on which the controller is told whose facts changed.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<ConnectorUid>) {
+        Self::with_fault_hold(FAULT_HOLD)
+    }
+
+    /// As [`Self::new`]; a fault that alternates is shown until it was absent for `fault_hold`, at most three minutes.
+    pub fn with_fault_hold(fault_hold: Duration) -> (Self, mpsc::UnboundedReceiver<ConnectorUid>) {
         let (changed_connectors, receiver) = mpsc::unbounded_channel();
         (
             Self {
                 entries: Mutex::default(),
+                fault_hold: fault_hold.min(FAULT_HOLD),
                 changed_connectors,
             },
             receiver,
@@ -217,28 +283,24 @@ impl Observations {
     /// Notes what `getMe` said.
     pub fn record_identity(&self, uid: &ConnectorUid, fact: IdentityFact) {
         self.record(uid, |e| {
-            let changed = e.facts.identity.as_ref() != Some(&fact);
-            e.facts.identity = Some(fact);
+            let changed = e.identity.as_ref() != Some(&fact);
+            e.identity = Some(fact);
             changed
         });
     }
 
     /// Notes what the connection saw.
     pub fn record_connection(&self, uid: &ConnectorUid, fact: ConnectionFact) {
-        self.record(uid, |e| {
-            let changed = e.facts.connection.as_ref() != Some(&fact);
-            e.facts.connection = Some(fact);
-            changed
-        });
+        let (now, hold) = (Instant::now(), self.fault_hold);
+        self.record(uid, |e| e.connection.record(fact, now, hold));
     }
 
     /// Notes an exchange with the assistant that succeeded.
     pub fn record_assistant_success(&self, uid: &ConnectorUid) {
+        let (now, hold) = (Instant::now(), self.fault_hold);
         self.record(uid, |e| {
             e.failures_in_row = 0;
-            let changed = e.facts.assistant != AssistantFact::Succeeding;
-            e.facts.assistant = AssistantFact::Succeeding;
-            changed
+            e.assistant.record(AssistantFact::Succeeding, now, hold)
         });
     }
 
@@ -249,16 +311,14 @@ impl Observations {
         fault: AssistantFault,
         detail: String,
     ) {
+        let (now, hold) = (Instant::now(), self.fault_hold);
         self.record(uid, |e| {
             e.failures_in_row = e.failures_in_row.saturating_add(1);
             if e.failures_in_row < FAILURE_THRESHOLD {
                 return false;
             }
-            let same = matches!(&e.facts.assistant, AssistantFact::Failing { fault: f, .. } if *f == fault);
-            if !same {
-                e.facts.assistant = AssistantFact::Failing { fault, detail };
-            }
-            !same
+            let fact = AssistantFact::Failing { fault, detail };
+            e.assistant.record(fact, now, hold)
         });
     }
 
@@ -305,23 +365,23 @@ impl Observations {
     /// What is known of a connector.
     pub fn facts(&self, uid: &ConnectorUid) -> ObservedFacts {
         self.lock()
-            .get(uid)
-            .map(|e| e.facts.clone())
+            .get_mut(uid)
+            .map(|e| e.facts(Instant::now(), self.fault_hold))
             .unwrap_or_default()
     }
 
     /// Forgets what was seen of the connection: it starts anew.
     pub fn reset_connection(&self, uid: &ConnectorUid) {
         if let Some(e) = self.lock().get_mut(uid) {
-            e.facts.identity = None;
-            e.facts.connection = None;
+            e.identity = None;
+            e.connection = DampedFact::default();
         }
     }
 
     /// Forgets what was seen of the assistant: it is another one now.
     pub fn reset_assistant(&self, uid: &ConnectorUid) {
         if let Some(e) = self.lock().get_mut(uid) {
-            e.facts.assistant = AssistantFact::Unknown;
+            e.assistant = DampedFact::default();
             e.failures_in_row = 0;
         }
     }

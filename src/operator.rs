@@ -123,7 +123,9 @@ impl Operator {
 
         let readiness = Arc::new(Readiness::default());
         let registry = Arc::new(Registry::default());
-        let (observations, changed_connectors) = Observations::new();
+        // A test in a hurry looks again sooner, at this too.
+        let (observations, changed_connectors) =
+            Observations::with_fault_hold(settings.controller.recheck_interval);
         let observations = Arc::new(observations);
         let stop_servers = CancellationToken::new();
 

@@ -26,6 +26,9 @@ const HANG_TIMEOUT: Duration = Duration::from_secs(15);
 /// An empty answer that comes sooner was no long poll (a proxy cut it short): back off instead of spinning.
 const MIN_LONG_POLL: Duration = Duration::from_secs(1);
 
+/// Two 409s within this time are somebody else who polls. One alone is a leader that is being replaced.
+const CONFLICT_WINDOW: Duration = Duration::from_mins(3);
+
 const ERROR_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 const CONFLICT_BACKOFF: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_mins(1));
 const STORE_BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
@@ -41,10 +44,23 @@ enum ErrorAction {
     Retry(Duration, Option<ConnectionFact>),
 }
 
+/// When the last 409 was.
+#[derive(Debug, Default)]
+struct ConflictCounter(Option<Instant>);
+
+impl ConflictCounter {
+    /// Notes a 409; whether the one before was within [`CONFLICT_WINDOW`].
+    fn record(&mut self, now: Instant) -> bool {
+        let before = self.0.replace(now);
+        before.is_some_and(|at| now - at < CONFLICT_WINDOW)
+    }
+}
+
 /// The backoffs of one poller, by kind of failure.
 struct PollBackoffs {
     faults: Backoff,
     conflicts: Backoff,
+    conflict_counter: ConflictCounter,
     store: Backoff,
     empty: Backoff,
     /// Webhooks removed since the last completed poll.
@@ -56,6 +72,7 @@ impl PollBackoffs {
         Self {
             faults: ERROR_BACKOFF,
             conflicts: CONFLICT_BACKOFF,
+            conflict_counter: ConflictCounter::default(),
             store: STORE_BACKOFF,
             empty: ERROR_BACKOFF,
             removed: 0,
@@ -84,10 +101,15 @@ impl PollBackoffs {
         match error {
             TelegramError::Unauthorized => ErrorAction::Stop,
             TelegramError::WebhookActive => ErrorAction::ClearWebhook,
-            TelegramError::Conflict(_) => ErrorAction::Retry(
-                self.conflicts.next_delay(),
-                Some(ConnectionFact::PollingConflict),
-            ),
+            // Somebody has set a webhook; the next poll says so.
+            TelegramError::Conflict(text) if text.contains("setWebhook") => {
+                ErrorAction::Retry(self.conflicts.next_delay(), None)
+            }
+            TelegramError::Conflict(_) => {
+                let recurs = self.conflict_counter.record(Instant::now());
+                let fact = recurs.then_some(ConnectionFact::PollingConflict);
+                ErrorAction::Retry(self.conflicts.next_delay(), fact)
+            }
             TelegramError::RateLimited(wait) => ErrorAction::Retry(
                 *wait,
                 Some(ConnectionFact::RateLimited {
@@ -174,11 +196,11 @@ impl BotConnection {
                     tokio::time::sleep(wait).await;
                 }
                 ErrorAction::Retry(wait, fact) => {
+                    if matches!(error, TelegramError::Conflict(_)) {
+                        self.context.conflict_seen.notify_one();
+                    }
                     if let Some(fact) = fact {
                         connected = false;
-                        if fact == ConnectionFact::PollingConflict {
-                            self.context.conflict_seen.notify_one();
-                        }
                         self.report(fact);
                     }
                     tokio::time::sleep(wait).await;
@@ -295,6 +317,36 @@ mod tests {
             PollBackoffs::new().on_error(&error, false),
             ErrorAction::Retry(_, Some(_))
         ));
+    }
+
+    #[test]
+    fn second_conflict_within_minutes_is_reported() {
+        let begin = Instant::now();
+        let mut conflicts = ConflictCounter::default();
+        let mut is_reported = |seconds| conflicts.record(begin + Duration::from_secs(seconds));
+        assert!(!is_reported(0), "a leader that is being replaced");
+        assert!(!is_reported(180));
+        assert!(is_reported(300) && is_reported(301));
+    }
+
+    #[test]
+    fn poll_ended_by_a_new_webhook_is_no_foreign_poller() {
+        let mut backoffs = PollBackoffs::new();
+        let ended = TelegramError::Conflict("Conflict: terminated by setWebhook request".into());
+        let conflict = TelegramError::Conflict("terminated by other getUpdates request".into());
+        for (error, is_reported) in [
+            (&ended, false),
+            (&ended, false),
+            (&conflict, false),
+            (&conflict, true),
+        ] {
+            let action = backoffs.on_error(error, true);
+            let fact = is_reported.then_some(ConnectionFact::PollingConflict);
+            assert!(
+                matches!(&action, ErrorAction::Retry(_, f) if *f == fact),
+                "{action:?}"
+            );
+        }
     }
 
     #[test]

@@ -146,7 +146,7 @@ fn decide_resolved(
         connection_changed,
         delete_data: false,
         status,
-        requeue,
+        requeue: requeue.or(observed.changes_in.filter(|_| role == Role::Leader)),
     }
 }
 

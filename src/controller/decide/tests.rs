@@ -83,6 +83,7 @@ fn scenario() -> Scenario {
                 })),
                 connection: Some(ConnectionFact::PollCompleted(BotId(84))),
                 assistant: AssistantFact::Unknown,
+                changes_in: None,
             },
             owner: Some(BotOwner::ThisConnector),
             remembered: RememberedBot {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bot_api_simulator::sample_assistant::{Behaviour, InjectedFailure};
 use bot_api_simulator::{Fault, FaultKind};
+use embedded_control_plane::Verb;
 use serde_json::json;
 use telegram_connector_operator::identity::ConnectorUid;
 use telegram_connector_operator::registry::Transcription;
@@ -34,6 +35,11 @@ pub fn register(suite: &mut Suite) {
         suite,
         [Core],
         conflict_and_throttling_are_reported_and_recover
+    );
+    add!(
+        suite,
+        [Core, Embedded],
+        foreign_poller_costs_one_write_and_one_event
     );
     add!(
         suite,
@@ -224,7 +230,7 @@ async fn missing_list_denies_is_reported_and_resolves(cluster: Cluster) {
 
 async fn conflict_and_throttling_are_reported_and_recover(cluster: Cluster) {
     let (env, operator, (bot, _)) =
-        TestEnv::with_ready_connector(cluster, OperatorOptions::polling()).await;
+        TestEnv::with_ready_connector(cluster, OperatorOptions::in_a_hurry()).await;
     let conflict = env.telegram.add_fault(
         Fault::new(FaultKind::Status {
             code: 409,
@@ -252,6 +258,44 @@ async fn conflict_and_throttling_are_reported_and_recover(cluster: Cluster) {
         .await;
     assert!(message.contains("4 s"), "{message}");
     env.wait_until_ready("a").await;
+    operator.shutdown().await;
+}
+
+async fn foreign_poller_costs_one_write_and_one_event(cluster: Cluster) {
+    let (env, operator, (bot, _)) =
+        TestEnv::with_ready_connector(cluster, OperatorOptions::polling()).await;
+    env.telegram
+        .send_and_wait(bot, 1001, "hello", Duration::from_secs(20))
+        .await;
+    env.wait_for_condition("a", "AssistantReady", "True", "ExchangesSucceed")
+        .await;
+    let requests = env.cluster.control_plane().request_log();
+    requests.clear();
+    for round in 0..5 {
+        env.telegram.add_fault(
+            Fault::new(FaultKind::Status {
+                code: 409,
+                description: "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running".into(),
+            })
+            .bot(bot)
+            .method("getUpdates")
+            .times(1),
+        );
+        env.telegram
+            .send_private_message(bot, 1001, "wakes the long poll");
+        // An answer shows that a poll has completed since.
+        env.telegram
+            .send_and_wait(bot, 2000 + round, "still there?", Duration::from_secs(30))
+            .await;
+        // A single 409 may be a leader that is being replaced.
+        if round > 0 {
+            env.wait_for_condition("a", "Connected", "False", "PollingConflict")
+                .await;
+        }
+    }
+    let writes = requests.count(Verb::Patch, "telegramconnectors.connectors.pupau.ai");
+    assert_eq!(writes, 1, "{:?}", requests.counts());
+    assert_eq!(env.event_notes("a", "PollingConflict").await.len(), 1);
     operator.shutdown().await;
 }
 

@@ -89,6 +89,14 @@ impl OperatorOptions {
         }
     }
 
+    /// Polling, where what is looked at again after minutes is after seconds.
+    pub fn in_a_hurry() -> Self {
+        Self {
+            recheck_interval: Duration::from_secs(3),
+            ..Self::polling()
+        }
+    }
+
     /// Webhook mode over plain HTTP, which a Bot API server accepts in local mode only.
     pub fn webhook() -> Self {
         let address = free_address();
