@@ -176,6 +176,19 @@ pub(super) fn notice_event(
 /// The longest note that the API server takes is 1 kB.
 const MAX_NOTE_BYTES: usize = 1000;
 
+/// The longest name of an object.
+const MAX_NAME_BYTES: usize = 253;
+
+/// A name that no other event has: the connector's, as much of it as there is room for, and the time.
+fn event_name(connector: &str, now: Timestamp) -> String {
+    let suffix = format!(".{:x}", now.as_nanosecond());
+    let room = MAX_NAME_BYTES.saturating_sub(suffix.len());
+    let end = connector.floor_char_boundary(room);
+    // What stands before the suffix's dot must end as a DNS label does.
+    let start = connector[..end].trim_end_matches(['.', '-']);
+    format!("{start}{suffix}")
+}
+
 /// Writes events about connectors.
 #[derive(Clone)]
 pub(super) struct EventRecorder {
@@ -208,7 +221,7 @@ impl EventRecorder {
         let note = bounded_text(event.note.clone(), MAX_NOTE_BYTES);
         let object = EventObject {
             metadata: ObjectMeta {
-                name: Some(format!("{}.{:x}", connector.name, now.as_nanosecond())),
+                name: Some(event_name(&connector.name, now)),
                 namespace: Some(connector.namespace.to_string()),
                 ..ObjectMeta::default()
             },
@@ -240,5 +253,27 @@ impl EventRecorder {
             tracing::warn!(namespace = %connector.namespace, connector = %connector.name, reason = event.reason.as_str(), %error,
                 "failed to write event");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_name_is_valid_for_the_longest_connector_name() {
+        let now = Timestamp::from_second(1_795_000_000).expect("a time");
+        let suffix = format!(".{:x}", now.as_nanosecond());
+        assert_eq!(event_name("support", now), format!("support{suffix}"));
+        let longest = "a".repeat(253);
+        assert_eq!(event_name(&longest, now).len(), 253);
+        assert!(event_name(&longest, now).ends_with(&suffix));
+        // The cut falls behind a dot and dashes, which no label may end with.
+        let room = 253 - suffix.len();
+        let dotted = format!("{}.--{}", "a".repeat(room - 3), "b".repeat(17));
+        assert_eq!(
+            event_name(&dotted, now),
+            format!("{}{suffix}", "a".repeat(room - 3))
+        );
     }
 }

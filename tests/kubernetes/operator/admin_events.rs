@@ -14,6 +14,11 @@ pub fn register(suite: &mut Suite) {
     add!(
         suite,
         [Core],
+        connector_with_the_longest_name_gets_its_events
+    );
+    add!(
+        suite,
+        [Core],
         missing_transcription_key_blocks_only_voice_and_is_reported
     );
 }
@@ -63,6 +68,21 @@ async fn denied_users_are_reported_in_one_event(cluster: Cluster) {
     env.wait_for_condition("a", "AssistantReady", "True", "ExchangesSucceed")
         .await;
     assert_eq!(env.event_notes("a", "UserDenied").await.len(), 1);
+    operator.shutdown().await;
+}
+
+async fn connector_with_the_longest_name_gets_its_events(cluster: Cluster) {
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    let name = "a".repeat(253);
+    env.create_working_connector(&name).await;
+    env.wait_until_ready(&name).await;
+    env.delete_secret(&name).await;
+    env.cluster
+        .eventually("the event", || async {
+            env.event_notes(&name, "SecretNotFound").await.pop()
+        })
+        .await;
     operator.shutdown().await;
 }
 
