@@ -24,7 +24,7 @@ use crate::telemetry::{Readiness, ReadinessCheck};
 /// How many connectors are reconciled at the same time. A reconcile waits for the API server only, never for Telegram.
 const CONCURRENCY: u16 = 32;
 
-/// What of a connector makes a reconcile necessary. Our own status is not among it.
+/// What of a connector makes a reconcile necessary. The status is not among it: see [`on_connector_event`].
 fn reconcile_trigger<K: Resource>(object: &K) -> Option<u64> {
     let skip = |object: &K| {
         use std::hash::{DefaultHasher, Hash, Hasher};
@@ -101,7 +101,7 @@ pub(super) async fn run_connector_controller(
         .await;
 }
 
-/// Keeps caches and index. Returns the user lists (namespace and name) whose number of references may have changed.
+/// Keeps caches and index, and reconciles a connector whose status somebody else wrote. Returns the user lists (namespace and name) whose number of references may have changed.
 fn on_connector_event(
     event: &Event<GuardedConnector>,
     ctx: &Arc<Context>,
@@ -109,7 +109,16 @@ fn on_connector_event(
     match event {
         Event::Apply(object) | Event::InitApply(object) => {
             ctx.caches.statuses.on_watched(object.meta());
-            ctx.inputs.references.set(object)
+            let lists = ctx.inputs.references.set(object);
+            if let Ok(connector) = &object.0
+                && ctx
+                    .caches
+                    .statuses
+                    .is_altered(object.meta(), connector.status.as_ref())
+            {
+                ctx.requeue_objects(&[ObjectRef::from_obj(object)]);
+            }
+            lists
         }
         Event::Delete(object) => cleanup::on_deleted(object, ctx),
         Event::Init => Vec::new(),

@@ -128,7 +128,7 @@ fn decide_resolved(
                 previous: facts.previous.as_ref(),
                 now: facts.now,
             },
-            facts.incomplete_for,
+            facts,
         ),
     };
     Plan {
@@ -377,13 +377,10 @@ fn decide_webhook_url(token: &TokenState, suspended: bool, facts: &Facts) -> Opt
 }
 
 /// The status, or a moment's wait for what is missing in it.
-fn decide_status(
-    inputs: &StatusInputs<'_>,
-    incomplete_for: Duration,
-) -> (StatusPlan, Option<Duration>) {
+fn decide_status(inputs: &StatusInputs<'_>, facts: &Facts) -> (StatusPlan, Option<Duration>) {
     let complete = inputs.is_complete();
-    if !complete && incomplete_for < INCOMPLETE_STATUS_DELAY {
-        let left = INCOMPLETE_STATUS_DELAY.saturating_sub(incomplete_for);
+    if !complete && facts.incomplete_for < INCOMPLETE_STATUS_DELAY {
+        let left = INCOMPLETE_STATUS_DELAY.saturating_sub(facts.incomplete_for);
         return (StatusPlan::Wait, Some(left));
     }
     let status = inputs.status();
@@ -394,6 +391,7 @@ fn decide_status(
         ready_reason: status::ready_reason(&status),
         complete,
         changed,
+        altered: facts.status_altered,
         events: if changed {
             events::transition_events(inputs.previous, &status)
         } else {

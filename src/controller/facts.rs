@@ -22,8 +22,10 @@ use crate::telegram::Bot;
 
 /// What is known of one connector at one moment.
 pub(super) struct Facts {
-    /// Its status: the watch's, unless a newer one was written.
+    /// Its status: to the leader what it wrote last or found first, to a follower what the watch shows.
     pub(super) previous: Option<TelegramConnectorStatus>,
+    /// The object has another status than `previous`: somebody else wrote it.
+    pub(super) status_altered: bool,
     /// What connection and pipeline saw. What they saw of another bot or token is left out.
     pub(super) observed: observation::ObservedFacts,
     /// Whose the bot is; `None` where no claim was made.
@@ -58,7 +60,10 @@ impl Facts {
         let metadata = object.meta();
         let connector_ref = connector_ref_of(metadata);
         let watched = object.0.as_ref().ok().and_then(|c| c.status.as_ref());
-        let previous = ctx.caches.statuses.current(metadata, watched);
+        let (previous, status_altered) = match role {
+            Role::Leader => ctx.caches.statuses.as_leader(metadata, watched),
+            Role::Follower => (ctx.caches.statuses.as_follower(metadata, watched), false),
+        };
         let mut observed = ctx.outputs.observations.facts(&connector_ref.uid);
         let mut owner = None;
         if let (Dereferenced::Resolved(resolved), Role::Leader, Ok(connector)) =
@@ -91,6 +96,7 @@ impl Facts {
             .connectors
             .with_entry(&connector_ref.uid, |entry| Self {
                 previous,
+                status_altered,
                 observed,
                 owner,
                 remembered: entry.remembered.clone(),

@@ -110,6 +110,8 @@ pub(super) struct StatusReport {
     pub(super) complete: bool,
     /// It says something new.
     pub(super) changed: bool,
+    /// The object has another status than `previous`: somebody else wrote it.
+    pub(super) altered: bool,
     /// The events that the change is worth.
     pub(super) events: Vec<Event>,
 }

@@ -68,10 +68,9 @@ async fn run_stages(
     let facts = Facts::take(object, &dereferenced, role, ctx);
     let plan = decide(object, &dereferenced, &facts, role);
     apply(&plan, object, ctx).await?;
-    update_status(&plan.status, object, ctx).await?;
-    Ok(plan
-        .requeue
-        .map_or_else(Action::await_change, Action::requeue))
+    let retry = update_status(&plan.status, object, ctx).await?;
+    let requeue = plan.requeue.into_iter().chain(retry).min();
+    Ok(requeue.map_or_else(Action::await_change, Action::requeue))
 }
 
 /// Logs an object that cannot be deserialized, once for each error.

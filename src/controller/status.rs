@@ -13,6 +13,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use self::condition_values::{ConditionValue, FALSE, TRUE, condition_value};
+use super::status_cache::OwnStatus;
+use crate::api::TelegramUserListStatus;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::connector::{BotStatus, TelegramConnectorStatus, WebhookStatus};
 use crate::bounded_text::bounded_text;
@@ -138,9 +140,9 @@ pub fn user_list_status(
     users: usize,
     used_by: usize,
     invalid: usize,
-    previous: Option<&crate::api::TelegramUserListStatus>,
+    previous: Option<&TelegramUserListStatus>,
     now: Timestamp,
-) -> crate::api::TelegramUserListStatus {
+) -> TelegramUserListStatus {
     let ready = if invalid == 0 {
         condition_value(TRUE, Reason::Resolved, format!("{users} users"))
     } else {
@@ -172,7 +174,7 @@ pub fn user_list_status(
         generation,
         now,
     ));
-    crate::api::TelegramUserListStatus {
+    TelegramUserListStatus {
         observed_generation: Some(generation),
         users: Some(i32::try_from(users).unwrap_or(i32::MAX)),
         used_by: Some(i32::try_from(used_by).unwrap_or(i32::MAX)),
@@ -186,12 +188,9 @@ pub fn ready_reason(status: &TelegramConnectorStatus) -> Option<Reason> {
     Reason::parse(reason).filter(|r| r.is_ready_reason())
 }
 
-/// Whether two statuses say the same, in whatever order the server keeps the conditions.
+/// Whether two statuses say the same, in whatever order the server keeps the conditions, and whatever others it keeps there that are not ours.
 pub fn is_same_status(a: &TelegramConnectorStatus, b: &TelegramConnectorStatus) -> bool {
-    a.conditions.len() == b.conditions.len()
-        && a.conditions
-            .iter()
-            .all(|c| b.conditions.iter().find(|other| other.type_ == c.type_) == Some(c))
+    has_same_conditions(&a.conditions, &b.conditions)
         && TelegramConnectorStatus {
             conditions: Vec::new(),
             ..a.clone()
@@ -199,6 +198,32 @@ pub fn is_same_status(a: &TelegramConnectorStatus, b: &TelegramConnectorStatus) 
             conditions: Vec::new(),
             ..b.clone()
         }
+}
+
+fn has_same_conditions(a: &[Condition], b: &[Condition]) -> bool {
+    ConditionType::ALL.iter().all(|type_| {
+        let find = |conditions: &[Condition]| conditions.iter().position(|c| c.type_ == *type_);
+        find(a).map(|i| &a[i]) == find(b).map(|i| &b[i])
+    })
+}
+
+impl OwnStatus for TelegramConnectorStatus {
+    fn shows(&self, wanted: &Self) -> bool {
+        is_same_status(self, wanted)
+    }
+}
+
+impl OwnStatus for TelegramUserListStatus {
+    fn shows(&self, wanted: &Self) -> bool {
+        has_same_conditions(&self.conditions, &wanted.conditions)
+            && Self {
+                conditions: Vec::new(),
+                ..self.clone()
+            } == Self {
+                conditions: Vec::new(),
+                ..wanted.clone()
+            }
+    }
 }
 
 /// kstatus: is anything still to come, and from whom?

@@ -1,5 +1,7 @@
 //! Stage 5 of a reconcile: writes the status, if it says something new, and the events that go with it.
 
+use std::time::Duration;
+
 use kube::Resource;
 use kube::core::ObjectMeta;
 use tokio::time::Instant;
@@ -14,7 +16,7 @@ use crate::api::conditions::Reason;
 use crate::api::{TelegramConnector, TelegramConnectorStatus};
 use crate::identity::ConnectorRef;
 
-/// Writes what the plan says of the status.
+/// Writes what the plan says of the status. After how long to try again, if the status may not be repaired now.
 ///
 /// # Errors
 /// [`ReconcileError::WriteStatus`].
@@ -22,28 +24,37 @@ pub(super) async fn update_status(
     plan: &StatusPlan,
     object: &GuardedConnector,
     ctx: &Context,
-) -> Result<(), ReconcileError> {
+) -> Result<Option<Duration>, ReconcileError> {
     let connector_ref = connector_ref_of(object.meta());
     if !matches!(plan, StatusPlan::Skip) {
         publish_notices(&connector_ref, ctx).await;
     }
     let report = match plan {
-        StatusPlan::Skip => return Ok(()),
+        StatusPlan::Skip => return Ok(None),
         StatusPlan::Wait => {
             ctx.caches
                 .connectors
                 .with_entry(&connector_ref.uid, |entry| {
                     entry.incomplete_since.get_or_insert_with(Instant::now);
                 });
-            return Ok(());
+            return Ok(None);
         }
         StatusPlan::Report(report) => report,
     };
     record_ready_reason(report, &connector_ref, ctx);
-    if !report.changed {
-        return Ok(());
-    }
     let metadata = object.meta();
+    match (report.changed, report.altered) {
+        (true, _) => {}
+        (false, false) => return Ok(None),
+        (false, true) => {
+            let statuses = &ctx.caches.statuses;
+            if let Err(wait) = statuses.begin_repair(metadata, Instant::now()) {
+                return Ok(Some(wait));
+            }
+            tracing::warn!(namespace = %connector_ref.namespace, connector = %connector_ref.name,
+                "the status was changed by somebody else; it is written again");
+        }
+    }
     let version = apply_status(metadata, report, ctx)
         .await
         .map_err(ReconcileError::WriteStatus)?;
@@ -60,7 +71,7 @@ pub(super) async fn update_status(
     for event in &report.events {
         ctx.outputs.events.publish(&connector_ref, event).await;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Events for what connection and pipeline noticed. A notice is dropped after its event is written: a connection may wait for that.
@@ -97,17 +108,23 @@ async fn apply_status(
     ctx: &Context,
 ) -> Result<Option<String>, kube::Error> {
     let status = &report.status;
-    let refused =
-        match patches::apply_status::<TelegramConnector>(&ctx.client, metadata, status).await {
-            Err(kube::Error::Api(refused)) if refused.code == 422 => refused,
-            applied => return applied,
-        };
+    let refused = match patches::apply_status::<TelegramConnector>(
+        &ctx.client,
+        metadata,
+        status,
+        report.altered,
+    )
+    .await
+    {
+        Err(kube::Error::Api(refused)) if refused.code == 422 => refused,
+        applied => return applied,
+    };
     let removed = removed_objects(report.previous.as_ref(), status);
     if removed.is_empty() {
         return Err(kube::Error::Api(refused));
     }
     patches::remove_from_status::<TelegramConnector>(&ctx.client, metadata, &removed).await?;
-    patches::apply_status::<TelegramConnector>(&ctx.client, metadata, status).await
+    patches::apply_status::<TelegramConnector>(&ctx.client, metadata, status, report.altered).await
 }
 
 /// The objects in the previous status that the new one no longer has.

@@ -1,12 +1,13 @@
 //! The controller of user lists: a change of a list reconciles the connectors that refer to it, and its own status.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use futures::StreamExt;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
-use kube::runtime::{PredicateConfig, WatchStreamExt, predicates};
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates};
 use kube::{Resource, ResourceExt};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
@@ -51,7 +52,7 @@ pub(super) async fn run_user_list_controller(
         )
     };
     let changed = observed.applied_objects().predicate_filter(
-        predicates::generation::<GuardedUserList>,
+        predicates::generation::<GuardedUserList>.combine(status_hash),
         PredicateConfig::default(),
     );
     Controller::for_stream(changed, reader)
@@ -70,6 +71,14 @@ pub(super) async fn run_user_list_controller(
         )
         .for_each(|_| std::future::ready(()))
         .await;
+}
+
+/// A status that somebody else wrote is reconciled. Our own is too, which costs no call.
+fn status_hash(list: &GuardedUserList) -> Option<u64> {
+    let status = serde_json::to_string(&list.0.as_ref().ok()?.status).ok()?;
+    let mut hasher = DefaultHasher::new();
+    status.hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 /// A list was seen or is gone: the connectors that refer to it, and no others, are reconciled.

@@ -1,6 +1,7 @@
 //! The status of user lists: how many users a list names, and how many connectors refer to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
@@ -8,6 +9,7 @@ use tokio::time::Instant;
 
 use super::context::{Context, GuardedUserList};
 use super::error::ReconcileError;
+use super::status_cache::OwnStatus;
 use super::{patches, status};
 use crate::api::TelegramUserList;
 use crate::telemetry::ReadinessCheck;
@@ -23,7 +25,7 @@ pub(super) async fn reconcile(
     let started = Instant::now();
     let result = reconcile_list(&object, &ctx).await;
     let label = match &result {
-        Ok(()) => {
+        Ok(_) => {
             ctx.caches
                 .backoffs
                 .reset(object.uid().as_deref().unwrap_or_default());
@@ -33,10 +35,14 @@ pub(super) async fn reconcile(
     };
     ctx.metrics
         .record_reconcile("user_list", label, started.elapsed());
-    result.map(|()| Action::await_change())
+    result.map(|retry| retry.map_or_else(Action::await_change, Action::requeue))
 }
 
-async fn reconcile_list(object: &GuardedUserList, ctx: &Context) -> Result<(), ReconcileError> {
+/// After how long to reconcile it again, if nothing changes.
+async fn reconcile_list(
+    object: &GuardedUserList,
+    ctx: &Context,
+) -> Result<Option<Duration>, ReconcileError> {
     let namespace = object.namespace().unwrap_or_default();
     let name = object.name_any();
     let list = match &object.0 {
@@ -45,11 +51,17 @@ async fn reconcile_list(object: &GuardedUserList, ctx: &Context) -> Result<(), R
             // The connectors that refer to it say so in their status; its own would be refused with the rest of it.
             tracing::error!(%namespace, list = %name, error = %unreadable.error,
                 "the user list cannot be read; correct it and apply it again");
-            return Ok(());
+            return Ok(None);
         }
     };
-    if !ctx.is_leader() || list.metadata.deletion_timestamp.is_some() {
-        return Ok(());
+    if !ctx.is_leader() {
+        ctx.caches
+            .list_statuses
+            .as_follower(&list.metadata, list.status.as_ref());
+        return Ok(None);
+    }
+    if list.metadata.deletion_timestamp.is_some() {
+        return Ok(None);
     }
     if !ctx
         .inputs
@@ -57,7 +69,7 @@ async fn reconcile_list(object: &GuardedUserList, ctx: &Context) -> Result<(), R
         .is_passing(ReadinessCheck::ConnectorsSynced)
     {
         // Nobody is known yet who refers to it: `usedBy` would be wrong for a moment. The first list of connectors reconciles it again.
-        return Ok(());
+        return Ok(None);
     }
     let users = ctx.inputs.parsed_lists.get_or_parse(
         &namespace,
@@ -68,10 +80,8 @@ async fn reconcile_list(object: &GuardedUserList, ctx: &Context) -> Result<(), R
             .unwrap_or_default(),
         &list.spec.users,
     );
-    let previous = ctx
-        .caches
-        .list_statuses
-        .current(&list.metadata, list.status.as_ref());
+    let statuses = &ctx.caches.list_statuses;
+    let (previous, is_altered) = statuses.as_leader(&list.metadata, list.status.as_ref());
     let status = status::user_list_status(
         list.metadata.generation.unwrap_or_default(),
         users.len(),
@@ -82,14 +92,20 @@ async fn reconcile_list(object: &GuardedUserList, ctx: &Context) -> Result<(), R
         previous.as_ref(),
         ctx.clock.now(),
     );
-    if previous.as_ref() == Some(&status) {
-        return Ok(());
+    let is_changed = previous.is_none_or(|previous| !previous.shows(&status));
+    if !is_changed && !is_altered {
+        return Ok(None);
     }
-    let version = patches::apply_status::<TelegramUserList>(&ctx.client, &list.metadata, &status)
-        .await
-        .map_err(ReconcileError::WriteUserListStatus)?;
-    ctx.caches
-        .list_statuses
-        .on_written(&list.metadata, version, status);
-    Ok(())
+    if !is_changed {
+        if let Err(wait) = statuses.begin_repair(&list.metadata, Instant::now()) {
+            return Ok(Some(wait));
+        }
+        tracing::warn!(%namespace, list = %name, "the status was changed by somebody else; it is written again");
+    }
+    let version =
+        patches::apply_status::<TelegramUserList>(&ctx.client, &list.metadata, &status, is_altered)
+            .await
+            .map_err(ReconcileError::WriteUserListStatus)?;
+    statuses.on_written(&list.metadata, version, status);
+    Ok(None)
 }

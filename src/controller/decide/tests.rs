@@ -75,6 +75,7 @@ fn scenario() -> Scenario {
         })),
         facts: Facts {
             previous: None,
+            status_altered: false,
             observed: observation::ObservedFacts {
                 identity: Some(IdentityFact::Accepted(BotProfile {
                     id: BotId(84),

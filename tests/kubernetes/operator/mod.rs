@@ -14,6 +14,7 @@ mod reason_coverage;
 mod reasons;
 mod rotation;
 mod secrecy;
+mod status_repair;
 mod tcp_proxy;
 mod test_env;
 mod webhook;
@@ -32,5 +33,6 @@ pub fn register(suite: &mut Suite) {
     installation::register(suite);
     rotation::register(suite);
     secrecy::register(suite);
+    status_repair::register(suite);
     reason_coverage::register(suite);
 }
