@@ -15,11 +15,11 @@ use super::connector_ref::connector_ref_of;
 use super::context::{Context, GuardedUserList};
 use super::error::ReconcileError;
 use super::reference_index::GuardedConnector;
-use super::watches::{apis, on_error, watch, without_managed_fields};
+use super::watches::{watch, without_managed_fields};
 use super::{cleanup, reconcile};
 use crate::api::SKIP_DISCONNECT_ANNOTATION;
 use crate::identity::ConnectorUid;
-use crate::telemetry::{Readiness, ReadinessCheck};
+use crate::telemetry::{Readiness, ReadinessCheck, WatchedResource};
 
 /// How many connectors are reconciled at the same time. A reconcile waits for the API server only, never for Telegram.
 const CONCURRENCY: u16 = 32;
@@ -52,14 +52,12 @@ pub(super) async fn run_connector_controller(
     requeue_list: mpsc::UnboundedSender<ObjectRef<GuardedUserList>>,
 ) {
     let (reader, writer) = reflector::store::<GuardedConnector>();
-    let events = watch(
-        apis::<GuardedConnector>(&ctx.client, &ctx.settings.watch_namespaces),
+    let events = watch::<GuardedConnector>(
+        &ctx.client,
+        &ctx.settings.watch_namespaces,
+        WatchedResource::Connectors,
         without_managed_fields,
-        on_error(
-            "connectors",
-            ReadinessCheck::ConnectorsSynced,
-            readiness.clone(),
-        ),
+        &readiness,
     );
     let indexed = {
         let ctx = ctx.clone();

@@ -43,6 +43,7 @@ mod status_cache;
 mod update_status;
 mod user_list_controller;
 mod user_lists;
+mod watch_source;
 mod watches;
 
 use tokio::sync::{mpsc, watch};

@@ -23,6 +23,7 @@ use super::secret_watch::watch_secrets;
 use super::user_list_controller::run_user_list_controller;
 use crate::connection::BotConnections;
 use crate::identity::ConnectorUid;
+use crate::telemetry::WatchedResource;
 
 /// How long the first reconcile waits for the Secrets' watch; it needs none, but saves reading them twice.
 const SECRETS_SYNC_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,6 +36,7 @@ pub(super) async fn run(
     leading: watch::Receiver<bool>,
     stop: CancellationToken,
 ) {
+    begin_watches(&deps);
     let ready = stop
         .run_until_cancelled(wait_for_crds(&deps.client, &deps.settings, &deps.readiness))
         .await;
@@ -86,6 +88,20 @@ pub(super) async fn run(
     stop.run_until_cancelled(connectors).await;
     // Pollers end first, then the Lease goes back.
     election.await;
+}
+
+/// The view of the cluster ages from here on, also while the CRDs are waited for.
+fn begin_watches(deps: &ControllerDependencies) {
+    let all = [String::new()];
+    let namespaces = match &deps.settings.watch_namespaces[..] {
+        [] => &all,
+        some => some,
+    };
+    for resource in WatchedResource::ALL {
+        for namespace in namespaces {
+            deps.readiness.watches().begin(resource, namespace);
+        }
+    }
 }
 
 /// The context of all reconciles of this process.

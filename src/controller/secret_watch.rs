@@ -10,8 +10,8 @@ use kube::runtime::watcher::Event;
 use tokio::sync::watch;
 
 use super::context::Context;
-use super::watches::{apis, on_error, watch, without_managed_fields};
-use crate::telemetry::{Readiness, ReadinessCheck};
+use super::watches::{watch, without_managed_fields};
+use crate::telemetry::{Readiness, ReadinessCheck, WatchedResource};
 
 /// Runs until it is dropped; `synced` is told when all Secrets were listed.
 pub(super) async fn watch_secrets(
@@ -19,10 +19,12 @@ pub(super) async fn watch_secrets(
     readiness: Arc<Readiness>,
     synced: watch::Sender<bool>,
 ) {
-    let events = watch(
-        apis::<PartialObjectMeta<Secret>>(&ctx.client, &ctx.settings.watch_namespaces),
+    let events = watch::<PartialObjectMeta<Secret>>(
+        &ctx.client,
+        &ctx.settings.watch_namespaces,
+        WatchedResource::Secrets,
         without_managed_fields,
-        on_error("secrets", ReadinessCheck::SecretsSynced, readiness.clone()),
+        &readiness,
     );
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {

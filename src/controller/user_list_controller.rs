@@ -14,8 +14,8 @@ use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
 
 use super::context::{Context, GuardedUserList};
 use super::user_lists;
-use super::watches::{apis, on_error, watch, without_managed_fields};
-use crate::telemetry::{Readiness, ReadinessCheck};
+use super::watches::{watch, without_managed_fields};
+use crate::telemetry::{Readiness, ReadinessCheck, WatchedResource};
 
 /// How many lists are reconciled at the same time.
 const CONCURRENCY: u16 = 4;
@@ -29,14 +29,12 @@ pub(super) async fn run_user_list_controller(
     synced: watch::Sender<bool>,
 ) {
     let reader: Store<GuardedUserList> = ctx.inputs.user_lists.clone();
-    let events = watch(
-        apis::<GuardedUserList>(&ctx.client, &ctx.settings.watch_namespaces),
+    let events = watch::<GuardedUserList>(
+        &ctx.client,
+        &ctx.settings.watch_namespaces,
+        WatchedResource::UserLists,
         without_managed_fields,
-        on_error(
-            "user lists",
-            ReadinessCheck::UserListsSynced,
-            readiness.clone(),
-        ),
+        &readiness,
     );
     let observed = {
         let ctx = ctx.clone();

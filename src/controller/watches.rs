@@ -1,27 +1,31 @@
 //! One stream of changes out of the watches of several namespaces.
 //!
 //! Each namespace is listed and watched on its own, and may have to begin anew at any time. Behind this stream that is not seen:
-//! it starts once, with everything, and from then on says what was applied and what was deleted, also of what vanished while a
-//! watch was broken.
+//! it starts once, with everything that can be listed, and from then on says what was applied and what was deleted, also of what vanished
+//! while a watch was broken.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use kube::core::error_boundary::InvalidObject;
-use kube::core::{DeserializeGuard, ObjectMeta, PartialObjectMeta};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::core::{DeserializeGuard, NamespaceResourceScope, ObjectMeta, PartialObjectMeta};
+use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use crate::telemetry::{Readiness, ReadinessCheck};
+use super::watch_source::{SourceEvent, WatchSource};
+use crate::telemetry::{Readiness, WatchedResource};
 
 /// What a change is about: namespace and name.
 type Key = (Option<String>, String);
 /// The uids of objects. What they were is not kept: there are thousands of them.
 type Uids = HashMap<Key, Option<String>>;
+
+/// What needs another watch to have listed a namespace looks again after this time.
+pub(super) const UNLISTED_RETRY: Duration = Duration::from_secs(2);
 
 /// The APIs to watch: of each namespace, or of all with one.
 pub(super) fn apis<K>(client: &Client, namespaces: &[String]) -> Vec<Api<K>>
@@ -38,52 +42,46 @@ where
         .collect()
 }
 
-/// Reports a watch that fails to the log and, until its first list is complete, to `/readyz`.
-pub(super) fn on_error(
-    what: &'static str,
-    check: ReadinessCheck,
-    readiness: Arc<Readiness>,
-) -> impl Fn(&watcher::Error) + Clone + Send + 'static {
-    move |error| {
-        tracing::warn!(%error, what, "watch failed; retrying");
-        // Once synced, a broken watch heals by itself and the process goes on serving.
-        if !readiness.is_passing(check) {
-            readiness.fail(check, error.to_string());
-        }
-    }
-}
-
-/// Watches all of them as one. Errors are reported by `on_error` and healed with a back-off. `prune` takes off what nobody reads.
+/// Watches all namespaces as one. Failures are reported to the log, to `/readyz` and to metrics, and healed with a back-off. `prune` takes
+/// off what nobody reads.
 pub(super) fn watch<K>(
-    apis: Vec<Api<K>>,
+    client: &Client,
+    namespaces: &[String],
+    resource: WatchedResource,
     prune: fn(&mut K),
-    on_error: impl Fn(&watcher::Error) + Clone + Send + 'static,
-) -> impl Stream<Item = Event<K>> + Send
+    readiness: &Arc<Readiness>,
+) -> impl Stream<Item = Event<K>> + Send + use<K>
 where
-    K: Resource + Tombstone + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Resource<Scope = NamespaceResourceScope>
+        + Tombstone
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + 'static,
+    K::DynamicType: Default,
 {
-    let sources = apis.len();
-    let streams = apis.into_iter().enumerate().map(|(source, api)| {
-        let on_error = on_error.clone();
-        watcher(api, watcher::Config::default().page_size(250))
-            .default_backoff()
-            .filter_map(move |event| {
-                let event = match event {
-                    Ok(event) => Some((source, event.modify(prune))),
-                    Err(error) => {
-                        on_error(&error);
-                        None
-                    }
-                };
-                std::future::ready(event)
-            })
+    let all = [String::new()];
+    let namespaces = if namespaces.is_empty() {
+        &all
+    } else {
+        namespaces
+    };
+    let streams = namespaces.iter().enumerate().map(|(source, namespace)| {
+        WatchSource::new(client, resource, namespace, readiness.clone())
+            .into_stream()
+            .map(move |event| (source, event))
             .boxed()
     });
-    let mut merger = EventMerger::new(sources, K::tombstone);
+    let mut merger = EventMerger::new(namespaces.len(), K::tombstone);
     let start = stream::once(std::future::ready(Event::Init));
     start.chain(
-        stream::select_all(streams)
-            .flat_map(move |(source, event)| stream::iter(merger.apply(source, event))),
+        stream::select_all(streams).flat_map(move |(source, event)| {
+            stream::iter(match event {
+                SourceEvent::Watched(event) => merger.apply(source, event.modify(prune)),
+                SourceEvent::Failed => merger.on_failed(source),
+            })
+        }),
     )
 }
 
@@ -95,16 +93,17 @@ pub(super) fn without_managed_fields<K: Resource>(object: &mut K) {
 
 /// Makes one event stream of several, each of which may start over.
 struct EventMerger<K> {
-    sources: Vec<WatchSource>,
+    sources: Vec<SourceState>,
     tombstone: fn(ObjectMeta) -> K,
-    /// All sources have been listed once.
+    /// Every source has been listed once; from the first that is, those that failed are not waited for.
     complete: bool,
     /// Deletions seen before everything was listed; told right after.
     early_deletions: Vec<K>,
 }
 
-struct WatchSource {
+struct SourceState {
     listed: bool,
+    failed: bool,
     /// Everything that is there.
     known: Uids,
     /// While the source starts over: what it has shown again so far.
@@ -115,8 +114,9 @@ impl<K: Resource> EventMerger<K> {
     fn new(sources: usize, tombstone: fn(ObjectMeta) -> K) -> Self {
         Self {
             sources: (0..sources)
-                .map(|_| WatchSource {
+                .map(|_| SourceState {
                     listed: false,
+                    failed: false,
                     known: HashMap::new(),
                     relisted: None,
                 })
@@ -132,7 +132,9 @@ impl<K: Resource> EventMerger<K> {
         let tombstone = self.tombstone;
         match event {
             Event::Init => {
-                state.relisted = Some(HashMap::new());
+                // What an attempt that failed half-way has shown is there until a whole list lacks it.
+                let half = state.relisted.replace(HashMap::new());
+                state.known.extend(half.into_iter().flatten());
                 Vec::new()
             }
             Event::InitApply(object) | Event::Apply(object) => {
@@ -182,7 +184,18 @@ impl<K: Resource> EventMerger<K> {
             return vanished.into_iter().map(Event::Delete).collect();
         }
         self.early_deletions.extend(vanished);
-        if !self.sources.iter().all(|s| s.listed) {
+        self.complete_if_settled()
+    }
+
+    /// A source failed. Before the first list is complete, the others do not wait for it: what it shows later appears then.
+    fn on_failed(&mut self, source: usize) -> Vec<Event<K>> {
+        self.sources[source].failed = true;
+        self.complete_if_settled()
+    }
+
+    fn complete_if_settled(&mut self) -> Vec<Event<K>> {
+        let settled = self.sources.iter().all(|s| s.listed || s.failed);
+        if self.complete || !settled || !self.sources.iter().any(|s| s.listed) {
             return Vec::new();
         }
         self.complete = true;
@@ -287,6 +300,42 @@ mod tests {
             merged(&mut merger, 0, Event::Apply(object("a", "z", "3"))),
             ["+3"]
         );
+    }
+
+    #[test]
+    fn namespace_that_cannot_be_listed_does_not_hold_the_others() {
+        let mut merger = EventMerger::new(2, Meta::tombstone);
+        merged(&mut merger, 0, Event::Init);
+        merged(&mut merger, 1, Event::Init);
+        merged(&mut merger, 1, Event::InitApply(object("b", "x", "1")));
+        let failed = |merger: &mut EventMerger<Meta>| merger.on_failed(0).len();
+        assert_eq!(failed(&mut merger), 0, "nothing is listed yet");
+        assert_eq!(merged(&mut merger, 1, Event::InitDone), ["done"]);
+        assert_eq!(failed(&mut merger), 0);
+        // Its Role is back.
+        merged(&mut merger, 0, Event::Init);
+        assert_eq!(
+            merged(&mut merger, 0, Event::InitApply(object("a", "y", "2"))),
+            ["+2"]
+        );
+        assert!(merged(&mut merger, 0, Event::InitDone).is_empty());
+        // One that is listed before the other fails.
+        let mut merger = EventMerger::new(2, Meta::tombstone);
+        merged(&mut merger, 0, Event::Init);
+        assert!(merged(&mut merger, 0, Event::InitDone).is_empty());
+        assert!(matches!(merger.on_failed(1)[..], [Event::InitDone]));
+    }
+
+    #[test]
+    fn object_of_a_broken_list_is_deleted_when_the_next_lacks_it() {
+        let mut merger = EventMerger::new(1, Meta::tombstone);
+        merged(&mut merger, 0, Event::Init);
+        merged(&mut merger, 0, Event::InitApply(object("a", "x", "1")));
+        merged(&mut merger, 0, Event::InitDone);
+        merged(&mut merger, 0, Event::Init);
+        merged(&mut merger, 0, Event::InitApply(object("a", "x", "1")));
+        merged(&mut merger, 0, Event::Init);
+        assert_eq!(merged(&mut merger, 0, Event::InitDone), ["-1"]);
     }
 
     #[test]

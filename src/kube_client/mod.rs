@@ -3,6 +3,7 @@
 mod proxy;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use kube::client::ClientBuilder;
@@ -12,12 +13,15 @@ use kube::{Client, Config};
 use crate::telemetry::Metrics;
 use crate::telemetry::kubernetes_calls::KubernetesCallsLayer;
 
+/// kube's own 30 s would outlast the back-off of the watches when an API server comes back.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The configuration from the kubeconfig (or the service account), with the proxy of the environment. `context` chooses one of the kubeconfig.
 ///
 /// # Errors
 /// No kubeconfig and no service account, or a kubeconfig without this context.
 pub(crate) async fn infer_config(context: Option<&str>) -> Result<Config> {
-    let config = match context {
+    let mut config = match context {
         None => Config::infer().await?,
         Some(context) => {
             let options = KubeConfigOptions {
@@ -27,6 +31,7 @@ pub(crate) async fn infer_config(context: Option<&str>) -> Result<Config> {
             Config::from_kubeconfig(&options).await?
         }
     };
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
     Ok(proxy::with_environment_proxy(config))
 }
 

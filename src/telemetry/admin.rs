@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
-use super::readiness::Readiness;
+use super::readiness::{CheckState, Readiness};
 use crate::http_server::{self, ConnectionLimits, TrackedConnection};
 
 /// Asks the store whether it can be written; the error says why not.
@@ -76,6 +76,12 @@ pub fn router(admin: AdminState) -> Router {
 }
 
 async fn metrics(State(admin): State<AdminState>) -> impl IntoResponse {
+    for age in admin.readiness.watches().ages() {
+        let resource = age.resource.label();
+        admin
+            .metrics
+            .set_cluster_view(resource, age.failing, age.oldest);
+    }
     (
         [(
             header::CONTENT_TYPE,
@@ -88,20 +94,24 @@ async fn metrics(State(admin): State<AdminState>) -> impl IntoResponse {
 async fn readyz(State(admin): State<AdminState>) -> impl IntoResponse {
     let mut states = admin.readiness.states();
     let store = tokio::time::timeout(STORE_TIMEOUT, (admin.store_probe)()).await;
-    states.push((
-        "store-writable",
-        match store {
-            Ok(result) => result,
-            Err(_) => Err("the store does not answer".to_owned()),
-        },
-    ));
-    let ready = states.iter().all(|(_, state)| state.is_ok());
+    states.push(CheckState {
+        name: "store-writable",
+        result: store.unwrap_or_else(|_| Err("the store does not answer".to_owned())),
+        warning: None,
+    });
+    let ready = states.iter().all(|state| state.result.is_ok());
     let mut body = String::new();
-    for (name, state) in &states {
+    for CheckState {
+        name,
+        result,
+        warning,
+    } in &states
+    {
         // Writing to a String cannot fail.
-        let _ = match state {
-            Ok(()) => writeln!(body, "[+] {name} ok"),
-            Err(why) => writeln!(body, "[-] {name}: {why}"),
+        let _ = match (result, warning) {
+            (Ok(()), None) => writeln!(body, "[+] {name} ok"),
+            (Ok(()), Some(warning)) => writeln!(body, "[+] {name} ok, but {warning}"),
+            (Err(why), _) => writeln!(body, "[-] {name}: {why}"),
         };
     }
     let status = if ready {
@@ -115,7 +125,7 @@ async fn readyz(State(admin): State<AdminState>) -> impl IntoResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::ReadinessCheck;
+    use crate::telemetry::{ReadinessCheck, WatchedResource};
     use http_body_util::BodyExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tower::ServiceExt;
@@ -174,5 +184,39 @@ mod tests {
              [-] secrets-synced: not yet\n[-] work-claims: not yet\n[-] store-writable: the store cannot be written: disk full\n"
         );
         assert_eq!(get(admin, "/healthz").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn old_view_of_the_cluster_is_named_while_ready() {
+        let readiness = Arc::new(Readiness::default());
+        for check in [
+            ReadinessCheck::Crds,
+            ReadinessCheck::ConnectorsSynced,
+            ReadinessCheck::UserListsSynced,
+            ReadinessCheck::SecretsSynced,
+            ReadinessCheck::WorkClaims,
+        ] {
+            readiness.pass(check);
+        }
+        let watches = readiness.watches();
+        watches.begin(WatchedResource::UserLists, "gone");
+        watches.on_error(WatchedResource::UserLists, "gone", "403 Forbidden");
+        let admin = AdminState {
+            metrics: Arc::default(),
+            readiness,
+            store_probe: Arc::new(|| Box::pin(async { Ok(()) })),
+        };
+        let (status, body) = get(admin.clone(), "/readyz").await;
+        assert_eq!(status, StatusCode::OK);
+        let line = "[+] user-lists-synced ok, but not current: namespace \"gone\" for 0 s: 403 Forbidden\n";
+        assert!(body.contains(line), "{body}");
+        let (_, metrics) = get(admin, "/metrics").await;
+        for line in [
+            "watches_failing{resource=\"telegramuserlists\"} 1\n",
+            "watches_failing{resource=\"secrets\"} 0\n",
+            "cluster_view_age_seconds{resource=\"secrets\"} 0.0\n",
+        ] {
+            assert!(metrics.contains(line), "{metrics}");
+        }
     }
 }

@@ -113,6 +113,8 @@ pub struct Metrics {
     reconcile_seconds: Histograms<1>,
     kubernetes_calls: Counters<3>,
     connectors: Family<Labels<1>, Gauge>,
+    watches_failing: Family<Labels<1>, Gauge>,
+    cluster_view_age_seconds: Family<Labels<1>, Gauge<f64, std::sync::atomic::AtomicU64>>,
     leader: Gauge,
     leadership_changes: Counter,
     updates: Counters<1>,
@@ -145,6 +147,8 @@ impl Metrics {
             reconcile_seconds: Family::new_with_constructor(|| buckets(0.001, 2.0, 14)),
             kubernetes_calls: Family::default(),
             connectors: Family::default(),
+            watches_failing: Family::default(),
+            cluster_view_age_seconds: Family::default(),
             leader: Gauge::default(),
             leadership_changes: Counter::default(),
             updates: Family::default(),
@@ -204,6 +208,17 @@ impl Metrics {
             "connectors",
             "TelegramConnectors by the reason of their Ready condition",
             self.connectors.clone(),
+        );
+        r.register(
+            "watches_failing",
+            "Watches that do not show the cluster now, by resource; /readyz names their namespaces",
+            self.watches_failing.clone(),
+        );
+        r.register_with_unit(
+            "cluster_view_age",
+            "For how long the view of the cluster has not been current, by resource; 0 while every watch is",
+            Unit::Seconds,
+            self.cluster_view_age_seconds.clone(),
         );
         r.register(
             "leader",
@@ -308,6 +323,17 @@ impl Metrics {
         self.connectors
             .get_or_create(&[("reason", reason)])
             .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Sets how many watches of a resource fail, and for how long the first of them has (zero if none does).
+    pub fn set_cluster_view(&self, resource: &'static str, failing: usize, age: Duration) {
+        let labels = [("resource", resource)];
+        self.watches_failing
+            .get_or_create(&labels)
+            .set(i64::try_from(failing).unwrap_or(i64::MAX));
+        self.cluster_view_age_seconds
+            .get_or_create(&labels)
+            .set(age.as_secs_f64());
     }
 
     /// Sets whether this process holds the Lease. Counts a change.

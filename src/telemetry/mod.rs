@@ -6,7 +6,9 @@ pub mod logs;
 pub mod metrics;
 mod readiness;
 pub mod traces;
+mod watch_health;
 
 pub use metrics::Metrics;
 pub use readiness::{Readiness, ReadinessCheck};
 pub use traces::TraceExporter;
+pub use watch_health::{WatchHealth, WatchedResource};

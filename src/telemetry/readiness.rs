@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
+use super::watch_health::{WatchHealth, WatchedResource};
+use crate::bounded_text::bounded_list;
+
 /// A condition for the process to be ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ReadinessCheck {
@@ -41,7 +44,20 @@ impl ReadinessCheck {
 
 /// The state of every check: written by controller and pipeline, read by `/readyz`.
 #[derive(Debug, Default)]
-pub struct Readiness(Mutex<BTreeMap<ReadinessCheck, Result<(), String>>>);
+pub struct Readiness {
+    checks: Mutex<BTreeMap<ReadinessCheck, Result<(), String>>>,
+    watches: WatchHealth,
+}
+
+/// One line of `/readyz`.
+pub(super) struct CheckState {
+    /// The check.
+    pub(super) name: &'static str,
+    /// Why it fails, if it does.
+    pub(super) result: Result<(), String>,
+    /// What is wrong although it passes.
+    pub(super) warning: Option<String>,
+}
 
 impl Readiness {
     /// Marks a check as passing.
@@ -56,23 +72,41 @@ impl Readiness {
 
     /// Whether a check was last marked as passing.
     pub fn is_passing(&self, check: ReadinessCheck) -> bool {
-        let checks = self.0.lock();
+        let checks = self.checks.lock();
         matches!(checks.get(&check), Some(Ok(())))
     }
 
-    fn set(&self, check: ReadinessCheck, state: Result<(), String>) {
-        self.0.lock().insert(check, state);
+    /// The state of every watch.
+    pub fn watches(&self) -> &WatchHealth {
+        &self.watches
     }
 
-    /// The name and state of every check, in their order; one that nobody has reported yet fails.
-    pub(super) fn states(&self) -> Vec<(&'static str, Result<(), String>)> {
-        let checks = self.0.lock();
+    fn set(&self, check: ReadinessCheck, state: Result<(), String>) {
+        self.checks.lock().insert(check, state);
+    }
+
+    /// The state of every check, in their order; one that nobody has reported yet fails.
+    pub(super) fn states(&self) -> Vec<CheckState> {
+        let checks = self.checks.lock();
         ReadinessCheck::ALL
             .iter()
-            .map(|c| {
-                let state = checks.get(c).cloned();
-                (c.name(), state.unwrap_or_else(|| Err("not yet".to_owned())))
+            .map(|check| {
+                let state = checks.get(check).cloned();
+                CheckState {
+                    name: check.name(),
+                    result: state.unwrap_or_else(|| Err("not yet".to_owned())),
+                    warning: self.warning(*check),
+                }
             })
             .collect()
+    }
+
+    /// Once everything was listed, a watch that fails leaves the process ready: it serves what it knows.
+    fn warning(&self, check: ReadinessCheck) -> Option<String> {
+        let resource = WatchedResource::ALL
+            .into_iter()
+            .find(|resource| resource.check() == check)?;
+        let problems = self.watches.problems(resource);
+        (!problems.is_empty()).then(|| format!("not current: {}", bounded_list(&problems, "; ")))
     }
 }

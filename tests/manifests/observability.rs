@@ -20,6 +20,7 @@ fn metrics_with_samples() -> Metrics {
     metrics.record_reconcile("connector", "ok", moment);
     metrics.count_kubernetes_call("patch", "telegramconnectors/status", "ok");
     metrics.set_connectors_with_reason("MessagesFlow", 1);
+    metrics.set_cluster_view("secrets", 0, moment);
     metrics.set_leading(true);
     metrics.count_updates(UpdateOutcome::Received, 1);
     metrics.count_webhook_refusal(WebhookRefusal::BadSecret);

@@ -17,6 +17,7 @@ mod secrecy;
 mod status_repair;
 mod tcp_proxy;
 mod test_env;
+mod view_of_the_cluster;
 mod webhook;
 
 use crate::suite::Suite;
@@ -29,6 +30,7 @@ pub fn register(suite: &mut Suite) {
     metrics::register(suite);
     admin_events::register(suite);
     webhook::register(suite);
+    view_of_the_cluster::register(suite);
     leader_election::register(suite);
     installation::register(suite);
     rotation::register(suite);

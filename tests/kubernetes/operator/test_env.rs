@@ -72,6 +72,8 @@ pub struct OperatorOptions {
     pub recheck_interval: Duration,
     pub require_secret_label: bool,
     pub client: Option<Client>,
+    /// Namespaces to watch before the test's own.
+    pub more_namespaces: Vec<String>,
     pub webhook_listen: SocketAddr,
     pub webhook_tls: Option<TlsFiles>,
 }
@@ -84,6 +86,7 @@ impl OperatorOptions {
             recheck_interval: controller::DEFAULT_RECHECK_INTERVAL,
             require_secret_label: false,
             client: None,
+            more_namespaces: Vec::new(),
             webhook_listen: any_port(),
             webhook_tls: None,
         }
@@ -112,6 +115,7 @@ impl OperatorOptions {
             recheck_interval: controller::DEFAULT_RECHECK_INTERVAL,
             require_secret_label: false,
             client: None,
+            more_namespaces: Vec::new(),
             webhook_listen: address,
             webhook_tls: None,
         }
@@ -248,10 +252,12 @@ impl TestEnv {
 
     /// Starts an operator that watches this test's namespace only.
     pub async fn start_operator(&self, options: OperatorOptions) -> Operator {
+        let mut watch_namespaces = options.more_namespaces;
+        watch_namespaces.push(self.cluster.namespace.clone());
         let settings = OperatorSettings {
             controller: controller::ControllerSettings {
                 connection: options.connection,
-                watch_namespaces: vec![self.cluster.namespace.clone()],
+                watch_namespaces,
                 identity: "test".into(),
                 leader_election: options.lease,
                 recheck_interval: options.recheck_interval,
