@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;
-use kube::{Api, Client, Resource};
+use kube::{Client, Resource};
 
 use super::settings::ControllerSettings;
 use super::watches::apis;
@@ -15,7 +15,7 @@ use crate::telemetry::{Readiness, ReadinessCheck};
 /// How often a missing CRD is looked for.
 const CRD_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Returns once both kinds can be listed; until then `/readyz` says which cannot.
+/// Returns once both kinds can be listed in one of the namespaces; until then `/readyz` says which cannot.
 pub(super) async fn wait_for_crds(
     client: &Client,
     settings: &ControllerSettings,
@@ -48,16 +48,21 @@ where
         + std::fmt::Debug
         + serde::de::DeserializeOwned,
 {
-    let api: Option<Api<DeserializeGuard<K>>> =
-        apis(client, &settings.watch_namespaces).into_iter().next();
-    let Some(api) = api else { return Ok(()) };
-    match api.list(&ListParams::default().limit(1)).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => Err(format!(
-            "the API server does not know {}.{}: apply crds/",
-            K::plural(&()),
-            K::group(&())
-        )),
-        Err(error) => Err(format!("{} cannot be listed: {error}", K::plural(&()))),
+    let mut result = Ok(());
+    // One that is forbidden says nothing of the others.
+    for api in apis::<DeserializeGuard<K>>(client, &settings.watch_namespaces) {
+        let error = match api.list(&ListParams::default().limit(1)).await {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        result = Err(match error {
+            kube::Error::Api(status) if status.code == 404 => format!(
+                "the API server does not know {}.{}: apply crds/",
+                K::plural(&()),
+                K::group(&())
+            ),
+            error => format!("{} cannot be listed: {error}", K::plural(&())),
+        });
     }
+    result
 }

@@ -14,8 +14,7 @@ use super::context::Context;
 use crate::backoff::jittered;
 use crate::identity::{ConnectorRef, ConnectorUid};
 use crate::store::StoreError;
-use crate::telemetry::Readiness;
-use crate::telemetry::ReadinessCheck;
+use crate::telemetry::{Readiness, ReadinessCheck, WatchedResource};
 
 /// So many looks, an hour apart, it takes to believe that all connectors went at once.
 const CHECKS_BEFORE_COLLECTING_ALL: u32 = 24;
@@ -62,7 +61,12 @@ async fn collect_orphans(
     guard: &mut ForeignStoreGuard,
 ) -> Result<HashSet<ConnectorUid>, StoreError> {
     let mut known = ctx.outputs.inbox.connectors().await?;
-    known.retain(|connector| is_watched(connector, &ctx.settings.watch_namespaces));
+    let watches = ctx.inputs.readiness.watches();
+    // Of a namespace that cannot be listed, absence says nothing.
+    known.retain(|connector| {
+        is_watched(connector, &ctx.settings.watch_namespaces)
+            && watches.is_listed(WatchedResource::Connectors, &connector.namespace)
+    });
     let (here, absent): (Vec<_>, Vec<_>) = known
         .into_iter()
         .partition(|connector| ctx.inputs.references.object_ref(&connector.uid).is_some());

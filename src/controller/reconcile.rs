@@ -9,7 +9,6 @@ use kube::runtime::controller::Action;
 use tokio::time::Instant;
 
 use super::apply::apply;
-use super::cleanup;
 use super::connector_ref::connector_ref_of;
 use super::context::Context;
 use super::decide::decide;
@@ -18,7 +17,10 @@ use super::error::ReconcileError;
 use super::facts::Facts;
 use super::reference_index::GuardedConnector;
 use super::update_status::update_status;
+use super::watches::UNLISTED_RETRY;
+use super::{access, cleanup};
 use crate::identity::ConnectorRef;
+use crate::telemetry::WatchedResource;
 
 /// Reconciles one connector, and counts and times it.
 ///
@@ -62,6 +64,9 @@ async fn run_stages(
         // The watch has gone on since this reconcile was scheduled; the newer object is in the store already.
         return Ok(Action::requeue(Duration::ZERO));
     }
+    if waits_for_lists(object, connector_ref, ctx) {
+        return Ok(Action::requeue(UNLISTED_RETRY));
+    }
     log_unreadable(object, connector_ref, ctx);
     let role = ctx.role();
     let dereferenced = dereference(object, ctx).await?;
@@ -71,6 +76,17 @@ async fn run_stages(
     let retry = update_status(&plan.status, object, ctx).await?;
     let requeue = plan.requeue.into_iter().chain(retry).min();
     Ok(requeue.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// Whether the connector refers to user lists of a namespace whose lists were never listed: its users would be denied, and the status
+/// would say that the lists do not exist.
+fn waits_for_lists(object: &GuardedConnector, connector_ref: &ConnectorRef, ctx: &Context) -> bool {
+    let watches = ctx.inputs.readiness.watches();
+    object.meta().deletion_timestamp.is_none()
+        && object.0.as_ref().is_ok_and(|connector| {
+            !access::referenced_lists(&connector.spec.access).is_empty()
+                && !watches.is_listed(WatchedResource::UserLists, &connector_ref.namespace)
+        })
 }
 
 /// Logs an object that cannot be deserialized, once for each error.

@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use super::context::{Context, GuardedUserList};
 use super::error::ReconcileError;
 use super::status_cache::OwnStatus;
+use super::watches::UNLISTED_RETRY;
 use super::{patches, status};
 use crate::api::TelegramUserList;
-use crate::telemetry::ReadinessCheck;
+use crate::telemetry::WatchedResource;
 
 /// Reconciles one list.
 ///
@@ -63,13 +64,10 @@ async fn reconcile_list(
     if list.metadata.deletion_timestamp.is_some() {
         return Ok(None);
     }
-    if !ctx
-        .inputs
-        .readiness
-        .is_passing(ReadinessCheck::ConnectorsSynced)
-    {
+    let watches = ctx.inputs.readiness.watches();
+    if !watches.is_listed(WatchedResource::Connectors, &namespace) {
         // Nobody is known yet who refers to it: `usedBy` would be wrong for a moment. The first list of connectors reconciles it again.
-        return Ok(None);
+        return Ok(Some(UNLISTED_RETRY));
     }
     let users = ctx.inputs.parsed_lists.get_or_parse(
         &namespace,
