@@ -51,6 +51,11 @@ impl<'a> JsonObject<'a> {
         self.raw(key) == Some("true")
     }
 
+    /// The field, by its shape: for fields that may be one of several.
+    pub(crate) fn value(&self, key: &str) -> Option<JsonValue<'a>> {
+        JsonValue::parse(self.raw(key)?)
+    }
+
     /// A string. Invalid Unicode (half of a surrogate pair) and NUL, which `PostgreSQL` cannot store, become U+FFFD.
     pub(crate) fn text(&self, key: &str) -> Option<String> {
         let LossyText(text) = serde_json::from_str(self.raw(key)?).ok()?;
@@ -72,6 +77,34 @@ impl<'a> JsonObject<'a> {
             .into_iter()
             .filter_map(|e| JsonObject::parse(e.get()))
             .collect()
+    }
+}
+
+/// A value that may have one of several shapes, read one level deep.
+pub(crate) enum JsonValue<'a> {
+    /// A string, as [`JsonObject::text`] reads it.
+    Text(String),
+    /// An array, each element as raw JSON.
+    Array(Vec<&'a str>),
+    /// An object.
+    Object(JsonObject<'a>),
+}
+
+impl<'a> JsonValue<'a> {
+    /// Reads raw JSON; `None` for a number, a truth value, `null` and what is no JSON.
+    pub(crate) fn parse(json: &'a str) -> Option<Self> {
+        match json.trim_start().as_bytes().first()? {
+            b'"' => {
+                let LossyText(text) = serde_json::from_str(json).ok()?;
+                Some(Self::Text(text))
+            }
+            b'[' => {
+                let elements: Vec<&'a RawValue> = serde_json::from_str(json).ok()?;
+                Some(Self::Array(elements.iter().map(|e| e.get()).collect()))
+            }
+            b'{' => JsonObject::parse(json).map(Self::Object),
+            _ => None,
+        }
     }
 }
 

@@ -231,7 +231,8 @@ fn passes_privacy_mode(message: &Message, bot: &Bot, state: &BotState) -> bool {
         return service
             .iter()
             .any(|field| message.content.contains_key(*field))
-            || replies_to_bot(message, state);
+            || replies_to_bot(message, state)
+            || rich_message_mentions(message, bot);
     };
     let own = format!("@{}", bot.user.username.as_deref().unwrap_or_default());
     let entities = message.entities.iter().chain(&message.caption_entities);
@@ -247,6 +248,27 @@ fn passes_privacy_mode(message: &Message, bot: &Bot, state: &BotState) -> bool {
         };
     }
     addressed
+}
+
+/// Whether a rich message has a mention of the bot, anywhere in its blocks.
+fn rich_message_mentions(message: &Message, bot: &Bot) -> bool {
+    let own = bot.user.username.as_deref().unwrap_or_default();
+    let mut waiting: Vec<&Value> = message.content.get("rich_message").into_iter().collect();
+    while let Some(value) = waiting.pop() {
+        match value {
+            Value::Array(values) => waiting.extend(values),
+            Value::Object(fields) => {
+                let field = |key: &str| fields.get(key).and_then(Value::as_str);
+                let name = field("username").unwrap_or_default();
+                if field("type") == Some("mention") && name.eq_ignore_ascii_case(own) {
+                    return true;
+                }
+                waiting.extend(fields.values());
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 fn replies_to_bot(message: &Message, state: &BotState) -> bool {

@@ -1,6 +1,7 @@
 //! A message that waits, read and classified once: everything that asks what it is looks here, and does not decide anew.
 
-use crate::pipeline::decide::assistant_input::{self, AssistantInput};
+use crate::history::ChatMessage;
+use crate::pipeline::decide::assistant_input::{self, AssistantInput, InputContext};
 use crate::pipeline::decide::decision::{self, Decision};
 use crate::pipeline::decide::groups::{self, GroupDecision};
 use crate::pipeline::message::incoming_update::{IncomingUpdate, UnreadableUpdate};
@@ -68,14 +69,15 @@ impl ClassifiedUpdate {
         self.incoming.sender.as_ref().map(|s| s.id)
     }
 
-    /// What the assistant is given of it, also where it goes along with another: a picture of an album, a piece of a paste.
-    pub(crate) fn input(&self, connector: &ResolvedConnector) -> AssistantInput {
-        match &self.decision {
-            Decision::AskAssistant(input) | Decision::AskInNewSession(input) => input.clone(),
-            _ => {
-                assistant_input::assistant_input(&self.incoming, decision::bot_identity(connector))
-            }
-        }
+    /// What the assistant is given of it beside `history`, also where it goes along with another: a picture of an album, a piece of a
+    /// paste.
+    pub(crate) fn input(
+        &self,
+        connector: &ResolvedConnector,
+        history: &[ChatMessage],
+    ) -> AssistantInput {
+        let bot = decision::bot_identity(connector);
+        assistant_input::assistant_input_in(&self.incoming, InputContext { bot, history })
     }
 }
 

@@ -1,11 +1,12 @@
 //! When the bot speaks in a group: mentioned, replied to, or a command for it; or always, if the connector says so.
 
+use std::ops::Range;
+
 use crate::api::connector::RespondTo;
 use crate::identity::BotId;
 use crate::pipeline::message::commands::{self, ParsedCommand};
-use crate::pipeline::message::incoming_update::{
-    ChatKind, Content, Entity, EntityKind, IncomingUpdate, Membership,
-};
+use crate::pipeline::message::incoming_update::entities::{self, EntityKind};
+use crate::pipeline::message::incoming_update::{ChatKind, Content, IncomingUpdate, Membership};
 use crate::registry::GroupPolicy;
 
 /// What to do with a message, judged by where it was said. Who said it is [`crate::pipeline::decide::access`]'s to judge.
@@ -64,7 +65,7 @@ pub fn decide(
     let addressed_to_bot = policy.respond_to == RespondTo::All
         || addressed
         || replies_to_bot(incoming, bot)
-        || bot_mentions(incoming, bot).next().is_some();
+        || !bot_mentions(incoming, bot).is_empty();
     if addressed_to_bot {
         GroupDecision::Handle
     } else {
@@ -86,24 +87,31 @@ fn decide_unlisted_chat(incoming: &IncomingUpdate) -> GroupDecision {
     }
 }
 
-/// The text as it is meant for the assistant: a mention of the bot at its beginning or end is an address, and a `/new` before it an
-/// order to the bot; neither is content.
+/// The text as it is meant for the assistant, as Markdown: a mention of the bot at its beginning or end is an address, and a `/new` before
+/// it an order to the bot; neither is content.
 pub fn strip_bot_mention(incoming: &IncomingUpdate, bot: BotIdentity<'_>) -> String {
     let text = incoming.text.as_deref().unwrap_or_default();
-    let mut rest = commands::strip_new_command(text, bot.username);
-    let offset = text.len() - rest.trim_start().len();
-    for (start, end) in bot_mentions(incoming, bot).filter_map(|e| byte_range(text, e)) {
-        if start == offset {
-            rest = text[end..].trim_start_matches([',', ':', ' ', '\n', '\u{a0}']);
-        } else if end == text.trim_end().len() && end >= text.len() - rest.len() {
-            let kept = text.len() - rest.len();
-            rest = text[kept..start.max(kept)].trim_end();
+    let words = commands::strip_new_command(text, bot.username);
+    let begin = text.len() - words.trim_start().len();
+    let end = text.trim_end().len();
+    let mut said = begin..end.max(begin);
+    for mention in bot_mentions(incoming, bot) {
+        if mention.start == begin {
+            let rest = text[mention.end..].trim_start_matches([',', ':', ' ', '\n', '\u{a0}']);
+            said.start = text.len() - rest.len();
+        } else if mention.end == end && mention.end >= said.start {
+            said.end = mention.start.max(said.start);
         }
     }
-    rest.trim().to_owned()
+    said.end = said.end.max(said.start);
+    let rest = text[said.clone()].trim_start();
+    said.start = said.end - rest.len();
+    said.end = said.start + rest.trim_end().len();
+    entities::markdown_of(text, &incoming.entities, said)
 }
 
-fn replies_to_bot(incoming: &IncomingUpdate, bot: BotIdentity<'_>) -> bool {
+/// Whether it answers a message of the bot.
+pub(crate) fn replies_to_bot(incoming: &IncomingUpdate, bot: BotIdentity<'_>) -> bool {
     incoming
         .reply_to
         .as_ref()
@@ -111,38 +119,22 @@ fn replies_to_bot(incoming: &IncomingUpdate, bot: BotIdentity<'_>) -> bool {
         .is_some_and(|s| s.id == bot.id.0)
 }
 
-fn bot_mentions<'a>(
-    incoming: &'a IncomingUpdate,
-    bot: BotIdentity<'a>,
-) -> impl Iterator<Item = Entity> + 'a {
+/// Where the bot is mentioned in the text, in bytes.
+fn bot_mentions(incoming: &IncomingUpdate, bot: BotIdentity<'_>) -> Vec<Range<usize>> {
     let text = incoming.text.as_deref().unwrap_or_default();
-    incoming
-        .entities
-        .iter()
-        .copied()
-        .filter(move |entity| match entity.kind {
-            EntityKind::TextMention(id) => id == bot.id.0,
-            EntityKind::Mention => byte_range(text, *entity)
-                .and_then(|(start, end)| text[start..end].strip_prefix('@'))
+    entities::byte_ranges(text, &incoming.entities)
+        .into_iter()
+        .zip(&incoming.entities)
+        .filter_map(|(range, entity)| Some((range?, &entity.kind)))
+        .filter(|(range, kind)| match kind {
+            EntityKind::TextMention(id) => *id == bot.id.0,
+            EntityKind::Mention => text[range.clone()]
+                .strip_prefix('@')
                 .is_some_and(|name| name.eq_ignore_ascii_case(bot.username)),
-            EntityKind::BotCommand => false,
+            _ => false,
         })
-}
-
-/// Where an entity lies in the text, in bytes; `None` if it lies outside or cuts a character.
-fn byte_range(text: &str, entity: Entity) -> Option<(usize, usize)> {
-    let end = entity.offset.checked_add(entity.length)?;
-    let (mut units, mut start) = (0, None);
-    for (at, c) in text.char_indices().chain([(text.len(), '\0')]) {
-        if units == entity.offset {
-            start = start.or(Some(at));
-        }
-        if units == end {
-            return start.map(|start| (start, at));
-        }
-        units += c.len_utf16();
-    }
-    None
+        .map(|(range, _)| range)
+        .collect()
 }
 
 #[cfg(test)]
@@ -153,6 +145,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::pipeline::message::incoming_update::Entity;
 
     const BOT: BotIdentity<'static> = BotIdentity {
         id: BotId(8_400_000_001),
@@ -189,6 +182,7 @@ mod tests {
     const BARE_COMMAND: &str = r#""text":"/new""#;
     const OTHER_COMMAND: &str = r#""text":"/new@other_bot""#;
     const CAPTION: &str = r#""photo":[{"file_id":"f","width":1}],"caption":"@support_bot what is it","caption_entities":[{"type":"mention","offset":0,"length":12}]"#;
+    const RICH: &str = r#""rich_message":{"blocks":[{"type":"paragraph","text":["😀 ",{"type":"mention","text":"@support_bot","username":"support_bot"}," hi"]}]}"#;
     const JOINED: &str = r#""new_chat_members":[{"id":9}]"#;
     const CUT: &str =
         r#""text":"😀@support_bot","entities":[{"type":"mention","offset":1,"length":13}]"#;
@@ -205,6 +199,7 @@ mod tests {
     #[case::command_for_anybody(BARE_COMMAND, GroupDecision::Ignore, GroupDecision::Handle)]
     #[case::command_for_another_bot(OTHER_COMMAND, GroupDecision::Ignore, GroupDecision::Ignore)]
     #[case::mention_in_a_caption(CAPTION, GroupDecision::Handle, GroupDecision::Handle)]
+    #[case::mention_in_a_rich_message(RICH, GroupDecision::Handle, GroupDecision::Handle)]
     #[case::service_message(JOINED, GroupDecision::Ignore, GroupDecision::Ignore)]
     #[case::entity_that_cuts_a_surrogate_pair(CUT, GroupDecision::Ignore, GroupDecision::Handle)]
     fn the_group_policy_decides(
@@ -252,8 +247,7 @@ mod tests {
     #[rstest]
     #[case(MENTION, "😀 @support_bot hi")]
     #[case(CAPTION, "what is it")]
-    #[case(r#""text":"/new@support_bot what is it""#, "what is it")]
-    #[case(r#""text":"/new  @support_bot\nwhat is it","entities":[{"type":"mention","offset":6,"length":12}]"#, "what is it")]
+    #[case(RICH, "😀 @support_bot hi")]
     #[case(
         r#""text":"  @support_bot, hi","entities":[{"type":"mention","offset":2,"length":12}]"#,
         "hi"

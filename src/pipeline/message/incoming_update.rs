@@ -5,6 +5,11 @@
 //! readable is [`UnreadableUpdate`]: the pipeline counts it and is done with it, so that it blocks nothing.
 
 mod content;
+pub(crate) mod entities;
+mod reply_to;
+mod rich_message;
+mod sender;
+mod words;
 
 use jiff::Timestamp;
 
@@ -13,10 +18,10 @@ use crate::telegram::{update, update_route};
 
 pub use crate::telegram::UpdateKind;
 pub use content::{Content, Membership, ServiceMessage, TelegramFile};
-
-/// Accounts behind which Telegram hides a sender: `GroupAnonymousBot`, `Channel_Bot` and the service account that forwards
-/// the posts of a linked channel. Nobody can be told apart by them, so they are no senders.
-const ANONYMOUS_ACCOUNTS: [i64; 3] = [1_087_968_824, 136_817_688, 777_000];
+pub use entities::{Entity, EntityKind};
+pub use reply_to::ReplyTo;
+pub use sender::Sender;
+use words::Words;
 
 /// What kind of chat it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,58 +49,6 @@ pub struct Chat {
     pub title: Option<String>,
 }
 
-/// Who wrote. A message of a channel or of an anonymous admin has no sender.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sender {
-    /// The numeric id: the identity.
-    pub id: i64,
-    /// It is a bot.
-    pub is_bot: bool,
-    /// `username` as written, without @.
-    pub username: Option<String>,
-    /// First and last name.
-    pub name: String,
-    /// IETF language tag.
-    pub language_code: Option<String>,
-}
-
-/// What an entity marks. Only those that decide something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EntityKind {
-    /// `@username`.
-    Mention,
-    /// A user without a username, by id.
-    TextMention(i64),
-    /// `/command` or `/command@bot`.
-    BotCommand,
-}
-
-/// A marked stretch of the text. Offset and length are UTF-16 code units, as Telegram counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entity {
-    /// What it marks.
-    pub kind: EntityKind,
-    /// Where it begins.
-    pub offset: usize,
-    /// How long it is.
-    pub length: usize,
-}
-
-/// The message that this one answers.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ReplyTo {
-    /// Its `message_id`; `None` if it is in another chat.
-    pub message_id: Option<i64>,
-    /// Who wrote it, bots included.
-    pub sender: Option<Sender>,
-    /// Its text or caption.
-    pub text: Option<String>,
-    /// What was sent in it.
-    pub content: Content,
-    /// The part of it that the user quoted.
-    pub quote: Option<String>,
-}
-
 /// One update, read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IncomingUpdate {
@@ -115,7 +68,7 @@ pub struct IncomingUpdate {
     pub date: Timestamp,
     /// When it was edited.
     pub edited: Option<Timestamp>,
-    /// Text or caption.
+    /// Text or caption; of a rich message its blocks as Markdown.
     pub text: Option<String>,
     /// What is marked in `text`.
     pub entities: Vec<Entity>,
@@ -156,27 +109,23 @@ impl IncomingUpdate {
         let (kind, message) =
             update_route::kind_and_message(&update).ok_or(UnreadableUpdate::NoChat)?;
         let chat = chat(&message).ok_or(UnreadableUpdate::NoChat)?;
-        let (text, entities) = match message.text("text") {
-            Some(text) => (Some(text), entities(&message, "entities")),
-            None => (
-                message.text("caption"),
-                entities(&message, "caption_entities"),
-            ),
-        };
+        let words = Words::of(&message);
         Ok(Self {
             update_id,
             kind,
             chat,
             thread_id: update_route::topic(&message),
             message_id: message.integer("message_id"),
-            sender: sender_of(&message),
+            sender: sender::sender_of(&message),
             date: time(&message, "date").unwrap_or(Timestamp::UNIX_EPOCH),
             edited: time(&message, "edit_date"),
-            text,
-            entities,
-            content: Content::of(kind, &message),
-            reply_to: reply_to(&message),
-            forwarded_from: forwarded_from(&message),
+            content: Content::of(kind, &message, words.rich),
+            text: words.text,
+            entities: words.entities,
+            reply_to: reply_to::read(&message),
+            forwarded_from: message
+                .object("forward_origin")
+                .map(|origin| sender::origin_name(&origin)),
             media_group_id: message.text("media_group_id"),
             via_bot: message.has("via_bot"),
         })
@@ -213,87 +162,8 @@ fn chat(message: &JsonObject<'_>) -> Option<Chat> {
     })
 }
 
-/// The sender, unless the message was sent in the name of a chat.
-fn sender_of(message: &JsonObject<'_>) -> Option<Sender> {
-    if message.has("sender_chat") {
-        return None;
-    }
-    user(&message.object("from")?).filter(|sender| !ANONYMOUS_ACCOUNTS.contains(&sender.id))
-}
-
-fn user(user: &JsonObject<'_>) -> Option<Sender> {
-    let mut name = user.text("first_name").unwrap_or_default();
-    if let Some(last) = user.text("last_name") {
-        if !name.is_empty() {
-            name.push(' ');
-        }
-        name.push_str(&last);
-    }
-    Some(Sender {
-        id: user.integer("id")?,
-        is_bot: user.flag("is_bot"),
-        username: user.text("username"),
-        name,
-        language_code: user.text("language_code"),
-    })
-}
-
 fn time(message: &JsonObject<'_>, key: &str) -> Option<Timestamp> {
     Timestamp::from_second(message.integer(key)?).ok()
-}
-
-fn entities(message: &JsonObject<'_>, key: &str) -> Vec<Entity> {
-    let read = |entity: JsonObject<'_>| {
-        let kind = match entity.text("type")?.as_str() {
-            "mention" => EntityKind::Mention,
-            "text_mention" => EntityKind::TextMention(entity.object("user")?.integer("id")?),
-            "bot_command" => EntityKind::BotCommand,
-            _ => return None,
-        };
-        Some(Entity {
-            kind,
-            offset: usize::try_from(entity.integer("offset")?).ok()?,
-            length: usize::try_from(entity.integer("length")?).ok()?,
-        })
-    };
-    message.objects(key).into_iter().filter_map(read).collect()
-}
-
-fn reply_to(message: &JsonObject<'_>) -> Option<ReplyTo> {
-    let quote = message.object("quote").and_then(|q| q.text("text"));
-    if let Some(replied) = message.object("reply_to_message") {
-        // In a forum every message replies to the service message that opened its topic; nobody meant that as a reply.
-        if replied.has("forum_topic_created") {
-            return None;
-        }
-        return Some(ReplyTo {
-            message_id: replied.integer("message_id"),
-            sender: sender_of(&replied),
-            text: replied.text("text").or_else(|| replied.text("caption")),
-            content: Content::of(UpdateKind::Message, &replied),
-            quote,
-        });
-    }
-    message.object("external_reply").map(|replied| ReplyTo {
-        message_id: None,
-        sender: None,
-        text: None,
-        content: Content::of(UpdateKind::Message, &replied),
-        quote,
-    })
-}
-
-fn forwarded_from(message: &JsonObject<'_>) -> Option<String> {
-    let origin = message.object("forward_origin")?;
-    let title = |key: &str| origin.object(key).and_then(|chat| chat.text("title"));
-    let name = origin
-        .object("sender_user")
-        .and_then(|u| user(&u))
-        .map(|u| u.name)
-        .or_else(|| origin.text("sender_user_name"))
-        .or_else(|| title("sender_chat"))
-        .or_else(|| title("chat"));
-    Some(name.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub struct TelegramFile {
 /// What was sent. A caption is the message's `text`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content {
-    /// Text alone.
+    /// Text alone, also that of a rich message.
     Text,
     /// A photo, in the biggest size that there is.
     Photo(TelegramFile),
@@ -53,15 +53,27 @@ pub enum Content {
         /// As the sender's app wrote it.
         phone: String,
     },
-    /// A poll, with its question.
-    Poll(String),
+    /// A poll.
+    Poll {
+        /// What is asked.
+        question: String,
+        /// What can be answered.
+        options: Vec<String>,
+    },
+    /// A checklist.
+    Checklist {
+        /// What it is about.
+        title: String,
+        /// Its tasks, each with whether it is done.
+        tasks: Vec<(bool, String)>,
+    },
     /// An animated emoji with a random value.
     Dice(Option<String>, i64),
     /// An event in the chat.
     Service(ServiceMessage),
     /// The bot's own rights in the chat have changed.
     Membership(Membership),
-    /// Something that this version does not know: one friendly sentence.
+    /// Something that this version does not know. The words beside it are answered; without words it gets one friendly sentence.
     Other,
 }
 
@@ -136,8 +148,9 @@ const SERVICE_MESSAGE_KEYS: &[&str] = &[
 ];
 
 impl Content {
-    /// What a message holds. The first that fits counts: an animation also has a `document`, a venue also a `location`.
-    pub(crate) fn of(kind: UpdateKind, message: &JsonObject<'_>) -> Self {
+    /// What a message holds; `rich`: it is a rich message with words. The first that fits counts: an animation also has a `document`, a
+    /// venue also a `location`.
+    pub(crate) fn of(kind: UpdateKind, message: &JsonObject<'_>, rich: bool) -> Self {
         if kind == UpdateKind::MyChatMember {
             return Self::Membership(membership(message));
         }
@@ -147,7 +160,7 @@ impl Content {
         if let Some(id) = message.integer("migrate_from_chat_id") {
             return Self::Service(ServiceMessage::MigratedFrom(id));
         }
-        if message.has("text") {
+        if rich || message.has("text") {
             return Self::Text;
         }
         file_content(message)
@@ -175,7 +188,8 @@ impl Content {
             Self::Sticker(_) => "sticker",
             Self::Location { .. } => "location",
             Self::Contact { .. } => "contact",
-            Self::Poll(_) => "poll",
+            Self::Poll { .. } => "poll",
+            Self::Checklist { .. } => "checklist",
             Self::Dice(..) => "dice",
             Self::Service(_) => "service",
             Self::Membership(_) => "membership",
@@ -241,13 +255,33 @@ fn other_content(message: &JsonObject<'_>) -> Option<Content> {
         });
     }
     if let Some(poll) = message.object("poll") {
-        return Some(Content::Poll(poll.text("question").unwrap_or_default()));
+        let text = |option: &JsonObject<'_>| option.text("text");
+        return Some(Content::Poll {
+            question: poll.text("question").unwrap_or_default(),
+            options: poll.objects("options").iter().filter_map(text).collect(),
+        });
+    }
+    if let Some(list) = message.object("checklist") {
+        return Some(checklist(&list));
     }
     let dice = message.object("dice")?;
     Some(Content::Dice(
         dice.text("emoji"),
         dice.integer("value").unwrap_or(0),
     ))
+}
+
+fn checklist(list: &JsonObject<'_>) -> Content {
+    let task = |task: &JsonObject<'_>| {
+        let done = task.integer("completion_date").is_some_and(|at| at > 0)
+            || task.has("completed_by_user")
+            || task.has("completed_by_chat");
+        Some((done, task.text("text")?))
+    };
+    Content::Checklist {
+        title: list.text("title").unwrap_or_default(),
+        tasks: list.objects("tasks").iter().filter_map(task).collect(),
+    }
 }
 
 fn file(file: &JsonObject<'_>) -> Option<TelegramFile> {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{BatchHandler, HandleOutcome};
 use crate::assistant::{Assistant, AssistantFault, Picture, Question, Sender};
 use crate::pipeline::claim::lane_worker::{LaneResult, LaneWait};
-use crate::pipeline::decide::assistant_input::{self, AssistantInput};
+use crate::pipeline::decide::assistant_input::{self, AssistantInput, InputContext};
 use crate::pipeline::decide::attachment_check::UnreadableAttachment;
 use crate::pipeline::decide::canned_reply::CannedReply;
 use crate::pipeline::decide::decision;
@@ -17,7 +17,7 @@ use crate::pipeline::send::{localize, render};
 use crate::pipeline::work::ask::{self, AskContext, AskOutcome, FailedAnswer};
 use crate::pipeline::work::attachments;
 use crate::pipeline::work::inbox_watch;
-use crate::store::{Change, ReplyPart, WaitingMessage};
+use crate::store::{Change, ReplyPart, Session, WaitingMessage};
 use crate::telemetry::metrics::UpdateOutcome;
 
 /// Stands under an answer that was stopped; the same in every language.
@@ -27,9 +27,12 @@ impl BatchHandler<'_> {
     pub(super) async fn ask(&mut self, assistant: &dyn Assistant) -> LaneResult<HandleOutcome> {
         let pipeline = self.lane.pipeline.clone();
         let ids: Vec<i64> = self.messages.iter().map(|m| m.id).collect();
+        let date = self.lead().date;
+        let began = self.lane.session.as_ref().map(|s| s.began_at);
+        let step = session::decide(self.connector.session.duration, began, date);
         let mut running = pipeline.running_answers.register(self.lane.claim.lane);
         let asked = tokio::select! {
-            asked = self.build_input(assistant.supports_pictures()) => asked,
+            asked = self.build_input(assistant.supports_pictures(), step) => asked,
             // While a voice message is written down, say.
             interruption = inbox_watch::wait_for_interruption(&mut running, self.connector, &ids) => return self.handle_interruption(interruption, "").await,
         };
@@ -39,14 +42,7 @@ impl BatchHandler<'_> {
                 return self.reply_with(&CannedReply::Unreadable(unreadable)).await;
             }
         };
-        let date = self.lead().date;
-        let began = self.lane.session.as_ref().map(|s| s.began_at);
-        let step = session::decide(self.connector.session.duration, began, date);
-        let current = self
-            .lane
-            .session
-            .as_ref()
-            .filter(|_| step == SessionStep::Continue);
+        let current = self.current_session(step);
         let question = Question {
             sender: self.sender(),
             connector: self.connector.connector_ref.to_string().into(),
@@ -118,17 +114,29 @@ impl BatchHandler<'_> {
         }
     }
 
+    /// The session that the question goes on with.
+    fn current_session(&self, step: SessionStep) -> Option<&Session> {
+        let session = self.lane.session.as_ref();
+        session.filter(|_| step == SessionStep::Continue)
+    }
+
     /// What the assistant is asked: the words of all messages, and their pictures as far as it takes any. An error is of the only
     /// message there is; where there are others, they are asked about.
     async fn build_input(
         &self,
         supports_pictures: bool,
+        step: SessionStep,
     ) -> Result<(String, Vec<Picture>), UnreadableAttachment> {
-        let bot = decision::bot_identity(self.connector);
+        let session = self.current_session(step);
+        let history = session.map_or(&[][..], |session| &session.history);
+        let context = InputContext {
+            bot: decision::bot_identity(self.connector),
+            history,
+        };
         let mut texts = Vec::new();
         let mut pictures = Vec::new();
         for member in &self.batch.members {
-            let (text, picture) = match member.update.input(self.connector) {
+            let (text, picture) = match member.update.input(self.connector, history) {
                 AssistantInput::Text { text, picture } => (text, picture),
                 input @ (AssistantInput::Transcribe(_) | AssistantInput::ReadFile(_)) => {
                     let (lane, incoming) = (&*self.lane, &member.update.incoming);
@@ -142,7 +150,10 @@ impl BatchHandler<'_> {
                             }
                             Err(_) => attachments::UNREADABLE_PLACEHOLDER.to_owned(),
                         };
-                    (assistant_input::with_file_text(incoming, bot, &words), None)
+                    (
+                        assistant_input::with_file_text(incoming, context, &words),
+                        None,
+                    )
                 }
                 // Of an album, what cannot be seen is left out.
                 AssistantInput::Empty | AssistantInput::Unsupported => continue,
@@ -157,7 +168,7 @@ impl BatchHandler<'_> {
             let text = match (&picture, &seen, &incoming.content) {
                 // A question about a picture that is not there must say that there is one.
                 (Some(_), None, Content::Photo(_) | Content::Document(_)) => {
-                    assistant_input::with_unsupported_picture(incoming, bot)
+                    assistant_input::with_unsupported_picture(incoming, context)
                 }
                 _ => text,
             };
