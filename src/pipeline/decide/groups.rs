@@ -56,6 +56,10 @@ pub fn decide(
     if !incoming.is_user_message() || incoming.via_bot {
         return GroupDecision::Ignore;
     }
+    if incoming.content == Content::Other && !has_words(incoming) {
+        // Of a kind that this version does not know, most often one more event in the chat.
+        return GroupDecision::Ignore;
+    }
     let first = commands::parse_command(incoming.text.as_deref().unwrap_or_default(), bot.username);
     let addressed = match first {
         ParsedCommand::ForAnotherBot => return GroupDecision::Ignore,
@@ -71,6 +75,11 @@ pub fn decide(
     } else {
         GroupDecision::Ignore
     }
+}
+
+fn has_words(incoming: &IncomingUpdate) -> bool {
+    let text = incoming.text.as_deref().unwrap_or_default();
+    !text.trim().is_empty()
 }
 
 /// In a chat that `chats` does not name. A bot that is already out, or whose group has just been given a new id by
@@ -183,6 +192,7 @@ mod tests {
     const OTHER_COMMAND: &str = r#""text":"/new@other_bot""#;
     const CAPTION: &str = r#""photo":[{"file_id":"f","width":1}],"caption":"@support_bot what is it","caption_entities":[{"type":"mention","offset":0,"length":12}]"#;
     const RICH: &str = r#""rich_message":{"blocks":[{"type":"paragraph","text":["😀 ",{"type":"mention","text":"@support_bot","username":"support_bot"}," hi"]}]}"#;
+    const UNKNOWN: &str = r#""community_chat_renamed":{}"#;
     const JOINED: &str = r#""new_chat_members":[{"id":9}]"#;
     const CUT: &str =
         r#""text":"😀@support_bot","entities":[{"type":"mention","offset":1,"length":13}]"#;
@@ -200,6 +210,7 @@ mod tests {
     #[case::command_for_another_bot(OTHER_COMMAND, GroupDecision::Ignore, GroupDecision::Ignore)]
     #[case::mention_in_a_caption(CAPTION, GroupDecision::Handle, GroupDecision::Handle)]
     #[case::mention_in_a_rich_message(RICH, GroupDecision::Handle, GroupDecision::Handle)]
+    #[case::unknown_kind_without_words(UNKNOWN, GroupDecision::Ignore, GroupDecision::Ignore)]
     #[case::service_message(JOINED, GroupDecision::Ignore, GroupDecision::Ignore)]
     #[case::entity_that_cuts_a_surrogate_pair(CUT, GroupDecision::Ignore, GroupDecision::Handle)]
     fn the_group_policy_decides(

@@ -12,6 +12,8 @@ pub(crate) mod handled_messages;
 pub(crate) mod history;
 pub(crate) mod interruption;
 pub(crate) mod message_batch;
+#[cfg(test)]
+mod message_fields_tests;
 pub(crate) mod retry;
 pub(crate) mod session;
 #[cfg(test)]

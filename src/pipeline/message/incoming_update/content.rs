@@ -73,7 +73,8 @@ pub enum Content {
     Service(ServiceMessage),
     /// The bot's own rights in the chat have changed.
     Membership(Membership),
-    /// Something that this version does not know. The words beside it are answered; without words it gets one friendly sentence.
+    /// Something that this version does not know. The words beside it are answered; without words it gets one friendly sentence in a
+    /// private chat and silence in a group.
     Other,
 }
 
@@ -106,6 +107,8 @@ const SERVICE_MESSAGE_KEYS: &[&str] = &[
     "new_chat_participant",
     "left_chat_member",
     "left_chat_participant",
+    "community_chat_added",
+    "community_chat_removed",
     "chat_owner_left",
     "chat_owner_changed",
     "new_chat_title",
@@ -122,6 +125,7 @@ const SERVICE_MESSAGE_KEYS: &[&str] = &[
     "chat_shared",
     "gift",
     "unique_gift",
+    "gift_upgrade_sent",
     "connected_website",
     "write_access_allowed",
     "passport_data",
@@ -139,7 +143,15 @@ const SERVICE_MESSAGE_KEYS: &[&str] = &[
     "general_forum_topic_unhidden",
     "giveaway_created",
     "giveaway_completed",
+    "managed_bot_created",
     "paid_message_price_changed",
+    "poll_option_added",
+    "poll_option_deleted",
+    "suggested_post_approved",
+    "suggested_post_approval_failed",
+    "suggested_post_declined",
+    "suggested_post_paid",
+    "suggested_post_refunded",
     "video_chat_scheduled",
     "video_chat_started",
     "video_chat_ended",
