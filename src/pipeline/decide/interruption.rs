@@ -89,10 +89,7 @@ mod tests {
     #[case::new_session_with_a_question(vec![say(ANN, "/new what?"), say(ANN, "/stop")], "/new")]
     #[case::of_a_denied_user(vec![say(MALLORY, "/stop"), say(MALLORY, "/new")], "nothing")]
     #[case::behind_an_unreadable_one(vec!["[]".to_owned(), say(ANN, "/stop")], "/stop 2 with []")]
-    fn first_command_ends_a_running_answer(
-        #[case] behind: Vec<String>,
-        #[case] expected: &str,
-    ) {
+    fn first_command_ends_a_running_answer(#[case] behind: Vec<String>, #[case] expected: &str) {
         let connector = connector(|_| {});
         let messages: Vec<(&str, u32)> = behind.iter().map(|json| (json.as_str(), 0)).collect();
         let found = match find_interruption(&waiting(&connector, &messages)) {
