@@ -22,6 +22,7 @@ use crate::connection::webhook::{self, TlsFiles, WebhookServer};
 use crate::controller::{
     self, AssistantFactory, Controller, ControllerDependencies, SharedAssistantFactory,
 };
+use crate::http_server::bind_listener;
 use crate::observation::{Notice, Observations};
 use crate::pipeline::{DeadLetterHook, Pipeline, PipelineContext, PipelineLimits};
 use crate::registry::Registry;
@@ -110,7 +111,7 @@ impl Operator {
         assistants: SharedAssistantFactory,
         clock: SharedClock,
     ) -> Result<Self, StartError> {
-        let listeners = Listeners::bind(&settings).await?;
+        let listeners = Listeners::bind(&settings)?;
         let (admin, webhook) = listeners.addresses(&settings);
         let telegram = TelegramApi::new(settings.telegram_api_url.clone())
             .map_err(|e| StartError::Http(e.to_string()))?;
@@ -288,11 +289,11 @@ struct Listeners {
 }
 
 impl Listeners {
-    async fn bind(settings: &OperatorSettings) -> Result<Self, StartError> {
-        let admin = bind("--admin-listen", settings.admin_listen).await?;
+    fn bind(settings: &OperatorSettings) -> Result<Self, StartError> {
+        let admin = bind("--admin-listen", settings.admin_listen)?;
         let webhook = match settings.controller.connection {
             ConnectionSettings::Webhook(_) => {
-                Some(bind("--webhook-listen", settings.webhook_listen).await?)
+                Some(bind("--webhook-listen", settings.webhook_listen)?)
             }
             ConnectionSettings::Polling => None,
         };
@@ -345,14 +346,12 @@ fn spawn_admin_server(
     tokio::spawn(admin::serve(listener, state, stop))
 }
 
-async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| StartError::Listen {
-            flag,
-            address,
-            source,
-        })
+fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    bind_listener(address).map_err(|source| StartError::Listen {
+        flag,
+        address,
+        source,
+    })
 }
 
 fn local_address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {

@@ -23,12 +23,14 @@ pub use run::{ConnectionModeArg, RunArgs};
 pub use store::{BackupArgs, StoreArgs};
 
 /// Connects Telegram bots to assistants, as `TelegramConnector` resources say.
+// Of a flag that is given twice the last counts, so that what is appended (the chart's `extraArgs`) wins; lists grow.
 #[derive(Debug, Parser)]
 #[command(
     name = "telegram-connector-operator",
     version,
     about,
-    propagate_version = true
+    propagate_version = true,
+    args_override_self = true
 )]
 pub struct Cli {
     /// What to do.

@@ -37,8 +37,8 @@ pub struct RunArgs {
     /// Public https base URL of the webhook server; required for webhook
     #[arg(long, env = "PUBLIC_URL", required_if_eq("connection_mode", "webhook"))]
     pub public_url: Option<Url>,
-    /// Address of the webhook server
-    #[arg(long, env = "WEBHOOK_LISTEN", default_value = "0.0.0.0:8443")]
+    /// Address of the webhook server; `[::]` takes IPv4 too, and is `0.0.0.0` where there is no IPv6
+    #[arg(long, env = "WEBHOOK_LISTEN", default_value = "[::]:8443")]
     pub webhook_listen: SocketAddr,
     /// Secret of 32 characters or more from which each connector's webhook `secret_token` is derived; required for webhook
     #[arg(long, env = "WEBHOOK_KEY", hide_env_values = true, value_parser = parse_secret, required_if_eq("connection_mode", "webhook"))]
@@ -59,8 +59,8 @@ pub struct RunArgs {
         requires = "webhook_tls_cert"
     )]
     pub webhook_upload_certificate: bool,
-    /// Metrics, health, readiness
-    #[arg(long, env = "ADMIN_LISTEN", default_value = "0.0.0.0:8080")]
+    /// Address of metrics, health, readiness
+    #[arg(long, env = "ADMIN_LISTEN", default_value = "[::]:8080")]
     pub admin_listen: SocketAddr,
     /// The store
     #[command(flatten)]
@@ -180,6 +180,29 @@ mod tests {
             error.contains("--public-url") && error.contains("--webhook-key"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn repeated_flag_counts_last_and_lists_grow() {
+        let words = "run --log-level=info --admin-listen=[::]:1 --require-secret-label --watch-namespace=acme \
+             --log-level=debug --admin-listen=[::]:2 --require-secret-label --watch-namespace=beta,gamma";
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let Command::Run(run) = parse(&words).unwrap().command else {
+            panic!()
+        };
+        assert_eq!(run.log.log_level, "debug");
+        assert_eq!(run.admin_listen.port(), 2);
+        assert!(run.require_secret_label);
+        assert_eq!(run.watch_namespace, ["acme", "beta", "gamma"]);
+    }
+
+    #[test]
+    fn both_address_families_are_listened_at_by_default() {
+        let Command::Run(run) = parse(&["run"]).unwrap().command else {
+            panic!()
+        };
+        let listened = [run.admin_listen, run.webhook_listen].map(|a| a.to_string());
+        assert_eq!(listened, ["[::]:8080", "[::]:8443"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! of them are closed.
 
 mod connection_limiter;
+mod listener;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use connection_limiter::{ConnectionLimiter, TrackedConnection};
+pub use listener::bind_listener;
 
 /// The longest head of a request, in bytes, and the size of a connection's read buffer; longer heads are answered 431. hyper takes no less, and
 /// its default of 400 kB would be pinned by each unfinished head. Telegram's heads have 300 bytes, an Ingress adds about as much.
