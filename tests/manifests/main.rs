@@ -247,6 +247,80 @@ fn json_is_checked_like_yaml() {
 }
 
 #[test]
+fn whole_number_in_float_notation_is_accepted_as_by_the_server() {
+    for written in ["7.123456789e+09", "7123456789.0"] {
+        let (outcome, output) = check_text(
+            "bot.yaml",
+            &CONNECTOR.replace("username: ann", &format!("id: {written}")),
+        );
+        assert_eq!(outcome.errors, 0, "{written}: {output}");
+    }
+    let twice = CONNECTOR
+        .replace("username: ann", "id: 7123456789")
+        .replace("- id: 1\n", "- id: 7.123456789e+09\n");
+    let (outcome, output) = check_text("bot.yaml", &twice);
+    assert_eq!(outcome.errors, 1, "{output}");
+    assert!(output.contains("the same id stands twice"), "{output}");
+}
+
+#[test]
+fn number_of_the_wrong_type_is_one_error_with_line_and_field() {
+    let good = CONNECTOR.replace("username: ann", "id: 2");
+    let (outcome, output) = check_text(
+        "bot.yaml",
+        &format!("{good}  session:\n    durationHours: 24.5\n"),
+    );
+    assert_eq!(outcome.errors, 1, "{output}");
+    assert!(
+        output.contains(
+            "bot.yaml:22: spec.session.durationHours: Invalid value: 24.5: must be a whole number ("
+        ),
+        "{output}"
+    );
+}
+
+#[test]
+fn null_is_a_warning_since_server_side_apply_refuses_it() {
+    let good = CONNECTOR.replace("username: ann", "id: 2");
+    let (outcome, output) =
+        check_text("bot.yaml", &format!("{good}  greeting: null\n  session:\n"));
+    assert_eq!((outcome.errors, outcome.warnings), (0, 4), "{output}");
+    for place in ["bot.yaml:21: spec.greeting", "bot.yaml:22: spec.session"] {
+        let warning = format!("{place}: warning: null means absent here, but server-side apply");
+        assert!(output.contains(&warning), "{output}");
+    }
+    // One that is required is an error already.
+    let (outcome, output) = check_text("bot.yaml", &good.replace("level: Company", "level: null"));
+    assert_eq!(outcome.errors, 1, "{output}");
+    assert!(!output.contains("null means absent"), "{output}");
+}
+
+#[test]
+fn list_too_long_for_client_side_apply_is_a_warning() {
+    // An entry has 35 bytes as JSON, so that 7,480 of them fit.
+    let check = |users: usize| {
+        let entries: Vec<String> = (1..=users)
+            .map(|n| format!("    - {{id: {}, note: on call}}", 1_000_000_000 + n))
+            .collect();
+        let text = format!(
+            "apiVersion: connectors.pupau.ai/v1alpha1\nkind: TelegramUserList\nmetadata: {{name: staff}}\nspec:\n  users:\n{}\n",
+            entries.join("\n")
+        );
+        check_text("list.yaml", &text)
+    };
+    let (outcome, output) = check(7_400);
+    assert_eq!((outcome.errors, outcome.warnings), (0, 0), "{output}");
+    let (outcome, output) = check(7_600);
+    assert_eq!((outcome.errors, outcome.warnings), (0, 1), "{output}");
+    assert!(
+        output.contains("list.yaml:4: spec: warning: ")
+            && output.contains("262144")
+            && output.contains("--server-side"),
+        "{output}"
+    );
+}
+
+#[test]
 fn references_that_the_files_do_not_hold_are_warnings() {
     let good = CONNECTOR.replace("username: ann", "id: 2");
     let (outcome, output) = check_text("bot.yaml", &good);

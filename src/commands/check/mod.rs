@@ -5,6 +5,7 @@
 //! them, is a warning. Objects of other kinds are skipped.
 
 mod files;
+mod hints;
 mod object_index;
 mod objects;
 mod references;

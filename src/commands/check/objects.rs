@@ -6,8 +6,8 @@ use embedded_control_plane::schema::{KindValidator, StatusCause, drop_forbidden_
 use regex::Regex;
 use serde_json::Value;
 
-use super::Finding;
 use super::yaml::{Document, Node};
+use super::{Finding, hints};
 use crate::api::crds;
 use crate::api::{GROUP, VERSION};
 
@@ -32,6 +32,9 @@ const METADATA_FIELDS: [&str; 15] = [
 
 /// From this similarity on (1 is equal) one word is taken for a misspelling of the other.
 const SIMILARITY_THRESHOLD: f64 = 0.8;
+
+/// What the server calls the field of a number whose format is wrong.
+const UNNAMED_FIELD: &str = "<nil>";
 
 /// An object of any kind from a manifest.
 #[derive(Debug)]
@@ -182,6 +185,9 @@ impl KindValidators {
                 }
                 Some((_, validator)) => {
                     self.check_metadata(&object["metadata"], &mut report);
+                    if let Some(message) = hints::too_long_for_client_side_apply(&object) {
+                        report("spec", message, true);
+                    }
                     if object
                         .as_object_mut()
                         .is_some_and(|fields| fields.remove("status").is_some())
@@ -274,7 +280,10 @@ fn check_body(
     object: &mut Value,
     report: &mut impl FnMut(&str, String, bool),
 ) {
+    let mut nulls = hints::null_fields(object);
     drop_forbidden_nulls(object, &validator.schema);
+    let kept = hints::null_fields(object);
+    nulls.retain(|field| !kept.contains(field));
     for path in prune(object, &validator.schema, true) {
         let (parent, name) = path.rsplit_once('.').unwrap_or(("", &path));
         let known: Vec<&str> = validator
@@ -290,7 +299,9 @@ fn check_body(
     }
     let mut causes = validator.validate_structure(object);
     for cause in &causes {
-        report(&cause.field, explain(cause, validator), false);
+        if let Some((field, message)) = explain(cause, &causes, object, validator) {
+            report(field, message, false);
+        }
     }
     if !causes.iter().any(StatusCause::blocks_rules) {
         let broken = validator.validate_rules(object, None);
@@ -300,21 +311,42 @@ fn check_body(
         causes.extend(broken);
     }
     check_duplicate_ids(object, &causes, report);
+    for field in &nulls {
+        if !causes.iter().any(|cause| cause.field == *field) {
+            report(field, hints::NULL_FIELD.to_owned(), true);
+        }
+    }
 }
 
-/// The server's message without the path, which the finding shows already, plus the field's description. (A rule's message needs none.)
-fn explain(cause: &StatusCause, validator: &KindValidator) -> String {
-    let message = cause
-        .message
-        .replace(&format!("{} in body ", cause.field), "");
-    let schema = validator.schema.at(&cause.field);
-    match schema.and_then(|schema| schema.description.as_deref()) {
-        Some(description) => format!(
-            "{message} ({})",
-            description.replace('\n', " ").trim_end_matches('.')
-        ),
-        None => message,
+/// The field at fault and the server's message without the path, which the finding shows already, plus the field's description. (A rule's message
+/// needs none.) `None` if another of `causes` says it.
+fn explain<'a>(
+    cause: &'a StatusCause,
+    causes: &[StatusCause],
+    object: &Value,
+    validator: &KindValidator,
+) -> Option<(&'a str, String)> {
+    let mut field = cause.field.as_str();
+    if field == UNNAMED_FIELD {
+        field = cause.message.rsplit_once(" in ")?.1;
+        if causes.iter().any(|other| other.field == field) {
+            return None;
+        }
     }
+    let pointer = field.replace(['.', '['], "/").replace(']', "");
+    let found = object.pointer(&format!("/{pointer}"));
+    let mut message = match found.filter(|found| found.is_f64()) {
+        Some(found) if cause.message.contains(" must be of type int") => {
+            format!("Invalid value: {found}: must be a whole number")
+        }
+        _ => cause.message.replace(&format!("{field} in body "), ""),
+    };
+    let schema = validator.schema.at(field);
+    if let Some(description) = schema.and_then(|schema| schema.description.as_deref()) {
+        let description = description.replace('\n', " ");
+        message = format!("{message} ({})", description.trim_end_matches('.'));
+    }
+    Some((field, message))
 }
 
 /// Finds repeated ids in lists of any length; the server's rule is limited to short lists by its cost budget.

@@ -65,7 +65,13 @@ fn float(digits: &str) -> Option<Number> {
     if !numeric {
         return None;
     }
-    digits.parse().ok().and_then(Number::from_f64)
+    let value: f64 = digits.parse().ok()?;
+    // kubectl and Helm send JSON that Go has written, where a whole number has no exponent: 7.123456789e+09 is an integer for the server.
+    let whole = format!("{value:.0}").parse::<i64>().ok();
+    match whole.filter(|_| value.fract() == 0.0) {
+        Some(whole) => Some(whole.into()),
+        None => Number::from_f64(value),
+    }
 }
 
 #[cfg(test)]
@@ -87,14 +93,17 @@ mod tests {
             ("0x1F", json!(31)),
             ("1_000", json!(1000)),
             ("1.5", json!(1.5)),
-            ("1e3", json!(1000.0)),
+            ("1e3", json!(1000)),
+            ("7.123456789e+09", json!(7_123_456_789_i64)),
+            ("-1.0", json!(-1)),
+            ("1e30", json!(1e30)),
             ("-1001234567890", json!(-1_001_234_567_890_i64)),
             ("2024-01-01", json!("2024-01-01")),
             ("7000001:abc", json!("7000001:abc")),
             ("127.0.0.1", json!("127.0.0.1")),
             ("-", json!("-")),
             (".inf", json!(".inf")),
-            ("089", json!(89.0)),
+            ("089", json!(89)),
             ("truely", json!("truely")),
         ] {
             assert_eq!(parse_plain(text), value, "{text}");
