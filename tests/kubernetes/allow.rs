@@ -218,9 +218,16 @@ async fn apply_respects_whoever_keeps_the_list(cluster: Cluster) {
     }
     assert_eq!(operator.users("staff").await, json!([{"id": 1}]));
 
-    operator
-        .run_ok(&["allow", "support", "2", "--apply", "--force-conflicts"])
-        .await;
+    // What to type next is the error's last sentence.
+    let (_, command) = error.trim_end().rsplit_once(", type: ").expect("a command");
+    let words: Vec<&str> = command.split(' ').collect();
+    assert_eq!(words[0], env!("CARGO_PKG_NAME"), "{error}");
+    let typed: Vec<&str> = words[1..]
+        .iter()
+        .copied()
+        .filter(|word| *word != "--namespace" && *word != namespace)
+        .collect();
+    operator.run_ok(&typed).await;
     operator.run_ok(&["allow", "support", "3", "--apply"]).await;
     operator.run_ok(&["deny", "support", "1", "--apply"]).await;
     assert_eq!(operator.users("staff").await, json!([{"id": 2}, {"id": 3}]));

@@ -7,7 +7,7 @@ use kube::{Api, Client, ResourceExt};
 
 use super::change::{ListEdit, UserListLocation};
 use super::manifest::TargetObject;
-use super::{ChangeRequest, Direction, FetchedObjects};
+use super::{ChangeRequest, Direction, FetchedObjects, TargetConnector};
 use crate::api::{TelegramConnector, TelegramUserList};
 
 /// The field manager of changes by `allow` and `deny`.
@@ -41,7 +41,11 @@ pub(super) async fn apply(
         };
         let other_managers = metadata.map(|m| other_managers(m, object.field));
         if let Some(other_managers) = other_managers.filter(|k| !k.is_empty() && !force) {
-            return Err(conflict_error(&object, &other_managers));
+            return Err(conflict_error(
+                &object,
+                &other_managers,
+                &forcing_command(&fetched.target, request),
+            ));
         }
         let mut manifest = object.manifest(edit);
         // The list is applied as a whole: an entry that was added meanwhile must not be lost, nor a list that another manager took over.
@@ -90,13 +94,79 @@ fn other_managers(metadata: &ObjectMeta, field: &str) -> Vec<String> {
         .collect()
 }
 
-fn conflict_error(object: &TargetObject<'_>, other_managers: &[String]) -> anyhow::Error {
+fn conflict_error(
+    object: &TargetObject<'_>,
+    other_managers: &[String],
+    command: &str,
+) -> anyhow::Error {
     anyhow!(
-        "{} {}/{}: {} is kept by {}, whose next apply would undo this. Change it there (without --apply the change is printed), or take the list over with --force-conflicts",
+        "{} {}/{}: {} is kept by {}, whose next apply would undo this. Change it there (without --apply the change is printed). To change it here all the same, type: {command}",
         object.kind,
         object.namespace,
         object.name,
         object.field,
         other_managers.join(", ")
     )
+}
+
+/// The same command with `--force-conflicts`, for a shell.
+fn forcing_command(target: &TargetConnector, request: &ChangeRequest) -> String {
+    let command = match request.direction {
+        Direction::Allow => "allow",
+        Direction::Deny => "deny",
+    };
+    let user = request.user.to_string();
+    let mut words = vec![
+        env!("CARGO_PKG_NAME"),
+        command,
+        "--namespace",
+        &target.namespace,
+        &target.connector,
+        &user,
+    ];
+    for (flag, value) in [
+        ("--note", &request.note),
+        ("--list", &request.list),
+        ("--context", &request.context),
+    ] {
+        if let Some(value) = value {
+            words.extend([flag, value]);
+        }
+    }
+    words.extend(["--apply", "--force-conflicts"]);
+    words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// A word for a POSIX shell.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forcing_command_can_be_typed_as_it_stands() {
+        let target = TargetConnector {
+            namespace: "acme".into(),
+            connector: "support".into(),
+            inline_field: String::new(),
+        };
+        let request = ChangeRequest {
+            direction: Direction::Allow,
+            user: "@ann_example".parse().unwrap(),
+            note: Some("Ann's phone".into()),
+            list: Some("staff".into()),
+            context: None,
+        };
+        assert_eq!(
+            forcing_command(&target, &request),
+            r"telegram-connector-operator allow --namespace acme support @ann_example --note 'Ann'\''s phone' --list staff --apply --force-conflicts"
+        );
+    }
 }

@@ -39,6 +39,8 @@ struct ChangeRequest {
     user: UserRef,
     note: Option<String>,
     list: Option<String>,
+    /// The kubeconfig's context, if not the current one.
+    context: Option<String>,
 }
 
 /// The connector whose access changes.
@@ -71,6 +73,7 @@ pub async fn allow(args: AllowArgs) -> Result<()> {
         user: args.change.user.clone(),
         note: args.note,
         list: args.list,
+        context: args.change.context.clone(),
     };
     change_access(&args.change, &request).await
 }
@@ -85,6 +88,7 @@ pub async fn deny(args: DenyArgs) -> Result<()> {
         user: args.change.user.clone(),
         note: None,
         list: None,
+        context: args.change.context.clone(),
     };
     change_access(&args.change, &request).await
 }
