@@ -38,6 +38,9 @@ for values in "$here"/values/*.yaml; do
 done
 echo "chart: $sets value sets linted and compared with their snapshots"
 
+python3 "$here/nulls.py" "$HELM" "$chart" || failed=1
+bash "$here/ways.sh" "$HELM" "$chart" "$work" || failed=1
+
 wrong=0
 for values in "$here"/wrong/*.yaml; do
   wrong=$((wrong + 1))
@@ -54,7 +57,7 @@ if [ -x ../shared/envtest/up ] && command -v kubectl >/dev/null; then
   state=$work/api
   KUBECONFIG=$(../shared/envtest/up "$state")
   export KUBECONFIG
-  for namespace in telegram-connectors acme beta; do kubectl create namespace "$namespace" >/dev/null; done
+  for namespace in telegram-connectors acme beta bots monitoring; do kubectl create namespace "$namespace" >/dev/null; done
   accepted=0 unknown=
   for rendered in "$work"/*.yaml; do
     python3 "$here/documents.py" split "$work/documents" <"$rendered"
@@ -115,6 +118,31 @@ if [ -x ../shared/envtest/up ] && command -v kubectl >/dev/null; then
   [ "$(key)" = "$made" ] || fail "a server-side upgrade or rollback changed the webhook key"
   helm uninstall operator -n telegram-connectors
   echo "chart: installed, upgraded, rolled back and uninstalled, client-side and server-side"
+
+  # From the release before, with both ways to keep its values; and another release of the name beside it.
+  log() { kubectl -n "$1" get deployment operator-telegram-connector-operator -o 'jsonpath={.spec.template.spec.containers[0].args}' | grep -qF -- "--log-level=$2"; }
+  for way in --reuse-values --reset-then-reuse-values; do
+    helm install operator "$here/previous" -n telegram-connectors "${old[@]}" --set log.level=debug --set crds.install=false
+    helm upgrade operator "$work/chart" -n telegram-connectors "${old[@]}" "$way"
+    log telegram-connectors debug || fail "an upgrade with $way lost a value"
+    helm install operator "$work/chart" -n beta "${old[@]}" --set crds.install=false
+    helm uninstall operator -n beta
+    helm uninstall operator -n telegram-connectors
+    kubectl -n telegram-connectors delete pvc --all --wait=false >/dev/null
+  done
+
+  # A namespace's admin, after what docs/install.md tells the cluster's admin to do once. (This server wants --validate=false and no server-side apply.)
+  "$HELM" template telegram-connector-operator "$work/chart" -n telegram-connectors -s templates/crds.yaml -s templates/aggregated-roles.yaml | kubectl apply --validate=false -f - >/dev/null
+  kubectl -n acme create rolebinding ann --clusterrole=admin --user=ann >/dev/null
+  for _ in $(seq 100); do
+    [ "$(kubectl -n acme auth can-i patch telegramuserlists/status --as ann 2>/dev/null)" = yes ] && break
+    sleep 0.2
+  done
+  own=(--set crds.install=false --set rbac.aggregateRoles=false --set 'watchNamespaces={acme}' --set store.type=postgres --set store.postgres.existingSecret=operator-postgres)
+  helm install operator "$work/chart" -n acme "${old[@]}" "${own[@]}" --kube-as-user ann --kube-as-group system:authenticated
+  kubectl -n acme get rolebinding acme-operator-telegram-connector-operator >/dev/null || fail "a namespace's admin cannot install for the own namespace"
+  helm uninstall operator -n acme
+  echo "chart: upgraded from the previous release, installed twice, and by a namespace's admin"
   ../shared/envtest/down "$state" >/dev/null 2>&1 || true
 
   state=$work/crds-api

@@ -3,6 +3,7 @@
 
 documents.py short KIND      prints the stream with just the metadata of documents of this kind
 documents.py only KIND       prints the documents of this kind
+documents.py names           prints kind/namespace/name of each document
 documents.py split FOLDER    writes each document into a file of the folder
 """
 
@@ -18,7 +19,7 @@ def documents(text):
             yield document.strip("\n") + "\n"
 
 
-def main(command, argument):
+def main(command, argument=None):
     found = list(documents(sys.stdin.read()))
     if command == "short":
         long = re.compile(rf"^kind: {argument}$", flags=re.M)
@@ -26,6 +27,13 @@ def main(command, argument):
     elif command == "only":
         wanted = re.compile(rf"^kind: {argument}$", flags=re.M)
         print("---\n".join(d for d in found if wanted.search(d)), end="")
+    elif command == "names":
+        for document in found:
+            # The first of each is the document's own: what is nested is indented further.
+            kind, name, namespace = (
+                re.search(rf"^{indent}{field}: *(\S*)", document, flags=re.M) for indent, field in (("", "kind"), ("  ", "name"), ("  ", "namespace"))
+            )
+            print(f"{kind[1]}/{namespace[1] if namespace else ''}/{name[1]}")
     elif command == "split":
         folder = pathlib.Path(argument)
         shutil.rmtree(folder, ignore_errors=True)

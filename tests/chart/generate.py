@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Writes what follows from the chart's values.yaml and from crds/: values.schema.json, README.md and files/crds.
+"""Writes what follows from the chart's values.yaml and from crds/: values.schema.json, README.md, files/defaults.json and files/crds.
 
     tests/chart/generate.py            writes them
     tests/chart/generate.py --check    says which differ, and ends with 1 if one does
 
 values.yaml describes itself: `# --` begins a description, `# @schema` adds JSON to the value's schema. What the schema can know from the
-default (its type) is not repeated. Needs Python alone.
+default (its type) is not repeated; null is always allowed. Needs Python alone.
 """
 
 import json
 import pathlib
+import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -56,13 +57,54 @@ def type_of(default):
     return "string"
 
 
+def nullable(found):
+    """Any value, and any entry of a map, may be null: Helm takes it out then, and the chart's default counts."""
+    types = found["type"] if isinstance(found["type"], list) else [found["type"]]
+    found["type"] = types + ["null"]
+    if "enum" in found:
+        found["enum"] = found["enum"] + [None]
+    if isinstance(found.get("additionalProperties"), dict):
+        found["additionalProperties"] = {"type": [found["additionalProperties"]["type"], "null"]}
+
+
+def value_of(default):
+    """The default as JSON would have it; flow maps have plain keys."""
+    if type_of(default) == "string":
+        return default.strip('"')
+    return json.loads(re.sub(r"([{,] *)(\w+):", r'\1"\2":', default))
+
+
+def defaults(all_entries):
+    """The default of every value by its path, for templates/_helpers.tpl. What is described as a whole has none: null takes it out."""
+    found, free = {}, []
+    for path, default, description, _, below in all_entries:
+        if any(path[: len(prefix)] == prefix for prefix in free):
+            continue
+        if below and description:
+            free.append(path)
+        elif not below:
+            found[".".join(path)] = value_of(default)
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
 def schema(all_entries):
     root = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Values of telegram-connector-operator",
         "type": "object",
         "additionalProperties": False,
-        "properties": {"global": {"type": "object", "description": "Values shared with other charts; not used here."}},
+        "properties": {
+            "enabled": {"type": ["boolean", "null"], "description": "For the condition of a chart that has this one as a subchart; not used here."},
+            "global": {
+                "type": ["object", "null"],
+                "description": "Values shared with other charts: imagePullSecrets and nodeSelector are added to this chart's own.",
+                "properties": {
+                    "imagePullSecrets": {"type": ["array", "null"], "items": {"type": ["string", "object"]}},
+                    "nodeSelector": {"type": ["object", "null"], "additionalProperties": {"type": ["string", "null"]}},
+                },
+            },
+        },
+        "patternProperties": {"^x-": {"description": "Yours, such as YAML anchors."}},
     }
     free = []  # described as a whole: what lies below is the user's
     for path, default, description, hints, below in all_entries:
@@ -81,6 +123,7 @@ def schema(all_entries):
         if description:
             found["description"] = description
         found.update(hints)
+        nullable(found)
         node["properties"][path[-1]] = found
     return json.dumps(root, indent=2, ensure_ascii=False) + "\n"
 
@@ -101,7 +144,11 @@ def readme(all_entries):
 
 def wanted():
     found = list(entries((CHART / "values.yaml").read_text()))
-    files = {CHART / "values.schema.json": schema(found), CHART / "README.md": readme(found)}
+    files = {
+        CHART / "values.schema.json": schema(found),
+        CHART / "README.md": readme(found),
+        CHART / "files" / "defaults.json": defaults(found),
+    }
     for crd in sorted((ROOT / "crds").glob("*.yaml")):
         files[CHART / "files" / "crds" / crd.name] = crd.read_text()
     return files

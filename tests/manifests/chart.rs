@@ -88,7 +88,7 @@ fn chart_objects_have_only_fields_known_to_kubernetes() {
             }
             // Kinds of other projects; and our CRDs, which other tests install on real API servers.
             ("gateway.networking.k8s.io/v1", "HTTPRoute")
-            | ("monitoring.coreos.com/v1", "ServiceMonitor" | "PrometheusRule")
+            | ("monitoring.coreos.com/v1", "ServiceMonitor" | "PodMonitor" | "PrometheusRule")
             | ("apiextensions.k8s.io/v1", "CustomResourceDefinition") => continue,
             other => panic!("{snapshot}: {other:?} is not served by every Kubernetes from 1.30 on"),
         };

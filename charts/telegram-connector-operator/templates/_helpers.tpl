@@ -1,3 +1,24 @@
+{{/*
+Puts the default where a value is missing or null, so that any value may be null and `helm upgrade --reuse-values` works from a release whose
+chart did not know the value. files/defaults.json follows from values.yaml (tests/chart/generate.py). Each template begins with it.
+Maps that are given to Kubernetes as they are (resources, security contexts) are not in it: null takes them, or a field of them, out.
+*/}}
+{{- define "tco.defaults" -}}
+{{- range $path, $default := .Files.Get "files/defaults.json" | fromJson -}}
+{{- $node := $.Values -}}
+{{- $keys := splitList "." $path -}}
+{{- range initial $keys -}}
+{{- if not (kindIs "map" (index $node .)) -}}
+{{- $_ := set $node . dict -}}
+{{- end -}}
+{{- $node = index $node . -}}
+{{- end -}}
+{{- if kindIs "invalid" (index $node (last $keys)) -}}
+{{- $_ := set $node (last $keys) $default -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "tco.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
@@ -16,18 +37,80 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "tco.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
+{{/* The name of what another release of the same name in another namespace has as well: cluster-wide objects, and Roles in namespaces that are served. */}}
+{{- define "tco.clusterName" -}}
+{{- printf "%s-%s" (include "tco.namespace" .) (include "tco.fullname" .) -}}
+{{- end -}}
+
 {{- define "tco.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "tco.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{/* Labels as one map: those of the list `more` win over commonLabels and the chart's, and those by which Pods are selected win over all. */}}
+{{- define "tco.labelsWith" -}}
+{{- $root := .root -}}
+{{- $labels := dict -}}
+{{- $_ := set $labels "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
+{{- $_ := set $labels "app.kubernetes.io/version" (toString $root.Chart.AppVersion) -}}
+{{- $_ := set $labels "app.kubernetes.io/managed-by" $root.Release.Service -}}
+{{- range concat (list $root.Values.commonLabels) .more (list (include "tco.selectorLabels" $root | fromYaml)) -}}
+{{- range $key, $value := . -}}
+{{- if not (kindIs "invalid" $value) -}}
+{{- $_ := set $labels $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $labels -}}
+{{- end -}}
+
 {{- define "tco.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "tco.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
+{{- include "tco.labelsWith" (dict "root" . "more" list) -}}
+{{- end -}}
+
+{{/* imagePullSecrets, those of all charts (names or maps) behind the chart's own. */}}
+{{- define "tco.imagePullSecrets" -}}
+{{- $secrets := list -}}
+{{- range concat .Values.imagePullSecrets (default list (default dict .Values.global).imagePullSecrets) -}}
+{{- $secrets = append $secrets (ternary (dict "name" .) . (kindIs "string" .)) -}}
+{{- end -}}
+{{- with uniq $secrets }}{{ toYaml . }}{{ end -}}
+{{- end -}}
+
+{{/* nodeSelector, whose keys win over those of all charts. */}}
+{{- define "tco.nodeSelector" -}}
+{{- with merge (dict) .Values.nodeSelector (default dict (default dict .Values.global).nodeSelector) }}{{ toYaml . }}{{ end -}}
+{{- end -}}
+
+{{/* ipFamilyPolicy and ipFamilies of a Service's values. */}}
+{{- define "tco.ipFamilies" -}}
+{{- with .ipFamilyPolicy }}
+ipFamilyPolicy: {{ . }}
+{{- end }}
+{{- with .ipFamilies }}
+ipFamilies: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* How Prometheus scrapes, for an endpoint of a ServiceMonitor or PodMonitor: its values. */}}
+{{- define "tco.scrape" -}}
+path: /metrics
+interval: {{ .interval }}
+{{- with .scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+{{- if .honorLabels }}
+honorLabels: true
+{{- end }}
+{{- with .relabelings }}
+relabelings: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
@@ -105,6 +188,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- if and .Values.assistants.caBundle.configMap .Values.assistants.caBundle.secret -}}
 {{- fail "assistants.caBundle names a ConfigMap and a Secret: name one of them" -}}
+{{- end -}}
+{{- if and (eq .Values.store.type "sqlite") (ne (default "Recreate" .Values.strategy.type) "Recreate") -}}
+{{- fail (printf "strategy.type is %s, but store.type sqlite allows one Pod at a time on its volume: leave strategy empty (Recreate), or use store.type postgres" .Values.strategy.type) -}}
+{{- end -}}
+{{- if and .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled -}}
+{{- fail "metrics.serviceMonitor and metrics.podMonitor are both enabled: every sample would be counted twice; enable one of them" -}}
 {{- end -}}
 {{- if and .Values.metrics.serviceMonitor.enabled (not .Values.metrics.service.enabled) -}}
 {{- fail "metrics.serviceMonitor.enabled needs metrics.service.enabled: a ServiceMonitor selects the Service" -}}

@@ -1,0 +1,115 @@
+{{- define "tco.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The base of every object's name: 48 characters at most, so that suffixes fit. */}}
+{{- define "tco.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 48 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := include "tco.name" . -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 48 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 48 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "tco.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "tco.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "tco.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "tco.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "tco.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "tco.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "tco.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "tco.webhook" -}}
+{{- if eq .Values.connection.mode "webhook" }}true{{ end -}}
+{{- end -}}
+
+{{- define "tco.webhookKeySecret" -}}
+{{- default (printf "%s-webhook-key" (include "tco.fullname" .)) .Values.webhookKey.existingSecret -}}
+{{- end -}}
+
+{{- define "tco.publicHost" -}}
+{{- (urlParse .Values.connection.publicUrl).host | splitList ":" | first -}}
+{{- end -}}
+
+{{/* Where the webhook server is below the public URL: Telegram's requests go to <publicUrl>/telegram/<uid>. */}}
+{{- define "tco.publicPath" -}}
+{{- printf "%s/telegram/" ((urlParse .Values.connection.publicUrl).path | trimSuffix "/") -}}
+{{- end -}}
+
+{{/* Combinations that cannot work, each with what to set. */}}
+{{- define "tco.assistantCa" -}}
+{{- if or .Values.assistants.caBundle.configMap .Values.assistants.caBundle.secret -}}true{{- end -}}
+{{- end -}}
+
+{{- define "tco.validate" -}}
+{{- if and (gt (int .Values.replicas) 1) (eq .Values.store.type "sqlite") -}}
+{{- fail (printf "replicas is %d, but store.type sqlite serves one replica only: set replicas to 1, or store.type to postgres with store.postgres.existingSecret" (int .Values.replicas)) -}}
+{{- end -}}
+{{- if and (eq .Values.store.type "postgres") (not .Values.store.postgres.existingSecret) -}}
+{{- fail "store.type postgres needs store.postgres.existingSecret: name the Secret that holds the URL" -}}
+{{- end -}}
+{{- if and (include "tco.webhook" .) (not .Values.connection.publicUrl) -}}
+{{- fail "connection.mode webhook needs connection.publicUrl: set the https URL at which Telegram reaches the webhook server, or set connection.mode to polling" -}}
+{{- end -}}
+{{- $port := (urlParse .Values.connection.publicUrl).host | regexFind ":[0-9]+$" | trimPrefix ":" -}}
+{{- if and (include "tco.webhook" .) $port (eq .Values.telegram.apiUrl "https://api.telegram.org") (not (has $port (list "443" "80" "88" "8443"))) -}}
+{{- fail (printf "connection.publicUrl has the port %s, but Telegram delivers to 443, 80, 88 and 8443 only: use one of these there (the Service's own port may be another), or a Bot API server of yours as telegram.apiUrl" $port) -}}
+{{- end -}}
+{{- if not (include "tco.webhook" .) -}}
+{{- if .Values.ingress.enabled -}}
+{{- fail "ingress.enabled is for connection.mode webhook: set the mode to webhook, or ingress.enabled to false" -}}
+{{- end -}}
+{{- if .Values.httpRoute.enabled -}}
+{{- fail "httpRoute.enabled is for connection.mode webhook: set the mode to webhook, or httpRoute.enabled to false" -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.ingress.enabled (ne (trimSuffix "/" (urlParse .Values.connection.publicUrl).path) "") -}}
+{{- fail "ingress.enabled wants a connection.publicUrl without a path, since no Ingress can take the path off again in a way that all controllers know: use a host of its own, httpRoute, or an Ingress of yours" -}}
+{{- end -}}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
+{{- fail "httpRoute.enabled needs httpRoute.parentRefs: name the Gateway that the route belongs to" -}}
+{{- end -}}
+{{- if and .Values.webhookTls.uploadCertificate (not .Values.webhookTls.existingSecret) -}}
+{{- fail "webhookTls.uploadCertificate needs webhookTls.existingSecret: there is no certificate to upload" -}}
+{{- end -}}
+{{- if and .Values.webhookKey.previousKey (not .Values.webhookKey.existingSecret) -}}
+{{- fail "webhookKey.previousKey needs webhookKey.existingSecret: the chart's own Secret holds one key only" -}}
+{{- end -}}
+{{- if and .Values.assistants.caBundle.configMap .Values.assistants.caBundle.secret -}}
+{{- fail "assistants.caBundle names a ConfigMap and a Secret: name one of them" -}}
+{{- end -}}
+{{- if and .Values.metrics.serviceMonitor.enabled (not .Values.metrics.service.enabled) -}}
+{{- fail "metrics.serviceMonitor.enabled needs metrics.service.enabled: a ServiceMonitor selects the Service" -}}
+{{- end -}}
+{{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) .Values.rbac.create -}}
+{{- fail "serviceAccount.create is false and serviceAccount.name empty: rbac.create would give the operator's rights to every Pod that uses the ServiceAccount \"default\"; name a ServiceAccount" -}}
+{{- end -}}
+{{- end -}}
