@@ -57,3 +57,23 @@ fn every_flag_of_run_is_in_the_readme() {
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+#[test]
+fn crds_are_applied_in_one_way() {
+    let applied = Regex::new(r"kubectl apply [^`\n|#]*crds/?|crds \| kubectl[^`\n]*").unwrap();
+    let mut pages = pages();
+    pages.push(folder(
+        "charts/telegram-connector-operator/templates/NOTES.txt",
+    ));
+    let mut ways = Vec::new();
+    for page in pages.iter().filter(|page| !page.ends_with("decisions.md")) {
+        let text = fs::read_to_string(page).unwrap();
+        ways.extend(applied.find_iter(&text).map(|way| way.as_str().to_owned()));
+    }
+    // A server without CEL, which no cluster of a supported version is.
+    ways.retain(|way| !way.contains("--validate=false"));
+    assert!(ways.len() >= 4, "{ways:?}");
+    ways.sort();
+    ways.dedup();
+    assert_eq!(ways, ["kubectl apply --server-side -f crds/"]);
+}
