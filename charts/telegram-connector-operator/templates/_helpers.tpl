@@ -1,9 +1,22 @@
+{{/* Takes every null out of a map and the maps in it: Helm leaves those whose key the chart's own values do not have. */}}
+{{- define "tco.dropNulls" -}}
+{{- $map := . -}}
+{{- range $key, $value := $map -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := unset $map $key -}}
+{{- else if kindIs "map" $value -}}
+{{- include "tco.dropNulls" $value -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/*
 Puts the default where a value is missing or null, so that any value may be null and `helm upgrade --reuse-values` works from a release whose
 chart did not know the value. files/defaults.json follows from values.yaml (tests/chart/generate.py). Each template begins with it.
 Maps that are given to Kubernetes as they are (resources, security contexts) are not in it: null takes them, or a field of them, out.
 */}}
 {{- define "tco.defaults" -}}
+{{- include "tco.dropNulls" .Values -}}
 {{- range $path, $default := .Files.Get "files/defaults.json" | fromJson -}}
 {{- $node := $.Values -}}
 {{- $keys := splitList "." $path -}}
