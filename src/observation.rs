@@ -134,6 +134,17 @@ impl Dampable for AssistantFact {
     }
 }
 
+/// A group that `spec.groups.chats` names by an id that it no longer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MovedGroup {
+    /// The `metadata.generation` of the connector that names it so.
+    pub generation: i64,
+    /// The id that is named.
+    pub from: i64,
+    /// The id that it has now.
+    pub to: i64,
+}
+
 /// Something that happened once and that people should be told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
@@ -190,6 +201,8 @@ pub struct ObservedFacts {
     pub assistant: AssistantFact,
     /// After how long the facts say something else that was seen already, because a fault that alternates is held.
     pub changes_in: Option<Duration>,
+    /// Named groups that have another id now, as far as they were heard of.
+    pub moved_groups: Vec<MovedGroup>,
 }
 
 /// Failures in a row after which an assistant counts as failing (API.md, `AssistantReady`).
@@ -223,6 +236,7 @@ struct Entry {
     identity: Option<IdentityFact>,
     connection: DampedFact<ConnectionFact>,
     assistant: DampedFact<AssistantFact>,
+    moved_groups: Vec<MovedGroup>,
     failures_in_row: u32,
     notices: Vec<PendingNotice>,
     denied: NoticeCounter,
@@ -238,6 +252,7 @@ impl Entry {
             connection: connection.cloned(),
             assistant: assistant.cloned().unwrap_or_default(),
             changes_in: connected_in.into_iter().chain(succeeding_in).min(),
+            moved_groups: self.moved_groups.clone(),
         }
     }
 
@@ -319,6 +334,19 @@ impl Observations {
             }
             let fact = AssistantFact::Failing { fault, detail };
             e.assistant.record(fact, now, hold)
+        });
+    }
+
+    /// Notes that a named group has another id. What was noted of an older generation goes.
+    pub fn record_moved_group(&self, uid: &ConnectorUid, moved: MovedGroup) {
+        self.record(uid, |e| {
+            let known = &mut e.moved_groups;
+            if known.contains(&moved) {
+                return false;
+            }
+            known.retain(|group| group.generation == moved.generation);
+            known.push(moved);
+            true
         });
     }
 

@@ -85,6 +85,7 @@ fn scenario() -> Scenario {
                 connection: Some(ConnectionFact::PollCompleted(BotId(84))),
                 assistant: AssistantFact::Unknown,
                 changes_in: None,
+                moved_groups: Vec::new(),
             },
             owner: Some(BotOwner::ThisConnector),
             remembered: RememberedBot {

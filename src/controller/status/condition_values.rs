@@ -257,6 +257,22 @@ impl StatusInputs<'_> {
         }
     }
 
+    /// A group that moved goes on, and the manifest should follow it.
+    fn flow_message(&self) -> String {
+        let moved = self.facts.moved_groups.iter();
+        let moved: Vec<String> = moved
+            .filter(|group| group.generation == self.generation)
+            .map(|group| format!("{} is {} now", group.from, group.to))
+            .collect();
+        if moved.is_empty() {
+            return "messages flow".to_owned();
+        }
+        format!(
+            "messages flow; spec.groups.chats names groups by the ids that they had before they became supergroups, put the new ones there: {}",
+            bounded_list(&moved, ", ")
+        )
+    }
+
     pub(super) fn ready(
         &self,
         token: &ConditionValue,
@@ -277,7 +293,7 @@ impl StatusInputs<'_> {
             .chain(unusable_assistant)
             .next()
             .map_or_else(
-                || condition_value(TRUE, Reason::MessagesFlow, "messages flow"),
+                || condition_value(TRUE, Reason::MessagesFlow, self.flow_message()),
                 |first| first.with_status(FALSE),
             )
     }

@@ -2,7 +2,7 @@ use super::*;
 use crate::api::connector::ConnectionMode;
 use crate::controller::access::{AccessProblem, AccessState};
 use crate::identity::BotId;
-use crate::observation::{ConnectionFact, ObservedFacts};
+use crate::observation::{ConnectionFact, MovedGroup, ObservedFacts};
 use crate::telegram::bot::BotProfile;
 use rstest::rstest;
 
@@ -123,6 +123,27 @@ fn without_facts_after_a_restart_nothing_changes() {
     let later = Timestamp::from_second(9999).unwrap();
     let after = status_of(&ObservedFacts::default(), Some(&before), |i| i.now = later);
     assert!(is_same_status(&before, &after), "{before:?}\n{after:?}");
+}
+
+#[test]
+fn ready_names_the_new_ids_of_named_groups() {
+    let moved = |generation, to| MovedGroup {
+        generation,
+        from: -5,
+        to,
+    };
+    let facts = ObservedFacts {
+        moved_groups: vec![moved(2, -1002), moved(3, -1003)],
+        ..polling()
+    };
+    let status = status_of(&facts, None, |_| {});
+    let ready = find_condition(&status, ConditionType::Ready).unwrap();
+    assert_eq!(ready.status, "True");
+    assert!(
+        ready.message.ends_with(": -5 is -1003 now"),
+        "{}",
+        ready.message
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::ConnectorUid;
+use crate::observation::MovedGroup;
 use crate::pipeline::decide::handled_messages::HandledMessages;
 use crate::pipeline::message::incoming_update::IncomingUpdate;
 use crate::pipeline::state::pipeline_state::PipelineState;
@@ -120,13 +121,18 @@ pub(crate) fn resolved_connector(
     let found = lane.pipeline.registry.get(uid);
     let connector = found.filter(|c| c.bot.id() == lane.key.bot)?;
     let chats = connector.groups.as_ref().and_then(|g| g.chats.as_ref());
-    let renamed = lane
-        .moved_from
-        .zip(chats)
-        .is_some_and(|(old, chats)| chats.contains(&old) && !chats.contains(&lane.key.chat));
-    if !renamed {
+    let is_named = |old: &i64| {
+        chats.is_some_and(|chats| chats.contains(old) && !chats.contains(&lane.key.chat))
+    };
+    let Some(from) = lane.moved_from.filter(is_named) else {
         return Some(connector);
-    }
+    };
+    let moved = MovedGroup {
+        generation: connector.generation,
+        from,
+        to: lane.key.chat,
+    };
+    lane.pipeline.observations.record_moved_group(uid, moved);
     let mut connector = (*connector).clone();
     if let Some(chats) = connector.groups.as_mut().and_then(|g| g.chats.as_mut()) {
         chats.insert(lane.key.chat);
