@@ -72,13 +72,13 @@ fn is_file_name(name: &str) -> bool {
     let Some((stem, extension)) = name.rsplit_once('.') else {
         return false;
     };
-    let known = |known: &&str| known.eq_ignore_ascii_case(extension);
+    let known = |known: &str| known.eq_ignore_ascii_case(extension);
     // `abc.com.py` is a site.
     let second_level = ["com", "org", "net", "gov", "edu", "co"];
     let site = stem
         .rsplit_once('.')
         .is_some_and(|(_, last)| second_level.contains(&last));
-    EXTENSIONS.iter().any(|e| known(&e))
+    EXTENSIONS.iter().any(|e| known(e))
         && stem.contains(char::is_alphanumeric)
         && !name.contains('/')
         && !site
