@@ -51,9 +51,8 @@ where
     let mut result = Ok(());
     // One that is forbidden says nothing of the others.
     for api in apis::<DeserializeGuard<K>>(client, &settings.watch_namespaces) {
-        let error = match api.list(&ListParams::default().limit(1)).await {
-            Ok(_) => return Ok(()),
-            Err(error) => error,
+        let Err(error) = api.list(&ListParams::default().limit(1)).await else {
+            return Ok(());
         };
         result = Err(match error {
             kube::Error::Api(status) if status.code == 404 => format!(

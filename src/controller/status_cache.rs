@@ -150,7 +150,9 @@ impl<S: OwnStatus> StatusCache<S> {
             repairs.pop_front();
         }
         match repairs.front() {
-            Some(oldest) if repairs.len() >= MAX_REPAIRS => Err(REPAIR_WINDOW - (now - *oldest)),
+            Some(oldest) if repairs.len() >= MAX_REPAIRS => {
+                Err(REPAIR_WINDOW.saturating_sub(now - *oldest))
+            }
             _ => {
                 repairs.push_back(now);
                 Ok(())

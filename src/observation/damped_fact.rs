@@ -234,7 +234,7 @@ mod tests {
         assert!(damped.record(Fact(90), at(0), FAULT_HOLD));
         assert_eq!(damped.shown(at(1), FAULT_HOLD), (Some(&Fact(90)), None));
         assert!(damped.record(Fact(0), at(60), FAULT_HOLD));
-        let left = Duration::from_secs(120);
+        let left = Duration::from_mins(2);
         assert_eq!(
             damped.shown(at(60), FAULT_HOLD),
             (Some(&Fact(90)), Some(left))
