@@ -139,6 +139,13 @@ async fn restart_with_user_lists_writes_nothing(cluster: Cluster) {
     operator.shutdown().await;
 
     let before = versions().await;
+    // The lists come first, as they mostly do, and the connectors that refer to them later.
+    env.cluster.control_plane().faults().inject(
+        FaultTarget::any()
+            .verb(Verb::List)
+            .resource("telegramconnectors.connectors.pupau.ai"),
+        FaultEffect::Delay(Duration::from_millis(500)),
+    );
     let requests = env.cluster.control_plane().request_log();
     requests.clear();
     let operator = env.start_operator(OperatorOptions::polling()).await;
