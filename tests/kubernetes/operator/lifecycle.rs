@@ -112,9 +112,10 @@ async fn restart_with_user_lists_writes_nothing(cluster: Cluster) {
     }
     for (name, lists) in &references {
         let refs: Vec<_> = lists.iter().map(|list| json!({"name": list})).collect();
-        let access = match refs.is_empty() {
-            true => json!({"level": "Open"}),
-            false => json!({"level": "Company", "companyUsers": {"listRefs": refs}}),
+        let access = if refs.is_empty() {
+            json!({"level": "Open"})
+        } else {
+            json!({"level": "Company", "companyUsers": {"listRefs": refs}})
         };
         env.create_connector_with_bot(name, json!({"access": access}))
             .await;

@@ -47,7 +47,7 @@ async fn wiped_or_forged_status_is_written_again(cluster: Cluster) {
     let list_status = async || lists.get("staff").await.expect("it").status;
     let list_before = env
         .cluster
-        .eventually("the list's status", || list_status())
+        .eventually("the list's status", &list_status)
         .await;
     let before = status_of().await.expect("a status");
     let wiped = json!({

@@ -113,7 +113,7 @@ async fn refused_watches_are_told_by_age_and_not_by_readiness(cluster: Cluster) 
         env.cluster
             .eventually("the view grows old", || async {
                 let (age, failing) = view_of(&operator, resource).await;
-                (age > 1.0 && failing == 1.0).then_some(())
+                (age > 1.0 && failing > 0.5).then_some(())
             })
             .await;
     }
@@ -188,6 +188,6 @@ async fn namespace_that_cannot_be_listed_holds_no_other(cluster: Cluster) {
         .filter(|l| l.contains("namespace \"gone\"") && l.contains("the Role is gone"));
     assert_eq!(named.count(), 3, "{body}");
     let (age, failing) = view_of(&operator, "telegramconnectors").await;
-    assert!(age > 0.0 && failing == 1.0, "{age} {failing}");
+    assert!(age > 0.0 && failing > 0.5, "{age} {failing}");
     operator.shutdown().await;
 }
