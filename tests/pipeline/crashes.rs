@@ -72,12 +72,12 @@ async fn check_handled_with_care(mut env: TestEnv) {
 }
 
 async fn check_given_up(mut env: TestEnv) {
-    let replies = replies_after_crashes(&mut env, 5).await;
+    let replies = replies_after_crashes(&mut env, 10).await;
     assert!(replies[1].contains("ho"), "{replies:?}");
     let dead_letters = env.dead_letters().await;
     assert_eq!(dead_letters.len(), 1, "{replies:?}");
     assert!(
-        dead_letters[0].reason.contains("ended 5 times"),
+        dead_letters[0].reason.contains("ended 10 times"),
         "{dead_letters:?}"
     );
     let asked = format!("{:?}", env.assistant.requests());
@@ -101,12 +101,12 @@ async fn message_in_work_at_a_crash_is_answered_as_plain_text_on_postgres() {
 }
 
 #[tokio::test]
-async fn message_in_work_at_five_crashes_is_a_dead_letter_on_sqlite() {
+async fn message_in_work_at_ten_crashes_is_a_dead_letter_on_sqlite() {
     check_given_up(TestEnv::new().await).await;
 }
 
 #[tokio::test]
-async fn message_in_work_at_five_crashes_is_a_dead_letter_on_postgres() {
+async fn message_in_work_at_ten_crashes_is_a_dead_letter_on_postgres() {
     let Some(postgres) = Postgres::start().await else {
         return;
     };

@@ -38,7 +38,7 @@ const WITHOUT_ASSISTANT: Duration = Duration::from_mins(1);
 
 /// A turn that was in work so often when the process ended without notice is given up: it may be what ends it. Before that it is handled
 /// with care ([`BatchHandler::answer_parts`]). Ends from outside (a node that fails, a kill) hit the same turn so often by no chance.
-const MAX_CRASHES: u32 = 5;
+const MAX_CRASHES: u32 = 10;
 
 /// One turn with everything around it.
 struct BatchHandler<'a> {
