@@ -43,14 +43,8 @@ impl RenderPool {
         text: &str,
         render: impl FnOnce(&str) -> T + Send + 'static,
     ) -> Option<T> {
-        if text.len() <= MAX_INLINE_BYTES {
-            return Some(render(text));
-        }
-        let rendered = async {
-            let slot = self.slots.clone().acquire_owned().await.ok()?;
-            render_in(slot, text, render).await
-        };
-        timeout(self.time_limit, rendered).await.ok().flatten()
+        let slot = async { self.slots.clone().acquire_owned().await.ok() };
+        self.render(text, slot, render).await
     }
 
     /// [`Self::run`] for what is not needed: `None` at once if no slot is free.
@@ -59,11 +53,20 @@ impl RenderPool {
         text: &str,
         render: impl FnOnce(&str) -> T + Send + 'static,
     ) -> Option<T> {
+        let slot = async { self.slots.clone().try_acquire_owned().ok() };
+        self.render(text, slot, render).await
+    }
+
+    async fn render<T: Send + 'static>(
+        &self,
+        text: &str,
+        slot: impl Future<Output = Option<OwnedSemaphorePermit>>,
+        render: impl FnOnce(&str) -> T + Send + 'static,
+    ) -> Option<T> {
         if text.len() <= MAX_INLINE_BYTES {
             return Some(render(text));
         }
-        let slot = self.slots.clone().try_acquire_owned().ok()?;
-        let rendered = render_in(slot, text, render);
+        let rendered = async { render_in(slot.await?, text, render).await };
         timeout(self.time_limit, rendered).await.ok().flatten()
     }
 }

@@ -5,6 +5,7 @@ mod claim;
 mod claimant;
 mod connection;
 mod housekeeping;
+mod notices;
 mod reading;
 mod write;
 

@@ -7,6 +7,7 @@ mod lifecycle;
 mod load_generator;
 mod metrics;
 mod operator_account;
+mod operator_options;
 mod operator_process;
 mod orphan_gc;
 mod permissions;
@@ -14,6 +15,7 @@ mod reason_coverage;
 mod reasons;
 mod rotation;
 mod secrecy;
+mod secret_label;
 mod status_repair;
 mod tcp_proxy;
 mod test_env;
@@ -35,6 +37,7 @@ pub fn register(suite: &mut Suite) {
     installation::register(suite);
     rotation::register(suite);
     secrecy::register(suite);
+    secret_label::register(suite);
     status_repair::register(suite);
     reason_coverage::register(suite);
 }

@@ -12,6 +12,7 @@ pub fn register(suite: &mut Suite) {
 /// The sources of the tests that produce reasons and clear them.
 const TESTS: &[&str] = &[
     include_str!("reasons.rs"),
+    include_str!("secret_label.rs"),
     include_str!("webhook.rs"),
     include_str!("installation.rs"),
 ];

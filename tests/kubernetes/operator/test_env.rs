@@ -1,7 +1,6 @@
 //! The environment of an operator test: the simulated Telegram, the sample assistant, and the API server that the suite has
 //! given to the test.
 
-use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -21,20 +20,19 @@ use serde_json::{Value, json};
 use telegram_connector_operator::api::{ALLOW_USE_LABEL, TelegramConnector, TelegramUserList};
 use telegram_connector_operator::assistant::{AddressPolicy, ExtraRootCertificates};
 use telegram_connector_operator::clock::SystemClock;
-use telegram_connector_operator::connection::webhook::TlsFiles;
-use telegram_connector_operator::connection::{ConnectionSettings, WebhookSettings};
-use telegram_connector_operator::controller::{self, LeaseSettings};
+use telegram_connector_operator::controller;
 use telegram_connector_operator::identity::BotId;
 use telegram_connector_operator::operator::{Operator, OperatorSettings, assistant_factory};
 use telegram_connector_operator::telemetry::kubernetes_calls::KubernetesCallsLayer;
 use telegram_connector_operator::telemetry::{self, Metrics};
 
+pub use super::operator_options::{
+    KEY, OperatorOptions, any_port, free_address, write_certificate,
+};
+
 use super::operator_account::{OperatorAccount, Scope, chart_permissions};
 use crate::cluster::Cluster;
 use crate::suite::ServerFeature;
-
-/// The webhook key of [`OperatorOptions::webhook`].
-pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// Everything a test of the operator needs. Dropping it fails the test if the operator made a call that the chart's roles forbid.
 pub struct TestEnv {
@@ -64,64 +62,6 @@ impl Drop for TestEnv {
     }
 }
 
-/// Options of [`TestEnv::start_operator`].
-#[derive(Clone)]
-pub struct OperatorOptions {
-    pub connection: ConnectionSettings,
-    pub lease: Option<LeaseSettings>,
-    pub recheck_interval: Duration,
-    pub require_secret_label: bool,
-    pub client: Option<Client>,
-    /// Namespaces to watch before the test's own.
-    pub more_namespaces: Vec<String>,
-    pub webhook_listen: SocketAddr,
-    pub webhook_tls: Option<TlsFiles>,
-}
-
-impl OperatorOptions {
-    pub fn polling() -> Self {
-        Self {
-            connection: ConnectionSettings::Polling,
-            lease: None,
-            recheck_interval: controller::DEFAULT_RECHECK_INTERVAL,
-            require_secret_label: false,
-            client: None,
-            more_namespaces: Vec::new(),
-            webhook_listen: any_port(),
-            webhook_tls: None,
-        }
-    }
-
-    /// Polling, where what is looked at again after minutes is after seconds.
-    pub fn in_a_hurry() -> Self {
-        Self {
-            recheck_interval: Duration::from_secs(3),
-            ..Self::polling()
-        }
-    }
-
-    /// Webhook mode over plain HTTP, which a Bot API server accepts in local mode only.
-    pub fn webhook() -> Self {
-        let address = free_address();
-        Self {
-            connection: ConnectionSettings::Webhook(WebhookSettings {
-                public_url: format!("http://{address}").parse().expect("a URL"),
-                key: KEY.into(),
-                previous_key: None,
-                max_connections: 40,
-                certificate: None,
-            }),
-            lease: None,
-            recheck_interval: controller::DEFAULT_RECHECK_INTERVAL,
-            require_secret_label: false,
-            client: None,
-            more_namespaces: Vec::new(),
-            webhook_listen: address,
-            webhook_tls: None,
-        }
-    }
-}
-
 /// The client configuration that a kubeconfig describes.
 pub async fn client_config(kubeconfig: &str) -> Config {
     let kubeconfig = Kubeconfig::from_yaml(kubeconfig).expect("a kubeconfig");
@@ -144,30 +84,6 @@ pub fn count_writes(metrics: &Metrics) -> u64 {
         })
         .filter_map(|l| l.rsplit(' ').next()?.parse::<u64>().ok())
         .sum()
-}
-
-/// The loopback address with port 0, for which the system chooses a free port.
-pub fn any_port() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 0))
-}
-
-/// A free address on loopback. Connections to it are refused until something listens there.
-pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind(any_port()).expect("a free port");
-    listener.local_addr().expect("its address")
-}
-
-/// Writes a new self-signed certificate for loopback and its key into a folder.
-pub fn write_certificate(folder: &Path) -> TlsFiles {
-    let generated =
-        rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
-    let files = TlsFiles {
-        certificate: folder.join("tls.crt"),
-        key: folder.join("tls.key"),
-    };
-    std::fs::write(&files.certificate, generated.cert.pem()).expect("a writable folder");
-    std::fs::write(&files.key, generated.signing_key.serialize_pem()).expect("a writable folder");
-    files
 }
 
 static NEXT_BOT: AtomicI64 = AtomicI64::new(8_400_000_001);
