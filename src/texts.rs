@@ -31,6 +31,10 @@ pub struct Texts {
     pub timed_out: String,
     /// The answer broke off; said below what had come.
     pub broken_off: String,
+    /// The assistant's limit of length ended the answer; said below what had come.
+    pub truncated_length: String,
+    /// A content filter ended the answer; said below what had come.
+    pub truncated_filter: String,
     /// The answer was longer than what is sent of one; said below what was.
     pub answer_cut: String,
     /// The user writes too fast; said once.
@@ -152,6 +156,8 @@ mod tests {
                 &texts.assistant_unavailable,
                 &texts.empty_answer,
                 &texts.timed_out,
+                &texts.truncated_length,
+                &texts.truncated_filter,
                 &texts.broken_off,
                 &texts.answer_cut,
                 &texts.rate_limited,

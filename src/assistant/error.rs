@@ -1,5 +1,7 @@
-//! What can go wrong with an assistant, in the classes that differ in what to do about them. The one place where errors of
-//! the HTTP client and error answers enter: no URL, key, or text of a body gets past it.
+//! What can go wrong with an assistant, in the kinds that differ in what is done about them and what people are told. The one place where
+//! errors of the HTTP client and error answers enter: no URL, key, or text of a body gets past it.
+
+mod error_body;
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -10,80 +12,189 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
 use super::address_policy::AddressRefused;
+pub(super) use error_body::ErrorBody;
 
 /// However long an assistant asks us to wait, we look again after this.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
-/// Why an exchange with the assistant failed.
+/// Why an exchange with the assistant failed, as `AssistantReady` has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AssistantFault {
     /// No connection, or no answer in time.
     Unreachable,
-    /// 401 or 403.
+    /// The API key is not accepted, or may not do this.
     Unauthorized,
     /// An error answer, or one that makes no sense.
     Failing,
 }
 
-impl AssistantFault {
-    /// The fault in one word: a metric label.
+/// Why there is no whole answer: decides what the user is told and whether asking again may help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// No connection, or one that broke.
+    Unreachable,
+    /// No whole answer within `timeoutSeconds`.
+    TimedOut,
+    /// The API key is missing or not accepted (401): every question fails until the Secret changes.
+    KeyRefused,
+    /// The API key may not do this (403).
+    Forbidden,
+    /// Too many requests at once (429).
+    Overloaded,
+    /// The quota or credit of the API key is used up (402).
+    QuotaExhausted,
+    /// The conversation is longer than the model's context.
+    ContextFull,
+    /// A content filter refused the question.
+    Filtered,
+    /// The model takes no pictures.
+    PicturesRefused,
+    /// A fault of the assistant's own (5xx), or an error that it reports without a reason.
+    ServerFault,
+    /// The agent says that it could not do what it was asked.
+    TaskFailed,
+    /// The question, or the answer, is larger than what is carried.
+    TooLarge,
+    /// Somebody must change the connector: model, url, protocol, a parameter.
+    Misconfigured,
+}
+
+impl FailureKind {
+    /// All kinds.
+    pub const ALL: [Self; 13] = [
+        Self::Unreachable,
+        Self::TimedOut,
+        Self::KeyRefused,
+        Self::Forbidden,
+        Self::Overloaded,
+        Self::QuotaExhausted,
+        Self::ContextFull,
+        Self::Filtered,
+        Self::PicturesRefused,
+        Self::ServerFault,
+        Self::TaskFailed,
+        Self::TooLarge,
+        Self::Misconfigured,
+    ];
+
+    /// The fault that the condition `AssistantReady` names.
+    pub fn fault(self) -> AssistantFault {
+        match self {
+            Self::Unreachable | Self::TimedOut => AssistantFault::Unreachable,
+            Self::KeyRefused | Self::Forbidden => AssistantFault::Unauthorized,
+            Self::Overloaded
+            | Self::QuotaExhausted
+            | Self::ContextFull
+            | Self::Filtered
+            | Self::PicturesRefused
+            | Self::ServerFault
+            | Self::TaskFailed
+            | Self::TooLarge
+            | Self::Misconfigured => AssistantFault::Failing,
+        }
+    }
+
+    /// The kind in snake case: the metric label `result`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Unreachable => "unreachable",
-            Self::Unauthorized => "unauthorized",
-            Self::Failing => "failing",
+            Self::TimedOut => "timed_out",
+            Self::KeyRefused => "key_refused",
+            Self::Forbidden => "forbidden",
+            Self::Overloaded => "overloaded",
+            Self::QuotaExhausted => "quota_exhausted",
+            Self::ContextFull => "context_full",
+            Self::Filtered => "filtered",
+            Self::PicturesRefused => "pictures_refused",
+            Self::ServerFault => "server_fault",
+            Self::TaskFailed => "task_failed",
+            Self::TooLarge => "too_large",
+            Self::Misconfigured => "misconfigured",
         }
+    }
+
+    /// Whether the same question may succeed later, although nobody changes anything.
+    pub fn is_transient(self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable | Self::TimedOut | Self::Overloaded | Self::ServerFault
+        )
     }
 }
 
-/// Why there is no answer. Holds neither key nor chat text.
+/// How far a question came before it failed: what may have happened by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum QuestionProgress {
+    /// It never arrived, or was refused: nothing has happened.
+    NotTaken,
+    /// It may have arrived; nothing of an answer has come.
+    Uncertain,
+    /// The assistant has begun to answer it, or to work on it.
+    Begun,
+}
+
+/// Why there is no answer, or no whole one. Holds neither key nor chat text.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{detail}")]
 pub struct AssistantError {
-    /// What kind of failure it is for `AssistantReady`.
-    pub fault: AssistantFault,
-    /// Whether asking again may help.
-    pub retryable: bool,
-    /// The whole time that an answer may take went by.
-    pub timed_out: bool,
-    /// How long to wait first, if the assistant said so.
-    pub retry_after: Option<std::time::Duration>,
-    /// For people.
+    /// What kind of failure it is.
+    pub kind: FailureKind,
+    /// How far the question came.
+    pub progress: QuestionProgress,
+    /// How long to wait before asking again, if the assistant said so.
+    pub retry_after: Option<Duration>,
+    /// For the administrator: what failed, and the field to change where there is one.
     pub detail: String,
 }
 
 impl AssistantError {
-    /// No connection, or no answer in time. Asking again may help.
+    /// A failure before the assistant took the question.
+    pub(super) fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            progress: QuestionProgress::NotTaken,
+            retry_after: None,
+            detail: detail.into(),
+        }
+    }
+
+    /// The same failure, once the question had come so far; never less far than it had.
+    #[must_use]
+    pub fn at_progress(self, progress: QuestionProgress) -> Self {
+        Self {
+            progress: self.progress.max(progress),
+            ..self
+        }
+    }
+
+    /// No connection, or one that broke.
     pub(super) fn unreachable(detail: impl Into<String>) -> Self {
-        Self::of(AssistantFault::Unreachable, true, detail)
+        Self::new(FailureKind::Unreachable, detail)
     }
 
     /// No whole answer in the time that it may take.
     pub(super) fn timed_out(detail: impl Into<String>) -> Self {
-        Self {
-            timed_out: true,
-            ..Self::unreachable(detail)
-        }
+        Self::new(FailureKind::TimedOut, detail).at_progress(QuestionProgress::Uncertain)
     }
 
-    /// An error that asking again may cure.
-    pub(super) fn transient(detail: impl Into<String>) -> Self {
-        Self::of(AssistantFault::Failing, true, detail)
+    /// A fault over there that asking again may cure.
+    pub(super) fn server_fault(detail: impl Into<String>) -> Self {
+        Self::new(FailureKind::ServerFault, detail)
     }
 
-    /// An error that stays until somebody changes something.
-    pub(super) fn permanent(detail: impl Into<String>) -> Self {
-        Self::of(AssistantFault::Failing, false, detail)
+    /// An error that stays until somebody changes the connector.
+    pub(super) fn misconfigured(detail: impl Into<String>) -> Self {
+        Self::new(FailureKind::Misconfigured, detail)
     }
 
-    fn of(fault: AssistantFault, retryable: bool, detail: impl Into<String>) -> Self {
-        Self {
-            fault,
-            retryable,
-            timed_out: false,
-            retry_after: None,
-            detail: detail.into(),
-        }
+    /// Whether the same question may be asked again by itself: it may succeed, and the assistant has not begun to answer it.
+    pub fn is_retryable(&self) -> bool {
+        self.kind.is_transient() && self.progress != QuestionProgress::Begun
+    }
+
+    /// The fault that the condition `AssistantReady` names.
+    pub fn fault(&self) -> AssistantFault {
+        self.kind.fault()
     }
 
     /// No answer from `host`, which `timeout` allows in all.
@@ -103,14 +214,14 @@ impl AssistantError {
         let mut root = None;
         while let Some(inner) = cause {
             if let Some(refused) = inner.downcast_ref::<AddressRefused>() {
-                return Self::permanent(refused.to_string());
+                return Self::misconfigured(refused.to_string());
             }
             root = Some(inner.to_string());
             cause = inner.source();
         }
         let why = root.unwrap_or_else(|| "the request could not be sent".into());
         if error.is_builder() {
-            return Self::permanent(format!("the request to {host} cannot be built: {why}"));
+            return Self::misconfigured(format!("the request to {host} cannot be built: {why}"));
         }
         tracing::info!(host, cause = %why, "no answer from an assistant");
         if error.is_connect() && is_unknown_authority(&why) {
@@ -119,73 +230,36 @@ impl AssistantError {
             ))
         } else if error.is_connect() && why.starts_with(INVALID_CERTIFICATE) {
             Self::unreachable(format!("no connection to {host}: {why}"))
-        } else {
+        } else if error.is_connect() {
             Self::no_answer(host, timeout)
+        } else {
+            // The connection broke after the request, or a part of it, was sent.
+            Self::no_answer(host, timeout).at_progress(QuestionProgress::Uncertain)
         }
     }
 
-    /// An answer that is not a success. `complaint` is what its body could be understood to say.
-    pub(super) fn from_status(
-        status: StatusCode,
-        headers: &HeaderMap,
-        known_error: Option<KnownError>,
-    ) -> Self {
+    /// An answer that is not a success.
+    pub(super) fn from_status(status: StatusCode, headers: &HeaderMap, body: &ErrorBody) -> Self {
         let code = status.as_u16();
-        let (fault, retryable, meaning) = match code {
-            401 => (
-                AssistantFault::Unauthorized,
-                true,
-                "it does not accept the API key; check apiKeySecretRef",
-            ),
-            403 => (
-                AssistantFault::Unauthorized,
-                false,
-                "the API key may not do this; check the key's rights",
-            ),
-            404 => (
-                AssistantFault::Failing,
-                false,
-                "nothing answers at this path; check url",
-            ),
-            405 => (
-                AssistantFault::Failing,
-                false,
-                "the path takes no such request; check url and protocol",
-            ),
-            408 | 409 | 425 => (AssistantFault::Failing, true, "it asks to try again"),
-            413 => (
-                AssistantFault::Failing,
-                false,
-                "the request is too large for it",
-            ),
-            415 | 422 | 400 => (
-                AssistantFault::Failing,
-                false,
-                "it does not understand the request; check protocol and url",
-            ),
-            429 => (AssistantFault::Failing, true, "it has too many requests"),
-            300..=399 => (
-                AssistantFault::Failing,
-                false,
-                "redirects are not followed; set url to the final address",
-            ),
-            500..=599 => (AssistantFault::Failing, true, "it has a fault"),
-            _ => (AssistantFault::Failing, false, "the answer makes no sense"),
-        };
-        let (meaning, retryable) = match known_error {
-            Some(c) => (c.meaning(), retryable && c.is_transient()),
-            None => (meaning, retryable),
-        };
-        Self {
-            fault,
-            timed_out: false,
-            retryable,
-            retry_after: if retryable {
-                retry_after(headers, Timestamp::now())
-            } else {
-                None
+        let (kind, meaning) = body
+            .complaint
+            .map_or_else(|| meaning_of_status(code), |c| (c.kind(), c.meaning()));
+        let error = Self {
+            kind,
+            progress: match code {
+                // A gateway gave up waiting for whoever works on it.
+                408 | 504 | 524 => QuestionProgress::Uncertain,
+                _ => QuestionProgress::NotTaken,
             },
+            retry_after: None,
             detail: format!("the assistant answered {code}: {meaning}"),
+        };
+        let retry_after = retry_after(headers, Timestamp::now()).or(body.retry_after);
+        Self {
+            retry_after: retry_after
+                .filter(|_| kind.is_transient())
+                .map(|wait| wait.min(LONGEST_WAIT)),
+            ..error
         }
     }
 
@@ -200,132 +274,54 @@ impl AssistantError {
             .and_then(|code| u16::try_from(code).ok())
             .and_then(|code| StatusCode::from_u16(code).ok())
             .filter(|status| status.as_u16() >= 400);
-        let known_error = KnownError::from_body(error);
-        match (status, known_error) {
-            (Some(status), known_error) => {
-                Self::from_status(status, &HeaderMap::new(), known_error)
-            }
-            (None, Some(known_error)) => Self::of(
-                AssistantFault::Failing,
-                known_error.is_transient(),
-                format!("the assistant reported an error: {}", known_error.meaning()),
+        let body = ErrorBody::read(error);
+        match (status, body.complaint) {
+            (Some(status), _) => Self::from_status(status, &HeaderMap::new(), &body),
+            (None, Some(complaint)) => Self::new(
+                complaint.kind(),
+                format!("the assistant reported an error: {}", complaint.meaning()),
             ),
-            (None, None) => Self::transient("the assistant reported an error within its answer"),
+            (None, None) => Self::server_fault("the assistant reported an error within its answer"),
         }
     }
 }
 
-/// What an error body complains of. Bodies can echo what was asked and parts of the key, so no word of them is passed on:
-/// a body chooses one of these sentences, and no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KnownError {
-    /// No model of this name.
-    Model,
-    /// The conversation is longer than the model takes.
-    Length,
-    /// The model takes no pictures.
-    Pictures,
-    /// Credit used up.
-    Quota,
-    /// A content filter.
-    Filtered,
-    /// The API key.
-    Key,
-    /// A parameter the server does not take.
-    Parameter,
-}
-
-impl KnownError {
-    /// Looks for the codes and phrases that servers in use today have.
-    pub(super) fn from_body(body: &Value) -> Option<Self> {
-        // `{"error": {"message", "type", "code"}}`, `{"error": "text"}`, `{"detail": ...}`, `{"message", "code"}`.
-        let error = body.get("error").unwrap_or(body);
-        let mut text_lowercase = String::new();
-        for value in [
-            error,
-            &error["code"],
-            &error["type"],
-            &error["message"],
-            &body["detail"],
-            &body["message"],
-        ] {
-            if let Some(text) = value.as_str() {
-                text_lowercase.push_str(text);
-                text_lowercase.push('\n');
-            }
-        }
-        text_lowercase.make_ascii_lowercase();
-        let any = |phrases: &[&str]| phrases.iter().any(|p| text_lowercase.contains(p));
-        if text_lowercase.is_empty() {
-            None
-        } else if any(&[
-            "insufficient_quota",
-            "exceeded your current quota",
-            "budget has been exceeded",
-        ]) {
-            Some(Self::Quota)
-        } else if any(&[
-            "context_length_exceeded",
-            "maximum context length",
-            "context window",
-            "exceeds the available context",
-        ]) {
-            Some(Self::Length)
-        } else if any(&[
-            "content_filter",
-            "content_policy",
-            "content management policy",
-        ]) {
-            Some(Self::Filtered)
-        } else if any(&[
-            "image_url",
-            "image input",
-            "multimodal",
-            "does not support image",
-            "vision",
-        ]) {
-            Some(Self::Pictures)
-        } else if any(&["model_not_found", "invalid model name"])
-            || (text_lowercase.contains("model")
-                && any(&["not found", "does not exist", "not exist", "unknown model"]))
-        {
-            Some(Self::Model)
-        } else if any(&[
-            "invalid_api_key",
-            "incorrect api key",
-            "invalid api key",
-            "invalid x-api-key",
-        ]) {
-            Some(Self::Key)
-        } else if any(&[
-            "extra_forbidden",
-            "unsupported_parameter",
-            "unknown parameter",
-            "unrecognized request argument",
-        ]) {
-            Some(Self::Parameter)
-        } else {
-            None
-        }
-    }
-
-    fn meaning(self) -> &'static str {
-        match self {
-            Self::Model => "it has no model of this name; check model",
-            Self::Length => {
-                "the conversation is longer than the model takes; lower session.maxMessages"
-            }
-            Self::Pictures => "the model takes no pictures",
-            Self::Quota => "the quota or credit of the API key is used up",
-            Self::Filtered => "its content filter refused the request",
-            Self::Key => "it does not accept the API key; check apiKeySecretRef",
-            Self::Parameter => "it refuses a parameter of the request; check protocol and url",
-        }
-    }
-
-    /// Whether the same request may succeed later.
-    fn is_transient(self) -> bool {
-        matches!(self, Self::Key)
+/// What a status means of which the body says nothing.
+fn meaning_of_status(code: u16) -> (FailureKind, &'static str) {
+    match code {
+        401 => (
+            FailureKind::KeyRefused,
+            "it does not accept the API key; check apiKeySecretRef",
+        ),
+        402 => (
+            FailureKind::QuotaExhausted,
+            "the quota or credit of the API key is used up",
+        ),
+        403 => (
+            FailureKind::Forbidden,
+            "the API key may not do this; check the key's rights",
+        ),
+        404 => (
+            FailureKind::Misconfigured,
+            "nothing answers at this path; check url",
+        ),
+        405 => (
+            FailureKind::Misconfigured,
+            "the path takes no such request; check url and protocol",
+        ),
+        408 | 409 | 425 => (FailureKind::ServerFault, "it asks to try again"),
+        413 => (FailureKind::TooLarge, "the request is too large for it"),
+        400 | 415 | 422 => (
+            FailureKind::Misconfigured,
+            "it does not understand the request; check protocol and url",
+        ),
+        429 => (FailureKind::Overloaded, "it has too many requests"),
+        300..=399 => (
+            FailureKind::Misconfigured,
+            "redirects are not followed; set url to the final address",
+        ),
+        500..=599 => (FailureKind::ServerFault, "it has a fault"),
+        _ => (FailureKind::Misconfigured, "the answer makes no sense"),
     }
 }
 
@@ -355,7 +351,6 @@ fn is_unknown_authority(why: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
-    use serde_json::json;
 
     use super::*;
 
@@ -371,22 +366,5 @@ mod tests {
         let now: Timestamp = "2015-10-21T07:28:00Z".parse().expect("a time");
         let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().expect("a value"))]);
         assert_eq!(retry_after(&headers, now).map(|d| d.as_secs()), seconds);
-    }
-
-    #[rstest]
-    // OpenAI, vLLM, Ollama, LiteLLM, in this order.
-    #[case(json!({"error": {"message": "The model `x` does not exist", "code": "model_not_found"}}), Some(KnownError::Model))]
-    #[case(json!({"object": "error", "message": "The model `x` does not exist.", "type": "NotFoundError"}), Some(KnownError::Model))]
-    #[case(json!({"error": "model \"x\" not found, try pulling it first"}), Some(KnownError::Model))]
-    #[case(json!({"error": {"message": "Invalid model name passed in model=x", "code": "400"}}), Some(KnownError::Model))]
-    #[case(json!({"error": {"message": "This model's maximum context length is 4096 tokens"}}), Some(KnownError::Length))]
-    #[case(json!({"error": {"type": "insufficient_quota"}}), Some(KnownError::Quota))]
-    #[case(json!({"error": {"message": "something else"}}), None)]
-    #[case(json!([1, 2]), None)]
-    fn bodies_of_servers_in_use_are_understood(
-        #[case] body: Value,
-        #[case] known_error: Option<KnownError>,
-    ) {
-        assert_eq!(KnownError::from_body(&body), known_error);
     }
 }

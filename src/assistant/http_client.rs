@@ -6,24 +6,22 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::header::CONTENT_ENCODING;
 use reqwest::{Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::address_policy::{AddressPolicy, FilteringResolver};
-use super::error::KnownError;
+use super::error::ErrorBody;
 use super::root_certificates::ExtraRootCertificates;
-use super::{AssistantError, BuildError};
+use super::{AssistantError, BuildError, FailureKind, QuestionProgress};
 
 /// How much an exchange with an assistant may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpLimits {
     /// To connect, TLS included.
     pub connect: Duration,
-    /// Between two pieces of an answer that has begun.
-    pub idle: Duration,
     /// Bytes of one request.
     pub request_bytes: usize,
     /// Bytes of one answer as it comes over the wire.
@@ -34,7 +32,6 @@ impl Default for HttpLimits {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
-            idle: Duration::from_mins(1),
             request_bytes: 32 << 20,
             response_bytes: 16 << 20,
         }
@@ -148,8 +145,8 @@ impl AssistantServer {
 
     /// Sends a request and waits for the head of any answer.
     ///
-    /// A kept connection can be closed by the peer at the very moment we write to it. The request is then sent once more at
-    /// once; its idempotency key makes that harmless.
+    /// The HTTP client sends it once more by itself where a kept connection was closed before any of it was written; once a part was written,
+    /// whether it is asked again is the caller's decision.
     pub(super) async fn send_any_status(
         &self,
         request: Request,
@@ -160,33 +157,31 @@ impl AssistantServer {
             .and_then(reqwest::Body::as_bytes)
             .map_or(0, <[u8]>::len);
         if size > self.client.limits.request_bytes {
-            return Err(AssistantError::permanent(format!(
+            let kind = FailureKind::TooLarge;
+            let detail = format!(
                 "the request would have {size} bytes; at most {} are sent",
                 self.client.limits.request_bytes
-            )));
+            );
+            return Err(AssistantError::new(kind, detail));
         }
-        let again = request.try_clone();
-        let http = &self.client.http;
-        let attempt = async {
-            match (http.execute(request).await, again) {
-                (Err(e), Some(again)) if e.is_request() && !e.is_connect() && !e.is_timeout() => {
-                    http.execute(again).await
+        match timeout_at(deadline, self.client.http.execute(request)).await {
+            Ok(Ok(response)) => {
+                let body = ResponseBody {
+                    response,
+                    host: self.host.clone(),
+                    deadline,
+                    remaining: self.client.limits.response_bytes,
+                    timeout: self.timeout,
+                };
+                match body.refused_encoding() {
+                    Some(error) => Err(error),
+                    None => Ok(body),
                 }
-                (result, _) => result,
             }
-        };
-        match timeout_at(deadline, attempt).await {
-            Ok(Ok(response)) => Ok(ResponseBody {
-                response,
-                host: self.host.clone(),
-                deadline,
-                idle: self.client.limits.idle,
-                remaining: self.client.limits.response_bytes,
-                timeout: self.timeout,
-            }),
             Ok(Err(e)) => Err(AssistantError::from_reqwest(&e, &self.host, self.timeout)),
             Err(_) => Err(AssistantError {
-                timed_out: true,
+                kind: FailureKind::TimedOut,
+                progress: QuestionProgress::Uncertain,
                 ..AssistantError::no_answer(&self.host, self.timeout)
             }),
         }
@@ -206,7 +201,6 @@ pub(super) struct ResponseBody {
     response: Response,
     host: Arc<str>,
     deadline: Instant,
-    idle: Duration,
     remaining: usize,
     timeout: Duration,
 }
@@ -229,19 +223,19 @@ impl ResponseBody {
             .unwrap_or_default()
     }
 
-    /// The next piece; `None` at the end.
+    /// The next piece; `None` at the end. However long the assistant is silent, only the deadline ends the wait.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, AssistantError> {
-        let until = self.deadline.min(Instant::now() + self.idle);
-        match timeout_at(until, self.response.chunk()).await {
+        match timeout_at(self.deadline, self.response.chunk()).await {
             Ok(Ok(Some(piece))) => match self.remaining.checked_sub(piece.len()) {
                 Some(rest) => {
                     self.remaining = rest;
                     Ok(Some(piece))
                 }
-                None => Err(AssistantError::permanent(format!(
-                    "the answer of {} is too large",
-                    self.host
-                ))),
+                None => Err(AssistantError::new(
+                    FailureKind::TooLarge,
+                    format!("the answer of {} is too large", self.host),
+                )
+                .at_progress(QuestionProgress::Uncertain)),
             },
             Ok(Ok(None)) => Ok(None),
             Ok(Err(e)) => {
@@ -249,15 +243,28 @@ impl ResponseBody {
                 Err(AssistantError::unreachable(format!(
                     "the connection to {} broke in the middle of an answer",
                     self.host
-                )))
+                ))
+                .at_progress(QuestionProgress::Uncertain))
             }
-            Err(_) if until == self.deadline => Err(timed_out(&self.host, self.timeout)),
-            Err(_) => Err(AssistantError::unreachable(format!(
-                "{} stopped in the middle of an answer for {} s",
-                self.host,
-                self.idle.as_secs()
-            ))),
+            Err(_) => Err(timed_out(&self.host, self.timeout)),
         }
+    }
+
+    /// Why the body cannot be read, where it is compressed: no compression is asked for.
+    fn refused_encoding(&self) -> Option<AssistantError> {
+        let encoding = self.response.headers().get(CONTENT_ENCODING)?;
+        let known = ["gzip", "x-gzip", "deflate", "br", "zstd", "compress"];
+        let encoding = encoding.to_str().unwrap_or_default().trim();
+        if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
+            return None;
+        }
+        let name = known.iter().find(|k| encoding.eq_ignore_ascii_case(k));
+        Some(AssistantError::misconfigured(format!(
+            "{} answered {} with content-encoding {}, which was not asked for; switch compression off there, or in the proxy before it",
+            self.host,
+            self.status().as_u16(),
+            name.unwrap_or(&"of another kind")
+        )))
     }
 
     /// The whole body.
@@ -300,7 +307,7 @@ impl ResponseBody {
             .iter()
             .find(|k| **k == kind)
             .unwrap_or(&"something else");
-        AssistantError::permanent(format!(
+        AssistantError::misconfigured(format!(
             "{} answered {} with {kind} that is no answer of this protocol; check protocol and url",
             self.host,
             self.status().as_u16()
@@ -311,12 +318,10 @@ impl ResponseBody {
     pub(super) async fn into_error(mut self) -> AssistantError {
         self.remaining = self.remaining.min(ERROR_BODY_BYTES);
         // An error body that cannot be read changes nothing about the status.
-        let known_error = match self.read_all().await {
-            Ok(body) => serde_json::from_slice::<Value>(&body)
-                .ok()
-                .and_then(|v| KnownError::from_body(&v)),
-            Err(_) => None,
+        let body = match self.read_all().await {
+            Ok(bytes) => ErrorBody::from_bytes(&bytes),
+            Err(_) => ErrorBody::default(),
         };
-        AssistantError::from_status(self.status(), self.response.headers(), known_error)
+        AssistantError::from_status(self.status(), self.response.headers(), &body)
     }
 }

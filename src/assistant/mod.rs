@@ -41,7 +41,7 @@ pub use address_policy::{
     AddressPolicy, AddressRange, AddressRefused, AllowedHost, RefusalReason, own_addresses,
 };
 pub use build::{BuildError, build_assistant};
-pub use error::{AssistantError, AssistantFault};
+pub use error::{AssistantError, AssistantFault, FailureKind, QuestionProgress};
 pub use http_client::{AssistantHttpClient, HttpLimits};
 pub use root_certificates::{CaFileError, ExtraRootCertificates};
 pub use transcription::{Recording, Transcriber, build_transcriber};
@@ -67,7 +67,8 @@ pub trait Assistant: Debug + Send + Sync + 'static {
     }
 }
 
-/// The parts of an answer in the order in which the assistant writes them.
+/// The parts of an answer in the order in which the assistant writes them. A stream that ends without an error is an answer that its assistant
+/// has ended: whole, unless it says [`AnswerPart::Truncated`]. One that ends with an error broke off.
 pub type AnswerStream = Pin<Box<dyn Stream<Item = Result<AnswerPart, AssistantError>> + Send>>;
 
 /// One piece of an answer.
@@ -75,9 +76,44 @@ pub type AnswerStream = Pin<Box<dyn Stream<Item = Result<AnswerPart, AssistantEr
 pub enum AnswerPart {
     /// The next piece of text, Markdown as models write it.
     Text(String),
+    /// All text so far is replaced by this: an agent has written it anew.
+    Rewrite(String),
     /// State to be passed back as [`Question::session_state`] in this session's next question: A2A's `contextId`, Pupau's conversation.
     /// Stored with the session; replaces the state stored before.
     SessionState(String),
+    /// A source that the assistant names for its answer. In the order in which it names them; the same one may come again.
+    Citation(Citation),
+    /// What the answer cost. Cumulative within one answer: the last one counts.
+    Usage(TokenUsage),
+    /// The assistant ended the answer before it was whole.
+    Truncated(Truncation),
+}
+
+/// A source of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Citation {
+    /// Where it is: an http(s) URL.
+    pub url: String,
+    /// What it is called.
+    pub title: Option<String>,
+}
+
+/// Tokens that an exchange took, as the assistant counts them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TokenUsage {
+    /// Of the question with its history and prompt.
+    pub input: u64,
+    /// Of the answer, reasoning included.
+    pub output: u64,
+}
+
+/// Why an assistant ended an answer before it was whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Truncation {
+    /// A limit of length was reached.
+    Length,
+    /// A content filter cut it off.
+    Filter,
 }
 
 /// A picture that goes with a question.

@@ -18,7 +18,6 @@ use super::{
     AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, BuildError, Question,
     answer_stream, request_headers,
 };
-use crate::assistant::AssistantFault;
 
 /// The API's root where the connector has none.
 pub(super) const DEFAULT_ROOT: &str = "https://api.pupau.ai";
@@ -107,7 +106,7 @@ impl Pupau {
         let body = json!({"request": question.text, "attachments": []});
         let mut request = self.request(url, &body, question);
         let token = secret_header_value("", &conversation.token.0)
-            .map_err(|e| AssistantError::permanent(e.to_string()))?;
+            .map_err(|e| AssistantError::misconfigured(e.to_string()))?;
         request.headers_mut().insert(CONVERSATION_TOKEN, token);
         let body = self.server.send(request, deadline).await?;
         Ok(SseStream::with_decoder(body, SseDecoder::line_per_event()))
@@ -160,11 +159,7 @@ impl Assistant for Pupau {
 
 /// Whether the API refused this very request, rather than being unreachable, busy or faulty.
 fn is_refusal(error: &AssistantError) -> bool {
-    match error.fault {
-        AssistantFault::Unauthorized => true,
-        AssistantFault::Failing => !error.retryable,
-        AssistantFault::Unreachable => false,
-    }
+    !error.kind.is_transient()
 }
 
 struct PupauAnswer {
@@ -200,7 +195,7 @@ impl AnswerReader for PupauAnswer {
         if self.has_frames {
             Ok(None)
         } else {
-            Err(AssistantError::transient(
+            Err(AssistantError::server_fault(
                 "the assistant's answer ended before it began",
             ))
         }
@@ -214,7 +209,7 @@ fn frame_text(frame: &Value) -> Result<Option<String>, AssistantError> {
         .unwrap_or_default()
         .to_ascii_lowercase();
     if kind == "forbidden" {
-        return Err(AssistantError::permanent(
+        return Err(AssistantError::misconfigured(
             "the assistant forbids this question",
         ));
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::time::timeout;
 
-use super::AssistantError;
 use super::http_client::ResponseBody;
+use super::{AssistantError, FailureKind, QuestionProgress};
 
 /// How long a body may take to end after the answer is complete, so that its connection can be used again.
 const CONNECTION_END: Duration = Duration::from_millis(50);
@@ -146,9 +146,11 @@ impl SseStream {
                 return Ok(None);
             }
             if self.decoder.is_too_large() {
-                return Err(AssistantError::permanent(
+                return Err(AssistantError::new(
+                    FailureKind::TooLarge,
                     "the assistant sent an event that is too large",
-                ));
+                )
+                .at_progress(QuestionProgress::Uncertain));
             }
             if let Some(piece) = self.body.chunk().await? {
                 self.decoder.push(&piece);

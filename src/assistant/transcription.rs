@@ -112,7 +112,7 @@ impl Transcriber {
                 Err(error) => error,
             };
             let pause = error.retry_after.unwrap_or(wait);
-            if !error.retryable || attempt == ATTEMPTS || Instant::now() + pause >= deadline {
+            if !error.is_retryable() || attempt == ATTEMPTS || Instant::now() + pause >= deadline {
                 return Err(error);
             }
             sleep(pause).await;

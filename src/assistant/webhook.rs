@@ -235,7 +235,7 @@ impl AnswerReader for WebhookAnswer {
                 return Ok(None);
             }
             let Some(event) = self.events.next().await? else {
-                return Err(AssistantError::transient(
+                return Err(AssistantError::server_fault(
                     "the assistant's answer ended without its last event, [DONE]",
                 ));
             };
@@ -245,7 +245,7 @@ impl AnswerReader for WebhookAnswer {
                 return Ok(None);
             }
             let reply: Reply = serde_json::from_str(&event).map_err(|_| {
-                AssistantError::permanent("an event of the assistant's answer is no JSON object with text, state or error")
+                AssistantError::misconfigured("an event of the assistant's answer is no JSON object with text, state or error")
             })?;
             if let Some(error) = reply.error {
                 return Err(AssistantError::from_error_object(&error));

@@ -405,7 +405,7 @@ async fn card_is_read_again_when_the_version_is_wrong() {
     })
     .await;
     let agent = assistant(A2A, &server.url);
-    assert!(ask_expecting_error(&agent).await.retryable);
+    assert!(ask_expecting_error(&agent).await.is_retryable());
     assert_eq!(
         ask(&agent, question()).await.expect("an answer").text,
         "Hello"
@@ -435,7 +435,7 @@ async fn a_json_rpc_error_has_its_class(
     assert_eq!(
         ask_expecting_error(&assistant(A2A, &server.url))
             .await
-            .retryable,
+            .is_retryable(),
         retryable
     );
 }
@@ -455,7 +455,7 @@ async fn failed_task_error_does_not_contain_the_agents_text() {
     assert!(
         !ask_expecting_error(&assistant(A2A, &server.url))
             .await
-            .retryable
+            .is_retryable()
     );
 }
 

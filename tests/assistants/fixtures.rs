@@ -7,7 +7,7 @@ use futures::StreamExt;
 use telegram_connector_operator::api::connector::{AssistantProtocol, AssistantSpec};
 use telegram_connector_operator::assistant::{
     AddressPolicy, AnswerPart, AnswerStream, Assistant, AssistantError, AssistantHttpClient,
-    HttpLimits, Question, Sender, build_assistant,
+    Citation, HttpLimits, Question, Sender, TokenUsage, Truncation, build_assistant,
 };
 
 /// Appears in no error.
@@ -57,28 +57,28 @@ pub(crate) fn assistant(protocol: AssistantProtocol, url: &str) -> Arc<dyn Assis
     build_assistant(&spec(protocol, url), Some(KEY.into()), &http_client()).expect("an assistant")
 }
 
-/// One that gives up after a second in all, or 200 ms between two pieces.
+/// One that gives up after a second.
 pub(crate) fn assistant_with_short_timeouts(
     protocol: AssistantProtocol,
     url: &str,
 ) -> Arc<dyn Assistant> {
-    let limits = HttpLimits {
-        idle: Duration::from_millis(200),
-        ..HttpLimits::default()
-    };
     let spec = AssistantSpec {
         timeout_seconds: Some(1),
         ..spec(protocol, url)
     };
-    build_assistant(&spec, Some(KEY.into()), &with_limits(limits)).expect("an assistant")
+    build_assistant(&spec, Some(KEY.into()), &http_client()).expect("an assistant")
 }
 
-/// A whole answer.
+/// An answer that did not break off.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) text: String,
     /// The last state, if any.
     pub(crate) state: Option<String>,
+    pub(crate) truncation: Option<Truncation>,
+    pub(crate) citations: Vec<Citation>,
+    /// The last one.
+    pub(crate) usage: Option<TokenUsage>,
 }
 
 pub(crate) async fn collect(mut parts: AnswerStream) -> Result<Answer, AssistantError> {
@@ -86,7 +86,11 @@ pub(crate) async fn collect(mut parts: AnswerStream) -> Result<Answer, Assistant
     while let Some(part) = parts.next().await {
         match part? {
             AnswerPart::Text(text) => answer.text.push_str(&text),
+            AnswerPart::Rewrite(text) => answer.text = text,
             AnswerPart::SessionState(state) => answer.state = Some(state),
+            AnswerPart::Truncated(truncation) => answer.truncation = Some(truncation),
+            AnswerPart::Citation(citation) => answer.citations.push(citation),
+            AnswerPart::Usage(usage) => answer.usage = Some(usage),
         }
     }
     Ok(answer)

@@ -109,7 +109,7 @@ async fn an_agent_on_a2a_sdk_that_fails_is_an_error(
         ..question()
     };
     let error = ask(&agent, asked).await.expect_err("an error");
-    assert_eq!(error.fault, fault, "{error}");
+    assert_eq!(error.fault(), fault, "{error}");
     assert!(!error.detail.contains("as asked"), "{error}");
 }
 
@@ -137,7 +137,7 @@ async fn litellm_names_a_missing_model() {
         .await
         .expect_err("no such model");
     assert!(
-        error.detail.contains("check model") && !error.retryable,
+        error.detail.contains("check model") && !error.is_retryable(),
         "{error}"
     );
 }
@@ -171,7 +171,7 @@ async fn llama_cpp_says_that_the_conversation_is_too_long() {
     };
     let error = ask(&llama_cpp(), asked).await.expect_err("512 tokens");
     assert!(
-        error.detail.contains("session.maxMessages") && !error.retryable,
+        error.detail.contains("session.maxMessages") && !error.is_retryable(),
         "{error}"
     );
 }
@@ -182,7 +182,7 @@ async fn llama_cpp_refuses_another_key() {
     let stranger =
         build_assistant(&spec, Some("another-key".into()), &http_client()).expect("an assistant");
     let error = ask(&stranger, question()).await.expect_err("refused");
-    assert_eq!(error.fault, AssistantFault::Unauthorized);
+    assert_eq!(error.fault(), AssistantFault::Unauthorized);
     assert!(error.detail.contains("apiKeySecretRef"), "{error}");
 }
 
@@ -229,7 +229,7 @@ async fn standardwebhooks_finds_the_signature_right() {
     )
     .expect("an assistant");
     let error = ask(&assistant, question()).await.expect_err("refused");
-    assert_eq!(error.fault, AssistantFault::Unauthorized);
+    assert_eq!(error.fault(), AssistantFault::Unauthorized);
 }
 
 #[tokio::test]
@@ -257,5 +257,5 @@ async fn the_example_server_answers_whoever_signs_with_its_key() {
     )
     .expect("an assistant");
     let error = ask(&stranger, question()).await.expect_err("refused");
-    assert_eq!(error.fault, AssistantFault::Unauthorized);
+    assert_eq!(error.fault(), AssistantFault::Unauthorized);
 }

@@ -6,6 +6,7 @@ use futures::{StreamExt, stream};
 use rstest::rstest;
 use serde_json::{Value, json};
 use telegram_connector_operator::api::connector::{AssistantProtocol, AssistantSpec};
+use telegram_connector_operator::assistant::QuestionProgress;
 use telegram_connector_operator::assistant::{
     AnswerPart, Assistant, Picture, Question, build_assistant,
 };
@@ -192,15 +193,14 @@ async fn one_connection_serves_many_questions() {
     assert_eq!(server.connections(), 1);
 }
 
-#[tokio::test]
-async fn a_connection_that_the_server_closed_meanwhile_is_replaced() {
+/// A server that promises to keep its connections, and ends each after one answer: once it has read the next question, or at once.
+async fn server_that_hangs_up(reads_next_question: bool) -> (String, tokio::task::JoinHandle<()>) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     let server = tokio::spawn(async move {
-        // Answers once per connection, promises to keep it, reads the next request, and hangs up on it.
         loop {
             let (mut socket, _) = listener.accept().await.expect("a connection");
             tokio::spawn(async move {
@@ -212,16 +212,34 @@ async fn a_connection_that_the_server_closed_meanwhile_is_replaced() {
                     body.len()
                 );
                 let _ = socket.write_all((head + &body).as_bytes()).await;
-                let _ = socket.read(&mut request).await;
+                if reads_next_question {
+                    let _ = socket.read(&mut request).await;
+                }
             });
         }
     });
+    (url, server)
+}
+
+#[tokio::test]
+async fn connection_that_was_closed_meanwhile_is_replaced() {
+    let (url, server) = server_that_hangs_up(false).await;
     let assistant = assistant(&url);
     for _ in 0..3 {
-        assert_eq!(
-            ask(&assistant, question()).await.expect("an answer").text,
-            "Hello"
-        );
+        let answer = ask(&assistant, question()).await.expect("an answer");
+        assert_eq!(answer.text, "Hello");
+        // The client hears of the end.
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
+    server.abort();
+}
+
+#[tokio::test]
+async fn question_that_was_read_is_not_sent_again_at_once() {
+    let (url, server) = server_that_hangs_up(true).await;
+    let assistant = assistant(&url);
+    ask(&assistant, question()).await.expect("an answer");
+    let error = ask(&assistant, question()).await.expect_err("a hang-up");
+    assert_eq!(error.progress, QuestionProgress::Uncertain, "{error}");
     server.abort();
 }

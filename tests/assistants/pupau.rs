@@ -102,7 +102,7 @@ async fn a_busy_api_does_not_cost_the_conversation() {
     let error = ask(&assistant, in_session(&stored))
         .await
         .expect_err("busy");
-    assert!(error.retryable);
+    assert!(error.is_retryable());
     assert_eq!(server.received().len(), 1, "no new conversation was begun");
 }
 
@@ -117,7 +117,7 @@ async fn an_error_frame_is_an_error() {
     })
     .await;
     let error = ask_expecting_error(&assistant(Pupau, &server.url)).await;
-    assert_eq!(error.fault, AssistantFault::Unauthorized, "{error}");
+    assert_eq!(error.fault(), AssistantFault::Unauthorized, "{error}");
     assert_eq!(
         server.received()[1].path(),
         "/chat-bots/bot-1/conversations/7/queries"

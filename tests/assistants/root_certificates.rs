@@ -86,7 +86,7 @@ async fn assistant_with_a_private_authority_needs_the_ca_file() {
         AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::allowing_loopback())
             .expect("a client");
     let error = ask_expecting_error(&with(&stranger)).await;
-    assert_eq!(error.fault, AssistantFault::Unreachable);
+    assert_eq!(error.fault(), AssistantFault::Unreachable);
     assert!(error.detail.contains("--assistant-ca-file"), "{error}");
     // Another authority's word does not help.
     let error = ask_expecting_error(&with(&trusting(&authority().0))).await;

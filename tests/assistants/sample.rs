@@ -38,7 +38,7 @@ async fn it_answers_whoever_has_the_key() {
         ..Behaviour::default()
     });
     assert_eq!(
-        ask_expecting_error(&assistant).await.fault,
+        ask_expecting_error(&assistant).await.fault(),
         AssistantFault::Unauthorized
     );
 }
@@ -54,7 +54,7 @@ async fn an_answer_that_it_breaks_off_is_an_error() {
     .await;
     let error = ask_expecting_error(&assistant).await;
     assert_eq!(
-        (error.fault, error.retryable),
+        (error.fault(), error.is_retryable()),
         (AssistantFault::Unreachable, true),
         "{error}"
     );

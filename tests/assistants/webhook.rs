@@ -165,7 +165,7 @@ async fn events_that_end_without_done_are_half_an_answer() {
     let server = MockServer::start(|_| mock_server::events(&[r#"{"text":"Hel"}"#])).await;
     let error = ask_expecting_error(&assistant(Webhook, &server.url)).await;
     assert!(
-        error.retryable && error.detail.contains("[DONE]"),
+        error.is_retryable() && error.detail.contains("[DONE]"),
         "{error}"
     );
 }
@@ -183,7 +183,7 @@ async fn an_error_in_the_reply_is_an_error(
     assert_eq!(
         ask_expecting_error(&assistant(Webhook, &server.url))
             .await
-            .retryable,
+            .is_retryable(),
         retryable
     );
 }

@@ -4,7 +4,7 @@
 //! end, so it is shown only where no artifact came.
 
 use super::json_rpc::{AgentUpdate, Artifact, ConversationState, Ids, Status, TaskState};
-use crate::assistant::AssistantError;
+use crate::assistant::{AssistantError, FailureKind};
 
 /// One answer as far as it was told.
 #[derive(Debug)]
@@ -118,9 +118,10 @@ impl AnswerBuilder {
     fn status(&mut self, status: Status, last_message: String) -> Result<String, AssistantError> {
         self.set_ids(&status.ids);
         let failed = |what: &str| {
-            Err(AssistantError::permanent(format!(
-                "the agent's task {what}"
-            )))
+            Err(AssistantError::new(
+                FailureKind::TaskFailed,
+                format!("the agent's task {what}"),
+            ))
         };
         match status.state {
             TaskState::Running => {
@@ -249,7 +250,7 @@ mod tests {
             !build(&[status(state, "")])
                 .0
                 .expect_err("an error")
-                .retryable
+                .is_retryable()
         );
     }
 

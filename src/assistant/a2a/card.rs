@@ -125,7 +125,7 @@ impl Card {
         {
             (interface.url.as_str(), ProtocolVersion::V03, None)
         } else {
-            return Err(AssistantError::permanent(
+            return Err(AssistantError::misconfigured(
                 "the agent card offers no JSON-RPC interface (JSONRPC); let the agent offer one",
             ));
         };

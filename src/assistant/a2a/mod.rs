@@ -29,7 +29,7 @@ use super::{
     AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, BuildError, Question,
     answer_stream, request_headers,
 };
-use crate::assistant::AssistantFault;
+use crate::assistant::{AssistantFault, FailureKind};
 use answer_builder::AnswerBuilder;
 use card::{Card, Endpoint, ProtocolVersion};
 use json_rpc::{AgentUpdate, ConversationState, Response, RpcError};
@@ -150,7 +150,7 @@ fn is_unknown_conversation(error: &RpcError) -> bool {
 }
 
 fn unexpected_response() -> AssistantError {
-    AssistantError::permanent("the agent's answer is none of A2A; check protocol and url")
+    AssistantError::misconfigured("the agent's answer is none of A2A; check protocol and url")
 }
 
 impl fmt::Debug for Agent {
@@ -186,7 +186,7 @@ impl Agent {
                 return Err(body.into_error().await);
             }
         }
-        Err(AssistantError::permanent(format!(
+        Err(AssistantError::misconfigured(format!(
             "{} has no agent card at .well-known/agent-card.json; set url to the agent's root",
             self.server.host
         )))
@@ -211,7 +211,7 @@ impl Agent {
         }
         let mut events = SseStream::new(body);
         let Some(first) = events.next().await? else {
-            return Err(AssistantError::transient(
+            return Err(AssistantError::server_fault(
                 "the agent's answer ended before it began",
             ));
         };
@@ -234,7 +234,7 @@ impl Agent {
         }
         *http.body_mut() = Some(request.to_string().into());
         let sent = self.server.send(http, deadline).await;
-        if matches!(&sent, Err(e) if e.fault == AssistantFault::Failing) {
+        if matches!(&sent, Err(e) if e.fault() == AssistantFault::Failing) {
             self.endpoint.store(None);
         }
         sent
@@ -263,15 +263,15 @@ impl Agent {
             -32601 | -32009 => {
                 // The agent was replaced by one of another version: read its card again.
                 self.endpoint.store(None);
-                AssistantError::transient(format!(
+                AssistantError::server_fault(format!(
                     "the agent does not speak the version its card names (JSON-RPC error {code})"
                 ))
             }
-            -32005 => AssistantError::permanent("the agent does not take this kind of content"),
-            -32603 | -32099..=-32010 | -32000 => {
-                AssistantError::transient(format!("the agent has a fault (JSON-RPC error {code})"))
-            }
-            _ => AssistantError::permanent(format!(
+            -32005 => AssistantError::misconfigured("the agent does not take this kind of content"),
+            -32603 | -32099..=-32010 | -32000 => AssistantError::server_fault(format!(
+                "the agent has a fault (JSON-RPC error {code})"
+            )),
+            _ => AssistantError::misconfigured(format!(
                 "the agent refuses the request (JSON-RPC error {code})"
             )),
         }
@@ -341,7 +341,7 @@ impl AnswerReader for A2aAnswer {
         self.cancel_on_drop = match &part {
             Ok(part) => part.is_some(),
             // It was, for as long as anybody waits.
-            Err(error) => error.timed_out,
+            Err(error) => error.kind == FailureKind::TimedOut,
         };
         part
     }
@@ -376,7 +376,7 @@ impl A2aAnswer {
                 let broke = match events.next().await {
                     Ok(Some(event)) => return self.read_event(&event),
                     Ok(None) => {
-                        AssistantError::transient("the agent's answer ended before its task did")
+                        AssistantError::server_fault("the agent's answer ended before its task did")
                     }
                     Err(e) if Instant::now() >= self.deadline => return Err(e),
                     Err(e) => e,
@@ -416,7 +416,7 @@ impl A2aAnswer {
                     }
                     Err(e) => {
                         polling.failed += 1;
-                        let lost = !e.retryable
+                        let lost = !e.is_retryable()
                             || polling.failed >= MAX_FAILED_POLLS
                             || Instant::now() >= self.deadline;
                         if lost { Err(e) } else { Ok(None) }

@@ -159,7 +159,7 @@ mod tests {
                 .expect_err("refused");
             let error =
                 AssistantError::from_reqwest(&error, "rebound.example", Duration::from_secs(5));
-            assert!(!error.retryable);
+            assert!(!error.is_retryable());
             assert!(error.detail.contains(says), "{error}");
         }
     }

@@ -8,7 +8,7 @@ use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::reasoning::ReasoningFilter;
-use crate::assistant::AssistantError;
+use crate::assistant::{AssistantError, FailureKind};
 
 /// What an event means.
 #[derive(Debug, PartialEq, Eq)]
@@ -109,18 +109,19 @@ impl ChunkReader {
             return Ok(rest);
         }
         match self.finish_reason {
-            Some(FinishReason::Tools) => Err(AssistantError::permanent(
+            Some(FinishReason::Tools) => Err(AssistantError::misconfigured(
                 "the model called a tool instead of answering; tools belong behind the assistant's API",
             )),
-            Some(FinishReason::Filtered) => Err(AssistantError::permanent(
+            Some(FinishReason::Filtered) => Err(AssistantError::new(
+                FailureKind::Filtered,
                 "the assistant's content filter withheld the answer",
             )),
-            Some(FinishReason::Length) => Err(AssistantError::permanent(
+            Some(FinishReason::Length) => Err(AssistantError::misconfigured(
                 "the model reached its length limit before it began to answer",
             )),
             Some(FinishReason::Stop) => Ok(None),
             None if self.done => Ok(None),
-            None => Err(AssistantError::transient(
+            None => Err(AssistantError::server_fault(
                 "the assistant's answer ended before it began",
             )),
         }
@@ -283,7 +284,7 @@ mod tests {
     #[case::in_the_middle(&[r#"{"choices":[{"delta":{"content":"Hi"}}]}"#, r#"{"error":{"message":"secret words"}}"#], true)]
     fn errors_within_the_answer_are_errors(#[case] events: &[&str], #[case] retryable: bool) {
         let error = read(events).expect_err("an error");
-        assert_eq!(error.retryable, retryable, "{error}");
+        assert_eq!(error.is_retryable(), retryable, "{error}");
         assert!(!error.detail.contains("secret words"), "{error}");
     }
 }

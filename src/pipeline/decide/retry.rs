@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use crate::assistant::AssistantError;
-use crate::assistant::AssistantFault;
+use crate::assistant::{AssistantError, AssistantFault, QuestionProgress};
 use crate::telegram::TelegramError;
 
-/// How often an assistant is asked that lets all of its time go by.
-const TIMEOUT_ATTEMPTS: u32 = 2;
+/// How often a question is asked of which nobody knows whether it arrived.
+const UNCERTAIN_ATTEMPTS: u32 = 2;
 
 /// Bounds of trying again.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,20 +47,19 @@ impl RetryPolicy {
         previous_failures: u32,
         jitter: f64,
     ) -> Option<Duration> {
-        let attempts = if error.timed_out {
-            // The user has waited for all that time already.
-            self.assistant_attempts.min(TIMEOUT_ATTEMPTS)
-        } else {
-            self.assistant_attempts
+        let attempts = match error.progress {
+            QuestionProgress::NotTaken => self.assistant_attempts,
+            QuestionProgress::Uncertain => self.assistant_attempts.min(UNCERTAIN_ATTEMPTS),
+            // It may have booked the flight.
+            QuestionProgress::Begun => 1,
         };
-        if !error.retryable || previous_failures + 1 >= attempts {
+        if !error.kind.is_transient() || previous_failures + 1 >= attempts {
             return None;
         }
-        let base = match error.fault {
+        let base = match error.fault() {
             AssistantFault::Unreachable => self.assistant_base_delay,
-            // A fault or a full queue over there is not cured by haste, and a key takes a person.
-            AssistantFault::Failing => self.assistant_base_delay * 2,
-            AssistantFault::Unauthorized => self.assistant_base_delay * 4,
+            // A fault or a full queue over there is not cured by haste.
+            AssistantFault::Failing | AssistantFault::Unauthorized => self.assistant_base_delay * 2,
         };
         let wait = backoff(base, previous_failures, self.assistant_max_delay, jitter);
         let wait = error.retry_after.map_or(wait, |asked| asked.max(wait));
@@ -162,6 +160,10 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::assistant::FailureKind::{
+        self, Misconfigured, Overloaded, ServerFault, TimedOut, Unreachable,
+    };
+    use crate::assistant::QuestionProgress::{Begun, NotTaken, Uncertain};
 
     const POLICY: RetryPolicy = RetryPolicy {
         assistant_attempts: 3,
@@ -172,24 +174,29 @@ mod tests {
         unauthorized_delay: Duration::from_mins(1),
     };
 
-    fn error(fault: AssistantFault, retryable: bool, retry_after: Option<u64>) -> AssistantError {
+    fn error(kind: FailureKind, progress: QuestionProgress, after: Option<u64>) -> AssistantError {
         AssistantError {
-            fault,
-            retryable,
-            timed_out: false,
-            retry_after: retry_after.map(Duration::from_secs),
+            kind,
+            progress,
+            retry_after: after.map(Duration::from_secs),
             detail: String::new(),
         }
     }
 
     #[rstest]
-    #[case::lasting(error(AssistantFault::Failing, false, None), 0, None)]
-    #[case::first(error(AssistantFault::Unreachable, true, None), 0, Some(1.0))]
-    #[case::second(error(AssistantFault::Unreachable, true, None), 1, Some(2.0))]
-    #[case::last(error(AssistantFault::Unreachable, true, None), 2, None)]
-    #[case::fault(error(AssistantFault::Failing, true, None), 0, Some(2.0))]
-    #[case::asked_to_wait(error(AssistantFault::Failing, true, Some(30)), 0, Some(30.0))]
-    #[case::asked_too_much(error(AssistantFault::Failing, true, Some(3600)), 0, None)]
+    #[case::lasting(error(Misconfigured, NotTaken, None), 0, None)]
+    #[case::first(error(Unreachable, NotTaken, None), 0, Some(1.0))]
+    #[case::second(error(Unreachable, NotTaken, None), 1, Some(2.0))]
+    #[case::last(error(Unreachable, NotTaken, None), 2, None)]
+    #[case::fault(error(ServerFault, NotTaken, None), 0, Some(2.0))]
+    #[case::asked_to_wait(error(Overloaded, NotTaken, Some(30)), 0, Some(30.0))]
+    #[case::asked_too_much(error(Overloaded, NotTaken, Some(3600)), 0, None)]
+    #[case::perhaps_arrived(error(Unreachable, Uncertain, None), 0, Some(1.0))]
+    #[case::perhaps_arrived_twice(error(Unreachable, Uncertain, None), 1, None)]
+    #[case::time_is_up(error(TimedOut, Uncertain, None), 0, Some(1.0))]
+    #[case::time_is_up_twice(error(TimedOut, Uncertain, None), 1, None)]
+    #[case::begun(error(Unreachable, Begun, None), 0, None)]
+    #[case::begun_and_out_of_time(error(TimedOut, Begun, None), 0, None)]
     fn assistant_error_class_decides_the_retry(
         #[case] error: AssistantError,
         #[case] previous_failures: u32,
@@ -200,16 +207,6 @@ mod tests {
             POLICY.after_assistant_error(&error, previous_failures, 1.0),
             wait
         );
-    }
-
-    #[test]
-    fn timed_out_question_is_retried_once() {
-        let slow = AssistantError {
-            timed_out: true,
-            ..error(AssistantFault::Unreachable, true, None)
-        };
-        assert!(POLICY.after_assistant_error(&slow, 0, 1.0).is_some());
-        assert_eq!(POLICY.after_assistant_error(&slow, 1, 1.0), None);
     }
 
     #[rstest]

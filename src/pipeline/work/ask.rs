@@ -8,8 +8,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::assistant::AssistantFault;
-use crate::assistant::{AnswerPart, Assistant, AssistantError, Picture, Question};
+use crate::assistant::{
+    AnswerPart, Assistant, AssistantError, Citation, FailureKind, Picture, Question,
+    QuestionProgress, TokenUsage, Truncation,
+};
 use crate::pipeline::message::incoming_update::TelegramFile;
 use crate::pipeline::send::preview_sender;
 use crate::pipeline::state::pipeline_state::PipelineState;
@@ -23,46 +25,88 @@ const MAX_PICTURE_BYTES: usize = 10 << 20;
 /// The longest answer that is delivered, in bytes; what a model writes beyond it is cut off.
 const MAX_ANSWER_BYTES: usize = 128 << 10;
 
+/// The most sources that are kept of one answer.
+const MAX_CITATIONS: usize = 50;
+
 /// The biggest state that is kept of a session, in bytes (API.md).
 pub(crate) const MAX_STATE_BYTES: usize = 64 << 10;
 
-/// An answer to its end.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// How an answer ended.
+#[derive(Debug, Default)]
+pub(crate) enum AnswerEnd {
+    /// The assistant said all that it had to say.
+    #[default]
+    Complete,
+    /// The assistant ended it before it was whole.
+    Truncated(Truncation),
+    /// It was longer than what is delivered of one ([`MAX_ANSWER_BYTES`]).
+    Cut,
+    /// It broke off, for this reason.
+    Broken(AssistantError),
+}
+
+impl AnswerEnd {
+    /// The end in snake case: the metric label `result`.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Complete => "ok",
+            Self::Truncated(Truncation::Length) => "truncated_length",
+            Self::Truncated(Truncation::Filter) => "truncated_filter",
+            Self::Cut => "cut",
+            Self::Broken(_) => "broken",
+        }
+    }
+}
+
+/// What came of an answer. Without text only if it ended [`AnswerEnd::Complete`].
+#[derive(Debug, Default)]
 pub(crate) struct AssistantAnswer {
     /// The text, as far as it came.
     pub(crate) text: String,
+    /// Whether that is all.
+    pub(crate) end: AnswerEnd,
+    /// The sources that it names, each once.
+    pub(crate) citations: Vec<Citation>,
+    /// What it cost, where the assistant says so.
+    pub(crate) usage: Option<TokenUsage>,
     /// What the assistant wants back with the next question.
     pub(crate) state: Option<String>,
     /// It wanted so many bytes back, which is more than is kept.
     pub(crate) oversized_state: Option<usize>,
 }
 
-/// An answer that did not come to its end.
-#[derive(Debug)]
-pub(crate) struct FailedAnswer {
-    /// Why.
-    pub(crate) error: AssistantError,
-    /// What had come.
-    pub(crate) text: String,
-}
-
 /// What came of asking.
 #[derive(Debug)]
 pub(crate) enum AskOutcome<I> {
-    /// A whole answer.
+    /// An answer, whole or not.
     Answered(AssistantAnswer),
-    /// The assistant failed.
-    Failed(FailedAnswer),
+    /// The assistant failed before it said anything.
+    Failed(AssistantError),
     /// Somebody ended it; with what had come by then.
     Interrupted(I, AssistantAnswer),
 }
 
+impl AssistantAnswer {
+    fn add_citation(&mut self, citation: Citation) {
+        let known = self.citations.iter().any(|known| known.url == citation.url);
+        if !known && self.citations.len() < MAX_CITATIONS {
+            self.citations.push(citation);
+        }
+    }
+
+    /// Whether it says nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.text.trim().is_empty()
+    }
+}
+
 impl<I> AskOutcome<I> {
-    /// In one word, for traces.
-    fn label(&self) -> &'static str {
+    /// In snake case: the metric label `result`, and that of traces.
+    pub(crate) fn label(&self) -> &'static str {
         match self {
-            Self::Answered(_) => "ok",
-            Self::Failed(failed) => failed.error.fault.label(),
+            Self::Answered(answer) if answer.is_empty() => "empty",
+            Self::Answered(answer) => answer.end.label(),
+            Self::Failed(error) => error.kind.label(),
             Self::Interrupted(..) => "stopped",
         }
     }
@@ -98,12 +142,12 @@ pub(crate) async fn ask<I>(
         tokio::select! {
             answer = collect_answer(assistant, question, text_sender, &session_state).instrument(span.clone()) => match answer {
                 Ok(answer) => AskOutcome::Answered(answer),
-                Err(failed) => AskOutcome::Failed(failed),
+                Err(error) => AskOutcome::Failed(error),
             },
             interruption = interrupted => AskOutcome::Interrupted(interruption, AssistantAnswer {
                 text: so_far.borrow().clone(),
                 state: session_state.lock().take(),
-                oversized_state: None,
+                ..AssistantAnswer::default()
             }),
         }
     };
@@ -118,69 +162,98 @@ pub(crate) async fn ask<I>(
 }
 
 /// Gathers the answer; `text_sender` grows with it, and goes when it is complete. `session_state` is what the assistant wants back, should the
-/// answer be ended before.
+/// answer be ended before. An error is that of an answer without any text.
 async fn collect_answer(
     assistant: &dyn Assistant,
     question: Question,
     text_sender: watch::Sender<String>,
     session_state: &Mutex<Option<String>>,
-) -> Result<AssistantAnswer, FailedAnswer> {
+) -> Result<AssistantAnswer, AssistantError> {
     let deadline = Instant::now() + ANSWER_TIMEOUT;
     let mut answer = AssistantAnswer::default();
-    let timeout_error = || AssistantError {
-        fault: AssistantFault::Unreachable,
-        retryable: true,
-        timed_out: true,
+    let reading = read_answer(
+        assistant,
+        question,
+        &text_sender,
+        session_state,
+        &mut answer,
+    );
+    let read = tokio::time::timeout_at(deadline, reading)
+        .await
+        .unwrap_or_else(|_| Err(timeout_error()));
+    match read {
+        Err(error) if answer.is_empty() => return Err(error),
+        Err(error) => {
+            answer.end = AnswerEnd::Broken(error.at_progress(QuestionProgress::Begun));
+        }
+        Ok(()) => {}
+    }
+    cut_long_text(&mut answer);
+    Ok(answer)
+}
+
+/// Reads the answer's parts to its end, its error, or the length beyond which nothing is delivered.
+async fn read_answer(
+    assistant: &dyn Assistant,
+    question: Question,
+    text_sender: &watch::Sender<String>,
+    session_state: &Mutex<Option<String>>,
+    answer: &mut AssistantAnswer,
+) -> Result<(), AssistantError> {
+    let mut parts = assistant.ask(question).await?;
+    // How much of the text the reader of `text_sender` has.
+    let mut sent_length = 0;
+    while answer.text.len() <= MAX_ANSWER_BYTES {
+        let part = match parts.next().now_or_never() {
+            Some(part) => part,
+            None => {
+                // What came at once is shown at once.
+                if sent_length < answer.text.len() {
+                    text_sender.send_modify(|text| text.push_str(&answer.text[sent_length..]));
+                    sent_length = answer.text.len();
+                }
+                parts.next().await
+            }
+        };
+        let Some(part) = part else {
+            return Ok(());
+        };
+        match part? {
+            AnswerPart::Text(text) => answer.text.push_str(&text),
+            AnswerPart::Rewrite(text) => {
+                text_sender.send_replace(text.clone());
+                sent_length = text.len();
+                answer.text = text;
+            }
+            AnswerPart::SessionState(state) if state.len() > MAX_STATE_BYTES => {
+                answer.oversized_state = Some(state.len());
+            }
+            AnswerPart::SessionState(state) => {
+                *session_state.lock() = Some(state.clone());
+                answer.state = Some(state);
+            }
+            AnswerPart::Citation(citation) => answer.add_citation(citation),
+            AnswerPart::Usage(usage) => answer.usage = Some(usage),
+            AnswerPart::Truncated(truncation) => answer.end = AnswerEnd::Truncated(truncation),
+        }
+    }
+    Ok(())
+}
+
+fn cut_long_text(answer: &mut AssistantAnswer) {
+    if answer.text.len() > MAX_ANSWER_BYTES {
+        let cut = answer.text.floor_char_boundary(MAX_ANSWER_BYTES);
+        answer.text.truncate(cut);
+        answer.end = AnswerEnd::Cut;
+    }
+}
+
+fn timeout_error() -> AssistantError {
+    AssistantError {
+        kind: FailureKind::TimedOut,
+        progress: QuestionProgress::Uncertain,
         retry_after: None,
         detail: format!("no whole answer within {} s", ANSWER_TIMEOUT.as_secs()),
-    };
-    let whole = tokio::time::timeout_at(deadline, async {
-        let mut parts = assistant.ask(question).await?;
-        let mut sent_length = 0;
-        loop {
-            let part = match parts.next().now_or_never() {
-                Some(part) => part,
-                None => {
-                    // What came at once is shown at once.
-                    if sent_length < answer.text.len() {
-                        text_sender.send_modify(|text| text.push_str(&answer.text[sent_length..]));
-                        sent_length = answer.text.len();
-                    }
-                    parts.next().await
-                }
-            };
-            match part {
-                None => break,
-                Some(part) => match part? {
-                    AnswerPart::Text(text) => answer.text.push_str(&text),
-                    AnswerPart::SessionState(state) if state.len() > MAX_STATE_BYTES => {
-                        answer.oversized_state = Some(state.len());
-                    }
-                    AnswerPart::SessionState(state) => {
-                        *session_state.lock() = Some(state.clone());
-                        answer.state = Some(state);
-                    }
-                },
-            }
-            if answer.text.len() > MAX_ANSWER_BYTES {
-                let cut = (0..=MAX_ANSWER_BYTES)
-                    .rev()
-                    .find(|at| answer.text.is_char_boundary(*at));
-                answer.text.truncate(cut.unwrap_or(0));
-                answer.text.push('…');
-                break;
-            }
-        }
-        Ok(())
-    })
-    .await
-    .unwrap_or_else(|_| Err(timeout_error()));
-    match whole {
-        Ok(()) => Ok(answer),
-        Err(error) => Err(FailedAnswer {
-            error,
-            text: answer.text,
-        }),
     }
 }
 

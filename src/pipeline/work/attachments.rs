@@ -121,7 +121,7 @@ async fn transcribe(
     let transcript = transcriber.transcribe(&recording, &key).await;
     let result = transcript
         .as_ref()
-        .map_or_else(|e| e.fault.label(), |_| "ok");
+        .map_or_else(|e| e.kind.label(), |_| "ok");
     lane.pipeline
         .metrics
         .record_assistant_exchange("Transcription", result, began.elapsed());

@@ -7,7 +7,7 @@ use rstest::rstest;
 use serde_json::json;
 use telegram_connector_operator::api::connector::AssistantProtocol::A2A;
 use telegram_connector_operator::api::connector::AssistantSpec;
-use telegram_connector_operator::assistant::{AnswerPart, build_assistant};
+use telegram_connector_operator::assistant::{AnswerPart, FailureKind, build_assistant};
 
 use super::{
     V1, V03, Version, artifact_update, card, is_card, method, result, status_update, stream_of,
@@ -87,7 +87,7 @@ async fn a_task_that_nobody_waits_for_any_longer_is_cancelled() {
         ..spec(A2A, &server.url)
     };
     let agent = build_assistant(&spec, Some(KEY.into()), &http_client()).expect("an assistant");
-    assert!(ask_expecting_error(&agent).await.timed_out);
+    assert!(ask_expecting_error(&agent).await.kind == FailureKind::TimedOut);
     assert_eq!(method(&third_request(&server).await), "CancelTask");
 }
 

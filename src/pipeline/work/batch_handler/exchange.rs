@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use super::{BatchHandler, HandleOutcome};
-use crate::assistant::{Assistant, AssistantFault, Picture, Question, Sender};
+use crate::assistant::{
+    Assistant, AssistantError, AssistantFault, FailureKind, Picture, Question, Sender, Truncation,
+};
 use crate::pipeline::claim::lane_worker::{LaneResult, LaneWait};
 use crate::pipeline::decide::assistant_input::{self, AssistantInput, InputContext};
 use crate::pipeline::decide::attachment_check::UnreadableAttachment;
@@ -14,7 +16,7 @@ use crate::pipeline::decide::session::{self, SessionStep};
 use crate::pipeline::message::incoming_update::Content;
 use crate::pipeline::send::deliver::{self, DeliveryProgress, report_dead_letter};
 use crate::pipeline::send::{localize, render};
-use crate::pipeline::work::ask::{self, AskContext, AskOutcome, FailedAnswer};
+use crate::pipeline::work::ask::{self, AnswerEnd, AskContext, AskOutcome, AssistantAnswer};
 use crate::pipeline::work::attachments;
 use crate::pipeline::work::inbox_watch;
 use crate::store::{Change, ReplyPart, Session, WaitingMessage};
@@ -65,52 +67,96 @@ impl BatchHandler<'_> {
         };
         let answered = ask::ask(&pipeline, assistant, question, &asking, interrupted).await;
         drop(running);
-        let took = began.elapsed();
-        let protocol = assistant.protocol();
+        let (protocol, result) = (assistant.protocol(), answered.label());
+        pipeline
+            .metrics
+            .record_assistant_exchange(protocol, result, began.elapsed());
         match answered {
-            AskOutcome::Answered(answer) => {
-                pipeline
-                    .metrics
-                    .record_assistant_exchange(protocol, "ok", took);
-                match answer.oversized_state {
-                    None => pipeline.observations.record_assistant_success(uid),
-                    Some(bytes) => pipeline.observations.record_assistant_failure(
-                        uid,
-                        AssistantFault::Failing,
-                        format!(
-                            "the answer's state of {bytes} bytes is not kept: at most {} are",
-                            ask::MAX_STATE_BYTES
-                        ),
-                    ),
-                }
-                self.record_exchange(assistant, step, text, &answer);
-                let mut parts = self.answer_parts(&answer.text).await;
-                if parts.is_empty() {
-                    parts = self.canned_parts(&CannedReply::EmptyAnswer);
-                }
-                self.store_and_send_reply(parts, None).await
-            }
-            AskOutcome::Failed(failed) => {
-                let result = failed.error.fault.label();
-                pipeline
-                    .metrics
-                    .record_assistant_exchange(protocol, result, took);
+            AskOutcome::Answered(answer) => self.handle_answer(assistant, step, text, answer).await,
+            AskOutcome::Failed(error) => {
                 pipeline.observations.record_assistant_failure(
                     uid,
-                    failed.error.fault,
-                    failed.error.detail.clone(),
+                    error.fault(),
+                    error.detail.clone(),
                 );
-                self.handle_failure(failed).await
+                self.handle_failure(error).await
             }
             AskOutcome::Interrupted(interruption, answer) => {
-                pipeline
-                    .metrics
-                    .record_assistant_exchange(protocol, "stopped", took);
-                if !answer.text.trim().is_empty() {
+                if !answer.is_empty() {
                     self.record_exchange(assistant, step, text, &answer);
                 }
                 self.handle_interruption(interruption, &answer.text).await
             }
+        }
+    }
+
+    /// What the assistant said is recorded and delivered; what is not whole is marked, for the user and in the history.
+    async fn handle_answer(
+        &mut self,
+        assistant: &dyn Assistant,
+        step: SessionStep,
+        asked: String,
+        mut answer: AssistantAnswer,
+    ) -> LaneResult<HandleOutcome> {
+        self.observe_answer(&answer);
+        if let Some(mark) = self.end_mark(&answer.end) {
+            answer.text = format!("{}\n\n{mark}", answer.text.trim_end());
+        }
+        self.record_exchange(assistant, step, asked, &answer);
+        let mut parts = self.answer_parts(&answer.text).await;
+        if parts.is_empty() {
+            parts = self.canned_parts(&CannedReply::EmptyAnswer);
+        }
+        match answer.end {
+            AnswerEnd::Broken(error) => {
+                self.count(UpdateOutcome::Failed);
+                let reason = format!("the answer broke off: {error}");
+                report_dead_letter(self.lane, self.connector, &reason);
+                self.reply_and_dead_letter(parts, reason).await
+            }
+            AnswerEnd::Complete | AnswerEnd::Truncated(_) | AnswerEnd::Cut => {
+                self.store_and_send_reply(parts, None).await
+            }
+        }
+    }
+
+    /// Tells the controller how the exchange went.
+    fn observe_answer(&self, answer: &AssistantAnswer) {
+        let observations = &self.lane.pipeline.observations;
+        let uid = &self.connector.connector_ref.uid;
+        match (&answer.end, answer.oversized_state) {
+            (AnswerEnd::Broken(error), _) => {
+                observations.record_assistant_failure(uid, error.fault(), error.detail.clone());
+            }
+            (_, Some(bytes)) => observations.record_assistant_failure(
+                uid,
+                AssistantFault::Failing,
+                format!(
+                    "the answer's state of {bytes} bytes is not kept: at most {} are",
+                    ask::MAX_STATE_BYTES
+                ),
+            ),
+            _ if answer.is_empty() => {
+                tracing::warn!(connector = %self.connector.connector_ref, "the assistant's answer was empty");
+                observations.record_assistant_failure(
+                    uid,
+                    AssistantFault::Failing,
+                    "the answer was empty; look into the assistant's log".to_owned(),
+                );
+            }
+            _ => observations.record_assistant_success(uid),
+        }
+    }
+
+    /// What stands under an answer that is not whole, in the user's language.
+    fn end_mark(&self, end: &AnswerEnd) -> Option<&'static str> {
+        let texts = self.texts();
+        match end {
+            AnswerEnd::Complete => None,
+            AnswerEnd::Truncated(Truncation::Length) => Some(&texts.truncated_length),
+            AnswerEnd::Truncated(Truncation::Filter) => Some(&texts.truncated_filter),
+            AnswerEnd::Cut => Some(&texts.answer_cut),
+            AnswerEnd::Broken(_) => Some(&texts.broken_off),
         }
     }
 
@@ -245,8 +291,8 @@ impl BatchHandler<'_> {
         }
     }
 
-    async fn handle_failure(&mut self, failed: FailedAnswer) -> LaneResult<HandleOutcome> {
-        let FailedAnswer { error, text } = failed;
+    /// The assistant said nothing: the question is asked again later, or given up.
+    async fn handle_failure(&mut self, error: AssistantError) -> LaneResult<HandleOutcome> {
         let attempts = self.first().attempts;
         let retry = self.lane.pipeline.limits.retry;
         let again = retry.after_assistant_error(&error, attempts, rand::random());
@@ -261,14 +307,11 @@ impl BatchHandler<'_> {
         }
         let reason = format!("the assistant failed: {error}");
         report_dead_letter(self.lane, self.connector, &reason);
-        let parts = if !text.trim().is_empty() {
-            let broken_off = &self.texts().broken_off;
-            self.answer_parts(&format!("{text}\n\n{broken_off}")).await
-        } else if error.timed_out {
-            self.canned_parts(&CannedReply::TimedOut)
-        } else {
-            self.canned_parts(&CannedReply::AssistantUnavailable)
+        let reply = match error.kind {
+            FailureKind::TimedOut => CannedReply::TimedOut,
+            _ => CannedReply::AssistantUnavailable,
         };
+        let parts = self.canned_parts(&reply);
         self.reply_and_dead_letter(parts, reason).await
     }
 
