@@ -3,6 +3,7 @@
 use kube_cel::{CompiledSchema, ErrorKind, Validator};
 use serde_json::Value;
 
+use super::cel_field_names::with_doubled_underscores;
 use super::status_cause::StatusCause;
 
 /// The rules of one kind, compiled once.
@@ -25,7 +26,7 @@ impl CelRules {
     /// Compiles the rules of an `OpenAPI` v3 schema.
     pub(crate) fn compile(schema: &Value) -> Self {
         Self {
-            compiled: kube_cel::compile_schema(schema),
+            compiled: kube_cel::compile_schema(&with_doubled_underscores(schema)),
             validator: Validator::new(),
             has_rules: has_rules(schema),
         }

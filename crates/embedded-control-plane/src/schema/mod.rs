@@ -4,6 +4,7 @@
 //! object's structure: validation and pruning here, and in the server also server-side apply and strategic merge (which
 //! lists are sets or maps).
 
+mod cel_field_names;
 pub(crate) mod cel_rules;
 pub(crate) mod prune;
 mod status_cause;
