@@ -43,6 +43,9 @@ pub(super) fn assistant(url: &str) -> Result<Arc<dyn Assistant>, Failure> {
         system_prompt: None,
         assistant_id: None,
         api_key_secret_ref: None,
+        api_key_header: None,
+        headers: None,
+        open_ai: None,
         timeout_seconds: Some(120),
     };
     Ok(assistant::build_assistant(&spec, None, &context)?)

@@ -1,6 +1,7 @@
 //! `TelegramConnector`: one bot, its assistant, and who may write to it.
 //!
-//! This file holds the resource and its small parts; who may write is in [`access`], who answers in [`assistant`], who writes voice
+//! This file holds the resource and its small parts; who may write is in [`access`], who answers in [`assistant`]
+//! (its headers in [`assistant_headers`], what `OpenAI` requests hold in [`openai_options`]), who writes voice
 //! messages down in [`transcription`], what is read back in [`status`]. Bounds and rules stand beside the fields they guard and become the CRD's schema and CEL
 //! (`super::crds`). Optional fields stay `Option`: the CRD has no defaults, because a server that fills them in makes a
 //! GitOps tool see a difference for ever. The accessors resolve them, and are the only place that knows the defaults.
@@ -16,11 +17,15 @@ use serde::{Deserialize, Serialize};
 
 pub mod access;
 pub mod assistant;
+pub mod assistant_headers;
+pub mod openai_options;
 pub mod status;
 pub mod transcription;
 
 pub use access::{AccessLevel, AccessSpec, ListRef, UserSelection};
 pub use assistant::{AssistantProtocol, AssistantSpec};
+pub use assistant_headers::{ApiKeyHeader, AssistantHeader, HeaderValueSource, SecretKeySelector};
+pub use openai_options::{OmittableField, OpenAiApi, OpenAiSpec};
 pub use status::{BotStatus, ConnectionMode, TelegramConnectorStatus, WebhookStatus};
 pub use transcription::TranscriptionSpec;
 

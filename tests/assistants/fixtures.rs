@@ -41,6 +41,9 @@ pub(crate) fn spec(protocol: AssistantProtocol, url: &str) -> AssistantSpec {
         system_prompt: None,
         assistant_id: matches!(protocol, AssistantProtocol::Pupau).then(|| "bot-1".into()),
         api_key_secret_ref: None,
+        api_key_header: None,
+        headers: None,
+        open_ai: None,
         timeout_seconds: Some(5),
     }
 }

@@ -202,6 +202,9 @@ impl TestEnv {
             system_prompt: None,
             assistant_id: None,
             api_key_secret_ref: None,
+            api_key_header: None,
+            headers: None,
+            open_ai: None,
             timeout_seconds: Some(seconds),
         };
         let context =
@@ -217,6 +220,9 @@ impl TestEnv {
             model: "whisper-1".into(),
             language: Some("it".into()),
             api_key_secret_ref: None,
+            api_key_header: None,
+            headers: None,
+            open_ai: None,
             timeout_seconds: Some(10),
         };
         let context =

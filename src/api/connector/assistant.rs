@@ -6,7 +6,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DEFAULT_API_KEY, SecretKeyRef};
+use super::assistant_headers::{headers_leave_the_key_alone, names_differ};
+use super::{ApiKeyHeader, AssistantHeader, DEFAULT_API_KEY, OpenAiSpec, SecretKeyRef};
 
 /// `spec.assistant.timeoutSeconds` when absent.
 pub const DEFAULT_TIMEOUT_SECONDS: u32 = 120;
@@ -48,7 +49,16 @@ pub enum AssistantProtocol {
     validation = Rule::new("self.protocol == 'Pupau' || !has(self.assistantId)")
         .message("assistantId belongs to protocol Pupau only: remove it, or set protocol to Pupau")
         .reason(Reason::FieldValueForbidden)
-        .field_path(".assistantId")
+        .field_path(".assistantId"),
+    validation = Rule::new("self.protocol == 'OpenAI' || !has(self.openAI)")
+        .message("openAI belongs to protocol OpenAI only: remove it, or set protocol to OpenAI")
+        .reason(Reason::FieldValueForbidden)
+        .field_path(".openAI"),
+    validation = Rule::new("self.protocol != 'Webhook' || !has(self.apiKeyHeader)")
+        .message("apiKeyHeader belongs to the protocols whose key is sent, and Webhook's key signs requests: remove it")
+        .reason(Reason::FieldValueForbidden)
+        .field_path(".apiKeyHeader"),
+    validation = headers_leave_the_key_alone()
 )]
 pub struct AssistantSpec {
     /// What the API speaks. OpenAI: Chat Completions with streaming, as OpenAI, Ollama, vLLM and LiteLLM offer it. A2A:
@@ -76,6 +86,18 @@ pub struct AssistantSpec {
     /// The Secret that holds the API key; its key is "api-key" unless named. Absent: requests carry no key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_secret_ref: Option<SecretKeyRef>,
+    /// The header that carries the API key. Absent: Authorization with the prefix "Bearer "; api-key for Pupau and for Azure's hosts; for A2A what the
+    /// agent card says. Not for Webhook, whose key signs requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_header: Option<ApiKeyHeader>,
+    /// Headers that every request carries, at most 32, such as those that a gateway wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = names_differ())]
+    pub headers: Option<Vec<AssistantHeader>>,
+    /// What requests hold beyond the conversation. OpenAI only.
+    #[serde(rename = "openAI", default, skip_serializing_if = "Option::is_none")]
+    pub open_ai: Option<OpenAiSpec>,
     /// How long one answer may take in seconds, 1 to 600. Default 120.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 600))]
