@@ -14,7 +14,8 @@ use url::Url;
 
 use crate::api::connector::{AssistantSpec, TranscriptionSpec};
 use crate::assistant::{
-    AddressPolicy, Assistant, AssistantHttpClient, ExtraRootCertificates, HttpLimits, Transcriber,
+    AddressPolicy, Assistant, AssistantHttpClient, Credentials, ExtraRootCertificates, HttpLimits,
+    Transcriber,
 };
 use crate::clock::SharedClock;
 use crate::connection::ConnectionSettings;
@@ -254,9 +255,9 @@ impl AssistantFactory for GuardedAssistantFactory {
     fn build_assistant(
         &self,
         spec: &AssistantSpec,
-        key: Option<SecretString>,
+        credentials: Credentials,
     ) -> Result<Arc<dyn Assistant>, String> {
-        crate::assistant::build_assistant(spec, key, &self.0).map_err(|e| e.to_string())
+        crate::assistant::build_assistant(spec, credentials, &self.0).map_err(|e| e.to_string())
     }
 
     fn build_transcriber(

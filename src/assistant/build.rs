@@ -10,12 +10,14 @@ use url::Url;
 
 use super::a2a::A2a;
 use super::address_policy::AddressRefused;
+use super::configured_headers::{KeyHeader, configured_headers, key_header};
+use super::credentials::Credentials;
 use super::http_client::AssistantServer;
-use super::openai::OpenAi;
+use super::openai::{OpenAi, OpenAiOptions};
 use super::pupau::{self, Pupau};
 use super::webhook::Webhook;
 use super::{Assistant, AssistantHttpClient};
-use crate::api::connector::{AssistantProtocol, AssistantSpec};
+use crate::api::connector::{AssistantProtocol, AssistantSpec, OpenAiApi};
 
 /// `timeoutSeconds` where the spec has none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(2);
@@ -34,6 +36,19 @@ pub enum BuildError {
         /// The protocol that requires it.
         protocol: &'static str,
     },
+    /// A field cannot be used as it is written, or what its Secret holds cannot.
+    #[error("spec.assistant.{field}: {problem}")]
+    InvalidField {
+        /// The field's path below `spec.assistant`.
+        field: String,
+        /// What is wrong and what to do. Holds no value.
+        problem: String,
+    },
+    /// The Responses API is asked for.
+    #[error(
+        "spec.assistant.openAI.api: Responses is not available in this version; set ChatCompletions"
+    )]
+    ResponsesUnavailable,
     /// The address policy refuses the URL's host.
     #[error("spec.assistant.url: {0}")]
     AddressRefused(#[from] AddressRefused),
@@ -58,9 +73,10 @@ pub enum BuildError {
 /// [`BuildError`], which says what to change in the connector.
 pub fn build_assistant(
     spec: &AssistantSpec,
-    api_key: Option<SecretString>,
+    credentials: impl Into<Credentials>,
     client: &AssistantHttpClient,
 ) -> Result<Arc<dyn Assistant>, BuildError> {
+    let credentials = credentials.into();
     let url = match (spec.url.trim(), spec.protocol) {
         ("", AssistantProtocol::Pupau) => parse_url(pupau::DEFAULT_ROOT)?,
         (url, _) => parse_url(url)?,
@@ -70,25 +86,43 @@ pub fn build_assistant(
         .timeout_seconds
         .and_then(|s| u64::try_from(s).ok())
         .map_or(DEFAULT_TIMEOUT, Duration::from_secs);
-    let server = AssistantServer::new(client, &url, timeout);
-    let key = api_key.map(trim_key);
+    let headers = configured_headers(spec, &credentials)?;
+    let key = credentials.api_key.map(trim_key);
+    let key_header = match (&key, spec.protocol) {
+        (None, _) | (_, AssistantProtocol::Webhook) => None,
+        (Some(key), _) => Some(key_header(spec, &url, key)?),
+    };
+    if let Some(KeyHeader { name, .. }) = &key_header
+        && headers.contains_key(name)
+    {
+        return Err(BuildError::InvalidField {
+            field: "headers".into(),
+            problem: format!("{name} carries the API key of apiKeySecretRef: remove it here"),
+        });
+    }
+    let server = AssistantServer::new(client, &url, timeout).with_headers(headers);
     match spec.protocol {
         AssistantProtocol::OpenAI => {
             let model = required(spec.model.as_deref(), "model", "OpenAI")?;
-            let prompt = spec.system_prompt.as_deref();
-            Ok(Arc::new(OpenAi::new(
-                server,
-                &url,
-                key.as_ref(),
-                model,
-                prompt,
-            )?))
+            let options = OpenAiOptions::new(model, spec, key_header)?;
+            match spec
+                .open_ai
+                .as_ref()
+                .map_or_else(OpenAiApi::default, |o| o.api())
+            {
+                OpenAiApi::ChatCompletions => Ok(Arc::new(OpenAi::new(server, &url, options))),
+                OpenAiApi::Responses => Err(BuildError::ResponsesUnavailable),
+            }
         }
-        AssistantProtocol::A2A => Ok(Arc::new(A2a::new(server, &url, key.as_ref())?)),
+        AssistantProtocol::A2A => {
+            let card_chooses_header = spec.api_key_header.is_none();
+            let key = key.as_ref().zip(key_header);
+            Ok(Arc::new(A2a::new(server, &url, key, card_chooses_header)?))
+        }
         AssistantProtocol::Webhook => Ok(Arc::new(Webhook::new(server, &url, key.as_ref())?)),
         AssistantProtocol::Pupau => {
             let id = required(spec.assistant_id.as_deref(), "assistantId", "Pupau")?;
-            Ok(Arc::new(Pupau::new(server, &url, key.as_ref(), id)?))
+            Ok(Arc::new(Pupau::new(server, &url, key_header, id)))
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper_util::client::proxy::matcher::Matcher;
-use reqwest::header::CONTENT_ENCODING;
+use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use reqwest::{Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
@@ -103,6 +103,8 @@ pub(super) struct AssistantServer {
     pub(super) host: Arc<str>,
     /// `timeoutSeconds`.
     pub(super) timeout: Duration,
+    /// `headers`: every request carries them.
+    headers: HeaderMap,
 }
 
 impl fmt::Debug for AssistantServer {
@@ -121,7 +123,13 @@ impl AssistantServer {
                 None => host.into(),
             },
             timeout,
+            headers: HeaderMap::new(),
         }
+    }
+
+    /// The same, with headers that every request carries beside its own.
+    pub(super) fn with_headers(self, headers: HeaderMap) -> Self {
+        Self { headers, ..self }
     }
 
     /// When an answer to a question asked now must be complete.
@@ -149,9 +157,13 @@ impl AssistantServer {
     /// whether it is asked again is the caller's decision.
     pub(super) async fn send_any_status(
         &self,
-        request: Request,
+        mut request: Request,
         deadline: Instant,
     ) -> Result<ResponseBody, AssistantError> {
+        for (name, value) in &self.headers {
+            let entry = request.headers_mut().entry(name);
+            entry.or_insert_with(|| value.clone());
+        }
         let size = request
             .body()
             .and_then(reqwest::Body::as_bytes)
@@ -315,13 +327,17 @@ impl ResponseBody {
     }
 
     /// What an answer that is no success means.
-    pub(super) async fn into_error(mut self) -> AssistantError {
+    pub(super) async fn into_error(self) -> AssistantError {
+        self.into_error_and_body().await.0
+    }
+
+    /// The same, with the body that was read: no word of it may be passed on.
+    pub(super) async fn into_error_and_body(mut self) -> (AssistantError, Bytes) {
         self.remaining = self.remaining.min(ERROR_BODY_BYTES);
         // An error body that cannot be read changes nothing about the status.
-        let body = match self.read_all().await {
-            Ok(bytes) => ErrorBody::from_bytes(&bytes),
-            Err(_) => ErrorBody::default(),
-        };
-        AssistantError::from_status(self.status(), self.response.headers(), &body)
+        let bytes = self.read_all().await.unwrap_or_default();
+        let body = ErrorBody::from_bytes(&bytes);
+        let error = AssistantError::from_status(self.status(), self.response.headers(), &body);
+        (error, bytes)
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! | file | what it owns |
 //! |---|---|
+//! | `credentials` | what Secrets hold for an assistant |
+//! | `configured_headers` | `spec.assistant.headers`, and the header of the API key |
 //! | `build` | builds the assistant of `spec.assistant` and its API key |
 //! | `openai` | Chat Completions at any compatible server |
 //! | `a2a` | Agent2Agent 1.0 and 0.3: kagent, ADK |
@@ -18,6 +20,8 @@
 mod a2a;
 mod address_policy;
 mod build;
+mod configured_headers;
+mod credentials;
 mod error;
 mod http_client;
 mod openai;
@@ -41,6 +45,7 @@ pub use address_policy::{
     AddressPolicy, AddressRange, AddressRefused, AllowedHost, RefusalReason, own_addresses,
 };
 pub use build::{BuildError, build_assistant};
+pub use credentials::Credentials;
 pub use error::{AssistantError, AssistantFault, FailureKind, QuestionProgress};
 pub use http_client::{AssistantHttpClient, HttpLimits};
 pub use root_certificates::{CaFileError, ExtraRootCertificates};

@@ -12,17 +12,17 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::build::{join_path, secret_header_value};
+use super::configured_headers::KeyHeader;
 use super::http_client::AssistantServer;
 use super::sse::{SseDecoder, SseStream};
 use super::{
-    AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, BuildError, Question,
-    answer_stream, request_headers,
+    AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, Question, answer_stream,
+    request_headers,
 };
 
 /// The API's root where the connector has none.
 pub(super) const DEFAULT_ROOT: &str = "https://api.pupau.ai";
 
-const API_KEY: HeaderName = HeaderName::from_static("api-key");
 const CONVERSATION_TOKEN: HeaderName = HeaderName::from_static("conversation-token");
 
 /// An assistant at Pupau.
@@ -55,9 +55,9 @@ impl Pupau {
     pub(super) fn new(
         server: AssistantServer,
         root: &Url,
-        key: Option<&SecretString>,
+        key: Option<KeyHeader>,
         assistant_id: &str,
-    ) -> Result<Self, BuildError> {
+    ) -> Self {
         let mut headers = HeaderMap::from_iter([
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (
@@ -66,13 +66,13 @@ impl Pupau {
             ),
         ]);
         if let Some(key) = key {
-            headers.insert(API_KEY, secret_header_value("", key)?);
+            headers.insert(key.name, key.value);
         }
-        Ok(Self {
+        Self {
             server,
             conversations: join_path(root, &["chat-bots", assistant_id, "conversations"]),
             headers,
-        })
+        }
     }
 
     /// Begins the conversation of a session. Who asks goes into its title and data.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 use crate::api::connector::{AssistantSpec, TranscriptionSpec};
-use crate::assistant::{Assistant, Transcriber};
+use crate::assistant::{Assistant, Credentials, Transcriber};
 
-/// Builds what connectors name by URL, from its spec and its key; an error says what is wrong and what to do.
+/// Builds what connectors name by URL, from its spec and what Secrets hold for it; an error says what is wrong and what to do.
 pub trait AssistantFactory: Send + Sync {
     /// The assistant that answers.
     ///
@@ -16,7 +16,7 @@ pub trait AssistantFactory: Send + Sync {
     fn build_assistant(
         &self,
         spec: &AssistantSpec,
-        key: Option<SecretString>,
+        credentials: Credentials,
     ) -> Result<Arc<dyn Assistant>, String>;
 
     /// The service that transcribes voice messages.

@@ -1,6 +1,7 @@
 //! Stage 1 of a reconcile: everything that must be read. References in the spec become a bot, an assistant and a list of users, or what is
 //! wrong with them. The only stage that waits for the API server to read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kube::{Resource, ResourceExt};
@@ -13,11 +14,9 @@ use super::context::Context;
 use super::error::ReconcileError;
 use super::reference_index::GuardedConnector;
 use super::status::{AssistantState, SecretProblem, TokenState};
-use crate::api::connector::{
-    DEFAULT_API_KEY, DEFAULT_TOKEN_KEY, SecretKeyRef, TelegramConnectorSpec,
-};
+use crate::api::connector::{AssistantSpec, DEFAULT_API_KEY, SecretKeyRef, TelegramConnectorSpec};
 use crate::api::{FINALIZER, SKIP_DISCONNECT_ANNOTATION, TelegramConnector};
-use crate::assistant::Assistant;
+use crate::assistant::{Assistant, Credentials};
 use crate::identity::ConnectorRef;
 use crate::registry::{AccessPolicy, Transcription};
 use crate::telegram::{Bot, BotToken};
@@ -125,7 +124,7 @@ async fn resolve_token(
     let read = ctx
         .inputs
         .secrets
-        .get(&connector_ref.namespace, reference, DEFAULT_TOKEN_KEY)
+        .get(&connector_ref.namespace, &reference.name, spec.token_key())
         .await
         .map_err(|source| ReconcileError::ReadSecret {
             purpose: "the bot token's Secret",
@@ -166,13 +165,52 @@ async fn read_key(
     let read = ctx
         .inputs
         .secrets
-        .get(&connector_ref.namespace, reference, DEFAULT_API_KEY)
+        .get(
+            &connector_ref.namespace,
+            &reference.name,
+            reference.key_or(DEFAULT_API_KEY),
+        )
         .await
         .map_err(|source| ReconcileError::ReadSecret { purpose, source })?;
     Ok(read.map(Some))
 }
 
-/// The assistant, built once for each spec and key. When another one takes its place, what was seen of the old one is void.
+/// Reads the values of the assistant's headers that come from Secrets, by their positions.
+async fn read_header_values(
+    spec: &AssistantSpec,
+    connector_ref: &ConnectorRef,
+    ctx: &Context,
+) -> Result<Result<BTreeMap<usize, SecretString>, AssistantState>, ReconcileError> {
+    let mut values = BTreeMap::new();
+    for (position, header) in spec.headers.iter().flatten().enumerate() {
+        let Some(source) = &header.value_from else {
+            continue;
+        };
+        let selector = &source.secret_key_ref;
+        let read = ctx
+            .inputs
+            .secrets
+            .get(&connector_ref.namespace, &selector.name, &selector.key)
+            .await
+            .map_err(|source| ReconcileError::ReadSecret {
+                purpose: "the Secret of an assistant's header",
+                source,
+            })?;
+        match read {
+            Ok(value) => values.insert(position, value),
+            Err(problem) => {
+                return Ok(Err(AssistantState::HeaderUnavailable {
+                    name: header.name.clone(),
+                    position,
+                    problem,
+                }));
+            }
+        };
+    }
+    Ok(Ok(values))
+}
+
+/// The assistant, built once for each spec and its secret values. When another one takes its place, what was seen of the old one is void.
 async fn resolve_assistant(
     connector: &TelegramConnector,
     connector_ref: &ConnectorRef,
@@ -180,17 +218,26 @@ async fn resolve_assistant(
 ) -> Result<(Option<Arc<dyn Assistant>>, AssistantState), ReconcileError> {
     let spec = &connector.spec.assistant;
     let reference = spec.api_key_secret_ref.as_ref();
-    let key = match read_key(reference, "the assistant key's Secret", connector_ref, ctx).await? {
-        Ok(key) => key,
-        Err(problem) => return Ok((None, AssistantState::KeyUnavailable(problem))),
+    let api_key =
+        match read_key(reference, "the assistant key's Secret", connector_ref, ctx).await? {
+            Ok(key) => key,
+            Err(problem) => return Ok((None, AssistantState::KeyUnavailable(problem))),
+        };
+    let header_values = match read_header_values(spec, connector_ref, ctx).await? {
+        Ok(values) => values,
+        Err(state) => return Ok((None, state)),
+    };
+    let credentials = Credentials {
+        api_key,
+        header_values,
     };
     let uid = &connector_ref.uid;
-    let (built, replaced) = ctx
-        .caches
-        .assistants
-        .get_or_build(uid, spec, key, |spec, key| {
-            ctx.inputs.factory.build_assistant(spec, key)
-        });
+    let (built, replaced) =
+        ctx.caches
+            .assistants
+            .get_or_build(uid, spec, credentials, |spec, credentials| {
+                ctx.inputs.factory.build_assistant(spec, credentials)
+            });
     if replaced {
         ctx.outputs.observations.reset_assistant(uid);
     }
@@ -223,9 +270,11 @@ async fn resolve_transcription(
             return Ok(Transcription::Unavailable(why.into()));
         }
     };
-    let (built, _) = cache.get_or_build(&connector_ref.uid, spec, key, |spec, key| {
-        ctx.inputs.factory.build_transcriber(spec, key)
-    });
+    let (built, _) =
+        cache.get_or_build(&connector_ref.uid, spec, key.into(), |spec, credentials| {
+            let key = credentials.api_key;
+            ctx.inputs.factory.build_transcriber(spec, key)
+        });
     Ok(match built {
         Ok(transcriber) => Transcription::Ready(transcriber),
         Err(why) => Transcription::Unavailable(why),

@@ -161,6 +161,9 @@ fn references(connector: &TelegramConnector) -> References {
     let spec = &connector.spec;
     let mut secrets = HashSet::from([name(&spec.bot_token_secret_ref.name)]);
     let transcription = spec.transcription.as_ref();
+    let headers = spec.assistant.headers.iter().flatten();
+    let header_secrets = headers.filter_map(|h| h.value_from.as_ref());
+    secrets.extend(header_secrets.map(|source| name(&source.secret_key_ref.name)));
     let keys = [
         spec.assistant.api_key_secret_ref.as_ref(),
         transcription.and_then(|t| t.api_key_secret_ref.as_ref()),

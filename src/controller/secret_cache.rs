@@ -12,7 +12,6 @@ use secrecy::SecretString;
 
 use super::status::SecretProblem;
 use crate::api::ALLOW_USE_LABEL;
-use crate::api::connector::SecretKeyRef;
 
 /// What is known of one Secret.
 #[derive(Debug, Clone)]
@@ -68,25 +67,24 @@ impl SecretCache {
     pub(super) async fn get(
         &self,
         namespace: &str,
-        reference: &SecretKeyRef,
-        default_key: &str,
+        secret_name: &str,
+        key: &str,
     ) -> Result<Result<SecretString, SecretProblem>, kube::Error> {
-        let key = reference.key.as_deref().unwrap_or(default_key);
-        let name = (namespace.to_owned(), reference.name.clone());
+        let name = (namespace.to_owned(), secret_name.to_owned());
         let change_count = {
             let mut entries = self.lock();
             let entry = entries.entry(name.clone()).or_default();
             if let Some(found) = entry
                 .cached
                 .as_ref()
-                .and_then(|k| k.key_value(&reference.name, key))
+                .and_then(|k| k.key_value(secret_name, key))
             {
                 return Ok(found);
             }
             entry.change_count
         };
         let secret = Api::<Secret>::namespaced(self.client.clone(), namespace)
-            .get_opt(&reference.name)
+            .get_opt(secret_name)
             .await?;
         let mut entries = self.lock();
         let entry = entries.entry(name).or_default();
@@ -96,7 +94,7 @@ impl SecretCache {
             entry.cached = Some(cached.clone());
         }
         Ok(cached
-            .key_value(&reference.name, key)
+            .key_value(secret_name, key)
             .expect("the key was asked for just now"))
     }
 

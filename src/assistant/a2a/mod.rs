@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request, StatusCode};
 use secrecy::SecretString;
 use serde_json::Value;
@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use url::Url;
 
 use super::build::secret_header_value;
+use super::configured_headers::KeyHeader;
 use super::http_client::{AssistantServer, ResponseBody};
 use super::sse::SseStream;
 use super::{
@@ -56,23 +57,27 @@ struct Agent {
     endpoint: ArcSwapOption<Endpoint>,
 }
 
-/// The API key as `Authorization: Bearer` and as the bare value of another header.
+/// The API key in its header, and as the bare value of the header that the card names.
 #[derive(Debug)]
 struct ApiKeyHeaders {
-    bearer: HeaderValue,
+    header: KeyHeader,
     bare: HeaderValue,
+    /// The connector names no header, so that the card may.
+    card_chooses_header: bool,
 }
 
 impl A2a {
     pub(super) fn new(
         server: AssistantServer,
         url: &Url,
-        key: Option<&SecretString>,
+        key: Option<(&SecretString, KeyHeader)>,
+        card_chooses_header: bool,
     ) -> Result<Self, BuildError> {
         let key = match key {
-            Some(key) => Some(ApiKeyHeaders {
-                bearer: secret_header_value("Bearer ", key)?,
+            Some((key, header)) => Some(ApiKeyHeaders {
+                header,
                 bare: secret_header_value("", key)?,
+                card_chooses_header,
             }),
             None => None,
         };
@@ -170,7 +175,7 @@ impl Agent {
             let headers = request.headers_mut();
             headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
             if let Some(key) = &self.key {
-                headers.insert(AUTHORIZATION, key.bearer.clone());
+                headers.insert(key.header.name.clone(), key.header.value.clone());
             }
             let mut body = self.server.send_any_status(request, deadline).await?;
             if body.status().is_success() {
@@ -250,8 +255,10 @@ impl Agent {
             headers.insert(VERSION, HeaderValue::from_static("1.0"));
         }
         match (&self.key, &endpoint.key_header) {
-            (Some(key), Some(name)) => headers.insert(name.clone(), key.bare.clone()),
-            (Some(key), None) => headers.insert(AUTHORIZATION, key.bearer.clone()),
+            (Some(key), Some(name)) if key.card_chooses_header => {
+                headers.insert(name.clone(), key.bare.clone())
+            }
+            (Some(key), _) => headers.insert(key.header.name.clone(), key.header.value.clone()),
             (None, _) => None,
         };
     }

@@ -3,32 +3,39 @@
 //! Source: the `OpenAI` API reference, "Chat"; where servers differ from it, the tolerant reading is in `chunk`.
 
 mod chunk;
+mod negotiation;
+mod options;
 mod reasoning;
+mod refusal;
 mod request;
 
 use async_trait::async_trait;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Request};
-use secrecy::SecretString;
+use std::collections::BTreeSet;
 use std::fmt;
 use url::Url;
 
-use super::build::{join_path, secret_header_value};
+use super::build::join_path;
 use super::http_client::AssistantServer;
 use super::sse::{SseDecoder, SseStream};
 use super::{
-    AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, BuildError, Question,
-    answer_stream, complete_answer, request_headers,
+    AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, Question, answer_stream,
+    complete_answer, request_headers,
 };
 use chunk::{ChunkOutput, ChunkReader};
-use request::RequestPrefix;
+use negotiation::RequestNegotiation;
+pub(super) use options::OpenAiOptions;
+use refusal::RefusedField;
+use request::RequestTemplate;
 
 /// A model behind Chat Completions. What every request has in common is made once.
 pub(super) struct OpenAi {
     server: AssistantServer,
     url: Url,
     headers: HeaderMap,
-    prefix: RequestPrefix,
+    template: RequestTemplate,
+    negotiation: RequestNegotiation,
 }
 
 impl fmt::Debug for OpenAi {
@@ -38,28 +45,20 @@ impl fmt::Debug for OpenAi {
 }
 
 impl OpenAi {
-    pub(super) fn new(
-        server: AssistantServer,
-        url: &Url,
-        key: Option<&SecretString>,
-        model: &str,
-        system_prompt: Option<&str>,
-    ) -> Result<Self, BuildError> {
-        let mut headers = HeaderMap::from_iter([
-            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
-            (
-                ACCEPT,
-                HeaderValue::from_static("text/event-stream, application/json"),
-            ),
-        ]);
-        if let Some(key) = key {
-            headers.insert(AUTHORIZATION, secret_header_value("Bearer ", key)?);
+    pub(super) fn new(server: AssistantServer, url: &Url, options: OpenAiOptions) -> Self {
+        let mut headers =
+            HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let template = RequestTemplate::new(&options);
+        if let Some(key) = options.key_header {
+            headers.insert(key.name, key.value);
         }
+        let parameters = options.parameters.into_iter().map(|(name, _)| name);
+        let negotiation = RequestNegotiation::new(options.omit, parameters);
         let complete = url
             .path()
             .trim_end_matches('/')
             .ends_with("/chat/completions");
-        Ok(Self {
+        Self {
             server,
             url: if complete {
                 url.clone()
@@ -67,16 +66,23 @@ impl OpenAi {
                 join_path(url, &["chat", "completions"])
             },
             headers,
-            prefix: RequestPrefix::new(model, system_prompt),
-        })
+            template,
+            negotiation,
+        }
     }
 
-    fn request(&self, question: &Question) -> Request {
+    fn request(&self, question: &Question, left_out: &BTreeSet<RefusedField>) -> Request {
         let mut request = Request::new(Method::POST, self.url.clone());
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
+        let accepted = if self.template.streams(left_out) {
+            "text/event-stream, application/json"
+        } else {
+            "application/json"
+        };
+        headers.insert(ACCEPT, HeaderValue::from_static(accepted));
         request_headers::add_sender_headers(headers, question);
-        *request.body_mut() = Some(self.prefix.body(question).into());
+        *request.body_mut() = Some(self.template.body(question, left_out).into());
         request
     }
 }
@@ -89,7 +95,12 @@ impl Assistant for OpenAi {
 
     async fn ask(&self, question: Question) -> Result<AnswerStream, AssistantError> {
         let deadline = self.server.deadline();
-        let mut body = self.server.send(self.request(&question), deadline).await?;
+        let mut body = self
+            .negotiation
+            .send(&self.server, deadline, |left_out| {
+                self.request(&question, left_out)
+            })
+            .await?;
         if body.is_event_stream() {
             return Ok(answer_stream(ChatCompletionAnswer {
                 events: SseStream::new(body),

@@ -1,59 +1,138 @@
 //! The body of a Chat Completions request, written straight into bytes: history and pictures are not copied into a tree first.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::assistant::Question;
+use super::options::OpenAiOptions;
+use super::refusal::RefusedField;
+use crate::api::connector::OmittableField;
+use crate::assistant::{Picture, Question};
 use crate::history::Role;
 
-/// The beginning that all requests of one assistant share: model, streaming, and the system prompt.
+/// What all requests of one assistant share.
 #[derive(Debug)]
-pub(super) struct RequestPrefix(Vec<u8>);
+pub(super) struct RequestTemplate {
+    /// `{"model":"…"` and the connector's further fields.
+    head: Vec<u8>,
+    /// The system prompt as a message.
+    system_message: Vec<u8>,
+    system_prompt: Option<String>,
+    stream: bool,
+}
 
-impl RequestPrefix {
-    pub(super) fn new(model: &str, system_prompt: Option<&str>) -> Self {
-        let mut bytes = b"{\"model\":".to_vec();
-        write_string(&mut bytes, model);
-        bytes.extend_from_slice(b",\"stream\":true,\"messages\":[");
-        if let Some(prompt) = system_prompt.filter(|p| !p.is_empty()) {
-            write_message(&mut bytes, b"system", prompt);
-            bytes.push(b',');
+impl RequestTemplate {
+    pub(super) fn new(options: &OpenAiOptions) -> Self {
+        let mut head = b"{\"model\":".to_vec();
+        write_string(&mut head, &options.model);
+        for (name, value) in &options.parameters {
+            head.push(b',');
+            write_string(&mut head, name);
+            head.push(b':');
+            serde_json::to_writer(&mut head, value).expect("JSON is written to memory");
         }
-        Self(bytes)
+        let mut system_message = Vec::new();
+        if let Some(prompt) = &options.system_prompt {
+            write_message(&mut system_message, b"system", prompt);
+            system_message.push(b',');
+        }
+        Self {
+            head,
+            system_message,
+            system_prompt: options.system_prompt.clone(),
+            stream: options.stream,
+        }
     }
 
-    /// The whole request for a question.
-    pub(super) fn body(&self, question: &Question) -> Vec<u8> {
-        let history: usize = question
-            .history
-            .iter()
-            .map(|chat_message| chat_message.text.len() + 40)
-            .sum();
-        let pictures: usize = question
-            .pictures
-            .iter()
-            .map(|p| p.bytes.len() / 3 * 4 + 100)
-            .sum();
-        let mut bytes =
-            Vec::with_capacity(self.0.len() + history + pictures + question.text.len() + 128);
-        bytes.extend_from_slice(&self.0);
-        for chat_message in &question.history {
-            let role: &[u8] = match chat_message.role {
-                Role::User => b"user",
-                Role::Assistant => b"assistant",
-            };
-            write_message(&mut bytes, role, &chat_message.text);
+    /// Whether the answer is asked for as a stream.
+    pub(super) fn streams(&self, left_out: &BTreeSet<RefusedField>) -> bool {
+        self.stream && !left_out.contains(&RefusedField::Field(OmittableField::Stream))
+    }
+
+    /// The whole request for a question, without the parts that are left out.
+    pub(super) fn body(&self, question: &Question, left_out: &BTreeSet<RefusedField>) -> Vec<u8> {
+        let holds = |field| !left_out.contains(&RefusedField::Field(field));
+        let mut bytes = Vec::with_capacity(self.estimate_size(question));
+        bytes.extend_from_slice(&self.head);
+        if holds(OmittableField::Stream) {
+            bytes.extend_from_slice(b",\"stream\":");
+            bytes.extend_from_slice(if self.stream { b"true" } else { b"false" });
+        }
+        bytes.extend_from_slice(b",\"messages\":[");
+        if left_out.contains(&RefusedField::SystemRole) {
+            self.write_alternating_messages(&mut bytes, question);
+        } else {
+            self.write_messages(&mut bytes, question);
+        }
+        bytes.push(b']');
+        if holds(OmittableField::User) {
+            bytes.extend_from_slice(b",\"user\":\"telegram:");
+            bytes.extend_from_slice(question.sender.id.to_string().as_bytes());
+            bytes.push(b'"');
+        }
+        bytes.push(b'}');
+        bytes
+    }
+
+    fn estimate_size(&self, question: &Question) -> usize {
+        let history = question.history.iter();
+        let history: usize = history.map(|message| message.text.len() + 40).sum();
+        let pictures = question.pictures.iter();
+        let pictures: usize = pictures.map(|p| p.bytes.len() / 3 * 4 + 100).sum();
+        let shared = self.head.len() + self.system_message.len();
+        shared + history + pictures + question.text.len() + 128
+    }
+
+    fn write_messages(&self, bytes: &mut Vec<u8>, question: &Question) {
+        bytes.extend_from_slice(&self.system_message);
+        for message in &question.history {
+            write_message(bytes, role_name(message.role), &message.text);
             bytes.push(b',');
         }
-        if question.pictures.is_empty() {
-            write_message(&mut bytes, b"user", &question.text);
-        } else {
-            write_message_with_pictures(&mut bytes, question);
+        write_user_message(bytes, &question.text, &question.pictures);
+    }
+
+    /// User and assistant in turns, as the templates of models without a system role want it: the prompt stands before the first message, and
+    /// messages of one role in a row are one.
+    fn write_alternating_messages(&self, bytes: &mut Vec<u8>, question: &Question) {
+        let prompt = self.system_prompt.iter().map(|p| (Role::User, p.as_str()));
+        let history = question.history.iter().map(|m| (m.role, m.text.as_str()));
+        let mut turns: Vec<(Role, String)> = Vec::new();
+        for (role, text) in prompt.chain(history).chain([(Role::User, &*question.text)]) {
+            match turns.last_mut() {
+                Some((last, turn)) if *last == role => {
+                    if !turn.is_empty() && !text.is_empty() {
+                        turn.push_str("\n\n");
+                    }
+                    turn.push_str(text);
+                }
+                _ => turns.push((role, text.to_owned())),
+            }
         }
-        bytes.extend_from_slice(b"],\"user\":\"telegram:");
-        bytes.extend_from_slice(question.sender.id.to_string().as_bytes());
-        bytes.extend_from_slice(b"\"}");
-        bytes
+        let Some(((_, asked), before)) = turns.split_last() else {
+            return;
+        };
+        for (role, text) in before {
+            write_message(bytes, role_name(*role), text);
+            bytes.push(b',');
+        }
+        write_user_message(bytes, asked, &question.pictures);
+    }
+}
+
+fn role_name(role: Role) -> &'static [u8] {
+    match role {
+        Role::User => b"user",
+        Role::Assistant => b"assistant",
+    }
+}
+
+fn write_user_message(bytes: &mut Vec<u8>, text: &str, pictures: &[Picture]) {
+    if pictures.is_empty() {
+        write_message(bytes, b"user", text);
+    } else {
+        write_message_with_pictures(bytes, text, pictures);
     }
 }
 
@@ -65,14 +144,14 @@ fn write_message(bytes: &mut Vec<u8>, role: &[u8], text: &str) {
     bytes.push(b'}');
 }
 
-fn write_message_with_pictures(bytes: &mut Vec<u8>, question: &Question) {
+fn write_message_with_pictures(bytes: &mut Vec<u8>, text: &str, pictures: &[Picture]) {
     bytes.extend_from_slice(b"{\"role\":\"user\",\"content\":[");
-    if !question.text.is_empty() {
+    if !text.is_empty() {
         bytes.extend_from_slice(b"{\"type\":\"text\",\"text\":");
-        write_string(bytes, &question.text);
+        write_string(bytes, text);
         bytes.extend_from_slice(b"},");
     }
-    for (n, picture) in question.pictures.iter().enumerate() {
+    for (n, picture) in pictures.iter().enumerate() {
         if n > 0 {
             bytes.push(b',');
         }
@@ -98,7 +177,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::assistant::{Picture, Sender};
+    use crate::assistant::Sender;
     use crate::history::ChatMessage;
 
     fn question(text: &str) -> Question {
@@ -119,16 +198,31 @@ mod tests {
         }
     }
 
-    fn read(bytes: &[u8]) -> Value {
-        serde_json::from_slice(bytes).expect("valid JSON")
+    fn template(model: &str, prompt: Option<&str>) -> RequestTemplate {
+        RequestTemplate::new(&OpenAiOptions {
+            model: model.into(),
+            system_prompt: prompt.map(Into::into),
+            key_header: None,
+            parameters: serde_json::Map::new(),
+            omit: BTreeSet::new(),
+            stream: true,
+        })
+    }
+
+    fn body(template: &RequestTemplate, asked: &Question, left_out: &[RefusedField]) -> Value {
+        let bytes = template.body(asked, &left_out.iter().copied().collect());
+        serde_json::from_slice(&bytes).expect("valid JSON")
+    }
+
+    fn chat_message(role: Role, text: &str) -> ChatMessage {
+        ChatMessage {
+            role,
+            text: text.into(),
+        }
     }
 
     #[test]
     fn history_stands_between_the_prompt_and_the_question() {
-        let chat_message = |role, text: &str| ChatMessage {
-            role,
-            text: text.into(),
-        };
         let asked = Question {
             history: vec![
                 chat_message(Role::User, "Hi"),
@@ -137,7 +231,7 @@ mod tests {
             ..question("Where is it?")
         };
         assert_eq!(
-            read(&RequestPrefix::new("m", Some("Be kind")).body(&asked)),
+            body(&template("m", Some("Be kind")), &asked, &[]),
             json!({
                 "model": "m",
                 "stream": true,
@@ -164,17 +258,68 @@ mod tests {
         };
         let image =
             json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AP8="}});
-        let body = read(&RequestPrefix::new("m", None).body(&asked));
+        let body = body(&template("m", None), &asked, &[]);
         assert_eq!(
             body["messages"],
             json!([{"role": "user", "content": [image, image]}])
         );
     }
 
+    #[test]
+    fn fields_that_are_left_out_are_not_there() {
+        let left_out = [
+            RefusedField::Field(OmittableField::User),
+            RefusedField::Field(OmittableField::Stream),
+        ];
+        assert_eq!(
+            body(&template("m", None), &question("Hi"), &left_out),
+            json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}]})
+        );
+    }
+
+    #[test]
+    fn without_system_role_user_and_assistant_take_turns() {
+        let template = template("m", Some("Be kind"));
+        let messages = |history: Vec<ChatMessage>, pictures| {
+            let asked = Question {
+                history,
+                pictures,
+                ..question("Where?")
+            };
+            body(&template, &asked, &[RefusedField::SystemRole])["messages"].take()
+        };
+        assert_eq!(
+            messages(vec![], vec![]),
+            json!([{"role": "user", "content": "Be kind\n\nWhere?"}])
+        );
+        assert_eq!(
+            messages(
+                vec![
+                    chat_message(Role::Assistant, "Welcome"),
+                    chat_message(Role::User, "Hi"),
+                ],
+                vec![]
+            ),
+            json!([
+                {"role": "user", "content": "Be kind"},
+                {"role": "assistant", "content": "Welcome"},
+                {"role": "user", "content": "Hi\n\nWhere?"},
+            ])
+        );
+        let picture = Picture {
+            media_type: "image/png".into(),
+            bytes: bytes::Bytes::from_static(b"\x00\xff"),
+        };
+        assert_eq!(
+            messages(vec![], vec![picture])[0]["content"][0],
+            json!({"type": "text", "text": "Be kind\n\nWhere?"})
+        );
+    }
+
     proptest! {
         #[test]
         fn any_text_arrives_as_it_is(model in ".*", prompt in ".+", text in ".*") {
-            let body = read(&RequestPrefix::new(&model, Some(&prompt)).body(&question(&text)));
+            let body = body(&template(&model, Some(&prompt)), &question(&text), &[]);
             prop_assert_eq!(&body["model"], &json!(model));
             prop_assert_eq!(&body["messages"][0]["content"], &json!(prompt));
             prop_assert_eq!(&body["messages"][1]["content"], &json!(text));

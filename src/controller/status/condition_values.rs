@@ -27,6 +27,15 @@ impl ConditionValue {
     }
 }
 
+/// `AssistantReady` where a value that a request needs is in no Secret.
+fn assistant_secret_missing(problem: &SecretProblem, message: &str) -> ConditionValue {
+    let reason = match problem {
+        SecretProblem::NotFound { .. } | SecretProblem::KeyMissing { .. } => Reason::ApiKeyNotFound,
+        SecretProblem::NotAllowed { .. } => Reason::SecretNotAllowed,
+    };
+    condition_value(FALSE, reason, format!("{message}; permitted messages wait"))
+}
+
 pub(super) fn condition_value(
     status: &'static str,
     reason: Reason,
@@ -205,17 +214,18 @@ impl StatusInputs<'_> {
     pub(super) fn assistant_ready(&self) -> ConditionValue {
         let changed = match self.assistant {
             AssistantState::KeyUnavailable(problem) => {
-                let reason = match problem {
-                    SecretProblem::NotFound { .. } | SecretProblem::KeyMissing { .. } => {
-                        Reason::ApiKeyNotFound
-                    }
-                    SecretProblem::NotAllowed { .. } => Reason::SecretNotAllowed,
-                };
-                return condition_value(
-                    FALSE,
-                    reason,
-                    format!("{}; permitted messages wait", problem.message()),
+                return assistant_secret_missing(problem, &problem.message());
+            }
+            AssistantState::HeaderUnavailable {
+                name,
+                position,
+                problem,
+            } => {
+                let message = format!(
+                    "spec.assistant.headers[{position}].valueFrom.secretKeyRef (header {name}): {}",
+                    problem.message()
                 );
+                return assistant_secret_missing(problem, &message);
             }
             AssistantState::Unusable(why) => {
                 return condition_value(FALSE, Reason::AssistantFailing, why.clone());
@@ -284,7 +294,9 @@ impl StatusInputs<'_> {
             return condition_value(FALSE, Reason::Suspended, connected.message.clone());
         }
         let unusable_assistant = match self.assistant {
-            AssistantState::KeyUnavailable(_) | AssistantState::Unusable(_) => Some(assistant),
+            AssistantState::KeyUnavailable(_)
+            | AssistantState::HeaderUnavailable { .. }
+            | AssistantState::Unusable(_) => Some(assistant),
             AssistantState::Built { .. } => None,
         };
         [token, access, connected]

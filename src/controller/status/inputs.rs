@@ -105,6 +105,15 @@ pub enum AssistantState {
     },
     /// Its Secret or the key in it is missing, or may not be used.
     KeyUnavailable(SecretProblem),
+    /// The Secret of a header, or the key in it, is missing or may not be used.
+    HeaderUnavailable {
+        /// The header's name in the manifest.
+        name: String,
+        /// Its position in `spec.assistant.headers`.
+        position: usize,
+        /// What is wrong.
+        problem: SecretProblem,
+    },
     /// It cannot be built from this spec.
     Unusable(String),
 }

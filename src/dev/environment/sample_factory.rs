@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::api::connector::{AssistantSpec, TranscriptionSpec};
-use crate::assistant::{Assistant, Transcriber};
+use crate::assistant::{Assistant, Credentials, Transcriber};
 use crate::controller::{AssistantFactory, SharedAssistantFactory};
 use crate::dev::quickstart;
 
@@ -22,14 +22,14 @@ impl AssistantFactory for SampleAssistantFactory {
     fn build_assistant(
         &self,
         spec: &AssistantSpec,
-        key: Option<SecretString>,
+        credentials: Credentials,
     ) -> Result<Arc<dyn Assistant>, String> {
         let url = redirect_to_sample(&spec.url, &self.sample);
         let spec = AssistantSpec {
             url,
             ..spec.clone()
         };
-        self.factory.build_assistant(&spec, key)
+        self.factory.build_assistant(&spec, credentials)
     }
 
     fn build_transcriber(
