@@ -220,9 +220,6 @@ impl TestEnv {
             model: "whisper-1".into(),
             language: Some("it".into()),
             api_key_secret_ref: None,
-            api_key_header: None,
-            headers: None,
-            open_ai: None,
             timeout_seconds: Some(10),
         };
         let context =
