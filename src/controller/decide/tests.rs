@@ -299,6 +299,16 @@ fn forbidden_secret() -> SecretProblem {
     SecretProblem::NotAllowed { secret: "s".into() }
 }
 
+fn header_problem(problem: SecretProblem) -> Scenario {
+    scenario().resolved(|resolved| {
+        resolved.assistant = AssistantState::HeaderUnavailable {
+            name: "X-Key".into(),
+            position: 1,
+            problem,
+        };
+    })
+}
+
 fn malformed() -> TokenState {
     TokenState::Malformed {
         secret: "s".into(),
@@ -357,6 +367,14 @@ fn leader_connects_and_reports(#[case] scenario: Scenario, #[case] expected: &st
 #[case(list_problem(AccessProblem::ListInvalid("staff".into(), "why".into())), "connect, publish(acme_bot), UserListInvalid")]
 #[case(scenario().resolved(|r| r.assistant = AssistantState::KeyUnavailable(missing_key())), "connect, publish(acme_bot), ApiKeyNotFound")]
 #[case(scenario().resolved(|r| r.assistant = AssistantState::KeyUnavailable(forbidden_secret())), "connect, publish(acme_bot), SecretNotAllowed")]
+#[case(
+    header_problem(missing_secret()),
+    "connect, publish(acme_bot), ApiKeyNotFound"
+)]
+#[case(
+    header_problem(forbidden_secret()),
+    "connect, publish(acme_bot), SecretNotAllowed"
+)]
 #[case(scenario().resolved(|r| r.assistant = AssistantState::Unusable("why".into())), "connect, publish(acme_bot), AssistantFailing")]
 #[case(scenario().unreadable(), "disconnect, withdraw")]
 #[case(scenario().unreadable().follower(), "disconnect, withdraw")]

@@ -292,3 +292,46 @@ fn messages_are_bounded_however_much_there_is_to_list() {
     };
     bounded(&token, &access, &assistant, &talkative);
 }
+
+#[test]
+fn missing_header_secret_names_object_field_and_fix() {
+    let facts = polling();
+    let state = AssistantState::HeaderUnavailable {
+        name: "X-Key".into(),
+        position: 2,
+        problem: SecretProblem::KeyMissing {
+            secret: "gateway".into(),
+            key: "key".into(),
+            present: vec!["token".into()],
+        },
+    };
+    let status = {
+        let (token, access) = (given(), AccessState::default());
+        let inputs = StatusInputs {
+            generation: 3,
+            suspended: false,
+            mode: ConnectionMode::Polling,
+            webhook_url: None,
+            token: &token,
+            access: &access,
+            assistant: &state,
+            session: SessionDuration::Hours(24),
+            facts: &facts,
+            connection_changed: false,
+            previous: None,
+            now: Timestamp::from_second(1000).unwrap(),
+        };
+        inputs.status()
+    };
+    for type_ in [ConditionType::AssistantReady, ConditionType::Ready] {
+        let condition = find_condition(&status, type_).expect("it is there");
+        assert_eq!(
+            (&*condition.status, &*condition.reason, &*condition.message),
+            (
+                "False",
+                "ApiKeyNotFound",
+                "spec.assistant.headers[2].valueFrom.secretKeyRef (header X-Key): Secret \"gateway\" has no key \"key\"; keys present: token; permitted messages wait"
+            )
+        );
+    }
+}

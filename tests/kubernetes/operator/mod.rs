@@ -1,6 +1,7 @@
 //! Tests of the operator against a Kubernetes API server. Each module adds its tests to the suite in its own `register`.
 
 mod admin_events;
+mod assistant_headers;
 mod installation;
 mod leader_election;
 mod lifecycle;
@@ -38,6 +39,7 @@ pub fn register(suite: &mut Suite) {
     rotation::register(suite);
     secrecy::register(suite);
     secret_label::register(suite);
+    assistant_headers::register(suite);
     status_repair::register(suite);
     reason_coverage::register(suite);
 }
