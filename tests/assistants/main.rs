@@ -6,9 +6,11 @@ mod errors;
 mod fixtures;
 #[cfg(foreign_peers)]
 mod foreign;
+mod headers;
 mod mock_server;
 mod openai;
 mod pupau;
+mod refusals;
 mod root_certificates;
 #[cfg(feature = "dev")]
 mod sample;
