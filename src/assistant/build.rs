@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::HeaderValue;
+use reqwest::header::{HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -86,21 +86,12 @@ pub fn build_assistant(
         .timeout_seconds
         .and_then(|s| u64::try_from(s).ok())
         .map_or(DEFAULT_TIMEOUT, Duration::from_secs);
-    let headers = configured_headers(spec, &credentials)?;
-    let key = credentials.api_key.map(trim_key);
-    let key_header = match (&key, spec.protocol) {
-        (None, _) | (_, AssistantProtocol::Webhook) => None,
-        (Some(key), _) => Some(key_header(spec, &url, key)?),
-    };
-    if let Some(KeyHeader { name, .. }) = &key_header
-        && headers.contains_key(name)
-    {
-        return Err(BuildError::InvalidField {
-            field: "headers".into(),
-            problem: format!("{name} carries the API key of apiKeySecretRef: remove it here"),
-        });
-    }
-    let server = AssistantServer::new(client, &url, timeout).with_headers(headers);
+    let RequestHeaders {
+        configured,
+        key,
+        key_header,
+    } = RequestHeaders::new(spec, &url, credentials)?;
+    let server = AssistantServer::new(client, &url, timeout).with_headers(configured);
     match spec.protocol {
         AssistantProtocol::OpenAI => {
             let model = required(spec.model.as_deref(), "model", "OpenAI")?;
@@ -124,6 +115,57 @@ pub fn build_assistant(
             let id = required(spec.assistant_id.as_deref(), "assistantId", "Pupau")?;
             Ok(Arc::new(Pupau::new(server, &url, key_header, id)))
         }
+    }
+}
+
+/// What requests carry by the connector's wish.
+struct RequestHeaders {
+    configured: HeaderMap,
+    key: Option<SecretString>,
+    /// The header with the key, where the protocol sends it.
+    key_header: Option<KeyHeader>,
+}
+
+impl RequestHeaders {
+    fn new(spec: &AssistantSpec, url: &Url, credentials: Credentials) -> Result<Self, BuildError> {
+        let configured = configured_headers(spec, &credentials)?;
+        let key = credentials.api_key.map(trim_key);
+        let key_header = match (&key, spec.protocol) {
+            (None, _) | (_, AssistantProtocol::Webhook) => None,
+            (Some(key), _) => Some(key_header(spec, url, key)?),
+        };
+        if let Some(KeyHeader { name, .. }) = &key_header
+            && configured.contains_key(name)
+        {
+            return Err(BuildError::InvalidField {
+                field: "headers".into(),
+                problem: format!("{name} carries the API key of apiKeySecretRef: remove it here"),
+            });
+        }
+        Ok(Self {
+            configured,
+            key,
+            key_header,
+        })
+    }
+}
+
+/// The field below `spec.assistant` that no Secret's value could make usable, and what is wrong with it: what admission admits because its rules
+/// cannot see it.
+pub fn find_invalid_field(spec: &AssistantSpec) -> Option<(String, String)> {
+    let url = parse_url(&spec.url).ok()?;
+    let value = || SecretString::from("value");
+    let headers = spec.headers.iter().flatten().enumerate();
+    let from_secrets = headers.filter(|(_, header)| header.value_from.is_some());
+    let credentials = Credentials {
+        api_key: spec.api_key_secret_ref.as_ref().map(|_| value()),
+        header_values: from_secrets.map(|(n, _)| (n, value())).collect(),
+    };
+    let checked = RequestHeaders::new(spec, &url, credentials)
+        .and_then(|headers| OpenAiOptions::new("", spec, headers.key_header));
+    match checked {
+        Err(BuildError::InvalidField { field, problem }) => Some((field, problem)),
+        _ => None,
     }
 }
 

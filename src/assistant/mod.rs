@@ -44,7 +44,7 @@ use crate::history::ChatMessage;
 pub use address_policy::{
     AddressPolicy, AddressRange, AddressRefused, AllowedHost, RefusalReason, own_addresses,
 };
-pub use build::{BuildError, build_assistant};
+pub use build::{BuildError, build_assistant, find_invalid_field};
 pub use credentials::Credentials;
 pub use error::{AssistantError, AssistantFault, FailureKind, QuestionProgress};
 pub use http_client::{AssistantHttpClient, HttpLimits};

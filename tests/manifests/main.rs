@@ -396,6 +396,56 @@ fn unlabelled_secret_is_a_warning_where_the_label_is_required() {
 }
 
 #[test]
+fn secrets_of_headers_are_looked_for() {
+    let headers = "    headers:
+      - {name: X-Team, value: support}
+      - {name: X-Key, valueFrom: {secretKeyRef: {name: gateway, key: key}}}
+";
+    let good = CONNECTOR
+        .replace("username: ann", "id: 2")
+        .replace("    model: m\n", &format!("    model: m\n{headers}"));
+    let (outcome, output) = check_text("bot.yaml", &good);
+    assert_eq!((outcome.errors, outcome.warnings), (0, 3), "{output}");
+    let warning = "bot.yaml:15: spec.assistant.headers[1].valueFrom.secretKeyRef.name: warning: Secret \"gateway\" is not in these files: it must exist in the same namespace with a key \"key\"";
+    assert!(output.contains(warning), "{output}");
+    let secret = "{apiVersion: v1, kind: Secret, metadata: {name: gateway, namespace: acme}, stringData: {other: x}}";
+    let (_, output) = check_text("bot.yaml", &format!("{good}---\n{secret}\n"));
+    assert!(
+        output.contains("Secret \"gateway\" has no key \"key\"; keys present: other"),
+        "{output}"
+    );
+}
+
+#[test]
+fn assistant_that_admission_cannot_judge_is_a_warning() {
+    let good = CONNECTOR.replace("username: ann", "id: 2");
+    for (assistant, warning) in [
+        (
+            "protocol: Pupau, url: https://api.pupau.ai, assistantId: a, apiKeySecretRef: {name: pupau}, headers: [{name: Api-Key, value: x}]",
+            "bot.yaml:9: spec.assistant.headers: warning: api-key carries the API key of apiKeySecretRef: remove it here",
+        ),
+        (
+            &format!(
+                "protocol: OpenAI, url: http://a/v1, model: m, openAI: {{parameters: {{x: {}}}}}",
+                "a".repeat(70_000)
+            ),
+            "spec.assistant.openAI.parameters: warning: the fields have ",
+        ),
+    ] {
+        let start = good.find("  assistant:").unwrap();
+        let end = good.find("  access:").unwrap();
+        let text = format!(
+            "{}  assistant: {{{assistant}}}\n{}",
+            &good[..start],
+            &good[end..]
+        );
+        let (outcome, output) = check_text("bot.yaml", &text);
+        assert_eq!(outcome.errors, 0, "{output}");
+        assert!(output.contains(warning), "{output}");
+    }
+}
+
+#[test]
 fn two_connectors_with_one_token_are_a_warning() {
     let good = CONNECTOR.replace("username: ann", "id: 2");
     let (outcome, output) = check_text(

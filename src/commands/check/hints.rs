@@ -1,6 +1,10 @@
-//! What the API server accepts by one way of applying, and refuses by another: warnings, since `check` cannot know which one it will be.
+//! What the API server accepts by one way of applying, and refuses by another, and what it accepts although no assistant can be made of it:
+//! warnings, since a server takes it.
 
 use serde_json::Value;
+
+use crate::api::connector::AssistantSpec;
+use crate::assistant;
 
 /// Where `kubectl apply` without `--server-side` keeps a copy of the object.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -13,6 +17,14 @@ const COPY_OVERHEAD_BYTES: usize = "\"annotations\":{},\n".len();
 
 /// What to say of a field that is `null`: dropped by the server, except in server-side apply, which takes it for a value.
 pub(super) const NULL_FIELD: &str = "null means absent here, but server-side apply (Argo CD, Flux, Helm 4, kubectl apply --server-side) refuses it: remove the field";
+
+/// The field of an admitted connector's assistant that the operator could not use, and why.
+pub(super) fn unusable_assistant_field(connector: &Value) -> Option<(String, String)> {
+    let spec: AssistantSpec =
+        serde_json::from_value(connector["spec"]["assistant"].clone()).ok()?;
+    let (field, problem) = assistant::find_invalid_field(&spec)?;
+    Some((format!("spec.assistant.{field}"), problem))
+}
 
 /// The paths of the fields below `value` that are `null`; items of lists are none.
 pub(super) fn null_fields(value: &Value) -> Vec<String> {

@@ -311,6 +311,11 @@ fn check_body(
         causes.extend(broken);
     }
     check_duplicate_ids(object, &causes, report);
+    if causes.is_empty()
+        && let Some((field, problem)) = hints::unusable_assistant_field(object)
+    {
+        report(&field, problem, true);
+    }
     for field in &nulls {
         if !causes.iter().any(|cause| cause.field == *field) {
             report(field, hints::NULL_FIELD.to_owned(), true);

@@ -18,7 +18,7 @@ use crate::telegram::BotToken;
 const SELECTIONS: [&str; 3] = ["companyUsers", "agentUsers", "specificUsers"];
 
 const TOKEN_REF: &str = "spec.botTokenSecretRef";
-/// The fields that name a Secret, with the key in it that they mean by default.
+/// The fields that name one Secret, with the key in it that they mean by default.
 const SECRET_REFS: [(&str, &str); 3] = [
     (TOKEN_REF, DEFAULT_TOKEN_KEY),
     ("spec.assistant.apiKeySecretRef", DEFAULT_API_KEY),
@@ -58,8 +58,8 @@ fn check_connector(
     index: &ObjectIndex<'_>,
     findings: &mut Vec<Finding>,
 ) {
-    for (field, default_key) in SECRET_REFS {
-        check_secret(connector, field, default_key, index, findings);
+    for (field, default_key) in secret_refs(connector) {
+        check_secret(connector, &field, default_key, index, findings);
     }
     for selection in SELECTIONS {
         let refs = connector
@@ -89,6 +89,26 @@ fn check_connector(
     }
 }
 
+/// The fields of a connector that name Secrets, those of its assistant's headers among them.
+fn secret_refs(connector: &CheckedObject) -> Vec<(String, &'static str)> {
+    let headers = connector.object["spec"]["assistant"]["headers"].as_array();
+    let headers = 0..headers.map_or(0, Vec::len);
+    let header_refs = headers.map(|position| {
+        let field = format!("spec.assistant.headers[{position}].valueFrom.secretKeyRef");
+        (field, "")
+    });
+    let refs = SECRET_REFS.map(|(field, default_key)| (field.to_owned(), default_key));
+    refs.into_iter().chain(header_refs).collect()
+}
+
+/// The JSON pointer to a field such as `spec.users[3].id`.
+fn pointer_to(field: &str) -> String {
+    format!(
+        "/{}",
+        field.replace('.', "/").replace('[', "/").replace(']', "")
+    )
+}
+
 fn check_secret(
     connector: &CheckedObject,
     field: &str,
@@ -96,7 +116,7 @@ fn check_secret(
     index: &ObjectIndex<'_>,
     findings: &mut Vec<Finding>,
 ) {
-    let pointer = format!("/{}", field.replace('.', "/"));
+    let pointer = pointer_to(field);
     let Some(name) = connector.text(&format!("{pointer}/name")) else {
         return;
     };
@@ -145,8 +165,8 @@ fn check_secret_labels(
     index: &ObjectIndex<'_>,
     findings: &mut Vec<Finding>,
 ) {
-    for (field, _) in SECRET_REFS {
-        let pointer = format!("/{}/name", field.replace('.', "/"));
+    for (field, _) in secret_refs(connector) {
+        let pointer = format!("{}/name", pointer_to(&field));
         let Some(name) = connector.text(&pointer) else {
             continue;
         };
