@@ -152,4 +152,33 @@ mod tests {
     fn azure_is_known_by_its_hosts(#[case] url: &str, #[case] azure: bool) {
         assert_eq!(is_azure(&url.parse().expect("a URL")), azure);
     }
+
+    #[rstest]
+    #[case("https://acme.openai.azure.com/openai/v1", None, "api-key", "key")]
+    #[case(
+        "https://acme.openai.azure.com/openai/v1",
+        Some("Authorization"),
+        "authorization",
+        "Bearer key"
+    )]
+    #[case("https://api.openai.com/v1", None, "authorization", "Bearer key")]
+    fn azure_gets_its_key_header_unless_another_is_named(
+        #[case] url: &str,
+        #[case] named: Option<&str>,
+        #[case] name: &str,
+        #[case] value: &str,
+    ) {
+        let spec: AssistantSpec = serde_json::from_value(serde_json::json!({
+            "protocol": "OpenAI", "url": url, "model": "m",
+            "apiKeyHeader": named.map(|name| serde_json::json!({"name": name})),
+        }))
+        .expect("a spec");
+        let url = url.parse().expect("a URL");
+        let header = key_header(&spec, &url, &"key".into()).expect("a header");
+        assert_eq!(
+            (header.name.as_str(), header.value.as_bytes()),
+            (name, value.as_bytes())
+        );
+        assert!(format!("{header:?}").contains("Sensitive"), "{header:?}");
+    }
 }

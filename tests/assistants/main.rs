@@ -9,6 +9,7 @@ mod foreign;
 mod headers;
 mod mock_server;
 mod openai;
+mod providers;
 mod pupau;
 mod refusals;
 mod root_certificates;

@@ -26,6 +26,8 @@ fn fields(body: &Value) -> Vec<RefusedField> {
 #[case(json!({"object": "error", "message": {"detail": [{"type": "extra_forbidden", "loc": ["body", "user"], "msg": "Extra inputs are not permitted"}]}, "type": "invalid_request_error"}), USER)]
 #[case(json!({"message": r#"{"detail":[{"type":"extra_forbidden","loc":["body","user"],"msg":"Extra inputs are not permitted"}]}"#}), USER)]
 #[case(error(r#"litellm.UnprocessableEntityError: MistralException - {"detail":[{"type":"extra_forbidden","loc":["body","user"],"msg":"Extra inputs are not permitted","input":"telegram:1"}]}. Received Model Group=mistral"#), USER)]
+#[case(json!({"object": "Error", "detail": [{"type": "extra_forbidden", "loc": ["body", "user"], "msg": "Extra inputs are not permitted"}], "message": [{"type": "extra_forbidden", "loc": ["body", "user"], "msg": "Extra inputs are not permitted"}], "code": 3001}), USER)]
+#[case(json!({"detail": [{"type": "extra_forbidden", "loc": ["body", "store"], "msg": "Extra inputs are not permitted", "input": false}, {"type": "extra_forbidden", "loc": ["body", "user"], "msg": "Extra inputs are not permitted"}]}), &[USER[0], STORE[0]])]
 // OpenRouter.
 #[case(json!({"error": {"message": "Provider returned error", "code": 422, "metadata": {"raw": r#"{"detail":[{"loc":["body","user"],"msg":"extra fields not permitted","type":"value_error.extra"}]}"#, "provider_name": "Mistral"}}}), USER)]
 // OpenAI, Azure.
@@ -129,6 +131,7 @@ fn fields_of_similar_names_are_told_apart(#[case] body: Value, #[case] refused: 
 #[case(error("The system is not reachable"))]
 #[case(error("role must be one of system, user, assistant"))]
 #[case(error("The stream ended too early"))]
+#[case(json!({"message": {"detail": [{"type": "extra_forbidden", "loc": ["body", "messages", 0, "user", "name"], "msg": "Extra inputs are not permitted", "input": ""}]}}))]
 #[case(json!({"detail": [{"type": "missing", "loc": ["body", "user"], "msg": "Field required"}]}))]
 #[case(json!({"error": {"message": "Missing required parameter: 'user'.", "param": "user", "code": "missing_required_parameter"}}))]
 // What a body echoes is no complaint.
