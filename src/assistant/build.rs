@@ -96,11 +96,7 @@ pub fn build_assistant(
         AssistantProtocol::OpenAI => {
             let model = required(spec.model.as_deref(), "model", "OpenAI")?;
             let options = OpenAiOptions::new(model, spec, key_header)?;
-            match spec
-                .open_ai
-                .as_ref()
-                .map_or_else(OpenAiApi::default, |o| o.api())
-            {
+            match options.api {
                 OpenAiApi::ChatCompletions => Ok(Arc::new(OpenAi::new(server, &url, options))),
                 OpenAiApi::Responses => Err(BuildError::ResponsesUnavailable),
             }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::refusal::RefusedField;
-use crate::api::connector::AssistantSpec;
 use crate::api::connector::openai_options::{MAX_PARAMETERS, parameter_problem};
+use crate::api::connector::{AssistantSpec, OpenAiApi};
 use crate::assistant::BuildError;
 use crate::assistant::configured_headers::KeyHeader;
 
@@ -15,6 +15,8 @@ const MAX_PARAMETERS_BYTES: usize = 64 << 10;
 
 /// The model and what requests to it hold.
 pub(in crate::assistant) struct OpenAiOptions {
+    /// The API that the server offers.
+    pub(in crate::assistant) api: OpenAiApi,
     /// The model to ask for.
     pub(super) model: String,
     /// What the model is told before every conversation; not empty.
@@ -40,7 +42,7 @@ impl OpenAiOptions {
         key_header: Option<KeyHeader>,
     ) -> Result<Self, BuildError> {
         let open_ai = spec.open_ai.clone().unwrap_or_default();
-        let (stream, omit) = (open_ai.streams(), open_ai.omitted());
+        let (api, stream, omit) = (open_ai.api(), open_ai.streams(), open_ai.omitted());
         let parameters = open_ai.parameters.unwrap_or_default();
         check_parameters(&parameters).map_err(|problem| BuildError::InvalidField {
             field: "openAI.parameters".into(),
@@ -48,6 +50,7 @@ impl OpenAiOptions {
         })?;
         let prompt = spec.system_prompt.clone().filter(|p| !p.is_empty());
         Ok(Self {
+            api,
             model: model.to_owned(),
             system_prompt: prompt,
             key_header,

@@ -177,6 +177,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::api::connector::OpenAiApi;
     use crate::assistant::Sender;
     use crate::history::ChatMessage;
 
@@ -200,6 +201,7 @@ mod tests {
 
     fn template(model: &str, prompt: Option<&str>) -> RequestTemplate {
         RequestTemplate::new(&OpenAiOptions {
+            api: OpenAiApi::ChatCompletions,
             model: model.into(),
             system_prompt: prompt.map(Into::into),
             key_header: None,

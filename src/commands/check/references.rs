@@ -103,10 +103,7 @@ fn secret_refs(connector: &CheckedObject) -> Vec<(String, &'static str)> {
 
 /// The JSON pointer to a field such as `spec.users[3].id`.
 fn pointer_to(field: &str) -> String {
-    format!(
-        "/{}",
-        field.replace('.', "/").replace('[', "/").replace(']', "")
-    )
+    format!("/{}", field.replace(['.', '['], "/").replace(']', ""))
 }
 
 fn check_secret(
