@@ -29,6 +29,7 @@ pub fn register(suite: &mut Suite) {
 }
 
 const API_KEY: &str = "the-assistants-key-that-nobody-may-read";
+const HEADER_VALUE: &str = "the-header-value-that-nobody-may-read";
 const WEBHOOK_KEY: &str = "the-webhook-key-that-nobody-may-read";
 
 /// The secrets that must not be found, in each encoding in which they could be written.
@@ -63,6 +64,7 @@ async fn no_secret_leaks_during_a_full_run(cluster: Cluster) {
     let kubeconfig = env.kubeconfig().await;
     let mut scanner = SecretScanner::default();
     scanner.add(API_KEY);
+    scanner.add(HEADER_VALUE);
     scanner.add(WEBHOOK_KEY);
 
     let mut polling = env.start_process("polling", &kubeconfig, &["--log-level=trace"]);
@@ -134,11 +136,13 @@ async fn provoke_failures(env: &TestEnv, scanner: &mut SecretScanner) -> (BotId,
     let (bot, first) = env.create_working_connector("a").await;
     scanner.add(&first);
     env.set_secret("key", "api-key", API_KEY).await;
+    env.set_secret("gateway", "value", HEADER_VALUE).await;
     let (keyed, token) = env.add_bot();
     scanner.add(&token);
     env.set_secret("keyed", "token", &token).await;
     let url = env.assistant.url();
-    let keyed_assistant = json!({"protocol": "OpenAI", "url": url, "model": "sample", "apiKeySecretRef": {"name": "key"}});
+    let keyed_assistant = json!({"protocol": "OpenAI", "url": url, "model": "sample", "apiKeySecretRef": {"name": "key"},
+        "headers": [{"name": "X-Gateway", "valueFrom": {"secretKeyRef": {"name": "gateway", "key": "value"}}}]});
     env.create_connector("keyed", json!({"assistant": keyed_assistant}))
         .await;
     for (name, token) in [
