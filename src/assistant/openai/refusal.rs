@@ -3,10 +3,10 @@
 //! Sources are the error bodies of `OpenAI`, Azure, Mistral, Anthropic, Gemini, Groq, Fireworks, Cohere, Bedrock, vLLM, llama.cpp, `LiteLLM`
 //! and `OpenRouter`: as an object, in an array, or as JSON text within a message. Only complaints are read, nothing that echoes the request.
 
-use std::collections::BTreeSet;
-use std::sync::LazyLock;
+mod phrases;
 
-use regex::Regex;
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use crate::api::connector::OmittableField;
@@ -69,6 +69,7 @@ impl Refusal {
             Value::Array(items) => items.iter().for_each(|item| self.read(item, depth - 1)),
             Value::Object(object) => {
                 self.read_paths(object);
+                self.read_complaints_by_field(object);
                 for key in COMPLAINTS {
                     if let Some(value) = object.get(key) {
                         self.read(value, depth - 1);
@@ -124,20 +125,34 @@ impl Refusal {
         }
         for text in outside {
             let text = text.to_ascii_lowercase();
-            for pattern in NAMING.iter() {
-                for found in pattern.captures_iter(&text) {
-                    let list = found.get(1).map_or("", |list| list.as_str());
-                    let names = list.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-                    let names = names.filter(|name| !name.is_empty() && *name != "and");
-                    self.names.extend(names.map(str::to_owned));
-                }
-            }
-            if STREAM.iter().any(|pattern| pattern.is_match(&text)) {
+            let names = phrases::refused_names(&text).into_iter();
+            self.names.extend(names.map(str::to_owned));
+            if phrases::refuses_streaming(&text) {
                 let stream = RefusedField::Field(OmittableField::Stream);
                 self.fields.insert(stream);
             }
-            if refuses_system_role(&text) {
+            if phrases::refuses_system_role(&text) {
                 self.fields.insert(RefusedField::SystemRole);
+            }
+        }
+    }
+
+    /// Complaints by field: `{"user": ["Unknown field."]}`.
+    fn read_complaints_by_field(&mut self, object: &Map<String, Value>) {
+        for field in OmittableField::ALL {
+            let text = match object.get(field.as_str()) {
+                Some(Value::String(text)) => Some(text),
+                Some(Value::Array(items)) => match items.first() {
+                    Some(Value::String(text)) => Some(text),
+                    _ => None,
+                },
+                _ => None,
+            };
+            if text.is_some_and(|text| {
+                let complaint = format!("{}: {text}", field.as_str()).to_ascii_lowercase();
+                phrases::refused_names(&complaint).contains(&field.as_str())
+            }) {
+                self.names.insert(field.as_str().to_owned());
             }
         }
     }
@@ -147,8 +162,10 @@ impl Refusal {
 const MAX_DEPTH: u32 = 8;
 
 /// The fields in which bodies complain. All others may echo the request.
-const COMPLAINTS: [&str; 18] = [
+const COMPLAINTS: [&str; 20] = [
     "error",
+    "body",
+    "json",
     "errors",
     "detail",
     "details",
@@ -186,104 +203,6 @@ fn split_nested_json(text: &str) -> (Vec<&str>, Option<Value>) {
 /// `["user"]` in a sentence is a part of the sentence.
 fn is_list_of_words(value: &Value) -> bool {
     matches!(value, Value::Array(items) if items.iter().all(Value::is_string))
-}
-
-/// Phrases that name refused fields, in lower case; group 1 holds the name or a list of names.
-static NAMING: LazyLock<Vec<Regex>> = LazyLock::new(|| {
-    const NAME: &str = r#"["'`]?[a-z][a-z0-9_]*["'`]?"#;
-    const QUOTED: &str = r#"["'`][a-z][a-z0-9_]*["'`]"#;
-    const ADJECTIVE: &str = "(?:unrecognized|unrecognised|unknown|unsupported|unexpected|unpermitted|disallowed|extraneous|invalid|extra|additional|forbidden)";
-    const NOUN: &str = "(?:argument|parameter|param|field|property|option|attribute)";
-    const NOUNS: &str = r"(?:arguments?|parameters?|params?|fields?|names?|keys?|key\(s\)|property|properties|options?|attributes?)";
-    const REFUSED: &str = "(?:(?:is|are|was|were) )?(?:currently )?(?:unsupported|unknown|unrecognized|unexpected|forbidden|disallowed|disabled|(?:does not|not|cannot)(?: be| a| currently| yet)? (?:supported|support|allowed|permitted|recognized|valid|available|known|defined|accepted|implemented|expected|used|set|true))";
-    [
-        // Unrecognized request argument supplied: user / unknown field `user` / extraneous key [user]
-        format!(r"{ADJECTIVE} (?:request |json |body |input |keyword |top-level )*{NOUNS}(?: (?:supplied|provided|found|passed|in (?:the )?(?:request|body|object|payload)))*\s*[:=]?\s*(?:parameter |field )?[\[({{]*({NAME}(?:\s*,\s*{NAME})*)"),
-        // The parameter `user` is not supported
-        format!(r"\b{NOUN} ({NAME}) {REFUSED}"),
-        // The user parameter is not supported
-        format!(r"({NAME}) {NOUN} {REFUSED}"),
-        // 'user' is not supported / ('user' was unexpected) / "user": Extra inputs are not permitted
-        format!(r"({QUOTED}):?\s*(?:{REFUSED}|does not support|extra (?:inputs|fields) (?:are )?not (?:permitted|allowed)|must be false)"),
-        // Additional properties are not allowed ('store', 'user' were unexpected)
-        format!(r"\(({QUOTED}(?:\s*,\s*{QUOTED})+) were unexpected"),
-        // user: Extra inputs are not permitted
-        format!(r"(?m)(?:^|[\s.>])({NAME}): (?:extra (?:inputs|fields)|unknown|unrecognized|unexpected|unsupported|additional|must be false|not (?:permitted|allowed|supported))"),
-        // pydantic's text: the name on a line of its own
-        r"(?m)(?:^|> )([a-z][a-z0-9_]*)\n\s+extra (?:inputs|fields)".to_owned(),
-        // pydantic's list as Python writes it
-        r"'type': '(?:extra_forbidden|value_error\.extra)', 'loc': [\[(](?:'body', )?'([a-z][a-z0-9_]*)'[,)\]]".to_owned(),
-        r"'loc': [\[(](?:'body', )?'([a-z][a-z0-9_]*)',?[)\]], 'msg': 'extra ".to_owned(),
-        // Extra inputs are not permitted, field: 'user'
-        format!(r"extra (?:inputs|fields) (?:are )?not permitted,? field: ({NAME})"),
-        // does not support parameters: ['user'] / doesn't support the 'user' parameter
-        format!(r"(?:does not|doesn't|do not|don't) support (?:the )?(?:following )?{NOUNS}\s*:?\s*[\[({{]*({NAME}(?:\s*,\s*{NAME})*)"),
-        format!(r"(?:does not|doesn't|do not|don't) support (?:the )?({NAME}) {NOUN}"),
-        // Additional parameters are not allowed: 'user'
-        format!(r"{NOUNS} (?:are |is )?not (?:allowed|supported|permitted): [\[({{]*({NAME}(?:\s*,\s*{NAME})*)"),
-    ]
-    .iter()
-    .map(|pattern| compile(pattern))
-    .collect()
-});
-
-/// Phrases that refuse streaming without naming the field.
-static STREAM: LazyLock<Vec<Regex>> = LazyLock::new(|| {
-    const REFUSED: &str = "(?:unsupported|disabled|not (?:yet |currently )?(?:supported|allowed|available|enabled|permitted|implemented))";
-    [
-        r"verified to stream\b".to_owned(),
-        format!(r"\bstream(?:ing)?(?: mode| responses?| requests?| outputs?| completions?)? (?:(?:is|are) )?(?:currently )?{REFUSED}"),
-        r"(?:does not|doesn't|do not|don't|cannot|can't|unable to|not) (?:currently )?(?:support )?stream(?:ing)?\b".to_owned(),
-        r#"\bstream(?:ing)?["'`]?\s*[:=]?\s*(?:must|should|has to) be (?:set to )?["'`]?false"#.to_owned(),
-        format!(r#"\bstream["'`]?\s*[=:]\s*["'`]?true["'`]? (?:is )?{REFUSED}"#),
-        r"only (?:supports? )?non-?stream".to_owned(),
-        r#"set ["'`]?stream["'`]?\s*(?:to|=|:)\s*["'`]?false"#.to_owned(),
-    ]
-    .iter()
-    .map(|pattern| compile(pattern))
-    .collect()
-});
-
-/// Phrases that refuse the role `system`, or messages whose roles do not alternate.
-static SYSTEM_ROLE: LazyLock<Vec<Regex>> = LazyLock::new(|| {
-    [
-        r#"\b(?:system|developer)["'`]?(?: (?:role|message|prompt|instruction)s?)?["'`]? (?:(?:is|are) )?(?:currently )?(?:unsupported|not (?:yet |currently |a )?(?:supported|allowed|permitted|enabled|accepted|available|implemented|valid|one of))"#,
-        r#"(?:does not|doesn't|do not|don't|cannot|can't) (?:currently )?(?:support|accept|allow|handle|use) (?:a |the |any )?["'`]?(?:system|developer)\b"#,
-        r"must (?:strictly )?alternate\b",
-        r#"(?:unexpected|invalid|unknown|unsupported|unrecognized|illegal) (?:message )?role:?\s*["'`]?(?:system|developer)\b"#,
-        r#"\brole[:=]?\s*["'`]?(?:system|developer)["'`]? (?:is )?(?:invalid|unsupported|not )"#,
-        r#"only ["'`]?user["'`]?(?:,| and| or|/|,? and)? ["'`]?(?:assistant|model)["'`]? (?:roles?|messages?)"#,
-        r"input tag 'system' found",
-        r#"must (?:start|begin) with (?:a |the )?["'`]?user\b"#,
-    ]
-    .iter()
-    .map(|pattern| compile(pattern))
-    .collect()
-});
-
-/// Lists of the roles that there are: without `system` in it, that role is refused.
-static ROLES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
-    [
-        r#"\broles?["'`]? (?:must|should|can|may)(?: only)? be (?:either )?(?:one of )?:?([^.\n]{0,80})"#,
-        r"(?:valid|supported|allowed) roles?(?: are)?:?([^.\n]{0,80})",
-        r"(?:should|must) be ('user'[^.\n]{0,60})",
-    ]
-    .iter()
-    .map(|pattern| compile(pattern))
-    .collect()
-});
-
-fn refuses_system_role(text: &str) -> bool {
-    let mut lists = ROLES.iter().flat_map(|pattern| pattern.captures_iter(text));
-    SYSTEM_ROLE.iter().any(|pattern| pattern.is_match(text))
-        || lists.any(|list| {
-            let list = list.get(1).map_or("", |list| list.as_str());
-            list.contains("user") && !list.contains("system")
-        })
-}
-
-fn compile(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("a constant pattern")
 }
 
 #[cfg(test)]

@@ -64,6 +64,24 @@ fn fields(body: &Value) -> Vec<RefusedField> {
 #[case(json!({"errors": [{"instancePath": "", "keyword": "additionalProperties", "params": {"additionalProperty": "user"}, "message": "must NOT have additional properties"}]}), USER)]
 #[case(error("The parameter `user` is not supported."), USER)]
 #[case(error("The user field is not allowed"), USER)]
+// Marshmallow, Joi, NestJS, Jackson, voluptuous.
+#[case(json!({"errors": {"json": {"user": ["Unknown field."]}}}), USER)]
+#[case(error("\"user\" is not allowed"), USER)]
+#[case(json!({"message": ["property user should not exist"], "error": "Bad Request", "statusCode": 400}), USER)]
+#[case(
+    error("Unrecognized field \"user\" (class com.acme.Request), not marked as ignorable"),
+    USER
+)]
+#[case(error("extra keys not allowed @ data['user']"), USER)]
+#[case(error("Got unexpected field names ['user']"), USER)]
+#[case(error("Unsupported parameter(s): user"), USER)]
+#[case(error("Parameters ['user'] are not supported"), USER)]
+#[case(error("The following parameters are not supported: store, user"), &[USER[0], STORE[0]])]
+#[case(error("user is not a valid parameter"), USER)]
+#[case(error("'user' is an invalid keyword argument"), USER)]
+#[case(error("Validation error: user is not supported"), USER)]
+#[case(error("This model doesn't support the `user` parameter"), USER)]
+#[case(json!(["At body -> user: Extra inputs are not permitted"]), USER)]
 fn user_is_refused_by_name(#[case] body: Value, #[case] refused: &[RefusedField]) {
     assert_eq!(fields(&body), refused);
 }
@@ -78,6 +96,13 @@ fn user_is_refused_by_name(#[case] body: Value, #[case] refused: &[RefusedField]
 #[case(error("This model does not support streaming."))]
 #[case(error("stream: must be false"))]
 #[case(error("stream=true is not supported"))]
+#[case(error("Streaming is disabled for your organization"))]
+#[case(error("`stream` must be set to `false`"))]
+#[case(error("Only stream=false is supported"))]
+#[case(error("Responses of this model cannot be streamed"))]
+#[case(error("Stream mode is not allowed"))]
+#[case(error("The stream option is not supported"))]
+#[case(error("stream: Input should be False"))]
 #[case(json!({"detail": [{"type": "literal_error", "loc": ["body", "stream"], "msg": "Input should be False"}]}))]
 #[case(json!([{"error": {"message": "Please set stream to false", "status": "INVALID_ARGUMENT"}}]))]
 fn streaming_is_refused_by_name(#[case] body: Value) {
@@ -104,6 +129,17 @@ fn streaming_is_refused_by_name(#[case] body: Value) {
 #[case(error("System messages are not supported by this model"))]
 #[case(error("Only user and assistant roles are supported!"))]
 #[case(error("A conversation must start with a user message."))]
+#[case(error("This model does not support system messages"))]
+#[case(error("System prompts are not allowed for this model"))]
+#[case(error("role 'system' is not supported"))]
+#[case(error("unknown variant `system`, expected `user` or `assistant`"))]
+#[case(error("Invalid 'messages[0].role': must be one of ['user', 'assistant'], got 'system'"))]
+#[case(error("The first message must have role 'user'"))]
+#[case(error("This model only supports user and assistant roles"))]
+#[case(error("system_instruction is not supported"))]
+#[case(error(
+    "After the optional system message, conversation roles must alternate user/assistant/user/assistant/..."
+))]
 fn system_role_is_refused_by_name(#[case] body: Value) {
     assert_eq!(fields(&body), SYSTEM_ROLE);
 }
@@ -131,6 +167,11 @@ fn fields_of_similar_names_are_told_apart(#[case] body: Value, #[case] refused: 
 #[case(error("The system is not reachable"))]
 #[case(error("role must be one of system, user, assistant"))]
 #[case(error("The stream ended too early"))]
+#[case(error("Non-streaming requests are not supported"))]
+#[case(error("This model only supports stream mode, please enable the stream parameter"))]
+#[case(error("The user is over quota"))]
+#[case(error("Invalid API key provided: user"))]
+#[case(error("The system is not available right now"))]
 #[case(json!({"message": {"detail": [{"type": "extra_forbidden", "loc": ["body", "messages", 0, "user", "name"], "msg": "Extra inputs are not permitted", "input": ""}]}}))]
 #[case(json!({"detail": [{"type": "missing", "loc": ["body", "user"], "msg": "Field required"}]}))]
 #[case(json!({"error": {"message": "Missing required parameter: 'user'.", "param": "user", "code": "missing_required_parameter"}}))]
