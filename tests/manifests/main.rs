@@ -414,6 +414,22 @@ fn secrets_of_headers_are_looked_for() {
         output.contains("Secret \"gateway\" has no key \"key\"; keys present: other"),
         "{output}"
     );
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bot.yaml");
+    fs::write(&path, format!("{good}---\n{secret}\n")).unwrap();
+    let options = CheckOptions {
+        require_secret_label: true,
+    };
+    let mut out = Vec::new();
+    check::run(&[path], options, &mut out).unwrap();
+    let output = String::from_utf8(out).unwrap();
+    assert!(
+        output.contains(
+            "headers[1].valueFrom.secretKeyRef.name: warning: Secret \"gateway\" gets no label"
+        ),
+        "{output}"
+    );
 }
 
 #[test]

@@ -137,7 +137,7 @@ impl ApiKeyHeader {
             .to_ascii_lowercase()
     }
 
-    /// What stands before the key. A server of 2020 drops an empty text, so that the default of other headers must be an empty one.
+    /// What stands before the key. An API server of 2020 refuses an empty text, so that the default of other headers must be an empty one.
     pub fn prefix(&self) -> &str {
         match &self.prefix {
             Some(prefix) => prefix,

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
-use reqwest::{Request, StatusCode};
+use reqwest::{Body, Request, StatusCode};
 use tokio::time::Instant;
 
 use super::refusal::{Refusal, RefusedField};
@@ -93,10 +93,5 @@ fn can_refuse_a_part(status: StatusCode) -> bool {
 }
 
 fn has_same_body(one: &Request, other: &Request) -> bool {
-    let bytes = |request: &Request| {
-        request
-            .body()
-            .and_then(|b| b.as_bytes().map(<[u8]>::to_vec))
-    };
-    bytes(one) == bytes(other)
+    one.body().and_then(Body::as_bytes) == other.body().and_then(Body::as_bytes)
 }
