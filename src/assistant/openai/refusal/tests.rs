@@ -212,3 +212,13 @@ fn bytes_that_are_no_json_refuse_nothing() {
     let refusal = Refusal::from_bytes(body);
     assert!(refusal.fields.iter().eq(USER), "{refusal:?}");
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_message_is_read_without_a_panic(text in r#"(\PC|[\[{"'user:,}\] ]){0,60}"#) {
+        let nested = format!("x {{\"detail\": {text}");
+        for message in [text.as_str(), &nested] {
+            Refusal::from_error_body(&json!({"error": {"message": message}}));
+        }
+    }
+}
