@@ -80,7 +80,7 @@ impl RequestNegotiation {
             "max_completion_tokens" => "remove it, or write max_tokens instead",
             _ => "remove it, or change its value",
         };
-        Some(AssistantError::permanent(format!(
+        Some(AssistantError::misconfigured(format!(
             "the assistant answered {}: it refuses {name} of spec.assistant.openAI.parameters; {fix}",
             status.as_u16()
         )))
