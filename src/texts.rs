@@ -37,6 +37,13 @@ pub struct Texts {
     pub truncated_filter: String,
     /// The answer was longer than what is sent of one; said below what was.
     pub answer_cut: String,
+    /// A word: what stands in an answer for a picture that cannot be shown, before its name.
+    pub picture: String,
+    /// The same for a file.
+    pub file: String,
+    /// Stands above the sources of an answer.
+    pub sources: String,
+    more_sources: String,
     /// The user writes too fast; said once.
     pub rate_limited: String,
     /// A sticker, a poll, or something else that cannot be understood.
@@ -115,6 +122,11 @@ impl Texts {
             .replace("{chat}", &chat_id.to_string())
     }
 
+    /// Stands below the sources of an answer of which `count` are left out.
+    pub fn more_sources(&self, count: usize) -> String {
+        self.more_sources.replace("{count}", &count.to_string())
+    }
+
     /// Command and description, in the order of [`MENU_COMMANDS`].
     pub fn commands(&self) -> [(&'static str, &str); 4] {
         let Commands {
@@ -170,6 +182,11 @@ mod tests {
                 assert!(!text.trim().is_empty() && text.len() < 1_000, "{code}");
                 assert!(!text.contains('{'), "{code}: {text}");
                 assert!(seen.insert(text.clone()), "{code}: said twice: {text}");
+            }
+            let more = texts.more_sources(4242);
+            assert!(more.contains("4242") && !more.contains('{'), "{code}");
+            for word in [&texts.picture, &texts.file, &texts.sources] {
+                assert!(!word.trim().is_empty() && word.len() < 30, "{code}: {word}");
             }
             for (command, description) in texts.commands() {
                 assert!((1..=256).contains(&description.chars().count()), "{code}");

@@ -27,7 +27,7 @@ use crate::telemetry::Metrics;
 pub use records::{
     Backlog, Change, Claim, ClaimOutcome, ClaimRequest, ClaimedLane, DeadLetter, DeniedMessage,
     LaneKey, LaneWrite, ListingQuery, MAX_LANE_WAIT, Notice, NoticeKind, Page, Release, ReplyPart,
-    Retention, Session, SessionSummary, WaitingMessage, WaitingPart, WriteOutcome,
+    Retention, Session, SessionSummary, TokenCounts, WaitingMessage, WaitingPart, WriteOutcome,
 };
 
 /// What `accept` made of a batch.

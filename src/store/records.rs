@@ -181,8 +181,32 @@ pub struct Session {
     pub state: Option<String>,
     /// How many exchanges it has had.
     pub exchanges: i64,
+    /// What they cost.
+    pub tokens: TokenCounts,
     /// The newest exchanges, oldest first, as far as the claim asked for them.
     pub history: Vec<ChatMessage>,
+}
+
+/// Tokens that the exchanges of a session took, as the assistant counts them; 0 where it does not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct TokenCounts {
+    /// Of questions with their history and prompt. Never negative.
+    #[serde(rename = "inputTokens")]
+    pub input: i64,
+    /// Of answers, reasoning included. Never negative.
+    #[serde(rename = "outputTokens")]
+    pub output: i64,
+}
+
+impl TokenCounts {
+    /// With the tokens of a further exchange; a sum that is too great stays at the greatest.
+    #[must_use]
+    pub fn plus(self, input: u64, output: u64) -> Self {
+        Self {
+            input: self.input.max(0).saturating_add_unsigned(input),
+            output: self.output.max(0).saturating_add_unsigned(output),
+        }
+    }
 }
 
 /// Changes to one lane that happen together or not at all.
@@ -262,6 +286,8 @@ pub enum Change {
         answered: Option<String>,
         /// Replaces the session's state.
         state: Option<String>,
+        /// What the session has cost with this exchange.
+        tokens: TokenCounts,
         /// The message's date.
         at: Timestamp,
         /// Exchanges before this one go: the session has become too long.
@@ -359,6 +385,9 @@ pub struct SessionSummary {
     pub current: bool,
     /// How many exchanges it has had.
     pub exchanges: i64,
+    /// What they cost.
+    #[serde(flatten)]
+    pub tokens: TokenCounts,
     /// What was said, only when asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<Vec<ChatMessage>>,

@@ -166,6 +166,8 @@ impl Row for SessionSummary {
         "BEGAN",
         "LAST",
         "EXCHANGES",
+        "INPUT TOKENS",
+        "OUTPUT TOKENS",
         "CURRENT",
         "SESSION",
     ];
@@ -182,6 +184,8 @@ impl Row for SessionSummary {
             self.began.to_string(),
             self.last.to_string(),
             self.exchanges.to_string(),
+            self.tokens.input.to_string(),
+            self.tokens.output.to_string(),
             if self.current { "yes" } else { "no" }.into(),
             self.session.clone(),
         ]

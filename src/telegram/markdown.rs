@@ -69,6 +69,13 @@ pub fn render_end(markdown: &str) -> Option<RenderedPart> {
     Messages::new(&format(markdown)).last()
 }
 
+/// A text that is no Markdown, as HTML that shows it as it is.
+pub fn escape_text(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    escape(text, &mut html);
+    html
+}
+
 fn format(markdown: &str) -> FormattedText {
     let markdown = with_unix_line_ends(markdown);
     let prepared = Prepared::new(math::fence_formulas(&markdown));

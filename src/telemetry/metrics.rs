@@ -125,6 +125,7 @@ pub struct Metrics {
     queue_oldest_seconds: Gauge<f64, std::sync::atomic::AtomicU64>,
     dead_letters: Gauge,
     assistant_seconds: Histograms<2>,
+    assistant_tokens: Counters<2>,
     telegram_seconds: Histograms<2>,
     throttled: Counters<1>,
     throttled_seconds: Counter<f64, std::sync::atomic::AtomicU64>,
@@ -160,6 +161,7 @@ impl Metrics {
             dead_letters: Gauge::default(),
             // The longest timeout of an assistant is 600 s.
             assistant_seconds: Family::new_with_constructor(|| buckets(0.05, 2.0, 15)),
+            assistant_tokens: Family::default(),
             telegram_seconds: Family::new_with_constructor(|| buckets(0.005, 2.0, 14)),
             throttled: Family::default(),
             throttled_seconds: Counter::default(),
@@ -263,6 +265,11 @@ impl Metrics {
             "How long assistants took to a whole answer, by protocol and result (ok, failing, unauthorized, unreachable, or stopped by a user)",
             Unit::Seconds,
             self.assistant_seconds.clone(),
+        );
+        r.register(
+            "assistant_tokens",
+            "Tokens that assistants counted for their answers, whole or not, by protocol and direction (input: question, history and prompt; output: answer and reasoning)",
+            self.assistant_tokens.clone(),
         );
         r.register_with_unit(
             "telegram",
@@ -390,6 +397,15 @@ impl Metrics {
         self.assistant_seconds
             .get_or_create(&[("protocol", protocol), ("result", result)])
             .observe(took.as_secs_f64());
+    }
+
+    /// Counts the tokens of an exchange with an assistant, as the assistant says. `protocol` is as in the spec.
+    pub fn count_assistant_tokens(&self, protocol: &'static str, input: u64, output: u64) {
+        for (direction, tokens) in [("input", input), ("output", output)] {
+            self.assistant_tokens
+                .get_or_create(&[("protocol", protocol), ("direction", direction)])
+                .inc_by(tokens);
+        }
     }
 
     /// Records a finished Bot API call other than `getUpdates`. `method` is its name; `result` is `ok` or an error's label.

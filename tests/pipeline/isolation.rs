@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
 use telegram_connector_operator::store::{
-    self, Change, ClaimRequest, ClaimedLane, DeniedMessage, LaneWrite, ListingQuery, Release, Store,
+    self, Change, ClaimRequest, ClaimedLane, DeniedMessage, LaneWrite, ListingQuery, Release,
+    Store, TokenCounts,
 };
 
 use crate::postgres::Postgres;
@@ -243,6 +244,7 @@ fn changes(lane: &ClaimedLane, connector: &ConnectorRef, treatment: Treatment) -
             asked: Some(format!("asked by {uid}")),
             answered: Some(format!("answered to {uid}")),
             state: Some(format!("state of {uid}")),
+            tokens: TokenCounts::default(),
             at,
             oldest_kept: None,
         });

@@ -11,7 +11,7 @@ use sqlx::ConnectOptions;
 use telegram_connector_operator::identity::BotId;
 use telegram_connector_operator::store::{
     self, Change, LaneWrite, ListingQuery, Notice, NoticeKind, Release, Retention, Store,
-    StoreError, StoreOptions,
+    StoreError, StoreOptions, TokenCounts,
 };
 
 use crate::not_tried::not_tried;
@@ -174,6 +174,7 @@ async fn postgres_store_claims_and_lists() {
                     asked: Some("q\0".into()),
                     answered: Some("a".into()),
                     state: Some("state".into()),
+                    tokens: TokenCounts::default(),
                     at,
                     oldest_kept: None,
                 },

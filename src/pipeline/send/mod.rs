@@ -1,5 +1,6 @@
 //! From an answer to messages that Telegram has taken: rendering, previews, delivery.
 
+pub(crate) mod citations;
 pub(crate) mod deliver;
 pub(crate) mod localize;
 pub(crate) mod preview;

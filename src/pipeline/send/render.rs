@@ -10,7 +10,7 @@ use crate::texts::Texts;
 
 /// The most messages that one answer becomes. A model that goes on without end would otherwise fill a chat with hundreds of them, which Telegram
 /// takes at one a second; 40 full messages are more than what is kept of an answer (`ask::MAX_ANSWER_BYTES`).
-const MAX_ANSWER_PARTS: usize = 40;
+pub(crate) const MAX_ANSWER_PARTS: usize = 40;
 
 static POOL: LazyLock<RenderPool> = LazyLock::new(RenderPool::default);
 

@@ -1,5 +1,7 @@
 //! Asks the assistant: the picture fetched, the answer gathered to its end, and shown while it is written.
 
+mod data_uri_filter;
+
 use parking_lot::Mutex;
 use std::time::Duration;
 
@@ -9,24 +11,27 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::assistant::{
-    AnswerPart, Assistant, AssistantError, Citation, FailureKind, Picture, Question,
-    QuestionProgress, TokenUsage, Truncation,
+    AnswerPart, Assistant, AssistantError, FailureKind, Picture, Question, QuestionProgress,
+    TokenUsage, Truncation,
 };
 use crate::pipeline::message::incoming_update::TelegramFile;
+use crate::pipeline::send::citations::CitationList;
 use crate::pipeline::send::preview_sender;
 use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::registry::ResolvedConnector;
 use crate::store::LaneKey;
+use crate::texts::texts_for;
+use data_uri_filter::{DataUriFilter, PlaceholderWords};
 
 /// No assistant may take longer, whatever its own limit is (API.md: `timeoutSeconds` is at most 600).
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(630);
 /// The biggest picture that goes with a question.
 const MAX_PICTURE_BYTES: usize = 10 << 20;
-/// The longest answer that is delivered, in bytes; what a model writes beyond it is cut off.
+/// The longest answer that is delivered, in bytes; what a model writes beyond it is cut off. What a data URI held does not count.
 const MAX_ANSWER_BYTES: usize = 128 << 10;
 
-/// The most sources that are kept of one answer.
-const MAX_CITATIONS: usize = 50;
+/// The most tokens of one answer that are believed in each direction: sums of them cannot overflow.
+const MAX_TOKENS: u64 = 1 << 32;
 
 /// The biggest state that is kept of a session, in bytes (API.md).
 pub(crate) const MAX_STATE_BYTES: usize = 64 << 10;
@@ -65,8 +70,8 @@ pub(crate) struct AssistantAnswer {
     pub(crate) text: String,
     /// Whether that is all.
     pub(crate) end: AnswerEnd,
-    /// The sources that it names, each once.
-    pub(crate) citations: Vec<Citation>,
+    /// The sources that it names.
+    pub(crate) citations: CitationList,
     /// What it cost, where the assistant says so.
     pub(crate) usage: Option<TokenUsage>,
     /// What the assistant wants back with the next question.
@@ -87,13 +92,6 @@ pub(crate) enum AskOutcome<I> {
 }
 
 impl AssistantAnswer {
-    fn add_citation(&mut self, citation: Citation) {
-        let known = self.citations.iter().any(|known| known.url == citation.url);
-        if !known && self.citations.len() < MAX_CITATIONS {
-            self.citations.push(citation);
-        }
-    }
-
     /// Whether it says nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.text.trim().is_empty()
@@ -131,7 +129,7 @@ pub(crate) async fn ask<I>(
 ) -> AskOutcome<I> {
     let (text_sender, shown) = watch::channel(String::new());
     let so_far = shown.clone();
-    let session_state = Mutex::new(None);
+    let known = Mutex::new(KnownSoFar::default());
     let span = tracing::debug_span!(
         "assistant",
         otel.kind = "client",
@@ -140,13 +138,14 @@ pub(crate) async fn ask<I>(
     );
     let asking = async {
         tokio::select! {
-            answer = collect_answer(assistant, question, text_sender, &session_state).instrument(span.clone()) => match answer {
+            answer = collect_answer(assistant, question, text_sender, &known).instrument(span.clone()) => match answer {
                 Ok(answer) => AskOutcome::Answered(answer),
                 Err(error) => AskOutcome::Failed(error),
             },
             interruption = interrupted => AskOutcome::Interrupted(interruption, AssistantAnswer {
                 text: so_far.borrow().clone(),
-                state: session_state.lock().take(),
+                state: known.lock().state.take(),
+                usage: known.lock().usage,
                 ..AssistantAnswer::default()
             }),
         }
@@ -158,29 +157,37 @@ pub(crate) async fn ask<I>(
         }
     });
     span.record("result", asked.label());
+    if let Some(TokenUsage { input, output }) = known.lock().usage {
+        pipeline
+            .metrics
+            .count_assistant_tokens(assistant.protocol(), input, output);
+    }
     asked
 }
 
-/// Gathers the answer; `text_sender` grows with it, and goes when it is complete. `session_state` is what the assistant wants back, should the
-/// answer be ended before. An error is that of an answer without any text.
+/// What an answer has brought beside its text, should it be ended before its end.
+#[derive(Debug, Default)]
+struct KnownSoFar {
+    /// What the assistant wants back.
+    state: Option<String>,
+    usage: Option<TokenUsage>,
+}
+
+/// Gathers the answer; `text_sender` grows with it, and goes when it is complete. An error is that of an answer without any text.
 async fn collect_answer(
     assistant: &dyn Assistant,
     question: Question,
     text_sender: watch::Sender<String>,
-    session_state: &Mutex<Option<String>>,
+    known: &Mutex<KnownSoFar>,
 ) -> Result<AssistantAnswer, AssistantError> {
     let deadline = Instant::now() + ANSWER_TIMEOUT;
+    let mut reader = TextReader::new(question.sender.language_code.as_deref(), text_sender);
     let mut answer = AssistantAnswer::default();
-    let reading = read_answer(
-        assistant,
-        question,
-        &text_sender,
-        session_state,
-        &mut answer,
-    );
+    let reading = read_answer(assistant, question, &mut reader, known, &mut answer);
     let read = tokio::time::timeout_at(deadline, reading)
         .await
         .unwrap_or_else(|_| Err(timeout_error()));
+    answer.text = reader.finish();
     match read {
         Err(error) if answer.is_empty() => return Err(error),
         Err(error) => {
@@ -192,26 +199,73 @@ async fn collect_answer(
     Ok(answer)
 }
 
+/// The text of an answer as it grows, without what data URIs hold.
+struct TextReader {
+    words: PlaceholderWords<'static>,
+    filter: DataUriFilter<'static>,
+    text: String,
+    shown: watch::Sender<String>,
+    /// How much of the text is shown.
+    shown_length: usize,
+}
+
+impl TextReader {
+    fn new(language_code: Option<&str>, shown: watch::Sender<String>) -> Self {
+        let texts = texts_for(language_code);
+        let words = PlaceholderWords {
+            picture: &texts.picture,
+            file: &texts.file,
+        };
+        Self {
+            words,
+            filter: DataUriFilter::new(words),
+            text: String::new(),
+            shown,
+            shown_length: 0,
+        }
+    }
+
+    fn push(&mut self, text: &str) {
+        self.text.push_str(&self.filter.push(text));
+    }
+
+    fn rewrite(&mut self, text: &str) {
+        self.filter = DataUriFilter::new(self.words);
+        self.text = self.filter.push(text);
+        self.shown.send_replace(self.text.clone());
+        self.shown_length = self.text.len();
+    }
+
+    /// Shows what is not shown yet.
+    fn show(&mut self) {
+        if self.shown_length < self.text.len() {
+            let new = &self.text[self.shown_length..];
+            self.shown.send_modify(|text| text.push_str(new));
+            self.shown_length = self.text.len();
+        }
+    }
+
+    fn finish(mut self) -> String {
+        self.text.push_str(&self.filter.finish());
+        self.text
+    }
+}
+
 /// Reads the answer's parts to its end, its error, or the length beyond which nothing is delivered.
 async fn read_answer(
     assistant: &dyn Assistant,
     question: Question,
-    text_sender: &watch::Sender<String>,
-    session_state: &Mutex<Option<String>>,
+    reader: &mut TextReader,
+    known: &Mutex<KnownSoFar>,
     answer: &mut AssistantAnswer,
 ) -> Result<(), AssistantError> {
     let mut parts = assistant.ask(question).await?;
-    // How much of the text the reader of `text_sender` has.
-    let mut sent_length = 0;
-    while answer.text.len() <= MAX_ANSWER_BYTES {
+    while reader.text.len() <= MAX_ANSWER_BYTES {
         let part = match parts.next().now_or_never() {
             Some(part) => part,
             None => {
                 // What came at once is shown at once.
-                if sent_length < answer.text.len() {
-                    text_sender.send_modify(|text| text.push_str(&answer.text[sent_length..]));
-                    sent_length = answer.text.len();
-                }
+                reader.show();
                 parts.next().await
             }
         };
@@ -219,25 +273,33 @@ async fn read_answer(
             return Ok(());
         };
         match part? {
-            AnswerPart::Text(text) => answer.text.push_str(&text),
-            AnswerPart::Rewrite(text) => {
-                text_sender.send_replace(text.clone());
-                sent_length = text.len();
-                answer.text = text;
-            }
+            AnswerPart::Text(text) => reader.push(&text),
+            AnswerPart::Rewrite(text) => reader.rewrite(&text),
             AnswerPart::SessionState(state) if state.len() > MAX_STATE_BYTES => {
                 answer.oversized_state = Some(state.len());
             }
             AnswerPart::SessionState(state) => {
-                *session_state.lock() = Some(state.clone());
+                known.lock().state = Some(state.clone());
                 answer.state = Some(state);
             }
-            AnswerPart::Citation(citation) => answer.add_citation(citation),
-            AnswerPart::Usage(usage) => answer.usage = Some(usage),
+            AnswerPart::Citation(citation) => answer.citations.push(citation),
+            AnswerPart::Usage(usage) => {
+                let usage = bounded_usage(usage);
+                known.lock().usage = Some(usage);
+                answer.usage = Some(usage);
+            }
             AnswerPart::Truncated(truncation) => answer.end = AnswerEnd::Truncated(truncation),
         }
     }
     Ok(())
+}
+
+/// Numbers come from outside: what no answer can cost is not believed.
+fn bounded_usage(usage: TokenUsage) -> TokenUsage {
+    TokenUsage {
+        input: usage.input.min(MAX_TOKENS),
+        output: usage.output.min(MAX_TOKENS),
+    }
 }
 
 fn cut_long_text(answer: &mut AssistantAnswer) {

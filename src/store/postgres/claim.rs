@@ -10,7 +10,8 @@ use crate::identity::{BotId, ConnectorUid};
 use crate::store::group_commit::StoreRequest;
 use crate::store::reading::{count, history, timestamp};
 use crate::store::{
-    Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneKey, Session, WaitingMessage, WaitingPart,
+    Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneKey, Session, TokenCounts, WaitingMessage,
+    WaitingPart,
 };
 
 /// Messages that a claim brings along per lane; the rest come with the next claim.
@@ -95,7 +96,7 @@ async fn claim(
                (SELECT asked, answered FROM exchange e
                 WHERE e.lane = l.id AND e.session = s.number AND e.number > s.exchanges - ((j.value->>1)::bigint)
                 ORDER BY e.number DESC) newest)
-           END, l.connector, l.handled, m.moved_from
+           END, l.connector, l.handled, m.moved_from, s.input_tokens, s.output_tokens
          FROM json_array_elements($1::json) j(value) JOIN lane l ON l.id = (j.value->>0)::bigint
          LEFT JOIN session s ON s.lane = l.id AND s.number = l.session
          LEFT JOIN moved_chat m ON m.connector = l.connector AND m.bot = l.bot AND m.chat = l.chat",
@@ -112,6 +113,10 @@ async fn claim(
             began_at: timestamp(row.get(7)),
             state: row.get(8),
             exchanges: row.get(9),
+            tokens: TokenCounts {
+                input: row.get(14),
+                output: row.get(15),
+            },
             history: history(row.get(10)),
         });
         claimed.lanes.push(ClaimedLane {

@@ -27,7 +27,7 @@ struct Rows<'a> {
     begun: Vec<(i64, i64, &'a str, i64)>,
     ended: Vec<i64>,
     handled: Vec<(i64, &'a str)>,
-    exchanges: Vec<(i64, i64, i64, i64, Option<&'a str>)>,
+    exchanges: Vec<(i64, i64, i64, i64, Option<&'a str>, i64, i64)>,
     dropped_exchanges: Vec<(i64, i64, i64)>,
     exchange_texts: Vec<(i64, i64, i64, &'a str, &'a str)>,
     denied: Vec<(i64, i64, i64, &'a str, &'a str, String)>,
@@ -138,6 +138,7 @@ impl<'a> Rows<'a> {
                     asked,
                     answered,
                     state,
+                    tokens,
                     at,
                     oldest_kept,
                 } => {
@@ -150,6 +151,8 @@ impl<'a> Rows<'a> {
                         *number,
                         at.as_millisecond(),
                         state.as_deref(),
+                        tokens.input,
+                        tokens.output,
                     ));
                     if let (Some(asked), Some(answered)) = (asked, answered) {
                         self.exchange_texts
@@ -325,7 +328,8 @@ impl<'a> Rows<'a> {
         .await?;
         run(
             db,
-            "UPDATE session SET exchanges = (j.value->>2)::bigint, last_at = (j.value->>3)::bigint, state = coalesce(j.value->>4, state)
+            "UPDATE session SET exchanges = (j.value->>2)::bigint, last_at = (j.value->>3)::bigint, state = coalesce(j.value->>4, state),
+               input_tokens = (j.value->>5)::bigint, output_tokens = (j.value->>6)::bigint
              FROM json_array_elements($1::json) j(value) WHERE session.lane = (j.value->>0)::bigint AND session.number = (j.value->>1)::bigint AND $2 IS NOT NULL",
             &self.exchanges,
             now,

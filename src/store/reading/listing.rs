@@ -6,7 +6,9 @@ use jiff::Timestamp;
 
 use super::{Columns, Dialect, Readers, Value, history, timestamp};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
-use crate::store::{Backlog, DeadLetter, DeniedMessage, ListingQuery, Page, SessionSummary};
+use crate::store::{
+    Backlog, DeadLetter, DeniedMessage, ListingQuery, Page, SessionSummary, TokenCounts,
+};
 
 pub(in crate::store) async fn connectors(
     readers: &impl Readers,
@@ -98,7 +100,7 @@ pub(in crate::store) async fn sessions<R: Readers>(
 ) -> Result<Page<SessionSummary>, sqlx::Error> {
     let statement = format!(
         "SELECT l.id, c.namespace, c.name, s.key, l.bot, l.chat, l.topic, s.began_at, s.last_at, s.number = l.session, s.exchanges,
-           CASE WHEN $7 THEN {} END
+           CASE WHEN $7 THEN {} END, s.input_tokens, s.output_tokens
          FROM lane l JOIN connector c ON c.id = l.connector JOIN session s ON s.lane = l.id
          WHERE l.id IN (
              SELECT l.id FROM lane l JOIN connector c ON c.id = l.connector
@@ -128,6 +130,10 @@ pub(in crate::store) async fn sessions<R: Readers>(
         last: row.time(8),
         current: row.flag(9),
         exchanges: row.number(10),
+        tokens: TokenCounts {
+            input: row.number(12),
+            output: row.number(13),
+        },
         history: listing.texts.then(|| history(row.text_or_null(11))),
     });
     let rows = rows.collect();

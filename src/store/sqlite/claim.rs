@@ -6,7 +6,8 @@ use super::connection::{Connection, timestamp};
 use crate::history::{ChatMessage, Role};
 use crate::store::group_commit::StoreRequest;
 use crate::store::{
-    Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneKey, Session, WaitingMessage, WaitingPart,
+    Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneKey, Session, TokenCounts, WaitingMessage,
+    WaitingPart,
 };
 
 /// Messages that a claim brings along per lane; the rest come with the next claim.
@@ -139,7 +140,7 @@ fn parts(db: &Db, lane: i64) -> rusqlite::Result<Vec<WaitingPart>> {
 /// A lane's current session with the newest `history` exchanges, oldest first.
 fn session(db: &Db, lane: i64, number: i64, history: u32) -> rusqlite::Result<Option<Session>> {
     let mut found = db.prepare_cached(
-        "SELECT key, began_at, state, exchanges FROM session WHERE lane = ?1 AND number = ?2",
+        "SELECT key, began_at, state, exchanges, input_tokens, output_tokens FROM session WHERE lane = ?1 AND number = ?2",
     )?;
     let mut found = found.query_map((lane, number), |row| {
         Ok(Session {
@@ -148,6 +149,10 @@ fn session(db: &Db, lane: i64, number: i64, history: u32) -> rusqlite::Result<Op
             began_at: timestamp(row.get(1)?),
             state: row.get(2)?,
             exchanges: row.get(3)?,
+            tokens: TokenCounts {
+                input: row.get(4)?,
+                output: row.get(5)?,
+            },
             history: Vec::new(),
         })
     })?;

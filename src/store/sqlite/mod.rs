@@ -82,6 +82,11 @@ const MIGRATIONS: &[super::migrations::File] = &[
     (1, "lanes", include_str!("migrations/0001_lanes.sql")),
     (2, "owners", include_str!("migrations/0002_owners.sql")),
     (3, "chats", include_str!("migrations/0003_chats.sql")),
+    (
+        4,
+        "session_tokens",
+        include_str!("migrations/0004_session_tokens.sql"),
+    ),
 ];
 
 /// Two processes may start at the same moment; the second finds the first's migrations done.

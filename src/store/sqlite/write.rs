@@ -138,6 +138,7 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
             asked,
             answered,
             state,
+            tokens,
             at,
             oldest_kept,
         } => {
@@ -150,8 +151,16 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
             }
             run(
                 db,
-                "UPDATE session SET exchanges = ?3, last_at = ?4, state = coalesce(?5, state) WHERE lane = ?1 AND number = ?2",
-                (lane, session, number, at.as_millisecond(), state),
+                "UPDATE session SET exchanges = ?3, last_at = ?4, state = coalesce(?5, state), input_tokens = ?6, output_tokens = ?7 WHERE lane = ?1 AND number = ?2",
+                (
+                    lane,
+                    session,
+                    number,
+                    at.as_millisecond(),
+                    state,
+                    tokens.input,
+                    tokens.output,
+                ),
             )?;
             match (asked, answered) {
                 (Some(asked), Some(answered)) => {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use telegram_connector_operator::clock::SharedClock;
 use telegram_connector_operator::store::{
-    Change, LaneWrite, ListingQuery, Notice, NoticeKind, Release, StoreError,
+    Change, LaneWrite, ListingQuery, Notice, NoticeKind, Release, StoreError, TokenCounts,
 };
 
 use super::{BOT, StoreFixture, claim, connector, end, part, store_backlog, update};
@@ -184,6 +184,7 @@ async fn session_keeps_newest_exchanges_until_connector_deletion() {
                 asked: Some(format!("q{n}")),
                 answered: Some(format!("a{n}")),
                 state: (n == 1).then(|| "state 1".into()),
+                tokens: TokenCounts::default(),
                 at: began_at,
                 oldest_kept: None,
             },

@@ -15,7 +15,7 @@ use crate::pipeline::decide::interruption::Interruption;
 use crate::pipeline::decide::session::{self, SessionStep};
 use crate::pipeline::message::incoming_update::Content;
 use crate::pipeline::send::deliver::{self, DeliveryProgress, report_dead_letter};
-use crate::pipeline::send::{localize, render};
+use crate::pipeline::send::{citations, localize, render};
 use crate::pipeline::work::ask::{self, AnswerEnd, AskContext, AskOutcome, AssistantAnswer};
 use crate::pipeline::work::attachments;
 use crate::pipeline::work::inbox_watch;
@@ -104,6 +104,13 @@ impl BatchHandler<'_> {
         }
         self.record_exchange(assistant, step, asked, &answer);
         let mut parts = self.answer_parts(&answer.text).await;
+        citations::append_sources(
+            &mut parts,
+            &answer.text,
+            &answer.citations,
+            self.texts(),
+            render::MAX_ANSWER_PARTS,
+        );
         if parts.is_empty() {
             parts = self.canned_parts(&CannedReply::EmptyAnswer);
         }

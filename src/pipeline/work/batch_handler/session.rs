@@ -6,7 +6,7 @@ use crate::history::{ChatMessage, Role};
 use crate::pipeline::decide::history;
 use crate::pipeline::decide::session::SessionStep;
 use crate::pipeline::work::ask::AssistantAnswer;
-use crate::store::{Change, Session};
+use crate::store::{Change, Session, TokenCounts};
 
 impl BatchHandler<'_> {
     pub(super) fn start_session(&mut self) {
@@ -17,6 +17,7 @@ impl BatchHandler<'_> {
             began_at: self.lead().date,
             state: None,
             exchanges: 0,
+            tokens: TokenCounts::default(),
             history: Vec::new(),
         };
         self.lane.add_change(Change::BeginSession {
@@ -71,6 +72,9 @@ impl BatchHandler<'_> {
         if let Some(session) = &mut self.lane.session {
             let kept = assistant.needs_history() && !empty;
             session.exchanges += 1;
+            let usage = answer.usage.unwrap_or_default();
+            let tokens = session.tokens.plus(usage.input, usage.output);
+            session.tokens = tokens;
             session.state = answer.state.clone().or(session.state.take());
             let most = history::max_exchanges(self.connector.session.max_messages) as usize;
             let (number, session_number) = (session.exchanges, session.number);
@@ -96,6 +100,7 @@ impl BatchHandler<'_> {
                 asked: kept.then_some(asked),
                 answered: kept.then(|| answer.text.clone()),
                 state: answer.state.clone(),
+                tokens,
                 at,
                 oldest_kept,
             });

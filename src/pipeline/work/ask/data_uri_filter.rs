@@ -1,0 +1,218 @@
+//! Takes data URIs (RFC 2397) out of an answer while it comes: what stands for a picture or a file in a chat of text is its name.
+//!
+//! A filter over pieces of text: however the text is cut into pieces, the result is the same. What may be the beginning of a data URI, of a link to
+//! one, or of a tag with one is held back, at most [`MAX_HELD_BYTES`]; what a data URI holds is dropped as it comes. Each byte is looked at a
+//! bounded number of times.
+
+mod code_tracker;
+mod context;
+mod uri;
+
+use code_tracker::CodeTracker;
+use context::{Openers, UriContext};
+use uri::{Candidate, CandidateStep, UriReader, UriStep};
+
+/// The most that is held back before it is known what it is, in bytes.
+const MAX_HELD_BYTES: usize = 512;
+/// A data URI of at most so many bytes stays as it is in code, where it is an example.
+const MAX_EXAMPLE_BYTES: usize = 200;
+/// The most that belongs to a link or a tag behind its URI, in bytes.
+const MAX_TAIL_BYTES: usize = 256;
+
+/// The words for what was taken out, in the user's language.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PlaceholderWords<'a> {
+    pub(super) picture: &'a str,
+    pub(super) file: &'a str,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct DataUriFilter<'a> {
+    words: PlaceholderWords<'a>,
+    /// What may still become part of what is taken out.
+    held: String,
+    state: State,
+    openers: Openers,
+    code: CodeTracker,
+    /// The last character that was let through.
+    last: Option<char>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Text, at whose end a data URI may begin.
+    Text(Option<Candidate>),
+    /// Within a data URI. `held` is what stands before it and, while it is short enough for an example, itself.
+    Uri(UriContext, UriReader),
+    /// Behind the data URI of a link or a tag: up to its end everything belongs to it. `held` is what came of it.
+    Tail(UriContext),
+}
+
+impl<'a> DataUriFilter<'a> {
+    pub(super) fn new(words: PlaceholderWords<'a>) -> Self {
+        Self {
+            words,
+            held: String::new(),
+            state: State::Text(None),
+            openers: Openers::new(true),
+            code: CodeTracker::default(),
+            last: None,
+        }
+    }
+
+    /// The next piece of the text; returns what can be let through by now.
+    pub(super) fn push(&mut self, text: &str) -> String {
+        let mut out = String::new();
+        self.read(text, &mut out);
+        out
+    }
+
+    /// The text has ended; returns what was still held back.
+    pub(super) fn finish(&mut self) -> String {
+        let mut out = String::new();
+        loop {
+            match std::mem::replace(&mut self.state, State::Text(None)) {
+                State::Text(_) => {
+                    let held = std::mem::take(&mut self.held);
+                    self.emit(&held, &mut out);
+                    return out;
+                }
+                State::Uri(context, mut uri) => {
+                    let rest = uri.finish();
+                    self.end_uri(context, &uri, &mut out);
+                    self.read(&rest, &mut out);
+                }
+                State::Tail(context) => {
+                    let tail = self.abandon_tail(&context, &mut out);
+                    self.read(&tail, &mut out);
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, text: &str, out: &mut String) {
+        // What has to be read again, its end first.
+        let mut again: Vec<char> = Vec::new();
+        let mut next = text.chars();
+        while let Some(c) = again.pop().or_else(|| next.next()) {
+            if let Some(rest) = self.step(c, out) {
+                again.extend(rest.chars().rev());
+            }
+        }
+    }
+
+    /// Reads a character; returns what has to be read anew before the next one.
+    fn step(&mut self, c: char, out: &mut String) -> Option<String> {
+        match std::mem::replace(&mut self.state, State::Text(None)) {
+            State::Text(candidate) => {
+                self.step_text(c, candidate, out);
+                None
+            }
+            State::Uri(context, mut uri) => match uri.push(c, &context) {
+                UriStep::Inside => {
+                    if self.held.len() < context.uri_start() + MAX_EXAMPLE_BYTES {
+                        self.held.push(c);
+                    }
+                    self.state = State::Uri(context, uri);
+                    None
+                }
+                UriStep::Ended(behind) => {
+                    self.end_uri(context, &uri, out);
+                    Some(behind)
+                }
+            },
+            State::Tail(context) => self.step_tail(c, context, out),
+        }
+    }
+
+    fn step_text(&mut self, c: char, candidate: Option<Candidate>, out: &mut String) {
+        self.code.push(c);
+        self.held.push(c);
+        let before = self.last;
+        let mut candidate = candidate;
+        let step = candidate.as_mut().map(|candidate| candidate.push(c));
+        if let (Some(CandidateStep::Header), Some(Candidate { start, .. })) = (step, candidate)
+            && let Some(uri) = UriReader::begin(&self.held[start..])
+        {
+            let at_line_start = self.openers.opened_at_line_start();
+            let context = UriContext::of(&self.held[..start], at_line_start);
+            self.openers = Openers::new(false);
+            self.state = State::Uri(context, uri);
+            return;
+        }
+        if step != Some(CandidateStep::MayBe) {
+            candidate = Candidate::at_end_of(&self.held, before);
+        }
+        self.openers.push(c, candidate.is_some());
+        if self.held.len() > MAX_HELD_BYTES {
+            self.openers.close();
+        }
+        if !self.openers.is_open() {
+            let keep = candidate.map_or(self.held.len(), |candidate| candidate.start);
+            let rest = self.held.split_off(keep);
+            let let_through = std::mem::replace(&mut self.held, rest);
+            self.emit(&let_through, out);
+            if let Some(candidate) = &mut candidate {
+                candidate.start = 0;
+            }
+        }
+        self.state = State::Text(candidate);
+    }
+
+    /// A data URI has ended.
+    fn end_uri(&mut self, context: UriContext, uri: &UriReader, out: &mut String) {
+        let mut held = std::mem::take(&mut self.held);
+        if uri.bytes() <= MAX_EXAMPLE_BYTES && self.code.is_in_code() {
+            held.truncate(context.uri_start() + uri.bytes());
+            self.emit(&held, out);
+            return;
+        }
+        let context = context.with_media_type(uri.is_picture());
+        self.emit(&held[..context.start()], out);
+        if context.has_tail() {
+            self.state = State::Tail(context);
+        } else {
+            self.emit_placeholder(&context, out);
+        }
+    }
+
+    fn step_tail(&mut self, c: char, mut context: UriContext, out: &mut String) -> Option<String> {
+        self.held.push(c);
+        match context.push_tail(c) {
+            Some(true) => {
+                context.read_tail(&std::mem::take(&mut self.held));
+                self.emit_placeholder(&context, out);
+                None
+            }
+            Some(false) if self.held.len() <= MAX_TAIL_BYTES => {
+                self.state = State::Tail(context);
+                None
+            }
+            _ => Some(self.abandon_tail(&context, out)),
+        }
+    }
+
+    /// What was taken for the rest of a link or a tag is text.
+    fn abandon_tail(&mut self, context: &UriContext, out: &mut String) -> String {
+        self.emit_placeholder(context, out);
+        std::mem::take(&mut self.held)
+    }
+
+    fn emit_placeholder(&mut self, context: &UriContext, out: &mut String) {
+        let text = context.placeholder(self.words);
+        // `[1](picture)` would be a link.
+        if self.last == Some(']') {
+            out.push(' ');
+        }
+        self.emit(&text, out);
+    }
+
+    fn emit(&mut self, text: &str, out: &mut String) {
+        out.push_str(text);
+        self.last = text.chars().next_back().or(self.last);
+    }
+}
+
+#[cfg(test)]
+mod tests;
