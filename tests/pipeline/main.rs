@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod answer_parts;
 mod attachments;
 mod backlog;
 mod bad_input;

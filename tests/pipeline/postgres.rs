@@ -174,7 +174,10 @@ async fn postgres_store_claims_and_lists() {
                     asked: Some("q\0".into()),
                     answered: Some("a".into()),
                     state: Some("state".into()),
-                    tokens: TokenCounts::default(),
+                    tokens: TokenCounts {
+                        input: i64::MAX,
+                        output: 20,
+                    },
                     at,
                     oldest_kept: None,
                 },
@@ -255,7 +258,11 @@ async fn postgres_store_claims_and_lists() {
     };
     let dead = first.dead_letters(&all).await.unwrap().rows;
     assert_eq!(dead.len(), 2);
-    assert_eq!(first.sessions(&all).await.unwrap().rows[0].exchanges, 1);
+    let listed = first.sessions(&all).await.unwrap().rows.remove(0);
+    assert_eq!(listed.exchanges, 1);
+    for tokens in [listed.tokens, session.tokens] {
+        assert_eq!((tokens.input, tokens.output), (i64::MAX, 20));
+    }
     let ids: Vec<_> = dead.iter().map(|d| d.id).collect();
     assert_eq!(second.retry_dead_letters(&ids).await.unwrap(), 2);
     assert_eq!(first.backlog().await.unwrap()[0].messages, 2);

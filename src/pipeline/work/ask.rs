@@ -142,12 +142,15 @@ pub(crate) async fn ask<I>(
                 Ok(answer) => AskOutcome::Answered(answer),
                 Err(error) => AskOutcome::Failed(error),
             },
-            interruption = interrupted => AskOutcome::Interrupted(interruption, AssistantAnswer {
-                text: so_far.borrow().clone(),
-                state: known.lock().state.take(),
-                usage: known.lock().usage,
-                ..AssistantAnswer::default()
-            }),
+            interruption = interrupted => {
+                let KnownSoFar { state, usage } = known.lock().clone();
+                AskOutcome::Interrupted(interruption, AssistantAnswer {
+                    text: so_far.borrow().clone(),
+                    state,
+                    usage,
+                    ..AssistantAnswer::default()
+                })
+            }
         }
     };
     let (asked, ()) = tokio::join!(asking, async {
@@ -157,7 +160,8 @@ pub(crate) async fn ask<I>(
         }
     });
     span.record("result", asked.label());
-    if let Some(TokenUsage { input, output }) = known.lock().usage {
+    let usage = known.lock().usage;
+    if let Some(TokenUsage { input, output }) = usage {
         pipeline
             .metrics
             .count_assistant_tokens(assistant.protocol(), input, output);
@@ -166,7 +170,7 @@ pub(crate) async fn ask<I>(
 }
 
 /// What an answer has brought beside its text, should it be ended before its end.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct KnownSoFar {
     /// What the assistant wants back.
     state: Option<String>,

@@ -19,15 +19,20 @@ INSERT INTO denied (at, stored_at, namespace, name, message) VALUES
   (1, 1, 'acme', 'alone', '{\"time\":\"1970-01-01T00:00:00Z\",\"namespace\":\"acme\",\"name\":\"alone\",\"bot\":1,\"updateId\":9,\"chat\":7,\"userId\":66,\"username\":null,\"userName\":null,\"language\":null,\"text\":\"hi\",\"content\":\"text\",\"level\":\"Specific\"}');
 ";
 
-fn version_before(lanes: &'static str) -> Migrator {
-    let migration = Migration::new(
-        1,
-        "lanes".into(),
-        MigrationType::Simple,
-        lanes.into_sql_str(),
-        false,
-    );
-    Migrator::with_migrations(vec![migration])
+fn version_before(files: &[&'static str]) -> Migrator {
+    let migrations = (1..).zip(files).map(|(version, sql)| {
+        // The names that the migrations have.
+        let name = ["lanes", "owners", "chats"][version - 1].into();
+        let version = i64::try_from(version).unwrap();
+        Migration::new(
+            version,
+            name,
+            MigrationType::Simple,
+            sql.into_sql_str(),
+            false,
+        )
+    });
+    Migrator::with_migrations(migrations.collect())
 }
 
 async fn check_migrated(address: &str) {
@@ -88,7 +93,7 @@ async fn store_of_the_version_before_keeps_what_is_known_to_be_whose_on_sqlite()
         .await
         .unwrap();
     let lanes = include_str!("../../../src/store/sqlite/migrations/0001_lanes.sql");
-    version_before(lanes).run(&mut db).await.unwrap();
+    version_before(&[lanes]).run(&mut db).await.unwrap();
     sqlx::raw_sql(ROWS).execute(&mut db).await.unwrap();
     sqlx::Connection::close(db).await.unwrap();
     check_migrated(&format!("sqlite:{}", file.display())).await;
@@ -102,7 +107,89 @@ async fn store_of_the_version_before_keeps_what_is_known_to_be_whose_on_postgres
     let options: sqlx::postgres::PgConnectOptions = postgres.address().parse().unwrap();
     let mut db = options.connect().await.unwrap();
     let lanes = include_str!("../../../src/store/postgres/migrations/0001_lanes.sql");
-    version_before(lanes).run(&mut db).await.unwrap();
+    version_before(&[lanes]).run(&mut db).await.unwrap();
     sqlx::raw_sql(ROWS).execute(&mut db).await.unwrap();
     check_migrated(&postgres.address()).await;
+}
+
+/// What the version before the sums of tokens writes of a session, beside this one.
+const SESSION_BEFORE_TOKENS: &str = "
+INSERT INTO connector (id, uid, namespace, name) VALUES (1, 'alone', 'acme', 'alone');
+INSERT INTO lane (id, bot, chat, topic, connector, ready_at, session, sessions) VALUES (1, 1, 7, 0, 1, 0, 1, 1);
+INSERT INTO session (lane, number, key, began_at, last_at) VALUES (1, 1, 'k1', 1, 1);
+UPDATE session SET exchanges = 3, last_at = 5, state = coalesce(NULL, state) WHERE lane = 1 AND number = 1;
+";
+/// It begins another session and goes on with one that has tokens.
+const SESSIONS_BESIDE_TOKENS: &str = "
+UPDATE session SET input_tokens = 7, output_tokens = 8 WHERE lane = 1 AND number = 1;
+UPDATE session SET exchanges = 4, last_at = 6, state = coalesce(NULL, state) WHERE lane = 1 AND number = 1;
+INSERT INTO session (lane, number, key, began_at, last_at) VALUES (1, 2, 'k2', 1, 1);
+";
+
+async fn listed_tokens(address: &str) -> Vec<(i64, i64, i64)> {
+    let store = store::open(address).await.unwrap();
+    let listing = ListingQuery {
+        limit: 10,
+        ..ListingQuery::default()
+    };
+    let sessions = store.sessions(&listing).await.unwrap().rows;
+    let tokens = sessions
+        .iter()
+        .map(|s| (s.exchanges, s.tokens.input, s.tokens.output));
+    tokens.collect()
+}
+
+#[tokio::test]
+async fn sums_of_tokens_begin_at_zero_and_stay_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("connectors.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(&file)
+        .create_if_missing(true);
+    let files = [
+        include_str!("../../../src/store/sqlite/migrations/0001_lanes.sql"),
+        include_str!("../../../src/store/sqlite/migrations/0002_owners.sql"),
+        include_str!("../../../src/store/sqlite/migrations/0003_chats.sql"),
+    ];
+    let mut db = options.connect().await.unwrap();
+    version_before(&files).run(&mut db).await.unwrap();
+    sqlx::raw_sql(SESSION_BEFORE_TOKENS)
+        .execute(&mut db)
+        .await
+        .unwrap();
+    let address = format!("sqlite:{}", file.display());
+    assert_eq!(listed_tokens(&address).await, [(3, 0, 0)]);
+    sqlx::raw_sql(SESSIONS_BESIDE_TOKENS)
+        .execute(&mut db)
+        .await
+        .unwrap();
+    assert_eq!(listed_tokens(&address).await, [(4, 7, 8), (0, 0, 0)]);
+}
+
+#[tokio::test]
+async fn sums_of_tokens_begin_at_zero_and_stay_on_postgres() {
+    let Some(postgres) = Postgres::start_empty().await else {
+        return;
+    };
+    let options: sqlx::postgres::PgConnectOptions = postgres.address().parse().unwrap();
+    let files = [
+        include_str!("../../../src/store/postgres/migrations/0001_lanes.sql"),
+        include_str!("../../../src/store/postgres/migrations/0002_owners.sql"),
+        include_str!("../../../src/store/postgres/migrations/0003_chats.sql"),
+    ];
+    let mut db = options.connect().await.unwrap();
+    version_before(&files).run(&mut db).await.unwrap();
+    sqlx::raw_sql(SESSION_BEFORE_TOKENS)
+        .execute(&mut db)
+        .await
+        .unwrap();
+    assert_eq!(listed_tokens(&postgres.address()).await, [(3, 0, 0)]);
+    sqlx::raw_sql(SESSIONS_BESIDE_TOKENS)
+        .execute(&mut db)
+        .await
+        .unwrap();
+    assert_eq!(
+        listed_tokens(&postgres.address()).await,
+        [(4, 7, 8), (0, 0, 0)]
+    );
 }

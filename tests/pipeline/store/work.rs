@@ -172,6 +172,10 @@ async fn session_keeps_newest_exchanges_until_connector_deletion() {
             assert_eq!((session.number, session.exchanges), (1, n - 1));
             assert_eq!(session.state.as_deref(), Some("state 1"));
             assert_eq!(
+                (session.tokens.input, session.tokens.output),
+                (10 * (n - 1), n - 1)
+            );
+            assert_eq!(
                 i64::try_from(session.history.len()).unwrap(),
                 2 * (n - 1).min(25)
             );
@@ -184,7 +188,10 @@ async fn session_keeps_newest_exchanges_until_connector_deletion() {
                 asked: Some(format!("q{n}")),
                 answered: Some(format!("a{n}")),
                 state: (n == 1).then(|| "state 1".into()),
-                tokens: TokenCounts::default(),
+                tokens: TokenCounts {
+                    input: 10 * n,
+                    output: n,
+                },
                 at: began_at,
                 oldest_kept: None,
             },
@@ -204,6 +211,8 @@ async fn session_keeps_newest_exchanges_until_connector_deletion() {
         (listed.rows[0].exchanges, &listed.rows[0].history),
         (30, &None)
     );
+    let tokens = listed.rows[0].tokens;
+    assert_eq!((tokens.input, tokens.output), (300, 30));
     store.delete_connector_data(&uid).await.unwrap();
     assert!(store.sessions(&listing).await.unwrap().rows.is_empty());
 }
