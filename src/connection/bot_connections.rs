@@ -7,7 +7,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use super::bot_connection::{BotConnection, BotLocks, ConnectionContext};
 use super::{ConnectionGoal, ConnectionSettings, bot_commands, foreign_webhook};
@@ -23,8 +22,15 @@ use crate::telemetry::Metrics;
 struct ConnectionTask {
     bot: Bot,
     goal: watch::Sender<ConnectionGoal>,
-    stop: CancellationToken,
     task: JoinHandle<()>,
+}
+
+impl ConnectionTask {
+    /// Ends the task where it waits; it has ended when this returns.
+    async fn stop(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
 }
 
 /// The connections of all connectors in this process. None can be made before [`open`](Self::open).
@@ -117,7 +123,6 @@ impl BotConnections {
         if !table.open {
             return;
         }
-        let stop = CancellationToken::new();
         let (goal_sender, goal_receiver) = watch::channel(goal);
         let run = BotConnection {
             context: self.context.clone(),
@@ -125,20 +130,13 @@ impl BotConnections {
             bot: bot.clone(),
         }
         .run(known_profile.filter(|_| !new_token).cloned(), goal_receiver);
-        let stopped = stop.clone();
-        let task = tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                () = stopped.cancelled() => {}
-                () = run => {}
-            }
-        });
+        // Spawned as it is: a block around it would hold it twice, for every bot.
+        let task = tokio::spawn(run);
         table.running.insert(
             connector.uid.clone(),
             ConnectionTask {
                 bot: bot.clone(),
                 goal: goal_sender,
-                stop,
                 task,
             },
         );
@@ -167,10 +165,10 @@ impl BotConnections {
             table.running.drain().map(|(_, running)| running).collect()
         };
         for running in &all {
-            running.stop.cancel();
+            running.task.abort();
         }
         for running in all {
-            let _ = running.task.await;
+            running.stop().await;
         }
     }
 
@@ -184,9 +182,9 @@ impl BotConnections {
         let Some(running) = self.table.lock().running.remove(uid) else {
             return false;
         };
-        running.stop.cancel();
-        let _ = running.task.await;
-        bot.is_some_and(|bot| running.bot.is_same(bot))
+        let had_bot = bot.is_some_and(|bot| running.bot.is_same(bot));
+        running.stop().await;
+        had_bot
     }
 
     /// Deletes the bot's webhook at Telegram if it is this connector's. Retries until `timeout`, then gives up with a warning, so that a
