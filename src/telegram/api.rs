@@ -131,12 +131,26 @@ impl TelegramApi {
         payload: &P,
         limit: Duration,
     ) -> Result<RawResponse, TelegramError> {
-        let body = serde_json::to_vec(payload)
-            .map_err(|e| TelegramError::Unreachable(format!("{} as JSON: {e}", P::NAME)))?;
-        let request = self.post_request(&self.method_path("", token, P::NAME), JSON, &body);
-        self.send(request, MAX_RESPONSE_BYTES, token, limit)
+        let request = self.json_request(token, payload)?;
+        if is_long_poll(P::NAME) {
+            // It belongs to no message: no span.
+            return self
+                .send(request, MAX_RESPONSE_BYTES, token, limit, true)
+                .await;
+        }
+        self.send(request, MAX_RESPONSE_BYTES, token, limit, false)
             .instrument(call_span(P::NAME))
             .await
+    }
+
+    fn json_request<P: Payload + Serialize>(
+        &self,
+        token: &BotToken,
+        payload: &P,
+    ) -> Result<Vec<u8>, TelegramError> {
+        let body = serde_json::to_vec(payload)
+            .map_err(|e| TelegramError::Unreachable(format!("{} as JSON: {e}", P::NAME)))?;
+        Ok(self.post_request(&self.method_path("", token, P::NAME), JSON, &body))
     }
 
     /// Calls a method with a form, by which files are uploaded.
@@ -153,7 +167,7 @@ impl TelegramApi {
             &content_type,
             body.as_bytes(),
         );
-        self.send(request, MAX_RESPONSE_BYTES, token, limit)
+        self.send(request, MAX_RESPONSE_BYTES, token, limit, false)
             .instrument(call_span(method))
             .await?
             .parse(token)
@@ -173,7 +187,7 @@ impl TelegramApi {
             segments.pop_if_empty().extend(file_path.split('/'));
         }
         let request = self.request_head("GET", url.path(), "");
-        let response = self.send(request, max_bytes, token, limit).await?;
+        let response = self.send(request, max_bytes, token, limit, false).await?;
         if response.0.status == 200 {
             return Ok(response.0.body);
         }
@@ -212,24 +226,29 @@ impl TelegramApi {
         max_bytes: usize,
         token: &BotToken,
         limit: Duration,
+        is_long_poll: bool,
     ) -> Result<RawResponse, TelegramError> {
         let timed_out =
             || TransportError::ConnectionLost(format!("no answer within {} s", limit.as_secs()));
-        tokio::time::timeout(limit, self.connections.send(request, max_bytes))
-            .await
-            .unwrap_or_else(|_| Err(timed_out()))
-            .map(RawResponse)
-            .map_err(|e| {
-                api_response::from_transport_error(e).map_text(|text| redact(text, token.expose()))
-            })
+        tokio::time::timeout(
+            limit,
+            self.connections.send(request, max_bytes, is_long_poll),
+        )
+        .await
+        .unwrap_or_else(|_| Err(timed_out()))
+        .map(RawResponse)
+        .map_err(|e| {
+            api_response::from_transport_error(e).map_text(|text| redact(text, token.expose()))
+        })
     }
 }
 
-/// The span of a call. A long poll gets none: it belongs to no message.
+/// Whether a method waits for something to happen.
+fn is_long_poll(method: &str) -> bool {
+    method.eq_ignore_ascii_case("getUpdates")
+}
+
 fn call_span(method: &str) -> Span {
-    if method.eq_ignore_ascii_case("getUpdates") {
-        return Span::none();
-    }
     tracing::debug_span!("telegram", otel.kind = "client", method)
 }
 

@@ -22,6 +22,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_IDLE_CONNECTIONS: usize = 256;
 /// The initial size of the read buffer; most responses fit in it.
 const INITIAL_READ_BYTES: usize = 2048;
+/// The size of the read buffer while a long poll waits, which thousands do: enough to see that the response begins; the rest is read at once
+/// then.
+const LONG_POLL_READ_BYTES: usize = 64;
 /// How much is read at once of a longer response.
 const NEXT_READ_BYTES: usize = 16 << 10;
 
@@ -48,15 +51,24 @@ impl ConnectionPool {
     /// Sends a complete request (with `Content-Length`) and reads the whole response, whose body may have `max_bytes`. Dropping the future
     /// closes the connection.
     ///
+    /// `is_long_poll`: the response is waited for with as little memory as can be.
+    ///
     /// # Errors
     /// See [`TransportError`]. An idle connection that fails before any byte is written is replaced silently.
     pub(super) async fn send(
         &self,
         request: Vec<u8>,
         max_bytes: usize,
+        is_long_poll: bool,
     ) -> Result<HttpResponse, TransportError> {
         let mut stream = self.write_request(request).await?;
-        let (answer, reusable) = read_response(&mut *stream, max_bytes).await?;
+        let mut buffer = BytesMut::new();
+        if is_long_poll {
+            buffer.reserve(LONG_POLL_READ_BYTES);
+            read_more(&mut *stream, &mut buffer).await?;
+        }
+        buffer.reserve(INITIAL_READ_BYTES);
+        let (answer, reusable) = read_response(&mut *stream, buffer, max_bytes).await?;
         if reusable {
             self.return_idle(stream);
         }
@@ -130,12 +142,12 @@ fn has_nothing_to_read(stream: &mut dyn Connection) -> bool {
     unconstrained(stream.read(byte)).now_or_never().is_none()
 }
 
-/// Reads a response to its end; the flag says whether the connection can take another request.
+/// Reads a response to its end, of which `buffer` holds the beginning; the flag says whether the connection can take another request.
 async fn read_response(
     stream: &mut dyn Connection,
+    mut buffer: BytesMut,
     max_bytes: usize,
 ) -> Result<(HttpResponse, bool), TransportError> {
-    let mut buffer = BytesMut::with_capacity(INITIAL_READ_BYTES);
     let ResponseHead {
         status,
         retry_after,
@@ -330,7 +342,7 @@ mod tests {
             sizes: sizes.to_vec(),
             given: 0,
         };
-        let read = read_response(&mut stream, MAX_BYTES).now_or_never();
+        let read = read_response(&mut stream, BytesMut::new(), MAX_BYTES).now_or_never();
         read.expect("what gives at once is read at once")
     }
 
