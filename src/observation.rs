@@ -69,7 +69,8 @@ impl Entry {
 /// The book. One per operator.
 #[derive(Debug)]
 pub struct Observations {
-    entries: Mutex<HashMap<ConnectorUid, Entry>>,
+    /// Boxed: a table keeps room for nearly twice as many entries as it has.
+    entries: Mutex<HashMap<ConnectorUid, Box<Entry>>>,
     /// How long a fault that alternates must be absent before it counts as over.
     fault_hold: Duration,
     changed_connectors: mpsc::UnboundedSender<ConnectorUid>,
@@ -231,7 +232,7 @@ impl Observations {
         }
     }
 
-    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<ConnectorUid, Entry>> {
+    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<ConnectorUid, Box<Entry>>> {
         self.entries.lock()
     }
 }

@@ -4,7 +4,7 @@
 //! ends when Telegram refuses the token, and with suspension or deletion. Then the next takes over by itself.
 
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 
@@ -15,6 +15,7 @@ type AgeRank = (Timestamp, ConnectorUid);
 
 #[derive(Debug, Clone)]
 struct OwnershipClaim {
+    rank: AgeRank,
     connector: ConnectorRef,
     accepted: bool,
 }
@@ -32,7 +33,8 @@ pub(super) enum BotOwner {
 
 #[derive(Debug, Default)]
 struct OwnershipTable {
-    by_bot: HashMap<BotId, BTreeMap<AgeRank, OwnershipClaim>>,
+    /// The oldest first. Nearly always there is one, for which a tree would keep room for eleven.
+    by_bot: HashMap<BotId, Vec<OwnershipClaim>>,
     by_connector: HashMap<ConnectorUid, (BotId, AgeRank)>,
 }
 
@@ -62,19 +64,35 @@ impl BotOwnership {
         table
             .by_connector
             .insert(connector.uid.clone(), (bot, rank.clone()));
-        let claims = table.by_bot.entry(bot).or_default();
+        let claims = table
+            .by_bot
+            .entry(bot)
+            .or_insert_with(|| Vec::with_capacity(1));
         let claim = OwnershipClaim {
+            rank,
             connector: connector.clone(),
             accepted,
         };
-        let before = claims.insert(rank.clone(), claim);
-        if before.is_none_or(|b| b.accepted != accepted) {
-            affected.extend(younger_connectors(claims, &rank));
+        let (position, changed) = match find(claims, &claim.rank) {
+            Ok(position) => {
+                let before = std::mem::replace(&mut claims[position], claim);
+                (position, before.accepted != accepted)
+            }
+            Err(position) => {
+                claims.insert(position, claim);
+                (position, true)
+            }
+        };
+        if changed {
+            affected.extend(uids(&claims[position + 1..]));
         }
-        let owner = match claims.first_key_value() {
-            Some((first, _)) if *first == rank => BotOwner::ThisConnector,
-            Some((_, first)) if first.accepted => BotOwner::OlderConnector(first.connector.clone()),
-            _ => BotOwner::Undecided,
+        let first = &claims[0];
+        let owner = if position == 0 {
+            BotOwner::ThisConnector
+        } else if first.accepted {
+            BotOwner::OlderConnector(first.connector.clone())
+        } else {
+            BotOwner::Undecided
         };
         (owner, affected)
     }
@@ -97,8 +115,11 @@ impl OwnershipTable {
         let Some(claims) = self.by_bot.get_mut(&bot) else {
             return Vec::new();
         };
-        claims.remove(&rank);
-        let affected = younger_connectors(claims, &rank);
+        let mut affected = Vec::new();
+        if let Ok(position) = find(claims, &rank) {
+            claims.remove(position);
+            affected = uids(&claims[position..]).collect();
+        }
         if claims.is_empty() {
             self.by_bot.remove(&bot);
         }
@@ -106,17 +127,13 @@ impl OwnershipTable {
     }
 }
 
-fn younger_connectors(
-    claims: &BTreeMap<AgeRank, OwnershipClaim>,
-    rank: &AgeRank,
-) -> Vec<ConnectorUid> {
-    claims
-        .range((
-            std::ops::Bound::Excluded(rank.clone()),
-            std::ops::Bound::Unbounded,
-        ))
-        .map(|((_, uid), _)| uid.clone())
-        .collect()
+/// Where the claim of this rank is, or belongs.
+fn find(claims: &[OwnershipClaim], rank: &AgeRank) -> Result<usize, usize> {
+    claims.binary_search_by(|claim| claim.rank.cmp(rank))
+}
+
+fn uids(claims: &[OwnershipClaim]) -> impl Iterator<Item = ConnectorUid> {
+    claims.iter().map(|claim| claim.connector.uid.clone())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Who refers to what: from a Secret, a list or a uid to the connectors that care.
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
@@ -21,14 +21,16 @@ type Name = (String, String);
 struct IndexTables {
     by_uid: HashMap<ConnectorUid, ObjectRef<GuardedConnector>>,
     references_of: HashMap<ConnectorUid, References>,
-    by_secret: HashMap<Name, HashSet<ConnectorUid>>,
+    /// A vector: a Secret is nearly always one connector's, and for one a set keeps room for many.
+    by_secret: HashMap<Name, Vec<ConnectorUid>>,
     by_list: HashMap<Name, HashSet<ConnectorUid>>,
 }
 
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+/// What one connector refers to; each name once.
+#[derive(Debug, Default)]
 struct References {
-    secrets: HashSet<Name>,
-    lists: HashSet<Name>,
+    secrets: Box<[Name]>,
+    lists: Box<[Name]>,
 }
 
 /// The index. Kept by the watch of connectors, read by everybody.
@@ -46,30 +48,20 @@ impl ReferenceIndex {
         tables
             .by_uid
             .insert(uid.clone(), ObjectRef::from_obj(object));
-        let before = tables
-            .references_of
-            .insert(uid.clone(), references.clone())
-            .unwrap_or_default();
+        let before = tables.references_of.remove(&uid).unwrap_or_default();
         tables.unlink(&uid, &before);
         for secret in &references.secrets {
-            tables
-                .by_secret
-                .entry(secret.clone())
-                .or_default()
-                .insert(uid.clone());
+            let uids = tables.by_secret.entry(secret.clone()).or_default();
+            uids.reserve_exact(1);
+            uids.push(uid.clone());
         }
         for list in &references.lists {
-            tables
-                .by_list
-                .entry(list.clone())
-                .or_default()
-                .insert(uid.clone());
+            let uids = tables.by_list.entry(list.clone()).or_default();
+            uids.insert(uid.clone());
         }
-        before
-            .lists
-            .symmetric_difference(&references.lists)
-            .cloned()
-            .collect()
+        let changed_lists = symmetric_difference(&before.lists, &references.lists);
+        tables.references_of.insert(uid, references);
+        changed_lists
     }
 
     /// A connector is gone. The lists that it referred to.
@@ -78,7 +70,7 @@ impl ReferenceIndex {
         tables.by_uid.remove(uid);
         let before = tables.references_of.remove(uid).unwrap_or_default();
         tables.unlink(uid, &before);
-        before.lists.into_iter().collect()
+        before.lists.into_vec()
     }
 
     /// Where a connector is.
@@ -93,11 +85,8 @@ impl ReferenceIndex {
         name: &str,
     ) -> Vec<ObjectRef<GuardedConnector>> {
         let tables = self.read();
-        tables.object_refs(
-            tables
-                .by_secret
-                .get(&(namespace.to_owned(), name.to_owned())),
-        )
+        let secret = (namespace.to_owned(), name.to_owned());
+        tables.object_refs(tables.by_secret.get(&secret).into_iter().flatten())
     }
 
     /// The connectors that refer to a list.
@@ -107,7 +96,8 @@ impl ReferenceIndex {
         name: &str,
     ) -> Vec<ObjectRef<GuardedConnector>> {
         let tables = self.read();
-        tables.object_refs(tables.by_list.get(&(namespace.to_owned(), name.to_owned())))
+        let list = (namespace.to_owned(), name.to_owned());
+        tables.object_refs(tables.by_list.get(&list).into_iter().flatten())
     }
 
     /// How many connectors refer to a list.
@@ -128,38 +118,46 @@ impl ReferenceIndex {
 }
 
 impl IndexTables {
-    fn object_refs(
+    fn object_refs<'a>(
         &self,
-        uids: Option<&HashSet<ConnectorUid>>,
+        uids: impl Iterator<Item = &'a ConnectorUid>,
     ) -> Vec<ObjectRef<GuardedConnector>> {
-        uids.into_iter()
-            .flatten()
-            .filter_map(|uid| self.by_uid.get(uid).cloned())
+        uids.filter_map(|uid| self.by_uid.get(uid).cloned())
             .collect()
     }
 
     fn unlink(&mut self, uid: &ConnectorUid, references: &References) {
-        for (table, names) in [
-            (&mut self.by_secret, &references.secrets),
-            (&mut self.by_list, &references.lists),
-        ] {
-            for name in names {
-                if let Some(uids) = table.get_mut(name) {
-                    uids.remove(uid);
-                    if uids.is_empty() {
-                        table.remove(name);
-                    }
+        for name in &references.secrets {
+            if let Some(uids) = self.by_secret.get_mut(name) {
+                uids.retain(|user| user != uid);
+                if uids.is_empty() {
+                    self.by_secret.remove(name);
+                }
+            }
+        }
+        for name in &references.lists {
+            if let Some(uids) = self.by_list.get_mut(name) {
+                uids.remove(uid);
+                if uids.is_empty() {
+                    self.by_list.remove(name);
                 }
             }
         }
     }
 }
 
+/// The names that are in one of both.
+fn symmetric_difference(before: &[Name], now: &[Name]) -> Vec<Name> {
+    let gone = before.iter().filter(|name| !now.contains(name));
+    let new = now.iter().filter(|name| !before.contains(name));
+    gone.chain(new).cloned().collect()
+}
+
 fn references(connector: &TelegramConnector) -> References {
     let namespace = connector.namespace().unwrap_or_default();
     let name = |name: &str| (namespace.clone(), name.to_owned());
     let spec = &connector.spec;
-    let mut secrets = HashSet::from([name(&spec.bot_token_secret_ref.name)]);
+    let mut secrets = BTreeSet::from([name(&spec.bot_token_secret_ref.name)]);
     let transcription = spec.transcription.as_ref();
     let headers = spec.assistant.headers.iter().flatten();
     let header_secrets = headers.filter_map(|h| h.value_from.as_ref());
@@ -169,11 +167,12 @@ fn references(connector: &TelegramConnector) -> References {
         transcription.and_then(|t| t.api_key_secret_ref.as_ref()),
     ];
     secrets.extend(keys.into_iter().flatten().map(|r| name(&r.name)));
+    let lists: BTreeSet<Name> = referenced_lists(&spec.access)
+        .into_iter()
+        .map(name)
+        .collect();
     References {
-        secrets,
-        lists: referenced_lists(&spec.access)
-            .into_iter()
-            .map(name)
-            .collect(),
+        secrets: secrets.into_iter().collect(),
+        lists: lists.into_iter().collect(),
     }
 }

@@ -1,7 +1,7 @@
 //! What this process wrote last into an object, until its watch shows it: reconciles run ahead of the watch, and must not take their own
 //! write for missing. And what should be in it: a status that somebody else wiped or forged is no ground to stand on.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use kube::core::ObjectMeta;
@@ -51,13 +51,14 @@ fn is_newer(written_version: &str, watched: &ObjectMeta) -> bool {
 
 #[derive(Debug)]
 struct Entry<S> {
-    written: Option<WrittenValue<S>>,
+    /// Boxed: the watch soon catches up, and then nothing is left of it.
+    written: Option<Box<WrittenValue<S>>>,
     /// The version in which the watch had caught up with our write: an older object shows a status that is no more.
     caught_up_at: Option<String>,
     /// What this process, as the leader, wrote or found first. JSON takes a fourth of the room, and there are thousands.
     own: Option<Box<str>>,
-    /// When the status was repaired lately.
-    repairs: VecDeque<Instant>,
+    /// When the status was repaired lately, the oldest first.
+    repairs: Vec<Instant>,
 }
 
 impl<S> Default for Entry<S> {
@@ -66,7 +67,7 @@ impl<S> Default for Entry<S> {
             written: None,
             caught_up_at: None,
             own: None,
-            repairs: VecDeque::new(),
+            repairs: Vec::new(),
         }
     }
 }
@@ -85,7 +86,7 @@ fn to_json(status: &impl Serialize) -> Option<Box<str>> {
 
 /// The statuses written last, by the object's uid.
 #[derive(Debug)]
-pub(super) struct StatusCache<S>(Mutex<HashMap<String, Entry<S>>>);
+pub(super) struct StatusCache<S>(Mutex<HashMap<Box<str>, Entry<S>>>);
 
 impl<S> Default for StatusCache<S> {
     fn default() -> Self {
@@ -110,7 +111,7 @@ impl<S: OwnStatus> StatusCache<S> {
     /// The status to the leader: what it wrote last, or found first, and whether the watch shows another one.
     pub(super) fn as_leader(&self, object: &ObjectMeta, watched: Option<&S>) -> (Option<S>, bool) {
         let mut entries = self.0.lock();
-        let entry = entries.entry(uid_of(object).to_owned()).or_default();
+        let entry = entries.entry(uid_of(object).into()).or_default();
         let written = entry.written.as_ref();
         if let Some(written) = written.and_then(|w| w.if_newer_than(object)) {
             return (Some(written.clone()), false);
@@ -142,19 +143,14 @@ impl<S: OwnStatus> StatusCache<S> {
     /// How long to wait, because it was repaired [`MAX_REPAIRS`] times within [`REPAIR_WINDOW`].
     pub(super) fn begin_repair(&self, object: &ObjectMeta, now: Instant) -> Result<(), Duration> {
         let mut entries = self.0.lock();
-        let repairs = &mut entries
-            .entry(uid_of(object).to_owned())
-            .or_default()
-            .repairs;
-        while repairs.front().is_some_and(|at| now - *at >= REPAIR_WINDOW) {
-            repairs.pop_front();
-        }
-        match repairs.front() {
+        let repairs = &mut entries.entry(uid_of(object).into()).or_default().repairs;
+        repairs.retain(|at| now - *at < REPAIR_WINDOW);
+        match repairs.first() {
             Some(oldest) if repairs.len() >= MAX_REPAIRS => {
                 Err(REPAIR_WINDOW.saturating_sub(now - *oldest))
             }
             _ => {
-                repairs.push_back(now);
+                repairs.push(now);
                 Ok(())
             }
         }
@@ -172,9 +168,9 @@ impl<S: OwnStatus> StatusCache<S> {
     /// A status was written; `version` is `None` if the object is gone.
     pub(super) fn on_written(&self, object: &ObjectMeta, version: Option<String>, status: S) {
         let mut entries = self.0.lock();
-        let entry = entries.entry(uid_of(object).to_owned()).or_default();
+        let entry = entries.entry(uid_of(object).into()).or_default();
         entry.own = to_json(&status);
-        entry.written = version.map(|v| WrittenValue::new(v, status));
+        entry.written = version.map(|v| Box::new(WrittenValue::new(v, status)));
     }
 
     /// The watch gave this object: an older write of ours is in it, or undone by it.
