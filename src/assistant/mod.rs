@@ -5,7 +5,7 @@
 //! | `credentials` | what Secrets hold for an assistant |
 //! | `configured_headers` | `spec.assistant.headers`, and the header of the API key |
 //! | `build` | builds the assistant of `spec.assistant` and its API key |
-//! | `openai` | Chat Completions at any compatible server |
+//! | `openai` | Chat Completions and Responses at any compatible server |
 //! | `a2a` | Agent2Agent 1.0 and 0.3: kagent, ADK |
 //! | `pupau` | the conversations API of Pupau |
 //! | `webhook` | our own signed JSON protocol, for assistants written by hand |
@@ -14,6 +14,7 @@
 //! | `root_certificates` | certificate authorities trusted beside the public ones |
 //! | `http_client` | one HTTP exchange: shared connections, limits in time and size |
 //! | `sse` | server-sent events |
+//! | `lenient_json` | JSON as servers write it, read where it stands |
 //! | `error` | errors, classified by what the pipeline does about them |
 //! | `request_headers` | headers that several protocols send |
 
@@ -24,6 +25,7 @@ mod configured_headers;
 mod credentials;
 mod error;
 mod http_client;
+mod lenient_json;
 mod openai;
 mod pupau;
 mod request_headers;

@@ -1,0 +1,575 @@
+//! JSON as servers write it, read where it stands: nothing is built, so that a huge or deep value that nobody asks for costs neither memory nor
+//! an error. Strict about structure, because a value that is cut off has lost something; lenient about everything else: NaN, numbers of any
+//! size, halves of surrogate pairs, bytes that are no UTF-8, repeated keys, a comma too many.
+//!
+//! Strings are bytes: UTF-8, but for what a server broke. Half of a surrogate pair stands there as the three bytes that WTF-8 has for it, so that
+//! whoever joins two strings can mend the pair.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+/// How deep a value is followed where a tree of it is made, or where it is searched.
+const MAX_DEPTH: u32 = 8;
+/// How many members of an object or an array get into a tree.
+const MAX_MEMBERS: usize = 256;
+
+/// One value of which the structure was checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Json<'a>(&'a [u8]);
+
+/// What a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum JsonKind {
+    /// `null`, also where a field is missing.
+    Null,
+    /// A number, `true`, `false`, `NaN`.
+    Scalar,
+    /// A string.
+    Text,
+    /// `[…]`
+    Array,
+    /// `{…}`
+    Object,
+}
+
+impl<'a> Json<'a> {
+    /// What a field is that is not there.
+    pub(super) const NULL: Self = Self(b"null");
+
+    /// The first value of `bytes` and what follows it; `None` where its structure is broken or its end is missing.
+    pub(super) fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let start = skip_space(bytes, 0);
+        let end = StructureCheck {
+            bytes,
+            open: Vec::new(),
+        }
+        .value_end(start)?;
+        Some((Self(&bytes[start..end]), &bytes[end..]))
+    }
+
+    pub(super) fn kind(self) -> JsonKind {
+        match self.0.first() {
+            Some(b'{') => JsonKind::Object,
+            Some(b'[') => JsonKind::Array,
+            Some(b'"') => JsonKind::Text,
+            _ => match self.0 {
+                b"" | b"null" | b"None" | b"undefined" => JsonKind::Null,
+                _ => JsonKind::Scalar,
+            },
+        }
+    }
+
+    pub(super) fn is_null(self) -> bool {
+        self.kind() == JsonKind::Null
+    }
+
+    pub(super) fn is_object(self) -> bool {
+        self.kind() == JsonKind::Object
+    }
+
+    /// The fields of these names, found in one pass; [`Self::NULL`] for those that are not there. The last of a repeated key counts that is not null.
+    pub(super) fn fields<const N: usize>(self, names: [&str; N]) -> [Self; N] {
+        let mut found = [Self::NULL; N];
+        for (key, value) in self.members() {
+            let wanted = names.iter().position(|name| key.is(name));
+            if let Some(at) = wanted
+                && !value.is_null()
+            {
+                found[at] = value;
+            }
+        }
+        found
+    }
+
+    /// One field.
+    pub(super) fn field(self, name: &str) -> Self {
+        let [value] = self.fields([name]);
+        value
+    }
+
+    /// The members of an object; none of anything else.
+    fn members(self) -> impl Iterator<Item = (Key<'a>, Self)> {
+        let is_object = self.is_object();
+        let mut rest = self.inside();
+        std::iter::from_fn(move || {
+            if !is_object {
+                return None;
+            }
+            let start = skip_separators(rest);
+            let key_end = string_end(rest, start)?;
+            let key = Key(&rest[start + 1..key_end - 1]);
+            let colon = skip_space(rest, key_end);
+            let value_start = skip_space(rest, colon + 1);
+            let value_end = checked_value_end(rest, value_start);
+            let value = Self(&rest[value_start..value_end]);
+            rest = &rest[value_end..];
+            Some((key, value))
+        })
+    }
+
+    /// The items of an array; none of anything else.
+    pub(super) fn items(self) -> impl Iterator<Item = Self> {
+        let is_array = self.kind() == JsonKind::Array;
+        let mut rest = self.inside();
+        std::iter::from_fn(move || {
+            let start = skip_separators(rest);
+            if !is_array || start >= rest.len() {
+                return None;
+            }
+            let end = checked_value_end(rest, start);
+            let item = Self(&rest[start..end]);
+            rest = &rest[end..];
+            Some(item)
+        })
+    }
+
+    /// What stands between the brackets.
+    fn inside(self) -> &'a [u8] {
+        match self.kind() {
+            JsonKind::Object | JsonKind::Array => &self.0[1..self.0.len() - 1],
+            JsonKind::Null | JsonKind::Scalar | JsonKind::Text => b"",
+        }
+    }
+
+    /// The text of a string; a number or a word as it is written. Nothing of anything else.
+    pub(super) fn text(self) -> Option<Cow<'a, [u8]>> {
+        match self.kind() {
+            JsonKind::Text => Some(unescape(&self.0[1..self.0.len() - 1])),
+            JsonKind::Scalar => Some(Cow::Borrowed(self.0)),
+            JsonKind::Null | JsonKind::Array | JsonKind::Object => None,
+        }
+    }
+
+    /// The same as Unicode: what is none becomes U+FFFD.
+    pub(super) fn string(self) -> Option<String> {
+        Some(String::from_utf8_lossy(&self.text()?).into_owned())
+    }
+
+    /// The text of a string that is not empty.
+    pub(super) fn non_empty_string(self) -> Option<String> {
+        if self.kind() != JsonKind::Text {
+            return None;
+        }
+        self.string().filter(|text| !text.trim().is_empty())
+    }
+
+    /// A number that is no fraction, also one written as text.
+    pub(super) fn integer(self) -> Option<u64> {
+        let text = self.string()?;
+        let text = text.trim();
+        text.parse().ok().or_else(|| {
+            let number: f64 = text.parse().ok()?;
+            // A count beyond 2^53 is none.
+            let is_count = number.fract() == 0.0 && (0.0..9e15).contains(&number);
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
+            is_count.then_some(number as u64)
+        })
+    }
+
+    /// Whether it says nothing: null, false, 0, an empty text, or a container of nothing else.
+    pub(super) fn is_blank(self) -> bool {
+        self.is_blank_to(MAX_DEPTH)
+    }
+
+    fn is_blank_to(self, depth: u32) -> bool {
+        match self.kind() {
+            JsonKind::Null => true,
+            JsonKind::Scalar => matches!(self.0, b"false" | b"False" | b"0" | b"0.0" | b"NaN"),
+            JsonKind::Text => self.0[1..self.0.len() - 1].trim_ascii().is_empty(),
+            JsonKind::Array => depth > 0 && self.items().all(|item| item.is_blank_to(depth - 1)),
+            JsonKind::Object => {
+                depth > 0 && self.members().all(|(_, value)| value.is_blank_to(depth - 1))
+            }
+        }
+    }
+
+    /// A tree of it, cut off where it is too deep or too wide: for what is only searched for words.
+    pub(super) fn to_value(self) -> Value {
+        self.to_value_to(MAX_DEPTH)
+    }
+
+    fn to_value_to(self, depth: u32) -> Value {
+        match self.kind() {
+            JsonKind::Null => Value::Null,
+            JsonKind::Scalar => serde_json::from_slice(self.0).unwrap_or_default(),
+            JsonKind::Text => Value::String(self.string().unwrap_or_default()),
+            JsonKind::Array | JsonKind::Object if depth == 0 => Value::Null,
+            JsonKind::Array => self
+                .items()
+                .take(MAX_MEMBERS)
+                .map(|item| item.to_value_to(depth - 1))
+                .collect(),
+            JsonKind::Object => self
+                .members()
+                .take(MAX_MEMBERS)
+                .map(|(key, value)| (key.to_name(), value.to_value_to(depth - 1)))
+                .collect::<Map<_, _>>()
+                .into(),
+        }
+    }
+}
+
+/// A member's name as it is written.
+struct Key<'a>(&'a [u8]);
+
+impl Key<'_> {
+    fn is(&self, name: &str) -> bool {
+        if self.0.contains(&b'\\') {
+            &*unescape(self.0) == name.as_bytes()
+        } else {
+            self.0 == name.as_bytes()
+        }
+    }
+
+    fn to_name(&self) -> String {
+        String::from_utf8_lossy(&unescape(self.0)).into_owned()
+    }
+}
+
+/// Follows the structure of one value with a stack of its own: no depth is too deep.
+struct StructureCheck<'a> {
+    bytes: &'a [u8],
+    /// The brackets that are open.
+    open: Vec<u8>,
+}
+
+impl StructureCheck<'_> {
+    /// Where the value that begins at `start` ends.
+    fn value_end(mut self, start: usize) -> Option<usize> {
+        let mut at = start;
+        loop {
+            at = self.begin_value(at)?;
+            // A bracket that was opened has its first value next.
+            if matches!(self.bytes[at - 1], b'{' | b'[') && self.is_inside(at) {
+                at = self.before_value(at)?;
+                continue;
+            }
+            loop {
+                let Some(&bracket) = self.open.last() else {
+                    return Some(at);
+                };
+                at = skip_space(self.bytes, at);
+                let byte = *self.bytes.get(at)?;
+                at += 1;
+                if byte == closing(bracket) {
+                    self.open.pop();
+                } else if byte == b',' {
+                    at = skip_space(self.bytes, at);
+                    // A comma too many.
+                    if *self.bytes.get(at)? != closing(bracket) {
+                        at = self.before_value(at)?;
+                        break;
+                    }
+                } else {
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Passes a scalar, a string, an empty container, or the opening bracket of one that is not empty.
+    fn begin_value(&mut self, at: usize) -> Option<usize> {
+        let at = skip_space(self.bytes, at);
+        match *self.bytes.get(at)? {
+            bracket @ (b'{' | b'[') => {
+                let next = skip_space(self.bytes, at + 1);
+                if *self.bytes.get(next)? == closing(bracket) {
+                    return Some(next + 1);
+                }
+                self.open.push(bracket);
+                Some(at + 1)
+            }
+            b'"' => string_end(self.bytes, at),
+            _ => Some(word_end(self.bytes, at)).filter(|end| *end > at),
+        }
+    }
+
+    /// Whether the bracket in front of `at` was just opened, rather than being the end of a string or a word.
+    fn is_inside(&self, at: usize) -> bool {
+        self.open.last() == Some(&self.bytes[at - 1])
+    }
+
+    /// Within an object, passes the key and its colon.
+    fn before_value(&self, at: usize) -> Option<usize> {
+        if self.open.last() != Some(&b'{') {
+            return Some(at);
+        }
+        let at = skip_space(self.bytes, at);
+        if *self.bytes.get(at)? != b'"' {
+            return None;
+        }
+        let colon = skip_space(self.bytes, string_end(self.bytes, at)?);
+        (*self.bytes.get(colon)? == b':').then_some(colon + 1)
+    }
+}
+
+fn closing(bracket: u8) -> u8 {
+    if bracket == b'{' { b'}' } else { b']' }
+}
+
+fn skip_space(bytes: &[u8], mut at: usize) -> usize {
+    while bytes.get(at).is_some_and(u8::is_ascii_whitespace) {
+        at += 1;
+    }
+    at
+}
+
+/// Behind white space and the comma that ends the member before.
+fn skip_separators(bytes: &[u8]) -> usize {
+    let at = skip_space(bytes, 0);
+    if bytes.get(at) == Some(&b',') {
+        skip_space(bytes, at + 1)
+    } else {
+        at
+    }
+}
+
+/// Behind the closing quote of the string whose opening one is at `start`.
+fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let mut at = start + 1;
+    loop {
+        match *bytes.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+/// Behind a number or a word.
+fn word_end(bytes: &[u8], start: usize) -> usize {
+    let is_word = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.' | b'_');
+    let length = bytes[start..].iter().position(|b| !is_word(b));
+    length.map_or(bytes.len(), |length| start + length)
+}
+
+/// The end of a value whose structure was checked before.
+fn checked_value_end(bytes: &[u8], start: usize) -> usize {
+    let mut depth = 0_usize;
+    let mut at = start;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => at = string_end(bytes, at).unwrap_or(bytes.len()),
+            b'{' | b'[' => {
+                depth += 1;
+                at += 1;
+            }
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                at += 1;
+            }
+            _ if depth > 0 => at += 1,
+            _ => at = word_end(bytes, at).max(at + 1),
+        }
+        if depth == 0 {
+            return at;
+        }
+    }
+    bytes.len()
+}
+
+/// What a string says whose quotes are off. What no escape is stays as it is written: servers that forget to escape a backslash mean it.
+fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|b| *b == b'\\') {
+        plain.extend_from_slice(&rest[..at]);
+        rest = &rest[at..];
+        let simple = match rest.get(1) {
+            Some(b'n') => Some(b'\n'),
+            Some(b't') => Some(b'\t'),
+            Some(b'r') => Some(b'\r'),
+            Some(b'b') => Some(8),
+            Some(b'f') => Some(12),
+            Some(sign @ (b'"' | b'\\' | b'/' | b'\'')) => Some(*sign),
+            _ => None,
+        };
+        if let Some(byte) = simple {
+            plain.push(byte);
+            rest = &rest[2..];
+        } else if let Some((code, length)) = unicode_escape(rest) {
+            push_code_point(&mut plain, code);
+            rest = &rest[length..];
+        } else {
+            plain.push(b'\\');
+            rest = &rest[1..];
+        }
+    }
+    plain.extend_from_slice(rest);
+    Cow::Owned(plain)
+}
+
+/// `\uXXXX` at the beginning of `text`, or two of them that are a pair: the code point, and how long it is written.
+fn unicode_escape(text: &[u8]) -> Option<(u32, usize)> {
+    let unit = |text: &[u8]| {
+        let digits = text.strip_prefix(b"\\u")?.get(..4)?;
+        if !digits.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let first = unit(text)?;
+    if (0xD800..0xDC00).contains(&first)
+        && let Some(second) = text.get(6..).and_then(unit)
+        && (0xDC00..0xE000).contains(&second)
+    {
+        return Some((pair(first, second), 12));
+    }
+    Some((first, 6))
+}
+
+/// The code point of a surrogate pair.
+pub(super) fn pair(high: u32, low: u32) -> u32 {
+    0x10000 + ((high & 0x3FF) << 10) + (low & 0x3FF)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "each byte is masked")]
+fn push_code_point(bytes: &mut Vec<u8>, code: u32) {
+    match char::from_u32(code) {
+        Some(c) => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        // Half of a pair, in the form of WTF-8.
+        None => bytes.extend_from_slice(&[
+            0xE0 | (code >> 12) as u8,
+            0x80 | (code >> 6 & 0x3F) as u8,
+            0x80 | (code & 0x3F) as u8,
+        ]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(text: &str) -> Json<'_> {
+        let (value, rest) = Json::split(text.as_bytes()).expect("a value");
+        assert!(rest.trim_ascii().is_empty(), "{text}");
+        value
+    }
+
+    #[rstest]
+    #[case::nan(r#"{"x":NaN,"a":"b"}"#)]
+    #[case::infinity(r#"{"x":[-Infinity,Infinity,+1],"a":"b"}"#)]
+    #[case::huge(r#"{"x":1e999,"y":123456789012345678901234567890,"a":"b"}"#)]
+    #[case::repeated(r#"{"a":"c","a":"b","a":null}"#)]
+    #[case::commas(r#"{"x":[1,],"a":"b",}"#)]
+    #[case::escaped_key(r#"{"\u0061":"b"}"#)]
+    #[case::brackets_in_text(r#"{"x":"}]\"","a":"b"}"#)]
+    #[case::python(r#"{"x":None,"y":True,"a":"b"}"#)]
+    #[case::nested(r#"{"x":{"a":"c"},"y":[{"a":"d"}],"a" : "b" }"#)]
+    #[case::empty_containers(r#"{"x":{},"y":[],"z":[[],{}],"a":"b"}"#)]
+    fn what_nobody_asks_for_does_not_hurt(#[case] text: &str) {
+        assert_eq!(read(text).field("a").string().as_deref(), Some("b"));
+    }
+
+    #[rstest]
+    #[case::cut_off(r#"{"a":"b"#)]
+    #[case::cut_off_behind_a_value(r#"{"a":"b""#)]
+    #[case::cut_off_in_an_escape(r#"{"a":"\"#)]
+    #[case::other_bracket(r#"{"a":["b"}]"#)]
+    #[case::no_comma(r#"{"a":"b" "c":1}"#)]
+    #[case::quotes_not_escaped(r#"{"a":"say "hi""}"#)]
+    #[case::no_colon(r#"{"a"}"#)]
+    #[case::single_quotes("{'a':'b'}")]
+    #[case::words(r#"{"a": 10 euros}"#)]
+    #[case::nothing("")]
+    #[case::comma("[,]")]
+    fn broken_structure_is_no_value(#[case] text: &str) {
+        assert_eq!(Json::split(text.as_bytes()), None);
+    }
+
+    #[test]
+    fn depth_and_width_cost_no_error() {
+        let depth = 100_000;
+        let deep = "[".repeat(depth) + &"]".repeat(depth);
+        let text = format!(r#"{{"x":{deep},"a":"b"}}"#);
+        assert_eq!(read(&text).field("a").string().as_deref(), Some("b"));
+        assert_eq!(read(&deep).to_value().to_string(), "[[[[[[[[null]]]]]]]]");
+        assert!(!read(&deep).is_blank());
+    }
+
+    #[rstest]
+    #[case(r#""a\nb\t\"\\\/\'""#, "a\nb\t\"\\/'")]
+    #[case(r#""\u00e8 \ud83d\ude00""#, "è 😀")]
+    #[case(r#""\(x\) \u12""#, r"\(x\) \u12")]
+    #[case("42.50", "42.50")]
+    #[case("true", "true")]
+    fn strings_and_scalars_are_text(#[case] json: &str, #[case] text: &str) {
+        assert_eq!(read(json).string().as_deref(), Some(text));
+    }
+
+    #[test]
+    fn half_of_a_pair_is_kept_as_three_bytes() {
+        let text = read(r#""\ud83d""#).text().expect("text").into_owned();
+        assert_eq!(text, [0xED, 0xA0, 0xBD]);
+    }
+
+    #[rstest]
+    #[case(r#"{"code":null,"message":"","x":[{}],"y":0}"#, true)]
+    #[case(r#"{"code":500}"#, false)]
+    #[case("true", false)]
+    fn blank_is_what_says_nothing(#[case] json: &str, #[case] blank: bool) {
+        assert_eq!(read(json).is_blank(), blank);
+    }
+
+    #[rstest]
+    #[case("7", Some(7))]
+    #[case("7.0", Some(7))]
+    #[case(r#""7""#, Some(7))]
+    #[case("-7", None)]
+    #[case("1e999", None)]
+    #[case("[7]", None)]
+    fn counts_are_read_as_they_come(#[case] json: &str, #[case] count: Option<u64>) {
+        assert_eq!(read(json).integer(), count);
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            ".{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::btree_map(".{0,3}", inner, 0..6)
+                    .prop_map(|m| Value::Object(m.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn valid_json_is_read_as_serde_json_reads_it(value in any_json(), rest in "[ ,x]{0,3}") {
+            for text in [value.to_string(), serde_json::to_string_pretty(&value).expect("JSON")] {
+                let text = format!("{text} {rest}");
+                let (read, left) = Json::split(text.as_bytes()).expect("a value");
+                prop_assert_eq!(read.to_value(), value.clone());
+                prop_assert_eq!(left.trim_ascii(), rest.trim().as_bytes());
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(prop::sample::select(&b"{}[]\",:\\u0d8 anN\xed\xff"[..]), 0..40)) {
+            if let Some((value, _)) = Json::split(&bytes) {
+                value.to_value();
+                value.is_blank();
+                value.field("a");
+            }
+        }
+    }
+
+    #[test]
+    fn a_tree_of_an_error_has_its_words() {
+        let value = read(r#"{"code":503,"message":"busy","x":NaN}"#).to_value();
+        assert_eq!(value, json!({"code": 503, "message": "busy", "x": null}));
+    }
+}
