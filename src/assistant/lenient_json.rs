@@ -162,7 +162,11 @@ impl<'a> Json<'a> {
             let number: f64 = text.parse().ok()?;
             // A count beyond 2^53 is none.
             let is_count = number.fract() == 0.0 && (0.0..9e15).contains(&number);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "checked above"
+            )]
             is_count.then_some(number as u64)
         })
     }
@@ -179,7 +183,10 @@ impl<'a> Json<'a> {
             JsonKind::Text => self.0[1..self.0.len() - 1].trim_ascii().is_empty(),
             JsonKind::Array => depth > 0 && self.items().all(|item| item.is_blank_to(depth - 1)),
             JsonKind::Object => {
-                depth > 0 && self.members().all(|(_, value)| value.is_blank_to(depth - 1))
+                depth > 0
+                    && self
+                        .members()
+                        .all(|(_, value)| value.is_blank_to(depth - 1))
             }
         }
     }

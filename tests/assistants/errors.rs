@@ -204,30 +204,29 @@ fn for_ever(text: &'static str) -> Response {
 }
 
 #[rstest]
-#[case::silent_after_the_head(|| then_nothing(vec![": hello\n\n".into()]), 900..5000, "timeoutSeconds")]
-#[case::silent_in_the_middle(|| then_nothing(vec![piece("Hel")]), 900..5000, "timeoutSeconds")]
-#[case::comments_for_ever(|| for_ever(": still here\n\n"), 900..5000, "timeoutSeconds")]
-#[case::words_for_ever(|| for_ever("data: {\"choices\":[{\"delta\":{\"content\":\"and \"}}]}\n\n"), 900..5000, "timeoutSeconds")]
+#[case::silent_after_the_head(|| then_nothing(vec![": hello\n\n".into()]), true)]
+#[case::silent_in_the_middle(|| then_nothing(vec![piece("Hel")]), false)]
+#[case::comments_for_ever(|| for_ever(": still here\n\n"), true)]
+#[case::words_for_ever(|| for_ever("data: {\"choices\":[{\"delta\":{\"content\":\"and \"}}]}\n\n"), false)]
 #[tokio::test]
 async fn a_slow_answer_ends_by_timeout_seconds_alone(
     #[case] answer: fn() -> Response,
-    #[case] milliseconds: std::ops::Range<u128>,
-    #[case] says: &str,
+    #[case] is_asked_again: bool,
 ) {
     let server = MockServer::start(move |_| answer()).await;
     let begun = Instant::now();
     let error = ask_expecting_error(&assistant_with_short_timeouts(OpenAI, &server.url)).await;
     assert!(
-        milliseconds.contains(&begun.elapsed().as_millis()),
+        (900..5000).contains(&begun.elapsed().as_millis()),
         "{:?}",
         begun.elapsed()
     );
     assert_eq!(
         (error.fault(), error.is_retryable()),
-        (AssistantFault::Unreachable, true),
+        (AssistantFault::Unreachable, is_asked_again),
         "{error}"
     );
-    assert!(error.detail.contains(says), "{error}");
+    assert!(error.detail.contains("timeoutSeconds"), "{error}");
 }
 
 #[rstest]
@@ -286,7 +285,7 @@ async fn dropped_connection_is_an_error_after_the_received_text() {
         .expect_err("an error");
     assert_eq!(
         (error.fault(), error.is_retryable()),
-        (AssistantFault::Unreachable, true),
+        (AssistantFault::Unreachable, false),
         "{error}"
     );
     assert!(parts.next().await.is_none());
@@ -331,16 +330,99 @@ async fn an_answer_that_is_too_large_ends(#[case] answer: fn() -> Response) {
     assert!(error.detail.contains("too large"), "{error}");
 }
 
+/// Raw bytes for ever, as fast as they are taken.
+fn flood(first: &str, piece: &'static str) -> Response {
+    let first = stream::iter([Ok(first.to_owned())]);
+    mock_server::raw_events(first.chain(stream::repeat_with(move || Ok(piece.repeat(2000)))))
+}
+
+#[rstest]
+#[case::one_line(|| flood("data: ", "xxxxxxxxxx"), false)]
+#[case::one_event(|| flood("", "data: xxx\n"), false)]
+#[case::comments(|| flood("", ": xxxxxxx\n\n"), false)]
+#[case::blank_lines(|| flood("{", "\n   \n\r\n"), false)]
+#[case::brackets(|| flood("data: ", "[[[[{\"a\":"), false)]
+#[case::behind_the_last_event(|| flood(&(piece("Hi") + "data: [DONE]\n\n"), "data: xxx\n\n"), true)]
 #[tokio::test]
-async fn one_event_without_end_is_cut_off() {
-    let server = MockServer::start(|_| {
-        let piece = "x".repeat(64 << 10);
-        let first = stream::iter([Ok("data: ".to_owned())]);
-        mock_server::raw_events(first.chain(stream::repeat_with(move || Ok(piece.clone()))))
-    })
-    .await;
-    let error = ask_expecting_error(&assistant(OpenAI, &server.url)).await;
-    assert!(error.detail.contains("event that is too large"), "{error}");
+async fn endless_bytes_end_at_the_limit_of_an_answer(
+    #[case] answer: fn() -> Response,
+    #[case] is_answer: bool,
+) {
+    let server = MockServer::start(move |_| answer()).await;
+    let assistant = assistant(OpenAI, &server.url);
+    if is_answer {
+        let answer = crate::fixtures::ask(&assistant, crate::fixtures::question()).await;
+        assert_eq!(answer.expect("an answer").text, "Hi");
+    } else {
+        let error = ask_expecting_error(&assistant).await;
+        assert_eq!(error.kind, FailureKind::TooLarge, "{error}");
+        assert!(error.detail.contains("too large"), "{error}");
+    }
+}
+
+/// A peer that answers each connection with these bytes, and then ends it or goes on with `more` for ever.
+async fn raw_peer(head: &'static str, more: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = vec![0; 65536];
+                let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut request).await;
+                let _ = stream.write_all(head.as_bytes()).await;
+                while !more.is_empty() && stream.write_all(more.as_bytes()).await.is_ok() {}
+                let _ = stream.shutdown().await;
+                let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut request).await;
+            });
+        }
+    });
+    format!("http://{address}/v1")
+}
+
+#[rstest]
+#[case::many_headers("HTTP/1.1 200 OK\r\n", "x-a: b\r\n")]
+#[case::one_header("HTTP/1.1 200 OK\r\nx-a: ", "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb")]
+#[case::status_line("HTTP/1.1 200 ", "OKOKOKOKOKOKOKOKOKOKOKOKOKOKOKOK")]
+#[tokio::test]
+async fn headers_without_end_are_no_answer(#[case] head: &'static str, #[case] more: &'static str) {
+    let url = raw_peer(head, more).await;
+    let error = ask_expecting_error(&assistant_with_short_timeouts(OpenAI, &url)).await;
+    assert_eq!(error.fault(), AssistantFault::Unreachable, "{error}");
+    assert!(error.detail.contains("no answer within 1 s"), "{error}");
+}
+
+#[rstest]
+#[case::length_not_reached(
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 1000\r\n\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"Half\"}}]}\n\n",
+    AssistantFault::Unreachable
+)]
+#[case::last_chunk_missing(
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n34\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"Half\"}}]}\n\n\r\n",
+    AssistantFault::Unreachable
+)]
+#[case::closed_as_http_1_0(
+    "HTTP/1.0 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"Half\"}}]}\n\n",
+    AssistantFault::Failing
+)]
+#[tokio::test]
+async fn body_that_ends_too_early_is_broken_off(
+    #[case] bytes: &'static str,
+    #[case] fault: AssistantFault,
+) {
+    let url = raw_peer(bytes, "").await;
+    let asked = assistant(OpenAI, &url).ask(crate::fixtures::question());
+    let mut parts = asked.await.expect("an answer");
+    let first = parts.next().await.expect("a part").expect("text");
+    let text = telegram_connector_operator::assistant::AnswerPart::Text("Half".into());
+    assert_eq!(first, text);
+    let error = parts.next().await.expect("an end").expect_err("an error");
+    assert_eq!(
+        (error.fault(), error.is_retryable()),
+        (fault, false),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -385,7 +467,7 @@ async fn an_error_within_the_answer_comes_after_its_words() {
     let error = ask_expecting_error(&assistant(OpenAI, &server.url)).await;
     assert_eq!(
         (error.fault(), error.is_retryable()),
-        (AssistantFault::Failing, true),
+        (AssistantFault::Failing, false),
         "{error}"
     );
 }

@@ -9,6 +9,9 @@ mod foreign;
 mod headers;
 mod mock_server;
 mod openai;
+#[macro_use]
+mod openai_cases;
+mod openai_reading;
 mod providers;
 mod pupau;
 mod refusals;

@@ -55,7 +55,7 @@ async fn an_answer_that_it_breaks_off_is_an_error() {
     let error = ask_expecting_error(&assistant).await;
     assert_eq!(
         (error.fault(), error.is_retryable()),
-        (AssistantFault::Unreachable, true),
+        (AssistantFault::Unreachable, false),
         "{error}"
     );
 }

@@ -1,13 +1,20 @@
 //! `OpenAI` Chat Completions with streaming: what `OpenAI`, vLLM, Ollama, `LiteLLM`, llama.cpp and most gateways speak.
 //!
-//! Source: the `OpenAI` API reference, "Chat"; where servers differ from it, the tolerant reading is in `chunk`.
+//! Source: the `OpenAI` API reference, "Chat"; where servers differ from it, the tolerant reading is in `body_reader` and `chat_completion`.
 
-mod chunk;
+mod answer;
+mod answer_parts;
+mod body_reader;
+mod chat_completion;
+mod content;
+mod end_reason;
 mod negotiation;
 mod options;
 mod reasoning;
 mod refusal;
 mod request;
+mod sources;
+mod text_joiner;
 
 use async_trait::async_trait;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -18,12 +25,11 @@ use url::Url;
 
 use super::build::join_path;
 use super::http_client::AssistantServer;
-use super::sse::{SseDecoder, SseStream};
 use super::{
-    AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, Question, answer_stream,
-    complete_answer, request_headers,
+    AnswerStream, Assistant, AssistantError, Question, answer_stream, request_headers,
 };
-use chunk::{ChunkOutput, ChunkReader};
+use answer::OpenAiAnswer;
+use chat_completion::ChatCompletion;
 use negotiation::RequestNegotiation;
 pub(super) use options::OpenAiOptions;
 use refusal::RefusedField;
@@ -95,83 +101,17 @@ impl Assistant for OpenAi {
 
     async fn ask(&self, question: Question) -> Result<AnswerStream, AssistantError> {
         let deadline = self.server.deadline();
-        let mut body = self
+        let body = self
             .negotiation
             .send(&self.server, deadline, |left_out| {
                 self.request(&question, left_out)
             })
             .await?;
-        if body.is_event_stream() {
-            return Ok(answer_stream(ChatCompletionAnswer {
-                events: SseStream::new(body),
-                reader: ChunkReader::default(),
-                ended: false,
-            }));
-        }
-        let whole = body.read_all().await?;
-        let text = read_complete(&whole)?.ok_or_else(|| body.unexpected_content())?;
-        Ok(complete_answer(vec![AnswerPart::Text(text)]))
+        let dialect = Box::new(ChatCompletion::default());
+        Ok(answer_stream(OpenAiAnswer::new(body, dialect)))
     }
 
     fn needs_history(&self) -> bool {
         true
-    }
-}
-
-/// An answer that did not call itself server-sent events: one JSON object, or events all the same. `None`: neither.
-fn read_complete(body: &[u8]) -> Result<Option<String>, AssistantError> {
-    let mut reader = ChunkReader::default();
-    let mut text = String::new();
-    if body.trim_ascii_start().starts_with(b"{") {
-        let Ok(object) = std::str::from_utf8(body) else {
-            return Ok(None);
-        };
-        match reader.read_event(object)? {
-            ChunkOutput::Text(t) => text = t,
-            ChunkOutput::Nothing | ChunkOutput::Done => {}
-        }
-    } else {
-        let mut decoder = SseDecoder::default();
-        decoder.push(body);
-        while let Some(event) = decoder.next_event().or_else(|| decoder.last_event()) {
-            match reader.read_event(&event)? {
-                ChunkOutput::Text(t) => text.push_str(&t),
-                ChunkOutput::Nothing => {}
-                ChunkOutput::Done => break,
-            }
-        }
-    }
-    if !reader.has_chunks() {
-        return Ok(None);
-    }
-    text.extend(reader.finish()?);
-    Ok(Some(text))
-}
-
-/// An answer that comes as server-sent events.
-struct ChatCompletionAnswer {
-    events: SseStream,
-    reader: ChunkReader,
-    ended: bool,
-}
-
-impl AnswerReader for ChatCompletionAnswer {
-    async fn next_part(&mut self) -> Result<Option<AnswerPart>, AssistantError> {
-        while !self.ended {
-            let output = match self.events.next().await? {
-                Some(event) => self.reader.read_event(&event)?,
-                None => ChunkOutput::Done,
-            };
-            match output {
-                ChunkOutput::Text(text) => return Ok(Some(AnswerPart::Text(text))),
-                ChunkOutput::Nothing => {}
-                ChunkOutput::Done => {
-                    self.ended = true;
-                    self.events.finish().await;
-                    return Ok(self.reader.finish()?.map(AnswerPart::Text));
-                }
-            }
-        }
-        Ok(None)
     }
 }

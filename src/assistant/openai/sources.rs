@@ -1,0 +1,65 @@
+//! What an answer says beside its text: the sources that it names, and what it cost.
+
+use super::answer_parts::AnswerParts;
+use crate::assistant::TokenUsage;
+use crate::assistant::lenient_json::{Json, JsonKind};
+
+/// The most titles that are looked for.
+const MAX_RESULTS: usize = 100;
+
+/// Perplexity's lists: `citations` are addresses (`[1]` in the text is the first), `search_results` have their titles.
+pub(super) fn read_citations(citations: Json<'_>, results: Json<'_>, parts: &mut AnswerParts) {
+    let known: Vec<_> = results.items().take(MAX_RESULTS).filter_map(link).collect();
+    for citation in citations.items().take(MAX_RESULTS) {
+        if let Some((url, title)) = link(citation) {
+            let known_title = known.iter().find(|(known, _)| *known == url);
+            let title = title.or_else(|| known_title.and_then(|(_, title)| title.clone()));
+            parts.push_citation(&url, title);
+        }
+    }
+    for (url, title) in known {
+        parts.push_citation(&url, title);
+    }
+}
+
+/// `OpenAI`'s annotations: `{"type": "url_citation", "url_citation": {"url", "title"}}`, in Responses without the inner object.
+pub(super) fn read_annotations(annotations: Json<'_>, parts: &mut AnswerParts) {
+    for annotation in annotations.items().take(MAX_RESULTS) {
+        read_annotation(annotation, parts);
+    }
+}
+
+pub(super) fn read_annotation(annotation: Json<'_>, parts: &mut AnswerParts) {
+    let inner = annotation.field("url_citation");
+    let source = if inner.is_object() { inner } else { annotation };
+    if let Some((url, title)) = link(source) {
+        parts.push_citation(&url, title);
+    }
+}
+
+/// An address, or an object with one and a title.
+fn link(source: Json<'_>) -> Option<(String, Option<String>)> {
+    if source.kind() == JsonKind::Text {
+        return Some((source.non_empty_string()?, None));
+    }
+    let [url, title] = source.fields(["url", "title"]);
+    Some((url.non_empty_string()?, title.non_empty_string()))
+}
+
+/// `usage` in the words of either dialect.
+pub(super) fn read_usage(usage: Json<'_>, parts: &mut AnswerParts) {
+    let [prompt, completion, input, output] = usage.fields([
+        "prompt_tokens",
+        "completion_tokens",
+        "input_tokens",
+        "output_tokens",
+    ]);
+    let input = prompt.integer().or_else(|| input.integer());
+    let output = completion.integer().or_else(|| output.integer());
+    if input.is_some() || output.is_some() {
+        parts.push_usage(TokenUsage {
+            input: input.unwrap_or_default(),
+            output: output.unwrap_or_default(),
+        });
+    }
+}
