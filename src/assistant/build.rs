@@ -17,7 +17,7 @@ use super::openai::{OpenAi, OpenAiOptions};
 use super::pupau::{self, Pupau};
 use super::webhook::Webhook;
 use super::{Assistant, AssistantHttpClient};
-use crate::api::connector::{AssistantProtocol, AssistantSpec, OpenAiApi};
+use crate::api::connector::{AssistantProtocol, AssistantSpec};
 
 /// `timeoutSeconds` where the spec has none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(2);
@@ -44,11 +44,6 @@ pub enum BuildError {
         /// What is wrong and what to do. Holds no value.
         problem: String,
     },
-    /// The Responses API is asked for.
-    #[error(
-        "spec.assistant.openAI.api: Responses is not available in this version; set ChatCompletions"
-    )]
-    ResponsesUnavailable,
     /// The address policy refuses the URL's host.
     #[error("spec.assistant.url: {0}")]
     AddressRefused(#[from] AddressRefused),
@@ -96,10 +91,7 @@ pub fn build_assistant(
         AssistantProtocol::OpenAI => {
             let model = required(spec.model.as_deref(), "model", "OpenAI")?;
             let options = OpenAiOptions::new(model, spec, key_header)?;
-            match options.api {
-                OpenAiApi::ChatCompletions => Ok(Arc::new(OpenAi::new(server, &url, options))),
-                OpenAiApi::Responses => Err(BuildError::ResponsesUnavailable),
-            }
+            Ok(Arc::new(OpenAi::new(server, &url, options)))
         }
         AssistantProtocol::A2A => {
             let card_chooses_header = spec.api_key_header.is_none();

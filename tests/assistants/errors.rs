@@ -412,7 +412,8 @@ async fn body_that_ends_too_early_is_broken_off(
     #[case] fault: AssistantFault,
 ) {
     let url = raw_peer(bytes, "").await;
-    let asked = assistant(OpenAI, &url).ask(crate::fixtures::question());
+    let assistant = assistant(OpenAI, &url);
+    let asked = assistant.ask(crate::fixtures::question());
     let mut parts = asked.await.expect("an answer");
     let first = parts.next().await.expect("a part").expect("text");
     let text = telegram_connector_operator::assistant::AnswerPart::Text("Half".into());

@@ -13,7 +13,7 @@ use telegram_connector_operator::api::connector::{
     ApiKeyHeader, AssistantHeader, AssistantSpec, HeaderValueSource, OpenAiApi, OpenAiSpec,
     SecretKeySelector,
 };
-use telegram_connector_operator::assistant::{Assistant, BuildError, Credentials, build_assistant};
+use telegram_connector_operator::assistant::{Assistant, Credentials, build_assistant};
 
 use crate::fixtures::{self, KEY, ask, http_client, question};
 use crate::mock_server::{self, MockServer, ReceivedRequest};
@@ -238,16 +238,19 @@ fn parameters_have_a_largest_size() {
     assert!(said.contains("at most 65536 are sent"), "{said}");
 }
 
-#[test]
-fn responses_api_is_reported_as_not_available() {
+#[tokio::test]
+async fn responses_api_is_asked_at_its_own_path() {
+    let server = MockServer::start(|_| mock_server::status(503, &[], "")).await;
     let options = OpenAiSpec {
         api: Some(OpenAiApi::Responses),
         ..OpenAiSpec::default()
     };
     let spec = AssistantSpec {
         open_ai: Some(options),
-        ..fixtures::spec(OpenAI, "http://h/v1")
+        ..fixtures::spec(OpenAI, &format!("{}/v1", server.url))
     };
-    let error = build_assistant(&spec, None, &http_client()).expect_err("refused");
-    assert_eq!(error, BuildError::ResponsesUnavailable);
+    let assistant = build_assistant(&spec, None, &http_client()).expect("an assistant");
+    let error = fixtures::ask(&assistant, fixtures::question()).await;
+    assert!(error.is_err());
+    assert_eq!(server.received()[0].path(), "/v1/responses");
 }

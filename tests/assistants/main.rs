@@ -11,6 +11,8 @@ mod mock_server;
 mod openai;
 #[macro_use]
 mod openai_cases;
+#[macro_use]
+mod openai_responses_cases;
 mod openai_reading;
 mod providers;
 mod pupau;

@@ -8,7 +8,7 @@ use telegram_connector_operator::assistant::{
 
 use crate::fixtures::{assistant, question};
 use crate::mock_server::{self, MockServer};
-use crate::openai_cases::{End, deltas, ended, half, raw, reason, sse, text, texts, whole};
+use crate::openai_cases::End;
 
 const LABELS: [&str; 4] = [
     "text/event-stream",
@@ -18,7 +18,11 @@ const LABELS: [&str; 4] = [
 ];
 
 /// What the pipeline gets of a body: its text, and how it ended.
-async fn ask(body: Vec<u8>, label: &'static str) -> (String, End, Option<AssistantError>) {
+async fn ask(
+    path: &str,
+    body: Vec<u8>,
+    label: &'static str,
+) -> (String, End, Option<AssistantError>) {
     let server = MockServer::start(move |_| {
         let headers = [("content-type", label)];
         let headers = if label.is_empty() {
@@ -31,7 +35,9 @@ async fn ask(body: Vec<u8>, label: &'static str) -> (String, End, Option<Assista
     .await;
     let mut text = String::new();
     let mut end = End::Complete;
-    let asked = assistant(OpenAI, &server.url).ask(question()).await;
+    let asked = assistant(OpenAI, &format!("{}{path}", server.url))
+        .ask(question())
+        .await;
     let mut parts = match asked {
         Ok(parts) => parts,
         Err(error) => return (text, End::Failed(error.is_retryable()), Some(error)),
@@ -58,14 +64,14 @@ async fn ask(body: Vec<u8>, label: &'static str) -> (String, End, Option<Assista
     (text, end, failure)
 }
 
-fn check(body: Vec<u8>, expected: &str, expected_end: End) {
+fn check_path(path: &str, body: Vec<u8>, expected: &str, expected_end: End) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
     runtime.block_on(async {
         for label in LABELS {
-            let (text, end, error) = ask(body.clone(), label).await;
+            let (text, end, error) = ask(path, body.clone(), label).await;
             assert_eq!(
                 (text.as_str(), end),
                 (expected, expected_end),
@@ -78,4 +84,25 @@ fn check(body: Vec<u8>, expected: &str, expected_end: End) {
     });
 }
 
-openai_cases!(check);
+mod chat_completions {
+    use super::*;
+    use crate::openai_cases::{deltas, ended, half, raw, reason, sse, text, texts, whole};
+
+    fn check(body: Vec<u8>, text: &str, end: End) {
+        check_path("/v1", body, text, end);
+    }
+
+    openai_cases!(check);
+}
+
+mod responses {
+    use super::*;
+    use crate::openai_cases::{raw, sse};
+    use crate::openai_responses_cases::{half_response, last, piece, pieces};
+
+    fn check(body: Vec<u8>, text: &str, end: End) {
+        check_path("/v1/responses", body, text, end);
+    }
+
+    responses_cases!(check);
+}

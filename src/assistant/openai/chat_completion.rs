@@ -91,13 +91,7 @@ impl Dialect for ChatCompletion {
         }
         match self.end {
             Some(EndReason::Broken) => Err(broken_off()),
-            Some(EndReason::Truncated(Truncation::Filter)) => Err(AssistantError::new(
-                FailureKind::Filtered,
-                "the assistant's content filter withheld the answer",
-            )),
-            Some(EndReason::Truncated(Truncation::Length)) => Err(AssistantError::misconfigured(
-                "the model reached its length limit before it began to answer",
-            )),
+            Some(EndReason::Truncated(truncation)) => Err(end_without_text(truncation)),
             Some(EndReason::Tools) => Err(called_tool()),
             _ if parts.has_called_tool() => Err(called_tool()),
             Some(EndReason::Stop | EndReason::Other) => Ok(None),
@@ -222,11 +216,26 @@ fn end_reason(reason: Json<'_>) -> Option<EndReason> {
     }
 }
 
-fn broken_off() -> AssistantError {
+/// An answer of which the assistant says itself that it is not whole.
+pub(super) fn broken_off() -> AssistantError {
     AssistantError::server_fault("the assistant says that its answer broke off")
 }
 
-fn called_tool() -> AssistantError {
+/// An answer that was cut off before its first word.
+pub(super) fn end_without_text(truncation: Truncation) -> AssistantError {
+    match truncation {
+        Truncation::Filter => AssistantError::new(
+            FailureKind::Filtered,
+            "the assistant's content filter withheld the answer",
+        ),
+        Truncation::Length => AssistantError::misconfigured(
+            "the model reached its length limit before it began to answer",
+        ),
+    }
+}
+
+/// A tool is wanted of us, and we have none.
+pub(super) fn called_tool() -> AssistantError {
     AssistantError::misconfigured(
         "the model called a tool instead of answering; tools belong behind the assistant's API",
     )

@@ -141,7 +141,7 @@ fn read_audio(audio: Json<'_>, is_alone: bool, parts: &mut AnswerParts) -> bool 
 }
 
 /// One file or a list of them.
-fn read_files(files: Json<'_>, word: &str, parts: &mut AnswerParts) -> bool {
+pub(super) fn read_files(files: Json<'_>, word: &str, parts: &mut AnswerParts) -> bool {
     match files.kind() {
         JsonKind::Null | JsonKind::Scalar => false,
         JsonKind::Array => files

@@ -13,6 +13,7 @@ mod options;
 mod reasoning;
 mod refusal;
 mod request;
+mod responses;
 mod sources;
 mod text_joiner;
 
@@ -25,21 +26,23 @@ use url::Url;
 
 use super::build::join_path;
 use super::http_client::AssistantServer;
-use super::{
-    AnswerStream, Assistant, AssistantError, Question, answer_stream, request_headers,
-};
+use super::{AnswerStream, Assistant, AssistantError, Question, answer_stream, request_headers};
+use crate::api::connector::OpenAiApi;
 use answer::OpenAiAnswer;
+use body_reader::Dialect;
 use chat_completion::ChatCompletion;
 use negotiation::RequestNegotiation;
 pub(super) use options::OpenAiOptions;
 use refusal::RefusedField;
 use request::RequestTemplate;
+use responses::Response;
 
-/// A model behind Chat Completions. What every request has in common is made once.
+/// A model behind one of the two APIs. What every request has in common is made once.
 pub(super) struct OpenAi {
     server: AssistantServer,
     url: Url,
     headers: HeaderMap,
+    api: OpenAiApi,
     template: RequestTemplate,
     negotiation: RequestNegotiation,
 }
@@ -54,26 +57,31 @@ impl OpenAi {
     pub(super) fn new(server: AssistantServer, url: &Url, options: OpenAiOptions) -> Self {
         let mut headers =
             HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        let template = RequestTemplate::new(&options);
+        let api = if path_ends_with(url, "/responses") {
+            OpenAiApi::Responses
+        } else {
+            options.api
+        };
+        let template = RequestTemplate::new(api, &options);
         if let Some(key) = options.key_header {
             headers.insert(key.name, key.value);
         }
         let parameters = options.parameters.into_iter().map(|(name, _)| name);
         let negotiation = RequestNegotiation::new(options.omit, parameters);
-        let complete = url
-            .path()
-            .trim_end_matches('/')
-            .ends_with("/chat/completions");
         Self {
             server,
-            url: if complete {
-                url.clone()
-            } else {
-                join_path(url, &["chat", "completions"])
-            },
+            url: endpoint(api, url),
             headers,
+            api,
             template,
             negotiation,
+        }
+    }
+
+    fn dialect(&self) -> Box<dyn Dialect> {
+        match self.api {
+            OpenAiApi::ChatCompletions => Box::new(ChatCompletion::default()),
+            OpenAiApi::Responses => Box::new(Response::default()),
         }
     }
 
@@ -93,6 +101,23 @@ impl OpenAi {
     }
 }
 
+/// Where requests go, `url` being the API's root or already this place.
+fn endpoint(api: OpenAiApi, url: &Url) -> Url {
+    let (path, segments): (_, &[&str]) = match api {
+        OpenAiApi::ChatCompletions => ("/chat/completions", &["chat", "completions"]),
+        OpenAiApi::Responses => ("/responses", &["responses"]),
+    };
+    if path_ends_with(url, path) {
+        url.clone()
+    } else {
+        join_path(url, segments)
+    }
+}
+
+fn path_ends_with(url: &Url, end: &str) -> bool {
+    url.path().trim_end_matches('/').ends_with(end)
+}
+
 #[async_trait]
 impl Assistant for OpenAi {
     fn protocol(&self) -> &'static str {
@@ -107,8 +132,7 @@ impl Assistant for OpenAi {
                 self.request(&question, left_out)
             })
             .await?;
-        let dialect = Box::new(ChatCompletion::default());
-        Ok(answer_stream(OpenAiAnswer::new(body, dialect)))
+        Ok(answer_stream(OpenAiAnswer::new(body, self.dialect())))
     }
 
     fn needs_history(&self) -> bool {

@@ -7,13 +7,15 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::options::OpenAiOptions;
 use super::refusal::RefusedField;
-use crate::api::connector::OmittableField;
+use super::responses;
+use crate::api::connector::{OmittableField, OpenAiApi};
 use crate::assistant::{Picture, Question};
 use crate::history::Role;
 
 /// What all requests of one assistant share.
 #[derive(Debug)]
 pub(super) struct RequestTemplate {
+    api: OpenAiApi,
     /// `{"model":"…"` and the connector's further fields.
     head: Vec<u8>,
     /// The system prompt as a message.
@@ -23,7 +25,7 @@ pub(super) struct RequestTemplate {
 }
 
 impl RequestTemplate {
-    pub(super) fn new(options: &OpenAiOptions) -> Self {
+    pub(super) fn new(api: OpenAiApi, options: &OpenAiOptions) -> Self {
         let mut head = b"{\"model\":".to_vec();
         write_string(&mut head, &options.model);
         for (name, value) in &options.parameters {
@@ -38,6 +40,7 @@ impl RequestTemplate {
             system_message.push(b',');
         }
         Self {
+            api,
             head,
             system_message,
             system_prompt: options.system_prompt.clone(),
@@ -59,13 +62,25 @@ impl RequestTemplate {
             bytes.extend_from_slice(b",\"stream\":");
             bytes.extend_from_slice(if self.stream { b"true" } else { b"false" });
         }
-        bytes.extend_from_slice(b",\"messages\":[");
-        if left_out.contains(&RefusedField::SystemRole) {
-            self.write_alternating_messages(&mut bytes, question);
-        } else {
-            self.write_messages(&mut bytes, question);
+        let has_system_role = !left_out.contains(&RefusedField::SystemRole);
+        match self.api {
+            OpenAiApi::ChatCompletions => {
+                bytes.extend_from_slice(b",\"messages\":[");
+                if has_system_role {
+                    self.write_messages(&mut bytes, question);
+                } else {
+                    self.write_alternating_messages(&mut bytes, question);
+                }
+                bytes.push(b']');
+            }
+            OpenAiApi::Responses => {
+                if holds(OmittableField::Store) {
+                    bytes.extend_from_slice(b",\"store\":false");
+                }
+                let prompt = self.system_prompt.as_deref();
+                responses::request::write_input(&mut bytes, prompt, has_system_role, question);
+            }
         }
-        bytes.push(b']');
         if holds(OmittableField::User) {
             bytes.extend_from_slice(b",\"user\":\"telegram:");
             bytes.extend_from_slice(question.sender.id.to_string().as_bytes());
@@ -167,7 +182,7 @@ fn write_message_with_pictures(bytes: &mut Vec<u8>, text: &str, pictures: &[Pict
     bytes.extend_from_slice(b"]}");
 }
 
-fn write_string(bytes: &mut Vec<u8>, text: &str) {
+pub(super) fn write_string(bytes: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(bytes, text).expect("a string is written to memory");
 }
 
@@ -200,15 +215,18 @@ mod tests {
     }
 
     fn template(model: &str, prompt: Option<&str>) -> RequestTemplate {
-        RequestTemplate::new(&OpenAiOptions {
-            api: OpenAiApi::ChatCompletions,
-            model: model.into(),
-            system_prompt: prompt.map(Into::into),
-            key_header: None,
-            parameters: serde_json::Map::new(),
-            omit: BTreeSet::new(),
-            stream: true,
-        })
+        RequestTemplate::new(
+            OpenAiApi::ChatCompletions,
+            &OpenAiOptions {
+                api: OpenAiApi::ChatCompletions,
+                model: model.into(),
+                system_prompt: prompt.map(Into::into),
+                key_header: None,
+                parameters: serde_json::Map::new(),
+                omit: BTreeSet::new(),
+                stream: true,
+            },
+        )
     }
 
     fn body(template: &RequestTemplate, asked: &Question, left_out: &[RefusedField]) -> Value {
