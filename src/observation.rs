@@ -137,6 +137,16 @@ impl Observations {
         });
     }
 
+    /// Notes that the assistant refused its key. Once is enough: nothing but another key helps, and nobody asks again.
+    pub fn record_key_refused(&self, uid: &ConnectorUid, detail: String) {
+        let (now, hold) = (Instant::now(), self.fault_hold);
+        self.record(uid, |e| {
+            e.failures_in_row = e.failures_in_row.max(FAILURE_THRESHOLD);
+            let fact = AssistantFact::KeyRefused { detail };
+            e.assistant.record(fact, now, hold)
+        });
+    }
+
     /// Notes that a named group has another id. What was noted of an older generation goes.
     pub fn record_moved_group(&self, uid: &ConnectorUid, moved: MovedGroup) {
         self.record(uid, |e| {

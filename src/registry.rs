@@ -112,6 +112,8 @@ pub struct SessionPolicy {
     pub duration: SessionDuration,
     /// How many messages of history a request carries, 2..=1000.
     pub max_messages: u32,
+    /// How many tokens history and question may have together: what the system prompt leaves of `maxTokens`. `None`: any number.
+    pub max_tokens: Option<u32>,
 }
 
 /// When a session ends.

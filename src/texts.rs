@@ -23,8 +23,30 @@ pub struct Texts {
     pub stopped: String,
     /// The answer to `/stop` while nothing was.
     pub nothing_to_stop: String,
-    /// The assistant cannot be reached or fails; the message was given up.
+    /// The assistant cannot be reached or has a fault; the message was given up.
     pub assistant_unavailable: String,
+    /// The connection to the assistant was lost after it had begun to work; the message was given up.
+    pub assistant_lost: String,
+    /// The assistant has too many requests; the message was given up.
+    pub assistant_overloaded: String,
+    /// The quota of the assistant's key is used up; the message was given up.
+    pub quota_exhausted: String,
+    /// A message that is too long for the assistant without any history.
+    pub message_too_long: String,
+    /// The assistant keeps the history, and it has become too long.
+    pub conversation_too_long: String,
+    /// A content filter refused the message.
+    pub filtered: String,
+    /// A picture for a model that takes none.
+    pub pictures_refused: String,
+    /// The assistant says that it could not do what it was asked.
+    pub task_failed: String,
+    /// The question, or its answer, is larger than what is carried.
+    pub too_large: String,
+    /// Only the administrator can make the assistant answer; the message was given up.
+    pub misconfigured: String,
+    /// The assistant refuses the bot's key; the message waits. Said once.
+    pub key_refused: String,
     /// The assistant answered nothing.
     pub empty_answer: String,
     /// The assistant took too long.
@@ -166,6 +188,17 @@ mod tests {
                 &texts.stopped,
                 &texts.nothing_to_stop,
                 &texts.assistant_unavailable,
+                &texts.assistant_lost,
+                &texts.assistant_overloaded,
+                &texts.quota_exhausted,
+                &texts.message_too_long,
+                &texts.conversation_too_long,
+                &texts.filtered,
+                &texts.pictures_refused,
+                &texts.task_failed,
+                &texts.too_large,
+                &texts.misconfigured,
+                &texts.key_refused,
                 &texts.empty_answer,
                 &texts.timed_out,
                 &texts.truncated_length,

@@ -94,6 +94,7 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
             session: SessionPolicy {
                 duration,
                 max_messages: 10,
+                max_tokens: None,
             },
             groups: None,
             greeting: None,

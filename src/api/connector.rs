@@ -126,6 +126,14 @@ impl TelegramConnectorSpec {
             .unwrap_or(DEFAULT_MAX_MESSAGES)
     }
 
+    /// How many tokens a request to the assistant has at most, as we estimate them, 256 to 2,000,000; `None`: no limit.
+    pub fn max_tokens(&self) -> Option<u32> {
+        self.session
+            .as_ref()
+            .and_then(|session| session.max_tokens)
+            .and_then(|tokens| u32::try_from(tokens).ok())
+    }
+
     /// How many messages one user may send in a minute, 1 to 600.
     pub fn messages_per_minute(&self) -> u32 {
         self.limits
@@ -173,6 +181,12 @@ pub struct SessionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 2, max = 1000))]
     pub max_messages: Option<i32>,
+    /// How many tokens a request to an OpenAI assistant has at most, system prompt, history and question together, 256 to 2000000. The operator
+    /// estimates them and leaves the oldest messages out. Choose what the model's context leaves for it beside the answer. Absent: only
+    /// maxMessages bounds the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 256, max = 2_000_000))]
+    pub max_tokens: Option<i32>,
 }
 
 /// Mention: the bot answers when it is mentioned, replied to, or given a command. All: it answers everything. Default Mention.

@@ -192,6 +192,12 @@ impl AssistantError {
         self.kind.is_transient() && self.progress != QuestionProgress::Begun
     }
 
+    /// Whether the assistant may take the same question with less history: it refused it for its length.
+    pub fn is_too_long(&self) -> bool {
+        matches!(self.kind, FailureKind::ContextFull | FailureKind::TooLarge)
+            && self.progress == QuestionProgress::NotTaken
+    }
+
     /// The fault that the condition `AssistantReady` names.
     pub fn fault(&self) -> AssistantFault {
         self.kind.fault()

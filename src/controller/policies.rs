@@ -1,6 +1,7 @@
 //! From what is written to what is meant, in the registry's words.
 
 use crate::api::connector::TelegramConnectorSpec;
+use crate::pipeline::estimate_message_tokens;
 use crate::registry::{DeniedReply, GroupPolicy, SessionDuration, SessionPolicy};
 
 /// How long a session lasts and how much of it is sent.
@@ -12,6 +13,11 @@ pub(super) fn session_policy(spec: &TelegramConnectorSpec) -> SessionPolicy {
             Ok(hours) => SessionDuration::Hours(hours),
         },
         max_messages: spec.max_messages(),
+        max_tokens: spec.max_tokens().map(|tokens| {
+            let prompt = spec.assistant.system_prompt.as_deref();
+            let prompt = prompt.map_or(0, estimate_message_tokens);
+            tokens.saturating_sub(u32::try_from(prompt).unwrap_or(u32::MAX))
+        }),
     }
 }
 

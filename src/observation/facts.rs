@@ -97,6 +97,11 @@ pub enum AssistantFact {
         /// For people; no key, no chat text in it.
         detail: String,
     },
+    /// The last exchange ended with a refusal of the API key.
+    KeyRefused {
+        /// For people; no key in it.
+        detail: String,
+    },
 }
 
 impl Dampable for AssistantFact {
@@ -104,7 +109,7 @@ impl Dampable for AssistantFact {
     const RENEWS_DETAIL: bool = false;
 
     fn is_fault(&self) -> bool {
-        matches!(self, Self::Failing { .. })
+        matches!(self, Self::Failing { .. } | Self::KeyRefused { .. })
     }
 
     fn alternates(&self) -> bool {

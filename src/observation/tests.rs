@@ -49,6 +49,26 @@ fn assistant_fails_after_three_failures_and_recovers() {
 }
 
 #[test]
+fn one_refused_key_is_observed_at_once() {
+    let (observations, mut notifications) = Observations::new();
+    let uid = ConnectorUid::from("u");
+    observations.record_assistant_success(&uid);
+    observations.record_key_refused(&uid, "401".into());
+    assert_eq!(
+        observations.facts(&uid).assistant,
+        AssistantFact::KeyRefused {
+            detail: "401".into()
+        }
+    );
+    observations.record_assistant_success(&uid);
+    assert_eq!(
+        observations.facts(&uid).assistant,
+        AssistantFact::Succeeding
+    );
+    assert_eq!(count_notifications(&mut notifications), 3);
+}
+
+#[test]
 fn denials_are_reported_at_once_then_hourly_with_count() {
     let (observations, mut notifications) = Observations::new();
     let uid = ConnectorUid::from("u");

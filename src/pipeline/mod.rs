@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+pub use decide::estimate::estimate_message_tokens;
 pub use decide::retry::{RetryPolicy, SendErrorAction};
 pub use message::incoming_update;
 pub use state::pipeline_state::{DeadLetterHook, PipelineContext, PipelineLimits};
@@ -52,6 +53,7 @@ impl Pipeline {
             rate_limiter: state::rate_limit::UserRateLimiter::default(),
             running_answers: state::running_answers::RunningAnswers::default(),
             transcripts: state::transcript_cache::TranscriptCache::default(),
+            refused_keys: state::refused_keys::RefusedKeys::default(),
             stop: stopped.clone(),
         });
         let lanes = TaskTracker::new();

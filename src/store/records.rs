@@ -117,13 +117,15 @@ pub struct Notice {
     pub since: Timestamp,
 }
 
-/// What a notice tells somebody who may not write.
+/// What a notice tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoticeKind {
-    /// That they may not.
+    /// Somebody who may not write, that they may not.
     Denial,
-    /// The ids that they asked for.
+    /// Somebody who may not write, the ids that they asked for.
     Ids,
+    /// Somebody whose message waits, that the assistant refuses the bot's key.
+    KeyRefused,
 }
 
 impl NoticeKind {
@@ -132,6 +134,7 @@ impl NoticeKind {
         match self {
             Self::Denial => 0,
             Self::Ids => 1,
+            Self::KeyRefused => 2,
         }
     }
 }

@@ -171,6 +171,7 @@ impl TestEnv {
             session: SessionPolicy {
                 duration: SessionDuration::Hours(24),
                 max_messages: 50,
+                max_tokens: None,
             },
             groups: None,
             greeting: None,
@@ -195,6 +196,15 @@ impl TestEnv {
 
     /// The same with `timeoutSeconds`.
     pub(crate) fn openai_within(&self, seconds: i32) -> Arc<dyn Assistant> {
+        self.build_openai(seconds, None)
+    }
+
+    /// The same with an API key.
+    pub(crate) fn openai_with_key(&self, key: &str) -> Arc<dyn Assistant> {
+        self.build_openai(60, Some(key))
+    }
+
+    fn build_openai(&self, seconds: i32, key: Option<&str>) -> Arc<dyn Assistant> {
         let spec = AssistantSpec {
             protocol: AssistantProtocol::OpenAI,
             url: self.assistant.url().to_string(),
@@ -210,7 +220,7 @@ impl TestEnv {
         let context =
             AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::allowing_loopback())
                 .unwrap();
-        assistant::build_assistant(&spec, None, &context).unwrap()
+        assistant::build_assistant(&spec, key.map(Into::into), &context).unwrap()
     }
 
     /// The sample assistant's ears, which hear Italian.

@@ -250,6 +250,13 @@ impl StatusInputs<'_> {
                     format!("three exchanges in a row failed, the last with: {detail}"),
                 )
             }
+            AssistantFact::KeyRefused { detail } => condition_value(
+                FALSE,
+                Reason::AssistantUnauthorized,
+                format!(
+                    "{detail}; permitted messages wait, and are answered once the key is accepted"
+                ),
+            ),
             AssistantFact::Unknown => self
                 .previous_value(ConditionType::AssistantReady)
                 .filter(|v| {

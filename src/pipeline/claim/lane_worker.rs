@@ -36,6 +36,9 @@ pub(crate) enum LaneWait {
     AssistantRetry(Duration),
     /// Until the connector changes (or so long, should the change be missed).
     ConnectorChange(Duration),
+    /// Until the connector has another key for its assistant, or so long, until the same key is tried; a command that ends the question comes
+    /// before.
+    KeyChange(Duration),
 }
 
 /// A lane in work: what is known of it, and the changes not yet written.

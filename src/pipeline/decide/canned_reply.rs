@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::assistant::{AssistantError, FailureKind, QuestionProgress};
 use crate::pipeline::decide::attachment_check::UnreadableAttachment;
 use crate::pipeline::message::incoming_update::IncomingUpdate;
 
@@ -37,10 +38,14 @@ pub(crate) enum CannedReply {
     Unreadable(UnreadableAttachment),
     /// The assistant answered nothing.
     EmptyAnswer,
-    /// The assistant took too long.
-    TimedOut,
-    /// The assistant cannot be reached or fails.
-    AssistantUnavailable,
+    /// The assistant failed, and the message was given up.
+    AssistantFailed(FailureKind),
+    /// The assistant was lost after it had begun to work: what was asked for may have been done.
+    AssistantLost,
+    /// The assistant keeps the history itself, and it has become too long.
+    ConversationTooLong,
+    /// The assistant refuses the bot's key, and the message waits.
+    KeyRefused,
     /// The default denial, with the id to hand on.
     Denied {
         /// Whose message was denied.
@@ -57,5 +62,70 @@ impl CannedReply {
             user: incoming.sender.as_ref().map(|s| s.id),
             chat: incoming.chat.id,
         }
+    }
+
+    /// To a message that was given up. `assistant_keeps_history`: the question went on with a conversation that the assistant keeps itself.
+    pub(crate) fn to_failure(error: &AssistantError, assistant_keeps_history: bool) -> Self {
+        let begun = error.progress == QuestionProgress::Begun;
+        match error.kind {
+            FailureKind::ContextFull if assistant_keeps_history => Self::ConversationTooLong,
+            FailureKind::Unreachable | FailureKind::Overloaded | FailureKind::ServerFault
+                if begun =>
+            {
+                Self::AssistantLost
+            }
+            kind => Self::AssistantFailed(kind),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::assistant::FailureKind::{
+        ContextFull, Filtered, ServerFault, TimedOut, Unreachable,
+    };
+    use crate::assistant::QuestionProgress::{Begun, NotTaken, Uncertain};
+
+    #[rstest]
+    #[case(
+        Unreachable,
+        NotTaken,
+        false,
+        CannedReply::AssistantFailed(Unreachable)
+    )]
+    #[case(
+        Unreachable,
+        Uncertain,
+        false,
+        CannedReply::AssistantFailed(Unreachable)
+    )]
+    #[case(Unreachable, Begun, false, CannedReply::AssistantLost)]
+    #[case(ServerFault, Begun, true, CannedReply::AssistantLost)]
+    #[case(TimedOut, Begun, true, CannedReply::AssistantFailed(TimedOut))]
+    #[case(Filtered, Begun, false, CannedReply::AssistantFailed(Filtered))]
+    #[case(
+        ContextFull,
+        NotTaken,
+        false,
+        CannedReply::AssistantFailed(ContextFull)
+    )]
+    #[case(ContextFull, NotTaken, true, CannedReply::ConversationTooLong)]
+    fn failure_and_progress_decide_what_the_user_is_told(
+        #[case] kind: FailureKind,
+        #[case] progress: QuestionProgress,
+        #[case] assistant_keeps_history: bool,
+        #[case] reply: CannedReply,
+    ) {
+        let error = AssistantError {
+            kind,
+            progress,
+            retry_after: None,
+            detail: String::new(),
+        };
+        let told = CannedReply::to_failure(&error, assistant_keeps_history);
+        assert_eq!(told, reply);
     }
 }

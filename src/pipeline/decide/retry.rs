@@ -17,6 +17,8 @@ pub struct RetryPolicy {
     pub assistant_base_delay: Duration,
     /// The longest that an assistant may make a user wait before the question is given up instead.
     pub assistant_max_delay: Duration,
+    /// How long an assistant that refuses its key is left alone, unless the key changes before; then one question tries it.
+    pub key_probe_interval: Duration,
     /// The first wait after Telegram failed.
     pub telegram_base_delay: Duration,
     /// The longest wait after Telegram failed.
@@ -31,6 +33,7 @@ impl Default for RetryPolicy {
             assistant_attempts: 5,
             assistant_base_delay: Duration::from_secs(1),
             assistant_max_delay: Duration::from_mins(2),
+            key_probe_interval: Duration::from_mins(5),
             telegram_base_delay: Duration::from_secs(1),
             telegram_max_delay: Duration::from_mins(1),
             unauthorized_delay: Duration::from_mins(1),
@@ -169,6 +172,7 @@ mod tests {
         assistant_attempts: 3,
         assistant_base_delay: Duration::from_secs(1),
         assistant_max_delay: Duration::from_mins(2),
+        key_probe_interval: Duration::from_mins(5),
         telegram_base_delay: Duration::from_secs(1),
         telegram_max_delay: Duration::from_mins(1),
         unauthorized_delay: Duration::from_mins(1),

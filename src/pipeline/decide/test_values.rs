@@ -44,6 +44,7 @@ pub(super) fn connector(edit: impl FnOnce(&mut ResolvedConnector)) -> ResolvedCo
         session: SessionPolicy {
             duration: SessionDuration::Infinite,
             max_messages: 50,
+            max_tokens: None,
         },
         groups: Some(GroupPolicy {
             respond_to: RespondTo::Mention,

@@ -1,5 +1,6 @@
 //! The words of what the bot says by itself, in the language of whoever it speaks to.
 
+use crate::assistant::FailureKind;
 use crate::pipeline::decide::attachment_check::UnreadableAttachment;
 use crate::pipeline::decide::canned_reply::CannedReply;
 use crate::pipeline::message::incoming_update::IncomingUpdate;
@@ -31,16 +32,50 @@ pub(crate) fn localize(reply: &CannedReply, texts: &Texts) -> String {
         CannedReply::Unreadable(UnreadableAttachment::TooBig) => &texts.file_too_big,
         CannedReply::Unreadable(UnreadableAttachment::NotText) => &texts.file_unsupported,
         CannedReply::EmptyAnswer => &texts.empty_answer,
-        CannedReply::TimedOut => &texts.timed_out,
-        CannedReply::AssistantUnavailable => &texts.assistant_unavailable,
+        CannedReply::AssistantFailed(kind) => failure_text(*kind, texts),
+        CannedReply::AssistantLost => &texts.assistant_lost,
+        CannedReply::ConversationTooLong => &texts.conversation_too_long,
+        CannedReply::KeyRefused => &texts.key_refused,
         CannedReply::Denied { user } => return texts.denied(*user),
     };
     text.clone()
 }
 
+/// What went wrong, and whether asking again may help.
+fn failure_text(kind: FailureKind, texts: &Texts) -> &String {
+    match kind {
+        FailureKind::Unreachable | FailureKind::ServerFault => &texts.assistant_unavailable,
+        FailureKind::TimedOut => &texts.timed_out,
+        FailureKind::Overloaded => &texts.assistant_overloaded,
+        FailureKind::QuotaExhausted => &texts.quota_exhausted,
+        FailureKind::ContextFull => &texts.message_too_long,
+        FailureKind::Filtered => &texts.filtered,
+        FailureKind::PicturesRefused => &texts.pictures_refused,
+        FailureKind::TaskFailed => &texts.task_failed,
+        FailureKind::TooLarge => &texts.too_large,
+        FailureKind::KeyRefused | FailureKind::Forbidden | FailureKind::Misconfigured => {
+            &texts.misconfigured
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::texts::languages;
+
+    #[test]
+    fn only_a_passing_failure_is_called_passing() {
+        for (code, texts) in languages() {
+            let words = |kind| localize(&CannedReply::AssistantFailed(kind), texts);
+            let passing = FailureKind::ALL.into_iter().filter(|k| k.is_transient());
+            let passing: Vec<_> = passing.map(words).collect();
+            for kind in FailureKind::ALL {
+                let is_said_to_pass = passing.contains(&words(kind));
+                assert_eq!(is_said_to_pass, kind.is_transient(), "{code}: {kind:?}");
+            }
+        }
+    }
 
     #[test]
     fn reply_is_in_the_language_of_its_receiver() {

@@ -2,6 +2,7 @@
 
 pub(crate) mod pipeline_state;
 pub(crate) mod rate_limit;
+pub(crate) mod refused_keys;
 pub(crate) mod running_answers;
 pub(crate) mod throttle;
 pub(crate) mod transcript_cache;

@@ -8,6 +8,7 @@ use crate::identity::ConnectorRef;
 use crate::observation::Observations;
 use crate::pipeline::decide::retry::RetryPolicy;
 use crate::pipeline::state::rate_limit::UserRateLimiter;
+use crate::pipeline::state::refused_keys::RefusedKeys;
 use crate::pipeline::state::running_answers::RunningAnswers;
 use crate::pipeline::state::throttle::Throttle;
 use crate::pipeline::state::transcript_cache::TranscriptCache;
@@ -91,6 +92,7 @@ pub(crate) struct PipelineState {
     pub(crate) rate_limiter: UserRateLimiter,
     pub(crate) running_answers: RunningAnswers,
     pub(crate) transcripts: TranscriptCache,
+    pub(crate) refused_keys: RefusedKeys,
     /// True once the pipeline is told to stop: lanes give back what they have not begun.
     pub(crate) stop: tokio::sync::watch::Receiver<bool>,
 }

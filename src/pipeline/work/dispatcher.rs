@@ -53,6 +53,8 @@ pub(crate) struct Dispatcher {
     ),
     claims_in_flight: Vec<ConnectorUid>,
     store_backoff_until: Option<Instant>,
+    /// The store was looked at since the start.
+    polled: bool,
     claim_health: ClaimHealth,
     lane_tasks: TaskTracker,
     abort: CancellationToken,
@@ -83,6 +85,7 @@ impl Dispatcher {
             claim_results: mpsc::unbounded_channel(),
             claims_in_flight: Vec::new(),
             store_backoff_until: None,
+            polled: false,
             claim_health,
             lane_tasks,
             abort,
@@ -303,6 +306,7 @@ impl Dispatcher {
         match self.pipeline.store.keep_claims().await {
             Ok(waiting) => {
                 let now = self.pipeline.clock.now();
+                let is_first = !std::mem::replace(&mut self.polled, true);
                 for (uid, at) in waiting {
                     let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
                     let at = Instant::now() + wait;
@@ -315,7 +319,12 @@ impl Dispatcher {
                         schedule.ready = true;
                     } else {
                         schedule.due = Some(schedule.due.map_or(at, |due| due.min(at)));
+                        // What a process before this one made it wait for is not known: perhaps another key.
+                        schedule.waits_for_connector |= is_first;
                     }
+                }
+                if is_first {
+                    self.on_registry_changed();
                 }
             }
             Err(error) => tracing::warn!(%error, "the claims cannot be kept"),

@@ -47,7 +47,7 @@ pub(crate) async fn run_lane(
     let (ready_in, waits_for_connector) = match wait {
         None => (None, false),
         Some(LaneWait::Delay(wait) | LaneWait::AssistantRetry(wait)) => (Some(wait), false),
-        Some(LaneWait::ConnectorChange(wait)) => (Some(wait), true),
+        Some(LaneWait::ConnectorChange(wait) | LaneWait::KeyChange(wait)) => (Some(wait), true),
     };
     let release = match ready_in {
         None => Release::Now,
@@ -61,8 +61,10 @@ pub(crate) async fn run_lane(
     };
     match lane.write_changes_and_release(Some(release)).await {
         Ok(_)
-            if matches!(wait, Some(LaneWait::AssistantRetry(_)))
-                && interruption_arrived(&lane, &connector).await =>
+            if matches!(
+                wait,
+                Some(LaneWait::AssistantRetry(_) | LaneWait::KeyChange(_))
+            ) && interruption_arrived(&lane, &connector).await =>
         {
             ended(Some(Duration::ZERO), false)
         }

@@ -1,32 +1,32 @@
-//! A turn that goes to the assistant: the question, and what becomes of it when it is answered, broken off or interrupted.
+//! A turn that goes to the assistant: the question is asked, with less history where it is too long, and what becomes of it is handled.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::question::QuestionInput;
+use super::session::AskedQuestion;
 use super::{BatchHandler, HandleOutcome};
-use crate::assistant::{
-    Assistant, AssistantError, AssistantFault, FailureKind, Picture, Question, Sender, Truncation,
-};
-use crate::pipeline::claim::lane_worker::{LaneResult, LaneWait};
-use crate::pipeline::decide::assistant_input::{self, AssistantInput, InputContext};
-use crate::pipeline::decide::attachment_check::UnreadableAttachment;
+use crate::assistant::{Assistant, AssistantFault, Question, Truncation};
+use crate::pipeline::claim::lane_worker::LaneResult;
 use crate::pipeline::decide::canned_reply::CannedReply;
-use crate::pipeline::decide::decision;
 use crate::pipeline::decide::interruption::Interruption;
-use crate::pipeline::decide::session::{self, SessionStep};
-use crate::pipeline::message::incoming_update::Content;
+use crate::pipeline::decide::{history, session};
 use crate::pipeline::send::deliver::{self, DeliveryProgress, report_dead_letter};
 use crate::pipeline::send::{citations, localize, render};
+use crate::pipeline::state::running_answers::RunningAnswer;
 use crate::pipeline::work::ask::{self, AnswerEnd, AskContext, AskOutcome, AssistantAnswer};
-use crate::pipeline::work::attachments;
 use crate::pipeline::work::inbox_watch;
-use crate::store::{Change, ReplyPart, Session, WaitingMessage};
+use crate::store::WaitingMessage;
 use crate::telemetry::metrics::UpdateOutcome;
 
 /// Stands under an answer that was stopped; the same in every language.
 const ENDED: &str = "⏹";
 
 impl BatchHandler<'_> {
-    pub(super) async fn ask(&mut self, assistant: &dyn Assistant) -> LaneResult<HandleOutcome> {
+    pub(super) async fn ask(
+        &mut self,
+        assistant: &Arc<dyn Assistant>,
+    ) -> LaneResult<HandleOutcome> {
         let pipeline = self.lane.pipeline.clone();
         let ids: Vec<i64> = self.messages.iter().map(|m| m.id).collect();
         let date = self.lead().date;
@@ -38,71 +38,105 @@ impl BatchHandler<'_> {
             // While a voice message is written down, say.
             interruption = inbox_watch::wait_for_interruption(&mut running, self.connector, &ids) => return self.handle_interruption(interruption, "").await,
         };
-        let (text, pictures) = match asked {
-            Ok(question) => question,
+        let input = match asked {
+            Ok(input) => input,
             Err(unreadable) => {
                 return self.reply_with(&CannedReply::Unreadable(unreadable)).await;
             }
         };
-        let current = self.current_session(step);
-        let question = Question {
-            sender: self.sender(),
-            connector: self.connector.connector_ref.to_string().into(),
-            session_id: current.map_or_else(|| self.session_key(), |s| s.key.clone()),
-            session_state: current.and_then(|s| s.state.clone()),
-            history: current.map(|s| s.history.clone()).unwrap_or_default(),
-            text: text.clone(),
-            pictures,
-            idempotency_key: self.idempotency_key(),
-        };
-        let uid = &self.connector.connector_ref.uid;
-        let interrupted = inbox_watch::wait_for_interruption(&mut running, self.connector, &ids);
-        let began = Instant::now();
-        let (connector, key) = (self.connector, self.lane.key);
-        let previews = self.crashes() == 0;
-        let asking = AskContext {
-            connector,
-            lane: key,
-            previews,
-        };
-        let answered = ask::ask(&pipeline, assistant, question, &asking, interrupted).await;
+        let (outcome, exchanges_kept) = self
+            .ask_within_context(&**assistant, &input, &mut running, &ids)
+            .await;
         drop(running);
-        let (protocol, result) = (assistant.protocol(), answered.label());
-        pipeline
-            .metrics
-            .record_assistant_exchange(protocol, result, began.elapsed());
-        match answered {
-            AskOutcome::Answered(answer) => self.handle_answer(assistant, step, text, answer).await,
-            AskOutcome::Failed(error) => {
-                pipeline.observations.record_assistant_failure(
-                    uid,
-                    error.fault(),
-                    error.detail.clone(),
-                );
-                self.handle_failure(error).await
-            }
+        let asked = AskedQuestion {
+            step,
+            text: input.text,
+            exchanges_kept,
+        };
+        self.observe_key(assistant, &outcome).await;
+        match outcome {
+            AskOutcome::Answered(answer) => self.handle_answer(&**assistant, asked, answer).await,
+            AskOutcome::Failed(error) => self.handle_failure(assistant, step, error).await,
             AskOutcome::Interrupted(interruption, answer) => {
                 if !answer.is_empty() {
-                    self.record_exchange(assistant, step, text, &answer);
+                    self.record_exchange(&**assistant, asked, &answer);
                 }
                 self.handle_interruption(interruption, &answer.text).await
             }
         }
     }
 
+    /// Asks with the history that there is, and at once with less of it where the question is too long. With how many exchanges the last attempt
+    /// was made, if with fewer than the first.
+    async fn ask_within_context(
+        &self,
+        assistant: &dyn Assistant,
+        input: &QuestionInput,
+        running: &mut RunningAnswer<'_>,
+        ids: &[i64],
+    ) -> (AskOutcome<Interruption>, Option<usize>) {
+        let mut exchanges = self.exchanges_to_send(assistant, input);
+        let mut kept = None;
+        let mut attempt = 1;
+        loop {
+            let question = self.question(input, exchanges, attempt);
+            let interrupted = inbox_watch::wait_for_interruption(running, self.connector, ids);
+            let outcome = self.exchange(assistant, question, interrupted).await;
+            let fewer = match &outcome {
+                AskOutcome::Failed(error) if error.is_too_long() => {
+                    history::fewer_exchanges(exchanges, attempt)
+                }
+                _ => None,
+            };
+            let Some(fewer) = fewer else {
+                return (outcome, kept);
+            };
+            tracing::info!(
+                exchanges,
+                fewer,
+                "the question is too long for the assistant; it is asked again with less history"
+            );
+            exchanges = fewer;
+            kept = Some(fewer);
+            attempt += 1;
+        }
+    }
+
+    /// Asks once.
+    async fn exchange(
+        &self,
+        assistant: &dyn Assistant,
+        question: Question,
+        interrupted: impl Future<Output = Interruption>,
+    ) -> AskOutcome<Interruption> {
+        let pipeline = &self.lane.pipeline;
+        let context = AskContext {
+            connector: self.connector,
+            lane: self.lane.key,
+            previews: self.crashes() == 0,
+        };
+        let began = Instant::now();
+        let outcome = ask::ask(pipeline, assistant, question, &context, interrupted).await;
+        pipeline.metrics.record_assistant_exchange(
+            assistant.protocol(),
+            outcome.label(),
+            began.elapsed(),
+        );
+        outcome
+    }
+
     /// What the assistant said is recorded and delivered; what is not whole is marked, for the user and in the history.
     async fn handle_answer(
         &mut self,
         assistant: &dyn Assistant,
-        step: SessionStep,
-        asked: String,
+        asked: AskedQuestion,
         mut answer: AssistantAnswer,
     ) -> LaneResult<HandleOutcome> {
         self.observe_answer(&answer);
         if let Some(mark) = self.end_mark(&answer.end) {
             answer.text = format!("{}\n\n{mark}", answer.text.trim_end());
         }
-        self.record_exchange(assistant, step, asked, &answer);
+        self.record_exchange(assistant, asked, &answer);
         let mut parts = self.answer_parts(&answer.text).await;
         citations::append_sources(
             &mut parts,
@@ -167,91 +201,6 @@ impl BatchHandler<'_> {
         }
     }
 
-    /// The session that the question goes on with.
-    fn current_session(&self, step: SessionStep) -> Option<&Session> {
-        let session = self.lane.session.as_ref();
-        session.filter(|_| step == SessionStep::Continue)
-    }
-
-    /// What the assistant is asked: the words of all messages, and their pictures as far as it takes any. An error is of the only
-    /// message there is; where there are others, they are asked about.
-    async fn build_input(
-        &self,
-        supports_pictures: bool,
-        step: SessionStep,
-    ) -> Result<(String, Vec<Picture>), UnreadableAttachment> {
-        let session = self.current_session(step);
-        let history = session.map_or(&[][..], |session| &session.history);
-        let context = InputContext {
-            bot: decision::bot_identity(self.connector),
-            history,
-        };
-        let mut texts = Vec::new();
-        let mut pictures = Vec::new();
-        for member in &self.batch.members {
-            let (text, picture) = match member.update.input(self.connector, history) {
-                AssistantInput::Text { text, picture } => (text, picture),
-                input @ (AssistantInput::Transcribe(_) | AssistantInput::ReadFile(_)) => {
-                    let (lane, incoming) = (&*self.lane, &member.update.incoming);
-                    let words =
-                        match attachments::attachment_text(lane, self.connector, incoming, &input)
-                            .await
-                        {
-                            Ok(words) => words,
-                            Err(unreadable) if self.batch.members.len() == 1 => {
-                                return Err(unreadable);
-                            }
-                            Err(_) => attachments::UNREADABLE_PLACEHOLDER.to_owned(),
-                        };
-                    (
-                        assistant_input::with_file_text(incoming, context, &words),
-                        None,
-                    )
-                }
-                // Of an album, what cannot be seen is left out.
-                AssistantInput::Empty | AssistantInput::Unsupported => continue,
-            };
-            let incoming = &member.update.incoming;
-            let seen = match &picture {
-                Some(file) if supports_pictures => {
-                    ask::download_picture(self.connector, file).await
-                }
-                _ => None,
-            };
-            let text = match (&picture, &seen, &incoming.content) {
-                // A question about a picture that is not there must say that there is one.
-                (Some(_), None, Content::Photo(_) | Content::Document(_)) => {
-                    assistant_input::with_unsupported_picture(incoming, context)
-                }
-                _ => text,
-            };
-            texts.push((member.relation, text));
-            pictures.extend(seen);
-        }
-        let texts: Vec<_> = texts
-            .iter()
-            .map(|(relation, t)| (*relation, t.as_str()))
-            .collect();
-        Ok((assistant_input::join_texts(&texts), pictures))
-    }
-
-    /// Names the question: the same however often it is asked, and another as soon as there is more or less in it.
-    fn idempotency_key(&self) -> String {
-        let bot = self.lane.key.bot;
-        let ids = self.messages.iter().map(|m| m.update_id.to_string());
-        format!("telegram-{bot}-{}", ids.collect::<Vec<_>>().join("-"))
-    }
-
-    fn sender(&self) -> Sender {
-        let sender = self.lead().sender.as_ref();
-        Sender {
-            id: sender.map_or(0, |s| s.id),
-            name: sender.map(|s| s.name.clone()).unwrap_or_default(),
-            username: sender.and_then(|s| s.username.clone()),
-            language_code: sender.and_then(|s| s.language_code.clone()),
-        }
-    }
-
     /// What was shown stays, marked as ended; a `/stop` is confirmed and settled together with it. A `/new` comes next by itself.
     async fn handle_interruption(
         &mut self,
@@ -294,50 +243,6 @@ impl BatchHandler<'_> {
                 self.count(UpdateOutcome::Answered);
                 Ok(HandleOutcome::Done)
             }
-            DeliveryProgress::Wait(wait) => Ok(HandleOutcome::Wait(wait)),
-        }
-    }
-
-    /// The assistant said nothing: the question is asked again later, or given up.
-    async fn handle_failure(&mut self, error: AssistantError) -> LaneResult<HandleOutcome> {
-        let attempts = self.first().attempts;
-        let retry = self.lane.pipeline.limits.retry;
-        let again = retry.after_assistant_error(&error, attempts, rand::random());
-        self.count(UpdateOutcome::Failed);
-        if let Some(wait) = again {
-            tracing::info!(%error, attempts = attempts + 1, "the assistant is asked again later");
-            for message in &self.messages {
-                let message = message.id;
-                self.lane.add_change(Change::Attempted { message });
-            }
-            return Ok(HandleOutcome::Wait(LaneWait::AssistantRetry(wait)));
-        }
-        let reason = format!("the assistant failed: {error}");
-        report_dead_letter(self.lane, self.connector, &reason);
-        let reply = match error.kind {
-            FailureKind::TimedOut => CannedReply::TimedOut,
-            _ => CannedReply::AssistantUnavailable,
-        };
-        let parts = self.canned_parts(&reply);
-        self.reply_and_dead_letter(parts, reason).await
-    }
-
-    /// The user is told, and the message becomes a dead letter.
-    pub(super) async fn reply_and_dead_letter(
-        &mut self,
-        parts: Vec<ReplyPart>,
-        reason: String,
-    ) -> LaneResult<HandleOutcome> {
-        let waiting = self.add_reply(self.first().id, parts, None);
-        for message in &self.messages {
-            self.lane.add_change(Change::DeadLetter {
-                message: message.id,
-                reason: reason.clone(),
-            });
-        }
-        self.lane.write_changes().await?;
-        match deliver::deliver_parts(self.lane, self.connector, waiting).await? {
-            DeliveryProgress::Finished { .. } => Ok(HandleOutcome::Done),
             DeliveryProgress::Wait(wait) => Ok(HandleOutcome::Wait(wait)),
         }
     }

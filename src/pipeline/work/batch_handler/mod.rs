@@ -1,10 +1,13 @@
 //! Handles one turn: from its plan to what is written and delivered.
 
 mod exchange;
+mod failure;
+mod question;
 mod session;
 
 use std::time::Duration;
 
+use crate::assistant::FailureKind;
 use crate::observation;
 use crate::pipeline::claim::lane_worker::{LaneResult, LaneWait, LaneWorker};
 use crate::pipeline::decide::assistant_input::MessageRelation;
@@ -154,11 +157,18 @@ impl BatchHandler<'_> {
             decision if decision.is_asked() && self.connector.assistant.is_none() => Ok(
                 HandleOutcome::Wait(LaneWait::ConnectorChange(WITHOUT_ASSISTANT)),
             ),
-            decision => match self.check_rate_limit().await? {
-                RateDecision::Allowed => self.serve(decision).await,
-                RateDecision::FirstRefused => self.reply_with(&CannedReply::RateLimited).await,
-                RateDecision::Refused => Ok(self.ignore()),
-            },
+            decision => {
+                if decision.is_asked()
+                    && let Some(wait) = self.wait_before_asking()
+                {
+                    return self.wait_for_key(wait).await;
+                }
+                match self.check_rate_limit().await? {
+                    RateDecision::Allowed => self.serve(decision).await,
+                    RateDecision::FirstRefused => self.reply_with(&CannedReply::RateLimited).await,
+                    RateDecision::Refused => Ok(self.ignore()),
+                }
+            }
         }
     }
 
@@ -171,10 +181,10 @@ impl BatchHandler<'_> {
                 self.reply_with(&CannedReply::NewSession).await
             }
             (Decision::Stop, _) => self.reply_with(&CannedReply::NothingToStop).await,
-            (Decision::AskAssistant(_), Some(assistant)) => self.ask(&*assistant).await,
+            (Decision::AskAssistant(_), Some(assistant)) => self.ask(&assistant).await,
             (Decision::AskInNewSession(_), Some(assistant)) => {
                 self.start_session_once();
-                self.ask(&*assistant).await
+                self.ask(&assistant).await
             }
             _ => Ok(self.ignore()),
         }
@@ -236,7 +246,7 @@ impl BatchHandler<'_> {
         );
         self.count(UpdateOutcome::Failed);
         report_dead_letter(self.lane, self.connector, &reason);
-        let parts = self.canned_parts(&CannedReply::AssistantUnavailable);
+        let parts = self.canned_parts(&CannedReply::AssistantFailed(FailureKind::ServerFault));
         self.reply_and_dead_letter(parts, reason).await
     }
 
@@ -247,6 +257,7 @@ impl BatchHandler<'_> {
         }
         for message in &self.messages {
             let message = message.id;
+            self.lane.pipeline.refused_keys.remove_message(message);
             self.lane.add_change(Change::Finish { message });
         }
     }
@@ -257,7 +268,8 @@ impl BatchHandler<'_> {
 
     /// What was said counts, an album or a paste once, whichever replica handles it; a further attempt at it does not count again.
     async fn check_rate_limit(&self) -> LaneResult<RateDecision> {
-        if self.first().attempts > 0 || self.crashes() > 0 {
+        let was_asked = self.lane.pipeline.refused_keys.was_asked(self.first().id);
+        if self.first().attempts > 0 || self.crashes() > 0 || was_asked {
             return Ok(RateDecision::Allowed);
         }
         let (lane, limit) = (&self.lane, self.connector.messages_per_minute);

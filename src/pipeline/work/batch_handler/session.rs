@@ -8,6 +8,15 @@ use crate::pipeline::decide::session::SessionStep;
 use crate::pipeline::work::ask::AssistantAnswer;
 use crate::store::{Change, Session, TokenCounts};
 
+/// A question that was asked, as far as its session needs to know it.
+pub(super) struct AskedQuestion {
+    /// What it does to the session.
+    pub(super) step: SessionStep,
+    pub(super) text: String,
+    /// Where it was too long with more: with how many exchanges of history it was asked in the end. Those before them go.
+    pub(super) exchanges_kept: Option<usize>,
+}
+
 impl BatchHandler<'_> {
     pub(super) fn start_session(&mut self) {
         let number = self.lane.session_count + 1;
@@ -53,14 +62,13 @@ impl BatchHandler<'_> {
     pub(super) fn record_exchange(
         &mut self,
         assistant: &dyn Assistant,
-        step: SessionStep,
-        asked: String,
+        asked: AskedQuestion,
         answer: &AssistantAnswer,
     ) {
         // An empty answer is an answer: asking again for ever would block what stands behind it.
         let empty = answer.text.trim().is_empty();
         let at = self.lead().date;
-        match step {
+        match asked.step {
             SessionStep::Stateless => {
                 if self.lane.session.take().is_some() {
                     self.lane.add_change(Change::EndSession);
@@ -78,11 +86,15 @@ impl BatchHandler<'_> {
             session.state = answer.state.clone().or(session.state.take());
             let most = history::max_exchanges(self.connector.session.max_messages) as usize;
             let (number, session_number) = (session.exchanges, session.number);
+            if let Some(exchanges) = asked.exchanges_kept {
+                let over = session.history.len().saturating_sub(2 * exchanges);
+                session.history.drain(..over);
+            }
             if kept {
                 session.history.extend([
                     ChatMessage {
                         role: Role::User,
-                        text: asked.clone(),
+                        text: asked.text.clone(),
                     },
                     ChatMessage {
                         role: Role::Assistant,
@@ -92,12 +104,13 @@ impl BatchHandler<'_> {
                 let over = session.history.len().saturating_sub(2 * most);
                 session.history.drain(..over);
             }
-            let oldest_kept = history::bound_bytes(&mut session.history)
+            let shortened = history::bound_bytes(&mut session.history);
+            let oldest_kept = (shortened || asked.exchanges_kept.is_some())
                 .then(|| number - i64::try_from(session.history.len() / 2).unwrap_or(0) + 1);
             self.lane.add_change(Change::Exchange {
                 session: session_number,
                 number,
-                asked: kept.then_some(asked),
+                asked: kept.then_some(asked.text),
                 answered: kept.then(|| answer.text.clone()),
                 state: answer.state.clone(),
                 tokens,

@@ -1,0 +1,98 @@
+//! An assistant that answers as a test says, and remembers what it was asked.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use futures::stream;
+use telegram_connector_operator::assistant::{
+    AnswerPart, AnswerStream, Assistant, AssistantError, FailureKind, Question, QuestionProgress,
+};
+
+/// What comes of one question: parts and the error that ends them, or an error at once.
+pub(crate) type Script = Result<Vec<Result<AnswerPart, AssistantError>>, AssistantError>;
+
+type Respond = dyn Fn(&Question) -> Script + Send + Sync;
+
+#[derive(Clone)]
+pub(crate) struct ScriptedAssistant {
+    respond: Arc<Respond>,
+    keeps_history: bool,
+    questions: Arc<Mutex<Vec<Question>>>,
+}
+
+impl ScriptedAssistant {
+    /// One that is given the history with each question.
+    pub(crate) fn new(respond: impl Fn(&Question) -> Script + Send + Sync + 'static) -> Self {
+        Self {
+            respond: Arc::new(respond),
+            keeps_history: false,
+            questions: Arc::default(),
+        }
+    }
+
+    /// The same, but it keeps the history itself.
+    pub(crate) fn keeping_history(self) -> Self {
+        Self {
+            keeps_history: true,
+            ..self
+        }
+    }
+
+    pub(crate) fn shared(&self) -> Option<Arc<dyn Assistant>> {
+        Some(Arc::new(self.clone()))
+    }
+
+    /// What it was asked since the last call.
+    pub(crate) fn take_questions(&self) -> Vec<Question> {
+        std::mem::take(&mut *self.questions.lock().unwrap())
+    }
+
+    /// With how many exchanges of history it was asked since the last call.
+    pub(crate) fn take_exchanges(&self) -> Vec<usize> {
+        let asked = self.take_questions();
+        asked.iter().map(|q| q.history.len() / 2).collect()
+    }
+}
+
+impl std::fmt::Debug for ScriptedAssistant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScriptedAssistant").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Assistant for ScriptedAssistant {
+    async fn ask(&self, question: Question) -> Result<AnswerStream, AssistantError> {
+        let script = (self.respond)(&question);
+        self.questions.lock().unwrap().push(question);
+        Ok(Box::pin(stream::iter(script?)))
+    }
+
+    fn needs_history(&self) -> bool {
+        !self.keeps_history
+    }
+
+    fn protocol(&self) -> &'static str {
+        "OpenAI"
+    }
+}
+
+/// A whole answer.
+pub(crate) fn text(words: impl Into<String>) -> Script {
+    Ok(vec![Ok(AnswerPart::Text(words.into()))])
+}
+
+/// A failure at once.
+pub(crate) fn failure(kind: FailureKind, progress: QuestionProgress) -> AssistantError {
+    AssistantError {
+        kind,
+        progress,
+        retry_after: None,
+        detail: format!("scripted: {}", kind.label()),
+    }
+}
+
+/// A refusal.
+pub(crate) fn refusal(kind: FailureKind) -> Script {
+    Err(failure(kind, QuestionProgress::NotTaken))
+}
