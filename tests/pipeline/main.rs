@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod answer_parts;
+mod answer_ends;
 mod attachments;
 mod backlog;
 mod bad_input;
@@ -16,12 +17,16 @@ mod group_moves;
 mod isolation;
 mod limits;
 mod message_flow;
+#[allow(dead_code, reason = "the assistants' tests use the rest of it")]
+#[path = "../assistants/mock_server.rs"]
+mod mock_server;
 #[path = "../support/not_tried.rs"]
 mod not_tried;
 mod postgres;
 mod preview;
 mod refused_key;
 mod scripted_assistant;
+mod silence;
 mod stop_command;
 mod store;
 mod store_open_errors;

@@ -205,12 +205,25 @@ impl TestEnv {
     }
 
     fn build_openai(&self, seconds: i32, key: Option<&str>) -> Arc<dyn Assistant> {
+        let url = self.assistant.url();
+        self.assistant_at(AssistantProtocol::OpenAI, url.as_str(), seconds, key)
+    }
+
+    /// An assistant of any protocol.
+    #[allow(clippy::unused_self, reason = "stands beside those that need it")]
+    pub(crate) fn assistant_at(
+        &self,
+        protocol: AssistantProtocol,
+        url: &str,
+        seconds: i32,
+        key: Option<&str>,
+    ) -> Arc<dyn Assistant> {
         let spec = AssistantSpec {
-            protocol: AssistantProtocol::OpenAI,
-            url: self.assistant.url().to_string(),
-            model: Some("sample".into()),
+            protocol,
+            url: url.into(),
+            model: (protocol == AssistantProtocol::OpenAI).then(|| "sample".into()),
             system_prompt: None,
-            assistant_id: None,
+            assistant_id: (protocol == AssistantProtocol::Pupau).then(|| "bot-1".into()),
             api_key_secret_ref: None,
             api_key_header: None,
             headers: None,

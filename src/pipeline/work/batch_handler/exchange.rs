@@ -19,7 +19,7 @@ use crate::pipeline::work::inbox_watch;
 use crate::store::WaitingMessage;
 use crate::telemetry::metrics::UpdateOutcome;
 
-/// Stands under an answer that was stopped; the same in every language.
+/// Stands under an answer that was stopped, for the user and in the history; the same in every language.
 const ENDED: &str = "⏹";
 
 impl BatchHandler<'_> {
@@ -57,8 +57,9 @@ impl BatchHandler<'_> {
         match outcome {
             AskOutcome::Answered(answer) => self.handle_answer(&**assistant, asked, answer).await,
             AskOutcome::Failed(error) => self.handle_failure(assistant, step, error).await,
-            AskOutcome::Interrupted(interruption, answer) => {
+            AskOutcome::Interrupted(interruption, mut answer) => {
                 if !answer.is_empty() {
+                    add_mark(&mut answer.text, ENDED);
                     self.record_exchange(&**assistant, asked, &answer);
                 }
                 self.handle_interruption(interruption, &answer.text).await
@@ -134,7 +135,7 @@ impl BatchHandler<'_> {
     ) -> LaneResult<HandleOutcome> {
         self.observe_answer(&answer);
         if let Some(mark) = self.end_mark(&answer.end) {
-            answer.text = format!("{}\n\n{mark}", answer.text.trim_end());
+            add_mark(&mut answer.text, mark);
         }
         self.record_exchange(assistant, asked, &answer);
         let mut parts = self.answer_parts(&answer.text).await;
@@ -201,7 +202,7 @@ impl BatchHandler<'_> {
         }
     }
 
-    /// What was shown stays, marked as ended; a `/stop` is confirmed and settled together with it. A `/new` comes next by itself.
+    /// What was shown stays; a `/stop` is confirmed and settled together with it. A `/new` comes next by itself.
     async fn handle_interruption(
         &mut self,
         interruption: Interruption,
@@ -209,8 +210,7 @@ impl BatchHandler<'_> {
     ) -> LaneResult<HandleOutcome> {
         let mut replies = Vec::new();
         if !shown.trim().is_empty() {
-            let text = format!("{}\n\n{ENDED}", shown.trim_end());
-            let parts = self.answer_parts(&text).await;
+            let parts = self.answer_parts(shown).await;
             replies.push((self.first().id, parts));
         }
         if let Interruption::Stop {
@@ -246,4 +246,11 @@ impl BatchHandler<'_> {
             DeliveryProgress::Wait(wait) => Ok(HandleOutcome::Wait(wait)),
         }
     }
+}
+
+/// Puts below a text why it is no whole answer.
+fn add_mark(text: &mut String, mark: &str) {
+    text.truncate(text.trim_end().len());
+    text.push_str("\n\n");
+    text.push_str(mark);
 }

@@ -2,6 +2,7 @@
 
 use super::BatchHandler;
 use crate::assistant::{Assistant, Picture, Question, Sender};
+use crate::history::ChatMessage;
 use crate::pipeline::decide::assistant_input::{self, AssistantInput, InputContext};
 use crate::pipeline::decide::attachment_check::UnreadableAttachment;
 use crate::pipeline::decide::estimate::estimate_question_tokens;
@@ -24,6 +25,19 @@ impl BatchHandler<'_> {
     pub(super) fn current_session(&self, step: SessionStep) -> Option<&Session> {
         let session = self.lane.session.as_ref();
         session.filter(|_| step == SessionStep::Continue)
+    }
+
+    /// The history that goes with a question that takes no more than half of `maxTokens`: what is not in it is quoted rather than missing.
+    fn history_sure_to_be_sent(&self, step: SessionStep) -> &[ChatMessage] {
+        let session = self.current_session(step);
+        let history = session.map_or(&[][..], |session| &session.history);
+        match self.connector.session.max_tokens {
+            None => history,
+            Some(tokens) => {
+                let exchanges = history::exchanges_within(history, u64::from(tokens / 2));
+                history::newest_exchanges(history, exchanges)
+            }
+        }
     }
 
     /// How many exchanges of the session's history go with the question: as many as `maxTokens` has room for beside it.
@@ -78,8 +92,7 @@ impl BatchHandler<'_> {
         supports_pictures: bool,
         step: SessionStep,
     ) -> Result<QuestionInput, UnreadableAttachment> {
-        let session = self.current_session(step);
-        let history = session.map_or(&[][..], |session| &session.history);
+        let history = self.history_sure_to_be_sent(step);
         let context = InputContext {
             bot: decision::bot_identity(self.connector),
             history,
