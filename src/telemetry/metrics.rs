@@ -262,7 +262,7 @@ impl Metrics {
         );
         r.register_with_unit(
             "assistant",
-            "How long assistants took to a whole answer, by protocol and result (ok, failing, unauthorized, unreachable, or stopped by a user)",
+            "How long assistants took to an answer, by protocol and result: ok, an answer that is not whole (truncated_length, truncated_filter, cut, broken, empty, stopped), or what failed (unreachable, timed_out, key_refused, forbidden, overloaded, quota_exhausted, context_full, filtered, pictures_refused, server_fault, task_failed, too_large, misconfigured)",
             Unit::Seconds,
             self.assistant_seconds.clone(),
         );
@@ -387,7 +387,7 @@ impl Metrics {
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Records an exchange with an assistant. `protocol` is as in the spec; `result` is `ok` or a fault.
+    /// Records an exchange with an assistant. `protocol` is as in the spec; `result` is as in the metric's help.
     pub fn record_assistant_exchange(
         &self,
         protocol: &'static str,

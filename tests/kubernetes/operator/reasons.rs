@@ -53,6 +53,11 @@ pub fn register(suite: &mut Suite) {
     add!(
         suite,
         [Core],
+        refused_api_key_is_reported_at_once_and_replaced
+    );
+    add!(
+        suite,
+        [Core],
         foreign_webhook_is_named_in_an_event_and_removed
     );
 }
@@ -363,7 +368,11 @@ async fn failing_assistant_is_reported_and_recovers_and_ready_stays(cluster: Clu
         ),
         (
             Behaviour {
-                api_key: Some("another".into()),
+                fail: Some(InjectedFailure {
+                    status: 403,
+                    times: None,
+                    retry_after: None,
+                }),
                 ..Behaviour::default()
             },
             "AssistantUnauthorized",
@@ -392,6 +401,48 @@ async fn failing_assistant_is_reported_and_recovers_and_ready_stays(cluster: Clu
         env.wait_for_condition("a", "AssistantReady", "True", "ExchangesSucceed")
             .await;
     }
+    operator.shutdown().await;
+}
+
+async fn refused_api_key_is_reported_at_once_and_replaced(cluster: Cluster) {
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::polling()).await;
+    env.set_secret("key", "api-key", "sk-old").await;
+    env.assistant.set_behaviour(Behaviour {
+        api_key: Some("sk-new".into()),
+        ..Behaviour::default()
+    });
+    let (bot, _) = env.create_connector_with_bot("a",
+        json!({"assistant": {"protocol": "OpenAI", "url": env.assistant.url(), "model": "sample",
+                "apiKeySecretRef": {"name": "key"}}}),
+    )
+    .await;
+    env.wait_until_ready("a").await;
+    let users = [2001, 2002, 2003];
+    for user in users {
+        env.telegram.send_private_message(bot, user, "hello");
+        let told = env
+            .telegram
+            .wait_for_sent_messages(bot, user, 0, Duration::from_secs(20))
+            .await;
+        assert!(told[0].text.contains("refuses the bot's key"), "{told:?}");
+    }
+    assert_eq!(env.assistant.request_count(), 1);
+    env.wait_for_condition("a", "AssistantReady", "False", "AssistantUnauthorized")
+        .await;
+    env.wait_for_condition("a", "Ready", "True", "MessagesFlow")
+        .await;
+    env.set_secret("key", "api-key", "sk-new").await;
+    for user in users {
+        let sent = env
+            .telegram
+            .wait_for_sent_messages(bot, user, 1, Duration::from_secs(20))
+            .await;
+        assert!(sent[1].text.starts_with("You said: hello"), "{sent:?}");
+    }
+    assert_eq!(env.assistant.request_count(), 4);
+    env.wait_for_condition("a", "AssistantReady", "True", "ExchangesSucceed")
+        .await;
     operator.shutdown().await;
 }
 
