@@ -12,6 +12,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
 use super::address_policy::AddressRefused;
+use error_body::Complaint;
 pub(super) use error_body::ErrorBody;
 
 /// However long an assistant asks us to wait, we look again after this.
@@ -247,9 +248,12 @@ impl AssistantError {
     /// An answer that is not a success.
     pub(super) fn from_status(status: StatusCode, headers: &HeaderMap, body: &ErrorBody) -> Self {
         let code = status.as_u16();
-        let (kind, meaning) = body
-            .complaint
-            .map_or_else(|| meaning_of_status(code), |c| (c.kind(), c.meaning()));
+        let (kind, meaning) = match (code, body.complaint) {
+            // These say it themselves, whatever the body echoes; but a key without credit may be refused like a wrong one.
+            (401, Some(complaint)) if complaint != Complaint::Quota => meaning_of_status(code),
+            (402, _) | (_, None) => meaning_of_status(code),
+            (_, Some(complaint)) => (complaint.kind(), complaint.meaning()),
+        };
         let error = Self {
             kind,
             progress: match code {
@@ -287,7 +291,9 @@ impl AssistantError {
                 complaint.kind(),
                 format!("the assistant reported an error: {}", complaint.meaning()),
             ),
-            (None, None) => Self::server_fault("the assistant reported an error within its answer"),
+            (None, None) => Self::server_fault(
+                "the assistant reported an error within its answer; look into its log",
+            ),
         }
     }
 }
@@ -299,10 +305,7 @@ fn meaning_of_status(code: u16) -> (FailureKind, &'static str) {
             FailureKind::KeyRefused,
             "it does not accept the API key; check apiKeySecretRef",
         ),
-        402 => (
-            FailureKind::QuotaExhausted,
-            "the quota or credit of the API key is used up",
-        ),
+        402 => (FailureKind::QuotaExhausted, Complaint::Quota.meaning()),
         403 => (
             FailureKind::Forbidden,
             "the API key may not do this; check the key's rights",
@@ -316,18 +319,27 @@ fn meaning_of_status(code: u16) -> (FailureKind, &'static str) {
             "the path takes no such request; check url and protocol",
         ),
         408 | 409 | 425 => (FailureKind::ServerFault, "it asks to try again"),
-        413 => (FailureKind::TooLarge, "the request is too large for it"),
+        413 => (
+            FailureKind::TooLarge,
+            "the request is too large for it; raise the limit there, or of the proxy before it, or lower session.maxMessages",
+        ),
         400 | 415 | 422 => (
             FailureKind::Misconfigured,
             "it does not understand the request; check protocol and url",
         ),
-        429 => (FailureKind::Overloaded, "it has too many requests"),
+        429 => (FailureKind::Overloaded, Complaint::Overloaded.meaning()),
         300..=399 => (
             FailureKind::Misconfigured,
             "redirects are not followed; set url to the final address",
         ),
-        500..=599 => (FailureKind::ServerFault, "it has a fault"),
-        _ => (FailureKind::Misconfigured, "the answer makes no sense"),
+        500..=599 => (
+            FailureKind::ServerFault,
+            "it has a fault; look into its log",
+        ),
+        _ => (
+            FailureKind::Misconfigured,
+            "the answer makes no sense; check protocol and url",
+        ),
     }
 }
 

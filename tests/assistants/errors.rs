@@ -6,12 +6,16 @@ use std::time::{Duration, Instant};
 use axum::response::Response;
 use futures::{StreamExt, stream};
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 use telegram_connector_operator::api::connector::AssistantProtocol::{
     self, A2A, OpenAI, Pupau, Webhook,
 };
+use telegram_connector_operator::assistant::AssistantFault;
+use telegram_connector_operator::assistant::FailureKind::{
+    self, ContextFull, Filtered, Forbidden, KeyRefused, Misconfigured, Overloaded, PicturesRefused,
+    QuotaExhausted, ServerFault, TooLarge,
+};
 use telegram_connector_operator::assistant::{Assistant, HttpLimits, build_assistant};
-use telegram_connector_operator::assistant::{AssistantFault, FailureKind};
 use tokio::io::AsyncWriteExt;
 
 use crate::fixtures::{
@@ -65,21 +69,100 @@ async fn a_status_has_its_class_in_every_protocol(
     assert!(error.detail.contains(&code.to_string()), "{error}");
 }
 
+/// Gemini's errors are objects in an array.
+fn gemini(code: u16, status: &str, message: &str) -> Value {
+    json!([{"error": {"code": code, "message": message, "status": status}}])
+}
+
+/// What a gateway makes of another server's error.
+fn nested(error: &Value) -> Value {
+    json!({"error": {"message": error.to_string(), "type": "None", "param": null, "code": "400"}})
+}
+
 #[rstest]
-#[case(404, json!({"error": {"message": "The model `x` does not exist", "code": "model_not_found"}}), "check model")]
-#[case(400, json!({"error": {"message": "This model's maximum context length is 4096 tokens"}}), "session.maxMessages")]
-#[case(429, json!({"error": {"code": "insufficient_quota"}}), "quota")]
+#[case::unknown_model(404, json!({"error": {"message": "The model `x` does not exist", "code": "model_not_found"}}), Misconfigured, "check model")]
+#[case::unknown_model_of_gemini(
+    404,
+    gemini(
+        404,
+        "NOT_FOUND",
+        "models/x is not found for API version v1main, or is not supported for generateContent."
+    ),
+    Misconfigured,
+    "check model"
+)]
+#[case::full_context(400, json!({"error": {"message": "This model's maximum context length is 4096 tokens"}}), ContextFull, "session.maxTokens")]
+#[case::full_context_of_gemini(
+    400,
+    gemini(
+        400,
+        "INVALID_ARGUMENT",
+        "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."
+    ),
+    ContextFull,
+    "session.maxMessages"
+)]
+#[case::full_context_in_a_message(400, nested(&json!({"error": {"message": "prompt is too long: 210000 tokens > 200000 maximum"}})), ContextFull, "session.maxTokens")]
+#[case::full_context_as_a_fault(500, json!({"error": {"message": "the request exceeds the available context size"}}), ContextFull, "session.maxTokens")]
+#[case::no_quota(429, json!({"error": {"code": "insufficient_quota"}}), QuotaExhausted, "apiKeySecretRef")]
+#[case::no_credit(402, json!({"error": {"message": "This request requires more credits, or fewer max_tokens.", "code": 402}}), QuotaExhausted, "apiKeySecretRef")]
+#[case::no_credit_and_no_reason(402, json!({}), QuotaExhausted, "apiKeySecretRef")]
+#[case::no_budget(400, json!({"error": {"message": "Budget has been exceeded! Current cost: 2, Max budget: 1", "type": "budget_exceeded"}}), QuotaExhausted, "apiKeySecretRef")]
+#[case::no_credit_as_a_refused_key(401, json!({"error": {"message": "insufficient balance"}}), QuotaExhausted, "apiKeySecretRef")]
+#[case::unknown_key(401, json!({"error": {"message": "Incorrect API key provided"}}), KeyRefused, "apiKeySecretRef")]
+#[case::unknown_key_that_echoes_a_phrase(401, json!({"detail": "the prompt is too long"}), KeyRefused, "apiKeySecretRef")]
+#[case::unknown_key_of_gemini(
+    400,
+    gemini(
+        400,
+        "INVALID_ARGUMENT",
+        "API key not valid. Please pass a valid API key."
+    ),
+    KeyRefused,
+    "apiKeySecretRef"
+)]
+#[case::key_without_rights(403, json!({"error": {"message": "not for you"}}), Forbidden, "the key's rights")]
+#[case::blind_model(400, json!({"error": {"message": "Invalid content type. image_url is only supported by certain models."}}), PicturesRefused, "in model")]
+#[case::blind_model_of_vllm(400, json!({"object": "error", "message": "At most 0 image(s) may be provided in one prompt."}), PicturesRefused, "in model")]
+#[case::filter(400, json!({"error": {"code": "content_filter", "message": "The response was filtered"}}), Filtered, "systemPrompt")]
+#[case::filter_of_deepseek(400, json!({"error": {"message": "Content Exists Risk"}}), Filtered, "systemPrompt")]
+#[case::parameter_in_a_message(422, json!({"object": "error", "message": {"detail": [{"type": "extra_forbidden", "loc": ["body", "user"], "msg": "Extra inputs are not permitted", "input": "telegram:1"}]}}), Misconfigured, "parameter")]
+#[case::large_body(413, json!({}), TooLarge, "session.maxMessages")]
+#[case::redirect(302, json!({}), Misconfigured, "url")]
+#[case::other_path(404, json!({}), Misconfigured, "url")]
+#[case::other_status(418, json!({}), Misconfigured, "protocol")]
 #[tokio::test]
-async fn a_known_complaint_says_what_to_change(
+async fn lasting_complaint_has_its_kind_and_what_to_change(
     #[case] code: u16,
-    #[case] body: serde_json::Value,
+    #[case] body: Value,
+    #[case] kind: FailureKind,
     #[case] hint: &str,
 ) {
     let server =
         MockServer::start(move |_| mock_server::status(code, &[JSON], body.to_string())).await;
     let error = ask_expecting_error(&assistant(OpenAI, &server.url)).await;
+    assert_eq!(error.kind, kind, "{error}");
     assert!(error.detail.contains(hint), "{error}");
     assert!(!error.is_retryable());
+}
+
+#[rstest]
+#[case::too_many(429, json!({"error": {"message": "Rate limit reached"}}), Overloaded, "limits.messagesPerMinute")]
+#[case::quota_of_a_minute(429, json!([{"error": {"code": 429, "message": "You exceeded your current quota", "details": [{"retryDelay": "1s"}]}}]), Overloaded, "limits.messagesPerMinute")]
+#[case::fault(500, json!({"error": {"message": "oops"}}), ServerFault, "its log")]
+#[tokio::test]
+async fn passing_complaint_has_its_kind_and_is_retryable(
+    #[case] code: u16,
+    #[case] body: Value,
+    #[case] kind: FailureKind,
+    #[case] hint: &str,
+) {
+    let server =
+        MockServer::start(move |_| mock_server::status(code, &[JSON], body.to_string())).await;
+    let error = ask_expecting_error(&assistant(OpenAI, &server.url)).await;
+    assert_eq!(error.kind, kind, "{error}");
+    assert!(error.detail.contains(hint), "{error}");
+    assert!(error.is_retryable());
 }
 
 #[rstest]

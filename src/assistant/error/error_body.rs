@@ -62,12 +62,14 @@ impl ErrorBody {
         }
     }
 
-    /// Reads the bytes of a body; what is no JSON says nothing.
+    /// Reads the bytes of a body: JSON, or plain words. A page in HTML is a proxy's, and says nothing.
     pub(in crate::assistant) fn from_bytes(bytes: &[u8]) -> Self {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        serde_json::from_slice::<Value>(bytes)
-            .map(|body| Self::read(&body))
-            .unwrap_or_default()
+        let body = serde_json::from_slice(bytes).ok().or_else(|| {
+            let words = std::str::from_utf8(bytes).ok()?.trim();
+            (!words.starts_with('<')).then(|| Value::from(words))
+        });
+        body.map(|body| Self::read(&body)).unwrap_or_default()
     }
 }
 
@@ -172,9 +174,15 @@ impl Complaint {
             Self::Pictures => {
                 "the model takes no pictures; name one that does in model, if pictures matter"
             }
-            Self::Quota => "the quota or credit of the API key is used up",
-            Self::Overloaded => "it has too many requests",
-            Self::Filtered => "its content filter refused the request",
+            Self::Quota => {
+                "the quota or credit of the API key is used up; renew it, or name another key in apiKeySecretRef"
+            }
+            Self::Overloaded => {
+                "it has too many requests; raise its limit, or lower limits.messagesPerMinute"
+            }
+            Self::Filtered => {
+                "its content filter refused the request; see the filter's policy there, and systemPrompt"
+            }
             Self::Key => "it does not accept the API key; check apiKeySecretRef",
             Self::Parameter => "it refuses a parameter of the request; check protocol and url",
         }
@@ -191,6 +199,13 @@ const QUOTA: &[&str] = &[
     "requires more credits",
     "out of credits",
     "billing_hard_limit_reached",
+    "billing_not_active",
+    "budget_exceeded",
+    "exceededbudget",
+    "insufficient_funds",
+    "insufficient funds",
+    "payment required",
+    "arrearage",
 ];
 
 const CONTEXT: &[&str] = &[
@@ -216,6 +231,17 @@ const CONTEXT: &[&str] = &[
     "tokens + `max_new_tokens` must be",
     "`inputs` must have less than",
     "request too large for",
+    "request body too large for",
+    "tokens_limit_reached",
+    "too many input tokens",
+    "exceeds the maximum number of tokens",
+    "exceeded max number of tokens",
+    "exceeded model token limit",
+    "prompt exceeds max length",
+    "range of input length should be",
+    "string_above_max_length",
+    // vLLM, of the room that is left for the answer.
+    "must be at least 1, got -",
 ];
 
 const FILTER: &[&str] = &[
@@ -230,6 +256,10 @@ const FILTER: &[&str] = &[
     "prohibited_content",
     "safety system",
     "content violates",
+    "contentfilter",
+    "content exists risk",
+    "flagged as",
+    "guardrail",
 ];
 
 const PICTURES: &[&str] = &[
@@ -243,6 +273,10 @@ const PICTURES: &[&str] = &[
     "no vision",
     "vision is not",
     "images are not supported",
+    "images not supported",
+    "image is not supported",
+    "image content",
+    "at most 0 image",
     "cannot process images",
     "mmproj",
 ];
@@ -273,6 +307,8 @@ const KEY: &[&str] = &[
     "invalid api key",
     "invalid x-api-key",
     "api key not valid",
+    "api key expired",
+    "api_key_expired",
     "no auth credentials",
     "invalid authentication",
     "authentication_error",
@@ -335,6 +371,15 @@ mod tests {
         "This model's maximum prompt length is 131072 but the request contains 150000 tokens."
     )]
     #[case::tgi("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096")]
+    #[case::vllm_without_room_for_an_answer("max_tokens must be at least 1, got -512.")]
+    #[case::bedrock_converse(
+        "Too many input tokens. Max input tokens: 128000, request input token count: 151000"
+    )]
+    #[case::github("Request body too large for gpt-4o model. Max size: 8000 tokens.")]
+    #[case::moonshot("Invalid request: Your request exceeded model token limit: 8192")]
+    #[case::zhipu("Prompt exceeds max length")]
+    #[case::dashscope("Range of input length should be [1, 30720]")]
+    #[case::llama_cpp_python("Requested tokens (600) exceed context window of 512")]
     fn full_context_is_understood_wherever_it_stands(#[case] words: &str) {
         let object =
             json!({"error": {"code": 400, "message": words, "status": "INVALID_ARGUMENT"}});
@@ -349,6 +394,19 @@ mod tests {
             let complaint = ErrorBody::read(&body).complaint;
             assert_eq!(complaint, Some(Complaint::ContextFull), "{body}");
         }
+    }
+
+    #[rstest]
+    #[case::json(r#"{"error": "prompt is too long"}"#, Some(Complaint::ContextFull))]
+    #[case::json_after_a_mark(
+        "\u{feff}{\"error\": \"prompt is too long\"}",
+        Some(Complaint::ContextFull)
+    )]
+    #[case::words("Error: prompt is too long", Some(Complaint::ContextFull))]
+    #[case::page("<html>The model: page not found</html>", None)]
+    #[case::nothing("", None)]
+    fn body_is_read_for_what_it_is(#[case] body: &str, #[case] complaint: Option<Complaint>) {
+        assert_eq!(ErrorBody::from_bytes(body.as_bytes()).complaint, complaint);
     }
 
     #[test]
