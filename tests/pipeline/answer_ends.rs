@@ -37,7 +37,7 @@ async fn check_that_the_history_holds_the_mark(
     mark: &str,
 ) {
     let model = ending_with(end);
-    let support = env.connector_with("support", |c| c.assistant = model.shared());
+    let support = env.connector_with("support", |c| c.assistant = Some(model.shared()));
     let expected = format!("{HALF}\n\n{mark}");
     assert_eq!(env.ask(&support, "half").await.text, expected);
     // As the store has it, not as this process remembers it.
@@ -86,7 +86,7 @@ async fn question_that_was_begun_is_not_asked_again_by_itself() {
     let mut env = TestEnv::new().await;
     let agent =
         ScriptedAssistant::new(|_| Err(failure(FailureKind::Unreachable, QuestionProgress::Begun)));
-    let support = env.connector_with("support", |c| c.assistant = agent.shared());
+    let support = env.connector_with("support", |c| c.assistant = Some(agent.shared()));
     let sorry = env.ask(&support, "book it").await;
     assert_eq!(
         sorry.text,
@@ -107,7 +107,7 @@ async fn progress_decides_how_often_a_question_is_asked(
     // The tests' limit for a question that never arrived is three.
     let mut env = TestEnv::new().await;
     let agent = ScriptedAssistant::new(move |_| Err(failure(FailureKind::Unreachable, progress)));
-    let support = env.connector_with("support", |c| c.assistant = agent.shared());
+    let support = env.connector_with("support", |c| c.assistant = Some(agent.shared()));
     let sorry = env.ask(&support, "book it").await;
     assert!(sorry.text.starts_with("I cannot answer"), "{}", sorry.text);
     assert_eq!(agent.take_questions().len(), asked);
@@ -118,7 +118,7 @@ async fn three_empty_answers_in_a_row_are_a_fault() {
     let nothing: fn() -> Script = || Ok(vec![]);
     let mut env = TestEnv::new().await;
     let model = ScriptedAssistant::new(move |_| nothing());
-    let support = env.connector_with("support", |c| c.assistant = model.shared());
+    let support = env.connector_with("support", |c| c.assistant = Some(model.shared()));
     for n in 1..=3 {
         let fact = env.observations.facts(&support.uid).assistant;
         assert_eq!(fact, AssistantFact::Unknown, "{n}");
@@ -153,7 +153,7 @@ async fn three_empty_answers_in_a_row_are_a_fault() {
 async fn user_is_told_what_failed_and_what_helps(#[case] kind: FailureKind, #[case] advice: &str) {
     let mut env = TestEnv::new().await;
     let model = ScriptedAssistant::new(move |_| Err(failure(kind, QuestionProgress::NotTaken)));
-    let support = env.connector_with("support", |c| c.assistant = model.shared());
+    let support = env.connector_with("support", |c| c.assistant = Some(model.shared()));
     let sorry = env.ask(&support, "hello").await;
     assert!(sorry.text.ends_with(advice), "{}", sorry.text);
     let dead = env.dead_letters().await;

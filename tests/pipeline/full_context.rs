@@ -22,7 +22,7 @@ fn model_with_room_for(exchanges: usize) -> ScriptedAssistant {
 
 fn connector(env: &mut TestEnv, assistant: &ScriptedAssistant) -> Connector {
     let assistant = assistant.shared();
-    env.connector_with("support", |c| c.assistant = assistant)
+    env.connector_with("support", |c| c.assistant = Some(assistant))
 }
 
 /// Ann's questions 1 to `count` are answered.
@@ -51,7 +51,7 @@ async fn check_that_the_session_keeps_what_fitted(mut env: TestEnv) {
     let roomy = model_with_room_for(100);
     let support = connector(&mut env, &roomy);
     converse(&env, &support, 6).await;
-    env.update_connector(&support, |c| c.assistant = model.shared());
+    env.update_connector(&support, |c| c.assistant = Some(model.shared()));
     let answer = env.ask(&support, "7").await;
     assert_eq!(answer.text, "answer to 7");
     assert_eq!(model.take_exchanges(), [6, 3]);
@@ -85,7 +85,7 @@ async fn third_and_last_question_is_the_message_alone() {
     let support = connector(&mut env, &roomy);
     converse(&env, &support, 5).await;
     let forgetful = model_with_room_for(0);
-    env.update_connector(&support, |c| c.assistant = forgetful.shared());
+    env.update_connector(&support, |c| c.assistant = Some(forgetful.shared()));
     assert_eq!(env.ask(&support, "6").await.text, "answer to 6");
     let asked = forgetful.take_questions();
     let exchanges: Vec<_> = asked.iter().map(|q| q.history.len() / 2).collect();
@@ -143,7 +143,9 @@ async fn request_that_is_too_large_is_asked_with_less_history() {
             text("fits")
         }
     });
-    env.update_connector(&support, |c| c.assistant = behind_a_strict_proxy.shared());
+    env.update_connector(&support, |c| {
+        c.assistant = Some(behind_a_strict_proxy.shared());
+    });
     assert_eq!(env.ask(&support, "3").await.text, "fits");
     assert_eq!(behind_a_strict_proxy.take_exchanges(), [2, 1]);
 }
@@ -186,7 +188,7 @@ async fn self_kept_conversation_that_is_full_names_new(
     let mut env = TestEnv::new().await;
     let agent = model_with_room_for(100).keeping_history();
     let support = env.connector_with("support", |c| {
-        c.assistant = agent.shared();
+        c.assistant = Some(agent.shared());
         c.session.duration = duration;
     });
     env.ask(&support, "1").await;
