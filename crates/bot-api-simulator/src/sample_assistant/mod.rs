@@ -50,6 +50,8 @@ pub struct Behaviour {
     pub answer: Option<String>,
     /// Send the text in `refusal` instead of `content`, as `OpenAI`'s models do.
     pub refuse: bool,
+    /// Requests with more messages than this are refused: they are too long for the model's context.
+    pub context_messages: Option<usize>,
     /// Requests without `Authorization: Bearer <this>` are refused with 401.
     pub api_key: Option<String>,
     /// Fail instead of transcribing. Only this and `api_key` apply to transcriptions.

@@ -223,6 +223,12 @@ async fn complete(state: &State, headers: &HeaderMap, body: &Bytes) -> io::Resul
             behaviour = &rule.then;
         }
     }
+    if let Some(most) = behaviour.context_messages
+        && request.messages.len() > most
+    {
+        let message = format!("This model's maximum context length is {most} messages");
+        return Ok(error(400, "invalid_request_error", &message));
+    }
     if behaviour.latency_ms > 0 {
         tokio::time::sleep(Duration::from_millis(behaviour.latency_ms)).await;
     }
