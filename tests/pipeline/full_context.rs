@@ -14,6 +14,8 @@ fn model_with_room_for(exchanges: usize) -> ScriptedAssistant {
     ScriptedAssistant::new(move |question| {
         if question.history.len() > 2 * exchanges || question.text.contains("endless") {
             refusal(FailureKind::ContextFull)
+        } else if question.text == "nothing" {
+            text("")
         } else {
             text(format!("answer to {}", question.text))
         }
@@ -76,6 +78,21 @@ async fn session_on_postgres_keeps_what_fitted() {
         return;
     };
     check_that_the_session_keeps_what_fitted(TestEnv::on(&postgres.address()).await).await;
+}
+
+#[tokio::test]
+async fn empty_answers_take_no_place_of_what_fitted() {
+    let mut env = TestEnv::new().await;
+    let roomy = model_with_room_for(100);
+    let support = connector(&mut env, &roomy);
+    for question in ["1", "2", "3", "nothing", "4"] {
+        env.ask(&support, question).await;
+    }
+    let model = model_with_room_for(2);
+    env.update_connector(&support, |c| c.assistant = Some(model.shared()));
+    env.ask(&support, "5").await;
+    assert_eq!(model.take_exchanges(), [4, 2]);
+    assert_eq!(stored_questions(&env).await, ["3", "4", "5"]);
 }
 
 #[tokio::test]

@@ -79,7 +79,8 @@ impl BatchHandler<'_> {
         }
         if let Some(session) = &mut self.lane.session {
             let kept = assistant.needs_history() && !empty;
-            session.exchanges += 1;
+            // Numbers of exchanges that are kept have no gaps: what goes is named by them.
+            session.exchanges += i64::from(kept || !assistant.needs_history());
             let usage = answer.usage.unwrap_or_default();
             let tokens = session.tokens.plus(usage.input, usage.output);
             session.tokens = tokens;
