@@ -29,6 +29,8 @@ pub struct Texts {
     pub assistant_lost: String,
     /// The assistant has too many requests; the message was given up.
     pub assistant_overloaded: String,
+    /// The assistant asks for a longer wait than a few minutes; the message was given up.
+    pub assistant_busy_for_long: String,
     /// The quota of the assistant's key is used up; the message was given up.
     pub quota_exhausted: String,
     /// A message that is too long for the assistant without any history.
@@ -190,6 +192,7 @@ mod tests {
                 &texts.assistant_unavailable,
                 &texts.assistant_lost,
                 &texts.assistant_overloaded,
+                &texts.assistant_busy_for_long,
                 &texts.quota_exhausted,
                 &texts.message_too_long,
                 &texts.conversation_too_long,

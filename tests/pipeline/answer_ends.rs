@@ -81,6 +81,26 @@ async fn broken_answer_is_marked_in_the_history_on_postgres() {
     check_that_the_history_holds_the_mark(env, broken(), "(The answer broke off here.)").await;
 }
 
+#[rstest]
+#[case(Truncation::Filter, "The assistant's content filter refused this.")]
+#[case(Truncation::Length, "That was too large, or its answer was.")]
+#[tokio::test]
+async fn truncated_answer_without_text_says_why_and_is_not_kept(
+    #[case] truncation: Truncation,
+    #[case] told: &str,
+) {
+    let mut env = TestEnv::new().await;
+    let model = ScriptedAssistant::new(move |_| Ok(vec![Ok(AnswerPart::Truncated(truncation))]));
+    let support = env.connector_with("support", |c| c.assistant = Some(model.shared()));
+    for _ in 0..2 {
+        let said = env.ask(&support, "hello").await;
+        assert!(said.text.starts_with(told), "{}", said.text);
+    }
+    assert_eq!(model.take_exchanges(), [0, 0]);
+    let metrics = env.metrics.encode();
+    assert!(metrics.contains("result=\"truncated_"), "{metrics}");
+}
+
 #[tokio::test]
 async fn question_that_was_begun_is_not_asked_again_by_itself() {
     let mut env = TestEnv::new().await;

@@ -1,10 +1,14 @@
 //! What the bot says by itself, before it has a language: decisions carry it, and `send::localize` finds the words.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::assistant::{AssistantError, FailureKind, QuestionProgress};
 use crate::pipeline::decide::attachment_check::UnreadableAttachment;
 use crate::pipeline::message::incoming_update::IncomingUpdate;
+
+/// What an assistant may ask to wait before "in a few minutes" is no longer true.
+const A_FEW_MINUTES: Duration = Duration::from_mins(5);
 
 /// One thing that the bot says by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +46,8 @@ pub(crate) enum CannedReply {
     AssistantFailed(FailureKind),
     /// The assistant was lost after it had begun to work: what was asked for may have been done.
     AssistantLost,
+    /// The assistant says that it takes no requests for a while, and the message was given up.
+    AssistantBusyForLong,
     /// The assistant keeps the history itself, and it has become too long.
     ConversationTooLong,
     /// The assistant refuses the bot's key, and the message waits.
@@ -74,6 +80,11 @@ impl CannedReply {
             {
                 Self::AssistantLost
             }
+            FailureKind::Overloaded | FailureKind::ServerFault
+                if error.retry_after.is_some_and(|wait| wait > A_FEW_MINUTES) =>
+            {
+                Self::AssistantBusyForLong
+            }
             kind => Self::AssistantFailed(kind),
         }
     }
@@ -85,7 +96,7 @@ mod tests {
 
     use super::*;
     use crate::assistant::FailureKind::{
-        ContextFull, Filtered, ServerFault, TimedOut, Unreachable,
+        ContextFull, Filtered, Overloaded, ServerFault, TimedOut, Unreachable,
     };
     use crate::assistant::QuestionProgress::{Begun, NotTaken, Uncertain};
 
@@ -127,5 +138,23 @@ mod tests {
         };
         let told = CannedReply::to_failure(&error, assistant_keeps_history);
         assert_eq!(told, reply);
+    }
+
+    #[rstest]
+    #[case::soon(ServerFault, 60, CannedReply::AssistantFailed(ServerFault))]
+    #[case::late(ServerFault, 3_600, CannedReply::AssistantBusyForLong)]
+    #[case::too_many_requests(Overloaded, 600, CannedReply::AssistantBusyForLong)]
+    fn long_wait_that_is_asked_for_is_told(
+        #[case] kind: FailureKind,
+        #[case] retry_after: u64,
+        #[case] reply: CannedReply,
+    ) {
+        let error = AssistantError {
+            kind,
+            progress: NotTaken,
+            retry_after: Some(Duration::from_secs(retry_after)),
+            detail: String::new(),
+        };
+        assert_eq!(CannedReply::to_failure(&error, false), reply);
     }
 }

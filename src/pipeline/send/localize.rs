@@ -34,6 +34,7 @@ pub(crate) fn localize(reply: &CannedReply, texts: &Texts) -> String {
         CannedReply::EmptyAnswer => &texts.empty_answer,
         CannedReply::AssistantFailed(kind) => failure_text(*kind, texts),
         CannedReply::AssistantLost => &texts.assistant_lost,
+        CannedReply::AssistantBusyForLong => &texts.assistant_busy_for_long,
         CannedReply::ConversationTooLong => &texts.conversation_too_long,
         CannedReply::KeyRefused => &texts.key_refused,
         CannedReply::Denied { user } => return texts.denied(*user),

@@ -63,7 +63,7 @@ impl AnswerEnd {
     }
 }
 
-/// What came of an answer. Without text only if it ended [`AnswerEnd::Complete`].
+/// What came of an answer. Without text only if it ended [`AnswerEnd::Complete`] or [`AnswerEnd::Truncated`].
 #[derive(Debug, Default)]
 pub(crate) struct AssistantAnswer {
     /// The text, as far as it came.
@@ -102,7 +102,11 @@ impl<I> AskOutcome<I> {
     /// In snake case: the metric label `result`, and that of traces.
     pub(crate) fn label(&self) -> &'static str {
         match self {
-            Self::Answered(answer) if answer.is_empty() => "empty",
+            Self::Answered(answer)
+                if answer.is_empty() && matches!(answer.end, AnswerEnd::Complete) =>
+            {
+                "empty"
+            }
             Self::Answered(answer) => answer.end.label(),
             Self::Failed(error) => error.kind.label(),
             Self::Interrupted(..) => "stopped",

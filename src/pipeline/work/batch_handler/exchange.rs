@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::question::QuestionInput;
 use super::session::AskedQuestion;
 use super::{BatchHandler, HandleOutcome};
-use crate::assistant::{Assistant, AssistantFault, Question, Truncation};
+use crate::assistant::{Assistant, AssistantFault, FailureKind, Question, Truncation};
 use crate::pipeline::claim::lane_worker::LaneResult;
 use crate::pipeline::decide::canned_reply::CannedReply;
 use crate::pipeline::decide::interruption::Interruption;
@@ -134,7 +134,9 @@ impl BatchHandler<'_> {
         mut answer: AssistantAnswer,
     ) -> LaneResult<HandleOutcome> {
         self.observe_answer(&answer);
-        if let Some(mark) = self.end_mark(&answer.end) {
+        if let Some(mark) = self.end_mark(&answer.end)
+            && !answer.is_empty()
+        {
             add_mark(&mut answer.text, mark);
         }
         self.record_exchange(assistant, asked, &answer);
@@ -147,7 +149,7 @@ impl BatchHandler<'_> {
             render::MAX_ANSWER_PARTS,
         );
         if parts.is_empty() {
-            parts = self.canned_parts(&CannedReply::EmptyAnswer);
+            parts = self.canned_parts(&reply_to_no_text(&answer.end));
         }
         match answer.end {
             AnswerEnd::Broken(error) => {
@@ -178,15 +180,21 @@ impl BatchHandler<'_> {
                     ask::MAX_STATE_BYTES
                 ),
             ),
-            _ if answer.is_empty() => {
-                tracing::warn!(connector = %self.connector.connector_ref, "the assistant's answer was empty");
-                observations.record_assistant_failure(
-                    uid,
-                    AssistantFault::Failing,
-                    "the answer was empty; look into the assistant's log".to_owned(),
-                );
+            (AnswerEnd::Truncated(Truncation::Filter), None) => {
+                observations.record_assistant_success(uid);
             }
-            _ => observations.record_assistant_success(uid),
+            (end, None) if answer.is_empty() => {
+                let detail = match end {
+                    AnswerEnd::Truncated(_) => {
+                        "the answer reached its limit of length before it said anything; raise that limit at the assistant"
+                    }
+                    _ => "the answer was empty; look into the assistant's log",
+                };
+                tracing::warn!(connector = %self.connector.connector_ref, detail, "the assistant said nothing");
+                let fault = AssistantFault::Failing;
+                observations.record_assistant_failure(uid, fault, detail.to_owned());
+            }
+            (_, None) => observations.record_assistant_success(uid),
         }
     }
 
@@ -245,6 +253,19 @@ impl BatchHandler<'_> {
             }
             DeliveryProgress::Wait(wait) => Ok(HandleOutcome::Wait(wait)),
         }
+    }
+}
+
+/// What is said in the place of an answer without text.
+fn reply_to_no_text(end: &AnswerEnd) -> CannedReply {
+    match end {
+        AnswerEnd::Truncated(Truncation::Filter) => {
+            CannedReply::AssistantFailed(FailureKind::Filtered)
+        }
+        AnswerEnd::Truncated(Truncation::Length) => {
+            CannedReply::AssistantFailed(FailureKind::TooLarge)
+        }
+        AnswerEnd::Complete | AnswerEnd::Cut | AnswerEnd::Broken(_) => CannedReply::EmptyAnswer,
     }
 }
 
