@@ -40,3 +40,37 @@ pub(super) fn denied_reply(spec: &TelegramConnectorSpec) -> DeniedReply {
         Some(text) => DeniedReply::Text(text.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[rstest]
+    #[case::no_limit(json!({}), json!({}), None)]
+    #[case::no_prompt(json!({}), json!({"maxTokens": 1_000}), Some(1_000))]
+    // 400 characters are 100 tokens, and a message has four.
+    #[case::prompt(json!({"systemPrompt": "x".repeat(400)}), json!({"maxTokens": 1_000}), Some(896))]
+    #[case::prompt_that_leaves_nothing(json!({"systemPrompt": "x".repeat(8_000)}), json!({"maxTokens": 1_000}), Some(0))]
+    fn system_prompt_takes_its_part_of_the_tokens(
+        #[case] assistant: Value,
+        #[case] session: Value,
+        #[case] tokens: Option<u32>,
+    ) {
+        let mut spec = json!({
+            "botTokenSecretRef": {"name": "bot"},
+            "assistant": {"protocol": "OpenAI", "url": "http://assistant.acme.svc/v1", "model": "m"},
+            "access": {"level": "Open"},
+            "session": session,
+        });
+        let given = assistant.as_object().expect("an object").clone();
+        spec["assistant"]
+            .as_object_mut()
+            .expect("an object")
+            .extend(given);
+        let spec = serde_json::from_value(spec).expect("a spec");
+        assert_eq!(session_policy(&spec).max_tokens, tokens);
+    }
+}

@@ -1,10 +1,13 @@
 //! A conversation that is longer than the model's context goes on with less of its history, and never ends in an apology.
 
+use axum::response::Response;
 use rstest::rstest;
+use telegram_connector_operator::api::connector::AssistantProtocol;
 use telegram_connector_operator::assistant::{FailureKind, Question};
 use telegram_connector_operator::registry::SessionDuration;
 use telegram_connector_operator::store::ListingQuery;
 
+use crate::mock_server::{self, MockServer, ReceivedRequest};
 use crate::postgres::Postgres;
 use crate::scripted_assistant::{Script, ScriptedAssistant, refusal, text};
 use crate::test_env::{ANN, Connector, TIMEOUT, TestEnv};
@@ -213,6 +216,54 @@ async fn self_kept_conversation_that_is_full_names_new(
     let sorry = env.ask(&support, "endless").await;
     assert!(sorry.text.ends_with(advice), "{}", sorry.text);
     assert_eq!(agent.take_exchanges(), [0]);
+}
+
+/// What OpenAI-compatible servers do with more messages than two: a status, or an error within a stream that began as a success.
+fn refuse_three_messages(asked: &ReceivedRequest, status: u16, body: &str) -> Response {
+    let messages = asked.json()["messages"].as_array().map_or(0, Vec::len);
+    match (messages, status) {
+        (0..3, _) => mock_server::events(&[
+            r#"{"choices": [{"delta": {"content": "Yes."}, "finish_reason": "stop"}]}"#,
+            "[DONE]",
+        ]),
+        (_, 200) => {
+            mock_server::events(&[r#"{"choices": [{"delta": {"role": "assistant"}}]}"#, body])
+        }
+        _ => mock_server::status(status, &[], body.to_owned()),
+    }
+}
+
+#[rstest]
+#[case::openai(400, r#"{"error": {"message": "This model's maximum context length is 512 tokens.", "code": "context_length_exceeded"}}"#)]
+#[case::gemini(400, r#"[{"error": {"code": 400, "message": "The input token count (600) exceeds the maximum number of tokens allowed (512).", "status": "INVALID_ARGUMENT"}}]"#)]
+#[case::gateway(400, r#"{"error": {"message": "{\"type\":\"error\",\"error\":{\"message\":\"prompt is too long: 600 tokens > 512 maximum\"}}"}}"#)]
+#[case::fault(
+    500,
+    r#"{"error": {"message": "the request exceeds the available context size"}}"#
+)]
+#[case::plain_words(400, "Input is too long for requested model.")]
+#[case::proxy(413, "<html>413 Request Entity Too Large</html>")]
+#[case::within_the_stream(
+    200,
+    r#"{"error": {"message": "loaded with context length of only 512 tokens", "code": 400}}"#
+)]
+#[tokio::test]
+async fn however_a_server_says_it_the_conversation_goes_on(
+    #[case] status: u16,
+    #[case] body: &'static str,
+) {
+    let mut env = TestEnv::new().await;
+    let server = MockServer::start(move |asked: &ReceivedRequest| {
+        refuse_three_messages(asked, status, body)
+    })
+    .await;
+    let assistant = env.assistant_at(AssistantProtocol::OpenAI, &server.url, 60, None);
+    let support = env.connector_with("support", |c| c.assistant = Some(assistant));
+    for question in ["one", "two", "three"] {
+        assert_eq!(env.ask(&support, question).await.text, "Yes.");
+    }
+    // The second and the third without the exchange before them.
+    assert_eq!(server.received().len(), 1 + 2 + 2);
 }
 
 /// A word is a token; the prompt and the answer need their room, too.

@@ -74,6 +74,8 @@ impl RefusedKeys {
     ) -> Duration {
         self.asked.lock().insert(message);
         let mut refusals = self.refusals.lock();
+        // Of connectors that are gone, or have another key by now.
+        refusals.retain(|_, refusal| refusal.assistant.strong_count() > 0);
         let next_probe = now + interval;
         match refusals.get_mut(uid) {
             Some(refusal) if refusal.is_of(assistant) => refusal.next_probe = next_probe,
@@ -183,6 +185,16 @@ mod tests {
             keys.wait_before_asking(&other, &former, now, INTERVAL),
             None
         );
+    }
+
+    #[test]
+    fn refusal_goes_with_its_assistant() {
+        let keys = RefusedKeys::default();
+        let (former, other) = (assistant(), assistant());
+        keys.refuse(&"u".into(), &former, 1, Instant::now(), INTERVAL);
+        drop(former);
+        keys.refuse(&"v".into(), &other, 2, Instant::now(), INTERVAL);
+        assert_eq!(keys.refusals.lock().len(), 1);
     }
 
     #[test]

@@ -428,8 +428,12 @@ async fn refused_api_key_is_reported_at_once_and_replaced(cluster: Cluster) {
         assert!(told[0].text.contains("refuses the bot's key"), "{told:?}");
     }
     assert_eq!(env.assistant.request_count(), 1);
-    env.wait_for_condition("a", "AssistantReady", "False", "AssistantUnauthorized")
+    let condition = env
+        .wait_for_condition("a", "AssistantReady", "False", "AssistantUnauthorized")
         .await;
+    for words in ["apiKeySecretRef", "messages wait"] {
+        assert!(condition.message.contains(words), "{}", condition.message);
+    }
     env.wait_for_condition("a", "Ready", "True", "MessagesFlow")
         .await;
     env.set_secret("key", "api-key", "sk-new").await;
