@@ -50,7 +50,7 @@ impl BatchHandler<'_> {
         drop(running);
         let asked = AskedQuestion {
             step,
-            text: input.text,
+            text: self.input_text(&input, exchanges_kept),
             exchanges_kept,
         };
         self.observe_key(assistant, &outcome).await;

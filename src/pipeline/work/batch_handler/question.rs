@@ -16,8 +16,18 @@ use crate::store::Session;
 pub(super) struct QuestionInput {
     /// What the turn does to its session.
     pub(super) step: SessionStep,
-    pub(super) text: String,
-    pub(super) pictures: Vec<Picture>,
+    parts: Vec<InputPart>,
+    pictures: Vec<Picture>,
+}
+
+/// What one message of the turn asks.
+struct InputPart {
+    /// Which of the batch's members it is.
+    member: usize,
+    /// What was heard or read in its file.
+    file_text: Option<String>,
+    /// Its picture does not go with the question.
+    is_blind: bool,
 }
 
 impl BatchHandler<'_> {
@@ -27,17 +37,46 @@ impl BatchHandler<'_> {
         session.filter(|_| step == SessionStep::Continue)
     }
 
-    /// The history that goes with a question that takes no more than half of `maxTokens`: what is not in it is quoted rather than missing.
-    fn history_sure_to_be_sent(&self, step: SessionStep) -> &[ChatMessage] {
+    /// The history that is sure to go with a question: so many exchanges, or as many as there are, unless the question takes more than half of
+    /// `maxTokens`. What is not in it is quoted rather than missing.
+    fn history_to_refer_to(&self, step: SessionStep, exchanges: Option<usize>) -> &[ChatMessage] {
         let session = self.current_session(step);
         let history = session.map_or(&[][..], |session| &session.history);
-        match self.connector.session.max_tokens {
-            None => history,
-            Some(tokens) => {
-                let exchanges = history::exchanges_within(history, u64::from(tokens / 2));
-                history::newest_exchanges(history, exchanges)
-            }
-        }
+        let exchanges = match (exchanges, self.connector.session.max_tokens) {
+            (Some(exchanges), _) => exchanges,
+            (None, Some(tokens)) => history::exchanges_within(history, u64::from(tokens / 2)),
+            (None, None) => return history,
+        };
+        history::newest_exchanges(history, exchanges)
+    }
+
+    /// The words of the question. `exchanges`: with how many of history it is asked, where that is fewer than at first.
+    pub(super) fn input_text(&self, input: &QuestionInput, exchanges: Option<usize>) -> String {
+        let history = self.history_to_refer_to(input.step, exchanges);
+        let context = InputContext {
+            bot: decision::bot_identity(self.connector),
+            history,
+        };
+        let texts = input.parts.iter().map(|part| {
+            let member = &self.batch.members[part.member];
+            let incoming = &member.update.incoming;
+            let text = match (
+                &part.file_text,
+                member.update.input(self.connector, history),
+            ) {
+                (Some(words), _) => assistant_input::with_file_text(incoming, context, words),
+                // A question about a picture that is not there must say that there is one.
+                (None, _) if part.is_blind => {
+                    assistant_input::with_unsupported_picture(incoming, context)
+                }
+                (None, AssistantInput::Text { text, .. }) => text,
+                (None, _) => String::new(),
+            };
+            (member.relation, text)
+        });
+        let texts: Vec<_> = texts.collect();
+        let texts: Vec<_> = texts.iter().map(|(r, text)| (*r, text.as_str())).collect();
+        assistant_input::join_texts(&texts)
     }
 
     /// How many exchanges of the session's history go with the question: as many as `maxTokens` has room for beside it.
@@ -53,7 +92,8 @@ impl BatchHandler<'_> {
         match self.connector.session.max_tokens {
             None => session.history.len() / 2,
             Some(tokens) => {
-                let question = estimate_question_tokens(&input.text, input.pictures.len());
+                let text = self.input_text(input, None);
+                let question = estimate_question_tokens(&text, input.pictures.len());
                 let room = u64::from(tokens).saturating_sub(question);
                 history::exchanges_within(&session.history, room)
             }
@@ -76,7 +116,7 @@ impl BatchHandler<'_> {
             session_id: session.map_or_else(|| self.session_key(), |s| s.key.clone()),
             session_state: session.and_then(|s| s.state.clone()),
             history: history::newest_exchanges(history, exchanges).to_vec(),
-            text: input.text.clone(),
+            text: self.input_text(input, (attempt > 1).then_some(exchanges)),
             pictures: input.pictures.clone(),
             idempotency_key: match attempt {
                 1 => key,
@@ -85,67 +125,55 @@ impl BatchHandler<'_> {
         }
     }
 
-    /// What the assistant is asked: the words of all messages, and their pictures as far as it takes any. An error is of the only
+    /// Fetches what the assistant is asked: the words of all messages, and their pictures as far as it takes any. An error is of the only
     /// message there is; where there are others, they are asked about.
     pub(super) async fn build_input(
         &self,
         supports_pictures: bool,
         step: SessionStep,
     ) -> Result<QuestionInput, UnreadableAttachment> {
-        let history = self.history_sure_to_be_sent(step);
-        let context = InputContext {
-            bot: decision::bot_identity(self.connector),
-            history,
-        };
-        let mut texts = Vec::new();
+        let history = self.history_to_refer_to(step, None);
+        let mut parts = Vec::new();
         let mut pictures = Vec::new();
-        for member in &self.batch.members {
-            let (text, picture) = match member.update.input(self.connector, history) {
-                AssistantInput::Text { text, picture } => (text, picture),
+        for (number, member) in self.batch.members.iter().enumerate() {
+            let incoming = &member.update.incoming;
+            let mut part = InputPart {
+                member: number,
+                file_text: None,
+                is_blind: false,
+            };
+            match member.update.input(self.connector, history) {
+                AssistantInput::Text { picture, .. } => {
+                    let seen = match &picture {
+                        Some(file) if supports_pictures => {
+                            ask::download_picture(self.connector, file).await
+                        }
+                        _ => None,
+                    };
+                    let is_shown =
+                        matches!(incoming.content, Content::Photo(_) | Content::Document(_));
+                    part.is_blind = picture.is_some() && seen.is_none() && is_shown;
+                    pictures.extend(seen);
+                }
                 input @ (AssistantInput::Transcribe(_) | AssistantInput::ReadFile(_)) => {
-                    let (lane, incoming) = (&*self.lane, &member.update.incoming);
                     let words =
-                        match attachments::attachment_text(lane, self.connector, incoming, &input)
-                            .await
-                        {
-                            Ok(words) => words,
-                            Err(unreadable) if self.batch.members.len() == 1 => {
-                                return Err(unreadable);
-                            }
-                            Err(_) => attachments::UNREADABLE_PLACEHOLDER.to_owned(),
-                        };
-                    (
-                        assistant_input::with_file_text(incoming, context, &words),
-                        None,
-                    )
+                        attachments::attachment_text(self.lane, self.connector, incoming, &input);
+                    part.file_text = Some(match words.await {
+                        Ok(words) => words,
+                        Err(unreadable) if self.batch.members.len() == 1 => {
+                            return Err(unreadable);
+                        }
+                        Err(_) => attachments::UNREADABLE_PLACEHOLDER.to_owned(),
+                    });
                 }
                 // Of an album, what cannot be seen is left out.
                 AssistantInput::Empty | AssistantInput::Unsupported => continue,
-            };
-            let incoming = &member.update.incoming;
-            let seen = match &picture {
-                Some(file) if supports_pictures => {
-                    ask::download_picture(self.connector, file).await
-                }
-                _ => None,
-            };
-            let text = match (&picture, &seen, &incoming.content) {
-                // A question about a picture that is not there must say that there is one.
-                (Some(_), None, Content::Photo(_) | Content::Document(_)) => {
-                    assistant_input::with_unsupported_picture(incoming, context)
-                }
-                _ => text,
-            };
-            texts.push((member.relation, text));
-            pictures.extend(seen);
+            }
+            parts.push(part);
         }
-        let texts: Vec<_> = texts
-            .iter()
-            .map(|(relation, t)| (*relation, t.as_str()))
-            .collect();
         Ok(QuestionInput {
             step,
-            text: assistant_input::join_texts(&texts),
+            parts,
             pictures,
         })
     }
