@@ -312,6 +312,18 @@ async fn a_slow_answer_ends_by_timeout_seconds_alone(
     assert!(error.detail.contains("timeoutSeconds"), "{error}");
 }
 
+#[tokio::test]
+async fn answer_that_has_ended_needs_no_end_of_its_body() {
+    let server = MockServer::start(|_| {
+        let stop = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n".into();
+        then_nothing(vec![piece("Hi"), stop])
+    })
+    .await;
+    let assistant = assistant_with_short_timeouts(OpenAI, &server.url);
+    let answer = crate::fixtures::ask(&assistant, crate::fixtures::question()).await;
+    assert_eq!(answer.expect("an answer").text, "Hi");
+}
+
 #[rstest]
 #[tokio::test]
 async fn no_answer_at_all_ends_by_the_time_limit(

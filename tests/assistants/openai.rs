@@ -96,6 +96,7 @@ async fn a_question_carries_prompt_history_pictures_identity_and_key() {
 #[case("/v1/", "/v1/chat/completions")]
 #[case("", "/chat/completions")]
 #[case("/v1/chat/completions", "/v1/chat/completions")]
+#[case("/v1/responses", "/v1/responses")]
 #[case("/openai?api-version=7", "/openai/chat/completions?api-version=7")]
 #[tokio::test]
 async fn the_url_is_the_apis_root_or_the_whole_path(#[case] url: &str, #[case] called: &str) {

@@ -193,6 +193,8 @@ macro_rules! openai_cases {
             json_written_twice: ended(&[&serde_json::Value::from(text("Hi")).to_string()]) => "Hi", End::Complete;
             two_chunks_in_one_event: ended(&[&format!("{}{}", text("H"), text("i"))]) => "Hi", End::Complete;
             whole_answer_as_event: sse(&[&String::from_utf8_lossy(&whole(r#"{"content":"Hi"}"#, ""))]) => "Hi", End::Complete;
+            page_with_a_script: raw("<html>\n<script>\n{\"choices\":[{\"content\"\nx = {\"error\":{\"code\":500}}\n</script>") => "", End::Failed(false);
+            error_that_is_huge: sse(&[&format!(r#"{{"error":{{"code":503,"x":[{}0]}}}}"#, "0,".repeat(200_000))]) => "", End::Failed(true);
             // Reasoning.
             reasoning_fields: deltas(&[r#"{"reasoning_content":"hm","content":null}"#, r#"{"reasoning":"hm","content":""}"#, r#"{"reasoning_details":[{"text":"hm"}]}"#, r#"{"content":"Hi"}"#]) => "Hi", End::Complete;
             reasoning_without_an_opening_tag: texts(&["thought…", "</thi", "nk>The answer"]) => "The answer", End::Complete;

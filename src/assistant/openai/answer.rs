@@ -20,15 +20,16 @@ pub(super) struct OpenAiAnswer {
 
 impl OpenAiAnswer {
     pub(super) fn new(body: ResponseBody, dialect: Box<dyn Dialect>) -> Self {
-        // What the body is called decides nothing but the words for one that is nothing.
-        let foreign_body = if body.is_event_stream() {
+        let foreign_body = body.unexpected_content();
+        // What a body is called decides nothing but what to say of one that is empty.
+        let empty_body = if body.is_event_stream() {
             began_with_nothing()
         } else {
-            body.unexpected_content()
+            foreign_body.clone()
         };
         Self {
             body,
-            reader: BodyReader::new(dialect, foreign_body),
+            reader: BodyReader::new(dialect, foreign_body, empty_body),
         }
     }
 

@@ -49,12 +49,19 @@ pub(super) struct BodyReader {
     /// Nothing more is read.
     is_closed: bool,
     error: Option<AssistantError>,
-    /// What to say about a body that holds nothing of the API.
+    /// The first byte that is no white space.
+    first_byte: Option<u8>,
+    /// What to say about a body that holds nothing of the API, and about one that holds nothing at all.
     foreign_body: AssistantError,
+    empty_body: AssistantError,
 }
 
 impl BodyReader {
-    pub(super) fn new(dialect: Box<dyn Dialect>, foreign_body: AssistantError) -> Self {
+    pub(super) fn new(
+        dialect: Box<dyn Dialect>,
+        foreign_body: AssistantError,
+        empty_body: AssistantError,
+    ) -> Self {
         Self {
             decoder: SseDecoder::default(),
             dialect,
@@ -62,13 +69,19 @@ impl BodyReader {
             is_done: false,
             is_closed: false,
             error: None,
+            first_byte: None,
             foreign_body,
+            empty_body,
         }
     }
 
     /// The next piece of the body.
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        if !self.is_closed {
+        let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+        self.first_byte = self.first_byte.or(first.copied());
+        // A page holds scripts with JSON of their own, and is no answer.
+        let is_page = self.first_byte == Some(b'<');
+        if !self.is_closed && !is_page {
             self.decoder.push(bytes);
             self.read_events();
         }
@@ -183,6 +196,8 @@ impl BodyReader {
         if is_foreign {
             let error = if self.decoder.has_fields() {
                 began_with_nothing()
+            } else if self.first_byte.is_none() {
+                self.empty_body.clone()
             } else {
                 self.foreign_body.clone()
             };

@@ -50,7 +50,11 @@ impl Answer {
 
 fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Answer {
     let foreign = AssistantError::misconfigured("no answer of this protocol");
-    let mut reader = BodyReader::new(Box::new(ChatCompletion::default()), foreign);
+    let mut reader = BodyReader::new(
+        Box::new(ChatCompletion::default()),
+        foreign.clone(),
+        foreign,
+    );
     let mut answer = Answer::default();
     for piece in pieces {
         reader.push(piece);
@@ -168,7 +172,11 @@ fn sources_are_read_wherever_servers_write_them() {
 #[test]
 fn final_words_are_kept_if_the_connection_breaks_after_the_end() {
     let foreign = AssistantError::misconfigured("x");
-    let mut reader = BodyReader::new(Box::new(ChatCompletion::default()), foreign);
+    let mut reader = BodyReader::new(
+        Box::new(ChatCompletion::default()),
+        foreign.clone(),
+        foreign,
+    );
     reader.push(&sse(&[&text("Hi"), &reason("\"stop\"")]));
     reader.fail(AssistantError::unreachable("gone"));
     let mut answer = Answer::default();

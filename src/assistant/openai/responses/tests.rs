@@ -19,7 +19,7 @@ fn sources_and_usage_are_read() {
         r#"{"type":"response.completed","response":{"status":"completed","usage":{"input_tokens":7,"output_tokens":2}}}"#,
     ];
     let foreign = AssistantError::misconfigured("x");
-    let mut reader = BodyReader::new(Box::new(Response::default()), foreign);
+    let mut reader = BodyReader::new(Box::new(Response::default()), foreign.clone(), foreign);
     for event in events {
         reader.push(format!("data: {event}\n\n").as_bytes());
     }
