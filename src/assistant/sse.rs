@@ -48,8 +48,8 @@ pub(super) struct SseDecoder {
     bytes: BytesMut,
     /// How much of `bytes` is known to hold no line end.
     searched: usize,
-    /// The last line ended in CR: a LF right behind it belongs to that end.
-    after_cr: bool,
+    /// What the last line ended in: a LF right behind CR belongs to it.
+    last_line_end: u8,
     begun: bool,
     /// Every data line is an event of its own, blank lines or not.
     line_per_event: bool,
@@ -89,11 +89,13 @@ impl SseDecoder {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }
-            if self.after_cr && self.bytes.first() == Some(&b'\n') {
-                self.bytes.advance(1);
-                self.searched = 0;
+            if let Some(first) = self.bytes.first().copied() {
+                let last = std::mem::take(&mut self.last_line_end);
+                if last == b'\r' && first == b'\n' {
+                    self.bytes.advance(1);
+                    self.searched = 0;
+                }
             }
-            self.after_cr &= self.bytes.is_empty();
             let is_line_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
             let Some(at) = self.bytes[self.searched..].iter().position(is_line_end) else {
                 self.searched = self.bytes.len();
@@ -102,7 +104,7 @@ impl SseDecoder {
             let end = self.searched + at;
             let mut bytes = std::mem::take(&mut self.bytes);
             self.read_line(&bytes[..end]);
-            self.after_cr = bytes[end] == b'\r';
+            self.last_line_end = bytes[end];
             bytes.advance(end + 1);
             self.bytes = bytes;
             self.searched = 0;
@@ -185,7 +187,7 @@ impl SseDecoder {
                 self.open.append(line, EventOrigin::BareJson);
             }
             (true, _) if self.open.is_continued_by(line) => {
-                self.open.append(line, EventOrigin::Data)
+                self.open.append(line, EventOrigin::Data);
             }
             (_, _) if begins_json => {
                 self.end_event();

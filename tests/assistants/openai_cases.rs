@@ -15,8 +15,8 @@ pub(crate) enum End {
 
 /// Events of this data.
 pub(crate) fn sse(data: &[&str]) -> Vec<u8> {
-    let text: String = data.iter().map(|d| format!("data: {d}\n\n")).collect();
-    text.into_bytes()
+    let events = data.iter().map(|data| ["data: ", data, "\n\n"].concat());
+    events.collect::<String>().into_bytes()
 }
 
 /// A chunk with this `delta`.

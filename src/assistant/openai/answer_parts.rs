@@ -30,6 +30,8 @@ pub(super) struct AnswerParts {
     usage: Option<TokenUsage>,
     progress: Progress,
     text: TextState,
+    /// A paragraph ends before the next text.
+    needs_break: bool,
 }
 
 /// What the assistant has done so far.
@@ -48,8 +50,6 @@ struct TextState {
     is_empty_line: bool,
     /// Text that was handed on was taken back, and nothing came instead yet.
     is_taken_back: bool,
-    /// A line that stands for a file ends before the next text.
-    needs_break: bool,
 }
 
 impl AnswerParts {
@@ -79,7 +79,7 @@ impl AnswerParts {
 
     /// What comes now is another message: it begins a paragraph.
     pub(super) fn begin_message(&mut self) {
-        self.text.needs_break |= self.text.has_text;
+        self.needs_break |= self.text.has_text;
     }
 
     /// All text so far is replaced by what comes now.
@@ -176,15 +176,15 @@ impl AnswerParts {
     fn place_lines_now(&mut self) {
         while let Some(line) = self.file_lines.get(self.placed_lines).cloned() {
             self.placed_lines += 1;
-            self.text.needs_break |= self.text.has_text;
+            self.needs_break |= self.text.has_text;
             self.append(&line);
-            self.text.needs_break = true;
+            self.needs_break = true;
         }
     }
 
     fn append(&mut self, text: &str) {
         let has_words = !text.trim().is_empty();
-        let break_before = if std::mem::take(&mut self.text.needs_break) && has_words {
+        let break_before = if std::mem::take(&mut self.needs_break) && has_words {
             if text.starts_with('\n') || self.text.is_empty_line {
                 "\n"
             } else {
@@ -212,7 +212,7 @@ impl AnswerParts {
     fn take_back(&mut self) {
         self.text.is_taken_back |= self.text.has_text;
         self.text.has_text = false;
-        self.text.needs_break = false;
+        self.needs_break = false;
         self.placed_lines = 0;
     }
 }

@@ -8,6 +8,8 @@ use crate::assistant::lenient_json::{Json, JsonKind};
 
 /// How deep parts may hold parts.
 const MAX_DEPTH: u32 = 6;
+/// The most files of one list.
+const MAX_FILES: usize = 100;
 /// The longest name of a file that is shown, in characters.
 const MAX_NAME: usize = 64;
 
@@ -75,9 +77,12 @@ pub(super) fn read_content(content: Json<'_>, parts: &mut AnswerParts, depth: u3
             !text.is_empty()
         }
         JsonKind::Array | JsonKind::Object if depth == 0 => false,
-        JsonKind::Array => content.items().fold(false, |found, part| {
-            read_content(part, parts, depth - 1) || found
-        }),
+        JsonKind::Array => {
+            let read = content
+                .items()
+                .filter(|part| read_content(*part, parts, depth - 1));
+            read.count() > 0
+        }
         JsonKind::Object => read_part(content, parts, depth - 1),
     }
 }
@@ -144,10 +149,10 @@ fn read_audio(audio: Json<'_>, is_alone: bool, parts: &mut AnswerParts) -> bool 
 pub(super) fn read_files(files: Json<'_>, word: &str, parts: &mut AnswerParts) -> bool {
     match files.kind() {
         JsonKind::Null | JsonKind::Scalar => false,
-        JsonKind::Array => files
-            .items()
-            .take(100)
-            .fold(false, |found, file| read_files(file, word, parts) || found),
+        JsonKind::Array => {
+            let files = files.items().take(MAX_FILES);
+            files.filter(|file| read_files(*file, word, parts)).count() > 0
+        }
         JsonKind::Text | JsonKind::Object => read_file(files, word, parts),
     }
 }

@@ -221,29 +221,29 @@ fn json_string(text: &str, is_ascii: bool) -> String {
     if !is_ascii {
         return serde_json::Value::from(text).to_string();
     }
-    let units: String = text
+    let units: Vec<String> = text
         .encode_utf16()
         .map(|unit| format!("\\u{unit:04x}"))
         .collect();
-    format!("\"{units}\"")
+    format!("\"{}\"", units.concat())
 }
 
 /// The stream of an answer: each piece a chunk, with odd fields, this line end, and an end.
 fn stream(pieces: &[(String, bool)], odd: &[String], line_end: &str, is_done: bool) -> Vec<u8> {
-    let mut body = String::new();
+    let mut events = Vec::new();
     for (at, (piece, is_ascii)) in pieces.iter().enumerate() {
         let odd = odd.get(at % odd.len().max(1)).map_or("", String::as_str);
         let content = json_string(piece, *is_ascii);
-        body += &format!(
-            r#"data: {{{odd}"choices":[{{{odd}"delta":{{{odd}"content":{content}}},"finish_reason":null}}]}}"#
-        );
-        body += line_end;
+        events.push(format!(
+            r#"{{{odd}"choices":[{{{odd}"delta":{{{odd}"content":{content}}},"finish_reason":null}}]}}"#
+        ));
     }
-    body += &format!("data: {}{line_end}", reason("\"stop\""));
-    if is_done {
-        body += &format!("data: [DONE]{line_end}");
-    }
-    body.into_bytes()
+    events.push(reason("\"stop\""));
+    events.extend(is_done.then(|| "[DONE]".to_owned()));
+    let lines = events
+        .iter()
+        .map(|event| ["data: ", event, line_end].concat());
+    lines.collect::<String>().into_bytes()
 }
 
 fn line_end() -> impl Strategy<Value = &'static str> {

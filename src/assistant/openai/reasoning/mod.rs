@@ -249,7 +249,7 @@ impl ReasoningFilter {
     }
 
     fn read_hidden_channel(&mut self, text: &str) -> usize {
-        let Some(at) = text.find("<") else {
+        let Some(at) = text.find('<') else {
             return text.len();
         };
         if at > 0 {
