@@ -17,6 +17,9 @@ use crate::store::{Change, LaneWrite, Release, StoreError, WriteOutcome};
 /// Exchanges that are kept of a session: as many as the greatest `maxMessages` can carry.
 const EXCHANGES_KEPT: i64 = 500;
 
+/// Lane, session, number, time, state, and the session's tokens of input and output.
+type ExchangeRow<'a> = (i64, i64, i64, i64, Option<&'a str>, i64, i64);
+
 /// The rows of each statement, as `json_each` takes them.
 #[derive(Default)]
 struct Rows<'a> {
@@ -27,7 +30,7 @@ struct Rows<'a> {
     begun: Vec<(i64, i64, &'a str, i64)>,
     ended: Vec<i64>,
     handled: Vec<(i64, &'a str)>,
-    exchanges: Vec<(i64, i64, i64, i64, Option<&'a str>, i64, i64)>,
+    exchanges: Vec<ExchangeRow<'a>>,
     dropped_exchanges: Vec<(i64, i64, i64)>,
     exchange_texts: Vec<(i64, i64, i64, &'a str, &'a str)>,
     denied: Vec<(i64, i64, i64, &'a str, &'a str, String)>,

@@ -10,10 +10,7 @@ const MAX_NAME_CHARS: usize = 80;
 pub(super) struct Openers {
     /// Square brackets that are open.
     depth: usize,
-    /// The last character closed the outermost of them.
-    is_label_end: bool,
-    /// Behind `](` or `]:`, where the URI comes.
-    is_destination: bool,
+    link: LinkState,
     tag: TagState,
     /// The last character was `!`.
     is_bang: bool,
@@ -21,6 +18,15 @@ pub(super) struct Openers {
     is_line_start: bool,
     /// The outermost bracket was the first of its line.
     opened_at_line_start: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LinkState {
+    Outside,
+    /// Behind the bracket that closes the outermost one.
+    LabelEnd,
+    /// Behind `](` or `]:`, where the URI comes.
+    Destination,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +41,7 @@ impl Openers {
     pub(super) fn new(is_line_start: bool) -> Self {
         Self {
             depth: 0,
-            is_label_end: false,
-            is_destination: false,
+            link: LinkState::Outside,
             tag: TagState::Outside,
             is_bang: false,
             is_line_start,
@@ -46,12 +51,12 @@ impl Openers {
 
     /// The next character of the text; `in_candidate`: it belongs to what may be a data URI.
     pub(super) fn push(&mut self, c: char, in_candidate: bool) {
-        let is_behind_label = std::mem::take(&mut self.is_label_end);
         self.is_bang = c == '!';
-        self.is_destination = match c {
-            '(' | ':' if is_behind_label => true,
-            ' ' | '\t' | '<' => self.is_destination,
-            _ => self.is_destination && in_candidate,
+        self.link = match (self.link, c) {
+            (LinkState::LabelEnd, '(' | ':') => LinkState::Destination,
+            (LinkState::Destination, ' ' | '\t' | '<') => LinkState::Destination,
+            (LinkState::Destination, _) if in_candidate => LinkState::Destination,
+            _ => LinkState::Outside,
         };
         match c {
             '\n' => self.depth = 0,
@@ -63,7 +68,9 @@ impl Openers {
             }
             ']' if self.depth > 0 => {
                 self.depth -= 1;
-                self.is_label_end = self.depth == 0;
+                if self.depth == 0 {
+                    self.link = LinkState::LabelEnd;
+                }
             }
             _ => {}
         }
@@ -79,8 +86,7 @@ impl Openers {
     /// Whether what is held back may be around a data URI that follows.
     pub(super) fn is_open(&self) -> bool {
         self.depth > 0
-            || self.is_label_end
-            || self.is_destination
+            || self.link != LinkState::Outside
             || self.is_bang
             || self.tag != TagState::Outside
     }

@@ -105,8 +105,10 @@ impl UriReader {
         let last = parameters.rsplit(';').next().unwrap_or_default();
         let is_base64 = last.eq_ignore_ascii_case("base64");
         let top_level = name.split_once('/').map_or("", |(top_level, _)| top_level);
-        let is_known = |known: &&str| top_level.eq_ignore_ascii_case(known);
-        if !is_base64 && !TOP_LEVEL_TYPES.iter().any(|known| is_known(&known)) {
+        let is_known = TOP_LEVEL_TYPES
+            .iter()
+            .any(|known| top_level.eq_ignore_ascii_case(known));
+        if !is_base64 && !is_known {
             return None;
         }
         Some(Self {
