@@ -9,6 +9,7 @@ mod context;
 mod uri;
 
 use code_tracker::CodeTracker;
+pub(super) use context::PlaceholderWords;
 use context::{Openers, UriContext};
 use uri::{Candidate, CandidateStep, UriReader, UriStep};
 
@@ -18,13 +19,6 @@ const MAX_HELD_BYTES: usize = 512;
 const MAX_EXAMPLE_BYTES: usize = 200;
 /// The most that belongs to a link or a tag behind its URI, in bytes.
 const MAX_TAIL_BYTES: usize = 256;
-
-/// The words for what was taken out, in the user's language.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PlaceholderWords<'a> {
-    pub(super) picture: &'a str,
-    pub(super) file: &'a str,
-}
 
 /// See the module.
 #[derive(Debug)]

@@ -1,9 +1,14 @@
 //! What a data URI stands in: a link or picture of Markdown, a definition, an HTML tag, or the text itself.
 
-use super::PlaceholderWords;
-
 /// The longest name in a placeholder, in characters.
 const MAX_NAME_CHARS: usize = 80;
+
+/// The words for what was taken out, in the user's language.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlaceholderWords<'a> {
+    pub(crate) picture: &'a str,
+    pub(crate) file: &'a str,
+}
 
 /// What in the text may still turn out to be around a data URI, character by character.
 #[derive(Debug)]
