@@ -298,7 +298,8 @@ impl ResponseBody {
     /// The whole body as JSON.
     pub(super) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, AssistantError> {
         let bytes = self.read_all().await?;
-        serde_json::from_slice(&bytes).map_err(|_| self.unexpected_content())
+        let json = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+        serde_json::from_slice(json).map_err(|_| self.unexpected_content())
     }
 
     /// The answer is not what the protocol says. Names the media type, no word of the body.

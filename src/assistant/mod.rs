@@ -14,12 +14,16 @@
 //! | `root_certificates` | certificate authorities trusted beside the public ones |
 //! | `http_client` | one HTTP exchange: shared connections, limits in time and size |
 //! | `sse` | server-sent events |
+//! | `answer_body` | whether a body is JSON or server-sent events, whatever it is called |
+//! | `answer_metadata` | sources and token counts as servers spell them |
 //! | `lenient_json` | JSON as servers write it, read where it stands |
 //! | `error` | errors, classified by what the pipeline does about them |
 //! | `request_headers` | headers that several protocols send |
 
 mod a2a;
 mod address_policy;
+mod answer_body;
+mod answer_metadata;
 mod build;
 mod configured_headers;
 mod credentials;

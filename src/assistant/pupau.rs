@@ -2,22 +2,26 @@
 //! bare `data:` lines of JSON.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::fmt;
 use tokio::time::Instant;
 use url::Url;
 
+use super::answer_body::AnswerBody;
 use super::build::{join_path, secret_header_value};
 use super::configured_headers::KeyHeader;
 use super::http_client::AssistantServer;
-use super::sse::{SseDecoder, SseStream};
+use super::lenient_json::Json;
+use super::sse::SseDecoder;
 use super::{
-    AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, Question, answer_stream,
-    request_headers,
+    AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, FailureKind, Question,
+    QuestionProgress, answer_metadata, answer_stream, request_headers,
 };
 
 /// The API's root where the connector has none.
@@ -100,7 +104,7 @@ impl Pupau {
         conversation: &Conversation,
         question: &Question,
         deadline: Instant,
-    ) -> Result<SseStream, AssistantError> {
+    ) -> Result<AnswerBody, AssistantError> {
         let mut url = join_path(&self.conversations, &[&conversation.id, "queries"]);
         url.query_pairs_mut().append_pair("sse", "true");
         let body = json!({"request": question.text, "attachments": []});
@@ -109,7 +113,7 @@ impl Pupau {
             .map_err(|e| AssistantError::misconfigured(e.to_string()))?;
         request.headers_mut().insert(CONVERSATION_TOKEN, token);
         let body = self.server.send(request, deadline).await?;
-        Ok(SseStream::with_decoder(body, SseDecoder::line_per_event()))
+        AnswerBody::read(body, SseDecoder::line_per_event()).await
     }
 
     fn request(&self, url: Url, body: &Value, question: &Question) -> Request {
@@ -163,73 +167,96 @@ fn is_refusal(error: &AssistantError) -> bool {
 }
 
 struct PupauAnswer {
-    events: SseStream,
-    state: Option<String>,
+    body: AnswerBody,
+    /// What was read and not yet handed on.
+    parts: VecDeque<AnswerPart>,
     has_frames: bool,
 }
 
 impl PupauAnswer {
-    fn new(events: SseStream, state: Option<String>) -> Self {
+    /// `state` is the conversation, where it was begun with this question.
+    fn new(body: AnswerBody, state: Option<String>) -> Self {
         Self {
-            events,
-            state,
+            body,
+            parts: state.map(AnswerPart::SessionState).into_iter().collect(),
             has_frames: false,
+        }
+    }
+
+    /// The next frame; an answer that came as one JSON body is one.
+    async fn next_frame(&mut self) -> Result<Option<Bytes>, AssistantError> {
+        match &mut self.body {
+            AnswerBody::Events(events) => Ok(events.next().await?.map(Bytes::from)),
+            AnswerBody::Json(bytes) => {
+                Ok(Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty()))
+            }
         }
     }
 }
 
 impl AnswerReader for PupauAnswer {
     async fn next_part(&mut self) -> Result<Option<AnswerPart>, AssistantError> {
-        if let Some(state) = self.state.take() {
-            return Ok(Some(AnswerPart::SessionState(state)));
-        }
-        while let Some(frame) = self.events.next().await? {
-            let Ok(frame) = serde_json::from_str::<Value>(&frame) else {
+        loop {
+            if let Some(part) = self.parts.pop_front() {
+                return Ok(Some(part));
+            }
+            let Some(frame) = self.next_frame().await? else {
+                break;
+            };
+            // Words of a gateway are no frame.
+            if !frame.trim_ascii_start().starts_with(b"{") {
                 continue;
+            }
+            let Some((frame, _)) = Json::split(&frame) else {
+                let error = AssistantError::server_fault("a frame of the answer is no JSON");
+                return Err(error.at_progress(QuestionProgress::Uncertain));
             };
             self.has_frames = true;
-            if let Some(text) = frame_text(&frame)? {
-                return Ok(Some(AnswerPart::Text(text)));
-            }
+            self.parts = read_frame(frame)?;
         }
         if self.has_frames {
             Ok(None)
         } else {
-            Err(AssistantError::server_fault(
-                "the assistant's answer ended before it began",
-            ))
+            let error =
+                AssistantError::server_fault("the assistant's answer ended before it began");
+            Err(error.at_progress(QuestionProgress::Uncertain))
         }
     }
 }
 
-/// The text of a frame, if it is one of text.
-fn frame_text(frame: &Value) -> Result<Option<String>, AssistantError> {
-    let kind = frame["type"]
-        .as_str()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
+/// The parts of the answer in a frame: text if it is one of text, the sources of a search in the knowledge base, and what it cost.
+fn read_frame(frame: Json<'_>) -> Result<VecDeque<AnswerPart>, AssistantError> {
+    let [kind, error, message_type, message, references, usage] = frame.fields([
+        "type",
+        "error",
+        "messageType",
+        "message",
+        "kbReferences",
+        "usage",
+    ]);
+    let kind = kind.string().unwrap_or_default().to_ascii_lowercase();
     if kind == "forbidden" {
-        return Err(AssistantError::misconfigured(
+        return Err(AssistantError::new(
+            FailureKind::Filtered,
             "the assistant forbids this question",
         ));
     }
-    if kind == "error" || (kind.is_empty() && !frame["error"].is_null()) {
-        return Err(AssistantError::from_error_object(
-            if frame["error"].is_object() {
-                &frame["error"]
-            } else {
-                frame
-            },
-        ));
+    if kind == "error" || (kind.is_empty() && !error.is_blank()) {
+        let object = if error.is_object() { error } else { frame };
+        return Err(AssistantError::from_error_object(&object.to_value()));
     }
+    let mut parts = VecDeque::new();
     // What tools, web searches and events say has a type, or a message type other than LLM.
-    let from_model = frame["messageType"]
-        .as_str()
+    let from_model = message_type
+        .non_empty_string()
         .is_none_or(|t| t.eq_ignore_ascii_case("llm"));
-    let text = frame["message"].as_str().filter(|t| !t.is_empty());
-    Ok(text
-        .filter(|_| kind.is_empty() && from_model)
-        .map(str::to_owned))
+    if kind.is_empty() && from_model {
+        parts.extend(message.non_empty_string().map(AnswerPart::Text));
+    }
+    let citations = answer_metadata::citations(references).into_iter();
+    parts.extend(citations.map(AnswerPart::Citation));
+    parts.extend(answer_metadata::token_usage(usage).map(AnswerPart::Usage));
+    Ok(parts)
 }
 
 fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -263,6 +290,12 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::assistant::Citation;
+
+    fn read(frame: &Value) -> Result<VecDeque<AnswerPart>, AssistantError> {
+        let text = frame.to_string();
+        read_frame(Json::split(text.as_bytes()).expect("JSON").0)
+    }
 
     #[rstest]
     #[case(json!({"id": "1", "message": "Hi", "chatBotId": "b"}), Some("Hi"))]
@@ -271,9 +304,13 @@ mod tests {
     #[case(json!({"type": "context_info", "contextInfo": {}}), None)]
     #[case(json!({"messageType": "TOOL_USE", "message": "x"}), None)]
     #[case(json!({"id": "1", "message": "", "chatBotId": "b"}), None)]
-    #[case(json!(7), None)]
     fn only_the_models_messages_are_text(#[case] frame: Value, #[case] text: Option<&str>) {
-        assert_eq!(frame_text(&frame).expect("no error").as_deref(), text);
+        let parts = read(&frame).expect("no error");
+        let expected: Vec<_> = text
+            .map(|t| AnswerPart::Text(t.into()))
+            .into_iter()
+            .collect();
+        assert_eq!(parts, expected);
     }
 
     #[rstest]
@@ -281,8 +318,21 @@ mod tests {
     #[case(json!({"error": {"message": "secret words", "code": 500}}))]
     #[case(json!({"type": "FORBIDDEN", "forbidden": "secret words"}))]
     fn error_frames_are_errors(#[case] frame: Value) {
-        let error = frame_text(&frame).expect_err("an error");
+        let error = read(&frame).expect_err("an error");
         assert!(!error.detail.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn sources_of_the_knowledge_base_are_citations() {
+        let frame = json!({"type": "kb", "message": "x", "kbReferences": [{"title": "Returns", "url": "https://a.example/returns"}, {"id": 7}]});
+        let citation = Citation {
+            url: "https://a.example/returns".into(),
+            title: Some("Returns".into()),
+        };
+        assert_eq!(
+            read(&frame).expect("no error"),
+            [AnswerPart::Citation(citation)]
+        );
     }
 
     #[test]

@@ -271,10 +271,6 @@ pub(super) struct SseStream {
 }
 
 impl SseStream {
-    pub(super) fn new(body: ResponseBody) -> Self {
-        Self::with_decoder(body, SseDecoder::default())
-    }
-
     pub(super) fn with_decoder(body: ResponseBody, decoder: SseDecoder) -> Self {
         Self {
             body,

@@ -11,17 +11,19 @@ use jiff::Timestamp;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request, StatusCode};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 use sha2::Sha256;
+use std::collections::VecDeque;
 use std::fmt;
 use url::Url;
 
+use super::answer_body::AnswerBody;
 use super::http_client::AssistantServer;
-use super::sse::SseStream;
+use super::lenient_json::{Json, JsonKind};
+use super::sse::{SseDecoder, SseStream};
 use super::{
     AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, BuildError, Question,
-    answer_stream, complete_answer, request_headers,
+    QuestionProgress, Truncation, answer_metadata, answer_stream, complete_answer, request_headers,
 };
 
 const ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -112,27 +114,30 @@ impl Assistant for Webhook {
 
     async fn ask(&self, question: Question) -> Result<AnswerStream, AssistantError> {
         let request = self.request(&question, Timestamp::now());
-        let mut body = self.server.send(request, self.server.deadline()).await?;
-        if body.is_event_stream() {
-            return Ok(answer_stream(WebhookAnswer {
-                events: SseStream::new(body),
-                text: None,
-                ended: false,
-            }));
-        }
+        let body = self.server.send(request, self.server.deadline()).await?;
         if body.status() == StatusCode::NO_CONTENT {
             return Ok(complete_answer(Vec::new()));
         }
-        let reply: Reply = body.json().await?;
-        if let Some(error) = reply.error {
-            return Err(AssistantError::from_error_object(&error));
+        let foreign = body.unexpected_content();
+        match AnswerBody::read(body, SseDecoder::default()).await? {
+            AnswerBody::Events(events) => Ok(answer_stream(WebhookAnswer {
+                events,
+                parts: VecDeque::new(),
+                truncation: None,
+                ended: false,
+            })),
+            AnswerBody::Json(bytes) => {
+                let (json, _) = Json::split(&bytes).ok_or_else(|| foreign.clone())?;
+                let reply = Reply::read(json)?;
+                if !reply.is_answer {
+                    return Err(foreign);
+                }
+                let end = reply.truncation.map(AnswerPart::Truncated);
+                Ok(complete_answer(
+                    reply.parts.into_iter().chain(end).collect(),
+                ))
+            }
         }
-        if reply.text.is_none() && reply.state.is_none() {
-            return Err(body.unexpected_content());
-        }
-        let state = reply.state.map(AnswerPart::SessionState);
-        let text = reply.text.filter(|t| !t.is_empty()).map(AnswerPart::Text);
-        Ok(complete_answer(state.into_iter().chain(text).collect()))
     }
 
     fn needs_history(&self) -> bool {
@@ -208,52 +213,99 @@ impl<'a> RequestBody<'a> {
 }
 
 /// What comes back, whole or as the data of an event.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default)]
 struct Reply {
-    #[serde(default)]
-    text: Option<String>,
-    #[serde(default)]
-    state: Option<String>,
-    #[serde(default)]
-    error: Option<Value>,
+    /// State, text, sources and usage, in this order.
+    parts: VecDeque<AnswerPart>,
+    truncation: Option<Truncation>,
+    /// It has a text or a state, if only an empty one.
+    is_answer: bool,
+}
+
+impl Reply {
+    /// Reads a reply. Fields that this protocol does not know cannot hurt it; its own must be what its schema says, where a loss would show.
+    fn read(json: Json<'_>) -> Result<Self, AssistantError> {
+        if !json.is_object() {
+            return Err(not_the_schema("is no JSON object"));
+        }
+        let [text, state, error, end, usage, citations] =
+            json.fields(["text", "state", "error", "end", "usage", "citations"]);
+        if !error.is_blank() {
+            return Err(AssistantError::from_error_object(&error.to_value()));
+        }
+        let mut reply = Self::default();
+        if let Some(state) = string(state, "state")? {
+            reply.is_answer = true;
+            reply.parts.push_back(AnswerPart::SessionState(state));
+        }
+        if let Some(text) = string(text, "text")? {
+            reply.is_answer = true;
+            if !text.is_empty() {
+                reply.parts.push_back(AnswerPart::Text(text));
+            }
+        }
+        let citations = answer_metadata::citations(citations).into_iter();
+        reply.parts.extend(citations.map(AnswerPart::Citation));
+        let usage = answer_metadata::token_usage(usage);
+        reply.parts.extend(usage.map(AnswerPart::Usage));
+        reply.truncation = match end.string().as_deref() {
+            Some("length") => Some(Truncation::Length),
+            Some("filter") => Some(Truncation::Filter),
+            _ => None,
+        };
+        Ok(reply)
+    }
+}
+
+/// A field that must be text where it is there.
+fn string(field: Json<'_>, name: &str) -> Result<Option<String>, AssistantError> {
+    match field.kind() {
+        JsonKind::Null => Ok(None),
+        JsonKind::Text => Ok(field.string()),
+        _ => Err(not_the_schema(&format!("has a {name} that is no string"))),
+    }
+}
+
+fn not_the_schema(what: &str) -> AssistantError {
+    let detail = format!(
+        "the assistant's answer {what}; see docs/assistant-webhook.schema.json, or check protocol and url"
+    );
+    AssistantError::misconfigured(detail).at_progress(QuestionProgress::Uncertain)
 }
 
 struct WebhookAnswer {
-    events: SseStream,
-    /// The text of an event whose state was handed on first.
-    text: Option<String>,
+    events: Box<SseStream>,
+    /// What was read and not yet handed on.
+    parts: VecDeque<AnswerPart>,
+    truncation: Option<Truncation>,
     ended: bool,
 }
 
 impl AnswerReader for WebhookAnswer {
     async fn next_part(&mut self) -> Result<Option<AnswerPart>, AssistantError> {
         loop {
-            if let Some(text) = self.text.take().filter(|t| !t.is_empty()) {
-                return Ok(Some(AnswerPart::Text(text)));
+            if let Some(part) = self.parts.pop_front() {
+                return Ok(Some(part));
             }
             if self.ended {
-                return Ok(None);
+                return Ok(self.truncation.take().map(AnswerPart::Truncated));
             }
             let Some(event) = self.events.next().await? else {
-                return Err(AssistantError::server_fault(
+                let error = AssistantError::server_fault(
                     "the assistant's answer ended without its last event, [DONE]",
-                ));
+                );
+                return Err(error.at_progress(QuestionProgress::Uncertain));
             };
             if event.trim() == "[DONE]" {
                 self.ended = true;
                 self.events.finish().await;
-                return Ok(None);
+                continue;
             }
-            let reply: Reply = serde_json::from_str(&event).map_err(|_| {
-                AssistantError::misconfigured("an event of the assistant's answer is no JSON object with text, state or error")
-            })?;
-            if let Some(error) = reply.error {
-                return Err(AssistantError::from_error_object(&error));
-            }
-            self.text = reply.text;
-            if let Some(state) = reply.state {
-                return Ok(Some(AnswerPart::SessionState(state)));
-            }
+            let (json, _) =
+                Json::split(event.as_bytes()).ok_or_else(|| not_the_schema("is no JSON"))?;
+            let reply = Reply::read(json)?;
+            self.parts = reply.parts;
+            self.truncation = reply.truncation.or(self.truncation);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Agents of both versions of A2A: discovery, streaming, tasks that are looked at, sessions.
 
 mod cancellation;
+mod odd_agents;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use futures::{StreamExt, stream};
 use rstest::rstest;
 use serde_json::{Value, json};
 use telegram_connector_operator::api::connector::AssistantProtocol::A2A;
-use telegram_connector_operator::assistant::{Picture, Question};
+use telegram_connector_operator::assistant::{FailureKind, Picture, Question, QuestionProgress};
 
 use crate::fixtures::{KEY, TEXT, ask, ask_expecting_error, assistant, question};
 use crate::mock_server::{self, MockServer, ReceivedRequest};
@@ -440,23 +441,38 @@ async fn a_json_rpc_error_has_its_class(
     );
 }
 
+#[rstest]
 #[tokio::test]
-async fn failed_task_error_does_not_contain_the_agents_text() {
-    let server = MockServer::start(|asked: &ReceivedRequest| {
+async fn failed_task_with_words_says_them(
+    #[values("failed", "rejected", "canceled")] state: &'static str,
+) {
+    let server = MockServer::start(move |asked: &ReceivedRequest| {
         if is_card(asked) {
             return mock_server::json(&card(V1, true));
         }
         stream_of(&[
             task(V1, "working", None),
-            status_update(V1, "failed", Some(TEXT)),
+            status_update(V1, "working", Some("looking")),
+            status_update(V1, state, Some("Order 17 does not exist.")),
         ])
     })
     .await;
-    assert!(
-        !ask_expecting_error(&assistant(A2A, &server.url))
-            .await
-            .is_retryable()
-    );
+    let answer = ask(&assistant(A2A, &server.url), question()).await;
+    assert_eq!(answer.expect("an answer").text, "Order 17 does not exist.");
+}
+
+#[tokio::test]
+async fn failed_task_without_words_is_not_asked_again() {
+    let server = MockServer::start(|asked: &ReceivedRequest| {
+        if is_card(asked) {
+            return mock_server::json(&card(V1, true));
+        }
+        stream_of(&[task(V1, "working", None), status_update(V1, "failed", None)])
+    })
+    .await;
+    let error = ask_expecting_error(&assistant(A2A, &server.url)).await;
+    assert_eq!(error.kind, FailureKind::TaskFailed);
+    assert_eq!(error.progress, QuestionProgress::Begun);
 }
 
 #[tokio::test]

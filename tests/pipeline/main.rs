@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-mod answer_parts;
 mod answer_ends;
+mod answer_parts;
 mod attachments;
 mod backlog;
 mod bad_input;

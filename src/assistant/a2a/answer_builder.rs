@@ -1,10 +1,13 @@
 //! What of an agent's updates people see, and when the answer is over. Pure.
 //!
 //! Artifacts are a task's result. What an agent says while it works is progress: ADK and kagent repeat it as an artifact at the
-//! end, so it is shown only where no artifact came.
+//! end, so it is shown only where no artifact came. An artifact that comes again whole replaces what it was.
 
-use super::json_rpc::{AgentUpdate, Artifact, ConversationState, Ids, Status, TaskState};
-use crate::assistant::{AssistantError, FailureKind};
+use super::confirmation;
+use super::json_rpc::ConversationState;
+use super::parts::Content;
+use super::update::{AgentUpdate, Artifact, Ids, Notes, Status, TaskState};
+use crate::assistant::{AnswerPart, AssistantError, FailureKind, TokenUsage, Truncation};
 
 /// One answer as far as it was told.
 #[derive(Debug)]
@@ -12,25 +15,38 @@ pub(super) struct AnswerBuilder {
     /// What the session already stores.
     stored: ConversationState,
     context: ConversationState,
+    /// The language of whoever asks, for the words that decide on a confirmation.
+    language: Option<String>,
     task: Option<String>,
     artifacts: Vec<Artifact>,
-    last_progress: String,
-    shown: bool,
+    last_progress: Content,
+    /// What stands behind the artifacts.
+    final_text: String,
+    /// The whole text that was handed on.
+    told: String,
+    usage: Option<TokenUsage>,
+    truncation: Option<Truncation>,
     complete: bool,
 }
 
 impl AnswerBuilder {
-    pub(super) fn new(stored: ConversationState) -> Self {
+    /// `stored` is what the session has; `language` is the user's.
+    pub(super) fn new(stored: ConversationState, language: Option<String>) -> Self {
         Self {
             context: ConversationState {
                 task_id: None,
+                pending: Vec::new(),
                 ..stored.clone()
             },
             stored,
+            language,
             task: None,
             artifacts: Vec::new(),
-            last_progress: String::new(),
-            shown: false,
+            last_progress: Content::default(),
+            final_text: String::new(),
+            told: String::new(),
+            usage: None,
+            truncation: None,
             complete: false,
         }
     }
@@ -45,6 +61,16 @@ impl AnswerBuilder {
         self.task.as_deref()
     }
 
+    /// What the answer cost as far as the agent says: the last count that it names.
+    pub(super) fn usage(&self) -> Option<TokenUsage> {
+        self.usage
+    }
+
+    /// Why the model ended the answer before it was whole, if it did.
+    pub(super) fn truncation(&self) -> Option<Truncation> {
+        self.truncation
+    }
+
     /// What the session should store, if that has changed. A task counts only once the answer is over.
     pub(super) fn changed_context(&mut self) -> Option<ConversationState> {
         let changed = self.context != self.stored
@@ -55,33 +81,42 @@ impl AnswerBuilder {
         })
     }
 
-    /// Takes an update; gives the text that it adds to the answer.
-    pub(super) fn apply(&mut self, update: AgentUpdate) -> Result<String, AssistantError> {
+    /// Takes an update; gives the text that it adds to the answer, or the whole text where it changes what was told.
+    pub(super) fn apply(
+        &mut self,
+        update: AgentUpdate,
+    ) -> Result<Option<AnswerPart>, AssistantError> {
         match update {
             AgentUpdate::Message(message) => {
                 self.set_ids(&message.ids);
+                self.note(message.notes);
                 // A message is the whole answer: no task was made.
                 self.complete = true;
-                Ok(self.with_separator(message.text))
+                self.final_text = message.content.to_markdown();
             }
             AgentUpdate::Artifact {
                 artifact,
                 append,
                 ids,
+                notes,
             } => {
                 self.set_ids(&ids);
-                Ok(self.artifact(artifact, append))
-            }
-            AgentUpdate::Status(status) => self.status(status, String::new()),
-            AgentUpdate::Task(task) => {
-                let mut text = String::new();
-                for artifact in task.artifacts {
-                    text.push_str(&self.artifact(artifact, false));
+                self.note(notes);
+                if append && let Some(text) = self.append_to_last(&artifact) {
+                    self.told.push_str(&text);
+                    return Ok((!text.is_empty()).then_some(AnswerPart::Text(text)));
                 }
-                text.push_str(&self.status(task.status, task.last_message)?);
-                Ok(text)
+                self.set_artifact(artifact, append);
+            }
+            AgentUpdate::Status(status) => self.set_status(status, &Content::default())?,
+            AgentUpdate::Task(task) => {
+                for artifact in task.artifacts {
+                    self.set_artifact(artifact, false);
+                }
+                self.set_status(task.status, &task.last_message)?;
             }
         }
+        Ok(self.tell())
     }
 
     fn set_ids(&mut self, ids: &Ids) {
@@ -93,88 +128,131 @@ impl AnswerBuilder {
         }
     }
 
-    /// An artifact's new text. One that comes again whole adds what it has more than before.
-    fn artifact(&mut self, artifact: Artifact, append: bool) -> String {
-        let Some(known) = self.artifacts.iter_mut().find(|a| a.id == artifact.id) else {
-            let text = self.with_separator(artifact.text.clone());
-            self.artifacts.push(artifact);
-            return text;
-        };
-        if append {
-            known.text.push_str(&artifact.text);
-            self.shown |= !artifact.text.is_empty();
-            artifact.text
-        } else if let Some(more) = artifact.text.strip_prefix(known.text.as_str()) {
-            let more = more.to_owned();
-            known.text = artifact.text;
-            self.shown |= !more.is_empty();
-            more
-        } else {
-            known.text.clone_from(&artifact.text);
-            self.with_separator(artifact.text)
+    fn note(&mut self, notes: Notes) {
+        self.usage = notes.usage.or(self.usage);
+        self.truncation = notes.truncation.or(self.truncation);
+    }
+
+    /// The way of nearly all pieces of a stream: text behind the text of the last artifact, which costs no more than itself.
+    fn append_to_last(&mut self, piece: &Artifact) -> Option<String> {
+        let text = piece.content.only_text()?.to_owned();
+        let last = self.artifacts.last_mut()?;
+        let follows = last.id == piece.id && last.content.ends_in_text() && last.content.has_text();
+        if !follows || !self.final_text.is_empty() {
+            return None;
+        }
+        last.content.append(piece.content.clone());
+        Some(text)
+    }
+
+    fn set_artifact(&mut self, artifact: Artifact, append: bool) {
+        match self.artifacts.iter_mut().find(|a| a.id == artifact.id) {
+            Some(known) if append => known.content.append(artifact.content),
+            Some(known) => known.content = artifact.content,
+            None => self.artifacts.push(artifact),
         }
     }
 
-    fn status(&mut self, status: Status, last_message: String) -> Result<String, AssistantError> {
+    fn set_status(&mut self, status: Status, last_message: &Content) -> Result<(), AssistantError> {
         self.set_ids(&status.ids);
-        let failed = |what: &str| {
-            Err(AssistantError::new(
-                FailureKind::TaskFailed,
-                format!("the agent's task {what}"),
-            ))
-        };
+        self.note(status.notes);
+        let content = &status.content;
         match status.state {
             TaskState::Running => {
-                if !status.text.is_empty() {
-                    self.last_progress = status.text;
+                if !content.is_empty() {
+                    self.last_progress = status.content;
                 }
-                Ok(String::new())
+                return Ok(());
             }
             TaskState::Completed => {
-                self.complete = true;
                 let progress = std::mem::take(&mut self.last_progress);
-                let text = [status.text, progress, last_message]
-                    .into_iter()
-                    .find(|t| !t.is_empty());
-                Ok(if self.shown {
-                    String::new()
-                } else {
-                    self.with_separator(text.unwrap_or_default())
-                })
+                if !self.has_result() {
+                    self.final_text = first_shown(&[content, &progress, last_message]);
+                } else if !self.artifacts.iter().any(|a| a.content.has_text()) {
+                    // Files alone: with what the agent says of them.
+                    self.final_text = first_shown(&[content]);
+                }
             }
             TaskState::InputRequired | TaskState::AuthRequired => {
-                self.complete = true;
                 self.context.task_id.clone_from(&self.task);
-                if status.state == TaskState::AuthRequired && status.text.is_empty() {
-                    return failed("needs an authentication that cannot be given in a chat");
-                }
-                let text = [status.text, last_message]
-                    .into_iter()
-                    .find(|t| !t.is_empty());
-                Ok(self.with_separator(text.unwrap_or_default()))
+                self.ask_user(&status, last_message)?;
             }
-            // A refusal in the agent's words is an answer.
-            TaskState::Rejected if !status.text.is_empty() => {
-                self.complete = true;
-                Ok(self.with_separator(status.text))
+            // What the agent says of it is an answer.
+            TaskState::Rejected | TaskState::Failed | TaskState::Canceled
+                if !content.is_empty() =>
+            {
+                self.final_text = content.to_markdown();
             }
-            TaskState::Rejected => failed("was rejected by the agent"),
-            TaskState::Failed => failed("failed"),
-            TaskState::Canceled => failed("was canceled"),
+            TaskState::Rejected => return Err(task_failed("was rejected by the agent")),
+            TaskState::Failed => return Err(task_failed("failed")),
+            TaskState::Canceled => return Err(task_failed("was canceled")),
         }
+        self.complete = true;
+        Ok(())
     }
 
-    /// Sets text off from what was shown before.
-    fn with_separator(&mut self, text: String) -> String {
-        if text.is_empty() {
-            return text;
+    /// The task waits for the user's words, or for a decision.
+    fn ask_user(&mut self, status: &Status, last_message: &Content) -> Result<(), AssistantError> {
+        let confirmations = &status.confirmations;
+        if status.state == TaskState::AuthRequired && status.content.is_empty() {
+            return Err(task_failed(
+                "needs an authentication that cannot be given in a chat",
+            ));
         }
-        if std::mem::replace(&mut self.shown, true) {
-            format!("\n\n{text}")
-        } else {
-            text
+        let mut texts = vec![first_shown(&[&status.content])];
+        if !confirmations.is_empty() {
+            self.context.pending = confirmations.iter().map(|c| c.pending.clone()).collect();
+            texts.push(confirmation::to_markdown(
+                confirmations,
+                self.language.as_deref(),
+            ));
+        } else if texts[0].is_empty() {
+            texts[0] = first_shown(&[last_message]);
         }
+        texts.retain(|text| !text.is_empty());
+        self.final_text = texts.join("\n\n");
+        Ok(())
     }
+
+    fn has_result(&self) -> bool {
+        self.artifacts.iter().any(|a| !a.content.is_empty())
+    }
+
+    /// The whole text as it stands.
+    fn text(&self) -> String {
+        let with_data = !self.artifacts.iter().any(|a| a.content.has_text());
+        let artifacts = self.artifacts.iter();
+        let mut texts: Vec<String> = artifacts.map(|a| a.content.render(with_data)).collect();
+        texts.push(self.final_text.clone());
+        texts.retain(|text| !text.is_empty());
+        texts.join("\n\n")
+    }
+
+    /// What is new of the text.
+    fn tell(&mut self) -> Option<AnswerPart> {
+        let text = self.text();
+        if text == self.told {
+            return None;
+        }
+        let part = match text.strip_prefix(self.told.as_str()) {
+            Some(more) => AnswerPart::Text(more.to_owned()),
+            None => AnswerPart::Rewrite(text.clone()),
+        };
+        self.told = text;
+        Some(part)
+    }
+}
+
+fn first_shown(contents: &[&Content]) -> String {
+    let shown = contents.iter().find(|content| !content.is_empty());
+    shown
+        .map(|content| content.to_markdown())
+        .unwrap_or_default()
+}
+
+fn task_failed(what: &str) -> AssistantError {
+    let detail = format!("the agent's task {what}");
+    AssistantError::new(FailureKind::TaskFailed, detail)
 }
 
 #[cfg(test)]
@@ -183,6 +261,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::assistant::lenient_json::Json;
+
+    fn read(update: &Value) -> AgentUpdate {
+        let text = update.to_string();
+        AgentUpdate::read(Json::split(text.as_bytes()).expect("JSON").0).expect("an update")
+    }
 
     fn status(state: &str, text: &str) -> Value {
         let parts = if text.is_empty() {
@@ -199,11 +283,13 @@ mod tests {
     }
 
     fn build(updates: &[Value]) -> (Result<String, AssistantError>, AnswerBuilder) {
-        let mut answer_builder = AnswerBuilder::new(ConversationState::default());
+        let mut answer_builder = AnswerBuilder::new(ConversationState::default(), None);
         let mut text = String::new();
         for update in updates {
-            match answer_builder.apply(AgentUpdate::read(update).expect("an update")) {
-                Ok(more) => text.push_str(&more),
+            match answer_builder.apply(read(update)) {
+                Ok(Some(AnswerPart::Text(more))) => text.push_str(&more),
+                Ok(Some(AnswerPart::Rewrite(whole))) => text = whole,
+                Ok(other) => assert_eq!(other, None),
                 Err(e) => return (Err(e), answer_builder),
             }
         }
@@ -224,6 +310,11 @@ mod tests {
         "history": [{"role": "user", "parts": []}, {"role": "agent", "parts": [{"kind": "text", "text": "Hi Ann"}]}]})])]
     #[case::question(vec![status("working", "thinking"), status("input-required", "Hi Ann")])]
     #[case::refusal(vec![status("rejected", "Hi Ann")])]
+    #[case::failure_in_words(vec![status("failed", "Hi Ann")])]
+    #[case::cancellation_in_words(vec![status("canceled", "Hi Ann")])]
+    #[case::written_anew(vec![artifact("a", "A draft", false), artifact("a", "Hi Ann", false), status("completed", "")])]
+    #[case::written_anew_and_longer(vec![artifact("a", "A draft", false), artifact("a", "Hi", false), artifact("a", " Ann", true), status("completed", "")])]
+    #[case::drafts_of_two(vec![artifact("a", "Hi", false), artifact("b", "x", false), artifact("b", "", false), artifact("a", " Ann", true), status("completed", "")])]
     fn an_answer_is_told_once(#[case] updates: Vec<Value>) {
         let (text, answer_builder) = build(&updates);
         assert_eq!(text.expect("an answer"), "Hi Ann");
@@ -238,6 +329,85 @@ mod tests {
             status("completed", ""),
         ]);
         assert_eq!(text.expect("an answer"), "One\n\nTwo");
+    }
+
+    fn artifact_of(parts: Value) -> Value {
+        json!({"kind": "artifact-update", "taskId": "t", "artifact": {"artifactId": "f", "parts": parts}})
+    }
+
+    #[rstest]
+    #[case::file_and_note(json!([{"kind": "file", "file": {"name": "cat.png", "bytes": "AQI="}}]), "", "(file: cat.png)")]
+    #[case::file_and_words(json!([{"kind": "file", "file": {"uri": "gs://b/cat.png"}}]), "Here is your cat.", "(file: cat.png)\n\nHere is your cat.")]
+    #[case::data(json!([{"kind": "data", "data": {"total": 7}}]), "", "```json\n{\n  \"total\": 7\n}\n```")]
+    fn progress_is_no_answer_where_there_is_a_result(
+        #[case] parts: Value,
+        #[case] last: &str,
+        #[case] shown: &str,
+    ) {
+        let updates = [
+            status("working", "Looking for cats"),
+            artifact_of(parts),
+            status("completed", last),
+        ];
+        assert_eq!(build(&updates).0.expect("an answer"), shown);
+    }
+
+    #[test]
+    fn data_gives_way_to_text_that_comes_later() {
+        let updates = [
+            artifact_of(json!([{"kind": "data", "data": {"total": 7}}])),
+            artifact("a", "Seven.", false),
+            status("completed", ""),
+        ];
+        assert_eq!(build(&updates).0.expect("an answer"), "Seven.");
+    }
+
+    fn approval() -> Value {
+        json!({"kind": "status-update", "taskId": "t", "contextId": "c", "status": {"state": "input-required", "message": {"parts": [
+            {"kind": "data", "metadata": {"kagent_type": "function_call", "kagent_is_long_running": true}, "data": {"id": "adk-1", "name": "adk_request_confirmation",
+                "args": {"originalFunctionCall": {"id": "f", "name": "delete_pod", "args": {"name": "web-1"}}, "toolConfirmation": {"hint": "Really?", "confirmed": false}}}}]}}})
+    }
+
+    #[test]
+    fn approval_shows_tool_arguments_and_hint_and_is_kept() {
+        let (text, mut builder) = build(&[status("working", "thinking"), approval()]);
+        let text = text.expect("an answer");
+        for shown in ["delete_pod", "web-1", "Really?", "yes / no"] {
+            assert!(text.contains(shown), "{text}");
+        }
+        let context = builder.changed_context().expect("a change");
+        assert_eq!(
+            (context.task_id.as_deref(), context.pending.len()),
+            (Some("t"), 1)
+        );
+        let stored = serde_json::to_string(&context).expect("JSON");
+        assert_eq!(
+            serde_json::from_str::<ConversationState>(&stored).expect("a state"),
+            context
+        );
+    }
+
+    #[test]
+    fn pieces_cost_no_more_than_themselves() {
+        let mut builder = AnswerBuilder::new(ConversationState::default(), None);
+        let piece = "and so on ".repeat(10);
+        builder
+            .apply(read(&artifact("a", "Once ", false)))
+            .expect("fine");
+        let allocated = |builder: &mut AnswerBuilder, pieces: u32| {
+            let updates: Vec<_> = (0..pieces)
+                .map(|_| read(&artifact("a", &piece, true)))
+                .collect();
+            allocation_counter::measure(|| {
+                for update in updates {
+                    builder.apply(update).expect("fine");
+                }
+            })
+            .bytes_total
+        };
+        let first = allocated(&mut builder, 1000);
+        let later = allocated(&mut builder, 1000);
+        assert!(later < 4 * first, "{first} bytes, then {later}");
     }
 
     #[rstest]
@@ -259,12 +429,13 @@ mod tests {
         let context = |task: Option<&str>| ConversationState {
             context_id: Some("c".into()),
             task_id: task.map(str::to_owned),
+            pending: Vec::new(),
         };
         let (_, mut waiting) = build(&[status("working", ""), status("input-required", "Which?")]);
         assert_eq!(waiting.changed_context(), Some(context(Some("t"))));
 
-        let mut next = AnswerBuilder::new(context(Some("t")));
-        let update = |v: &Value| AgentUpdate::read(v).expect("an update");
+        let mut next = AnswerBuilder::new(context(Some("t")), None);
+        let update = |v: &Value| read(v);
         next.apply(update(&status("working", ""))).expect("fine");
         assert_eq!(next.changed_context(), None);
         next.apply(update(&status("completed", "Done")))

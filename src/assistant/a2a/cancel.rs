@@ -10,8 +10,10 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::card::Endpoint;
-use super::json_rpc::{self, Response};
-use super::{Agent, AssistantError};
+use super::json_rpc;
+use super::update::{RpcError, read_response};
+use super::{Agent, CallError};
+use crate::assistant::lenient_json::Json;
 
 /// How long an agent may take to hear of it.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,23 +26,25 @@ pub(super) fn cancel(agent: Arc<Agent>, endpoint: Arc<Endpoint>, task: String) {
     };
     runtime.spawn(async move {
         match send_cancel(&agent, &endpoint, &task).await {
-            Ok(Response { error: None, .. }) => {}
-            Ok(Response {
-                error: Some(error), ..
-            }) => tracing::debug!(code = error.code, "an agent does not cancel its task"),
-            Err(error) => tracing::debug!(%error, "an agent's task could not be cancelled"),
+            Ok(()) => {}
+            Err(CallError::Rpc(RpcError { code, .. })) => {
+                tracing::debug!(code, "an agent does not cancel its task");
+            }
+            Err(CallError::Http(_, error)) => {
+                tracing::debug!(%error, "an agent's task could not be cancelled");
+            }
         }
     });
 }
 
-async fn send_cancel(
-    agent: &Agent,
-    endpoint: &Endpoint,
-    task: &str,
-) -> Result<Response, AssistantError> {
+async fn send_cancel(agent: &Agent, endpoint: &Endpoint, task: &str) -> Result<(), CallError> {
     let request = json_rpc::cancel_task(endpoint, task);
     // Without the question's idempotency key: a gateway could take it for the question once more.
     let deadline = Instant::now() + CANCEL_TIMEOUT;
     let mut body = agent.call(endpoint, &request, None, deadline).await?;
-    body.json().await
+    let bytes = body.read_all().await?;
+    match Json::split(&bytes).and_then(|(json, _)| read_response(json)) {
+        Some(Err(error)) => Err(CallError::Rpc(error)),
+        _ => Ok(()),
+    }
 }

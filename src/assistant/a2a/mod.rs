@@ -7,7 +7,10 @@
 mod answer_builder;
 mod cancel;
 mod card;
+mod confirmation;
 mod json_rpc;
+mod parts;
+mod update;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,18 +25,21 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
+use super::answer_body::AnswerBody;
 use super::build::secret_header_value;
 use super::configured_headers::KeyHeader;
 use super::http_client::{AssistantServer, ResponseBody};
-use super::sse::SseStream;
+use super::lenient_json::Json;
+use super::sse::{SseDecoder, SseStream};
 use super::{
     AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, BuildError, Question,
     answer_stream, request_headers,
 };
-use crate::assistant::{AssistantFault, FailureKind};
+use crate::assistant::{AssistantFault, FailureKind, QuestionProgress, TokenUsage};
 use answer_builder::AnswerBuilder;
 use card::{Card, Endpoint, ProtocolVersion};
-use json_rpc::{AgentUpdate, ConversationState, Response, RpcError};
+use json_rpc::ConversationState;
+use update::{AgentUpdate, RpcError, read_response};
 
 const VERSION: HeaderName = HeaderName::from_static("a2a-version");
 
@@ -100,47 +106,43 @@ impl Assistant for A2a {
 
     async fn ask(&self, question: Question) -> Result<AnswerStream, AssistantError> {
         let deadline = self.agent.server.deadline();
-        let endpoint = self.agent.endpoint(deadline).await?;
+        let mut endpoint = self.agent.endpoint(deadline).await?;
         let stored: ConversationState = question
             .session_state
             .as_deref()
             .and_then(|state| serde_json::from_str(state).ok())
             .unwrap_or_default();
-        // A restarted agent may have lost the task or the conversation; the question is then sent without them.
-        let without_task = ConversationState {
-            task_id: None,
-            ..stored.clone()
-        };
-        let mut attempts = vec![stored.clone(), without_task, ConversationState::default()];
-        attempts.dedup();
-        let mut error = None;
-        for context in attempts {
+        let mut contexts = contexts_to_try(&stored).into_iter();
+        let mut context = contexts.next().unwrap_or_default();
+        loop {
             let request = json_rpc::send(&endpoint, &question, &context);
-            match self
+            let error = match self
                 .agent
                 .start(&endpoint, &request, &question, deadline)
-                .await?
+                .await
             {
-                Ok((source, first)) => {
-                    let mut answer = A2aAnswer {
-                        agent: self.agent.clone(),
+                Ok(begun) => {
+                    return A2aAnswer::begin(
+                        &self.agent,
                         endpoint,
                         question,
-                        source,
-                        answer_builder: AnswerBuilder::new(stored),
-                        text: String::new(),
+                        stored,
                         deadline,
-                        cancel_on_drop: false,
-                    };
-                    answer.text = answer.answer_builder.apply(first)?;
-                    answer.cancel_on_drop = true;
-                    return Ok(answer_stream(answer));
+                        begun,
+                    );
                 }
-                Err(e) if is_unknown_conversation(&e) => error = Some(e),
-                Err(e) => return Err(self.agent.classify_error(&e)),
+                Err(error) => error,
+            };
+            if endpoint.streaming && error.refuses_streaming(&context) {
+                endpoint = self.agent.without_streaming(&endpoint);
+            } else if error.forgot_conversation()
+                && let Some(next) = contexts.next()
+            {
+                context = next;
+            } else {
+                return Err(self.agent.classify(error, &question));
             }
         }
-        Err(error.map_or_else(unexpected_response, |e| self.agent.classify_error(&e)))
     }
 
     fn needs_history(&self) -> bool {
@@ -148,10 +150,53 @@ impl Assistant for A2a {
     }
 }
 
-/// Whether an error can mean that the task or the conversation is unknown: `TaskNotFound`, `InvalidParams`,
-/// `InvalidRequest`, `UnsupportedOperation` (a task that has ended).
-fn is_unknown_conversation(error: &RpcError) -> bool {
-    matches!(error.code, -32001 | -32602 | -32600 | -32004)
+/// A restarted agent may have lost the task or the conversation; the question is then sent without them.
+fn contexts_to_try(stored: &ConversationState) -> Vec<ConversationState> {
+    let without_task = ConversationState {
+        context_id: stored.context_id.clone(),
+        ..ConversationState::default()
+    };
+    let mut contexts = vec![stored.clone(), without_task, ConversationState::default()];
+    contexts.dedup();
+    contexts
+}
+
+/// Why there is no first update.
+#[derive(Debug)]
+enum CallError {
+    /// The agent answered with a JSON-RPC error, whatever the status.
+    Rpc(RpcError),
+    /// There was no answer of the protocol; the status, if it was an error status.
+    Http(Option<StatusCode>, AssistantError),
+}
+
+impl From<AssistantError> for CallError {
+    fn from(error: AssistantError) -> Self {
+        Self::Http(None, error)
+    }
+}
+
+impl CallError {
+    /// Whether the agent does not stream, although its card says so. With a task in the request `UnsupportedOperation` says that it has ended.
+    fn refuses_streaming(&self, context: &ConversationState) -> bool {
+        match self {
+            Self::Rpc(error) => {
+                error.names_streaming
+                    || error.code == -32601
+                    || (error.code == -32004 && context.task_id.is_none())
+            }
+            Self::Http(status, _) => matches!(
+                status.map(|status| status.as_u16()),
+                Some(404 | 405 | 406 | 501)
+            ),
+        }
+    }
+
+    /// Whether an error can mean that the task or the conversation is unknown: `TaskNotFound`, `InvalidParams`,
+    /// `InvalidRequest`, `UnsupportedOperation` (a task that has ended).
+    fn forgot_conversation(&self) -> bool {
+        matches!(self, Self::Rpc(error) if matches!(error.code, -32001 | -32602 | -32600 | -32004))
+    }
 }
 
 fn unexpected_response() -> AssistantError {
@@ -197,40 +242,57 @@ impl Agent {
         )))
     }
 
-    /// Sends a request and reads the first update. The inner `Err` is a JSON-RPC error of the agent.
+    /// The endpoint of an agent that does not stream although its card says so; remembered until the card is read again.
+    fn without_streaming(&self, endpoint: &Endpoint) -> Arc<Endpoint> {
+        tracing::info!(host = %self.server.host, "the agent's card says that it streams, and it does not");
+        let endpoint = Arc::new(Endpoint {
+            streaming: false,
+            ..endpoint.clone()
+        });
+        self.endpoint.store(Some(endpoint.clone()));
+        endpoint
+    }
+
+    /// Sends a request and reads the first update.
     async fn start(
         &self,
         endpoint: &Endpoint,
         request: &Value,
         question: &Question,
         deadline: Instant,
-    ) -> Result<Result<(Source, AgentUpdate), RpcError>, AssistantError> {
-        let mut body = self
+    ) -> Result<(Source, AgentUpdate), CallError> {
+        let body = self
             .call(endpoint, request, Some(question), deadline)
             .await?;
-        if !body.is_event_stream() {
-            let response = body.json().await?;
-            return Ok(
-                read(response)?.map(|update| (Source::Polling(TaskPolling::default()), update))
-            );
+        match AnswerBody::read(body, SseDecoder::default()).await? {
+            AnswerBody::Json(bytes) => {
+                let update = read_body(&bytes)?.map_err(CallError::Rpc)?;
+                Ok((Source::Polling(TaskPolling::default()), update))
+            }
+            AnswerBody::Events(mut events) => loop {
+                let Some(event) = events.next().await? else {
+                    return Err(AssistantError::server_fault(
+                        "the agent's answer ended before it began",
+                    )
+                    .at_progress(QuestionProgress::Uncertain)
+                    .into());
+                };
+                if let Some(update) = read_event(&event)? {
+                    let update = update.map_err(CallError::Rpc)?;
+                    return Ok((Source::Stream(events), update));
+                }
+            },
         }
-        let mut events = SseStream::new(body);
-        let Some(first) = events.next().await? else {
-            return Err(AssistantError::server_fault(
-                "the agent's answer ended before it began",
-            ));
-        };
-        let response = serde_json::from_str(&first).map_err(|_| unexpected_response())?;
-        Ok(read(response)?.map(|update| (Source::Stream(Box::new(events)), update)))
     }
 
+    /// Sends a request and waits for the head of a success.
     async fn call(
         &self,
         endpoint: &Endpoint,
         request: &Value,
         question: Option<&Question>,
         deadline: Instant,
-    ) -> Result<ResponseBody, AssistantError> {
+    ) -> Result<ResponseBody, CallError> {
         let mut http = Request::new(Method::POST, endpoint.url.clone());
         let headers = http.headers_mut();
         self.add_agent_headers(headers, endpoint);
@@ -238,11 +300,23 @@ impl Agent {
             request_headers::add_sender_headers(headers, question);
         }
         *http.body_mut() = Some(request.to_string().into());
-        let sent = self.server.send(http, deadline).await;
-        if matches!(&sent, Err(e) if e.fault() == AssistantFault::Failing) {
+        let body = self.server.send_any_status(http, deadline).await?;
+        if body.status().is_success() {
+            return Ok(body);
+        }
+        let status = body.status();
+        let (error, bytes) = body.into_error_and_body().await;
+        // Some agents say it by the status, too.
+        if let Some((json, _)) = Json::split(&bytes)
+            && !json.field("jsonrpc").is_null()
+            && let Some(Err(error)) = read_response(json)
+        {
+            return Err(CallError::Rpc(error));
+        }
+        if error.fault() == AssistantFault::Failing {
             self.endpoint.store(None);
         }
-        sent
+        Err(CallError::Http(Some(status), error))
     }
 
     fn add_agent_headers(&self, headers: &mut HeaderMap, endpoint: &Endpoint) {
@@ -263,8 +337,22 @@ impl Agent {
         };
     }
 
+    /// What an error of a call means for the question.
+    fn classify(&self, error: CallError, question: &Question) -> AssistantError {
+        match error {
+            CallError::Http(_, error) => error,
+            CallError::Rpc(RpcError { code: -32005, .. }) if !question.pictures.is_empty() => {
+                AssistantError::new(
+                    FailureKind::PicturesRefused,
+                    "the agent takes no pictures (JSON-RPC error -32005)",
+                )
+            }
+            CallError::Rpc(error) => self.classify_rpc(error),
+        }
+    }
+
     /// Classifies a JSON-RPC error (JSON-RPC 2.0, 5.1; A2A, "Error Code Mappings").
-    fn classify_error(&self, error: &RpcError) -> AssistantError {
+    fn classify_rpc(&self, error: RpcError) -> AssistantError {
         let code = error.code;
         match code {
             -32601 | -32009 => {
@@ -274,7 +362,9 @@ impl Agent {
                     "the agent does not speak the version its card names (JSON-RPC error {code})"
                 ))
             }
-            -32005 => AssistantError::misconfigured("the agent does not take this kind of content"),
+            -32005 => AssistantError::misconfigured(
+                "the agent does not take this kind of content (JSON-RPC error -32005)",
+            ),
             -32603 | -32099..=-32010 | -32000 => AssistantError::server_fault(format!(
                 "the agent has a fault (JSON-RPC error {code})"
             )),
@@ -285,15 +375,27 @@ impl Agent {
     }
 }
 
-/// What a response says: an update, or the agent's error. The outer error: neither.
-fn read(response: Response) -> Result<Result<AgentUpdate, RpcError>, AssistantError> {
-    match (response.error, response.result) {
-        (Some(error), _) => Ok(Err(error)),
-        (None, Some(result)) => AgentUpdate::read(&result)
-            .map(Ok)
-            .ok_or_else(unexpected_response),
-        (None, None) => Err(unexpected_response()),
+/// What a whole body says.
+fn read_body(body: &[u8]) -> Result<Result<AgentUpdate, RpcError>, AssistantError> {
+    let (json, _) = Json::split(body).ok_or_else(unreadable_part)?;
+    read_response(json).ok_or_else(unexpected_response)
+}
+
+/// What the data of an event says; `None` where it is no JSON-RPC (a gateway's ping).
+///
+/// # Errors
+/// It looks like a part of the answer and cannot be read.
+fn read_event(event: &str) -> Result<Option<Result<AgentUpdate, RpcError>>, AssistantError> {
+    if !event.trim_start().starts_with(['{', '[']) {
+        return Ok(None);
     }
+    let (json, _) = Json::split(event.as_bytes()).ok_or_else(unreadable_part)?;
+    Ok(read_response(json))
+}
+
+fn unreadable_part() -> AssistantError {
+    AssistantError::server_fault("a part of the agent's answer is no JSON")
+        .at_progress(QuestionProgress::Uncertain)
 }
 
 /// Where the next update comes from.
@@ -324,8 +426,12 @@ struct A2aAnswer {
     question: Question,
     source: Source,
     answer_builder: AnswerBuilder,
-    /// Text that was told and not yet handed on.
-    text: String,
+    /// What was told and is not yet handed on.
+    told: Option<AnswerPart>,
+    /// The count that was handed on last.
+    usage: Option<TokenUsage>,
+    /// Whether it was said that the answer is not whole.
+    truncation_told: bool,
     deadline: Instant,
     /// More of it is to come, and somebody reads it: dropped now, its task is cancelled.
     cancel_on_drop: bool,
@@ -355,92 +461,132 @@ impl AnswerReader for A2aAnswer {
 }
 
 impl A2aAnswer {
+    /// An answer whose first update has come.
+    fn begin(
+        agent: &Arc<Agent>,
+        endpoint: Arc<Endpoint>,
+        question: Question,
+        stored: ConversationState,
+        deadline: Instant,
+        (source, first): (Source, AgentUpdate),
+    ) -> Result<AnswerStream, AssistantError> {
+        let language = question.sender.language_code.clone();
+        let mut answer = Self {
+            agent: agent.clone(),
+            endpoint,
+            question,
+            source,
+            answer_builder: AnswerBuilder::new(stored, language),
+            told: None,
+            usage: None,
+            truncation_told: false,
+            deadline,
+            cancel_on_drop: false,
+        };
+        answer.told = answer.answer_builder.apply(first)?;
+        answer.cancel_on_drop = true;
+        Ok(answer_stream(answer))
+    }
+
     async fn read_part(&mut self) -> Result<Option<AnswerPart>, AssistantError> {
         loop {
             if let Some(context) = self.answer_builder.changed_context() {
-                let state = serde_json::to_string(&context).expect("two strings are JSON");
+                let state = serde_json::to_string(&context).expect("text and numbers are JSON");
                 return Ok(Some(AnswerPart::SessionState(state)));
             }
-            if !self.text.is_empty() {
-                return Ok(Some(AnswerPart::Text(std::mem::take(&mut self.text))));
+            if let Some(part) = self.told.take() {
+                return Ok(Some(part));
+            }
+            if self.answer_builder.usage() != self.usage {
+                self.usage = self.answer_builder.usage();
+                return Ok(self.usage.map(AnswerPart::Usage));
             }
             if self.answer_builder.is_complete() {
+                let truncation = self.answer_builder.truncation();
+                if let Some(truncation) = truncation.filter(|_| !self.truncation_told) {
+                    self.truncation_told = true;
+                    return Ok(Some(AnswerPart::Truncated(truncation)));
+                }
                 if let Source::Stream(events) = &mut self.source {
                     events.finish().await;
                 }
                 return Ok(None);
             }
-            if let Some(update) = self.next_update().await? {
-                self.text = self.answer_builder.apply(update)?;
+            // An agent that has made a task works on it: the question is not asked again.
+            let progress = match self.answer_builder.task() {
+                Some(_) => QuestionProgress::Begun,
+                None => QuestionProgress::Uncertain,
+            };
+            let update = self.next_update().await;
+            if let Some(update) = update.map_err(|error| error.at_progress(progress))? {
+                let told = self.answer_builder.apply(update);
+                self.told = told.map_err(|error| error.at_progress(progress))?;
             }
         }
     }
 
     /// The next update; `None`: look again.
     async fn next_update(&mut self) -> Result<Option<AgentUpdate>, AssistantError> {
-        match &mut self.source {
-            Source::Stream(events) => {
-                let broke = match events.next().await {
-                    Ok(Some(event)) => return self.read_event(&event),
-                    Ok(None) => {
-                        AssistantError::server_fault("the agent's answer ended before its task did")
-                    }
-                    Err(e) if Instant::now() >= self.deadline => return Err(e),
-                    Err(e) => e,
-                };
-                if self.answer_builder.task().is_none() {
-                    return Err(broke);
-                }
-                self.source = Source::Polling(TaskPolling::default());
-                Ok(None)
+        let Source::Stream(events) = &mut self.source else {
+            return self.poll_task().await;
+        };
+        let broke = match events.next().await {
+            Ok(Some(event)) => match read_event(&event) {
+                Ok(None) => return Ok(None),
+                Ok(Some(Ok(update))) => return Ok(Some(update)),
+                Ok(Some(Err(error))) => return Err(self.agent.classify_rpc(error)),
+                Err(error) => error,
+            },
+            Ok(None) => {
+                AssistantError::server_fault("the agent's answer ended before its task did")
             }
-            Source::Polling(polling) => {
-                let Some(task) = self.answer_builder.task() else {
-                    return Err(unexpected_response());
-                };
-                sleep_until(self.deadline.min(Instant::now() + polling.pause)).await;
-                polling.pause = (polling.pause * 3 / 2).min(MAX_POLL_DELAY);
-                let request = json_rpc::get_task(&self.endpoint, task);
-                let polled = async {
-                    let mut body = self
-                        .agent
-                        .call(
-                            &self.endpoint,
-                            &request,
-                            Some(&self.question),
-                            self.deadline,
-                        )
-                        .await?;
-                    body.json().await
-                };
-                match polled.await {
-                    Ok(response) => {
-                        polling.failed = 0;
-                        match read(response)? {
-                            Ok(update) => Ok(Some(update)),
-                            Err(e) => Err(self.agent.classify_error(&e)),
-                        }
-                    }
-                    Err(e) => {
-                        polling.failed += 1;
-                        let lost = !e.is_retryable()
-                            || polling.failed >= MAX_FAILED_POLLS
-                            || Instant::now() >= self.deadline;
-                        if lost { Err(e) } else { Ok(None) }
-                    }
-                }
-            }
+            Err(error) if Instant::now() >= self.deadline => return Err(error),
+            Err(error) => error,
+        };
+        if self.answer_builder.task().is_none() {
+            return Err(broke);
         }
+        self.source = Source::Polling(TaskPolling::default());
+        Ok(None)
     }
 
-    fn read_event(&self, event: &str) -> Result<Option<AgentUpdate>, AssistantError> {
-        // Events that are no JSON-RPC (a gateway's ping) are passed over.
-        let Ok(response) = serde_json::from_str::<Response>(event) else {
+    /// Looks at the task after a pause.
+    async fn poll_task(&mut self) -> Result<Option<AgentUpdate>, AssistantError> {
+        let Source::Polling(polling) = &mut self.source else {
             return Ok(None);
         };
-        match (response.error, response.result) {
-            (Some(error), _) => Err(self.agent.classify_error(&error)),
-            (None, result) => Ok(result.as_ref().and_then(AgentUpdate::read)),
+        let Some(task) = self.answer_builder.task() else {
+            return Err(unexpected_response());
+        };
+        sleep_until(self.deadline.min(Instant::now() + polling.pause)).await;
+        polling.pause = (polling.pause * 3 / 2).min(MAX_POLL_DELAY);
+        let request = json_rpc::get_task(&self.endpoint, task);
+        let polled = async {
+            let mut body = self
+                .agent
+                .call(
+                    &self.endpoint,
+                    &request,
+                    Some(&self.question),
+                    self.deadline,
+                )
+                .await?;
+            let bytes = body.read_all().await?;
+            read_body(&bytes)?.map_err(CallError::Rpc)
+        };
+        match polled.await {
+            Ok(update) => {
+                polling.failed = 0;
+                Ok(Some(update))
+            }
+            Err(CallError::Rpc(error)) => Err(self.agent.classify_rpc(error)),
+            Err(CallError::Http(_, error)) => {
+                polling.failed += 1;
+                let lost = !error.kind.is_transient()
+                    || polling.failed >= MAX_FAILED_POLLS
+                    || Instant::now() >= self.deadline;
+                if lost { Err(error) } else { Ok(None) }
+            }
         }
     }
 }
