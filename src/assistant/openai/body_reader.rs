@@ -242,7 +242,7 @@ pub(super) fn began_with_nothing() -> AssistantError {
 /// An answer that just ended.
 pub(super) fn ended_without_an_end() -> AssistantError {
     AssistantError::server_fault(
-        "the assistant's answer ended without saying that it is whole: neither finish_reason nor [DONE] came",
+        "the assistant's answer ended without saying that it is whole: no finish_reason, no [DONE], no response.completed",
     )
     .at_progress(QuestionProgress::Uncertain)
 }
