@@ -1,6 +1,12 @@
 //! The clients against servers that are not ours, started by `foreign.sh`. These tests exist only where that script compiles them
 //! (`--cfg foreign_peers`), and it fails if one of them did not run.
 
+mod agents;
+mod chat;
+mod conversations;
+mod full_context;
+mod silence;
+
 use std::sync::Arc;
 
 use rstest::rstest;
@@ -33,6 +39,8 @@ async fn say(assistant: &Arc<dyn Assistant>, text: &str, state: Option<&String>)
 #[tokio::test]
 async fn an_agent_on_a2a_sdk_keeps_a_session(
     #[values(
+        "A2A_02_STREAMING",
+        "A2A_02_WAITING",
         "A2A_1_STREAMING",
         "A2A_1_WAITING",
         "A2A_03_STREAMING",
@@ -53,6 +61,8 @@ async fn an_agent_on_a2a_sdk_keeps_a_session(
 #[tokio::test]
 async fn an_agent_on_a2a_sdk_asks_back_and_goes_on(
     #[values(
+        "A2A_02_STREAMING",
+        "A2A_02_WAITING",
         "A2A_1_STREAMING",
         "A2A_1_WAITING",
         "A2A_03_STREAMING",
@@ -73,6 +83,8 @@ async fn an_agent_on_a2a_sdk_asks_back_and_goes_on(
 #[tokio::test]
 async fn restarted_a2a_sdk_agent_goes_on_without_its_task(
     #[values(
+        "A2A_02_STREAMING",
+        "A2A_02_WAITING",
         "A2A_1_STREAMING",
         "A2A_1_WAITING",
         "A2A_03_STREAMING",
@@ -145,7 +157,7 @@ async fn litellm_names_a_missing_model() {
 fn llama_cpp() -> Arc<dyn Assistant> {
     build_assistant(
         &spec(OpenAI, &peer_url("LLAMA_CPP")),
-        Some("llama-key".into()),
+        Some(peer_url("LLAMA_CPP_KEY").into()),
         &http_client(),
     )
     .expect("an assistant")
@@ -153,14 +165,27 @@ fn llama_cpp() -> Arc<dyn Assistant> {
 
 #[tokio::test]
 async fn llama_cpp_answers_as_it_writes() {
-    // The model is made of random numbers: it says one of its few words, sixteen times.
     let text = say(&llama_cpp(), "Hi", None).await.text;
-    let words: Vec<&str> = text.split_whitespace().collect();
-    assert_eq!(words.len(), 16, "{text}");
-    assert!(
-        words.iter().all(|w| w.chars().all(char::is_alphabetic)),
-        "{text}"
-    );
+    assert_eq!(words_of_the_tiny_model(&text), 16, "{text}");
+}
+
+/// With how many of its words a text of the model of `peers/llama_cpp.py` begins. It is made of random numbers, has a few words, and
+/// says sixteen of them; the operator may add that the answer is cut there.
+fn words_of_the_tiny_model(text: &str) -> usize {
+    let known = ["Hello", "from", "a", "tiny", "model", "and", "so", "on"];
+    let words = text.split_whitespace();
+    words.take_while(|word| known.contains(word)).count()
+}
+
+/// Whether the server of `llama.cpp` writes an answer.
+async fn llama_cpp_is_busy(variable: &str) -> bool {
+    let root = peer_url(variable);
+    let slots = reqwest::Client::new()
+        .get(format!("{}/slots", root.trim_end_matches("/v1")))
+        .bearer_auth(peer_url("LLAMA_CPP_KEY"));
+    let slots = slots.send().await.expect("the slots");
+    let slots: Vec<serde_json::Value> = slots.json().await.expect("a list");
+    slots.iter().any(|slot| slot["is_processing"] == true)
 }
 
 #[tokio::test]

@@ -20,4 +20,12 @@ mod refusals;
 mod root_certificates;
 #[cfg(feature = "dev")]
 mod sample;
+#[cfg(foreign_peers)]
+#[path = "../pipeline/test_env.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "shared with the tests of the pipeline"
+)]
+mod test_env;
 mod webhook;

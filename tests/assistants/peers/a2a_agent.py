@@ -1,6 +1,8 @@
-"""A small agent on PyPI's a2a-sdk, of version 0.3 or 1.x as installed: the peer of `foreign.rs`.
+"""A small agent on PyPI's a2a-sdk, of version 0.2, 0.3 or 1.x as installed: the peer of `foreign.rs`.
 
-    python a2a_agent.py PORT streaming|waiting
+    python a2a_agent.py PORT streaming|waiting|wrong-card
+
+With `wrong-card` the public card says that the agent streams, and the agent answers a stream with -32004.
 """
 import sys
 from importlib.metadata import version
@@ -10,10 +12,12 @@ from a2a.server.agent_execution import AgentExecutor
 from a2a.server.request_handlers import DefaultRequestHandler
 from a2a.server.tasks import InMemoryTaskStore, TaskUpdater
 from a2a.types import AgentCapabilities, AgentCard, AgentSkill, Part
+from fake_model import Counted, reply
 
-PORT, STREAMING = int(sys.argv[1]), sys.argv[2] == "streaming"
+PORT, MODE = int(sys.argv[1]), sys.argv[2]
 V1 = version("a2a-sdk").startswith("1.")
-messages = {}
+# What the user said in each conversation, and the tasks that nobody waits for any more.
+conversations, cancelled = {}, set()
 
 if V1:
     from a2a.helpers import new_task_from_user_message as new_task
@@ -36,39 +40,59 @@ class Agent(AgentExecutor):
             await events.enqueue_event(task)
         updater = TaskUpdater(events, task.id, task.context_id)
         await updater.start_work(updater.new_agent_message([text("working on it")]))
-        messages[task.context_id] = messages.get(task.context_id, 0) + 1
+        said = conversations.setdefault(task.context_id, [])
+        said.append(asked)
         if asked == "fail":
             raise RuntimeError("it fails as asked")
         if asked == "book a table":
             return await updater.requires_input(updater.new_agent_message([text("For which day?")]))
-        words = f"Booked for {asked}." if going_on else f"You said: {asked}"
-        await updater.add_artifact([text(words)], artifact_id="answer", append=False, last_chunk=False)
-        await updater.add_artifact([text(f" (message {messages[task.context_id]})")], artifact_id="answer", append=True, last_chunk=True)
-        await updater.complete()
+        if asked == "order 17":
+            return await updater.failed(updater.new_agent_message([text("Order 17 does not exist.")]))
+        if asked == "two drafts":
+            for draft in ("First draft.", "Last draft."):
+                await updater.add_artifact([text(draft)], artifact_id="answer", append=False, last_chunk=True)
+            return await updater.complete()
+        if going_on:
+            await updater.add_artifact([text(f"Booked for {asked}. (message {len(said)})")], artifact_id="answer")
+            return await updater.complete()
+        append = False
+        async for words in reply(said, lambda: task.id in cancelled):
+            await updater.add_artifact([text(words)], artifact_id="answer", append=append, last_chunk=False)
+            append = True
+        if task.id not in cancelled:
+            await updater.complete()
 
     async def cancel(self, context, events):
-        raise NotImplementedError
+        cancelled.add(context.task_id)
+        await TaskUpdater(events, context.task_id, context.context_id).cancel()
 
 
-card = dict(
-    name="Peer", description="Repeats what it is told.", version="1", default_input_modes=["text"], default_output_modes=["text"],
-    capabilities=AgentCapabilities(streaming=STREAMING),
-    skills=[AgentSkill(id="repeat", name="Repeat", description="Repeats", tags=["test"])],
-)
-# As many agents do, the card names an address at which only the agent itself is reached.
-URL = "http://localhost:1/rpc"
+def card(streaming):
+    # As many agents do, the card names an address at which only the agent itself is reached.
+    url = "http://localhost:1/rpc"
+    skill = AgentSkill(id="repeat", name="Repeat", description="Repeats", tags=["test"])
+    fields = dict(
+        name="Peer", description="Repeats what it is told.", version="1", default_input_modes=["text"], default_output_modes=["text"],
+        capabilities=AgentCapabilities(streaming=streaming), skills=[skill],
+    )
+    if not V1:
+        return AgentCard(url=url, **fields)
+    from a2a.types import AgentInterface
+
+    return AgentCard(supported_interfaces=[AgentInterface(url=url, protocol_binding="JSONRPC", protocol_version="1.0")], **fields)
+
+
+own_card, public_card = card(MODE == "streaming"), card(MODE in ("streaming", "wrong-card"))
 if V1:
     from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes
-    from a2a.types import AgentInterface
     from starlette.applications import Starlette
 
-    card = AgentCard(supported_interfaces=[AgentInterface(url=URL, protocol_binding="JSONRPC", protocol_version="1.0")], **card)
-    handler = DefaultRequestHandler(agent_executor=Agent(), task_store=InMemoryTaskStore(), agent_card=card)
-    app = Starlette(routes=create_agent_card_routes(card) + create_jsonrpc_routes(handler, "/rpc"))
+    handler = DefaultRequestHandler(agent_executor=Agent(), task_store=InMemoryTaskStore(), agent_card=own_card)
+    app = Starlette(routes=create_agent_card_routes(public_card) + create_jsonrpc_routes(handler, "/rpc"))
 else:
     from a2a.server.apps import A2AStarletteApplication
 
-    card = AgentCard(url=URL, **card)
     handler = DefaultRequestHandler(agent_executor=Agent(), task_store=InMemoryTaskStore())
-    app = A2AStarletteApplication(card, handler).build(rpc_url="/rpc")
-uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="warning")
+    options = {"card_modifier": lambda _: public_card} if MODE == "wrong-card" else {}
+    app = A2AStarletteApplication(own_card, handler, **options).build(rpc_url="/rpc")
+uvicorn.run(Counted(app), host="127.0.0.1", port=PORT, log_level="warning")

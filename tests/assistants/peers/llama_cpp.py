@@ -1,7 +1,9 @@
 """llama.cpp's own HTTP server (PyPI's xllamacpp holds it, built) with a model that is made here: one layer, random weights, a vocabulary of
 bytes and a few words. It says nothing sensible, but everything between us and it is what people run.
 
-llama_cpp.py PORT FOLDER KEY
+    python llama_cpp.py PORT FOLDER KEY short|endless
+
+`short` says sixteen words. `endless` is larger, so that it says about a hundred words a second, and never stops by itself.
 """
 
 import pathlib
@@ -13,7 +15,9 @@ import numpy as np
 import xllamacpp
 
 WORDS = ["Hello", "from", "a", "tiny", "model", "and", "so", "on"]
-WIDTH, INNER, HEADS, CONTEXT = 32, 64, 2, 512
+ENDLESS = sys.argv[4] == "endless"
+WIDTH, INNER, LAYERS = (512, 2048, 4) if ENDLESS else (32, 64, 1)
+HEADS, CONTEXT = 2, 512
 
 
 def make_model(path: str) -> None:
@@ -26,7 +30,7 @@ def make_model(path: str) -> None:
     model = gguf.GGUFWriter(path, "llama")
     model.add_context_length(CONTEXT)
     model.add_embedding_length(WIDTH)
-    model.add_block_count(1)
+    model.add_block_count(LAYERS)
     model.add_feed_forward_length(INNER)
     model.add_head_count(HEADS)
     model.add_head_count_kv(HEADS)
@@ -50,21 +54,22 @@ def make_model(path: str) -> None:
     model.add_tensor("token_embd.weight", weights(len(tokens), WIDTH))
     model.add_tensor("output.weight", spoken)
     model.add_tensor("output_norm.weight", np.ones(WIDTH, np.float32))
-    for name in ("attn_norm", "ffn_norm"):
-        model.add_tensor(f"blk.0.{name}.weight", np.ones(WIDTH, np.float32))
-    for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
-        model.add_tensor(f"blk.0.{name}.weight", weights(WIDTH, WIDTH))
-    for name in ("ffn_gate", "ffn_up"):
-        model.add_tensor(f"blk.0.{name}.weight", weights(INNER, WIDTH))
-    model.add_tensor("blk.0.ffn_down.weight", weights(WIDTH, INNER))
+    for layer in range(LAYERS):
+        for name in ("attn_norm", "ffn_norm"):
+            model.add_tensor(f"blk.{layer}.{name}.weight", np.ones(WIDTH, np.float32))
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            model.add_tensor(f"blk.{layer}.{name}.weight", weights(WIDTH, WIDTH))
+        for name in ("ffn_gate", "ffn_up"):
+            model.add_tensor(f"blk.{layer}.{name}.weight", weights(INNER, WIDTH))
+        model.add_tensor(f"blk.{layer}.ffn_down.weight", weights(WIDTH, INNER))
     model.write_header_to_file()
     model.write_kv_data_to_file()
     model.write_tensors_to_file()
     model.close()
 
 
-port, folder, key = sys.argv[1:]
-path = str(pathlib.Path(folder) / "tiny.gguf")
+port, folder, key, kind = sys.argv[1:]
+path = str(pathlib.Path(folder) / f"{kind}.gguf")
 make_model(path)
 settings = xllamacpp.CommonParams()
 settings.model.path = path
@@ -73,7 +78,9 @@ settings.port = int(port)
 settings.api_keys = [key]
 settings.n_ctx = CONTEXT
 settings.n_parallel = 1
-settings.n_predict = 16
+settings.n_predict = -1 if ENDLESS else 16
+# The oldest words are forgotten where the context is full, for as long as somebody reads.
+settings.ctx_shift = ENDLESS
 settings.cpuparams.n_threads = 1
 settings.sampling.temp = 0.0
 server = xllamacpp.Server(settings)
