@@ -81,14 +81,20 @@ async fn an_agent_on_a2a_sdk_asks_back_and_goes_on(
 
 #[rstest]
 #[tokio::test]
-async fn restarted_a2a_sdk_agent_goes_on_without_its_task(
+async fn agent_that_lost_a_task_goes_on_without_it(
     #[values(
         "A2A_02_STREAMING",
         "A2A_02_WAITING",
+        "A2A_03_STREAMING",
+        "A2A_03_WAITING",
         "A2A_1_STREAMING",
         "A2A_1_WAITING",
-        "A2A_03_STREAMING",
-        "A2A_03_WAITING"
+        "ADK",
+        "FASTA2A_06",
+        "FASTA2A_2",
+        "KAGENT",
+        "STRANDS_LEGACY",
+        "STRANDS_COMPLIANT"
     )]
     variable: &str,
 ) {

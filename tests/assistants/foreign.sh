@@ -9,7 +9,7 @@
 # Not tried, because no server of these does it: a task that is not found with HTTP 404 or 400 (all answer 200).
 set -eu
 cd "$(dirname "$0")/../.."
-tests=70
+tests=76
 home=${CARGO_TARGET_DIR:-target}/foreign
 python=${FOREIGN_PYTHON:-python3}
 peers=tests/assistants/peers

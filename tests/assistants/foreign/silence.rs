@@ -7,6 +7,29 @@ use telegram_connector_operator::api::connector::AssistantProtocol::{Pupau, Webh
 
 use super::chat::{Chat, Server};
 
+/// When the tool runs, by the question that makes it run (`peers/fake_model.py`).
+#[derive(Debug, Clone, Copy)]
+enum Silence {
+    BeforeTheAnswer,
+    AmidTheAnswer,
+}
+
+impl Silence {
+    fn question(self) -> &'static str {
+        match self {
+            Self::BeforeTheAnswer => "think",
+            Self::AmidTheAnswer => "book",
+        }
+    }
+
+    fn answer(self) -> &'static str {
+        match self {
+            Self::BeforeTheAnswer => "I have thought.",
+            Self::AmidTheAnswer => "Booking your flight. Booked.",
+        }
+    }
+}
+
 fn webhook() -> Server {
     Server {
         protocol: Webhook,
@@ -36,15 +59,11 @@ fn pupau() -> Server {
 #[tokio::test]
 async fn question_with_65_seconds_of_silence_is_asked_once(
     #[case] server: Server,
-    // A tool that runs amid the answer, and one that runs before it.
-    #[values(
-        ("book", "Booking your flight. Booked."),
-        ("think", "I have thought.")
-    )]
-    (question, answer): (&str, &str),
+    #[values(Silence::BeforeTheAnswer, Silence::AmidTheAnswer)] silence: Silence,
 ) {
     let chat = Chat::with(&server).await;
-    let shown = chat.ask_within(question, Duration::from_secs(120)).await;
-    assert_eq!(shown, answer);
+    let question = silence.question();
+    let shown = chat.ask_within(question, Duration::from_mins(2)).await;
+    assert_eq!(shown, silence.answer());
     assert_eq!(server.counts().await.asked(question), 1);
 }
