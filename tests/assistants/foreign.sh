@@ -9,7 +9,7 @@
 # Not tried, because no server of these does it: a task that is not found with HTTP 404 or 400 (all answer 200).
 set -eu
 cd "$(dirname "$0")/../.."
-tests=76
+tests=77
 home=${CARGO_TARGET_DIR:-target}/foreign
 python=${FOREIGN_PYTHON:-python3}
 peers=tests/assistants/peers
@@ -137,7 +137,8 @@ ears=$port
 take_port
 LITELLM_KEY=sk-$("$python" -c 'import secrets; print(secrets.token_hex(32))')
 export LITELLM="http://127.0.0.1:$port" LITELLM_KEY
-EARS=http://127.0.0.1:$ears/v1 ECHO=$LITELLM_MODEL/v1 LITELLM_MASTER_KEY=$LITELLM_KEY LITELLM_LOCAL_MODEL_COST_MAP=True \
+EARS=http://127.0.0.1:$ears/v1 ECHO=$LITELLM_MODEL/v1 LLAMA_CPP_API=$LLAMA_CPP/v1 LITELLM_MASTER_KEY=$LITELLM_KEY \
+    LITELLM_LOCAL_MODEL_COST_MAP=True \
     serve LITELLM "$port" "$home/litellm/bin/litellm" --config $peers/litellm.yaml --host 127.0.0.1 --port "$port"
 
 binary=$(cargo rustc --quiet --test assistants --message-format=json -- --cfg foreign_peers |
