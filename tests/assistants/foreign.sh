@@ -5,8 +5,6 @@
 # or a mirror of it. The virtual environments are kept in target/foreign, with the versions of peers/locks; UPDATE_LOCKS=1 takes the
 # newest of the ranges below instead, and writes them down. FOREIGN_PYTHON is another interpreter, FOREIGN_TESTS another part of a name
 # than foreign:: (some tests alone are a failure of the script).
-#
-# Not tried, because no server of these does it: a task that is not found with HTTP 404 or 400 (all answer 200).
 set -eu
 cd "$(dirname "$0")/../.."
 tests=77
@@ -159,3 +157,4 @@ for venv in $venvs; do
     grep -iE '^(a2a-sdk|fasta2a|google-adk|kagent-adk|litellm|standardwebhooks|strands-agents|xllamacpp)==' "$peers/locks/$venv.txt" | tr '\n' ' '
 done
 echo "were tried"
+echo "NOT TRIED: a task that is not found with HTTP 404 or 400; each of these agents says so with 200" >&2
