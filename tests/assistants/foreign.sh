@@ -7,7 +7,7 @@
 # than foreign:: (some tests alone are a failure of the script).
 set -eu
 cd "$(dirname "$0")/../.."
-tests=77
+tests=83
 home=${CARGO_TARGET_DIR:-target}/foreign
 python=${FOREIGN_PYTHON:-python3}
 peers=tests/assistants/peers
@@ -123,7 +123,10 @@ export LLAMA_CPP_KEY=llama-key WEBHOOK_KEY=example-key
 peer LLAMA_CPP llama-cpp llama_cpp.py "$home/shared.gguf" "$LLAMA_CPP_KEY" short
 peer LLAMA_CPP_ALONE llama-cpp llama_cpp.py "$home/alone.gguf" "$LLAMA_CPP_KEY" short
 peer LLAMA_CPP_ENDLESS llama-cpp llama_cpp.py "$home/endless.gguf" "$LLAMA_CPP_KEY" endless
+peer LLAMA_CPP_RESPONSES llama-cpp llama_cpp.py "$home/responses.gguf" "$LLAMA_CPP_KEY" short
+peer LLAMA_CPP_ENDLESS_RESPONSES llama-cpp llama_cpp.py "$home/endless-responses.gguf" "$LLAMA_CPP_KEY" endless
 peer LITELLM_MODEL litellm openai_model.py
+peer LITELLM_TRANSLATED_MODEL litellm openai_model.py
 peer WEBHOOK a2a-1 webhook_and_pupau.py
 peer PUPAU a2a-1 webhook_and_pupau.py
 peer STANDARD_WEBHOOKS a2a-1 webhook_receiver.py whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw
@@ -135,7 +138,7 @@ ears=$port
 take_port
 LITELLM_KEY=sk-$("$python" -c 'import secrets; print(secrets.token_hex(32))')
 export LITELLM="http://127.0.0.1:$port" LITELLM_KEY
-EARS=http://127.0.0.1:$ears/v1 ECHO=$LITELLM_MODEL/v1 LLAMA_CPP_API=$LLAMA_CPP/v1 LITELLM_MASTER_KEY=$LITELLM_KEY \
+EARS=http://127.0.0.1:$ears/v1 ECHO=$LITELLM_MODEL/v1 TRANSLATED_ECHO=$LITELLM_TRANSLATED_MODEL/v1 LLAMA_CPP_API=$LLAMA_CPP/v1 LITELLM_MASTER_KEY=$LITELLM_KEY \
     LITELLM_LOCAL_MODEL_COST_MAP=True \
     serve LITELLM "$port" "$home/litellm/bin/litellm" --config $peers/litellm.yaml --host 127.0.0.1 --port "$port"
 
@@ -151,6 +154,7 @@ for peer in $started; do await "$peer"; done
 
 # The tests wait most of their time, some of them for more than a minute.
 LITELLM=$LITELLM/v1 LLAMA_CPP=$LLAMA_CPP/v1 LLAMA_CPP_ALONE=$LLAMA_CPP_ALONE/v1 LLAMA_CPP_ENDLESS=$LLAMA_CPP_ENDLESS/v1 \
+    LLAMA_CPP_RESPONSES=$LLAMA_CPP_RESPONSES/v1 LLAMA_CPP_ENDLESS_RESPONSES=$LLAMA_CPP_ENDLESS_RESPONSES/v1 \
     WEBHOOK=$WEBHOOK/webhook RUST_BACKTRACE=0 \
     "$binary" --test-threads 100 "${FOREIGN_TESTS:-foreign::}" 2>&1 | tee "$home/result"
 grep -q "^test result: ok. $tests passed; 0 failed; 0 ignored" "$home/result" || {

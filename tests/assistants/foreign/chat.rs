@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use telegram_connector_operator::api::connector::AssistantProtocol;
+use telegram_connector_operator::api::connector::{AssistantProtocol, OpenAiApi, OpenAiSpec};
 use telegram_connector_operator::assistant::{Assistant, build_assistant};
 
 use super::peer_url;
@@ -18,6 +18,8 @@ pub(super) struct Server {
     /// What `foreign.sh` calls the address that the connector is given.
     pub(super) url: &'static str,
     pub(super) model: Option<&'static str>,
+    /// Which API of `OpenAI`'s; absent: Chat Completions.
+    pub(super) api: Option<OpenAiApi>,
     /// What `foreign.sh` calls the API key.
     pub(super) key: Option<&'static str>,
     /// What `foreign.sh` calls the root of the server that counts, where it is not `url`.
@@ -30,6 +32,7 @@ impl Server {
             protocol: AssistantProtocol::A2A,
             url,
             model: None,
+            api: None,
             key: None,
             counter: None,
         }
@@ -41,8 +44,26 @@ impl Server {
             protocol: AssistantProtocol::OpenAI,
             url: "LITELLM",
             model: Some("echo"),
+            api: None,
             key: Some("LITELLM_KEY"),
             counter: Some("LITELLM_MODEL"),
+        }
+    }
+
+    /// The same by the Responses API, which `LiteLLM` translates to Chat Completions for its model.
+    pub(super) fn litellm_responses() -> Self {
+        Self {
+            model: Some("translated-echo"),
+            counter: Some("LITELLM_TRANSLATED_MODEL"),
+            ..Self::litellm().by_responses()
+        }
+    }
+
+    /// The same server, asked by the Responses API.
+    pub(super) fn by_responses(self) -> Self {
+        Self {
+            api: Some(OpenAiApi::Responses),
+            ..self
         }
     }
 
@@ -52,6 +73,7 @@ impl Server {
             protocol: AssistantProtocol::OpenAI,
             url,
             model: Some("tiny"),
+            api: None,
             key: Some("LLAMA_CPP_KEY"),
             counter: None,
         }
@@ -62,6 +84,10 @@ impl Server {
         let mut spec = spec(self.protocol, &peer_url(self.url));
         spec.model = self.model.map(str::to_owned);
         spec.timeout_seconds = Some(300);
+        spec.open_ai = self.api.map(|api| OpenAiSpec {
+            api: Some(api),
+            ..OpenAiSpec::default()
+        });
         let key = self.key.map(|key| peer_url(key).into());
         build_assistant(&spec, key, &http_client()).expect("an assistant")
     }

@@ -71,9 +71,11 @@ async fn a2a_conversation_survives_restart_and_stop(
     assert_eq!(server.counts().await.asked("count"), 1);
 }
 
+#[rstest]
+#[case::chat_completions(Server::litellm())]
+#[case::responses(Server::litellm_responses())]
 #[tokio::test]
-async fn litellm_conversation_survives_restart_and_stop() {
-    let server = Server::litellm();
+async fn litellm_conversation_survives_restart_and_stop(#[case] server: Server) {
     let mut chat = Chat::with(&server).await;
     assert_eq!(chat.ask("one").await, "You said: one (message 1)");
     chat.restart_operator().await;
@@ -92,9 +94,11 @@ async fn litellm_conversation_survives_restart_and_stop() {
 }
 
 /// The model repeats nothing, so its server tells how long the prompts are: it keeps no session, and the history is sent.
+#[rstest]
+#[case::chat_completions(Server::llama_cpp("LLAMA_CPP_ALONE"))]
+#[case::responses(Server::llama_cpp("LLAMA_CPP_RESPONSES").by_responses())]
 #[tokio::test]
-async fn llama_cpp_conversation_survives_a_restart() {
-    let server = Server::llama_cpp("LLAMA_CPP_ALONE");
+async fn llama_cpp_conversation_survives_a_restart(#[case] server: Server) {
     let mut chat = Chat::with(&server).await;
     let mut tokens = 0;
     for text in ["one", "two", "six"] {
@@ -108,9 +112,11 @@ async fn llama_cpp_conversation_survives_a_restart() {
     }
 }
 
+#[rstest]
+#[case::chat_completions(Server::llama_cpp("LLAMA_CPP_ENDLESS"))]
+#[case::responses(Server::llama_cpp("LLAMA_CPP_ENDLESS_RESPONSES").by_responses())]
 #[tokio::test]
-async fn llama_cpp_writes_no_more_once_stopped() {
-    let server = Server::llama_cpp("LLAMA_CPP_ENDLESS");
+async fn llama_cpp_writes_no_more_once_stopped(#[case] server: Server) {
     let chat = Chat::with(&server).await;
     let shown = chat.stop("go on", async |chat| chat.shows_a_draft()).await;
     assert!(super::words_of_the_tiny_model(&shown) > 0, "{shown}");

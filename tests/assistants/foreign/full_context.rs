@@ -11,6 +11,7 @@ use super::chat::{Chat, Server};
     model: Some("tiny"),
     ..Server::litellm()
 })]
+#[case::llama_cpp_by_responses(Server::llama_cpp("LLAMA_CPP").by_responses())]
 #[tokio::test]
 async fn no_turn_of_200_is_an_apology_with_512_tokens(#[case] server: Server) {
     let chat = Chat::with_history(&server, 400).await;

@@ -35,6 +35,7 @@ fn webhook() -> Server {
         protocol: Webhook,
         url: "WEBHOOK",
         model: None,
+        api: None,
         key: Some("WEBHOOK_KEY"),
         counter: None,
     }
@@ -45,6 +46,7 @@ fn pupau() -> Server {
         protocol: Pupau,
         url: "PUPAU",
         model: None,
+        api: None,
         key: None,
         counter: None,
     }
@@ -52,6 +54,7 @@ fn pupau() -> Server {
 
 #[rstest]
 #[case::openai(Server::litellm())]
+#[case::openai_responses(Server::litellm_responses())]
 #[case::a2a_streaming(Server::a2a("A2A_1_STREAMING"))]
 #[case::a2a_waiting(Server::a2a("A2A_1_WAITING"))]
 #[case::webhook(webhook())]

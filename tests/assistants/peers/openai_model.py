@@ -12,9 +12,13 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 
+def text_of(content):
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
+
+
 async def complete(request):
     body = await request.json()
-    said = [message["content"] for message in body["messages"] if message["role"] == "user"]
+    said = [text_of(message["content"]) for message in body["messages"] if message["role"] == "user"]
 
     def chunk(delta, finish_reason=None):
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
