@@ -77,6 +77,7 @@ async fn a_question_carries_prompt_history_pictures_identity_and_key() {
         json!({
             "model": "support-agent",
             "stream": true,
+            "stream_options": {"include_usage": true},
             "user": "telegram:424242",
             "messages": [
                 {"role": "system", "content": "Be kind"},

@@ -315,7 +315,7 @@ async fn error_within_a_stream_of_openrouter_is_an_error() {
 }
 
 #[tokio::test]
-async fn mistral_without_omit_is_asked_once_more() {
+async fn mistral_without_omit_is_asked_once_more_for_each_refusal() {
     let server = MockServer::start(mistral).await;
     let spec = AssistantSpec {
         system_prompt: Some("Be kind".into()),

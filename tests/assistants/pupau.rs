@@ -1,9 +1,10 @@
 //! Pupau: conversations, frames, and conversations that have expired.
 
+use futures::StreamExt;
 use serde_json::{Value, json};
 use telegram_connector_operator::api::connector::AssistantProtocol::Pupau;
-use telegram_connector_operator::assistant::AssistantFault;
 use telegram_connector_operator::assistant::Question;
+use telegram_connector_operator::assistant::{AnswerPart, AssistantFault};
 
 use crate::fixtures::{KEY, TEXT, ask, ask_expecting_error, assistant, question};
 use crate::mock_server::{self, MockServer, ReceivedRequest};
@@ -122,4 +123,41 @@ async fn an_error_frame_is_an_error() {
         server.received()[1].path(),
         "/chat-bots/bot-1/conversations/7/queries"
     );
+}
+
+/// A server whose conversations answer with this body.
+async fn pupau_answering(label: &'static str, body: &'static str) -> MockServer {
+    MockServer::start(move |asked: &ReceivedRequest| {
+        if asked.path().ends_with("/queries") {
+            mock_server::status(200, &[("content-type", label)], body)
+        } else {
+            mock_server::json(&json!({"id": 7, "token": "t"}))
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_frame_that_cannot_be_read_breaks_the_answer_off() {
+    let body = "data: {\"message\":\"Pay 10\"}\ndata: {\"message\":\" tod\ndata: {\"message\":\" today.\"}\n";
+    let server = pupau_answering("text/event-stream", body).await;
+    let parts = assistant(Pupau, &server.url)
+        .ask(question())
+        .await
+        .expect("an answer");
+    let parts: Vec<_> = parts.collect().await;
+    assert_eq!(
+        parts[1].as_ref().expect("a part"),
+        &AnswerPart::Text("Pay 10".into())
+    );
+    assert!(parts[2].is_err() && parts.len() == 3, "{parts:?}");
+}
+
+#[tokio::test]
+async fn an_answer_in_one_json_object_is_read_whatever_its_label() {
+    for label in ["text/event-stream", "application/json"] {
+        let server = pupau_answering(label, r#"{"id": "1", "message": "Hello"}"#).await;
+        let answer = ask(&assistant(Pupau, &server.url), question()).await;
+        assert_eq!(answer.expect("an answer").text, "Hello");
+    }
 }

@@ -6,6 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use telegram_connector_operator::api::connector::AssistantProtocol::Webhook;
 use telegram_connector_operator::assistant::{Picture, Question, Sender, build_assistant};
+use telegram_connector_operator::assistant::{TokenUsage, Truncation};
 
 use crate::fixtures::{ask, ask_expecting_error, assistant, http_client, question, spec};
 use crate::mock_server::{self, MockServer};
@@ -158,6 +159,42 @@ async fn events_are_an_answer_that_ends_with_done() {
         (answer.text.as_str(), answer.state.as_deref()),
         ("Hello", Some("7"))
     );
+}
+
+#[rstest]
+#[case::json(|reply: &Value| mock_server::json(reply))]
+#[case::json_as_events(|reply: &Value| mock_server::status(200, &[("content-type", "text/event-stream")], reply.to_string()))]
+#[case::event(|reply: &Value| mock_server::events(&[&reply.to_string(), "[DONE]"]))]
+#[case::event_as_json(|reply: &Value| mock_server::status(200, &[("content-type", "application/json")], format!("data: {reply}\n\ndata: [DONE]\n\n")))]
+#[tokio::test]
+async fn a_reply_says_how_it_ends_what_it_cost_and_its_sources(
+    #[case] answer: fn(&Value) -> axum::response::Response,
+) {
+    let reply = json!({"text": "Hello", "end": "length", "usage": {"input": 7, "output": 2}, "more": [1e300],
+        "citations": [{"url": "https://a.example/", "title": "A"}, {"url": "gs://b"}]});
+    assert!(!of_replies().is_valid(&reply), "gs:// is no web address");
+    let server = MockServer::start(move |_| answer(&reply)).await;
+    let answer = ask(&assistant(Webhook, &server.url), question()).await;
+    let answer = answer.expect("an answer");
+    assert_eq!(answer.text, "Hello");
+    assert_eq!(answer.truncation, Some(Truncation::Length));
+    let usage = TokenUsage {
+        input: 7,
+        output: 2,
+    };
+    assert_eq!(answer.usage, Some(usage));
+    let urls: Vec<&str> = answer.citations.iter().map(|c| c.url.as_str()).collect();
+    assert_eq!(urls, ["https://a.example/"]);
+}
+
+#[tokio::test]
+async fn a_text_of_another_type_is_an_error_behind_the_text_before() {
+    let server = MockServer::start(|_| {
+        mock_server::events(&[r#"{"text":"Hel"}"#, r#"{"text":["lo"]}"#, "[DONE]"])
+    })
+    .await;
+    let error = ask_expecting_error(&assistant(Webhook, &server.url)).await;
+    assert!(error.detail.contains("text that is no string"), "{error}");
 }
 
 #[tokio::test]

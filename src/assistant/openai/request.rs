@@ -65,6 +65,10 @@ impl RequestTemplate {
         let has_system_role = !left_out.contains(&RefusedField::SystemRole);
         match self.api {
             OpenAiApi::ChatCompletions => {
+                // Without it a stream does not say what it cost. Servers that refuse it by name are asked without.
+                if self.streams(left_out) && holds(OmittableField::StreamOptions) {
+                    bytes.extend_from_slice(b",\"stream_options\":{\"include_usage\":true}");
+                }
                 bytes.extend_from_slice(b",\"messages\":[");
                 if has_system_role {
                     self.write_messages(&mut bytes, question);
@@ -255,6 +259,7 @@ mod tests {
             json!({
                 "model": "m",
                 "stream": true,
+                "stream_options": {"include_usage": true},
                 "messages": [
                     {"role": "system", "content": "Be kind"},
                     {"role": "user", "content": "Hi"},
