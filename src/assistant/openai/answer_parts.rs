@@ -27,6 +27,8 @@ pub(super) struct AnswerParts {
     known_files: HashSet<u64>,
     hasher: RandomState,
     known_urls: HashSet<String>,
+    /// Of the list of sources that came last.
+    last_list: Option<u64>,
     usage: Option<TokenUsage>,
     progress: Progress,
     text: TextState,
@@ -99,6 +101,16 @@ impl AnswerParts {
             let url = url.to_owned();
             self.queue
                 .push_back(AnswerPart::Citation(Citation { url, title }));
+        }
+    }
+
+    /// A list to whose entries the text refers by their number, so that each keeps its place, whatever it is. Servers repeat it with every chunk.
+    pub(super) fn push_citation_list(&mut self, list: Vec<Citation>) {
+        let names: Vec<&str> = list.iter().map(|citation| citation.url.as_str()).collect();
+        let hash = self.hasher.hash_one(names);
+        if self.last_list.replace(hash) != Some(hash) {
+            let listed = list.into_iter().take(MAX_CITATIONS);
+            self.queue.extend(listed.map(AnswerPart::Citation));
         }
     }
 

@@ -1,8 +1,8 @@
 //! What an answer says beside its text: the sources that it names, and what it cost.
 
 use super::answer_parts::AnswerParts;
-use crate::assistant::TokenUsage;
 use crate::assistant::lenient_json::{Json, JsonKind};
+use crate::assistant::{Citation, TokenUsage};
 
 /// The most titles that are looked for.
 const MAX_RESULTS: usize = 100;
@@ -10,15 +10,26 @@ const MAX_RESULTS: usize = 100;
 /// Perplexity's lists: `citations` are addresses (`[1]` in the text is the first), `search_results` have their titles.
 pub(super) fn read_citations(citations: Json<'_>, results: Json<'_>, parts: &mut AnswerParts) {
     let known: Vec<_> = results.items().take(MAX_RESULTS).filter_map(link).collect();
-    for citation in citations.items().take(MAX_RESULTS) {
-        if let Some((url, title)) = link(citation) {
-            let known_title = known.iter().find(|(known, _)| *known == url);
-            let title = title.or_else(|| known_title.and_then(|(_, title)| title.clone()));
-            parts.push_citation(&url, title);
-        }
-    }
-    for (url, title) in known {
-        parts.push_citation(&url, title);
+    let title_of = |url: &str| {
+        let found = known.iter().find(|(known, _)| known == url);
+        found.and_then(|(_, title)| title.clone())
+    };
+    let listed = citations.items().take(MAX_RESULTS).map(|citation| {
+        // What is no address keeps the place of one.
+        let (url, title) = link(citation).unwrap_or_default();
+        let title = title.or_else(|| title_of(&url));
+        Citation { url, title }
+    });
+    let listed: Vec<Citation> = listed.collect();
+    if !listed.is_empty() {
+        parts.push_citation_list(listed);
+    } else if !known.is_empty() {
+        let results = known.into_iter();
+        parts.push_citation_list(
+            results
+                .map(|(url, title)| Citation { url, title })
+                .collect(),
+        );
     }
 }
 
