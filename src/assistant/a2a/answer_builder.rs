@@ -331,6 +331,14 @@ mod tests {
         assert_eq!(text.expect("an answer"), "One\n\nTwo");
     }
 
+    #[test]
+    fn users_own_words_are_no_progress() {
+        let submitted = json!({"kind": "status-update", "taskId": "t", "status": {"state": "submitted",
+            "message": {"role": "user", "parts": [{"kind": "text", "text": "my question"}]}}});
+        let (text, _) = build(&[submitted, status("completed", "")]);
+        assert_eq!(text.expect("an answer"), "");
+    }
+
     fn artifact_of(parts: Value) -> Value {
         json!({"kind": "artifact-update", "taskId": "t", "artifact": {"artifactId": "f", "parts": parts}})
     }

@@ -20,7 +20,7 @@ pub(super) struct RpcError {
 /// What a response says: an update, or the agent's error. `None`: it is no response of this protocol.
 pub(super) fn read_response(response: Json<'_>) -> Option<Result<AgentUpdate, RpcError>> {
     let [result, error] = response.fields(["result", "error"]);
-    if error.is_object() {
+    if error.is_object() && !error.is_blank() {
         let [code, message] = error.fields(["code", "message"]);
         let code = code.string().unwrap_or_default();
         let message = message.string().unwrap_or_default().to_ascii_lowercase();
@@ -156,6 +156,13 @@ impl AgentUpdate {
     }
 }
 
+fn is_users(message: Json<'_>) -> bool {
+    matches!(
+        message.field("role").string().as_deref(),
+        Some("user" | "ROLE_USER")
+    )
+}
+
 fn last_agent_message(history: Json<'_>) -> Content {
     let is_agent = |message: &Json<'_>| {
         matches!(
@@ -193,9 +200,15 @@ fn status(value: Json<'_>, task: &str) -> Status {
         "rejected" => TaskState::Rejected,
         _ => TaskState::Running,
     };
+    // Some agents begin by repeating what the user said.
+    let content = if is_users(message) {
+        Content::default()
+    } else {
+        Content::of_message(message)
+    };
     Status {
         state,
-        content: Content::of_message(message),
+        content,
         confirmations: match state {
             TaskState::InputRequired => Confirmation::read_all(message, has_kagent_marks(value)),
             _ => Vec::new(),

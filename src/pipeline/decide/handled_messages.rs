@@ -1,6 +1,8 @@
 //! Which messages of a lane were handled, and with what content: Telegram sends an `edited_message` for what changes no word, too (a
 //! first reaction, the preview of a link), and for messages that are as old as the chat.
 
+use std::fmt::Write as _;
+
 use jiff::SignedDuration;
 use sha2::{Digest as _, Sha256};
 
@@ -35,11 +37,12 @@ impl HandledMessages {
 
     /// As it is stored with the lane: pairs of `message_id` and hash, hexadecimal.
     pub(crate) fn to_text(&self) -> String {
-        let entries = self
-            .messages
-            .iter()
-            .map(|(id, hash)| format!("{id:x}.{hash:x}"));
-        entries.collect::<Vec<_>>().join(" ")
+        let mut text = String::with_capacity(self.messages.len() * 18);
+        for (n, (id, hash)) in self.messages.iter().enumerate() {
+            let gap = if n > 0 { " " } else { "" };
+            write!(text, "{gap}{id:x}.{hash:x}").expect("a string takes all");
+        }
+        text
     }
 
     /// Notes that a message was handled as it reads here. Returns whether that is news.
