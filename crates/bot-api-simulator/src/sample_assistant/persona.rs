@@ -12,7 +12,16 @@ pub(super) struct Request {
     pub(super) model: String,
     #[serde(default)]
     pub(super) stream: bool,
+    #[serde(default)]
+    stream_options: Value,
     pub(super) messages: Vec<RequestMessage>,
+}
+
+impl Request {
+    /// Whether a stream is to say what it cost.
+    pub(super) fn wants_usage(&self) -> bool {
+        self.stream_options["include_usage"] == true
+    }
 }
 
 #[derive(Debug, Deserialize)]

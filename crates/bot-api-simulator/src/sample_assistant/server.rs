@@ -257,7 +257,7 @@ async fn complete(state: &State, headers: &HeaderMap, body: &Bytes) -> io::Resul
         None => persona::answer(&request),
     };
     if request.stream {
-        return Ok(streamed(&request.model, &answer, behaviour));
+        return Ok(streamed(&request, &answer, behaviour));
     }
     if behaviour.drop_after_words.is_some() {
         return Err(io::Error::other("connection closed on purpose"));
@@ -271,9 +271,15 @@ async fn complete(state: &State, headers: &HeaderMap, body: &Bytes) -> io::Resul
             "created": jiff::Timestamp::now().as_second(),
             "model": request.model,
             "choices": [{"index": 0, "message": {"role": "assistant", text_field: answer}, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 1, "completion_tokens": words(&answer).len(), "total_tokens": words(&answer).len() + 1},
+            "usage": usage(&answer),
         }),
     ))
+}
+
+/// One token for the question, and one for each word of the answer.
+fn usage(answer: &str) -> Value {
+    let output = words(answer).len();
+    json!({"prompt_tokens": 1, "completion_tokens": output, "total_tokens": output + 1})
 }
 
 /// The JSON field that carries the words of an answer.
@@ -293,8 +299,8 @@ fn event(into: &mut String, model: &str, delta: &str, finish: &str) {
     );
 }
 
-fn streamed(model: &str, answer: &str, behaviour: &Behaviour) -> Response<Body> {
-    let model = json!(model).to_string();
+fn streamed(request: &persona::Request, answer: &str, behaviour: &Behaviour) -> Response<Body> {
+    let model = json!(request.model).to_string();
     let mut events = Vec::new();
     let mut first = String::new();
     event(
@@ -316,6 +322,11 @@ fn streamed(model: &str, answer: &str, behaviour: &Behaviour) -> Response<Body> 
     }
     let mut last = String::new();
     event(&mut last, &model, "{}", "\"stop\"");
+    if request.wants_usage() {
+        let chunk =
+            json!({"object": "chat.completion.chunk", "choices": [], "usage": usage(answer)});
+        let _ = write!(last, "data: {chunk}\n\n");
+    }
     last.push_str("data: [DONE]\n\n");
     events.push(last);
     if behaviour.word_delay_ms == 0 && behaviour.drop_after_words.is_none() {

@@ -71,6 +71,18 @@ async fn sample_assistant_answers_streams_and_records_requests() {
 }
 
 #[tokio::test]
+async fn stream_says_what_it_cost_where_that_is_asked_for() {
+    let assistant = SampleAssistant::start().await.expect("a free port");
+    let mut asked = question("hi there", true);
+    asked["stream_options"] = json!({"include_usage": true});
+    let url = format!("{}/chat/completions", assistant.url());
+    let stream = reqwest::Client::new().post(url).json(&asked).send().await;
+    let stream = stream.expect("an answer").text().await.expect("text");
+    assert!(stream.contains("\"prompt_tokens\":1"), "{stream}");
+    assert_eq!(streamed(&stream), ANSWER);
+}
+
+#[tokio::test]
 async fn behaviour_controls_delays_failures_and_text() {
     let assistant = SampleAssistant::start().await.expect("a free port");
     let told = |behaviour: Behaviour| assistant.set_behaviour(behaviour);
