@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use memchr::memchr2;
 use tokio::time::timeout;
 
 use super::AssistantError;
@@ -96,8 +97,7 @@ impl SseDecoder {
                     self.searched = 0;
                 }
             }
-            let is_line_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
-            let Some(at) = self.bytes[self.searched..].iter().position(is_line_end) else {
+            let Some(at) = memchr2(b'\n', b'\r', &self.bytes[self.searched..]) else {
                 self.searched = self.bytes.len();
                 return None;
             };
