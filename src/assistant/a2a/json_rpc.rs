@@ -79,7 +79,8 @@ pub(super) fn send(endpoint: &Endpoint, question: &Question, context: &Conversat
 
 /// What the user said: the decision that the agent waits for, in its own form, or the words.
 fn question_parts(v1: bool, question: &Question, context: &ConversationState) -> Vec<Value> {
-    if let Some(decision) = confirmation::reply_parts(&context.pending, &question.text) {
+    let said = own_words(&question.text, &question.sender.name);
+    if let Some(decision) = confirmation::reply_parts(&context.pending, said) {
         let part = |(data, metadata): (Value, Value)| {
             if v1 {
                 json!({"data": data, "metadata": metadata})
@@ -94,6 +95,22 @@ fn question_parts(v1: bool, question: &Question, context: &ConversationState) ->
         (false, true) => vec![json!({"text": question.text})],
         (false, false) => vec![json!({"kind": "text", "text": question.text})],
     }
+}
+
+/// What the user said without what the pipeline puts before it in a group: who says it, and the message that is replied to.
+fn own_words<'a>(text: &'a str, name: &str) -> &'a str {
+    let name = name.trim();
+    let spoken = text
+        .strip_prefix(name)
+        .and_then(|rest| rest.strip_prefix(':'));
+    let mut said = spoken.filter(|_| !name.is_empty()).unwrap_or(text).trim();
+    while said.starts_with('>') {
+        said = said
+            .split_once('\n')
+            .map_or("", |(_, rest)| rest)
+            .trim_start();
+    }
+    said
 }
 
 /// Looks at a task.
@@ -119,4 +136,23 @@ fn call(endpoint: &Endpoint, method: &str, mut params: Value, id: &str) -> Value
         params["tenant"] = tenant.as_str().into();
     }
     json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::own_words;
+
+    #[rstest]
+    #[case("yes", "yes")]
+    #[case("Ann Bär: yes", "yes")]
+    #[case("Ann Bär:\n> Delete web-1?\n> Really?\n\nyes", "yes")]
+    #[case("> Delete web-1?\n\nyes", "yes")]
+    #[case("Bob: yes", "Bob: yes")]
+    #[case("[forwarded]\nyes", "[forwarded]\nyes")]
+    #[case("> yes", "")]
+    fn decision_is_read_from_the_users_own_words(#[case] text: &str, #[case] said: &str) {
+        assert_eq!(own_words(text, "Ann Bär"), said);
+    }
 }
