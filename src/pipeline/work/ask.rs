@@ -314,7 +314,9 @@ fn cut_long_text(answer: &mut AssistantAnswer) {
     if answer.text.len() > MAX_ANSWER_BYTES {
         let cut = answer.text.floor_char_boundary(MAX_ANSWER_BYTES);
         answer.text.truncate(cut);
-        answer.end = AnswerEnd::Cut;
+        if !matches!(answer.end, AnswerEnd::Broken(_)) {
+            answer.end = AnswerEnd::Cut;
+        }
     }
 }
 
@@ -344,5 +346,22 @@ pub(crate) async fn download_picture(
             tracing::warn!(%error, "a picture could not be fetched; the question goes without it");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broken_answer_that_is_too_long_stays_broken() {
+        let mut answer = AssistantAnswer {
+            text: "x".repeat(MAX_ANSWER_BYTES + 1),
+            end: AnswerEnd::Broken(timeout_error()),
+            ..AssistantAnswer::default()
+        };
+        cut_long_text(&mut answer);
+        assert_eq!(answer.text.len(), MAX_ANSWER_BYTES);
+        assert!(matches!(answer.end, AnswerEnd::Broken(_)));
     }
 }
