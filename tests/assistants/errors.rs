@@ -567,3 +567,23 @@ async fn an_error_within_the_answer_comes_after_its_words() {
         "{error}"
     );
 }
+
+#[rstest]
+#[tokio::test]
+async fn a_compressed_answer_is_refused_with_a_sentence(
+    #[values(OpenAI, Webhook)] protocol: AssistantProtocol,
+    #[values(200, 500)] code: u16,
+) {
+    let server = MockServer::start(move |_| {
+        mock_server::status(code, &[JSON, ("content-encoding", "gzip")], "\x1f\u{8b}")
+    })
+    .await;
+    let error = ask_expecting_error(&assistant(protocol, &server.url)).await;
+    assert_eq!(error.kind, FailureKind::Misconfigured);
+    assert!(
+        error.detail.contains("content-encoding gzip")
+            && error.detail.contains("switch compression off"),
+        "{error}"
+    );
+    assert_eq!(server.received()[0].header("accept-encoding"), "");
+}
