@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use super::agent::{Agent, CallError};
 use super::card::Endpoint;
 use super::json_rpc;
 use super::update::{RpcError, read_response};
-use super::{Agent, CallError};
 use crate::assistant::lenient_json::Json;
 
 /// How long an agent may take to hear of it.
