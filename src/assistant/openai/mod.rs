@@ -15,6 +15,8 @@ mod refusal;
 mod request;
 mod responses;
 mod sources;
+#[cfg(test)]
+mod test_values;
 mod text_joiner;
 
 use async_trait::async_trait;

@@ -175,15 +175,16 @@ fn write_message_with_pictures(bytes: &mut Vec<u8>, text: &str, pictures: &[Pict
             bytes.push(b',');
         }
         bytes.extend_from_slice(b"{\"type\":\"image_url\",\"image_url\":{\"url\":");
-        let url = format!(
-            "data:{};base64,{}",
-            picture.media_type,
-            STANDARD.encode(&picture.bytes)
-        );
-        write_string(bytes, &url);
+        write_string(bytes, &data_url(picture));
         bytes.extend_from_slice(b"}}");
     }
     bytes.extend_from_slice(b"]}");
+}
+
+/// A picture as either API takes it.
+pub(super) fn data_url(picture: &Picture) -> String {
+    let coded = STANDARD.encode(&picture.bytes);
+    format!("data:{};base64,{coded}", picture.media_type)
 }
 
 pub(super) fn write_string(bytes: &mut Vec<u8>, text: &str) {
@@ -197,26 +198,8 @@ mod tests {
 
     use super::*;
     use crate::api::connector::OpenAiApi;
-    use crate::assistant::Sender;
+    use crate::assistant::openai::test_values::question;
     use crate::history::ChatMessage;
-
-    fn question(text: &str) -> Question {
-        Question {
-            sender: Sender {
-                id: 42,
-                name: "Ann".into(),
-                username: None,
-                language_code: None,
-            },
-            connector: "acme/support".into(),
-            session_id: "s".into(),
-            session_state: None,
-            history: vec![],
-            text: text.into(),
-            pictures: vec![],
-            idempotency_key: "1-2".into(),
-        }
-    }
 
     fn template(model: &str, prompt: Option<&str>) -> RequestTemplate {
         RequestTemplate::new(

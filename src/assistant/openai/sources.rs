@@ -1,8 +1,9 @@
 //! What an answer says beside its text: the sources that it names, and what it cost.
 
 use super::answer_parts::AnswerParts;
+use crate::assistant::Citation;
+use crate::assistant::answer_metadata::token_usage;
 use crate::assistant::lenient_json::{Json, JsonKind};
-use crate::assistant::{Citation, TokenUsage};
 
 /// The most titles that are looked for.
 const MAX_RESULTS: usize = 100;
@@ -59,18 +60,7 @@ fn link(source: Json<'_>) -> Option<(String, Option<String>)> {
 
 /// `usage` in the words of either dialect.
 pub(super) fn read_usage(usage: Json<'_>, parts: &mut AnswerParts) {
-    let [prompt, completion, input, output] = usage.fields([
-        "prompt_tokens",
-        "completion_tokens",
-        "input_tokens",
-        "output_tokens",
-    ]);
-    let input = prompt.integer().or_else(|| input.integer());
-    let output = completion.integer().or_else(|| output.integer());
-    if input.is_some() || output.is_some() {
-        parts.push_usage(TokenUsage {
-            input: input.unwrap_or_default(),
-            output: output.unwrap_or_default(),
-        });
+    if let Some(usage) = token_usage(usage) {
+        parts.push_usage(usage);
     }
 }

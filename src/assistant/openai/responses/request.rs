@@ -1,9 +1,6 @@
 //! The body of a Responses request. Nothing is stored over there: each request carries the history.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
-use super::super::request::write_string;
+use super::super::request::{data_url, write_string};
 use crate::assistant::Question;
 use crate::history::Role;
 
@@ -30,14 +27,7 @@ pub(in crate::assistant::openai) fn write_input(
         }
         bytes.push(b',');
     }
-    let urls: Vec<String> = question
-        .pictures
-        .iter()
-        .map(|picture| {
-            let coded = STANDARD.encode(&picture.bytes);
-            format!("data:{};base64,{coded}", picture.media_type)
-        })
-        .collect();
+    let urls: Vec<String> = question.pictures.iter().map(data_url).collect();
     write_user_message(bytes, &question.text, &urls);
     bytes.push(b']');
 }

@@ -8,7 +8,8 @@ use crate::api::connector::{OmittableField, OpenAiApi};
 use crate::assistant::openai::OpenAiOptions;
 use crate::assistant::openai::refusal::RefusedField;
 use crate::assistant::openai::request::RequestTemplate;
-use crate::assistant::{AnswerPart, Citation, Picture, Question, Sender, TokenUsage};
+use crate::assistant::openai::test_values;
+use crate::assistant::{AnswerPart, Citation, Picture, Question, TokenUsage};
 use crate::history::ChatMessage;
 
 #[test]
@@ -61,25 +62,15 @@ fn question() -> Question {
         text: text.into(),
     };
     Question {
-        sender: Sender {
-            id: 42,
-            name: "Ann".into(),
-            username: None,
-            language_code: None,
-        },
-        connector: "acme/support".into(),
-        session_id: "s".into(),
-        session_state: None,
         history: vec![
             chat_message(crate::history::Role::User, "Hi"),
             chat_message(crate::history::Role::Assistant, "Hello!"),
         ],
-        text: "And this?".into(),
         pictures: vec![Picture {
             media_type: "image/png".into(),
             bytes: bytes::Bytes::from_static(b"\x00\xff"),
         }],
-        idempotency_key: "1-2".into(),
+        ..test_values::question("And this?")
     }
 }
 
