@@ -95,6 +95,22 @@ fn stream_of(updates: &[Value]) -> axum::response::Response {
     mock_server::events(&events.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
+/// Asks in a session whose task the agent has forgotten: there is an answer, and the session goes on without the task.
+async fn ask_in_a_forgotten_task(server: &MockServer, context: &str) {
+    let state = json!({"contextId": context, "taskId": "gone"});
+    let asked = Question {
+        session_state: Some(state.to_string()),
+        ..question()
+    };
+    let answer = ask(&assistant(A2A, &server.url), asked).await;
+    let answer = answer.expect("an answer");
+    assert_eq!(answer.text, "Hello");
+    assert_eq!(
+        answer.state.as_deref(),
+        Some(r#"{"contextId":"context-1"}"#)
+    );
+}
+
 fn method(asked: &ReceivedRequest) -> String {
     asked.json()["method"]
         .as_str()
@@ -329,18 +345,7 @@ async fn an_agent_that_has_forgotten_the_session_is_asked_without_it() {
         stream_of(&[task(V1, "completed", Some("Hello"))])
     })
     .await;
-    let stale = Question {
-        session_state: Some(r#"{"contextId":"gone","taskId":"gone"}"#.into()),
-        ..question()
-    };
-    let answer = ask(&assistant(A2A, &server.url), stale)
-        .await
-        .expect("an answer");
-    assert_eq!(answer.text, "Hello");
-    assert_eq!(
-        answer.state.as_deref(),
-        Some(r#"{"contextId":"context-1"}"#)
-    );
+    ask_in_a_forgotten_task(&server, "gone").await;
     assert_eq!(
         server.received().len(),
         4,

@@ -119,3 +119,8 @@ pub(crate) async fn ask_expecting_error(assistant: &Arc<dyn Assistant>) -> Assis
     assert!(!error.detail.is_empty());
     error
 }
+
+/// An event of Chat Completions with a piece of text.
+pub(crate) fn piece(text: &str) -> String {
+    format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
+}

@@ -7,6 +7,7 @@ mod fixtures;
 #[cfg(foreign_peers)]
 mod foreign;
 mod headers;
+mod limits;
 mod mock_server;
 mod openai;
 #[macro_use]

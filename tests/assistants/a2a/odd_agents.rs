@@ -7,8 +7,8 @@ use telegram_connector_operator::api::connector::AssistantProtocol::A2A;
 use telegram_connector_operator::assistant::{FailureKind, Picture, Question, QuestionProgress};
 
 use super::{
-    V1, V03, Version, artifact_update, card, is_card, method, result, status_update, stream_of,
-    task,
+    V1, V03, Version, artifact_update, ask_in_a_forgotten_task, card, is_card, method, result,
+    status_update, stream_of, task,
 };
 use crate::fixtures::{ask, ask_expecting_error, assistant, question};
 use crate::mock_server::{self, MockServer, ReceivedRequest};
@@ -112,18 +112,7 @@ async fn task_that_is_not_found_is_forgotten(
         }
     })
     .await;
-    let asked = Question {
-        session_state: Some(r#"{"contextId":"context-1","taskId":"gone"}"#.into()),
-        ..question()
-    };
-    let answer = ask(&assistant(A2A, &server.url), asked)
-        .await
-        .expect("an answer");
-    assert_eq!(answer.text, "Hello");
-    assert_eq!(
-        answer.state.as_deref(),
-        Some(r#"{"contextId":"context-1"}"#)
-    );
+    ask_in_a_forgotten_task(&server, "context-1").await;
 }
 
 #[rstest]
