@@ -5,11 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::group_commit::{Accept, CountMessages, OtherBots, StoreRequest, Writer};
+use super::group_commit::{Accept, ChangeLane, CountMessages, OtherBots, StoreRequest, Writer};
 use super::reading::{self, Readers, listing};
 use super::statements::PRUNE_LIMIT;
 use super::{
-    AcceptOutcome, Backlog, ClaimOutcome, ClaimRequest, DeadLetter, DeniedMessage, Inbox,
+    AcceptOutcome, Backlog, Claim, ClaimOutcome, ClaimRequest, DeadLetter, DeniedMessage, Inbox,
     LaneWrite, ListingQuery, Page, Retention, SessionSummary, Store, StoreError, WaitingMessage,
     WorkNotifier, WriteOutcome,
 };
@@ -19,11 +19,15 @@ use crate::telegram::RawUpdate;
 /// Says what a reader's error means and what to do.
 type Explain = Box<dyn Fn(&sqlx::Error) -> StoreError + Send + Sync>;
 
+/// Writes down at once that Telegram has taken a part; whether it could.
+type RecordSent = Box<dyn Fn(&Claim, i64, u32) -> bool + Send + Sync>;
+
 /// The store in a database that is open.
 pub(super) struct DatabaseStore<R> {
     writer: Writer,
     readers: R,
     explain: Explain,
+    record_sent: RecordSent,
     work_notifier: Arc<WorkNotifier>,
 }
 
@@ -31,14 +35,25 @@ impl<R> DatabaseStore<R> {
     pub(super) fn new(
         writer: Writer,
         readers: R,
+        work_notifier: Arc<WorkNotifier>,
         explain: impl Fn(&sqlx::Error) -> StoreError + Send + Sync + 'static,
     ) -> Self {
         Self {
             writer,
             readers,
             explain: Box::new(explain),
-            work_notifier: Arc::default(),
+            record_sent: Box::new(|_, _, _| false),
+            work_notifier,
         }
+    }
+
+    /// With a journal beside the database.
+    pub(super) fn with_sent_journal(
+        mut self,
+        record_sent: impl Fn(&Claim, i64, u32) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.record_sent = Box::new(record_sent);
+        self
     }
 }
 
@@ -58,11 +73,7 @@ impl<R: Readers> Inbox for DatabaseStore<R> {
             bot,
             updates,
         };
-        let accepted = self.writer.call(request, StoreRequest::Accept).await?;
-        if accepted.new > 0 {
-            self.work_notifier.notify(connector);
-        }
-        Ok(accepted)
+        self.writer.call(request, StoreRequest::Accept).await
     }
 
     async fn register(&self, connector: &ConnectorRef) -> Result<(), StoreError> {
@@ -99,8 +110,23 @@ impl<R: Readers> Store for DatabaseStore<R> {
         self.writer.call(claim_requests, StoreRequest::Claim).await
     }
 
-    async fn write(&self, write: LaneWrite) -> Result<WriteOutcome, StoreError> {
-        self.writer.call(write, StoreRequest::Write).await
+    async fn write(&self, write: Arc<LaneWrite>) -> Result<WriteOutcome, StoreError> {
+        let request = ChangeLane {
+            write,
+            notify: None,
+        };
+        self.writer.call(request, StoreRequest::Write).await
+    }
+
+    fn release_in_background(&self, connector: ConnectorUid, write: LaneWrite) {
+        self.writer.call_in_background(ChangeLane {
+            write: Arc::new(write),
+            notify: Some(connector),
+        });
+    }
+
+    fn record_sent(&self, claim: &Claim, reply: i64, number: u32) -> bool {
+        (self.record_sent)(claim, reply, number)
     }
 
     async fn count_messages(

@@ -1,15 +1,17 @@
-//! Group commit: one task drains everybody's writes and commits many in one transaction, so that throughput does not cost an
-//! fsync per message. While one commit is on its way to the disk the next batch gathers; only in a rush it waits for a moment.
+//! Group commit: one task drains everybody's writes and commits many in one transaction, so that throughput costs neither a transaction nor
+//! an fsync per message. While one batch is committed the next gathers; only in a rush it waits for a moment.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::disk_sync::{Disk, DiskSync};
 use super::records::{ClaimOutcome, ClaimRequest, LaneWrite, Retention, WriteOutcome};
-use super::{AcceptOutcome, StoreError};
+use super::{AcceptOutcome, StoreError, WorkNotifier};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
 use crate::telemetry::Metrics;
@@ -18,7 +20,8 @@ use crate::telemetry::Metrics;
 pub(super) struct Pending<Q, R> {
     pub(super) request: Q,
     outcome: Option<Result<R, StoreError>>,
-    caller: oneshot::Sender<Result<R, StoreError>>,
+    /// `None`: nobody.
+    caller: Option<oneshot::Sender<Result<R, StoreError>>>,
 }
 
 impl<Q, R> Pending<Q, R> {
@@ -34,8 +37,14 @@ impl<Q, R> Pending<Q, R> {
             (None, Some(outcome)) => outcome,
             (None, None) => Err(StoreError::Unavailable("it was not carried out".into())),
         };
-        // A caller that has gone away needs no answer; its write is done all the same.
-        let _ = self.caller.send(outcome);
+        match (self.caller, outcome) {
+            // A caller that has gone away needs no answer; its write is done all the same.
+            (Some(caller), outcome) => drop(caller.send(outcome)),
+            (None, Err(error)) => {
+                tracing::warn!(%error, "what nobody waits for was not written");
+            }
+            (None, Ok(_)) => {}
+        }
     }
 }
 
@@ -53,6 +62,13 @@ pub(super) struct OtherBots {
     pub(super) before: Timestamp,
 }
 
+/// Changes to a lane.
+pub(super) struct ChangeLane {
+    pub(super) write: Arc<LaneWrite>,
+    /// Told to the notifier if something still waits in the lane that was given back; `None`: the caller sees to it.
+    pub(super) notify: Option<ConnectorUid>,
+}
+
 /// Messages of a sender that count in a minute.
 pub(super) struct CountMessages {
     pub(super) connector: i64,
@@ -65,7 +81,7 @@ pub(super) struct CountMessages {
 pub(super) enum StoreRequest {
     Accept(Pending<Accept, AcceptOutcome>),
     Claim(Pending<Vec<ClaimRequest>, ClaimOutcome>),
-    Write(Pending<LaneWrite, WriteOutcome>),
+    Write(Pending<ChangeLane, WriteOutcome>),
     KeepClaims(Pending<(), Vec<(ConnectorUid, Timestamp)>>),
     ReleaseClaims(Pending<(), ()>),
     ReadyNow(Pending<ConnectorUid, ()>),
@@ -99,17 +115,51 @@ const OPERATIONS: [&str; 13] = [
 ];
 
 impl StoreRequest {
-    /// Whether its loss in a crash would lose anything. A lost claim is simply claimed again.
+    /// Whether its caller relies on it to survive the loss of power. Where a lane's changes do not, its message is there as before and is
+    /// answered again; a lost claim is claimed again.
     pub(super) fn must_be_durable(&self) -> bool {
-        !matches!(
-            self,
+        match self {
+            Self::Accept(_)
+            | Self::DeadLetterOtherBots(_)
+            | Self::DeleteConnectorData(_)
+            | Self::Retry(_)
+            | Self::Probe(_) => true,
             Self::Claim(_)
-                | Self::KeepClaims(_)
-                | Self::ReleaseClaims(_)
-                | Self::ReadyNow(_)
-                | Self::Register(_)
-                | Self::CountMessages(_)
-        )
+            | Self::Write(_)
+            | Self::KeepClaims(_)
+            | Self::ReleaseClaims(_)
+            | Self::ReadyNow(_)
+            | Self::Prune(_)
+            | Self::PruneLanes(_)
+            | Self::Register(_)
+            | Self::CountMessages(_) => false,
+        }
+    }
+
+    /// Tells whoever works whose messages can be claimed now.
+    fn notify_of_work(&self, work_notifier: &WorkNotifier) {
+        match self {
+            Self::Accept(Pending {
+                request,
+                outcome: Some(Ok(accepted)),
+                ..
+            }) if accepted.new > 0 => work_notifier.notify(&request.connector),
+            Self::Write(Pending {
+                request:
+                    ChangeLane {
+                        notify: Some(connector),
+                        ..
+                    },
+                outcome: Some(Ok(written)),
+                ..
+            }) if written.more_waits => work_notifier.notify(connector),
+            _ => {}
+        }
+    }
+
+    /// Whether nobody waits for it.
+    fn is_background(&self) -> bool {
+        matches!(self, Self::Write(pending) if pending.caller.is_none())
     }
 
     /// The operation's name in metrics.
@@ -158,7 +208,8 @@ impl StoreRequest {
     }
 }
 
-/// Something that commits a batch: all of it, or (on `Err`) nothing.
+/// Something that commits a batch: all of it, or (on `Err`) nothing. What is committed survives a killed process, and the loss of power
+/// unless a [`Disk`] is given beside it.
 pub(super) trait Backend: Send + 'static {
     /// Resolves every request of the batch.
     fn commit(
@@ -171,7 +222,36 @@ pub(super) trait Backend: Send + 'static {
 #[derive(Clone)]
 pub(super) struct Writer {
     queue_sender: mpsc::Sender<StoreRequest>,
+    background: Arc<Background>,
     metrics: Option<Arc<Metrics>>,
+}
+
+/// Writes that nobody waits for: they go with the next batch, or make one of their own after [`MAX_BACKGROUND_DELAY`].
+#[derive(Default)]
+struct Background {
+    requests: Mutex<Vec<StoreRequest>>,
+    /// The first of them has come.
+    begun: Notify,
+}
+
+impl Background {
+    fn push(&self, request: StoreRequest) {
+        let mut requests = self.requests.lock();
+        requests.push(request);
+        if requests.len() == 1 {
+            self.begun.notify_one();
+        }
+    }
+
+    /// Waits until they have waited long enough.
+    async fn overdue(&self) {
+        self.begun.notified().await;
+        tokio::time::sleep(MAX_BACKGROUND_DELAY).await;
+    }
+
+    fn take(&self) -> Vec<StoreRequest> {
+        std::mem::take(&mut *self.requests.lock())
+    }
 }
 
 /// Callers that may wait at the writer's door; beyond it they wait outside.
@@ -181,28 +261,51 @@ const MAX_BATCH_ROWS: usize = 2048;
 /// A batch of so many writes says that there is a rush. Below it a record that a part was sent must not wait: a crash before it doubles the part.
 const RUSH_REQUESTS: usize = 96;
 /// In a rush the next batch gathers for so long, so that more writes share an fsync, and the pages that it writes.
-const RUSH_DELAY: Duration = Duration::from_millis(3);
+const RUSH_DELAY: Duration = Duration::from_millis(1);
+/// So long what nobody waits for waits for a batch to go with.
+const MAX_BACKGROUND_DELAY: Duration = Duration::from_millis(50);
 
 impl Writer {
-    pub(super) fn start(backend: impl Backend, metrics: Option<Arc<Metrics>>) -> Self {
+    pub(super) fn start(
+        backend: impl Backend,
+        work_notifier: Arc<WorkNotifier>,
+        metrics: Option<Arc<Metrics>>,
+    ) -> Self {
         let (writer, queue) = Self::new(metrics);
-        tokio::spawn(run(backend, queue));
+        let committer = Committer {
+            backend,
+            disk: None,
+            background: writer.background.clone(),
+            work_notifier,
+        };
+        tokio::spawn(committer.run(queue));
         writer
     }
 
-    /// For a backend that blocks.
+    /// For a backend that blocks, and does not wait for the disk itself.
     ///
     /// # Errors
     /// The system has no thread to give.
     pub(super) fn start_thread(
         backend: impl Backend,
+        disk: impl Disk,
+        work_notifier: Arc<WorkNotifier>,
         metrics: Option<Arc<Metrics>>,
     ) -> std::io::Result<Self> {
         let (writer, queue) = Self::new(metrics);
-        let runtime = tokio::runtime::Handle::current();
+        // Of its own, so that its waits wake none of the others' threads.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()?;
+        let committer = Committer {
+            backend,
+            disk: Some(DiskSync::start(disk, StoreRequest::answer)?),
+            background: writer.background.clone(),
+            work_notifier,
+        };
         std::thread::Builder::new()
             .name("store".into())
-            .spawn(move || runtime.block_on(run(backend, queue)))?;
+            .spawn(move || runtime.block_on(committer.run(queue)))?;
         Ok(writer)
     }
 
@@ -216,10 +319,20 @@ impl Writer {
         (
             Self {
                 queue_sender,
+                background: Arc::default(),
                 metrics,
             },
             queue,
         )
+    }
+
+    /// Hands in a lane's last changes, which nobody waits for.
+    pub(super) fn call_in_background(&self, request: ChangeLane) {
+        self.background.push(StoreRequest::Write(Pending {
+            request,
+            outcome: None,
+            caller: None,
+        }));
     }
 
     /// Hands in a write, wrapped into its kind, and waits for its commit. What is measured is what the caller waits, not the batch's
@@ -233,7 +346,7 @@ impl Writer {
         let request = kind(Pending {
             request,
             outcome: None,
-            caller,
+            caller: Some(caller),
         });
         let (label, began) = (request.label(), Instant::now());
         let result = self.commit(request, outcome).await;
@@ -262,36 +375,97 @@ impl Writer {
     }
 }
 
-async fn run(mut backend: impl Backend, mut queue: mpsc::Receiver<StoreRequest>) {
-    let mut requests = Vec::new();
-    let mut rush = false;
-    while let Some(first) = queue.recv().await {
-        if rush && queue.len() < MAX_BATCH_ROWS {
-            tokio::time::sleep(RUSH_DELAY).await;
+/// What commits the callers' writes.
+struct Committer<B> {
+    backend: B,
+    /// Where what must survive the loss of power waits for the disk; `None`: the backend waits itself.
+    disk: Option<DiskSync<StoreRequest>>,
+    background: Arc<Background>,
+    work_notifier: Arc<WorkNotifier>,
+}
+
+impl<B: Backend> Committer<B> {
+    async fn run(mut self, mut queue: mpsc::Receiver<StoreRequest>) {
+        let mut requests = Vec::new();
+        let mut rush = false;
+        let mut is_open = true;
+        while is_open {
+            tokio::select! {
+                biased;
+                first = queue.recv() => {
+                    is_open = first.is_some();
+                    requests.extend(first);
+                }
+                () = self.background.overdue() => {}
+            }
+            if rush && queue.len() < MAX_BATCH_ROWS {
+                tokio::time::sleep(RUSH_DELAY).await;
+            }
+            // Lanes are given back before others are claimed.
+            requests.splice(0..0, self.background.take());
+            let mut weight: usize = requests.iter().map(StoreRequest::weight).sum();
+            while weight < MAX_BATCH_ROWS
+                && let Ok(queued) = queue.try_recv()
+            {
+                weight += queued.weight();
+                requests.push(queued);
+            }
+            rush = requests.len() >= RUSH_REQUESTS;
+            if !requests.is_empty() {
+                self.commit(&mut requests).await;
+            }
         }
-        let mut weight = first.weight();
-        requests.push(first);
-        while weight < MAX_BATCH_ROWS
-            && let Ok(queued) = queue.try_recv()
-        {
-            weight += queued.weight();
-            requests.push(queued);
-        }
-        rush = requests.len() >= RUSH_REQUESTS;
-        match backend.commit(&mut requests).await {
+    }
+
+    /// Commits a batch and sees to its answers.
+    async fn commit(&mut self, requests: &mut Vec<StoreRequest>) {
+        match self.backend.commit(requests).await {
+            Ok(()) => self.on_committed(requests.drain(..)),
             // One write may be what makes the whole batch fail: alone, it fails alone.
             Err(error) if requests.len() > 1 && !error.affects_all_requests() => {
                 for mut request in requests.drain(..) {
-                    let alone = backend.commit(std::slice::from_mut(&mut request)).await;
-                    request.answer(alone.err().as_ref());
+                    match self
+                        .backend
+                        .commit(std::slice::from_mut(&mut request))
+                        .await
+                    {
+                        Ok(()) => self.on_committed(std::iter::once(request)),
+                        Err(error) => self.on_failed(request, &error),
+                    }
                 }
             }
-            done => {
-                let failure = done.err();
+            Err(error) => {
                 for request in requests.drain(..) {
-                    request.answer(failure.as_ref());
+                    self.on_failed(request, &error);
                 }
             }
+        }
+    }
+
+    /// What nobody waits for is tried again for as long as the fault lies with the store.
+    fn on_failed(&self, request: StoreRequest, error: &StoreError) {
+        if request.is_background() && error.affects_all_requests() {
+            self.background.push(request);
+        } else {
+            request.answer(Some(error));
+        }
+    }
+
+    /// Answers what is done, and has the rest answered once it is on the disk.
+    fn on_committed(&self, requests: impl Iterator<Item = StoreRequest>) {
+        let mut durable = Vec::new();
+        for request in requests {
+            request.notify_of_work(&self.work_notifier);
+            if self.disk.is_some() && request.must_be_durable() {
+                durable.push(request);
+            } else {
+                request.answer(None);
+            }
+        }
+        match &self.disk {
+            Some(disk) if durable.is_empty() => disk.sync_soon(),
+            Some(disk) => disk.sync_and_answer(durable),
+            None => {}
         }
     }
 }

@@ -5,6 +5,7 @@
 //! them in order, and gives them back. A claim is not durable in itself; what is done under it is.
 
 mod database;
+mod disk_sync;
 mod group_commit;
 mod migrations;
 mod postgres;
@@ -100,7 +101,7 @@ pub trait Inbox: Send + Sync + 'static {
 /// The whole store: the pipeline's side, and the listings of the commands.
 #[async_trait]
 pub trait Store: Inbox {
-    /// Told at every acceptance whose message came: the pipeline, woken without polling.
+    /// Told whose message came as soon as it can be claimed: the pipeline, woken without polling.
     fn work_notifier(&self) -> Arc<WorkNotifier>;
 
     /// Claims lanes in which something is ready, the longest waiting first.
@@ -109,11 +110,20 @@ pub trait Store: Inbox {
     /// [`StoreError`].
     async fn claim(&self, claim_requests: Vec<ClaimRequest>) -> Result<ClaimOutcome, StoreError>;
 
-    /// Changes one lane, durably and all at once.
+    /// Changes one lane, all at once. A process that is killed after it has changed it; a loss of power may take back the last instant's
+    /// changes, in the order opposite to that in which they were made.
     ///
     /// # Errors
     /// [`StoreError`]; then nothing of it happened.
-    async fn write(&self, write: LaneWrite) -> Result<WriteOutcome, StoreError>;
+    async fn write(&self, write: Arc<LaneWrite>) -> Result<WriteOutcome, StoreError>;
+
+    /// Gives a lane back with changes that nobody waits for, in the next batch or a moment later, however often it fails for the store's own
+    /// fault. If something still waits in it, the [`work_notifier`](Store::work_notifier) is told of its connector.
+    fn release_in_background(&self, connector: ConnectorUid, write: LaneWrite);
+
+    /// Writes down at once and without waiting that Telegram has taken a part, so that it is not sent again should the process be killed before
+    /// [`Change::Sent`] is written. Returns whether that is certain; if not, the change must not wait.
+    fn record_sent(&self, claim: &Claim, reply: i64, number: u32) -> bool;
 
     /// Counts messages of a sender in a calendar minute (Unix time / 60), and says how many all replicas have counted in it; `None` where
     /// there is one process only, which counts by itself. `connector` is [`Claim::connector`].

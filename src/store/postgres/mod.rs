@@ -9,6 +9,7 @@ mod notices;
 mod reading;
 mod write;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
@@ -17,7 +18,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use super::database::DatabaseStore;
 use super::group_commit::Writer;
 use super::migrations::newer_version;
-use super::{StoreError, StoreOptions};
+use super::{StoreError, StoreOptions, WorkNotifier};
 
 use connection::{Connection, explain};
 
@@ -69,6 +70,8 @@ pub(super) async fn open(
         .idle_timeout(Duration::from_mins(1))
         .connect_lazy_with(connect.clone());
     let metrics = options.metrics.clone();
-    let writer = Writer::start(Connection::new(connect, first, backlog, options), metrics);
-    Ok(DatabaseStore::new(writer, readers, explain))
+    let work_notifier = Arc::<WorkNotifier>::default();
+    let connection = Connection::new(connect, first, backlog, options);
+    let writer = Writer::start(connection, work_notifier.clone(), metrics);
+    Ok(DatabaseStore::new(writer, readers, work_notifier, explain))
 }

@@ -7,8 +7,8 @@ use sqlx::postgres::PgConnection;
 
 use super::connection::rows;
 use super::write::run;
-use crate::store::group_commit::Pending;
-use crate::store::{Change, LaneWrite, Notice, WriteOutcome};
+use crate::store::group_commit::{ChangeLane, Pending};
+use crate::store::{Change, Notice, WriteOutcome};
 
 /// When the chats of this batch were last told that they are denied.
 #[derive(Default)]
@@ -21,13 +21,13 @@ pub(super) struct Notices {
 impl Notices {
     pub(super) async fn load(
         db: &mut PgConnection,
-        writes: &[&mut Pending<LaneWrite, WriteOutcome>],
+        writes: &[&mut Pending<ChangeLane, WriteOutcome>],
     ) -> Result<Self, sqlx::Error> {
         let lanes: Vec<i64> = writes
             .iter()
             .map(|pending| &pending.request)
             .filter(|w| {
-                w.changes.iter().any(|c| {
+                w.write.changes.iter().any(|c| {
                     matches!(
                         c,
                         Change::Reply {
@@ -37,7 +37,7 @@ impl Notices {
                     )
                 })
             })
-            .map(|w| w.claim.lane)
+            .map(|w| w.write.claim.lane)
             .collect();
         let mut notices = Self::default();
         if lanes.is_empty() {

@@ -54,7 +54,7 @@ pub(super) async fn apply_lane_writes(
         let StoreRequest::Write(pending) = request else {
             continue;
         };
-        let owner = pending.request.claim.owner;
+        let owner = pending.request.write.claim.owner;
         let holds = match held.get(&owner) {
             Some(holds) => *holds,
             None => {
@@ -77,7 +77,7 @@ pub(super) async fn apply_lane_writes(
     let mut rows = Rows::default();
     let mut written: Vec<WriteOutcome> = Vec::with_capacity(writes.len());
     for pending in &writes {
-        written.push(rows.sort(&pending.request, now, &mut notices));
+        written.push(rows.sort(&pending.request.write, now, &mut notices));
     }
     notices.save(db, now).await?;
     rows.apply(db, now).await?;
@@ -86,7 +86,7 @@ pub(super) async fn apply_lane_writes(
     }
     let waiting = still_waiting(db, &rows.released).await?;
     for (pending, mut written) in writes.into_iter().zip(written) {
-        let write = &pending.request;
+        let write = &*pending.request.write;
         written.more_waits = write.release.is_some() && waiting.contains(&write.claim.lane);
         pending.resolve(Ok(written));
     }

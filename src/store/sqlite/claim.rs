@@ -3,6 +3,7 @@
 use rusqlite::Connection as Db;
 
 use super::connection::{Connection, timestamp};
+use super::sent_journal::SentPart;
 use crate::history::{ChatMessage, Role};
 use crate::store::group_commit::StoreRequest;
 use crate::store::{
@@ -87,7 +88,7 @@ fn claim(
         }
         for (mut lane, session) in taken {
             let id = lane.claim.lane;
-            lane.parts = parts(db, id)?;
+            lane.parts = unsent_parts(connection, db, id)?;
             lane.messages = messages(db, id)?;
             if session != 0 {
                 lane.session = self::session(db, id, session, claim_request.history)?;
@@ -114,6 +115,24 @@ fn messages(db: &Db, lane: i64) -> rusqlite::Result<Vec<WaitingMessage>> {
         })
     })?;
     found.collect()
+}
+
+/// The parts that wait in a lane, without those whose record as sent could not be written when they were.
+fn unsent_parts(
+    connection: &mut Connection,
+    db: &Db,
+    lane: i64,
+) -> rusqlite::Result<Vec<WaitingPart>> {
+    let key = |part: &WaitingPart| SentPart {
+        lane,
+        reply: part.reply,
+        number: part.number,
+    };
+    let (sent, unsent): (Vec<_>, Vec<_>) = parts(db, lane)?
+        .into_iter()
+        .partition(|part| connection.sent_journal.contains(key(part)));
+    connection.remove_sent_parts(db, sent.iter().map(key).collect())?;
+    Ok(unsent)
 }
 
 fn parts(db: &Db, lane: i64) -> rusqlite::Result<Vec<WaitingPart>> {

@@ -1,31 +1,43 @@
 //! Who claims: a random name per process (never a PID: containers reuse those), a row in the database as the fence, and a
-//! lock on a file beside it that the kernel lets go of the moment the process dies.
+//! lock on a file beside it that the kernel lets go of the moment the process dies. The file holds the process's [`SentJournal`].
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::Connection as Db;
+
+use super::sent_journal::SentJournal;
 
 /// This process as a claimant.
 pub(super) struct Claimant {
     database: PathBuf,
     registered: Option<Registered>,
+    sent_journal: Arc<SentJournal>,
+}
+
+/// A claimant that is gone.
+pub(super) struct DeadClaimant {
+    /// The number of its claims.
+    pub(super) id: i64,
+    /// Its file, to be removed once its lanes are given back.
+    pub(super) file: PathBuf,
 }
 
 struct Registered {
     id: i64,
     /// A registration that was rolled back leaves its number to others: only number and name together are ours.
     name: String,
-    lock: PathBuf,
-    /// Held for as long as this process lives.
-    _file: Option<File>,
+    /// Locked for as long as this process lives.
+    file: PathBuf,
 }
 
 impl Claimant {
-    pub(super) fn new(database: &Path) -> Self {
+    pub(super) fn new(database: &Path, sent_journal: Arc<SentJournal>) -> Self {
         Self {
             database: database.to_owned(),
             registered: None,
+            sent_journal,
         }
     }
 
@@ -46,6 +58,7 @@ impl Claimant {
     /// Ends the registration; its lanes must have been given back.
     pub(super) fn deregister(&mut self, db: &Db) -> rusqlite::Result<()> {
         if let Some(registered) = self.registered.take() {
+            self.sent_journal.begin(None);
             db.execute(
                 "DELETE FROM claimant WHERE id = ?1 AND name = ?2",
                 (registered.id, &registered.name),
@@ -66,38 +79,36 @@ impl Claimant {
             self.registered = None;
         }
         let name = format!("{:032x}", rand::random::<u128>());
-        let lock = lock_path(&self.database, &name);
+        let path = file_path(&self.database, &name);
+        let file = File::create_new(&path).ok();
         // Without the lock (a file system that has none) the lease alone says that we live.
-        let file = File::create_new(&lock)
-            .ok()
-            .filter(|f| f.try_lock().is_ok());
+        let locked = file.as_ref().is_some_and(|f| f.try_lock().is_ok());
         let id = db.query_row(
             "INSERT INTO claimant (name, locked, expires_at) VALUES (?1, ?2, ?3) RETURNING id",
-            (&name, file.is_some(), expires_at),
+            (&name, locked, expires_at),
             |row| row.get(0),
         )?;
+        self.sent_journal.begin(file.map(Arc::new));
         self.registered = Some(Registered {
             id,
             name,
-            lock,
-            _file: file,
+            file: path,
         });
         Ok(id)
     }
 
     /// The other claimants that are gone: their lease ran out, or nobody holds their lock.
-    pub(super) fn dead_claimants(&self, db: &Db, now: i64) -> rusqlite::Result<Vec<i64>> {
+    pub(super) fn dead_claimants(&self, db: &Db, now: i64) -> rusqlite::Result<Vec<DeadClaimant>> {
         let mut others = db.prepare_cached(
             "SELECT id, name, expires_at, locked FROM claimant WHERE id IS NOT ?1",
         )?;
         let mut others = others.query([self.id()])?;
         let mut dead = Vec::new();
         while let Some(row) = others.next()? {
-            let lock = lock_path(&self.database, row.get_ref(1)?.as_str()?);
-            if row.get::<_, i64>(2)? < now || (row.get(3)? && is_unlocked(&lock)) {
-                // It may be gone already; nothing depends on it.
-                let _ = std::fs::remove_file(&lock);
-                dead.push(row.get(0)?);
+            let file = file_path(&self.database, row.get_ref(1)?.as_str()?);
+            if row.get::<_, i64>(2)? < now || (row.get(3)? && is_unlocked(&file)) {
+                let id = row.get(0)?;
+                dead.push(DeadClaimant { id, file });
             }
         }
         Ok(dead)
@@ -106,11 +117,11 @@ impl Claimant {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.lock);
+        let _ = std::fs::remove_file(&self.file);
     }
 }
 
-fn lock_path(database: &Path, name: &str) -> PathBuf {
+fn file_path(database: &Path, name: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(format!("-claimant-{name}"));
     path.into()

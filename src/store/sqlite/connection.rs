@@ -6,12 +6,16 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection as Db, OpenFlags};
 
 use super::accept::{self, BacklogCount};
 use super::claimant::Claimant;
+use super::sent_journal::{SentJournal, SentPart};
+use super::wal_file::{WalDisk, WalFile};
 use super::{claim, housekeeping, write};
 use crate::identity::{ConnectorRef, ConnectorUid};
 use crate::store::group_commit::{Backend, StoreRequest};
@@ -24,27 +28,60 @@ const PAGE: u64 = 4096;
 pub(super) struct Connection {
     path: PathBuf,
     open: Option<Db>,
-    /// `PRAGMA synchronous` as it is set: FULL, or NORMAL for batches whose loss loses nothing.
-    durable: bool,
+    wal: Arc<WalFile>,
     pub(super) options: StoreOptions,
     pub(super) backlog: BacklogCount,
     pub(super) connectors: ConnectorIds,
     pub(super) claimant: Claimant,
+    pub(super) sent_journal: Arc<SentJournal>,
+    pub(super) on_commit: OnCommit,
+}
+
+/// What is done once the transaction is committed.
+#[derive(Default)]
+pub(super) struct OnCommit {
+    /// The database says of these parts that they were sent.
+    settled: Vec<SentPart>,
+    /// Nobody needs these files any more.
+    pub(super) files: Vec<PathBuf>,
 }
 
 impl Connection {
     /// Opens a database that exists and has its tables.
     pub(super) fn open(path: PathBuf, options: StoreOptions) -> rusqlite::Result<Self> {
         let first = open(&path, &options)?;
+        let sent_journal = Arc::<SentJournal>::default();
         Ok(Self {
             backlog: BacklogCount::load(&first)?,
-            claimant: Claimant::new(&path),
+            claimant: Claimant::new(&path, sent_journal.clone()),
+            wal: Arc::new(WalFile::open(&path, &first)?),
             path,
             open: Some(first),
-            durable: true,
             options,
             connectors: ConnectorIds::default(),
+            sent_journal,
+            on_commit: OnCommit::default(),
         })
+    }
+
+    /// What syncs the log that is written here.
+    pub(super) fn disk(&self) -> WalDisk {
+        WalDisk(self.wal.clone())
+    }
+
+    /// Removes parts from the outbox that Telegram has taken.
+    pub(super) fn remove_sent_parts(
+        &mut self,
+        db: &Db,
+        parts: Vec<SentPart>,
+    ) -> rusqlite::Result<()> {
+        let mut remove =
+            db.prepare_cached("DELETE FROM outbox WHERE lane = ?1 AND reply = ?2 AND number = ?3")?;
+        for part in &parts {
+            remove.execute((part.lane, part.reply, part.number))?;
+        }
+        self.on_commit.settled.extend(parts);
+        Ok(())
     }
 
     pub(super) fn now(&self) -> i64 {
@@ -52,18 +89,16 @@ impl Connection {
     }
 
     fn transaction(&mut self, db: &Db, requests: &mut [StoreRequest]) -> rusqlite::Result<()> {
-        let durable = requests.iter().any(StoreRequest::must_be_durable);
-        if durable != self.durable {
-            db.execute_batch(if durable {
-                "PRAGMA synchronous = FULL"
-            } else {
-                "PRAGMA synchronous = NORMAL"
-            })?;
-            self.durable = durable;
-        }
+        self.wal.recover(db);
         db.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
         self.apply(db, requests)?;
         db.prepare_cached("COMMIT")?.execute(())?;
+        let OnCommit { settled, files } = std::mem::take(&mut self.on_commit);
+        self.sent_journal.settle(&settled);
+        for file in files {
+            // It may be gone already; nothing depends on it.
+            let _ = std::fs::remove_file(file);
+        }
         Ok(())
     }
 
@@ -77,8 +112,8 @@ impl Connection {
 
     /// Whether nothing of the transaction is left. What was remembered may rest on what was rolled back.
     fn roll_back(&mut self, db: &Db) -> bool {
-        self.durable = true;
         self.connectors = ConnectorIds::default();
+        self.on_commit = OnCommit::default();
         let rolled_back = db.is_autocommit() || db.execute_batch("ROLLBACK").is_ok();
         if rolled_back && let Ok(counted) = BacklogCount::load(db) {
             self.backlog = counted;
@@ -89,7 +124,9 @@ impl Connection {
     fn commit_all(&mut self, requests: &mut [StoreRequest]) -> Result<(), StoreError> {
         let db = match self.open.take() {
             Some(db) => db,
-            None => open(&self.path, &self.options).map_err(|e| explain_writer(&self.path, &e))?,
+            None => open(&self.path, &self.options)
+                .and_then(|db| self.wal.reopen(&db).map(|()| db))
+                .map_err(|e| explain_writer(&self.path, &e))?,
         };
         let mut result = self.transaction(&db, requests);
         while let Err(error) = &result
@@ -149,9 +186,11 @@ fn open(path: &Path, options: &StoreOptions) -> rusqlite::Result<Db> {
     let db = Db::open_with_flags(path, flags)?;
     db.busy_timeout(options.busy_timeout)?;
     db.set_prepared_statement_cache_capacity(100);
-    // Checkpoint every 16 MB, and give the space back after a peak.
+    // A plan that may depend on a bound value is made anew for each value; none of ours should.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    // The log is synced beside the commits ([`WalFile`]). Checkpoint every 16 MB, and give the space back after a peak.
     db.execute_batch(
-        "PRAGMA synchronous = FULL; PRAGMA cache_size = -8000; PRAGMA temp_store = memory;
+        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -8000; PRAGMA temp_store = memory;
          PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 33554432;",
     )?;
     if let Some(bytes) = options.max_bytes {

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use rusqlite::Connection as Db;
 
 use super::accept::BacklogCount;
+use super::claimant::DeadClaimant;
 use super::connection::Connection;
+use super::sent_journal;
 use crate::identity::ConnectorUid;
 use crate::store::Retention;
 use crate::store::group_commit::{OtherBots, StoreRequest};
@@ -28,6 +30,8 @@ pub(super) fn apply_requests(
             }
             StoreRequest::ReleaseClaims(pending) => {
                 if let Some(owner) = connection.claimant.id() {
+                    let sent = connection.sent_journal.unsettled();
+                    connection.remove_sent_parts(db, sent)?;
                     release_lanes(db, owner)?;
                 }
                 connection.claimant.deregister(db)?;
@@ -94,10 +98,12 @@ fn keep_claims(
     // A lease that ends later than any that is given now was given before the clock stepped back.
     db.prepare_cached("UPDATE claimant SET expires_at = ?1 + ?2 WHERE expires_at > ?1 + 2 * ?2")?
         .execute((now, lease))?;
-    for owner in connection.claimant.dead_claimants(db, now)? {
-        db.execute(COUNT_CRASHES, [owner])?;
-        release_lanes(db, owner)?;
-        db.execute("DELETE FROM claimant WHERE id = ?1", [owner])?;
+    for DeadClaimant { id, file } in connection.claimant.dead_claimants(db, now)? {
+        connection.remove_sent_parts(db, sent_journal::read(&file))?;
+        db.execute(COUNT_CRASHES, [id])?;
+        release_lanes(db, id)?;
+        db.execute("DELETE FROM claimant WHERE id = ?1", [id])?;
+        connection.on_commit.files.push(file);
     }
     let latest = latest_ready_at(now);
     let overdue = db

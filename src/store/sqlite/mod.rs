@@ -9,10 +9,13 @@ mod connection;
 mod housekeeping;
 mod open_error;
 mod reading;
+mod sent_journal;
+mod wal_file;
 mod write;
 
 use std::fmt::Display;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{
@@ -22,9 +25,10 @@ use sqlx::{ConnectOptions, Connection as _};
 
 use super::database::DatabaseStore;
 use super::group_commit::Writer;
-use super::{StoreError, StoreOptions};
+use super::{StoreError, StoreOptions, WorkNotifier};
 
 use connection::{Connection, explain};
+use sent_journal::SentPart;
 
 /// Opens the file, making it (readable by its owner only) and its folders where they are missing.
 pub(super) async fn open(
@@ -69,11 +73,20 @@ pub(super) async fn open(
         .max_connections(2)
         .idle_timeout(Duration::from_mins(1))
         .connect_lazy_with(connect);
-    let writer = Writer::start_thread(connection, metrics)
+    let (disk, sent_journal) = (connection.disk(), connection.sent_journal.clone());
+    let work_notifier = Arc::<WorkNotifier>::default();
+    let writer = Writer::start_thread(connection, disk, work_notifier.clone(), metrics)
         .map_err(|e| invalid("no thread can be started for it", &e))?;
     let path = path.to_owned();
-    Ok(DatabaseStore::new(writer, readers, move |error| {
-        explain(&path, error)
+    let explain = move |error: &_| explain(&path, error);
+    let store = DatabaseStore::new(writer, readers, work_notifier, explain);
+    Ok(store.with_sent_journal(move |claim, reply, number| {
+        let lane = claim.lane;
+        sent_journal.record(SentPart {
+            lane,
+            reply,
+            number,
+        })
     }))
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection as Db, OptionalExtension as _, Params};
 
 use super::connection::Connection;
+use super::sent_journal::SentPart;
 use crate::store::group_commit::StoreRequest;
 use crate::store::statements::{
     DENIED_CHECK_INTERVAL, DENIED_PER_CONNECTOR, DENIED_PER_SENDER, TRIM_DENIED_OF_CONNECTOR,
@@ -29,7 +30,7 @@ pub(super) fn apply_lane_writes(
         let StoreRequest::Write(pending) = request else {
             continue;
         };
-        let write = &pending.request;
+        let write = &*pending.request.write;
         let owner = write.claim.owner;
         let holds = match held.get(&owner) {
             Some(holds) => *holds,
@@ -80,6 +81,15 @@ fn apply_lane_write(
                 connection.backlog.remove(write.claim.connector, 1);
                 dead_letter_message(db, *message, reason, now)?;
                 finish(db, *message)?;
+            }
+            Change::Sent { reply, number } => {
+                let (reply, number) = (*reply, *number);
+                let sent = SentPart {
+                    lane,
+                    reply,
+                    number,
+                };
+                connection.remove_sent_parts(db, vec![sent])?;
             }
             other => apply_change(db, lane, other, now)?,
         }
@@ -170,11 +180,6 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
             }
         }
         Change::Denied(message) => insert_denied(db, lane, message, now),
-        Change::Sent { reply, number } => run(
-            db,
-            "DELETE FROM outbox WHERE lane = ?1 AND reply = ?2 AND number = ?3",
-            (lane, reply, number),
-        ),
         Change::SendAttempted {
             reply,
             number,
@@ -205,7 +210,10 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
                 (lane, reply),
             )
         }
-        Change::Reply { .. } | Change::Finish { .. } | Change::DeadLetter { .. } => Ok(()),
+        Change::Reply { .. }
+        | Change::Finish { .. }
+        | Change::DeadLetter { .. }
+        | Change::Sent { .. } => Ok(()),
     }
 }
 

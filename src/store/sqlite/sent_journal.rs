@@ -1,0 +1,213 @@
+//! Which parts Telegram has taken, written down by whoever sent them in the moment that they know: without the writer, its batches and its
+//! queue, so that a process that is killed leaves next to nothing unsaid.
+//!
+//! The journal is in the file that the claimant keeps locked. It is not synced: a kill does not take back what was written, and after a loss
+//! of power a part may appear twice. Whoever takes over the lanes of a claimant that is gone reads it first.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+/// A record: lane, reply, number and checksum, little-endian.
+const RECORD_BYTES: usize = 24;
+/// A journal that is as long is written anew, with what is not settled.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// A part of a reply that Telegram has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct SentPart {
+    pub(super) lane: i64,
+    pub(super) reply: i64,
+    pub(super) number: u32,
+}
+
+impl SentPart {
+    fn to_record(self) -> [u8; RECORD_BYTES] {
+        let mut record = [0; RECORD_BYTES];
+        record[..8].copy_from_slice(&self.lane.to_le_bytes());
+        record[8..16].copy_from_slice(&self.reply.to_le_bytes());
+        record[16..20].copy_from_slice(&self.number.to_le_bytes());
+        let sum = checksum(&record[..20]);
+        record[20..].copy_from_slice(&sum.to_le_bytes());
+        record
+    }
+
+    /// `None`: the record was never written to its end.
+    fn from_record(record: &[u8; RECORD_BYTES]) -> Option<Self> {
+        let (lane, rest) = record.split_first_chunk()?;
+        let (reply, rest) = rest.split_first_chunk()?;
+        let (number, sum) = rest.split_first_chunk()?;
+        (sum == checksum(&record[..20]).to_le_bytes()).then_some(Self {
+            lane: i64::from_le_bytes(*lane),
+            reply: i64::from_le_bytes(*reply),
+            number: u32::from_le_bytes(*number),
+        })
+    }
+}
+
+/// FNV-1a: zeros that a file system left are no record.
+fn checksum(bytes: &[u8]) -> u32 {
+    let step = |sum: u32, byte: &u8| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    bytes.iter().fold(0x811c_9dc5, step)
+}
+
+/// The parts that this process has sent and that the database still holds.
+#[derive(Default)]
+pub(super) struct SentJournal(Mutex<Journal>);
+
+#[derive(Default)]
+struct Journal {
+    /// `None`: no file could be made, or no claims are held.
+    file: Option<Arc<File>>,
+    length: u64,
+    unsettled: HashSet<SentPart>,
+}
+
+impl SentJournal {
+    /// Goes on in this file, which is empty.
+    pub(super) fn begin(&self, file: Option<Arc<File>>) {
+        let mut journal = self.0.lock();
+        journal.file = file;
+        journal.rewrite();
+    }
+
+    /// Writes down that a part was taken. Returns whether a kill cannot undo it.
+    pub(super) fn record(&self, part: SentPart) -> bool {
+        let mut journal = self.0.lock();
+        journal.unsettled.insert(part);
+        if journal.length >= MAX_BYTES {
+            journal.rewrite();
+            return journal.file.is_some();
+        }
+        let length = journal.length;
+        let Some(file) = &journal.file else {
+            return false;
+        };
+        if file.write_all_at(&part.to_record(), length).is_err() {
+            // Perhaps a half of it: the next one is written over it.
+            return false;
+        }
+        journal.length += RECORD_BYTES as u64;
+        true
+    }
+
+    /// Whether a part was taken, as far as the database does not say so itself.
+    pub(super) fn contains(&self, part: SentPart) -> bool {
+        self.0.lock().unsettled.contains(&part)
+    }
+
+    /// The database says so by now.
+    pub(super) fn settle(&self, parts: &[SentPart]) {
+        let mut journal = self.0.lock();
+        for part in parts {
+            journal.unsettled.remove(part);
+        }
+    }
+
+    /// What the database does not say yet.
+    pub(super) fn unsettled(&self) -> Vec<SentPart> {
+        self.0.lock().unsettled.iter().copied().collect()
+    }
+}
+
+impl Journal {
+    /// Writes what is not settled over what is there, and then cuts off the rest: of a process that is killed between the two, old records are
+    /// left, which say nothing wrong.
+    fn rewrite(&mut self) {
+        self.length = 0;
+        let Some(file) = &self.file else { return };
+        let records: Vec<u8> = self
+            .unsettled
+            .iter()
+            .flat_map(|part| part.to_record())
+            .collect();
+        let length = records.len() as u64;
+        let written = file.write_all_at(&records, 0);
+        if written.and_then(|()| file.set_len(length)).is_ok() {
+            self.length = length;
+        } else {
+            self.file = None;
+        }
+    }
+}
+
+/// What a claimant that is gone has written down. A file that is not there or cannot be read says nothing.
+pub(super) fn read(path: &Path) -> Vec<SentPart> {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    let (records, _) = bytes.as_chunks();
+    records.iter().filter_map(SentPart::from_record).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(reply: i64) -> SentPart {
+        SentPart {
+            lane: 7,
+            reply,
+            number: 1,
+        }
+    }
+
+    fn journal() -> (tempfile::NamedTempFile, SentJournal) {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let journal = SentJournal::default();
+        let handle = file.reopen().expect("the same file");
+        journal.begin(Some(Arc::new(handle)));
+        (file, journal)
+    }
+
+    #[test]
+    fn what_was_recorded_is_read_by_the_next_process() {
+        let (file, journal) = journal();
+        assert!(journal.record(part(1)) && journal.record(part(-2)));
+        assert_eq!(read(file.path()), [part(1), part(-2)]);
+        assert!(journal.contains(part(1)) && !journal.contains(part(3)));
+    }
+
+    #[test]
+    fn torn_and_empty_records_say_nothing() {
+        let (file, journal) = journal();
+        journal.record(part(1));
+        let mut bytes = std::fs::read(file.path()).expect("the journal");
+        bytes.extend([0; RECORD_BYTES]);
+        bytes.extend(&part(2).to_record()[..RECORD_BYTES - 1]);
+        std::fs::write(file.path(), bytes).expect("written");
+        assert_eq!(read(file.path()), [part(1)]);
+    }
+
+    #[test]
+    fn journal_stays_short_and_keeps_what_is_not_settled() {
+        let (file, journal) = journal();
+        journal.record(part(-1));
+        for reply in 0..100_000 {
+            assert!(journal.record(part(reply)));
+            journal.settle(&[part(reply)]);
+        }
+        let length = file.as_file().metadata().expect("the journal").len();
+        assert!(length <= MAX_BYTES + RECORD_BYTES as u64, "{length}");
+        assert!(read(file.path()).contains(&part(-1)));
+        assert_eq!(journal.unsettled(), [part(-1)]);
+    }
+
+    #[test]
+    fn next_file_begins_with_what_is_not_settled() {
+        let (_first, journal) = journal();
+        journal.record(part(1));
+        let second = tempfile::NamedTempFile::new().expect("a file");
+        journal.begin(Some(Arc::new(second.reopen().expect("the same file"))));
+        assert_eq!(read(second.path()), [part(1)]);
+    }
+
+    #[test]
+    fn without_a_file_nothing_is_promised() {
+        let journal = SentJournal::default();
+        assert!(!journal.record(part(1)));
+        assert!(journal.contains(part(1)));
+    }
+}
