@@ -50,6 +50,7 @@ impl Pipeline {
             limits: context.limits,
             on_dead_letter: context.on_dead_letter,
             throttle: state::throttle::Throttle::default(),
+            send_windows: state::send_window::SendWindows::default(),
             rate_limiter: state::rate_limit::UserRateLimiter::default(),
             running_answers: state::running_answers::RunningAnswers::default(),
             transcripts: state::transcript_cache::TranscriptCache::default(),

@@ -53,6 +53,8 @@ pub(crate) struct LaneWorker {
     pub(crate) handled: HandledMessages,
     handled_changed: bool,
     changes: Vec<Change>,
+    /// Something among the changes must be written before anything else is done.
+    must_write: bool,
 }
 
 /// What ends the work on a lane before its end: the store's word that it is no longer ours, or that it cannot take the write.
@@ -71,17 +73,26 @@ impl LaneWorker {
             handled: HandledMessages::parse(&claimed.handled),
             handled_changed: false,
             changes: Vec::new(),
+            must_write: false,
         }
     }
 
     /// Drops the changes that were not written.
     pub(crate) fn discard_changes(&mut self) {
         self.changes.clear();
+        self.must_write = false;
     }
 
     /// Notes a change; it is written with the next [`LaneWorker::write_changes`].
     pub(crate) fn add_change(&mut self, change: Change) {
         self.changes.push(change);
+        self.must_write = true;
+    }
+
+    /// Notes that Telegram has taken a part. Where that `is_recorded`, it is written with the next changes that must be.
+    pub(crate) fn add_sent_part(&mut self, reply: i64, number: u32, is_recorded: bool) {
+        self.changes.push(Change::Sent { reply, number });
+        self.must_write |= !is_recorded;
     }
 
     /// Notes that a message is handled as it reads here; it is written with the changes that finish it.
@@ -89,9 +100,9 @@ impl LaneWorker {
         self.handled_changed |= self.handled.record(incoming);
     }
 
-    /// Writes all noted changes at once.
+    /// Writes all noted changes at once, if there are any that must not wait.
     pub(crate) async fn write_changes(&mut self) -> LaneResult<WriteOutcome> {
-        if self.changes.is_empty() {
+        if !self.must_write {
             return Ok(WriteOutcome::default());
         }
         self.write_changes_and_release(None).await
@@ -102,16 +113,31 @@ impl LaneWorker {
         &mut self,
         release: Option<Release>,
     ) -> LaneResult<WriteOutcome> {
+        let write = self.take_changes(release);
+        self.pipeline.write_with_retry(write).await
+    }
+
+    /// Gives the lane back with the changes that are noted, without waiting for it; false, and nothing is done, if one of them must not wait.
+    pub(crate) fn release_in_background(&mut self, connector: ConnectorUid) -> bool {
+        if self.must_write {
+            return false;
+        }
+        let write = self.take_changes(Some(Release::Now));
+        self.pipeline.store.release_in_background(connector, write);
+        true
+    }
+
+    fn take_changes(&mut self, release: Option<Release>) -> LaneWrite {
         if std::mem::take(&mut self.handled_changed) {
             let handled = self.handled.to_text();
             self.changes.push(Change::Handled { handled });
         }
-        let write = LaneWrite {
+        self.must_write = false;
+        LaneWrite {
             claim: self.claim,
             changes: std::mem::take(&mut self.changes),
             release,
-        };
-        self.pipeline.write_with_retry(write).await
+        }
     }
 }
 

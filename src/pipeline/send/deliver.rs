@@ -42,10 +42,9 @@ pub(crate) async fn deliver_parts(
         }
         lane.write_changes().await?;
         match send_part(lane, connector, &part, &mut destination).await {
-            SendOutcome::Accepted => lane.add_change(Change::Sent {
-                reply: part.reply,
-                number: part.number,
-            }),
+            SendOutcome::Accepted { is_recorded } => {
+                lane.add_sent_part(part.reply, part.number, is_recorded);
+            }
             SendOutcome::GivenUp { dead_letter_reason } => {
                 if let Some(reason) = &dead_letter_reason {
                     all_sent = false;
@@ -76,7 +75,10 @@ pub(crate) async fn deliver_parts(
 }
 
 enum SendOutcome {
-    Accepted,
+    Accepted {
+        /// The store has it already, whatever becomes of this process.
+        is_recorded: bool,
+    },
     GivenUp {
         dead_letter_reason: Option<String>,
     },
@@ -116,11 +118,15 @@ async fn send_part(
         if let Err(wait) = reserved {
             return wait_for(LaneWait::Delay(wait));
         }
-        let Err(error) = send_once(lane, connector, part, html, *destination).await else {
-            pipeline
-                .throttle
-                .record_accepted(lane.key.bot, destination.chat);
-            return SendOutcome::Accepted;
+        let sending = send_once(lane, connector, part, html, *destination);
+        let error = match pipeline.send_windows.run(lane.key.bot, sending).await {
+            Ok(is_recorded) => {
+                pipeline
+                    .throttle
+                    .record_accepted(lane.key.bot, destination.chat);
+                return SendOutcome::Accepted { is_recorded };
+            }
+            Err(error) => error,
         };
         let action = pipeline.limits.retry.after_telegram_error(
             &error,
@@ -146,13 +152,15 @@ async fn send_part(
     }
 }
 
+/// Whether the store has it that the part was taken. The record is made at once, before anything else has a turn: a process that is killed between
+/// Telegram's answer and the record sends the part again.
 async fn send_once(
     lane: &LaneWorker,
     connector: &ResolvedConnector,
     part: &WaitingPart,
     html: Option<&str>,
     destination: Destination,
-) -> Result<(), TelegramError> {
+) -> Result<bool, TelegramError> {
     let pipeline = &lane.pipeline;
     let began = StdInstant::now();
     let message = NewMessage {
@@ -164,11 +172,15 @@ async fn send_once(
         link_preview: false,
     };
     let result = connector.bot.send_message(&message).await;
+    let is_recorded = result.is_ok()
+        && pipeline
+            .store
+            .record_sent(&lane.claim, part.reply, part.number);
     let label = result.as_ref().map_or_else(TelegramError::label, |_| "ok");
     pipeline
         .metrics
         .record_telegram_call("sendMessage", label, began.elapsed());
-    result.map(drop)
+    result.map(|_| is_recorded)
 }
 
 /// What becomes of a part that is not sent again at once.

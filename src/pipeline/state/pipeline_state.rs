@@ -10,6 +10,7 @@ use crate::pipeline::decide::retry::RetryPolicy;
 use crate::pipeline::state::rate_limit::UserRateLimiter;
 use crate::pipeline::state::refused_keys::RefusedKeys;
 use crate::pipeline::state::running_answers::RunningAnswers;
+use crate::pipeline::state::send_window::SendWindows;
 use crate::pipeline::state::throttle::Throttle;
 use crate::pipeline::state::transcript_cache::TranscriptCache;
 use crate::registry::Registry;
@@ -89,6 +90,7 @@ pub(crate) struct PipelineState {
     pub(crate) limits: PipelineLimits,
     pub(crate) on_dead_letter: Option<DeadLetterHook>,
     pub(crate) throttle: Throttle,
+    pub(crate) send_windows: SendWindows,
     pub(crate) rate_limiter: UserRateLimiter,
     pub(crate) running_answers: RunningAnswers,
     pub(crate) transcripts: TranscriptCache,
@@ -114,6 +116,7 @@ impl PipelineState {
         &self,
         write: LaneWrite,
     ) -> Result<WriteOutcome, StoreError> {
+        let write = Arc::new(write);
         let mut wait = STORE_RETRY_DELAYS.0;
         loop {
             match self.store.write(write.clone()).await {

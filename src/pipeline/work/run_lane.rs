@@ -44,6 +44,9 @@ pub(crate) async fn run_lane(
             return ended(Some(Duration::from_secs(1)), false);
         }
     };
+    if wait.is_none() && lane.release_in_background(connector.clone()) {
+        return ended(None, false);
+    }
     let (ready_in, waits_for_connector) = match wait {
         None => (None, false),
         Some(LaneWait::Delay(wait) | LaneWait::AssistantRetry(wait)) => (Some(wait), false),
