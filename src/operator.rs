@@ -51,6 +51,8 @@ pub struct OperatorSettings {
     pub denied_retention: Duration,
     /// `--session-retention-days`.
     pub session_retention: Duration,
+    /// `--max-concurrent-chats`.
+    pub max_concurrent_chats: u16,
     /// How long a shutdown waits for what is in flight.
     pub shutdown_grace: Duration,
 }
@@ -314,6 +316,7 @@ impl Listeners {
 
 fn pipeline_limits(settings: &OperatorSettings) -> PipelineLimits {
     PipelineLimits {
+        lanes: usize::from(settings.max_concurrent_chats),
         denied_retention: settings.denied_retention,
         session_retention: settings.session_retention,
         ..PipelineLimits::default()

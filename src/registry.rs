@@ -36,6 +36,8 @@ pub struct ResolvedConnector {
     pub greeting: Option<Arc<str>>,
     /// Messages per minute and user.
     pub messages_per_minute: u32,
+    /// Chats in work at once, in this process.
+    pub concurrency: u16,
     /// Who answers. `None` while its key is missing: permitted messages wait in the inbox.
     pub assistant: Option<Arc<dyn Assistant>>,
     /// Who writes voice messages down.

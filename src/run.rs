@@ -142,6 +142,7 @@ fn settings(args: &RunArgs, identity: String) -> Result<OperatorSettings> {
         telegram_api_url: args.telegram_api_url.clone(),
         denied_retention: days(args.denied_retention_days),
         session_retention: days(args.session_retention_days),
+        max_concurrent_chats: args.max_concurrent_chats,
         shutdown_grace: Duration::from_secs(u64::from(args.shutdown_grace_seconds)),
     })
 }

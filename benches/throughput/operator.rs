@@ -99,6 +99,7 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
             groups: None,
             greeting: None,
             messages_per_minute: u32::MAX,
+            concurrency: telegram_connector_operator::api::connector::DEFAULT_CONCURRENCY,
             assistant: Some(assistant.clone()),
             transcription: Transcription::None,
         }));

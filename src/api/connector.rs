@@ -39,6 +39,8 @@ pub const DEFAULT_DURATION_HOURS: i32 = 24;
 pub const DEFAULT_MAX_MESSAGES: u32 = 50;
 /// `spec.limits.messagesPerMinute` when absent.
 pub const DEFAULT_MESSAGES_PER_MINUTE: u32 = 60;
+/// `spec.limits.concurrency` when absent: more than 200 chats that all wait for one assistant.
+pub const DEFAULT_CONCURRENCY: u16 = 256;
 
 /// What a `TelegramConnector` should be.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,7 +95,7 @@ pub struct TelegramConnectorSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub greeting: Option<String>,
-    /// How much one user may send.
+    /// How much one user may send, and how many chats are answered at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsSpec>,
 }
@@ -141,6 +143,15 @@ impl TelegramConnectorSpec {
             .and_then(|limits| limits.messages_per_minute)
             .and_then(|messages| u32::try_from(messages).ok())
             .unwrap_or(DEFAULT_MESSAGES_PER_MINUTE)
+    }
+
+    /// How many chats may be in work at once, 1 to 1,024.
+    pub fn concurrency(&self) -> u16 {
+        self.limits
+            .as_ref()
+            .and_then(|limits| limits.concurrency)
+            .and_then(|chats| u16::try_from(chats).ok())
+            .unwrap_or(DEFAULT_CONCURRENCY)
     }
 }
 
@@ -224,7 +235,7 @@ impl GroupsSpec {
     }
 }
 
-/// How much one user may send. Absent: 60 messages a minute.
+/// How much one user may send, and how many chats are answered at once. Absent: 60 messages a minute, 256 chats.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 #[serde(rename_all = "camelCase")]
@@ -233,4 +244,9 @@ pub struct LimitsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 600))]
     pub messages_per_minute: Option<i32>,
+    /// Chats that are answered at once, 1 to 1024: so many questions the assistant has at most from one operator process. Other
+    /// chats wait in the inbox, in order. A local model wants 1 to 4. Default 256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub concurrency: Option<i32>,
 }

@@ -81,6 +81,9 @@ pub struct RunArgs {
     /// Days that a session is kept after its last message, and a message that was given up
     #[arg(long, env = "SESSION_RETENTION_DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub session_retention_days: u32,
+    /// Chats that are answered at once, of all connectors together; each connector may have 4 beyond it
+    #[arg(long, env = "MAX_CONCURRENT_CHATS", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(1..=16384))]
+    pub max_concurrent_chats: u16,
     /// Elect one leader by a Lease, for more than one replica [default: true with `PostgreSQL`, false with `SQLite`]
     #[arg(long, env = "LEADER_ELECTION", action = clap::ArgAction::Set)]
     pub leader_election: Option<bool>,

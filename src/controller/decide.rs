@@ -359,6 +359,7 @@ fn resolve(
         groups: policies::group_policy(spec),
         greeting: spec.greeting.as_deref().map(Into::into),
         messages_per_minute: spec.messages_per_minute(),
+        concurrency: spec.concurrency(),
         assistant: resolved.built_assistant.clone(),
         transcription: resolved.transcription.clone(),
     }

@@ -7,13 +7,12 @@ use bot_api_simulator::sample_assistant::{Behaviour, BehaviourRule};
 use proptest::prelude::*;
 use telegram_connector_operator::telegram::RawUpdate;
 
-use crate::test_env::{ANN, TIMEOUT, TestEnv, open, specific_users};
+use crate::test_env::{ANN, Connector, TIMEOUT, TestEnv, open, specific_users};
 
 #[tokio::test]
 async fn hanging_assistant_does_not_delay_other_connectors() {
     let mut env = TestEnv::with(|limits| {
         limits.lanes = 8;
-        limits.lanes_per_connector = 8;
     })
     .await;
     let users: Vec<i64> = (2000..2040).collect();
@@ -42,6 +41,84 @@ async fn hanging_assistant_does_not_delay_other_connectors() {
             began.elapsed()
         );
     }
+    env.stop(Duration::ZERO).await;
+}
+
+/// What the assistant does with the text "question"; it answers everything else at once.
+fn on_question(then: Behaviour) -> Behaviour {
+    Behaviour {
+        rules: vec![BehaviourRule {
+            when: "question".into(),
+            then,
+        }],
+        ..Behaviour::default()
+    }
+}
+
+/// A connector with ten users and a bound, and a question of each of them.
+fn ten_questions(env: &mut TestEnv, concurrency: u16) -> (Connector, Vec<i64>) {
+    let users: Vec<i64> = (2000..2010).collect();
+    let local = env.connector_with("local", |c| {
+        c.access = specific_users(&users);
+        c.concurrency = concurrency;
+    });
+    for user in &users {
+        env.telegram
+            .send_private_message(local.id, *user, "question");
+    }
+    (local, users)
+}
+
+#[tokio::test]
+async fn all_chats_are_answered_by_two_questions_at_once() {
+    const THINKING: u64 = 300;
+    let mut env = TestEnv::new().await;
+    env.assistant.set_behaviour(on_question(Behaviour {
+        latency_ms: THINKING,
+        ..Behaviour::default()
+    }));
+    let (local, users) = ten_questions(&mut env, 2);
+    for user in &users {
+        env.telegram
+            .wait_for_sent_messages(local.id, *user, 0, TIMEOUT)
+            .await;
+    }
+    env.wait_until_drained().await;
+    let mut began: Vec<i64> = env
+        .assistant
+        .requests()
+        .iter()
+        .map(|request| request.at.as_millisecond())
+        .collect();
+    began.sort_unstable();
+    assert_eq!(began.len(), users.len());
+    // A question is at the assistant for this long at least: a third one within that time would be one too many.
+    let shortest = began.windows(3).map(|three| three[2] - three[0]).min();
+    assert!(
+        shortest >= Some(i64::try_from(THINKING).unwrap() - 5),
+        "{began:?}"
+    );
+    env.stop(TIMEOUT).await;
+}
+
+#[tokio::test]
+async fn raised_concurrency_counts_without_a_restart() {
+    let mut env = TestEnv::new().await;
+    env.assistant.set_behaviour(on_question(Behaviour {
+        hang: true,
+        ..Behaviour::default()
+    }));
+    let brisk = env.connector("brisk");
+    let (local, _) = ten_questions(&mut env, 1);
+    assert!(env.assistant.wait_for_requests(0, TIMEOUT).await);
+    env.wait_until_waiting(10).await;
+    // Another connector's answer comes at any time, and no second question meanwhile.
+    env.ask(&brisk, "message 1").await;
+    assert_eq!(env.assistant.request_count(), 1 + 1);
+    env.update_connector(&local, |c| c.concurrency = 5);
+    assert!(env.assistant.wait_for_requests(5, TIMEOUT).await);
+    env.ask(&brisk, "message 2").await;
+    assert_eq!(env.assistant.request_count(), 5 + 2);
     env.stop(Duration::ZERO).await;
 }
 

@@ -176,6 +176,7 @@ impl TestEnv {
             groups: None,
             greeting: None,
             messages_per_minute: 600,
+            concurrency: telegram_connector_operator::api::connector::DEFAULT_CONCURRENCY,
             assistant: Some(self.openai()),
             transcription: Transcription::None,
         };

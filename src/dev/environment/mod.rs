@@ -274,6 +274,7 @@ fn operator_settings(
         telegram_api_url,
         denied_retention: Duration::from_hours(720),
         session_retention: Duration::from_hours(2160),
+        max_concurrent_chats: 1024,
         shutdown_grace: Duration::from_secs(5),
     }
 }

@@ -52,6 +52,7 @@ pub(super) fn connector(edit: impl FnOnce(&mut ResolvedConnector)) -> ResolvedCo
         }),
         greeting: None,
         messages_per_minute: 600,
+        concurrency: crate::api::connector::DEFAULT_CONCURRENCY,
         assistant: None,
         transcription: Transcription::None,
     };

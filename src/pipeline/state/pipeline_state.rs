@@ -23,8 +23,6 @@ use crate::telemetry::metrics::Metrics;
 pub struct PipelineLimits {
     /// Chats in work at once, in all. Every connector may have a few beyond it, so that none starves.
     pub lanes: usize,
-    /// Chats in work at once per connector.
-    pub lanes_per_connector: usize,
     /// Bounds of trying again.
     pub retry: RetryPolicy,
     /// How long denied messages are kept.
@@ -45,7 +43,6 @@ impl Default for PipelineLimits {
         const DAY: Duration = Duration::from_hours(24);
         Self {
             lanes: 1024,
-            lanes_per_connector: 128,
             retry: RetryPolicy::default(),
             denied_retention: 30 * DAY,
             session_retention: 90 * DAY,

@@ -126,20 +126,29 @@ impl Dispatcher {
         self.schedules.entry(uid).or_default()
     }
 
+    /// What each connector may claim now. One that has as many lanes as its setting allows leaves its part to the others.
+    fn lane_share(&self) -> LaneShare {
+        let may_claim = |(uid, schedule): &(&ConnectorUid, &ConnectorSchedule)| {
+            schedule.ready
+                && self
+                    .pipeline
+                    .registry
+                    .get(uid)
+                    .is_some_and(|c| schedule.running < usize::from(c.concurrency))
+        };
+        let asking = self.schedules.iter().filter(may_claim).count();
+        LaneShare::new(self.pipeline.limits.lanes, self.running, asking)
+    }
+
     /// Asks the store for lanes, one request at a time: what comes up meanwhile goes with the next.
     fn request_claims(&mut self) {
         if !self.claims_in_flight.is_empty() || self.store_backoff_until.is_some() {
             return;
         }
-        let asking = self.schedules.values().filter(|s| s.ready).count();
-        let share = LaneShare::new(self.pipeline.limits, self.running, asking);
+        let share = self.lane_share();
         let mut requests = Vec::new();
         for (uid, schedule) in &mut self.schedules {
             if !schedule.ready {
-                continue;
-            }
-            let lanes = share.lanes_to_claim(schedule.running);
-            if lanes == 0 {
                 continue;
             }
             // Not in the registry: suspended or not resolved. Its messages wait until it is published.
@@ -148,6 +157,10 @@ impl Dispatcher {
                 schedule.waits_for_connector = true;
                 continue;
             };
+            let lanes = share.lanes_to_claim(schedule.running, usize::from(connector.concurrency));
+            if lanes == 0 {
+                continue;
+            }
             let needs_history = connector
                 .assistant
                 .as_ref()

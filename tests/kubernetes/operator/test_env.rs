@@ -186,6 +186,7 @@ impl TestEnv {
             telegram_api_url: self.telegram.url(),
             denied_retention: Duration::from_hours(24),
             session_retention: Duration::from_hours(24),
+            max_concurrent_chats: 1024,
             shutdown_grace: Duration::from_secs(2),
         };
         let default_client = || match &self.account {
