@@ -68,6 +68,9 @@ fn first_text<const N: usize>(values: [Json<'_>; N]) -> Option<String> {
 
 /// Token counts in the words of Gemini, `OpenAI`, Anthropic, or our own.
 pub(super) fn token_usage(usage: Json<'_>) -> Option<TokenUsage> {
+    if !usage.is_object() {
+        return None;
+    }
     let input = first_count(usage.fields([
         "promptTokenCount",
         "prompt_token_count",

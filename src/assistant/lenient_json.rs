@@ -38,7 +38,7 @@ pub(super) enum JsonKind {
 
 impl<'a> Json<'a> {
     /// What a field is that is not there.
-    pub(super) const NULL: Self = Self(b"null");
+    pub(super) const NULL: Self = Self(b"");
 
     /// The first value of `bytes` and what follows it; `None` where its structure is broken or its end is missing.
     pub(super) fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
@@ -51,22 +51,26 @@ impl<'a> Json<'a> {
         Some((Self(&bytes[start..end]), &bytes[end..]))
     }
 
+    #[inline]
     pub(super) fn kind(self) -> JsonKind {
         match self.0.first() {
+            None => JsonKind::Null,
             Some(b'{') => JsonKind::Object,
             Some(b'[') => JsonKind::Array,
             Some(b'"') => JsonKind::Text,
-            _ => match self.0 {
-                b"" | b"null" | b"None" | b"undefined" => JsonKind::Null,
-                _ => JsonKind::Scalar,
-            },
+            Some(b'n' | b'N' | b'u') if matches!(self.0, b"null" | b"None" | b"undefined") => {
+                JsonKind::Null
+            }
+            Some(_) => JsonKind::Scalar,
         }
     }
 
+    #[inline]
     pub(super) fn is_null(self) -> bool {
         self.kind() == JsonKind::Null
     }
 
+    #[inline]
     pub(super) fn is_object(self) -> bool {
         self.kind() == JsonKind::Object
     }
@@ -75,7 +79,8 @@ impl<'a> Json<'a> {
     pub(super) fn fields<const N: usize>(self, names: [&str; N]) -> [Self; N] {
         let mut found = [Self::NULL; N];
         for (key, value) in self.members() {
-            let wanted = names.iter().position(|name| key.is(name));
+            let key = key.name();
+            let wanted = names.iter().position(|name| name.as_bytes() == &*key);
             if let Some(at) = wanted
                 && !value.is_null()
             {
@@ -93,12 +98,8 @@ impl<'a> Json<'a> {
 
     /// The members of an object; none of anything else.
     fn members(self) -> impl Iterator<Item = (Key<'a>, Self)> {
-        let is_object = self.is_object();
-        let mut rest = self.inside();
+        let mut rest = self.inside(JsonKind::Object);
         std::iter::from_fn(move || {
-            if !is_object {
-                return None;
-            }
             let start = skip_separators(rest);
             let key_end = string_end(rest, start)?;
             let key = Key(&rest[start + 1..key_end - 1]);
@@ -113,11 +114,10 @@ impl<'a> Json<'a> {
 
     /// The items of an array; none of anything else.
     pub(super) fn items(self) -> impl Iterator<Item = Self> {
-        let is_array = self.kind() == JsonKind::Array;
-        let mut rest = self.inside();
+        let mut rest = self.inside(JsonKind::Array);
         std::iter::from_fn(move || {
             let start = skip_separators(rest);
-            if !is_array || start >= rest.len() {
+            if start >= rest.len() {
                 return None;
             }
             let end = checked_value_end(rest, start);
@@ -127,11 +127,12 @@ impl<'a> Json<'a> {
         })
     }
 
-    /// What stands between the brackets.
-    fn inside(self) -> &'a [u8] {
-        match self.kind() {
-            JsonKind::Object | JsonKind::Array => &self.0[1..self.0.len() - 1],
-            JsonKind::Null | JsonKind::Scalar | JsonKind::Text => b"",
+    /// What stands between the brackets of a container of this kind; nothing in anything else.
+    fn inside(self, kind: JsonKind) -> &'a [u8] {
+        if self.kind() == kind {
+            &self.0[1..self.0.len() - 1]
+        } else {
+            b""
         }
     }
 
@@ -159,7 +160,8 @@ impl<'a> Json<'a> {
 
     /// A number that is no fraction, also one written as text.
     pub(super) fn integer(self) -> Option<u64> {
-        let text = self.string()?;
+        let text = self.text()?;
+        let text = String::from_utf8_lossy(&text);
         let text = text.trim();
         text.parse().ok().or_else(|| {
             let number: f64 = text.parse().ok()?;
@@ -216,7 +218,10 @@ impl<'a> Json<'a> {
             JsonKind::Object => self
                 .members()
                 .take(MAX_MEMBERS)
-                .map(|(key, value)| (key.to_name(), value.to_value_to(depth - 1)))
+                .map(|(key, value)| {
+                    let name = String::from_utf8_lossy(&key.name()).into_owned();
+                    (name, value.to_value_to(depth - 1))
+                })
                 .collect::<Map<_, _>>()
                 .into(),
         }
@@ -226,17 +231,9 @@ impl<'a> Json<'a> {
 /// A member's name as it is written.
 struct Key<'a>(&'a [u8]);
 
-impl Key<'_> {
-    fn is(&self, name: &str) -> bool {
-        if self.0.contains(&b'\\') {
-            &*unescape(self.0) == name.as_bytes()
-        } else {
-            self.0 == name.as_bytes()
-        }
-    }
-
-    fn to_name(&self) -> String {
-        String::from_utf8_lossy(&unescape(self.0)).into_owned()
+impl<'a> Key<'a> {
+    fn name(&self) -> Cow<'a, [u8]> {
+        unescape(self.0)
     }
 }
 
@@ -342,12 +339,37 @@ fn skip_separators(bytes: &[u8]) -> usize {
 fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start + 1;
     loop {
-        at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        at += find_quote_or_backslash(bytes.get(at..)?)?;
         if bytes[at] == b'"' {
             return Some(at + 1);
         }
         at += 2;
     }
+}
+
+/// How many bytes of a string are searched before `memchr`, which is faster per byte, but begins slowly: keys and the pieces of an answer are short.
+const SHORT_STRING: usize = 32;
+
+/// Where the next quote or backslash stands.
+#[inline]
+fn find_quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+    /// The highest bit of each byte that is zero; those behind the first such byte mean nothing.
+    fn zero_bytes(word: u64) -> u64 {
+        word.wrapping_sub(u64::from_le_bytes([0x01; 8])) & !word & u64::from_le_bytes([0x80; 8])
+    }
+    let mut at = 0;
+    while at < SHORT_STRING
+        && let Some(word) = bytes[at..].first_chunk()
+    {
+        let word = u64::from_le_bytes(*word);
+        let found = zero_bytes(word ^ u64::from_le_bytes([b'"'; 8]))
+            | zero_bytes(word ^ u64::from_le_bytes([b'\\'; 8]));
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    memchr2(b'"', b'\\', &bytes[at..]).map(|found| at + found)
 }
 
 /// Behind a number or a word.

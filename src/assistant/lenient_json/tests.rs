@@ -114,6 +114,13 @@ proptest! {
     }
 
     #[test]
+    fn end_of_a_string_is_found_at_any_length(text in "[a-zè\u{80}]{0,80}", rest in "[\"\\\\]?.{0,12}") {
+        let bytes = [text.as_bytes(), rest.as_bytes()].concat();
+        let found = bytes.iter().position(|b| matches!(b, b'"' | b'\\'));
+        prop_assert_eq!(find_quote_or_backslash(&bytes), found);
+    }
+
+    #[test]
     fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(prop::sample::select(&b"{}[]\",:\\u0d8 anN\xed\xff"[..]), 0..40)) {
         if let Some((value, _)) = Json::split(&bytes) {
             value.to_value();

@@ -77,8 +77,9 @@ impl BodyReader {
 
     /// The next piece of the body.
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-        self.first_byte = self.first_byte.or(first.copied());
+        if self.first_byte.is_none() {
+            self.first_byte = bytes.trim_ascii_start().first().copied();
+        }
         // A page holds scripts with JSON of their own, and is no answer.
         let is_page = self.first_byte == Some(b'<');
         if !self.is_closed && !is_page {
@@ -138,7 +139,7 @@ impl BodyReader {
     }
 
     fn read_event(&mut self, event: &SseEvent) -> Result<(), AssistantError> {
-        if is_error_name(&event.name) {
+        if !event.name.is_empty() && is_error_name(&event.name) {
             return Err(error_of_event(&event.data));
         }
         let mut rest = event.data.trim_ascii();

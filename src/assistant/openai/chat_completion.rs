@@ -128,7 +128,8 @@ impl ChatCompletion {
             "usage",
             "annotations",
         ]);
-        if !self.counts(index.integer().unwrap_or_default(), parts) {
+        let index = index.integer().unwrap_or_default();
+        if !self.counts(index, parts) {
             return Ok(());
         }
         sources::read_usage(usage, parts);
@@ -141,22 +142,16 @@ impl ChatCompletion {
             content::read_message(said, parts)
         };
         if has_content {
-            self.choice = Some(index.integer().unwrap_or_default());
+            self.choice = Some(index);
             self.end = None;
         }
         if let Some(end) = end_reason(reason) {
             self.end = Some(end);
         }
-        let is_object = object.field("object").string();
-        let is_completion = matches!(
-            is_object.as_deref(),
-            Some("chat.completion" | "text_completion")
-        );
-        let is_bare = event.origin == EventOrigin::BareJson;
         self.is_whole |= delta.is_null()
             && !choice.is_null()
-            && (is_bare || is_completion)
-            && has_content | !message.is_null();
+            && has_content | !message.is_null()
+            && (event.origin == EventOrigin::BareJson || is_completion(object));
         if is_error(error) {
             return Err(error_of(choice, error));
         }
@@ -190,10 +185,24 @@ impl ChatCompletion {
 
 /// The choice of the smallest index.
 fn first_choice(choices: Json<'_>) -> Option<Json<'_>> {
-    choices
-        .items()
-        .filter(|choice| choice.is_object())
+    let mut choices = choices.items().filter(|choice| choice.is_object());
+    let first = choices.next()?;
+    let Some(second) = choices.next() else {
+        return Some(first);
+    };
+    [first, second]
+        .into_iter()
+        .chain(choices)
         .min_by_key(|choice| choice.field("index").integer().unwrap_or_default())
+}
+
+/// Whether it is called a whole answer, not a piece of one.
+fn is_completion(object: Json<'_>) -> bool {
+    let name = object.field("object").string();
+    matches!(
+        name.as_deref(),
+        Some("chat.completion" | "text_completion")
+    )
 }
 
 /// What `finish_reason` says, of any type: what is there and is no word is an end of an unknown kind.

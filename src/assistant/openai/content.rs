@@ -30,6 +30,7 @@ pub(super) fn read_message(message: Json<'_>, parts: &mut AnswerParts) -> bool {
         annotations,
         citations,
         results,
+        thoughts @ ..,
     ] = message.fields([
         "content",
         "refusal",
@@ -42,13 +43,12 @@ pub(super) fn read_message(message: Json<'_>, parts: &mut AnswerParts) -> bool {
         "annotations",
         "citations",
         "search_results",
-    ]);
-    let thoughts = message.fields([
         "reasoning_content",
         "reasoning",
         "reasoning_details",
         "thinking",
     ]);
+    let thoughts: [_; 4] = thoughts;
     if thoughts.iter().any(|thought| !thought.is_blank()) {
         parts.note_reasoning();
     }
