@@ -1,6 +1,7 @@
 //! One HTTP exchange with an assistant: the shared connections, and the limits in time and size that every protocol has.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use reqwest::{Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout_at};
+use tokio::task::coop::unconstrained;
+use tokio::time::{Instant, Sleep, sleep_until};
 use url::Url;
 
 use super::address_policy::{AddressPolicy, FilteringResolver};
@@ -176,8 +178,9 @@ impl AssistantServer {
             );
             return Err(AssistantError::new(kind, detail));
         }
-        match timeout_at(deadline, self.client.http.execute(request)).await {
-            Ok(Ok(response)) => {
+        let mut deadline = Box::pin(sleep_until(deadline));
+        match in_time(self.client.http.execute(request), &mut deadline).await {
+            Some(Ok(response)) => {
                 let body = ResponseBody {
                     response,
                     host: self.host.clone(),
@@ -190,13 +193,24 @@ impl AssistantServer {
                     None => Ok(body),
                 }
             }
-            Ok(Err(e)) => Err(AssistantError::from_reqwest(&e, &self.host, self.timeout)),
-            Err(_) => Err(AssistantError {
+            Some(Err(e)) => Err(AssistantError::from_reqwest(&e, &self.host, self.timeout)),
+            None => Err(AssistantError {
                 kind: FailureKind::TimedOut,
                 progress: QuestionProgress::Uncertain,
                 ..AssistantError::no_answer(&self.host, self.timeout)
             }),
         }
+    }
+}
+
+/// What `work` comes to, unless the deadline passes first. One timer is for all waits of an exchange: each new one is entered into, and taken out of,
+/// a list that all workers share.
+async fn in_time<T>(work: impl Future<Output = T>, deadline: &mut Pin<Box<Sleep>>) -> Option<T> {
+    tokio::select! {
+        biased;
+        output = work => Some(output),
+        // Unconstrained: work that is always ready must not keep the time from passing.
+        () = unconstrained(deadline) => None,
     }
 }
 
@@ -212,7 +226,7 @@ fn timed_out(host: &str, timeout: Duration) -> AssistantError {
 pub(super) struct ResponseBody {
     response: Response,
     host: Arc<str>,
-    deadline: Instant,
+    deadline: Pin<Box<Sleep>>,
     remaining: usize,
     timeout: Duration,
 }
@@ -237,8 +251,8 @@ impl ResponseBody {
 
     /// The next piece; `None` at the end. However long the assistant is silent, only the deadline ends the wait.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, AssistantError> {
-        match timeout_at(self.deadline, self.response.chunk()).await {
-            Ok(Ok(Some(piece))) => match self.remaining.checked_sub(piece.len()) {
+        match in_time(self.response.chunk(), &mut self.deadline).await {
+            Some(Ok(Some(piece))) => match self.remaining.checked_sub(piece.len()) {
                 Some(rest) => {
                     self.remaining = rest;
                     Ok(Some(piece))
@@ -249,8 +263,8 @@ impl ResponseBody {
                 )
                 .at_progress(QuestionProgress::Uncertain)),
             },
-            Ok(Ok(None)) => Ok(None),
-            Ok(Err(e)) => {
+            Some(Ok(None)) => Ok(None),
+            Some(Err(e)) => {
                 tracing::info!(host = %self.host, cause = %e.without_url(), "the connection to an assistant broke in the middle of an answer");
                 Err(AssistantError::unreachable(format!(
                     "the connection to {} broke in the middle of an answer",
@@ -258,7 +272,7 @@ impl ResponseBody {
                 ))
                 .at_progress(QuestionProgress::Uncertain))
             }
-            Err(_) => Err(timed_out(&self.host, self.timeout)),
+            None => Err(timed_out(&self.host, self.timeout)),
         }
     }
 

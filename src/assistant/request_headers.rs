@@ -44,6 +44,12 @@ pub(super) fn insert_idempotency_key(headers: &mut HeaderMap, idempotency_key: &
 
 /// Percent-encodes any text as UTF-8 into a header value.
 pub(super) fn header_value(text: &str) -> HeaderValue {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'%';
+    if text.bytes().all(is_plain)
+        && let Ok(value) = HeaderValue::from_str(text)
+    {
+        return value;
+    }
     let encoded = utf8_percent_encode(text, ENCODED);
     HeaderValue::from_maybe_shared(bytes::Bytes::from(encoded.to_string()))
         .expect("percent-encoded text is visible ASCII and spaces")
@@ -54,6 +60,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn header_value_without_need_of_encoding_stays() {
+        for text in ["acme/support", "Ann O'Hara", "~", " "] {
+            assert_eq!(header_value(text), text);
+        }
+        assert_eq!(header_value("100 %"), "100 %25");
+        assert_eq!(header_value("a\u{7f}\tè"), "a%7F%09%C3%A8");
+    }
 
     proptest! {
         #[test]

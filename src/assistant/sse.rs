@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
 use memchr::memchr2;
 use tokio::time::timeout;
 
@@ -46,8 +45,10 @@ pub(super) enum EventOrigin {
 /// and they begin one, they are an event, too.
 #[derive(Debug, Default)]
 pub(super) struct SseDecoder {
-    bytes: BytesMut,
-    /// How much of `bytes` is known to hold no line end.
+    bytes: Vec<u8>,
+    /// Where the line begins in `bytes` that is read next.
+    line_start: usize,
+    /// Up to where `bytes` is known to hold no line end of it.
     searched: usize,
     /// What the last line ended in: a LF right behind CR belongs to it.
     last_line_end: u8,
@@ -81,6 +82,10 @@ impl SseDecoder {
     }
 
     pub(super) fn push(&mut self, piece: &[u8]) {
+        // What was read makes room: once per piece, not once per line.
+        self.bytes.drain(..self.line_start);
+        self.searched -= self.line_start;
+        self.line_start = 0;
         self.bytes.extend_from_slice(piece);
     }
 
@@ -90,11 +95,10 @@ impl SseDecoder {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }
-            if let Some(first) = self.bytes.first().copied() {
+            if let Some(first) = self.bytes.get(self.line_start).copied() {
                 let last = std::mem::take(&mut self.last_line_end);
                 if last == b'\r' && first == b'\n' {
-                    self.bytes.advance(1);
-                    self.searched = 0;
+                    self.begin_line(self.line_start + 1);
                 }
             }
             let Some(at) = memchr2(b'\n', b'\r', &self.bytes[self.searched..]) else {
@@ -102,21 +106,26 @@ impl SseDecoder {
                 return None;
             };
             let end = self.searched + at;
-            let mut bytes = std::mem::take(&mut self.bytes);
-            self.read_line(&bytes[..end]);
+            let bytes = std::mem::take(&mut self.bytes);
+            self.read_line(&bytes[self.line_start..end]);
             self.last_line_end = bytes[end];
-            bytes.advance(end + 1);
             self.bytes = bytes;
-            self.searched = 0;
+            self.begin_line(end + 1);
         }
+    }
+
+    fn begin_line(&mut self, start: usize) {
+        self.line_start = start;
+        self.searched = start;
     }
 
     /// The stream has ended: what stands unfinished becomes the last events.
     pub(super) fn finish(&mut self) {
-        let rest = std::mem::take(&mut self.bytes);
-        self.searched = 0;
+        let bytes = std::mem::take(&mut self.bytes);
+        let rest = &bytes[self.line_start..];
+        self.begin_line(0);
         if !rest.is_empty() {
-            self.read_line(&rest);
+            self.read_line(rest);
         }
         self.end_event();
     }

@@ -166,7 +166,7 @@ impl AnswerParts {
         self.queue.push_back(AnswerPart::Truncated(truncation));
     }
 
-    fn show(&mut self, visible: Vec<Visible>) {
+    fn show(&mut self, visible: Vec<Visible<'_>>) {
         for part in visible {
             match part {
                 Visible::Text(text) => {

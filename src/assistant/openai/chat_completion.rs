@@ -134,7 +134,7 @@ impl ChatCompletion {
         }
         sources::read_usage(usage, parts);
         sources::read_annotations(annotations, parts);
-        let is_delta = !delta.is_blank() || message.is_null();
+        let is_delta = message.is_null() || !delta.is_blank();
         let said = if is_delta { delta } else { message };
         let has_content = if said.is_null() {
             content::read_message(text, parts)
@@ -199,10 +199,7 @@ fn first_choice(choices: Json<'_>) -> Option<Json<'_>> {
 /// Whether it is called a whole answer, not a piece of one.
 fn is_completion(object: Json<'_>) -> bool {
     let name = object.field("object").string();
-    matches!(
-        name.as_deref(),
-        Some("chat.completion" | "text_completion")
-    )
+    matches!(name.as_deref(), Some("chat.completion" | "text_completion"))
 }
 
 /// What `finish_reason` says, of any type: what is there and is no word is an end of an unknown kind.

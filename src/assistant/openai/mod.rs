@@ -39,6 +39,9 @@ use refusal::RefusedField;
 use request::RequestTemplate;
 use responses::Response;
 
+/// How many headers a request has of its question's own, and of the client's.
+const OWN_HEADERS: usize = 12;
+
 /// A model behind one of the two APIs. What every request has in common is made once.
 pub(super) struct OpenAi {
     server: AssistantServer,
@@ -90,7 +93,9 @@ impl OpenAi {
     fn request(&self, question: &Question, left_out: &BTreeSet<RefusedField>) -> Request {
         let mut request = Request::new(Method::POST, self.url.clone());
         let headers = request.headers_mut();
-        headers.clone_from(&self.headers);
+        headers.reserve(self.headers.len() + OWN_HEADERS);
+        let shared = self.headers.iter();
+        headers.extend(shared.map(|(name, value)| (name.clone(), value.clone())));
         let accepted = if self.template.streams(left_out) {
             "text/event-stream, application/json"
         } else {

@@ -41,10 +41,8 @@ impl RequestNegotiation {
         build: impl Fn(&BTreeSet<RefusedField>) -> Request + Send + Sync,
     ) -> Result<ResponseBody, AssistantError> {
         let mut left_out = self.left_out.lock().clone();
-        let mut request = build(&left_out);
         loop {
-            let sent = request.try_clone();
-            let response = server.send_any_status(request, deadline).await?;
+            let response = server.send_any_status(build(&left_out), deadline).await?;
             let status = response.status();
             if status.is_success() {
                 return Ok(response);
@@ -54,10 +52,10 @@ impl RequestNegotiation {
             }
             let (error, body) = response.into_error_and_body().await;
             let refusal = Refusal::from_bytes(&body);
+            let refused = build(&left_out);
             left_out.extend(&refusal.fields);
-            let again = build(&left_out);
             // A part that was not sent, or cannot be left out: the same request would be refused again.
-            if sent.is_none_or(|sent| has_same_body(&sent, &again)) {
+            if has_same_body(&refused, &build(&left_out)) {
                 return Err(self.parameter_refused(status, &refusal).unwrap_or(error));
             }
             let parts: Vec<&str> = refusal.fields.iter().map(|f| f.as_str()).collect();
@@ -67,7 +65,6 @@ impl RequestNegotiation {
                 "the assistant refuses parts of a request; they are left out from now on"
             );
             self.left_out.lock().extend(&refusal.fields);
-            request = again;
         }
     }
 

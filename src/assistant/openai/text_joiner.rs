@@ -1,5 +1,7 @@
 //! Joins the pieces of a text that a server cut at a place where no text can be cut: within a character's bytes, or within a surrogate pair.
 
+use std::borrow::Cow;
+
 use crate::assistant::lenient_json::pair;
 
 /// Joins pieces of bytes to text. What belongs to no character becomes U+FFFD.
@@ -11,15 +13,15 @@ pub(super) struct TextJoiner {
 
 impl TextJoiner {
     /// The text that is complete with this piece.
-    pub(super) fn push(&mut self, piece: &[u8]) -> String {
+    pub(super) fn push<'a>(&mut self, piece: &'a [u8]) -> Cow<'a, str> {
         if self.pending.is_empty()
             && let Ok(text) = std::str::from_utf8(piece)
         {
-            return text.to_owned();
+            return Cow::Borrowed(text);
         }
         let mut bytes = std::mem::take(&mut self.pending);
         bytes.extend_from_slice(piece);
-        self.decode(&bytes)
+        Cow::Owned(self.decode(&bytes))
     }
 
     /// Nothing follows: what is pending stays half.

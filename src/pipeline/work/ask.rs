@@ -234,12 +234,13 @@ impl TextReader {
     }
 
     fn push(&mut self, text: &str) {
-        self.text.push_str(&self.filter.push(text));
+        self.filter.push(text, &mut self.text);
     }
 
     fn rewrite(&mut self, text: &str) {
         self.filter = DataUriFilter::new(self.words);
-        self.text = self.filter.push(text);
+        self.text.clear();
+        self.filter.push(text, &mut self.text);
         self.shown.send_replace(self.text.clone());
         self.shown_length = self.text.len();
     }

@@ -8,6 +8,8 @@
 mod code_tracker;
 mod marker;
 
+use std::borrow::Cow;
+
 use code_tracker::CodeTracker;
 use marker::{Found, Marker};
 
@@ -21,9 +23,9 @@ const LONGEST_HEADER: usize = 160;
 
 /// What becomes of a piece.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Visible {
+pub(super) enum Visible<'a> {
     /// More of the answer.
-    Text(String),
+    Text(Cow<'a, str>),
     /// All text so far was reasoning.
     TakeBack,
 }
@@ -95,9 +97,15 @@ impl Beginning {
 
 impl ReasoningFilter {
     /// What may be shown after this piece.
-    pub(super) fn read(&mut self, piece: &str) -> Vec<Visible> {
+    pub(super) fn read<'a>(&mut self, piece: &'a str) -> Vec<Visible<'a>> {
         let mut out = Vec::new();
         if piece.is_empty() {
+            return out;
+        }
+        if self.is_plain(piece) {
+            self.markdown.read(piece);
+            self.shown.last = piece.chars().next_back();
+            out.push(Visible::Text(Cow::Borrowed(piece)));
             return out;
         }
         let text = std::mem::take(&mut self.held) + piece;
@@ -118,9 +126,19 @@ impl ReasoningFilter {
         out
     }
 
+    /// Whether all of a piece is more of the answer, as nearly every piece is.
+    fn is_plain(&self, piece: &str) -> bool {
+        matches!(self.state, State::Answer)
+            && self.held.is_empty()
+            && self.shown.has_text
+            && !self.shown.trims
+            && self.shown.beginning == Beginning::Other
+            && !piece.bytes().any(marker::may_begin)
+    }
+
     /// What was held back and turns out to be the answer. `is_complete`: the assistant has ended it, so that a tag that nothing closes was talked about
     /// if it looks so.
-    pub(super) fn finish(&mut self, is_complete: bool) -> Vec<Visible> {
+    pub(super) fn finish(&mut self, is_complete: bool) -> Vec<Visible<'static>> {
         let mut out = Vec::new();
         let held = std::mem::take(&mut self.held);
         match std::mem::take(&mut self.state) {
@@ -140,7 +158,7 @@ impl ReasoningFilter {
         }
         if !self.shown.trims {
             let leading = std::mem::take(&mut self.shown.leading);
-            out.extend((!leading.is_empty()).then_some(Visible::Text(leading)));
+            out.extend((!leading.is_empty()).then_some(Visible::Text(leading.into())));
         }
         out
     }
@@ -156,7 +174,7 @@ impl ReasoningFilter {
     }
 
     /// Reads up to the next marker and the marker. How much was used of `text`; 0 if more must come first.
-    fn read_answer(&mut self, text: &str, out: &mut Vec<Visible>) -> usize {
+    fn read_answer(&mut self, text: &str, out: &mut Vec<Visible<'_>>) -> usize {
         let watches_final = self.shown.beginning == Beginning::Letters(BARE_LENGTH);
         let may_begin = |b: u8| marker::may_begin(b) || (watches_final && b == b'a');
         let mut at = text.bytes().position(may_begin).unwrap_or(text.len());
@@ -207,7 +225,7 @@ impl ReasoningFilter {
     }
 
     /// `assistantfinal` in an answer that began with `analysis`.
-    fn read_bare_final(&mut self, text: &str, out: &mut Vec<Visible>) -> usize {
+    fn read_bare_final(&mut self, text: &str, out: &mut Vec<Visible<'_>>) -> usize {
         if text.starts_with(BARE_FINAL) {
             self.take_back(out);
             BARE_FINAL.len()
@@ -270,7 +288,7 @@ impl ReasoningFilter {
         }
     }
 
-    fn read_header(&mut self, text: &str, out: &mut Vec<Visible>) -> usize {
+    fn read_header(&mut self, text: &str, out: &mut Vec<Visible<'_>>) -> usize {
         let State::Header(header) = &mut self.state else {
             return 0;
         };
@@ -299,7 +317,7 @@ impl ReasoningFilter {
         used
     }
 
-    fn begin_message(&mut self, header: &str, out: &mut Vec<Visible>) {
+    fn begin_message(&mut self, header: &str, out: &mut Vec<Visible<'_>>) {
         let channel = header.rsplit_once("<|channel|>").map(|(_, name)| name);
         let is_for_people = match channel {
             Some(name) => name.trim_start().starts_with("final"),
@@ -334,7 +352,7 @@ impl ReasoningFilter {
     }
 
     /// All that was shown was reasoning.
-    fn take_back(&mut self, out: &mut Vec<Visible>) {
+    fn take_back(&mut self, out: &mut Vec<Visible<'_>>) {
         if self.shown.has_text {
             self.found_reasoning = true;
             out.push(Visible::TakeBack);
@@ -348,7 +366,7 @@ impl ReasoningFilter {
         self.state = State::Answer;
     }
 
-    fn show(&mut self, text: &str, out: &mut Vec<Visible>) {
+    fn show(&mut self, text: &str, out: &mut Vec<Visible<'_>>) {
         self.markdown.read(text);
         let shown = &mut self.shown;
         let text = if shown.trims { text.trim_start() } else { text };
@@ -358,14 +376,14 @@ impl ReasoningFilter {
         shown.trims = false;
         shown.beginning.read(text);
         if shown.has_text {
-            out.push(Visible::Text(text.to_owned()));
+            out.push(Visible::Text(text.to_owned().into()));
         } else {
             shown.leading.push_str(text);
             if text.trim().is_empty() {
                 return;
             }
             shown.has_text = true;
-            out.push(Visible::Text(std::mem::take(&mut shown.leading)));
+            out.push(Visible::Text(std::mem::take(&mut shown.leading).into()));
         }
         shown.last = Some(last);
     }

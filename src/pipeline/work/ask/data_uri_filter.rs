@@ -55,11 +55,38 @@ impl<'a> DataUriFilter<'a> {
         }
     }
 
-    /// The next piece of the text; returns what can be let through by now.
-    pub(super) fn push(&mut self, text: &str) -> String {
-        let mut out = String::new();
-        self.read(text, &mut out);
-        out
+    /// The next piece of the text; appends to `out` what can be let through by now.
+    pub(super) fn push(&mut self, text: &str, out: &mut String) {
+        let mut rest = text;
+        while !rest.is_empty() {
+            let plain = self.plain_length(rest);
+            if plain > 0 {
+                self.let_through(&rest[..plain], out);
+            }
+            rest = &rest[plain..];
+            if let Some(c) = rest.chars().next() {
+                self.read(&rest[..c.len_utf8()], out);
+                rest = &rest[c.len_utf8()..];
+            }
+        }
+    }
+
+    /// How much of `text` comes before anything that could stand around a data URI or begin one, if nothing is held back.
+    fn plain_length(&self, text: &str) -> usize {
+        let is_plain = matches!(self.state, State::Text(None))
+            && self.held.is_empty()
+            && !self.openers.is_open();
+        if !is_plain {
+            return 0;
+        }
+        let may_begin = |byte| Openers::may_open(byte) || Candidate::may_begin(byte);
+        text.bytes().position(may_begin).unwrap_or(text.len())
+    }
+
+    fn let_through(&mut self, plain: &str, out: &mut String) {
+        plain.chars().for_each(|c| self.code.push(c));
+        self.openers.pass(plain);
+        self.emit(plain, out);
     }
 
     /// The text has ended; returns what was still held back.

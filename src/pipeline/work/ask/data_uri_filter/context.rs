@@ -88,6 +88,18 @@ impl Openers {
         self.is_line_start = c == '\n' || (self.is_line_start && c == ' ');
     }
 
+    /// Whether anything can be open behind this byte.
+    pub(super) fn may_open(byte: u8) -> bool {
+        matches!(byte, b'[' | b'<' | b'!')
+    }
+
+    /// Text while nothing is open, which opens nothing: the same as each of its characters pushed.
+    pub(super) fn pass(&mut self, text: &str) {
+        let line = text.rsplit('\n').next().unwrap_or_default();
+        let begins_line = line.len() < text.len() || self.is_line_start;
+        self.is_line_start = begins_line && line.bytes().all(|byte| byte == b' ');
+    }
+
     /// Whether what is held back may be around a data URI that follows.
     pub(super) fn is_open(&self) -> bool {
         self.depth > 0

@@ -14,7 +14,17 @@ fn filter(pieces: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     let mut filter = DataUriFilter::new(WORDS);
     let mut out = String::new();
     for piece in pieces {
-        out += &filter.push(piece.as_ref());
+        filter.push(piece.as_ref(), &mut out);
+    }
+    out + &filter.finish()
+}
+
+/// Each character looked at by itself, as if a data URI could begin anywhere.
+fn filter_by_character(text: &str) -> String {
+    let mut filter = DataUriFilter::new(WORDS);
+    let mut out = String::new();
+    for c in text.chars() {
+        filter.read(&c.to_string(), &mut out);
     }
     out + &filter.finish()
 }
@@ -125,17 +135,22 @@ fn tag_without_end_takes_no_text_along() {
 #[test]
 fn text_is_let_through_as_it_comes() {
     let mut filter = DataUriFilter::new(WORDS);
-    assert_eq!(filter.push("Hello, data"), "Hello, ");
-    assert_eq!(filter.push(" and [mo"), "data and ");
+    let push = |filter: &mut DataUriFilter<'_>, text: &str| {
+        let mut out = String::new();
+        filter.push(text, &mut out);
+        out
+    };
+    assert_eq!(push(&mut filter, "Hello, data"), "Hello, ");
+    assert_eq!(push(&mut filter, " and [mo"), "data and ");
     assert_eq!(
-        filter.push("re] of it ![cat](data:image/png;base64,"),
+        push(&mut filter, "re] of it ![cat](data:image/png;base64,"),
         "[more] of it "
     );
     for _ in 0..100 {
-        assert_eq!(filter.push(&"AAAA".repeat(1000)), "");
+        assert_eq!(push(&mut filter, &"AAAA".repeat(1000)), "");
         assert!(filter.held.capacity() <= 4 * MAX_HELD_BYTES);
     }
-    assert_eq!(filter.push(") End"), "(picture: cat) End");
+    assert_eq!(push(&mut filter, ") End"), "(picture: cat) End");
 }
 
 /// Pieces of which texts with all that the filter knows are made.
@@ -188,6 +203,11 @@ proptest! {
         let whole = filter_whole(&text);
         prop_assert_eq!(filter(pieces), whole.clone());
         prop_assert_eq!(filter(text.chars().map(|c| c.to_string())), whole);
+    }
+
+    #[test]
+    fn runs_of_plain_text_make_no_difference(text in pieces()) {
+        prop_assert_eq!(filter_whole(&text), filter_by_character(&text));
     }
 
     #[test]

@@ -52,6 +52,11 @@ impl Candidate {
         })
     }
 
+    /// Whether one can begin with this byte.
+    pub(super) fn may_begin(byte: u8) -> bool {
+        byte.eq_ignore_ascii_case(&SCHEME[0])
+    }
+
     pub(super) fn push(&mut self, c: char) -> CandidateStep {
         let at = self.bytes;
         self.bytes += c.len_utf8();
