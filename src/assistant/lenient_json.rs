@@ -232,6 +232,7 @@ impl<'a> Json<'a> {
 struct Key<'a>(&'a [u8]);
 
 impl<'a> Key<'a> {
+    #[inline]
     fn name(&self) -> Cow<'a, [u8]> {
         unescape(self.0)
     }
@@ -314,10 +315,12 @@ impl StructureCheck<'_> {
     }
 }
 
+#[inline]
 fn closing(bracket: u8) -> u8 {
     if bracket == b'{' { b'}' } else { b']' }
 }
 
+#[inline]
 fn skip_space(bytes: &[u8], mut at: usize) -> usize {
     while bytes.get(at).is_some_and(u8::is_ascii_whitespace) {
         at += 1;
@@ -326,6 +329,7 @@ fn skip_space(bytes: &[u8], mut at: usize) -> usize {
 }
 
 /// Behind white space and the comma that ends the member before.
+#[inline]
 fn skip_separators(bytes: &[u8]) -> usize {
     let at = skip_space(bytes, 0);
     if bytes.get(at) == Some(&b',') {
@@ -336,6 +340,7 @@ fn skip_separators(bytes: &[u8]) -> usize {
 }
 
 /// Behind the closing quote of the string whose opening one is at `start`.
+#[inline]
 fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start + 1;
     loop {
@@ -347,32 +352,40 @@ fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-/// How many bytes of a string are searched before `memchr`, which is faster per byte, but begins slowly: keys and the pieces of an answer are short.
+/// How much of a string is searched word by word. `memchr` is faster per byte, but begins slowly: keys and the pieces of an answer are short.
 const SHORT_STRING: usize = 32;
 
 /// Where the next quote or backslash stands.
 #[inline]
 fn find_quote_or_backslash(bytes: &[u8]) -> Option<usize> {
-    /// The highest bit of each byte that is zero; those behind the first such byte mean nothing.
-    fn zero_bytes(word: u64) -> u64 {
-        word.wrapping_sub(u64::from_le_bytes([0x01; 8])) & !word & u64::from_le_bytes([0x80; 8])
-    }
-    let mut at = 0;
-    while at < SHORT_STRING
-        && let Some(word) = bytes[at..].first_chunk()
-    {
+    let mut rest = bytes;
+    while let Some((word, behind)) = rest.split_first_chunk() {
+        let at = bytes.len() - rest.len();
         let word = u64::from_le_bytes(*word);
-        let found = zero_bytes(word ^ u64::from_le_bytes([b'"'; 8]))
-            | zero_bytes(word ^ u64::from_le_bytes([b'\\'; 8]));
+        let found = zero_bytes(word ^ QUOTES) | zero_bytes(word ^ BACKSLASHES);
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize / 8);
         }
-        at += 8;
+        if at >= SHORT_STRING {
+            return memchr2(b'"', b'\\', rest).map(|found| at + found);
+        }
+        rest = behind;
     }
-    memchr2(b'"', b'\\', &bytes[at..]).map(|found| at + found)
+    let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+    Some(bytes.len() - rest.len() + found)
+}
+
+const QUOTES: u64 = u64::from_le_bytes([b'"'; 8]);
+const BACKSLASHES: u64 = u64::from_le_bytes([b'\\'; 8]);
+
+/// The highest bit of each byte that is zero, up to the first of them; those behind it mean nothing.
+#[inline]
+fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(u64::from_le_bytes([0x01; 8])) & !word & u64::from_le_bytes([0x80; 8])
 }
 
 /// Behind a number or a word.
+#[inline]
 fn word_end(bytes: &[u8], start: usize) -> usize {
     let is_word = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.' | b'_');
     let length = bytes[start..].iter().position(|b| !is_word(b));
@@ -405,10 +418,16 @@ fn checked_value_end(bytes: &[u8], start: usize) -> usize {
 }
 
 /// What a string says whose quotes are off. What no escape is stays as it is written: servers that forget to escape a backslash mean it.
+#[inline]
 fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.contains(&b'\\') {
-        return Cow::Borrowed(text);
+    // No quote stands in it but behind a backslash.
+    match find_quote_or_backslash(text) {
+        None => Cow::Borrowed(text),
+        Some(_) => Cow::Owned(unescape_each(text)),
     }
+}
+
+fn unescape_each(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.iter().position(|b| *b == b'\\') {
@@ -435,7 +454,7 @@ fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
         }
     }
     plain.extend_from_slice(rest);
-    Cow::Owned(plain)
+    plain
 }
 
 /// `\uXXXX` at the beginning of `text`, or two of them that are a pair: the code point, and how long it is written.
