@@ -79,8 +79,8 @@ impl<'a> Json<'a> {
     pub(super) fn fields<const N: usize>(self, names: [&str; N]) -> [Self; N] {
         let mut found = [Self::NULL; N];
         for (key, value) in self.members() {
-            let key = key.name();
-            let wanted = names.iter().position(|name| name.as_bytes() == &*key);
+            let key: &[u8] = &key.name();
+            let wanted = names.iter().position(|name| name.as_bytes() == key);
             if let Some(at) = wanted
                 && !value.is_null()
             {

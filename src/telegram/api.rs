@@ -186,7 +186,7 @@ impl TelegramApi {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(file_path.split('/'));
         }
-        let request = self.request_head("GET", url.path(), "");
+        let request = self.request("GET", url.path(), &[], b"");
         let response = self.send(request, max_bytes, token, limit, false).await?;
         if response.0.status == 200 {
             return Ok(response.0.body);
@@ -202,20 +202,31 @@ impl TelegramApi {
 
     fn method_path(&self, prefix: &str, token: &BotToken, method: &str) -> String {
         let root = self.root.path().trim_end_matches('/');
-        format!("{root}{prefix}/bot{}/{method}", token.expose())
+        [root, prefix, "/bot", token.expose(), "/", method].concat()
     }
 
     fn post_request(&self, path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
-        let length = body.len();
-        let fields = format!("Content-Type: {content_type}\r\nContent-Length: {length}\r\n");
-        let mut request = self.request_head("POST", path, &fields);
-        request.extend_from_slice(body);
-        request
+        let length = body.len().to_string();
+        let fields = [
+            "Content-Type: ",
+            content_type,
+            "\r\nContent-Length: ",
+            &length,
+            "\r\n",
+        ];
+        self.request("POST", path, &fields, body)
     }
 
-    fn request_head(&self, method: &str, path: &str, fields: &str) -> Vec<u8> {
-        let (before, own) = (&self.request_target_prefix, &self.common_headers);
-        format!("{method} {before}{path} HTTP/1.1\r\n{own}{fields}\r\n").into_bytes()
+    /// A whole request. `fields`: the lines of its own header fields, in pieces.
+    fn request(&self, method: &str, path: &str, fields: &[&str], body: &[u8]) -> Vec<u8> {
+        let (before, common) = (&self.request_target_prefix, &self.common_headers);
+        let start = [method, " ", before, path, " HTTP/1.1\r\n", common];
+        let head = || start.iter().chain(fields).chain(&["\r\n"]);
+        let length: usize = head().map(|piece| piece.len()).sum();
+        let mut request = Vec::with_capacity(length + body.len());
+        head().for_each(|piece| request.extend_from_slice(piece.as_bytes()));
+        request.extend_from_slice(body);
+        request
     }
 
     /// Sends a request and reads the whole response. Errors of the network enter the program only here and in
@@ -288,13 +299,31 @@ mod tests {
     fn methods_lie_below_the_root(#[case] root: &str, #[case] start: &str) {
         let api = TelegramApi::new(root.parse().expect("a URL")).expect("a root");
         let token = BotToken::parse("42:AAF7-g0gYncWnm5RqRRv6kNAGlao").expect("a token");
-        let request = api.request_head("GET", &api.method_path("", &token, "getMe"), "");
+        let request = api.request("GET", &api.method_path("", &token, "getMe"), &[], b"");
         let request = String::from_utf8(request).expect("text");
         let (_, rest) = request.split_once("GET ").expect("a method");
         let (path, rest) = rest.split_once(" HTTP/1.1\r\nHost: ").expect("a host");
         let (host, _) = rest.split_once("\r\n").expect("more");
         let url = format!("{}://{host}{path}", api.root().scheme());
         assert_eq!(url, format!("{start}{}/getMe", token.expose()));
+    }
+
+    #[test]
+    fn request_says_what_its_body_is_and_how_long() {
+        let root = "http://127.0.0.1:8081".parse().expect("a URL");
+        let api = TelegramApi::new(root).expect("a root");
+        let request = String::from_utf8(api.post_request("/x", JSON, b"{}")).expect("text");
+        let (head, body) = request.split_once("\r\n\r\n").expect("a head");
+        let lines: Vec<&str> = head.split("\r\n").collect();
+        let agent = format!("User-Agent: {USER_AGENT}");
+        let expected = [
+            "POST /x HTTP/1.1",
+            "Host: 127.0.0.1:8081",
+            &agent,
+            "Content-Type: application/json",
+            "Content-Length: 2",
+        ];
+        assert_eq!((lines.as_slice(), body), (&expected[..], "{}"));
     }
 
     #[rstest]

@@ -88,6 +88,32 @@ fn check(body: Vec<u8>, text: &str, end: End) {
 openai_cases!(check);
 
 #[test]
+fn a_piece_of_text_is_read_with_few_allocations() {
+    let foreign = AssistantError::misconfigured("no answer of this protocol");
+    let mut reader = BodyReader::new(
+        Box::new(ChatCompletion::default()),
+        foreign.clone(),
+        foreign,
+    );
+    let body = sse(&[
+        r#"{"id":"1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"a word "},"logprobs":null,"finish_reason":null}]}"#,
+    ]);
+    let mut read_pieces = |pieces: u64| {
+        let allocated = allocation_counter::measure(|| {
+            for _ in 0..pieces {
+                reader.push(&body);
+            }
+        });
+        assert_eq!(reader.next_part().into_iter().count(), 1);
+        allocated.count_total
+    };
+    read_pieces(10);
+    // The brackets that are open, the data of the event, the list of what is visible; and the text that grows.
+    let allocations = read_pieces(100);
+    assert!(allocations <= 3 * 100 + 20, "{allocations}");
+}
+
+#[test]
 fn error_behind_a_tool_call_is_not_asked_again() {
     let call = delta(r#"{"tool_calls":[{"index":0,"function":{"name":"book"}}]}"#);
     let answer = read([sse(&[&call, r#"{"error":{"code":503,"message":"x"}}"#]).as_slice()]);
