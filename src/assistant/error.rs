@@ -3,7 +3,7 @@
 
 mod error_body;
 
-use std::error::Error as _;
+use std::error::Error;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -215,29 +215,35 @@ impl AssistantError {
         ))
     }
 
-    /// An error of the HTTP client before there was an answer, without the URL (its query may hold a key).
+    /// An error of reqwest before there was an answer, without the URL (its query may hold a key).
     pub(super) fn from_reqwest(error: &reqwest::Error, host: &str, timeout: Duration) -> Self {
-        let mut cause = error.source();
-        let mut root = None;
-        while let Some(inner) = cause {
-            if let Some(refused) = inner.downcast_ref::<AddressRefused>() {
-                return Self::misconfigured(refused.to_string());
-            }
-            root = Some(inner.to_string());
-            cause = inner.source();
-        }
-        let why = root.unwrap_or_else(|| "the request could not be sent".into());
         if error.is_builder() {
+            let why = root_cause(error);
             return Self::misconfigured(format!("the request to {host} cannot be built: {why}"));
         }
+        Self::from_http_client(error, error.is_connect(), host, timeout)
+    }
+
+    /// An error of an HTTP client before there was an answer. `is_connect`: before there was a connection.
+    pub(super) fn from_http_client(
+        error: &dyn Error,
+        is_connect: bool,
+        host: &str,
+        timeout: Duration,
+    ) -> Self {
+        let mut causes = causes(error);
+        if let Some(refused) = causes.find_map(|cause| cause.downcast_ref::<AddressRefused>()) {
+            return Self::misconfigured(refused.to_string());
+        }
+        let why = root_cause(error);
         tracing::info!(host, cause = %why, "no answer from an assistant");
-        if error.is_connect() && is_unknown_authority(&why) {
+        if is_connect && is_unknown_authority(&why) {
             Self::unreachable(format!(
                 "no connection to {host}: nobody whom the operator trusts vouches for its certificate; the administrator can name its authority with --assistant-ca-file"
             ))
-        } else if error.is_connect() && why.starts_with(INVALID_CERTIFICATE) {
+        } else if is_connect && why.starts_with(INVALID_CERTIFICATE) {
             Self::unreachable(format!("no connection to {host}: {why}"))
-        } else if error.is_connect() {
+        } else if is_connect {
             Self::no_answer(host, timeout)
         } else {
             // The connection broke after the request, or a part of it, was sent.
@@ -296,6 +302,17 @@ impl AssistantError {
             ),
         }
     }
+}
+
+/// The causes of an error, the nearest first.
+fn causes(error: &dyn Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |cause| (*cause).source())
+}
+
+/// The words of the last cause.
+fn root_cause(error: &dyn Error) -> String {
+    let root = causes(error).last().map(ToString::to_string);
+    root.unwrap_or_else(|| "the request could not be sent".into())
 }
 
 /// What a status means of which the body says nothing.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use hyper_util::client::proxy::matcher::Matcher;
-use reqwest::header::{CONTENT_ENCODING, HeaderMap};
-use reqwest::{Request, Response, StatusCode};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
+use reqwest::{Body, Request, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -16,6 +17,7 @@ use url::Url;
 
 use super::address_policy::{AddressPolicy, FilteringResolver};
 use super::error::ErrorBody;
+use super::plain_http::{IDLE_TIMEOUT, PlainHttpClient, TCP_KEEPALIVE};
 use super::root_certificates::ExtraRootCertificates;
 use super::{AssistantError, BuildError, FailureKind, QuestionProgress};
 
@@ -43,10 +45,17 @@ impl Default for HttpLimits {
 /// Bytes of an error body that are read to understand it.
 const ERROR_BODY_BYTES: usize = 64 << 10;
 
+/// The `User-Agent` of every request.
+const AGENT: HeaderValue = HeaderValue::from_static(concat!(
+    "telegram-connector-operator/",
+    env!("CARGO_PKG_VERSION")
+));
+
 /// What all assistants share: one pool of connections, the limits, and the guard. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AssistantHttpClient {
     pub(super) http: reqwest::Client,
+    plain_http: PlainHttpClient,
     pub(super) limits: HttpLimits,
     pub(super) address_policy: Arc<AddressPolicy>,
 }
@@ -71,6 +80,8 @@ impl AssistantHttpClient {
         address_policy: AddressPolicy,
     ) -> Result<Self, BuildError> {
         let address_policy = Arc::new(address_policy.with_proxies(Matcher::from_env()));
+        let resolver = FilteringResolver::new(address_policy.clone());
+        let plain_http = PlainHttpClient::new(resolver.clone(), limits.connect, AGENT);
         let builder = reqwest::Client::builder();
         let http = roots
             .add_to(builder)
@@ -78,20 +89,24 @@ impl AssistantHttpClient {
             .connect_timeout(limits.connect)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            .dns_resolver(Arc::new(FilteringResolver::new(address_policy.clone())))
-            .pool_idle_timeout(Duration::from_mins(1))
-            .tcp_keepalive(Duration::from_secs(30))
-            .user_agent(concat!(
-                "telegram-connector-operator/",
-                env!("CARGO_PKG_VERSION")
-            ))
+            .dns_resolver(Arc::new(resolver))
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .tcp_keepalive(TCP_KEEPALIVE)
+            .user_agent(AGENT)
             .build()
             .map_err(|e| BuildError::HttpClient(e.to_string()))?;
         Ok(Self {
             http,
+            plain_http,
             limits,
             address_policy,
         })
+    }
+
+    /// Where a request to `url` goes if it needs neither TLS nor a proxy.
+    fn plain_uri(&self, url: &Url) -> Option<http::Uri> {
+        let uri = (url.scheme() == "http").then(|| url.as_str().parse().ok())??;
+        (!self.address_policy.goes_through_proxy(&uri)).then_some(uri)
     }
 }
 
@@ -179,10 +194,12 @@ impl AssistantServer {
             return Err(AssistantError::new(kind, detail));
         }
         let mut deadline = Box::pin(sleep_until(deadline));
-        match in_time(self.client.http.execute(request), &mut deadline).await {
-            Some(Ok(response)) => {
+        match in_time(self.exchange(request), &mut deadline).await {
+            Some(Ok((status, headers, body))) => {
                 let body = ResponseBody {
-                    response,
+                    status,
+                    headers,
+                    body,
                     host: self.host.clone(),
                     deadline,
                     remaining: self.client.limits.response_bytes,
@@ -193,12 +210,31 @@ impl AssistantServer {
                     None => Ok(body),
                 }
             }
-            Some(Err(e)) => Err(AssistantError::from_reqwest(&e, &self.host, self.timeout)),
+            Some(Err(error)) => Err(error),
             None => Err(AssistantError {
                 kind: FailureKind::TimedOut,
                 progress: QuestionProgress::Uncertain,
                 ..AssistantError::no_answer(&self.host, self.timeout)
             }),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        request: Request,
+    ) -> Result<(StatusCode, HeaderMap, Body), AssistantError> {
+        let (host, timeout) = (&self.host, self.timeout);
+        if let Some(uri) = self.client.plain_uri(request.url()) {
+            let sent = self.client.plain_http.send(request, uri).await;
+            let response = sent
+                .map_err(|e| AssistantError::from_http_client(&e, e.is_connect(), host, timeout))?;
+            let (head, body) = response.into_parts();
+            Ok((head.status, head.headers, Body::wrap(body)))
+        } else {
+            let sent = self.client.http.execute(request).await;
+            let mut response = sent.map_err(|e| AssistantError::from_reqwest(&e, host, timeout))?;
+            let headers = std::mem::take(response.headers_mut());
+            Ok((response.status(), headers, response.into()))
         }
     }
 }
@@ -214,6 +250,16 @@ async fn in_time<T>(work: impl Future<Output = T>, deadline: &mut Pin<Box<Sleep>
     }
 }
 
+/// The next piece of a body; trailers are passed over.
+async fn next_data(body: &mut Body) -> Result<Option<Bytes>, reqwest::Error> {
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
 fn timed_out(host: &str, timeout: Duration) -> AssistantError {
     AssistantError::timed_out(format!(
         "no complete answer from {host} within {} s (timeoutSeconds)",
@@ -224,7 +270,9 @@ fn timed_out(host: &str, timeout: Duration) -> AssistantError {
 /// The body of an answer, read piece by piece within the limits.
 #[derive(Debug)]
 pub(super) struct ResponseBody {
-    response: Response,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Body,
     host: Arc<str>,
     deadline: Pin<Box<Sleep>>,
     remaining: usize,
@@ -233,7 +281,7 @@ pub(super) struct ResponseBody {
 
 impl ResponseBody {
     pub(super) fn status(&self) -> StatusCode {
-        self.response.status()
+        self.status
     }
 
     /// Whether the answer says that it is server-sent events.
@@ -242,8 +290,7 @@ impl ResponseBody {
     }
 
     pub(super) fn content_type(&self) -> &str {
-        self.response
-            .headers()
+        self.headers
             .get(reqwest::header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default()
@@ -251,7 +298,7 @@ impl ResponseBody {
 
     /// The next piece; `None` at the end. However long the assistant is silent, only the deadline ends the wait.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, AssistantError> {
-        match in_time(self.response.chunk(), &mut self.deadline).await {
+        match in_time(next_data(&mut self.body), &mut self.deadline).await {
             Some(Ok(Some(piece))) => match self.remaining.checked_sub(piece.len()) {
                 Some(rest) => {
                     self.remaining = rest;
@@ -278,7 +325,7 @@ impl ResponseBody {
 
     /// Why the body cannot be read, where it is compressed: no compression is asked for.
     fn refused_encoding(&self) -> Option<AssistantError> {
-        let encoding = self.response.headers().get(CONTENT_ENCODING)?;
+        let encoding = self.headers.get(CONTENT_ENCODING)?;
         let known = ["gzip", "x-gzip", "deflate", "br", "zstd", "compress"];
         let encoding = encoding.to_str().unwrap_or_default().trim();
         if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
@@ -352,7 +399,35 @@ impl ResponseBody {
         // An error body that cannot be read changes nothing about the status.
         let bytes = self.read_all().await.unwrap_or_default();
         let body = ErrorBody::from_bytes(&bytes);
-        let error = AssistantError::from_status(self.status(), self.response.headers(), &body);
+        let error = AssistantError::from_status(self.status, &self.headers, &body);
         (error, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::plain("http://assistant.acme.svc:8080/v1?key=a", None, true)]
+    #[case::tls("https://assistant.acme.svc/v1", None, false)]
+    #[case::proxy("http://assistant.acme.svc/v1", Some("http://proxy.local:3128"), false)]
+    fn only_plain_http_without_a_proxy_goes_the_short_way(
+        #[case] url: Url,
+        #[case] proxy: Option<&str>,
+        #[case] is_plain: bool,
+    ) {
+        let policy = AddressPolicy::default();
+        let client = AssistantHttpClient::new(HttpLimits::default(), policy).expect("a client");
+        let proxies = proxy.map_or_else(Matcher::builder, |proxy| Matcher::builder().all(proxy));
+        let policy = AddressPolicy::default().with_proxies(proxies.build());
+        let client = AssistantHttpClient {
+            address_policy: Arc::new(policy),
+            ..client
+        };
+        let uri = client.plain_uri(&url).map(|uri| uri.to_string());
+        assert_eq!(uri, is_plain.then(|| url.to_string()));
     }
 }

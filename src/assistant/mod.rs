@@ -12,6 +12,7 @@
 //! | `transcription` | speech to text for voice messages |
 //! | `address_policy` | the addresses that an assistant may have |
 //! | `root_certificates` | certificate authorities trusted beside the public ones |
+//! | `plain_http` | the short way to servers over plain http |
 //! | `http_client` | one HTTP exchange: shared connections, limits in time and size |
 //! | `sse` | server-sent events |
 //! | `answer_body` | whether a body is JSON or server-sent events, whatever it is called |
@@ -31,6 +32,7 @@ mod error;
 mod http_client;
 mod lenient_json;
 mod openai;
+mod plain_http;
 mod pupau;
 mod request_headers;
 mod root_certificates;

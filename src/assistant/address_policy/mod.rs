@@ -292,10 +292,14 @@ impl AddressPolicy {
     }
 
     fn is_proxied(&self, url: &Url) -> bool {
-        self.proxies.as_ref().is_some_and(|proxies| {
-            let uri = url.as_str().parse();
-            uri.map_or(true, |uri| proxies.matcher.intercept(&uri).is_some())
-        })
+        let uri = url.as_str().parse();
+        self.proxies.is_some() && uri.map_or(true, |uri| self.goes_through_proxy(&uri))
+    }
+
+    /// Whether a request to this URI goes through a proxy.
+    pub(super) fn goes_through_proxy(&self, uri: &http::Uri) -> bool {
+        let proxies = self.proxies.as_ref();
+        proxies.is_some_and(|proxies| proxies.matcher.intercept(uri).is_some())
     }
 }
 

@@ -4,15 +4,18 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use hyper_util::client::legacy::connect::dns;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tower::{BoxError, Service};
 
 use super::{AddressPolicy, AddressRefused};
 
 /// Looks a name up.
-type Lookup = fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+pub(crate) type Lookup = fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
 
 /// A resolver with the policy applied to what it finds.
 #[derive(Debug, Clone)]
@@ -33,13 +36,41 @@ impl FilteringResolver {
     }
 }
 
-impl Resolve for FilteringResolver {
-    fn resolve(&self, name: Name) -> Resolving {
+impl FilteringResolver {
+    /// The same with another way to look names up.
+    #[cfg(test)]
+    pub(crate) fn with_lookup(self, lookup: Lookup) -> Self {
+        Self { lookup, ..self }
+    }
+
+    fn permitted(&self, name: String) -> Resolving {
         let Self { policy, lookup } = self.clone();
         Box::pin(async move {
-            let found = lookup(name.as_str().to_owned()).await?;
-            Ok(permitted_addresses(&policy, name.as_str(), found)?)
+            let found = lookup(name.clone()).await?;
+            Ok(permitted_addresses(&policy, &name, found)?)
         })
+    }
+}
+
+/// For reqwest's client.
+impl Resolve for FilteringResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        self.permitted(name.as_str().to_owned())
+    }
+}
+
+/// For hyper's client.
+impl Service<dns::Name> for FilteringResolver {
+    type Response = Addrs;
+    type Error = BoxError;
+    type Future = Resolving;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: dns::Name) -> Resolving {
+        self.permitted(name.as_str().to_owned())
     }
 }
 
