@@ -23,6 +23,8 @@ mod mock_server;
 #[path = "../support/not_tried.rs"]
 mod not_tried;
 mod postgres;
+#[path = "../support/postgres_server.rs"]
+mod postgres_server;
 mod preview;
 mod refused_key;
 mod scripted_assistant;
