@@ -73,9 +73,13 @@ pub(crate) fn random_behaviour(rng: &mut StdRng) -> Behaviour {
     }
 }
 
-/// Makes writes to the store fail for up to 600 ms: another process holds its lock, or its volume is full.
+/// Makes writes to the store fail for up to 600 ms: another process holds its lock, or its volume is full. On `PostgreSQL` they wait.
 pub(crate) async fn inject_store_fault(env: &TestEnv, operator: &Operator, rng: &mut StdRng) {
     let duration = Duration::from_millis(rng.random_range(50..600));
+    if env.store.starts_with("postgres") {
+        lock_inbox(&env.store, duration).await;
+        return;
+    }
     if rng.random_bool(0.5) {
         operator.limit_file_size(Some(0));
         tokio::time::sleep(duration).await;
@@ -96,5 +100,20 @@ pub(crate) async fn inject_store_fault(env: &TestEnv, operator: &Operator, rng: 
         tokio::time::sleep(duration).await;
     }
     let _ = sqlx::query("ROLLBACK").execute(&mut connection).await;
+    let _ = connection.close().await;
+}
+
+/// Locks the inbox in `PostgreSQL`. It may not exist yet.
+async fn lock_inbox(store: &str, duration: Duration) {
+    let options: sqlx::postgres::PgConnectOptions = store.parse().unwrap();
+    let Ok(mut connection) = options.connect().await else {
+        return;
+    };
+    let lock = sqlx::raw_sql("BEGIN; LOCK TABLE inbox IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut connection)
+        .await;
+    if lock.is_ok() {
+        tokio::time::sleep(duration).await;
+    }
     let _ = connection.close().await;
 }

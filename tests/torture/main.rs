@@ -15,6 +15,8 @@ mod field;
 #[path = "../support/not_tried.rs"]
 mod not_tried;
 mod operator;
+#[path = "../support/postgres_server.rs"]
+mod postgres_server;
 mod tally;
 mod test_env;
 mod torture;

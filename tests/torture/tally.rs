@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::LazyLock;
 
 use bot_api_simulator::{Simulator, UserAction};
+use jiff::{SignedDuration, Timestamp};
 use regex::Regex;
 use telegram_connector_operator::identity::BotId;
 
@@ -62,8 +63,8 @@ pub(crate) struct Tally {
     pub(crate) out_of_order: usize,
     /// Repetitions of parts whose acceptance Telegram did not answer, so the operator had to send them again.
     pub(crate) doubled_by_lost_answers: usize,
-    /// All other repetitions.
-    pub(crate) doubled: usize,
+    /// All other repetitions: when the part that was repeated had been sent.
+    pub(crate) doubled: Vec<Timestamp>,
 }
 
 /// The text of one part of an answer, parsed.
@@ -104,14 +105,14 @@ fn parse_part(text: &str) -> Option<Part> {
     })
 }
 
-/// How often a part was sent.
+/// How a part was sent so far.
 #[derive(Default)]
 struct PartCount {
     last_sentence: usize,
     is_last: bool,
     times: usize,
-    /// How many of the sends Telegram did not answer.
-    unanswered: usize,
+    /// When it was last sent, if Telegram answered.
+    answered_at: Option<Timestamp>,
 }
 
 impl Tally {
@@ -136,17 +137,15 @@ impl Tally {
             if count.times == 0 {
                 self.out_of_order += usize::from(position < latest);
                 latest = latest.max(position);
+            } else if let Some(answered_at) = count.answered_at {
+                self.doubled.push(answered_at);
+            } else {
+                self.doubled_by_lost_answers += 1;
             }
             count.last_sentence = part.sentences.1;
             count.is_last = part.is_last;
             count.times += 1;
-            count.unanswered += usize::from(sent.unanswered);
-        }
-        for count in parts.values() {
-            let repetitions = count.times - 1;
-            let explained = repetitions.min(count.unanswered);
-            self.doubled_by_lost_answers += explained;
-            self.doubled += repetitions - explained;
+            count.answered_at = (!sent.unanswered).then_some(sent.at);
         }
         for (message, update) in updates.iter().enumerate() {
             if is_complete(&parts, message) {
@@ -156,6 +155,21 @@ impl Tally {
             }
         }
     }
+}
+
+/// How many of the parts each interruption (a kill, a power cut) doubled: those that were last sent between the interruption before it and it.
+pub(crate) fn count_by_interruption(
+    doubled: &[Timestamp],
+    interruptions: &[Timestamp],
+) -> Vec<usize> {
+    let mut counts = vec![0; interruptions.len()];
+    for sent_at in doubled {
+        // What was on its way at the interruption arrives just after it, and before the next process can have started.
+        let sent_at = *sent_at - SignedDuration::from_millis(50);
+        let index = interruptions.partition_point(|at| *at < sent_at);
+        counts[index.min(interruptions.len() - 1)] += 1;
+    }
+    counts
 }
 
 /// Whether the parts of an answer cover every sentence from the first to the end.

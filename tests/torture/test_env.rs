@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bot_api_simulator::sample_assistant::SampleAssistant;
 use bot_api_simulator::{Simulator, SimulatorOptions};
@@ -59,7 +59,18 @@ pub(crate) fn connector_name(n: usize) -> String {
 }
 
 impl TestEnv {
+    /// With a store in a `SQLite` file.
     pub(crate) async fn new(mode: DeliveryMode, bots: usize, seed: u64) -> Self {
+        Self::with_store(mode, bots, seed, None).await
+    }
+
+    /// With the store at this address, else in a `SQLite` file.
+    pub(crate) async fn with_store(
+        mode: DeliveryMode,
+        bots: usize,
+        seed: u64,
+        store: Option<String>,
+    ) -> Self {
         let telegram = Simulator::start(SimulatorOptions {
             seed,
             // Local mode allows webhooks on any port. Telegram's webhook retries are ten times as fast as in reality, as the kills are.
@@ -103,12 +114,15 @@ impl TestEnv {
         plane.apply_manifests(&[path]).unwrap();
 
         let admin = reserve_port();
-        let store = format!("sqlite:{}/volume/connectors.db", folder.path().display());
+        let sqlite = || format!("sqlite:{}/volume/connectors.db", folder.path().display());
+        let store = store.unwrap_or_else(sqlite);
         let mut flags: Vec<String> = ["--store", &store, "--admin-listen", &admin.to_string()]
             .map(str::to_owned)
             .into();
         flags.extend(["--telegram-api-url".into(), telegram.url().into()]);
         flags.push("--allow-assistant-address=127.0.0.1".into());
+        // One replica, so that nobody waits for the Lease of a leader that was killed.
+        flags.push("--leader-election=false".into());
         if mode == DeliveryMode::Webhook {
             let listen = reserve_port();
             let generated =
@@ -171,6 +185,11 @@ impl TestEnv {
     /// The log of all operators of this environment.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// A folder for the test's own files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The folder that holds nothing but the store.

@@ -4,11 +4,13 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use bot_api_simulator::sample_assistant::Behaviour;
+use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::faults;
-use crate::tally::{SentMessages, Tally};
+use crate::postgres_server::Postgres;
+use crate::tally::{SentMessages, Tally, count_by_interruption};
 use crate::test_env::{DeliveryMode, TestEnv};
 
 const BOTS: usize = 3;
@@ -19,18 +21,18 @@ const DRAIN_TIMEOUT: Duration = Duration::from_mins(4);
 /// Messages per second, unless `TORTURE_RATE` is set. A kill doubles the parts that Telegram has accepted and the operator has not yet
 /// recorded, which is the rate times the time between both. That time is about ten times longer in a debug build.
 const RATE: u64 = if cfg!(debug_assertions) { 10 } else { 60 };
-/// The runs take turns, because the count depends on how quickly a sent part is recorded.
-static EXCLUSIVE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// The runs take turns in killing, because the count depends on how quickly a sent part is recorded.
+pub(crate) static EXCLUSIVE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 /// The time until a kill, in milliseconds: from before the start has ended until well into the work.
 const LIFETIME_MS: std::ops::Range<u64> = 100..2500;
 
 /// A number from the environment.
-fn number(name: &str, default: u64) -> u64 {
+pub(crate) fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |v| v.parse().expect("a number"))
 }
 
 /// The number of messages that are neither answered nor listed as dead letters.
-fn count_lost(tally: &Tally, dead_letters: &[serde_json::Value]) -> usize {
+pub(crate) fn count_lost(tally: &Tally, dead_letters: &[serde_json::Value]) -> usize {
     let listed: HashSet<(i64, i64)> = dead_letters
         .iter()
         .map(|d| (d["bot"].as_i64().unwrap(), d["updateId"].as_i64().unwrap()))
@@ -39,7 +41,10 @@ fn count_lost(tally: &Tally, dead_letters: &[serde_json::Value]) -> usize {
 }
 
 /// Waits until each message is answered or listed as a dead letter, or the time is up.
-async fn wait_until_drained(env: &TestEnv, sent: &SentMessages) -> (Tally, Vec<serde_json::Value>) {
+pub(crate) async fn wait_until_drained(
+    env: &TestEnv,
+    sent: &SentMessages,
+) -> (Tally, Vec<serde_json::Value>) {
     let deadline = Instant::now() + DRAIN_TIMEOUT;
     loop {
         let before = Tally::of(sent, &env.telegram).unanswered;
@@ -56,19 +61,25 @@ async fn wait_until_drained(env: &TestEnv, sent: &SentMessages) -> (Tally, Vec<s
     }
 }
 
-async fn torture(mode: DeliveryMode) {
-    let _exclusive = EXCLUSIVE.lock().await;
+async fn torture(mode: DeliveryMode, postgres: Option<&Postgres>) {
+    let exclusive = EXCLUSIVE.lock().await;
+    let database = if postgres.is_some() {
+        "PostgreSQL"
+    } else {
+        "SQLite"
+    };
     let kills = number("TORTURE_KILLS", 8);
     let seed = number("TORTURE_SEED", 1);
     let rate = number("TORTURE_RATE", RATE);
     let mut rng = StdRng::seed_from_u64(seed);
-    let env = TestEnv::new(mode, BOTS, seed).await;
+    let env = TestEnv::with_store(mode, BOTS, seed, postgres.map(Postgres::address)).await;
     let telegram = &env.telegram;
     faults::inject_telegram_faults(telegram);
     let started = Instant::now();
     let mut sent = SentMessages::new();
     let mut store_faults = 0_u64;
     let mut in_work = 0;
+    let mut killed = Vec::new();
     let mut operator = env.start();
     for _ in 0..kills {
         let killed_at = Instant::now() + Duration::from_millis(rng.random_range(LIFETIME_MS));
@@ -101,9 +112,12 @@ async fn torture(mode: DeliveryMode) {
         }
         in_work += sent.count - Tally::of(&sent, telegram).answered;
         operator.kill();
+        killed.push(Timestamp::now());
         operator = env.start();
     }
     let under_load = started.elapsed();
+    // The rest is mostly waiting: on PostgreSQL for the leases of the killed.
+    drop(exclusive);
     telegram.clear_faults();
     env.assistant.set_behaviour(Behaviour::default());
     let (first, dead_letters) = wait_until_drained(&env, &sent).await;
@@ -119,7 +133,7 @@ async fn torture(mode: DeliveryMode) {
         let all = env.bots.iter().map(|bot| count(&telegram.counters(*bot)));
         all.sum::<u64>()
     };
-    let print = |line: String| println!("torture ({mode:?}, seed {seed}): {line}");
+    let print = |line: String| println!("torture ({mode:?}, {database}, seed {seed}): {line}");
     print(format!(
         "{} build, {} cores; {BOTS} bots, {} chats, {rate} messages/s offered for {:.0} s, one in ten answered in two parts",
         if cfg!(debug_assertions) {
@@ -147,8 +161,10 @@ async fn torture(mode: DeliveryMode) {
     print(format!("out of order {}", first.out_of_order));
     print(format!(
         "doubled parts {} by kills, {} by answers of Telegram that were lost",
-        last.doubled, last.doubled_by_lost_answers
+        last.doubled.len(),
+        last.doubled_by_lost_answers
     ));
+    print(describe_doubled_per_kill(&last.doubled, &killed));
     print(format!(
         "dead letters {} (each listed), {} after `dead-letters --retry all`",
         dead_letters.len(),
@@ -169,16 +185,45 @@ async fn torture(mode: DeliveryMode) {
         last.unanswered
     );
     assert_eq!(first.out_of_order, 0);
-    let doubled = u64::try_from(last.doubled).unwrap();
-    assert!(doubled <= kills, "{doubled} parts doubled by {kills} kills");
+    let doubled = last.doubled.len();
+    assert!(
+        doubled <= killed.len(),
+        "{doubled} parts doubled by {kills} kills"
+    );
+}
+
+/// How many parts a kill doubled: on average, at most, and how many kills none.
+fn describe_doubled_per_kill(doubled: &[Timestamp], killed: &[Timestamp]) -> String {
+    let by_kill = count_by_interruption(doubled, killed);
+    format!(
+        "doubled parts per kill: {:.2} on average, at most {} at one, none at {} of {}",
+        doubled.len() as f64 / killed.len() as f64,
+        by_kill.iter().max().unwrap_or(&0),
+        by_kill.iter().filter(|count| **count == 0).count(),
+        killed.len()
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_while_polling_loses_nothing_and_keeps_order() {
-    torture(DeliveryMode::Polling).await;
+    torture(DeliveryMode::Polling, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_behind_webhook_loses_nothing_and_keeps_order() {
-    torture(DeliveryMode::Webhook).await;
+    torture(DeliveryMode::Webhook, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_polling_on_postgres_loses_nothing() {
+    if let Some(postgres) = Postgres::start().await {
+        torture(DeliveryMode::Polling, Some(&postgres)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_behind_webhook_on_postgres_loses_nothing() {
+    if let Some(postgres) = Postgres::start().await {
+        torture(DeliveryMode::Webhook, Some(&postgres)).await;
+    }
 }
