@@ -17,6 +17,7 @@ mod not_tried;
 mod operator;
 #[path = "../support/postgres_server.rs"]
 mod postgres_server;
+mod power;
 mod tally;
 mod test_env;
 mod torture;
