@@ -13,7 +13,7 @@ use super::operator::token;
 use super::verdict::judge;
 
 /// A process under load; killed when dropped.
-struct Process(Child);
+pub(super) struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -56,15 +56,15 @@ fn cpu_of(process: &str) -> Duration {
 }
 
 /// Simulator, assistant and store of one measurement.
-struct LoadTest {
-    telegram: Simulator,
+pub(super) struct LoadTest {
+    pub(super) telegram: Simulator,
     assistant: SampleAssistant,
-    bots: Vec<BotId>,
-    folder: tempfile::TempDir,
+    pub(super) bots: Vec<BotId>,
+    pub(super) folder: tempfile::TempDir,
 }
 
 impl LoadTest {
-    async fn new(bots: usize) -> Result<Self, Failure> {
+    pub(super) async fn new(bots: usize) -> Result<Self, Failure> {
         let telegram = Simulator::start(SimulatorOptions {
             keep_messages: 20_000,
             keep_calls: 0,
@@ -85,6 +85,15 @@ impl LoadTest {
 
     /// Starts this program again as the process `part`.
     fn start(&self, part: &str) -> Result<Process, Failure> {
+        self.start_with(part, Vec::new())
+    }
+
+    /// The same, with additional environment variables.
+    pub(super) fn start_with(
+        &self,
+        part: &str,
+        environment: Vec<(&str, String)>,
+    ) -> Result<Process, Failure> {
         let child = Command::new(std::env::current_exe()?)
             .arg(part)
             .arg(self.telegram.url().as_str())
@@ -94,18 +103,19 @@ impl LoadTest {
                 "sqlite:{}/connectors.db",
                 self.folder.path().display()
             ))
+            .envs(environment)
             .stdout(Stdio::null())
             .spawn()?;
         Ok(Process(child))
     }
 
     /// The number of messages that all bots have sent.
-    fn sent(&self) -> u64 {
+    pub(super) fn sent(&self) -> u64 {
         let sent = |bot: &BotId| self.telegram.counters(*bot).sent;
         self.bots.iter().map(sent).sum()
     }
 
-    async fn wait_for(&self, sent: u64, timeout: Duration) -> Result<(), Failure> {
+    pub(super) async fn wait_for(&self, sent: u64, timeout: Duration) -> Result<(), Failure> {
         let deadline = Instant::now() + timeout;
         while self.sent() < sent {
             if Instant::now() > deadline {
@@ -215,7 +225,7 @@ fn median_run(mut runs: Vec<Run>, name: &str) -> Run {
 }
 
 /// Sends messages at a steady rate. Returns the sorted times from each message to its answer at Telegram, in milliseconds.
-async fn steady(
+pub(super) async fn steady(
     load_test: &LoadTest,
     per_second: u64,
     duration: Duration,
@@ -265,7 +275,7 @@ async fn steady(
     Ok(times)
 }
 
-fn percentile(times: &[f64], p: f64) -> f64 {
+pub(super) fn percentile(times: &[f64], p: f64) -> f64 {
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -1,7 +1,7 @@
-//! Measures throughput, latency, fairness and memory of the message path.
+//! Measures throughput, latency, fairness and memory of the message path, and what a slow disk makes of it.
 //!
-//! `cargo bench --bench throughput` runs all parts; `-- intake`, `-- end-to-end`, `-- latency`, `-- fairness`, `-- memory` one of
-//! them. `--messages N` changes the load of end-to-end and memory.
+//! `cargo bench --bench throughput` runs all parts; `-- intake`, `-- end-to-end`, `-- latency`, `-- fairness`, `-- memory`, `-- slow-disk`
+//! one of them. `--messages N` changes the load of end-to-end, memory and slow-disk.
 //!
 //! Simulator, sample assistant and load generator run in this process. The operator (store, pollers and pipeline, without Kubernetes)
 //! and, for comparison, a plain teloxide dispatcher run in separate processes, so that the CPU time of each can be measured. The exit
@@ -13,7 +13,11 @@ mod intake;
 mod load;
 mod operator;
 mod peer;
+mod slow_disk;
 mod verdict;
+#[path = "../../tests/torture/power/volatile_cache.rs"]
+#[allow(dead_code, reason = "the tests cut the power, too")]
+mod volatile_cache;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -59,12 +63,14 @@ fn main() -> Result<ExitCode, Failure> {
             Some("latency") => load::latency().await,
             Some("fairness") => load::fairness().await,
             Some("memory") => load::memory(messages.unwrap_or(200_000)).await,
+            Some("slow-disk") => slow_disk::run(messages.unwrap_or(10_000)).await,
             None => {
                 intake::run().await?;
                 load::end_to_end(messages.unwrap_or(40_000)).await?;
                 load::latency().await?;
                 load::fairness().await?;
-                load::memory(messages.unwrap_or(200_000)).await
+                load::memory(messages.unwrap_or(200_000)).await?;
+                slow_disk::run(messages.unwrap_or(10_000)).await
             }
             Some(other) => Err(format!("unknown part {other}").into()),
         }
