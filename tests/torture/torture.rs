@@ -1,5 +1,6 @@
 //! Kills the operator again and again under load, and checks that no message is lost, doubled or reordered.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -80,6 +81,8 @@ async fn torture(mode: DeliveryMode, postgres: Option<&Postgres>) {
     let mut store_faults = 0_u64;
     let mut in_work = 0;
     let mut killed = Vec::new();
+    let store_is_failing = Cell::new(false);
+    let mut killed_without_store = HashSet::new();
     let mut operator = env.start();
     for _ in 0..kills {
         let killed_at = Instant::now() + Duration::from_millis(rng.random_range(LIFETIME_MS));
@@ -102,7 +105,9 @@ async fn torture(mode: DeliveryMode, postgres: Option<&Postgres>) {
         let store = async {
             if let Some(after) = store_fails {
                 tokio::time::sleep(after).await;
+                store_is_failing.set(true);
                 faults::inject_store_fault(&env, &operator, &mut StdRng::seed_from_u64(seed)).await;
+                store_is_failing.set(false);
             }
         };
         // The kill comes at the end of the load, even if the store fault has not ended.
@@ -112,6 +117,9 @@ async fn torture(mode: DeliveryMode, postgres: Option<&Postgres>) {
         }
         in_work += sent.count - Tally::of(&sent, telegram).answered;
         operator.kill();
+        if store_is_failing.take() {
+            killed_without_store.insert(killed.len());
+        }
         killed.push(Timestamp::now());
         operator = env.start();
     }
@@ -164,7 +172,15 @@ async fn torture(mode: DeliveryMode, postgres: Option<&Postgres>) {
         last.doubled.len(),
         last.doubled_by_lost_answers
     ));
-    print(describe_doubled_per_kill(&last.doubled, &killed));
+    let by_kill = count_by_interruption(&last.doubled, &killed);
+    let without_store: usize = killed_without_store.iter().map(|n| by_kill[*n]).sum();
+    print(format!(
+        "doubled parts per kill: {:.2} on average, at most {} at one, none at {} of {kills}; {without_store} at the {} kills without a store",
+        last.doubled.len() as f64 / killed.len() as f64,
+        by_kill.iter().max().unwrap_or(&0),
+        by_kill.iter().filter(|count| **count == 0).count(),
+        killed_without_store.len()
+    ));
     print(format!(
         "dead letters {} (each listed), {} after `dead-letters --retry all`",
         dead_letters.len(),
@@ -190,18 +206,6 @@ async fn torture(mode: DeliveryMode, postgres: Option<&Postgres>) {
         doubled <= killed.len(),
         "{doubled} parts doubled by {kills} kills"
     );
-}
-
-/// How many parts a kill doubled: on average, at most, and how many kills none.
-fn describe_doubled_per_kill(doubled: &[Timestamp], killed: &[Timestamp]) -> String {
-    let by_kill = count_by_interruption(doubled, killed);
-    format!(
-        "doubled parts per kill: {:.2} on average, at most {} at one, none at {} of {}",
-        doubled.len() as f64 / killed.len() as f64,
-        by_kill.iter().max().unwrap_or(&0),
-        by_kill.iter().filter(|count| **count == 0).count(),
-        killed.len()
-    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
