@@ -157,19 +157,31 @@ impl Tally {
     }
 }
 
-/// How many of the parts each interruption (a kill, a power cut) doubled: those that were last sent between the interruption before it and it.
+/// What is on its way when a process is killed may still arrive so long after; no other process can have started by then.
+const UNDERWAY: SignedDuration = SignedDuration::from_millis(50);
+
+/// The interruption (a kill, a power cut) that may have had a part repeated which was sent at that time: the next one.
+pub(crate) fn interruption_after(
+    sent_at: Timestamp,
+    interruptions: &[Timestamp],
+) -> Option<Timestamp> {
+    let mut later = interruptions.iter().filter(|at| **at + UNDERWAY >= sent_at);
+    later.next().copied()
+}
+
+/// How many of the parts that were sent twice each interruption had repeated.
 pub(crate) fn count_by_interruption(
     doubled: &[Timestamp],
     interruptions: &[Timestamp],
 ) -> Vec<usize> {
-    let mut counts = vec![0; interruptions.len()];
-    for sent_at in doubled {
-        // What was on its way at the interruption arrives just after it, and before the next process can have started.
-        let sent_at = *sent_at - SignedDuration::from_millis(50);
-        let index = interruptions.partition_point(|at| *at < sent_at);
-        counts[index.min(interruptions.len() - 1)] += 1;
-    }
-    counts
+    let caused: Vec<_> = doubled
+        .iter()
+        .filter_map(|sent_at| interruption_after(*sent_at, interruptions))
+        .collect();
+    interruptions
+        .iter()
+        .map(|at| caused.iter().filter(|cause| *cause == at).count())
+        .collect()
 }
 
 /// Whether the parts of an answer cover every sentence from the first to the end.
@@ -210,4 +222,19 @@ fn answer_is_complete_only_with_all_its_parts() {
     assert!(!complete(&[two]));
     assert!(!complete(&["You said: message 71\n\nI remember."]));
     assert!(!complete(&["Sorry."]));
+}
+
+#[test]
+fn doubled_part_counts_at_the_next_interruption() {
+    let at = |milliseconds| Timestamp::from_millisecond(milliseconds).unwrap();
+    let kills = [at(1000), at(3000)];
+    let counts = |sent: &[i64]| {
+        let sent: Vec<_> = sent.iter().copied().map(at).collect();
+        count_by_interruption(&sent, &kills)
+    };
+    assert_eq!(counts(&[]), [0, 0]);
+    // The third was on its way at the first kill.
+    assert_eq!(counts(&[10, 999, 1040, 1060, 2990]), [3, 2]);
+    // Nothing was killed after it.
+    assert_eq!(counts(&[9000]), [0, 0]);
 }

@@ -17,7 +17,7 @@ use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use crate::operator::{Operator, ProcessEnvironment};
-use crate::tally::{SentMessages, Tally, count_by_interruption};
+use crate::tally::{SentMessages, Tally, count_by_interruption, interruption_after};
 use crate::test_env::{DeliveryMode, TestEnv};
 use crate::torture::{EXCLUSIVE, count_lost, number, wait_until_drained};
 use cut::{UnsyncedWrites, cut_power};
@@ -137,12 +137,11 @@ async fn assert_intact(volume: &Path) {
     assert!(orphans.is_empty(), "{} rows without parent", orphans.len());
 }
 
-/// How long before the next cut each doubled part had been sent.
+/// How long before a cut each doubled part had been sent. One that no cut explains is older than any.
 fn ages_at_cut(doubled: &[Timestamp], cuts: &[Timestamp]) -> Vec<SignedDuration> {
     let age = |sent_at: &Timestamp| {
-        let next = cuts.iter().find(|cut| *cut >= sent_at);
-        next.map(|cut| cut.duration_since(*sent_at))
-            .unwrap_or_default()
+        let cut = interruption_after(*sent_at, cuts);
+        cut.map_or(SignedDuration::MAX, |cut| cut.duration_since(*sent_at))
     };
     doubled.iter().map(age).collect()
 }
