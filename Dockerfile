@@ -55,6 +55,7 @@ RUN set -eu; \
     printf 'export TRIPLE=%s CARGO_TARGET_%s_LINKER=%s CC_%s=%s\n' "$triple" "$upper" "$compiler" "$lower" "$compiler" >/build.env
 WORKDIR /source
 COPY Cargo.toml Cargo.lock LICENSE README.md ./
+COPY .cargo .cargo
 COPY src src
 COPY crates crates
 # Cargo wants to see every target that Cargo.toml names.
