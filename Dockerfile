@@ -54,7 +54,7 @@ RUN set -eu; \
     lower=$(echo "$triple" | tr - _); \
     printf 'export TRIPLE=%s CARGO_TARGET_%s_LINKER=%s CC_%s=%s\n' "$triple" "$upper" "$compiler" "$lower" "$compiler" >/build.env
 WORKDIR /source
-COPY Cargo.toml Cargo.lock LICENSE README.md ./
+COPY Cargo.toml Cargo.lock build.rs LICENSE README.md ./
 COPY .cargo .cargo
 COPY src src
 COPY crates crates
