@@ -36,8 +36,12 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// After so many tasks a busy worker looks for answers that have come: those of Telegram are written down before anything is doubled by a kill.
+const EVENT_INTERVAL: u32 = 13;
+
 fn run_command(command: Command) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .event_interval(EVENT_INTERVAL)
         .enable_all()
         .build()
         .context("the runtime cannot start")?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::identity::BotId;
@@ -61,7 +62,12 @@ impl SendWindows {
         // Dropped after the window.
         let _forget = ForgetUnused { windows: self, bot };
         let window = self.0.lock().entry(bot).or_default().clone();
-        window.run(send).await
+        let sent = window.run(send).await;
+        if window.places.available_permits() == 0 {
+            // Whoever has the place now goes first, so that no place is idle while others wait for it.
+            yield_now().await;
+        }
+        sent
     }
 }
 

@@ -33,7 +33,11 @@ pub(crate) async fn run_lane(
         registry_version,
     };
     let wait = match left {
-        Ok(wait) => wait,
+        Ok(ClaimEnd::Done) if lane.release_in_background(connector.clone()) => {
+            return ended(None, false);
+        }
+        Ok(ClaimEnd::Done | ClaimEnd::MoreWaits) => None,
+        Ok(ClaimEnd::Wait(wait)) => Some(wait),
         Err(error) => {
             tracing::warn!(connector = %connector, %error, "failed to process lane; retrying in 1 s");
             lane.discard_changes();
@@ -44,9 +48,6 @@ pub(crate) async fn run_lane(
             return ended(Some(Duration::from_secs(1)), false);
         }
     };
-    if wait.is_none() && lane.release_in_background(connector.clone()) {
-        return ended(None, false);
-    }
     let (ready_in, waits_for_connector) = match wait {
         None => (None, false),
         Some(LaneWait::Delay(wait) | LaneWait::AssistantRetry(wait)) => (Some(wait), false),
@@ -93,28 +94,38 @@ async fn interruption_arrived(lane: &LaneWorker, uid: &ConnectorUid) -> bool {
     arrived && lane.pipeline.store.ready_now(uid).await.is_ok()
 }
 
-/// `None`: to the end of what was claimed.
+/// How far the work on a claim came.
+enum ClaimEnd {
+    /// To the end of what was claimed.
+    Done,
+    /// The rest is claimed anew.
+    MoreWaits,
+    /// The rest has to wait.
+    Wait(LaneWait),
+}
+
 async fn process_claim(
     lane: &mut LaneWorker,
     uid: &ConnectorUid,
     parts: Vec<WaitingPart>,
     messages: Vec<WaitingMessage>,
-) -> LaneResult<Option<LaneWait>> {
+) -> LaneResult<ClaimEnd> {
+    let recheck = ClaimEnd::Wait(LaneWait::ConnectorChange(CONNECTOR_RECHECK));
     if !parts.is_empty() {
         let Some(connector) = resolved_connector(lane, uid) else {
-            return Ok(Some(LaneWait::ConnectorChange(CONNECTOR_RECHECK)));
+            return Ok(recheck);
         };
         if let DeliveryProgress::Wait(wait) =
             deliver::deliver_parts(lane, &connector, parts).await?
         {
-            return Ok(Some(wait));
+            return Ok(ClaimEnd::Wait(wait));
         }
     }
     if messages.is_empty() {
-        return Ok(None);
+        return Ok(ClaimEnd::Done);
     }
     let Some(mut connector) = resolved_connector(lane, uid) else {
-        return Ok(Some(LaneWait::ConnectorChange(CONNECTOR_RECHECK)));
+        return Ok(recheck);
     };
     let mut waiting: Vec<ClassifiedMessage> = messages
         .into_iter()
@@ -127,15 +138,15 @@ async fn process_claim(
             // What was done so far is settled before anything else begins.
             lane.write_changes().await?;
             if claimed.elapsed() > CLAIM_FRESHNESS {
-                return Ok(None);
+                return Ok(ClaimEnd::MoreWaits);
             }
         }
         begun = true;
         if lane.pipeline.is_stopping() {
-            return Ok(None);
+            return Ok(ClaimEnd::MoreWaits);
         }
         let Some(current) = resolved_connector(lane, uid) else {
-            return Ok(Some(LaneWait::ConnectorChange(CONNECTOR_RECHECK)));
+            return Ok(recheck);
         };
         if !Arc::ptr_eq(&connector, &current) {
             for message in &mut waiting {
@@ -154,10 +165,10 @@ async fn process_claim(
             .instrument(span)
             .await?;
         if let HandleOutcome::Wait(wait) = handled {
-            return Ok(Some(wait));
+            return Ok(ClaimEnd::Wait(wait));
         }
     }
-    Ok(None)
+    Ok(ClaimEnd::Done)
 }
 
 /// What a claim brought is looked at for so long. Behind an answer that took longer, more may have come that belongs to what
