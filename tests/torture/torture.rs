@@ -17,8 +17,8 @@ use crate::test_env::{DeliveryMode, TestEnv};
 const BOTS: usize = 3;
 /// The ids of the users who write to each bot.
 const USERS: std::ops::Range<i64> = 1000..if cfg!(debug_assertions) { 1003 } else { 1015 };
-/// What is neither answered nor listed is lost once so long nothing more is answered. Everything takes longer than that on `PostgreSQL`,
-/// where a killed process's claims hold for half a minute: then each chat's backlog goes out at Telegram's one message a second.
+/// What is neither answered nor listed is lost once nothing has been answered for so long. On `PostgreSQL` a killed process's claims hold
+/// for half a minute, so that many kills leave a backlog of minutes.
 const STALL_TIMEOUT: Duration = Duration::from_mins(2);
 /// Messages per second, unless `TORTURE_RATE` is set. A kill doubles the parts that Telegram has accepted and the operator has not yet
 /// recorded, which is the rate times the time between both. That time is about ten times longer in a debug build.
