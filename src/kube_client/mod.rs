@@ -1,5 +1,6 @@
 //! The client of the cluster that the environment names, for the commands that need one.
 
+mod direct;
 mod proxy;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use kube::client::ClientBuilder;
 use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
 
+use self::direct::{IDLE_TIMEOUT, direct_client_builder};
 use crate::telemetry::Metrics;
 use crate::telemetry::kubernetes_calls::KubernetesCallsLayer;
 
@@ -40,7 +42,11 @@ pub(crate) async fn infer_config(context: Option<&str>) -> Result<Config> {
 /// # Errors
 /// A configuration whose certificates or proxy cannot be used.
 pub(crate) fn counting_client(config: Config, metrics: Arc<Metrics>) -> Result<Client> {
-    Ok(ClientBuilder::try_from(config)?
-        .with_layer(&KubernetesCallsLayer(metrics))
-        .build())
+    let layer = KubernetesCallsLayer(metrics);
+    Ok(match config.proxy_url {
+        None => direct_client_builder(&config, IDLE_TIMEOUT)?
+            .with_layer(&layer)
+            .build(),
+        Some(_) => ClientBuilder::try_from(config)?.with_layer(&layer).build(),
+    })
 }
