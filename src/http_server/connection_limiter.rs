@@ -142,9 +142,11 @@ impl TrackedConnection {
     /// Its client has shown that it is a right one: the connection is not closed for another one any more.
     pub fn trust(&self) {
         let mut is_trusted = self.is_trusted.lock();
+        if *is_trusted {
+            return;
+        }
         let mut state = self.limiter.state.lock();
-        if !*is_trusted
-            && state.trusted_count < self.limiter.limits.trusted
+        if state.trusted_count < self.limiter.limits.trusted
             && state.remove_untrusted(self.peer, self.number).is_some()
         {
             state.trusted_count += 1;

@@ -5,6 +5,7 @@ mod registration;
 pub mod secret_token;
 mod server;
 mod tls;
+mod verified_secret;
 
 use url::Url;
 

@@ -4,11 +4,14 @@
 //! read only after they are valid.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use futures::FutureExt as _;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use secrecy::SecretString;
@@ -17,8 +20,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::refusal_limiter::RefusalLimiter;
-use super::secret_token::{SECRET_HEADER, is_valid_secret_token};
+use super::secret_token::SECRET_HEADER;
 use super::tls::{ReloadingTls, TlsFiles};
+use super::verified_secret::VerifiedSecret;
 use crate::http_server::{self, ConnectionLimits, TrackedConnection};
 use crate::identity::ConnectorUid;
 use crate::registry::{Registry, ResolvedConnector};
@@ -136,9 +140,11 @@ impl WebhookServer {
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (server, connection) = (&self, &connection);
+        let verified = VerifiedSecret::default();
+        let (server, connection, verified) = (&self, &connection, &verified);
         let service = hyper::service::service_fn(move |request| async move {
-            let response = server.answer(request, || connection.trust()).await;
+            let trust = || connection.trust();
+            let response = server.answer(request, verified, trust).await;
             // Only client errors are limited: Telegram's own requests get 200 or 503.
             if response.status().is_client_error() {
                 limiter.wait().await;
@@ -154,13 +160,15 @@ impl WebhookServer {
         B: Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.answer(request, || {}).await
+        self.answer(request, &VerifiedSecret::default(), || {})
+            .await
     }
 
     /// The same; `on_authentic` is called when the head has proved to be Telegram's, before the body is read.
     async fn answer<B>(
         &self,
         request: Request<B>,
+        verified: &VerifiedSecret,
         on_authentic: impl FnOnce(),
     ) -> Response<Empty<Bytes>>
     where
@@ -168,7 +176,7 @@ impl WebhookServer {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (head, body) = request.into_parts();
-        let connector = match self.check_head(&head.method, head.uri.path(), &head.headers) {
+        let connector = match self.check_head(&head, verified) {
             Ok(connector) => connector,
             Err(refused) => return self.refuse(refused),
         };
@@ -186,13 +194,13 @@ impl WebhookServer {
     /// Checks path, method, connector, secret, content type and length; returns the connector that the request is for.
     fn check_head(
         &self,
-        method: &Method,
-        path: &str,
-        headers: &HeaderMap,
+        head: &Parts,
+        verified: &VerifiedSecret,
     ) -> Result<Arc<ResolvedConnector>, Refusal> {
+        let headers = &head.headers;
         let unknown = Refusal(StatusCode::NOT_FOUND, WebhookRefusal::UnknownConnector);
-        let uid = uid_from_path(path).ok_or(unknown)?;
-        if method != Method::POST {
+        let uid = uid_from_path(head.uri.path()).ok_or(unknown)?;
+        if head.method != Method::POST {
             return Err(Refusal(
                 StatusCode::METHOD_NOT_ALLOWED,
                 WebhookRefusal::Method,
@@ -204,7 +212,7 @@ impl WebhookServer {
             .get(SECRET_HEADER)
             .map(HeaderValue::as_bytes)
             .unwrap_or_default();
-        if !is_valid_secret_token(&self.keys, &uid, connector.bot.id(), given) {
+        if !verified.check(&self.keys, &uid, connector.bot.id(), given) {
             return Err(Refusal(StatusCode::UNAUTHORIZED, WebhookRefusal::BadSecret));
         }
         let json = headers
@@ -322,11 +330,13 @@ where
     B: Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let whole = tokio::time::timeout(
-        REQUEST_TIMEOUT,
-        Limited::new(body, MAX_BODY_BYTES).collect(),
-    );
-    let (status, why) = match whole.await {
+    let mut whole = pin!(Limited::new(body, MAX_BODY_BYTES).collect());
+    // What came with the head needs no timer.
+    let whole = match (&mut whole).now_or_never() {
+        Some(whole) => Ok(whole),
+        None => tokio::time::timeout(REQUEST_TIMEOUT, whole).await,
+    };
+    let (status, why) = match whole {
         Ok(Ok(whole)) => return Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             (StatusCode::PAYLOAD_TOO_LARGE, WebhookRefusal::TooLarge)
