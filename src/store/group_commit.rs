@@ -258,10 +258,10 @@ impl Background {
 const QUEUE_CAPACITY: usize = 8192;
 /// Rows in one transaction: beyond it a longer batch only adds latency.
 const MAX_BATCH_ROWS: usize = 2048;
-/// A batch of so many writes says that there is a rush. Below it a record that a part was sent must not wait: a crash before it doubles the part.
-const RUSH_REQUESTS: usize = 96;
-/// In a rush the next batch gathers for so long, so that more writes share an fsync, and the pages that it writes.
-const RUSH_DELAY: Duration = Duration::from_millis(1);
+/// A batch of so many writes says that there is a rush.
+const RUSH_REQUESTS: usize = 12;
+/// In a rush the next batch gathers for so long, so that more writes share a transaction, and the pages that it writes.
+const RUSH_DELAY: Duration = Duration::from_micros(500);
 /// So long what nobody waits for waits for a batch to go with.
 const MAX_BACKGROUND_DELAY: Duration = Duration::from_millis(50);
 

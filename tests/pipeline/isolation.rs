@@ -160,7 +160,7 @@ impl Model {
                 changes: changes(&lane, &connector, treatment),
                 release: Some(Release::Now),
             };
-            self.store.write(write).await.unwrap();
+            self.store.write(write.into()).await.unwrap();
         }
         let left = self
             .waiting

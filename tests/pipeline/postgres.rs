@@ -55,36 +55,39 @@ async fn postgres_store_claims_and_lists() {
     let message = lane.messages[0].id;
     let at = Timestamp::from_second(100).unwrap();
     let written = mine
-        .write(LaneWrite {
-            claim: lane.claim,
-            changes: vec![
-                Change::BeginSession {
-                    number: 1,
-                    key: "key".into(),
-                    began_at: at,
-                },
-                Change::Exchange {
-                    session: 1,
-                    number: 1,
-                    asked: Some("q\0".into()),
-                    answered: Some("a".into()),
-                    state: Some("state".into()),
-                    tokens: TokenCounts {
-                        input: i64::MAX,
-                        output: 20,
+        .write(
+            LaneWrite {
+                claim: lane.claim,
+                changes: vec![
+                    Change::BeginSession {
+                        number: 1,
+                        key: "key".into(),
+                        began_at: at,
                     },
-                    at,
-                    oldest_kept: None,
-                },
-                Change::Reply {
-                    message,
-                    parts: vec![part("one"), part("two")],
-                    notice: None,
-                },
-                Change::Finish { message },
-            ],
-            release: None,
-        })
+                    Change::Exchange {
+                        session: 1,
+                        number: 1,
+                        asked: Some("q\0".into()),
+                        answered: Some("a".into()),
+                        state: Some("state".into()),
+                        tokens: TokenCounts {
+                            input: i64::MAX,
+                            output: 20,
+                        },
+                        at,
+                        oldest_kept: None,
+                    },
+                    Change::Reply {
+                        message,
+                        parts: vec![part("one"), part("two")],
+                        notice: None,
+                    },
+                    Change::Finish { message },
+                ],
+                release: None,
+            }
+            .into(),
+        )
         .await
         .unwrap();
     assert!(written.reply_stored);
@@ -106,14 +109,17 @@ async fn postgres_store_claims_and_lists() {
     .await;
     assert!(written.more_waits);
     let late = mine
-        .write(LaneWrite {
-            claim: store::Claim {
-                owner: 999,
-                ..lane.claim
-            },
-            changes: vec![],
-            release: Some(Release::Now),
-        })
+        .write(
+            LaneWrite {
+                claim: store::Claim {
+                    owner: 999,
+                    ..lane.claim
+                },
+                changes: vec![],
+                release: Some(Release::Now),
+            }
+            .into(),
+        )
         .await;
     assert!(matches!(late, Err(StoreError::ClaimLost)));
     let lane = claim(&**other, 10).await.remove(0);
@@ -287,13 +293,16 @@ async fn lanes_of_a_dead_replica_are_claimed_after_its_lease() {
     })
     .await;
     let late = dead
-        .write(LaneWrite {
-            claim: held.claim,
-            changes: vec![Change::Finish {
-                message: held.messages[0].id,
-            }],
-            release: Some(Release::Now),
-        })
+        .write(
+            LaneWrite {
+                claim: held.claim,
+                changes: vec![Change::Finish {
+                    message: held.messages[0].id,
+                }],
+                release: Some(Release::Now),
+            }
+            .into(),
+        )
         .await;
     assert!(matches!(late, Err(StoreError::ClaimLost)), "{late:?}");
 }

@@ -38,7 +38,7 @@ async fn check_clock_that_steps_back(address: &str) {
             changes,
             release,
         };
-        store.write(write).await.unwrap()
+        store.write(write.into()).await.unwrap()
     };
     let retry = now.checked_add(SignedDuration::from_secs(60)).unwrap();
     write(&lanes[0], vec![], Some(Release::At(retry))).await;

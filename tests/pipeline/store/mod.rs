@@ -122,7 +122,7 @@ pub(crate) async fn end(store: &dyn Store, claim: Claim, changes: Vec<Change>) -
         changes,
         release,
     };
-    store.write(write).await.unwrap()
+    store.write(write.into()).await.unwrap()
 }
 
 async fn store_backlog(store: &dyn Store) -> u64 {
@@ -150,7 +150,7 @@ pub(crate) async fn check_stop_makes_waiting_lane_ready(store: &dyn Store) {
         changes: Vec::new(),
         release,
     };
-    assert!(store.write(write).await.unwrap().more_waits);
+    assert!(store.write(write.into()).await.unwrap().more_waits);
     accept(202, "and this").await;
     assert!(claim(store, "a", 10).await.lanes.is_empty());
     accept(203, "/stop").await;

@@ -21,30 +21,36 @@ async fn reply_survives_crash_until_each_part_is_recorded() {
     let lane = &claimed.lanes[0];
     let message = lane.messages[0].id;
     let written = store
-        .write(LaneWrite {
-            claim: lane.claim,
-            changes: vec![
-                Change::Reply {
-                    message,
-                    parts: vec![part("first"), part("second")],
-                    notice: None,
-                },
-                Change::Finish { message },
-            ],
-            release: None,
-        })
+        .write(
+            LaneWrite {
+                claim: lane.claim,
+                changes: vec![
+                    Change::Reply {
+                        message,
+                        parts: vec![part("first"), part("second")],
+                        notice: None,
+                    },
+                    Change::Finish { message },
+                ],
+                release: None,
+            }
+            .into(),
+        )
         .await
         .unwrap();
     assert!(written.reply_stored);
     store
-        .write(LaneWrite {
-            claim: lane.claim,
-            changes: vec![Change::Sent {
-                reply: message,
-                number: 0,
-            }],
-            release: None,
-        })
+        .write(
+            LaneWrite {
+                claim: lane.claim,
+                changes: vec![Change::Sent {
+                    reply: message,
+                    number: 0,
+                }],
+                release: None,
+            }
+            .into(),
+        )
         .await
         .unwrap();
     // The process dies here, without giving anything back.
@@ -91,13 +97,16 @@ async fn claims_of_dead_process_are_taken_over() {
     assert_eq!(waiting[0].0, uid);
     assert_eq!(claim(&*second, "a", 10).await.lanes.len(), 1);
     let late = first
-        .write(LaneWrite {
-            claim: held.claim,
-            changes: vec![Change::Finish {
-                message: held.messages[0].id,
-            }],
-            release: Some(Release::Now),
-        })
+        .write(
+            LaneWrite {
+                claim: held.claim,
+                changes: vec![Change::Finish {
+                    message: held.messages[0].id,
+                }],
+                release: Some(Release::Now),
+            }
+            .into(),
+        )
         .await;
     assert!(matches!(late, Err(StoreError::ClaimLost)), "{late:?}");
     assert_eq!(store_backlog(&*second).await, 1);
