@@ -11,11 +11,14 @@ mod bot_connections;
 mod foreign_webhook;
 mod identify;
 mod poller;
+mod scope;
 mod settings;
+mod shard_moves;
 pub mod webhook;
 
 pub use bot_connections::BotConnections;
 pub use settings::{ConnectionSettings, WebhookSettings};
+pub(crate) use shard_moves::plan_moves;
 
 /// How far a connector's task may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

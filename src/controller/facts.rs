@@ -18,6 +18,7 @@ use crate::connection::ConnectionSettings;
 use crate::connection::webhook::webhook_url;
 use crate::identity::ConnectorRef;
 use crate::observation::{self, IdentityFact};
+use crate::store::shards::Shard;
 use crate::telegram::Bot;
 
 /// What is known of one connector at one moment.
@@ -28,6 +29,8 @@ pub(super) struct Facts {
     pub(super) status_altered: bool,
     /// What connection and pipeline saw. What they saw of another bot or token is left out.
     pub(super) observed: observation::ObservedFacts,
+    /// This process connects the bot: it leads, or holds the bot's shard where shards are shared.
+    pub(super) connects: bool,
     /// Whose the bot is; `None` where no claim was made.
     pub(super) owner: Option<BotOwner>,
     /// The bot of the last reconcile.
@@ -49,8 +52,8 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Takes the snapshot. A leader's claim on the bot is made here, because the rest depends on whose the bot is; connectors whose claim it
-    /// affects are reconciled again.
+    /// Takes the snapshot. The claim on the bot, of the leader and of who connects the bot, is made here, because the rest depends on whose the
+    /// bot is; connectors whose claim it affects are reconciled again.
     pub(super) fn take(
         object: &GuardedConnector,
         dereferenced: &Dereferenced,
@@ -66,19 +69,22 @@ impl Facts {
         };
         let mut observed = ctx.outputs.observations.facts(&connector_ref.uid);
         let mut owner = None;
-        if let (Dereferenced::Resolved(resolved), Role::Leader, Ok(connector)) =
-            (dereferenced, role, &object.0)
+        let mut connects = role == Role::Leader;
+        if let (Dereferenced::Resolved(resolved), Ok(connector)) = (dereferenced, &object.0)
             && let Some(bot) = resolved.bot.as_ref()
         {
-            if !ctx
-                .outputs
-                .connections
-                .has_task_for(&connector_ref.uid, bot)
-            {
-                observed.identity = None;
-                observed.connection = None;
-            }
-            if !connector.spec.is_suspended() {
+            remember_shard(&connector_ref, bot, ctx);
+            connects = ctx.connects(bot.id(), role);
+            let generation = metadata.generation.unwrap_or_default();
+            observe(
+                &mut observed,
+                &connector_ref,
+                bot,
+                generation,
+                connects,
+                ctx,
+            );
+            if (connects || role == Role::Leader) && !connector.spec.is_suspended() {
                 let created = metadata.creation_timestamp.as_ref();
                 let created = created.map_or(Timestamp::MAX, |t| t.0);
                 owner = claim_bot(&connector_ref, created, bot, &observed, ctx);
@@ -98,6 +104,7 @@ impl Facts {
                 previous,
                 status_altered,
                 observed,
+                connects,
                 owner,
                 remembered: entry.remembered.clone(),
                 finalizer_present: match dereferenced {
@@ -113,6 +120,37 @@ impl Facts {
                 webhook_url,
                 now: ctx.clock.now(),
             })
+    }
+}
+
+/// Remembers the shard, so that the connector is reconciled when this process takes it. This comes before the question whether it has it.
+fn remember_shard(connector_ref: &ConnectorRef, bot: &Bot, ctx: &Context) {
+    if ctx.outputs.sharing.is_some() {
+        let shard = Shard::of(bot.id());
+        ctx.caches
+            .connectors
+            .with_entry(&connector_ref.uid, |entry| entry.shard = Some(shard));
+    }
+}
+
+/// Leaves of the observations what is about this bot and token: what its connection here saw, or else what another replica's did.
+fn observe(
+    observed: &mut observation::ObservedFacts,
+    connector_ref: &ConnectorRef,
+    bot: &Bot,
+    generation: i64,
+    connects: bool,
+    ctx: &Context,
+) {
+    let uid = &connector_ref.uid;
+    if connects && ctx.outputs.connections.has_task_for(uid, bot) {
+        return;
+    }
+    observed.identity = None;
+    observed.connection = None;
+    let sharing = ctx.outputs.sharing.as_ref().filter(|_| !connects);
+    if let Some(received) = sharing.and_then(|s| s.received_facts(uid, bot, generation)) {
+        *observed = received;
     }
 }
 

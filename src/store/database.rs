@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::group_commit::{Accept, CountMessages, OtherBots, StoreRequest, Writer};
 use super::reading::{self, Readers, listing};
+use super::shards::ShardLeases;
 use super::statements::PRUNE_LIMIT;
 use super::{
     AcceptOutcome, Backlog, ClaimOutcome, ClaimRequest, DeadLetter, DeniedMessage, Inbox,
@@ -25,6 +26,7 @@ pub(super) struct DatabaseStore<R> {
     readers: R,
     explain: Explain,
     work_notifier: Arc<WorkNotifier>,
+    shard_leases: Option<Arc<dyn ShardLeases>>,
 }
 
 impl<R> DatabaseStore<R> {
@@ -38,7 +40,14 @@ impl<R> DatabaseStore<R> {
             readers,
             explain: Box::new(explain),
             work_notifier: Arc::default(),
+            shard_leases: None,
         }
+    }
+
+    /// For a database that several processes poll into.
+    pub(super) fn with_shard_leases(mut self, shard_leases: Arc<dyn ShardLeases>) -> Self {
+        self.shard_leases = Some(shard_leases);
+        self
     }
 }
 
@@ -86,6 +95,10 @@ impl<R: Readers> Inbox for DatabaseStore<R> {
 
     async fn writable(&self) -> Result<(), StoreError> {
         self.writer.call((), StoreRequest::Probe).await
+    }
+
+    fn shard_leases(&self) -> Option<Arc<dyn ShardLeases>> {
+        self.shard_leases.clone()
     }
 }
 

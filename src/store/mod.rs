@@ -11,6 +11,7 @@ mod postgres;
 mod reading;
 mod records;
 pub mod report;
+pub mod shards;
 mod sqlite;
 mod statements;
 
@@ -95,6 +96,9 @@ pub trait Inbox: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] with the reason.
     async fn writable(&self) -> Result<(), StoreError>;
+
+    /// This replica's side of the shards; `None` where one process polls everything.
+    fn shard_leases(&self) -> Option<Arc<dyn shards::ShardLeases>>;
 }
 
 /// The whole store: the pipeline's side, and the listings of the commands.

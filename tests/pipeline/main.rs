@@ -23,9 +23,12 @@ mod mock_server;
 #[path = "../support/not_tried.rs"]
 mod not_tried;
 mod postgres;
+#[path = "../support/postgres_server.rs"]
+mod postgres_server;
 mod preview;
 mod refused_key;
 mod scripted_assistant;
+mod shards;
 mod silence;
 mod stop_command;
 mod store;

@@ -7,8 +7,10 @@ mod connection;
 mod housekeeping;
 mod notices;
 mod reading;
+mod shards;
 mod write;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
@@ -31,6 +33,7 @@ const MIGRATIONS: &[super::migrations::File] = &[
         "session_tokens",
         include_str!("migrations/0004_session_tokens.sql"),
     ),
+    (5, "shards", include_str!("migrations/0005_shards.sql")),
 ];
 
 /// Connects and makes or upgrades the tables. `address` may hold a password and is never shown.
@@ -69,6 +72,7 @@ pub(super) async fn open(
         .idle_timeout(Duration::from_mins(1))
         .connect_lazy_with(connect.clone());
     let metrics = options.metrics.clone();
+    let shards = shards::PostgresShards::new(connect.clone(), readers.clone());
     let writer = Writer::start(Connection::new(connect, first, backlog, options), metrics);
-    Ok(DatabaseStore::new(writer, readers, explain))
+    Ok(DatabaseStore::new(writer, readers, explain).with_shard_leases(Arc::new(shards)))
 }

@@ -1,0 +1,116 @@
+//! A `PostgreSQL` server for tests, started from the machine's own programs.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use sqlx::ConnectOptions;
+use telegram_connector_operator::store;
+
+use crate::not_tried::not_tried;
+
+/// A server of its own in a folder of its own, on a Unix socket; ended when dropped.
+pub(crate) struct Postgres {
+    server: Child,
+    folder: tempfile::TempDir,
+}
+
+/// `initdb` refuses to run as root; then it runs as nobody.
+const NOBODY: u32 = 65534;
+
+fn programs() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    if let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") {
+        folders.extend(versions.flatten().map(|v| v.path().join("bin")));
+    }
+    folders
+        .into_iter()
+        .find(|f| f.join("initdb").exists() && f.join("postgres").exists())
+        .map(|f| {
+            std::fs::canonicalize(f.join("initdb"))
+                .unwrap()
+                .parent()
+                .unwrap()
+                .to_owned()
+        })
+}
+
+fn command(program: &Path, as_nobody: bool) -> Command {
+    let mut command = Command::new(program);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    if as_nobody {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+impl Postgres {
+    /// With the store's tables. `None`, said aloud, where there is no `PostgreSQL` on this machine.
+    pub(crate) async fn start() -> Option<Self> {
+        let postgres = Self::start_empty().await?;
+        store::open(&postgres.address()).await.unwrap();
+        Some(postgres)
+    }
+
+    /// Without any table.
+    pub(crate) async fn start_empty() -> Option<Self> {
+        let Some(programs) = programs() else {
+            not_tried("there is no PostgreSQL (initdb, postgres) on this machine");
+            return None;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(folder.path()).unwrap());
+        let as_nobody = owner == 0;
+        if as_nobody {
+            std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let data = folder.path().join("data");
+        let made = command(&programs.join("initdb"), as_nobody)
+            .args([
+                "--auth=trust",
+                "--username=operator",
+                "--no-sync",
+                "-E",
+                "UTF8",
+                "-D",
+            ])
+            .arg(&data)
+            .current_dir(folder.path())
+            .status()
+            .unwrap();
+        assert!(made.success());
+        let server = command(&programs.join("postgres"), as_nobody)
+            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"])
+            .arg(folder.path())
+            .arg("-D")
+            .arg(&data)
+            .current_dir(folder.path())
+            .spawn()
+            .unwrap();
+        let postgres = Self { server, folder };
+        let options = sqlx::postgres::PgConnectOptions::from_str(&postgres.address()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while options.connect().await.is_err() {
+            assert!(Instant::now() < deadline, "PostgreSQL does not answer");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Some(postgres)
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!(
+            "postgres://operator@localhost/postgres?host={}",
+            self.folder.path().display()
+        )
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
