@@ -112,6 +112,15 @@ impl BotConnections {
         stop_all(closed).await;
     }
 
+    /// How many tasks each shard has.
+    pub(crate) fn count_by_shard(&self) -> HashMap<Shard, usize> {
+        let mut count = HashMap::new();
+        for task in self.table.lock().running.values() {
+            *count.entry(Shard::of(task.bot.id())).or_default() += 1;
+        }
+        count
+    }
+
     /// Whether this bot may be connected here.
     pub(crate) fn may_connect(&self, bot: BotId) -> bool {
         self.table.lock().scope.includes(bot)

@@ -18,7 +18,7 @@ pub mod webhook;
 
 pub use bot_connections::BotConnections;
 pub use settings::{ConnectionSettings, WebhookSettings};
-pub(crate) use shard_moves::plan_moves;
+pub(crate) use shard_moves::{first_to_release, plan_moves};
 
 /// How far a connector's task may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

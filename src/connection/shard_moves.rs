@@ -7,16 +7,16 @@ use std::cmp::Reverse;
 
 use crate::store::shards::{FleetView, Replica, SHARD_COUNT, Shard};
 
-/// Shards that a replica gives up at once: each move interrupts the polls of its bots for a moment, so they move a few at a time.
-pub(crate) const MAX_RELEASED_AT_ONCE: usize = 4;
+/// Bots whose polls a replica hands over at once. Each of them is connected anew elsewhere, so they move a few at a time.
+const MAX_BOTS_MOVED_AT_ONCE: usize = 200;
 
 /// What one replica does next.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ShardMoves {
     /// Free shards to take.
     pub(crate) take: Vec<Shard>,
-    /// Own shards to give up, once their pollers have ended.
-    pub(crate) release: Vec<Shard>,
+    /// Own shards above this replica's share. They are given up a few at a time, once their pollers have ended.
+    pub(crate) surplus: Vec<Shard>,
     /// Whether this replica has its share, and so has nothing to wait for.
     pub(crate) settled: bool,
 }
@@ -40,16 +40,23 @@ pub(crate) fn plan_moves(view: &FleetView) -> ShardMoves {
         .skip(dealt_before)
         .take(missing(own))
         .collect();
-    let surplus = owned.saturating_sub(shares[own]);
-    let release = members[own].shards.iter().rev();
+    let surplus = members[own].shards.iter().skip(shares[own]);
     ShardMoves {
         take,
-        release: release
-            .take(surplus.min(MAX_RELEASED_AT_ONCE))
-            .copied()
-            .collect(),
+        surplus: surplus.copied().collect(),
         settled: owned == shares[own],
     }
+}
+
+/// The first of these shards, as far as their bots may move at once; one in any case.
+pub(crate) fn first_to_release(surplus: &[Shard], bots: impl Fn(Shard) -> usize) -> &[Shard] {
+    let mut moved = 0;
+    let fits = surplus.iter().take_while(|shard| {
+        moved += bots(**shard);
+        moved <= MAX_BOTS_MOVED_AT_ONCE
+    });
+    let count = fits.count().max(1).min(surplus.len());
+    &surplus[..count]
 }
 
 /// How many shards each replica shall have. What does not divide stays with those that have the most already.
@@ -137,10 +144,9 @@ mod tests {
             let mut moved = false;
             for id in self.replicas.keys().copied().collect::<Vec<_>>() {
                 let moves = plan_moves(&self.view(id));
-                moved |= !moves.take.is_empty() || !moves.release.is_empty();
-                assert!(moves.release.len() <= MAX_RELEASED_AT_ONCE);
+                moved |= !moves.take.is_empty() || !moves.surplus.is_empty();
                 let shards = self.replicas.get_mut(&id).expect("it");
-                shards.retain(|shard| !moves.release.contains(shard));
+                shards.retain(|shard| !moves.surplus.contains(shard));
                 shards.extend(moves.take);
                 shards.sort_unstable();
             }
@@ -203,9 +209,17 @@ mod tests {
         let mut view = Fleet::of(2).view(1);
         view.replicas[1].expires_in = None;
         let moves = plan_moves(&view);
-        assert!(moves.take.is_empty() && moves.release.is_empty());
+        assert!(moves.take.is_empty() && moves.surplus.is_empty());
         view.replicas.truncate(1);
         assert_eq!(plan_moves(&view).take.len(), 128);
+    }
+
+    #[test]
+    fn few_bots_move_at_once_and_at_least_one_shard() {
+        let surplus: Vec<Shard> = (0..50).map(Shard).collect();
+        let released = |bots: usize| first_to_release(&surplus, |_| bots).len();
+        assert_eq!([0, 1, 10, 100, 4_000].map(released), [50, 50, 20, 2, 1]);
+        assert!(first_to_release(&[], |_| 1).is_empty());
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub(super) async fn apply(
     }
     match &plan.connection {
         ConnectionPlan::Keep => {}
+        ConnectionPlan::Elsewhere => ctx.outputs.connections.stop(&connector_ref.uid).await,
         ConnectionPlan::Disconnect => cleanup::disconnect(&connector_ref, ctx).await,
         ConnectionPlan::Ensure { bot, profile, goal } => {
             ctx.outputs

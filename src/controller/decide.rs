@@ -107,11 +107,11 @@ fn decide_resolved(
     let shared = decide_shared(connector, resolved, &connection, facts);
     let observed = observed_after(&connection, facts);
     let registry = match (&connection, publishable_bot(resolved, &token, facts, role)) {
-        (ConnectionPlan::Keep | ConnectionPlan::Ensure { .. }, Some((bot, username))) => {
+        (ConnectionPlan::Disconnect, _) | (_, None) => RegistryPlan::Withdraw,
+        (_, Some((bot, username))) => {
             let resolved = resolve(connector, connector_ref, resolved, bot, username);
             RegistryPlan::Publish(Arc::new(resolved))
         }
-        _ => RegistryPlan::Withdraw,
     };
     let (status, requeue) = match role {
         Role::Follower => (StatusPlan::Skip, None),
@@ -213,8 +213,10 @@ fn decide_connection(resolved: &Resolved, suspended: bool, facts: &Facts) -> Con
     let Some(bot) = resolved.bot.as_ref().filter(|_| !suspended) else {
         return ConnectionPlan::Disconnect;
     };
-    let refused = matches!(facts.observed.identity, Some(IdentityFact::Refused { .. }));
-    if !facts.connects || refused {
+    if !facts.connects {
+        return ConnectionPlan::Elsewhere;
+    }
+    if matches!(facts.observed.identity, Some(IdentityFact::Refused { .. })) {
         return ConnectionPlan::Keep;
     }
     ConnectionPlan::Ensure {

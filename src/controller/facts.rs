@@ -17,7 +17,7 @@ use crate::api::connector::ConnectionMode;
 use crate::connection::ConnectionSettings;
 use crate::connection::webhook::webhook_url;
 use crate::identity::ConnectorRef;
-use crate::observation::{self, IdentityFact};
+use crate::observation::{self, AssistantFact, IdentityFact};
 use crate::store::shards::Shard;
 use crate::telegram::Bot;
 
@@ -149,8 +149,17 @@ fn observe(
     observed.identity = None;
     observed.connection = None;
     let sharing = ctx.outputs.sharing.as_ref().filter(|_| !connects);
-    if let Some(received) = sharing.and_then(|s| s.received_facts(uid, bot, generation)) {
-        *observed = received;
+    let Some(received) = sharing.and_then(|s| s.received_facts(uid, bot, generation)) else {
+        return;
+    };
+    observed.identity = received.identity;
+    observed.connection = received.connection;
+    // Nearly always the replica that polls a bot answers its messages too.
+    if received.assistant != AssistantFact::Unknown {
+        observed.assistant = received.assistant;
+    }
+    if !received.moved_groups.is_empty() {
+        observed.moved_groups = received.moved_groups;
     }
 }
 

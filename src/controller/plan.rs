@@ -64,6 +64,8 @@ pub(super) enum FinalizerChange {
 pub(super) enum ConnectionPlan {
     /// It stays as it is.
     Keep,
+    /// Another process has it, of this bot; one that is here, of a bot before, ends.
+    Elsewhere,
     /// It ends, and so does the claim on the bot.
     Disconnect,
     /// There is one, of this bot, that goes this far.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::observation_sharing::ObservationSharing;
-use crate::connection::plan_moves;
+use crate::connection::{first_to_release, plan_moves};
 use crate::store::StoreError;
 use crate::store::shards::{FleetView, Replica, ReplicaId, Shard};
 use crate::telemetry::ReadinessCheck;
@@ -152,15 +152,7 @@ impl ShardKeeper {
             tracing::info!(shards = taken.len(), "polling more shards");
             self.open(&taken);
         }
-        let may_release = self
-            .released_at
-            .is_none_or(|at| at.elapsed() >= RENEW_INTERVAL);
-        if !moves.release.is_empty() && may_release {
-            self.released_at = Some(Instant::now());
-            self.close(&moves.release).await;
-            leases.release(&moves.release).await?;
-            tracing::info!(shards = moves.release.len(), "handed shards over");
-        }
+        self.release(&moves.surplus).await?;
         let is_late = |r: &Replica| {
             r.expires_in
                 .is_none_or(|left| left < LEASE.saturating_sub(LATE_AFTER))
@@ -187,6 +179,23 @@ impl ShardKeeper {
         }
         let found: Vec<Shard> = owned.difference(&self.held).copied().collect();
         self.open(&found);
+    }
+
+    /// Hands over some of these shards, which are above this replica's share, unless it has just done so.
+    async fn release(&mut self, surplus: &[Shard]) -> Result<(), StoreError> {
+        let is_soon = |at: Instant| at.elapsed() < RENEW_INTERVAL;
+        if surplus.is_empty() || self.released_at.is_some_and(is_soon) {
+            return Ok(());
+        }
+        self.released_at = Some(Instant::now());
+        let bots = self.ctx.outputs.connections.count_by_shard();
+        let released = first_to_release(surplus, |shard| {
+            bots.get(&shard).copied().unwrap_or_default()
+        });
+        self.close(released).await;
+        self.sharing.leases().release(released).await?;
+        tracing::info!(shards = released.len(), "handed shards over");
+        Ok(())
     }
 
     /// Begins to poll these shards.

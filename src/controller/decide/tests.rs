@@ -251,6 +251,7 @@ impl Scenario {
 fn summary(plan: &Plan) -> String {
     let mut words = vec![match &plan.connection {
         ConnectionPlan::Keep => "keep".to_owned(),
+        ConnectionPlan::Elsewhere => "elsewhere".to_owned(),
         ConnectionPlan::Disconnect => "disconnect".to_owned(),
         ConnectionPlan::Ensure { goal, .. } => format!("{goal:?}").to_lowercase(),
     }];
@@ -396,15 +397,15 @@ fn wrong_inputs_are_reported(#[case] scenario: Scenario, #[case] expected: &str)
 
 // Followers publish what the leader's status vouches for, and write nothing.
 #[rstest]
-#[case(scenario().follower(), "keep, withdraw")]
-#[case(scenario().follower().reported(84, "True"), "keep, publish(reported_bot)")]
-#[case(scenario().follower().reported(84, "Unknown"), "keep, withdraw")]
-#[case(scenario().follower().reported(84, "False"), "keep, withdraw")]
-#[case(scenario().follower().reported(85, "True"), "keep, withdraw")]
+#[case(scenario().follower(), "elsewhere, withdraw")]
+#[case(scenario().follower().reported(84, "True"), "elsewhere, publish(reported_bot)")]
+#[case(scenario().follower().reported(84, "Unknown"), "elsewhere, withdraw")]
+#[case(scenario().follower().reported(84, "False"), "elsewhere, withdraw")]
+#[case(scenario().follower().reported(85, "True"), "elsewhere, withdraw")]
 #[case(scenario().follower().suspended(), "disconnect, withdraw")]
-#[case(scenario().webhook().follower().with_finalizer(false), "keep, withdraw")]
+#[case(scenario().webhook().follower().with_finalizer(false), "elsewhere, withdraw")]
 #[case(scenario().webhook().reported(84, "True").follower().suspended(), "disconnect, withdraw")]
-#[case(scenario().rotated(bot(85)).follower().reported(84, "True"), "keep, withdraw")]
+#[case(scenario().rotated(bot(85)).follower().reported(84, "True"), "elsewhere, withdraw")]
 fn follower_takes_the_leaders_word(#[case] scenario: Scenario, #[case] expected: &str) {
     assert_eq!(summary(&scenario.plan()), expected);
 }
@@ -419,12 +420,12 @@ fn follower_takes_the_leaders_word(#[case] scenario: Scenario, #[case] expected:
 #[case(scenario().polling_follower().older_connector("acme"), "identify, withdraw, share")]
 #[case(scenario().polling_follower().suspended(), "disconnect, withdraw, share end")]
 #[case(scenario().polling_follower().deleted(), "disconnect, withdraw, share end")]
-#[case(scenario().polled_elsewhere(), "keep, publish(acme_bot), MessagesFlow")]
-#[case(scenario().polled_elsewhere().refused(), "keep, withdraw, TokenUnauthorized")]
-#[case(scenario().polled_elsewhere().older_connector("acme"), "keep, withdraw, DuplicateBot")]
-#[case(scenario().polled_elsewhere().identity(None).connection(None).reported(84, "True"), "keep, publish(reported_bot), wait")]
-#[case(scenario().polled_elsewhere().connection(Some(ConnectionFact::PollingConflict)), "keep, publish(acme_bot), PollingConflict")]
-#[case(scenario().polled_elsewhere().with_finalizer(true), "keep, publish(acme_bot), -finalizer, MessagesFlow")]
+#[case(scenario().polled_elsewhere(), "elsewhere, publish(acme_bot), MessagesFlow")]
+#[case(scenario().polled_elsewhere().refused(), "elsewhere, withdraw, TokenUnauthorized")]
+#[case(scenario().polled_elsewhere().older_connector("acme"), "elsewhere, withdraw, DuplicateBot")]
+#[case(scenario().polled_elsewhere().identity(None).connection(None).reported(84, "True"), "elsewhere, publish(reported_bot), wait")]
+#[case(scenario().polled_elsewhere().connection(Some(ConnectionFact::PollingConflict)), "elsewhere, publish(acme_bot), PollingConflict")]
+#[case(scenario().polled_elsewhere().with_finalizer(true), "elsewhere, publish(acme_bot), -finalizer, MessagesFlow")]
 fn holder_of_the_shard_connects_and_the_leader_reports(
     #[case] scenario: Scenario,
     #[case] expected: &str,
