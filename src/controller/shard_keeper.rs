@@ -150,6 +150,7 @@ impl ShardKeeper {
         if !moves.take.is_empty() {
             let taken = leases.take(&moves.take).await?;
             tracing::info!(shards = taken.len(), "polling more shards");
+            self.ctx.metrics.count_taken_shards(taken.len());
             self.open(&taken);
         }
         self.release(&moves.surplus).await?;

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use telegram_connector_operator::identity::BotId;
 
 use super::load_generator::LoadGenerator;
@@ -260,8 +261,12 @@ async fn rolling_update_makes_no_conflict_and_loses_nothing(cluster: Cluster) {
         10_000,
         Duration::from_millis(40),
     );
-    for _ in 0..REPLICAS {
+    for n in 0..REPLICAS {
         fleet.add_replica().await;
+        // The first is replaced before its successor has its share, the others after.
+        if n > 0 {
+            fleet.wait_until_shared().await;
+        }
         let mut old = fleet.replicas.remove(0);
         old.terminate();
         let ended = tokio::time::timeout(Duration::from_secs(25), old.ended()).await;
@@ -312,6 +317,27 @@ async fn leader_reports_what_other_replicas_pollers_see(cluster: Cluster) {
             .wait_for_condition(&name_of(n), "AssistantReady", "True", "ExchangesSucceed")
             .await;
     }
+    // What a poller's replica notices is told by that replica.
+    for (n, bot) in bots.iter().enumerate() {
+        let named = json!({"spec": {"access": {"level": "Specific", "specificUsers": {"users": [{"id": 4001}]}}}});
+        fleet.env.patch_connector(&name_of(n), named).await;
+        fleet
+            .env
+            .wait_for_condition(&name_of(n), "AccessResolved", "True", "Resolved")
+            .await;
+        fleet
+            .env
+            .telegram
+            .send_and_wait(*bot, 4003, "let me in", MAX_TAKEOVER)
+            .await;
+        fleet
+            .env
+            .cluster
+            .eventually("an event tells of it", || async {
+                fleet.env.event_notes(&name_of(n), "UserDenied").await.pop()
+            })
+            .await;
+    }
     // Another bot's token: the bot may be another replica's, and the one before is polled by nobody.
     let mut bots = bots;
     for n in 0..COUNT / 2 {
@@ -352,7 +378,7 @@ async fn outage_of_the_database_stops_polls_and_moves_no_shard(cluster: Cluster)
         return;
     };
     let bots = fleet.create_bots(BOTS).await;
-    let before = fleet.metrics("pollers").await;
+    let taken = fleet.metrics("shards_taken_total").await;
     let telegram = fleet.env.telegram.clone();
     let observed = bots.clone();
     let is_silent = tokio::spawn(async move {
@@ -374,7 +400,11 @@ async fn outage_of_the_database_stops_polls_and_moves_no_shard(cluster: Cluster)
     fleet.wait_until_polled(&bots).await;
     // Long enough that a replica would be judged.
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(fleet.metrics("pollers").await, before, "nothing moved");
+    assert_eq!(
+        fleet.metrics("shards_taken_total").await,
+        taken,
+        "who came back first took nothing"
+    );
     fleet.assert_no_conflicts(&bots);
     for (user, bot) in (4001..).zip(&bots) {
         fleet
