@@ -108,10 +108,7 @@ fn decide_resolved(
     let observed = observed_after(&connection, facts);
     let registry = match (&connection, publishable_bot(resolved, &token, facts, role)) {
         (ConnectionPlan::Disconnect, _) | (_, None) => RegistryPlan::Withdraw,
-        (_, Some((bot, username))) => {
-            let resolved = resolve(connector, connector_ref, resolved, bot, username);
-            RegistryPlan::Publish(Arc::new(resolved))
-        }
+        (_, Some(bot)) => RegistryPlan::Publish(resolve(connector, connector_ref, resolved, bot)),
     };
     let (status, requeue) = match role {
         Role::Follower => (StatusPlan::Skip, None),
@@ -370,11 +367,10 @@ fn resolve(
     connector: &TelegramConnector,
     connector_ref: &ConnectorRef,
     resolved: &Resolved,
-    bot: &Bot,
-    username: &str,
-) -> ResolvedConnector {
+    (bot, username): (&Bot, &str),
+) -> Arc<ResolvedConnector> {
     let spec = &connector.spec;
-    ResolvedConnector {
+    Arc::new(ResolvedConnector {
         connector_ref: connector_ref.clone(),
         generation: connector.metadata.generation.unwrap_or_default(),
         bot: bot.clone(),
@@ -388,7 +384,7 @@ fn resolve(
         messages_per_minute: spec.messages_per_minute(),
         assistant: resolved.built_assistant.clone(),
         transcription: resolved.transcription.clone(),
-    }
+    })
 }
 
 /// The webhook URL in the status: only where this connector has a webhook, or is about to.

@@ -67,29 +67,11 @@ impl Facts {
             Role::Leader => ctx.caches.statuses.as_leader(metadata, watched),
             Role::Follower => (ctx.caches.statuses.as_follower(metadata, watched), false),
         };
-        let mut observed = ctx.outputs.observations.facts(&connector_ref.uid);
-        let mut owner = None;
-        let mut connects = role == Role::Leader;
-        if let (Dereferenced::Resolved(resolved), Ok(connector)) = (dereferenced, &object.0)
-            && let Some(bot) = resolved.bot.as_ref()
-        {
-            remember_shard(&connector_ref, bot, ctx);
-            connects = ctx.connects(bot.id(), role);
-            let generation = metadata.generation.unwrap_or_default();
-            observe(
-                &mut observed,
-                &connector_ref,
-                bot,
-                generation,
-                connects,
-                ctx,
-            );
-            if (connects || role == Role::Leader) && !connector.spec.is_suspended() {
-                let created = metadata.creation_timestamp.as_ref();
-                let created = created.map_or(Timestamp::MAX, |t| t.0);
-                owner = claim_bot(&connector_ref, created, bot, &observed, ctx);
-            }
-        }
+        let Sighting {
+            observed,
+            connects,
+            owner,
+        } = Sighting::take(object, dereferenced, role, ctx);
         let (mode, webhook_url) = match &ctx.settings.connection {
             ConnectionSettings::Polling => (ConnectionMode::Polling, None),
             ConnectionSettings::Webhook(webhook) => {
@@ -123,6 +105,73 @@ impl Facts {
     }
 }
 
+/// What is seen of a connector's bot from this process.
+struct Sighting {
+    observed: observation::ObservedFacts,
+    connects: bool,
+    owner: Option<BotOwner>,
+}
+
+impl Sighting {
+    fn take(
+        object: &GuardedConnector,
+        dereferenced: &Dereferenced,
+        role: Role,
+        ctx: &Context,
+    ) -> Self {
+        let metadata = object.meta();
+        let connector_ref = connector_ref_of(metadata);
+        let mut sighting = Self {
+            observed: ctx.outputs.observations.facts(&connector_ref.uid),
+            connects: role == Role::Leader,
+            owner: None,
+        };
+        if let (Dereferenced::Resolved(resolved), Ok(connector)) = (dereferenced, &object.0)
+            && let Some(bot) = resolved.bot.as_ref()
+        {
+            remember_shard(&connector_ref, bot, ctx);
+            sighting.connects = ctx.connects(bot.id(), role);
+            let generation = metadata.generation.unwrap_or_default();
+            sighting.leave_what_is_about(bot, &connector_ref, generation, ctx);
+            if (sighting.connects || role == Role::Leader) && !connector.spec.is_suspended() {
+                let created = metadata.creation_timestamp.as_ref();
+                let created = created.map_or(Timestamp::MAX, |t| t.0);
+                sighting.owner = claim_bot(&connector_ref, created, bot, &sighting.observed, ctx);
+            }
+        }
+        sighting
+    }
+
+    /// Leaves of the observations what is about this bot and token: what its connection here saw, or else what another replica's did.
+    fn leave_what_is_about(
+        &mut self,
+        bot: &Bot,
+        connector_ref: &ConnectorRef,
+        generation: i64,
+        ctx: &Context,
+    ) {
+        let uid = &connector_ref.uid;
+        if self.connects && ctx.outputs.connections.has_task_for(uid, bot) {
+            return;
+        }
+        self.observed.identity = None;
+        self.observed.connection = None;
+        let sharing = ctx.outputs.sharing.as_ref().filter(|_| !self.connects);
+        let Some(received) = sharing.and_then(|s| s.received_facts(uid, bot, generation)) else {
+            return;
+        };
+        self.observed.identity = received.identity;
+        self.observed.connection = received.connection;
+        // Nearly always the replica that polls a bot answers its messages too.
+        if received.assistant != AssistantFact::Unknown {
+            self.observed.assistant = received.assistant;
+        }
+        if !received.moved_groups.is_empty() {
+            self.observed.moved_groups = received.moved_groups;
+        }
+    }
+}
+
 /// Remembers the shard, so that the connector is reconciled when this process takes it. This comes before the question whether it has it.
 fn remember_shard(connector_ref: &ConnectorRef, bot: &Bot, ctx: &Context) {
     if ctx.outputs.sharing.is_some() {
@@ -130,36 +179,6 @@ fn remember_shard(connector_ref: &ConnectorRef, bot: &Bot, ctx: &Context) {
         ctx.caches
             .connectors
             .with_entry(&connector_ref.uid, |entry| entry.shard = Some(shard));
-    }
-}
-
-/// Leaves of the observations what is about this bot and token: what its connection here saw, or else what another replica's did.
-fn observe(
-    observed: &mut observation::ObservedFacts,
-    connector_ref: &ConnectorRef,
-    bot: &Bot,
-    generation: i64,
-    connects: bool,
-    ctx: &Context,
-) {
-    let uid = &connector_ref.uid;
-    if connects && ctx.outputs.connections.has_task_for(uid, bot) {
-        return;
-    }
-    observed.identity = None;
-    observed.connection = None;
-    let sharing = ctx.outputs.sharing.as_ref().filter(|_| !connects);
-    let Some(received) = sharing.and_then(|s| s.received_facts(uid, bot, generation)) else {
-        return;
-    };
-    observed.identity = received.identity;
-    observed.connection = received.connection;
-    // Nearly always the replica that polls a bot answers its messages too.
-    if received.assistant != AssistantFact::Unknown {
-        observed.assistant = received.assistant;
-    }
-    if !received.moved_groups.is_empty() {
-        observed.moved_groups = received.moved_groups;
     }
 }
 

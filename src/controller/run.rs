@@ -52,8 +52,7 @@ pub(super) async fn run(
     let (requeue_list, requeued_lists) = mpsc::unbounded_channel();
     let context = Arc::new(new_context(deps, user_lists, leading, requeue));
     // Ends after everything else, because the others are told by it whether they may.
-    let election = start_election(&context, leader_sender, stop.clone());
-    let shards = start_sharing(&context, stop.clone());
+    let roles = start_roles(&context, leader_sender, stop.clone());
     let (secrets_synced, secrets_are_synced) = watch::channel(false);
     let _secrets = AbortOnDropHandle::new(tokio::spawn(watch_secrets(
         context.clone(),
@@ -91,7 +90,7 @@ pub(super) async fn run(
     };
     stop.run_until_cancelled(connectors).await;
     // Pollers end first, then the shards and the Lease go back.
-    tokio::join!(election, shards);
+    roles.await;
 }
 
 /// The view of the cluster ages from here on, also while the CRDs are waited for.
@@ -182,6 +181,19 @@ fn start_sharing(
         if let Err(error) = keeper.await {
             tracing::error!(%error, "the task that keeps the shards panicked");
         }
+    }
+}
+
+/// Begins what says what this process does in the fleet: who leads, and who polls what. What comes back ends when `stop` did its work.
+fn start_roles(
+    context: &Arc<Context>,
+    leader_sender: watch::Sender<bool>,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    let election = start_election(context, leader_sender, stop.clone());
+    let shards = start_sharing(context, stop);
+    async move {
+        tokio::join!(election, shards);
     }
 }
 

@@ -36,6 +36,12 @@ pub fn register(suite: &mut Suite) {
         [Core],
         outage_of_the_database_stops_polls_and_moves_no_shard
     );
+    add!(suite, [Core], event_is_written_by_the_replica_that_noticed);
+    add!(
+        suite,
+        [Core],
+        bot_of_a_new_token_is_polled_by_the_holder_of_its_shard
+    );
     add!(suite, [Core], idle_fleet_writes_one_heartbeat_per_second);
 }
 
@@ -317,7 +323,29 @@ async fn leader_reports_what_other_replicas_pollers_see(cluster: Cluster) {
             .wait_for_condition(&name_of(n), "AssistantReady", "True", "ExchangesSucceed")
             .await;
     }
-    // What a poller's replica notices is told by that replica.
+    // What happens at the poller reaches the status: the tokens are revoked.
+    for bot in &bots {
+        fleet.env.telegram.revoke(*bot);
+    }
+    // The long polls of before go on until an update ends them.
+    for (n, bot) in bots.iter().enumerate() {
+        fleet
+            .env
+            .telegram
+            .send_private_message(*bot, 4002, "are you there?");
+        let message = fleet
+            .env
+            .wait_until_not_ready(&name_of(n), "TokenValid", "False", "TokenUnauthorized")
+            .await;
+        assert!(!message.contains("AAH"), "{message}");
+    }
+}
+
+async fn event_is_written_by_the_replica_that_noticed(cluster: Cluster) {
+    let Some(fleet) = Fleet::start(cluster).await else {
+        return;
+    };
+    let bots = fleet.create_bots(6).await;
     for (n, bot) in bots.iter().enumerate() {
         let named = json!({"spec": {"access": {"level": "Specific", "specificUsers": {"users": [{"id": 4001}]}}}});
         fleet.env.patch_connector(&name_of(n), named).await;
@@ -338,9 +366,15 @@ async fn leader_reports_what_other_replicas_pollers_see(cluster: Cluster) {
             })
             .await;
     }
-    // Another bot's token: the bot may be another replica's, and the one before is polled by nobody.
-    let mut bots = bots;
-    for n in 0..COUNT / 2 {
+}
+
+async fn bot_of_a_new_token_is_polled_by_the_holder_of_its_shard(cluster: Cluster) {
+    const COUNT: usize = 6;
+    let Some(fleet) = Fleet::start(cluster).await else {
+        return;
+    };
+    let mut bots = fleet.create_bots(COUNT).await;
+    for n in 0..COUNT {
         let (bot, token) = fleet.env.add_bot();
         fleet.env.set_secret(&name_of(n), "token", &token).await;
         let before = std::mem::replace(&mut bots[n], bot);
@@ -355,22 +389,6 @@ async fn leader_reports_what_other_replicas_pollers_see(cluster: Cluster) {
         fleet.env.wait_until_ready(&name_of(n)).await;
     }
     fleet.assert_no_conflicts(&bots);
-    // What happens at the poller reaches the status: the tokens are revoked.
-    for bot in &bots {
-        fleet.env.telegram.revoke(*bot);
-    }
-    // The long polls of before go on until an update ends them.
-    for (n, bot) in bots.iter().enumerate() {
-        fleet
-            .env
-            .telegram
-            .send_private_message(*bot, 4002, "are you there?");
-        let message = fleet
-            .env
-            .wait_until_not_ready(&name_of(n), "TokenValid", "False", "TokenUnauthorized")
-            .await;
-        assert!(!message.contains("AAH"), "{message}");
-    }
 }
 
 async fn outage_of_the_database_stops_polls_and_moves_no_shard(cluster: Cluster) {
