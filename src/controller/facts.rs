@@ -22,6 +22,10 @@ use crate::store::shards::Shard;
 use crate::telegram::Bot;
 
 /// What is known of one connector at one moment.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and `decide` names them"
+)]
 pub(super) struct Facts {
     /// Its status: to the leader what it wrote last or found first, to a follower what the watch shows.
     pub(super) previous: Option<TelegramConnectorStatus>,

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::identity::ConnectorUid;
 use crate::observation::{AssistantFact, ObservedFacts};
+use crate::store::StoreError;
 use crate::store::shards::{ObservationCursor, Shard, ShardLeases, SharedObservation};
 use crate::telegram::Bot;
 
@@ -179,22 +180,27 @@ impl ObservationSharing {
     pub(super) async fn run_writer(self: Arc<Self>) {
         loop {
             self.has_pending.notified().await;
-            let pending: Vec<SharedObservation> = {
-                let mut outgoing = self.outgoing.lock();
-                outgoing.pending.drain().map(|(_, row)| row).collect()
-            };
-            if pending.is_empty() {
-                continue;
+            if let Err(error) = self.write_pending().await {
+                tracing::warn!(%error, "failed to share what the pollers of this replica saw; retrying in {} s", WRITE_RETRY_INTERVAL.as_secs());
+                tokio::time::sleep(WRITE_RETRY_INTERVAL).await;
+                self.has_pending.notify_one();
             }
-            let Err(error) = self.leases.write_observations(&pending).await else {
-                continue;
-            };
-            tracing::warn!(%error, connectors = pending.len(),
-                "failed to share what the pollers of this replica saw; retrying in {} s", WRITE_RETRY_INTERVAL.as_secs());
-            self.put_back(pending);
-            tokio::time::sleep(WRITE_RETRY_INTERVAL).await;
-            self.has_pending.notify_one();
         }
+    }
+
+    async fn write_pending(&self) -> Result<(), StoreError> {
+        let pending: Vec<SharedObservation> = {
+            let mut outgoing = self.outgoing.lock();
+            outgoing.pending.drain().map(|(_, row)| row).collect()
+        };
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let written = self.leases.write_observations(&pending).await;
+        if written.is_err() {
+            self.put_back(pending);
+        }
+        written
     }
 
     /// What was not written, as far as nothing newer has come and the shard is still polled here.
@@ -219,10 +225,10 @@ impl ObservationSharing {
             }
             let mut cursor = ObservationCursor::default();
             while *leading.borrow() {
-                match self.leases.observations_since(cursor).await {
-                    Ok((rows, next)) => {
+                match self.read_changes(cursor).await {
+                    Ok((changed, next)) => {
                         cursor = next;
-                        for connector in self.receive(rows) {
+                        for connector in changed {
                             // The receiver is gone only when the process ends.
                             let _ = requeue.send(connector);
                         }
@@ -237,8 +243,12 @@ impl ObservationSharing {
         }
     }
 
-    /// Takes rows in. The connectors of which something new was received.
-    fn receive(&self, rows: Vec<SharedObservation>) -> Vec<ConnectorUid> {
+    /// Reads what has changed since `cursor`. The connectors of which something new was received, and the next cursor.
+    async fn read_changes(
+        &self,
+        cursor: ObservationCursor,
+    ) -> Result<(Vec<ConnectorUid>, ObservationCursor), StoreError> {
+        let (rows, next) = self.leases.observations_since(cursor).await?;
         let mut received = self.received.lock();
         let changed = rows.into_iter().filter_map(|row| {
             let new = Received {
@@ -251,10 +261,188 @@ impl ObservationSharing {
             received.insert(row.connector.clone(), new);
             Some(row.connector)
         });
-        changed.collect()
+        Ok((changed.collect(), next))
     }
 }
 
 fn to_json(facts: &SharedFacts) -> String {
     serde_json::to_string(facts).expect("texts and numbers always serialize")
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::identity::BotId;
+    use crate::observation::{ConnectionFact, IdentityFact};
+    use crate::store::shards::FleetView;
+    use crate::telegram::{BotToken, TelegramApi};
+
+    /// Keeps what is written; refuses the first `failures` writes.
+    #[derive(Default)]
+    struct FakeLeases {
+        written: Mutex<Vec<SharedObservation>>,
+        failures: Mutex<u32>,
+    }
+
+    #[async_trait]
+    impl ShardLeases for FakeLeases {
+        async fn renew(&self, _lease: Duration) -> Result<FleetView, StoreError> {
+            unreachable!("not by observations")
+        }
+        async fn remove_expired(&self) -> Result<bool, StoreError> {
+            unreachable!("not by observations")
+        }
+        async fn take(&self, _shards: &[Shard]) -> Result<Vec<Shard>, StoreError> {
+            unreachable!("not by observations")
+        }
+        async fn release(&self, _shards: &[Shard]) -> Result<(), StoreError> {
+            unreachable!("not by observations")
+        }
+        async fn leave(&self) -> Result<(), StoreError> {
+            unreachable!("not by observations")
+        }
+        async fn write_observations(
+            &self,
+            observed: &[SharedObservation],
+        ) -> Result<(), StoreError> {
+            let mut failures = self.failures.lock();
+            if *failures > 0 {
+                *failures -= 1;
+                return Err(StoreError::Unavailable("an outage".into()));
+            }
+            self.written.lock().extend_from_slice(observed);
+            Ok(())
+        }
+        async fn observations_since(
+            &self,
+            cursor: ObservationCursor,
+        ) -> Result<(Vec<SharedObservation>, ObservationCursor), StoreError> {
+            let rows = self.written.lock();
+            let from = usize::try_from(cursor.0).expect("a position");
+            let next = i64::try_from(rows.len()).expect("few");
+            Ok((rows[from..].to_vec(), ObservationCursor(next)))
+        }
+    }
+
+    fn bot(secret: char) -> Bot {
+        let api = TelegramApi::new("http://127.0.0.1:1".parse().expect("a URL")).expect("an API");
+        let token = format!("84:{}", String::from(secret).repeat(35));
+        Bot::new(Arc::new(api), BotToken::parse(&token).expect("a token"))
+    }
+
+    fn polled() -> ObservedFacts {
+        ObservedFacts {
+            connection: Some(ConnectionFact::PollCompleted(BotId(84))),
+            ..ObservedFacts::default()
+        }
+    }
+
+    fn refused() -> ObservedFacts {
+        ObservedFacts {
+            identity: Some(IdentityFact::Refused {
+                detail: "401".into(),
+            }),
+            assistant: AssistantFact::Succeeding,
+            ..ObservedFacts::default()
+        }
+    }
+
+    /// The sharing of one process.
+    fn sharing(failures: u32) -> (Arc<FakeLeases>, ObservationSharing) {
+        let leases = Arc::new(FakeLeases {
+            failures: Mutex::new(failures),
+            ..FakeLeases::default()
+        });
+        (leases.clone(), ObservationSharing::new(leases))
+    }
+
+    #[tokio::test]
+    async fn only_what_differs_is_written() {
+        let (leases, sharing) = sharing(0);
+        let uid = ConnectorUid::from("u-1");
+        let count = async || {
+            sharing.write_pending().await.expect("a store");
+            leases.written.lock().len()
+        };
+        for _ in 0..3 {
+            sharing.share(&uid, &bot('A'), 1, &polled());
+            assert_eq!(count().await, 1);
+        }
+        sharing.share(&uid, &bot('B'), 1, &polled());
+        assert_eq!(count().await, 2, "another token");
+        for _ in 0..2 {
+            sharing.share_disconnected(&uid);
+            assert_eq!(count().await, 3);
+        }
+        sharing.share_disconnected(&ConnectorUid::from("never polled here"));
+        assert_eq!(count().await, 3);
+    }
+
+    #[tokio::test]
+    async fn failed_write_is_repeated_with_the_newest_facts() {
+        let (leases, sharing) = sharing(2);
+        let uid = ConnectorUid::from("u-1");
+        sharing.share(&uid, &bot('A'), 1, &polled());
+        assert!(sharing.write_pending().await.is_err());
+        assert!(sharing.write_pending().await.is_err(), "it is put back");
+        sharing.share(&uid, &bot('A'), 1, &refused());
+        sharing.write_pending().await.expect("a store");
+        let written = leases.written.lock().clone();
+        assert_eq!(written.len(), 1, "{written:?}");
+        assert!(written[0].facts.contains("Refused"), "{written:?}");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_of_a_shard_that_has_moved() {
+        let (leases, sharing) = sharing(0);
+        let uid = ConnectorUid::from("u-1");
+        let shard = [Shard::of(BotId(84))];
+        sharing.share(&uid, &bot('A'), 1, &polled());
+        sharing.forget_shards(&shard);
+        sharing.write_pending().await.expect("a store");
+        assert!(leases.written.lock().is_empty());
+        // It has come back, and another replica may have written meanwhile.
+        for _ in 0..2 {
+            sharing.share(&uid, &bot('A'), 1, &polled());
+            sharing.write_pending().await.expect("a store");
+            sharing.forget_shards(&shard);
+        }
+        assert_eq!(leases.written.lock().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn leader_receives_what_is_about_its_token_and_generation() {
+        let (leases, poller) = sharing(0);
+        let uid = ConnectorUid::from("u-1");
+        poller.share(&uid, &bot('A'), 2, &refused());
+        poller.write_pending().await.expect("a store");
+        let leader = ObservationSharing::new(leases);
+        let read = async |cursor| leader.read_changes(cursor).await.expect("a store");
+        let (changed, cursor) = read(ObservationCursor::default()).await;
+        assert_eq!(changed, [uid.clone()]);
+        assert!(read(cursor).await.0.is_empty(), "nothing new");
+        let again = read(ObservationCursor::default()).await.0;
+        assert!(again.is_empty(), "the same row says nothing new");
+        let facts = |secret, generation| {
+            let facts = leader.received_facts(&uid, &bot(secret), generation);
+            facts.expect("facts")
+        };
+        assert_eq!(facts('A', 2), refused());
+        assert_eq!(facts('A', 3).assistant, AssistantFact::Unknown);
+        assert_eq!(facts('B', 2).identity, None, "another token");
+        assert_eq!(facts('B', 2).assistant, AssistantFact::Succeeding);
+        leader.remove(&uid);
+        assert!(leader.received_facts(&uid, &bot('A'), 2).is_none());
+    }
+
+    #[test]
+    fn token_cannot_be_read_from_what_is_shared() {
+        let (a, b) = (ConnectorUid::from("u-1"), ConnectorUid::from("u-2"));
+        let fingerprint = bot('A').token_fingerprint(&a);
+        assert_eq!(fingerprint, bot('A').token_fingerprint(&a));
+        assert_ne!(fingerprint, bot('B').token_fingerprint(&a));
+        assert_ne!(fingerprint, bot('A').token_fingerprint(&b), "salted");
+    }
 }

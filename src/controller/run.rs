@@ -154,8 +154,10 @@ fn new_context(
 /// The leases of shards, where the polling is shared: by several replicas, with a store that all of them reach. Webhooks need none.
 fn shard_leases(deps: &ControllerDependencies) -> Option<Arc<dyn ShardLeases>> {
     let polls = matches!(deps.settings.connection, ConnectionSettings::Polling);
-    let has_replicas = deps.settings.leader_election.is_some();
-    deps.inbox.shard_leases().filter(|_| polls && has_replicas)
+    let lease = deps.settings.leader_election.as_ref().filter(|_| polls)?;
+    // Who may lead together also polls together.
+    let fleet = format!("{}/{}", lease.namespace, lease.name);
+    deps.inbox.shard_leases(&fleet)
 }
 
 /// Begins to share the polling, if it is shared. What comes back ends when `stop` did its work.

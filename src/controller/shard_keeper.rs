@@ -91,9 +91,8 @@ impl ShardKeeper {
                 .await;
         }
         while !stop.is_cancelled() {
-            let pause = match stop.run_until_cancelled(self.renew_in_time()).await {
-                Some(pause) => pause,
-                None => break,
+            let Some(pause) = stop.run_until_cancelled(self.renew_in_time()).await else {
+                break;
             };
             stop.run_until_cancelled(tokio::time::sleep(pause)).await;
         }

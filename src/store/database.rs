@@ -20,13 +20,16 @@ use crate::telegram::RawUpdate;
 /// Says what a reader's error means and what to do.
 type Explain = Box<dyn Fn(&sqlx::Error) -> StoreError + Send + Sync>;
 
+/// Makes a fleet's leases of shards.
+type MakeShardLeases = Box<dyn Fn(&str) -> Arc<dyn ShardLeases> + Send + Sync>;
+
 /// The store in a database that is open.
 pub(super) struct DatabaseStore<R> {
     writer: Writer,
     readers: R,
     explain: Explain,
     work_notifier: Arc<WorkNotifier>,
-    shard_leases: Option<Arc<dyn ShardLeases>>,
+    shard_leases: Option<MakeShardLeases>,
 }
 
 impl<R> DatabaseStore<R> {
@@ -45,8 +48,11 @@ impl<R> DatabaseStore<R> {
     }
 
     /// For a database that several processes poll into.
-    pub(super) fn with_shard_leases(mut self, shard_leases: Arc<dyn ShardLeases>) -> Self {
-        self.shard_leases = Some(shard_leases);
+    pub(super) fn with_shard_leases(
+        mut self,
+        make: impl Fn(&str) -> Arc<dyn ShardLeases> + Send + Sync + 'static,
+    ) -> Self {
+        self.shard_leases = Some(Box::new(make));
         self
     }
 }
@@ -97,8 +103,8 @@ impl<R: Readers> Inbox for DatabaseStore<R> {
         self.writer.call((), StoreRequest::Probe).await
     }
 
-    fn shard_leases(&self) -> Option<Arc<dyn ShardLeases>> {
-        self.shard_leases.clone()
+    fn shard_leases(&self, fleet: &str) -> Option<Arc<dyn ShardLeases>> {
+        self.shard_leases.as_ref().map(|make| make(fleet))
     }
 }
 

@@ -97,8 +97,9 @@ pub trait Inbox: Send + Sync + 'static {
     /// [`StoreError`] with the reason.
     async fn writable(&self) -> Result<(), StoreError>;
 
-    /// This replica's side of the shards; `None` where one process polls everything.
-    fn shard_leases(&self) -> Option<Arc<dyn shards::ShardLeases>>;
+    /// This replica's side of the shards of a fleet, whose name tells it from others on the same database; `None` where one process polls
+    /// everything.
+    fn shard_leases(&self, fleet: &str) -> Option<Arc<dyn shards::ShardLeases>>;
 }
 
 /// The whole store: the pipeline's side, and the listings of the commands.

@@ -21,9 +21,15 @@ const LEASE: Duration = Duration::from_mins(10);
 /// Over at once.
 const NO_LEASE: Duration = Duration::ZERO;
 
+const FLEET: &str = "acme/operator";
+
 async fn replica(postgres: &Postgres) -> Arc<dyn ShardLeases> {
+    replica_of(postgres, FLEET).await
+}
+
+async fn replica_of(postgres: &Postgres, fleet: &str) -> Arc<dyn ShardLeases> {
     let store = store::open(&postgres.address()).await.unwrap();
-    store.shard_leases().expect("PostgreSQL has shards")
+    store.shard_leases(fleet).expect("PostgreSQL has shards")
 }
 
 async fn database(postgres: &Postgres) -> PgConnection {
@@ -82,6 +88,31 @@ async fn shard_that_was_released_can_be_taken_by_another() {
     let view = second.renew(LEASE).await.unwrap();
     assert_eq!((view.replicas.len(), own(&view)), (1, shards([1, 2])));
     assert_eq!(second.take(&shards(0..4)).await.unwrap(), shards([0, 3]));
+}
+
+#[tokio::test]
+async fn fleets_on_one_database_have_shards_of_their_own() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let ours = replica(&postgres).await;
+    let theirs = replica_of(&postgres, "beta/operator").await;
+    ours.renew(LEASE).await.unwrap();
+    theirs.renew(NO_LEASE).await.unwrap();
+    for fleet in [&ours, &theirs] {
+        assert_eq!(fleet.take(&shards(0..256)).await.unwrap().len(), 256);
+    }
+    let seen = [observation("a", 1, "{}")];
+    theirs.write_observations(&seen).await.unwrap();
+    assert!(
+        !ours.remove_expired().await.unwrap(),
+        "nobody judges another fleet"
+    );
+    let view = ours.renew(LEASE).await.unwrap();
+    assert_eq!((view.replicas.len(), own(&view).len()), (1, 256));
+    let all = ObservationCursor::default();
+    assert!(ours.observations_since(all).await.unwrap().0.is_empty());
+    assert_eq!(theirs.observations_since(all).await.unwrap().0, seen);
 }
 
 #[tokio::test]
@@ -239,7 +270,7 @@ async fn observation_committed_late_is_not_missed() {
     let mut slow = database(&postgres).await;
     for statement in [
         "BEGIN",
-        "INSERT INTO observation VALUES ('slow', 1, 0, '{}', txid_current())",
+        "INSERT INTO observation VALUES ('slow', 'acme/operator', 1, 0, '{}', txid_current())",
     ] {
         sqlx::query(statement).execute(&mut slow).await.unwrap();
     }
@@ -261,7 +292,7 @@ async fn observations_of_a_deleted_connector_go_with_its_data() {
         return;
     };
     let store = store::open(&postgres.address()).await.unwrap();
-    let replica = store.shard_leases().expect("PostgreSQL has shards");
+    let replica = store.shard_leases(FLEET).expect("PostgreSQL has shards");
     replica.renew(LEASE).await.unwrap();
     replica.take(&shards([1])).await.unwrap();
     let written = [observation("a", 1, "{}"), observation("b", 1, "{}")];
@@ -282,5 +313,5 @@ async fn sqlite_store_has_no_shards() {
     let folder = tempfile::tempdir().unwrap();
     let address = format!("sqlite:{}", folder.path().join("a.db").display());
     let store = store::open(&address).await.unwrap();
-    assert!(store.shard_leases().is_none());
+    assert!(store.shard_leases(FLEET).is_none());
 }

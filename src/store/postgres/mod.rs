@@ -19,6 +19,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use super::database::DatabaseStore;
 use super::group_commit::Writer;
 use super::migrations::newer_version;
+use super::shards::ShardLeases;
 use super::{StoreError, StoreOptions};
 
 use connection::{Connection, explain};
@@ -72,7 +73,11 @@ pub(super) async fn open(
         .idle_timeout(Duration::from_mins(1))
         .connect_lazy_with(connect.clone());
     let metrics = options.metrics.clone();
-    let shards = shards::PostgresShards::new(connect.clone(), readers.clone());
+    let (shards_connect, shards_pool) = (connect.clone(), readers.clone());
+    let shard_leases = move |fleet: &str| -> Arc<dyn ShardLeases> {
+        let (connect, pool) = (shards_connect.clone(), shards_pool.clone());
+        Arc::new(shards::PostgresShards::new(connect, pool, fleet))
+    };
     let writer = Writer::start(Connection::new(connect, first, backlog, options), metrics);
-    Ok(DatabaseStore::new(writer, readers, explain).with_shard_leases(Arc::new(shards)))
+    Ok(DatabaseStore::new(writer, readers, explain).with_shard_leases(shard_leases))
 }

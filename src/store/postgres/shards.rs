@@ -12,7 +12,8 @@ use super::connection::{explain, rows};
 use crate::identity::ConnectorUid;
 use crate::store::StoreError;
 use crate::store::shards::{
-    FleetView, ObservationCursor, Replica, ReplicaId, Shard, ShardLeases, SharedObservation,
+    FleetView, ObservationCursor, Replica, ReplicaId, SHARD_COUNT, Shard, ShardLeases,
+    SharedObservation,
 };
 
 /// Observations in one statement: few enough that the shards' rows are not locked for long.
@@ -20,38 +21,41 @@ const OBSERVATIONS_PER_STATEMENT: usize = 1000;
 
 /// A lease that ends later than any that is given now was given before the clock stepped back.
 const PROLONG: &str = "UPDATE replica SET expires_at = (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $3
-     WHERE (id = $1 AND name = $2) OR expires_at > (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 2 * $3
+     WHERE fleet = $4 AND ((id = $1 AND name = $2) OR expires_at > (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 2 * $3)
      RETURNING id";
 
-const REGISTER: &str = "INSERT INTO replica (name, expires_at)
-     VALUES ($1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $2) RETURNING id";
+const REGISTER: &str = "INSERT INTO replica (fleet, name, expires_at)
+     VALUES ($1, $2, (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $3) RETURNING id";
+
+const MAKE_SHARDS: &str =
+    "INSERT INTO shard (fleet, number) SELECT $1, generate_series(0, $2) ON CONFLICT DO NOTHING";
 
 /// What a fleet that is gone had observed says nothing of today.
-const CLEAR_OLD_OBSERVATIONS: &str = "DELETE FROM observation WHERE NOT EXISTS
-     (SELECT 1 FROM replica WHERE id <> $1 AND expires_at >= (extract(epoch FROM clock_timestamp()) * 1000)::bigint)";
+const CLEAR_OLD_OBSERVATIONS: &str = "DELETE FROM observation WHERE fleet = $1 AND NOT EXISTS
+     (SELECT 1 FROM replica WHERE fleet = $1 AND id <> $2 AND expires_at >= (extract(epoch FROM clock_timestamp()) * 1000)::bigint)";
 
 const FLEET: &str =
     "SELECT r.id, r.expires_at - (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
        coalesce(array_agg(s.number ORDER BY s.number) FILTER (WHERE s.number IS NOT NULL), '{}')
-     FROM replica r LEFT JOIN shard s ON s.owner = r.id GROUP BY r.id ORDER BY r.id";
+     FROM replica r LEFT JOIN shard s ON s.owner = r.id WHERE r.fleet = $1 GROUP BY r.id ORDER BY r.id";
 
 const REMOVE_EXPIRED: &str = "DELETE FROM replica WHERE id IN
-     (SELECT id FROM replica WHERE id IS DISTINCT FROM $1
+     (SELECT id FROM replica WHERE fleet = $2 AND id IS DISTINCT FROM $1
         AND expires_at < (extract(epoch FROM clock_timestamp()) * 1000)::bigint FOR UPDATE SKIP LOCKED)
      RETURNING id";
 
 const TAKE: &str = "UPDATE shard SET owner = r.id FROM (SELECT id FROM replica WHERE id = $1 AND name = $2 FOR SHARE) r
-     WHERE number = ANY($3) AND (owner IS NULL OR NOT EXISTS (SELECT 1 FROM replica other WHERE other.id = shard.owner))
+     WHERE fleet = $4 AND number = ANY($3) AND (owner IS NULL OR NOT EXISTS (SELECT 1 FROM replica other WHERE other.id = shard.owner))
      RETURNING number";
 
-const WRITE_OBSERVATIONS: &str = "INSERT INTO observation (connector, shard, token_fingerprint, facts, changed_by)
-     SELECT j.value->>0, s.number, (j.value->>2)::bigint, j.value->>3, txid_current()
+const WRITE_OBSERVATIONS: &str = "INSERT INTO observation (connector, fleet, shard, token_fingerprint, facts, changed_by)
+     SELECT j.value->>0, s.fleet, s.number, (j.value->>2)::bigint, j.value->>3, txid_current()
      FROM json_array_elements($2::json) j(value) JOIN shard s ON s.number = (j.value->>1)::smallint AND s.owner = $1
      ORDER BY j.value->>0 FOR SHARE OF s
-     ON CONFLICT (connector) DO UPDATE SET shard = excluded.shard, token_fingerprint = excluded.token_fingerprint,
+     ON CONFLICT (connector) DO UPDATE SET fleet = excluded.fleet, shard = excluded.shard, token_fingerprint = excluded.token_fingerprint,
        facts = excluded.facts, changed_by = excluded.changed_by
-     WHERE (observation.shard, observation.token_fingerprint, observation.facts)
-       IS DISTINCT FROM (excluded.shard, excluded.token_fingerprint, excluded.facts)";
+     WHERE (observation.fleet, observation.shard, observation.token_fingerprint, observation.facts)
+       IS DISTINCT FROM (excluded.fleet, excluded.shard, excluded.token_fingerprint, excluded.facts)";
 
 /// The row of this process.
 #[derive(Clone)]
@@ -63,6 +67,7 @@ struct Registration {
 /// This process's side of the shards.
 pub(super) struct PostgresShards {
     connect: PgConnectOptions,
+    fleet: String,
     leases: Mutex<Leases>,
     /// For observations.
     pool: PgPool,
@@ -77,9 +82,10 @@ struct Leases {
 }
 
 impl PostgresShards {
-    pub(super) fn new(connect: PgConnectOptions, pool: PgPool) -> Self {
+    pub(super) fn new(connect: PgConnectOptions, pool: PgPool, fleet: &str) -> Self {
         Self {
             connect,
+            fleet: fleet.to_owned(),
             leases: Mutex::default(),
             pool,
         }
@@ -97,6 +103,44 @@ impl PostgresShards {
         Ok(db)
     }
 
+    async fn prolong_or_register(
+        &self,
+        db: &mut PgConnection,
+        registered: Option<&Registration>,
+        lease: i64,
+    ) -> Result<Registration, sqlx::Error> {
+        if let Some(own) = registered {
+            let prolonged: Vec<i64> = sqlx::query_scalar(PROLONG)
+                .bind(own.id)
+                .bind(&own.name)
+                .bind(lease)
+                .bind(&self.fleet)
+                .fetch_all(&mut *db)
+                .await?;
+            if prolonged.contains(&own.id) {
+                return Ok(own.clone());
+            }
+        }
+        let name = format!("{:032x}", rand::random::<u128>());
+        let id: i64 = sqlx::query_scalar(REGISTER)
+            .bind(&self.fleet)
+            .bind(&name)
+            .bind(lease)
+            .fetch_one(&mut *db)
+            .await?;
+        sqlx::query(CLEAR_OLD_OBSERVATIONS)
+            .bind(&self.fleet)
+            .bind(id)
+            .execute(&mut *db)
+            .await?;
+        sqlx::query(MAKE_SHARDS)
+            .bind(&self.fleet)
+            .bind(i32::from(SHARD_COUNT) - 1)
+            .execute(db)
+            .await?;
+        Ok(Registration { id, name })
+    }
+
     async fn own_id(&self) -> Option<i64> {
         let leases = self.leases.lock().await;
         leases.registration.as_ref().map(|own| own.id)
@@ -111,8 +155,13 @@ impl ShardLeases for PostgresShards {
         let renewed = async {
             let mut db = self.connection(leases).await?;
             let lease = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX / 4);
-            let own = prolong_or_register(&mut db, leases.registration.as_ref(), lease).await?;
-            let found = sqlx::query(FLEET).fetch_all(&mut db).await?;
+            let own = self
+                .prolong_or_register(&mut db, leases.registration.as_ref(), lease)
+                .await?;
+            let found = sqlx::query(FLEET)
+                .bind(&self.fleet)
+                .fetch_all(&mut db)
+                .await?;
             let view = FleetView {
                 own_id: ReplicaId(own.id),
                 replicas: found.iter().map(replica).collect(),
@@ -133,6 +182,7 @@ impl ShardLeases for PostgresShards {
             let own = leases.registration.as_ref().map(|own| own.id);
             let gone: Vec<i64> = sqlx::query_scalar(REMOVE_EXPIRED)
                 .bind(own)
+                .bind(&self.fleet)
                 .fetch_all(&mut db)
                 .await?;
             sqlx::query("UPDATE shard SET owner = NULL WHERE owner = ANY($1)")
@@ -159,6 +209,7 @@ impl ShardLeases for PostgresShards {
                 .bind(own.id)
                 .bind(own.name)
                 .bind(numbers(shards))
+                .bind(&self.fleet)
                 .fetch_all(&mut db)
                 .await?;
             commit(&mut db).await?;
@@ -246,8 +297,9 @@ impl ShardLeases for PostgresShards {
                     .fetch_one(&mut *db)
                     .await?;
             let found = sqlx::query(
-                "SELECT connector, shard, token_fingerprint, facts FROM observation WHERE changed_by >= $1",
+                "SELECT connector, shard, token_fingerprint, facts FROM observation WHERE fleet = $1 AND changed_by >= $2",
             )
+            .bind(&self.fleet)
             .bind(cursor.0)
             .fetch_all(&mut *db)
             .await?;
@@ -258,35 +310,6 @@ impl ShardLeases for PostgresShards {
         };
         read.await.map_err(|e: sqlx::Error| explain(&e))
     }
-}
-
-async fn prolong_or_register(
-    db: &mut PgConnection,
-    registered: Option<&Registration>,
-    lease: i64,
-) -> Result<Registration, sqlx::Error> {
-    if let Some(own) = registered {
-        let prolonged: Vec<i64> = sqlx::query_scalar(PROLONG)
-            .bind(own.id)
-            .bind(&own.name)
-            .bind(lease)
-            .fetch_all(&mut *db)
-            .await?;
-        if prolonged.contains(&own.id) {
-            return Ok(own.clone());
-        }
-    }
-    let name = format!("{:032x}", rand::random::<u128>());
-    let id: i64 = sqlx::query_scalar(REGISTER)
-        .bind(&name)
-        .bind(lease)
-        .fetch_one(&mut *db)
-        .await?;
-    sqlx::query(CLEAR_OLD_OBSERVATIONS)
-        .bind(id)
-        .execute(db)
-        .await?;
-    Ok(Registration { id, name })
 }
 
 /// Begins a transaction that moves shards: its commit reaches the disk.

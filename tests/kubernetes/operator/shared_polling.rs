@@ -248,7 +248,7 @@ async fn bots_of_a_killed_replica_are_polled_elsewhere_within_5_s(cluster: Clust
         takeovers[n - 1].as_secs_f64()
     };
     eprintln!(
-        "{kills} of {REPLICAS} replicas killed one by one, {} times one of {count} bots was taken over: median {:.2} s, p99 {:.2} s, at most {:.2} s; no other bot disturbed, no conflict",
+        "{kills} times one of {REPLICAS} replicas was killed, and one of {count} bots taken over {} times: median {:.2} s, p99 {:.2} s, at most {:.2} s; no other bot disturbed, no conflict",
         takeovers.len(),
         at(0.5),
         at(0.99),
