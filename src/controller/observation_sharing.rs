@@ -421,7 +421,7 @@ mod tests {
         let leader = ObservationSharing::new(leases);
         let read = async |cursor| leader.read_changes(cursor).await.expect("a store");
         let (changed, cursor) = read(ObservationCursor::default()).await;
-        assert_eq!(changed, [uid.clone()]);
+        assert_eq!(changed, std::slice::from_ref(&uid));
         assert!(read(cursor).await.0.is_empty(), "nothing new");
         let again = read(ObservationCursor::default()).await.0;
         assert!(again.is_empty(), "the same row says nothing new");

@@ -160,6 +160,18 @@ fn shard_leases(deps: &ControllerDependencies) -> Option<Arc<dyn ShardLeases>> {
     deps.inbox.shard_leases(&fleet)
 }
 
+/// Polls what the keeper says until `stop`, and nothing without it.
+async fn keep_shards(
+    keeper: ShardKeeper,
+    connections: Arc<BotConnections>,
+    stop: CancellationToken,
+) {
+    if let Err(error) = tokio::spawn(keeper.run(stop)).await {
+        tracing::error!(%error, "the task that keeps the shards panicked: this process polls nothing until a restart");
+        connections.close().await;
+    }
+}
+
 /// Begins to share the polling, if it is shared. What comes back ends when `stop` did its work.
 fn start_sharing(
     context: &Arc<Context>,
@@ -171,7 +183,11 @@ fn start_sharing(
             .clone()
             .run_reader(context.leading.clone(), context.requeue.clone());
         (
-            tokio::spawn(keeper.run(stop)),
+            tokio::spawn(keep_shards(
+                keeper,
+                context.outputs.connections.clone(),
+                stop,
+            )),
             AbortOnDropHandle::new(tokio::spawn(sharing.run_writer())),
             AbortOnDropHandle::new(tokio::spawn(reader)),
         )
@@ -180,9 +196,8 @@ fn start_sharing(
         let Some((keeper, _writer, _reader)) = tasks else {
             return;
         };
-        if let Err(error) = keeper.await {
-            tracing::error!(%error, "the task that keeps the shards panicked");
-        }
+        // What it has to report it has logged.
+        let _ = keeper.await;
     }
 }
 

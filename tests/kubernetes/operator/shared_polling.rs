@@ -1,4 +1,4 @@
-//! Three replicas on PostgreSQL share the polling: the loss of one stops its bots for seconds and disturbs no other, a rolling update makes no
+//! Three replicas on `PostgreSQL` share the polling: the loss of one stops its bots for seconds and disturbs no other, a rolling update makes no
 //! conflict, and the leader reports what the pollers of other replicas see.
 //!
 //! `TAKEOVER_KILLS=20 cargo test --test kubernetes bots_of_a_killed -- --nocapture` is the long run that prints the takeover times.
@@ -305,7 +305,7 @@ async fn leader_reports_what_other_replicas_pollers_see(cluster: Cluster) {
         polled[leader] < COUNT as u64,
         "others poll too: {polled:?}, {leader} leads"
     );
-    for n in 0..COUNT {
+    for (n, bot) in bots.iter().enumerate() {
         let name = name_of(n);
         fleet
             .env
@@ -314,7 +314,7 @@ async fn leader_reports_what_other_replicas_pollers_see(cluster: Cluster) {
         fleet
             .env
             .telegram
-            .send_and_wait(bots[n], 4001, "hello", MAX_TAKEOVER)
+            .send_and_wait(*bot, 4001, "hello", MAX_TAKEOVER)
             .await;
     }
     for n in 0..COUNT {
@@ -374,10 +374,10 @@ async fn bot_of_a_new_token_is_polled_by_the_holder_of_its_shard(cluster: Cluste
         return;
     };
     let mut bots = fleet.create_bots(COUNT).await;
-    for n in 0..COUNT {
+    for (n, polled) in bots.iter_mut().enumerate() {
         let (bot, token) = fleet.env.add_bot();
         fleet.env.set_secret(&name_of(n), "token", &token).await;
-        let before = std::mem::replace(&mut bots[n], bot);
+        let before = std::mem::replace(polled, bot);
         fleet.wait_until_polled(&[bot]).await;
         fleet
             .env
