@@ -20,14 +20,14 @@
 //! | [`http_server`] | what all HTTP listeners share: bounds on connections, heads and time |
 //! | [`telegram`] | Bot API calls: error classes, redaction, rate limits, text splitting and formatting |
 //! | [`telemetry`] | logs, metrics, traces, and the admin endpoint with health and readiness |
-//! | [`store`] | inbox, outbox, sessions and denied conversations: one trait, SQLite and PostgreSQL |
+//! | [`store`] | inbox, outbox, sessions, denied conversations, leases of shards: one trait, SQLite and PostgreSQL |
 //! | [`api`] | the two kinds, their CEL rules, conditions and reasons. No I/O |
 //! | [`assistant`] | the assistant protocols, one file each, behind one trait |
 //! | [`observation`] | what connection and pipeline observed, for the controller's status |
 //! | [`registry`] | the resolved connectors: many readers, cheap swaps |
 //! | [`connection`] | one poller per bot; webhook registration and the webhook server |
 //! | [`pipeline`] | from the inbox to the delivered reply: access, sessions, order per chat, retries, dead letters |
-//! | [`controller`] | watches, reconcile, finalizer, status, events, leader election |
+//! | [`controller`] | watches, reconcile, finalizer, status, events, leader election, shared polling |
 //! | [`operator`] | one running operator: starts its parts and stops them in order |
 //! | `kube_client` | the client of the cluster that the kubeconfig names, through the environment's proxy |
 //! | [`cli`] | the command line: flags and their environment variables |

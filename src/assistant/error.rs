@@ -19,7 +19,7 @@ pub(super) use error_body::ErrorBody;
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// Why an exchange with the assistant failed, as `AssistantReady` has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum AssistantFault {
     /// No connection, or no answer in time.
     Unreachable,

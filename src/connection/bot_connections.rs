@@ -9,11 +9,13 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::bot_connection::{BotConnection, BotLocks, ConnectionContext};
+use super::scope::ConnectionScope;
 use super::{ConnectionGoal, ConnectionSettings, bot_commands, foreign_webhook};
 use crate::backoff::Backoff;
-use crate::identity::{ConnectorRef, ConnectorUid};
+use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::observation::Observations;
 use crate::store::Inbox;
+use crate::store::shards::Shard;
 use crate::telegram::bot::BotProfile;
 use crate::telegram::{Bot, TelegramError};
 use crate::telemetry::Metrics;
@@ -33,7 +35,17 @@ impl ConnectionTask {
     }
 }
 
-/// The connections of all connectors in this process. None can be made before [`open`](Self::open).
+/// Ends tasks side by side; they have ended when this returns.
+async fn stop_all(tasks: Vec<ConnectionTask>) {
+    for running in &tasks {
+        running.task.abort();
+    }
+    for running in tasks {
+        running.stop().await;
+    }
+}
+
+/// The connections of all connectors in this process. None can be made before [`open`](Self::open) or [`open_shards`](Self::open_shards).
 pub struct BotConnections {
     context: Arc<ConnectionContext>,
     table: Mutex<ConnectionTable>,
@@ -41,8 +53,8 @@ pub struct BotConnections {
 
 #[derive(Default)]
 struct ConnectionTable {
-    /// True while this process leads; followers have no connections.
-    open: bool,
+    /// Which bots may have a connection here.
+    scope: ConnectionScope,
     running: HashMap<ConnectorUid, ConnectionTask>,
 }
 
@@ -78,9 +90,40 @@ impl BotConnections {
         }
     }
 
-    /// Allows connections to be made. Called when this process becomes the leader.
+    /// Allows connections of all bots. Called when this process becomes the leader.
     pub fn open(&self) {
-        self.table.lock().open = true;
+        self.table.lock().scope = ConnectionScope::Everything;
+    }
+
+    /// Allows connections of the bots of these shards too.
+    pub(crate) fn open_shards(&self, shards: &[Shard]) {
+        self.table.lock().scope.add(shards);
+    }
+
+    /// Stops the tasks of these shards' bots and refuses new ones. All have ended when this returns.
+    pub(crate) async fn close_shards(&self, shards: &[Shard]) {
+        let closed: Vec<ConnectionTask> = {
+            let mut table = self.table.lock();
+            table.scope.remove(shards);
+            let of_shards = |task: &ConnectionTask| shards.contains(&Shard::of(task.bot.id()));
+            let closed = table.running.extract_if(|_, task| of_shards(task));
+            closed.map(|(_, task)| task).collect()
+        };
+        stop_all(closed).await;
+    }
+
+    /// How many tasks each shard has.
+    pub(crate) fn count_by_shard(&self) -> HashMap<Shard, usize> {
+        let mut count = HashMap::new();
+        for task in self.table.lock().running.values() {
+            *count.entry(Shard::of(task.bot.id())).or_default() += 1;
+        }
+        count
+    }
+
+    /// Whether this bot may be connected here.
+    pub(crate) fn may_connect(&self, bot: BotId) -> bool {
+        self.table.lock().scope.includes(bot)
     }
 
     /// Resolves at the next 409 of a poll: a leader that is cut off from the API server learns by it that another process has taken
@@ -120,7 +163,7 @@ impl BotConnections {
             self.context.observations.reset_connection(&connector.uid);
         }
         let mut table = self.table.lock();
-        if !table.open {
+        if !table.scope.includes(bot.id()) {
             return;
         }
         let (goal_sender, goal_receiver) = watch::channel(goal);
@@ -161,15 +204,10 @@ impl BotConnections {
     pub async fn close(&self) {
         let all: Vec<ConnectionTask> = {
             let mut table = self.table.lock();
-            table.open = false;
+            table.scope = ConnectionScope::Nothing;
             table.running.drain().map(|(_, running)| running).collect()
         };
-        for running in &all {
-            running.task.abort();
-        }
-        for running in all {
-            running.stop().await;
-        }
+        stop_all(all).await;
     }
 
     /// The number of tasks, whatever their goal.

@@ -2,7 +2,7 @@
 //!
 //! Invariant 1 is kept here: an update is acknowledged to Telegram only after the inbox has stored it. Each connector has one task
 //! ([`bot_connection`]): it calls `getMe`, waits until the controller sets the goal [`ConnectionGoal::Connect`] (another connector may
-//! own the bot, or another process may lead), and then polls or keeps the webhook registered. It reports facts to the
+//! own the bot, or another process may poll it), and then polls or keeps the webhook registered. It reports facts to the
 //! [`Observations`](crate::observation::Observations); only the controller interprets them.
 
 mod bot_commands;
@@ -11,11 +11,14 @@ mod bot_connections;
 mod foreign_webhook;
 mod identify;
 mod poller;
+mod scope;
 mod settings;
+mod shard_moves;
 pub mod webhook;
 
 pub use bot_connections::BotConnections;
 pub use settings::{ConnectionSettings, WebhookSettings};
+pub(crate) use shard_moves::{first_to_release, plan_moves};
 
 /// How far a connector's task may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

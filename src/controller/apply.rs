@@ -10,7 +10,7 @@ use super::connector_ref::connector_ref_of;
 use super::context::Context;
 use super::error::ReconcileError;
 use super::patches;
-use super::plan::{ConnectionPlan, FinalizerChange, Plan, RegistryPlan};
+use super::plan::{ConnectionPlan, FinalizerChange, Plan, RegistryPlan, SharePlan};
 use super::reference_index::GuardedConnector;
 use super::status_cache::WrittenValue;
 use crate::api::TelegramConnector;
@@ -43,6 +43,7 @@ pub(super) async fn apply(
     }
     match &plan.connection {
         ConnectionPlan::Keep => {}
+        ConnectionPlan::Elsewhere => ctx.outputs.connections.stop(&connector_ref.uid).await,
         ConnectionPlan::Disconnect => cleanup::disconnect(&connector_ref, ctx).await,
         ConnectionPlan::Ensure { bot, profile, goal } => {
             ctx.outputs
@@ -51,6 +52,7 @@ pub(super) async fn apply(
                 .await;
         }
     }
+    share_observations(&plan.shared, &connector_ref, ctx);
     if let RegistryPlan::Publish(resolved) = &plan.registry {
         register(&connector_ref, ctx).await;
         ctx.outputs.registry.publish(resolved.clone());
@@ -62,6 +64,20 @@ pub(super) async fn apply(
         cleanup::delete_data_and_release(object, &connector_ref, ctx).await?;
     }
     Ok(())
+}
+
+fn share_observations(shared: &SharePlan, connector_ref: &ConnectorRef, ctx: &Context) {
+    let Some(sharing) = &ctx.outputs.sharing else {
+        return;
+    };
+    let uid = &connector_ref.uid;
+    match shared {
+        SharePlan::Nothing => {}
+        SharePlan::Disconnected => sharing.share_disconnected(uid),
+        SharePlan::Facts(bot, generation, observed) => {
+            sharing.share(uid, bot, *generation, observed);
+        }
+    }
 }
 
 /// Makes the connector's name known to the store before its first message. A store that fails learns it with the first claim.

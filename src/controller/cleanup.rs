@@ -147,5 +147,8 @@ pub(super) async fn remove_state(connector_ref: &ConnectorRef, ctx: &Context) {
     ctx.caches.transcribers.remove(uid);
     ctx.caches.backoffs.reset(uid.as_str());
     ctx.outputs.observations.remove(uid);
+    if let Some(sharing) = &ctx.outputs.sharing {
+        sharing.remove(uid);
+    }
     ctx.update_reason_metrics();
 }

@@ -11,6 +11,7 @@ use super::status_cache::WrittenValue;
 use crate::api::FINALIZER;
 use crate::api::conditions::Reason;
 use crate::identity::ConnectorUid;
+use crate::store::shards::Shard;
 use crate::telegram::Bot;
 
 /// How far the removal of a deleted connector's webhook has come.
@@ -49,6 +50,8 @@ pub(super) struct ConnectorCacheEntry {
     pub(super) written_finalizer: Option<WrittenValue<bool>>,
     /// Where a deletion stands.
     pub(super) webhook_deletion: WebhookDeletion,
+    /// The shard of its bot, where shards are shared.
+    pub(super) shard: Option<Shard>,
     /// The `Ready` reason, for the metric.
     pub(super) ready_reason: Option<Reason>,
     /// The deserialization error that was logged last.
@@ -86,6 +89,15 @@ impl ConnectorCache {
     /// The connector is gone.
     pub(super) fn remove(&self, uid: &ConnectorUid) {
         self.0.lock().remove(uid);
+    }
+
+    /// The connectors whose bots are of these shards.
+    pub(super) fn of_shards(&self, shards: &[Shard]) -> Vec<ConnectorUid> {
+        let entries = self.0.lock();
+        let found = entries
+            .iter()
+            .filter(|(_, entry)| entry.shard.is_some_and(|shard| shards.contains(&shard)));
+        found.map(|(uid, _)| uid.clone()).collect()
     }
 
     /// How many connectors have which `Ready` reason.

@@ -16,8 +16,8 @@ use super::context::{Context, GuardedUserList};
 use super::error::ReconcileError;
 use super::reference_index::GuardedConnector;
 use super::watches::{watch, without_managed_fields};
-use super::{cleanup, reconcile};
-use crate::api::SKIP_DISCONNECT_ANNOTATION;
+use super::{cleanup, reconcile, status};
+use crate::api::{SKIP_DISCONNECT_ANNOTATION, TelegramConnector};
 use crate::identity::ConnectorUid;
 use crate::telemetry::{Readiness, ReadinessCheck, WatchedResource};
 
@@ -99,7 +99,7 @@ pub(super) async fn run_connector_controller(
         .await;
 }
 
-/// Keeps caches and index, and reconciles a connector whose status somebody else wrote. Returns the user lists (namespace and name) whose number of references may have changed.
+/// Keeps caches and index, and reconciles a connector whose status somebody else wrote: a follower's registry follows the leader's. Returns the user lists (namespace and name) whose number of references may have changed.
 fn on_connector_event(
     event: &Event<GuardedConnector>,
     ctx: &Arc<Context>,
@@ -109,10 +109,11 @@ fn on_connector_event(
             ctx.caches.statuses.on_watched(object.meta());
             let lists = ctx.inputs.references.set(object);
             if let Ok(connector) = &object.0
-                && ctx
+                && (ctx
                     .caches
                     .statuses
                     .is_altered(object.meta(), connector.status.as_ref())
+                    || is_news_to_follower(connector, ctx))
             {
                 ctx.requeue_objects(&[ObjectRef::from_obj(object)]);
             }
@@ -128,6 +129,16 @@ fn on_connector_event(
             names.collect()
         }
     }
+}
+
+/// Whether the leader's status vouches for a connector that this follower does not publish, or no longer for one that it does.
+fn is_news_to_follower(connector: &TelegramConnector, ctx: &Context) -> bool {
+    let uid = connector_ref_of(connector.meta()).uid;
+    let is_published = ctx.outputs.registry.get(&uid).is_some();
+    let status = connector.status.as_ref();
+    !ctx.is_leader()
+        && !connector.spec.is_suspended()
+        && is_published != status.is_some_and(status::vouches_for_token)
 }
 
 /// Retries a failed reconcile with the connector's own back-off.

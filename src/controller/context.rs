@@ -14,6 +14,7 @@ use super::build_cache::BuildCache;
 use super::connector_cache::ConnectorCache;
 use super::events::EventRecorder;
 use super::object_backoffs::ObjectBackoffs;
+use super::observation_sharing::ObservationSharing;
 use super::plan::Role;
 use super::reference_index::{GuardedConnector, ReferenceIndex};
 use super::secret_cache::SecretCache;
@@ -25,7 +26,7 @@ use crate::api::{TelegramUserList, TelegramUserListStatus};
 use crate::assistant::{Assistant, Transcriber};
 use crate::clock::SharedClock;
 use crate::connection::BotConnections;
-use crate::identity::ConnectorUid;
+use crate::identity::{BotId, ConnectorUid};
 use crate::observation::Observations;
 use crate::registry::Registry;
 use crate::store::Inbox;
@@ -83,6 +84,8 @@ pub(super) struct Outputs {
     pub(super) connections: Arc<BotConnections>,
     /// What connections and pipeline see.
     pub(super) observations: Arc<Observations>,
+    /// What other replicas see, where the polling is shared by shards; `None`: the leader connects all bots.
+    pub(super) sharing: Option<Arc<ObservationSharing>>,
     /// The store, for what a deleted connector leaves.
     pub(super) inbox: Arc<dyn Inbox>,
     /// Kubernetes events.
@@ -126,6 +129,14 @@ impl Context {
             Role::Leader
         } else {
             Role::Follower
+        }
+    }
+
+    /// Whether this process connects the bot: where shards are shared the one that holds the bot's, else the leader.
+    pub(super) fn connects(&self, bot: BotId, role: Role) -> bool {
+        match &self.outputs.sharing {
+            Some(_) => self.outputs.connections.may_connect(bot),
+            None => role == Role::Leader,
         }
     }
 

@@ -10,14 +10,13 @@ use super::dereference::{Dereferenced, Resolved, skips_disconnect};
 use super::events;
 use super::facts::Facts;
 use super::plan::{
-    ConnectionPlan, FinalizerChange, Plan, RegistryPlan, Role, StatusPlan, StatusReport,
+    ConnectionPlan, FinalizerChange, Plan, RegistryPlan, Role, SharePlan, StatusPlan, StatusReport,
     WebhookToDelete,
 };
 use super::policies;
 use super::reference_index::GuardedConnector;
-use super::status::{self, OtherConnector, StatusInputs, TokenState, find_condition};
+use super::status::{self, OtherConnector, StatusInputs, TokenState};
 use crate::api::TelegramConnector;
-use crate::api::conditions::ConditionType;
 use crate::api::connector::ConnectionMode;
 use crate::connection::ConnectionGoal;
 use crate::identity::ConnectorRef;
@@ -58,6 +57,8 @@ fn disconnected() -> Plan {
         registry: RegistryPlan::Withdraw,
         webhook_to_delete: None,
         remembered: None,
+        shared: SharePlan::Disconnected,
+        publish_notices: false,
         connection_changed: false,
         delete_data: false,
         status: StatusPlan::Skip,
@@ -100,16 +101,14 @@ fn decide_resolved(
 ) -> Plan {
     let suspended = connector.spec.is_suspended();
     let token = decide_token(&resolved.token, connector_ref, facts.owner.as_ref());
-    let connection = decide_connection(resolved, suspended, facts, role);
+    let connection = decide_connection(resolved, suspended, facts);
     let (remembered, replaced) = decide_remembered(resolved.bot.as_ref(), suspended, facts, role);
     let connection_changed = facts.connection_changed || replaced.connection;
+    let shared = decide_shared(connector, resolved, &connection, facts);
     let observed = observed_after(&connection, facts);
     let registry = match (&connection, publishable_bot(resolved, &token, facts, role)) {
-        (ConnectionPlan::Keep | ConnectionPlan::Ensure { .. }, Some((bot, username))) => {
-            let resolved = resolve(connector, connector_ref, resolved, bot, username);
-            RegistryPlan::Publish(Arc::new(resolved))
-        }
-        _ => RegistryPlan::Withdraw,
+        (ConnectionPlan::Disconnect, _) | (_, None) => RegistryPlan::Withdraw,
+        (_, Some(bot)) => RegistryPlan::Publish(resolve(connector, connector_ref, resolved, bot)),
     };
     let (status, requeue) = match role {
         Role::Follower => (StatusPlan::Skip, None),
@@ -143,10 +142,14 @@ fn decide_resolved(
             role,
         ),
         remembered,
+        shared,
+        publish_notices: true,
         connection_changed,
         delete_data: false,
         status,
-        requeue: requeue.or(observed.changes_in.filter(|_| role == Role::Leader)),
+        requeue: requeue.or(observed
+            .changes_in
+            .filter(|_| role == Role::Leader || facts.connects)),
     }
 }
 
@@ -201,19 +204,16 @@ fn decide_finalizer(has_bot: bool, suspended: bool, facts: &Facts, role: Role) -
     }
 }
 
-/// Only the leader connects: fully if the bot is this connector's, else just far enough to learn whose token it is. A refused token leaves
+/// Only who may connect does: fully if the bot is this connector's, else just far enough to learn whose token it is. A refused token leaves
 /// the connection as it is, until another token comes.
-fn decide_connection(
-    resolved: &Resolved,
-    suspended: bool,
-    facts: &Facts,
-    role: Role,
-) -> ConnectionPlan {
+fn decide_connection(resolved: &Resolved, suspended: bool, facts: &Facts) -> ConnectionPlan {
     let Some(bot) = resolved.bot.as_ref().filter(|_| !suspended) else {
         return ConnectionPlan::Disconnect;
     };
-    let refused = matches!(facts.observed.identity, Some(IdentityFact::Refused { .. }));
-    if role == Role::Follower || refused {
+    if !facts.connects {
+        return ConnectionPlan::Elsewhere;
+    }
+    if matches!(facts.observed.identity, Some(IdentityFact::Refused { .. })) {
         return ConnectionPlan::Keep;
     }
     ConnectionPlan::Ensure {
@@ -223,6 +223,33 @@ fn decide_connection(
             Some(BotOwner::ThisConnector) => ConnectionGoal::Connect,
             _ => ConnectionGoal::Identify,
         },
+    }
+}
+
+/// What the leader is told: nothing before there is something to say of the connection, so that a bot that moves to another replica keeps its
+/// conditions.
+fn decide_shared(
+    connector: &TelegramConnector,
+    resolved: &Resolved,
+    connection: &ConnectionPlan,
+    facts: &Facts,
+) -> SharePlan {
+    let observed = &facts.observed;
+    let is_enough = match (&observed.identity, &facts.owner) {
+        (None, _) => false,
+        (Some(IdentityFact::Accepted(_)), Some(BotOwner::ThisConnector)) => {
+            observed.connection.is_some()
+        }
+        (Some(_), _) => true,
+    };
+    match (connection, &resolved.bot) {
+        (ConnectionPlan::Disconnect, _) => SharePlan::Disconnected,
+        (_, Some(bot)) if facts.connects && is_enough => SharePlan::Facts(
+            bot.clone(),
+            connector.metadata.generation.unwrap_or_default(),
+            Box::new(observed.clone()),
+        ),
+        _ => SharePlan::Nothing,
     }
 }
 
@@ -294,7 +321,7 @@ fn decide_webhook(
 }
 
 /// The bot under which messages may be handled, with its username: the bot is this connector's, Telegram has not refused the token, and its
-/// username is known, now or from the status. A follower takes the leader's word in the status.
+/// username is known, now or from the status. A follower that does not connect the bot takes the leader's word in the status.
 fn publishable_bot<'a>(
     resolved: &'a Resolved,
     token: &TokenState,
@@ -303,11 +330,7 @@ fn publishable_bot<'a>(
 ) -> Option<(&'a Bot, &'a str)> {
     let bot = resolved.bot.as_ref()?;
     let previous = facts.previous.as_ref();
-    let vouched = || {
-        previous
-            .and_then(|p| find_condition(p, ConditionType::TokenValid))
-            .is_some_and(|c| c.status == "True")
-    };
+    let vouched = || previous.is_some_and(status::vouches_for_token);
     let duplicate = !matches!(
         token,
         TokenState::Given {
@@ -316,11 +339,12 @@ fn publishable_bot<'a>(
         }
     );
     let refused = matches!(facts.observed.identity, Some(IdentityFact::Refused { .. }));
-    if duplicate || refused || (role == Role::Follower && !vouched()) {
+    let sees = role == Role::Leader || facts.connects;
+    if duplicate || refused || (!sees && !vouched()) {
         return None;
     }
     let seen = accepted_profile(&facts.observed)
-        .filter(|_| role == Role::Leader)
+        .filter(|_| sees)
         .map(|p| p.username.as_str());
     let reported = || {
         previous
@@ -343,11 +367,10 @@ fn resolve(
     connector: &TelegramConnector,
     connector_ref: &ConnectorRef,
     resolved: &Resolved,
-    bot: &Bot,
-    username: &str,
-) -> ResolvedConnector {
+    (bot, username): (&Bot, &str),
+) -> Arc<ResolvedConnector> {
     let spec = &connector.spec;
-    ResolvedConnector {
+    Arc::new(ResolvedConnector {
         connector_ref: connector_ref.clone(),
         generation: connector.metadata.generation.unwrap_or_default(),
         bot: bot.clone(),
@@ -362,7 +385,7 @@ fn resolve(
         concurrency: spec.concurrency(),
         assistant: resolved.built_assistant.clone(),
         transcription: resolved.transcription.clone(),
-    }
+    })
 }
 
 /// The webhook URL in the status: only where this connector has a webhook, or is about to.

@@ -17,10 +17,15 @@ use crate::api::connector::ConnectionMode;
 use crate::connection::ConnectionSettings;
 use crate::connection::webhook::webhook_url;
 use crate::identity::ConnectorRef;
-use crate::observation::{self, IdentityFact};
+use crate::observation::{self, AssistantFact, IdentityFact};
+use crate::store::shards::Shard;
 use crate::telegram::Bot;
 
 /// What is known of one connector at one moment.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and `decide` names them"
+)]
 pub(super) struct Facts {
     /// Its status: to the leader what it wrote last or found first, to a follower what the watch shows.
     pub(super) previous: Option<TelegramConnectorStatus>,
@@ -28,6 +33,8 @@ pub(super) struct Facts {
     pub(super) status_altered: bool,
     /// What connection and pipeline saw. What they saw of another bot or token is left out.
     pub(super) observed: observation::ObservedFacts,
+    /// This process connects the bot: it leads, or holds the bot's shard where shards are shared.
+    pub(super) connects: bool,
     /// Whose the bot is; `None` where no claim was made.
     pub(super) owner: Option<BotOwner>,
     /// The bot of the last reconcile.
@@ -49,8 +56,8 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Takes the snapshot. A leader's claim on the bot is made here, because the rest depends on whose the bot is; connectors whose claim it
-    /// affects are reconciled again.
+    /// Takes the snapshot. The claim on the bot, of the leader and of who connects the bot, is made here, because the rest depends on whose the
+    /// bot is; connectors whose claim it affects are reconciled again.
     pub(super) fn take(
         object: &GuardedConnector,
         dereferenced: &Dereferenced,
@@ -64,26 +71,11 @@ impl Facts {
             Role::Leader => ctx.caches.statuses.as_leader(metadata, watched),
             Role::Follower => (ctx.caches.statuses.as_follower(metadata, watched), false),
         };
-        let mut observed = ctx.outputs.observations.facts(&connector_ref.uid);
-        let mut owner = None;
-        if let (Dereferenced::Resolved(resolved), Role::Leader, Ok(connector)) =
-            (dereferenced, role, &object.0)
-            && let Some(bot) = resolved.bot.as_ref()
-        {
-            if !ctx
-                .outputs
-                .connections
-                .has_task_for(&connector_ref.uid, bot)
-            {
-                observed.identity = None;
-                observed.connection = None;
-            }
-            if !connector.spec.is_suspended() {
-                let created = metadata.creation_timestamp.as_ref();
-                let created = created.map_or(Timestamp::MAX, |t| t.0);
-                owner = claim_bot(&connector_ref, created, bot, &observed, ctx);
-            }
-        }
+        let Sighting {
+            observed,
+            connects,
+            owner,
+        } = Sighting::take(object, dereferenced, role, ctx);
         let (mode, webhook_url) = match &ctx.settings.connection {
             ConnectionSettings::Polling => (ConnectionMode::Polling, None),
             ConnectionSettings::Webhook(webhook) => {
@@ -98,6 +90,7 @@ impl Facts {
                 previous,
                 status_altered,
                 observed,
+                connects,
                 owner,
                 remembered: entry.remembered.clone(),
                 finalizer_present: match dereferenced {
@@ -113,6 +106,83 @@ impl Facts {
                 webhook_url,
                 now: ctx.clock.now(),
             })
+    }
+}
+
+/// What is seen of a connector's bot from this process.
+struct Sighting {
+    observed: observation::ObservedFacts,
+    connects: bool,
+    owner: Option<BotOwner>,
+}
+
+impl Sighting {
+    fn take(
+        object: &GuardedConnector,
+        dereferenced: &Dereferenced,
+        role: Role,
+        ctx: &Context,
+    ) -> Self {
+        let metadata = object.meta();
+        let connector_ref = connector_ref_of(metadata);
+        let mut sighting = Self {
+            observed: ctx.outputs.observations.facts(&connector_ref.uid),
+            connects: role == Role::Leader,
+            owner: None,
+        };
+        if let (Dereferenced::Resolved(resolved), Ok(connector)) = (dereferenced, &object.0)
+            && let Some(bot) = resolved.bot.as_ref()
+        {
+            remember_shard(&connector_ref, bot, ctx);
+            sighting.connects = ctx.connects(bot.id(), role);
+            let generation = metadata.generation.unwrap_or_default();
+            sighting.leave_what_is_about(bot, &connector_ref, generation, ctx);
+            if (sighting.connects || role == Role::Leader) && !connector.spec.is_suspended() {
+                let created = metadata.creation_timestamp.as_ref();
+                let created = created.map_or(Timestamp::MAX, |t| t.0);
+                sighting.owner = claim_bot(&connector_ref, created, bot, &sighting.observed, ctx);
+            }
+        }
+        sighting
+    }
+
+    /// Leaves of the observations what is about this bot and token: what its connection here saw, or else what another replica's did.
+    fn leave_what_is_about(
+        &mut self,
+        bot: &Bot,
+        connector_ref: &ConnectorRef,
+        generation: i64,
+        ctx: &Context,
+    ) {
+        let uid = &connector_ref.uid;
+        if self.connects && ctx.outputs.connections.has_task_for(uid, bot) {
+            return;
+        }
+        self.observed.identity = None;
+        self.observed.connection = None;
+        let sharing = ctx.outputs.sharing.as_ref().filter(|_| !self.connects);
+        let Some(received) = sharing.and_then(|s| s.received_facts(uid, bot, generation)) else {
+            return;
+        };
+        self.observed.identity = received.identity;
+        self.observed.connection = received.connection;
+        // Nearly always the replica that polls a bot answers its messages too.
+        if received.assistant != AssistantFact::Unknown {
+            self.observed.assistant = received.assistant;
+        }
+        if !received.moved_groups.is_empty() {
+            self.observed.moved_groups = received.moved_groups;
+        }
+    }
+}
+
+/// Remembers the shard, so that the connector is reconciled when this process takes it. This comes before the question whether it has it.
+fn remember_shard(connector_ref: &ConnectorRef, bot: &Bot, ctx: &Context) {
+    if ctx.outputs.sharing.is_some() {
+        let shard = Shard::of(bot.id());
+        ctx.caches
+            .connectors
+            .with_entry(&connector_ref.uid, |entry| entry.shard = Some(shard));
     }
 }
 

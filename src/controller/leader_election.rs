@@ -1,4 +1,4 @@
-//! Who leads: one process of the fleet registers webhooks, polls and writes status.
+//! Who leads: one process of the fleet registers webhooks and writes status, and polls unless shards say who polls what.
 //!
 //! The Lease is taken by compare-and-swap on its `resourceVersion`, so that two can never both have taken it, and whether its holder lives is
 //! judged by how long this process has seen it unchanged, never by comparing clocks of two machines.
@@ -64,7 +64,8 @@ pub(super) struct LeaderElector {
     leases: Api<Lease>,
     settings: LeaseSettings,
     identity: String,
-    connections: Arc<BotConnections>,
+    /// The connections that leadership allows; `None` where shards say who polls what.
+    connections: Option<Arc<BotConnections>>,
     metrics: Arc<Metrics>,
     leading: watch::Sender<bool>,
     /// The Lease's `resourceVersion` as last seen, and since when.
@@ -79,7 +80,7 @@ impl LeaderElector {
         client: Client,
         settings: LeaseSettings,
         identity: &str,
-        connections: Arc<BotConnections>,
+        connections: Option<Arc<BotConnections>>,
         metrics: Arc<Metrics>,
         leading: watch::Sender<bool>,
     ) -> Self {
@@ -125,7 +126,7 @@ impl LeaderElector {
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = tokio::time::sleep_until(until) => break,
-                    () = connections.conflict_seen() => {
+                    () = conflict_seen(connections.as_deref()) => {
                         if self.is_leader() && self.is_cut_off() {
                             tracing::warn!("cut off from the API server, and Telegram shows that another process polls: stepping down");
                             self.step_down().await;
@@ -263,7 +264,9 @@ impl LeaderElector {
                 self.last_renewed = Some(requested_at);
                 if !self.is_leader() {
                     tracing::info!(identity = %self.identity, "leading");
-                    self.connections.open();
+                    if let Some(connections) = &self.connections {
+                        connections.open();
+                    }
                     self.metrics.set_leading(true);
                     self.leading.send_replace(true);
                 }
@@ -277,7 +280,9 @@ impl LeaderElector {
 
     /// Ends the pollers before anything else.
     async fn step_down(&mut self) {
-        self.connections.close().await;
+        if let Some(connections) = &self.connections {
+            connections.close().await;
+        }
         self.last_renewed = None;
         if self.leading.send_replace(false) {
             self.metrics.set_leading(false);
@@ -303,6 +308,14 @@ impl LeaderElector {
             .replace(&self.settings.name, &PostParams::default(), &released)
             .await
             .map(drop)
+    }
+}
+
+/// Resolves at a 409 that says that another process polls what this one may poll as the leader.
+async fn conflict_seen(connections: Option<&BotConnections>) {
+    match connections {
+        Some(connections) => connections.conflict_seen().await,
+        None => std::future::pending().await,
     }
 }
 

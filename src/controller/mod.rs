@@ -8,6 +8,9 @@
 //!
 //! A reconcile waits for nobody: what Telegram says comes as an observation, later, and reconciles the connector again. What is done is decided
 //! by a pure function ([`decide`]) of what was read and seen; what the status then says is another one ([`status`]).
+//!
+//! Several replicas on one store share the polling ([`shard_keeper`]); the leader, who writes the status, is told what the others see
+//! ([`observation_sharing`]).
 
 mod access;
 mod apply;
@@ -28,6 +31,7 @@ mod events;
 mod facts;
 mod leader_election;
 mod object_backoffs;
+mod observation_sharing;
 mod orphan_gc;
 mod patches;
 mod plan;
@@ -38,6 +42,7 @@ mod run;
 mod secret_cache;
 mod secret_watch;
 mod settings;
+mod shard_keeper;
 mod status;
 mod status_cache;
 mod update_status;

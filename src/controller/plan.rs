@@ -8,12 +8,13 @@ use super::events::Event;
 use crate::api::TelegramConnectorStatus;
 use crate::api::conditions::Reason;
 use crate::connection::ConnectionGoal;
+use crate::observation::ObservedFacts;
 use crate::registry::ResolvedConnector;
 use crate::telegram::Bot;
 use crate::telegram::bot::BotProfile;
 
-/// This process's part. A leader connects and writes; a follower publishes what the leader's status vouches for, so that it can serve
-/// webhooks and messages, and writes nothing.
+/// This process's part. A leader writes the status, and connects the bots unless shards say who does; a follower publishes what the leader's
+/// status vouches for, so that it can serve webhooks and messages, and writes nothing but events of what it saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// It holds the Lease, or there is no election.
@@ -34,6 +35,10 @@ pub(super) struct Plan {
     pub(super) webhook_to_delete: Option<WebhookToDelete>,
     /// The bot to remember for the next reconcile; `None`: as it was.
     pub(super) remembered: Option<RememberedBot>,
+    /// What is told to a leader that may be another replica.
+    pub(super) shared: SharePlan,
+    /// Events are written of what was noticed here.
+    pub(super) publish_notices: bool,
     /// Another token came: what the status says of the connection is void until it is written again.
     pub(super) connection_changed: bool,
     /// The connector is deleted and nothing is left to wait for: delete what the store holds of it, then remove the finalizer.
@@ -59,6 +64,8 @@ pub(super) enum FinalizerChange {
 pub(super) enum ConnectionPlan {
     /// It stays as it is.
     Keep,
+    /// Another process has it, of this bot; one that is here, of a bot before, ends.
+    Elsewhere,
     /// It ends, and so does the claim on the bot.
     Disconnect,
     /// There is one, of this bot, that goes this far.
@@ -70,6 +77,16 @@ pub(super) enum ConnectionPlan {
         /// How far.
         goal: ConnectionGoal,
     },
+}
+
+/// What happens to the observations that are shared between replicas.
+pub(super) enum SharePlan {
+    /// Nothing: the bot is not connected here, or too little is seen yet.
+    Nothing,
+    /// The connection has ended.
+    Disconnected,
+    /// This is seen.
+    Facts(Bot, i64, Box<ObservedFacts>),
 }
 
 /// What happens to the registry.

@@ -16,7 +16,7 @@ use super::dereference::dereference;
 use super::error::ReconcileError;
 use super::facts::Facts;
 use super::reference_index::GuardedConnector;
-use super::update_status::update_status;
+use super::update_status::{publish_notices, update_status};
 use super::watches::UNLISTED_RETRY;
 use super::{access, cleanup};
 use crate::identity::ConnectorRef;
@@ -73,6 +73,9 @@ async fn run_stages(
     let facts = Facts::take(object, &dereferenced, role, ctx);
     let plan = decide(object, &dereferenced, &facts, role);
     apply(&plan, object, ctx).await?;
+    if plan.publish_notices {
+        publish_notices(connector_ref, ctx).await;
+    }
     let retry = update_status(&plan.status, object, ctx).await?;
     let requeue = plan.requeue.into_iter().chain(retry).min();
     Ok(requeue.map_or_else(Action::await_change, Action::requeue))

@@ -16,13 +16,16 @@ use super::crds::wait_for_crds;
 use super::dependencies::ControllerDependencies;
 use super::events::EventRecorder;
 use super::leader_election::LeaderElector;
+use super::observation_sharing::ObservationSharing;
 use super::orphan_gc;
 use super::reference_index::ReferenceIndex;
 use super::secret_cache::SecretCache;
 use super::secret_watch::watch_secrets;
+use super::shard_keeper::ShardKeeper;
 use super::user_list_controller::run_user_list_controller;
-use crate::connection::BotConnections;
+use crate::connection::{BotConnections, ConnectionSettings};
 use crate::identity::ConnectorUid;
+use crate::store::shards::ShardLeases;
 use crate::telemetry::WatchedResource;
 
 /// How long the first reconcile waits for the Secrets' watch; it needs none, but saves reading them twice.
@@ -49,7 +52,7 @@ pub(super) async fn run(
     let (requeue_list, requeued_lists) = mpsc::unbounded_channel();
     let context = Arc::new(new_context(deps, user_lists, leading, requeue));
     // Ends after everything else, because the others are told by it whether they may.
-    let election = start_election(&context, leader_sender, stop.clone());
+    let roles = start_roles(&context, leader_sender, stop.clone());
     let (secrets_synced, secrets_are_synced) = watch::channel(false);
     let _secrets = AbortOnDropHandle::new(tokio::spawn(watch_secrets(
         context.clone(),
@@ -86,8 +89,8 @@ pub(super) async fn run(
         .await;
     };
     stop.run_until_cancelled(connectors).await;
-    // Pollers end first, then the Lease goes back.
-    election.await;
+    // Pollers end first, then the shards and the Lease go back.
+    roles.await;
 }
 
 /// The view of the cluster ages from here on, also while the CRDs are waited for.
@@ -118,6 +121,7 @@ fn new_context(
         deps.settings.connection.clone(),
         deps.settings.recheck_interval,
     ));
+    let sharing = shard_leases(&deps).map(|leases| Arc::new(ObservationSharing::new(leases)));
     Context {
         inputs: Inputs {
             secrets: SecretCache::new(deps.client.clone(), deps.settings.require_secret_label),
@@ -132,6 +136,7 @@ fn new_context(
             registry: deps.registry,
             connections,
             observations: deps.observations,
+            sharing,
             inbox: deps.inbox,
             events: EventRecorder::new(deps.client.clone(), &deps.settings.identity),
             ownership: BotOwnership::default(),
@@ -146,6 +151,69 @@ fn new_context(
     }
 }
 
+/// The leases of shards, where the polling is shared: by several replicas, with a store that all of them reach. Webhooks need none.
+fn shard_leases(deps: &ControllerDependencies) -> Option<Arc<dyn ShardLeases>> {
+    let polls = matches!(deps.settings.connection, ConnectionSettings::Polling);
+    let lease = deps.settings.leader_election.as_ref().filter(|_| polls)?;
+    // Who may lead together also polls together.
+    let fleet = format!("{}/{}", lease.namespace, lease.name);
+    deps.inbox.shard_leases(&fleet)
+}
+
+/// Polls what the keeper says until `stop`, and nothing without it.
+async fn keep_shards(
+    keeper: ShardKeeper,
+    connections: Arc<BotConnections>,
+    stop: CancellationToken,
+) {
+    if let Err(error) = tokio::spawn(keeper.run(stop)).await {
+        tracing::error!(%error, "the task that keeps the shards panicked: this process polls nothing until a restart");
+        connections.close().await;
+    }
+}
+
+/// Begins to share the polling, if it is shared. What comes back ends when `stop` did its work.
+fn start_sharing(
+    context: &Arc<Context>,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    let tasks = context.outputs.sharing.clone().map(|sharing| {
+        let keeper = ShardKeeper::new(context.clone(), sharing.clone());
+        let reader = sharing
+            .clone()
+            .run_reader(context.leading.clone(), context.requeue.clone());
+        (
+            tokio::spawn(keep_shards(
+                keeper,
+                context.outputs.connections.clone(),
+                stop,
+            )),
+            AbortOnDropHandle::new(tokio::spawn(sharing.run_writer())),
+            AbortOnDropHandle::new(tokio::spawn(reader)),
+        )
+    });
+    async move {
+        let Some((keeper, _writer, _reader)) = tasks else {
+            return;
+        };
+        // What it has to report it has logged.
+        let _ = keeper.await;
+    }
+}
+
+/// Begins what says what this process does in the fleet: who leads, and who polls what. What comes back ends when `stop` did its work.
+fn start_roles(
+    context: &Arc<Context>,
+    leader_sender: watch::Sender<bool>,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    let election = start_election(context, leader_sender, stop.clone());
+    let shards = start_sharing(context, stop);
+    async move {
+        tokio::join!(election, shards);
+    }
+}
+
 /// Begins the election, or leads from the start. What comes back ends when `stop` did its work.
 fn start_election(
     context: &Arc<Context>,
@@ -155,6 +223,8 @@ fn start_election(
     let connections = context.outputs.connections.clone();
     let task = match context.settings.leader_election.clone() {
         Some(settings) => {
+            let is_shared = context.outputs.sharing.is_some();
+            let connections = Some(connections).filter(|_| !is_shared);
             let elector = LeaderElector::new(
                 context.client.clone(),
                 settings,

@@ -21,7 +21,7 @@ use crate::bounded_text::bounded_text;
 use crate::observation::IdentityFact;
 use crate::registry::SessionDuration;
 
-pub use self::find::find_condition;
+pub use self::find::{find_condition, vouches_for_token};
 pub use self::inputs::{AssistantState, OtherConnector, SecretProblem, StatusInputs, TokenState};
 
 impl StatusInputs<'_> {

@@ -26,9 +26,6 @@ pub(super) async fn update_status(
     ctx: &Context,
 ) -> Result<Option<Duration>, ReconcileError> {
     let connector_ref = connector_ref_of(object.meta());
-    if !matches!(plan, StatusPlan::Skip) {
-        publish_notices(&connector_ref, ctx).await;
-    }
     let report = match plan {
         StatusPlan::Skip => return Ok(None),
         StatusPlan::Wait => {
@@ -74,8 +71,8 @@ pub(super) async fn update_status(
     Ok(None)
 }
 
-/// Events for what connection and pipeline noticed. A notice is dropped after its event is written: a connection may wait for that.
-async fn publish_notices(connector_ref: &ConnectorRef, ctx: &Context) {
+/// Events for what connection and pipeline of this replica noticed. A notice is dropped after its event is written: a connection may wait for that.
+pub(super) async fn publish_notices(connector_ref: &ConnectorRef, ctx: &Context) {
     let mode = ctx.settings.connection.mode();
     for pending in ctx.outputs.observations.take_notices(&connector_ref.uid) {
         let event = events::notice_event(&pending.notice, mode, connector_ref);

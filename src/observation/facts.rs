@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::damped_fact::Dampable;
 use crate::assistant::AssistantFault;
 use crate::identity::BotId;
 use crate::telegram::bot::BotProfile;
 
 /// What `getMe` last said about a token.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IdentityFact {
     /// The token is accepted, and this is its bot.
     Accepted(BotProfile),
@@ -30,7 +32,7 @@ pub enum IdentityFact {
 }
 
 /// What the connection last saw of a bot.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConnectionFact {
     /// A `getUpdates` came back complete for this bot.
     PollCompleted(BotId),
@@ -83,7 +85,7 @@ impl Dampable for ConnectionFact {
 }
 
 /// What the pipeline last saw of an assistant.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum AssistantFact {
     /// No exchange yet.
     #[default]
@@ -125,7 +127,7 @@ impl Dampable for AssistantFact {
 }
 
 /// A group that `spec.groups.chats` names by an id that it no longer has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MovedGroup {
     /// The `metadata.generation` of the connector that names it so.
     pub generation: i64,
@@ -136,7 +138,8 @@ pub struct MovedGroup {
 }
 
 /// Everything noted of one connector.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ObservedFacts {
     /// What `getMe` last said, if asked since the connection began.
     pub identity: Option<IdentityFact>,
@@ -145,6 +148,7 @@ pub struct ObservedFacts {
     /// The assistant's state.
     pub assistant: AssistantFact,
     /// After how long the facts say something else that was seen already, because a fault that alternates is held.
+    #[serde(skip)]
     pub changes_in: Option<Duration>,
     /// Named groups that have another id now, as far as they were heard of.
     pub moved_groups: Vec<MovedGroup>,

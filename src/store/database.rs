@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::group_commit::{Accept, ChangeLane, CountMessages, OtherBots, StoreRequest, Writer};
 use super::reading::{self, Readers, listing};
+use super::shards::ShardLeases;
 use super::statements::PRUNE_LIMIT;
 use super::{
     AcceptOutcome, Backlog, Claim, ClaimOutcome, ClaimRequest, DeadLetter, DeniedMessage, Inbox,
@@ -22,6 +23,9 @@ type Explain = Box<dyn Fn(&sqlx::Error) -> StoreError + Send + Sync>;
 /// Writes down at once that Telegram has taken a part; whether it could.
 type RecordSent = Box<dyn Fn(&Claim, i64, u32) -> bool + Send + Sync>;
 
+/// Makes a fleet's leases of shards.
+type MakeShardLeases = Box<dyn Fn(&str) -> Arc<dyn ShardLeases> + Send + Sync>;
+
 /// The store in a database that is open.
 pub(super) struct DatabaseStore<R> {
     writer: Writer,
@@ -29,6 +33,7 @@ pub(super) struct DatabaseStore<R> {
     explain: Explain,
     record_sent: RecordSent,
     work_notifier: Arc<WorkNotifier>,
+    shard_leases: Option<MakeShardLeases>,
 }
 
 impl<R> DatabaseStore<R> {
@@ -44,6 +49,7 @@ impl<R> DatabaseStore<R> {
             explain: Box::new(explain),
             record_sent: Box::new(|_, _, _| false),
             work_notifier,
+            shard_leases: None,
         }
     }
 
@@ -53,6 +59,15 @@ impl<R> DatabaseStore<R> {
         record_sent: impl Fn(&Claim, i64, u32) -> bool + Send + Sync + 'static,
     ) -> Self {
         self.record_sent = Box::new(record_sent);
+        self
+    }
+
+    /// For a database that several processes poll into.
+    pub(super) fn with_shard_leases(
+        mut self,
+        make: impl Fn(&str) -> Arc<dyn ShardLeases> + Send + Sync + 'static,
+    ) -> Self {
+        self.shard_leases = Some(Box::new(make));
         self
     }
 }
@@ -97,6 +112,10 @@ impl<R: Readers> Inbox for DatabaseStore<R> {
 
     async fn writable(&self) -> Result<(), StoreError> {
         self.writer.call((), StoreRequest::Probe).await
+    }
+
+    fn shard_leases(&self, fleet: &str) -> Option<Arc<dyn ShardLeases>> {
+        self.shard_leases.as_ref().map(|make| make(fleet))
     }
 }
 

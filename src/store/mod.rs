@@ -12,6 +12,7 @@ mod postgres;
 mod reading;
 mod records;
 pub mod report;
+pub mod shards;
 mod sqlite;
 mod statements;
 
@@ -96,6 +97,10 @@ pub trait Inbox: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] with the reason.
     async fn writable(&self) -> Result<(), StoreError>;
+
+    /// This replica's side of the shards of a fleet, whose name tells it from others on the same database; `None` where one process polls
+    /// everything.
+    fn shard_leases(&self, fleet: &str) -> Option<Arc<dyn shards::ShardLeases>>;
 }
 
 /// The whole store: the pipeline's side, and the listings of the commands.

@@ -22,7 +22,7 @@ use super::methods::{self, ParseMode};
 use super::multipart_form::MultipartForm;
 use super::token::BotToken;
 use super::update::RawUpdate;
-use crate::identity::BotId;
+use crate::identity::{BotId, ConnectorUid};
 
 /// Timeout of calls that Telegram answers from memory.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
@@ -53,7 +53,7 @@ struct BotInner {
 }
 
 /// The result of `getMe`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct BotProfile {
     /// `id`.
     pub id: BotId,
@@ -154,6 +154,12 @@ impl Bot {
     /// The API root and its connections.
     pub fn api(&self) -> &TelegramApi {
         &self.0.api
+    }
+
+    /// A number by which replicas know that they mean the same token of a connector. It tells nothing of the token, whose secret half has 35
+    /// random characters, and differs from connector to connector.
+    pub fn token_fingerprint(&self, connector: &ConnectorUid) -> i64 {
+        self.0.token.fingerprint(connector.as_str())
     }
 
     /// Whether both have the same API root and token.

@@ -1,6 +1,7 @@
 //! The bot token: parsed once, exposed only where a request is built.
 
 use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest as _, Sha256};
 
 use crate::identity::BotId;
 
@@ -41,6 +42,17 @@ impl BotToken {
     /// The id of the token's bot.
     pub fn bot_id(&self) -> BotId {
         self.id
+    }
+
+    /// The first eight bytes of a hash over `salt` and the token.
+    pub(super) fn fingerprint(&self, salt: &str) -> i64 {
+        let hash = Sha256::new()
+            .chain_update(salt)
+            .chain_update([0])
+            .chain_update(self.expose())
+            .finalize();
+        let first = hash.first_chunk().expect("SHA-256 has 32 bytes");
+        i64::from_be_bytes(*first)
     }
 
     /// The token itself, for building requests only.

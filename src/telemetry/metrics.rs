@@ -121,6 +121,8 @@ pub struct Metrics {
     webhook_refusals: Counters<1>,
     polls: Counters<1>,
     pollers: Gauge,
+    shards: Gauge,
+    shards_taken: Counter,
     queue_depth: Gauge,
     queue_oldest_seconds: Gauge<f64, std::sync::atomic::AtomicU64>,
     dead_letters: Gauge,
@@ -156,6 +158,8 @@ impl Metrics {
             webhook_refusals: Family::default(),
             polls: Family::default(),
             pollers: Gauge::default(),
+            shards: Gauge::default(),
+            shards_taken: Counter::default(),
             queue_depth: Gauge::default(),
             queue_oldest_seconds: Gauge::default(),
             dead_letters: Gauge::default(),
@@ -244,6 +248,16 @@ impl Metrics {
         );
         r.register("polls", "getUpdates calls, by result", self.polls.clone());
         r.register("pollers", "Pollers running now", self.pollers.clone());
+        r.register(
+            "shards",
+            "Shards of bots that this process polls, of 256 in all; 0 where the polling is not shared (SQLite, webhooks)",
+            self.shards.clone(),
+        );
+        r.register(
+            "shards_taken",
+            "Shards that this process has taken: when it joined, from a replica that was lost or stopped, or to even out",
+            self.shards_taken.clone(),
+        );
         r.register(
             "queue_depth",
             "Updates in the inbox that are not done",
@@ -372,6 +386,17 @@ impl Metrics {
     /// Adds to the number of running pollers: `+1` or `-1`.
     pub fn add_pollers(&self, change: i64) {
         self.pollers.inc_by(change);
+    }
+
+    /// Sets how many shards of bots this process polls.
+    pub fn set_shards(&self, shards: usize) {
+        self.shards.set(i64::try_from(shards).unwrap_or(i64::MAX));
+    }
+
+    /// Counts shards that this process has taken.
+    pub fn count_taken_shards(&self, count: usize) {
+        self.shards_taken
+            .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     /// Sets how many messages wait in the inbox, and the age of the oldest (zero if none waits).

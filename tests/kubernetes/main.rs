@@ -43,7 +43,12 @@ mod servers;
 
 mod allow;
 mod manifests;
+#[path = "../support/not_tried.rs"]
+mod not_tried;
 mod operator;
+#[path = "../support/postgres_server.rs"]
+#[allow(clippy::unwrap_used)]
+mod postgres_server;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 

@@ -28,6 +28,7 @@ mod postgres_server;
 mod preview;
 mod refused_key;
 mod scripted_assistant;
+mod shards;
 mod silence;
 mod stop_command;
 mod store;

@@ -11,10 +11,9 @@ use telegram_connector_operator::store::{
     StoreError, StoreOptions, TokenCounts,
 };
 
+pub(crate) use crate::postgres_server::Postgres;
 use crate::store::{BOT, connector, end, part, update};
 use crate::test_env::{TestEnv, wait_until};
-
-pub(crate) use crate::postgres_server::Postgres;
 
 async fn claim(store: &dyn Store, lanes: usize) -> Vec<store::ClaimedLane> {
     crate::store::claim(store, "a", lanes).await.lanes

@@ -1,4 +1,4 @@
-//! A `PostgreSQL` server for a test.
+//! A `PostgreSQL` server for tests, started from the machine's own programs.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,6 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use sqlx::ConnectOptions;
-use sqlx::postgres::PgConnectOptions;
 use telegram_connector_operator::store;
 
 use crate::not_tried::not_tried;
@@ -16,6 +15,8 @@ use crate::not_tried::not_tried;
 pub(crate) struct Postgres {
     server: Child,
     folder: tempfile::TempDir,
+    programs: PathBuf,
+    as_nobody: bool,
 }
 
 /// `initdb` refuses to run as root; then it runs as nobody.
@@ -48,7 +49,19 @@ fn command(program: &Path, as_nobody: bool) -> Command {
     command
 }
 
+fn spawn_server(programs: &Path, folder: &Path, as_nobody: bool) -> Child {
+    command(&programs.join("postgres"), as_nobody)
+        .args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"])
+        .arg(folder)
+        .arg("-D")
+        .arg(folder.join("data"))
+        .current_dir(folder)
+        .spawn()
+        .unwrap()
+}
+
 impl Postgres {
+    #[allow(dead_code, reason = "some tests make the tables themselves")]
     /// With the store's tables. `None`, said aloud, where there is no `PostgreSQL` on this machine.
     pub(crate) async fn start() -> Option<Self> {
         let postgres = Self::start_empty().await?;
@@ -83,24 +96,45 @@ impl Postgres {
             .status()
             .unwrap();
         assert!(made.success());
-        let server = command(&programs.join("postgres"), as_nobody)
-            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"])
-            .arg(folder.path())
-            .arg("-D")
-            .arg(&data)
-            .current_dir(folder.path())
-            .spawn()
-            .unwrap();
-        let postgres = Self { server, folder };
+        let server = spawn_server(&programs, folder.path(), as_nobody);
+        let postgres = Self {
+            server,
+            folder,
+            programs,
+            as_nobody,
+        };
         postgres.wait_until_it_answers().await;
         Some(postgres)
     }
 
+    /// Shuts the server down, ending every connection, and starts it again after `outage`.
+    #[allow(dead_code, reason = "not every test that starts a server ends it")]
+    pub(crate) async fn go_away_for(&mut self, outage: Duration) {
+        let id = self.server.id().to_string();
+        // A fast shutdown.
+        let sent = Command::new("kill").args(["-INT", &id]).status();
+        assert!(sent.unwrap().success());
+        self.server.wait().unwrap();
+        tokio::time::sleep(outage).await;
+        self.server = spawn_server(&self.programs, self.folder.path(), self.as_nobody);
+        self.wait_until_it_answers().await;
+    }
+
+    /// A connection to it.
+    #[allow(dead_code, reason = "not every test looks into the tables")]
+    pub(crate) async fn connect(&self) -> sqlx::postgres::PgConnection {
+        self.options().connect().await.unwrap()
+    }
+
+    fn options(&self) -> sqlx::postgres::PgConnectOptions {
+        sqlx::postgres::PgConnectOptions::from_str(&self.address()).unwrap()
+    }
+
     async fn wait_until_it_answers(&self) {
-        let options = PgConnectOptions::from_str(&self.address()).unwrap();
-        let deadline = Instant::now() + Duration::from_mins(1);
-        while let Err(error) = options.connect().await {
-            assert!(Instant::now() < deadline, "PostgreSQL: {error}");
+        let options = self.options();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while options.connect().await.is_err() {
+            assert!(Instant::now() < deadline, "PostgreSQL does not answer");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

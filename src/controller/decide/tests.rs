@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::*;
 use crate::api::TelegramConnectorStatus;
-use crate::api::conditions::Reason;
+use crate::api::conditions::{ConditionType, Reason};
 use crate::api::connector::{AccessLevel, BotStatus, WebhookStatus};
 use crate::controller::access::{AccessProblem, AccessState};
-use crate::controller::status::{AssistantState, SecretProblem};
+use crate::controller::status::{AssistantState, SecretProblem, find_condition};
 use crate::identity::BotId;
 use crate::observation::AssistantFact;
 use crate::registry::{AccessPolicy, Transcription};
@@ -87,6 +87,7 @@ fn scenario() -> Scenario {
                 changes_in: None,
                 moved_groups: Vec::new(),
             },
+            connects: true,
             owner: Some(BotOwner::ThisConnector),
             remembered: RememberedBot {
                 bot: Some(bot(84)),
@@ -107,7 +108,18 @@ fn scenario() -> Scenario {
 impl Scenario {
     fn follower(mut self) -> Self {
         self.role = Role::Follower;
+        self.facts.connects = false;
         self.facts.owner = None;
+        self
+    }
+    /// Another process leads, and this one holds the bot's shard.
+    fn polling_follower(mut self) -> Self {
+        self.role = Role::Follower;
+        self
+    }
+    /// Another process holds the bot's shard and has shared what it saw.
+    fn polled_elsewhere(mut self) -> Self {
+        self.facts.connects = false;
         self
     }
     fn suspended(mut self) -> Self {
@@ -239,6 +251,7 @@ impl Scenario {
 fn summary(plan: &Plan) -> String {
     let mut words = vec![match &plan.connection {
         ConnectionPlan::Keep => "keep".to_owned(),
+        ConnectionPlan::Elsewhere => "elsewhere".to_owned(),
         ConnectionPlan::Disconnect => "disconnect".to_owned(),
         ConnectionPlan::Ensure { goal, .. } => format!("{goal:?}").to_lowercase(),
     }];
@@ -384,17 +397,46 @@ fn wrong_inputs_are_reported(#[case] scenario: Scenario, #[case] expected: &str)
 
 // Followers publish what the leader's status vouches for, and write nothing.
 #[rstest]
-#[case(scenario().follower(), "keep, withdraw")]
-#[case(scenario().follower().reported(84, "True"), "keep, publish(reported_bot)")]
-#[case(scenario().follower().reported(84, "Unknown"), "keep, withdraw")]
-#[case(scenario().follower().reported(84, "False"), "keep, withdraw")]
-#[case(scenario().follower().reported(85, "True"), "keep, withdraw")]
+#[case(scenario().follower(), "elsewhere, withdraw")]
+#[case(scenario().follower().reported(84, "True"), "elsewhere, publish(reported_bot)")]
+#[case(scenario().follower().reported(84, "Unknown"), "elsewhere, withdraw")]
+#[case(scenario().follower().reported(84, "False"), "elsewhere, withdraw")]
+#[case(scenario().follower().reported(85, "True"), "elsewhere, withdraw")]
 #[case(scenario().follower().suspended(), "disconnect, withdraw")]
-#[case(scenario().webhook().follower().with_finalizer(false), "keep, withdraw")]
+#[case(scenario().webhook().follower().with_finalizer(false), "elsewhere, withdraw")]
 #[case(scenario().webhook().reported(84, "True").follower().suspended(), "disconnect, withdraw")]
-#[case(scenario().rotated(bot(85)).follower().reported(84, "True"), "keep, withdraw")]
+#[case(scenario().rotated(bot(85)).follower().reported(84, "True"), "elsewhere, withdraw")]
 fn follower_takes_the_leaders_word(#[case] scenario: Scenario, #[case] expected: &str) {
     assert_eq!(summary(&scenario.plan()), expected);
+}
+
+// Where shards are shared, the one that holds a bot's connects it, and the leader writes what it is told.
+#[rstest]
+#[case(scenario().polling_follower(), "connect, publish(acme_bot), share")]
+#[case(scenario().polling_follower().connection(None), "connect, publish(acme_bot)")]
+#[case(scenario().polling_follower().identity(None).connection(None), "connect, withdraw")]
+#[case(scenario().polling_follower().refused(), "keep, withdraw, share")]
+#[case(scenario().polling_follower().refused().reported(84, "True"), "keep, withdraw, share")]
+#[case(scenario().polling_follower().older_connector("acme"), "identify, withdraw, share")]
+#[case(scenario().polling_follower().suspended(), "disconnect, withdraw, share end")]
+#[case(scenario().polling_follower().deleted(), "disconnect, withdraw, share end")]
+#[case(scenario().polled_elsewhere(), "elsewhere, publish(acme_bot), MessagesFlow")]
+#[case(scenario().polled_elsewhere().refused(), "elsewhere, withdraw, TokenUnauthorized")]
+#[case(scenario().polled_elsewhere().older_connector("acme"), "elsewhere, withdraw, DuplicateBot")]
+#[case(scenario().polled_elsewhere().identity(None).connection(None).reported(84, "True"), "elsewhere, publish(reported_bot), wait")]
+#[case(scenario().polled_elsewhere().connection(Some(ConnectionFact::PollingConflict)), "elsewhere, publish(acme_bot), PollingConflict")]
+#[case(scenario().polled_elsewhere().with_finalizer(true), "elsewhere, publish(acme_bot), -finalizer, MessagesFlow")]
+fn holder_of_the_shard_connects_and_the_leader_reports(
+    #[case] scenario: Scenario,
+    #[case] expected: &str,
+) {
+    let plan = scenario.plan();
+    let shared = match &plan.shared {
+        SharePlan::Nothing => "",
+        SharePlan::Disconnected => ", share end",
+        SharePlan::Facts(..) => ", share",
+    };
+    assert_eq!(format!("{}{shared}", summary(&plan)), expected);
 }
 
 // Suspension, the finalizer and the webhook.

@@ -12,3 +12,8 @@ pub fn find_condition(
 ) -> Option<&Condition> {
     status.conditions.iter().find(|c| c.type_ == type_)
 }
+
+/// Whether the status says that Telegram accepts the token: a follower publishes the connector on this word.
+pub fn vouches_for_token(status: &TelegramConnectorStatus) -> bool {
+    find_condition(status, ConditionType::TokenValid).is_some_and(|c| c.status == "True")
+}

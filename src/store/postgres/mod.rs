@@ -7,6 +7,7 @@ mod connection;
 mod housekeeping;
 mod notices;
 mod reading;
+mod shards;
 mod write;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use super::database::DatabaseStore;
 use super::group_commit::Writer;
 use super::migrations::newer_version;
+use super::shards::ShardLeases;
 use super::{StoreError, StoreOptions, WorkNotifier};
 
 use connection::{Connection, explain};
@@ -32,6 +34,7 @@ const MIGRATIONS: &[super::migrations::File] = &[
         "session_tokens",
         include_str!("migrations/0004_session_tokens.sql"),
     ),
+    (5, "shards", include_str!("migrations/0005_shards.sql")),
 ];
 
 /// Connects and makes or upgrades the tables. `address` may hold a password and is never shown.
@@ -70,8 +73,14 @@ pub(super) async fn open(
         .idle_timeout(Duration::from_mins(1))
         .connect_lazy_with(connect.clone());
     let metrics = options.metrics.clone();
+    let (shards_connect, shards_pool) = (connect.clone(), readers.clone());
+    let shard_leases = move |fleet: &str| -> Arc<dyn ShardLeases> {
+        let (connect, pool) = (shards_connect.clone(), shards_pool.clone());
+        Arc::new(shards::PostgresShards::new(connect, pool, fleet))
+    };
     let work_notifier = Arc::<WorkNotifier>::default();
     let connection = Connection::new(connect, first, backlog, options);
     let writer = Writer::start(connection, work_notifier.clone(), metrics);
-    Ok(DatabaseStore::new(writer, readers, work_notifier, explain))
+    let store = DatabaseStore::new(writer, readers, work_notifier, explain);
+    Ok(store.with_shard_leases(shard_leases))
 }

@@ -32,6 +32,11 @@ pub fn register(suite: &mut Suite) {
     add!(
         suite,
         [Core],
+        follower_serves_connectors_as_the_leader_vouches
+    );
+    add!(
+        suite,
+        [Core],
         leader_that_is_cut_off_polls_on_until_another_takes_over
     );
     add!(
@@ -71,6 +76,39 @@ async fn stopped_leader_is_replaced_at_once_and_never_doubled(cluster: Cluster) 
         0,
         "two pollers at once"
     );
+    leader.shutdown().await;
+}
+
+async fn follower_serves_connectors_as_the_leader_vouches(cluster: Cluster) {
+    let env = TestEnv::new(cluster).await;
+    let options = || OperatorOptions {
+        lease: Some(LeaseSettings::new(
+            &env.cluster.namespace,
+            "operator",
+            Duration::from_secs(12),
+        )),
+        ..OperatorOptions::polling()
+    };
+    let leader = env.start_operator(options()).await;
+    env.create_working_connector("before").await;
+    env.wait_until_ready("before").await;
+    let follower = env.start_operator(options()).await;
+    env.wait_for_registry(&follower).await;
+    // Its status comes later than the connector itself.
+    let (bot, _) = env.create_working_connector("after").await;
+    let serves = |count: usize, what: &'static str| {
+        let follower = &follower;
+        env.cluster.eventually(what, move || async move {
+            (follower.registry().all().len() == count).then_some(())
+        })
+    };
+    serves(2, "the follower serves the connector that came after it").await;
+    env.telegram.revoke(bot);
+    env.telegram.send_private_message(bot, 1001, "hello");
+    env.wait_until_not_ready("after", "TokenValid", "False", "TokenUnauthorized")
+        .await;
+    serves(1, "the follower serves it no longer").await;
+    follower.shutdown().await;
     leader.shutdown().await;
 }
 

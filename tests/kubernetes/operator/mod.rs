@@ -17,6 +17,7 @@ mod reasons;
 mod rotation;
 mod secrecy;
 mod secret_label;
+mod shared_polling;
 mod status_repair;
 mod tcp_proxy;
 mod test_env;
@@ -35,6 +36,7 @@ pub fn register(suite: &mut Suite) {
     webhook::register(suite);
     view_of_the_cluster::register(suite);
     leader_election::register(suite);
+    shared_polling::register(suite);
     installation::register(suite);
     rotation::register(suite);
     secrecy::register(suite);

@@ -71,6 +71,14 @@ impl OperatorProcess {
         metrics.is_some_and(|(_, text)| text.contains("telegram_connector_operator_leader 1\n"))
     }
 
+    /// The value of a metric without labels; `None` if the process does not answer.
+    pub async fn metric(&self, name: &str) -> Option<u64> {
+        let (_, text) = self.get("/metrics").await?;
+        let prefix = format!("telegram_connector_operator_{name} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&prefix))?;
+        value.parse().ok()
+    }
+
     /// Everything the process has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).expect("its log")

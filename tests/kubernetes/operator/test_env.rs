@@ -72,8 +72,12 @@ pub async fn client_config(kubeconfig: &str) -> Config {
 
 /// The number of counted writes to the Kubernetes API. Writes to the Lease are left out: they depend on time alone.
 pub fn count_writes(metrics: &Metrics) -> u64 {
+    count_writes_in(&metrics.encode())
+}
+
+/// [`count_writes`] in what `/metrics` says.
+pub fn count_writes_in(metrics: &str) -> u64 {
     metrics
-        .encode()
         .lines()
         .filter(|l| l.starts_with("telegram_connector_operator_kubernetes_calls_total{"))
         .filter(|l| {

@@ -1,0 +1,493 @@
+//! Three replicas on `PostgreSQL` share the polling: the loss of one stops its bots for seconds and disturbs no other, a rolling update makes no
+//! conflict, and the leader reports what the pollers of other replicas see.
+//!
+//! `TAKEOVER_KILLS=20 cargo test --test kubernetes bots_of_a_killed -- --nocapture` is the long run that prints the takeover times.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use telegram_connector_operator::identity::BotId;
+
+use super::load_generator::LoadGenerator;
+use super::operator_process::OperatorProcess;
+use super::test_env::{TestEnv, count_writes_in};
+use crate::cluster::Cluster;
+use crate::postgres_server::Postgres;
+use crate::suite::Suite;
+
+pub fn register(suite: &mut Suite) {
+    add!(
+        suite,
+        [Core],
+        bots_of_a_killed_replica_are_polled_elsewhere_within_5_s
+    );
+    add!(
+        suite,
+        [Core],
+        rolling_update_makes_no_conflict_and_loses_nothing
+    );
+    add!(
+        suite,
+        [Core],
+        leader_reports_what_other_replicas_pollers_see
+    );
+    add!(
+        suite,
+        [Core],
+        outage_of_the_database_stops_polls_and_moves_no_shard
+    );
+    add!(suite, [Core], event_is_written_by_the_replica_that_noticed);
+    add!(
+        suite,
+        [Core],
+        bot_of_a_new_token_is_polled_by_the_holder_of_its_shard
+    );
+    add!(suite, [Core], idle_fleet_writes_one_heartbeat_per_second);
+}
+
+const REPLICAS: usize = 3;
+/// How many bots there are, unless `TAKEOVER_BOTS` says.
+const BOTS: usize = 18;
+/// The longest time without a poll after a replica was killed.
+const MAX_TAKEOVER: Duration = Duration::from_secs(5);
+
+/// Replicas of the operator on one database.
+struct Fleet {
+    env: TestEnv,
+    postgres: Postgres,
+    kubeconfig: String,
+    started: usize,
+    replicas: Vec<OperatorProcess>,
+}
+
+impl Fleet {
+    /// None where there is no `PostgreSQL`.
+    async fn start(cluster: Cluster) -> Option<Self> {
+        let postgres = Postgres::start_empty().await?;
+        let env = TestEnv::new(cluster).await;
+        let mut fleet = Self {
+            kubeconfig: env.kubeconfig().await,
+            env,
+            postgres,
+            started: 0,
+            replicas: Vec::new(),
+        };
+        for _ in 0..REPLICAS {
+            fleet.add_replica().await;
+        }
+        fleet.wait_until_shared().await;
+        Some(fleet)
+    }
+
+    /// Starts one more replica, and waits until it is ready.
+    async fn add_replica(&mut self) {
+        let name = format!("operator-{}", self.started);
+        self.started += 1;
+        let address = self.postgres.address();
+        let flags = [
+            "--store",
+            &address,
+            "--lease-namespace",
+            &self.env.cluster.namespace,
+            "--lease-seconds=4",
+            "--log-level=info",
+        ];
+        let replica = self.env.start_process(&name, &self.kubeconfig, &flags);
+        self.env
+            .cluster
+            .eventually("the replica is ready", || async {
+                replica.is_ready().await.then_some(())
+            })
+            .await;
+        self.replicas.push(replica);
+    }
+
+    /// A metric of each replica.
+    async fn metrics(&self, name: &str) -> Vec<u64> {
+        let mut values = Vec::new();
+        for replica in &self.replicas {
+            values.push(replica.metric(name).await.unwrap_or_default());
+        }
+        values
+    }
+
+    /// Waits until each replica has its share of the shards.
+    async fn wait_until_shared(&self) {
+        let share = 256 / u64::try_from(self.replicas.len()).expect("few");
+        self.env
+            .cluster
+            .eventually("each replica has its share of shards", || async {
+                let shards = self.metrics("shards").await;
+                let is_shared = shards.iter().sum::<u64>() == 256
+                    && shards.iter().all(|n| (share..=share + 1).contains(n));
+                is_shared.then_some(())
+            })
+            .await;
+    }
+
+    /// Creates connectors and waits until all are Ready and have a long poll.
+    async fn create_bots(&self, count: usize) -> Vec<BotId> {
+        let mut bots = Vec::new();
+        for n in 0..count {
+            bots.push(self.env.create_working_connector(&name_of(n)).await.0);
+        }
+        for n in 0..count {
+            self.env.wait_until_ready(&name_of(n)).await;
+        }
+        self.wait_until_polled(&bots).await;
+        bots
+    }
+
+    async fn wait_until_polled(&self, bots: &[BotId]) {
+        self.env
+            .cluster
+            .eventually("every bot has a long poll", || async {
+                bots.iter().all(|bot| self.is_polled(*bot)).then_some(())
+            })
+            .await;
+    }
+
+    fn is_polled(&self, bot: BotId) -> bool {
+        self.env.telegram.polls_in_flight(bot) > 0
+    }
+
+    fn assert_no_conflicts(&self, bots: &[BotId]) {
+        for bot in bots {
+            let counters = self.env.telegram.counters(*bot);
+            assert_eq!(
+                (counters.conflicts, counters.concurrent_polls),
+                (0, 0),
+                "two pollers of {bot} at once"
+            );
+        }
+    }
+
+    /// How often a bot was connected, and how many of its polls ended without an answer.
+    fn disturbances(&self, bot: BotId) -> (u64, u64) {
+        let in_flight = u64::from(self.env.telegram.polls_in_flight(bot));
+        let counters = self.env.telegram.counters(bot);
+        let calls = |method: &str| counters.methods.get(method).copied().unwrap_or_default();
+        let unanswered =
+            calls("getupdates").saturating_sub(counters.polls + counters.conflicts + in_flight);
+        (calls("getme"), unanswered)
+    }
+
+    /// How many writes to Kubernetes all replicas have made, but for the Lease.
+    async fn kubernetes_writes(&self) -> Vec<u64> {
+        let mut writes = Vec::new();
+        for replica in &self.replicas {
+            let (_, metrics) = replica.get("/metrics").await.expect("it runs");
+            writes.push(count_writes_in(&metrics));
+        }
+        writes
+    }
+
+    async fn leader(&self) -> usize {
+        self.env
+            .cluster
+            .eventually("a replica leads", || async {
+                let leading = self.metrics("leader").await;
+                leading.iter().position(|n| *n == 1)
+            })
+            .await
+    }
+}
+
+fn name_of(n: usize) -> String {
+    format!("bot-{n}")
+}
+
+async fn bots_of_a_killed_replica_are_polled_elsewhere_within_5_s(cluster: Cluster) {
+    let kills = std::env::var("TAKEOVER_KILLS").map_or(1, |n| n.parse().expect("a number"));
+    let Some(mut fleet) = Fleet::start(cluster).await else {
+        return;
+    };
+    let count = std::env::var("TAKEOVER_BOTS").map_or(BOTS, |n| n.parse().expect("a number"));
+    let bots = fleet.create_bots(count).await;
+    let mut takeovers = Vec::new();
+    for _ in 0..kills {
+        let polled = fleet.metrics("pollers").await;
+        assert_eq!(polled.iter().sum::<u64>(), count as u64, "{polled:?}");
+        assert!(polled.iter().all(|n| *n > 0), "spread over all: {polled:?}");
+        let before: Vec<_> = bots.iter().map(|bot| fleet.disturbances(*bot)).collect();
+        let killed_at = Instant::now();
+        fleet.replicas.remove(0).kill();
+        // The kernel closes its connections.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let (kept, lost): (Vec<_>, Vec<_>) = (0..count).partition(|n| fleet.is_polled(bots[*n]));
+        assert_eq!(lost.len() as u64, polled[0], "{polled:?}");
+        let mut missing = lost;
+        while !missing.is_empty() {
+            let took = killed_at.elapsed();
+            let was = missing.len();
+            missing.retain(|n| !fleet.is_polled(bots[*n]));
+            takeovers.extend(vec![took; was - missing.len()]);
+            assert!(took < MAX_TAKEOVER, "{} bots are not polled", missing.len());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        for n in kept {
+            assert_eq!(
+                fleet.disturbances(bots[n]),
+                before[n],
+                "a bot of another replica"
+            );
+        }
+        fleet.add_replica().await;
+        fleet.wait_until_shared().await;
+        fleet.wait_until_polled(&bots).await;
+    }
+    fleet.assert_no_conflicts(&bots);
+    takeovers.sort_unstable();
+    let at = |share: f64| {
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss
+        )]
+        let n = ((takeovers.len() as f64 * share).ceil() as usize).clamp(1, takeovers.len());
+        takeovers[n - 1].as_secs_f64()
+    };
+    eprintln!(
+        "{kills} times one of {REPLICAS} replicas was killed, and one of {count} bots taken over {} times: median {:.2} s, p99 {:.2} s, at most {:.2} s; no other bot disturbed, no conflict",
+        takeovers.len(),
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
+}
+
+async fn rolling_update_makes_no_conflict_and_loses_nothing(cluster: Cluster) {
+    let Some(mut fleet) = Fleet::start(cluster).await else {
+        return;
+    };
+    let bots = fleet.create_bots(6).await;
+    let load = LoadGenerator::start(
+        &fleet.env.telegram,
+        &bots,
+        10_000,
+        Duration::from_millis(40),
+    );
+    for n in 0..REPLICAS {
+        fleet.add_replica().await;
+        // The first is replaced before its successor has its share, the others after.
+        if n > 0 {
+            fleet.wait_until_shared().await;
+        }
+        let mut old = fleet.replicas.remove(0);
+        old.terminate();
+        let ended = tokio::time::timeout(Duration::from_secs(25), old.ended()).await;
+        assert!(
+            ended.is_ok(),
+            "it does not end after SIGTERM: {}",
+            old.log()
+        );
+    }
+    fleet.wait_until_shared().await;
+    let answers = load.all_answered(Duration::from_mins(1)).await;
+    fleet.assert_no_conflicts(&bots);
+    let slowest = super::load_generator::slowest(&answers);
+    eprintln!(
+        "{} messages during a rolling update of {REPLICAS} replicas: none lost, no conflict, the slowest answered after {:.2} s",
+        answers.len(),
+        slowest.as_secs_f64()
+    );
+}
+
+async fn leader_reports_what_other_replicas_pollers_see(cluster: Cluster) {
+    const COUNT: usize = 9;
+    let Some(fleet) = Fleet::start(cluster).await else {
+        return;
+    };
+    let bots = fleet.create_bots(COUNT).await;
+    let leader = fleet.leader().await;
+    let polled = fleet.metrics("pollers").await;
+    assert!(
+        polled[leader] < COUNT as u64,
+        "others poll too: {polled:?}, {leader} leads"
+    );
+    for (n, bot) in bots.iter().enumerate() {
+        let name = name_of(n);
+        fleet
+            .env
+            .wait_for_condition(&name, "Connected", "True", "Polling")
+            .await;
+        fleet
+            .env
+            .telegram
+            .send_and_wait(*bot, 4001, "hello", MAX_TAKEOVER)
+            .await;
+    }
+    for n in 0..COUNT {
+        fleet
+            .env
+            .wait_for_condition(&name_of(n), "AssistantReady", "True", "ExchangesSucceed")
+            .await;
+    }
+    // What happens at the poller reaches the status: the tokens are revoked.
+    for bot in &bots {
+        fleet.env.telegram.revoke(*bot);
+    }
+    // The long polls of before go on until an update ends them.
+    for (n, bot) in bots.iter().enumerate() {
+        fleet
+            .env
+            .telegram
+            .send_private_message(*bot, 4002, "are you there?");
+        let message = fleet
+            .env
+            .wait_until_not_ready(&name_of(n), "TokenValid", "False", "TokenUnauthorized")
+            .await;
+        assert!(!message.contains("AAH"), "{message}");
+    }
+}
+
+async fn event_is_written_by_the_replica_that_noticed(cluster: Cluster) {
+    let Some(fleet) = Fleet::start(cluster).await else {
+        return;
+    };
+    let bots = fleet.create_bots(6).await;
+    for (n, bot) in bots.iter().enumerate() {
+        let named = json!({"spec": {"access": {"level": "Specific", "specificUsers": {"users": [{"id": 4001}]}}}});
+        fleet.env.patch_connector(&name_of(n), named).await;
+        fleet
+            .env
+            .wait_for_condition(&name_of(n), "AccessResolved", "True", "Resolved")
+            .await;
+        fleet
+            .env
+            .telegram
+            .send_and_wait(*bot, 4003, "let me in", MAX_TAKEOVER)
+            .await;
+        fleet
+            .env
+            .cluster
+            .eventually("an event tells of it", || async {
+                fleet.env.event_notes(&name_of(n), "UserDenied").await.pop()
+            })
+            .await;
+    }
+}
+
+async fn bot_of_a_new_token_is_polled_by_the_holder_of_its_shard(cluster: Cluster) {
+    const COUNT: usize = 6;
+    let Some(fleet) = Fleet::start(cluster).await else {
+        return;
+    };
+    let mut bots = fleet.create_bots(COUNT).await;
+    for (n, polled) in bots.iter_mut().enumerate() {
+        let (bot, token) = fleet.env.add_bot();
+        fleet.env.set_secret(&name_of(n), "token", &token).await;
+        let before = std::mem::replace(polled, bot);
+        fleet.wait_until_polled(&[bot]).await;
+        fleet
+            .env
+            .cluster
+            .eventually("the bot before is polled no more", || async {
+                (!fleet.is_polled(before)).then_some(())
+            })
+            .await;
+        fleet.env.wait_until_ready(&name_of(n)).await;
+    }
+    fleet.assert_no_conflicts(&bots);
+}
+
+async fn outage_of_the_database_stops_polls_and_moves_no_shard(cluster: Cluster) {
+    let Some(mut fleet) = Fleet::start(cluster).await else {
+        return;
+    };
+    let bots = fleet.create_bots(BOTS).await;
+    let taken = fleet.metrics("shards_taken_total").await;
+    let telegram = fleet.env.telegram.clone();
+    let observed = bots.clone();
+    let is_silent = tokio::spawn(async move {
+        let began = Instant::now();
+        while observed
+            .iter()
+            .any(|bot| telegram.polls_in_flight(*bot) > 0)
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        began.elapsed()
+    });
+    fleet.postgres.go_away_for(Duration::from_secs(6)).await;
+    let silent_after = tokio::time::timeout(Duration::from_millis(1), is_silent)
+        .await
+        .expect("who cannot renew its lease stops polling")
+        .expect("it does not panic");
+    assert!(silent_after < Duration::from_secs(4), "{silent_after:?}");
+    fleet.wait_until_polled(&bots).await;
+    // Long enough that a replica would be judged.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(
+        fleet.metrics("shards_taken_total").await,
+        taken,
+        "who came back first took nothing"
+    );
+    fleet.assert_no_conflicts(&bots);
+    for (user, bot) in (4001..).zip(&bots) {
+        fleet
+            .env
+            .telegram
+            .send_and_wait(*bot, user, "hello", MAX_TAKEOVER)
+            .await;
+    }
+}
+
+/// How long an idle fleet is watched.
+const IDLE: Duration = Duration::from_secs(10);
+
+async fn idle_fleet_writes_one_heartbeat_per_second(cluster: Cluster) {
+    let Some(fleet) = Fleet::start(cluster).await else {
+        return;
+    };
+    let bots = fleet.create_bots(BOTS).await;
+    let mut db = fleet.postgres.connect().await;
+    let counted = "CREATE TABLE written (what text)";
+    let function = "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO written VALUES (TG_TABLE_NAME); RETURN NULL; END $$";
+    for statement in [counted, function] {
+        sqlx::query(statement)
+            .execute(&mut db)
+            .await
+            .expect(statement);
+    }
+    let wal = "SELECT (pg_current_wal_lsn() - '0/0')::bigint";
+    let wal_before: i64 = sqlx::query_scalar(wal).fetch_one(&mut db).await.expect(wal);
+    let calls_before = fleet.kubernetes_writes().await;
+    tokio::time::sleep(IDLE).await;
+    let wal_after: i64 = sqlx::query_scalar(wal).fetch_one(&mut db).await.expect(wal);
+    for table in [
+        "replica",
+        "shard",
+        "observation",
+        "lane",
+        "inbox",
+        "connector",
+    ] {
+        let trigger = format!(
+            "CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION note()"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(trigger.clone()))
+            .execute(&mut db)
+            .await
+            .expect(&trigger);
+    }
+    tokio::time::sleep(IDLE).await;
+    let written: Vec<(String, i64)> =
+        sqlx::query_as("SELECT what, count(*) FROM written GROUP BY what")
+            .fetch_all(&mut db)
+            .await
+            .expect("the rows");
+    let calls_after = fleet.kubernetes_writes().await;
+    assert_eq!(written.len(), 1, "heartbeats only: {written:?}");
+    let (table, rows) = &written[0];
+    let seconds = i64::try_from(IDLE.as_secs()).expect("few");
+    let expected = 3 * (seconds - 2)..=3 * (seconds + 1);
+    assert!(table == "replica" && expected.contains(rows), "{written:?}");
+    assert_eq!(calls_before, calls_after, "writes to Kubernetes");
+    fleet.assert_no_conflicts(&bots);
+    eprintln!(
+        "an idle fleet of {REPLICAS} replicas and {BOTS} bots: {rows} rows in {seconds} s, {} bytes of WAL a second",
+        (wal_after - wal_before) / seconds
+    );
+}
