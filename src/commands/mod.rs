@@ -39,8 +39,19 @@ pub fn main() -> ExitCode {
 /// After so many tasks a busy worker looks for answers that have come: those of Telegram are written down before anything is doubled by a kill.
 const EVENT_INTERVAL: u32 = 13;
 
+/// Threads for tasks. The store has two of its own, and a task takes microseconds: with a thread for each core most of the time of one goes into
+/// waking another, a quarter more CPU for a message.
+fn worker_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.div_ceil(2)
+}
+
 fn run_command(command: Command) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        builder.worker_threads(worker_threads());
+    }
+    let runtime = builder
         .event_interval(EVENT_INTERVAL)
         .enable_all()
         .build()

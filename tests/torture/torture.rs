@@ -203,10 +203,17 @@ async fn torture(mode: DeliveryMode, postgres: Option<&Postgres>) {
         last.unanswered
     );
     assert_eq!(first.out_of_order, 0);
-    let doubled = last.doubled.len();
+    // A store that takes no writes takes no record either.
+    let doubled = last.doubled.len() - without_store;
+    // What is on its way at a kill is doubled. On PostgreSQL the record of it is on its way longer.
+    let allowed = if postgres.is_some() {
+        killed.len()
+    } else {
+        2 + killed.len() / 10
+    };
     assert!(
-        doubled <= killed.len(),
-        "{doubled} parts doubled by {kills} kills"
+        doubled <= allowed,
+        "{doubled} parts doubled by {kills} kills, {allowed} allowed"
     );
 }
 
