@@ -197,6 +197,45 @@ async fn stop_command_wakes_a_waiting_lane_on_postgres() {
 }
 
 #[tokio::test]
+async fn postgres_reads_of_a_backlog_what_a_claim_brings() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let store = store::open(&postgres.address()).await.unwrap();
+    let updates = (0..2000).map(|id| update(id, 1 + id % 20, 100, "x"));
+    store
+        .accept(&connector("a").uid, BOT, updates.collect())
+        .await
+        .unwrap();
+    let lanes = claim(&*store, 20).await;
+    assert!(lanes.iter().all(|lane| lane.messages.len() == 16));
+    let lanes: Vec<_> = lanes.iter().map(|lane| lane.claim.lane).collect();
+    let newest = store.waiting_messages(&lanes).await.unwrap();
+    assert_eq!(newest.len(), 20);
+    assert!(newest.iter().all(|(_, messages)| messages.len() == 16));
+    drop(store);
+    // A connection that ends has reported what it did.
+    wait_until("the store's connections have ended", async || {
+        let open = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'telegram-connector-operator'";
+        let mut db = postgres.connect().await;
+        let open: i64 = sqlx::query_scalar(open).fetch_one(&mut db).await.unwrap();
+        open == 0
+    })
+    .await;
+    let searches = "SELECT sum(idx_scan)::bigint FROM pg_stat_user_indexes WHERE relname = 'inbox'";
+    let mut db = postgres.connect().await;
+    let searches: i64 = sqlx::query_scalar(searches)
+        .fetch_one(&mut db)
+        .await
+        .unwrap();
+    // One per lane and read, and few for other ends: not one per lane and waiting message.
+    assert!(
+        searches <= 100,
+        "{searches} searches in the inbox's indexes"
+    );
+}
+
+#[tokio::test]
 async fn postgres_prunes_chats_with_expired_sessions() {
     let Some(postgres) = Postgres::start().await else {
         return;

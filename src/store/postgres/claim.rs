@@ -142,14 +142,16 @@ async fn claim(
     Ok(claimed)
 }
 
+/// The oldest messages of each lane, by a look at each lane: with `id IN (SELECT …)` instead, `PostgreSQL` would look for each message of the
+/// inbox whether it is among them.
 async fn messages(
     db: &mut PgConnection,
     lanes: &str,
 ) -> Result<HashMap<i64, Vec<WaitingMessage>>, sqlx::Error> {
     let found = sqlx::query(
         "SELECT i.lane, i.id, i.update_id, i.body, i.attempts, i.received_at, i.crashes
-         FROM json_array_elements($1::json) j(value) JOIN inbox i ON i.id IN
-           (SELECT id FROM inbox WHERE lane = (j.value->>0)::bigint ORDER BY date, update_id LIMIT $2)
+         FROM json_array_elements($1::json) j(value) CROSS JOIN LATERAL
+           (SELECT * FROM inbox WHERE lane = (j.value->>0)::bigint ORDER BY date, update_id LIMIT $2) i
          ORDER BY i.lane, i.date, i.update_id",
     )
     .bind(lanes)
