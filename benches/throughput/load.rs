@@ -25,12 +25,12 @@ impl Drop for Process {
 
 impl Process {
     /// The CPU time so far.
-    fn cpu(&self) -> Duration {
+    pub(super) fn cpu(&self) -> Duration {
         cpu_of(&self.0.id().to_string())
     }
 
     /// Resident memory in kB.
-    fn memory(&self) -> u64 {
+    pub(super) fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()));
         status
             .unwrap_or_default()
@@ -94,15 +94,30 @@ impl LoadTest {
         part: &str,
         environment: Vec<(&str, String)>,
     ) -> Result<Process, Failure> {
+        self.start_replica(part, &self.sqlite(), (0, 1), environment)
+    }
+
+    /// A store in a file.
+    pub(super) fn sqlite(&self) -> String {
+        format!("sqlite:{}/connectors.db", self.folder.path().display())
+    }
+
+    /// The same on any store, as one of several: which, and of how many.
+    pub(super) fn start_replica(
+        &self,
+        part: &str,
+        store: &str,
+        (replica, replicas): (usize, usize),
+        environment: Vec<(&str, String)>,
+    ) -> Result<Process, Failure> {
         let child = Command::new(std::env::current_exe()?)
             .arg(part)
             .arg(self.telegram.url().as_str())
             .arg(self.assistant.url().as_str())
             .arg(self.bots.len().to_string())
-            .arg(format!(
-                "sqlite:{}/connectors.db",
-                self.folder.path().display()
-            ))
+            .arg(store)
+            .arg(replica.to_string())
+            .arg(replicas.to_string())
             .envs(environment)
             .stdout(Stdio::null())
             .spawn()?;

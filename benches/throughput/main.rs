@@ -1,7 +1,7 @@
-//! Measures throughput, latency, fairness and memory of the message path, and what a slow disk makes of it.
+//! Measures throughput, latency, fairness and memory of the message path, what a slow disk makes of it, and `PostgreSQL` beside `SQLite`.
 //!
-//! `cargo bench --bench throughput` runs all parts; `-- intake`, `-- end-to-end`, `-- latency`, `-- fairness`, `-- memory`, `-- slow-disk`
-//! one of them. `--messages N` changes the load of end-to-end, memory and slow-disk.
+//! `cargo bench --bench throughput` runs all parts; `-- intake`, `-- end-to-end`, `-- latency`, `-- fairness`, `-- memory`, `-- slow-disk`,
+//! `-- postgres` one of them. `--messages N` changes the load of end-to-end, memory, slow-disk and postgres.
 //!
 //! Simulator, sample assistant and load generator run in this process. The operator (store, pollers and pipeline, without Kubernetes)
 //! and, for comparison, a plain teloxide dispatcher run in separate processes, so that the CPU time of each can be measured. The exit
@@ -11,8 +11,18 @@
 
 mod intake;
 mod load;
+#[path = "../../tests/support/not_tried.rs"]
+mod not_tried;
 mod operator;
 mod peer;
+mod postgres;
+#[path = "../../tests/support/postgres_server.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "the tests', who start it with other settings, too"
+)]
+mod postgres_server;
 mod slow_disk;
 mod verdict;
 #[path = "../../tests/torture/power/volatile_cache.rs"]
@@ -64,13 +74,15 @@ fn main() -> Result<ExitCode, Failure> {
             Some("fairness") => load::fairness().await,
             Some("memory") => load::memory(messages.unwrap_or(200_000)).await,
             Some("slow-disk") => slow_disk::run(messages.unwrap_or(10_000)).await,
+            Some("postgres") => postgres::run(messages.unwrap_or(10_000)).await,
             None => {
                 intake::run().await?;
                 load::end_to_end(messages.unwrap_or(40_000)).await?;
                 load::latency().await?;
                 load::fairness().await?;
                 load::memory(messages.unwrap_or(200_000)).await?;
-                slow_disk::run(messages.unwrap_or(10_000)).await
+                slow_disk::run(messages.unwrap_or(10_000)).await?;
+                postgres::run(messages.unwrap_or(10_000)).await
             }
             Some(other) => Err(format!("unknown part {other}").into()),
         }

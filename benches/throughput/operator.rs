@@ -51,11 +51,12 @@ pub(super) fn assistant(url: &str) -> Result<Arc<dyn Assistant>, Failure> {
     Ok(assistant::build_assistant(&spec, None, &context)?)
 }
 
-/// Arguments: Bot API URL, assistant URL, number of bots, store.
+/// Arguments: Bot API URL, assistant URL, number of bots, store; and which replica this is, of how many: the bots are divided among their pollers.
 pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<(), Failure> {
-    let [telegram, assistant_url, bots, address] = args else {
-        return Err("four arguments".into());
+    let [telegram, assistant_url, bots, address, replica, replicas] = args else {
+        return Err("six arguments".into());
     };
+    let (replica, replicas): (usize, usize) = (replica.parse()?, replicas.parse()?);
     let store = store::open(address).await?;
     let registry = Arc::new(Registry::default());
     let (observations, mut changed_connectors) = Observations::new();
@@ -103,9 +104,11 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
             assistant: Some(assistant.clone()),
             transcription: Transcription::None,
         }));
-        connections
-            .ensure(&connector, &bot, None, ConnectionGoal::Connect)
-            .await;
+        if n % replicas == replica {
+            connections
+                .ensure(&connector, &bot, None, ConnectionGoal::Connect)
+                .await;
+        }
     }
     let _pipeline = Pipeline::start(PipelineContext {
         registry,

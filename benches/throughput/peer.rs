@@ -11,10 +11,10 @@ use teloxide::prelude::*;
 use super::Failure;
 use super::operator::{assistant, token, users};
 
-/// Arguments: Bot API URL, assistant URL, number of bots, store (unused).
+/// Arguments: Bot API URL, assistant URL, number of bots; the others are the operator's.
 pub(super) async fn run(args: &[String]) -> Result<(), Failure> {
-    let [telegram, assistant_url, bots, _] = args else {
-        return Err("four arguments".into());
+    let [telegram, assistant_url, bots, ..] = args else {
+        return Err("three arguments".into());
     };
     let assistant = assistant(assistant_url)?;
     let users = Arc::new(users());

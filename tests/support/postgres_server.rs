@@ -17,6 +17,7 @@ pub(crate) struct Postgres {
     folder: tempfile::TempDir,
     programs: PathBuf,
     as_nobody: bool,
+    fsync: &'static str,
 }
 
 /// `initdb` refuses to run as root; then it runs as nobody.
@@ -49,9 +50,9 @@ fn command(program: &Path, as_nobody: bool) -> Command {
     command
 }
 
-fn spawn_server(programs: &Path, folder: &Path, as_nobody: bool) -> Child {
+fn spawn_server(programs: &Path, folder: &Path, as_nobody: bool, fsync: &str) -> Child {
     command(&programs.join("postgres"), as_nobody)
-        .args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"])
+        .args(["-c", "listen_addresses=", "-c", fsync, "-k"])
         .arg(folder)
         .arg("-D")
         .arg(folder.join("data"))
@@ -71,6 +72,22 @@ impl Postgres {
 
     /// Without any table.
     pub(crate) async fn start_empty() -> Option<Self> {
+        Self::start_server("fsync=off").await
+    }
+
+    /// The same, with the disk waited for.
+    #[allow(dead_code, reason = "for measurements")]
+    pub(crate) async fn start_durable() -> Option<Self> {
+        Self::start_server("fsync=on").await
+    }
+
+    /// The process whose children do the work.
+    #[allow(dead_code, reason = "for measurements")]
+    pub(crate) fn process(&self) -> u32 {
+        self.server.id()
+    }
+
+    async fn start_server(fsync: &'static str) -> Option<Self> {
         let Some(programs) = programs() else {
             not_tried("there is no PostgreSQL (initdb, postgres) on this machine");
             return None;
@@ -96,12 +113,13 @@ impl Postgres {
             .status()
             .unwrap();
         assert!(made.success());
-        let server = spawn_server(&programs, folder.path(), as_nobody);
+        let server = spawn_server(&programs, folder.path(), as_nobody, fsync);
         let postgres = Self {
             server,
             folder,
             programs,
             as_nobody,
+            fsync,
         };
         postgres.wait_until_it_answers().await;
         Some(postgres)
@@ -116,7 +134,12 @@ impl Postgres {
         assert!(sent.unwrap().success());
         self.server.wait().unwrap();
         tokio::time::sleep(outage).await;
-        self.server = spawn_server(&self.programs, self.folder.path(), self.as_nobody);
+        self.server = spawn_server(
+            &self.programs,
+            self.folder.path(),
+            self.as_nobody,
+            self.fsync,
+        );
         self.wait_until_it_answers().await;
     }
 
