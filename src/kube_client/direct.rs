@@ -76,7 +76,8 @@ mod tests {
         let server = tokio::spawn(async move {
             let (mut connection, _) = listener.accept().await.expect("a connection");
             let mut bytes = [0; 4096];
-            connection.read(&mut bytes).await.expect("a request");
+            let read = connection.read(&mut bytes).await.expect("a request");
+            assert!(read > 0, "a request");
             connection
                 .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
                 .await
