@@ -15,7 +15,7 @@ use crate::observation::{ConnectionFact, IdentityFact};
 use crate::store::StoreError;
 use crate::telegram::bot::BotProfile;
 use crate::telegram::{RawUpdate, TelegramError};
-use crate::telemetry::metrics::UpdateOutcome;
+use crate::telemetry::outcomes::UpdateOutcome;
 
 /// The most that `getUpdates` gives at once.
 const UPDATES_PER_POLL: u8 = 100;

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod kubernetes_calls;
 pub mod logs;
 pub mod metrics;
+pub mod outcomes;
 mod readiness;
 pub mod traces;
 mod watch_health;

@@ -9,7 +9,7 @@ use regex::Regex;
 use serde_json::Value;
 use telegram_connector_operator::api::conditions::Reason;
 use telegram_connector_operator::telemetry::Metrics;
-use telegram_connector_operator::telemetry::metrics::{UpdateOutcome, WebhookRefusal};
+use telegram_connector_operator::telemetry::outcomes::{UpdateOutcome, WebhookRefusal};
 
 use super::folder;
 

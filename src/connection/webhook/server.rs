@@ -29,7 +29,7 @@ use crate::registry::{Registry, ResolvedConnector};
 use crate::store::{Inbox, StoreError};
 use crate::telegram::{InvalidUpdate, RawUpdate};
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::{UpdateOutcome, WebhookRefusal};
+use crate::telemetry::outcomes::{UpdateOutcome, WebhookRefusal};
 
 /// Limit of a body; an update is a few kB, so this leaves room for growth.
 const MAX_BODY_BYTES: usize = 1024 * 1024;

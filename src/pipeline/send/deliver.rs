@@ -10,7 +10,7 @@ use crate::pipeline::decide::retry::SendErrorAction;
 use crate::registry::ResolvedConnector;
 use crate::store::{Change, WaitingPart};
 use crate::telegram::{MessageText, NewMessage, TelegramError};
-use crate::telemetry::metrics::UpdateOutcome;
+use crate::telemetry::outcomes::UpdateOutcome;
 
 /// How far the delivery came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

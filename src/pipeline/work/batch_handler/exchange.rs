@@ -17,7 +17,7 @@ use crate::pipeline::state::running_answers::RunningAnswer;
 use crate::pipeline::work::ask::{self, AnswerEnd, AskContext, AskOutcome, AssistantAnswer};
 use crate::pipeline::work::inbox_watch;
 use crate::store::WaitingMessage;
-use crate::telemetry::metrics::UpdateOutcome;
+use crate::telemetry::outcomes::UpdateOutcome;
 
 /// Stands under an answer that was stopped, for the user and in the history; the same in every language.
 const ENDED: &str = "⏹";

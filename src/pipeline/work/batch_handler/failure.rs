@@ -13,7 +13,7 @@ use crate::pipeline::decide::session::SessionStep;
 use crate::pipeline::send::deliver::{self, DeliveryProgress, report_dead_letter};
 use crate::pipeline::work::ask::AskOutcome;
 use crate::store::{Change, Notice, NoticeKind, ReplyPart};
-use crate::telemetry::metrics::UpdateOutcome;
+use crate::telemetry::outcomes::UpdateOutcome;
 
 impl BatchHandler<'_> {
     /// The assistant said nothing.

@@ -24,7 +24,7 @@ use crate::pipeline::send::{localize, render};
 use crate::pipeline::state::rate_limit::RateDecision;
 use crate::registry::ResolvedConnector;
 use crate::store::{Change, Notice, ReplyPart, WaitingMessage, WaitingPart};
-use crate::telemetry::metrics::UpdateOutcome;
+use crate::telemetry::outcomes::UpdateOutcome;
 use crate::texts::Texts;
 
 /// What became of a message.
