@@ -55,16 +55,18 @@ impl Claimant {
             .exists((owner, &registered.name))
     }
 
-    /// Ends the registration; its lanes must have been given back.
-    pub(super) fn deregister(&mut self, db: &Db) -> rusqlite::Result<()> {
-        if let Some(registered) = self.registered.take() {
-            self.sent_journal.begin(None);
-            db.execute(
-                "DELETE FROM claimant WHERE id = ?1 AND name = ?2",
-                (registered.id, &registered.name),
-            )?;
-        }
-        Ok(())
+    /// Ends the registration; its lanes must have been given back. Returns its file, which goes once that is committed: of a process that ends in
+    /// any other way it stays, for whoever takes over.
+    pub(super) fn deregister(&mut self, db: &Db) -> rusqlite::Result<Option<PathBuf>> {
+        let Some(registered) = self.registered.take() else {
+            return Ok(None);
+        };
+        self.sent_journal.begin(None);
+        db.execute(
+            "DELETE FROM claimant WHERE id = ?1 AND name = ?2",
+            (registered.id, &registered.name),
+        )?;
+        Ok(Some(registered.file))
     }
 
     /// Registers, or prolongs the registration.
@@ -112,12 +114,6 @@ impl Claimant {
             }
         }
         Ok(dead)
-    }
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.file);
     }
 }
 

@@ -34,7 +34,8 @@ pub(super) fn apply_requests(
                     connection.remove_sent_parts(db, sent)?;
                     release_lanes(db, owner)?;
                 }
-                connection.claimant.deregister(db)?;
+                let file = connection.claimant.deregister(db)?;
+                connection.on_commit.files.extend(file);
                 pending.resolve(Ok(()));
             }
             StoreRequest::ReadyNow(pending) => {

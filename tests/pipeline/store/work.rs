@@ -1,48 +1,121 @@
 //! What is done under a claim: replies, notices, sessions, and whose claim it is.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use jiff::Timestamp;
 use telegram_connector_operator::clock::SharedClock;
 use telegram_connector_operator::store::{
-    Change, LaneWrite, ListingQuery, Notice, NoticeKind, Release, StoreError, TokenCounts,
+    Change, Claim, LaneWrite, ListingQuery, Notice, NoticeKind, Release, Store, StoreError,
+    TokenCounts,
 };
 
 use super::{BOT, StoreFixture, claim, connector, end, part, store_backlog, update};
+
+/// Accepts a message, and answers it in two parts that are to be sent; the claim, and the number of the reply.
+async fn store_reply_of_two_parts(store: &dyn Store) -> (Claim, i64) {
+    let uid = connector("a").uid;
+    let updates = vec![update(1, 7, 100, "one")];
+    store.accept(&uid, BOT, updates).await.unwrap();
+    let claimed = claim(store, "a", 10).await;
+    let lane = &claimed.lanes[0];
+    let message = lane.messages[0].id;
+    let write = LaneWrite {
+        claim: lane.claim,
+        changes: vec![
+            Change::Reply {
+                message,
+                parts: vec![part("first"), part("second")],
+                notice: None,
+            },
+            Change::Finish { message },
+        ],
+        release: None,
+    };
+    assert!(store.write(write.into()).await.unwrap().reply_stored);
+    (lane.claim, message)
+}
+
+/// The numbers of the parts that wait, for whoever comes after a process that ended without giving anything back.
+async fn parts_after_a_crash(fixture: &StoreFixture, store: Arc<dyn Store>) -> Vec<u32> {
+    drop(store);
+    let store = fixture.open().await;
+    store.keep_claims().await.unwrap();
+    let claimed = claim(&*store, "a", 10).await;
+    let parts = claimed.lanes.iter().flat_map(|lane| &lane.parts);
+    parts.map(|part| part.number).collect()
+}
+
+#[tokio::test]
+async fn part_noted_as_sent_is_not_sent_again_after_a_crash() {
+    let fixture = StoreFixture::new();
+    let store = fixture.open().await;
+    let (claim, reply) = store_reply_of_two_parts(&*store).await;
+    assert!(store.record_sent(&claim, reply, 0));
+    assert_eq!(parts_after_a_crash(&fixture, store).await, [1]);
+}
+
+#[tokio::test]
+async fn part_noted_as_sent_is_not_claimed_again_if_its_write_failed() {
+    let fixture = StoreFixture::new();
+    let store = fixture.open().await;
+    let (held, reply) = store_reply_of_two_parts(&*store).await;
+    assert!(store.record_sent(&held, reply, 0));
+    assert!(end(&*store, held, Vec::new()).await.more_waits);
+    let claimed = claim(&*store, "a", 10).await;
+    let numbers: Vec<_> = claimed.lanes[0].parts.iter().map(|p| p.number).collect();
+    assert_eq!(numbers, [1]);
+}
+
+#[tokio::test]
+async fn part_noted_as_sent_is_gone_once_claims_are_released() {
+    let fixture = StoreFixture::new();
+    let store = fixture.open().await;
+    let (claim, reply) = store_reply_of_two_parts(&*store).await;
+    assert!(store.record_sent(&claim, reply, 0));
+    store.release_claims().await.unwrap();
+    assert_eq!(parts_after_a_crash(&fixture, store).await, [1]);
+}
+
+#[tokio::test]
+async fn lane_released_in_the_background_is_claimed_with_what_came_meanwhile() {
+    let fixture = StoreFixture::new();
+    let store = fixture.open().await;
+    let uid = connector("a").uid;
+    let accept = async |id| {
+        let updates = vec![update(id, 7, 100, "text")];
+        store.accept(&uid, BOT, updates).await.unwrap();
+    };
+    accept(1).await;
+    let lane = claim(&*store, "a", 10).await.lanes.remove(0);
+    accept(2).await;
+    let notifier = store.work_notifier();
+    // What the acceptances told.
+    notifier.notified_connectors().await;
+    let write = LaneWrite {
+        claim: lane.claim,
+        changes: vec![Change::Finish {
+            message: lane.messages[0].id,
+        }],
+        release: Some(Release::Now),
+    };
+    store.release_in_background(uid.clone(), write);
+    let told = tokio::time::timeout(Duration::from_secs(30), notifier.notified_connectors());
+    let told = told.await.expect("somebody is told");
+    assert!(told.contains(&uid), "{told:?}");
+    let claimed = claim(&*store, "a", 10).await;
+    assert_eq!(super::ids(&claimed), [[2]]);
+}
 
 #[tokio::test]
 async fn reply_survives_crash_until_each_part_is_recorded() {
     let fixture = StoreFixture::new();
     let store = fixture.open().await;
-    let uid = connector("a").uid;
-    store
-        .accept(&uid, BOT, vec![update(1, 7, 100, "one")])
-        .await
-        .unwrap();
-    let claimed = claim(&*store, "a", 10).await;
-    let lane = &claimed.lanes[0];
-    let message = lane.messages[0].id;
-    let written = store
-        .write(
-            LaneWrite {
-                claim: lane.claim,
-                changes: vec![
-                    Change::Reply {
-                        message,
-                        parts: vec![part("first"), part("second")],
-                        notice: None,
-                    },
-                    Change::Finish { message },
-                ],
-                release: None,
-            }
-            .into(),
-        )
-        .await
-        .unwrap();
-    assert!(written.reply_stored);
+    let (held, message) = store_reply_of_two_parts(&*store).await;
     store
         .write(
             LaneWrite {
-                claim: lane.claim,
+                claim: held,
                 changes: vec![Change::Sent {
                     reply: message,
                     number: 0,
