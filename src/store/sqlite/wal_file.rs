@@ -49,13 +49,16 @@ impl WalFile {
         if !self.has_failed.load(Ordering::Acquire) {
             return;
         }
-        let checkpoint = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0));
+        // Of the pages in the log, those that were copied. It waits for no reader.
+        let checkpoint = db.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |row| {
+            Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+        });
         match checkpoint {
-            Ok(false) => {
+            Ok((pages, copied)) if copied == pages => {
                 self.has_failed.store(false, Ordering::Release);
                 tracing::info!("the store's log is on the disk again");
             }
-            Ok(true) => tracing::warn!("the store's log is in use and cannot be copied yet"),
+            Ok(_) => tracing::warn!("the store's log is being read and cannot be copied yet"),
             Err(error) => tracing::warn!(%error, "the store's log cannot be copied"),
         }
     }
@@ -96,4 +99,59 @@ fn unsynced(wal: &WalFile, why: &dyn std::fmt::Display) -> StoreError {
         "{}: it cannot be synced: {why}: look at the node's disk",
         wal.path.display()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_failed_sync_none_counts_until_the_log_is_copied() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("store.db");
+        let db = Db::open(&path).expect("a database");
+        db.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (x)")
+            .expect("a table");
+        let wal = Arc::new(WalFile::open(&path, &db).expect("the log"));
+        let mut disk = WalDisk(wal.clone());
+        assert!(disk.sync().is_ok());
+        // No device syncs this file.
+        let unsyncable = File::open("/dev/null").expect("a file");
+        let log = std::mem::replace(&mut *wal.file.lock(), Arc::new(unsyncable));
+        let failed = disk.sync().expect_err("a failed sync").to_string();
+        assert!(failed.contains("store.db-wal"), "{failed}");
+        *wal.file.lock() = log;
+        assert!(
+            disk.sync().is_err(),
+            "the system calls the next one a success"
+        );
+        wal.recover(&db);
+        assert!(disk.sync().is_ok());
+        let copy = folder.path().join("without-the-log.db");
+        std::fs::copy(&path, &copy).expect("a copy");
+        let copied = Db::open(&copy).expect("a database");
+        let rows = copied.query_row("SELECT count(*) FROM t", (), |row| row.get(0));
+        assert_eq!(rows, Ok(0_i64));
+    }
+
+    #[test]
+    fn log_in_use_is_copied_later() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("store.db");
+        let db = Db::open(&path).expect("a database");
+        db.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (x); INSERT INTO t VALUES (1)")
+            .expect("a table");
+        let wal = WalFile::open(&path, &db).expect("the log");
+        wal.has_failed.store(true, Ordering::Release);
+        let reader = Db::open(&path).expect("a reader");
+        reader
+            .execute_batch("BEGIN; SELECT * FROM t")
+            .expect("a read");
+        db.execute_batch("INSERT INTO t VALUES (2)").expect("a row");
+        wal.recover(&db);
+        assert!(wal.has_failed.load(Ordering::Acquire));
+        reader.execute_batch("COMMIT").expect("the end of the read");
+        wal.recover(&db);
+        assert!(!wal.has_failed.load(Ordering::Acquire));
+    }
 }
