@@ -5,8 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::group_commit::{Accept, ChangeLane, CountMessages, OtherBots, StoreRequest, Writer};
+use super::group_commit::Writer;
 use super::reading::{self, Readers, listing};
+use super::requests::{Accept, ChangeLane, CountMessages, OtherBots, StoreRequest};
 use super::shards::ShardLeases;
 use super::statements::PRUNE_LIMIT;
 use super::{

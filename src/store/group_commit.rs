@@ -5,208 +5,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::disk_sync::{Disk, DiskSync};
-use super::records::{ClaimOutcome, ClaimRequest, LaneWrite, Retention, WriteOutcome};
-use super::{AcceptOutcome, StoreError, WorkNotifier};
-use crate::identity::{BotId, ConnectorRef, ConnectorUid};
-use crate::telegram::RawUpdate;
+use super::requests::{ChangeLane, OPERATIONS, Pending, StoreRequest};
+use super::{StoreError, WorkNotifier};
 use crate::telemetry::Metrics;
-
-/// A request, the place for its outcome, and whoever waits for it.
-pub(super) struct Pending<Q, R> {
-    pub(super) request: Q,
-    outcome: Option<Result<R, StoreError>>,
-    /// `None`: nobody.
-    caller: Option<oneshot::Sender<Result<R, StoreError>>>,
-}
-
-impl<Q, R> Pending<Q, R> {
-    /// Notes what became of it; its caller is told once the batch is committed.
-    pub(super) fn resolve(&mut self, outcome: Result<R, StoreError>) {
-        self.outcome = Some(outcome);
-    }
-
-    /// Tells its caller: the failure of the whole batch, if there is one.
-    fn answer(self, failure: Option<&StoreError>) {
-        let outcome = match (failure, self.outcome) {
-            (Some(error), _) => Err(error.clone()),
-            (None, Some(outcome)) => outcome,
-            (None, None) => Err(StoreError::Unavailable("it was not carried out".into())),
-        };
-        match (self.caller, outcome) {
-            // A caller that has gone away needs no answer; its write is done all the same.
-            (Some(caller), outcome) => drop(caller.send(outcome)),
-            (None, Err(error)) => {
-                tracing::warn!(%error, "what nobody waits for was not written");
-            }
-            (None, Ok(_)) => {}
-        }
-    }
-}
-
-/// Updates to be made durable.
-pub(super) struct Accept {
-    pub(super) connector: ConnectorUid,
-    pub(super) bot: BotId,
-    pub(super) updates: Vec<RawUpdate>,
-}
-
-/// Messages to be given up: a connector's, for any bot but this.
-pub(super) struct OtherBots {
-    pub(super) connector: ConnectorUid,
-    pub(super) bot: BotId,
-    pub(super) before: Timestamp,
-}
-
-/// Changes to a lane.
-pub(super) struct ChangeLane {
-    pub(super) write: Arc<LaneWrite>,
-    /// Told to the notifier if something still waits in the lane that was given back; `None`: the caller sees to it.
-    pub(super) notify: Option<ConnectorUid>,
-}
-
-/// Messages of a sender that count in a minute.
-pub(super) struct CountMessages {
-    pub(super) connector: i64,
-    pub(super) sender: i64,
-    pub(super) minute: i64,
-    pub(super) messages: u32,
-}
-
-/// One caller's write.
-pub(super) enum StoreRequest {
-    Accept(Pending<Accept, AcceptOutcome>),
-    Claim(Pending<Vec<ClaimRequest>, ClaimOutcome>),
-    Write(Pending<ChangeLane, WriteOutcome>),
-    KeepClaims(Pending<(), Vec<(ConnectorUid, Timestamp)>>),
-    ReleaseClaims(Pending<(), ()>),
-    ReadyNow(Pending<ConnectorUid, ()>),
-    DeadLetterOtherBots(Pending<OtherBots, u64>),
-    Prune(Pending<Retention, bool>),
-    /// Removes these lanes, should they still hold nothing.
-    PruneLanes(Pending<Vec<i64>, u64>),
-    DeleteConnectorData(Pending<ConnectorUid, ()>),
-    Retry(Pending<Vec<i64>, u64>),
-    Register(Pending<ConnectorRef, ()>),
-    /// Answered with all that were counted in the minute.
-    CountMessages(Pending<CountMessages, u32>),
-    Probe(Pending<(), ()>),
-}
-
-/// The operations' names in metrics: every [`StoreRequest::label`].
-const OPERATIONS: [&str; 13] = [
-    "accept",
-    "claim",
-    "write",
-    "keep_claims",
-    "release_claims",
-    "ready_now",
-    "bury_other_bots",
-    "prune",
-    "forget",
-    "retry",
-    "register",
-    "count_messages",
-    "probe",
-];
-
-impl StoreRequest {
-    /// Whether its caller relies on it to survive the loss of power. Where a lane's changes do not, its message is there as before and is
-    /// answered again; a lost claim is claimed again.
-    pub(super) fn must_be_durable(&self) -> bool {
-        match self {
-            Self::Accept(_)
-            | Self::DeadLetterOtherBots(_)
-            | Self::DeleteConnectorData(_)
-            | Self::Retry(_)
-            | Self::Probe(_) => true,
-            Self::Claim(_)
-            | Self::Write(_)
-            | Self::KeepClaims(_)
-            | Self::ReleaseClaims(_)
-            | Self::ReadyNow(_)
-            | Self::Prune(_)
-            | Self::PruneLanes(_)
-            | Self::Register(_)
-            | Self::CountMessages(_) => false,
-        }
-    }
-
-    /// Tells whoever works whose messages can be claimed now.
-    fn notify_of_work(&self, work_notifier: &WorkNotifier) {
-        match self {
-            Self::Accept(Pending {
-                request,
-                outcome: Some(Ok(accepted)),
-                ..
-            }) if accepted.new > 0 => work_notifier.notify(&request.connector),
-            Self::Write(Pending {
-                request:
-                    ChangeLane {
-                        notify: Some(connector),
-                        ..
-                    },
-                outcome: Some(Ok(written)),
-                ..
-            }) if written.more_waits => work_notifier.notify(connector),
-            _ => {}
-        }
-    }
-
-    /// Whether nobody waits for it.
-    fn is_background(&self) -> bool {
-        matches!(self, Self::Write(pending) if pending.caller.is_none())
-    }
-
-    /// The operation's name in metrics.
-    fn label(&self) -> &'static str {
-        match self {
-            Self::Accept(_) => "accept",
-            Self::Claim(_) => "claim",
-            Self::Write(_) => "write",
-            Self::KeepClaims(_) => "keep_claims",
-            Self::ReleaseClaims(_) => "release_claims",
-            Self::ReadyNow(_) => "ready_now",
-            Self::DeadLetterOtherBots(_) => "bury_other_bots",
-            Self::Prune(_) | Self::PruneLanes(_) => "prune",
-            Self::DeleteConnectorData(_) => "forget",
-            Self::Retry(_) => "retry",
-            Self::Register(_) => "register",
-            Self::CountMessages(_) => "count_messages",
-            Self::Probe(_) => "probe",
-        }
-    }
-
-    fn weight(&self) -> usize {
-        match self {
-            Self::Accept(accept) => accept.request.updates.len().max(1),
-            _ => 1,
-        }
-    }
-
-    fn answer(self, failure: Option<&StoreError>) {
-        match self {
-            Self::Accept(pending) => pending.answer(failure),
-            Self::Claim(pending) => pending.answer(failure),
-            Self::Write(pending) => pending.answer(failure),
-            Self::KeepClaims(pending) => pending.answer(failure),
-            Self::ReleaseClaims(pending) => pending.answer(failure),
-            Self::ReadyNow(pending) => pending.answer(failure),
-            Self::DeadLetterOtherBots(pending) => pending.answer(failure),
-            Self::Prune(pending) => pending.answer(failure),
-            Self::PruneLanes(pending) => pending.answer(failure),
-            Self::DeleteConnectorData(pending) => pending.answer(failure),
-            Self::Retry(pending) => pending.answer(failure),
-            Self::Register(pending) => pending.answer(failure),
-            Self::CountMessages(pending) => pending.answer(failure),
-            Self::Probe(pending) => pending.answer(failure),
-        }
-    }
-}
 
 /// Something that commits a batch: all of it, or (on `Err`) nothing. What is committed survives a killed process, and the loss of power
 /// unless a [`Disk`] is given beside it.
@@ -328,11 +133,8 @@ impl Writer {
 
     /// Hands in a lane's last changes, which nobody waits for.
     pub(super) fn call_in_background(&self, request: ChangeLane) {
-        self.background.push(StoreRequest::Write(Pending {
-            request,
-            outcome: None,
-            caller: None,
-        }));
+        self.background
+            .push(StoreRequest::Write(Pending::new(request, None)));
     }
 
     /// Hands in a write, wrapped into its kind, and waits for its commit. What is measured is what the caller waits, not the batch's
@@ -343,11 +145,7 @@ impl Writer {
         kind: fn(Pending<Q, R>) -> StoreRequest,
     ) -> Result<R, StoreError> {
         let (caller, outcome) = oneshot::channel();
-        let request = kind(Pending {
-            request,
-            outcome: None,
-            caller: Some(caller),
-        });
+        let request = kind(Pending::new(request, Some(caller)));
         let (label, began) = (request.label(), Instant::now());
         let result = self.commit(request, outcome).await;
         let Some(metrics) = &self.metrics else {

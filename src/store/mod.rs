@@ -12,6 +12,7 @@ mod postgres;
 mod reading;
 mod records;
 pub mod report;
+mod requests;
 pub mod shards;
 mod sqlite;
 mod statements;

@@ -6,7 +6,7 @@ use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
 use super::connection::{Connection, rows};
-use crate::store::group_commit::{Accept, StoreRequest};
+use crate::store::requests::{Accept, StoreRequest};
 use crate::store::statements::MOVE_CHAT;
 use crate::store::{AcceptOutcome, StoreError};
 

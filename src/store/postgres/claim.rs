@@ -7,8 +7,8 @@ use sqlx::postgres::PgConnection;
 
 use super::connection::{Connection, rows};
 use crate::identity::{BotId, ConnectorUid};
-use crate::store::group_commit::StoreRequest;
 use crate::store::reading::{count, history, timestamp};
+use crate::store::requests::StoreRequest;
 use crate::store::{
     Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneKey, Session, TokenCounts, WaitingMessage,
     WaitingPart,

@@ -9,7 +9,8 @@ use super::accept::{self, BacklogCount};
 use super::claimant::Claimant;
 use super::{claim, housekeeping, write};
 use crate::identity::{ConnectorRef, ConnectorUid};
-use crate::store::group_commit::{Backend, StoreRequest};
+use crate::store::group_commit::Backend;
+use crate::store::requests::StoreRequest;
 use crate::store::{StoreError, StoreOptions};
 
 /// The writing connection with what it remembers between batches.

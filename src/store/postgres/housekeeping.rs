@@ -8,8 +8,8 @@ use super::accept::BacklogCount;
 use super::connection::{Connection, rows};
 use crate::identity::ConnectorUid;
 use crate::store::Retention;
-use crate::store::group_commit::{CountMessages, OtherBots, StoreRequest};
 use crate::store::reading::timestamp;
+use crate::store::requests::{CountMessages, OtherBots, StoreRequest};
 use crate::store::statements::{
     CLEAR_IDLE_LANES, COUNT_CRASHES, DELETE_CONNECTOR_DATA, PRUNE_LIMIT, WAKE_OVERDUE_LANES,
     latest_ready_at, prune_statements,

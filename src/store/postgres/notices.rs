@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnection;
 
 use super::connection::rows;
 use super::write::run;
-use crate::store::group_commit::{ChangeLane, Pending};
+use crate::store::requests::{ChangeLane, Pending};
 use crate::store::{Change, Notice, WriteOutcome};
 
 /// When the chats of this batch were last told that they are denied.

@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnection, PgQueryResult};
 
 use super::connection::{Connection, rows};
 use super::notices::Notices;
-use crate::store::group_commit::StoreRequest;
+use crate::store::requests::StoreRequest;
 use crate::store::statements::{
     DENIED_PER_CONNECTOR, DENIED_PER_SENDER, TRIM_DENIED_OF_CONNECTOR, TRIM_DENIED_OF_SENDER,
     latest_ready_at,

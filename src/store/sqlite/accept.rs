@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection as Db, OptionalExtension as _, named_params};
 
 use super::connection::Connection;
-use crate::store::group_commit::{Accept, StoreRequest};
+use crate::store::requests::{Accept, StoreRequest};
 use crate::store::statements::MOVE_CHAT;
 use crate::store::{AcceptOutcome, StoreError};
 

@@ -5,7 +5,7 @@ use rusqlite::Connection as Db;
 use super::connection::{Connection, timestamp};
 use super::sent_journal::SentPart;
 use crate::history::{ChatMessage, Role};
-use crate::store::group_commit::StoreRequest;
+use crate::store::requests::StoreRequest;
 use crate::store::{
     Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneKey, Session, TokenCounts, WaitingMessage,
     WaitingPart,

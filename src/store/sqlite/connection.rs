@@ -18,7 +18,8 @@ use super::sent_journal::{SentJournal, SentPart};
 use super::wal_file::{WalDisk, WalFile};
 use super::{claim, housekeeping, write};
 use crate::identity::{ConnectorRef, ConnectorUid};
-use crate::store::group_commit::{Backend, StoreRequest};
+use crate::store::group_commit::Backend;
+use crate::store::requests::StoreRequest;
 use crate::store::{StoreError, StoreOptions};
 
 /// `SQLite`'s page size, in bytes.

@@ -9,8 +9,8 @@ use super::connection::Connection;
 use super::sent_journal;
 use crate::identity::ConnectorUid;
 use crate::store::Retention;
-use crate::store::group_commit::{OtherBots, StoreRequest};
 use crate::store::reading::timestamp;
+use crate::store::requests::{OtherBots, StoreRequest};
 use crate::store::statements::{
     CLEAR_IDLE_LANES, COUNT_CRASHES, DELETE_CONNECTOR_DATA, PRUNE_LIMIT, WAKE_OVERDUE_LANES,
     latest_ready_at, prune_statements,

@@ -6,7 +6,7 @@ use rusqlite::{Connection as Db, OptionalExtension as _, Params};
 
 use super::connection::Connection;
 use super::sent_journal::SentPart;
-use crate::store::group_commit::StoreRequest;
+use crate::store::requests::StoreRequest;
 use crate::store::statements::{
     DENIED_CHECK_INTERVAL, DENIED_PER_CONNECTOR, DENIED_PER_SENDER, TRIM_DENIED_OF_CONNECTOR,
     TRIM_DENIED_OF_SENDER, latest_ready_at,
