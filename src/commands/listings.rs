@@ -3,8 +3,9 @@
 //! They read the store directly while the operator runs; none of them needs the cluster.
 
 use std::io;
+use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
 
 use crate::cli::{ConnectorArgs, DeadLettersArgs, DeniedArgs, OutputFormat, SessionsArgs};
@@ -21,7 +22,7 @@ pub async fn denied(args: DeniedArgs) -> Result<()> {
         .as_deref()
         .map(|s| point_in_time(s, Timestamp::now()))
         .transpose()?;
-    let store = store::open(&args.connector.store.store).await?;
+    let store = open_store(&args.connector.store.store).await?;
     let listing = ListingQuery {
         since,
         texts: true,
@@ -41,7 +42,7 @@ pub async fn denied(args: DeniedArgs) -> Result<()> {
 /// # Errors
 /// The store's.
 pub async fn sessions(args: SessionsArgs) -> Result<()> {
-    let store = store::open(&args.connector.store.store).await?;
+    let store = open_store(&args.connector.store.store).await?;
     let listing = ListingQuery {
         texts: args.with_text,
         ..listing(&args.connector)
@@ -55,7 +56,7 @@ pub async fn sessions(args: SessionsArgs) -> Result<()> {
 /// # Errors
 /// The store's, or a `--retry` that names no row.
 pub async fn dead_letters(args: DeadLettersArgs) -> Result<()> {
-    let store = store::open(&args.connector.store.store).await?;
+    let store = open_store(&args.connector.store.store).await?;
     let listing = listing(&args.connector);
     if args.retry.is_empty() {
         report::dead_letters(&*store, listing, format(&args.connector), &mut io::stdout()).await?;
@@ -67,6 +68,19 @@ pub async fn dead_letters(args: DeadLettersArgs) -> Result<()> {
         .await?;
     println!("{handed_back} handed back; the operator tries them again");
     Ok(())
+}
+
+/// Opens the store that the operator uses. One that is not there is not made: an empty listing would look like an answer.
+async fn open_store(address: &str) -> Result<Arc<dyn Store>> {
+    if let Some(path) = store::sqlite_path(address)
+        && !path.exists()
+    {
+        bail!(
+            "--store {address}: there is no store. In a cluster run this command in the operator's Pod (kubectl -n telegram-connectors exec \
+             deploy/telegram-connector-operator -- before it); elsewhere name with --store the one that the operator runs with"
+        );
+    }
+    Ok(store::open(address).await?)
 }
 
 fn format(args: &ConnectorArgs) -> Format {

@@ -105,6 +105,24 @@ fn an_unknown_store_is_refused_with_the_forms_there_are() {
 }
 
 #[test]
+fn listing_without_a_store_says_where_to_run_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data/connectors.db");
+    let store = format!("sqlite:{}", path.display());
+    for command in ["denied", "sessions", "dead-letters"] {
+        let error = error_output(&run_program(
+            &[command, "-n", "acme", "support"],
+            &[("STORE", &store)],
+        ));
+        assert!(
+            error.contains(&store) && error.contains("exec deploy/"),
+            "{error}"
+        );
+        assert!(!path.exists(), "{command} made a store");
+    }
+}
+
+#[test]
 fn without_a_cluster_run_says_where_it_looked() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = folder.path().join("none").display().to_string();

@@ -5,9 +5,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod chart;
+mod command_page;
 mod docs;
 mod observability;
+mod pages;
 mod references;
+mod resource_pages;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,6 +32,18 @@ fn files(name: &str) -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
+}
+
+/// Holds a generated page to `wanted`; with `UPDATE_DOCS` writes it.
+fn compare_page(name: &str, wanted: &str) {
+    let path = folder(name);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, wanted).unwrap();
+    }
+    assert!(
+        fs::read_to_string(&path).unwrap_or_default() == wanted,
+        "{name} is not what the code says: UPDATE_DOCS=1 cargo test --test manifests"
+    );
 }
 
 fn check_files(paths: &[PathBuf]) -> (CheckSummary, String) {

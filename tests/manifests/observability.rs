@@ -11,7 +11,7 @@ use telegram_connector_operator::api::conditions::Reason;
 use telegram_connector_operator::telemetry::Metrics;
 use telegram_connector_operator::telemetry::outcomes::{UpdateOutcome, WebhookRefusal};
 
-use super::folder;
+use super::{compare_page, folder};
 
 /// Metrics with a sample in every family: a family without one is not printed.
 fn metrics_with_samples() -> Metrics {
@@ -129,6 +129,15 @@ fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     assert_eq!(wanted, found);
+
+    let index = fs::read_to_string(folder("docs/runbooks.md")).unwrap();
+    for alert in alerts() {
+        let (name, severity) = (&alert["alert"], &alert["labels"]["severity"]);
+        let row = format!("| [{}](runbooks/", name.as_str().unwrap());
+        let line = index.lines().find(|line| line.starts_with(&row));
+        let end = format!("| {} |", severity.as_str().unwrap());
+        assert!(line.is_some_and(|l| l.ends_with(&end)), "{name}: {line:?}");
+    }
 }
 
 #[test]
@@ -172,14 +181,7 @@ fn the_metrics_reference_is_that_of_the_code() {
         ]
         .concat();
     }
-    let path = folder("docs/metrics.md");
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(&path, &wanted).unwrap();
-    }
-    assert!(
-        fs::read_to_string(&path).unwrap_or_default() == wanted,
-        "docs/metrics.md is not what the code says: UPDATE_DOCS=1 cargo test --test manifests metrics"
-    );
+    compare_page("docs/metrics.md", &wanted);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 /// How many fields `parameters` may hold.
 pub const MAX_PARAMETERS: usize = 64;
 
-/// Which of OpenAI's two APIs the server offers.
+/// Which API the server offers. ChatCompletions: POST {url}/chat/completions. Responses: POST {url}/responses. Default ChatCompletions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum OpenAiApi {
@@ -58,7 +58,7 @@ impl OmittableField {
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OpenAiSpec {
-    /// Which API the server offers. ChatCompletions: POST {url}/chat/completions. Responses: POST {url}/responses. Default ChatCompletions.
+    /// The API; the schema has the description of [`OpenAiApi`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<OpenAiApi>,
     /// Further fields of the request's body, such as temperature, max_tokens or reasoning_effort, at most 64. Refused are those that the
