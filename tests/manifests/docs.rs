@@ -107,7 +107,7 @@ fn the_program_takes_every_command_in_the_pages() {
             tried += 1;
         }
     }
-    assert!(tried >= 15, "only {tried} commands");
+    assert!(tried >= 12, "only {tried} commands");
 }
 
 #[test]
