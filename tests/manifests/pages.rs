@@ -78,9 +78,9 @@ impl Page {
         if link.contains("://") || link.starts_with("mailto:") {
             return None;
         }
-        let (path, anchor) = link
-            .split_once('#')
-            .map_or((link, None), |(path, anchor)| (path, Some(anchor.to_owned())));
+        let (path, anchor) = link.split_once('#').map_or((link, None), |(path, anchor)| {
+            (path, Some(anchor.to_owned()))
+        });
         let target = if path.is_empty() {
             self.path.clone()
         } else {

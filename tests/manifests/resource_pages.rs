@@ -142,7 +142,9 @@ impl ResourcePage {
         let shown = if inner["properties"].is_object() {
             let shape = without_words(inner);
             let known = self.sections.iter().find(|(_, schema)| *schema == shape);
-            let ahead = below.iter().find(|(_, schema)| without_words(schema) == shape);
+            let ahead = below
+                .iter()
+                .find(|(_, schema)| without_words(schema) == shape);
             let section = known.or(ahead).map_or(&path, |(path, _)| path).clone();
             below.push((section.clone(), inner.clone()));
             format!("[{prefix}{type_name}](#{})", anchor(&section))
@@ -155,7 +157,9 @@ impl ResourcePage {
     fn rules(&mut self, schema: &Value, fields: &Map<String, Value>) {
         let mut rules = Vec::new();
         for rule in items(&schema["x-kubernetes-validations"]) {
-            let field = rule["fieldPath"].as_str().map(|f| f.trim_start_matches('.'));
+            let field = rule["fieldPath"]
+                .as_str()
+                .map(|f| f.trim_start_matches('.'));
             rules.push((field, rule["message"].as_str().unwrap()));
         }
         for (name, field) in fields {
@@ -225,7 +229,9 @@ fn anchor(path: &str) -> String {
 
 /// Text for a table's cell.
 fn escape(text: &str) -> String {
-    text.replace('|', "\\|").replace('<', "\\<").replace('*', "\\*")
+    text.replace('|', "\\|")
+        .replace('<', "\\<")
+        .replace('*', "\\*")
 }
 
 /// The description on one line, with what absence means in bold.
@@ -239,11 +245,7 @@ fn sentence(schema: &Value) -> String {
 /// The bounds of a value, from the schema.
 fn bounds(schema: &Value) -> String {
     let between = |least: &str, most: &str, unit: &str| {
-        let bound = |name: &str| {
-            schema[name]
-                .as_f64()
-                .map(|n| format!("{n}"))
-        };
+        let bound = |name: &str| schema[name].as_f64().map(|n| format!("{n}"));
         match (bound(least), bound(most)) {
             (Some(least), Some(most)) => format!(", {least} to {most}{unit}"),
             (None, Some(most)) => format!(", at most {most}{unit}"),
