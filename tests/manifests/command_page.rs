@@ -62,7 +62,8 @@ fn write_argument(page: &mut String, argument: &Arg) {
         .collect();
     // A choice of true and false goes without saying.
     if choices.len() > 1 && choices[0] != "`true`" {
-        meaning += &format!(": {}", choices.join(", "));
+        meaning += ": ";
+        meaning += &choices.join(", ");
     }
     if argument.is_required_set() {
         meaning += "; **required**";

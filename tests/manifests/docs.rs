@@ -112,13 +112,11 @@ fn the_program_takes_every_command_in_the_pages() {
 
 #[test]
 fn connectors_in_the_pages_pass_check() {
+    let ours = Regex::new("(?m)^kind: Telegram").unwrap();
     let mut checked = 0;
     for page in pages::all() {
         for block in page.code_blocks.iter().filter(|b| b.language == "yaml") {
-            if !Regex::new("(?m)^kind: Telegram")
-                .unwrap()
-                .is_match(&block.text)
-            {
+            if !ours.is_match(&block.text) {
                 continue;
             }
             let (outcome, output) = check_text("page.yaml", &block.text);

@@ -260,10 +260,11 @@ fn bounds(schema: &Value) -> String {
         .map(|choice| format!("`{}`", choice.as_str().unwrap_or_default()))
         .collect();
     if !choices.is_empty() {
-        said += &format!(", one of {}", choices.join(", "));
+        said += ", one of ";
+        said += &choices.join(", ");
     }
     if let Some(pattern) = schema["pattern"].as_str() {
-        said += &format!(", `{}`", pattern.replace('|', "\\|"));
+        said += &[", `", &pattern.replace('|', "\\|"), "`"].concat();
     }
     if schema["x-kubernetes-preserve-unknown-fields"] == true {
         said += ", any further fields";
