@@ -15,7 +15,7 @@ cleanup() {
 trap cleanup EXIT
 KUBECONFIG=$(../shared/envtest/up "$work/api")
 export KUBECONFIG
-account=operator-telegram-connector-operator
+account="operator-telegram-connector-operator"
 k() { kubectl "$@" 2>/dev/null; }
 within() { # seconds, command...: polls until it succeeds
   local end=$((SECONDS + $1)); shift

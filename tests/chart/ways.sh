@@ -62,7 +62,7 @@ for watched in '[]' '["acme"]'; do
   named two --set-json "watchNamespaces=$watched" >"$work/two"
   [ -s "$work/one" ] || fail "nothing outside of the release's namespace to compare"
   twice=$(comm -12 "$work/one" "$work/two")
-  [ -z "$twice" ] || fail "two releases of one name have the same objects (watchNamespaces $watched):" $twice
+  [ -z "$twice" ] || fail "two releases of one name have the same objects (watchNamespaces $watched): $twice"
 done
 echo "chart: two releases of one name in two namespaces share no object"
 

@@ -23,11 +23,11 @@ for overlay in examples/kustomize/overlays/*/; do
   "$HELM" template operator charts/telegram-connector-operator --values "$overlay/operator-values.yaml" >/dev/null || fail "operator-values.yaml of $name"
 done
 grep -q 'level: Specific' "$work/development.yaml" && grep -q 'saveDeniedConversations: true' "$work/production.yaml" || fail "the overlays do not change what they say"
-echo "examples: kustomize overlays built: $(ls examples/kustomize/overlays | xargs)"
+echo "examples: kustomize overlays built: $(basename -a examples/kustomize/overlays/*/ | xargs)"
 
-for script in $(find examples -name '*.py'); do
+while IFS= read -r script; do
   python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read())' "$script" || fail "$script"
-done
+done < <(find examples -name '*.py')
 
 if [ -x ../shared/envtest/up ] && command -v kubectl >/dev/null; then
   state=$work/api
@@ -37,9 +37,9 @@ if [ -x ../shared/envtest/up ] && command -v kubectl >/dev/null; then
   kubectl apply --validate=false -f crds >/dev/null
   mapfile -t files < <(find examples -name '*.yaml' -path '*' ! -path '*/overlays/*' ! -path '*/kustomize/base/*' ! -path '*/pull-request-check/*' | sort)
   files+=("$work/development.yaml" "$work/production.yaml")
-  for namespace in $(cat "${files[@]}" | sed -n 's/^  *namespace: *//p; s/.*[{ ]namespace: \([a-z0-9-]*\)}.*/\1/p' | sort -u); do
-    kubectl create namespace "$namespace" >/dev/null
-  done
+  while IFS= read -r namespace; do
+    kubectl create namespace "$namespace" >/dev/null </dev/null
+  done < <(sed -n 's/^  *namespace: *//p; s/.*[{ ]namespace: \([a-z0-9-]*\)}.*/\1/p' "${files[@]}" | sort -u)
   accepted=0 unknown=
   for file in "${files[@]}"; do
     python3 tests/chart/documents.py split "$work/documents" <"$file"
