@@ -20,7 +20,10 @@ step "image $image:$version"
 image_digest=$("$here/image.sh" "$image:$version")
 step "binaries and CRDs"
 "$here/binaries.sh" "$image@$image_digest" "$folder" >&2
-cat "$here"/../../crds/*.yaml >"$folder/crds.yaml"
+for crd in "$here"/../../crds/*.yaml; do
+  echo "---"
+  cat "$crd"
+done >"$folder/crds.yaml"
 step "chart oci://$chart $version"
 "$here/chart.py" "$registry" "$folder" >&2
 chart_digest=$("$here/push-chart.sh" "$folder/telegram-connector-operator-$version.tgz" "$registry/charts")

@@ -107,7 +107,7 @@ class Release(unittest.TestCase):
     def test_chart_installs_from_the_registry_without_values(self):
         chart = f"oci://{self.registry}/charts/telegram-connector-operator"
         rendered = self.helm("template", "operator", chart, "--version", VERSION, "--plain-http")
-        self.assertIn(f'image: "{self.registry}/telegram-connector-operator:{VERSION}"', rendered.replace("'", '"'))
+        self.assertTrue(f"image: {self.registry}/telegram-connector-operator:{VERSION}\n" in rendered, "the image is another one")
         self.helm("install", "operator", chart, "--version", VERSION, "--plain-http", "--dry-run=client")
         shown = yaml.safe_load(self.helm("show", "chart", chart, "--version", VERSION, "--plain-http"))
         self.assertEqual((shown["version"], shown["appVersion"], shown["home"]), (VERSION, VERSION, SOURCE))
@@ -123,7 +123,7 @@ class Release(unittest.TestCase):
 
     def test_crds_file_is_what_the_binary_prints(self):
         documents = list(yaml.safe_load_all((self.dist / "crds.yaml").read_text()))
-        self.assertEqual(documents, list(yaml.safe_load_all(run(self.binary, "crds"))))
+        self.assertTrue(documents == list(yaml.safe_load_all(run(self.binary, "crds"))), "crds.yaml says otherwise")
         self.assertEqual(len(documents), 2)
 
     def test_sbom_is_cyclonedx(self):
@@ -166,12 +166,12 @@ class Release(unittest.TestCase):
         self.assertIn("is no Linux binary for arm64", done.stderr)
 
     def test_github_release_has_every_file_and_marks_previews(self):
-        self.log.write_text("")
+        log = self.work / "gh-log"
         for tag in [f"v{VERSION}", "v1.0.0-rc.1"]:
             with GitHistory() as history:
                 history.commit("README.md", "docs: begin", tag)
-                run(history.scripts / "github-release.sh", tag, self.dist, env=self.environment, cwd=history.folder)
-        first, preview = self.log.read_text().splitlines()
+                run(history.scripts / "github-release.sh", tag, self.dist, env={**self.environment, "STUB_LOG": str(log)}, cwd=history.folder)
+        first, preview = log.read_text().splitlines()
         self.assertTrue(first.startswith(f"gh release create v{VERSION} ") and "--verify-tag" in first)
         for file in self.dist.iterdir():
             self.assertIn(f" {file} ", first)
