@@ -12,8 +12,8 @@ use super::shards::ShardLeases;
 use super::statements::PRUNE_LIMIT;
 use super::{
     AcceptOutcome, Backlog, Claim, ClaimOutcome, ClaimRequest, DeadLetter, DeniedMessage, Inbox,
-    LaneWrite, ListingQuery, Page, Retention, SessionSummary, Store, StoreError, WaitingMessage,
-    WorkNotifier, WriteOutcome,
+    LaneWrite, ListingQuery, Page, ParkedClaim, Retention, SessionSummary, Store, StoreError,
+    WaitingMessage, WorkNotifier, WriteOutcome,
 };
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
@@ -128,6 +128,14 @@ impl<R: Readers> Store for DatabaseStore<R> {
 
     async fn claim(&self, claim_requests: Vec<ClaimRequest>) -> Result<ClaimOutcome, StoreError> {
         self.writer.call(claim_requests, StoreRequest::Claim).await
+    }
+
+    fn park_claim(&self, claim_request: ClaimRequest) -> ParkedClaim {
+        self.writer.parked_claims.park(claim_request)
+    }
+
+    fn withdraw_claim(&self, connector: &ConnectorUid) -> bool {
+        self.writer.parked_claims.withdraw(connector)
     }
 
     async fn write(&self, write: Arc<LaneWrite>) -> Result<WriteOutcome, StoreError> {

@@ -9,8 +9,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::disk_sync::{Disk, DiskSync};
+use super::parked_claims::ParkedClaims;
 use super::requests::{ChangeLane, OPERATIONS, Pending, StoreRequest};
 use super::{StoreError, WorkNotifier};
+use crate::identity::ConnectorUid;
 use crate::telemetry::Metrics;
 
 /// Something that commits a batch: all of it, or (on `Err`) nothing. What is committed survives a killed process, and the loss of power
@@ -28,6 +30,7 @@ pub(super) trait Backend: Send + 'static {
 pub(super) struct Writer {
     queue_sender: mpsc::Sender<StoreRequest>,
     background: Arc<Background>,
+    pub(super) parked_claims: Arc<ParkedClaims>,
     metrics: Option<Arc<Metrics>>,
 }
 
@@ -81,6 +84,7 @@ impl Writer {
             backend,
             disk: None,
             background: writer.background.clone(),
+            parked_claims: writer.parked_claims.clone(),
             work_notifier,
         };
         tokio::spawn(committer.run(queue));
@@ -106,6 +110,7 @@ impl Writer {
             backend,
             disk: Some(DiskSync::start(disk, StoreRequest::answer)?),
             background: writer.background.clone(),
+            parked_claims: writer.parked_claims.clone(),
             work_notifier,
         };
         std::thread::Builder::new()
@@ -125,6 +130,7 @@ impl Writer {
             Self {
                 queue_sender,
                 background: Arc::default(),
+                parked_claims: Arc::default(),
                 metrics,
             },
             queue,
@@ -179,6 +185,7 @@ struct Committer<B> {
     /// Where what must survive the loss of power waits for the disk; `None`: the backend waits itself.
     disk: Option<DiskSync<StoreRequest>>,
     background: Arc<Background>,
+    parked_claims: Arc<ParkedClaims>,
     work_notifier: Arc<WorkNotifier>,
 }
 
@@ -217,8 +224,9 @@ impl<B: Backend> Committer<B> {
 
     /// Commits a batch and sees to its answers.
     async fn commit(&mut self, requests: &mut Vec<StoreRequest>) {
+        let claiming = self.parked_claims.join_batch(requests);
         match self.backend.commit(requests).await {
-            Ok(()) => self.on_committed(requests.drain(..)),
+            Ok(()) => self.on_committed(requests.drain(..), &claiming),
             // One write may be what makes the whole batch fail: alone, it fails alone.
             Err(error) if requests.len() > 1 && !error.affects_all_requests() => {
                 for mut request in requests.drain(..) {
@@ -227,7 +235,7 @@ impl<B: Backend> Committer<B> {
                         .commit(std::slice::from_mut(&mut request))
                         .await
                     {
-                        Ok(()) => self.on_committed(std::iter::once(request)),
+                        Ok(()) => self.on_committed(std::iter::once(request), &claiming),
                         Err(error) => self.on_failed(request, &error),
                     }
                 }
@@ -249,11 +257,20 @@ impl<B: Backend> Committer<B> {
         }
     }
 
-    /// Answers what is done, and has the rest answered once it is on the disk.
-    fn on_committed(&self, requests: impl Iterator<Item = StoreRequest>) {
+    /// Answers what is done, and has the rest answered once it is on the disk. The connectors that are `claiming` learn of their work by that.
+    fn on_committed(
+        &self,
+        requests: impl Iterator<Item = StoreRequest>,
+        claiming: &[ConnectorUid],
+    ) {
         let mut durable = Vec::new();
         for request in requests {
-            request.notify_of_work(&self.work_notifier);
+            match request.new_work() {
+                Some(connector) if !claiming.contains(connector) => {
+                    self.work_notifier.notify(connector);
+                }
+                _ => {}
+            }
             if self.disk.is_some() && request.must_be_durable() {
                 durable.push(request);
             } else {

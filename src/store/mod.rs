@@ -8,6 +8,7 @@ mod database;
 mod disk_sync;
 mod group_commit;
 mod migrations;
+mod parked_claims;
 mod postgres;
 mod reading;
 mod records;
@@ -116,6 +117,13 @@ pub trait Store: Inbox {
     /// [`StoreError`].
     async fn claim(&self, claim_requests: Vec<ClaimRequest>) -> Result<ClaimOutcome, StoreError>;
 
+    /// Parks a claim until the connector's next update is accepted: it is carried out in the same transaction, and the
+    /// [`work_notifier`](Store::work_notifier) is not told of that update. One for a connector; a further one takes its place.
+    fn park_claim(&self, claim_request: ClaimRequest) -> ParkedClaim;
+
+    /// Takes back a claim that was parked; false where none is, for instance because it is being carried out.
+    fn withdraw_claim(&self, connector: &ConnectorUid) -> bool;
+
     /// Changes one lane, all at once. A process that is killed after it has changed it; a loss of power may take back the last instant's
     /// changes, in the order opposite to that in which they were made.
     ///
@@ -220,6 +228,10 @@ pub trait Store: Inbox {
     /// [`StoreError`].
     async fn retry_dead_letters(&self, ids: &[i64]) -> Result<u64, StoreError>;
 }
+
+/// A claim that waits for a message of its connector.
+#[derive(Debug)]
+pub struct ParkedClaim(tokio::sync::oneshot::Receiver<Result<ClaimOutcome, StoreError>>);
 
 /// Who has new work: written by `accept`, drained by the pipeline.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::records::{ClaimOutcome, ClaimRequest, LaneWrite, Retention, WriteOutcome};
-use super::{AcceptOutcome, StoreError, WorkNotifier};
+use super::{AcceptOutcome, StoreError};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
 
@@ -139,14 +139,14 @@ impl StoreRequest {
         }
     }
 
-    /// Tells whoever works whose messages can be claimed now.
-    pub(super) fn notify_of_work(&self, work_notifier: &WorkNotifier) {
+    /// Whose messages can be claimed now that it is committed.
+    pub(super) fn new_work(&self) -> Option<&ConnectorUid> {
         match self {
             Self::Accept(Pending {
                 request,
                 outcome: Some(Ok(accepted)),
                 ..
-            }) if accepted.new > 0 => work_notifier.notify(&request.connector),
+            }) if accepted.new > 0 => Some(&request.connector),
             Self::Write(Pending {
                 request:
                     ChangeLane {
@@ -155,8 +155,8 @@ impl StoreRequest {
                     },
                 outcome: Some(Ok(written)),
                 ..
-            }) if written.more_waits => work_notifier.notify(connector),
-            _ => {}
+            }) if written.more_waits => Some(connector),
+            _ => None,
         }
     }
 

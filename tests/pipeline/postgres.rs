@@ -197,6 +197,15 @@ async fn stop_command_wakes_a_waiting_lane_on_postgres() {
 }
 
 #[tokio::test]
+async fn parked_claim_takes_the_next_message_on_postgres() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let store = store::open(&postgres.address()).await.unwrap();
+    crate::store::check_parked_claim_takes_the_next_message(&*store).await;
+}
+
+#[tokio::test]
 async fn postgres_reads_of_a_backlog_what_a_claim_brings() {
     let Some(postgres) = Postgres::start().await else {
         return;

@@ -19,12 +19,18 @@ use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::pipeline::work::claim_health::ClaimHealth;
 use crate::pipeline::work::fair_share::LaneShare;
 use crate::pipeline::work::run_lane;
+use crate::registry::ResolvedConnector;
 use crate::store::{ClaimOutcome, ClaimRequest, StoreError};
 
 /// How often leases are kept, dead processes' lanes taken over, and what others put there is found.
 const STORE_POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the store is left alone after it failed to answer a claim.
 const STORE_FAILURE_BACKOFF: Duration = Duration::from_millis(500);
+/// Lanes that a parked claim takes at most: no more than each connector may have in work whoever else is busy.
+const PARKED_LANES: usize = 4;
+/// After so long without a message a connector's parked claim is withdrawn.
+const PARKED_CLAIM_IDLE: Duration = Duration::from_secs(30);
+
 /// What the engine knows of a connector.
 #[derive(Debug, Default)]
 struct ConnectorSchedule {
@@ -36,6 +42,17 @@ struct ConnectorSchedule {
     due: Option<Instant>,
     /// Lanes wait for the connector itself to change.
     waits_for_connector: bool,
+    /// Since when a claim waits for its next message.
+    parked_at: Option<Instant>,
+}
+
+/// What came of a claim.
+struct ClaimResult {
+    /// For whom it was.
+    requested: Vec<ConnectorUid>,
+    /// It had been parked.
+    was_parked: bool,
+    outcome: Result<ClaimOutcome, StoreError>,
 }
 
 pub(crate) struct Dispatcher {
@@ -48,10 +65,10 @@ pub(crate) struct Dispatcher {
     ),
     #[allow(clippy::type_complexity, reason = "both ends of one channel")]
     claim_results: (
-        mpsc::UnboundedSender<Result<ClaimOutcome, StoreError>>,
-        mpsc::UnboundedReceiver<Result<ClaimOutcome, StoreError>>,
+        mpsc::UnboundedSender<ClaimResult>,
+        mpsc::UnboundedReceiver<ClaimResult>,
     ),
-    claims_in_flight: Vec<ConnectorUid>,
+    claim_in_flight: bool,
     store_backoff_until: Option<Instant>,
     /// The store was looked at since the start.
     polled: bool,
@@ -83,7 +100,7 @@ impl Dispatcher {
             running: 0,
             lane_outcomes: mpsc::unbounded_channel(),
             claim_results: mpsc::unbounded_channel(),
-            claims_in_flight: Vec::new(),
+            claim_in_flight: false,
             store_backoff_until: None,
             polled: false,
             claim_health,
@@ -102,7 +119,7 @@ impl Dispatcher {
             self.request_claims();
             let due = self.next_due();
             tokio::select! {
-                () = stopped(&mut stop) => return,
+                () = stopped(&mut stop) => return self.withdraw_claims(|_| true),
                 connectors = work_notifier.notified_connectors() => {
                     for uid in connectors {
                         self.schedule(uid).ready = true;
@@ -114,7 +131,7 @@ impl Dispatcher {
                         self.on_lane_outcome(outcome);
                     }
                 }
-                Some(claimed) = self.claim_results.1.recv() => self.on_claimed(claimed),
+                Some(claimed) = self.claim_results.1.recv() => self.on_claim_result(claimed),
                 Ok(()) = registry.changed() => self.on_registry_changed(),
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.mark_due_ready(),
                 _ = store_poll.tick() => self.poll_store().await,
@@ -142,11 +159,11 @@ impl Dispatcher {
 
     /// Asks the store for lanes, one request at a time: what comes up meanwhile goes with the next.
     fn request_claims(&mut self) {
-        if !self.claims_in_flight.is_empty() || self.store_backoff_until.is_some() {
+        if self.claim_in_flight || self.store_backoff_until.is_some() {
             return;
         }
         let share = self.lane_share();
-        let mut requests = Vec::new();
+        let (mut requests, mut requested) = (Vec::new(), Vec::new());
         for (uid, schedule) in &mut self.schedules {
             if !schedule.ready {
                 continue;
@@ -158,44 +175,90 @@ impl Dispatcher {
                 continue;
             };
             let lanes = share.lanes_to_claim(schedule.running, usize::from(connector.concurrency));
-            if lanes == 0 {
+            // One that is being carried out brings its outcome at once.
+            let is_parked = schedule.parked_at.is_some();
+            if lanes == 0 || is_parked && !self.pipeline.store.withdraw_claim(uid) {
                 continue;
             }
-            let needs_history = connector
-                .assistant
-                .as_ref()
-                .is_some_and(|a| a.needs_history());
-            requests.push(ClaimRequest {
-                connector: connector.connector_ref.clone(),
-                bot: connector.bot.id(),
-                lanes,
-                history: if needs_history {
-                    history::max_exchanges(connector.session.max_messages)
-                } else {
-                    0
-                },
-            });
+            schedule.parked_at = None;
+            requests.push(claim_request(&connector, lanes));
             schedule.ready = false;
-            self.claims_in_flight.push(uid.clone());
+            requested.push(uid.clone());
         }
         if requests.is_empty() {
             // What could not be claimed is wanted no more, for instance because its connector is suspended.
             self.claim_health.on_success();
             return;
         }
+        self.claim_in_flight = true;
         let (pipeline, claims) = (self.pipeline.clone(), self.claim_results.0.clone());
         tokio::spawn(async move {
+            let outcome = pipeline.store.claim(requests).await;
             // The engine is gone only when the process ends; then so are the claims.
-            let _ = claims.send(pipeline.store.claim(requests).await);
+            let _ = claims.send(ClaimResult {
+                requested,
+                was_parked: false,
+                outcome,
+            });
         });
     }
 
-    fn on_claimed(&mut self, claimed: Result<ClaimOutcome, StoreError>) {
-        let requested = std::mem::take(&mut self.claims_in_flight);
-        let claimed = match claimed {
+    /// Has a connector's next message claimed as it is accepted, where nothing else of the connector waits to be claimed.
+    fn park_claim(&mut self, uid: ConnectorUid) {
+        let Some(connector) = self.pipeline.registry.get(&uid) else {
+            return;
+        };
+        let share = LaneShare::new(self.pipeline.limits.lanes, self.running, 1);
+        let schedule = self.schedules.entry(uid.clone()).or_default();
+        let lanes = share.lanes_to_claim(schedule.running, usize::from(connector.concurrency));
+        if lanes == 0 || schedule.ready || schedule.parked_at.is_some() {
+            return;
+        }
+        schedule.parked_at = Some(Instant::now());
+        let claim_request = claim_request(&connector, lanes.min(PARKED_LANES));
+        let parked = self.pipeline.store.park_claim(claim_request);
+        let claims = self.claim_results.0.clone();
+        tokio::spawn(async move {
+            if let Some(outcome) = parked.outcome().await {
+                // As above.
+                let _ = claims.send(ClaimResult {
+                    requested: vec![uid],
+                    was_parked: true,
+                    outcome,
+                });
+            }
+        });
+    }
+
+    /// Takes back the parked claims for which this holds.
+    fn withdraw_claims(&mut self, is_wanted: impl Fn(&ConnectorSchedule) -> bool) {
+        for (uid, schedule) in &mut self.schedules {
+            if schedule.parked_at.is_some()
+                && is_wanted(schedule)
+                && self.pipeline.store.withdraw_claim(uid)
+            {
+                schedule.parked_at = None;
+            }
+        }
+    }
+
+    fn on_claim_result(&mut self, result: ClaimResult) {
+        let requested = result.requested;
+        if result.was_parked {
+            for uid in &requested {
+                self.schedule(uid.clone()).parked_at = None;
+            }
+        } else {
+            self.claim_in_flight = false;
+        }
+        match result.outcome {
             Ok(claimed) => {
                 self.claim_health.on_success();
-                claimed
+                let drained = claimed.drained.clone();
+                self.on_claimed(requested, claimed);
+                for uid in drained {
+                    self.park_claim(uid);
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "no work can be claimed");
@@ -204,9 +267,11 @@ impl Dispatcher {
                     self.schedule(uid).ready = true;
                 }
                 self.store_backoff_until = Some(Instant::now() + STORE_FAILURE_BACKOFF);
-                return;
             }
-        };
+        }
+    }
+
+    fn on_claimed(&mut self, requested: Vec<ConnectorUid>, claimed: ClaimOutcome) {
         // Whoever got what it wanted may have more; whoever did not is told when.
         let mut got: HashMap<&ConnectorUid, usize> = HashMap::new();
         for lane in &claimed.lanes {
@@ -291,6 +356,8 @@ impl Dispatcher {
 
     /// A connector that has changed may be able to do now what it waited for.
     fn on_registry_changed(&mut self) {
+        // They were made for the connectors as they were.
+        self.withdraw_claims(|_| true);
         for (uid, schedule) in &mut self.schedules {
             if !schedule.waits_for_connector {
                 continue;
@@ -342,7 +409,33 @@ impl Dispatcher {
             }
             Err(error) => tracing::warn!(%error, "the claims cannot be kept"),
         }
-        self.schedules
-            .retain(|_, s| s.running > 0 || s.ready || s.due.is_some() || s.waits_for_connector);
+        let now = Instant::now();
+        self.withdraw_claims(|s| {
+            s.running == 0
+                && s.parked_at
+                    .is_some_and(|at| now.duration_since(at) > PARKED_CLAIM_IDLE)
+        });
+        self.schedules.retain(|_, s| {
+            let is_waiting = s.ready || s.due.is_some() || s.waits_for_connector;
+            s.running > 0 || is_waiting || s.parked_at.is_some()
+        });
+    }
+}
+
+/// The claim of a connector as it is now.
+fn claim_request(connector: &ResolvedConnector, lanes: usize) -> ClaimRequest {
+    let needs_history = connector
+        .assistant
+        .as_ref()
+        .is_some_and(|a| a.needs_history());
+    ClaimRequest {
+        connector: connector.connector_ref.clone(),
+        bot: connector.bot.id(),
+        lanes,
+        history: if needs_history {
+            history::max_exchanges(connector.session.max_messages)
+        } else {
+            0
+        },
     }
 }

@@ -6,8 +6,11 @@ mod intake;
 mod listings;
 mod migration;
 mod opening;
+mod parked_claims;
 mod pruning;
 mod work;
+
+pub(crate) use parked_claims::check_parked_claim_takes_the_next_message;
 
 use std::sync::Arc;
 
