@@ -19,8 +19,9 @@ use crate::kube_client;
 use crate::operator::{Operator, OperatorSettings, assistant_factory};
 use crate::telemetry::{Metrics, logs};
 
-/// Telegram's default for `max_connections` of a webhook.
-const WEBHOOK_MAX_CONNECTIONS: u8 = 40;
+/// `max_connections` of a webhook: the most that the Bot API allows. A delivery is answered when it is durable, and deliveries that come
+/// together share a commit.
+const WEBHOOK_MAX_CONNECTIONS: u8 = 100;
 /// The name of the Lease of leader election.
 const LEASE_NAME: &str = "telegram-connector-operator";
 /// The file with the Pod's namespace.
