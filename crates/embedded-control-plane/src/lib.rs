@@ -17,8 +17,8 @@ mod server;
 
 #[cfg(feature = "server")]
 pub use server::{
-    ApiService, ControlPlane, ControlPlaneBuilder, FaultEffect, FaultTarget, Faults, ManifestError,
-    RecordedRequest, RequestLog, ServerHandle, VERSION, Verb,
+    AccessDenial, ApiService, ControlPlane, ControlPlaneBuilder, FaultEffect, FaultTarget, Faults,
+    ManifestError, RecordedRequest, RequestLog, ServerHandle, VERSION, Verb,
 };
 
 #[cfg(all(doctest, feature = "server"))]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::access_review::{Access, AccessDenial};
 use super::object_store::ObjectStore;
 use super::request::Verb;
 use super::status_error::StatusError;
@@ -101,6 +102,7 @@ struct FaultRule {
 #[derive(Debug, Default)]
 struct FaultState {
     rules: Vec<FaultRule>,
+    denials: Vec<AccessDenial>,
     is_down: bool,
     frozen: BTreeMap<String, u64>,
 }
@@ -155,6 +157,11 @@ impl Faults {
         });
     }
 
+    /// From now on, reviews say that this is not allowed; what is denied to whoever calls is refused with 403 too.
+    pub fn deny(&self, denial: AccessDenial) {
+        self.with(|state| state.denials.push(denial));
+    }
+
     /// Takes the API server away: every request fails as a refused connection does, and open watches end.
     pub fn take_down(&self) {
         self.with(|state| state.is_down = true);
@@ -194,6 +201,7 @@ impl Faults {
     pub fn clear(&self) {
         let frozen: Vec<String> = self.with(|state| {
             state.rules.clear();
+            state.denials.clear();
             state.is_down = false;
             std::mem::take(&mut state.frozen).into_keys().collect()
         });
@@ -204,6 +212,14 @@ impl Faults {
 
     pub(super) fn frozen(&self, resource: &str) -> Option<u64> {
         self.with(|state| state.frozen.get(resource).copied())
+    }
+
+    /// Whether a denial forbids this to a user; `None`: to whoever calls.
+    pub(super) fn is_denied(&self, user: Option<&str>, access: &Access<'_>) -> bool {
+        self.with(|state| {
+            let mut denials = state.denials.iter();
+            denials.any(|denial| denial.forbids(user, access))
+        })
     }
 
     pub(super) fn is_down(&self) -> bool {

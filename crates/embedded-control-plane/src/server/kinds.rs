@@ -1,10 +1,11 @@
 //! The kinds that are served: the built-in ones, and those that an installed CRD adds.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Pod, Secret};
 use k8s_openapi::api::events::v1::Event as EventsV1Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::schemars::JsonSchema;
@@ -29,6 +30,8 @@ pub(super) enum Strategy {
     /// The `events.k8s.io` view of the same events.
     EventsV1Event,
     Lease,
+    /// Pods and what makes them: kept and shown. Nobody runs them, and none of their defaults is filled in.
+    Workload,
     CustomResourceDefinition,
 }
 
@@ -213,6 +216,26 @@ impl Kind {
                 Strategy::Lease,
                 columns::lease(),
             ),
+            Self::built_in::<Pod>(
+                "",
+                "Pod",
+                "pods",
+                &["po"],
+                true,
+                true,
+                Strategy::Workload,
+                columns::pod(),
+            ),
+            Self::built_in::<Deployment>(
+                "apps",
+                "Deployment",
+                "deployments",
+                &["deploy"],
+                true,
+                true,
+                Strategy::Workload,
+                columns::deployment(),
+            ),
             Self::built_in::<CustomResourceDefinition>(
                 "apiextensions.k8s.io",
                 "CustomResourceDefinition",
@@ -310,13 +333,16 @@ pub(super) struct KindRegistry {
 }
 
 impl KindRegistry {
-    /// The built-in kinds.
+    /// The built-in kinds. Their schemas are read once in a process: that of a Pod is large.
     pub(super) fn new() -> Self {
-        let mut kinds = Self::default();
-        Kind::all_built_in()
-            .into_iter()
-            .for_each(|kind| kinds.add(kind));
-        kinds
+        static BUILT_IN: LazyLock<KindRegistry> = LazyLock::new(|| {
+            let mut kinds = KindRegistry::default();
+            Kind::all_built_in()
+                .into_iter()
+                .for_each(|kind| kinds.add(kind));
+            kinds
+        });
+        BUILT_IN.clone()
     }
 
     pub(super) fn add(&mut self, kind: Kind) {

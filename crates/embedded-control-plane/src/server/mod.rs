@@ -11,12 +11,14 @@
 //! | `object_store` | objects as JSON bytes, revisions, bounded history |
 //! | `read`, `watch`, `selectors`, `table`, `conversion` | get, list, watch; tables; the two versions of events |
 //! | `write`, `strategy`, `metadata_validation`, `duplicate_keys`, `protobuf` | create, update, patch; defaults and validation of each kind |
+//! | `access_review` | whether somebody may do something: denials that tests set |
 //! | `patch`, `apply` | merge, JSON and strategic merge patches; server-side apply |
 //! | [`crate::schema`], `builtin_schemas` | structural schemas: pruning, defaults, validation, CEL; those of built-in kinds |
 //! | `delete`, `garbage_collector`, `crd` | finalizers, garbage collection, namespace deletion, CRDs |
 //! | `kinds`, `discovery`, `openapi` | the served kinds, and how clients discover them |
 //! | `manifests`, `faults`, `request_log`, `http_server` | objects from files, injected faults, the request log, HTTP |
 
+mod access_review;
 mod apply;
 mod builtin_schemas;
 mod conversion;
@@ -55,6 +57,7 @@ use parking_lot::RwLock;
 use self::kinds::KindRegistry;
 use self::object_store::ObjectStore;
 
+pub use self::access_review::AccessDenial;
 pub use self::faults::{FaultEffect, FaultTarget, Faults};
 pub use self::http_server::ServerHandle;
 pub use self::manifests::ManifestError;

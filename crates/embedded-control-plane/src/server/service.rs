@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use tower::Service;
 
 use super::ServerState;
+use super::access_review::{self, Access};
 use super::faults::{FaultOutcome, RequestAttributes};
 use super::kinds::Kind;
 use super::request::{Query, Representation, RequestInfo, Verb};
@@ -62,6 +63,7 @@ async fn handle_request(
     let path = parts.uri.path();
     if let Some(response) = discovery::respond(&server, path, &parts.headers)
         .or_else(|| openapi::respond(&server, path))
+        .or_else(|| access_review::respond(&server, path, &parts.method, &body))
     {
         return Ok(response);
     }
@@ -154,6 +156,10 @@ impl ResourceRequest<'_> {
         if let Some(error) = outcome.error {
             return Ok(response::status_error(&error));
         }
+        let access = self.access();
+        if self.server.faults.is_denied(None, &access) {
+            return Ok(response::status_error(&access.forbidden()));
+        }
         let done = self.dispatch();
         if outcome.drop_response {
             return Err(io::Error::new(
@@ -163,6 +169,19 @@ impl ResourceRequest<'_> {
             .into());
         }
         Ok(done.unwrap_or_else(|error| response::status_error(&error)))
+    }
+
+    fn access(&self) -> Access<'_> {
+        let mut resource = self.kind.resource();
+        if !self.info.subresource.is_empty() {
+            resource.push('/');
+            resource.push_str(&self.info.subresource);
+        }
+        Access {
+            verb: self.verb.as_str(),
+            resource,
+            namespace: &self.info.namespace,
+        }
     }
 
     fn dispatch(&self) -> Result<ApiResponse, StatusError> {

@@ -162,7 +162,13 @@ pub(super) fn prepare_create(kind: &Kind, object: &mut Value) {
             let labels = metadata.entry("labels").or_insert_with(|| json!({}));
             labels["kubernetes.io/metadata.name"] = name.into();
         }
-        Strategy::CoreEvent | Strategy::EventsV1Event | Strategy::ConfigMap | Strategy::Lease => {}
+        // Pods have a generation on newer servers only.
+        Strategy::Workload if kind.kind == "Deployment" => set_metadata(object, "generation", 1),
+        Strategy::CoreEvent
+        | Strategy::EventsV1Event
+        | Strategy::ConfigMap
+        | Strategy::Lease
+        | Strategy::Workload => {}
     }
 }
 
@@ -259,7 +265,7 @@ pub(super) fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<
             causes.extend(validate_event(kind, object, old.is_some()));
         }
         Strategy::CustomResourceDefinition => causes.extend(super::crd::validate(object)),
-        Strategy::Namespace => {}
+        Strategy::Namespace | Strategy::Workload => {}
     }
     causes
 }

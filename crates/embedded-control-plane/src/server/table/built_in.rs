@@ -66,6 +66,30 @@ pub(in crate::server) fn lease() -> Vec<Column> {
     ]
 }
 
+pub(in crate::server) fn pod() -> Vec<Column> {
+    let phase = |object: &Value| str_at(object, &["status", "phase"]).into();
+    vec![
+        name_column(),
+        Column::built_in("Status", "string", 0, phase),
+        age_column(),
+    ]
+}
+
+pub(in crate::server) fn deployment() -> Vec<Column> {
+    let ready = |object: &Value| {
+        let count = |path: &[&str]| value_at(object, path).as_u64().unwrap_or(0);
+        let wanted = value_at(object, &["spec", "replicas"])
+            .as_u64()
+            .unwrap_or(1);
+        format!("{}/{wanted}", count(&["status", "readyReplicas"])).into()
+    };
+    vec![
+        name_column(),
+        Column::built_in("Ready", "string", 0, ready),
+        age_column(),
+    ]
+}
+
 pub(in crate::server) fn custom_resource_definition() -> Vec<Column> {
     let created = |object: &Value| metadata_str(object, "creationTimestamp").into();
     vec![

@@ -1,5 +1,6 @@
 //! What a Kubernetes API does, each behaviour once: on the embedded control plane and on the real servers.
 
+mod access_reviews;
 mod admission;
 mod apply;
 mod basics;
@@ -14,6 +15,7 @@ mod watching;
 use crate::suite::Suite;
 
 pub fn register(suite: &mut Suite) {
+    access_reviews::register(suite);
     admission::register(suite);
     apply::register(suite);
     basics::register(suite);
