@@ -33,7 +33,7 @@
 //! | [`cli`] | the command line: flags and their environment variables |
 //! | `run` | the command `run`: the operator until SIGTERM |
 //! | `dev` | `demo` and `dev`: the operator with the control plane and the simulator of `crates/` in one process (cargo feature `dev`) |
-//! | [`commands`] | the program's entry point and all other commands: `check`, `allow`, `deny`, `denied`, `sessions`, `dead-letters`, `backup`, `crds` |
+//! | [`commands`] | the program's entry point and all other commands: `check`, `doctor`, `allow`, `deny`, `denied`, `sessions`, `dead-letters`, `backup`, `crds` |
 
 pub mod api;
 pub mod assistant;

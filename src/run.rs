@@ -23,7 +23,7 @@ use crate::telemetry::{Metrics, logs};
 /// together share a commit.
 const WEBHOOK_MAX_CONNECTIONS: u8 = 100;
 /// The name of the Lease of leader election.
-const LEASE_NAME: &str = "telegram-connector-operator";
+pub(crate) const LEASE_NAME: &str = "telegram-connector-operator";
 /// The file with the Pod's namespace.
 const POD_NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
@@ -38,7 +38,8 @@ pub async fn run(args: RunArgs) -> Result<()> {
     logs::init_with_traces(args.log.format(), &args.log.log_level, traces.as_ref())?;
     raise_file_limit();
     let settings = settings(&args, identity)?;
-    let guard = address_policy(&args)?;
+    let guard = address_policy(&args)?
+        .with_own_addresses(assistant::own_addresses().map_err(|e| anyhow!(e))?);
     let roots = match &args.assistant_ca_file {
         Some(path) => ExtraRootCertificates::read(path)?,
         None => ExtraRootCertificates::default(),
@@ -113,8 +114,7 @@ fn settings(args: &RunArgs, identity: String) -> Result<OperatorSettings> {
             ));
         }
     };
-    let postgres = args.store.store.starts_with("postgres");
-    let leader_election = args.leader_election.unwrap_or(postgres).then(|| {
+    let leader_election = args.elects_leader().then(|| {
         let namespace = args
             .lease_namespace
             .clone()
@@ -148,12 +148,11 @@ fn settings(args: &RunArgs, identity: String) -> Result<OperatorSettings> {
     })
 }
 
-/// The policy for assistants' addresses from the flags, and from the addresses of this Pod and its node.
+/// The policy for assistants' addresses from the flags.
 ///
 /// # Errors
 /// A flag or variable that holds no address or host.
-fn address_policy(args: &RunArgs) -> Result<AddressPolicy> {
-    let own = assistant::own_addresses().map_err(|e| anyhow!(e))?;
+pub(crate) fn address_policy(args: &RunArgs) -> Result<AddressPolicy> {
     Ok(AddressPolicy::allowing(parse_values(
         "--allow-assistant-address",
         &args.allow_assistant_address,
@@ -165,8 +164,7 @@ fn address_policy(args: &RunArgs) -> Result<AddressPolicy> {
     .only(parse_values(
         "--allow-assistant-host",
         &args.allow_assistant_host,
-    )?)
-    .with_own_addresses(own))
+    )?))
 }
 
 fn parse_values<T: FromStr<Err = String>>(flag: &str, values: &[String]) -> Result<Vec<T>> {
@@ -174,7 +172,8 @@ fn parse_values<T: FromStr<Err = String>>(flag: &str, values: &[String]) -> Resu
     parsed.map_err(|e| anyhow!("{flag}: {e}"))
 }
 
-fn pod_namespace() -> Option<String> {
+/// The namespace of the Pod that this process runs in; `None` outside of one.
+pub(crate) fn pod_namespace() -> Option<String> {
     std::fs::read_to_string(POD_NAMESPACE_FILE)
         .ok()
         .map(|n| n.trim().to_owned())

@@ -72,11 +72,7 @@ pub fn build_assistant(
     client: &AssistantHttpClient,
 ) -> Result<Arc<dyn Assistant>, BuildError> {
     let credentials = credentials.into();
-    let url = match (spec.url.trim(), spec.protocol) {
-        ("", AssistantProtocol::Pupau) => parse_url(pupau::DEFAULT_ROOT)?,
-        (url, _) => parse_url(url)?,
-    };
-    client.address_policy.check_url(&url)?;
+    let url = checked_url(spec, client)?;
     let timeout = spec
         .timeout_seconds
         .and_then(|s| u64::try_from(s).ok())
@@ -106,16 +102,33 @@ pub fn build_assistant(
     }
 }
 
+/// The assistant's URL, unless the address policy refuses its host.
+pub(super) fn checked_url(
+    spec: &AssistantSpec,
+    client: &AssistantHttpClient,
+) -> Result<Url, BuildError> {
+    let url = match (spec.url.trim(), spec.protocol) {
+        ("", AssistantProtocol::Pupau) => parse_url(pupau::DEFAULT_ROOT)?,
+        (url, _) => parse_url(url)?,
+    };
+    client.address_policy.check_url(&url)?;
+    Ok(url)
+}
+
 /// What requests carry by the connector's wish.
-struct RequestHeaders {
-    configured: HeaderMap,
-    key: Option<SecretString>,
+pub(super) struct RequestHeaders {
+    pub(super) configured: HeaderMap,
+    pub(super) key: Option<SecretString>,
     /// The header with the key, where the protocol sends it.
-    key_header: Option<KeyHeader>,
+    pub(super) key_header: Option<KeyHeader>,
 }
 
 impl RequestHeaders {
-    fn new(spec: &AssistantSpec, url: &Url, credentials: Credentials) -> Result<Self, BuildError> {
+    pub(super) fn new(
+        spec: &AssistantSpec,
+        url: &Url,
+        credentials: Credentials,
+    ) -> Result<Self, BuildError> {
         let configured = configured_headers(spec, &credentials)?;
         let key = credentials.api_key.map(trim_key);
         let key_header = match (&key, spec.protocol) {

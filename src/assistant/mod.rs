@@ -9,6 +9,7 @@
 //! | `a2a` | Agent2Agent 1.0 and 0.3: kagent, ADK |
 //! | `pupau` | the conversations API of Pupau |
 //! | `webhook` | our own signed JSON protocol, for assistants written by hand |
+//! | `probe` | whether an assistant can be reached, without asking it anything |
 //! | `transcription` | speech to text for voice messages |
 //! | `address_policy` | the addresses that an assistant may have |
 //! | `root_certificates` | certificate authorities trusted beside the public ones |
@@ -33,6 +34,7 @@ mod http_client;
 mod lenient_json;
 mod openai;
 mod plain_http;
+mod probe;
 mod pupau;
 mod request_headers;
 mod root_certificates;
@@ -56,6 +58,7 @@ pub use build::{BuildError, build_assistant, find_invalid_field};
 pub use credentials::Credentials;
 pub use error::{AssistantError, AssistantFault, FailureKind, QuestionProgress};
 pub use http_client::{AssistantHttpClient, HttpLimits};
+pub use probe::{ProbeError, ProbeOutcome, probe_assistant};
 pub use root_certificates::{CaFileError, ExtraRootCertificates};
 pub use transcription::{Recording, Transcriber, build_transcriber};
 

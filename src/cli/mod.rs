@@ -5,6 +5,7 @@
 mod allow;
 #[cfg(feature = "dev")]
 mod dev;
+mod doctor;
 mod listings;
 mod log;
 mod run;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 pub use allow::{AllowArgs, ChangeArgs, ChangeOutput, DenyArgs};
 #[cfg(feature = "dev")]
 pub use dev::{DemoArgs, DevArgs, DevPart};
+pub use doctor::DoctorArgs;
 pub use listings::{ConnectorArgs, DeadLettersArgs, DeniedArgs, OutputFormat, SessionsArgs};
 pub use log::LogArgs;
 pub use run::{ConnectionModeArg, RunArgs};
@@ -53,6 +55,8 @@ pub enum Command {
     Crds,
     /// Validate manifests offline against the schema and the CEL rules; ends with 1 when one is wrong.
     Check(CheckArgs),
+    /// Examine a cluster, or a running `dev`: what is there, from the CRDs to the certificate; ends with 1 when something is broken.
+    Doctor(Box<DoctorArgs>),
     /// List stored conversations of users who were denied.
     Denied(DeniedArgs),
     /// List sessions, without their text unless asked.

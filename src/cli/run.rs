@@ -141,6 +141,12 @@ fn parse_secret(value: &str) -> Result<SecretString, std::convert::Infallible> {
 }
 
 impl RunArgs {
+    /// Whether one leader is elected by a Lease.
+    pub fn elects_leader(&self) -> bool {
+        let postgres = self.store.store.starts_with("postgres");
+        self.leader_election.unwrap_or(postgres)
+    }
+
     /// What clap cannot say of single flags.
     ///
     /// # Errors

@@ -7,12 +7,14 @@
 //! |---|---|
 //! | `allow` | `allow` and `deny`: who may write to a bot, printed as YAML or applied to the cluster |
 //! | [`check`] | `check`: validates manifests offline |
+//! | `doctor` | `doctor`: examines what is there: cluster, operator, bots, webhook, assistants, store |
 //! | `listings` | `denied`, `sessions` and `dead-letters`: read the store, and hand dead letters back |
 //! | `backup` | `backup`: copies the store |
 
 mod allow;
 mod backup;
 pub mod check;
+mod doctor;
 mod listings;
 
 use std::io::Write;
@@ -75,6 +77,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
                 .exit_code()
                 .into());
         }
+        Command::Doctor(args) => return doctor::doctor(*args).await,
         Command::Denied(args) => listings::denied(args).await?,
         Command::Sessions(args) => listings::sessions(args).await?,
         Command::Backup(args) => backup::backup(args).await?,

@@ -15,12 +15,12 @@ const WINDOW: Duration = Duration::from_hours(1);
 
 /// Whether this operator set the webhook for the connector, under the present or an earlier `--public-url`: only we know the uid in
 /// the path.
-pub(super) fn is_ours(webhook: &str, connector: &ConnectorUid) -> bool {
+pub(crate) fn is_ours(webhook: &str, connector: &ConnectorUid) -> bool {
     Url::parse(webhook).is_ok_and(|url| url.path().ends_with(&format!("/telegram/{connector}")))
 }
 
 /// The host of a webhook's URL: enough to find its owner. The path is left out, since it may hold a secret.
-pub(super) fn host(webhook: &str) -> String {
+pub(crate) fn host(webhook: &str) -> String {
     Url::parse(webhook)
         .ok()
         .and_then(|url| url.host_str().map(str::to_owned))

@@ -8,7 +8,7 @@
 mod bot_commands;
 mod bot_connection;
 mod bot_connections;
-mod foreign_webhook;
+pub(crate) mod foreign_webhook;
 mod identify;
 mod poller;
 mod scope;

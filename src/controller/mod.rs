@@ -38,6 +38,7 @@ mod plan;
 mod policies;
 mod reconcile;
 mod reference_index;
+mod rights;
 mod run;
 mod secret_cache;
 mod secret_watch;
@@ -59,7 +60,10 @@ use crate::identity::ConnectorUid;
 
 pub use assistant_factory::{AssistantFactory, SharedAssistantFactory};
 pub use dependencies::ControllerDependencies;
+pub use rights::{RIGHTS, Right, RightScope};
+pub(crate) use secret_cache::SecretCache;
 pub use settings::{ControllerSettings, DEFAULT_RECHECK_INTERVAL, LeaseSettings};
+pub(crate) use status::SecretProblem;
 
 /// The controller and all connections, running.
 #[derive(Debug)]

@@ -38,7 +38,7 @@ struct Entry {
 type Name = (String, String);
 
 /// Reads Secrets and remembers them.
-pub(super) struct SecretCache {
+pub(crate) struct SecretCache {
     client: Client,
     require_label: bool,
     entries: Mutex<HashMap<Name, Entry>>,
@@ -52,7 +52,7 @@ impl std::fmt::Debug for SecretCache {
 
 impl SecretCache {
     /// Nothing read yet. `require_label`: only Secrets with [`ALLOW_USE_LABEL`] are used.
-    pub(super) fn new(client: Client, require_label: bool) -> Self {
+    pub(crate) fn new(client: Client, require_label: bool) -> Self {
         Self {
             client,
             require_label,
@@ -64,7 +64,7 @@ impl SecretCache {
     ///
     /// # Errors
     /// The outer one when the API server cannot be asked; the inner one when Secret or key is missing, or may not be used.
-    pub(super) async fn get(
+    pub(crate) async fn get(
         &self,
         namespace: &str,
         secret_name: &str,

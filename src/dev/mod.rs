@@ -12,6 +12,8 @@ mod quickstart;
 
 use embedded_control_plane::ControlPlane;
 
+pub(crate) use environment::redirect_to_sample;
+
 /// A control plane with the operator's CRDs installed.
 fn control_plane_with_crds() -> ControlPlane {
     ControlPlane::builder()

@@ -1,5 +1,6 @@
 //! The client of the cluster that the environment names, for the commands that need one.
 
+mod dev_operator;
 mod direct;
 mod proxy;
 
@@ -10,6 +11,8 @@ use anyhow::Result;
 use kube::client::ClientBuilder;
 use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
+
+pub(crate) use self::dev_operator::DevOperator;
 
 use self::direct::{IDLE_TIMEOUT, direct_client_builder};
 use crate::telemetry::Metrics;

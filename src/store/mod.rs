@@ -16,6 +16,7 @@ pub mod report;
 mod requests;
 pub mod shards;
 mod sqlite;
+mod state;
 mod statements;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub use records::{
     LaneKey, LaneWrite, ListingQuery, MAX_LANE_WAIT, Notice, NoticeKind, Page, Release, ReplyPart,
     Retention, Session, SessionSummary, TokenCounts, WaitingMessage, WaitingPart, WriteOutcome,
 };
+pub use state::StoreState;
 
 /// What `accept` made of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -328,11 +330,31 @@ pub async fn open_with(address: &str, options: StoreOptions) -> Result<Arc<dyn S
     if let Some(path) = sqlite_path(address) {
         return Ok(Arc::new(sqlite::open(path, options).await?));
     }
-    if address.starts_with("postgres://") || address.starts_with("postgresql://") {
+    if is_postgres(address) {
         return Ok(Arc::new(postgres::open(address, options).await?));
     }
-    Err(StoreError::Invalid(format!(
+    Err(unknown_kind(address))
+}
+
+/// Looks at the store that `--store` names. Nothing is made, upgraded or written.
+///
+/// # Errors
+/// [`StoreError::Invalid`], naming the path and what to do; also where a newer version made the tables.
+pub async fn inspect(address: &str) -> Result<StoreState, StoreError> {
+    match sqlite_path(address) {
+        Some(path) => sqlite::inspect::inspect(path).await,
+        None if is_postgres(address) => postgres::inspect(address).await,
+        None => Err(unknown_kind(address)),
+    }
+}
+
+fn is_postgres(address: &str) -> bool {
+    address.starts_with("postgres://") || address.starts_with("postgresql://")
+}
+
+fn unknown_kind(address: &str) -> StoreError {
+    StoreError::Invalid(format!(
         "--store {}: expected sqlite:PATH (for instance sqlite:data/connectors.db) or postgres://USER@HOST/DATABASE",
         address.split("://").next().unwrap_or_default()
-    )))
+    ))
 }

@@ -47,6 +47,17 @@ impl A2a {
     }
 }
 
+impl A2a {
+    /// Reads the agent card, and nothing else.
+    ///
+    /// # Errors
+    /// There is none that can be used.
+    pub(super) async fn read_card(&self) -> Result<(), AssistantError> {
+        let deadline = self.agent.server.deadline();
+        self.agent.endpoint(deadline).await.map(|_| ())
+    }
+}
+
 #[async_trait]
 impl Assistant for A2a {
     fn protocol(&self) -> &'static str {

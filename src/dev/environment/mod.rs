@@ -26,12 +26,14 @@ use crate::clock::SharedClock;
 use crate::connection::ConnectionSettings;
 use crate::controller;
 use crate::identity::BotId;
+use crate::kube_client::DevOperator;
 use crate::operator::{Operator, OperatorSettings, assistant_factory};
 use crate::telemetry::Metrics;
 use crate::telemetry::kubernetes_calls::KubernetesCallsLayer;
 use bot_api_simulator::sample_assistant::{self, SampleAssistant};
 use bot_api_simulator::{self, Simulator};
 use sample_factory::SampleAssistantFactory;
+pub(crate) use sample_factory::redirect_to_sample;
 pub use users::SimulatedUser;
 
 /// How an environment differs from the default: the quickstart's manifests, free ports and a temporary store.
@@ -139,9 +141,6 @@ impl Environment {
         let kubeconfig = options
             .kubeconfig
             .unwrap_or_else(|| temp_dir.path().join("kubeconfig"));
-        std::fs::write(&kubeconfig, &served.kubeconfig).with_context(|| {
-            format!("the kubeconfig {} cannot be written", kubeconfig.display())
-        })?;
         let assistant = sample_assistant::serve(listen.assistant, KEPT_REQUESTS)
             .await
             .with_context(|| format!("--assistant-listen {}", listen.assistant))?;
@@ -164,8 +163,18 @@ impl Environment {
         let store = options.store.unwrap_or_else(|| {
             format!("sqlite:{}", temp_dir.path().join("connectors.db").display())
         });
-        let settings = operator_settings(store, telegram_api_url.clone(), listen.admin);
+        let settings = operator_settings(store.clone(), telegram_api_url.clone(), listen.admin);
         let operator = start_operator(&control_plane, settings, assistant.url(), clock).await?;
+        let flags = run_flags(&store, &telegram_api_url, operator.admin_address());
+        let sample_assistant = Some(assistant.url());
+        let told = DevOperator {
+            flags,
+            sample_assistant,
+        }
+        .add_to(&served.kubeconfig)?;
+        std::fs::write(&kubeconfig, told).with_context(|| {
+            format!("the kubeconfig {} cannot be written", kubeconfig.display())
+        })?;
         Ok(Self {
             client,
             served,
@@ -277,6 +286,16 @@ fn operator_settings(
         max_concurrent_chats: 1024,
         shutdown_grace: Duration::from_secs(5),
     }
+}
+
+/// The flags of `run` that would start the same operator.
+fn run_flags(store: &str, telegram_api_url: &Url, admin: SocketAddr) -> Vec<String> {
+    vec![
+        format!("--store={store}"),
+        format!("--telegram-api-url={telegram_api_url}"),
+        format!("--admin-listen={admin}"),
+        "--allow-assistant-address=127.0.0.1,::1".to_owned(),
+    ]
 }
 
 async fn start_operator(

@@ -47,7 +47,7 @@ impl AssistantFactory for SampleAssistantFactory {
 }
 
 /// The sample assistant's host and port for the quickstart's assistant and for every host below `.svc`; any other URL unchanged.
-fn redirect_to_sample(configured: &str, sample: &Url) -> String {
+pub(crate) fn redirect_to_sample(configured: &str, sample: &Url) -> String {
     let Ok(mut url) = configured.parse::<Url>() else {
         return configured.to_owned();
     };

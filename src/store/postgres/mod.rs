@@ -14,13 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 
 use super::database::DatabaseStore;
 use super::group_commit::Writer;
 use super::migrations::newer_version;
 use super::shards::ShardLeases;
-use super::{StoreError, StoreOptions, WorkNotifier};
+use super::{StoreError, StoreOptions, StoreState, WorkNotifier};
 
 use connection::{Connection, explain};
 
@@ -37,26 +37,52 @@ const MIGRATIONS: &[super::migrations::File] = &[
     (5, "shards", include_str!("migrations/0005_shards.sql")),
 ];
 
+fn invalid(what: &str, error: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Invalid(format!(
+        "--store postgres://…: {what}: {error}. Expected postgres://USER:PASSWORD@HOST:PORT/DATABASE of a database that this user may create tables in"
+    ))
+}
+
+/// The first connection, and how others are made. `address` may hold a password and is never shown.
+async fn connect(address: &str) -> Result<(PgConnectOptions, PgConnection), StoreError> {
+    let options: PgConnectOptions = address
+        .parse()
+        .map_err(|_| invalid("the address cannot be read", &"not a PostgreSQL URL"))?;
+    let options = options
+        .application_name("telegram-connector-operator")
+        .disable_statement_logging();
+    let first = options
+        .connect()
+        .await
+        .map_err(|e| invalid("no connection", &e))?;
+    Ok((options, first))
+}
+
+/// Looks at the database without changing it.
+pub(super) async fn inspect(address: &str) -> Result<StoreState, StoreError> {
+    let (_, mut connection) = connect(address).await?;
+    let version = async {
+        let is_there = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+        let (is_there,): (bool,) = sqlx::query_as(is_there).fetch_one(&mut connection).await?;
+        if !is_there {
+            return Ok(0);
+        }
+        let newest = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations";
+        let (version,): (i64,) = sqlx::query_as(newest).fetch_one(&mut connection).await?;
+        Ok::<_, sqlx::Error>(version)
+    };
+    let version = version
+        .await
+        .map_err(|e| invalid("it cannot be read", &e))?;
+    StoreState::new(version, MIGRATIONS, "postgres://…")
+}
+
 /// Connects and makes or upgrades the tables. `address` may hold a password and is never shown.
 pub(super) async fn open(
     address: &str,
     options: StoreOptions,
 ) -> Result<DatabaseStore<PgPool>, StoreError> {
-    let invalid = |what: &str, error: &dyn std::fmt::Display| {
-        StoreError::Invalid(format!(
-            "--store postgres://…: {what}: {error}. Expected postgres://USER:PASSWORD@HOST:PORT/DATABASE of a database that this user may create tables in"
-        ))
-    };
-    let connect: PgConnectOptions = address
-        .parse()
-        .map_err(|_| invalid("the address cannot be read", &"not a PostgreSQL URL"))?;
-    let connect = connect
-        .application_name("telegram-connector-operator")
-        .disable_statement_logging();
-    let mut first = connect
-        .connect()
-        .await
-        .map_err(|e| invalid("no connection", &e))?;
+    let (connect, mut first) = connect(address).await?;
     super::migrations::migrator(MIGRATIONS)
         .run(&mut first)
         .await

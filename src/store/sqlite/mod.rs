@@ -7,6 +7,7 @@ mod claim;
 mod claimant;
 mod connection;
 mod housekeeping;
+pub(super) mod inspect;
 mod open_error;
 mod reading;
 mod sent_journal;
