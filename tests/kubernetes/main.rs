@@ -42,6 +42,7 @@ mod cluster;
 mod servers;
 
 mod allow;
+mod doctor;
 mod manifests;
 #[path = "../support/not_tried.rs"]
 mod not_tried;
@@ -61,6 +62,7 @@ fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
     let mut suite = suite::Suite::new();
     allow::register(&mut suite);
+    doctor::register(&mut suite);
     manifests::register(&mut suite);
     operator::register(&mut suite);
     suite.run(&arguments);

@@ -112,6 +112,10 @@ pub(super) fn unreadable(object: String, why: &str) -> Finding {
 
 /// What the status says of it.
 pub(super) fn check_status(connector: &TelegramConnector) -> Vec<Finding> {
+    if connector.metadata.deletion_timestamp.is_some() {
+        // No status is written any more.
+        return Vec::new();
+    }
     let object = object_name(connector);
     let namespace = connector.namespace().unwrap_or_default();
     let describe = format!(

@@ -34,6 +34,7 @@ mod rights;
 mod store;
 mod telegram;
 
+use std::collections::HashMap;
 use std::io::{self, Stdout};
 use std::process::ExitCode;
 
@@ -141,6 +142,8 @@ struct Examination<'a> {
     ctx: &'a Context,
     telegram: &'a Telegram,
     secrets: SecretCache,
+    /// By the object that is one.
+    duplicates: HashMap<String, Finding>,
     lists: Result<UserLists, String>,
     assistants: Result<AssistantHttpClient, String>,
     /// The API server's time.
@@ -151,7 +154,6 @@ struct Examination<'a> {
 struct Examined {
     findings: Vec<Finding>,
     assistant: Option<Finding>,
-    claim: Option<BotClaim>,
     /// Its uid, if the operator serves it.
     served: Option<ConnectorUid>,
 }
@@ -173,10 +175,13 @@ async fn examine_connectors(
     };
     let flags = ctx.flags();
     let require_label = flags.is_some_and(|flags| flags.run.require_secret_label);
+    let secrets = SecretCache::new(ctx.client.clone(), require_label);
+    let claims = read_claims(&secrets, &connectors).await;
     let examination = Examination {
         ctx,
         telegram,
-        secrets: SecretCache::new(ctx.client.clone(), require_label),
+        duplicates: telegram::find_duplicates(claims),
+        secrets,
         lists: connectors::list_user_lists(ctx).await,
         assistants: assistants::client(ctx),
         now,
@@ -184,14 +189,12 @@ async fn examine_connectors(
     let mut examined = stream::iter(&connectors)
         .map(|connector| examination.examine(connector))
         .buffered(CONCURRENCY);
-    let (mut assistants, mut claims, mut served) = (Vec::new(), Vec::new(), None);
+    let (mut assistants, mut served) = (Vec::new(), None);
     while let Some(one) = examined.next().await {
         print_all(report, one.findings)?;
         assistants.extend(one.assistant);
-        claims.extend(one.claim);
         served = served.or(one.served);
     }
-    print_all(report, telegram::check_duplicates(claims))?;
     print_all(report, public_url::check(ctx, served.as_ref()).await)?;
     report.print(&telegram.finding)?;
     print_all(report, assistants)?;
@@ -207,7 +210,6 @@ impl Examination<'_> {
                 return Examined {
                     findings: vec![connectors::unreadable(object, &invalid.error)],
                     assistant: None,
-                    claim: None,
                     served: None,
                 };
             }
@@ -222,31 +224,50 @@ impl Examination<'_> {
             connectors::read_credentials(&self.secrets, connector),
         )
         .await;
-        let is_suspended = connector.spec.is_suspended();
-        let mut claim = None;
+        let duplicate = self.duplicates.get(&connectors::object_name(connector));
+        let is_served = duplicate.is_none() && token.is_ok() && !is_deleted;
+        let is_served = is_served && !connector.spec.is_suspended();
         match token {
             Ok(token) => {
                 findings.push(connectors::token_is_there(connector));
-                claim = (!is_suspended && !is_deleted).then(|| BotClaim {
-                    bot: token.bot_id(),
-                    rank: (created(connector), connector.uid().unwrap_or_default()),
-                    object: connectors::object_name(connector),
-                });
-                findings
-                    .extend(telegram::check_bot(self.ctx, self.telegram, connector, token).await);
+                let bot = telegram::check_bot(self.ctx, self.telegram, connector, token, is_served);
+                findings.extend(bot.await);
             }
             Err(finding) => findings.push(finding),
         }
+        findings.extend(duplicate.cloned());
         findings.extend(keys);
         let assistant = assistants::check(self.ctx, &self.assistants, connector, credentials).await;
-        let uid = connector.uid().filter(|_| claim.is_some());
+        let uid = connector.uid().filter(|_| is_served);
         Examined {
             findings,
             assistant: Some(assistant),
-            claim,
             served: uid.map(|uid| ConnectorUid::from(uid.as_str())),
         }
     }
+}
+
+/// Who claims which bot: the connectors that are neither suspended nor deleted and have a token.
+async fn read_claims(secrets: &SecretCache, connectors: &[GuardedConnector]) -> Vec<BotClaim> {
+    let active = connectors
+        .iter()
+        .filter_map(|guarded| guarded.0.as_ref().ok());
+    let active = active.filter(|connector| {
+        !connector.spec.is_suspended() && connector.metadata.deletion_timestamp.is_none()
+    });
+    let claims = stream::iter(active).map(|connector| async move {
+        let token = connectors::read_token(secrets, connector).await.ok()?;
+        Some(BotClaim {
+            bot: token.bot_id(),
+            rank: (created(connector), connector.uid().unwrap_or_default()),
+            object: connectors::object_name(connector),
+        })
+    });
+    claims
+        .buffered(CONCURRENCY)
+        .filter_map(future::ready)
+        .collect()
+        .await
 }
 
 fn created(connector: &impl Resource) -> Option<Timestamp> {

@@ -40,7 +40,10 @@ pub(super) async fn check(ctx: &Context, given: Option<&str>) -> Vec<Finding> {
 async fn inspect(ctx: &Context, address: &str) -> Finding {
     let state = match within(ctx.timeout, store::inspect(address)).await {
         Ok(state) => state,
-        Err(why) => return Finding::failure(STORE, "", why),
+        Err(why) => {
+            return Finding::failure(STORE, "", why)
+                .with_fix("mend it as it says: no operator starts on it before");
+        }
     };
     let (found, current) = (state.schema_version, state.current_version);
     if found == current {
@@ -61,12 +64,17 @@ async fn inspect(ctx: &Context, address: &str) -> Finding {
 
 fn check_space(path: &Path) -> Finding {
     match rustix::fs::statvfs(path) {
-        Ok(volume) => judge_space(volume.f_bavail, volume.f_blocks, path),
+        Ok(volume) => {
+            let used = volume.f_blocks.saturating_sub(volume.f_bfree);
+            judge_space(volume.f_bavail, used, path)
+        }
         Err(error) => Finding::skipped(STORE_SPACE, "", error),
     }
 }
 
-fn judge_space(free: u64, all: u64, path: &Path) -> Finding {
+/// As `df` counts: what only root may use belongs to neither.
+fn judge_space(free: u64, used: u64, path: &Path) -> Finding {
+    let all = free.saturating_add(used);
     let per_cent = free.saturating_mul(100).checked_div(all).unwrap_or(100);
     let message = format!("{per_cent} % of the volume of {} are free", path.display());
     if per_cent < FEW_PER_CENT {
@@ -85,7 +93,7 @@ mod tests {
     #[test]
     fn full_volume_is_told_below_ten_per_cent() {
         let level = |free| {
-            judge_space(free, 1000, Path::new("/data/c.db"))
+            judge_space(free, 1000 - free, Path::new("/data/c.db"))
                 .level
                 .word()
         };

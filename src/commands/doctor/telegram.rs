@@ -118,12 +118,13 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
-/// What Telegram says of a connector's bot.
+/// What Telegram says of a connector's bot. `is_served`: the operator connects it, so that its webhook can be right or wrong.
 pub(super) async fn check_bot(
     ctx: &Context,
     telegram: &Telegram,
     connector: &TelegramConnector,
     token: BotToken,
+    is_served: bool,
 ) -> Vec<Finding> {
     let object = object_name(connector);
     let api = match &telegram.api {
@@ -144,10 +145,7 @@ pub(super) async fn check_bot(
     };
     let found = format!("@{} ({})", profile.username, profile.id);
     let mut findings = vec![Finding::ok(BOT, &*object, found)];
-    if connector.spec.is_suspended() {
-        return findings;
-    }
-    let Some(flags) = ctx.flags() else {
+    let Some(flags) = ctx.flags().filter(|_| is_served) else {
         return findings;
     };
     findings.push(match within(ctx.timeout, bot.get_webhook_info()).await {
@@ -215,11 +213,11 @@ pub(super) struct BotClaim {
     pub(super) object: String,
 }
 
-/// One finding for each connector whose bot an older one has.
-pub(super) fn check_duplicates(mut claims: Vec<BotClaim>) -> Vec<Finding> {
+/// The connectors whose bot an older one has, each with its finding.
+pub(super) fn find_duplicates(mut claims: Vec<BotClaim>) -> HashMap<String, Finding> {
     claims.sort_by(|a, b| a.rank.cmp(&b.rank));
     let mut owners: HashMap<BotId, String> = HashMap::new();
-    let mut findings = Vec::new();
+    let mut duplicates = HashMap::new();
     for claim in claims {
         if let Some(owner) = owners.get(&claim.bot) {
             let message = format!(
@@ -227,12 +225,13 @@ pub(super) fn check_duplicates(mut claims: Vec<BotClaim>) -> Vec<Finding> {
                 claim.bot
             );
             let fix = "give it a bot of its own (@BotFather, /newbot), or delete one of the two";
-            findings.push(Finding::failure(DUPLICATE_BOT, claim.object, message).with_fix(fix));
+            let finding = Finding::failure(DUPLICATE_BOT, &*claim.object, message).with_fix(fix);
+            duplicates.insert(claim.object, finding);
         } else {
             owners.insert(claim.bot, claim.object);
         }
     }
-    findings
+    duplicates
 }
 
 #[cfg(test)]
@@ -303,9 +302,8 @@ mod tests {
             rank: (Timestamp::from_second(seconds).ok(), object.to_owned()),
             object: object.to_owned(),
         };
-        let findings = check_duplicates(vec![claim("acme/new", 2), claim("acme/old", 1)]);
-        assert_eq!(findings.len(), 1);
-        assert_eq!(findings[0].object, "acme/new");
-        assert!(findings[0].message.contains("acme/old"));
+        let duplicates = find_duplicates(vec![claim("acme/new", 2), claim("acme/old", 1)]);
+        assert_eq!(duplicates.len(), 1);
+        assert!(duplicates["acme/new"].message.contains("acme/old"));
     }
 }
