@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod backup;
+mod doctor;
 mod traces;
 
 use std::net::TcpListener;

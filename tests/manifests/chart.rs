@@ -1,7 +1,7 @@
 //! Checks the rendered chart against Kubernetes' newest types: no field that an API server would drop or refuse, and no Pod that Pod
 //! Security "restricted" would refuse. `tests/chart/ci.sh` compares the snapshots with real Helm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -10,10 +10,11 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use telegram_connector_operator::controller::{RIGHTS, RightScope};
 
 use super::folder;
 
@@ -197,4 +198,52 @@ fn privileged_pod_violates_every_rule() {
     });
     let found = violations(&serde_json::from_value(pod).unwrap());
     assert_eq!(found.len(), 10, "{found:?}");
+}
+
+/// One verb on one resource of one group, in one kind of namespace.
+type Permission = (String, String, String);
+
+#[test]
+fn doctor_asks_for_the_rights_that_the_chart_grants() {
+    let (mut watched, mut lease) = (BTreeSet::new(), BTreeSet::new());
+    let roles = rendered();
+    let roles = roles
+        .iter()
+        .filter(|(snapshot, object)| snapshot == "namespaced-postgres" && object["kind"] == "Role");
+    for (_, role) in roles {
+        let name = role["metadata"]["name"].as_str().unwrap();
+        let rules: Vec<PolicyRule> = serde_json::from_value(role["rules"].clone()).unwrap();
+        let granted = if name.ends_with("-leader") {
+            &mut lease
+        } else {
+            &mut watched
+        };
+        granted.extend(rules.iter().flat_map(permissions));
+    }
+    for (scope, granted) in [(RightScope::Watched, watched), (RightScope::Lease, lease)] {
+        let rights = RIGHTS.iter().filter(|right| right.scope == scope);
+        let asked: BTreeSet<Permission> = rights
+            .flat_map(|right| {
+                let mut resource = right.resource.to_owned();
+                if !right.subresource.is_empty() {
+                    resource = format!("{resource}/{}", right.subresource);
+                }
+                let verbs = right.verbs.iter();
+                verbs
+                    .map(move |verb| (right.group.to_owned(), resource.clone(), (*verb).to_owned()))
+            })
+            .collect();
+        assert_eq!(asked, granted, "{scope:?}");
+    }
+}
+
+fn permissions(rule: &PolicyRule) -> Vec<Permission> {
+    let mut permissions = Vec::new();
+    for group in rule.api_groups.iter().flatten() {
+        for resource in rule.resources.iter().flatten() {
+            let verbs = rule.verbs.iter();
+            permissions.extend(verbs.map(|verb| (group.clone(), resource.clone(), verb.clone())));
+        }
+    }
+    permissions
 }

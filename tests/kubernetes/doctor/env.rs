@@ -79,6 +79,13 @@ impl Examination {
 
 impl DoctorEnv {
     pub async fn new(cluster: Cluster) -> Self {
+        let mut env = Self::bare(cluster).await;
+        env.plant().await;
+        env
+    }
+
+    /// The peers, and nothing in the cluster.
+    pub async fn bare(cluster: Cluster) -> Self {
         let options = SimulatorOptions {
             local_mode: true,
             ..SimulatorOptions::default()
@@ -92,7 +99,7 @@ impl DoctorEnv {
         };
         let behaviour = Arc::new(Mutex::new(behaviour));
         let webhook = peers::webhook_server(behaviour.clone()).await;
-        let mut env = Self {
+        Self {
             external_access: cluster.external_access().await,
             cluster,
             telegram,
@@ -104,9 +111,7 @@ impl DoctorEnv {
             telegram_root: None,
             uid: String::new(),
             more_arguments: Vec::new(),
-        };
-        env.plant().await;
-        env
+        }
     }
 
     /// The path of the store.
@@ -130,6 +135,7 @@ impl DoctorEnv {
                 "--operator-name",
                 OPERATOR,
             ])
+            .args(self.only_own_namespace())
             .args(arguments)
             .env("KUBECONFIG", self.external_access.kubeconfig())
             .stdin(Stdio::null())
@@ -137,6 +143,14 @@ impl DoctorEnv {
             .output();
         let output = tokio::time::timeout(WAIT_TIMEOUT, child).await;
         output.expect("in time").expect("the program runs")
+    }
+
+    /// A real server is shared with other tests.
+    fn only_own_namespace(&self) -> Vec<&str> {
+        match self.cluster.control_plane {
+            Some(_) => Vec::new(),
+            None => vec!["--namespace", &self.cluster.namespace],
+        }
     }
 
     /// What it prints for people, without the store: how full a disk is here is not the test's to say.
@@ -301,12 +315,16 @@ impl DoctorEnv {
         self.patch(&path, status).await;
     }
 
-    async fn plant(&mut self) {
+    pub async fn create_list(&self) {
         let list = json!({
             "apiVersion": "connectors.pupau.ai/v1alpha1", "kind": "TelegramUserList",
             "metadata": {"name": "staff"}, "spec": {"users": [{"id": 1001}]},
         });
         self.create(&self.custom("telegramuserlists"), &list).await;
+    }
+
+    async fn plant(&mut self) {
+        self.create_list().await;
         self.set_secret("support-bot", json!({"token": TOKEN}))
             .await;
         self.set_secret("agent", json!({"api-key": API_KEY})).await;

@@ -5,6 +5,7 @@ mod faults;
 mod peers;
 
 use embedded_control_plane::ControlPlane;
+use serde_json::json;
 
 use self::env::{DoctorEnv, Examination, TOKEN_SECRET};
 use self::faults::Fault;
@@ -14,6 +15,7 @@ use crate::suite::{ServerFeature, Suite};
 
 pub fn register(suite: &mut Suite) {
     add!(suite, [Core], healthy_environment_is_all_ok);
+    add!(suite, [Crds, Cel], faults_of_custom_resources_are_named);
     add!(suite, [Core], faults_in_the_cluster_are_named);
     add!(suite, [Embedded], faults_of_the_control_plane_are_named);
     add!(suite, [Embedded], faults_outside_are_named);
@@ -130,6 +132,48 @@ async fn fresh(cluster: &Cluster) -> Cluster {
 
 async fn faults_in_the_cluster_are_named(cluster: Cluster) {
     assert_each_is_named(&cluster, faults::in_the_cluster()).await;
+}
+
+/// On a server of custom resources alone there are no Secrets, but all that these checks read.
+async fn faults_of_custom_resources_are_named(cluster: Cluster) {
+    let env = DoctorEnv::bare(cluster).await;
+    let offline = ["--offline", "--", "--connection-mode=polling"];
+    env.create_list().await;
+    env.create_connector("support", "support-bot").await;
+    let connector = format!("{}/support", env.custom("telegramconnectors"));
+    let healthy = env.examine(&offline).await;
+    for check in ["api-server", "crd", "connector", "user-list"] {
+        assert!(
+            healthy.find(check, "ok").is_some(),
+            "{check}: {}",
+            healthy.out
+        );
+        assert!(
+            healthy.find(check, "failure").is_none(),
+            "{check}: {}",
+            healthy.out
+        );
+    }
+    let condition = json!({"type": "Connected", "status": "False", "reason": "PollingConflict", "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let status = json!({"status": {"conditions": [condition]}});
+    env.patch(&format!("{connector}/status"), status).await;
+    env.delete(&format!("{}/staff", env.custom("telegramuserlists")))
+        .await;
+    let broken = env.examine(&offline).await;
+    for (check, says) in [
+        ("connector", "Connected is False, PollingConflict: m"),
+        ("user-list", "\"staff\" does not exist"),
+    ] {
+        let found = broken.find(check, "failure").expect(check);
+        assert!(found.message.contains(says), "{found:?}");
+    }
+    env.delete(&connector).await;
+    let deleted = env.examine(&offline).await;
+    assert!(
+        deleted.find("connector-deletion", "warning").is_some(),
+        "{}",
+        deleted.out
+    );
 }
 
 async fn faults_of_the_control_plane_are_named(cluster: Cluster) {
