@@ -22,9 +22,8 @@ use crate::api::{VERSION, crds};
 
 const API_SERVER: &str = "api-server";
 const CRD: &str = "crd";
-/// Prints the CRDs of this program and installs them.
-const APPLY_CRDS: &str =
-    "telegram-connector-operator crds | kubectl apply --server-side --force-conflicts -f -";
+/// Installs the CRDs, in a checkout of this program's version.
+const APPLY_CRDS: &str = "kubectl apply --server-side -f crds/";
 /// What CEL rules are called in a schema.
 const CEL_RULES: &str = "x-kubernetes-validations";
 /// The first minor version of Kubernetes that keeps them.

@@ -119,6 +119,12 @@ impl DoctorEnv {
         self.external_access.folder().join("connectors.db")
     }
 
+    /// Examines as whom a kubeconfig names.
+    pub fn use_kubeconfig(&self, kubeconfig: &str) {
+        let path = self.external_access.kubeconfig();
+        std::fs::write(path, kubeconfig).expect("a writable folder");
+    }
+
     /// A flag more in the Deployment.
     pub async fn add_argument(&mut self, argument: &str) {
         self.more_arguments.push(argument.to_owned());

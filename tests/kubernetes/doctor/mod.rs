@@ -11,12 +11,18 @@ use self::env::{DoctorEnv, Examination, TOKEN_SECRET};
 use self::faults::Fault;
 use self::peers::API_KEY;
 use crate::cluster::Cluster;
+use crate::operator::{OperatorAccount, Scope, chart_permissions};
 use crate::suite::{ServerFeature, Suite};
 
 pub fn register(suite: &mut Suite) {
     add!(suite, [Core], healthy_environment_is_all_ok);
     add!(suite, [Crds, Cel], faults_of_custom_resources_are_named);
     add!(suite, [Core], faults_in_the_cluster_are_named);
+    add!(
+        suite,
+        [Core, Rbac],
+        operators_own_rights_suffice_for_its_checks
+    );
     add!(suite, [Embedded], faults_of_the_control_plane_are_named);
     add!(suite, [Embedded], faults_outside_are_named);
     add!(suite, [Embedded], no_secret_is_printed_whatever_is_broken);
@@ -132,6 +138,34 @@ async fn fresh(cluster: &Cluster) -> Cluster {
 
 async fn faults_in_the_cluster_are_named(cluster: Cluster) {
     assert_each_is_named(&cluster, faults::in_the_cluster()).await;
+}
+
+/// As in the operator's Pod: what its rights do not reach is not checked, and nothing else fails for it.
+async fn operators_own_rights_suffice_for_its_checks(cluster: Cluster) {
+    let account = OperatorAccount::new(&cluster, &chart_permissions(), Scope::Namespace).await;
+    let mut env = DoctorEnv::new(cluster).await;
+    env.process = Some(peers::ready_operator().await);
+    env.use_kubeconfig(&account.kubeconfig);
+    let examination = env.examine(&[]).await;
+    let Examination { out, error, .. } = &examination;
+    assert_eq!(examination.code, Some(0), "{out}{error}");
+    let skipped: Vec<_> = examination.checks("skipped").into_iter().collect();
+    assert_eq!(skipped, ["caller-rights", "crd"], "{out}");
+    let rights = examination.find("caller-rights", "skipped").expect("found");
+    assert!(
+        rights.message.contains("get customresourcedefinitions"),
+        "{rights:?}"
+    );
+    for check in [
+        "operator-rights",
+        "lease",
+        "connector",
+        "bot-token",
+        "bot-webhook",
+        "assistant",
+    ] {
+        assert!(examination.find(check, "ok").is_some(), "{check}: {out}");
+    }
 }
 
 /// On a server of custom resources alone there are no Secrets, but all that these checks read.

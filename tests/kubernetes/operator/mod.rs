@@ -24,7 +24,7 @@ mod test_env;
 mod view_of_the_cluster;
 mod webhook;
 
-pub use self::operator_account::chart_permissions;
+pub use self::operator_account::{OperatorAccount, Scope, chart_permissions};
 use crate::suite::Suite;
 
 pub fn register(suite: &mut Suite) {
