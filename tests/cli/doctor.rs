@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::run_program;
 
 /// How long `dev` may take until its connector is Ready.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Ends `dev` with the test.
 struct Dev(Child);

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bot_api_simulator::{Simulator, SimulatorOptions};
@@ -43,6 +44,7 @@ pub struct DoctorEnv {
     external_access: ExternalAccess,
     webhook_address: SocketAddr,
     more_arguments: Vec<String>,
+    ready_replicas: AtomicU32,
 }
 
 /// One line of `doctor -o json`.
@@ -111,6 +113,7 @@ impl DoctorEnv {
             telegram_root: None,
             uid: String::new(),
             more_arguments: Vec::new(),
+            ready_replicas: AtomicU32::new(0),
         }
     }
 
@@ -165,8 +168,22 @@ impl DoctorEnv {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Runs `doctor` for this environment.
+    /// Runs `doctor` for this environment. A real controller counts the Pods of the Deployment, of which none ever runs, and may have done so
+    /// since the status was planted: then it is planted again.
     pub async fn examine(&self, arguments: &[&str]) -> Examination {
+        loop {
+            let examination = self.examine_once(arguments).await;
+            let planted = self.ready_replicas.load(Ordering::Relaxed);
+            let operator = examination.find("operator", "failure");
+            let counted = operator.is_some_and(|o| o.message.starts_with("0 of 1"));
+            if self.cluster.control_plane.is_some() || planted == 0 || !counted {
+                return examination;
+            }
+            self.set_ready_replicas(planted).await;
+        }
+    }
+
+    async fn examine_once(&self, arguments: &[&str]) -> Examination {
         let store = format!("sqlite:{}", self.store().display());
         let arguments: Vec<&str> = ["-o", "json", "--store", &store]
             .iter()
@@ -313,6 +330,7 @@ impl DoctorEnv {
     }
 
     pub async fn set_ready_replicas(&self, ready: u32) {
+        self.ready_replicas.store(ready, Ordering::Relaxed);
         let path = format!(
             "{}/{OPERATOR}/status",
             self.cluster.path("apps/v1", "deployments")
