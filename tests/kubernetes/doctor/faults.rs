@@ -157,6 +157,12 @@ pub fn outside() -> Vec<Fault> {
         fault!("assistant's address refused", ("assistant", "failure", "cloud metadata address"), env => async {
             set_assistant(env, json!({"url": "http://169.254.169.254/v1"})).await;
         }),
+    ]
+}
+
+/// Faults of the machine.
+pub fn of_the_machine() -> Vec<Fault> {
+    vec![
         fault!("store of a newer version", ("store", "failure", "a newer version of the operator"), env => async {
             peers::make_store_newer(&env.store()).await;
         }),

@@ -216,6 +216,7 @@ async fn faults_of_the_control_plane_are_named(cluster: Cluster) {
 
 async fn faults_outside_are_named(cluster: Cluster) {
     assert_each_is_named(&cluster, faults::outside()).await;
+    assert_each_is_named(&cluster, faults::of_the_machine()).await;
 }
 
 async fn no_secret_is_printed_whatever_is_broken(cluster: Cluster) {
