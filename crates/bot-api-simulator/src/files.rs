@@ -52,6 +52,12 @@ impl Files {
         json!({"file_id": file_id, "file_unique_id": unique_id, "file_size": size})
     }
 
+    /// The content of the file with this `file_id`.
+    pub(super) fn content(&self, file_id: &str) -> Option<Bytes> {
+        let files = self.by_id.lock();
+        files.get(file_id).map(|file| file.bytes.clone())
+    }
+
     /// The content at a download path.
     pub(super) fn download(&self, path: &str) -> Option<Bytes> {
         let files = self.by_id.lock();

@@ -11,6 +11,7 @@ mod chats;
 mod commands;
 mod content;
 mod control;
+mod conversation;
 mod delivery;
 mod entity;
 mod faults;
@@ -38,6 +39,7 @@ mod update_kinds;
 mod user_actions;
 mod webhook;
 
+pub use conversation::{BotSummary, Conversation, ConversationMessage, GroupSummary};
 pub use entity::{Entity, detect, utf16_len};
 pub use faults::{Fault, FaultKind};
 pub use objects::User;

@@ -8,7 +8,7 @@ use super::method_result::{MethodError, MethodResult, MethodSuccess};
 use super::objects::{Chat, Message};
 use super::params::Params;
 use super::telegram_state::{
-    Bot, BotState, Draft, StoredMessage, TelegramState, WritableChat, unix_now,
+    Bot, BotState, ChatAction, Draft, StoredMessage, TelegramState, WritableChat, unix_now,
 };
 use super::{html, legacy_markdown, markdown};
 
@@ -313,7 +313,7 @@ pub(super) fn send_message_draft(
     if utf16_len(&formatted.text) > MAX_TEXT {
         return Err(MethodError::bad_request("message is too long"));
     }
-    topic(&destination, params)?;
+    let thread_id = topic(&destination, params)?;
     let mut state = bot.state.lock();
     check_rate_limit(telegram, &mut state, &destination.chat())?;
     if state.drafts.len() >= DRAFTS {
@@ -321,8 +321,11 @@ pub(super) fn send_message_draft(
     }
     state.drafts.push(Draft {
         chat_id: destination.chat().id,
+        thread_id,
         draft_id,
         text: formatted.text,
+        entities: formatted.entities,
+        at: jiff::Timestamp::now(),
     });
     drop(state);
     bot.messages_changed.notify_waiters();
@@ -341,7 +344,18 @@ pub(super) fn send_chat_action(
             "wrong parameter action in request",
         ));
     }
-    writable(telegram, bot, params.get("chat_id"))?;
-    bot.state.lock().stats.counters.actions += 1;
+    let destination = writable(telegram, bot, params.get("chat_id"))?;
+    // Telegram takes any number for the topic of a chat action.
+    let thread_id = params.integer("message_thread_id", 0, 0, i64::MAX);
+    let shown = ChatAction {
+        thread_id: (thread_id > 1).then_some(thread_id),
+        action,
+        at: jiff::Timestamp::now(),
+    };
+    let mut state = bot.state.lock();
+    state.stats.counters.actions += 1;
+    state.chat_actions.insert(destination.chat().id, shown);
+    drop(state);
+    bot.messages_changed.notify_waiters();
     MethodSuccess::true_result()
 }

@@ -31,7 +31,7 @@ use super::webhook;
 pub struct Simulator {
     /// The listen address.
     pub addr: SocketAddr,
-    telegram: Arc<TelegramState>,
+    pub(super) telegram: Arc<TelegramState>,
     running: Arc<RunningServer>,
 }
 
@@ -164,13 +164,18 @@ impl Simulator {
         bot.id
     }
 
-    fn bot(&self, bot: impl Into<i64>) -> Arc<Bot> {
+    pub(super) fn bot(&self, bot: impl Into<i64>) -> Arc<Bot> {
         self.telegram.bot(bot.into()).expect("a bot that was added")
     }
 
     /// Revokes the bot's token: 401 until [`Simulator::add_bot`] gives another.
     pub fn revoke(&self, bot: impl Into<i64>) {
         self.bot(bot).state.lock().revoked = true;
+    }
+
+    /// Accepts a revoked token again.
+    pub fn restore_token(&self, bot: impl Into<i64>) {
+        self.bot(bot).state.lock().revoked = false;
     }
 
     /// Sets privacy mode. On (the default, as in Telegram), a bot gets only commands, mentions and replies in groups.
@@ -446,6 +451,11 @@ impl Simulator {
     /// The bot's `WebhookInfo`.
     pub fn webhook_info(&self, bot: impl Into<i64>) -> Value {
         webhook::describe(&self.bot(bot))
+    }
+
+    /// The active faults: id, fault, and how many calls it has hit.
+    pub fn faults(&self) -> Vec<(u64, Fault, u64)> {
+        self.telegram.faults.list()
     }
 
     /// Adds a fault; returns its id.

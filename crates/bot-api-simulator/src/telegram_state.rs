@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use super::entity::Entity;
 use super::faults::Faults;
 use super::files::Files;
 use super::method_result::MethodError;
@@ -96,8 +97,8 @@ pub(super) struct Bot {
     pub poll_notify: Notify,
     /// Signals queued updates to the webhook delivery.
     pub webhook_notify: Notify,
-    /// Signals a message that the bot sent, edited or deleted.
-    pub messages_changed: Notify,
+    /// Signals a message, edit, deletion, draft or chat action in a chat of the bot, by the bot or a user.
+    pub messages_changed: Arc<Notify>,
     /// Number of `getUpdates` in flight.
     pub polls_in_flight: AtomicU32,
 }
@@ -120,6 +121,8 @@ pub(super) struct BotState {
     pub next_message_id: i64,
     pub history: MessageHistory,
     pub drafts: Vec<Draft>,
+    /// The newest chat action of each chat.
+    pub chat_actions: HashMap<i64, ChatAction>,
     pub rate_limiter: RateLimiter,
     pub stats: Stats,
 }
@@ -136,10 +139,25 @@ pub(super) struct PrivateChat {
 pub struct Draft {
     /// The chat.
     pub chat_id: i64,
+    /// The topic's `message_thread_id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thread_id: Option<i64>,
     /// The draft's id; the same id changes the same preview.
     pub draft_id: i64,
     /// The previewed text.
     pub text: String,
+    /// The formatting of `text`.
+    pub entities: Vec<Entity>,
+    /// When it was sent.
+    pub at: jiff::Timestamp,
+}
+
+/// What `sendChatAction` shows: `typing`, `upload_photo` and so on.
+#[derive(Debug, Clone)]
+pub(super) struct ChatAction {
+    pub thread_id: Option<i64>,
+    pub action: String,
+    pub at: jiff::Timestamp,
 }
 
 /// The newest messages of all chats of a bot.
@@ -188,6 +206,12 @@ impl MessageHistory {
     pub(super) fn find_mut(&mut self, chat: i64, message: i64) -> Option<&mut StoredMessage> {
         self.by_sequence
             .get_mut(self.by_message_id.get(&(chat, message))?)
+    }
+
+    /// Whether an edit by its sender has replaced this version of the message.
+    pub(super) fn is_replaced(&self, stored: &StoredMessage) -> bool {
+        let newest = self.find(stored.message.chat.id, stored.message.message_id);
+        newest.is_some_and(|newest| !std::ptr::eq(newest, stored))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &StoredMessage> {
@@ -307,12 +331,13 @@ impl TelegramState {
                 next_message_id: 1,
                 history: MessageHistory::default(),
                 drafts: Vec::new(),
+                chat_actions: HashMap::new(),
                 rate_limiter: RateLimiter::default(),
                 stats: Stats::default(),
             }),
             poll_notify: Notify::new(),
             webhook_notify: Notify::new(),
-            messages_changed: Notify::new(),
+            messages_changed: Arc::new(Notify::new()),
             polls_in_flight: AtomicU32::new(0),
         });
         bots.insert(id, bot.clone());
@@ -339,6 +364,14 @@ impl TelegramState {
                 .ok_or_else(MethodError::unauthorized),
             None => Err(MethodError::unauthorized()),
         }
+    }
+
+    /// All users, ordered by id.
+    pub(super) fn users(&self) -> Vec<Arc<User>> {
+        let users = self.users.read();
+        let mut users: Vec<_> = users.values().cloned().collect();
+        users.sort_by_key(|user| user.id);
+        users
     }
 
     pub(super) fn user(&self, id: i64) -> Option<Arc<User>> {

@@ -200,7 +200,7 @@ fn act_in_group(
             || state.reads_all_group_messages
             || chat.kind == "channel";
         if !sees_all && !passes_privacy_mode(&message, &bot, &state) {
-            store_message(telegram, &mut state, message);
+            store_message(telegram, &bot, &mut state, message);
             continue;
         }
         if let Some(update) = queue_message(telegram, &bot, &mut state, kind, message) {
@@ -373,7 +373,7 @@ fn channel_bot() -> User {
     user
 }
 
-fn store_message(telegram: &TelegramState, state: &mut BotState, message: Message) {
+fn store_message(telegram: &TelegramState, bot: &Bot, state: &mut BotState, message: Message) {
     let stored = StoredMessage {
         source: message.text.clone().unwrap_or_default(),
         message,
@@ -387,6 +387,7 @@ fn store_message(telegram: &TelegramState, state: &mut BotState, message: Messag
     state
         .history
         .keep(stored, telegram.options.load().keep_messages);
+    bot.messages_changed.notify_waiters();
 }
 
 fn queue_message(
@@ -399,7 +400,7 @@ fn queue_message(
     let lane = message.chat.id;
     let date = message.edit_date.unwrap_or(message.date).max(message.date);
     let json = serde_json::to_string(&message).unwrap_or_default();
-    store_message(telegram, state, message);
+    store_message(telegram, bot, state, message);
     push_update(bot, state, kind, lane, date, &json)
 }
 

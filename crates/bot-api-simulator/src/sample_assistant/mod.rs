@@ -173,6 +173,11 @@ impl SampleAssistant {
         self.state.behaviour.store(Arc::new(behaviour));
     }
 
+    /// The behaviour in effect.
+    pub fn behaviour(&self) -> Arc<Behaviour> {
+        self.state.behaviour.load_full()
+    }
+
     /// The recorded requests, oldest first.
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.state.requests.lock().iter().cloned().collect()

@@ -4,6 +4,7 @@ mod assistant;
 mod basics;
 mod client;
 mod control;
+mod conversation;
 mod faults;
 mod groups;
 mod polling;
