@@ -46,6 +46,9 @@ pub struct DevArgs {
     /// Address of the sample assistant
     #[arg(long, default_value = "127.0.0.1:0")]
     pub assistant_listen: SocketAddr,
+    /// Address of the page; loopback only
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub page_listen: SocketAddr,
     /// Address of metrics, health, readiness
     #[arg(long, default_value = "127.0.0.1:0")]
     pub admin_listen: SocketAddr,

@@ -33,12 +33,34 @@ struct Row {
 /// # Errors
 /// The request fails, or the response is no `Table`.
 pub async fn render(client: &Client, path: &str, wide: bool) -> Result<String, kube::Error> {
+    Ok(format_table(&read(client, path).await?, wide))
+}
+
+/// The rows of the collection at an API path: name and value of each column that is shown without `-o wide`.
+///
+/// # Errors
+/// As [`render`].
+pub(super) async fn rows(
+    client: &Client,
+    path: &str,
+) -> Result<Vec<Vec<(String, String)>>, kube::Error> {
+    let table = read(client, path).await?;
+    let row = |row: &Row| {
+        let cells = table.column_definitions.iter().zip(&row.cells);
+        cells
+            .filter(|(column, _)| column.priority == 0)
+            .map(|(column, cell)| (column.name.clone(), format_cell(Some(cell))))
+            .collect()
+    };
+    Ok(table.rows.iter().map(row).collect())
+}
+
+async fn read(client: &Client, path: &str) -> Result<Table, kube::Error> {
     let request = http::Request::get(path)
         .header(http::header::ACCEPT, ACCEPT)
         .body(Vec::new())
         .map_err(kube::Error::HttpError)?;
-    let table: Table = client.request(request).await?;
-    Ok(format_table(&table, wide))
+    client.request(request).await
 }
 
 /// kubectl's layout: upper-case headings, three spaces between columns, `<none>` for an empty cell.

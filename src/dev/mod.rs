@@ -8,6 +8,7 @@ pub mod demo;
 pub mod dev_command;
 mod environment;
 mod kubectl_table;
+mod playground_sources;
 mod quickstart;
 
 use embedded_control_plane::ControlPlane;

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+pub use decide::access::{AccessDecision, decide as decide_access};
 pub use decide::estimate::estimate_message_tokens;
 pub use decide::retry::{RetryPolicy, SendErrorAction};
 pub use message::incoming_update;

@@ -15,11 +15,13 @@ use embedded_control_plane::ManifestError;
 use super::console::Console;
 use super::environment::{Environment, EnvironmentOptions, ListenAddresses};
 use super::kubectl_table;
+use super::playground_sources::{EmbeddedCluster, OperatorStore};
 use crate::cli::{DevArgs, DevPart};
 use crate::clock::SystemClock;
 use crate::telemetry::logs;
 use bot_api_simulator::sample_assistant;
 use chat::chat_as_users;
+use playground::Playground;
 
 /// Runs `dev` or one of its parts until Ctrl-C.
 ///
@@ -115,6 +117,10 @@ async fn run_environment(args: DevArgs) -> Result<()> {
         },
     };
     let environment = Environment::start(options, Arc::new(SystemClock)).await?;
+    let page = serve_page(&environment, args.page_listen).await?;
+    if let Some(page) = &page {
+        console.item(&format!("Open {}", page.url()));
+    }
     print_overview(console, &environment);
     if let Err(error) = environment.wait_until_ready().await {
         // Not fatal: the user may correct a manifest, which is then applied again.
@@ -133,8 +139,39 @@ async fn run_environment(args: DevArgs) -> Result<()> {
         None => shutdown_signal().await,
     }
     console.heading("Stopping");
+    drop(page);
     environment.shutdown().await;
     Ok(())
+}
+
+/// The page, unless another Bot API than the simulator is used.
+async fn serve_page(environment: &Environment, listen: SocketAddr) -> Result<Option<Playground>> {
+    let Some(simulator) = environment.telegram.clone() else {
+        return Ok(None);
+    };
+    let address = |label: &str, url: String| (label.to_owned(), url);
+    let sources = playground::Sources {
+        simulator,
+        assistant: environment.assistant.clone(),
+        cluster: Arc::new(EmbeddedCluster {
+            client: environment.client.clone(),
+            registry: environment.operator.registry().clone(),
+        }),
+        stored: Arc::new(OperatorStore(environment.operator.store().clone())),
+        addresses: vec![
+            address("Kubernetes API", environment.served.url()),
+            address("Bot API", environment.telegram_api_url.to_string()),
+            address("Assistant", environment.assistant.url().to_string()),
+            address(
+                "Metrics",
+                format!("http://{}/metrics", environment.operator.admin_address()),
+            ),
+        ],
+    };
+    let page = playground::serve(listen, sources)
+        .await
+        .with_context(|| format!("--page-listen {listen}"))?;
+    Ok(Some(page))
 }
 
 fn print_overview(console: Console, environment: &Environment) {

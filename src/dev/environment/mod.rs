@@ -1,7 +1,7 @@
 //! The control plane, the Bot API simulator, the sample assistant and the operator in one process.
 
 mod sample_factory;
-mod users;
+pub(in crate::dev) mod users;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -35,7 +35,7 @@ impl From<&SimulatedUser> for bot_api_simulator::User {
 }
 
 /// The users that user lists and connectors name. An entry without an id gets an invented one.
-pub(super) async fn list_users(client: &Client) -> Result<Vec<SimulatedUser>> {
+pub(in crate::dev) async fn list_users(client: &Client) -> Result<Vec<SimulatedUser>> {
     let lists: Api<TelegramUserList> = Api::all(client.clone());
     let connectors: Api<TelegramConnector> = Api::all(client.clone());
     let listed = lists
@@ -83,16 +83,7 @@ pub(super) async fn register_bots(client: &Client, simulator: &Simulator) -> Res
     let connectors: Api<TelegramConnector> = Api::all(client.clone());
     for connector in connectors.list(&ListParams::default()).await? {
         let namespace = connector.namespace().unwrap_or_default();
-        let reference = &connector.spec.bot_token_secret_ref;
-        let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
-        let Some(secret) = secrets.get_opt(&reference.name).await? else {
-            continue;
-        };
-        let key = reference.key.as_deref().unwrap_or("token");
-        let token = secret
-            .data
-            .and_then(|mut d| d.remove(key))
-            .and_then(|v| String::from_utf8(v.0).ok());
+        let token = token_of(client, &connector).await?;
         if let Some(token) = token.filter(|t| BotToken::parse(t).is_ok()) {
             let username =
                 format!("{namespace}_{}_bot", connector.name_any()).replace(['-', '.'], "_");
@@ -105,4 +96,20 @@ pub(super) async fn register_bots(client: &Client, simulator: &Simulator) -> Res
         }
     }
     Ok(())
+}
+
+/// The text that a connector's Secret has as its bot token; `None` without the Secret or its key.
+pub(in crate::dev) async fn token_of(
+    client: &Client,
+    connector: &TelegramConnector,
+) -> Result<Option<String>, kube::Error> {
+    let namespace = connector.namespace().unwrap_or_default();
+    let reference = &connector.spec.bot_token_secret_ref;
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+    let secret = secrets.get_opt(&reference.name).await?;
+    let key = reference.key.as_deref().unwrap_or("token");
+    Ok(secret
+        .and_then(|secret| secret.data)
+        .and_then(|mut data| data.remove(key))
+        .and_then(|value| String::from_utf8(value.0).ok()))
 }

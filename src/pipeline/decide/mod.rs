@@ -1,6 +1,6 @@
 //! What is to be done with a message: pure functions over the resolved connector and the message, without I/O.
 
-pub(crate) mod access;
+pub mod access;
 pub(crate) mod assistant_input;
 pub(crate) mod attachment_check;
 pub(crate) mod canned_reply;

@@ -1,0 +1,259 @@
+//! What the page of `dev` shows of the operator: connectors and users from the embedded Kubernetes API, and rows of the store.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bot_api_simulator::User;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
+use playground::source::{
+    ClusterView, Condition, Connector, DeadLetter, DeniedMessage, ReadError, Session, StoredData,
+    StoredRows,
+};
+use serde_json::json;
+
+use super::environment::users;
+use super::kubectl_table;
+use crate::api::TelegramConnector;
+use crate::history::{ChatMessage, Role};
+use crate::identity::BotId;
+use crate::pipeline::incoming_update::Sender;
+use crate::pipeline::{AccessDecision, decide_access};
+use crate::registry::Registry;
+use crate::store::{ListingQuery, Page, Store, StoreError};
+use crate::telegram::BotToken;
+
+/// Rows read at a time.
+const PAGE: u32 = 500;
+/// Rows of each kind on the page.
+const SHOWN_ROWS: usize = 50;
+/// Written to a Secret whose token should be looked at again.
+const TOUCHED: &str = "connectors.pupau.ai/dev-touched-at";
+
+fn unreadable(what: &str, error: impl std::fmt::Display) -> ReadError {
+    ReadError(format!("{what} cannot be read: {error}"))
+}
+
+/// The connectors of the embedded Kubernetes API, and who may write as the operator decides it.
+pub(super) struct EmbeddedCluster {
+    pub(super) client: Client,
+    pub(super) registry: Arc<Registry>,
+}
+
+#[async_trait]
+impl ClusterView for EmbeddedCluster {
+    async fn connectors(&self) -> Result<Vec<Connector>, ReadError> {
+        let failed = |error: kube::Error| unreadable("the connectors", error);
+        let api: Api<TelegramConnector> = Api::all(self.client.clone());
+        let list = api.list(&ListParams::default()).await.map_err(failed)?;
+        let path = "/apis/connectors.pupau.ai/v1alpha1/telegramconnectors";
+        let rows = kubectl_table::rows(&self.client, path)
+            .await
+            .map_err(failed)?;
+        let mut connectors = Vec::new();
+        for (connector, columns) in list.items.into_iter().zip(rows) {
+            let token_bot = self.bot_of_token(&connector).await;
+            connectors.push(describe(&connector, columns, token_bot));
+        }
+        Ok(connectors)
+    }
+
+    async fn listed_users(&self) -> Result<Vec<User>, ReadError> {
+        let listed = users::list_users(&self.client).await;
+        let listed = listed.map_err(|error| unreadable("the users", error))?;
+        Ok(listed.iter().map(User::from).collect())
+    }
+
+    fn may_write(&self, bot: i64, user: &User) -> Option<bool> {
+        let connector = self.registry.by_bot(BotId(bot))?;
+        let sender = Sender {
+            id: user.id,
+            is_bot: user.is_bot,
+            username: user.username.clone(),
+            name: user.first_name.clone(),
+            language_code: user.language_code.clone(),
+        };
+        let decision = decide_access(&connector.access, Some(&sender));
+        Some(decision == AccessDecision::Allowed)
+    }
+
+    async fn touch_token(&self, bot: i64) -> Result<(), ReadError> {
+        let failed =
+            |error: kube::Error| ReadError(format!("the Secret cannot be patched: {error}"));
+        let api: Api<TelegramConnector> = Api::all(self.client.clone());
+        for connector in api.list(&ListParams::default()).await.map_err(failed)? {
+            if self.bot_of_token(&connector).await != Some(bot) {
+                continue;
+            }
+            let namespace = connector.namespace().unwrap_or_default();
+            let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
+            let now = jiff::Timestamp::now().to_string();
+            let patch = Patch::Merge(json!({"metadata": {"annotations": {TOUCHED: now}}}));
+            let name = &connector.spec.bot_token_secret_ref.name;
+            secrets
+                .patch(name, &PatchParams::default(), &patch)
+                .await
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+impl EmbeddedCluster {
+    /// The bot of the token in a connector's Secret; `None` without a readable one.
+    async fn bot_of_token(&self, connector: &TelegramConnector) -> Option<i64> {
+        let token = users::token_of(&self.client, connector).await.ok()??;
+        let token = BotToken::parse(&token).ok()?;
+        Some(token.bot_id().0)
+    }
+}
+
+fn describe(
+    connector: &TelegramConnector,
+    columns: Vec<(String, String)>,
+    token_bot: Option<i64>,
+) -> Connector {
+    let status = connector.status.as_ref();
+    let conditions = status.map_or(&[][..], |status| &status.conditions);
+    Connector {
+        namespace: connector.namespace().unwrap_or_default(),
+        name: connector.name_any(),
+        bot: token_bot,
+        columns: columns
+            .into_iter()
+            .filter(|(column, _)| column != "Name" && column != "Namespace")
+            .collect(),
+        conditions: conditions
+            .iter()
+            .map(|condition| Condition {
+                kind: condition.type_.clone(),
+                status: condition.status.clone(),
+                reason: condition.reason.clone(),
+                message: condition.message.clone(),
+                since: condition.last_transition_time.0,
+            })
+            .collect(),
+        answers_in_groups: connector.spec.groups.is_some(),
+        suspended: connector.spec.suspend == Some(true),
+    }
+}
+
+/// The operator's store.
+pub(super) struct OperatorStore(pub(super) Arc<dyn Store>);
+
+#[async_trait]
+impl StoredData for OperatorStore {
+    async fn rows(&self, namespace: &str, name: &str) -> Result<StoredRows, ReadError> {
+        let query = ListingQuery {
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+            texts: true,
+            limit: PAGE,
+            ..ListingQuery::default()
+        };
+        let failed = |error: StoreError| unreadable("the store", error);
+        let store = &self.0;
+        let sessions = newest(query.clone(), |query| async move {
+            store.sessions(&query).await
+        });
+        let denied = newest(
+            query.clone(),
+            |query| async move { store.denied(&query).await },
+        );
+        let letters = newest(
+            query,
+            |query| async move { store.dead_letters(&query).await },
+        );
+        Ok(StoredRows {
+            sessions: sessions
+                .await
+                .map_err(failed)?
+                .into_iter()
+                .map(session)
+                .collect(),
+            denied: denied
+                .await
+                .map_err(failed)?
+                .into_iter()
+                .map(denied_message)
+                .collect(),
+            dead_letters: letters
+                .await
+                .map_err(failed)?
+                .into_iter()
+                .map(dead_letter)
+                .collect(),
+        })
+    }
+}
+
+/// The last rows of a listing, newest first.
+async fn newest<T, F>(
+    mut query: ListingQuery,
+    page: impl Fn(ListingQuery) -> F,
+) -> Result<Vec<T>, StoreError>
+where
+    F: Future<Output = Result<Page<T>, StoreError>>,
+{
+    let mut newest = std::collections::VecDeque::new();
+    loop {
+        let read = page(query.clone()).await?;
+        for row in read.rows {
+            newest.push_front(row);
+            newest.truncate(SHOWN_ROWS);
+        }
+        match read.next {
+            Some(next) => query.after = next,
+            None => return Ok(newest.into()),
+        }
+    }
+}
+
+fn session(row: crate::store::SessionSummary) -> Session {
+    Session {
+        id: row.session,
+        chat: row.chat,
+        topic: row.topic,
+        began: row.began,
+        exchanges: row.exchanges,
+        tokens: (row.tokens.input, row.tokens.output),
+        current: row.current,
+        history: row
+            .history
+            .unwrap_or_default()
+            .into_iter()
+            .map(spoken)
+            .collect(),
+    }
+}
+
+fn spoken(message: ChatMessage) -> (String, String) {
+    let role = match message.role {
+        Role::User => "user",
+        Role::Assistant => "assistant",
+    };
+    (role.to_owned(), message.text)
+}
+
+fn denied_message(row: crate::store::DeniedMessage) -> DeniedMessage {
+    let id = row.user_id.map(|id| id.to_string());
+    DeniedMessage {
+        time: row.time,
+        sender: row.user_name.or(row.username).or(id).unwrap_or_default(),
+        chat: row.chat,
+        level: row.level,
+        text: row.text.unwrap_or_else(|| format!("[{}]", row.content)),
+    }
+}
+
+fn dead_letter(row: crate::store::DeadLetter) -> DeadLetter {
+    DeadLetter {
+        id: row.id,
+        time: row.time,
+        chat: row.chat,
+        kind: row.kind,
+        attempts: row.attempts,
+        reason: row.reason,
+    }
+}
