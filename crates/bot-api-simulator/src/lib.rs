@@ -7,26 +7,33 @@
 )]
 #![doc = include_str!("../README.md")]
 
+mod callback_queries;
 mod chats;
 mod commands;
 mod content;
 mod control;
 mod delivery;
+mod drafts;
+mod editing;
 mod entity;
 mod faults;
 mod files;
+mod formatting;
 mod groups;
 pub mod html;
+mod keyboard;
 mod legacy_markdown;
 mod links;
 mod markdown;
 mod method_result;
 mod methods;
 mod objects;
+mod outgoing;
 mod params;
 mod polling;
 mod queue;
 mod rate_limits;
+mod reactions;
 pub mod sample_assistant;
 mod sending;
 mod server;
@@ -38,10 +45,11 @@ mod update_kinds;
 mod user_actions;
 mod webhook;
 
+pub use callback_queries::{CallbackAnswer, CallbackQuery, Tap, TapOutcome};
 pub use entity::{Entity, detect, utf16_len};
 pub use faults::{Fault, FaultKind};
 pub use objects::User;
-pub use simulator::{SentMessage, Simulator, serve};
+pub use simulator::{SentMedia, SentMessage, Simulator, serve};
 pub use stats::{ApiCall, BotCounters, WebhookDelivery};
 pub use telegram_state::{Draft, Membership, SimulatorOptions};
 pub use user_actions::{UserAction, UserActionOutcome};

@@ -7,7 +7,9 @@ use serde_json::json;
 use super::method_result::{MethodError, MethodResult, MethodSuccess};
 use super::params::Params;
 use super::telegram_state::{Bot, TelegramState};
-use super::{chats, commands, files, polling, sending, webhook};
+use super::{
+    callback_queries, chats, commands, drafts, editing, files, polling, reactions, sending, webhook,
+};
 
 /// Calls a method; `method` is in lower case.
 pub(super) async fn call(
@@ -23,9 +25,13 @@ pub(super) async fn call(
         "deletewebhook" => webhook::delete(bot, params),
         "getwebhookinfo" => webhook::info(bot),
         "sendmessage" => sending::send_message(telegram, bot, params),
-        "editmessagetext" => sending::edit_message_text(telegram, bot, params),
-        "deletemessage" => sending::delete_message(telegram, bot, params),
-        "sendmessagedraft" => sending::send_message_draft(telegram, bot, params),
+        "editmessagetext" => editing::edit_message_text(telegram, bot, params),
+        "editmessagecaption" => editing::edit_message_caption(telegram, bot, params),
+        "editmessagereplymarkup" => editing::edit_message_reply_markup(telegram, bot, params),
+        "deletemessage" => editing::delete_message(telegram, bot, params),
+        "answercallbackquery" => callback_queries::answer(telegram, bot, params),
+        "setmessagereaction" => reactions::set(telegram, bot, params),
+        "sendmessagedraft" => drafts::send_message_draft(telegram, bot, params),
         "sendchataction" => sending::send_chat_action(telegram, bot, params),
         "setmycommands" => commands::set(bot, params),
         "getmycommands" => commands::get(bot, params),

@@ -20,7 +20,7 @@ use super::method_result::{MethodError, encode};
 use super::params::Params;
 use super::stats::ApiCall;
 use super::telegram_state::{Bot, TelegramState};
-use super::{control, methods, sending};
+use super::{control, methods, outgoing};
 
 /// Limit of a request in bytes: an upload of 50 MB and its multipart framing.
 const MAX_BODY: usize = 52 << 20;
@@ -251,7 +251,7 @@ async fn answered(
         tokio::time::sleep(*pause).await;
     }
     if let (Some(FaultKind::DropAfter | FaultKind::HangAfter), Ok(success)) = (&fault, &answer) {
-        sending::mark_unanswered(bot, &success.result);
+        outgoing::mark_unanswered(bot, &success.result);
     }
     match fault {
         Some(FaultKind::DropAfter) => Err(Reset),

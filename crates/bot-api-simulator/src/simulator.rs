@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
+use super::callback_queries::{self, CallbackQuery, Tap, TapOutcome};
 use super::entity::Entity;
 use super::faults::Fault;
 use super::groups;
@@ -42,6 +43,26 @@ struct RunningServer {
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// A file that a bot has sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SentMedia {
+    /// The field of the message that holds it: `photo`, `document`, `audio`, `voice`, `video` or `animation`.
+    pub kind: String,
+    /// The `file_id`, of a photo that of its largest size.
+    pub file_id: String,
+    /// The name in the upload; empty without one.
+    pub file_name: String,
+    /// The media type by the first bytes, whatever the bot called it.
+    pub sniffed_type: String,
+    /// In bytes.
+    pub size: usize,
+    /// SHA-256 of the content, in hexadecimal digits.
+    pub sha256: String,
+    /// The album that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_group_id: Option<String>,
+}
+
 /// A message of a bot in its current state.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SentMessage {
@@ -57,14 +78,22 @@ pub struct SentMessage {
     pub reply_to: Option<i64>,
     /// The text as users see it, without markup.
     pub text: String,
-    /// The formatting of `text`.
+    /// The caption of `media` as users see it, without markup; empty without one.
+    pub caption: String,
+    /// The formatting of the text or caption.
     pub entities: Vec<Entity>,
-    /// The text as the bot sent it, with its markup.
+    /// The text or caption as the bot sent it, with its markup.
     pub source: String,
     /// `html`, `markdownv2`, `markdown`, or empty.
     pub parse_mode: String,
-    /// The text after each edit; the last is `text`.
+    /// The text or caption after each edit; the last is the present one.
     pub edits: Vec<String>,
+    /// The keyboard as it is now: an `InlineKeyboardMarkup`, or what was sent instead of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_markup: Option<Value>,
+    /// The file in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media: Option<SentMedia>,
     /// Whether the bot has deleted it.
     pub deleted: bool,
     /// Whether [`DropAfter`](super::FaultKind::DropAfter) or [`HangAfter`](super::FaultKind::HangAfter) suppressed the response, so that the
@@ -83,10 +112,17 @@ impl From<&StoredMessage> for SentMessage {
             thread_id: message.message_thread_id,
             reply_to: message.reply_to_message.as_ref().map(|m| m.message_id),
             text: message.text.clone().unwrap_or_default(),
-            entities: message.entities.clone(),
+            caption: message.caption.clone().unwrap_or_default(),
+            entities: if message.text.is_some() {
+                message.entities.clone()
+            } else {
+                message.caption_entities.clone()
+            },
             source: stored.source.clone(),
             parse_mode: stored.parse_mode.clone(),
             edits: stored.edits.clone(),
+            reply_markup: stored.markup.clone(),
+            media: stored.media.clone(),
             deleted: stored.deleted,
             unanswered: stored.unanswered,
             at: stored.at,
@@ -238,6 +274,27 @@ impl Simulator {
     /// A sentence that says what is missing or unknown.
     pub fn perform(&self, action: &UserAction) -> Result<UserActionOutcome, String> {
         user_actions::perform(&self.telegram, action)
+    }
+
+    /// Taps a button of a bot's message on behalf of a user.
+    ///
+    /// # Errors
+    /// A sentence that says what is missing or unknown.
+    pub fn tap(&self, tap: &Tap) -> Result<TapOutcome, String> {
+        callback_queries::tap(&self.telegram, tap)
+    }
+
+    /// The taps on the bot's buttons with its answers, oldest first.
+    pub fn callback_queries(&self, bot: impl Into<i64>) -> Vec<CallbackQuery> {
+        self.bot(bot).state.lock().callback_queries.list()
+    }
+
+    /// The bot's reactions (`ReactionType`) to a message in a chat, be it of a user or of the bot.
+    pub fn reactions(&self, bot: impl Into<i64>, chat: i64, message_id: i64) -> Vec<Value> {
+        let bot = self.bot(bot);
+        let state = bot.state.lock();
+        let stored = state.history.find(chat, message_id);
+        stored.map_or_else(Vec::new, |stored| stored.reactions.clone())
     }
 
     /// Queues an update of any kind, whose object is given as JSON; returns its id, or `None` if `allowed_updates` excludes it.
@@ -405,6 +462,7 @@ impl Simulator {
         state.stats.calls.clear();
         state.stats.deliveries.clear();
         state.drafts.clear();
+        state.callback_queries.clear();
     }
 
     /// The bot's `sendMessageDraft` calls, in order.

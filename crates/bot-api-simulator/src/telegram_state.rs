@@ -9,8 +9,10 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::Notify;
 
+use super::callback_queries::CallbackQueries;
 use super::faults::Faults;
 use super::files::Files;
 use super::method_result::MethodError;
@@ -18,6 +20,7 @@ use super::objects::{Chat, Message, User};
 use super::polling::PollState;
 use super::queue::UpdateQueue;
 use super::rate_limits::RateLimiter;
+use super::simulator::SentMedia;
 use super::stats::Stats;
 use super::update_kinds::AllowedUpdates;
 use super::webhook::WebhookState;
@@ -47,6 +50,8 @@ pub struct SimulatorOptions {
     /// How long a second of webhook delivery lasts, in microseconds: retries, the 60 s limit and the 410 rule shrink with
     /// it. 1,000,000 is real time.
     pub webhook_second_micros: u64,
+    /// For how many seconds a callback query waits for `answerCallbackQuery`, and its update for the bot.
+    pub callback_query_seconds: u32,
     /// For how many seconds a webhook may answer 410 before it is removed: 23 hours at Telegram.
     pub webhook_gone_seconds: u32,
 }
@@ -63,6 +68,7 @@ impl Default for SimulatorOptions {
             seed: 0,
             first_update_id: None,
             webhook_second_micros: 1_000_000,
+            callback_query_seconds: 150,
             webhook_gone_seconds: 60 * 60 * 23,
         }
     }
@@ -80,6 +86,8 @@ pub(super) struct TelegramState {
     users: RwLock<HashMap<i64, Arc<User>>>,
     groups: RwLock<HashMap<i64, Arc<Mutex<Group>>>>,
     next_group: AtomicI64,
+    /// Callback queries of all bots share one numbering.
+    pub next_callback_query: AtomicI64,
     pub faults: Faults,
     pub files: Files,
     /// The start of the simulator; its counters begin here.
@@ -120,6 +128,7 @@ pub(super) struct BotState {
     pub next_message_id: i64,
     pub history: MessageHistory,
     pub drafts: Vec<Draft>,
+    pub callback_queries: CallbackQueries,
     pub rate_limiter: RateLimiter,
     pub stats: Stats,
 }
@@ -160,6 +169,12 @@ pub(super) struct StoredMessage {
     pub deleted: bool,
     /// A fault suppressed the response to the bot.
     pub unanswered: bool,
+    /// `reply_markup` of any kind, as it is now.
+    pub markup: Option<Value>,
+    /// The file in it.
+    pub media: Option<SentMedia>,
+    /// The bot's reactions (`ReactionType`).
+    pub reactions: Vec<Value>,
     pub at: jiff::Timestamp,
 }
 
@@ -257,6 +272,7 @@ impl TelegramState {
             users: RwLock::default(),
             groups: RwLock::default(),
             next_group: AtomicI64::new(1),
+            next_callback_query: AtomicI64::new(1),
             files: Files::default(),
             began: Instant::now(),
         }
@@ -307,6 +323,7 @@ impl TelegramState {
                 next_message_id: 1,
                 history: MessageHistory::default(),
                 drafts: Vec::new(),
+                callback_queries: CallbackQueries::default(),
                 rate_limiter: RateLimiter::default(),
                 stats: Stats::default(),
             }),
