@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::media_objects::Kind;
 use super::method_result::{MethodError, MethodResult, MethodSuccess};
 use super::params::Params;
 use super::telegram_state::{Bot, TelegramState};
 use super::{
-    callback_queries, chats, commands, drafts, editing, files, polling, reactions, sending, webhook,
+    callback_queries, chats, commands, drafts, editing, files, input_media, media, polling,
+    reactions, sending, webhook,
 };
 
 /// Calls a method; `method` is in lower case.
@@ -25,6 +27,14 @@ pub(super) async fn call(
         "deletewebhook" => webhook::delete(bot, params),
         "getwebhookinfo" => webhook::info(bot),
         "sendmessage" => sending::send_message(telegram, bot, params),
+        "sendphoto" => media::send_media(telegram, bot, params, Kind::Photo),
+        "senddocument" => media::send_media(telegram, bot, params, Kind::Document),
+        "sendaudio" => media::send_media(telegram, bot, params, Kind::Audio),
+        "sendvoice" => media::send_media(telegram, bot, params, Kind::Voice),
+        "sendvideo" => media::send_media(telegram, bot, params, Kind::Video),
+        "sendanimation" => media::send_media(telegram, bot, params, Kind::Animation),
+        "sendmediagroup" => input_media::send_media_group(telegram, bot, params),
+        "editmessagemedia" => media::edit_message_media(telegram, bot, params),
         "editmessagetext" => editing::edit_message_text(telegram, bot, params),
         "editmessagecaption" => editing::edit_message_caption(telegram, bot, params),
         "editmessagereplymarkup" => editing::edit_message_reply_markup(telegram, bot, params),

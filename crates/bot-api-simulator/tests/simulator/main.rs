@@ -7,6 +7,7 @@ mod control;
 mod faults;
 mod groups;
 mod keyboards;
+mod media;
 mod polling;
 mod reactions;
 mod sending;
