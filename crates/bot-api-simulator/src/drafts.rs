@@ -1,4 +1,6 @@
-//! `sendMessageDraft`: previews in private chats.
+//! Drafts: previews in private chats, by `sendMessageDraft` and its rich form.
+
+use serde_json::Value;
 
 use super::chats::{topic, writable};
 use super::formatting::draft_text;
@@ -16,7 +18,18 @@ pub(super) fn send_message_draft(
     bot: &Bot,
     params: &Params,
 ) -> MethodResult {
-    let formatted = draft_text(params)?;
+    let text = draft_text(params)?.text;
+    send_draft(telegram, bot, params, text, None)
+}
+
+/// Shows a draft; `rich_message` is a `RichMessage` with the same words.
+pub(super) fn send_draft(
+    telegram: &TelegramState,
+    bot: &Bot,
+    params: &Params,
+    text: String,
+    rich_message: Option<Value>,
+) -> MethodResult {
     let draft_id = params.integer("draft_id", 0, i64::MIN, i64::MAX);
     let destination = writable(telegram, bot, params.get("chat_id"))?;
     if matches!(destination, WritableChat::Group(_)) {
@@ -34,7 +47,8 @@ pub(super) fn send_message_draft(
     state.drafts.push(Draft {
         chat_id: destination.chat().id,
         draft_id,
-        text: formatted.text,
+        text,
+        rich_message,
     });
     drop(state);
     bot.messages_changed.notify_waiters();

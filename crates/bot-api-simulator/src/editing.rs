@@ -1,35 +1,56 @@
 //! Methods that change a message of the bot: `editMessageText`, `editMessageCaption`, `editMessageReplyMarkup`, `deleteMessage`.
 
 use super::chats::writable;
-use super::formatting::{caption_of, message_text};
+use super::formatting::{Formatted, caption_of, message_text};
 use super::keyboard::ReplyMarkup;
 use super::method_result::{MethodError, MethodResult, MethodSuccess};
 use super::outgoing::check_rate_limit;
 use super::params::Params;
+use super::rich_messages;
 use super::telegram_state::{Bot, StoredMessage, TelegramState, unix_now};
 
 const NOT_MODIFIED: &str = "message is not modified: specified new message content and reply markup are exactly the same as a current content and reply markup of the message";
 
-/// `editMessageText`. Without `reply_markup` the keyboard goes.
+/// `editMessageText`, to a text or to a rich message. Without `reply_markup` the keyboard goes.
 pub(super) fn edit_message_text(
     telegram: &TelegramState,
     bot: &Bot,
     params: &Params,
 ) -> MethodResult {
-    let formatted = message_text(params)?;
+    let rich = params.get("rich_message");
+    let (formatted, rich) = if params.get("text").is_empty() && !rich.is_empty() {
+        let rich = rich_messages::read(rich, false)?;
+        let formatted = Formatted {
+            source: rich.source,
+            parse_mode: rich.format.to_owned(),
+            ..Formatted::default()
+        };
+        (formatted, Some(rich.shown))
+    } else {
+        (message_text(params)?, None)
+    };
     edit(telegram, bot, params, |stored| {
-        if stored.message.text.is_none() && !stored.message.content.contains_key("rich_message") {
+        let message = &mut stored.message;
+        if message.text.is_none() && !message.content.contains_key("rich_message") {
             return Err(MethodError::bad_request(
                 "there is no text in the message to edit",
             ));
         }
-        stored.message.content.remove("rich_message");
-        if stored.message.text.as_deref() != Some(&*formatted.text) {
-            stored.edits.push(formatted.text.clone());
+        message.content.remove("rich_message");
+        let shown = match rich {
+            None => formatted.text.clone(),
+            Some(rich) => {
+                let words = rich_messages::plain_text(&rich);
+                message.content.insert("rich_message".into(), rich);
+                words
+            }
+        };
+        if message.text.as_ref() != Some(&shown) {
+            stored.edits.push(shown);
         }
         stored.source = formatted.source;
         stored.parse_mode = formatted.parse_mode;
-        stored.message.set_text(formatted.text, formatted.entities);
+        message.set_text(formatted.text, formatted.entities);
         Ok(())
     })
 }

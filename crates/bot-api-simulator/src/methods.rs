@@ -10,7 +10,7 @@ use super::params::Params;
 use super::telegram_state::{Bot, TelegramState};
 use super::{
     callback_queries, chats, commands, drafts, editing, files, input_media, media, polling,
-    reactions, sending, webhook,
+    reactions, rich_messages, sending, webhook,
 };
 
 /// Calls a method; `method` is in lower case.
@@ -41,6 +41,8 @@ pub(super) async fn call(
         "deletemessage" => editing::delete_message(telegram, bot, params),
         "answercallbackquery" => callback_queries::answer(telegram, bot, params),
         "setmessagereaction" => reactions::set(telegram, bot, params),
+        "sendrichmessage" => rich_messages::send_rich_message(telegram, bot, params),
+        "sendrichmessagedraft" => rich_messages::send_rich_message_draft(telegram, bot, params),
         "sendmessagedraft" => drafts::send_message_draft(telegram, bot, params),
         "sendchataction" => sending::send_chat_action(telegram, bot, params),
         "setmycommands" => commands::set(bot, params),

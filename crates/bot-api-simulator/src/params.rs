@@ -151,6 +151,11 @@ impl Params {
         named(name).or_else(|| named(self.get(name).strip_prefix("attach://")?))
     }
 
+    /// The names of all parameters; files aside, whose names are the client's.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|(name, _)| name.as_str())
+    }
+
     /// All parameters, for the record of calls; of files the name and size.
     pub(super) fn to_json(&self) -> serde_json::Value {
         let fields = self

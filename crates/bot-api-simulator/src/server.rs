@@ -20,7 +20,7 @@ use super::method_result::{MethodError, encode};
 use super::params::Params;
 use super::stats::ApiCall;
 use super::telegram_state::{Bot, TelegramState};
-use super::{control, methods, outgoing};
+use super::{control, methods, outgoing, parameters};
 
 /// Limit of a request in bytes: an upload of 50 MB and its multipart framing.
 const MAX_BODY: usize = 52 << 20;
@@ -207,6 +207,7 @@ async fn bot_call(
     let call = (keep > 0 && method != "getupdates").then(|| ApiCall {
         method: method.clone(),
         params: params.to_json(),
+        unknown_params: parameters::unknown(&method, params.names()),
         status: 0,
         at: jiff::Timestamp::now(),
         peer: peer.to_string(),

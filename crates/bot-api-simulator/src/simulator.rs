@@ -19,6 +19,7 @@ use super::entity::Entity;
 use super::faults::Fault;
 use super::groups;
 use super::objects::User;
+use super::rich_messages;
 use super::server;
 use super::stats::{ApiCall, BotCounters, WebhookDelivery};
 use super::telegram_state::{
@@ -76,15 +77,18 @@ pub struct SentMessage {
     /// The `message_id` that it replies to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<i64>,
-    /// The text as users see it, without markup.
+    /// The text as users see it, without markup; of a rich message its words.
     pub text: String,
+    /// The `RichMessage` of `sendRichMessage`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rich_message: Option<Value>,
     /// The caption of `media` as users see it, without markup; empty without one.
     pub caption: String,
     /// The formatting of the text or caption.
     pub entities: Vec<Entity>,
     /// The text or caption as the bot sent it, with its markup.
     pub source: String,
-    /// `html`, `markdownv2`, `markdown`, or empty.
+    /// `html`, `markdownv2`, `markdown`, or empty; of a rich message `html` or `markdown`.
     pub parse_mode: String,
     /// The text or caption after each edit; the last is the present one.
     pub edits: Vec<String>,
@@ -106,12 +110,15 @@ pub struct SentMessage {
 impl From<&StoredMessage> for SentMessage {
     fn from(stored: &StoredMessage) -> Self {
         let message = &stored.message;
+        let rich_message = message.content.get("rich_message").cloned();
+        let rich_text = rich_message.as_ref().map(rich_messages::plain_text);
         Self {
             message_id: message.message_id,
             chat_id: message.chat.id,
             thread_id: message.message_thread_id,
             reply_to: message.reply_to_message.as_ref().map(|m| m.message_id),
-            text: message.text.clone().unwrap_or_default(),
+            text: message.text.clone().or(rich_text).unwrap_or_default(),
+            rich_message,
             caption: message.caption.clone().unwrap_or_default(),
             entities: if message.text.is_some() {
                 message.entities.clone()
@@ -465,7 +472,7 @@ impl Simulator {
         state.callback_queries.clear();
     }
 
-    /// The bot's `sendMessageDraft` calls, in order.
+    /// The bot's drafts, in the order of its calls.
     pub fn drafts(&self, bot: impl Into<i64>) -> Vec<Draft> {
         self.bot(bot).state.lock().drafts.clone()
     }

@@ -140,15 +140,18 @@ pub(super) struct PrivateChat {
     pub deactivated: bool,
 }
 
-/// A preview shown by `sendMessageDraft`.
+/// A preview shown by `sendMessageDraft` or `sendRichMessageDraft`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Draft {
     /// The chat.
     pub chat_id: i64,
     /// The draft's id; the same id changes the same preview.
     pub draft_id: i64,
-    /// The previewed text.
+    /// The previewed text; of a rich message its words.
     pub text: String,
+    /// The `RichMessage` of `sendRichMessageDraft`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rich_message: Option<Value>,
 }
 
 /// The newest messages of all chats of a bot.

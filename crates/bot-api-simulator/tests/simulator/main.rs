@@ -2,6 +2,7 @@
 
 mod assistant;
 mod basics;
+mod bot_api_data;
 mod client;
 mod control;
 mod faults;
@@ -10,6 +11,7 @@ mod keyboards;
 mod media;
 mod polling;
 mod reactions;
+mod rich_messages;
 mod sending;
 mod taps;
 mod teloxide_client;
