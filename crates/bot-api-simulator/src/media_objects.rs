@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::input_files::{InputFile, is_opus, sha256, sniffed_type};
 use super::method_result::MethodError;
-use super::simulator::SentMedia;
+use super::sent_messages::SentMedia;
 use super::telegram_state::TelegramState;
 
 /// Limit of a photo in bytes.

@@ -10,7 +10,7 @@ use super::keyboard::ReplyMarkup;
 use super::method_result::{MethodError, MethodResult, MethodSuccess};
 use super::objects::{Chat, Message};
 use super::params::Params;
-use super::simulator::SentMedia;
+use super::sent_messages::SentMedia;
 use super::telegram_state::{Bot, BotState, StoredMessage, TelegramState, WritableChat, unix_now};
 
 /// What a message holds. A text and a caption exclude each other.

@@ -20,7 +20,7 @@ use super::objects::{Chat, Message, User};
 use super::polling::PollState;
 use super::queue::UpdateQueue;
 use super::rate_limits::RateLimiter;
-use super::simulator::SentMedia;
+use super::sent_messages::SentMedia;
 use super::stats::Stats;
 use super::update_kinds::AllowedUpdates;
 use super::webhook::WebhookState;

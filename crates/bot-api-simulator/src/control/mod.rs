@@ -45,7 +45,7 @@ use serde_json::{Value, json};
 
 use crate::faults::Fault;
 use crate::objects::User;
-use crate::simulator::SentMessage;
+use crate::sent_messages::SentMessage;
 use crate::telegram_state::{Bot, Membership, SimulatorOptions, TelegramState};
 use crate::user_actions::{self, UserAction};
 use crate::{groups, webhook};
