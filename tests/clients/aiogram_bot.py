@@ -1,12 +1,12 @@
-"""An aiogram bot against the Bot API simulator: long polling, typing, formatted answers, edits, commands, files, errors.
+"""An aiogram bot against the Bot API simulator: long polling, typing, formatted answers, edits, commands, files in and out, buttons, errors.
 
 aiogram checks every object it receives against its own models, so that this also shows that our objects are whole.
 """
 
 import asyncio
-import json
+import hashlib
+import struct
 import sys
-import urllib.request
 
 from aiogram import Bot, Dispatcher, F
 from aiogram.client.session.aiohttp import AiohttpSession
@@ -14,23 +14,29 @@ from aiogram.client.telegram import TelegramAPIServer
 from aiogram.enums import ChatAction, ParseMode
 from aiogram.exceptions import TelegramBadRequest, TelegramForbiddenError, TelegramMigrateToChat, TelegramRetryAfter
 from aiogram.filters import CommandStart
-from aiogram.types import BotCommand, Message, ReplyParameters
+from aiogram.types import (
+    BotCommand,
+    BufferedInputFile,
+    CallbackQuery,
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    InputMediaPhoto,
+    Message,
+    ReactionTypeEmoji,
+    ReplyParameters,
+)
+
+from control import control as control_of
 
 ROOT = sys.argv[1]
 TOKEN = "8400000002:AAH-simulated-token_for_aiogram"
 BOT = 8400000002
+# The beginning of a PNG file of 64 by 32 pixels.
+PICTURE = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR" + struct.pack(">II", 64, 32) + b"\x08\x02\0\0\0\0\0\0\0"
 
 
 def control(method: str, path: str, body=None):
-    request = urllib.request.Request(
-        f"{ROOT}/control{path}",
-        method=method,
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=30) as answer:
-        return json.load(answer)
+    return control_of(ROOT, method, path, body)
 
 
 async def ask(text=None, **more):
@@ -60,6 +66,28 @@ def dispatcher() -> Dispatcher:
         sent = await message.answer("first")
         await sent.edit_text("second")
 
+    @dp.message(F.text == "choose")
+    async def choose(message: Message):
+        buttons = [InlineKeyboardButton(text=text, callback_data=text.lower()) for text in ["Yes", "No"]]
+        await message.answer("sure?", reply_markup=InlineKeyboardMarkup(inline_keyboard=[buttons]))
+
+    @dp.callback_query(F.data.in_({"yes", "no"}))
+    async def chosen(query: CallbackQuery):
+        await query.answer(f"you chose {query.data}")
+        await query.message.edit_reply_markup()
+        await query.message.edit_text(f"sure? {query.data}")
+
+    @dp.message(F.text == "picture")
+    async def picture(message: Message):
+        await message.react([ReactionTypeEmoji(emoji="👀")])
+        await message.answer_photo(BufferedInputFile(PICTURE, "chart.png"), caption="a chart")
+
+    @dp.message(F.text == "album")
+    async def album(message: Message):
+        photos = [InputMediaPhoto(media=BufferedInputFile(PICTURE, f"{n}.png")) for n in range(3)]
+        sent = await message.answer_media_group(photos)
+        assert len(sent) == 3, sent
+
     @dp.message(F.text)
     async def echo(message: Message, bot: Bot):
         await bot.send_chat_action(message.chat.id, ChatAction.TYPING)
@@ -75,6 +103,28 @@ def dispatcher() -> Dispatcher:
         await message.answer(f"a {message.content_type.value}")
 
     return dp
+
+
+async def buttons_and_files():
+    """A tap on a button, answered; a picture and an album, uploaded."""
+    asked = await ask("choose")
+    tap = {"from": 42, "message_id": asked["message_id"], "text": "Yes"}
+    await asyncio.to_thread(control, "POST", "/tap", {"bot": BOT, **tap})
+    taps = await asyncio.to_thread(control, "GET", f"/bots/{BOT}/callbacks?wait_ms=20000")
+    assert taps[0]["answer"]["text"] == "you chose yes", taps
+    for _ in range(100):
+        last = control("GET", f"/bots/{BOT}/sent?chat=42")[-1]
+        if last["text"] == "sure? yes":
+            break
+        await asyncio.sleep(0.05)
+    assert (last["text"], "reply_markup" in last) == ("sure? yes", False), last
+    sent = await ask("picture")
+    expected = ("photo", "chart.png", "image/png", hashlib.sha256(PICTURE).hexdigest())
+    media = sent["media"]
+    assert tuple(media[field] for field in ["kind", "file_name", "sniffed_type", "sha256"]) == expected, sent
+    assert sent["caption"] == "a chart", sent
+    album = await ask("album")
+    assert album["media"]["media_group_id"], album
 
 
 async def refused(call, kind):
@@ -112,6 +162,7 @@ async def main():
             await asyncio.sleep(0.05)
         assert last["text"] == "second", last
 
+        await buttons_and_files()
         forum = control("POST", "/groups", {"type": "forum", "title": "F", "bots": [BOT]})["id"]
         topic = control("POST", f"/groups/{forum}/topics", {"name": "T"})["message_thread_id"]
         question = {"from": 42, "chat": forum, "thread": topic, "text": "@aiogram_example_bot hi"}

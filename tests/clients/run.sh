@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lets a bot written in another framework (aiogram, from PyPI) run against the Bot API simulator: it polls, gets messages, and
-# answers. Needs the internet for the package; a temporary folder takes everything. Ends with another status than 0 on failure.
+# Lets bots written in other frameworks (aiogram and python-telegram-bot, from PyPI) run against the Bot API simulator: they poll, get
+# messages and taps, answer, and send files. Needs the internet for the package; a temporary folder takes everything. Ends with another status than 0 on failure.
 #
 # TELEGRAM_BINARY: the operator's binary; absent: built by cargo.
 set -euo pipefail
@@ -32,4 +32,6 @@ for _ in $(seq 100); do
   sleep 0.1
 done
 
-timeout 120 "$work/venv/bin/python" "$here/aiogram_bot.py" "http://127.0.0.1:$port"
+for bot in aiogram_bot python_telegram_bot; do
+  timeout 120 "$work/venv/bin/python" "$here/$bot.py" "http://127.0.0.1:$port"
+done

@@ -101,10 +101,10 @@ fn media(
         .as_str()
         .and_then(|name| name.rsplit_once('.'))
         .map_or(extension, |(_, extension)| extension);
-    let mut object =
-        telegram
-            .files
-            .add(folder, extension, bytes_of(given)?, given["size"].as_u64());
+    let name = given["file_name"].as_str().unwrap_or_default();
+    let size = given["size"].as_u64();
+    let bytes = bytes_of(given)?;
+    let mut object = telegram.files.add(folder, name, extension, bytes, size);
     for source in [defaults, given] {
         for (field, value) in source.as_object().into_iter().flatten() {
             if !matches!(field.as_str(), "data" | "base64" | "size") {

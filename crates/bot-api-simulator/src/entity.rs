@@ -72,7 +72,8 @@ pub(super) fn link_entity(url: &str, offset: usize, length: usize) -> Option<Ent
     Some(entity)
 }
 
-fn checked_link(link: &str) -> Option<String> {
+/// The link as Telegram shows it; `None` if it is no link that Telegram takes.
+pub(super) fn checked_link(link: &str) -> Option<String> {
     let link = link.trim();
     if link.is_empty() || link.contains(char::is_whitespace) {
         return None;

@@ -1,4 +1,4 @@
-//! Files that users have sent, for `getFile` and the download path.
+//! Files that users and bots have sent, for `getFile` and the download path.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -21,12 +21,27 @@ pub(super) struct Files {
     by_id: Mutex<HashMap<String, File>>,
 }
 
+/// A stored file.
 #[derive(Debug, Clone)]
-struct File {
+pub(super) struct File {
     unique_id: String,
+    /// Such as `photos/file_7.jpg`; the folder says as what the file was sent.
     path: String,
+    pub name: String,
     size: u64,
-    bytes: Bytes,
+    pub bytes: Bytes,
+}
+
+impl File {
+    /// The folder of its path.
+    pub(super) fn folder(&self) -> &str {
+        self.path.split('/').next().unwrap_or_default()
+    }
+
+    /// The fields that every media object has.
+    pub(super) fn identity(&self, file_id: &str) -> Value {
+        json!({"file_id": file_id, "file_unique_id": self.unique_id, "file_size": self.size})
+    }
 }
 
 impl Files {
@@ -34,6 +49,7 @@ impl Files {
     pub(super) fn add(
         &self,
         folder: &str,
+        name: &str,
         extension: &str,
         bytes: Bytes,
         size: Option<u64>,
@@ -43,13 +59,20 @@ impl Files {
         let unique_id = format!("AQAD{number:08x}");
         let size = size.unwrap_or(bytes.len() as u64);
         let file = File {
-            unique_id: unique_id.clone(),
+            unique_id,
             path: format!("{folder}/file_{number}.{extension}"),
+            name: name.to_owned(),
             size,
             bytes,
         };
-        self.by_id.lock().insert(file_id.clone(), file);
-        json!({"file_id": file_id, "file_unique_id": unique_id, "file_size": size})
+        let identity = file.identity(&file_id);
+        self.by_id.lock().insert(file_id, file);
+        identity
+    }
+
+    /// A file by its `file_id`.
+    pub(super) fn get(&self, file_id: &str) -> Option<File> {
+        self.by_id.lock().get(file_id).cloned()
     }
 
     /// The content of the file with this `file_id`.
@@ -74,7 +97,7 @@ pub(super) fn get_file(telegram: &TelegramState, params: &Params) -> MethodResul
     if file_id.is_empty() {
         return Err(MethodError::bad_request("invalid file_id"));
     }
-    let Some(file) = telegram.files.by_id.lock().get(file_id).cloned() else {
+    let Some(file) = telegram.files.get(file_id) else {
         return Err(MethodError::bad_request(
             "wrong file_id or the file is temporarily unavailable",
         ));

@@ -94,6 +94,10 @@ impl MethodError {
         Self::new(401, "Unauthorized")
     }
 
+    pub(super) fn too_large() -> Self {
+        Self::new(413, "Request Entity Too Large")
+    }
+
     pub(super) fn too_many_requests(retry_after: u64) -> Self {
         Self {
             retry_after: Some(retry_after),

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::media_objects::Kind;
 use super::method_result::{MethodError, MethodResult, MethodSuccess};
 use super::params::Params;
 use super::telegram_state::{Bot, TelegramState};
-use super::{chats, commands, files, polling, sending, webhook};
+use super::{
+    callback_queries, chats, commands, drafts, editing, files, input_media, media, polling,
+    reactions, rich_messages, sending, webhook,
+};
 
 /// Calls a method; `method` is in lower case.
 pub(super) async fn call(
@@ -23,9 +27,23 @@ pub(super) async fn call(
         "deletewebhook" => webhook::delete(bot, params),
         "getwebhookinfo" => webhook::info(bot),
         "sendmessage" => sending::send_message(telegram, bot, params),
-        "editmessagetext" => sending::edit_message_text(telegram, bot, params),
-        "deletemessage" => sending::delete_message(telegram, bot, params),
-        "sendmessagedraft" => sending::send_message_draft(telegram, bot, params),
+        "sendphoto" => media::send_media(telegram, bot, params, Kind::Photo),
+        "senddocument" => media::send_media(telegram, bot, params, Kind::Document),
+        "sendaudio" => media::send_media(telegram, bot, params, Kind::Audio),
+        "sendvoice" => media::send_media(telegram, bot, params, Kind::Voice),
+        "sendvideo" => media::send_media(telegram, bot, params, Kind::Video),
+        "sendanimation" => media::send_media(telegram, bot, params, Kind::Animation),
+        "sendmediagroup" => input_media::send_media_group(telegram, bot, params),
+        "editmessagemedia" => media::edit_message_media(telegram, bot, params),
+        "editmessagetext" => editing::edit_message_text(telegram, bot, params),
+        "editmessagecaption" => editing::edit_message_caption(telegram, bot, params),
+        "editmessagereplymarkup" => editing::edit_message_reply_markup(telegram, bot, params),
+        "deletemessage" => editing::delete_message(telegram, bot, params),
+        "answercallbackquery" => callback_queries::answer(telegram, bot, params),
+        "setmessagereaction" => reactions::set(telegram, bot, params),
+        "sendrichmessage" => rich_messages::send_rich_message(telegram, bot, params),
+        "sendrichmessagedraft" => rich_messages::send_rich_message_draft(telegram, bot, params),
+        "sendmessagedraft" => drafts::send_message_draft(telegram, bot, params),
         "sendchataction" => sending::send_chat_action(telegram, bot, params),
         "setmycommands" => commands::set(bot, params),
         "getmycommands" => commands::get(bot, params),

@@ -92,7 +92,7 @@ impl Chat {
 }
 
 /// A `Message`. Fields that depend on its kind, text excepted, are in `content`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(clippy::struct_field_names, reason = "the names of the Bot API")]
 pub(super) struct Message {
     pub message_id: i64,
@@ -120,6 +120,9 @@ pub(super) struct Message {
     pub caption_entities: Vec<Entity>,
     #[serde(flatten)]
     pub content: Map<String, Value>,
+    /// The inline keyboard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_markup: Option<Value>,
 }
 
 impl Message {
@@ -139,7 +142,20 @@ impl Message {
             caption: None,
             caption_entities: Vec::new(),
             content: Map::new(),
+            reply_markup: None,
         }
+    }
+
+    /// Sets the text; an empty one is none.
+    pub(super) fn set_text(&mut self, text: String, entities: Vec<Entity>) {
+        self.entities = entities;
+        self.text = Some(text).filter(|text| !text.is_empty());
+    }
+
+    /// Sets the caption; an empty one is none.
+    pub(super) fn set_caption(&mut self, caption: String, entities: Vec<Entity>) {
+        self.caption_entities = entities;
+        self.caption = Some(caption).filter(|caption| !caption.is_empty());
     }
 
     /// The form inside of `reply_to_message`: without its own `reply_to_message`.

@@ -12,6 +12,8 @@ use super::method_result::MethodError;
 #[derive(Debug, Clone)]
 pub(super) struct Upload {
     pub field: String,
+    /// As the client named it; may be empty.
+    pub name: String,
     pub bytes: Bytes,
 }
 
@@ -107,6 +109,7 @@ impl Params {
         if disposition.contains("filename=") {
             self.files.push(Upload {
                 field,
+                name: quoted(disposition, " filename=").unwrap_or_default(),
                 bytes: content,
             });
         } else {
@@ -148,13 +151,23 @@ impl Params {
         named(name).or_else(|| named(self.get(name).strip_prefix("attach://")?))
     }
 
-    /// All parameters, for the record of calls.
+    /// The names of all parameters; files aside, whose names are the client's.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// All parameters, for the record of calls; of files the name and size.
     pub(super) fn to_json(&self) -> serde_json::Value {
         let fields = self
             .fields
             .iter()
             .map(|(name, value)| (name.clone(), serde_json::Value::String(value.clone())));
-        serde_json::Value::Object(fields.collect())
+        let files = self.files.iter().map(|file| {
+            let text = format!("file {:?} of {} bytes", file.name, file.bytes.len());
+            (file.field.clone(), serde_json::Value::String(text))
+        });
+        // A parameter may name its file: the parameter counts.
+        serde_json::Value::Object(files.chain(fields).collect())
     }
 }
 
@@ -169,11 +182,7 @@ fn lenient_integer(value: &str) -> i64 {
 }
 
 fn find(haystack: &[u8], needle: &[u8], from: usize) -> Option<usize> {
-    haystack
-        .get(from..)?
-        .windows(needle.len())
-        .position(|window| window == needle)
-        .map(|at| at + from)
+    memchr::memmem::find(haystack.get(from..)?, needle).map(|at| at + from)
 }
 
 fn quoted(line: &str, name: &str) -> Option<String> {

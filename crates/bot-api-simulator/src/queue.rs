@@ -30,6 +30,8 @@ pub(super) struct QueuedUpdate {
 pub(super) struct UpdateQueue {
     next: i64,
     pending: BTreeMap<i64, QueuedUpdate>,
+    /// No pending update expires before; spares a look at each.
+    first_expiry: i64,
 }
 
 impl UpdateQueue {
@@ -37,23 +39,31 @@ impl UpdateQueue {
         Self {
             next: first,
             pending: BTreeMap::new(),
+            first_expiry: i64::MAX,
         }
     }
 
     /// Appends an update: `rest` is the update object without its id and braces (`"message":{…}`).
     /// `None`: the update is too old or the queue is full, and the update is dropped.
-    pub(super) fn push(&mut self, rest: &str, lane: i64, date: i64, now: i64) -> Option<i64> {
-        if self.pending.len() >= CAPACITY || date + RETENTION_SECONDS <= now {
+    pub(super) fn push_until(
+        &mut self,
+        rest: &str,
+        lane: i64,
+        expires: i64,
+        now: i64,
+    ) -> Option<i64> {
+        if self.pending.len() >= CAPACITY || expires <= now {
             return None;
         }
         let id = self.next;
         self.next += 1;
+        self.first_expiry = self.first_expiry.min(expires);
         let json = format!("{{\"update_id\":{id},{rest}}}").into();
         self.pending.insert(
             id,
             QueuedUpdate {
                 lane,
-                expires: date + RETENTION_SECONDS,
+                expires,
                 json,
             },
         );
@@ -66,13 +76,12 @@ impl UpdateQueue {
     }
 
     pub(super) fn expire(&mut self, now: i64) {
-        if self
-            .pending
-            .first_key_value()
-            .is_some_and(|(_, first)| first.expires <= now)
-        {
-            self.pending.retain(|_, update| update.expires > now);
+        if self.first_expiry > now {
+            return;
         }
+        self.pending.retain(|_, update| update.expires > now);
+        let expiries = self.pending.values().map(|update| update.expires);
+        self.first_expiry = expiries.min().unwrap_or(i64::MAX);
     }
 
     /// `getUpdates`: confirms everything below `offset`, and returns up to `limit` updates from there.
@@ -163,10 +172,15 @@ impl UpdateQueue {
 mod tests {
     use super::*;
 
+    /// Appends an update that is kept as long as a message of this date.
+    fn push(queue: &mut UpdateQueue, rest: &str, date: i64, now: i64) -> Option<i64> {
+        queue.push_until(rest, 1, date + RETENTION_SECONDS, now)
+    }
+
     fn queue_of(count: i64) -> UpdateQueue {
         let mut queue = UpdateQueue::starting_at(100);
         for _ in 0..count {
-            queue.push("\"message\":{}", 1, 0, 0).expect("kept");
+            push(&mut queue, "\"message\":{}", 0, 0).expect("kept");
         }
         queue
     }
@@ -211,12 +225,28 @@ mod tests {
     #[test]
     fn updates_expire_after_a_day_counted_from_their_date() {
         let mut queue = queue_of(1);
-        queue.push("\"message\":{}", 1, 10, 10).expect("kept");
+        push(&mut queue, "\"message\":{}", 10, 10).expect("kept");
         queue.expire(RETENTION_SECONDS);
         assert_eq!(queue.len(), 1);
         queue.expire(RETENTION_SECONDS + 10);
         assert_eq!(queue.len(), 0);
-        assert_eq!(queue.push("\"message\":{}", 1, 0, RETENTION_SECONDS), None);
+        assert_eq!(
+            push(&mut queue, "\"message\":{}", 0, RETENTION_SECONDS),
+            None
+        );
+    }
+
+    #[test]
+    fn an_update_that_expires_sooner_than_earlier_ones_goes_alone() {
+        let mut queue = queue_of(1);
+        queue
+            .push_until("\"callback_query\":{}", 1, 150, 0)
+            .expect("kept");
+        queue.expire(149);
+        assert_eq!(queue.len(), 2);
+        queue.expire(150);
+        assert_eq!(queue.len(), 1);
+        assert!(queue.get(100).is_some());
     }
 
     #[test]
@@ -234,7 +264,7 @@ mod tests {
         let mut queue = UpdateQueue::starting_at(1);
         let rest = format!("\"message\":\"{}\"", "x".repeat(1 << 20));
         for _ in 0..6 {
-            queue.push(&rest, 1, 0, 0).expect("kept");
+            push(&mut queue, &rest, 0, 0).expect("kept");
         }
         assert_eq!(queue.confirm_and_read(0, 100, |_| false).len(), 3);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,10 +20,12 @@ use super::method_result::{MethodError, encode};
 use super::params::Params;
 use super::stats::ApiCall;
 use super::telegram_state::{Bot, TelegramState};
-use super::{control, methods, sending};
+use super::{control, methods, outgoing, parameters};
 
 /// Limit of a request in bytes: an upload of 50 MB and its multipart framing.
 const MAX_BODY: usize = 52 << 20;
+/// The same for a self-hosted server in local mode, whose limit is 2,000 MB.
+const MAX_LOCAL_BODY: usize = 2_002 << 20;
 
 type Body = Full<Bytes>;
 
@@ -148,17 +150,35 @@ fn decoded(token: &str) -> String {
     token.replace("%3A", ":").replace("%3a", ":")
 }
 
+/// Reads a request's body; `None` beyond the limit. The rest is read as well, so that the client gets to see the answer.
+async fn read_body(mut body: Incoming, limit: usize) -> Option<Bytes> {
+    let mut read = Vec::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let Some(data) = frame.ok()?.into_data().ok() else {
+            continue;
+        };
+        length += data.len();
+        if length <= limit {
+            read.extend_from_slice(&data);
+        }
+    }
+    (length <= limit).then(|| read.into())
+}
+
 async fn bot_call(
     telegram: Arc<TelegramState>,
     request: Request<Incoming>,
     peer: SocketAddr,
 ) -> Result<Response<Body>, Reset> {
     let (head, body) = request.into_parts();
-    let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
-        return Ok(reply(Err(MethodError::new(
-            413,
-            "Request Entity Too Large",
-        ))));
+    let limit = if telegram.options.load().local_mode {
+        MAX_LOCAL_BODY
+    } else {
+        MAX_BODY
+    };
+    let Some(body) = read_body(body, limit).await else {
+        return Ok(reply(Err(MethodError::too_large())));
     };
     let path = head.uri.path().strip_prefix("/bot").unwrap_or_default();
     let Some((token, method)) = path.split_once('/') else {
@@ -173,7 +193,7 @@ async fn bot_call(
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let params = match Params::read(head.uri.query(), content_type, &body.to_bytes()) {
+    let params = match Params::read(head.uri.query(), content_type, &body) {
         Ok(params) => params,
         Err(failure) => return Ok(reply(Err(failure))),
     };
@@ -187,6 +207,7 @@ async fn bot_call(
     let call = (keep > 0 && method != "getupdates").then(|| ApiCall {
         method: method.clone(),
         params: params.to_json(),
+        unknown_params: parameters::unknown(&method, params.names()),
         status: 0,
         at: jiff::Timestamp::now(),
         peer: peer.to_string(),
@@ -251,7 +272,7 @@ async fn answered(
         tokio::time::sleep(*pause).await;
     }
     if let (Some(FaultKind::DropAfter | FaultKind::HangAfter), Ok(success)) = (&fault, &answer) {
-        sending::mark_unanswered(bot, &success.result);
+        outgoing::mark_unanswered(bot, &success.result);
     }
     match fault {
         Some(FaultKind::DropAfter) => Err(Reset),

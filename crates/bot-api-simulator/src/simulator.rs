@@ -7,22 +7,20 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use std::time::Duration;
 
-use serde::Serialize;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
-use super::entity::Entity;
+use super::callback_queries::{self, CallbackQuery, Tap, TapOutcome};
 use super::faults::Fault;
 use super::groups;
 use super::objects::User;
+use super::sent_messages::SentMessage;
 use super::server;
 use super::stats::{ApiCall, BotCounters, WebhookDelivery};
-use super::telegram_state::{
-    Bot, Draft, Group, Membership, SimulatorOptions, StoredMessage, TelegramState,
-};
+use super::telegram_state::{Bot, Draft, Group, Membership, SimulatorOptions, TelegramState};
 use super::user_actions::{self, UserAction, UserActionOutcome};
 use super::webhook;
 
@@ -40,58 +38,6 @@ struct RunningServer {
     stop: CancellationToken,
     _stop_on_drop: DropGuard,
     task: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// A message of a bot in its current state.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SentMessage {
-    /// Its id in the chat.
-    pub message_id: i64,
-    /// The chat's id.
-    pub chat_id: i64,
-    /// The topic's `message_thread_id`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub thread_id: Option<i64>,
-    /// The `message_id` that it replies to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reply_to: Option<i64>,
-    /// The text as users see it, without markup.
-    pub text: String,
-    /// The formatting of `text`.
-    pub entities: Vec<Entity>,
-    /// The text as the bot sent it, with its markup.
-    pub source: String,
-    /// `html`, `markdownv2`, `markdown`, or empty.
-    pub parse_mode: String,
-    /// The text after each edit; the last is `text`.
-    pub edits: Vec<String>,
-    /// Whether the bot has deleted it.
-    pub deleted: bool,
-    /// Whether [`DropAfter`](super::FaultKind::DropAfter) or [`HangAfter`](super::FaultKind::HangAfter) suppressed the response, so that the
-    /// bot may send the message again.
-    pub unanswered: bool,
-    /// When it was sent.
-    pub at: jiff::Timestamp,
-}
-
-impl From<&StoredMessage> for SentMessage {
-    fn from(stored: &StoredMessage) -> Self {
-        let message = &stored.message;
-        Self {
-            message_id: message.message_id,
-            chat_id: message.chat.id,
-            thread_id: message.message_thread_id,
-            reply_to: message.reply_to_message.as_ref().map(|m| m.message_id),
-            text: message.text.clone().unwrap_or_default(),
-            entities: message.entities.clone(),
-            source: stored.source.clone(),
-            parse_mode: stored.parse_mode.clone(),
-            edits: stored.edits.clone(),
-            deleted: stored.deleted,
-            unanswered: stored.unanswered,
-            at: stored.at,
-        }
-    }
 }
 
 /// Starts a simulator on an address (port 0: any free one); it runs in a background task.
@@ -243,6 +189,27 @@ impl Simulator {
     /// A sentence that says what is missing or unknown.
     pub fn perform(&self, action: &UserAction) -> Result<UserActionOutcome, String> {
         user_actions::perform(&self.telegram, action)
+    }
+
+    /// Taps a button of a bot's message on behalf of a user.
+    ///
+    /// # Errors
+    /// A sentence that says what is missing or unknown.
+    pub fn tap(&self, tap: &Tap) -> Result<TapOutcome, String> {
+        callback_queries::tap(&self.telegram, tap)
+    }
+
+    /// The taps on the bot's buttons with its answers, oldest first.
+    pub fn callback_queries(&self, bot: impl Into<i64>) -> Vec<CallbackQuery> {
+        self.bot(bot).state.lock().callback_queries.list()
+    }
+
+    /// The bot's reactions (`ReactionType`) to a message in a chat, be it of a user or of the bot.
+    pub fn reactions(&self, bot: impl Into<i64>, chat: i64, message_id: i64) -> Vec<Value> {
+        let bot = self.bot(bot);
+        let state = bot.state.lock();
+        let stored = state.history.find(chat, message_id);
+        stored.map_or_else(Vec::new, |stored| stored.reactions.clone())
     }
 
     /// Queues an update of any kind, whose object is given as JSON; returns its id, or `None` if `allowed_updates` excludes it.
@@ -410,9 +377,10 @@ impl Simulator {
         state.stats.calls.clear();
         state.stats.deliveries.clear();
         state.drafts.clear();
+        state.callback_queries.clear();
     }
 
-    /// The bot's `sendMessageDraft` calls, in order.
+    /// The bot's drafts, in the order of its calls.
     pub fn drafts(&self, bot: impl Into<i64>) -> Vec<Draft> {
         self.bot(bot).state.lock().drafts.clone()
     }

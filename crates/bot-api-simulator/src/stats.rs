@@ -41,6 +41,9 @@ pub struct ApiCall {
     pub method: String,
     /// The parameters as text.
     pub params: Value,
+    /// The names of parameters that the method does not take; Telegram ignores them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown_params: Vec<String>,
     /// The HTTP status of the response; 0 when a fault suppressed it.
     pub status: u16,
     /// When the request arrived.

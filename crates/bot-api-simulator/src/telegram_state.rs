@@ -9,9 +9,11 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::entity::Entity;
+use super::callback_queries::CallbackQueries;
 use super::faults::Faults;
 use super::files::Files;
 use super::method_result::MethodError;
@@ -19,6 +21,7 @@ use super::objects::{Chat, Message, User};
 use super::polling::PollState;
 use super::queue::UpdateQueue;
 use super::rate_limits::RateLimiter;
+use super::sent_messages::SentMedia;
 use super::stats::Stats;
 use super::update_kinds::AllowedUpdates;
 use super::webhook::WebhookState;
@@ -48,6 +51,8 @@ pub struct SimulatorOptions {
     /// How long a second of webhook delivery lasts, in microseconds: retries, the 60 s limit and the 410 rule shrink with
     /// it. 1,000,000 is real time.
     pub webhook_second_micros: u64,
+    /// For how many seconds a callback query waits for `answerCallbackQuery`, and its update for the bot.
+    pub callback_query_seconds: u32,
     /// For how many seconds a webhook may answer 410 before it is removed: 23 hours at Telegram.
     pub webhook_gone_seconds: u32,
 }
@@ -64,6 +69,7 @@ impl Default for SimulatorOptions {
             seed: 0,
             first_update_id: None,
             webhook_second_micros: 1_000_000,
+            callback_query_seconds: 150,
             webhook_gone_seconds: 60 * 60 * 23,
         }
     }
@@ -81,6 +87,8 @@ pub(super) struct TelegramState {
     users: RwLock<HashMap<i64, Arc<User>>>,
     groups: RwLock<HashMap<i64, Arc<Mutex<Group>>>>,
     next_group: AtomicI64,
+    /// Callback queries of all bots share one numbering.
+    pub next_callback_query: AtomicI64,
     pub faults: Faults,
     pub files: Files,
     /// The start of the simulator; its counters begin here.
@@ -123,6 +131,7 @@ pub(super) struct BotState {
     pub drafts: Vec<Draft>,
     /// The newest chat action of each chat.
     pub chat_actions: HashMap<i64, ChatAction>,
+    pub callback_queries: CallbackQueries,
     pub rate_limiter: RateLimiter,
     pub stats: Stats,
 }
@@ -134,7 +143,7 @@ pub(super) struct PrivateChat {
     pub deactivated: bool,
 }
 
-/// A preview shown by `sendMessageDraft`.
+/// A preview shown by `sendMessageDraft` or `sendRichMessageDraft`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Draft {
     /// The chat.
@@ -144,10 +153,13 @@ pub struct Draft {
     pub thread_id: Option<i64>,
     /// The draft's id; the same id changes the same preview.
     pub draft_id: i64,
-    /// The previewed text.
+    /// The previewed text; of a rich message its words.
     pub text: String,
     /// The formatting of `text`.
     pub entities: Vec<Entity>,
+    /// The `RichMessage` of `sendRichMessageDraft`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rich_message: Option<Value>,
     /// When it was sent.
     pub at: jiff::Timestamp,
 }
@@ -178,6 +190,12 @@ pub(super) struct StoredMessage {
     pub deleted: bool,
     /// A fault suppressed the response to the bot.
     pub unanswered: bool,
+    /// `reply_markup` of any kind, as it is now.
+    pub markup: Option<Value>,
+    /// The file in it.
+    pub media: Option<SentMedia>,
+    /// The bot's reactions (`ReactionType`).
+    pub reactions: Vec<Value>,
     pub at: jiff::Timestamp,
 }
 
@@ -281,6 +299,7 @@ impl TelegramState {
             users: RwLock::default(),
             groups: RwLock::default(),
             next_group: AtomicI64::new(1),
+            next_callback_query: AtomicI64::new(1),
             files: Files::default(),
             began: Instant::now(),
         }
@@ -332,6 +351,7 @@ impl TelegramState {
                 history: MessageHistory::default(),
                 drafts: Vec::new(),
                 chat_actions: HashMap::new(),
+                callback_queries: CallbackQueries::default(),
                 rate_limiter: RateLimiter::default(),
                 stats: Stats::default(),
             }),

@@ -11,6 +11,7 @@ use super::chats::membership;
 use super::content;
 use super::entity::{Entity, detect};
 use super::objects::{Chat, Message, User};
+use super::queue::RETENTION_SECONDS;
 use super::telegram_state::{
     Bot, BotState, Group, Membership, StoredMessage, TelegramState, unix_now,
 };
@@ -382,6 +383,9 @@ fn store_message(telegram: &TelegramState, bot: &Bot, state: &mut BotState, mess
         edits: Vec::new(),
         deleted: false,
         unanswered: false,
+        markup: None,
+        media: None,
+        reactions: Vec::new(),
         at: jiff::Timestamp::now(),
     };
     state
@@ -406,21 +410,34 @@ fn queue_message(
 
 /// Queues an update for a bot, if `allowed_updates` includes its kind.
 pub(super) fn push_update(
-    bot: &Arc<Bot>,
+    bot: &Bot,
     state: &mut BotState,
     kind: &str,
     lane: i64,
     date: i64,
     json: &str,
 ) -> Option<i64> {
+    // The update expires by the real time, not by a date that the test has set.
+    let now = unix_now();
+    let expires = date.max(now) + RETENTION_SECONDS;
+    push_update_until(bot, state, kind, lane, expires, json)
+}
+
+/// Queues an update that expires at another time than messages do.
+pub(super) fn push_update_until(
+    bot: &Bot,
+    state: &mut BotState,
+    kind: &str,
+    lane: i64,
+    expires: i64,
+    json: &str,
+) -> Option<i64> {
     if !state.allowed.contains(kind) {
         return None;
     }
-    // The update expires by the real time, not by a date that the test has set.
-    let now = unix_now();
     let id = state
         .queue
-        .push(&format!("\"{kind}\":{json}"), lane, date.max(now), now)?;
+        .push_until(&format!("\"{kind}\":{json}"), lane, expires, unix_now())?;
     state.stats.counters.updates += 1;
     if state.webhook.is_set() {
         bot.webhook_notify.notify_one();

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use telegram_connector_operator::store::ListingQuery;
 
 use super::ScriptRunner;
-use super::steps::{ExpectedMessage, ExpectedRequest};
+use super::steps::{ExpectedMedia, ExpectedMessage, ExpectedRequest};
 use crate::test_env::TIMEOUT;
 
 impl ScriptRunner {
@@ -22,21 +22,7 @@ impl ScriptRunner {
         chat: i64,
         expected: ExpectedMessage,
     ) -> Result<(), String> {
-        let reply_to = expected.reply_to.as_deref();
-        let reply_to = reply_to.map(|name| self.message(name, chat)).transpose()?;
-        let topic = self.topic(expected.topic.as_deref())?;
-        let matches = |m: &SentMessage| {
-            let begins = expected.begins.as_ref();
-            expected.text.as_ref().is_none_or(|text| *text == m.text)
-                && begins.is_none_or(|b| m.text.starts_with(b))
-                && expected
-                    .part
-                    .as_ref()
-                    .is_none_or(|part| m.text.contains(part))
-                && expected.source.as_ref().is_none_or(|s| *s == m.source)
-                && (reply_to.is_none() || m.reply_to == reply_to)
-                && (topic.is_none() || m.thread_id == topic)
-        };
+        let matches = self.matcher(chat, &expected)?;
         let found = self
             .env
             .telegram
@@ -44,7 +30,7 @@ impl ScriptRunner {
                 self.unmatched_messages(chat)
                     .into_iter()
                     .next()
-                    .filter(matches)
+                    .filter(|m| matches(m))
             })
             .await;
         let Some(message) = found else {
@@ -57,6 +43,35 @@ impl ScriptRunner {
         self.matched_messages.insert((chat, message.message_id));
         self.last_bot_message.insert(chat, message.message_id);
         Ok(())
+    }
+
+    /// Whether a message in a chat is the expected one.
+    pub(super) fn matcher<'a>(
+        &self,
+        chat: i64,
+        expected: &'a ExpectedMessage,
+    ) -> Result<impl Fn(&SentMessage) -> bool + use<'a>, String> {
+        let reply_to = expected.reply_to.as_deref();
+        let reply_to = reply_to.map(|name| self.message(name, chat)).transpose()?;
+        let topic = self.topic(expected.topic.as_deref())?;
+        Ok(move |m: &SentMessage| {
+            let begins = expected.begins.as_ref();
+            let part = expected.part.as_ref();
+            let buttons = expected.buttons.as_ref();
+            let media = expected.media.as_ref();
+            let caption = expected.caption.as_ref();
+            let blocks = expected.blocks.as_ref();
+            expected.text.as_ref().is_none_or(|text| *text == m.text)
+                && begins.is_none_or(|b| m.text.starts_with(b))
+                && part.is_none_or(|part| m.text.contains(part))
+                && expected.source.as_ref().is_none_or(|s| *s == m.source)
+                && (reply_to.is_none() || m.reply_to == reply_to)
+                && (topic.is_none() || m.thread_id == topic)
+                && buttons.is_none_or(|buttons| *buttons == button_texts(m))
+                && media.is_none_or(|media| is_media(m, media))
+                && caption.is_none_or(|caption| *caption == m.caption)
+                && blocks.is_none_or(|blocks| *blocks == block_types(m))
+        })
     }
 
     /// Waits for a draft or message that begins with `text`.
@@ -183,4 +198,35 @@ impl ScriptRunner {
         }
         Err(format!("stored are {stored:?}"))
     }
+}
+
+/// The texts of a message's buttons, row by row.
+fn button_texts(message: &SentMessage) -> Vec<Vec<String>> {
+    let rows = message.reply_markup.as_ref();
+    let rows = rows.and_then(|markup| markup["inline_keyboard"].as_array());
+    let texts = |row: &Json| {
+        let buttons = row.as_array().into_iter().flatten();
+        let texts = buttons.filter_map(|button| button["text"].as_str());
+        texts.map(ToOwned::to_owned).collect()
+    };
+    rows.into_iter().flatten().map(texts).collect()
+}
+
+fn is_media(message: &SentMessage, expected: &ExpectedMedia) -> bool {
+    let is = |expected: &Option<String>, found: &str| expected.as_ref().is_none_or(|e| e == found);
+    message.media.as_ref().is_some_and(|media| {
+        is(&expected.kind, &media.kind)
+            && is(&expected.name, &media.file_name)
+            && is(&expected.sniffed_type, &media.sniffed_type)
+            && expected.size.is_none_or(|size| size == media.size)
+    })
+}
+
+/// The types of a rich message's blocks.
+fn block_types(message: &SentMessage) -> Vec<String> {
+    let rich = message.rich_message.as_ref();
+    let blocks = rich.and_then(|rich| rich["blocks"].as_array());
+    let types = blocks.into_iter().flatten();
+    let types = types.filter_map(|block| block["type"].as_str());
+    types.map(ToOwned::to_owned).collect()
 }

@@ -6,7 +6,11 @@
 //! | `assistant` | its [`Behaviour`] from now on |
 //! | `telegram breaks` | a [`Fault`] |
 //! | `<who> says`, `<who> says in <group>` | a text, or a [`UserMessage`] |
+//! | `<who> taps`, `<who> taps in <group>` | a button's text, or a [`UserTap`]; without `message`, a button of the bot's last expected message in that chat |
+//! | `bot answers the tap` | the text that the bot answers the next tap with (empty for none), or an [`ExpectedAnswer`] |
 //! | `bot shows`, `bot shows to <who>`, `bot shows in <group>` | the next message in that chat: its whole text, or an [`ExpectedMessage`]. Without `to` or `in`: the chat of the last user message |
+//! | `bot changes`, also `to`, `in` | what the bot's last expected message in that chat becomes: its whole text, or an [`ExpectedMessage`] |
+//! | `bot reacts`, also `to`, `in` | the emoji of the bot's reactions to a message: `{to: <name>, with: [👀]}` |
 //! | `preview shows`, also `to`, `in` | a draft or message that begins with this text appears while the answer is streamed |
 //! | `assistant saw` | the next request: the whole text of its question, or an [`ExpectedRequest`] |
 //! | `assistant is asked` | waits until a request has reached the assistant; `assistant saw` is still to follow |
@@ -23,6 +27,7 @@
 mod actions;
 mod expectations;
 mod steps;
+mod taps;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -52,6 +57,8 @@ struct ScriptRunner {
     last_bot_message: HashMap<i64, i64>,
     /// Number of requests that a step has expected.
     matched_requests: usize,
+    /// Number of taps whose answer a step has expected.
+    matched_taps: usize,
 }
 
 /// Runs the steps; at the end, no message or request may be left that no step has expected.
@@ -72,6 +79,7 @@ pub(crate) async fn run_script(steps: Vec<Step>) -> Result<(), String> {
         matched_messages: HashSet::new(),
         last_bot_message: HashMap::new(),
         matched_requests: 0,
+        matched_taps: 0,
     };
     for (n, step) in steps.iter().enumerate() {
         runner
@@ -100,6 +108,7 @@ impl ScriptRunner {
             }
             "assistant saw" => self.expect_request(read_text_or_map(argument)?).await,
             "assistant is asked" => self.wait_for_request(self.matched_requests).await,
+            "bot answers the tap" => self.expect_answer(read_text_or_map(argument)?).await,
             "assistant saw nothing" => {
                 self.wait_until_handled().await;
                 self.expect_no_more_requests()
@@ -134,6 +143,14 @@ impl ScriptRunner {
             let chat = self.target_chat(target)?;
             return self.expect_message(chat, read_text_or_map(argument)?).await;
         }
+        if let Some(target) = action.strip_prefix("bot changes") {
+            let chat = self.target_chat(target)?;
+            return self.expect_change(chat, read_text_or_map(argument)?).await;
+        }
+        if let Some(target) = action.strip_prefix("bot reacts") {
+            let chat = self.target_chat(target)?;
+            return self.expect_reaction(chat, read(argument)?).await;
+        }
         if let Some(target) = action.strip_prefix("preview shows") {
             let chat = self.target_chat(target)?;
             return self.expect_preview(chat, &read::<String>(argument)?).await;
@@ -144,16 +161,25 @@ impl ScriptRunner {
             self.last_chat = new;
             return Ok(());
         }
+        if let Some((who, target)) = action.split_once(" taps") {
+            let (from, chat) = self.actor(who, target)?;
+            return self.tap(from, chat, read_text_or_map(argument)?);
+        }
         let (who, target) = action
             .split_once(" says")
             .ok_or("there is no such step; runner/mod.rs lists them")?;
-        let from = users::id(who)?;
-        let chat = match target.strip_prefix(" in ") {
-            Some(group) => Some(self.group(group)?),
-            None if target.is_empty() => None,
-            None => return Err("says what, or says in which group?".into()),
-        };
+        let (from, chat) = self.actor(who, target)?;
         self.send_message(from, chat, read_text_or_map(argument)?)
+    }
+
+    /// Who acts, and in which group: absent in the private chat.
+    fn actor(&self, who: &str, target: &str) -> Result<(i64, Option<i64>), String> {
+        let from = users::id(who)?;
+        match target.strip_prefix(" in ") {
+            Some(group) => Ok((from, Some(self.group(group)?))),
+            None if target.is_empty() => Ok((from, None)),
+            None => Err("says or taps what, or in which group?".into()),
+        }
     }
 
     fn group(&self, name: &str) -> Result<i64, String> {

@@ -69,6 +69,62 @@ pub(super) struct ExpectedMessage {
     /// The name of the message that it replies to.
     pub(super) reply_to: Option<String>,
     pub(super) topic: Option<String>,
+    /// The texts of the buttons, row by row; `[]` for no keyboard.
+    pub(super) buttons: Option<Vec<Vec<String>>>,
+    /// The file in it.
+    pub(super) media: Option<ExpectedMedia>,
+    /// The caption of the file.
+    pub(super) caption: Option<String>,
+    /// The `type` of each block of a rich message; `[]` for a message that is not rich.
+    pub(super) blocks: Option<Vec<String>>,
+}
+
+/// A file of the bot; absent fields match anything.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ExpectedMedia {
+    /// `photo`, `document`, `audio`, `voice`, `video` or `animation`.
+    pub(super) kind: Option<String>,
+    pub(super) name: Option<String>,
+    /// The media type that the first bytes show.
+    #[serde(rename = "type")]
+    pub(super) sniffed_type: Option<String>,
+    /// In bytes.
+    pub(super) size: Option<usize>,
+}
+
+/// A tap on a button.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct UserTap {
+    /// The button's text.
+    pub(super) text: Option<String>,
+    /// The data itself, as a hostile client sends it.
+    pub(super) data: Option<String>,
+    /// The name of the message with the keyboard; absent: the bot's last expected one.
+    pub(super) message: Option<String>,
+    /// How often it is tapped.
+    pub(super) times: Option<usize>,
+    /// The bot cannot see the message any more.
+    pub(super) inaccessible: bool,
+}
+
+/// The answer to the next tap; absent fields match anything.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ExpectedAnswer {
+    pub(super) text: Option<String>,
+    pub(super) alert: Option<bool>,
+}
+
+/// The bot's reactions to a message.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExpectedReaction {
+    /// The name of the message.
+    pub(super) to: String,
+    /// The emoji.
+    pub(super) with: Vec<String>,
 }
 
 /// The next request to the assistant; absent fields match anything.

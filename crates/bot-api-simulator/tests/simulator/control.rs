@@ -6,7 +6,12 @@ use serde_json::{Value, json};
 use crate::client::{Client, TOKEN};
 
 impl Client {
-    async fn control(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+    pub(crate) async fn control(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> (u16, Value) {
         let url = format!("http://{}/control{path}", self.sim.addr);
         let mut request = self.http.request(method.parse().expect("a method"), url);
         if let Some(body) = body {
@@ -17,7 +22,7 @@ impl Client {
         (status, response.json().await.expect("JSON"))
     }
 
-    async fn post(&self, path: &str, body: Value) -> Value {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
         let (status, answer) = self.control("POST", path, Some(body)).await;
         assert_eq!(status, 200, "{answer}");
         answer

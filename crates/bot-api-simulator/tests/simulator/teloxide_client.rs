@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use bot_api_simulator::{SimulatorOptions, UserAction};
+use bot_api_simulator::{SimulatorOptions, Tap, UserAction};
 use serde_json::json;
 use teloxide::prelude::*;
-use teloxide::types::ParseMode;
+use teloxide::types::{
+    InlineKeyboardButton, InlineKeyboardMarkup, InputFile, InputMedia, InputMediaPhoto, ParseMode,
+    UpdateKind,
+};
 use teloxide::{ApiError, RequestError};
 
 use crate::client::{Client, TOKEN};
@@ -99,4 +102,56 @@ async fn teloxide_understands_the_refusals() {
         matches!(failed, RequestError::MigrateToChatId(ChatId(id)) if id == supergroup),
         "{failed:?}"
     );
+}
+
+#[tokio::test]
+async fn teloxide_bot_asks_by_buttons_and_sends_files() {
+    let client = Client::start(SimulatorOptions::default()).await;
+    client.sim.send_private_message(client.bot, 42, "hi");
+    let bot = Bot::new(TOKEN).set_api_url(client.sim.url());
+    let button = InlineKeyboardButton::callback("Yes", "y");
+    let asked = bot
+        .send_message(ChatId(42), "sure?")
+        .reply_markup(InlineKeyboardMarkup::new([[button]]));
+    let asked = asked.await.expect("sent");
+    assert!(asked.reply_markup().is_some());
+    let tap = Tap {
+        bot: Some(client.bot),
+        from: 42,
+        message_id: i64::from(asked.id.0),
+        ..Tap::default()
+    };
+    client.sim.tap(&tap).expect("tapped");
+    let updates = bot.get_updates().await.expect("updates");
+    let query = updates.into_iter().find_map(|update| match update.kind {
+        UpdateKind::CallbackQuery(query) => Some(query),
+        _ => None,
+    });
+    let query = query.expect("a callback query");
+    assert_eq!(query.data.as_deref(), Some("y"));
+    let message = query.regular_message().expect("accessible");
+    assert_eq!(message.text(), Some("sure?"));
+    let answer = bot.answer_callback_query(query.id.clone()).text("done");
+    answer.await.expect("answered");
+    let again = bot.answer_callback_query(query.id).await;
+    assert!(
+        matches!(&again, Err(error) if error.to_string().contains("query is too old")),
+        "{again:?}"
+    );
+    let removed = bot.edit_message_reply_markup(ChatId(42), asked.id).await;
+    assert!(removed.expect("edited").reply_markup().is_none());
+    let picture = || InputFile::memory(crate::media::png(9, 9)).file_name("a.png");
+    let sent = bot.send_photo(ChatId(42), picture()).caption("a chart");
+    let sent = sent.await.expect("sent");
+    assert_eq!(sent.photo().expect("a photo")[0].width, 9);
+    let album = [picture(), picture()].map(|p| InputMedia::Photo(InputMediaPhoto::new(p)));
+    let sent = bot.send_media_group(ChatId(42), album).await;
+    assert_eq!(sent.expect("sent").len(), 2);
+    let wrong = bot.send_photo(ChatId(42), InputFile::memory("words")).await;
+    assert!(
+        matches!(wrong, Err(RequestError::Api(ApiError::ImageProcessFailed))),
+        "{wrong:?}"
+    );
+    let calls = client.sim.calls(client.bot);
+    assert!(calls.iter().all(|call| call.unknown_params.is_empty()));
 }

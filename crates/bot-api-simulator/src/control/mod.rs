@@ -11,6 +11,9 @@
 //! | `PATCH /control/bots/{bot}` | `privacy?`, `revoked?`, `next_update_id?` | changes it |
 //! | `DELETE /control/bots/{bot}` | | revokes its token: 401 from now on |
 //! | `POST /control/say` | a [`UserAction`]; `bot` may be a username, and be absent if there is one bot | performs a user's action: `{message_id, updates: [[bot, update_id]]}` |
+//! | `POST /control/tap` | a [`Tap`]: `bot` as above, `from`, `chat?`, `message_id`, and `row` and `column`, or `text` of the button, or raw `data`; `inaccessible?` | taps a button: `{callback_query_id, update_id}` |
+//! | `GET /control/bots/{bot}/callbacks` | `?after=&wait_ms=` | the taps ([`CallbackQuery`](crate::CallbackQuery)) with the bot's answers; waits until one after the first `after` is answered |
+//! | `GET /control/bots/{bot}/reactions` | `?chat=&message_id=` | the bot's reactions to a message |
 //! | `POST /control/bulk` | `bots`, `from`, `users`, `messages`, `text` | sends private messages from many users |
 //! | `POST /control/bots/{bot}/raw` | `kind`, `object`, `lane?` | queues an update of any kind |
 //! | `GET /control/bots/{bot}/sent` | `?chat=&after=&wait_ms=` | the bot's messages ([`SentMessage`]); waits for the first |
@@ -25,6 +28,8 @@
 //! | `GET`, `POST /control/faults` | a [`Fault`] | lists faults with hits; adds a fault |
 //! | `DELETE /control/faults`, `DELETE /control/faults/{id}` | `?seed=` | removes all faults (and restarts the random numbers), or one |
 
+mod callbacks;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -35,14 +40,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::faults::Fault;
-use super::objects::User;
-use super::simulator::SentMessage;
-use super::telegram_state::{Bot, Membership, SimulatorOptions, TelegramState};
-use super::user_actions::{self, UserAction};
-use super::{groups, webhook};
+use crate::faults::Fault;
+use crate::objects::User;
+use crate::sent_messages::SentMessage;
+use crate::telegram_state::{Bot, Membership, SimulatorOptions, TelegramState};
+use crate::user_actions::{self, UserAction};
+use crate::{groups, webhook};
 
 type Shared = State<Arc<TelegramState>>;
 type Result<T = Json<Value>> = std::result::Result<T, BadRequest>;
@@ -79,6 +85,9 @@ pub(super) fn router(telegram: Arc<TelegramState>) -> Router {
         .route("/control/users", post(add_user))
         .route("/control/block", post(block))
         .route("/control/say", post(say))
+        .route("/control/tap", post(callbacks::tap))
+        .route("/control/bots/{bot}/callbacks", get(callbacks::list))
+        .route("/control/bots/{bot}/reactions", get(callbacks::reactions))
         .route("/control/bulk", post(bulk))
         .route("/control/groups", get(all_groups).post(add_group))
         .route("/control/groups/{chat}/topics", post(add_topic))
@@ -275,6 +284,7 @@ async fn clear_recorded(State(telegram): Shared, Path(bot): Path<String>) -> Res
     state.stats.calls.clear();
     state.stats.deliveries.clear();
     state.drafts.clear();
+    state.callback_queries.clear();
     Ok(Json(json!({"ok": true})))
 }
 
@@ -309,7 +319,7 @@ async fn raw(
 ) -> Result {
     let bot = find_bot(&telegram, &bot)?;
     let mut state = bot.state.lock();
-    let now = super::telegram_state::unix_now();
+    let now = crate::telegram_state::unix_now();
     let json = raw.object.to_string();
     let id = user_actions::push_update(&bot, &mut state, &raw.kind, raw.lane, now, &json);
     Ok(Json(json!({"update_id": id})))
@@ -339,8 +349,8 @@ async fn block(State(telegram): Shared, Json(block): Json<BlockRequest>) -> Resu
     Ok(Json(json!({"ok": true})))
 }
 
-/// Resolves the bot of an action: id or username; optional in private chats if there is only one bot.
-fn resolve_action(telegram: &TelegramState, mut value: Value) -> Result<UserAction> {
+/// Reads an action and resolves its bot: id or username; optional in private chats if there is only one bot.
+fn resolve_action<T: DeserializeOwned>(telegram: &TelegramState, mut value: Value) -> Result<T> {
     let bot = &value["bot"];
     if bot.is_string() {
         value["bot"] = json!(find_bot(telegram, &selector(bot))?.id);
@@ -354,7 +364,7 @@ fn resolve_action(telegram: &TelegramState, mut value: Value) -> Result<UserActi
 }
 
 async fn say(State(telegram): Shared, Json(value): Json<Value>) -> Result {
-    let say = resolve_action(&telegram, value)?;
+    let say: UserAction = resolve_action(&telegram, value)?;
     Ok(Json(json!(user_actions::perform(&telegram, &say)?)))
 }
 
