@@ -22,6 +22,10 @@ pub struct ResolvedConnector {
     pub bot: Bot,
     /// The bot's username without @, for mentions and commands in groups.
     pub bot_username: Arc<str>,
+    /// The bot's name for people.
+    pub bot_name: Arc<str>,
+    /// `spec.displayName`.
+    pub display_name: Option<Arc<str>>,
     /// Who may write.
     pub access: AccessPolicy,
     /// Whether denied messages are stored.
@@ -81,6 +85,7 @@ impl ResolvedConnector {
             && self.generation == other.generation
             && self.bot.is_same(&other.bot)
             && self.bot_username == other.bot_username
+            && self.bot_name == other.bot_name
             && self.access == other.access
     }
 }

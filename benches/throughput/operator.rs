@@ -85,6 +85,8 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
             generation: 1,
             bot: bot.clone(),
             bot_username: format!("bot{n}_bot").into(),
+            bot_name: "Bench".into(),
+            display_name: None,
             access: AccessPolicy {
                 level: AccessLevel::Specific,
                 ids: ids.clone(),

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use telegram_connector_operator::assistant::{AnswerPart, Assistant, Question, Sender};
+use telegram_connector_operator::assistant::{
+    AnswerPart, Assistant, Question, QuestionContext, Sender,
+};
 use teloxide::prelude::*;
 
 use super::Failure;
@@ -69,6 +71,7 @@ async fn answer(
             history: Vec::new(),
             text: text.to_owned(),
             pictures: Vec::new(),
+            context: QuestionContext::default(),
             idempotency_key: message.id.to_string(),
         })
         .await?;

@@ -1,8 +1,8 @@
 //! `TelegramConnector`: one bot, its assistant, and who may write to it.
 //!
 //! This file holds the resource and its small parts; who may write is in [`access`], who answers in [`assistant`]
-//! (its headers in [`assistant_headers`], what `OpenAI` requests hold in [`openai_options`]), who writes voice
-//! messages down in [`transcription`], what is read back in [`status`]. Bounds and rules stand beside the fields they guard and become the CRD's schema and CEL
+//! (its headers in [`assistant_headers`], what `OpenAI` requests hold in [`openai_options`]), how answers show in [`answers`], who writes
+//! voice messages down in [`transcription`], what is read back in [`status`]. Bounds and rules stand beside the fields they guard and become the CRD's schema and CEL
 //! (`super::crds`). Optional fields stay `Option`: the CRD has no defaults, because a server that fills them in makes a
 //! GitOps tool see a difference for ever. The accessors resolve them, and are the only place that knows the defaults.
 
@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub mod access;
+pub mod answers;
 pub mod assistant;
 pub mod assistant_headers;
 pub mod openai_options;
@@ -23,6 +24,7 @@ pub mod status;
 pub mod transcription;
 
 pub use access::{AccessLevel, AccessSpec, ListRef, UserSelection};
+pub use answers::AnswersSpec;
 pub use assistant::{AssistantProtocol, AssistantSpec};
 pub use assistant_headers::{ApiKeyHeader, AssistantHeader, HeaderValueSource, SecretKeySelector};
 pub use openai_options::{OmittableField, OpenAiApi, OpenAiSpec};
@@ -80,6 +82,9 @@ pub struct TelegramConnectorSpec {
     pub bot_token_secret_ref: SecretKeyRef,
     /// Who answers.
     pub assistant: AssistantSpec,
+    /// What of an answer shows in its chat, and what shows while it is on its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<AnswersSpec>,
     /// Who writes voice messages down, so that the assistant can answer them. Absent: a voice message gets a friendly sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transcription: Option<TranscriptionSpec>,

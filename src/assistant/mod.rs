@@ -20,6 +20,7 @@
 //! | `answer_metadata` | sources and token counts as servers spell them |
 //! | `lenient_json` | JSON as servers write it, read where it stands |
 //! | `error` | errors, classified by what the pipeline does about them |
+//! | `question_context` | where a question was asked, and of which bot |
 //! | `request_headers` | headers that several protocols send |
 
 mod a2a;
@@ -36,6 +37,7 @@ mod openai;
 mod plain_http;
 mod probe;
 mod pupau;
+mod question_context;
 mod request_headers;
 mod root_certificates;
 mod sse;
@@ -59,6 +61,7 @@ pub use credentials::Credentials;
 pub use error::{AssistantError, AssistantFault, FailureKind, QuestionProgress};
 pub use http_client::{AssistantHttpClient, HttpLimits};
 pub use probe::{ProbeError, ProbeOutcome, probe_assistant};
+pub use question_context::{BotNames, ChatContext, QuestionContext, RepliedMessage, TopicContext};
 pub use root_certificates::{CaFileError, ExtraRootCertificates};
 pub use transcription::{Recording, Transcriber, build_transcriber};
 
@@ -171,6 +174,8 @@ pub struct Question {
     pub text: String,
     /// Pictures that go with it.
     pub pictures: Vec<Picture>,
+    /// Where it was asked, and of which bot.
+    pub context: QuestionContext,
     /// Derived from the update; the same for every attempt at this question.
     pub idempotency_key: String,
 }

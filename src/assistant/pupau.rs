@@ -21,7 +21,7 @@ use super::lenient_json::Json;
 use super::sse::SseDecoder;
 use super::{
     AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, FailureKind, Question,
-    QuestionProgress, answer_metadata, answer_stream, request_headers,
+    QuestionContext, QuestionProgress, answer_metadata, answer_stream, request_headers,
 };
 
 /// The API's root where the connector has none.
@@ -86,13 +86,17 @@ impl Pupau {
         deadline: Instant,
     ) -> Result<Conversation, AssistantError> {
         let sender = &question.sender;
+        // The conversation outlives the question: what only this one replies to is in its headers.
+        let mut data = json!(QuestionContext {
+            reply_to: None,
+            ..question.context.clone()
+        });
+        data["connector"] = (*question.connector).into();
+        data["session"] = question.session_id.as_str().into();
+        data["user"] = json!({"id": sender.id, "name": sender.name, "username": sender.username, "language": sender.language_code});
         let body = json!({
             "title": format!("{} (Telegram {})", sender.name, sender.id),
-            "data": {
-                "connector": &*question.connector,
-                "session": question.session_id,
-                "user": {"id": sender.id, "name": sender.name, "username": sender.username, "language": sender.language_code},
-            },
+            "data": data,
             "source": "INTEGRATION",
         });
         let request = self.request(self.conversations.clone(), &body, question);

@@ -3,7 +3,7 @@
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::Question;
+use super::{Question, QuestionContext};
 
 const CONNECTOR: HeaderName = HeaderName::from_static("x-telegram-connector");
 const SESSION: HeaderName = HeaderName::from_static("x-telegram-session");
@@ -11,12 +11,23 @@ const USER_ID: HeaderName = HeaderName::from_static("x-telegram-user-id");
 const USER_NAME: HeaderName = HeaderName::from_static("x-telegram-user-name");
 const USERNAME: HeaderName = HeaderName::from_static("x-telegram-username");
 const LANGUAGE: HeaderName = HeaderName::from_static("x-telegram-language");
+const CHAT_ID: HeaderName = HeaderName::from_static("x-telegram-chat-id");
+const CHAT_TYPE: HeaderName = HeaderName::from_static("x-telegram-chat-type");
+const CHAT_TITLE: HeaderName = HeaderName::from_static("x-telegram-chat-title");
+const TOPIC_ID: HeaderName = HeaderName::from_static("x-telegram-topic-id");
+const TOPIC_NAME: HeaderName = HeaderName::from_static("x-telegram-topic-name");
+const BOT_NAME: HeaderName = HeaderName::from_static("x-telegram-bot-name");
+const BOT_USERNAME: HeaderName = HeaderName::from_static("x-telegram-bot-username");
+const DISPLAY_NAME: HeaderName = HeaderName::from_static("x-telegram-display-name");
+const START: HeaderName = HeaderName::from_static("x-telegram-start");
+const REPLY_TO_AUTHOR: HeaderName = HeaderName::from_static("x-telegram-reply-to-author");
+const REPLY_TO_THIS_BOT: HeaderName = HeaderName::from_static("x-telegram-reply-to-this-bot");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Characters to encode: those that a header value cannot hold, and the percent sign.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// Adds who asks, in which session of which connector, and the question's idempotency key. Values are percent-encoded UTF-8.
+/// Adds who asks, where, in which session of which connector, and the question's idempotency key. Values are percent-encoded UTF-8.
 pub(super) fn add_sender_headers(headers: &mut HeaderMap, question: &Question) {
     let sender = &question.sender;
     headers.insert(CONNECTOR, header_value(&question.connector));
@@ -29,7 +40,42 @@ pub(super) fn add_sender_headers(headers: &mut HeaderMap, question: &Question) {
     if let Some(language) = &sender.language_code {
         headers.insert(LANGUAGE, header_value(language));
     }
+    add_context_headers(headers, &question.context);
     add_idempotency_key(headers, question);
+}
+
+fn add_context_headers(headers: &mut HeaderMap, context: &QuestionContext) {
+    let QuestionContext {
+        chat,
+        bot,
+        display_name,
+        start,
+        reply_to,
+    } = context;
+    headers.insert(CHAT_ID, chat.id.into());
+    headers.insert(CHAT_TYPE, HeaderValue::from_static(chat.kind));
+    headers.insert(BOT_NAME, header_value(&bot.name));
+    headers.insert(BOT_USERNAME, header_value(&bot.username));
+    if let Some(topic) = &chat.topic {
+        headers.insert(TOPIC_ID, topic.id.into());
+    }
+    if let Some(reply) = reply_to {
+        let ours = if reply.by_this_bot { "true" } else { "false" };
+        headers.insert(REPLY_TO_THIS_BOT, HeaderValue::from_static(ours));
+    }
+    let topic = chat.topic.as_ref().and_then(|topic| topic.name.as_deref());
+    let author = reply_to.as_ref().and_then(|reply| reply.author.as_deref());
+    for (name, value) in [
+        (CHAT_TITLE, chat.title.as_deref()),
+        (TOPIC_NAME, topic),
+        (DISPLAY_NAME, display_name.as_deref()),
+        (START, start.as_deref()),
+        (REPLY_TO_AUTHOR, author),
+    ] {
+        if let Some(value) = value {
+            headers.insert(name, header_value(value));
+        }
+    }
 }
 
 /// Adds the question's idempotency key alone.

@@ -23,7 +23,8 @@ use super::lenient_json::{Json, JsonKind};
 use super::sse::{SseDecoder, SseStream};
 use super::{
     AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, BuildError, Question,
-    QuestionProgress, Truncation, answer_metadata, answer_stream, complete_answer, request_headers,
+    QuestionContext, QuestionProgress, Truncation, answer_metadata, answer_stream, complete_answer,
+    request_headers,
 };
 
 const ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -153,6 +154,8 @@ struct RequestBody<'a> {
     connector: &'a str,
     session: Session<'a>,
     user: User<'a>,
+    #[serde(flatten)]
+    context: &'a QuestionContext,
     text: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pictures: Vec<Picture<'a>>,
@@ -199,6 +202,7 @@ impl<'a> RequestBody<'a> {
                 username: sender.username.as_deref(),
                 language: sender.language_code.as_deref(),
             },
+            context: &question.context,
             text: &question.text,
             pictures: question
                 .pictures

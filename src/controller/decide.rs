@@ -108,7 +108,7 @@ fn decide_resolved(
     let observed = observed_after(&connection, facts);
     let registry = match (&connection, publishable_bot(resolved, &token, facts, role)) {
         (ConnectionPlan::Disconnect, _) | (_, None) => RegistryPlan::Withdraw,
-        (_, Some(bot)) => RegistryPlan::Publish(resolve(connector, connector_ref, resolved, bot)),
+        (_, Some(bot)) => RegistryPlan::Publish(resolve(connector, connector_ref, resolved, &bot)),
     };
     let (status, requeue) = match role {
         Role::Follower => (StatusPlan::Skip, None),
@@ -320,14 +320,14 @@ fn decide_webhook(
     })
 }
 
-/// The bot under which messages may be handled, with its username: the bot is this connector's, Telegram has not refused the token, and its
+/// The bot under which messages may be handled, with its names: the bot is this connector's, Telegram has not refused the token, and its
 /// username is known, now or from the status. A follower that does not connect the bot takes the leader's word in the status.
 fn publishable_bot<'a>(
     resolved: &'a Resolved,
     token: &TokenState,
     facts: &'a Facts,
     role: Role,
-) -> Option<(&'a Bot, &'a str)> {
+) -> Option<PublishableBot<'a>> {
     let bot = resolved.bot.as_ref()?;
     let previous = facts.previous.as_ref();
     let vouched = || previous.is_some_and(status::vouches_for_token);
@@ -345,14 +345,26 @@ fn publishable_bot<'a>(
     }
     let seen = accepted_profile(&facts.observed)
         .filter(|_| sees)
-        .map(|p| p.username.as_str());
+        .map(|p| (p.username.as_str(), p.name.as_str()));
     let reported = || {
         previous
             .and_then(|p| p.bot.as_ref())
             .filter(|b| b.id == bot.id().0)
-            .map(|b| b.username.as_str())
+            .map(|b| (b.username.as_str(), b.name.as_str()))
     };
-    Some((bot, seen.or_else(reported)?))
+    let (username, name) = seen.or_else(reported)?;
+    Some(PublishableBot {
+        bot,
+        username,
+        name,
+    })
+}
+
+/// A bot under which messages may be handled, and how it is called.
+struct PublishableBot<'a> {
+    bot: &'a Bot,
+    username: &'a str,
+    name: &'a str,
 }
 
 fn accepted_profile(observed: &observation::ObservedFacts) -> Option<&BotProfile> {
@@ -367,14 +379,16 @@ fn resolve(
     connector: &TelegramConnector,
     connector_ref: &ConnectorRef,
     resolved: &Resolved,
-    (bot, username): (&Bot, &str),
+    bot: &PublishableBot<'_>,
 ) -> Arc<ResolvedConnector> {
     let spec = &connector.spec;
     Arc::new(ResolvedConnector {
         connector_ref: connector_ref.clone(),
         generation: connector.metadata.generation.unwrap_or_default(),
-        bot: bot.clone(),
-        bot_username: username.into(),
+        bot: bot.bot.clone(),
+        bot_username: bot.username.into(),
+        bot_name: bot.name.into(),
+        display_name: spec.display_name.as_deref().map(Into::into),
         access: resolved.policy.clone(),
         save_denied_conversations: spec.access.save_denied_conversations.unwrap_or(false),
         denied_reply: policies::denied_reply(spec),

@@ -1,6 +1,6 @@
 //! From what is written to what is meant, in the registry's words.
 
-use crate::api::connector::TelegramConnectorSpec;
+use crate::api::connector::{AssistantSpec, OpenAiSpec, TelegramConnectorSpec};
 use crate::pipeline::estimate_message_tokens;
 use crate::registry::{DeniedReply, GroupPolicy, SessionDuration, SessionPolicy};
 
@@ -14,11 +14,21 @@ pub(super) fn session_policy(spec: &TelegramConnectorSpec) -> SessionPolicy {
         },
         max_messages: spec.max_messages(),
         max_tokens: spec.max_tokens().map(|tokens| {
-            let prompt = spec.assistant.system_prompt.as_deref();
-            let prompt = prompt.map_or(0, estimate_message_tokens);
-            tokens.saturating_sub(u32::try_from(prompt).unwrap_or(u32::MAX))
+            let prompt = u32::try_from(prompt_tokens(&spec.assistant)).unwrap_or(u32::MAX);
+            tokens.saturating_sub(prompt)
         }),
     }
+}
+
+/// What telling the chat's context takes, where its names are of usual length.
+const CHAT_CONTEXT_TOKENS: u64 = 200;
+
+/// What the system prompt takes of a request, with what is written behind it.
+fn prompt_tokens(assistant: &AssistantSpec) -> u64 {
+    let prompt = assistant.system_prompt.as_deref();
+    let options = assistant.open_ai.as_ref();
+    let context = options.is_some_and(OpenAiSpec::tells_chat_context);
+    prompt.map_or(0, estimate_message_tokens) + if context { CHAT_CONTEXT_TOKENS } else { 0 }
 }
 
 /// How the bot behaves in groups.
@@ -53,6 +63,7 @@ mod tests {
     #[case::no_prompt(json!({}), json!({"maxTokens": 1_000}), Some(1_000))]
     // 400 characters are 100 tokens, and a message has four.
     #[case::prompt(json!({"systemPrompt": "x".repeat(400)}), json!({"maxTokens": 1_000}), Some(896))]
+    #[case::chat_context(json!({"openAI": {"chatContext": true}}), json!({"maxTokens": 1_000}), Some(800))]
     #[case::prompt_that_leaves_nothing(json!({"systemPrompt": "x".repeat(8_000)}), json!({"maxTokens": 1_000}), Some(0))]
     fn system_prompt_takes_its_part_of_the_tokens(
         #[case] assistant: Value,

@@ -270,9 +270,9 @@ pub enum Change {
         /// The message's date.
         began_at: Timestamp,
     },
-    /// Which messages were handled, as the pipeline remembers it; it goes with the lane.
+    /// Which messages were handled and what else the pipeline remembers of the lane; it goes with the lane.
     Handled {
-        /// At most 1 kB.
+        /// At most 2 kB.
         handled: String,
     },
     /// The session ends and no other begins.

@@ -29,7 +29,7 @@ pub struct UpdateRoute {
     pub topic: i64,
     /// Telegram's date of the message (of its last edit), in Unix seconds; 0 where there is none.
     pub date: i64,
-    /// It may be a command that ends what waits before it in a private chat (`/stop`, `/new`; the pipeline reads it exactly), so that its
+    /// It may be a command that ends what waits before it in a private chat (`/stop`, `/new`, `/start` with a payload; the pipeline reads it exactly), so that its
     /// lane is looked at now, whatever that waits for.
     pub may_interrupt: bool,
     /// The group has become a supergroup with an id of its own: what belongs to the old id belongs to the new one.
@@ -131,7 +131,7 @@ fn is_interrupting_command(text: &str) -> bool {
         rest.and_then(|rest| rest.get(..word.len()))
             .is_some_and(|begin| begin.eq_ignore_ascii_case(word))
     };
-    begins("stop") || begins("new")
+    begins("stop") || begins("new") || begins("start ")
 }
 
 #[cfg(test)]
@@ -184,11 +184,17 @@ mod tests {
             ))
             .may_interrupt
         };
-        for text in ["/stop", "\\/stop", "/STOP@support_bot", "/new"] {
+        for text in [
+            "/stop",
+            "\\/stop",
+            "/STOP@support_bot",
+            "/new",
+            "/start ref",
+        ] {
             assert!(said(5, text), "{text}");
             assert!(!said(-5, text), "{text}");
         }
-        for text in ["stop", "", "/", "/help", "/st", "é/stop", "/éé"] {
+        for text in ["stop", "", "/", "/help", "/st", "/start", "é/stop", "/éé"] {
             assert!(!said(5, text), "{text}");
         }
     }

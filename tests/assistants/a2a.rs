@@ -176,7 +176,8 @@ async fn streamed_answer_is_the_artifact_with_its_context(#[values(V1, V03)] ver
     assert_eq!(message["contextId"], Value::Null);
     assert_eq!(
         message["metadata"]["telegram"],
-        json!({"connector": "acme/support", "session": "session-1",
+        json!({"connector": "acme/support", "session": "session-1", "chat": {"id": 424_242, "type": "private"},
+            "bot": {"name": "Acme Support", "username": "acme_support_bot"},
             "user": {"id": 424_242, "name": "Ann Bär", "username": "ann_example", "language": "de"}})
     );
     let parts = match version {

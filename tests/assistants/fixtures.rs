@@ -7,7 +7,8 @@ use futures::StreamExt;
 use telegram_connector_operator::api::connector::{AssistantProtocol, AssistantSpec};
 use telegram_connector_operator::assistant::{
     AddressPolicy, AnswerPart, AnswerStream, Assistant, AssistantError, AssistantHttpClient,
-    Citation, HttpLimits, Question, Sender, TokenUsage, Truncation, build_assistant,
+    BotNames, ChatContext, Citation, HttpLimits, Question, QuestionContext, RepliedMessage, Sender,
+    TokenUsage, TopicContext, Truncation, build_assistant,
 };
 
 /// Appears in no error.
@@ -29,7 +30,46 @@ pub(crate) fn question() -> Question {
         history: vec![],
         text: TEXT.into(),
         pictures: vec![],
+        context: private_chat(),
         idempotency_key: "8400000001-77".into(),
+    }
+}
+
+/// The private chat of the user who asks, which has nothing that need not be there.
+pub(crate) fn private_chat() -> QuestionContext {
+    QuestionContext {
+        chat: ChatContext {
+            id: 424_242,
+            kind: "private",
+            ..ChatContext::default()
+        },
+        bot: BotNames {
+            name: "Acme Support".into(),
+            username: "acme_support_bot".into(),
+        },
+        ..QuestionContext::default()
+    }
+}
+
+/// A topic of a group, with all that there can be.
+pub(crate) fn group_topic() -> QuestionContext {
+    QuestionContext {
+        chat: ChatContext {
+            id: -1_001_234,
+            kind: "supergroup",
+            title: Some("Größe".into()),
+            topic: Some(TopicContext {
+                id: 7,
+                name: Some("Returns".into()),
+            }),
+        },
+        display_name: Some("Support desk".into()),
+        start: Some("ref_7".into()),
+        reply_to: Some(RepliedMessage {
+            author: Some("Acme Support".into()),
+            by_this_bot: true,
+        }),
+        ..private_chat()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod a2a;
 mod build;
+mod context;
 mod errors;
 mod fixtures;
 #[cfg(foreign_peers)]

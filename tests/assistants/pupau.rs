@@ -74,7 +74,8 @@ async fn a_session_is_one_conversation() {
     assert_eq!(begun["title"], "Ann Bär (Telegram 424242)");
     assert_eq!(
         begun["data"],
-        json!({"connector": "acme/support", "session": "session-1",
+        json!({"connector": "acme/support", "session": "session-1", "chat": {"id": 424_242, "type": "private"},
+            "bot": {"name": "Acme Support", "username": "acme_support_bot"},
             "user": {"id": 424_242, "name": "Ann Bär", "username": "ann_example", "language": "de"}})
     );
     assert_eq!(

@@ -8,7 +8,9 @@ use telegram_connector_operator::api::connector::AssistantProtocol::Webhook;
 use telegram_connector_operator::assistant::{Picture, Question, Sender, build_assistant};
 use telegram_connector_operator::assistant::{TokenUsage, Truncation};
 
-use crate::fixtures::{ask, ask_expecting_error, assistant, http_client, question, spec};
+use crate::fixtures::{
+    ask, ask_expecting_error, assistant, group_topic, http_client, question, spec,
+};
 use crate::mock_server::{self, MockServer};
 
 fn schema() -> Value {
@@ -33,6 +35,7 @@ fn with_everything() -> Question {
             media_type: "image/jpeg".into(),
             bytes: bytes::Bytes::from_static(b"\xff\xd8"),
         }],
+        context: group_topic(),
         ..question()
     }
 }
@@ -72,6 +75,10 @@ async fn a_request_obeys_the_schema_and_is_signed(#[case] asked: Question) {
     assert_eq!(body["text"], asked.text);
     assert_eq!(body["user"]["id"], asked.sender.id);
     assert_eq!(body["session"]["state"], json!(asked.session_state));
+    let context = json!(asked.context);
+    for field in ["chat", "bot", "displayName", "start", "replyTo"] {
+        assert_eq!(body.get(field), context.get(field), "{field}");
+    }
     assert_eq!(request.header("webhook-id"), "8400000001-77");
     assert_eq!(request.header("idempotency-key"), "8400000001-77");
     let age = jiff::Timestamp::now().as_second()

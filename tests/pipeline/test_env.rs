@@ -8,7 +8,7 @@ use std::time::Duration;
 use bot_api_simulator::sample_assistant::SampleAssistant;
 use bot_api_simulator::{SentMessage, Simulator, SimulatorOptions};
 use telegram_connector_operator::api::connector::{
-    AccessLevel, AssistantProtocol, AssistantSpec, TranscriptionSpec,
+    AccessLevel, AssistantProtocol, AssistantSpec, OpenAiSpec, TranscriptionSpec,
 };
 use telegram_connector_operator::assistant::{
     self, AddressPolicy, Assistant, AssistantHttpClient, HttpLimits,
@@ -165,6 +165,8 @@ impl TestEnv {
             generation: 1,
             bot: bot.clone(),
             bot_username: format!("{name}_bot").into(),
+            bot_name: name.into(),
+            display_name: None,
             access: specific_users(&[ANN]),
             save_denied_conversations: true,
             denied_reply: DeniedReply::Default,
@@ -219,22 +221,27 @@ impl TestEnv {
         seconds: i32,
         key: Option<&str>,
     ) -> Arc<dyn Assistant> {
+        let context =
+            AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::allowing_loopback())
+                .unwrap();
+        let spec = assistant_spec(protocol, url, seconds);
+        assistant::build_assistant(&spec, key.map(Into::into), &context).unwrap()
+    }
+
+    /// A model that is told where it speaks.
+    pub(crate) fn openai_with_chat_context(&self) -> Arc<dyn Assistant> {
+        let url = self.assistant.url();
         let spec = AssistantSpec {
-            protocol,
-            url: url.into(),
-            model: (protocol == AssistantProtocol::OpenAI).then(|| "sample".into()),
-            system_prompt: None,
-            assistant_id: (protocol == AssistantProtocol::Pupau).then(|| "bot-1".into()),
-            api_key_secret_ref: None,
-            api_key_header: None,
-            headers: None,
-            open_ai: None,
-            timeout_seconds: Some(seconds),
+            open_ai: Some(OpenAiSpec {
+                chat_context: Some(true),
+                ..OpenAiSpec::default()
+            }),
+            ..assistant_spec(AssistantProtocol::OpenAI, url.as_str(), 60)
         };
         let context =
             AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::allowing_loopback())
                 .unwrap();
-        assistant::build_assistant(&spec, key.map(Into::into), &context).unwrap()
+        assistant::build_assistant(&spec, None, &context).unwrap()
     }
 
     /// The sample assistant's ears, which hear Italian.
@@ -380,5 +387,20 @@ async fn poll(bot: Bot, uid: ConnectorUid, store: Arc<dyn Store>) {
             Ok(_) => offset = last + 1,
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
+    }
+}
+
+fn assistant_spec(protocol: AssistantProtocol, url: &str, seconds: i32) -> AssistantSpec {
+    AssistantSpec {
+        protocol,
+        url: url.into(),
+        model: (protocol == AssistantProtocol::OpenAI).then(|| "sample".into()),
+        system_prompt: None,
+        assistant_id: (protocol == AssistantProtocol::Pupau).then(|| "bot-1".into()),
+        api_key_secret_ref: None,
+        api_key_header: None,
+        headers: None,
+        open_ai: None,
+        timeout_seconds: Some(seconds),
     }
 }

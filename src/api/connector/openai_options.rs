@@ -75,6 +75,10 @@ pub struct OpenAiSpec {
     /// False asks for the answer in one piece. Default true: it is streamed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<bool>,
+    /// True tells the model at the end of the system prompt where it speaks: the bot's name and username, the connector's displayName, and the chat's id, type,
+    /// title and topic. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_context: Option<bool>,
 }
 
 impl OpenAiSpec {
@@ -91,6 +95,11 @@ impl OpenAiSpec {
     /// Whether answers are asked for as a stream.
     pub fn streams(&self) -> bool {
         self.stream.unwrap_or(true)
+    }
+
+    /// Whether the model is told where it speaks.
+    pub fn tells_chat_context(&self) -> bool {
+        self.chat_context.unwrap_or(false)
     }
 }
 

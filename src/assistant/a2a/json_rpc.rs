@@ -43,15 +43,15 @@ pub(super) fn send(endpoint: &Endpoint, question: &Question, context: &Conversat
         });
     }
     let sender = &question.sender;
+    let mut telegram = json!(question.context);
+    telegram["connector"] = (*question.connector).into();
+    telegram["session"] = question.session_id.as_str().into();
+    telegram["user"] = json!({"id": sender.id, "name": sender.name, "username": sender.username, "language": sender.language_code});
     let mut message = json!({
         "messageId": question.idempotency_key,
         "role": if v1 { "ROLE_USER" } else { "user" },
         "parts": parts,
-        "metadata": {"telegram": {
-            "connector": &*question.connector,
-            "session": question.session_id,
-            "user": {"id": sender.id, "name": sender.name, "username": sender.username, "language": sender.language_code},
-        }},
+        "metadata": {"telegram": telegram},
     });
     if !v1 {
         message["kind"] = "message".into();

@@ -40,7 +40,7 @@ use request::RequestTemplate;
 use responses::Response;
 
 /// How many headers a request has of its question's own, and of the client's.
-const OWN_HEADERS: usize = 12;
+const OWN_HEADERS: usize = 23;
 
 /// A model behind one of the two APIs. What every request has in common is made once.
 pub(super) struct OpenAi {

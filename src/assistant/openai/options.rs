@@ -29,6 +29,8 @@ pub(in crate::assistant) struct OpenAiOptions {
     pub(super) omit: BTreeSet<RefusedField>,
     /// Whether answers are asked for as a stream.
     pub(super) stream: bool,
+    /// Whether the model is told where it speaks.
+    pub(super) tells_chat_context: bool,
 }
 
 impl OpenAiOptions {
@@ -43,6 +45,7 @@ impl OpenAiOptions {
     ) -> Result<Self, BuildError> {
         let open_ai = spec.open_ai.clone().unwrap_or_default();
         let (api, stream, omit) = (open_ai.api(), open_ai.streams(), open_ai.omitted());
+        let tells_chat_context = open_ai.tells_chat_context();
         let parameters = open_ai.parameters.unwrap_or_default();
         check_parameters(&parameters).map_err(|problem| BuildError::InvalidField {
             field: "openAI.parameters".into(),
@@ -57,6 +60,7 @@ impl OpenAiOptions {
             parameters,
             omit: omit.into_iter().map(RefusedField::Field).collect(),
             stream,
+            tells_chat_context,
         })
     }
 }

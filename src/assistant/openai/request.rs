@@ -1,5 +1,6 @@
 //! The body of a Chat Completions request, written straight into bytes: history and pictures are not copied into a tree first.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use base64::Engine as _;
@@ -21,6 +22,7 @@ pub(super) struct RequestTemplate {
     /// The system prompt as a message.
     system_message: Vec<u8>,
     system_prompt: Option<String>,
+    tells_chat_context: bool,
     stream: bool,
 }
 
@@ -44,6 +46,7 @@ impl RequestTemplate {
             head,
             system_message,
             system_prompt: options.system_prompt.clone(),
+            tells_chat_context: options.tells_chat_context,
             stream: options.stream,
         }
     }
@@ -81,7 +84,8 @@ impl RequestTemplate {
                 if holds(OmittableField::Store) {
                     bytes.extend_from_slice(b",\"store\":false");
                 }
-                let prompt = self.system_prompt.as_deref();
+                let prompt = self.prompt(question);
+                let prompt = prompt.as_deref();
                 responses::request::write_input(&mut bytes, prompt, has_system_role, question);
             }
         }
@@ -103,8 +107,27 @@ impl RequestTemplate {
         shared + history + pictures + question.text.len() + 128
     }
 
+    /// The system prompt. Where the conversation takes place comes last: servers that keep the beginnings of prompts keep the connector's own for
+    /// all chats, and the whole for one chat.
+    fn prompt(&self, question: &Question) -> Option<Cow<'_, str>> {
+        let own = self.system_prompt.as_deref();
+        if !self.tells_chat_context {
+            return own.map(Cow::Borrowed);
+        }
+        let context = question.context.prompt_paragraph();
+        Some(match own {
+            Some(own) => Cow::Owned(format!("{own}\n\n{context}")),
+            None => Cow::Owned(context),
+        })
+    }
+
     fn write_messages(&self, bytes: &mut Vec<u8>, question: &Question) {
-        bytes.extend_from_slice(&self.system_message);
+        if self.tells_chat_context {
+            write_message(bytes, b"system", &self.prompt(question).unwrap_or_default());
+            bytes.push(b',');
+        } else {
+            bytes.extend_from_slice(&self.system_message);
+        }
         for message in &question.history {
             write_message(bytes, role_name(message.role), &message.text);
             bytes.push(b',');
@@ -115,7 +138,8 @@ impl RequestTemplate {
     /// User and assistant in turns, as the templates of models without a system role want it: the prompt stands before the first message, and
     /// messages of one role in a row are one.
     fn write_alternating_messages(&self, bytes: &mut Vec<u8>, question: &Question) {
-        let prompt = self.system_prompt.iter().map(|p| (Role::User, p.as_str()));
+        let prompt = self.prompt(question);
+        let prompt = prompt.iter().map(|p| (Role::User, &**p));
         let history = question.history.iter().map(|m| (m.role, m.text.as_str()));
         let mut turns: Vec<(Role, String)> = Vec::new();
         for (role, text) in prompt.chain(history).chain([(Role::User, &*question.text)]) {
@@ -212,6 +236,7 @@ mod tests {
                 parameters: serde_json::Map::new(),
                 omit: BTreeSet::new(),
                 stream: true,
+                tells_chat_context: false,
             },
         )
     }

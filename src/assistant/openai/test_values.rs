@@ -1,6 +1,6 @@
 //! Values that the tests of requests share.
 
-use crate::assistant::{Question, Sender};
+use crate::assistant::{Question, QuestionContext, Sender};
 
 /// A question of the user 42, the first of its session.
 pub(super) fn question(text: &str) -> Question {
@@ -17,6 +17,7 @@ pub(super) fn question(text: &str) -> Question {
         history: vec![],
         text: text.into(),
         pictures: vec![],
+        context: QuestionContext::default(),
         idempotency_key: "1-2".into(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::identity::ConnectorUid;
 use crate::observation::MovedGroup;
-use crate::pipeline::decide::handled_messages::HandledMessages;
+use crate::pipeline::decide::lane_memory::LaneMemory;
 use crate::pipeline::message::incoming_update::IncomingUpdate;
 use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::registry::ResolvedConnector;
@@ -50,8 +50,8 @@ pub(crate) struct LaneWorker {
     pub(crate) session_count: i64,
     /// The id of the group that its chat was.
     moved_from: Option<i64>,
-    pub(crate) handled: HandledMessages,
-    handled_changed: bool,
+    pub(crate) memory: LaneMemory,
+    memory_changed: bool,
     changes: Vec<Change>,
     /// Something among the changes must be written before anything else is done.
     must_write: bool,
@@ -70,8 +70,8 @@ impl LaneWorker {
             session: claimed.session.take(),
             session_count: claimed.sessions,
             moved_from: claimed.moved_from,
-            handled: HandledMessages::parse(&claimed.handled),
-            handled_changed: false,
+            memory: LaneMemory::parse(&claimed.handled),
+            memory_changed: false,
             changes: Vec::new(),
             must_write: false,
         }
@@ -97,7 +97,12 @@ impl LaneWorker {
 
     /// Notes that a message is handled as it reads here; it is written with the changes that finish it.
     pub(crate) fn record_handled(&mut self, incoming: &IncomingUpdate) {
-        self.handled_changed |= self.handled.record(incoming);
+        self.memory_changed |= self.memory.handled.record(incoming);
+    }
+
+    /// Notes the name that the topic has from now on, if the update gives it one; it is written with the changes that finish it.
+    pub(crate) fn record_topic_name(&mut self, incoming: &IncomingUpdate) {
+        self.memory_changed |= self.memory.record_topic_name(incoming);
     }
 
     /// Writes all noted changes at once, if there are any that must not wait.
@@ -128,8 +133,8 @@ impl LaneWorker {
     }
 
     fn take_changes(&mut self, release: Option<Release>) -> LaneWrite {
-        if std::mem::take(&mut self.handled_changed) {
-            let handled = self.handled.to_text();
+        if std::mem::take(&mut self.memory_changed) {
+            let handled = self.memory.to_text();
             self.changes.push(Change::Handled { handled });
         }
         self.must_write = false;

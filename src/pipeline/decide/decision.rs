@@ -76,6 +76,9 @@ pub(crate) fn decide(
     };
     match command {
         Some(Command::Id) => Decision::Reply(CannedReply::ids(incoming)),
+        Some(Command::Start { .. }) if start_payload(connector, incoming).is_some() => {
+            decide_in_new_session(connector, incoming)
+        }
         Some(Command::Start { .. }) => Decision::Reply(
             connector
                 .greeting
@@ -83,14 +86,7 @@ pub(crate) fn decide(
                 .map_or(CannedReply::Greeting, CannedReply::CustomGreeting),
         ),
         Some(Command::New) if asks_with_new_command(connector, incoming) => {
-            match decide_content(connector, incoming) {
-                Decision::AskAssistant(input)
-                    if connector.session.duration != SessionDuration::None =>
-                {
-                    Decision::AskInNewSession(input)
-                }
-                decision => decision,
-            }
+            decide_in_new_session(connector, incoming)
         }
         Some(Command::New) if connector.session.duration == SessionDuration::None => {
             Decision::Reply(CannedReply::NoSession)
@@ -100,6 +96,36 @@ pub(crate) fn decide(
         Some(Command::Stop) => Decision::Stop,
         None => decide_content(connector, incoming),
     }
+}
+
+/// What was said begins a session, where there are sessions.
+fn decide_in_new_session(connector: &ResolvedConnector, incoming: &IncomingUpdate) -> Decision {
+    match decide_content(connector, incoming) {
+        Decision::AskAssistant(input) if connector.session.duration != SessionDuration::None => {
+            Decision::AskInNewSession(input)
+        }
+        decision => decision,
+    }
+}
+
+/// The longest payload of a link to a bot (Bot API, "Deep Linking").
+const MAX_PAYLOAD_CHARS: usize = 64;
+
+/// The payload of the link by which a user came: what stands behind a `/start`, where it is one that a link can hold.
+pub(crate) fn start_payload(
+    connector: &ResolvedConnector,
+    incoming: &IncomingUpdate,
+) -> Option<String> {
+    let text = incoming.text.as_deref()?;
+    let ParsedCommand::Own {
+        command: Command::Start { payload },
+        ..
+    } = commands::parse_command(text, &connector.bot_username)
+    else {
+        return None;
+    };
+    let is_payload = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    payload.filter(|p| p.len() <= MAX_PAYLOAD_CHARS && p.chars().all(is_payload))
 }
 
 /// Whether there is a question behind a `/new`: more words, or what the command is the caption of.

@@ -12,6 +12,7 @@ pub(crate) mod groups;
 pub(crate) mod handled_messages;
 pub(crate) mod history;
 pub(crate) mod interruption;
+pub(crate) mod lane_memory;
 pub(crate) mod message_batch;
 #[cfg(test)]
 mod message_fields_tests;

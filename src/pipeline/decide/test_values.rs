@@ -34,6 +34,8 @@ pub(super) fn connector(edit: impl FnOnce(&mut ResolvedConnector)) -> ResolvedCo
         generation: 1,
         bot: Bot::new(Arc::new(api), token.expect("a token")),
         bot_username: "support_bot".into(),
+        bot_name: "Support".into(),
+        display_name: None,
         access: AccessPolicy {
             level: AccessLevel::Specific,
             ids: Arc::new([ANN, BEN].into()),

@@ -3,9 +3,9 @@
 /// A command that the operator answers itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// `/start`, with the payload of a deep link (`t.me/bot?start=payload`) if there is one.
+    /// `/start`, with what stands behind it: the payload of a deep link (`t.me/bot?start=payload`), or words.
     Start {
-        /// 1-64 of `A-Za-z0-9_-` by Telegram's rule; not checked here.
+        /// Not empty. A payload is 1-64 of `A-Za-z0-9_-` by Telegram's rule; not checked here.
         payload: Option<String>,
     },
     /// `/new`: begins a new session.
@@ -65,7 +65,7 @@ pub fn parse_command(text: &str, bot_username: &str) -> ParsedCommand {
     let addressed = bot.is_some();
     let command = match name.to_ascii_lowercase().as_str() {
         "start" => Command::Start {
-            payload: argument.split_whitespace().next().map(str::to_owned),
+            payload: Some(argument.trim().to_owned()).filter(|a| !a.is_empty()),
         },
         "new" => Command::New,
         "help" => Command::Help,
@@ -104,7 +104,7 @@ mod tests {
     #[case("/id\n", Some(Command::Id))]
     #[case("/stop\u{a0}now", Some(Command::Stop))]
     #[case("/start", Some(Command::Start { payload: None }))]
-    #[case("/start  ref_1 x", Some(Command::Start { payload: Some("ref_1".into()) }))]
+    #[case("/start  ref_1 x ", Some(Command::Start { payload: Some("ref_1 x".into()) }))]
     #[case("/start@support_bot ref", Some(Command::Start { payload: Some("ref".into()) }))]
     #[case("/new.", None)]
     #[case("/new@", None)]

@@ -5,10 +5,12 @@
 //! readable is [`UnreadableUpdate`]: the pipeline counts it and is done with it, so that it blocks nothing.
 
 mod content;
+pub(crate) mod display_name;
 pub(crate) mod entities;
 mod reply_to;
 mod rich_message;
 mod sender;
+mod topic_name;
 mod words;
 
 use jiff::Timestamp;
@@ -18,9 +20,11 @@ use crate::telegram::{update, update_route};
 
 pub use crate::telegram::UpdateKind;
 pub use content::{Content, Membership, ServiceMessage, TelegramFile};
+use display_name::display_name;
 pub use entities::{Entity, EntityKind};
 pub use reply_to::ReplyTo;
 pub use sender::Sender;
+pub use topic_name::TopicName;
 use words::Words;
 
 /// What kind of chat it is.
@@ -38,6 +42,18 @@ pub enum ChatKind {
     Unknown,
 }
 
+impl ChatKind {
+    /// The kind as the Bot API writes it; an unknown one is a group.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Private => "private",
+            Self::Group | Self::Unknown => "group",
+            Self::Supergroup => "supergroup",
+            Self::Channel => "channel",
+        }
+    }
+}
+
 /// The chat in which it happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chat {
@@ -45,7 +61,7 @@ pub struct Chat {
     pub id: i64,
     /// `type`.
     pub kind: ChatKind,
-    /// `title` of a group or channel.
+    /// `title` of a group or channel, on one line.
     pub title: Option<String>,
 }
 
@@ -60,6 +76,8 @@ pub struct IncomingUpdate {
     pub chat: Chat,
     /// The topic, where there are topics and it is not the General one.
     pub thread_id: Option<i64>,
+    /// What it says of the topic's name.
+    pub topic_name: Option<TopicName>,
     /// `message_id`; `None` for what is not a message.
     pub message_id: Option<i64>,
     /// Who; `None` for channels and anonymous admins.
@@ -115,6 +133,7 @@ impl IncomingUpdate {
             kind,
             chat,
             thread_id: update_route::topic(&message),
+            topic_name: topic_name::read(&message),
             message_id: message.integer("message_id"),
             sender: sender::sender_of(&message),
             date: time(&message, "date").unwrap_or(Timestamp::UNIX_EPOCH),
@@ -158,7 +177,10 @@ fn chat(message: &JsonObject<'_>) -> Option<Chat> {
     Some(Chat {
         id,
         kind,
-        title: chat.text("title"),
+        title: chat
+            .text("title")
+            .map(|title| display_name(&title))
+            .filter(|title| !title.is_empty()),
     })
 }
 

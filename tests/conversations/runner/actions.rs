@@ -26,10 +26,17 @@ impl ScriptRunner {
             });
         }
         let transcription = setup.transcription.then(|| self.env.transcription());
+        let assistant = setup
+            .chat_context
+            .then(|| self.env.openai_with_chat_context());
         self.env
             .update_connector(&self.connector, |c: &mut ResolvedConnector| {
                 c.groups = groups;
                 c.transcription = transcription.unwrap_or_default();
+                c.display_name = setup.display_name.map(Into::into);
+                if assistant.is_some() {
+                    c.assistant = assistant;
+                }
                 c.greeting = setup.greeting.map(Into::into);
                 if let Some(level) = setup.access_level {
                     c.access.level = level;

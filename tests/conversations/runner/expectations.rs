@@ -1,5 +1,7 @@
 //! Steps that expect: messages in chats, requests to the assistant, stored messages.
 
+use std::collections::HashMap;
+
 use bot_api_simulator::{SentMessage, Simulator};
 use serde_json::Value as Json;
 use telegram_connector_operator::store::ListingQuery;
@@ -118,6 +120,7 @@ impl ScriptRunner {
     pub(super) async fn expect_request(&mut self, expected: ExpectedRequest) -> Result<(), String> {
         self.wait_for_request(self.matched_requests).await?;
         let messages = self.request_messages()[self.matched_requests].clone();
+        self.expect_headers(&expected.headers)?;
         self.matched_requests += 1;
         let (question, history) = messages.split_last().ok_or("a request without messages")?;
         if let Some(text) = &expected.text
@@ -133,9 +136,26 @@ impl ScriptRunner {
         if expected.pictures.is_some_and(|n| n != question.1) {
             return Err(format!("it saw {} pictures", question.1));
         }
+        if let Some(part) = &expected.system
+            && !history.first().is_some_and(|(text, _)| text.contains(part))
+        {
+            return Err(format!("it saw first {:?}", history.first()));
+        }
         let history: Vec<_> = history.iter().map(|(text, _)| text.clone()).collect();
         if expected.history.is_some_and(|texts| texts != history) {
             return Err(format!("it saw the history {history:#?}"));
+        }
+        Ok(())
+    }
+
+    /// Checks headers of the next request.
+    fn expect_headers(&self, expected: &HashMap<String, Option<String>>) -> Result<(), String> {
+        let request = &self.env.assistant.requests()[self.matched_requests];
+        for (name, value) in expected {
+            let header = request.header(name);
+            if header != value.as_deref() {
+                return Err(format!("the header {name} was {header:?}"));
+            }
         }
         Ok(())
     }

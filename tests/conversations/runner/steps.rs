@@ -1,5 +1,7 @@
 //! The arguments of steps.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json, json};
@@ -16,6 +18,9 @@ pub(super) struct ConnectorSetup {
     pub(super) duration_hours: Option<i64>,
     pub(super) max_messages: Option<u32>,
     pub(super) messages_per_minute: Option<u32>,
+    pub(super) display_name: Option<String>,
+    /// The model is told where it speaks.
+    pub(super) chat_context: bool,
     pub(super) groups: Option<GroupSetup>,
     /// Voice messages are transcribed; the transcript is their `data`.
     pub(super) transcription: bool,
@@ -136,6 +141,10 @@ pub(super) struct ExpectedRequest {
     pub(super) pictures: Option<usize>,
     /// The texts of the messages before the question.
     pub(super) history: Option<Vec<String>>,
+    /// A part of the system prompt, which is the first message.
+    pub(super) system: Option<String>,
+    /// Headers; null: there is none.
+    pub(super) headers: HashMap<String, Option<String>>,
 }
 
 #[derive(Debug, Deserialize)]

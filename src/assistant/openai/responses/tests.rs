@@ -50,6 +50,7 @@ fn request_body(question: &Question, left_out: &[RefusedField]) -> Value {
         parameters: serde_json::Map::new(),
         omit: BTreeSet::new(),
         stream: true,
+        tells_chat_context: false,
     };
     let template = RequestTemplate::new(options.api, &options);
     let body = template.body(question, &left_out.iter().copied().collect());

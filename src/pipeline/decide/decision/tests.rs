@@ -186,3 +186,37 @@ fn connector_settings_change_the_decision() {
         Decision::Reply(CannedReply::Unreadable(UnreadableAttachment::TooBig))
     );
 }
+
+#[rstest]
+#[case::payload("/start ref_7-A", true)]
+#[case::words("/start what is this?", false)]
+#[case::one_word_too_much("/start ref x", false)]
+#[case::nothing("/start ", false)]
+fn payload_of_a_link_begins_a_session(#[case] text: &str, #[case] begins: bool) {
+    let json = private(ANN, &format!(r#""text":"{text}""#));
+    match decided(|_| {}, &json) {
+        Decision::AskInNewSession(AssistantInput::Text { text: asked, .. }) if begins => {
+            assert_eq!(asked, text);
+        }
+        decision => {
+            assert_eq!(decision, Decision::Reply(CannedReply::Greeting));
+            assert!(!begins);
+        }
+    }
+    let without_sessions = |c: &mut ResolvedConnector| c.session.duration = SessionDuration::None;
+    let asked = decided(without_sessions, &json);
+    assert_eq!(
+        matches!(asked, Decision::AskAssistant(_)),
+        begins,
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn payload_that_is_too_long_for_a_link_is_none() {
+    let json = private(ANN, &format!(r#""text":"/start {}""#, "a".repeat(65)));
+    assert_eq!(
+        decided(|_| {}, &json),
+        Decision::Reply(CannedReply::Greeting)
+    );
+}

@@ -1,5 +1,6 @@
 //! Who wrote a message: a user or a bot, and a name for people where it is neither.
 
+use super::display_name::display_name;
 use crate::telegram::json::JsonObject;
 
 /// Accounts behind which Telegram hides a sender: `GroupAnonymousBot`, `Channel_Bot` and the service account that forwards
@@ -15,7 +16,7 @@ pub struct Sender {
     pub is_bot: bool,
     /// `username` as written, without @.
     pub username: Option<String>,
-    /// First and last name.
+    /// First and last name, on one line.
     pub name: String,
     /// IETF language tag.
     pub language_code: Option<String>,
@@ -35,7 +36,7 @@ pub(crate) fn origin_name(origin: &JsonObject<'_>) -> String {
         .object("sender_user")
         .and_then(|u| user(&u))
         .map(|u| u.name)
-        .or_else(|| origin.text("sender_user_name"))
+        .or_else(|| origin.text("sender_user_name").map(|n| display_name(&n)))
         .or_else(|| title(origin, "sender_chat"))
         .or_else(|| title(origin, "chat"))
         .unwrap_or_default()
@@ -43,7 +44,8 @@ pub(crate) fn origin_name(origin: &JsonObject<'_>) -> String {
 
 /// The title of a chat in a field.
 pub(crate) fn title(object: &JsonObject<'_>, key: &str) -> Option<String> {
-    object.object(key)?.text("title")
+    let title = object.object(key)?.text("title")?;
+    Some(display_name(&title))
 }
 
 fn user(user: &JsonObject<'_>) -> Option<Sender> {
@@ -58,7 +60,7 @@ fn user(user: &JsonObject<'_>) -> Option<Sender> {
         id: user.integer("id")?,
         is_bot: user.flag("is_bot"),
         username: user.text("username"),
-        name,
+        name: display_name(&name),
         language_code: user.text("language_code"),
     })
 }

@@ -3,6 +3,7 @@
 mod exchange;
 mod failure;
 mod question;
+mod question_context;
 mod session;
 
 use std::time::Duration;
@@ -81,7 +82,7 @@ pub(crate) async fn handle_next_batch(
     if let Some(wait) = batch.ready_in {
         return Ok(HandleOutcome::Wait(LaneWait::Delay(wait)));
     }
-    if lane.handled.is_stale_edit(batch.lead()) {
+    if lane.memory.handled.is_stale_edit(batch.lead()) {
         batch.decision = Decision::Ignore;
     }
     let mut messages = Vec::with_capacity(batch.settled_indices.len());
@@ -90,10 +91,11 @@ pub(crate) async fn handle_next_batch(
         let settled = batch.settled_indices.contains(&n);
         n += 1;
         if settled {
-            if let Ok(update) = &w.update
-                && update.decision != Decision::Ignore
-            {
-                lane.record_handled(&update.incoming);
+            if let Ok(update) = &w.update {
+                lane.record_topic_name(&update.incoming);
+                if update.decision != Decision::Ignore {
+                    lane.record_handled(&update.incoming);
+                }
             }
             messages.push(std::mem::take(&mut w.message));
         }
