@@ -34,6 +34,8 @@ pub struct ResolvedConnector {
     pub denied_reply: DeniedReply,
     /// How long a session lasts and how much of it is sent.
     pub session: SessionPolicy,
+    /// What of an answer shows, and what shows while it is on its way.
+    pub answers: AnswerPolicy,
     /// Groups; `None`: silent there.
     pub groups: Option<GroupPolicy>,
     /// The answer to `/start`; `None`: the default text.
@@ -132,6 +134,27 @@ pub enum SessionDuration {
     Infinite,
     /// So many hours after it began.
     Hours(u32),
+}
+
+/// What of an answer shows, and what shows while it is on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerPolicy {
+    /// What the assistant says of its work is shown until its answer begins.
+    pub progress: bool,
+    /// Answers are shown while they are written.
+    pub streaming: bool,
+    /// The reaction that says that a message was received.
+    pub receipt: Option<Arc<str>>,
+}
+
+impl Default for AnswerPolicy {
+    fn default() -> Self {
+        Self {
+            progress: false,
+            streaming: true,
+            receipt: None,
+        }
+    }
 }
 
 /// How the bot behaves in groups.

@@ -15,8 +15,8 @@ use telegram_connector_operator::identity::{ConnectorRef, ConnectorUid};
 use telegram_connector_operator::observation::Observations;
 use telegram_connector_operator::pipeline::{Pipeline, PipelineContext, PipelineLimits};
 use telegram_connector_operator::registry::{
-    AccessPolicy, DeniedReply, Registry, ResolvedConnector, SessionDuration, SessionPolicy,
-    Transcription,
+    AccessPolicy, AnswerPolicy, DeniedReply, Registry, ResolvedConnector, SessionDuration,
+    SessionPolicy, Transcription,
 };
 use telegram_connector_operator::store;
 use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
@@ -87,6 +87,7 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
             bot_username: format!("bot{n}_bot").into(),
             bot_name: "Bench".into(),
             display_name: None,
+            answers: AnswerPolicy::default(),
             access: AccessPolicy {
                 level: AccessLevel::Specific,
                 ids: ids.clone(),

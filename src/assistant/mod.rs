@@ -104,8 +104,20 @@ pub enum AnswerPart {
     Citation(Citation),
     /// What the answer cost. Cumulative within one answer: the last one counts.
     Usage(TokenUsage),
+    /// What the assistant says of its work before its answer begins; for people who wait, and no part of the answer. Only where
+    /// [`Question::wants_progress`].
+    Progress(Progress),
     /// The assistant ended the answer before it was whole.
     Truncated(Truncation),
+}
+
+/// What an assistant says of its work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// What it does now, in the place of all before.
+    Step(String),
+    /// The next piece of what it thinks.
+    Thought(String),
 }
 
 /// A source of an answer.
@@ -174,6 +186,8 @@ pub struct Question {
     pub text: String,
     /// Pictures that go with it.
     pub pictures: Vec<Picture>,
+    /// Whether [`AnswerPart::Progress`] is shown to anybody.
+    pub wants_progress: bool,
     /// Where it was asked, and of which bot.
     pub context: QuestionContext,
     /// Derived from the update; the same for every attempt at this question.

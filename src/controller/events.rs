@@ -12,7 +12,7 @@ use crate::api::conditions::{ConditionType, Reason};
 use crate::api::connector::{ConnectionMode, TelegramConnectorStatus};
 use crate::api::{FIELD_MANAGER, GROUP, VERSION};
 use crate::bounded_text::bounded_text;
-use crate::controller::status::find_condition;
+use crate::controller::status::{find_condition, names_privacy_mode};
 use crate::identity::ConnectorRef;
 use crate::observation::Notice;
 
@@ -40,6 +40,8 @@ pub(super) enum EventReason {
     UserDenied,
     /// Voice messages could not be written down.
     TranscriptionFailed,
+    /// Telegram keeps messages from the bot that it should answer.
+    PrivacyModeOn,
 }
 
 impl EventReason {
@@ -51,6 +53,7 @@ impl EventReason {
             Self::GroupMoved => "GroupMoved",
             Self::UserDenied => "UserDenied",
             Self::TranscriptionFailed => "TranscriptionFailed",
+            Self::PrivacyModeOn => "PrivacyModeOn",
         }
     }
 }
@@ -112,7 +115,25 @@ pub(super) fn transition_events(
             });
         }
     }
+    events.extend(privacy_event(before, now));
     events
+}
+
+/// Told when the condition begins to say so.
+fn privacy_event(
+    before: Option<&TelegramConnectorStatus>,
+    now: &TelegramConnectorStatus,
+) -> Option<Event> {
+    let connected = |status| find_condition(status, ConditionType::Connected);
+    let new = connected(now).filter(|c| names_privacy_mode(&c.message))?;
+    let known = before.and_then(connected);
+    let is_known = known.is_some_and(|c| names_privacy_mode(&c.message));
+    (!is_known).then(|| Event {
+        type_: EventType::Warning,
+        reason: EventReason::PrivacyModeOn,
+        action: "Connect",
+        note: new.message.clone(),
+    })
 }
 
 /// The event that tells a notice. No user's id is in it: events are kept and shipped by others, and of a denied message nothing is kept

@@ -1,8 +1,8 @@
 //! From what is written to what is meant, in the registry's words.
 
-use crate::api::connector::{AssistantSpec, OpenAiSpec, TelegramConnectorSpec};
+use crate::api::connector::{AssistantSpec, OpenAiSpec, RespondTo, TelegramConnectorSpec};
 use crate::pipeline::estimate_message_tokens;
-use crate::registry::{DeniedReply, GroupPolicy, SessionDuration, SessionPolicy};
+use crate::registry::{AnswerPolicy, DeniedReply, GroupPolicy, SessionDuration, SessionPolicy};
 
 /// How long a session lasts and how much of it is sent.
 pub(super) fn session_policy(spec: &TelegramConnectorSpec) -> SessionPolicy {
@@ -31,6 +31,18 @@ fn prompt_tokens(assistant: &AssistantSpec) -> u64 {
     prompt.map_or(0, estimate_message_tokens) + if context { CHAT_CONTEXT_TOKENS } else { 0 }
 }
 
+/// What of an answer shows, and what shows while it is on its way.
+pub(super) fn answer_policy(spec: &TelegramConnectorSpec) -> AnswerPolicy {
+    let Some(answers) = &spec.answers else {
+        return AnswerPolicy::default();
+    };
+    AnswerPolicy {
+        progress: answers.shows_progress(),
+        streaming: answers.streams(),
+        receipt: answers.receipt.as_deref().map(Into::into),
+    }
+}
+
 /// How the bot behaves in groups.
 pub(super) fn group_policy(spec: &TelegramConnectorSpec) -> Option<GroupPolicy> {
     spec.groups.as_ref().map(|groups| GroupPolicy {
@@ -40,6 +52,12 @@ pub(super) fn group_policy(spec: &TelegramConnectorSpec) -> Option<GroupPolicy> 
             .as_ref()
             .map(|chats| chats.iter().copied().collect()),
     })
+}
+
+/// Whether the bot answers messages in groups that privacy mode keeps from it.
+pub(super) fn needs_all_group_messages(spec: &TelegramConnectorSpec) -> bool {
+    let groups = spec.groups.as_ref();
+    groups.is_some_and(|groups| groups.respond_to() == RespondTo::All)
 }
 
 /// What a denied user is told.

@@ -61,6 +61,9 @@ pub struct BotProfile {
     pub username: String,
     /// `first_name`.
     pub name: String,
+    /// `can_read_all_group_messages`: privacy mode is off. `None` where Telegram did not say.
+    #[serde(default)]
+    pub reads_all_group_messages: Option<bool>,
 }
 
 /// The result of `getWebhookInfo`, as far as the operator uses it. Times are Unix seconds.
@@ -177,6 +180,7 @@ impl Bot {
             id: BotId(user.id),
             username: user.username,
             name: user.first_name,
+            reads_all_group_messages: user.can_read_all_group_messages,
         })
     }
 
@@ -365,6 +369,27 @@ impl Bot {
             chat_id,
             action: "typing",
             message_thread_id: thread_id,
+        };
+        self.call(&payload, READ_TIMEOUT).await.map(discard_true)
+    }
+
+    /// `setMessageReaction`: the bot's one reaction on a message becomes this emoji.
+    ///
+    /// # Errors
+    /// See [`TelegramError`].
+    pub async fn set_message_reaction(
+        &self,
+        chat_id: i64,
+        message_id: i64,
+        emoji: &str,
+    ) -> Result<(), TelegramError> {
+        let payload = methods::SetMessageReaction {
+            chat_id,
+            message_id,
+            reaction: [methods::EmojiReaction {
+                r#type: "emoji",
+                emoji,
+            }],
         };
         self.call(&payload, READ_TIMEOUT).await.map(discard_true)
     }

@@ -23,6 +23,7 @@ pub(super) struct BotUser {
     pub(super) username: String,
     #[serde(default)]
     pub(super) first_name: String,
+    pub(super) can_read_all_group_messages: Option<bool>,
 }
 
 /// `getUpdates`.
@@ -124,6 +125,22 @@ pub(super) struct SendMessageDraft<'a> {
     pub(super) parse_mode: Option<ParseMode>,
 }
 payload!(SendMessageDraft<'_>, "sendMessageDraft", bool);
+
+/// `setMessageReaction` with one emoji.
+#[derive(Serialize)]
+pub(super) struct SetMessageReaction<'a> {
+    pub(super) chat_id: i64,
+    pub(super) message_id: i64,
+    pub(super) reaction: [EmojiReaction<'a>; 1],
+}
+payload!(SetMessageReaction<'_>, "setMessageReaction", bool);
+
+/// `ReactionTypeEmoji`.
+#[derive(Serialize)]
+pub(super) struct EmojiReaction<'a> {
+    pub(super) r#type: &'static str,
+    pub(super) emoji: &'a str,
+}
 
 /// `sendChatAction`; teloxide's thread id is 32 bits wide.
 #[derive(Serialize)]

@@ -7,8 +7,8 @@ use futures::StreamExt;
 use telegram_connector_operator::api::connector::{AssistantProtocol, AssistantSpec};
 use telegram_connector_operator::assistant::{
     AddressPolicy, AnswerPart, AnswerStream, Assistant, AssistantError, AssistantHttpClient,
-    BotNames, ChatContext, Citation, HttpLimits, Question, QuestionContext, RepliedMessage, Sender,
-    TokenUsage, TopicContext, Truncation, build_assistant,
+    BotNames, ChatContext, Citation, HttpLimits, Progress, Question, QuestionContext,
+    RepliedMessage, Sender, TokenUsage, TopicContext, Truncation, build_assistant,
 };
 
 /// Appears in no error.
@@ -30,6 +30,7 @@ pub(crate) fn question() -> Question {
         history: vec![],
         text: TEXT.into(),
         pictures: vec![],
+        wants_progress: false,
         context: private_chat(),
         idempotency_key: "8400000001-77".into(),
     }
@@ -122,6 +123,7 @@ pub(crate) struct Answer {
     pub(crate) citations: Vec<Citation>,
     /// The last one.
     pub(crate) usage: Option<TokenUsage>,
+    pub(crate) progress: Vec<Progress>,
 }
 
 pub(crate) async fn collect(mut parts: AnswerStream) -> Result<Answer, AssistantError> {
@@ -134,6 +136,7 @@ pub(crate) async fn collect(mut parts: AnswerStream) -> Result<Answer, Assistant
             AnswerPart::Truncated(truncation) => answer.truncation = Some(truncation),
             AnswerPart::Citation(citation) => answer.citations.push(citation),
             AnswerPart::Usage(usage) => answer.usage = Some(usage),
+            AnswerPart::Progress(progress) => answer.progress.push(progress),
         }
     }
     Ok(answer)

@@ -16,6 +16,7 @@ mod openai_cases;
 #[macro_use]
 mod openai_responses_cases;
 mod openai_reading;
+mod progress;
 mod providers;
 mod pupau;
 mod refusals;

@@ -2,8 +2,11 @@
 
 use bot_api_simulator::{Simulator, User};
 
+/// The user that is another bot.
+const BOT: &str = "robo";
+
 /// Name, id, language.
-const USERS: [(&str, i64, &str); 8] = [
+const USERS: [(&str, i64, &str); 9] = [
     ("ann", 1001, "en"),
     ("ivo", 1002, "it"),
     ("dora", 1003, "de"),
@@ -11,6 +14,7 @@ const USERS: [(&str, i64, &str); 8] = [
     ("fleur", 1005, "fr"),
     ("paulo", 1006, "pt-br"),
     ("vera", 1007, "ru"),
+    (BOT, 1008, "en"),
     ("eve", 6666, "en"),
 ];
 
@@ -42,6 +46,7 @@ pub(crate) fn register_all(telegram: &Simulator) {
         first_name[..1].make_ascii_uppercase();
         let mut user = User::new(id, &first_name).username(&format!("{name}_example"));
         user.language_code = Some(language.to_owned());
+        user.is_bot = name == BOT;
         telegram.add_user(user);
     }
 }

@@ -26,6 +26,7 @@ mod postgres;
 #[path = "../support/postgres_server.rs"]
 mod postgres_server;
 mod preview;
+mod progress;
 mod refused_key;
 mod scripted_assistant;
 mod shards;

@@ -20,8 +20,8 @@ use telegram_connector_operator::pipeline::{
     Pipeline, PipelineContext, PipelineLimits, RetryPolicy,
 };
 use telegram_connector_operator::registry::{
-    AccessPolicy, DeniedReply, Registry, ResolvedConnector, SessionDuration, SessionPolicy,
-    Transcription,
+    AccessPolicy, AnswerPolicy, DeniedReply, Registry, ResolvedConnector, SessionDuration,
+    SessionPolicy, Transcription,
 };
 use telegram_connector_operator::store::{self, ListingQuery, Store, StoreOptions};
 use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
@@ -167,6 +167,7 @@ impl TestEnv {
             bot_username: format!("{name}_bot").into(),
             bot_name: name.into(),
             display_name: None,
+            answers: AnswerPolicy::default(),
             access: specific_users(&[ANN]),
             save_denied_conversations: true,
             denied_reply: DeniedReply::Default,

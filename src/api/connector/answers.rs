@@ -98,8 +98,8 @@ pub struct AnswersSpec {
     /// False shows an answer only when it is complete; "typing…" shows until then. Default true: it is shown while it is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub streaming: Option<bool>,
-    /// An emoji, such as 👀, that the bot sets as its reaction on a message when the assistant is asked about it, and takes away when it is answered.
-    /// One of the reactions that Telegram lets bots set. Absent: none.
+    /// An emoji, such as 👀, that the bot sets as its reaction on a message when the assistant is asked about it. It stays. One of the reactions that
+    /// Telegram lets bots set. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "reaction_schema")]
     pub receipt: Option<String>,

@@ -97,6 +97,7 @@ impl A2aAnswer {
         (events, first): (Option<Box<SseStream>>, AgentUpdate),
     ) -> Result<AnswerStream, AssistantError> {
         let language = question.sender.language_code.clone();
+        let wants_progress = question.wants_progress;
         let mut answer = Self {
             agent: agent.clone(),
             endpoint,
@@ -105,7 +106,7 @@ impl A2aAnswer {
                 Some(events) => Source::Stream(events),
                 None => Source::Polling(TaskPolling::default()),
             },
-            answer_builder: AnswerBuilder::new(stored, language),
+            answer_builder: AnswerBuilder::new(stored, language).with_progress(wants_progress),
             told: None,
             usage: None,
             truncation_told: false,

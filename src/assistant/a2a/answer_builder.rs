@@ -7,7 +7,7 @@ use super::confirmation;
 use super::json_rpc::ConversationState;
 use super::parts::Content;
 use super::update::{AgentUpdate, Artifact, Ids, Notes, Status, TaskState};
-use crate::assistant::{AnswerPart, AssistantError, FailureKind, TokenUsage, Truncation};
+use crate::assistant::{AnswerPart, AssistantError, FailureKind, Progress, TokenUsage, Truncation};
 
 /// One answer as far as it was told.
 #[derive(Debug)]
@@ -15,11 +15,15 @@ pub(super) struct AnswerBuilder {
     /// What the session already stores.
     stored: ConversationState,
     context: ConversationState,
+    /// Somebody is shown what the agent does.
+    wants_progress: bool,
     /// The language of whoever asks, for the words that decide on a confirmation.
     language: Option<String>,
     task: Option<String>,
     artifacts: Vec<Artifact>,
     last_progress: Content,
+    /// It is not told yet.
+    has_news: bool,
     /// What stands behind the artifacts.
     final_text: String,
     /// The whole text that was handed on.
@@ -39,16 +43,24 @@ impl AnswerBuilder {
                 ..stored.clone()
             },
             stored,
+            wants_progress: false,
             language,
             task: None,
             artifacts: Vec::new(),
             last_progress: Content::default(),
+            has_news: false,
             final_text: String::new(),
             told: String::new(),
             usage: None,
             truncation: None,
             complete: false,
         }
+    }
+
+    /// Tells what the agent says of its work, too, until its answer begins.
+    pub(super) fn with_progress(mut self, wants_progress: bool) -> Self {
+        self.wants_progress = wants_progress;
+        self
     }
 
     /// Whether the answer is complete.
@@ -116,7 +128,18 @@ impl AnswerBuilder {
                 self.set_status(task.status, &task.last_message)?;
             }
         }
-        Ok(self.tell())
+        let told = self.tell();
+        Ok(told.or_else(|| self.tell_progress()))
+    }
+
+    /// What the agent says of its work, where that is news and nothing of the answer is there.
+    fn tell_progress(&mut self) -> Option<AnswerPart> {
+        if !std::mem::take(&mut self.has_news) || !self.wants_progress || self.complete {
+            return None;
+        }
+        let text = self.last_progress.to_markdown();
+        let is_shown = self.told.is_empty() && !text.trim().is_empty();
+        is_shown.then(|| AnswerPart::Progress(Progress::Step(text)))
     }
 
     fn set_ids(&mut self, ids: &Ids) {
@@ -160,6 +183,7 @@ impl AnswerBuilder {
         match status.state {
             TaskState::Running => {
                 if !content.is_empty() {
+                    self.has_news = self.last_progress != status.content;
                     self.last_progress = status.content;
                 }
                 return Ok(());

@@ -19,7 +19,8 @@ pub(super) struct OpenAiAnswer {
 }
 
 impl OpenAiAnswer {
-    pub(super) fn new(body: ResponseBody, dialect: Box<dyn Dialect>) -> Self {
+    /// `wants_progress`: somebody is shown the reasoning that comes before the answer.
+    pub(super) fn new(body: ResponseBody, dialect: Box<dyn Dialect>, wants_progress: bool) -> Self {
         let foreign_body = body.unexpected_content();
         // What a body is called decides nothing but what to say of one that is empty.
         let empty_body = if body.is_event_stream() {
@@ -29,7 +30,8 @@ impl OpenAiAnswer {
         };
         Self {
             body,
-            reader: BodyReader::new(dialect, foreign_body, empty_body),
+            reader: BodyReader::new(dialect, foreign_body, empty_body)
+                .with_progress(wants_progress),
         }
     }
 

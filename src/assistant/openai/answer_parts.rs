@@ -7,7 +7,7 @@ use url::Url;
 
 use super::reasoning::{ReasoningFilter, Visible};
 use super::text_joiner::TextJoiner;
-use crate::assistant::{AnswerPart, Citation, QuestionProgress, TokenUsage, Truncation};
+use crate::assistant::{AnswerPart, Citation, Progress, QuestionProgress, TokenUsage, Truncation};
 
 /// The most sources that are read of one answer.
 const MAX_CITATIONS: usize = 100;
@@ -30,15 +30,18 @@ pub(super) struct AnswerParts {
     /// Of the list of sources that came last.
     last_list: Option<u64>,
     usage: Option<TokenUsage>,
-    progress: Progress,
+    progress: WorkDone,
     text: TextState,
     /// A paragraph ends before the next text.
     needs_break: bool,
+    /// Somebody is shown the reasoning before the answer.
+    pub(super) wants_progress: bool,
+    thoughts: TextJoiner,
 }
 
 /// What the assistant has done so far.
 #[derive(Debug, Default)]
-struct Progress {
+struct WorkDone {
     has_said_something: bool,
     has_called_tool: bool,
     has_thought: bool,
@@ -127,6 +130,21 @@ impl AnswerParts {
 
     pub(super) fn note_reasoning(&mut self) {
         self.progress.has_thought = true;
+    }
+
+    /// A piece of the model's reasoning that came beside its text, in bytes that need not be whole characters.
+    pub(super) fn push_reasoning(&mut self, piece: &[u8]) {
+        self.note_reasoning();
+        if !self.wants_progress || self.text.has_text {
+            return;
+        }
+        let thought = self.thoughts.push(piece);
+        if let Some(AnswerPart::Progress(Progress::Thought(last))) = self.queue.back_mut() {
+            last.push_str(&thought);
+        } else if !thought.is_empty() {
+            let thought = Progress::Thought(thought.into_owned());
+            self.queue.push_back(AnswerPart::Progress(thought));
+        }
     }
 
     pub(super) fn has_called_tool(&self) -> bool {

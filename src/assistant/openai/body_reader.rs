@@ -75,6 +75,12 @@ impl BodyReader {
         }
     }
 
+    /// Hands on the reasoning before the answer, too.
+    pub(super) fn with_progress(mut self, wants_progress: bool) -> Self {
+        self.parts.wants_progress = wants_progress;
+        self
+    }
+
     /// The next piece of the body.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         if self.first_byte.is_none() {

@@ -51,6 +51,11 @@ pub(super) fn read_message(message: Json<'_>, parts: &mut AnswerParts) -> bool {
     let thoughts: [_; 4] = thoughts;
     if thoughts.iter().any(|thought| !thought.is_blank()) {
         parts.note_reasoning();
+        // Gateways send the same in several fields.
+        let mut texts = thoughts.iter().filter_map(|thought| thought.text());
+        if let Some(piece) = texts.find(|text| !text.is_empty()) {
+            parts.push_reasoning(&piece);
+        }
     }
     if !calls.is_blank() || !call.is_blank() {
         parts.note_tool_call();

@@ -139,7 +139,11 @@ impl Assistant for OpenAi {
                 self.request(&question, left_out)
             })
             .await?;
-        Ok(answer_stream(OpenAiAnswer::new(body, self.dialect())))
+        Ok(answer_stream(OpenAiAnswer::new(
+            body,
+            self.dialect(),
+            question.wants_progress,
+        )))
     }
 
     fn needs_history(&self) -> bool {

@@ -48,6 +48,16 @@ pub(super) fn condition_value(
     }
 }
 
+/// Behind the message of a connection that Telegram keeps most group messages from.
+const PRIVACY_MODE: &str = "; but groups.respondTo is All and the bot's privacy mode is on, so that in groups it gets only commands, mentions and replies: \
+     send /setprivacy to BotFather, choose the bot and Disable, and then remove the bot from its groups and add it again; or make it an administrator of \
+     the group, which this condition does not see";
+
+/// Whether a message of `Connected` says that privacy mode is in the way.
+pub(in crate::controller) fn names_privacy_mode(message: &str) -> bool {
+    message.ends_with(PRIVACY_MODE)
+}
+
 pub(super) const TRUE: &str = "True";
 pub(super) const FALSE: &str = "False";
 const UNKNOWN: &str = "Unknown";
@@ -184,9 +194,21 @@ impl StatusInputs<'_> {
             );
         }
         match &self.facts.connection {
-            Some(fact) => connection_value(fact),
+            Some(fact) => self.with_privacy_mode(connection_value(fact)),
             None => self.not_yet_connected(),
         }
+    }
+
+    /// Connected, but deaf to most of what is said in groups: it says so and what to do.
+    fn with_privacy_mode(&self, mut connected: ConditionValue) -> ConditionValue {
+        let in_privacy_mode = matches!(
+            &self.facts.identity,
+            Some(IdentityFact::Accepted(profile)) if profile.reads_all_group_messages == Some(false)
+        );
+        if connected.status == TRUE && self.needs_all_group_messages && in_privacy_mode {
+            connected.message.push_str(PRIVACY_MODE);
+        }
+        connected
     }
 
     /// Nothing is known of the connection yet: why, or what was true before it began anew.

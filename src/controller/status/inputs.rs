@@ -137,6 +137,8 @@ pub struct StatusInputs<'a> {
     pub assistant: &'a AssistantState,
     /// The session length in effect.
     pub session: SessionDuration,
+    /// `groups.respondTo` is `All`.
+    pub needs_all_group_messages: bool,
     /// What connection and pipeline saw.
     pub facts: &'a ObservedFacts,
     /// The connection began anew since `previous` was written (another token): what it says of the connection is void.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::api::connector::ConnectionMode;
 use crate::controller::access::{AccessProblem, AccessState};
+use crate::controller::events::transition_events;
 use crate::identity::BotId;
 use crate::observation::{ConnectionFact, MovedGroup, ObservedFacts};
 use crate::telegram::bot::BotProfile;
@@ -22,6 +23,7 @@ fn polling() -> ObservedFacts {
             id: BOT,
             username: "acme_bot".into(),
             name: "Acme".into(),
+            reads_all_group_messages: None,
         })),
         connection: Some(ConnectionFact::PollCompleted(BOT)),
         ..ObservedFacts::default()
@@ -45,6 +47,7 @@ fn status_of(
         access: &access,
         assistant: &assistant,
         session: SessionDuration::Hours(24),
+        needs_all_group_messages: false,
         facts,
         connection_changed: false,
         previous,
@@ -100,6 +103,7 @@ fn unreadable_list_is_reported_while_the_rest_holds() {
         access: &access,
         assistant: &assistant,
         session: SessionDuration::None,
+        needs_all_group_messages: false,
         facts: &facts,
         connection_changed: false,
         previous: None,
@@ -212,6 +216,7 @@ fn other_connector_is_named_only_within_its_namespace() {
             access: &access,
             assistant: &assistant,
             session: SessionDuration::Infinite,
+            needs_all_group_messages: false,
             facts: &facts,
             connection_changed: false,
             previous: None,
@@ -245,6 +250,7 @@ fn messages_are_bounded_however_much_there_is_to_list() {
             access,
             assistant,
             session: SessionDuration::None,
+            needs_all_group_messages: false,
             facts,
             connection_changed: false,
             previous: None,
@@ -316,6 +322,7 @@ fn missing_header_secret_names_object_field_and_fix() {
             access: &access,
             assistant: &state,
             session: SessionDuration::Hours(24),
+            needs_all_group_messages: false,
             facts: &facts,
             connection_changed: false,
             previous: None,
@@ -334,4 +341,45 @@ fn missing_header_secret_names_object_field_and_fix() {
             )
         );
     }
+}
+
+#[rstest]
+#[case::privacy_mode(Some(false), true, true)]
+#[case::privacy_mode_that_does_not_matter(Some(false), false, false)]
+#[case::no_privacy_mode(Some(true), true, false)]
+#[case::not_said(None, true, false)]
+fn connected_says_what_privacy_mode_keeps_from_the_bot(
+    #[case] reads_all_group_messages: Option<bool>,
+    #[case] needs_all_group_messages: bool,
+    #[case] is_told: bool,
+) {
+    let facts = ObservedFacts {
+        identity: Some(IdentityFact::Accepted(BotProfile {
+            id: BOT,
+            username: "acme_bot".into(),
+            name: "Acme".into(),
+            reads_all_group_messages,
+        })),
+        ..polling()
+    };
+    let status = status_of(&facts, None, |i| {
+        i.needs_all_group_messages = needs_all_group_messages;
+    });
+    let connected = find_condition(&status, ConditionType::Connected).unwrap();
+    let told = connected.message.contains("/setprivacy");
+    assert_eq!((connected.status.as_str(), told), ("True", is_told));
+    assert_eq!(condition_of(&status, ConditionType::Ready).0, "True");
+    let told_by_event = |before| {
+        let events = transition_events(before, &status);
+        events.iter().any(|e| e.note.contains("/setprivacy"))
+    };
+    assert_eq!(
+        (told_by_event(None), told_by_event(Some(&status))),
+        (is_told, false)
+    );
+    // A process that has not asked Telegram yet says what was said.
+    let after = status_of(&ObservedFacts::default(), Some(&status), |i| {
+        i.needs_all_group_messages = needs_all_group_messages;
+    });
+    assert!(is_same_status(&status, &after), "{status:?}\n{after:?}");
 }

@@ -100,8 +100,17 @@ impl LaneWorker {
         self.memory_changed |= self.memory.handled.record(incoming);
     }
 
-    /// Notes the name that the topic has from now on, if the update gives it one; it is written with the changes that finish it.
-    pub(crate) fn record_topic_name(&mut self, incoming: &IncomingUpdate) {
+    /// Counts an answer to a bot; false if it is not to be answered. Written with the next changes that must be.
+    pub(crate) fn count_answer_to_bot(&mut self) -> bool {
+        let has_room = self.memory.count_answer_to_bot();
+        self.memory_changed |= has_room;
+        has_room
+    }
+
+    /// Notes what an update says beside its words: that a person spoke, and the name that the topic has from now on. It is written with the changes that
+    /// finish the update.
+    pub(crate) fn record_seen(&mut self, incoming: &IncomingUpdate) {
+        self.memory_changed |= self.memory.record_person(incoming);
         self.memory_changed |= self.memory.record_topic_name(incoming);
     }
 

@@ -6,8 +6,8 @@ use crate::api::connector::{AccessLevel, RespondTo};
 use crate::identity::{ConnectorRef, ConnectorUid};
 use crate::pipeline::decide::classified_message::ClassifiedMessage;
 use crate::registry::{
-    AccessPolicy, DeniedReply, GroupPolicy, ResolvedConnector, SessionDuration, SessionPolicy,
-    Transcription,
+    AccessPolicy, AnswerPolicy, DeniedReply, GroupPolicy, ResolvedConnector, SessionDuration,
+    SessionPolicy, Transcription,
 };
 use crate::store::WaitingMessage;
 use crate::telegram::{Bot, BotToken, TelegramApi};
@@ -36,6 +36,7 @@ pub(super) fn connector(edit: impl FnOnce(&mut ResolvedConnector)) -> ResolvedCo
         bot_username: "support_bot".into(),
         bot_name: "Support".into(),
         display_name: None,
+        answers: AnswerPolicy::default(),
         access: AccessPolicy {
             level: AccessLevel::Specific,
             ids: Arc::new([ANN, BEN].into()),

@@ -5,5 +5,7 @@ pub(crate) mod deliver;
 pub(crate) mod localize;
 pub(crate) mod preview;
 pub(crate) mod preview_sender;
+pub(crate) mod preview_text;
+pub(crate) mod receipt;
 pub(crate) mod render;
 mod render_pool;

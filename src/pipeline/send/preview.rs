@@ -97,6 +97,11 @@ impl Preview {
         }
     }
 
+    /// Nothing shows but "typing…".
+    pub fn show_typing_only(&mut self) {
+        self.mode = PreviewMode::Off;
+    }
+
     /// What to do now, when the text so far has `length` bytes (0: nothing but white space).
     ///
     /// After any step but `Wait` and `Typing`, call [`Self::on_result`] (or [`Self::on_sent`], [`Self::postpone`]) before asking again;

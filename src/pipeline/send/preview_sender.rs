@@ -9,6 +9,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::pipeline::send::preview::{Preview, PreviewStep};
+pub(crate) use crate::pipeline::send::preview_text::PreviewText;
+use crate::pipeline::send::preview_text::ShownText;
 use crate::pipeline::send::render;
 use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::store::LaneKey;
@@ -19,13 +21,21 @@ const PREVIEW_GRACE: Duration = Duration::from_secs(2);
 /// The same of a "typing…", which would show behind the answer for five seconds.
 const TYPING_GRACE: Duration = Duration::from_millis(200);
 
+/// Where an answer is shown, and whether more of it than that it is on its way.
+pub(crate) struct PreviewTarget<'a> {
+    pub(crate) bot: &'a Bot,
+    pub(crate) lane: LaneKey,
+    /// Its text shows while it is written.
+    pub(crate) streaming: bool,
+}
+
 /// Shows the text that `text_so_far` grows to until its sender is gone, and takes a preview that is a message away again.
 pub(crate) async fn show_preview(
     pipeline: &PipelineState,
-    bot: &Bot,
-    lane: LaneKey,
-    mut text_so_far: watch::Receiver<String>,
+    target: &PreviewTarget<'_>,
+    mut text_so_far: watch::Receiver<PreviewText>,
 ) {
+    let PreviewTarget { bot, lane, .. } = *target;
     let sender = PreviewSender {
         pipeline,
         bot,
@@ -35,12 +45,15 @@ pub(crate) async fn show_preview(
         draft_id: i64::from(rand::random_range(1..i32::MAX)),
     };
     let mut preview = Preview::new(Instant::now(), lane.chat > 0);
+    if !target.streaming {
+        preview.show_typing_only();
+    }
     // On its way beside everything else: a slow one must hold up neither the first words nor the answer.
     let mut typing = pin!(Fuse::terminated());
     let mut length = VisibleLength::default();
     loop {
         length.update(&text_so_far.borrow_and_update());
-        match preview.next_step(Instant::now(), length.bytes) {
+        match preview.next_step(Instant::now(), length.version()) {
             PreviewStep::Wait(until) => {
                 tokio::select! {
                     () = sleep_until(until) => {}
@@ -52,14 +65,14 @@ pub(crate) async fn show_preview(
             }
             PreviewStep::Typing => typing.set(sender.send_typing().fuse()),
             step => {
-                let text = text_so_far.borrow().clone();
+                let text = text_so_far.borrow().shown();
                 let mut remaining = text_so_far.clone();
                 let complete = async {
                     while remaining.changed().await.is_ok() {}
                     sleep(PREVIEW_GRACE).await;
                 };
                 tokio::select! {
-                    () = sender.take_step(&mut preview, step, &text) => {}
+                    () = sender.take_step(&mut preview, step, text) => {}
                     () = complete => break,
                 }
             }
@@ -84,15 +97,28 @@ struct VisibleLength {
     /// 0: nothing but white space.
     bytes: usize,
     searched: usize,
+    /// How often progress changed, while there is nothing else.
+    progress_changes: usize,
 }
 
 impl VisibleLength {
-    fn update(&mut self, text: &str) {
+    fn update(&mut self, so_far: &PreviewText) {
+        self.progress_changes = so_far.progress_changes;
+        let text = &so_far.text;
         let new = text.get(self.searched..).unwrap_or_default().trim_end();
         if !new.is_empty() {
             self.bytes = self.searched + new.len();
         }
         self.searched = text.len();
+    }
+
+    /// Another number whenever something else is to be shown; 0 where there is nothing.
+    fn version(&self) -> usize {
+        match (self.bytes, self.progress_changes) {
+            (0, 0) => 0,
+            (0, changes) => usize::MAX - changes,
+            (bytes, _) => bytes,
+        }
     }
 }
 
@@ -125,7 +151,7 @@ impl PreviewSender<'_> {
         }
     }
 
-    async fn take_step(&self, preview: &mut Preview, step: PreviewStep, text: &str) {
+    async fn take_step(&self, preview: &mut Preview, step: PreviewStep, text: ShownText) {
         let (bot, chat, now) = (self.bot.id(), self.chat_id, Instant::now());
         let throttle = &self.pipeline.throttle;
         // Whether there is room for it comes first: rendering for nothing is what a flood of texts would cost most.
@@ -134,7 +160,16 @@ impl PreviewSender<'_> {
             return;
         }
         // Of a long answer the end is shown: that is where it grows.
-        let result = match render::last_part(text).await {
+        let rendered = match &text {
+            ShownText::Progress(progress) => {
+                let text = MessageText::Plain(progress);
+                let result = self.call_and_record(step, text).await;
+                self.handle_result(preview, step, &result);
+                return;
+            }
+            ShownText::Answer(text) => render::last_part(text).await,
+        };
+        let result = match rendered {
             None => Ok(None),
             Some(part) => {
                 let html = MessageText::Html(&part.html);
@@ -233,7 +268,7 @@ mod tests {
     #[test]
     fn white_space_at_the_end_does_not_count() {
         let mut length = VisibleLength::default();
-        let mut text = String::new();
+        let mut so_far = PreviewText::default();
         for (piece, bytes) in [
             (" \n", 0),
             ("é", 4),
@@ -242,9 +277,9 @@ mod tests {
             ("\n", 4),
             ("x ", 8),
         ] {
-            text.push_str(piece);
-            length.update(&text);
-            assert_eq!(length.bytes, bytes, "{text:?}");
+            so_far.text.push_str(piece);
+            length.update(&so_far);
+            assert_eq!(length.bytes, bytes, "{:?}", so_far.text);
         }
     }
 }

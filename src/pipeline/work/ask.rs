@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::assistant::{
-    AnswerPart, Assistant, AssistantError, FailureKind, Picture, Question, QuestionProgress,
-    TokenUsage, Truncation,
+    AnswerPart, Assistant, AssistantError, FailureKind, Picture, Progress, Question,
+    QuestionProgress, TokenUsage, Truncation,
 };
 use crate::pipeline::message::incoming_update::TelegramFile;
 use crate::pipeline::send::citations::CitationList;
-use crate::pipeline::send::preview_sender;
+use crate::pipeline::send::preview_sender::{self, PreviewTarget, PreviewText};
 use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::registry::ResolvedConnector;
 use crate::store::LaneKey;
@@ -131,7 +131,7 @@ pub(crate) async fn ask<I>(
     context: &AskContext<'_>,
     interrupted: impl Future<Output = I>,
 ) -> AskOutcome<I> {
-    let (text_sender, shown) = watch::channel(String::new());
+    let (text_sender, shown) = watch::channel(PreviewText::default());
     let so_far = shown.clone();
     let known = Mutex::new(KnownSoFar::default());
     let span = tracing::debug_span!(
@@ -149,7 +149,7 @@ pub(crate) async fn ask<I>(
             interruption = interrupted => {
                 let KnownSoFar { state, usage } = known.lock().clone();
                 AskOutcome::Interrupted(interruption, AssistantAnswer {
-                    text: so_far.borrow().clone(),
+                    text: so_far.borrow().text.clone(),
                     state,
                     usage,
                     ..AssistantAnswer::default()
@@ -159,8 +159,12 @@ pub(crate) async fn ask<I>(
     };
     let (asked, ()) = tokio::join!(asking, async {
         if context.previews {
-            preview_sender::show_preview(pipeline, &context.connector.bot, context.lane, shown)
-                .await;
+            let target = PreviewTarget {
+                bot: &context.connector.bot,
+                lane: context.lane,
+                streaming: context.connector.answers.streaming,
+            };
+            preview_sender::show_preview(pipeline, &target, shown).await;
         }
     });
     span.record("result", asked.label());
@@ -185,7 +189,7 @@ struct KnownSoFar {
 async fn collect_answer(
     assistant: &dyn Assistant,
     question: Question,
-    text_sender: watch::Sender<String>,
+    text_sender: watch::Sender<PreviewText>,
     known: &Mutex<KnownSoFar>,
 ) -> Result<AssistantAnswer, AssistantError> {
     let deadline = Instant::now() + ANSWER_TIMEOUT;
@@ -212,13 +216,13 @@ struct TextReader {
     words: PlaceholderWords<'static>,
     filter: DataUriFilter<'static>,
     text: String,
-    shown: watch::Sender<String>,
+    shown: watch::Sender<PreviewText>,
     /// How much of the text is shown.
     shown_length: usize,
 }
 
 impl TextReader {
-    fn new(language_code: Option<&str>, shown: watch::Sender<String>) -> Self {
+    fn new(language_code: Option<&str>, shown: watch::Sender<PreviewText>) -> Self {
         let texts = texts_for(language_code);
         let words = PlaceholderWords {
             picture: &texts.picture,
@@ -241,7 +245,8 @@ impl TextReader {
         self.filter = DataUriFilter::new(self.words);
         self.text.clear();
         self.filter.push(text, &mut self.text);
-        self.shown.send_replace(self.text.clone());
+        self.shown
+            .send_modify(|shown| shown.text.clone_from(&self.text));
         self.shown_length = self.text.len();
     }
 
@@ -249,9 +254,13 @@ impl TextReader {
     fn show(&mut self) {
         if self.shown_length < self.text.len() {
             let new = &self.text[self.shown_length..];
-            self.shown.send_modify(|text| text.push_str(new));
+            self.shown.send_modify(|shown| shown.text.push_str(new));
             self.shown_length = self.text.len();
         }
+    }
+
+    fn show_progress(&self, progress: &Progress) {
+        self.shown.send_modify(|shown| shown.add_progress(progress));
     }
 
     fn finish(mut self) -> String {
@@ -297,6 +306,7 @@ async fn read_answer(
                 known.lock().usage = Some(usage);
                 answer.usage = Some(usage);
             }
+            AnswerPart::Progress(progress) => reader.show_progress(&progress),
             AnswerPart::Truncated(truncation) => answer.end = AnswerEnd::Truncated(truncation),
         }
     }

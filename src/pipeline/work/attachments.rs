@@ -12,7 +12,7 @@ use crate::pipeline::decide::attachment_check::{
     MAX_RECORDING_BYTES, MAX_TEXT_BYTES, UnreadableAttachment, unreadable_reason,
 };
 use crate::pipeline::message::incoming_update::{IncomingUpdate, TelegramFile};
-use crate::pipeline::send::preview_sender;
+use crate::pipeline::send::preview_sender::{self, PreviewTarget, PreviewText};
 use crate::registry::{ResolvedConnector, Transcription};
 use crate::telegram::TelegramError;
 
@@ -81,16 +81,21 @@ async fn transcribe_with_typing(
         }
         Transcription::Ready(transcriber) => transcriber,
     };
-    let (words, shown) = watch::channel(String::new());
+    let (words, shown) = watch::channel(PreviewText::default());
     let transcribing = async {
         let transcript = transcribe(lane, connector, transcriber, file, update_id).await;
         drop(words);
         transcript
     };
     // "typing…" meanwhile.
+    let target = PreviewTarget {
+        bot: &connector.bot,
+        lane: lane.key,
+        streaming: false,
+    };
     tokio::join!(
         transcribing,
-        preview_sender::show_preview(&lane.pipeline, &connector.bot, lane.key, shown)
+        preview_sender::show_preview(&lane.pipeline, &target, shown)
     )
     .0
 }

@@ -37,6 +37,7 @@ impl ScriptRunner {
                 if assistant.is_some() {
                     c.assistant = assistant;
                 }
+                c.answers.receipt = setup.receipt.map(Into::into);
                 c.greeting = setup.greeting.map(Into::into);
                 if let Some(level) = setup.access_level {
                     c.access.level = level;

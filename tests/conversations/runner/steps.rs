@@ -19,6 +19,8 @@ pub(super) struct ConnectorSetup {
     pub(super) max_messages: Option<u32>,
     pub(super) messages_per_minute: Option<u32>,
     pub(super) display_name: Option<String>,
+    /// The reaction that says that a message was received.
+    pub(super) receipt: Option<String>,
     /// The model is told where it speaks.
     pub(super) chat_context: bool,
     pub(super) groups: Option<GroupSetup>,

@@ -84,6 +84,14 @@ impl Dialect for Response {
                 read_call_or_file(object.field("item"), parts);
                 Ok(())
             }
+            "reasoning_summary_part.added" => {
+                parts.push_reasoning(b"\n\n");
+                Ok(())
+            }
+            "reasoning_summary_text.delta" | "reasoning_text.delta" => {
+                parts.push_reasoning(&object.field("delta").text().unwrap_or_default());
+                Ok(())
+            }
             _ => {
                 if kind.starts_with("reasoning") {
                     parts.note_reasoning();

@@ -80,6 +80,7 @@ pub(super) fn scenario() -> Scenario {
                     id: BotId(84),
                     username: "acme_bot".into(),
                     name: "Acme".into(),
+                    reads_all_group_messages: None,
                 })),
                 connection: Some(ConnectionFact::PollCompleted(BotId(84))),
                 assistant: AssistantFact::Unknown,

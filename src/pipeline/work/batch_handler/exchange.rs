@@ -12,7 +12,7 @@ use crate::pipeline::decide::canned_reply::CannedReply;
 use crate::pipeline::decide::interruption::Interruption;
 use crate::pipeline::decide::{history, session};
 use crate::pipeline::send::deliver::{self, DeliveryProgress, report_dead_letter};
-use crate::pipeline::send::{citations, localize, render};
+use crate::pipeline::send::{citations, localize, receipt, render};
 use crate::pipeline::state::running_answers::RunningAnswer;
 use crate::pipeline::work::ask::{self, AnswerEnd, AskContext, AskOutcome, AssistantAnswer};
 use crate::pipeline::work::inbox_watch;
@@ -32,6 +32,10 @@ impl BatchHandler<'_> {
         let date = self.lead().date;
         let began = self.lane.session.as_ref().map(|s| s.began_at);
         let step = session::decide(self.connector.session.duration, began, date);
+        if self.first().attempts == 0 && self.crashes() == 0 {
+            let (chat, message) = (self.lane.key.chat, self.lead().message_id);
+            receipt::set_receipt(&pipeline, self.connector, chat, message);
+        }
         let mut running = pipeline.running_answers.register(self.lane.claim.lane);
         let asked = tokio::select! {
             asked = self.build_input(assistant.supports_pictures(), step) => asked,

@@ -92,7 +92,7 @@ pub(crate) async fn handle_next_batch(
         n += 1;
         if settled {
             if let Ok(update) = &w.update {
-                lane.record_topic_name(&update.incoming);
+                lane.record_seen(&update.incoming);
                 if update.decision != Decision::Ignore {
                     lane.record_handled(&update.incoming);
                 }
@@ -153,6 +153,7 @@ impl BatchHandler<'_> {
                 Ok(self.ignore())
             }
             Decision::Deny | Decision::DenyWithIds => self.deny().await,
+            _ if self.ends_bot_loop() => Ok(self.ignore()),
             decision if decision.is_asked() && self.crashes() >= MAX_CRASHES => {
                 self.give_up_after_crashes().await
             }
@@ -229,6 +230,17 @@ impl BatchHandler<'_> {
     /// The number of the reply, and of the session that begins here: the first message's.
     fn first(&self) -> &WaitingMessage {
         &self.messages[0]
+    }
+
+    /// Whether it is one bot's answer to another that has gone on too long without a person. What was tried before was counted then.
+    fn ends_bot_loop(&mut self) -> bool {
+        let from_bot = self.lead().sender.as_ref().is_some_and(|s| s.is_bot);
+        let is_first_try = self.first().attempts == 0 && self.crashes() == 0;
+        if !from_bot || !is_first_try || self.lane.count_answer_to_bot() {
+            return false;
+        }
+        tracing::info!("another bot is not answered any more until a person speaks");
+        true
     }
 
     fn lead(&self) -> &IncomingUpdate {

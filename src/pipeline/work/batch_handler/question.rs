@@ -118,6 +118,7 @@ impl BatchHandler<'_> {
             history: history::newest_exchanges(history, exchanges).to_vec(),
             text: self.input_text(input, (attempt > 1).then_some(exchanges)),
             pictures: input.pictures.clone(),
+            wants_progress: self.connector.answers.progress,
             context: self.question_context(),
             idempotency_key: match attempt {
                 1 => key,
