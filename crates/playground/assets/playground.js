@@ -9,8 +9,10 @@ const fit = () => {
   text.rows = Math.min(6, text.value.split("\n").length);
 };
 
-// Browsers ignore `autofocus` where the URL names a part of the page, as each link here does.
-text.focus({ preventScroll: true });
+// Browsers ignore `autofocus` where the URL names a part of the page, as each link here does, and take the focus away as they scroll there.
+window.addEventListener("load", () => {
+  requestAnimationFrame(() => text.focus({ preventScroll: true }));
+});
 text.addEventListener("input", fit);
 text.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
