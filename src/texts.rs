@@ -80,6 +80,10 @@ pub struct Texts {
     pub file_unsupported: String,
     /// A file that is too big.
     pub file_too_big: String,
+    /// Shown for a moment to who tapped a button that has no meaning any more; at most 200 characters, as all that is shown so.
+    pub tap_closed: String,
+    /// The same to who may not write to the bot.
+    pub tap_denied: String,
     commands: Commands,
 }
 
@@ -214,10 +218,15 @@ mod tests {
                 &texts.voice_unheard,
                 &texts.file_unsupported,
                 &texts.file_too_big,
+                &texts.tap_closed,
+                &texts.tap_denied,
             ] {
                 assert!(!text.trim().is_empty() && text.len() < 1_000, "{code}");
                 assert!(!text.contains('{'), "{code}: {text}");
                 assert!(seen.insert(text.clone()), "{code}: said twice: {text}");
+            }
+            for text in [&texts.tap_closed, &texts.tap_denied, &texts.rate_limited] {
+                assert!(text.chars().count() <= 200, "{code}: {text}");
             }
             let more = texts.more_sources(4242);
             assert!(more.contains("4242") && !more.contains('{'), "{code}");

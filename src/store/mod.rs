@@ -12,6 +12,7 @@ mod parked_claims;
 mod postgres;
 mod reading;
 mod records;
+mod reply_part;
 pub mod report;
 mod requests;
 pub mod shards;
@@ -31,10 +32,11 @@ use crate::telemetry::Metrics;
 
 pub use records::{
     Backlog, Change, Claim, ClaimOutcome, ClaimRequest, ClaimedLane, DeadLetter, DeniedMessage,
-    LaneKey, LaneWrite, ListingQuery, MAX_LANE_WAIT, Notice, NoticeKind, Page, Release, ReplyPart,
-    Retention, Session, SessionSummary, TokenCounts, WaitingMessage, WaitingPart, WriteOutcome,
+    LaneKey, LaneWrite, ListingQuery, MAX_LANE_WAIT, Notice, NoticeKind, Page, Release, Retention,
+    Session, SessionSummary, TokenCounts, WaitingMessage, WaitingPart, WriteOutcome,
 };
 pub use state::StoreState;
+pub use reply_part::{PartContent, ReplyPart};
 
 /// What `accept` made of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::reply_part::ReplyPart;
 use crate::history::ChatMessage;
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 
@@ -158,17 +159,6 @@ pub struct WaitingPart {
     pub ambiguous: bool,
     /// When it was stored.
     pub stored_at: Timestamp,
-}
-
-/// One message to send: at most 4,096 UTF-16 units.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReplyPart {
-    /// The text in Telegram's HTML; `None`: only plain.
-    pub html: Option<String>,
-    /// The same as plain text.
-    pub plain: String,
-    /// The message it replies to (in groups).
-    pub reply_to: Option<i64>,
 }
 
 /// A session as far as a message's handling needs it.

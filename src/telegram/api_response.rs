@@ -115,6 +115,7 @@ fn classify_error(
             TelegramError::CantParseEntities(description.to_owned())
         }
         400 if says("message is not modified") => TelegramError::NotModified,
+        400 if says("query is too old") => TelegramError::QueryExpired,
         400 if says("file is too big") => TelegramError::FileTooBig,
         400..=499 => refused(code, description),
         500..=599 => TelegramError::Server(code),
@@ -167,6 +168,11 @@ mod tests {
         TelegramError::NotModified
     )]
     #[case(400, "Bad Request: chat not found", TelegramError::ChatNotFound)]
+    #[case(
+        400,
+        "Bad Request: query is too old and response timeout expired or query ID is invalid",
+        TelegramError::QueryExpired
+    )]
     #[case(
         400,
         "Bad Request: message thread not found",

@@ -18,6 +18,7 @@ use teloxide::types::{BotCommand, ChatId, FileId, Recipient};
 
 use super::api::TelegramApi;
 use super::error::TelegramError;
+use super::keyboard::Keyboard;
 use super::methods::{self, ParseMode};
 use super::multipart_form::MultipartForm;
 use super::token::BotToken;
@@ -41,6 +42,7 @@ pub const ALLOWED_UPDATES: &[&str] = &[
     "edited_message",
     "channel_post",
     "my_chat_member",
+    "callback_query",
 ];
 
 /// A client of the Bot API with one token. Cheap to clone.
@@ -141,6 +143,8 @@ pub struct NewMessage<'a> {
     pub reply_to: Option<i64>,
     /// Whether the first link gets a preview.
     pub link_preview: bool,
+    /// Buttons under it.
+    pub keyboard: Option<&'a Keyboard>,
 }
 
 impl Bot {
@@ -294,6 +298,7 @@ impl Bot {
                 allow_sending_without_reply: true,
             }),
             link_preview_options: link_preview_options(message.link_preview),
+            reply_markup: message.keyboard,
         };
         let sent: methods::SentMessageId = self.call(&payload, WRITE_TIMEOUT).await?;
         Ok(sent.message_id)
@@ -319,6 +324,43 @@ impl Bot {
         };
         let _: methods::SentMessageId = self.call(&payload, WRITE_TIMEOUT).await?;
         Ok(())
+    }
+
+    /// `editMessageReplyMarkup`: replaces the buttons under a message of the bot; `None` removes them. Unchanged ones are
+    /// [`TelegramError::NotModified`].
+    ///
+    /// # Errors
+    /// See [`TelegramError`].
+    pub async fn edit_message_reply_markup(
+        &self,
+        chat_id: i64,
+        message_id: i64,
+        keyboard: Option<&Keyboard>,
+    ) -> Result<(), TelegramError> {
+        let payload = methods::EditMessageReplyMarkup {
+            chat_id,
+            message_id,
+            reply_markup: keyboard,
+        };
+        let _: methods::SentMessageId = self.call(&payload, WRITE_TIMEOUT).await?;
+        Ok(())
+    }
+
+    /// `answerCallbackQuery`: ends the sign of waiting on the button that was tapped. `text` (up to 200 characters) is shown to who tapped
+    /// it alone, for a moment.
+    ///
+    /// # Errors
+    /// See [`TelegramError`]; `QueryExpired` some seconds after the tap, and of a query that was answered.
+    pub async fn answer_callback_query(
+        &self,
+        query_id: &str,
+        text: Option<&str>,
+    ) -> Result<(), TelegramError> {
+        let payload = methods::AnswerCallbackQuery {
+            callback_query_id: query_id,
+            text,
+        };
+        self.call(&payload, READ_TIMEOUT).await.map(discard_true)
     }
 
     /// `deleteMessage`: only the bot's own messages, at most 48 hours old.

@@ -43,6 +43,9 @@ pub enum TelegramError {
     /// 400 `message is not modified`.
     #[error("message is not modified")]
     NotModified,
+    /// 400 `query is too old…`: a callback query that was answered, or that nobody answered in time.
+    #[error("the callback query has expired, or was answered")]
+    QueryExpired,
     /// The file is larger than Telegram serves or than the caller accepts.
     #[error("the file is too big")]
     FileTooBig,
@@ -94,6 +97,7 @@ impl TelegramError {
             Self::TopicClosed => "topic_closed",
             Self::CantParseEntities(_) => "cant_parse_entities",
             Self::NotModified => "not_modified",
+            Self::QueryExpired => "query_expired",
             Self::FileTooBig => "file_too_big",
             Self::Refused { .. } => "refused",
             Self::Server(_) => "server",
@@ -126,6 +130,7 @@ impl TelegramError {
             | Self::ThreadNotFound
             | Self::TopicClosed
             | Self::NotModified
+            | Self::QueryExpired
             | Self::FileTooBig
             | Self::Server(_)) => unchanged,
         }

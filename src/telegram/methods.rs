@@ -5,6 +5,8 @@
 use serde::{Deserialize, Serialize};
 use teloxide::requests::Payload;
 
+use super::keyboard::Keyboard;
+
 /// Implements teloxide's [`Payload`] with the Bot API's name of the method.
 macro_rules! payload {
     ($type:ty, $name:literal, $output:ty) => {
@@ -83,6 +85,8 @@ pub(super) struct SendMessage<'a> {
     pub(super) reply_parameters: Option<ReplyParameters>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) link_preview_options: Option<LinkPreviewOptions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reply_markup: Option<&'a Keyboard>,
 }
 payload!(SendMessage<'_>, "sendMessage", SentMessageId);
 
@@ -104,6 +108,29 @@ pub(super) struct EditMessageText<'a> {
     pub(super) link_preview_options: Option<LinkPreviewOptions>,
 }
 payload!(EditMessageText<'_>, "editMessageText", SentMessageId);
+
+/// `editMessageReplyMarkup`; without `reply_markup` the buttons go.
+#[derive(Serialize)]
+pub(super) struct EditMessageReplyMarkup<'a> {
+    pub(super) chat_id: i64,
+    pub(super) message_id: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reply_markup: Option<&'a Keyboard>,
+}
+payload!(
+    EditMessageReplyMarkup<'_>,
+    "editMessageReplyMarkup",
+    SentMessageId
+);
+
+/// `answerCallbackQuery`.
+#[derive(Serialize)]
+pub(super) struct AnswerCallbackQuery<'a> {
+    pub(super) callback_query_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) text: Option<&'a str>,
+}
+payload!(AnswerCallbackQuery<'_>, "answerCallbackQuery", bool);
 
 /// `deleteMessage`.
 #[derive(Serialize)]

@@ -13,6 +13,8 @@ pub enum UpdateKind {
     ChannelPost,
     /// `my_chat_member`: what the bot may do in a chat has changed.
     MyChatMember,
+    /// `callback_query`: somebody tapped a button under a message of the bot.
+    CallbackQuery,
     /// Any other kind that has a chat: nothing is answered.
     Other,
 }
@@ -27,7 +29,8 @@ pub struct UpdateRoute {
     pub chat: i64,
     /// The topic, by [`topic`]; 0 where there is none.
     pub topic: i64,
-    /// Telegram's date of the message (of its last edit), in Unix seconds; 0 where there is none.
+    /// Telegram's date of the message (of its last edit), in Unix seconds; 0 where there is none, as of a tap: it comes after all that waits
+    /// in its lane when it is accepted.
     pub date: i64,
     /// It may be a command that ends what waits before it in a private chat (`/stop`, `/new`, `/start` with a payload; the pipeline reads it exactly), so that its
     /// lane is looked at now, whatever that waits for.
@@ -69,13 +72,16 @@ impl UpdateRoute {
     fn find(update: &JsonObject<'_>) -> Option<Self> {
         let (kind, message) = kind_and_message(update)?;
         let chat = message.object("chat")?.integer("id")?;
-        let date = |key| message.integer(key).unwrap_or(0);
+        // A tap has no date, and its message is the bot's own.
+        let is_tap = kind == UpdateKind::CallbackQuery;
+        let date = |key| message.integer(key).filter(|_| !is_tap).unwrap_or(0);
         Some(Self {
             chat,
             topic: topic(&message).unwrap_or(0),
             date: date("date").max(date("edit_date")),
             // In a group somebody whom nobody listens to could have others' questions asked again and again.
             may_interrupt: chat > 0
+                && !is_tap
                 && ["text", "caption"]
                     .into_iter()
                     .find_map(|key| message.raw(key))
@@ -85,7 +91,7 @@ impl UpdateRoute {
     }
 }
 
-/// What an update is about, and the object that says so. The kinds that have a meaning of their own come first; of all others the first
+/// What an update is about, and the message that it is or belongs to. The kinds that have a meaning of their own come first; of all others the first
 /// one with a chat.
 pub(crate) fn kind_and_message<'a>(
     update: &JsonObject<'a>,
@@ -96,6 +102,10 @@ pub(crate) fn kind_and_message<'a>(
         ("channel_post", UpdateKind::ChannelPost),
         ("my_chat_member", UpdateKind::MyChatMember),
     ];
+    if let Some(query) = update.object("callback_query") {
+        // Without a message it was tapped in a chat that is not the bot's.
+        return Some((UpdateKind::CallbackQuery, query.object("message")?));
+    }
     for (key, kind) in KNOWN {
         if let Some(found) = update.object(key) {
             return Some((kind, found));
@@ -211,6 +221,20 @@ mod tests {
         let json = r#"{"update_id":1,"message":{"direct_messages_topic":{"topic_id":1001},"date":1,
             "chat":{"id":-1001,"type":"supergroup","is_direct_messages":true}}}"#;
         assert_eq!(parse_route(json).topic, -1001);
+    }
+
+    #[test]
+    fn tap_has_its_messages_chat_and_topic_and_no_date() {
+        let json = r#"{"update_id":1,"callback_query":{"id":"9","from":{"id":7},"data":"a","message":{"message_id":5,"date":100,
+            "is_topic_message":true,"message_thread_id":7,"chat":{"id":5,"type":"private"},"text":"/stop"}}}"#;
+        let route = UpdateRoute {
+            chat: 5,
+            topic: 7,
+            ..UpdateRoute::default()
+        };
+        assert_eq!(parse_route(json), route);
+        let inline = r#"{"update_id":1,"callback_query":{"id":"9","from":{"id":7},"inline_message_id":"x"}}"#;
+        assert_eq!(parse_route(inline), UpdateRoute::default());
     }
 
     #[test]

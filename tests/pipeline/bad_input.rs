@@ -43,6 +43,7 @@ fn updates() -> impl Strategy<Value = String> {
         "edited_message",
         "channel_post",
         "my_chat_member",
+        "callback_query",
         "inline_query",
         "chat",
         "id",

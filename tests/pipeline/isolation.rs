@@ -145,7 +145,7 @@ impl Model {
             let session = lane.session.iter().flat_map(|s| &s.history);
             let seen = session
                 .map(|message| message.text.as_str())
-                .chain(lane.parts.iter().map(|part| part.part.plain.as_str()))
+                .chain(lane.parts.iter().map(|part| part.part.plain_text()))
                 .chain(lane.messages.iter().map(|message| message.json.as_str()))
                 .chain(lane.session.iter().filter_map(|s| s.state.as_deref()));
             for text in seen {

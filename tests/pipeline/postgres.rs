@@ -206,6 +206,15 @@ async fn parked_claim_takes_the_next_message_on_postgres() {
 }
 
 #[tokio::test]
+async fn tap_waits_behind_what_came_before_it_on_postgres() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let store = store::open(&postgres.address()).await.unwrap();
+    crate::store::check_tap_waits_behind_what_came_before_it(&*store).await;
+}
+
+#[tokio::test]
 async fn postgres_reads_of_a_backlog_what_a_claim_brings() {
     let Some(postgres) = Postgres::start().await else {
         return;

@@ -20,8 +20,13 @@ pub(crate) struct ClassifiedMessage {
 impl ClassifiedMessage {
     /// Reads a message and classifies it.
     pub(crate) fn read(connector: &ResolvedConnector, message: WaitingMessage) -> Self {
-        let update = IncomingUpdate::parse(&message.json)
-            .map(|incoming| ClassifiedUpdate::new(connector, incoming));
+        let update = IncomingUpdate::parse(&message.json).map(|mut incoming| {
+            if incoming.tap().is_some() {
+                // Telegram does not say when it was.
+                incoming.date = message.received_at;
+            }
+            ClassifiedUpdate::new(connector, incoming)
+        });
         Self { message, update }
     }
 

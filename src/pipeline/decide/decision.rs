@@ -20,6 +20,10 @@ pub(crate) enum Decision {
     Deny,
     /// Its sender may not write, and asks for the ids to hand on.
     DenyWithIds,
+    /// A button was tapped by somebody who may write.
+    Tap,
+    /// A button was tapped by somebody who may not.
+    DenyTap,
     /// The bot answers by itself.
     Reply(CannedReply),
     /// A new session begins, and the bot says so.
@@ -54,6 +58,12 @@ pub(crate) fn decide(
         GroupDecision::Ignore => return Decision::Ignore,
         GroupDecision::Leave => return Decision::LeaveChat,
         GroupDecision::Handle => {}
+    }
+    if incoming.tap().is_some() {
+        return match access::decide(&connector.access, incoming.sender.as_ref()) {
+            AccessDecision::Allowed => Decision::Tap,
+            AccessDecision::Denied => Decision::DenyTap,
+        };
     }
     if incoming.kind == UpdateKind::EditedMessage && !is_user_edit(incoming) {
         return Decision::Ignore;

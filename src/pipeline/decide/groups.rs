@@ -39,7 +39,7 @@ pub fn decide(
     bot: BotIdentity<'_>,
 ) -> GroupDecision {
     if incoming.is_private() {
-        return if incoming.is_user_message() {
+        return if incoming.is_user_message() || incoming.tap().is_some() {
             GroupDecision::Handle
         } else {
             GroupDecision::Ignore
@@ -52,6 +52,9 @@ pub fn decide(
         && !chats.contains(&incoming.chat.id)
     {
         return decide_unlisted_chat(incoming);
+    }
+    if incoming.tap().is_some() {
+        return GroupDecision::Handle;
     }
     if !incoming.is_user_message() || incoming.via_bot {
         return GroupDecision::Ignore;

@@ -47,7 +47,8 @@ impl HandledMessages {
 
     /// Notes that a message was handled as it reads here. Returns whether that is news.
     pub(crate) fn record(&mut self, incoming: &IncomingUpdate) -> bool {
-        let Some(id) = incoming.message_id else {
+        // The message of a tap is the bot's own.
+        let Some(id) = incoming.message_id.filter(|_| incoming.tap().is_none()) else {
             return false;
         };
         let entry = (id, content_hash(incoming));

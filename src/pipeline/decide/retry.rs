@@ -117,6 +117,7 @@ impl RetryPolicy {
             TelegramError::CantParseEntities(_)
             | TelegramError::Refused { .. }
             | TelegramError::NotModified
+            | TelegramError::QueryExpired
             | TelegramError::FileTooBig => {
                 SendErrorAction::DeadLetter("Telegram refuses the message")
             }

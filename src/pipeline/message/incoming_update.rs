@@ -11,6 +11,7 @@ mod reply_to;
 mod rich_message;
 mod sender;
 mod topic_name;
+mod tap;
 mod words;
 
 use jiff::Timestamp;
@@ -25,6 +26,7 @@ pub use entities::{Entity, EntityKind};
 pub use reply_to::ReplyTo;
 pub use sender::Sender;
 pub use topic_name::TopicName;
+pub use tap::ButtonTap;
 use words::Words;
 
 /// What kind of chat it is.
@@ -78,11 +80,11 @@ pub struct IncomingUpdate {
     pub thread_id: Option<i64>,
     /// What it says of the topic's name.
     pub topic_name: Option<TopicName>,
-    /// `message_id`; `None` for what is not a message.
+    /// `message_id`; `None` for what is not a message. Of a tap that of the bot's message with the button.
     pub message_id: Option<i64>,
     /// Who; `None` for channels and anonymous admins.
     pub sender: Option<Sender>,
-    /// When it was first sent; 1970 if Telegram did not say.
+    /// When it was first sent; 1970 if Telegram did not say, as of a tap.
     pub date: Timestamp,
     /// When it was edited.
     pub edited: Option<Timestamp>,
@@ -127,6 +129,10 @@ impl IncomingUpdate {
         let (kind, message) =
             update_route::kind_and_message(&update).ok_or(UnreadableUpdate::NoChat)?;
         let chat = chat(&message).ok_or(UnreadableUpdate::NoChat)?;
+        if kind == UpdateKind::CallbackQuery {
+            let tapped = tap::read(&update, &message).ok_or(UnreadableUpdate::NoChat)?;
+            return Ok(Self::of_tap(update_id, chat, &message, tapped));
+        }
         let words = Words::of(&message);
         Ok(Self {
             update_id,
@@ -148,6 +154,40 @@ impl IncomingUpdate {
             media_group_id: message.text("media_group_id"),
             via_bot: message.has("via_bot"),
         })
+    }
+
+    /// Nothing of the message under which the button was is the sender's.
+    fn of_tap(
+        update_id: i64,
+        chat: Chat,
+        message: &JsonObject<'_>,
+        (tap, sender): (ButtonTap, Option<Sender>),
+    ) -> Self {
+        Self {
+            update_id,
+            kind: UpdateKind::CallbackQuery,
+            chat,
+            thread_id: update_route::topic(message),
+            message_id: message.integer("message_id"),
+            sender,
+            date: Timestamp::UNIX_EPOCH,
+            edited: None,
+            text: None,
+            entities: Vec::new(),
+            content: Content::Tap(tap),
+            reply_to: None,
+            forwarded_from: None,
+            media_group_id: None,
+            via_bot: false,
+        }
+    }
+
+    /// The tap that it is.
+    pub fn tap(&self) -> Option<&ButtonTap> {
+        match &self.content {
+            Content::Tap(tap) => Some(tap),
+            _ => None,
+        }
     }
 
     /// Whether it happened in a chat with one user.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use url::Url;
 
 use crate::assistant::Citation;
-use crate::store::ReplyPart;
+use crate::store::{PartContent, ReplyPart};
 use crate::telegram::markdown::{self, RenderedPart};
 use crate::telegram::split::{MESSAGE_LIMIT, utf16_len};
 use crate::texts::Texts;
@@ -106,25 +106,25 @@ pub(crate) fn append_sources(
     let (Some(last), Some(list)) = (parts.last_mut(), source_list(answer, citations, texts)) else {
         return;
     };
-    let last_html = || match &last.html {
-        Some(html) => html.clone(),
-        None => markdown::escape_text(&last.plain),
-    };
-    let html = format!("{}{GAP}{}", last_html(), list.html);
-    let plain = format!("{}{GAP}{}", last.plain, list.plain);
+    let reply_to = last.reply_to;
+    let PartContent::Text {
+        html: last_html,
+        plain: last_plain,
+        ..
+    } = &mut last.content;
+    let begin = last_html
+        .clone()
+        .unwrap_or_else(|| markdown::escape_text(last_plain));
+    let html = format!("{begin}{GAP}{}", list.html);
+    let plain = format!("{last_plain}{GAP}{}", list.plain);
     let fits = utf16_len(&plain) <= MESSAGE_LIMIT
         && html.len() <= MAX_MESSAGE_BYTES
         && html.matches("</").count() <= MAX_ENTITIES;
     if fits {
-        last.html = Some(html);
-        last.plain = plain;
+        *last_html = Some(html);
+        *last_plain = plain;
     } else if !full {
-        let reply_to = last.reply_to;
-        parts.push(ReplyPart {
-            html: Some(list.html),
-            plain: list.plain,
-            reply_to,
-        });
+        parts.push(ReplyPart::text(Some(list.html), list.plain, reply_to));
     }
 }
 

@@ -8,7 +8,7 @@ use crate::observation::IdentityFact;
 use crate::pipeline::claim::lane_worker::{LaneResult, LaneWait, LaneWorker};
 use crate::pipeline::decide::retry::SendErrorAction;
 use crate::registry::ResolvedConnector;
-use crate::store::{Change, WaitingPart};
+use crate::store::{Change, PartContent, WaitingPart};
 use crate::telegram::{MessageText, NewMessage, TelegramError};
 use crate::telemetry::outcomes::UpdateOutcome;
 
@@ -108,7 +108,8 @@ async fn send_part(
     destination: &mut Destination,
 ) -> SendOutcome {
     let pipeline = &lane.pipeline;
-    let mut html = part.part.html.as_deref();
+    let PartContent::Text { html, .. } = &part.part.content;
+    let mut html = html.as_deref();
     let mut migrations = 0;
     loop {
         let reserved =
@@ -163,13 +164,17 @@ async fn send_once(
 ) -> Result<bool, TelegramError> {
     let pipeline = &lane.pipeline;
     let began = StdInstant::now();
+    let PartContent::Text {
+        plain, keyboard, ..
+    } = &part.part.content;
     let message = NewMessage {
         chat_id: destination.chat,
         thread_id: lane.key.thread_id().filter(|_| !destination.topic_is_gone),
         direct_messages_topic_id: lane.key.direct_messages_topic_id(),
-        text: html.map_or(MessageText::Plain(&part.part.plain), MessageText::Html),
+        text: html.map_or(MessageText::Plain(plain), MessageText::Html),
         reply_to: part.part.reply_to,
         link_preview: false,
+        keyboard: keyboard.as_ref(),
     };
     let result = connector.bot.send_message(&message).await;
     let is_recorded = result.is_ok()

@@ -247,6 +247,7 @@ impl PreviewSender<'_> {
                     text,
                     reply_to: None,
                     link_preview: false,
+                    keyboard: None,
                 };
                 self.bot.send_message(&message).await.map(Some)
             }

@@ -18,11 +18,7 @@ static POOL: LazyLock<RenderPool> = LazyLock::new(RenderPool::default);
 pub(crate) fn plain_parts(text: &str, reply_to: Option<i64>) -> Vec<ReplyPart> {
     split(text, MESSAGE_LIMIT)
         .into_iter()
-        .map(|text| ReplyPart {
-            html: None,
-            plain: text.to_string(),
-            reply_to,
-        })
+        .map(|text| ReplyPart::text(None, text.to_string(), reply_to))
         .collect()
 }
 
@@ -43,11 +39,10 @@ pub(crate) async fn markdown_parts(
         );
         return plain_answer_parts(text, texts, reply_to);
     };
-    let part = |part: RenderedPart| ReplyPart {
+    let part = |part: RenderedPart| {
         // Without formatting there is nothing that Telegram could fail to parse.
-        html: (part.html != part.plain).then_some(part.html),
-        plain: part.plain,
-        reply_to,
+        let html = (part.html != part.plain).then_some(part.html);
+        ReplyPart::text(html, part.plain, reply_to)
     };
     parts.into_iter().map(part).collect()
 }
@@ -58,11 +53,7 @@ pub(crate) fn plain_answer_parts(
     texts: &'static Texts,
     reply_to: Option<i64>,
 ) -> Vec<ReplyPart> {
-    let part = |part: RenderedPart| ReplyPart {
-        html: None,
-        plain: part.plain,
-        reply_to,
-    };
+    let part = |part: RenderedPart| ReplyPart::text(None, part.plain, reply_to);
     let parts = markdown::plain_within(text, part_limit(texts));
     parts.into_iter().map(part).collect()
 }

@@ -88,6 +88,7 @@ pub(super) async fn apply_accepts(
     let now = connection.now();
     let mut identities = insert_identities(db, identities, now).await?;
     let mut new_lanes = HashSet::new();
+    let mut newest_dates: HashMap<Lane, i64> = HashMap::new();
     let mut lanes_to_ready = Vec::new();
     let mut new_messages = Vec::with_capacity(identities.len());
     // What each is answered, once nothing borrows from it.
@@ -116,13 +117,21 @@ pub(super) async fn apply_accepts(
             if route.may_interrupt {
                 lanes_to_ready.push((connector, bot.0, route.chat, route.topic));
             }
+            let lane = (connector, bot.0, route.chat, route.topic);
+            let newest = newest_dates.entry(lane).or_insert(0);
+            // Of what comes with it in this batch it is known here; below zero, since it is no date of its own.
+            let date = match route.date {
+                ..=0 => -*newest,
+                date => date,
+            };
+            *newest = route.date.max(*newest);
             new_messages.push((
                 connector,
                 bot.0,
                 route.chat,
                 route.topic,
                 update.update_id,
-                route.date,
+                date,
                 update.json.get(),
             ));
         }
@@ -177,9 +186,11 @@ async fn store_messages(
         .execute(&mut *db)
         .await?;
     }
+    // Without a date: after what waits there.
     sqlx::query(
         "INSERT INTO inbox (lane, update_id, date, received_at, body)
-         SELECT l.id, (j.value->>4)::bigint, (j.value->>5)::bigint, $2, j.value->>6
+         SELECT l.id, (j.value->>4)::bigint, CASE WHEN (j.value->>5)::bigint > 0 THEN (j.value->>5)::bigint
+           ELSE greatest(-(j.value->>5)::bigint, (SELECT max(i.date) FROM inbox i WHERE i.lane = l.id)) END, $2, j.value->>6
          FROM json_array_elements($1::json) j(value) JOIN lane l
          ON l.connector = (j.value->>0)::bigint AND l.bot = (j.value->>1)::bigint AND l.chat = (j.value->>2)::bigint
            AND l.topic = (j.value->>3)::bigint",

@@ -87,6 +87,8 @@ pub(super) fn apply_accepts(
         let mut inbox = db.prepare_cached(
             "INSERT INTO inbox (lane, update_id, date, received_at, body) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
+        let mut newest =
+            db.prepare_cached("SELECT coalesce(max(date), 0) FROM inbox WHERE lane = ?1")?;
         let mut new = 0;
         for update in updates {
             let route = &update.route;
@@ -114,8 +116,13 @@ pub(super) fn apply_accepts(
             if route.may_interrupt {
                 make_ready.execute((lane, now))?;
             }
+            let date = match route.date {
+                // After what waits there.
+                ..=0 => newest.query_row([lane], |row| row.get(0))?,
+                date => date,
+            };
             let body = update.json.get();
-            inbox.execute((lane, update.update_id, route.date, now, body))?;
+            inbox.execute((lane, update.update_id, date, now, body))?;
         }
         connection.backlog.add(connector, new as u64);
         let known = updates.len() - new;

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::telegram::Button;
 
 const TOKEN: &str = "8400000001:AAF7-g0gYncWnm5RqRRv6kNAGlao";
 const SECRET: &str = "AAF7-g0gYncWnm5RqRRv6kNAGlao";
@@ -133,6 +134,7 @@ fn hello() -> NewMessage<'static> {
         text: MessageText::Html("<b>hi</b>"),
         reply_to: Some(9_007_199_254_740_993),
         link_preview: false,
+        keyboard: None,
     }
 }
 
@@ -200,6 +202,50 @@ async fn send_message_matches_the_bot_api() {
 }
 
 #[tokio::test]
+async fn keyboard_is_sent_as_inline_keyboard() {
+    let (bot, peer) = ScriptedServer::start(vec![ok(r#"{"message_id":77}"#)]).await;
+    let button = Button {
+        text: "Yes".into(),
+        data: "c1:0".into(),
+    };
+    let keyboard = Keyboard {
+        rows: vec![vec![button]],
+    };
+    let message = NewMessage {
+        keyboard: Some(&keyboard),
+        ..hello()
+    };
+    bot.send_message(&message).await.expect("sent");
+    assert_eq!(
+        json_body(&peer.only_request())["reply_markup"],
+        serde_json::json!({"inline_keyboard": [[{"text": "Yes", "callback_data": "c1:0"}]]})
+    );
+}
+
+#[tokio::test]
+async fn removed_keyboard_is_left_out() {
+    let (bot, peer) = ScriptedServer::start(vec![ok(r#"{"message_id":77}"#)]).await;
+    let edited = bot.edit_message_reply_markup(-1001, 77, None).await;
+    edited.expect("edited");
+    assert_eq!(
+        json_body(&peer.only_request()),
+        serde_json::json!({"chat_id": -1001, "message_id": 77})
+    );
+}
+
+#[tokio::test]
+async fn answered_query_has_its_text() {
+    let (bot, peer) = ScriptedServer::start(vec![ok("true")]).await;
+    bot.answer_callback_query("9", Some("Gone"))
+        .await
+        .expect("answered");
+    assert_eq!(
+        json_body(&peer.only_request()),
+        serde_json::json!({"callback_query_id": "9", "text": "Gone"})
+    );
+}
+
+#[tokio::test]
 async fn plain_message_has_no_optional_fields() {
     let (bot, peer) = ScriptedServer::start(vec![ok(r#"{"message_id":1}"#)]).await;
     let plain = NewMessage {
@@ -208,6 +254,7 @@ async fn plain_message_has_no_optional_fields() {
         text: MessageText::Plain("a < b"),
         reply_to: None,
         link_preview: true,
+        keyboard: None,
         ..hello()
     };
     bot.send_message(&plain).await.expect("sent");

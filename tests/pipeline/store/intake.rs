@@ -4,8 +4,8 @@ use telegram_connector_operator::identity::BotId;
 use telegram_connector_operator::store::StoreError;
 
 use super::{
-    BOT, StoreFixture, check_stop_makes_waiting_lane_ready, claim, connector, end, finish, ids,
-    update,
+    BOT, StoreFixture, check_stop_makes_waiting_lane_ready,
+    check_tap_waits_behind_what_came_before_it, claim, connector, end, finish, ids, update,
 };
 
 #[tokio::test]
@@ -46,6 +46,12 @@ async fn lane_is_ordered_by_date_and_update_id() {
         .await
         .unwrap();
     assert_eq!(ids(&claim(&*store, "a", 10).await), [[900, 901, 5]]);
+}
+
+#[tokio::test]
+async fn tap_waits_behind_what_came_before_it() {
+    let fixture = StoreFixture::new();
+    check_tap_waits_behind_what_came_before_it(&*fixture.open().await).await;
 }
 
 #[tokio::test]

@@ -46,11 +46,7 @@ pub(crate) fn update(update_id: i64, chat: i64, date: i64, text: &str) -> RawUpd
 }
 
 pub(crate) fn part(text: &str) -> ReplyPart {
-    ReplyPart {
-        html: None,
-        plain: text.into(),
-        reply_to: None,
-    }
+    ReplyPart::text(None, text.into(), None)
 }
 
 struct StoreFixture {
@@ -136,6 +132,37 @@ async fn store_backlog(store: &dyn Store) -> u64 {
         .iter()
         .map(|b| b.messages)
         .sum()
+}
+
+/// A tap on a button under a message of the bot, which is older than what waits.
+fn tap(update_id: i64, chat: i64) -> RawUpdate {
+    let json = serde_json::json!({
+        "update_id": update_id,
+        "callback_query": {
+            "id": "9", "data": "yes", "from": {"id": chat, "is_bot": false, "first_name": "Ann"},
+            "message": {"message_id": 1, "date": 50, "text": "Go on?", "chat": {"id": chat, "type": "private"}},
+        },
+    });
+    RawUpdate::from_body(json.to_string().as_bytes()).unwrap()
+}
+
+/// In another request, and in the same.
+pub(crate) async fn check_tap_waits_behind_what_came_before_it(store: &dyn Store) {
+    let uid = connector("a").uid;
+    let accept = async |updates| store.accept(&uid, BOT, updates).await.unwrap();
+    accept(vec![update(1, 7, 100, "one")]).await;
+    accept(vec![tap(2, 7)]).await;
+    accept(vec![
+        update(3, 7, 102, "two"),
+        tap(4, 7),
+        tap(5, 8),
+        update(6, 8, 103, "three"),
+        update(7, 7, 103, "three"),
+    ])
+    .await;
+    let mut claimed = ids(&claim(store, "a", 10).await);
+    claimed.sort_unstable();
+    assert_eq!(claimed, [vec![1, 2, 3, 4, 7], vec![5, 6]]);
 }
 
 /// A lane that waits is left alone whatever comes, except for a command that may end what waits.

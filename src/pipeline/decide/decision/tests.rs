@@ -16,6 +16,14 @@ fn edited(user: i64, fields: &str) -> String {
     private(user, fields).replace("\"message\":", "\"edited_message\":")
 }
 
+/// A tap under a message that looks like a command.
+fn tap(user: i64, chat: &str) -> String {
+    format!(
+        r#"{{"update_id":1,"callback_query":{{"id":"9","from":{{"id":{user}}},"data":"yes",
+            "message":{{"message_id":4,"date":100,"text":"/new","from":{{"id":8400000001}},"chat":{{{chat}}}}}}}}}"#
+    )
+}
+
 const MENTION: &str =
     r#""text":"@support_bot hi","entities":[{"type":"mention","offset":0,"length":12}]"#;
 
@@ -75,12 +83,25 @@ fn bot_replies_by_itself(#[case] json: String, #[case] expected: CannedReply) {
     edited(MALLORY, r#""edit_date":101,"text":"/id""#),
     Decision::Ignore
 )]
+#[case::tap(tap(ANN, r#""id":7,"type":"private""#), Decision::Tap)]
+#[case::denied_tap(tap(MALLORY, r#""id":66,"type":"private""#), Decision::DenyTap)]
+#[case::tap_in_a_group(tap(ANN, r#""id":-100123,"type":"supergroup""#), Decision::Tap)]
+#[case::denied_tap_in_a_group(
+    tap(MALLORY, r#""id":-100123,"type":"supergroup""#),
+    Decision::DenyTap
+)]
 #[case::moving_location(
     edited(ANN, r#""edit_date":101,"location":{"latitude":1,"longitude":2}"#),
     Decision::Ignore
 )]
 fn message_is_decided(#[case] json: String, #[case] expected: Decision) {
     assert_eq!(decided(|_| {}, &json), expected);
+}
+
+#[test]
+fn tap_in_a_group_is_ignored_where_the_bot_is_silent() {
+    let json = tap(ANN, r#""id":-100123,"type":"supergroup""#);
+    assert_eq!(decided(|c| c.groups = None, &json), Decision::Ignore);
 }
 
 #[rstest]

@@ -1,5 +1,6 @@
 //! What was sent: the kinds of content that are understood, and the events in a chat that matter.
 
+use super::ButtonTap;
 use crate::telegram::UpdateKind;
 use crate::telegram::json::JsonObject;
 
@@ -69,6 +70,8 @@ pub enum Content {
     },
     /// An animated emoji with a random value.
     Dice(Option<String>, i64),
+    /// A button under a message of the bot was tapped.
+    Tap(ButtonTap),
     /// An event in the chat.
     Service(ServiceMessage),
     /// The bot's own rights in the chat have changed.
@@ -203,6 +206,7 @@ impl Content {
             Self::Poll { .. } => "poll",
             Self::Checklist { .. } => "checklist",
             Self::Dice(..) => "dice",
+            Self::Tap(_) => "tap",
             Self::Service(_) => "service",
             Self::Membership(_) => "membership",
             Self::Other => "other",

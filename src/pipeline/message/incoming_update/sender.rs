@@ -30,6 +30,11 @@ pub(crate) fn sender_of(message: &JsonObject<'_>) -> Option<Sender> {
     user(&message.object("from")?).filter(|sender| !ANONYMOUS_ACCOUNTS.contains(&sender.id))
 }
 
+/// Who tapped a button. An anonymous admin taps by their own account.
+pub(super) fn tapper(query: &JsonObject<'_>) -> Option<Sender> {
+    user(&query.object("from")?)
+}
+
 /// The name of whoever a `MessageOrigin` names; empty where it names nobody.
 pub(crate) fn origin_name(origin: &JsonObject<'_>) -> String {
     origin

@@ -266,6 +266,8 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
         "message",
         "edited_message",
         "my_chat_member",
+        "callback_query",
+        "data",
         "chat",
         "id",
         "type",
@@ -295,6 +297,33 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
                 .prop_map(|m| Value::Object(m.into_iter().collect())),
         ]
     })
+}
+
+#[test]
+fn tap_is_read_without_the_words_of_its_message() {
+    let tapped = |message: &str| {
+        read(&format!(
+            r#"{{"update_id":1,"callback_query":{{"id":"9","from":{{"id":7,"first_name":"Ann","language_code":"it"}},
+                "data":"\ud83d\ude00","message":{{"message_id":4,"chat":{{"id":7,"type":"private"}},{message}}}}}}}"#
+        ))
+    };
+    let tap = tapped(r#""date":100,"from":{"id":1,"is_bot":true},"text":"Go on?""#);
+    assert_eq!(
+        (tap.kind, tap.message_id),
+        (UpdateKind::CallbackQuery, Some(4))
+    );
+    assert_eq!(
+        (tap.sender.as_ref().map(|s| s.id), &tap.text),
+        (Some(7), &None)
+    );
+    let expected = ButtonTap {
+        query_id: "9".into(),
+        data: Some("😀".into()),
+        is_inaccessible: false,
+    };
+    assert_eq!(tap.tap(), Some(&expected));
+    let gone = tapped(r#""date":0"#);
+    assert!(gone.tap().is_some_and(|tap| tap.is_inaccessible));
 }
 
 proptest! {

@@ -22,11 +22,12 @@ fn list(named: &[&str]) -> CitationList {
 }
 
 fn part(text: &str) -> ReplyPart {
-    ReplyPart {
-        html: None,
-        plain: text.to_owned(),
-        reply_to: Some(7),
-    }
+    ReplyPart::text(None, text.to_owned(), Some(7))
+}
+
+fn html(part: &ReplyPart) -> Option<&str> {
+    let PartContent::Text { html, .. } = &part.content;
+    html.as_deref()
 }
 
 /// The last of the messages that an answer of these messages becomes, at most 40.
@@ -54,7 +55,7 @@ fn sources_stand_below_the_answer_as_links() {
     let parts = appended(&["1 < 2"], &citations);
     assert_eq!(parts.len(), 1);
     assert_eq!(
-        parts[0].html.as_deref(),
+        html(&parts[0]),
         Some(
             "1 &lt; 2\n\nSources:\n\
              1. <a href=\"https://a.org/x?a=1&amp;b=%222%22\">A &lt;b&gt;*title*&lt;/b&gt; &amp; [more](x)</a>\n\
@@ -62,7 +63,7 @@ fn sources_stand_below_the_answer_as_links() {
         )
     );
     assert_eq!(
-        parts[0].plain,
+        parts[0].plain_text(),
         "1 < 2\n\nSources:\n1. A <b>*title*</b> & [more](x): https://a.org/x?a=1&b=%222%22\n2. b.org: http://b.org/"
     );
 }
@@ -125,17 +126,13 @@ fn titles_and_lists_are_bounded() {
     let named: Vec<_> = long.iter().map(String::as_str).collect();
     let parts = appended(&["Short"], &list(&named));
     for part in &parts {
-        assert!(utf16_len(&part.plain) <= MESSAGE_LIMIT);
-        assert!(
-            part.html
-                .as_ref()
-                .is_some_and(|html| html.len() <= MAX_MESSAGE_BYTES)
-        );
+        assert!(utf16_len(part.plain_text()) <= MESSAGE_LIMIT);
+        assert!(html(part).is_some_and(|html| html.len() <= MAX_MESSAGE_BYTES));
     }
     assert!(
         parts
             .last()
-            .is_some_and(|last| last.plain.ends_with(" more"))
+            .is_some_and(|last| last.plain_text().ends_with(" more"))
     );
 }
 
@@ -145,13 +142,11 @@ fn sources_have_a_message_of_their_own_where_the_last_is_full() {
     let full = "x".repeat(4090);
     let parts = appended(&[&full], &citations);
     assert_eq!(parts.len(), 2);
-    assert_eq!((parts[0].plain.len(), parts[1].reply_to), (4090, Some(7)));
-    assert!(
-        parts[1]
-            .html
-            .as_ref()
-            .is_some_and(|html| html.starts_with("Sources:\n1. <a"))
+    assert_eq!(
+        (parts[0].plain_text().len(), parts[1].reply_to),
+        (4090, Some(7))
     );
+    assert!(html(&parts[1]).is_some_and(|html| html.starts_with("Sources:\n1. <a")));
 }
 
 #[test]
@@ -164,7 +159,8 @@ fn sources_do_not_add_to_the_most_messages() {
     let parts = appended(&answer, &citations);
     assert_eq!(parts.len(), 40);
     assert!(
-        parts[39].plain.starts_with(answer[39]) && parts[39].plain.ends_with("A: https://a.org/")
+        parts[39].plain_text().starts_with(answer[39])
+            && parts[39].plain_text().ends_with("A: https://a.org/")
     );
 }
 

@@ -5,6 +5,7 @@ mod failure;
 mod question;
 mod question_context;
 mod session;
+mod tap;
 
 use std::time::Duration;
 
@@ -153,6 +154,10 @@ impl BatchHandler<'_> {
                 Ok(self.ignore())
             }
             Decision::Deny | Decision::DenyWithIds => self.deny().await,
+            Decision::Tap | Decision::DenyTap => match self.lead().tap().cloned() {
+                Some(tap) => self.handle_tap(&tap).await,
+                None => Ok(self.ignore()),
+            },
             _ if self.ends_bot_loop() => Ok(self.ignore()),
             decision if decision.is_asked() && self.crashes() >= MAX_CRASHES => {
                 self.give_up_after_crashes().await

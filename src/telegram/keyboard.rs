@@ -1,0 +1,24 @@
+//! Buttons under a message (Bot API, `InlineKeyboardMarkup`): a tap on one comes back as a `callback_query`.
+
+use serde::{Deserialize, Serialize};
+
+/// The most bytes of [`Button::data`].
+pub const MAX_BUTTON_DATA_BYTES: usize = 64;
+
+/// Rows of buttons. Stored with its message, and sent as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keyboard {
+    /// From top to bottom, each from left to right.
+    #[serde(rename = "inline_keyboard")]
+    pub rows: Vec<Vec<Button>>,
+}
+
+/// One button.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Button {
+    /// What it says.
+    pub text: String,
+    /// What a tap brings back: 1 to [`MAX_BUTTON_DATA_BYTES`] bytes.
+    #[serde(rename = "callback_data")]
+    pub data: String,
+}
