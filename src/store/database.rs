@@ -157,6 +157,17 @@ impl<R: Readers> Store for DatabaseStore<R> {
         (self.record_sent)(claim, reply, number)
     }
 
+    async fn upload(
+        &self,
+        claim: &Claim,
+        reply: i64,
+        number: u32,
+    ) -> Result<Option<bytes::Bytes>, StoreError> {
+        listing::upload(&self.readers, claim.connector, reply, number)
+            .await
+            .map_err(|e| (self.explain)(&e))
+    }
+
     async fn count_messages(
         &self,
         connector: i64,

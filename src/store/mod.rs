@@ -35,8 +35,8 @@ pub use records::{
     LaneKey, LaneWrite, ListingQuery, MAX_LANE_WAIT, Notice, NoticeKind, Page, Release, Retention,
     Session, SessionSummary, TokenCounts, WaitingMessage, WaitingPart, WriteOutcome,
 };
+pub use reply_part::{FilePart, PartContent, ReplyPart};
 pub use state::StoreState;
-pub use reply_part::{PartContent, ReplyPart};
 
 /// What `accept` made of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +142,18 @@ pub trait Store: Inbox {
     /// Writes down at once and without waiting that Telegram has taken a part, so that it is not sent again should the process be killed before
     /// [`Change::Sent`] is written. Returns whether that is certain; if not, the change must not wait.
     fn record_sent(&self, claim: &Claim, reply: i64, number: u32) -> bool;
+
+    /// The bytes of a file that waits in the outbox: of the part of this number of this reply, if it is the claim's connector's. `None`: there was
+    /// no room for them, or the part was a dead letter meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn upload(
+        &self,
+        claim: &Claim,
+        reply: i64,
+        number: u32,
+    ) -> Result<Option<bytes::Bytes>, StoreError>;
 
     /// Counts messages of a sender in a calendar minute (Unix time / 60), and says how many all replicas have counted in it; `None` where
     /// there is one process only, which counts by itself. `connector` is [`Claim::connector`].
@@ -280,6 +292,8 @@ pub struct StoreOptions {
     pub busy_timeout: std::time::Duration,
     /// The size beyond which the file is treated like a full disk (`SQLite`); `None`: as big as the volume.
     pub max_bytes: Option<u64>,
+    /// Bytes of files that may wait to be sent: of a connector, and of all. Of a file that finds no room the part is stored without its bytes.
+    pub upload_bytes: (u64, u64),
     /// Where writes are counted and timed; `None`: nowhere.
     pub metrics: Option<Arc<Metrics>>,
 }
@@ -292,6 +306,7 @@ impl Default for StoreOptions {
             lease: std::time::Duration::from_secs(30),
             busy_timeout: std::time::Duration::from_secs(10),
             max_bytes: None,
+            upload_bytes: (256 << 20, 1 << 30),
             metrics: None,
         }
     }

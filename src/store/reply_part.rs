@@ -5,9 +5,10 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::telegram::Keyboard;
+use crate::telegram::{FileKind, Keyboard};
 
 /// One message to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,25 @@ pub enum PartContent {
         /// Buttons under it.
         keyboard: Option<Keyboard>,
     },
+    /// A file.
+    File(FilePart),
+}
+
+/// A file to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePart {
+    /// How it is sent.
+    pub kind: FileKind,
+    /// Its name.
+    pub name: String,
+    /// Its media type.
+    pub media_type: String,
+    /// What is said in its place should it not be sent.
+    pub replacement: String,
+    /// How many bytes it has.
+    pub bytes: usize,
+    /// Its bytes on their way into the store, from where [`super::Store::upload`] has them. There was no room for those that it has not.
+    pub upload: Option<Bytes>,
 }
 
 impl ReplyPart {
@@ -49,7 +69,25 @@ impl ReplyPart {
     pub fn plain_text(&self) -> &str {
         match &self.content {
             PartContent::Text { plain, .. } => plain,
+            PartContent::File(file) => &file.replacement,
         }
+    }
+
+    /// The bytes of a file on their way into the store.
+    pub(super) fn upload(&self) -> Option<&Bytes> {
+        match &self.content {
+            PartContent::Text { .. } => None,
+            PartContent::File(file) => file.upload.as_ref(),
+        }
+    }
+
+    /// Without the bytes of a file: the part as the store has it.
+    #[must_use]
+    pub fn without_upload(mut self) -> Self {
+        if let PartContent::File(file) = &mut self.content {
+            file.upload = None;
+        }
+        self
     }
 }
 
@@ -61,21 +99,42 @@ struct StoredPart<'a> {
     reply_to: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     keyboard: Option<Cow<'a, Keyboard>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    file: Option<StoredFile<'a>>,
+}
+
+/// The JSON of a file, whose replacement is the part's `plain`.
+#[derive(Serialize, Deserialize)]
+struct StoredFile<'a> {
+    kind: FileKind,
+    name: Cow<'a, str>,
+    media_type: Cow<'a, str>,
+    bytes: usize,
 }
 
 impl Serialize for ReplyPart {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let PartContent::Text {
-            html,
-            plain,
-            keyboard,
-        } = &self.content;
-        let stored = StoredPart {
-            html: html.as_deref().map(Cow::Borrowed),
-            plain: plain.into(),
+        let mut stored = StoredPart {
+            html: None,
+            plain: self.plain_text().into(),
             reply_to: self.reply_to,
-            keyboard: keyboard.as_ref().map(Cow::Borrowed),
+            keyboard: None,
+            file: None,
         };
+        match &self.content {
+            PartContent::Text { html, keyboard, .. } => {
+                stored.html = html.as_deref().map(Cow::Borrowed);
+                stored.keyboard = keyboard.as_ref().map(Cow::Borrowed);
+            }
+            PartContent::File(file) => {
+                stored.file = Some(StoredFile {
+                    kind: file.kind,
+                    name: file.name.as_str().into(),
+                    media_type: file.media_type.as_str().into(),
+                    bytes: file.bytes,
+                });
+            }
+        }
         stored.serialize(serializer)
     }
 }
@@ -83,12 +142,24 @@ impl Serialize for ReplyPart {
 impl<'de> Deserialize<'de> for ReplyPart {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let stored = StoredPart::deserialize(deserializer)?;
-        Ok(Self {
-            content: PartContent::Text {
+        let plain = stored.plain.into_owned();
+        let content = match stored.file {
+            None => PartContent::Text {
                 html: stored.html.map(Cow::into_owned),
-                plain: stored.plain.into_owned(),
+                plain,
                 keyboard: stored.keyboard.map(Cow::into_owned),
             },
+            Some(file) => PartContent::File(FilePart {
+                kind: file.kind,
+                name: file.name.into_owned(),
+                media_type: file.media_type.into_owned(),
+                replacement: plain,
+                bytes: file.bytes,
+                upload: None,
+            }),
+        };
+        Ok(Self {
+            content,
             reply_to: stored.reply_to,
         })
     }
@@ -110,6 +181,24 @@ mod tests {
             serde_json::from_str::<ReplyPart>(TEXT).expect("a part"),
             part
         );
+    }
+
+    #[test]
+    fn file_is_stored_without_its_bytes() {
+        let part = ReplyPart {
+            content: PartContent::File(FilePart {
+                kind: FileKind::Voice,
+                name: "a \"b\".ogg".into(),
+                media_type: "audio/ogg".into(),
+                replacement: "(not sent)".into(),
+                bytes: 3,
+                upload: Some(Bytes::from_static(b"abc")),
+            }),
+            reply_to: Some(7),
+        };
+        let json = serde_json::to_string(&part).expect("JSON");
+        let stored = serde_json::from_str::<ReplyPart>(&json).expect("a part");
+        assert_eq!(stored, part.without_upload());
     }
 
     #[test]

@@ -92,6 +92,26 @@ const TRIM_DEAD_LETTERS: &str = "DELETE FROM dead_letter WHERE $1 IS NOT NULL AN
        (SELECT id, row_number() OVER (PARTITION BY connector ORDER BY id DESC) AS nth FROM dead_letter) newest
        WHERE nth > 10000 LIMIT $2)";
 
+/// How many bytes of files wait, of the connector `$1` and of all.
+pub(super) const COUNT_UPLOAD_BYTES: &str =
+    "SELECT CAST(coalesce(sum(CASE WHEN connector = $1 THEN bytes END), 0) AS BIGINT),
+       CAST(coalesce(sum(bytes), 0) AS BIGINT) FROM upload";
+
+/// Stores the bytes `$4` of a file, `$5` in number, for the part `$2` of the reply `$1` of the connector `$3`.
+pub(super) const INSERT_UPLOAD: &str =
+    "INSERT INTO upload (reply, number, connector, content, bytes) VALUES ($1, $2, $3, $4, $5)";
+
+/// Notes that `$1` bytes are stored for the part `$4` of the reply `$3` of the lane `$2`.
+pub(super) const NOTE_UPLOAD: &str =
+    "UPDATE outbox SET upload_bytes = $1 WHERE lane = $2 AND reply = $3 AND number = $4";
+
+/// Whether there is room for a file of so many bytes beside those that wait, of its connector and of all.
+pub(super) fn has_upload_room(bytes: usize, waiting: (i64, i64), most: (u64, u64)) -> bool {
+    let fits =
+        |waiting: i64, most: u64| waiting.unsigned_abs().saturating_add(bytes as u64) <= most;
+    fits(waiting.0, most.0) && fits(waiting.1, most.1)
+}
+
 /// Counts a crash for the next message of each lane that the claimant `$1` had in work when it ended without notice.
 pub(super) const COUNT_CRASHES: &str = "UPDATE inbox SET crashes = crashes + 1 WHERE id IN
        (SELECT (SELECT i.id FROM inbox i WHERE i.lane = l.id ORDER BY i.date, i.update_id LIMIT 1) FROM lane l WHERE l.owner = $1)";

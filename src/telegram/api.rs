@@ -157,16 +157,14 @@ impl TelegramApi {
     pub(super) async fn upload<R: DeserializeOwned>(
         &self,
         token: &BotToken,
-        method: &str,
+        method: &'static str,
         form: MultipartForm,
         limit: Duration,
     ) -> Result<R, TelegramError> {
         let (content_type, body) = form.finish();
-        let request = self.post_request(
-            &self.method_path("", token, method),
-            &content_type,
-            body.as_bytes(),
-        );
+        let request = self.post_request(&self.method_path("", token, method), &content_type, &body);
+        // A big file is in memory once while it is on its way.
+        drop(body);
         self.send(request, MAX_RESPONSE_BYTES, token, limit, false)
             .instrument(call_span(method))
             .await?

@@ -18,6 +18,7 @@ pub mod split;
 pub mod token;
 pub(crate) mod update;
 pub(crate) mod update_route;
+pub mod upload;
 
 pub use api::TelegramApi;
 pub use bot::{Bot, MessageText, NewMessage};
@@ -26,3 +27,4 @@ pub use keyboard::{Button, Keyboard};
 pub use token::BotToken;
 pub use update::{InvalidUpdate, RawUpdate};
 pub use update_route::{ChatMove, UpdateKind, UpdateRoute};
+pub use upload::{FileKind, NewFile};

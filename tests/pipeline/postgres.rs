@@ -12,7 +12,7 @@ use telegram_connector_operator::store::{
 };
 
 pub(crate) use crate::postgres_server::Postgres;
-use crate::store::{BOT, connector, end, part, update};
+use crate::store::{BOT, connector, end, part, update, uploads};
 use crate::test_env::{TestEnv, wait_until};
 
 async fn claim(store: &dyn Store, lanes: usize) -> Vec<store::ClaimedLane> {
@@ -212,6 +212,30 @@ async fn tap_waits_behind_what_came_before_it_on_postgres() {
     };
     let store = store::open(&postgres.address()).await.unwrap();
     crate::store::check_tap_waits_behind_what_came_before_it(&*store).await;
+}
+
+#[tokio::test]
+async fn file_is_stored_until_its_part_ends_on_postgres() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let store = store::open(&postgres.address()).await.unwrap();
+    uploads::check_file_is_stored_until_its_part_ends(&*store).await;
+}
+
+#[tokio::test]
+async fn files_have_room_by_connector_and_in_all_on_postgres() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let options = StoreOptions {
+        upload_bytes: uploads::ROOM,
+        ..StoreOptions::default()
+    };
+    let store = store::open_with(&postgres.address(), options)
+        .await
+        .unwrap();
+    uploads::check_files_have_room_by_connector_and_in_all(&*store).await;
 }
 
 #[tokio::test]

@@ -111,7 +111,11 @@ pub(crate) fn append_sources(
         html: last_html,
         plain: last_plain,
         ..
-    } = &mut last.content;
+    } = &mut last.content
+    else {
+        parts.push(ReplyPart::text(Some(list.html), list.plain, reply_to));
+        return;
+    };
     let begin = last_html
         .clone()
         .unwrap_or_else(|| markdown::escape_text(last_plain));

@@ -2,14 +2,18 @@
 
 use std::time::{Duration, Instant as StdInstant};
 
+use bytes::Bytes;
+use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use crate::observation::IdentityFact;
 use crate::pipeline::claim::lane_worker::{LaneResult, LaneWait, LaneWorker};
 use crate::pipeline::decide::retry::SendErrorAction;
+use crate::pipeline::send::outgoing::OutgoingForm;
+use crate::pipeline::state::pipeline_state::UPLOAD_MEMORY_MIB;
 use crate::registry::ResolvedConnector;
-use crate::store::{Change, PartContent, WaitingPart};
-use crate::telegram::{MessageText, NewMessage, TelegramError};
+use crate::store::{Change, FilePart, WaitingPart};
+use crate::telegram::{MessageText, NewFile, NewMessage, TelegramError};
 use crate::telemetry::outcomes::UpdateOutcome;
 
 /// How far the delivery came.
@@ -41,7 +45,7 @@ pub(crate) async fn deliver_parts(
             continue;
         }
         lane.write_changes().await?;
-        match send_part(lane, connector, &part, &mut destination).await {
+        match send_part(lane, connector, &part, &mut destination).await? {
             SendOutcome::Accepted { is_recorded } => {
                 lane.add_sent_part(part.reply, part.number, is_recorded);
             }
@@ -106,10 +110,9 @@ async fn send_part(
     connector: &ResolvedConnector,
     part: &WaitingPart,
     destination: &mut Destination,
-) -> SendOutcome {
+) -> LaneResult<SendOutcome> {
     let pipeline = &lane.pipeline;
-    let PartContent::Text { html, .. } = &part.part.content;
-    let mut html = html.as_deref();
+    let mut form = OutgoingForm::of(&part.part);
     let mut migrations = 0;
     loop {
         let reserved =
@@ -117,27 +120,42 @@ async fn send_part(
                 .throttle
                 .reserve_send(lane.key.bot, destination.chat, Instant::now());
         if let Err(wait) = reserved {
-            return wait_for(LaneWait::Delay(wait));
+            return Ok(wait_for(LaneWait::Delay(wait)));
         }
-        let sending = send_once(lane, connector, part, html, *destination);
-        let error = match pipeline.send_windows.run(lane.key.bot, sending).await {
+        let sending = async {
+            let upload = match form {
+                OutgoingForm::File(file, _) => Upload::load(lane, part, file).await?,
+                _ => None,
+            };
+            if let (OutgoingForm::File(file, _), None) = (form, &upload) {
+                form = OutgoingForm::in_place_of(file);
+            }
+            let upload = upload.as_ref();
+            Ok(send_once(lane, connector, part, (form, upload), *destination).await)
+        };
+        let error = match pipeline.send_windows.run(lane.key.bot, sending).await? {
             Ok(is_recorded) => {
                 pipeline
                     .throttle
                     .record_accepted(lane.key.bot, destination.chat);
-                return SendOutcome::Accepted { is_recorded };
+                return Ok(SendOutcome::Accepted { is_recorded });
             }
             Err(error) => error,
         };
+        if let Some(plainer) = form.after_refusal(&error) {
+            tracing::info!(%error, "Telegram refuses a file; it is sent in another form");
+            form = plainer;
+            continue;
+        }
         let action = pipeline.limits.retry.after_telegram_error(
             &error,
             part.attempts,
             part.ambiguous,
-            html.is_some(),
+            form.is_formatted(),
             rand::random(),
         );
         match action {
-            SendErrorAction::ResendPlain => html = None,
+            SendErrorAction::ResendPlain => form = form.without_formatting(&part.part),
             SendErrorAction::ResendWithoutTopic
                 if lane.key.topic != 0 && !destination.topic_is_gone =>
             {
@@ -148,7 +166,11 @@ async fn send_part(
                 migrations += 1;
                 destination.chat = to;
             }
-            action => return end_attempt(lane, connector, part, destination.chat, &error, action),
+            action => {
+                let failed = (&error, form.method());
+                let chat = destination.chat;
+                return Ok(end_attempt(lane, connector, part, chat, failed, action));
+            }
         }
     }
 }
@@ -159,24 +181,44 @@ async fn send_once(
     lane: &LaneWorker,
     connector: &ResolvedConnector,
     part: &WaitingPart,
-    html: Option<&str>,
+    (form, upload): (OutgoingForm<'_>, Option<&Upload<'_>>),
     destination: Destination,
 ) -> Result<bool, TelegramError> {
     let pipeline = &lane.pipeline;
     let began = StdInstant::now();
-    let PartContent::Text {
-        plain, keyboard, ..
-    } = &part.part.content;
-    let message = NewMessage {
-        chat_id: destination.chat,
-        thread_id: lane.key.thread_id().filter(|_| !destination.topic_is_gone),
-        direct_messages_topic_id: lane.key.direct_messages_topic_id(),
-        text: html.map_or(MessageText::Plain(plain), MessageText::Html),
-        reply_to: part.part.reply_to,
-        link_preview: false,
-        keyboard: keyboard.as_ref(),
+    let (chat_id, reply_to) = (destination.chat, part.part.reply_to);
+    let thread_id = lane.key.thread_id().filter(|_| !destination.topic_is_gone);
+    let direct_messages_topic_id = lane.key.direct_messages_topic_id();
+    let bot = &connector.bot;
+    let send_text = async |text, keyboard| {
+        let message = NewMessage {
+            chat_id,
+            thread_id,
+            direct_messages_topic_id,
+            text,
+            reply_to,
+            link_preview: false,
+            keyboard,
+        };
+        bot.send_message(&message).await
     };
-    let result = connector.bot.send_message(&message).await;
+    let result = match form {
+        OutgoingForm::Html(html, keyboard) => send_text(MessageText::Html(html), keyboard).await,
+        OutgoingForm::Plain(text, keyboard) => send_text(MessageText::Plain(text), keyboard).await,
+        OutgoingForm::File(file, kind) => {
+            let file = NewFile {
+                chat_id,
+                thread_id,
+                direct_messages_topic_id,
+                reply_to,
+                kind,
+                name: &file.name,
+                media_type: &file.media_type,
+                content: upload.map_or(&[], |upload| &upload.content),
+            };
+            bot.send_file(&file).await
+        }
+    };
     let is_recorded = result.is_ok()
         && pipeline
             .store
@@ -184,8 +226,35 @@ async fn send_once(
     let label = result.as_ref().map_or_else(TelegramError::label, |_| "ok");
     pipeline
         .metrics
-        .record_telegram_call("sendMessage", label, began.elapsed());
+        .record_telegram_call(form.method(), label, began.elapsed());
     result.map(|_| is_recorded)
+}
+
+/// The bytes of a file on its way, and the room that they take.
+struct Upload<'a> {
+    content: Bytes,
+    _room: SemaphorePermit<'a>,
+}
+
+impl<'a> Upload<'a> {
+    /// `None`: the store does not have them.
+    async fn load(
+        lane: &'a LaneWorker,
+        part: &WaitingPart,
+        file: &FilePart,
+    ) -> LaneResult<Option<Self>> {
+        let pipeline = &lane.pipeline;
+        let mebibytes = file.bytes.div_ceil(1 << 20).clamp(1, UPLOAD_MEMORY_MIB);
+        let room = u32::try_from(mebibytes).unwrap_or(u32::MAX);
+        let room = pipeline.upload_memory.acquire_many(room).await;
+        let room = room.expect("the semaphore is never closed");
+        let (claim, reply, number) = (&lane.claim, part.reply, part.number);
+        let content = pipeline.store.upload(claim, reply, number).await?;
+        Ok(content.map(|content| Self {
+            content,
+            _room: room,
+        }))
+    }
 }
 
 /// What becomes of a part that is not sent again at once.
@@ -194,7 +263,7 @@ fn end_attempt(
     connector: &ResolvedConnector,
     part: &WaitingPart,
     chat: i64,
-    error: &TelegramError,
+    (error, method): (&TelegramError, &'static str),
     action: SendErrorAction,
 ) -> SendOutcome {
     let (pipeline, bot) = (&lane.pipeline, lane.key.bot);
@@ -203,7 +272,7 @@ fn end_attempt(
     };
     match action {
         SendErrorAction::Throttled(wait) => {
-            pipeline.metrics.record_throttling("sendMessage", wait);
+            pipeline.metrics.record_throttling(method, wait);
             pipeline
                 .throttle
                 .record_rate_limit(bot, chat, wait, Instant::now());

@@ -3,6 +3,7 @@
 pub(crate) mod citations;
 pub(crate) mod deliver;
 pub(crate) mod localize;
+mod outgoing;
 pub(crate) mod preview;
 pub(crate) mod preview_sender;
 pub(crate) mod preview_text;

@@ -92,9 +92,14 @@ pub(crate) struct PipelineState {
     pub(crate) running_answers: RunningAnswers,
     pub(crate) transcripts: TranscriptCache,
     pub(crate) refused_keys: RefusedKeys,
+    /// Room for files that are on their way, in MiB.
+    pub(crate) upload_memory: tokio::sync::Semaphore,
     /// True once the pipeline is told to stop: lanes give back what they have not begun.
     pub(crate) stop: tokio::sync::watch::Receiver<bool>,
 }
+
+/// Files that are on their way to Telegram at once have so many MiB together; the next waits for room. Each is in memory twice for a moment.
+pub(crate) const UPLOAD_MEMORY_MIB: usize = 128;
 
 /// Waits after the store did not take a write.
 const STORE_RETRY_DELAYS: (Duration, Duration) =

@@ -8,6 +8,7 @@ mod housekeeping;
 mod notices;
 mod reading;
 mod shards;
+mod uploads;
 mod write;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ const MIGRATIONS: &[super::migrations::File] = &[
         include_str!("migrations/0004_session_tokens.sql"),
     ),
     (5, "shards", include_str!("migrations/0005_shards.sql")),
+    (6, "uploads", include_str!("migrations/0006_uploads.sql")),
 ];
 
 fn invalid(what: &str, error: &dyn std::fmt::Display) -> StoreError {

@@ -7,6 +7,7 @@ use sqlx::postgres::{PgConnection, PgQueryResult};
 
 use super::connection::{Connection, rows};
 use super::notices::Notices;
+use super::uploads::{Upload, store_uploads};
 use crate::store::requests::StoreRequest;
 use crate::store::statements::{
     DENIED_PER_CONNECTOR, DENIED_PER_SENDER, TRIM_DENIED_OF_CONNECTOR, TRIM_DENIED_OF_SENDER,
@@ -24,6 +25,7 @@ type ExchangeRow<'a> = (i64, i64, i64, i64, Option<&'a str>, i64, i64);
 #[derive(Default)]
 struct Rows<'a> {
     reply_parts: Vec<(i64, i64, u32, String)>,
+    uploads: Vec<Upload<'a>>,
     finished: Vec<i64>,
     dead_letters: Vec<(i64, &'a str)>,
     attempted: Vec<i64>,
@@ -80,7 +82,7 @@ pub(super) async fn apply_lane_writes(
         written.push(rows.sort(&pending.request.write, now, &mut notices));
     }
     notices.save(db, now).await?;
-    rows.apply(db, now).await?;
+    rows.apply(db, now, connection.options.upload_bytes).await?;
     for connector in &rows.out_of_backlog {
         connection.backlog.remove(*connector, 1);
     }
@@ -123,6 +125,13 @@ impl<'a> Rows<'a> {
                                 number,
                                 serde_json::to_string(part).expect("strings always serialize"),
                             ));
+                            self.uploads.extend(part.upload().map(|content| Upload {
+                                lane,
+                                connector: write.claim.connector,
+                                reply: *message,
+                                number,
+                                content,
+                            }));
                         }
                     }
                 }
@@ -202,17 +211,23 @@ impl<'a> Rows<'a> {
 
     /// Replies and dead letters copy from the inbox, so they come before what is taken out of it; giving lanes back looks at
     /// what is left, so it comes last.
-    async fn apply(&self, db: &mut PgConnection, now: i64) -> Result<(), sqlx::Error> {
+    async fn apply(
+        &self,
+        db: &mut PgConnection,
+        now: i64,
+        upload_bytes: (u64, u64),
+    ) -> Result<(), sqlx::Error> {
         run(
             db,
             "INSERT INTO outbox (lane, reply, number, update_id, stored_at, part)
              SELECT (j.value->>0)::bigint, (j.value->>1)::bigint, (j.value->>2)::bigint, i.update_id, $2, j.value->>3
              FROM json_array_elements($1::json) j(value) JOIN inbox i ON i.id = (j.value->>1)::bigint
-             ON CONFLICT (lane, reply, number) DO UPDATE SET part = excluded.part",
+             ON CONFLICT (lane, reply, number) DO UPDATE SET part = excluded.part, upload_bytes = NULL",
             &self.reply_parts,
             now,
         )
         .await?;
+        store_uploads(db, &self.uploads, upload_bytes).await?;
         run(
             db,
             "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, attempts, reason, body)

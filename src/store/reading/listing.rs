@@ -181,3 +181,19 @@ fn read_page<R: Columns, T>(
         next: found.last().filter(|_| full).map(|row| row.number(0)),
     })
 }
+
+/// The bytes of a file that waits in the outbox.
+pub(in crate::store) async fn upload<R: Readers>(
+    readers: &R,
+    connector: i64,
+    reply: i64,
+    number: u32,
+) -> Result<Option<bytes::Bytes>, sqlx::Error> {
+    let statement =
+        "SELECT content FROM upload WHERE reply = $1 AND number = $2 AND connector = $3";
+    let values = [reply, i64::from(number), connector].map(Value::Number);
+    let rows = readers.fetch(statement.to_owned(), &values).await?;
+    Ok(rows
+        .first()
+        .map(|row| bytes::Bytes::copy_from_slice(row.bytes(0))))
+}

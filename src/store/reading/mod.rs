@@ -83,6 +83,7 @@ pub(super) trait Columns: Send {
     fn text(&self, column: usize) -> &str;
     fn text_or_null(&self, column: usize) -> Option<&str>;
     fn flag(&self, column: usize) -> bool;
+    fn bytes(&self, column: usize) -> &[u8];
 
     fn count(&self, column: usize) -> u32 {
         count(self.number(column))
@@ -99,6 +100,7 @@ where
     for<'r> i64: Decode<'r, R::Database> + Type<R::Database>,
     for<'r> bool: Decode<'r, R::Database> + Type<R::Database>,
     for<'r> &'r str: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> &'r [u8]: Decode<'r, R::Database> + Type<R::Database>,
 {
     fn number(&self, column: usize) -> i64 {
         self.get(column)
@@ -117,6 +119,10 @@ where
     }
 
     fn flag(&self, column: usize) -> bool {
+        self.get(column)
+    }
+
+    fn bytes(&self, column: usize) -> &[u8] {
         self.get(column)
     }
 }

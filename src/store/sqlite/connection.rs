@@ -189,9 +189,9 @@ fn open(path: &Path, options: &StoreOptions) -> rusqlite::Result<Db> {
     db.set_prepared_statement_cache_capacity(100);
     // A plan that may depend on a bound value is made anew for each value; none of ours should.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    // The log is synced beside the commits ([`WalFile`]). Checkpoint every 16 MB, and give the space back after a peak.
+    // What is replaced is deleted, for the triggers too. The log is synced beside the commits ([`WalFile`]). Checkpoint every 16 MB, and give the space back after a peak.
     db.execute_batch(
-        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -8000; PRAGMA temp_store = memory;
+        "PRAGMA recursive_triggers = ON; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -8000; PRAGMA temp_store = memory;
          PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 33554432;",
     )?;
     if let Some(bytes) = options.max_bytes {

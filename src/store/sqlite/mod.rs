@@ -101,6 +101,7 @@ const MIGRATIONS: &[super::migrations::File] = &[
         "session_tokens",
         include_str!("migrations/0004_session_tokens.sql"),
     ),
+    (5, "uploads", include_str!("migrations/0005_uploads.sql")),
 ];
 
 /// Two processes may start at the same moment; the second finds the first's migrations done.

@@ -8,11 +8,12 @@ use super::connection::Connection;
 use super::sent_journal::SentPart;
 use crate::store::requests::StoreRequest;
 use crate::store::statements::{
-    DENIED_CHECK_INTERVAL, DENIED_PER_CONNECTOR, DENIED_PER_SENDER, TRIM_DENIED_OF_CONNECTOR,
-    TRIM_DENIED_OF_SENDER, latest_ready_at,
+    COUNT_UPLOAD_BYTES, DENIED_CHECK_INTERVAL, DENIED_PER_CONNECTOR, DENIED_PER_SENDER,
+    INSERT_UPLOAD, NOTE_UPLOAD, TRIM_DENIED_OF_CONNECTOR, TRIM_DENIED_OF_SENDER, has_upload_room,
+    latest_ready_at,
 };
 use crate::store::{
-    Change, DeniedMessage, LaneWrite, Notice, Release, ReplyPart, StoreError, WriteOutcome,
+    Change, Claim, DeniedMessage, LaneWrite, Notice, Release, ReplyPart, StoreError, WriteOutcome,
 };
 
 /// Exchanges that are kept of a session: as many as the greatest `maxMessages` can carry.
@@ -71,6 +72,7 @@ fn apply_lane_write(
                     continue;
                 }
                 reply(db, lane, *message, parts, now)?;
+                store_uploads(connection, db, (write.claim, *message), parts)?;
                 written.reply_stored = true;
             }
             Change::Finish { message } => {
@@ -261,6 +263,33 @@ fn reply(db: &Db, lane: i64, message: i64, parts: &[ReplyPart], now: i64) -> rus
              SELECT ?1, id, ?3, update_id, ?4, ?5 FROM inbox WHERE id = ?2",
             (lane, message, number, now, part),
         )?;
+    }
+    Ok(())
+}
+
+/// Stores the bytes of files beside their parts, as far as there is room.
+fn store_uploads(
+    connection: &Connection,
+    db: &Db,
+    (claim, reply): (Claim, i64),
+    parts: &[ReplyPart],
+) -> rusqlite::Result<()> {
+    for (number, part) in (0_u32..).zip(parts) {
+        let Some(upload) = part.upload() else {
+            continue;
+        };
+        let waiting = db
+            .prepare_cached(COUNT_UPLOAD_BYTES)?
+            .query_row([claim.connector], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        if !has_upload_room(upload.len(), waiting, connection.options.upload_bytes) {
+            continue;
+        }
+        let bytes = i64::try_from(upload.len()).unwrap_or(i64::MAX);
+        let noted = (bytes, claim.lane, reply, number);
+        if db.prepare_cached(NOTE_UPLOAD)?.execute(noted)? > 0 {
+            let row = (reply, number, claim.connector, &upload[..], bytes);
+            run(db, INSERT_UPLOAD, row)?;
+        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{ConnectOptions, SqlSafeStr};
 use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
-use telegram_connector_operator::store::{self, ClaimRequest, ListingQuery};
+use telegram_connector_operator::store::{self, ClaimRequest, ListingQuery, ReplyPart};
 
 use crate::postgres::Postgres;
 
@@ -22,7 +22,7 @@ INSERT INTO denied (at, stored_at, namespace, name, message) VALUES
 fn version_before(files: &[&'static str]) -> Migrator {
     let migrations = (1..).zip(files).map(|(version, sql)| {
         // The names that the migrations have.
-        let name = ["lanes", "owners", "chats"][version - 1].into();
+        let name = ["lanes", "owners", "chats", "session_tokens", "shards"][version - 1].into();
         let version = i64::try_from(version).unwrap();
         Migration::new(
             version,
@@ -192,4 +192,78 @@ async fn sums_of_tokens_begin_at_zero_and_stay_on_postgres() {
         listed_tokens(&postgres.address()).await,
         [(4, 7, 8), (0, 0, 0)]
     );
+}
+
+/// A part as the versions before files stored it, of a message that is handled.
+const PART_BEFORE_FILES: &str = "
+INSERT INTO connector (id, uid, namespace, name) VALUES (1, 'alone', 'acme', 'alone');
+INSERT INTO lane (id, bot, chat, topic, connector, ready_at) VALUES (1, 1, 7, 0, 1, 0);
+INSERT INTO outbox (lane, reply, number, update_id, stored_at, part) VALUES
+  (1, 5, 0, 9, 1, '{\"html\":\"<b>a</b>\",\"plain\":\"a\",\"reply_to\":3}'), (1, 5, 1, 9, 1, '{\"html\":null,\"plain\":\"b\",\"reply_to\":null}');
+";
+
+async fn check_parts_are_kept(address: &str) {
+    let store = store::open(address).await.unwrap();
+    let request = ClaimRequest {
+        connector: ConnectorRef {
+            namespace: "acme".into(),
+            name: "alone".into(),
+            uid: ConnectorUid::from("alone"),
+        },
+        bot: BotId(1),
+        lanes: 10,
+        history: 0,
+    };
+    let lane = store.claim(vec![request]).await.unwrap().lanes.remove(0);
+    let parts: Vec<_> = lane.parts.into_iter().map(|waiting| waiting.part).collect();
+    let expected = [
+        ReplyPart::text(Some("<b>a</b>".into()), "a".into(), Some(3)),
+        ReplyPart::text(None, "b".into(), None),
+    ];
+    assert_eq!(parts, expected);
+}
+
+#[tokio::test]
+async fn parts_of_the_version_before_files_are_kept_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("connectors.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(&file)
+        .create_if_missing(true);
+    let files = [
+        include_str!("../../../src/store/sqlite/migrations/0001_lanes.sql"),
+        include_str!("../../../src/store/sqlite/migrations/0002_owners.sql"),
+        include_str!("../../../src/store/sqlite/migrations/0003_chats.sql"),
+        include_str!("../../../src/store/sqlite/migrations/0004_session_tokens.sql"),
+    ];
+    let mut db = options.connect().await.unwrap();
+    version_before(&files).run(&mut db).await.unwrap();
+    sqlx::raw_sql(PART_BEFORE_FILES)
+        .execute(&mut db)
+        .await
+        .unwrap();
+    sqlx::Connection::close(db).await.unwrap();
+    check_parts_are_kept(&format!("sqlite:{}", file.display())).await;
+}
+
+#[tokio::test]
+async fn parts_of_the_version_before_files_are_kept_on_postgres() {
+    let Some(postgres) = Postgres::start_empty().await else {
+        return;
+    };
+    let options: sqlx::postgres::PgConnectOptions = postgres.address().parse().unwrap();
+    let files = [
+        include_str!("../../../src/store/postgres/migrations/0001_lanes.sql"),
+        include_str!("../../../src/store/postgres/migrations/0002_owners.sql"),
+        include_str!("../../../src/store/postgres/migrations/0003_chats.sql"),
+        include_str!("../../../src/store/postgres/migrations/0004_session_tokens.sql"),
+        include_str!("../../../src/store/postgres/migrations/0005_shards.sql"),
+    ];
+    let mut db = options.connect().await.unwrap();
+    version_before(&files).run(&mut db).await.unwrap();
+    sqlx::raw_sql(PART_BEFORE_FILES)
+        .execute(&mut db)
+        .await
+        .unwrap();
+    check_parts_are_kept(&postgres.address()).await;
 }

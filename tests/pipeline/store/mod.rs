@@ -8,6 +8,7 @@ mod migration;
 mod opening;
 mod parked_claims;
 mod pruning;
+pub(crate) mod uploads;
 mod work;
 
 pub(crate) use parked_claims::check_parked_claim_takes_the_next_message;

@@ -26,8 +26,10 @@ fn part(text: &str) -> ReplyPart {
 }
 
 fn html(part: &ReplyPart) -> Option<&str> {
-    let PartContent::Text { html, .. } = &part.content;
-    html.as_deref()
+    match &part.content {
+        PartContent::Text { html, .. } => html.as_deref(),
+        PartContent::File(_) => None,
+    }
 }
 
 /// The last of the messages that an answer of these messages becomes, at most 40.

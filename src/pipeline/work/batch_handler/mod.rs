@@ -407,7 +407,7 @@ impl BatchHandler<'_> {
         let waiting = (0..).zip(&parts).map(|(number, part)| WaitingPart {
             reply: message,
             number,
-            part: part.clone(),
+            part: part.clone().without_upload(),
             attempts: 0,
             ambiguous: false,
             stored_at,
