@@ -35,6 +35,7 @@ mod stop_command;
 mod store;
 mod store_open_errors;
 mod store_unavailable;
+mod taps;
 mod test_env;
 mod topics;
 mod webhook_connections;
