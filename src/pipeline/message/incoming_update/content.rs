@@ -1,6 +1,6 @@
 //! What was sent: the kinds of content that are understood, and the events in a chat that matter.
 
-use super::ButtonTap;
+use super::tap::ButtonTap;
 use crate::telegram::UpdateKind;
 use crate::telegram::json::JsonObject;
 
