@@ -34,7 +34,7 @@ pub struct ResolvedConnector {
     pub denied_reply: DeniedReply,
     /// How long a session lasts and how much of it is sent.
     pub session: SessionPolicy,
-    /// What of an answer shows, and what shows while it is on its way.
+    /// What answers bring beside their text, and what of one shows while it is on its way.
     pub answers: AnswerPolicy,
     /// Groups; `None`: silent there.
     pub groups: Option<GroupPolicy>,
@@ -136,7 +136,7 @@ pub enum SessionDuration {
     Hours(u32),
 }
 
-/// What of an answer shows, and what shows while it is on its way.
+/// What answers bring beside their text, and what of one shows while it is on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerPolicy {
     /// What the assistant says of its work is shown until its answer begins.
@@ -145,6 +145,8 @@ pub struct AnswerPolicy {
     pub streaming: bool,
     /// The reaction that says that a message was received.
     pub receipt: Option<Arc<str>>,
+    /// The biggest file that is sent, in bytes; `None`: none are.
+    pub max_file_bytes: Option<usize>,
 }
 
 impl Default for AnswerPolicy {
@@ -153,6 +155,7 @@ impl Default for AnswerPolicy {
             progress: false,
             streaming: true,
             receipt: None,
+            max_file_bytes: None,
         }
     }
 }

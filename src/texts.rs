@@ -68,6 +68,7 @@ pub struct Texts {
     /// Stands above the sources of an answer.
     pub sources: String,
     more_sources: String,
+    file_not_sent: String,
     /// The user writes too fast; said once.
     pub rate_limited: String,
     /// A sticker, a poll, or something else that cannot be understood.
@@ -155,6 +156,11 @@ impl Texts {
         self.more_sources.replace("{count}", &count.to_string())
     }
 
+    /// Stands in the place of a file that could not be sent.
+    pub fn file_not_sent(&self, name: &str) -> String {
+        self.file_not_sent.replace("{name}", name)
+    }
+
     /// Command and description, in the order of [`MENU_COMMANDS`].
     pub fn commands(&self) -> [(&'static str, &str); 4] {
         let Commands {
@@ -230,6 +236,11 @@ mod tests {
             }
             let more = texts.more_sources(4242);
             assert!(more.contains("4242") && !more.contains('{'), "{code}");
+            let not_sent = texts.file_not_sent("cat.png");
+            assert!(
+                not_sent.contains("cat.png") && !not_sent.contains('{'),
+                "{code}"
+            );
             for word in [&texts.picture, &texts.file, &texts.sources] {
                 assert!(!word.trim().is_empty() && word.len() < 30, "{code}: {word}");
             }

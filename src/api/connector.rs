@@ -82,7 +82,7 @@ pub struct TelegramConnectorSpec {
     pub bot_token_secret_ref: SecretKeyRef,
     /// Who answers.
     pub assistant: AssistantSpec,
-    /// What of an answer shows in its chat, and what shows while it is on its way.
+    /// What answers bring beside their text, and what of one shows while it is on its way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<AnswersSpec>,
     /// Who writes voice messages down, so that the assistant can answer them. Absent: a voice message gets a friendly sentence.

@@ -18,6 +18,7 @@
 //! | `sse` | server-sent events |
 //! | `answer_body` | whether a body is JSON or server-sent events, whatever it is called |
 //! | `answer_metadata` | sources and token counts as servers spell them |
+//! | `inline_file` | a file of an answer as Markdown with a data URI |
 //! | `lenient_json` | JSON as servers write it, read where it stands |
 //! | `error` | errors, classified by what the pipeline does about them |
 //! | `question_context` | where a question was asked, and of which bot |
@@ -32,6 +33,7 @@ mod configured_headers;
 mod credentials;
 mod error;
 mod http_client;
+mod inline_file;
 mod lenient_json;
 mod openai;
 mod plain_http;

@@ -24,6 +24,7 @@ use super::sse::{SseDecoder, SseStream};
 use super::{
     AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, BuildError, Question,
     QuestionContext, QuestionProgress, Truncation, answer_metadata, answer_stream, complete_answer,
+    inline_file,
     request_headers,
 };
 
@@ -219,10 +220,10 @@ impl<'a> RequestBody<'a> {
 /// What comes back, whole or as the data of an event.
 #[derive(Debug, Default)]
 struct Reply {
-    /// State, text, sources and usage, in this order.
+    /// State, text, files, sources and usage, in this order.
     parts: VecDeque<AnswerPart>,
     truncation: Option<Truncation>,
-    /// It has a text or a state, if only an empty one.
+    /// It has a text, a file or a state, if only an empty one.
     is_answer: bool,
 }
 
@@ -232,8 +233,15 @@ impl Reply {
         if !json.is_object() {
             return Err(not_the_schema("is no JSON object"));
         }
-        let [text, state, error, end, usage, citations] =
-            json.fields(["text", "state", "error", "end", "usage", "citations"]);
+        let [text, state, error, end, usage, citations, files] = json.fields([
+            "text",
+            "state",
+            "error",
+            "end",
+            "usage",
+            "citations",
+            "files",
+        ]);
         if !error.is_blank() {
             return Err(AssistantError::from_error_object(&error.to_value()));
         }
@@ -247,6 +255,15 @@ impl Reply {
             if !text.is_empty() {
                 reply.parts.push_back(AnswerPart::Text(text));
             }
+        }
+        if !files.is_null() && files.kind() != JsonKind::Array {
+            return Err(not_the_schema("has files that are no array"));
+        }
+        for file in files.items() {
+            let file = inline_file::read_file(file)
+                .ok_or_else(|| not_the_schema("has a file with neither data nor an http(s) url"))?;
+            reply.is_answer = true;
+            reply.parts.push_back(AnswerPart::Text(file));
         }
         let citations = answer_metadata::citations(citations).into_iter();
         reply.parts.extend(citations.map(AnswerPart::Citation));

@@ -31,7 +31,7 @@ fn prompt_tokens(assistant: &AssistantSpec) -> u64 {
     prompt.map_or(0, estimate_message_tokens) + if context { CHAT_CONTEXT_TOKENS } else { 0 }
 }
 
-/// What of an answer shows, and what shows while it is on its way.
+/// What answers bring beside their text, and what of one shows while it is on its way.
 pub(super) fn answer_policy(spec: &TelegramConnectorSpec) -> AnswerPolicy {
     let Some(answers) = &spec.answers else {
         return AnswerPolicy::default();
@@ -40,6 +40,7 @@ pub(super) fn answer_policy(spec: &TelegramConnectorSpec) -> AnswerPolicy {
         progress: answers.shows_progress(),
         streaming: answers.streams(),
         receipt: answers.receipt.as_deref().map(Into::into),
+        max_file_bytes: answers.max_file_bytes(),
     }
 }
 

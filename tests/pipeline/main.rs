@@ -12,6 +12,7 @@ mod concurrency;
 mod crashes;
 mod edits;
 mod failures;
+mod files_out;
 mod full_context;
 mod group_moves;
 mod isolation;

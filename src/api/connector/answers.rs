@@ -1,8 +1,11 @@
-//! `spec.answers`: what of an answer shows in its chat, and what shows while it is on its way.
+//! `spec.answers`: what answers bring beside their text, and what of one shows while it is on its way.
 
 use kube::KubeSchema;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+
+/// The most megabytes of a file that is sent, unless the manifest says otherwise.
+const DEFAULT_MAX_MEGABYTES: i32 = 20;
 
 /// The reactions that a bot can set on a message (Bot API, `ReactionTypeEmoji`).
 pub const REACTIONS: [&str; 73] = [
@@ -81,14 +84,18 @@ pub const REACTIONS: [&str; 73] = [
     "😡",
 ];
 
-/// What of an answer shows in its chat, and what shows while it is on its way. Absent: answers are shown while they are written.
+/// What answers bring beside their text, and what of one shows while it is on its way. Absent: text only, shown while it is written.
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.progress) || !self.progress || !has(self.streaming) || self.streaming")
         .message("progress is shown where answers are shown while they are written: remove streaming: false, or progress")
         .reason(Reason::FieldValueInvalid)
-        .field_path(".progress")
+        .field_path(".progress"),
+    validation = Rule::new("!has(self.maxMegabytes) || (has(self.files) && self.files)")
+        .message("maxMegabytes bounds the files that are sent: set files: true, or remove maxMegabytes")
+        .reason(Reason::FieldValueInvalid)
+        .field_path(".maxMegabytes")
 )]
 pub struct AnswersSpec {
     /// True shows what the assistant says of its work until its answer begins: an agent's status messages, a model's reasoning where the server
@@ -103,6 +110,14 @@ pub struct AnswersSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "reaction_schema")]
     pub receipt: Option<String>,
+    /// True sends the pictures and other files that an answer holds, each in its place among the text, as what its first bytes say that it is: a photo,
+    /// a voice message, music, a video, or a document. Default false: a word stands in their place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<bool>,
+    /// The biggest file that is sent, in megabytes, 1 to 50. In the place of a bigger one stands a sentence. Default 20.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 50))]
+    pub max_megabytes: Option<i32>,
 }
 
 impl AnswersSpec {
@@ -114,6 +129,13 @@ impl AnswersSpec {
     /// Whether answers are shown while they are written.
     pub fn streams(&self) -> bool {
         self.streaming.unwrap_or(true)
+    }
+
+    /// The biggest file that is sent, in bytes; `None`: none are.
+    pub fn max_file_bytes(&self) -> Option<usize> {
+        let megabytes = self.max_megabytes.unwrap_or(DEFAULT_MAX_MEGABYTES);
+        let bytes = usize::try_from(megabytes).unwrap_or(0) * 1_000_000;
+        self.files.unwrap_or(false).then_some(bytes)
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod classified_message;
 pub(crate) mod decision;
 pub(crate) mod denied;
 pub(crate) mod estimate;
+pub(crate) mod file_type;
 pub(crate) mod groups;
 pub(crate) mod handled_messages;
 pub(crate) mod history;

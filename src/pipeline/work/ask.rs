@@ -21,6 +21,7 @@ use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::registry::ResolvedConnector;
 use crate::store::LaneKey;
 use crate::texts::texts_for;
+pub(crate) use data_uri_filter::AnswerFile;
 use data_uri_filter::{DataUriFilter, PlaceholderWords};
 
 /// No assistant may take longer, whatever its own limit is (API.md: `timeoutSeconds` is at most 600).
@@ -66,8 +67,10 @@ impl AnswerEnd {
 /// What came of an answer. Without text only if it ended [`AnswerEnd::Complete`] or [`AnswerEnd::Truncated`].
 #[derive(Debug, Default)]
 pub(crate) struct AssistantAnswer {
-    /// The text, as far as it came.
+    /// The text, as far as it came; in the place of each file its name.
     pub(crate) text: String,
+    /// The files that it holds, in their order; none unless they are to be sent.
+    pub(crate) files: Vec<AnswerFile>,
     /// Whether that is all.
     pub(crate) end: AnswerEnd,
     /// The sources that it names.
@@ -133,6 +136,9 @@ pub(crate) async fn ask<I>(
 ) -> AskOutcome<I> {
     let (text_sender, shown) = watch::channel(PreviewText::default());
     let so_far = shown.clone();
+    let language = question.sender.language_code.as_deref();
+    let max_file_bytes = context.connector.answers.max_file_bytes;
+    let reader = TextReader::new(language, max_file_bytes, text_sender);
     let known = Mutex::new(KnownSoFar::default());
     let span = tracing::debug_span!(
         "assistant",
@@ -142,7 +148,7 @@ pub(crate) async fn ask<I>(
     );
     let asking = async {
         tokio::select! {
-            answer = collect_answer(assistant, question, text_sender, &known).instrument(span.clone()) => match answer {
+            answer = collect_answer(assistant, question, reader, &known).instrument(span.clone()) => match answer {
                 Ok(answer) => AskOutcome::Answered(answer),
                 Err(error) => AskOutcome::Failed(error),
             },
@@ -189,17 +195,16 @@ struct KnownSoFar {
 async fn collect_answer(
     assistant: &dyn Assistant,
     question: Question,
-    text_sender: watch::Sender<PreviewText>,
+    mut reader: TextReader,
     known: &Mutex<KnownSoFar>,
 ) -> Result<AssistantAnswer, AssistantError> {
     let deadline = Instant::now() + ANSWER_TIMEOUT;
-    let mut reader = TextReader::new(question.sender.language_code.as_deref(), text_sender);
     let mut answer = AssistantAnswer::default();
     let reading = read_answer(assistant, question, &mut reader, known, &mut answer);
     let read = tokio::time::timeout_at(deadline, reading)
         .await
         .unwrap_or_else(|_| Err(timeout_error()));
-    answer.text = reader.finish();
+    (answer.text, answer.files) = reader.finish();
     match read {
         Err(error) if answer.is_empty() => return Err(error),
         Err(error) => {
@@ -211,9 +216,11 @@ async fn collect_answer(
     Ok(answer)
 }
 
-/// The text of an answer as it grows, without what data URIs hold.
+/// The text of an answer as it grows, and the files of its data URIs, which are no part of it.
 struct TextReader {
     words: PlaceholderWords<'static>,
+    /// The biggest file that is wanted; `None`: none are.
+    max_file_bytes: Option<usize>,
     filter: DataUriFilter<'static>,
     text: String,
     shown: watch::Sender<PreviewText>,
@@ -222,7 +229,11 @@ struct TextReader {
 }
 
 impl TextReader {
-    fn new(language_code: Option<&str>, shown: watch::Sender<PreviewText>) -> Self {
+    fn new(
+        language_code: Option<&str>,
+        max_file_bytes: Option<usize>,
+        shown: watch::Sender<PreviewText>,
+    ) -> Self {
         let texts = texts_for(language_code);
         let words = PlaceholderWords {
             picture: &texts.picture,
@@ -230,7 +241,8 @@ impl TextReader {
         };
         Self {
             words,
-            filter: DataUriFilter::new(words),
+            max_file_bytes,
+            filter: DataUriFilter::new(words).collecting_files(max_file_bytes),
             text: String::new(),
             shown,
             shown_length: 0,
@@ -242,7 +254,7 @@ impl TextReader {
     }
 
     fn rewrite(&mut self, text: &str) {
-        self.filter = DataUriFilter::new(self.words);
+        self.filter = DataUriFilter::new(self.words).collecting_files(self.max_file_bytes);
         self.text.clear();
         self.filter.push(text, &mut self.text);
         self.shown
@@ -263,9 +275,9 @@ impl TextReader {
         self.shown.send_modify(|shown| shown.add_progress(progress));
     }
 
-    fn finish(mut self) -> String {
-        self.text.push_str(&self.filter.finish());
-        self.text
+    fn finish(mut self) -> (String, Vec<AnswerFile>) {
+        self.filter.finish(&mut self.text);
+        (self.text, self.filter.into_files())
     }
 }
 
@@ -325,6 +337,7 @@ fn cut_long_text(answer: &mut AssistantAnswer) {
     if answer.text.len() > MAX_ANSWER_BYTES {
         let cut = answer.text.floor_char_boundary(MAX_ANSWER_BYTES);
         answer.text.truncate(cut);
+        answer.files.retain(|file| file.placeholder.end <= cut);
         if !matches!(answer.end, AnswerEnd::Broken(_)) {
             answer.end = AnswerEnd::Cut;
         }

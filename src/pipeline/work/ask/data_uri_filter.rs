@@ -6,11 +6,14 @@
 
 mod code_tracker;
 mod context;
+mod files;
 mod uri;
 
 use code_tracker::CodeTracker;
 pub(super) use context::PlaceholderWords;
 use context::{Openers, UriContext};
+pub(crate) use files::AnswerFile;
+use files::FileCollector;
 use uri::{Candidate, CandidateStep, UriReader, UriStep};
 
 /// The most that is held back before it is known what it is, in bytes.
@@ -31,6 +34,8 @@ pub(super) struct DataUriFilter<'a> {
     code: CodeTracker,
     /// The last character that was let through.
     last: Option<char>,
+    /// `None`: what data URIs hold is dropped.
+    files: Option<FileCollector>,
 }
 
 #[derive(Debug)]
@@ -52,7 +57,21 @@ impl<'a> DataUriFilter<'a> {
             openers: Openers::new(true),
             code: CodeTracker::default(),
             last: None,
+            files: None,
         }
+    }
+
+    /// With the files that the data URIs hold, of at most so many bytes each, if any are wanted.
+    pub(super) fn collecting_files(self, max_bytes: Option<usize>) -> Self {
+        Self {
+            files: max_bytes.map(FileCollector::new),
+            ..self
+        }
+    }
+
+    /// The files that were found, in their order. Their places are those in `out`, if that has held all that was let through.
+    pub(super) fn into_files(self) -> Vec<AnswerFile> {
+        self.files.map_or_else(Vec::new, FileCollector::into_files)
     }
 
     /// The next piece of the text; appends to `out` what can be let through by now.
@@ -89,24 +108,23 @@ impl<'a> DataUriFilter<'a> {
         self.emit(plain, out);
     }
 
-    /// The text has ended; returns what was still held back.
-    pub(super) fn finish(&mut self) -> String {
-        let mut out = String::new();
+    /// The text has ended; appends what was still held back.
+    pub(super) fn finish(&mut self, out: &mut String) {
         loop {
             match std::mem::replace(&mut self.state, State::Text(None)) {
                 State::Text(_) => {
                     let held = std::mem::take(&mut self.held);
-                    self.emit(&held, &mut out);
-                    return out;
+                    self.emit(&held, out);
+                    return;
                 }
                 State::Uri(context, mut uri) => {
                     let rest = uri.finish();
-                    self.end_uri(context, &uri, &mut out);
-                    self.read(&rest, &mut out);
+                    self.end_uri(context, &uri, out);
+                    self.read(&rest, out);
                 }
                 State::Tail(context) => {
-                    let tail = self.abandon_tail(&context, &mut out);
-                    self.read(&tail, &mut out);
+                    let tail = self.abandon_tail(&context, out);
+                    self.read(&tail, out);
                 }
             }
         }
@@ -132,6 +150,9 @@ impl<'a> DataUriFilter<'a> {
             }
             State::Uri(context, mut uri) => match uri.push(c, &context) {
                 UriStep::Inside => {
+                    if let Some(files) = &mut self.files {
+                        files.push(c);
+                    }
                     if self.held.len() < context.uri_start() + MAX_EXAMPLE_BYTES {
                         self.held.push(c);
                     }
@@ -159,6 +180,9 @@ impl<'a> DataUriFilter<'a> {
             let at_line_start = self.openers.opened_at_line_start();
             let context = UriContext::of(&self.held[..start], at_line_start);
             self.openers = Openers::new(false);
+            if let Some(files) = &mut self.files {
+                files.begin(&self.held[start..]);
+            }
             self.state = State::Uri(context, uri);
             return;
         }
@@ -186,8 +210,14 @@ impl<'a> DataUriFilter<'a> {
         let mut held = std::mem::take(&mut self.held);
         if uri.bytes() <= MAX_EXAMPLE_BYTES && self.code.is_in_code() {
             held.truncate(context.uri_start() + uri.bytes());
+            if let Some(files) = &mut self.files {
+                files.discard();
+            }
             self.emit(&held, out);
             return;
+        }
+        if let Some(files) = &mut self.files {
+            files.end(uri.bytes());
         }
         let context = context.with_media_type(uri.is_picture());
         self.emit(&held[..context.start()], out);
@@ -226,7 +256,11 @@ impl<'a> DataUriFilter<'a> {
         if self.last == Some(']') {
             out.push(' ');
         }
+        let start = out.len();
         self.emit(&text, out);
+        if let Some(files) = &mut self.files {
+            files.place(start..out.len(), context.name(), context.is_picture());
+        }
     }
 
     fn emit(&mut self, text: &str, out: &mut String) {

@@ -144,7 +144,7 @@ impl BatchHandler<'_> {
             add_mark(&mut answer.text, mark);
         }
         self.record_exchange(assistant, asked, &answer);
-        let mut parts = self.answer_parts(&answer.text).await;
+        let mut parts = self.answer_parts_with_files(&answer).await;
         citations::append_sources(
             &mut parts,
             &answer.text,

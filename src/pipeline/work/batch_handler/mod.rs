@@ -1,5 +1,6 @@
 //! Handles one turn: from its plan to what is written and delivered.
 
+mod answer_files;
 mod exchange;
 mod failure;
 mod question;

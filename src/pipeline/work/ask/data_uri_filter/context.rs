@@ -203,6 +203,15 @@ impl UriContext {
         self.uri_start
     }
 
+    /// What it is called.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn is_picture(&self) -> bool {
+        self.is_picture
+    }
+
     /// The quotes around the URI.
     pub(super) fn quote(&self) -> Option<char> {
         self.quote

@@ -16,7 +16,8 @@ fn filter(pieces: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     for piece in pieces {
         filter.push(piece.as_ref(), &mut out);
     }
-    out + &filter.finish()
+    filter.finish(&mut out);
+    out
 }
 
 /// Each character looked at by itself, as if a data URI could begin anywhere.
@@ -26,7 +27,8 @@ fn filter_by_character(text: &str) -> String {
     for c in text.chars() {
         filter.read(&c.to_string(), &mut out);
     }
-    out + &filter.finish()
+    filter.finish(&mut out);
+    out
 }
 
 fn filter_whole(text: &str) -> String {

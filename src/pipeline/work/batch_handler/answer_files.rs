@@ -1,0 +1,72 @@
+//! The messages of an answer with files: its text is cut where each stood.
+
+use super::BatchHandler;
+use crate::pipeline::decide::file_type::FileType;
+use crate::pipeline::work::ask::{AnswerFile, AssistantAnswer};
+use crate::store::{FilePart, PartContent, ReplyPart};
+use crate::texts::Texts;
+
+impl BatchHandler<'_> {
+    /// The messages of an answer, in order. In the place of a file that is too big or cannot be decoded stands a sentence.
+    pub(super) async fn answer_parts_with_files(&self, answer: &AssistantAnswer) -> Vec<ReplyPart> {
+        if answer.files.is_empty() {
+            return self.answer_parts(&answer.text).await;
+        }
+        let mut parts = Vec::new();
+        let mut text = String::new();
+        let mut taken = 0;
+        for file in &answer.files {
+            text.push_str(&answer.text[taken..file.placeholder.start]);
+            taken = file.placeholder.end;
+            match self.file_part(file) {
+                Ok(part) => {
+                    self.add_text(&mut parts, &std::mem::take(&mut text)).await;
+                    parts.push(part);
+                }
+                Err(sentence) => text.push_str(&sentence),
+            }
+        }
+        text.push_str(&answer.text[taken..]);
+        self.add_text(&mut parts, &text).await;
+        parts
+    }
+
+    async fn add_text(&self, parts: &mut Vec<ReplyPart>, text: &str) {
+        if !text.trim().is_empty() {
+            parts.extend(self.answer_parts(text.trim_matches('\n')).await);
+        }
+    }
+
+    /// The part of a file, or what stands in its place.
+    fn file_part(&self, file: &AnswerFile) -> Result<ReplyPart, String> {
+        let texts = self.texts();
+        let fallback_name = fallback_name(file, texts);
+        let Some(content) = &file.content else {
+            let name = if file.name.is_empty() {
+                fallback_name
+            } else {
+                &file.name
+            };
+            return Err(texts.file_not_sent(name));
+        };
+        let file_type = FileType::of(content, &file.name, &file.declared_type, fallback_name);
+        let content = PartContent::File(FilePart {
+            kind: file_type.kind,
+            replacement: texts.file_not_sent(&file_type.name),
+            name: file_type.name,
+            media_type: file_type.media_type,
+            bytes: content.len(),
+            upload: Some(content.clone()),
+        });
+        let reply_to = self.reply_to();
+        Ok(ReplyPart { content, reply_to })
+    }
+}
+
+fn fallback_name<'t>(file: &AnswerFile, texts: &'t Texts) -> &'t str {
+    if file.is_picture {
+        &texts.picture
+    } else {
+        &texts.file
+    }
+}
