@@ -57,7 +57,13 @@ async fn store_reply_and_be_killed(
     let updates = vec![update(1 << 40, ANN, date, "a file, please")];
     let uid = connector("support").uid;
     store.accept(&uid, BOT, updates).await.unwrap();
-    let lane = claim(&*store, "support", 1).await.lanes.remove(0);
+    // The pipeline may still have the lane of the greeting.
+    let lane = loop {
+        if let Some(lane) = claim(&*store, "support", 1).await.lanes.pop() {
+            break lane;
+        }
+        tokio::task::yield_now().await;
+    };
     let message = lane.messages[0].id;
     let reply = Change::Reply {
         message,
@@ -81,7 +87,7 @@ async fn store_reply_and_be_killed(
 async fn sent(env: &TestEnv, support: &Connector, count: usize) -> Vec<SentMessage> {
     let wait = env
         .telegram
-        .wait_for_sent_messages(support.id, ANN, count + 1, TIMEOUT);
+        .wait_for_sent_messages(support.id, ANN, count, TIMEOUT);
     let sent = wait.await;
     sent.into_iter().skip(1).collect()
 }
@@ -242,7 +248,7 @@ async fn answered(words: String, max_megabytes: Option<usize>, count: usize) -> 
         .send_private_message(support.id, ANN, "draw a cat");
     let sent = env
         .telegram
-        .wait_for_sent_messages(support.id, ANN, count, TIMEOUT)
+        .wait_for_sent_messages(support.id, ANN, count - 1, TIMEOUT)
         .await;
     env.wait_until_drained().await;
     assert_nothing_is_left(&env).await;
