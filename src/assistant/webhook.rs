@@ -24,8 +24,7 @@ use super::sse::{SseDecoder, SseStream};
 use super::{
     AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, BuildError, Question,
     QuestionContext, QuestionProgress, Truncation, answer_metadata, answer_stream, complete_answer,
-    inline_file,
-    request_headers,
+    inline_file, request_headers,
 };
 
 const ID: HeaderName = HeaderName::from_static("webhook-id");

@@ -176,7 +176,6 @@ impl TestEnv {
                 max_messages: 50,
                 max_tokens: None,
             },
-            answers: AnswerPolicy::default(),
             groups: None,
             greeting: None,
             messages_per_minute: 600,

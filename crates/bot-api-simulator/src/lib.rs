@@ -57,8 +57,8 @@ mod update_kinds;
 mod user_actions;
 mod webhook;
 
-pub use conversation::{BotSummary, Conversation, ConversationMessage, GroupSummary};
 pub use callback_queries::{CallbackAnswer, CallbackQuery, Tap, TapOutcome};
+pub use conversation::{BotSummary, Conversation, ConversationMessage, GroupSummary};
 pub use entity::{Entity, detect, utf16_len};
 pub use faults::{Fault, FaultKind};
 pub use objects::User;

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::entity::Entity;
 use super::callback_queries::CallbackQueries;
+use super::entity::Entity;
 use super::faults::Faults;
 use super::files::Files;
 use super::method_result::MethodError;

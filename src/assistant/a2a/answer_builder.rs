@@ -139,7 +139,7 @@ impl AnswerBuilder {
         }
         let text = self.last_progress.to_markdown();
         let is_shown = self.told.is_empty() && !text.trim().is_empty();
-        is_shown.then(|| AnswerPart::Progress(Progress::Step(text)))
+        is_shown.then_some(AnswerPart::Progress(Progress::Step(text)))
     }
 
     fn set_ids(&mut self, ids: &Ids) {

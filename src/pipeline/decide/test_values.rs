@@ -49,7 +49,6 @@ pub(super) fn connector(edit: impl FnOnce(&mut ResolvedConnector)) -> ResolvedCo
             max_messages: 50,
             max_tokens: None,
         },
-        answers: AnswerPolicy::default(),
         groups: Some(GroupPolicy {
             respond_to: RespondTo::Mention,
             chats: None,

@@ -10,8 +10,8 @@ pub(crate) mod entities;
 mod reply_to;
 mod rich_message;
 mod sender;
-mod topic_name;
 mod tap;
+mod topic_name;
 mod words;
 
 use jiff::Timestamp;
@@ -25,8 +25,8 @@ use display_name::display_name;
 pub use entities::{Entity, EntityKind};
 pub use reply_to::ReplyTo;
 pub use sender::Sender;
-pub use topic_name::TopicName;
 pub use tap::ButtonTap;
+pub use topic_name::TopicName;
 use words::Words;
 
 /// What kind of chat it is.
@@ -168,6 +168,7 @@ impl IncomingUpdate {
             kind: UpdateKind::CallbackQuery,
             chat,
             thread_id: update_route::topic(message),
+            topic_name: None,
             message_id: message.integer("message_id"),
             sender,
             date: Timestamp::UNIX_EPOCH,

@@ -7,7 +7,7 @@ const TOKEN: &str = "84:test_token";
 async fn call(simulator: &Simulator, method: &str, form: &[(&str, &str)]) {
     let url = format!("{}bot{TOKEN}/{method}", simulator.url());
     let client = reqwest::Client::new();
-    let response = client.post(url).form(form).send().await.unwrap();
+    let response = client.post(url).form(form).send().await.expect("an answer");
     assert_eq!(response.status(), 200, "{method}");
 }
 
