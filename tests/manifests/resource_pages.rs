@@ -27,8 +27,8 @@ fn optional_choices_say_what_counts_without_them() {
         let (spec, _) = page.split_once("\n## `status`").unwrap();
         let choice = |line: &&str| line.starts_with("| `") && line.contains("string, one of `");
         for row in spec.lines().filter(choice) {
-            let said = row.contains("**required**") || row.contains("**Default ");
-            assert!(said || row.contains("[]string"), "no default: {row}");
+            let says = ["**required**", "**Default ", "**Absent: ", "[]string"];
+            assert!(says.iter().any(|s| row.contains(s)), "no default: {row}");
         }
     }
 }
