@@ -100,7 +100,6 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
                 max_messages: 10,
                 max_tokens: None,
             },
-            answers: telegram_connector_operator::registry::AnswerPolicy::default(),
             groups: None,
             greeting: None,
             messages_per_minute: u32::MAX,

@@ -1,9 +1,11 @@
 //! What the page of `dev` shows of the operator: connectors and users from the embedded Kubernetes API, and rows of the store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bot_api_simulator::User;
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
@@ -16,6 +18,7 @@ use serde_json::json;
 use super::environment::users;
 use super::kubectl_table;
 use crate::api::TelegramConnector;
+use crate::api::conditions::Reason;
 use crate::history::{ChatMessage, Role};
 use crate::identity::BotId;
 use crate::pipeline::incoming_update::Sender;
@@ -28,8 +31,10 @@ use crate::telegram::BotToken;
 const PAGE: u32 = 500;
 /// Rows of each kind on the page.
 const SHOWN_ROWS: usize = 50;
-/// Written to a Secret whose token should be looked at again.
-const TOUCHED: &str = "connectors.pupau.ai/dev-touched-at";
+/// How often the status is looked at for what it says of a token that was taken away.
+const MISSING_TOKEN_LOOKS: u32 = 100;
+/// The pause between two of these looks.
+const MISSING_TOKEN_PAUSE: Duration = Duration::from_millis(50);
 
 fn unreadable(what: &str, error: impl std::fmt::Display) -> ReadError {
     ReadError(format!("{what} cannot be read: {error}"))
@@ -78,21 +83,27 @@ impl ClusterView for EmbeddedCluster {
         Some(decision == AccessDecision::Allowed)
     }
 
-    async fn touch_token(&self, bot: i64) -> Result<(), ReadError> {
+    async fn rewrite_token(&self, bot: i64) -> Result<(), ReadError> {
         let failed =
             |error: kube::Error| ReadError(format!("the Secret cannot be patched: {error}"));
         let api: Api<TelegramConnector> = Api::all(self.client.clone());
         for connector in api.list(&ListParams::default()).await.map_err(failed)? {
-            if self.bot_of_token(&connector).await != Some(bot) {
+            let token = users::token_of(&self.client, &connector).await;
+            let Some(token) = token.map_err(failed)?.filter(|t| bot_of(t) == Some(bot)) else {
                 continue;
-            }
+            };
+            let reference = &connector.spec.bot_token_secret_ref;
+            let key = reference.key.as_deref().unwrap_or("token");
             let namespace = connector.namespace().unwrap_or_default();
             let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
-            let now = jiff::Timestamp::now().to_string();
-            let patch = Patch::Merge(json!({"metadata": {"annotations": {TOUCHED: now}}}));
-            let name = &connector.spec.bot_token_secret_ref.name;
-            secrets
-                .patch(name, &PatchParams::default(), &patch)
+            let write = async |value: serde_json::Value| {
+                let patch = Patch::Merge(json!({"data": {key: value}}));
+                let params = PatchParams::default();
+                secrets.patch(&reference.name, &params, &patch).await
+            };
+            write(json!(null)).await.map_err(failed)?;
+            self.wait_for_missing_token(&connector).await;
+            write(json!(ByteString(token.into_bytes())))
                 .await
                 .map_err(failed)?;
         }
@@ -104,9 +115,30 @@ impl EmbeddedCluster {
     /// The bot of the token in a connector's Secret; `None` without a readable one.
     async fn bot_of_token(&self, connector: &TelegramConnector) -> Option<i64> {
         let token = users::token_of(&self.client, connector).await.ok()??;
-        let token = BotToken::parse(&token).ok()?;
-        Some(token.bot_id().0)
+        bot_of(&token)
     }
+
+    /// Waits until the operator has seen that a connector has no token, for a moment at most: one that is suspended says nothing.
+    async fn wait_for_missing_token(&self, connector: &TelegramConnector) {
+        let namespace = connector.namespace().unwrap_or_default();
+        let api: Api<TelegramConnector> = Api::namespaced(self.client.clone(), &namespace);
+        let is_missing = |connector: &TelegramConnector| {
+            let status = connector.status.as_ref();
+            let mut conditions = status.iter().flat_map(|status| &status.conditions);
+            conditions.any(|condition| condition.reason == Reason::SecretKeyMissing.as_str())
+        };
+        for _ in 0..MISSING_TOKEN_LOOKS {
+            match api.get(&connector.name_any()).await {
+                Ok(now) if !is_missing(&now) => tokio::time::sleep(MISSING_TOKEN_PAUSE).await,
+                _ => return,
+            }
+        }
+    }
+}
+
+/// The bot of a token; `None` for what is no token.
+fn bot_of(token: &str) -> Option<i64> {
+    Some(BotToken::parse(token).ok()?.bot_id().0)
 }
 
 fn describe(

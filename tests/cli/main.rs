@@ -207,9 +207,12 @@ fn the_quickstart_passes_check() {
 }
 
 #[test]
-fn denied_of_a_new_store_is_empty_and_since_is_checked() {
+fn denied_of_an_empty_store_is_empty_and_since_is_checked() {
     let folder = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}/c.db", folder.path().display());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let opened = runtime.block_on(telegram_connector_operator::store::open(&store));
+    drop(opened.unwrap());
     let none = run_program(
         &[
             "denied",

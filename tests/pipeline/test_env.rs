@@ -230,6 +230,7 @@ impl TestEnv {
     }
 
     /// A model that is told where it speaks.
+    #[allow(dead_code, reason = "used by the conversations")]
     pub(crate) fn openai_with_chat_context(&self) -> Arc<dyn Assistant> {
         let url = self.assistant.url();
         let spec = AssistantSpec {

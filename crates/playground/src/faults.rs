@@ -110,10 +110,9 @@ impl Switch {
                     sources.simulator.revoke(bot);
                 } else {
                     sources.simulator.restore_token(bot);
+                    // A real bot's owner would write a new token into the Secret. Should it fail, the page goes on saying what the status says.
+                    let _ = sources.cluster.rewrite_token(bot).await;
                 }
-                // Not after the long poll that is under way. A real bot's owner writes a new token into the Secret, which has the same effect.
-                // If it fails, the operator looks again by itself, later.
-                let _ = sources.cluster.touch_token(bot).await;
             }
             Self::WordByWord => change_behaviour(sources, |behaviour| {
                 behaviour.word_delay_ms = if on { WORD_DELAY_MS } else { 0 };

@@ -27,11 +27,12 @@ pub trait ClusterView: Send + Sync {
     /// Whether a user may write to a bot; `None` while no connector serves it.
     fn may_write(&self, bot: i64, user: &User) -> Option<bool>;
 
-    /// Lets the operator look at a bot's token again, as a changed Secret would.
+    /// Takes a bot's token out of its Secret and puts it back: the operator asks Telegram only once about a token that is refused, until the Secret
+    /// has another one.
     ///
     /// # Errors
     /// The Kubernetes API cannot be written.
-    async fn touch_token(&self, bot: i64) -> Result<(), ReadError>;
+    async fn rewrite_token(&self, bot: i64) -> Result<(), ReadError>;
 }
 
 /// What the operator's store holds.

@@ -47,7 +47,7 @@ impl ClusterView for OneConnector {
         Some(user.id == 1001)
     }
 
-    async fn touch_token(&self, _bot: i64) -> Result<(), ReadError> {
+    async fn rewrite_token(&self, _bot: i64) -> Result<(), ReadError> {
         Ok(())
     }
 }
