@@ -54,7 +54,7 @@ const PRIVACY_MODE: &str = "; but groups.respondTo is All and the bot's privacy 
      the group, which this condition does not see";
 
 /// Whether a message of `Connected` says that privacy mode is in the way.
-pub(in crate::controller) fn names_privacy_mode(message: &str) -> bool {
+pub(crate) fn names_privacy_mode(message: &str) -> bool {
     message.ends_with(PRIVACY_MODE)
 }
 
