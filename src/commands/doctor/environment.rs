@@ -59,6 +59,10 @@ pub(super) struct OperatorEnvironment {
     /// Its flags, or why they are not known.
     pub(super) flags: Result<OperatorFlags, String>,
     /// In `dev`, where assistants that run in a cluster are redirected to.
+    #[cfg_attr(
+        not(feature = "dev"),
+        allow(dead_code, reason = "only `dev` redirects")
+    )]
     pub(super) sample_assistant: Option<Url>,
 }
 

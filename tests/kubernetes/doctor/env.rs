@@ -79,6 +79,9 @@ impl Examination {
     }
 }
 
+/// How often an environment is examined anew because a real controller has counted its Pods.
+const MAX_TRIES: u32 = 30;
+
 impl DoctorEnv {
     pub async fn new(cluster: Cluster) -> Self {
         let mut env = Self::bare(cluster).await;
@@ -171,12 +174,15 @@ impl DoctorEnv {
     /// Runs `doctor` for this environment. A real controller counts the Pods of the Deployment, of which none ever runs, and may have done so
     /// since the status was planted: then it is planted again.
     pub async fn examine(&self, arguments: &[&str]) -> Examination {
+        let mut tries = 0;
         loop {
             let examination = self.examine_once(arguments).await;
+            tries += 1;
             let planted = self.ready_replicas.load(Ordering::Relaxed);
             let operator = examination.find("operator", "failure");
             let counted = operator.is_some_and(|o| o.message.starts_with("0 of 1"));
-            if self.cluster.control_plane.is_some() || planted == 0 || !counted {
+            let is_last = tries == MAX_TRIES;
+            if self.cluster.control_plane.is_some() || planted == 0 || !counted || is_last {
                 return examination;
             }
             self.set_ready_replicas(planted).await;
