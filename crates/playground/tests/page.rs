@@ -1,5 +1,7 @@
 //! The page over HTTP, with a cluster and a store of the test's own.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
