@@ -371,13 +371,7 @@ impl Simulator {
 
     /// Clears recorded messages, calls, deliveries and drafts; counters are kept.
     pub fn clear_recorded(&self, bot: impl Into<i64>) {
-        let bot = self.bot(bot);
-        let mut state = bot.state.lock();
-        state.history.clear();
-        state.stats.calls.clear();
-        state.stats.deliveries.clear();
-        state.drafts.clear();
-        state.callback_queries.clear();
+        self.bot(bot).state.lock().clear_recorded();
     }
 
     /// The bot's drafts, in the order of its calls.

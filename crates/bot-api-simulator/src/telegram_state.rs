@@ -136,6 +136,17 @@ pub(super) struct BotState {
     pub stats: Stats,
 }
 
+impl BotState {
+    /// Clears recorded messages, calls, deliveries, drafts and taps; counters are kept.
+    pub(super) fn clear_recorded(&mut self) {
+        self.history.clear();
+        self.stats.calls.clear();
+        self.stats.deliveries.clear();
+        self.drafts.clear();
+        self.callback_queries.clear();
+    }
+}
+
 /// A private chat as the bot sees it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PrivateChat {

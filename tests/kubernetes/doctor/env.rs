@@ -23,9 +23,9 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_telegram-connector-operator");
 /// Name of the operator's Deployment and of its `ServiceAccount`.
 pub const OPERATOR: &str = "tco";
 /// The token of the connector's bot.
-pub const TOKEN: &str = "8400000001:AAF7-planted_token_of_the_bot_01234";
+pub const TOKEN: &str = "8400000001:not-a-real-token-but-planted-here-1";
 /// The part of it that nobody may see.
-pub const TOKEN_SECRET: &str = "AAF7-planted_token_of_the_bot_01234";
+pub const TOKEN_SECRET: &str = "not-a-real-token-but-planted-here-1";
 /// The bot's id.
 pub const BOT: i64 = 8_400_000_001;
 

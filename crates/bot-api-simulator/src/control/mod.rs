@@ -279,12 +279,7 @@ async fn sent(
 
 async fn clear_recorded(State(telegram): Shared, Path(bot): Path<String>) -> Result {
     let bot = find_bot(&telegram, &bot)?;
-    let mut state = bot.state.lock();
-    state.history.clear();
-    state.stats.calls.clear();
-    state.stats.deliveries.clear();
-    state.drafts.clear();
-    state.callback_queries.clear();
+    bot.state.lock().clear_recorded();
     Ok(Json(json!({"ok": true})))
 }
 
