@@ -100,7 +100,7 @@ impl BotConnection {
                 self.poll(profile).await;
             }
             ConnectionSettings::Webhook(settings) => {
-                Box::pin(webhook::WebhookRegistration::new(self, settings).run()).await;
+                Box::pin(webhook::WebhookRegistration::new(self, settings, profile).run()).await;
             }
         }
     }

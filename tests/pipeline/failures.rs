@@ -291,18 +291,41 @@ async fn failed_send_is_never_duplicated() {
     assert_eq!(env.assistant.request_count(), 2);
 }
 
+fn unauthorized() -> Fault {
+    Fault::new(FaultKind::Status {
+        code: 401,
+        description: "Unauthorized".into(),
+    })
+}
+
+#[tokio::test]
+async fn single_401_of_a_send_that_get_me_denies_is_retried() {
+    let mut env = TestEnv::new().await;
+    let support = env.connector("support");
+    env.telegram
+        .add_fault(unauthorized().method("sendMessage").times(1));
+    env.telegram.send_private_message(support.id, ANN, "hello");
+    env.telegram
+        .wait_for_sent_messages(support.id, ANN, 0, TIMEOUT)
+        .await;
+    assert!(
+        !matches!(
+            env.observations.facts(&support.uid).identity,
+            Some(IdentityFact::Refused { .. })
+        ),
+        "the bot is cut off"
+    );
+    assert_eq!(env.assistant.request_count(), 1);
+}
+
 #[tokio::test]
 async fn revoked_token_delays_the_reply_until_a_change() {
     let mut env = TestEnv::new().await;
     let support = env.connector("support");
-    env.telegram.add_fault(
-        Fault::new(FaultKind::Status {
-            code: 401,
-            description: "Unauthorized".into(),
-        })
-        .method("sendMessage")
-        .times(1),
-    );
+    env.telegram
+        .add_fault(unauthorized().method("sendMessage").times(1));
+    env.telegram
+        .add_fault(unauthorized().method("getMe").times(1));
     env.telegram.send_private_message(support.id, ANN, "hello");
     wait_until("the 401 is noted", async || {
         matches!(

@@ -18,7 +18,7 @@ use crate::connection::bot_connection::{BotConnection, whole_seconds};
 use crate::connection::foreign_webhook::{self, ReplacementCounter};
 use crate::observation::{ConnectionFact, IdentityFact};
 use crate::telegram::TelegramError;
-use crate::telegram::bot::{ALLOWED_UPDATES, SetWebhook, WebhookInfo};
+use crate::telegram::bot::{ALLOWED_UPDATES, BotProfile, SetWebhook, WebhookInfo};
 
 /// A new registration is checked soon, later ever more rarely.
 const FIRST_CHECK_DELAY: Duration = Duration::from_secs(5);
@@ -103,6 +103,7 @@ enum WaitOutcome {
 pub(in crate::connection) struct WebhookRegistration<'c> {
     connection: &'c BotConnection,
     settings: &'c WebhookSettings,
+    profile: BotProfile,
     url: Url,
     secret: SecretString,
     faults: Backoff,
@@ -117,11 +118,13 @@ impl<'c> WebhookRegistration<'c> {
     pub(in crate::connection) fn new(
         connection: &'c BotConnection,
         settings: &'c WebhookSettings,
+        profile: BotProfile,
     ) -> Self {
         let uid = &connection.connector.uid;
         Self {
             connection,
             settings,
+            profile,
             url: webhook_url(&settings.public_url, uid),
             secret: derive_secret_token(&settings.key, uid, connection.bot.id()),
             faults: ERROR_BACKOFF,
@@ -136,13 +139,16 @@ impl<'c> WebhookRegistration<'c> {
     pub(in crate::connection) async fn run(mut self) {
         loop {
             let Err(error) = self.register_and_watch().await;
-            let Some(wait) = self.on_error(&error) else {
-                self.connection.report_identity(IdentityFact::Refused {
-                    detail: error.to_string(),
-                });
-                return;
-            };
-            tokio::time::sleep(wait).await;
+            if let Some(wait) = self.on_error(&error) {
+                tokio::time::sleep(wait).await;
+                continue;
+            }
+            // A single 401 that getMe does not confirm must not end the connection.
+            tokio::time::sleep(self.faults.next_delay()).await;
+            match Box::pin(self.connection.identify()).await {
+                Some(profile) => self.profile = profile,
+                None => return,
+            }
         }
     }
 
@@ -169,6 +175,9 @@ impl<'c> WebhookRegistration<'c> {
                     RegistrationState::Verified => {
                         self.connected = true;
                         self.faults.reset();
+                        // Overrides a 401 that a send with a token under replacement may have reported meanwhile.
+                        self.connection
+                            .report_identity(IdentityFact::Accepted(self.profile.clone()));
                         self.connection
                             .report(ConnectionFact::WebhookVerified(bot.id()));
                         check_backoff.next_delay()

@@ -69,6 +69,27 @@ impl RetryPolicy {
         (wait <= self.assistant_max_delay).then_some(wait)
     }
 
+    /// What to do after a send was refused as if the token were, while Telegram accepts it. `previous_failures` counts the failures before.
+    pub fn after_unconfirmed_refusal(
+        &self,
+        previous_failures: u32,
+        jitter: f64,
+    ) -> SendErrorAction {
+        SendErrorAction::Retry {
+            after: self.telegram_delay(previous_failures, jitter),
+            ambiguous: false,
+        }
+    }
+
+    fn telegram_delay(&self, previous_failures: u32, jitter: f64) -> Duration {
+        backoff(
+            self.telegram_base_delay,
+            previous_failures,
+            self.telegram_max_delay,
+            jitter,
+        )
+    }
+
     /// What to do after Telegram did not accept a part. `previous_failures` counts the failures before this one.
     pub fn after_telegram_error(
         &self,
@@ -78,12 +99,7 @@ impl RetryPolicy {
         formatted: bool,
         jitter: f64,
     ) -> SendErrorAction {
-        let delay = backoff(
-            self.telegram_base_delay,
-            previous_failures,
-            self.telegram_max_delay,
-            jitter,
-        );
+        let delay = self.telegram_delay(previous_failures, jitter);
         match error {
             TelegramError::RateLimited(wait) => SendErrorAction::Throttled(*wait),
             TelegramError::Forbidden(_) | TelegramError::ChatNotFound => {

@@ -13,7 +13,7 @@ use crate::pipeline::send::outgoing::OutgoingForm;
 use crate::pipeline::state::pipeline_state::UPLOAD_MEMORY_MIB;
 use crate::registry::ResolvedConnector;
 use crate::store::{Change, FilePart, WaitingPart};
-use crate::telegram::{MessageText, NewFile, NewMessage, TelegramError};
+use crate::telegram::{Bot, MessageText, NewFile, NewMessage, TelegramError};
 use crate::telemetry::outcomes::UpdateOutcome;
 
 /// How far the delivery came.
@@ -166,6 +166,13 @@ async fn send_part(
                 migrations += 1;
                 destination.chat = to;
             }
+            SendErrorAction::Unauthorized(_) if !is_token_refused(&connector.bot).await => {
+                let policy = &pipeline.limits.retry;
+                let action = policy.after_unconfirmed_refusal(part.attempts, rand::random());
+                let failed = (&error, form.method());
+                let chat = destination.chat;
+                return Ok(end_attempt(lane, connector, part, chat, failed, action));
+            }
             action => {
                 let failed = (&error, form.method());
                 let chat = destination.chat;
@@ -313,6 +320,16 @@ fn wait_for(wait: LaneWait) -> SendOutcome {
         wait,
         counts_as_attempt: None,
     }
+}
+
+/// Whether Telegram refuses the token itself: a single 401 or 404 of a send, which Telegram's own outages and proxies give too, must not cut off
+/// the bot until another token comes.
+async fn is_token_refused(bot: &Bot) -> bool {
+    let confirmed = bot.get_me().await;
+    matches!(
+        confirmed,
+        Err(TelegramError::Unauthorized | TelegramError::NotFound)
+    )
 }
 
 /// Of a token that has been replaced meanwhile, the 401 says nothing.

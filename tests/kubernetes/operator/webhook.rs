@@ -46,6 +46,7 @@ pub fn register(suite: &mut Suite) {
         [Core],
         webhook_that_telegram_cannot_reach_is_reported_and_recovers
     );
+    add!(suite, [Core], single_401_of_a_registration_does_not_end_it);
     add!(
         suite,
         [Core],
@@ -425,6 +426,29 @@ async fn webhook_that_telegram_cannot_reach_is_reported_and_recovers(cluster: Cl
         .wait_for_sent_messages(bot, 1001, 0, Duration::from_mins(1))
         .await;
     env.wait_until_ready("a").await;
+    operator.shutdown().await;
+}
+
+async fn single_401_of_a_registration_does_not_end_it(cluster: Cluster) {
+    let env = TestEnv::new(cluster).await;
+    let operator = env.start_operator(OperatorOptions::webhook()).await;
+    for method in ["setWebhook", "getWebhookInfo", "sendMessage"] {
+        env.telegram.add_fault(
+            Fault::new(FaultKind::Status {
+                code: 401,
+                description: "Unauthorized".into(),
+            })
+            .method(method)
+            .times(1),
+        );
+    }
+    let (bot, _) = env.create_working_connector("a").await;
+    env.wait_until_ready("a").await;
+    env.telegram
+        .send_and_wait(bot, 1001, "hello", Duration::from_secs(20))
+        .await;
+    env.wait_for_condition("a", "TokenValid", "True", "TokenAccepted")
+        .await;
     operator.shutdown().await;
 }
 
