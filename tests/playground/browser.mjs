@@ -174,11 +174,14 @@ async function faults() {
     await seen(bubble("You said: up again", ".bot"));
     await condition("AssistantReady", "True");
   });
-  await holds("token revoked: the status says TokenUnauthorized", async () => {
+  await holds("token revoked: the status says TokenUnauthorized; what was said waits until it is off", async () => {
     await flip("token-revoked", true);
     await say("while revoked");
     await condition("TokenValid", "TokenUnauthorized");
     await flip("token-revoked", false);
+    await condition("TokenValid", "TokenAccepted");
+    await seen(bubble("You said: while revoked", ".bot"));
+    await condition("Ready", "MessagesFlow");
   });
 }
 
