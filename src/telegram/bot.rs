@@ -1,5 +1,7 @@
 //! One bot: the Bot API methods that the operator calls, each with its time limit.
 
+mod messages;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,13 +20,13 @@ use teloxide::types::{BotCommand, ChatId, FileId, Recipient};
 
 use super::api::TelegramApi;
 use super::error::TelegramError;
-use super::keyboard::Keyboard;
-use super::methods::{self, ParseMode};
+use super::methods;
 use super::multipart_form::MultipartForm;
 use super::token::BotToken;
 use super::update::RawUpdate;
-use super::upload::NewFile;
 use crate::identity::{BotId, ConnectorUid};
+
+pub use messages::{MessageText, NewMessage};
 
 /// Timeout of calls that Telegram answers from memory.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
@@ -102,52 +104,6 @@ pub struct SetWebhook {
     pub max_connections: u8,
     /// PEM of a self-signed certificate to upload.
     pub certificate_pem: Option<String>,
-}
-
-/// A message text with or without formatting: at most 4,096 UTF-16 units after entity parsing (see [`super::markdown`]).
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum MessageText<'a> {
-    /// Plain text, shown as it is.
-    Plain(&'a str),
-    /// Telegram's HTML (Bot API, "HTML style").
-    Html(&'a str),
-}
-
-impl<'a> MessageText<'a> {
-    fn parts(self) -> (&'a str, Option<ParseMode>) {
-        match self {
-            Self::Plain(text) => (text, None),
-            Self::Html(text) => (text, Some(ParseMode::Html)),
-        }
-    }
-}
-
-/// Shows the length only: message text must not get into a log.
-impl fmt::Debug for MessageText<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (text, mode) = self.parts();
-        let mode = mode.map_or("Plain", |_| "Html");
-        write!(f, "{mode}({} bytes)", text.len())
-    }
-}
-
-/// One message to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NewMessage<'a> {
-    /// The chat's id.
-    pub chat_id: i64,
-    /// The id of the topic; `None` for the General one.
-    pub thread_id: Option<i64>,
-    /// The topic in a channel's direct messages; required there.
-    pub direct_messages_topic_id: Option<i64>,
-    /// The text with its formatting.
-    pub text: MessageText<'a>,
-    /// The message it replies to; if that one is deleted, it is sent without the reply.
-    pub reply_to: Option<i64>,
-    /// Whether the first link gets a preview.
-    pub link_preview: bool,
-    /// Buttons under it.
-    pub keyboard: Option<&'a Keyboard>,
 }
 
 impl Bot {
@@ -289,89 +245,6 @@ impl Bot {
             .map(discard_true)
     }
 
-    /// `sendMessage`. Returns the `message_id`.
-    ///
-    /// # Errors
-    /// See [`TelegramError`]; [`TelegramError::is_safe_to_resend`] says whether the message may have been sent nevertheless.
-    pub async fn send_message(&self, message: &NewMessage<'_>) -> Result<i64, TelegramError> {
-        let (text, parse_mode) = message.text.parts();
-        let payload = methods::SendMessage {
-            chat_id: message.chat_id,
-            text,
-            message_thread_id: message.thread_id,
-            direct_messages_topic_id: message.direct_messages_topic_id,
-            parse_mode,
-            reply_parameters: message.reply_to.map(|message_id| methods::ReplyParameters {
-                message_id,
-                allow_sending_without_reply: true,
-            }),
-            link_preview_options: link_preview_options(message.link_preview),
-            reply_markup: message.keyboard,
-        };
-        let sent: methods::SentMessageId = self.call(&payload, WRITE_TIMEOUT).await?;
-        Ok(sent.message_id)
-    }
-
-    /// `sendPhoto`, `sendDocument`, `sendAudio`, `sendVoice` or `sendVideo`. Returns the `message_id`.
-    ///
-    /// # Errors
-    /// As [`send_message`](Self::send_message); `Refused` of what Telegram does not take for a photo or a video.
-    pub async fn send_file(&self, file: &NewFile<'_>) -> Result<i64, TelegramError> {
-        let sent: methods::SentMessageId = self
-            .0
-            .api
-            .upload(
-                &self.0.token,
-                file.kind.method(),
-                file.form(),
-                UPLOAD_TIMEOUT,
-            )
-            .await?;
-        Ok(sent.message_id)
-    }
-
-    /// `editMessageText`, without a link preview. An unchanged text is [`TelegramError::NotModified`].
-    ///
-    /// # Errors
-    /// See [`TelegramError`].
-    pub async fn edit_message_text(
-        &self,
-        chat_id: i64,
-        message_id: i64,
-        text: MessageText<'_>,
-    ) -> Result<(), TelegramError> {
-        let (text, parse_mode) = text.parts();
-        let payload = methods::EditMessageText {
-            chat_id,
-            message_id,
-            text,
-            parse_mode,
-            link_preview_options: link_preview_options(false),
-        };
-        let _: methods::SentMessageId = self.call(&payload, WRITE_TIMEOUT).await?;
-        Ok(())
-    }
-
-    /// `editMessageReplyMarkup`: replaces the buttons under a message of the bot; `None` removes them. Unchanged ones are
-    /// [`TelegramError::NotModified`].
-    ///
-    /// # Errors
-    /// See [`TelegramError`].
-    pub async fn edit_message_reply_markup(
-        &self,
-        chat_id: i64,
-        message_id: i64,
-        keyboard: Option<&Keyboard>,
-    ) -> Result<(), TelegramError> {
-        let payload = methods::EditMessageReplyMarkup {
-            chat_id,
-            message_id,
-            reply_markup: keyboard,
-        };
-        let _: methods::SentMessageId = self.call(&payload, WRITE_TIMEOUT).await?;
-        Ok(())
-    }
-
     /// `answerCallbackQuery`: ends the sign of waiting on the button that was tapped. `text` (up to 200 characters) is shown to who tapped
     /// it alone, for a moment.
     ///
@@ -385,41 +258,6 @@ impl Bot {
         let payload = methods::AnswerCallbackQuery {
             callback_query_id: query_id,
             text,
-        };
-        self.call(&payload, READ_TIMEOUT).await.map(discard_true)
-    }
-
-    /// `deleteMessage`: only the bot's own messages, at most 48 hours old.
-    ///
-    /// # Errors
-    /// See [`TelegramError`].
-    pub async fn delete_message(&self, chat_id: i64, message_id: i64) -> Result<(), TelegramError> {
-        let payload = methods::DeleteMessage {
-            chat_id,
-            message_id,
-        };
-        self.call(&payload, WRITE_TIMEOUT).await.map(discard_true)
-    }
-
-    /// `sendMessageDraft`: shows a preview of a message in a private chat; the same `draft_id` (not 0) replaces the preview. It
-    /// disappears after 30 s or with the next message.
-    ///
-    /// # Errors
-    /// See [`TelegramError`]; `Refused` with code 404 by a server of a version without the method.
-    pub async fn send_message_draft(
-        &self,
-        chat_id: i64,
-        thread_id: Option<i64>,
-        draft_id: i64,
-        text: MessageText<'_>,
-    ) -> Result<(), TelegramError> {
-        let (text, parse_mode) = text.parts();
-        let payload = methods::SendMessageDraft {
-            chat_id,
-            draft_id,
-            text,
-            message_thread_id: thread_id,
-            parse_mode,
         };
         self.call(&payload, READ_TIMEOUT).await.map(discard_true)
     }
@@ -551,10 +389,6 @@ impl fmt::Debug for Bot {
 
 /// Methods without a result return `true`.
 fn discard_true(_: bool) {}
-
-fn link_preview_options(link_preview: bool) -> Option<methods::LinkPreviewOptions> {
-    (!link_preview).then_some(methods::LinkPreviewOptions { is_disabled: true })
-}
 
 #[cfg(test)]
 mod tests;

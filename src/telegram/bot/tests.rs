@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::telegram::Button;
+use crate::telegram::Keyboard;
 
 const TOKEN: &str = "8400000001:AAF7-g0gYncWnm5RqRRv6kNAGlao";
 const SECRET: &str = "AAF7-g0gYncWnm5RqRRv6kNAGlao";
