@@ -48,6 +48,41 @@ pub struct ResolvedConnector {
     pub assistant: Option<Arc<dyn Assistant>>,
     /// Who writes voice messages down.
     pub transcription: Transcription,
+    /// Who approves what the assistant asks; `None`: whoever asked the assistant.
+    pub approvals: Option<ApprovalPolicy>,
+}
+
+/// How long an approval waits where nothing else is said.
+pub const DEFAULT_APPROVAL_TIMEOUT: std::time::Duration = std::time::Duration::from_mins(30);
+
+/// Who approves what an assistant asks, where and how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalPolicy {
+    /// Only these; `None`: whoever asked the assistant.
+    pub approvers: Option<AccessPolicy>,
+    /// After so long an approval is refused.
+    pub timeout: std::time::Duration,
+    /// Where they are asked; `None`: in the chat.
+    pub chat: Option<ApprovalChat>,
+}
+
+impl Default for ApprovalPolicy {
+    fn default() -> Self {
+        Self {
+            approvers: None,
+            timeout: DEFAULT_APPROVAL_TIMEOUT,
+            chat: None,
+        }
+    }
+}
+
+/// The group of the approvers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApprovalChat {
+    /// Its id.
+    pub id: i64,
+    /// The topic in it; 0: none.
+    pub topic: i64,
 }
 
 /// Who writes voice messages down.
@@ -89,6 +124,7 @@ impl ResolvedConnector {
             && self.bot_username == other.bot_username
             && self.bot_name == other.bot_name
             && self.access == other.access
+            && self.approvals == other.approvals
     }
 }
 
@@ -147,6 +183,8 @@ pub struct AnswerPolicy {
     pub receipt: Option<Arc<str>>,
     /// The biggest file that is sent, in bytes; `None`: none are.
     pub max_file_bytes: Option<usize>,
+    /// A `buttons` block at the end of a model's answer becomes buttons.
+    pub buttons: bool,
 }
 
 impl Default for AnswerPolicy {
@@ -156,6 +194,7 @@ impl Default for AnswerPolicy {
             streaming: true,
             receipt: None,
             max_file_bytes: None,
+            buttons: false,
         }
     }
 }

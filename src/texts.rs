@@ -85,6 +85,22 @@ pub struct Texts {
     pub tap_closed: String,
     /// The same to who may not write to the bot.
     pub tap_denied: String,
+    /// The same to who is not asked.
+    pub tap_not_asked: String,
+    /// Stands over buttons that have no other text over them.
+    pub choose: String,
+    /// Stands over what is to be approved.
+    pub approval_asks: String,
+    /// A button.
+    pub approve: String,
+    /// A button.
+    pub refuse: String,
+    /// Others are asked to approve, in another chat.
+    pub approval_requested: String,
+    /// Nobody approved in time.
+    pub approval_expired: String,
+    /// Nobody approved before the conversation went on.
+    pub approval_withdrawn: String,
     commands: Commands,
 }
 
@@ -226,12 +242,25 @@ mod tests {
                 &texts.file_too_big,
                 &texts.tap_closed,
                 &texts.tap_denied,
+                &texts.tap_not_asked,
+                &texts.choose,
+                &texts.approval_asks,
+                &texts.approve,
+                &texts.refuse,
+                &texts.approval_requested,
+                &texts.approval_expired,
+                &texts.approval_withdrawn,
             ] {
                 assert!(!text.trim().is_empty() && text.len() < 1_000, "{code}");
                 assert!(!text.contains('{'), "{code}: {text}");
                 assert!(seen.insert(text.clone()), "{code}: said twice: {text}");
             }
-            for text in [&texts.tap_closed, &texts.tap_denied, &texts.rate_limited] {
+            for text in [
+                &texts.tap_closed,
+                &texts.tap_denied,
+                &texts.tap_not_asked,
+                &texts.rate_limited,
+            ] {
                 assert!(text.chars().count() <= 200, "{code}: {text}");
             }
             let more = texts.more_sources(4242);

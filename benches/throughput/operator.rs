@@ -106,6 +106,7 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
             concurrency: telegram_connector_operator::api::connector::DEFAULT_CONCURRENCY,
             assistant: Some(assistant.clone()),
             transcription: Transcription::None,
+            approvals: None,
         }));
         if n % replicas == replica {
             connections

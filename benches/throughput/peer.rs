@@ -73,6 +73,8 @@ async fn answer(
             pictures: Vec::new(),
             wants_progress: false,
             context: QuestionContext::default(),
+            action: None,
+            offers_buttons: false,
             idempotency_key: message.id.to_string(),
         })
         .await?;

@@ -1,8 +1,9 @@
 //! `TelegramConnector`: one bot, its assistant, and who may write to it.
 //!
 //! This file holds the resource and its small parts; who may write is in [`access`], who answers in [`assistant`]
-//! (its headers in [`assistant_headers`], what `OpenAI` requests hold in [`openai_options`]), how answers show in [`answers`], who writes
-//! voice messages down in [`transcription`], what is read back in [`status`]. Bounds and rules stand beside the fields they guard and become the CRD's schema and CEL
+//! (its headers in [`assistant_headers`], what `OpenAI` requests hold in [`openai_options`]), how answers show in [`answers`], who approves
+//! what an assistant does in [`approvals`], who writes voice messages down in [`transcription`], what is read back in [`status`]. Bounds and
+//! rules stand beside the fields they guard and become the CRD's schema and CEL
 //! (`super::crds`). Optional fields stay `Option`: the CRD has no defaults, because a server that fills them in makes a
 //! GitOps tool see a difference for ever. The accessors resolve them, and are the only place that knows the defaults.
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod access;
 pub mod answers;
+pub mod approvals;
 pub mod assistant;
 pub mod assistant_headers;
 pub mod openai_options;
@@ -25,6 +27,7 @@ pub mod transcription;
 
 pub use access::{AccessLevel, AccessSpec, ListRef, UserSelection};
 pub use answers::AnswersSpec;
+pub use approvals::{ApprovalChatSpec, ApprovalsSpec};
 pub use assistant::{AssistantProtocol, AssistantSpec};
 pub use assistant_headers::{ApiKeyHeader, AssistantHeader, HeaderValueSource, SecretKeySelector};
 pub use openai_options::{OmittableField, OpenAiApi, OpenAiSpec};
@@ -103,6 +106,9 @@ pub struct TelegramConnectorSpec {
     /// How much one user may send, and how many chats are answered at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsSpec>,
+    /// Who approves what the assistant asks before it acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<ApprovalsSpec>,
 }
 
 impl TelegramConnectorSpec {

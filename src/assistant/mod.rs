@@ -16,6 +16,8 @@
 //! | `plain_http` | the short way to servers over plain http |
 //! | `http_client` | one HTTP exchange: shared connections, limits in time and size |
 //! | `sse` | server-sent events |
+//! | `choice` | buttons that an assistant offers, and what comes back of them |
+//! | `approval` | what an assistant asks people to approve |
 //! | `answer_body` | whether a body is JSON or server-sent events, whatever it is called |
 //! | `answer_metadata` | sources and token counts as servers spell them |
 //! | `inline_file` | a file of an answer as Markdown with a data URI |
@@ -28,7 +30,9 @@ mod a2a;
 mod address_policy;
 mod answer_body;
 mod answer_metadata;
+mod approval;
 mod build;
+mod choice;
 mod configured_headers;
 mod credentials;
 mod error;
@@ -55,10 +59,13 @@ use futures::{Stream, stream};
 
 use crate::history::ChatMessage;
 
+pub use a2a::decision_word;
 pub use address_policy::{
     AddressPolicy, AddressRange, AddressRefused, AllowedHost, RefusalReason, own_addresses,
 };
+pub use approval::ApprovalRequest;
 pub use build::{BuildError, build_assistant, find_invalid_field};
+pub use choice::{Action, ApprovalOutcome, Choice, ChoiceButton};
 pub use credentials::Credentials;
 pub use error::{AssistantError, AssistantFault, FailureKind, QuestionProgress};
 pub use http_client::{AssistantHttpClient, HttpLimits};
@@ -111,6 +118,10 @@ pub enum AnswerPart {
     Progress(Progress),
     /// The assistant ended the answer before it was whole.
     Truncated(Truncation),
+    /// Buttons under the answer. The last ones count.
+    Choice(Choice),
+    /// The assistant goes on only with a decision about this. The last one counts.
+    Approval(ApprovalRequest),
 }
 
 /// What an assistant says of its work.
@@ -192,6 +203,10 @@ pub struct Question {
     pub wants_progress: bool,
     /// Where it was asked, and of which bot.
     pub context: QuestionContext,
+    /// What a person decided, where this is about a question that the assistant asked; `text` then says it in words.
+    pub action: Option<Action>,
+    /// Whether a `buttons` block at the end of the answer becomes buttons: a model is told so.
+    pub offers_buttons: bool,
     /// Derived from the update; the same for every attempt at this question.
     pub idempotency_key: String,
 }

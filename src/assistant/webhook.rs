@@ -22,9 +22,9 @@ use super::http_client::AssistantServer;
 use super::lenient_json::{Json, JsonKind};
 use super::sse::{SseDecoder, SseStream};
 use super::{
-    AnswerPart, AnswerReader, AnswerStream, Assistant, AssistantError, BuildError, Question,
-    QuestionContext, QuestionProgress, Truncation, answer_metadata, answer_stream, complete_answer,
-    inline_file, request_headers,
+    Action, AnswerPart, AnswerReader, AnswerStream, ApprovalRequest, Assistant, AssistantError,
+    BuildError, Choice, Question, QuestionContext, QuestionProgress, Sender, Truncation,
+    answer_metadata, answer_stream, choice, complete_answer, inline_file, request_headers,
 };
 
 const ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -159,6 +159,21 @@ struct RequestBody<'a> {
     text: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pictures: Vec<Picture<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<ActionBody<'a>>,
+}
+
+/// What a person decided about a question that the assistant asked.
+#[derive(Debug, Serialize)]
+struct ActionBody<'a> {
+    value: &'a str,
+    of: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approved: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expired: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<User<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -185,6 +200,32 @@ struct Picture<'a> {
     base64: String,
 }
 
+impl<'a> User<'a> {
+    fn new(sender: &'a Sender) -> Self {
+        Self {
+            id: sender.id,
+            name: &sender.name,
+            username: sender.username.as_deref(),
+            language: sender.language_code.as_deref(),
+        }
+    }
+}
+
+impl<'a> ActionBody<'a> {
+    fn new(action: &'a Action) -> Self {
+        let approval = action.approval.as_ref();
+        Self {
+            value: &action.value,
+            of: &action.of,
+            approved: approval.map(|outcome| outcome.is_approved),
+            expired: approval.filter(|outcome| outcome.is_expired).map(|_| true),
+            by: approval
+                .and_then(|outcome| outcome.decided_by.as_ref())
+                .map(User::new),
+        }
+    }
+}
+
 impl<'a> RequestBody<'a> {
     fn new(question: &'a Question) -> Self {
         let sender = &question.sender;
@@ -196,12 +237,7 @@ impl<'a> RequestBody<'a> {
                 id: &question.session_id,
                 state: question.session_state.as_deref(),
             },
-            user: User {
-                id: sender.id,
-                name: &sender.name,
-                username: sender.username.as_deref(),
-                language: sender.language_code.as_deref(),
-            },
+            user: User::new(sender),
             context: &question.context,
             text: &question.text,
             pictures: question
@@ -212,6 +248,7 @@ impl<'a> RequestBody<'a> {
                     base64: STANDARD.encode(&picture.bytes),
                 })
                 .collect(),
+            action: question.action.as_ref().map(ActionBody::new),
         }
     }
 }
@@ -219,10 +256,10 @@ impl<'a> RequestBody<'a> {
 /// What comes back, whole or as the data of an event.
 #[derive(Debug, Default)]
 struct Reply {
-    /// State, text, files, sources and usage, in this order.
+    /// State, text, files, buttons, what is to be approved, sources and usage, in this order.
     parts: VecDeque<AnswerPart>,
     truncation: Option<Truncation>,
-    /// It has a text, a file or a state, if only an empty one.
+    /// It has a text, a file or a state, if only an empty one, or asks for a decision.
     is_answer: bool,
 }
 
@@ -241,6 +278,8 @@ impl Reply {
             "citations",
             "files",
         ]);
+        let [buttons, buttons_id, buttons_for, approval] =
+            json.fields(["buttons", "buttonsId", "buttonsFor", "approval"]);
         if !error.is_blank() {
             return Err(AssistantError::from_error_object(&error.to_value()));
         }
@@ -264,6 +303,15 @@ impl Reply {
             reply.is_answer = true;
             reply.parts.push_back(AnswerPart::Text(file));
         }
+        if let Some(choice) = choice(buttons)? {
+            reply.is_answer = true;
+            let choice = choice.with_context(buttons_id, buttons_for);
+            reply.parts.push_back(AnswerPart::Choice(choice));
+        }
+        if let Some(request) = approval_request(approval)? {
+            reply.is_answer = true;
+            reply.parts.push_back(AnswerPart::Approval(request));
+        }
         let citations = answer_metadata::citations(citations).into_iter();
         reply.parts.extend(citations.map(AnswerPart::Citation));
         let usage = answer_metadata::token_usage(usage);
@@ -275,6 +323,32 @@ impl Reply {
         };
         Ok(reply)
     }
+}
+
+/// Buttons must be a list where they are there: who is shown none cannot answer.
+fn choice(buttons: Json<'_>) -> Result<Option<Choice>, AssistantError> {
+    match buttons.kind() {
+        JsonKind::Null => Ok(None),
+        JsonKind::Array => Ok(Choice::read(buttons)),
+        _ => Err(not_the_schema("has buttons that are no list of rows")),
+    }
+}
+
+/// What is to be approved must say what it is.
+fn approval_request(approval: Json<'_>) -> Result<Option<ApprovalRequest>, AssistantError> {
+    if approval.is_null() {
+        return Ok(None);
+    }
+    let [id, title, details] = approval.fields(["id", "title", "details"]);
+    let Some(title) = title.non_empty_string().filter(|t| !t.trim().is_empty()) else {
+        return Err(not_the_schema("has an approval without a title"));
+    };
+    Ok(Some(ApprovalRequest {
+        id: choice::read_id(id),
+        title,
+        details: string(details, "approval.details")?.unwrap_or_default(),
+        token: None,
+    }))
 }
 
 /// A field that must be text where it is there.

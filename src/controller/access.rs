@@ -4,10 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::api::conditions::Reason;
-use crate::api::connector::{AccessLevel, AccessSpec, UserSelection};
+use crate::api::connector::{
+    AccessLevel, AccessSpec, ApprovalsSpec, TelegramConnectorSpec, UserSelection,
+};
 use crate::api::user_list::{UserEntry, normalize_username};
 use crate::bounded_text::bounded_text;
-use crate::registry::AccessPolicy;
+use crate::registry::{AccessPolicy, ApprovalChat, ApprovalPolicy};
 
 /// How much of a list's complaint a message holds.
 const MAX_CAUSE_BYTES: usize = 200;
@@ -135,11 +137,14 @@ pub fn deciding_selection(access: &AccessSpec) -> Option<(&'static str, Option<&
 }
 
 /// The names of all lists that a connector refers to, whether they decide or not: who deletes one should see that it is used.
-pub fn referenced_lists(access: &AccessSpec) -> HashSet<&str> {
+pub fn referenced_lists(spec: &TelegramConnectorSpec) -> HashSet<&str> {
+    let access = &spec.access;
+    let approvals = spec.approvals.as_ref();
     [
-        &access.company_users,
-        &access.agent_users,
-        &access.specific_users,
+        access.company_users.as_ref(),
+        access.agent_users.as_ref(),
+        access.specific_users.as_ref(),
+        approvals.and_then(|approvals| approvals.approvers.as_ref()),
     ]
     .into_iter()
     .flatten()
@@ -158,37 +163,12 @@ pub fn resolve_access(
         return (policy, AccessState::default());
     };
     let mut problems = Vec::new();
-    let mut resolved: Vec<Arc<UserSet>> = Vec::new();
-    match selection {
-        None => problems.push(AccessProblem::SelectionMissing(field)),
-        Some(selection) => {
-            if let Some(inline) = selection.users.as_deref().filter(|u| !u.is_empty()) {
-                resolved.push(Arc::new(UserSet::from_entries(inline)));
-            }
-            for reference in selection.list_refs.iter().flatten() {
-                match look_up_user_list(&reference.name) {
-                    UserListLookup::Found(users) => {
-                        if users.invalid > 0 {
-                            problems.push(AccessProblem::ListInvalid(
-                                reference.name.clone(),
-                                format!("{} entries name nobody", users.invalid),
-                            ));
-                        }
-                        resolved.push(users);
-                    }
-                    UserListLookup::NotFound => {
-                        problems.push(AccessProblem::ListNotFound(reference.name.clone()));
-                    }
-                    UserListLookup::Invalid(why) => {
-                        problems.push(AccessProblem::ListInvalid(reference.name.clone(), why));
-                    }
-                }
-            }
+    let users = match selection {
+        None => {
+            problems.push(AccessProblem::SelectionMissing(field));
+            Arc::default()
         }
-    }
-    let users = match <[Arc<UserSet>; 1]>::try_from(resolved) {
-        Ok([only]) => only,
-        Err(several) => Arc::new(UserSet::union(&several)),
+        Some(selection) => resolve_selection(selection, &mut look_up_user_list, &mut problems),
     };
     let state = AccessState {
         users: Some(users.len()),
@@ -196,6 +176,62 @@ pub fn resolve_access(
         problems,
     };
     (policy(access.level, &users), state)
+}
+
+/// The users of a selection, and what is unresolved in it.
+fn resolve_selection(
+    selection: &UserSelection,
+    look_up_user_list: &mut impl FnMut(&str) -> UserListLookup,
+    problems: &mut Vec<AccessProblem>,
+) -> Arc<UserSet> {
+    let mut resolved: Vec<Arc<UserSet>> = Vec::new();
+    if let Some(inline) = selection.users.as_deref().filter(|u| !u.is_empty()) {
+        resolved.push(Arc::new(UserSet::from_entries(inline)));
+    }
+    for reference in selection.list_refs.iter().flatten() {
+        match look_up_user_list(&reference.name) {
+            UserListLookup::Found(users) => {
+                if users.invalid > 0 {
+                    problems.push(AccessProblem::ListInvalid(
+                        reference.name.clone(),
+                        format!("{} entries name nobody", users.invalid),
+                    ));
+                }
+                resolved.push(users);
+            }
+            UserListLookup::NotFound => {
+                problems.push(AccessProblem::ListNotFound(reference.name.clone()));
+            }
+            UserListLookup::Invalid(why) => {
+                problems.push(AccessProblem::ListInvalid(reference.name.clone(), why));
+            }
+        }
+    }
+    match <[Arc<UserSet>; 1]>::try_from(resolved) {
+        Ok([only]) => only,
+        Err(several) => Arc::new(UserSet::union(&several)),
+    }
+}
+
+/// Resolves who approves, as access lists are resolved; what is unresolved joins the problems of `state`, and names nobody.
+pub fn resolve_approvals(
+    approvals: &ApprovalsSpec,
+    mut look_up_user_list: impl FnMut(&str) -> UserListLookup,
+    state: &mut AccessState,
+) -> ApprovalPolicy {
+    let approvers = approvals.approvers.as_ref().map(|selection| {
+        let problems = &mut state.problems;
+        let users = resolve_selection(selection, &mut look_up_user_list, problems);
+        policy(AccessLevel::Specific, &users)
+    });
+    ApprovalPolicy {
+        approvers,
+        timeout: approvals.timeout(),
+        chat: approvals.chat.as_ref().map(|chat| ApprovalChat {
+            id: chat.id,
+            topic: chat.topic.unwrap_or(0),
+        }),
+    }
 }
 
 fn policy(level: AccessLevel, users: &Arc<UserSet>) -> AccessPolicy {

@@ -18,7 +18,7 @@ use crate::api::connector::{AssistantSpec, DEFAULT_API_KEY, SecretKeyRef, Telegr
 use crate::api::{FINALIZER, SKIP_DISCONNECT_ANNOTATION, TelegramConnector};
 use crate::assistant::{Assistant, Credentials};
 use crate::identity::ConnectorRef;
-use crate::registry::{AccessPolicy, Transcription};
+use crate::registry::{AccessPolicy, ApprovalPolicy, Transcription};
 use crate::telegram::{Bot, BotToken};
 
 /// An object with everything that it refers to.
@@ -50,6 +50,8 @@ pub(super) struct Resolved {
     pub(super) access: AccessState,
     /// Who may write, for the pipeline.
     pub(super) policy: AccessPolicy,
+    /// Who approves what the assistant asks.
+    pub(super) approvals: Option<ApprovalPolicy>,
 }
 
 /// Reads what the object refers to.
@@ -70,8 +72,12 @@ pub(super) async fn dereference(
     let (token, bot) = resolve_token(&connector.spec, &connector_ref, ctx).await?;
     let (built_assistant, assistant) = resolve_assistant(connector, &connector_ref, ctx).await?;
     let transcription = resolve_transcription(&connector.spec, &connector_ref, ctx).await?;
-    let (policy, access) = access::resolve_access(&connector.spec.access, |name| {
+    let (policy, mut access) = access::resolve_access(&connector.spec.access, |name| {
         look_up_user_list(&connector_ref, name, ctx)
+    });
+    let approvals = connector.spec.approvals.as_ref().map(|approvals| {
+        let look_up = |name: &str| look_up_user_list(&connector_ref, name, ctx);
+        access::resolve_approvals(approvals, look_up, &mut access)
     });
     Ok(Dereferenced::Resolved(Box::new(Resolved {
         token,
@@ -81,6 +87,7 @@ pub(super) async fn dereference(
         transcription,
         access,
         policy,
+        approvals,
     })))
 }
 

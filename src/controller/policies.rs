@@ -1,6 +1,8 @@
 //! From what is written to what is meant, in the registry's words.
 
-use crate::api::connector::{AssistantSpec, OpenAiSpec, RespondTo, TelegramConnectorSpec};
+use crate::api::connector::{
+    AssistantProtocol, AssistantSpec, OpenAiSpec, RespondTo, TelegramConnectorSpec,
+};
 use crate::pipeline::estimate_message_tokens;
 use crate::registry::{AnswerPolicy, DeniedReply, GroupPolicy, SessionDuration, SessionPolicy};
 
@@ -41,6 +43,8 @@ pub(super) fn answer_policy(spec: &TelegramConnectorSpec) -> AnswerPolicy {
         streaming: answers.streams(),
         receipt: answers.receipt.as_deref().map(Into::into),
         max_file_bytes: answers.max_file_bytes(),
+        // The other protocols have fields for buttons.
+        buttons: spec.assistant.protocol == AssistantProtocol::OpenAI && answers.offers_buttons(),
     }
 }
 

@@ -87,7 +87,7 @@ fn waits_for_lists(object: &GuardedConnector, connector_ref: &ConnectorRef, ctx:
     let watches = ctx.inputs.readiness.watches();
     object.meta().deletion_timestamp.is_none()
         && object.0.as_ref().is_ok_and(|connector| {
-            !access::referenced_lists(&connector.spec.access).is_empty()
+            !access::referenced_lists(&connector.spec).is_empty()
                 && !watches.is_listed(WatchedResource::UserLists, &connector_ref.namespace)
         })
 }

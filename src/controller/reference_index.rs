@@ -167,10 +167,7 @@ fn references(connector: &TelegramConnector) -> References {
         transcription.and_then(|t| t.api_key_secret_ref.as_ref()),
     ];
     secrets.extend(keys.into_iter().flatten().map(|r| name(&r.name)));
-    let lists: BTreeSet<Name> = referenced_lists(&spec.access)
-        .into_iter()
-        .map(name)
-        .collect();
+    let lists: BTreeSet<Name> = referenced_lists(spec).into_iter().map(name).collect();
     References {
         secrets: secrets.into_iter().collect(),
         lists: lists.into_iter().collect(),

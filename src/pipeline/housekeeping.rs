@@ -7,10 +7,12 @@ use jiff::Timestamp;
 use tokio::time::MissedTickBehavior;
 
 use crate::pipeline::state::pipeline_state::PipelineState;
-use crate::store::{ListingQuery, Retention, StoreError};
+use crate::store::{DecisionKind, ListingQuery, Retention, StoreError};
 
 /// How often the gauges are set.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(15);
+/// How often decisions of users are looked at whose time is over.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(5);
 /// How often what is too old is removed.
 const PRUNE_INTERVAL: Duration = Duration::from_mins(10);
 /// Telegram keeps an update for 24 h; after twice that none can come again.
@@ -24,17 +26,34 @@ const PRUNE_BATCH_DELAY: Duration = Duration::from_millis(50);
 pub(crate) async fn run(pipeline: Arc<PipelineState>) {
     let mut gauges = tokio::time::interval(GAUGE_INTERVAL);
     let mut prune = tokio::time::interval(PRUNE_INTERVAL);
+    let mut expiry = tokio::time::interval(EXPIRY_INTERVAL);
+    expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     gauges.set_missed_tick_behavior(MissedTickBehavior::Delay);
     prune.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let done = tokio::select! {
             _ = gauges.tick() => set_gauges(&pipeline).await,
+            _ = expiry.tick() => expire_decisions(&pipeline).await,
             _ = prune.tick() => prune_store(&pipeline).await,
         };
         if let Err(error) = done {
             tracing::warn!(%error, "housekeeping in the store is put off");
         }
     }
+}
+
+/// Ends decisions whose time is over. What follows from an approval waits in the lane that asked, and is counted there.
+async fn expire_decisions(pipeline: &PipelineState) -> Result<(), StoreError> {
+    for expired in pipeline.store.expire_decisions().await? {
+        if expired.kind == DecisionKind::Choice {
+            let result = "expired";
+            pipeline
+                .metrics
+                .count_decision(expired.kind.label(), result);
+        }
+        pipeline.store.work_notifier().notify(&expired.connector);
+    }
+    Ok(())
 }
 
 async fn set_gauges(pipeline: &PipelineState) -> Result<(), StoreError> {

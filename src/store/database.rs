@@ -11,9 +11,9 @@ use super::requests::{Accept, ChangeLane, CountMessages, OtherBots, StoreRequest
 use super::shards::ShardLeases;
 use super::statements::PRUNE_LIMIT;
 use super::{
-    AcceptOutcome, Backlog, Claim, ClaimOutcome, ClaimRequest, DeadLetter, DeniedMessage, Inbox,
-    LaneWrite, ListingQuery, Page, ParkedClaim, Retention, SessionSummary, Store, StoreError,
-    WaitingMessage, WorkNotifier, WriteOutcome,
+    AcceptOutcome, Backlog, Claim, ClaimOutcome, ClaimRequest, DeadLetter, DeniedMessage,
+    ExpiredDecision, Inbox, LaneWrite, ListingQuery, Page, ParkedClaim, Retention, SessionSummary,
+    Store, StoreError, UserDecision, WaitingMessage, WorkNotifier, WriteOutcome,
 };
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
@@ -186,6 +186,26 @@ impl<R: Readers> Store for DatabaseStore<R> {
         };
         let counted = self.writer.call(request, StoreRequest::CountMessages).await;
         counted.map(Some)
+    }
+
+    async fn user_decision(
+        &self,
+        connector: i64,
+        id: &str,
+    ) -> Result<Option<UserDecision>, StoreError> {
+        reading::user_decisions::user_decision(&self.readers, connector, id)
+            .await
+            .map_err(|e| (self.explain)(&e))
+    }
+
+    async fn open_user_decisions(&self, lane: i64) -> Result<Vec<UserDecision>, StoreError> {
+        reading::user_decisions::open_user_decisions(&self.readers, lane)
+            .await
+            .map_err(|e| (self.explain)(&e))
+    }
+
+    async fn expire_decisions(&self) -> Result<Vec<ExpiredDecision>, StoreError> {
+        self.writer.call((), StoreRequest::ExpireDecisions).await
     }
 
     async fn waiting_messages(

@@ -19,6 +19,7 @@ pub mod shards;
 mod sqlite;
 mod state;
 mod statements;
+mod user_decisions;
 
 use std::sync::Arc;
 
@@ -37,6 +38,11 @@ pub use records::{
 };
 pub use reply_part::{FilePart, PartContent, ReplyPart};
 pub use state::StoreState;
+
+pub use user_decisions::{
+    DecidedHow, DecidingUser, DecisionDetails, DecisionKind, DecisionOption, ExpiredDecision,
+    NewUserDecision, ShownElsewhere, TakenDecision, UserDecision,
+};
 
 /// What `accept` made of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +173,29 @@ pub trait Store: Inbox {
         minute: i64,
         messages: u32,
     ) -> Result<Option<u32>, StoreError>;
+
+    /// A decision of the connector ([`Claim::connector`]) by its id, whatever its state. Reads only.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn user_decision(
+        &self,
+        connector: i64,
+        id: &str,
+    ) -> Result<Option<UserDecision>, StoreError>;
+
+    /// The open decisions that a lane asked for, oldest first. Reads only.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn open_user_decisions(&self, lane: i64) -> Result<Vec<UserDecision>, StoreError>;
+
+    /// Ends a bounded number of decisions whose time is over, and says which: approvals as refused, which their assistants are told of;
+    /// choices without consequence.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn expire_decisions(&self) -> Result<Vec<ExpiredDecision>, StoreError>;
 
     /// What waits in these lanes, each with its newest messages in order, what is in work included. Reads only.
     ///

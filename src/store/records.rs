@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::reply_part::ReplyPart;
 use crate::history::ChatMessage;
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
+use crate::store::user_decisions::{NewUserDecision, TakenDecision};
 
 /// A queue within which order is kept: one topic of one chat, as one connector's bot sees it. Another connector of the same bot has lanes
 /// of its own.
@@ -90,6 +91,8 @@ pub struct ClaimedLane {
     pub moved_from: Option<i64>,
     /// What the last [`Change::Handled`] said.
     pub handled: String,
+    /// Whether a decision is open that was asked for here.
+    pub has_open_decision: bool,
 }
 
 /// An update that waits for its turn.
@@ -311,6 +314,28 @@ pub enum Change {
         /// `Some`: it becomes a dead letter, for this reason.
         dead_letter_reason: Option<String>,
     },
+    /// The reply to a message asks for a decision.
+    OpenDecision(Box<NewUserDecision>),
+    /// A decision is taken, if it is open and the connector's; [`WriteOutcome::decision_taken`] says whether it was. What follows from it waits in
+    /// the lane that asked, unless it is superseded.
+    TakeDecision {
+        /// [`NewUserDecision::id`].
+        id: String,
+        /// What was decided.
+        taken: TakenDecision,
+    },
+    /// The assistant has been told of a decision.
+    DecisionDelivered {
+        /// [`NewUserDecision::id`].
+        id: String,
+    },
+    /// Telegram has taken the message that shows the buttons of a decision.
+    DecisionShown {
+        /// [`WaitingPart::reply`].
+        reply: i64,
+        /// Telegram's id of the message.
+        message_id: i64,
+    },
 }
 
 /// What became of a [`LaneWrite`].
@@ -320,6 +345,8 @@ pub struct WriteOutcome {
     pub reply_stored: bool,
     /// The lane was given back and something still waits in it.
     pub more_waits: bool,
+    /// A [`Change::TakeDecision`] took a decision that was open.
+    pub decision_taken: bool,
 }
 
 /// A message that was denied, as it is kept and exported.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::records::{ClaimOutcome, ClaimRequest, LaneWrite, Retention, WriteOutcome};
+use super::user_decisions::ExpiredDecision;
 use super::{AcceptOutcome, StoreError};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
@@ -95,13 +96,14 @@ pub(super) enum StoreRequest {
     DeleteConnectorData(Pending<ConnectorUid, ()>),
     Retry(Pending<Vec<i64>, u64>),
     Register(Pending<ConnectorRef, ()>),
+    ExpireDecisions(Pending<(), Vec<ExpiredDecision>>),
     /// Answered with all that were counted in the minute.
     CountMessages(Pending<CountMessages, u32>),
     Probe(Pending<(), ()>),
 }
 
 /// The operations' names in metrics: every [`StoreRequest::label`].
-pub(super) const OPERATIONS: [&str; 13] = [
+pub(super) const OPERATIONS: [&str; 14] = [
     "accept",
     "claim",
     "write",
@@ -113,6 +115,7 @@ pub(super) const OPERATIONS: [&str; 13] = [
     "forget",
     "retry",
     "register",
+    "expire_decisions",
     "count_messages",
     "probe",
 ];
@@ -126,6 +129,7 @@ impl StoreRequest {
             | Self::DeadLetterOtherBots(_)
             | Self::DeleteConnectorData(_)
             | Self::Retry(_)
+            | Self::ExpireDecisions(_)
             | Self::Probe(_) => true,
             Self::Claim(_)
             | Self::Write(_)
@@ -179,6 +183,7 @@ impl StoreRequest {
             Self::DeleteConnectorData(_) => "forget",
             Self::Retry(_) => "retry",
             Self::Register(_) => "register",
+            Self::ExpireDecisions(_) => "expire_decisions",
             Self::CountMessages(_) => "count_messages",
             Self::Probe(_) => "probe",
         }
@@ -205,6 +210,7 @@ impl StoreRequest {
             Self::DeleteConnectorData(pending) => pending.answer(failure),
             Self::Retry(pending) => pending.answer(failure),
             Self::Register(pending) => pending.answer(failure),
+            Self::ExpireDecisions(pending) => pending.answer(failure),
             Self::CountMessages(pending) => pending.answer(failure),
             Self::Probe(pending) => pending.answer(failure),
         }

@@ -8,7 +8,7 @@ use super::{MAX_LANE_WAIT, Retention};
 pub(super) const PRUNE_LIMIT: i64 = 500;
 
 /// What `Prune` removes: each with the time in `$1`, [`PRUNE_LIMIT`] in `$2`.
-pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timestamp); 7] {
+pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timestamp); 8] {
     [
         (
             "DELETE FROM seen WHERE (bot, update_id) IN (SELECT bot, update_id FROM seen WHERE at < $1 LIMIT $2)",
@@ -35,6 +35,10 @@ pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timesta
             "DELETE FROM session WHERE (lane, number) IN (SELECT lane, number FROM session WHERE last_at < $1 LIMIT $2)",
             retention.sessions,
         ),
+        (
+            "DELETE FROM user_decision WHERE id IN (SELECT id FROM user_decision WHERE opened_at < $1 LIMIT $2)",
+            retention.sessions,
+        ),
     ]
 }
 
@@ -58,12 +62,13 @@ pub(super) const MOVE_CHAT: [&str; 6] = [
 ];
 
 /// What `DeleteConnectorData` removes of the connector `$1`.
-pub(super) const DELETE_CONNECTOR_DATA: [&str; 10] = [
+pub(super) const DELETE_CONNECTOR_DATA: [&str; 11] = [
     "DELETE FROM inbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM outbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM exchange WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM session WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM dead_letter WHERE connector = $1",
+    "DELETE FROM user_decision WHERE connector = $1",
     // A lane that is being worked in goes with its release; what is written there finds no session and no message.
     "DELETE FROM lane WHERE connector = $1 AND owner IS NULL",
     "UPDATE lane SET session = 0 WHERE connector = $1",

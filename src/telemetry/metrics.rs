@@ -44,6 +44,7 @@ pub struct Metrics {
     dead_letters: Gauge,
     assistant_seconds: Histograms<2>,
     assistant_tokens: Counters<2>,
+    decisions: Counters<2>,
     telegram_seconds: Histograms<2>,
     throttled: Counters<1>,
     throttled_seconds: Counter<f64, std::sync::atomic::AtomicU64>,
@@ -82,6 +83,7 @@ impl Metrics {
             // The longest timeout of an assistant is 600 s.
             assistant_seconds: Family::new_with_constructor(|| buckets(0.05, 2.0, 15)),
             assistant_tokens: Family::default(),
+            decisions: Family::default(),
             telegram_seconds: Family::new_with_constructor(|| buckets(0.005, 2.0, 14)),
             throttled: Family::default(),
             throttled_seconds: Counter::default(),
@@ -200,6 +202,11 @@ impl Metrics {
             "assistant_tokens",
             "Tokens that assistants counted for their answers, whole or not, by protocol and direction (input: question, history and prompt; output: answer and reasoning)",
             self.assistant_tokens.clone(),
+        );
+        r.register(
+            "decisions",
+            "Questions with buttons that ended, by kind (choice, approval) and result (chosen, approved, refused, expired, superseded: the conversation went on without it)",
+            self.decisions.clone(),
         );
         r.register_with_unit(
             "telegram",
@@ -347,6 +354,13 @@ impl Metrics {
                 .get_or_create(&[("protocol", protocol), ("direction", direction)])
                 .inc_by(tokens);
         }
+    }
+
+    /// Counts a question with buttons that ended.
+    pub fn count_decision(&self, kind: &'static str, result: &'static str) {
+        self.decisions
+            .get_or_create(&[("kind", kind), ("result", result)])
+            .inc();
     }
 
     /// Records a finished Bot API call other than `getUpdates`. `method` is its name; `result` is `ok` or an error's label.

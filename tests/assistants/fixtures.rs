@@ -6,9 +6,10 @@ use std::time::Duration;
 use futures::StreamExt;
 use telegram_connector_operator::api::connector::{AssistantProtocol, AssistantSpec};
 use telegram_connector_operator::assistant::{
-    AddressPolicy, AnswerPart, AnswerStream, Assistant, AssistantError, AssistantHttpClient,
-    BotNames, ChatContext, Citation, HttpLimits, Progress, Question, QuestionContext,
-    RepliedMessage, Sender, TokenUsage, TopicContext, Truncation, build_assistant,
+    Action, AddressPolicy, AnswerPart, AnswerStream, ApprovalOutcome, ApprovalRequest, Assistant,
+    AssistantError, AssistantHttpClient, BotNames, ChatContext, Choice, Citation, HttpLimits,
+    Progress, Question, QuestionContext, RepliedMessage, Sender, TokenUsage, TopicContext,
+    Truncation, build_assistant,
 };
 
 /// Appears in no error.
@@ -32,6 +33,8 @@ pub(crate) fn question() -> Question {
         pictures: vec![],
         wants_progress: false,
         context: private_chat(),
+        action: None,
+        offers_buttons: false,
         idempotency_key: "8400000001-77".into(),
     }
 }
@@ -124,6 +127,25 @@ pub(crate) struct Answer {
     /// The last one.
     pub(crate) usage: Option<TokenUsage>,
     pub(crate) progress: Vec<Progress>,
+    pub(crate) choice: Option<Choice>,
+    pub(crate) approval: Option<ApprovalRequest>,
+}
+
+impl Answer {
+    /// The decision about what it wants to have approved, as the next question has it.
+    pub(crate) fn decided(&self, is_approved: bool) -> Option<Action> {
+        let request = self.approval.clone()?;
+        Some(Action {
+            value: if is_approved { "approve" } else { "refuse" }.into(),
+            of: request.id.unwrap_or_default(),
+            approval: Some(ApprovalOutcome {
+                is_approved,
+                is_expired: false,
+                decided_by: None,
+                token: request.token,
+            }),
+        })
+    }
 }
 
 pub(crate) async fn collect(mut parts: AnswerStream) -> Result<Answer, AssistantError> {
@@ -137,6 +159,8 @@ pub(crate) async fn collect(mut parts: AnswerStream) -> Result<Answer, Assistant
             AnswerPart::Citation(citation) => answer.citations.push(citation),
             AnswerPart::Usage(usage) => answer.usage = Some(usage),
             AnswerPart::Progress(progress) => answer.progress.push(progress),
+            AnswerPart::Choice(choice) => answer.choice = Some(choice),
+            AnswerPart::Approval(request) => answer.approval = Some(request),
         }
     }
     Ok(answer)

@@ -251,3 +251,45 @@ fn a_key_in_the_form_of_standard_webhooks_must_be_base64() {
         .is_err()
     );
 }
+
+#[tokio::test]
+async fn buttons_and_approvals_are_read_and_answered() {
+    let reply = json!({"text": "Go on?", "buttons": [[{"text": "Yes", "value": "y"}]], "buttonsId": "q1",
+        "approval": {"id": "a1", "title": "Delete web-1", "details": "namespace: shop"}});
+    assert!(of_replies().is_valid(&reply));
+    let served = reply.clone();
+    let server = MockServer::start(move |_| mock_server::json(&served)).await;
+    let agent = assistant(Webhook, &server.url);
+    let answer = ask(&agent, question()).await.expect("an answer");
+    let choice = answer.choice.clone().expect("buttons");
+    assert_eq!(
+        (choice.id.as_deref(), choice.for_anyone),
+        (Some("q1"), false)
+    );
+    let request = answer.approval.clone().expect("a request");
+    assert_eq!(
+        (request.title.as_str(), request.details.as_str()),
+        ("Delete web-1", "namespace: shop")
+    );
+    let decided = Question {
+        action: answer.decided(true),
+        ..question()
+    };
+    ask(&agent, decided).await.expect("an answer");
+    let sent = server.received().last().expect("a request").json();
+    assert!(of_requests().is_valid(&sent), "{sent}");
+    assert_eq!(
+        sent["action"],
+        json!({"value": "approve", "of": "a1", "approved": true})
+    );
+}
+
+#[rstest]
+#[case(json!({"text": "x", "buttons": "yes"}), "buttons that are no list")]
+#[case(json!({"text": "x", "approval": {"details": "y"}}), "approval without a title")]
+#[tokio::test]
+async fn question_that_cannot_be_shown_is_an_error(#[case] reply: Value, #[case] says: &str) {
+    let server = MockServer::start(move |_| mock_server::json(&reply)).await;
+    let error = ask_expecting_error(&assistant(Webhook, &server.url)).await;
+    assert!(error.detail.contains(says), "{error}");
+}

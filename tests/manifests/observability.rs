@@ -30,6 +30,7 @@ fn metrics_with_samples() -> Metrics {
     metrics.set_dead_letters(0);
     metrics.record_assistant_exchange("OpenAI", "ok", moment);
     metrics.count_assistant_tokens("OpenAI", 1, 1);
+    metrics.count_decision("approval", "approved");
     metrics.record_telegram_call("sendMessage", "ok", moment);
     metrics.record_throttling("sendMessage", moment);
     metrics.record_store_operation("accept", moment);

@@ -7,6 +7,7 @@ mod answer_parts;
 mod attachments;
 mod backlog;
 mod bad_input;
+mod buttons;
 mod command_menu;
 mod concurrency;
 mod crashes;

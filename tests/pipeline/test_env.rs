@@ -182,6 +182,7 @@ impl TestEnv {
             concurrency: telegram_connector_operator::api::connector::DEFAULT_CONCURRENCY,
             assistant: Some(self.openai()),
             transcription: Transcription::None,
+            approvals: None,
         };
         edit(&mut resolved);
         let uid = resolved.connector_ref.uid.clone();

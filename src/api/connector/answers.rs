@@ -118,6 +118,10 @@ pub struct AnswersSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 50))]
     pub max_megabytes: Option<i32>,
+    /// True: an OpenAI model may offer buttons. Its system prompt gains a sentence that says how, and a fenced block with the info string buttons
+    /// at the end of its answer becomes buttons. The other protocols have fields for buttons and need nothing here. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buttons: Option<bool>,
 }
 
 impl AnswersSpec {
@@ -129,6 +133,11 @@ impl AnswersSpec {
     /// Whether answers are shown while they are written.
     pub fn streams(&self) -> bool {
         self.streaming.unwrap_or(true)
+    }
+
+    /// Whether a buttons block at the end of a model's answer becomes buttons.
+    pub fn offers_buttons(&self) -> bool {
+        self.buttons.unwrap_or(false)
     }
 
     /// The biggest file that is sent, in bytes; `None`: none are.

@@ -96,7 +96,6 @@ impl A2aAnswer {
         deadline: Instant,
         (events, first): (Option<Box<SseStream>>, AgentUpdate),
     ) -> Result<AnswerStream, AssistantError> {
-        let language = question.sender.language_code.clone();
         let wants_progress = question.wants_progress;
         let mut answer = Self {
             agent: agent.clone(),
@@ -106,7 +105,7 @@ impl A2aAnswer {
                 Some(events) => Source::Stream(events),
                 None => Source::Polling(TaskPolling::default()),
             },
-            answer_builder: AnswerBuilder::new(stored, language).with_progress(wants_progress),
+            answer_builder: AnswerBuilder::new(stored).with_progress(wants_progress),
             told: None,
             usage: None,
             truncation_told: false,
@@ -132,6 +131,12 @@ impl A2aAnswer {
                 return Ok(self.usage.map(AnswerPart::Usage));
             }
             if self.answer_builder.is_complete() {
+                if let Some(choice) = self.answer_builder.take_choice() {
+                    return Ok(Some(AnswerPart::Choice(choice)));
+                }
+                if let Some(request) = self.answer_builder.take_approval() {
+                    return Ok(Some(AnswerPart::Approval(request)));
+                }
                 let truncation = self.answer_builder.truncation();
                 if let Some(truncation) = truncation.filter(|_| !self.truncation_told) {
                     self.truncation_told = true;

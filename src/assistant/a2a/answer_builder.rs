@@ -7,7 +7,10 @@ use super::confirmation;
 use super::json_rpc::ConversationState;
 use super::parts::Content;
 use super::update::{AgentUpdate, Artifact, Ids, Notes, Status, TaskState};
-use crate::assistant::{AnswerPart, AssistantError, FailureKind, Progress, TokenUsage, Truncation};
+use crate::assistant::{
+    AnswerPart, ApprovalRequest, AssistantError, Choice, FailureKind, Progress, TokenUsage,
+    Truncation,
+};
 
 /// One answer as far as it was told.
 #[derive(Debug)]
@@ -17,8 +20,6 @@ pub(super) struct AnswerBuilder {
     context: ConversationState,
     /// Somebody is shown what the agent does.
     wants_progress: bool,
-    /// The language of whoever asks, for the words that decide on a confirmation.
-    language: Option<String>,
     task: Option<String>,
     artifacts: Vec<Artifact>,
     last_progress: Content,
@@ -30,12 +31,14 @@ pub(super) struct AnswerBuilder {
     told: String,
     usage: Option<TokenUsage>,
     truncation: Option<Truncation>,
+    choice: Option<Choice>,
+    approval: Option<ApprovalRequest>,
     complete: bool,
 }
 
 impl AnswerBuilder {
-    /// `stored` is what the session has; `language` is the user's.
-    pub(super) fn new(stored: ConversationState, language: Option<String>) -> Self {
+    /// `stored` is what the session has.
+    pub(super) fn new(stored: ConversationState) -> Self {
         Self {
             context: ConversationState {
                 task_id: None,
@@ -44,7 +47,6 @@ impl AnswerBuilder {
             },
             stored,
             wants_progress: false,
-            language,
             task: None,
             artifacts: Vec::new(),
             last_progress: Content::default(),
@@ -53,6 +55,8 @@ impl AnswerBuilder {
             told: String::new(),
             usage: None,
             truncation: None,
+            choice: None,
+            approval: None,
             complete: false,
         }
     }
@@ -81,6 +85,16 @@ impl AnswerBuilder {
     /// Why the model ended the answer before it was whole, if it did.
     pub(super) fn truncation(&self) -> Option<Truncation> {
         self.truncation
+    }
+
+    /// The buttons that it offers, once.
+    pub(super) fn take_choice(&mut self) -> Option<Choice> {
+        self.choice.take()
+    }
+
+    /// What it wants to have approved, once.
+    pub(super) fn take_approval(&mut self) -> Option<ApprovalRequest> {
+        self.approval.take()
     }
 
     /// What the session should store, if that has changed. A task counts only once the answer is over.
@@ -154,6 +168,7 @@ impl AnswerBuilder {
     fn note(&mut self, notes: Notes) {
         self.usage = notes.usage.or(self.usage);
         self.truncation = notes.truncation.or(self.truncation);
+        self.choice = notes.choice.or(self.choice.take());
     }
 
     /// The way of nearly all pieces of a stream: text behind the text of the last artifact, which costs no more than itself.
@@ -178,7 +193,7 @@ impl AnswerBuilder {
 
     fn set_status(&mut self, status: Status, last_message: &Content) -> Result<(), AssistantError> {
         self.set_ids(&status.ids);
-        self.note(status.notes);
+        self.note(status.notes.clone());
         let content = &status.content;
         match status.state {
             TaskState::Running => {
@@ -225,11 +240,18 @@ impl AnswerBuilder {
         }
         let mut texts = vec![first_shown(&[&status.content])];
         if !confirmations.is_empty() {
-            self.context.pending = confirmations.iter().map(|c| c.pending.clone()).collect();
-            texts.push(confirmation::to_markdown(
-                confirmations,
-                self.language.as_deref(),
-            ));
+            let pending = confirmations.iter().map(|c| c.pending.clone()).collect();
+            let waiting = ConversationState {
+                pending,
+                ..self.context.clone()
+            };
+            let token = serde_json::to_string(&waiting).expect("text and numbers are JSON");
+            self.approval = confirmation::approval_request(confirmations, token);
+            if self.approval.is_none() {
+                // Words answer them. A decision is no state: only who is asked may give it.
+                self.context.pending = waiting.pending;
+                texts.push(confirmation::to_markdown(confirmations));
+            }
         } else if texts[0].is_empty() {
             texts[0] = first_shown(&[last_message]);
         }
@@ -307,7 +329,7 @@ mod tests {
     }
 
     fn build(updates: &[Value]) -> (Result<String, AssistantError>, AnswerBuilder) {
-        let mut answer_builder = AnswerBuilder::new(ConversationState::default(), None);
+        let mut answer_builder = AnswerBuilder::new(ConversationState::default());
         let mut text = String::new();
         for update in updates {
             match answer_builder.apply(read(update)) {
@@ -401,27 +423,24 @@ mod tests {
     }
 
     #[test]
-    fn approval_shows_tool_arguments_and_hint_and_is_kept() {
+    fn approval_is_asked_with_its_task_and_is_no_state() {
         let (text, mut builder) = build(&[status("working", "thinking"), approval()]);
-        let text = text.expect("an answer");
-        for shown in ["delete_pod", "web-1", "Really?", "yes / no"] {
-            assert!(text.contains(shown), "{text}");
-        }
-        let context = builder.changed_context().expect("a change");
+        assert_eq!(text.expect("an answer"), "");
+        let request = builder.take_approval().expect("a request");
+        assert_eq!(request.details, "name: \"web-1\"\n\nReally?");
+        let token = request.token.expect("a token");
+        let waiting: ConversationState = serde_json::from_str(&token).expect("a state");
         assert_eq!(
-            (context.task_id.as_deref(), context.pending.len()),
+            (waiting.task_id.as_deref(), waiting.pending.len()),
             (Some("t"), 1)
         );
-        let stored = serde_json::to_string(&context).expect("JSON");
-        assert_eq!(
-            serde_json::from_str::<ConversationState>(&stored).expect("a state"),
-            context
-        );
+        let context = builder.changed_context().expect("a change");
+        assert_eq!(context.pending, []);
     }
 
     #[test]
     fn pieces_cost_no_more_than_themselves() {
-        let mut builder = AnswerBuilder::new(ConversationState::default(), None);
+        let mut builder = AnswerBuilder::new(ConversationState::default());
         let piece = "and so on ".repeat(10);
         builder
             .apply(read(&artifact("a", "Once ", false)))
@@ -466,7 +485,7 @@ mod tests {
         let (_, mut waiting) = build(&[status("working", ""), status("input-required", "Which?")]);
         assert_eq!(waiting.changed_context(), Some(context(Some("t"))));
 
-        let mut next = AnswerBuilder::new(context(Some("t")), None);
+        let mut next = AnswerBuilder::new(context(Some("t")));
         let update = |v: &Value| read(v);
         next.apply(update(&status("working", ""))).expect("fine");
         assert_eq!(next.changed_context(), None);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::parts::{code_block, cut, step_kind};
+use crate::assistant::ApprovalRequest;
 use crate::assistant::lenient_json::{Json, JsonKind};
 
 /// The call that asks for a confirmation.
@@ -118,9 +119,20 @@ impl Confirmation {
         }
     }
 
-    /// Tool, arguments and hint as they are: code, so that nothing in them is taken for Markdown, with no sign in it that changes how others read.
-    pub(super) fn to_markdown(&self) -> String {
-        let mut lines = vec![cut(&self.tool, MAX_VALUE)];
+    /// Tool, arguments and hint as they are, with no sign in them that changes how others read.
+    fn to_text(&self) -> String {
+        let tool = visible(&cut(&self.tool, MAX_VALUE));
+        let details = self.details();
+        if details.is_empty() {
+            tool
+        } else {
+            format!("{tool}\n{details}")
+        }
+    }
+
+    /// Arguments and hint.
+    fn details(&self) -> String {
+        let mut lines = Vec::new();
         for (name, value) in self.arguments.iter().take(MAX_ARGUMENTS) {
             lines.push(format!(
                 "{}: {}",
@@ -134,22 +146,24 @@ impl Confirmation {
         }
         let hint = self.hint.trim();
         if !hint.is_empty() {
-            lines.push(String::new());
+            if !lines.is_empty() {
+                lines.push(String::new());
+            }
             lines.push(cut(hint, MAX_HINT));
         }
-        let shown: String = lines
-            .join("\n")
-            .chars()
-            .map(|c| {
-                if is_misleading(c) {
-                    char::REPLACEMENT_CHARACTER
-                } else {
-                    c
-                }
-            })
-            .collect();
-        code_block("", &shown)
+        visible(&lines.join("\n"))
     }
+}
+
+fn visible(text: &str) -> String {
+    let shown = text.chars().map(|c| {
+        if is_misleading(c) {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            c
+        }
+    });
+    shown.collect()
 }
 
 /// Control characters, and those that turn the direction of what follows.
@@ -180,30 +194,27 @@ pub(super) fn has_kagent_marks(value: Json<'_>) -> bool {
     marks.iter().any(|mark| mark.kind() == JsonKind::Text)
 }
 
-/// The data and the metadata of the parts that tell the agent what `text` decides; `None` if it decides nothing.
-pub(super) fn reply_parts(
+/// The data and the metadata of the part that answers the agent's questions in the user's words; `None` where it asked none.
+pub(super) fn answer_parts(
     pending: &[PendingConfirmation],
     text: &str,
 ) -> Option<Vec<(Value, Value)>> {
-    let questions: Vec<usize> = pending
-        .iter()
-        .filter_map(|p| match p.reply {
-            ReplyForm::Answers { questions } => Some(questions),
-            ReplyForm::FunctionResponse | ReplyForm::Decision => None,
-        })
-        .collect();
-    if !pending.is_empty() && questions.len() == pending.len() {
-        // Which question the words answer is for the agent's model to see.
-        let count = questions
-            .into_iter()
-            .max()
-            .unwrap_or_default()
-            .clamp(1, MAX_REQUESTS);
-        let answers: Vec<Value> = (0..count).map(|_| json!({"answer": [text]})).collect();
-        let data = json!({"decision_type": "approve", "ask_user_answers": answers});
-        return Some(vec![(data, json!({}))]);
-    }
-    let confirmed = decision(text)?;
+    let questions = pending.iter().filter_map(|p| match p.reply {
+        ReplyForm::Answers { questions } => Some(questions),
+        ReplyForm::FunctionResponse | ReplyForm::Decision => None,
+    });
+    // Which question the words answer is for the agent's model to see.
+    let count = questions.max()?.clamp(1, MAX_REQUESTS);
+    let answers: Vec<Value> = (0..count).map(|_| json!({"answer": [text]})).collect();
+    let data = json!({"decision_type": "approve", "ask_user_answers": answers});
+    Some(vec![(data, json!({}))])
+}
+
+/// The data and the metadata of the parts that tell the agent what was decided; `None` where it asked nothing.
+pub(super) fn decision_parts(
+    pending: &[PendingConfirmation],
+    confirmed: bool,
+) -> Option<Vec<(Value, Value)>> {
     let mut parts: Vec<(Value, Value)> = pending
         .iter()
         .filter(|p| p.reply == ReplyForm::FunctionResponse)
@@ -235,8 +246,8 @@ const WORDS: [(&str, &str, &str); 7] = [
 const MORE_YES: [&str; 6] = ["si", "y", "approve", "approved", "confirm", "confirmed"];
 const MORE_NO: [&str; 6] = ["nao", "n", "reject", "rejected", "deny", "cancel"];
 
-/// What a message decides that is one such word; a sentence decides nothing.
-fn decision(text: &str) -> Option<bool> {
+/// What a message decides that is a word for yes or no in one of the bot's languages; a sentence decides nothing.
+pub fn decision_word(text: &str) -> Option<bool> {
     let word = text
         .trim_matches(|c: char| {
             c.is_whitespace() || matches!(c, '.' | '!' | ',' | '"' | '*' | '`' | '¡')
@@ -252,27 +263,43 @@ fn decision(text: &str) -> Option<bool> {
     }
 }
 
-/// "yes / no" in the user's language.
-fn choice(language: Option<&str>) -> String {
-    let language = language.unwrap_or_default();
-    let own = WORDS
+/// Questions that words answer, as people see them.
+pub(super) fn to_markdown(confirmations: &[Confirmation]) -> String {
+    let blocks: Vec<String> = confirmations
         .iter()
-        .find(|(code, ..)| language.split(['-', '_']).next() == Some(code));
-    let (_, yes, no) = own.unwrap_or(&WORDS[0]);
-    format!("{yes} / {no}")
+        .map(|confirmation| code_block("", &confirmation.to_text()))
+        .collect();
+    blocks.join("\n\n")
 }
 
-/// All requests, and the words that decide on them.
-pub(super) fn to_markdown(confirmations: &[Confirmation], language: Option<&str>) -> String {
-    let mut blocks: Vec<String> = confirmations
-        .iter()
-        .map(Confirmation::to_markdown)
-        .collect();
-    let decidable = |c: &Confirmation| !matches!(c.pending.reply, ReplyForm::Answers { .. });
-    if confirmations.iter().any(decidable) {
-        blocks.push(choice(language));
+/// What people are asked to approve, if a decision is what the agent waits for. `token` comes back with it.
+pub(super) fn approval_request(
+    confirmations: &[Confirmation],
+    token: String,
+) -> Option<ApprovalRequest> {
+    let is_decidable = |c: &Confirmation| !matches!(c.pending.reply, ReplyForm::Answers { .. });
+    if !confirmations.iter().any(is_decidable) {
+        return None;
     }
-    blocks.join("\n\n")
+    let first = confirmations.first()?;
+    let id = first.pending.id.clone();
+    let (title, details) = match confirmations {
+        [only] => (cut(&only.tool, MAX_VALUE), only.details()),
+        several => {
+            let tools = several.iter().map(|c| cut(&c.tool, MAX_VALUE));
+            let texts = several.iter().map(Confirmation::to_text);
+            (
+                tools.collect::<Vec<_>>().join(", "),
+                texts.collect::<Vec<_>>().join("\n\n"),
+            )
+        }
+    };
+    Some(ApprovalRequest {
+        id: (!id.is_empty()).then_some(id),
+        title,
+        details,
+        token: Some(token),
+    })
 }
 
 #[cfg(test)]
@@ -298,35 +325,37 @@ mod tests {
 
     fn replies(message: &Value, text: &str) -> Option<Vec<(Value, Value)>> {
         let pending: Vec<_> = read(message).into_iter().map(|c| c.pending).collect();
-        reply_parts(&pending, text)
+        answer_parts(&pending, text).or_else(|| decision_parts(&pending, decision_word(text)?))
     }
 
     #[test]
-    fn tool_arguments_and_hint_are_shown_as_code() {
+    fn approval_names_the_tool_its_arguments_and_the_hint() {
         let asked = read(&request(
             "delete_pod",
             &json!({"name": "web-1", "force": true}),
             "Really?",
             &adk(),
         ));
+        let request = approval_request(&asked, "t".into()).expect("a request");
         assert_eq!(
-            to_markdown(&asked, Some("de-AT")),
-            "```\ndelete_pod\nforce: true\nname: \"web-1\"\n\nReally?\n```\n\nja / nein"
+            (request.title.as_str(), request.id.as_deref()),
+            ("delete_pod", Some("c1"))
         );
+        assert_eq!(request.details, "force: true\nname: \"web-1\"\n\nReally?");
     }
 
     #[test]
-    fn what_a_request_holds_cannot_leave_its_block() {
-        let hint = "x\n```\n[click](https://evil.example) \u{202e}gpj";
+    fn what_a_request_holds_is_bounded_and_cannot_mislead() {
         let arguments = json!({"a": "```\n**bold**", "b": "y".repeat(5000)});
-        let shown = read(&request("t", &arguments, hint, &adk()))[0].to_markdown();
+        let asked = read(&request("t", &arguments, "x \u{202e}gpj", &adk()));
+        let details = approval_request(&asked, String::new())
+            .expect("a request")
+            .details;
+        assert!(!details.contains('\u{202e}'));
         assert!(
-            shown.starts_with("````\n") && shown.ends_with("\n````"),
-            "{shown}"
+            details.contains("… (+") && details.len() < 1500,
+            "{details}"
         );
-        assert!(!shown.contains('\u{202e}'));
-        assert!(shown.contains("… (+"), "{shown}");
-        assert!(shown.len() < 1500, "{}", shown.len());
     }
 
     #[rstest]
@@ -347,7 +376,7 @@ mod tests {
     #[case("why?", None)]
     #[case("", None)]
     fn only_a_word_for_yes_or_no_decides(#[case] text: &str, #[case] expected: Option<bool>) {
-        assert_eq!(decision(text), expected);
+        assert_eq!(decision_word(text), expected);
     }
 
     #[rstest]
@@ -374,7 +403,7 @@ mod tests {
         );
         let older = json!({"parts": [{"data": {"interrupt_type": "tool_approval",
             "action_requests": [{"name": "delete_pod", "args": {"name": "web-1"}, "id": "f1"}]}}]});
-        assert!(read(&older)[0].to_markdown().contains("web-1"));
+        assert!(read(&older)[0].to_text().contains("web-1"));
         assert_eq!(replies(&older, text), parts);
     }
 
@@ -387,7 +416,7 @@ mod tests {
             "Which?; When?",
             &json!({"kagent_type": "function_call"}),
         );
-        assert!(!to_markdown(&read(&asked), None).contains("yes / no"));
+        assert_eq!(approval_request(&read(&asked), String::new()), None);
         let answer = json!({"answer": ["the first, today"]});
         let data = json!({"decision_type": "approve", "ask_user_answers": [answer, answer]});
         assert_eq!(
@@ -414,6 +443,6 @@ mod tests {
             read(&json!({"parts": [{"data": {"k": 1}}, {"text": "x"}]})),
             []
         );
-        assert_eq!(reply_parts(&[], "yes"), None);
+        assert_eq!(decision_parts(&[], true), None);
     }
 }

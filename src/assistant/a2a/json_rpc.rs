@@ -22,7 +22,7 @@ pub(super) struct ConversationState {
     /// A task that waits for the user's next message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) task_id: Option<String>,
-    /// Calls of tools that this task wants to have approved.
+    /// What this task asks: questions that words answer; of an approval, which is no state of the session, the calls of tools that wait for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) pending: Vec<PendingConfirmation>,
 }
@@ -80,7 +80,12 @@ pub(super) fn send(endpoint: &Endpoint, question: &Question, context: &Conversat
 /// What the user said: the decision that the agent waits for, in its own form, or the words.
 fn question_parts(v1: bool, question: &Question, context: &ConversationState) -> Vec<Value> {
     let said = own_words(&question.text, &question.sender.name);
-    if let Some(decision) = confirmation::reply_parts(&context.pending, said) {
+    let decided = question.action.as_ref().and_then(|a| a.approval.as_ref());
+    let decision = match decided {
+        Some(outcome) => confirmation::decision_parts(&context.pending, outcome.is_approved),
+        None => confirmation::answer_parts(&context.pending, said),
+    };
+    if let Some(decision) = decision {
         let part = |(data, metadata): (Value, Value)| {
             if v1 {
                 json!({"data": data, "metadata": metadata})
@@ -90,11 +95,20 @@ fn question_parts(v1: bool, question: &Question, context: &ConversationState) ->
         };
         return decision.into_iter().map(part).collect();
     }
-    match (question.text.is_empty(), v1) {
-        (true, _) => Vec::new(),
-        (false, true) => vec![json!({"text": question.text})],
-        (false, false) => vec![json!({"kind": "text", "text": question.text})],
-    }
+    let words = match (question.text.is_empty(), v1) {
+        (true, _) => None,
+        (false, true) => Some(json!({"text": question.text})),
+        (false, false) => Some(json!({"kind": "text", "text": question.text})),
+    };
+    let tapped = question.action.as_ref().map(|action| {
+        let data = json!({"type": "action", "value": action.value, "of": action.of});
+        if v1 {
+            json!({"data": data})
+        } else {
+            json!({"kind": "data", "data": data})
+        }
+    });
+    words.into_iter().chain(tapped).collect()
 }
 
 /// What the user said without what the pipeline puts before it in a group: who says it, and the message that is replied to.

@@ -25,6 +25,7 @@ use super::http_client::AssistantServer;
 use super::{AnswerStream, Assistant, AssistantError, BuildError, Question};
 use agent::Agent;
 use answer::A2aAnswer;
+pub use confirmation::decision_word;
 use json_rpc::ConversationState;
 
 /// The assistant of protocol `A2A`. The card is read at the first question, and again after an error that a new version explains.
@@ -67,12 +68,20 @@ impl Assistant for A2a {
     async fn ask(&self, question: Question) -> Result<AnswerStream, AssistantError> {
         let deadline = self.agent.server.deadline();
         let mut endpoint = self.agent.endpoint(deadline).await?;
-        let stored: ConversationState = question
-            .session_state
-            .as_deref()
+        let decided = question.action.as_ref().and_then(|a| a.approval.as_ref());
+        let state = match decided.and_then(|outcome| outcome.token.as_deref()) {
+            Some(token) => Some(token),
+            None => question.session_state.as_deref(),
+        };
+        let stored: ConversationState = state
             .and_then(|state| serde_json::from_str(state).ok())
             .unwrap_or_default();
-        let mut contexts = contexts_to_try(&stored).into_iter();
+        let mut contexts = contexts_to_try(&stored);
+        if decided.is_some() {
+            // Elsewhere nobody waits for the decision.
+            contexts.truncate(1);
+        }
+        let mut contexts = contexts.into_iter();
         let mut context = contexts.next().unwrap_or_default();
         loop {
             let request = json_rpc::send(&endpoint, &question, &context);

@@ -3,6 +3,7 @@
 //! Text is text, files at web addresses are links, other files are named, and data is shown only where there is nothing else: agents put calls of
 //! tools into it, which are not for people, and results, which are.
 
+use crate::assistant::Choice;
 use crate::assistant::lenient_json::{Json, JsonKind};
 
 /// The longest name of a file, and the most of a piece of data, in characters.
@@ -131,6 +132,18 @@ impl Content {
     }
 }
 
+/// What the data of a part says in its field `type` that offers buttons (docs/assistants.md).
+const BUTTONS: &str = "buttons";
+
+/// The buttons that a part offers.
+pub(super) fn choice_of(part: Json<'_>) -> Option<Choice> {
+    let [kind, buttons, id, audience] = part.field("data").fields(["type", "buttons", "id", "for"]);
+    if kind.string().as_deref() != Some(BUTTONS) {
+        return None;
+    }
+    Choice::read(buttons).map(|choice| choice.with_context(id, audience))
+}
+
 fn read_part(part: Json<'_>) -> Option<VisiblePart> {
     if part.kind() == JsonKind::Text {
         return part.string().map(VisiblePart::Text);
@@ -145,7 +158,7 @@ fn read_part(part: Json<'_>) -> Option<VisiblePart> {
     if let Some(file) = read_file(part) {
         return Some(VisiblePart::File(file));
     }
-    if data.is_null() || is_step(part) {
+    if data.is_null() || is_step(part) || choice_of(part).is_some() {
         return None;
     }
     match data.string() {

@@ -4,10 +4,10 @@
 //! agents in clusters today speak 0.3.
 
 use super::confirmation::{Confirmation, has_kagent_marks};
-use super::parts::Content;
+use super::parts::{self, Content};
 use crate::assistant::answer_metadata::token_usage;
 use crate::assistant::lenient_json::{Json, JsonKind};
-use crate::assistant::{TokenUsage, Truncation};
+use crate::assistant::{Choice, TokenUsage, Truncation};
 
 /// A JSON-RPC error. Its message can echo what was asked: one word of it is looked for, and none is passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,11 +53,12 @@ pub(super) struct Ids {
     pub(super) task: Option<String>,
 }
 
-/// What the metadata of an update says about the model's work.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+/// What an update says beside its words: its metadata about the model's work, and buttons.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Notes {
     pub(super) usage: Option<TokenUsage>,
     pub(super) truncation: Option<Truncation>,
+    pub(super) choice: Option<Choice>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -136,11 +137,19 @@ impl AgentUpdate {
                 ids: ids(value, "taskId"),
                 notes: notes(&[value]),
             })),
-            "task" => Some(Self::Task(Task {
-                status: status(value, "id"),
-                artifacts: value.field("artifacts").items().map(artifact).collect(),
-                last_message: last_agent_message(value.field("history")),
-            })),
+            "task" => {
+                let mut status = status(value, "id");
+                let artifacts = value.field("artifacts");
+                let choices = artifacts
+                    .items()
+                    .filter_map(|artifact| notes(&[artifact]).choice);
+                status.notes.choice = status.notes.choice.or(choices.last());
+                Some(Self::Task(Task {
+                    status,
+                    artifacts: artifacts.items().map(artifact).collect(),
+                    last_message: last_agent_message(value.field("history")),
+                }))
+            }
             "status-update" => Some(Self::Status(status(value, "taskId"))),
             "artifact-update" => {
                 let [inner, append] = value.fields(["artifact", "append"]);
@@ -225,7 +234,7 @@ fn artifact(value: Json<'_>) -> Artifact {
     }
 }
 
-/// What ADK, kagent and others write beside an update, the outermost first.
+/// What ADK, kagent and others write beside an update, the outermost first, and the buttons among its parts.
 fn notes(values: &[Json<'_>]) -> Notes {
     let metadata = values.iter().map(|value| value.field("metadata"));
     let mut notes = Notes::default();
@@ -248,6 +257,8 @@ fn notes(values: &[Json<'_>]) -> Notes {
             .truncation
             .or_else(|| words.find_map(|word| truncation(&word)));
     }
+    let parts = values.iter().flat_map(|value| value.field("parts").items());
+    notes.choice = parts.filter_map(parts::choice_of).last();
     notes
 }
 

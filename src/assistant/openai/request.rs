@@ -13,15 +13,37 @@ use crate::api::connector::{OmittableField, OpenAiApi};
 use crate::assistant::{Picture, Question};
 use crate::history::Role;
 
+/// Tells a model how to offer buttons.
+const BUTTONS_PROMPT: &str = "When a question of yours has a few short possible answers, you may offer them as buttons: end your message with a fenced code block with the info string buttons, in it one answer per line, at most 8, each at most 40 characters, or \"Label | what the user says by it\". The user sees buttons in its place. Use it for nothing else.";
+
+/// What a model is told before a conversation.
+#[derive(Debug)]
+struct Prompt {
+    text: Option<String>,
+    /// The text as a message, with the comma behind it.
+    message: Vec<u8>,
+}
+
+impl Prompt {
+    fn new(text: Option<String>) -> Self {
+        let mut message = Vec::new();
+        if let Some(text) = &text {
+            write_message(&mut message, b"system", text);
+            message.push(b',');
+        }
+        Self { text, message }
+    }
+}
+
 /// What all requests of one assistant share.
 #[derive(Debug)]
 pub(super) struct RequestTemplate {
     api: OpenAiApi,
     /// `{"model":"…"` and the connector's further fields.
     head: Vec<u8>,
-    /// The system prompt as a message.
-    system_message: Vec<u8>,
-    system_prompt: Option<String>,
+    prompt: Prompt,
+    /// The prompt of a model that may offer buttons.
+    prompt_with_buttons: Prompt,
     tells_chat_context: bool,
     stream: bool,
 }
@@ -36,18 +58,24 @@ impl RequestTemplate {
             head.push(b':');
             serde_json::to_writer(&mut head, value).expect("JSON is written to memory");
         }
-        let mut system_message = Vec::new();
-        if let Some(prompt) = &options.system_prompt {
-            write_message(&mut system_message, b"system", prompt);
-            system_message.push(b',');
-        }
+        let prompt = options.system_prompt.as_deref();
+        let with_buttons: Vec<&str> = prompt.into_iter().chain([BUTTONS_PROMPT]).collect();
         Self {
             api,
             head,
-            system_message,
-            system_prompt: options.system_prompt.clone(),
+            prompt: Prompt::new(options.system_prompt.clone()),
+            prompt_with_buttons: Prompt::new(Some(with_buttons.join("\n\n"))),
             tells_chat_context: options.tells_chat_context,
             stream: options.stream,
+        }
+    }
+
+    /// What the connector's requests have in common.
+    fn fixed_prompt(&self, question: &Question) -> &Prompt {
+        if question.offers_buttons {
+            &self.prompt_with_buttons
+        } else {
+            &self.prompt
         }
     }
 
@@ -103,14 +131,14 @@ impl RequestTemplate {
         let history: usize = history.map(|message| message.text.len() + 40).sum();
         let pictures = question.pictures.iter();
         let pictures: usize = pictures.map(|p| p.bytes.len() / 3 * 4 + 100).sum();
-        let shared = self.head.len() + self.system_message.len();
+        let shared = self.head.len() + self.fixed_prompt(question).message.len();
         shared + history + pictures + question.text.len() + 128
     }
 
     /// The system prompt. Where the conversation takes place comes last: servers that keep the beginnings of prompts keep the connector's own for
     /// all chats, and the whole for one chat.
     fn prompt(&self, question: &Question) -> Option<Cow<'_, str>> {
-        let own = self.system_prompt.as_deref();
+        let own = self.fixed_prompt(question).text.as_deref();
         if !self.tells_chat_context {
             return own.map(Cow::Borrowed);
         }
@@ -126,7 +154,7 @@ impl RequestTemplate {
             write_message(bytes, b"system", &self.prompt(question).unwrap_or_default());
             bytes.push(b',');
         } else {
-            bytes.extend_from_slice(&self.system_message);
+            bytes.extend_from_slice(&self.fixed_prompt(question).message);
         }
         for message in &question.history {
             write_message(bytes, role_name(message.role), &message.text);

@@ -19,6 +19,8 @@ pub(super) fn question(text: &str) -> Question {
         pictures: vec![],
         wants_progress: false,
         context: QuestionContext::default(),
+        action: None,
+        offers_buttons: false,
         idempotency_key: "1-2".into(),
     }
 }

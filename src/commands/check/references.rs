@@ -14,8 +14,13 @@ use crate::api::connector::{DEFAULT_API_KEY, DEFAULT_TOKEN_KEY};
 use crate::bounded_text::bounded_list;
 use crate::telegram::BotToken;
 
-/// The fields of `spec.access` that hold a user selection.
-const SELECTIONS: [&str; 3] = ["companyUsers", "agentUsers", "specificUsers"];
+/// The fields of `spec` that hold a user selection.
+const SELECTIONS: [&str; 4] = [
+    "access.companyUsers",
+    "access.agentUsers",
+    "access.specificUsers",
+    "approvals.approvers",
+];
 
 const TOKEN_REF: &str = "spec.botTokenSecretRef";
 /// The fields that name one Secret, with the key in it that they mean by default.
@@ -64,7 +69,7 @@ fn check_connector(
     for selection in SELECTIONS {
         let refs = connector
             .object
-            .pointer(&format!("/spec/access/{selection}/listRefs"))
+            .pointer(&pointer_to(&format!("spec.{selection}.listRefs")))
             .and_then(Value::as_array);
         for (position, list) in refs.into_iter().flatten().enumerate() {
             let Some(name) = list["name"].as_str() else {
@@ -72,7 +77,7 @@ fn check_connector(
             };
             if !index.has_user_list(connector, name) {
                 findings.push(connector.warning(
-                    &format!("spec.access.{selection}.listRefs[{position}].name"),
+                    &format!("spec.{selection}.listRefs[{position}].name"),
                     format!("TelegramUserList {name:?} is not in these files: until it exists in the same namespace, its users are denied"),
                 ));
             }

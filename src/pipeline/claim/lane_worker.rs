@@ -52,6 +52,8 @@ pub(crate) struct LaneWorker {
     moved_from: Option<i64>,
     pub(crate) memory: LaneMemory,
     memory_changed: bool,
+    /// Whether a decision of a user is open that was asked for here.
+    pub(crate) has_open_decision: bool,
     changes: Vec<Change>,
     /// Something among the changes must be written before anything else is done.
     must_write: bool,
@@ -70,6 +72,7 @@ impl LaneWorker {
             session: claimed.session.take(),
             session_count: claimed.sessions,
             moved_from: claimed.moved_from,
+            has_open_decision: claimed.has_open_decision,
             memory: LaneMemory::parse(&claimed.handled),
             memory_changed: false,
             changes: Vec::new(),

@@ -52,6 +52,10 @@ pub(crate) enum CannedReply {
     ConversationTooLong,
     /// The assistant refuses the bot's key, and the message waits.
     KeyRefused,
+    /// A decision that others are asked for.
+    NotAsked,
+    /// A decision that is no longer open.
+    DecisionClosed,
     /// The default denial, with the id to hand on.
     Denied {
         /// Whose message was denied.

@@ -1,12 +1,15 @@
 //! A message that waits, read and classified once: everything that asks what it is looks here, and does not decide anew.
 
+use std::sync::Arc;
+
 use crate::history::ChatMessage;
 use crate::pipeline::decide::assistant_input::{self, AssistantInput, InputContext};
 use crate::pipeline::decide::decision::{self, Decision};
 use crate::pipeline::decide::groups::{self, GroupDecision};
+use crate::pipeline::decide::user_decision::{self, SharedDecision};
 use crate::pipeline::message::incoming_update::{IncomingUpdate, UnreadableUpdate};
 use crate::registry::ResolvedConnector;
-use crate::store::WaitingMessage;
+use crate::store::{UserDecision, WaitingMessage};
 
 /// A message that waits, read and classified.
 #[derive(Debug)]
@@ -30,6 +33,28 @@ impl ClassifiedMessage {
         Self { message, update }
     }
 
+    /// The decision of a user from which it follows.
+    pub(crate) fn decision_id(&self) -> Option<&str> {
+        self.update.as_ref().ok()?.incoming.decision.as_deref()
+    }
+
+    /// Gives it the words of the decision from which it follows; without one that was taken nothing follows.
+    pub(crate) fn put_decision(
+        &mut self,
+        connector: &ResolvedConnector,
+        decision: Option<UserDecision>,
+    ) {
+        let received_at = self.message.received_at;
+        let Ok(update) = &mut self.update else {
+            return;
+        };
+        update.decided = decision.filter(|d| d.taken.is_some()).map(Arc::new);
+        if let Some(decision) = &update.decided {
+            user_decision::put_words(&mut update.incoming, decision, received_at);
+        }
+        update.classify_again(connector);
+    }
+
     /// Classifies it anew: the connector has changed since.
     pub(crate) fn classify_again(&mut self, connector: &ResolvedConnector) {
         if let Ok(update) = &mut self.update {
@@ -47,21 +72,24 @@ pub(crate) struct ClassifiedUpdate {
     pub(crate) group: GroupDecision,
     /// What is to be done with it.
     pub(crate) decision: Decision,
+    /// The decision of a user from which it follows.
+    pub(crate) decided: Option<SharedDecision>,
 }
 
 impl ClassifiedUpdate {
     /// Classifies an update.
     pub(crate) fn new(connector: &ResolvedConnector, incoming: IncomingUpdate) -> Self {
-        let (group, decision) = classify(connector, &incoming);
+        let (group, decision) = classify(connector, &incoming, None);
         Self {
             incoming,
             group,
             decision,
+            decided: None,
         }
     }
 
     fn classify_again(&mut self, connector: &ResolvedConnector) {
-        (self.group, self.decision) = classify(connector, &self.incoming);
+        (self.group, self.decision) = classify(connector, &self.incoming, self.decided.as_ref());
     }
 
     /// Whether the assistant would be asked about it.
@@ -86,7 +114,20 @@ impl ClassifiedUpdate {
     }
 }
 
-fn classify(connector: &ResolvedConnector, incoming: &IncomingUpdate) -> (GroupDecision, Decision) {
+fn classify(
+    connector: &ResolvedConnector,
+    incoming: &IncomingUpdate,
+    decided: Option<&SharedDecision>,
+) -> (GroupDecision, Decision) {
+    if incoming.decision.is_some() {
+        return match decided {
+            Some(_) => (
+                GroupDecision::Handle,
+                decision::decide_follow_up(connector, incoming),
+            ),
+            None => (GroupDecision::Ignore, Decision::Ignore),
+        };
+    }
     let bot = decision::bot_identity(connector);
     let group = groups::decide(connector.groups.as_ref(), incoming, bot);
     (group, decision::decide(connector, incoming, group))

@@ -138,6 +138,17 @@ pub(crate) fn start_payload(
     payload.filter(|p| p.len() <= MAX_PAYLOAD_CHARS && p.chars().all(is_payload))
 }
 
+/// Decides about a message that follows from a decision of a user: its words are no command, and it was said to the bot.
+pub(crate) fn decide_follow_up(
+    connector: &ResolvedConnector,
+    incoming: &IncomingUpdate,
+) -> Decision {
+    match access::decide(&connector.access, incoming.sender.as_ref()) {
+        AccessDecision::Allowed => decide_content(connector, incoming),
+        AccessDecision::Denied => Decision::Deny,
+    }
+}
+
 /// Whether there is a question behind a `/new`: more words, or what the command is the caption of.
 fn asks_with_new_command(connector: &ResolvedConnector, incoming: &IncomingUpdate) -> bool {
     let text = incoming.text.as_deref().unwrap_or_default();

@@ -3,6 +3,7 @@
 pub mod access;
 pub(crate) mod assistant_input;
 pub(crate) mod attachment_check;
+pub(crate) mod buttons;
 pub(crate) mod canned_reply;
 pub(crate) mod classified_message;
 pub(crate) mod decision;
@@ -21,3 +22,4 @@ pub(crate) mod retry;
 pub(crate) mod session;
 #[cfg(test)]
 mod test_values;
+pub(crate) mod user_decision;

@@ -58,6 +58,7 @@ pub(super) fn connector(edit: impl FnOnce(&mut ResolvedConnector)) -> ResolvedCo
         concurrency: crate::api::connector::DEFAULT_CONCURRENCY,
         assistant: None,
         transcription: Transcription::None,
+        approvals: None,
     };
     edit(&mut connector);
     connector

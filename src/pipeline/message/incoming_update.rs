@@ -100,6 +100,8 @@ pub struct IncomingUpdate {
     pub forwarded_from: Option<String>,
     /// The album it belongs to.
     pub media_group_id: Option<String>,
+    /// The decision of a user from which it follows: an update of our own, not Telegram's.
+    pub decision: Option<String>,
     /// It was sent by way of an inline bot, so its text is not the sender's own.
     pub via_bot: bool,
 }
@@ -152,6 +154,7 @@ impl IncomingUpdate {
                 .object("forward_origin")
                 .map(|origin| sender::origin_name(&origin)),
             media_group_id: message.text("media_group_id"),
+            decision: update.text("decision"),
             via_bot: message.has("via_bot"),
         })
     }
@@ -179,6 +182,7 @@ impl IncomingUpdate {
             reply_to: None,
             forwarded_from: None,
             media_group_id: None,
+            decision: None,
             via_bot: false,
         }
     }

@@ -46,8 +46,15 @@ pub(crate) async fn deliver_parts(
         }
         lane.write_changes().await?;
         match send_part(lane, connector, &part, &mut destination).await? {
-            SendOutcome::Accepted { is_recorded } => {
+            SendOutcome::Accepted {
+                is_recorded,
+                buttons_message,
+            } => {
                 lane.add_sent_part(part.reply, part.number, is_recorded);
+                if let Some(message_id) = buttons_message {
+                    let reply = part.reply;
+                    lane.add_change(Change::DecisionShown { reply, message_id });
+                }
             }
             SendOutcome::GivenUp { dead_letter_reason } => {
                 if let Some(reason) = &dead_letter_reason {
@@ -82,6 +89,8 @@ enum SendOutcome {
     Accepted {
         /// The store has it already, whatever becomes of this process.
         is_recorded: bool,
+        /// The message, where it has buttons.
+        buttons_message: Option<i64>,
     },
     GivenUp {
         dead_letter_reason: Option<String>,
@@ -134,11 +143,14 @@ async fn send_part(
             Ok(send_once(lane, connector, part, (form, upload), *destination).await)
         };
         let error = match pipeline.send_windows.run(lane.key.bot, sending).await? {
-            Ok(is_recorded) => {
+            Ok((is_recorded, buttons_message)) => {
                 pipeline
                     .throttle
                     .record_accepted(lane.key.bot, destination.chat);
-                return Ok(SendOutcome::Accepted { is_recorded });
+                return Ok(SendOutcome::Accepted {
+                    is_recorded,
+                    buttons_message,
+                });
             }
             Err(error) => error,
         };
@@ -182,7 +194,7 @@ async fn send_part(
     }
 }
 
-/// Whether the store has it that the part was taken. The record is made at once, before anything else has a turn: a process that is killed between
+/// Whether the store has it that the part was taken, and the message where it has buttons. The record is made at once, before anything else has a turn: a process that is killed between
 /// Telegram's answer and the record sends the part again.
 async fn send_once(
     lane: &LaneWorker,
@@ -190,7 +202,7 @@ async fn send_once(
     part: &WaitingPart,
     (form, upload): (OutgoingForm<'_>, Option<&Upload<'_>>),
     destination: Destination,
-) -> Result<bool, TelegramError> {
+) -> Result<(bool, Option<i64>), TelegramError> {
     let pipeline = &lane.pipeline;
     let began = StdInstant::now();
     let (chat_id, reply_to) = (destination.chat, part.part.reply_to);
@@ -234,7 +246,11 @@ async fn send_once(
     pipeline
         .metrics
         .record_telegram_call(form.method(), label, began.elapsed());
-    result.map(|_| is_recorded)
+    let has_buttons = matches!(
+        form,
+        OutgoingForm::Html(_, Some(_)) | OutgoingForm::Plain(_, Some(_))
+    );
+    result.map(|message| (is_recorded, has_buttons.then_some(message)))
 }
 
 /// The bytes of a file on its way, and the room that they take.

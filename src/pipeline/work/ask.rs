@@ -1,5 +1,6 @@
 //! Asks the assistant: the picture fetched, the answer gathered to its end, and shown while it is written.
 
+mod buttons_block;
 mod data_uri_filter;
 
 use parking_lot::Mutex;
@@ -11,8 +12,8 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::assistant::{
-    AnswerPart, Assistant, AssistantError, FailureKind, Picture, Progress, Question,
-    QuestionProgress, TokenUsage, Truncation,
+    AnswerPart, ApprovalRequest, Assistant, AssistantError, Choice, FailureKind, Picture, Progress,
+    Question, QuestionProgress, TokenUsage, Truncation,
 };
 use crate::pipeline::message::incoming_update::TelegramFile;
 use crate::pipeline::send::citations::CitationList;
@@ -21,6 +22,7 @@ use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::registry::ResolvedConnector;
 use crate::store::LaneKey;
 use crate::texts::texts_for;
+use buttons_block::ButtonsBlock;
 pub(crate) use data_uri_filter::AnswerFile;
 use data_uri_filter::{DataUriFilter, PlaceholderWords};
 
@@ -81,6 +83,12 @@ pub(crate) struct AssistantAnswer {
     pub(crate) state: Option<String>,
     /// It wanted so many bytes back, which is more than is kept.
     pub(crate) oversized_state: Option<usize>,
+    /// The buttons that it offers.
+    pub(crate) choice: Option<Choice>,
+    /// What it wants to have approved.
+    pub(crate) approval: Option<ApprovalRequest>,
+    /// The text with its block of buttons, where it had one: what the model wrote.
+    written: Option<String>,
 }
 
 /// What came of asking.
@@ -95,6 +103,29 @@ pub(crate) enum AskOutcome<I> {
 }
 
 impl AssistantAnswer {
+    /// Whether it asks for a decision.
+    pub(crate) fn asks(&self) -> bool {
+        self.choice.is_some() || self.approval.is_some()
+    }
+
+    /// The text as the history has it.
+    pub(crate) fn recorded_text(&self) -> &str {
+        self.written.as_deref().unwrap_or(&self.text)
+    }
+
+    /// Makes a block of buttons at the end of the text the buttons that it offers.
+    fn take_buttons_block(&mut self) {
+        let split = ButtonsBlock::default().split(&self.text);
+        // What stands for a file is no button.
+        let split =
+            split.filter(|(text, _)| self.files.iter().all(|f| f.placeholder.end <= text.len()));
+        if let Some((text, choice)) = split {
+            let text = text.to_owned();
+            self.written = Some(std::mem::replace(&mut self.text, text));
+            self.choice.get_or_insert(choice);
+        }
+    }
+
     /// Whether it says nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.text.trim().is_empty()
@@ -199,6 +230,8 @@ async fn collect_answer(
     known: &Mutex<KnownSoFar>,
 ) -> Result<AssistantAnswer, AssistantError> {
     let deadline = Instant::now() + ANSWER_TIMEOUT;
+    let offers_buttons = question.offers_buttons;
+    reader.buttons_block = offers_buttons.then(ButtonsBlock::default);
     let mut answer = AssistantAnswer::default();
     let reading = read_answer(assistant, question, &mut reader, known, &mut answer);
     let read = tokio::time::timeout_at(deadline, reading)
@@ -213,6 +246,9 @@ async fn collect_answer(
         Ok(()) => {}
     }
     cut_long_text(&mut answer);
+    if offers_buttons && matches!(answer.end, AnswerEnd::Complete) {
+        answer.take_buttons_block();
+    }
     Ok(answer)
 }
 
@@ -226,6 +262,8 @@ struct TextReader {
     shown: watch::Sender<PreviewText>,
     /// How much of the text is shown.
     shown_length: usize,
+    /// A block of buttons at its end, which is not shown.
+    buttons_block: Option<ButtonsBlock>,
 }
 
 impl TextReader {
@@ -246,6 +284,7 @@ impl TextReader {
             text: String::new(),
             shown,
             shown_length: 0,
+            buttons_block: None,
         }
     }
 
@@ -257,17 +296,30 @@ impl TextReader {
         self.filter = DataUriFilter::new(self.words).collecting_files(self.max_file_bytes);
         self.text.clear();
         self.filter.push(text, &mut self.text);
+        if let Some(block) = &mut self.buttons_block {
+            *block = ButtonsBlock::default();
+        }
+        self.shown_length = self.visible_length();
+        let visible = &self.text[..self.shown_length];
         self.shown
-            .send_modify(|shown| shown.text.clone_from(&self.text));
-        self.shown_length = self.text.len();
+            .send_modify(|shown| visible.clone_into(&mut shown.text));
+    }
+
+    /// How much of the text may be shown.
+    fn visible_length(&mut self) -> usize {
+        match &mut self.buttons_block {
+            Some(block) => block.shown_length(&self.text),
+            None => self.text.len(),
+        }
     }
 
     /// Shows what is not shown yet.
     fn show(&mut self) {
-        if self.shown_length < self.text.len() {
-            let new = &self.text[self.shown_length..];
+        let visible = self.visible_length();
+        if self.shown_length < visible {
+            let new = &self.text[self.shown_length..visible];
             self.shown.send_modify(|shown| shown.text.push_str(new));
-            self.shown_length = self.text.len();
+            self.shown_length = visible;
         }
     }
 
@@ -320,6 +372,8 @@ async fn read_answer(
             }
             AnswerPart::Progress(progress) => reader.show_progress(&progress),
             AnswerPart::Truncated(truncation) => answer.end = AnswerEnd::Truncated(truncation),
+            AnswerPart::Choice(choice) => answer.choice = Some(choice),
+            AnswerPart::Approval(request) => answer.approval = Some(request),
         }
     }
     Ok(())

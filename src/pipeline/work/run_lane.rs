@@ -15,6 +15,7 @@ use crate::pipeline::send::deliver::{self, DeliveryProgress};
 use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::pipeline::work::batch_handler::{self, HandleOutcome};
 use crate::pipeline::work::inbox_watch;
+use crate::registry::ResolvedConnector;
 use crate::store::{ClaimedLane, Release, WaitingMessage, WaitingPart};
 
 /// Works through a lane and gives it back.
@@ -127,10 +128,7 @@ async fn process_claim(
     let Some(mut connector) = resolved_connector(lane, uid) else {
         return Ok(recheck);
     };
-    let mut waiting: Vec<ClassifiedMessage> = messages
-        .into_iter()
-        .map(|message| ClassifiedMessage::read(&connector, message))
-        .collect();
+    let mut waiting = classify_messages(lane, &connector, messages).await?;
     let claimed = Instant::now();
     let mut begun = false;
     while !waiting.is_empty() {
@@ -169,6 +167,26 @@ async fn process_claim(
         }
     }
     Ok(ClaimEnd::Done)
+}
+
+/// Reads messages, with the decisions of users from which some follow.
+async fn classify_messages(
+    lane: &LaneWorker,
+    connector: &ResolvedConnector,
+    messages: Vec<WaitingMessage>,
+) -> LaneResult<Vec<ClassifiedMessage>> {
+    let store = &lane.pipeline.store;
+    let mut classified = Vec::with_capacity(messages.len());
+    for message in messages {
+        let mut message = ClassifiedMessage::read(connector, message);
+        if let Some(id) = message.decision_id() {
+            let decision = store.user_decision(lane.claim.connector, id).await?;
+            let decision = decision.filter(|d| d.lane == lane.claim.lane);
+            message.put_decision(connector, decision);
+        }
+        classified.push(message);
+    }
+    Ok(classified)
 }
 
 /// What a claim brought is looked at for so long. Behind an answer that took longer, more may have come that belongs to what

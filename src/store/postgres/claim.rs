@@ -96,7 +96,7 @@ async fn claim(
                (SELECT asked, answered FROM exchange e
                 WHERE e.lane = l.id AND e.session = s.number AND e.number > s.exchanges - ((j.value->>1)::bigint)
                 ORDER BY e.number DESC) newest)
-           END, l.connector, l.handled, m.moved_from, s.input_tokens, s.output_tokens
+           END, l.connector, l.handled, m.moved_from, s.input_tokens, s.output_tokens, l.open_decisions
          FROM json_array_elements($1::json) j(value) JOIN lane l ON l.id = (j.value->>0)::bigint
          LEFT JOIN session s ON s.lane = l.id AND s.number = l.session
          LEFT JOIN moved_chat m ON m.connector = l.connector AND m.bot = l.bot AND m.chat = l.chat",
@@ -137,6 +137,7 @@ async fn claim(
             sessions: row.get(4),
             handled: row.get(12),
             moved_from: row.get(13),
+            has_open_decision: row.get::<i64, _>(16) > 0,
         });
     }
     Ok(claimed)

@@ -6,6 +6,7 @@ use sqlx::postgres::PgConnection;
 
 use super::accept::BacklogCount;
 use super::connection::{Connection, rows};
+use super::user_decisions;
 use crate::identity::ConnectorUid;
 use crate::store::Retention;
 use crate::store::reading::timestamp;
@@ -73,6 +74,10 @@ pub(super) async fn apply_requests(
             StoreRequest::CountMessages(pending) => {
                 let counted = count_messages(db, &pending.request).await?;
                 pending.resolve(Ok(counted));
+            }
+            StoreRequest::ExpireDecisions(pending) => {
+                let expired = user_decisions::expire(connection, db).await?;
+                pending.resolve(Ok(expired));
             }
             StoreRequest::Probe(pending) => {
                 probe(connection, db).await?;
@@ -210,8 +215,9 @@ async fn prune(db: &mut PgConnection, retention: &Retention) -> Result<bool, sql
 /// idle once the lock is there.
 async fn prune_lanes(db: &mut PgConnection, ids: &[i64]) -> Result<u64, sqlx::Error> {
     sqlx::query(
-        "DELETE FROM lane WHERE id IN (SELECT id FROM lane WHERE id = ANY($1) AND owner IS NULL AND ready_at IS NULL
-           AND NOT EXISTS (SELECT 1 FROM session s WHERE s.lane = lane.id) FOR UPDATE SKIP LOCKED)",
+        "DELETE FROM lane WHERE id IN (SELECT id FROM lane WHERE id = ANY($1) AND owner IS NULL AND ready_at IS NULL AND open_decisions = 0
+           AND NOT EXISTS (SELECT 1 FROM session s WHERE s.lane = lane.id)
+           AND NOT EXISTS (SELECT 1 FROM user_decision d WHERE d.shown_lane = lane.id AND d.state = 0) FOR UPDATE SKIP LOCKED)",
     )
     .bind(ids)
     .execute(db)

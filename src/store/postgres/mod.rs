@@ -9,6 +9,7 @@ mod notices;
 mod reading;
 mod shards;
 mod uploads;
+mod user_decisions;
 mod write;
 
 use std::sync::Arc;
@@ -37,6 +38,11 @@ const MIGRATIONS: &[super::migrations::File] = &[
     ),
     (5, "shards", include_str!("migrations/0005_shards.sql")),
     (6, "uploads", include_str!("migrations/0006_uploads.sql")),
+    (
+        7,
+        "user_decisions",
+        include_str!("migrations/0007_user_decisions.sql"),
+    ),
 ];
 
 fn invalid(what: &str, error: &dyn std::fmt::Display) -> StoreError {

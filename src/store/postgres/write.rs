@@ -8,6 +8,7 @@ use sqlx::postgres::{PgConnection, PgQueryResult};
 use super::connection::{Connection, rows};
 use super::notices::Notices;
 use super::uploads::{Upload, store_uploads};
+use super::user_decisions;
 use crate::store::requests::StoreRequest;
 use crate::store::statements::{
     DENIED_PER_CONNECTOR, DENIED_PER_SENDER, TRIM_DENIED_OF_CONNECTOR, TRIM_DENIED_OF_SENDER,
@@ -20,6 +21,13 @@ const EXCHANGES_KEPT: i64 = 500;
 
 /// Lane, session, number, time, state, and the session's tokens of input and output.
 type ExchangeRow<'a> = (i64, i64, i64, i64, Option<&'a str>, i64, i64);
+
+/// Stores parts of replies: lane, message, number and part of each.
+pub(super) const STORE_PARTS: &str =
+    "INSERT INTO outbox (lane, reply, number, update_id, stored_at, part)
+             SELECT (j.value->>0)::bigint, (j.value->>1)::bigint, (j.value->>2)::bigint, i.update_id, $2, j.value->>3
+             FROM json_array_elements($1::json) j(value) JOIN inbox i ON i.id = (j.value->>1)::bigint
+             ON CONFLICT (lane, reply, number) DO UPDATE SET part = excluded.part, upload_bytes = NULL";
 
 /// The rows of each statement, as `json_each` takes them.
 #[derive(Default)]
@@ -82,7 +90,17 @@ pub(super) async fn apply_lane_writes(
         written.push(rows.sort(&pending.request.write, now, &mut notices));
     }
     notices.save(db, now).await?;
-    rows.apply(db, now, connection.options.upload_bytes).await?;
+    rows.store_replies(db, now, connection.options.upload_bytes)
+        .await?;
+    for (pending, written) in writes.iter().zip(&mut written) {
+        let write = &*pending.request.write;
+        let decisions = user_decisions::apply_write(db, write, now).await?;
+        written.decision_taken = decisions.taken;
+        connection
+            .backlog
+            .add(write.claim.connector, decisions.follow_ups);
+    }
+    rows.apply(db, now).await?;
     for connector in &rows.out_of_backlog {
         connection.backlog.remove(*connector, 1);
     }
@@ -196,6 +214,10 @@ impl<'a> Rows<'a> {
                     }
                     self.ended_replies.push((lane, *reply));
                 }
+                Change::OpenDecision(_)
+                | Change::TakeDecision { .. }
+                | Change::DecisionDelivered { .. }
+                | Change::DecisionShown { .. } => {}
             }
         }
         match write.release {
@@ -209,25 +231,19 @@ impl<'a> Rows<'a> {
         written
     }
 
-    /// Replies and dead letters copy from the inbox, so they come before what is taken out of it; giving lanes back looks at
-    /// what is left, so it comes last.
-    async fn apply(
+    /// Replies copy from the inbox, as decisions do, so they come before what is taken out of it.
+    async fn store_replies(
         &self,
         db: &mut PgConnection,
         now: i64,
         upload_bytes: (u64, u64),
     ) -> Result<(), sqlx::Error> {
-        run(
-            db,
-            "INSERT INTO outbox (lane, reply, number, update_id, stored_at, part)
-             SELECT (j.value->>0)::bigint, (j.value->>1)::bigint, (j.value->>2)::bigint, i.update_id, $2, j.value->>3
-             FROM json_array_elements($1::json) j(value) JOIN inbox i ON i.id = (j.value->>1)::bigint
-             ON CONFLICT (lane, reply, number) DO UPDATE SET part = excluded.part, upload_bytes = NULL",
-            &self.reply_parts,
-            now,
-        )
-        .await?;
-        store_uploads(db, &self.uploads, upload_bytes).await?;
+        run(db, STORE_PARTS, &self.reply_parts, now).await?;
+        store_uploads(db, &self.uploads, upload_bytes).await
+    }
+
+    /// Dead letters copy from the inbox, so they come before what is taken out of it; giving lanes back looks at what is left, so it comes last.
+    async fn apply(&self, db: &mut PgConnection, now: i64) -> Result<(), sqlx::Error> {
         run(
             db,
             "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, attempts, reason, body)

@@ -48,8 +48,9 @@ pub(in crate::store) async fn idle_lanes(
     handled_before: Timestamp,
     limit: i64,
 ) -> Result<Vec<i64>, sqlx::Error> {
-    let statement = "SELECT id FROM lane WHERE owner IS NULL AND ready_at IS NULL
-           AND NOT EXISTS (SELECT 1 FROM session s WHERE s.lane = lane.id) AND handled_at < $1 LIMIT $2";
+    let statement = "SELECT id FROM lane WHERE owner IS NULL AND ready_at IS NULL AND open_decisions = 0
+           AND NOT EXISTS (SELECT 1 FROM session s WHERE s.lane = lane.id)
+           AND NOT EXISTS (SELECT 1 FROM user_decision d WHERE d.shown_lane = lane.id AND d.state = 0) AND handled_at < $1 LIMIT $2";
     let handled_before = handled_before.as_millisecond();
     let found = readers
         .fetch(

@@ -1,6 +1,7 @@
 //! Reads beside the writer: the same statements on both databases, with `$1`, `$2`… for values, which either understands.
 
 pub(super) mod listing;
+pub(super) mod user_decisions;
 pub(super) mod waiting_messages;
 
 use std::future::Future;

@@ -42,7 +42,7 @@ fn claim(
         "UPDATE lane SET owner = ?1 WHERE id IN (
            SELECT id FROM lane WHERE connector = ?2 AND bot = ?3 AND owner IS NULL AND ready_at <= ?4
            ORDER BY ready_at LIMIT ?5)
-         RETURNING id, chat, topic, session, sessions, handled,
+         RETURNING id, chat, topic, session, sessions, handled, open_decisions > 0,
            (SELECT m.moved_from FROM moved_chat m WHERE m.connector = lane.connector AND m.bot = lane.bot AND m.chat = lane.chat)",
     )?;
     let mut next = db.prepare_cached(
@@ -74,7 +74,8 @@ fn claim(
                 session: None,
                 sessions: row.get(4)?,
                 handled: row.get(5)?,
-                moved_from: row.get(6)?,
+                has_open_decision: row.get(6)?,
+                moved_from: row.get(7)?,
             };
             Ok((claimed, session))
         })?;

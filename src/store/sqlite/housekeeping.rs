@@ -7,6 +7,7 @@ use super::accept::BacklogCount;
 use super::claimant::DeadClaimant;
 use super::connection::Connection;
 use super::sent_journal;
+use super::user_decisions;
 use crate::identity::ConnectorUid;
 use crate::store::Retention;
 use crate::store::reading::timestamp;
@@ -73,6 +74,10 @@ pub(super) fn apply_requests(
             }
             // One process counts by itself.
             StoreRequest::CountMessages(pending) => pending.resolve(Ok(pending.request.messages)),
+            StoreRequest::ExpireDecisions(pending) => {
+                let expired = user_decisions::expire(connection, db)?;
+                pending.resolve(Ok(expired));
+            }
             StoreRequest::Probe(pending) => {
                 probe(connection, db)?;
                 pending.resolve(Ok(()));
@@ -182,8 +187,9 @@ fn prune(db: &Db, retention: &Retention) -> rusqlite::Result<bool> {
 /// Lanes in which nothing waits, nobody works and nothing is remembered.
 fn prune_lanes(db: &Db, ids: &[i64]) -> rusqlite::Result<u64> {
     let mut delete = db.prepare_cached(
-        "DELETE FROM lane WHERE id = ?1 AND owner IS NULL AND ready_at IS NULL
-           AND NOT EXISTS (SELECT 1 FROM session s WHERE s.lane = lane.id)",
+        "DELETE FROM lane WHERE id = ?1 AND owner IS NULL AND ready_at IS NULL AND open_decisions = 0
+           AND NOT EXISTS (SELECT 1 FROM session s WHERE s.lane = lane.id)
+           AND NOT EXISTS (SELECT 1 FROM user_decision d WHERE d.shown_lane = lane.id AND d.state = 0)",
     )?;
     let mut removed = 0;
     for id in ids {

@@ -11,6 +11,7 @@ pub(super) mod inspect;
 mod open_error;
 mod reading;
 mod sent_journal;
+mod user_decisions;
 mod wal_file;
 mod write;
 
@@ -102,6 +103,11 @@ const MIGRATIONS: &[super::migrations::File] = &[
         include_str!("migrations/0004_session_tokens.sql"),
     ),
     (5, "uploads", include_str!("migrations/0005_uploads.sql")),
+    (
+        6,
+        "user_decisions",
+        include_str!("migrations/0006_user_decisions.sql"),
+    ),
 ];
 
 /// Two processes may start at the same moment; the second finds the first's migrations done.

@@ -6,6 +6,7 @@ use rusqlite::{Connection as Db, OptionalExtension as _, Params};
 
 use super::connection::Connection;
 use super::sent_journal::SentPart;
+use super::user_decisions;
 use crate::store::requests::StoreRequest;
 use crate::store::statements::{
     COUNT_UPLOAD_BYTES, DENIED_CHECK_INTERVAL, DENIED_PER_CONNECTOR, DENIED_PER_SENDER,
@@ -92,6 +93,18 @@ fn apply_lane_write(
                     number,
                 };
                 connection.remove_sent_parts(db, vec![sent])?;
+            }
+            Change::OpenDecision(new) => user_decisions::open(db, write.claim, new, now)?,
+            Change::TakeDecision { id, taken } => {
+                let connector = write.claim.connector;
+                written.decision_taken |=
+                    user_decisions::take(connection, db, connector, (id, taken), now)?;
+            }
+            Change::DecisionDelivered { id } => {
+                user_decisions::deliver(db, write.claim.connector, id)?;
+            }
+            Change::DecisionShown { reply, message_id } => {
+                user_decisions::set_message(db, lane, *reply, *message_id)?;
             }
             other => apply_change(db, lane, other, now)?,
         }
@@ -215,7 +228,11 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
         Change::Reply { .. }
         | Change::Finish { .. }
         | Change::DeadLetter { .. }
-        | Change::Sent { .. } => Ok(()),
+        | Change::Sent { .. }
+        | Change::OpenDecision(_)
+        | Change::TakeDecision { .. }
+        | Change::DecisionDelivered { .. }
+        | Change::DecisionShown { .. } => Ok(()),
     }
 }
 
@@ -254,7 +271,13 @@ fn insert_denied(db: &Db, lane: i64, message: &DeniedMessage, now: i64) -> rusql
     Ok(())
 }
 
-fn reply(db: &Db, lane: i64, message: i64, parts: &[ReplyPart], now: i64) -> rusqlite::Result<()> {
+pub(super) fn reply(
+    db: &Db,
+    lane: i64,
+    message: i64,
+    parts: &[ReplyPart],
+    now: i64,
+) -> rusqlite::Result<()> {
     for (number, part) in (0_u32..).zip(parts) {
         let part = serde_json::to_string(part).expect("strings always serialize");
         run(

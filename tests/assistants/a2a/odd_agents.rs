@@ -4,7 +4,9 @@ use axum::response::Response;
 use rstest::rstest;
 use serde_json::{Value, json};
 use telegram_connector_operator::api::connector::AssistantProtocol::A2A;
-use telegram_connector_operator::assistant::{FailureKind, Picture, Question, QuestionProgress};
+use telegram_connector_operator::assistant::{
+    Action, FailureKind, Picture, Question, QuestionProgress,
+};
 
 use super::{
     V1, V03, Version, artifact_update, ask_in_a_forgotten_task, card, is_card, method, result,
@@ -200,12 +202,12 @@ async fn agent_that_takes_no_pictures_says_so() {
 }
 
 #[rstest]
-#[case("yes", json!([{"kind": "data", "data": {"decision_type": "approve"}, "metadata": {}}]))]
-#[case("no", json!([{"kind": "data", "data": {"decision_type": "reject"}, "metadata": {}}]))]
-#[case("why?", json!([{"kind": "text", "text": "why?"}]))]
+#[case(Some(true), json!([{"kind": "data", "data": {"decision_type": "approve"}, "metadata": {}}]))]
+#[case(Some(false), json!([{"kind": "data", "data": {"decision_type": "reject"}, "metadata": {}}]))]
+#[case::words_decide_nothing_here(None, json!([{"kind": "text", "text": "yes"}]))]
 #[tokio::test]
 async fn decision_on_a_tool_of_kagent_goes_back_in_its_form(
-    #[case] typed: &'static str,
+    #[case] decided: Option<bool>,
     #[case] parts: Value,
 ) {
     let recorded = include_str!("kagent-approval.sse");
@@ -221,12 +223,20 @@ async fn decision_on_a_tool_of_kagent_goes_back_in_its_form(
     .await;
     let agent = assistant(A2A, &server.url);
     let first = ask(&agent, question()).await.expect("an answer");
-    for shown in ["delete_pod", "web-1", "Please approve or reject"] {
-        assert!(first.text.contains(shown), "{}", first.text);
+    let request = first.approval.clone().expect("a request");
+    assert_eq!(
+        (request.title.as_str(), first.text.as_str()),
+        ("delete_pod", "")
+    );
+    for shown in ["web-1", "Please approve or reject"] {
+        assert!(request.details.contains(shown), "{}", request.details);
     }
+    let action = decided.and_then(|approved| first.decided(approved));
     let decided = Question {
-        session_state: first.state,
-        text: typed.into(),
+        // A session may have gone on since: the decision belongs to its own task.
+        session_state: first.state.filter(|_| action.is_none()),
+        action,
+        text: "yes".into(),
         ..question()
     };
     assert_eq!(ask(&agent, decided).await.expect("an answer").text, "Done.");
@@ -235,5 +245,53 @@ async fn decision_on_a_tool_of_kagent_goes_back_in_its_form(
     assert_eq!(
         sent["params"]["message"]["taskId"],
         "45610742-c368-43af-a703-858391731030"
+    );
+}
+
+#[rstest]
+#[case::old(V03)]
+#[case::new(V1)]
+#[tokio::test]
+async fn buttons_of_an_agent_come_back_as_an_action(#[case] version: Version) {
+    let server = MockServer::start(move |asked: &ReceivedRequest| {
+        if is_card(asked) {
+            return mock_server::json(&card(version, false));
+        }
+        let data = json!({"type": "buttons", "id": "q1", "for": "anyone", "buttons": [[{"text": "Yes", "value": "y"}]]});
+        let mut message = json!({"messageId": "m", "contextId": "c", "role": "agent",
+            "parts": [{"kind": "text", "text": "Go on?"}, {"kind": "data", "data": data}]});
+        let result = if version == V1 {
+            json!({ "message": message })
+        } else {
+            message["kind"] = "message".into();
+            message
+        };
+        mock_server::json(&json!({"jsonrpc": "2.0", "id": "1", "result": result}))
+    })
+    .await;
+    let agent = assistant(A2A, &server.url);
+    let first = ask(&agent, question()).await.expect("an answer");
+    let choice = first.choice.expect("buttons");
+    assert_eq!(first.text, "Go on?");
+    assert_eq!(
+        (choice.id.as_deref(), choice.for_anyone),
+        (Some("q1"), true)
+    );
+    let tapped = Question {
+        text: "Yes".into(),
+        action: Some(Action {
+            value: "y".into(),
+            of: "q1".into(),
+            approval: None,
+        }),
+        ..question()
+    };
+    ask(&agent, tapped).await.expect("an answer");
+    let sent = server.received().last().expect("a request").json();
+    let parts = &sent["params"]["message"]["parts"];
+    assert_eq!(parts[0]["text"], "Yes");
+    assert_eq!(
+        parts[1]["data"],
+        json!({"type": "action", "value": "y", "of": "q1"})
     );
 }

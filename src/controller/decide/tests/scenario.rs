@@ -60,6 +60,7 @@ pub(super) fn scenario() -> Scenario {
             },
         }),
         dereferenced: Dereferenced::Resolved(Box::new(Resolved {
+            approvals: None,
             token: given(84),
             bot: Some(bot(84)),
             assistant: AssistantState::Built { changed: false },

@@ -38,7 +38,7 @@ pub fn message_relation(
     follow_up: Duration,
 ) -> MessageRelation {
     let id = |m: &IncomingUpdate| m.sender.as_ref().map(|s| s.id);
-    let sent = |m: &IncomingUpdate| m.kind == UpdateKind::Message;
+    let sent = |m: &IncomingUpdate| m.kind == UpdateKind::Message && m.decision.is_none();
     if !sent(before) || !sent(next) || id(before).is_none() || id(before) != id(next) {
         return MessageRelation::None;
     }

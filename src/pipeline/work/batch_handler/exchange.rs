@@ -152,6 +152,12 @@ impl BatchHandler<'_> {
             self.texts(),
             render::MAX_ANSWER_PARTS,
         );
+        if matches!(answer.end, AnswerEnd::Complete) {
+            self.add_question(&mut parts, &answer);
+        }
+        if let Some(expired) = self.expiry_part() {
+            parts.insert(0, expired);
+        }
         if parts.is_empty() {
             parts = self.canned_parts(&reply_to_no_text(&answer.end));
         }
@@ -187,7 +193,7 @@ impl BatchHandler<'_> {
             (AnswerEnd::Truncated(Truncation::Filter), None) => {
                 observations.record_assistant_success(uid);
             }
-            (end, None) if answer.is_empty() => {
+            (end, None) if answer.is_empty() && !answer.asks() => {
                 let detail = match end {
                     AnswerEnd::Truncated(_) => {
                         "the answer reached its limit of length before it said anything; raise that limit at the assistant"

@@ -1,6 +1,7 @@
 //! Handles one turn: from its plan to what is written and delivered.
 
 mod answer_files;
+mod buttons;
 mod exchange;
 mod failure;
 mod question;
@@ -19,6 +20,7 @@ use crate::pipeline::decide::classified_message::ClassifiedMessage;
 use crate::pipeline::decide::decision::Decision;
 use crate::pipeline::decide::denied;
 use crate::pipeline::decide::message_batch::{self, BatchContext, BatchMember, MessageBatch};
+use crate::pipeline::decide::user_decision::SharedDecision;
 use crate::pipeline::message::incoming_update::{
     Content, IncomingUpdate, ServiceMessage, UnreadableUpdate,
 };
@@ -53,6 +55,8 @@ struct BatchHandler<'a> {
     batch: MessageBatch,
     /// All messages that are settled with it; at least one.
     messages: Vec<WaitingMessage>,
+    /// Something was noted for another lane, whose worker is told once it is written.
+    notify_when_written: bool,
 }
 
 /// Handles the turn that comes next, and takes what is settled with it out of `waiting` (at least one).
@@ -108,6 +112,7 @@ pub(crate) async fn handle_next_batch(
         connector,
         batch,
         messages,
+        notify_when_written: false,
     };
     handler.handle().await
 }
@@ -172,6 +177,11 @@ impl BatchHandler<'_> {
                 {
                     return self.wait_for_key(wait).await;
                 }
+                if let Some(decided) = self.decided() {
+                    // It was counted as the tap that it was.
+                    self.show_decided_once(&decided).await;
+                    return self.serve(decision).await;
+                }
                 match self.check_rate_limit().await? {
                     RateDecision::Allowed => self.serve(decision).await,
                     RateDecision::FirstRefused => self.reply_with(&CannedReply::RateLimited).await,
@@ -186,12 +196,22 @@ impl BatchHandler<'_> {
         match (decision, self.connector.assistant.clone()) {
             (Decision::Reply(reply), _) => self.reply_with(&reply).await,
             (Decision::StartSession, _) => {
+                self.supersede_decisions().await?;
                 self.start_session();
                 self.reply_with(&CannedReply::NewSession).await
             }
             (Decision::Stop, _) => self.reply_with(&CannedReply::NothingToStop).await,
-            (Decision::AskAssistant(_), Some(assistant)) => self.ask(&assistant).await,
+            (Decision::AskAssistant(_), Some(assistant)) => {
+                if self.decided().is_none() {
+                    if let Some(outcome) = self.take_by_word().await? {
+                        return Ok(outcome);
+                    }
+                    self.supersede_decisions().await?;
+                }
+                self.ask(&assistant).await
+            }
             (Decision::AskInNewSession(_), Some(assistant)) => {
+                self.supersede_decisions().await?;
                 self.start_session_once();
                 self.ask(&assistant).await
             }
@@ -270,7 +290,16 @@ impl BatchHandler<'_> {
         self.reply_and_dead_letter(parts, reason).await
     }
 
+    /// The decision of a user from which the turn follows.
+    fn decided(&self) -> Option<SharedDecision> {
+        self.batch.members[self.batch.lead].update.decided.clone()
+    }
+
     fn finish_messages(&mut self) {
+        if let Some(decided) = self.decided() {
+            let id = decided.id.clone();
+            self.lane.add_change(Change::DecisionDelivered { id });
+        }
         for member in &self.batch.members {
             let at = (self.lane.key.bot, member.update.incoming.update_id);
             self.lane.pipeline.transcripts.remove(at);
@@ -383,7 +412,12 @@ impl BatchHandler<'_> {
         let is_notice = notice.is_some();
         let waiting = self.add_reply(self.first().id, parts, notice);
         self.finish_messages();
-        if !self.lane.write_changes().await?.reply_stored {
+        let written = self.lane.write_changes().await?;
+        if std::mem::take(&mut self.notify_when_written) {
+            let uid = &self.connector.connector_ref.uid;
+            self.lane.pipeline.store.work_notifier().notify(uid);
+        }
+        if !written.reply_stored {
             return Ok(HandleOutcome::Done);
         }
         match deliver::deliver_parts(self.lane, self.connector, waiting).await? {

@@ -7,7 +7,7 @@ use crate::pipeline::decide::assistant_input::{self, AssistantInput, InputContex
 use crate::pipeline::decide::attachment_check::UnreadableAttachment;
 use crate::pipeline::decide::estimate::estimate_question_tokens;
 use crate::pipeline::decide::session::SessionStep;
-use crate::pipeline::decide::{decision, history};
+use crate::pipeline::decide::{decision, history, user_decision};
 use crate::pipeline::message::incoming_update::Content;
 use crate::pipeline::work::{ask, attachments};
 use crate::store::Session;
@@ -120,6 +120,10 @@ impl BatchHandler<'_> {
             pictures: input.pictures.clone(),
             wants_progress: self.connector.answers.progress,
             context: self.question_context(),
+            action: self
+                .decided()
+                .map(|decided| user_decision::action(&decided)),
+            offers_buttons: self.connector.answers.buttons,
             idempotency_key: match attempt {
                 1 => key,
                 _ => format!("{key}-{attempt}"),
@@ -183,6 +187,9 @@ impl BatchHandler<'_> {
     /// Names the question: the same however often it is asked, and another as soon as there is more or less in it.
     fn idempotency_key(&self) -> String {
         let bot = self.lane.key.bot;
+        if let Some(decided) = self.decided() {
+            return format!("telegram-{bot}-decision-{}", decided.id);
+        }
         let ids = self.messages.iter().map(|m| m.update_id.to_string());
         format!("telegram-{bot}-{}", ids.collect::<Vec<_>>().join("-"))
     }

@@ -49,13 +49,11 @@ impl BatchHandler<'_> {
     /// Named after the message that begins it: the same however often that message is tried.
     pub(super) fn session_key(&self) -> String {
         let key = self.lane.key;
-        format!(
-            "telegram-{}-{}-{}-{}",
-            key.bot,
-            key.chat,
-            key.topic,
-            self.first().update_id
-        )
+        let first = match self.decided() {
+            Some(decided) => decided.id.clone(),
+            None => self.first().update_id.to_string(),
+        };
+        format!("telegram-{}-{}-{}-{first}", key.bot, key.chat, key.topic)
     }
 
     /// The exchange goes into the session, or into none.
@@ -66,7 +64,8 @@ impl BatchHandler<'_> {
         answer: &AssistantAnswer,
     ) {
         // An empty answer is an answer: asking again for ever would block what stands behind it.
-        let empty = answer.text.trim().is_empty();
+        let said = answer.recorded_text();
+        let empty = said.trim().is_empty();
         let at = self.lead().date;
         match asked.step {
             SessionStep::Stateless => {
@@ -99,7 +98,7 @@ impl BatchHandler<'_> {
                     },
                     ChatMessage {
                         role: Role::Assistant,
-                        text: answer.text.clone(),
+                        text: said.to_owned(),
                     },
                 ]);
                 let over = session.history.len().saturating_sub(2 * most);
@@ -112,7 +111,7 @@ impl BatchHandler<'_> {
                 session: session_number,
                 number,
                 asked: kept.then_some(asked.text),
-                answered: kept.then(|| answer.text.clone()),
+                answered: kept.then(|| said.to_owned()),
                 state: answer.state.clone(),
                 tokens,
                 at,

@@ -4,33 +4,20 @@ use std::time::Instant;
 
 use super::{BatchHandler, HandleOutcome};
 use crate::pipeline::claim::lane_worker::LaneResult;
+use crate::pipeline::decide::buttons;
 use crate::pipeline::decide::decision::Decision;
+use crate::pipeline::decide::user_decision::{self, TapMeaning, TapPlace};
 use crate::pipeline::message::incoming_update::ButtonTap;
 use crate::pipeline::state::rate_limit::RateDecision;
-use crate::telegram::TelegramError;
+use crate::store::{DecidedHow, TakenDecision, UserDecision};
 use crate::telemetry::outcomes::UpdateOutcome;
-
-/// What a tap means.
-enum TapMeaning {
-    /// Nothing, or nothing any more.
-    Closed,
-}
 
 impl BatchHandler<'_> {
     /// Handles a tap. Who taps too fast gets nothing, as who writes too fast.
     pub(super) async fn handle_tap(&mut self, tap: &ButtonTap) -> LaneResult<HandleOutcome> {
         let texts = self.texts();
         match self.check_rate_limit().await? {
-            RateDecision::Allowed if self.batch.decision == Decision::DenyTap => {
-                self.settle_tap(UpdateOutcome::Denied, tap, &texts.tap_denied)
-                    .await
-            }
-            RateDecision::Allowed => match self.tap_meaning(tap) {
-                TapMeaning::Closed => {
-                    self.settle_tap(UpdateOutcome::Ignored, tap, &texts.tap_closed)
-                        .await
-                }
-            },
+            RateDecision::Allowed => self.handle_allowed_tap(tap).await,
             RateDecision::FirstRefused => {
                 self.settle_tap(UpdateOutcome::Ignored, tap, &texts.rate_limited)
                     .await
@@ -39,10 +26,80 @@ impl BatchHandler<'_> {
         }
     }
 
-    /// What the tap of somebody who may write means.
-    #[expect(clippy::unused_self, reason = "no button is offered yet")]
-    fn tap_meaning(&self, _tap: &ButtonTap) -> TapMeaning {
-        TapMeaning::Closed
+    async fn handle_allowed_tap(&mut self, tap: &ButtonTap) -> LaneResult<HandleOutcome> {
+        let texts = self.texts();
+        let named = tap.data.as_deref().and_then(buttons::parse_data);
+        let (decision, option) = match named {
+            Some((id, option)) => {
+                let connector = self.lane.claim.connector;
+                let store = &self.lane.pipeline.store;
+                (store.user_decision(connector, id).await?, option)
+            }
+            None => (None, 0),
+        };
+        let meaning = match &decision {
+            Some(decision) => self.tap_meaning(decision, option),
+            None if self.batch.decision == Decision::DenyTap => TapMeaning::Denied,
+            None => TapMeaning::Closed,
+        };
+        match (meaning, decision) {
+            (TapMeaning::Takes, Some(decision)) => self.take_by_tap(tap, &decision, option).await,
+            (TapMeaning::Denied, _) => {
+                self.settle_tap(UpdateOutcome::Denied, tap, &texts.tap_denied)
+                    .await
+            }
+            (TapMeaning::NotAsked, _) => {
+                self.settle_tap(UpdateOutcome::Ignored, tap, &texts.tap_not_asked)
+                    .await
+            }
+            (TapMeaning::Takes | TapMeaning::Closed, decision) => {
+                let outcome = self
+                    .settle_tap(UpdateOutcome::Ignored, tap, &texts.tap_closed)
+                    .await;
+                let is_left_over = decision.is_none_or(|d| d.taken.is_some());
+                if let Some(message) = self.lead().message_id
+                    && is_left_over
+                    && !tap.is_inaccessible
+                {
+                    self.remove_buttons(self.lane.key.chat, message).await;
+                }
+                outcome
+            }
+        }
+    }
+
+    /// What a tap on a button of this decision does.
+    fn tap_meaning(&self, decision: &UserDecision, option: usize) -> TapMeaning {
+        let lead = self.lead();
+        let session = self.lane.session.as_ref();
+        let place = TapPlace {
+            lane: self.lane.claim.lane,
+            session: session.map_or(0, |session| session.number),
+            message_id: lead.message_id,
+            sender: lead.sender.as_ref(),
+            now: self.lane.pipeline.clock.now(),
+        };
+        user_decision::tap_meaning(self.connector, decision, option, place)
+    }
+
+    /// Takes a decision: what follows from it comes as a message of its own.
+    async fn take_by_tap(
+        &mut self,
+        tap: &ButtonTap,
+        decision: &UserDecision,
+        option: usize,
+    ) -> LaneResult<HandleOutcome> {
+        let by = self.lead().sender.as_ref();
+        let taken = TakenDecision {
+            how: DecidedHow::Tap,
+            option: Some(option),
+            by: by.map(user_decision::deciding_user),
+        };
+        let is_taken = self.take_decision(decision, taken).await?;
+        let closed = &self.texts().tap_closed;
+        self.answer_tap(tap, (!is_taken).then_some(closed.as_str()))
+            .await;
+        Ok(HandleOutcome::Done)
     }
 
     /// Ends a tap that does nothing but be answered. It is written down first: after a kill in between nobody is answered, rather than twice.
@@ -65,14 +122,7 @@ impl BatchHandler<'_> {
         let began = Instant::now();
         let bot = &self.connector.bot;
         let answered = bot.answer_callback_query(&tap.query_id, text).await;
-        let label = answered
-            .as_ref()
-            .map_or_else(TelegramError::label, |()| "ok");
-        let metrics = &self.lane.pipeline.metrics;
-        metrics.record_telegram_call("answerCallbackQuery", label, began.elapsed());
-        if let Err(error) = answered {
-            // Nobody waits for it any more, or it is gone with this one call: the tap counts all the same.
-            tracing::debug!(%error, "a tap was not answered");
-        }
+        // Where it fails, nobody waits for it any more, or it is gone with this one call: the tap counts all the same.
+        self.record_call("answerCallbackQuery", began, &answered);
     }
 }
