@@ -58,6 +58,7 @@ async fn main() -> std::process::ExitCode {
     let support = env.connector_with("support", |c| {
         c.access = specific_users(&users);
         c.groups = Some(GroupPolicy {
+            read_along: 0,
             respond_to: RespondTo::All,
             chats: None,
         });

@@ -206,6 +206,8 @@ pub struct GroupPolicy {
     pub respond_to: RespondTo,
     /// Only these groups; `None`: any.
     pub chats: Option<HashSet<i64>>,
+    /// How many messages before a mention go with it; 0: none.
+    pub read_along: u16,
 }
 
 /// Resolved connectors by uid and by bot. Reads never wait; each publish swaps one snapshot.

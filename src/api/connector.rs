@@ -222,9 +222,14 @@ pub enum RespondTo {
 }
 
 /// How the bot behaves in groups.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(inline)]
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.readAlong) || !has(self.respondTo) || self.respondTo == 'Mention'")
+        .message("readAlong belongs to respondTo Mention, because with All every message is answered: remove readAlong, or set respondTo to Mention")
+        .reason(Reason::FieldValueForbidden)
+        .field_path(".readAlong")
+)]
 pub struct GroupsSpec {
     /// What the bot answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -237,12 +242,26 @@ pub struct GroupsSpec {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub chats: Option<Vec<i64>>,
+    /// With respondTo Mention: so many of the messages that were sent before a mention, and not to the bot, go with it as context, 1 to 50. Only those
+    /// of the same group and topic, of people who may write to the bot, and of the last day. Needs the bot's privacy mode off. They are stored until
+    /// then. Absent: none are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 50))]
+    pub read_along: Option<i32>,
 }
 
 impl GroupsSpec {
     /// What the bot answers.
     pub fn respond_to(&self) -> RespondTo {
         self.respond_to.unwrap_or(RespondTo::Mention)
+    }
+
+    /// How many messages before a mention go with it; 0: none.
+    pub fn read_along(&self) -> u16 {
+        self.read_along
+            .filter(|_| self.respond_to() == RespondTo::Mention)
+            .and_then(|messages| u16::try_from(messages).ok())
+            .unwrap_or(0)
     }
 }
 

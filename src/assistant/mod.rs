@@ -50,6 +50,7 @@ mod sse;
 mod transcription;
 mod webhook;
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -70,7 +71,10 @@ pub use credentials::Credentials;
 pub use error::{AssistantError, AssistantFault, FailureKind, QuestionProgress};
 pub use http_client::{AssistantHttpClient, HttpLimits};
 pub use probe::{ProbeError, ProbeOutcome, probe_assistant};
-pub use question_context::{BotNames, ChatContext, QuestionContext, RepliedMessage, TopicContext};
+pub use question_context::{
+    BotNames, ChatContext, EarlierMessage, QuestionContext, RepliedMessage, TopicContext,
+    text_with_read_along,
+};
 pub use root_certificates::{CaFileError, ExtraRootCertificates};
 pub use transcription::{Recording, Transcriber, build_transcriber};
 
@@ -209,6 +213,13 @@ pub struct Question {
     pub offers_buttons: bool,
     /// Derived from the update; the same for every attempt at this question.
     pub idempotency_key: String,
+}
+
+impl Question {
+    /// The words for an assistant that is given nothing but text: with what was said before them.
+    fn full_text(&self) -> Cow<'_, str> {
+        text_with_read_along(&self.context.read_along, &self.text)
+    }
 }
 
 /// Reads the parts of an answer one after the other.

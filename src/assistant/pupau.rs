@@ -86,9 +86,10 @@ impl Pupau {
         deadline: Instant,
     ) -> Result<Conversation, AssistantError> {
         let sender = &question.sender;
-        // The conversation outlives the question: what only this one replies to is in its headers.
+        // The conversation outlives the question: what only this one replies to is in its headers, what goes before it in its words.
         let mut data = json!(QuestionContext {
             reply_to: None,
+            read_along: Vec::new(),
             ..question.context.clone()
         });
         data["connector"] = (*question.connector).into();
@@ -111,7 +112,7 @@ impl Pupau {
     ) -> Result<AnswerBody, AssistantError> {
         let mut url = join_path(&self.conversations, &[&conversation.id, "queries"]);
         url.query_pairs_mut().append_pair("sse", "true");
-        let body = json!({"request": question.text, "attachments": []});
+        let body = json!({"request": question.full_text(), "attachments": []});
         let mut request = self.request(url, &body, question);
         let token = secret_header_value("", &conversation.token.0)
             .map_err(|e| AssistantError::misconfigured(e.to_string()))?;

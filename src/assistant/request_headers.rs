@@ -51,6 +51,8 @@ fn add_context_headers(headers: &mut HeaderMap, context: &QuestionContext) {
         display_name,
         start,
         reply_to,
+        // Others' words are part of what is asked.
+        read_along: _,
     } = context;
     headers.insert(CHAT_ID, chat.id.into());
     headers.insert(CHAT_TYPE, HeaderValue::from_static(chat.kind));

@@ -83,12 +83,13 @@ impl BotConnection {
         }
         let _bot_lock = self.context.bot_locks.acquire(self.bot.id()).await;
         tokio::select! {
-            () = self.receive_updates(profile) => {}
+            () = self.receive_updates(profile.clone()) => {}
             // Runs beside it and never ends the connection.
             () = async {
                 Box::pin(bot_commands::sync_commands(&self.bot, &self.context.command_sync)).await;
                 std::future::pending::<()>().await;
             } => {}
+            () = Box::pin(self.watch_profile(profile.clone())) => {}
         }
     }
 

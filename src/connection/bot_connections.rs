@@ -67,7 +67,8 @@ impl std::fmt::Debug for BotConnections {
 }
 
 impl BotConnections {
-    /// Creates an empty, closed table. `recheck_interval`: how often a contested bot is checked again.
+    /// Creates an empty, closed table. `recheck_interval`: how often a contested bot is checked again; a connected bot's
+    /// profile is looked at six times as often.
     pub fn new(
         inbox: Arc<dyn Inbox>,
         observations: Arc<Observations>,

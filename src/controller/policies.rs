@@ -56,13 +56,18 @@ pub(super) fn group_policy(spec: &TelegramConnectorSpec) -> Option<GroupPolicy> 
             .chats
             .as_ref()
             .map(|chats| chats.iter().copied().collect()),
+        read_along: groups.read_along(),
     })
 }
 
-/// Whether the bot answers messages in groups that privacy mode keeps from it.
-pub(super) fn needs_all_group_messages(spec: &TelegramConnectorSpec) -> bool {
-    let groups = spec.groups.as_ref();
-    groups.is_some_and(|groups| groups.respond_to() == RespondTo::All)
+/// What of the spec needs messages in groups that privacy mode keeps from the bot.
+pub(super) fn needs_all_group_messages(spec: &TelegramConnectorSpec) -> Option<&'static str> {
+    let groups = spec.groups.as_ref()?;
+    if groups.respond_to() == RespondTo::All {
+        Some("groups.respondTo is All")
+    } else {
+        (groups.read_along() > 0).then_some("groups.readAlong is set")
+    }
 }
 
 /// What a denied user is told.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::MissedTickBehavior;
 
+use crate::pipeline::decide::read_along;
 use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::store::{DecisionKind, ListingQuery, Retention, StoreError};
 
@@ -95,6 +96,7 @@ async fn prune_store(pipeline: &PipelineState) -> Result<(), StoreError> {
     let retention = Retention {
         identities: before(UPDATE_ID_RETENTION),
         denied: before(pipeline.limits.denied_retention),
+        read_along: before(read_along::MAX_AGE),
         sessions: before(pipeline.limits.session_retention),
     };
     while pipeline.store.prune(retention).await? {

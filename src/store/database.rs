@@ -12,8 +12,9 @@ use super::shards::ShardLeases;
 use super::statements::PRUNE_LIMIT;
 use super::{
     AcceptOutcome, Backlog, Claim, ClaimOutcome, ClaimRequest, DeadLetter, DeniedMessage,
-    ExpiredDecision, Inbox, LaneWrite, ListingQuery, Page, ParkedClaim, Retention, SessionSummary,
-    Store, StoreError, UserDecision, WaitingMessage, WorkNotifier, WriteOutcome,
+    ExpiredDecision, Inbox, LaneWrite, ListingQuery, Page, ParkedClaim, ReadAlongMessage,
+    Retention, SessionSummary, Store, StoreError, UserDecision, WaitingMessage, WorkNotifier,
+    WriteOutcome,
 };
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
@@ -164,6 +165,12 @@ impl<R: Readers> Store for DatabaseStore<R> {
         number: u32,
     ) -> Result<Option<bytes::Bytes>, StoreError> {
         listing::upload(&self.readers, claim.connector, reply, number)
+            .await
+            .map_err(|e| (self.explain)(&e))
+    }
+
+    async fn read_along(&self, lane: i64) -> Result<Vec<ReadAlongMessage>, StoreError> {
+        listing::read_along(&self.readers, lane)
             .await
             .map_err(|e| (self.explain)(&e))
     }

@@ -10,6 +10,7 @@ mod group_commit;
 mod migrations;
 mod parked_claims;
 mod postgres;
+mod read_along;
 mod reading;
 mod records;
 mod reply_part;
@@ -31,6 +32,7 @@ use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
 use crate::telemetry::Metrics;
 
+pub use read_along::ReadAlongMessage;
 pub use records::{
     Backlog, Change, Claim, ClaimOutcome, ClaimRequest, ClaimedLane, DeadLetter, DeniedMessage,
     LaneKey, LaneWrite, ListingQuery, MAX_LANE_WAIT, Notice, NoticeKind, Page, Release, Retention,
@@ -160,6 +162,12 @@ pub trait Store: Inbox {
         reply: i64,
         number: u32,
     ) -> Result<Option<bytes::Bytes>, StoreError>;
+
+    /// What was said in a lane and not to the bot, oldest first: what [`Change::ReadAlong`] kept. Reads only.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn read_along(&self, lane: i64) -> Result<Vec<ReadAlongMessage>, StoreError>;
 
     /// Counts messages of a sender in a calendar minute (Unix time / 60), and says how many all replicas have counted in it; `None` where
     /// there is one process only, which counts by itself. `connector` is [`Claim::connector`].

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::read_along::ReadAlongMessage;
 use super::reply_part::ReplyPart;
 use crate::history::ChatMessage;
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
@@ -289,6 +290,10 @@ pub enum Change {
         /// Exchanges before this one go: the session has become too long.
         oldest_kept: Option<i64>,
     },
+    /// A message that was not said to the bot is kept, beside so many others at most: the oldest go.
+    ReadAlong(Box<ReadAlongMessage>, u16),
+    /// What was said up to the message with this id has been read along, or is not to be.
+    EndReadAlong(i64),
     /// A message was denied and is kept.
     Denied(Box<DeniedMessage>),
     /// Telegram accepted a part.
@@ -489,6 +494,8 @@ pub struct Retention {
     pub identities: Timestamp,
     /// Denied messages.
     pub denied: Timestamp,
+    /// Messages that were not said to the bot.
+    pub read_along: Timestamp,
     /// Ended sessions and the exchanges of running ones; dead letters. A lane goes with its last session, or with what it remembers of
     /// handled messages (`identities`), whichever is later.
     pub sessions: Timestamp,

@@ -8,7 +8,7 @@ use super::{MAX_LANE_WAIT, Retention};
 pub(super) const PRUNE_LIMIT: i64 = 500;
 
 /// What `Prune` removes: each with the time in `$1`, [`PRUNE_LIMIT`] in `$2`.
-pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timestamp); 8] {
+pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timestamp); 9] {
     [
         (
             "DELETE FROM seen WHERE (bot, update_id) IN (SELECT bot, update_id FROM seen WHERE at < $1 LIMIT $2)",
@@ -21,6 +21,10 @@ pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timesta
         (
             "DELETE FROM denied WHERE id IN (SELECT id FROM denied WHERE stored_at < $1 LIMIT $2)",
             retention.denied,
+        ),
+        (
+            "DELETE FROM read_along WHERE (lane, message) IN (SELECT lane, message FROM read_along WHERE at < $1 LIMIT $2)",
+            retention.read_along,
         ),
         (
             "DELETE FROM dead_letter WHERE id IN (SELECT id FROM dead_letter WHERE at < $1 LIMIT $2)",
@@ -62,11 +66,12 @@ pub(super) const MOVE_CHAT: [&str; 6] = [
 ];
 
 /// What `DeleteConnectorData` removes of the connector `$1`.
-pub(super) const DELETE_CONNECTOR_DATA: [&str; 11] = [
+pub(super) const DELETE_CONNECTOR_DATA: [&str; 12] = [
     "DELETE FROM inbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM outbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM exchange WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM session WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
+    "DELETE FROM read_along WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM dead_letter WHERE connector = $1",
     "DELETE FROM user_decision WHERE connector = $1",
     // A lane that is being worked in goes with its release; what is written there finds no session and no message.

@@ -66,6 +66,7 @@ impl Fixture {
             connector.access = specific_users(&[ANN, BEN]);
             connector.groups = Some(GroupPolicy {
                 respond_to: RespondTo::All,
+                read_along: 0,
                 chats: None,
             });
             edit(connector);

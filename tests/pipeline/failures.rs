@@ -189,6 +189,7 @@ async fn busy_groups_with_429s_do_not_delay_a_private_chat() {
     let mut env = TestEnv::new().await;
     let support = env.connector_with("support", |c| {
         c.groups = Some(GroupPolicy {
+            read_along: 0,
             respond_to: RespondTo::All,
             chats: None,
         });

@@ -13,6 +13,7 @@ async fn check_group_is_the_same_after_its_move(mut env: TestEnv, named: bool) {
     let group = env.telegram.add_group("group", "Team", &[support.id.0]);
     env.update_connector(&support, |c| {
         c.groups = Some(GroupPolicy {
+            read_along: 0,
             respond_to: RespondTo::All,
             chats: named.then(|| [group].into()),
         });

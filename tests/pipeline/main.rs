@@ -29,6 +29,7 @@ mod postgres;
 mod postgres_server;
 mod preview;
 mod progress;
+mod read_along;
 mod refused_key;
 mod scripted_assistant;
 mod shards;

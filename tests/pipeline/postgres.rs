@@ -12,11 +12,20 @@ use telegram_connector_operator::store::{
 };
 
 pub(crate) use crate::postgres_server::Postgres;
-use crate::store::{BOT, connector, end, part, update, uploads};
+use crate::store::{BOT, connector, end, part, read_along, update, uploads};
 use crate::test_env::{TestEnv, wait_until};
 
 async fn claim(store: &dyn Store, lanes: usize) -> Vec<store::ClaimedLane> {
     crate::store::claim(store, "a", lanes).await.lanes
+}
+
+#[tokio::test]
+async fn postgres_read_along_is_bounded_and_ends() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let store = store::open(&postgres.address()).await.unwrap();
+    read_along::read_along_is_bounded_and_ends(&*store).await;
 }
 
 #[tokio::test]
@@ -174,6 +183,7 @@ async fn postgres_store_claims_and_lists() {
         .prune(Retention {
             identities: now,
             denied: now,
+            read_along: now,
             sessions: now,
         })
         .await
@@ -330,6 +340,7 @@ async fn postgres_prunes_chats_with_expired_sessions() {
         let retention = Retention {
             identities: before,
             denied: before,
+            read_along: before,
             sessions: before,
         };
         while store.prune(retention).await.unwrap() {}

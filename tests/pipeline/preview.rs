@@ -89,6 +89,7 @@ async fn group_shows_one_preview_then_the_answer() {
     let mut env = TestEnv::new().await;
     let support = env.connector_with("support", |c| {
         c.groups = Some(GroupPolicy {
+            read_along: 0,
             respond_to: RespondTo::All,
             chats: None,
         });

@@ -15,6 +15,7 @@ fn group_connector(env: &mut TestEnv) -> Connector {
     env.connector_with("support", |c| {
         c.access = specific_users(&[ANN, BEN]);
         c.groups = Some(GroupPolicy {
+            read_along: 0,
             respond_to: RespondTo::All,
             chats: None,
         });

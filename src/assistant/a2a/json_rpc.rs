@@ -95,10 +95,11 @@ fn question_parts(v1: bool, question: &Question, context: &ConversationState) ->
         };
         return decision.into_iter().map(part).collect();
     }
-    let words = match (question.text.is_empty(), v1) {
+    let said = question.full_text();
+    let words = match (said.is_empty(), v1) {
         (true, _) => None,
-        (false, true) => Some(json!({"text": question.text})),
-        (false, false) => Some(json!({"kind": "text", "text": question.text})),
+        (false, true) => Some(json!({"text": said})),
+        (false, false) => Some(json!({"kind": "text", "text": said})),
     };
     let tapped = question.action.as_ref().map(|action| {
         let data = json!({"type": "action", "value": action.value, "of": action.of});

@@ -160,7 +160,7 @@ impl RequestTemplate {
             write_message(bytes, role_name(message.role), &message.text);
             bytes.push(b',');
         }
-        write_user_message(bytes, &question.text, &question.pictures);
+        write_user_message(bytes, &question.full_text(), &question.pictures);
     }
 
     /// User and assistant in turns, as the templates of models without a system role want it: the prompt stands before the first message, and
@@ -170,7 +170,8 @@ impl RequestTemplate {
         let prompt = prompt.iter().map(|p| (Role::User, &**p));
         let history = question.history.iter().map(|m| (m.role, m.text.as_str()));
         let mut turns: Vec<(Role, String)> = Vec::new();
-        for (role, text) in prompt.chain(history).chain([(Role::User, &*question.text)]) {
+        let asked = question.full_text();
+        for (role, text) in prompt.chain(history).chain([(Role::User, &*asked)]) {
             match turns.last_mut() {
                 Some((last, turn)) if *last == role => {
                     if !turn.is_empty() && !text.is_empty() {

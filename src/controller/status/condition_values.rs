@@ -49,7 +49,7 @@ pub(super) fn condition_value(
 }
 
 /// Behind the message of a connection that Telegram keeps most group messages from.
-const PRIVACY_MODE: &str = "; but groups.respondTo is All and the bot's privacy mode is on, so that in groups it gets only commands, mentions and replies: \
+const PRIVACY_MODE: &str = " and the bot's privacy mode is on, so that in groups it gets only commands, mentions and replies: \
      send /setprivacy to BotFather, choose the bot and Disable, and then remove the bot from its groups and add it again; or make it an administrator of \
      the group, which this condition does not see";
 
@@ -205,8 +205,11 @@ impl StatusInputs<'_> {
             &self.facts.identity,
             Some(IdentityFact::Accepted(profile)) if profile.reads_all_group_messages == Some(false)
         );
-        if connected.status == TRUE && self.needs_all_group_messages && in_privacy_mode {
-            connected.message.push_str(PRIVACY_MODE);
+        if let Some(setting) = self.needs_all_group_messages
+            && connected.status == TRUE
+            && in_privacy_mode
+        {
+            connected.message.extend(["; but ", setting, PRIVACY_MODE]);
         }
         connected
     }

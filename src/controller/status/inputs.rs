@@ -137,8 +137,8 @@ pub struct StatusInputs<'a> {
     pub assistant: &'a AssistantState,
     /// The session length in effect.
     pub session: SessionDuration,
-    /// `groups.respondTo` is `All`.
-    pub needs_all_group_messages: bool,
+    /// What of `spec.groups` needs messages that privacy mode keeps from the bot.
+    pub needs_all_group_messages: Option<&'static str>,
     /// What connection and pipeline saw.
     pub facts: &'a ObservedFacts,
     /// The connection began anew since `previous` was written (another token): what it says of the connection is void.

@@ -47,7 +47,7 @@ fn status_of(
         access: &access,
         assistant: &assistant,
         session: SessionDuration::Hours(24),
-        needs_all_group_messages: false,
+        needs_all_group_messages: None,
         facts,
         connection_changed: false,
         previous,
@@ -103,7 +103,7 @@ fn unreadable_list_is_reported_while_the_rest_holds() {
         access: &access,
         assistant: &assistant,
         session: SessionDuration::None,
-        needs_all_group_messages: false,
+        needs_all_group_messages: None,
         facts: &facts,
         connection_changed: false,
         previous: None,
@@ -216,7 +216,7 @@ fn other_connector_is_named_only_within_its_namespace() {
             access: &access,
             assistant: &assistant,
             session: SessionDuration::Infinite,
-            needs_all_group_messages: false,
+            needs_all_group_messages: None,
             facts: &facts,
             connection_changed: false,
             previous: None,
@@ -250,7 +250,7 @@ fn messages_are_bounded_however_much_there_is_to_list() {
             access,
             assistant,
             session: SessionDuration::None,
-            needs_all_group_messages: false,
+            needs_all_group_messages: None,
             facts,
             connection_changed: false,
             previous: None,
@@ -322,7 +322,7 @@ fn missing_header_secret_names_object_field_and_fix() {
             access: &access,
             assistant: &state,
             session: SessionDuration::Hours(24),
-            needs_all_group_messages: false,
+            needs_all_group_messages: None,
             facts: &facts,
             connection_changed: false,
             previous: None,
@@ -344,13 +344,14 @@ fn missing_header_secret_names_object_field_and_fix() {
 }
 
 #[rstest]
-#[case::privacy_mode(Some(false), true, true)]
-#[case::privacy_mode_that_does_not_matter(Some(false), false, false)]
-#[case::no_privacy_mode(Some(true), true, false)]
-#[case::not_said(None, true, false)]
+#[case::privacy_mode(Some(false), Some("groups.respondTo is All"), true)]
+#[case::privacy_mode_and_read_along(Some(false), Some("groups.readAlong is set"), true)]
+#[case::privacy_mode_that_does_not_matter(Some(false), None, false)]
+#[case::no_privacy_mode(Some(true), Some("groups.respondTo is All"), false)]
+#[case::not_said(None, Some("groups.respondTo is All"), false)]
 fn connected_says_what_privacy_mode_keeps_from_the_bot(
     #[case] reads_all_group_messages: Option<bool>,
-    #[case] needs_all_group_messages: bool,
+    #[case] needs_all_group_messages: Option<&'static str>,
     #[case] is_told: bool,
 ) {
     let facts = ObservedFacts {
@@ -366,7 +367,8 @@ fn connected_says_what_privacy_mode_keeps_from_the_bot(
         i.needs_all_group_messages = needs_all_group_messages;
     });
     let connected = find_condition(&status, ConditionType::Connected).unwrap();
-    let told = connected.message.contains("/setprivacy");
+    let named = needs_all_group_messages.unwrap_or("/setprivacy");
+    let told = connected.message.contains("/setprivacy") && connected.message.contains(named);
     assert_eq!((connected.status.as_str(), told), ("True", is_told));
     assert_eq!(condition_of(&status, ConditionType::Ready).0, "True");
     let told_by_event = |before| {

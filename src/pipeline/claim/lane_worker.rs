@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::identity::ConnectorUid;
 use crate::observation::MovedGroup;
+use crate::pipeline::decide::classified_message::ClassifiedUpdate;
 use crate::pipeline::decide::lane_memory::LaneMemory;
+use crate::pipeline::decide::read_along;
 use crate::pipeline::message::incoming_update::IncomingUpdate;
 use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::registry::ResolvedConnector;
@@ -115,6 +117,15 @@ impl LaneWorker {
     pub(crate) fn record_seen(&mut self, incoming: &IncomingUpdate) {
         self.memory_changed |= self.memory.record_person(incoming);
         self.memory_changed |= self.memory.record_topic_name(incoming);
+    }
+
+    /// Keeps a message that was not said to the bot, where the connector reads along. It is written with the changes that finish it.
+    pub(crate) fn record_read_along(
+        &mut self,
+        connector: &ResolvedConnector,
+        update: &ClassifiedUpdate,
+    ) {
+        self.changes.extend(read_along::keep(connector, update));
     }
 
     /// Writes all noted changes at once, if there are any that must not wait.

@@ -132,6 +132,13 @@ pub(crate) fn with_unsupported_picture(
     with_sender_name(incoming, with_context(incoming, context, &said))
 }
 
+/// What was said in a group to others, in words; `None` where there are none.
+pub(crate) fn words_in_group(incoming: &IncomingUpdate, bot: BotIdentity<'_>) -> Option<String> {
+    let said = groups::strip_bot_mention(incoming, bot);
+    let sent = content_text(&incoming.content).unwrap_or_default();
+    Some(below(&sent, "\n", &said)).filter(|words| !words.is_empty())
+}
+
 /// In a group, who says it: the assistant hears many, and so does whoever reads the history.
 fn with_sender_name(incoming: &IncomingUpdate, text: String) -> String {
     let name = incoming.sender.as_ref().map_or("", |s| s.name.trim());

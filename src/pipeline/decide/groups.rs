@@ -175,6 +175,7 @@ mod tests {
 
     fn policy(respond_to: RespondTo, chats: Option<&[i64]>) -> GroupPolicy {
         GroupPolicy {
+            read_along: 0,
             respond_to,
             chats: chats.map(|c| c.iter().copied().collect::<HashSet<_>>()),
         }

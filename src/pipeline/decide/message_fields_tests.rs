@@ -31,6 +31,7 @@ fn outcome(json: &str) -> &'static str {
     let incoming = IncomingUpdate::parse(json).expect("readable");
     let connector = connector(|c| {
         c.groups = Some(GroupPolicy {
+            read_along: 0,
             respond_to: RespondTo::All,
             chats: None,
         });

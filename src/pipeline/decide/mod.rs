@@ -18,6 +18,7 @@ pub(crate) mod lane_memory;
 pub(crate) mod message_batch;
 #[cfg(test)]
 mod message_fields_tests;
+pub(crate) mod read_along;
 pub(crate) mod retry;
 pub(crate) mod session;
 #[cfg(test)]

@@ -50,6 +50,7 @@ pub(super) fn connector(edit: impl FnOnce(&mut ResolvedConnector)) -> ResolvedCo
             max_tokens: None,
         },
         groups: Some(GroupPolicy {
+            read_along: 0,
             respond_to: RespondTo::Mention,
             chats: None,
         }),

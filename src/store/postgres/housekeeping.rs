@@ -217,7 +217,8 @@ async fn prune_lanes(db: &mut PgConnection, ids: &[i64]) -> Result<u64, sqlx::Er
     sqlx::query(
         "DELETE FROM lane WHERE id IN (SELECT id FROM lane WHERE id = ANY($1) AND owner IS NULL AND ready_at IS NULL AND open_decisions = 0
            AND NOT EXISTS (SELECT 1 FROM session s WHERE s.lane = lane.id)
-           AND NOT EXISTS (SELECT 1 FROM user_decision d WHERE d.shown_lane = lane.id AND d.state = 0) FOR UPDATE SKIP LOCKED)",
+           AND NOT EXISTS (SELECT 1 FROM user_decision d WHERE d.shown_lane = lane.id AND d.state = 0)
+           AND NOT EXISTS (SELECT 1 FROM read_along r WHERE r.lane = lane.id) FOR UPDATE SKIP LOCKED)",
     )
     .bind(ids)
     .execute(db)

@@ -6,6 +6,7 @@ mod claimant;
 mod connection;
 mod housekeeping;
 mod notices;
+mod read_along;
 mod reading;
 mod shards;
 mod uploads;
@@ -42,6 +43,11 @@ const MIGRATIONS: &[super::migrations::File] = &[
         7,
         "user_decisions",
         include_str!("migrations/0007_user_decisions.sql"),
+    ),
+    (
+        8,
+        "read_along",
+        include_str!("migrations/0008_read_along.sql"),
     ),
 ];
 

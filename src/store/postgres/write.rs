@@ -7,6 +7,7 @@ use sqlx::postgres::{PgConnection, PgQueryResult};
 
 use super::connection::{Connection, rows};
 use super::notices::Notices;
+use super::read_along::{ReadAlongChange, apply_read_along};
 use super::uploads::{Upload, store_uploads};
 use super::user_decisions;
 use crate::store::requests::StoreRequest;
@@ -44,6 +45,7 @@ struct Rows<'a> {
     dropped_exchanges: Vec<(i64, i64, i64)>,
     exchange_texts: Vec<(i64, i64, i64, &'a str, &'a str)>,
     denied: Vec<(i64, i64, i64, &'a str, &'a str, String)>,
+    read_along: Vec<ReadAlongChange<'a>>,
     sent: Vec<(i64, i64, u32)>,
     send_attempted: Vec<(i64, i64, u32, bool)>,
     ended_replies: Vec<(i64, i64)>,
@@ -189,6 +191,13 @@ impl<'a> Rows<'a> {
                             .push((lane, *session, *number, asked, answered));
                     }
                 }
+                Change::ReadAlong(message, most) => {
+                    let kept = ReadAlongChange::Keep(lane, message, *most);
+                    self.read_along.push(kept);
+                }
+                Change::EndReadAlong(until) => {
+                    self.read_along.push(ReadAlongChange::Drop(lane, *until));
+                }
                 Change::Denied(message) => self.denied.push((
                     write.claim.connector,
                     message.user_id.unwrap_or(0),
@@ -286,6 +295,7 @@ impl<'a> Rows<'a> {
         )
         .await?;
         self.trim_denied(db).await?;
+        apply_read_along(db, &self.read_along).await?;
         self.apply_deliveries(db, now).await?;
         // An acceptance in another process either has the lane's row before us, and then its message is seen by the next
         // statement, or after us, and then it makes the lane ready itself.

@@ -6,8 +6,10 @@ use jiff::Timestamp;
 
 use super::{Columns, Dialect, Readers, Value, history, timestamp};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
+use crate::store::read_along::READ;
 use crate::store::{
-    Backlog, DeadLetter, DeniedMessage, ListingQuery, Page, SessionSummary, TokenCounts,
+    Backlog, DeadLetter, DeniedMessage, ListingQuery, Page, ReadAlongMessage, SessionSummary,
+    TokenCounts,
 };
 
 pub(in crate::store) async fn connectors(
@@ -50,7 +52,8 @@ pub(in crate::store) async fn idle_lanes(
 ) -> Result<Vec<i64>, sqlx::Error> {
     let statement = "SELECT id FROM lane WHERE owner IS NULL AND ready_at IS NULL AND open_decisions = 0
            AND NOT EXISTS (SELECT 1 FROM session s WHERE s.lane = lane.id)
-           AND NOT EXISTS (SELECT 1 FROM user_decision d WHERE d.shown_lane = lane.id AND d.state = 0) AND handled_at < $1 LIMIT $2";
+           AND NOT EXISTS (SELECT 1 FROM user_decision d WHERE d.shown_lane = lane.id AND d.state = 0)
+           AND NOT EXISTS (SELECT 1 FROM read_along r WHERE r.lane = lane.id) AND handled_at < $1 LIMIT $2";
     let handled_before = handled_before.as_millisecond();
     let found = readers
         .fetch(
@@ -59,6 +62,16 @@ pub(in crate::store) async fn idle_lanes(
         )
         .await?;
     Ok(found.iter().map(|row| row.number(0)).collect())
+}
+
+/// What is kept of a lane that was not said to the bot, oldest first.
+pub(in crate::store) async fn read_along(
+    readers: &impl Readers,
+    lane: i64,
+) -> Result<Vec<ReadAlongMessage>, sqlx::Error> {
+    let found = readers.fetch(READ.into(), &[Value::Number(lane)]).await?;
+    let read = |body: &str| serde_json::from_str(body).map_err(|e| sqlx::Error::Decode(e.into()));
+    found.iter().map(|row| read(row.text(0))).collect()
 }
 
 pub(in crate::store) async fn denied(

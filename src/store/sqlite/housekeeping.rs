@@ -189,7 +189,8 @@ fn prune_lanes(db: &Db, ids: &[i64]) -> rusqlite::Result<u64> {
     let mut delete = db.prepare_cached(
         "DELETE FROM lane WHERE id = ?1 AND owner IS NULL AND ready_at IS NULL AND open_decisions = 0
            AND NOT EXISTS (SELECT 1 FROM session s WHERE s.lane = lane.id)
-           AND NOT EXISTS (SELECT 1 FROM user_decision d WHERE d.shown_lane = lane.id AND d.state = 0)",
+           AND NOT EXISTS (SELECT 1 FROM user_decision d WHERE d.shown_lane = lane.id AND d.state = 0)
+           AND NOT EXISTS (SELECT 1 FROM read_along r WHERE r.lane = lane.id)",
     )?;
     let mut removed = 0;
     for id in ids {

@@ -108,6 +108,11 @@ const MIGRATIONS: &[super::migrations::File] = &[
         "user_decisions",
         include_str!("migrations/0006_user_decisions.sql"),
     ),
+    (
+        7,
+        "read_along",
+        include_str!("migrations/0007_read_along.sql"),
+    ),
 ];
 
 /// Two processes may start at the same moment; the second finds the first's migrations done.

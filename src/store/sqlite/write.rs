@@ -7,6 +7,7 @@ use rusqlite::{Connection as Db, OptionalExtension as _, Params};
 use super::connection::Connection;
 use super::sent_journal::SentPart;
 use super::user_decisions;
+use crate::store::read_along;
 use crate::store::requests::StoreRequest;
 use crate::store::statements::{
     COUNT_UPLOAD_BYTES, DENIED_CHECK_INTERVAL, DENIED_PER_CONNECTOR, DENIED_PER_SENDER,
@@ -194,6 +195,14 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
                 _ => Ok(()),
             }
         }
+        Change::ReadAlong(message, most) => {
+            let body = message.to_body();
+            let (id, user) = (message.message_id, message.user_id);
+            let sent_at = message.sent_at.as_millisecond();
+            run(db, read_along::KEEP, (id, user, sent_at, body, lane))?;
+            run(db, read_along::TRIM, (lane, most))
+        }
+        Change::EndReadAlong(until) => run(db, read_along::DROP, (lane, until)),
         Change::Denied(message) => insert_denied(db, lane, message, now),
         Change::SendAttempted {
             reply,

@@ -21,6 +21,7 @@ impl ScriptRunner {
                 .map(|names| names.iter().map(|name| self.group(name)).collect())
                 .transpose()?;
             groups = Some(GroupPolicy {
+                read_along: 0,
                 respond_to: group_setup.respond_to,
                 chats,
             });

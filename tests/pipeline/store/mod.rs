@@ -8,6 +8,7 @@ mod migration;
 mod opening;
 mod parked_claims;
 mod pruning;
+pub(crate) mod read_along;
 pub(crate) mod uploads;
 mod work;
 

@@ -19,6 +19,7 @@ async fn identities_expire_by_age_only() {
     let retention = |identities| Retention {
         identities,
         denied: now,
+        read_along: now,
         sessions: now,
     };
     store.prune(retention(now)).await.unwrap();
@@ -98,6 +99,7 @@ async fn chat_with_expired_session_and_notice_is_pruned() {
         let retention = Retention {
             identities: before,
             denied: before,
+            read_along: before,
             sessions: before,
         };
         while store.prune(retention).await.unwrap() {}

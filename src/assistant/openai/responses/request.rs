@@ -28,7 +28,7 @@ pub(in crate::assistant::openai) fn write_input(
         bytes.push(b',');
     }
     let urls: Vec<String> = question.pictures.iter().map(data_url).collect();
-    write_user_message(bytes, &question.text, &urls);
+    write_user_message(bytes, &question.full_text(), &urls);
     bytes.push(b']');
 }
 

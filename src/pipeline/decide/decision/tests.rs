@@ -189,6 +189,7 @@ fn connector_settings_change_the_decision() {
     );
     let unlisted = |c: &mut ResolvedConnector| {
         c.groups = Some(GroupPolicy {
+            read_along: 0,
             respond_to: crate::api::connector::RespondTo::All,
             chats: Some([-5].into()),
         });

@@ -36,6 +36,7 @@ impl BatchHandler<'_> {
             let (chat, message) = (self.lane.key.chat, self.lead().message_id);
             receipt::set_receipt(&pipeline, self.connector, chat, message);
         }
+        let read_along = self.read_along().await?;
         let mut running = pipeline.running_answers.register(self.lane.claim.lane);
         let asked = tokio::select! {
             asked = self.build_input(assistant.supports_pictures(), step) => asked,
@@ -43,7 +44,10 @@ impl BatchHandler<'_> {
             interruption = inbox_watch::wait_for_interruption(&mut running, self.connector, &ids) => return self.handle_interruption(interruption, "").await,
         };
         let input = match asked {
-            Ok(input) => input,
+            Ok(mut input) => {
+                input.read_along = read_along;
+                input
+            }
             Err(unreadable) => {
                 return self.reply_with(&CannedReply::Unreadable(unreadable)).await;
             }
@@ -54,7 +58,7 @@ impl BatchHandler<'_> {
         drop(running);
         let asked = AskedQuestion {
             step,
-            text: self.input_text(&input, exchanges_kept),
+            text: self.full_text(&input, exchanges_kept),
             exchanges_kept,
         };
         self.observe_key(assistant, &outcome).await;

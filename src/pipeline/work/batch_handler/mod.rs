@@ -6,6 +6,7 @@ mod exchange;
 mod failure;
 mod question;
 mod question_context;
+mod read_along;
 mod session;
 mod tap;
 
@@ -99,6 +100,7 @@ pub(crate) async fn handle_next_batch(
         if settled {
             if let Ok(update) = &w.update {
                 lane.record_seen(&update.incoming);
+                lane.record_read_along(connector, update);
                 if update.decision != Decision::Ignore {
                     lane.record_handled(&update.incoming);
                 }
@@ -197,6 +199,7 @@ impl BatchHandler<'_> {
             (Decision::Reply(reply), _) => self.reply_with(&reply).await,
             (Decision::StartSession, _) => {
                 self.supersede_decisions().await?;
+                self.end_read_along();
                 self.start_session();
                 self.reply_with(&CannedReply::NewSession).await
             }
@@ -212,6 +215,7 @@ impl BatchHandler<'_> {
             }
             (Decision::AskInNewSession(_), Some(assistant)) => {
                 self.supersede_decisions().await?;
+                self.end_read_along();
                 self.start_session_once();
                 self.ask(&assistant).await
             }

@@ -1,7 +1,9 @@
 //! What an assistant is asked about a turn: its words, its pictures, who asks, and as much of the session as has room.
 
 use super::BatchHandler;
-use crate::assistant::{Assistant, Picture, Question, Sender};
+use crate::assistant::{
+    Assistant, EarlierMessage, Picture, Question, QuestionContext, Sender, text_with_read_along,
+};
 use crate::history::ChatMessage;
 use crate::pipeline::decide::assistant_input::{self, AssistantInput, InputContext};
 use crate::pipeline::decide::attachment_check::UnreadableAttachment;
@@ -18,6 +20,8 @@ pub(super) struct QuestionInput {
     pub(super) step: SessionStep,
     parts: Vec<InputPart>,
     pictures: Vec<Picture>,
+    /// What was said in the group before.
+    pub(super) read_along: Vec<EarlierMessage>,
 }
 
 /// What one message of the turn asks.
@@ -79,6 +83,12 @@ impl BatchHandler<'_> {
         assistant_input::join_texts(&texts)
     }
 
+    /// The words of the question with what was said before it, as the history keeps them.
+    pub(super) fn full_text(&self, input: &QuestionInput, exchanges: Option<usize>) -> String {
+        let text = self.input_text(input, exchanges);
+        text_with_read_along(&input.read_along, &text).into_owned()
+    }
+
     /// How many exchanges of the session's history go with the question: as many as `maxTokens` has room for beside it.
     pub(super) fn exchanges_to_send(
         &self,
@@ -92,7 +102,7 @@ impl BatchHandler<'_> {
         match self.connector.session.max_tokens {
             None => session.history.len() / 2,
             Some(tokens) => {
-                let text = self.input_text(input, None);
+                let text = self.full_text(input, None);
                 let question = estimate_question_tokens(&text, input.pictures.len());
                 let room = u64::from(tokens).saturating_sub(question);
                 history::exchanges_within(&session.history, room)
@@ -119,7 +129,10 @@ impl BatchHandler<'_> {
             text: self.input_text(input, (attempt > 1).then_some(exchanges)),
             pictures: input.pictures.clone(),
             wants_progress: self.connector.answers.progress,
-            context: self.question_context(),
+            context: QuestionContext {
+                read_along: input.read_along.clone(),
+                ..self.question_context()
+            },
             action: self
                 .decided()
                 .map(|decided| user_decision::action(&decided)),
@@ -181,6 +194,7 @@ impl BatchHandler<'_> {
             step,
             parts,
             pictures,
+            read_along: Vec::new(),
         })
     }
 

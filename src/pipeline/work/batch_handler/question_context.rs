@@ -34,6 +34,7 @@ impl BatchHandler<'_> {
                 author: reply.author.clone(),
                 by_this_bot: groups::replies_to_bot(incoming, bot),
             }),
+            read_along: Vec::new(),
         }
     }
 }

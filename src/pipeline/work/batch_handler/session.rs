@@ -73,8 +73,11 @@ impl BatchHandler<'_> {
                     self.lane.add_change(Change::EndSession);
                 }
             }
-            SessionStep::Begin => self.start_session(),
-            SessionStep::Continue => {}
+            SessionStep::Begin => {
+                self.end_read_along();
+                self.start_session();
+            }
+            SessionStep::Continue => self.end_read_along(),
         }
         if let Some(session) = &mut self.lane.session {
             let kept = assistant.needs_history() && !empty;
