@@ -36,6 +36,8 @@ pub(super) enum EventReason {
     MessageGivenUp,
     /// A named group has another id.
     GroupMoved,
+    /// An approval has ended.
+    ApprovalEnded,
     /// People were denied.
     UserDenied,
     /// Voice messages could not be written down.
@@ -51,6 +53,7 @@ impl EventReason {
             Self::ForeignWebhook => "ForeignWebhook",
             Self::MessageGivenUp => "MessageGivenUp",
             Self::GroupMoved => "GroupMoved",
+            Self::ApprovalEnded => "ApprovalEnded",
             Self::UserDenied => "UserDenied",
             Self::TranscriptionFailed => "TranscriptionFailed",
             Self::PrivacyModeOn => "PrivacyModeOn",
@@ -173,6 +176,18 @@ pub(super) fn notice_event(
                  put {to} in the place of {from} in spec.groups.chats"
             ),
         },
+        Notice::ApprovalEnded { result } => Event {
+            type_: EventType::Normal,
+            reason: EventReason::ApprovalEnded,
+            action: "Approve",
+            note: match *result {
+                "approved" => "what the assistant asked for was approved",
+                "expired" => "nobody decided in time about what the assistant asked for: it was refused",
+                "superseded" => "what the assistant asked for was withdrawn: the conversation went on without it",
+                _ => "what the assistant asked for was refused",
+            }
+            .to_owned(),
+        },
         Notice::Denied { messages } => Event {
             type_: EventType::Normal,
             reason: EventReason::UserDenied,
@@ -280,6 +295,26 @@ impl EventRecorder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn event_of_an_approval_says_what_came_of_it_and_no_more() {
+        let connector = ConnectorRef {
+            namespace: "acme".into(),
+            name: "support".into(),
+            uid: crate::identity::ConnectorUid::from("u"),
+        };
+        let results = ["approved", "refused", "expired", "superseded"];
+        let notes = results.map(|result| {
+            let notice = Notice::ApprovalEnded { result };
+            let event = notice_event(&notice, ConnectionMode::Polling, &connector);
+            assert_eq!(event.reason.as_str(), "ApprovalEnded");
+            event.note
+        });
+        let words = ["was approved", "was refused", "in time", "withdrawn"];
+        for (note, word) in notes.iter().zip(words) {
+            assert!(note.contains(word), "{note}");
+        }
+    }
 
     #[test]
     fn event_name_is_valid_for_the_longest_connector_name() {

@@ -23,6 +23,11 @@ pub enum Notice {
         /// The id that it has now.
         to: i64,
     },
+    /// An approval that the assistant asked for has ended.
+    ApprovalEnded {
+        /// `approved`, `refused`, `expired` or `superseded`.
+        result: &'static str,
+    },
     /// People whom the access level does not name have written.
     Denied {
         /// How many messages, since this was told last.

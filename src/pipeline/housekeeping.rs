@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use tokio::time::MissedTickBehavior;
 
 use crate::pipeline::decide::read_along;
+use crate::pipeline::decision_record::record_decision;
 use crate::pipeline::state::pipeline_state::PipelineState;
-use crate::store::{DecisionKind, ListingQuery, Retention, StoreError};
+use crate::store::{ListingQuery, Retention, StoreError};
 
 /// How often the gauges are set.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(15);
@@ -43,15 +44,10 @@ pub(crate) async fn run(pipeline: Arc<PipelineState>) {
     }
 }
 
-/// Ends decisions whose time is over. What follows from an approval waits in the lane that asked, and is counted there.
+/// Ends decisions whose time is over. What follows from an approval waits in the lane that asked.
 async fn expire_decisions(pipeline: &PipelineState) -> Result<(), StoreError> {
     for expired in pipeline.store.expire_decisions().await? {
-        if expired.kind == DecisionKind::Choice {
-            let result = "expired";
-            pipeline
-                .metrics
-                .count_decision(expired.kind.label(), result);
-        }
+        record_decision(pipeline, &expired.connector, expired.kind, "expired", None);
         pipeline.store.work_notifier().notify(&expired.connector);
     }
     Ok(())

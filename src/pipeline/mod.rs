@@ -6,6 +6,7 @@
 
 mod claim;
 mod decide;
+mod decision_record;
 mod housekeeping;
 mod message;
 mod send;

@@ -11,6 +11,7 @@ mod buttons;
 mod command_menu;
 mod concurrency;
 mod crashes;
+mod decision_kills;
 mod edits;
 mod failures;
 mod files_out;

@@ -417,3 +417,48 @@ async fn stop_command_ends_an_answer_of_another_replica() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn decision_is_taken_once_on_postgres() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let store = store::open(&postgres.address()).await.unwrap();
+    crate::store::user_decisions::check_decision_is_taken_once(&*store).await;
+}
+
+#[tokio::test]
+async fn decision_expires_with_what_follows_on_postgres() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let store = store::open(&postgres.address()).await.unwrap();
+    crate::store::user_decisions::check_decision_expires_with_what_follows(&*store).await;
+}
+
+#[tokio::test]
+async fn withdrawn_decision_has_no_consequence_on_postgres() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let store = store::open(&postgres.address()).await.unwrap();
+    crate::store::user_decisions::check_withdrawn_decision_has_no_consequence(&*store).await;
+}
+
+#[tokio::test]
+async fn decision_is_shown_in_another_chat_on_postgres() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let store = store::open(&postgres.address()).await.unwrap();
+    crate::store::user_decisions::check_decision_is_shown_in_another_chat(&*store).await;
+}
+
+#[tokio::test]
+async fn decisions_go_with_their_connector_on_postgres() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let store = store::open(&postgres.address()).await.unwrap();
+    crate::store::user_decisions::check_decisions_go_with_their_connector(&*store).await;
+}

@@ -330,6 +330,17 @@ impl TestEnv {
     }
 
     /// Waits until nothing waits in the inbox.
+    /// Waits until no update is pending, neither in Telegram nor in the inbox.
+    #[allow(dead_code, reason = "the conversations have their own")]
+    pub(crate) async fn wait_until_handled(&self, connector: &Connector) {
+        wait_until("every update has been accepted", async || {
+            let info = connector.bot.get_webhook_info().await.unwrap();
+            info.pending_update_count == 0
+        })
+        .await;
+        self.wait_until_drained().await;
+    }
+
     pub(crate) async fn wait_until_drained(&self) {
         wait_until("the inbox is empty", async || {
             self.waiting_messages().await == 0

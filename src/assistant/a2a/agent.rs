@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::card::{self, Card, Endpoint, ProtocolVersion};
+use super::hitl_extension;
 use super::json_rpc::ConversationState;
 use super::update::{AgentUpdate, RpcError, read_response};
 use crate::assistant::answer_body::AnswerBody;
@@ -26,6 +27,11 @@ use crate::assistant::{
 };
 
 const VERSION: HeaderName = HeaderName::from_static("a2a-version");
+/// The extensions that a request uses: in 1.0, and before.
+const EXTENSIONS: [HeaderName; 2] = [
+    HeaderName::from_static("a2a-extensions"),
+    HeaderName::from_static("x-a2a-extensions"),
+];
 
 /// An agent as the connector names it, and the endpoint that its card names.
 pub(super) struct Agent {
@@ -239,6 +245,11 @@ impl Agent {
         );
         if endpoint.protocol_version == ProtocolVersion::V1 {
             headers.insert(VERSION, HeaderValue::from_static("1.0"));
+        }
+        if endpoint.hitl_extension {
+            for name in EXTENSIONS {
+                headers.insert(name, HeaderValue::from_static(hitl_extension::URI));
+            }
         }
         match (&self.key, &endpoint.key_header) {
             (Some(key), Some(name)) if key.card_chooses_header => {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
+use super::hitl_extension;
 use crate::assistant::AssistantError;
 use crate::assistant::build::join_path;
 
@@ -29,6 +30,8 @@ pub(super) struct Endpoint {
     pub(super) tenant: Option<String>,
     /// The header for the API key, if it is not `Authorization`.
     pub(super) key_header: Option<HeaderName>,
+    /// The agent knows kagent's extension for decisions of people.
+    pub(super) hitl_extension: bool,
 }
 
 /// Whether a URL names the card itself rather than the agent.
@@ -92,6 +95,15 @@ struct Interface {
 struct Capabilities {
     #[serde(default)]
     streaming: Option<bool>,
+    #[serde(default)]
+    extensions: Option<Value>,
+}
+
+impl Capabilities {
+    fn announces(&self, uri: &str) -> bool {
+        let extensions = self.extensions.as_ref().and_then(Value::as_array);
+        extensions.is_some_and(|all| all.iter().any(|extension| extension["uri"] == uri))
+    }
 }
 
 impl Card {
@@ -135,6 +147,7 @@ impl Card {
             streaming: self.capabilities.streaming.unwrap_or(false),
             tenant: tenant.filter(|t| !t.is_empty()),
             key_header: self.security_schemes.as_ref().and_then(key_header),
+            hitl_extension: self.capabilities.announces(hitl_extension::URI),
         })
     }
 }

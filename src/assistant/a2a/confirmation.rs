@@ -1,11 +1,14 @@
 //! Calls of tools that a person has to approve first, as ADK and kagent ask for them: what is shown, and how the decision goes back.
 //!
+//! Newer ones of kagent ask by its extension ([`super::hitl_extension`]).
+//!
 //! Source: google-adk 2.13 (`request_confirmation`, `part_converter`), kagent-adk 0.10 (`_agent_executor`, `_hitl_utils`). A part of data with
 //! the call `adk_request_confirmation` asks. ADK wants that call's response back, kagent a decision in its own words.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::hitl_extension;
 use super::parts::{code_block, cut, step_kind};
 use crate::assistant::ApprovalRequest;
 use crate::assistant::lenient_json::{Json, JsonKind};
@@ -23,28 +26,38 @@ const MAX_VALUE: usize = 300;
 const MAX_HINT: usize = 500;
 /// The most requests at once, and the longest id that is kept.
 const MAX_REQUESTS: usize = 20;
-const MAX_ID_BYTES: usize = 256;
+const MAX_ID_BYTES: usize = 1024;
 
 /// A request that waits for a decision, as the session keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PendingConfirmation {
     /// The id of the call that asks.
-    id: String,
+    pub(super) id: String,
     /// Who is to be told, and what.
-    reply: ReplyForm,
+    pub(super) reply: ReplyForm,
 }
 
 /// What an agent expects in return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-enum ReplyForm {
+pub(super) enum ReplyForm {
     /// The response of the call that asks.
     FunctionResponse,
     /// kagent's `decision_type`.
     Decision,
     /// kagent's `ask_user_answers`: words, to this many questions.
     Answers { questions: usize },
+    /// A decision by the id of the call, by kagent's extension.
+    ToolApproval,
+    /// Words, to this many questions, by kagent's extension.
+    UserAnswers { questions: usize },
+}
+
+impl ReplyForm {
+    fn takes_words(self) -> bool {
+        matches!(self, Self::Answers { .. } | Self::UserAnswers { .. })
+    }
 }
 
 /// A call that waits for a decision.
@@ -61,7 +74,11 @@ impl Confirmation {
     /// The requests in a message. `by_kagent`: what surrounds it bears kagent's marks.
     pub(super) fn read_all(message: Json<'_>, by_kagent: bool) -> Vec<Self> {
         let by_kagent = by_kagent || has_kagent_marks(message);
-        let mut found = Vec::new();
+        let mut found = hitl_extension::read(message);
+        if !found.is_empty() {
+            found.truncate(MAX_REQUESTS);
+            return found;
+        }
         for part in message.field("parts").items() {
             let data = part.field("data");
             let [name, actions, interrupt] =
@@ -100,7 +117,13 @@ impl Confirmation {
         Self::read_call(action, "", action, ReplyForm::Decision)
     }
 
-    fn read_call(call: Json<'_>, hint: &str, asking: Json<'_>, reply: ReplyForm) -> Self {
+    /// A call of a tool; `asking` has the id of what waits for the reply.
+    pub(super) fn read_call(
+        call: Json<'_>,
+        hint: &str,
+        asking: Json<'_>,
+        reply: ReplyForm,
+    ) -> Self {
         let arguments = match call.field("args").to_value() {
             Value::Object(fields) => fields
                 .into_iter()
@@ -201,7 +224,7 @@ pub(super) fn answer_parts(
 ) -> Option<Vec<(Value, Value)>> {
     let questions = pending.iter().filter_map(|p| match p.reply {
         ReplyForm::Answers { questions } => Some(questions),
-        ReplyForm::FunctionResponse | ReplyForm::Decision => None,
+        _ => None,
     });
     // Which question the words answer is for the agent's model to see.
     let count = questions.max()?.clamp(1, MAX_REQUESTS);
@@ -225,7 +248,10 @@ pub(super) fn decision_parts(
             )
         })
         .collect();
-    if parts.len() < pending.len() {
+    let waits_for_a_word = |p: &PendingConfirmation| {
+        matches!(p.reply, ReplyForm::Decision | ReplyForm::Answers { .. })
+    };
+    if pending.iter().any(waits_for_a_word) {
         // One decision for all.
         let decision = if confirmed { "approve" } else { "reject" };
         parts.push((json!({ "decision_type": decision }), json!({})));
@@ -277,7 +303,7 @@ pub(super) fn approval_request(
     confirmations: &[Confirmation],
     token: String,
 ) -> Option<ApprovalRequest> {
-    let is_decidable = |c: &Confirmation| !matches!(c.pending.reply, ReplyForm::Answers { .. });
+    let is_decidable = |c: &Confirmation| !c.pending.reply.takes_words();
     if !confirmations.iter().any(is_decidable) {
         return None;
     }

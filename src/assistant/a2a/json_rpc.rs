@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::card::{Endpoint, ProtocolVersion};
 use super::confirmation::{self, PendingConfirmation};
+use super::hitl_extension;
 use crate::assistant::Question;
 
 /// What a session keeps between questions.
@@ -33,7 +34,12 @@ const OUTPUT_MODES: [&str; 3] = ["text/plain", "text/markdown", "application/jso
 /// Begins an answer: streaming if the agent can.
 pub(super) fn send(endpoint: &Endpoint, question: &Question, context: &ConversationState) -> Value {
     let v1 = endpoint.protocol_version == ProtocolVersion::V1;
-    let mut parts = question_parts(v1, question, context);
+    let response = hitl_response(question, context);
+    let mut parts = if response.is_some() {
+        text_part(v1, question).into_iter().collect()
+    } else {
+        question_parts(v1, question, context)
+    };
     for picture in &question.pictures {
         let bytes = STANDARD.encode(&picture.bytes);
         parts.push(if v1 {
@@ -56,6 +62,10 @@ pub(super) fn send(endpoint: &Endpoint, question: &Question, context: &Conversat
     if !v1 {
         message["kind"] = "message".into();
     }
+    if let Some(response) = response {
+        message["extensions"] = json!([hitl_extension::URI]);
+        message["metadata"][hitl_extension::URI] = response;
+    }
     if let Some(id) = &context.context_id {
         message["contextId"] = id.as_str().into();
     }
@@ -77,6 +87,24 @@ pub(super) fn send(endpoint: &Endpoint, question: &Question, context: &Conversat
     call(endpoint, method, params, &question.idempotency_key)
 }
 
+/// What goes back by kagent's extension, where the agent asked by it.
+fn hitl_response(question: &Question, context: &ConversationState) -> Option<Value> {
+    let decided = question.action.as_ref().and_then(|a| a.approval.as_ref());
+    let said = own_words(&question.text, &question.sender.name);
+    let decision = decided.map(|outcome| outcome.is_approved);
+    hitl_extension::response(&context.pending, decision, said)
+}
+
+/// The words of the user, if there are any.
+fn text_part(v1: bool, question: &Question) -> Option<Value> {
+    let said = question.full_text();
+    match (said.is_empty(), v1) {
+        (true, _) => None,
+        (false, true) => Some(json!({"text": said})),
+        (false, false) => Some(json!({"kind": "text", "text": said})),
+    }
+}
+
 /// What the user said: the decision that the agent waits for, in its own form, or the words.
 fn question_parts(v1: bool, question: &Question, context: &ConversationState) -> Vec<Value> {
     let said = own_words(&question.text, &question.sender.name);
@@ -95,12 +123,6 @@ fn question_parts(v1: bool, question: &Question, context: &ConversationState) ->
         };
         return decision.into_iter().map(part).collect();
     }
-    let said = question.full_text();
-    let words = match (said.is_empty(), v1) {
-        (true, _) => None,
-        (false, true) => Some(json!({"text": said})),
-        (false, false) => Some(json!({"kind": "text", "text": said})),
-    };
     let tapped = question.action.as_ref().map(|action| {
         let data = json!({"type": "action", "value": action.value, "of": action.of});
         if v1 {
@@ -109,7 +131,7 @@ fn question_parts(v1: bool, question: &Question, context: &ConversationState) ->
             json!({"kind": "data", "data": data})
         }
     });
-    words.into_iter().chain(tapped).collect()
+    text_part(v1, question).into_iter().chain(tapped).collect()
 }
 
 /// What the user said without what the pipeline puts before it in a group: who says it, and the message that is replied to.

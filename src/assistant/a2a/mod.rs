@@ -10,6 +10,7 @@ mod answer_builder;
 mod cancel;
 mod card;
 mod confirmation;
+mod hitl_extension;
 mod json_rpc;
 mod parts;
 mod update;

@@ -43,6 +43,17 @@ pub(crate) enum LaneWait {
     KeyChange(Duration),
 }
 
+/// The decisions of users that were asked for in a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LaneDecisions {
+    /// None is open.
+    None,
+    /// Some are open.
+    Open,
+    /// One was taken under this claim: what follows from it comes before the rest of the claim.
+    Taken,
+}
+
 /// A lane in work: what is known of it, and the changes not yet written.
 pub(crate) struct LaneWorker {
     pub(crate) pipeline: Arc<PipelineState>,
@@ -54,8 +65,7 @@ pub(crate) struct LaneWorker {
     moved_from: Option<i64>,
     pub(crate) memory: LaneMemory,
     memory_changed: bool,
-    /// Whether a decision of a user is open that was asked for here.
-    pub(crate) has_open_decision: bool,
+    pub(crate) decisions: LaneDecisions,
     changes: Vec<Change>,
     /// Something among the changes must be written before anything else is done.
     must_write: bool,
@@ -74,7 +84,11 @@ impl LaneWorker {
             session: claimed.session.take(),
             session_count: claimed.sessions,
             moved_from: claimed.moved_from,
-            has_open_decision: claimed.has_open_decision,
+            decisions: if claimed.has_open_decision {
+                LaneDecisions::Open
+            } else {
+                LaneDecisions::None
+            },
             memory: LaneMemory::parse(&claimed.handled),
             memory_changed: false,
             changes: Vec::new(),

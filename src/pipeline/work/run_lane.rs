@@ -8,7 +8,7 @@ use tracing::Instrument;
 
 use crate::identity::ConnectorUid;
 use crate::pipeline::claim::lane_worker::{
-    LaneOutcome, LaneResult, LaneWait, LaneWorker, resolved_connector,
+    LaneDecisions, LaneOutcome, LaneResult, LaneWait, LaneWorker, resolved_connector,
 };
 use crate::pipeline::decide::classified_message::ClassifiedMessage;
 use crate::pipeline::send::deliver::{self, DeliveryProgress};
@@ -135,7 +135,7 @@ async fn process_claim(
         if begun {
             // What was done so far is settled before anything else begins.
             lane.write_changes().await?;
-            if claimed.elapsed() > CLAIM_FRESHNESS {
+            if lane.decisions == LaneDecisions::Taken || claimed.elapsed() > CLAIM_FRESHNESS {
                 return Ok(ClaimEnd::MoreWaits);
             }
         }

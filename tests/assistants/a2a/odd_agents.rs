@@ -248,6 +248,66 @@ async fn decision_on_a_tool_of_kagent_goes_back_in_its_form(
     );
 }
 
+const HITL: &str = "https://kagent.dev/extensions/hitl/v1";
+
+/// An agent that announces kagent's extension, and asks by it before it deletes something.
+async fn agent_with_the_hitl_extension(version: Version) -> MockServer {
+    MockServer::start(move |asked: &ReceivedRequest| {
+        if is_card(asked) {
+            let mut card = card(version, true);
+            card["capabilities"]["extensions"] = json!([{"uri": HITL, "required": false}]);
+            return mock_server::json(&card);
+        }
+        if !asked.json()["params"]["message"]["taskId"].is_null() {
+            return stream_of(&[task(version, "completed", Some("Done."))]);
+        }
+        let mut waits = status_update(version, "input-required", Some("It waits."));
+        let update = match version {
+            V1 => &mut waits["statusUpdate"],
+            V03 => &mut waits,
+        };
+        let tool =
+            json!({"id": "a1", "call_id": "c1", "name": "delete_pod", "args": {"name": "web-1"}});
+        update["status"]["message"]["extensions"] = json!([HITL]);
+        update["status"]["message"]["metadata"] =
+            json!({(HITL): {"type": "tool_approval_request", "hint": "Really?", "tools": [tool]}});
+        stream_of(&[waits])
+    })
+    .await
+}
+
+#[rstest]
+#[tokio::test]
+async fn decision_goes_back_by_the_extension_that_is_asked_for(
+    #[values(V1, V03)] version: Version,
+    #[values(true, false)] approved: bool,
+) {
+    let server = agent_with_the_hitl_extension(version).await;
+    let agent = assistant(A2A, &server.url);
+    let first = ask(&agent, question()).await.expect("an answer");
+    let request = first.approval.clone().expect("a request");
+    assert_eq!(request.title, "delete_pod");
+    assert!(request.details.contains("web-1"), "{}", request.details);
+    let decided = Question {
+        session_state: None,
+        action: first.decided(approved),
+        text: "Approve".into(),
+        ..question()
+    };
+    assert_eq!(ask(&agent, decided).await.expect("an answer").text, "Done.");
+    let received = server.received();
+    for asked in received.iter().filter(|asked| !is_card(asked)) {
+        let named = |name| asked.headers.get(name).and_then(|v| v.to_str().ok());
+        assert_eq!(named("a2a-extensions"), Some(HITL));
+        assert_eq!(named("x-a2a-extensions"), Some(HITL));
+    }
+    let message = &received.last().expect("a request").json()["params"]["message"];
+    let response = json!({"type": "tool_approval_response", "approvals": [{"id": "a1", "approved": approved}]});
+    assert_eq!(message["metadata"][HITL], response);
+    assert_eq!(message["extensions"], json!([HITL]));
+    assert_eq!(message["taskId"], "task-1");
+}
+
 #[rstest]
 #[case::old(V03)]
 #[case::new(V1)]

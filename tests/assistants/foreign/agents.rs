@@ -42,7 +42,7 @@ async fn agent_that_streams_only_on_its_card_answers(#[case] url: &'static str) 
 #[case::approved("yes", "Deleted.")]
 #[case::rejected("no", "Nothing was deleted.")]
 #[tokio::test]
-async fn tool_that_asks_for_approval_obeys_the_decision(
+async fn tool_that_asks_for_approval_obeys_a_word(
     #[values("ADK", "KAGENT")] url: &'static str,
     #[case] decision: &str,
     #[case] outcome: &str,
@@ -54,4 +54,37 @@ async fn tool_that_asks_for_approval_obeys_the_decision(
     }
     assert_eq!(chat.ask(decision).await, outcome);
     assert!(chat.ask("after").await.starts_with("You said: after"));
+}
+
+#[rstest]
+#[case::approved("Approve", "Deleted.", "✓ Approve")]
+#[case::refused("Refuse", "Nothing was deleted.", "✗ Refuse")]
+#[tokio::test]
+async fn tool_that_asks_for_approval_obeys_a_tap(
+    #[values("ADK", "KAGENT")] url: &'static str,
+    #[case] button: &str,
+    #[case] outcome: &str,
+    #[case] mark: &str,
+) {
+    let chat = Chat::with(&Server::a2a(url)).await;
+    chat.ask("delete web-1").await;
+    assert_eq!(chat.tap(button).await, outcome);
+    let asked = &chat.messages(1).await[0];
+    assert!(asked.text.ends_with(mark), "{asked:?}");
+    assert!(chat.ask("after").await.starts_with("You said: after"));
+}
+
+#[rstest]
+#[tokio::test]
+async fn tool_runs_not_if_nobody_decides_in_time(#[values("ADK", "KAGENT")] url: &'static str) {
+    let chat = Chat::with(&Server::a2a(url))
+        .await
+        .with_approvals_that_expire();
+    chat.ask("delete web-1").await;
+    let sent = chat.messages(3).await;
+    let said: Vec<_> = sent[1..].iter().map(|m| m.text.as_str()).collect();
+    assert_eq!(
+        said,
+        ["Nobody decided in time: refused.", "Nothing was deleted."]
+    );
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bot_api_simulator::{SentMessage, Tap};
 use serde_json::Value;
 use telegram_connector_operator::api::connector::{AssistantProtocol, OpenAiApi, OpenAiSpec};
 use telegram_connector_operator::assistant::{Assistant, build_assistant};
+use telegram_connector_operator::registry::ApprovalPolicy;
 
 use super::peer_url;
 use crate::fixtures::{http_client, spec};
@@ -179,6 +181,42 @@ impl Chat {
         let shown = shown.await.expect("the bot says that it stopped");
         self.env.wait_until_drained().await;
         shown
+    }
+
+    /// Nobody decides in time about what the assistant asks.
+    pub(super) fn with_approvals_that_expire(self) -> Self {
+        self.env.update_connector(&self.connector, |connector| {
+            connector.approvals = Some(ApprovalPolicy {
+                timeout: Duration::from_millis(1),
+                ..ApprovalPolicy::default()
+            });
+        });
+        self
+    }
+
+    /// The bot's messages, once there are so many.
+    pub(super) async fn messages(&self, count: usize) -> Vec<SentMessage> {
+        let bot = self.connector.id;
+        let telegram = &self.env.telegram;
+        let sent = telegram.wait_for_sent_messages(bot, ANN, count - 1, TIMEOUT);
+        sent.await
+    }
+
+    /// Ann taps the button with this text under the bot's last message; what the bot says then.
+    pub(super) async fn tap(&self, button: &str) -> String {
+        let bot = self.connector.id;
+        let sent = self.env.telegram.sent_messages(bot, ANN);
+        let tap = Tap {
+            bot: Some(bot.0),
+            from: ANN,
+            message_id: sent.last().expect("a message").message_id,
+            text: Some(button.into()),
+            ..Tap::default()
+        };
+        self.env.telegram.tap(&tap).expect("such a button");
+        let mut sent = self.messages(sent.len() + 1).await;
+        self.env.wait_until_drained().await;
+        sent.pop().expect("a message").text
     }
 
     /// Whether Telegram shows a beginning of an answer.

@@ -38,6 +38,7 @@ impl ScriptRunner {
                 if assistant.is_some() {
                     c.assistant = assistant;
                 }
+                c.answers.buttons = setup.buttons;
                 c.answers.receipt = setup.receipt.map(Into::into);
                 c.greeting = setup.greeting.map(Into::into);
                 if let Some(level) = setup.access_level {

@@ -21,6 +21,8 @@ pub(super) struct ConnectorSetup {
     pub(super) display_name: Option<String>,
     /// The reaction that says that a message was received.
     pub(super) receipt: Option<String>,
+    /// The model may offer buttons.
+    pub(super) buttons: bool,
     /// The model is told where it speaks.
     pub(super) chat_context: bool,
     pub(super) groups: Option<GroupSetup>,

@@ -10,6 +10,7 @@ mod parked_claims;
 mod pruning;
 pub(crate) mod read_along;
 pub(crate) mod uploads;
+pub(crate) mod user_decisions;
 mod work;
 
 pub(crate) use parked_claims::check_parked_claim_takes_the_next_message;

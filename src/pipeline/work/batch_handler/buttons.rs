@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::{BatchHandler, HandleOutcome};
 use crate::assistant::{ApprovalRequest, Choice, decision_word};
-use crate::pipeline::claim::lane_worker::LaneResult;
+use crate::pipeline::claim::lane_worker::{LaneDecisions, LaneResult};
 use crate::pipeline::decide::buttons::{self, ShownChoice};
 use crate::pipeline::decide::canned_reply::CannedReply;
 use crate::pipeline::decide::user_decision::{self, TapMeaning};
+use crate::pipeline::decision_record::record_decision;
 use crate::pipeline::message::incoming_update::Content;
 use crate::pipeline::send::render;
 use crate::pipeline::work::ask::AssistantAnswer;
@@ -185,7 +186,7 @@ impl BatchHandler<'_> {
             }),
             id,
         };
-        self.lane.has_open_decision = true;
+        self.lane.decisions = LaneDecisions::Open;
         if new.shown_in.is_some() {
             self.notify_when_written = true;
         }
@@ -194,7 +195,7 @@ impl BatchHandler<'_> {
 
     /// Takes the approval that waits, where the message is a plain yes or no to it; `None`: it is another message.
     pub(super) async fn take_by_word(&mut self) -> LaneResult<Option<HandleOutcome>> {
-        if !self.lane.has_open_decision || self.batch.members.len() != 1 {
+        if self.lane.decisions != LaneDecisions::Open || self.batch.members.len() != 1 {
             return Ok(None);
         }
         let lead = self.lead();
@@ -234,10 +235,19 @@ impl BatchHandler<'_> {
         taken: TakenDecision,
     ) -> LaneResult<bool> {
         let id = decision.id.clone();
+        let ended = UserDecision {
+            taken: Some(taken.clone()),
+            ..decision.clone()
+        };
         self.lane.add_change(Change::TakeDecision { id, taken });
         self.finish_messages();
         let is_taken = self.lane.write_changes().await?.decision_taken;
-        if is_taken && decision.lane != self.lane.claim.lane {
+        if is_taken {
+            self.record_decision(&ended);
+        }
+        if is_taken && decision.lane == self.lane.claim.lane {
+            self.lane.decisions = LaneDecisions::Taken;
+        } else if is_taken {
             let uid = &self.connector.connector_ref.uid;
             self.lane.pipeline.store.work_notifier().notify(uid);
         }
@@ -246,7 +256,7 @@ impl BatchHandler<'_> {
 
     /// Closes what is open before the conversation goes on without it, and takes its buttons away.
     pub(super) async fn supersede_decisions(&mut self) -> LaneResult<()> {
-        if !self.lane.has_open_decision {
+        if self.lane.decisions != LaneDecisions::Open {
             return Ok(());
         }
         let open = self.open_decisions().await?;
@@ -260,14 +270,14 @@ impl BatchHandler<'_> {
             self.lane.add_change(Change::TakeDecision { id, taken });
         }
         self.lane.write_changes().await?;
-        self.lane.has_open_decision = false;
+        self.lane.decisions = LaneDecisions::None;
         for mut decision in open {
             decision.taken = Some(TakenDecision {
                 how: DecidedHow::Superseded,
                 option: None,
                 by: None,
             });
-            self.count_decision(&decision);
+            self.record_decision(&decision);
             self.show_decided(&decision).await;
         }
         Ok(())
@@ -276,14 +286,6 @@ impl BatchHandler<'_> {
     async fn open_decisions(&self) -> LaneResult<Vec<UserDecision>> {
         let lane = self.lane.claim.lane;
         self.lane.pipeline.store.open_user_decisions(lane).await
-    }
-
-    /// [`Self::show_decided`] for what follows from a decision, at the first attempt; then it is counted, too.
-    pub(super) async fn show_decided_once(&self, decision: &UserDecision) {
-        if self.first().attempts == 0 {
-            self.count_decision(decision);
-            self.show_decided(decision).await;
-        }
     }
 
     /// The buttons of a question go, and what was decided stands under it. A courtesy: what is left of them says that it is closed.
@@ -334,20 +336,13 @@ impl BatchHandler<'_> {
         }
     }
 
-    /// Counts and logs how a decision ended; no words of it.
-    pub(super) fn count_decision(&self, decision: &UserDecision) {
+    fn record_decision(&self, decision: &UserDecision) {
         let Some(taken) = &decision.taken else {
             return;
         };
-        let (kind, result) = (decision.kind.label(), taken.result(decision.kind));
-        self.lane.pipeline.metrics.count_decision(kind, result);
-        tracing::info!(
-            connector = %self.connector.connector_ref,
-            kind,
-            result,
-            by = taken.by.as_ref().map(|by| by.id),
-            "a decision was taken"
-        );
+        let (uid, kind) = (&self.connector.connector_ref.uid, decision.kind);
+        let by = taken.by.as_ref().map(|by| by.id);
+        record_decision(&self.lane.pipeline, uid, kind, taken.result(kind), by);
     }
 }
 

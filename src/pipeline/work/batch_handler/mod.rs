@@ -181,7 +181,7 @@ impl BatchHandler<'_> {
                 }
                 if let Some(decided) = self.decided() {
                     // It was counted as the tap that it was.
-                    self.show_decided_once(&decided).await;
+                    self.show_decided(&decided).await;
                     return self.serve(decision).await;
                 }
                 match self.check_rate_limit().await? {
