@@ -178,7 +178,6 @@ fn transcribe(state: &State, headers: &HeaderMap, body: &Bytes) -> Response<Body
 }
 
 fn record(state: &State, headers: &HeaderMap, body: &Bytes) {
-    state.count.fetch_add(1, Ordering::AcqRel);
     if state.keep > 0 {
         let headers = headers
             .iter()
@@ -199,6 +198,8 @@ fn record(state: &State, headers: &HeaderMap, body: &Bytes) {
             requests.pop_front();
         }
     }
+    // Whoever sees the count finds the request.
+    state.count.fetch_add(1, Ordering::AcqRel);
     state.request_arrived.notify_waiters();
 }
 
