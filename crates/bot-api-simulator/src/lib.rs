@@ -41,6 +41,7 @@ mod queue;
 mod rate_limits;
 mod reactions;
 mod rich_blocks;
+mod rich_limits;
 mod rich_markdown;
 mod rich_messages;
 mod rich_text;
@@ -62,6 +63,7 @@ pub use conversation::{BotSummary, Conversation, ConversationMessage, GroupSumma
 pub use entity::{Entity, detect, utf16_len};
 pub use faults::{Fault, FaultKind};
 pub use objects::User;
+pub use rich_messages::parse_rich_html;
 pub use sent_messages::{SentMedia, SentMessage};
 pub use simulator::{Simulator, serve};
 pub use stats::{ApiCall, BotCounters, WebhookDelivery};

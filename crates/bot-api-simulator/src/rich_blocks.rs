@@ -93,6 +93,8 @@ fn list(tag: &Tag, is_draft: bool) -> Result<Value, ParseError> {
             .iter()
             .partition(|node| matches!(node, Node::Tag(tag) if tag.name == "input"));
         let content: Vec<Node> = content.into_iter().cloned().collect();
+        let given = item.attribute("value").and_then(|value| value.parse().ok());
+        let number = given.unwrap_or(number);
         let label = if is_ordered {
             format!("{number}.")
         } else {

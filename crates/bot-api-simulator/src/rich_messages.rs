@@ -6,13 +6,14 @@ use serde_json::{Map, Value, json};
 
 use super::drafts::send_draft;
 use super::formatting::Formatted;
+use super::html::ParseError;
 use super::keyboard::ReplyMarkup;
 use super::method_result::{MethodError, MethodResult};
 use super::outgoing::{OutgoingContent, send_one};
 use super::params::Params;
 use super::rich_blocks::{blocks, plain_lines};
 use super::telegram_state::{Bot, TelegramState};
-use super::{rich_markdown, rich_tree};
+use super::{rich_limits, rich_markdown, rich_tree};
 
 /// An `InputRichMessage` that has been read.
 pub(super) struct RichMessage {
@@ -60,6 +61,20 @@ pub(super) fn send_rich_message_draft(
     send_draft(telegram, bot, params, text, Some(rich.shown))
 }
 
+/// The `RichBlock`s of the HTML of a rich message.
+///
+/// # Errors
+/// What the Bot API does not take.
+pub fn parse_rich_html(html: &str) -> Result<Vec<Value>, ParseError> {
+    limited_blocks(&rich_tree::parse(html)?, false)
+}
+
+fn limited_blocks(nodes: &[rich_tree::Node], is_draft: bool) -> Result<Vec<Value>, ParseError> {
+    let blocks = blocks(nodes, is_draft)?;
+    rich_limits::check(&blocks)?;
+    Ok(blocks)
+}
+
 /// The words of a `RichMessage`.
 pub(super) fn plain_text(rich: &Value) -> String {
     rich["blocks"]
@@ -90,7 +105,7 @@ pub(super) fn read(parameter: &str, is_draft: bool) -> Result<RichMessage, Metho
         }
     };
     let blocks = nodes
-        .and_then(|nodes| blocks(&nodes, is_draft))
+        .and_then(|nodes| limited_blocks(&nodes, is_draft))
         .map_err(|error| MethodError::bad_request(&format!("can't parse entities: {error}")))?;
     if blocks.is_empty() && !is_draft {
         return Err(MethodError::bad_request("message text is empty"));

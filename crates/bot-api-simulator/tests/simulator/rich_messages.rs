@@ -22,7 +22,7 @@ async fn html_becomes_blocks() {
     let html = "<h2>Sales &amp; more</h2><p>In <b>May</b>: <tg-math>x^2</tg-math></p>\
         <table bordered><caption>By region</caption><thead><tr><th>Region</th><th align=\"right\">Sum</th></tr></thead>\
         <tbody><tr><td>North</td><td align=\"right\"><a href=\"https://example.com/\">12</a></td></tr></tbody></table>\
-        <ul><li><input type=\"checkbox\" checked/>done</li></ul><ol start=\"3\"><li>third</li></ol>\
+        <ul><li><input type=\"checkbox\" checked/>done</li></ul><ol start=\"3\"><li>third</li><li value=\"7\">seventh</li></ol>\
         <pre><code class=\"language-rust\">let a = 1 &lt; 2;</code></pre><hr/><tg-math-block>E = mc^2</tg-math-block>\
         <details open><summary>More</summary><p>inside</p></details><blockquote>said</blockquote>";
     let shown = blocks(&client, json!({"html": html})).await;
@@ -43,7 +43,10 @@ async fn html_becomes_blocks() {
                 [cell(json!("North"), "left"), cell(link, "right")],
             ]},
             {"type": "list", "items": [{"label": "•", "blocks": paragraph("done"), "has_checkbox": true, "is_checked": true}]},
-            {"type": "list", "items": [{"label": "3.", "blocks": paragraph("third"), "value": 3, "type": "1"}]},
+            {"type": "list", "items": [
+                {"label": "3.", "blocks": paragraph("third"), "value": 3, "type": "1"},
+                {"label": "7.", "blocks": paragraph("seventh"), "value": 7, "type": "1"},
+            ]},
             {"type": "pre", "text": "let a = 1 < 2;", "language": "rust"},
             {"type": "divider"},
             {"type": "mathematical_expression", "expression": "E = mc^2"},
@@ -143,6 +146,39 @@ async fn broken_rich_message_is_refused() {
         assert_eq!(refused, (400, format!("Bad Request: {expected}")));
     }
     assert!(client.sim.sent_messages(client.bot, 42).is_empty());
+}
+
+#[tokio::test]
+async fn rich_message_beyond_its_limits_is_refused() {
+    let client = with_ann().await;
+    let row = |cells: usize| format!("<tr>{}</tr>", "<td>a</td>".repeat(cells));
+    let table = |rows: usize, cells: usize| format!("<table>{}</table>", row(cells).repeat(rows));
+    for (html, expected) in [
+        ("a".repeat(32_769), "rich message is too long"),
+        ("<p>a</p>".repeat(501), "rich message has too many blocks"),
+        (table(500, 1), "rich message has too many blocks"),
+        (table(1, 21), "table has too many columns"),
+        (
+            format!(
+                "{}a{}",
+                "<blockquote>".repeat(16),
+                "</blockquote>".repeat(16)
+            ),
+            "rich message is nested too deeply",
+        ),
+    ] {
+        let params = json!({"chat_id": 42, "rich_message": {"html": html}});
+        let (code, text) = client.refused("sendRichMessage", params).await;
+        assert_eq!(code, 400);
+        assert!(text.ends_with(expected), "{text}");
+    }
+    let most = format!("<p>{}</p>{}", "a".repeat(22_788), table(498, 20));
+    client
+        .ok(
+            "sendRichMessage",
+            json!({"chat_id": 42, "rich_message": {"html": most}}),
+        )
+        .await;
 }
 
 #[tokio::test]
