@@ -5,7 +5,7 @@
 //! cargo bench --bench markdown -- 3000     # more combinations
 //! ```
 //!
-//! Each text is rendered eight times with 10,000 bytes and once with 80,000, in turn, and the best time of each counts: about the same if the time
+//! Each text is rendered, into text messages and with a table before it into rich ones, eight times with 10,000 bytes and once with 80,000, in turn, and the best time of each counts: about the same if the time
 //! is in proportion to the text, and eight times as long for the long text if it is quadratic. (Up to three times it takes for memory that is not
 //! in the cache.) What looks slow is measured again, since other programs make noise. The exit code is 1 if the long text takes more than four
 //! times as long, or more than 400 ms (10 s without optimizations, with `--profile dev`).
@@ -22,9 +22,11 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
-use telegram_connector_operator::telegram::markdown::render;
+use telegram_connector_operator::telegram::markdown::{PartLimit, render, render_rich_within};
 
 const SHORT: usize = 10_000;
+/// What makes a text need rich messages.
+const TABLE: &str = "|a|b|\n|-|-|\n|c|d|\n\n";
 /// How many short texts are as long as the long one.
 const TIMES: usize = 8;
 const LONG: usize = TIMES * SHORT;
@@ -79,9 +81,15 @@ impl Measurement {
 }
 
 fn time_of(times: usize, text: &str) -> Duration {
+    let with_table = format!("{TABLE}{text}");
+    let limit = PartLimit {
+        parts: usize::MAX,
+        mark: "",
+    };
     let began = Instant::now();
     for _ in 0..times {
         black_box(render(black_box(text)));
+        black_box(render_rich_within(black_box(&with_table), limit));
     }
     began.elapsed()
 }

@@ -1,6 +1,6 @@
 //! Renders Markdown as language models write it into Telegram messages: a Markdown parser reads it into a text with entities, which is
 //! split first and written as HTML last. So tags are balanced in every message, a code block that is split continues in
-//! the next message, and no text is lost.
+//! the next message, and no text is lost. What has tables or formulas can become rich messages (`rich`).
 
 mod blocks;
 mod cost;
@@ -8,6 +8,7 @@ mod delimiters;
 mod file_names;
 mod formatted_text;
 mod math;
+mod rich;
 mod table;
 mod tags;
 mod text_writer;
@@ -16,8 +17,11 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::split::{self, MESSAGE_LIMIT};
+use blocks::Target;
 use delimiters::Prepared;
 use formatted_text::{FormattedText, HtmlWriter, MAX_ENTITIES, escape};
+
+pub use rich::{AnswerMessage, RichMessage, render_rich_within};
 
 /// The longest source of a message that the Bot API server parses, in bytes (`Client::get_formatted_text`).
 const MAX_SOURCE_BYTES: usize = 1 << 15;
@@ -80,7 +84,7 @@ fn format(markdown: &str) -> FormattedText {
     let markdown = with_unix_line_ends(markdown);
     let prepared = Prepared::new(math::fence_formulas(&markdown));
     if cost::is_linear(&prepared.source) {
-        blocks::format(&prepared)
+        blocks::format(&prepared, Target::Text)
     } else {
         FormattedText::from(&*markdown)
     }

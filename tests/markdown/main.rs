@@ -3,6 +3,7 @@
 
 mod bombs;
 mod html_in_markdown;
+mod rich;
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -2,7 +2,8 @@
 """Draws samples as a Telegram message shows them, for docs/formatting.md.
 
 Takes the HTML that the operator sends (the reviewed snapshots), puts it into a bubble styled like Telegram's and lets headless
-Chromium draw it. Run it again after a snapshot has changed; Chromium and the fonts DejaVu and Noto Color Emoji must be installed:
+Chromium draw it. KaTeX, from npm, draws the formulas of rich messages. Run it again after a snapshot has changed; Chromium, npm and the
+fonts DejaVu and Noto Color Emoji must be installed:
 
     python3 tests/markdown/pictures.py [CHROMIUM]
 """
@@ -23,7 +24,10 @@ SAMPLES = {
     "20_small_table": "small-table",
     "22_wide_table": "wide-table",
     "54_math_heavy_bullets": "formulas",
+    "rich_22_wide_table": "rich-table",
+    "rich_36_latex_display": "rich-formulas",
 }
+KATEX = "katex@0.19.1"
 WIDTH = 440
 LARGEST = 60_000
 
@@ -40,8 +44,18 @@ pre { margin: 2px 0; padding: 6px 10px; background: #f0f4f8; border-left: 3px so
 pre code { color: inherit; font: inherit; }
 pre code[class]::before { content: attr(class); display: block; color: #168acd; font-weight: bold; }
 blockquote { margin: 2px 0; padding: 2px 10px; background: #eef6fb; border-left: 3px solid #168acd; border-radius: 4px; }
-</style><main><article>%s</article></main>
-<script>document.title = Math.ceil(document.querySelector("main").getBoundingClientRect().height)</script>"""
+.rich { white-space: normal; }
+.rich p { margin: 4px 0; }
+table { border-collapse: collapse; margin: 4px 0; font-size: 13px; }
+th, td { border: 1px solid #d5dde3; padding: 4px 6px; overflow-wrap: break-word; text-align: left; vertical-align: top; }
+th { background: #f0f4f8; }
+tg-math-block { display: block; margin: 8px 0; }
+</style>%s<main><article class="%s">%s</article></main>
+<script>
+for (const formula of document.querySelectorAll("tg-math, tg-math-block"))
+  katex.render(formula.textContent, formula, { displayMode: formula.localName === "tg-math-block" });
+document.fonts.ready.then(() => { document.title = Math.ceil(document.querySelector("main").getBoundingClientRect().height); });
+</script>"""
 
 
 def message(sample: str) -> str:
@@ -60,10 +74,21 @@ def main() -> None:
         sys.exit("no Chromium: name it, or install the package chromium")
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder}/profile"]
+        command = [
+            *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder}/profile"),
+            *("--allow-file-access-from-files", "--virtual-time-budget=5000"),
+        ]
+        subprocess.run(
+            ["npm", "install", "--prefix", folder, "--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", KATEX],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        katex = f"{folder}/node_modules/katex/dist/katex.min"
+        formulas = f'<link rel="stylesheet" href="file://{katex}.css"><script src="file://{katex}.js"></script>'
         for sample, name in SAMPLES.items():
             page = pathlib.Path(folder) / f"{name}.html"
-            page.write_text(PAGE % (WIDTH, message(sample)))
+            kind = "rich" if sample.startswith("rich_") else "text"
+            page.write_text(PAGE % (WIDTH, formulas if kind == "rich" else "", kind, message(sample)))
             drawn = subprocess.run(
                 [*command, f"--window-size={WIDTH},2000", "--dump-dom", page.as_uri()], check=True, capture_output=True, text=True
             )

@@ -5,7 +5,9 @@
 mod elements;
 mod html;
 mod links;
+mod lists;
 mod numbers;
+mod rich;
 mod tables;
 
 use std::ops::Range;
@@ -19,15 +21,10 @@ use super::table::Table;
 use super::tags;
 use super::text_writer::TextWriter;
 use html::{Gap, HtmlState};
-use numbers::{Numbers, written_number};
+use lists::OpenList;
+use numbers::written_number;
 use tables::OpenTable;
 
-/// The indentation of a list item's content.
-const INDENT: &str = "   ";
-/// The deepest indentation of lists: a message's lines are short, and a thousand nested lists must not become a megabyte.
-const MAX_INDENT_DEPTH: usize = 6;
-/// The marks of unordered lists, by depth.
-const BULLETS: [&str; 3] = ["•", "◦", "▪"];
 /// A thematic break.
 const RULE: &str = "———";
 
@@ -39,9 +36,18 @@ pub(super) const OPTIONS: Options = Options::ENABLE_TABLES
     .union(Options::ENABLE_MATH)
     .union(Options::ENABLE_GFM);
 
+/// What the text is to become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    /// A message of text, which has no blocks but quotes and code: others are shown by marks, line breaks and indentation.
+    Text,
+    /// A rich message.
+    Rich,
+}
+
 /// Parses Markdown into a text with entities.
-pub(super) fn format(prepared: &Prepared<'_>) -> FormattedText {
-    let mut writer = BlockWriter::new(&prepared.source);
+pub(super) fn format(prepared: &Prepared<'_>, target: Target) -> FormattedText {
+    let mut writer = BlockWriter::new(&prepared.source, target);
     writer.html.pairs = tags::pairs(prepared, OPTIONS);
     for (event, range) in prepared.events(OPTIONS) {
         writer.event(event, range);
@@ -52,6 +58,7 @@ pub(super) fn format(prepared: &Prepared<'_>) -> FormattedText {
 
 struct BlockWriter<'a> {
     source: &'a str,
+    target: Target,
     /// Where the lines of the source end.
     line_ends: Vec<usize>,
     out: TextWriter,
@@ -59,8 +66,9 @@ struct BlockWriter<'a> {
     source_position: usize,
     /// How far the source was searched for content.
     searched: usize,
-    /// The open lists, with the numbers of each ordered one.
-    lists: Vec<Option<Numbers>>,
+    lists: Vec<OpenList>,
+    /// Of the open list items, whether each is an entity.
+    items: Vec<bool>,
     /// Text to be written before the next text: the mark of a list item or of a footnote.
     pending_marker: Option<String>,
     quotes: usize,
@@ -76,14 +84,16 @@ struct BlockWriter<'a> {
 }
 
 impl<'a> BlockWriter<'a> {
-    fn new(source: &'a str) -> Self {
+    fn new(source: &'a str, target: Target) -> Self {
         Self {
             source,
+            target,
             line_ends: source.match_indices('\n').map(|(at, _)| at).collect(),
             out: TextWriter::default(),
             source_position: 0,
             searched: 0,
             lists: Vec::new(),
+            items: Vec::new(),
             pending_marker: None,
             quotes: 0,
             block_ended: false,
@@ -118,17 +128,15 @@ impl<'a> BlockWriter<'a> {
             Event::InlineHtml(html) => self.inline_html(&html, range.start),
             Event::Text(text) => self.prose(&text),
             Event::Code(code) => self.inline_code(&code),
-            Event::InlineMath(math) => self.math(&math, "$", range.end),
-            Event::DisplayMath(math) => self.math(&math, "$$", range.end),
+            Event::InlineMath(math) => self.math(&math, "$", &range),
+            Event::DisplayMath(math) => self.math(&math, "$$", &range),
             Event::FootnoteReference(label) => self.text(&format!("[{label}]")),
             Event::SoftBreak | Event::HardBreak => self.text("\n"),
             Event::Rule => {
                 self.text_block(range.start, false);
-                self.text(RULE);
+                self.rule();
             }
-            Event::TaskListMarker(done) => {
-                self.pending_marker = Some(if done { "☑ " } else { "☐ " }.to_owned());
-            }
+            Event::TaskListMarker(done) => self.task(done),
         }
         self.note_content(range.end);
     }
@@ -169,21 +177,21 @@ impl<'a> BlockWriter<'a> {
 
     fn start(&mut self, tag: Tag<'_>, at: usize) {
         match tag {
-            Tag::Heading { .. } => {
+            Tag::Heading { level, .. } => {
                 self.text_block(at, true);
-                self.open(Style::Bold);
+                self.open(self.heading_style(level as u8));
             }
             Tag::BlockQuote(kind) => self.quote(kind, at),
             Tag::CodeBlock(kind) => {
                 self.block(at, false);
                 self.flush_marker();
                 self.in_code_block = true;
-                self.open(Style::Pre(language(&kind)));
+                self.open(self.code_style(&kind));
             }
             Tag::List(first) => {
                 // The list item around a nested list may have no text of its own.
                 self.flush_marker();
-                self.lists.push(first.map(Numbers::from));
+                self.begin_list(first);
             }
             Tag::Item => self.item(at, written_number(&self.source[at..])),
             Tag::FootnoteDefinition(label) => {
@@ -243,10 +251,9 @@ impl<'a> BlockWriter<'a> {
                 self.drop_line_end();
                 self.out.close();
             }
-            TagEnd::List(_) => {
-                self.lists.pop();
-            }
-            TagEnd::Item | TagEnd::FootnoteDefinition => self.flush_marker(),
+            TagEnd::List(_) => self.end_list(),
+            TagEnd::Item => self.end_item(),
+            TagEnd::FootnoteDefinition => self.flush_marker(),
             TagEnd::TableCell => self.end_cell(),
             TagEnd::Table => self.end_table(),
             TagEnd::Link | TagEnd::Image => self.end_link(),
@@ -275,27 +282,6 @@ impl<'a> BlockWriter<'a> {
             self.block(at, apart);
             self.indent();
         }
-    }
-
-    fn indent(&mut self) {
-        for _ in 0..self.lists.len().min(MAX_INDENT_DEPTH) {
-            self.out.text.push_str(INDENT);
-        }
-    }
-
-    /// An item of the innermost list, with its number if one is written.
-    fn item(&mut self, at: usize, written: Option<u64>) {
-        self.flush_marker();
-        let depth = self.lists.len();
-        // The mark is indented like the text of the list around this one.
-        let mut list = self.lists.pop().flatten();
-        self.text_block(at, false);
-        self.pending_marker = Some(if let Some(numbers) = &mut list {
-            format!("{}. ", numbers.next(written))
-        } else {
-            format!("{} ", BULLETS[depth.saturating_sub(1) % BULLETS.len()])
-        });
-        self.lists.push(list);
     }
 
     fn flush_marker(&mut self) {
@@ -372,10 +358,10 @@ impl<'a> BlockWriter<'a> {
         self.out.push_code(code);
     }
 
-    fn math(&mut self, math: &str, mark: &str, end: usize) {
-        let joined = self.source[end..].starts_with(char::is_alphanumeric);
+    fn math(&mut self, math: &str, mark: &str, range: &Range<usize>) {
+        let joined = self.source[range.end..].starts_with(char::is_alphanumeric);
         if is_mathematical(math) && !joined {
-            self.inline_code(math);
+            self.formula(math, range.start);
         } else {
             self.text(&format!("{mark}{math}{mark}"));
         }
@@ -387,6 +373,10 @@ impl<'a> BlockWriter<'a> {
     }
 
     fn drop_line_end(&mut self) {
+        // It may be the line before the code, which entities around it begin behind.
+        if self.is_rich() && self.out.is_innermost_empty() {
+            return;
+        }
         let text = &mut self.out.text;
         if text.ends_with('\n') {
             text.pop();

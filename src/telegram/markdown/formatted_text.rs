@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 
+use super::table::Table;
+
 /// The most entities of a message; Telegram silently drops the rest.
 pub(super) const MAX_ENTITIES: usize = 100;
 
 /// The kind of an entity (Bot API, "HTML style").
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Style {
     Bold,
     Italic,
@@ -19,14 +21,54 @@ pub(super) enum Style {
     Pre(Option<String>),
     /// A link to an http, https or tg URL.
     Link(String),
+    /// In a rich message only.
+    Subscript,
+    /// In a rich message only.
+    Superscript,
+    /// LaTeX within a line; in a rich message only.
+    Formula,
     /// A quote: never within another quote.
     Quote,
     /// A quote of which a few lines are shown until it is opened; the same restriction.
     Details,
+    /// A block of a rich message.
+    Block(RichBlock),
+}
+
+/// What rich messages have as blocks, and texts show by marks.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum RichBlock {
+    /// Of a level, 1 to 6.
+    Heading(u8),
+    /// What a details block shows while it is closed.
+    Summary,
+    /// Contains items.
+    List { is_ordered: bool },
+    /// An item, with its number in an ordered list, and whether it is done if it is a task.
+    Item {
+        number: Option<u64>,
+        done: Option<bool>,
+    },
+    /// A table; the text in its place says nothing.
+    Table(Box<Table>),
+    /// LaTeX on lines of its own.
+    Formula,
+    /// A thematic break.
+    Rule,
+}
+
+impl Style {
+    /// Whether it is a block rather than a mark within a line.
+    pub(super) fn is_block(&self) -> bool {
+        matches!(
+            self,
+            Self::Pre(_) | Self::Quote | Self::Details | Self::Block(_)
+        )
+    }
 }
 
 /// A formatted range of the text, in bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entity {
     pub(super) range: Range<usize>,
     pub(super) style: Style,
@@ -43,7 +85,7 @@ impl Entity {
 }
 
 /// A text and its entities, which form a tree: in the order of their beginnings, outer before inner, without partial overlaps.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct FormattedText {
     pub(super) text: String,
     pub(super) entities: Vec<Entity>,
@@ -123,12 +165,26 @@ impl<'a> HtmlWriter<'a> {
 
     /// A range as HTML with balanced tags, and the number of its entities; only as many are written as Telegram keeps.
     pub(super) fn html(&self, part: Range<usize>) -> (String, usize) {
-        let text = &self.formatted.text;
         let mut html = String::with_capacity(part.len() + part.len() / 8);
+        let entities = self.entities_of(&part);
+        let (count, _) = self.write(part, &entities, &mut html);
+        (html, count)
+    }
+
+    /// Writes a range with its marks, but without the blocks around it. How deep the marks are within each other.
+    pub(super) fn write_line(&self, part: Range<usize>, html: &mut String) -> usize {
+        let mut marks = self.entities_of(&part);
+        marks.retain(|entity| !entity.style.is_block());
+        self.write(part, &marks, html).1
+    }
+
+    /// Writes a range with these entities. The number of entities, and how deep they are within each other.
+    fn write(&self, part: Range<usize>, entities: &[&Entity], html: &mut String) -> (usize, usize) {
+        let text = &self.formatted.text;
         let mut open: Vec<&Entity> = Vec::new();
         let mut at = part.start;
-        let mut entity_count = 0;
-        for entity in self.entities_of(&part) {
+        let (mut entity_count, mut depth) = (0, 0);
+        for entity in entities {
             let start = entity.range.start.max(part.start);
             let end = entity.range.end.min(part.end);
             if start >= end || text[start..end].trim().is_empty() {
@@ -139,19 +195,20 @@ impl<'a> HtmlWriter<'a> {
                 continue;
             }
             while let Some(inner) = open.pop_if(|s| s.range.end <= start) {
-                self.escape_until(&mut at, inner.range.end, &mut html);
-                close_tag(&inner.style, &mut html);
+                self.escape_until(&mut at, inner.range.end, html);
+                close_tag(&inner.style, html);
             }
-            self.escape_until(&mut at, start, &mut html);
-            open_tag(&entity.style, &mut html);
+            self.escape_until(&mut at, start, html);
+            open_tag(&entity.style, html);
             open.push(entity);
+            depth = depth.max(open.len());
         }
         while let Some(inner) = open.pop() {
-            self.escape_until(&mut at, inner.range.end.min(part.end), &mut html);
-            close_tag(&inner.style, &mut html);
+            self.escape_until(&mut at, inner.range.end.min(part.end), html);
+            close_tag(&inner.style, html);
         }
-        self.escape_until(&mut at, part.end, &mut html);
-        (html, entity_count)
+        self.escape_until(&mut at, part.end, html);
+        (entity_count, depth)
     }
 
     fn escape_until(&self, at: &mut usize, to: usize, html: &mut String) {
@@ -197,6 +254,11 @@ fn open_tag(style: &Style, html: &mut String) {
         }
         Style::Quote => "<blockquote>",
         Style::Details => "<blockquote expandable>",
+        Style::Subscript => "<sub>",
+        Style::Superscript => "<sup>",
+        Style::Formula => "<tg-math>",
+        // They are written around lines, not within them.
+        Style::Block(_) => "",
     };
     html.push_str(tag);
 }
@@ -213,5 +275,9 @@ fn close_tag(style: &Style, html: &mut String) {
         Style::Pre(Some(_)) => "</code></pre>",
         Style::Link(_) => "</a>",
         Style::Quote | Style::Details => "</blockquote>",
+        Style::Subscript => "</sub>",
+        Style::Superscript => "</sup>",
+        Style::Formula => "</tg-math>",
+        Style::Block(_) => "",
     });
 }

@@ -10,6 +10,9 @@ const MAX_FORMULA_LINES: usize = 60;
 /// The longest formula within a line, in bytes; a longer one is not taken as one.
 const MAX_INLINE_FORMULA_BYTES: usize = 1000;
 
+/// The info string of the code blocks that formulas become: shown as LaTeX, and known from LaTeX that was a code block before.
+pub(super) const FORMULA_FENCE: &str = "latex formula";
+
 /// The source with its formulas protected.
 pub(super) fn fence_formulas(markdown: &str) -> Cow<'_, str> {
     if !markdown.contains("$$") && !markdown.contains("\\(") && !markdown.contains("\\[") {
@@ -37,7 +40,7 @@ pub(super) fn fence_formulas(markdown: &str) -> Cow<'_, str> {
             && let Some((formula, taken)) = formula(&lines[at..])
         {
             let indent = &line[..line.len() - line.trim_start().len()];
-            out.extend([indent, "```latex"]);
+            out.extend([indent, "```", FORMULA_FENCE]);
             for part in formula {
                 out.push('\n');
                 out.push_str(indent);
@@ -167,19 +170,32 @@ pub(super) fn is_mathematical(text: &str) -> bool {
         || (text.chars().count() <= 2 && text.chars().all(char::is_alphabetic))
 }
 
+/// Whether a text between dollar signs has words as prose has them, for instance between two prices. A word of a formula is in a command or in
+/// braces.
+pub(super) fn is_prose(text: &str) -> bool {
+    let mut braces: usize = 0;
+    text.split_whitespace().any(|word| {
+        let is_inside = braces > 0;
+        let closed = word.matches('}').count();
+        braces = (braces + word.matches('{').count()).saturating_sub(closed);
+        let word = word.trim_end_matches([',', '.', ';', ':', '!', '?']);
+        !is_inside && word.chars().count() > 1 && word.chars().all(char::is_alphabetic)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use rstest::rstest;
 
-    use super::fence_formulas;
+    use super::{FORMULA_FENCE, fence_formulas, is_prose};
 
     #[rstest]
     #[case("a \\( x_1 \\) b", "a $x_1$ b")]
     #[case("so \\[x = 1\\] holds", "so $$x = 1$$ holds")]
-    #[case("\\[\nx\n- y\n\\]\nend", "```latex\nx\n- y\n```\nend")]
-    #[case("$$ E = mc^2 $$", "```latex\nE = mc^2\n```")]
-    #[case("  $$\n  a\n  $$", "  ```latex\n  a\n  ```")]
+    #[case("\\[\nx\n- y\n\\]\nend", "```latex formula\nx\n- y\n```\nend")]
+    #[case("$$ E = mc^2 $$", "```latex formula\nE = mc^2\n```")]
+    #[case("  $$\n  a\n  $$", "  ```latex formula\n  a\n  ```")]
     #[case("`\\(x\\)` and \\(y\\)", "`\\(x\\)` and $y$")]
     #[case("```\n\\(x\\)\n$$\ny\n$$\n```", "```\n\\(x\\)\n$$\ny\n$$\n```")]
     #[case("escaped \\[1\\] and \\[a\\](b)", "escaped \\[1\\] and \\[a\\](b)")]
@@ -190,10 +206,20 @@ mod tests {
         assert_eq!(fence_formulas(source), expected);
     }
 
+    #[rstest]
+    #[case::formula("x^2 + y_1", false)]
+    #[case::words_in_braces("\\text{for all } x > 0", false)]
+    #[case::commands("\\sin x, \\quad \\cos y", false)]
+    #[case::prices("5 = 5€, or 10", true)]
+    #[case::sentence("20 (*not* more than", true)]
+    fn words_between_prices_are_prose(#[case] text: &str, #[case] expected: bool) {
+        assert_eq!(is_prose(text), expected);
+    }
+
     proptest! {
         #[test]
         fn nothing_but_delimiters_changes(source in "(\\$\\$|\\\\\\(|\\\\\\)|\\\\\\[|\\\\\\]|```|`|\n|[a-z =é]|😀){0,40}") {
-            let word = |s: &str| s.replace("```latex", "").chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+            let word = |s: &str| s.replace(&format!("```{FORMULA_FENCE}"), "").chars().filter(|c| c.is_alphanumeric()).collect::<String>();
             prop_assert_eq!(word(&fence_formulas(&source)), word(&source));
         }
     }

@@ -13,14 +13,23 @@ const MAX_MONOSPACE_WIDTH: usize = 46;
 const NAME_BYTES_PER_CELL: usize = 64;
 
 /// A table as the parser gives it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Table {
     pub(super) alignments: Vec<Alignment>,
     /// The head is the first row. Cells have no line breaks.
     pub(super) rows: Vec<Vec<FormattedText>>,
 }
 
+/// The most columns of a table in a rich message (Bot API, "Rich Message Limits").
+const MAX_RICH_COLUMNS: usize = 20;
+
 impl Table {
+    /// Whether a rich message can have it as a table.
+    pub(super) fn fits_rich_message(&self) -> bool {
+        let columns = self.rows.iter().map(Vec::len).max();
+        columns.is_some_and(|columns| (1..=MAX_RICH_COLUMNS).contains(&columns))
+    }
+
     /// The table as text with entities.
     pub(super) fn format(&self) -> FormattedText {
         let widths = self.widths();

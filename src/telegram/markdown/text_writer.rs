@@ -54,20 +54,23 @@ impl TextWriter {
         }
     }
 
-    /// Writes code, for which the entities around it are interrupted: Telegram would end them anyway. Only a quote may contain code.
+    /// Writes code. Only a block may contain it.
     pub(super) fn push_code(&mut self, code: &str) {
-        let quote = self
-            .open_entities()
-            .next()
-            .is_some_and(|outermost| matches!(outermost.style, Style::Quote | Style::Details));
-        let interrupted = self.distinct.split_off(usize::from(quote));
+        self.push_apart(Style::Code, code);
+    }
+
+    /// Writes a text in a style that shares it with none: the marks around it are interrupted, as Telegram would end them anyway.
+    pub(super) fn push_apart(&mut self, style: Style, text: &str) {
+        let blocks = self.open_entities();
+        let blocks = blocks.take_while(|open| open.style.is_block()).count();
+        let interrupted = self.distinct.split_off(blocks);
         for position in &interrupted {
             if let Some(index) = self.open[*position] {
                 self.entities[index].range.end = self.text.len();
             }
         }
-        let index = self.push_entity(Style::Code);
-        self.text.push_str(code);
+        let index = self.push_entity(style);
+        self.text.push_str(text);
         self.entities[index].range.end = self.text.len();
         for position in &interrupted {
             if let Some(index) = self.open[*position] {
@@ -82,6 +85,18 @@ impl TextWriter {
     pub(super) fn innermost(&self) -> Option<&Style> {
         let index = (*self.open.last()?)?;
         Some(&self.entities[index].style)
+    }
+
+    /// [`Self::innermost`], to change it.
+    pub(super) fn innermost_mut(&mut self) -> Option<&mut Style> {
+        let index = (*self.open.last()?)?;
+        Some(&mut self.entities[index].style)
+    }
+
+    /// Whether the innermost mark has no text yet.
+    pub(super) fn is_innermost_empty(&self) -> bool {
+        let index = self.open.last().copied().flatten();
+        index.is_some_and(|index| self.entities[index].range.start == self.text.len())
     }
 
     fn open_entities(&self) -> impl Iterator<Item = &Entity> {

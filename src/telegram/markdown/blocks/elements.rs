@@ -1,7 +1,7 @@
 //! Elements of HTML that stand on lines of their own: lists, quotes, tables, code blocks.
 
 use super::html::Gap;
-use super::{BlockWriter, Numbers, OpenTable, RULE};
+use super::{BlockWriter, OpenTable};
 use crate::telegram::markdown::formatted_text::Style;
 use crate::telegram::markdown::tags::{Block, Inline, Kind, Tag, Token};
 
@@ -36,23 +36,23 @@ impl BlockWriter<'_> {
         match kind {
             Block::Heading => {
                 self.begin(at, true);
-                self.open(Style::Bold);
+                self.open(self.heading_style(heading_level(tag.source)));
             }
             Block::Summary => {
                 self.widen_gap(Gap::Line);
-                self.open(Style::Bold);
+                self.open(self.summary_style());
             }
             Block::Rule => {
                 self.begin(at, false);
-                self.text(RULE);
+                self.rule();
                 return self.widen_gap(Gap::Line);
             }
             Block::Quote => self.begin_quote(Style::Quote, at),
             Block::Details => self.begin_quote(Style::Details, at),
             Block::BulletList | Block::OrderedList => {
                 let first = tag.attribute("start").and_then(|n| n.parse().ok());
-                let numbers = (kind == Block::OrderedList).then(|| first.unwrap_or(1));
-                self.lists.push(numbers.map(Numbers::from));
+                let is_ordered = kind == Block::OrderedList;
+                self.begin_list(is_ordered.then(|| first.unwrap_or(1)));
             }
             Block::Item => {
                 let gap = self.html.gap;
@@ -62,7 +62,7 @@ impl BlockWriter<'_> {
                 let in_list =
                     [Block::BulletList, Block::OrderedList].map(|list| self.position_of(list));
                 if in_list == [None, None] {
-                    self.lists.push(None);
+                    self.begin_list(None);
                     self.html.elements.push(Block::BulletList);
                 }
                 self.html.gap = Gap::None;
@@ -113,10 +113,8 @@ impl BlockWriter<'_> {
             }
             Block::Summary => self.out.close(),
             Block::Quote | Block::Details => self.end_quote(),
-            Block::BulletList | Block::OrderedList => {
-                self.lists.pop();
-            }
-            Block::Item => self.flush_marker(),
+            Block::BulletList | Block::OrderedList => self.end_list(),
+            Block::Item => self.end_item(),
             Block::Table => self.end_table(),
             Block::Cell => {
                 self.end_cell();
@@ -204,4 +202,10 @@ pub(super) fn language(token: &Token<'_>) -> Option<String> {
     };
     let class = tag.attribute("class")?;
     super::language_name(class.strip_prefix("language-")?)
+}
+
+/// The level of `<h1>` to `<h6>`.
+fn heading_level(tag: &str) -> u8 {
+    let level = tag.as_bytes().get("<h".len()).copied().unwrap_or(b'1');
+    level.saturating_sub(b'0').clamp(1, 6)
 }

@@ -244,7 +244,7 @@ impl BlockWriter<'_> {
     }
 
     fn begin_mark(&mut self, kind: Inline) {
-        match style(kind) {
+        match self.mark_style(kind) {
             Some(style) => self.open(style),
             None => {
                 self.flush_marker();
@@ -255,7 +255,7 @@ impl BlockWriter<'_> {
     }
 
     fn end_mark(&mut self, kind: Inline) {
-        if style(kind).is_some() {
+        if self.mark_style(kind).is_some() {
             return self.out.close();
         }
         let outside = self.html.outside_marks.pop().unwrap_or_default();
@@ -287,15 +287,18 @@ impl BlockWriter<'_> {
             self.text(")");
         }
     }
-}
 
-fn style(kind: Inline) -> Option<Style> {
-    match kind {
-        Inline::Bold => Some(Style::Bold),
-        Inline::Italic => Some(Style::Italic),
-        Inline::Underline => Some(Style::Underline),
-        Inline::Strikethrough => Some(Style::Strikethrough),
-        Inline::Spoiler => Some(Style::Spoiler),
-        Inline::Code | Inline::Subscript | Inline::Superscript | Inline::Link => None,
+    /// The style of a mark; `None`: it has to be rewritten.
+    fn mark_style(&self, kind: Inline) -> Option<Style> {
+        match kind {
+            Inline::Bold => Some(Style::Bold),
+            Inline::Italic => Some(Style::Italic),
+            Inline::Underline => Some(Style::Underline),
+            Inline::Strikethrough => Some(Style::Strikethrough),
+            Inline::Spoiler => Some(Style::Spoiler),
+            Inline::Subscript => self.is_rich().then_some(Style::Subscript),
+            Inline::Superscript => self.is_rich().then_some(Style::Superscript),
+            Inline::Code | Inline::Link => None,
+        }
     }
 }

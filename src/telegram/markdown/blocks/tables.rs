@@ -27,12 +27,15 @@ impl BlockWriter<'_> {
 
     pub(super) fn end_cell(&mut self) {
         self.flush_marker();
+        let keeps_lines = self.is_rich();
         let Some(open) = self.tables.last_mut() else {
             return;
         };
         let outside = open.outside_cell.take().unwrap_or_default();
         let mut cell = std::mem::replace(&mut self.out, outside).finish();
-        cell.text = cell.text.replace('\n', " ");
+        if !keeps_lines {
+            cell.text = cell.text.replace('\n', " ");
+        }
         if let Some(row) = open.table.rows.last_mut() {
             row.push(cell);
         }
@@ -41,7 +44,7 @@ impl BlockWriter<'_> {
     pub(super) fn end_table(&mut self) {
         if let Some(mut open) = self.tables.pop() {
             open.table.rows.retain(|row| !row.is_empty());
-            self.out.append(&open.table.format());
+            self.table(open.table);
         }
     }
 
