@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::api::connector::{AccessLevel, RespondTo};
+use crate::api::connector::{AccessLevel, RespondTo, RichMessages};
 use crate::assistant::{Assistant, Transcriber};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::Bot;
@@ -185,6 +185,8 @@ pub struct AnswerPolicy {
     pub max_file_bytes: Option<usize>,
     /// A `buttons` block at the end of a model's answer becomes buttons.
     pub buttons: bool,
+    /// When an answer is a rich message.
+    pub rich: RichMessages,
 }
 
 impl Default for AnswerPolicy {
@@ -195,6 +197,7 @@ impl Default for AnswerPolicy {
             receipt: None,
             max_file_bytes: None,
             buttons: false,
+            rich: RichMessages::Never,
         }
     }
 }

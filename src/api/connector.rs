@@ -26,7 +26,7 @@ pub mod status;
 pub mod transcription;
 
 pub use access::{AccessLevel, AccessSpec, ListRef, UserSelection};
-pub use answers::AnswersSpec;
+pub use answers::{AnswersSpec, RichMessages};
 pub use approvals::{ApprovalChatSpec, ApprovalsSpec};
 pub use assistant::{AssistantProtocol, AssistantSpec};
 pub use assistant_headers::{ApiKeyHeader, AssistantHeader, HeaderValueSource, SecretKeySelector};

@@ -45,6 +45,7 @@ pub(super) fn answer_policy(spec: &TelegramConnectorSpec) -> AnswerPolicy {
         max_file_bytes: answers.max_file_bytes(),
         // The other protocols have fields for buttons.
         buttons: spec.assistant.protocol == AssistantProtocol::OpenAI && answers.offers_buttons(),
+        rich: answers.rich_messages(),
     }
 }
 

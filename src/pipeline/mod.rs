@@ -56,6 +56,7 @@ impl Pipeline {
             rate_limiter: state::rate_limit::UserRateLimiter::default(),
             running_answers: state::running_answers::RunningAnswers::default(),
             transcripts: state::transcript_cache::TranscriptCache::default(),
+            rich_support: state::rich_support::RichSupport::default(),
             refused_keys: state::refused_keys::RefusedKeys::default(),
             upload_memory: tokio::sync::Semaphore::new(state::pipeline_state::UPLOAD_MEMORY_MIB),
             stop: stopped.clone(),

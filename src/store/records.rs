@@ -312,6 +312,15 @@ pub enum Change {
         /// It may have been delivered all the same.
         ambiguous: bool,
     },
+    /// Telegram refuses a rich message: these texts stand in its place, under the numbers that it has.
+    Replace {
+        /// [`WaitingPart::reply`].
+        reply: i64,
+        /// [`WaitingPart::number`].
+        number: u32,
+        /// In order; at least one.
+        parts: Vec<ReplyPart>,
+    },
     /// What is left of a reply will not be delivered.
     EndReply {
         /// [`WaitingPart::reply`].

@@ -33,6 +33,26 @@ pub enum PartContent {
     },
     /// A file.
     File(FilePart),
+    /// A rich message.
+    Rich(RichPart),
+}
+
+/// A rich message, with the texts that go out in its place where Telegram refuses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RichPart {
+    /// Its HTML.
+    pub html: String,
+    /// At least one text.
+    pub fallback: Vec<FallbackText>,
+}
+
+/// A text in the place of a rich message, or a part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FallbackText {
+    /// In Telegram's HTML; `None`: only plain.
+    pub html: Option<String>,
+    /// The same as plain text.
+    pub plain: String,
 }
 
 /// A file to send.
@@ -70,13 +90,38 @@ impl ReplyPart {
         match &self.content {
             PartContent::Text { plain, .. } => plain,
             PartContent::File(file) => &file.replacement,
+            PartContent::Rich(rich) => rich.fallback.first().map_or("", |text| &text.plain),
         }
+    }
+
+    /// Parts with their numbers in their reply. A rich message has as many numbers as there are texts that may stand in its place.
+    pub fn numbered(parts: &[Self]) -> impl Iterator<Item = (u32, &Self)> {
+        let mut next = 0;
+        parts.iter().map(move |part| {
+            let number = next;
+            next += match &part.content {
+                PartContent::Rich(rich) => u32::try_from(rich.fallback.len()).unwrap_or(u32::MAX),
+                _ => 1,
+            };
+            (number, part)
+        })
+    }
+
+    /// The texts in the place of a rich message.
+    pub fn fallback(&self) -> Vec<Self> {
+        let PartContent::Rich(rich) = &self.content else {
+            return Vec::new();
+        };
+        let texts = rich.fallback.iter().cloned();
+        texts
+            .map(|text| Self::text(text.html, text.plain, self.reply_to))
+            .collect()
     }
 
     /// The bytes of a file on their way into the store.
     pub(super) fn upload(&self) -> Option<&Bytes> {
         match &self.content {
-            PartContent::Text { .. } => None,
+            PartContent::Text { .. } | PartContent::Rich(_) => None,
             PartContent::File(file) => file.upload.as_ref(),
         }
     }
@@ -101,6 +146,16 @@ struct StoredPart<'a> {
     keyboard: Option<Cow<'a, Keyboard>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     file: Option<StoredFile<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rich: Option<StoredRich<'a>>,
+}
+
+/// The JSON of a rich message: the first of its fallback's texts is the part's own.
+#[derive(Serialize, Deserialize)]
+struct StoredRich<'a> {
+    html: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    more: Cow<'a, [FallbackText]>,
 }
 
 /// The JSON of a file, whose replacement is the part's `plain`.
@@ -120,6 +175,7 @@ impl Serialize for ReplyPart {
             reply_to: self.reply_to,
             keyboard: None,
             file: None,
+            rich: None,
         };
         match &self.content {
             PartContent::Text { html, keyboard, .. } => {
@@ -134,6 +190,14 @@ impl Serialize for ReplyPart {
                     bytes: file.bytes,
                 });
             }
+            PartContent::Rich(rich) => {
+                let (first, more) = rich.fallback.split_first().unzip();
+                stored.html = first.and_then(|text| text.html.as_deref().map(Cow::Borrowed));
+                stored.rich = Some(StoredRich {
+                    html: rich.html.as_str().into(),
+                    more: more.unwrap_or_default().into(),
+                });
+            }
         }
         stored.serialize(serializer)
     }
@@ -143,13 +207,20 @@ impl<'de> Deserialize<'de> for ReplyPart {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let stored = StoredPart::deserialize(deserializer)?;
         let plain = stored.plain.into_owned();
-        let content = match stored.file {
-            None => PartContent::Text {
-                html: stored.html.map(Cow::into_owned),
+        let html = stored.html.map(Cow::into_owned);
+        let content = match (stored.file, stored.rich) {
+            (None, None) => PartContent::Text {
+                html,
                 plain,
                 keyboard: stored.keyboard.map(Cow::into_owned),
             },
-            Some(file) => PartContent::File(FilePart {
+            (None, Some(rich)) => {
+                let mut fallback = vec![FallbackText { html, plain }];
+                fallback.extend(rich.more.into_owned());
+                let html = rich.html.into_owned();
+                PartContent::Rich(RichPart { html, fallback })
+            }
+            (Some(file), _) => PartContent::File(FilePart {
                 kind: file.kind,
                 name: file.name.into_owned(),
                 media_type: file.media_type.into_owned(),
@@ -199,6 +270,38 @@ mod tests {
         let json = serde_json::to_string(&part).expect("JSON");
         let stored = serde_json::from_str::<ReplyPart>(&json).expect("a part");
         assert_eq!(stored, part.without_upload());
+    }
+
+    #[test]
+    fn rich_message_is_stored_with_its_fallback() {
+        let text = |html: Option<&str>, plain: &str| FallbackText {
+            html: html.map(Into::into),
+            plain: plain.into(),
+        };
+        let all = [
+            text(Some("<b>a</b>"), "a"),
+            text(None, "b"),
+            text(None, "c"),
+        ];
+        for texts in 1..=all.len() {
+            let part = ReplyPart {
+                content: PartContent::Rich(RichPart {
+                    html: "<h1>a</h1>".into(),
+                    fallback: all[..texts].to_vec(),
+                }),
+                reply_to: Some(7),
+            };
+            let json = serde_json::to_string(&part).expect("JSON");
+            let stored = serde_json::from_str::<ReplyPart>(&json).expect("a part");
+            assert_eq!(stored, part);
+            let parts = [part, ReplyPart::text(None, "next".into(), None)];
+            let numbers: Vec<_> = ReplyPart::numbered(&parts).map(|(n, _)| n).collect();
+            assert_eq!(numbers, [0, u32::try_from(texts).expect("few")]);
+            assert_eq!(
+                stored.fallback()[0],
+                serde_json::from_str(TEXT).expect("a part")
+            );
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ use super::token::BotToken;
 use super::update::RawUpdate;
 use crate::identity::{BotId, ConnectorUid};
 
-pub use messages::{MessageText, NewMessage};
+pub use messages::{MessageText, NewMessage, NewRichMessage};
 
 /// Timeout of calls that Telegram answers from memory.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);

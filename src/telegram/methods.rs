@@ -65,6 +65,16 @@ pub(super) struct ReplyParameters {
     pub(super) allow_sending_without_reply: bool,
 }
 
+impl ReplyParameters {
+    /// To a message; if that one is deleted, to none.
+    pub(super) fn to(message_id: i64) -> Self {
+        Self {
+            message_id,
+            allow_sending_without_reply: true,
+        }
+    }
+}
+
 #[derive(Serialize)]
 pub(super) struct LinkPreviewOptions {
     pub(super) is_disabled: bool,
@@ -89,6 +99,25 @@ pub(super) struct SendMessage<'a> {
     pub(super) reply_markup: Option<&'a Keyboard>,
 }
 payload!(SendMessage<'_>, "sendMessage", SentMessageId);
+
+/// `sendRichMessage` (Bot API 10.1).
+#[derive(Serialize)]
+pub(super) struct SendRichMessage<'a> {
+    pub(super) chat_id: i64,
+    pub(super) rich_message: InputRichMessage<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) message_thread_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) direct_messages_topic_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reply_parameters: Option<ReplyParameters>,
+}
+payload!(SendRichMessage<'_>, "sendRichMessage", SentMessageId);
+
+#[derive(Serialize)]
+pub(super) struct InputRichMessage<'a> {
+    pub(super) html: &'a str,
+}
 
 /// The part of a sent `Message` that the operator uses.
 #[derive(Deserialize)]

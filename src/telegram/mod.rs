@@ -21,7 +21,7 @@ pub(crate) mod update_route;
 pub mod upload;
 
 pub use api::TelegramApi;
-pub use bot::{Bot, MessageText, NewMessage};
+pub use bot::{Bot, MessageText, NewMessage, NewRichMessage};
 pub use error::TelegramError;
 pub use keyboard::{Button, Keyboard};
 pub use token::BotToken;

@@ -38,7 +38,7 @@ fn file(kind: FileKind, name: &str, content: &[u8]) -> ReplyPart {
 
 /// A process stores a reply to Ann and is killed: before it sends anything of it, or after it has sent the part of this number, before that is
 /// written to the database.
-async fn store_reply_and_be_killed(
+pub(crate) async fn store_reply_and_be_killed(
     env: &mut TestEnv,
     support: &Connector,
     parts: Vec<ReplyPart>,

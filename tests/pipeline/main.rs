@@ -32,6 +32,7 @@ mod preview;
 mod progress;
 mod read_along;
 mod refused_key;
+mod rich;
 mod scripted_assistant;
 mod shards;
 mod silence;

@@ -207,6 +207,15 @@ async fn stop_command_wakes_a_waiting_lane_on_postgres() {
 }
 
 #[tokio::test]
+async fn refused_rich_message_becomes_its_texts_on_postgres() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let store = store::open(&postgres.address()).await.unwrap();
+    crate::store::rich::check_refused_rich_message_becomes_its_texts(&*store).await;
+}
+
+#[tokio::test]
 async fn parked_claim_takes_the_next_message_on_postgres() {
     let Some(postgres) = Postgres::start().await else {
         return;

@@ -1,7 +1,7 @@
 //! `spec.answers`: what answers bring beside their text, and what of one shows while it is on its way.
 
 use kube::KubeSchema;
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// The most megabytes of a file that is sent, unless the manifest says otherwise.
@@ -122,6 +122,20 @@ pub struct AnswersSpec {
     /// at the end of its answer becomes buttons. The other protocols have fields for buttons and need nothing here. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buttons: Option<bool>,
+    /// When an answer is a rich message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rich: Option<RichMessages>,
+}
+
+/// WhenNeeded: an answer with a table or a formula is sent as a rich message (Bot API 10.1), which shows them as such; where the server does not take
+/// it, it is sent as with Never: tables as columns or records, formulas as their source. Default Never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum RichMessages {
+    /// Never.
+    Never,
+    /// When it has a table or a formula.
+    WhenNeeded,
 }
 
 impl AnswersSpec {
@@ -138,6 +152,11 @@ impl AnswersSpec {
     /// Whether a buttons block at the end of a model's answer becomes buttons.
     pub fn offers_buttons(&self) -> bool {
         self.buttons.unwrap_or(false)
+    }
+
+    /// When an answer is a rich message.
+    pub fn rich_messages(&self) -> RichMessages {
+        self.rich.unwrap_or(RichMessages::Never)
     }
 
     /// The biggest file that is sent, in bytes; `None`: none are.

@@ -1,5 +1,6 @@
 //! Delivers what is in the outbox: part after part, each recorded before the next is sent.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant as StdInstant};
 
 use bytes::Bytes;
@@ -9,11 +10,11 @@ use tokio::time::Instant;
 use crate::observation::IdentityFact;
 use crate::pipeline::claim::lane_worker::{LaneResult, LaneWait, LaneWorker};
 use crate::pipeline::decide::retry::SendErrorAction;
-use crate::pipeline::send::outgoing::OutgoingForm;
+use crate::pipeline::send::outgoing::{OutgoingForm, RichRefusal};
 use crate::pipeline::state::pipeline_state::UPLOAD_MEMORY_MIB;
 use crate::registry::ResolvedConnector;
 use crate::store::{Change, FilePart, WaitingPart};
-use crate::telegram::{Bot, MessageText, NewFile, NewMessage, TelegramError};
+use crate::telegram::{Bot, MessageText, NewFile, NewMessage, NewRichMessage, TelegramError};
 use crate::telemetry::outcomes::UpdateOutcome;
 
 /// How far the delivery came.
@@ -40,7 +41,8 @@ pub(crate) async fn deliver_parts(
         chat: lane.key.chat,
         topic_is_gone: false,
     };
-    for part in parts {
+    let mut parts = VecDeque::from(parts);
+    while let Some(part) = parts.pop_front() {
         if given_up == Some(part.reply) {
             continue;
         }
@@ -54,6 +56,11 @@ pub(crate) async fn deliver_parts(
                 if let Some(message_id) = buttons_message {
                     let reply = part.reply;
                     lane.add_change(Change::DecisionShown { reply, message_id });
+                }
+            }
+            SendOutcome::RichRefused => {
+                for text in replace_by_texts(lane, &part).into_iter().rev() {
+                    parts.push_front(text);
                 }
             }
             SendOutcome::GivenUp { dead_letter_reason } => {
@@ -85,6 +92,26 @@ pub(crate) async fn deliver_parts(
     Ok(DeliveryProgress::Finished { all_sent })
 }
 
+/// Notes that a rich message is sent as texts, and returns them.
+fn replace_by_texts(lane: &mut LaneWorker, part: &WaitingPart) -> Vec<WaitingPart> {
+    let texts = part.part.fallback();
+    lane.add_change(Change::Replace {
+        reply: part.reply,
+        number: part.number,
+        parts: texts.clone(),
+    });
+    let waiting = (part.number..)
+        .zip(texts)
+        .map(|(number, text)| WaitingPart {
+            number,
+            part: text,
+            attempts: 0,
+            ambiguous: false,
+            ..part.clone()
+        });
+    waiting.collect()
+}
+
 enum SendOutcome {
     Accepted {
         /// The store has it already, whatever becomes of this process.
@@ -92,6 +119,8 @@ enum SendOutcome {
         /// The message, where it has buttons.
         buttons_message: Option<i64>,
     },
+    /// It is a rich message, which Telegram does not take.
+    RichRefused,
     GivenUp {
         dead_letter_reason: Option<String>,
     },
@@ -124,36 +153,14 @@ async fn send_part(
     let mut form = OutgoingForm::of(&part.part);
     let mut migrations = 0;
     loop {
-        let reserved =
-            pipeline
-                .throttle
-                .reserve_send(lane.key.bot, destination.chat, Instant::now());
-        if let Err(wait) = reserved {
-            return Ok(wait_for(LaneWait::Delay(wait)));
-        }
-        let sending = async {
-            let upload = match form {
-                OutgoingForm::File(file, _) => Upload::load(lane, part, file).await?,
-                _ => None,
-            };
-            if let (OutgoingForm::File(file, _), None) = (form, &upload) {
-                form = OutgoingForm::in_place_of(file);
-            }
-            let upload = upload.as_ref();
-            Ok(send_once(lane, connector, part, (form, upload), *destination).await)
-        };
-        let error = match pipeline.send_windows.run(lane.key.bot, sending).await? {
-            Ok((is_recorded, buttons_message)) => {
-                pipeline
-                    .throttle
-                    .record_accepted(lane.key.bot, destination.chat);
-                return Ok(SendOutcome::Accepted {
-                    is_recorded,
-                    buttons_message,
-                });
-            }
+        let error = match try_form(lane, connector, part, &mut form, *destination).await? {
+            Ok(outcome) => return Ok(outcome),
             Err(error) => error,
         };
+        if let Some(refusal) = form.rich_refusal(&error) {
+            note_rich_refusal(lane, refusal, &error);
+            return Ok(SendOutcome::RichRefused);
+        }
         if let Some(plainer) = form.after_refusal(&error) {
             tracing::info!(%error, "Telegram refuses a file; it is sent in another form");
             form = plainer;
@@ -194,8 +201,59 @@ async fn send_part(
     }
 }
 
-/// Whether the store has it that the part was taken, and the message where it has buttons. The record is made at once, before anything else has a turn: a process that is killed between
-/// Telegram's answer and the record sends the part again.
+/// Sends a part in a form, once, when there is room for it; a file whose bytes are gone becomes what stands in its place. `Err`: Telegram did not take
+/// it.
+async fn try_form(
+    lane: &LaneWorker,
+    connector: &ResolvedConnector,
+    part: &WaitingPart,
+    form: &mut OutgoingForm<'_>,
+    destination: Destination,
+) -> LaneResult<Result<SendOutcome, TelegramError>> {
+    let (pipeline, bot, now) = (&lane.pipeline, lane.key.bot, Instant::now());
+    if matches!(form, OutgoingForm::Rich(_)) && !pipeline.rich_support.may_have(bot, now) {
+        return Ok(Ok(SendOutcome::RichRefused));
+    }
+    let throttle = &pipeline.throttle;
+    if let Err(wait) = throttle.reserve_send(bot, destination.chat, now) {
+        return Ok(Ok(wait_for(LaneWait::Delay(wait))));
+    }
+    let sending = async {
+        let upload = match *form {
+            OutgoingForm::File(file, _) => Upload::load(lane, part, file).await?,
+            _ => None,
+        };
+        if let (OutgoingForm::File(file, _), None) = (*form, &upload) {
+            *form = OutgoingForm::in_place_of(file);
+        }
+        let upload = upload.as_ref();
+        Ok(send_once(lane, connector, part, (*form, upload), destination).await)
+    };
+    let sent = pipeline.send_windows.run(bot, sending).await?;
+    Ok(sent.map(|(is_recorded, buttons_message)| {
+        throttle.record_accepted(bot, destination.chat);
+        SendOutcome::Accepted {
+            is_recorded,
+            buttons_message,
+        }
+    }))
+}
+
+fn note_rich_refusal(lane: &LaneWorker, refusal: RichRefusal, error: &TelegramError) {
+    match refusal {
+        RichRefusal::Content => {
+            tracing::info!(%error, "Telegram refuses a rich message; it is sent as text");
+        }
+        RichRefusal::Method => {
+            let support = &lane.pipeline.rich_support;
+            support.record_unknown(lane.key.bot, Instant::now());
+            tracing::warn!(%error, "the Bot API server knows no rich messages; answers are sent as text for an hour");
+        }
+    }
+}
+
+/// Whether the store has it that the part was taken, and the message where it has buttons. The record is made at once, before anything else has a
+/// turn: a process that is killed between Telegram's answer and the record sends the part again.
 async fn send_once(
     lane: &LaneWorker,
     connector: &ResolvedConnector,
@@ -205,10 +263,49 @@ async fn send_once(
 ) -> Result<(bool, Option<i64>), TelegramError> {
     let pipeline = &lane.pipeline;
     let began = StdInstant::now();
-    let (chat_id, reply_to) = (destination.chat, part.part.reply_to);
-    let thread_id = lane.key.thread_id().filter(|_| !destination.topic_is_gone);
-    let direct_messages_topic_id = lane.key.direct_messages_topic_id();
-    let bot = &connector.bot;
+    let address = Address {
+        chat_id: destination.chat,
+        thread_id: lane.key.thread_id().filter(|_| !destination.topic_is_gone),
+        direct_messages_topic_id: lane.key.direct_messages_topic_id(),
+        reply_to: part.part.reply_to,
+    };
+    let result = send_form(&connector.bot, form, upload, address).await;
+    let is_recorded = result.is_ok()
+        && pipeline
+            .store
+            .record_sent(&lane.claim, part.reply, part.number);
+    let label = result.as_ref().map_or_else(TelegramError::label, |_| "ok");
+    pipeline
+        .metrics
+        .record_telegram_call(form.method(), label, began.elapsed());
+    let has_buttons = matches!(
+        form,
+        OutgoingForm::Html(_, Some(_)) | OutgoingForm::Plain(_, Some(_))
+    );
+    result.map(|message| (is_recorded, has_buttons.then_some(message)))
+}
+
+/// Where a message goes, as the Bot API has it.
+struct Address {
+    chat_id: i64,
+    thread_id: Option<i64>,
+    direct_messages_topic_id: Option<i64>,
+    reply_to: Option<i64>,
+}
+
+/// Calls the method of a form. The id of the message.
+async fn send_form(
+    bot: &Bot,
+    form: OutgoingForm<'_>,
+    upload: Option<&Upload<'_>>,
+    address: Address,
+) -> Result<i64, TelegramError> {
+    let Address {
+        chat_id,
+        thread_id,
+        direct_messages_topic_id,
+        reply_to,
+    } = address;
     let send_text = async |text, keyboard| {
         let message = NewMessage {
             chat_id,
@@ -221,7 +318,7 @@ async fn send_once(
         };
         bot.send_message(&message).await
     };
-    let result = match form {
+    match form {
         OutgoingForm::Html(html, keyboard) => send_text(MessageText::Html(html), keyboard).await,
         OutgoingForm::Plain(text, keyboard) => send_text(MessageText::Plain(text), keyboard).await,
         OutgoingForm::File(file, kind) => {
@@ -237,20 +334,17 @@ async fn send_once(
             };
             bot.send_file(&file).await
         }
-    };
-    let is_recorded = result.is_ok()
-        && pipeline
-            .store
-            .record_sent(&lane.claim, part.reply, part.number);
-    let label = result.as_ref().map_or_else(TelegramError::label, |_| "ok");
-    pipeline
-        .metrics
-        .record_telegram_call(form.method(), label, began.elapsed());
-    let has_buttons = matches!(
-        form,
-        OutgoingForm::Html(_, Some(_)) | OutgoingForm::Plain(_, Some(_))
-    );
-    result.map(|message| (is_recorded, has_buttons.then_some(message)))
+        OutgoingForm::Rich(rich) => {
+            let message = NewRichMessage {
+                chat_id,
+                thread_id,
+                direct_messages_topic_id,
+                reply_to,
+                html: &rich.html,
+            };
+            bot.send_rich_message(&message).await
+        }
+    }
 }
 
 /// The bytes of a file on its way, and the room that they take.

@@ -1,6 +1,6 @@
 //! In which form a part is sent: as it is stored, and in a plainer one where Telegram does not take that.
 
-use crate::store::{FilePart, PartContent, ReplyPart};
+use crate::store::{FilePart, PartContent, ReplyPart, RichPart};
 use crate::telegram::{FileKind, Keyboard, TelegramError};
 
 /// The form of a part for its next try.
@@ -12,6 +12,8 @@ pub(crate) enum OutgoingForm<'a> {
     Plain(&'a str, Option<&'a Keyboard>),
     /// A file, not always of the kind that it is stored as.
     File(&'a FilePart, FileKind),
+    /// A rich message.
+    Rich(&'a RichPart),
 }
 
 impl<'a> OutgoingForm<'a> {
@@ -27,6 +29,7 @@ impl<'a> OutgoingForm<'a> {
                 plain, keyboard, ..
             } => Self::Plain(plain, keyboard.as_ref()),
             PartContent::File(file) => Self::File(file, file.kind),
+            PartContent::Rich(rich) => Self::Rich(rich),
         }
     }
 
@@ -35,6 +38,7 @@ impl<'a> OutgoingForm<'a> {
         match self {
             Self::Html(..) | Self::Plain(..) => "sendMessage",
             Self::File(_, kind) => kind.method(),
+            Self::Rich(_) => "sendRichMessage",
         }
     }
 
@@ -69,10 +73,36 @@ impl<'a> OutgoingForm<'a> {
         }
     }
 
+    /// Why its texts are sent in the place of a rich message; `None` for others, and for errors that say nothing of it.
+    pub(crate) fn rich_refusal(self, error: &TelegramError) -> Option<RichRefusal> {
+        if !matches!(self, Self::Rich(_)) {
+            return None;
+        }
+        match error {
+            // The token is good until a text says otherwise.
+            TelegramError::NotFound | TelegramError::Refused { code: 404, .. } => {
+                Some(RichRefusal::Method)
+            }
+            TelegramError::Refused { .. }
+            | TelegramError::CantParseEntities(_)
+            | TelegramError::FileTooBig => Some(RichRefusal::Content),
+            _ => None,
+        }
+    }
+
     /// What is said in the place of a file.
     pub(crate) fn in_place_of(file: &'a FilePart) -> Self {
         Self::Plain(&file.replacement, None)
     }
+}
+
+/// What Telegram refuses when it refuses a rich message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RichRefusal {
+    /// This one.
+    Content,
+    /// All: it does not know the method.
+    Method,
 }
 
 #[cfg(test)]
@@ -118,5 +148,29 @@ mod tests {
         let file = file();
         let next = OutgoingForm::File(&file, kind).after_refusal(&error);
         assert_eq!(next.map_or("as it was", OutgoingForm::method), expected);
+    }
+
+    #[rstest]
+    #[case::content(refused(400), Some(RichRefusal::Content))]
+    #[case::unparsed(
+        TelegramError::CantParseEntities(String::new()),
+        Some(RichRefusal::Content)
+    )]
+    #[case::old_server(refused(404), Some(RichRefusal::Method))]
+    #[case::old_proxy(TelegramError::NotFound, Some(RichRefusal::Method))]
+    #[case::revoked_token(TelegramError::Unauthorized, None)]
+    #[case::blocked(TelegramError::Forbidden(String::new()), None)]
+    #[case::lost(TelegramError::Ambiguous(String::new()), None)]
+    #[case::too_fast(TelegramError::RateLimited(std::time::Duration::ZERO), None)]
+    fn refusal_of_a_method_is_told_from_one_of_a_message(
+        #[case] error: TelegramError,
+        #[case] expected: Option<RichRefusal>,
+    ) {
+        let rich = RichPart {
+            html: String::new(),
+            fallback: Vec::new(),
+        };
+        assert_eq!(OutgoingForm::Rich(&rich).rich_refusal(&error), expected);
+        assert_eq!(OutgoingForm::Plain("a", None).rich_refusal(&error), None);
     }
 }

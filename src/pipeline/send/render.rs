@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use crate::pipeline::send::render_pool::RenderPool;
-use crate::store::ReplyPart;
-use crate::telegram::markdown::{self, PartLimit, RenderedPart};
+use crate::store::{FallbackText, PartContent, ReplyPart, RichPart};
+use crate::telegram::markdown::{self, AnswerMessage, PartLimit, RenderedPart};
 use crate::telegram::split::{MESSAGE_LIMIT, split};
 use crate::texts::Texts;
 
@@ -23,14 +23,15 @@ pub(crate) fn plain_parts(text: &str, reply_to: Option<i64>) -> Vec<ReplyPart> {
 }
 
 /// The assistant's words: Markdown as models write it. At most [`MAX_ANSWER_PARTS`]; the last says so if there would be more. What takes too
-/// long to render is sent as plain text.
+/// long to render is sent as plain text. With `as_rich`, tables and formulas are rich messages.
 pub(crate) async fn markdown_parts(
     text: &str,
     texts: &'static Texts,
     reply_to: Option<i64>,
+    as_rich: bool,
 ) -> Vec<ReplyPart> {
     let limit = part_limit(texts);
-    let rendered = POOL.run(text, move |text| markdown::render_within(text, limit));
+    let rendered = POOL.run(text, move |text| render_within(text, limit, as_rich));
     let Some(parts) = rendered.await else {
         let bytes = text.len();
         tracing::warn!(
@@ -39,12 +40,37 @@ pub(crate) async fn markdown_parts(
         );
         return plain_answer_parts(text, texts, reply_to);
     };
-    let part = |part: RenderedPart| {
-        // Without formatting there is nothing that Telegram could fail to parse.
-        let html = (part.html != part.plain).then_some(part.html);
-        ReplyPart::text(html, part.plain, reply_to)
+    let part = |message: AnswerMessage| match message {
+        AnswerMessage::Text(part) => {
+            let FallbackText { html, plain } = text_of(part);
+            ReplyPart::text(html, plain, reply_to)
+        }
+        AnswerMessage::Rich(rich) => {
+            let fallback = rich.fallback.into_iter().map(text_of).collect();
+            let html = rich.html;
+            ReplyPart {
+                content: PartContent::Rich(RichPart { html, fallback }),
+                reply_to,
+            }
+        }
     };
     parts.into_iter().map(part).collect()
+}
+
+fn render_within(text: &str, limit: PartLimit<'_>, as_rich: bool) -> Vec<AnswerMessage> {
+    let rich = as_rich.then(|| markdown::render_rich_within(text, limit));
+    rich.flatten().unwrap_or_else(|| {
+        let parts = markdown::render_within(text, limit);
+        parts.into_iter().map(AnswerMessage::Text).collect()
+    })
+}
+
+/// A text with its HTML if it has formatting: without it there is nothing that Telegram could fail to parse.
+fn text_of(part: RenderedPart) -> FallbackText {
+    FallbackText {
+        html: (part.html != part.plain).then_some(part.html),
+        plain: part.plain,
+    }
 }
 
 /// The assistant's words as plain text, within the same bound.

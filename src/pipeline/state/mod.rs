@@ -3,6 +3,7 @@
 pub(crate) mod pipeline_state;
 pub(crate) mod rate_limit;
 pub(crate) mod refused_keys;
+pub(crate) mod rich_support;
 pub(crate) mod running_answers;
 pub(crate) mod send_window;
 pub(crate) mod throttle;

@@ -9,6 +9,7 @@ use crate::observation::Observations;
 use crate::pipeline::decide::retry::RetryPolicy;
 use crate::pipeline::state::rate_limit::UserRateLimiter;
 use crate::pipeline::state::refused_keys::RefusedKeys;
+use crate::pipeline::state::rich_support::RichSupport;
 use crate::pipeline::state::running_answers::RunningAnswers;
 use crate::pipeline::state::send_window::SendWindows;
 use crate::pipeline::state::throttle::Throttle;
@@ -92,6 +93,7 @@ pub(crate) struct PipelineState {
     pub(crate) running_answers: RunningAnswers,
     pub(crate) transcripts: TranscriptCache,
     pub(crate) refused_keys: RefusedKeys,
+    pub(crate) rich_support: RichSupport,
     /// Room for files that are on their way, in MiB.
     pub(crate) upload_memory: tokio::sync::Semaphore,
     /// True once the pipeline is told to stop: lanes give back what they have not begun.

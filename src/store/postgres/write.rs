@@ -15,7 +15,7 @@ use crate::store::statements::{
     DENIED_PER_CONNECTOR, DENIED_PER_SENDER, TRIM_DENIED_OF_CONNECTOR, TRIM_DENIED_OF_SENDER,
     latest_ready_at,
 };
-use crate::store::{Change, LaneWrite, Release, StoreError, WriteOutcome};
+use crate::store::{Change, LaneWrite, Release, ReplyPart, StoreError, WriteOutcome};
 
 /// Exchanges that are kept of a session: as many as the greatest `maxMessages` can carry.
 const EXCHANGES_KEPT: i64 = 500;
@@ -48,6 +48,7 @@ struct Rows<'a> {
     read_along: Vec<ReadAlongChange<'a>>,
     sent: Vec<(i64, i64, u32)>,
     send_attempted: Vec<(i64, i64, u32, bool)>,
+    replaced: Vec<(i64, i64, u32, u32, String)>,
     ended_replies: Vec<(i64, i64)>,
     dead_letter_replies: Vec<(i64, i64, &'a str)>,
     released: Vec<(i64, i64)>,
@@ -138,7 +139,7 @@ impl<'a> Rows<'a> {
                 } => {
                     if notice.is_none_or(|notice| notices.record(lane, notice, now)) {
                         written.reply_stored = true;
-                        for (number, part) in (0..).zip(parts) {
+                        for (number, part) in ReplyPart::numbered(parts) {
                             self.reply_parts.push((
                                 lane,
                                 *message,
@@ -214,6 +215,17 @@ impl<'a> Rows<'a> {
                 } => self
                     .send_attempted
                     .push((lane, *reply, *number, *ambiguous)),
+                Change::Replace {
+                    reply,
+                    number,
+                    parts,
+                } => {
+                    for (offset, part) in (0_u32..).zip(parts) {
+                        let part = serde_json::to_string(part).expect("strings always serialize");
+                        self.replaced
+                            .push((lane, *reply, *number, number + offset, part));
+                    }
+                }
                 Change::EndReply {
                     reply,
                     dead_letter_reason,
@@ -421,6 +433,18 @@ impl<'a> Rows<'a> {
             "DELETE FROM outbox WHERE (lane, reply, number) IN
                (SELECT (value->>0)::bigint, (value->>1)::bigint, (value->>2)::bigint FROM json_array_elements($1::json) j(value)) AND $2 IS NOT NULL",
             &self.sent,
+            now,
+        )
+        .await?;
+        run(
+            db,
+            "INSERT INTO outbox (lane, reply, number, update_id, stored_at, part)
+             SELECT o.lane, o.reply, (j.value->>3)::bigint, o.update_id, o.stored_at, j.value->>4
+             FROM json_array_elements($1::json) j(value) JOIN outbox o
+               ON o.lane = (j.value->>0)::bigint AND o.reply = (j.value->>1)::bigint AND o.number = (j.value->>2)::bigint
+             WHERE $2 IS NOT NULL
+             ON CONFLICT (lane, reply, number) DO UPDATE SET part = excluded.part, attempts = 0, ambiguous = false",
+            &self.replaced,
             now,
         )
         .await?;

@@ -214,6 +214,11 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
              WHERE lane = ?1 AND reply = ?2 AND number = ?3",
             (lane, reply, number, ambiguous),
         ),
+        Change::Replace {
+            reply,
+            number,
+            parts,
+        } => replace(db, (lane, *reply, *number), parts),
         Change::EndReply {
             reply,
             dead_letter_reason: reason,
@@ -280,6 +285,24 @@ fn insert_denied(db: &Db, lane: i64, message: &DeniedMessage, now: i64) -> rusql
     Ok(())
 }
 
+/// Puts parts in the place of one that is still there: the last first, since each copies from it.
+fn replace(
+    db: &Db,
+    (lane, reply, number): (i64, i64, u32),
+    parts: &[ReplyPart],
+) -> rusqlite::Result<()> {
+    for (offset, part) in (0_u32..).zip(parts).collect::<Vec<_>>().into_iter().rev() {
+        let part = serde_json::to_string(part).expect("strings always serialize");
+        run(
+            db,
+            "INSERT OR REPLACE INTO outbox (lane, reply, number, update_id, stored_at, part)
+             SELECT lane, reply, ?4, update_id, stored_at, ?5 FROM outbox WHERE lane = ?1 AND reply = ?2 AND number = ?3",
+            (lane, reply, number, number + offset, part),
+        )?;
+    }
+    Ok(())
+}
+
 pub(super) fn reply(
     db: &Db,
     lane: i64,
@@ -287,7 +310,7 @@ pub(super) fn reply(
     parts: &[ReplyPart],
     now: i64,
 ) -> rusqlite::Result<()> {
-    for (number, part) in (0_u32..).zip(parts) {
+    for (number, part) in ReplyPart::numbered(parts) {
         let part = serde_json::to_string(part).expect("strings always serialize");
         run(
             db,
@@ -306,7 +329,7 @@ fn store_uploads(
     (claim, reply): (Claim, i64),
     parts: &[ReplyPart],
 ) -> rusqlite::Result<()> {
-    for (number, part) in (0_u32..).zip(parts) {
+    for (number, part) in ReplyPart::numbered(parts) {
         let Some(upload) = part.upload() else {
             continue;
         };

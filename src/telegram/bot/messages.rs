@@ -54,6 +54,21 @@ pub struct NewMessage<'a> {
     pub keyboard: Option<&'a Keyboard>,
 }
 
+/// A rich message to send (Bot API 10.1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct NewRichMessage<'a> {
+    /// The chat's id.
+    pub chat_id: i64,
+    /// The id of the topic; `None` for the General one.
+    pub thread_id: Option<i64>,
+    /// The topic in a channel's direct messages; required there.
+    pub direct_messages_topic_id: Option<i64>,
+    /// The message it replies to; if that one is deleted, it is sent without the reply.
+    pub reply_to: Option<i64>,
+    /// Its content (Bot API, "Rich HTML style").
+    pub html: &'a str,
+}
+
 impl Bot {
     /// `sendMessage`. Returns the `message_id`.
     ///
@@ -67,12 +82,28 @@ impl Bot {
             message_thread_id: message.thread_id,
             direct_messages_topic_id: message.direct_messages_topic_id,
             parse_mode,
-            reply_parameters: message.reply_to.map(|message_id| methods::ReplyParameters {
-                message_id,
-                allow_sending_without_reply: true,
-            }),
+            reply_parameters: message.reply_to.map(methods::ReplyParameters::to),
             link_preview_options: link_preview_options(message.link_preview),
             reply_markup: message.keyboard,
+        };
+        let sent: methods::SentMessageId = self.call(&payload, WRITE_TIMEOUT).await?;
+        Ok(sent.message_id)
+    }
+
+    /// `sendRichMessage`. Returns the `message_id`.
+    ///
+    /// # Errors
+    /// As [`send_message`](Self::send_message); `Refused` with code 404 by a server of a version without the method.
+    pub async fn send_rich_message(
+        &self,
+        message: &NewRichMessage<'_>,
+    ) -> Result<i64, TelegramError> {
+        let payload = methods::SendRichMessage {
+            chat_id: message.chat_id,
+            rich_message: methods::InputRichMessage { html: message.html },
+            message_thread_id: message.thread_id,
+            direct_messages_topic_id: message.direct_messages_topic_id,
+            reply_parameters: message.reply_to.map(methods::ReplyParameters::to),
         };
         let sent: methods::SentMessageId = self.call(&payload, WRITE_TIMEOUT).await?;
         Ok(sent.message_id)

@@ -1,6 +1,7 @@
 //! Steps that act: change the connector, create groups, send messages.
 
 use bot_api_simulator::UserAction;
+use telegram_connector_operator::api::connector::RichMessages;
 use telegram_connector_operator::registry::{
     DeniedReply, GroupPolicy, ResolvedConnector, SessionDuration,
 };
@@ -39,6 +40,7 @@ impl ScriptRunner {
                     c.assistant = assistant;
                 }
                 c.answers.buttons = setup.buttons;
+                c.answers.rich = setup.rich.unwrap_or(RichMessages::Never);
                 c.answers.receipt = setup.receipt.map(Into::into);
                 c.greeting = setup.greeting.map(Into::into);
                 if let Some(level) = setup.access_level {

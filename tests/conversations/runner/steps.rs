@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json, json};
 use serde_yaml::Value;
-use telegram_connector_operator::api::connector::{AccessLevel, RespondTo};
+use telegram_connector_operator::api::connector::{AccessLevel, RespondTo, RichMessages};
 
 /// Changes to the default connector, which allows all users but Eve, has sessions of 24 hours and ignores groups.
 #[derive(Debug, Default, Deserialize)]
@@ -23,6 +23,8 @@ pub(super) struct ConnectorSetup {
     pub(super) receipt: Option<String>,
     /// The model may offer buttons.
     pub(super) buttons: bool,
+    /// When an answer is a rich message.
+    pub(super) rich: Option<RichMessages>,
     /// The model is told where it speaks.
     pub(super) chat_context: bool,
     pub(super) groups: Option<GroupSetup>,

@@ -9,6 +9,7 @@ mod opening;
 mod parked_claims;
 mod pruning;
 pub(crate) mod read_along;
+pub(crate) mod rich;
 pub(crate) mod uploads;
 pub(crate) mod user_decisions;
 mod work;

@@ -28,7 +28,7 @@ fn part(text: &str) -> ReplyPart {
 fn html(part: &ReplyPart) -> Option<&str> {
     match &part.content {
         PartContent::Text { html, .. } => html.as_deref(),
-        PartContent::File(_) => None,
+        PartContent::File(_) | PartContent::Rich(_) => None,
     }
 }
 

@@ -12,6 +12,9 @@ mod tap;
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use crate::api::connector::RichMessages;
 use crate::assistant::FailureKind;
 use crate::observation;
 use crate::pipeline::claim::lane_worker::{LaneResult, LaneWait, LaneWorker};
@@ -388,7 +391,11 @@ impl BatchHandler<'_> {
         if self.crashes() > 0 {
             render::plain_answer_parts(text, self.texts(), self.reply_to())
         } else {
-            render::markdown_parts(text, self.texts(), self.reply_to()).await
+            let (bot, now) = (self.lane.key.bot, Instant::now());
+            let support = &self.lane.pipeline.rich_support;
+            let wanted = self.connector.answers.rich == RichMessages::WhenNeeded;
+            let as_rich = wanted && support.may_have(bot, now);
+            render::markdown_parts(text, self.texts(), self.reply_to(), as_rich).await
         }
     }
 
@@ -443,7 +450,7 @@ impl BatchHandler<'_> {
         notice: Option<Notice>,
     ) -> Vec<WaitingPart> {
         let stored_at = self.lane.pipeline.clock.now();
-        let waiting = (0..).zip(&parts).map(|(number, part)| WaitingPart {
+        let waiting = ReplyPart::numbered(&parts).map(|(number, part)| WaitingPart {
             reply: message,
             number,
             part: part.clone().without_upload(),
