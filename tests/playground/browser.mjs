@@ -83,6 +83,15 @@ async function conversation() {
     await page.click('button[value="markdown"]');
     for (const tag of ["b", "i", "s", "code", "pre .language", "blockquote", "a[href^='https://example.com']"]) await seen(page.locator(`#messages .body ${tag}`));
   });
+  await holds("a rich message is shown: a table with its columns, formulas in boxes, a task", async () => {
+    await say("see\n\n| plan | price |\n|---|--:|\n| basic | 5 |\n\nso $x^2$\n\n$$E = mc^2$$\n\n- [x] done");
+    const rich = page.locator("#messages .bot .rich");
+    await seen(rich.locator("th[data-align=right]", { hasText: "price" }));
+    await seen(rich.locator("td[data-align=right]", { hasText: "5" }));
+    await seen(rich.locator("p code.formula", { hasText: "x^2" }));
+    await seen(rich.locator("div.formula", { hasText: "E = mc^2" }));
+    await seen(rich.locator("li", { hasText: "☑" }));
+  });
   await holds("text of users is text, not HTML", async () => {
     await say('<img src=x onerror="document.title=1"><b>plain</b>');
     await seen(bubble('<b>plain</b>', ".own"));
@@ -228,7 +237,7 @@ async function keyboard() {
 }
 
 async function tabTo(id) {
-  for (let presses = 0; presses < 80; presses += 1) {
+  for (let presses = 0; presses < 160; presses += 1) {
     await page.keyboard.press("Shift+Tab");
     if ((await page.evaluate(() => document.activeElement.id)) === id) return;
   }

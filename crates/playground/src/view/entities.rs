@@ -134,7 +134,7 @@ fn link_target(entity: &Entity, text: &str) -> Option<String> {
     }
 }
 
-fn is_web_url(url: &str) -> bool {
+pub(super) fn is_web_url(url: &str) -> bool {
     let lower = url.to_ascii_lowercase();
     lower.starts_with("http://") || lower.starts_with("https://")
 }

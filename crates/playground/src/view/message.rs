@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::entities::formatted;
+use super::rich::rich_message;
 use super::time;
 use crate::selection::SelectionQuery;
 
@@ -12,7 +13,8 @@ use crate::selection::SelectionQuery;
 type Show = fn(&Value) -> Markup;
 
 /// The field of a `Message` that has the content, and what shows it.
-const KINDS: [(&str, Show); 13] = [
+const KINDS: [(&str, Show); 14] = [
+    ("rich_message", rich_message),
     ("photo", photo),
     ("voice", |value| file("🎤", "Voice message", value)),
     ("audio", |value| file("🎵", "Audio", value)),

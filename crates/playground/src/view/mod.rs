@@ -4,6 +4,7 @@ mod chat;
 mod connectors;
 mod entities;
 mod message;
+mod rich;
 mod stored;
 mod switches;
 mod time;
