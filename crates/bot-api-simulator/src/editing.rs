@@ -17,9 +17,9 @@ pub(super) fn edit_message_text(
     bot: &Bot,
     params: &Params,
 ) -> MethodResult {
-    let rich = params.get("rich_message");
-    let (formatted, rich) = if params.get("text").is_empty() && !rich.is_empty() {
-        let rich = rich_messages::read(rich, false)?;
+    let is_rich = params.get("text").is_empty() && !params.get("rich_message").is_empty();
+    let (formatted, rich) = if is_rich {
+        let rich = rich_messages::read(params, false)?;
         let formatted = Formatted {
             source: rich.source,
             parse_mode: rich.format.to_owned(),

@@ -20,13 +20,7 @@ pub(super) fn send_media_group(
     bot: &Bot,
     params: &Params,
 ) -> MethodResult {
-    let media = params.get("media");
-    if media.is_empty() {
-        return Err(MethodError::bad_request("Parameter \"media\" is required"));
-    }
-    let media: Value = serde_json::from_str(media)
-        .map_err(|_| MethodError::bad_request("Can't parse media JSON object"))?;
-    let Value::Array(items) = media else {
+    let Value::Array(items) = params.required_json("media", "media")? else {
         return Err(MethodError::bad_request("Expected an Array of InputMedia"));
     };
     if items.len() > MAX_ALBUM {

@@ -58,12 +58,7 @@ pub(super) fn edit_message_media(
     bot: &Bot,
     params: &Params,
 ) -> MethodResult {
-    let media = params.get("media");
-    if media.is_empty() {
-        return Err(MethodError::bad_request("Parameter \"media\" is required"));
-    }
-    let media: Value = serde_json::from_str(media)
-        .map_err(|_| MethodError::bad_request("Can't parse input media JSON object"))?;
+    let media = params.required_json("media", "input media")?;
     let content = read_input_media(telegram, params, &media, false)?;
     edit(telegram, bot, params, |stored| {
         let message = &mut stored.message;

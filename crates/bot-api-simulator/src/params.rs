@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::method_result::MethodError;
@@ -116,6 +117,20 @@ impl Params {
             let value = String::from_utf8_lossy(&content).into_owned();
             self.fields.push((field, value));
         }
+    }
+
+    /// A parameter that must be there and is JSON; `what` is the server's name of it in the error.
+    ///
+    /// # Errors
+    /// It is missing, or no JSON.
+    pub(super) fn required_json(&self, name: &str, what: &str) -> Result<Value, MethodError> {
+        let given = self.get(name);
+        if given.is_empty() {
+            let text = format!("Parameter \"{name}\" is required");
+            return Err(MethodError::bad_request(&text));
+        }
+        let broken = |_| MethodError::bad_request(&format!("Can't parse {what} JSON object"));
+        serde_json::from_str(given).map_err(broken)
     }
 
     /// A parameter; empty if absent: the Bot API does not distinguish the two.

@@ -31,7 +31,7 @@ pub(super) fn send_rich_message(
     bot: &Bot,
     params: &Params,
 ) -> MethodResult {
-    let rich = read(params.get("rich_message"), false)?;
+    let rich = read(params, false)?;
     let mut fields = Map::new();
     fields.insert("rich_message".into(), rich.shown);
     let content = OutgoingContent {
@@ -53,7 +53,7 @@ pub(super) fn send_rich_message_draft(
     bot: &Bot,
     params: &Params,
 ) -> MethodResult {
-    let rich = read(params.get("rich_message"), true)?;
+    let rich = read(params, true)?;
     let text = Formatted {
         text: plain_text(&rich.shown),
         ..Formatted::default()
@@ -82,16 +82,11 @@ pub(super) fn plain_text(rich: &Value) -> String {
         .map_or_else(String::new, |blocks| plain_lines(blocks))
 }
 
-/// Reads an `InputRichMessage`.
-pub(super) fn read(parameter: &str, is_draft: bool) -> Result<RichMessage, MethodError> {
-    if parameter.is_empty() {
-        let text = "Parameter \"rich_message\" is required";
-        return Err(MethodError::bad_request(text));
-    }
+/// Reads the parameter `rich_message`, an `InputRichMessage`.
+pub(super) fn read(params: &Params, is_draft: bool) -> Result<RichMessage, MethodError> {
     let refuse =
         |why: &str| MethodError::bad_request(&format!("Can't parse InputRichMessage: {why}"));
-    let given: Value = serde_json::from_str(parameter)
-        .map_err(|_| MethodError::bad_request("Can't parse rich message JSON object"))?;
+    let given = params.required_json("rich_message", "rich message")?;
     if !given.is_object() {
         return Err(refuse("expected an Object"));
     }
