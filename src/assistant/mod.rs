@@ -20,7 +20,7 @@
 //! | `approval` | what an assistant asks people to approve |
 //! | `answer_body` | whether a body is JSON or server-sent events, whatever it is called |
 //! | `answer_metadata` | sources and token counts as servers spell them |
-//! | `inline_file` | a file of an answer as Markdown with a data URI |
+//! | `answer_file` | the files of an answer: Base64, a data URI, or an address |
 //! | `lenient_json` | JSON as servers write it, read where it stands |
 //! | `error` | errors, classified by what the pipeline does about them |
 //! | `question_context` | where a question was asked, and of which bot |
@@ -29,6 +29,7 @@
 mod a2a;
 mod address_policy;
 mod answer_body;
+mod answer_file;
 mod answer_metadata;
 mod approval;
 mod build;
@@ -37,7 +38,6 @@ mod configured_headers;
 mod credentials;
 mod error;
 mod http_client;
-mod inline_file;
 mod lenient_json;
 mod openai;
 mod plain_http;
@@ -64,6 +64,8 @@ pub use a2a::decision_word;
 pub use address_policy::{
     AddressPolicy, AddressRange, AddressRefused, AllowedHost, RefusalReason, own_addresses,
 };
+pub use answer_file::{FileContent, OfferedFile};
+pub(crate) use answer_file::{decode_base64, last_segment};
 pub use approval::ApprovalRequest;
 pub use build::{BuildError, build_assistant, find_invalid_field};
 pub use choice::{Action, ApprovalOutcome, Choice, ChoiceButton};
@@ -108,8 +110,10 @@ pub type AnswerStream = Pin<Box<dyn Stream<Item = Result<AnswerPart, AssistantEr
 pub enum AnswerPart {
     /// The next piece of text, Markdown as models write it.
     Text(String),
-    /// All text so far is replaced by this: an agent has written it anew.
+    /// All text and all files so far are replaced by this: an agent has written it anew.
     Rewrite(String),
+    /// A file, in its place among the text: a paragraph of its own.
+    File(OfferedFile),
     /// State to be passed back as [`Question::session_state`] in this session's next question: A2A's `contextId`, Pupau's conversation.
     /// Stored with the session; replaces the state stored before.
     SessionState(String),

@@ -23,8 +23,8 @@ use super::lenient_json::{Json, JsonKind};
 use super::sse::{SseDecoder, SseStream};
 use super::{
     Action, AnswerPart, AnswerReader, AnswerStream, ApprovalRequest, Assistant, AssistantError,
-    BuildError, Choice, Question, QuestionContext, QuestionProgress, Sender, Truncation,
-    answer_metadata, answer_stream, choice, complete_answer, inline_file, request_headers,
+    BuildError, Choice, OfferedFile, Question, QuestionContext, QuestionProgress, Sender, Truncation,
+    answer_metadata, answer_stream, choice, complete_answer, request_headers,
 };
 
 const ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -298,10 +298,10 @@ impl Reply {
             return Err(not_the_schema("has files that are no array"));
         }
         for file in files.items() {
-            let file = inline_file::read_file(file)
+            let file = OfferedFile::read(file)
                 .ok_or_else(|| not_the_schema("has a file with neither data nor an http(s) url"))?;
             reply.is_answer = true;
-            reply.parts.push_back(AnswerPart::Text(file));
+            reply.parts.push_back(AnswerPart::File(file));
         }
         if let Some(choice) = choice(buttons)? {
             reply.is_answer = true;

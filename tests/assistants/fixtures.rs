@@ -7,7 +7,7 @@ use futures::StreamExt;
 use telegram_connector_operator::api::connector::{AssistantProtocol, AssistantSpec};
 use telegram_connector_operator::assistant::{
     Action, AddressPolicy, AnswerPart, AnswerStream, ApprovalOutcome, ApprovalRequest, Assistant,
-    AssistantError, AssistantHttpClient, BotNames, ChatContext, Choice, Citation, HttpLimits,
+    AssistantError, AssistantHttpClient, BotNames, ChatContext, Choice, Citation, HttpLimits, OfferedFile,
     Progress, Question, QuestionContext, RepliedMessage, Sender, TokenUsage, TopicContext,
     Truncation, build_assistant,
 };
@@ -127,6 +127,8 @@ pub(crate) struct Answer {
     /// The last one.
     pub(crate) usage: Option<TokenUsage>,
     pub(crate) progress: Vec<Progress>,
+    /// The files that stand behind the text, or among it.
+    pub(crate) files: Vec<OfferedFile>,
     pub(crate) choice: Option<Choice>,
     pub(crate) approval: Option<ApprovalRequest>,
 }
@@ -153,7 +155,11 @@ pub(crate) async fn collect(mut parts: AnswerStream) -> Result<Answer, Assistant
     while let Some(part) = parts.next().await {
         match part? {
             AnswerPart::Text(text) => answer.text.push_str(&text),
-            AnswerPart::Rewrite(text) => answer.text = text,
+            AnswerPart::Rewrite(text) => {
+                answer.text = text;
+                answer.files.clear();
+            }
+            AnswerPart::File(file) => answer.files.push(file),
             AnswerPart::SessionState(state) => answer.state = Some(state),
             AnswerPart::Truncated(truncation) => answer.truncation = Some(truncation),
             AnswerPart::Citation(citation) => answer.citations.push(citation),

@@ -13,6 +13,18 @@ pub(crate) enum End {
     Failed(bool),
 }
 
+/// Adds what stands for a file, `picture` or `file` of this name; of one with a link that.
+pub(crate) fn add_file(text: &mut String, word: &str, name: &str, link: Option<&str>) {
+    text.truncate(text.trim_end().len());
+    if !text.is_empty() {
+        text.push_str("\n\n");
+    }
+    text.push_str(&match link {
+        Some(link) => format!("[({word}: {name})]({link})\n\n"),
+        None => format!("({word}: {name})\n\n"),
+    });
+}
+
 /// Events of this data.
 pub(crate) fn sse(data: &[&str]) -> Vec<u8> {
     let events = data.iter().map(|data| ["data: ", data, "\n\n"].concat());
@@ -213,6 +225,9 @@ macro_rules! openai_cases {
             large_image: deltas(&[&format!(r#"{{"images":[{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{}"}}}}]}}"#, "A".repeat(1_200_000))]) => "(picture: image.png)", End::Complete;
             file_part: deltas(&[r#"{"content":[{"type":"file","file":{"filename":"a_b.pdf","file_data":"data:application/pdf;base64,AAAA"}}]}"#]) => "(file: a_b.pdf)", End::Complete;
             audio_with_words: deltas(&[r#"{"audio":{"id":"a","transcript":"Hel"}}"#, r#"{"audio":{"data":"AAAA"}}"#, r#"{"audio":{"transcript":"lo"}}"#]) => "Hello", End::Complete;
+            audio_that_can_be_played: deltas(&[r#"{"audio":{"id":"a","transcript":"Hello"}}"#, r#"{"audio":{"data":"SUQzBAAA"}}"#, r#"{"audio":{"data":"AAAAAAAA"}}"#]) => "Hello\n\n(file: audio)", End::Complete;
+            whole_audio: whole(r#"{"content":null,"audio":{"id":"a","data":"SUQzBAAAAAAAAA==","transcript":"Hello"}}"#, "") => "Hello\n\n(file: audio)", End::Complete;
+            image_without_a_media_type: whole(r#"{"content":"Here:","images":[{"b64_json":"iVBORw0KGgoAAAANSUhEUg=="}]}"#, "") => "Here:\n\n(picture: image)", End::Complete;
             audio_alone: deltas(&[r#"{"audio":{"id":"a","data":"AAAA"}}"#]) => "(file: audio)", End::Complete;
         }
     };

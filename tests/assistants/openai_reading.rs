@@ -3,12 +3,12 @@
 use futures::StreamExt;
 use telegram_connector_operator::api::connector::AssistantProtocol::OpenAI;
 use telegram_connector_operator::assistant::{
-    AnswerPart, AssistantError, QuestionProgress, Truncation,
+    AnswerPart, AssistantError, FileContent, OfferedFile, QuestionProgress, Truncation,
 };
 
 use crate::fixtures::{assistant, question};
 use crate::mock_server::{self, MockServer};
-use crate::openai_cases::End;
+use crate::openai_cases::{End, add_file};
 
 const LABELS: [&str; 4] = [
     "text/event-stream",
@@ -47,6 +47,7 @@ async fn ask(
         match part {
             Ok(AnswerPart::Text(more)) => text.push_str(&more),
             Ok(AnswerPart::Rewrite(all)) => text = all,
+            Ok(AnswerPart::File(file)) => show_file(&mut text, &file),
             Ok(AnswerPart::Truncated(Truncation::Length)) => end = End::Length,
             Ok(AnswerPart::Truncated(Truncation::Filter)) => end = End::Filter,
             Ok(_) => {}
@@ -61,7 +62,17 @@ async fn ask(
         }
     }
     assert_eq!(server.received().len(), 1);
-    (text, end, failure)
+    (text.trim_end().to_owned(), end, failure)
+}
+
+/// Adds what stands for a file.
+fn show_file(text: &mut String, file: &OfferedFile) {
+    let word = if file.is_picture { "picture" } else { "file" };
+    let link = match &file.content {
+        FileContent::Link(link) => Some(link.as_str()),
+        _ => None,
+    };
+    add_file(text, word, &file.name, link);
 }
 
 fn check_path(path: &str, body: Vec<u8>, expected: &str, expected_end: End) {

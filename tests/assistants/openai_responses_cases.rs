@@ -62,7 +62,7 @@ macro_rules! responses_cases {
             two_messages: sse(&[&piece("One"), &piece("Two").replace("\"output_index\":0", "\"output_index\":1"), &last("completed", "")]) => "One\n\nTwo", End::Complete;
             notes_on_the_way: sse(&[r#"{"type":"response.output_item.added","item":{"type":"message","phase":"commentary"}}"#, &piece("I look"), r#"{"type":"response.output_item.added","item":{"type":"message","phase":"final_answer"}}"#, &piece("Hi"), &last("completed", "")]) => "Hi", End::Complete;
             tool_call: sse(&[r#"{"type":"response.output_item.done","item":{"type":"function_call","name":"f"}}"#, &last("completed", "")]) => "", End::Failed(false);
-            picture: sse(&[&piece("Here:"), r#"{"type":"response.output_item.done","item":{"type":"image_generation_call","result":"AAAA","output_format":"png"}}"#, &last("completed", "")]) => "Here:\n\n(picture: image)", End::Complete;
+            picture: sse(&[&piece("Here:"), r#"{"type":"response.output_item.done","item":{"type":"image_generation_call","result":"AAAA","output_format":"png"}}"#, &last("completed", "")]) => "Here:\n\n(picture: image.png)", End::Complete;
             empty: pieces(&[]) => "", End::Complete;
             only_begun: sse(&[r#"{"type":"response.created","response":{"status":"in_progress"}}"#]) => "", End::Failed(true);
             whole_response: raw(r#"{"object":"response","status":"completed","output":[{"type":"reasoning","summary":[]},{"type":"message","content":[{"type":"output_text","text":"Hi"}]}]}"#) => "Hi", End::Complete;

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use bot_api_simulator::{Fault, FaultKind, SentMessage};
+use telegram_connector_operator::assistant::{AnswerPart, FileContent, OfferedFile};
 use telegram_connector_operator::store::{
     self, Change, FilePart, LaneWrite, ListingQuery, PartContent, ReplyPart, StoreOptions,
 };
 use telegram_connector_operator::telegram::FileKind;
 
-use crate::scripted_assistant::{ScriptedAssistant, text};
+use crate::scripted_assistant::ScriptedAssistant;
 use crate::store::{BOT, claim, connector, part, update};
 use crate::test_env::{ANN, Connector, TIMEOUT, TestEnv, wait_until};
 
@@ -236,10 +237,30 @@ async fn file_that_is_given_up_is_a_dead_letter_without_bytes() {
     assert_eq!(shown(&sent), ["(a.zip could not be sent.)"]);
 }
 
+/// A file beside the text.
+fn offered(name: &str, content: FileContent) -> AnswerPart {
+    AnswerPart::File(OfferedFile {
+        name: name.into(),
+        media_type: String::new(),
+        is_picture: false,
+        repeats_text: false,
+        content,
+    })
+}
+
 /// An assistant that answers with these words, a connector that sends files of at most so many megabytes, and what comes of a question.
 async fn answered(words: String, max_megabytes: Option<usize>, count: usize) -> Vec<SentMessage> {
+    answered_with(vec![AnswerPart::Text(words)], max_megabytes, count).await
+}
+
+/// The same with an answer of these parts.
+async fn answered_with(
+    parts: Vec<AnswerPart>,
+    max_megabytes: Option<usize>,
+    count: usize,
+) -> Vec<SentMessage> {
     let mut env = TestEnv::new().await;
-    let assistant = ScriptedAssistant::new(move |_| text(words.clone()));
+    let assistant = ScriptedAssistant::new(move |_| Ok(parts.iter().cloned().map(Ok).collect()));
     let support = env.connector_with("support", |c| {
         c.assistant = Some(assistant.shared());
         c.answers.max_file_bytes = max_megabytes.map(|megabytes| megabytes * 1_000_000);
@@ -302,4 +323,55 @@ async fn answer_with_a_thousand_files_is_bounded() {
             .text
             .contains("(picture: cat) (picture: cat)")
     );
+}
+
+#[tokio::test]
+async fn file_beside_the_text_is_sent_in_its_place() {
+    let words = |text: &str| AnswerPart::Text(text.into());
+    let parts = vec![
+        words("**A cat:**"),
+        offered("cat.png", FileContent::Bytes(png().into())),
+        words("and [a page](https://x.example/) with"),
+        offered("odd.pdf", FileContent::Unreadable),
+        words("nothing more"),
+        offered(
+            "a_b.pdf",
+            FileContent::Link("https://x.example/f?v=1".into()),
+        ),
+    ];
+    let sent = answered_with(parts.clone(), Some(20), 3).await;
+    assert!(sent[1].media.is_some());
+    let text = "and a page with\n\n(odd.pdf could not be sent.)\n\nnothing more\n\na_b.pdf";
+    assert_eq!(shown(&sent)[2], text);
+    let sent = answered_with(parts, None, 1).await;
+    let text = "A cat:\n\n(file: cat.png)\n\nand a page with\n\n(file: odd.pdf)\n\nnothing more\n\na_b.pdf";
+    assert_eq!(shown(&sent), [text]);
+}
+
+#[tokio::test]
+async fn file_of_a_text_that_is_written_anew_is_not_sent() {
+    let parts = vec![
+        AnswerPart::Text("A draft".into()),
+        offered("draft.pdf", FileContent::Bytes("%PDF-1.7".into())),
+        AnswerPart::Rewrite("Final".into()),
+        offered("final.pdf", FileContent::Bytes("%PDF-1.7".into())),
+    ];
+    let sent = answered_with(parts, Some(20), 2).await;
+    assert_eq!(shown(&sent), ["Final", "document final.pdf"]);
+}
+
+#[tokio::test]
+async fn speech_beside_its_words_is_sent_or_left_out() {
+    let speech = AnswerPart::File(OfferedFile {
+        name: "audio".into(),
+        media_type: String::new(),
+        is_picture: false,
+        repeats_text: true,
+        content: FileContent::Bytes(b"ID3\x04\0\0\0\0\0\0sound".to_vec().into()),
+    });
+    let parts = vec![AnswerPart::Text("Hello".into()), speech];
+    let sent = answered_with(parts.clone(), Some(20), 2).await;
+    assert_eq!(shown(&sent), ["Hello", "audio audio.mp3"]);
+    let sent = answered_with(parts, None, 1).await;
+    assert_eq!(shown(&sent), ["Hello"]);
 }

@@ -1,5 +1,6 @@
 //! An answer in the making: updates of a stream, or of a task that is looked at, become its parts.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +54,9 @@ pub(super) struct A2aAnswer {
     source: Source,
     answer_builder: AnswerBuilder,
     /// What was told and is not yet handed on.
-    told: Option<AnswerPart>,
+    told: VecDeque<AnswerPart>,
+    /// Why the answer broke off, to be said behind that.
+    failure: Option<AssistantError>,
     /// The count that was handed on last.
     usage: Option<TokenUsage>,
     /// Whether it was said that the answer is not whole.
@@ -106,13 +109,14 @@ impl A2aAnswer {
                 None => Source::Polling(TaskPolling::default()),
             },
             answer_builder: AnswerBuilder::new(stored).with_progress(wants_progress),
-            told: None,
+            told: VecDeque::new(),
+            failure: None,
             usage: None,
             truncation_told: false,
             deadline,
             cancel_on_drop: false,
         };
-        answer.told = answer.answer_builder.apply(first)?;
+        answer.told = answer.answer_builder.apply(first)?.into();
         answer.cancel_on_drop = true;
         Ok(answer_stream(answer))
     }
@@ -123,8 +127,11 @@ impl A2aAnswer {
                 let state = serde_json::to_string(&context).expect("text and numbers are JSON");
                 return Ok(Some(AnswerPart::SessionState(state)));
             }
-            if let Some(part) = self.told.take() {
+            if let Some(part) = self.told.pop_front() {
                 return Ok(Some(part));
+            }
+            if let Some(error) = self.failure.take() {
+                return Err(error);
             }
             if self.answer_builder.usage() != self.usage {
                 self.usage = self.answer_builder.usage();
@@ -152,10 +159,18 @@ impl A2aAnswer {
                 Some(_) => QuestionProgress::Begun,
                 None => QuestionProgress::Uncertain,
             };
-            let update = self.next_update().await;
-            if let Some(update) = update.map_err(|error| error.at_progress(progress))? {
-                let told = self.answer_builder.apply(update);
-                self.told = told.map_err(|error| error.at_progress(progress))?;
+            let told = match self.next_update().await {
+                Ok(None) => continue,
+                Ok(Some(update)) => self.answer_builder.apply(update),
+                Err(error) => Err(error),
+            };
+            match told {
+                Ok(told) => self.told.extend(told),
+                Err(error) => {
+                    // The files that came are part of an answer that broke off.
+                    self.told.extend(self.answer_builder.tell_files());
+                    self.failure = Some(error.at_progress(progress));
+                }
             }
         }
     }

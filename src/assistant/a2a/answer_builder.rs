@@ -1,11 +1,12 @@
 //! What of an agent's updates people see, and when the answer is over. Pure.
 //!
 //! Artifacts are a task's result. What an agent says while it works is progress: ADK and kagent repeat it as an artifact at the
-//! end, so it is shown only where no artifact came. An artifact that comes again whole replaces what it was.
+//! end, so it is shown only where no artifact came. An artifact that comes again whole replaces what it was. Files are handed on when the answer
+//! is over: until then pieces of them may follow, and what stands before them may grow.
 
 use super::confirmation;
 use super::json_rpc::ConversationState;
-use super::parts::Content;
+use super::parts::{Content, Shown};
 use super::update::{AgentUpdate, Artifact, Ids, Notes, Status, TaskState};
 use crate::assistant::{
     AnswerPart, ApprovalRequest, AssistantError, Choice, FailureKind, Progress, TokenUsage,
@@ -26,9 +27,11 @@ pub(super) struct AnswerBuilder {
     /// It is not told yet.
     has_news: bool,
     /// What stands behind the artifacts.
-    final_text: String,
+    final_content: Content,
     /// The whole text that was handed on.
     told: String,
+    /// The files were handed on in their places.
+    files_are_told: bool,
     usage: Option<TokenUsage>,
     truncation: Option<Truncation>,
     choice: Option<Choice>,
@@ -51,8 +54,9 @@ impl AnswerBuilder {
             artifacts: Vec::new(),
             last_progress: Content::default(),
             has_news: false,
-            final_text: String::new(),
+            final_content: Content::default(),
             told: String::new(),
+            files_are_told: false,
             usage: None,
             truncation: None,
             choice: None,
@@ -107,22 +111,20 @@ impl AnswerBuilder {
         })
     }
 
-    /// Takes an update; gives the text that it adds to the answer, or the whole text where it changes what was told.
-    pub(super) fn apply(
-        &mut self,
-        update: AgentUpdate,
-    ) -> Result<Option<AnswerPart>, AssistantError> {
+    /// Takes an update; gives the text that it adds to the answer, or the whole text where it changes what was told; the files once it is over.
+    pub(super) fn apply(&mut self, update: AgentUpdate) -> Result<Vec<AnswerPart>, AssistantError> {
         match update {
             AgentUpdate::Message(message) => {
                 self.set_ids(&message.ids);
                 self.note(message.notes);
                 // A message is the whole answer: no task was made.
                 self.complete = true;
-                self.final_text = message.content.to_markdown();
+                self.final_content = message.content;
             }
             AgentUpdate::Artifact {
                 artifact,
                 append,
+                is_last,
                 ids,
                 notes,
             } => {
@@ -130,20 +132,25 @@ impl AnswerBuilder {
                 self.note(notes);
                 if append && let Some(text) = self.append_to_last(&artifact) {
                     self.told.push_str(&text);
-                    return Ok((!text.is_empty()).then_some(AnswerPart::Text(text)));
+                    return Ok(text_part(text));
                 }
-                self.set_artifact(artifact, append);
+                self.set_artifact(artifact, append, is_last);
             }
             AgentUpdate::Status(status) => self.set_status(status, &Content::default())?,
             AgentUpdate::Task(task) => {
                 for artifact in task.artifacts {
-                    self.set_artifact(artifact, false);
+                    self.set_artifact(artifact, false, true);
                 }
                 self.set_status(task.status, &task.last_message)?;
             }
         }
-        let told = self.tell();
-        Ok(told.or_else(|| self.tell_progress()))
+        let mut told = self.tell();
+        if self.complete {
+            told.extend(self.tell_files());
+        } else if told.is_empty() {
+            told.extend(self.tell_progress());
+        }
+        Ok(told)
     }
 
     /// What the agent says of its work, where that is news and nothing of the answer is there.
@@ -176,14 +183,17 @@ impl AnswerBuilder {
         let text = piece.content.only_text()?.to_owned();
         let last = self.artifacts.last_mut()?;
         let follows = last.id == piece.id && last.content.ends_in_text() && last.content.has_text();
-        if !follows || !self.final_text.is_empty() {
+        if !follows || !self.final_content.is_empty() {
             return None;
         }
         last.content.append(piece.content.clone());
         Some(text)
     }
 
-    fn set_artifact(&mut self, artifact: Artifact, append: bool) {
+    fn set_artifact(&mut self, mut artifact: Artifact, append: bool, is_last: bool) {
+        if is_last {
+            artifact.content.end_file();
+        }
         match self.artifacts.iter_mut().find(|a| a.id == artifact.id) {
             Some(known) if append => known.content.append(artifact.content),
             Some(known) => known.content = artifact.content,
@@ -206,10 +216,10 @@ impl AnswerBuilder {
             TaskState::Completed => {
                 let progress = std::mem::take(&mut self.last_progress);
                 if !self.has_result() {
-                    self.final_text = first_shown(&[content, &progress, last_message]);
+                    self.final_content = first_shown(&[content, &progress, last_message]);
                 } else if !self.artifacts.iter().any(|a| a.content.has_text()) {
                     // Files alone: with what the agent says of them.
-                    self.final_text = first_shown(&[content]);
+                    self.final_content = content.clone();
                 }
             }
             TaskState::InputRequired | TaskState::AuthRequired => {
@@ -220,7 +230,7 @@ impl AnswerBuilder {
             TaskState::Rejected | TaskState::Failed | TaskState::Canceled
                 if !content.is_empty() =>
             {
-                self.final_text = content.to_markdown();
+                self.final_content = content.clone();
             }
             TaskState::Rejected => return Err(task_failed("was rejected by the agent")),
             TaskState::Failed => return Err(task_failed("failed")),
@@ -238,7 +248,7 @@ impl AnswerBuilder {
                 "needs an authentication that cannot be given in a chat",
             ));
         }
-        let mut texts = vec![first_shown(&[&status.content])];
+        self.final_content = status.content.clone();
         if !confirmations.is_empty() {
             let pending = confirmations.iter().map(|c| c.pending.clone()).collect();
             let waiting = ConversationState {
@@ -250,13 +260,12 @@ impl AnswerBuilder {
             if self.approval.is_none() {
                 // Words answer them. A decision is no state: only who is asked may give it.
                 self.context.pending = waiting.pending;
-                texts.push(confirmation::to_markdown(confirmations));
+                let text = confirmation::to_markdown(confirmations);
+                self.final_content.append_paragraph(&text);
             }
-        } else if texts[0].is_empty() {
-            texts[0] = first_shown(&[last_message]);
+        } else if self.final_content.is_empty() {
+            self.final_content = last_message.clone();
         }
-        texts.retain(|text| !text.is_empty());
-        self.final_text = texts.join("\n\n");
         Ok(())
     }
 
@@ -264,36 +273,80 @@ impl AnswerBuilder {
         self.artifacts.iter().any(|a| !a.content.is_empty())
     }
 
-    /// The whole text as it stands.
-    fn text(&self) -> String {
+    /// What the answer is made of, and whether data is shown.
+    fn contents(&self) -> impl Iterator<Item = (&Content, bool)> {
         let with_data = !self.artifacts.iter().any(|a| a.content.has_text());
         let artifacts = self.artifacts.iter();
-        let mut texts: Vec<String> = artifacts.map(|a| a.content.render(with_data)).collect();
-        texts.push(self.final_text.clone());
+        let artifacts = artifacts.map(move |artifact| (&artifact.content, with_data));
+        let last = &self.final_content;
+        artifacts.chain([(last, !last.has_text())])
+    }
+
+    /// The whole text as it stands.
+    fn text(&self) -> String {
+        let texts = self.contents();
+        let mut texts: Vec<_> = texts.map(|(c, data)| c.render(data)).collect();
         texts.retain(|text| !text.is_empty());
         texts.join("\n\n")
     }
 
     /// What is new of the text.
-    fn tell(&mut self) -> Option<AnswerPart> {
+    fn tell(&mut self) -> Vec<AnswerPart> {
         let text = self.text();
         if text == self.told {
-            return None;
+            return Vec::new();
         }
         let part = match text.strip_prefix(self.told.as_str()) {
             Some(more) => AnswerPart::Text(more.to_owned()),
             None => AnswerPart::Rewrite(text.clone()),
         };
         self.told = text;
-        Some(part)
+        vec![part]
+    }
+
+    /// The files, once, if there are any: nothing changes before them any more. Where text stands behind one, it is told again.
+    pub(super) fn tell_files(&mut self) -> Vec<AnswerPart> {
+        let has_files = self.contents().any(|(content, _)| content.has_files());
+        if !has_files || std::mem::replace(&mut self.files_are_told, true) {
+            return Vec::new();
+        }
+        let mut parts: Vec<AnswerPart> = Vec::new();
+        for (content, with_data) in self.contents() {
+            let shown = content.shown(with_data);
+            if let (Some(AnswerPart::Text(_)), Some(Shown::Text(_))) = (parts.last(), shown.first())
+            {
+                parts.push(AnswerPart::Text("\n\n".to_owned()));
+            }
+            parts.extend(shown.into_iter().map(|part| match part {
+                Shown::Text(text) => AnswerPart::Text(text),
+                Shown::File(file) => AnswerPart::File(file),
+            }));
+        }
+        let is_file = |part: &AnswerPart| matches!(part, AnswerPart::File(_));
+        let is_text_behind = parts
+            .iter()
+            .skip_while(|part| !is_file(part))
+            .any(|part| !is_file(part));
+        if is_text_behind {
+            parts.insert(0, AnswerPart::Rewrite(String::new()));
+        } else {
+            parts.retain(is_file);
+        }
+        parts
     }
 }
 
-fn first_shown(contents: &[&Content]) -> String {
+fn text_part(text: String) -> Vec<AnswerPart> {
+    if text.is_empty() {
+        Vec::new()
+    } else {
+        vec![AnswerPart::Text(text)]
+    }
+}
+
+fn first_shown(contents: &[&Content]) -> Content {
     let shown = contents.iter().find(|content| !content.is_empty());
-    shown
-        .map(|content| content.to_markdown())
-        .unwrap_or_default()
+    shown.map(|content| (*content).clone()).unwrap_or_default()
 }
 
 fn task_failed(what: &str) -> AssistantError {
@@ -308,6 +361,7 @@ mod tests {
 
     use super::*;
     use crate::assistant::lenient_json::Json;
+    use crate::assistant::{FileContent, OfferedFile};
 
     fn read(update: &Value) -> AgentUpdate {
         let text = update.to_string();
@@ -328,15 +382,28 @@ mod tests {
             "artifact": {"artifactId": id, "parts": [{"kind": "text", "text": text}]}})
     }
 
+    fn shown(file: &OfferedFile) -> String {
+        match &file.content {
+            FileContent::Bytes(bytes) => format!("({}: {bytes:?})", file.name),
+            other => format!("({}: {other:?})", file.name),
+        }
+    }
+
     fn build(updates: &[Value]) -> (Result<String, AssistantError>, AnswerBuilder) {
         let mut answer_builder = AnswerBuilder::new(ConversationState::default());
         let mut text = String::new();
         for update in updates {
-            match answer_builder.apply(read(update)) {
-                Ok(Some(AnswerPart::Text(more))) => text.push_str(&more),
-                Ok(Some(AnswerPart::Rewrite(whole))) => text = whole,
-                Ok(other) => assert_eq!(other, None),
+            let parts = match answer_builder.apply(read(update)) {
+                Ok(parts) => parts,
                 Err(e) => return (Err(e), answer_builder),
+            };
+            for part in parts {
+                match part {
+                    AnswerPart::Text(more) => text.push_str(&more),
+                    AnswerPart::Rewrite(whole) => text = whole,
+                    AnswerPart::File(file) => text.push_str(&shown(&file)),
+                    other => panic!("{other:?}"),
+                }
             }
         }
         (Ok(text), answer_builder)
@@ -390,8 +457,8 @@ mod tests {
     }
 
     #[rstest]
-    #[case::file_and_note(json!([{"kind": "file", "file": {"name": "cat.png", "bytes": "AQI="}}]), "", "(file: cat.png)")]
-    #[case::file_and_words(json!([{"kind": "file", "file": {"uri": "gs://b/cat.png"}}]), "Here is your cat.", "(file: cat.png)\n\nHere is your cat.")]
+    #[case::file_and_note(json!([{"kind": "file", "file": {"name": "cat.png", "bytes": "AQI="}}]), "", "(cat.png: b\"\\x01\\x02\")")]
+    #[case::file_and_words(json!([{"kind": "file", "file": {"uri": "gs://b/cat.png"}}]), "Here is your cat.", "(cat.png: Unreadable)Here is your cat.")]
     #[case::data(json!([{"kind": "data", "data": {"total": 7}}]), "", "```json\n{\n  \"total\": 7\n}\n```")]
     fn progress_is_no_answer_where_there_is_a_result(
         #[case] parts: Value,
@@ -404,6 +471,54 @@ mod tests {
             status("completed", last),
         ];
         assert_eq!(build(&updates).0.expect("an answer"), shown);
+    }
+
+    /// An update with a piece of a file, `bytes` in Base64.
+    fn piece(append: bool, last: bool, bytes: &str) -> Value {
+        json!({"artifactUpdate": {"taskId": "t", "contextId": "c", "append": append, "lastChunk": last, "artifact": {"artifactId": "f",
+            "parts": [{"raw": bytes, "filename": "a.csv", "mediaType": "text/csv"}]}}})
+    }
+
+    #[test]
+    fn file_that_is_streamed_in_pieces_is_one() {
+        let updates = [
+            piece(false, false, "YSw="),
+            piece(true, false, "Yiw="),
+            artifact("w", "A table:", false),
+            piece(true, true, "Yw=="),
+            artifact("w", " see above", true),
+            status("completed", ""),
+        ];
+        let (text, _) = build(&updates);
+        assert_eq!(
+            text.expect("an answer"),
+            "(a.csv: b\"a,b,c\")A table: see above"
+        );
+    }
+
+    #[test]
+    fn file_behind_a_last_piece_is_another() {
+        let updates = [
+            piece(false, true, "YQ=="),
+            piece(true, true, "Yg=="),
+            status("completed", "Done."),
+        ];
+        let (text, _) = build(&updates);
+        let expected = "(a.csv: b\"a\")(a.csv: b\"b\")Done.";
+        assert_eq!(text.expect("an answer"), expected);
+    }
+
+    #[test]
+    fn text_is_told_while_it_comes_and_files_at_the_end() {
+        let mut builder = AnswerBuilder::new(ConversationState::default());
+        let mut apply = |update: &Value| builder.apply(read(update)).expect("fine");
+        let told = apply(&artifact("a", "A cat:", false));
+        assert_eq!(told, [AnswerPart::Text("A cat:".into())]);
+        assert_eq!(apply(&piece(false, true, "YQ==")), []);
+        let told = apply(&artifact("a", " Tom", true));
+        assert_eq!(told, [AnswerPart::Text(" Tom".into())]);
+        let told = apply(&status("completed", ""));
+        assert!(matches!(&told[..], [AnswerPart::File(file)] if file.name == "a.csv"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod confirmation;
 mod hitl_extension;
 mod json_rpc;
 mod parts;
+mod streamed_file;
 mod update;
 
 use std::sync::Arc;

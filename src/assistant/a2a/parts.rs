@@ -1,13 +1,13 @@
 //! What people see of the parts of a message or an artifact. Pure.
 //!
-//! Text is text, files at web addresses are links, other files are named, and data is shown only where there is nothing else: agents put calls of
-//! tools into it, which are not for people, and results, which are.
+//! Text is text, files are files, and data is shown only where there is nothing else: agents put calls of tools into it, which are not for people,
+//! and results, which are.
 
-use crate::assistant::Choice;
+use super::streamed_file::StreamedFile;
 use crate::assistant::lenient_json::{Json, JsonKind};
+use crate::assistant::{Choice, FileContent, OfferedFile};
 
-/// The longest name of a file, and the most of a piece of data, in characters.
-const MAX_NAME: usize = 100;
+/// The most of a piece of data, in characters.
 const MAX_DATA: usize = 2000;
 
 /// What ADK and kagent say that data is, in the metadata of its part, where it is a step of their work.
@@ -24,10 +24,19 @@ const STEPS: [&str; 6] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum VisiblePart {
     Text(String),
-    /// On a line of its own.
-    File(String),
+    /// In a paragraph of its own.
+    File(StreamedFile),
     /// A block of its own, where no text says it.
     Data(String),
+}
+
+/// A stretch of what people see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// Markdown.
+    Text(String),
+    /// A file among it.
+    File(OfferedFile),
 }
 
 /// The parts of a message or an artifact that people see.
@@ -68,6 +77,11 @@ impl Content {
                 text.push_str(between);
                 text.push_str(&more);
             }
+            (Some(VisiblePart::File(file)), VisiblePart::File(more))
+                if file.goes_on_with(&more) =>
+            {
+                file.append(more);
+            }
             (_, part) => self.parts.push(part),
         }
     }
@@ -76,6 +90,19 @@ impl Content {
     pub(super) fn append(&mut self, more: Self) {
         for part in more.parts {
             self.push(part, "");
+        }
+    }
+
+    /// Adds a paragraph.
+    pub(super) fn append_paragraph(&mut self, text: &str) {
+        let between = if self.ends_in_text() { "\n\n" } else { "" };
+        self.push(VisiblePart::Text(format!("{between}{text}")), "");
+    }
+
+    /// The file at its end is whole.
+    pub(super) fn end_file(&mut self) {
+        if let Some(VisiblePart::File(file)) = self.parts.last_mut() {
+            file.end();
         }
     }
 
@@ -105,30 +132,64 @@ impl Content {
         matches!(self.parts.last(), Some(VisiblePart::Text(_)))
     }
 
-    /// As Markdown; data only if no text says it.
+    /// Whether there are files among it.
+    pub(super) fn has_files(&self) -> bool {
+        let is_file = |part: &VisiblePart| matches!(part, VisiblePart::File(_));
+        self.parts.iter().any(is_file)
+    }
+
+    /// As Markdown without its files; data only if no text says it.
     pub(super) fn to_markdown(&self) -> String {
         self.render(!self.has_text())
     }
 
-    /// As Markdown, with or without data.
+    /// As Markdown without its files, with or without data.
     pub(super) fn render(&self, with_data: bool) -> String {
         let mut text = String::new();
         let mut behind_block = false;
         for part in &self.parts {
-            let (shown, is_block) = match part {
-                VisiblePart::Text(shown) => (shown, false),
-                VisiblePart::File(shown) => (shown, true),
-                VisiblePart::Data(shown) if with_data => (shown, true),
-                VisiblePart::Data(_) => continue,
+            behind_block = match part {
+                VisiblePart::File(_) => true,
+                _ => part.render(with_data, behind_block, &mut text),
             };
-            let begins_line = text.is_empty() || text.ends_with('\n') || shown.starts_with('\n');
-            if (is_block || behind_block) && !begins_line {
-                text.push('\n');
-            }
-            text.push_str(shown);
-            behind_block = is_block;
         }
         text
+    }
+
+    /// All of it, in its order.
+    pub(super) fn shown(&self, with_data: bool) -> Vec<Shown> {
+        let mut shown = Vec::new();
+        let mut text = String::new();
+        let mut behind_block = false;
+        for part in &self.parts {
+            if let VisiblePart::File(file) = part {
+                shown.push(Shown::Text(std::mem::take(&mut text)));
+                shown.push(Shown::File(file.to_file()));
+                behind_block = false;
+            } else {
+                behind_block = part.render(with_data, behind_block, &mut text);
+            }
+        }
+        shown.push(Shown::Text(text));
+        shown.retain(|part| !matches!(part, Shown::Text(text) if text.trim().is_empty()));
+        shown
+    }
+}
+
+impl VisiblePart {
+    /// Adds what is text of it; returns whether a line ends behind it.
+    fn render(&self, with_data: bool, behind_block: bool, text: &mut String) -> bool {
+        let (shown, is_block) = match self {
+            Self::Text(shown) => (shown, false),
+            Self::Data(shown) if with_data => (shown, true),
+            Self::Data(_) | Self::File(_) => return behind_block,
+        };
+        let begins_line = text.is_empty() || text.ends_with('\n') || shown.starts_with('\n');
+        if (is_block || behind_block) && !begins_line {
+            text.push('\n');
+        }
+        text.push_str(shown);
+        is_block
     }
 }
 
@@ -206,8 +267,8 @@ fn is_step(part: Json<'_>) -> bool {
     is_call && name.kind() == JsonKind::Text && id.kind() == JsonKind::Text
 }
 
-/// A link to a file, or its name.
-fn read_file(part: Json<'_>) -> Option<String> {
+/// A file with what it holds, or where it is.
+fn read_file(part: Json<'_>) -> Option<StreamedFile> {
     let inner = part.field("file");
     let file = if inner.is_object() { inner } else { part };
     let [url, uri, file_uri] = file.fields(["url", "uri", "fileWithUri"]);
@@ -215,88 +276,24 @@ fn read_file(part: Json<'_>) -> Option<String> {
     let address = [url, uri, file_uri]
         .into_iter()
         .find_map(Json::non_empty_string);
-    let has_bytes = [raw, bytes, file_bytes]
-        .iter()
-        .any(|bytes| !bytes.is_null());
-    if address.is_none() && !has_bytes && !inner.is_object() {
+    let base64 = [raw, bytes, file_bytes]
+        .into_iter()
+        .find(|bytes| !bytes.is_null());
+    if address.is_none() && base64.is_none() && !inner.is_object() {
         return None;
     }
-    let [name, file_name] = file.fields(["name", "filename"]);
-    let name = [file_name, name]
-        .into_iter()
-        .find_map(Json::non_empty_string);
-    if let Some(address) = address.as_deref().filter(|address| is_web(address)) {
-        let name = one_line(name.as_deref().unwrap_or(address));
-        return Some(format!("[{name}]({address})"));
-    }
-    let data_uri = address
-        .as_deref()
-        .filter(|a| starts_with_ignoring_case(a, "data:"));
-    let [media_type, mime_type] = file.fields(["mediaType", "mimeType"]);
-    let media_type = [media_type, mime_type]
-        .into_iter()
-        .find_map(Json::non_empty_string)
-        .or_else(|| media_type_of(data_uri?));
-    let name = name.or_else(|| match (&address, data_uri) {
-        (Some(address), None) => last_segment(address),
-        _ => None,
-    });
-    Some(file_mark(name, media_type))
-}
-
-/// "(file: cat.png)": until files can be sent, people learn that there is one.
-fn file_mark(name: Option<String>, media_type: Option<String>) -> String {
-    let media_type = media_type.map(|t| t.to_ascii_lowercase());
-    let is_picture = media_type
-        .as_deref()
-        .is_some_and(|t| t.starts_with("image/"));
-    let kind = if is_picture { "picture" } else { "file" };
-    match name.or(media_type) {
-        Some(name) => format!("({kind}: {})", one_line(&name)),
-        None => format!("({kind})"),
-    }
-}
-
-fn is_web(address: &str) -> bool {
-    let web = ["https://", "http://"]
-        .iter()
-        .any(|scheme| starts_with_ignoring_case(address, scheme));
-    web && !address.contains(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | '<' | '>'))
-}
-
-fn starts_with_ignoring_case(text: &str, beginning: &str) -> bool {
-    text.get(..beginning.len())
-        .is_some_and(|begun| begun.eq_ignore_ascii_case(beginning))
-}
-
-/// `image/png` of `data:image/png;base64,…`.
-fn media_type_of(data_uri: &str) -> Option<String> {
-    let head = data_uri.get(5..)?.split([';', ',']).next()?;
-    (!head.is_empty()).then(|| head.to_owned())
-}
-
-/// `cat.png` of `gs://bucket/cat.png`.
-fn last_segment(address: &str) -> Option<String> {
-    let path = address.split(['?', '#']).next()?.trim_end_matches('/');
-    let name = path.rsplit(['/', ':']).next()?;
-    (!name.is_empty()).then(|| name.to_owned())
-}
-
-/// A name that cannot leave its line or its place in Markdown.
-fn one_line(name: &str) -> String {
-    let mut line = String::new();
-    for c in name
-        .trim()
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(MAX_NAME)
-    {
-        if matches!(c, '\\' | '*' | '[' | ']' | '`' | '<' | '~' | '|') {
-            line.push('\\');
-        }
-        line.push(c);
-    }
-    line
+    let non_empty = |fields: [Json<'_>; 2]| {
+        let mut fields = fields.into_iter();
+        fields.find_map(Json::non_empty_string).unwrap_or_default()
+    };
+    let name = non_empty(file.fields(["filename", "name"]));
+    let media_type = non_empty(file.fields(["mediaType", "mimeType"]));
+    let base64 = base64.and_then(Json::text);
+    Some(StreamedFile::new(match (base64, address) {
+        (Some(base64), _) => OfferedFile::from_base64(&name, &media_type, &base64),
+        (None, Some(address)) => OfferedFile::from_address(&name, &media_type, &address),
+        (None, None) => OfferedFile::new(&name, &media_type, FileContent::Unreadable),
+    }))
 }
 
 fn data_block(data: Json<'_>) -> String {
@@ -335,25 +332,39 @@ mod tests {
         Content::of_artifact(Json::split(text.as_bytes()).expect("JSON").0)
     }
 
+    /// Text as it is, files as what they are: `(cat.png image/png: 2 bytes)`.
+    fn show(content: &Content) -> String {
+        let shown = content.shown(!content.has_text());
+        let shown = shown.into_iter().map(|part| match part {
+            Shown::Text(text) => text,
+            Shown::File(file) => {
+                let content = match file.content {
+                    FileContent::Bytes(bytes) => format!("{} bytes", bytes.len()),
+                    FileContent::Link(address) => address,
+                    FileContent::Unreadable => "unreadable".to_owned(),
+                };
+                format!("({} {}: {content})", file.name, file.media_type)
+            }
+        });
+        shown.collect()
+    }
+
     #[rstest]
-    #[case::bytes(json!({"kind": "file", "file": {"name": "cat.png", "bytes": "AQI="}}), "(file: cat.png)")]
-    #[case::raw(json!({"raw": "AQI=", "filename": "cat.png", "mediaType": "image/png"}), "(picture: cat.png)")]
-    #[case::raw_without_a_name(json!({"raw": "AQI=", "mediaType": "application/pdf"}), "(file: application/pdf)")]
-    #[case::picture_without_a_name(json!({"kind": "file", "file": {"bytes": "AQI=", "mimeType": "image/png"}}), "(picture: image/png)")]
-    #[case::nothing_known(json!({"kind": "file", "file": {"bytes": "AQI="}}), "(file)")]
-    #[case::cloud(json!({"kind": "file", "file": {"uri": "gs://bucket/a/cat.png"}}), "(file: cat.png)")]
-    #[case::cloud_picture(json!({"url": "s3://bucket/cat.png?v=1", "mediaType": "image/png"}), "(picture: cat.png)")]
-    #[case::artifact_service(json!({"url": "artifact://app/cat.png"}), "(file: cat.png)")]
-    #[case::data_uri(json!({"url": "data:image/png;base64,AAAA"}), "(picture: image/png)")]
-    #[case::named_data_uri(json!({"url": "DATA:image/png;base64,AAAA", "filename": "cat.png"}), "(picture: cat.png)")]
-    #[case::draft(json!({"file": {"fileWithBytes": "AQI=", "name": "cat.png"}}), "(file: cat.png)")]
-    #[case::web(json!({"url": "https://x/f.pdf", "filename": "f.pdf"}), "[f.pdf](https://x/f.pdf)")]
-    #[case::web_without_a_name(json!({"kind": "file", "file": {"uri": "HTTPS://x/f.pdf"}}), "[HTTPS://x/f.pdf](HTTPS://x/f.pdf)")]
-    #[case::odd_link(json!({"url": "https://x/) [a](https://y/f.pdf"}), "(file: f.pdf)")]
-    #[case::odd_name(json!({"raw": "AQI=", "filename": "a\n[b](c)"}), "(file: a\\[b\\](c))")]
-    #[case::script(json!({"url": "javascript:alert(1)", "filename": "x"}), "(file: x)")]
-    fn files_are_links_or_named(#[case] part: Value, #[case] shown: &str) {
-        assert_eq!(content(&json!([part])).to_markdown(), shown);
+    #[case::bytes(json!({"kind": "file", "file": {"name": "cat.png", "bytes": "AQI="}}), "(cat.png : 2 bytes)")]
+    #[case::raw(json!({"raw": "AQI=", "filename": "cat.png", "mediaType": "image/png"}), "(cat.png image/png: 2 bytes)")]
+    #[case::mime_type(json!({"kind": "file", "file": {"bytes": "AQI=", "mimeType": "image/png"}}), "( image/png: 2 bytes)")]
+    #[case::broken(json!({"raw": "A", "filename": "cat.png"}), "(cat.png : unreadable)")]
+    #[case::nothing(json!({"kind": "file", "file": {"name": "cat.png"}}), "(cat.png : unreadable)")]
+    #[case::cloud(json!({"kind": "file", "file": {"uri": "gs://bucket/a/cat.png"}}), "(cat.png : unreadable)")]
+    #[case::artifact_service(json!({"url": "artifact://app/cat.png?v=1", "mediaType": "image/png"}), "(cat.png image/png: unreadable)")]
+    #[case::data_uri(json!({"url": "data:image/png;base64,AQI="}), "( image/png: 2 bytes)")]
+    #[case::draft(json!({"file": {"fileWithBytes": "AQI=", "name": "cat.png"}}), "(cat.png : 2 bytes)")]
+    #[case::web(json!({"url": "https://x/f.pdf", "filename": "f.pdf"}), "(f.pdf : https://x/f.pdf)")]
+    #[case::web_of_0_3(json!({"kind": "file", "file": {"uri": "https://x/f.pdf"}}), "( : https://x/f.pdf)")]
+    #[case::odd_link(json!({"url": "https://x/) [a](https://y/f.pdf"}), "(f.pdf : unreadable)")]
+    #[case::script(json!({"url": "javascript:alert(1)", "filename": "x"}), "(x : unreadable)")]
+    fn files_have_bytes_or_an_address(#[case] part: Value, #[case] shown: &str) {
+        assert_eq!(show(&content(&json!([part]))), shown);
     }
 
     #[rstest]
@@ -370,10 +381,10 @@ mod tests {
     #[case::unmarked_call(json!([{"data": {"id": "1", "name": "f", "args": {}}}]), "")]
     #[case::data_alone(json!([{"kind": "data", "data": {"k": 1}}]), "```json\n{\n  \"k\": 1\n}\n```")]
     #[case::data_that_is_text(json!([{"data": "Hello"}]), "Hello")]
-    #[case::file_between(json!([{"text": "A cat:"}, {"raw": "AQI=", "filename": "cat.png"}, {"text": "Nice."}]), "A cat:\n(file: cat.png)\nNice.")]
+    #[case::file_between(json!([{"text": "A cat:"}, {"raw": "AQI=", "filename": "cat.png"}, {"text": "Nice."}]), "A cat:(cat.png : 2 bytes)Nice.")]
     #[case::nothing(json!([{"kind": "video"}, 7, null]), "")]
     fn parts_are_shown_for_people(#[case] parts: Value, #[case] shown: &str) {
-        assert_eq!(content(&parts).to_markdown(), shown);
+        assert_eq!(show(&content(&parts)), shown);
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(super) enum AgentUpdate {
     Artifact {
         artifact: Artifact,
         append: bool,
+        /// Nothing more is appended.
+        is_last: bool,
         ids: Ids,
         notes: Notes,
     },
@@ -152,10 +154,11 @@ impl AgentUpdate {
             }
             "status-update" => Some(Self::Status(status(value, "taskId"))),
             "artifact-update" => {
-                let [inner, append] = value.fields(["artifact", "append"]);
+                let [inner, append, last] = value.fields(["artifact", "append", "lastChunk"]);
                 Some(Self::Artifact {
                     artifact: artifact(inner),
                     append: !append.is_blank(),
+                    is_last: !last.is_blank(),
                     ids: ids(value, "taskId"),
                     notes: notes(&[value, inner]),
                 })

@@ -6,8 +6,11 @@ use std::hash::{BuildHasher, RandomState};
 use url::Url;
 
 use super::reasoning::{ReasoningFilter, Visible};
+use super::spoken_answer::SpokenAnswer;
 use super::text_joiner::TextJoiner;
-use crate::assistant::{AnswerPart, Citation, Progress, QuestionProgress, TokenUsage, Truncation};
+use crate::assistant::{
+    AnswerPart, Citation, OfferedFile, Progress, QuestionProgress, TokenUsage, Truncation,
+};
 
 /// The most sources that are read of one answer.
 const MAX_CITATIONS: usize = 100;
@@ -20,11 +23,12 @@ pub(super) struct AnswerParts {
     queue: VecDeque<AnswerPart>,
     joiner: TextJoiner,
     reasoning: ReasoningFilter,
-    /// The lines that stand for files, in their order.
-    file_lines: Vec<String>,
-    /// How many of them are in the text.
-    placed_lines: usize,
+    /// In their order.
+    files: Vec<OfferedFile>,
+    /// How many of them are in their place.
+    placed_files: usize,
     known_files: HashSet<u64>,
+    audio: SpokenAnswer,
     hasher: RandomState,
     known_urls: HashSet<String>,
     /// Of the list of sources that came last.
@@ -74,12 +78,17 @@ impl AnswerParts {
         self.show(visible);
     }
 
-    /// A line that stands for a file; once for each `content` of one.
-    pub(super) fn push_file(&mut self, line: String, content: &[u8]) {
+    /// A file; once for each `content` of one.
+    pub(super) fn push_file(&mut self, file: OfferedFile, content: &[u8]) {
         if self.known_files.insert(self.hasher.hash_one(content)) {
-            self.file_lines.push(line);
-            self.place_file_lines();
+            self.files.push(file);
+            self.place_files();
         }
+    }
+
+    /// A piece of the answer as speech, in Base64.
+    pub(super) fn push_audio(&mut self, base64: &[u8]) {
+        self.audio.push(base64);
     }
 
     /// What comes now is another message: it begins a paragraph.
@@ -174,7 +183,8 @@ impl AnswerParts {
         }
         let visible = self.reasoning.finish(is_complete);
         self.show(visible);
-        self.place_lines_now();
+        self.files.extend(self.audio.finish(self.text.has_text));
+        self.place_files_now();
         if std::mem::take(&mut self.text.is_taken_back) {
             self.queue.push_back(AnswerPart::Rewrite(String::new()));
         }
@@ -188,7 +198,7 @@ impl AnswerParts {
         for part in visible {
             match part {
                 Visible::Text(text) => {
-                    self.place_file_lines();
+                    self.place_files();
                     self.append(&text);
                 }
                 Visible::TakeBack => self.take_back(),
@@ -196,19 +206,24 @@ impl AnswerParts {
         }
     }
 
-    /// Puts the lines of files into the text, unless it is hidden what stands around them.
-    fn place_file_lines(&mut self) {
+    /// Hands files on in their place, unless it is hidden what stands around them.
+    fn place_files(&mut self) {
         if !self.reasoning.is_hiding() {
-            self.place_lines_now();
+            self.place_files_now();
         }
     }
 
-    fn place_lines_now(&mut self) {
-        while let Some(line) = self.file_lines.get(self.placed_lines).cloned() {
-            self.placed_lines += 1;
-            self.needs_break |= self.text.has_text;
-            self.append(&line);
-            self.needs_break = true;
+    fn place_files_now(&mut self) {
+        while let Some(file) = self.files.get(self.placed_files).cloned() {
+            self.placed_files += 1;
+            if std::mem::take(&mut self.text.is_taken_back) {
+                self.queue.push_back(AnswerPart::Rewrite(String::new()));
+            }
+            self.text.has_text = true;
+            self.progress.has_said_something = true;
+            // It is a paragraph of its own.
+            self.needs_break = false;
+            self.queue.push_back(AnswerPart::File(file));
         }
     }
 
@@ -243,7 +258,7 @@ impl AnswerParts {
         self.text.is_taken_back |= self.text.has_text;
         self.text.has_text = false;
         self.needs_break = false;
-        self.placed_lines = 0;
+        self.placed_files = 0;
     }
 }
 
@@ -277,30 +292,53 @@ mod tests {
         assert!(!parts.has_text());
     }
 
+    fn file(name: &str) -> OfferedFile {
+        OfferedFile::from_base64(name, "image/png", b"YWJj")
+    }
+
     #[test]
-    fn files_stand_on_lines_of_their_own() {
+    fn files_stand_among_the_text_and_once() {
         let mut parts = AnswerParts::default();
         parts.push_text(b"See:");
-        parts.push_file("(picture: a)".into(), b"1");
-        parts.push_file("(picture: a)".into(), b"1");
+        parts.push_file(file("a"), b"1");
+        parts.push_file(file("a"), b"1");
         parts.push_text(b"Nice?");
-        parts.push_file("(file: b)".into(), b"2");
+        parts.push_file(file("b"), b"2");
         parts.finish(true);
-        let text = "See:\n\n(picture: a)\n\nNice?\n\n(file: b)";
-        assert_eq!(collect(&mut parts), [AnswerPart::Text(text.into())]);
+        let expected = [
+            AnswerPart::Text("See:".into()),
+            AnswerPart::File(file("a")),
+            AnswerPart::Text("Nice?".into()),
+            AnswerPart::File(file("b")),
+        ];
+        assert_eq!(collect(&mut parts), expected);
     }
 
     #[test]
     fn files_within_reasoning_are_shown() {
         let mut parts = AnswerParts::default();
         parts.push_text(b"<think>");
-        parts.push_file("(picture: a)".into(), b"1");
+        parts.push_file(file("a"), b"1");
         assert_eq!(collect(&mut parts), []);
         parts.finish(false);
-        assert_eq!(
-            collect(&mut parts),
-            [AnswerPart::Text("(picture: a)".into())]
-        );
+        assert_eq!(collect(&mut parts), [AnswerPart::File(file("a"))]);
+    }
+
+    #[test]
+    fn files_come_again_where_the_text_is_taken_back() {
+        let mut parts = AnswerParts::default();
+        parts.push_text(b"Draft");
+        parts.push_file(file("a"), b"1");
+        parts.restart();
+        parts.push_text(b"Final");
+        let taken_back = [
+            AnswerPart::Text("Draft".into()),
+            AnswerPart::File(file("a")),
+            AnswerPart::Rewrite(String::new()),
+            AnswerPart::File(file("a")),
+            AnswerPart::Text("Final".into()),
+        ];
+        assert_eq!(collect(&mut parts), taken_back);
     }
 
     #[test]

@@ -1,11 +1,14 @@
-//! What a message holds, whatever its type: text as a string, as parts, as a number; files, of which a line says that they are there.
+//! What a message holds, whatever its type: text as a string, as parts, as a number; files, as bytes or as links.
 
 use std::borrow::Cow;
 
 use super::answer_parts::AnswerParts;
 use super::sources;
 use crate::assistant::lenient_json::{Json, JsonKind};
+use crate::assistant::{FileContent, OfferedFile};
 
+/// Base64 of a file that is no address is at least so long: shorter words are names.
+const MIN_BASE64: usize = 16;
 /// How deep parts may hold parts.
 const MAX_DEPTH: u32 = 6;
 /// The most files of one list.
@@ -133,21 +136,18 @@ fn read_part(part: Json<'_>, parts: &mut AnswerParts, depth: u32) -> bool {
         | read_files(inline, "file", parts)
 }
 
-/// Speech that is an answer: its words, and a line for it only if there are none.
+/// Speech that is an answer: its words, where they stand nowhere else, and the sound.
 fn read_audio(audio: Json<'_>, is_alone: bool, parts: &mut AnswerParts) -> bool {
-    let [transcript, data, id] = audio.fields(["transcript", "data", "id"]);
-    if let (true, Some(words)) = (is_alone, transcript.text()) {
-        parts.push_text(&words);
-        return true;
+    let [transcript, data] = audio.fields(["transcript", "data"]);
+    let words = transcript.text().filter(|_| is_alone);
+    if let Some(words) = &words {
+        parts.push_text(words);
     }
-    let Some(data) = data.text().filter(|data| !data.is_empty()) else {
-        return false;
-    };
-    if is_alone && !parts.has_text() {
-        let id = id.text().unwrap_or(data);
-        parts.push_file("(file: audio)".to_owned(), &id);
+    let data = data.text().filter(|data| !data.is_empty());
+    if let Some(data) = &data {
+        parts.push_audio(data);
     }
-    true
+    words.is_some() || data.is_some()
 }
 
 /// One file or a list of them.
@@ -177,7 +177,13 @@ const CONTENTS: [&str; 11] = [
     "inline_data",
 ];
 const NAMES: [&str; 5] = ["name", "filename", "file_name", "title", "alt"];
-const TYPES: [&str; 4] = ["media_type", "mime_type", "mimeType", "format"];
+const TYPES: [&str; 5] = [
+    "media_type",
+    "mime_type",
+    "mimeType",
+    "output_format",
+    "format",
+];
 
 /// What is known about a file.
 #[derive(Debug, Default)]
@@ -185,6 +191,8 @@ struct FileInfo<'a> {
     name: Option<String>,
     media_type: Option<String>,
     content: Option<Cow<'a, [u8]>>,
+    /// The content is the name of a file at the server.
+    is_id: bool,
 }
 
 impl<'a> FileInfo<'a> {
@@ -201,38 +209,55 @@ impl<'a> FileInfo<'a> {
         let media_type = types.iter().find_map(|kind| kind.non_empty_string());
         self.media_type = self.media_type.take().or(media_type);
         if depth > 0 {
-            for inner in file.fields(CONTENTS) {
+            for (field, inner) in CONTENTS.iter().zip(file.fields(CONTENTS)) {
                 if !inner.is_null() {
+                    self.is_id |= self.content.is_none() && *field == "file_id";
                     self.collect(inner, depth - 1);
                 }
             }
         }
+    }
+
+    /// The media type that goes with the file: `png` is one of pictures.
+    fn media_type(&self, word: &str) -> String {
+        let known = self.media_type.as_deref().unwrap_or_default();
+        if known.is_empty() || known.contains('/') {
+            return known.to_owned();
+        }
+        let family = if word == "picture" {
+            "image"
+        } else {
+            "application"
+        };
+        format!("{family}/{known}")
     }
 }
 
 fn read_file(file: Json<'_>, word: &str, parts: &mut AnswerParts) -> bool {
     let mut info = FileInfo::default();
     info.collect(file, 3);
+    let media_type = info.media_type(word);
     let Some(content) = info.content else {
         return false;
     };
     // Only its beginning says what it is; the rest is the file.
     let head = String::from_utf8_lossy(&content[..content.len().min(4096)]).into_owned();
-    let is_link = head.starts_with("http://") || head.starts_with("https://");
+    let scheme = head.split(':').next().unwrap_or_default();
+    let is_address = matches!(scheme, "data" | "http" | "https");
     let name = info
         .name
-        .or_else(|| is_link.then(|| name_of_link(&head)).flatten())
+        .or_else(|| name_of_link(&head).filter(|_| scheme != "data"))
         .or_else(|| name_of_type(&head, info.media_type.as_deref(), word))
         .unwrap_or_else(|| if word == "picture" { "image" } else { word }.to_owned());
-    let line = format!("({word}: {})", clean_name(&name));
-    let is_short_link =
-        is_link && content.len() <= 2048 && !head.contains([' ', '(', ')', '<', '>', '\n']);
-    let line = if is_short_link {
-        format!("[{line}]({head})")
+    let name = clean_name(&name);
+    let file = if is_address {
+        OfferedFile::from_address(&name, &media_type, &String::from_utf8_lossy(&content))
+    } else if info.is_id || content.len() < MIN_BASE64 {
+        OfferedFile::new(&name, &media_type, FileContent::Unreadable)
     } else {
-        line
+        OfferedFile::from_base64(&name, &media_type, &content)
     };
-    parts.push_file(line, &content);
+    parts.push_file(file.as_picture(word == "picture"), &content);
     true
 }
 

@@ -15,6 +15,7 @@ mod refusal;
 mod request;
 mod responses;
 mod sources;
+mod spoken_answer;
 #[cfg(test)]
 mod test_values;
 mod text_joiner;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::assistant::{
-    AnswerPart, ApprovalRequest, Assistant, AssistantError, Choice, FailureKind, Picture, Progress,
+    AnswerPart, ApprovalRequest, Assistant, AssistantError, Choice, FailureKind, OfferedFile, Picture, Progress,
     Question, QuestionProgress, TokenUsage, Truncation,
 };
 use crate::pipeline::message::incoming_update::TelegramFile;
@@ -252,7 +252,7 @@ async fn collect_answer(
     Ok(answer)
 }
 
-/// The text of an answer as it grows, and the files of its data URIs, which are no part of it.
+/// The text of an answer as it grows, and its files, which are no part of it.
 struct TextReader {
     words: PlaceholderWords<'static>,
     /// The biggest file that is wanted; `None`: none are.
@@ -290,6 +290,10 @@ impl TextReader {
 
     fn push(&mut self, text: &str) {
         self.filter.push(text, &mut self.text);
+    }
+
+    fn push_file(&mut self, file: OfferedFile) {
+        self.filter.push_file(file, &mut self.text);
     }
 
     fn rewrite(&mut self, text: &str) {
@@ -357,6 +361,7 @@ async fn read_answer(
         match part? {
             AnswerPart::Text(text) => reader.push(&text),
             AnswerPart::Rewrite(text) => reader.rewrite(&text),
+            AnswerPart::File(file) => reader.push_file(file),
             AnswerPart::SessionState(state) if state.len() > MAX_STATE_BYTES => {
                 answer.oversized_state = Some(state.len());
             }

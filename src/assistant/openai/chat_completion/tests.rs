@@ -2,8 +2,10 @@ use proptest::prelude::*;
 
 use super::super::body_reader::BodyReader;
 use super::*;
-use crate::assistant::{AnswerPart, Citation, QuestionProgress, TokenUsage};
-use cases::{End, delta, deltas, ended, half, raw, reason, sse, text, texts, whole};
+use crate::assistant::{
+    AnswerPart, Citation, FileContent, OfferedFile, QuestionProgress, TokenUsage,
+};
+use cases::{End, add_file, delta, deltas, ended, half, raw, reason, sse, text, texts, whole};
 
 #[path = "../../../../tests/assistants/openai_cases.rs"]
 #[macro_use]
@@ -38,6 +40,7 @@ impl Answer {
                     match &part {
                         AnswerPart::Text(text) => self.text.push_str(text),
                         AnswerPart::Rewrite(text) => self.text.clone_from(text),
+                        AnswerPart::File(file) => show_file(&mut self.text, file),
                         AnswerPart::Truncated(truncation) => self.truncation = Some(*truncation),
                         _ => {}
                     }
@@ -46,6 +49,16 @@ impl Answer {
             }
         }
     }
+}
+
+/// Adds what stands for a file.
+fn show_file(text: &mut String, file: &OfferedFile) {
+    let word = if file.is_picture { "picture" } else { "file" };
+    let link = match &file.content {
+        FileContent::Link(link) => Some(link.as_str()),
+        _ => None,
+    };
+    add_file(text, word, &file.name, link);
 }
 
 fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Answer {
@@ -74,7 +87,7 @@ fn check(body: Vec<u8>, text: &str, end: End) {
         }
         let answer = read(body.chunks(size.max(1)));
         assert_eq!(
-            (answer.text.as_str(), answer.end()),
+            (answer.text.trim_end(), answer.end()),
             (text, end),
             "pieces of {size}: {answer:?}"
         );

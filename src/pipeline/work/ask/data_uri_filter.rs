@@ -9,6 +9,7 @@ mod context;
 mod files;
 mod uri;
 
+use crate::assistant::{FileContent, OfferedFile, last_segment};
 use code_tracker::CodeTracker;
 pub(super) use context::PlaceholderWords;
 use context::{Openers, UriContext};
@@ -87,6 +88,28 @@ impl<'a> DataUriFilter<'a> {
                 self.read(&rest[..c.len_utf8()], out);
                 rest = &rest[c.len_utf8()..];
             }
+        }
+    }
+
+    /// A file stands here, in a paragraph of its own.
+    pub(super) fn push_file(&mut self, file: OfferedFile, out: &mut String) {
+        self.finish(out);
+        self.openers = Openers::new(true);
+        let mut start = out.len();
+        if !file.repeats_text {
+            if start > 0 {
+                self.let_through("\n\n", out);
+                start = out.len();
+            }
+            let shown = file_words(&file, self.words);
+            self.emit(&shown, out);
+        }
+        let placeholder = start..out.len();
+        if !placeholder.is_empty() {
+            self.let_through("\n\n", out);
+        }
+        if let Some(files) = &mut self.files {
+            files.offer(placeholder, file);
         }
     }
 
@@ -267,6 +290,28 @@ impl<'a> DataUriFilter<'a> {
         out.push_str(text);
         self.last = text.chars().next_back().or(self.last);
     }
+}
+
+/// What is shown in the place of a file: a link to it, or what it is called.
+fn file_words(file: &OfferedFile, words: PlaceholderWords<'_>) -> String {
+    let name = context::bounded_name(&file.name);
+    match &file.content {
+        FileContent::Link(address) => {
+            let name = if name.is_empty() {
+                context::bounded_name(last_segment(address).unwrap_or(address))
+            } else {
+                name
+            };
+            format!("[{}]({address})", without_markup(&name))
+        }
+        _ => words.shown(file.is_picture, &without_markup(&name)),
+    }
+}
+
+/// A name that is one piece of plain text in Markdown.
+fn without_markup(name: &str) -> String {
+    let is_plain = |c: &char| !"[]<>`*|~\\".contains(*c);
+    name.chars().filter(is_plain).collect()
 }
 
 #[cfg(test)]

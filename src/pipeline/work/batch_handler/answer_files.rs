@@ -1,10 +1,10 @@
 //! The messages of an answer with files: its text is cut where each stood.
 
 use super::BatchHandler;
+use crate::assistant::{FileContent, OfferedFile};
 use crate::pipeline::decide::file_type::FileType;
 use crate::pipeline::work::ask::{AnswerFile, AssistantAnswer};
 use crate::store::{FilePart, PartContent, ReplyPart};
-use crate::texts::Texts;
 
 impl BatchHandler<'_> {
     /// The messages of an answer, in order. In the place of a file that is too big or cannot be decoded stands a sentence.
@@ -15,10 +15,10 @@ impl BatchHandler<'_> {
         let mut parts = Vec::new();
         let mut text = String::new();
         let mut taken = 0;
-        for file in &answer.files {
-            text.push_str(&answer.text[taken..file.placeholder.start]);
-            taken = file.placeholder.end;
-            match self.file_part(file) {
+        for AnswerFile { placeholder, file } in &answer.files {
+            text.push_str(&answer.text[taken..placeholder.start]);
+            taken = placeholder.end;
+            match self.file_part(file, &answer.text[placeholder.clone()]) {
                 Ok(part) => {
                     self.add_text(&mut parts, &std::mem::take(&mut text)).await;
                     parts.push(part);
@@ -38,18 +38,23 @@ impl BatchHandler<'_> {
     }
 
     /// The part of a file, or what stands in its place.
-    fn file_part(&self, file: &AnswerFile) -> Result<ReplyPart, String> {
+    fn file_part(&self, file: &OfferedFile, shown: &str) -> Result<ReplyPart, String> {
         let texts = self.texts();
-        let fallback_name = fallback_name(file, texts);
-        let Some(content) = &file.content else {
-            let name = if file.name.is_empty() {
-                fallback_name
-            } else {
-                &file.name
-            };
-            return Err(texts.file_not_sent(name));
+        let fallback_name = if file.is_picture {
+            &texts.picture
+        } else {
+            &texts.file
         };
-        let file_type = FileType::of(content, &file.name, &file.declared_type, fallback_name);
+        let content = match &file.content {
+            FileContent::Bytes(content) => content,
+            FileContent::Link(_) => return Err(shown.to_owned()),
+            FileContent::Unreadable if file.repeats_text => return Err(String::new()),
+            FileContent::Unreadable if file.name.is_empty() => {
+                return Err(texts.file_not_sent(fallback_name));
+            }
+            FileContent::Unreadable => return Err(texts.file_not_sent(&file.name)),
+        };
+        let file_type = FileType::of(content, &file.name, &file.media_type, fallback_name);
         let content = PartContent::File(FilePart {
             kind: file_type.kind,
             replacement: texts.file_not_sent(&file_type.name),
@@ -60,13 +65,5 @@ impl BatchHandler<'_> {
         });
         let reply_to = self.reply_to();
         Ok(ReplyPart { content, reply_to })
-    }
-}
-
-fn fallback_name<'t>(file: &AnswerFile, texts: &'t Texts) -> &'t str {
-    if file.is_picture {
-        &texts.picture
-    } else {
-        &texts.file
     }
 }

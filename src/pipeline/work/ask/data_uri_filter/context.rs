@@ -10,6 +10,18 @@ pub(crate) struct PlaceholderWords<'a> {
     pub(crate) file: &'a str,
 }
 
+impl PlaceholderWords<'_> {
+    /// What is shown in the place of what is called so.
+    pub(super) fn shown(self, is_picture: bool, name: &str) -> String {
+        let word = if is_picture { self.picture } else { self.file };
+        if name.is_empty() {
+            format!("({word})")
+        } else {
+            format!("({word}: {name})")
+        }
+    }
+}
+
 /// What in the text may still turn out to be around a data URI, character by character.
 #[derive(Debug)]
 pub(super) struct Openers {
@@ -262,16 +274,7 @@ impl UriContext {
 
     /// What is shown instead.
     pub(super) fn placeholder(&self, words: PlaceholderWords<'_>) -> String {
-        let word = if self.is_picture {
-            words.picture
-        } else {
-            words.file
-        };
-        if self.name.is_empty() {
-            format!("({word})")
-        } else {
-            format!("({word}: {})", self.name)
-        }
+        words.shown(self.is_picture, &self.name)
     }
 }
 
@@ -324,7 +327,7 @@ fn attribute<'t>(tag: &'t str, name: &str) -> Option<&'t str> {
 }
 
 /// A name in one line, as long as a placeholder may be.
-fn bounded_name(name: &str) -> String {
+pub(super) fn bounded_name(name: &str) -> String {
     let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
     match name.char_indices().nth(MAX_NAME_CHARS) {
         Some((end, _)) => format!("{}…", &name[..end]),

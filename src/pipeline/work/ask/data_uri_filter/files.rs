@@ -1,37 +1,21 @@
-//! The files that data URIs of an answer hold, each with where it stood in the text.
+//! The files of an answer, in data URIs and beside its text, each with where it stood.
 
 use std::ops::Range;
 
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use bytes::Bytes;
 use percent_encoding::percent_decode_str;
+
+use crate::assistant::{FileContent, OfferedFile, decode_base64};
 
 /// The most files that are taken out of one answer; of more there is the word in their place.
 const MAX_FILES: usize = 10;
-
-/// As lenient as models write it.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_allow_trailing_bits(true)
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// A file that stood in an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AnswerFile {
     /// Where in the text the words stand that are in its place, in bytes.
     pub(crate) placeholder: Range<usize>,
-    /// What the answer calls it; empty without a name.
-    pub(crate) name: String,
-    /// What the answer says that it is.
-    pub(crate) declared_type: String,
-    /// Whether the answer shows it as a picture.
-    pub(crate) is_picture: bool,
-    /// `None`: it is too big, or cannot be decoded.
-    pub(crate) content: Option<Bytes>,
+    /// The file; unreadable if it is too big.
+    pub(crate) file: OfferedFile,
 }
 
 /// Gathers files while an answer is read.
@@ -98,15 +82,27 @@ impl FileCollector {
             .next()
             .is_some_and(|last| last.eq_ignore_ascii_case("base64"));
         let content = decode(data, is_base64)
-            .filter(|content| !content.is_empty() && content.len() <= self.max_bytes)
+            .filter(|content| !content.is_empty())
             .filter(|_| !self.is_too_big);
-        self.files.push(AnswerFile {
-            placeholder,
+        let file = OfferedFile {
             name: name.to_owned(),
-            declared_type: declared_type.to_owned(),
+            media_type: declared_type.to_owned(),
             is_picture,
-            content: content.map(Bytes::from),
-        });
+            repeats_text: false,
+            content: content.map_or(FileContent::Unreadable, |c| FileContent::Bytes(c.into())),
+        };
+        self.offer(placeholder, file);
+    }
+
+    /// A file beside the text, whose words stand there.
+    pub(super) fn offer(&mut self, placeholder: Range<usize>, mut file: OfferedFile) {
+        if self.files.len() >= MAX_FILES {
+            return;
+        }
+        if matches!(&file.content, FileContent::Bytes(bytes) if bytes.len() > self.max_bytes) {
+            file.content = FileContent::Unreadable;
+        }
+        self.files.push(AnswerFile { placeholder, file });
     }
 
     /// The files so far, in their order.
@@ -117,17 +113,9 @@ impl FileCollector {
 
 fn decode(data: &str, is_base64: bool) -> Option<Vec<u8>> {
     let decoded = percent_decode_str(data);
-    if !is_base64 {
-        return Some(decoded.collect());
+    if is_base64 {
+        decode_base64(decoded)
+    } else {
+        Some(decoded.collect())
     }
-    let digits: Vec<u8> = decoded
-        .filter_map(|byte| match byte {
-            b'-' => Some(b'+'),
-            b'_' => Some(b'/'),
-            // Between the lines of wrapped Base64.
-            b'>' | b' ' | b'\t' | b'\r' | b'\n' => None,
-            byte => Some(byte),
-        })
-        .collect();
-    BASE64.decode(digits).ok()
 }
