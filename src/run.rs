@@ -164,7 +164,8 @@ pub(crate) fn address_policy(args: &RunArgs) -> Result<AddressPolicy> {
     .only(parse_values(
         "--allow-assistant-host",
         &args.allow_assistant_host,
-    )?))
+    )?)
+    .with_file_hosts(parse_values("--allow-file-host", &args.allow_file_host)?))
 }
 
 fn parse_values<T: FromStr<Err = String>>(flag: &str, values: &[String]) -> Result<Vec<T>> {

@@ -138,7 +138,7 @@ impl OfferedFile {
     }
 
     #[must_use]
-    pub(super) fn as_picture(self, is_picture: bool) -> Self {
+    pub(super) fn with_picture_mark(self, is_picture: bool) -> Self {
         Self {
             is_picture: self.is_picture || is_picture,
             ..self

@@ -8,15 +8,16 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper_util::client::proxy::matcher::Matcher;
-use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Body, Request, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
-use url::Url;
+use url::{Origin, Url};
 
 use super::address_policy::{AddressPolicy, FilteringResolver};
 use super::error::ErrorBody;
+use super::linked_file::{FileHosts, SharedFileHosts};
 use super::plain_http::{IDLE_TIMEOUT, PlainHttpClient, TCP_KEEPALIVE};
 use super::root_certificates::ExtraRootCertificates;
 use super::{AssistantError, BuildError, FailureKind, QuestionProgress};
@@ -58,6 +59,7 @@ pub struct AssistantHttpClient {
     plain_http: PlainHttpClient,
     pub(super) limits: HttpLimits,
     pub(super) address_policy: Arc<AddressPolicy>,
+    pub(super) file_hosts: SharedFileHosts,
 }
 
 impl AssistantHttpClient {
@@ -79,6 +81,13 @@ impl AssistantHttpClient {
         limits: HttpLimits,
         address_policy: AddressPolicy,
     ) -> Result<Self, BuildError> {
+        let file_hosts = match address_policy.for_files() {
+            Some((hosts, policy)) => {
+                let client = Self::with_extra_roots(roots, limits, policy)?;
+                Some(Arc::new(FileHosts::new(hosts, client)))
+            }
+            None => None,
+        };
         let address_policy = Arc::new(address_policy.with_proxies(Matcher::from_env()));
         let resolver = FilteringResolver::new(address_policy.clone());
         let plain_http = PlainHttpClient::new(resolver.clone(), limits.connect, AGENT);
@@ -100,6 +109,7 @@ impl AssistantHttpClient {
             plain_http,
             limits,
             address_policy,
+            file_hosts,
         })
     }
 
@@ -118,6 +128,8 @@ pub(super) struct AssistantServer {
     pub(super) client: AssistantHttpClient,
     /// `host` or `host:port`, for messages.
     pub(super) host: Arc<str>,
+    /// Scheme, host and port.
+    pub(super) origin: Origin,
     /// `timeoutSeconds`.
     pub(super) timeout: Duration,
     /// `headers`: every request carries them.
@@ -139,6 +151,7 @@ impl AssistantServer {
                 Some(port) => format!("{host}:{port}").into(),
                 None => host.into(),
             },
+            origin: url.origin(),
             timeout,
             headers: HeaderMap::new(),
         }
@@ -290,10 +303,11 @@ impl ResponseBody {
     }
 
     pub(super) fn content_type(&self) -> &str {
-        self.headers
-            .get(reqwest::header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        self.header(&CONTENT_TYPE).unwrap_or_default()
+    }
+
+    pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
     }
 
     /// The next piece; `None` at the end. However long the assistant is silent, only the deadline ends the wait.

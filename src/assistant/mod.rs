@@ -21,6 +21,7 @@
 //! | `answer_body` | whether a body is JSON or server-sent events, whatever it is called |
 //! | `answer_metadata` | sources and token counts as servers spell them |
 //! | `answer_file` | the files of an answer: Base64, a data URI, or an address |
+//! | `linked_file` | fetches a file that an answer names by its URL |
 //! | `lenient_json` | JSON as servers write it, read where it stands |
 //! | `error` | errors, classified by what the pipeline does about them |
 //! | `question_context` | where a question was asked, and of which bot |
@@ -39,6 +40,7 @@ mod credentials;
 mod error;
 mod http_client;
 mod lenient_json;
+mod linked_file;
 mod openai;
 mod plain_http;
 mod probe;
@@ -56,6 +58,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::{Stream, stream};
 
 use crate::history::ChatMessage;
@@ -72,6 +75,7 @@ pub use choice::{Action, ApprovalOutcome, Choice, ChoiceButton};
 pub use credentials::Credentials;
 pub use error::{AssistantError, AssistantFault, FailureKind, QuestionProgress};
 pub use http_client::{AssistantHttpClient, HttpLimits};
+pub use linked_file::{FileLink, LinkError};
 pub use probe::{ProbeError, ProbeOutcome, probe_assistant};
 pub use question_context::{
     BotNames, ChatContext, EarlierMessage, QuestionContext, RepliedMessage, TopicContext,
@@ -94,6 +98,14 @@ pub trait Assistant: Debug + Send + Sync + 'static {
 
     /// The protocol's name in `spec.assistant.protocol`; a metric label.
     fn protocol(&self) -> &'static str;
+
+    /// Fetches a file that an answer names by its URL.
+    ///
+    /// # Errors
+    /// [`LinkError`], with which it stays a link.
+    async fn fetch_file(&self, _link: FileLink<'_>) -> Result<Bytes, LinkError> {
+        Err(LinkError::Unsupported)
+    }
 
     /// Whether pictures can go with a question. Where they cannot, a question is text only.
     fn supports_pictures(&self) -> bool {
@@ -174,7 +186,7 @@ pub struct Picture {
     /// Media type, for instance `image/jpeg`.
     pub media_type: String,
     /// Contents of the file.
-    pub bytes: bytes::Bytes,
+    pub bytes: Bytes,
 }
 
 /// The Telegram user who asks (Bot API, `User`).

@@ -6,6 +6,7 @@
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -23,8 +24,9 @@ use super::lenient_json::{Json, JsonKind};
 use super::sse::{SseDecoder, SseStream};
 use super::{
     Action, AnswerPart, AnswerReader, AnswerStream, ApprovalRequest, Assistant, AssistantError,
-    BuildError, Choice, OfferedFile, Question, QuestionContext, QuestionProgress, Sender, Truncation,
-    answer_metadata, answer_stream, choice, complete_answer, request_headers,
+    BuildError, Choice, FileLink, LinkError, OfferedFile, Question, QuestionContext,
+    QuestionProgress, Sender, Truncation, answer_metadata, answer_stream, choice, complete_answer,
+    request_headers,
 };
 
 const ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -139,6 +141,10 @@ impl Assistant for Webhook {
                 ))
             }
         }
+    }
+
+    async fn fetch_file(&self, link: FileLink<'_>) -> Result<Bytes, LinkError> {
+        self.server.fetch_file(link).await
     }
 
     fn needs_history(&self) -> bool {

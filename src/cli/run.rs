@@ -117,6 +117,14 @@ pub struct RunArgs {
         value_name = "HOST"
     )]
     pub allow_assistant_host: Vec<String>,
+    /// Host that files of answers are fetched from, beside each assistant's own origin: a name, `*.suffix`, an address or a range; repeatable
+    #[arg(
+        long,
+        env = "ALLOW_FILE_HOST",
+        value_delimiter = ',',
+        value_name = "HOST"
+    )]
+    pub allow_file_host: Vec<String>,
     /// PEM bundle of authorities that assistants over https may be vouched for by, beside the public ones; read at the start
     #[arg(long, env = "ASSISTANT_CA_FILE", value_name = "PATH")]
     pub assistant_ca_file: Option<PathBuf>,

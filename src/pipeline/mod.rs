@@ -58,6 +58,9 @@ impl Pipeline {
             transcripts: state::transcript_cache::TranscriptCache::default(),
             rich_support: state::rich_support::RichSupport::default(),
             refused_keys: state::refused_keys::RefusedKeys::default(),
+            fetch_memory: Arc::new(tokio::sync::Semaphore::new(
+                state::pipeline_state::FETCH_MEMORY_MIB,
+            )),
             upload_memory: tokio::sync::Semaphore::new(state::pipeline_state::UPLOAD_MEMORY_MIB),
             stop: stopped.clone(),
         });

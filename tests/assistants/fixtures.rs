@@ -7,9 +7,9 @@ use futures::StreamExt;
 use telegram_connector_operator::api::connector::{AssistantProtocol, AssistantSpec};
 use telegram_connector_operator::assistant::{
     Action, AddressPolicy, AnswerPart, AnswerStream, ApprovalOutcome, ApprovalRequest, Assistant,
-    AssistantError, AssistantHttpClient, BotNames, ChatContext, Choice, Citation, HttpLimits, OfferedFile,
-    Progress, Question, QuestionContext, RepliedMessage, Sender, TokenUsage, TopicContext,
-    Truncation, build_assistant,
+    AssistantError, AssistantHttpClient, BotNames, ChatContext, Choice, Citation, HttpLimits,
+    OfferedFile, Progress, Question, QuestionContext, RepliedMessage, Sender, TokenUsage,
+    TopicContext, Truncation, build_assistant,
 };
 
 /// Appears in no error.

@@ -9,6 +9,7 @@ mod fixtures;
 mod foreign;
 mod headers;
 mod limits;
+mod linked_files;
 mod mock_server;
 mod openai;
 #[macro_use]

@@ -19,10 +19,11 @@ pub(crate) fn add_file(text: &mut String, word: &str, name: &str, link: Option<&
     if !text.is_empty() {
         text.push_str("\n\n");
     }
-    text.push_str(&match link {
+    let shown = match link {
         Some(link) => format!("[({word}: {name})]({link})\n\n"),
         None => format!("({word}: {name})\n\n"),
-    });
+    };
+    text.push_str(&shown);
 }
 
 /// Events of this data.

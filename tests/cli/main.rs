@@ -141,6 +141,7 @@ fn an_address_or_host_that_is_none_is_named_with_its_flag() {
         ("--allow-assistant-address", "localhost"),
         ("--deny-assistant-address", "10.0.0.0/40"),
         ("--allow-assistant-host", "http://agent.acme.svc/"),
+        ("--allow-file-host", "http://files.acme.example/"),
     ] {
         let args = ["run", "--admin-listen", "127.0.0.1:0", flag, value];
         let error = error_output(&run_program(&args, &[]));

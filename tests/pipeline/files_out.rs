@@ -260,7 +260,12 @@ async fn answered_with(
     count: usize,
 ) -> Vec<SentMessage> {
     let mut env = TestEnv::new().await;
-    let assistant = ScriptedAssistant::new(move |_| Ok(parts.iter().cloned().map(Ok).collect()));
+    let assistant = ScriptedAssistant::new(move |_| Ok(parts.iter().cloned().map(Ok).collect()))
+        .with_files(&[
+            ("https://files.example/report.pdf?sig=1", b"%PDF-1.7"),
+            ("https://files.example/cat.png", b"<!DOCTYPE html><p>Log in"),
+            ("https://files.example/page", b"<!DOCTYPE html><p>Hello"),
+        ]);
     let support = env.connector_with("support", |c| {
         c.assistant = Some(assistant.shared());
         c.answers.max_file_bytes = max_megabytes.map(|megabytes| megabytes * 1_000_000);
@@ -374,4 +379,28 @@ async fn speech_beside_its_words_is_sent_or_left_out() {
     assert_eq!(shown(&sent), ["Hello", "audio audio.mp3"]);
     let sent = answered_with(parts, None, 1).await;
     assert_eq!(shown(&sent), ["Hello"]);
+}
+
+#[tokio::test]
+async fn file_at_an_address_is_sent_or_stays_a_link() {
+    let linked = |name: &str, address: &str| offered(name, FileContent::Link(address.into()));
+    let parts = vec![
+        AnswerPart::Text("Files:".into()),
+        linked("", "https://files.example/report.pdf?sig=1"),
+        linked("cat.png", "https://files.example/cat.png"),
+        linked("page.html", "https://files.example/page"),
+        linked("gone.pdf", "https://files.example/gone.pdf"),
+    ];
+    let sent = answered_with(parts.clone(), Some(20), 5).await;
+    let expected = [
+        "Files:",
+        "document report.pdf",
+        "cat.png",
+        "document page.html",
+        "gone.pdf",
+    ];
+    assert_eq!(shown(&sent), expected);
+    let sent = answered_with(parts, None, 1).await;
+    let expected = "Files:\n\nreport.pdf\n\ncat.png\n\npage.html\n\ngone.pdf";
+    assert_eq!(shown(&sent), [expected]);
 }

@@ -1,11 +1,14 @@
 //! An assistant that answers as a test says, and remembers what it was asked.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::stream;
 use telegram_connector_operator::assistant::{
-    AnswerPart, AnswerStream, Assistant, AssistantError, FailureKind, Question, QuestionProgress,
+    AnswerPart, AnswerStream, Assistant, AssistantError, FailureKind, FileLink, LinkError,
+    Question, QuestionProgress,
 };
 
 /// What comes of one question: parts and the error that ends them, or an error at once.
@@ -17,6 +20,7 @@ type Respond = dyn Fn(&Question) -> Script + Send + Sync;
 pub(crate) struct ScriptedAssistant {
     respond: Arc<Respond>,
     keeps_history: bool,
+    files: Arc<HashMap<&'static str, &'static [u8]>>,
     questions: Arc<Mutex<Vec<Question>>>,
 }
 
@@ -26,6 +30,7 @@ impl ScriptedAssistant {
         Self {
             respond: Arc::new(respond),
             keeps_history: false,
+            files: Arc::default(),
             questions: Arc::default(),
         }
     }
@@ -34,6 +39,14 @@ impl ScriptedAssistant {
     pub(crate) fn keeping_history(self) -> Self {
         Self {
             keeps_history: true,
+            ..self
+        }
+    }
+
+    /// The same, with files that can be fetched at these addresses.
+    pub(crate) fn with_files(self, files: &[(&'static str, &'static [u8])]) -> Self {
+        Self {
+            files: Arc::new(files.iter().copied().collect()),
             ..self
         }
     }
@@ -66,6 +79,14 @@ impl Assistant for ScriptedAssistant {
         let script = (self.respond)(&question);
         self.questions.lock().unwrap().push(question);
         Ok(Box::pin(stream::iter(script?)))
+    }
+
+    async fn fetch_file(&self, link: FileLink<'_>) -> Result<Bytes, LinkError> {
+        match self.files.get(link.address) {
+            Some(file) if file.len() <= link.max_bytes => Ok(Bytes::from_static(file)),
+            Some(_) => Err(LinkError::Size),
+            None => Err(LinkError::Status(404)),
+        }
     }
 
     fn needs_history(&self) -> bool {

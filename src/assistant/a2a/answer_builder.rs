@@ -30,8 +30,6 @@ pub(super) struct AnswerBuilder {
     final_content: Content,
     /// The whole text that was handed on.
     told: String,
-    /// The files were handed on in their places.
-    files_are_told: bool,
     usage: Option<TokenUsage>,
     truncation: Option<Truncation>,
     choice: Option<Choice>,
@@ -56,7 +54,6 @@ impl AnswerBuilder {
             has_news: false,
             final_content: Content::default(),
             told: String::new(),
-            files_are_told: false,
             usage: None,
             truncation: None,
             choice: None,
@@ -304,10 +301,9 @@ impl AnswerBuilder {
         vec![part]
     }
 
-    /// The files, once, if there are any: nothing changes before them any more. Where text stands behind one, it is told again.
-    pub(super) fn tell_files(&mut self) -> Vec<AnswerPart> {
-        let has_files = self.contents().any(|(content, _)| content.has_files());
-        if !has_files || std::mem::replace(&mut self.files_are_told, true) {
+    /// The files, if there are any, once nothing changes any more. Where text stands behind one, all is told again.
+    pub(super) fn tell_files(&self) -> Vec<AnswerPart> {
+        if !self.contents().any(|(content, _)| content.has_files()) {
             return Vec::new();
         }
         let mut parts: Vec<AnswerPart> = Vec::new();

@@ -19,12 +19,13 @@ mod update;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use secrecy::SecretString;
 use url::Url;
 
 use super::configured_headers::KeyHeader;
 use super::http_client::AssistantServer;
-use super::{AnswerStream, Assistant, AssistantError, BuildError, Question};
+use super::{AnswerStream, Assistant, AssistantError, BuildError, FileLink, LinkError, Question};
 use agent::Agent;
 use answer::A2aAnswer;
 pub use confirmation::decision_word;
@@ -114,6 +115,10 @@ impl Assistant for A2a {
                 return Err(self.agent.classify(error, &question));
             }
         }
+    }
+
+    async fn fetch_file(&self, link: FileLink<'_>) -> Result<Bytes, LinkError> {
+        self.agent.server.fetch_file(link).await
     }
 
     fn needs_history(&self) -> bool {

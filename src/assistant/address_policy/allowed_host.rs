@@ -1,4 +1,5 @@
-//! An entry of the administrator's list of hosts that assistants may have (`--allow-assistant-host`).
+//! An entry of the administrator's lists of hosts: those that assistants may have (`--allow-assistant-host`), and those that files are fetched from
+//! (`--allow-file-host`).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,7 +9,7 @@ use url::Host;
 
 use super::AddressRange;
 
-/// A host that assistants may have: `agent.acme.svc`, `*.acme.svc` (any name below it), `10.1.2.3` or `10.0.0.0/8`.
+/// A host of such a list: `agent.acme.svc`, `*.acme.svc` (any name below it), `10.1.2.3` or `10.0.0.0/8`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AllowedHost {
     /// A host name in lower case, without a final dot.
@@ -21,7 +22,7 @@ pub enum AllowedHost {
 
 impl AllowedHost {
     /// Whether it names a host; `name` is in lower case, without a final dot.
-    pub(super) fn matches_name(&self, name: &str) -> bool {
+    pub(in crate::assistant) fn matches_name(&self, name: &str) -> bool {
         match self {
             Self::Name(listed) => listed == name,
             Self::Suffix(suffix) => name.len() > suffix.len() && name.ends_with(suffix.as_str()),
@@ -30,7 +31,7 @@ impl AllowedHost {
     }
 
     /// Whether it has an address.
-    pub(super) fn contains(&self, address: IpAddr) -> bool {
+    pub(in crate::assistant) fn contains(&self, address: IpAddr) -> bool {
         matches!(self, Self::Range(range) if range.contains(address))
     }
 }

@@ -74,6 +74,8 @@ pub struct AddressPolicy {
     denied: Vec<AddressRange>,
     own: Vec<IpAddr>,
     only: Vec<AllowedHost>,
+    /// Where files of answers may be fetched beside the assistants' own origins.
+    file_hosts: Vec<AllowedHost>,
     proxies: Option<Proxies>,
 }
 
@@ -185,6 +187,21 @@ impl AddressPolicy {
     pub fn only(mut self, hosts: Vec<AllowedHost>) -> Self {
         self.only = hosts;
         self
+    }
+
+    /// Lets files of answers be fetched from these hosts, too. An address of the list is still refused for other reasons.
+    #[must_use]
+    pub fn with_file_hosts(mut self, hosts: Vec<AllowedHost>) -> Self {
+        self.file_hosts = hosts;
+        self
+    }
+
+    /// The hosts for files, if there are any, and the policy for them: the list of assistants' hosts does not count there.
+    pub(super) fn for_files(&self) -> Option<(Vec<AllowedHost>, Self)> {
+        let mut policy = self.clone();
+        policy.only.clear();
+        let hosts = std::mem::take(&mut policy.file_hosts);
+        (!hosts.is_empty()).then_some((hosts, policy))
     }
 
     /// Refuses the addresses of this Pod and its node.

@@ -257,7 +257,7 @@ fn read_file(file: Json<'_>, word: &str, parts: &mut AnswerParts) -> bool {
     } else {
         OfferedFile::from_base64(&name, &media_type, &content)
     };
-    parts.push_file(file.as_picture(word == "picture"), &content);
+    parts.push_file(file.with_picture_mark(word == "picture"), &content);
     true
 }
 

@@ -21,6 +21,7 @@ mod test_values;
 mod text_joiner;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Request};
 use std::collections::BTreeSet;
@@ -29,7 +30,10 @@ use url::Url;
 
 use super::build::join_path;
 use super::http_client::AssistantServer;
-use super::{AnswerStream, Assistant, AssistantError, Question, answer_stream, request_headers};
+use super::{
+    AnswerStream, Assistant, AssistantError, FileLink, LinkError, Question, answer_stream,
+    request_headers,
+};
 use crate::api::connector::OpenAiApi;
 use answer::OpenAiAnswer;
 use body_reader::Dialect;
@@ -145,6 +149,10 @@ impl Assistant for OpenAi {
             self.dialect(),
             question.wants_progress,
         )))
+    }
+
+    async fn fetch_file(&self, link: FileLink<'_>) -> Result<Bytes, LinkError> {
+        self.server.fetch_file(link).await
     }
 
     fn needs_history(&self) -> bool {

@@ -96,12 +96,17 @@ pub(crate) struct PipelineState {
     pub(crate) rich_support: RichSupport,
     /// Room for files that are on their way, in MiB.
     pub(crate) upload_memory: tokio::sync::Semaphore,
+    /// Room for files that are fetched for an answer until it is stored, in MiB.
+    pub(crate) fetch_memory: Arc<tokio::sync::Semaphore>,
     /// True once the pipeline is told to stop: lanes give back what they have not begun.
     pub(crate) stop: tokio::sync::watch::Receiver<bool>,
 }
 
 /// Files that are on their way to Telegram at once have so many MiB together; the next waits for room. Each is in memory twice for a moment.
 pub(crate) const UPLOAD_MEMORY_MIB: usize = 128;
+
+/// Files that are fetched for answers at once have so many MiB together: room for the most that one answer may have, and more.
+pub(crate) const FETCH_MEMORY_MIB: usize = 128;
 
 /// Waits after the store did not take a write.
 const STORE_RETRY_DELAYS: (Duration, Duration) =

@@ -2,18 +2,19 @@
 
 mod buttons_block;
 mod data_uri_filter;
+mod linked_files;
 
 use parking_lot::Mutex;
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::assistant::{
-    AnswerPart, ApprovalRequest, Assistant, AssistantError, Choice, FailureKind, OfferedFile, Picture, Progress,
-    Question, QuestionProgress, TokenUsage, Truncation,
+    AnswerPart, ApprovalRequest, Assistant, AssistantError, Choice, FailureKind, OfferedFile,
+    Picture, Progress, Question, QuestionProgress, TokenUsage, Truncation,
 };
 use crate::pipeline::message::incoming_update::TelegramFile;
 use crate::pipeline::send::citations::CitationList;
@@ -25,6 +26,7 @@ use crate::texts::texts_for;
 use buttons_block::ButtonsBlock;
 pub(crate) use data_uri_filter::AnswerFile;
 use data_uri_filter::{DataUriFilter, PlaceholderWords};
+use linked_files::fetch_linked_files;
 
 /// No assistant may take longer, whatever its own limit is (API.md: `timeoutSeconds` is at most 600).
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(630);
@@ -73,6 +75,8 @@ pub(crate) struct AssistantAnswer {
     pub(crate) text: String,
     /// The files that it holds, in their order; none unless they are to be sent.
     pub(crate) files: Vec<AnswerFile>,
+    /// The memory that the fetched ones take.
+    room: Vec<OwnedSemaphorePermit>,
     /// Whether that is all.
     pub(crate) end: AnswerEnd,
     /// The sources that it names.
@@ -177,9 +181,17 @@ pub(crate) async fn ask<I>(
         protocol = assistant.protocol(),
         result = tracing::field::Empty
     );
+    let answering = async {
+        let mut answer = collect_answer(assistant, question, reader, &known).await?;
+        if let Some(max_bytes) = max_file_bytes {
+            answer.room =
+                fetch_linked_files(pipeline, assistant, &mut answer.files, max_bytes).await;
+        }
+        Ok(answer)
+    };
     let asking = async {
         tokio::select! {
-            answer = collect_answer(assistant, question, reader, &known).instrument(span.clone()) => match answer {
+            answer = answering.instrument(span.clone()) => match answer {
                 Ok(answer) => AskOutcome::Answered(answer),
                 Err(error) => AskOutcome::Failed(error),
             },

@@ -1,7 +1,7 @@
 //! The messages of an answer with files: its text is cut where each stood.
 
 use super::BatchHandler;
-use crate::assistant::{FileContent, OfferedFile};
+use crate::assistant::FileContent;
 use crate::pipeline::decide::file_type::FileType;
 use crate::pipeline::work::ask::{AnswerFile, AssistantAnswer};
 use crate::store::{FilePart, PartContent, ReplyPart};
@@ -15,7 +15,8 @@ impl BatchHandler<'_> {
         let mut parts = Vec::new();
         let mut text = String::new();
         let mut taken = 0;
-        for AnswerFile { placeholder, file } in &answer.files {
+        for file in &answer.files {
+            let placeholder = &file.placeholder;
             text.push_str(&answer.text[taken..placeholder.start]);
             taken = placeholder.end;
             match self.file_part(file, &answer.text[placeholder.clone()]) {
@@ -38,8 +39,9 @@ impl BatchHandler<'_> {
     }
 
     /// The part of a file, or what stands in its place.
-    fn file_part(&self, file: &OfferedFile, shown: &str) -> Result<ReplyPart, String> {
+    fn file_part(&self, answer_file: &AnswerFile, shown: &str) -> Result<ReplyPart, String> {
         let texts = self.texts();
+        let file = &answer_file.file;
         let fallback_name = if file.is_picture {
             &texts.picture
         } else {
@@ -55,9 +57,14 @@ impl BatchHandler<'_> {
             FileContent::Unreadable => return Err(texts.file_not_sent(&file.name)),
         };
         let file_type = FileType::of(content, &file.name, &file.media_type, fallback_name);
+        let mut replacement = texts.file_not_sent(&file_type.name);
+        if let Some(address) = &answer_file.address {
+            replacement.push(' ');
+            replacement.push_str(address);
+        }
         let content = PartContent::File(FilePart {
             kind: file_type.kind,
-            replacement: texts.file_not_sent(&file_type.name),
+            replacement,
             name: file_type.name,
             media_type: file_type.media_type,
             bytes: content.len(),

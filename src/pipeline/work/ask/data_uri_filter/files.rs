@@ -16,6 +16,8 @@ pub(crate) struct AnswerFile {
     pub(crate) placeholder: Range<usize>,
     /// The file; unreadable if it is too big.
     pub(crate) file: OfferedFile,
+    /// Where it was fetched.
+    pub(crate) address: Option<String>,
 }
 
 /// Gathers files while an answer is read.
@@ -102,7 +104,11 @@ impl FileCollector {
         if matches!(&file.content, FileContent::Bytes(bytes) if bytes.len() > self.max_bytes) {
             file.content = FileContent::Unreadable;
         }
-        self.files.push(AnswerFile { placeholder, file });
+        self.files.push(AnswerFile {
+            placeholder,
+            file,
+            address: None,
+        });
     }
 
     /// The files so far, in their order.
