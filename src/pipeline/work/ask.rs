@@ -181,14 +181,15 @@ pub(crate) async fn ask<I>(
         protocol = assistant.protocol(),
         result = tracing::field::Empty
     );
-    let answering = async {
+    // Boxed, because it is big, and moved with all that waits for it.
+    let answering = Box::pin(async {
         let mut answer = collect_answer(assistant, question, reader, &known).await?;
         if let Some(max_bytes) = max_file_bytes {
             answer.room =
                 fetch_linked_files(pipeline, assistant, &mut answer.files, max_bytes).await;
         }
         Ok(answer)
-    };
+    });
     let asking = async {
         tokio::select! {
             answer = answering.instrument(span.clone()) => match answer {

@@ -166,7 +166,7 @@ impl BatchHandler<'_> {
             }
             Decision::Deny | Decision::DenyWithIds => self.deny().await,
             Decision::Tap | Decision::DenyTap => match self.lead().tap().cloned() {
-                Some(tap) => self.handle_tap(&tap).await,
+                Some(tap) => Box::pin(self.handle_tap(&tap)).await,
                 None => Ok(self.ignore()),
             },
             _ if self.ends_bot_loop() => Ok(self.ignore()),
@@ -184,7 +184,7 @@ impl BatchHandler<'_> {
                 }
                 if let Some(decided) = self.decided() {
                     // It was counted as the tap that it was.
-                    self.show_decided(&decided).await;
+                    Box::pin(self.show_decided(&decided)).await;
                     return self.serve(decision).await;
                 }
                 match self.check_rate_limit().await? {
@@ -201,7 +201,7 @@ impl BatchHandler<'_> {
         match (decision, self.connector.assistant.clone()) {
             (Decision::Reply(reply), _) => self.reply_with(&reply).await,
             (Decision::StartSession, _) => {
-                self.supersede_decisions().await?;
+                Box::pin(self.supersede_decisions()).await?;
                 self.end_read_along();
                 self.start_session();
                 self.reply_with(&CannedReply::NewSession).await
@@ -209,15 +209,15 @@ impl BatchHandler<'_> {
             (Decision::Stop, _) => self.reply_with(&CannedReply::NothingToStop).await,
             (Decision::AskAssistant(_), Some(assistant)) => {
                 if self.decided().is_none() {
-                    if let Some(outcome) = self.take_by_word().await? {
+                    if let Some(outcome) = Box::pin(self.take_by_word()).await? {
                         return Ok(outcome);
                     }
-                    self.supersede_decisions().await?;
+                    Box::pin(self.supersede_decisions()).await?;
                 }
                 self.ask(&assistant).await
             }
             (Decision::AskInNewSession(_), Some(assistant)) => {
-                self.supersede_decisions().await?;
+                Box::pin(self.supersede_decisions()).await?;
                 self.end_read_along();
                 self.start_session_once();
                 self.ask(&assistant).await
