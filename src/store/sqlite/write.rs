@@ -285,13 +285,13 @@ fn insert_denied(db: &Db, lane: i64, message: &DeniedMessage, now: i64) -> rusql
     Ok(())
 }
 
-/// Puts parts in the place of one that is still there: the last first, since each copies from it.
+/// Puts parts in the place of one that is still there, which each copies from.
 fn replace(
     db: &Db,
     (lane, reply, number): (i64, i64, u32),
     parts: &[ReplyPart],
 ) -> rusqlite::Result<()> {
-    for (offset, part) in (0_u32..).zip(parts).collect::<Vec<_>>().into_iter().rev() {
+    for (offset, part) in (0_u32..).zip(parts) {
         let part = serde_json::to_string(part).expect("strings always serialize");
         run(
             db,
