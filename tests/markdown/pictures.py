@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Draws samples as a Telegram message shows them, for docs/formatting.md.
+"""Draws samples as a Telegram message shows them, for docs/formatting.md, docs/buttons.md and docs/approvals.md.
 
-Takes the HTML that the operator sends (the reviewed snapshots), puts it into a bubble styled like Telegram's and lets headless
-Chromium draw it. KaTeX, from npm, draws the formulas of rich messages. Run it again after a snapshot has changed; Chromium, npm and the
-fonts DejaVu and Noto Color Emoji must be installed:
+Takes the HTML that the operator sends (the reviewed snapshots; of questions, the messages below), puts it into a bubble styled like Telegram's
+and lets headless Chromium draw it. KaTeX, from npm, draws the formulas of rich messages. Run it again after a snapshot has changed; Chromium,
+npm and the fonts DejaVu and Noto Color Emoji must be installed:
 
     python3 tests/markdown/pictures.py [CHROMIUM]
 """
@@ -28,6 +28,20 @@ SAMPLES = {
     "rich_36_latex_display": "rich-formulas",
 }
 KATEX = "katex@0.19.1"
+# Questions with buttons: what is sent, the rows of buttons, and what stands there once it is decided.
+QUESTIONS = {
+    "choice": (
+        "I found three rooms for Friday at ten. Which one shall I book?",
+        [["Ada", "Lovelace"], ["Babbage, with a beamer"]],
+        "I found three rooms for Friday at ten. Which one shall I book?\n\n✓ Lovelace",
+    ),
+    "approval": (
+        "The assistant asks for approval:\n<b>delete_pod</b>\n<pre>force: true\nname: &quot;web-1&quot;\n\nIt is restarted by its Deployment.</pre>",
+        [["Approve", "Refuse"]],
+        "The assistant asks for approval:\n<b>delete_pod</b>\n<pre>force: true\nname: &quot;web-1&quot;\n\nIt is restarted by its Deployment.</pre>\n"
+        "✓ Ben: Approve",
+    ),
+}
 WIDTH = 440
 LARGEST = 60_000
 
@@ -50,7 +64,10 @@ table { border-collapse: collapse; margin: 4px 0; font-size: 13px; }
 th, td { border: 1px solid #d5dde3; padding: 4px 6px; overflow-wrap: break-word; text-align: left; vertical-align: top; }
 th { background: #f0f4f8; }
 tg-math-block { display: block; margin: 8px 0; }
-</style>%s<main><article class="%s">%s</article></main>
+nav { display: flex; gap: 4px; margin: 0 0 4px; }
+nav span { flex: 1; padding: 8px; border-radius: 8px; background: #6d8a6699; color: #fff; font-weight: bold; text-align: center; font-size: 14px; }
+nav + article { margin-top: 20px; }
+</style>%s<main>%s</main>
 <script>
 for (const formula of document.querySelectorAll("tg-math, tg-math-block"))
   katex.render(formula.textContent, formula, { displayMode: formula.localName === "tg-math-block" });
@@ -66,6 +83,16 @@ def message(sample: str) -> str:
     body = re.sub(r'class="language-([^"]*)"', r'class="\1"', body)
     # Blocks end their line by themselves.
     return re.sub(r"(</(?:pre|blockquote)>)\n", r"\1", body)
+
+
+def article(html: str, kind: str = "text") -> str:
+    return f'<article class="{kind}">{html}</article>'
+
+
+def question(asked: str, rows: list, decided: str) -> str:
+    """The message with its buttons, and what it becomes."""
+    keyboard = "".join("<nav>" + "".join(f"<span>{text}</span>" for text in row) + "</nav>" for row in rows)
+    return article(asked) + keyboard + article(decided)
 
 
 def main() -> None:
@@ -85,10 +112,14 @@ def main() -> None:
         )
         katex = f"{folder}/node_modules/katex/dist/katex.min"
         formulas = f'<link rel="stylesheet" href="file://{katex}.css"><script src="file://{katex}.js"></script>'
+        pages = {}
         for sample, name in SAMPLES.items():
+            is_rich = sample.startswith("rich_")
+            pages[name] = (formulas if is_rich else "", article(message(sample), "rich" if is_rich else "text"))
+        pages |= {name: ("", question(*parts)) for name, parts in QUESTIONS.items()}
+        for name, (head, body) in pages.items():
             page = pathlib.Path(folder) / f"{name}.html"
-            kind = "rich" if sample.startswith("rich_") else "text"
-            page.write_text(PAGE % (WIDTH, formulas if kind == "rich" else "", kind, message(sample)))
+            page.write_text(PAGE % (WIDTH, head, body))
             drawn = subprocess.run(
                 [*command, f"--window-size={WIDTH},2000", "--dump-dom", page.as_uri()], check=True, capture_output=True, text=True
             )

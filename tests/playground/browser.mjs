@@ -1,13 +1,13 @@
 // Drives the page of `dev` with Chromium as a user would, and draws the pictures of docs/playground.md: PICTURES=docs. Each line says what was
 // checked; ends with 1 when something did not hold. ci.sh installs what this needs; environment: PAGE (the page's URL), CONTROL (the simulator's
-// control interface), MANIFEST (the file that `dev` watches), MODULES (a folder with node_modules), SCREENSHOTS (a folder to draw into).
+// control interface), ASSISTANT (the address of the sample assistant), MANIFEST (the file that `dev` watches), MODULES (a folder with node_modules), SCREENSHOTS (a folder to draw into).
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
 const require = createRequire(`${process.env.MODULES}/`);
 const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-const { PAGE, CONTROL, MANIFEST, PICTURES, SCREENSHOTS } = process.env;
+const { PAGE, CONTROL, ASSISTANT, MANIFEST, PICTURES, SCREENSHOTS } = process.env;
 const SLOW = { timeout: 20_000 };
 const LONGEST_MS = 1000;
 const said = [];
@@ -115,6 +115,22 @@ async function conversation() {
     await seen(page.locator("#messages .own .quote", { hasText: "You said: Hello there" }));
     await page.locator(".replying").waitFor({ state: "detached" });
   });
+}
+
+// The sample assistant says what it is told to say here: an answer with buttons, as a model gives it.
+async function buttons() {
+  const behave = (behaviour) => fetch(`${ASSISTANT}/control`, { method: "PUT", headers: { "content-type": "application/json" }, body: JSON.stringify(behaviour) });
+  await holds("buttons stand under the message; a tap is what the user says, and stays visible", async () => {
+    await behave({ answer: "Shall I go on?\n```buttons\nYes\nNo\n```", rules: [{ when: "Yes", then: { answer: "Going on." } }] });
+    await say("ask me");
+    const asked = bubble("Shall I go on?", ".bot");
+    await seen(asked.locator(".keyboard button", { hasText: "No" }));
+    await asked.locator(".keyboard button", { hasText: "Yes" }).click();
+    await seen(bubble("Going on.", ".bot"));
+    await seen(bubble("✓ Yes", ".bot"));
+    await asked.locator(".keyboard").waitFor({ state: "detached", ...SLOW });
+  });
+  await behave({});
 }
 
 async function users() {
@@ -322,6 +338,7 @@ if (PICTURES) {
   await pictures();
 } else {
   await conversation();
+  await buttons();
   await users();
   await groups();
   await faults();

@@ -37,7 +37,8 @@ for _ in $(seq 300); do
 done
 PAGE=$(grep -o 'Open http://[^ ]*' "$work/dev" | cut -d' ' -f2)
 CONTROL=$(sed -n 's/^ *Telegram  *//p' "$work/dev")control
-export PAGE CONTROL MANIFEST=$work/connector.yaml MODULES=$work
+ASSISTANT=$(sed -n 's/^ *assistant  *//p' "$work/dev")
+export PAGE CONTROL ASSISTANT MANIFEST=$work/connector.yaml MODULES=$work
 node tests/playground/browser.mjs || { echo "playground: what dev said:" >&2; tail -20 "$work/dev" >&2; exit 1; }
 if [ -n "${PICTURES:-}" ]; then
   echo "$drawn_from" >"$PICTURES/playground.sha256"

@@ -68,6 +68,8 @@ pub struct ConversationMessage {
     pub entities: Vec<Entity>,
     /// The fields that depend on the kind of message (`photo`, `voice` and so on), as the Bot API has them.
     pub content: Map<String, Value>,
+    /// The keyboard under it.
+    pub reply_markup: Option<Value>,
     /// The id and text of the message that it replies to.
     pub reply_to: Option<(i64, String)>,
     /// Whether its sender has edited it.
@@ -102,6 +104,7 @@ impl From<&StoredMessage> for ConversationMessage {
             text,
             entities,
             content: message.content.clone(),
+            reply_markup: message.reply_markup.clone(),
             reply_to: message.reply_to_message.as_ref().map(|replied| {
                 let text = replied.text.as_ref().or(replied.caption.as_ref());
                 (replied.message_id, text.cloned().unwrap_or_default())

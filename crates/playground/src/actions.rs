@@ -1,10 +1,10 @@
-//! What a click does: a user's message, a new user, group or topic, a switch.
+//! What a click does: a user's message, a tap on a button, a new user, group or topic, a switch.
 //!
 //! Each is a form. htmx gets 204, since what changed comes with the live updates; a browser without scripts is led back to the page.
 
 use axum::extract::{Form, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use bot_api_simulator::{User, UserAction};
+use bot_api_simulator::{Tap, User, UserAction};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
@@ -71,6 +71,37 @@ pub(crate) async fn send_message(
         sources.simulator.perform(&action).map_err(refused)?;
     }
     Ok(done(&headers, query.with_reply(None)))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct TapForm {
+    /// The message with the button.
+    message: i64,
+    /// Row and place in it, from 0: `0.1`.
+    button: String,
+}
+
+/// The selected user taps a button.
+pub(crate) async fn tap(
+    State(sources): Shared,
+    Query(query): Query<SelectionQuery>,
+    headers: HeaderMap,
+    Form(form): Form<TapForm>,
+) -> Outcome {
+    let place = form.button.split_once('.');
+    let place = place.and_then(|(row, column)| Some((row.parse().ok()?, column.parse().ok()?)));
+    let (row, column) = place.ok_or_else(|| refused("button: row and place, as 0.1"))?;
+    let tap = Tap {
+        bot: query.bot,
+        from: query.user.ok_or_else(|| refused("choose who taps"))?,
+        chat: query.chat,
+        message_id: form.message,
+        row: Some(row),
+        column: Some(column),
+        ..Tap::default()
+    };
+    sources.simulator.tap(&tap).map_err(refused)?;
+    Ok(done(&headers, query))
 }
 
 pub(crate) async fn add_user(

@@ -21,6 +21,7 @@ pub(crate) fn router(sources: Arc<Sources>) -> Router {
         .route("/", get(page))
         .route("/live", get(live_updates::stream))
         .route("/messages", post(actions::send_message))
+        .route("/taps", post(actions::tap))
         .route("/users", post(actions::add_user))
         .route("/groups", post(actions::add_group))
         .route("/topics", post(actions::add_topic))

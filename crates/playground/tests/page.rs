@@ -165,6 +165,38 @@ async fn conversation_is_pushed_to_an_open_page() {
 }
 
 #[tokio::test]
+async fn tap_of_the_selected_user_reaches_the_bot_and_its_answer_the_page() {
+    let test = TestPage::start().await;
+    test.sources.simulator.send_private_message(BOT, 1001, "hi");
+    let markup = r#"{"inline_keyboard":[[{"text":"No","callback_data":"n"},{"text":"Yes & go","callback_data":"y"}]]}"#;
+    let asked = [
+        ("chat_id", "1001"),
+        ("text", "Well?"),
+        ("reply_markup", markup),
+    ];
+    test.call("sendMessage", &asked).await;
+    let message = test.sources.simulator.sent_messages(BOT, 1001)[0].message_id;
+    let html = test.html().await;
+    assert!(html.contains("Yes &amp; go"), "{html}");
+    let form = [("message", &*message.to_string()), ("button", "0.1")];
+    let tapped = test.post(&format!("taps?bot={BOT}&user=1001"), &form).await;
+    assert_eq!(tapped.status(), StatusCode::SEE_OTHER);
+    let query = test.sources.simulator.callback_queries(BOT).remove(0);
+    assert_eq!((query.from, query.data.as_str()), (1001, "y"));
+    let answer = [
+        ("callback_query_id", &*query.id),
+        ("text", "Too late & closed"),
+    ];
+    test.call("answerCallbackQuery", &answer).await;
+    assert!(test.html().await.contains("Too late &amp; closed"));
+    let elsewhere = [("message", "999"), ("button", "0.1")];
+    let refused = test
+        .post(&format!("taps?bot={BOT}&user=1001"), &elsewhere)
+        .await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn foreign_hosts_and_pages_are_refused() {
     let test = TestPage::start().await;
     let rebound = test

@@ -180,6 +180,7 @@ pub(super) fn messages(snapshot: &Snapshot) -> Markup {
                     .filter(|user| names && user.id != selection.user.id)
                     .map(|user| user.first_name.as_str()),
                 query: selection.query,
+                notice: snapshot.notices.get(&message.message_id).map(String::as_str),
             }))
         }
     }

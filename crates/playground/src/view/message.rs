@@ -37,8 +37,10 @@ pub(super) struct Bubble<'a> {
     pub own: bool,
     /// The sender's name, where it is shown.
     pub sender: Option<&'a str>,
-    /// The page's query, for the link to reply.
+    /// The page's query, for the link to reply and for taps.
     pub query: SelectionQuery,
+    /// What the bot told the selected user about their last tap on one of its buttons.
+    pub notice: Option<&'a str>,
 }
 
 pub(super) fn bubble(bubble: &Bubble<'_>) -> Markup {
@@ -58,11 +60,31 @@ pub(super) fn bubble(bubble: &Bubble<'_>) -> Markup {
             @if !message.text.is_empty() {
                 div .body { (formatted(&message.text, &message.entities)) }
             }
+            @if let Some(markup) = &message.reply_markup { (keyboard(markup, message.message_id, bubble.query)) }
+            @if let Some(notice) = bubble.notice { p .notice role="status" { (notice) } }
             p .meta {
                 a .reply href=(bubble.query.with_reply(Some(message.message_id)).page_url())
                     aria-label={ "Reply to message " (message.message_id) " of " (name) } { "Reply" }
                 @if message.edited { span .edited { "edited" } }
                 (time::minutes(message.at))
+            }
+        }
+    }
+}
+
+/// The buttons of an inline keyboard, which the selected user can tap.
+fn keyboard(markup: &Value, message: i64, query: SelectionQuery) -> Markup {
+    let rows = markup["inline_keyboard"].as_array();
+    let action = format!("/taps{}", query.to_url_query());
+    html! {
+        form .keyboard method="post" action=(action) hx-post=(action) hx-swap="none" {
+            input type="hidden" name="message" value=(message);
+            @for (row, buttons) in rows.into_iter().flatten().enumerate() {
+                div .row-of-buttons {
+                    @for (column, button) in buttons.as_array().into_iter().flatten().enumerate() {
+                        button type="submit" name="button" value={ (row) "." (column) } { (button["text"].as_str().unwrap_or_default()) }
+                    }
+                }
             }
         }
     }

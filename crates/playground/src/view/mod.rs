@@ -9,6 +9,8 @@ mod stored;
 mod switches;
 mod time;
 
+use std::collections::HashMap;
+
 use bot_api_simulator::{Conversation, GroupSummary, User};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -41,6 +43,8 @@ pub(crate) struct Snapshot {
     pub people: Vec<Person>,
     pub groups: Vec<GroupSummary>,
     pub conversation: Conversation,
+    /// What the bot told the selected user about their last tap on a button of each message, where it said anything.
+    pub notices: HashMap<i64, String>,
     pub stored: Result<StoredRows, ReadError>,
     /// Newest first.
     pub requests: Vec<RecordedRequest>,
@@ -62,6 +66,7 @@ impl Snapshot {
             people: people(sources, users, bot),
             groups: all_groups.into_iter().filter(in_group).collect(),
             conversation: Conversation::default(),
+            notices: HashMap::new(),
             stored: read_stored(sources, &connectors, bot).await,
             requests: newest_requests(sources),
             request_count: sources.assistant.request_count(),
@@ -85,6 +90,13 @@ impl Snapshot {
                 sources
                     .simulator
                     .conversation(bot.id, chat, thread, SHOWN_MESSAGES);
+            let user = self.selection.user.id;
+            let taps = sources.simulator.callback_queries(bot.id).into_iter();
+            let taps = taps.filter(|tap| tap.chat_id == chat && tap.from == user);
+            self.notices = taps
+                .filter_map(|tap| Some((tap.message_id, tap.answer?.text)))
+                .collect();
+            self.notices.retain(|_, notice| !notice.is_empty());
         }
     }
 
