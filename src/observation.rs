@@ -40,6 +40,7 @@ struct Entry {
     notices: Vec<PendingNotice>,
     denied: NoticeCounter,
     transcription_failures: NoticeCounter,
+    extraction_failures: NoticeCounter,
 }
 
 impl Entry {
@@ -187,6 +188,17 @@ impl Observations {
             let messages = e.transcription_failures.count(now);
             if let Some(messages) = messages {
                 e.queue(Notice::TranscriptionFailed { messages, detail }, None);
+            }
+            messages.is_some()
+        });
+    }
+
+    /// Notes that the words of a document could not be extracted; told as [`Self::record_denied_message`].
+    pub fn record_extraction_failure(&self, uid: &ConnectorUid, detail: String, now: Timestamp) {
+        self.record(uid, |e| {
+            let messages = e.extraction_failures.count(now);
+            if let Some(messages) = messages {
+                e.queue(Notice::ExtractionFailed { messages, detail }, None);
             }
             messages.is_some()
         });

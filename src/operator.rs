@@ -12,10 +12,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::api::connector::{AssistantSpec, TranscriptionSpec};
+use crate::api::connector::{AssistantSpec, ExtractSpec, TranscriptionSpec};
 use crate::assistant::{
-    AddressPolicy, Assistant, AssistantHttpClient, Credentials, ExtraRootCertificates, HttpLimits,
-    Transcriber,
+    AddressPolicy, Assistant, AssistantHttpClient, Credentials, ExtraRootCertificates, Extractor,
+    HttpLimits, Transcriber,
 };
 use crate::clock::SharedClock;
 use crate::connection::ConnectionSettings;
@@ -268,6 +268,14 @@ impl AssistantFactory for GuardedAssistantFactory {
         key: Option<SecretString>,
     ) -> Result<Arc<Transcriber>, String> {
         crate::assistant::build_transcriber(spec, key, &self.0)
+    }
+
+    fn build_extractor(
+        &self,
+        spec: &ExtractSpec,
+        key: Option<SecretString>,
+    ) -> Result<Arc<Extractor>, String> {
+        crate::assistant::build_extractor(spec, key, &self.0)
     }
 }
 

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::api::connector::{AccessLevel, RespondTo, RichMessages};
-use crate::assistant::{Assistant, Transcriber};
+use crate::assistant::{Assistant, Extractor, Transcriber};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::Bot;
 
@@ -50,6 +50,8 @@ pub struct ResolvedConnector {
     pub transcription: Transcription,
     /// Who approves what the assistant asks; `None`: whoever asked the assistant.
     pub approvals: Option<ApprovalPolicy>,
+    /// How documents reach the assistant.
+    pub files: FilePolicy,
 }
 
 /// How long an approval waits where nothing else is said.
@@ -85,19 +87,44 @@ pub struct ApprovalChat {
     pub topic: i64,
 }
 
-/// Who writes voice messages down.
+/// How documents that people send reach the assistant.
 #[derive(Debug, Clone, Default)]
-pub enum Transcription {
-    /// Nobody: the connector has no `spec.transcription`.
+pub struct FilePolicy {
+    /// Who extracts their words.
+    pub extraction: Extraction,
+    /// The biggest that is read, in bytes.
+    pub max_bytes: u64,
+}
+
+/// A service that a connector may name beside its assistant.
+#[derive(Debug, Default)]
+pub enum OptionalService<T> {
+    /// It names none.
     #[default]
     None,
     /// This server.
-    Ready(Arc<Transcriber>),
-    /// Nobody at present, and why; no key in it.
+    Ready(Arc<T>),
+    /// None at present, and why; no key in it.
     Unavailable(Arc<str>),
 }
 
-impl Transcription {
+/// Who writes voice messages down (`spec.transcription`).
+pub type Transcription = OptionalService<Transcriber>;
+
+/// Who extracts the words of documents (`spec.files.extract`).
+pub type Extraction = OptionalService<Extractor>;
+
+impl<T> Clone for OptionalService<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::Ready(service) => Self::Ready(service.clone()),
+            Self::Unavailable(why) => Self::Unavailable(why.clone()),
+        }
+    }
+}
+
+impl<T> OptionalService<T> {
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::None, Self::None) => true,
@@ -118,6 +145,7 @@ impl ResolvedConnector {
         };
         same_assistant
             && self.transcription.is_same(&other.transcription)
+            && self.files.extraction.is_same(&other.files.extraction)
             && self.connector_ref == other.connector_ref
             && self.generation == other.generation
             && self.bot.is_same(&other.bot)

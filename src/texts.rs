@@ -81,6 +81,8 @@ pub struct Texts {
     pub file_unsupported: String,
     /// A file that is too big.
     pub file_too_big: String,
+    /// A document that could not be read just now.
+    pub file_unread: String,
     /// Shown for a moment to who tapped a button that has no meaning any more; at most 200 characters, as all that is shown so.
     pub tap_closed: String,
     /// The same to who may not write to the bot.

@@ -15,8 +15,8 @@ use telegram_connector_operator::identity::{ConnectorRef, ConnectorUid};
 use telegram_connector_operator::observation::Observations;
 use telegram_connector_operator::pipeline::{Pipeline, PipelineContext, PipelineLimits};
 use telegram_connector_operator::registry::{
-    AccessPolicy, AnswerPolicy, DeniedReply, Registry, ResolvedConnector, SessionDuration,
-    SessionPolicy, Transcription,
+    AccessPolicy, AnswerPolicy, DeniedReply, FilePolicy, Registry, ResolvedConnector,
+    SessionDuration, SessionPolicy, Transcription,
 };
 use telegram_connector_operator::store;
 use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
@@ -107,6 +107,7 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
             assistant: Some(assistant.clone()),
             transcription: Transcription::None,
             approvals: None,
+            files: FilePolicy::default(),
         }));
         if n % replicas == replica {
             connections

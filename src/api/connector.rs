@@ -2,8 +2,8 @@
 //!
 //! This file holds the resource and its small parts; who may write is in [`access`], who answers in [`assistant`]
 //! (its headers in [`assistant_headers`], what `OpenAI` requests hold in [`openai_options`]), how answers show in [`answers`], who approves
-//! what an assistant does in [`approvals`], who writes voice messages down in [`transcription`], what is read back in [`status`]. Bounds and
-//! rules stand beside the fields they guard and become the CRD's schema and CEL
+//! what an assistant does in [`approvals`], who writes voice messages down in [`transcription`], how documents are read in [`files`], what is
+//! read back in [`status`]. Bounds and rules stand beside the fields they guard and become the CRD's schema and CEL
 //! (`super::crds`). Optional fields stay `Option`: the CRD has no defaults, because a server that fills them in makes a
 //! GitOps tool see a difference for ever. The accessors resolve them, and are the only place that knows the defaults.
 
@@ -21,6 +21,7 @@ pub mod answers;
 pub mod approvals;
 pub mod assistant;
 pub mod assistant_headers;
+pub mod files;
 pub mod openai_options;
 pub mod status;
 pub mod transcription;
@@ -30,6 +31,7 @@ pub use answers::{AnswersSpec, RichMessages};
 pub use approvals::{ApprovalChatSpec, ApprovalsSpec};
 pub use assistant::{AssistantProtocol, AssistantSpec};
 pub use assistant_headers::{ApiKeyHeader, AssistantHeader, HeaderValueSource, SecretKeySelector};
+pub use files::{ExtractSpec, FilesSpec};
 pub use openai_options::{OmittableField, OpenAiApi, OpenAiSpec};
 pub use status::{BotStatus, ConnectionMode, TelegramConnectorStatus, WebhookStatus};
 pub use transcription::TranscriptionSpec;
@@ -91,6 +93,9 @@ pub struct TelegramConnectorSpec {
     /// Who writes voice messages down, so that the assistant can answer them. Absent: a voice message gets a friendly sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transcription: Option<TranscriptionSpec>,
+    /// How documents that people send reach the assistant. Absent: one that is no text gets a friendly sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<FilesSpec>,
     /// Who may write to the bot.
     pub access: AccessSpec,
     /// How long a conversation is remembered. Absent: 24 hours.

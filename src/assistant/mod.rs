@@ -11,6 +11,8 @@
 //! | `webhook` | our own signed JSON protocol, for assistants written by hand |
 //! | `probe` | whether an assistant can be reached, without asking it anything |
 //! | `transcription` | speech to text for voice messages |
+//! | `extraction` | the words of documents |
+//! | `service_retry` | further attempts at what both do |
 //! | `address_policy` | the addresses that an assistant may have |
 //! | `root_certificates` | certificate authorities trusted beside the public ones |
 //! | `plain_http` | the short way to servers over plain http |
@@ -38,6 +40,7 @@ mod choice;
 mod configured_headers;
 mod credentials;
 mod error;
+mod extraction;
 mod http_client;
 mod lenient_json;
 mod linked_file;
@@ -48,6 +51,7 @@ mod pupau;
 mod question_context;
 mod request_headers;
 mod root_certificates;
+mod service_retry;
 mod sse;
 mod transcription;
 mod webhook;
@@ -74,6 +78,7 @@ pub use build::{BuildError, build_assistant, find_invalid_field};
 pub use choice::{Action, ApprovalOutcome, Choice, ChoiceButton};
 pub use credentials::Credentials;
 pub use error::{AssistantError, AssistantFault, FailureKind, QuestionProgress};
+pub use extraction::{ExtractedText, Extractor, build_extractor};
 pub use http_client::{AssistantHttpClient, HttpLimits};
 pub use linked_file::{FileLink, LinkError};
 pub use probe::{ProbeError, ProbeOutcome, probe_assistant};

@@ -3,18 +3,18 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::multipart::{Form, Part};
 use secrecy::SecretString;
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use url::Url;
 
 use super::build::{join_path, parse_url, secret_header_value, trim_key};
 use super::http_client::AssistantServer;
+use super::service_retry::retry_within;
 use super::{AssistantError, AssistantHttpClient, BuildError, request_headers};
 use crate::api::connector::TranscriptionSpec;
 
@@ -43,11 +43,6 @@ impl fmt::Debug for Transcriber {
         f.debug_tuple("Transcriber").field(&self.server).finish()
     }
 }
-
-/// Attempts at one recording within its time limit; the user is waiting.
-const ATTEMPTS: u32 = 3;
-/// The wait before the second attempt; it doubles.
-const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(500);
 
 /// Builds the transcriber of a connector. Sends nothing.
 ///
@@ -104,21 +99,10 @@ impl Transcriber {
         idempotency_key: &str,
     ) -> Result<String, AssistantError> {
         let deadline = self.server.deadline();
-        let mut wait = BETWEEN_ATTEMPTS;
-        let mut attempt = 1;
-        loop {
-            let error = match self.attempt(recording, idempotency_key, deadline).await {
-                Ok(transcript) => return Ok(transcript),
-                Err(error) => error,
-            };
-            let pause = error.retry_after.unwrap_or(wait);
-            if !error.is_retryable() || attempt == ATTEMPTS || Instant::now() + pause >= deadline {
-                return Err(error);
-            }
-            sleep(pause).await;
-            wait *= 2;
-            attempt += 1;
-        }
+        retry_within(deadline, || {
+            self.attempt(recording, idempotency_key, deadline)
+        })
+        .await
     }
 
     async fn attempt(

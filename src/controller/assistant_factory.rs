@@ -1,11 +1,11 @@
-//! The seam by which assistants and transcribers are built, so that the controller knows neither their HTTP client nor its limits.
+//! The seam by which assistants and the services beside them are built, so that the controller knows neither their HTTP client nor its limits.
 
 use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use crate::api::connector::{AssistantSpec, TranscriptionSpec};
-use crate::assistant::{Assistant, Credentials, Transcriber};
+use crate::api::connector::{AssistantSpec, ExtractSpec, TranscriptionSpec};
+use crate::assistant::{Assistant, Credentials, Extractor, Transcriber};
 
 /// Builds what connectors name by URL, from its spec and what Secrets hold for it; an error says what is wrong and what to do.
 pub trait AssistantFactory: Send + Sync {
@@ -28,6 +28,16 @@ pub trait AssistantFactory: Send + Sync {
         spec: &TranscriptionSpec,
         key: Option<SecretString>,
     ) -> Result<Arc<Transcriber>, String>;
+
+    /// The service that extracts the words of documents.
+    ///
+    /// # Errors
+    /// What is wrong with the spec.
+    fn build_extractor(
+        &self,
+        spec: &ExtractSpec,
+        key: Option<SecretString>,
+    ) -> Result<Arc<Extractor>, String>;
 }
 
 /// A shared [`AssistantFactory`].

@@ -21,9 +21,11 @@ use super::secret_cache::SecretCache;
 use super::settings::ControllerSettings;
 use super::status_cache::StatusCache;
 use crate::api::conditions::Reason;
-use crate::api::connector::{AssistantSpec, TelegramConnectorStatus, TranscriptionSpec};
+use crate::api::connector::{
+    AssistantSpec, ExtractSpec, TelegramConnectorStatus, TranscriptionSpec,
+};
 use crate::api::{TelegramUserList, TelegramUserListStatus};
-use crate::assistant::{Assistant, Transcriber};
+use crate::assistant::{Assistant, Extractor, Transcriber};
 use crate::clock::SharedClock;
 use crate::connection::BotConnections;
 use crate::identity::{BotId, ConnectorUid};
@@ -105,6 +107,8 @@ pub(super) struct Caches {
     pub(super) assistants: BuildCache<AssistantSpec, dyn Assistant>,
     /// One transcriber per connector.
     pub(super) transcribers: BuildCache<TranscriptionSpec, Transcriber>,
+    /// One extractor per connector.
+    pub(super) extractors: BuildCache<ExtractSpec, Extractor>,
     /// Failures in a row, for connectors and lists.
     pub(super) backoffs: ObjectBackoffs,
     /// The rest of what is remembered of a connector.

@@ -402,6 +402,7 @@ fn resolve(
         assistant: resolved.built_assistant.clone(),
         transcription: resolved.transcription.clone(),
         approvals: resolved.approvals.clone(),
+        files: policies::file_policy(spec, resolved.extraction.clone()),
     })
 }
 

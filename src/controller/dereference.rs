@@ -8,17 +8,23 @@ use kube::{Resource, ResourceExt};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::access::{self, AccessState, UserListLookup};
+use super::build_cache::BuildCache;
 use super::connector_cache::WebhookDeletion;
 use super::connector_ref::connector_ref_of;
 use super::context::Context;
 use super::error::ReconcileError;
 use super::reference_index::GuardedConnector;
 use super::status::{AssistantState, SecretProblem, TokenState};
-use crate::api::connector::{AssistantSpec, DEFAULT_API_KEY, SecretKeyRef, TelegramConnectorSpec};
+use crate::api::connector::{
+    AssistantSpec, DEFAULT_API_KEY, ExtractSpec, SecretKeyRef, TelegramConnectorSpec,
+    TranscriptionSpec,
+};
 use crate::api::{FINALIZER, SKIP_DISCONNECT_ANNOTATION, TelegramConnector};
 use crate::assistant::{Assistant, Credentials};
 use crate::identity::ConnectorRef;
-use crate::registry::{AccessPolicy, ApprovalPolicy, Transcription};
+use crate::registry::{
+    AccessPolicy, ApprovalPolicy, Extraction, OptionalService, Transcription,
+};
 use crate::telegram::{Bot, BotToken};
 
 /// An object with everything that it refers to.
@@ -46,6 +52,8 @@ pub(super) struct Resolved {
     pub(super) built_assistant: Option<Arc<dyn Assistant>>,
     /// Transcription of voice messages. What is wrong with it is no condition: a voice message is answered by a sentence.
     pub(super) transcription: Transcription,
+    /// Extraction of documents, likewise.
+    pub(super) extraction: Extraction,
     /// Who may write, for the status.
     pub(super) access: AccessState,
     /// Who may write, for the pipeline.
@@ -72,6 +80,7 @@ pub(super) async fn dereference(
     let (token, bot) = resolve_token(&connector.spec, &connector_ref, ctx).await?;
     let (built_assistant, assistant) = resolve_assistant(connector, &connector_ref, ctx).await?;
     let transcription = resolve_transcription(&connector.spec, &connector_ref, ctx).await?;
+    let extraction = resolve_extraction(&connector.spec, &connector_ref, ctx).await?;
     let (policy, mut access) = access::resolve_access(&connector.spec.access, |name| {
         look_up_user_list(&connector_ref, name, ctx)
     });
@@ -85,6 +94,7 @@ pub(super) async fn dereference(
         assistant,
         built_assistant,
         transcription,
+        extraction,
         access,
         policy,
         approvals,
@@ -263,28 +273,68 @@ async fn resolve_transcription(
     connector_ref: &ConnectorRef,
     ctx: &Context,
 ) -> Result<Transcription, ReconcileError> {
-    let cache = &ctx.caches.transcribers;
-    let Some(spec) = &spec.transcription else {
-        cache.remove(&connector_ref.uid);
-        return Ok(Transcription::None);
+    let service = spec.transcription.as_ref().map(|spec| ServiceSpec {
+        spec,
+        key: spec.api_key_secret_ref.as_ref(),
+        field: "spec.transcription",
+        purpose: "the transcription key's Secret",
+    });
+    let build = |spec: &TranscriptionSpec, key| ctx.inputs.factory.build_transcriber(spec, key);
+    resolve_service(&ctx.caches.transcribers, service, connector_ref, ctx, build).await
+}
+
+async fn resolve_extraction(
+    spec: &TelegramConnectorSpec,
+    connector_ref: &ConnectorRef,
+    ctx: &Context,
+) -> Result<Extraction, ReconcileError> {
+    let extract = spec.files.as_ref().and_then(|f| f.extract.as_ref());
+    let service = extract.map(|spec| ServiceSpec {
+        spec,
+        key: spec.api_key_secret_ref.as_ref(),
+        field: "spec.files.extract",
+        purpose: "the extraction key's Secret",
+    });
+    let build = |spec: &ExtractSpec, key| ctx.inputs.factory.build_extractor(spec, key);
+    resolve_service(&ctx.caches.extractors, service, connector_ref, ctx, build).await
+}
+
+/// A service that a connector names beside its assistant.
+struct ServiceSpec<'a, S> {
+    spec: &'a S,
+    key: Option<&'a SecretKeyRef>,
+    /// Where it stands.
+    field: &'static str,
+    /// What its Secret is read for.
+    purpose: &'static str,
+}
+
+/// The service, built once for each spec and its key.
+async fn resolve_service<S: Clone + PartialEq, T>(
+    cache: &BuildCache<S, T>,
+    service: Option<ServiceSpec<'_, S>>,
+    connector_ref: &ConnectorRef,
+    ctx: &Context,
+    build: impl FnOnce(&S, Option<SecretString>) -> Result<Arc<T>, String>,
+) -> Result<OptionalService<T>, ReconcileError> {
+    let uid = &connector_ref.uid;
+    let Some(service) = service else {
+        cache.remove(uid);
+        return Ok(OptionalService::None);
     };
-    let reference = spec.api_key_secret_ref.as_ref();
-    let purpose = "the transcription key's Secret";
-    let key = match read_key(reference, purpose, connector_ref, ctx).await? {
+    let key = match read_key(service.key, service.purpose, connector_ref, ctx).await? {
         Ok(key) => key,
         Err(problem) => {
-            let why = format!("spec.transcription.apiKeySecretRef: {}", problem.message());
-            return Ok(Transcription::Unavailable(why.into()));
+            let why = format!("{}.apiKeySecretRef: {}", service.field, problem.message());
+            return Ok(OptionalService::Unavailable(why.into()));
         }
     };
-    let (built, _) =
-        cache.get_or_build(&connector_ref.uid, spec, key.into(), |spec, credentials| {
-            let key = credentials.api_key;
-            ctx.inputs.factory.build_transcriber(spec, key)
-        });
+    let (built, _) = cache.get_or_build(uid, service.spec, key.into(), |spec, credentials| {
+        build(spec, credentials.api_key)
+    });
     Ok(match built {
-        Ok(transcriber) => Transcription::Ready(transcriber),
-        Err(why) => Transcription::Unavailable(why),
+        Ok(service) => OptionalService::Ready(service),
+        Err(why) => OptionalService::Unavailable(why),
     })
 }
 

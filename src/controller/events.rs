@@ -42,6 +42,8 @@ pub(super) enum EventReason {
     UserDenied,
     /// Voice messages could not be written down.
     TranscriptionFailed,
+    /// The words of documents could not be extracted.
+    ExtractionFailed,
     /// Telegram keeps messages from the bot that it should answer.
     PrivacyModeOn,
 }
@@ -56,6 +58,7 @@ impl EventReason {
             Self::ApprovalEnded => "ApprovalEnded",
             Self::UserDenied => "UserDenied",
             Self::TranscriptionFailed => "TranscriptionFailed",
+            Self::ExtractionFailed => "ExtractionFailed",
             Self::PrivacyModeOn => "PrivacyModeOn",
         }
     }
@@ -204,6 +207,14 @@ pub(super) fn notice_event(
             action: "Transcribe",
             note: format!(
                 "{messages} voice message(s) could not be written down since this was last told (at most once an hour); the last because: {detail}"
+            ),
+        },
+        Notice::ExtractionFailed { messages, detail } => Event {
+            type_: EventType::Warning,
+            reason: EventReason::ExtractionFailed,
+            action: "Extract",
+            note: format!(
+                "the words of {messages} document(s) could not be extracted since this was last told (at most once an hour); the last because: {detail}"
             ),
         },
     }

@@ -1,10 +1,12 @@
 //! From what is written to what is meant, in the registry's words.
 
 use crate::api::connector::{
-    AssistantProtocol, AssistantSpec, OpenAiSpec, RespondTo, TelegramConnectorSpec,
+    AssistantProtocol, AssistantSpec, FilesSpec, OpenAiSpec, RespondTo, TelegramConnectorSpec,
 };
 use crate::pipeline::estimate_message_tokens;
-use crate::registry::{AnswerPolicy, DeniedReply, GroupPolicy, SessionDuration, SessionPolicy};
+use crate::registry::{
+    AnswerPolicy, DeniedReply, Extraction, FilePolicy, GroupPolicy, SessionDuration, SessionPolicy,
+};
 
 /// How long a session lasts and how much of it is sent.
 pub(super) fn session_policy(spec: &TelegramConnectorSpec) -> SessionPolicy {
@@ -46,6 +48,14 @@ pub(super) fn answer_policy(spec: &TelegramConnectorSpec) -> AnswerPolicy {
         // The other protocols have fields for buttons.
         buttons: spec.assistant.protocol == AssistantProtocol::OpenAI && answers.offers_buttons(),
         rich: answers.rich_messages(),
+    }
+}
+
+/// How documents reach the assistant.
+pub(super) fn file_policy(spec: &TelegramConnectorSpec, extraction: Extraction) -> FilePolicy {
+    FilePolicy {
+        extraction,
+        max_bytes: spec.files.as_ref().map_or(0, FilesSpec::max_bytes),
     }
 }
 

@@ -40,6 +40,13 @@ pub enum Notice {
         /// Why the last one could not; no chat text, no key in it.
         detail: String,
     },
+    /// The words of documents could not be extracted.
+    ExtractionFailed {
+        /// How many documents, since this was told last.
+        messages: u64,
+        /// Why the last one's could not; no chat text, no key in it.
+        detail: String,
+    },
 }
 
 /// A notice in line. Dropping it tells the one who noted it that it was dealt with.

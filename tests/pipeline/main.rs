@@ -12,6 +12,7 @@ mod command_menu;
 mod concurrency;
 mod crashes;
 mod decision_kills;
+mod documents;
 mod edits;
 mod failures;
 mod files_out;

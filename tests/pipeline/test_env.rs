@@ -20,8 +20,8 @@ use telegram_connector_operator::pipeline::{
     Pipeline, PipelineContext, PipelineLimits, RetryPolicy,
 };
 use telegram_connector_operator::registry::{
-    AccessPolicy, AnswerPolicy, DeniedReply, Registry, ResolvedConnector, SessionDuration,
-    SessionPolicy, Transcription,
+    AccessPolicy, AnswerPolicy, DeniedReply, FilePolicy, Registry, ResolvedConnector,
+    SessionDuration, SessionPolicy, Transcription,
 };
 use telegram_connector_operator::store::{self, ListingQuery, Store, StoreOptions};
 use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
@@ -183,6 +183,7 @@ impl TestEnv {
             assistant: Some(self.openai()),
             transcription: Transcription::None,
             approvals: None,
+            files: FilePolicy::default(),
         };
         edit(&mut resolved);
         let uid = resolved.connector_ref.uid.clone();

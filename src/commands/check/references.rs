@@ -24,10 +24,11 @@ const SELECTIONS: [&str; 4] = [
 
 const TOKEN_REF: &str = "spec.botTokenSecretRef";
 /// The fields that name one Secret, with the key in it that they mean by default.
-const SECRET_REFS: [(&str, &str); 3] = [
+const SECRET_REFS: [(&str, &str); 4] = [
     (TOKEN_REF, DEFAULT_TOKEN_KEY),
     ("spec.assistant.apiKeySecretRef", DEFAULT_API_KEY),
     ("spec.transcription.apiKeySecretRef", DEFAULT_API_KEY),
+    ("spec.files.extract.apiKeySecretRef", DEFAULT_API_KEY),
 ];
 
 /// Warnings about all objects together.

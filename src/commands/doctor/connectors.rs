@@ -271,7 +271,7 @@ pub(super) fn token_is_there(connector: &TelegramConnector) -> Finding {
     Finding::ok(BOT_TOKEN, object_name(connector), message)
 }
 
-/// What Secrets hold for the assistant and for transcription, and what is wrong with them.
+/// What Secrets hold for the assistant and the services beside it, and what is wrong with them.
 pub(super) async fn read_credentials(
     secrets: &SecretCache,
     connector: &TelegramConnector,
@@ -310,7 +310,9 @@ pub(super) async fn read_credentials(
     }
     let transcription = spec.transcription.as_ref();
     let transcription = transcription.and_then(|t| t.api_key_secret_ref.as_ref());
-    if let Some((name, key)) = transcription.map(key_ref) {
+    let extract = spec.files.as_ref().and_then(|f| f.extract.as_ref());
+    let extract = extract.and_then(|e| e.api_key_secret_ref.as_ref());
+    for (name, key) in [transcription, extract].into_iter().flatten().map(key_ref) {
         count += 1;
         findings.extend(
             read_secret(secrets, connector, API_KEY, &name, &key)

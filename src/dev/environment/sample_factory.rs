@@ -6,8 +6,8 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::api::connector::{AssistantSpec, TranscriptionSpec};
-use crate::assistant::{Assistant, Credentials, Transcriber};
+use crate::api::connector::{AssistantSpec, ExtractSpec, TranscriptionSpec};
+use crate::assistant::{Assistant, Credentials, Extractor, Transcriber};
 use crate::controller::{AssistantFactory, SharedAssistantFactory};
 use crate::dev::quickstart;
 
@@ -43,6 +43,19 @@ impl AssistantFactory for SampleAssistantFactory {
             ..spec.clone()
         };
         self.factory.build_transcriber(&spec, key)
+    }
+
+    fn build_extractor(
+        &self,
+        spec: &ExtractSpec,
+        key: Option<SecretString>,
+    ) -> Result<Arc<Extractor>, String> {
+        let url = redirect_to_sample(&spec.url, &self.sample);
+        let spec = ExtractSpec {
+            url,
+            ..spec.clone()
+        };
+        self.factory.build_extractor(&spec, key)
     }
 }
 

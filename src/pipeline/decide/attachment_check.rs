@@ -2,7 +2,7 @@
 
 use crate::pipeline::decide::assistant_input::AssistantInput;
 use crate::pipeline::message::incoming_update::TelegramFile;
-use crate::registry::{ResolvedConnector, Transcription};
+use crate::registry::{Extraction, ResolvedConnector, Transcription};
 
 /// The biggest recording: what `getFile` gives.
 pub(crate) const MAX_RECORDING_BYTES: u64 = 20 << 20;
@@ -18,8 +18,10 @@ pub(crate) enum UnreadableAttachment {
     TranscriptionFailed,
     /// It is too big.
     TooBig,
-    /// It is no text.
+    /// It is no text, and nobody can read it here.
     NotText,
+    /// Its words could not be extracted just now.
+    ExtractionFailed,
 }
 
 /// Why a file will say nothing, as far as that can be known before it is fetched.
@@ -35,12 +37,49 @@ pub(crate) fn unreadable_reason(
         AssistantInput::Transcribe(file) if beyond(file, MAX_RECORDING_BYTES) => {
             Some(UnreadableAttachment::TooBig)
         }
-        AssistantInput::ReadFile(file) if !may_be_text(file) => Some(UnreadableAttachment::NotText),
-        AssistantInput::ReadFile(file) if beyond(file, MAX_TEXT_BYTES) => {
-            Some(UnreadableAttachment::TooBig)
+        AssistantInput::ReadFile(file) if may_be_text(file) => {
+            beyond(file, MAX_TEXT_BYTES).then_some(UnreadableAttachment::TooBig)
+        }
+        AssistantInput::ReadFile(file) => {
+            let files = &connector.files;
+            if matches!(files.extraction, Extraction::None) || !may_be_document(file) {
+                Some(UnreadableAttachment::NotText)
+            } else {
+                beyond(file, files.max_bytes).then_some(UnreadableAttachment::TooBig)
+            }
         }
         _ => None,
     }
+}
+
+/// Endings of documents whose words can be extracted.
+const DOCUMENT_EXTENSIONS: &[&str] = &[
+    "doc", "docm", "docx", "dot", "dotx", "epub", "odp", "ods", "odt", "pdf", "pot", "potx", "pps",
+    "ppsx", "ppt", "pptm", "pptx", "rtf", "xls", "xlsm", "xlsx",
+];
+/// What media types of such documents hold.
+const DOCUMENT_TYPES: &[&str] = &[
+    "application/pdf",
+    "application/rtf",
+    "text/rtf",
+    "application/epub",
+    "application/msword",
+    "application/vnd.ms-",
+    "application/vnd.openxmlformats-officedocument.",
+    "application/vnd.oasis.opendocument.",
+];
+
+/// Whether it is worth fetching as a document: its ending or its media type says that it is one.
+fn may_be_document(file: &TelegramFile) -> bool {
+    let media_type = file.media_type.as_deref().unwrap_or_default();
+    DOCUMENT_TYPES.iter().any(|t| media_type.starts_with(t))
+        || extension_of(file).is_some_and(|e| DOCUMENT_EXTENSIONS.contains(&e.as_str()))
+}
+
+/// The ending of a file's name, in lower case.
+fn extension_of(file: &TelegramFile) -> Option<String> {
+    let (_, extension) = file.name.as_deref()?.rsplit_once('.')?;
+    Some(extension.to_ascii_lowercase())
 }
 
 /// Endings of files that hold text although their media type often says otherwise.
@@ -90,9 +129,9 @@ const TEXT_FILE_EXTENSIONS: &[&str] = &[
 ];
 
 /// Whether it is worth fetching: what is said of the file does not say that it is something else.
-fn may_be_text(file: &TelegramFile) -> bool {
+pub(crate) fn may_be_text(file: &TelegramFile) -> bool {
     let media_type = file.media_type.as_deref().unwrap_or_default();
-    let known = media_type.starts_with("text/")
+    let known = (media_type.starts_with("text/") && media_type != "text/rtf")
         || [
             "json",
             "xml",
@@ -109,11 +148,7 @@ fn may_be_text(file: &TelegramFile) -> bool {
                 .strip_prefix("application/")
                 .is_some_and(|rest| rest.rsplit(['+', '-']).next() == Some(*kind) || rest == *kind)
         });
-    let extension = file.name.as_deref().and_then(|name| name.rsplit_once('.'));
-    known
-        || extension.is_some_and(|(_, extension)| {
-            TEXT_FILE_EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str())
-        })
+    known || extension_of(file).is_some_and(|e| TEXT_FILE_EXTENSIONS.contains(&e.as_str()))
 }
 
 #[cfg(test)]
@@ -148,5 +183,23 @@ mod tests {
         #[case] expected: bool,
     ) {
         assert_eq!(may_be_text(&file(media_type, name)), expected);
+    }
+
+    #[rstest]
+    #[case(Some("application/pdf"), None, true)]
+    #[case(Some("application/octet-stream"), Some("Offer.DOCX"), true)]
+    #[case(Some("application/vnd.oasis.opendocument.text"), None, true)]
+    #[case(Some("text/rtf"), Some("a.rtf"), true)]
+    #[case(Some("application/zip"), Some("a.zip"), false)]
+    #[case(Some("application/x-msdownload"), Some("a.exe"), false)]
+    #[case(None, None, false)]
+    fn documents_are_recognized_by_type_or_extension(
+        #[case] media_type: Option<&str>,
+        #[case] name: Option<&str>,
+        #[case] expected: bool,
+    ) {
+        let file = file(media_type, name);
+        assert_eq!(may_be_document(&file), expected);
+        assert!(!(expected && may_be_text(&file)));
     }
 }

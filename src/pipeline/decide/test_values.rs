@@ -6,8 +6,8 @@ use crate::api::connector::{AccessLevel, RespondTo};
 use crate::identity::{ConnectorRef, ConnectorUid};
 use crate::pipeline::decide::classified_message::ClassifiedMessage;
 use crate::registry::{
-    AccessPolicy, AnswerPolicy, DeniedReply, GroupPolicy, ResolvedConnector, SessionDuration,
-    SessionPolicy, Transcription,
+    AccessPolicy, AnswerPolicy, DeniedReply, FilePolicy, GroupPolicy, ResolvedConnector,
+    SessionDuration, SessionPolicy, Transcription,
 };
 use crate::store::WaitingMessage;
 use crate::telegram::{Bot, BotToken, TelegramApi};
@@ -60,6 +60,7 @@ pub(super) fn connector(edit: impl FnOnce(&mut ResolvedConnector)) -> ResolvedCo
         assistant: None,
         transcription: Transcription::None,
         approvals: None,
+        files: FilePolicy::default(),
     };
     edit(&mut connector);
     connector

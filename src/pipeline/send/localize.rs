@@ -31,6 +31,7 @@ pub(crate) fn localize(reply: &CannedReply, texts: &Texts) -> String {
         CannedReply::Unreadable(UnreadableAttachment::TranscriptionFailed) => &texts.voice_unheard,
         CannedReply::Unreadable(UnreadableAttachment::TooBig) => &texts.file_too_big,
         CannedReply::Unreadable(UnreadableAttachment::NotText) => &texts.file_unsupported,
+        CannedReply::Unreadable(UnreadableAttachment::ExtractionFailed) => &texts.file_unread,
         CannedReply::EmptyAnswer => &texts.empty_answer,
         CannedReply::AssistantFailed(kind) => failure_text(*kind, texts),
         CannedReply::AssistantLost => &texts.assistant_lost,

@@ -1,27 +1,21 @@
-//! What is said in a file: voice messages written down, text files read. Fetched once for however many attempts at the answer.
+//! What is said in a file: voice messages written down, text files and documents read. Fetched once for however many attempts at the answer.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::assistant::{Recording, Transcriber};
 use crate::pipeline::claim::lane_worker::LaneWorker;
 use crate::pipeline::decide::assistant_input::AssistantInput;
 use crate::pipeline::decide::attachment_check::{
-    MAX_RECORDING_BYTES, MAX_TEXT_BYTES, UnreadableAttachment, unreadable_reason,
+    MAX_RECORDING_BYTES, MAX_TEXT_BYTES, UnreadableAttachment, may_be_text, unreadable_reason,
 };
 use crate::pipeline::message::incoming_update::{IncomingUpdate, TelegramFile};
 use crate::pipeline::send::preview_sender::{self, PreviewTarget, PreviewText};
+use crate::pipeline::work::documents;
+use crate::pipeline::work::download::{display_name, download_with_retry};
 use crate::registry::{ResolvedConnector, Transcription};
 use crate::telegram::TelegramError;
-
-/// Attempts at a download; the user is waiting.
-const MAX_ATTEMPTS: u32 = 3;
-/// The wait before the second attempt; it doubles.
-const RETRY_DELAY: Duration = Duration::from_millis(500);
-/// The longest that Telegram may ask to wait between attempts.
-const MAX_RATE_LIMIT_WAIT: Duration = Duration::from_secs(5);
 
 /// Stands for a file that says nothing beside messages that do.
 pub(crate) const UNREADABLE_PLACEHOLDER: &str = "[a file that could not be read]";
@@ -44,7 +38,13 @@ pub(crate) async fn attachment_text(
         AssistantInput::Transcribe(file) => {
             transcribe_with_typing(lane, connector, incoming.update_id, file).await?
         }
-        AssistantInput::ReadFile(file) => read_text_file(connector, file).await?,
+        AssistantInput::ReadFile(file) if may_be_text(file) => {
+            read_text_file(connector, file).await?
+        }
+        AssistantInput::ReadFile(file) => {
+            let read = Box::pin(documents::document_text(lane, connector, file));
+            with_typing(lane, connector, read).await?
+        }
         _ => return Err(UnreadableAttachment::NotText),
     };
     lane.pipeline.transcripts.insert(at, words.clone());
@@ -81,20 +81,30 @@ async fn transcribe_with_typing(
         }
         Transcription::Ready(transcriber) => transcriber,
     };
+    // On the heap: most messages have no file, and every lane has room for the largest future.
+    let transcribing = Box::pin(transcribe(lane, connector, transcriber, file, update_id));
+    with_typing(lane, connector, transcribing).await
+}
+
+/// Does something that takes a while; "typing…" meanwhile.
+async fn with_typing<T>(
+    lane: &LaneWorker,
+    connector: &ResolvedConnector,
+    work: impl Future<Output = T>,
+) -> T {
     let (words, shown) = watch::channel(PreviewText::default());
-    let transcribing = async {
-        let transcript = transcribe(lane, connector, transcriber, file, update_id).await;
+    let work = async {
+        let done = work.await;
         drop(words);
-        transcript
+        done
     };
-    // "typing…" meanwhile.
     let target = PreviewTarget {
         bot: &connector.bot,
         lane: lane.key,
         streaming: false,
     };
     tokio::join!(
-        transcribing,
+        work,
         preview_sender::show_preview(&lane.pipeline, &target, shown)
     )
     .0
@@ -150,31 +160,6 @@ fn report_transcription_failure(lane: &LaneWorker, connector: &ResolvedConnector
     );
 }
 
-/// Fetches a file, again if what went wrong may pass.
-async fn download_with_retry(
-    connector: &ResolvedConnector,
-    file: &TelegramFile,
-    max_bytes: u64,
-) -> Result<Bytes, TelegramError> {
-    let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
-    let mut wait = RETRY_DELAY;
-    for _ in 1..MAX_ATTEMPTS {
-        match connector.bot.download(&file.id, max_bytes).await {
-            Err(
-                TelegramError::Server(_)
-                | TelegramError::Unreachable(_)
-                | TelegramError::Ambiguous(_),
-            ) => tokio::time::sleep(wait).await,
-            Err(TelegramError::RateLimited(pause)) if pause <= MAX_RATE_LIMIT_WAIT => {
-                tokio::time::sleep(pause).await;
-            }
-            done => return done,
-        }
-        wait *= 2;
-    }
-    connector.bot.download(&file.id, max_bytes).await
-}
-
 /// The name and media type by which speech-to-text servers know the format.
 fn format_of(file: &TelegramFile) -> (&'static str, &'static str) {
     match file.media_type.as_deref() {
@@ -201,21 +186,6 @@ fn decode_text(bytes: &[u8]) -> Option<String> {
     let is_text = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t' | '\u{c}');
     let text = decoded.trim();
     (!text.is_empty() && text.chars().all(is_text)).then(|| text.replace("\r\n", "\n"))
-}
-
-/// The longest file name that is passed on, in characters.
-const MAX_NAME_CHARS: usize = 100;
-
-fn display_name(file: &TelegramFile) -> String {
-    let name: String = file
-        .name
-        .as_deref()
-        .unwrap_or("file")
-        .chars()
-        .filter(|c| !c.is_control() && !matches!(c, '[' | ']'))
-        .take(MAX_NAME_CHARS)
-        .collect();
-    name
 }
 
 #[cfg(test)]

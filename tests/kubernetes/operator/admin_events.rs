@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bot_api_simulator::UserAction;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::test_env::{OperatorOptions, TestEnv};
 use crate::cluster::Cluster;
@@ -94,20 +94,21 @@ async fn missing_transcription_key_blocks_only_voice_and_is_reported(cluster: Cl
     let transcription = json!({
         "url": env.assistant.url(), "model": "whisper-1", "apiKeySecretRef": {"name": "ears"},
     });
-    env.create_connector("a", json!({"transcription": transcription}))
-        .await;
+    let extract = json!({"url": env.assistant.url(), "apiKeySecretRef": {"name": "reader"}});
+    let services = json!({"transcription": transcription, "files": {"extract": extract}});
+    env.create_connector("a", services).await;
     env.wait_until_ready("a").await;
-    let send_voice = |words: &str| {
-        let voice = json!({"voice": {"data": words}});
+    let send = |content: Value| {
         env.telegram
             .perform(&UserAction {
                 bot: Some(bot.0),
                 from: Some(1001),
-                content: voice.as_object().expect("an object").clone(),
+                content: content.as_object().expect("an object").clone(),
                 ..UserAction::default()
             })
-            .expect("the voice message is sent");
+            .expect("the message is sent");
     };
+    let send_voice = |words: &str| send(json!({"voice": {"data": words}}));
     send_voice("can you hear me?");
     let sent = env
         .telegram
@@ -126,6 +127,17 @@ async fn missing_transcription_key_blocks_only_voice_and_is_reported(cluster: Cl
         .await;
     assert!(
         note.contains("spec.transcription.apiKeySecretRef: Secret \"ears\" does not exist"),
+        "{note}"
+    );
+    send(json!({"document": {"data": "%PDF-1.7\n", "file_name": "offer.pdf"}}));
+    let note = env
+        .cluster
+        .eventually("the event about the document", || async {
+            env.event_notes("a", "ExtractionFailed").await.pop()
+        })
+        .await;
+    assert!(
+        note.contains("spec.files.extract.apiKeySecretRef: Secret \"reader\" does not exist"),
         "{note}"
     );
     let answer = env

@@ -2,12 +2,14 @@
 //! tests.
 //!
 //! It repeats the question and says how many earlier messages the request held, so that a test sees which session was used.
-//! `POST /v1/audio/transcriptions` returns the bytes of a recording as text.
+//! `POST /v1/audio/transcriptions` returns the bytes of a recording as text, `PUT /tika` the words of a document.
 //!
 //! Over HTTP, `PUT /control` sets the [`Behaviour`] (as JSON) and `GET /control` reads it; `GET /control/requests` lists the recorded
 //! requests and `DELETE /control/requests` clears them.
 
+mod extraction;
 mod persona;
+mod response;
 mod server;
 mod transcription;
 
@@ -28,6 +30,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
+pub use extraction::RecordedExtraction;
 pub use transcription::RecordedTranscription;
 
 /// Behaviour of the assistant; by default it answers at once and without failures.
@@ -56,6 +59,8 @@ pub struct Behaviour {
     pub api_key: Option<String>,
     /// Fail instead of transcribing. Only this and `api_key` apply to transcriptions.
     pub fail_transcription: Option<InjectedFailure>,
+    /// Fail instead of extracting. Only this and `api_key` apply to extractions.
+    pub fail_extraction: Option<InjectedFailure>,
     /// Other behaviours for matching messages: the first match applies; rules inside of a rule are ignored.
     pub rules: Vec<BehaviourRule>,
 }
@@ -111,6 +116,7 @@ struct State {
     keep: usize,
     requests: Mutex<VecDeque<RecordedRequest>>,
     transcriptions: Mutex<VecDeque<RecordedTranscription>>,
+    extractions: Mutex<VecDeque<RecordedExtraction>>,
     request_arrived: Notify,
 }
 
@@ -138,6 +144,7 @@ pub async fn serve(listen: SocketAddr, keep: usize) -> io::Result<SampleAssistan
         keep,
         requests: Mutex::default(),
         transcriptions: Mutex::default(),
+        extractions: Mutex::default(),
         request_arrived: Notify::new(),
     });
     let stop = CancellationToken::new();
@@ -186,6 +193,11 @@ impl SampleAssistant {
     /// The recorded transcription requests, oldest first.
     pub fn transcriptions(&self) -> Vec<RecordedTranscription> {
         self.state.transcriptions.lock().iter().cloned().collect()
+    }
+
+    /// The recorded extraction requests, oldest first.
+    pub fn extractions(&self) -> Vec<RecordedExtraction> {
+        self.state.extractions.lock().iter().cloned().collect()
     }
 
     /// Number of Chat Completions requests received, recorded or not.

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http_body_util::{BodyExt as _, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,14 +17,14 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use super::extraction::{self, RecordedExtraction};
 use super::persona::{self, words};
+use super::response::{Body, full_response};
 use super::transcription::RecordedTranscription;
 use super::{Behaviour, RecordedRequest, State};
 
 /// Limit of a request body in bytes; a request may carry several pictures as base64.
 const MAX_BODY: usize = 64 << 20;
-
-type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 pub(super) async fn accept(listener: TcpListener, state: Arc<State>, stop: CancellationToken) {
     loop {
@@ -61,20 +60,6 @@ async fn serve_connection(stream: TcpStream, state: Arc<State>) {
         .await;
 }
 
-fn full_response(
-    status: u16,
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Response<Body> {
-    let body = Full::new(body.into()).map_err(|never| match never {});
-    let mut response = Response::new(body.boxed_unsync());
-    *response.status_mut() =
-        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let value = HeaderValue::from_static(content_type);
-    response.headers_mut().insert(header::CONTENT_TYPE, value);
-    response
-}
-
 fn reply(status: u16, body: &Value) -> Response<Body> {
     full_response(status, "application/json", body.to_string())
 }
@@ -101,6 +86,7 @@ async fn route(state: Arc<State>, request: Request<Incoming>) -> io::Result<Resp
     match (&head.method, path) {
         (&Method::POST, "/chat/completions") => complete(&state, &head.headers, &body).await,
         (&Method::POST, "/audio/transcriptions") => Ok(transcribe(&state, &head.headers, &body)),
+        (&Method::PUT, "/tika") => Ok(extract(&state, &head.headers, &body)),
         (&Method::GET, "/models") => Ok(models(&state, &head.headers)),
         (&Method::GET, "/control") => Ok(reply(200, &json!(**state.behaviour.load()))),
         (&Method::PUT, "/control") => Ok(change(&state, &body)),
@@ -174,6 +160,26 @@ fn transcribe(state: &State, headers: &HeaderMap, body: &Bytes) -> Response<Body
             error(failing.status, "server_error", "failing as told")
         }
         _ => reply(200, &json!({"text": words})),
+    }
+}
+
+fn extract(state: &State, headers: &HeaderMap, body: &Bytes) -> Response<Body> {
+    let behaviour = state.behaviour.load_full();
+    let mut kept = state.extractions.lock();
+    let already = kept.len() as u64;
+    kept.push_back(RecordedExtraction::read(headers, body));
+    while kept.len() > state.keep {
+        kept.pop_front();
+    }
+    drop(kept);
+    if !is_authorized(&behaviour, headers) {
+        return unauthorized();
+    }
+    match &behaviour.fail_extraction {
+        Some(failing) if failing.times.is_none_or(|times| already < times) => {
+            error(failing.status, "server_error", "failing as told")
+        }
+        _ => extraction::extract(headers, body),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::controller::access::{AccessProblem, AccessState};
 use crate::controller::status::{AssistantState, SecretProblem};
 use crate::identity::BotId;
 use crate::observation::AssistantFact;
-use crate::registry::{AccessPolicy, Transcription};
+use crate::registry::{AccessPolicy, Extraction, Transcription};
 use crate::telegram::{BotToken, TelegramApi};
 
 /// One reconcile: a leader in polling mode, whose bot Telegram has accepted and whose first poll has completed, unless changed.
@@ -66,6 +66,7 @@ pub(super) fn scenario() -> Scenario {
             assistant: AssistantState::Built { changed: false },
             built_assistant: None,
             transcription: Transcription::None,
+            extraction: Extraction::None,
             access: AccessState::default(),
             policy: AccessPolicy {
                 level: AccessLevel::Open,
