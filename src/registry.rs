@@ -92,6 +92,8 @@ pub struct ApprovalChat {
 pub struct FilePolicy {
     /// Who extracts their words.
     pub extraction: Extraction,
+    /// They go to the assistant as they are.
+    pub to_assistant: bool,
     /// The biggest that is read, in bytes.
     pub max_bytes: u64,
 }

@@ -41,6 +41,8 @@ pub struct Texts {
     pub filtered: String,
     /// A picture for a model that takes none.
     pub pictures_refused: String,
+    /// A file for a model that takes none, or none of its type.
+    pub files_refused: String,
     /// The assistant says that it could not do what it was asked.
     pub task_failed: String,
     /// The question, or its answer, is larger than what is carried.
@@ -226,6 +228,7 @@ mod tests {
                 &texts.conversation_too_long,
                 &texts.filtered,
                 &texts.pictures_refused,
+                &texts.files_refused,
                 &texts.task_failed,
                 &texts.too_large,
                 &texts.misconfigured,

@@ -51,6 +51,12 @@ pub const DEFAULT_CONCURRENCY: u16 = 256;
 
 /// What a `TelegramConnector` should be.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[x_kube(
+    validation = Rule::new("!has(self.files) || !has(self.files.toAssistant) || !self.files.toAssistant || self.assistant.protocol != 'Pupau'")
+        .message("protocol Pupau takes no files: use files.extract, or remove files.toAssistant")
+        .reason(Reason::FieldValueForbidden)
+        .field_path(".files.toAssistant")
+)]
 #[kube(
     group = "connectors.pupau.ai",
     version = "v1alpha1",

@@ -50,6 +50,8 @@ pub enum FailureKind {
     Filtered,
     /// The model takes no pictures.
     PicturesRefused,
+    /// The model takes no files, or none of this type.
+    FilesRefused,
     /// A fault of the assistant's own (5xx), or an error that it reports without a reason.
     ServerFault,
     /// The agent says that it could not do what it was asked.
@@ -62,7 +64,7 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// All kinds.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Unreachable,
         Self::TimedOut,
         Self::KeyRefused,
@@ -72,6 +74,7 @@ impl FailureKind {
         Self::ContextFull,
         Self::Filtered,
         Self::PicturesRefused,
+        Self::FilesRefused,
         Self::ServerFault,
         Self::TaskFailed,
         Self::TooLarge,
@@ -88,6 +91,7 @@ impl FailureKind {
             | Self::ContextFull
             | Self::Filtered
             | Self::PicturesRefused
+            | Self::FilesRefused
             | Self::ServerFault
             | Self::TaskFailed
             | Self::TooLarge
@@ -107,6 +111,7 @@ impl FailureKind {
             Self::ContextFull => "context_full",
             Self::Filtered => "filtered",
             Self::PicturesRefused => "pictures_refused",
+            Self::FilesRefused => "files_refused",
             Self::ServerFault => "server_fault",
             Self::TaskFailed => "task_failed",
             Self::TooLarge => "too_large",

@@ -194,6 +194,17 @@ pub struct Picture {
     pub bytes: Bytes,
 }
 
+/// A file that goes with a question as it is.
+#[derive(Debug, Clone)]
+pub struct QuestionFile {
+    /// Its name.
+    pub name: String,
+    /// Media type, for instance `application/pdf`.
+    pub media_type: String,
+    /// Its contents.
+    pub bytes: bytes::Bytes,
+}
+
 /// The Telegram user who asks (Bot API, `User`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sender {
@@ -224,6 +235,8 @@ pub struct Question {
     pub text: String,
     /// Pictures that go with it.
     pub pictures: Vec<Picture>,
+    /// Other files that go with it.
+    pub files: Vec<QuestionFile>,
     /// Whether [`AnswerPart::Progress`] is shown to anybody.
     pub wants_progress: bool,
     /// Where it was asked, and of which bot.

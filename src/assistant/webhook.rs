@@ -165,6 +165,8 @@ struct RequestBody<'a> {
     text: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pictures: Vec<Picture<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files: Vec<File<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<ActionBody<'a>>,
 }
@@ -202,6 +204,14 @@ struct User<'a> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Picture<'a> {
+    media_type: &'a str,
+    base64: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct File<'a> {
+    name: &'a str,
     media_type: &'a str,
     base64: String,
 }
@@ -255,6 +265,15 @@ impl<'a> RequestBody<'a> {
                 })
                 .collect(),
             action: question.action.as_ref().map(ActionBody::new),
+            files: question
+                .files
+                .iter()
+                .map(|file| File {
+                    name: &file.name,
+                    media_type: &file.media_type,
+                    base64: STANDARD.encode(&file.bytes),
+                })
+                .collect(),
         }
     }
 }

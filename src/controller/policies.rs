@@ -53,8 +53,14 @@ pub(super) fn answer_policy(spec: &TelegramConnectorSpec) -> AnswerPolicy {
 
 /// How documents reach the assistant.
 pub(super) fn file_policy(spec: &TelegramConnectorSpec, extraction: Extraction) -> FilePolicy {
+    let takes_files = spec.assistant.protocol != AssistantProtocol::Pupau;
     FilePolicy {
         extraction,
+        to_assistant: takes_files
+            && spec
+                .files
+                .as_ref()
+                .is_some_and(|files| files.to_assistant.unwrap_or(false)),
         max_bytes: spec.files.as_ref().map_or(0, FilesSpec::max_bytes),
     }
 }

@@ -194,7 +194,7 @@ impl Metrics {
         );
         r.register_with_unit(
             "assistant",
-            "How long assistants took to an answer, by protocol and result: ok, an answer that is not whole (truncated_length, truncated_filter, cut, broken, empty, stopped), or what failed (unreachable, timed_out, key_refused, forbidden, overloaded, quota_exhausted, context_full, filtered, pictures_refused, server_fault, task_failed, too_large, misconfigured)",
+            "How long assistants took to an answer, by protocol and result: ok, an answer that is not whole (truncated_length, truncated_filter, cut, broken, empty, stopped), or what failed (unreachable, timed_out, key_refused, forbidden, overloaded, quota_exhausted, context_full, filtered, pictures_refused, files_refused, server_fault, task_failed, too_large, misconfigured)",
             Unit::Seconds,
             self.assistant_seconds.clone(),
         );

@@ -10,8 +10,8 @@ use telegram_connector_operator::api::connector::AssistantProtocol::{
     self, A2A, OpenAI, Pupau, Webhook,
 };
 use telegram_connector_operator::assistant::FailureKind::{
-    self, ContextFull, Filtered, Forbidden, KeyRefused, Misconfigured, Overloaded, PicturesRefused,
-    QuotaExhausted, ServerFault, TooLarge,
+    self, ContextFull, FilesRefused, Filtered, Forbidden, KeyRefused, Misconfigured, Overloaded,
+    PicturesRefused, QuotaExhausted, ServerFault, TooLarge,
 };
 use telegram_connector_operator::assistant::{AssistantError, AssistantFault};
 
@@ -125,6 +125,8 @@ fn nested(error: &Value) -> Value {
 )]
 #[case::key_without_rights(403, json!({"error": {"message": "not for you"}}), Forbidden, "the key's rights")]
 #[case::blind_model(400, json!({"error": {"message": "Invalid content type. image_url is only supported by certain models."}}), PicturesRefused, "in model")]
+#[case::model_without_files(400, json!({"error": {"message": "Invalid value: 'file'. This model does not support file content types.", "type": "invalid_request_error"}}), FilesRefused, "files.extract")]
+#[case::model_without_files_of_vllm(400, json!({"object": "error", "message": "Unknown part type: file"}), FilesRefused, "files.extract")]
 #[case::blind_model_of_vllm(400, json!({"object": "error", "message": "At most 0 image(s) may be provided in one prompt."}), PicturesRefused, "in model")]
 #[case::filter(400, json!({"error": {"code": "content_filter", "message": "The response was filtered"}}), Filtered, "systemPrompt")]
 #[case::filter_of_deepseek(400, json!({"error": {"message": "Content Exists Risk"}}), Filtered, "systemPrompt")]

@@ -31,6 +31,7 @@ pub(crate) fn question() -> Question {
         history: vec![],
         text: TEXT.into(),
         pictures: vec![],
+        files: vec![],
         wants_progress: false,
         context: private_chat(),
         action: None,

@@ -164,6 +164,7 @@ async fn three_empty_answers_in_a_row_are_a_fault() {
 #[case(FailureKind::QuotaExhausted, "until its administrator has renewed it.")]
 #[case(FailureKind::Filtered, "Please put it another way.")]
 #[case(FailureKind::PicturesRefused, "describe in words what yours shows.")]
+#[case(FailureKind::FilesRefused, "send the words instead.")]
 #[case(FailureKind::TaskFailed, "It may help to put it another way.")]
 #[case(FailureKind::TooLarge, "Please ask for less at a time.")]
 #[case(FailureKind::Forbidden, "please tell its administrator.")]

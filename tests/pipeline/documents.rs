@@ -5,11 +5,12 @@ use bot_api_simulator::{SentMessage, UserAction};
 use serde_json::{Value, json};
 use telegram_connector_operator::api::connector::ExtractSpec;
 use telegram_connector_operator::assistant::{
-    self, AddressPolicy, AssistantHttpClient, HttpLimits,
+    self, AddressPolicy, AnswerPart, AssistantHttpClient, HttpLimits,
 };
 use telegram_connector_operator::observation::Notice;
 use telegram_connector_operator::registry::{Extraction, FilePolicy};
 
+use crate::scripted_assistant::ScriptedAssistant;
 use crate::test_env::{ANN, Connector, TIMEOUT, TestEnv};
 
 const PDF: &str = "%PDF-1.7\n";
@@ -33,6 +34,7 @@ fn reading_connector(env: &mut TestEnv) -> Connector {
     env.connector_with("support", |c| {
         c.files = FilePolicy {
             extraction: Extraction::Ready(extractor),
+            to_assistant: false,
             max_bytes: 1 << 20,
         };
     })
@@ -188,4 +190,86 @@ fn extraction_keeps_to_the_rules_for_addresses() {
     assert!(refused.starts_with("spec.files.extract.url: "), "{refused}");
     assert!(built("ftp://tika.acme.svc").is_err());
     assert!(built("http://tika.acme.svc:9998").is_ok());
+}
+
+#[tokio::test]
+async fn files_go_to_an_assistant_that_takes_them() {
+    let mut env = TestEnv::new().await;
+    let assistant = ScriptedAssistant::new(|_| Ok(vec![Ok(AnswerPart::Text("12 €".into()))]));
+    let support = env.connector_with("support", |c| {
+        c.assistant = Some(assistant.shared());
+        c.files = FilePolicy {
+            to_assistant: true,
+            max_bytes: 1 << 20,
+            ..FilePolicy::default()
+        };
+    });
+    // Its app calls the PDF something else.
+    let file = document("offer.pdf", "application/octet-stream", "%PDF-1.7\nOffer");
+    send(&env, &support, file).await;
+    let archive = document("a.zip", "application/zip; x", "PK\u{3}\u{4}");
+    send(&env, &support, archive).await;
+    let text = document("a.txt", "text/plain", "hello");
+    send(&env, &support, text).await;
+    let big = send(&env, &support, pdf(&"x".repeat(1 << 20))).await;
+    assert!(big.text.contains("too big"), "{}", big.text);
+    let asked = assistant.take_questions();
+    let files = asked.iter().map(|q| {
+        let files = q.files.iter();
+        let files: Vec<_> = files
+            .map(|f| (&*f.name, &*f.media_type, &f.bytes[..]))
+            .collect();
+        (q.text.as_str(), files)
+    });
+    let question = "what does it cost?\n\n";
+    assert_eq!(
+        files.collect::<Vec<_>>(),
+        [
+            (
+                &*format!("{question}[file: offer.pdf]"),
+                vec![("offer.pdf", "application/pdf", &b"%PDF-1.7\nOffer"[..])]
+            ),
+            (
+                &*format!("{question}[file: a.zip]"),
+                vec![("a.zip", "application/octet-stream", &b"PK\x03\x04"[..])]
+            ),
+            (&*format!("{question}[file: a.txt]\nhello"), vec![]),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn album_of_files_is_bounded_as_a_whole() {
+    let mut env = TestEnv::new().await;
+    let assistant = ScriptedAssistant::new(|_| Ok(vec![Ok(AnswerPart::Text("Thanks".into()))]));
+    let support = env.connector_with("support", |c| {
+        c.assistant = Some(assistant.shared());
+        c.files = FilePolicy {
+            to_assistant: true,
+            max_bytes: 1_000,
+            ..FilePolicy::default()
+        };
+    });
+    for name in ["a.pdf", "b.pdf"] {
+        let content = document(name, "application/pdf", &"x".repeat(600));
+        let action = UserAction {
+            bot: Some(support.id.0),
+            from: Some(ANN),
+            media_group_id: Some("album".into()),
+            content: content.as_object().unwrap().clone(),
+            ..UserAction::default()
+        };
+        env.telegram.perform(&action).unwrap();
+    }
+    env.telegram
+        .wait_for_sent_messages(support.id, ANN, 0, TIMEOUT)
+        .await;
+    let asked = assistant.take_questions();
+    assert_eq!(asked[0].files.len(), 1);
+    assert!(asked[0].text.contains("[file: a.pdf]"), "{}", asked[0].text);
+    assert!(
+        asked[0].text.contains("could not be read"),
+        "{}",
+        asked[0].text
+    );
 }

@@ -13,13 +13,17 @@ pub const DEFAULT_EXTRACTION_SECONDS: u32 = 60;
 /// `spec.files.maxMegabytes` when absent.
 const DEFAULT_MAX_MEGABYTES: i32 = 20;
 
-/// How documents that people send reach the assistant: as their words, which somebody extracts. Absent: a document that is no text gets a friendly
-/// sentence.
+/// How documents that people send reach the assistant: as their words, which somebody extracts, or as files. Absent: a document that is no text gets a
+/// friendly sentence.
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.maxMegabytes) || has(self.extract)")
-        .message("maxMegabytes bounds the documents that are read: set extract, or remove maxMegabytes")
+    validation = Rule::new("!has(self.extract) || !has(self.toAssistant) || !self.toAssistant")
+        .message("a document reaches the assistant as words or as a file: remove extract, or toAssistant")
+        .reason(Reason::FieldValueInvalid)
+        .field_path(".toAssistant"),
+    validation = Rule::new("!has(self.maxMegabytes) || has(self.extract) || (has(self.toAssistant) && self.toAssistant)")
+        .message("maxMegabytes bounds the documents that are read: set extract or toAssistant, or remove maxMegabytes")
         .reason(Reason::FieldValueInvalid)
         .field_path(".maxMegabytes")
 )]
@@ -27,6 +31,10 @@ pub struct FilesSpec {
     /// Who extracts the words of PDF and Office documents, so that any assistant can answer them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extract: Option<ExtractSpec>,
+    /// True sends files that are neither text nor pictures to the assistant as they are: as file parts (OpenAI, A2A), or in the body (Webhook). Not for
+    /// Pupau. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_assistant: Option<bool>,
     /// The biggest document that is read, in megabytes, 1 to 100. Telegram gives bots files of 20 MB at most, unless the Bot API server is your own.
     /// Default 20.
     #[serde(default, skip_serializing_if = "Option::is_none")]

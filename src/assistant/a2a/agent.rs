@@ -270,6 +270,12 @@ impl Agent {
                     "the agent takes no pictures (JSON-RPC error -32005)",
                 )
             }
+            CallError::Rpc(RpcError { code: -32005, .. }) if !question.files.is_empty() => {
+                AssistantError::new(
+                    FailureKind::FilesRefused,
+                    "the agent takes no files of this type (JSON-RPC error -32005)",
+                )
+            }
             CallError::Rpc(error) => self.classify_rpc(error),
         }
     }

@@ -48,6 +48,14 @@ pub(super) fn send(endpoint: &Endpoint, question: &Question, context: &Conversat
             json!({"kind": "file", "file": {"bytes": bytes, "mimeType": picture.media_type}})
         });
     }
+    for file in &question.files {
+        let bytes = STANDARD.encode(&file.bytes);
+        parts.push(if v1 {
+            json!({"raw": bytes, "mediaType": file.media_type, "filename": file.name})
+        } else {
+            json!({"kind": "file", "file": {"bytes": bytes, "mimeType": file.media_type, "name": file.name}})
+        });
+    }
     let sender = &question.sender;
     let mut telegram = json!(question.context);
     telegram["connector"] = (*question.connector).into();

@@ -31,6 +31,8 @@ pub(in crate::assistant) enum Complaint {
     ContextFull,
     /// The model takes no pictures.
     Pictures,
+    /// The model takes no files, or none of this type.
+    Files,
     /// Credit used up.
     Quota,
     /// Too many requests; the body says when there is room again.
@@ -138,6 +140,8 @@ impl Complaint {
             Some(Self::ContextFull)
         } else if any(FILTER) {
             Some(Self::Filtered)
+        } else if any(FILES) {
+            Some(Self::Files)
         } else if any(PICTURES) {
             Some(Self::Pictures)
         } else if any(MODEL) || (words.contains("model") && any(MODEL_MISSING)) {
@@ -157,6 +161,7 @@ impl Complaint {
             Self::Model | Self::Parameter => FailureKind::Misconfigured,
             Self::ContextFull => FailureKind::ContextFull,
             Self::Pictures => FailureKind::PicturesRefused,
+            Self::Files => FailureKind::FilesRefused,
             Self::Quota => FailureKind::QuotaExhausted,
             Self::Overloaded => FailureKind::Overloaded,
             Self::Filtered => FailureKind::Filtered,
@@ -173,6 +178,9 @@ impl Complaint {
             }
             Self::Pictures => {
                 "the model takes no pictures; name one that does in model, if pictures matter"
+            }
+            Self::Files => {
+                "the model takes no files, or none of this type; name one that does in model, or use files.extract"
             }
             Self::Quota => {
                 "the quota or credit of the API key is used up; renew it, or name another key in apiKeySecretRef"
@@ -260,6 +268,22 @@ const FILTER: &[&str] = &[
     "content exists risk",
     "flagged as",
     "guardrail",
+];
+
+const FILES: &[&str] = &[
+    "file_data",
+    "input_file",
+    "part type: file",
+    "content type 'file'",
+    "support file",
+    "support pdf",
+    "files are not supported",
+    "file inputs are not",
+    "unsupported file",
+    "unsupported_file",
+    "invalid file",
+    "unsupported mime type",
+    "unsupported mimetype",
 ];
 
 const PICTURES: &[&str] = &[

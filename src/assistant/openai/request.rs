@@ -10,7 +10,7 @@ use super::options::OpenAiOptions;
 use super::refusal::RefusedField;
 use super::responses;
 use crate::api::connector::{OmittableField, OpenAiApi};
-use crate::assistant::{Picture, Question};
+use crate::assistant::Question;
 use crate::history::Role;
 
 /// Tells a model how to offer buttons.
@@ -131,8 +131,10 @@ impl RequestTemplate {
         let history: usize = history.map(|message| message.text.len() + 40).sum();
         let pictures = question.pictures.iter();
         let pictures: usize = pictures.map(|p| p.bytes.len() / 3 * 4 + 100).sum();
+        let files = question.files.iter();
+        let files: usize = files.map(|f| f.bytes.len() / 3 * 4 + 400).sum();
         let shared = self.head.len() + self.fixed_prompt(question).message.len();
-        shared + history + pictures + question.text.len() + 128
+        shared + history + pictures + files + question.text.len() + 128
     }
 
     /// The system prompt. Where the conversation takes place comes last: servers that keep the beginnings of prompts keep the connector's own for
@@ -160,7 +162,7 @@ impl RequestTemplate {
             write_message(bytes, role_name(message.role), &message.text);
             bytes.push(b',');
         }
-        write_user_message(bytes, &question.full_text(), &question.pictures);
+        write_user_message(bytes, &question.full_text(), question);
     }
 
     /// User and assistant in turns, as the templates of models without a system role want it: the prompt stands before the first message, and
@@ -189,7 +191,7 @@ impl RequestTemplate {
             write_message(bytes, role_name(*role), text);
             bytes.push(b',');
         }
-        write_user_message(bytes, asked, &question.pictures);
+        write_user_message(bytes, asked, question);
     }
 }
 
@@ -200,11 +202,12 @@ fn role_name(role: Role) -> &'static [u8] {
     }
 }
 
-fn write_user_message(bytes: &mut Vec<u8>, text: &str, pictures: &[Picture]) {
-    if pictures.is_empty() {
+/// The message that asks: `text`, with the pictures and files of the question.
+fn write_user_message(bytes: &mut Vec<u8>, text: &str, question: &Question) {
+    if question.pictures.is_empty() && question.files.is_empty() {
         write_message(bytes, b"user", text);
     } else {
-        write_message_with_pictures(bytes, text, pictures);
+        write_message_with_parts(bytes, text, question);
     }
 }
 
@@ -216,28 +219,33 @@ fn write_message(bytes: &mut Vec<u8>, role: &[u8], text: &str) {
     bytes.push(b'}');
 }
 
-fn write_message_with_pictures(bytes: &mut Vec<u8>, text: &str, pictures: &[Picture]) {
+fn write_message_with_parts(bytes: &mut Vec<u8>, text: &str, question: &Question) {
     bytes.extend_from_slice(b"{\"role\":\"user\",\"content\":[");
     if !text.is_empty() {
         bytes.extend_from_slice(b"{\"type\":\"text\",\"text\":");
         write_string(bytes, text);
         bytes.extend_from_slice(b"},");
     }
-    for (n, picture) in pictures.iter().enumerate() {
-        if n > 0 {
-            bytes.push(b',');
-        }
+    for picture in &question.pictures {
         bytes.extend_from_slice(b"{\"type\":\"image_url\",\"image_url\":{\"url\":");
-        write_string(bytes, &data_url(picture));
-        bytes.extend_from_slice(b"}}");
+        write_string(bytes, &data_url(&picture.media_type, &picture.bytes));
+        bytes.extend_from_slice(b"}},");
     }
+    for file in &question.files {
+        bytes.extend_from_slice(b"{\"type\":\"file\",\"file\":{\"filename\":");
+        write_string(bytes, &file.name);
+        bytes.extend_from_slice(b",\"file_data\":");
+        write_string(bytes, &data_url(&file.media_type, &file.bytes));
+        bytes.extend_from_slice(b"}},");
+    }
+    // There is a picture or a file, and so a comma.
+    bytes.pop();
     bytes.extend_from_slice(b"]}");
 }
 
-/// A picture as either API takes it.
-pub(super) fn data_url(picture: &Picture) -> String {
-    let coded = STANDARD.encode(&picture.bytes);
-    format!("data:{};base64,{coded}", picture.media_type)
+/// A picture or file as either API takes it.
+pub(super) fn data_url(media_type: &str, bytes: &[u8]) -> String {
+    format!("data:{media_type};base64,{}", STANDARD.encode(bytes))
 }
 
 pub(super) fn write_string(bytes: &mut Vec<u8>, text: &str) {
@@ -252,6 +260,7 @@ mod tests {
     use super::*;
     use crate::api::connector::OpenAiApi;
     use crate::assistant::openai::test_values::question;
+    use crate::assistant::{Picture, QuestionFile};
     use crate::history::ChatMessage;
 
     fn template(model: &str, prompt: Option<&str>) -> RequestTemplate {
@@ -324,6 +333,31 @@ mod tests {
         assert_eq!(
             body["messages"],
             json!([{"role": "user", "content": [image, image]}])
+        );
+    }
+
+    #[test]
+    fn files_are_content_parts_behind_pictures() {
+        let asked = Question {
+            pictures: vec![Picture {
+                media_type: "image/png".into(),
+                bytes: bytes::Bytes::from_static(b"\x00\xff"),
+            }],
+            files: vec![QuestionFile {
+                name: "a\"b.pdf".into(),
+                media_type: "application/pdf".into(),
+                bytes: bytes::Bytes::from_static(b"%PDF"),
+            }],
+            ..question("What is it?")
+        };
+        let body = body(&template("m", None), &asked, &[]);
+        assert_eq!(
+            body["messages"][0]["content"],
+            json!([
+                {"type": "text", "text": "What is it?"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,AP8="}},
+                {"type": "file", "file": {"filename": "a\"b.pdf", "file_data": "data:application/pdf;base64,JVBERg=="}},
+            ])
         );
     }
 

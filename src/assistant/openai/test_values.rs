@@ -17,6 +17,7 @@ pub(super) fn question(text: &str) -> Question {
         history: vec![],
         text: text.into(),
         pictures: vec![],
+        files: vec![],
         wants_progress: false,
         context: QuestionContext::default(),
         action: None,

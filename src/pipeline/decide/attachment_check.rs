@@ -42,7 +42,8 @@ pub(crate) fn unreadable_reason(
         }
         AssistantInput::ReadFile(file) => {
             let files = &connector.files;
-            if matches!(files.extraction, Extraction::None) || !may_be_document(file) {
+            let has_reader = !matches!(files.extraction, Extraction::None) && may_be_document(file);
+            if !has_reader && !files.to_assistant {
                 Some(UnreadableAttachment::NotText)
             } else {
                 beyond(file, files.max_bytes).then_some(UnreadableAttachment::TooBig)

@@ -55,6 +55,7 @@ fn failure_text(kind: FailureKind, texts: &Texts) -> &String {
         FailureKind::ContextFull => &texts.message_too_long,
         FailureKind::Filtered => &texts.filtered,
         FailureKind::PicturesRefused => &texts.pictures_refused,
+        FailureKind::FilesRefused => &texts.files_refused,
         FailureKind::TaskFailed => &texts.task_failed,
         FailureKind::TooLarge => &texts.too_large,
         FailureKind::KeyRefused | FailureKind::Forbidden | FailureKind::Misconfigured => {

@@ -1,10 +1,10 @@
-//! The words of a PDF or Office document, by the connector's extraction service.
+//! PDF and Office documents: their words by the connector's extraction service, or the files as they are.
 
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::assistant::{ExtractedText, Extractor, FailureKind};
+use crate::assistant::{ExtractedText, Extractor, FailureKind, QuestionFile};
 use crate::pipeline::claim::lane_worker::LaneWorker;
 use crate::pipeline::decide::attachment_check::UnreadableAttachment;
 use crate::pipeline::message::incoming_update::TelegramFile;
@@ -80,6 +80,46 @@ fn report_failure(lane: &LaneWorker, connector: &ResolvedConnector, error: Strin
     pipeline
         .observations
         .record_extraction_failure(uid, error, now);
+}
+
+/// A file that goes to the assistant as it is; `room`: for so many bytes more in the question.
+pub(crate) async fn question_file(
+    connector: &ResolvedConnector,
+    file: &TelegramFile,
+    room: u64,
+) -> Result<QuestionFile, UnreadableAttachment> {
+    let max_bytes = connector.files.max_bytes.min(room);
+    match download_with_retry(connector, file, max_bytes).await {
+        Ok(bytes) => Ok(QuestionFile {
+            name: display_name(file),
+            media_type: media_type_of(file, &bytes),
+            bytes,
+        }),
+        Err(TelegramError::FileTooBig) => Err(UnreadableAttachment::TooBig),
+        Err(error) => {
+            tracing::warn!(%error, "a file could not be fetched");
+            Err(UnreadableAttachment::ExtractionFailed)
+        }
+    }
+}
+
+/// What a file is: a PDF by its first bytes, anything else as the sender's app said, if that is a media type.
+fn media_type_of(file: &TelegramFile, bytes: &[u8]) -> String {
+    let is_type = |named: &&str| {
+        let parts: Vec<&str> = named.split('/').collect();
+        let is_token = |part: &&str| {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$&^_.+-".contains(c);
+            !part.is_empty() && part.len() <= 127 && part.chars().all(allowed)
+        };
+        parts.len() == 2 && parts.iter().all(is_token)
+    };
+    let named = file.media_type.as_deref().filter(is_type);
+    let known = if bytes.starts_with(SIGNATURES[0]) {
+        "application/pdf"
+    } else {
+        named.unwrap_or("application/octet-stream")
+    };
+    known.to_owned()
 }
 
 /// With what PDF, Office (today's are ZIP, older ones OLE) and RTF begin.

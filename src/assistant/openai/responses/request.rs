@@ -17,37 +17,44 @@ pub(in crate::assistant::openai) fn write_input(
     }
     bytes.extend_from_slice(b",\"input\":[");
     if let Some(prompt) = prompt.filter(|_| !has_instructions) {
-        write_user_message(bytes, prompt, &[]);
+        write_user_message(bytes, prompt, None);
         bytes.push(b',');
     }
     for (at, message) in question.history.iter().enumerate() {
         match message.role {
-            Role::User => write_user_message(bytes, &message.text, &[]),
+            Role::User => write_user_message(bytes, &message.text, None),
             Role::Assistant => write_answer(bytes, &message.text, at),
         }
         bytes.push(b',');
     }
-    let urls: Vec<String> = question.pictures.iter().map(data_url).collect();
-    write_user_message(bytes, &question.full_text(), &urls);
+    write_user_message(bytes, &question.full_text(), Some(question));
     bytes.push(b']');
 }
 
-fn write_user_message(bytes: &mut Vec<u8>, text: &str, picture_urls: &[String]) {
+/// A message of the user: `text`, with the pictures and files of the question, where it is the one that asks.
+fn write_user_message(bytes: &mut Vec<u8>, text: &str, question: Option<&Question>) {
+    let pictures = question.map_or(&[][..], |q| &q.pictures);
+    let files = question.map_or(&[][..], |q| &q.files);
     bytes.extend_from_slice(b"{\"type\":\"message\",\"role\":\"user\",\"content\":[");
-    let has_text = !text.is_empty() || picture_urls.is_empty();
-    if has_text {
+    if !text.is_empty() || (pictures.is_empty() && files.is_empty()) {
         bytes.extend_from_slice(b"{\"type\":\"input_text\",\"text\":");
         write_string(bytes, text);
-        bytes.push(b'}');
+        bytes.extend_from_slice(b"},");
     }
-    for (n, url) in picture_urls.iter().enumerate() {
-        if n > 0 || has_text {
-            bytes.push(b',');
-        }
+    for picture in pictures {
         bytes.extend_from_slice(b"{\"type\":\"input_image\",\"image_url\":");
-        write_string(bytes, url);
-        bytes.push(b'}');
+        write_string(bytes, &data_url(&picture.media_type, &picture.bytes));
+        bytes.extend_from_slice(b"},");
     }
+    for file in files {
+        bytes.extend_from_slice(b"{\"type\":\"input_file\",\"filename\":");
+        write_string(bytes, &file.name);
+        bytes.extend_from_slice(b",\"file_data\":");
+        write_string(bytes, &data_url(&file.media_type, &file.bytes));
+        bytes.extend_from_slice(b"},");
+    }
+    // There is always a part, and so a comma.
+    bytes.pop();
     bytes.extend_from_slice(b"]}");
 }
 

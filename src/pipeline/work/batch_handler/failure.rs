@@ -162,6 +162,7 @@ fn shows_accepted_key<I>(outcome: &AskOutcome<I>) -> bool {
                 | FailureKind::ContextFull
                 | FailureKind::Filtered
                 | FailureKind::PicturesRefused
+                | FailureKind::FilesRefused
                 | FailureKind::TaskFailed
         ),
     }

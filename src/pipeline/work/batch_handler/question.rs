@@ -2,16 +2,17 @@
 
 use super::BatchHandler;
 use crate::assistant::{
-    Assistant, EarlierMessage, Picture, Question, QuestionContext, Sender, text_with_read_along,
+    Assistant, EarlierMessage, Picture, Question, QuestionContext, QuestionFile, Sender,
+    text_with_read_along,
 };
 use crate::history::ChatMessage;
 use crate::pipeline::decide::assistant_input::{self, AssistantInput, InputContext};
-use crate::pipeline::decide::attachment_check::UnreadableAttachment;
+use crate::pipeline::decide::attachment_check::{UnreadableAttachment, may_be_text};
 use crate::pipeline::decide::estimate::estimate_question_tokens;
 use crate::pipeline::decide::session::SessionStep;
 use crate::pipeline::decide::{decision, history, user_decision};
-use crate::pipeline::message::incoming_update::Content;
-use crate::pipeline::work::{ask, attachments};
+use crate::pipeline::message::incoming_update::{Content, TelegramFile};
+use crate::pipeline::work::{ask, attachments, documents};
 use crate::store::Session;
 
 /// What a turn asks, whatever of its session goes with it.
@@ -20,6 +21,7 @@ pub(super) struct QuestionInput {
     pub(super) step: SessionStep,
     parts: Vec<InputPart>,
     pictures: Vec<Picture>,
+    files: Vec<QuestionFile>,
     /// What was said in the group before.
     pub(super) read_along: Vec<EarlierMessage>,
 }
@@ -103,7 +105,8 @@ impl BatchHandler<'_> {
             None => session.history.len() / 2,
             Some(tokens) => {
                 let text = self.full_text(input, None);
-                let question = estimate_question_tokens(&text, input.pictures.len());
+                let question =
+                    estimate_question_tokens(&text, input.pictures.len() + input.files.len());
                 let room = u64::from(tokens).saturating_sub(question);
                 history::exchanges_within(&session.history, room)
             }
@@ -128,6 +131,7 @@ impl BatchHandler<'_> {
             history: history::newest_exchanges(history, exchanges).to_vec(),
             text: self.input_text(input, (attempt > 1).then_some(exchanges)),
             pictures: input.pictures.clone(),
+            files: input.files.clone(),
             wants_progress: self.connector.answers.progress,
             context: QuestionContext {
                 read_along: input.read_along.clone(),
@@ -154,6 +158,7 @@ impl BatchHandler<'_> {
         let history = self.history_to_refer_to(step, None);
         let mut parts = Vec::new();
         let mut pictures = Vec::new();
+        let mut files: Vec<QuestionFile> = Vec::new();
         for (number, member) in self.batch.members.iter().enumerate() {
             let incoming = &member.update.incoming;
             let mut part = InputPart {
@@ -175,9 +180,18 @@ impl BatchHandler<'_> {
                     pictures.extend(seen);
                 }
                 input @ (AssistantInput::Transcribe(_) | AssistantInput::ReadFile(_)) => {
-                    let words =
-                        attachments::attachment_text(self.lane, self.connector, incoming, &input);
-                    part.file_text = Some(match words.await {
+                    let words = match &input {
+                        AssistantInput::ReadFile(file)
+                            if self.connector.files.to_assistant && !may_be_text(file) =>
+                        {
+                            self.add_file(&mut files, file).await
+                        }
+                        _ => {
+                            let (lane, connector) = (&*self.lane, self.connector);
+                            attachments::attachment_text(lane, connector, incoming, &input).await
+                        }
+                    };
+                    part.file_text = Some(match words {
                         Ok(words) => words,
                         Err(unreadable) if self.batch.members.len() == 1 => {
                             return Err(unreadable);
@@ -194,8 +208,23 @@ impl BatchHandler<'_> {
             step,
             parts,
             pictures,
+            files,
             read_along: Vec::new(),
         })
+    }
+
+    /// Fetches a file that goes with the question as it is, as far as there is room beside the others. What stands for it among the words.
+    async fn add_file(
+        &self,
+        files: &mut Vec<QuestionFile>,
+        file: &TelegramFile,
+    ) -> Result<String, UnreadableAttachment> {
+        let taken: u64 = files.iter().map(|f| f.bytes.len() as u64).sum();
+        let room = self.connector.files.max_bytes.saturating_sub(taken);
+        let file = documents::question_file(self.connector, file, room).await?;
+        let words = format!("[file: {}]", file.name);
+        files.push(file);
+        Ok(words)
     }
 
     /// Names the question: the same however often it is asked, and another as soon as there is more or less in it.
