@@ -71,6 +71,7 @@ async fn answer(
             history: Vec::new(),
             text: text.to_owned(),
             pictures: Vec::new(),
+            files: Vec::new(),
             wants_progress: false,
             context: QuestionContext::default(),
             action: None,
