@@ -202,7 +202,7 @@ impl Simulator {
         Arc::clone(&self.bot(bot).messages_changed).notified_owned()
     }
 
-    /// The content of a file that a user sent; `file_id` as in the message.
+    /// The content of a file that a user or a bot sent; `file_id` as in the message.
     pub fn file(&self, file_id: &str) -> Option<Bytes> {
         self.telegram.files.content(file_id)
     }

@@ -197,6 +197,58 @@ async fn tap_of_the_selected_user_reaches_the_bot_and_its_answer_the_page() {
 }
 
 #[tokio::test]
+async fn files_of_the_bot_are_shown_played_and_saved() {
+    const PNG: &[u8] =
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89";
+    const OPUS: &[u8] = b"OggS\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x13OpusHead\x01\x01\x38\x01\x80\xbb\0\0\0\0\0";
+    let test = TestPage::start().await;
+    let said = format!("messages?bot={BOT}&user=1001");
+    test.post(&said, &[("text", "hi")]).await;
+    for (kind, name, content) in [
+        ("photo", "cat.png", PNG),
+        ("voice", "answer.ogg", OPUS),
+        ("document", "page.html", b"<script>alert(1)</script>"),
+    ] {
+        let head = format!(
+            "--b\r\nContent-Disposition: form-data; name=\"chat_id\"\r\n\r\n1001\r\n--b\r\n\
+             Content-Disposition: form-data; name=\"{kind}\"; filename=\"{name}\"\r\n\r\n"
+        );
+        let body = [head.as_bytes(), content, b"\r\n--b--\r\n"].concat();
+        let url = format!("{}bot{TOKEN}/send{kind}", test.sources.simulator.url());
+        let form = test.client.post(url).body(body);
+        let form = form.header("content-type", "multipart/form-data; boundary=b");
+        let sent = form.send().await.unwrap();
+        assert_eq!(sent.status(), StatusCode::OK, "{kind}");
+    }
+    let url = format!("{}?bot={BOT}&user=1001", test.page.url());
+    let html = test.client.get(url).send().await.unwrap();
+    let html = html.text().await.unwrap();
+    // The media type, and whether the browser saves it, of what stands behind these words.
+    let get = async |beginning: &str| {
+        let path = html.split(beginning).nth(1).unwrap();
+        let path = path.split('"').next().unwrap().trim_start_matches('/');
+        let url = format!("{}{path}", test.page.url());
+        let response = test.client.get(url).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        let headers = response.headers();
+        let media_type = headers["content-type"].to_str().unwrap().to_owned();
+        (media_type, headers.contains_key("content-disposition"))
+    };
+    let shown = get(r#"<img class="photo" src=""#).await;
+    assert_eq!(shown, ("image/png".to_owned(), false));
+    let played = get(r#"<audio class="sound" controls preload="none" src=""#).await;
+    assert_eq!(played, ("audio/ogg".to_owned(), false));
+    let document = html.rsplit(r#"<a class="save" href=""#).next().unwrap();
+    let path = document.split('"').next().unwrap();
+    assert!(document.contains("Save page.html"), "{document}");
+    let url = format!("{}{}", test.page.url(), path.trim_start_matches('/'));
+    let response = test.client.get(url).send().await.unwrap();
+    let headers = response.headers();
+    assert_eq!(headers["content-type"], "application/octet-stream");
+    assert_eq!(headers["content-disposition"], "attachment");
+}
+
+#[tokio::test]
 async fn foreign_hosts_and_pages_are_refused() {
     let test = TestPage::start().await;
     let rebound = test

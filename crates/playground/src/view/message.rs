@@ -16,8 +16,8 @@ type Show = fn(&Value) -> Markup;
 const KINDS: [(&str, Show); 14] = [
     ("rich_message", rich_message),
     ("photo", photo),
-    ("voice", |value| file("🎤", "Voice message", value)),
-    ("audio", |value| file("🎵", "Audio", value)),
+    ("voice", |value| sound("🎤", "Voice message", value)),
+    ("audio", |value| sound("🎵", "Audio", value)),
     ("video", |value| file("🎬", "Video", value)),
     ("video_note", |value| file("🎬", "Video message", value)),
     ("animation", |value| file("🎞", "GIF", value)),
@@ -144,6 +144,19 @@ fn file(icon: &str, kind: &str, value: &Value) -> Markup {
         p .file {
             span .icon aria-hidden="true" { (icon) }
             span { b { (name) } br; span .details { (details.join(", ")) } }
+            @if let Some(file_id) = value["file_id"].as_str() {
+                a .save href={ "/files/" (file_id) } aria-label={ "Save " (name) } { "Save" }
+            }
+        }
+    }
+}
+
+/// A file that is listened to.
+fn sound(icon: &str, kind: &str, value: &Value) -> Markup {
+    html! {
+        (file(icon, kind, value))
+        @if let Some(file_id) = value["file_id"].as_str() {
+            audio .sound controls preload="none" src={ "/files/" (file_id) } aria-label=(kind) {}
         }
     }
 }
@@ -179,6 +192,20 @@ pub(crate) fn picture_type(bytes: &[u8]) -> Option<&'static str> {
     if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
         return Some("image/webp");
     }
+    SIGNATURES
+        .into_iter()
+        .find(|(signature, _)| bytes.starts_with(signature))
+        .map(|(_, media_type)| media_type)
+}
+
+/// The media type of sound that browsers play, by its first bytes.
+pub(crate) fn sound_type(bytes: &[u8]) -> Option<&'static str> {
+    const SIGNATURES: [(&[u8], &str); 4] = [
+        (b"OggS", "audio/ogg"),
+        (b"ID3", "audio/mpeg"),
+        (b"\xff\xfb", "audio/mpeg"),
+        (b"RIFF", "audio/wav"),
+    ];
     SIGNATURES
         .into_iter()
         .find(|(signature, _)| bytes.starts_with(signature))

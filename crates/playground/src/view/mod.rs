@@ -19,7 +19,7 @@ use crate::faults::Switch;
 use crate::selection::{Selection, SelectionQuery};
 use crate::source::{Connector, ReadError, StoredRows};
 use bot_api_simulator::sample_assistant::RecordedRequest;
-pub(crate) use message::picture_type;
+pub(crate) use message::{picture_type, sound_type};
 
 /// How many messages of a chat are shown.
 const SHOWN_MESSAGES: usize = 200;
