@@ -14,7 +14,7 @@ use telegram_connector_operator::api::connector::AssistantProtocol::{A2A, OpenAI
 use telegram_connector_operator::api::connector::TranscriptionSpec;
 use telegram_connector_operator::assistant::AssistantFault;
 use telegram_connector_operator::assistant::{
-    Assistant, Question, Recording, build_assistant, build_transcriber,
+    Assistant, FileContent, Question, Recording, build_assistant, build_transcriber,
 };
 
 use crate::fixtures::{Answer, ask, assistant, http_client, question, spec};
@@ -55,6 +55,30 @@ async fn an_agent_on_a2a_sdk_keeps_a_session(
     assert_eq!(second.text, "You said: two (message 2)");
     let elsewhere = say(&agent, "three", None).await;
     assert_eq!(elsewhere.text, "You said: three (message 1)");
+}
+
+/// An artifact that grows by parts, which the waiting agent's store has put one behind the other.
+#[rstest]
+#[tokio::test]
+async fn file_that_an_agent_streams_in_pieces_is_whole(
+    #[values(
+        "A2A_02_STREAMING",
+        "A2A_02_WAITING",
+        "A2A_1_STREAMING",
+        "A2A_1_WAITING",
+        "A2A_03_STREAMING",
+        "A2A_03_WAITING"
+    )]
+    variable: &str,
+) {
+    let agent = assistant(A2A, &peer_url(variable));
+    let answer = say(&agent, "a table", None).await;
+    assert_eq!(answer.text, "Your table:");
+    let [table] = &answer.files[..] else {
+        panic!("one file: {:?}", answer.files)
+    };
+    assert_eq!(table.name, "table.csv");
+    assert_eq!(table.content, FileContent::Bytes("a,b\n1,2\n3,4\n".into()));
 }
 
 #[rstest]

@@ -24,12 +24,20 @@ if V1:
 
     def text(words):
         return Part(text=words)
+
+    def piece(name, media_type, content):
+        return Part(raw=content, filename=name, media_type=media_type)
 else:
-    from a2a.types import TextPart
+    from base64 import b64encode
+
+    from a2a.types import FilePart, FileWithBytes, TextPart
     from a2a.utils import new_task
 
     def text(words):
         return Part(root=TextPart(text=words))
+
+    def piece(name, media_type, content):
+        return Part(root=FilePart(file=FileWithBytes(bytes=b64encode(content).decode(), name=name, mime_type=media_type)))
 
 
 class Agent(AgentExecutor):
@@ -51,6 +59,12 @@ class Agent(AgentExecutor):
         if asked == "two drafts":
             for draft in ("First draft.", "Last draft."):
                 await updater.add_artifact([text(draft)], artifact_id="answer", append=False, last_chunk=True)
+            return await updater.complete()
+        if asked == "a table":
+            await updater.add_artifact([text("Your table:")], artifact_id="answer", last_chunk=True)
+            for append, last, content in ((False, False, b"a,b\n"), (True, False, b"1,2\n"), (True, True, b"3,4\n")):
+                part = piece("table.csv", "text/csv", content)
+                await updater.add_artifact([part], artifact_id="table", append=append, last_chunk=last)
             return await updater.complete()
         if going_on:
             await updater.add_artifact([text(f"Booked for {asked}. (message {len(said)})")], artifact_id="answer")
