@@ -41,6 +41,7 @@ struct Entry {
     denied: NoticeCounter,
     transcription_failures: NoticeCounter,
     extraction_failures: NoticeCounter,
+    speech_failures: NoticeCounter,
 }
 
 impl Entry {
@@ -199,6 +200,17 @@ impl Observations {
             let messages = e.extraction_failures.count(now);
             if let Some(messages) = messages {
                 e.queue(Notice::ExtractionFailed { messages, detail }, None);
+            }
+            messages.is_some()
+        });
+    }
+
+    /// Notes that an answer could not be read out; told as [`Self::record_denied_message`].
+    pub fn record_speech_failure(&self, uid: &ConnectorUid, detail: String, now: Timestamp) {
+        self.record(uid, |e| {
+            let messages = e.speech_failures.count(now);
+            if let Some(messages) = messages {
+                e.queue(Notice::SpeechFailed { messages, detail }, None);
             }
             messages.is_some()
         });

@@ -13,9 +13,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::api::connector::{AssistantSpec, ExtractSpec, TranscriptionSpec};
-use crate::assistant::{
-    AddressPolicy, Assistant, AssistantHttpClient, Credentials, ExtraRootCertificates, Extractor,
-    HttpLimits, Transcriber,
+use crate::assistant::{AddressPolicy, Assistant, AssistantHttpClient, Credentials, ExtraRootCertificates, Extractor, HttpLimits, Transcriber, use crate::api::connector::{AssistantSpec, SpeechSpec, TranscriptionSpec};
 };
 use crate::clock::SharedClock;
 use crate::connection::ConnectionSettings;
@@ -276,6 +274,14 @@ impl AssistantFactory for GuardedAssistantFactory {
         key: Option<SecretString>,
     ) -> Result<Arc<Extractor>, String> {
         crate::assistant::build_extractor(spec, key, &self.0)
+    }
+
+    fn build_speaker(
+        &self,
+        spec: &SpeechSpec,
+        key: Option<SecretString>,
+    ) -> Result<Arc<Speaker>, String> {
+        crate::assistant::build_speaker(spec, key, &self.0)
     }
 }
 

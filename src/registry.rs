@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::api::connector::{AccessLevel, RespondTo, RichMessages};
-use crate::assistant::{Assistant, Extractor, Transcriber};
+use crate::api::connector::{AccessLevel, RespondTo, RichMessages, SpeechOccasion};
+use crate::assistant::{Assistant, Extractor, Transcriber, Speaker};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::Bot;
 
@@ -48,6 +48,8 @@ pub struct ResolvedConnector {
     pub assistant: Option<Arc<dyn Assistant>>,
     /// Who writes voice messages down.
     pub transcription: Transcription,
+    /// Who reads answers out.
+    pub speech: Speech,
     /// Who approves what the assistant asks; `None`: whoever asked the assistant.
     pub approvals: Option<ApprovalPolicy>,
     /// How documents reach the assistant.
@@ -85,6 +87,29 @@ pub struct ApprovalChat {
     pub id: i64,
     /// The topic in it; 0: none.
     pub topic: i64,
+}
+
+/// Who reads answers out, and which.
+#[derive(Debug, Clone, Default)]
+pub enum Speech {
+    /// Nobody: the connector has no `spec.speech`.
+    #[default]
+    None,
+    /// This server.
+    Ready(Arc<Speaker>, SpeechOccasion),
+    /// Nobody at present, and why; no key in it.
+    Unavailable(Arc<str>, SpeechOccasion),
+}
+
+impl Speech {
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::None, Self::None) => true,
+            (Self::Ready(a, when), Self::Ready(b, other)) => Arc::ptr_eq(a, b) && when == other,
+            (Self::Unavailable(a, when), Self::Unavailable(b, other)) => a == b && when == other,
+            _ => false,
+        }
+    }
 }
 
 /// How documents that people send reach the assistant.
@@ -148,6 +173,7 @@ impl ResolvedConnector {
         same_assistant
             && self.transcription.is_same(&other.transcription)
             && self.files.extraction.is_same(&other.files.extraction)
+            && self.speech.is_same(&other.speech)
             && self.connector_ref == other.connector_ref
             && self.generation == other.generation
             && self.bot.is_same(&other.bot)

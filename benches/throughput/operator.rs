@@ -16,7 +16,7 @@ use telegram_connector_operator::observation::Observations;
 use telegram_connector_operator::pipeline::{Pipeline, PipelineContext, PipelineLimits};
 use telegram_connector_operator::registry::{
     AccessPolicy, AnswerPolicy, DeniedReply, FilePolicy, Registry, ResolvedConnector,
-    SessionDuration, SessionPolicy, Transcription,
+    SessionDuration, SessionPolicy, Speech, Transcription,
 };
 use telegram_connector_operator::store;
 use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
@@ -106,6 +106,7 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
             concurrency: telegram_connector_operator::api::connector::DEFAULT_CONCURRENCY,
             assistant: Some(assistant.clone()),
             transcription: Transcription::None,
+            speech: Speech::None,
             approvals: None,
             files: FilePolicy::default(),
         }));

@@ -23,6 +23,7 @@ pub mod assistant;
 pub mod assistant_headers;
 pub mod files;
 pub mod openai_options;
+pub mod speech;
 pub mod status;
 pub mod transcription;
 
@@ -33,6 +34,7 @@ pub use assistant::{AssistantProtocol, AssistantSpec};
 pub use assistant_headers::{ApiKeyHeader, AssistantHeader, HeaderValueSource, SecretKeySelector};
 pub use files::{ExtractSpec, FilesSpec};
 pub use openai_options::{OmittableField, OpenAiApi, OpenAiSpec};
+pub use speech::{SpeechOccasion, SpeechSpec};
 pub use status::{BotStatus, ConnectionMode, TelegramConnectorStatus, WebhookStatus};
 pub use transcription::TranscriptionSpec;
 
@@ -80,6 +82,12 @@ pub const DEFAULT_CONCURRENCY: u16 = 256;
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].message","priority":1,"description":"What is wrong and what to do"}"#
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.speech) || has(self.transcription) || (has(self.speech.when) && self.speech.when == 'Always')")
+        .message("answers to voice messages are read out, and none is understood without transcription: add transcription, or set when: Always")
+        .reason(Reason::FieldValueInvalid)
+        .field_path(".speech.when")
+)]
 pub struct TelegramConnectorSpec {
     /// The connector's name for people, 1 to 128 characters. May be changed at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,6 +110,9 @@ pub struct TelegramConnectorSpec {
     /// How documents that people send reach the assistant. Absent: one that is no text gets a friendly sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<FilesSpec>,
+    /// Who reads answers out, as voice messages. Absent: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speech: Option<SpeechSpec>,
     /// Who may write to the bot.
     pub access: AccessSpec,
     /// How long a conversation is remembered. Absent: 24 hours.

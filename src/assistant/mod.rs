@@ -13,6 +13,7 @@
 //! | `transcription` | speech to text for voice messages |
 //! | `extraction` | the words of documents |
 //! | `service_retry` | further attempts at what both do |
+//! | `speech` | text to speech for answers |
 //! | `address_policy` | the addresses that an assistant may have |
 //! | `root_certificates` | certificate authorities trusted beside the public ones |
 //! | `plain_http` | the short way to servers over plain http |
@@ -52,6 +53,7 @@ mod question_context;
 mod request_headers;
 mod root_certificates;
 mod service_retry;
+mod speech;
 mod sse;
 mod transcription;
 mod webhook;
@@ -87,6 +89,8 @@ pub use question_context::{
     text_with_read_along,
 };
 pub use root_certificates::{CaFileError, ExtraRootCertificates};
+pub(crate) use speech::is_opus;
+pub use speech::{MAX_SPOKEN_CHARS, Speaker, build_speaker};
 pub use transcription::{Recording, Transcriber, build_transcriber};
 
 /// An assistant of any protocol. One instance serves all chats of a connector.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use crate::api::connector::{AssistantSpec, ExtractSpec, TranscriptionSpec};
-use crate::assistant::{Assistant, Credentials, Extractor, Transcriber};
+use crate::api::connector::{AssistantSpec, ExtractSpec, TranscriptionSpec, SpeechSpec};
+use crate::assistant::{Assistant, Credentials, Extractor, Transcriber, Speaker};
 
 /// Builds what connectors name by URL, from its spec and what Secrets hold for it; an error says what is wrong and what to do.
 pub trait AssistantFactory: Send + Sync {
@@ -38,6 +38,16 @@ pub trait AssistantFactory: Send + Sync {
         spec: &ExtractSpec,
         key: Option<SecretString>,
     ) -> Result<Arc<Extractor>, String>;
+
+    /// The service that reads answers out.
+    ///
+    /// # Errors
+    /// What is wrong with the spec.
+    fn build_speaker(
+        &self,
+        spec: &SpeechSpec,
+        key: Option<SecretString>,
+    ) -> Result<Arc<Speaker>, String>;
 }
 
 /// A shared [`AssistantFactory`].

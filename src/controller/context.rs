@@ -22,10 +22,10 @@ use super::settings::ControllerSettings;
 use super::status_cache::StatusCache;
 use crate::api::conditions::Reason;
 use crate::api::connector::{
-    AssistantSpec, ExtractSpec, TelegramConnectorStatus, TranscriptionSpec,
+    AssistantSpec, ExtractSpec, SpeechSpec, TelegramConnectorStatus, TranscriptionSpec,
 };
 use crate::api::{TelegramUserList, TelegramUserListStatus};
-use crate::assistant::{Assistant, Extractor, Transcriber};
+use crate::assistant::{Assistant, Extractor, Speaker, Transcriber};
 use crate::clock::SharedClock;
 use crate::connection::BotConnections;
 use crate::identity::{BotId, ConnectorUid};
@@ -109,6 +109,8 @@ pub(super) struct Caches {
     pub(super) transcribers: BuildCache<TranscriptionSpec, Transcriber>,
     /// One extractor per connector.
     pub(super) extractors: BuildCache<ExtractSpec, Extractor>,
+    /// One speaker per connector.
+    pub(super) speakers: BuildCache<SpeechSpec, Speaker>,
     /// Failures in a row, for connectors and lists.
     pub(super) backoffs: ObjectBackoffs,
     /// The rest of what is remembered of a connector.

@@ -401,6 +401,7 @@ fn resolve(
         concurrency: spec.concurrency(),
         assistant: resolved.built_assistant.clone(),
         transcription: resolved.transcription.clone(),
+        speech: resolved.speech.clone(),
         approvals: resolved.approvals.clone(),
         files: policies::file_policy(spec, resolved.extraction.clone()),
     })

@@ -22,7 +22,7 @@ use crate::api::connector::{
 use crate::api::{FINALIZER, SKIP_DISCONNECT_ANNOTATION, TelegramConnector};
 use crate::assistant::{Assistant, Credentials};
 use crate::identity::ConnectorRef;
-use crate::registry::{AccessPolicy, ApprovalPolicy, Extraction, OptionalService, Transcription};
+use crate::registry::{AccessPolicy, ApprovalPolicy, Extraction, OptionalService, Transcription, Speech};
 use crate::telegram::{Bot, BotToken};
 
 /// An object with everything that it refers to.
@@ -52,6 +52,8 @@ pub(super) struct Resolved {
     pub(super) transcription: Transcription,
     /// Extraction of documents, likewise.
     pub(super) extraction: Extraction,
+    /// Who reads answers out; likewise no condition: the text goes out alone.
+    pub(super) speech: Speech,
     /// Who may write, for the status.
     pub(super) access: AccessState,
     /// Who may write, for the pipeline.
@@ -79,6 +81,7 @@ pub(super) async fn dereference(
     let (built_assistant, assistant) = resolve_assistant(connector, &connector_ref, ctx).await?;
     let transcription = resolve_transcription(&connector.spec, &connector_ref, ctx).await?;
     let extraction = resolve_extraction(&connector.spec, &connector_ref, ctx).await?;
+    let speech = resolve_speech(&connector.spec, &connector_ref, ctx).await?;
     let (policy, mut access) = access::resolve_access(&connector.spec.access, |name| {
         look_up_user_list(&connector_ref, name, ctx)
     });
@@ -93,6 +96,7 @@ pub(super) async fn dereference(
         built_assistant,
         transcription,
         extraction,
+        speech,
         access,
         policy,
         approvals,
@@ -167,7 +171,7 @@ async fn resolve_token(
     })
 }
 
-/// Reads the key of an assistant or a transcriber, if it has one.
+/// Reads the key of an assistant, a transcriber or a speaker, if it has one.
 async fn read_key(
     reference: Option<&SecretKeyRef>,
     purpose: &'static str,
@@ -333,6 +337,36 @@ async fn resolve_service<S: Clone + PartialEq, T>(
     Ok(match built {
         Ok(service) => OptionalService::Ready(service),
         Err(why) => OptionalService::Unavailable(why),
+    })
+}
+
+async fn resolve_speech(
+    spec: &TelegramConnectorSpec,
+    connector_ref: &ConnectorRef,
+    ctx: &Context,
+) -> Result<Speech, ReconcileError> {
+    let cache = &ctx.caches.speakers;
+    let Some(spec) = &spec.speech else {
+        cache.remove(&connector_ref.uid);
+        return Ok(Speech::None);
+    };
+    let occasion = spec.occasion();
+    let reference = spec.api_key_secret_ref.as_ref();
+    let purpose = "the speech key's Secret";
+    let key = match read_key(reference, purpose, connector_ref, ctx).await? {
+        Ok(key) => key,
+        Err(problem) => {
+            let why = format!("spec.speech.apiKeySecretRef: {}", problem.message());
+            return Ok(Speech::Unavailable(why.into(), occasion));
+        }
+    };
+    let (built, _) =
+        cache.get_or_build(&connector_ref.uid, spec, key.into(), |spec, credentials| {
+            ctx.inputs.factory.build_speaker(spec, credentials.api_key)
+        });
+    Ok(match built {
+        Ok(speaker) => Speech::Ready(speaker, occasion),
+        Err(why) => Speech::Unavailable(why, occasion),
     })
 }
 

@@ -44,6 +44,8 @@ pub(super) enum EventReason {
     TranscriptionFailed,
     /// The words of documents could not be extracted.
     ExtractionFailed,
+    /// Answers could not be read out.
+    SpeechFailed,
     /// Telegram keeps messages from the bot that it should answer.
     PrivacyModeOn,
 }
@@ -59,6 +61,7 @@ impl EventReason {
             Self::UserDenied => "UserDenied",
             Self::TranscriptionFailed => "TranscriptionFailed",
             Self::ExtractionFailed => "ExtractionFailed",
+            Self::SpeechFailed => "SpeechFailed",
             Self::PrivacyModeOn => "PrivacyModeOn",
         }
     }
@@ -199,6 +202,14 @@ pub(super) fn notice_event(
                 "{messages} message(s) of people whom spec.access does not name were denied since this was last told (at most once an hour). \
                  With spec.access.saveDeniedConversations, who they are: telegram-connector-operator denied -n {namespace} {name}. \
                  To let one in: telegram-connector-operator allow -n {namespace} {name} USER_ID"
+            ),
+        },
+        Notice::SpeechFailed { messages, detail } => Event {
+            type_: EventType::Warning,
+            reason: EventReason::SpeechFailed,
+            action: "Speak",
+            note: format!(
+                "{messages} answer(s) went out as text alone since this was last told (at most once an hour), since they could not be read out; the last because: {detail}"
             ),
         },
         Notice::TranscriptionFailed { messages, detail } => Event {

@@ -160,6 +160,7 @@ fn references(connector: &TelegramConnector) -> References {
     let mut secrets = BTreeSet::from([name(&spec.bot_token_secret_ref.name)]);
     let transcription = spec.transcription.as_ref();
     let extract = spec.files.as_ref().and_then(|f| f.extract.as_ref());
+    let speech = spec.speech.as_ref();
     let headers = spec.assistant.headers.iter().flatten();
     let header_secrets = headers.filter_map(|h| h.value_from.as_ref());
     secrets.extend(header_secrets.map(|source| name(&source.secret_key_ref.name)));
@@ -167,6 +168,7 @@ fn references(connector: &TelegramConnector) -> References {
         spec.assistant.api_key_secret_ref.as_ref(),
         transcription.and_then(|t| t.api_key_secret_ref.as_ref()),
         extract.and_then(|e| e.api_key_secret_ref.as_ref()),
+        speech.and_then(|s| s.api_key_secret_ref.as_ref()),
     ];
     secrets.extend(keys.into_iter().flatten().map(|r| name(&r.name)));
     let lists: BTreeSet<Name> = referenced_lists(spec).into_iter().map(name).collect();

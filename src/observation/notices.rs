@@ -33,6 +33,13 @@ pub enum Notice {
         /// How many messages, since this was told last.
         messages: u64,
     },
+    /// Answers could not be read out.
+    SpeechFailed {
+        /// How many answers, since this was told last.
+        messages: u64,
+        /// Why the last one could not; no chat text, no key in it.
+        detail: String,
+    },
     /// Voice messages could not be written down.
     TranscriptionFailed {
         /// How many messages, since this was told last.

@@ -38,7 +38,7 @@ pub use records::{
     LaneKey, LaneWrite, ListingQuery, MAX_LANE_WAIT, Notice, NoticeKind, Page, Release, Retention,
     Session, SessionSummary, TokenCounts, WaitingMessage, WaitingPart, WriteOutcome,
 };
-pub use reply_part::{FallbackText, FilePart, PartContent, ReplyPart, RichPart};
+pub use reply_part::{Caption, FallbackText, FilePart, PartContent, ReplyPart, RichPart};
 pub use state::StoreState;
 
 pub use user_decisions::{

@@ -64,12 +64,29 @@ pub struct FilePart {
     pub name: String,
     /// Its media type.
     pub media_type: String,
-    /// What is said in its place should it not be sent.
+    /// What is said in its place should it not be sent; empty: nothing.
     pub replacement: String,
+    /// Its caption, which says the same as its replacement.
+    pub caption: Option<Caption>,
     /// How many bytes it has.
     pub bytes: usize,
     /// Its bytes on their way into the store, from where [`super::Store::upload`] has them. There was no room for those that it has not.
     pub upload: Option<Bytes>,
+}
+
+/// A caption, whose plain text is the replacement of its file: at most 1,024 UTF-16 units.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caption {
+    /// It in Telegram's HTML; `None`: only plain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub html: Option<String>,
+}
+
+impl FilePart {
+    /// Whether it says what a text says: its caption, or one beside it.
+    pub fn says_its_text(&self) -> bool {
+        self.caption.is_some() || self.replacement.is_empty()
+    }
 }
 
 impl ReplyPart {
@@ -165,6 +182,8 @@ struct StoredFile<'a> {
     name: Cow<'a, str>,
     media_type: Cow<'a, str>,
     bytes: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    caption: Option<Cow<'a, Caption>>,
 }
 
 impl Serialize for ReplyPart {
@@ -188,6 +207,7 @@ impl Serialize for ReplyPart {
                     name: file.name.as_str().into(),
                     media_type: file.media_type.as_str().into(),
                     bytes: file.bytes,
+                    caption: file.caption.as_ref().map(Cow::Borrowed),
                 });
             }
             PartContent::Rich(rich) => {
@@ -225,6 +245,7 @@ impl<'de> Deserialize<'de> for ReplyPart {
                 name: file.name.into_owned(),
                 media_type: file.media_type.into_owned(),
                 replacement: plain,
+                caption: file.caption.map(Cow::into_owned),
                 bytes: file.bytes,
                 upload: None,
             }),
@@ -262,6 +283,9 @@ mod tests {
                 name: "a \"b\".ogg".into(),
                 media_type: "audio/ogg".into(),
                 replacement: "(not sent)".into(),
+                caption: Some(Caption {
+                    html: Some("(<b>not</b> sent)".into()),
+                }),
                 bytes: 3,
                 upload: Some(Bytes::from_static(b"abc")),
             }),

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::bot::MessageText;
+use super::methods::ParseMode;
 use super::multipart_form::MultipartForm;
 
 /// How a file is sent.
@@ -65,6 +67,8 @@ pub struct NewFile<'a> {
     pub media_type: &'a str,
     /// What it holds: at most 50 MB.
     pub content: &'a [u8],
+    /// What stands under it: at most 1,024 UTF-16 units.
+    pub caption: Option<MessageText<'a>>,
 }
 
 /// Shows neither the name nor what the file holds.
@@ -91,6 +95,13 @@ impl NewFile<'_> {
             let reply =
                 serde_json::json!({"message_id": message_id, "allow_sending_without_reply": true});
             form = form.text("reply_parameters", &reply.to_string());
+        }
+        if let Some(caption) = self.caption {
+            let (text, parse_mode) = caption.parts();
+            form = form.text("caption", text);
+            if let Some(ParseMode::Html) = parse_mode {
+                form = form.text("parse_mode", "HTML");
+            }
         }
         form.file(
             self.kind.parameter(),

@@ -30,6 +30,7 @@ fn file(kind: FileKind, name: &str, content: &[u8]) -> ReplyPart {
             name: name.into(),
             media_type: "application/octet-stream".into(),
             replacement: format!("({name} could not be sent.)"),
+            caption: None,
             bytes: content.len(),
             upload: Some(content.to_vec().into()),
         }),

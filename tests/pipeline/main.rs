@@ -37,6 +37,7 @@ mod rich;
 mod scripted_assistant;
 mod shards;
 mod silence;
+mod speech;
 mod stop_command;
 mod store;
 mod store_open_errors;

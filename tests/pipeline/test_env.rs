@@ -21,7 +21,7 @@ use telegram_connector_operator::pipeline::{
 };
 use telegram_connector_operator::registry::{
     AccessPolicy, AnswerPolicy, DeniedReply, FilePolicy, Registry, ResolvedConnector,
-    SessionDuration, SessionPolicy, Transcription,
+    SessionDuration, SessionPolicy, Speech, Transcription,
 };
 use telegram_connector_operator::store::{self, ListingQuery, Store, StoreOptions};
 use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
@@ -182,6 +182,7 @@ impl TestEnv {
             concurrency: telegram_connector_operator::api::connector::DEFAULT_CONCURRENCY,
             assistant: Some(self.openai()),
             transcription: Transcription::None,
+            speech: Speech::None,
             approvals: None,
             files: FilePolicy::default(),
         };

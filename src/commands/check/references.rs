@@ -29,6 +29,7 @@ const SECRET_REFS: [(&str, &str); 4] = [
     ("spec.assistant.apiKeySecretRef", DEFAULT_API_KEY),
     ("spec.transcription.apiKeySecretRef", DEFAULT_API_KEY),
     ("spec.files.extract.apiKeySecretRef", DEFAULT_API_KEY),
+    ("spec.speech.apiKeySecretRef", DEFAULT_API_KEY),
 ];
 
 /// Warnings about all objects together.

@@ -312,7 +312,10 @@ pub(super) async fn read_credentials(
     let transcription = transcription.and_then(|t| t.api_key_secret_ref.as_ref());
     let extract = spec.files.as_ref().and_then(|f| f.extract.as_ref());
     let extract = extract.and_then(|e| e.api_key_secret_ref.as_ref());
-    for (name, key) in [transcription, extract].into_iter().flatten().map(key_ref) {
+    let speech = spec.speech.as_ref();
+    let speech = speech.and_then(|s| s.api_key_secret_ref.as_ref());
+    let services = [transcription, extract, speech];
+    for (name, key) in services.into_iter().flatten().map(key_ref) {
         count += 1;
         findings.extend(
             read_secret(secrets, connector, API_KEY, &name, &key)

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::api::connector::{AssistantSpec, ExtractSpec, TranscriptionSpec};
-use crate::assistant::{Assistant, Credentials, Extractor, Transcriber};
+use crate::api::connector::{AssistantSpec, ExtractSpec, TranscriptionSpec, SpeechSpec};
+use crate::assistant::{Assistant, Credentials, Extractor, Transcriber, Speaker};
 use crate::controller::{AssistantFactory, SharedAssistantFactory};
 use crate::dev::quickstart;
 
@@ -56,6 +56,19 @@ impl AssistantFactory for SampleAssistantFactory {
             ..spec.clone()
         };
         self.factory.build_extractor(&spec, key)
+    }
+
+    fn build_speaker(
+        &self,
+        spec: &SpeechSpec,
+        key: Option<SecretString>,
+    ) -> Result<Arc<Speaker>, String> {
+        let url = redirect_to_sample(&spec.url, &self.sample);
+        let spec = SpeechSpec {
+            url,
+            ..spec.clone()
+        };
+        self.factory.build_speaker(&spec, key)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a file of an answer is: by its first bytes, whatever it is called, since its name and type are the assistant's words.
 
+use crate::assistant::is_opus;
 use crate::telegram::FileKind;
 
 /// The biggest file that Telegram takes as a photo (Bot API, `sendPhoto`).
@@ -59,13 +60,6 @@ fn kind(media_type: &str, content: &[u8]) -> FileKind {
         "video/mp4" => FileKind::Video,
         _ => FileKind::Document,
     }
-}
-
-/// Whether an Ogg file holds Opus (RFC 7845): its first page begins with that name.
-pub(crate) fn is_opus(content: &[u8]) -> bool {
-    let segments = content.get(26).copied().map_or(0, usize::from);
-    let first = content.get(27 + segments..).unwrap_or_default();
-    content.starts_with(b"OggS") && first.starts_with(b"OpusHead")
 }
 
 /// The endings of texts, which have no first bytes of their own.

@@ -6,8 +6,7 @@ use crate::api::connector::{AccessLevel, RespondTo};
 use crate::identity::{ConnectorRef, ConnectorUid};
 use crate::pipeline::decide::classified_message::ClassifiedMessage;
 use crate::registry::{
-    AccessPolicy, AnswerPolicy, DeniedReply, FilePolicy, GroupPolicy, ResolvedConnector,
-    SessionDuration, SessionPolicy, Transcription,
+    AccessPolicy, AnswerPolicy, DeniedReply, FilePolicy, GroupPolicy, ResolvedConnector, SessionDuration, SessionPolicy, Speech, Transcription,
 };
 use crate::store::WaitingMessage;
 use crate::telegram::{Bot, BotToken, TelegramApi};
@@ -59,6 +58,7 @@ pub(super) fn connector(edit: impl FnOnce(&mut ResolvedConnector)) -> ResolvedCo
         concurrency: crate::api::connector::DEFAULT_CONCURRENCY,
         assistant: None,
         transcription: Transcription::None,
+        speech: Speech::None,
         approvals: None,
         files: FilePolicy::default(),
     };

@@ -270,6 +270,9 @@ async fn send_once(
         reply_to: part.part.reply_to,
     };
     let result = send_form(&connector.bot, form, upload, address).await;
+    if let Ok(None) = result {
+        return Ok((false, None));
+    }
     let is_recorded = result.is_ok()
         && pipeline
             .store
@@ -282,7 +285,7 @@ async fn send_once(
         form,
         OutgoingForm::Html(_, Some(_)) | OutgoingForm::Plain(_, Some(_))
     );
-    result.map(|message| (is_recorded, has_buttons.then_some(message)))
+    result.map(|message| (is_recorded, message.filter(|_| has_buttons)))
 }
 
 /// Where a message goes, as the Bot API has it.
@@ -293,13 +296,13 @@ struct Address {
     reply_to: Option<i64>,
 }
 
-/// Calls the method of a form. The id of the message.
+/// Calls the method of a form. The id of the message; `None`: nothing was to be sent.
 async fn send_form(
     bot: &Bot,
     form: OutgoingForm<'_>,
     upload: Option<&Upload<'_>>,
     address: Address,
-) -> Result<i64, TelegramError> {
+) -> Result<Option<i64>, TelegramError> {
     let Address {
         chat_id,
         thread_id,
@@ -318,7 +321,7 @@ async fn send_form(
         };
         bot.send_message(&message).await
     };
-    match form {
+    let sent = match form {
         OutgoingForm::Html(html, keyboard) => send_text(MessageText::Html(html), keyboard).await,
         OutgoingForm::Plain(text, keyboard) => send_text(MessageText::Plain(text), keyboard).await,
         OutgoingForm::File(file, kind) => {
@@ -331,6 +334,7 @@ async fn send_form(
                 name: &file.name,
                 media_type: &file.media_type,
                 content: upload.map_or(&[], |upload| &upload.content),
+                caption: caption_of(file),
             };
             bot.send_file(&file).await
         }
@@ -344,7 +348,14 @@ async fn send_form(
             };
             bot.send_rich_message(&message).await
         }
-    }
+        OutgoingForm::Nothing => return Ok(None),
+    };
+    sent.map(Some)
+}
+
+fn caption_of(file: &FilePart) -> Option<MessageText<'_>> {
+    let html = file.caption.as_ref()?.html.as_deref();
+    Some(html.map_or(MessageText::Plain(&file.replacement), MessageText::Html))
 }
 
 /// The bytes of a file on its way, and the room that they take.

@@ -1,6 +1,6 @@
 //! In which form a part is sent: as it is stored, and in a plainer one where Telegram does not take that.
 
-use crate::store::{FilePart, PartContent, ReplyPart, RichPart};
+use crate::store::{FilePart, PartContent, ReplyPart, RichPart, Caption};
 use crate::telegram::{FileKind, Keyboard, TelegramError};
 
 /// The form of a part for its next try.
@@ -14,6 +14,8 @@ pub(crate) enum OutgoingForm<'a> {
     File(&'a FilePart, FileKind),
     /// A rich message.
     Rich(&'a RichPart),
+    /// Nothing: what could not be sent is said elsewhere.
+    Nothing,
 }
 
 impl<'a> OutgoingForm<'a> {
@@ -36,7 +38,7 @@ impl<'a> OutgoingForm<'a> {
     /// The Bot API method.
     pub(crate) fn method(self) -> &'static str {
         match self {
-            Self::Html(..) | Self::Plain(..) => "sendMessage",
+            Self::Html(..) | Self::Plain(..) | Self::Nothing => "sendMessage",
             Self::File(_, kind) => kind.method(),
             Self::Rich(_) => "sendRichMessage",
         }
@@ -65,7 +67,8 @@ impl<'a> OutgoingForm<'a> {
             TelegramError::Refused { code: 413, .. } | TelegramError::FileTooBig => {
                 Some(Self::in_place_of(file))
             }
-            TelegramError::Refused { .. } if kind == FileKind::Document => {
+            // An answer that is read out is no document.
+            TelegramError::Refused { .. } if kind == FileKind::Document || file.says_its_text() => {
                 Some(Self::in_place_of(file))
             }
             TelegramError::Refused { .. } => Some(Self::File(file, FileKind::Document)),
@@ -92,7 +95,11 @@ impl<'a> OutgoingForm<'a> {
 
     /// What is said in the place of a file.
     pub(crate) fn in_place_of(file: &'a FilePart) -> Self {
-        Self::Plain(&file.replacement, None)
+        match &file.caption {
+            Some(Caption { html: Some(html) }) => Self::Html(html, None),
+            None if file.replacement.is_empty() => Self::Nothing,
+            _ => Self::Plain(&file.replacement, None),
+        }
     }
 }
 
@@ -117,6 +124,7 @@ mod tests {
             name: "cat.png".into(),
             media_type: "image/png".into(),
             replacement: "(not sent)".into(),
+            caption: None,
             bytes: 3,
             upload: None,
         }

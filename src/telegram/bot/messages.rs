@@ -18,7 +18,7 @@ pub enum MessageText<'a> {
 }
 
 impl<'a> MessageText<'a> {
-    fn parts(self) -> (&'a str, Option<ParseMode>) {
+    pub(in crate::telegram) fn parts(self) -> (&'a str, Option<ParseMode>) {
         match self {
             Self::Plain(text) => (text, None),
             Self::Html(text) => (text, Some(ParseMode::Html)),

@@ -20,6 +20,7 @@ fn file(bytes: usize) -> ReplyPart {
             name: "cat.png".into(),
             media_type: "image/png".into(),
             replacement: "(not sent)".into(),
+            caption: None,
             bytes,
             upload: Some(vec![7; bytes].into()),
         }),

@@ -13,7 +13,7 @@ use crate::controller::access::{AccessProblem, AccessState};
 use crate::controller::status::{AssistantState, SecretProblem};
 use crate::identity::BotId;
 use crate::observation::AssistantFact;
-use crate::registry::{AccessPolicy, Extraction, Transcription};
+use crate::registry::{AccessPolicy, Extraction, Transcription, Speech};
 use crate::telegram::{BotToken, TelegramApi};
 
 /// One reconcile: a leader in polling mode, whose bot Telegram has accepted and whose first poll has completed, unless changed.
@@ -67,6 +67,7 @@ pub(super) fn scenario() -> Scenario {
             built_assistant: None,
             transcription: Transcription::None,
             extraction: Extraction::None,
+            speech: Speech::None,
             access: AccessState::default(),
             policy: AccessPolicy {
                 level: AccessLevel::Open,

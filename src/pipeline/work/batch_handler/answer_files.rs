@@ -65,6 +65,7 @@ impl BatchHandler<'_> {
         let content = PartContent::File(FilePart {
             kind: file_type.kind,
             replacement,
+            caption: None,
             name: file_type.name,
             media_type: file_type.media_type,
             bytes: content.len(),

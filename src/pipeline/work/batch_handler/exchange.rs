@@ -149,6 +149,7 @@ impl BatchHandler<'_> {
         }
         self.record_exchange(assistant, asked, &answer);
         let mut parts = self.answer_parts_with_files(&answer).await;
+        let spoken_text = self.text_to_speak(&answer, &parts);
         citations::append_sources(
             &mut parts,
             &answer.text,
@@ -158,6 +159,9 @@ impl BatchHandler<'_> {
         );
         if matches!(answer.end, AnswerEnd::Complete) {
             self.add_question(&mut parts, &answer);
+        }
+        if let Some(text) = spoken_text {
+            Box::pin(self.add_speech(&mut parts, &text)).await;
         }
         if let Some(expired) = self.expiry_part() {
             parts.insert(0, expired);

@@ -8,6 +8,7 @@ mod question;
 mod question_context;
 mod read_along;
 mod session;
+mod speech;
 mod tap;
 
 use std::time::Duration;

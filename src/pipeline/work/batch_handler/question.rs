@@ -228,7 +228,7 @@ impl BatchHandler<'_> {
     }
 
     /// Names the question: the same however often it is asked, and another as soon as there is more or less in it.
-    fn idempotency_key(&self) -> String {
+    pub(super) fn idempotency_key(&self) -> String {
         let bot = self.lane.key.bot;
         if let Some(decided) = self.decided() {
             return format!("telegram-{bot}-decision-{}", decided.id);
