@@ -12,8 +12,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::api::connector::{AssistantSpec, ExtractSpec, TranscriptionSpec};
-use crate::assistant::{AddressPolicy, Assistant, AssistantHttpClient, Credentials, ExtraRootCertificates, Extractor, HttpLimits, Transcriber, use crate::api::connector::{AssistantSpec, SpeechSpec, TranscriptionSpec};
+use crate::api::connector::{AssistantSpec, ExtractSpec, SpeechSpec, TranscriptionSpec};
+use crate::assistant::{
+    AddressPolicy, Assistant, AssistantHttpClient, Credentials, ExtraRootCertificates, Extractor,
+    HttpLimits, Speaker, Transcriber,
 };
 use crate::clock::SharedClock;
 use crate::connection::ConnectionSettings;

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::api::connector::{AccessLevel, RespondTo, RichMessages, SpeechOccasion};
-use crate::assistant::{Assistant, Extractor, Transcriber, Speaker};
+use crate::assistant::{Assistant, Extractor, Speaker, Transcriber};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::Bot;
 

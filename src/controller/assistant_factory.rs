@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use crate::api::connector::{AssistantSpec, ExtractSpec, TranscriptionSpec, SpeechSpec};
-use crate::assistant::{Assistant, Credentials, Extractor, Transcriber, Speaker};
+use crate::api::connector::{AssistantSpec, ExtractSpec, SpeechSpec, TranscriptionSpec};
+use crate::assistant::{Assistant, Credentials, Extractor, Speaker, Transcriber};
 
 /// Builds what connectors name by URL, from its spec and what Secrets hold for it; an error says what is wrong and what to do.
 pub trait AssistantFactory: Send + Sync {

@@ -22,7 +22,9 @@ use crate::api::connector::{
 use crate::api::{FINALIZER, SKIP_DISCONNECT_ANNOTATION, TelegramConnector};
 use crate::assistant::{Assistant, Credentials};
 use crate::identity::ConnectorRef;
-use crate::registry::{AccessPolicy, ApprovalPolicy, Extraction, OptionalService, Transcription, Speech};
+use crate::registry::{
+    AccessPolicy, ApprovalPolicy, Extraction, OptionalService, Speech, Transcription,
+};
 use crate::telegram::{Bot, BotToken};
 
 /// An object with everything that it refers to.

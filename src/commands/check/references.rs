@@ -24,7 +24,7 @@ const SELECTIONS: [&str; 4] = [
 
 const TOKEN_REF: &str = "spec.botTokenSecretRef";
 /// The fields that name one Secret, with the key in it that they mean by default.
-const SECRET_REFS: [(&str, &str); 4] = [
+const SECRET_REFS: [(&str, &str); 5] = [
     (TOKEN_REF, DEFAULT_TOKEN_KEY),
     ("spec.assistant.apiKeySecretRef", DEFAULT_API_KEY),
     ("spec.transcription.apiKeySecretRef", DEFAULT_API_KEY),

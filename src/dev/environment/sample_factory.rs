@@ -6,8 +6,8 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::api::connector::{AssistantSpec, ExtractSpec, TranscriptionSpec, SpeechSpec};
-use crate::assistant::{Assistant, Credentials, Extractor, Transcriber, Speaker};
+use crate::api::connector::{AssistantSpec, ExtractSpec, SpeechSpec, TranscriptionSpec};
+use crate::assistant::{Assistant, Credentials, Extractor, Speaker, Transcriber};
 use crate::controller::{AssistantFactory, SharedAssistantFactory};
 use crate::dev::quickstart;
 

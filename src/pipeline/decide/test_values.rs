@@ -6,7 +6,8 @@ use crate::api::connector::{AccessLevel, RespondTo};
 use crate::identity::{ConnectorRef, ConnectorUid};
 use crate::pipeline::decide::classified_message::ClassifiedMessage;
 use crate::registry::{
-    AccessPolicy, AnswerPolicy, DeniedReply, FilePolicy, GroupPolicy, ResolvedConnector, SessionDuration, SessionPolicy, Speech, Transcription,
+    AccessPolicy, AnswerPolicy, DeniedReply, FilePolicy, GroupPolicy, ResolvedConnector,
+    SessionDuration, SessionPolicy, Speech, Transcription,
 };
 use crate::store::WaitingMessage;
 use crate::telegram::{Bot, BotToken, TelegramApi};

@@ -1,6 +1,6 @@
 //! In which form a part is sent: as it is stored, and in a plainer one where Telegram does not take that.
 
-use crate::store::{FilePart, PartContent, ReplyPart, RichPart, Caption};
+use crate::store::{Caption, FilePart, PartContent, ReplyPart, RichPart};
 use crate::telegram::{FileKind, Keyboard, TelegramError};
 
 /// The form of a part for its next try.

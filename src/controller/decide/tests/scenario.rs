@@ -13,7 +13,7 @@ use crate::controller::access::{AccessProblem, AccessState};
 use crate::controller::status::{AssistantState, SecretProblem};
 use crate::identity::BotId;
 use crate::observation::AssistantFact;
-use crate::registry::{AccessPolicy, Extraction, Transcription, Speech};
+use crate::registry::{AccessPolicy, Extraction, Speech, Transcription};
 use crate::telegram::{BotToken, TelegramApi};
 
 /// One reconcile: a leader in polling mode, whose bot Telegram has accepted and whose first poll has completed, unless changed.

@@ -33,9 +33,10 @@ impl BatchHandler<'_> {
             return None;
         }
         let is_whole = matches!(answer.end, AnswerEnd::Complete);
-        let texts = parts.iter().filter_map(|part| match &part.content {
-            PartContent::Text { plain, .. } => Some(plain.as_str()),
-            PartContent::File(_) => None,
+        let texts = parts.iter().flat_map(|part| match &part.content {
+            PartContent::Text { plain, .. } => vec![plain.as_str()],
+            PartContent::Rich(rich) => rich.fallback.iter().map(|t| t.plain.as_str()).collect(),
+            PartContent::File(_) => Vec::new(),
         });
         let text = texts.collect::<Vec<_>>().join("\n\n");
         let can_be_read =
