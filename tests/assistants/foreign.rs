@@ -83,6 +83,24 @@ async fn file_that_an_agent_streams_in_pieces_is_whole(
 
 #[rstest]
 #[tokio::test]
+async fn picture_and_pdf_of_an_agent_on_adk_are_files(#[values("ADK", "KAGENT")] variable: &str) {
+    let agent = assistant(A2A, &peer_url(variable));
+    let answer = say(&agent, "a picture and a report", None).await;
+    assert_eq!(answer.text, "Here they are.");
+    let files = answer
+        .files
+        .iter()
+        .map(|file| (&*file.media_type, &file.content));
+    let png = [&b"\x89PNG\r\n\x1a\n"[..], &[0; 20]].concat();
+    let expected = [
+        ("image/png", &FileContent::Bytes(png.into())),
+        ("application/pdf", &FileContent::Bytes("%PDF-1.7\n".into())),
+    ];
+    assert_eq!(files.collect::<Vec<_>>(), expected);
+}
+
+#[rstest]
+#[tokio::test]
 async fn an_agent_on_a2a_sdk_asks_back_and_goes_on(
     #[values(
         "A2A_02_STREAMING",

@@ -5,6 +5,8 @@ from fake_model import reply
 from google.adk.models import BaseLlm, LlmResponse
 from google.genai import types
 
+FILES = [(b"\x89PNG\r\n\x1a\n" + bytes(20), "image/png"), (b"%PDF-1.7\n", "application/pdf")]
+
 
 class FakeModel(BaseLlm):
     model: str = "fake"
@@ -19,6 +21,10 @@ class FakeModel(BaseLlm):
         if said[-1].startswith("delete "):
             call = types.Part.from_function_call(name="delete_pod", args={"name": said[-1].removeprefix("delete ")})
             yield LlmResponse(content=types.Content(role="model", parts=[call]))
+            return
+        if said[-1] == "a picture and a report":
+            shown = [types.Part(text="Here they are."), *(types.Part.from_bytes(data=data, mime_type=kind) for data, kind in FILES)]
+            yield LlmResponse(content=types.Content(role="model", parts=shown))
             return
         whole = ""
         async for words in reply(said):
