@@ -133,6 +133,9 @@ pub struct TakenDecision {
     /// By whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<DecidingUser>,
+    /// The message whose button was tapped, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tapped_message: Option<i64>,
 }
 
 impl TakenDecision {
@@ -147,6 +150,16 @@ impl TakenDecision {
         }
     }
 
+    /// The conversation went on without the decision.
+    pub fn superseded() -> Self {
+        Self {
+            how: DecidedHow::Superseded,
+            option: None,
+            by: None,
+            tapped_message: None,
+        }
+    }
+
     /// Of a decision of this kind whose time is over: an approval is refused; a choice has no consequence.
     pub(super) fn expired(kind: DecisionKind) -> Self {
         Self {
@@ -154,8 +167,7 @@ impl TakenDecision {
                 DecisionKind::Approval => DecidedHow::Expired,
                 DecisionKind::Choice => DecidedHow::Superseded,
             },
-            option: None,
-            by: None,
+            ..Self::superseded()
         }
     }
 }
@@ -218,6 +230,13 @@ pub struct UserDecision {
 }
 
 impl UserDecision {
+    /// The message that shows the buttons, as far as it is known: a process that ends between sending it and writing its id down leaves it to the
+    /// tap to tell.
+    pub fn shown_message(&self) -> Option<i64> {
+        let tapped = self.taken.as_ref().and_then(|taken| taken.tapped_message);
+        self.message_id.or(tapped)
+    }
+
     /// The option that was chosen.
     pub fn chosen(&self) -> Option<&DecisionOption> {
         let option = self.taken.as_ref()?.option?;

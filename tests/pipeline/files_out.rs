@@ -238,11 +238,6 @@ async fn file_that_is_given_up_is_a_dead_letter_without_bytes() {
     assert_eq!(shown(&sent), ["(a.zip could not be sent.)"]);
 }
 
-/// A file of these bytes beside the text.
-pub(crate) fn offered_bytes(name: &str, content: &[u8]) -> AnswerPart {
-    offered(name, FileContent::Bytes(content.to_vec().into()))
-}
-
 /// A file beside the text.
 fn offered(name: &str, content: FileContent) -> AnswerPart {
     AnswerPart::File(OfferedFile {

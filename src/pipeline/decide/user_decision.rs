@@ -281,6 +281,7 @@ mod tests {
                 how: DecidedHow::Tap,
                 option: Some(0),
                 by: None,
+                tapped_message: None,
             });
         });
         assert_eq!(meaning(&taken, ANN, |_| {}), TapMeaning::Closed);
@@ -311,6 +312,7 @@ mod tests {
                 how,
                 option,
                 by: None,
+                tapped_message: None,
             });
         });
         let outcome = action(&taken).approval.expect("an approval");

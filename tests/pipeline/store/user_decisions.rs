@@ -69,6 +69,7 @@ fn taken(how: DecidedHow) -> TakenDecision {
         how,
         option: (how == DecidedHow::Tap).then_some(0),
         by: None,
+        tapped_message: None,
     }
 }
 

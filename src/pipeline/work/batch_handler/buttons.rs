@@ -218,6 +218,7 @@ impl BatchHandler<'_> {
             how: DecidedHow::Typed,
             option: Some(usize::from(!approves)),
             by: sender.map(user_decision::deciding_user),
+            tapped_message: None,
         };
         if !self.take_decision(decision, taken).await? {
             return self
@@ -261,22 +262,14 @@ impl BatchHandler<'_> {
         }
         let open = self.open_decisions().await?;
         for decision in &open {
-            let taken = TakenDecision {
-                how: DecidedHow::Superseded,
-                option: None,
-                by: None,
-            };
+            let taken = TakenDecision::superseded();
             let id = decision.id.clone();
             self.lane.add_change(Change::TakeDecision { id, taken });
         }
         self.lane.write_changes().await?;
         self.lane.decisions = LaneDecisions::None;
         for mut decision in open {
-            decision.taken = Some(TakenDecision {
-                how: DecidedHow::Superseded,
-                option: None,
-                by: None,
-            });
+            decision.taken = Some(TakenDecision::superseded());
             self.record_decision(&decision);
             self.show_decided(&decision).await;
         }
@@ -290,7 +283,7 @@ impl BatchHandler<'_> {
 
     /// The buttons of a question go, and what was decided stands under it. A courtesy: what is left of them says that it is closed.
     pub(super) async fn show_decided(&self, decision: &UserDecision) {
-        let (Some(chat), Some(message)) = (decision.shown_chat, decision.message_id) else {
+        let (Some(chat), Some(message)) = (decision.shown_chat, decision.shown_message()) else {
             return;
         };
         let bot = &self.connector.bot;
@@ -452,6 +445,7 @@ mod tests {
                 how,
                 option,
                 by: option.map(|_| by),
+                tapped_message: None,
             }),
         }
     }

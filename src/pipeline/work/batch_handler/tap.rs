@@ -89,11 +89,12 @@ impl BatchHandler<'_> {
         decision: &UserDecision,
         option: usize,
     ) -> LaneResult<HandleOutcome> {
-        let by = self.lead().sender.as_ref();
+        let lead = self.lead();
         let taken = TakenDecision {
             how: DecidedHow::Tap,
             option: Some(option),
-            by: by.map(user_decision::deciding_user),
+            by: lead.sender.as_ref().map(user_decision::deciding_user),
+            tapped_message: lead.message_id,
         };
         let is_taken = self.take_decision(decision, taken).await?;
         let closed = &self.texts().tap_closed;
