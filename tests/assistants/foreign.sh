@@ -7,7 +7,7 @@
 # than foreign:: (some tests alone are a failure of the script).
 set -eu
 cd "$(dirname "$0")/../.."
-tests=91
+tests=97
 home=${CARGO_TARGET_DIR:-target}/foreign
 python=${FOREIGN_PYTHON:-python3}
 peers=tests/assistants/peers

@@ -9,6 +9,7 @@ use telegram_connector_operator::assistant::{
     AnswerPart, ApprovalRequest, Choice, ChoiceButton, Question,
 };
 use telegram_connector_operator::registry::{ApprovalChat, ApprovalPolicy, GroupPolicy};
+use telegram_connector_operator::store::sqlite_path;
 use telegram_connector_operator::{api::connector::RespondTo, registry::ResolvedConnector};
 
 use crate::postgres::Postgres;
@@ -184,6 +185,23 @@ async fn tap_comes_back_as_an_action_once_on_postgres() {
         return;
     };
     check_tap_comes_back_as_an_action(TestEnv::on(&postgres.address()).await).await;
+}
+
+/// A process that ends between Telegram's answer and its record knows no id of the message with the buttons.
+#[tokio::test]
+async fn tap_tells_which_message_asked_where_that_was_lost() {
+    let fixture = Fixture::new().await;
+    let asked = fixture.ask_for_buttons("choose", 1).await;
+    let path = sqlite_path(&fixture.env.address).unwrap();
+    wait_until("the id is written, and lost", async || {
+        let db = rusqlite::Connection::open(path).unwrap();
+        let lose = "UPDATE user_decision SET message_id = NULL WHERE message_id IS NOT NULL";
+        db.execute(lose, ()).unwrap() == 1
+    })
+    .await;
+    fixture.tap_by(&asked, ANN, |_| {});
+    fixture.questions(1).await;
+    assert_eq!(fixture.shown(&asked).text, "Which one?\n\n✓ Yes");
 }
 
 #[tokio::test]

@@ -14,8 +14,6 @@ mod crashes;
 mod decision_kills;
 mod documents;
 mod edits;
-mod ending_store;
-mod every_end;
 mod failures;
 mod files_out;
 mod full_context;

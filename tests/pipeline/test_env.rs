@@ -135,13 +135,6 @@ impl TestEnv {
         self.start();
     }
 
-    /// Drops the pipeline, as a kill does, and starts another one on this store.
-    pub(crate) async fn restart_on(&mut self, store: Arc<dyn Store>) {
-        self.stop(Duration::ZERO).await;
-        self.store = store;
-        self.start();
-    }
-
     pub(crate) async fn stop(&mut self, grace: Duration) {
         if let Some(pipeline) = self.pipeline.take() {
             pipeline.shutdown(grace).await;

@@ -87,6 +87,8 @@ pub(crate) fn next_batch(
     batch.choose_lead();
     if batch.decision.is_asked() {
         batch.find_end(context, waiting, last);
+    } else if batch.may_be_said_to_the_bot() && last + 1 == waiting.len() {
+        batch.ready_in = batch.wait_for_next_piece(&waiting[last].message, context.now);
     }
     Some(batch)
 }
@@ -170,6 +172,12 @@ impl MessageBatch {
             self.members.truncate(1);
             self.settled_indices.truncate(1);
         }
+    }
+
+    /// Whether the piece that says it to the bot may be on its way: an album in a group of which no piece has a word yet.
+    fn may_be_said_to_the_bot(&self) -> bool {
+        let first = &self.members[0].update;
+        first.incoming.media_group_id.is_some() && first.group == GroupDecision::Ignore
     }
 
     /// Looks behind the turn for a command that ends it before it begins, and otherwise whether its next piece may be on its way.

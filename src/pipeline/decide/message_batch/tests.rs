@@ -1,6 +1,7 @@
 use rstest::rstest;
 
 use super::*;
+use crate::api::connector::RespondTo;
 use crate::pipeline::decide::test_values::{ANN, BEN, MALLORY, connector, private, waiting};
 
 const FOLLOW_UP: Duration = Duration::from_secs(2);
@@ -54,9 +55,18 @@ fn of_group(messages: Vec<Waiting>) -> Vec<Waiting> {
 }
 
 fn batch_of(messages: &[Waiting], now: i64, room: bool) -> Option<MessageBatch> {
+    batch_where(RespondTo::All, messages, now, room)
+}
+
+fn batch_where(
+    respond_to: RespondTo,
+    messages: &[Waiting],
+    now: i64,
+    room: bool,
+) -> Option<MessageBatch> {
     let connector = connector(|c| {
         if let Some(groups) = &mut c.groups {
-            groups.respond_to = crate::api::connector::RespondTo::All;
+            groups.respond_to = respond_to;
         }
     });
     let context = BatchContext {
@@ -162,6 +172,22 @@ fn next_piece_is_waited_for(
     #[case] ready_in: Option<u64>,
 ) {
     let batch = batch_of(&messages, now, true).expect("a turn");
+    assert_eq!(batch.ready_in, ready_in.map(Duration::from_millis));
+}
+
+/// The caption that mentions the bot may be on any piece.
+#[rstest]
+#[case::just_begun(vec![picture("")], 200, Some(500))]
+#[case::waited_for(vec![picture("")], 700, None)]
+#[case::with_a_message_behind(vec![picture(""), say(ANN, 9, 200, "b")], 200, None)]
+#[case::no_album(vec![say(ANN, 1, 100, "a")], 200, None)]
+fn album_waits_for_the_piece_that_mentions_the_bot(
+    #[case] messages: Vec<Waiting>,
+    #[case] now: i64,
+    #[case] ready_in: Option<u64>,
+) {
+    let batch = batch_where(RespondTo::Mention, &of_group(messages), now, true).expect("a turn");
+    assert_eq!(batch.decision, Decision::Ignore);
     assert_eq!(batch.ready_in, ready_in.map(Duration::from_millis));
 }
 
