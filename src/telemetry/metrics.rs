@@ -21,6 +21,16 @@ type Labels<const N: usize> = [(&'static str, &'static str); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Histograms<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
 
+/// The kinds of questions with buttons, and what comes of them (`store::TakenDecision::result`).
+const DECISION_RESULTS: [(&str, &str); 6] = [
+    ("choice", "chosen"),
+    ("choice", "superseded"),
+    ("approval", "approved"),
+    ("approval", "refused"),
+    ("approval", "expired"),
+    ("approval", "superseded"),
+];
+
 /// All metrics of one operator. Methods never fail and never block.
 #[derive(Debug)]
 pub struct Metrics {
@@ -107,6 +117,12 @@ impl Metrics {
             );
         }
         drop(self.throttled.get_or_create(&[("method", "sendMessage")]));
+        for (kind, result) in DECISION_RESULTS {
+            drop(
+                self.decisions
+                    .get_or_create(&[("kind", kind), ("result", result)]),
+            );
+        }
     }
 
     fn register_all(mut self) -> Self {

@@ -80,7 +80,7 @@ impl Examination {
 }
 
 /// How often an environment is examined anew because a real controller has counted its Pods.
-const MAX_TRIES: u32 = 30;
+const MAX_TRIES: u32 = 100;
 
 impl DoctorEnv {
     pub async fn new(cluster: Cluster) -> Self {
