@@ -80,7 +80,7 @@ impl Examination {
 }
 
 /// How often an environment is examined anew because a real controller has counted its Pods.
-const MAX_TRIES: u32 = 100;
+const MAX_TRIES: u32 = 10;
 
 impl DoctorEnv {
     pub async fn new(cluster: Cluster) -> Self {
@@ -178,15 +178,20 @@ impl DoctorEnv {
         loop {
             let examination = self.examine_once(arguments).await;
             tries += 1;
-            let planted = self.ready_replicas.load(Ordering::Relaxed);
-            let operator = examination.find("operator", "failure");
-            let counted = operator.is_some_and(|o| o.message.starts_with("0 of 1"));
-            let is_last = tries == MAX_TRIES;
-            if self.cluster.control_plane.is_some() || planted == 0 || !counted || is_last {
+            if tries == MAX_TRIES || !self.is_counted_by_a_controller(&examination) {
                 return examination;
             }
+            let planted = self.ready_replicas.load(Ordering::Relaxed);
             self.set_ready_replicas(planted).await;
         }
+    }
+
+    /// Whether a real controller has counted the Pods since they were planted as ready.
+    pub fn is_counted_by_a_controller(&self, examination: &Examination) -> bool {
+        let planted = self.ready_replicas.load(Ordering::Relaxed);
+        let operator = examination.find("operator", "failure");
+        let counted = operator.is_some_and(|o| o.message.starts_with("0 of 1"));
+        self.cluster.control_plane.is_none() && planted > 0 && counted
     }
 
     async fn examine_once(&self, arguments: &[&str]) -> Examination {
