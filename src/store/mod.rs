@@ -7,6 +7,7 @@
 mod database;
 mod disk_sync;
 mod group_commit;
+mod listing_records;
 mod migrations;
 mod parked_claims;
 mod postgres;
@@ -32,11 +33,12 @@ use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
 use crate::telemetry::Metrics;
 
+pub use listing_records::{DeadLetter, DeniedMessage, ListingQuery, Page, SessionSummary};
 pub use read_along::ReadAlongMessage;
 pub use records::{
-    Backlog, Change, Claim, ClaimOutcome, ClaimRequest, ClaimedLane, DeadLetter, DeniedMessage,
-    LaneKey, LaneWrite, ListingQuery, MAX_LANE_WAIT, Notice, NoticeKind, Page, Release, Retention,
-    Session, SessionSummary, TokenCounts, WaitingMessage, WaitingPart, WriteOutcome,
+    Backlog, Change, Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneKey, LaneWrite,
+    MAX_LANE_WAIT, Notice, NoticeKind, Release, Retention, Session, TokenCounts, WaitingMessage,
+    WaitingPart, WriteOutcome,
 };
 pub use reply_part::{Caption, FallbackText, FilePart, PartContent, ReplyPart, RichPart};
 pub use state::StoreState;

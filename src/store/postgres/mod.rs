@@ -12,6 +12,7 @@ mod shards;
 mod uploads;
 mod user_decisions;
 mod write;
+mod write_rows;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Changes to lanes: those of a whole batch, sorted by kind, one statement for each kind that occurs.
+//! Changes to lanes: those of a whole batch, one statement for each kind that occurs.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,21 +7,18 @@ use sqlx::postgres::{PgConnection, PgQueryResult};
 
 use super::connection::{Connection, rows};
 use super::notices::Notices;
-use super::read_along::{ReadAlongChange, apply_read_along};
-use super::uploads::{Upload, store_uploads};
+use super::read_along::apply_read_along;
+use super::uploads::store_uploads;
 use super::user_decisions;
+use super::write_rows::Rows;
 use crate::store::requests::StoreRequest;
 use crate::store::statements::{
     DENIED_PER_CONNECTOR, DENIED_PER_SENDER, TRIM_DENIED_OF_CONNECTOR, TRIM_DENIED_OF_SENDER,
-    latest_ready_at,
 };
-use crate::store::{Change, LaneWrite, Release, ReplyPart, StoreError, WriteOutcome};
+use crate::store::{StoreError, WriteOutcome};
 
 /// Exchanges that are kept of a session: as many as the greatest `maxMessages` can carry.
 const EXCHANGES_KEPT: i64 = 500;
-
-/// Lane, session, number, time, state, and the session's tokens of input and output.
-type ExchangeRow<'a> = (i64, i64, i64, i64, Option<&'a str>, i64, i64);
 
 /// Stores parts of replies: lane, message, number and part of each.
 pub(super) const STORE_PARTS: &str =
@@ -29,31 +26,6 @@ pub(super) const STORE_PARTS: &str =
              SELECT (j.value->>0)::bigint, (j.value->>1)::bigint, (j.value->>2)::bigint, i.update_id, $2, j.value->>3
              FROM json_array_elements($1::json) j(value) JOIN inbox i ON i.id = (j.value->>1)::bigint
              ON CONFLICT (lane, reply, number) DO UPDATE SET part = excluded.part, upload_bytes = NULL";
-
-/// The rows of each statement, as `json_each` takes them.
-#[derive(Default)]
-struct Rows<'a> {
-    reply_parts: Vec<(i64, i64, u32, String)>,
-    uploads: Vec<Upload<'a>>,
-    finished: Vec<i64>,
-    dead_letters: Vec<(i64, &'a str)>,
-    attempted: Vec<i64>,
-    begun: Vec<(i64, i64, &'a str, i64)>,
-    ended: Vec<i64>,
-    handled: Vec<(i64, &'a str)>,
-    exchanges: Vec<ExchangeRow<'a>>,
-    dropped_exchanges: Vec<(i64, i64, i64)>,
-    exchange_texts: Vec<(i64, i64, i64, &'a str, &'a str)>,
-    denied: Vec<(i64, i64, i64, &'a str, &'a str, String)>,
-    read_along: Vec<ReadAlongChange<'a>>,
-    sent: Vec<(i64, i64, u32)>,
-    send_attempted: Vec<(i64, i64, u32, bool)>,
-    replaced: Vec<(i64, i64, u32, u32, String)>,
-    ended_replies: Vec<(i64, i64)>,
-    dead_letter_replies: Vec<(i64, i64, &'a str)>,
-    released: Vec<(i64, i64)>,
-    out_of_backlog: Vec<i64>,
-}
 
 /// Does every `Write` of the batch whose claim still holds.
 pub(super) async fn apply_lane_writes(
@@ -116,142 +88,7 @@ pub(super) async fn apply_lane_writes(
     Ok(())
 }
 
-impl<'a> Rows<'a> {
-    fn sort(&mut self, write: &'a LaneWrite, now: i64, notices: &mut Notices) -> WriteOutcome {
-        let lane = write.claim.lane;
-        let mut written = WriteOutcome::default();
-        for change in &write.changes {
-            match change {
-                Change::Finish { message } => {
-                    self.finished.push(*message);
-                    self.out_of_backlog.push(write.claim.connector);
-                }
-                Change::DeadLetter { message, reason } => {
-                    self.dead_letters.push((*message, reason));
-                    self.finished.push(*message);
-                    self.out_of_backlog.push(write.claim.connector);
-                }
-                Change::Attempted { message } => self.attempted.push(*message),
-                Change::Reply {
-                    message,
-                    parts,
-                    notice,
-                } => {
-                    if notice.is_none_or(|notice| notices.record(lane, notice, now)) {
-                        written.reply_stored = true;
-                        for (number, part) in ReplyPart::numbered(parts) {
-                            self.reply_parts.push((
-                                lane,
-                                *message,
-                                number,
-                                serde_json::to_string(part).expect("strings always serialize"),
-                            ));
-                            self.uploads.extend(part.upload().map(|content| Upload {
-                                lane,
-                                connector: write.claim.connector,
-                                reply: *message,
-                                number,
-                                content,
-                            }));
-                        }
-                    }
-                }
-                Change::BeginSession {
-                    number,
-                    key,
-                    began_at,
-                } => self
-                    .begun
-                    .push((lane, *number, key, began_at.as_millisecond())),
-                Change::EndSession => self.ended.push(lane),
-                Change::Handled { handled } => self.handled.push((lane, handled)),
-                Change::Exchange {
-                    session,
-                    number,
-                    asked,
-                    answered,
-                    state,
-                    tokens,
-                    at,
-                    oldest_kept,
-                } => {
-                    if let Some(oldest) = oldest_kept {
-                        self.dropped_exchanges.push((lane, *session, *oldest));
-                    }
-                    self.exchanges.push((
-                        lane,
-                        *session,
-                        *number,
-                        at.as_millisecond(),
-                        state.as_deref(),
-                        tokens.input,
-                        tokens.output,
-                    ));
-                    if let (Some(asked), Some(answered)) = (asked, answered) {
-                        self.exchange_texts
-                            .push((lane, *session, *number, asked, answered));
-                    }
-                }
-                Change::ReadAlong(message, most) => {
-                    let kept = ReadAlongChange::Keep(lane, message, *most);
-                    self.read_along.push(kept);
-                }
-                Change::EndReadAlong(until) => {
-                    self.read_along.push(ReadAlongChange::Drop(lane, *until));
-                }
-                Change::Denied(message) => self.denied.push((
-                    write.claim.connector,
-                    message.user_id.unwrap_or(0),
-                    message.time.as_millisecond(),
-                    &message.namespace,
-                    &message.name,
-                    serde_json::to_string(message).expect("strings always serialize"),
-                )),
-                Change::Sent { reply, number } => self.sent.push((lane, *reply, *number)),
-                Change::SendAttempted {
-                    reply,
-                    number,
-                    ambiguous,
-                } => self
-                    .send_attempted
-                    .push((lane, *reply, *number, *ambiguous)),
-                Change::Replace {
-                    reply,
-                    number,
-                    parts,
-                } => {
-                    for (offset, part) in (0_u32..).zip(parts) {
-                        let part = serde_json::to_string(part).expect("strings always serialize");
-                        self.replaced
-                            .push((lane, *reply, *number, number + offset, part));
-                    }
-                }
-                Change::EndReply {
-                    reply,
-                    dead_letter_reason,
-                } => {
-                    if let Some(reason) = dead_letter_reason {
-                        self.dead_letter_replies.push((lane, *reply, reason));
-                    }
-                    self.ended_replies.push((lane, *reply));
-                }
-                Change::OpenDecision(_)
-                | Change::TakeDecision { .. }
-                | Change::DecisionDelivered { .. }
-                | Change::DecisionShown { .. } => {}
-            }
-        }
-        match write.release {
-            Some(Release::Now) => self.released.push((lane, now)),
-            Some(Release::At(at)) => {
-                let ready_at = at.as_millisecond().min(latest_ready_at(now));
-                self.released.push((lane, ready_at));
-            }
-            None => {}
-        }
-        written
-    }
-
+impl Rows<'_> {
     /// Replies copy from the inbox, as decisions do, so they come before what is taken out of it.
     async fn store_replies(
         &self,
