@@ -23,6 +23,7 @@ mod tcp_proxy;
 mod test_env;
 mod view_of_the_cluster;
 mod webhook;
+mod webhook_requests;
 
 pub use self::operator_account::{OperatorAccount, Scope, chart_permissions};
 use crate::suite::Suite;
@@ -35,6 +36,7 @@ pub fn register(suite: &mut Suite) {
     metrics::register(suite);
     admin_events::register(suite);
     webhook::register(suite);
+    webhook_requests::register(suite);
     view_of_the_cluster::register(suite);
     leader_election::register(suite);
     shared_polling::register(suite);
