@@ -89,27 +89,13 @@ pub struct ApprovalChat {
     pub topic: i64,
 }
 
-/// Who reads answers out, and which.
+/// Who reads answers out (`spec.speech`), and which.
 #[derive(Debug, Clone, Default)]
-pub enum Speech {
-    /// Nobody: the connector has no `spec.speech`.
-    #[default]
-    None,
-    /// This server.
-    Ready(Arc<Speaker>, SpeechOccasion),
-    /// Nobody at present, and why; no key in it.
-    Unavailable(Arc<str>, SpeechOccasion),
-}
-
-impl Speech {
-    fn is_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::None, Self::None) => true,
-            (Self::Ready(a, when), Self::Ready(b, other)) => Arc::ptr_eq(a, b) && when == other,
-            (Self::Unavailable(a, when), Self::Unavailable(b, other)) => a == b && when == other,
-            _ => false,
-        }
-    }
+pub struct Speech {
+    /// Who.
+    pub service: OptionalService<Speaker>,
+    /// Which answers; without meaning where there is no service.
+    pub occasion: SpeechOccasion,
 }
 
 /// How documents that people send reach the assistant.
@@ -173,7 +159,8 @@ impl ResolvedConnector {
         same_assistant
             && self.transcription.is_same(&other.transcription)
             && self.files.extraction.is_same(&other.files.extraction)
-            && self.speech.is_same(&other.speech)
+            && self.speech.service.is_same(&other.speech.service)
+            && self.speech.occasion == other.speech.occasion
             && self.connector_ref == other.connector_ref
             && self.generation == other.generation
             && self.bot.is_same(&other.bot)

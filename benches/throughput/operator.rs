@@ -106,7 +106,7 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
             concurrency: telegram_connector_operator::api::connector::DEFAULT_CONCURRENCY,
             assistant: Some(assistant.clone()),
             transcription: Transcription::None,
-            speech: Speech::None,
+            speech: Speech::default(),
             approvals: None,
             files: FilePolicy::default(),
         }));

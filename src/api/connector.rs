@@ -12,6 +12,8 @@
 // `KubeSchema` copies each struct into a function to derive from the copy.
 #![allow(unreachable_pub)]
 
+use std::time::Duration;
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,6 +52,12 @@ pub const DEFAULT_MAX_MESSAGES: u32 = 50;
 pub const DEFAULT_MESSAGES_PER_MINUTE: u32 = 60;
 /// `spec.limits.concurrency` when absent: more than 200 chats that all wait for one assistant.
 pub const DEFAULT_CONCURRENCY: u16 = 256;
+
+/// A time limit in seconds as a field has it: the default where it is absent or, on a server without CEL, below zero.
+fn seconds_or(seconds: Option<i32>, default: u32) -> Duration {
+    let seconds = seconds.and_then(|seconds| u32::try_from(seconds).ok());
+    Duration::from_secs(seconds.unwrap_or(default).into())
+}
 
 /// What a `TelegramConnector` should be.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -14,6 +14,7 @@
 //! | `extraction` | the words of documents |
 //! | `service_retry` | further attempts at what both do |
 //! | `speech` | text to speech for answers |
+//! | `visible_text` | text that a person decides by |
 //! | `address_policy` | the addresses that an assistant may have |
 //! | `root_certificates` | certificate authorities trusted beside the public ones |
 //! | `plain_http` | the short way to servers over plain http |
@@ -56,6 +57,7 @@ mod service_retry;
 mod speech;
 mod sse;
 mod transcription;
+mod visible_text;
 mod webhook;
 
 use std::borrow::Cow;
@@ -92,6 +94,7 @@ pub use root_certificates::{CaFileError, ExtraRootCertificates};
 pub(crate) use speech::is_opus;
 pub use speech::{MAX_SPOKEN_CHARS, Speaker, build_speaker};
 pub use transcription::{Recording, Transcriber, build_transcriber};
+pub(crate) use visible_text::visible;
 
 /// An assistant of any protocol. One instance serves all chats of a connector.
 #[async_trait]

@@ -16,7 +16,7 @@ use super::error::ReconcileError;
 use super::reference_index::GuardedConnector;
 use super::status::{AssistantState, SecretProblem, TokenState};
 use crate::api::connector::{
-    AssistantSpec, DEFAULT_API_KEY, ExtractSpec, SecretKeyRef, TelegramConnectorSpec,
+    AssistantSpec, DEFAULT_API_KEY, ExtractSpec, SecretKeyRef, SpeechSpec, TelegramConnectorSpec,
     TranscriptionSpec,
 };
 use crate::api::{FINALIZER, SKIP_DISCONNECT_ANNOTATION, TelegramConnector};
@@ -303,6 +303,29 @@ async fn resolve_extraction(
     resolve_service(&ctx.caches.extractors, service, connector_ref, ctx, build).await
 }
 
+async fn resolve_speech(
+    spec: &TelegramConnectorSpec,
+    connector_ref: &ConnectorRef,
+    ctx: &Context,
+) -> Result<Speech, ReconcileError> {
+    let service = spec.speech.as_ref().map(|spec| ServiceSpec {
+        spec,
+        key: spec.api_key_secret_ref.as_ref(),
+        field: "spec.speech",
+        purpose: "the speech key's Secret",
+    });
+    let build = |spec: &SpeechSpec, key| ctx.inputs.factory.build_speaker(spec, key);
+    let cache = &ctx.caches.speakers;
+    Ok(Speech {
+        service: resolve_service(cache, service, connector_ref, ctx, build).await?,
+        occasion: spec
+            .speech
+            .as_ref()
+            .map(SpeechSpec::occasion)
+            .unwrap_or_default(),
+    })
+}
+
 /// A service that a connector names beside its assistant.
 struct ServiceSpec<'a, S> {
     spec: &'a S,
@@ -339,36 +362,6 @@ async fn resolve_service<S: Clone + PartialEq, T>(
     Ok(match built {
         Ok(service) => OptionalService::Ready(service),
         Err(why) => OptionalService::Unavailable(why),
-    })
-}
-
-async fn resolve_speech(
-    spec: &TelegramConnectorSpec,
-    connector_ref: &ConnectorRef,
-    ctx: &Context,
-) -> Result<Speech, ReconcileError> {
-    let cache = &ctx.caches.speakers;
-    let Some(spec) = &spec.speech else {
-        cache.remove(&connector_ref.uid);
-        return Ok(Speech::None);
-    };
-    let occasion = spec.occasion();
-    let reference = spec.api_key_secret_ref.as_ref();
-    let purpose = "the speech key's Secret";
-    let key = match read_key(reference, purpose, connector_ref, ctx).await? {
-        Ok(key) => key,
-        Err(problem) => {
-            let why = format!("spec.speech.apiKeySecretRef: {}", problem.message());
-            return Ok(Speech::Unavailable(why.into(), occasion));
-        }
-    };
-    let (built, _) =
-        cache.get_or_build(&connector_ref.uid, spec, key.into(), |spec, credentials| {
-            ctx.inputs.factory.build_speaker(spec, credentials.api_key)
-        });
-    Ok(match built {
-        Ok(speaker) => Speech::Ready(speaker, occasion),
-        Err(why) => Speech::Unavailable(why, occasion),
     })
 }
 

@@ -79,13 +79,24 @@ impl Fixture {
         }
     }
 
-    /// Ann asks, and gets a message with buttons as the `count`th of the chat.
-    async fn ask_for_buttons(&self, words: &str, count: usize) -> SentMessage {
+    /// Ann says something to the bot.
+    fn say(&self, words: &str) {
         let telegram = &self.env.telegram;
         telegram.send_private_message(self.support.id, ANN, words);
-        let sent = telegram
-            .wait_for_sent_messages(self.support.id, ANN, count - 1, TIMEOUT)
-            .await;
+    }
+
+    /// What the bot has sent to a chat, once it is more than this.
+    async fn sent(&self, chat: i64, already: usize) -> Vec<SentMessage> {
+        let telegram = &self.env.telegram;
+        telegram
+            .wait_for_sent_messages(self.support.id, chat, already, TIMEOUT)
+            .await
+    }
+
+    /// Ann asks, and gets a message with buttons as the `count`th of the chat.
+    async fn ask_for_buttons(&self, words: &str, count: usize) -> SentMessage {
+        self.say(words);
+        let sent = self.sent(ANN, count - 1).await;
         self.questions(1).await;
         sent[count - 1].clone()
     }
@@ -228,10 +239,7 @@ async fn tap_survives_a_restart_before_the_assistant_is_asked() {
 async fn words_in_place_of_a_tap_close_the_question() {
     let fixture = Fixture::new().await;
     let asked = fixture.ask_for_buttons("choose", 1).await;
-    fixture
-        .env
-        .telegram
-        .send_private_message(fixture.support.id, ANN, "neither");
+    fixture.say("neither");
     let questions = fixture.questions(1).await;
     assert_eq!(
         (questions[0].text.as_str(), &questions[0].action),
@@ -377,10 +385,7 @@ async fn approval_is_refused_by_a_tap_and_by_a_word() {
     fixture.tap_by(&asked, ANN, |tap| tap.column = Some(1));
     assert_eq!(outcome(&fixture).await, (false, false, Some(ANN)));
     fixture.ask_for_buttons("delete", 5).await;
-    fixture
-        .env
-        .telegram
-        .send_private_message(fixture.support.id, ANN, "No!");
+    fixture.say("No!");
     assert_eq!(outcome(&fixture).await, (false, false, Some(ANN)));
 }
 
@@ -424,30 +429,16 @@ async fn only_named_approvers_approve_in_their_group() {
     fixture
         .env
         .update_connector(&fixture.support, |c| c.approvals = Some(policy));
-    fixture
-        .env
-        .telegram
-        .send_private_message(fixture.support.id, ANN, "delete");
-    let sent = fixture
-        .env
-        .telegram
-        .wait_for_sent_messages(fixture.support.id, group, 0, TIMEOUT)
-        .await;
+    fixture.say("delete");
+    let sent = fixture.sent(group, 0).await;
     fixture.questions(1).await;
     fixture.tap_by(&sent[0], ANN, |_| {});
     assert_eq!(
         fixture.notices(1).await,
         ["This question is for somebody else."]
     );
-    fixture
-        .env
-        .telegram
-        .send_private_message(fixture.support.id, ANN, "yes");
-    let told = fixture
-        .env
-        .telegram
-        .wait_for_sent_messages(fixture.support.id, ANN, 2, TIMEOUT)
-        .await;
+    fixture.say("yes");
+    let told = fixture.sent(ANN, 2).await;
     assert_eq!(told[2].text, "This question is for somebody else.");
     fixture.assert_nothing_follows().await;
     // A restart in between changes nothing.

@@ -7,7 +7,7 @@ use telegram_connector_operator::assistant::{
     AddressPolicy, AnswerPart, AssistantHttpClient, HttpLimits, build_speaker,
 };
 use telegram_connector_operator::observation::Notice;
-use telegram_connector_operator::registry::Speech;
+use telegram_connector_operator::registry::{OptionalService, Speech};
 
 use crate::mock_server::{self, MockServer};
 use crate::scripted_assistant::ScriptedAssistant;
@@ -34,7 +34,10 @@ fn speech_at(server: &MockServer, occasion: SpeechOccasion) -> Speech {
         AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::allowing_loopback())
             .unwrap();
     let speaker = build_speaker(&spec, Some("made-up-key".into()), &client).unwrap();
-    Speech::Ready(speaker, occasion)
+    Speech {
+        service: OptionalService::Ready(speaker),
+        occasion,
+    }
 }
 
 /// A connector whose assistant always says this.
@@ -176,7 +179,10 @@ async fn failing_speech_leaves_the_text_and_is_counted() {
 #[tokio::test]
 async fn missing_speech_key_leaves_the_text() {
     let mut env = TestEnv::new().await;
-    let speech = Speech::Unavailable("no key".into(), SpeechOccasion::Always);
+    let speech = Speech {
+        service: OptionalService::Unavailable("no key".into()),
+        occasion: SpeechOccasion::Always,
+    };
     let support = connector_with(&mut env, "Hello", speech);
     assert_eq!(env.ask(&support, "hi").await.text, "Hello");
     let notices = env.observations.take_notices(&support.uid);

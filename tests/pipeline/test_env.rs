@@ -182,7 +182,7 @@ impl TestEnv {
             concurrency: telegram_connector_operator::api::connector::DEFAULT_CONCURRENCY,
             assistant: Some(self.openai()),
             transcription: Transcription::None,
-            speech: Speech::None,
+            speech: Speech::default(),
             approvals: None,
             files: FilePolicy::default(),
         };

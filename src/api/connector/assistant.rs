@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::assistant_headers::{headers_leave_the_key_alone, names_differ};
-use super::{ApiKeyHeader, AssistantHeader, DEFAULT_API_KEY, OpenAiSpec, SecretKeyRef};
+use super::{ApiKeyHeader, AssistantHeader, DEFAULT_API_KEY, OpenAiSpec, SecretKeyRef, seconds_or};
 
 /// `spec.assistant.timeoutSeconds` when absent.
 pub const DEFAULT_TIMEOUT_SECONDS: u32 = 120;
@@ -121,11 +121,7 @@ pub(super) fn no_user_info() -> kube::core::Rule {
 impl AssistantSpec {
     /// How long one answer may take.
     pub fn timeout(&self) -> Duration {
-        let seconds = self
-            .timeout_seconds
-            .and_then(|seconds| u32::try_from(seconds).ok())
-            .unwrap_or(DEFAULT_TIMEOUT_SECONDS);
-        Duration::from_secs(seconds.into())
+        seconds_or(self.timeout_seconds, DEFAULT_TIMEOUT_SECONDS)
     }
 
     /// The Secret of the API key and the key in it, if the assistant has one.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::SecretKeyRef;
 use super::assistant::{is_http_url, no_user_info};
+use super::{SecretKeyRef, seconds_or};
 
 /// `spec.files.extract.timeoutSeconds` when absent.
 pub const DEFAULT_EXTRACTION_SECONDS: u32 = 60;
@@ -75,10 +75,6 @@ pub struct ExtractSpec {
 impl ExtractSpec {
     /// How long the extraction of one document may take.
     pub fn timeout(&self) -> Duration {
-        let seconds = self
-            .timeout_seconds
-            .and_then(|seconds| u32::try_from(seconds).ok())
-            .unwrap_or(DEFAULT_EXTRACTION_SECONDS);
-        Duration::from_secs(seconds.into())
+        seconds_or(self.timeout_seconds, DEFAULT_EXTRACTION_SECONDS)
     }
 }

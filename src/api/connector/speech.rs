@@ -6,17 +6,18 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::SecretKeyRef;
 use super::assistant::{is_http_url, no_user_info};
+use super::{SecretKeyRef, seconds_or};
 
 /// `spec.speech.timeoutSeconds` when absent.
 pub const DEFAULT_SPEECH_SECONDS: u32 = 60;
 
 /// Spoken: answers to voice messages. Always: all answers. Default Spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum SpeechOccasion {
     /// Answers to voice messages.
+    #[default]
     Spoken,
     /// All answers.
     Always,
@@ -55,15 +56,11 @@ pub struct SpeechSpec {
 impl SpeechSpec {
     /// Which answers are read out.
     pub fn occasion(&self) -> SpeechOccasion {
-        self.when.unwrap_or(SpeechOccasion::Spoken)
+        self.when.unwrap_or_default()
     }
 
     /// How long one answer may take.
     pub fn timeout(&self) -> Duration {
-        let seconds = self
-            .timeout_seconds
-            .and_then(|seconds| u32::try_from(seconds).ok())
-            .unwrap_or(DEFAULT_SPEECH_SECONDS);
-        Duration::from_secs(seconds.into())
+        seconds_or(self.timeout_seconds, DEFAULT_SPEECH_SECONDS)
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::SecretKeyRef;
 use super::assistant::{is_http_url, no_user_info};
+use super::{SecretKeyRef, seconds_or};
 
 /// `spec.transcription.timeoutSeconds` when absent.
 pub const DEFAULT_TRANSCRIPTION_SECONDS: u32 = 60;
@@ -42,10 +42,6 @@ pub struct TranscriptionSpec {
 impl TranscriptionSpec {
     /// How long one transcription may take.
     pub fn timeout(&self) -> Duration {
-        let seconds = self
-            .timeout_seconds
-            .and_then(|seconds| u32::try_from(seconds).ok())
-            .unwrap_or(DEFAULT_TRANSCRIPTION_SECONDS);
-        Duration::from_secs(seconds.into())
+        seconds_or(self.timeout_seconds, DEFAULT_TRANSCRIPTION_SECONDS)
     }
 }

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::hitl_extension;
 use super::parts::{code_block, cut, step_kind};
-use crate::assistant::ApprovalRequest;
 use crate::assistant::lenient_json::{Json, JsonKind};
+use crate::assistant::{ApprovalRequest, visible};
 
 /// The call that asks for a confirmation.
 const REQUEST: &str = "adk_request_confirmation";
@@ -176,23 +176,6 @@ impl Confirmation {
         }
         visible(&lines.join("\n"))
     }
-}
-
-fn visible(text: &str) -> String {
-    let shown = text.chars().map(|c| {
-        if is_misleading(c) {
-            char::REPLACEMENT_CHARACTER
-        } else {
-            c
-        }
-    });
-    shown.collect()
-}
-
-/// Control characters, and those that turn the direction of what follows.
-fn is_misleading(c: char) -> bool {
-    (c.is_control() && c != '\n')
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Whether this is a call that waits for somebody, other than for a confirmation.

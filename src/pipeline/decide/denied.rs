@@ -3,6 +3,7 @@
 use crate::api::connector::AccessLevel;
 use crate::identity::BotId;
 use crate::pipeline::decide::canned_reply::CannedReply;
+use crate::pipeline::message::cut::cut;
 use crate::pipeline::message::incoming_update::IncomingUpdate;
 use crate::registry::{DeniedReply, ResolvedConnector};
 use crate::store::{DeniedMessage, NoticeKind};
@@ -66,13 +67,6 @@ pub(crate) fn denial_notice(
         },
     };
     Some((NoticeKind::Denial, denial))
-}
-
-fn cut(text: &str, max_chars: usize) -> String {
-    match text.char_indices().nth(max_chars) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}…", &text[..end]),
-    }
 }
 
 fn level_name(level: AccessLevel) -> &'static str {

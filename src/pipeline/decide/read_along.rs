@@ -12,6 +12,7 @@ use crate::pipeline::decide::assistant_input;
 use crate::pipeline::decide::classified_message::ClassifiedUpdate;
 use crate::pipeline::decide::decision::{self, Decision};
 use crate::pipeline::decide::groups::GroupDecision;
+use crate::pipeline::message::cut::cut;
 use crate::pipeline::message::incoming_update::{IncomingUpdate, Sender, UpdateKind};
 use crate::registry::ResolvedConnector;
 use crate::store::{Change, ReadAlongMessage};
@@ -22,8 +23,6 @@ pub(crate) const MAX_AGE: Duration = Duration::from_hours(24);
 const MAX_MESSAGE_CHARS: usize = 1_000;
 /// What goes with a question at most, in characters: the newest messages.
 const MAX_CHARS: usize = 16_000;
-/// Stands where a message was cut off.
-const CUT: char = '…';
 
 /// The change that keeps a message for the next question in its group; `None` where it is not to be read along.
 pub(crate) fn keep(connector: &ResolvedConnector, update: &ClassifiedUpdate) -> Option<Change> {
@@ -54,7 +53,7 @@ pub(crate) fn keep(connector: &ResolvedConnector, update: &ClassifiedUpdate) -> 
         user_id: sender.id,
         username: sender.username.clone(),
         name: sender.name.trim().to_owned(),
-        text: cut(text),
+        text: cut(&text, MAX_MESSAGE_CHARS),
     };
     Some(Change::ReadAlong(Box::new(message), most))
 }
@@ -110,13 +109,6 @@ fn sender_of(message: &ReadAlongMessage) -> Sender {
         username: message.username.clone(),
         name: message.name.clone(),
         language_code: None,
-    }
-}
-
-fn cut(text: String) -> String {
-    match text.char_indices().nth(MAX_MESSAGE_CHARS) {
-        None => text,
-        Some((end, _)) => format!("{}{CUT}", &text[..end]),
     }
 }
 

@@ -59,7 +59,7 @@ pub(super) fn connector(edit: impl FnOnce(&mut ResolvedConnector)) -> ResolvedCo
         concurrency: crate::api::connector::DEFAULT_CONCURRENCY,
         assistant: None,
         transcription: Transcription::None,
-        speech: Speech::None,
+        speech: Speech::default(),
         approvals: None,
         files: FilePolicy::default(),
     };

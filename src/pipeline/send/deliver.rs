@@ -166,13 +166,19 @@ async fn send_part(
             form = plainer;
             continue;
         }
-        let action = pipeline.limits.retry.after_telegram_error(
+        let policy = &pipeline.limits.retry;
+        let mut action = policy.after_telegram_error(
             &error,
             part.attempts,
             part.ambiguous,
             form.is_formatted(),
             rand::random(),
         );
+        if matches!(action, SendErrorAction::Unauthorized(_))
+            && !is_token_refused(&connector.bot).await
+        {
+            action = policy.after_unconfirmed_refusal(part.attempts, rand::random());
+        }
         match action {
             SendErrorAction::ResendPlain => form = form.without_formatting(&part.part),
             SendErrorAction::ResendWithoutTopic
@@ -184,13 +190,6 @@ async fn send_part(
             SendErrorAction::ResendToChat(to) if migrations < MAX_MIGRATIONS => {
                 migrations += 1;
                 destination.chat = to;
-            }
-            SendErrorAction::Unauthorized(_) if !is_token_refused(&connector.bot).await => {
-                let policy = &pipeline.limits.retry;
-                let action = policy.after_unconfirmed_refusal(part.attempts, rand::random());
-                let failed = (&error, form.method());
-                let chat = destination.chat;
-                return Ok(end_attempt(lane, connector, part, chat, failed, action));
             }
             action => {
                 let failed = (&error, form.method());

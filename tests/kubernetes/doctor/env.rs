@@ -23,9 +23,9 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_telegram-connector-operator");
 /// Name of the operator's Deployment and of its `ServiceAccount`.
 pub const OPERATOR: &str = "tco";
 /// The token of the connector's bot.
-pub const TOKEN: &str = "8400000001:not-a-real-token-but-planted-here-1";
+pub const TOKEN: &str = "8400000001:planted-and-not-real";
 /// The part of it that nobody may see.
-pub const TOKEN_SECRET: &str = "not-a-real-token-but-planted-here-1";
+pub const TOKEN_SECRET: &str = "planted-and-not-real";
 /// The bot's id.
 pub const BOT: i64 = 8_400_000_001;
 

@@ -67,7 +67,7 @@ pub(super) fn scenario() -> Scenario {
             built_assistant: None,
             transcription: Transcription::None,
             extraction: Extraction::None,
-            speech: Speech::None,
+            speech: Speech::default(),
             access: AccessState::default(),
             policy: AccessPolicy {
                 level: AccessLevel::Open,

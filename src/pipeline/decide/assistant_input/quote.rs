@@ -3,6 +3,7 @@
 use super::content_text::content_text;
 use crate::history::{ChatMessage, Role};
 use crate::pipeline::decide::groups::{self, BotIdentity};
+use crate::pipeline::message::cut::cut;
 use crate::pipeline::message::incoming_update::{Content, IncomingUpdate, ReplyTo};
 
 /// The longest quotation of a message that is answered, in characters.
@@ -37,7 +38,7 @@ pub(super) fn quotation(
         let name = reply.author.as_deref();
         name.or_else(|| ours.then_some(bot.username))
     };
-    Some(quote_lines(author, &cut(quoted)))
+    Some(quote_lines(author, &cut(&quoted, MAX_QUOTE_CHARS)))
 }
 
 /// Whether somebody's words are quoted, and not only what was sent.
@@ -48,13 +49,6 @@ fn has_words(reply: &ReplyTo) -> bool {
             reply.content,
             Content::Poll { .. } | Content::Checklist { .. }
         )
-}
-
-fn cut(quoted: String) -> String {
-    match quoted.char_indices().nth(MAX_QUOTE_CHARS) {
-        None => quoted,
-        Some((end, _)) => format!("{}…", &quoted[..end]),
-    }
 }
 
 fn quote_lines(author: Option<&str>, quoted: &str) -> String {

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::{BatchHandler, HandleOutcome};
-use crate::assistant::{ApprovalRequest, Choice, decision_word};
+use crate::assistant::{ApprovalRequest, Choice, decision_word, visible};
 use crate::pipeline::claim::lane_worker::{LaneDecisions, LaneResult};
 use crate::pipeline::decide::buttons::{self, ShownChoice};
 use crate::pipeline::decide::canned_reply::CannedReply;
 use crate::pipeline::decide::user_decision::{self, TapMeaning};
 use crate::pipeline::decision_record::record_decision;
+use crate::pipeline::message::cut::cut;
 use crate::pipeline::message::incoming_update::Content;
 use crate::pipeline::send::render;
 use crate::pipeline::work::ask::AssistantAnswer;
@@ -363,22 +364,6 @@ fn approval_part(request: &ApprovalRequest, asks: &str, reply_to: Option<i64>) -
     ReplyPart::text(Some(html.join("\n")), plain.join("\n"), reply_to)
 }
 
-/// Control characters, and those that turn the direction of what follows, show as what they are: something else.
-fn visible(text: &str) -> String {
-    let is_misleading = |c: char| {
-        (c.is_control() && c != '\n')
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let shown = text.chars().map(|c| {
-        if is_misleading(c) {
-            char::REPLACEMENT_CHARACTER
-        } else {
-            c
-        }
-    });
-    shown.collect()
-}
-
 /// The line under a question that says what was decided, and in a group by whom; `None` where nothing was.
 fn decision_line(decision: &UserDecision, names: bool) -> Option<String> {
     let taken = decision.taken.as_ref()?;
@@ -398,13 +383,6 @@ fn decision_line(decision: &UserDecision, names: bool) -> Option<String> {
                 _ => format!("{mark} {answer}"),
             })
         }
-    }
-}
-
-fn cut(text: &str, max_chars: usize) -> String {
-    match text.char_indices().nth(max_chars) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}…", &text[..end]),
     }
 }
 

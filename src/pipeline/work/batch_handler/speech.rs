@@ -11,7 +11,7 @@ use crate::assistant::{MAX_SPOKEN_CHARS, Speaker};
 use crate::pipeline::message::incoming_update::Content;
 use crate::pipeline::send::preview_sender::{self, PreviewTarget, PreviewText};
 use crate::pipeline::work::ask::{AnswerEnd, AssistantAnswer};
-use crate::registry::Speech;
+use crate::registry::OptionalService;
 use crate::store::{Caption, FilePart, PartContent, ReplyPart};
 use crate::telegram::FileKind;
 
@@ -25,11 +25,9 @@ impl BatchHandler<'_> {
         answer: &AssistantAnswer,
         parts: &[ReplyPart],
     ) -> Option<String> {
-        let occasion = match &self.connector.speech {
-            Speech::None => return None,
-            Speech::Ready(_, occasion) | Speech::Unavailable(_, occasion) => *occasion,
-        };
-        if occasion == SpeechOccasion::Spoken && !self.is_spoken_question() {
+        let speech = &self.connector.speech;
+        let is_wanted = speech.occasion == SpeechOccasion::Always || self.is_spoken_question();
+        if matches!(speech.service, OptionalService::None) || !is_wanted {
             return None;
         }
         let is_whole = matches!(answer.end, AnswerEnd::Complete);
@@ -54,9 +52,9 @@ impl BatchHandler<'_> {
 
     /// Adds a voice message with these words to an answer; without one the answer goes out as it is.
     pub(super) async fn add_speech(&self, parts: &mut Vec<ReplyPart>, text: &str) {
-        let speaker = match &self.connector.speech {
-            Speech::None => return,
-            Speech::Unavailable(why, _) => {
+        let speaker = match &self.connector.speech.service {
+            OptionalService::None => return,
+            OptionalService::Unavailable(why) => {
                 let pipeline = &self.lane.pipeline;
                 pipeline.metrics.record_assistant_exchange(
                     "Speech",
@@ -65,7 +63,7 @@ impl BatchHandler<'_> {
                 );
                 return self.report_speech_failure(why.to_string());
             }
-            Speech::Ready(speaker, _) => speaker,
+            OptionalService::Ready(speaker) => speaker,
         };
         if let Some(voice) = self.speak(speaker, text).await {
             add_voice(parts, voice, self.reply_to());
