@@ -6,8 +6,13 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::group_commit::Writer;
+use super::objects::{
+    ErasedCounts, ObjectChanges, ObjectKey, ObjectKind, ObjectPage, ObjectQuery, ObjectStore,
+};
 use super::reading::{self, Readers, listing};
-use super::requests::{Accept, ChangeLane, CountMessages, OtherBots, StoreRequest};
+use super::requests::{
+    Accept, ChangeLane, CountMessages, DeleteObjects, Erase, OtherBots, StoreRequest,
+};
 use super::shards::ShardLeases;
 use super::statements::PRUNE_LIMIT;
 use super::{
@@ -16,6 +21,7 @@ use super::{
     Retention, SessionSummary, Store, StoreError, UserDecision, WaitingMessage, WorkNotifier,
     WriteOutcome,
 };
+use crate::history::ChatMessage;
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
 
@@ -118,6 +124,61 @@ impl<R: Readers> Inbox for DatabaseStore<R> {
 
     fn shard_leases(&self, fleet: &str) -> Option<Arc<dyn ShardLeases>> {
         self.shard_leases.as_ref().map(|make| make(fleet))
+    }
+}
+
+#[async_trait]
+impl<R: Readers> ObjectStore for DatabaseStore<R> {
+    async fn list_objects(
+        &self,
+        query: &ObjectQuery,
+        after: Option<ObjectKey>,
+        limit: u32,
+    ) -> Result<ObjectPage, StoreError> {
+        reading::objects::list(&self.readers, query, after, limit)
+            .await
+            .map_err(|e| (self.explain)(&e))
+    }
+
+    async fn object_changes(
+        &self,
+        query: &ObjectQuery,
+        after: i64,
+        limit: u32,
+    ) -> Result<ObjectChanges, StoreError> {
+        reading::objects::changes(&self.readers, query, after, limit)
+            .await
+            .map_err(|e| (self.explain)(&e))
+    }
+
+    async fn delete_objects(
+        &self,
+        kind: ObjectKind,
+        namespace: &str,
+        keys: Vec<ObjectKey>,
+    ) -> Result<u64, StoreError> {
+        let request = DeleteObjects {
+            kind,
+            namespace: namespace.to_owned(),
+            keys,
+        };
+        self.writer.call(request, StoreRequest::DeleteObjects).await
+    }
+
+    async fn transcript(
+        &self,
+        namespace: &str,
+        key: ObjectKey,
+    ) -> Result<Option<Vec<ChatMessage>>, StoreError> {
+        reading::objects::transcript(&self.readers, namespace, key)
+            .await
+            .map_err(|e| (self.explain)(&e))
+    }
+
+    async fn erase(&self, user: i64, namespace: Option<&str>) -> Result<ErasedCounts, StoreError> {
+        let namespace = namespace.map(str::to_owned);
+        let request = Erase { user, namespace };
+        self.writer.call(request, StoreRequest::Erase).await
     }
 }
 

@@ -6,9 +6,11 @@
 
 mod database;
 mod disk_sync;
+mod erasure;
 mod group_commit;
 mod listing_records;
 mod migrations;
+mod objects;
 mod parked_claims;
 mod postgres;
 mod read_along;
@@ -34,6 +36,10 @@ use crate::telegram::RawUpdate;
 use crate::telemetry::Metrics;
 
 pub use listing_records::{DeadLetter, DeniedMessage, ListingQuery, Page, SessionSummary};
+pub use objects::{
+    DeletedObject, ErasedCounts, ObjectChange, ObjectChanges, ObjectContent, ObjectKey, ObjectKind,
+    ObjectPage, ObjectQuery, ObjectStore, StoredConversation, StoredDeadLetter, StoredObject,
+};
 pub use read_along::ReadAlongMessage;
 pub use records::{
     Backlog, Change, Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneKey, LaneWrite,
@@ -121,7 +127,7 @@ pub trait Inbox: Send + Sync + 'static {
 
 /// The whole store: the pipeline's side, and the listings of the commands.
 #[async_trait]
-pub trait Store: Inbox {
+pub trait Store: Inbox + ObjectStore {
     /// Told whose message came as soon as it can be claimed: the pipeline, woken without polling.
     fn work_notifier(&self) -> Arc<WorkNotifier>;
 

@@ -23,9 +23,10 @@ pub struct ReadAlongMessage {
 }
 
 /// Keeps the message `$1`, said by `$2` at `$3`, as `$4` for the lane `$5`: in the place of what it was before an edit. Nothing is kept for a
-/// connector that is deleted.
+/// connector that is deleted, nor of somebody who was erased meanwhile.
 pub(super) const KEEP: &str = "INSERT INTO read_along (lane, message, user_id, at, body)
-       SELECT l.id, $1, $2, $3, $4 FROM lane l JOIN connector c ON c.id = l.connector WHERE l.id = $5 AND c.superseded = 0
+       SELECT l.id, $1, $2, $3, $4 FROM lane l JOIN connector c ON c.id = l.connector WHERE l.id = $5 AND c.superseded = 0 AND l.erased = 0
+         AND EXISTS (SELECT 1 FROM inbox i WHERE i.lane = l.id AND i.sender = $2)
        ON CONFLICT (lane, message) DO UPDATE SET body = excluded.body";
 
 /// Drops the oldest messages of the lane `$1` but for the newest `$2`.

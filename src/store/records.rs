@@ -290,13 +290,17 @@ pub enum Change {
         at: Timestamp,
         /// Exchanges before this one go: the session has become too long.
         oldest_kept: Option<i64>,
+        /// The message that is answered ([`WaitingMessage::id`]): the words are its sender's, and are kept only while it is there.
+        message: i64,
+        /// Whoever else's words are in `asked`, by their ids.
+        speakers: Vec<i64>,
     },
     /// A message that was not said to the bot is kept, beside so many others at most: the oldest go.
     ReadAlong(Box<ReadAlongMessage>, u16),
     /// What was said up to the message with this id has been read along, or is not to be.
     EndReadAlong(i64),
-    /// A message was denied and is kept.
-    Denied(Box<DeniedMessage>),
+    /// A message was denied and is kept, unless it has gone meanwhile ([`WaitingMessage::id`]).
+    Denied(i64, Box<DeniedMessage>),
     /// Telegram accepted a part.
     Sent {
         /// [`WaitingPart::reply`].

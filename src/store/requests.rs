@@ -5,7 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::records::{ClaimOutcome, ClaimRequest, LaneWrite, Retention, WriteOutcome};
+use super::objects::{ErasedCounts, ObjectKey, ObjectKind};
+use super::records::{Change, ClaimOutcome, ClaimRequest, LaneWrite, Retention, WriteOutcome};
 use super::user_decisions::ExpiredDecision;
 use super::{AcceptOutcome, StoreError};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
@@ -81,6 +82,20 @@ pub(super) struct CountMessages {
     pub(super) messages: u32,
 }
 
+/// Objects to be deleted, of one namespace.
+pub(super) struct DeleteObjects {
+    pub(super) kind: ObjectKind,
+    pub(super) namespace: String,
+    pub(super) keys: Vec<ObjectKey>,
+}
+
+/// A person to be erased.
+pub(super) struct Erase {
+    pub(super) user: i64,
+    /// `None`: in all namespaces.
+    pub(super) namespace: Option<String>,
+}
+
 /// One caller's write.
 pub(super) enum StoreRequest {
     Accept(Pending<Accept, AcceptOutcome>),
@@ -99,11 +114,14 @@ pub(super) enum StoreRequest {
     ExpireDecisions(Pending<(), Vec<ExpiredDecision>>),
     /// Answered with all that were counted in the minute.
     CountMessages(Pending<CountMessages, u32>),
+    /// Answered with how many there were.
+    DeleteObjects(Pending<DeleteObjects, u64>),
+    Erase(Pending<Erase, ErasedCounts>),
     Probe(Pending<(), ()>),
 }
 
 /// The operations' names in metrics: every [`StoreRequest::label`].
-pub(super) const OPERATIONS: [&str; 14] = [
+pub(super) const OPERATIONS: [&str; 16] = [
     "accept",
     "claim",
     "write",
@@ -117,6 +135,8 @@ pub(super) const OPERATIONS: [&str; 14] = [
     "register",
     "expire_decisions",
     "count_messages",
+    "delete_objects",
+    "erase",
     "probe",
 ];
 
@@ -130,6 +150,8 @@ impl StoreRequest {
             | Self::DeleteConnectorData(_)
             | Self::Retry(_)
             | Self::ExpireDecisions(_)
+            | Self::DeleteObjects(_)
+            | Self::Erase(_)
             | Self::Probe(_) => true,
             Self::Claim(_)
             | Self::Write(_)
@@ -140,6 +162,47 @@ impl StoreRequest {
             | Self::PruneLanes(_)
             | Self::Register(_)
             | Self::CountMessages(_) => false,
+        }
+    }
+
+    /// Whether other processes must not write beside it.
+    pub(super) fn excludes_others(&self) -> bool {
+        matches!(self, Self::DeleteObjects(_) | Self::Erase(_))
+    }
+
+    /// Whether it may change what lists and watches of objects show.
+    pub(super) fn may_change_objects(&self) -> bool {
+        match self {
+            Self::Accept(accept) => {
+                let mut updates = accept.request.updates.iter();
+                updates.any(|update| update.route.moved.is_some())
+            }
+            Self::Write(write) => write.request.write.changes.iter().any(|change| {
+                matches!(
+                    change,
+                    Change::BeginSession { .. }
+                        | Change::EndSession
+                        | Change::Exchange { .. }
+                        | Change::Denied(..)
+                        | Change::DeadLetter { .. }
+                        | Change::EndReply { .. }
+                )
+            }),
+            Self::DeadLetterOtherBots(_)
+            | Self::Prune(_)
+            | Self::DeleteConnectorData(_)
+            | Self::Retry(_)
+            | Self::DeleteObjects(_)
+            | Self::Erase(_) => true,
+            Self::Claim(_)
+            | Self::KeepClaims(_)
+            | Self::ReleaseClaims(_)
+            | Self::ReadyNow(_)
+            | Self::PruneLanes(_)
+            | Self::Register(_)
+            | Self::ExpireDecisions(_)
+            | Self::CountMessages(_)
+            | Self::Probe(_) => false,
         }
     }
 
@@ -185,6 +248,8 @@ impl StoreRequest {
             Self::Register(_) => "register",
             Self::ExpireDecisions(_) => "expire_decisions",
             Self::CountMessages(_) => "count_messages",
+            Self::DeleteObjects(_) => "delete_objects",
+            Self::Erase(_) => "erase",
             Self::Probe(_) => "probe",
         }
     }
@@ -212,6 +277,8 @@ impl StoreRequest {
             Self::Register(pending) => pending.answer(failure),
             Self::ExpireDecisions(pending) => pending.answer(failure),
             Self::CountMessages(pending) => pending.answer(failure),
+            Self::DeleteObjects(pending) => pending.answer(failure),
+            Self::Erase(pending) => pending.answer(failure),
             Self::Probe(pending) => pending.answer(failure),
         }
     }

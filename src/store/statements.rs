@@ -97,6 +97,42 @@ pub(super) const TRIM_DENIED_OF_CONNECTOR: &str =
     "DELETE FROM denied WHERE connector = $1 AND id <=
        (SELECT id FROM denied WHERE connector = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)";
 
+/// Counts a transaction that changes objects, at the time `$1` (`SQLite`; in `PostgreSQL` the transactions' own numbers do it).
+pub(super) const COUNT_REVISION: &str = "UPDATE revision SET number = number + 1, at = $1";
+
+/// Ends the session `$2` of the lane `$1` and removes its words, with the questions that it has asked.
+pub(super) const END_CONVERSATION: [&str; 5] = [
+    "DELETE FROM exchange WHERE lane = $1 AND session = $2",
+    "DELETE FROM user_decision WHERE lane = $1 AND session = $2",
+    "UPDATE lane SET open_decisions = (SELECT count(*) FROM user_decision d WHERE d.lane = lane.id AND d.state = 0)
+       WHERE id = $1 AND $2 IS NOT NULL",
+    "UPDATE lane SET session = 0 WHERE id = $1 AND session = $2",
+    "DELETE FROM session WHERE lane = $1 AND number = $2",
+];
+
+/// Forgets a bounded number (`$2`) of deleted objects that were deleted before `$1`; whoever watches from before them lists anew.
+pub(super) const PRUNE_DELETED_OBJECTS: [&str; 2] = [
+    "UPDATE revision SET oldest = (SELECT max(revision) FROM (SELECT revision FROM deleted_object WHERE at < $1 ORDER BY id LIMIT $2) pruned)
+       WHERE oldest < (SELECT max(revision) FROM (SELECT revision FROM deleted_object WHERE at < $1 ORDER BY id LIMIT $2) pruned)",
+    "DELETE FROM deleted_object WHERE id IN (SELECT id FROM deleted_object WHERE at < $1 ORDER BY id LIMIT $2)",
+];
+
+/// So long it is remembered that an object was deleted, in milliseconds: a client that watches is seldom away for longer.
+pub(super) const DELETED_OBJECTS_KEPT: i64 = 3_600_000;
+
+/// Lets what is remembered of deleted objects be 50,000 rows: beyond it the oldest go, and whoever watches from before them lists anew.
+pub(super) const TRIM_DELETED_OBJECTS: [&str; 2] = [
+    "UPDATE revision SET oldest = (SELECT d.revision FROM deleted_object d WHERE d.id <= (SELECT max(id) FROM deleted_object) - 50000 ORDER BY d.id DESC LIMIT 1)
+       WHERE oldest < (SELECT d.revision FROM deleted_object d WHERE d.id <= (SELECT max(id) FROM deleted_object) - 50000 ORDER BY d.id DESC LIMIT 1)",
+    "DELETE FROM deleted_object WHERE id <= (SELECT max(id) FROM deleted_object) - 50000",
+];
+
+/// The ids of whoever else speaks in a question, as `exchange.speakers` holds them.
+pub(super) fn speaker_list(speakers: &[i64]) -> Option<String> {
+    let spaced = |list: String, id: &i64| list + &id.to_string() + " ";
+    (!speakers.is_empty()).then(|| speakers.iter().fold(" ".to_owned(), spaced))
+}
+
 /// Drops the oldest dead letters of each connector but for the newest 10,000, at most `$2` at a time; the time `$1` is that of every other `Prune`.
 const TRIM_DEAD_LETTERS: &str = "DELETE FROM dead_letter WHERE $1 IS NOT NULL AND id IN (SELECT id FROM
        (SELECT id, row_number() OVER (PARTITION BY connector ORDER BY id DESC) AS nth FROM dead_letter) newest

@@ -263,8 +263,8 @@ pub(super) const COLUMNS: &str = "d.id, d.kind, d.lane, d.session, d.shown_lane,
 
 /// Puts what follows from the decision `$3` into the inbox of the lane that asked, at `$1` seconds and `$2` milliseconds: before what waits there,
 /// which was said later than the question and is not begun yet.
-pub(super) const FOLLOW_UP: &str = "INSERT INTO inbox (lane, update_id, date, received_at, body)
-     SELECT d.lane, d.update_id, (SELECT coalesce(min(i.date), $1) FROM inbox i WHERE i.lane = d.lane), $2, d.follow_up FROM user_decision d WHERE d.id = $3
+pub(super) const FOLLOW_UP: &str = "INSERT INTO inbox (lane, update_id, date, received_at, body, sender)
+     SELECT d.lane, d.update_id, (SELECT coalesce(min(i.date), $1) FROM inbox i WHERE i.lane = d.lane), $2, d.follow_up, d.sender FROM user_decision d WHERE d.id = $3
        AND EXISTS (SELECT 1 FROM lane l WHERE l.id = d.lane)";
 
 /// Makes the lane ready at `$1` that asked for the decision `$2`.

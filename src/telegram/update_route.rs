@@ -37,6 +37,8 @@ pub struct UpdateRoute {
     pub may_interrupt: bool,
     /// The group has become a supergroup with an id of its own: what belongs to the old id belongs to the new one.
     pub moved: Option<ChatMove>,
+    /// The user from whom it is; 0 where it names none.
+    pub sender: i64,
 }
 
 /// A group that became a supergroup.
@@ -87,6 +89,7 @@ impl UpdateRoute {
                     .find_map(|key| message.raw(key))
                     .is_some_and(is_interrupting_command),
             moved: ChatMove::of(&message, chat).filter(|_| kind == UpdateKind::Message),
+            sender: sender(update, &message, is_tap).unwrap_or(0),
         })
     }
 }
@@ -131,6 +134,16 @@ pub(crate) fn topic(message: &JsonObject<'_>) -> Option<i64> {
         .filter(|topic| message.flag("is_topic_message") && *topic != GENERAL_TOPIC)
 }
 
+/// The user from whom an update is: of a tap whoever tapped, since its message is the bot's own.
+fn sender(update: &JsonObject<'_>, message: &JsonObject<'_>, is_tap: bool) -> Option<i64> {
+    let from = match is_tap {
+        true => update.object("callback_query")?.object("from")?,
+        // Reactions and the like say `user`.
+        false => message.object("from").or_else(|| message.object("user"))?,
+    };
+    from.integer("id")
+}
+
 /// Whether a text, as JSON, begins like a command that ends what waits.
 fn is_interrupting_command(text: &str) -> bool {
     let begins = |word: &str| {
@@ -164,6 +177,7 @@ mod tests {
                 date: 160,
                 may_interrupt: false,
                 moved: None,
+                sender: 0,
             }
         );
     }
@@ -210,6 +224,17 @@ mod tests {
     }
 
     #[test]
+    fn route_names_the_user_from_whom_it_is() {
+        for json in [
+            r#"{"edited_message":{"chat":{"id":-5},"from":{"id":7},"text":"\ud800"}}"#,
+            r#"{"my_chat_member":{"chat":{"id":7},"from":{"id":7}}}"#,
+            r#"{"message_reaction":{"chat":{"id":-5},"user":{"id":7}}}"#,
+        ] {
+            assert_eq!(parse_route(json).sender, 7, "{json}");
+        }
+    }
+
+    #[test]
     fn thread_of_replies_is_not_a_topic() {
         let json =
             r#"{"update_id":1,"message":{"message_thread_id":7,"date":1,"chat":{"id":-1001}}}"#;
@@ -230,6 +255,7 @@ mod tests {
         let route = UpdateRoute {
             chat: 5,
             topic: 7,
+            sender: 7,
             ..UpdateRoute::default()
         };
         assert_eq!(parse_route(json), route);

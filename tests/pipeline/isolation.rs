@@ -219,10 +219,10 @@ fn changes(lane: &ClaimedLane, connector: &ConnectorRef, treatment: Treatment) -
                 continue;
             }
             Treatment::Denied => {
-                changes.push(Change::Denied(Box::new(denied(
-                    connector,
-                    message.update_id,
-                ))));
+                changes.push(Change::Denied(
+                    id,
+                    Box::new(denied(connector, message.update_id)),
+                ));
                 changes.push(Change::Finish { message: id });
                 continue;
             }
@@ -247,6 +247,8 @@ fn changes(lane: &ClaimedLane, connector: &ConnectorRef, treatment: Treatment) -
             tokens: TokenCounts::default(),
             at,
             oldest_kept: None,
+            message: id,
+            speakers: Vec::new(),
         });
         if treatment == Treatment::AnsweredAndNotSent {
             changes.push(Change::Reply {

@@ -84,6 +84,8 @@ async fn postgres_store_claims_and_lists() {
                         },
                         at,
                         oldest_kept: None,
+                        message,
+                        speakers: Vec::new(),
                     },
                     Change::Reply {
                         message,

@@ -133,6 +133,7 @@ pub(super) async fn apply_accepts(
                 update.update_id,
                 date,
                 update.json.get(),
+                route.sender,
             ));
         }
         connection.backlog.add(connector, new as u64);
@@ -148,8 +149,8 @@ pub(super) async fn apply_accepts(
 
 /// A lane: connector, bot, chat, topic.
 type Lane = (i64, i64, i64, i64);
-/// A message: its lane, `update_id`, date and body.
-type Message<'a> = (i64, i64, i64, i64, i64, i64, &'a str);
+/// A message: its lane, `update_id`, date, body and sender.
+type Message<'a> = (i64, i64, i64, i64, i64, i64, &'a str, i64);
 
 /// Enters lanes and messages that are new.
 async fn store_messages(
@@ -188,9 +189,9 @@ async fn store_messages(
     }
     // Without a date: after what waits there.
     sqlx::query(
-        "INSERT INTO inbox (lane, update_id, date, received_at, body)
+        "INSERT INTO inbox (lane, update_id, date, received_at, body, sender)
          SELECT l.id, (j.value->>4)::bigint, CASE WHEN (j.value->>5)::bigint > 0 THEN (j.value->>5)::bigint
-           ELSE greatest(-(j.value->>5)::bigint, (SELECT max(i.date) FROM inbox i WHERE i.lane = l.id)) END, $2, j.value->>6
+           ELSE greatest(-(j.value->>5)::bigint, (SELECT max(i.date) FROM inbox i WHERE i.lane = l.id)) END, $2, j.value->>6, (j.value->>7)::bigint
          FROM json_array_elements($1::json) j(value) JOIN lane l
          ON l.connector = (j.value->>0)::bigint AND l.bot = (j.value->>1)::bigint AND l.chat = (j.value->>2)::bigint
            AND l.topic = (j.value->>3)::bigint",

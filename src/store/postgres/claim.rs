@@ -49,7 +49,7 @@ async fn claim(
             .id_of_named(db, &claim_request.connector)
             .await?;
         let taken = sqlx::query(
-            "UPDATE lane SET owner = $1 WHERE id IN (
+            "UPDATE lane SET owner = $1, erased = 0 WHERE id IN (
                SELECT id FROM lane WHERE connector = $2 AND bot = $3 AND owner IS NULL AND ready_at <= $4
                ORDER BY ready_at LIMIT $5 FOR UPDATE SKIP LOCKED)
              RETURNING id",

@@ -23,6 +23,11 @@ pub(super) struct Connection {
     pub(super) claimant: Claimant,
 }
 
+/// Begins a transaction beside those of other processes, and one that none of them writes beside: what is erased there no write of theirs, begun
+/// before, brings back.
+const BEGIN: &str = "BEGIN; SELECT pg_advisory_xact_lock_shared(6073455146)";
+const BEGIN_ALONE: &str = "BEGIN; SELECT pg_advisory_xact_lock(6073455146)";
+
 /// How often a batch is tried again that collided with another process's (deadlock, serialization).
 const COLLISIONS: u32 = 5;
 
@@ -52,7 +57,12 @@ impl Connection {
         db: &mut PgConnection,
         requests: &mut [StoreRequest],
     ) -> Result<(), sqlx::Error> {
-        sqlx::query("BEGIN").execute(&mut *db).await?;
+        let begin = if requests.iter().any(StoreRequest::excludes_others) {
+            BEGIN_ALONE
+        } else {
+            BEGIN
+        };
+        sqlx::raw_sql(begin).execute(&mut *db).await?;
         if !requests.iter().any(StoreRequest::must_be_durable) {
             sqlx::query("SET LOCAL synchronous_commit = off")
                 .execute(&mut *db)

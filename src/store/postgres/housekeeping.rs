@@ -6,14 +6,14 @@ use sqlx::postgres::PgConnection;
 
 use super::accept::BacklogCount;
 use super::connection::{Connection, rows};
-use super::user_decisions;
+use super::{objects, user_decisions};
 use crate::identity::ConnectorUid;
 use crate::store::Retention;
 use crate::store::reading::timestamp;
 use crate::store::requests::{CountMessages, OtherBots, StoreRequest};
 use crate::store::statements::{
-    CLEAR_IDLE_LANES, COUNT_CRASHES, DELETE_CONNECTOR_DATA, PRUNE_LIMIT, WAKE_OVERDUE_LANES,
-    latest_ready_at, prune_statements,
+    CLEAR_IDLE_LANES, COUNT_CRASHES, DELETE_CONNECTOR_DATA, DELETED_OBJECTS_KEPT,
+    PRUNE_DELETED_OBJECTS, PRUNE_LIMIT, WAKE_OVERDUE_LANES, latest_ready_at, prune_statements,
 };
 
 /// Does every other operation of the batch.
@@ -78,6 +78,14 @@ pub(super) async fn apply_requests(
             StoreRequest::ExpireDecisions(pending) => {
                 let expired = user_decisions::expire(connection, db).await?;
                 pending.resolve(Ok(expired));
+            }
+            StoreRequest::DeleteObjects(pending) => {
+                let deleted = objects::delete(db, &pending.request).await?;
+                pending.resolve(Ok(deleted));
+            }
+            StoreRequest::Erase(pending) => {
+                let erased = objects::erase(connection, db, &pending.request).await?;
+                pending.resolve(Ok(erased));
             }
             StoreRequest::Probe(pending) => {
                 probe(connection, db).await?;
@@ -153,9 +161,9 @@ async fn dead_letter_other_bots(
     let id = connection.connectors.id(db, connector).await?;
     let now = connection.now();
     let dead_letters = sqlx::query(
-        "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, attempts, reason, body)
+        "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, attempts, reason, body, sender)
          SELECT $4, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, i.update_id, i.date, 'message', i.attempts,
-           'the connector''s token was replaced by another bot''s', i.body
+           'the connector''s token was replaced by another bot''s', i.body, i.sender
          FROM lane l JOIN inbox i ON i.lane = l.id JOIN connector c ON c.id = l.connector
          WHERE l.connector = $1 AND l.bot <> $2 AND l.owner IS NULL AND l.ready_at IS NOT NULL AND i.received_at < $3",
     )
@@ -202,6 +210,16 @@ async fn prune(db: &mut PgConnection, retention: &Retention) -> Result<bool, sql
             .await?
             .rows_affected();
         more |= removed >= limit;
+    }
+    // By the database's clock, which says when they were deleted.
+    let now: i64 = sqlx::query_scalar("SELECT (extract(epoch FROM now()) * 1000)::bigint")
+        .fetch_one(&mut *db)
+        .await?;
+    for statement in PRUNE_DELETED_OBJECTS {
+        let pruned = sqlx::query(statement)
+            .bind(now - DELETED_OBJECTS_KEPT)
+            .bind(PRUNE_LIMIT);
+        more |= pruned.execute(&mut *db).await?.rows_affected() >= limit;
     }
     let minute = retention.identities.as_second().div_euclid(60);
     sqlx::query("DELETE FROM message_count WHERE minute < $1")
@@ -261,8 +279,8 @@ async fn retry_dead_letters(
     .execute(&mut *db)
     .await?;
     sqlx::query(
-        "INSERT INTO inbox (lane, update_id, date, received_at, body)
-         SELECT l.id, d.update_id, d.date, $2, d.body FROM dead_letter d
+        "INSERT INTO inbox (lane, update_id, date, received_at, body, sender)
+         SELECT l.id, d.update_id, d.date, $2, d.body, d.sender FROM dead_letter d
          JOIN lane l ON l.connector = d.connector AND l.bot = d.bot AND l.chat = d.chat AND l.topic = d.topic
          WHERE d.kind = 'message' AND d.id IN (SELECT value::text::bigint FROM json_array_elements($1::json) j(value)) ORDER BY d.id",
     )
@@ -271,8 +289,8 @@ async fn retry_dead_letters(
     .execute(&mut *db)
     .await?;
     sqlx::query(
-        "INSERT INTO outbox (lane, reply, number, update_id, stored_at, part)
-         SELECT l.id, d.reply, d.number, d.update_id, $2, d.body FROM dead_letter d
+        "INSERT INTO outbox (lane, reply, number, update_id, stored_at, part, sender)
+         SELECT l.id, d.reply, d.number, d.update_id, $2, d.body, d.sender FROM dead_letter d
          JOIN lane l ON l.connector = d.connector AND l.bot = d.bot AND l.chat = d.chat AND l.topic = d.topic
          WHERE d.kind = 'reply' AND d.id IN (SELECT value::text::bigint FROM json_array_elements($1::json) j(value))
          ON CONFLICT (lane, reply, number) DO NOTHING",

@@ -6,6 +6,7 @@ mod claimant;
 mod connection;
 mod housekeeping;
 mod notices;
+mod objects;
 mod read_along;
 mod reading;
 mod shards;
@@ -49,6 +50,11 @@ const MIGRATIONS: &[super::migrations::File] = &[
         8,
         "read_along",
         include_str!("migrations/0008_read_along.sql"),
+    ),
+    (
+        9,
+        "revisions",
+        include_str!("migrations/0009_revisions.sql"),
     ),
 ];
 

@@ -69,8 +69,8 @@ async fn open(
         .unwrap_or(claim.lane),
     };
     sqlx::query(
-        "INSERT INTO user_decision (id, connector, lane, shown_lane, reply, session, kind, opened_at, expires_at, update_id, follow_up, details)
-         SELECT $1, $2, $3, $4, id, $6, $7, $8, $9, update_id, $10, $11 FROM inbox WHERE id = $5
+        "INSERT INTO user_decision (id, connector, lane, shown_lane, reply, session, kind, opened_at, expires_at, update_id, follow_up, details, sender)
+         SELECT $1, $2, $3, $4, id, $6, $7, $8, $9, update_id, $10, $11, sender FROM inbox WHERE id = $5
          ON CONFLICT (id) DO NOTHING",
     )
     .bind(&new.id)

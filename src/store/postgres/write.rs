@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgQueryResult};
 
+use super::accept::BacklogCount;
 use super::connection::{Connection, rows};
 use super::notices::Notices;
 use super::read_along::apply_read_along;
@@ -13,7 +14,8 @@ use super::user_decisions;
 use super::write_rows::Rows;
 use crate::store::requests::StoreRequest;
 use crate::store::statements::{
-    DENIED_PER_CONNECTOR, DENIED_PER_SENDER, TRIM_DENIED_OF_CONNECTOR, TRIM_DENIED_OF_SENDER,
+    DENIED_PER_CONNECTOR, DENIED_PER_SENDER, TRIM_DELETED_OBJECTS, TRIM_DENIED_OF_CONNECTOR,
+    TRIM_DENIED_OF_SENDER,
 };
 use crate::store::{StoreError, WriteOutcome};
 
@@ -22,8 +24,8 @@ const EXCHANGES_KEPT: i64 = 500;
 
 /// Stores parts of replies: lane, message, number and part of each.
 pub(super) const STORE_PARTS: &str =
-    "INSERT INTO outbox (lane, reply, number, update_id, stored_at, part)
-             SELECT (j.value->>0)::bigint, (j.value->>1)::bigint, (j.value->>2)::bigint, i.update_id, $2, j.value->>3
+    "INSERT INTO outbox (lane, reply, number, update_id, stored_at, part, sender)
+             SELECT (j.value->>0)::bigint, (j.value->>1)::bigint, (j.value->>2)::bigint, i.update_id, $2, j.value->>3, i.sender
              FROM json_array_elements($1::json) j(value) JOIN inbox i ON i.id = (j.value->>1)::bigint
              ON CONFLICT (lane, reply, number) DO UPDATE SET part = excluded.part, upload_bytes = NULL";
 
@@ -75,9 +77,14 @@ pub(super) async fn apply_lane_writes(
             .backlog
             .add(write.claim.connector, decisions.follow_ups);
     }
-    rows.apply(db, now).await?;
-    for connector in &rows.out_of_backlog {
-        connection.backlog.remove(*connector, 1);
+    let finished = rows.apply(db, now).await?;
+    if finished == rows.finished.len() as u64 {
+        for connector in &rows.out_of_backlog {
+            connection.backlog.remove(*connector, 1);
+        }
+    } else {
+        // Some were gone before: their connector was deleted, or their sender erased.
+        connection.backlog = BacklogCount::load(db).await?;
     }
     let waiting = still_waiting(db, &rows.released).await?;
     for (pending, mut written) in writes.into_iter().zip(written) {
@@ -100,29 +107,16 @@ impl Rows<'_> {
         store_uploads(db, &self.uploads, upload_bytes).await
     }
 
-    /// Dead letters copy from the inbox, so they come before what is taken out of it; giving lanes back looks at what is left, so it comes last.
-    async fn apply(&self, db: &mut PgConnection, now: i64) -> Result<(), sqlx::Error> {
+    /// Dead letters copy from the inbox, and what was said is kept only where its message is there still, so both come before what is taken out of it; giving lanes back looks at what is left, so it comes last.
+    /// Returns how many messages were taken out.
+    async fn apply(&self, db: &mut PgConnection, now: i64) -> Result<u64, sqlx::Error> {
         run(
             db,
-            "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, attempts, reason, body)
-             SELECT $2, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, i.update_id, i.date, 'message', i.attempts, j.value->>1, i.body
+            "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, attempts, reason, body, sender)
+             SELECT $2, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, i.update_id, i.date, 'message', i.attempts, j.value->>1, i.body, i.sender
              FROM json_array_elements($1::json) j(value) JOIN inbox i ON i.id = (j.value->>0)::bigint
              JOIN lane l ON l.id = i.lane JOIN connector c ON c.id = l.connector",
             &self.dead_letters,
-            now,
-        )
-        .await?;
-        run(
-            db,
-            "DELETE FROM inbox WHERE id IN (SELECT value::text::bigint FROM json_array_elements($1::json) j(value)) AND $2 IS NOT NULL",
-            &self.finished,
-            now,
-        )
-        .await?;
-        run(
-            db,
-            "UPDATE inbox SET attempts = attempts + 1 WHERE id IN (SELECT value::text::bigint FROM json_array_elements($1::json) j(value)) AND $2 IS NOT NULL",
-            &self.attempted,
             now,
         )
         .await?;
@@ -137,14 +131,31 @@ impl Rows<'_> {
         .await?;
         run(
             db,
-            "INSERT INTO denied (connector, sender, at, namespace, name, message, stored_at)
-             SELECT (value->>0)::bigint, (value->>1)::bigint, (value->>2)::bigint, value->>3, value->>4, value->>5, $2 FROM json_array_elements($1::json) j(value)",
+            "INSERT INTO denied (connector, sender, at, namespace, name, message, stored_at, chat)
+             SELECT (value->>0)::bigint, (value->>1)::bigint, (value->>2)::bigint, value->>3, value->>4, value->>5, $2, (value->>6)::bigint
+             FROM json_array_elements($1::json) WITH ORDINALITY j(value, nth)
+             WHERE EXISTS (SELECT 1 FROM inbox i WHERE i.id = (value->>7)::bigint) ORDER BY nth",
             &self.denied,
             now,
         )
         .await?;
         self.trim_denied(db).await?;
         apply_read_along(db, &self.read_along).await?;
+        let finished = run(
+            db,
+            "DELETE FROM inbox WHERE id IN (SELECT value::text::bigint FROM json_array_elements($1::json) j(value)) AND $2 IS NOT NULL",
+            &self.finished,
+            now,
+        )
+        .await?
+        .rows_affected();
+        run(
+            db,
+            "UPDATE inbox SET attempts = attempts + 1 WHERE id IN (SELECT value::text::bigint FROM json_array_elements($1::json) j(value)) AND $2 IS NOT NULL",
+            &self.attempted,
+            now,
+        )
+        .await?;
         self.apply_deliveries(db, now).await?;
         // An acceptance in another process either has the lane's row before us, and then its message is seen by the next
         // statement, or after us, and then it makes the lane ready itself.
@@ -166,7 +177,7 @@ impl Rows<'_> {
             now,
         )
         .await?;
-        Ok(())
+        Ok(finished)
     }
 
     /// Lets the oldest denied messages go where there are too many.
@@ -191,6 +202,12 @@ impl Rows<'_> {
                 .execute(&mut *db)
                 .await?;
         }
+        if self.denied.is_empty() {
+            return Ok(());
+        }
+        for statement in TRIM_DELETED_OBJECTS {
+            sqlx::query(statement).execute(&mut *db).await?;
+        }
         Ok(())
     }
 
@@ -204,9 +221,10 @@ impl Rows<'_> {
         .await?;
         run(
             db,
-            "INSERT INTO session (lane, number, key, began_at, last_at)
-             SELECT (value->>0)::bigint, (value->>1)::bigint, value->>2, (value->>3)::bigint, (value->>3)::bigint FROM json_array_elements($1::json) j(value) WHERE $2 IS NOT NULL
-             ON CONFLICT (lane, number) DO UPDATE SET key = excluded.key",
+            "INSERT INTO session (lane, number, key, began_at, last_at, namespace)
+             SELECT l.id, (value->>1)::bigint, value->>2, (value->>3)::bigint, (value->>3)::bigint, c.namespace
+             FROM json_array_elements($1::json) j(value) JOIN lane l ON l.id = (value->>0)::bigint JOIN connector c ON c.id = l.connector WHERE $2 IS NOT NULL
+             ON CONFLICT (lane, number) DO UPDATE SET key = excluded.key, revision = excluded.revision",
             &self.begun,
             now,
         )
@@ -222,19 +240,22 @@ impl Rows<'_> {
         run(
             db,
             "UPDATE session SET exchanges = (j.value->>2)::bigint, last_at = (j.value->>3)::bigint, state = coalesce(j.value->>4, state),
-               input_tokens = (j.value->>5)::bigint, output_tokens = (j.value->>6)::bigint
-             FROM json_array_elements($1::json) j(value) WHERE session.lane = (j.value->>0)::bigint AND session.number = (j.value->>1)::bigint AND $2 IS NOT NULL",
+               input_tokens = (j.value->>5)::bigint, output_tokens = (j.value->>6)::bigint, revision = txid_current()
+             FROM json_array_elements($1::json) j(value) WHERE session.lane = (j.value->>0)::bigint AND session.number = (j.value->>1)::bigint AND $2 IS NOT NULL
+               AND EXISTS (SELECT 1 FROM inbox i WHERE i.id = (j.value->>7)::bigint)",
             &self.exchanges,
             now,
         )
         .await?;
         run(
             db,
-            "INSERT INTO exchange (lane, session, number, asked, answered)
-             SELECT (j.value->>0)::bigint, (j.value->>1)::bigint, (j.value->>2)::bigint, j.value->>3, j.value->>4
+            "INSERT INTO exchange (lane, session, number, asked, answered, sender, speakers)
+             SELECT (j.value->>0)::bigint, (j.value->>1)::bigint, (j.value->>2)::bigint, j.value->>3, j.value->>4, i.sender, j.value->>6
              FROM json_array_elements($1::json) j(value) JOIN session s ON s.lane = (j.value->>0)::bigint AND s.number = (j.value->>1)::bigint
-             WHERE $2 IS NOT NULL
-             ON CONFLICT (lane, session, number) DO UPDATE SET asked = excluded.asked, answered = excluded.answered",
+             JOIN inbox i ON i.id = (j.value->>5)::bigint
+             WHERE $2 IS NOT NULL AND (j.value->>6 IS NULL OR EXISTS (SELECT 1 FROM lane l WHERE l.id = s.lane AND l.erased = 0))
+             ON CONFLICT (lane, session, number) DO UPDATE SET asked = excluded.asked, answered = excluded.answered,
+               sender = excluded.sender, speakers = excluded.speakers",
             &self.exchange_texts,
             now,
         )
@@ -275,8 +296,8 @@ impl Rows<'_> {
         .await?;
         run(
             db,
-            "INSERT INTO outbox (lane, reply, number, update_id, stored_at, part)
-             SELECT o.lane, o.reply, (j.value->>3)::bigint, o.update_id, o.stored_at, j.value->>4
+            "INSERT INTO outbox (lane, reply, number, update_id, stored_at, part, sender)
+             SELECT o.lane, o.reply, (j.value->>3)::bigint, o.update_id, o.stored_at, j.value->>4, o.sender
              FROM json_array_elements($1::json) j(value) JOIN outbox o
                ON o.lane = (j.value->>0)::bigint AND o.reply = (j.value->>1)::bigint AND o.number = (j.value->>2)::bigint
              WHERE $2 IS NOT NULL
@@ -296,8 +317,8 @@ impl Rows<'_> {
         .await?;
         run(
             db,
-            "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, reply, number, attempts, reason, body)
-             SELECT $2, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, o.update_id, 0, 'reply', o.reply, o.number, o.attempts, j.value->>2, o.part
+            "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, reply, number, attempts, reason, body, sender)
+             SELECT $2, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, o.update_id, 0, 'reply', o.reply, o.number, o.attempts, j.value->>2, o.part, o.sender
              FROM json_array_elements($1::json) j(value) JOIN outbox o ON o.lane = (j.value->>0)::bigint AND o.reply = (j.value->>1)::bigint
              JOIN lane l ON l.id = o.lane JOIN connector c ON c.id = l.connector",
             &self.dead_letter_replies,

@@ -3,11 +3,17 @@
 use super::notices::Notices;
 use super::read_along::ReadAlongChange;
 use super::uploads::Upload;
-use crate::store::statements::latest_ready_at;
+use crate::store::statements::{latest_ready_at, speaker_list};
 use crate::store::{Change, LaneWrite, Release, ReplyPart, WriteOutcome};
 
-/// Lane, session, number, time, state, and the session's tokens of input and output.
-type ExchangeRow<'a> = (i64, i64, i64, i64, Option<&'a str>, i64, i64);
+/// Lane, session, number, time, state, the session's tokens of input and output, and the message that asked.
+type ExchangeRow<'a> = (i64, i64, i64, i64, Option<&'a str>, i64, i64, i64);
+
+/// Lane, session, number, question, answer, the message that asked, and who else speaks in the question.
+type ExchangeText<'a> = (i64, i64, i64, &'a str, &'a str, i64, Option<String>);
+
+/// Connector, sender, time, namespace, name, message, chat, and the message that waits.
+type DeniedRow<'a> = (i64, i64, i64, &'a str, &'a str, String, i64, i64);
 
 /// The rows of each statement, as `json_array_elements` takes them.
 #[derive(Default)]
@@ -22,8 +28,8 @@ pub(super) struct Rows<'a> {
     pub(super) handled: Vec<(i64, &'a str)>,
     pub(super) exchanges: Vec<ExchangeRow<'a>>,
     pub(super) dropped_exchanges: Vec<(i64, i64, i64)>,
-    pub(super) exchange_texts: Vec<(i64, i64, i64, &'a str, &'a str)>,
-    pub(super) denied: Vec<(i64, i64, i64, &'a str, &'a str, String)>,
+    pub(super) exchange_texts: Vec<ExchangeText<'a>>,
+    pub(super) denied: Vec<DeniedRow<'a>>,
     pub(super) read_along: Vec<ReadAlongChange<'a>>,
     pub(super) sent: Vec<(i64, i64, u32)>,
     pub(super) send_attempted: Vec<(i64, i64, u32, bool)>,
@@ -98,6 +104,8 @@ impl<'a> Rows<'a> {
                     tokens,
                     at,
                     oldest_kept,
+                    message,
+                    speakers,
                 } => {
                     if let Some(oldest) = oldest_kept {
                         self.dropped_exchanges.push((lane, *session, *oldest));
@@ -110,10 +118,12 @@ impl<'a> Rows<'a> {
                         state.as_deref(),
                         tokens.input,
                         tokens.output,
+                        *message,
                     ));
                     if let (Some(asked), Some(answered)) = (asked, answered) {
+                        let speakers = speaker_list(speakers);
                         self.exchange_texts
-                            .push((lane, *session, *number, asked, answered));
+                            .push((lane, *session, *number, asked, answered, *message, speakers));
                     }
                 }
                 Change::ReadAlong(message, most) => {
@@ -123,13 +133,15 @@ impl<'a> Rows<'a> {
                 Change::EndReadAlong(until) => {
                     self.read_along.push(ReadAlongChange::Drop(lane, *until));
                 }
-                Change::Denied(message) => self.denied.push((
+                Change::Denied(waiting, message) => self.denied.push((
                     write.claim.connector,
                     message.user_id.unwrap_or(0),
                     message.time.as_millisecond(),
                     &message.namespace,
                     &message.name,
                     serde_json::to_string(message).expect("strings always serialize"),
+                    message.chat,
+                    *waiting,
                 )),
                 Change::Sent { reply, number } => self.sent.push((lane, *reply, *number)),
                 Change::SendAttempted {

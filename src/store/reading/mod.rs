@@ -1,6 +1,7 @@
 //! Reads beside the writer: the same statements on both databases, with `$1`, `$2`… for values, which either understands.
 
 pub(super) mod listing;
+pub(super) mod objects;
 pub(super) mod user_decisions;
 pub(super) mod waiting_messages;
 
@@ -19,6 +20,12 @@ pub(super) trait Dialect: sqlx::Database {
     const NEWEST_OF_LANES: &'static str;
     /// Whether several processes work on it.
     const SHARED: bool;
+    /// Joins with a table that is to be looked into after those before it, where the planner has no statistics of its own.
+    const JOIN_IN_ORDER: &'static str;
+    /// Stands before a column whose index is not to be used, where the planner has no statistics of its own.
+    const NO_INDEX: &'static str;
+    /// An expression over the table `revision`: everything up to it can be read.
+    const COMPLETE_TO: &'static str;
 }
 
 /// A value for a statement.

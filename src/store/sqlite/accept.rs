@@ -85,7 +85,7 @@ pub(super) fn apply_accepts(
         let mut make_ready =
             db.prepare_cached("UPDATE lane SET ready_at = ?2 WHERE id = ?1 AND ready_at > ?2")?;
         let mut inbox = db.prepare_cached(
-            "INSERT INTO inbox (lane, update_id, date, received_at, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO inbox (lane, update_id, date, received_at, body, sender) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?;
         let mut newest =
             db.prepare_cached("SELECT coalesce(max(date), 0) FROM inbox WHERE lane = ?1")?;
@@ -122,7 +122,7 @@ pub(super) fn apply_accepts(
                 date => date,
             };
             let body = update.json.get();
-            inbox.execute((lane, update.update_id, date, now, body))?;
+            inbox.execute((lane, update.update_id, date, now, body, route.sender))?;
         }
         connection.backlog.add(connector, new as u64);
         let known = updates.len() - new;

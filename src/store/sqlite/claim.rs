@@ -39,7 +39,7 @@ fn claim(
     let owner = connection.claimant.register(db, now + lease)?;
     let mut claimed = ClaimOutcome::default();
     let mut take = db.prepare_cached(
-        "UPDATE lane SET owner = ?1 WHERE id IN (
+        "UPDATE lane SET owner = ?1, erased = 0 WHERE id IN (
            SELECT id FROM lane WHERE connector = ?2 AND bot = ?3 AND owner IS NULL AND ready_at <= ?4
            ORDER BY ready_at LIMIT ?5)
          RETURNING id, chat, topic, session, sessions, handled, open_decisions > 0,

@@ -16,7 +16,7 @@ use super::accept::{self, BacklogCount};
 use super::claimant::Claimant;
 use super::sent_journal::{SentJournal, SentPart};
 use super::wal_file::{WalDisk, WalFile};
-use super::{claim, housekeeping, write};
+use super::{claim, housekeeping, objects, write};
 use crate::identity::{ConnectorRef, ConnectorUid};
 use crate::store::group_commit::Backend;
 use crate::store::requests::StoreRequest;
@@ -45,6 +45,10 @@ pub(super) struct OnCommit {
     settled: Vec<SentPart>,
     /// Nobody needs these files any more.
     pub(super) files: Vec<PathBuf>,
+    /// These lanes are gone with all that was in them.
+    pub(super) erased_lanes: Vec<i64>,
+    /// What was deleted is to leave the file itself.
+    pub(super) clean_file: bool,
 }
 
 impl Connection {
@@ -94,8 +98,17 @@ impl Connection {
         db.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
         self.apply(db, requests)?;
         db.prepare_cached("COMMIT")?.execute(())?;
-        let OnCommit { settled, files } = std::mem::take(&mut self.on_commit);
+        let OnCommit {
+            settled,
+            files,
+            erased_lanes,
+            clean_file,
+        } = std::mem::take(&mut self.on_commit);
         self.sent_journal.settle(&settled);
+        if clean_file {
+            self.sent_journal.drop_lanes(&erased_lanes);
+            self.clean_file(db, requests);
+        }
         for file in files {
             // It may be gone already; nothing depends on it.
             let _ = std::fs::remove_file(file);
@@ -103,8 +116,30 @@ impl Connection {
         Ok(())
     }
 
+    /// Has what was erased leave the file, too. Where that fails, whoever erased is told so: the rows are gone all the same.
+    fn clean_file(&self, db: &Db, requests: &mut [StoreRequest]) {
+        let folder = self.path.parent().and_then(Path::to_str);
+        let folder = folder.filter(|folder| !folder.is_empty());
+        let Err(error) = objects::clean_file(db, folder) else {
+            return;
+        };
+        let error = explain_writer(&self.path, &error);
+        tracing::warn!(%error, "rows were erased, but the file could not be cleaned; erase again");
+        for request in requests {
+            if let StoreRequest::Erase(pending) = request {
+                let why = format!(
+                    "the rows are erased, but the file could not be written anew without them: {error}; erase again"
+                );
+                pending.resolve(Err(StoreError::Unavailable(why)));
+            }
+        }
+    }
+
     /// Intake first and claims last, so that a message can be claimed in the very commit that makes it durable.
     fn apply(&mut self, db: &Db, requests: &mut [StoreRequest]) -> rusqlite::Result<()> {
+        if requests.iter().any(StoreRequest::may_change_objects) {
+            objects::count_revision(db, self.now())?;
+        }
         accept::apply_accepts(self, db, requests)?;
         write::apply_lane_writes(self, db, requests)?;
         housekeeping::apply_requests(self, db, requests)?;
@@ -133,7 +168,7 @@ impl Connection {
         while let Err(error) = &result
             && is_full(error)
             && self.roll_back(&db)
-            && free_denied(&db).unwrap_or(0) > 0
+            && free_denied(&db, self.now()).unwrap_or(0) > 0
         {
             result = self.transaction(&db, requests);
         }
@@ -159,13 +194,16 @@ fn is_full(error: &rusqlite::Error) -> bool {
 const DENIED_PER_FREEING: i64 = 500;
 
 /// Lets the oldest denied messages go, so that what people may say finds room. Returns how many went.
-fn free_denied(db: &Db) -> rusqlite::Result<usize> {
+fn free_denied(db: &Db, now: i64) -> rusqlite::Result<usize> {
     // What the log holds is in the file by now or can be: the log's own space may be all that there is.
     db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
-    let freed = db.execute(
+    let transaction = db.unchecked_transaction()?;
+    objects::count_revision(&transaction, now)?;
+    let freed = transaction.execute(
         "DELETE FROM denied WHERE id IN (SELECT id FROM denied ORDER BY id LIMIT ?1)",
         [DENIED_PER_FREEING],
     )?;
+    transaction.commit()?;
     if freed > 0 {
         tracing::warn!(
             freed,

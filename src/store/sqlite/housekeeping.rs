@@ -7,14 +7,14 @@ use super::accept::BacklogCount;
 use super::claimant::DeadClaimant;
 use super::connection::Connection;
 use super::sent_journal;
-use super::user_decisions;
+use super::{objects, user_decisions};
 use crate::identity::ConnectorUid;
 use crate::store::Retention;
 use crate::store::reading::timestamp;
 use crate::store::requests::{OtherBots, StoreRequest};
 use crate::store::statements::{
-    CLEAR_IDLE_LANES, COUNT_CRASHES, DELETE_CONNECTOR_DATA, PRUNE_LIMIT, WAKE_OVERDUE_LANES,
-    latest_ready_at, prune_statements,
+    CLEAR_IDLE_LANES, COUNT_CRASHES, DELETE_CONNECTOR_DATA, DELETED_OBJECTS_KEPT,
+    PRUNE_DELETED_OBJECTS, PRUNE_LIMIT, WAKE_OVERDUE_LANES, latest_ready_at, prune_statements,
 };
 
 /// Does every other operation of the batch.
@@ -52,7 +52,7 @@ pub(super) fn apply_requests(
                 pending.resolve(Ok(given_up));
             }
             StoreRequest::Prune(pending) => {
-                let more = prune(db, &pending.request)?;
+                let more = prune(db, &pending.request, connection.now())?;
                 pending.resolve(Ok(more));
             }
             StoreRequest::PruneLanes(pending) => {
@@ -77,6 +77,14 @@ pub(super) fn apply_requests(
             StoreRequest::ExpireDecisions(pending) => {
                 let expired = user_decisions::expire(connection, db)?;
                 pending.resolve(Ok(expired));
+            }
+            StoreRequest::DeleteObjects(pending) => {
+                let deleted = objects::delete(db, &pending.request)?;
+                pending.resolve(Ok(deleted));
+            }
+            StoreRequest::Erase(pending) => {
+                let erased = objects::erase(connection, db, &pending.request)?;
+                pending.resolve(Ok(erased));
             }
             StoreRequest::Probe(pending) => {
                 probe(connection, db)?;
@@ -148,9 +156,9 @@ fn dead_letter_other_bots(
     let id = connection.connectors.id(db, connector)?;
     let now = connection.now();
     let dead_letters = db.execute(
-        "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, attempts, reason, body)
+        "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, attempts, reason, body, sender, revision)
          SELECT ?4, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, i.update_id, i.date, 'message', i.attempts,
-           'the connector''s token was replaced by another bot''s', i.body
+           'the connector''s token was replaced by another bot''s', i.body, i.sender, (SELECT number FROM revision)
          FROM lane l CROSS JOIN inbox i ON i.lane = l.id CROSS JOIN connector c ON c.id = l.connector
          WHERE l.connector = ?1 AND l.bot <> ?2 AND l.owner IS NULL AND l.ready_at IS NOT NULL AND i.received_at < ?3",
         (id, bot.0, before, now),
@@ -172,13 +180,19 @@ fn clear_idle_lanes(db: &Db, connector: i64) -> rusqlite::Result<()> {
     db.execute(CLEAR_IDLE_LANES, [connector]).map(drop)
 }
 
-fn prune(db: &Db, retention: &Retention) -> rusqlite::Result<bool> {
+fn prune(db: &Db, retention: &Retention, now: i64) -> rusqlite::Result<bool> {
     let limit = PRUNE_LIMIT.unsigned_abs();
     let mut more = false;
     for (statement, before) in prune_statements(retention) {
         let removed = db
             .prepare_cached(statement)?
             .execute((before.as_millisecond(), PRUNE_LIMIT))?;
+        more |= removed as u64 >= limit;
+    }
+    for statement in PRUNE_DELETED_OBJECTS {
+        let removed = db
+            .prepare_cached(statement)?
+            .execute((now - DELETED_OBJECTS_KEPT, PRUNE_LIMIT))?;
         more |= removed as u64 >= limit;
     }
     Ok(more)
@@ -221,12 +235,12 @@ fn retry_dead_letters(connection: &mut Connection, db: &Db, ids: &[i64]) -> rusq
             "INSERT INTO lane (bot, chat, topic, connector, ready_at)
              SELECT bot, chat, topic, connector, ?2 FROM dead_letter WHERE id = ?1
              ON CONFLICT (connector, bot, chat, topic) DO UPDATE SET ready_at = coalesce(ready_at, excluded.ready_at)",
-            "INSERT INTO inbox (lane, update_id, date, received_at, body)
-             SELECT l.id, d.update_id, d.date, ?2, d.body FROM dead_letter d
+            "INSERT INTO inbox (lane, update_id, date, received_at, body, sender)
+             SELECT l.id, d.update_id, d.date, ?2, d.body, d.sender FROM dead_letter d
              JOIN lane l ON l.connector = d.connector AND l.bot = d.bot AND l.chat = d.chat AND l.topic = d.topic
              WHERE d.kind = 'message' AND d.id = ?1",
-            "INSERT OR REPLACE INTO outbox (lane, reply, number, update_id, stored_at, part)
-             SELECT l.id, d.reply, d.number, d.update_id, ?2, d.body FROM dead_letter d
+            "INSERT OR REPLACE INTO outbox (lane, reply, number, update_id, stored_at, part, sender)
+             SELECT l.id, d.reply, d.number, d.update_id, ?2, d.body, d.sender FROM dead_letter d
              JOIN lane l ON l.connector = d.connector AND l.bot = d.bot AND l.chat = d.chat AND l.topic = d.topic
              WHERE d.kind = 'reply' AND d.id = ?1",
         ] {

@@ -8,6 +8,7 @@ mod claimant;
 mod connection;
 mod housekeeping;
 pub(super) mod inspect;
+mod objects;
 mod open_error;
 mod reading;
 mod sent_journal;
@@ -112,6 +113,11 @@ const MIGRATIONS: &[super::migrations::File] = &[
         7,
         "read_along",
         include_str!("migrations/0007_read_along.sql"),
+    ),
+    (
+        8,
+        "revisions",
+        include_str!("migrations/0008_revisions.sql"),
     ),
 ];
 

@@ -108,6 +108,13 @@ impl SentJournal {
         }
     }
 
+    /// Forgets what was sent in lanes that are gone, in the file too.
+    pub(super) fn drop_lanes(&self, lanes: &[i64]) {
+        let mut journal = self.0.lock();
+        journal.unsettled.retain(|part| !lanes.contains(&part.lane));
+        journal.rewrite();
+    }
+
     /// What the database does not say yet.
     pub(super) fn unsettled(&self) -> Vec<SentPart> {
         self.0.lock().unsettled.iter().copied().collect()
@@ -193,6 +200,16 @@ mod tests {
         assert!(length <= MAX_BYTES + RECORD_BYTES as u64, "{length}");
         assert!(read(file.path()).contains(&part(-1)));
         assert_eq!(journal.unsettled(), [part(-1)]);
+    }
+
+    #[test]
+    fn lanes_that_are_gone_leave_the_file() {
+        let (file, journal) = journal();
+        journal.record(SentPart { lane: 8, ..part(1) });
+        journal.record(part(2));
+        journal.drop_lanes(&[8]);
+        assert_eq!(read(file.path()), [part(2)]);
+        assert_eq!(journal.unsettled(), [part(2)]);
     }
 
     #[test]

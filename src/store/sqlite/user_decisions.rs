@@ -26,8 +26,8 @@ pub(super) fn open(db: &Db, claim: Claim, new: &NewUserDecision, now: i64) -> ru
     };
     let details = serde_json::to_string(&new.details).expect("strings always serialize");
     db.prepare_cached(
-        "INSERT INTO user_decision (id, connector, lane, shown_lane, reply, session, kind, opened_at, expires_at, update_id, follow_up, details)
-         SELECT ?1, ?2, ?3, ?4, id, ?6, ?7, ?8, ?9, update_id, ?10, ?11 FROM inbox WHERE id = ?5
+        "INSERT INTO user_decision (id, connector, lane, shown_lane, reply, session, kind, opened_at, expires_at, update_id, follow_up, details, sender)
+         SELECT ?1, ?2, ?3, ?4, id, ?6, ?7, ?8, ?9, update_id, ?10, ?11, sender FROM inbox WHERE id = ?5
          ON CONFLICT (id) DO NOTHING",
     )?
     .execute(rusqlite::params![

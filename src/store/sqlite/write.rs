@@ -11,8 +11,8 @@ use crate::store::read_along;
 use crate::store::requests::StoreRequest;
 use crate::store::statements::{
     COUNT_UPLOAD_BYTES, DENIED_CHECK_INTERVAL, DENIED_PER_CONNECTOR, DENIED_PER_SENDER,
-    INSERT_UPLOAD, NOTE_UPLOAD, TRIM_DENIED_OF_CONNECTOR, TRIM_DENIED_OF_SENDER, has_upload_room,
-    latest_ready_at,
+    INSERT_UPLOAD, NOTE_UPLOAD, TRIM_DELETED_OBJECTS, TRIM_DENIED_OF_CONNECTOR,
+    TRIM_DENIED_OF_SENDER, has_upload_room, latest_ready_at, speaker_list,
 };
 use crate::store::{
     Change, Claim, DeniedMessage, LaneWrite, Notice, Release, ReplyPart, StoreError, WriteOutcome,
@@ -78,13 +78,13 @@ fn apply_lane_write(
                 written.reply_stored = true;
             }
             Change::Finish { message } => {
-                connection.backlog.remove(write.claim.connector, 1);
-                finish(db, *message)?;
+                let finished = finish(db, *message)?;
+                connection.backlog.remove(write.claim.connector, finished);
             }
             Change::DeadLetter { message, reason } => {
-                connection.backlog.remove(write.claim.connector, 1);
                 dead_letter_message(db, *message, reason, now)?;
-                finish(db, *message)?;
+                let finished = finish(db, *message)?;
+                connection.backlog.remove(write.claim.connector, finished);
             }
             Change::Sent { reply, number } => {
                 let (reply, number) = (*reply, *number);
@@ -149,7 +149,10 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
         } => {
             run(
                 db,
-                "INSERT OR REPLACE INTO session (lane, number, key, began_at, last_at) VALUES (?1, ?2, ?3, ?4, ?4)",
+                "INSERT INTO session (lane, number, key, began_at, last_at, namespace, revision)
+                 SELECT l.id, ?2, ?3, ?4, ?4, c.namespace, r.number FROM lane l CROSS JOIN connector c ON c.id = l.connector CROSS JOIN revision r WHERE l.id = ?1
+                 ON CONFLICT (lane, number) DO UPDATE SET key = excluded.key, began_at = excluded.began_at, last_at = excluded.last_at,
+                   exchanges = 0, state = NULL, input_tokens = 0, output_tokens = 0, revision = excluded.revision",
                 (lane, number, key, began_at.as_millisecond()),
             )?;
             run(
@@ -167,6 +170,8 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
             tokens,
             at,
             oldest_kept,
+            message,
+            speakers,
         } => {
             if let Some(oldest) = oldest_kept {
                 run(
@@ -177,7 +182,9 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
             }
             run(
                 db,
-                "UPDATE session SET exchanges = ?3, last_at = ?4, state = coalesce(?5, state), input_tokens = ?6, output_tokens = ?7 WHERE lane = ?1 AND number = ?2",
+                "UPDATE session SET exchanges = ?3, last_at = ?4, state = coalesce(?5, state), input_tokens = ?6, output_tokens = ?7,
+                   revision = (SELECT number FROM revision)
+                 WHERE lane = ?1 AND number = ?2 AND EXISTS (SELECT 1 FROM inbox i WHERE i.id = ?8)",
                 (
                     lane,
                     session,
@@ -186,11 +193,13 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
                     state,
                     tokens.input,
                     tokens.output,
+                    message,
                 ),
             )?;
             match (asked, answered) {
                 (Some(asked), Some(answered)) => {
-                    insert_exchange(db, (lane, *session, *number), asked, answered)
+                    let said = (*message, speaker_list(speakers));
+                    insert_exchange(db, (lane, *session, *number), (asked, answered), said)
                 }
                 _ => Ok(()),
             }
@@ -203,7 +212,7 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
             run(db, read_along::TRIM, (lane, most))
         }
         Change::EndReadAlong(until) => run(db, read_along::DROP, (lane, until)),
-        Change::Denied(message) => insert_denied(db, lane, message, now),
+        Change::Denied(id, message) => insert_denied(db, (lane, *id), message, now),
         Change::SendAttempted {
             reply,
             number,
@@ -226,8 +235,9 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
             if let Some(reason) = reason {
                 run(
                     db,
-                    "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, reply, number, attempts, reason, body)
-                     SELECT ?4, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, o.update_id, 0, 'reply', o.reply, o.number, o.attempts, ?3, o.part
+                    "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, reply, number, attempts, reason, body, sender, revision)
+                     SELECT ?4, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, o.update_id, 0, 'reply', o.reply, o.number, o.attempts, ?3, o.part, o.sender,
+                       (SELECT number FROM revision)
                      FROM outbox o CROSS JOIN lane l ON l.id = o.lane CROSS JOIN connector c ON c.id = l.connector
                      WHERE o.lane = ?1 AND o.reply = ?2",
                     (lane, reply, reason, now),
@@ -251,12 +261,18 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
 }
 
 /// Keeps a denied message, and lets the oldest go where there are too many.
-fn insert_denied(db: &Db, lane: i64, message: &DeniedMessage, now: i64) -> rusqlite::Result<()> {
+fn insert_denied(
+    db: &Db,
+    (lane, waiting): (i64, i64),
+    message: &DeniedMessage,
+    now: i64,
+) -> rusqlite::Result<()> {
     let sender = message.user_id.unwrap_or(0);
-    let (id, connector): (i64, i64) = db
+    let stored: Option<(i64, i64)> = db
         .prepare_cached(
-            "INSERT INTO denied (connector, sender, at, namespace, name, message, stored_at)
-             SELECT connector, ?2, ?3, ?4, ?5, ?6, ?7 FROM lane WHERE id = ?1 RETURNING id, connector",
+            "INSERT INTO denied (connector, sender, at, namespace, name, message, stored_at, chat, revision)
+             SELECT connector, ?2, ?3, ?4, ?5, ?6, ?7, ?8, (SELECT number FROM revision) FROM lane
+             WHERE id = ?1 AND EXISTS (SELECT 1 FROM inbox i WHERE i.id = ?9) RETURNING id, connector",
         )?
         .query_row(
             (
@@ -267,9 +283,16 @@ fn insert_denied(db: &Db, lane: i64, message: &DeniedMessage, now: i64) -> rusql
                 &message.name,
                 serde_json::to_string(message).expect("strings always serialize"),
                 now,
+                message.chat,
+                waiting,
             ),
             |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
+        )
+        .optional()?;
+    // A person who was erased meanwhile left nothing to deny.
+    let Some((id, connector)) = stored else {
+        return Ok(());
+    };
     run(
         db,
         TRIM_DENIED_OF_SENDER,
@@ -281,6 +304,9 @@ fn insert_denied(db: &Db, lane: i64, message: &DeniedMessage, now: i64) -> rusql
             TRIM_DENIED_OF_CONNECTOR,
             (connector, DENIED_PER_CONNECTOR),
         )?;
+        for statement in TRIM_DELETED_OBJECTS {
+            run(db, statement, ())?;
+        }
     }
     Ok(())
 }
@@ -295,8 +321,8 @@ fn replace(
         let part = serde_json::to_string(part).expect("strings always serialize");
         run(
             db,
-            "INSERT OR REPLACE INTO outbox (lane, reply, number, update_id, stored_at, part)
-             SELECT lane, reply, ?4, update_id, stored_at, ?5 FROM outbox WHERE lane = ?1 AND reply = ?2 AND number = ?3",
+            "INSERT OR REPLACE INTO outbox (lane, reply, number, update_id, stored_at, part, sender)
+             SELECT lane, reply, ?4, update_id, stored_at, ?5, sender FROM outbox WHERE lane = ?1 AND reply = ?2 AND number = ?3",
             (lane, reply, number, number + offset, part),
         )?;
     }
@@ -314,8 +340,8 @@ pub(super) fn reply(
         let part = serde_json::to_string(part).expect("strings always serialize");
         run(
             db,
-            "INSERT OR REPLACE INTO outbox (lane, reply, number, update_id, stored_at, part)
-             SELECT ?1, id, ?3, update_id, ?4, ?5 FROM inbox WHERE id = ?2",
+            "INSERT OR REPLACE INTO outbox (lane, reply, number, update_id, stored_at, part, sender)
+             SELECT ?1, id, ?3, update_id, ?4, ?5, sender FROM inbox WHERE id = ?2",
             (lane, message, number, now, part),
         )?;
     }
@@ -349,33 +375,39 @@ fn store_uploads(
     Ok(())
 }
 
-fn finish(db: &Db, message: i64) -> rusqlite::Result<()> {
-    run(db, "DELETE FROM inbox WHERE id = ?1", [message])
+/// Takes a message out of the inbox; 0 where it is gone already.
+fn finish(db: &Db, message: i64) -> rusqlite::Result<u64> {
+    let finished = db
+        .prepare_cached("DELETE FROM inbox WHERE id = ?1")?
+        .execute([message])?;
+    Ok(finished as u64)
 }
 
 fn dead_letter_message(db: &Db, message: i64, reason: &str, now: i64) -> rusqlite::Result<()> {
     run(
         db,
-        "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, attempts, reason, body)
-         SELECT ?3, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, i.update_id, i.date, 'message', i.attempts, ?2, i.body
+        "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, attempts, reason, body, sender, revision)
+         SELECT ?3, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, i.update_id, i.date, 'message', i.attempts, ?2, i.body, i.sender,
+           (SELECT number FROM revision)
          FROM inbox i CROSS JOIN lane l ON l.id = i.lane CROSS JOIN connector c ON c.id = l.connector
          WHERE i.id = ?1",
         (message, reason, now),
     )
 }
 
-/// Keeps an exchange of a session that is there.
+/// Keeps an exchange of a session that is there, with a message that is there; with the ids of whoever else's words it holds.
 fn insert_exchange(
     db: &Db,
     (lane, session, number): (i64, i64, i64),
-    asked: &str,
-    answered: &str,
+    (asked, answered): (&str, &str),
+    (message, speakers): (i64, Option<String>),
 ) -> rusqlite::Result<()> {
     run(
         db,
-        "INSERT OR REPLACE INTO exchange (lane, session, number, asked, answered)
-         SELECT lane, number, ?3, ?4, ?5 FROM session WHERE lane = ?1 AND number = ?2",
-        (lane, session, number, asked, answered),
+        "INSERT OR REPLACE INTO exchange (lane, session, number, asked, answered, sender, speakers)
+         SELECT s.lane, s.number, ?3, ?4, ?5, i.sender, ?7 FROM session s CROSS JOIN inbox i ON i.id = ?6 WHERE s.lane = ?1 AND s.number = ?2
+           AND (?7 IS NULL OR EXISTS (SELECT 1 FROM lane l WHERE l.id = ?1 AND l.erased = 0))",
+        (lane, session, number, asked, answered, message, speakers),
     )?;
     if number <= EXCHANGES_KEPT {
         return Ok(());

@@ -10,8 +10,8 @@ use telegram_connector_operator::store::{
 use super::{BOT, claim, connector, end, finish, update};
 use crate::postgres::Postgres;
 
-fn denied(name: &str, sender: i64, update_id: i64) -> Change {
-    Change::Denied(Box::new(DeniedMessage {
+fn denied(message: i64, name: &str, sender: i64, update_id: i64) -> Change {
+    let denied = DeniedMessage {
         time: Timestamp::from_second(100).unwrap(),
         namespace: "acme".into(),
         name: name.into(),
@@ -25,7 +25,8 @@ fn denied(name: &str, sender: i64, update_id: i64) -> Change {
         text: Some("x".repeat(1_000)),
         content: "text".into(),
         level: "Specific".into(),
-    }))
+    };
+    Change::Denied(message, Box::new(denied))
 }
 
 /// So many messages of each of these senders are denied by the connector.
@@ -35,10 +36,16 @@ async fn deny(store: &dyn Store, name: &str, senders: std::ops::Range<i64>, mess
     let accepted = vec![update(first, senders.start, 100, "x")];
     store.accept(&uid, BOT, accepted).await.unwrap();
     let lane = claim(store, name, 1).await.lanes.remove(0);
-    let mut changes = finish(&lane);
+    let message = lane.messages[0].id;
+    let mut changes = Vec::new();
     for n in 0..messages {
-        changes.extend(senders.clone().map(|sender| denied(name, sender, n)));
+        changes.extend(
+            senders
+                .clone()
+                .map(|sender| denied(message, name, sender, n)),
+        );
     }
+    changes.extend(finish(&lane));
     end(store, lane.claim, changes).await;
 }
 

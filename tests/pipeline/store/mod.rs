@@ -2,9 +2,12 @@
 
 mod bounds;
 mod clock;
+mod erasure;
+mod history;
 mod intake;
 mod listings;
 mod migration;
+mod objects;
 mod opening;
 mod parked_claims;
 mod pruning;

@@ -11,7 +11,7 @@ fn message(id: i64, text: &str) -> ReadAlongMessage {
     ReadAlongMessage {
         message_id: id,
         sent_at: Timestamp::from_second(1_800_000_000 + id).unwrap(),
-        user_id: 7,
+        user_id: if text == "elsewhere" { 8 } else { 7 },
         username: None,
         name: "Ann".into(),
         text: text.into(),

@@ -276,6 +276,8 @@ async fn session_keeps_newest_exchanges_until_connector_deletion() {
                 },
                 at: began_at,
                 oldest_kept: None,
+                message: lane.messages[0].id,
+                speakers: Vec::new(),
             },
             Change::Finish {
                 message: lane.messages[0].id,

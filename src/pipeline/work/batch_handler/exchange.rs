@@ -36,7 +36,7 @@ impl BatchHandler<'_> {
             let (chat, message) = (self.lane.key.chat, self.lead().message_id);
             receipt::set_receipt(&pipeline, self.connector, chat, message);
         }
-        let read_along = self.read_along().await?;
+        let (read_along, said_by) = self.read_along().await?;
         let mut running = pipeline.running_answers.register(self.lane.claim.lane);
         let asked = tokio::select! {
             asked = self.build_input(assistant.supports_pictures(), step) => asked,
@@ -60,6 +60,7 @@ impl BatchHandler<'_> {
             step,
             text: self.full_text(&input, exchanges_kept),
             exchanges_kept,
+            speakers: self.speakers(said_by),
         };
         self.observe_key(assistant, &outcome).await;
         match outcome {

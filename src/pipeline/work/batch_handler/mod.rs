@@ -365,13 +365,14 @@ impl BatchHandler<'_> {
 
     async fn deny(&mut self) -> LaneResult<HandleOutcome> {
         self.count(UpdateOutcome::Denied);
+        let message = self.first().id;
         let (lane, connector, incoming) = (&mut *self.lane, self.connector, self.batch.lead());
         let pipeline = &lane.pipeline;
         pipeline
             .observations
             .record_denied_message(&connector.connector_ref.uid, pipeline.clock.now());
         if let Some(record) = denied::denied_message(connector, lane.key.bot, incoming) {
-            lane.add_change(Change::Denied(Box::new(record)));
+            lane.add_change(Change::Denied(message, Box::new(record)));
         }
         let asks_for_ids = self.batch.decision == Decision::DenyWithIds;
         let Some((kind, reply)) = denied::denial_notice(connector, incoming, asks_for_ids) else {

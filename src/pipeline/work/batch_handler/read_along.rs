@@ -7,21 +7,30 @@ use crate::pipeline::decide::read_along;
 use crate::store::Change;
 
 impl BatchHandler<'_> {
-    /// What goes with the turn's question, oldest first.
-    pub(super) async fn read_along(&self) -> LaneResult<Vec<EarlierMessage>> {
+    /// What goes with the turn's question, oldest first; and the ids of whoever may have said it.
+    pub(super) async fn read_along(&self) -> LaneResult<(Vec<EarlierMessage>, Vec<i64>)> {
         let Some(most) = read_along::most_messages(self.connector, self.lead()) else {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         };
         let pipeline = &self.lane.pipeline;
         let kept = pipeline.store.read_along(self.lane.claim.lane).await?;
         let before = self.first_message_id().unwrap_or(i64::MAX);
         let (connector, now) = (self.connector, pipeline.clock.now());
-        Ok(read_along::earlier_messages(
-            connector,
-            kept,
-            (before, most),
-            now,
-        ))
+        let speakers = kept.iter().map(|message| message.user_id).collect();
+        let messages = read_along::earlier_messages(connector, kept, (before, most), now);
+        Ok((messages, speakers))
+    }
+
+    /// Whoever else's words the turn's question holds, by their ids: those of `read_along`, and those whom its messages answer.
+    pub(super) fn speakers(&self, read_along: Vec<i64>) -> Vec<i64> {
+        let members = self.batch.members.iter();
+        let answered = members.filter_map(|member| member.update.incoming.reply_to.as_ref());
+        let answered = answered.filter_map(|reply_to| Some(reply_to.sender.as_ref()?.id));
+        let mut speakers = read_along;
+        speakers.extend(answered);
+        speakers.sort_unstable();
+        speakers.dedup();
+        speakers
     }
 
     /// Nothing that was said up to now is read along any more: the session knows it, or a new one begins.

@@ -15,6 +15,8 @@ pub(super) struct AskedQuestion {
     pub(super) text: String,
     /// Where it was too long with more: with how many exchanges of history it was asked in the end. Those before them go.
     pub(super) exchanges_kept: Option<usize>,
+    /// Whoever else's words are in `text`, by their ids.
+    pub(super) speakers: Vec<i64>,
 }
 
 impl BatchHandler<'_> {
@@ -67,6 +69,7 @@ impl BatchHandler<'_> {
         let said = answer.recorded_text();
         let empty = said.trim().is_empty();
         let at = self.lead().date;
+        let message = self.first().id;
         match asked.step {
             SessionStep::Stateless => {
                 if self.lane.session.take().is_some() {
@@ -119,6 +122,8 @@ impl BatchHandler<'_> {
                 tokens,
                 at,
                 oldest_kept,
+                message,
+                speakers: asked.speakers,
             });
         }
     }

@@ -1,0 +1,255 @@
+//! Erasing a person: their id is nowhere any more, and what is others' is as it was.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Row};
+use telegram_connector_operator::store::{self, ObjectKind, ObjectQuery, Store, StoreOptions};
+
+use super::history::{ANN, BOB, GROUPS, History, Treatment, event};
+use crate::postgres::Postgres;
+
+/// Every row of every table, as a text with all its columns.
+async fn dump(address: &str) -> Vec<String> {
+    if let Some(path) = address.strip_prefix("sqlite:") {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+        let mut db = options.connect().await.unwrap();
+        let columns = "SELECT m.name, p.name FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' ORDER BY m.name, p.cid";
+        let columns: Vec<(String, String)> =
+            sqlx::query_as(columns).fetch_all(&mut db).await.unwrap();
+        let mut rows = Vec::new();
+        for statement in statements(&columns, |c| {
+            format!(
+                "coalesce(CASE typeof({c}) WHEN 'blob' THEN hex({c}) ELSE CAST({c} AS TEXT) END, '')"
+            )
+        }) {
+            let found = sqlx::query(AssertSqlSafe(statement));
+            let found = found.fetch_all(&mut db).await.unwrap();
+            rows.extend(found.iter().map(|row| row.get::<String, _>(0)));
+        }
+        db.close().await.unwrap();
+        rows
+    } else {
+        let options: sqlx::postgres::PgConnectOptions = address.parse().unwrap();
+        let mut db = options.connect().await.unwrap();
+        let columns = "SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = 'public' ORDER BY table_name, ordinal_position";
+        let columns: Vec<(String, String)> =
+            sqlx::query_as(columns).fetch_all(&mut db).await.unwrap();
+        let mut rows = Vec::new();
+        for statement in statements(&columns, |c| format!("coalesce({c}::text, '')")) {
+            let found = sqlx::query(AssertSqlSafe(statement));
+            let found = found.fetch_all(&mut db).await.unwrap();
+            rows.extend(found.iter().map(|row| row.get::<String, _>(0)));
+        }
+        rows
+    }
+}
+
+/// One for each table: its name and its columns, but for those that say when a row was changed or what waits in it.
+fn statements(columns: &[(String, String)], text: impl Fn(&str) -> String) -> Vec<String> {
+    const COUNTS: [&str; 5] = ["revision", "ready_at", "open_decisions", "owner", "erased"];
+    let tables: std::collections::BTreeSet<&String> = columns.iter().map(|(t, _)| t).collect();
+    let statement = |table: &String| {
+        let of_table = columns
+            .iter()
+            .filter(|(t, c)| t == table && !COUNTS.contains(&c.as_str()));
+        let texts: Vec<String> = of_table.map(|(_, c)| text(c)).collect();
+        let texts = texts.join(" || '|' || ");
+        format!("SELECT '{table}: ' || {texts} FROM {table} ORDER BY 1")
+    };
+    tables.into_iter().map(statement).collect()
+}
+
+/// Whether a row tells of the store itself, and not of what is in it.
+fn is_bookkeeping(row: &str) -> bool {
+    [
+        "revision:",
+        "deleted_object:",
+        "sqlite_sequence:",
+        "claimant:",
+    ]
+    .iter()
+    .any(|table| row.starts_with(table))
+}
+
+fn assert_nowhere(rows: &[String]) {
+    let ann = ANN.to_string();
+    let found: Vec<_> = rows.iter().filter(|row| row.contains(&ann)).collect();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Whether the id is in a file, as it is written in texts and as SQLite writes numbers.
+fn is_in_file(path: &Path) -> bool {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    // A number of this size has six bytes.
+    let number = |n: i64| n.to_be_bytes()[2..].to_vec();
+    [ANN.to_string().into_bytes(), number(ANN), number(-ANN)]
+        .iter()
+        .any(|pattern| {
+            bytes
+                .windows(pattern.len())
+                .any(|window| window == &pattern[..])
+        })
+}
+
+fn assert_not_in_files(address: &str) {
+    let Some(path) = address.strip_prefix("sqlite:") else {
+        return;
+    };
+    for file in std::fs::read_dir(Path::new(path).parent().unwrap()).unwrap() {
+        let file = file.unwrap().path();
+        assert!(!is_in_file(&file), "{}", file.display());
+    }
+}
+
+/// Every text of a person's holds their id, so that what does not is others'.
+async fn check_erased(address: &str, history: &mut History, namespace: Option<&str>) {
+    let before = dump(address).await;
+    let store = history.store.clone();
+    let counts = store.erase(ANN, namespace).await.unwrap();
+    let after = dump(address).await;
+    if namespace.is_none() {
+        assert_nowhere(&after);
+        assert_not_in_files(address);
+    }
+    let ann = ANN.to_string();
+    let others = before
+        .iter()
+        .filter(|row| !row.contains(&ann) && !is_bookkeeping(row));
+    for row in others {
+        assert!(after.contains(row), "{row} is gone, with {counts:?}");
+    }
+    history.write_held().await;
+    if namespace.is_none() {
+        assert_nowhere(&dump(address).await);
+        assert_not_in_files(address);
+        let again = store.erase(ANN, None).await.unwrap();
+        assert_eq!(again.total(), 0, "{again:?}");
+    }
+}
+
+fn check_histories(address: &str, cases: u32) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let number = AtomicI64::new(0);
+    let store = runtime.block_on(store::open(address)).unwrap();
+    let histories = prop::collection::vec(event(), 1..60);
+    let checked = runner.run(&histories, |events| {
+        let number = number.fetch_add(1, Ordering::Relaxed);
+        runtime.block_on(async {
+            let mut history = History::new(store.clone(), number).await;
+            for (side, event) in events {
+                history.apply(side, event).await;
+            }
+            check_erased(address, &mut history, None).await;
+        });
+        Ok(())
+    });
+    checked.unwrap();
+}
+
+#[test]
+fn nothing_of_an_erased_person_is_left_in_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    check_histories(
+        &format!("sqlite:{}/connectors.db", folder.path().display()),
+        32,
+    );
+}
+
+#[test]
+fn nothing_of_an_erased_person_is_left_in_postgres() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let Some(postgres) = runtime.block_on(Postgres::start()) else {
+        return;
+    };
+    check_histories(&postgres.address(), 16);
+}
+
+/// The same in both namespaces, and erased in one.
+async fn check_one_namespace(address: &str) {
+    let store = store::open(address).await.unwrap();
+    let mut history = History::new(store.clone(), 1).await;
+    for treatment in [Treatment::Denied, Treatment::GivenUp, Treatment::Answered] {
+        for side in 0..2 {
+            history.say(side, ANN, None, None).await;
+            history.say(side, ANN, Some(GROUPS[0]), Some(BOB)).await;
+            history.say(side, BOB, Some(GROUPS[0]), Some(ANN)).await;
+            history.work(side, treatment, false).await;
+        }
+    }
+    check_erased(address, &mut history, Some("acme")).await;
+    for kind in ObjectKind::ALL {
+        let mut counts = [0, 0];
+        for (count, namespace) in counts.iter_mut().zip(super::history::NAMESPACES) {
+            let query = ObjectQuery {
+                namespace: Some(namespace.into()),
+                user: Some(ANN),
+                ..ObjectQuery::all(kind)
+            };
+            *count = store
+                .list_objects(&query, None, 10)
+                .await
+                .unwrap()
+                .objects
+                .len();
+        }
+        assert_eq!(counts[0], 0, "{kind:?}");
+        assert!(counts[1] > 0, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn person_is_erased_in_one_namespace_only() {
+    let folder = tempfile::tempdir().unwrap();
+    check_one_namespace(&format!("sqlite:{}/connectors.db", folder.path().display())).await;
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    check_one_namespace(&postgres.address()).await;
+}
+
+/// What is erased makes room, and what is finished after it was erased makes none.
+async fn check_backlog(address: &str) {
+    let options = StoreOptions {
+        backlog_per_bot: 4,
+        ..StoreOptions::default()
+    };
+    let store: Arc<dyn Store> = store::open_with(address, options).await.unwrap();
+    let mut history = History::new(store.clone(), 1).await;
+    for _ in 0..3 {
+        history.say(0, ANN, None, None).await;
+    }
+    history.work(0, Treatment::Answered, true).await;
+    store.erase(ANN, None).await.unwrap();
+    for _ in 0..3 {
+        history.say(0, BOB, None, None).await;
+    }
+    history.write_held().await;
+    history.say(0, BOB, None, None).await;
+    let update = crate::store::update(900, BOB, 100, "one too many");
+    let bot = telegram_connector_operator::identity::BotId(8_400_000_002);
+    let uid = &history.connectors[0].uid;
+    let refused = store.accept(uid, bot, vec![update]).await;
+    assert!(
+        matches!(refused, Err(store::StoreError::BacklogFull(_))),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn erased_messages_count_in_the_backlog_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    check_backlog(&format!("sqlite:{}/connectors.db", folder.path().display())).await;
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    check_backlog(&postgres.address()).await;
+}
