@@ -6,17 +6,41 @@
 //!
 //! README.md has an example.
 
+mod access_review;
+mod body;
 mod caller;
+mod continue_token;
 mod description;
+mod discovery;
+mod documents;
+mod encoding;
 mod error;
+mod front_proxy;
+mod list;
+mod negotiation;
 mod object;
+mod openapi;
+mod request;
 mod resource;
+mod response;
+mod selector;
+mod served;
+mod server;
+mod status;
+mod table;
+mod unknown_fields;
+mod watch;
+mod write;
 
+pub use access_review::SubjectAccessReviewer;
 pub use caller::{AccessAttributes, AccessDecision, Authorizer, Caller};
 pub use description::{
     ColumnType, ResourceDescription, ResourceVerb, SelectableField, SubresourceDescription,
     SubresourceVerb, TableColumn,
 };
 pub use error::{ApiError, CauseReason, FieldCause};
+pub use front_proxy::{FrontProxyConfig, FrontProxyConfigError, client_certificate_verifier};
 pub use object::Object;
 pub use resource::{Change, Changes, DeletedObject, ListQuery, ObjectPage, Resource};
+pub use response::{ApiBody, BoxError};
+pub use server::{ApiGroup, ApiServer, ServerSettings};

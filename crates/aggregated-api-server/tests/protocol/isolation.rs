@@ -1,0 +1,148 @@
+//! Who may, and that nothing of another namespace can be reached.
+
+use crate::fixture::Fixture;
+
+#[tokio::test]
+async fn who_may_not_reads_kubernetes_own_sentence() {
+    let fixture = Fixture::new();
+    fixture.notes.add("acme", "a", "ann");
+    let read = async |user: &str, method: &str, path: &str| {
+        let answer = fixture.call(user, method, path, &[], "").await;
+        answer.refusal()
+    };
+    let (code, reason, message) = read("nobody", "GET", "namespaces/acme/notes/a").await;
+    assert_eq!((code, reason.as_str()), (403, "Forbidden"));
+    assert_eq!(
+        message,
+        "notes.notes.example.com \"a\" is forbidden: User \"nobody\" cannot get resource \"notes\" in API group \"notes.example.com\" in the namespace \"acme\""
+    );
+    let (_, _, message) = read("member", "GET", "notes").await;
+    assert_eq!(
+        message,
+        "notes.notes.example.com is forbidden: User \"member\" cannot list resource \"notes\" in API group \"notes.example.com\" at the cluster scope"
+    );
+    let (_, _, message) = read("nobody", "GET", "namespaces/acme/notes/a/words").await;
+    assert!(
+        message.contains("cannot get resource \"notes/words\""),
+        "{message}"
+    );
+    assert_eq!(
+        read("nobody", "DELETE", "namespaces/acme/notes").await.0,
+        403
+    );
+    assert_eq!(read("lost", "GET", "namespaces/acme/notes").await.0, 503);
+    assert_eq!(fixture.notes.count(), 1);
+    // Discovery wants to know who it is, and no more.
+    let group = fixture.call("nobody", "GET", "/apis", &[], "").await;
+    assert_eq!(group.status, 200);
+}
+
+#[tokio::test]
+async fn rbac_is_asked_in_the_words_of_kubernetes() {
+    let fixture = Fixture::new();
+    let cases = [
+        ("GET", "notes", ["list", "", "", ""]),
+        (
+            "GET",
+            "notes?watch=true&timeoutSeconds=1",
+            ["watch", "", "", ""],
+        ),
+        (
+            "GET",
+            "namespaces/n/notes?fieldSelector=metadata.name%3Dx",
+            ["list", "n", "x", ""],
+        ),
+        ("GET", "namespaces/n/notes/x", ["get", "n", "x", ""]),
+        (
+            "GET",
+            "namespaces/n/notes/x/words",
+            ["get", "n", "x", "words"],
+        ),
+        ("POST", "namespaces/n/notes", ["create", "n", "", ""]),
+        (
+            "POST",
+            "namespaces/n/notes/x/stamp",
+            ["create", "n", "x", "stamp"],
+        ),
+        ("DELETE", "namespaces/n/notes/x", ["delete", "n", "x", ""]),
+        (
+            "DELETE",
+            "namespaces/n/notes",
+            ["deletecollection", "n", "", ""],
+        ),
+        ("PUT", "namespaces/n/notes/x", ["update", "n", "x", ""]),
+        ("PATCH", "namespaces/n/notes/x", ["patch", "n", "x", ""]),
+    ];
+    for (method, path, [verb, namespace, name, subresource]) in cases {
+        fixture.send("admin", method, path, &[], "").await;
+        let asked = fixture.rules.asked.lock().pop().expect("it was asked");
+        let told = [
+            &asked.verb,
+            &asked.namespace,
+            &asked.name,
+            &asked.subresource,
+        ];
+        assert_eq!(
+            told,
+            [verb, namespace, name, subresource],
+            "{method} {path}"
+        );
+        assert_eq!(
+            (asked.group.as_str(), asked.resource.as_str()),
+            ("notes.example.com", "notes")
+        );
+    }
+}
+
+#[tokio::test]
+async fn nothing_leads_into_another_namespace() {
+    let fixture = Fixture::new();
+    for number in 0..5 {
+        fixture.notes.add("acme", &format!("mine-{number}"), "ann");
+        fixture
+            .notes
+            .add("other", &format!("theirs-{number}"), "ann");
+    }
+    let first = fixture.get("namespaces/other/notes?limit=2").await.json();
+    let theirs = first["metadata"]["continue"]
+        .as_str()
+        .expect("a token")
+        .to_owned();
+    // The token of one namespace, and one forged for the right query with a position in the other.
+    let mine = fixture.get("namespaces/acme/notes?limit=2").await.json();
+    let mine = mine["metadata"]["continue"]
+        .as_str()
+        .expect("a token")
+        .to_owned();
+    let forged = {
+        use base64::Engine;
+        let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        let text = String::from_utf8(engine.decode(&mine).expect("base64")).expect("text");
+        engine.encode(text.replace("acme/mine-1", "other/theirs-0"))
+    };
+    assert_ne!(forged, mine);
+    for query in [
+        "fieldSelector=metadata.namespace%3Dother".to_owned(),
+        "fieldSelector=metadata.namespace!%3Dacme".to_owned(),
+        "fieldSelector=metadata.name%3Dtheirs-1".to_owned(),
+        "labelSelector=owner%3Dann".to_owned(),
+        format!("continue={theirs}"),
+        format!("continue={forged}"),
+        format!("limit=2&continue={forged}"),
+    ] {
+        let path = format!("namespaces/acme/notes?{query}");
+        let listed = fixture.call("member", "GET", &path, &[], "").await;
+        assert!(!listed.text.contains("theirs"), "{query}: {}", listed.text);
+        let deleted = fixture.call("member", "DELETE", &path, &[], "").await;
+        assert!(
+            deleted.status.is_success() || deleted.status == 400,
+            "{query}"
+        );
+    }
+    for name in ["theirs-0", "..%2F..%2Fother%2Fnotes%2Ftheirs-0"] {
+        let path = format!("namespaces/acme/notes/{name}");
+        let answer = fixture.call("member", "GET", &path, &[], "").await;
+        assert_eq!(answer.status, 404);
+    }
+    assert_eq!(fixture.get("namespaces/other/notes").await.names().len(), 5);
+}

@@ -1,0 +1,18 @@
+//! What clients are answered: requests handed to the server as an aggregator would send them, around notes in memory.
+
+#![allow(unreachable_pub)] // a test binary has no outside to reach
+
+#[path = "../common/certificates.rs"]
+mod certificates;
+#[path = "../common/notes.rs"]
+mod notes;
+#[path = "../common/tls.rs"]
+mod tls;
+
+mod direct_calls;
+mod discovery;
+mod fixture;
+mod isolation;
+mod reading;
+mod watching;
+mod writing;
