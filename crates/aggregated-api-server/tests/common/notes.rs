@@ -72,6 +72,11 @@ impl Notes {
         self.state.lock().remove(namespace, name);
     }
 
+    /// Namespace and name of each.
+    pub fn names(&self) -> Vec<(String, String)> {
+        self.state.lock().objects.keys().cloned().collect()
+    }
+
     /// Forgets every change so far.
     pub fn compact(&self) {
         let mut state = self.state.lock();

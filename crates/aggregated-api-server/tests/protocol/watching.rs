@@ -164,8 +164,8 @@ async fn tables_and_metadata_are_watched_too() {
     let fixture = Fixture::new();
     let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
     let metadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
-    let mut tables = Watch::start_as(&fixture, "notes", table).await;
-    let mut partial = Watch::start_as(&fixture, "notes", metadata).await;
+    let mut tables = Watch::start_as(&fixture, "notes?resourceVersion=1", table).await;
+    let mut partial = Watch::start_as(&fixture, "notes?resourceVersion=1", metadata).await;
     fixture.notes.add("acme", "a", "ann");
     fixture.notes.remove("acme", "a");
     for kind in ["ADDED", "DELETED"] {
@@ -229,7 +229,9 @@ async fn the_storage_is_asked_only_while_somebody_watches() {
 #[tokio::test]
 async fn watches_wait_for_a_storage_that_is_away() {
     let fixture = Fixture::new();
+    fixture.notes.add("acme", "first", "ann");
     let mut watch = Watch::start(&fixture, "notes").await;
+    watch.expect(&[("ADDED", "first")]).await;
     fixture.notes.is_away.store(true, Ordering::Relaxed);
     fixture.notes.add("acme", "a", "ann");
     let refused = fixture.get("notes?watch=true&resourceVersion=1").await;

@@ -1,0 +1,461 @@
+//! What people do with kubectl, as an admin, as a member of one namespace and as nobody.
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
+
+use crate::cluster::{Cluster, WAIT_TIMEOUT, create};
+
+type Test = fn(Kubectl, Arc<Cluster>) -> Pin<Box<dyn Future<Output = ()>>>;
+
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        /// Each test by its name.
+        pub const TESTS: &[(&str, Test)] = &[$((stringify!($name), |kubectl, cluster| Box::pin($name(kubectl, cluster)))),*];
+    };
+}
+
+tests![
+    notes_are_shown_in_tables,
+    notes_are_selected_and_paged,
+    kinds_are_explained,
+    notes_are_made_and_mistakes_named,
+    dry_runs_change_nothing,
+    notes_are_deleted,
+    notes_are_followed_and_waited_for,
+    subresources_have_rights_of_their_own,
+    rbac_is_the_only_rule,
+    can_i_agrees_with_what_happens,
+    who_does_not_come_through_the_aggregator_is_refused,
+    a_namespace_goes_with_its_notes,
+];
+
+/// The minor version of a kubectl; `None` if it cannot be started.
+pub fn version(path: &Path) -> Option<String> {
+    let arguments = ["version", "--client", "-o", "json"];
+    let output = std::process::Command::new(path)
+        .args(arguments)
+        .output()
+        .ok()?;
+    let version: Value = serde_json::from_slice(&output.stdout).ok()?;
+    let minor = version["clientVersion"]["minor"].as_str()?;
+    Some(format!("1.{}", minor.trim_end_matches('+')))
+}
+
+pub struct Kubectl {
+    path: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+#[derive(Debug)]
+pub struct Output {
+    pub ok: bool,
+    pub text: String,
+    pub error: String,
+}
+
+impl Kubectl {
+    pub fn new(path: &Path, cluster: &Cluster) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("kubeconfig"), &cluster.kubeconfig).expect("writable");
+        Self {
+            path: path.to_owned(),
+            folder,
+        }
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(&self.path);
+        command
+            .env("KUBECONFIG", self.folder.path().join("kubeconfig"))
+            .env("HOME", self.folder.path())
+            .args(line.split_whitespace())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs a command line, with something on its standard input.
+    pub async fn try_run(&self, line: &str, input: &str) -> Output {
+        let mut child = self
+            .command(line)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kubectl starts");
+        let mut stdin = child.stdin.take().expect("piped");
+        stdin.write_all(input.as_bytes()).await.expect("it reads");
+        drop(stdin);
+        let output = tokio::time::timeout(WAIT_TIMEOUT, child.wait_with_output()).await;
+        let output = output.expect("in time").expect("it ends");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        Output {
+            ok: output.status.success(),
+            text: text(output.stdout),
+            error: text(output.stderr),
+        }
+    }
+
+    pub async fn run(&self, line: &str) -> String {
+        let output = self.try_run(line, "").await;
+        assert!(output.ok, "{line}: {output:?}");
+        output.text
+    }
+
+    pub async fn fail(&self, line: &str) -> String {
+        let output = self.try_run(line, "").await;
+        assert!(!output.ok, "{line}: {output:?}");
+        output.error
+    }
+}
+
+fn columns(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
+fn note(name: &str) -> String {
+    json!({"apiVersion": "notes.example.com/v1", "kind": "Note", "metadata": {"name": name}, "spec": {"text": "hi"}})
+        .to_string()
+}
+
+async fn notes_are_shown_in_tables(kubectl: Kubectl, _cluster: Arc<Cluster>) {
+    let table = kubectl.run("get nt -n acme").await;
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(columns(lines[0]), ["NAME", "OWNER", "PHASE", "AGE"]);
+    assert_eq!(columns(lines[1])[..3], ["first", "ann", "Pending"]);
+    assert_eq!(lines.len(), 3);
+    let wide = kubectl.run("get notes -A -o wide").await;
+    let heads = ["NAMESPACE", "NAME", "OWNER", "PHASE", "SIZE", "DUE", "AGE"];
+    assert_eq!(columns(wide.lines().next().expect("a line")), heads);
+    assert_eq!(wide.lines().count(), 4);
+    let yaml = kubectl.run("get note first -n acme -o yaml").await;
+    assert!(
+        yaml.contains("kind: Note\n") && yaml.contains("  owner: ann\n"),
+        "{yaml}"
+    );
+    let names = kubectl.run("get writings -n acme -o name").await;
+    assert_eq!(
+        names,
+        "note.notes.example.com/first\nnote.notes.example.com/second\n"
+    );
+    let described = kubectl.run("describe note first -n acme").await;
+    assert!(described.contains("Owner:  ann"), "{described}");
+    let absent = kubectl.fail("get note none -n acme").await;
+    assert_eq!(
+        absent,
+        "Error from server (NotFound): notes.notes.example.com \"none\" not found\n"
+    );
+    let served = kubectl
+        .run("api-resources --api-group=notes.example.com --no-headers")
+        .await;
+    assert!(columns(&served)[..2] == ["notes", "nt"], "{served}");
+}
+
+async fn notes_are_selected_and_paged(kubectl: Kubectl, cluster: Arc<Cluster>) {
+    let names = async |rest: &str| {
+        kubectl
+            .run(&format!("get notes -o name {rest}"))
+            .await
+            .replace("note.notes.example.com/", "")
+    };
+    assert_eq!(
+        names("-A --field-selector spec.owner=ann").await,
+        "first\nthird\n"
+    );
+    assert_eq!(
+        names("-n acme --field-selector spec.owner!=ann").await,
+        "second\n"
+    );
+    assert_eq!(names("-n acme -l owner=bob").await, "second\n");
+    assert_eq!(names("-n acme -l owner!=bob").await, "first\n");
+    let refused = kubectl
+        .fail("get notes -n acme --field-selector spec.text=x")
+        .await;
+    assert!(
+        refused.contains("field label not supported: spec.text"),
+        "{refused}"
+    );
+    for number in 0..25 {
+        cluster.notes.add("acme", &format!("n{number:02}"), "ann");
+    }
+    let all = kubectl
+        .run("get notes -n acme --chunk-size=4 --no-headers")
+        .await;
+    assert_eq!(all.lines().count(), 27);
+}
+
+async fn kinds_are_explained(kubectl: Kubectl, _cluster: Arc<Cluster>) {
+    // kube-apiserver merges the documents of others a moment after it has found them.
+    let explained = async {
+        loop {
+            let output = kubectl.try_run("explain note.spec.owner", "").await;
+            if output.ok {
+                return output.text;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let text = tokio::time::timeout(WAIT_TIMEOUT, explained)
+        .await
+        .expect("in time");
+    assert!(text.contains("Whose it is."), "{text}");
+    let text = kubectl.run("explain note").await;
+    for part in [
+        "A note.",
+        "apiVersion",
+        "metadata",
+        "What the note says.",
+        "status",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    let text = kubectl.run("explain note.metadata --recursive").await;
+    assert!(text.contains("generateName"), "{text}");
+}
+
+async fn notes_are_made_and_mistakes_named(kubectl: Kubectl, _cluster: Arc<Cluster>) {
+    let made = kubectl.try_run("create -n acme -f -", &note("made")).await;
+    assert_eq!(
+        made.text, "note.notes.example.com/made created\n",
+        "{made:?}"
+    );
+    let again = kubectl.try_run("create -n acme -f -", &note("made")).await;
+    assert!(
+        again
+            .error
+            .contains("notes.notes.example.com \"made\" already exists"),
+        "{again:?}"
+    );
+    let empty = kubectl
+        .try_run("create -n acme -f -", &note("empty").replace("hi", ""))
+        .await;
+    assert!(
+        empty
+            .error
+            .contains("spec.text: Required value: give the note a text"),
+        "{empty:?}"
+    );
+    let odd = note("odd").replace("\"text\"", "\"colour\":\"red\",\"text\"");
+    let refused = kubectl.try_run("create -n acme -f -", &odd).await;
+    assert!(
+        !refused.ok
+            && refused.error.contains("unknown field \"")
+            && refused.error.contains("colour\""),
+        "{refused:?}"
+    );
+}
+
+async fn dry_runs_change_nothing(kubectl: Kubectl, cluster: Arc<Cluster>) {
+    let before = cluster.notes.revision();
+    let made = kubectl
+        .try_run("create --dry-run=server -n acme -f -", &note("made"))
+        .await;
+    assert_eq!(
+        made.text, "note.notes.example.com/made created (server dry run)\n",
+        "{made:?}"
+    );
+    let gone = kubectl
+        .run("delete note first -n acme --dry-run=server")
+        .await;
+    assert!(
+        gone.contains("deleted") && gone.contains("server dry run"),
+        "{gone}"
+    );
+    assert_eq!(cluster.notes.revision(), before);
+}
+
+async fn notes_are_deleted(kubectl: Kubectl, cluster: Arc<Cluster>) {
+    let gone = kubectl.run("delete nt first -n acme").await;
+    assert!(gone.contains("\"first\" deleted"), "{gone}");
+    for name in ["a", "b", "c"] {
+        cluster.notes.add("acme", name, "ann");
+    }
+    kubectl
+        .run("delete notes -n acme --field-selector spec.owner=ann")
+        .await;
+    let left = kubectl.run("get notes -A -o name --no-headers").await;
+    assert_eq!(left.lines().count(), 2, "{left}");
+    kubectl.run("delete notes -n acme --all").await;
+    assert_eq!(cluster.notes.count(), 1);
+}
+
+async fn notes_are_followed_and_waited_for(kubectl: Kubectl, cluster: Arc<Cluster>) {
+    let mut following = kubectl
+        .command("get notes -n acme -w --output-watch-events")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("kubectl starts");
+    let mut lines = BufReader::new(following.stdout.take().expect("piped")).lines();
+    let mut next = async || {
+        let line = tokio::time::timeout(WAIT_TIMEOUT, lines.next_line()).await;
+        let line = line.expect("in time").expect("a pipe").expect("a line");
+        columns(&line)[..2].join(" ")
+    };
+    assert_eq!(next().await, "EVENT NAME");
+    assert_eq!(next().await, "ADDED first");
+    assert_eq!(next().await, "ADDED second");
+    cluster.notes.set_phase("acme", "first", "Sent");
+    cluster.notes.remove("acme", "second");
+    assert_eq!(next().await, "MODIFIED first");
+    assert_eq!(next().await, "DELETED second");
+    following.kill().await.expect("it ends");
+
+    let waiting = kubectl.run("wait note/first -n acme --for=delete --timeout=30s");
+    let deleting = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        cluster.notes.remove("acme", "first");
+    };
+    let (text, ()) = tokio::join!(waiting, deleting);
+    assert!(text.contains("condition met"), "{text}");
+    let version: u32 = version(&kubectl.path).expect("asked before")[2..]
+        .parse()
+        .expect("a number");
+    if version >= 23 {
+        let waiting = kubectl
+            .run("wait note/third -n other --for=jsonpath={.status.phase}=Sent --timeout=30s");
+        let sending = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            cluster.notes.set_phase("other", "third", "Sent");
+        };
+        let (text, ()) = tokio::join!(waiting, sending);
+        assert!(text.contains("condition met"), "{text}");
+    }
+}
+
+async fn subresources_have_rights_of_their_own(kubectl: Kubectl, cluster: Arc<Cluster>) {
+    let root = "/apis/notes.example.com/v1/namespaces/acme/notes/first";
+    let words: Value =
+        serde_json::from_str(&kubectl.run(&format!("get --raw {root}/words")).await).expect("JSON");
+    assert_eq!(words["words"], json!(["hello"]));
+    let refused = kubectl
+        .fail(&format!("get --raw {root}/words --as member"))
+        .await;
+    assert!(
+        refused.contains("cannot get resource \"notes/words\""),
+        "{refused}"
+    );
+    let file = kubectl.folder.path().join("stamp");
+    std::fs::write(&file, r#"{"ink": "blue"}"#).expect("writable");
+    let line = format!(
+        "create --raw {root}/stamp -f {} --as member",
+        file.display()
+    );
+    let made = kubectl.run(&line).await;
+    assert!(made.contains("\"stamped\":true"), "{made}");
+    let phase = kubectl
+        .run("get note first -n acme -o jsonpath={.status.phase}")
+        .await;
+    assert_eq!(phase, "Stamped");
+    assert_eq!(cluster.notes.count(), 3);
+}
+
+async fn rbac_is_the_only_rule(kubectl: Kubectl, cluster: Arc<Cluster>) {
+    let names = kubectl.run("get notes -n acme -o name --as member").await;
+    assert_eq!(names.lines().count(), 2);
+    let refused = kubectl.fail("get notes -n other --as member").await;
+    assert_eq!(
+        refused,
+        "Error from server (Forbidden): notes.notes.example.com is forbidden: User \"member\" cannot list resource \"notes\" in API group \"notes.example.com\" in the namespace \"other\"\n"
+    );
+    let refused = kubectl.fail("get notes -A --as member").await;
+    assert!(refused.contains("at the cluster scope"), "{refused}");
+    for line in [
+        "get notes -n acme",
+        "delete notes --all -n acme",
+        "get note first -n acme -o yaml",
+    ] {
+        let refused = kubectl.fail(&format!("{line} --as nobody")).await;
+        assert!(refused.contains("Forbidden"), "{line}: {refused}");
+    }
+    assert_eq!(cluster.notes.count(), 3);
+    let made = kubectl
+        .try_run("create -n acme --as member -f -", &note("made"))
+        .await;
+    assert!(made.ok, "{made:?}");
+    let owner = kubectl
+        .run("get note made -n acme -o jsonpath={.spec.owner} --as member")
+        .await;
+    assert_eq!(owner, "member");
+    kubectl.run("delete note made -n acme --as member").await;
+}
+
+async fn can_i_agrees_with_what_happens(kubectl: Kubectl, _cluster: Arc<Cluster>) {
+    for (user, verb, namespace, lines) in [
+        ("admin", "list", "other", "get notes -n other"),
+        ("member", "list", "acme", "get notes -n acme"),
+        ("member", "list", "other", "get notes -n other"),
+        ("nobody", "list", "acme", "get notes -n acme"),
+        ("member", "get", "acme", "get note first -n acme"),
+        ("nobody", "get", "acme", "get note first -n acme"),
+        ("member", "delete", "other", "delete note third -n other"),
+    ] {
+        let identity = match user {
+            "admin" => String::new(),
+            user => format!(" --as {user}"),
+        };
+        let line = format!("auth can-i {verb} notes.notes.example.com -n {namespace}{identity}");
+        let says = kubectl.try_run(&line, "").await.text.trim() == "yes";
+        let does = kubectl.try_run(&format!("{lines}{identity}"), "").await;
+        assert_eq!(says, does.ok, "{user} {lines}: {does:?}");
+    }
+}
+
+async fn who_does_not_come_through_the_aggregator_is_refused(
+    _kubectl: Kubectl,
+    cluster: Arc<Cluster>,
+) {
+    let root =
+        reqwest::Certificate::from_pem(cluster.serving.pem.as_bytes()).expect("a certificate");
+    let client = reqwest::Client::builder()
+        .use_rustls_tls()
+        .no_proxy()
+        .tls_built_in_root_certs(false)
+        .add_root_certificate(root);
+    let url = format!(
+        "https://localhost:{}/apis/notes.example.com/v1/notes",
+        cluster.port
+    );
+    let answer = client
+        .build()
+        .expect("a client")
+        .get(url)
+        .header("X-Remote-User", "admin")
+        .header("X-Remote-Group", "system:masters");
+    assert_eq!(answer.send().await.expect("an answer").status(), 401);
+}
+
+async fn a_namespace_goes_with_its_notes(_kubectl: Kubectl, cluster: Arc<Cluster>) {
+    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+    create(&namespaces, json!({"metadata": {"name": "passing"}})).await;
+    for number in 0..600 {
+        cluster.notes.add("passing", &format!("n{number}"), "ann");
+    }
+    namespaces
+        .delete("passing", &DeleteParams::default())
+        .await
+        .expect("it begins to go");
+    let gone = async {
+        while namespaces
+            .get_opt("passing")
+            .await
+            .expect("an answer")
+            .is_some()
+        {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(WAIT_TIMEOUT, gone)
+        .await
+        .expect("it goes in time");
+    assert_eq!(cluster.notes.count(), 3, "those of other namespaces stay");
+}

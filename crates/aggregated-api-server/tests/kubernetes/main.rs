@@ -1,0 +1,67 @@
+//! Notes in memory behind a real kube-apiserver: its aggregator, its RBAC, its controllers, and stock kubectl.
+//!
+//! ```text
+//! KUBEBUILDER_ASSETS=… cargo test -p aggregated-api-server --test kubernetes
+//! ```
+//! kubectl is the one of that folder, the one in `PATH`, and the one that `KUBECTL_NEW` names; each test runs with each.
+
+#![allow(unreachable_pub)] // a test binary has no outside to reach
+
+#[path = "../common/certificates.rs"]
+mod certificates;
+mod cluster;
+mod kubectl;
+#[path = "../common/notes.rs"]
+mod notes;
+mod servers;
+#[path = "../common/tls.rs"]
+mod tls;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Trial};
+
+use crate::cluster::Cluster;
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // The tests share one server, and some delete all that there is.
+    arguments.test_threads = Some(1);
+    let Ok(assets) = std::env::var("KUBEBUILDER_ASSETS") else {
+        eprintln!(
+            "*** KUBEBUILDER_ASSETS is not set: nothing is tried behind a real kube-apiserver ***"
+        );
+        libtest_mimic::run(&arguments, Vec::new()).exit();
+    };
+    let mut clients: Vec<PathBuf> = vec![Path::new(&assets).join("kubectl"), "kubectl".into()];
+    clients.extend(std::env::var_os("KUBECTL_NEW").map(PathBuf::from));
+    clients.retain(|client| kubectl::version(client).is_some());
+
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let is_listing = arguments.list;
+    let cluster =
+        (!is_listing).then(|| Arc::new(runtime.block_on(Cluster::start(Path::new(&assets)))));
+    let mut trials = Vec::new();
+    for client in clients {
+        let version = kubectl::version(&client).expect("it was asked before");
+        for (name, test) in kubectl::TESTS {
+            let (cluster, handle) = (cluster.clone(), runtime.handle().clone());
+            let client = client.clone();
+            trials.push(Trial::test(
+                format!("kubectl_{version}::{name}"),
+                move || {
+                    let cluster = cluster.expect("started unless it only lists");
+                    cluster.reset();
+                    handle.block_on(test(kubectl::Kubectl::new(&client, &cluster), cluster));
+                    Ok(())
+                },
+            ));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if let Some(cluster) = cluster {
+        cluster.stop();
+    }
+    conclusion.exit();
+}
