@@ -28,6 +28,7 @@
 //! | [`connection`] | one poller per bot; webhook registration and the webhook server |
 //! | [`pipeline`] | from the inbox to the delivered reply: access, sessions, order per chat, retries, dead letters |
 //! | [`controller`] | watches, reconcile, finalizer, status, events, leader election, shared polling |
+//! | [`data_api`] | the aggregated API of what is stored: its resources and its listener |
 //! | [`operator`] | one running operator: starts its parts and stops them in order |
 //! | `kube_client` | the client of the cluster that the kubeconfig names, through the environment's proxy |
 //! | [`cli`] | the command line: flags and their environment variables |
@@ -44,6 +45,7 @@ pub mod clock;
 pub mod commands;
 pub mod connection;
 pub mod controller;
+pub mod data_api;
 #[cfg(feature = "dev")]
 pub mod dev;
 pub mod history;

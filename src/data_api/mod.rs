@@ -1,0 +1,32 @@
+//! The data API: what the store holds of denied messages, conversations and dead letters, as Kubernetes resources of the group
+//! `data.connectors.pupau.ai`, so that `kubectl` and RBAC serve what only `exec` into a Pod did.
+//!
+//! The Kubernetes side of it is the crate `aggregated-api-server`; here are the resources over the [`store`](crate::store), and the listener.
+
+mod conversations;
+mod dead_letters;
+mod denied_messages;
+mod stored_resource;
+
+use std::sync::Arc;
+
+use aggregated_api_server::Resource;
+
+use crate::store::Store;
+
+/// The API group.
+pub const GROUP: &str = "data.connectors.pupau.ai";
+/// Its version.
+pub const VERSION: &str = "v1alpha1";
+
+/// Every resource of the group, over one store.
+pub fn resources(store: &Arc<dyn Store>) -> Vec<Arc<dyn Resource>> {
+    vec![
+        Arc::new(denied_messages::resource(store.clone())),
+        Arc::new(conversations::resource(store.clone())),
+        Arc::new(dead_letters::resource(store.clone())),
+    ]
+}
+
+#[cfg(test)]
+mod tests;
