@@ -19,11 +19,13 @@ use crate::assistant::{
 };
 use crate::clock::SharedClock;
 use crate::connection::ConnectionSettings;
-use crate::connection::webhook::{self, TlsFiles, WebhookServer};
+use crate::connection::webhook::{self, WebhookServer};
 use crate::controller::{
     self, AssistantFactory, Controller, ControllerDependencies, SharedAssistantFactory,
 };
+use crate::data_api::{DataApiServer, DataApiSettings};
 use crate::http_server::bind_listener;
+use crate::http_server::tls::TlsFiles;
 use crate::observation::{Notice, Observations};
 use crate::pipeline::{DeadLetterHook, Pipeline, PipelineContext, PipelineLimits};
 use crate::registry::Registry;
@@ -41,6 +43,8 @@ pub struct OperatorSettings {
     pub webhook_listen: SocketAddr,
     /// `--webhook-tls-cert` and `--webhook-tls-key`.
     pub webhook_tls: Option<TlsFiles>,
+    /// `--data-api-listen`; `None`: no data API.
+    pub data_api: Option<DataApiSettings>,
     /// `--admin-listen`.
     pub admin_listen: SocketAddr,
     /// `--store`.
@@ -99,6 +103,7 @@ pub struct Operator {
     servers: Vec<JoinHandle<()>>,
     admin: SocketAddr,
     webhook: Option<SocketAddr>,
+    data_api: Option<SocketAddr>,
     shutdown_grace: Duration,
 }
 
@@ -116,6 +121,11 @@ impl Operator {
     ) -> Result<Self, StartError> {
         let listeners = Listeners::bind(&settings)?;
         let (admin, webhook) = listeners.addresses(&settings);
+        let data_api_server = settings.data_api.as_ref().map(DataApiServer::new);
+        let data_api_server = data_api_server.transpose().map_err(|(path, reason)| {
+            let flag = "--data-api-tls-cert";
+            StartError::File { flag, path, reason }
+        })?;
         let telegram = TelegramApi::new(settings.telegram_api_url.clone())
             .map_err(|e| StartError::Http(e.to_string()))?;
         let options = store::StoreOptions {
@@ -160,6 +170,13 @@ impl Operator {
             };
             servers.push(spawn_webhook_server(listener, server, stop_servers.clone()));
         }
+        let data_api = listeners.data_api.as_ref().zip(settings.data_api.as_ref());
+        let data_api = data_api.map(|(bound, data_api)| local_address(bound, data_api.listen));
+        if let (Some(listener), Some(server)) = (listeners.data_api, data_api_server) {
+            let stop = stop_servers.clone();
+            let serving = server.serve(listener, client.clone(), store.clone(), stop);
+            servers.push(tokio::spawn(serving));
+        }
         let controller = Controller::start(
             ControllerDependencies {
                 client,
@@ -195,6 +212,7 @@ impl Operator {
             servers,
             admin,
             webhook,
+            data_api,
             shutdown_grace: settings.shutdown_grace,
         })
     }
@@ -207,6 +225,11 @@ impl Operator {
     /// The address of the webhook server; `None` in polling mode.
     pub fn webhook_address(&self) -> Option<SocketAddr> {
         self.webhook
+    }
+
+    /// The address of the data API; `None` where there is none.
+    pub fn data_api_address(&self) -> Option<SocketAddr> {
+        self.data_api
     }
 
     /// The store, for listings.
@@ -305,6 +328,8 @@ struct Listeners {
     admin: TcpListener,
     /// In webhook mode only.
     webhook: Option<TcpListener>,
+    /// Where it is wanted.
+    data_api: Option<TcpListener>,
 }
 
 impl Listeners {
@@ -316,7 +341,13 @@ impl Listeners {
             }
             ConnectionSettings::Polling => None,
         };
-        Ok(Self { admin, webhook })
+        let data_api = settings.data_api.as_ref();
+        let data_api = data_api.map(|data_api| bind("--data-api-listen", data_api.listen));
+        Ok(Self {
+            admin,
+            webhook,
+            data_api: data_api.transpose()?,
+        })
     }
 
     /// The addresses of the admin endpoint and the webhook server, with the ports that were chosen for port 0.

@@ -1,5 +1,6 @@
 //! The command `run`: the operator against a cluster, until SIGTERM or SIGINT.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +13,10 @@ use crate::api::connector::ConnectionMode;
 use crate::assistant::{self, AddressPolicy, ExtraRootCertificates};
 use crate::cli::{ConnectionModeArg, RunArgs};
 use crate::clock::SystemClock;
-use crate::connection::webhook::TlsFiles;
 use crate::connection::{ConnectionSettings, WebhookSettings};
 use crate::controller::{self, LeaseSettings};
+use crate::data_api::{DataApiCertificate, DataApiSettings};
+use crate::http_server::tls::TlsFiles;
 use crate::kube_client;
 use crate::operator::{Operator, OperatorSettings, assistant_factory};
 use crate::telemetry::{Metrics, logs};
@@ -87,13 +89,15 @@ pub async fn run(args: RunArgs) -> Result<()> {
 /// # Errors
 /// A file that cannot be read.
 fn settings(args: &RunArgs, identity: String) -> Result<OperatorSettings> {
-    let webhook_tls = match (&args.webhook_tls_cert, &args.webhook_tls_key) {
-        (Some(certificate), Some(key)) => Some(TlsFiles {
-            certificate: certificate.clone(),
-            key: key.clone(),
-        }),
-        _ => None,
-    };
+    let webhook_tls = tls_files(
+        args.webhook_tls_cert.as_ref(),
+        args.webhook_tls_key.as_ref(),
+    );
+    let data_api_tls = tls_files(
+        args.data_api_tls_cert.as_ref(),
+        args.data_api_tls_key.as_ref(),
+    );
+    let data_api = args.data_api_listen.zip(data_api_tls);
     let connection = match (args.connection_mode, &args.public_url, &args.webhook_key) {
         (ConnectionModeArg::Polling, ..) => ConnectionSettings::Polling,
         (ConnectionModeArg::Webhook, Some(public_url), Some(key)) => {
@@ -138,6 +142,10 @@ fn settings(args: &RunArgs, identity: String) -> Result<OperatorSettings> {
         },
         webhook_listen: args.webhook_listen,
         webhook_tls,
+        data_api: data_api.map(|(listen, files)| DataApiSettings {
+            listen,
+            certificate: DataApiCertificate::Files(files),
+        }),
         admin_listen: args.admin_listen,
         store: args.store.store.clone(),
         telegram_api_url: args.telegram_api_url.clone(),
@@ -145,6 +153,14 @@ fn settings(args: &RunArgs, identity: String) -> Result<OperatorSettings> {
         session_retention: days(args.session_retention_days),
         max_concurrent_chats: args.max_concurrent_chats,
         shutdown_grace: Duration::from_secs(u64::from(args.shutdown_grace_seconds)),
+    })
+}
+
+/// The files, where both are given.
+fn tls_files(certificate: Option<&PathBuf>, key: Option<&PathBuf>) -> Option<TlsFiles> {
+    Some(TlsFiles {
+        certificate: certificate?.clone(),
+        key: key?.clone(),
     })
 }
 

@@ -59,6 +59,19 @@ pub struct RunArgs {
         requires = "webhook_tls_cert"
     )]
     pub webhook_upload_certificate: bool,
+    /// Address of the data API, which kube-apiserver's aggregator calls; absent: there is none
+    #[arg(long, env = "DATA_API_LISTEN", requires = "data_api_tls_cert")]
+    pub data_api_listen: Option<SocketAddr>,
+    /// PEM certificate of the data API, for the name of its Service (read again when it changes)
+    #[arg(
+        long,
+        env = "DATA_API_TLS_CERT",
+        requires_all = ["data_api_tls_key", "data_api_listen"]
+    )]
+    pub data_api_tls_cert: Option<PathBuf>,
+    /// PEM private key of `--data-api-tls-cert`
+    #[arg(long, env = "DATA_API_TLS_KEY", requires = "data_api_tls_cert")]
+    pub data_api_tls_key: Option<PathBuf>,
     /// Address of metrics, health, readiness
     #[arg(long, env = "ADMIN_LISTEN", default_value = "[::]:8080")]
     pub admin_listen: SocketAddr,

@@ -6,6 +6,7 @@
 mod conversations;
 mod dead_letters;
 mod denied_messages;
+mod server;
 mod stored_resource;
 
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 use aggregated_api_server::Resource;
 
 use crate::store::Store;
+
+pub use server::{DataApiCertificate, DataApiServer, DataApiSettings};
 
 /// The API group.
 pub const GROUP: &str = "data.connectors.pupau.ai";

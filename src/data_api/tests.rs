@@ -12,8 +12,11 @@ use async_trait::async_trait;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use jiff::Timestamp;
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+};
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use super::{GROUP, VERSION, resources};
@@ -29,7 +32,7 @@ const BOB: i64 = 5002;
 const BOT: BotId = BotId(8_400_000_001);
 
 /// Everybody may do everything: rights are tested where they are decided.
-struct Everybody;
+pub(super) struct Everybody;
 
 #[async_trait]
 impl Authorizer for Everybody {
@@ -45,28 +48,42 @@ impl Authorizer for Everybody {
     }
 }
 
-/// A front proxy's CA as the ConfigMap tells of it, and a certificate of it.
-fn front_proxy() -> (Arc<FrontProxyConfig>, CertificateDer<'static>) {
-    let mut ca = CertificateParams::new(Vec::new()).expect("no names");
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().expect("a key");
-    let pem = ca.self_signed(&key).expect("a certificate").pem();
-    let issuer = Issuer::new(ca, key);
-    let mut client = CertificateParams::new(Vec::new()).expect("no names");
-    client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    let key = KeyPair::generate().expect("a key");
-    let client = client.signed_by(&key, &issuer).expect("a certificate");
-    let data = [
-        ("requestheader-client-ca-file", pem),
-        (
-            "requestheader-username-headers",
-            r#"["X-Remote-User"]"#.into(),
-        ),
-    ];
-    let data = data.map(|(key, value)| (key.to_owned(), value));
-    let config = FrontProxyConfig::new();
-    config.set(&BTreeMap::from(data)).expect("a good one");
-    (config, client.der().clone())
+/// A front proxy's CA.
+pub(super) struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    pub(super) fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        let issuer = Issuer::new(params, key);
+        Self { pem, issuer }
+    }
+
+    /// What kube-apiserver's ConfigMap says of it.
+    pub(super) fn config_map(&self) -> BTreeMap<String, String> {
+        let data = [
+            ("requestheader-client-ca-file", &*self.pem),
+            ("requestheader-allowed-names", r#"["front-proxy-client"]"#),
+            ("requestheader-username-headers", r#"["X-Remote-User"]"#),
+        ];
+        data.map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into()
+    }
+
+    /// Certificate and key of a client of this name, as PEM.
+    pub(super) fn client(&self, name: &str) -> String {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().expect("a key");
+        let signed = params.signed_by(&key, &self.issuer).expect("a certificate");
+        signed.pem() + &key.serialize_pem()
+    }
 }
 
 struct Fixture {
@@ -88,7 +105,12 @@ impl Fixture {
         let folder = tempfile::tempdir().expect("a folder");
         let address = format!("sqlite:{}/store/connectors.db", folder.path().display());
         let store = store::open(&address).await.expect("a store");
-        let (front_proxy, peer) = front_proxy();
+        let authority = Authority::new();
+        let front_proxy = FrontProxyConfig::new();
+        let trusted = front_proxy.set(&authority.config_map());
+        trusted.expect("a good one");
+        let identity = authority.client("front-proxy-client");
+        let peer = CertificateDer::from_pem_slice(identity.as_bytes()).expect("a certificate");
         let group = ApiGroup {
             group: GROUP.into(),
             version: VERSION.into(),

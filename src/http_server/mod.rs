@@ -6,6 +6,7 @@
 
 mod connection_limiter;
 mod listener;
+pub mod tls;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -92,24 +93,45 @@ pub async fn accept_connections<F, Serving>(
     connections.wait().await;
 }
 
-/// Serves HTTP/1.1 on one connection; after `stop` the request in flight may end. `head_timeout` bounds each head, and the time between two requests.
-pub async fn serve_http1<I, S, B>(
-    io: I,
-    service: S,
-    head_timeout: Duration,
-    stop: CancellationToken,
-) where
+/// The bounds of the heads of requests on one connection.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadLimits {
+    /// How long a head may take, and how long a connection may wait for the next one.
+    pub timeout: Duration,
+    /// How long it may be, in bytes.
+    pub bytes: usize,
+    /// How many lines it may have; `None`: 100, which is cheaper than saying so.
+    pub lines: Option<usize>,
+}
+
+impl HeadLimits {
+    /// Within this time, and within [`MAX_HEAD_BYTES`].
+    pub fn within(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            bytes: MAX_HEAD_BYTES,
+            lines: None,
+        }
+    }
+}
+
+/// Serves HTTP/1.1 on one connection; after `stop` the request in flight may end.
+pub async fn serve_http1<I, S, B>(io: I, service: S, head: HeadLimits, stop: CancellationToken)
+where
     I: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(io), service);
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(head.timeout)
+        .max_buf_size(head.bytes);
+    if let Some(lines) = head.lines {
+        http.max_headers(lines);
+    }
+    let connection = http.serve_connection(TokioIo::new(io), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -142,7 +164,7 @@ mod tests {
         let serving = serve_http1(
             server,
             service,
-            Duration::from_millis(50),
+            HeadLimits::within(Duration::from_millis(50)),
             CancellationToken::new(),
         );
         let ended = tokio::time::timeout(Duration::from_secs(20), serving).await;

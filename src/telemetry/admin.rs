@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
 use super::readiness::{CheckState, Readiness};
-use crate::http_server::{self, ConnectionLimits, TrackedConnection};
+use crate::http_server::{self, ConnectionLimits, HeadLimits, TrackedConnection};
 
 /// Asks the store whether it can be written; the error says why not.
 pub type StoreProbe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
@@ -60,7 +60,8 @@ pub async fn serve(listener: TcpListener, admin: AdminState, stop: CancellationT
         async move {
             // Counted until the connection ends.
             let _connection = connection;
-            http_server::serve_http1(stream, service, HEAD_TIMEOUT, stop).await;
+            let head = HeadLimits::within(HEAD_TIMEOUT);
+            http_server::serve_http1(stream, service, head, stop).await;
         }
     };
     http_server::accept_connections("admin", listener, CONNECTION_LIMITS, stopped, serve).await;

@@ -4,14 +4,12 @@ mod refusal_limiter;
 mod registration;
 pub mod secret_token;
 mod server;
-mod tls;
 mod verified_secret;
 
 use url::Url;
 
 pub(in crate::connection) use self::registration::WebhookRegistration;
 pub use self::server::{CONNECTION_LIMITS, WebhookServer, serve};
-pub use self::tls::TlsFiles;
 use crate::identity::ConnectorUid;
 
 /// Where Telegram delivers a connector's updates: `{public url}/telegram/{uid}`.

@@ -17,13 +17,14 @@ use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use secrecy::SecretString;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::refusal_limiter::RefusalLimiter;
 use super::secret_token::SECRET_HEADER;
-use super::tls::{ReloadingTls, TlsFiles};
 use super::verified_secret::VerifiedSecret;
-use crate::http_server::{self, ConnectionLimits, TrackedConnection};
+use crate::http_server::tls::{CertificateFiles, TlsFiles};
+use crate::http_server::{self, ConnectionLimits, HeadLimits, TrackedConnection};
 use crate::identity::ConnectorUid;
 use crate::registry::{Registry, ResolvedConnector};
 use crate::store::{Inbox, StoreError};
@@ -82,15 +83,15 @@ pub async fn serve(
     server: WebhookServer,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    let tls = server
-        .tls
-        .clone()
-        .map(ReloadingTls::load)
-        .transpose()?
-        .map(Arc::new);
-    if let Some(tls) = &tls {
-        tokio::spawn(tls.clone().reload_on_change(stop.clone()));
-    }
+    let tls = match server.tls.clone() {
+        Some(files) => {
+            let files = CertificateFiles::load("webhook server", files)?;
+            let config = files.served().server_config(None)?;
+            tokio::spawn(files.reload_on_change(stop.clone()));
+            Some(TlsAcceptor::from(config))
+        }
+        None => None,
+    };
     let limiter = Arc::new(RefusalLimiter::new());
     let limits = server.connection_limits;
     let stopped = stop.clone();
@@ -105,8 +106,7 @@ pub async fn serve(
                         .await;
                 }
                 Some(tls) => {
-                    let shaken =
-                        tokio::time::timeout(REQUEST_TIMEOUT, tls.acceptor().accept(stream)).await;
+                    let shaken = tokio::time::timeout(REQUEST_TIMEOUT, tls.accept(stream)).await;
                     match shaken {
                         Ok(Ok(stream)) => {
                             server
@@ -151,7 +151,8 @@ impl WebhookServer {
             }
             Ok::<_, Infallible>(response)
         });
-        http_server::serve_http1(stream, service, REQUEST_TIMEOUT, stop).await;
+        let head = HeadLimits::within(REQUEST_TIMEOUT);
+        http_server::serve_http1(stream, service, head, stop).await;
     }
 
     /// Answers one request: 200 only when the update is durable.

@@ -278,6 +278,7 @@ fn operator_settings(
         },
         webhook_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         webhook_tls: None,
+        data_api: None,
         admin_listen,
         store,
         telegram_api_url,

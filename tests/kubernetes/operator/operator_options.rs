@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use kube::Client;
-use telegram_connector_operator::connection::webhook::TlsFiles;
 use telegram_connector_operator::connection::{ConnectionSettings, WebhookSettings};
 use telegram_connector_operator::controller::{self, LeaseSettings};
+use telegram_connector_operator::http_server::tls::TlsFiles;
 
 /// The webhook key of [`OperatorOptions::webhook`].
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";

@@ -185,6 +185,7 @@ impl TestEnv {
             },
             webhook_listen: options.webhook_listen,
             webhook_tls: options.webhook_tls,
+            data_api: None,
             admin_listen: any_port(),
             store: self.store(),
             telegram_api_url: self.telegram.url(),
