@@ -54,6 +54,8 @@ pub struct ResolvedConnector {
     pub approvals: Option<ApprovalPolicy>,
     /// How documents reach the assistant.
     pub files: FilePolicy,
+    /// Messages that others may send through the bot in a minute; `None`: none.
+    pub sending_per_minute: Option<u32>,
 }
 
 /// How long an approval waits where nothing else is said.

@@ -109,6 +109,7 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
             speech: Speech::default(),
             approvals: None,
             files: FilePolicy::default(),
+            sending_per_minute: None,
         }));
         if n % replicas == replica {
             connections

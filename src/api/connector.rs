@@ -2,7 +2,7 @@
 //!
 //! This file holds the resource and its small parts; who may write is in [`access`], who answers in [`assistant`]
 //! (its headers in [`assistant_headers`], what `OpenAI` requests hold in [`openai_options`]), how answers show in [`answers`], who approves
-//! what an assistant does in [`approvals`], who writes voice messages down in [`transcription`], how documents are read in [`files`], what is
+//! what an assistant does in [`approvals`], what others send in [`sending`], who writes voice messages down in [`transcription`], how documents are read in [`files`], what is
 //! read back in [`status`]. Bounds and rules stand beside the fields they guard and become the CRD's schema and CEL
 //! (`super::crds`). Optional fields stay `Option`: the CRD has no defaults, because a server that fills them in makes a
 //! GitOps tool see a difference for ever. The accessors resolve them, and are the only place that knows the defaults.
@@ -25,6 +25,7 @@ pub mod assistant;
 pub mod assistant_headers;
 pub mod files;
 pub mod openai_options;
+pub mod sending;
 pub mod speech;
 pub mod status;
 pub mod transcription;
@@ -36,6 +37,7 @@ pub use assistant::{AssistantProtocol, AssistantSpec};
 pub use assistant_headers::{ApiKeyHeader, AssistantHeader, HeaderValueSource, SecretKeySelector};
 pub use files::{ExtractSpec, FilesSpec};
 pub use openai_options::{OmittableField, OpenAiApi, OpenAiSpec};
+pub use sending::SendingSpec;
 pub use speech::{SpeechOccasion, SpeechSpec};
 pub use status::{BotStatus, ConnectionMode, TelegramConnectorStatus, WebhookStatus};
 pub use transcription::TranscriptionSpec;
@@ -139,6 +141,9 @@ pub struct TelegramConnectorSpec {
     /// Who approves what the assistant asks before it acts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approvals: Option<ApprovalsSpec>,
+    /// Messages that others send through the bot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sending: Option<SendingSpec>,
 }
 
 impl TelegramConnectorSpec {

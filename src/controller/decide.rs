@@ -17,7 +17,7 @@ use super::policies;
 use super::reference_index::GuardedConnector;
 use super::status::{self, OtherConnector, StatusInputs, TokenState};
 use crate::api::TelegramConnector;
-use crate::api::connector::ConnectionMode;
+use crate::api::connector::{ConnectionMode, SendingSpec};
 use crate::connection::ConnectionGoal;
 use crate::identity::ConnectorRef;
 use crate::observation::{self, ConnectionFact, IdentityFact};
@@ -404,6 +404,7 @@ fn resolve(
         speech: resolved.speech.clone(),
         approvals: resolved.approvals.clone(),
         files: policies::file_policy(spec, resolved.extraction.clone()),
+        sending_per_minute: spec.sending.as_ref().map(SendingSpec::per_minute),
     })
 }
 

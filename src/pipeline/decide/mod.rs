@@ -22,5 +22,5 @@ pub(crate) mod read_along;
 pub(crate) mod retry;
 pub(crate) mod session;
 #[cfg(test)]
-mod test_values;
+pub(crate) mod test_values;
 pub(crate) mod user_decision;

@@ -22,7 +22,7 @@ pub(super) const MALLORY: i64 = 66;
 pub(super) const GROUP: i64 = -100_123;
 
 /// A connector that Ann and Ben may write to, in private and in groups.
-pub(super) fn connector(edit: impl FnOnce(&mut ResolvedConnector)) -> ResolvedConnector {
+pub(crate) fn connector(edit: impl FnOnce(&mut ResolvedConnector)) -> ResolvedConnector {
     let api = TelegramApi::new("http://127.0.0.1:9/".parse().expect("a URL")).expect("an API");
     let token = BotToken::parse("8400000001:AAFakeTokenFakeTokenFakeTokenFakeTok");
     let mut connector = ResolvedConnector {
@@ -62,6 +62,7 @@ pub(super) fn connector(edit: impl FnOnce(&mut ResolvedConnector)) -> ResolvedCo
         speech: Speech::default(),
         approvals: None,
         files: FilePolicy::default(),
+        sending_per_minute: None,
     };
     edit(&mut connector);
     connector
