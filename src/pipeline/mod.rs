@@ -24,6 +24,10 @@ pub use decide::access::{AccessDecision, decide as decide_access};
 pub use decide::estimate::estimate_message_tokens;
 pub use decide::retry::{RetryPolicy, SendErrorAction};
 pub use message::incoming_update;
+pub use send::request::{
+    MAX_KEY_BYTES, MAX_TEXT_BYTES, SendError, SendField, SendOutcome, SendRefusal, SendRequest,
+    send as send_message,
+};
 pub use state::pipeline_state::{DeadLetterHook, PipelineContext, PipelineLimits};
 
 /// A running pipeline. Dropping it leaves it running; end it with [`Pipeline::shutdown`].

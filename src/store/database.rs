@@ -9,6 +9,7 @@ use super::group_commit::Writer;
 use super::objects::{
     ErasedCounts, ObjectChanges, ObjectKey, ObjectKind, ObjectPage, ObjectQuery, ObjectStore,
 };
+use super::outgoing::WrittenOutgoing;
 use super::reading::{self, Readers, listing};
 use super::requests::{
     Accept, ChangeLane, CountMessages, DeleteObjects, Erase, OtherBots, StoreRequest,
@@ -16,10 +17,10 @@ use super::requests::{
 use super::shards::ShardLeases;
 use super::statements::PRUNE_LIMIT;
 use super::{
-    AcceptOutcome, Backlog, Claim, ClaimOutcome, ClaimRequest, DeadLetter, DeniedMessage,
-    ExpiredDecision, Inbox, LaneWrite, ListingQuery, Page, ParkedClaim, ReadAlongMessage,
-    Retention, SessionSummary, Store, StoreError, UserDecision, WaitingMessage, WorkNotifier,
-    WriteOutcome,
+    AcceptOutcome, Backlog, Claim, ClaimOutcome, ClaimRequest, CreateOutcome, DeadLetter,
+    DeniedMessage, ExpiredDecision, Inbox, LaneWrite, ListingQuery, NewOutgoing, OutgoingMessage,
+    Page, ParkedClaim, ReadAlongMessage, Retention, SessionSummary, Store, StoreError,
+    UserDecision, WaitingMessage, WorkNotifier, WriteOutcome,
 };
 use crate::history::ChatMessage;
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
@@ -29,7 +30,7 @@ use crate::telegram::RawUpdate;
 type Explain = Box<dyn Fn(&sqlx::Error) -> StoreError + Send + Sync>;
 
 /// Writes down at once that Telegram has taken a part; whether it could.
-type RecordSent = Box<dyn Fn(&Claim, i64, u32) -> bool + Send + Sync>;
+type RecordSent = Box<dyn Fn(&Claim, i64, u32, Option<i64>) -> bool + Send + Sync>;
 
 /// Makes a fleet's leases of shards.
 type MakeShardLeases = Box<dyn Fn(&str) -> Arc<dyn ShardLeases> + Send + Sync>;
@@ -55,7 +56,7 @@ impl<R> DatabaseStore<R> {
             writer,
             readers,
             explain: Box::new(explain),
-            record_sent: Box::new(|_, _, _| false),
+            record_sent: Box::new(|_, _, _, _| false),
             work_notifier,
             shard_leases: None,
         }
@@ -64,7 +65,7 @@ impl<R> DatabaseStore<R> {
     /// With a journal beside the database.
     pub(super) fn with_sent_journal(
         mut self,
-        record_sent: impl Fn(&Claim, i64, u32) -> bool + Send + Sync + 'static,
+        record_sent: impl Fn(&Claim, i64, u32, Option<i64>) -> bool + Send + Sync + 'static,
     ) -> Self {
         self.record_sent = Box::new(record_sent);
         self
@@ -215,8 +216,8 @@ impl<R: Readers> Store for DatabaseStore<R> {
         });
     }
 
-    fn record_sent(&self, claim: &Claim, reply: i64, number: u32) -> bool {
-        (self.record_sent)(claim, reply, number)
+    fn record_sent(&self, claim: &Claim, reply: i64, number: u32, message_id: Option<i64>) -> bool {
+        (self.record_sent)(claim, reply, number, message_id)
     }
 
     async fn upload(
@@ -349,6 +350,37 @@ impl<R: Readers> Store for DatabaseStore<R> {
 
     async fn dead_letters(&self, listing: &ListingQuery) -> Result<Page<DeadLetter>, StoreError> {
         listing::dead_letters(&self.readers, listing)
+            .await
+            .map_err(|e| (self.explain)(&e))
+    }
+
+    async fn create_outgoing(&self, new: NewOutgoing) -> Result<CreateOutcome, StoreError> {
+        let asked = new.clone();
+        let written = self.writer.call(new, StoreRequest::CreateOutgoing).await?;
+        Ok(match written {
+            WrittenOutgoing::Created { id, chat, at } => {
+                CreateOutcome::Created(OutgoingMessage::new(&asked, id, chat, at).into())
+            }
+            WrittenOutgoing::SameKey { id } => {
+                let known = reading::outgoing::by_id(&self.readers, id)
+                    .await
+                    .map_err(|e| (self.explain)(&e))?;
+                let gone = || StoreError::Unavailable("the message has just been deleted".into());
+                CreateOutcome::SameKey(known.ok_or_else(gone)?.into())
+            }
+            WrittenOutgoing::NameTaken => CreateOutcome::NameTaken,
+            WrittenOutgoing::NeverMet => CreateOutcome::NeverMet,
+            WrittenOutgoing::TooMany { retry_after } => CreateOutcome::TooMany { retry_after },
+            WrittenOutgoing::BacklogFull => CreateOutcome::BacklogFull,
+        })
+    }
+
+    async fn outgoing_message(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<OutgoingMessage>, StoreError> {
+        reading::outgoing::by_name(&self.readers, namespace, name)
             .await
             .map_err(|e| (self.explain)(&e))
     }

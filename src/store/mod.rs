@@ -11,6 +11,7 @@ mod group_commit;
 mod listing_records;
 mod migrations;
 mod objects;
+mod outgoing;
 mod parked_claims;
 mod postgres;
 mod read_along;
@@ -39,6 +40,10 @@ pub use listing_records::{DeadLetter, DeniedMessage, ListingQuery, Page, Session
 pub use objects::{
     DeletedObject, ErasedCounts, ObjectChange, ObjectChanges, ObjectContent, ObjectKey, ObjectKind,
     ObjectPage, ObjectQuery, ObjectStore, StoredConversation, StoredDeadLetter, StoredObject,
+};
+pub use outgoing::{
+    CreateOutcome, MAX_PENDING, NewOutgoing, OUTGOING_RETENTION, OutgoingMessage, OutgoingPhase,
+    is_outgoing,
 };
 pub use read_along::ReadAlongMessage;
 pub use records::{
@@ -156,8 +161,8 @@ pub trait Store: Inbox + ObjectStore {
     fn release_in_background(&self, connector: ConnectorUid, write: LaneWrite);
 
     /// Writes down at once and without waiting that Telegram has taken a part, so that it is not sent again should the process be killed before
-    /// [`Change::Sent`] is written. Returns whether that is certain; if not, the change must not wait.
-    fn record_sent(&self, claim: &Claim, reply: i64, number: u32) -> bool;
+    /// [`Change::Sent`] is written, whose fields these are. Returns whether that is certain; if not, the change must not wait.
+    fn record_sent(&self, claim: &Claim, reply: i64, number: u32, message_id: Option<i64>) -> bool;
 
     /// The bytes of a file that waits in the outbox: of the part of this number of this reply, if it is the claim's connector's. `None`: there was
     /// no room for them, or the part was a dead letter meanwhile.
@@ -282,6 +287,23 @@ pub trait Store: Inbox + ObjectStore {
     /// # Errors
     /// [`StoreError`].
     async fn dead_letters(&self, listing: &ListingQuery) -> Result<Page<DeadLetter>, StoreError>;
+
+    /// Checks a message that is to be sent and makes it durable with its parts, at once or not at all; the
+    /// [`work_notifier`](Store::work_notifier) is told. Messages are counted by all processes of the store together.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then it is not known to be written: asking again with the same key tells.
+    async fn create_outgoing(&self, new: NewOutgoing) -> Result<CreateOutcome, StoreError>;
+
+    /// An outgoing message by its name. Reads only.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn outgoing_message(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<OutgoingMessage>, StoreError>;
 
     /// Puts dead letters back where they came from. Returns how many there were.
     ///

@@ -307,6 +307,29 @@ pub enum Change {
         reply: i64,
         /// [`WaitingPart::number`].
         number: u32,
+        /// Telegram's id of the message, where it is a part of an outgoing message.
+        message_id: Option<i64>,
+    },
+    /// A part of an outgoing message is about to be tried: what is known of it until the try has ended is that it may have been sent.
+    BeginSending {
+        /// [`WaitingPart::reply`].
+        reply: i64,
+        /// [`WaitingPart::number`].
+        number: u32,
+    },
+    /// That try did certainly not send it.
+    EndSending {
+        /// [`WaitingPart::reply`].
+        reply: i64,
+        /// [`WaitingPart::number`].
+        number: u32,
+    },
+    /// What is left of an outgoing message will not be sent; [`Change::EndReply`] follows.
+    FailOutgoing {
+        /// [`WaitingPart::reply`].
+        reply: i64,
+        /// Why; no chat text.
+        reason: String,
     },
     /// A part was tried in vain and stays.
     SendAttempted {
@@ -392,7 +415,9 @@ pub struct Retention {
     pub denied: Timestamp,
     /// Messages that were not said to the bot.
     pub read_along: Timestamp,
-    /// Ended sessions and the exchanges of running ones; dead letters. A lane goes with its last session, or with what it remembers of
+    /// Outgoing messages that were sent or failed.
+    pub outgoing: Timestamp,
+    /// Ended sessions and the exchanges of running ones; dead letters; that a chat was met in which nothing is kept any more. A lane goes with its last session, or with what it remembers of
     /// handled messages (`identities`), whichever is later.
     pub sessions: Timestamp,
 }

@@ -17,6 +17,8 @@ pub struct ReplyPart {
     pub content: PartContent,
     /// The message it replies to (in groups).
     pub reply_to: Option<i64>,
+    /// It arrives without a sound.
+    pub silent: bool,
 }
 
 /// What a message says or brings.
@@ -99,6 +101,7 @@ impl ReplyPart {
                 keyboard: None,
             },
             reply_to,
+            silent: false,
         }
     }
 
@@ -131,7 +134,10 @@ impl ReplyPart {
         };
         let texts = rich.fallback.iter().cloned();
         texts
-            .map(|text| Self::text(text.html, text.plain, self.reply_to))
+            .map(|text| Self {
+                silent: self.silent,
+                ..Self::text(text.html, text.plain, self.reply_to)
+            })
             .collect()
     }
 
@@ -165,6 +171,8 @@ struct StoredPart<'a> {
     file: Option<StoredFile<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rich: Option<StoredRich<'a>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    silent: bool,
 }
 
 /// The JSON of a rich message: the first of its fallback's texts is the part's own.
@@ -195,6 +203,7 @@ impl Serialize for ReplyPart {
             keyboard: None,
             file: None,
             rich: None,
+            silent: self.silent,
         };
         match &self.content {
             PartContent::Text { html, keyboard, .. } => {
@@ -253,6 +262,7 @@ impl<'de> Deserialize<'de> for ReplyPart {
         Ok(Self {
             content,
             reply_to: stored.reply_to,
+            silent: stored.silent,
         })
     }
 }
@@ -290,6 +300,7 @@ mod tests {
                 upload: Some(Bytes::from_static(b"abc")),
             }),
             reply_to: Some(7),
+            silent: false,
         };
         let json = serde_json::to_string(&part).expect("JSON");
         let stored = serde_json::from_str::<ReplyPart>(&json).expect("a part");
@@ -314,6 +325,7 @@ mod tests {
                     fallback: all[..texts].to_vec(),
                 }),
                 reply_to: Some(7),
+                silent: true,
             };
             let json = serde_json::to_string(&part).expect("JSON");
             let stored = serde_json::from_str::<ReplyPart>(&json).expect("a part");
@@ -321,10 +333,11 @@ mod tests {
             let parts = [part, ReplyPart::text(None, "next".into(), None)];
             let numbers: Vec<_> = ReplyPart::numbered(&parts).map(|(n, _)| n).collect();
             assert_eq!(numbers, [0, u32::try_from(texts).expect("few")]);
-            assert_eq!(
-                stored.fallback()[0],
-                serde_json::from_str(TEXT).expect("a part")
-            );
+            let first = ReplyPart {
+                silent: true,
+                ..serde_json::from_str(TEXT).expect("a part")
+            };
+            assert_eq!(stored.fallback()[0], first);
         }
     }
 
@@ -342,6 +355,7 @@ mod tests {
                 keyboard: Some(Keyboard { rows }),
             },
             reply_to: None,
+            silent: false,
         };
         let json = serde_json::to_string(&part).expect("JSON");
         assert_eq!(

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::objects::{ErasedCounts, ObjectKey, ObjectKind};
+use super::outgoing::{NewOutgoing, WrittenOutgoing};
 use super::records::{Change, ClaimOutcome, ClaimRequest, LaneWrite, Retention, WriteOutcome};
 use super::user_decisions::ExpiredDecision;
 use super::{AcceptOutcome, StoreError};
@@ -112,6 +113,7 @@ pub(super) enum StoreRequest {
     Retry(Pending<Vec<i64>, u64>),
     Register(Pending<ConnectorRef, ()>),
     ExpireDecisions(Pending<(), Vec<ExpiredDecision>>),
+    CreateOutgoing(Pending<NewOutgoing, WrittenOutgoing>),
     /// Answered with all that were counted in the minute.
     CountMessages(Pending<CountMessages, u32>),
     /// Answered with how many there were.
@@ -121,7 +123,7 @@ pub(super) enum StoreRequest {
 }
 
 /// The operations' names in metrics: every [`StoreRequest::label`].
-pub(super) const OPERATIONS: [&str; 16] = [
+pub(super) const OPERATIONS: [&str; 17] = [
     "accept",
     "claim",
     "write",
@@ -134,6 +136,7 @@ pub(super) const OPERATIONS: [&str; 16] = [
     "retry",
     "register",
     "expire_decisions",
+    "create_outgoing",
     "count_messages",
     "delete_objects",
     "erase",
@@ -152,6 +155,7 @@ impl StoreRequest {
             | Self::ExpireDecisions(_)
             | Self::DeleteObjects(_)
             | Self::Erase(_)
+            | Self::CreateOutgoing(_)
             | Self::Probe(_) => true,
             Self::Claim(_)
             | Self::Write(_)
@@ -192,6 +196,7 @@ impl StoreRequest {
             | Self::Prune(_)
             | Self::DeleteConnectorData(_)
             | Self::Retry(_)
+            | Self::CreateOutgoing(_)
             | Self::DeleteObjects(_)
             | Self::Erase(_) => true,
             Self::Claim(_)
@@ -223,6 +228,11 @@ impl StoreRequest {
                 outcome: Some(Ok(written)),
                 ..
             }) if written.more_waits => Some(connector),
+            Self::CreateOutgoing(Pending {
+                request,
+                outcome: Some(Ok(WrittenOutgoing::Created { .. })),
+                ..
+            }) => Some(&request.connector.uid),
             _ => None,
         }
     }
@@ -247,6 +257,7 @@ impl StoreRequest {
             Self::Retry(_) => "retry",
             Self::Register(_) => "register",
             Self::ExpireDecisions(_) => "expire_decisions",
+            Self::CreateOutgoing(_) => "create_outgoing",
             Self::CountMessages(_) => "count_messages",
             Self::DeleteObjects(_) => "delete_objects",
             Self::Erase(_) => "erase",
@@ -276,6 +287,7 @@ impl StoreRequest {
             Self::Retry(pending) => pending.answer(failure),
             Self::Register(pending) => pending.answer(failure),
             Self::ExpireDecisions(pending) => pending.answer(failure),
+            Self::CreateOutgoing(pending) => pending.answer(failure),
             Self::CountMessages(pending) => pending.answer(failure),
             Self::DeleteObjects(pending) => pending.answer(failure),
             Self::Erase(pending) => pending.answer(failure),

@@ -8,7 +8,7 @@ use super::{MAX_LANE_WAIT, Retention};
 pub(super) const PRUNE_LIMIT: i64 = 500;
 
 /// What `Prune` removes: each with the time in `$1`, [`PRUNE_LIMIT`] in `$2`.
-pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timestamp); 9] {
+pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timestamp); 11] {
     [
         (
             "DELETE FROM seen WHERE (bot, update_id) IN (SELECT bot, update_id FROM seen WHERE at < $1 LIMIT $2)",
@@ -43,6 +43,14 @@ pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timesta
             "DELETE FROM user_decision WHERE id IN (SELECT id FROM user_decision WHERE opened_at < $1 LIMIT $2)",
             retention.sessions,
         ),
+        (
+            "DELETE FROM outgoing_message WHERE id IN (SELECT id FROM outgoing_message WHERE finished_at < $1 LIMIT $2)",
+            retention.outgoing,
+        ),
+        (
+            "DELETE FROM met_chat WHERE (connector, bot, chat) IN (SELECT connector, bot, chat FROM met_chat WHERE at < $1 LIMIT $2)",
+            retention.sessions,
+        ),
     ]
 }
 
@@ -66,7 +74,7 @@ pub(super) const MOVE_CHAT: [&str; 6] = [
 ];
 
 /// What `DeleteConnectorData` removes of the connector `$1`.
-pub(super) const DELETE_CONNECTOR_DATA: [&str; 12] = [
+pub(super) const DELETE_CONNECTOR_DATA: [&str; 14] = [
     "DELETE FROM inbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM outbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM exchange WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
@@ -77,6 +85,8 @@ pub(super) const DELETE_CONNECTOR_DATA: [&str; 12] = [
     // A lane that is being worked in goes with its release; what is written there finds no session and no message.
     "DELETE FROM lane WHERE connector = $1 AND owner IS NULL",
     "UPDATE lane SET session = 0 WHERE connector = $1",
+    "DELETE FROM outgoing_message WHERE connector = $1",
+    "DELETE FROM met_chat WHERE connector = $1",
     "DELETE FROM notice WHERE connector = $1",
     "DELETE FROM moved_chat WHERE connector = $1",
     "UPDATE connector SET superseded = 1 WHERE id = $1",

@@ -93,6 +93,8 @@ pub(super) struct SendMessage<'a> {
     pub(super) parse_mode: Option<ParseMode>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reply_parameters: Option<ReplyParameters>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) disable_notification: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) link_preview_options: Option<LinkPreviewOptions>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,6 +113,8 @@ pub(super) struct SendRichMessage<'a> {
     pub(super) direct_messages_topic_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reply_parameters: Option<ReplyParameters>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) disable_notification: bool,
 }
 payload!(SendRichMessage<'_>, "sendRichMessage", SentMessageId);
 

@@ -59,6 +59,8 @@ pub struct NewFile<'a> {
     pub direct_messages_topic_id: Option<i64>,
     /// The message it replies to; if that one is deleted, it is sent without the reply.
     pub reply_to: Option<i64>,
+    /// It arrives without a sound.
+    pub silent: bool,
     /// How it is sent.
     pub kind: FileKind,
     /// Its name.
@@ -95,6 +97,9 @@ impl NewFile<'_> {
             let reply =
                 serde_json::json!({"message_id": message_id, "allow_sending_without_reply": true});
             form = form.text("reply_parameters", &reply.to_string());
+        }
+        if self.silent {
+            form = form.text("disable_notification", "true");
         }
         if let Some(caption) = self.caption {
             let (text, parse_mode) = caption.parts();

@@ -35,6 +35,7 @@ fn file(kind: FileKind, name: &str, content: &[u8]) -> ReplyPart {
             upload: Some(content.to_vec().into()),
         }),
         reply_to: None,
+        silent: false,
     }
 }
 
@@ -79,7 +80,7 @@ pub(crate) async fn store_reply_and_be_killed(
     };
     store.write(write.into()).await.unwrap();
     if let Some(number) = sent {
-        assert!(store.record_sent(&lane.claim, message, number));
+        assert!(store.record_sent(&lane.claim, message, number, None));
     }
     drop(store);
     env.registry.publish(resolved);

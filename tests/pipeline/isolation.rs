@@ -204,6 +204,7 @@ fn changes(lane: &ClaimedLane, connector: &ConnectorRef, treatment: Treatment) -
         .map(|part| Change::Sent {
             reply: part.reply,
             number: part.number,
+            message_id: None,
         })
         .collect();
     let mut session = lane.session.as_ref().map(|s| (s.number, s.exchanges));

@@ -19,6 +19,7 @@ mod files_out;
 mod full_context;
 mod group_moves;
 mod isolation;
+mod killable_store;
 mod limits;
 mod message_flow;
 #[allow(dead_code, reason = "the assistants' tests use the rest of it")]
@@ -26,6 +27,9 @@ mod message_flow;
 mod mock_server;
 #[path = "../support/not_tried.rs"]
 mod not_tried;
+mod outgoing;
+mod outgoing_kills;
+mod outgoing_postgres;
 mod postgres;
 #[path = "../support/postgres_server.rs"]
 mod postgres_server;

@@ -108,6 +108,7 @@ async fn postgres_store_claims_and_lists() {
             Change::Sent {
                 reply: message,
                 number: 0,
+                message_id: None,
             },
             Change::SendAttempted {
                 reply: message,
@@ -186,6 +187,7 @@ async fn postgres_store_claims_and_lists() {
             identities: now,
             denied: now,
             read_along: now,
+            outgoing: now,
             sessions: now,
         })
         .await
@@ -352,6 +354,7 @@ async fn postgres_prunes_chats_with_expired_sessions() {
             identities: before,
             denied: before,
             read_along: before,
+            outgoing: before,
             sessions: before,
         };
         while store.prune(retention).await.unwrap() {}

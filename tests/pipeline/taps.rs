@@ -20,6 +20,7 @@ async fn offer(connector: &Connector, user: i64) -> i64 {
         direct_messages_topic_id: None,
         text: MessageText::Plain("Go on?"),
         reply_to: None,
+        silent: false,
         link_preview: false,
         keyboard: Some(&keyboard),
     };

@@ -116,7 +116,12 @@ impl TestEnv {
 
     /// A pipeline of its own, as a second process has: with its own connection to the store.
     pub(crate) fn second_process(&self, store: Arc<dyn Store>) -> Pipeline {
-        Pipeline::start(PipelineContext {
+        Pipeline::start(self.pipeline_context(store))
+    }
+
+    /// What a pipeline on this store is started with.
+    pub(crate) fn pipeline_context(&self, store: Arc<dyn Store>) -> PipelineContext {
+        PipelineContext {
             registry: self.registry.clone(),
             store,
             observations: self.observations.clone(),
@@ -125,7 +130,7 @@ impl TestEnv {
             readiness: self.readiness.clone(),
             limits: self.limits,
             on_dead_letter: None,
-        })
+        }
     }
 
     /// Stops the pipeline well and starts it again on the reopened store, as an update of the operator does.
@@ -185,6 +190,7 @@ impl TestEnv {
             speech: Speech::default(),
             approvals: None,
             files: FilePolicy::default(),
+            sending_per_minute: None,
         };
         edit(&mut resolved);
         let uid = resolved.connector_ref.uid.clone();
@@ -383,9 +389,16 @@ pub(crate) fn specific_users(ids: &[i64]) -> AccessPolicy {
 }
 
 pub(crate) async fn open(address: &str) -> Arc<dyn Store> {
-    store::open_with(address, StoreOptions::default())
-        .await
-        .unwrap()
+    open_with_lease(address, StoreOptions::default().lease).await
+}
+
+/// With claims that are taken over so long after a process has gone.
+pub(crate) async fn open_with_lease(address: &str, lease: Duration) -> Arc<dyn Store> {
+    let options = StoreOptions {
+        lease,
+        ..StoreOptions::default()
+    };
+    store::open_with(address, options).await.unwrap()
 }
 
 async fn poll(bot: Bot, uid: ConnectorUid, store: Arc<dyn Store>) {

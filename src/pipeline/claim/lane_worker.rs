@@ -13,7 +13,8 @@ use crate::pipeline::message::incoming_update::IncomingUpdate;
 use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::registry::ResolvedConnector;
 use crate::store::{
-    Change, Claim, ClaimedLane, LaneKey, LaneWrite, Release, Session, StoreError, WriteOutcome,
+    Change, Claim, ClaimedLane, LaneKey, LaneWrite, Release, Session, StoreError, WaitingPart,
+    WriteOutcome, is_outgoing,
 };
 
 /// How a lane was left.
@@ -109,8 +110,18 @@ impl LaneWorker {
     }
 
     /// Notes that Telegram has taken a part. Where that `is_recorded`, it is written with the next changes that must be.
-    pub(crate) fn add_sent_part(&mut self, reply: i64, number: u32, is_recorded: bool) {
-        self.changes.push(Change::Sent { reply, number });
+    pub(crate) fn add_sent_part(
+        &mut self,
+        part: &WaitingPart,
+        message_id: Option<i64>,
+        is_recorded: bool,
+    ) {
+        let WaitingPart { reply, number, .. } = *part;
+        self.changes.push(Change::Sent {
+            reply,
+            number,
+            message_id: message_id.filter(|_| is_outgoing(reply)),
+        });
         self.must_write |= !is_recorded;
     }
 

@@ -13,7 +13,7 @@ use crate::pipeline::decide::retry::SendErrorAction;
 use crate::pipeline::send::outgoing::{OutgoingForm, RichRefusal};
 use crate::pipeline::state::pipeline_state::UPLOAD_MEMORY_MIB;
 use crate::registry::ResolvedConnector;
-use crate::store::{Change, FilePart, WaitingPart};
+use crate::store::{self, Change, FilePart, WaitingPart};
 use crate::telegram::{Bot, MessageText, NewFile, NewMessage, NewRichMessage, TelegramError};
 use crate::telemetry::outcomes::UpdateOutcome;
 
@@ -46,24 +46,34 @@ pub(crate) async fn deliver_parts(
         if given_up == Some(part.reply) {
             continue;
         }
+        let in_doubt = begin_sending(lane, &part);
         lane.write_changes().await?;
         match send_part(lane, connector, &part, &mut destination).await? {
             SendOutcome::Accepted {
                 is_recorded,
-                buttons_message,
+                message_id,
+                has_buttons,
             } => {
-                lane.add_sent_part(part.reply, part.number, is_recorded);
-                if let Some(message_id) = buttons_message {
+                lane.add_sent_part(&part, message_id, is_recorded);
+                if let Some(message_id) = message_id.filter(|_| has_buttons) {
                     let reply = part.reply;
                     lane.add_change(Change::DecisionShown { reply, message_id });
                 }
             }
             SendOutcome::RichRefused => {
+                end_sending(lane, &part, in_doubt);
                 for text in replace_by_texts(lane, &part).into_iter().rev() {
                     parts.push_front(text);
                 }
             }
-            SendOutcome::GivenUp { dead_letter_reason } => {
+            SendOutcome::GivenUp {
+                dead_letter_reason,
+                reason,
+            } => {
+                if store::is_outgoing(part.reply) {
+                    let reply = part.reply;
+                    lane.add_change(Change::FailOutgoing { reply, reason });
+                }
                 if let Some(reason) = &dead_letter_reason {
                     all_sent = false;
                     report_dead_letter(lane, connector, reason);
@@ -78,6 +88,9 @@ pub(crate) async fn deliver_parts(
                 wait,
                 counts_as_attempt,
             } => {
+                if counts_as_attempt != Some(true) {
+                    end_sending(lane, &part, in_doubt);
+                }
                 if let Some(ambiguous) = counts_as_attempt {
                     lane.add_change(Change::SendAttempted {
                         reply: part.reply,
@@ -90,6 +103,24 @@ pub(crate) async fn deliver_parts(
         }
     }
     Ok(DeliveryProgress::Finished { all_sent })
+}
+
+/// Of an answer, one part in flight may appear twice after a kill, and nobody asks. Of an outgoing message it is told: it is in doubt until its try has
+/// ended. Whether it was so before.
+fn begin_sending(lane: &mut LaneWorker, part: &WaitingPart) -> bool {
+    if store::is_outgoing(part.reply) {
+        let WaitingPart { reply, number, .. } = *part;
+        lane.add_change(Change::BeginSending { reply, number });
+    }
+    part.ambiguous
+}
+
+/// A try has certainly not sent an outgoing message.
+fn end_sending(lane: &mut LaneWorker, part: &WaitingPart, in_doubt: bool) {
+    if store::is_outgoing(part.reply) && !in_doubt {
+        let WaitingPart { reply, number, .. } = *part;
+        lane.add_change(Change::EndSending { reply, number });
+    }
 }
 
 /// Notes that a rich message is sent as texts, and returns them.
@@ -116,13 +147,16 @@ enum SendOutcome {
     Accepted {
         /// The store has it already, whatever becomes of this process.
         is_recorded: bool,
-        /// The message, where it has buttons.
-        buttons_message: Option<i64>,
+        /// The message; `None`: nothing was to be sent.
+        message_id: Option<i64>,
+        has_buttons: bool,
     },
     /// It is a rich message, which Telegram does not take.
     RichRefused,
     GivenUp {
+        /// `Some`: what is left becomes a dead letter.
         dead_letter_reason: Option<String>,
+        reason: String,
     },
     Wait {
         wait: LaneWait,
@@ -229,13 +263,7 @@ async fn try_form(
         Ok(send_once(lane, connector, part, (*form, upload), destination).await)
     };
     let sent = pipeline.send_windows.run(bot, sending).await?;
-    Ok(sent.map(|(is_recorded, buttons_message)| {
-        throttle.record_accepted(bot, destination.chat);
-        SendOutcome::Accepted {
-            is_recorded,
-            buttons_message,
-        }
-    }))
+    Ok(sent.inspect(|_| throttle.record_accepted(bot, destination.chat)))
 }
 
 fn note_rich_refusal(lane: &LaneWorker, refusal: RichRefusal, error: &TelegramError) {
@@ -251,7 +279,7 @@ fn note_rich_refusal(lane: &LaneWorker, refusal: RichRefusal, error: &TelegramEr
     }
 }
 
-/// Whether the store has it that the part was taken, and the message where it has buttons. The record is made at once, before anything else has a
+/// Sends a part. The record is made at once, before anything else has a
 /// turn: a process that is killed between Telegram's answer and the record sends the part again.
 async fn send_once(
     lane: &LaneWorker,
@@ -259,7 +287,7 @@ async fn send_once(
     part: &WaitingPart,
     (form, upload): (OutgoingForm<'_>, Option<&Upload<'_>>),
     destination: Destination,
-) -> Result<(bool, Option<i64>), TelegramError> {
+) -> Result<SendOutcome, TelegramError> {
     let pipeline = &lane.pipeline;
     let began = StdInstant::now();
     let address = Address {
@@ -267,15 +295,21 @@ async fn send_once(
         thread_id: lane.key.thread_id().filter(|_| !destination.topic_is_gone),
         direct_messages_topic_id: lane.key.direct_messages_topic_id(),
         reply_to: part.part.reply_to,
+        silent: part.part.silent,
     };
     let result = send_form(&connector.bot, form, upload, address).await;
     if let Ok(None) = result {
-        return Ok((false, None));
+        return Ok(SendOutcome::Accepted {
+            is_recorded: false,
+            message_id: None,
+            has_buttons: false,
+        });
     }
-    let is_recorded = result.is_ok()
-        && pipeline
-            .store
-            .record_sent(&lane.claim, part.reply, part.number);
+    let is_recorded = result.as_ref().is_ok_and(|message_id| {
+        let told = message_id.filter(|_| store::is_outgoing(part.reply));
+        let (store, claim) = (&pipeline.store, &lane.claim);
+        store.record_sent(claim, part.reply, part.number, told)
+    });
     let label = result.as_ref().map_or_else(TelegramError::label, |_| "ok");
     pipeline
         .metrics
@@ -284,7 +318,11 @@ async fn send_once(
         form,
         OutgoingForm::Html(_, Some(_)) | OutgoingForm::Plain(_, Some(_))
     );
-    result.map(|message| (is_recorded, message.filter(|_| has_buttons)))
+    result.map(|message_id| SendOutcome::Accepted {
+        is_recorded,
+        message_id,
+        has_buttons,
+    })
 }
 
 /// Where a message goes, as the Bot API has it.
@@ -293,6 +331,7 @@ struct Address {
     thread_id: Option<i64>,
     direct_messages_topic_id: Option<i64>,
     reply_to: Option<i64>,
+    silent: bool,
 }
 
 /// Calls the method of a form. The id of the message; `None`: nothing was to be sent.
@@ -307,6 +346,7 @@ async fn send_form(
         thread_id,
         direct_messages_topic_id,
         reply_to,
+        silent,
     } = address;
     let send_text = async |text, keyboard| {
         let message = NewMessage {
@@ -315,6 +355,7 @@ async fn send_form(
             direct_messages_topic_id,
             text,
             reply_to,
+            silent,
             link_preview: false,
             keyboard,
         };
@@ -329,6 +370,7 @@ async fn send_form(
                 thread_id,
                 direct_messages_topic_id,
                 reply_to,
+                silent,
                 kind,
                 name: &file.name,
                 media_type: &file.media_type,
@@ -343,6 +385,7 @@ async fn send_form(
                 thread_id,
                 direct_messages_topic_id,
                 reply_to,
+                silent,
                 html: &rich.html,
             };
             bot.send_rich_message(&message).await
@@ -394,8 +437,9 @@ fn end_attempt(
     action: SendErrorAction,
 ) -> SendOutcome {
     let (pipeline, bot) = (&lane.pipeline, lane.key.bot);
-    let dead_letter = |reason| SendOutcome::GivenUp {
-        dead_letter_reason: Some(reason),
+    let dead_letter = |reason: String| SendOutcome::GivenUp {
+        dead_letter_reason: Some(reason.clone()),
+        reason,
     };
     match action {
         SendErrorAction::Throttled(wait) => {
@@ -413,6 +457,7 @@ fn end_attempt(
             tracing::debug!(%error, "nobody is there to read the reply");
             SendOutcome::GivenUp {
                 dead_letter_reason: None,
+                reason: error.to_string(),
             }
         }
         SendErrorAction::DeadLetter(why) => dead_letter(format!("{why}: {error}")),

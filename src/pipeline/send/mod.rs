@@ -10,3 +10,4 @@ pub(crate) mod preview_text;
 pub(crate) mod receipt;
 pub(crate) mod render;
 mod render_pool;
+pub(crate) mod request;

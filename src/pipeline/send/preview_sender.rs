@@ -246,6 +246,7 @@ impl PreviewSender<'_> {
                     direct_messages_topic_id: self.direct_messages_topic_id,
                     text,
                     reply_to: None,
+                    silent: false,
                     link_preview: false,
                     keyboard: None,
                 };

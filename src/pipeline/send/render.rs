@@ -51,6 +51,7 @@ pub(crate) async fn markdown_parts(
             ReplyPart {
                 content: PartContent::Rich(RichPart { html, fallback }),
                 reply_to,
+                silent: false,
             }
         }
     };

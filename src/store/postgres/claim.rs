@@ -180,7 +180,7 @@ async fn parts(
     let found = sqlx::query(
         "SELECT o.lane, o.reply, o.number, o.part, o.attempts, o.ambiguous, o.stored_at
          FROM json_array_elements($1::json) j(value) JOIN outbox o ON o.lane = (j.value->>0)::bigint
-         ORDER BY o.lane, o.reply, o.number",
+         ORDER BY o.lane, o.stored_at, o.reply, o.number",
     )
     .bind(lanes)
     .fetch_all(db)

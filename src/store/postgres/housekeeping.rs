@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnection;
 
 use super::accept::BacklogCount;
 use super::connection::{Connection, rows};
-use super::{objects, user_decisions};
+use super::{objects, outgoing, user_decisions};
 use crate::identity::ConnectorUid;
 use crate::store::Retention;
 use crate::store::reading::timestamp;
@@ -86,6 +86,10 @@ pub(super) async fn apply_requests(
             StoreRequest::Erase(pending) => {
                 let erased = objects::erase(connection, db, &pending.request).await?;
                 pending.resolve(Ok(erased));
+            }
+            StoreRequest::CreateOutgoing(pending) => {
+                let written = outgoing::create(connection, db, &pending.request).await?;
+                pending.resolve(Ok(written));
             }
             StoreRequest::Probe(pending) => {
                 probe(connection, db).await?;
@@ -174,6 +178,7 @@ async fn dead_letter_other_bots(
     .execute(&mut *db)
     .await?
     .rows_affected();
+    let failed = outgoing::fail_other_bots(db, id, bot.0, before, now).await?;
     if dead_letters > 0 {
         sqlx::query(
             "DELETE FROM inbox WHERE received_at < $3 AND lane IN
@@ -184,10 +189,12 @@ async fn dead_letter_other_bots(
         .bind(before)
         .execute(&mut *db)
         .await?;
-        clear_idle_lanes(db, id).await?;
         connection.backlog = BacklogCount::load(db).await?;
     }
-    Ok(dead_letters)
+    if dead_letters > 0 || failed > 0 {
+        clear_idle_lanes(db, id).await?;
+    }
+    Ok(dead_letters + failed)
 }
 
 /// Lanes of a connector in which nothing waits any more.
@@ -267,6 +274,7 @@ async fn retry_dead_letters(
     db: &mut PgConnection,
     ids: &[i64],
 ) -> Result<u64, sqlx::Error> {
+    outgoing::note_retried(db, ids).await?;
     let ids = rows(ids);
     let now = connection.now();
     sqlx::query(

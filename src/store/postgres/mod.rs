@@ -7,6 +7,7 @@ mod connection;
 mod housekeeping;
 mod notices;
 mod objects;
+mod outgoing;
 mod read_along;
 mod reading;
 mod shards;
@@ -56,6 +57,7 @@ const MIGRATIONS: &[super::migrations::File] = &[
         "revisions",
         include_str!("migrations/0009_revisions.sql"),
     ),
+    (10, "outgoing", include_str!("migrations/0010_outgoing.sql")),
 ];
 
 fn invalid(what: &str, error: &dyn std::fmt::Display) -> StoreError {

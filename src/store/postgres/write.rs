@@ -8,6 +8,7 @@ use sqlx::postgres::{PgConnection, PgQueryResult};
 use super::accept::BacklogCount;
 use super::connection::{Connection, rows};
 use super::notices::Notices;
+use super::outgoing;
 use super::read_along::apply_read_along;
 use super::uploads::store_uploads;
 use super::user_decisions;
@@ -333,7 +334,7 @@ impl Rows<'_> {
             now,
         )
         .await?;
-        Ok(())
+        outgoing::apply_changes(db, &self.outgoing, now).await
     }
 }
 

@@ -1,8 +1,10 @@
 //! The changes of all writes of a batch, as the rows of the statements that do them.
 
 use super::notices::Notices;
+use super::outgoing::OutgoingChange;
 use super::read_along::ReadAlongChange;
 use super::uploads::Upload;
+use crate::store::outgoing::is_outgoing;
 use crate::store::statements::{latest_ready_at, speaker_list};
 use crate::store::{Change, LaneWrite, Release, ReplyPart, WriteOutcome};
 
@@ -32,6 +34,7 @@ pub(super) struct Rows<'a> {
     pub(super) denied: Vec<DeniedRow<'a>>,
     pub(super) read_along: Vec<ReadAlongChange<'a>>,
     pub(super) sent: Vec<(i64, i64, u32)>,
+    pub(super) outgoing: Vec<OutgoingChange<'a>>,
     pub(super) send_attempted: Vec<(i64, i64, u32, bool)>,
     pub(super) replaced: Vec<(i64, i64, u32, u32, String)>,
     pub(super) ended_replies: Vec<(i64, i64)>,
@@ -143,7 +146,15 @@ impl<'a> Rows<'a> {
                     message.chat,
                     *waiting,
                 )),
-                Change::Sent { reply, number } => self.sent.push((lane, *reply, *number)),
+                Change::Sent { reply, number, .. } => {
+                    self.sent.push((lane, *reply, *number));
+                    if is_outgoing(*reply) {
+                        self.outgoing.push((lane, change));
+                    }
+                }
+                Change::BeginSending { .. }
+                | Change::EndSending { .. }
+                | Change::FailOutgoing { .. } => self.outgoing.push((lane, change)),
                 Change::SendAttempted {
                     reply,
                     number,

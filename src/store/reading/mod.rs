@@ -2,6 +2,7 @@
 
 pub(super) mod listing;
 pub(super) mod objects;
+pub(super) mod outgoing;
 pub(super) mod user_decisions;
 pub(super) mod waiting_messages;
 

@@ -129,17 +129,20 @@ fn unsent_parts(
         reply: part.reply,
         number: part.number,
     };
-    let (sent, unsent): (Vec<_>, Vec<_>) = parts(db, lane)?
-        .into_iter()
-        .partition(|part| connection.sent_journal.contains(key(part)));
-    connection.remove_sent_parts(db, sent.iter().map(key).collect())?;
+    let mut unsent = parts(db, lane)?;
+    let journal = connection.sent_journal.clone();
+    let sent: Vec<_> = unsent
+        .extract_if(.., |part| journal.find(key(part)).is_some())
+        .filter_map(|part| journal.find(key(&part)))
+        .collect();
+    connection.remove_sent_parts(db, sent)?;
     Ok(unsent)
 }
 
 fn parts(db: &Db, lane: i64) -> rusqlite::Result<Vec<WaitingPart>> {
     let mut found = db.prepare_cached(
         "SELECT reply, number, part, attempts, ambiguous, stored_at FROM outbox WHERE lane = ?1
-         ORDER BY reply, number",
+         ORDER BY stored_at, reply, number",
     )?;
     let found = found.query_map([lane], |row| {
         let part = serde_json::from_str(row.get_ref(2)?.as_str()?).map_err(|error| {

@@ -14,9 +14,9 @@ use rusqlite::{Connection as Db, OpenFlags};
 
 use super::accept::{self, BacklogCount};
 use super::claimant::Claimant;
-use super::sent_journal::{SentJournal, SentPart};
+use super::sent_journal::{SentJournal, SentPart, SentRecord};
 use super::wal_file::{WalDisk, WalFile};
-use super::{claim, housekeeping, objects, write};
+use super::{claim, housekeeping, objects, outgoing, write};
 use crate::identity::{ConnectorRef, ConnectorUid};
 use crate::store::group_commit::Backend;
 use crate::store::requests::StoreRequest;
@@ -78,13 +78,17 @@ impl Connection {
     pub(super) fn remove_sent_parts(
         &mut self,
         db: &Db,
-        parts: Vec<SentPart>,
+        sent: Vec<SentRecord>,
     ) -> rusqlite::Result<()> {
         let mut remove =
             db.prepare_cached("DELETE FROM outbox WHERE lane = ?1 AND reply = ?2 AND number = ?3")?;
-        for part in &parts {
-            remove.execute((part.lane, part.reply, part.number))?;
+        for record in &sent {
+            let part = &record.part;
+            if remove.execute((part.lane, part.reply, part.number))? > 0 {
+                outgoing::note_sent(db, record, self.now())?;
+            }
         }
+        let parts = sent.into_iter().map(|record| record.part);
         self.on_commit.settled.extend(parts);
         Ok(())
     }

@@ -7,7 +7,7 @@ use super::accept::BacklogCount;
 use super::claimant::DeadClaimant;
 use super::connection::Connection;
 use super::sent_journal;
-use super::{objects, user_decisions};
+use super::{objects, outgoing, user_decisions};
 use crate::identity::ConnectorUid;
 use crate::store::Retention;
 use crate::store::reading::timestamp;
@@ -86,6 +86,10 @@ pub(super) fn apply_requests(
                 let erased = objects::erase(connection, db, &pending.request)?;
                 pending.resolve(Ok(erased));
             }
+            StoreRequest::CreateOutgoing(pending) => {
+                let written = outgoing::create(connection, db, &pending.request)?;
+                pending.resolve(Ok(written));
+            }
             StoreRequest::Probe(pending) => {
                 probe(connection, db)?;
                 pending.resolve(Ok(()));
@@ -163,16 +167,19 @@ fn dead_letter_other_bots(
          WHERE l.connector = ?1 AND l.bot <> ?2 AND l.owner IS NULL AND l.ready_at IS NOT NULL AND i.received_at < ?3",
         (id, bot.0, before, now),
     )?;
+    let failed = outgoing::fail_other_bots(db, id, bot.0, before, now)?;
     if dead_letters > 0 {
         db.execute(
             "DELETE FROM inbox WHERE received_at < ?3 AND lane IN
                (SELECT id FROM lane WHERE connector = ?1 AND bot <> ?2 AND owner IS NULL AND ready_at IS NOT NULL)",
             (id, bot.0, before),
         )?;
-        clear_idle_lanes(db, id)?;
         connection.backlog = BacklogCount::load(db)?;
     }
-    Ok(dead_letters as u64)
+    if dead_letters > 0 || failed > 0 {
+        clear_idle_lanes(db, id)?;
+    }
+    Ok(dead_letters as u64 + failed)
 }
 
 /// Lanes of a connector in which nothing waits any more.
@@ -231,6 +238,7 @@ fn retry_dead_letters(connection: &mut Connection, db: &Db, ids: &[i64]) -> rusq
     let now = connection.now();
     let mut retried = 0;
     for id in ids {
+        outgoing::note_retried(db, *id)?;
         for statement in [
             "INSERT INTO lane (bot, chat, topic, connector, ready_at)
              SELECT bot, chat, topic, connector, ?2 FROM dead_letter WHERE id = ?1

@@ -10,6 +10,7 @@ mod housekeeping;
 pub(super) mod inspect;
 mod objects;
 mod open_error;
+mod outgoing;
 mod reading;
 mod sent_journal;
 mod user_decisions;
@@ -31,7 +32,7 @@ use super::group_commit::Writer;
 use super::{StoreError, StoreOptions, WorkNotifier};
 
 use connection::{Connection, explain};
-use sent_journal::SentPart;
+use sent_journal::{SentPart, SentRecord};
 
 /// Opens the file, making it (readable by its owner only) and its folders where they are missing.
 pub(super) async fn open(
@@ -83,14 +84,17 @@ pub(super) async fn open(
     let path = path.to_owned();
     let explain = move |error: &_| explain(&path, error);
     let store = DatabaseStore::new(writer, readers, work_notifier, explain);
-    Ok(store.with_sent_journal(move |claim, reply, number| {
-        let lane = claim.lane;
-        sent_journal.record(SentPart {
-            lane,
-            reply,
-            number,
-        })
-    }))
+    Ok(
+        store.with_sent_journal(move |claim, reply, number, message_id| {
+            let lane = claim.lane;
+            let part = SentPart {
+                lane,
+                reply,
+                number,
+            };
+            sent_journal.record(SentRecord { part, message_id })
+        }),
+    )
 }
 
 /// Every migration, oldest first.
@@ -119,6 +123,7 @@ const MIGRATIONS: &[super::migrations::File] = &[
         "revisions",
         include_str!("migrations/0008_revisions.sql"),
     ),
+    (9, "outgoing", include_str!("migrations/0009_outgoing.sql")),
 ];
 
 /// Two processes may start at the same moment; the second finds the first's migrations done.

@@ -4,7 +4,7 @@
 //! The journal is in the file that the claimant keeps locked. It is not synced: a kill does not take back what was written, and after a loss
 //! of power a part may appear twice. Whoever takes over the lanes of a claimant that is gone reads it first.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// A record: lane, reply, number and checksum, little-endian.
+/// A record: lane, reply, number and checksum, little-endian. Before that of a part whose message matters there is one with the message's id below zero in
+/// the place of the lane; a version that does not know it finds no such lane.
 const RECORD_BYTES: usize = 24;
 /// A journal that is as long is written anew, with what is not settled.
 const MAX_BYTES: u64 = 1 << 20;
@@ -23,6 +24,25 @@ pub(super) struct SentPart {
     pub(super) lane: i64,
     pub(super) reply: i64,
     pub(super) number: u32,
+}
+
+/// A part that Telegram has taken, as which message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SentRecord {
+    pub(super) part: SentPart,
+    /// Only of outgoing messages; `None`: not known.
+    pub(super) message_id: Option<i64>,
+}
+
+impl SentRecord {
+    fn to_bytes(self) -> Vec<u8> {
+        let message = self.message_id.filter(|id| *id > 0).map(|id| SentPart {
+            lane: -id,
+            ..self.part
+        });
+        let records = message.into_iter().chain([self.part]);
+        records.flat_map(SentPart::to_record).collect()
+    }
 }
 
 impl SentPart {
@@ -64,7 +84,8 @@ struct Journal {
     /// `None`: no file could be made, or no claims are held.
     file: Option<Arc<File>>,
     length: u64,
-    unsettled: HashSet<SentPart>,
+    /// With the ids of their messages.
+    unsettled: HashMap<SentPart, Option<i64>>,
 }
 
 impl SentJournal {
@@ -76,9 +97,9 @@ impl SentJournal {
     }
 
     /// Writes down that a part was taken. Returns whether a kill cannot undo it.
-    pub(super) fn record(&self, part: SentPart) -> bool {
+    pub(super) fn record(&self, sent: SentRecord) -> bool {
         let mut journal = self.0.lock();
-        journal.unsettled.insert(part);
+        journal.unsettled.insert(sent.part, sent.message_id);
         if journal.length >= MAX_BYTES {
             journal.rewrite();
             return journal.file.is_some();
@@ -87,17 +108,19 @@ impl SentJournal {
         let Some(file) = &journal.file else {
             return false;
         };
-        if file.write_all_at(&part.to_record(), length).is_err() {
+        let bytes = sent.to_bytes();
+        if file.write_all_at(&bytes, length).is_err() {
             // Perhaps a half of it: the next one is written over it.
             return false;
         }
-        journal.length += RECORD_BYTES as u64;
+        journal.length += bytes.len() as u64;
         true
     }
 
-    /// Whether a part was taken, as far as the database does not say so itself.
-    pub(super) fn contains(&self, part: SentPart) -> bool {
-        self.0.lock().unsettled.contains(&part)
+    /// What is known of a part that was taken, as far as the database does not say so itself.
+    pub(super) fn find(&self, part: SentPart) -> Option<SentRecord> {
+        let message_id = self.0.lock().unsettled.get(&part).copied()?;
+        Some(SentRecord { part, message_id })
     }
 
     /// The database says so by now.
@@ -111,26 +134,38 @@ impl SentJournal {
     /// Forgets what was sent in lanes that are gone, in the file too.
     pub(super) fn drop_lanes(&self, lanes: &[i64]) {
         let mut journal = self.0.lock();
-        journal.unsettled.retain(|part| !lanes.contains(&part.lane));
+        journal
+            .unsettled
+            .retain(|part, _| !lanes.contains(&part.lane));
         journal.rewrite();
     }
 
     /// What the database does not say yet.
-    pub(super) fn unsettled(&self) -> Vec<SentPart> {
-        self.0.lock().unsettled.iter().copied().collect()
+    pub(super) fn unsettled(&self) -> Vec<SentRecord> {
+        self.0.lock().records()
     }
 }
 
 impl Journal {
+    fn records(&self) -> Vec<SentRecord> {
+        let unsettled = self.unsettled.iter();
+        unsettled
+            .map(|(part, message_id)| SentRecord {
+                part: *part,
+                message_id: *message_id,
+            })
+            .collect()
+    }
+
     /// Writes what is not settled over what is there, and then cuts off the rest: of a process that is killed between the two, old records are
     /// left, which say nothing wrong.
     fn rewrite(&mut self) {
         self.length = 0;
         let Some(file) = &self.file else { return };
         let records: Vec<u8> = self
-            .unsettled
-            .iter()
-            .flat_map(|part| part.to_record())
+            .records()
+            .into_iter()
+            .flat_map(SentRecord::to_bytes)
             .collect();
         let length = records.len() as u64;
         let written = file.write_all_at(&records, 0);
@@ -143,10 +178,20 @@ impl Journal {
 }
 
 /// What a claimant that is gone has written down. A file that is not there or cannot be read says nothing.
-pub(super) fn read(path: &Path) -> Vec<SentPart> {
+pub(super) fn read(path: &Path) -> Vec<SentRecord> {
     let bytes = std::fs::read(path).unwrap_or_default();
     let (records, _) = bytes.as_chunks();
-    records.iter().filter_map(SentPart::from_record).collect()
+    let mut message_ids = HashMap::new();
+    let mut sent = Vec::new();
+    for part in records.iter().filter_map(SentPart::from_record) {
+        if part.lane < 0 {
+            message_ids.insert((part.reply, part.number), -part.lane);
+        } else {
+            let message_id = message_ids.get(&(part.reply, part.number)).copied();
+            sent.push(SentRecord { part, message_id });
+        }
+    }
+    sent
 }
 
 #[cfg(test)]
@@ -161,6 +206,14 @@ mod tests {
         }
     }
 
+    fn sent(reply: i64) -> SentRecord {
+        SentRecord {
+            part: part(reply),
+            // Below zero there are outgoing messages.
+            message_id: (reply < 0).then_some(900 - reply),
+        }
+    }
+
     fn journal() -> (tempfile::NamedTempFile, SentJournal) {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let journal = SentJournal::default();
@@ -172,34 +225,35 @@ mod tests {
     #[test]
     fn what_was_recorded_is_read_by_the_next_process() {
         let (file, journal) = journal();
-        assert!(journal.record(part(1)) && journal.record(part(-2)));
-        assert_eq!(read(file.path()), [part(1), part(-2)]);
-        assert!(journal.contains(part(1)) && !journal.contains(part(3)));
+        assert!(journal.record(sent(1)) && journal.record(sent(-2)));
+        assert_eq!(read(file.path()), [sent(1), sent(-2)]);
+        assert_eq!(journal.find(part(-2)), Some(sent(-2)));
+        assert_eq!(journal.find(part(3)), None);
     }
 
     #[test]
     fn torn_and_empty_records_say_nothing() {
         let (file, journal) = journal();
-        journal.record(part(1));
+        journal.record(sent(1));
         let mut bytes = std::fs::read(file.path()).expect("the journal");
         bytes.extend([0; RECORD_BYTES]);
         bytes.extend(&part(2).to_record()[..RECORD_BYTES - 1]);
         std::fs::write(file.path(), bytes).expect("written");
-        assert_eq!(read(file.path()), [part(1)]);
+        assert_eq!(read(file.path()), [sent(1)]);
     }
 
     #[test]
     fn journal_stays_short_and_keeps_what_is_not_settled() {
         let (file, journal) = journal();
-        journal.record(part(-1));
+        journal.record(sent(-1));
         for reply in 0..100_000 {
-            assert!(journal.record(part(reply)));
+            assert!(journal.record(sent(reply)));
             journal.settle(&[part(reply)]);
         }
         let length = file.as_file().metadata().expect("the journal").len();
         assert!(length <= MAX_BYTES + RECORD_BYTES as u64, "{length}");
-        assert!(read(file.path()).contains(&part(-1)));
-        assert_eq!(journal.unsettled(), [part(-1)]);
+        assert!(read(file.path()).contains(&sent(-1)));
+        assert_eq!(journal.unsettled(), [sent(-1)]);
     }
 
     #[test]
@@ -215,16 +269,16 @@ mod tests {
     #[test]
     fn next_file_begins_with_what_is_not_settled() {
         let (_first, journal) = journal();
-        journal.record(part(1));
+        journal.record(sent(1));
         let second = tempfile::NamedTempFile::new().expect("a file");
         journal.begin(Some(Arc::new(second.reopen().expect("the same file"))));
-        assert_eq!(read(second.path()), [part(1)]);
+        assert_eq!(read(second.path()), [sent(1)]);
     }
 
     #[test]
     fn without_a_file_nothing_is_promised() {
         let journal = SentJournal::default();
-        assert!(!journal.record(part(1)));
-        assert!(journal.contains(part(1)));
+        assert!(!journal.record(sent(1)));
+        assert!(journal.find(part(1)).is_some());
     }
 }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use rusqlite::{Connection as Db, OptionalExtension as _, Params};
 
 use super::connection::Connection;
-use super::sent_journal::SentPart;
-use super::user_decisions;
+use super::sent_journal::{SentPart, SentRecord};
+use super::{outgoing, user_decisions};
 use crate::store::read_along;
 use crate::store::requests::StoreRequest;
 use crate::store::statements::{
@@ -86,15 +86,22 @@ fn apply_lane_write(
                 let finished = finish(db, *message)?;
                 connection.backlog.remove(write.claim.connector, finished);
             }
-            Change::Sent { reply, number } => {
-                let (reply, number) = (*reply, *number);
-                let sent = SentPart {
+            Change::Sent {
+                reply,
+                number,
+                message_id,
+            } => {
+                let part = SentPart {
                     lane,
-                    reply,
-                    number,
+                    reply: *reply,
+                    number: *number,
                 };
-                connection.remove_sent_parts(db, vec![sent])?;
+                let message_id = *message_id;
+                connection.remove_sent_parts(db, vec![SentRecord { part, message_id }])?;
             }
+            Change::BeginSending { .. }
+            | Change::EndSending { .. }
+            | Change::FailOutgoing { .. } => outgoing::apply_change(db, lane, change, now)?,
             Change::OpenDecision(new) => user_decisions::open(db, write.claim, new, now)?,
             Change::TakeDecision { id, taken } => {
                 let connector = write.claim.connector;
@@ -253,6 +260,9 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
         | Change::Finish { .. }
         | Change::DeadLetter { .. }
         | Change::Sent { .. }
+        | Change::BeginSending { .. }
+        | Change::EndSending { .. }
+        | Change::FailOutgoing { .. }
         | Change::OpenDecision(_)
         | Change::TakeDecision { .. }
         | Change::DecisionDelivered { .. }

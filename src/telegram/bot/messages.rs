@@ -48,6 +48,8 @@ pub struct NewMessage<'a> {
     pub text: MessageText<'a>,
     /// The message it replies to; if that one is deleted, it is sent without the reply.
     pub reply_to: Option<i64>,
+    /// It arrives without a sound.
+    pub silent: bool,
     /// Whether the first link gets a preview.
     pub link_preview: bool,
     /// Buttons under it.
@@ -65,6 +67,8 @@ pub struct NewRichMessage<'a> {
     pub direct_messages_topic_id: Option<i64>,
     /// The message it replies to; if that one is deleted, it is sent without the reply.
     pub reply_to: Option<i64>,
+    /// It arrives without a sound.
+    pub silent: bool,
     /// Its content (Bot API, "Rich HTML style").
     pub html: &'a str,
 }
@@ -83,6 +87,7 @@ impl Bot {
             direct_messages_topic_id: message.direct_messages_topic_id,
             parse_mode,
             reply_parameters: message.reply_to.map(methods::ReplyParameters::to),
+            disable_notification: message.silent,
             link_preview_options: link_preview_options(message.link_preview),
             reply_markup: message.keyboard,
         };
@@ -104,6 +109,7 @@ impl Bot {
             message_thread_id: message.thread_id,
             direct_messages_topic_id: message.direct_messages_topic_id,
             reply_parameters: message.reply_to.map(methods::ReplyParameters::to),
+            disable_notification: message.silent,
         };
         let sent: methods::SentMessageId = self.call(&payload, WRITE_TIMEOUT).await?;
         Ok(sent.message_id)

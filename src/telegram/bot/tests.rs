@@ -134,6 +134,7 @@ fn hello() -> NewMessage<'static> {
         direct_messages_topic_id: None,
         text: MessageText::Html("<b>hi</b>"),
         reply_to: Some(9_007_199_254_740_993),
+        silent: false,
         link_preview: false,
         keyboard: None,
     }

@@ -9,6 +9,7 @@ mod listings;
 mod migration;
 mod objects;
 mod opening;
+pub(crate) mod outgoing;
 mod parked_claims;
 mod pruning;
 pub(crate) mod read_along;

@@ -20,6 +20,7 @@ async fn identities_expire_by_age_only() {
         identities,
         denied: now,
         read_along: now,
+        outgoing: now,
         sessions: now,
     };
     store.prune(retention(now)).await.unwrap();
@@ -100,6 +101,7 @@ async fn chat_with_expired_session_and_notice_is_pruned() {
             identities: before,
             denied: before,
             read_along: before,
+            outgoing: before,
             sessions: before,
         };
         while store.prune(retention).await.unwrap() {}

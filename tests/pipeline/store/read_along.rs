@@ -57,6 +57,7 @@ pub(crate) async fn read_along_is_bounded_and_ends(store: &dyn Store) {
         identities: Timestamp::MIN,
         denied: Timestamp::MIN,
         read_along: before,
+        outgoing: before,
         sessions: Timestamp::MIN,
     };
     store.prune(retention).await.unwrap();

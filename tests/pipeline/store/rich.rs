@@ -18,6 +18,7 @@ pub(crate) fn rich(html: &str, texts: &[&str]) -> ReplyPart {
             fallback: fallback.collect(),
         }),
         reply_to: None,
+        silent: false,
     }
 }
 
@@ -69,6 +70,7 @@ pub(crate) async fn check_refused_rich_message_becomes_its_texts(store: &dyn Sto
     let sent = |number| Change::Sent {
         reply: message,
         number,
+        message_id: None,
     };
     write(&lane, vec![tried, sent(0)]).await;
     write(&lane, vec![replace(1)]).await;

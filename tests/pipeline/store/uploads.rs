@@ -25,6 +25,7 @@ fn file(bytes: usize) -> ReplyPart {
             upload: Some(vec![7; bytes].into()),
         }),
         reply_to: None,
+        silent: false,
     }
 }
 
@@ -75,6 +76,7 @@ pub(crate) async fn check_file_is_stored_until_its_part_ends(store: &dyn Store) 
     let sent = Change::Sent {
         reply: reply_id,
         number,
+        message_id: None,
     };
     write(store, lane.claim, vec![sent]).await;
     assert_eq!(stored(store, &lane, 1).await, None);

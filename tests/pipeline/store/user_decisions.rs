@@ -49,6 +49,7 @@ async fn open(
         Change::Sent {
             reply: message,
             number: 0,
+            message_id: None,
         },
         Change::DecisionShown {
             reply: message,
@@ -146,6 +147,7 @@ pub(crate) async fn check_decision_is_shown_in_another_chat(store: &dyn Store) {
         Change::Sent {
             reply: part.reply,
             number: part.number,
+            message_id: None,
         },
         Change::DecisionShown {
             reply: part.reply,
@@ -159,6 +161,7 @@ pub(crate) async fn check_decision_is_shown_in_another_chat(store: &dyn Store) {
         denied: later,
         sessions: Timestamp::UNIX_EPOCH,
         read_along: later,
+        outgoing: later,
     };
     // Nothing waits in either lane now, but a person.
     while store.prune(retention).await.unwrap() {}

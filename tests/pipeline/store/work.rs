@@ -51,7 +51,7 @@ async fn part_noted_as_sent_is_not_sent_again_after_a_crash() {
     let fixture = StoreFixture::new();
     let store = fixture.open().await;
     let (claim, reply) = store_reply_of_two_parts(&*store).await;
-    assert!(store.record_sent(&claim, reply, 0));
+    assert!(store.record_sent(&claim, reply, 0, None));
     assert_eq!(parts_after_a_crash(&fixture, store).await, [1]);
 }
 
@@ -60,7 +60,7 @@ async fn part_noted_as_sent_is_not_claimed_again_if_its_write_failed() {
     let fixture = StoreFixture::new();
     let store = fixture.open().await;
     let (held, reply) = store_reply_of_two_parts(&*store).await;
-    assert!(store.record_sent(&held, reply, 0));
+    assert!(store.record_sent(&held, reply, 0, None));
     assert!(end(&*store, held, Vec::new()).await.more_waits);
     let claimed = claim(&*store, "a", 10).await;
     let numbers: Vec<_> = claimed.lanes[0].parts.iter().map(|p| p.number).collect();
@@ -72,7 +72,7 @@ async fn part_noted_as_sent_is_gone_once_claims_are_released() {
     let fixture = StoreFixture::new();
     let store = fixture.open().await;
     let (claim, reply) = store_reply_of_two_parts(&*store).await;
-    assert!(store.record_sent(&claim, reply, 0));
+    assert!(store.record_sent(&claim, reply, 0, None));
     store.release_claims().await.unwrap();
     assert_eq!(parts_after_a_crash(&fixture, store).await, [1]);
 }
@@ -119,6 +119,7 @@ async fn reply_survives_crash_until_each_part_is_recorded() {
                 changes: vec![Change::Sent {
                     reply: message,
                     number: 0,
+                    message_id: None,
                 }],
                 release: None,
             }
@@ -144,6 +145,7 @@ async fn reply_survives_crash_until_each_part_is_recorded() {
         vec![Change::Sent {
             reply: message,
             number: 1,
+            message_id: None,
         }],
     )
     .await;

@@ -72,6 +72,10 @@ impl BatchHandler<'_> {
             upload: Some(content.clone()),
         });
         let reply_to = self.reply_to();
-        Ok(ReplyPart { content, reply_to })
+        Ok(ReplyPart {
+            content,
+            reply_to,
+            silent: false,
+        })
     }
 }

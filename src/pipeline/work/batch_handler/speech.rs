@@ -143,5 +143,10 @@ fn add_voice(parts: &mut Vec<ReplyPart>, voice: Bytes, reply_to: Option<i64>) {
         parts.clear();
     }
     let content = PartContent::File(file);
-    parts.insert(0, ReplyPart { content, reply_to });
+    let spoken = ReplyPart {
+        content,
+        reply_to,
+        silent: false,
+    };
+    parts.insert(0, spoken);
 }
