@@ -24,7 +24,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         try:
             body = message(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            token = open(f"{ACCOUNT}/token").read()  # Kubernetes replaces it every hour.
+            token = open(f"{ACCOUNT}/token").read().strip()  # Kubernetes replaces it every hour.
             headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
             request = urllib.request.Request(URL, json.dumps(body).encode(), headers)
             status = urllib.request.urlopen(request, context=TLS, timeout=10).status
