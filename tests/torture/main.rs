@@ -16,6 +16,7 @@ mod faults;
 mod field;
 #[path = "../support/not_tried.rs"]
 mod not_tried;
+mod notes;
 mod operator;
 #[path = "../support/postgres_server.rs"]
 mod postgres_server;

@@ -104,7 +104,7 @@ impl TestEnv {
                 manifests,
                 "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: acme}}\nstringData: {{token: '{token}'}}\n\
                  ---\napiVersion: connectors.pupau.ai/v1alpha1\nkind: TelegramConnector\nmetadata: {{name: {name}, namespace: acme}}\n\
-                 spec:\n  botTokenSecretRef: {{name: {name}}}\n  access: {{level: Open}}\n  groups: {{respondTo: All}}\n  limits: {{messagesPerMinute: 600}}\n  \
+                 spec:\n  botTokenSecretRef: {{name: {name}}}\n  access: {{level: Open}}\n  groups: {{respondTo: All}}\n  limits: {{messagesPerMinute: 600}}\n  sending: {{perMinute: 1000}}\n  \
                  assistant: {{protocol: OpenAI, url: '{url}', model: sample, timeoutSeconds: 5}}\n"
             )
             .unwrap();

@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::faults;
+use crate::notes::Notes;
 use crate::postgres_server::Postgres;
 use crate::tally::{SentMessages, Tally, count_by_interruption};
 use crate::test_env::{DeliveryMode, TestEnv};
@@ -23,6 +24,8 @@ const STALL_TIMEOUT: Duration = Duration::from_mins(2);
 /// Messages per second, unless `TORTURE_RATE` is set. A kill doubles the parts that Telegram has accepted and the operator has not yet
 /// recorded, which is the rate times the time between both. That time is about ten times longer in a debug build.
 const RATE: u64 = if cfg!(debug_assertions) { 10 } else { 60 };
+/// Of so many messages of users there is one that somebody sends through a bot.
+const NOTE_INTERVAL: u64 = 4;
 /// The runs take turns in killing, because the count depends on how quickly a sent part is recorded.
 pub(crate) static EXCLUSIVE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 /// The time until a kill, in milliseconds: from before the start has ended until well into the work.
@@ -80,6 +83,8 @@ async fn torture(mode: DeliveryMode, postgres: Option<&Postgres>) {
     faults::inject_telegram_faults(telegram);
     let started = Instant::now();
     let mut sent = SentMessages::new();
+    let mut notes = Notes::new(&env).await;
+    let mut note_rng = StdRng::seed_from_u64(seed + 1);
     let mut store_faults = 0_u64;
     let mut in_work = 0;
     let mut killed = Vec::new();
@@ -112,9 +117,18 @@ async fn torture(mode: DeliveryMode, postgres: Option<&Postgres>) {
                 store_is_failing.set(false);
             }
         };
+        let sending = async {
+            let pause = Duration::from_micros(NOTE_INTERVAL * 1_000_000 / rate);
+            loop {
+                tokio::time::sleep(pause).await;
+                let bot = note_rng.random_range(0..BOTS);
+                notes.send(bot, note_rng.random_range(USERS)).await;
+            }
+        };
         // The kill comes at the end of the load, even if the store fault has not ended.
         tokio::select! {
             () = load => {}
+            () = sending => {}
             () = async { store.await; store_faults += 1; std::future::pending().await } => {}
         }
         in_work += sent.count - Tally::of(&sent, telegram).answered;
@@ -132,12 +146,15 @@ async fn torture(mode: DeliveryMode, postgres: Option<&Postgres>) {
     env.assistant.set_behaviour(Behaviour::default());
     let (first, dead_letters) = wait_until_drained(&env, &sent).await;
     let unlisted = count_lost(&first, &dead_letters);
+    notes.wait_until_ended(STALL_TIMEOUT).await;
     env.retry_dead_letters();
     let (_, dead_letters_after_retry) = wait_until_drained(&env, &sent).await;
+    notes.wait_until_ended(STALL_TIMEOUT).await;
     // A part that is sent late would be a double.
     tokio::time::sleep(Duration::from_secs(2)).await;
     operator.kill();
     let last = Tally::of(&sent, telegram);
+    let sent_notes = notes.tally(telegram).await;
 
     let sum = |count: fn(&bot_api_simulator::BotCounters) -> u64| {
         let all = env.bots.iter().map(|bot| count(&telegram.counters(*bot)));
@@ -188,6 +205,14 @@ async fn torture(mode: DeliveryMode, postgres: Option<&Postgres>) {
         dead_letters.len(),
         dead_letters_after_retry.len()
     ));
+    print(format!(
+        "messages sent by others {}, lost {}, arrived twice and not listed {}, listed as ambiguous {}, failed {}",
+        sent_notes.accepted,
+        sent_notes.lost.len(),
+        sent_notes.doubled.len(),
+        sent_notes.ambiguous,
+        sent_notes.failed.len()
+    ));
     if let Some(path) = std::env::var_os("TORTURE_KEEP_LOG") {
         std::fs::write(path, env.log()).unwrap();
     }
@@ -201,6 +226,11 @@ async fn torture(mode: DeliveryMode, postgres: Option<&Postgres>) {
         last.unanswered.is_empty(),
         "{:?}\n{dead_letters_after_retry:?}",
         last.unanswered
+    );
+    assert!(sent_notes.accepted > 0, "nobody sent anything");
+    assert!(
+        sent_notes.lost.is_empty() && sent_notes.doubled.is_empty(),
+        "{sent_notes:?}"
     );
     assert_eq!(first.out_of_order, 0);
     // A store that takes no writes takes no record either.
