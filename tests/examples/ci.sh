@@ -28,6 +28,7 @@ echo "examples: kustomize overlays built: $(basename -a examples/kustomize/overl
 while IFS= read -r script; do
   python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read())' "$script" || fail "$script"
 done < <(find examples -name '*.py')
+python3 tests/examples/alert_receiver.py || fail "the receiver of examples/alertmanager"
 
 if [ -x ../shared/envtest/up ] && command -v kubectl >/dev/null; then
   state=$work/api

@@ -126,8 +126,9 @@ impl Notes {
     }
 
     async fn find(&self, n: usize) -> Option<OutgoingMessage> {
-        let found = self.store.outgoing_message("acme", &format!("note-{n}"));
-        found.await.unwrap_or_default()
+        let name = format!("note-{n}");
+        let found = self.store.outgoing_message("acme", &name).await;
+        found.unwrap_or_default()
     }
 
     /// Counts what has arrived.

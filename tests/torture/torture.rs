@@ -25,7 +25,7 @@ const STALL_TIMEOUT: Duration = Duration::from_mins(2);
 /// recorded, which is the rate times the time between both. That time is about ten times longer in a debug build.
 const RATE: u64 = if cfg!(debug_assertions) { 10 } else { 60 };
 /// Of so many messages of users there is one that somebody sends through a bot.
-const NOTE_INTERVAL: u64 = 4;
+const NOTE_INTERVAL: u64 = 2;
 /// The runs take turns in killing, because the count depends on how quickly a sent part is recorded.
 pub(crate) static EXCLUSIVE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 /// The time until a kill, in milliseconds: from before the start has ended until well into the work.
