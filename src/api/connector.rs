@@ -141,7 +141,7 @@ pub struct TelegramConnectorSpec {
     /// Who approves what the assistant asks before it acts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approvals: Option<ApprovalsSpec>,
-    /// Messages that others send through the bot.
+    /// Messages that others send through the bot, as outgoingmessages of the data API. Absent: sending is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sending: Option<SendingSpec>,
 }

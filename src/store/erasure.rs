@@ -59,7 +59,7 @@ pub(super) const END_LANE: [(Erased, &str); 9] = [
 ];
 
 /// What else is the person's `$1` in the namespace `$2` (NULL: in all).
-pub(super) const ERASE_PERSON: [(Erased, &str); 8] = [
+pub(super) const ERASE_PERSON: [(Erased, &str); 10] = [
     (
         Erased::DeniedMessages,
         "DELETE FROM denied WHERE (sender = $1 OR chat = $1) AND (CAST($2 AS TEXT) IS NULL OR namespace = $2)",
@@ -96,6 +96,16 @@ pub(super) const ERASE_PERSON: [(Erased, &str); 8] = [
     (
         Erased::Others,
         "DELETE FROM user_decision WHERE sender = $1 AND connector IN
+           (SELECT id FROM connector WHERE CAST($2 AS TEXT) IS NULL OR namespace = $2)",
+    ),
+    (
+        Erased::Others,
+        "DELETE FROM outgoing_message WHERE (sender = $1 OR chat = $1) AND (CAST($2 AS TEXT) IS NULL OR namespace = $2)",
+    ),
+    // The person's lanes are gone by now, which was noted.
+    (
+        Erased::Others,
+        "DELETE FROM met_chat WHERE chat = $1 AND connector IN
            (SELECT id FROM connector WHERE CAST($2 AS TEXT) IS NULL OR namespace = $2)",
     ),
 ];
@@ -155,10 +165,17 @@ const fn mention(
 }
 
 /// Every place that may name a person whose row it is not.
-pub(super) const MENTIONS: [Mention; 8] = [
+pub(super) const MENTIONS: [Mention; 9] = [
     mention("inbox", &["id"], "body", OF_LANES, blank_json),
     mention("dead_letter", &["id"], "body", IN_NAMESPACE, blank_json),
     mention("denied", &["id"], "message", IN_NAMESPACE, blank_json),
+    mention(
+        "outgoing_message",
+        &["id"],
+        "body",
+        IN_NAMESPACE,
+        blank_words,
+    ),
     mention(
         "outbox",
         &["lane", "reply", "number"],

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::StoreError;
 use super::listing_records::DeniedMessage;
+use super::outgoing::OutgoingMessage;
 use super::records::TokenCounts;
 use crate::history::ChatMessage;
 use crate::identity::{BotId, ConnectorUid};
@@ -21,11 +22,18 @@ pub enum ObjectKind {
     Conversation,
     /// A message that was not answered, or a part of a reply that was not delivered.
     DeadLetter,
+    /// A message that somebody sends through a bot.
+    OutgoingMessage,
 }
 
 impl ObjectKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::DeniedMessage, Self::Conversation, Self::DeadLetter];
+    pub const ALL: [Self; 4] = [
+        Self::DeniedMessage,
+        Self::Conversation,
+        Self::DeadLetter,
+        Self::OutgoingMessage,
+    ];
 
     /// The kind as the store keeps it.
     pub(super) fn code(self) -> i64 {
@@ -33,6 +41,7 @@ impl ObjectKind {
             Self::DeniedMessage => 0,
             Self::Conversation => 1,
             Self::DeadLetter => 2,
+            Self::OutgoingMessage => 3,
         }
     }
 }
@@ -52,7 +61,7 @@ pub struct ObjectQuery {
     pub namespace: Option<String>,
     /// The connector's name: what belongs to the connector that has it now.
     pub connector: Option<String>,
-    /// Who sent it; of a conversation the person of a private chat.
+    /// Who sent it; of a conversation and of an outgoing message the person of a private chat.
     pub user: Option<i64>,
     /// The chat.
     pub chat: Option<i64>,
@@ -102,6 +111,8 @@ pub enum ObjectContent {
     Conversation(StoredConversation),
     /// Something that could not be handled.
     DeadLetter(StoredDeadLetter),
+    /// A message that somebody sends.
+    OutgoingMessage(Box<OutgoingMessage>),
 }
 
 /// A session without its words.
@@ -164,7 +175,7 @@ pub struct DeletedObject {
     pub key: ObjectKey,
     /// The connector's namespace.
     pub namespace: String,
-    /// The connector's name.
+    /// The connector's name; of an outgoing message its own.
     pub connector: String,
     /// The connector; `None` where which one of that name it was is not known.
     pub connector_uid: Option<ConnectorUid>,

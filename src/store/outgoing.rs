@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::objects::ObjectKey;
 use super::reply_part::ReplyPart;
 use crate::identity::{BotId, ConnectorRef};
 
@@ -131,6 +132,8 @@ pub struct OutgoingMessage {
     pub message_ids: Vec<i64>,
     /// When it was sent or failed.
     pub finished_at: Option<Timestamp>,
+    /// When it changed last, in the order of changes of objects; 0 of what has just been written.
+    pub revision: i64,
 }
 
 impl OutgoingMessage {
@@ -153,7 +156,13 @@ impl OutgoingMessage {
             ambiguous: false,
             message_ids: Vec::new(),
             finished_at: None,
+            revision: 0,
         }
+    }
+
+    /// What it is called as an object.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey(self.id, 0)
     }
 
     /// Whether it is what is asked for again: the same words to the same chat.
@@ -239,8 +248,8 @@ pub(super) const READY_LANE: &str =
     "INSERT INTO lane (connector, bot, chat, topic, ready_at) VALUES ($1, $2, $3, $4, $5)
        ON CONFLICT (connector, bot, chat, topic) DO UPDATE SET ready_at = coalesce(lane.ready_at, excluded.ready_at) RETURNING id";
 
-/// Stores the part `$5` number `$3` of the reply `$2` in the lane `$1` at `$4`.
-pub(super) const STORE_PART: &str = "INSERT INTO outbox (lane, reply, number, update_id, stored_at, part) VALUES ($1, $2, $3, 0, $4, $5)";
+/// Stores the part `$5` number `$3` of the reply `$2` in the lane `$1` at `$4`, for the person `$6` (0: nobody's alone).
+pub(super) const STORE_PART: &str = "INSERT INTO outbox (lane, reply, number, update_id, stored_at, part, sender) VALUES ($1, $2, $3, 0, $4, $5, $6)";
 
 /// Before a part `$4` of the message `$1` is tried, which stands in the lane `$2` under the reply `$3`: if a try before did not end, it may have been
 /// sent.
@@ -272,23 +281,38 @@ pub(super) const NOTE_FAILED: &str =
 pub(super) const NOTE_RETRIED: &str = "UPDATE outgoing_message SET phase = 0, reason = NULL, finished_at = NULL
      WHERE id IN (SELECT reply + 4611686018427387904 FROM dead_letter WHERE id = $1 AND kind = 'reply' AND reply < 0)";
 
-/// What waits for another bot than `$2` of the connector `$1` since before `$3` is given up, at `$4`: first it becomes dead letters.
-pub(super) const FAIL_OTHER_BOTS: [&str; 3] = [
-    "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, reply, number, attempts, reason, body)
-     SELECT $4, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, 0, 0, 'reply', o.reply, o.number, o.attempts,
-       'the connector''s token was replaced by another bot''s', o.part
-     FROM lane l JOIN outbox o ON o.lane = l.id AND o.reply < 0 JOIN connector c ON c.id = l.connector
-     WHERE l.connector = $1 AND l.bot <> $2 AND l.owner IS NULL AND l.ready_at IS NOT NULL AND o.stored_at < $3",
-    "UPDATE outgoing_message SET phase = 2, reason = 'the connector''s token was replaced by another bot''s', finished_at = $4
-     WHERE phase = 0 AND id IN (SELECT o.reply + 4611686018427387904 FROM lane l JOIN outbox o ON o.lane = l.id AND o.reply < 0
-       WHERE l.connector = $1 AND l.bot <> $2 AND l.owner IS NULL AND l.ready_at IS NOT NULL AND o.stored_at < $3)",
-    "DELETE FROM outbox WHERE reply < 0 AND $4 IS NOT NULL AND stored_at < $3 AND lane IN
-       (SELECT id FROM lane WHERE connector = $1 AND bot <> $2 AND owner IS NULL AND ready_at IS NOT NULL)",
+/// What waits for another bot than `$2` of the connector `$1` since before `$3` is given up, at `$4`: first it becomes dead letters, which get this
+/// revision.
+pub(super) fn fail_other_bots(revision: &str) -> [String; 3] {
+    const WHY: &str = "'the connector''s token was replaced by another bot''s'";
+    const WAITING: &str = "lane l JOIN outbox o ON o.lane = l.id AND o.reply < 0";
+    const OTHERS: &str = "l.connector = $1 AND l.bot <> $2 AND l.owner IS NULL AND l.ready_at IS NOT NULL AND o.stored_at < $3";
+    [
+        format!(
+            "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, reply, number, attempts, reason, body, sender, revision)
+             SELECT $4, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, 0, 0, 'reply', o.reply, o.number, o.attempts, {WHY}, o.part, o.sender, {revision}
+             FROM {WAITING} JOIN connector c ON c.id = l.connector WHERE {OTHERS}"
+        ),
+        format!(
+            "UPDATE outgoing_message SET phase = 2, reason = {WHY}, finished_at = $4
+             WHERE phase = 0 AND id IN (SELECT o.reply + 4611686018427387904 FROM {WAITING} WHERE {OTHERS})"
+        ),
+        "DELETE FROM outbox WHERE reply < 0 AND $4 IS NOT NULL AND stored_at < $3 AND lane IN
+           (SELECT id FROM lane WHERE connector = $1 AND bot <> $2 AND owner IS NULL AND ready_at IS NOT NULL)"
+            .to_owned(),
+    ]
+}
+
+/// Deletes the message `$1` of the namespace `$2`, with what of it waits.
+pub(super) const DELETE: [&str; 2] = [
+    "DELETE FROM outbox WHERE reply = $1 - 4611686018427387904 AND lane IN (SELECT l.id FROM outgoing_message o
+       JOIN lane l ON l.connector = o.connector AND l.bot = o.bot AND l.chat = o.chat AND l.topic = o.topic WHERE o.id = $1 AND o.namespace = $2)",
+    "DELETE FROM outgoing_message WHERE id = $1 AND namespace = $2",
 ];
 
-/// The columns of [`OutgoingMessage`], of `m` and of `c`, its connector.
-pub(super) const COLUMNS: &str = "m.id, c.uid, m.namespace, c.name, m.name, m.bot, m.chat, m.topic, m.sender, m.idempotency_key, m.body, m.silent,
-       m.created_at, m.phase, m.reason, m.ambiguous, m.message_ids, m.finished_at";
+/// The columns of [`OutgoingMessage`], of `o` and of `c`, its connector. The first seven are those of every object.
+pub(super) const COLUMNS: &str = "o.id, CAST(0 AS BIGINT), o.namespace, c.name, c.uid, o.created_at, o.revision, o.name, o.bot, o.chat, o.topic, o.sender,
+       o.idempotency_key, o.body, o.silent, o.phase, o.reason, o.ambiguous, o.message_ids, o.finished_at";
 
 #[cfg(test)]
 mod tests {

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
+use telegram_connector_operator::history::ChatMessage;
 use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
 use telegram_connector_operator::store::shards::ShardLeases;
 use telegram_connector_operator::store::{
     AcceptOutcome, Backlog, Claim, ClaimOutcome, ClaimRequest, CreateOutcome, DeadLetter,
-    DeniedMessage, ExpiredDecision, Inbox, LaneWrite, ListingQuery, NewOutgoing, OutgoingMessage,
+    DeniedMessage, ErasedCounts, ExpiredDecision, Inbox, LaneWrite, ListingQuery, NewOutgoing,
+    ObjectChanges, ObjectKey, ObjectKind, ObjectPage, ObjectQuery, ObjectStore, OutgoingMessage,
     Page, ParkedClaim, ReadAlongMessage, Retention, SessionSummary, Store, StoreError,
     UserDecision, WaitingMessage, WorkNotifier, WriteOutcome,
 };
@@ -96,6 +98,49 @@ impl Inbox for KillableStore {
 
     fn shard_leases(&self, fleet: &str) -> Option<Arc<dyn ShardLeases>> {
         self.inner.shard_leases(fleet)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for KillableStore {
+    async fn list_objects(
+        &self,
+        query: &ObjectQuery,
+        after: Option<ObjectKey>,
+        limit: u32,
+    ) -> Result<ObjectPage, StoreError> {
+        self.alive().await.list_objects(query, after, limit).await
+    }
+
+    async fn object_changes(
+        &self,
+        query: &ObjectQuery,
+        after: i64,
+        limit: u32,
+    ) -> Result<ObjectChanges, StoreError> {
+        self.alive().await.object_changes(query, after, limit).await
+    }
+
+    async fn delete_objects(
+        &self,
+        kind: ObjectKind,
+        namespace: &str,
+        keys: Vec<ObjectKey>,
+    ) -> Result<u64, StoreError> {
+        let store = self.alive().await;
+        store.delete_objects(kind, namespace, keys).await
+    }
+
+    async fn transcript(
+        &self,
+        namespace: &str,
+        key: ObjectKey,
+    ) -> Result<Option<Vec<ChatMessage>>, StoreError> {
+        self.alive().await.transcript(namespace, key).await
+    }
+
+    async fn erase(&self, user: i64, namespace: Option<&str>) -> Result<ErasedCounts, StoreError> {
+        self.alive().await.erase(user, namespace).await
     }
 }
 

@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::accept::BacklogCount;
 use super::connection::Connection;
+use super::outgoing;
 use crate::store::erasure::{
     AFTERWARDS, Blanked, END_DECISION, END_LANE, ERASE_PERSON, Erased, FIND_DECISIONS, LANES,
     MARK_CLAIMED, MENTIONS, Mention, has_number,
@@ -21,6 +22,13 @@ pub(super) async fn delete(
     let statement = match objects.kind {
         ObjectKind::DeniedMessage => "DELETE FROM denied WHERE id = ANY($1) AND namespace = $2",
         ObjectKind::DeadLetter => "DELETE FROM dead_letter WHERE id = ANY($1) AND namespace = $2",
+        ObjectKind::OutgoingMessage => {
+            let mut deleted = 0;
+            for key in &objects.keys {
+                deleted += outgoing::delete(db, *key, &objects.namespace).await?;
+            }
+            return Ok(deleted);
+        }
         ObjectKind::Conversation => {
             let mut ended = 0;
             for key in &objects.keys {

@@ -1,16 +1,17 @@
 //! Messages that somebody sends: written down with their parts, and what becomes of them. They are rare: one statement after the other.
 
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
 use super::connection::Connection;
 use crate::store::outgoing::{
-    BEGIN_SENDING, END_SENDING, FAIL_OTHER_BOTS, FIND_KEY, FIND_MET, FIND_MOVED, FIND_NAME,
-    FIND_PENDING, FIND_RATE, INSERT, MAX_PENDING, NOTE_AMBIGUOUS, NOTE_FAILED, NOTE_RETRIED,
-    NOTE_SENT, NewOutgoing, READY_LANE, STORE_PART, WrittenOutgoing, outgoing_of, reply_of,
-    retry_after, window_start,
+    self, BEGIN_SENDING, END_SENDING, FIND_KEY, FIND_MET, FIND_MOVED, FIND_NAME, FIND_PENDING,
+    FIND_RATE, INSERT, MAX_PENDING, NOTE_AMBIGUOUS, NOTE_FAILED, NOTE_RETRIED, NOTE_SENT,
+    NewOutgoing, READY_LANE, STORE_PART, WrittenOutgoing, outgoing_of, reply_of, retry_after,
+    window_start,
 };
 use crate::store::reading::timestamp;
-use crate::store::{Change, ReplyPart};
+use crate::store::{Change, ObjectKey, ReplyPart};
 
 /// A change of an outgoing message, in the lane of the write.
 pub(super) type OutgoingChange<'a> = (i64, &'a Change);
@@ -71,6 +72,7 @@ pub(super) async fn create(
             .bind(i64::from(number))
             .bind(now)
             .bind(serde_json::to_string(part).expect("strings always serialize"))
+            .bind(new.user.unwrap_or(0))
             .execute(&mut *db)
             .await?;
     }
@@ -213,8 +215,8 @@ pub(super) async fn fail_other_bots(
     now: i64,
 ) -> Result<u64, sqlx::Error> {
     let mut failed = 0;
-    for statement in FAIL_OTHER_BOTS {
-        let done = sqlx::query(statement)
+    for statement in outgoing::fail_other_bots("txid_current()") {
+        let done = sqlx::query(AssertSqlSafe(statement))
             .bind(connector)
             .bind(bot)
             .bind(before)
@@ -224,4 +226,22 @@ pub(super) async fn fail_other_bots(
         failed = done.rows_affected();
     }
     Ok(failed)
+}
+
+/// Deletes a message of a namespace, with what of it waits; how many there were.
+pub(super) async fn delete(
+    db: &mut PgConnection,
+    ObjectKey(id, other): ObjectKey,
+    namespace: &str,
+) -> Result<u64, sqlx::Error> {
+    let mut deleted = 0;
+    for statement in outgoing::DELETE.into_iter().filter(|_| other == 0) {
+        let done = sqlx::query(statement)
+            .bind(id)
+            .bind(namespace)
+            .execute(&mut *db)
+            .await?;
+        deleted = done.rows_affected();
+    }
+    Ok(deleted)
 }

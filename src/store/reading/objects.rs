@@ -8,6 +8,7 @@ use crate::store::objects::{
     DeletedObject, ObjectChange, ObjectChanges, ObjectContent, ObjectKey, ObjectKind, ObjectPage,
     ObjectQuery, StoredConversation, StoredDeadLetter, StoredObject,
 };
+use crate::store::outgoing;
 
 /// The conditions of a statement with their values.
 #[derive(Default)]
@@ -64,7 +65,7 @@ impl<'a> Conditions<'a> {
 /// The names of a kind's key columns.
 fn key_columns(kind: ObjectKind) -> &'static str {
     match kind {
-        ObjectKind::DeniedMessage | ObjectKind::DeadLetter => "o.id",
+        ObjectKind::DeniedMessage | ObjectKind::DeadLetter | ObjectKind::OutgoingMessage => "o.id",
         ObjectKind::Conversation => "o.lane, o.number",
     }
 }
@@ -83,6 +84,7 @@ fn columns(kind: ObjectKind) -> &'static str {
             "o.id, CAST(0 AS BIGINT), o.namespace, o.name, c.uid, o.at, o.revision, o.bot, o.chat, o.topic, o.sender, o.update_id, o.kind, o.number,
                o.attempts, o.reason"
         }
+        ObjectKind::OutgoingMessage => outgoing::COLUMNS,
     }
 }
 
@@ -95,6 +97,9 @@ fn tables<D: Dialect>(kind: ObjectKind, by_chat: bool) -> String {
         }
         ObjectKind::DeadLetter => {
             "dead_letter o LEFT JOIN connector c ON c.id = o.connector".to_owned()
+        }
+        ObjectKind::OutgoingMessage => {
+            "outgoing_message o LEFT JOIN connector c ON c.id = o.connector".to_owned()
         }
         ObjectKind::Conversation if by_chat => {
             format!(
@@ -360,6 +365,9 @@ fn object(kind: ObjectKind, row: &impl Columns) -> Result<StoredObject, sqlx::Er
                 attempts: row.count(14),
                 reason: row.text(15).to_owned(),
             })
+        }
+        ObjectKind::OutgoingMessage => {
+            ObjectContent::OutgoingMessage(Box::new(super::outgoing::read(row)))
         }
     };
     Ok(StoredObject {

@@ -5,6 +5,7 @@ use rusqlite::{Connection as Db, OptionalExtension as _, params_from_iter};
 
 use super::accept::BacklogCount;
 use super::connection::Connection;
+use super::outgoing;
 use crate::store::erasure::{
     AFTERWARDS, Blanked, END_DECISION, END_LANE, ERASE_PERSON, Erased, FIND_DECISIONS, LANES,
     MARK_CLAIMED, MENTIONS, Mention, has_number,
@@ -25,6 +26,7 @@ pub(super) fn delete(db: &Db, objects: &DeleteObjects) -> rusqlite::Result<u64> 
         deleted += match objects.kind {
             ObjectKind::DeniedMessage => delete_row(db, "denied", *key, &objects.namespace)?,
             ObjectKind::DeadLetter => delete_row(db, "dead_letter", *key, &objects.namespace)?,
+            ObjectKind::OutgoingMessage => outgoing::delete(db, *key, &objects.namespace)?,
             ObjectKind::Conversation => end_conversation(db, *key, &objects.namespace)?,
         };
     }

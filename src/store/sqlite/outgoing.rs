@@ -5,12 +5,12 @@ use rusqlite::{Connection as Db, ToSql};
 use super::connection::{Connection, timestamp};
 use super::sent_journal::SentRecord;
 use crate::store::outgoing::{
-    BEGIN_SENDING, END_SENDING, FAIL_OTHER_BOTS, FIND_KEY, FIND_MET, FIND_MOVED, FIND_NAME,
-    FIND_PENDING, FIND_RATE, INSERT, MAX_PENDING, NOTE_AMBIGUOUS, NOTE_FAILED, NOTE_RETRIED,
-    NOTE_SENT, NewOutgoing, READY_LANE, STORE_PART, WrittenOutgoing, outgoing_of, reply_of,
-    retry_after, window_start,
+    self, BEGIN_SENDING, END_SENDING, FIND_KEY, FIND_MET, FIND_MOVED, FIND_NAME, FIND_PENDING,
+    FIND_RATE, INSERT, MAX_PENDING, NOTE_AMBIGUOUS, NOTE_FAILED, NOTE_RETRIED, NOTE_SENT,
+    NewOutgoing, READY_LANE, STORE_PART, WrittenOutgoing, outgoing_of, reply_of, retry_after,
+    window_start,
 };
-use crate::store::{Change, ReplyPart};
+use crate::store::{Change, ObjectKey, ReplyPart};
 
 /// Checks a message and writes it down, unless something is against it.
 pub(super) fn create(
@@ -49,10 +49,12 @@ pub(super) fn create(
         return Ok(WrittenOutgoing::NameTaken);
     };
     let lane = [&connector, &new.bot.0, &chat, &new.topic, &now];
+    let person = new.user.unwrap_or(0);
     let lane = number(db, READY_LANE, &lane.map(|value| value as &dyn ToSql))?.unwrap_or_default();
     for (n, part) in ReplyPart::numbered(&new.parts) {
         let part = serde_json::to_string(part).expect("strings always serialize");
-        execute(db, STORE_PART, &[&lane, &reply_of(id), &n, &now, &part])?;
+        let reply = reply_of(id);
+        execute(db, STORE_PART, &[&lane, &reply, &n, &now, &part, &person])?;
     }
     Ok(WrittenOutgoing::Created { id, chat, at })
 }
@@ -131,10 +133,23 @@ pub(super) fn fail_other_bots(
 ) -> rusqlite::Result<u64> {
     let values: [&dyn ToSql; 4] = [&connector, &bot, &before, &now];
     let mut failed = 0;
-    for statement in FAIL_OTHER_BOTS {
-        failed = change(db, statement, &values)? as u64;
+    for statement in outgoing::fail_other_bots("(SELECT number FROM revision)") {
+        failed = change(db, &statement, &values)? as u64;
     }
     Ok(failed)
+}
+
+/// Deletes a message of a namespace, with what of it waits; how many there were.
+pub(super) fn delete(
+    db: &Db,
+    ObjectKey(id, other): ObjectKey,
+    namespace: &str,
+) -> rusqlite::Result<u64> {
+    let mut deleted = 0;
+    for statement in outgoing::DELETE.into_iter().filter(|_| other == 0) {
+        deleted = change(db, statement, &[&id, &namespace])? as u64;
+    }
+    Ok(deleted)
 }
 
 /// The first number that a statement answers, with its values by their names: SQLite counts a `$2` by where it first stands.

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
 use telegram_connector_operator::store::{
     Change, ClaimRequest, ClaimedLane, DecisionDetails, DecisionKind, DecisionOption,
-    DeniedMessage, LaneWrite, NewUserDecision, Notice, NoticeKind, ReadAlongMessage, Release,
-    ShownElsewhere, Store, TokenCounts,
+    DeniedMessage, LaneWrite, NewOutgoing, NewUserDecision, Notice, NoticeKind, ReadAlongMessage,
+    Release, ShownElsewhere, Store, TokenCounts,
 };
 use telegram_connector_operator::telegram::RawUpdate;
 
@@ -33,6 +33,8 @@ pub(crate) enum Event {
         group: Option<usize>,
         answers: Option<usize>,
     },
+    /// Somebody sends through the bot, to a person or to a group about one.
+    Sends { user: usize, group: Option<usize> },
     /// What waits is worked through; or it is claimed, and written down later.
     Works { treatment: Treatment, held: bool },
 }
@@ -67,6 +69,8 @@ pub(crate) fn event() -> impl Strategy<Value = (usize, Event)> {
             group,
             answers
         }),
+        (0..3_usize, prop::option::of(0..2_usize))
+            .prop_map(|(user, group)| Event::Sends { user, group }),
         (treatment, prop::bool::weighted(0.2))
             .prop_map(|(treatment, held)| Event::Works { treatment, held }),
     ];
@@ -114,6 +118,10 @@ impl History {
                 self.say(side, PEOPLE[user], group.map(|n| GROUPS[n]), answers)
                     .await;
             }
+            Event::Sends { user, group } => {
+                self.send(side, PEOPLE[user], group.map(|n| GROUPS[n]))
+                    .await;
+            }
             Event::Works { treatment, held } => self.work(side, treatment, held).await,
         }
     }
@@ -154,6 +162,28 @@ impl History {
             .unwrap();
     }
 
+    /// Where the bot has met nobody, nothing is sent.
+    pub(crate) async fn send(&mut self, side: usize, user: i64, group: Option<i64>) {
+        self.update_id += 1;
+        let name = format!("{}-{}", self.connectors[side].name, self.update_id);
+        let text = format!("words about tg://user?id={user}");
+        let new = NewOutgoing {
+            connector: self.connectors[side].clone(),
+            bot: self.bot(side),
+            chat: group.unwrap_or(user),
+            topic: 0,
+            user: group.is_none().then_some(user),
+            name: name.clone(),
+            idempotency_key: Some(name),
+            parts: vec![part(&text)],
+            text,
+            silent: false,
+            per_minute: 1000,
+            dry_run: false,
+        };
+        self.store.create_outgoing(new).await.unwrap();
+    }
+
     pub(crate) async fn work(&mut self, side: usize, treatment: Treatment, held: bool) {
         let request = ClaimRequest {
             connector: self.connectors[side].clone(),
@@ -187,6 +217,7 @@ fn changes(lane: &ClaimedLane, connector: &ConnectorRef, treatment: Treatment) -
     let sent = lane.parts.iter().map(|part| Change::Sent {
         reply: part.reply,
         number: part.number,
+        message_id: None,
     });
     let mut changes: Vec<Change> = sent.collect();
     let mut session = lane.session.as_ref().map(|s| (s.number, s.exchanges));

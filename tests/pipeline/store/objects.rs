@@ -33,6 +33,7 @@ fn chat_and_user(object: &StoredObject) -> (i64, Option<i64>) {
         ObjectContent::DeniedMessage(denied) => (denied.chat, denied.user_id),
         ObjectContent::Conversation(of) => (of.chat, Some(of.chat).filter(|chat| *chat > 0)),
         ObjectContent::DeadLetter(dead) => (dead.chat, dead.user),
+        ObjectContent::OutgoingMessage(message) => (message.chat, message.user),
     }
 }
 
@@ -234,6 +235,7 @@ async fn write_much(store: Arc<dyn Store>, number: i64) {
         identities: now,
         denied: now,
         read_along: now,
+        outgoing: now,
         sessions: jiff::Timestamp::MIN,
     };
     store.prune(retention).await.unwrap();

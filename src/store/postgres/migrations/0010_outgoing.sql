@@ -18,7 +18,7 @@ CREATE TABLE outgoing_message (
     ambiguous       BIGINT NOT NULL DEFAULT 0,
     message_ids     TEXT NOT NULL DEFAULT '',
     finished_at     BIGINT,
-    revision        BIGINT NOT NULL DEFAULT 0,
+    revision        BIGINT NOT NULL DEFAULT txid_current(),
     UNIQUE (namespace, name)
 );
 CREATE UNIQUE INDEX outgoing_message_key ON outgoing_message (connector, idempotency_key) WHERE idempotency_key IS NOT NULL;
@@ -48,3 +48,13 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER keep_met_chat AFTER DELETE ON lane FOR EACH ROW WHEN (OLD.chat <> 0) EXECUTE FUNCTION keep_met_chat();
+
+-- What lists and watches show.
+CREATE FUNCTION note_changed_outgoing() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.revision := txid_current();
+    RETURN NEW;
+END $$;
+CREATE TRIGGER note_changed_outgoing BEFORE UPDATE ON outgoing_message FOR EACH ROW EXECUTE FUNCTION note_changed_outgoing();
+-- Of kind 3: its name is that of the message.
+CREATE TRIGGER outgoing_message_deleted AFTER DELETE ON outgoing_message FOR EACH ROW EXECUTE FUNCTION note_deleted_row(3);

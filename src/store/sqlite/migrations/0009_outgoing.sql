@@ -18,7 +18,7 @@ CREATE TABLE outgoing_message (
     ambiguous       INTEGER NOT NULL DEFAULT 0,
     message_ids     TEXT NOT NULL DEFAULT '',
     finished_at     INTEGER,
-    revision        INTEGER NOT NULL DEFAULT 0,
+    revision        INTEGER NOT NULL DEFAULT 1,
     UNIQUE (namespace, name)
 ) STRICT;
 CREATE UNIQUE INDEX outgoing_message_key ON outgoing_message (connector, idempotency_key) WHERE idempotency_key IS NOT NULL;
@@ -45,4 +45,21 @@ CREATE TRIGGER keep_met_chat AFTER DELETE ON lane WHEN OLD.chat <> 0
 BEGIN
     INSERT INTO met_chat (connector, bot, chat, at) VALUES (OLD.connector, OLD.bot, OLD.chat, unixepoch() * 1000)
         ON CONFLICT (connector, bot, chat) DO UPDATE SET at = excluded.at;
+END;
+
+-- What lists and watches show. A message changes in writes that are not counted as such.
+CREATE TRIGGER note_new_outgoing AFTER INSERT ON outgoing_message
+BEGIN
+    UPDATE outgoing_message SET revision = (SELECT number FROM revision) WHERE id = NEW.id;
+END;
+CREATE TRIGGER note_changed_outgoing AFTER UPDATE OF phase, reason, ambiguous, message_ids, finished_at ON outgoing_message
+BEGIN
+    UPDATE revision SET number = number + 1;
+    UPDATE outgoing_message SET revision = (SELECT number FROM revision) WHERE id = NEW.id;
+END;
+-- Of kind 3: its name is that of the message.
+CREATE TRIGGER note_deleted_outgoing AFTER DELETE ON outgoing_message
+BEGIN
+    INSERT INTO deleted_object (kind, first, second, connector, namespace, name, revision, at)
+      SELECT 3, OLD.id, 0, OLD.connector, OLD.namespace, OLD.name, number, at FROM revision;
 END;
