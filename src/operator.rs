@@ -23,7 +23,7 @@ use crate::connection::webhook::{self, WebhookServer};
 use crate::controller::{
     self, AssistantFactory, Controller, ControllerDependencies, SharedAssistantFactory,
 };
-use crate::data_api::{DataApiServer, DataApiSettings};
+use crate::data_api::{self, DataApiServer, DataApiSettings};
 use crate::http_server::bind_listener;
 use crate::http_server::tls::TlsFiles;
 use crate::observation::{Notice, Observations};
@@ -170,11 +170,13 @@ impl Operator {
             };
             servers.push(spawn_webhook_server(listener, server, stop_servers.clone()));
         }
-        let data_api = listeners.data_api.as_ref().zip(settings.data_api.as_ref());
-        let data_api = data_api.map(|(bound, data_api)| local_address(bound, data_api.listen));
+        let data_api_address = listeners.data_api.as_ref().zip(settings.data_api.as_ref());
+        let data_api_address =
+            data_api_address.map(|(bound, data_api)| local_address(bound, data_api.listen));
         if let (Some(listener), Some(server)) = (listeners.data_api, data_api_server) {
             let stop = stop_servers.clone();
-            let serving = server.serve(listener, client.clone(), store.clone(), stop);
+            let resources = data_api::resources(&store, &registry);
+            let serving = server.serve(listener, client.clone(), resources, stop);
             servers.push(tokio::spawn(serving));
         }
         let controller = Controller::start(
@@ -212,7 +214,7 @@ impl Operator {
             servers,
             admin,
             webhook,
-            data_api,
+            data_api: data_api_address,
             shutdown_grace: settings.shutdown_grace,
         })
     }

@@ -1,4 +1,4 @@
-//! The data API: what the store holds of denied messages, conversations and dead letters, as Kubernetes resources of the group
+//! The data API: what the store holds of denied messages, conversations, dead letters and outgoing messages, as Kubernetes resources of the group
 //! `data.connectors.pupau.ai`, so that `kubectl` and RBAC serve what only `exec` into a Pod did.
 //!
 //! The Kubernetes side of it is the crate `aggregated-api-server`; here are the resources over the [`store`](crate::store), and the listener.
@@ -6,6 +6,7 @@
 mod conversations;
 mod dead_letters;
 mod denied_messages;
+mod outgoing_messages;
 mod server;
 mod stored_resource;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use aggregated_api_server::Resource;
 
+use crate::registry::Registry;
 use crate::store::Store;
 
 pub use server::{DataApiCertificate, DataApiServer, DataApiSettings};
@@ -22,14 +24,20 @@ pub const GROUP: &str = "data.connectors.pupau.ai";
 /// Its version.
 pub const VERSION: &str = "v1alpha1";
 
-/// Every resource of the group, over one store.
-pub fn resources(store: &Arc<dyn Store>) -> Vec<Arc<dyn Resource>> {
+/// Every resource of the group, over one store. Only connectors of the registry send.
+pub fn resources(store: &Arc<dyn Store>, registry: &Arc<Registry>) -> Vec<Arc<dyn Resource>> {
     vec![
         Arc::new(denied_messages::resource(store.clone())),
         Arc::new(conversations::resource(store.clone())),
         Arc::new(dead_letters::resource(store.clone())),
+        Arc::new(outgoing_messages::OutgoingMessages::new(
+            registry.clone(),
+            store.clone(),
+        )),
     ]
 }
 
+#[cfg(test)]
+mod outgoing_tests;
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aggregated_api_server::{
-    ApiGroup, ApiServer, Authorizer, FrontProxyConfig, ServerSettings, SubjectAccessReviewer,
-    client_certificate_verifier,
+    ApiGroup, ApiServer, Authorizer, FrontProxyConfig, Resource, ServerSettings,
+    SubjectAccessReviewer, client_certificate_verifier,
 };
 use http::StatusCode;
 use kube::Client;
@@ -18,10 +18,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{GROUP, VERSION, resources};
+use super::{GROUP, VERSION};
 use crate::http_server::tls::{CertificateFiles, ServedCertificate, TlsFiles};
 use crate::http_server::{self, ConnectionLimits, HeadLimits, TrackedConnection};
-use crate::store::Store;
 
 /// The connections at once. An aggregator keeps a few for all its users, and one more for each watch.
 const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits {
@@ -92,7 +91,7 @@ impl DataApiServer {
         self,
         listener: TcpListener,
         client: Client,
-        store: Arc<dyn Store>,
+        resources: Vec<Arc<dyn Resource>>,
         stop: CancellationToken,
     ) {
         let front_proxy = FrontProxyConfig::new();
@@ -103,7 +102,7 @@ impl DataApiServer {
             let followed = following.follow(client);
             stop_following.run_until_cancelled(followed).await
         });
-        self.serve_with(listener, front_proxy, authorizer, &store, stop)
+        self.serve_with(listener, front_proxy, authorizer, resources, stop)
             .await;
     }
 
@@ -113,7 +112,7 @@ impl DataApiServer {
         listener: TcpListener,
         front_proxy: Arc<FrontProxyConfig>,
         authorizer: Arc<dyn Authorizer>,
-        store: &Arc<dyn Store>,
+        resources: Vec<Arc<dyn Resource>>,
         stop: CancellationToken,
     ) {
         if let Some(files) = self.files {
@@ -125,7 +124,7 @@ impl DataApiServer {
             product_version: env!("CARGO_PKG_VERSION").into(),
         };
         let settings = ServerSettings::default();
-        let api = ApiServer::new(group, resources(store), front_proxy, authorizer, settings);
+        let api = ApiServer::new(group, resources, front_proxy, authorizer, settings);
         let (api, acceptor) = (Arc::new(api), TlsAcceptor::from(self.tls));
         let stopped = stop.clone();
         let serve = move |stream: TcpStream, connection: TrackedConnection| {
@@ -192,6 +191,7 @@ mod tests {
 
     use reqwest::{Certificate, Identity};
 
+    use super::super::resources;
     use super::super::tests::{Authority, Everybody};
     use super::*;
 
@@ -233,8 +233,9 @@ mod tests {
             let server = server.map_err(|(_, why)| why).expect("a server");
             let ended = tokio::spawn(async move {
                 let rights = Arc::new(Everybody);
+                let resources = resources(&store, &Arc::default());
                 server
-                    .serve_with(listener, trusted, rights, &store, stopped)
+                    .serve_with(listener, trusted, rights, resources, stopped)
                     .await;
             });
             Self {

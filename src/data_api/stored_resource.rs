@@ -56,7 +56,7 @@ impl StoredResource {
     fn name(&self, ObjectKey(first, second): ObjectKey) -> String {
         match self.kind {
             ObjectKind::Conversation => format!("{}-{first}-{second}", self.prefix),
-            ObjectKind::DeniedMessage | ObjectKind::DeadLetter => {
+            _ => {
                 format!("{}-{first}", self.prefix)
             }
         }
@@ -70,28 +70,14 @@ impl StoredResource {
                 let (first, second) = numbers.split_once('-')?;
                 ObjectKey(first.parse().ok()?, second.parse().ok()?)
             }
-            ObjectKind::DeniedMessage | ObjectKind::DeadLetter => {
-                ObjectKey(numbers.parse().ok()?, 0)
-            }
+            _ => ObjectKey(numbers.parse().ok()?, 0),
         };
         // `denied-07` and `denied-+7` are not `denied-7`.
         (self.name(key) == name).then_some(key)
     }
 
-    /// The same on every replica. Of what no connector is known for the name stands.
-    fn uid(&self, connector: &str, ObjectKey(first, second): ObjectKey) -> String {
-        let prefix = self.prefix;
-        let hash = Sha256::digest(format!("{connector}/{prefix}/{first}/{second}"));
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&hash[..16]);
-        // RFC 9562: version 8 is of one's own making.
-        bytes[6] = bytes[6] & 0x0f | 0x80;
-        bytes[8] = bytes[8] & 0x3f | 0x80;
-        let hex = |range: std::ops::Range<usize>| {
-            let digits = bytes[range].iter().map(|byte| format!("{byte:02x}"));
-            digits.collect::<String>()
-        };
-        [hex(0..4), hex(4..6), hex(6..8), hex(8..10), hex(10..16)].join("-")
+    fn uid(&self, connector: &str, key: ObjectKey) -> String {
+        object_uid(connector, self.prefix, key)
     }
 
     fn object(&self, stored: &StoredObject) -> Result<Object, ApiError> {
@@ -168,6 +154,25 @@ impl StoredResource {
     }
 }
 
+/// The uid of an object, the same on every replica. Of what no connector is known for the name stands.
+pub(super) fn object_uid(
+    connector: &str,
+    prefix: &str,
+    ObjectKey(first, second): ObjectKey,
+) -> String {
+    let hash = Sha256::digest(format!("{connector}/{prefix}/{first}/{second}"));
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    // RFC 9562: version 8 is of one's own making.
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex = |range: std::ops::Range<usize>| {
+        let digits = bytes[range].iter().map(|byte| format!("{byte:02x}"));
+        digits.collect::<String>()
+    };
+    [hex(0..4), hex(4..6), hex(6..8), hex(8..10), hex(10..16)].join("-")
+}
+
 /// What a client is told while the store is away; what is the matter stands in the log.
 pub(super) fn unavailable(error: &StoreError) -> ApiError {
     tracing::warn!(%error, "the data API could not reach the store; the client is told to try again");
@@ -175,11 +180,16 @@ pub(super) fn unavailable(error: &StoreError) -> ApiError {
 }
 
 /// Where a page goes on, as a client hands it back.
-fn parse_position(position: &str) -> Result<ObjectKey, ApiError> {
+pub(super) fn parse_position(position: &str) -> Result<ObjectKey, ApiError> {
     let key = position
         .split_once('.')
         .and_then(|(first, second)| Some(ObjectKey(first.parse().ok()?, second.parse().ok()?)));
     key.ok_or_else(|| ApiError::BadRequest("the continue token is none of this resource's".into()))
+}
+
+/// The same, to be handed out.
+pub(super) fn position(ObjectKey(first, second): ObjectKey) -> String {
+    format!("{first}.{second}")
 }
 
 #[async_trait]
@@ -206,9 +216,7 @@ impl Resource for StoredResource {
         let objects = page.objects.iter().map(|stored| self.object(stored));
         Ok(ObjectPage {
             objects: objects.collect::<Result<_, _>>()?,
-            next: page
-                .next
-                .map(|ObjectKey(first, second)| format!("{first}.{second}")),
+            next: page.next.map(position),
             revision: page.revision,
         })
     }

@@ -21,15 +21,16 @@ use serde_json::{Value, json};
 
 use super::{GROUP, VERSION, resources};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
+use crate::registry::Registry;
 use crate::store::{
     self, Change, ClaimRequest, DeniedMessage, LaneWrite, Release, Store, TokenCounts,
 };
 use crate::telegram::RawUpdate;
 
 const ROOT: &str = "/apis/data.connectors.pupau.ai/v1alpha1";
-const ANN: i64 = 5001;
-const BOB: i64 = 5002;
-const BOT: BotId = BotId(8_400_000_001);
+pub(super) const ANN: i64 = 5001;
+pub(super) const BOB: i64 = 5002;
+pub(super) const BOT: BotId = BotId(8_400_000_001);
 
 /// Everybody may do everything: rights are tested where they are decided.
 pub(super) struct Everybody;
@@ -86,22 +87,23 @@ impl Authority {
     }
 }
 
-struct Fixture {
+pub(super) struct Fixture {
     server: ApiServer,
     peer: CertificateDer<'static>,
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) registry: Arc<Registry>,
     folder: tempfile::TempDir,
     update_id: i64,
 }
 
-enum Treatment {
+pub(super) enum Treatment {
     Answered,
     GivenUp,
     Denied,
 }
 
 impl Fixture {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let address = format!("sqlite:{}/store/connectors.db", folder.path().display());
         let store = store::open(&address).await.expect("a store");
@@ -121,16 +123,45 @@ impl Fixture {
             ..ServerSettings::default()
         };
         let authorizer = Arc::new(Everybody);
+        let registry = Arc::<Registry>::default();
         Self {
-            server: ApiServer::new(group, resources(&store), front_proxy, authorizer, settings),
+            server: ApiServer::new(
+                group,
+                resources(&store, &registry),
+                front_proxy,
+                authorizer,
+                settings,
+            ),
             peer,
             store,
+            registry,
             folder,
             update_id: 0,
         }
     }
 
+    /// What becomes of an object that is sent to a path.
+    pub(super) async fn create(&self, path: &str, object: &Value) -> (u16, Value) {
+        let body = object.to_string().into();
+        let response = self.request("POST", path, "application/json", body).await;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.expect("a body").to_bytes();
+        let value = serde_json::from_slice(&body);
+        (parts.status.as_u16(), value.expect("a JSON document"))
+    }
+
     async fn send(&self, method: &str, path: &str, accept: &str) -> Response<ApiBody> {
+        let body = bytes::Bytes::default();
+        self.request(method, path, accept, body).await
+    }
+
+    async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        accept: &str,
+        body: bytes::Bytes,
+    ) -> Response<ApiBody> {
         let uri = if path.starts_with('/') {
             path.to_owned()
         } else {
@@ -142,26 +173,26 @@ impl Fixture {
             .header("x-remote-user", "admin")
             .header("content-type", "application/json")
             .header("accept", accept)
-            .body(Full::<bytes::Bytes>::default())
+            .body(Full::new(body))
             .expect("a request");
         self.server.handle(&[self.peer.clone()], request).await
     }
 
-    async fn call(&self, method: &str, path: &str, accept: &str) -> (u16, Value) {
+    pub(super) async fn call(&self, method: &str, path: &str, accept: &str) -> (u16, Value) {
         let (parts, body) = self.send(method, path, accept).await.into_parts();
         let body = body.collect().await.expect("a body").to_bytes();
         let value = serde_json::from_slice(&body);
         (parts.status.as_u16(), value.expect("a JSON document"))
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(super) async fn get(&self, path: &str) -> Value {
         let (status, value) = self.call("GET", path, "application/json").await;
         assert_eq!(status, 200, "{path}: {value}");
         value
     }
 
     /// The names in a list.
-    async fn names(&self, path: &str) -> Vec<String> {
+    pub(super) async fn names(&self, path: &str) -> Vec<String> {
         let list = self.get(path).await;
         let items = list["items"].as_array().expect("a list").iter();
         let name = |item: &Value| {
@@ -174,7 +205,13 @@ impl Fixture {
     }
 
     /// Somebody writes to the connector `support` of a namespace, and this becomes of it.
-    async fn write(&mut self, namespace: &str, user: i64, chat: i64, treatment: Treatment) {
+    pub(super) async fn write(
+        &mut self,
+        namespace: &str,
+        user: i64,
+        chat: i64,
+        treatment: Treatment,
+    ) {
         self.update_id += 1;
         let connector = ConnectorRef {
             namespace: namespace.into(),

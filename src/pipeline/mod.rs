@@ -20,6 +20,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+#[cfg(test)]
+pub(crate) use decide::test_values;
+
 pub use decide::access::{AccessDecision, decide as decide_access};
 pub use decide::estimate::estimate_message_tokens;
 pub use decide::retry::{RetryPolicy, SendErrorAction};
