@@ -65,7 +65,7 @@ impl Authority {
         Self { pem, issuer }
     }
 
-    /// What kube-apiserver's ConfigMap says of it.
+    /// What kube-apiserver's `ConfigMap` says of it.
     pub(super) fn config_map(&self) -> BTreeMap<String, String> {
         let data = [
             ("requestheader-client-ca-file", &*self.pem),
@@ -175,7 +175,8 @@ impl Fixture {
             .header("accept", accept)
             .body(Full::new(body))
             .expect("a request");
-        self.server.handle(&[self.peer.clone()], request).await
+        let peer = std::slice::from_ref(&self.peer);
+        self.server.handle(peer, request).await
     }
 
     pub(super) async fn call(&self, method: &str, path: &str, accept: &str) -> (u16, Value) {

@@ -136,10 +136,11 @@ pub(crate) fn topic(message: &JsonObject<'_>) -> Option<i64> {
 
 /// The user from whom an update is: of a tap whoever tapped, since its message is the bot's own.
 fn sender(update: &JsonObject<'_>, message: &JsonObject<'_>, is_tap: bool) -> Option<i64> {
-    let from = match is_tap {
-        true => update.object("callback_query")?.object("from")?,
+    let from = if is_tap {
+        update.object("callback_query")?.object("from")?
+    } else {
         // Reactions and the like say `user`.
-        false => message.object("from").or_else(|| message.object("user"))?,
+        message.object("from").or_else(|| message.object("user"))?
     };
     from.integer("id")
 }

@@ -24,6 +24,7 @@ const ORDER: &[&str] = &[
     "connection",
     "pipeline",
     "controller",
+    "data_api",
     "operator",
     "kube_client",
     "cli",

@@ -62,10 +62,11 @@ impl<'a> Conditions<'a> {
     }
 }
 
-/// The names of a kind's key columns.
-fn key_columns(kind: ObjectKind) -> &'static str {
+/// The names of a kind's key columns, of the table that comes first (see [`tables`]).
+fn key_columns(kind: ObjectKind, by_chat: bool) -> &'static str {
     match kind {
         ObjectKind::DeniedMessage | ObjectKind::DeadLetter | ObjectKind::OutgoingMessage => "o.id",
+        ObjectKind::Conversation if by_chat => "l.id, o.number",
         ObjectKind::Conversation => "o.lane, o.number",
     }
 }
@@ -169,28 +170,8 @@ pub(in crate::store) async fn list<R: Readers>(
 ) -> Result<ObjectPage, sqlx::Error> {
     let (revision, _) = head(readers).await?;
     let kind = query.kind;
-    let mut conditions = conditions(query, "");
-    if let Some(ObjectKey(first, second)) = after {
-        let first = conditions.value(Value::Number(first));
-        let condition = if kind == ObjectKind::Conversation {
-            let second = conditions.value(Value::Number(second));
-            format!("(o.lane, o.number) > ({first}, {second})")
-        } else {
-            format!("o.id > {first}")
-        };
-        conditions.conditions.push(condition);
-    }
-    // One more says whether there is another page.
-    let most = conditions.value(Value::Number(i64::from(limit) + 1));
-    let by_chat = query.user.is_some() || query.chat.is_some();
-    let statement = format!(
-        "SELECT {} FROM {} {} ORDER BY {} LIMIT {most}",
-        columns(kind),
-        tables::<R::Dialect>(kind, by_chat),
-        conditions.where_clause(),
-        key_columns(kind),
-    );
-    let found = readers.fetch(statement, &conditions.values).await?;
+    let (statement, values) = page_statement::<R::Dialect>(query, after, limit);
+    let found = readers.fetch(statement, &values).await?;
     let objects = found.iter().take(limit as usize);
     let objects = objects
         .map(|row| object(kind, row))
@@ -201,6 +182,36 @@ pub(in crate::store) async fn list<R: Readers>(
         objects,
         revision,
     })
+}
+
+/// The statement of a page with its values: one row more than the page, which says whether there is another.
+fn page_statement<D: Dialect>(
+    query: &ObjectQuery,
+    after: Option<ObjectKey>,
+    limit: u32,
+) -> (String, Vec<Value<'_>>) {
+    let kind = query.kind;
+    let by_chat = query.user.is_some() || query.chat.is_some();
+    let keys = key_columns(kind, by_chat);
+    let mut conditions = conditions(query, "");
+    if let Some(ObjectKey(first, second)) = after {
+        let first = conditions.value(Value::Number(first));
+        let condition = if kind == ObjectKind::Conversation {
+            let second = conditions.value(Value::Number(second));
+            format!("({keys}) > ({first}, {second})")
+        } else {
+            format!("{keys} > {first}")
+        };
+        conditions.conditions.push(condition);
+    }
+    let most = conditions.value(Value::Number(i64::from(limit) + 1));
+    let statement = format!(
+        "SELECT {} FROM {} {} ORDER BY {keys} LIMIT {most}",
+        columns(kind),
+        tables::<D>(kind, by_chat),
+        conditions.where_clause(),
+    );
+    (statement, conditions.values)
 }
 
 /// What changed after a revision.
@@ -259,19 +270,29 @@ async fn changed<R: Readers>(
     (after, until): (i64, i64),
     limit: Option<u32>,
 ) -> Result<Vec<ObjectChange>, sqlx::Error> {
-    let mut conditions = conditions(query, R::Dialect::NO_INDEX);
+    let (statement, values) = changed_statement::<R::Dialect>(query, (after, until), limit);
+    let found = readers.fetch(statement, &values).await?;
+    let present = |row| Ok(ObjectChange::Present(Box::new(object(query.kind, row)?)));
+    found.iter().map(present).collect()
+}
+
+/// The statement of what has changed within these revisions, with its values.
+fn changed_statement<D: Dialect>(
+    query: &ObjectQuery,
+    (after, until): (i64, i64),
+    limit: Option<u32>,
+) -> (String, Vec<Value<'_>>) {
+    let mut conditions = conditions(query, D::NO_INDEX);
     conditions.number("o.revision >", after);
     conditions.number("o.revision <=", until);
     let most = conditions.value(Value::Number(limit.map_or(i64::MAX, i64::from)));
     let statement = format!(
         "SELECT {} FROM {} {} ORDER BY o.revision LIMIT {most}",
         columns(query.kind),
-        tables::<R::Dialect>(query.kind, false),
+        tables::<D>(query.kind, false),
         conditions.where_clause(),
     );
-    let found = readers.fetch(statement, &conditions.values).await?;
-    let present = |row| Ok(ObjectChange::Present(Box::new(object(query.kind, row)?)));
-    found.iter().map(present).collect()
+    (statement, conditions.values)
 }
 
 /// What was deleted within these revisions.
@@ -379,4 +400,56 @@ fn object(kind: ObjectKind, row: &impl Columns) -> Result<StoredObject, sqlx::Er
         revision: row.number(6),
         content,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Sqlite;
+    use sqlx::sqlite::SqlitePool;
+
+    use super::*;
+
+    /// What `SQLite` does for a statement, a line for each table.
+    async fn plan(db: &SqlitePool, statement: (String, Vec<Value<'_>>)) -> Vec<String> {
+        let (statement, values) = statement;
+        let explained = format!("EXPLAIN QUERY PLAN {statement}");
+        let rows = db.fetch(explained, &values).await.expect("a plan");
+        rows.iter().map(|row| row.text(3).to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn every_page_and_every_watch_finds_an_index() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = format!("sqlite:{}/connectors.db", folder.path().display());
+        crate::store::open(&file).await.expect("a store");
+        let db = SqlitePool::connect(&file).await.expect("a database");
+        for kind in ObjectKind::ALL {
+            let all = ObjectQuery {
+                namespace: Some("acme".into()),
+                ..ObjectQuery::all(kind)
+            };
+            let mut of_user = all.clone();
+            of_user.user = Some(5001);
+            let mut of_chat = all.clone();
+            of_chat.chat = Some(-100);
+            let mut of_connector = all.clone();
+            of_connector.connector = Some("support".into());
+            let mut one = all.clone();
+            one.key = Some(ObjectKey(7, 1));
+            for query in [all, of_user, of_chat, of_connector, one] {
+                for after in [None, Some(ObjectKey(5, 1))] {
+                    let page = page_statement::<Sqlite>(&query, after, 500);
+                    let plan = plan(&db, page).await;
+                    let scans = plan.iter().find(|step| step.starts_with("SCAN"));
+                    assert_eq!(scans, None, "{query:?}: {plan:?}");
+                }
+                let changed = changed_statement::<Sqlite>(&query, (5, 9), Some(500));
+                let plan = plan(&db, changed).await;
+                let finds = plan
+                    .iter()
+                    .any(|step| step.contains("_changed") || step.contains("KEY"));
+                assert!(finds, "{query:?}: {plan:?}");
+            }
+        }
+    }
 }

@@ -81,7 +81,7 @@ fn assert_nowhere(rows: &[String]) {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Whether the id is in a file, as it is written in texts and as SQLite writes numbers.
+/// Whether the id is in a file, as it is written in texts and as `SQLite` writes numbers.
 fn is_in_file(path: &Path) -> bool {
     let bytes = std::fs::read(path).unwrap_or_default();
     // A number of this size has six bytes.
