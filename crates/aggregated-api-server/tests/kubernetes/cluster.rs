@@ -12,15 +12,14 @@ use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::rbac::v1::{ClusterRole, Role, RoleBinding};
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::api::PostParams;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::certificates::Authority;
 use crate::notes::Notes;
-use crate::servers::ServerKind;
+use crate::servers::{ServerKind, connect};
 use crate::servers::processes::ServerProcesses;
 use crate::tls;
 
@@ -41,9 +40,7 @@ impl Cluster {
     pub async fn start(assets: &Path) -> Self {
         let processes = ServerProcesses::start(assets, ServerKind::KubeApiserver);
         let kubeconfig = processes.kubeconfig.clone();
-        let parsed = Kubeconfig::from_yaml(&kubeconfig).expect("our own");
-        let config = Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default()).await;
-        let client = Client::try_from(config.expect("our own")).expect("a client");
+        let client = connect(&kubeconfig).await;
 
         let front_proxy = FrontProxyConfig::new();
         let (followed, with) = (front_proxy.clone(), client.clone());
@@ -151,6 +148,20 @@ impl Cluster {
         tokio::time::timeout(WAIT_TIMEOUT, available)
             .await
             .expect("available in time");
+        // It says so a moment before it hands requests on.
+        let served = async {
+            loop {
+                let request = http::Request::get("/apis/notes.example.com/v1");
+                let request = request.body(Vec::new()).expect("a request");
+                if self.client.request_text(request).await.is_ok() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(WAIT_TIMEOUT, served)
+            .await
+            .expect("served in time");
     }
 }
 

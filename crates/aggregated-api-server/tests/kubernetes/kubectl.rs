@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -435,18 +436,20 @@ async fn who_does_not_come_through_the_aggregator_is_refused(
 }
 
 async fn a_namespace_goes_with_its_notes(_kubectl: Kubectl, cluster: Arc<Cluster>) {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
-    create(&namespaces, json!({"metadata": {"name": "passing"}})).await;
+    let name = &format!("passing-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    create(&namespaces, json!({"metadata": {"name": name}})).await;
     for number in 0..600 {
-        cluster.notes.add("passing", &format!("n{number}"), "ann");
+        cluster.notes.add(name, &format!("n{number}"), "ann");
     }
     namespaces
-        .delete("passing", &DeleteParams::default())
+        .delete(name, &DeleteParams::default())
         .await
         .expect("it begins to go");
     let gone = async {
         while namespaces
-            .get_opt("passing")
+            .get_opt(name)
             .await
             .expect("an answer")
             .is_some()
@@ -454,8 +457,13 @@ async fn a_namespace_goes_with_its_notes(_kubectl: Kubectl, cluster: Arc<Cluster
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    tokio::time::timeout(WAIT_TIMEOUT, gone)
-        .await
-        .expect("it goes in time");
+    if tokio::time::timeout(WAIT_TIMEOUT, gone).await.is_err() {
+        let namespace = namespaces.get(name).await.expect("it is there");
+        panic!(
+            "it does not go: {:?}; {} notes",
+            namespace.status,
+            cluster.notes.count()
+        );
+    }
     assert_eq!(cluster.notes.count(), 3, "those of other namespaces stay");
 }

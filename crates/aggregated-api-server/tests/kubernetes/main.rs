@@ -3,7 +3,7 @@
 //! ```text
 //! KUBEBUILDER_ASSETS=… cargo test -p aggregated-api-server --test kubernetes
 //! ```
-//! kubectl is the one of that folder, the one in `PATH`, and the one that `KUBECTL_NEW` names; each test runs with each.
+//! kubectl is the one of that folder, the one in `PATH`, and those that `KUBECTL_NEW` and `KUBECTL_OLD` name; each test runs with each.
 
 #![allow(unreachable_pub)] // a test binary has no outside to reach
 
@@ -35,7 +35,9 @@ fn main() {
         libtest_mimic::run(&arguments, Vec::new()).exit();
     };
     let mut clients: Vec<PathBuf> = vec![Path::new(&assets).join("kubectl"), "kubectl".into()];
-    clients.extend(std::env::var_os("KUBECTL_NEW").map(PathBuf::from));
+    for variable in ["KUBECTL_NEW", "KUBECTL_OLD"] {
+        clients.extend(std::env::var_os(variable).map(PathBuf::from));
+    }
     clients.retain(|client| kubectl::version(client).is_some());
 
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
