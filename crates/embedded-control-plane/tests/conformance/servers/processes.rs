@@ -150,7 +150,7 @@ impl ServerProcesses {
             running.spawn(
                 assets,
                 "kube-controller-manager",
-                &controller_flags(&pki, &path, controllers),
+                &controller_flags(assets, &pki, &path, controllers),
             );
         }
         running
@@ -301,9 +301,9 @@ fn crd_flags(certificates: &Certificates, pki: &Path) -> Vec<String> {
     ])
 }
 
-fn controller_flags(pki: &Path, kubeconfig: &Path, port: u16) -> Vec<String> {
+fn controller_flags(assets: &Path, pki: &Path, kubeconfig: &Path, port: u16) -> Vec<String> {
     let file = |name: &str| pki.join(name).display().to_string();
-    flags(&[
+    let mut all = flags(&[
         format!("--kubeconfig={}", kubeconfig.display()),
         "--bind-address=127.0.0.1".into(),
         format!("--secure-port={port}"),
@@ -312,5 +312,14 @@ fn controller_flags(pki: &Path, kubeconfig: &Path, port: u16) -> Vec<String> {
         format!("--service-account-private-key-file={}", file("sa.key")),
         format!("--root-ca-file={}", file("ca.crt")),
         "--authentication-skip-lookup".into(),
-    ])
+    ]);
+    // Up to 1.23 there is a port without TLS besides, always the same one: a second process on this machine would not start.
+    let help = Command::new(assets.join("kube-controller-manager"))
+        .arg("--help")
+        .output()
+        .expect("it can be started");
+    if String::from_utf8_lossy(&help.stdout).contains("--port int") {
+        all.push("--port=0".into());
+    }
+    all
 }
