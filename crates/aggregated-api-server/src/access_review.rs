@@ -1,4 +1,4 @@
-//! Kubernetes RBAC decides: each request is asked of kube-apiserver by a SubjectAccessReview.
+//! Kubernetes RBAC decides: each request is asked of kube-apiserver by a `SubjectAccessReview`.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ const CAPACITY: usize = 4096;
 /// How long kube-apiserver may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Asks kube-apiserver who may do what, and remembers the answers for seconds. Its ServiceAccount needs the ClusterRole
+/// Asks kube-apiserver who may do what, and remembers the answers for seconds. Its `ServiceAccount` needs the `ClusterRole`
 /// `system:auth-delegator`.
 pub struct SubjectAccessReviewer {
     reviews: Api<SubjectAccessReview>,

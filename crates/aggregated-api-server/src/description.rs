@@ -1,4 +1,4 @@
-//! What a resource is called, what can be done with it and how it is shown: discovery, OpenAPI and tables are made from it.
+//! What a resource is called, what can be done with it and how it is shown: discovery, `OpenAPI` and tables are made from it.
 
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ pub struct ResourceDescription {
     pub columns: Vec<TableColumn>,
     /// One sentence on the kind, for `kubectl explain`.
     pub summary: String,
-    /// The OpenAPI v3 schemas of the properties `spec` and `status`, by name: `{"spec": {"type": "object", "properties": …}}`.
+    /// The `OpenAPI` v3 schemas of the properties `spec` and `status`, by name: `{"spec": {"type": "object", "properties": …}}`.
     pub properties: Value,
     /// Whether a client must give a new object a name, or let one be generated. If not, the resource names what lacks a name.
     pub requires_name: bool,
@@ -60,9 +60,9 @@ pub struct SubresourceDescription {
     pub kind: String,
     /// What can be done with it.
     pub verbs: Vec<SubresourceVerb>,
-    /// One sentence on it, for OpenAPI.
+    /// One sentence on it, for `OpenAPI`.
     pub summary: String,
-    /// The OpenAPI v3 schemas of its properties beside `apiVersion`, `kind` and `metadata`, by name.
+    /// The `OpenAPI` v3 schemas of its properties beside `apiVersion`, `kind` and `metadata`, by name.
     pub properties: Value,
 }
 

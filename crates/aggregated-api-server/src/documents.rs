@@ -1,4 +1,4 @@
-//! Everything that can be read without a resource: discovery, OpenAPI, health and the version. It is written once, so that it is answered
+//! Everything that can be read without a resource: discovery, `OpenAPI`, health and the version. It is written once, so that it is answered
 //! although the storage is away.
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};

@@ -1,10 +1,10 @@
 //! The Kubernetes side of an aggregated API.
 //!
 //! An [`ApiServer`] answers what kube-apiserver's aggregator hands on for one API group, and asks a [`Resource`] for plain values: which
-//! objects there are, what has changed, make this, delete that. Discovery, OpenAPI, tables, selectors, pages, watches, `Status` errors,
+//! objects there are, what has changed, make this, delete that. Discovery, `OpenAPI`, tables, selectors, pages, watches, `Status` errors,
 //! the aggregator's identity and the access reviews are its own. It listens nowhere: whoever has a TLS connection gives it the requests.
 //!
-//! README.md has an example.
+//! The README has an example, and says what is served and what is not.
 
 mod access_review;
 mod body;
@@ -44,3 +44,7 @@ pub use object::Object;
 pub use resource::{Change, Changes, DeletedObject, ListQuery, ObjectPage, Resource};
 pub use response::{ApiBody, BoxError};
 pub use server::{ApiGroup, ApiServer, ServerSettings};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

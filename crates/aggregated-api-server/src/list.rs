@@ -36,7 +36,8 @@ pub(crate) struct Scope {
 pub(crate) struct Pages {
     pub served: Arc<Served>,
     pub scope: Scope,
-    next: Option<Option<String>>,
+    after: Option<String>,
+    is_over: bool,
     timeout: Duration,
 }
 
@@ -51,20 +52,21 @@ impl Pages {
         Self {
             served,
             scope,
-            next: Some(after),
+            after,
+            is_over: false,
             timeout,
         }
     }
 
     /// The next page of at most `limit` objects; `None` after the last one.
     pub(crate) async fn next(&mut self, limit: usize) -> Result<Option<ObjectPage>, ApiError> {
-        let Some(after) = self.next.take() else {
+        if self.is_over {
             return Ok(None);
-        };
+        }
         let query = ListQuery {
             namespace: self.scope.namespace.clone(),
             fields: self.scope.selector.equal_fields(),
-            after,
+            after: self.after.clone(),
             limit: limit.clamp(1, PAGE_SIZE),
         };
         let listed = tokio::time::timeout(self.timeout, self.served.resource.list(&query)).await;
@@ -76,7 +78,8 @@ impl Pages {
             here.is_none_or(|namespace| *namespace == object.namespace)
                 && self.scope.selector.matches(object)
         });
-        self.next = page.next.clone().map(Some);
+        self.is_over = page.next.is_none();
+        self.after.clone_from(&page.next);
         Ok(Some(page))
     }
 }

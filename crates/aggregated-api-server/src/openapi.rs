@@ -1,4 +1,4 @@
-//! OpenAPI 2 and 3 of everything that is served: for `kubectl explain`, for the validation of old clients, and for those that generate
+//! `OpenAPI` 2 and 3 of everything that is served: for `kubectl explain`, for the validation of old clients, and for those that generate
 //! code. kube-apiserver fetches it and merges it with its own, so that all names are ours.
 
 use serde_json::{Map, Value, json};
@@ -104,7 +104,7 @@ impl Writer<'_> {
         json!({"$ref": format!("{place}/{}.{name}", self.prefix)})
     }
 
-    /// A reference with a text: OpenAPI 3.0 allows none beside a `$ref`.
+    /// A reference with a text: `OpenAPI` 3.0 allows none beside a `$ref`.
     fn described_reference(&self, name: &str, text: &str) -> Value {
         let mut reference = self.reference(name);
         match self.edition {
@@ -344,7 +344,7 @@ fn capitalized(text: &str) -> String {
     first.into_iter().chain(characters).collect()
 }
 
-/// Drops what OpenAPI 2 has no words for, so that nothing is promised wrongly.
+/// Drops what `OpenAPI` 2 has no words for, so that nothing is promised wrongly.
 fn strip_for_v2(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {

@@ -42,6 +42,8 @@ pub struct ServerSettings {
     pub watch_ring: usize,
     /// How many watches there may be per resource. 1000.
     pub watches: usize,
+    /// How long the client of a watch may read nothing of what waits for it, before the watch ends. 30 s.
+    pub watch_stall: Duration,
 }
 
 impl Default for ServerSettings {
@@ -53,6 +55,7 @@ impl Default for ServerSettings {
             watch_timeout: Duration::from_mins(30),
             watch_ring: 2048,
             watches: 1000,
+            watch_stall: Duration::from_secs(30),
         }
     }
 }
@@ -136,6 +139,11 @@ impl ApiServer {
             authorizer,
             settings,
         }
+    }
+
+    /// How many watches there are now.
+    pub fn watches(&self) -> usize {
+        self.resources.values().map(|one| one.hub.watches()).sum()
     }
 
     /// Answers a request that came over a TLS connection on which the client showed the certificates `peer` (its own first; empty if
@@ -237,7 +245,7 @@ impl ApiServer {
         if !path.subresource.is_empty() && description.subresource(&path.subresource).is_none() {
             return Err(StatusError::path_not_found());
         }
-        if !self.has_verb(served, asked) {
+        if !has_verb(served, asked) {
             return Err(StatusError::method_not_allowed());
         }
         let include = parameters.get("includeObject");
@@ -284,6 +292,7 @@ impl ApiServer {
                 let times = WatchTimes {
                     watch: self.settings.watch_timeout,
                     page: timeout,
+                    stall: self.settings.watch_stall,
                 };
                 watch::respond(served, scope, parameters, representation, times).await
             }
@@ -334,29 +343,29 @@ impl ApiServer {
             served.subject(name),
         ))
     }
+}
 
-    /// Whether the resource can be treated so, at this path.
-    fn has_verb(&self, served: &Served, asked: &Asked<'_>) -> bool {
-        let path = &asked.path;
-        let description = served.description();
-        if let Some(part) = description.subresource(&path.subresource) {
-            return match asked.verb {
-                "get" => part.verbs.contains(&SubresourceVerb::Get),
-                "create" => part.verbs.contains(&SubresourceVerb::Create),
-                _ => false,
-            };
-        }
-        let (verb, everywhere) = match asked.verb {
-            "get" => (ResourceVerb::Get, false),
-            "list" => (ResourceVerb::List, true),
-            "watch" => (ResourceVerb::Watch, true),
-            "create" if path.name.is_empty() => (ResourceVerb::Create, false),
-            "delete" => (ResourceVerb::Delete, false),
-            "deletecollection" => (ResourceVerb::DeleteCollection, false),
-            _ => return false,
+/// Whether the resource can be treated so, at this path.
+fn has_verb(served: &Served, asked: &Asked<'_>) -> bool {
+    let path = &asked.path;
+    let description = served.description();
+    if let Some(part) = description.subresource(&path.subresource) {
+        return match asked.verb {
+            "get" => part.verbs.contains(&SubresourceVerb::Get),
+            "create" => part.verbs.contains(&SubresourceVerb::Create),
+            _ => false,
         };
-        description.allows(verb) && (everywhere || !path.namespace.is_empty())
     }
+    let (verb, everywhere) = match asked.verb {
+        "get" => (ResourceVerb::Get, false),
+        "list" => (ResourceVerb::List, true),
+        "watch" => (ResourceVerb::Watch, true),
+        "create" if path.name.is_empty() => (ResourceVerb::Create, false),
+        "delete" => (ResourceVerb::Delete, false),
+        "deletecollection" => (ResourceVerb::DeleteCollection, false),
+        _ => return false,
+    };
+    description.allows(verb) && (everywhere || !path.namespace.is_empty())
 }
 
 /// One line for each request that changes something, or that reads what lies under an object; and for each that is refused by RBAC. Names

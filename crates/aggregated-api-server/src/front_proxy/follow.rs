@@ -1,4 +1,4 @@
-//! Following the ConfigMap.
+//! Following the `ConfigMap`.
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -11,7 +11,7 @@ const NAMESPACE: &str = "kube-system";
 const NAME: &str = "extension-apiserver-authentication";
 
 impl FrontProxyConfig {
-    /// Follows ConfigMap `kube-system/extension-apiserver-authentication` for as long as this is polled. What was good last holds while it
+    /// Follows `ConfigMap` `kube-system/extension-apiserver-authentication` for as long as this is polled. What was good last holds while it
     /// cannot be read, is gone, or makes no sense; the log says so.
     pub async fn follow(&self, client: Client) {
         let config_maps: Api<ConfigMap> = Api::namespaced(client, NAMESPACE);

@@ -1,8 +1,8 @@
 //! Who calls: the aggregator, proved by its client certificate, and for whom, told by its headers.
 //!
-//! kube-apiserver writes into ConfigMap `kube-system/extension-apiserver-authentication` which CA has signed its aggregator's certificate,
+//! kube-apiserver writes into `ConfigMap` `kube-system/extension-apiserver-authentication` which CA has signed its aggregator's certificate,
 //! which names that may have, and in which headers it says who the user is. Whoever has no such certificate is nobody here, whatever
-//! headers it sends. The Role `extension-apiserver-authentication-reader` in `kube-system` lets a ServiceAccount read the ConfigMap.
+//! headers it sends. The Role `extension-apiserver-authentication-reader` in `kube-system` lets a `ServiceAccount` read the `ConfigMap`.
 
 mod certificate_name;
 mod follow;
@@ -23,13 +23,13 @@ use rustls::server::danger::ClientCertVerifier;
 pub use self::verifier::client_certificate_verifier;
 use crate::caller::Caller;
 
-/// What the ConfigMap said last, for the server to believe an aggregator by.
+/// What the `ConfigMap` said last, for the server to believe an aggregator by.
 #[derive(Debug, Default)]
 pub struct FrontProxyConfig {
     trusted: RwLock<Option<Arc<Trusted>>>,
 }
 
-/// The text of the ConfigMap, read.
+/// The text of the `ConfigMap`, read.
 #[derive(Debug)]
 struct Trusted {
     chain: Arc<dyn ClientCertVerifier>,
@@ -41,7 +41,7 @@ struct Trusted {
     extra_prefixes: Vec<String>,
 }
 
-/// What is wrong with the ConfigMap.
+/// What is wrong with the `ConfigMap`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("ConfigMap kube-system/extension-apiserver-authentication, {key}: {problem}")]
 pub struct FrontProxyConfigError {
@@ -72,7 +72,7 @@ impl FrontProxyConfig {
         Arc::default()
     }
 
-    /// Takes over what the ConfigMap says.
+    /// Takes over what the `ConfigMap` says.
     ///
     /// # Errors
     /// When a key lacks or cannot be read. What held before still holds.

@@ -11,6 +11,9 @@ use crate::error::ApiError;
 use crate::list::PAGE_SIZE;
 use crate::resource::{ListQuery, Resource};
 
+/// How long the storage may take to tell what has changed.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
 /// How long the task waits after an error of the storage, at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -59,6 +62,10 @@ impl WatchHub {
             }),
             moved: watch::Sender::new(()),
         })
+    }
+
+    pub(crate) fn watches(&self) -> usize {
+        self.state.lock().watches
     }
 
     /// Joins; the first one starts the task.
@@ -115,7 +122,10 @@ impl WatchHub {
                 }
                 state.ring.complete_to()
             };
-            pause = match self.resource.changes(None, position, PAGE_SIZE).await {
+            let read = self.resource.changes(None, position, PAGE_SIZE);
+            let read = tokio::time::timeout(TIMEOUT, read).await;
+            let late = || Err(ApiError::unavailable("the storage takes too long"));
+            pause = match read.unwrap_or_else(|_| late()) {
                 Ok(changes) => {
                     let is_full = changes.changes.len() >= PAGE_SIZE;
                     if self.state.lock().ring.push(changes) {

@@ -34,9 +34,6 @@ const CHUNK_SIZE: usize = 64 * 1024;
 /// How many pieces may wait for a client that reads slowly.
 const CHUNKS: usize = 4;
 
-/// How long a client may read nothing before its watch ends.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Where a watch begins.
 enum Start {
     After(i64),
@@ -64,14 +61,18 @@ struct Watcher {
     output: mpsc::Sender<Bytes>,
     waiting: BytesMut,
     position: i64,
-    page_timeout: Duration,
+    times: WatchTimes,
 }
 
-/// How long watches and the pages of their beginning may take.
+/// How long a watch may take for what.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct WatchTimes {
-    /// Unless the client says how long.
+    /// For all of it, unless the client says how long.
     pub watch: Duration,
+    /// For what is asked of the storage.
     pub page: Duration,
+    /// For a client to read something.
+    pub stall: Duration,
 }
 
 /// Answers a watch.
@@ -99,7 +100,7 @@ pub(crate) async fn respond(
         output,
         waiting: BytesMut::new(),
         position: 0,
-        page_timeout: times.page,
+        times,
     };
     tokio::spawn(watcher.run(start, Instant::now() + timeout));
     let body = stream::unfold(input, |mut input| async move {
@@ -194,7 +195,7 @@ impl Watcher {
 
     fn pages(&self) -> Pages {
         let scope = self.scope.clone();
-        Pages::new(self.served.clone(), scope, None, self.page_timeout)
+        Pages::new(self.served.clone(), scope, None, self.times.page)
     }
 
     fn failed(&self, error: ApiError) -> End {
@@ -244,7 +245,7 @@ impl Watcher {
             .served
             .resource
             .changes(namespace, self.position, PAGE_SIZE);
-        let changes = match tokio::time::timeout(self.page_timeout, read).await {
+        let changes = match tokio::time::timeout(self.times.page, read).await {
             Ok(read) => read.map_err(|error| self.failed(error))?,
             Err(_) => return Err(End::Error(StatusError::timeout())),
         };
@@ -327,7 +328,7 @@ impl Watcher {
             return Ok(());
         }
         let chunk = self.waiting.split().freeze();
-        let sent = tokio::time::timeout(STALL_TIMEOUT, self.output.send(chunk)).await;
+        let sent = tokio::time::timeout(self.times.stall, self.output.send(chunk)).await;
         match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(End::Gone),

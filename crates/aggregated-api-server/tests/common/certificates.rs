@@ -55,7 +55,7 @@ impl Authority {
         }
     }
 
-    /// What kube-apiserver writes into its ConfigMap.
+    /// What kube-apiserver writes into its `ConfigMap`.
     pub fn config_map(&self) -> BTreeMap<String, String> {
         [
             ("requestheader-client-ca-file", self.pem.as_str()),

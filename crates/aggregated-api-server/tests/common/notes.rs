@@ -19,6 +19,8 @@ pub struct Notes {
     state: Mutex<State>,
     /// Every call is answered that the storage is away.
     pub is_away: AtomicBool,
+    /// No read of one note is ever answered.
+    pub hangs: AtomicBool,
     /// How often changes were asked for.
     pub changes_read: AtomicUsize,
 }
@@ -40,6 +42,7 @@ impl Notes {
                 ..State::default()
             }),
             is_away: AtomicBool::new(false),
+            hangs: AtomicBool::new(false),
             changes_read: AtomicUsize::new(0),
         })
     }
@@ -216,6 +219,9 @@ impl Resource for Notes {
 
     async fn get(&self, namespace: &str, name: &str) -> Result<Object, ApiError> {
         self.check()?;
+        if self.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         let key = (namespace.to_owned(), name.to_owned());
         let found = self.state.lock().objects.get(&key).cloned();
         found.ok_or(ApiError::NotFound)

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aggregated_api_server::{
@@ -19,11 +20,11 @@ use serde_json::{Value, json};
 
 use crate::certificates::Authority;
 use crate::notes::Notes;
-use crate::servers::{ServerKind, connect};
 use crate::servers::processes::ServerProcesses;
+use crate::servers::{ServerKind, connect};
 use crate::tls;
 
-pub const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
+pub const WAIT_TIMEOUT: Duration = Duration::from_mins(1);
 
 pub struct Cluster {
     pub client: Client,
@@ -80,6 +81,7 @@ impl Cluster {
 
     /// Puts the notes back to what each test begins with.
     pub fn reset(&self) {
+        self.notes.is_away.store(false, Ordering::Relaxed);
         for (namespace, name) in self.notes.names() {
             self.notes.remove(&namespace, &name);
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition};
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
@@ -38,6 +38,7 @@ tests![
     can_i_agrees_with_what_happens,
     who_does_not_come_through_the_aggregator_is_refused,
     a_namespace_goes_with_its_notes,
+    a_namespace_waits_for_a_storage_that_is_away,
 ];
 
 /// The minor version of a kubectl; `None` if it cannot be started.
@@ -435,35 +436,69 @@ async fn who_does_not_come_through_the_aggregator_is_refused(
     assert_eq!(answer.send().await.expect("an answer").status(), 401);
 }
 
-async fn a_namespace_goes_with_its_notes(_kubectl: Kubectl, cluster: Arc<Cluster>) {
+/// Makes a namespace with so many notes and begins to delete it.
+async fn passing_namespace(cluster: &Cluster, count: usize) -> (Api<Namespace>, String) {
     static NEXT: AtomicUsize = AtomicUsize::new(1);
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
-    let name = &format!("passing-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let name = format!("passing-{}", NEXT.fetch_add(1, Ordering::Relaxed));
     create(&namespaces, json!({"metadata": {"name": name}})).await;
-    for number in 0..600 {
-        cluster.notes.add(name, &format!("n{number}"), "ann");
+    for number in 0..count {
+        cluster.notes.add(&name, &format!("n{number}"), "ann");
     }
-    namespaces
-        .delete(name, &DeleteParams::default())
-        .await
-        .expect("it begins to go");
+    let parameters = DeleteParams::default();
+    let begun = namespaces.delete(&name, &parameters).await;
+    begun.expect("it begins to go");
+    (namespaces, name)
+}
+
+async fn wait_until_gone(namespaces: &Api<Namespace>, name: &str) {
     let gone = async {
-        while namespaces
-            .get_opt(name)
-            .await
-            .expect("an answer")
-            .is_some()
-        {
+        while namespaces.get_opt(name).await.expect("an answer").is_some() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     if tokio::time::timeout(WAIT_TIMEOUT, gone).await.is_err() {
         let namespace = namespaces.get(name).await.expect("it is there");
-        panic!(
-            "it does not go: {:?}; {} notes",
-            namespace.status,
-            cluster.notes.count()
-        );
+        panic!("it does not go: {:?}", namespace.status);
     }
+}
+
+async fn a_namespace_goes_with_its_notes(_kubectl: Kubectl, cluster: Arc<Cluster>) {
+    let (namespaces, name) = passing_namespace(&cluster, 600).await;
+    wait_until_gone(&namespaces, &name).await;
     assert_eq!(cluster.notes.count(), 3, "those of other namespaces stay");
+}
+
+async fn a_namespace_waits_for_a_storage_that_is_away(kubectl: Kubectl, cluster: Arc<Cluster>) {
+    cluster.notes.is_away.store(true, Ordering::Relaxed);
+    let refused = kubectl.fail("get notes -n acme").await;
+    assert!(refused.contains("the storage is away"), "{refused}");
+    // What is not of this API is as it was, and what can be done with it is still known.
+    kubectl.run("get configmaps -n acme").await;
+    assert!(
+        kubectl
+            .run("api-resources")
+            .await
+            .contains("notes.example.com")
+    );
+    let (namespaces, name) = passing_namespace(&cluster, 3).await;
+    let told = async {
+        loop {
+            let namespace = namespaces.get(&name).await.expect("it waits");
+            let conditions = namespace.status.and_then(|status| status.conditions);
+            let failed = |one: &NamespaceCondition| {
+                one.type_ == "NamespaceDeletionContentFailure" && one.status == "True"
+            };
+            if conditions.unwrap_or_default().iter().any(failed) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(WAIT_TIMEOUT, told)
+        .await
+        .expect("its condition says why");
+    cluster.notes.is_away.store(false, Ordering::Relaxed);
+    wait_until_gone(&namespaces, &name).await;
+    assert_eq!(cluster.notes.count(), 3);
 }

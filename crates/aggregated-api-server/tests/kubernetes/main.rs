@@ -8,10 +8,12 @@
 #![allow(unreachable_pub)] // a test binary has no outside to reach
 
 #[path = "../common/certificates.rs"]
+#[allow(dead_code)] // the clients of these tests come through the aggregator
 mod certificates;
 mod cluster;
 mod kubectl;
 #[path = "../common/notes.rs"]
+#[allow(dead_code)] // used whole by the other tests
 mod notes;
 mod servers;
 #[path = "../common/tls.rs"]
@@ -39,6 +41,7 @@ fn main() {
         clients.extend(std::env::var_os(variable).map(PathBuf::from));
     }
     clients.retain(|client| kubectl::version(client).is_some());
+    clients.dedup_by_key(|client| kubectl::version(client));
 
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let is_listing = arguments.list;

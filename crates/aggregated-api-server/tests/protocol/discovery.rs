@@ -1,4 +1,4 @@
-//! Discovery, OpenAPI and the other documents.
+//! Discovery, `OpenAPI` and the other documents.
 
 use std::sync::atomic::Ordering;
 

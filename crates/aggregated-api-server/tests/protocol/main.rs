@@ -4,11 +4,14 @@
 
 #[path = "../common/certificates.rs"]
 mod certificates;
+#[allow(dead_code)] // used whole by the other tests
 #[path = "../common/notes.rs"]
 mod notes;
 #[path = "../common/tls.rs"]
 mod tls;
 
+mod asking_kubernetes;
+mod auditing;
 mod direct_calls;
 mod discovery;
 mod fixture;

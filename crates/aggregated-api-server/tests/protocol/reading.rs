@@ -1,5 +1,7 @@
 //! Getting and listing.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::json;
 
 use crate::fixture::Fixture;
@@ -206,4 +208,15 @@ async fn paths_that_lead_nowhere_are_not_found() {
     ] {
         assert_eq!(fixture.get(path).await.refusal().0, 404, "{path}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_has_its_time() {
+    let fixture = with_notes();
+    fixture.notes.hangs.store(true, Ordering::Relaxed);
+    let late = fixture.get("namespaces/acme/notes/a").await;
+    assert_eq!(
+        (late.refusal().0, late.refusal().1.as_str()),
+        (504, "Timeout")
+    );
 }

@@ -254,3 +254,37 @@ async fn there_may_be_so_many_watches() {
     assert!(refused.headers.contains_key("retry-after"));
     drop(watch);
 }
+
+#[tokio::test]
+async fn who_reads_nothing_of_a_watch_loses_it() {
+    let fixture = Fixture::with(ServerSettings {
+        watch_interval: Duration::from_millis(5),
+        watch_stall: Duration::from_millis(50),
+        ..ServerSettings::default()
+    });
+    let mut watch = Watch::start(&fixture, "notes?resourceVersion=1").await;
+    let added = 400;
+    for number in 0..added {
+        fixture
+            .notes
+            .add("acme", &format!("n{number}"), &"o".repeat(10_000));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // However slow this machine is: the watch can only end, because nobody reads it.
+    let wait = async {
+        while fixture.server.watches() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(WAIT_TIMEOUT, wait)
+        .await
+        .expect("it ends");
+    let mut read = 0;
+    while watch.next().await.is_some() {
+        read += 1;
+    }
+    assert!(
+        read < added,
+        "it ended before all was told: {read} of {added}"
+    );
+}
