@@ -121,11 +121,11 @@ impl ApiError {
         Self::Invalid(vec![FieldCause::new(field, reason, detail)])
     }
 
-    /// The storage is away; clients try again in five seconds.
+    /// The storage is away; clients try again in a second. client-go, and so kubectl, does that ten times before it says what is wrong.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::Unavailable {
             message: message.into(),
-            retry_after: Duration::from_secs(5),
+            retry_after: Duration::from_secs(1),
         }
     }
 }

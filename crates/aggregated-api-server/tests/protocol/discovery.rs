@@ -77,8 +77,8 @@ async fn documents_are_answered_although_the_storage_is_away() {
     }
     let away = fixture.get("notes").await;
     assert_eq!(away.refusal().0, 503);
-    assert_eq!(away.headers["retry-after"], "5");
-    assert_eq!(away.json()["details"]["retryAfterSeconds"], 5);
+    assert_eq!(away.headers["retry-after"], "1");
+    assert_eq!(away.json()["details"]["retryAfterSeconds"], 1);
     assert_eq!(fixture.get("/version").await.json()["gitVersion"], "v1.2.3");
 }
 
