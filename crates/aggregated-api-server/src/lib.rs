@@ -7,6 +7,7 @@
 //! The README has an example, and says what is served and what is not.
 
 mod access_review;
+mod audit;
 mod body;
 mod caller;
 mod continue_token;

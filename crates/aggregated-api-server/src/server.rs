@@ -11,6 +11,7 @@ use http_body::Body;
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
+use crate::audit::AuditLine;
 use crate::body;
 use crate::caller::{AccessAttributes, Authorizer, Caller};
 use crate::description::{ResourceVerb, SubresourceVerb};
@@ -83,15 +84,15 @@ pub struct ApiGroup {
 }
 
 /// A request while it is answered.
-struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     method: &'a Method,
     headers: &'a http::HeaderMap,
-    path: ResourcePath,
-    parameters: Parameters,
-    caller: Caller,
-    verb: &'static str,
+    pub path: ResourcePath,
+    pub parameters: Parameters,
+    pub caller: Caller,
+    pub verb: &'static str,
     /// Whether a body says that nothing is to be done; a query may say so, too.
-    dry_run_in_body: AtomicBool,
+    pub dry_run_in_body: AtomicBool,
 }
 
 impl ApiServer {
@@ -158,11 +159,7 @@ impl ApiServer {
         B: Body<Data = Bytes> + Send,
         B::Error: Into<BoxError>,
     {
-        let answered =
-            tokio::time::timeout(self.settings.request_timeout, self.answer(peer, request));
-        let answer = answered
-            .await
-            .unwrap_or_else(|_| Err(StatusError::timeout()));
+        let answer = self.answer(peer, request).await;
         answer.unwrap_or_else(|error| response::refusal(&error))
     }
 
@@ -211,8 +208,15 @@ impl ApiServer {
             verb,
             dry_run_in_body: AtomicBool::new(false),
         };
-        let answer = self.authorize_and_carry_out(&asked, body).await;
-        audit(&asked, &answer);
+        let line = AuditLine::new(&asked);
+        let answered = self.authorize_and_carry_out(&asked, body);
+        let answer = tokio::time::timeout(self.settings.request_timeout, answered)
+            .await
+            .unwrap_or_else(|_| Err(StatusError::timeout()));
+        line.write(match &answer {
+            Ok(response) => response.status().as_u16(),
+            Err(error) => error.code,
+        });
         answer
     }
 
@@ -366,32 +370,4 @@ fn has_verb(served: &Served, asked: &Asked<'_>) -> bool {
         _ => return false,
     };
     description.allows(verb) && (everywhere || !path.namespace.is_empty())
-}
-
-/// One line for each request that changes something, or that reads what lies under an object; and for each that is refused by RBAC. Names
-/// of objects, no content.
-fn audit(asked: &Asked<'_>, answer: &Result<ApiResponse, StatusError>) {
-    let code = match answer {
-        Ok(response) => response.status().as_u16(),
-        Err(error) => error.code,
-    };
-    let reads = matches!(asked.verb, "get" | "list" | "watch") && asked.path.subresource.is_empty();
-    if reads && code != 403 {
-        return;
-    }
-    let path = &asked.path;
-    let dry_run =
-        asked.parameters.get("dryRun").is_some() || asked.dry_run_in_body.load(Ordering::Relaxed);
-    tracing::info!(
-        target: "audit",
-        user = asked.caller.user,
-        verb = asked.verb,
-        resource = path.resource,
-        subresource = path.subresource,
-        namespace = path.namespace,
-        name = path.name,
-        dry_run,
-        code,
-        "a request to the data API"
-    );
 }

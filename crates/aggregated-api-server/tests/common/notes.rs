@@ -21,6 +21,8 @@ pub struct Notes {
     pub is_away: AtomicBool,
     /// No read of one note is ever answered.
     pub hangs: AtomicBool,
+    /// Lists and changes are of all namespaces, whatever is asked for.
+    pub leaks: AtomicBool,
     /// How often changes were asked for.
     pub changes_read: AtomicUsize,
 }
@@ -43,6 +45,7 @@ impl Notes {
             }),
             is_away: AtomicBool::new(false),
             hangs: AtomicBool::new(false),
+            leaks: AtomicBool::new(false),
             changes_read: AtomicUsize::new(0),
         })
     }
@@ -189,6 +192,7 @@ impl Resource for Notes {
 
     async fn list(&self, query: &ListQuery) -> Result<ObjectPage, ApiError> {
         self.check()?;
+        let leaks = self.leaks.load(Ordering::Relaxed);
         let state = self.state.lock();
         let after = match &query.after {
             None => None,
@@ -204,7 +208,7 @@ impl Resource for Notes {
             .iter()
             .filter(|(key, _)| after.as_ref().is_none_or(|after| *key > after))
             .filter(|((namespace, _), _)| {
-                query.namespace.as_ref().is_none_or(|one| one == namespace)
+                leaks || query.namespace.as_ref().is_none_or(|one| one == namespace)
             })
             .map(|(_, object)| object.clone());
         let page: Vec<Object> = objects.by_ref().take(query.limit).collect();
@@ -235,6 +239,7 @@ impl Resource for Notes {
     ) -> Result<Changes, ApiError> {
         self.changes_read.fetch_add(1, Ordering::Relaxed);
         self.check()?;
+        let leaks = self.leaks.load(Ordering::Relaxed);
         let state = self.state.lock();
         let of = |change: &Change| match change {
             Change::Present(object) => object.namespace.clone(),
@@ -254,7 +259,7 @@ impl Resource for Notes {
         let changes = later.into_iter().map(|(_, change)| change);
         Ok(Changes {
             changes: changes
-                .filter(|change| namespace.is_none_or(|one| one == of(change)))
+                .filter(|change| leaks || namespace.is_none_or(|one| one == of(change)))
                 .collect(),
             complete_to,
             oldest: state.oldest,

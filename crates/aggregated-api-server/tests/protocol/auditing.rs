@@ -2,6 +2,8 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::json;
@@ -24,6 +26,16 @@ impl Write for Lines {
 }
 
 impl Lines {
+    /// Takes the log of this thread until the guard is dropped.
+    fn collect(&self) -> tracing::subscriber::DefaultGuard {
+        let writer = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
     /// What was written since the last look.
     fn take(&self) -> String {
         String::from_utf8(std::mem::take(&mut *self.0.lock())).expect("text")
@@ -33,12 +45,7 @@ impl Lines {
 #[tokio::test]
 async fn what_changes_or_reads_words_leaves_an_audit_line() {
     let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = lines.collect();
     let fixture = Fixture::new();
     fixture.notes.add("acme", "n", "ann");
 
@@ -108,4 +115,20 @@ async fn what_changes_or_reads_words_leaves_an_audit_line() {
             assert!(line.contains(part), "{part}: {line}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_leaves_its_audit_line() {
+    let lines = Lines::default();
+    let _guard = lines.collect();
+    let fixture = Fixture::new();
+    fixture.notes.hangs.store(true, Ordering::Relaxed);
+    let deleting = fixture.delete("namespaces/acme/notes/n");
+    let waited = tokio::time::timeout(Duration::from_millis(10), deleting).await;
+    assert!(waited.is_err(), "it hangs");
+    let text = lines.take();
+    assert!(
+        text.contains("verb=\"delete\"") && text.contains("code=499"),
+        "{text}"
+    );
 }

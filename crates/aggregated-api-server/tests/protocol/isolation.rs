@@ -1,5 +1,13 @@
 //! Who may, and that nothing of another namespace can be reached.
 
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
 use crate::fixture::Fixture;
 
 #[tokio::test]
@@ -115,10 +123,8 @@ async fn nothing_leads_into_another_namespace() {
         .expect("a token")
         .to_owned();
     let forged = {
-        use base64::Engine;
-        let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
-        let text = String::from_utf8(engine.decode(&mine).expect("base64")).expect("text");
-        engine.encode(text.replace("acme/mine-1", "other/theirs-0"))
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(&mine).expect("base64")).expect("text");
+        URL_SAFE_NO_PAD.encode(text.replace("acme/mine-1", "other/theirs-0"))
     };
     assert_ne!(forged, mine);
     for query in [
@@ -145,4 +151,111 @@ async fn nothing_leads_into_another_namespace() {
         assert_eq!(answer.status, 404);
     }
     assert_eq!(fixture.get("namespaces/other/notes").await.names().len(), 5);
+}
+
+/// Anything that a client may put where the names are.
+fn segments() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("theirs-1".to_owned()),
+        Just("..".to_owned()),
+        Just("%2e%2e".to_owned()),
+        Just("../other/notes/theirs-1".to_owned()),
+        Just("..%2F..%2Fother%2Fnotes%2Ftheirs-1".to_owned()),
+        Just("other".to_owned()),
+        Just("notes".to_owned()),
+        Just("words".to_owned()),
+        "[a-z0-9%./-]{0,12}",
+    ]
+}
+
+fn queries() -> impl Strategy<Value = String> {
+    let parameter = prop_oneof![
+        Just("namespace=other".to_owned()),
+        Just("fieldSelector=metadata.namespace%3Dother".to_owned()),
+        Just("fieldSelector=metadata.namespace!%3Dacme".to_owned()),
+        Just("fieldSelector=metadata.name%3Dtheirs-1,metadata.namespace%3Dother".to_owned()),
+        Just("labelSelector=owner+in+(ann,bob)".to_owned()),
+        Just("limit=1".to_owned()),
+        Just("limit=500".to_owned()),
+        Just("watch=1&timeoutSeconds=1&resourceVersion=1".to_owned()),
+        Just("includeObject=Object".to_owned()),
+        "[ -~]{0,20}".prop_map(|text| format!("continue={}", text.replace(['#', ' '], "x"))),
+        "(other|acme)/[a-z0-9-]{0,9}".prop_map(|at| {
+            // As a token of this server, for this query, would be.
+            let query = fingerprint();
+            let token = json!({"v": 1, "rv": 1, "at": at, "q": query}).to_string();
+            format!("continue={}", URL_SAFE_NO_PAD.encode(token))
+        }),
+    ];
+    proptest::collection::vec(parameter, 0..4).prop_map(|all| all.join("&"))
+}
+
+/// The number in a token for all notes of `acme`.
+fn fingerprint() -> u64 {
+    static NUMBER: OnceLock<u64> = OnceLock::new();
+    *NUMBER.get_or_init(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.expect("a runtime").block_on(async {
+            let list = two_namespaces().get("namespaces/acme/notes?limit=1").await;
+            let token = list.json()["metadata"]["continue"]
+                .as_str()
+                .expect("a token")
+                .to_owned();
+            let json = URL_SAFE_NO_PAD.decode(token).expect("base64");
+            let token: Value = serde_json::from_slice(&json).expect("JSON");
+            token["q"].as_u64().expect("a number")
+        })
+    })
+}
+
+fn two_namespaces() -> Fixture {
+    let fixture = Fixture::new();
+    for number in 0..3 {
+        fixture.notes.add("acme", &format!("mine-{number}"), "ann");
+        fixture
+            .notes
+            .add("other", &format!("theirs-{number}"), "ann");
+    }
+    fixture
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_request_of_a_member_reaches_another_namespace(
+        method in prop_oneof![Just("GET"), Just("DELETE"), Just("POST")],
+        inside in proptest::collection::vec(segments(), 0..4),
+        query in queries(),
+        accept in prop_oneof![
+            Just("application/json"),
+            Just("application/json;as=Table;v=v1;g=meta.k8s.io"),
+            Just("application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"),
+        ],
+        leaks: bool,
+    ) {
+        let _ = fingerprint();
+        // Time stands still, so that a watch's second is over at once.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        runtime.expect("a runtime").block_on(async {
+            let fixture = two_namespaces();
+            fixture.notes.leaks.store(leaks, Ordering::Relaxed);
+            let path: String = inside.iter().map(|one| format!("/{one}")).collect();
+            let path = format!("/apis/notes.example.com/v1/namespaces/acme/notes{path}?{query}");
+            if path.parse::<http::Uri>().is_err() {
+                return;
+            }
+            let answer = fixture.call("member", method, &path, &[("accept", accept)], "").await;
+            // What the client itself has said may come back in a sentence.
+            let told = match answer.status.is_success() {
+                true => answer.text,
+                false => answer.json()["items"].to_string(),
+            };
+            assert!(!told.contains("uid-other") && !told.contains("\"theirs-"), "{method} {path}: {told}");
+            let theirs = fixture.notes.names().into_iter().filter(|(namespace, _)| namespace == "other");
+            assert_eq!(theirs.count(), 3, "{method} {path}");
+        });
+    }
 }
