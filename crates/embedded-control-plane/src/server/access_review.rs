@@ -1,13 +1,16 @@
 //! Access reviews: whether somebody may do something (`SelfSubjectAccessReview`, `SubjectAccessReview`).
 //!
-//! There is no RBAC: everybody may do everything except what is denied through [`Faults::deny`](super::Faults::deny). What is denied to whoever
-//! calls is refused too when it is tried; there is no authentication, so that a denial to a named user shows in reviews only.
+//! Everybody may do everything except what is denied through [`Faults::deny`](super::Faults::deny) and, once RBAC is enforced, what no role
+//! allows. What is denied to whoever calls, or to the user that the caller acts as, is refused too when it is tried.
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::ServerState;
+use super::caller::Caller;
 use super::object::{str_at, value_at};
+use super::rbac;
+use super::request::{RequestInfo, Verb};
 use super::response::{self, ApiResponse};
 use super::status_error::StatusError;
 
@@ -62,35 +65,115 @@ impl AccessDenial {
             |part: &Option<String>, asked: &str| part.as_deref().is_none_or(|part| part == asked);
         self.user.as_deref() == user
             && concerns(&self.verb, access.verb)
-            && concerns(&self.resource, &access.resource)
+            && concerns(&self.resource, &access.resource())
             && concerns(&self.namespace, access.namespace)
     }
 }
 
 /// What is to be done, in the words of RBAC.
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Access<'a> {
     pub verb: &'a str,
-    /// With its group and part, as [`AccessDenial::resource`] has it.
-    pub resource: String,
+    /// "" is the core group.
+    pub group: &'a str,
+    pub plural: &'a str,
+    pub subresource: &'a str,
+    /// "" for a collection, and for every object in a review.
+    pub name: &'a str,
+    /// "" for every namespace, or a cluster-wide resource.
     pub namespace: &'a str,
+    /// A path that is no resource's; else "".
+    pub path: &'a str,
 }
 
-impl Access<'_> {
+impl<'a> Access<'a> {
+    /// What a request for a resource does.
+    pub(super) fn of_request(verb: Verb, info: &'a RequestInfo) -> Self {
+        Self {
+            verb: verb.as_str(),
+            group: &info.group,
+            plural: &info.plural,
+            subresource: &info.subresource,
+            name: &info.name,
+            namespace: &info.namespace,
+            path: "",
+        }
+    }
+
+    /// With its group and part, as [`AccessDenial::resource`] has it.
+    fn resource(&self) -> String {
+        let mut resource = self.plural.to_owned();
+        for (separator, part) in [('.', self.group), ('/', self.subresource)] {
+            if !part.is_empty() {
+                resource.push(separator);
+                resource.push_str(part);
+            }
+        }
+        resource
+    }
+
     /// What a denied request is answered.
-    pub(super) fn forbidden(&self) -> StatusError {
+    fn forbidden(&self) -> StatusError {
         StatusError::injected(
             403,
             format!(
                 "{} is forbidden: the caller cannot {} it in the namespace \"{}\" (denied)",
-                self.resource, self.verb, self.namespace
+                self.resource(),
+                self.verb,
+                self.namespace
             ),
         )
     }
+
+    /// What a request is answered that no role allows.
+    fn forbidden_to(&self, user: &str) -> StatusError {
+        if !self.path.is_empty() {
+            let why = format!("User {user:?} cannot {} path {:?}", self.verb, self.path);
+            return StatusError::injected(403, format!("forbidden: {why}"));
+        }
+        let mut resource = self.plural.to_owned();
+        if !self.subresource.is_empty() {
+            resource = format!("{resource}/{}", self.subresource);
+        }
+        let scope = match self.namespace {
+            "" => "at the cluster scope".to_owned(),
+            namespace => format!("in the namespace {namespace:?}"),
+        };
+        let why = format!(
+            "User {user:?} cannot {} resource {resource:?} in API group {:?} {scope}",
+            self.verb, self.group
+        );
+        StatusError::forbidden_request(self.group, self.plural, self.name, &why)
+    }
+}
+
+/// Refuses what a denial forbids to the caller and, once RBAC is enforced, what no role allows.
+pub(super) fn authorize(
+    server: &ServerState,
+    caller: &Caller,
+    access: &Access<'_>,
+) -> Result<(), StatusError> {
+    if is_denied(server, caller, access) {
+        return Err(access.forbidden());
+    }
+    if server.rbac_is_enforced()
+        && rbac::allows(server, &caller.name, &caller.groups, access).is_none()
+    {
+        return Err(access.forbidden_to(&caller.name));
+    }
+    Ok(())
+}
+
+/// Whoever acts as another user meets the denials to both.
+fn is_denied(server: &ServerState, caller: &Caller, access: &Access<'_>) -> bool {
+    server.faults.is_denied(None, access)
+        || caller.impersonated && server.faults.is_denied(Some(&caller.name), access)
 }
 
 /// The answer to a review; `None` for any other path.
 pub(super) fn respond(
     server: &ServerState,
+    caller: &Caller,
     path: &str,
     method: &Method,
     body: &[u8],
@@ -104,35 +187,72 @@ pub(super) fn respond(
     if *method != Method::POST {
         return Some(response::status_error(&StatusError::method_not_allowed()));
     }
+    let reviewing = Access {
+        verb: "create",
+        group: "authorization.k8s.io",
+        plural: resource,
+        ..Access::default()
+    };
+    if let Err(error) = authorize(server, caller, &reviewing) {
+        return Some(response::status_error(&error));
+    }
     let Ok(review) = serde_json::from_slice::<Value>(body) else {
         let error = StatusError::bad_request(format!("{kind} cannot be read: it is no JSON"));
         return Some(response::status_error(&error));
     };
     let spec = value_at(&review, &["spec"]);
-    let user = (resource == "subjectaccessreviews").then(|| str_at(spec, &["user"]));
-    let denied = server.faults.is_denied(user, &asked_access(spec));
     let answer = json!({
         "apiVersion": GROUP_VERSION,
         "kind": kind,
         "metadata": {},
         "spec": spec,
-        "status": {"allowed": !denied},
+        "status": verdict(server, caller, resource == "subjectaccessreviews", spec),
     });
     Some(response::json(StatusCode::CREATED, &answer))
 }
 
+/// The status of a review.
+fn verdict(server: &ServerState, caller: &Caller, of_another: bool, spec: &Value) -> Value {
+    let access = asked_access(spec);
+    let (denied, user, groups) = if of_another {
+        let user = str_at(spec, &["user"]);
+        let groups = value_at(spec, &["groups"]).as_array();
+        let groups = groups.into_iter().flatten().filter_map(Value::as_str);
+        let groups: Vec<String> = groups.map(str::to_owned).collect();
+        (server.faults.is_denied(Some(user), &access), user, groups)
+    } else {
+        let denied = is_denied(server, caller, &access);
+        (denied, caller.name.as_str(), caller.groups.clone())
+    };
+    if denied {
+        return json!({"allowed": false});
+    }
+    if !server.rbac_is_enforced() {
+        return json!({"allowed": true});
+    }
+    match rbac::allows(server, user, &groups, &access) {
+        None => json!({"allowed": false}),
+        Some(reason) if reason.is_empty() => json!({"allowed": true}),
+        Some(reason) => json!({"allowed": true, "reason": reason}),
+    }
+}
+
 fn asked_access(spec: &Value) -> Access<'_> {
     let attribute = |name: &str| str_at(spec, &["resourceAttributes", name]);
-    let mut resource = attribute("resource").to_owned();
-    for (separator, part) in [('.', attribute("group")), ('/', attribute("subresource"))] {
-        if !part.is_empty() {
-            resource.push(separator);
-            resource.push_str(part);
-        }
+    if value_at(spec, &["nonResourceAttributes"]).is_object() {
+        return Access {
+            verb: str_at(spec, &["nonResourceAttributes", "verb"]),
+            path: str_at(spec, &["nonResourceAttributes", "path"]),
+            ..Access::default()
+        };
     }
     Access {
         verb: attribute("verb"),
-        resource,
+        group: attribute("group"),
+        plural: attribute("resource"),
+        subresource: attribute("subresource"),
+        name: attribute("name"),
         namespace: attribute("namespace"),
+        path: "",
     }
 }

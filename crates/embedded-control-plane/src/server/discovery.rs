@@ -8,21 +8,18 @@ use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::ServerState;
+use super::aggregation::{self, RemoteGroup};
 use super::kinds::{Kind, KindRegistry};
 use super::response::{self, ApiResponse};
 
 /// Answers a path that belongs to no resource; `None` for every other.
-pub(super) fn respond(
+pub(super) async fn respond(
     server: &ServerState,
     path: &str,
     headers: &HeaderMap,
 ) -> Option<ApiResponse> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let kinds = server.kinds();
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
     let ok = |value: Value| Some(response::json(StatusCode::OK, &value));
     match parts.as_slice() {
         ["healthz" | "livez" | "readyz", ..] => Some(response::with_media_type(
@@ -34,20 +31,37 @@ pub(super) fn respond(
         [""] => ok(
             json!({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]}),
         ),
-        ["api"] => aggregated(&kinds, accept, true).or_else(|| {
-            ok(json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}))
-        }),
-        ["apis"] => aggregated(&kinds, accept, false).or_else(|| {
-            let groups: Vec<Value> = groups(&kinds)
-                .iter()
-                .map(|(name, all)| group(name, all))
-                .collect();
-            ok(json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}))
-        }),
+        ["api"] => match aggregated_version(headers) {
+            Some(version) => {
+                let core = kinds.all().filter(|kind| kind.group.is_empty());
+                let core = aggregated_versions(&core.cloned().collect::<Vec<_>>());
+                Some(aggregated(version, vec![aggregated_group("", core)]))
+            }
+            None => ok(
+                json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
+            ),
+        },
+        ["apis"] => match aggregated_version(headers) {
+            Some(version) => {
+                let remote = aggregation::remote_groups(server, true).await;
+                Some(aggregated(version, all_aggregated(&kinds, remote)))
+            }
+            None => {
+                let remote = aggregation::remote_groups(server, false).await;
+                let groups = all_versions(&kinds, &remote);
+                let groups: Vec<Value> = groups
+                    .iter()
+                    .map(|(name, versions)| group(name, versions))
+                    .collect();
+                ok(json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}))
+            }
+        },
         ["api", version] => resources(&kinds, "", version).and_then(ok),
         ["apis", name] => {
-            let groups = groups(&kinds);
-            let mut document = group(name, groups.get(*name)?);
+            let remote = aggregation::remote_groups(server, false).await;
+            let groups = all_versions(&kinds, &remote);
+            let (_, versions) = groups.iter().find(|(group, _)| group == name)?;
+            let mut document = group(name, versions);
             document["kind"] = "APIGroup".into();
             document["apiVersion"] = "v1".into();
             ok(document)
@@ -84,9 +98,25 @@ fn versions(kinds: &[Arc<Kind>]) -> Vec<String> {
     versions
 }
 
-fn group(name: &str, kinds: &[Arc<Kind>]) -> Value {
-    let versions: Vec<Value> = versions(kinds)
+/// Every group but the core one with its versions: those served here, then those of other servers.
+fn all_versions(kinds: &KindRegistry, remote: &[RemoteGroup]) -> Vec<(String, Vec<String>)> {
+    let mut all: Vec<(String, Vec<String>)> = groups(kinds)
         .into_iter()
+        .map(|(name, kinds)| (name, versions(&kinds)))
+        .collect();
+    for RemoteGroup { group, version, .. } in remote {
+        match all.iter_mut().find(|(name, _)| name == group) {
+            Some((_, versions)) if versions.contains(version) => {}
+            Some((_, versions)) => versions.push(version.clone()),
+            None => all.push((group.clone(), vec![version.clone()])),
+        }
+    }
+    all
+}
+
+fn group(name: &str, versions: &[String]) -> Value {
+    let versions: Vec<Value> = versions
+        .iter()
         .map(|version| json!({"groupVersion": format!("{name}/{version}"), "version": version}))
         .collect();
     json!({"name": name, "versions": versions, "preferredVersion": versions[0]})
@@ -136,9 +166,10 @@ fn subresources(kind: &Kind) -> Vec<(&'static str, &'static [&'static str])> {
     all
 }
 
-/// Aggregated discovery (KEP-3352), when the client asks for it.
-fn aggregated(kinds: &KindRegistry, accept: &str, core: bool) -> Option<ApiResponse> {
-    let version = accept.split(',').find_map(|clause| {
+/// The version of aggregated discovery (KEP-3352) that the client asks for.
+fn aggregated_version(headers: &HeaderMap) -> Option<&'static str> {
+    let accept = response::header_text(headers, &header::ACCEPT);
+    accept.split(',').find_map(|clause| {
         let asks = |part: &str| clause.split(';').any(|one| one.trim() == part);
         if !asks("as=APIGroupDiscoveryList") || !asks("g=apidiscovery.k8s.io") {
             return None;
@@ -146,42 +177,51 @@ fn aggregated(kinds: &KindRegistry, accept: &str, core: bool) -> Option<ApiRespo
         ["v2", "v2beta1"]
             .into_iter()
             .find(|version| asks(&format!("v={version}")))
-    })?;
-    let mut all = groups(kinds);
-    if core {
-        all = BTreeMap::from([(
-            String::new(),
-            kinds
-                .all()
-                .filter(|kind| kind.group.is_empty())
-                .cloned()
-                .collect(),
-        )]);
-    }
-    let items: Vec<Value> = all
-        .iter()
-        .map(|(name, kinds)| aggregated_group(name, kinds))
-        .collect();
+    })
+}
+
+fn aggregated(version: &str, items: Vec<Value>) -> ApiResponse {
     let document = json!({"kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"),
         "metadata": {}, "items": items});
     let media =
         format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
-    Some(response::with_media_type(
-        StatusCode::OK,
-        &media,
-        document.to_string(),
-    ))
+    response::with_media_type(StatusCode::OK, &media, document.to_string())
 }
 
-fn aggregated_group(name: &str, kinds: &[Arc<Kind>]) -> Value {
-    let versions: Vec<Value> = versions(kinds)
+fn all_aggregated(kinds: &KindRegistry, remote: Vec<RemoteGroup>) -> Vec<Value> {
+    let mut all: Vec<(String, Vec<Value>)> = groups(kinds)
+        .into_iter()
+        .map(|(name, kinds)| (name, aggregated_versions(&kinds)))
+        .collect();
+    for group in remote {
+        let freshness = if group.is_current { "Current" } else { "Stale" };
+        let version =
+            json!({"version": group.version, "freshness": freshness, "resources": group.resources});
+        match all.iter_mut().find(|(name, _)| *name == group.group) {
+            Some((_, versions)) => {
+                versions.retain(|one| one["version"] != version["version"]);
+                versions.push(version);
+            }
+            None => all.push((group.group, vec![version])),
+        }
+    }
+    all.into_iter()
+        .map(|(name, versions)| aggregated_group(&name, versions))
+        .collect()
+}
+
+fn aggregated_versions(kinds: &[Arc<Kind>]) -> Vec<Value> {
+    versions(kinds)
         .into_iter()
         .map(|version| {
             let inside = kinds.iter().filter(|kind| kind.version == version);
             let resources: Vec<Value> = inside.map(|kind| aggregated_resource(kind)).collect();
             json!({"version": version, "freshness": "Current", "resources": resources})
         })
-        .collect();
+        .collect()
+}
+
+fn aggregated_group(name: &str, versions: Vec<Value>) -> Value {
     let metadata = if name.is_empty() {
         json!({"creationTimestamp": null})
     } else {

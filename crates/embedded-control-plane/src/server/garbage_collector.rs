@@ -2,13 +2,14 @@
 //! goes, installing and removing the kinds of a CRD.
 //!
 //! It runs in the request that caused it, so that a test sees an outcome and not a race; watchers see the same events in
-//! the same order as on a real cluster.
+//! the same order as on a real cluster. Only what lies on other servers (`aggregation`) goes a moment later.
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::ServerState;
+use super::aggregation;
 use super::crd;
 use super::delete::{self, DeleteOptions, FOREGROUND_FINALIZER, ORPHAN_FINALIZER};
 use super::kinds::{Kind, Strategy};
@@ -24,6 +25,8 @@ pub(super) fn after_write(
     match kind.strategy {
         Strategy::Namespace if stored.deleting => delete_namespace_contents(server, &stored.name),
         Strategy::CustomResourceDefinition => crd::after_write(server, &stored),
+        Strategy::ApiService => aggregation::after_write(server, &stored),
+        Strategy::Kept if &*kind.storage == "services" => aggregation::look_again(server),
         _ => {}
     }
     if stored.deleting {
@@ -54,6 +57,7 @@ pub(super) fn after_removal(server: &ServerState, kind: &Kind, last: &StoredObje
     for owner in &last.owners {
         finish_foreground_deletion(server, owner);
     }
+    aggregation::owner_is_gone(server, &last.uid);
     if kind.strategy == Strategy::CustomResourceDefinition {
         crd::after_removal(server, last);
     }
@@ -243,6 +247,13 @@ fn delete_namespace_contents(server: &ServerState, namespace: &str) {
 }
 
 fn finalize_namespace(server: &ServerState, namespace: &str) {
+    if !aggregation::holds_namespace(server) {
+        finalize_emptied_namespace(server, namespace);
+    }
+}
+
+/// Lets a namespace go that is being deleted, unless something is left in it here.
+pub(super) fn finalize_emptied_namespace(server: &ServerState, namespace: &str) {
     if !server.store.objects_in_namespace(namespace).is_empty() {
         return;
     }

@@ -3,12 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Pod, Secret};
-use k8s_openapi::api::events::v1::Event as EventsV1Event;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use k8s_openapi::schemars::JsonSchema;
 use serde_json::{Map, Value};
 
 use super::builtin_schemas;
@@ -30,9 +24,12 @@ pub(super) enum Strategy {
     /// The `events.k8s.io` view of the same events.
     EventsV1Event,
     Lease,
-    /// Pods and what makes them: kept and shown. Nobody runs them, and none of their defaults is filled in.
-    Workload,
+    /// Pods and what makes them, services, and the objects of RBAC: kept and shown. Nobody runs them, and none of their
+    /// defaults is filled in.
+    Kept,
     CustomResourceDefinition,
+    /// Where the requests of an API group go.
+    ApiService,
 }
 
 /// One served kind in one version.
@@ -107,148 +104,6 @@ impl Kind {
         }
     }
 
-    #[allow(clippy::too_many_arguments)] // a table of plain facts, read as a table below
-    fn built_in<T: JsonSchema>(
-        group: &str,
-        kind: &str,
-        plural: &str,
-        short_names: &[&str],
-        namespaced: bool,
-        status: bool,
-        strategy: Strategy,
-        columns: Vec<Column>,
-    ) -> Self {
-        let storage = if strategy == Strategy::EventsV1Event {
-            "events".to_owned()
-        } else if group.is_empty() {
-            plural.to_owned()
-        } else {
-            format!("{plural}.{group}")
-        };
-        let mut schema = StructuralSchema::parse(&builtin_schemas::inlined_schema::<T>());
-        if strategy == Strategy::CustomResourceDefinition {
-            preserve_json_schemas(&mut schema);
-        }
-        Self {
-            group: group.into(),
-            version: "v1".into(),
-            kind: kind.into(),
-            plural: plural.into(),
-            singular: kind.to_lowercase(),
-            short_names: short_names.iter().map(ToString::to_string).collect(),
-            categories: if strategy == Strategy::CustomResourceDefinition {
-                vec!["api-extensions".into()]
-            } else {
-                Vec::new()
-            },
-            namespaced,
-            status,
-            strategy,
-            storage: storage.into(),
-            schema,
-            rules: None,
-            columns,
-            components: builtin_schemas::components::<T>(),
-        }
-    }
-
-    /// The kinds that are always served.
-    pub(super) fn all_built_in() -> Vec<Self> {
-        use super::table::built_in as columns;
-        vec![
-            Self::built_in::<Namespace>(
-                "",
-                "Namespace",
-                "namespaces",
-                &["ns"],
-                false,
-                true,
-                Strategy::Namespace,
-                columns::namespace(),
-            ),
-            Self::built_in::<Secret>(
-                "",
-                "Secret",
-                "secrets",
-                &[],
-                true,
-                false,
-                Strategy::Secret,
-                columns::secret(),
-            ),
-            Self::built_in::<ConfigMap>(
-                "",
-                "ConfigMap",
-                "configmaps",
-                &["cm"],
-                true,
-                false,
-                Strategy::ConfigMap,
-                columns::config_map(),
-            ),
-            Self::built_in::<Event>(
-                "",
-                "Event",
-                "events",
-                &["ev"],
-                true,
-                false,
-                Strategy::CoreEvent,
-                columns::event(),
-            ),
-            Self::built_in::<EventsV1Event>(
-                "events.k8s.io",
-                "Event",
-                "events",
-                &["ev"],
-                true,
-                false,
-                Strategy::EventsV1Event,
-                columns::event(),
-            ),
-            Self::built_in::<Lease>(
-                "coordination.k8s.io",
-                "Lease",
-                "leases",
-                &[],
-                true,
-                false,
-                Strategy::Lease,
-                columns::lease(),
-            ),
-            Self::built_in::<Pod>(
-                "",
-                "Pod",
-                "pods",
-                &["po"],
-                true,
-                true,
-                Strategy::Workload,
-                columns::pod(),
-            ),
-            Self::built_in::<Deployment>(
-                "apps",
-                "Deployment",
-                "deployments",
-                &["deploy"],
-                true,
-                true,
-                Strategy::Workload,
-                columns::deployment(),
-            ),
-            Self::built_in::<CustomResourceDefinition>(
-                "apiextensions.k8s.io",
-                "CustomResourceDefinition",
-                "customresourcedefinitions",
-                &["crd", "crds"],
-                false,
-                true,
-                Strategy::CustomResourceDefinition,
-                columns::custom_resource_definition(),
-            ),
-        ]
-    }
-
     /// The kinds of an installed CRD: one per served version.
     pub(super) fn from_crd(definition: &Value) -> Vec<Self> {
         let group = str_at(definition, &["spec", "group"]);
@@ -306,23 +161,6 @@ impl Kind {
             });
         }
         kinds
-    }
-}
-
-/// A CRD holds JSON Schemas, which are recursive: below `openAPIV3Schema` anything is kept as it is.
-fn preserve_json_schemas(schema: &mut StructuralSchema) {
-    if let Some(versions) = schema
-        .properties
-        .get_mut("spec")
-        .and_then(|spec| spec.properties.get_mut("versions"))
-        && let Some(version) = versions.items.as_deref_mut()
-        && let Some(holder) = version.properties.get_mut("schema")
-    {
-        let open = StructuralSchema {
-            preserve_unknown: true,
-            ..StructuralSchema::default()
-        };
-        holder.properties.insert("openAPIV3Schema".into(), open);
     }
 }
 

@@ -10,11 +10,11 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::ControlPlane;
 use super::object::{metadata_str, str_at};
 use super::request::{Query, Representation, RequestInfo};
 use super::status_error::StatusError;
 use super::write::WriteRequest;
+use super::{ControlPlane, ServerState};
 
 /// How often watched files are looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -145,51 +145,55 @@ impl ControlPlane {
     }
 
     fn apply(&self, object: &Value) -> Result<(), StatusError> {
-        let server = &self.server;
-        let (api_version, word) = (str_at(object, &["apiVersion"]), str_at(object, &["kind"]));
-        let kind = server
-            .kinds()
-            .by_kind(api_version, word)
-            .cloned()
-            .ok_or_else(|| {
-                StatusError::bad_request(format!(
-                    "no matches for kind {word:?} in version {api_version:?}: install its CRD first"
-                ))
-            })?;
-        let namespace = match (kind.namespaced, metadata_str(object, "namespace")) {
-            (false, _) => "",
-            (true, "") => "default",
-            (true, given) => given,
-        };
-        let info = RequestInfo {
-            group: kind.group.clone(),
-            version: kind.version.clone(),
-            namespace: namespace.into(),
-            plural: kind.plural.clone(),
-            name: metadata_str(object, "name").into(),
-            subresource: String::new(),
-        };
-        let query = Query {
-            field_manager: FIELD_MANAGER.into(),
-            field_validation: "Strict".into(),
-            force: Some(true),
-            ..Query::default()
-        };
-        let mut headers = HeaderMap::new();
-        let media = http::HeaderValue::from_static("application/apply-patch+yaml");
-        headers.insert(http::header::CONTENT_TYPE, media);
-        let body = object.to_string();
-        let write_request = WriteRequest {
-            server,
-            kind: &kind,
-            info: &info,
-            query: &query,
-            representation: Representation::Full,
-            headers: &headers,
-            body: body.as_bytes(),
-        };
-        write_request.patch().map(|_| ())
+        apply_object(&self.server, object)
     }
+}
+
+/// Applies an object by server-side apply, overriding whoever owns its fields.
+pub(super) fn apply_object(server: &ServerState, object: &Value) -> Result<(), StatusError> {
+    let (api_version, word) = (str_at(object, &["apiVersion"]), str_at(object, &["kind"]));
+    let kind = server
+        .kinds()
+        .by_kind(api_version, word)
+        .cloned()
+        .ok_or_else(|| {
+            StatusError::bad_request(format!(
+                "no matches for kind {word:?} in version {api_version:?}: install its CRD first"
+            ))
+        })?;
+    let namespace = match (kind.namespaced, metadata_str(object, "namespace")) {
+        (false, _) => "",
+        (true, "") => "default",
+        (true, given) => given,
+    };
+    let info = RequestInfo {
+        group: kind.group.clone(),
+        version: kind.version.clone(),
+        namespace: namespace.into(),
+        plural: kind.plural.clone(),
+        name: metadata_str(object, "name").into(),
+        subresource: String::new(),
+    };
+    let query = Query {
+        field_manager: FIELD_MANAGER.into(),
+        field_validation: "Strict".into(),
+        force: Some(true),
+        ..Query::default()
+    };
+    let mut headers = HeaderMap::new();
+    let media = http::HeaderValue::from_static("application/apply-patch+yaml");
+    headers.insert(http::header::CONTENT_TYPE, media);
+    let body = object.to_string();
+    let write_request = WriteRequest {
+        server,
+        kind: &kind,
+        info: &info,
+        query: &query,
+        representation: Representation::Full,
+        headers: &headers,
+        body: body.as_bytes(),
+    };
+    write_request.patch().map(|_| ())
 }
 
 fn manifest_files<P: AsRef<Path>>(

@@ -134,6 +134,10 @@ fn name_error(kind: &Kind, name: &str) -> Option<String> {
         }
         return (!IS_LABEL.is_match(name)).then(|| format!("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '{LABEL}')"));
     }
+    if kind.group == "rbac.authorization.k8s.io" {
+        let is_segment = name != "." && name != ".." && !name.contains(['/', '%']);
+        return (!is_segment).then(|| "may not be '.' or '..', or contain '/' or '%'".to_owned());
+    }
     if name.len() > 253 {
         return Some("must be no more than 253 bytes".into());
     }

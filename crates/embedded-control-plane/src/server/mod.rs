@@ -11,16 +11,20 @@
 //! | `object_store` | objects as JSON bytes, revisions, bounded history |
 //! | `read`, `watch`, `selectors`, `table`, `conversion` | get, list, watch; tables; the two versions of events |
 //! | `write`, `strategy`, `metadata_validation`, `duplicate_keys`, `protobuf` | create, update, patch; defaults and validation of each kind |
-//! | `access_review` | whether somebody may do something: denials that tests set |
+//! | `caller`, `access_review`, `rbac` | who calls and as whom; whether they may: denials that tests set, and RBAC once it is enforced |
+//! | `aggregation` | the groups that other servers serve: `APIService`s, the proxy to them, their part in discovery and clean-up |
 //! | `patch`, `apply` | merge, JSON and strategic merge patches; server-side apply |
 //! | [`crate::schema`], `builtin_schemas` | structural schemas: pruning, defaults, validation, CEL; those of built-in kinds |
 //! | `delete`, `garbage_collector`, `crd` | finalizers, garbage collection, namespace deletion, CRDs |
-//! | `kinds`, `discovery`, `openapi` | the served kinds, and how clients discover them |
+//! | `kinds`, `built_in_kinds`, `discovery`, `openapi` | the served kinds, and how clients discover them |
 //! | `manifests`, `faults`, `request_log`, `http_server` | objects from files, injected faults, the request log, HTTP |
 
 mod access_review;
+mod aggregation;
 mod apply;
+mod built_in_kinds;
 mod builtin_schemas;
+mod caller;
 mod conversion;
 mod crd;
 mod delete;
@@ -37,6 +41,7 @@ mod object_store;
 mod openapi;
 mod patch;
 mod protobuf;
+mod rbac;
 mod read;
 mod request;
 mod request_log;
@@ -50,10 +55,12 @@ mod watch;
 mod write;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use parking_lot::RwLock;
 
+use self::aggregation::Aggregation;
 use self::kinds::KindRegistry;
 use self::object_store::ObjectStore;
 
@@ -77,9 +84,15 @@ pub(crate) struct ServerState {
     kinds: RwLock<Arc<KindRegistry>>,
     faults: Faults,
     request_log: RequestLog,
+    aggregation: Aggregation,
+    enforces_rbac: AtomicBool,
 }
 
 impl ServerState {
+    fn rbac_is_enforced(&self) -> bool {
+        self.enforces_rbac.load(Ordering::Relaxed)
+    }
+
     fn kinds(&self) -> Arc<KindRegistry> {
         Arc::clone(&self.kinds.read())
     }
@@ -132,6 +145,8 @@ impl ControlPlaneBuilder {
             store,
             kinds: RwLock::new(Arc::new(KindRegistry::new())),
             request_log: RequestLog::default(),
+            aggregation: Aggregation::default(),
+            enforces_rbac: AtomicBool::new(false),
         });
         let plane = ControlPlane { server };
         for namespace in ["default", "kube-node-lease", "kube-public", "kube-system"] {
@@ -181,6 +196,17 @@ impl ControlPlane {
     /// Faults to inject.
     pub fn faults(&self) -> Faults {
         self.server.faults.clone()
+    }
+
+    /// From now on roles and their bindings decide what users may do, as on a cluster; until then everybody may do everything
+    /// that is not denied. Brings the roles that every cluster has. The administrator, who is whoever calls without
+    /// `Impersonate-User`, still may do everything.
+    pub fn enforce_rbac(&self) {
+        if !self.server.enforces_rbac.swap(true, Ordering::Relaxed) {
+            for object in rbac::bootstrap_objects() {
+                self.apply_internal(&object);
+            }
+        }
     }
 
     /// What was asked so far.

@@ -1,22 +1,45 @@
-//! `OpenAPI` v3, one document for each group and version: what `kubectl explain`, `kubectl apply` and its validation read.
+//! `OpenAPI` v3, one document for each group and version: what `kubectl explain`, `kubectl apply` and its validation read; and
+//! v2, all in one, as JSON.
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::ServerState;
+use super::aggregation;
 use super::builtin_schemas;
 use super::kinds::{Kind, KindRegistry};
 use super::object::{str_at, value_at};
 use super::response::{self, ApiResponse};
+use super::status_error::StatusError;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
-/// Answers `/openapi/…`; `None` for every other path.
-pub(super) fn respond(server: &ServerState, path: &str) -> Option<ApiResponse> {
+/// Answers `/openapi/…`; `None` for every other path. The documents of other servers' groups are asked of them elsewhere.
+pub(super) async fn respond(
+    server: &ServerState,
+    path: &str,
+    headers: &HeaderMap,
+) -> Option<ApiResponse> {
     let rest = path.strip_prefix("/openapi/")?;
     let kinds = server.kinds();
     let document = match rest.trim_end_matches('/') {
-        "v3" => index(&kinds),
+        "v2" => {
+            let accept = response::header_text(headers, &header::ACCEPT);
+            if !accept.is_empty() && !accept.contains("json") && !accept.contains("*/*") {
+                // `kubectl` asks for Protobuf, and does without where v3 is there.
+                let error = StatusError::not_acceptable(&["application/json"]);
+                return Some(response::status_error(&error));
+            }
+            let (paths, definitions) = aggregation::remote_swagger(server).await;
+            swagger(&kinds, paths, definitions)
+        }
+        "v3" => {
+            let mut index = index(&kinds);
+            for (root, entry) in aggregation::remote_index_entries(server).await {
+                index["paths"][root] = entry;
+            }
+            index
+        }
         rest => {
             let segments: Vec<&str> = rest.strip_prefix("v3/")?.split('/').collect();
             match segments.as_slice() {
@@ -27,6 +50,76 @@ pub(super) fn respond(server: &ServerState, path: &str) -> Option<ApiResponse> {
         }
     };
     Some(response::json(StatusCode::OK, &document))
+}
+
+/// `OpenAPI` v2, which has the same schemas at another place.
+fn swagger(
+    kinds: &KindRegistry,
+    remote_paths: Map<String, Value>,
+    remote_definitions: Map<String, Value>,
+) -> Value {
+    let (mut definitions, mut paths) = (Map::new(), Map::new());
+    for kind in kinds.all() {
+        add_components(kind, &mut definitions);
+        add_paths(kind, &mut paths);
+    }
+    let mut paths = Value::Object(paths);
+    let mut definitions = Value::Object(definitions);
+    for document in [&mut paths, &mut definitions] {
+        move_references(document);
+    }
+    for operation in paths
+        .as_object_mut()
+        .into_iter()
+        .flat_map(Map::values_mut)
+        .filter_map(Value::as_object_mut)
+        .flat_map(Map::values_mut)
+    {
+        swagger_operation(operation);
+    }
+    if let (Value::Object(paths), Value::Object(definitions)) = (&mut paths, &mut definitions) {
+        paths.extend(remote_paths);
+        // Kinds that everybody has, such as ObjectMeta, are this server's.
+        for (name, definition) in remote_definitions {
+            definitions.entry(name).or_insert(definition);
+        }
+    }
+    json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": super::VERSION}, "paths": paths, "definitions": definitions})
+}
+
+/// `#/components/schemas/` is `#/definitions/` in v2, which has references alone or not at all.
+fn move_references(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::Array(all)) = fields.get("allOf")
+                && let [only] = all.as_slice()
+                && only.get("$ref").is_some()
+            {
+                let reference = only["$ref"].clone();
+                fields.remove("allOf");
+                fields.insert("$ref".into(), reference);
+            }
+            if let Some(Value::String(reference)) = fields.get_mut("$ref") {
+                *reference = reference.replace("#/components/schemas/", "#/definitions/");
+            }
+            fields.values_mut().for_each(move_references);
+        }
+        Value::Array(items) => items.iter_mut().for_each(move_references),
+        _ => {}
+    }
+}
+
+fn swagger_operation(operation: &mut Value) {
+    if let Some(answer) = operation.pointer_mut("/responses/200") {
+        let schema = answer["content"]["application/json"]["schema"].take();
+        *answer = json!({"description": "OK", "schema": schema});
+    }
+    let parameters = operation["parameters"].as_array_mut();
+    for parameter in parameters.into_iter().flatten() {
+        let schema = parameter["schema"].take();
+        *parameter = json!({"name": parameter["name"], "in": parameter["in"], "type": schema["type"], "uniqueItems": true});
+    }
+    operation["produces"] = json!(["application/json"]);
 }
 
 /// The components of a kind that a CRD defines, and the name of the one that is the kind.

@@ -67,7 +67,8 @@ impl RequestInfo {
     }
 }
 
-fn decode(part: &str) -> String {
+/// A segment of a path, percent-decoded.
+pub(super) fn decode(part: &str) -> String {
     if !part.contains('%') {
         return part.to_owned();
     }

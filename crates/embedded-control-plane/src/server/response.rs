@@ -79,3 +79,12 @@ pub(super) fn add_warnings(response: &mut ApiResponse, warnings: &[String]) {
         }
     }
 }
+
+/// A header of a request as text, or "".
+pub(super) fn header_text(headers: &header::HeaderMap, name: &header::HeaderName) -> String {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_owned()
+}

@@ -6,23 +6,25 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tower::Service;
 
 use super::ServerState;
 use super::access_review::{self, Access};
+use super::aggregation::{self, RemoteApi};
+use super::caller::Caller;
 use super::faults::{FaultOutcome, RequestAttributes};
 use super::kinds::Kind;
 use super::request::{Query, Representation, RequestInfo, Verb};
-use super::response::{self, ApiResponse, BoxError};
+use super::response::{self, ApiResponse, ApiResponseBody, BoxError};
 use super::status_error::StatusError;
 use super::write::WriteRequest;
 use super::{delete, discovery, openapi, read, request_log, watch};
 
-/// The Kubernetes API of one control plane. Clones are cheap and see the same objects.
+/// The Kubernetes API of one control plane, as a tower service. Clones are cheap and see the same objects.
 #[derive(Debug, Clone)]
 pub struct ApiService {
     pub(super) server: Arc<ServerState>,
@@ -46,9 +48,37 @@ where
         let server = Arc::clone(&self.server);
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            let body = body.collect().await.map_err(Into::into)?.to_bytes();
-            handle_request(server, parts, body).await
+            let response = if let Some(api) = aggregation::remote_api_of(&server, parts.uri.path())
+            {
+                let body = body
+                    .map_frame(|frame| {
+                        frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
+                    })
+                    .map_err(Into::into);
+                handle_proxied(Arc::clone(&server), api, parts, body.boxed_unsync()).await
+            } else {
+                let body = body.collect().await.map_err(Into::into)?.to_bytes();
+                handle_request(Arc::clone(&server), parts, body).await
+            };
+            aggregation::keep_running(&server);
+            response
         })
+    }
+}
+
+/// A request whose path another server serves.
+async fn handle_proxied(
+    server: Arc<ServerState>,
+    api: RemoteApi,
+    parts: http::request::Parts,
+    body: ApiResponseBody,
+) -> Result<ApiResponse, BoxError> {
+    if server.faults.is_down() {
+        return Err(connection_refused());
+    }
+    match Caller::from_headers(&parts.headers) {
+        Ok(caller) => aggregation::handle(server, api, caller, parts, body).await,
+        Err(error) => Ok(response::status_error(&error)),
     }
 }
 
@@ -61,11 +91,23 @@ async fn handle_request(
         return Err(connection_refused());
     }
     let path = parts.uri.path();
-    if let Some(response) = discovery::respond(&server, path, &parts.headers)
-        .or_else(|| openapi::respond(&server, path))
-        .or_else(|| access_review::respond(&server, path, &parts.method, &body))
-    {
+    let caller = match Caller::from_headers(&parts.headers) {
+        Ok(caller) => caller,
+        Err(error) => return Ok(response::status_error(&error)),
+    };
+    if let Some(response) = access_review::respond(&server, &caller, path, &parts.method, &body) {
         return Ok(response);
+    }
+    if let Some(response) = document(&server, path, &parts.headers).await {
+        let reading = Access {
+            verb: "get",
+            path,
+            ..Access::default()
+        };
+        return Ok(match access_review::authorize(&server, &caller, &reading) {
+            Ok(()) => response,
+            Err(error) => response::status_error(&error),
+        });
     }
     let found = RequestInfo::parse(path).and_then(|info| {
         let kind = server
@@ -81,13 +123,22 @@ async fn handle_request(
             "404 page not found\n",
         ));
     };
-    handle_resource_request(server, kind, info, parts, body).await
+    handle_resource_request(server, kind, info, caller, parts, body).await
+}
+
+/// The answer to a path that is no resource's.
+async fn document(server: &ServerState, path: &str, headers: &HeaderMap) -> Option<ApiResponse> {
+    if let Some(response) = discovery::respond(server, path, headers).await {
+        return Some(response);
+    }
+    openapi::respond(server, path, headers).await
 }
 
 async fn handle_resource_request(
     server: Arc<ServerState>,
     kind: Arc<Kind>,
     info: RequestInfo,
+    caller: Caller,
     parts: http::request::Parts,
     body: Bytes,
 ) -> Result<ApiResponse, BoxError> {
@@ -114,7 +165,7 @@ async fn handle_resource_request(
         name: info.name.clone(),
         status: 0,
         query: parts.uri.query().unwrap_or_default().to_owned(),
-        user_agent: header_text(&parts, &header::USER_AGENT),
+        user_agent: response::header_text(&parts.headers, &header::USER_AGENT),
     };
     let request = ResourceRequest {
         server: &server,
@@ -122,6 +173,7 @@ async fn handle_resource_request(
         info: &info,
         query: &query,
         verb,
+        caller: &caller,
         parts: &parts,
         body: &body,
     };
@@ -140,6 +192,7 @@ struct ResourceRequest<'a> {
     info: &'a RequestInfo,
     query: &'a Query,
     verb: Verb,
+    caller: &'a Caller,
     parts: &'a http::request::Parts,
     body: &'a [u8],
 }
@@ -156,32 +209,15 @@ impl ResourceRequest<'_> {
         if let Some(error) = outcome.error {
             return Ok(response::status_error(&error));
         }
-        let access = self.access();
-        if self.server.faults.is_denied(None, &access) {
-            return Ok(response::status_error(&access.forbidden()));
+        let access = Access::of_request(self.verb, self.info);
+        if let Err(error) = access_review::authorize(self.server, self.caller, &access) {
+            return Ok(response::status_error(&error));
         }
         let done = self.dispatch();
         if outcome.drop_response {
-            return Err(io::Error::new(
-                io::ErrorKind::ConnectionReset,
-                "the answer was lost (injected fault)",
-            )
-            .into());
+            return Err(lost_answer());
         }
         Ok(done.unwrap_or_else(|error| response::status_error(&error)))
-    }
-
-    fn access(&self) -> Access<'_> {
-        let mut resource = self.kind.resource();
-        if !self.info.subresource.is_empty() {
-            resource.push('/');
-            resource.push_str(&self.info.subresource);
-        }
-        Access {
-            verb: self.verb.as_str(),
-            resource,
-            namespace: &self.info.namespace,
-        }
     }
 
     fn dispatch(&self) -> Result<ApiResponse, StatusError> {
@@ -193,8 +229,12 @@ impl ResourceRequest<'_> {
             parts,
             body,
             verb,
+            caller: _,
         } = *self;
         check_request(kind, info, &parts.method)?;
+        if &*kind.storage == "configmaps" && info.namespace == "kube-system" && !verb.is_write() {
+            aggregation::publish_front_proxy(server);
+        }
         let representation = Representation::parse(&parts.headers)?;
         let write_request = WriteRequest {
             server,
@@ -241,7 +281,7 @@ fn check_request(kind: &Kind, info: &RequestInfo, method: &Method) -> Result<(),
     Ok(())
 }
 
-fn connection_refused() -> BoxError {
+pub(super) fn connection_refused() -> BoxError {
     io::Error::new(
         io::ErrorKind::ConnectionRefused,
         "connection refused (injected fault: the API server is down)",
@@ -249,11 +289,10 @@ fn connection_refused() -> BoxError {
     .into()
 }
 
-fn header_text(parts: &http::request::Parts, name: &header::HeaderName) -> String {
-    parts
-        .headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-        .to_owned()
+pub(super) fn lost_answer() -> BoxError {
+    io::Error::new(
+        io::ErrorKind::ConnectionReset,
+        "the answer was lost (injected fault)",
+    )
+    .into()
 }

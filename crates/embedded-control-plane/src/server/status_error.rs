@@ -179,6 +179,23 @@ impl StatusError {
         .with_details(kind, name)
     }
 
+    /// What no role allows; `name` is "" for a collection.
+    pub(super) fn forbidden_request(group: &str, plural: &str, name: &str, why: &str) -> Self {
+        let mut resource = plural.to_owned();
+        let mut details = json!({"kind": plural});
+        if !group.is_empty() {
+            resource = format!("{plural}.{group}");
+            details["group"] = json!(group);
+        }
+        if !name.is_empty() {
+            resource = format!("{resource} {name:?}");
+            details["name"] = json!(name);
+        }
+        let mut error = Self::new(403, "Forbidden", format!("{resource} is forbidden: {why}"));
+        error.details = details;
+        error
+    }
+
     /// The object breaks its schema, a rule, or a rule of all objects.
     pub(super) fn invalid(kind: &Kind, name: &str, causes: &[StatusCause]) -> Self {
         let lines: Vec<String> = causes.iter().map(StatusCause::to_string).collect();

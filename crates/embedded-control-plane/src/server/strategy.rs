@@ -149,6 +149,7 @@ pub(super) fn prepare_create(kind: &Kind, object: &mut Value) {
             set_metadata(object, "generation", 1);
             super::crd::set_defaults(object);
         }
+        Strategy::ApiService => super::aggregation::set_defaults(object),
         Strategy::Secret => {
             if str_at(object, &["type"]).is_empty() {
                 object["type"] = "Opaque".into();
@@ -163,12 +164,12 @@ pub(super) fn prepare_create(kind: &Kind, object: &mut Value) {
             labels["kubernetes.io/metadata.name"] = name.into();
         }
         // Pods have a generation on newer servers only.
-        Strategy::Workload if kind.kind == "Deployment" => set_metadata(object, "generation", 1),
+        Strategy::Kept if kind.kind == "Deployment" => set_metadata(object, "generation", 1),
         Strategy::CoreEvent
         | Strategy::EventsV1Event
         | Strategy::ConfigMap
         | Strategy::Lease
-        | Strategy::Workload => {}
+        | Strategy::Kept => {}
     }
 }
 
@@ -198,6 +199,7 @@ pub(super) fn prepare_update(kind: &Kind, subresource: &str, object: &mut Value,
             set_or_drop(object, "spec", value_at(old, &["spec"]).clone());
         }
         Strategy::CustomResourceDefinition => super::crd::set_defaults(object),
+        Strategy::ApiService => super::aggregation::set_defaults(object),
         Strategy::Secret if str_at(object, &["type"]).is_empty() => {
             object["type"] = "Opaque".into();
         }
@@ -265,7 +267,8 @@ pub(super) fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<
             causes.extend(validate_event(kind, object, old.is_some()));
         }
         Strategy::CustomResourceDefinition => causes.extend(super::crd::validate(object)),
-        Strategy::Namespace | Strategy::Workload => {}
+        Strategy::ApiService => causes.extend(super::aggregation::validate(object)),
+        Strategy::Namespace | Strategy::Kept => {}
     }
     causes
 }

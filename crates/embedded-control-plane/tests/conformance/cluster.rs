@@ -75,6 +75,13 @@ impl Cluster {
             .expect("the test is registered with ServerFeature::Embedded")
     }
 
+    /// Has the embedded one obey roles and their bindings, as the real ones do.
+    pub fn enforce_rbac(&self) {
+        if let Some(control_plane) = &self.control_plane {
+            control_plane.enforce_rbac();
+        }
+    }
+
     /// The way in for a program.
     pub async fn external_access(&self) -> ExternalAccess {
         let (kubeconfig, served) = match &self.control_plane {

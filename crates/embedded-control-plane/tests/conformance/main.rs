@@ -29,6 +29,7 @@
 #[macro_use]
 mod suite;
 
+mod aggregated_server;
 mod api;
 mod cluster;
 mod kubectl;

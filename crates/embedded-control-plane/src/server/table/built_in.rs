@@ -98,6 +98,73 @@ pub(in crate::server) fn custom_resource_definition() -> Vec<Column> {
     ]
 }
 
+pub(in crate::server) fn service() -> Vec<Column> {
+    let kind = |object: &Value| match str_at(object, &["spec", "type"]) {
+        "" => "ClusterIP".into(),
+        kind => kind.into(),
+    };
+    let external = |object: &Value| match str_at(object, &["spec", "externalName"]) {
+        "" => "<none>".into(),
+        name => name.into(),
+    };
+    vec![
+        name_column(),
+        Column::built_in("Type", "string", 0, kind),
+        Column::built_in("External-IP", "string", 0, external),
+        age_column(),
+    ]
+}
+
+pub(in crate::server) fn role() -> Vec<Column> {
+    let created = |object: &Value| metadata_str(object, "creationTimestamp").into();
+    vec![
+        name_column(),
+        Column::built_in("Created At", "date", 0, created),
+    ]
+}
+
+pub(in crate::server) fn role_binding() -> Vec<Column> {
+    let role = |object: &Value| {
+        let part = |field: &str| str_at(object, &["roleRef", field]).to_owned();
+        format!("{}/{}", part("kind"), part("name")).into()
+    };
+    vec![
+        name_column(),
+        Column::built_in("Role", "string", 0, role),
+        age_column(),
+    ]
+}
+
+pub(in crate::server) fn api_service() -> Vec<Column> {
+    let service = |object: &Value| {
+        let part = |field: &str| str_at(object, &["spec", "service", field]).to_owned();
+        match part("name") {
+            name if name.is_empty() => "Local".into(),
+            name => format!("{}/{name}", part("namespace")).into(),
+        }
+    };
+    let available = |object: &Value| {
+        let conditions = value_at(object, &["status", "conditions"]).as_array();
+        let found = conditions
+            .into_iter()
+            .flatten()
+            .find(|condition| str_at(condition, &["type"]) == "Available");
+        match found.map(|condition| (str_at(condition, &["status"]), condition)) {
+            None => "Unknown".into(),
+            Some(("True", _)) => "True".into(),
+            Some((status, condition)) => {
+                format!("{status} ({})", str_at(condition, &["reason"])).into()
+            }
+        }
+    };
+    vec![
+        name_column(),
+        Column::built_in("Service", "string", 0, service),
+        Column::built_in("Available", "string", 0, available),
+        age_column(),
+    ]
+}
+
 pub(in crate::server) fn event() -> Vec<Column> {
     let kind = |event: &Value| str_at(event, &["type"]).into();
     let reason = |event: &Value| str_at(event, &["reason"]).into();

@@ -2,6 +2,7 @@
 
 mod access_reviews;
 mod admission;
+mod aggregation;
 mod apply;
 mod basics;
 mod controllers;
@@ -9,6 +10,7 @@ mod core_kinds;
 mod deleting;
 mod embedded;
 mod patching;
+mod rbac;
 mod reading;
 mod watching;
 
@@ -17,6 +19,7 @@ use crate::suite::Suite;
 pub fn register(suite: &mut Suite) {
     access_reviews::register(suite);
     admission::register(suite);
+    aggregation::register(suite);
     apply::register(suite);
     basics::register(suite);
     controllers::register(suite);
@@ -24,6 +27,7 @@ pub fn register(suite: &mut Suite) {
     deleting::register(suite);
     embedded::register(suite);
     patching::register(suite);
+    rbac::register(suite);
     reading::register(suite);
     watching::register(suite);
 }
