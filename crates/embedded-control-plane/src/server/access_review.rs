@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::ServerState;
 use super::caller::Caller;
 use super::object::{str_at, value_at};
+use super::protobuf;
 use super::rbac;
 use super::request::{RequestInfo, Verb};
 use super::response::{self, ApiResponse};
@@ -196,8 +197,13 @@ pub(super) fn respond(
     if let Err(error) = authorize(server, caller, &reviewing) {
         return Some(response::status_error(&error));
     }
-    let Ok(review) = serde_json::from_slice::<Value>(body) else {
-        let error = StatusError::bad_request(format!("{kind} cannot be read: it is no JSON"));
+    let read = if body.starts_with(b"k8s\0") {
+        protobuf::decode_review(body).ok()
+    } else {
+        serde_json::from_slice::<Value>(body).ok()
+    };
+    let Some(review) = read else {
+        let error = StatusError::bad_request(format!("{kind} cannot be read"));
         return Some(response::status_error(&error));
     };
     let spec = value_at(&review, &["spec"]);

@@ -83,27 +83,64 @@ const CONFIG_MAP: &[Field] = &[
 /// `spec` and `status` are the server's.
 const NAMESPACE: &[Field] = &[(1, "metadata", FieldType::Message(META))];
 
+const RESOURCE_ATTRIBUTES: &[Field] = &[
+    (1, "namespace", FieldType::Text),
+    (2, "verb", FieldType::Text),
+    (3, "group", FieldType::Text),
+    (4, "version", FieldType::Text),
+    (5, "resource", FieldType::Text),
+    (6, "subresource", FieldType::Text),
+    (7, "name", FieldType::Text),
+];
+const NON_RESOURCE_ATTRIBUTES: &[Field] =
+    &[(1, "path", FieldType::Text), (2, "verb", FieldType::Text)];
+/// Of a `SubjectAccessReview`; a `SelfSubjectAccessReview` has the first two.
+const REVIEW_SPEC: &[Field] = &[
+    (
+        1,
+        "resourceAttributes",
+        FieldType::Message(RESOURCE_ATTRIBUTES),
+    ),
+    (
+        2,
+        "nonResourceAttributes",
+        FieldType::Message(NON_RESOURCE_ATTRIBUTES),
+    ),
+    (3, "user", FieldType::Text),
+    (4, "groups", FieldType::List(&FieldType::Text)),
+];
+const REVIEW: &[Field] = &[(2, "spec", FieldType::Message(REVIEW_SPEC))];
+
+/// Decodes an access review, as `kubectl auth can-i` sends it.
+pub(super) fn decode_review(body: &[u8]) -> Result<Value, ProtobufError> {
+    Ok(Value::Object(message(unwrap(body)?, REVIEW)?))
+}
+
 /// Decodes an object of a kind that `kubectl create` makes.
 pub(super) fn decode(kind: &Kind, body: &[u8]) -> Result<Value, ProtobufError> {
-    let wrapped = body.strip_prefix(b"k8s\0").ok_or(ProtobufError::NoMagic)?;
     let fields = match kind.strategy {
         Strategy::Secret => SECRET,
         Strategy::ConfigMap => CONFIG_MAP,
         Strategy::Namespace => NAMESPACE,
         _ => return Err(ProtobufError::Unknown),
     };
+    let mut object = message(unwrap(body)?, fields)?;
+    object.insert("apiVersion".into(), kind.api_version().into());
+    object.insert("kind".into(), kind.kind.clone().into());
+    Ok(Value::Object(object))
+}
+
+/// The object in Kubernetes' envelope.
+fn unwrap(body: &[u8]) -> Result<&[u8], ProtobufError> {
+    let mut rest = body.strip_prefix(b"k8s\0").ok_or(ProtobufError::NoMagic)?;
     let mut raw: &[u8] = &[];
-    let mut rest = wrapped;
     while !rest.is_empty() {
         let (number, wire) = field(&mut rest)?;
         if let (2, WireValue::Bytes(bytes)) = (number, wire) {
             raw = bytes;
         }
     }
-    let mut object = message(raw, fields)?;
-    object.insert("apiVersion".into(), kind.api_version().into());
-    object.insert("kind".into(), kind.kind.clone().into());
-    Ok(Value::Object(object))
+    Ok(raw)
 }
 
 enum WireValue<'a> {

@@ -181,19 +181,28 @@ impl Cluster {
     }
 
     /// Waits until `look` finds something; panics after [`WAIT_TIMEOUT`].
-    pub async fn eventually<T, F, R>(&self, what: &str, mut look: F) -> T
+    pub async fn eventually<T, F, R>(&self, what: &str, look: F) -> T
     where
         F: FnMut() -> R,
         R: Future<Output = Option<T>>,
     {
-        let deadline = Instant::now() + WAIT_TIMEOUT;
+        self.eventually_within(WAIT_TIMEOUT, what, look).await
+    }
+
+    /// [`Cluster::eventually`] with a limit of its own, for what the controllers of a server that has just begun do.
+    pub async fn eventually_within<T, F, R>(&self, limit: Duration, what: &str, mut look: F) -> T
+    where
+        F: FnMut() -> R,
+        R: Future<Output = Option<T>>,
+    {
+        let deadline = Instant::now() + limit;
         loop {
             if let Some(found) = look().await {
                 return found;
             }
             assert!(
                 Instant::now() < deadline,
-                "waited {WAIT_TIMEOUT:?} in vain: {what}"
+                "waited {limit:?} in vain: {what}"
             );
             tokio::time::sleep(Duration::from_millis(25)).await;
         }

@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
+use crate::aggregated_server::AggregatedServer;
 use crate::cluster::{Cluster, ExternalAccess, WAIT_TIMEOUT};
 use crate::suite::{ServerFeature, Suite};
 
@@ -36,6 +37,11 @@ pub fn register(suite: &mut Suite) {
         suite,
         [Core, Discovery, FieldValidation],
         mistakes_are_named
+    );
+    add!(
+        suite,
+        [Core, Discovery, OwnServer],
+        the_group_of_another_server_is_read
     );
 }
 
@@ -372,4 +378,31 @@ async fn mistakes_are_named(cluster: Cluster) {
         "{}",
         refused.error
     );
+}
+
+async fn the_group_of_another_server_is_read(cluster: Cluster) {
+    cluster.enforce_rbac();
+    let server = AggregatedServer::started(&cluster).await;
+    let kubectl = Kubectl::new(&cluster).await;
+    // The columns are the other server's.
+    let table = kubectl.run(&["get", "nt"]).await;
+    let lines: Vec<Vec<&str>> = table.lines().map(columns).collect();
+    assert_eq!(lines, [["NAME", "COLOR"], ["one", "blue"]]);
+    let name = format!("v1.{}", server.group);
+    let shown = kubectl.run(&["get", "apiservice", &name]).await;
+    let line = columns(shown.lines().nth(1).expect("a row"));
+    let service = format!("{}/notes", cluster.namespace);
+    assert_eq!(line[..3], [name.as_str(), service.as_str(), "True"]);
+    let yaml = kubectl.run(&["get", "note", "one", "-o", "jsonpath={.seen.user}"]);
+    assert!(yaml.await.contains("admin"));
+    let may = kubectl.run(&["auth", "can-i", "get", "notes"]).await;
+    assert_eq!(may, "yes\n");
+    let as_bob = ["auth", "can-i", "get", "notes", "--as", "bob"];
+    assert_eq!(kubectl.try_run(&as_bob, "").await.out, "no\n");
+    let refused = kubectl.try_run(&["get", "nt", "--as", "bob"], "").await;
+    let why = "is forbidden: User \"bob\" cannot list resource \"notes\"";
+    assert!(refused.error.contains(why), "{}", refused.error);
+    let deleted = kubectl.run(&["delete", "note", "one"]).await;
+    assert!(deleted.contains("\"one\" deleted"), "{deleted}");
+    assert_eq!(server.notes_in(&cluster.namespace), 0);
 }

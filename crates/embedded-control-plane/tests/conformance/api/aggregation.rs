@@ -1,5 +1,7 @@
 //! API aggregation: a group that another server serves.
 
+use std::time::Duration;
+
 use futures::AsyncBufReadExt;
 use http::Request;
 use serde_json::{Value, json};
@@ -7,6 +9,9 @@ use serde_json::{Value, json};
 use crate::aggregated_server::{AggregatedServer, get_with};
 use crate::cluster::Cluster;
 use crate::suite::{ServerFeature, Suite};
+
+/// How long the controllers of a server that has just been started may take, on a machine that does much else.
+const CONTROLLERS_TIMEOUT: Duration = Duration::from_secs(120);
 
 pub fn register(suite: &mut Suite) {
     // Each on a server of its own: a group whose server is away holds up every namespace that is to go.
@@ -251,7 +256,9 @@ async fn server_that_is_away_holds_up_namespaces(cluster: Cluster) {
             one["type"] == "NamespaceDeletionDiscoveryFailure" && one["status"] == "True"
         })
     };
-    let condition = cluster.eventually("the condition", look).await;
+    let condition = cluster
+        .eventually_within(CONTROLLERS_TIMEOUT, "the condition", look)
+        .await;
     assert_eq!(condition["reason"], "DiscoveryFailed");
     let message = condition["message"].as_str().unwrap_or_default();
     assert!(
@@ -264,7 +271,9 @@ async fn server_that_is_away_holds_up_namespaces(cluster: Cluster) {
         .await;
     deleted.expect_status(200);
     let look = || async { (cluster.get(&path).await.status == 404).then_some(()) };
-    cluster.eventually("the namespace goes", look).await;
+    cluster
+        .eventually_within(CONTROLLERS_TIMEOUT, "the namespace goes", look)
+        .await;
 }
 
 async fn namespace_takes_aggregated_objects_along(cluster: Cluster) {
@@ -279,7 +288,9 @@ async fn namespace_takes_aggregated_objects_along(cluster: Cluster) {
     let deleted = cluster.call("DELETE", &path, &Value::Null).await;
     deleted.expect_status(200);
     let look = || async { (cluster.get(&path).await.status == 404).then_some(()) };
-    cluster.eventually("the namespace goes", look).await;
+    cluster
+        .eventually_within(CONTROLLERS_TIMEOUT, "the namespace goes", look)
+        .await;
     assert_eq!(server.notes_in(&name), 0);
     assert_eq!(server.notes_in(&cluster.namespace), 1);
     assert_eq!(
@@ -313,20 +324,28 @@ async fn wrong_authority_is_not_believed(cluster: Cluster) {
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let other = params.self_signed(&key).expect("a certificate").pem();
     server.register_with(&cluster, &other).await;
-    let condition = server.wait_for(&cluster, "False").await;
-    assert_eq!(condition["reason"], "FailedDiscoveryCheck");
+    // Whether the server is there is found out without checking who it is; its users are not served so.
+    server.wait_for(&cluster, "True").await;
     let path = server.path(&cluster);
-    let refused = cluster.get(&path).await.expect_status(503);
-    assert_eq!(refused.text, "service unavailable\n");
+    let look = || async {
+        // An old server now and then leaves such a request without an answer.
+        let asked = tokio::time::timeout(Duration::from_secs(5), cluster.get(&path));
+        let refused = asked.await.ok()?;
+        let why = refused.text.starts_with("error trying to reach service: ");
+        (refused.status == 503 && why).then_some(())
+    };
+    cluster.eventually("the server is not believed", look).await;
 
-    // The same server, believed without proof.
     let skip = json!({"spec": {"caBundle": null, "insecureSkipTLSVerify": true}});
     let media = "application/merge-patch+json";
     let changed = cluster
         .call_as("PATCH", &server.api_service(), media, &skip)
         .await;
     changed.expect_status(200);
-    server.wait_for(&cluster, "True").await;
+    let look = || async { (cluster.get(&path).await.status == 200).then_some(()) };
+    cluster
+        .eventually("the server is believed without proof", look)
+        .await;
 }
 
 async fn api_service_must_be_named_after_its_version(cluster: Cluster) {
