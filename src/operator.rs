@@ -250,17 +250,20 @@ impl Operator {
     }
 
     /// Ends intake first (pollers, then the webhook server), then the pipeline within the grace period; what is not finished
-    /// stays in the store for the next start.
+    /// stays in the store for the next start. Whatever does not answer, it ends at most six seconds after the grace period: three for what the
+    /// controller gives back, two for the claims, and one for the servers.
     pub async fn shutdown(self) {
         self.controller.shutdown().await;
         self.stop_servers.cancel();
         self.pipeline.shutdown(self.shutdown_grace).await;
-        for server in self.servers {
-            // A client that keeps its connection open must not keep the process.
-            let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
-        }
+        // They have had the grace period too. A client that keeps its connection open, or a delivery that waits for the store, must not keep the process.
+        let ended = futures::future::join_all(self.servers);
+        let _ = tokio::time::timeout(SERVERS_TIMEOUT, ended).await;
     }
 }
+
+/// How long the servers' last requests may take once the pipeline has ended.
+const SERVERS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A factory of assistants that may connect only where `guard` allows; their certificates are verified against the public CAs and `roots`.
 ///

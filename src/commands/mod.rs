@@ -19,6 +19,7 @@ mod listings;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -58,8 +59,13 @@ fn run_command(command: Command) -> Result<ExitCode> {
         .enable_all()
         .build()
         .context("the runtime cannot start")?;
-    runtime.block_on(dispatch(command))
+    let done = runtime.block_on(dispatch(command));
+    runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
+    done
 }
+
+/// How long a thread that is at work may keep the process: a lookup in DNS that nobody answers, say, cannot be broken off.
+const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 async fn dispatch(command: Command) -> Result<ExitCode> {
     match command {

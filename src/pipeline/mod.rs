@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 #[cfg(test)]
@@ -86,15 +87,17 @@ impl Pipeline {
         }
     }
 
-    /// Ends it: nothing new is begun, what is in work may end within `grace`, and the rest is given back for the next start.
+    /// Ends it: nothing new is begun, what is in work may end within `grace`, and the rest is given back for the next start: within what is left
+    /// of `grace`, or two seconds if that is more, whether or not the store answers. When this returns, no task of it runs any more.
     pub async fn shutdown(self, grace: Duration) {
+        let deadline = Instant::now() + grace;
         // The receivers live as long as the tasks.
         let _ = self.stop.send(true);
-        self.housekeeping.abort();
+        end_task(self.housekeeping).await;
         // The engine returns at once; it fails only by a panic, which has been reported.
         let _ = self.dispatcher.await;
         self.lane_tasks.close();
-        if tokio::time::timeout(grace, self.lane_tasks.wait())
+        if tokio::time::timeout_at(deadline, self.lane_tasks.wait())
             .await
             .is_err()
         {
@@ -105,9 +108,23 @@ impl Pipeline {
             self.abort.cancel();
             self.lane_tasks.wait().await;
         }
-        self.inbox_watch.abort();
-        if let Err(error) = self.store.release_claims().await {
-            tracing::warn!(%error, "claims are not given back; they run out by themselves");
-        }
+        end_task(self.inbox_watch).await;
+        let last = deadline.max(Instant::now() + MIN_RELEASE_TIMEOUT);
+        let error = match tokio::time::timeout_at(last, self.store.release_claims()).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the store does not answer".to_owned(),
+        };
+        tracing::warn!(%error, "claims are not given back; they run out by themselves");
     }
+}
+
+/// How long the store may take to give the claims back, should the grace period be over.
+const MIN_RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Ends a task where it waits; it has ended when this returns.
+async fn end_task(task: JoinHandle<()>) {
+    task.abort();
+    // It fails by the abort, or by a panic, which has been reported.
+    let _ = task.await;
 }

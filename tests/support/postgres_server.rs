@@ -18,6 +18,8 @@ pub(crate) struct Postgres {
     programs: PathBuf,
     as_nobody: bool,
     fsync: &'static str,
+    /// Its processes while they are stopped.
+    frozen: Vec<u32>,
 }
 
 /// `initdb` refuses to run as root; then it runs as nobody.
@@ -120,6 +122,7 @@ impl Postgres {
             programs,
             as_nobody,
             fsync,
+            frozen: Vec::new(),
         };
         postgres.wait_until_it_answers().await;
         Some(postgres)
@@ -128,10 +131,8 @@ impl Postgres {
     /// Shuts the server down, ending every connection, and starts it again after `outage`.
     #[allow(dead_code, reason = "not every test that starts a server ends it")]
     pub(crate) async fn go_away_for(&mut self, outage: Duration) {
-        let id = self.server.id().to_string();
         // A fast shutdown.
-        let sent = Command::new("kill").args(["-INT", &id]).status();
-        assert!(sent.unwrap().success());
+        signal("-INT", &[self.server.id()]);
         self.server.wait().unwrap();
         tokio::time::sleep(outage).await;
         self.server = spawn_server(
@@ -141,6 +142,17 @@ impl Postgres {
             self.fsync,
         );
         self.wait_until_it_answers().await;
+    }
+
+    /// Stops all its processes where they are: connections stay, and get no answer any more, until it is dropped.
+    #[allow(dead_code, reason = "not every test that starts a server stops it")]
+    pub(crate) fn freeze(&mut self) {
+        let id = self.server.id();
+        signal("-STOP", &[id]);
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        let children = children.split_whitespace().map(|id| id.parse().unwrap());
+        self.frozen = children.collect();
+        signal("-STOP", &self.frozen);
     }
 
     /// A connection to it.
@@ -170,9 +182,19 @@ impl Postgres {
     }
 }
 
+fn signal(signal: &str, processes: &[u32]) {
+    let ids = processes.iter().map(u32::to_string);
+    let sent = Command::new("kill").arg(signal).args(ids).status();
+    assert!(sent.unwrap().success());
+}
+
 impl Drop for Postgres {
     fn drop(&mut self) {
         let _ = self.server.kill();
+        if !self.frozen.is_empty() {
+            // They end when they see that the server is gone.
+            signal("-CONT", &self.frozen);
+        }
         let _ = self.server.wait();
     }
 }

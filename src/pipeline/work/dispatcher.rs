@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -69,6 +70,8 @@ pub(crate) struct Dispatcher {
         mpsc::UnboundedReceiver<ClaimResult>,
     ),
     claim_in_flight: bool,
+    /// Calls of the store that nobody but the engine waits for: they end with it, so that nothing is claimed behind its back.
+    store_calls: JoinSet<()>,
     store_backoff_until: Option<Instant>,
     /// The store was looked at since the start.
     polled: bool,
@@ -101,6 +104,7 @@ impl Dispatcher {
             lane_outcomes: mpsc::unbounded_channel(),
             claim_results: mpsc::unbounded_channel(),
             claim_in_flight: false,
+            store_calls: JoinSet::new(),
             store_backoff_until: None,
             polled: false,
             claim_health,
@@ -109,7 +113,7 @@ impl Dispatcher {
         }
     }
 
-    /// Runs until it is told to stop; lanes in work go on by themselves.
+    /// Runs until it is told to stop, whether or not the store answers; lanes in work go on by themselves.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let work_notifier = self.pipeline.store.work_notifier();
         let mut registry = self.pipeline.registry.subscribe();
@@ -119,7 +123,7 @@ impl Dispatcher {
             self.request_claims();
             let due = self.next_due();
             tokio::select! {
-                () = stopped(&mut stop) => return self.withdraw_claims(|_| true),
+                () = stopped(&mut stop) => break,
                 connectors = work_notifier.notified_connectors() => {
                     for uid in connectors {
                         self.schedule(uid).ready = true;
@@ -134,9 +138,15 @@ impl Dispatcher {
                 Some(claimed) = self.claim_results.1.recv() => self.on_claim_result(claimed),
                 Ok(()) = registry.changed() => self.on_registry_changed(),
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.mark_due_ready(),
-                _ = store_poll.tick() => self.poll_store().await,
+                _ = store_poll.tick() => tokio::select! {
+                    () = stopped(&mut stop) => break,
+                    () = self.poll_store() => {}
+                },
             }
         }
+        self.withdraw_claims(|_| true);
+        // What the store has been asked for it does before it gives the claims back; what it was not asked for yet it never is.
+        self.store_calls.shutdown().await;
     }
 
     fn schedule(&mut self, uid: ConnectorUid) -> &mut ConnectorSchedule {
@@ -192,7 +202,7 @@ impl Dispatcher {
         }
         self.claim_in_flight = true;
         let (pipeline, claims) = (self.pipeline.clone(), self.claim_results.0.clone());
-        tokio::spawn(async move {
+        self.store_calls.spawn(async move {
             let outcome = pipeline.store.claim(requests).await;
             // The engine is gone only when the process ends; then so are the claims.
             let _ = claims.send(ClaimResult {
@@ -218,7 +228,7 @@ impl Dispatcher {
         let claim_request = claim_request(&connector, lanes.min(PARKED_LANES));
         let parked = self.pipeline.store.park_claim(claim_request);
         let claims = self.claim_results.0.clone();
-        tokio::spawn(async move {
+        self.store_calls.spawn(async move {
             if let Some(outcome) = parked.outcome().await {
                 // As above.
                 let _ = claims.send(ClaimResult {
@@ -244,6 +254,8 @@ impl Dispatcher {
 
     fn on_claim_result(&mut self, result: ClaimResult) {
         let requested = result.requested;
+        // Their outcomes come by channels.
+        while self.store_calls.try_join_next().is_some() {}
         if result.was_parked {
             for uid in &requested {
                 self.schedule(uid.clone()).parked_at = None;
@@ -373,7 +385,7 @@ impl Dispatcher {
                 uid.clone(),
                 self.pipeline.store.work_notifier(),
             );
-            tokio::spawn(async move {
+            self.store_calls.spawn(async move {
                 if let Err(error) = pipeline.store.ready_now(&uid).await {
                     tracing::warn!(%error, "waiting messages are taken up later");
                 }

@@ -36,6 +36,11 @@ pub fn register(suite: &mut Suite) {
         [Core],
         outage_of_the_database_stops_polls_and_moves_no_shard
     );
+    add!(
+        suite,
+        [Core],
+        replica_ends_in_time_though_the_database_never_answers
+    );
     add!(suite, [Core], event_is_written_by_the_replica_that_noticed);
     add!(
         suite,
@@ -56,6 +61,8 @@ struct Fleet {
     env: TestEnv,
     postgres: Postgres,
     kubeconfig: String,
+    /// Of each replica, besides the usual ones.
+    flags: &'static [&'static str],
     started: usize,
     replicas: Vec<OperatorProcess>,
 }
@@ -63,12 +70,17 @@ struct Fleet {
 impl Fleet {
     /// None where there is no `PostgreSQL`.
     async fn start(cluster: Cluster) -> Option<Self> {
+        Self::start_with(cluster, &[]).await
+    }
+
+    async fn start_with(cluster: Cluster, flags: &'static [&'static str]) -> Option<Self> {
         let postgres = Postgres::start_empty().await?;
         let env = TestEnv::new(cluster).await;
         let mut fleet = Self {
             kubeconfig: env.kubeconfig().await,
             env,
             postgres,
+            flags,
             started: 0,
             replicas: Vec::new(),
         };
@@ -84,7 +96,7 @@ impl Fleet {
         let name = format!("operator-{}", self.started);
         self.started += 1;
         let address = self.postgres.address();
-        let flags = [
+        let mut flags = vec![
             "--store",
             &address,
             "--lease-namespace",
@@ -92,6 +104,7 @@ impl Fleet {
             "--lease-seconds=4",
             "--log-level=info",
         ];
+        flags.extend(self.flags);
         let replica = self.env.start_process(&name, &self.kubeconfig, &flags);
         self.env
             .cluster
@@ -389,6 +402,29 @@ async fn bot_of_a_new_token_is_polled_by_the_holder_of_its_shard(cluster: Cluste
         fleet.env.wait_until_ready(&name_of(n)).await;
     }
     fleet.assert_no_conflicts(&bots);
+}
+
+/// The chart's `terminationGracePeriodSeconds` is ten seconds more than the grace period.
+async fn replica_ends_in_time_though_the_database_never_answers(cluster: Cluster) {
+    let flags = &["--shutdown-grace-seconds=2"];
+    let Some(mut fleet) = Fleet::start_with(cluster, flags).await else {
+        return;
+    };
+    let bots = fleet.create_bots(REPLICAS).await;
+    fleet.postgres.freeze();
+    for bot in bots {
+        fleet.env.telegram.send_private_message(bot, 1001, "hello");
+    }
+    let told_at = Instant::now();
+    for replica in &fleet.replicas {
+        replica.terminate();
+    }
+    for replica in &mut fleet.replicas {
+        let left = Duration::from_secs(12).saturating_sub(told_at.elapsed());
+        let ended = tokio::time::timeout(left, replica.ended()).await;
+        assert!(ended.is_ok(), "it is still there: {}", replica.log());
+    }
+    eprintln!("all have ended after {:.1?}", told_at.elapsed());
 }
 
 async fn outage_of_the_database_stops_polls_and_moves_no_shard(cluster: Cluster) {
