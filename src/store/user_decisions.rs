@@ -230,11 +230,17 @@ pub struct UserDecision {
 }
 
 impl UserDecision {
-    /// The message that shows the buttons, as far as it is known: a process that ends between sending it and writing its id down leaves it to the
-    /// tap to tell.
+    /// The message that shows the buttons, as far as it is known: that which was tapped, as a process that ends between sending it and writing its
+    /// id down knows none, or that of a copy.
     pub fn shown_message(&self) -> Option<i64> {
         let tapped = self.taken.as_ref().and_then(|taken| taken.tapped_message);
-        self.message_id.or(tapped)
+        tapped.or(self.message_id)
+    }
+
+    /// The copy of that message, if it is known that it came twice.
+    pub fn copied_message(&self) -> Option<i64> {
+        self.message_id
+            .filter(|id| self.shown_message() != Some(*id))
     }
 
     /// The option that was chosen.

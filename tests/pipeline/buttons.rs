@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bot_api_simulator::sample_assistant::Behaviour;
-use bot_api_simulator::{SentMessage, Tap};
+use bot_api_simulator::{Fault, FaultKind, SentMessage, Tap};
 use telegram_connector_operator::assistant::{
     AnswerPart, ApprovalRequest, Choice, ChoiceButton, Question,
 };
@@ -213,6 +213,32 @@ async fn tap_tells_which_message_asked_where_that_was_lost() {
     fixture.tap_by(&asked, ANN, |_| {});
     fixture.questions(1).await;
     assert_eq!(fixture.shown(&asked).text, "Which one?\n\n✓ Yes");
+}
+
+/// Telegram has taken the question, and its answer is lost: it is sent once more.
+#[tokio::test]
+async fn each_copy_of_a_question_that_came_twice_decides() {
+    for tapped in [0, 1] {
+        let fixture = Fixture::new().await;
+        let lost = Fault::new(FaultKind::DropAfter).method("sendMessage");
+        fixture.env.telegram.add_fault(lost.times(1));
+        fixture.say("choose");
+        let copies = fixture.sent(ANN, 1).await;
+        fixture.questions(1).await;
+        fixture.tap_by(&copies[tapped], ANN, |_| {});
+        let questions = fixture.questions(1).await;
+        assert_eq!(questions[0].action.as_ref().unwrap().value, "y");
+        let shown = fixture.shown(&copies[tapped]);
+        assert_eq!(shown.text, "Which one?\n\n✓ Yes");
+        let other = &copies[1 - tapped];
+        fixture.tap_by(other, ANN, |tap| tap.data = button_data(other, 1));
+        assert_eq!(fixture.notices(2).await, ["", "This is no longer open."]);
+        fixture.assert_nothing_follows().await;
+        wait_until("no buttons are left", async || {
+            fixture.shown(other).reply_markup.is_none()
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use telegram_connector_operator::assistant::{
     AnswerPart, ApprovalRequest, Choice, ChoiceButton, Question,
 };
 
+use crate::files_out::assert_nothing_is_left;
 use crate::scripted_assistant::{Script, ScriptedAssistant, text};
 use crate::test_env::{ANN, Connector, TIMEOUT, TestEnv, wait_until};
 
@@ -65,6 +66,8 @@ async fn decide_under_kills(words: &str, seed: u64) {
         env.telegram.send_private_message(support.id, ANN, words);
         kill(&mut env, &support, &mut random).await;
         env.wait_until_handled(&support).await;
+        // Whatever of it is still to be shown.
+        assert_nothing_is_left(&env).await;
     }
     let asked = with_buttons(&env, &support).pop().unwrap();
     for column in [0, 0, 1] {

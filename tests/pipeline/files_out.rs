@@ -105,7 +105,7 @@ fn shown(messages: &[SentMessage]) -> Vec<String> {
 }
 
 /// Nothing waits in the outbox, nor are bytes kept.
-async fn assert_nothing_is_left(env: &TestEnv) {
+pub(crate) async fn assert_nothing_is_left(env: &TestEnv) {
     let path = store::sqlite_path(&env.address).unwrap();
     wait_until("nothing is left", async || {
         let db = rusqlite::Connection::open(path).unwrap();
@@ -239,6 +239,11 @@ async fn file_that_is_given_up_is_a_dead_letter_without_bytes() {
     assert_eq!(shown(&sent), ["(a.zip could not be sent.)"]);
 }
 
+/// A file of these bytes beside the text.
+pub(crate) fn offered_bytes(name: &str, content: &[u8]) -> AnswerPart {
+    offered(name, FileContent::Bytes(content.to_vec().into()))
+}
+
 /// A file beside the text.
 fn offered(name: &str, content: FileContent) -> AnswerPart {
     AnswerPart::File(OfferedFile {
@@ -337,7 +342,7 @@ async fn file_beside_the_text_is_sent_in_its_place() {
     let words = |text: &str| AnswerPart::Text(text.into());
     let parts = vec![
         words("**A cat:**"),
-        offered("cat.png", FileContent::Bytes(png().into())),
+        offered_bytes("cat.png", &png()),
         words("and [a page](https://x.example/) with"),
         offered("odd.pdf", FileContent::Unreadable),
         words("nothing more"),
@@ -359,9 +364,9 @@ async fn file_beside_the_text_is_sent_in_its_place() {
 async fn file_of_a_text_that_is_written_anew_is_not_sent() {
     let parts = vec![
         AnswerPart::Text("A draft".into()),
-        offered("draft.pdf", FileContent::Bytes("%PDF-1.7".into())),
+        offered_bytes("draft.pdf", b"%PDF-1.7"),
         AnswerPart::Rewrite("Final".into()),
-        offered("final.pdf", FileContent::Bytes("%PDF-1.7".into())),
+        offered_bytes("final.pdf", b"%PDF-1.7"),
     ];
     let sent = answered_with(parts, Some(20), 2).await;
     assert_eq!(shown(&sent), ["Final", "document final.pdf"]);

@@ -202,22 +202,25 @@ pub(crate) fn resolved_connector(
 ) -> Option<Arc<ResolvedConnector>> {
     let found = lane.pipeline.registry.get(uid);
     let connector = found.filter(|c| c.bot.id() == lane.key.bot)?;
-    let chats = connector.groups.as_ref().and_then(|g| g.chats.as_ref());
-    let is_named = |old: &i64| {
-        chats.is_some_and(|chats| chats.contains(old) && !chats.contains(&lane.key.chat))
-    };
-    let Some(from) = lane.moved_from.filter(is_named) else {
+    let Some(from) = lane.moved_from else {
         return Some(connector);
     };
-    let moved = MovedGroup {
-        generation: connector.generation,
-        from,
-        to: lane.key.chat,
-    };
-    lane.pipeline.observations.record_moved_group(uid, moved);
-    let mut connector = (*connector).clone();
-    if let Some(chats) = connector.groups.as_mut().and_then(|g| g.chats.as_mut()) {
-        chats.insert(lane.key.chat);
+    let to = lane.key.chat;
+    let mut named_anew = (*connector).clone();
+    let chats = named_anew.groups.as_mut().and_then(|g| g.chats.as_mut());
+    if chats.is_some_and(|chats| chats.contains(&from) && chats.insert(to)) {
+        let moved = MovedGroup {
+            generation: connector.generation,
+            from,
+            to,
+        };
+        lane.pipeline.observations.record_moved_group(uid, moved);
     }
-    Some(Arc::new(connector))
+    let approvals = named_anew.approvals.as_mut();
+    if let Some(chat) = approvals.and_then(|a| a.chat.as_mut())
+        && chat.id == from
+    {
+        chat.id = to;
+    }
+    Some(Arc::new(named_anew))
 }

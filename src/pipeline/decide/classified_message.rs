@@ -129,6 +129,12 @@ fn classify(
         };
     }
     let bot = decision::bot_identity(connector);
-    let group = groups::decide(connector.groups.as_ref(), incoming, bot);
+    let approvals_chat = connector.approvals.as_ref().and_then(|a| a.chat);
+    let decide = if approvals_chat.is_some_and(|chat| chat.id == incoming.chat.id) {
+        groups::decide_in_approvals_chat
+    } else {
+        groups::decide
+    };
+    let group = decide(connector.groups.as_ref(), incoming, bot);
     (group, decision::decide(connector, incoming, group))
 }

@@ -80,6 +80,21 @@ pub fn decide(
     }
 }
 
+/// The same in the group in which approvals are asked for: whatever `policy` says of it, taps are handled there, and the bot does not leave it.
+pub fn decide_in_approvals_chat(
+    policy: Option<&GroupPolicy>,
+    incoming: &IncomingUpdate,
+    bot: BotIdentity<'_>,
+) -> GroupDecision {
+    if incoming.tap().is_some() {
+        return GroupDecision::Handle;
+    }
+    match decide(policy, incoming, bot) {
+        GroupDecision::Leave => GroupDecision::Ignore,
+        decision => decision,
+    }
+}
+
 fn has_words(incoming: &IncomingUpdate) -> bool {
     let text = incoming.text.as_deref().unwrap_or_default();
     !text.trim().is_empty()
@@ -249,6 +264,25 @@ mod tests {
         assert_eq!(decide(Some(&only), &out, BOT), GroupDecision::Ignore);
         let migrated = incoming("group", r#""migrate_to_chat_id":-5"#);
         assert_eq!(decide(Some(&only), &migrated, BOT), GroupDecision::Ignore);
+    }
+
+    #[test]
+    fn approvals_chat_is_never_left_and_its_taps_are_handled() {
+        let tap = IncomingUpdate::parse(
+            r#"{"update_id":1,"callback_query":{"id":"q","from":{"id":7},"data":"d:1:0",
+               "message":{"message_id":4,"date":1,"chat":{"id":-9,"type":"supergroup"}}}}"#,
+        )
+        .expect("readable");
+        let said = incoming("supergroup", PLAIN);
+        let unlisted = policy(RespondTo::All, Some(&[-5]));
+        for policy in [None, Some(&unlisted)] {
+            let decide = |incoming| decide_in_approvals_chat(policy, incoming, BOT);
+            assert_eq!(decide(&tap), GroupDecision::Handle);
+            assert_eq!(decide(&said), GroupDecision::Ignore);
+        }
+        let all = policy(RespondTo::All, None);
+        let decided = decide_in_approvals_chat(Some(&all), &said, BOT);
+        assert_eq!(decided, GroupDecision::Handle, "as in every group");
     }
 
     #[test]

@@ -46,10 +46,11 @@ pub(crate) fn tap_meaning(
     option: usize,
     place: TapPlace<'_>,
 ) -> TapMeaning {
+    // Of a message that came twice the later one is known: Telegram had taken the other, and the process did not learn it.
     let is_elsewhere = decision.shown_lane != place.lane
         || decision
             .message_id
-            .is_some_and(|id| place.message_id != Some(id));
+            .is_some_and(|id| place.message_id.is_none_or(|tapped| tapped > id));
     if is_elsewhere || option >= decision.details.options.len() {
         return TapMeaning::Closed;
     }
@@ -268,7 +269,7 @@ mod tests {
     #[rstest]
     #[case::another_lane(|p: &mut TapPlace<'_>| p.lane = 2)]
     #[case::another_session(|p: &mut TapPlace<'_>| p.session = 5)]
-    #[case::another_message(|p: &mut TapPlace<'_>| p.message_id = Some(10))]
+    #[case::later_message(|p: &mut TapPlace<'_>| p.message_id = Some(10))]
     #[case::too_late(|p: &mut TapPlace<'_>| p.now = Timestamp::MAX)]
     fn tap_elsewhere_or_too_late_is_closed(#[case] edit: fn(&mut TapPlace<'_>)) {
         assert_eq!(meaning(&decision(|_| {}), ANN, edit), TapMeaning::Closed);

@@ -287,6 +287,9 @@ impl BatchHandler<'_> {
         let (Some(chat), Some(message)) = (decision.shown_chat, decision.shown_message()) else {
             return;
         };
+        if let Some(copy) = decision.copied_message() {
+            self.remove_buttons(chat, copy).await;
+        }
         let bot = &self.connector.bot;
         let began = Instant::now();
         let Some(line) = decision_line(decision, chat < 0) else {
