@@ -8,7 +8,8 @@ use std::time::Duration;
 use bot_api_simulator::sample_assistant::SampleAssistant;
 use bot_api_simulator::{SentMessage, Simulator, SimulatorOptions};
 use telegram_connector_operator::api::connector::{
-    AccessLevel, AssistantProtocol, AssistantSpec, OpenAiSpec, TranscriptionSpec,
+    AccessLevel, AssistantProtocol, AssistantSpec, OpenAiSpec, SpeechOccasion, SpeechSpec,
+    TranscriptionSpec,
 };
 use telegram_connector_operator::assistant::{
     self, AddressPolicy, Assistant, AssistantHttpClient, HttpLimits,
@@ -20,8 +21,8 @@ use telegram_connector_operator::pipeline::{
     Pipeline, PipelineContext, PipelineLimits, RetryPolicy,
 };
 use telegram_connector_operator::registry::{
-    AccessPolicy, AnswerPolicy, DeniedReply, FilePolicy, Registry, ResolvedConnector,
-    SessionDuration, SessionPolicy, Speech, Transcription,
+    AccessPolicy, AnswerPolicy, DeniedReply, FilePolicy, OptionalService, Registry,
+    ResolvedConnector, SessionDuration, SessionPolicy, Speech, Transcription,
 };
 use telegram_connector_operator::store::{self, ListingQuery, Store, StoreOptions};
 use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
@@ -255,6 +256,35 @@ impl TestEnv {
         assistant::build_assistant(&spec, None, &context).unwrap()
     }
 
+    /// The sample assistant in the protocol Webhook.
+    #[allow(dead_code, reason = "used by the conversations")]
+    pub(crate) fn webhook(&self) -> Arc<dyn Assistant> {
+        let url = self.assistant.webhook_url();
+        self.assistant_at(AssistantProtocol::Webhook, url.as_str(), 60, None)
+    }
+
+    /// The sample assistant's voice.
+    pub(crate) fn speech(&self, occasion: SpeechOccasion) -> Speech {
+        let spec = SpeechSpec {
+            url: self.assistant.url().to_string(),
+            model: "tts-1".into(),
+            voice: "alloy".into(),
+            when: Some(occasion),
+            api_key_secret_ref: None,
+            timeout_seconds: Some(10),
+        };
+        let context =
+            AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::allowing_loopback())
+                .unwrap();
+        let key = Some("made-up-key".into());
+        Speech {
+            service: OptionalService::Ready(
+                assistant::build_speaker(&spec, key, &context).unwrap(),
+            ),
+            occasion,
+        }
+    }
+
     /// The sample assistant's ears, which hear Italian.
     pub(crate) fn transcription(&self) -> Transcription {
         let spec = TranscriptionSpec {
@@ -273,9 +303,7 @@ impl TestEnv {
 
     /// Another connector has this bot from now on, or the same one again.
     pub(crate) fn hand_over(&mut self, from: &ResolvedConnector, name: &str) -> Connector {
-        for poller in self.pollers.drain(..) {
-            poller.abort();
-        }
+        self.stop_polling();
         let uid = ConnectorUid::from(format!("uid-{name}").as_str());
         let resolved = ResolvedConnector {
             connector_ref: ConnectorRef {
@@ -287,13 +315,26 @@ impl TestEnv {
         };
         self.registry.publish(Arc::new(resolved));
         let bot = from.bot.clone();
-        let poller = poll(bot.clone(), uid.clone(), self.store.clone());
-        self.pollers.push(tokio::spawn(poller));
-        Connector {
+        let connector = Connector {
             id: bot.id(),
             uid,
             bot,
+        };
+        self.poll_into(&connector, self.store.clone());
+        connector
+    }
+
+    /// Nothing is polled any more, as after the end of a process.
+    pub(crate) fn stop_polling(&mut self) {
+        for poller in self.pollers.drain(..) {
+            poller.abort();
         }
+    }
+
+    /// A connector's bot is polled into this store from now on.
+    pub(crate) fn poll_into(&mut self, connector: &Connector, store: Arc<dyn Store>) {
+        let poller = poll(connector.bot.clone(), connector.uid.clone(), store);
+        self.pollers.push(tokio::spawn(poller));
     }
 
     /// Waits until so many messages wait in the inbox.

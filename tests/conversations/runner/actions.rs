@@ -1,13 +1,16 @@
 //! Steps that act: change the connector, create groups, send messages.
 
 use bot_api_simulator::UserAction;
-use telegram_connector_operator::api::connector::RichMessages;
+use std::time::Duration;
+use telegram_connector_operator::api::connector::{AssistantProtocol, RichMessages};
+
 use telegram_connector_operator::registry::{
-    DeniedReply, GroupPolicy, ResolvedConnector, SessionDuration,
+    ApprovalChat, ApprovalPolicy, DeniedReply, GroupPolicy, ResolvedConnector, SessionDuration,
 };
 
 use super::ScriptRunner;
-use super::steps::{ConnectorSetup, NewGroup, UserMessage};
+use super::steps::{ApprovalSetup, ConnectorSetup, NewGroup, UserMessage};
+use crate::test_env::specific_users;
 use crate::users;
 
 /// Unix seconds that the `at` of a message counts from.
@@ -22,19 +25,31 @@ impl ScriptRunner {
                 .map(|names| names.iter().map(|name| self.group(name)).collect())
                 .transpose()?;
             groups = Some(GroupPolicy {
-                read_along: 0,
+                read_along: group_setup.read_along,
                 respond_to: group_setup.respond_to,
                 chats,
             });
         }
         let transcription = setup.transcription.then(|| self.env.transcription());
-        let assistant = setup
-            .chat_context
-            .then(|| self.env.openai_with_chat_context());
+        let speech = setup.speech.map(|occasion| self.env.speech(occasion));
+        let approvals = setup
+            .approvals
+            .map(|a| self.approval_policy(a))
+            .transpose()?;
+        let assistant = match setup.protocol {
+            Some(AssistantProtocol::Webhook) => Some(self.env.webhook()),
+            None | Some(AssistantProtocol::OpenAI) => setup
+                .chat_context
+                .then(|| self.env.openai_with_chat_context()),
+            Some(other) => return Err(format!("the sample assistant does not speak {other:?}")),
+        };
         self.env
             .update_connector(&self.connector, |c: &mut ResolvedConnector| {
                 c.groups = groups;
                 c.transcription = transcription.unwrap_or_default();
+                c.speech = speech.unwrap_or_default();
+                c.approvals = approvals;
+                c.answers.max_file_bytes = setup.files.map(|megabytes| megabytes * 1_000_000);
                 c.display_name = setup.display_name.map(Into::into);
                 if assistant.is_some() {
                     c.assistant = assistant;
@@ -61,6 +76,22 @@ impl ScriptRunner {
                 c.messages_per_minute = setup.messages_per_minute.unwrap_or(c.messages_per_minute);
             });
         Ok(())
+    }
+
+    fn approval_policy(&self, setup: ApprovalSetup) -> Result<ApprovalPolicy, String> {
+        let default = ApprovalPolicy::default();
+        let ids = setup.approvers.map(|names| {
+            let ids = names.iter().map(|name| users::id(name));
+            ids.collect::<Result<Vec<_>, _>>()
+        });
+        let chat = setup.chat.map(|name| self.group(&name)).transpose()?;
+        Ok(ApprovalPolicy {
+            approvers: ids.transpose()?.map(|ids| specific_users(&ids)),
+            chat: chat.map(|id| ApprovalChat { id, topic: 0 }),
+            timeout: setup
+                .timeout_seconds
+                .map_or(default.timeout, Duration::from_secs),
+        })
     }
 
     pub(super) fn create_group(&mut self, group: NewGroup) -> Result<(), String> {

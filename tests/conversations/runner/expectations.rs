@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use bot_api_simulator::{SentMessage, Simulator};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use telegram_connector_operator::store::ListingQuery;
 
 use super::ScriptRunner;
 use super::steps::{ExpectedMedia, ExpectedMessage, ExpectedRequest};
-use crate::test_env::TIMEOUT;
+use crate::test_env::{TIMEOUT, wait_until};
 
 impl ScriptRunner {
     /// Messages of the bot in a chat that no step has expected yet; deleted ones excluded.
@@ -121,6 +121,7 @@ impl ScriptRunner {
         self.wait_for_request(self.matched_requests).await?;
         let messages = self.request_messages()[self.matched_requests].clone();
         self.expect_headers(&expected.headers)?;
+        self.expect_body(&expected.body)?;
         self.matched_requests += 1;
         let (question, history) = messages.split_last().ok_or("a request without messages")?;
         if let Some(text) = &expected.text
@@ -160,7 +161,38 @@ impl ScriptRunner {
         Ok(())
     }
 
-    /// The messages of every request to the assistant: text and number of pictures.
+    /// Checks fields of the next request's body.
+    fn expect_body(&self, expected: &Map<String, Json>) -> Result<(), String> {
+        let body = &self.env.assistant.requests()[self.matched_requests].body;
+        for (name, value) in expected {
+            if !holds(&body[name], value) {
+                return Err(format!("its {name} was {}", body[name]));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the next text that is to be read out.
+    pub(super) async fn expect_speech(&mut self, text: &str) -> Result<(), String> {
+        let next = self.matched_speeches;
+        self.matched_speeches += 1;
+        let speech = || self.env.assistant.speeches().into_iter().nth(next);
+        wait_until("it is read out", async || speech().is_some()).await;
+        let input = speech().unwrap_or_default().input;
+        if input == text {
+            return Ok(());
+        }
+        Err(format!("it read out {input:?}"))
+    }
+
+    pub(super) fn expect_no_more_speeches(&self) -> Result<(), String> {
+        match &self.env.assistant.speeches()[self.matched_speeches..] {
+            [] => Ok(()),
+            more => Err(format!("it also read out {more:#?}")),
+        }
+    }
+
+    /// The messages of every request to the assistant: text and number of pictures. A request of Webhook is one.
     pub(super) fn request_messages(&self) -> Vec<Vec<(String, usize)>> {
         let message = |message: &Json| match &message["content"] {
             Json::String(text) => (text.clone(), 0),
@@ -174,9 +206,13 @@ impl ScriptRunner {
         };
         let requests = self.env.assistant.requests().into_iter();
         requests
-            .map(|request| {
-                let messages = request.body["messages"].as_array().cloned();
-                messages.unwrap_or_default().iter().map(message).collect()
+            .map(|request| match request.body["messages"].as_array() {
+                Some(messages) => messages.iter().map(message).collect(),
+                None => {
+                    let text = request.body["text"].as_str().unwrap_or_default();
+                    let pictures = request.body["pictures"].as_array().map_or(0, Vec::len);
+                    vec![(text.to_owned(), pictures)]
+                }
             })
             .collect()
     }
@@ -217,6 +253,22 @@ impl ScriptRunner {
             return Ok(());
         }
         Err(format!("stored are {stored:?}"))
+    }
+}
+
+/// Whether JSON is this; an object may hold more.
+fn holds(found: &Json, expected: &Json) -> bool {
+    match expected {
+        Json::Object(fields) => {
+            found.is_object()
+                && fields
+                    .iter()
+                    .all(|(name, value)| holds(&found[name], value))
+        }
+        Json::Array(items) => found.as_array().is_some_and(|found| {
+            found.len() == items.len() && found.iter().zip(items).all(|(f, item)| holds(f, item))
+        }),
+        other => found == other,
     }
 }
 

@@ -13,6 +13,7 @@
 //! | `bot reacts`, also `to`, `in` | the emoji of the bot's reactions to a message: `{to: <name>, with: [👀]}` |
 //! | `preview shows`, also `to`, `in` | a draft or message that begins with this text appears while the answer is streamed |
 //! | `assistant saw` | the next request: the whole text of its question, or an [`ExpectedRequest`] |
+//! | `assistant reads out` | the next text that is turned into speech |
 //! | `assistant is asked` | waits until a request has reached the assistant; `assistant saw` is still to follow |
 //! | `everything is answered` | waits until no update is pending |
 //! | `assistant saw nothing` | no further request, once all updates are handled |
@@ -59,6 +60,8 @@ struct ScriptRunner {
     matched_requests: usize,
     /// Number of taps whose answer a step has expected.
     matched_taps: usize,
+    /// Number of read out texts that a step has expected.
+    matched_speeches: usize,
 }
 
 /// Runs the steps; at the end, no message or request may be left that no step has expected.
@@ -80,6 +83,7 @@ pub(crate) async fn run_script(steps: Vec<Step>) -> Result<(), String> {
         last_bot_message: HashMap::new(),
         matched_requests: 0,
         matched_taps: 0,
+        matched_speeches: 0,
     };
     for (n, step) in steps.iter().enumerate() {
         runner
@@ -108,6 +112,7 @@ impl ScriptRunner {
             }
             "assistant saw" => self.expect_request(read_text_or_map(argument)?).await,
             "assistant is asked" => self.wait_for_request(self.matched_requests).await,
+            "assistant reads out" => self.expect_speech(&read::<String>(argument)?).await,
             "bot answers the tap" => self.expect_answer(read_text_or_map(argument)?).await,
             "assistant saw nothing" => {
                 self.wait_until_handled().await;
@@ -243,6 +248,7 @@ impl ScriptRunner {
                 .map_err(|why| format!("at the end: {why}"))?;
         }
         self.expect_no_more_requests()
+            .and_then(|()| self.expect_no_more_speeches())
             .map_err(|why| format!("at the end: {why}"))
     }
 }

@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json, json};
 use serde_yaml::Value;
-use telegram_connector_operator::api::connector::{AccessLevel, RespondTo, RichMessages};
+use telegram_connector_operator::api::connector::{
+    AccessLevel, AssistantProtocol, RespondTo, RichMessages, SpeechOccasion,
+};
 
 /// Changes to the default connector, which allows all users but Eve, has sessions of 24 hours and ignores groups.
 #[derive(Debug, Default, Deserialize)]
@@ -30,6 +32,24 @@ pub(super) struct ConnectorSetup {
     pub(super) groups: Option<GroupSetup>,
     /// Voice messages are transcribed; the transcript is their `data`.
     pub(super) transcription: bool,
+    /// When an answer is read out.
+    pub(super) speech: Option<SpeechOccasion>,
+    /// Files of an answer are sent, up to so many megabytes.
+    pub(super) files: Option<usize>,
+    pub(super) approvals: Option<ApprovalSetup>,
+    /// `OpenAI` where absent, or `Webhook`.
+    pub(super) protocol: Option<AssistantProtocol>,
+}
+
+/// Who approves; absent: whoever asked, in the chat.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct ApprovalSetup {
+    /// Users.
+    pub(super) approvers: Option<Vec<String>>,
+    /// The name of a group that an earlier step has created.
+    pub(super) chat: Option<String>,
+    pub(super) timeout_seconds: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -38,6 +58,9 @@ pub(super) struct GroupSetup {
     pub(super) respond_to: RespondTo,
     /// Names of groups that an earlier step has created.
     pub(super) chats: Option<Vec<String>>,
+    /// So many messages before a mention go with it.
+    #[serde(default)]
+    pub(super) read_along: u16,
 }
 
 /// A user's message. Fields that are not listed here are its content: `photo: {}`, `location: {…}`.
@@ -151,6 +174,8 @@ pub(super) struct ExpectedRequest {
     pub(super) system: Option<String>,
     /// Headers; null: there is none.
     pub(super) headers: HashMap<String, Option<String>>,
+    /// Fields of the body; null: there is none. In an object, only the fields that are named.
+    pub(super) body: Map<String, Json>,
 }
 
 #[derive(Debug, Deserialize)]

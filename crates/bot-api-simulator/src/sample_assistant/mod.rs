@@ -2,7 +2,8 @@
 //! tests.
 //!
 //! It repeats the question and says how many earlier messages the request held, so that a test sees which session was used.
-//! `POST /v1/audio/transcriptions` returns the bytes of a recording as text, `PUT /tika` the words of a document.
+//! `POST /v1/audio/transcriptions` returns the bytes of a recording as text, `PUT /tika` the words of a document, `POST /v1/audio/speech` a recording
+//! of a text; `POST /webhook` answers in the protocol Webhook.
 //!
 //! Over HTTP, `PUT /control` sets the [`Behaviour`] (as JSON) and `GET /control` reads it; `GET /control/requests` lists the recorded
 //! requests and `DELETE /control/requests` clears them.
@@ -11,7 +12,9 @@ mod extraction;
 mod persona;
 mod response;
 mod server;
+mod speech;
 mod transcription;
+mod webhook;
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,13 +27,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
 pub use extraction::RecordedExtraction;
+pub use speech::RecordedSpeech;
 pub use transcription::RecordedTranscription;
 
 /// Behaviour of the assistant; by default it answers at once and without failures.
@@ -51,6 +55,9 @@ pub struct Behaviour {
     pub empty: bool,
     /// Answer with this text instead of the deterministic one.
     pub answer: Option<String>,
+    /// Further fields of the answer, as its protocol has them: of a message of Chat Completions (`images`, `audio`), or of a reply in Webhook
+    /// (`approval`, `files`).
+    pub fields: Map<String, Value>,
     /// Send the text in `refusal` instead of `content`, as `OpenAI`'s models do.
     pub refuse: bool,
     /// Requests with more messages than this are refused: they are too long for the model's context.
@@ -61,8 +68,22 @@ pub struct Behaviour {
     pub fail_transcription: Option<InjectedFailure>,
     /// Fail instead of extracting. Only this and `api_key` apply to extractions.
     pub fail_extraction: Option<InjectedFailure>,
+    /// Fail instead of speaking. Only this and `api_key` apply to speech.
+    pub fail_speech: Option<InjectedFailure>,
     /// Other behaviours for matching messages: the first match applies; rules inside of a rule are ignored.
     pub rules: Vec<BehaviourRule>,
+}
+
+impl Behaviour {
+    /// The behaviour for a message: that of the first rule that matches, or this.
+    fn for_question(&self, question: impl FnOnce() -> String) -> &Self {
+        if self.rules.is_empty() {
+            return self;
+        }
+        let question = question();
+        let rule = self.rules.iter().find(|rule| question.contains(&rule.when));
+        rule.map_or(self, |rule| &rule.then)
+    }
 }
 
 /// An error response on demand.
@@ -89,7 +110,7 @@ pub struct BehaviourRule {
     pub then: Behaviour,
 }
 
-/// A recorded Chat Completions request.
+/// A recorded question: a request of Chat Completions or of Webhook.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RecordedRequest {
     /// Header names in lower case and values, `authorization` included: test keys are no secrets.
@@ -117,6 +138,7 @@ struct State {
     requests: Mutex<VecDeque<RecordedRequest>>,
     transcriptions: Mutex<VecDeque<RecordedTranscription>>,
     extractions: Mutex<VecDeque<RecordedExtraction>>,
+    speeches: Mutex<VecDeque<RecordedSpeech>>,
     request_arrived: Notify,
 }
 
@@ -145,6 +167,7 @@ pub async fn serve(listen: SocketAddr, keep: usize) -> io::Result<SampleAssistan
         requests: Mutex::default(),
         transcriptions: Mutex::default(),
         extractions: Mutex::default(),
+        speeches: Mutex::default(),
         request_arrived: Notify::new(),
     });
     let stop = CancellationToken::new();
@@ -200,7 +223,21 @@ impl SampleAssistant {
         self.state.extractions.lock().iter().cloned().collect()
     }
 
-    /// Number of Chat Completions requests received, recorded or not.
+    /// Where it answers in the protocol Webhook.
+    ///
+    /// # Panics
+    /// Never: an address always makes a URL.
+    pub fn webhook_url(&self) -> Url {
+        let url = format!("http://{}/webhook", self.addr);
+        Url::parse(&url).expect("an address makes a URL")
+    }
+
+    /// The recorded requests for speech, oldest first.
+    pub fn speeches(&self) -> Vec<RecordedSpeech> {
+        self.state.speeches.lock().iter().cloned().collect()
+    }
+
+    /// Number of questions received, recorded or not: by Chat Completions and by Webhook, recorded or not.
     pub fn request_count(&self) -> u64 {
         self.state.count.load(Ordering::Acquire)
     }

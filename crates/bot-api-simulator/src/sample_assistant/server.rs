@@ -1,5 +1,6 @@
 //! HTTP server of the sample assistant.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use http_body_util::{BodyExt as _, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -20,8 +22,10 @@ use tokio_util::sync::CancellationToken;
 use super::extraction::{self, RecordedExtraction};
 use super::persona::{self, words};
 use super::response::{Body, full_response};
+use super::speech::RecordedSpeech;
 use super::transcription::RecordedTranscription;
-use super::{Behaviour, RecordedRequest, State};
+use super::webhook::WebhookRequest;
+use super::{Behaviour, InjectedFailure, RecordedRequest, State};
 
 /// Limit of a request body in bytes; a request may carry several pictures as base64.
 const MAX_BODY: usize = 64 << 20;
@@ -86,6 +90,8 @@ async fn route(state: Arc<State>, request: Request<Incoming>) -> io::Result<Resp
     match (&head.method, path) {
         (&Method::POST, "/chat/completions") => complete(&state, &head.headers, &body).await,
         (&Method::POST, "/audio/transcriptions") => Ok(transcribe(&state, &head.headers, &body)),
+        (&Method::POST, "/audio/speech") => Ok(speak(&state, &head.headers, &body)),
+        (&Method::POST, "/webhook") => answer_webhook(&state, &head.headers, &body).await,
         (&Method::PUT, "/tika") => Ok(extract(&state, &head.headers, &body)),
         (&Method::GET, "/models") => Ok(models(&state, &head.headers)),
         (&Method::GET, "/control") => Ok(reply(200, &json!(**state.behaviour.load()))),
@@ -145,42 +151,52 @@ fn transcribe(state: &State, headers: &HeaderMap, body: &Bytes) -> Response<Body
         );
     };
     let words = recording.words();
-    let mut kept = state.transcriptions.lock();
+    let already = keep(state, &state.transcriptions, recording);
+    refusal(&behaviour, headers, &behaviour.fail_transcription, already)
+        .unwrap_or_else(|| reply(200, &json!({"text": words})))
+}
+
+fn speak(state: &State, headers: &HeaderMap, body: &Bytes) -> Response<Body> {
+    let behaviour = state.behaviour.load_full();
+    let Some(speech) = RecordedSpeech::read(headers, body) else {
+        return error(400, "invalid_request_error", "no request for speech");
+    };
+    let already = keep(state, &state.speeches, speech.clone());
+    refusal(&behaviour, headers, &behaviour.fail_speech, already).unwrap_or_else(|| speech.say())
+}
+
+/// Keeps a request; how many are kept already.
+fn keep<T>(state: &State, kept: &Mutex<VecDeque<T>>, request: T) -> u64 {
+    let mut kept = kept.lock();
     let already = kept.len() as u64;
-    kept.push_back(recording);
+    kept.push_back(request);
     while kept.len() > state.keep {
         kept.pop_front();
     }
-    drop(kept);
-    if !is_authorized(&behaviour, headers) {
-        return unauthorized();
+    already
+}
+
+/// The refusal of a request without the key, or the failure that is asked for; `None`: neither.
+fn refusal(
+    behaviour: &Behaviour,
+    headers: &HeaderMap,
+    failing: &Option<InjectedFailure>,
+    already: u64,
+) -> Option<Response<Body>> {
+    if !is_authorized(behaviour, headers) {
+        return Some(unauthorized());
     }
-    match &behaviour.fail_transcription {
-        Some(failing) if failing.times.is_none_or(|times| already < times) => {
-            error(failing.status, "server_error", "failing as told")
-        }
-        _ => reply(200, &json!({"text": words})),
-    }
+    let failing = failing.as_ref()?;
+    let fails = failing.times.is_none_or(|times| already < times);
+    fails.then(|| error(failing.status, "server_error", "failing as told"))
 }
 
 fn extract(state: &State, headers: &HeaderMap, body: &Bytes) -> Response<Body> {
     let behaviour = state.behaviour.load_full();
-    let mut kept = state.extractions.lock();
-    let already = kept.len() as u64;
-    kept.push_back(RecordedExtraction::read(headers, body));
-    while kept.len() > state.keep {
-        kept.pop_front();
-    }
-    drop(kept);
-    if !is_authorized(&behaviour, headers) {
-        return unauthorized();
-    }
-    match &behaviour.fail_extraction {
-        Some(failing) if failing.times.is_none_or(|times| already < times) => {
-            error(failing.status, "server_error", "failing as told")
-        }
-        _ => extraction::extract(headers, body),
-    }
+    let request = RecordedExtraction::read(headers, body);
+    let already = keep(state, &state.extractions, request);
+    refusal(&behaviour, headers, &behaviour.fail_extraction, already)
+        .unwrap_or_else(|| extraction::extract(headers, body))
 }
 
 fn record(state: &State, headers: &HeaderMap, body: &Bytes) {
@@ -219,23 +235,48 @@ async fn complete(state: &State, headers: &HeaderMap, body: &Bytes) -> io::Resul
         Ok(request) => request,
         Err(why) => return Ok(error(400, "invalid_request_error", &why.to_string())),
     };
-    let mut behaviour = &*current;
-    if !behaviour.rules.is_empty() {
-        let question = request.question();
-        if let Some(rule) = behaviour
-            .rules
-            .iter()
-            .find(|rule| question.contains(&rule.when))
-        {
-            behaviour = &rule.then;
-        }
-    }
+    let behaviour = current.for_question(|| request.question());
     if let Some(most) = behaviour.context_messages
         && request.messages.len() > most
     {
         let message = format!("This model's maximum context length is {most} messages");
         return Ok(error(400, "invalid_request_error", &message));
     }
+    if let Some(failure) = hold_up(state, behaviour).await {
+        return Ok(failure);
+    }
+    if behaviour.drop_after_words == Some(0) {
+        return Err(io::Error::other("connection closed on purpose"));
+    }
+    let answer = match &behaviour.answer {
+        _ if behaviour.empty => String::new(),
+        Some(answer) => answer.clone(),
+        None => persona::answer(&request),
+    };
+    if request.stream {
+        return Ok(streamed(&request, &answer, behaviour));
+    }
+    if behaviour.drop_after_words.is_some() {
+        return Err(io::Error::other("connection closed on purpose"));
+    }
+    let mut message = behaviour.fields.clone();
+    message.insert("role".into(), "assistant".into());
+    message.insert(field(behaviour).into(), answer.clone().into());
+    Ok(reply(
+        200,
+        &json!({
+            "id": "chatcmpl-sample",
+            "object": "chat.completion",
+            "created": jiff::Timestamp::now().as_second(),
+            "model": request.model,
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            "usage": usage(&answer),
+        }),
+    ))
+}
+
+/// Waits as the behaviour says; `Some`: it fails.
+async fn hold_up(state: &State, behaviour: &Behaviour) -> Option<Response<Body>> {
     if behaviour.latency_ms > 0 {
         tokio::time::sleep(Duration::from_millis(behaviour.latency_ms)).await;
     }
@@ -253,34 +294,30 @@ async fn complete(state: &State, headers: &HeaderMap, body: &Bytes) -> io::Resul
                 .headers_mut()
                 .insert(header::RETRY_AFTER, seconds.into());
         }
-        return Ok(response);
+        return Some(response);
     }
-    if behaviour.drop_after_words == Some(0) {
-        return Err(io::Error::other("connection closed on purpose"));
-    }
-    let answer = match &behaviour.answer {
-        _ if behaviour.empty => String::new(),
-        Some(answer) => answer.clone(),
-        None => persona::answer(&request),
+    None
+}
+
+async fn answer_webhook(
+    state: &State,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> io::Result<Response<Body>> {
+    record(state, headers, body);
+    let current = state.behaviour.load_full();
+    let request = match WebhookRequest::read(body) {
+        Ok(request) => request,
+        Err(why) => return Ok(error(400, "invalid_request_error", &why.to_string())),
     };
-    if request.stream {
-        return Ok(streamed(&request, &answer, behaviour));
+    let behaviour = current.for_question(|| request.question().to_owned());
+    if let Some(failure) = hold_up(state, behaviour).await {
+        return Ok(failure);
     }
     if behaviour.drop_after_words.is_some() {
         return Err(io::Error::other("connection closed on purpose"));
     }
-    let text_field = field(behaviour);
-    Ok(reply(
-        200,
-        &json!({
-            "id": "chatcmpl-sample",
-            "object": "chat.completion",
-            "created": jiff::Timestamp::now().as_second(),
-            "model": request.model,
-            "choices": [{"index": 0, "message": {"role": "assistant", text_field: answer}, "finish_reason": "stop"}],
-            "usage": usage(&answer),
-        }),
-    ))
+    Ok(request.reply(behaviour))
 }
 
 /// One token for the question, and one for each word of the answer.
@@ -326,6 +363,12 @@ fn streamed(request: &persona::Request, answer: &str, behaviour: &Behaviour) -> 
             "null",
         );
         events.push(text);
+    }
+    if !behaviour.fields.is_empty() {
+        let mut beside = String::new();
+        let delta = json!(behaviour.fields).to_string();
+        event(&mut beside, &model, &delta, "null");
+        events.push(beside);
     }
     let mut last = String::new();
     event(&mut last, &model, "{}", "\"stop\"");
