@@ -18,8 +18,10 @@ mod failures;
 mod files_out;
 mod full_context;
 mod group_moves;
+mod intercepted_store;
 mod isolation;
 mod killable_store;
+mod kills;
 mod limits;
 mod message_flow;
 #[allow(dead_code, reason = "the assistants' tests use the rest of it")]
@@ -40,6 +42,7 @@ mod refused_key;
 mod rich;
 mod scripted_assistant;
 mod shards;
+mod shutdown;
 mod silence;
 mod speech;
 mod stop_command;

@@ -1,0 +1,282 @@
+//! A store whose calls a test decides about: one that never gets an answer, or at which the process ends, as by a kill. From the end on nothing
+//! of that process reaches the database and nobody gets an answer, so that none of its tasks goes on; only what Telegram is being told meanwhile
+//! may still arrive, as from a process that ends a moment later.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
+use telegram_connector_operator::store::shards::ShardLeases;
+use telegram_connector_operator::store::{
+    AcceptOutcome, Backlog, Claim, ClaimOutcome, ClaimRequest, DeadLetter, DeniedMessage,
+    ExpiredDecision, Inbox, LaneWrite, ListingQuery, Page, ParkedClaim, ReadAlongMessage,
+    Retention, SessionSummary, Store, StoreError, UserDecision, WaitingMessage, WorkNotifier,
+    WriteOutcome,
+};
+use telegram_connector_operator::telegram::RawUpdate;
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is carried out and answered.
+    Answered,
+    /// It is neither carried out nor answered, ever.
+    Hangs,
+    /// The process ends in it; whether what it asked for is done.
+    Ends { done: bool },
+}
+
+type Decide = dyn Fn(&'static str) -> Fate + Send + Sync;
+
+pub(crate) struct InterceptedStore {
+    store: Arc<dyn Store>,
+    decide: Box<Decide>,
+    has_ended: AtomicBool,
+}
+
+impl InterceptedStore {
+    /// `decide` is asked at each call, by the method's name.
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        decide: impl Fn(&'static str) -> Fate + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            decide: Box::new(decide),
+            has_ended: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::SeqCst)
+    }
+
+    /// Ends the process.
+    pub(crate) fn end(&self) {
+        self.has_ended.store(true, Ordering::SeqCst);
+    }
+
+    async fn while_alive(&self) {
+        if self.has_ended() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn call<T>(&self, method: &'static str, call: impl Future<Output = T>) -> T {
+        self.while_alive().await;
+        match (self.decide)(method) {
+            Fate::Answered => {
+                let outcome = call.await;
+                self.while_alive().await;
+                return outcome;
+            }
+            Fate::Hangs => {}
+            Fate::Ends { done } => {
+                if done {
+                    call.await;
+                }
+                self.end();
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// The same of a call that does not wait: one that hangs is done later, which is never.
+    fn call_now<T>(&self, method: &'static str, call: impl FnOnce() -> T) -> Option<T> {
+        if self.has_ended() {
+            return None;
+        }
+        match (self.decide)(method) {
+            Fate::Answered => Some(call()),
+            Fate::Hangs => None,
+            Fate::Ends { done } => {
+                if done {
+                    call();
+                }
+                self.end();
+                None
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Inbox for InterceptedStore {
+    async fn accept(
+        &self,
+        connector: &ConnectorUid,
+        bot: BotId,
+        updates: Vec<RawUpdate>,
+    ) -> Result<AcceptOutcome, StoreError> {
+        self.call("accept", self.store.accept(connector, bot, updates))
+            .await
+    }
+
+    async fn register(&self, connector: &ConnectorRef) -> Result<(), StoreError> {
+        self.call("register", self.store.register(connector)).await
+    }
+
+    async fn delete_connector_data(&self, connector: &ConnectorUid) -> Result<(), StoreError> {
+        self.call(
+            "delete_connector_data",
+            self.store.delete_connector_data(connector),
+        )
+        .await
+    }
+
+    async fn connectors(&self) -> Result<Vec<ConnectorRef>, StoreError> {
+        self.call("connectors", self.store.connectors()).await
+    }
+
+    async fn writable(&self) -> Result<(), StoreError> {
+        self.call("writable", self.store.writable()).await
+    }
+
+    fn shard_leases(&self, fleet: &str) -> Option<Arc<dyn ShardLeases>> {
+        self.store.shard_leases(fleet)
+    }
+}
+
+#[async_trait]
+impl Store for InterceptedStore {
+    fn work_notifier(&self) -> Arc<WorkNotifier> {
+        self.store.work_notifier()
+    }
+
+    async fn claim(&self, claim_requests: Vec<ClaimRequest>) -> Result<ClaimOutcome, StoreError> {
+        self.call("claim", self.store.claim(claim_requests)).await
+    }
+
+    fn park_claim(&self, claim_request: ClaimRequest) -> ParkedClaim {
+        self.store.park_claim(claim_request)
+    }
+
+    fn withdraw_claim(&self, connector: &ConnectorUid) -> bool {
+        self.store.withdraw_claim(connector)
+    }
+
+    async fn write(&self, write: Arc<LaneWrite>) -> Result<WriteOutcome, StoreError> {
+        self.call("write", self.store.write(write)).await
+    }
+
+    fn release_in_background(&self, connector: ConnectorUid, write: LaneWrite) {
+        self.call_now("release_in_background", || {
+            self.store.release_in_background(connector, write);
+        });
+    }
+
+    fn record_sent(&self, claim: &Claim, reply: i64, number: u32) -> bool {
+        let record = || self.store.record_sent(claim, reply, number);
+        self.call_now("record_sent", record) == Some(true)
+    }
+
+    async fn upload(
+        &self,
+        claim: &Claim,
+        reply: i64,
+        number: u32,
+    ) -> Result<Option<Bytes>, StoreError> {
+        self.call("upload", self.store.upload(claim, reply, number))
+            .await
+    }
+
+    async fn read_along(&self, lane: i64) -> Result<Vec<ReadAlongMessage>, StoreError> {
+        self.call("read_along", self.store.read_along(lane)).await
+    }
+
+    async fn count_messages(
+        &self,
+        connector: i64,
+        sender: i64,
+        minute: i64,
+        messages: u32,
+    ) -> Result<Option<u32>, StoreError> {
+        let counting = self
+            .store
+            .count_messages(connector, sender, minute, messages);
+        self.call("count_messages", counting).await
+    }
+
+    async fn user_decision(
+        &self,
+        connector: i64,
+        id: &str,
+    ) -> Result<Option<UserDecision>, StoreError> {
+        self.call("user_decision", self.store.user_decision(connector, id))
+            .await
+    }
+
+    async fn open_user_decisions(&self, lane: i64) -> Result<Vec<UserDecision>, StoreError> {
+        self.call("open_user_decisions", self.store.open_user_decisions(lane))
+            .await
+    }
+
+    async fn expire_decisions(&self) -> Result<Vec<ExpiredDecision>, StoreError> {
+        self.call("expire_decisions", self.store.expire_decisions())
+            .await
+    }
+
+    async fn waiting_messages(
+        &self,
+        lanes: &[i64],
+    ) -> Result<Vec<(i64, Vec<WaitingMessage>)>, StoreError> {
+        self.call("waiting_messages", self.store.waiting_messages(lanes))
+            .await
+    }
+
+    async fn keep_claims(&self) -> Result<Vec<(ConnectorUid, Timestamp)>, StoreError> {
+        self.call("keep_claims", self.store.keep_claims()).await
+    }
+
+    /// A process that is killed gives nothing back.
+    async fn release_claims(&self) -> Result<(), StoreError> {
+        if self.has_ended() {
+            return Ok(());
+        }
+        self.call("release_claims", self.store.release_claims())
+            .await
+    }
+
+    async fn ready_now(&self, connector: &ConnectorUid) -> Result<(), StoreError> {
+        self.call("ready_now", self.store.ready_now(connector))
+            .await
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        self.call("backlog", self.store.backlog()).await
+    }
+
+    async fn dead_letter_other_bots(
+        &self,
+        connector: &ConnectorUid,
+        bot: BotId,
+        before: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let giving_up = self.store.dead_letter_other_bots(connector, bot, before);
+        self.call("dead_letter_other_bots", giving_up).await
+    }
+
+    async fn prune(&self, retention: Retention) -> Result<bool, StoreError> {
+        self.call("prune", self.store.prune(retention)).await
+    }
+
+    async fn denied(&self, listing: &ListingQuery) -> Result<Page<DeniedMessage>, StoreError> {
+        self.store.denied(listing).await
+    }
+
+    async fn sessions(&self, listing: &ListingQuery) -> Result<Page<SessionSummary>, StoreError> {
+        self.store.sessions(listing).await
+    }
+
+    async fn dead_letters(&self, listing: &ListingQuery) -> Result<Page<DeadLetter>, StoreError> {
+        self.call("dead_letters", self.store.dead_letters(listing))
+            .await
+    }
+
+    async fn retry_dead_letters(&self, ids: &[i64]) -> Result<u64, StoreError> {
+        self.store.retry_dead_letters(ids).await
+    }
+}
