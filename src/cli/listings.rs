@@ -2,8 +2,6 @@
 
 use clap::{Args, ValueEnum};
 
-use super::StoreArgs;
-
 /// How a listing is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
@@ -16,9 +14,9 @@ pub enum OutputFormat {
 /// Which connector a listing is about.
 #[derive(Debug, Clone, Args)]
 pub struct ConnectorArgs {
-    /// The connector's namespace
-    #[arg(long, short, default_value = "default")]
-    pub namespace: String,
+    /// The connector's namespace [default: that of the kubeconfig's context]
+    #[arg(long, short)]
+    pub namespace: Option<String>,
     /// The connector's name
     pub name: String,
     /// Its uid: for what a deleted connector of that name left
@@ -27,9 +25,20 @@ pub struct ConnectorArgs {
     /// Table for people, or one JSON object a line
     #[arg(long, short, value_enum, default_value = "table")]
     pub output: OutputFormat,
-    /// The store
+    /// Where it is read
     #[command(flatten)]
-    pub store: StoreArgs,
+    pub source: SourceArgs,
+}
+
+/// Where a listing comes from.
+#[derive(Debug, Clone, Args)]
+pub struct SourceArgs {
+    /// Read this store, `sqlite:PATH` or `postgres://...`, instead of asking the data API
+    #[arg(long, env = "STORE", hide_env_values = true)]
+    pub store: Option<String>,
+    /// The kubeconfig's context, for the data API [default: the current one]
+    #[arg(long, conflicts_with = "store")]
+    pub context: Option<String>,
 }
 
 /// `denied`.
@@ -60,7 +69,7 @@ pub struct DeadLettersArgs {
     /// Which connector
     #[command(flatten)]
     pub connector: ConnectorArgs,
-    /// Hand these back to be tried again: numbers of the first column, or `all`
-    #[arg(long, value_name = "NUMBER|all", value_delimiter = ',')]
+    /// Hand these back to be tried again: those of the first column, or `all`
+    #[arg(long, value_name = "NUMBER|NAME|all", value_delimiter = ',')]
     pub retry: Vec<String>,
 }

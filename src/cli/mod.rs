@@ -3,6 +3,7 @@
 //! Parsing and validation only; what a command does lives in the module that does it.
 
 mod allow;
+mod data_api;
 #[cfg(feature = "dev")]
 mod dev;
 mod doctor;
@@ -16,10 +17,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use allow::{AllowArgs, ChangeArgs, ChangeOutput, DenyArgs};
+pub use data_api::{EraseArgs, SendArgs, StatusArgs};
 #[cfg(feature = "dev")]
 pub use dev::{DemoArgs, DevArgs, DevPart};
 pub use doctor::DoctorArgs;
-pub use listings::{ConnectorArgs, DeadLettersArgs, DeniedArgs, OutputFormat, SessionsArgs};
+pub use listings::{
+    ConnectorArgs, DeadLettersArgs, DeniedArgs, OutputFormat, SessionsArgs, SourceArgs,
+};
 pub use log::LogArgs;
 pub use run::{ConnectionModeArg, RunArgs};
 pub use store::{BackupArgs, StoreArgs};
@@ -63,6 +67,12 @@ pub enum Command {
     Sessions(SessionsArgs),
     /// List messages that could not be handled, or hand them back to be tried again.
     DeadLetters(DeadLettersArgs),
+    /// Have a bot send a message, by the data API.
+    Send(SendArgs),
+    /// Show how connectors stand: conditions, connection, access, messages, and what waits.
+    Status(StatusArgs),
+    /// Erase what the store keeps of a person.
+    Erase(EraseArgs),
     /// Copy a `SQLite` store while the operator uses it, to standard output or a file.
     Backup(BackupArgs),
     /// Let a user write to a bot: print what to change in Git, or change it in the cluster.

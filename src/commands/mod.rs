@@ -8,35 +8,58 @@
 //! | `allow` | `allow` and `deny`: who may write to a bot, printed as YAML or applied to the cluster |
 //! | [`check`] | `check`: validates manifests offline |
 //! | `doctor` | `doctor`: examines what is there: cluster, operator, bots, webhook, assistants, store |
-//! | `listings` | `denied`, `sessions` and `dead-letters`: read the store, and hand dead letters back |
-//! | `backup` | `backup`: copies the store |
+//! | `listings` | `denied`, `sessions` and `dead-letters`: by the data API or from the store; and hand dead letters back |
+//! | `send`, `status` | what the data API is needed for; `data_api` is their client |
+//! | `erase`, `backup` | `erase`: a person's data goes; `backup`: copies the store |
+//!
+//! Installed under the name `kubectl-tgc`, the binary is a kubectl plugin: `kubectl tgc status`.
 
 mod allow;
 mod backup;
 pub mod check;
+mod data_api;
 mod doctor;
+mod erase;
 mod listings;
+mod send;
+mod status;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 
 use crate::cli::{Cli, Command};
 use crate::{api, run};
 
+/// The file name by which kubectl finds its plugin `tgc`.
+const PLUGIN: &str = "kubectl-tgc";
+
 /// Parses the command line, runs the command and prints its error to stderr.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run_command(cli.command) {
+    match run_command(parse().command) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("telegram-connector-operator: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The command line, which calls itself `kubectl tgc` where kubectl runs it as its plugin.
+fn parse() -> Cli {
+    let invoked_as = std::env::args_os().next().unwrap_or_default();
+    let is_plugin = Path::new(&invoked_as)
+        .file_stem()
+        .is_some_and(|name| name == PLUGIN);
+    if !is_plugin {
+        return Cli::parse();
+    }
+    let matches = Cli::command().bin_name("kubectl tgc").get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
 /// After so many tasks a busy worker looks for answers that have come: those of Telegram are written down before anything is doubled by a kill.
@@ -88,6 +111,9 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Sessions(args) => listings::sessions(args).await?,
         Command::Backup(args) => backup::backup(args).await?,
         Command::DeadLetters(args) => listings::dead_letters(args).await?,
+        Command::Send(args) => send::send(args).await?,
+        Command::Status(args) => status::status(args).await?,
+        Command::Erase(args) => erase::erase(args).await?,
         Command::Allow(args) => allow::allow(args).await?,
         Command::Deny(args) => allow::deny(args).await?,
     }

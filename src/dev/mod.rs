@@ -7,7 +7,6 @@ mod console;
 pub mod demo;
 pub mod dev_command;
 mod environment;
-mod kubectl_table;
 mod playground_sources;
 mod quickstart;
 

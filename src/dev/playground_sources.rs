@@ -16,11 +16,11 @@ use playground::source::{
 use serde_json::json;
 
 use super::environment::users;
-use super::kubectl_table;
 use crate::api::TelegramConnector;
 use crate::api::conditions::Reason;
 use crate::history::{ChatMessage, Role};
 use crate::identity::BotId;
+use crate::kube_client::kubectl_table;
 use crate::pipeline::incoming_update::Sender;
 use crate::pipeline::{AccessDecision, decide_access};
 use crate::registry::Registry;

@@ -2,6 +2,7 @@
 
 mod dev_operator;
 mod direct;
+pub(crate) mod kubectl_table;
 mod proxy;
 
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod backup;
+mod data_api;
 mod doctor;
 mod traces;
 

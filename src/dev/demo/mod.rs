@@ -11,9 +11,9 @@ use anyhow::{Context, Result};
 
 use super::console::Console;
 use super::environment::{Environment, EnvironmentOptions};
-use super::kubectl_table;
 use crate::cli::DemoArgs;
 use crate::clock::SystemClock;
+use crate::kube_client::kubectl_table;
 use crate::store::ListingQuery;
 use crate::telemetry::logs::{self, LogFormat};
 use bot_api_simulator::Simulator;

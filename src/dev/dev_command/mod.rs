@@ -14,10 +14,10 @@ use embedded_control_plane::ManifestError;
 
 use super::console::Console;
 use super::environment::{Environment, EnvironmentOptions, ListenAddresses};
-use super::kubectl_table;
 use super::playground_sources::{EmbeddedCluster, OperatorStore};
 use crate::cli::{DevArgs, DevPart};
 use crate::clock::SystemClock;
+use crate::kube_client::kubectl_table;
 use crate::telemetry::logs;
 use bot_api_simulator::sample_assistant;
 use chat::chat_as_users;
