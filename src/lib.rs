@@ -27,6 +27,7 @@
 //! | [`registry`] | the resolved connectors: many readers, cheap swaps |
 //! | [`connection`] | one poller per bot; webhook registration and the webhook server |
 //! | [`pipeline`] | from the inbox to the delivered reply: access, sessions, order per chat, retries, dead letters |
+//! | [`data_api`] | the store's objects for kubectl, through API aggregation; its certificates |
 //! | [`controller`] | watches, reconcile, finalizer, status, events, leader election, shared polling |
 //! | [`data_api`] | the aggregated API of what is stored: its resources and its listener |
 //! | [`operator`] | one running operator: starts its parts and stops them in order |

@@ -23,9 +23,10 @@ use crate::connection::webhook::{self, WebhookServer};
 use crate::controller::{
     self, AssistantFactory, Controller, ControllerDependencies, SharedAssistantFactory,
 };
-use crate::data_api::{self, DataApiServer, DataApiSettings};
+use crate::data_api::certificate::CertificateKeeper;
+use crate::data_api::{self, DataApiCertificate, DataApiServer, DataApiSettings};
 use crate::http_server::bind_listener;
-use crate::http_server::tls::TlsFiles;
+use crate::http_server::tls::{ServedCertificate, TlsFiles};
 use crate::observation::{Notice, Observations};
 use crate::pipeline::{DeadLetterHook, Pipeline, PipelineContext, PipelineLimits};
 use crate::registry::Registry;
@@ -121,7 +122,9 @@ impl Operator {
     ) -> Result<Self, StartError> {
         let listeners = Listeners::bind(&settings)?;
         let (admin, webhook) = listeners.addresses(&settings);
-        let data_api_server = settings.data_api.as_ref().map(DataApiServer::new);
+        let served = Arc::<ServedCertificate>::default();
+        let data_api_server = settings.data_api.as_ref();
+        let data_api_server = data_api_server.map(|settings| DataApiServer::new(settings, &served));
         let data_api_server = data_api_server.transpose().map_err(|(path, reason)| {
             let flag = "--data-api-tls-cert";
             StartError::File { flag, path, reason }
@@ -181,7 +184,7 @@ impl Operator {
         }
         let controller = Controller::start(
             ControllerDependencies {
-                client,
+                client: client.clone(),
                 registry: registry.clone(),
                 observations,
                 inbox: store.clone(),
@@ -190,10 +193,21 @@ impl Operator {
                 settings: settings.controller,
                 metrics: metrics.clone(),
                 readiness: readiness.clone(),
-                clock,
+                clock: clock.clone(),
             },
             changed_connectors,
         );
+        if let Some(DataApiCertificate::Kept(kept)) = settings.data_api.map(|s| s.certificate) {
+            let keeper = CertificateKeeper::new(
+                client,
+                kept,
+                served,
+                controller.leading(),
+                clock,
+                metrics.clone(),
+            );
+            servers.push(tokio::spawn(keeper.run(stop_servers.clone())));
+        }
         let state = AdminState {
             metrics: metrics.clone(),
             readiness,

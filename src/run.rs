@@ -15,6 +15,7 @@ use crate::cli::{ConnectionModeArg, RunArgs};
 use crate::clock::SystemClock;
 use crate::connection::{ConnectionSettings, WebhookSettings};
 use crate::controller::{self, LeaseSettings};
+use crate::data_api::certificate::CertificateSettings;
 use crate::data_api::{DataApiCertificate, DataApiSettings};
 use crate::http_server::tls::TlsFiles;
 use crate::kube_client;
@@ -93,11 +94,6 @@ fn settings(args: &RunArgs, identity: String) -> Result<OperatorSettings> {
         args.webhook_tls_cert.as_ref(),
         args.webhook_tls_key.as_ref(),
     );
-    let data_api_tls = tls_files(
-        args.data_api_tls_cert.as_ref(),
-        args.data_api_tls_key.as_ref(),
-    );
-    let data_api = args.data_api_listen.zip(data_api_tls);
     let connection = match (args.connection_mode, &args.public_url, &args.webhook_key) {
         (ConnectionModeArg::Polling, ..) => ConnectionSettings::Polling,
         (ConnectionModeArg::Webhook, Some(public_url), Some(key)) => {
@@ -119,17 +115,19 @@ fn settings(args: &RunArgs, identity: String) -> Result<OperatorSettings> {
         }
     };
     let leader_election = args.elects_leader().then(|| {
-        let namespace = args
-            .lease_namespace
-            .clone()
-            .or_else(pod_namespace)
-            .unwrap_or_else(|| "default".to_owned());
         LeaseSettings::new(
-            namespace,
+            own_namespace(args),
             LEASE_NAME,
             Duration::from_secs(u64::from(args.lease_seconds)),
         )
     });
+    let data_api =
+        args.data_api_listen
+            .zip(data_api_certificate(args))
+            .map(|(listen, certificate)| DataApiSettings {
+                listen,
+                certificate,
+            });
     let days = |days: u32| Duration::from_secs(u64::from(days) * 24 * 60 * 60);
     Ok(OperatorSettings {
         controller: controller::ControllerSettings {
@@ -142,10 +140,7 @@ fn settings(args: &RunArgs, identity: String) -> Result<OperatorSettings> {
         },
         webhook_listen: args.webhook_listen,
         webhook_tls,
-        data_api: data_api.map(|(listen, files)| DataApiSettings {
-            listen,
-            certificate: DataApiCertificate::Files(files),
-        }),
+        data_api,
         admin_listen: args.admin_listen,
         store: args.store.store.clone(),
         telegram_api_url: args.telegram_api_url.clone(),
@@ -162,6 +157,29 @@ fn tls_files(certificate: Option<&PathBuf>, key: Option<&PathBuf>) -> Option<Tls
         certificate: certificate?.clone(),
         key: key?.clone(),
     })
+}
+
+/// Where the data API's certificate comes from.
+fn data_api_certificate(args: &RunArgs) -> Option<DataApiCertificate> {
+    if let (Some(secret), Some(service)) =
+        (&args.data_api_certificate_secret, &args.data_api_service)
+    {
+        return Some(DataApiCertificate::Kept(CertificateSettings {
+            namespace: own_namespace(args),
+            secret: secret.clone(),
+            service: service.clone(),
+        }));
+    }
+    let (certificate, key) = (&args.data_api_tls_cert, &args.data_api_tls_key);
+    tls_files(certificate.as_ref(), key.as_ref()).map(DataApiCertificate::Files)
+}
+
+/// Where the operator's own objects are: its Lease, and the Secret and Service of the data API.
+fn own_namespace(args: &RunArgs) -> String {
+    args.lease_namespace
+        .clone()
+        .or_else(pod_namespace)
+        .unwrap_or_else(|| "default".to_owned())
 }
 
 /// The policy for assistants' addresses from the flags.

@@ -59,8 +59,8 @@ pub struct RunArgs {
         requires = "webhook_tls_cert"
     )]
     pub webhook_upload_certificate: bool,
-    /// Address of the data API, which kube-apiserver's aggregator calls; absent: there is none
-    #[arg(long, env = "DATA_API_LISTEN", requires = "data_api_tls_cert")]
+    /// Address of the data API, which kube-apiserver's aggregator calls; absent: there is none; it wants a certificate
+    #[arg(long, env = "DATA_API_LISTEN")]
     pub data_api_listen: Option<SocketAddr>,
     /// PEM certificate of the data API, for the name of its Service (read again when it changes)
     #[arg(
@@ -72,6 +72,23 @@ pub struct RunArgs {
     /// PEM private key of `--data-api-tls-cert`
     #[arg(long, env = "DATA_API_TLS_KEY", requires = "data_api_tls_cert")]
     pub data_api_tls_key: Option<PathBuf>,
+    /// Secret in which the operator keeps the data API's authority and certificate, made and renewed by itself; it must exist, empty at first
+    #[arg(
+        long,
+        env = "DATA_API_CERTIFICATE_SECRET",
+        value_name = "NAME",
+        requires = "data_api_service",
+        conflicts_with = "data_api_tls_cert"
+    )]
+    pub data_api_certificate_secret: Option<String>,
+    /// Service of the data API in the operator's own namespace, for which `--data-api-certificate-secret` is
+    #[arg(
+        long,
+        env = "DATA_API_SERVICE",
+        value_name = "NAME",
+        requires = "data_api_certificate_secret"
+    )]
+    pub data_api_service: Option<String>,
     /// Address of metrics, health, readiness
     #[arg(long, env = "ADMIN_LISTEN", default_value = "[::]:8080")]
     pub admin_listen: SocketAddr,
@@ -188,6 +205,12 @@ impl RunArgs {
                 "--public-url {url} must be https without query and fragment: Telegram delivers to https only"
             ));
         }
+        if self.data_api_listen.is_some()
+            && self.data_api_tls_cert.is_none()
+            && self.data_api_certificate_secret.is_none()
+        {
+            return Err("--data-api-listen needs a certificate: --data-api-tls-cert with --data-api-tls-key, or --data-api-certificate-secret with --data-api-service".to_owned());
+        }
         if !matches!(self.telegram_api_url.scheme(), "http" | "https") {
             return Err(format!(
                 "--telegram-api-url {} must be http or https",
@@ -246,6 +269,18 @@ mod tests {
             "{error}"
         );
         assert!(!error.contains("abcdefg"), "{error}");
+    }
+
+    #[test]
+    fn data_api_without_a_certificate_is_refused() {
+        let words = ["run", "--data-api-listen", "127.0.0.1:0"];
+        let Command::Run(run) = parse(&words).unwrap().command else {
+            panic!()
+        };
+        let error = run.validate().unwrap_err();
+        assert!(error.contains("--data-api-certificate-secret"), "{error}");
+        let error = parse(&["run", "--data-api-certificate-secret", "tls"]).unwrap_err();
+        assert!(error.contains("--data-api-service"), "{error}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! The Kubernetes side of it is the crate `aggregated-api-server`; here are the resources over the [`store`](crate::store), and the listener.
 
+pub mod certificate;
 mod conversations;
 mod dead_letters;
 mod denied_messages;

@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::certificate::CertificateSettings;
 use super::{GROUP, VERSION};
 use crate::http_server::tls::{CertificateFiles, ServedCertificate, TlsFiles};
 use crate::http_server::{self, ConnectionLimits, HeadLimits, TrackedConnection};
@@ -54,8 +55,8 @@ pub struct DataApiSettings {
 pub enum DataApiCertificate {
     /// From `--data-api-tls-cert` and `--data-api-tls-key`.
     Files(TlsFiles),
-    /// From whoever holds it, who may set it at any time; until then no connection is taken.
-    Served(Arc<ServedCertificate>),
+    /// The operator makes and renews it itself.
+    Kept(CertificateSettings),
 }
 
 /// The data API before it listens.
@@ -66,13 +67,16 @@ pub struct DataApiServer {
 }
 
 impl DataApiServer {
-    /// Loads the certificate.
+    /// Loads the certificate. One that is kept is what its keeper puts into `kept`; until then no connection is taken.
     ///
     /// # Errors
     /// The file that cannot be used, and what is wrong.
-    pub fn new(settings: &DataApiSettings) -> Result<Self, (PathBuf, String)> {
+    pub fn new(
+        settings: &DataApiSettings,
+        kept: &Arc<ServedCertificate>,
+    ) -> Result<Self, (PathBuf, String)> {
         let (served, path, files) = match &settings.certificate {
-            DataApiCertificate::Served(served) => (served.clone(), PathBuf::new(), None),
+            DataApiCertificate::Kept(_) => (kept.clone(), PathBuf::new(), None),
             DataApiCertificate::Files(files) => {
                 let path = files.certificate.clone();
                 let loaded = CertificateFiles::load("data API", files.clone())
@@ -216,10 +220,11 @@ mod tests {
             };
             std::fs::write(&files.certificate, made.cert.pem()).expect("written");
             std::fs::write(&files.key, made.signing_key.serialize_pem()).expect("written");
-            let server = DataApiServer::new(&DataApiSettings {
+            let settings = DataApiSettings {
                 listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
                 certificate: DataApiCertificate::Files(files),
-            });
+            };
+            let server = DataApiServer::new(&settings, &Arc::default());
             let store = format!("sqlite:{}/connectors.db", folder.path().display());
             let store = crate::store::open(&store).await.expect("a store");
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))

@@ -50,6 +50,21 @@ impl ServedCertificate {
         Ok(())
     }
 
+    /// Shows this one from now on; whether it is another one than before.
+    pub fn replace(&self, certificate: CertifiedKey) -> bool {
+        let is_shown = |shown: &Arc<CertifiedKey>| shown.cert == certificate.cert;
+        if self.0.load().as_ref().is_some_and(is_shown) {
+            return false;
+        }
+        self.0.store(Some(Arc::new(certificate)));
+        true
+    }
+
+    /// What is shown now.
+    pub fn current(&self) -> Option<Arc<CertifiedKey>> {
+        self.0.load_full()
+    }
+
     /// How a listener that shows it speaks TLS. `clients` looks at the clients' certificates; `None`: they are asked for none.
     ///
     /// # Errors

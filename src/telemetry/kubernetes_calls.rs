@@ -91,6 +91,13 @@ const RESOURCES: &[(&str, &str, &str)] = &[
     ("secrets", "secrets", "secrets/other"),
     ("leases", "leases", "leases/other"),
     ("events", "events", "events/other"),
+    ("configmaps", "configmaps", "configmaps/other"),
+    ("apiservices", "apiservices", "apiservices/other"),
+    (
+        "subjectaccessreviews",
+        "subjectaccessreviews",
+        "subjectaccessreviews/other",
+    ),
     (
         "customresourcedefinitions",
         "customresourcedefinitions",

@@ -60,6 +60,8 @@ pub struct Metrics {
     throttled_seconds: Counter<f64, std::sync::atomic::AtomicU64>,
     store_seconds: Histograms<1>,
     store_errors: Counters<1>,
+    data_api_available: Family<Labels<0>, Gauge>,
+    data_api_certificate_left_seconds: Family<Labels<0>, Gauge<f64, std::sync::atomic::AtomicU64>>,
 }
 
 impl Default for Metrics {
@@ -99,6 +101,8 @@ impl Metrics {
             throttled_seconds: Counter::default(),
             store_seconds: Family::new_with_constructor(|| buckets(0.0001, 2.5, 12)),
             store_errors: Family::default(),
+            data_api_available: Family::default(),
+            data_api_certificate_left_seconds: Family::default(),
         };
         metrics.initialize_counters();
         metrics.register_all()
@@ -251,6 +255,17 @@ impl Metrics {
             "store_errors",
             "Store operations that failed",
             self.store_errors.clone(),
+        );
+        r.register(
+            "data_api_available",
+            "1 while the API servers reach the data API, as the condition Available of its APIService says; the leader's, where the operator makes the certificates itself",
+            self.data_api_available.clone(),
+        );
+        r.register_with_unit(
+            "data_api_certificate_left",
+            "For how long the data API's certificate is still good, where the operator makes it itself",
+            Unit::Seconds,
+            self.data_api_certificate_left_seconds.clone(),
         );
         self.registry = registry;
         self
@@ -409,6 +424,25 @@ impl Metrics {
         self.store_errors
             .get_or_create(&[("operation", operation)])
             .inc();
+    }
+
+    /// Sets whether the API servers reach the data API; `None` where this process does not look.
+    pub fn set_data_api_available(&self, available: Option<bool>) {
+        match available {
+            Some(available) => {
+                self.data_api_available
+                    .get_or_create(&[])
+                    .set(i64::from(available));
+            }
+            None => self.data_api_available.clear(),
+        }
+    }
+
+    /// Sets for how long the data API's certificate is still good.
+    pub fn set_data_api_certificate_left(&self, left: Duration) {
+        self.data_api_certificate_left_seconds
+            .get_or_create(&[])
+            .set(left.as_secs_f64());
     }
 
     /// All metrics in the `OpenMetrics` text format: the body of `/metrics`.

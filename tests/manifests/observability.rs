@@ -35,6 +35,8 @@ fn metrics_with_samples() -> Metrics {
     metrics.record_throttling("sendMessage", moment);
     metrics.record_store_operation("accept", moment);
     metrics.count_store_failure("accept");
+    metrics.set_data_api_available(Some(true));
+    metrics.set_data_api_certificate_left(moment);
     metrics
 }
 

@@ -23,6 +23,7 @@ const ORDER: &[&str] = &[
     "registry",
     "connection",
     "pipeline",
+    "data_api",
     "controller",
     "data_api",
     "operator",

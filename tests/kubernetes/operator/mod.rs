@@ -2,6 +2,7 @@
 
 mod admin_events;
 mod assistant_headers;
+mod data_api_certificate;
 mod installation;
 mod leader_election;
 mod lifecycle;
@@ -46,5 +47,6 @@ pub fn register(suite: &mut Suite) {
     secret_label::register(suite);
     assistant_headers::register(suite);
     status_repair::register(suite);
+    data_api_certificate::register(suite);
     reason_coverage::register(suite);
 }
