@@ -60,7 +60,7 @@ use crate::identity::ConnectorUid;
 
 pub use assistant_factory::{AssistantFactory, SharedAssistantFactory};
 pub use dependencies::ControllerDependencies;
-pub use rights::{RIGHTS, Right, RightScope};
+pub use rights::{DATA_API_SECRET, RIGHTS, Right, RightScope};
 pub(crate) use secret_cache::SecretCache;
 pub use settings::{ControllerSettings, DEFAULT_RECHECK_INTERVAL, LeaseSettings};
 pub(crate) use status::SecretProblem;

@@ -9,6 +9,9 @@ pub struct Right {
     pub resource: &'static str,
     /// `status`, or "" for the object itself.
     pub subresource: &'static str,
+    /// The one object that may be touched, where the right is for one; "" stands for all. The operator's own Secret of the data API has a name that
+    /// a flag says: [`DATA_API_SECRET`].
+    pub name: &'static str,
     /// What is done with it.
     pub verbs: &'static [&'static str],
     /// Where.
@@ -22,7 +25,18 @@ pub enum RightScope {
     Watched,
     /// In the namespace of the leader's Lease, where one is elected.
     Lease,
+    /// In `kube-system`, where the data API is served.
+    DataApiAuthentication,
+    /// Cluster-wide, where the data API is served.
+    DataApi,
+    /// In the operator's own namespace, where it makes the data API's certificates.
+    DataApiSecret,
+    /// Cluster-wide, where it makes them.
+    DataApiService,
 }
+
+/// The name in [`RIGHTS`] of the Secret that `--data-api-certificate-secret` names.
+pub const DATA_API_SECRET: &str = "--data-api-certificate-secret";
 
 /// All of them.
 pub const RIGHTS: &[Right] = &[
@@ -30,6 +44,7 @@ pub const RIGHTS: &[Right] = &[
         group: crate::api::GROUP,
         resource: "telegramconnectors",
         subresource: "",
+        name: "",
         verbs: &["list", "watch", "patch"],
         scope: RightScope::Watched,
     },
@@ -37,6 +52,7 @@ pub const RIGHTS: &[Right] = &[
         group: crate::api::GROUP,
         resource: "telegramuserlists",
         subresource: "",
+        name: "",
         verbs: &["list", "watch"],
         scope: RightScope::Watched,
     },
@@ -44,6 +60,7 @@ pub const RIGHTS: &[Right] = &[
         group: crate::api::GROUP,
         resource: "telegramconnectors",
         subresource: "status",
+        name: "",
         verbs: &["patch"],
         scope: RightScope::Watched,
     },
@@ -51,6 +68,7 @@ pub const RIGHTS: &[Right] = &[
         group: crate::api::GROUP,
         resource: "telegramuserlists",
         subresource: "status",
+        name: "",
         verbs: &["patch"],
         scope: RightScope::Watched,
     },
@@ -58,6 +76,7 @@ pub const RIGHTS: &[Right] = &[
         group: "",
         resource: "secrets",
         subresource: "",
+        name: "",
         verbs: &["get", "list", "watch"],
         scope: RightScope::Watched,
     },
@@ -65,6 +84,7 @@ pub const RIGHTS: &[Right] = &[
         group: "events.k8s.io",
         resource: "events",
         subresource: "",
+        name: "",
         verbs: &["create"],
         scope: RightScope::Watched,
     },
@@ -72,7 +92,41 @@ pub const RIGHTS: &[Right] = &[
         group: "coordination.k8s.io",
         resource: "leases",
         subresource: "",
+        name: "",
         verbs: &["get", "create", "update"],
         scope: RightScope::Lease,
+    },
+    // The API servers' authority and names, by which they prove that a request comes from them.
+    Right {
+        group: "",
+        resource: "configmaps",
+        subresource: "",
+        name: "extension-apiserver-authentication",
+        verbs: &["get", "list", "watch"],
+        scope: RightScope::DataApiAuthentication,
+    },
+    Right {
+        group: "authorization.k8s.io",
+        resource: "subjectaccessreviews",
+        subresource: "",
+        name: "",
+        verbs: &["create"],
+        scope: RightScope::DataApi,
+    },
+    Right {
+        group: "",
+        resource: "secrets",
+        subresource: "",
+        name: DATA_API_SECRET,
+        verbs: &["get", "update"],
+        scope: RightScope::DataApiSecret,
+    },
+    Right {
+        group: "apiregistration.k8s.io",
+        resource: "apiservices",
+        subresource: "",
+        name: crate::data_api::certificate::API_SERVICE,
+        verbs: &["get", "patch"],
+        scope: RightScope::DataApiService,
     },
 ];

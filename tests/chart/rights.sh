@@ -16,6 +16,7 @@ trap cleanup EXIT
 KUBECONFIG=$(../shared/envtest/up "$work/api")
 export KUBECONFIG
 account="operator-telegram-connector-operator"
+certificate=$account-data-api-certificate api=v1alpha1.data.connectors.pupau.ai
 k() { kubectl "$@" 2>/dev/null; }
 within() { # seconds, command...: polls until it succeeds
   local end=$((SECONDS + $1)); shift
@@ -25,8 +26,8 @@ filled() { [ -n "$(k -n "$1" get "$2" -o "jsonpath=$3")" ]; }
 
 k apply --validate=false -f crds >/dev/null
 k create namespace telegram-connectors >/dev/null; k create namespace acme >/dev/null
-"$HELM" template operator charts/telegram-connector-operator -n telegram-connectors --set store.type=postgres,store.postgres.existingSecret=x \
-  -s templates/rbac.yaml -s templates/serviceaccount.yaml >"$work/rbac.yaml"
+"$HELM" template operator charts/telegram-connector-operator -n telegram-connectors --set store.type=postgres,store.postgres.existingSecret=x,dataApi.enabled=true \
+  -s templates/rbac.yaml -s templates/serviceaccount.yaml -s templates/data-api.yaml -s templates/data-api-rbac.yaml >"$work/rbac.yaml"
 k apply -f "$work/rbac.yaml" >/dev/null
 within 20 filled telegram-connectors "sa/$account" '{.secrets[0].name}'
 secret=$(k -n telegram-connectors get sa $account -o 'jsonpath={.secrets[0].name}')
@@ -40,12 +41,17 @@ telegram=$(grep -o 'http://127[^ ]*' "$work/telegram" | head -1) assistant=$(gre
 curl -sf -XPOST "$telegram/control/bots" -H 'content-type: application/json' -d '{"token":"7000001:quickstart-not-a-real-token"}' >/dev/null
 for file in examples/quickstart/*.yaml; do echo ---; sed "s#http://127.0.0.1:8081/v1#$assistant#" "$file"; done >"$work/quickstart.yaml"
 
+certified() { # the operator has filled its Secret, and published the authority
+  local authority; authority=$(k -n telegram-connectors get secret "$certificate" -o 'jsonpath={.data.ca\.crt}')
+  [ -n "$authority" ] && [ "$(k get apiservice $api -o 'jsonpath={.spec.caBundle}')" = "$authority" ]
+}
 life() { # seconds of patience: one life of a connector; prints what worked, and what was forbidden
   rm -f "$work"/db*
   k -n acme delete events.events.k8s.io --all >/dev/null || true
   k -n telegram-connectors delete lease --all >/dev/null || true
   KUBECONFIG=$work/account.kubeconfig "$OPERATOR" run --store "sqlite:$work/db" --admin-listen 127.0.0.1:0 --telegram-api-url "$telegram" \
     --connection-mode webhook --public-url https://127.0.0.1:8443 --webhook-listen 127.0.0.1:0 --webhook-key "not a real key, only 32 characters" \
+    --data-api-listen 127.0.0.1:0 --data-api-certificate-secret "$certificate" --data-api-service "$account-data-api" \
     --leader-election true --lease-namespace telegram-connectors --allow-assistant-address 127.0.0.1 --log-format text >"$work/log" 2>&1 &
   local operator=$! said=
   k apply --validate=false -f "$work/quickstart.yaml" >/dev/null
@@ -55,6 +61,7 @@ life() { # seconds of patience: one life of a connector; prints what worked, and
     local renewed; renewed=$(k -n telegram-connectors get lease -o 'jsonpath={.items[0].spec.renewTime}')
     if within 8 bash -c "[ \"\$(kubectl -n telegram-connectors get lease -o 'jsonpath={.items[0].spec.renewTime}')\" != '$renewed' ]"; then said+=" lease-renewed"; fi
   fi
+  if within "$1" certified; then said+=" certificate"; fi
   k -n acme delete secret support-bot >/dev/null || true
   if k -n acme wait --for=condition=Ready=False tgc/support --timeout="${1}s" >/dev/null; then said+=" secret-seen"; fi
   if within 3 filled acme events.events.k8s.io '{.items[0].reason}'; then said+=" event"; fi
@@ -65,7 +72,7 @@ life() { # seconds of patience: one life of a connector; prints what worked, and
   echo "${said# }; forbidden: $(grep -ci forbidden "$work/log" || true)"
 }
 
-whole="ready list-status lease-renewed secret-seen event gone; forbidden: 0"
+whole="ready list-status lease-renewed certificate secret-seen event gone; forbidden: 0"
 found=$(life 15)
 echo "with the chart's rights: $found"
 [ "$found" = "$whole" ] || { echo "FAILED: wanted $whole" >&2; tail -5 "$work/log" >&2; exit 1; }

@@ -11,10 +11,11 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding};
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use telegram_connector_operator::controller::{RIGHTS, RightScope};
+use telegram_connector_operator::controller::{DATA_API_SECRET, RIGHTS, RightScope};
 
 use super::folder;
 
@@ -74,6 +75,7 @@ fn chart_objects_have_only_fields_known_to_kubernetes() {
             ("v1", "Secret") => round_tripped::<Secret>(&object),
             ("v1", "Service") => round_tripped::<Service>(&object),
             ("v1", "ServiceAccount") => round_tripped::<ServiceAccount>(&object),
+            ("apiregistration.k8s.io/v1", "APIService") => round_tripped::<APIService>(&object),
             ("networking.k8s.io/v1", "Ingress") => round_tripped::<Ingress>(&object),
             ("networking.k8s.io/v1", "NetworkPolicy") => round_tripped::<NetworkPolicy>(&object),
             ("policy/v1", "PodDisruptionBudget") => round_tripped::<PodDisruptionBudget>(&object),
@@ -89,6 +91,7 @@ fn chart_objects_have_only_fields_known_to_kubernetes() {
             }
             // Kinds of other projects; and our CRDs, which other tests install on real API servers.
             ("gateway.networking.k8s.io/v1", "HTTPRoute")
+            | ("cert-manager.io/v1", "Certificate" | "Issuer")
             | ("monitoring.coreos.com/v1", "ServiceMonitor" | "PodMonitor" | "PrometheusRule")
             | ("apiextensions.k8s.io/v1", "CustomResourceDefinition") => continue,
             other => panic!("{snapshot}: {other:?} is not served by every Kubernetes from 1.30 on"),
@@ -235,6 +238,63 @@ fn doctor_asks_for_the_rights_that_the_chart_grants() {
             .collect();
         assert_eq!(asked, granted, "{scope:?}");
     }
+}
+
+#[test]
+fn doctor_asks_for_the_rights_of_the_data_api_by_name() {
+    let roles = rendered();
+    let named = |kind: &str, suffix: &str| {
+        let mut found = roles.iter().filter(|(snapshot, object)| {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            snapshot == "data-api" && object["kind"] == kind && name.ends_with(suffix)
+        });
+        let role = &found.next().expect("a role").1;
+        serde_json::from_value::<Vec<PolicyRule>>(role["rules"].clone()).unwrap()
+    };
+    let secret = "operator-telegram-connector-operator-data-api-certificate";
+    for (scope, rules) in [
+        (RightScope::DataApiSecret, named("Role", "-data-api")),
+        (
+            RightScope::DataApiService,
+            named("ClusterRole", "-data-api"),
+        ),
+    ] {
+        let asked: Vec<_> = RIGHTS.iter().filter(|right| right.scope == scope).collect();
+        assert_eq!((asked.len(), rules.len()), (1, 1), "{scope:?}");
+        let (right, rule) = (asked[0], &rules[0]);
+        let name = match right.name {
+            DATA_API_SECRET => secret,
+            name => name,
+        };
+        assert_eq!(rule.resource_names, Some(vec![name.to_owned()]));
+        assert_eq!(rule.verbs, right.verbs);
+        assert_eq!(rule.resources, Some(vec![right.resource.to_owned()]));
+        assert_eq!(rule.api_groups, Some(vec![right.group.to_owned()]));
+    }
+}
+
+#[test]
+fn words_of_people_are_in_no_role_of_the_clusters_own() {
+    let mut roles = 0;
+    for (snapshot, object) in rendered() {
+        let labels = object["metadata"]["labels"].to_string();
+        if object["kind"] != "ClusterRole" || !labels.contains("aggregate-to") {
+            continue;
+        }
+        let rules: Vec<PolicyRule> = serde_json::from_value(object["rules"].clone()).unwrap();
+        for (group, resource, verb) in rules.iter().flat_map(permissions) {
+            if group == "data.connectors.pupau.ai" {
+                roles += 1;
+                assert!(
+                    ["conversations", "deadletters"].contains(&resource.as_str())
+                        && ["get", "list", "watch"].contains(&verb.as_str())
+                        && !labels.contains("aggregate-to-view"),
+                    "{snapshot}: {verb} {resource}"
+                );
+            }
+        }
+    }
+    assert!(roles >= 6, "{roles}");
 }
 
 fn permissions(rule: &PolicyRule) -> Vec<Permission> {

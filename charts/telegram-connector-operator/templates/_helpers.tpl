@@ -160,12 +160,56 @@ metricRelabelings: {{- toYaml . | nindent 2 }}
 {{- printf "%s/telegram/" ((urlParse .Values.connection.publicUrl).path | trimSuffix "/") -}}
 {{- end -}}
 
+{{/* The name of what belongs to the data API in the release's namespace. */}}
+{{- define "tco.dataApi" -}}
+{{- printf "%s-data-api" (include "tco.fullname" .) -}}
+{{- end -}}
+
+{{/* The Secret with the data API's certificate. */}}
+{{- define "tco.dataApiSecret" -}}
+{{- if eq .Values.dataApi.certificate "existingSecret" -}}
+{{- .Values.dataApi.existingSecret -}}
+{{- else -}}
+{{- printf "%s-certificate" (include "tco.dataApi" .) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Combinations of the data API's values that cannot work. */}}
+{{- define "tco.validateDataApi" -}}
+{{- with .Values.dataApi -}}
+{{- if and (eq .certificate "existingSecret") (not .existingSecret) -}}
+{{- fail "dataApi.certificate existingSecret needs dataApi.existingSecret: name the kubernetes.io/tls Secret, or set the certificate to operator" -}}
+{{- end -}}
+{{- if and (eq .certificate "existingSecret") (not .caBundle) -}}
+{{- fail "dataApi.certificate existingSecret needs dataApi.caBundle: without the authority no API server trusts the certificate" -}}
+{{- end -}}
+{{- if and (ne .certificate "existingSecret") (or .existingSecret .caBundle) -}}
+{{- fail (printf "dataApi.existingSecret and dataApi.caBundle are for dataApi.certificate existingSecret, but it is %s: set it, or leave them empty" .certificate) -}}
+{{- end -}}
+{{- if and .certManager.issuerRef.name (ne .certificate "certManager") -}}
+{{- fail (printf "dataApi.certManager.issuerRef is for dataApi.certificate certManager, but it is %s: set it, or leave the name empty" .certificate) -}}
+{{- end -}}
+{{- if and (ne .certManager.issuerRef.kind "Issuer") (not .certManager.issuerRef.name) -}}
+{{- fail (printf "dataApi.certManager.issuerRef has the kind %s, but no name: name the issuer, or leave its kind at Issuer" .certManager.issuerRef.kind) -}}
+{{- end -}}
+{{- if has (int .port) (list 8080 8443) -}}
+{{- fail (printf "dataApi.port %d is that of another server of the Pod (8080: metrics, 8443: webhook): choose another one" (int .port)) -}}
+{{- end -}}
+{{- end -}}
+{{- if eq (int .Values.replicas) 0 -}}
+{{- fail "dataApi.enabled with replicas 0 would hold up the deletion of every namespace of the cluster, since nobody serves the data API: set dataApi.enabled to false, or replicas to 1" -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Combinations that cannot work, each with what to set. */}}
 {{- define "tco.assistantCa" -}}
 {{- if or .Values.assistants.caBundle.configMap .Values.assistants.caBundle.secret -}}true{{- end -}}
 {{- end -}}
 
 {{- define "tco.validate" -}}
+{{- if .Values.dataApi.enabled -}}
+{{- include "tco.validateDataApi" . -}}
+{{- end -}}
 {{- if and (gt (int .Values.replicas) 1) (eq .Values.store.type "sqlite") -}}
 {{- fail (printf "replicas is %d, but store.type sqlite serves one replica only: set replicas to 1, or store.type to postgres with store.postgres.existingSecret" (int .Values.replicas)) -}}
 {{- end -}}

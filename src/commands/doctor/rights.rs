@@ -14,7 +14,8 @@ use super::finding::Finding;
 use super::probe::within;
 use crate::api::GROUP;
 use crate::bounded_text::bounded_list;
-use crate::controller::{RIGHTS, RightScope};
+use crate::cli::RunArgs;
+use crate::controller::{DATA_API_SECRET, RIGHTS, RightScope};
 
 const CALLER_RIGHTS: &str = "caller-rights";
 const OPERATOR_RIGHTS: &str = "operator-rights";
@@ -26,6 +27,8 @@ struct Access {
     group: &'static str,
     resource: &'static str,
     subresource: &'static str,
+    /// "": all objects.
+    name: String,
     /// "": in all namespaces, or a resource that is in none.
     namespace: String,
 }
@@ -38,6 +41,7 @@ impl Access {
             group: text(self.group),
             resource: text(self.resource),
             subresource: text(self.subresource),
+            name: text(&self.name),
             namespace: text(&self.namespace),
             ..ResourceAttributes::default()
         }
@@ -52,6 +56,9 @@ impl std::fmt::Display for Access {
         }
         if !self.subresource.is_empty() {
             write!(f, "/{}", self.subresource)?;
+        }
+        if !self.name.is_empty() {
+            write!(f, " {}", self.name)?;
         }
         if !self.namespace.is_empty() {
             write!(f, " in {}", self.namespace)?;
@@ -109,14 +116,15 @@ pub(super) async fn check_operator(ctx: &Context) -> Option<Finding> {
     let lease_namespace = super::operator::lease_namespace(ctx);
     let mut wanted = Vec::new();
     for right in RIGHTS {
-        let namespaces = match right.scope {
-            RightScope::Watched => namespaces_or_all(flags.run.watch_namespace.clone()),
-            RightScope::Lease if flags.run.elects_leader() => vec![lease_namespace.clone()],
-            RightScope::Lease => continue,
+        let namespaces = namespaces_of(right.scope, &flags.run, &lease_namespace);
+        let name = match (right.name, &flags.run.data_api_certificate_secret) {
+            (DATA_API_SECRET, Some(secret)) => secret,
+            (name, _) => name,
         };
         for namespace in namespaces {
             wanted.extend(right.verbs.iter().map(|verb| Access {
                 subresource: right.subresource,
+                name: name.to_owned(),
                 ..access(verb, right.group, right.resource, &namespace)
             }));
         }
@@ -147,6 +155,26 @@ pub(super) async fn check_operator(ctx: &Context) -> Option<Finding> {
     })
 }
 
+/// Where a right is needed with these flags; nowhere if they do not need it. "" is everywhere.
+fn namespaces_of(scope: RightScope, flags: &RunArgs, own_namespace: &str) -> Vec<String> {
+    let where_needed = |needed: bool, namespace: &str| {
+        needed
+            .then(|| namespace.to_owned())
+            .into_iter()
+            .collect::<Vec<_>>()
+    };
+    let serves_data_api = flags.data_api_listen.is_some();
+    let makes_certificates = flags.data_api_certificate_secret.is_some();
+    match scope {
+        RightScope::Watched => namespaces_or_all(flags.watch_namespace.clone()),
+        RightScope::Lease => where_needed(flags.elects_leader(), own_namespace),
+        RightScope::DataApiAuthentication => where_needed(serves_data_api, "kube-system"),
+        RightScope::DataApi => where_needed(serves_data_api, ""),
+        RightScope::DataApiSecret => where_needed(makes_certificates, own_namespace),
+        RightScope::DataApiService => where_needed(makes_certificates, ""),
+    }
+}
+
 fn access(
     verb: &'static str,
     group: &'static str,
@@ -158,6 +186,7 @@ fn access(
         group,
         resource,
         subresource: "",
+        name: String::new(),
         namespace: namespace.to_owned(),
     }
 }
