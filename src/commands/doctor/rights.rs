@@ -267,3 +267,36 @@ async fn review(
     let answer = within(ctx.timeout, api.create(&params, &review)).await?;
     Ok(answer.status.is_some_and(|status| status.allowed))
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::cli::Command;
+    use crate::cli::tests::parse;
+
+    #[rstest]
+    #[case::off("", [0, 0, 0, 0])]
+    #[case::certificate_of_others("--data-api-listen=[::]:8444 --data-api-tls-cert=a --data-api-tls-key=b", [1, 1, 0, 0])]
+    #[case::own_certificate("--data-api-listen=[::]:8444 --data-api-certificate-secret=a --data-api-service=b", [1, 1, 1, 1])]
+    fn rights_of_the_data_api_are_asked_for_where_it_is_on(
+        #[case] flags: &str,
+        #[case] expected: [usize; 4],
+    ) {
+        let words: Vec<&str> = std::iter::once("run")
+            .chain(flags.split_whitespace())
+            .collect();
+        let Command::Run(run) = parse(&words).unwrap().command else {
+            panic!()
+        };
+        let scopes = [
+            RightScope::DataApiAuthentication,
+            RightScope::DataApi,
+            RightScope::DataApiSecret,
+            RightScope::DataApiService,
+        ];
+        let asked = scopes.map(|scope| namespaces_of(scope, &run, "own").len());
+        assert_eq!(asked, expected);
+    }
+}

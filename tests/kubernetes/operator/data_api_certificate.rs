@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
+use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, Secret, ServiceAccount};
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{
+    APIService, APIServiceCondition,
+};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use rustls::pki_types::pem::PemObject;
@@ -21,6 +23,7 @@ use telegram_connector_operator::data_api::certificate::{
 };
 use telegram_connector_operator::telemetry::Metrics;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::cluster::Cluster;
 use crate::not_tried::not_tried;
@@ -45,6 +48,12 @@ pub fn register(suite: &mut Suite) {
         suite,
         [Core, OwnServer],
         data_api_of_another_installation_is_left_alone
+    );
+    // With RBAC there are the real servers alone, and their controllers are what the runbook is about.
+    add!(
+        suite,
+        [Core, Rbac, Controllers, OwnServer],
+        namespaces_wait_while_the_data_api_is_away
     );
     // An API server of 2020 panics when an APIService is applied server-side.
     add!(
@@ -293,7 +302,59 @@ async fn data_api_of_another_installation_is_left_alone(cluster: Cluster) {
     );
 }
 
-/// What a GitOps tool applies again and again: the chart names neither the Secret's data nor the `caBundle`.
+/// Why the data API is off by default, and what the runbook says to do.
+async fn namespaces_wait_while_the_data_api_is_away(cluster: Cluster) {
+    let accounts: Api<ServiceAccount> = cluster.api();
+    cluster
+        .eventually("the controllers of the server run", || async {
+            accounts.get_opt("default").await.ok().flatten()
+        })
+        .await;
+    install(&cluster, SERVICE).await;
+    cluster
+        .eventually("the data API is known to be away", || async {
+            let found = api_services(&cluster).get(API_SERVICE).await.ok()?;
+            let conditions = found.status?.conditions?;
+            let away = |c: &APIServiceCondition| c.type_ == "Available" && c.status == "False";
+            conditions.iter().any(away).then_some(())
+        })
+        .await;
+    let doomed = Cluster {
+        namespace: format!("{}-doomed", cluster.namespace),
+        ..cluster.clone()
+    };
+    doomed.create_namespace().await;
+    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+    namespaces
+        .delete(&doomed.namespace, &DeleteParams::default())
+        .await
+        .expect("accepted");
+    cluster
+        .eventually("the deletion says what it waits for", || async {
+            let found = namespaces.get(&doomed.namespace).await.expect("it waits");
+            let conditions = found.status?.conditions?;
+            let waits = |c: &NamespaceCondition| {
+                c.type_ == "NamespaceDeletionDiscoveryFailure"
+                    && c.status == "True"
+                    && c.message
+                        .as_deref()
+                        .is_some_and(|message| message.contains("data.connectors.pupau.ai"))
+            };
+            conditions.iter().any(waits).then_some(())
+        })
+        .await;
+    api_services(&cluster)
+        .delete(API_SERVICE, &DeleteParams::default())
+        .await
+        .expect("deleted");
+    let gone_by = Instant::now() + Duration::from_secs(90);
+    while let Ok(Some(_)) = namespaces.get_opt(&doomed.namespace).await {
+        assert!(Instant::now() < gone_by, "the namespace still waits");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// As Argo CD applies it again and again: the chart names neither the Secret's data nor the `caBundle`.
 async fn applying_the_chart_again_keeps_the_certificates(cluster: Cluster) {
     if !aggregates(&cluster).await {
         return;
