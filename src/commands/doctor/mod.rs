@@ -9,6 +9,7 @@
 //! | `context`, `probe` | what all checks stand on; limits in time |
 //! | `environment`, `flags` | the operator, and the flags that it runs with |
 //! | `cluster` | the API server and the CRDs |
+//! | `data_api` | the registration of the data API |
 //! | `rights` | what the caller and the operator may do |
 //! | `operator` | Deployment, readiness, version, Lease |
 //! | `connectors` | status, deletion, user lists and Secrets of a connector |
@@ -23,6 +24,7 @@ mod clock;
 mod cluster;
 mod connectors;
 mod context;
+mod data_api;
 mod environment;
 mod finding;
 mod flags;
@@ -108,17 +110,19 @@ async fn examine(args: &DoctorArgs, report: &mut Report<Stdout>) -> Result<bool>
         offline: args.offline,
         only_namespace: args.namespace.clone().or(named),
     };
-    let (crds, caller, operator_rights, operator, telegram) = tokio::join!(
+    let (crds, caller, operator_rights, operator, data_api, telegram) = tokio::join!(
         cluster::check_crds(&ctx, &server),
         rights::check_caller(&ctx),
         rights::check_operator(&ctx),
         operator::check(&ctx, server.date.unwrap_or(read_at)),
+        data_api::check(&ctx),
         telegram::reach(&ctx),
     );
     print_all(report, crds)?;
     report.print(&caller)?;
     print_all(report, operator_rights)?;
     print_all(report, operator)?;
+    print_all(report, data_api)?;
     let now = server.date.unwrap_or(read_at);
     examine_connectors(&ctx, args, &telegram, now, report).await?;
     print_all(report, store::check(&ctx, args.store.as_deref()).await)?;

@@ -270,11 +270,11 @@ async fn review(
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
     use rstest::rstest;
 
     use super::*;
-    use crate::cli::Command;
-    use crate::cli::tests::parse;
+    use crate::cli::{Cli, Command};
 
     #[rstest]
     #[case::off("", [0, 0, 0, 0])]
@@ -284,11 +284,11 @@ mod tests {
         #[case] flags: &str,
         #[case] expected: [usize; 4],
     ) {
-        let words: Vec<&str> = std::iter::once("run")
-            .chain(flags.split_whitespace())
-            .collect();
-        let Command::Run(run) = parse(&words).unwrap().command else {
-            panic!()
+        let words = ["telegram-connector-operator", "run"]
+            .into_iter()
+            .chain(flags.split_whitespace());
+        let Command::Run(run) = Cli::try_parse_from(words).expect("flags").command else {
+            panic!("not run")
         };
         let scopes = [
             RightScope::DataApiAuthentication,
