@@ -39,8 +39,8 @@ rendered() { "$HELM" template operator "$work/chart" "${values[@]}"; }
 quiet() { kubectl "$@" 2>/dev/null; }
 account_token() {
   local name
-  name=$(quiet -n $namespace get sa $account -o 'jsonpath={.secrets[0].name}') && [ -n "$name" ] || return 1
-  quiet -n $namespace get secret "$name" -o 'jsonpath={.data.token}' | base64 -d
+  name=$(quiet -n "$namespace" get sa "$account" -o 'jsonpath={.secrets[0].name}') && [ -n "$name" ] || return 1
+  quiet -n "$namespace" get secret "$name" -o 'jsonpath={.data.token}' | base64 -d
 }
 operate() { # the operator with the ServiceAccount of the release, until both objects are written
   within 20 account_token || { fail "the ServiceAccount has no token"; return 1; }
@@ -54,15 +54,15 @@ operate() { # the operator with the ServiceAccount of the release, until both ob
   within 30 written || { fail "the operator has not written its certificates"; tail -20 "$work/log" >&2; }
 }
 written() {
-  [ -n "$(quiet -n $namespace get secret "$secret" -o 'jsonpath={.data.ca\.crt}')" ] &&
-    [ "$(quiet get apiservice $service -o 'jsonpath={.spec.caBundle}')" = "$(quiet -n $namespace get secret "$secret" -o 'jsonpath={.data.ca\.crt}')" ]
+  [ -n "$(quiet -n "$namespace" get secret "$secret" -o 'jsonpath={.data.ca\.crt}')" ] &&
+    [ "$(quiet get apiservice "$service" -o 'jsonpath={.spec.caBundle}')" = "$(quiet -n "$namespace" get secret "$secret" -o 'jsonpath={.data.ca\.crt}')" ]
 }
 stop_operating() {
   kill "$operator"; wait "$operator" || true
   operator=
   ! grep -i forbidden "$work/log" >&2 || fail "the operator was forbidden something"
 }
-held() { quiet -n $namespace get secret "$secret" -o 'jsonpath={.data}{.metadata.resourceVersion}'; quiet get apiservice $service -o 'jsonpath={.spec}'; }
+held() { quiet -n "$namespace" get secret "$secret" -o 'jsonpath={.data}{.metadata.resourceVersion}'; quiet get apiservice "$service" -o 'jsonpath={.spec}'; }
 unmoved() { # what was done, what both objects held before
   [ "$(held)" = "$2" ] || fail "$1 changed the Secret or the APIService"
 }
@@ -121,7 +121,7 @@ helm rollback operator 1 -n $namespace --server-side=false
 unmoved "a rollback" "$before"
 stop_operating
 helm uninstall operator -n $namespace
-[ -z "$(quiet get apiservice $service -o name)" ] || fail "uninstall left the APIService behind"
+[ -z "$(quiet get apiservice "$service" -o name)" ] || fail "uninstall left the APIService behind"
 kubectl delete namespace $namespace >/dev/null
 echo "gitops: installed, upgraded twice and rolled back as Flux does: certificates kept, no drift"
 exit "$failed"

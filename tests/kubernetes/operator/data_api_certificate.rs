@@ -5,13 +5,14 @@ use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, Secret, ServiceAccount};
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{
     APIService, APIServiceCondition,
 };
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
@@ -167,6 +168,23 @@ async fn secret(cluster: &Cluster) -> Secret {
     secrets.get(SECRET).await.expect("the Secret")
 }
 
+/// How often the Secret was written after it was as in `before`.
+async fn writes_since(cluster: &Cluster, before: &Secret) -> usize {
+    let secrets: Api<Secret> = cluster.api();
+    let params = WatchParams::default()
+        .fields(&format!("metadata.name={SECRET}"))
+        .timeout(1);
+    let version = before.metadata.resource_version.as_deref();
+    let events = secrets
+        .watch(&params, version.expect("a version"))
+        .await
+        .expect("a watch");
+    let written = |event: &Result<WatchEvent<Secret>, _>| {
+        std::future::ready(matches!(event, Ok(WatchEvent::Modified(_))))
+    };
+    events.filter(written).count().await
+}
+
 /// Today to the second, as certificates have it.
 fn today() -> Arc<ManualClock> {
     let now = Timestamp::from_second(Timestamp::now().as_second()).expect("a time");
@@ -186,6 +204,7 @@ async fn replicas_that_begin_together_share_one_authority(cluster: Cluster) {
     let mut follower = Replica::new(&cluster, &clock, false);
     assert_eq!(follower.keeper.step().await.expect("a step"), Step::Waiting);
     assert!(follower.keeper.serving().current().is_none());
+    let empty = secret(&cluster).await;
     let mut replicas: Vec<Replica> = (0..6)
         .map(|_| Replica::new(&cluster, &clock, true))
         .collect();
@@ -205,6 +224,7 @@ async fn replicas_that_begin_together_share_one_authority(cluster: Cluster) {
     let authorities = filled.data.clone().expect("data")["ca.crt"].0.clone();
     assert_eq!(CertificateDer::pem_slice_iter(&authorities).count(), 1);
     assert_eq!(published(&cluster).await, authorities);
+    assert_eq!(writes_since(&cluster, &empty).await, 1);
 
     // Nothing is written while nothing is due, and what somebody else writes is put right.
     for replica in &mut replicas {
@@ -242,17 +262,22 @@ async fn served_certificates_are_trusted_through_twelve_years(cluster: Cluster) 
     install(&cluster, SERVICE).await;
     let clock = today();
     let mut leader = Replica::new(&cluster, &clock, true);
+    // One reads the Secret whenever it was written, the other one weeks later.
+    let mut prompt = Replica::new(&cluster, &clock, false);
     let mut follower = Replica::new(&cluster, &clock, false);
     leader.settle().await;
+    prompt.settle().await;
     follower.settle().await;
     let (mut certificates, mut authorities) = (1, 1);
     for day in (0..12 * 365).step_by(usize::try_from(STEP_DAYS).expect("days")) {
         clock.advance_seconds(STEP_DAYS * DAY);
         let before = (leader.certificate(), published(&cluster).await);
-        // One thing at a time, and each moment is one at which an API server may connect to either.
+        // One thing at a time, and each moment is one at which an API server may connect to any of them.
         for _ in 0..10 {
             let step = leader.keeper.step().await.expect("a step");
+            prompt.settle().await;
             handshake(&cluster, &leader, &clock).await;
+            handshake(&cluster, &prompt, &clock).await;
             handshake(&cluster, &follower, &clock).await;
             if step == Step::Idle {
                 break;
