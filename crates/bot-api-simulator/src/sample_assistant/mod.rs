@@ -12,6 +12,7 @@ mod extraction;
 mod persona;
 mod response;
 mod server;
+mod services;
 mod speech;
 mod transcription;
 mod webhook;

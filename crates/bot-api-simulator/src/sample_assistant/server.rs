@@ -1,6 +1,5 @@
 //! HTTP server of the sample assistant.
 
-use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
@@ -14,18 +13,15 @@ use http_body_util::{BodyExt as _, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::extraction::{self, RecordedExtraction};
 use super::persona::{self, words};
 use super::response::{Body, full_response};
-use super::speech::RecordedSpeech;
-use super::transcription::RecordedTranscription;
+use super::services::{extract, speak, transcribe};
 use super::webhook::WebhookRequest;
-use super::{Behaviour, InjectedFailure, RecordedRequest, State};
+use super::{Behaviour, RecordedRequest, State};
 
 /// Limit of a request body in bytes; a request may carry several pictures as base64.
 const MAX_BODY: usize = 64 << 20;
@@ -64,11 +60,11 @@ async fn serve_connection(stream: TcpStream, state: Arc<State>) {
         .await;
 }
 
-fn reply(status: u16, body: &Value) -> Response<Body> {
+pub(super) fn reply(status: u16, body: &Value) -> Response<Body> {
     full_response(status, "application/json", body.to_string())
 }
 
-fn error(status: u16, kind: &str, message: &str) -> Response<Body> {
+pub(super) fn error(status: u16, kind: &str, message: &str) -> Response<Body> {
     reply(
         status,
         &json!({"error": {"message": message, "type": kind, "param": null, "code": null}}),
@@ -120,14 +116,14 @@ fn change(state: &State, body: &Bytes) -> Response<Body> {
     }
 }
 
-fn is_authorized(behaviour: &Behaviour, headers: &HeaderMap) -> bool {
+pub(super) fn is_authorized(behaviour: &Behaviour, headers: &HeaderMap) -> bool {
     behaviour.api_key.as_ref().is_none_or(|key| {
         let given = headers.get(header::AUTHORIZATION);
         given.is_some_and(|given| given.as_bytes() == format!("Bearer {key}").as_bytes())
     })
 }
 
-fn unauthorized() -> Response<Body> {
+pub(super) fn unauthorized() -> Response<Body> {
     error(401, "invalid_request_error", "Incorrect API key provided")
 }
 
@@ -139,64 +135,6 @@ fn models(state: &State, headers: &HeaderMap) -> Response<Body> {
         200,
         &json!({"object": "list", "data": [{"id": "sample", "object": "model", "created": 0, "owned_by": "sample"}]}),
     )
-}
-
-fn transcribe(state: &State, headers: &HeaderMap, body: &Bytes) -> Response<Body> {
-    let behaviour = state.behaviour.load_full();
-    let Some(recording) = RecordedTranscription::read(headers, body) else {
-        return error(
-            400,
-            "invalid_request_error",
-            "no multipart form with a file",
-        );
-    };
-    let words = recording.words();
-    let already = keep(state, &state.transcriptions, recording);
-    refusal(&behaviour, headers, &behaviour.fail_transcription, already)
-        .unwrap_or_else(|| reply(200, &json!({"text": words})))
-}
-
-fn speak(state: &State, headers: &HeaderMap, body: &Bytes) -> Response<Body> {
-    let behaviour = state.behaviour.load_full();
-    let Some(speech) = RecordedSpeech::read(headers, body) else {
-        return error(400, "invalid_request_error", "no request for speech");
-    };
-    let already = keep(state, &state.speeches, speech.clone());
-    refusal(&behaviour, headers, &behaviour.fail_speech, already).unwrap_or_else(|| speech.say())
-}
-
-/// Keeps a request; how many are kept already.
-fn keep<T>(state: &State, kept: &Mutex<VecDeque<T>>, request: T) -> u64 {
-    let mut kept = kept.lock();
-    let already = kept.len() as u64;
-    kept.push_back(request);
-    while kept.len() > state.keep {
-        kept.pop_front();
-    }
-    already
-}
-
-/// The refusal of a request without the key, or the failure that is asked for; `None`: neither.
-fn refusal(
-    behaviour: &Behaviour,
-    headers: &HeaderMap,
-    failing: &Option<InjectedFailure>,
-    already: u64,
-) -> Option<Response<Body>> {
-    if !is_authorized(behaviour, headers) {
-        return Some(unauthorized());
-    }
-    let failing = failing.as_ref()?;
-    let fails = failing.times.is_none_or(|times| already < times);
-    fails.then(|| error(failing.status, "server_error", "failing as told"))
-}
-
-fn extract(state: &State, headers: &HeaderMap, body: &Bytes) -> Response<Body> {
-    let behaviour = state.behaviour.load_full();
-    let request = RecordedExtraction::read(headers, body);
-    let already = keep(state, &state.extractions, request);
-    refusal(&behaviour, headers, &behaviour.fail_extraction, already)
-        .unwrap_or_else(|| extraction::extract(headers, body))
 }
 
 fn record(state: &State, headers: &HeaderMap, body: &Bytes) {

@@ -30,6 +30,10 @@ impl RecordedSpeech {
     /// `None`: it is not what the API takes.
     pub(super) fn read(headers: &HeaderMap, body: &Bytes) -> Option<Self> {
         let request: Self = serde_json::from_slice(body).ok()?;
+        let required = [&request.model, &request.voice, &request.input];
+        if required.iter().any(|field| field.is_empty()) {
+            return None;
+        }
         let authorization = headers.get(header::AUTHORIZATION);
         let authorization = authorization.and_then(|value| value.to_str().ok());
         Some(Self {

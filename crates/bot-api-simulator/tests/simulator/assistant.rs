@@ -162,3 +162,88 @@ async fn behaviour_controls_delays_failures_and_text() {
         200
     );
 }
+
+async fn post(url: String, body: &Value) -> reqwest::Response {
+    let client = reqwest::Client::builder().no_proxy().build();
+    let client = client.expect("a client");
+    client.post(url).json(body).send().await.expect("an answer")
+}
+
+#[tokio::test]
+async fn webhook_replies_with_the_fields_that_a_test_adds() {
+    let assistant = SampleAssistant::start().await.expect("a free port");
+    let approval = json!({"id": "a1", "title": "delete_pod"});
+    assistant.set_behaviour(Behaviour {
+        fields: [("approval".to_owned(), approval.clone())]
+            .into_iter()
+            .collect(),
+        rules: vec![BehaviourRule {
+            when: "Approve".into(),
+            then: Behaviour {
+                answer: Some("It is gone.".into()),
+                ..Behaviour::default()
+            },
+        }],
+        ..Behaviour::default()
+    });
+    let mut replies = Vec::new();
+    for text in ["remove web-1", "Approve"] {
+        let url = assistant.webhook_url().to_string();
+        let reply = post(url, &json!({"version": 1, "text": text})).await;
+        replies.push(reply.json::<Value>().await.expect("JSON"));
+    }
+    let expected = [
+        json!({"text": "You said: remove web-1", "approval": approval}),
+        json!({"text": "It is gone."}),
+    ];
+    assert_eq!(replies, expected);
+    assert_eq!(assistant.requests()[1].body["text"], "Approve");
+    let refused = post(assistant.webhook_url().to_string(), &json!({})).await;
+    assert_eq!(refused.status(), 400);
+}
+
+#[tokio::test]
+async fn added_fields_are_part_of_a_completion() {
+    let assistant = SampleAssistant::start().await.expect("a free port");
+    assistant.set_behaviour(Behaviour {
+        fields: [("images".to_owned(), json!(["x"]))].into_iter().collect(),
+        ..Behaviour::default()
+    });
+    let whole = ask(&assistant, "hi there", false).await.expect("an answer");
+    let whole: Value = whole.json().await.expect("JSON");
+    let message = &whole["choices"][0]["message"];
+    assert_eq!(
+        (&message["content"], &message["images"]),
+        (&json!(ANSWER), &json!(["x"]))
+    );
+    let stream = ask(&assistant, "hi there", true).await.expect("an answer");
+    let stream = stream.text().await.expect("text");
+    assert!(stream.contains(r#""delta":{"images":["x"]}"#), "{stream}");
+    assert_eq!(streamed(&stream), ANSWER);
+}
+
+#[tokio::test]
+async fn speech_holds_its_words_and_fails_on_demand() {
+    let assistant = SampleAssistant::start().await.expect("a free port");
+    assistant.set_behaviour(Behaviour {
+        fail_speech: Some(InjectedFailure {
+            status: 500,
+            times: Some(1),
+            retry_after: None,
+        }),
+        ..Behaviour::default()
+    });
+    let url = || format!("{}/audio/speech", assistant.url());
+    let asked =
+        json!({"model": "tts-1", "voice": "alloy", "input": "Hello.", "response_format": "opus"});
+    assert_eq!(post(url(), &asked).await.status(), 500);
+    let speech = post(url(), &asked).await.bytes().await.expect("bytes");
+    assert!(speech.starts_with(b"OggS") && speech.ends_with(b"Hello."));
+    let recorded = assistant.speeches();
+    assert_eq!(recorded.len(), 2);
+    assert_eq!(
+        (recorded[1].input.as_str(), recorded[1].voice.as_str()),
+        ("Hello.", "alloy")
+    );
+    assert_eq!(post(url(), &json!([])).await.status(), 400);
+}
