@@ -2,6 +2,7 @@
 //! end as without. A tap or an approval counts once, no part is lost, at most one is doubled by a kill, and the order stays.
 
 mod conversations;
+mod database;
 mod world;
 
 use std::sync::atomic::Ordering;
@@ -15,14 +16,17 @@ use conversations::{
     APPROVAL, APPROVAL_ELSEWHERE, CHOICE, Conversation, EXPIRED_APPROVAL, FILES, READ_ALONG,
     REFUSED_RICH, RICH, SPEECH, WORDS,
 };
+use database::Server;
 use world::World;
 
+use crate::postgres::Postgres;
 use crate::test_env::TIMEOUT;
 
 /// Conversations that are held side by side.
 const SIDE_BY_SIDE: usize = 8;
 /// Kills that are tried of each conversation, at calls that a seed chooses; all where [`EVERY_KILL`] is set.
 const SAMPLED_KILLS: usize = 24;
+const SAMPLED_KILLS_ON_POSTGRES: usize = 3;
 const EVERY_KILL: &str = "EVERY_KILL";
 /// When the process is killed, and the one after it, if that is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,8 +75,8 @@ impl Calls {
 }
 
 /// Holds the conversation with this kill in it.
-async fn hold(conversation: &Conversation, kill: Option<Kill>) -> Calls {
-    let mut world = World::new(conversation, kill).await;
+async fn hold(server: &Server, conversation: &Conversation, kill: Option<Kill>) -> Calls {
+    let mut world = World::new(server, conversation, kill).await;
     world.hold(conversation).await;
     world.check(conversation).await;
     world.env.stop_polling();
@@ -90,60 +94,87 @@ async fn hold(conversation: &Conversation, kill: Option<Kill>) -> Calls {
 }
 
 /// Holds it without a kill, and then with one at the calls that this made; in every third a second process is killed too.
-async fn kill_everywhere(conversation: &Conversation) {
-    let mut points = hold(conversation, None).await.points();
+async fn kill_everywhere(server: &Server, conversation: &Conversation) {
+    let mut points = hold(server, conversation, None).await.points();
     let seed = rand::rng().random();
     let mut random = StdRng::seed_from_u64(seed);
     points.shuffle(&mut random);
-    println!("{} calls, seed {seed}", points.len());
-    if std::env::var_os(EVERY_KILL).is_none() {
-        points.truncate(SAMPLED_KILLS);
-    }
     let calls = points.len();
+    println!("{calls} calls, seed {seed}");
+    if std::env::var_os(EVERY_KILL).is_none() {
+        points.truncate(match server {
+            Server::Sqlite => SAMPLED_KILLS,
+            Server::Postgres(_) => SAMPLED_KILLS_ON_POSTGRES,
+        });
+    }
     let kills = points.into_iter().map(|at| Kill {
         at,
         again: (random.random_range(0..3) == 0).then(|| random.random_range(0..calls / 2)),
     });
     let kills: Vec<Kill> = kills.collect();
-    let held = kills.into_iter().map(|kill| hold(conversation, Some(kill)));
+    let held = kills
+        .into_iter()
+        .map(|kill| hold(server, conversation, Some(kill)));
     let held = futures::stream::iter(held).buffer_unordered(SIDE_BY_SIDE);
     held.for_each(async |_| {}).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn choice_counts_once_wherever_the_process_is_killed() {
-    kill_everywhere(&CHOICE).await;
-    kill_everywhere(&WORDS).await;
+    kill_everywhere(&Server::Sqlite, &CHOICE).await;
+    kill_everywhere(&Server::Sqlite, &WORDS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn approval_counts_once_wherever_the_process_is_killed() {
-    kill_everywhere(&APPROVAL).await;
-    kill_everywhere(&APPROVAL_ELSEWHERE).await;
+    kill_everywhere(&Server::Sqlite, &APPROVAL).await;
+    kill_everywhere(&Server::Sqlite, &APPROVAL_ELSEWHERE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn approval_expires_once_wherever_the_process_is_killed() {
-    kill_everywhere(&EXPIRED_APPROVAL).await;
+    kill_everywhere(&Server::Sqlite, &EXPIRED_APPROVAL).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_file_is_lost_wherever_the_process_is_killed() {
-    kill_everywhere(&FILES).await;
+    kill_everywhere(&Server::Sqlite, &FILES).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rich_message_keeps_its_place_wherever_it_is_killed() {
-    kill_everywhere(&RICH).await;
-    kill_everywhere(&REFUSED_RICH).await;
+    kill_everywhere(&Server::Sqlite, &RICH).await;
+    kill_everywhere(&Server::Sqlite, &REFUSED_RICH).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spoken_answer_is_whole_wherever_the_process_is_killed() {
-    kill_everywhere(&SPEECH).await;
+    kill_everywhere(&Server::Sqlite, &SPEECH).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn group_is_read_along_once_wherever_it_is_killed() {
-    kill_everywhere(&READ_ALONG).await;
+    kill_everywhere(&Server::Sqlite, &READ_ALONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_keeps_it_all_wherever_the_process_is_killed() {
+    let Some(postgres) = Postgres::start_empty().await else {
+        return;
+    };
+    let server = Server::Postgres(postgres);
+    for conversation in [
+        &CHOICE,
+        &WORDS,
+        &APPROVAL,
+        &APPROVAL_ELSEWHERE,
+        &EXPIRED_APPROVAL,
+        &FILES,
+        &RICH,
+        &REFUSED_RICH,
+        &SPEECH,
+        &READ_ALONG,
+    ] {
+        kill_everywhere(&server, conversation).await;
+    }
 }

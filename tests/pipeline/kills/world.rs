@@ -1,6 +1,5 @@
 //! A chat bot in processes that are killed.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use telegram_connector_operator::store::{self, Store, StoreOptions};
 use tokio::time::Instant;
 
 use super::conversations::{Act, BEN, Chat, Conversation, respond};
+use super::database::{Database, Server};
 use super::{Kill, Point};
 use crate::intercepted_store::{Fate, InterceptedStore};
 use crate::scripted_assistant::ScriptedAssistant;
@@ -20,6 +20,9 @@ use crate::test_env::{ANN, Connector, TIMEOUT, TestEnv, specific_users, wait_unt
 
 /// How soon the claims of a killed process may be taken over.
 const LEASE: Duration = Duration::from_millis(100);
+
+/// What waits to be sent.
+const UNSENT: &str = "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM upload)";
 
 /// The calls on the way of a message, and of what a process begins with; the rest of those that come with the time are not counted.
 const COUNTED: [&str; 12] = [
@@ -40,23 +43,28 @@ const COUNTED: [&str; 12] = [
 /// A chat bot, and the process that it runs in.
 pub(super) struct World {
     pub(super) env: TestEnv,
-    pub(super) support: Option<Connector>,
-    pub(super) assistant: ScriptedAssistant,
+    database: Database,
+    support: Option<Connector>,
+    assistant: ScriptedAssistant,
     pub(super) team: i64,
     pub(super) ops: i64,
     /// What the process that runs has the store by.
-    pub(super) store: Arc<InterceptedStore>,
+    store: Arc<InterceptedStore>,
     pub(super) pipeline: Option<Pipeline>,
     pub(super) calls: Arc<AtomicUsize>,
-    pub(super) kill: Option<Kill>,
+    kill: Option<Kill>,
     /// The fault that hangs the call of the Bot API at which it is killed.
-    pub(super) fatal_call: Option<u64>,
-    pub(super) kills: usize,
+    fatal_call: Option<u64>,
+    kills: usize,
 }
 
 impl World {
-    pub(super) async fn new(conversation: &Conversation, kill: Option<Kill>) -> Self {
-        let mut env = TestEnv::new().await;
+    pub(super) async fn new(
+        server: &Server,
+        conversation: &Conversation,
+        kill: Option<Kill>,
+    ) -> Self {
+        let (mut env, database) = server.env().await;
         env.stop(TIMEOUT).await;
         let assistant = ScriptedAssistant::new(respond);
         let support = env.connector_with("support", |c| {
@@ -77,6 +85,7 @@ impl World {
         let store = ending_store(env.store.clone(), calls.clone(), fatal);
         let mut world = Self {
             env,
+            database,
             support: None,
             assistant,
             team,
@@ -138,13 +147,10 @@ impl World {
             killed.strong_count() == 0
         })
         .await;
-        let path: PathBuf = store::sqlite_path(&self.env.address).unwrap().into();
         wait_until("its claims are taken over", async || {
             self.env.store.keep_claims().await.unwrap();
-            let db = rusqlite::Connection::open(&path).unwrap();
-            let count = "SELECT count(*) FROM claimant";
-            let claimants: i64 = db.query_row(count, (), |row| row.get(0)).unwrap();
-            claimants == 0
+            let claimants = "SELECT count(*) FROM claimant";
+            self.database.count(claimants).await == 0
         })
         .await;
         self.start();
@@ -254,17 +260,9 @@ impl World {
             let info = bot.get_webhook_info().await.unwrap();
             info.pending_update_count == 0
                 && world.env.waiting_messages().await == 0
-                && world
-                    .rows("SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM upload)")
-                    == 0
+                && world.database.count(UNSENT).await == 0
         })
         .await;
-    }
-
-    fn rows(&self, count: &str) -> i64 {
-        let path = store::sqlite_path(&self.env.address).unwrap();
-        let db = rusqlite::Connection::open(path).unwrap();
-        db.query_row(count, (), |row| row.get(0)).unwrap()
     }
 
     /// What came of it, as the conversation says it.
@@ -306,7 +304,8 @@ impl World {
             let is_marked = marked.count() == 1 || mark.is_typed && self.kills > 0;
             assert!(is_marked, "{kill:?}: {}: {sent:#?}", mark.text);
         }
-        let open = self.rows("SELECT count(*) FROM user_decision WHERE state = 0");
+        let open = "SELECT count(*) FROM user_decision WHERE state = 0";
+        let open = self.database.count(open).await;
         assert_eq!(open, 0, "{kill:?}: a question is left open");
     }
 }
