@@ -8,15 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
+use telegram_connector_operator::history::ChatMessage;
 use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
 use telegram_connector_operator::store::shards::ShardLeases;
 use telegram_connector_operator::store::{
-    AcceptOutcome, Backlog, Claim, ClaimOutcome, ClaimRequest, DeadLetter, DeniedMessage,
-    ExpiredDecision, Inbox, LaneWrite, ListingQuery, Page, ParkedClaim, ReadAlongMessage,
-    Retention, SessionSummary, Store, StoreError, UserDecision, WaitingMessage, WorkNotifier,
-    WriteOutcome,
+    AcceptOutcome, Backlog, Claim, ClaimOutcome, ClaimRequest, CreateOutcome, DeadLetter,
+    DeniedMessage, ErasedCounts, ExpiredDecision, Inbox, LaneWrite, ListingQuery, NewOutgoing,
+    ObjectChanges, ObjectKey, ObjectKind, ObjectPage, ObjectQuery, ObjectStore, OutgoingMessage,
+    Page, ParkedClaim, ReadAlongMessage, Retention, SessionSummary, Store, StoreError,
+    UserDecision, WaitingMessage, WorkNotifier, WriteOutcome,
 };
 use telegram_connector_operator::telegram::RawUpdate;
+use tokio::sync::Notify;
 
 /// What becomes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,7 @@ pub(crate) struct InterceptedStore {
     store: Arc<dyn Store>,
     decide: Box<Decide>,
     has_ended: AtomicBool,
+    at_its_end: Notify,
 }
 
 impl InterceptedStore {
@@ -47,6 +51,7 @@ impl InterceptedStore {
             store,
             decide: Box::new(decide),
             has_ended: AtomicBool::new(false),
+            at_its_end: Notify::new(),
         })
     }
 
@@ -57,6 +62,12 @@ impl InterceptedStore {
     /// Ends the process.
     pub(crate) fn end(&self) {
         self.has_ended.store(true, Ordering::SeqCst);
+        self.at_its_end.notify_one();
+    }
+
+    /// Waits until the process has ended.
+    pub(crate) async fn ended(&self) {
+        self.at_its_end.notified().await;
     }
 
     async fn while_alive(&self) {
@@ -141,6 +152,48 @@ impl Inbox for InterceptedStore {
 }
 
 #[async_trait]
+impl ObjectStore for InterceptedStore {
+    async fn list_objects(
+        &self,
+        query: &ObjectQuery,
+        after: Option<ObjectKey>,
+        limit: u32,
+    ) -> Result<ObjectPage, StoreError> {
+        self.store.list_objects(query, after, limit).await
+    }
+
+    async fn object_changes(
+        &self,
+        query: &ObjectQuery,
+        after: i64,
+        limit: u32,
+    ) -> Result<ObjectChanges, StoreError> {
+        self.store.object_changes(query, after, limit).await
+    }
+
+    async fn delete_objects(
+        &self,
+        kind: ObjectKind,
+        namespace: &str,
+        keys: Vec<ObjectKey>,
+    ) -> Result<u64, StoreError> {
+        self.store.delete_objects(kind, namespace, keys).await
+    }
+
+    async fn transcript(
+        &self,
+        namespace: &str,
+        key: ObjectKey,
+    ) -> Result<Option<Vec<ChatMessage>>, StoreError> {
+        self.store.transcript(namespace, key).await
+    }
+
+    async fn erase(&self, user: i64, namespace: Option<&str>) -> Result<ErasedCounts, StoreError> {
+        self.store.erase(user, namespace).await
+    }
+}
+
+#[async_trait]
 impl Store for InterceptedStore {
     fn work_notifier(&self) -> Arc<WorkNotifier> {
         self.store.work_notifier()
@@ -168,8 +221,8 @@ impl Store for InterceptedStore {
         });
     }
 
-    fn record_sent(&self, claim: &Claim, reply: i64, number: u32) -> bool {
-        let record = || self.store.record_sent(claim, reply, number);
+    fn record_sent(&self, claim: &Claim, reply: i64, number: u32, message_id: Option<i64>) -> bool {
+        let record = || self.store.record_sent(claim, reply, number, message_id);
         self.call_now("record_sent", record) == Some(true)
     }
 
@@ -274,6 +327,20 @@ impl Store for InterceptedStore {
     async fn dead_letters(&self, listing: &ListingQuery) -> Result<Page<DeadLetter>, StoreError> {
         self.call("dead_letters", self.store.dead_letters(listing))
             .await
+    }
+
+    async fn create_outgoing(&self, new: NewOutgoing) -> Result<CreateOutcome, StoreError> {
+        self.call("create_outgoing", self.store.create_outgoing(new))
+            .await
+    }
+
+    async fn outgoing_message(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<OutgoingMessage>, StoreError> {
+        let reading = self.store.outgoing_message(namespace, name);
+        self.call("outgoing_message", reading).await
     }
 
     async fn retry_dead_letters(&self, ids: &[i64]) -> Result<u64, StoreError> {

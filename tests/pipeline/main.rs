@@ -20,7 +20,6 @@ mod full_context;
 mod group_moves;
 mod intercepted_store;
 mod isolation;
-mod killable_store;
 mod kills;
 mod limits;
 mod message_flow;

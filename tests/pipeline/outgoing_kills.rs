@@ -2,13 +2,14 @@
 //! arrived twice.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use telegram_connector_operator::pipeline::{SendRequest, send_message};
 use telegram_connector_operator::store::{OutgoingMessage, OutgoingPhase, Store};
 use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
 
-use crate::killable_store::KillableStore;
+use crate::intercepted_store::{Fate, InterceptedStore};
 use crate::outgoing::request;
 use crate::postgres_server::Postgres;
 use crate::test_env::{ANN, Connector, TestEnv, open_with_lease, wait_until};
@@ -17,6 +18,31 @@ use crate::test_env::{ANN, Connector, TestEnv, open_with_lease, wait_until};
 const LEASE: Duration = Duration::from_millis(400);
 /// More moments than there are on the way of one message in two parts.
 const MOST_MOMENTS: usize = 60;
+
+/// Calls that come by the clock, or of the test itself.
+const NOT_ON_THE_WAY: [&str; 5] = [
+    "keep_claims",
+    "prune",
+    "expire_decisions",
+    "backlog",
+    "outgoing_message",
+];
+
+/// A store whose process ends at this moment: each call on the way has one before it is carried out, and one after.
+fn ending_at(store: Arc<dyn Store>, moment: usize) -> Arc<InterceptedStore> {
+    let calls = AtomicUsize::new(0);
+    InterceptedStore::new(store, move |method| {
+        if NOT_ON_THE_WAY.contains(&method) {
+            return Fate::Answered;
+        }
+        let before = 2 * calls.fetch_add(1, Ordering::SeqCst) + 1;
+        match moment.checked_sub(before) {
+            Some(0) => Fate::Ends { done: false },
+            Some(1) => Fate::Ends { done: true },
+            _ => Fate::Answered,
+        }
+    })
+}
 
 /// The message in two parts of its own number, as a client sends it until it is answered.
 fn message(n: usize) -> SendRequest {
@@ -45,7 +71,7 @@ fn is_killed_while_sending(env: &TestEnv, support: &Connector, n: usize) -> bool
         .build()
         .unwrap();
     let killed = process.block_on(async {
-        let store = KillableStore::ending_at(open_with_lease(&env.address, LEASE).await, n);
+        let store = ending_at(open_with_lease(&env.address, LEASE).await, n);
         resolve_anew(env, support);
         let _pipeline = env.second_process(store.clone());
         let work = async {
@@ -54,7 +80,7 @@ fn is_killed_while_sending(env: &TestEnv, support: &Connector, n: usize) -> bool
             wait_until("the message is sent", async || is_sent(&*store, n).await).await;
         };
         tokio::select! {
-            () = store.died() => true,
+            () = store.ended() => true,
             () = work => false,
         }
     });

@@ -292,10 +292,10 @@ fn write_conditions(server: &ServerState, namespace: &str, left: &Left) {
         };
         let known = value_at(&object, &["status", "conditions"]).as_array();
         let known = known.into_iter().flatten();
-        let same = known
+        let mut same = known
             .filter(|one| one["type"] == kind && one["status"] == status)
             .map(|one| one["lastTransitionTime"].clone());
-        let since = same.last().unwrap_or_else(|| now().into());
+        let since = same.next_back().unwrap_or_else(|| now().into());
         replace_condition(
             &mut object,
             json!({"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": since}),

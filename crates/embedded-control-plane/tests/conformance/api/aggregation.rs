@@ -11,7 +11,7 @@ use crate::cluster::Cluster;
 use crate::suite::{ServerFeature, Suite};
 
 /// How long the controllers of a server that has just been started may take, on a machine that does much else.
-const CONTROLLERS_TIMEOUT: Duration = Duration::from_secs(120);
+const CONTROLLERS_TIMEOUT: Duration = Duration::from_mins(2);
 
 pub fn register(suite: &mut Suite) {
     // Each on a server of its own: a group whose server is away holds up every namespace that is to go.
