@@ -15,6 +15,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
 use crate::cluster::{Cluster, WAIT_TIMEOUT, create};
+use crate::new_aggregator::NewAggregator;
 
 type Test = fn(Kubectl, Arc<Cluster>) -> Pin<Box<dyn Future<Output = ()>>>;
 
@@ -39,6 +40,7 @@ tests![
     who_does_not_come_through_the_aggregator_is_refused,
     a_namespace_goes_with_its_notes,
     a_namespace_waits_for_a_storage_that_is_away,
+    discovery_and_openapi_of_today_are_served,
 ];
 
 /// The minor version of a kubectl; `None` if it cannot be started.
@@ -66,13 +68,19 @@ pub struct Output {
 }
 
 impl Kubectl {
-    pub fn new(path: &Path, cluster: &Cluster) -> Self {
+    pub fn new(path: &Path, kubeconfig: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::write(folder.path().join("kubeconfig"), &cluster.kubeconfig).expect("writable");
+        std::fs::write(folder.path().join("kubeconfig"), kubeconfig).expect("writable");
         Self {
             path: path.to_owned(),
             folder,
         }
+    }
+
+    /// The minor version.
+    fn minor(&self) -> u32 {
+        let version = version(&self.path).expect("asked before");
+        version[2..].parse().expect("a number")
     }
 
     fn command(&self, line: &str) -> Command {
@@ -319,10 +327,7 @@ async fn notes_are_followed_and_waited_for(kubectl: Kubectl, cluster: Arc<Cluste
     };
     let (text, ()) = tokio::join!(waiting, deleting);
     assert!(text.contains("condition met"), "{text}");
-    let version: u32 = version(&kubectl.path).expect("asked before")[2..]
-        .parse()
-        .expect("a number");
-    if version >= 23 {
+    if kubectl.minor() >= 23 {
         let waiting = kubectl
             .run("wait note/third -n other --for=jsonpath={.status.phase}=Sent --timeout=30s");
         let sending = async {
@@ -434,6 +439,47 @@ async fn who_does_not_come_through_the_aggregator_is_refused(
         .header("X-Remote-User", "admin")
         .header("X-Remote-Group", "system:masters");
     assert_eq!(answer.send().await.expect("an answer").status(), 401);
+}
+
+async fn discovery_and_openapi_of_today_are_served(kubectl: Kubectl, cluster: Arc<Cluster>) {
+    let aggregator = NewAggregator::start(cluster.notes.clone()).await;
+    let kubectl = Kubectl::new(&kubectl.path, &aggregator.kubeconfig);
+    let table = kubectl.run("get nt -n acme").await;
+    assert_eq!(table.lines().count(), 3, "{table}");
+    if kubectl.minor() < 29 {
+        // It reads OpenAPI as Protobuf alone, which kube-apiserver makes of our JSON.
+        return;
+    }
+    let text = kubectl.run("explain note.spec").await;
+    assert!(
+        text.contains("What the note says.") && text.contains("owner"),
+        "{text}"
+    );
+    let text = kubectl.run("explain note --recursive").await;
+    assert!(text.contains("generateName"), "{text}");
+    let odd = note("odd").replace("\"text\"", "\"colour\":\"red\",\"text\"");
+    let refused = kubectl.try_run("create -n acme -f -", &odd).await;
+    assert!(
+        !refused.ok && refused.error.contains("unknown field \""),
+        "{refused:?}"
+    );
+    let line = "create -n acme --dry-run=server -f -";
+    let made = kubectl.try_run(line, &note("made")).await;
+    assert!(
+        made.ok && made.text.contains("(server dry run)"),
+        "{made:?}"
+    );
+    kubectl.run("delete note first -n acme").await;
+    let asked = aggregator.asked.lock().clone();
+    let asks = |part: &str| asked.iter().any(|uri| uri.starts_with(part));
+    // One request tells everything, and the server checks the fields.
+    assert!(!asks("/apis/notes.example.com/v1?"), "{asked:?}");
+    assert!(
+        asks("/openapi/v3/apis/notes.example.com/v1?hash="),
+        "{asked:?}"
+    );
+    let strict = |uri: &String| uri.contains("fieldValidation=Strict");
+    assert!(asked.iter().any(strict), "{asked:?}");
 }
 
 /// Makes a namespace with so many notes and begins to delete it.

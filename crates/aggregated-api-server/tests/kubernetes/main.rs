@@ -12,6 +12,7 @@
 mod certificates;
 mod cluster;
 mod kubectl;
+mod new_aggregator;
 #[path = "../common/notes.rs"]
 #[allow(dead_code)] // used whole by the other tests
 mod notes;
@@ -58,7 +59,10 @@ fn main() {
                 move || {
                     let cluster = cluster.expect("started unless it only lists");
                     cluster.reset();
-                    handle.block_on(test(kubectl::Kubectl::new(&client, &cluster), cluster));
+                    handle.block_on(test(
+                        kubectl::Kubectl::new(&client, &cluster.kubeconfig),
+                        cluster,
+                    ));
                     Ok(())
                 },
             ));

@@ -242,16 +242,17 @@ proptest! {
         runtime.expect("a runtime").block_on(async {
             let fixture = two_namespaces();
             fixture.notes.leaks.store(leaks, Ordering::Relaxed);
-            let path: String = inside.iter().map(|one| format!("/{one}")).collect();
-            let path = format!("/apis/notes.example.com/v1/namespaces/acme/notes{path}?{query}");
+            let path = inside.join("/");
+            let path = format!("/apis/notes.example.com/v1/namespaces/acme/notes/{path}?{query}");
             if path.parse::<http::Uri>().is_err() {
                 return;
             }
             let answer = fixture.call("member", method, &path, &[("accept", accept)], "").await;
             // What the client itself has said may come back in a sentence.
-            let told = match answer.status.is_success() {
-                true => answer.text,
-                false => answer.json()["items"].to_string(),
+            let told = if answer.status.is_success() {
+                answer.text
+            } else {
+                answer.json()["items"].to_string()
             };
             assert!(!told.contains("uid-other") && !told.contains("\"theirs-"), "{method} {path}: {told}");
             let theirs = fixture.notes.names().into_iter().filter(|(namespace, _)| namespace == "other");
