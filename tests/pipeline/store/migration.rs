@@ -3,7 +3,9 @@
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{ConnectOptions, SqlSafeStr};
 use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
-use telegram_connector_operator::store::{self, ClaimRequest, ListingQuery, ReplyPart};
+use telegram_connector_operator::store::{
+    self, ClaimRequest, ListingQuery, ObjectKind, ObjectQuery, ReplyPart, Store,
+};
 
 use crate::postgres::Postgres;
 
@@ -12,7 +14,7 @@ const ROWS: &str = "
 INSERT INTO connector (id, uid, namespace, name) VALUES (1, 'alone', 'acme', 'alone'), (2, 'first', 'acme', 'first'), (3, 'second', 'acme', 'second');
 INSERT INTO lane (id, bot, chat, topic, connector, ready_at, session, sessions) VALUES
   (1, 1, 7, 0, 1, 0, 1, 1), (2, 2, 7, 0, 2, NULL, 1, 1), (3, 2, 8, 0, 3, 0, 1, 1);
-INSERT INTO inbox (lane, update_id, date, received_at, body) VALUES (1, 1, 1, 1, '{\"update_id\":1}'), (3, 2, 1, 1, '{\"update_id\":2}');
+INSERT INTO inbox (lane, update_id, date, received_at, body) VALUES (1, 1, 1, 1, '{\"update_id\":1}'), (3, 2, 1, 1, '{\"update_id\":2,\"message\":{\"text\":\"\",\"from\":{\"id\":88}}}');
 INSERT INTO session (lane, number, key, began_at, last_at, exchanges) VALUES (1, 1, 'k1', 1, 1, 1), (2, 1, 'k2', 1, 1, 1), (3, 1, 'k3', 1, 1, 1);
 INSERT INTO exchange (lane, session, number, asked, answered) VALUES (1, 1, 1, 'q1', 'a1'), (2, 1, 1, 'q2', 'a2'), (3, 1, 1, 'q3', 'a3');
 INSERT INTO denied (at, stored_at, namespace, name, message) VALUES
@@ -80,6 +82,28 @@ async fn check_migrated(address: &str) {
         dead_letters[0].reason.contains("which connector"),
         "{dead_letters:?}"
     );
+    check_owners(&*store).await;
+}
+
+/// Whose objects are is read from what was stored of them.
+async fn check_owners(store: &dyn Store) {
+    let names = [
+        (ObjectKind::DeniedMessage, 66, 7),
+        (ObjectKind::Conversation, 7, 7),
+        (ObjectKind::DeadLetter, 88, 8),
+    ];
+    for (kind, user, chat) in names {
+        let query = ObjectQuery {
+            namespace: Some("acme".into()),
+            user: Some(user),
+            chat: Some(chat),
+            ..ObjectQuery::all(kind)
+        };
+        let found = store.list_objects(&query, None, 10).await.unwrap();
+        assert_eq!(found.objects.len(), 1, "{query:?}");
+        let revision = found.objects[0].revision;
+        assert!(revision > 0 && revision <= found.revision, "{found:?}");
+    }
 }
 
 #[tokio::test]
