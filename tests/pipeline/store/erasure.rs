@@ -182,6 +182,7 @@ async fn check_one_namespace(address: &str) {
             history.say(side, ANN, None, None).await;
             history.say(side, ANN, Some(GROUPS[0]), Some(BOB)).await;
             history.say(side, BOB, Some(GROUPS[0]), Some(ANN)).await;
+            history.send(side, ANN, None).await;
             history.work(side, treatment, false).await;
         }
     }
