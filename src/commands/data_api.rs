@@ -70,11 +70,6 @@ impl DataApi {
         flag.unwrap_or_else(|| self.client.default_namespace())
     }
 
-    /// The client, for other groups.
-    pub(super) fn client(&self) -> &Client {
-        &self.client
-    }
-
     /// Prints objects as `kubectl get -o wide` does, page by page. How many.
     ///
     /// # Errors

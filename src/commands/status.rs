@@ -42,9 +42,10 @@ async fn connectors(client: &Client, args: &StatusArgs) -> Result<Vec<TelegramCo
         .namespace
         .as_deref()
         .unwrap_or_else(|| client.default_namespace());
-    let api: Api<TelegramConnector> = match args.all_namespaces {
-        true => Api::all(client.clone()),
-        false => Api::namespaced(client.clone(), namespace),
+    let api: Api<TelegramConnector> = if args.all_namespaces {
+        Api::all(client.clone())
+    } else {
+        Api::namespaced(client.clone(), namespace)
     };
     let mut params = ListParams::default().limit(PAGE);
     if let Some(name) = &args.connector {

@@ -69,7 +69,7 @@ const COULD_NOT_RUN: u8 = 2;
 /// The output cannot be written.
 pub async fn doctor(args: DoctorArgs) -> Result<ExitCode> {
     let mut report = Report::new(io::stdout(), args.output);
-    match examine(&args, &mut report).await {
+    match Box::pin(examine(&args, &mut report)).await {
         Ok(true) => Ok(report.finish().map(exit_code)?),
         Ok(false) => {
             report.finish()?;

@@ -39,7 +39,7 @@ pub(super) async fn sessions(api: &DataApi, args: &ConnectorArgs, with_text: boo
         let path = ObjectPath {
             namespace: api.namespace(args.namespace.as_deref()),
             resource: "conversations",
-            name: &name_of(&object)?.to_owned(),
+            name: name_of(&object)?,
             subresource: "transcript",
         };
         let transcript = api

@@ -152,7 +152,7 @@ pub(super) fn delete(
     Ok(deleted)
 }
 
-/// The first number that a statement answers, with its values by their names: SQLite counts a `$2` by where it first stands.
+/// The first number that a statement answers, with its values by their names: `SQLite` counts a `$2` by where it first stands.
 fn number(db: &Db, statement: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Option<i64>> {
     let mut statement = db.prepare_cached(statement)?;
     bind(&mut statement, values)?;

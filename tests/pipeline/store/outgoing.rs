@@ -334,7 +334,7 @@ async fn one_idempotency_key_makes_one_message() {
 async fn outgoing_rate_is_counted_in_a_sliding_minute() {
     let fixture = StoreFixture::new();
     let store = fixture.open().await;
-    check_rate_is_counted_together(&[store.clone()]).await;
+    check_rate_is_counted_together(std::slice::from_ref(&store)).await;
     let limited = || NewOutgoing {
         per_minute: 10,
         ..new("later")

@@ -14,7 +14,7 @@ pub fn register(suite: &mut Suite) {
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-/// Lets a group of users read one ConfigMap and every Pod's status.
+/// Lets a group of users read one `ConfigMap` and every Pod's status.
 async fn bind(cluster: &Cluster, group: &str) {
     let role = json!({"apiVersion": format!("{GROUP}/v1"), "kind": "Role", "metadata": {"name": "reader"}, "rules": [
         {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["one"], "verbs": ["get"]},
