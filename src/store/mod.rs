@@ -357,6 +357,8 @@ pub struct StoreOptions {
     pub lease: std::time::Duration,
     /// How long a write waits for another process's before it is refused (`SQLite`).
     pub busy_timeout: std::time::Duration,
+    /// How long the server may take for a batch, or to be connected to, before the connection is given up (`PostgreSQL`).
+    pub answer_timeout: std::time::Duration,
     /// The size beyond which the file is treated like a full disk (`SQLite`); `None`: as big as the volume.
     pub max_bytes: Option<u64>,
     /// Bytes of files that may wait to be sent: of a connector, and of all. Of a file that finds no room the part is stored without its bytes.
@@ -372,6 +374,7 @@ impl Default for StoreOptions {
             backlog_per_bot: 50_000,
             lease: std::time::Duration::from_secs(30),
             busy_timeout: std::time::Duration::from_secs(10),
+            answer_timeout: std::time::Duration::from_mins(1),
             max_bytes: None,
             upload_bytes: (256 << 20, 1 << 30),
             metrics: None,

@@ -13,7 +13,7 @@ use telegram_connector_operator::store::{
 
 pub(crate) use crate::postgres_server::Postgres;
 use crate::store::{BOT, connector, end, part, read_along, update, uploads};
-use crate::test_env::{TestEnv, wait_until};
+use crate::test_env::{TIMEOUT, TestEnv, wait_until};
 
 async fn claim(store: &dyn Store, lanes: usize) -> Vec<store::ClaimedLane> {
     crate::store::claim(store, "a", lanes).await.lanes
@@ -475,4 +475,43 @@ async fn decisions_go_with_their_connector_on_postgres() {
     };
     let store = store::open(&postgres.address()).await.unwrap();
     crate::store::user_decisions::check_decisions_go_with_their_connector(&*store).await;
+}
+
+#[tokio::test]
+async fn postgres_that_stops_answering_is_given_up_and_found_again() {
+    let Some(mut postgres) = Postgres::start().await else {
+        return;
+    };
+    let options = StoreOptions {
+        answer_timeout: Duration::from_millis(200),
+        ..StoreOptions::default()
+    };
+    let store = store::open_with(&postgres.address(), options)
+        .await
+        .unwrap();
+    let uid = connector("a").uid;
+    let accept = |n| {
+        let batch = vec![update(n, 7, 100, "x")];
+        tokio::time::timeout(TIMEOUT, store.accept(&uid, BOT, batch))
+    };
+    assert_eq!(accept(1).await.unwrap().unwrap().new, 1);
+    postgres.freeze();
+    for _ in 0..2 {
+        let refused = accept(2).await.expect("it does not wait for ever");
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("does not answer"), "{error}");
+    }
+    postgres.thaw();
+    wait_until("it is found again", async || {
+        accept(2).await.unwrap().is_ok()
+    })
+    .await;
+    let waiting: u64 = store
+        .backlog()
+        .await
+        .unwrap()
+        .iter()
+        .map(|b| b.messages)
+        .sum();
+    assert_eq!(waiting, 2);
 }

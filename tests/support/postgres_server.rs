@@ -144,7 +144,7 @@ impl Postgres {
         self.wait_until_it_answers().await;
     }
 
-    /// Stops all its processes where they are: connections stay, and get no answer any more, until it is dropped.
+    /// Stops all its processes where they are: connections stay, and get no answer any more.
     #[allow(dead_code, reason = "not every test that starts a server stops it")]
     pub(crate) fn freeze(&mut self) {
         let id = self.server.id();
@@ -153,6 +153,13 @@ impl Postgres {
         let children = children.split_whitespace().map(|id| id.parse().unwrap());
         self.frozen = children.collect();
         signal("-STOP", &self.frozen);
+    }
+
+    /// Has them go on.
+    #[allow(dead_code, reason = "not every test that starts a server stops it")]
+    pub(crate) fn thaw(&mut self) {
+        signal("-CONT", &[self.server.id()]);
+        signal("-CONT", &std::mem::take(&mut self.frozen));
     }
 
     /// A connection to it.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Row};
+use tokio::time::timeout;
 
 use super::accept::{self, BacklogCount};
 use super::claimant::Claimant;
@@ -52,6 +53,13 @@ impl Connection {
         self.options.clock.now().as_millisecond()
     }
 
+    /// A new connection, over which is counted what waits: what was counted may rest on what was never committed.
+    async fn reconnect(&mut self) -> Result<PgConnection, StoreError> {
+        let mut db = self.connect.connect().await.map_err(|e| explain(&e))?;
+        self.backlog = BacklogCount::load(&mut db).await.map_err(|e| explain(&e))?;
+        Ok(db)
+    }
+
     async fn transaction(
         &mut self,
         db: &mut PgConnection,
@@ -81,22 +89,33 @@ impl Backend for Connection {
     async fn commit(&mut self, requests: &mut [StoreRequest]) -> Result<(), StoreError> {
         let mut collisions = 0;
         loop {
+            let limit = self.options.answer_timeout;
             let mut db = match self.open.take() {
                 Some(db) => db,
-                None => self.connect.connect().await.map_err(|e| explain(&e))?,
+                None => timeout(limit, self.reconnect())
+                    .await
+                    .unwrap_or_else(|_| Err(unanswered()))?,
             };
-            let error = match self.transaction(&mut db, requests).await {
-                Ok(responses) => {
+            // The connection goes with a batch that is given up, and with the connection whatever the server has of it.
+            let done = timeout(limit, self.transaction(&mut db, requests)).await;
+            let error = match done {
+                Ok(Ok(())) => {
                     self.open = Some(db);
-                    return Ok(responses);
+                    return Ok(());
                 }
-                Err(error) => error,
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    self.connectors = ConnectorIds::default();
+                    return Err(unanswered());
+                }
             };
             // What was remembered may rest on what was rolled back.
             self.connectors = ConnectorIds::default();
-            let rolled_back = sqlx::query("ROLLBACK").execute(&mut db).await;
-            let counted = BacklogCount::load(&mut db).await;
-            if let (Ok(_), Ok(counted)) = (rolled_back, counted) {
+            let rolled_back = timeout(limit, async {
+                sqlx::query("ROLLBACK").execute(&mut db).await?;
+                BacklogCount::load(&mut db).await
+            });
+            if let Ok(Ok(counted)) = rolled_back.await {
                 self.backlog = counted;
                 self.open = Some(db);
             }
@@ -107,6 +126,11 @@ impl Backend for Connection {
             return Err(explain(&error));
         }
     }
+}
+
+/// A server that is frozen or whose host is gone says nothing, and the system tells of it after a quarter of an hour.
+fn unanswered() -> StoreError {
+    StoreError::Unavailable("the PostgreSQL server does not answer".into())
 }
 
 /// Deadlock or serialization failure: the same again may succeed.
