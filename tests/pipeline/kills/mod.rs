@@ -26,7 +26,7 @@ use crate::test_env::TIMEOUT;
 const SIDE_BY_SIDE: usize = 8;
 /// Kills that are tried of each conversation, at calls that a seed chooses; all where [`EVERY_KILL`] is set.
 const SAMPLED_KILLS: usize = 24;
-const SAMPLED_KILLS_ON_POSTGRES: usize = 3;
+const SAMPLED_KILLS_ON_POSTGRES: usize = 2;
 const EVERY_KILL: &str = "EVERY_KILL";
 /// When the process is killed, and the one after it, if that is.
 #[derive(Debug, Clone, PartialEq, Eq)]
