@@ -254,3 +254,56 @@ async fn erased_messages_count_in_the_backlog_no_more() {
     };
     check_backlog(&postgres.address()).await;
 }
+
+/// Works through what waits, as a replica of its own.
+async fn work_beside(mut history: History) {
+    const TREATMENTS: [Treatment; 5] = [
+        Treatment::Answered,
+        Treatment::Denied,
+        Treatment::ReadAlong,
+        Treatment::NotDelivered,
+        Treatment::GivenUp,
+    ];
+    for treatment in TREATMENTS.into_iter().cycle().take(20) {
+        for side in 0..2 {
+            history.work(side, treatment, false).await;
+        }
+    }
+}
+
+/// Everything was said before; what other processes make of it meanwhile stays or goes with it.
+async fn check_beside_others(address: &str, numbers: std::ops::Range<i64>) {
+    let mut histories = Vec::new();
+    for number in numbers {
+        let store = store::open(address).await.unwrap();
+        let mut history = History::new(store, number).await;
+        for round in 0..40 {
+            let (side, group) = (round % 2, Some(GROUPS[round / 2 % 2]));
+            history.say(side, ANN, None, None).await;
+            history.say(side, ANN, group, Some(BOB)).await;
+            history.say(side, BOB, group, Some(ANN)).await;
+        }
+        histories.push(history);
+    }
+    let store = store::open(address).await.unwrap();
+    let others = histories
+        .into_iter()
+        .map(|history| tokio::spawn(work_beside(history)));
+    let others: Vec<_> = others.collect();
+    store.erase(ANN, None).await.unwrap();
+    for other in others {
+        other.await.unwrap();
+    }
+    assert_nowhere(&dump(address).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_processes_bring_nothing_of_an_erased_person_back() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    for round in 0..5 {
+        let numbers = 3 * round..3 * round + 3;
+        check_beside_others(&postgres.address(), numbers).await;
+    }
+}
