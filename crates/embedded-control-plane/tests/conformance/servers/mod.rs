@@ -193,7 +193,10 @@ fn version_in(text: &str) -> Option<(u32, u32)> {
 async fn connect(kubeconfig: &str) -> Client {
     let kubeconfig = Kubeconfig::from_yaml(kubeconfig).expect("our own kubeconfig");
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-    Client::try_from(config.expect("our own kubeconfig")).expect("a client")
+    let mut config = config.expect("our own kubeconfig");
+    // A 503 is the answer that a test wants to see, not one to be asked about again for minutes.
+    config.default_retry = false;
+    Client::try_from(config).expect("a client")
 }
 
 /// Installs CRDs, unless they are there, and waits until they are served. They are created, not applied: an old server
