@@ -1,5 +1,6 @@
 //! The control plane, the Bot API simulator, the sample assistant and the operator in one process.
 
+mod data_api;
 mod sample_factory;
 pub(in crate::dev) mod users;
 
@@ -32,6 +33,7 @@ use crate::telemetry::Metrics;
 use crate::telemetry::kubernetes_calls::KubernetesCallsLayer;
 use bot_api_simulator::sample_assistant::{self, SampleAssistant};
 use bot_api_simulator::{self, Simulator};
+use data_api::DataApi;
 use sample_factory::SampleAssistantFactory;
 pub(crate) use sample_factory::redirect_to_sample;
 pub use users::SimulatedUser;
@@ -163,8 +165,15 @@ impl Environment {
         let store = options.store.unwrap_or_else(|| {
             format!("sqlite:{}", temp_dir.path().join("connectors.db").display())
         });
-        let settings = operator_settings(store.clone(), telegram_api_url.clone(), listen.admin);
+        let data_api = DataApi::new(temp_dir.path())?;
+        let settings = OperatorSettings {
+            data_api: Some(data_api.settings.clone()),
+            ..operator_settings(store.clone(), telegram_api_url.clone(), listen.admin)
+        };
         let operator = start_operator(&control_plane, settings, assistant.url(), clock).await?;
+        if let Some(address) = operator.data_api_address() {
+            data_api.register(&client, address).await?;
+        }
         let flags = run_flags(&store, &telegram_api_url, operator.admin_address());
         let sample_assistant = Some(assistant.url());
         let told = DevOperator {
