@@ -153,9 +153,11 @@ impl DataApi {
 /// # Errors
 /// There is none.
 pub(super) async fn connect(context: Option<&str>) -> Result<Client> {
-    let config = kube_client::infer_config(context)
+    let mut config = kube_client::infer_config(context)
         .await
         .context("there is no cluster: set KUBECONFIG, or name a --context of it")?;
+    // Whoever waits at a terminal is told at once that the store or the server is away, not after minutes of trying again.
+    config.default_retry = false;
     Ok(Client::try_from(config)?)
 }
 

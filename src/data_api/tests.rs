@@ -458,7 +458,7 @@ async fn store_that_is_away_leaves_discovery_and_says_when_to_try_again() {
         .send("GET", "namespaces/acme/deniedmessages", "application/json")
         .await;
     assert_eq!(response.status().as_u16(), 503);
-    assert_eq!(response.headers()["retry-after"], "5");
+    assert_eq!(response.headers()["retry-after"], "1");
     let resources = fixture.get(ROOT).await;
     let names = resources["resources"].as_array().expect("resources").iter();
     let names: Vec<_> = names
