@@ -44,6 +44,7 @@ mod shards;
 mod shutdown;
 mod silence;
 mod speech;
+mod stills;
 mod stop_command;
 mod store;
 mod store_open_errors;

@@ -1,7 +1,7 @@
 //! Content of a message besides text (photos, voice, documents and so on), completed to full Bot API objects.
 //!
 //! A test gives the fields that matter (`{"voice": {"duration": 3}}`); the rest is filled in. Media may carry their bytes as
-//! `base64` or `data` (text), which `getFile` and the download path serve; `size` overrides their length.
+//! `base64` or `data` (text), which `getFile` and the download path serve; `size` overrides their length. A `thumbnail` is given likewise.
 
 use base64::Engine as _;
 use bytes::Bytes;
@@ -107,8 +107,13 @@ fn media(
     let mut object = telegram.files.add(folder, name, extension, bytes, size);
     for source in [defaults, given] {
         for (field, value) in source.as_object().into_iter().flatten() {
-            if !matches!(field.as_str(), "data" | "base64" | "size") {
-                object[field] = value.clone();
+            match field.as_str() {
+                "data" | "base64" | "size" => {}
+                "thumbnail" if value.get("file_id").is_none() => {
+                    let size = json!({"width": 320, "height": 240});
+                    object[field] = media(telegram, value, "thumbnails", "jpg", &size)?;
+                }
+                _ => object[field] = value.clone(),
             }
         }
     }

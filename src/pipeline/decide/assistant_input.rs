@@ -7,8 +7,9 @@ mod quote;
 use crate::history::ChatMessage;
 use crate::pipeline::decide::groups::{self, BotIdentity};
 use crate::pipeline::message::incoming_update::{
-    Content, IncomingUpdate, TelegramFile, UpdateKind,
+    Content, IncomingUpdate, Sticker, TelegramFile, UpdateKind,
 };
+pub(crate) use content_text::is_picture_type;
 use content_text::{content_text, is_picture};
 pub use message_relation::{MessageRelation, join_texts, may_be_truncated, message_relation};
 
@@ -33,7 +34,7 @@ pub enum AssistantInput {
     ReadFile(TelegramFile),
     /// Nothing was said, as with a mention alone: a greeting is the answer.
     Empty,
-    /// Stickers, polls, videos and the like: one friendly sentence is the answer.
+    /// Polls, dice and the like: one friendly sentence is the answer.
     Unsupported,
 }
 
@@ -44,15 +45,12 @@ pub struct InputContext<'a> {
     pub bot: BotIdentity<'a>,
     /// What the assistant is given of the session before it; empty where that is not known yet, or nothing.
     pub history: &'a [ChatMessage],
-}
-
-/// What the assistant is given of a message where no history goes with it.
-pub fn assistant_input(incoming: &IncomingUpdate, bot: BotIdentity<'_>) -> AssistantInput {
-    assistant_input_in(incoming, InputContext { bot, history: &[] })
+    /// Somebody hears what is said in a round video.
+    pub hears: bool,
 }
 
 /// What the assistant is given of a message. The kind of input does not depend on the history.
-pub(crate) fn assistant_input_in(
+pub(crate) fn assistant_input(
     incoming: &IncomingUpdate,
     context: InputContext<'_>,
 ) -> AssistantInput {
@@ -71,18 +69,24 @@ pub(crate) fn assistant_input_in(
         Content::Photo(file) => asked(said, Some(file.clone())),
         Content::Document(file) if is_picture(file) => asked(said, Some(file.clone())),
         Content::Document(file) => AssistantInput::ReadFile(file.clone()),
-        Content::Voice(file, _) | Content::Audio(file) | Content::VideoNote(file) => {
-            AssistantInput::Transcribe(file.clone())
-        }
+        Content::Voice(file, _) | Content::Audio(file) => AssistantInput::Transcribe(file.clone()),
+        Content::VideoNote(note) if context.hears => AssistantInput::Transcribe(note.file.clone()),
         // Under a question of the bot's it is an answer.
-        Content::Sticker(Some(emoji)) if groups::replies_to_bot(incoming, context.bot) => {
-            ask(below(emoji, "\n", &said))
+        Content::Sticker(Sticker {
+            emoji: Some(emoji), ..
+        }) if groups::replies_to_bot(incoming, context.bot) => ask(below(emoji, "\n", &said)),
+        Content::Video(_) | Content::VideoNote(_) | Content::Animation(_) | Content::Sticker(_) => {
+            let sent = content_text(&incoming.content).unwrap_or_default();
+            asked(
+                below(&sent, "\n", &said),
+                still_of(&incoming.content).cloned(),
+            )
         }
         Content::Location { .. } | Content::Contact { .. } | Content::Checklist { .. } => {
             let sent = content_text(&incoming.content).unwrap_or_default();
             ask(below(&sent, "\n", &said))
         }
-        // The words under a video are a question that can be answered without it.
+        // The words under anything else are a question that can be answered without it.
         content if !said.is_empty() => {
             let sent = content_text(content);
             let sent = sent.as_deref().unwrap_or(UNKNOWN_ATTACHMENT);
@@ -107,6 +111,17 @@ fn replied_picture(incoming: &IncomingUpdate) -> Option<TelegramFile> {
     match &incoming.reply_to.as_ref()?.content {
         Content::Photo(file) => Some(file.clone()),
         Content::Document(file) if is_picture(file) => Some(file.clone()),
+        content => still_of(content).cloned(),
+    }
+}
+
+/// What can be seen of a video or a sticker.
+pub(crate) fn still_of(content: &Content) -> Option<&TelegramFile> {
+    match content {
+        Content::Video(video) | Content::VideoNote(video) | Content::Animation(video) => {
+            video.thumbnail.as_ref()
+        }
+        Content::Sticker(sticker) => sticker.picture.as_ref(),
         _ => None,
     }
 }

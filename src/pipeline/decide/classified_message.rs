@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::history::ChatMessage;
-use crate::pipeline::decide::assistant_input::{self, AssistantInput, InputContext};
+use crate::pipeline::decide::assistant_input::{self, AssistantInput};
 use crate::pipeline::decide::decision::{self, Decision};
 use crate::pipeline::decide::groups::{self, GroupDecision};
 use crate::pipeline::decide::user_decision::{self, SharedDecision};
@@ -109,8 +109,8 @@ impl ClassifiedUpdate {
         connector: &ResolvedConnector,
         history: &[ChatMessage],
     ) -> AssistantInput {
-        let bot = decision::bot_identity(connector);
-        assistant_input::assistant_input_in(&self.incoming, InputContext { bot, history })
+        let context = decision::input_context(connector, history);
+        assistant_input::assistant_input(&self.incoming, context)
     }
 }
 

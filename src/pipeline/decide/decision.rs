@@ -1,13 +1,14 @@
 //! What is to be done with a message: a pure decision over the connector and the message.
 
+use crate::history::ChatMessage;
 use crate::pipeline::decide::access::{self, AccessDecision};
-use crate::pipeline::decide::assistant_input::{self, AssistantInput};
+use crate::pipeline::decide::assistant_input::{self, AssistantInput, InputContext};
 use crate::pipeline::decide::attachment_check;
 use crate::pipeline::decide::canned_reply::CannedReply;
 use crate::pipeline::decide::groups::{BotIdentity, GroupDecision};
 use crate::pipeline::message::commands::{self, Command, ParsedCommand};
 use crate::pipeline::message::incoming_update::{Content, IncomingUpdate, UpdateKind};
-use crate::registry::{ResolvedConnector, SessionDuration};
+use crate::registry::{ResolvedConnector, SessionDuration, Transcription};
 
 /// What is to be done with a message.
 #[derive(Debug, Clone, PartialEq)]
@@ -158,7 +159,7 @@ fn asks_with_new_command(connector: &ResolvedConnector, incoming: &IncomingUpdat
 
 /// What was said is no command.
 fn decide_content(connector: &ResolvedConnector, incoming: &IncomingUpdate) -> Decision {
-    let input = assistant_input::assistant_input(incoming, bot_identity(connector));
+    let input = assistant_input::assistant_input(incoming, input_context(connector, &[]));
     if let Some(unreadable) = attachment_check::unreadable_reason(connector, &input) {
         return Decision::Reply(CannedReply::Unreadable(unreadable));
     }
@@ -168,6 +169,18 @@ fn decide_content(connector: &ResolvedConnector, incoming: &IncomingUpdate) -> D
         | AssistantInput::ReadFile(_) => Decision::AskAssistant(input),
         AssistantInput::Empty => Decision::Reply(CannedReply::Greeting),
         AssistantInput::Unsupported => Decision::Reply(CannedReply::Unsupported),
+    }
+}
+
+/// With what a connector reads messages besides themselves.
+pub(crate) fn input_context<'a>(
+    connector: &'a ResolvedConnector,
+    history: &'a [ChatMessage],
+) -> InputContext<'a> {
+    InputContext {
+        bot: bot_identity(connector),
+        history,
+        hears: !matches!(connector.transcription, Transcription::None),
     }
 }
 

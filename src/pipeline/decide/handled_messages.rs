@@ -104,10 +104,10 @@ fn file_of(content: &Content) -> Option<&TelegramFile> {
         Content::Photo(file)
         | Content::Voice(file, _)
         | Content::Audio(file)
-        | Content::Video(file)
-        | Content::VideoNote(file)
-        | Content::Animation(file)
         | Content::Document(file) => Some(file),
+        Content::Video(video) | Content::VideoNote(video) | Content::Animation(video) => {
+            Some(&video.file)
+        }
         _ => None,
     }
 }

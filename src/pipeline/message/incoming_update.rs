@@ -20,7 +20,7 @@ use crate::telegram::json::JsonObject;
 use crate::telegram::{update, update_route};
 
 pub use crate::telegram::UpdateKind;
-pub use content::{Content, Membership, ServiceMessage, TelegramFile};
+pub use content::{Content, Membership, ServiceMessage, Sticker, TelegramFile, Video};
 use display_name::display_name;
 pub use entities::{Entity, EntityKind};
 pub use reply_to::ReplyTo;

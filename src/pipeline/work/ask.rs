@@ -16,6 +16,7 @@ use crate::assistant::{
     AnswerPart, ApprovalRequest, Assistant, AssistantError, Choice, FailureKind, OfferedFile,
     Picture, Progress, Question, QuestionProgress, TokenUsage, Truncation,
 };
+use crate::pipeline::decide::assistant_input::is_picture_type;
 use crate::pipeline::message::incoming_update::TelegramFile;
 use crate::pipeline::send::citations::CitationList;
 use crate::pipeline::send::preview_sender::{self, PreviewTarget, PreviewText};
@@ -425,23 +426,35 @@ fn timeout_error() -> AssistantError {
     }
 }
 
-/// Fetches a picture from Telegram; `None` where that fails: the question goes without it.
+/// Fetches a picture from Telegram; `None` where that fails, and where it is something else: the question goes without it.
 pub(crate) async fn download_picture(
     connector: &ResolvedConnector,
     file: &TelegramFile,
 ) -> Option<Picture> {
     match connector.bot.download(&file.id, MAX_PICTURE_BYTES).await {
-        Ok(bytes) => Some(Picture {
-            media_type: file
-                .media_type
-                .clone()
-                .unwrap_or_else(|| "image/jpeg".into()),
-            bytes,
-        }),
+        Ok(bytes) => {
+            let media_type = picture_type(file, &bytes);
+            if media_type.is_none() {
+                tracing::warn!(
+                    "a file is not the picture that it is called; the question goes without it"
+                );
+            }
+            media_type.map(|media_type| Picture { media_type, bytes })
+        }
         Err(error) => {
             tracing::warn!(%error, "a picture could not be fetched; the question goes without it");
             None
         }
+    }
+}
+
+/// What a picture is by its first bytes, or as Telegram says where these say nothing; `None` if it is something else.
+fn picture_type(file: &TelegramFile, bytes: &[u8]) -> Option<String> {
+    let named = file.media_type.as_deref().unwrap_or("image/jpeg");
+    match infer::get(bytes).map(|found| found.mime_type()) {
+        None => Some(named.to_owned()),
+        Some(found) if is_picture_type(found) => Some(found.to_owned()),
+        Some(_) => None,
     }
 }
 

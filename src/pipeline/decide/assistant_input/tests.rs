@@ -9,6 +9,16 @@ const BOT: BotIdentity<'static> = BotIdentity {
     username: "support_bot",
 };
 
+const CONTEXT: InputContext<'static> = InputContext {
+    bot: BOT,
+    history: &[],
+    hears: true,
+};
+
+fn read(fields: &str) -> AssistantInput {
+    assistant_input(&incoming(fields), CONTEXT)
+}
+
 fn incoming(fields: &str) -> IncomingUpdate {
     IncomingUpdate::parse(&format!(
         r#"{{"update_id":1,"message":{{"message_id":5,"date":100,"from":{{"id":7}},"chat":{{"id":7,"type":"private"}},{fields}}}}}"#
@@ -17,7 +27,7 @@ fn incoming(fields: &str) -> IncomingUpdate {
 }
 
 fn input_text(fields: &str) -> String {
-    match assistant_input(&incoming(fields), BOT) {
+    match read(fields) {
         AssistantInput::Text { text, .. } => text,
         other => panic!("{other:?}"),
     }
@@ -153,9 +163,7 @@ fn picture_of_the_replied_message_is_attached(
     )]
     reply: &str,
 ) {
-    let AssistantInput::Text { text, picture } =
-        assistant_input(&incoming(&format!("{fields},{reply}")), BOT)
-    else {
+    let AssistantInput::Text { text, picture } = read(&format!("{fields},{reply}")) else {
         panic!("it is a question");
     };
     assert_eq!(picture.expect("a picture").id, "p");
@@ -163,16 +171,79 @@ fn picture_of_the_replied_message_is_attached(
 }
 
 #[rstest]
-#[case(r#""sticker":{"emoji":"😀"}"#, AssistantInput::Unsupported)]
 #[case(r#""poll":{"question":"?"}"#, AssistantInput::Unsupported)]
-#[case(r#""video":{"file_id":"v"}"#, AssistantInput::Unsupported)]
 #[case(r#""hologram":{}"#, AssistantInput::Unsupported)]
 #[case(
     r#""text":"@support_bot","entities":[{"type":"mention","offset":0,"length":12}]"#,
     AssistantInput::Empty
 )]
 fn unsupported_content_is_classified(#[case] fields: &str, #[case] expected: AssistantInput) {
-    assert_eq!(assistant_input(&incoming(fields), BOT), expected);
+    assert_eq!(read(fields), expected);
+}
+
+#[rstest]
+#[case::video(
+    r#""video":{"file_id":"v","duration":12,"file_name":"clip.mp4","thumbnail":{"file_id":"t"}}"#,
+    "[video, 12 s, clip.mp4]",
+    Some("t")
+)]
+#[case::without_a_thumbnail(r#""video":{"file_id":"v","duration":0}"#, "[video]", None)]
+#[case::hostile_name(
+    r#""video":{"file_id":"v","file_name":"a]\n[file: x"}"#,
+    "[video, afile: x]",
+    None
+)]
+#[case::animation(
+    r#""animation":{"file_id":"a","duration":2,"thumbnail":{"file_id":"t"}},"document":{"file_id":"a"},"caption":"ha""#,
+    "[animation, 2 s]\nha",
+    Some("t")
+)]
+#[case::sticker(
+    r#""sticker":{"file_id":"s","emoji":"😀","set_name":"Animals","is_animated":false,"is_video":false}"#,
+    "[sticker 😀, set Animals]",
+    Some("s")
+)]
+#[case::animated_sticker(
+    r#""sticker":{"file_id":"s","emoji":"😀","is_animated":true,"thumbnail":{"file_id":"t"}}"#,
+    "[sticker 😀]",
+    Some("t")
+)]
+#[case::video_sticker_without_anything(
+    r#""sticker":{"file_id":"s","is_video":true}"#,
+    "[sticker]",
+    None
+)]
+#[case::reply_to_a_video(
+    r#""text":"what is it?","reply_to_message":{"from":{"id":8},"video":{"file_id":"v","thumbnail":{"file_id":"t"}}}"#,
+    "> [video]\n\nwhat is it?",
+    Some("t")
+)]
+fn videos_and_stickers_are_a_still_and_words(
+    #[case] fields: &str,
+    #[case] words: &str,
+    #[case] still: Option<&str>,
+) {
+    let AssistantInput::Text { text, picture } = read(fields) else {
+        panic!("it is a question: {fields}");
+    };
+    assert_eq!(
+        (text.as_str(), picture.as_ref().map(|p| p.id.as_str())),
+        (words, still)
+    );
+}
+
+#[test]
+fn round_video_that_nobody_hears_is_seen() {
+    let note = r#""video_note":{"file_id":"v","duration":9,"thumbnail":{"file_id":"t"}}"#;
+    let deaf = InputContext {
+        hears: false,
+        ..CONTEXT
+    };
+    let AssistantInput::Text { text, picture } = assistant_input(&incoming(note), deaf) else {
+        panic!("it is a question");
+    };
+    assert_eq!(text, "[round video, 9 s]");
+    assert_eq!(picture.expect("a still").id, "t");
 }
 
 #[test]
@@ -184,25 +255,22 @@ fn pictures_keep_their_caption_also_as_documents() {
         let AssistantInput::Text {
             text,
             picture: Some(file),
-        } = assistant_input(&incoming(fields), BOT)
+        } = read(fields)
         else {
             panic!("no picture: {fields}")
         };
         assert_eq!((text.as_str(), file.id.as_str()), ("what is it?", "p"));
     }
     assert!(matches!(
-        assistant_input(
-            &incoming(r#""document":{"file_id":"d","mime_type":"text/plain"}"#),
-            BOT
-        ),
+        read(r#""document":{"file_id":"d","mime_type":"text/plain"}"#),
         AssistantInput::ReadFile(_)
     ));
     assert!(matches!(
-        assistant_input(&incoming(r#""voice":{"file_id":"v"}"#), BOT),
+        read(r#""voice":{"file_id":"v"}"#),
         AssistantInput::Transcribe(_)
     ));
     assert!(matches!(
-        assistant_input(&incoming(r#""video_note":{"file_id":"v"}"#), BOT),
+        read(r#""video_note":{"file_id":"v"}"#),
         AssistantInput::Transcribe(_)
     ));
 }
@@ -232,8 +300,9 @@ fn input_beside(history: &[&str], fields: &str) -> String {
     let context = InputContext {
         bot: BOT,
         history: &history,
+        hears: true,
     };
-    match assistant_input_in(&incoming(fields), context) {
+    match assistant_input(&incoming(fields), context) {
         AssistantInput::Text { text, .. } => text,
         other => panic!("{other:?}"),
     }
@@ -310,7 +379,7 @@ fn quote_in_a_group_says_whose_words_it_holds(#[case] replied: &str, #[case] exp
            "chat":{{"id":-7,"type":"supergroup"}},"text":"so?","reply_to_message":{{{replied}}}}}}}"#
     );
     let incoming = IncomingUpdate::parse(&json).expect("readable");
-    let AssistantInput::Text { text, .. } = assistant_input(&incoming, BOT) else {
+    let AssistantInput::Text { text, .. } = assistant_input(&incoming, CONTEXT) else {
         panic!("a question")
     };
     assert_eq!(text, format!("Ann:\n{expected}\n\nso?"));

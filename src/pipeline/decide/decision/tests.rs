@@ -32,7 +32,10 @@ const MENTION: &str =
 #[case::help(private(ANN, r#""text":"/help""#), CannedReply::Help)]
 #[case::id(private(ANN, r#""text":"/id""#), CannedReply::Ids { user: Some(ANN), chat: ANN })]
 #[case::id_in_a_group(in_group(ANN, r#""text":"/id@support_bot""#), CannedReply::Ids { user: Some(ANN), chat: GROUP })]
-#[case::sticker(private(ANN, r#""sticker":{"emoji":"x"}"#), CannedReply::Unsupported)]
+#[case::dice(
+    private(ANN, r#""dice":{"emoji":"x","value":3}"#),
+    CannedReply::Unsupported
+)]
 #[case::voice_without_transcription(
     private(ANN, r#""voice":{"file_id":"v"}"#),
     CannedReply::Unreadable(UnreadableAttachment::NoTranscription)

@@ -17,6 +17,28 @@ pub struct TelegramFile {
     pub name: Option<String>,
 }
 
+/// A video, as far as it is told: what is in it is its thumbnail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Video {
+    /// The video itself.
+    pub file: TelegramFile,
+    /// How long it is, in seconds, if Telegram said so.
+    pub seconds: Option<i64>,
+    /// A still of it.
+    pub thumbnail: Option<TelegramFile>,
+}
+
+/// A sticker, as far as it can be seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sticker {
+    /// The emoji that it stands for.
+    pub emoji: Option<String>,
+    /// The name of the set that it belongs to.
+    pub set_name: Option<String>,
+    /// Itself where it does not move, else its thumbnail.
+    pub picture: Option<TelegramFile>,
+}
+
 /// What was sent. A caption is the message's `text`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content {
@@ -29,15 +51,15 @@ pub enum Content {
     /// A piece of music.
     Audio(TelegramFile),
     /// A video.
-    Video(TelegramFile),
+    Video(Video),
     /// A round video message: spoken, like a voice message.
-    VideoNote(TelegramFile),
+    VideoNote(Video),
     /// A video without sound.
-    Animation(TelegramFile),
+    Animation(Video),
     /// Any other file.
     Document(TelegramFile),
-    /// A sticker, with the emoji it stands for.
-    Sticker(Option<String>),
+    /// A sticker.
+    Sticker(Sticker),
     /// A place: degrees north and east; title and address where it is a venue.
     Location {
         /// -90..=90.
@@ -231,24 +253,54 @@ fn file_content(message: &JsonObject<'_>) -> Option<Content> {
     }
     one("audio")
         .map(Content::Audio)
-        .or_else(|| one("animation").map(Content::Animation))
-        .or_else(|| one("video").map(Content::Video))
+        .or_else(|| video(message, "animation").map(Content::Animation))
+        .or_else(|| video(message, "video").map(Content::Video))
         .or_else(|| video_note(message))
         .or_else(|| one("document").map(Content::Document))
 }
 
 /// Telegram names no media type for them; they are MPEG-4.
 fn video_note(message: &JsonObject<'_>) -> Option<Content> {
-    let note = file(&message.object("video_note")?)?;
-    Some(Content::VideoNote(TelegramFile {
-        media_type: Some("video/mp4".to_owned()),
-        ..note
-    }))
+    let mut note = video(message, "video_note")?;
+    note.file.media_type = Some("video/mp4".to_owned());
+    Some(Content::VideoNote(note))
+}
+
+fn video(message: &JsonObject<'_>, key: &str) -> Option<Video> {
+    let video = message.object(key)?;
+    Some(Video {
+        file: file(&video)?,
+        seconds: video.integer("duration"),
+        thumbnail: thumbnail(&video),
+    })
+}
+
+/// The still that Telegram makes of what moves: JPEG, of a sticker also WebP.
+fn thumbnail(media: &JsonObject<'_>) -> Option<TelegramFile> {
+    file(&media.object("thumbnail")?)
+}
+
+fn sticker(sticker: &JsonObject<'_>) -> Sticker {
+    let moves = sticker.flag("is_animated") || sticker.flag("is_video");
+    let picture = if moves {
+        thumbnail(sticker)
+    } else {
+        // Telegram names no media type; what does not move is WebP.
+        file(sticker).map(|file| TelegramFile {
+            media_type: Some("image/webp".to_owned()),
+            ..file
+        })
+    };
+    Sticker {
+        emoji: sticker.text("emoji"),
+        set_name: sticker.text("set_name"),
+        picture,
+    }
 }
 
 fn other_content(message: &JsonObject<'_>) -> Option<Content> {
-    if let Some(sticker) = message.object("sticker") {
-        return Some(Content::Sticker(sticker.text("emoji")));
+    if let Some(sent) = message.object("sticker") {
+        return Some(Content::Sticker(sticker(&sent)));
     }
     let venue = message.object("venue");
     let place = venue

@@ -6,7 +6,7 @@ use crate::assistant::{
     text_with_read_along,
 };
 use crate::history::ChatMessage;
-use crate::pipeline::decide::assistant_input::{self, AssistantInput, InputContext};
+use crate::pipeline::decide::assistant_input::{self, AssistantInput};
 use crate::pipeline::decide::attachment_check::{UnreadableAttachment, may_be_text};
 use crate::pipeline::decide::estimate::estimate_question_tokens;
 use crate::pipeline::decide::session::SessionStep;
@@ -59,10 +59,7 @@ impl BatchHandler<'_> {
     /// The words of the question. `exchanges`: with how many of history it is asked, where that is fewer than at first.
     pub(super) fn input_text(&self, input: &QuestionInput, exchanges: Option<usize>) -> String {
         let history = self.history_to_refer_to(input.step, exchanges);
-        let context = InputContext {
-            bot: decision::bot_identity(self.connector),
-            history,
-        };
+        let context = decision::input_context(self.connector, history);
         let texts = input.parts.iter().map(|part| {
             let member = &self.batch.members[part.member];
             let incoming = &member.update.incoming;
@@ -191,6 +188,14 @@ impl BatchHandler<'_> {
                             attachments::attachment_text(lane, connector, incoming, &input).await
                         }
                     };
+                    // A round video is heard, and seen as its still.
+                    if let (Ok(_), true, Some(still)) = (
+                        &words,
+                        supports_pictures,
+                        assistant_input::still_of(&incoming.content),
+                    ) {
+                        pictures.extend(ask::download_picture(self.connector, still).await);
+                    }
                     part.file_text = Some(match words {
                         Ok(words) => words,
                         Err(unreadable) if self.batch.members.len() == 1 => {
