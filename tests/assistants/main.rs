@@ -4,6 +4,7 @@ mod a2a;
 mod build;
 mod context;
 mod errors;
+mod files;
 mod fixtures;
 #[cfg(foreign_peers)]
 mod foreign;
