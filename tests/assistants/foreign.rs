@@ -4,6 +4,7 @@
 mod agents;
 mod chat;
 mod conversations;
+mod documents;
 mod full_context;
 mod silence;
 
