@@ -31,7 +31,7 @@ use crate::observation::{Notice, Observations};
 use crate::pipeline::{DeadLetterHook, Pipeline, PipelineContext, PipelineLimits};
 use crate::registry::Registry;
 use crate::store::{self, Store, StoreError};
-use crate::telegram::TelegramApi;
+use crate::telegram::{LocalFiles, TelegramApi};
 use crate::telemetry::admin::{self, AdminState, StoreProbe};
 use crate::telemetry::{Metrics, Readiness};
 
@@ -52,6 +52,8 @@ pub struct OperatorSettings {
     pub store: String,
     /// `--telegram-api-url`.
     pub telegram_api_url: Url,
+    /// `--telegram-files-dir`.
+    pub telegram_files: Option<LocalFiles>,
     /// `--denied-retention-days`.
     pub denied_retention: Duration,
     /// `--session-retention-days`.
@@ -130,7 +132,8 @@ impl Operator {
             StartError::File { flag, path, reason }
         })?;
         let telegram = TelegramApi::new(settings.telegram_api_url.clone())
-            .map_err(|e| StartError::Http(e.to_string()))?;
+            .map_err(|e| StartError::Http(e.to_string()))?
+            .with_local_files(settings.telegram_files.clone());
         let options = store::StoreOptions {
             clock: clock.clone(),
             metrics: Some(metrics.clone()),

@@ -144,6 +144,7 @@ fn settings(args: &RunArgs, identity: String) -> Result<OperatorSettings> {
         admin_listen: args.admin_listen,
         store: args.store.store.clone(),
         telegram_api_url: args.telegram_api_url.clone(),
+        telegram_files: args.telegram_files_dir.clone(),
         denied_retention: days(args.denied_retention_days),
         session_retention: days(args.session_retention_days),
         max_concurrent_chats: args.max_concurrent_chats,

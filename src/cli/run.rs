@@ -9,6 +9,7 @@ use url::Url;
 
 use super::{LogArgs, StoreArgs};
 use crate::api::connector::ConnectionMode;
+use crate::telegram::LocalFiles;
 
 /// How the environment receives updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -102,6 +103,13 @@ pub struct RunArgs {
         default_value = "https://api.telegram.org"
     )]
     pub telegram_api_url: Url,
+    /// Where the operator sees the files of a Bot API server in `--local` mode, which may then have more than 20 MB: one path, or the server's own and the operator's
+    #[arg(
+        long,
+        env = "TELEGRAM_FILES_DIR",
+        value_name = "SERVER_PATH=LOCAL_PATH"
+    )]
+    pub telegram_files_dir: Option<LocalFiles>,
     /// Namespace to watch; repeatable; absent: all
     #[arg(long, env = "WATCH_NAMESPACE", value_delimiter = ',')]
     pub watch_namespace: Vec<String>,

@@ -16,6 +16,7 @@ use super::connection_pool::ConnectionPool;
 use super::connector::Connector;
 use super::error::TelegramError;
 use super::http_response::{HttpResponse, TransportError};
+use super::local_files::LocalFiles;
 use super::multipart_form::MultipartForm;
 use super::redact::redact;
 use super::token::BotToken;
@@ -35,6 +36,7 @@ pub struct TelegramApi {
     /// The headers of every request, such as `Host`, as they are sent.
     common_headers: String,
     connections: ConnectionPool,
+    local_files: Option<LocalFiles>,
 }
 
 /// Without the connector: a proxy's URL can contain a password.
@@ -101,7 +103,22 @@ impl TelegramApi {
             request_target_prefix,
             common_headers,
             connections: ConnectionPool::new(connector),
+            local_files: None,
         })
+    }
+
+    /// The same, of a server in `--local` mode whose files the operator sees.
+    #[must_use]
+    pub fn with_local_files(self, local_files: Option<LocalFiles>) -> Self {
+        Self {
+            local_files,
+            ..self
+        }
+    }
+
+    /// `--telegram-files-dir`: with it files may have more than 20 MB.
+    pub fn local_files(&self) -> Option<&LocalFiles> {
+        self.local_files.as_ref()
     }
 
     /// `--telegram-api-url`.

@@ -345,7 +345,8 @@ impl Bot {
         self.call(&payload, WRITE_TIMEOUT).await.map(discard_true)
     }
 
-    /// `getFile` and the download, up to `max_bytes` (the public Bot API serves up to 20 MB).
+    /// `getFile` and the download, up to `max_bytes` (the public Bot API serves up to 20 MB; of a server in `--local` mode the file is read from its
+    /// folder).
     ///
     /// # Errors
     /// See [`TelegramError`]; `FileTooBig` beyond Telegram's limit or `max_bytes`.
@@ -360,10 +361,13 @@ impl Bot {
             .file_path
             .ok_or_else(|| TelegramError::Malformed("getFile without a file_path".into()))?;
         if path.starts_with('/') {
-            return Err(TelegramError::Malformed(
-                "getFile gave a path on the Bot API server's own disk: run it without --local"
-                    .into(),
-            ));
+            return match self.api().local_files() {
+                Some(files) => files.read(&path, max_bytes).await,
+                None => Err(TelegramError::Malformed(
+                    "getFile gave a path on the Bot API server's own disk: name its folder by --telegram-files-dir (chart: telegram.filesDir), or run the server without --local"
+                        .into(),
+                )),
+            };
         }
         self.0
             .api

@@ -22,6 +22,7 @@ mod intercepted_store;
 mod isolation;
 mod kills;
 mod limits;
+mod local_files;
 mod message_flow;
 #[allow(dead_code, reason = "the assistants' tests use the rest of it")]
 #[path = "../assistants/mock_server.rs"]

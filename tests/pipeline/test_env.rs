@@ -25,7 +25,7 @@ use telegram_connector_operator::registry::{
     ResolvedConnector, SessionDuration, SessionPolicy, Speech, Transcription,
 };
 use telegram_connector_operator::store::{self, ListingQuery, Store, StoreOptions};
-use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
+use telegram_connector_operator::telegram::{Bot, BotToken, LocalFiles, TelegramApi};
 use telegram_connector_operator::telemetry::Readiness;
 use telegram_connector_operator::telemetry::metrics::Metrics;
 
@@ -49,6 +49,8 @@ pub(crate) struct TestEnv {
     pub(crate) limits: PipelineLimits,
     pipeline: Option<Pipeline>,
     pollers: Vec<tokio::task::JoinHandle<()>>,
+    /// `--telegram-files-dir` of connectors that are made from now on.
+    pub(crate) local_files: Option<LocalFiles>,
 }
 
 /// Quick retries: what is tested is that they happen and in what order.
@@ -106,6 +108,7 @@ impl TestEnv {
             limits,
             pipeline: None,
             pollers: Vec::new(),
+            local_files: None,
         };
         env.start();
         env
@@ -160,7 +163,11 @@ impl TestEnv {
         let number = 8_400_000_000 + i64::try_from(self.pollers.len()).unwrap() + 1;
         let token = format!("{number}:AAFakeTokenFakeTokenFakeTokenFakeTok");
         let id = BotId(self.telegram.add_bot(&token, &format!("{name}_bot"), name));
-        let api = Arc::new(TelegramApi::new(self.telegram.url()).unwrap());
+        let api = Arc::new(
+            TelegramApi::new(self.telegram.url())
+                .unwrap()
+                .with_local_files(self.local_files.clone()),
+        );
         let bot = Bot::new(api, BotToken::parse(&token).unwrap());
         let mut resolved = ResolvedConnector {
             connector_ref: ConnectorRef {

@@ -2,6 +2,7 @@
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -105,10 +106,25 @@ pub(super) fn get_file(telegram: &TelegramState, params: &Params) -> MethodResul
     if file.size > MAX_DOWNLOAD && !telegram.options.load().local_mode {
         return Err(MethodError::bad_request("file is too big"));
     }
+    let options = telegram.options.load();
+    let file_path = match &options.local_files_dir {
+        Some(dir) if options.local_mode => local_path(dir, &file)?,
+        _ => file.path.clone(),
+    };
     MethodSuccess::json(&json!({
         "file_id": file_id,
         "file_unique_id": file.unique_id,
         "file_size": file.size,
-        "file_path": file.path,
+        "file_path": file_path,
     }))
+}
+
+/// Writes the file into the server's folder, as a server in local mode does when it is asked for, and returns its path.
+fn local_path(dir: &Path, file: &File) -> Result<String, MethodError> {
+    let path = dir.join(&file.path);
+    let parent = path.parent().unwrap_or(dir);
+    std::fs::create_dir_all(parent)
+        .and_then(|()| std::fs::write(&path, &file.bytes))
+        .map_err(|error| MethodError::new(500, &format!("local_files_dir: {error}")))?;
+    Ok(path.display().to_string())
 }

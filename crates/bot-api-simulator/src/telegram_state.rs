@@ -1,6 +1,7 @@
 //! State of the simulator: bots, users, groups, files and options.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
@@ -33,6 +34,9 @@ use super::webhook::WebhookState;
 pub struct SimulatorOptions {
     /// A self-hosted Bot API server in local mode: webhooks may be http, on any port, with up to 100,000 connections.
     pub local_mode: bool,
+    /// Where a server in local mode keeps its files: `getFile` then answers with a path in this folder, and nothing is served by HTTP. Absent: files
+    /// are served as ever.
+    pub local_files_dir: Option<PathBuf>,
     /// Registers a bot at the first use of any well-formed token.
     pub register_any_token: bool,
     /// About one message a second per chat with short bursts, 20 a minute per group; more is answered with 429.
@@ -61,6 +65,7 @@ impl Default for SimulatorOptions {
     fn default() -> Self {
         Self {
             local_mode: false,
+            local_files_dir: None,
             register_any_token: false,
             flood_limits: false,
             refuse_reserved_addresses: false,

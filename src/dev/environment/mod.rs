@@ -291,6 +291,7 @@ fn operator_settings(
         admin_listen,
         store,
         telegram_api_url,
+        telegram_files: None,
         denied_retention: Duration::from_hours(720),
         session_retention: Duration::from_hours(2160),
         max_concurrent_chats: 1024,

@@ -5,7 +5,7 @@ use crate::pipeline::message::incoming_update::TelegramFile;
 use crate::registry::{Extraction, ResolvedConnector, Transcription};
 
 /// The biggest recording: what `getFile` gives.
-pub(crate) const MAX_RECORDING_BYTES: u64 = 20 << 20;
+const MAX_RECORDING_BYTES: u64 = 20 << 20;
 /// The biggest text file that goes with a question: some 15,000 words.
 pub(crate) const MAX_TEXT_BYTES: u64 = 64 << 10;
 
@@ -24,6 +24,14 @@ pub(crate) enum UnreadableAttachment {
     ExtractionFailed,
 }
 
+/// The biggest recording that a connector takes: where the Bot API server's folder is read, as big as its other files.
+pub(crate) fn max_recording_bytes(connector: &ResolvedConnector) -> u64 {
+    match connector.bot.api().local_files() {
+        Some(_) => connector.files.max_bytes.max(MAX_RECORDING_BYTES),
+        None => MAX_RECORDING_BYTES,
+    }
+}
+
 /// Why a file will say nothing, as far as that can be known before it is fetched.
 pub(crate) fn unreadable_reason(
     connector: &ResolvedConnector,
@@ -34,7 +42,7 @@ pub(crate) fn unreadable_reason(
         AssistantInput::Transcribe(_) if matches!(connector.transcription, Transcription::None) => {
             Some(UnreadableAttachment::NoTranscription)
         }
-        AssistantInput::Transcribe(file) if beyond(file, MAX_RECORDING_BYTES) => {
+        AssistantInput::Transcribe(file) if beyond(file, max_recording_bytes(connector)) => {
             Some(UnreadableAttachment::TooBig)
         }
         AssistantInput::ReadFile(file) if may_be_text(file) => {

@@ -8,7 +8,7 @@ use crate::assistant::{Recording, Transcriber};
 use crate::pipeline::claim::lane_worker::LaneWorker;
 use crate::pipeline::decide::assistant_input::AssistantInput;
 use crate::pipeline::decide::attachment_check::{
-    MAX_RECORDING_BYTES, MAX_TEXT_BYTES, UnreadableAttachment, may_be_text, unreadable_reason,
+    MAX_TEXT_BYTES, UnreadableAttachment, max_recording_bytes, may_be_text, unreadable_reason,
 };
 use crate::pipeline::message::incoming_update::{IncomingUpdate, TelegramFile};
 use crate::pipeline::send::preview_sender::{self, PreviewTarget, PreviewText};
@@ -117,7 +117,7 @@ async fn transcribe(
     file: &TelegramFile,
     update_id: i64,
 ) -> Result<String, UnreadableAttachment> {
-    let bytes = match download_with_retry(connector, file, MAX_RECORDING_BYTES).await {
+    let bytes = match download_with_retry(connector, file, max_recording_bytes(connector)).await {
         Ok(bytes) => bytes,
         Err(TelegramError::FileTooBig) => return Err(UnreadableAttachment::TooBig),
         Err(error) => {

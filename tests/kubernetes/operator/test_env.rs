@@ -189,6 +189,7 @@ impl TestEnv {
             admin_listen: any_port(),
             store: self.store(),
             telegram_api_url: self.telegram.url(),
+            telegram_files: None,
             denied_retention: Duration::from_hours(24),
             session_retention: Duration::from_hours(24),
             max_concurrent_chats: 1024,
