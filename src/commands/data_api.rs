@@ -60,7 +60,7 @@ impl DataApi {
                     "the cluster serves no data API: the chart's dataApi.enabled is off (docs/data-api.md)"
                 )
             }
-            Err(error) => Err(anyhow!(error)
+            Err(error) => Err(explain(error)
                 .context("the data API does not answer (kubectl get apiservice says why)")),
         }
     }
@@ -80,6 +80,7 @@ impl DataApi {
             let path = listing.path(next.as_deref());
             let page = kubectl_table::render_page(&self.client, &path, listing.since, is_first)
                 .await
+                .map_err(explain)
                 .with_context(|| format!("{} cannot be listed", listing.resource))?;
             print!("{}", page.text);
             rows += page.rows as u64;
@@ -104,6 +105,7 @@ impl DataApi {
             let page = self
                 .get(&listing.path(next.as_deref()))
                 .await
+                .map_err(explain)
                 .with_context(|| format!("{} cannot be listed", listing.resource))?;
             let page: List = serde_json::from_value(page)?;
             for object in page.items {
@@ -122,22 +124,20 @@ impl DataApi {
     /// An object, or what a subresource of it answers.
     ///
     /// # Errors
-    /// As kube's.
-    pub(super) async fn read(&self, path: ObjectPath<'_>) -> Result<Value, Error> {
-        self.get(&path.to_string()).await
+    /// What the API server refuses.
+    pub(super) async fn read(&self, path: ObjectPath<'_>) -> Result<Value> {
+        self.get(&path.to_string()).await.map_err(explain)
     }
 
     /// Creates an object, or what a subresource makes of it.
     ///
     /// # Errors
-    /// As kube's.
-    pub(super) async fn create(&self, path: ObjectPath<'_>, body: &Value) -> Result<Value, Error> {
-        let body = serde_json::to_vec(body).map_err(Error::SerdeError)?;
+    /// What the API server refuses.
+    pub(super) async fn create(&self, path: ObjectPath<'_>, body: &Value) -> Result<Value> {
         let request = http::Request::post(path.to_string())
             .header(http::header::CONTENT_TYPE, "application/json")
-            .body(body)
-            .map_err(Error::HttpError)?;
-        self.client.request(request).await
+            .body(serde_json::to_vec(body)?)?;
+        self.client.request(request).await.map_err(explain)
     }
 
     async fn get(&self, path: &str) -> Result<Value, Error> {
@@ -159,6 +159,14 @@ pub(super) async fn connect(context: Option<&str>) -> Result<Client> {
     // Whoever waits at a terminal is told at once that the store or the server is away, not after minutes of trying again.
     config.default_retry = false;
     Ok(Client::try_from(config)?)
+}
+
+/// The API server's own words, where it has said any.
+fn explain(error: Error) -> anyhow::Error {
+    match error {
+        Error::Api(status) if !status.message.is_empty() => anyhow!(status.message.clone()),
+        error => anyhow!(error),
+    }
 }
 
 impl Listing<'_> {

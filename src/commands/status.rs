@@ -31,7 +31,7 @@ pub async fn status(args: StatusArgs) -> Result<()> {
         print!("{}", describe(connector));
         match &data_api {
             Ok(api) => print!("{}", Counts::read(api, connector).await),
-            Err(reason) => println!("  messages     unknown: {reason:#}"),
+            Err(reason) => println!("  {:<16} unknown: {reason:#}", "messages"),
         }
     }
     Ok(())
@@ -103,7 +103,7 @@ fn describe(connector: &TelegramConnector) -> String {
         );
     }
     if let Some(webhook) = status.webhook {
-        let _ = writeln!(text, "  webhook      {}", webhook.url);
+        let _ = writeln!(text, "  {:<16} {}", "webhook", webhook.url);
     }
     let users = match status.access_users {
         Some(1) => ": 1 user".to_owned(),
@@ -111,9 +111,9 @@ fn describe(connector: &TelegramConnector) -> String {
         None => String::new(),
     };
     let level = connector.spec.access.level;
-    let _ = writeln!(text, "  may write    {level:?}{users}");
+    let _ = writeln!(text, "  {:<16} {level:?}{users}", "may write");
     if let Some(session) = status.session {
-        let _ = writeln!(text, "  session      {session}");
+        let _ = writeln!(text, "  {:<16} {session}", "session");
     }
     text
 }
@@ -136,7 +136,7 @@ struct Counts {
 #[derive(Default)]
 struct Conversations {
     count: u64,
-    exchanges: i64,
+    exchanges: u64,
     last: Option<Timestamp>,
 }
 
@@ -174,12 +174,18 @@ impl Counts {
     }
 }
 
+/// `1 message`, `2 messages`.
+fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
 impl Conversations {
     fn add(&mut self, object: &Value) {
         self.count += 1;
-        let exchanges = object.pointer("/status/exchanges");
-        self.exchanges += exchanges.and_then(Value::as_i64).unwrap_or(0);
-        let last = object.pointer("/status/lastMessageTime");
+        let exchanges = object.pointer("/status/messages");
+        self.exchanges += exchanges.and_then(Value::as_u64).unwrap_or(0);
+        let last = object.pointer("/status/lastMessage");
         let last = last.and_then(Value::as_str).and_then(|t| t.parse().ok());
         self.last = self.last.max(last);
     }
@@ -194,11 +200,13 @@ impl std::fmt::Display for Counts {
                     .map_or_else(|| "none yet".to_owned(), |last| last.to_string());
                 writeln!(
                     f,
-                    "  messages     {} answered in {} conversations, the last: {last}",
-                    conversations.exchanges, conversations.count
+                    "  {:<16} {} in {}, the last: {last}",
+                    "answered",
+                    counted(conversations.exchanges, "message"),
+                    counted(conversations.count, "conversation"),
                 )?;
             }
-            Err(error) => writeln!(f, "  messages     unknown: {error:#}")?,
+            Err(error) => writeln!(f, "  {:<16} unknown: {error:#}", "answered")?,
         }
         for (label, count) in [
             ("dead letters", &self.dead_letters),
@@ -206,8 +214,8 @@ impl std::fmt::Display for Counts {
             ("to be sent", &self.outgoing),
         ] {
             match count {
-                Ok(count) => writeln!(f, "  {label} {count}")?,
-                Err(error) => writeln!(f, "  {label} unknown: {error:#}")?,
+                Ok(count) => writeln!(f, "  {label:<16} {count}")?,
+                Err(error) => writeln!(f, "  {label:<16} unknown: {error:#}")?,
             }
         }
         Ok(())

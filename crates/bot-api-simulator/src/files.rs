@@ -125,6 +125,6 @@ fn local_path(dir: &Path, file: &File) -> Result<String, MethodError> {
     let parent = path.parent().unwrap_or(dir);
     std::fs::create_dir_all(parent)
         .and_then(|()| std::fs::write(&path, &file.bytes))
-        .map_err(|error| MethodError::new(500, &format!("local_files_dir: {error}")))?;
+        .map_err(|error| MethodError::new(500, format!("local_files_dir: {error}")))?;
     Ok(path.display().to_string())
 }

@@ -65,6 +65,9 @@ async fn conversation_produces_every_documented_metric(cluster: Cluster) {
     // admin server is asked, which this operator has none of.
     let expected = [
         "cluster_view_age_seconds",
+        // There is no data API.
+        "data_api_available",
+        "data_api_certificate_left_seconds",
         "kubernetes_calls_total",
         "watches_failing",
     ];

@@ -51,7 +51,7 @@ pub(super) fn content_text(content: &Content) -> Option<String> {
 fn video_text(kind: &str, video: &Video) -> String {
     let mut text = format!("[{kind}");
     if let Some(seconds) = video.seconds.filter(|seconds| *seconds > 0) {
-        text.push_str(&format!(", {seconds} s"));
+        text.extend([", ", &seconds.to_string(), " s"]);
     }
     if let Some(name) = name_on_one_line(video.file.name.as_deref()) {
         text.extend([", ", &name]);
