@@ -4,14 +4,17 @@ use std::borrow::Cow;
 
 use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
-use kube::{Client, Error};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::api::PostParams;
+use kube::{Api, Client, Error};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::data_api::{GROUP, VERSION};
 use crate::kube_client::{self, kubectl_table};
 
-/// The group and version.
-const GROUP_VERSION: &str = "data.connectors.pupau.ai/v1alpha1";
 /// Objects of a page.
 const PAGE: u32 = 500;
 
@@ -53,7 +56,7 @@ impl DataApi {
         let api = Self {
             client: connect(context).await?,
         };
-        match api.get(&format!("/apis/{GROUP_VERSION}")).await {
+        match api.get(&format!("/apis/{GROUP}/{VERSION}")).await {
             Ok(_) => Ok(api),
             Err(Error::Api(status)) if status.code == 404 => {
                 bail!(
@@ -68,6 +71,30 @@ impl DataApi {
     /// That of the flag, or of the kubeconfig's context.
     pub(super) fn namespace<'a>(&'a self, flag: Option<&'a str>) -> &'a str {
         flag.unwrap_or_else(|| self.client.default_namespace())
+    }
+
+    /// Whether the caller may list objects.
+    ///
+    /// # Errors
+    /// What the API server refuses.
+    pub(super) async fn may_list(&self, resource: &str, namespace: &str) -> Result<bool> {
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(ResourceAttributes {
+                    group: Some(GROUP.into()),
+                    resource: Some(resource.into()),
+                    namespace: Some(namespace.into()),
+                    verb: Some("list".into()),
+                    ..ResourceAttributes::default()
+                }),
+                ..SelfSubjectAccessReviewSpec::default()
+            },
+            ..SelfSubjectAccessReview::default()
+        };
+        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
+        let reviewed = reviews.create(&PostParams::default(), &review).await;
+        let status = reviewed.map_err(explain)?.status;
+        Ok(status.is_some_and(|status| status.allowed))
     }
 
     /// Prints objects as `kubectl get -o wide` does, page by page. How many.
@@ -183,7 +210,10 @@ impl Listing<'_> {
             query.append_pair("continue", token);
         }
         let query = query.finish();
-        format!("/apis/{GROUP_VERSION}{namespace}/{}?{query}", self.resource)
+        format!(
+            "/apis/{GROUP}/{VERSION}{namespace}/{}?{query}",
+            self.resource
+        )
     }
 
     fn includes(&self, object: &Value) -> bool {
@@ -210,7 +240,7 @@ impl std::fmt::Display for ObjectPath<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "/apis/{GROUP_VERSION}/namespaces/{}/{}",
+            "/apis/{GROUP}/{VERSION}/namespaces/{}/{}",
             self.namespace, self.resource
         )?;
         for segment in [self.name, self.subresource] {

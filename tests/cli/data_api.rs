@@ -1,8 +1,107 @@
-//! The commands that ask the data API, where there is none; and the binary as a kubectl plugin.
+//! The commands that ask the data API: of a running `dev`, and where there is none; and the binary as a kubectl plugin.
 
+use std::net::TcpListener;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use super::dev::Dev;
 use super::{error_output, kubeconfig, run_program};
+
+/// How long what people say may take until it is listed.
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Has a user of the simulator write to the only bot; false while there is none.
+fn say(simulator: &str, user: i64, text: &str) -> bool {
+    let said = serde_json::json!({"from": user, "text": text}).to_string();
+    let request = Command::new("curl")
+        .args([
+            "-sf",
+            "-X",
+            "POST",
+            "-H",
+            "Content-Type: application/json",
+            "-d",
+            &said,
+        ])
+        .arg(format!("{simulator}/control/say"))
+        .output();
+    request.expect("curl is here").status.success()
+}
+
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + TIMEOUT;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn commands_list_retry_and_send_by_the_data_api() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kubeconfig");
+    let manifests = folder.path().join("manifests");
+    std::fs::create_dir(&manifests).unwrap();
+    for file in std::fs::read_dir("examples/quickstart").unwrap() {
+        let file = file.unwrap();
+        let mut text = std::fs::read_to_string(file.path()).unwrap();
+        if text.contains("kind: TelegramConnector\n") {
+            text.push_str("  sending: {perMinute: 60}\n");
+        }
+        std::fs::write(manifests.join(file.file_name()), text).unwrap();
+    }
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let simulator = format!("http://{address}");
+    let manifests = manifests.display().to_string();
+    let _dev = Dev::start(&path, &["--telegram-listen", &address, &manifests]);
+    let kubeconfig = path.display().to_string();
+    let run = |args: &[&str]| {
+        let output = run_program(args, &[("KUBECONFIG", &kubeconfig)]);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        (String::from_utf8_lossy(&output.stdout).into_owned(), error)
+    };
+    eventually("there is a bot", || say(&simulator, 1001, "hello"));
+    assert!(say(&simulator, 5001, "let me \u{1b}[31min"));
+    eventually("the denied message is listed", || {
+        run(&["denied", "support", "-n", "acme"]).0.contains("5001")
+    });
+    let (denied, _) = run(&["denied", "support", "-n", "acme"]);
+    assert!(
+        denied.contains("let me") && !denied.contains('\u{1b}'),
+        "{denied}"
+    );
+    eventually("the conversation is listed", || {
+        let with_text = [
+            "sessions",
+            "support",
+            "-n",
+            "acme",
+            "-o",
+            "json",
+            "--with-text",
+        ];
+        run(&with_text).0.contains(r#""text":"hello""#)
+    });
+    let (_, none) = run(&["dead-letters", "support", "-n", "acme", "--retry", "7"]);
+    assert!(none.contains("--retry 7"), "{none}");
+    let (sent, error) = run(&[
+        "send", "support", "-n", "acme", "--user", "1001", "**done**",
+    ]);
+    assert!(sent.ends_with("sent\n"), "{sent}{error}");
+    let (_, refused) = run(&["send", "support", "-n", "acme", "--user", "5001", "x"]);
+    assert!(refused.contains("does not name user 5001"), "{refused}");
+    let (status, error) = run(&["status", "support", "-n", "acme"]);
+    for part in [
+        "acme/support",
+        "MessagesFlow",
+        "1 message in 1 conversation",
+        "denied, kept     1",
+    ] {
+        assert!(status.contains(part), "no {part}: {status}{error}");
+    }
+}
 
 #[test]
 fn binary_named_kubectl_tgc_is_a_kubectl_plugin() {

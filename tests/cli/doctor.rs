@@ -1,42 +1,18 @@
 //! `doctor` against a running `dev`, and where there is nothing to examine.
 
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::dev::Dev;
 use super::run_program;
 
 /// How long `dev` may take until its connector is Ready.
 const WAIT_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Ends `dev` with the test.
-struct Dev(Child);
-
-impl Dev {
-    fn start(kubeconfig: &Path) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_telegram-connector-operator"))
-            .args(["dev", "--log-level", "error", "--kubeconfig"])
-            .arg(kubeconfig)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn();
-        Self(child.expect("the program starts"))
-    }
-}
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn doctor_finds_nothing_to_mend_in_a_running_dev() {
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = folder.path().join("kubeconfig");
-    let _dev = Dev::start(&kubeconfig);
+    let _dev = Dev::start(&kubeconfig, &[]);
     let path = kubeconfig.display().to_string();
     let deadline = Instant::now() + WAIT_TIMEOUT;
     let text = loop {

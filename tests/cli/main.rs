@@ -4,6 +4,7 @@
 
 mod backup;
 mod data_api;
+mod dev;
 mod doctor;
 mod traces;
 

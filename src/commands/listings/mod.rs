@@ -38,7 +38,7 @@ pub async fn denied(args: DeniedArgs) -> Result<()> {
         .as_deref()
         .map(|s| point_in_time(s, Timestamp::now()))
         .transpose()?;
-    let listed = match source(&args.connector.source).await? {
+    let listed = match source(&args.connector, "deniedmessages").await? {
         Source::DataApi(api) => from_data_api::denied(&api, &args.connector, since).await?,
         Source::Store(address) => from_store::denied(&address, &args.connector, since).await?,
     };
@@ -55,7 +55,7 @@ pub async fn denied(args: DeniedArgs) -> Result<()> {
 /// # Errors
 /// Those of the data API or of the store.
 pub async fn sessions(args: SessionsArgs) -> Result<()> {
-    match source(&args.connector.source).await? {
+    match source(&args.connector, "conversations").await? {
         Source::DataApi(api) => {
             from_data_api::sessions(&api, &args.connector, args.with_text).await
         }
@@ -70,7 +70,7 @@ pub async fn sessions(args: SessionsArgs) -> Result<()> {
 /// # Errors
 /// Those of the data API or of the store, or a `--retry` that names no dead letter.
 pub async fn dead_letters(args: DeadLettersArgs) -> Result<()> {
-    match source(&args.connector.source).await? {
+    match source(&args.connector, "deadletters").await? {
         Source::DataApi(api) => {
             from_data_api::dead_letters(&api, &args.connector, &args.retry).await
         }
@@ -80,13 +80,22 @@ pub async fn dead_letters(args: DeadLettersArgs) -> Result<()> {
     }
 }
 
-/// The store that is named, else the data API, else the store that is here. What is not there is said.
-async fn source(args: &SourceArgs) -> Result<Source> {
-    if let Some(address) = &args.store {
+/// The store that is named, else the data API, else the store that is here. Where the store is here and the caller may not list by the data API, as
+/// in the operator's Pod, it is the store, too. What is not used is said.
+async fn source(args: &ConnectorArgs, resource: &'static str) -> Result<Source> {
+    let SourceArgs { store, context } = &args.source;
+    if let Some(address) = store {
         return Ok(Source::Store(address.clone()));
     }
     let store_is_here = store::sqlite_path(DEFAULT_STORE).is_some_and(std::path::Path::exists);
-    match DataApi::connect(args.context.as_deref()).await {
+    let mut connected = DataApi::connect(context.as_deref()).await;
+    if store_is_here && let Ok(api) = &connected {
+        let namespace = api.namespace(args.namespace.as_deref());
+        if !api.may_list(resource, namespace).await? {
+            connected = Err(anyhow!("you may not list {resource} in {namespace}"));
+        }
+    }
+    match connected {
         Ok(api) => Ok(Source::DataApi(api)),
         Err(reason) if store_is_here => {
             eprintln!("from the store {DEFAULT_STORE}, since {reason:#}");
