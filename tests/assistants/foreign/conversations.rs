@@ -83,7 +83,7 @@ async fn litellm_conversation_survives_restart_and_stop(#[case] server: Server) 
 
     let before = server.counts().await;
     let shown = chat.stop("count", async |chat| chat.shows_a_draft()).await;
-    assert!(shown.starts_with("1 2 3"), "{shown}");
+    assert!(shown.starts_with('1'), "{shown}");
     wait_until("the connection to the model is closed", async || {
         server.counts().await.stopped() > before.stopped()
     })
