@@ -75,6 +75,8 @@ pub async fn accept_connections<F, Serving>(
                 continue;
             }
         };
+        // An answer in two writes would wait for the client's acknowledgement of the first, which comes 40 ms late. Without it, it is only slower.
+        let _ = stream.set_nodelay(true);
         let (connection, closed_another) = limiter.track(peer);
         let closed = connection.closed();
         let serving = serve(stream, connection);
