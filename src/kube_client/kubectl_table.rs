@@ -39,6 +39,7 @@ struct Row {
     object: Value,
 }
 
+#[cfg(feature = "dev")]
 /// The table of the collection at an API path, such as `/apis/connectors.pupau.ai/v1alpha1/namespaces/acme/telegramconnectors`;
 /// `wide` as in `-o wide`.
 ///
@@ -52,7 +53,7 @@ pub(crate) async fn render(client: &Client, path: &str, wide: bool) -> Result<St
 /// `path` has the query with limit and token.
 ///
 /// # Errors
-/// As [`render`].
+/// The request fails, or the response is no `Table`.
 pub(crate) async fn render_page(
     client: &Client,
     path: &str,
@@ -93,7 +94,7 @@ pub(crate) struct TablePage {
 /// The rows of the collection at an API path: name and value of each column that is shown without `-o wide`.
 ///
 /// # Errors
-/// As [`render`].
+/// The request fails, or the response is no `Table`.
 #[cfg(feature = "dev")]
 pub(crate) async fn rows(
     client: &Client,
