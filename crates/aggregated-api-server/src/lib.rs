@@ -45,6 +45,7 @@ pub use object::Object;
 pub use resource::{Change, Changes, DeletedObject, ListQuery, ObjectPage, Resource};
 pub use response::{ApiBody, BoxError};
 pub use server::{ApiGroup, ApiServer, ServerSettings};
+pub use unknown_fields::METADATA_FIELDS;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 use crate::request::Parameters;
 use crate::status::StatusError;
 
-/// The fields of `metadata` that a client may send.
-const METADATA: &[&str] = &[
+/// The fields of `metadata` that a client may send: those of `ObjectMeta` (Kubernetes 1.36).
+pub const METADATA_FIELDS: &[&str] = &[
     "annotations",
     "creationTimestamp",
     "deletionGracePeriodSeconds",
@@ -40,7 +40,7 @@ pub(crate) fn prune(
         });
         if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
             retain(metadata, "metadata", &mut unknown, |name| {
-                METADATA.contains(&name)
+                METADATA_FIELDS.contains(&name)
             });
         }
         for (name, value) in fields {

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use aggregated_api_server::METADATA_FIELDS;
 use embedded_control_plane::schema::{KindValidator, StatusCause, drop_forbidden_nulls, prune};
 use regex::Regex;
 use serde_json::Value;
@@ -10,25 +11,6 @@ use super::yaml::{Document, Node};
 use super::{Finding, hints};
 use crate::api::crds;
 use crate::api::{GROUP, VERSION};
-
-/// Fields of `ObjectMeta` (Kubernetes 1.36).
-const METADATA_FIELDS: [&str; 15] = [
-    "annotations",
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "finalizers",
-    "generateName",
-    "generation",
-    "labels",
-    "managedFields",
-    "name",
-    "namespace",
-    "ownerReferences",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-];
 
 /// From this similarity on (1 is equal) one word is taken for a misspelling of the other.
 const SIMILARITY_THRESHOLD: f64 = 0.8;
@@ -221,7 +203,7 @@ impl KindValidators {
         };
         for field in fields.keys() {
             if !METADATA_FIELDS.contains(&field.as_str()) {
-                let message = format!("unknown field: {}", suggest(field, &METADATA_FIELDS));
+                let message = format!("unknown field: {}", suggest(field, METADATA_FIELDS));
                 report(&format!("metadata.{field}"), message, false);
             }
         }
