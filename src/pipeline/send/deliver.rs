@@ -10,11 +10,12 @@ use tokio::time::Instant;
 use crate::observation::IdentityFact;
 use crate::pipeline::claim::lane_worker::{LaneResult, LaneWait, LaneWorker};
 use crate::pipeline::decide::retry::SendErrorAction;
+use crate::pipeline::send::bot_call::{Address, send_form};
 use crate::pipeline::send::outgoing::{OutgoingForm, RichRefusal};
 use crate::pipeline::state::pipeline_state::UPLOAD_MEMORY_MIB;
 use crate::registry::ResolvedConnector;
 use crate::store::{self, Change, FilePart, WaitingPart};
-use crate::telegram::{Bot, MessageText, NewFile, NewMessage, NewRichMessage, TelegramError};
+use crate::telegram::{Bot, TelegramError};
 use crate::telemetry::outcomes::UpdateOutcome;
 
 /// How far the delivery came.
@@ -297,7 +298,13 @@ async fn send_once(
         reply_to: part.part.reply_to,
         silent: part.part.silent,
     };
-    let result = send_form(&connector.bot, form, upload, address).await;
+    let result = send_form(
+        &connector.bot,
+        form,
+        upload.map(|upload| &upload.content[..]),
+        address,
+    )
+    .await;
     if let Ok(None) = result {
         return Ok(SendOutcome::Accepted {
             is_recorded: false,
@@ -323,81 +330,6 @@ async fn send_once(
         message_id,
         has_buttons,
     })
-}
-
-/// Where a message goes, as the Bot API has it.
-struct Address {
-    chat_id: i64,
-    thread_id: Option<i64>,
-    direct_messages_topic_id: Option<i64>,
-    reply_to: Option<i64>,
-    silent: bool,
-}
-
-/// Calls the method of a form. The id of the message; `None`: nothing was to be sent.
-async fn send_form(
-    bot: &Bot,
-    form: OutgoingForm<'_>,
-    upload: Option<&Upload<'_>>,
-    address: Address,
-) -> Result<Option<i64>, TelegramError> {
-    let Address {
-        chat_id,
-        thread_id,
-        direct_messages_topic_id,
-        reply_to,
-        silent,
-    } = address;
-    let send_text = async |text, keyboard| {
-        let message = NewMessage {
-            chat_id,
-            thread_id,
-            direct_messages_topic_id,
-            text,
-            reply_to,
-            silent,
-            link_preview: false,
-            keyboard,
-        };
-        bot.send_message(&message).await
-    };
-    let sent = match form {
-        OutgoingForm::Html(html, keyboard) => send_text(MessageText::Html(html), keyboard).await,
-        OutgoingForm::Plain(text, keyboard) => send_text(MessageText::Plain(text), keyboard).await,
-        OutgoingForm::File(file, kind) => {
-            let file = NewFile {
-                chat_id,
-                thread_id,
-                direct_messages_topic_id,
-                reply_to,
-                silent,
-                kind,
-                name: &file.name,
-                media_type: &file.media_type,
-                content: upload.map_or(&[], |upload| &upload.content),
-                caption: caption_of(file),
-            };
-            bot.send_file(&file).await
-        }
-        OutgoingForm::Rich(rich) => {
-            let message = NewRichMessage {
-                chat_id,
-                thread_id,
-                direct_messages_topic_id,
-                reply_to,
-                silent,
-                html: &rich.html,
-            };
-            bot.send_rich_message(&message).await
-        }
-        OutgoingForm::Nothing => return Ok(None),
-    };
-    sent.map(Some)
-}
-
-fn caption_of(file: &FilePart) -> Option<MessageText<'_>> {
-    let html = file.caption.as_ref()?.html.as_deref();
-    Some(html.map_or(MessageText::Plain(&file.replacement), MessageText::Html))
 }
 
 /// The bytes of a file on its way, and the room that they take.

@@ -1,5 +1,6 @@
 //! From an answer to messages that Telegram has taken: rendering, previews, delivery.
 
+mod bot_call;
 pub(crate) mod citations;
 pub(crate) mod deliver;
 pub(crate) mod localize;
