@@ -116,9 +116,9 @@ async fn process_claim(
         let Some(connector) = resolved_connector(lane, uid) else {
             return Ok(recheck);
         };
-        if let DeliveryProgress::Wait(wait) =
-            deliver::deliver_parts(lane, &connector, parts).await?
-        {
+        // Boxed, as all that is big in here: the future of a lane is moved several times when it is spawned and when it ends.
+        let delivered = Box::pin(deliver::deliver_parts(lane, &connector, parts));
+        if let DeliveryProgress::Wait(wait) = delivered.await? {
             return Ok(ClaimEnd::Wait(wait));
         }
     }
@@ -159,9 +159,8 @@ async fn process_claim(
             bot_id = lane.key.bot.0,
             update_id = waiting[0].message.update_id,
         );
-        let handled = batch_handler::handle_next_batch(lane, &connector, &mut waiting)
-            .instrument(span)
-            .await?;
+        let handled = batch_handler::handle_next_batch(lane, &connector, &mut waiting);
+        let handled = Box::pin(handled).instrument(span).await?;
         if let HandleOutcome::Wait(wait) = handled {
             return Ok(ClaimEnd::Wait(wait));
         }
