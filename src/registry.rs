@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::api::connector::{AccessLevel, RespondTo, RichMessages, SpeechOccasion};
@@ -182,6 +183,17 @@ pub struct AccessPolicy {
     pub ids: Arc<HashSet<i64>>,
     /// Users by username, lower case, without @.
     pub usernames: Arc<HashSet<String>>,
+    /// When access ends, for those of whom it does.
+    pub ends: Arc<AccessEnds>,
+}
+
+/// From when on users of a list are no longer named by it. Who is in neither map is named without an end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccessEnds {
+    /// By id.
+    pub ids: HashMap<i64, Timestamp>,
+    /// By username, as the list has it.
+    pub usernames: HashMap<String, Timestamp>,
 }
 
 /// What a denied user is told.

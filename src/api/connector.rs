@@ -87,6 +87,7 @@ fn seconds_or(seconds: Option<i32>, default: u32) -> Duration {
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason","description":"Why"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name":"Users","type":"integer","jsonPath":".status.accessUsers","priority":1,"description":"Users that the deciding list resolves to"}"#,
+    printcolumn = r#"{"name":"Ended","type":"integer","jsonPath":".status.endedUsers","priority":1,"description":"Users of that list whose entries have ended"}"#,
     printcolumn = r#"{"name":"Session","type":"string","jsonPath":".status.session","priority":1,"description":"The session length in effect"}"#,
     printcolumn = r#"{"name":"Assistant","type":"string","jsonPath":".spec.assistant.url","priority":1,"description":"Where the assistant is"}"#,
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].message","priority":1,"description":"What is wrong and what to do"}"#

@@ -4,6 +4,7 @@
 pub mod conditions;
 pub mod connector;
 pub mod crds;
+pub mod until;
 pub mod user_list;
 mod user_ref;
 

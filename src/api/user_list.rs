@@ -5,11 +5,14 @@
 // `KubeSchema` copies each struct into a function to derive from the copy.
 #![allow(unreachable_pub)]
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::Rule;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::until;
 
 /// What every rule against repeated ids says.
 pub(super) const IDS_DIFFER_MESSAGE: &str =
@@ -31,7 +34,8 @@ pub(super) const IDS_DIFFER_MESSAGE: &str =
     printcolumn = r#"{"name":"Users","type":"integer","jsonPath":".status.users","description":"How many users the list names"}"#,
     printcolumn = r#"{"name":"Used By","type":"integer","jsonPath":".status.usedBy","description":"How many connectors refer to the list"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status","description":"Whether the list can be used"}"#,
-    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Ended","type":"integer","jsonPath":".status.ended","priority":1,"description":"How many entries have ended"}"#
 )]
 pub struct TelegramUserListSpec {
     /// The users, at most 10000, each with exactly one of id and username.
@@ -56,6 +60,11 @@ fn ids_differ() -> Rule {
     .message(IDS_DIFFER_MESSAGE)
 }
 
+/// A time of RFC 3339 whose letters are upper case, or the date alone, that the calendar has.
+fn until_is_a_date_or_a_time() -> Rule {
+    Rule::new(format!("self.matches('{}')", until::PATTERN)).message(until::MESSAGE)
+}
+
 /// One Telegram user: exactly one of `id` and `username`.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(
@@ -75,6 +84,12 @@ pub struct UserEntry {
             .message("username must be 5 to 32 letters, digits or underscores, with or without a leading @")
     )]
     pub username: Option<String>,
+    /// Until when the entry holds: a date such as 2027-01-31, through the end of that day in UTC, or a time such as 2027-01-31T18:00:00+01:00.
+    /// From then on it names nobody. Absent: it does not end. Of two entries for one user the later end holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 35))]
+    #[x_kube(validation = until_is_a_date_or_a_time())]
+    pub until: Option<String>,
     /// Who it is, for people; at most 256 characters. The operator does not read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
@@ -82,6 +97,14 @@ pub struct UserEntry {
 }
 
 impl UserEntry {
+    /// The instant from which the entry names nobody; `None` where it does not end.
+    ///
+    /// # Errors
+    /// `until` is neither a date nor a time. An API server without CEL lets that through.
+    pub fn end(&self) -> Result<Option<Timestamp>, String> {
+        self.until.as_deref().map(until::end_of).transpose()
+    }
+
     /// The username as access decisions compare it: without @, lower case.
     pub fn normalized_username(&self) -> Option<String> {
         self.username.as_deref().map(normalize_username)
@@ -104,9 +127,12 @@ pub struct TelegramUserListStatus {
     /// The metadata.generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// How many users the list names.
+    /// How many users the list names, without those that have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub users: Option<i32>,
+    /// How many users' entries have ended. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<i32>,
     /// How many connectors refer to the list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_by: Option<i32>,

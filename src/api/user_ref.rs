@@ -66,7 +66,7 @@ impl UserRef {
     }
 
     /// A new list entry for the user.
-    pub(crate) fn entry(&self, note: Option<&str>) -> UserEntry {
+    pub(crate) fn entry(&self, until: Option<&str>, note: Option<&str>) -> UserEntry {
         let (id, username) = match self {
             Self::Id(id) => (Some(*id), None),
             Self::Username(username) => (None, Some(username.clone())),
@@ -74,6 +74,7 @@ impl UserRef {
         UserEntry {
             id,
             username,
+            until: until.map(str::to_owned),
             note: note.map(str::to_owned),
         }
     }

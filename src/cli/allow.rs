@@ -46,6 +46,10 @@ pub struct AllowArgs {
     /// Whom
     #[command(flatten)]
     pub change: ChangeArgs,
+    /// Until when: a date such as 2027-01-31, through its end in UTC, or a time such as 2027-01-31T18:00:00Z. An entry of theirs gets this end
+    /// [default: no end]
+    #[arg(long)]
+    pub until: Option<String>,
     /// Who it is, for people; at most 256 characters
     #[arg(long)]
     pub note: Option<String>,

@@ -1,7 +1,10 @@
 //! Who may write: the deciding list, resolved from inline users and referenced lists. Fails closed.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use crate::api::conditions::Reason;
 use crate::api::connector::{
@@ -9,7 +12,7 @@ use crate::api::connector::{
 };
 use crate::api::user_list::{UserEntry, normalize_username};
 use crate::bounded_text::bounded_text;
-use crate::registry::{AccessPolicy, ApprovalChat, ApprovalPolicy};
+use crate::registry::{AccessEnds, AccessPolicy, ApprovalChat, ApprovalPolicy};
 
 /// How much of a list's complaint a message holds.
 const MAX_CAUSE_BYTES: usize = 200;
@@ -55,10 +58,14 @@ impl AccessProblem {
 /// What came of the deciding list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccessState {
-    /// Users that it resolves to; `None` for level `Open`.
+    /// Users that it resolves to, without those that have ended; `None` for level `Open`.
     pub users: Option<usize>,
-    /// How many of its entries rest on usernames.
+    /// How many of these are named by username.
     pub by_username: usize,
+    /// How many users' entries have ended.
+    pub ended: usize,
+    /// When the next one ends, which changes the numbers.
+    pub next_end: Option<Timestamp>,
     /// What is unresolved. The rest of the list holds.
     pub problems: Vec<AccessProblem>,
 }
@@ -70,6 +77,8 @@ pub struct UserSet {
     pub ids: Arc<HashSet<i64>>,
     /// By username, lower case, without @.
     pub usernames: Arc<HashSet<String>>,
+    /// When they end, those that do.
+    pub ends: Arc<AccessEnds>,
     /// Entries that name nobody, or two things at once.
     pub invalid: usize,
 }
@@ -77,43 +86,109 @@ pub struct UserSet {
 impl UserSet {
     /// Reads entries. What is not exactly one of id and username names nobody.
     pub fn from_entries(entries: &[UserEntry]) -> Self {
-        let (mut ids, mut usernames, mut invalid) = (HashSet::new(), HashSet::new(), 0);
+        let mut building = UserSetBuilder::default();
         for entry in entries {
-            match (entry.id, &entry.username) {
-                (Some(id), None) => {
-                    ids.insert(id);
+            match (entry.id, &entry.username, entry.end()) {
+                (Some(id), None, Ok(end)) => building.add_id(id, end),
+                (None, Some(name), Ok(end)) if !normalize_username(name).is_empty() => {
+                    building.add_username(normalize_username(name), end);
                 }
-                (None, Some(name)) if !normalize_username(name).is_empty() => {
-                    usernames.insert(normalize_username(name));
-                }
-                _ => invalid += 1,
+                _ => building.invalid += 1,
             }
         }
-        Self {
-            ids: Arc::new(ids),
-            usernames: Arc::new(usernames),
-            invalid,
-        }
+        building.build()
     }
 
     /// All users of several lists.
     fn union(lists: &[Arc<Self>]) -> Self {
-        Self {
-            ids: Arc::new(lists.iter().flat_map(|l| l.ids.iter().copied()).collect()),
-            usernames: Arc::new(
-                lists
-                    .iter()
-                    .flat_map(|l| l.usernames.iter().cloned())
-                    .collect(),
-            ),
-            invalid: lists.iter().map(|l| l.invalid).sum(),
+        let mut building = UserSetBuilder::default();
+        for list in lists {
+            building.invalid += list.invalid;
+            for id in list.ids.iter() {
+                building.add_id(*id, list.ends.ids.get(id).copied());
+            }
+            for name in list.usernames.iter() {
+                let end = list.ends.usernames.get(name).copied();
+                building.add_username(name.clone(), end);
+            }
         }
+        building.build()
     }
 
-    /// How many they are.
+    /// How many they are, those that have ended among them.
     pub fn len(&self) -> usize {
         self.ids.len() + self.usernames.len()
     }
+
+    /// How many of them are named by username, and are named still.
+    fn count_usernames(&self, now: Timestamp) -> usize {
+        let ended = self.ends.usernames.values().filter(|end| **end <= now);
+        self.usernames.len() - ended.count()
+    }
+
+    /// How many of them have ended.
+    pub fn count_ended(&self, now: Timestamp) -> usize {
+        self.all_ends().filter(|end| *end <= now).count()
+    }
+
+    /// When the next of them ends.
+    pub fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
+        self.all_ends().filter(|end| *end > now).min()
+    }
+
+    fn all_ends(&self) -> impl Iterator<Item = Timestamp> {
+        let (ids, usernames) = (&self.ends.ids, &self.ends.usernames);
+        ids.values().chain(usernames.values()).copied()
+    }
+}
+
+/// A [`UserSet`] in the making.
+#[derive(Default)]
+struct UserSetBuilder {
+    ids: HashSet<i64>,
+    usernames: HashSet<String>,
+    ends: AccessEnds,
+    invalid: usize,
+}
+
+impl UserSetBuilder {
+    fn add_id(&mut self, id: i64, end: Option<Timestamp>) {
+        add(id, end, &mut self.ids, &mut self.ends.ids);
+    }
+
+    fn add_username(&mut self, name: String, end: Option<Timestamp>) {
+        add(name, end, &mut self.usernames, &mut self.ends.usernames);
+    }
+
+    fn build(self) -> UserSet {
+        UserSet {
+            ids: Arc::new(self.ids),
+            usernames: Arc::new(self.usernames),
+            ends: Arc::new(self.ends),
+            invalid: self.invalid,
+        }
+    }
+}
+
+/// Adds a user. Of one who is named twice the later end holds, and none is the latest.
+fn add<K: Clone + Eq + Hash>(
+    user: K,
+    end: Option<Timestamp>,
+    users: &mut HashSet<K>,
+    ends: &mut HashMap<K, Timestamp>,
+) {
+    let known = users.contains(&user);
+    match (end, ends.get_mut(&user)) {
+        (None, _) => {
+            ends.remove(&user);
+        }
+        (Some(end), Some(before)) => *before = end.max(*before),
+        (Some(end), None) if !known => {
+            ends.insert(user.clone(), end);
+        }
+        (Some(_), None) => {}
+    }
+    users.insert(user);
 }
 
 /// What a look at a referenced list gives.
@@ -153,9 +228,10 @@ pub fn referenced_lists(spec: &TelegramConnectorSpec) -> HashSet<&str> {
     .collect()
 }
 
-/// Resolves the deciding list. What is unresolved denies; what is resolved holds.
+/// Resolves the deciding list, and counts as of `now`. What is unresolved denies; what is resolved holds.
 pub fn resolve_access(
     access: &AccessSpec,
+    now: Timestamp,
     mut look_up_user_list: impl FnMut(&str) -> UserListLookup,
 ) -> (AccessPolicy, AccessState) {
     let Some((field, selection)) = deciding_selection(access) else {
@@ -170,9 +246,12 @@ pub fn resolve_access(
         }
         Some(selection) => resolve_selection(selection, &mut look_up_user_list, &mut problems),
     };
+    let ended = users.count_ended(now);
     let state = AccessState {
-        users: Some(users.len()),
-        by_username: users.usernames.len(),
+        users: Some(users.len() - ended),
+        by_username: users.count_usernames(now),
+        ended,
+        next_end: users.next_end(now),
         problems,
     };
     (policy(access.level, &users), state)
@@ -239,6 +318,7 @@ fn policy(level: AccessLevel, users: &Arc<UserSet>) -> AccessPolicy {
         level,
         ids: users.ids.clone(),
         usernames: users.usernames.clone(),
+        ends: users.ends.clone(),
     }
 }
 
@@ -283,10 +363,20 @@ mod tests {
     use super::*;
     use crate::api::connector::ListRef;
 
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn until(user: UserEntry, until: &str) -> UserEntry {
+        UserEntry {
+            until: Some(until.into()),
+            ..user
+        }
+    }
+
     fn id(id: i64) -> UserEntry {
         UserEntry {
             id: Some(id),
             username: None,
+            until: None,
             note: None,
         }
     }
@@ -295,6 +385,7 @@ mod tests {
         UserEntry {
             id: None,
             username: Some(name.into()),
+            until: None,
             note: None,
         }
     }
@@ -323,7 +414,7 @@ mod tests {
     #[test]
     fn users_of_other_lists_keep_access_while_one_is_missing() {
         let spec = company(vec![id(1)], &["there", "gone", "broken"]);
-        let (policy, state) = resolve_access(&spec, |name| match name {
+        let (policy, state) = resolve_access(&spec, NOW, |name| match name {
             "there" => {
                 UserListLookup::Found(Arc::new(UserSet::from_entries(&[id(2), named("@Ann")])))
             }
@@ -342,7 +433,7 @@ mod tests {
     fn level_without_its_selection_admits_nobody_and_reports_it() {
         let mut spec = company(vec![id(1)], &[]);
         spec.level = AccessLevel::Specific;
-        let (policy, state) = resolve_access(&spec, |_| UserListLookup::NotFound);
+        let (policy, state) = resolve_access(&spec, NOW, |_| UserListLookup::NotFound);
         assert!(policy.ids.is_empty() && policy.usernames.is_empty());
         assert_eq!(
             state.problems,
@@ -356,6 +447,7 @@ mod tests {
         let both = UserEntry {
             id: Some(7),
             username: Some("seven_seven".into()),
+            until: None,
             note: None,
         };
         let users = UserSet::from_entries(&[
@@ -364,9 +456,45 @@ mod tests {
             UserEntry {
                 id: None,
                 username: None,
+                until: None,
                 note: None,
             },
         ]);
         assert_eq!((users.len(), users.invalid), (0, 3));
+    }
+
+    #[test]
+    fn later_end_of_a_user_who_is_named_twice_holds() {
+        let here = [
+            until(id(1), "2027-01-31"),
+            until(id(1), "2027-03-31"),
+            until(id(2), "2027-01-31"),
+            until(named("@Ann_Example"), "2027-01-31"),
+            id(4),
+            until(id(4), "2027-01-31"),
+        ];
+        let spec = company(here.to_vec(), &["there"]);
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let state = |now: &str| {
+            let look_up = |_: &str| {
+                let there = [id(2), until(named("ann_example"), "2027-02-01T12:00:00Z")];
+                UserListLookup::Found(Arc::new(UserSet::from_entries(&there)))
+            };
+            let (policy, state) = resolve_access(&spec, at(now), look_up);
+            let usernames = HashMap::from([("ann_example".into(), at("2027-02-01T12:00:00Z"))]);
+            let ids = HashMap::from([(1, at("2027-04-01T00:00:00Z"))]);
+            assert_eq!(*policy.ends, AccessEnds { ids, usernames });
+            (state.users, state.by_username, state.ended, state.next_end)
+        };
+        let (ann, first) = (at("2027-02-01T12:00:00Z"), at("2027-04-01T00:00:00Z"));
+        assert_eq!(state("2027-01-01T00:00:00Z"), (Some(4), 1, 0, Some(ann)));
+        assert_eq!(state("2027-02-01T12:00:00Z"), (Some(3), 0, 1, Some(first)));
+        assert_eq!(state("2027-04-01T00:00:00Z"), (Some(2), 0, 2, None));
+    }
+
+    #[test]
+    fn entry_whose_end_cannot_be_read_admits_nobody() {
+        let users = UserSet::from_entries(&[until(id(7), "soon"), id(8)]);
+        assert_eq!((users.len(), users.invalid), (1, 1));
     }
 }

@@ -24,6 +24,7 @@ use crate::observation::{self, ConnectionFact, IdentityFact};
 use crate::registry::ResolvedConnector;
 use crate::telegram::Bot;
 use crate::telegram::bot::BotProfile;
+use jiff::Timestamp;
 use kube::Resource;
 
 #[cfg(test)]
@@ -110,6 +111,9 @@ fn decide_resolved(
         (ConnectionPlan::Disconnect, _) | (_, None) => RegistryPlan::Withdraw,
         (_, Some(bot)) => RegistryPlan::Publish(resolve(connector, connector_ref, resolved, &bot)),
     };
+    // Who is let in needs no reconcile when an entry ends; the numbers in the status do.
+    let next_end = resolved.access.next_end.filter(|_| role == Role::Leader);
+    let next_end = next_end.map(|end| wait_until(end, facts.now));
     let (status, requeue) = match role {
         Role::Follower => (StatusPlan::Skip, None),
         Role::Leader => decide_status(
@@ -148,10 +152,23 @@ fn decide_resolved(
         connection_changed,
         delete_data: false,
         status,
-        requeue: requeue.or(observed
-            .changes_in
-            .filter(|_| role == Role::Leader || facts.connects)),
+        requeue: requeue
+            .or(observed
+                .changes_in
+                .filter(|_| role == Role::Leader || facts.connects))
+            .into_iter()
+            .chain(next_end)
+            .min(),
     }
+}
+
+/// The longest that a reconcile is put off; a timer of years is none.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
+
+/// How long until `then`, at most a day: who wakes before looks again.
+pub(super) fn wait_until(then: Timestamp, now: Timestamp) -> Duration {
+    let wait = Duration::try_from(then.duration_since(now)).unwrap_or_default();
+    wait.min(LONGEST_WAIT)
 }
 
 /// What is still known once the connection is as planned: a connection that ends takes along what it saw.

@@ -84,9 +84,10 @@ pub(super) async fn dereference(
     let transcription = resolve_transcription(&connector.spec, &connector_ref, ctx).await?;
     let extraction = resolve_extraction(&connector.spec, &connector_ref, ctx).await?;
     let speech = resolve_speech(&connector.spec, &connector_ref, ctx).await?;
-    let (policy, mut access) = access::resolve_access(&connector.spec.access, |name| {
-        look_up_user_list(&connector_ref, name, ctx)
-    });
+    let (policy, mut access) =
+        access::resolve_access(&connector.spec.access, ctx.clock.now(), |name| {
+            look_up_user_list(&connector_ref, name, ctx)
+        });
     let approvals = connector.spec.approvals.as_ref().map(|approvals| {
         let look_up = |name: &str| look_up_user_list(&connector_ref, name, ctx);
         access::resolve_approvals(approvals, look_up, &mut access)

@@ -80,6 +80,7 @@ impl StatusInputs<'_> {
                 .access
                 .users
                 .map(|n| i32::try_from(n).unwrap_or(i32::MAX)),
+            ended_users: count_of_ended(self.access.ended),
             session: Some(match self.session {
                 SessionDuration::None => "none".to_owned(),
                 SessionDuration::Infinite => "infinite".to_owned(),
@@ -135,23 +136,41 @@ fn condition(
     }
 }
 
+/// What there is to count of a user list.
+#[derive(Debug, Clone, Copy)]
+pub struct UserListCounts {
+    /// Users that it names, without those that have ended.
+    pub users: usize,
+    /// Users whose entries have ended.
+    pub ended: usize,
+    /// Entries that name nobody, because they cannot be read.
+    pub invalid: usize,
+    /// Connectors that refer to it.
+    pub used_by: usize,
+}
+
 /// The status of a user list: it says how many users it names and who refers to it.
 pub fn user_list_status(
     generation: i64,
-    users: usize,
-    used_by: usize,
-    invalid: usize,
+    counts: UserListCounts,
     previous: Option<&TelegramUserListStatus>,
     now: Timestamp,
 ) -> TelegramUserListStatus {
+    let UserListCounts {
+        users,
+        ended,
+        invalid,
+        used_by,
+    } = counts;
     let ready = if invalid == 0 {
-        condition_value(TRUE, Reason::Resolved, format!("{users} users"))
+        let message = format!("{users} users{}", ended_users(ended));
+        condition_value(TRUE, Reason::Resolved, message)
     } else {
         condition_value(
             FALSE,
             Reason::UserListInvalid,
             format!(
-                "{invalid} entries name nobody; give each entry of spec.users either an id or a username"
+                "{invalid} entries name nobody; give each entry of spec.users either an id or a username, and an until that is a date or a time"
             ),
         )
     };
@@ -178,9 +197,24 @@ pub fn user_list_status(
     TelegramUserListStatus {
         observed_generation: Some(generation),
         users: Some(i32::try_from(users).unwrap_or(i32::MAX)),
+        ended: count_of_ended(ended),
         used_by: Some(i32::try_from(used_by).unwrap_or(i32::MAX)),
         conditions,
     }
+}
+
+/// What a condition says of users whose entries have ended.
+fn ended_users(ended: usize) -> String {
+    match ended {
+        0 => String::new(),
+        1 => "; 1 has ended".to_owned(),
+        _ => format!("; {ended} have ended"),
+    }
+}
+
+/// None are not counted: most lists have none, and their statuses stay as they are.
+fn count_of_ended(ended: usize) -> Option<i32> {
+    (ended > 0).then(|| i32::try_from(ended).unwrap_or(i32::MAX))
 }
 
 /// The reason of `Ready`; `None` for a word that this version does not write.

@@ -8,7 +8,9 @@ use kube::runtime::controller::Action;
 use tokio::time::Instant;
 
 use super::context::{Context, GuardedUserList};
+use super::decide::wait_until;
 use super::error::ReconcileError;
+use super::status::UserListCounts;
 use super::status_cache::OwnStatus;
 use super::watches::UNLISTED_RETRY;
 use super::{patches, status};
@@ -80,19 +82,23 @@ async fn reconcile_list(
     );
     let statuses = &ctx.caches.list_statuses;
     let (previous, is_altered) = statuses.as_leader(&list.metadata, list.status.as_ref());
-    let status = status::user_list_status(
-        list.metadata.generation.unwrap_or_default(),
-        users.len(),
-        ctx.inputs
+    let now = ctx.clock.now();
+    let ended = users.count_ended(now);
+    let counts = UserListCounts {
+        users: users.len() - ended,
+        ended,
+        invalid: users.invalid,
+        used_by: ctx
+            .inputs
             .references
             .count_connectors_using_list(&namespace, &name),
-        users.invalid,
-        previous.as_ref(),
-        ctx.clock.now(),
-    );
+    };
+    let generation = list.metadata.generation.unwrap_or_default();
+    let status = status::user_list_status(generation, counts, previous.as_ref(), now);
+    let next_end = users.next_end(now).map(|end| wait_until(end, now));
     let is_changed = previous.is_none_or(|previous| !previous.shows(&status));
     if !is_changed && !is_altered {
-        return Ok(None);
+        return Ok(next_end);
     }
     if !is_changed {
         if let Err(wait) = statuses.begin_repair(&list.metadata, Instant::now()) {
@@ -105,5 +111,5 @@ async fn reconcile_list(
             .await
             .map_err(ReconcileError::WriteUserListStatus)?;
     statuses.on_written(&list.metadata, version, status);
-    Ok(None)
+    Ok(next_end)
 }

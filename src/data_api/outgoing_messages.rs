@@ -435,7 +435,8 @@ impl Resource for OutgoingMessages {
         dry_run: bool,
     ) -> Result<Object, ApiError> {
         let request = request(namespace, &body, dry_run)?;
-        let sent = send_message(&self.registry, &*self.store, request).await;
+        let now = jiff::Timestamp::now();
+        let sent = send_message(&self.registry, &*self.store, request, now).await;
         let message = match sent.map_err(api_error)? {
             SendOutcome::Accepted(message) | SendOutcome::Known(message) => message,
         };

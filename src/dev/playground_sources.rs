@@ -79,7 +79,7 @@ impl ClusterView for EmbeddedCluster {
             name: user.first_name.clone(),
             language_code: user.language_code.clone(),
         };
-        let decision = decide_access(&connector.access, Some(&sender));
+        let decision = decide_access(&connector.access, Some(&sender), jiff::Timestamp::now());
         Some(decision == AccessDecision::Allowed)
     }
 

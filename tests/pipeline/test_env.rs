@@ -433,6 +433,7 @@ pub(crate) fn specific_users(ids: &[i64]) -> AccessPolicy {
         level: AccessLevel::Specific,
         ids: Arc::new(ids.iter().copied().collect()),
         usernames: Arc::new(HashSet::new()),
+        ends: Arc::default(),
     }
 }
 

@@ -21,9 +21,12 @@ pub struct TelegramConnectorStatus {
     /// The registered webhook. In mode Webhook only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<WebhookStatus>,
-    /// How many users the deciding list resolves to. Absent for level Open.
+    /// How many users the deciding list resolves to, without those that have ended. Absent for level Open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_users: Option<i32>,
+    /// How many users of the deciding list have ended by their until. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_users: Option<i32>,
     /// The session length in effect: "none", "infinite", or hours such as "24h".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,

@@ -60,6 +60,7 @@ pub(super) async fn apply(
         {
             Ok(_) => {
                 let verb = match request.direction {
+                    Direction::Allow if !edit.replaced.is_empty() => "changed in",
                     Direction::Allow => "added to",
                     Direction::Deny => "removed from",
                 };
@@ -125,6 +126,7 @@ fn forcing_command(target: &TargetConnector, request: &ChangeRequest) -> String 
         &user,
     ];
     for (flag, value) in [
+        ("--until", &request.until),
         ("--note", &request.note),
         ("--list", &request.list),
         ("--context", &request.context),
@@ -160,13 +162,14 @@ mod tests {
         let request = ChangeRequest {
             direction: Direction::Allow,
             user: "@ann_example".parse().unwrap(),
+            until: Some("2027-01-31".into()),
             note: Some("Ann's phone".into()),
             list: Some("staff".into()),
             context: None,
         };
         assert_eq!(
             forcing_command(&target, &request),
-            r"telegram-connector-operator allow --namespace acme support @ann_example --note 'Ann'\''s phone' --list staff --apply --force-conflicts"
+            r"telegram-connector-operator allow --namespace acme support @ann_example --until 2027-01-31 --note 'Ann'\''s phone' --list staff --apply --force-conflicts"
         );
     }
 }

@@ -53,6 +53,17 @@ impl<'a> TargetObject<'a> {
     /// A patch by RFC 6902. A removal first tests that the entry is still at its position.
     fn patch(&self, direction: Direction, edit: &ListEdit) -> Value {
         let list = format!("/{}", self.field.replace('.', "/"));
+        let replacements = edit.replaced.iter().zip(&edit.entries);
+        if !edit.replaced.is_empty() {
+            let operations = replacements.flat_map(|(before, (at, entry))| {
+                let path = format!("{list}/{at}");
+                [
+                    json!({"op": "test", "path": path, "value": before}),
+                    json!({"op": "replace", "path": path, "value": entry}),
+                ]
+            });
+            return operations.collect();
+        }
         let operations: Vec<Value> = match direction {
             // The list may be missing beside listRefs.
             Direction::Allow if edit.after.len() == 1 => {
@@ -100,6 +111,7 @@ pub(super) fn render(
         let (comment, value) = match output {
             ChangeOutput::Entry => {
                 let verb = match direction {
+                    Direction::Allow if !edit.replaced.is_empty() => "change in",
                     Direction::Allow => "add to",
                     Direction::Deny => "remove from",
                 };

@@ -15,14 +15,15 @@ mod manifest;
 
 use anyhow::{Context, Result, anyhow, bail};
 use embedded_control_plane::schema::{KindValidator, StatusCause};
+use jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
-use crate::api::{TelegramConnector, TelegramUserList, UserRef, crds};
+use crate::api::{TelegramConnector, TelegramUserList, UserRef, crds, until};
 use crate::cli::{AllowArgs, ChangeArgs, DenyArgs};
 use crate::kube_client;
-use change::{ChangeError, DecidingLists, ListEdit, UserListLocation};
+use change::{AskedEntry, ChangeError, DecidingLists, ListEdit, UserListLocation};
 use manifest::TargetObject;
 
 /// Which of the two commands it is.
@@ -37,6 +38,7 @@ enum Direction {
 struct ChangeRequest {
     direction: Direction,
     user: UserRef,
+    until: Option<String>,
     note: Option<String>,
     list: Option<String>,
     /// The kubeconfig's context, if not the current one.
@@ -71,6 +73,7 @@ pub async fn allow(args: AllowArgs) -> Result<()> {
     let request = ChangeRequest {
         direction: Direction::Allow,
         user: args.change.user.clone(),
+        until: args.until,
         note: args.note,
         list: args.list,
         context: args.change.context.clone(),
@@ -86,6 +89,7 @@ pub async fn deny(args: DenyArgs) -> Result<()> {
     let request = ChangeRequest {
         direction: Direction::Deny,
         user: args.change.user.clone(),
+        until: None,
         note: None,
         list: None,
         context: args.change.context.clone(),
@@ -94,6 +98,12 @@ pub async fn deny(args: DenyArgs) -> Result<()> {
 }
 
 async fn change_access(args: &ChangeArgs, request: &ChangeRequest) -> Result<()> {
+    let now = Timestamp::now();
+    if let Some(until) = &request.until
+        && until::end_of(until).map_err(|why| anyhow!("--until {until}: {why}"))? <= now
+    {
+        bail!("--until {until}: that is over already");
+    }
     let client = connect(args.context.as_deref()).await?;
     if let UserRef::Username(username) = &request.user {
         eprintln!(
@@ -102,7 +112,7 @@ async fn change_access(args: &ChangeArgs, request: &ChangeRequest) -> Result<()>
     }
     for _ in 0..ATTEMPTS {
         let fetched = fetch(&client, &args.namespace, &args.connector).await?;
-        let edits = decide(&fetched, request)?;
+        let edits = decide(&fetched, request, now)?;
         if edits.is_empty() {
             return Ok(());
         }
@@ -180,7 +190,11 @@ async fn fetch(client: &Client, namespace: &str, name: &str) -> Result<FetchedOb
 }
 
 /// The edits to make; without any, the reason is printed.
-fn decide(fetched: &FetchedObjects, request: &ChangeRequest) -> Result<Vec<ListEdit>> {
+fn decide(
+    fetched: &FetchedObjects,
+    request: &ChangeRequest,
+    now: Timestamp,
+) -> Result<Vec<ListEdit>> {
     let TargetConnector {
         namespace,
         connector,
@@ -190,9 +204,17 @@ fn decide(fetched: &FetchedObjects, request: &ChangeRequest) -> Result<Vec<ListE
     let decided = match request.direction {
         Direction::Allow => fetched
             .deciding
-            .allow(user, request.note.as_deref(), request.list.as_deref())
-            .map(|edit| match edit {
-                Ok(edit) => vec![edit],
+            .allow(
+                user,
+                AskedEntry {
+                    until: request.until.as_deref(),
+                    note: request.note.as_deref(),
+                },
+                request.list.as_deref(),
+                now,
+            )
+            .map(|edits| match edits {
+                Ok(edits) => edits,
                 Err(location) => {
                     let object = TargetObject::of(&fetched.target, &location);
                     eprintln!(
@@ -202,11 +224,11 @@ fn decide(fetched: &FetchedObjects, request: &ChangeRequest) -> Result<Vec<ListE
                     Vec::new()
                 }
             }),
-        Direction::Deny => fetched.deciding.deny(user).inspect(|edits| {
+        Direction::Deny => fetched.deciding.deny(user, now).inspect(|edits| {
             if edits.is_empty() {
                 eprintln!("nothing to do: {user} stands in no list that decides for {namespace}/{connector}");
             }
-            let username_entry_count = fetched.deciding.username_entry_count();
+            let username_entry_count = fetched.deciding.username_entry_count(now);
             if username_entry_count > 0 && matches!(user, UserRef::Id(_)) {
                 eprintln!(
                     "note: {username_entry_count} entries are usernames; if one is this user's, they may still write. Deny it too: deny {connector} @username"

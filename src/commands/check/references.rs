@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::object_index::ObjectIndex;
@@ -11,6 +12,7 @@ use super::objects::CheckedObject;
 use super::{CheckOptions, Finding};
 use crate::api::ALLOW_USE_LABEL;
 use crate::api::connector::{DEFAULT_API_KEY, DEFAULT_TOKEN_KEY};
+use crate::api::until;
 use crate::bounded_text::bounded_list;
 use crate::telegram::BotToken;
 
@@ -39,6 +41,7 @@ pub(super) fn check_references(
     findings: &mut Vec<Finding>,
 ) {
     let index = ObjectIndex::new(objects);
+    let now = Timestamp::now();
     for (position, object) in objects.iter().enumerate() {
         if let Some(first) = index.earlier_definition(position) {
             let message = format!(
@@ -50,10 +53,38 @@ pub(super) fn check_references(
             );
             findings.push(object.warning("metadata.name", message));
         }
+        if object.ours {
+            check_ends(object, now, findings);
+        }
         if object.ours && object.kind == "TelegramConnector" {
             check_connector(position, object, &index, findings);
             if options.require_secret_label {
                 check_secret_labels(object, &index, findings);
+            }
+        }
+    }
+}
+
+/// Entries that name nobody any more.
+fn check_ends(object: &CheckedObject, now: Timestamp, findings: &mut Vec<Finding>) {
+    let fields: Vec<String> = if object.kind == "TelegramConnector" {
+        let lists = SELECTIONS.map(|selection| format!("spec.{selection}.users"));
+        lists.into()
+    } else {
+        vec!["spec.users".to_owned()]
+    };
+    for field in fields {
+        let users = object.object.pointer(&pointer_to(&field));
+        let users = users.and_then(Value::as_array).into_iter().flatten();
+        for (position, entry) in users.enumerate() {
+            let Some(until) = entry["until"].as_str() else {
+                continue;
+            };
+            if until::end_of(until).is_ok_and(|end| end <= now) {
+                findings.push(object.warning(
+                    &format!("{field}[{position}].until"),
+                    format!("the entry ended ({until}): it lets nobody in; remove it, or give it another end"),
+                ));
             }
         }
     }

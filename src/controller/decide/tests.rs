@@ -37,6 +37,16 @@ fn leader_connects_and_reports(#[case] scenario: Scenario, #[case] expected: &st
     assert_eq!(summary(&scenario.plan()), expected);
 }
 
+#[rstest]
+#[case::none(scenario(), None)]
+#[case::in_a_minute(scenario().next_end(1_060), Some(60))]
+#[case::in_a_year(scenario().next_end(31_537_000), Some(24 * 3600))]
+#[case::just_now(scenario().next_end(1_000), Some(0))]
+#[case::follower(scenario().next_end(1_060).follower(), None)]
+fn leader_looks_again_when_an_entry_ends(#[case] scenario: Scenario, #[case] seconds: Option<u64>) {
+    assert_eq!(scenario.plan().requeue, seconds.map(Duration::from_secs));
+}
+
 // What is wrong with the inputs.
 #[rstest]
 #[case(scenario().no_bot(TokenState::Unavailable(missing_secret())), "disconnect, withdraw, void, SecretNotFound")]

@@ -1,5 +1,6 @@
 //! What each condition says: a status, a reason, and a sentence that says what is wrong and what to do next.
 
+use super::ended_users;
 use super::find::find_condition;
 use super::inputs::{AssistantState, OtherConnector, SecretProblem, StatusInputs, TokenState};
 use crate::api::conditions::{ConditionType, Reason};
@@ -168,11 +169,12 @@ impl StatusInputs<'_> {
                 ),
             );
         }
+        let ended = ended_users(self.access.ended);
         let message = match (self.access.users, self.access.by_username) {
             (None, _) => "anyone may write: level Open".to_owned(),
-            (Some(users), 0) => format!("{users} users may write"),
+            (Some(users), 0) => format!("{users} users may write{ended}"),
             (Some(users), names) => format!(
-                "{users} users may write, {names} of them known by username only: usernames can change hands, prefer ids"
+                "{users} users may write, {names} of them known by username only: usernames can change hands, prefer ids{ended}"
             ),
         };
         condition_value(TRUE, Reason::Resolved, message)

@@ -30,6 +30,30 @@ fn polling() -> ObservedFacts {
     }
 }
 
+/// Inputs of a connector that was never reported.
+fn inputs<'a>(
+    token: &'a TokenState,
+    access: &'a AccessState,
+    assistant: &'a AssistantState,
+    facts: &'a ObservedFacts,
+) -> StatusInputs<'a> {
+    StatusInputs {
+        generation: 1,
+        suspended: false,
+        mode: ConnectionMode::Polling,
+        webhook_url: None,
+        token,
+        access,
+        assistant,
+        session: SessionDuration::None,
+        needs_all_group_messages: None,
+        facts,
+        connection_changed: false,
+        previous: None,
+        now: Timestamp::UNIX_EPOCH,
+    }
+}
+
 /// Inputs of a connector in order, changed by `change`, and the status they give.
 fn status_of(
     facts: &ObservedFacts,
@@ -85,31 +109,45 @@ fn failing_connection_is_the_reason_of_ready_too(
 }
 
 #[test]
+fn entries_that_have_ended_are_counted_and_said() {
+    let access = AccessState {
+        users: Some(2),
+        ended: 3,
+        ..AccessState::default()
+    };
+    let (token, assistant) = (given(), AssistantState::Built { changed: false });
+    let facts = polling();
+    let status = inputs(&token, &access, &assistant, &facts).status();
+    assert_eq!(
+        (status.access_users, status.ended_users),
+        (Some(2), Some(3))
+    );
+    let resolved = find_condition(&status, ConditionType::AccessResolved).unwrap();
+    assert_eq!(resolved.message, "2 users may write; 3 have ended");
+    let counts = UserListCounts {
+        users: 2,
+        ended: 1,
+        invalid: 0,
+        used_by: 1,
+    };
+    let list = user_list_status(1, counts, None, Timestamp::UNIX_EPOCH);
+    assert_eq!((list.users, list.ended), (Some(2), Some(1)));
+    assert_eq!(list.conditions[0].message, "2 users; 1 has ended");
+}
+
+#[test]
 fn unreadable_list_is_reported_while_the_rest_holds() {
     let access = AccessState {
         users: Some(2),
         by_username: 0,
+        ended: 0,
+        next_end: None,
         problems: vec![AccessProblem::ListInvalid("staff".into(), "no".into())],
     };
     // The borrow ends with the call.
     let facts = polling();
     let (token, assistant) = (given(), AssistantState::Built { changed: false });
-    let status = StatusInputs {
-        generation: 1,
-        suspended: false,
-        mode: ConnectionMode::Polling,
-        webhook_url: None,
-        token: &token,
-        access: &access,
-        assistant: &assistant,
-        session: SessionDuration::None,
-        needs_all_group_messages: None,
-        facts: &facts,
-        connection_changed: false,
-        previous: None,
-        now: Timestamp::UNIX_EPOCH,
-    }
-    .status();
+    let status = inputs(&token, &access, &assistant, &facts).status();
     let expected = ("False".to_owned(), Reason::UserListInvalid.to_string());
     assert_eq!(
         condition_of(&status, ConditionType::AccessResolved),
@@ -277,6 +315,8 @@ fn messages_are_bounded_however_much_there_is_to_list() {
     let lists = AccessState {
         users: Some(0),
         by_username: 0,
+        ended: 0,
+        next_end: None,
         problems: (0..20)
             .map(|n| AccessProblem::ListNotFound(format!("list-{n}")))
             .collect(),

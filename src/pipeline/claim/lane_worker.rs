@@ -150,7 +150,9 @@ impl LaneWorker {
         connector: &ResolvedConnector,
         update: &ClassifiedUpdate,
     ) {
-        self.changes.extend(read_along::keep(connector, update));
+        let now = self.pipeline.clock.now();
+        self.changes
+            .extend(read_along::keep(connector, update, now));
     }
 
     /// Writes all noted changes at once, if there are any that must not wait.

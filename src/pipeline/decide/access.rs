@@ -1,5 +1,7 @@
 //! Who may write. It fails closed: what the deciding list does not name is denied (API.md, access levels).
 
+use jiff::Timestamp;
+
 use crate::api::connector::AccessLevel;
 use crate::pipeline::message::incoming_update::Sender;
 use crate::registry::AccessPolicy;
@@ -13,18 +15,18 @@ pub enum AccessDecision {
     Denied,
 }
 
-/// Decides about a sender, the same way in private chats and in groups.
+/// Decides about a sender, the same way in private chats and in groups. An entry names nobody from its end on, whenever the list was read.
 ///
 /// A message without a sender is denied at every level. So is, at level `Open`, a bot: "anyone" means people, and two
 /// bots that answer each other never stop; a list may name a bot.
-pub fn decide(policy: &AccessPolicy, sender: Option<&Sender>) -> AccessDecision {
+pub fn decide(policy: &AccessPolicy, sender: Option<&Sender>, now: Timestamp) -> AccessDecision {
     let Some(sender) = sender else {
         return AccessDecision::Denied;
     };
     let allowed = match policy.level {
         AccessLevel::Open => !sender.is_bot,
         AccessLevel::Company | AccessLevel::AgentEnabled | AccessLevel::Specific => {
-            policy.ids.contains(&sender.id) || lists_username(policy, sender)
+            lists_id(policy, sender.id, now) || lists_username(policy, sender, now)
         }
     };
     if allowed {
@@ -34,29 +36,46 @@ pub fn decide(policy: &AccessPolicy, sender: Option<&Sender>) -> AccessDecision 
     }
 }
 
-fn lists_username(policy: &AccessPolicy, sender: &Sender) -> bool {
+fn lists_id(policy: &AccessPolicy, id: i64, now: Timestamp) -> bool {
+    policy.ids.contains(&id) && holds(policy.ends.ids.get(&id), now)
+}
+
+fn lists_username(policy: &AccessPolicy, sender: &Sender, now: Timestamp) -> bool {
     // Without usernames in the list there is nothing to allocate for: the common case.
-    !policy.usernames.is_empty()
-        && sender
-            .username
-            .as_deref()
-            .is_some_and(|name| policy.usernames.contains(&name.to_ascii_lowercase()))
+    let Some(username) = sender
+        .username
+        .as_deref()
+        .filter(|_| !policy.usernames.is_empty())
+    else {
+        return false;
+    };
+    let username = username.to_ascii_lowercase();
+    policy.usernames.contains(&username) && holds(policy.ends.usernames.get(&username), now)
+}
+
+/// Whether an entry with this end, if it has one, still names its user.
+fn holds(end: Option<&Timestamp>, now: Timestamp) -> bool {
+    end.is_none_or(|end| now < *end)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{HashMap, HashSet};
     use std::sync::Arc;
 
     use rstest::rstest;
 
     use super::*;
+    use crate::registry::AccessEnds;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
     fn policy(level: AccessLevel) -> AccessPolicy {
         AccessPolicy {
             level,
             ids: Arc::new(HashSet::from([42])),
             usernames: Arc::new(HashSet::from(["ann_example".to_owned()])),
+            ends: Arc::default(),
         }
     }
 
@@ -84,7 +103,7 @@ mod tests {
         level: AccessLevel,
     ) {
         assert_eq!(
-            decide(&policy(level), Some(&sender(id, username))),
+            decide(&policy(level), Some(&sender(id, username)), NOW),
             expected
         );
     }
@@ -99,14 +118,14 @@ mod tests {
         )]
         level: AccessLevel,
     ) {
-        assert_eq!(decide(&policy(level), None), AccessDecision::Denied);
+        assert_eq!(decide(&policy(level), None, NOW), AccessDecision::Denied);
     }
 
     #[test]
     fn open_level_allows_people_and_denies_bots() {
         let anyone = sender(7, None);
         assert_eq!(
-            decide(&policy(AccessLevel::Open), Some(&anyone)),
+            decide(&policy(AccessLevel::Open), Some(&anyone), NOW),
             AccessDecision::Allowed
         );
         let bot = Sender {
@@ -114,7 +133,7 @@ mod tests {
             ..anyone
         };
         assert_eq!(
-            decide(&policy(AccessLevel::Open), Some(&bot)),
+            decide(&policy(AccessLevel::Open), Some(&bot), NOW),
             AccessDecision::Denied
         );
     }
@@ -125,10 +144,37 @@ mod tests {
             level: AccessLevel::Company,
             ids: Arc::default(),
             usernames: Arc::default(),
+            ends: Arc::default(),
         };
         assert_eq!(
-            decide(&nobody, Some(&sender(42, Some("ann_example")))),
+            decide(&nobody, Some(&sender(42, Some("ann_example"))), NOW),
             AccessDecision::Denied
         );
+    }
+
+    #[rstest]
+    #[case::before_both_ends(0, 42, None, AccessDecision::Allowed)]
+    #[case::id_ended_to_the_instant(10, 42, None, AccessDecision::Denied)]
+    #[case::username_goes_on(10, 42, Some("Ann_Example"), AccessDecision::Allowed)]
+    #[case::username_ended(20, 42, Some("Ann_Example"), AccessDecision::Denied)]
+    #[case::entry_without_end(30, 7, None, AccessDecision::Allowed)]
+    fn ended_entry_admits_nobody(
+        #[case] seconds: i64,
+        #[case] id: i64,
+        #[case] username: Option<&str>,
+        #[case] expected: AccessDecision,
+    ) {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let ends = AccessEnds {
+            ids: HashMap::from([(42, at(10))]),
+            usernames: HashMap::from([("ann_example".to_owned(), at(20))]),
+        };
+        let policy = AccessPolicy {
+            ids: Arc::new(HashSet::from([42, 7])),
+            ends: Arc::new(ends),
+            ..policy(AccessLevel::Company)
+        };
+        let sender = sender(id, username);
+        assert_eq!(decide(&policy, Some(&sender), at(seconds)), expected);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::history::ChatMessage;
 use crate::pipeline::decide::assistant_input::{self, AssistantInput};
 use crate::pipeline::decide::decision::{self, Decision};
@@ -21,14 +23,18 @@ pub(crate) struct ClassifiedMessage {
 }
 
 impl ClassifiedMessage {
-    /// Reads a message and classifies it.
-    pub(crate) fn read(connector: &ResolvedConnector, message: WaitingMessage) -> Self {
+    /// Reads a message and classifies it, as it is to be handled `now`.
+    pub(crate) fn read(
+        connector: &ResolvedConnector,
+        message: WaitingMessage,
+        now: Timestamp,
+    ) -> Self {
         let update = IncomingUpdate::parse(&message.json).map(|mut incoming| {
             if incoming.tap().is_some() {
                 // Telegram does not say when it was.
                 incoming.date = message.received_at;
             }
-            ClassifiedUpdate::new(connector, incoming)
+            ClassifiedUpdate::new(connector, incoming, now)
         });
         Self { message, update }
     }
@@ -43,6 +49,7 @@ impl ClassifiedMessage {
         &mut self,
         connector: &ResolvedConnector,
         decision: Option<UserDecision>,
+        now: Timestamp,
     ) {
         let received_at = self.message.received_at;
         let Ok(update) = &mut self.update else {
@@ -52,13 +59,13 @@ impl ClassifiedMessage {
         if let Some(decision) = &update.decided {
             user_decision::put_words(&mut update.incoming, decision, received_at);
         }
-        update.classify_again(connector);
+        update.classify_again(connector, now);
     }
 
     /// Classifies it anew: the connector has changed since.
-    pub(crate) fn classify_again(&mut self, connector: &ResolvedConnector) {
+    pub(crate) fn classify_again(&mut self, connector: &ResolvedConnector, now: Timestamp) {
         if let Ok(update) = &mut self.update {
-            update.classify_again(connector);
+            update.classify_again(connector, now);
         }
     }
 }
@@ -78,8 +85,12 @@ pub(crate) struct ClassifiedUpdate {
 
 impl ClassifiedUpdate {
     /// Classifies an update.
-    pub(crate) fn new(connector: &ResolvedConnector, incoming: IncomingUpdate) -> Self {
-        let (group, decision) = classify(connector, &incoming, None);
+    pub(crate) fn new(
+        connector: &ResolvedConnector,
+        incoming: IncomingUpdate,
+        now: Timestamp,
+    ) -> Self {
+        let (group, decision) = classify(connector, &incoming, None, now);
         Self {
             incoming,
             group,
@@ -88,8 +99,9 @@ impl ClassifiedUpdate {
         }
     }
 
-    fn classify_again(&mut self, connector: &ResolvedConnector) {
-        (self.group, self.decision) = classify(connector, &self.incoming, self.decided.as_ref());
+    fn classify_again(&mut self, connector: &ResolvedConnector, now: Timestamp) {
+        (self.group, self.decision) =
+            classify(connector, &self.incoming, self.decided.as_ref(), now);
     }
 
     /// Whether the assistant would be asked about it.
@@ -118,12 +130,13 @@ fn classify(
     connector: &ResolvedConnector,
     incoming: &IncomingUpdate,
     decided: Option<&SharedDecision>,
+    now: Timestamp,
 ) -> (GroupDecision, Decision) {
     if incoming.decision.is_some() {
         return match decided {
             Some(_) => (
                 GroupDecision::Handle,
-                decision::decide_follow_up(connector, incoming),
+                decision::decide_follow_up(connector, incoming, now),
             ),
             None => (GroupDecision::Ignore, Decision::Ignore),
         };
@@ -136,5 +149,5 @@ fn classify(
         groups::decide
     };
     let group = decide(connector.groups.as_ref(), incoming, bot);
-    (group, decision::decide(connector, incoming, group))
+    (group, decision::decide(connector, incoming, group, now))
 }

@@ -1,5 +1,7 @@
 //! What is to be done with a message: a pure decision over the connector and the message.
 
+use jiff::Timestamp;
+
 use crate::history::ChatMessage;
 use crate::pipeline::decide::access::{self, AccessDecision};
 use crate::pipeline::decide::assistant_input::{self, AssistantInput, InputContext};
@@ -54,6 +56,7 @@ pub(crate) fn decide(
     connector: &ResolvedConnector,
     incoming: &IncomingUpdate,
     group: GroupDecision,
+    now: Timestamp,
 ) -> Decision {
     match group {
         GroupDecision::Ignore => return Decision::Ignore,
@@ -61,7 +64,7 @@ pub(crate) fn decide(
         GroupDecision::Handle => {}
     }
     if incoming.tap().is_some() {
-        return match access::decide(&connector.access, incoming.sender.as_ref()) {
+        return match access::decide(&connector.access, incoming.sender.as_ref(), now) {
             AccessDecision::Allowed => Decision::Tap,
             AccessDecision::Denied => Decision::DenyTap,
         };
@@ -78,7 +81,7 @@ pub(crate) fn decide(
     if incoming.kind == UpdateKind::EditedMessage && command.is_some() {
         return Decision::Ignore;
     }
-    let access = access::decide(&connector.access, incoming.sender.as_ref());
+    let access = access::decide(&connector.access, incoming.sender.as_ref(), now);
     let (AccessDecision::Allowed, Some(_)) = (access, &incoming.sender) else {
         return match command {
             Some(Command::Id) => Decision::DenyWithIds,
@@ -143,8 +146,9 @@ pub(crate) fn start_payload(
 pub(crate) fn decide_follow_up(
     connector: &ResolvedConnector,
     incoming: &IncomingUpdate,
+    now: Timestamp,
 ) -> Decision {
-    match access::decide(&connector.access, incoming.sender.as_ref()) {
+    match access::decide(&connector.access, incoming.sender.as_ref(), now) {
         AccessDecision::Allowed => decide_content(connector, incoming),
         AccessDecision::Denied => Decision::Deny,
     }

@@ -71,7 +71,7 @@ pub(crate) fn next_batch(
     waiting: &[ClassifiedMessage],
     allow_follow_up: impl FnMut(&IncomingUpdate) -> bool,
 ) -> Option<MessageBatch> {
-    let (first, edits) = with_edits(context.connector, waiting, 0)?;
+    let (first, edits) = with_edits(context, waiting, 0)?;
     let mut batch = MessageBatch {
         decision: first.decision.clone(),
         members: vec![BatchMember {
@@ -120,7 +120,7 @@ impl MessageBatch {
             {
                 break;
             }
-            let Some((update, edits)) = with_edits(context.connector, waiting, n) else {
+            let Some((update, edits)) = with_edits(context, waiting, n) else {
                 break;
             };
             let first_is_asked = self.decision.is_asked();
@@ -220,7 +220,7 @@ impl MessageBatch {
 
 /// A message as its last waiting edit has it, and the places of its edits; `None` if it cannot be read.
 fn with_edits(
-    connector: &ResolvedConnector,
+    context: &BatchContext<'_>,
     waiting: &[ClassifiedMessage],
     at: usize,
 ) -> Option<(ClassifiedUpdate, Vec<usize>)> {
@@ -240,7 +240,7 @@ fn with_edits(
                 update_id: original.incoming.update_id,
                 ..(*edit).clone()
             };
-            ClassifiedUpdate::new(connector, edited)
+            ClassifiedUpdate::new(context.connector, edited, context.now)
         }
     };
     Some((latest, edits.into_iter().map(|(n, _)| n).collect()))

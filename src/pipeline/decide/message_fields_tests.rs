@@ -36,7 +36,7 @@ fn outcome(json: &str) -> &'static str {
             chats: None,
         });
     });
-    match ClassifiedUpdate::new(&connector, incoming).decision {
+    match ClassifiedUpdate::new(&connector, incoming, jiff::Timestamp::UNIX_EPOCH).decision {
         Decision::AskAssistant(_) => "read",
         Decision::Reply(CannedReply::Unsupported | CannedReply::Unreadable(_)) => "sentence",
         Decision::Ignore => "silence",

@@ -25,7 +25,11 @@ const MAX_MESSAGE_CHARS: usize = 1_000;
 const MAX_CHARS: usize = 16_000;
 
 /// The change that keeps a message for the next question in its group; `None` where it is not to be read along.
-pub(crate) fn keep(connector: &ResolvedConnector, update: &ClassifiedUpdate) -> Option<Change> {
+pub(crate) fn keep(
+    connector: &ResolvedConnector,
+    update: &ClassifiedUpdate,
+    now: Timestamp,
+) -> Option<Change> {
     let most = most_messages(connector, &update.incoming)?;
     let incoming = &update.incoming;
     let is_said_to_others =
@@ -44,7 +48,7 @@ pub(crate) fn keep(connector: &ResolvedConnector, update: &ClassifiedUpdate) -> 
         && is_message
         && incoming.is_user_message()
         && !incoming.via_bot
-        && may_be_read(connector, incoming.sender.as_ref());
+        && may_be_read(connector, incoming.sender.as_ref(), now);
     let sender = incoming.sender.as_ref().filter(|_| may_be_kept)?;
     let text = assistant_input::words_in_group(incoming, decision::bot_identity(connector))?;
     let message = ReadAlongMessage {
@@ -81,7 +85,7 @@ pub(crate) fn earlier_messages(
         .into_iter()
         .rev()
         .filter(|message| message.message_id < before && message.sent_at >= oldest)
-        .filter(|message| may_be_read(connector, Some(&sender_of(message))))
+        .filter(|message| may_be_read(connector, Some(&sender_of(message)), now))
         .take(usize::from(most))
         .take_while(|message| {
             chars += message.text.chars().count();
@@ -97,8 +101,8 @@ pub(crate) fn earlier_messages(
     newest_first
 }
 
-fn may_be_read(connector: &ResolvedConnector, sender: Option<&Sender>) -> bool {
-    access::decide(&connector.access, sender) == AccessDecision::Allowed
+fn may_be_read(connector: &ResolvedConnector, sender: Option<&Sender>, now: Timestamp) -> bool {
+    access::decide(&connector.access, sender, now) == AccessDecision::Allowed
 }
 
 /// The author, as far as access is decided by it. At level Open, which asks whether it is a bot, none of a bot was kept.

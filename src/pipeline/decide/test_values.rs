@@ -41,6 +41,7 @@ pub(crate) fn connector(edit: impl FnOnce(&mut ResolvedConnector)) -> ResolvedCo
             level: AccessLevel::Specific,
             ids: Arc::new([ANN, BEN].into()),
             usernames: Arc::default(),
+            ends: Arc::default(),
         },
         save_denied_conversations: false,
         denied_reply: DeniedReply::Default,
@@ -101,7 +102,7 @@ pub(super) fn waiting(
             received_at: jiff::Timestamp::UNIX_EPOCH,
             crashes: 0,
         };
-        ClassifiedMessage::read(connector, message)
+        ClassifiedMessage::read(connector, message, jiff::Timestamp::UNIX_EPOCH)
     };
     (1..).zip(messages).map(read).collect()
 }

@@ -54,7 +54,7 @@ pub(crate) fn tap_meaning(
     if is_elsewhere || option >= decision.details.options.len() {
         return TapMeaning::Closed;
     }
-    match may_decide(connector, decision, place.sender) {
+    match may_decide(connector, decision, place.sender, place.now) {
         TapMeaning::Takes => {}
         other => return other,
     }
@@ -71,6 +71,7 @@ pub(crate) fn may_decide(
     connector: &ResolvedConnector,
     decision: &UserDecision,
     sender: Option<&Sender>,
+    now: Timestamp,
 ) -> TapMeaning {
     let approvers = match decision.kind {
         DecisionKind::Approval => connector
@@ -80,12 +81,12 @@ pub(crate) fn may_decide(
         DecisionKind::Choice => None,
     };
     if let Some(approvers) = approvers {
-        return match access::decide(approvers, sender) {
+        return match access::decide(approvers, sender, now) {
             AccessDecision::Allowed => TapMeaning::Takes,
             AccessDecision::Denied => TapMeaning::NotAsked,
         };
     }
-    if access::decide(&connector.access, sender) == AccessDecision::Denied {
+    if access::decide(&connector.access, sender, now) == AccessDecision::Denied {
         return TapMeaning::Denied;
     }
     let asked = decision.details.asked;

@@ -12,6 +12,7 @@ use crate::pipeline::send::render;
 use crate::registry::{Registry, ResolvedConnector};
 use crate::store::{CreateOutcome, MAX_PENDING, NewOutgoing, OutgoingMessage, Store, StoreError};
 use crate::texts::texts_for;
+use jiff::Timestamp;
 
 /// The longest text, in bytes: about eight messages of Telegram's.
 pub const MAX_TEXT_BYTES: usize = 32 << 10;
@@ -220,6 +221,7 @@ pub async fn send(
     registry: &Registry,
     store: &dyn Store,
     request: SendRequest,
+    now: Timestamp,
 ) -> Result<SendOutcome, SendError> {
     check_words(&request)?;
     let found = registry.all().into_iter().find(|connector| {
@@ -231,7 +233,7 @@ pub async fn send(
     let per_minute = connector
         .sending_per_minute
         .ok_or_else(|| SendRefusal::SendingOff(name.clone()))?;
-    let recipient = recipient(&connector, &request)?;
+    let recipient = recipient(&connector, &request, now)?;
     let as_rich = connector.answers.rich == crate::api::connector::RichMessages::WhenNeeded;
     let mut parts = render::markdown_parts(&request.text, texts_for(None), None, as_rich).await;
     if parts.is_empty() {
@@ -301,6 +303,7 @@ fn check_words(request: &SendRequest) -> Result<(), SendRefusal> {
 fn recipient(
     connector: &ResolvedConnector,
     request: &SendRequest,
+    now: Timestamp,
 ) -> Result<Recipient, SendRefusal> {
     let user = match (request.chat, request.user) {
         (None, Some(user)) if user <= 0 => return Err(SendRefusal::NoUser(user)),
@@ -316,7 +319,7 @@ fn recipient(
         name: String::new(),
         language_code: None,
     };
-    match access::decide(&connector.access, Some(&person)) {
+    match access::decide(&connector.access, Some(&person), now) {
         AccessDecision::Allowed => Ok(Recipient {
             chat: user,
             user: Some(user),
@@ -389,17 +392,17 @@ mod tests {
         level: AccessLevel,
     ) {
         let connector = connector_with(level, Some(&[GROUP]));
-        let decided = recipient(&connector, &request(chat, user));
+        let decided = recipient(&connector, &request(chat, user), Timestamp::UNIX_EPOCH);
         assert_eq!(decided.map_err(|refusal| refusal.field()), expected);
     }
 
     #[test]
     fn anyone_and_any_group_is_written_to_where_so_allowed() {
         let mut connector = connector_with(AccessLevel::Open, None);
-        assert!(recipient(&connector, &request(None, Some(7))).is_ok());
-        assert!(recipient(&connector, &request(Some(-5), None)).is_ok());
+        assert!(recipient(&connector, &request(None, Some(7)), Timestamp::UNIX_EPOCH).is_ok());
+        assert!(recipient(&connector, &request(Some(-5), None), Timestamp::UNIX_EPOCH).is_ok());
         connector.groups = None;
-        let silent = recipient(&connector, &request(Some(-5), None));
+        let silent = recipient(&connector, &request(Some(-5), None), Timestamp::UNIX_EPOCH);
         assert_eq!(silent, Err(SendRefusal::GroupsOff));
     }
 

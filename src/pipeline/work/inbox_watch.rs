@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::pipeline::decide::classified_message::ClassifiedMessage;
 use crate::pipeline::decide::interruption::{Interruption, find_interruption};
 use crate::pipeline::state::pipeline_state::PipelineState;
@@ -22,12 +23,14 @@ pub(crate) async fn wait_for_interruption(
     answer: &mut RunningAnswer<'_>,
     connector: &ResolvedConnector,
     answered: &[i64],
+    clock: &dyn Clock,
 ) -> Interruption {
     while let Some(arrived) = answer.next_arrivals().await {
+        let now = clock.now();
         let behind: Vec<ClassifiedMessage> = arrived
             .into_iter()
             .filter(|message| !answered.contains(&message.id))
-            .map(|message| ClassifiedMessage::read(connector, message))
+            .map(|message| ClassifiedMessage::read(connector, message, now))
             .collect();
         if let Some(interruption) = find_interruption(&behind) {
             return interruption;
@@ -45,9 +48,10 @@ pub(crate) async fn has_interruption(
 ) -> bool {
     match pipeline.store.waiting_messages(&[lane]).await {
         Ok(arrived) => {
+            let now = pipeline.clock.now();
             let messages = arrived.into_iter().flat_map(|(_, messages)| messages);
             let waiting: Vec<ClassifiedMessage> = messages
-                .map(|message| ClassifiedMessage::read(connector, message))
+                .map(|message| ClassifiedMessage::read(connector, message, now))
                 .collect();
             find_interruption(&waiting).is_some()
         }

@@ -147,8 +147,9 @@ async fn process_claim(
             return Ok(recheck);
         };
         if !Arc::ptr_eq(&connector, &current) {
+            let now = lane.pipeline.clock.now();
             for message in &mut waiting {
-                message.classify_again(&current);
+                message.classify_again(&current, now);
             }
             connector = current;
         }
@@ -174,14 +175,14 @@ async fn classify_messages(
     connector: &ResolvedConnector,
     messages: Vec<WaitingMessage>,
 ) -> LaneResult<Vec<ClassifiedMessage>> {
-    let store = &lane.pipeline.store;
+    let (store, now) = (&lane.pipeline.store, lane.pipeline.clock.now());
     let mut classified = Vec::with_capacity(messages.len());
     for message in messages {
-        let mut message = ClassifiedMessage::read(connector, message);
+        let mut message = ClassifiedMessage::read(connector, message, now);
         if let Some(id) = message.decision_id() {
             let decision = store.user_decision(lane.claim.connector, id).await?;
             let decision = decision.filter(|d| d.lane == lane.claim.lane);
-            message.put_decision(connector, decision);
+            message.put_decision(connector, decision, now);
         }
         classified.push(message);
     }

@@ -73,6 +73,7 @@ pub(super) fn scenario() -> Scenario {
                 level: AccessLevel::Open,
                 ids: Arc::new(HashSet::new()),
                 usernames: Arc::new(HashSet::new()),
+                ends: Arc::default(),
             },
         })),
         facts: Facts {
@@ -109,6 +110,12 @@ pub(super) fn scenario() -> Scenario {
 }
 
 impl Scenario {
+    /// An entry of the deciding list ends so many seconds after 1970; now it is 1,000.
+    pub(super) fn next_end(self, seconds: i64) -> Self {
+        let end = jiff::Timestamp::from_second(seconds).expect("a time");
+        self.resolved(|resolved| resolved.access.next_end = Some(end))
+    }
+
     pub(super) fn follower(mut self) -> Self {
         self.role = Role::Follower;
         self.facts.connects = false;

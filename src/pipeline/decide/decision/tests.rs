@@ -9,7 +9,7 @@ use crate::registry::{GroupPolicy, Transcription};
 /// The decision in one word, with the reply where there is one.
 fn decided(edit: impl FnOnce(&mut ResolvedConnector), json: &str) -> Decision {
     let incoming = IncomingUpdate::parse(json).expect("readable");
-    ClassifiedUpdate::new(&connector(edit), incoming).decision
+    ClassifiedUpdate::new(&connector(edit), incoming, Timestamp::UNIX_EPOCH).decision
 }
 
 fn edited(user: i64, fields: &str) -> String {

@@ -42,8 +42,8 @@ fn only_permitted_words_to_others_are_kept(
 ) {
     let connector = reading(most);
     let incoming = IncomingUpdate::parse(&json).expect("readable");
-    let update = ClassifiedUpdate::new(&connector, incoming);
-    let kept = match keep(&connector, &update) {
+    let update = ClassifiedUpdate::new(&connector, incoming, Timestamp::UNIX_EPOCH);
+    let kept = match keep(&connector, &update, Timestamp::UNIX_EPOCH) {
         Some(Change::ReadAlong(message, kept)) => {
             assert_eq!((kept, message.user_id), (most, ANN));
             Some(message.text)

@@ -212,7 +212,8 @@ impl BatchHandler<'_> {
             return Ok(None);
         };
         let sender = self.lead().sender.as_ref();
-        if user_decision::may_decide(self.connector, decision, sender) != TapMeaning::Takes {
+        let now = self.lane.pipeline.clock.now();
+        if user_decision::may_decide(self.connector, decision, sender, now) != TapMeaning::Takes {
             return self.reply_with(&CannedReply::NotAsked).await.map(Some);
         }
         let taken = TakenDecision {

@@ -41,7 +41,7 @@ impl BatchHandler<'_> {
         let asked = tokio::select! {
             asked = self.build_input(assistant.supports_pictures(), step) => asked,
             // While a voice message is written down, say.
-            interruption = inbox_watch::wait_for_interruption(&mut running, self.connector, &ids) => return self.handle_interruption(interruption, "").await,
+            interruption = inbox_watch::wait_for_interruption(&mut running, self.connector, &ids, &*pipeline.clock) => return self.handle_interruption(interruption, "").await,
         };
         let input = match asked {
             Ok(mut input) => {
@@ -88,9 +88,11 @@ impl BatchHandler<'_> {
         let mut exchanges = self.exchanges_to_send(assistant, input);
         let mut kept = None;
         let mut attempt = 1;
+        let clock = &*self.lane.pipeline.clock;
         loop {
             let question = self.question(input, exchanges, attempt);
-            let interrupted = inbox_watch::wait_for_interruption(running, self.connector, ids);
+            let interrupted =
+                inbox_watch::wait_for_interruption(running, self.connector, ids, clock);
             let outcome = self.exchange(assistant, question, interrupted).await;
             let fewer = match &outcome {
                 AskOutcome::Failed(error) if error.is_too_long() => {
