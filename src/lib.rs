@@ -23,6 +23,7 @@
 //! | [`store`] | inbox, outbox, sessions, denied conversations, leases of shards: one trait, SQLite and PostgreSQL |
 //! | [`api`] | the two kinds, their CEL rules, conditions and reasons. No I/O |
 //! | [`assistant`] | the assistant protocols, one file each, behind one trait |
+//! | [`identity_provider`] | sign-in with the company account: OpenID Connect by the device flow, and the seal on tokens |
 //! | [`observation`] | what connection and pipeline observed, for the controller's status |
 //! | [`registry`] | the resolved connectors: many readers, cheap swaps |
 //! | [`connection`] | one poller per bot; webhook registration and the webhook server |
@@ -52,6 +53,7 @@ pub mod dev;
 pub mod history;
 pub mod http_server;
 pub mod identity;
+pub mod identity_provider;
 mod kube_client;
 pub mod observation;
 pub mod operator;

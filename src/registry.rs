@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::api::connector::{AccessLevel, RespondTo, RichMessages, SpeechOccasion};
 use crate::assistant::{Assistant, Extractor, Speaker, Transcriber};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
+use crate::identity_provider::IdentityProvider;
 use crate::telegram::Bot;
 
 /// One connector with everything looked up: an immutable value that a message is handled by from beginning to end.
@@ -57,6 +58,28 @@ pub struct ResolvedConnector {
     pub files: FilePolicy,
     /// Messages that others may send through the bot in a minute; `None`: none.
     pub sending_per_minute: Option<u32>,
+    /// Sign-in with the company account; `None`: there is none, or it is not what decides.
+    pub sign_in: Option<SignInPolicy>,
+}
+
+/// How members of the company are recognized (`spec.access.companyUsers.oidc`), at level Company.
+#[derive(Debug, Clone)]
+pub struct SignInPolicy {
+    /// The identity provider.
+    pub provider: Arc<IdentityProvider>,
+    /// After so long it is asked again whether somebody is a member.
+    pub recheck: std::time::Duration,
+    /// For so long after a recheck is due, a provider that cannot be reached ends nobody's access.
+    pub grace: std::time::Duration,
+}
+
+/// The same provider, asked as often.
+impl PartialEq for SignInPolicy {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.provider, &other.provider)
+            && self.recheck == other.recheck
+            && self.grace == other.grace
+    }
 }
 
 /// How long an approval waits where nothing else is said.
@@ -171,6 +194,7 @@ impl ResolvedConnector {
             && self.bot_name == other.bot_name
             && self.access == other.access
             && self.approvals == other.approvals
+            && self.sign_in == other.sign_in
     }
 }
 

@@ -110,6 +110,7 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
             approvals: None,
             files: FilePolicy::default(),
             sending_per_minute: None,
+            sign_in: None,
         }));
         if n % replicas == replica {
             connections

@@ -88,22 +88,10 @@ impl AssistantHttpClient {
             }
             None => None,
         };
-        let address_policy = Arc::new(address_policy.with_proxies(Matcher::from_env()));
+        let (http, address_policy) = guarded_client(roots, limits.connect, address_policy)
+            .map_err(BuildError::HttpClient)?;
         let resolver = FilteringResolver::new(address_policy.clone());
-        let plain_http = PlainHttpClient::new(resolver.clone(), limits.connect, AGENT);
-        let builder = reqwest::Client::builder();
-        let http = roots
-            .add_to(builder)
-            .map_err(BuildError::HttpClient)?
-            .connect_timeout(limits.connect)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .dns_resolver(Arc::new(resolver))
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .tcp_keepalive(TCP_KEEPALIVE)
-            .user_agent(AGENT)
-            .build()
-            .map_err(|e| BuildError::HttpClient(e.to_string()))?;
+        let plain_http = PlainHttpClient::new(resolver, limits.connect, AGENT);
         Ok(Self {
             http,
             plain_http,
@@ -118,6 +106,32 @@ impl AssistantHttpClient {
         let uri = (url.scheme() == "http").then(|| url.as_str().parse().ok())??;
         (!self.address_policy.goes_through_proxy(&uri)).then_some(uri)
     }
+}
+
+/// A client that connects to nothing but what the policy permits, and follows no redirect; with the policy as it is behind the environment's proxies.
+/// URLs must be checked with [`AddressPolicy::check_url`] before they are called: addresses that are written in them are resolved by nobody.
+///
+/// # Errors
+/// What the TLS library says, if it cannot start.
+pub(crate) fn guarded_client(
+    roots: &ExtraRootCertificates,
+    connect_timeout: Duration,
+    address_policy: AddressPolicy,
+) -> Result<(reqwest::Client, Arc<AddressPolicy>), String> {
+    let address_policy = Arc::new(address_policy.with_proxies(Matcher::from_env()));
+    let resolver = FilteringResolver::new(address_policy.clone());
+    let http = roots
+        .add_to(reqwest::Client::builder())?
+        .connect_timeout(connect_timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .dns_resolver(Arc::new(resolver))
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .tcp_keepalive(TCP_KEEPALIVE)
+        .user_agent(AGENT)
+        .build()
+        .map_err(|e| e.to_string())?;
+    Ok((http, address_policy))
 }
 
 /// One assistant's place: whom to call, and how long it may take in all.

@@ -83,6 +83,7 @@ pub use choice::{Action, ApprovalOutcome, Choice, ChoiceButton};
 pub use credentials::Credentials;
 pub use error::{AssistantError, AssistantFault, FailureKind, QuestionProgress};
 pub use extraction::{ExtractedText, Extractor, build_extractor};
+pub(crate) use http_client::guarded_client;
 pub use http_client::{AssistantHttpClient, HttpLimits};
 pub use linked_file::{FileLink, LinkError};
 pub use probe::{ProbeError, ProbeOutcome, probe_assistant};

@@ -199,6 +199,7 @@ impl TestEnv {
             approvals: None,
             files: FilePolicy::default(),
             sending_per_minute: None,
+            sign_in: None,
         };
         edit(&mut resolved);
         let uid = resolved.connector_ref.uid.clone();

@@ -64,6 +64,7 @@ pub(crate) fn connector(edit: impl FnOnce(&mut ResolvedConnector)) -> ResolvedCo
         approvals: None,
         files: FilePolicy::default(),
         sending_per_minute: None,
+        sign_in: None,
     };
     edit(&mut connector);
     connector

@@ -1,0 +1,610 @@
+//! Sign-in with the company account: one OpenID Connect provider as a connector names it (`spec.access.companyUsers.oidc`), by the device
+//! authorization grant (RFC 8628), which needs no address of ours that a browser could reach.
+//!
+//! Nothing here knows Telegram or the store: who is signed in, and for how long, is the caller's affair.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `http_client` | HTTP under the assistants' guard, bounded in time and size |
+//! | `discovery` | a provider's metadata and keys |
+//! | `token_endpoint` | the device authorization and token endpoints, and their errors |
+//! | `id_token` | verifies ID tokens |
+//! | `claims` | the claims that make somebody a member |
+//! | `standing` | whether the provider can be used, for the connector's status |
+//! | `sealer` | seals what of a sign-in is stored |
+
+mod claims;
+mod discovery;
+mod http_client;
+mod id_token;
+mod sealer;
+mod standing;
+mod token_endpoint;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use http::header::{ACCEPT, AUTHORIZATION};
+use jiff::Timestamp;
+use openidconnect::IssuerUrl;
+use openidconnect::core::CoreJsonWebKeySet;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use tokio::sync::{Mutex, watch};
+use url::Url;
+
+use crate::clock::SharedClock;
+use claims::{ClaimCheck, Claims};
+use discovery::{Discovered, OFFLINE_ACCESS};
+use http_client::NoAnswer;
+use id_token::Refusal;
+use token_endpoint::{Client, Failure, Tokens};
+
+pub use claims::RequiredClaim;
+pub use http_client::{IdentityProviderHttpClient, ProviderLimits};
+pub use sealer::{KeyFileError, OpenError, Sealer};
+pub use standing::Standing;
+
+/// `grant_type` of the device flow (RFC 8628, section 3.4).
+const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
+/// Metadata and keys are read again after this, at the next use.
+const METADATA_AGE_SECONDS: u64 = 60 * 60;
+
+/// Keys are read again for a key that is not among them, but not sooner than this after the last time.
+const KEYS_INTERVAL_SECONDS: u64 = 60;
+
+/// For so long after a failed discovery nobody asks again: who waits must not queue up behind a provider that is away.
+const FAILURE_AGE_SECONDS: u64 = 10;
+
+/// Bounds of what a provider says of its device codes.
+const LONGEST_CODE_LIFE: Duration = Duration::from_mins(60);
+const LONGEST_INTERVAL: Duration = Duration::from_mins(1);
+const MAX_USER_CODE_CHARS: usize = 64;
+const MAX_URI_BYTES: usize = 2048;
+const MAX_SUBJECT_BYTES: usize = 255;
+
+/// A provider as a connector names it.
+#[derive(Debug, Clone)]
+pub struct ProviderConfig {
+    /// The issuer, exactly as the provider writes it.
+    pub issuer: String,
+    /// The client that the provider knows us by.
+    pub client_id: String,
+    /// Its secret; `None`: a public client.
+    pub client_secret: Option<SecretString>,
+    /// All of them must hold.
+    pub required_claims: Vec<RequiredClaim>,
+    /// Scopes beside `openid`; `None`: `offline_access` where the provider offers it.
+    pub scopes: Option<Vec<String>>,
+}
+
+/// One provider for one connector. Metadata and keys are read when they are needed and kept.
+pub struct IdentityProvider {
+    issuer: IssuerUrl,
+    client: Client,
+    required_claims: Vec<RequiredClaim>,
+    scopes: Option<Vec<String>>,
+    http: IdentityProviderHttpClient,
+    clock: SharedClock,
+    cached: ArcSwapOption<Cached>,
+    /// Held while metadata or keys are read, so that they are read once.
+    reading: Mutex<Option<(Timestamp, ProviderError)>>,
+    standing: watch::Sender<Standing>,
+}
+
+#[derive(Debug)]
+struct Cached {
+    discovered: Arc<Discovered>,
+    keys: Arc<CoreJsonWebKeySet>,
+    read_at: Timestamp,
+    keys_read_at: Timestamp,
+}
+
+/// Shows whom it is for, no secret.
+impl fmt::Debug for IdentityProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdentityProvider")
+            .field("issuer", &self.issuer.as_str())
+            .field("client_id", &self.client.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a provider could not be used. Displayed as a sentence that says what to do; no token, code or secret in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProviderError {
+    /// It does not answer, or not with what the protocols say. Trying again may help.
+    #[error("the identity provider cannot be used: {0}")]
+    Unreachable(String),
+    /// It refuses the client: id, secret, grant or scopes. Somebody must change something.
+    #[error("the identity provider refuses the client: {0}")]
+    Refused(String),
+    /// It has no device authorization endpoint.
+    #[error(
+        "the identity provider has no device authorization endpoint (RFC 8628), which the sign-in needs; switch the device flow on there, or use another provider"
+    )]
+    NoDeviceEndpoint,
+    /// A token of it cannot be accepted: signature, audience, clock.
+    #[error("a token of the identity provider is refused: {0}")]
+    Invalid(String),
+}
+
+/// What a person needs to sign in.
+#[derive(Debug)]
+pub struct DeviceAuthorization {
+    /// For [`IdentityProvider::poll`]. Secret.
+    pub device_code: SecretString,
+    /// What the person types at `verification_uri`; at most 64 characters.
+    pub user_code: String,
+    /// Where; an http(s) address of at most 2048 bytes.
+    pub verification_uri: String,
+    /// The same with the code in it, where the provider offers that.
+    pub verification_uri_complete: Option<String>,
+    /// How long both codes hold, at most an hour.
+    pub expires_in: Duration,
+    /// The least time between two polls, 1 s to 1 min. [`PollOutcome::SlowDown`] adds 5 s to it (RFC 8628, section 3.5).
+    pub interval: Duration,
+}
+
+/// What a poll says.
+#[derive(Debug)]
+pub enum PollOutcome {
+    /// The person has not signed in yet.
+    Pending,
+    /// The same, and polls must come less often.
+    SlowDown,
+    /// The person, or the provider, said no.
+    Denied,
+    /// The code is over, unknown, or was used already: a sign-in that was not written down in time begins anew.
+    Expired,
+    /// Signed in, but a claim does not hold.
+    ClaimsMissing {
+        /// Its name.
+        claim: String,
+    },
+    /// A member.
+    SignedIn(Member),
+}
+
+/// What a recheck says.
+#[derive(Debug)]
+pub enum RecheckOutcome {
+    /// Still a member; with the refresh token that is to be used from now on.
+    Member(Member),
+    /// The provider no longer honours the refresh token, or it belongs to somebody else.
+    Revoked,
+    /// A claim holds no longer, or cannot be seen.
+    ClaimsMissing {
+        /// Its name.
+        claim: String,
+    },
+}
+
+/// Somebody who belongs to the company: the ID token was verified and the claims hold.
+#[derive(Debug)]
+pub struct Member {
+    /// The issuer.
+    pub issuer: String,
+    /// Who it is there: never another person; at most 255 bytes.
+    pub subject: String,
+    /// For [`IdentityProvider::recheck`]; `None`: the provider gives none, or none is wanted. Secret.
+    pub refresh_token: Option<SecretString>,
+}
+
+/// Whether somebody is a member.
+enum Verified {
+    Member { subject: String },
+    ClaimsMissing { claim: String },
+}
+
+impl IdentityProvider {
+    /// A provider that is not asked anything yet.
+    ///
+    /// # Errors
+    /// What is wrong with the issuer, and what to do.
+    pub fn new(
+        config: ProviderConfig,
+        http: IdentityProviderHttpClient,
+        clock: SharedClock,
+    ) -> Result<Self, String> {
+        let field = "spec.access.companyUsers.oidc.issuer";
+        let issuer = IssuerUrl::new(config.issuer).map_err(|_| format!("{field} is no URL"))?;
+        http.check_url(issuer.url())
+            .map_err(|why| format!("{field}: {why}"))?;
+        Ok(Self {
+            issuer,
+            client: Client {
+                id: config.client_id,
+                secret: config.client_secret,
+            },
+            required_claims: config.required_claims,
+            scopes: config.scopes,
+            http,
+            clock,
+            cached: ArcSwapOption::empty(),
+            reading: Mutex::new(None),
+            standing: watch::Sender::new(Standing::Unknown),
+        })
+    }
+
+    /// The issuer.
+    pub fn issuer(&self) -> &str {
+        self.issuer.as_str()
+    }
+
+    /// Asks for a code that a person can sign in with.
+    ///
+    /// # Errors
+    /// [`ProviderError`]; never `Invalid`.
+    pub async fn start_device_authorization(&self) -> Result<DeviceAuthorization, ProviderError> {
+        let started = self.try_start().await;
+        self.note(started.as_ref().err());
+        started
+    }
+
+    async fn try_start(&self) -> Result<DeviceAuthorization, ProviderError> {
+        let discovered = self.cached().await?.discovered.clone();
+        let url = discovered.device_endpoint.as_ref();
+        let url = url.ok_or(ProviderError::NoDeviceEndpoint)?;
+        let scope = self.scope(&discovered);
+        let answer: DeviceAnswer = token_endpoint::post(
+            url,
+            &[("scope", &scope)],
+            &self.client,
+            discovered.secret_method,
+            &self.http,
+        )
+        .await
+        .map_err(Failure::into_provider_error)?;
+        answer.checked()
+    }
+
+    /// Asks once whether the person has signed in. The caller waits between polls.
+    ///
+    /// # Errors
+    /// [`ProviderError`]. After [`ProviderError::Invalid`] the code is used up.
+    pub async fn poll(&self, device_code: &SecretString) -> Result<PollOutcome, ProviderError> {
+        let polled = self.try_poll(device_code).await;
+        self.note(polled.as_ref().err());
+        polled
+    }
+
+    async fn try_poll(&self, device_code: &SecretString) -> Result<PollOutcome, ProviderError> {
+        let form = [
+            ("grant_type", DEVICE_GRANT),
+            ("device_code", device_code.expose_secret()),
+        ];
+        let tokens = match self.request_tokens(&form).await {
+            Ok(tokens) => tokens,
+            Err(Failure::Error(code)) => {
+                return Ok(match code.as_str() {
+                    "authorization_pending" => PollOutcome::Pending,
+                    "slow_down" => PollOutcome::SlowDown,
+                    // Entra ID has words of its own.
+                    "access_denied" | "authorization_declined" => PollOutcome::Denied,
+                    "expired_token" | "invalid_grant" | "bad_verification_code" => {
+                        PollOutcome::Expired
+                    }
+                    _ => return Err(Failure::Error(code).into_provider_error()),
+                });
+            }
+            Err(Failure::Other(error)) => return Err(error),
+        };
+        if tokens.id_token.is_none() {
+            return Err(ProviderError::Invalid(
+                "there is no ID token in the answer; let the client use scope openid".to_owned(),
+            ));
+        }
+        Ok(match self.verify(&tokens).await? {
+            Verified::Member { subject } => {
+                PollOutcome::SignedIn(self.member(subject, tokens.refresh_token))
+            }
+            Verified::ClaimsMissing { claim } => PollOutcome::ClaimsMissing { claim },
+        })
+    }
+
+    /// Looks whether `subject`, who once signed in, still is a member.
+    ///
+    /// # Errors
+    /// [`ProviderError`]: it could not be found out. A refresh token may then be used up all the same.
+    pub async fn recheck(
+        &self,
+        refresh_token: &SecretString,
+        subject: &str,
+    ) -> Result<RecheckOutcome, ProviderError> {
+        let rechecked = self.try_recheck(refresh_token, subject).await;
+        self.note(rechecked.as_ref().err());
+        rechecked
+    }
+
+    async fn try_recheck(
+        &self,
+        refresh_token: &SecretString,
+        subject: &str,
+    ) -> Result<RecheckOutcome, ProviderError> {
+        let form = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh_token.expose_secret()),
+        ];
+        let mut tokens = match self.request_tokens(&form).await {
+            Ok(tokens) => tokens,
+            Err(Failure::Error(code)) => {
+                return match code.as_str() {
+                    "invalid_grant"
+                    | "interaction_required"
+                    | "login_required"
+                    | "consent_required"
+                    | "access_denied" => Ok(RecheckOutcome::Revoked),
+                    _ => Err(Failure::Error(code).into_provider_error()),
+                };
+            }
+            Err(Failure::Other(error)) => return Err(error),
+        };
+        Ok(match self.verify(&tokens).await? {
+            Verified::Member { subject: found } if found != subject => RecheckOutcome::Revoked,
+            Verified::Member { subject } => {
+                // Not every provider gives a new one each time.
+                let next = tokens.refresh_token.take();
+                let next = next.unwrap_or_else(|| refresh_token.clone());
+                RecheckOutcome::Member(self.member(subject, Some(next)))
+            }
+            Verified::ClaimsMissing { claim } => RecheckOutcome::ClaimsMissing { claim },
+        })
+    }
+
+    async fn request_tokens(&self, form: &[(&str, &str)]) -> Result<Tokens, Failure> {
+        let cached = self.cached().await.map_err(Failure::Other)?;
+        let discovered = &cached.discovered;
+        token_endpoint::post(
+            &discovered.token_endpoint,
+            form,
+            &self.client,
+            discovered.secret_method,
+            &self.http,
+        )
+        .await
+    }
+
+    /// Who the tokens are of, and whether the claims hold.
+    async fn verify(&self, tokens: &Tokens) -> Result<Verified, ProviderError> {
+        let mut by_userinfo = None;
+        let claims = match &tokens.id_token {
+            Some(raw) => self.verify_id_token(raw.expose_secret()).await?,
+            // A refresh need not bring one (OpenID Connect Core, section 12.2).
+            None => {
+                by_userinfo = self.userinfo(tokens).await?;
+                by_userinfo.clone().ok_or_else(|| {
+                    ProviderError::Invalid("it gives neither an ID token nor userinfo".to_owned())
+                })?
+            }
+        };
+        let subject = subject_of(&claims)?;
+        for required in &self.required_claims {
+            let mut check = required.check(&claims);
+            if check == ClaimCheck::Absent {
+                if by_userinfo.is_none() {
+                    by_userinfo = self.userinfo(tokens).await?;
+                }
+                let more = by_userinfo.get_or_insert_default();
+                // Of somebody else it says nothing (OpenID Connect Core, section 5.3.2).
+                let same = more.get("sub").and_then(|s| s.as_str()) == Some(&subject);
+                check = if same { required.check(more) } else { check };
+            }
+            if check != ClaimCheck::Holds {
+                return Ok(Verified::ClaimsMissing {
+                    claim: required.claim.clone(),
+                });
+            }
+        }
+        Ok(Verified::Member { subject })
+    }
+
+    async fn verify_id_token(&self, raw: &str) -> Result<Claims, ProviderError> {
+        let cached = self.cached().await?;
+        let now = self.clock.now();
+        let verify = |keys| id_token::verify(raw, &self.issuer, &self.client.id, keys, now);
+        match verify(&cached.keys) {
+            Ok(claims) => return Ok(claims),
+            Err(Refusal::Invalid(why)) => return Err(ProviderError::Invalid(why)),
+            Err(Refusal::UnknownKey) => {}
+        }
+        let keys = self.newer_keys(&cached).await?;
+        verify(&keys).map_err(|refusal| {
+            ProviderError::Invalid(match refusal {
+                Refusal::Invalid(why) => why,
+                Refusal::UnknownKey => {
+                    "the ID token is signed by none of the provider's keys".to_owned()
+                }
+            })
+        })
+    }
+
+    /// What the userinfo endpoint says; `None` where there is none, or it does not say it in JSON.
+    async fn userinfo(&self, tokens: &Tokens) -> Result<Option<Claims>, ProviderError> {
+        let cached = self.cached().await?;
+        let Some(url) = &cached.discovered.userinfo_endpoint else {
+            return Ok(None);
+        };
+        let bearer = format!("Bearer {}", tokens.access_token.expose_secret());
+        let request = http::HeaderValue::try_from(bearer)
+            .map_err(http::Error::from)
+            .and_then(|mut bearer| {
+                bearer.set_sensitive(true);
+                http::Request::get(url.as_str())
+                    .header(ACCEPT, "application/json")
+                    .header(AUTHORIZATION, bearer)
+                    .body(Vec::new())
+            })
+            .map_err(|_| ProviderError::Invalid("its access token is none".to_owned()))?;
+        let answer = self.http.exchange(request).await;
+        let answer = answer.map_err(|NoAnswer(why)| ProviderError::Unreachable(why))?;
+        let status = answer.status();
+        if status.is_server_error() || status.as_u16() == 429 {
+            return Err(ProviderError::Unreachable(format!(
+                "the userinfo endpoint answers {}",
+                status.as_u16()
+            )));
+        }
+        Ok(serde_json::from_slice(answer.body())
+            .ok()
+            .filter(|_| status.is_success()))
+    }
+
+    fn member(&self, subject: String, refresh_token: Option<SecretString>) -> Member {
+        Member {
+            issuer: self.issuer.as_str().to_owned(),
+            subject,
+            refresh_token: refresh_token.filter(|_| self.wants_refresh_token()),
+        }
+    }
+
+    /// Somebody who lists the scopes without `offline_access`, where it is offered, wants nothing kept.
+    fn wants_refresh_token(&self) -> bool {
+        let cached = self.cached.load();
+        let offered = cached
+            .as_ref()
+            .is_some_and(|c| c.discovered.offers_offline_access);
+        match &self.scopes {
+            Some(scopes) => !offered || scopes.iter().any(|s| s == OFFLINE_ACCESS),
+            None => true,
+        }
+    }
+
+    fn scope(&self, discovered: &Discovered) -> String {
+        let mut scope = "openid".to_owned();
+        let offline = [OFFLINE_ACCESS.to_owned()];
+        let more: &[String] = match &self.scopes {
+            Some(scopes) => scopes,
+            None if discovered.offers_offline_access => &offline,
+            None => &[],
+        };
+        for name in more.iter().filter(|name| *name != "openid") {
+            scope.push(' ');
+            scope.push_str(name);
+        }
+        scope
+    }
+
+    /// Metadata and keys, read if they are old. What was read before holds while the provider is away.
+    async fn cached(&self) -> Result<Arc<Cached>, ProviderError> {
+        let fresh = |known: &Arc<Cached>| self.seconds_since(known.read_at) < METADATA_AGE_SECONDS;
+        if let Some(known) = self.cached.load_full().filter(fresh) {
+            return Ok(known);
+        }
+        let mut failure = self.reading.lock().await;
+        let known = self.cached.load_full();
+        if let Some(known) = known.clone().filter(fresh) {
+            return Ok(known);
+        }
+        let recent = failure
+            .as_ref()
+            .filter(|(at, _)| self.seconds_since(*at) < FAILURE_AGE_SECONDS);
+        let error = match recent {
+            Some((_, error)) => error.clone(),
+            None => match self.read().await {
+                Ok(read) => {
+                    *failure = None;
+                    return Ok(read);
+                }
+                Err(error) => {
+                    *failure = Some((self.clock.now(), error.clone()));
+                    error
+                }
+            },
+        };
+        known.ok_or(error)
+    }
+
+    /// Reads metadata and keys. The caller holds `reading`.
+    async fn read(&self) -> Result<Arc<Cached>, ProviderError> {
+        let discovered = discovery::discover(&self.issuer, &self.http).await?;
+        let now = self.clock.now();
+        let read = Arc::new(Cached {
+            keys: Arc::new(discovered.keys.clone()),
+            discovered: Arc::new(discovered),
+            read_at: now,
+            keys_read_at: now,
+        });
+        self.cached.store(Some(read.clone()));
+        Ok(read)
+    }
+
+    /// The keys as they are now, for a token whose key is not among those of `seen`.
+    async fn newer_keys(
+        &self,
+        seen: &Arc<Cached>,
+    ) -> Result<Arc<CoreJsonWebKeySet>, ProviderError> {
+        let _reading = self.reading.lock().await;
+        let known = self.cached.load_full().unwrap_or_else(|| seen.clone());
+        let replaced = known.keys_read_at != seen.keys_read_at;
+        if replaced || self.seconds_since(known.keys_read_at) < KEYS_INTERVAL_SECONDS {
+            return Ok(known.keys.clone());
+        }
+        let keys = discovery::fetch_keys(&known.discovered.jwks_uri, &self.http).await?;
+        let keys = Arc::new(keys);
+        self.cached.store(Some(Arc::new(Cached {
+            discovered: known.discovered.clone(),
+            keys: keys.clone(),
+            read_at: known.read_at,
+            keys_read_at: self.clock.now(),
+        })));
+        Ok(keys)
+    }
+
+    /// A clock that was set back counts as well.
+    fn seconds_since(&self, then: Timestamp) -> u64 {
+        self.clock.now().as_second().abs_diff(then.as_second())
+    }
+}
+
+/// Who a token is of.
+fn subject_of(claims: &Claims) -> Result<String, ProviderError> {
+    let subject = claims.get("sub").and_then(|s| s.as_str());
+    subject
+        .filter(|s| (1..=MAX_SUBJECT_BYTES).contains(&s.len()))
+        .map(str::to_owned)
+        .ok_or_else(|| ProviderError::Invalid("it names nobody (sub)".to_owned()))
+}
+
+/// An answer of the device authorization endpoint (RFC 8628, section 3.2).
+#[derive(Deserialize)]
+struct DeviceAnswer {
+    device_code: SecretString,
+    user_code: String,
+    // As Google writes it.
+    #[serde(alias = "verification_url")]
+    verification_uri: String,
+    verification_uri_complete: Option<String>,
+    expires_in: u64,
+    interval: Option<u64>,
+}
+
+impl DeviceAnswer {
+    fn checked(self) -> Result<DeviceAuthorization, ProviderError> {
+        let is_address = |text: &str| {
+            text.len() <= MAX_URI_BYTES
+                && Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+        };
+        let chars = self.user_code.chars();
+        let is_code = (1..=MAX_USER_CODE_CHARS).contains(&chars.clone().count())
+            && !chars.clone().any(char::is_control);
+        if !is_address(&self.verification_uri) || !is_code {
+            return Err(ProviderError::Unreachable(
+                "its device authorization endpoint gives no address and code that can be shown"
+                    .to_owned(),
+            ));
+        }
+        Ok(DeviceAuthorization {
+            device_code: self.device_code,
+            user_code: self.user_code,
+            verification_uri: self.verification_uri,
+            verification_uri_complete: self.verification_uri_complete.filter(|u| is_address(u)),
+            expires_in: Duration::from_secs(self.expires_in).min(LONGEST_CODE_LIFE),
+            interval: Duration::from_secs(self.interval.unwrap_or(5))
+                .clamp(Duration::from_secs(1), LONGEST_INTERVAL),
+        })
+    }
+}
