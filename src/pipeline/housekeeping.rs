@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 use crate::pipeline::decide::read_along;
 use crate::pipeline::decision_record::record_decision;
 use crate::pipeline::state::pipeline_state::PipelineState;
-use crate::store::{ListingQuery, OUTGOING_RETENTION, Retention, StoreError};
+use crate::store::{GRANT_RETENTION, ListingQuery, OUTGOING_RETENTION, Retention, StoreError};
 
 /// How often the gauges are set.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(15);
@@ -94,6 +94,7 @@ async fn prune_store(pipeline: &PipelineState) -> Result<(), StoreError> {
         denied: before(pipeline.limits.denied_retention),
         read_along: before(read_along::MAX_AGE),
         outgoing: before(OUTGOING_RETENTION),
+        grants: before(GRANT_RETENTION),
         sessions: before(pipeline.limits.session_retention),
     };
     while pipeline.store.prune(retention).await? {

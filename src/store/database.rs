@@ -5,6 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::access::{
+    AccessRequest, AccessStore, AccessVerdict, DecideOutcome, ExpiredRequest, Grant, NewGrant,
+};
+use super::access_statements::DecideRequest;
 use super::group_commit::Writer;
 use super::objects::{
     ErasedCounts, ObjectChanges, ObjectKey, ObjectKind, ObjectPage, ObjectQuery, ObjectStore,
@@ -22,6 +26,7 @@ use super::{
     Page, ParkedClaim, ReadAlongMessage, Retention, SessionSummary, Store, StoreError,
     UserDecision, WaitingMessage, WorkNotifier, WriteOutcome,
 };
+use crate::clock::SharedClock;
 use crate::history::ChatMessage;
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
@@ -42,6 +47,7 @@ pub(super) struct DatabaseStore<R> {
     explain: Explain,
     record_sent: RecordSent,
     work_notifier: Arc<WorkNotifier>,
+    clock: SharedClock,
     shard_leases: Option<MakeShardLeases>,
 }
 
@@ -50,6 +56,7 @@ impl<R> DatabaseStore<R> {
         writer: Writer,
         readers: R,
         work_notifier: Arc<WorkNotifier>,
+        clock: SharedClock,
         explain: impl Fn(&sqlx::Error) -> StoreError + Send + Sync + 'static,
     ) -> Self {
         Self {
@@ -58,6 +65,7 @@ impl<R> DatabaseStore<R> {
             explain: Box::new(explain),
             record_sent: Box::new(|_, _, _, _| false),
             work_notifier,
+            clock,
             shard_leases: None,
         }
     }
@@ -180,6 +188,92 @@ impl<R: Readers> ObjectStore for DatabaseStore<R> {
         let namespace = namespace.map(str::to_owned);
         let request = Erase { user, namespace };
         self.writer.call(request, StoreRequest::Erase).await
+    }
+}
+
+#[async_trait]
+impl<R: Readers> AccessStore for DatabaseStore<R> {
+    async fn grants_of(&self, connector: i64, user: i64) -> Result<Vec<Grant>, StoreError> {
+        let now = self.clock.now().as_millisecond();
+        reading::access::grants_of(&self.readers, connector, user, now)
+            .await
+            .map_err(|e| (self.explain)(&e))
+    }
+
+    async fn grant(&self, new: NewGrant) -> Result<Grant, StoreError> {
+        let id = self.writer.call(new, StoreRequest::Grant).await?;
+        let given = reading::access::grant(&self.readers, id)
+            .await
+            .map_err(|e| (self.explain)(&e))?;
+        given.ok_or_else(|| StoreError::Unavailable("the grant has just been deleted".into()))
+    }
+
+    async fn access_request(
+        &self,
+        connector: i64,
+        id: i64,
+    ) -> Result<Option<AccessRequest>, StoreError> {
+        reading::access::request(&self.readers, connector, id)
+            .await
+            .map_err(|e| (self.explain)(&e))
+    }
+
+    async fn access_request_by_token(
+        &self,
+        connector: i64,
+        token: &str,
+    ) -> Result<Option<AccessRequest>, StoreError> {
+        reading::access::request_by_token(&self.readers, connector, token)
+            .await
+            .map_err(|e| (self.explain)(&e))
+    }
+
+    async fn open_access_request(
+        &self,
+        connector: i64,
+        user: i64,
+    ) -> Result<Option<AccessRequest>, StoreError> {
+        let now = self.clock.now().as_millisecond();
+        reading::access::open_request(&self.readers, connector, user, now)
+            .await
+            .map_err(|e| (self.explain)(&e))
+    }
+
+    async fn decide_access_request(
+        &self,
+        namespace: &str,
+        id: i64,
+        verdict: AccessVerdict,
+        by: &str,
+    ) -> Result<DecideOutcome, StoreError> {
+        let decide = DecideRequest {
+            namespace: namespace.to_owned(),
+            id,
+            verdict,
+            by: by.to_owned(),
+        };
+        let call = self.writer.call(decide, StoreRequest::DecideAccessRequest);
+        let written = call.await?;
+        let request = reading::access::request_of_namespace(&self.readers, namespace, id)
+            .await
+            .map_err(|e| (self.explain)(&e))?;
+        Ok(match request {
+            Some(request) if written.is_decided => DecideOutcome::Decided(request.into()),
+            Some(request) => DecideOutcome::AlreadyDecided(request.into()),
+            None => DecideOutcome::NotFound,
+        })
+    }
+
+    async fn expire_access_requests(&self) -> Result<Vec<ExpiredRequest>, StoreError> {
+        let now = self.clock.now().as_millisecond();
+        let has_expired = reading::access::has_expired(&self.readers, now)
+            .await
+            .map_err(|e| (self.explain)(&e))?;
+        if !has_expired {
+            return Ok(Vec::new());
+        }
+        let call = self.writer.call((), StoreRequest::ExpireAccessRequests);
+        call.await
     }
 }
 

@@ -59,7 +59,7 @@ pub(super) const END_LANE: [(Erased, &str); 9] = [
 ];
 
 /// What else is the person's `$1` in the namespace `$2` (NULL: in all).
-pub(super) const ERASE_PERSON: [(Erased, &str); 10] = [
+pub(super) const ERASE_PERSON: [(Erased, &str); 12] = [
     (
         Erased::DeniedMessages,
         "DELETE FROM denied WHERE (sender = $1 OR chat = $1) AND (CAST($2 AS TEXT) IS NULL OR namespace = $2)",
@@ -101,6 +101,14 @@ pub(super) const ERASE_PERSON: [(Erased, &str); 10] = [
     (
         Erased::Others,
         "DELETE FROM outgoing_message WHERE (sender = $1 OR chat = $1) AND (CAST($2 AS TEXT) IS NULL OR namespace = $2)",
+    ),
+    (
+        Erased::Others,
+        "DELETE FROM access_grant WHERE sender = $1 AND (CAST($2 AS TEXT) IS NULL OR namespace = $2)",
+    ),
+    (
+        Erased::Others,
+        "DELETE FROM access_request WHERE sender = $1 AND (CAST($2 AS TEXT) IS NULL OR namespace = $2)",
     ),
     // The person's lanes are gone by now, which was noted.
     (
@@ -165,7 +173,7 @@ const fn mention(
 }
 
 /// Every place that may name a person whose row it is not.
-pub(super) const MENTIONS: [Mention; 9] = [
+pub(super) const MENTIONS: [Mention; 11] = [
     mention("inbox", &["id"], "body", OF_LANES, blank_json),
     mention("dead_letter", &["id"], "body", IN_NAMESPACE, blank_json),
     mention("denied", &["id"], "message", IN_NAMESPACE, blank_json),
@@ -175,6 +183,20 @@ pub(super) const MENTIONS: [Mention; 9] = [
         "body",
         IN_NAMESPACE,
         blank_words,
+    ),
+    mention(
+        "access_grant",
+        &["id"],
+        "granted_by",
+        IN_NAMESPACE,
+        blank_name,
+    ),
+    mention(
+        "access_request",
+        &["id"],
+        "decided_by",
+        IN_NAMESPACE,
+        blank_name,
     ),
     mention(
         "outbox",
@@ -268,6 +290,15 @@ pub(super) fn has_number(text: &str, number: i64) -> bool {
 fn blank_state(state: &str, user: i64) -> Blanked {
     if has_number(state, user) {
         Blanked::Changed(None)
+    } else {
+        Blanked::Kept
+    }
+}
+
+/// Who did something: nobody, if it was the person.
+fn blank_name(name: &str, user: i64) -> Blanked {
+    if has_number(name, user) {
+        Blanked::Changed(Some(String::new()))
     } else {
         Blanked::Kept
     }

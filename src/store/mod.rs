@@ -4,6 +4,8 @@
 //! Work is kept in *lanes*, one per (bot, chat, topic). Whoever handles messages claims lanes, works through what waits in
 //! them in order, and gives them back. A claim is not durable in itself; what is done under it is.
 
+mod access;
+mod access_statements;
 mod database;
 mod disk_sync;
 mod erasure;
@@ -36,6 +38,10 @@ use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
 use crate::telemetry::Metrics;
 
+pub use access::{
+    AccessRequest, AccessStore, AccessVerdict, AskOutcome, AskReplies, DecideOutcome,
+    ExpiredRequest, GRANT_RETENTION, Grant, GrantSource, NewAccessRequest, NewGrant, RequestPhase,
+};
 pub use listing_records::{DeadLetter, DeniedMessage, ListingQuery, Page, SessionSummary};
 pub use objects::{
     DeletedObject, ErasedCounts, ObjectChange, ObjectChanges, ObjectContent, ObjectKey, ObjectKind,
@@ -132,7 +138,7 @@ pub trait Inbox: Send + Sync + 'static {
 
 /// The whole store: the pipeline's side, and the listings of the commands.
 #[async_trait]
-pub trait Store: Inbox + ObjectStore {
+pub trait Store: Inbox + ObjectStore + AccessStore {
     /// Told whose message came as soon as it can be claimed: the pipeline, woken without polling.
     fn work_notifier(&self) -> Arc<WorkNotifier>;
 

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::StoreError;
+use super::access::{AccessRequest, Grant};
 use super::listing_records::DeniedMessage;
 use super::outgoing::OutgoingMessage;
 use super::records::TokenCounts;
@@ -24,15 +25,21 @@ pub enum ObjectKind {
     DeadLetter,
     /// A message that somebody sends through a bot.
     OutgoingMessage,
+    /// Somebody who was let in beside the lists.
+    AccessGrant,
+    /// Somebody who asks, or asked, to be let in.
+    AccessRequest,
 }
 
 impl ObjectKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::DeniedMessage,
         Self::Conversation,
         Self::DeadLetter,
         Self::OutgoingMessage,
+        Self::AccessGrant,
+        Self::AccessRequest,
     ];
 
     /// The kind as the store keeps it.
@@ -42,6 +49,8 @@ impl ObjectKind {
             Self::Conversation => 1,
             Self::DeadLetter => 2,
             Self::OutgoingMessage => 3,
+            Self::AccessGrant => 4,
+            Self::AccessRequest => 5,
         }
     }
 }
@@ -61,9 +70,9 @@ pub struct ObjectQuery {
     pub namespace: Option<String>,
     /// The connector's name: what belongs to the connector that has it now.
     pub connector: Option<String>,
-    /// Who sent it; of a conversation and of an outgoing message the person of a private chat.
+    /// Who sent it; of a conversation and of an outgoing message the person of a private chat; of a grant and of a request whose it is.
     pub user: Option<i64>,
-    /// The chat.
+    /// The chat; of a grant and of a request the private one of whose it is.
     pub chat: Option<i64>,
     /// This one alone.
     pub key: Option<ObjectKey>,
@@ -113,6 +122,10 @@ pub enum ObjectContent {
     DeadLetter(StoredDeadLetter),
     /// A message that somebody sends.
     OutgoingMessage(Box<OutgoingMessage>),
+    /// A grant.
+    AccessGrant(Box<Grant>),
+    /// A request for one.
+    AccessRequest(Box<AccessRequest>),
 }
 
 /// A session without its words.
@@ -243,7 +256,7 @@ pub struct ErasedCounts {
     pub dead_letters: u64,
     /// Messages that waited to be handled, and parts of replies that waited to be sent.
     pub waiting: u64,
-    /// Everything else that was the person's: decisions, what was read along, notices and counts.
+    /// Everything else that was the person's: grants and requests, decisions, what was read along, notices and counts.
     pub others: u64,
 }
 

@@ -10,6 +10,7 @@ use super::read_along::ReadAlongMessage;
 use super::reply_part::ReplyPart;
 use crate::history::ChatMessage;
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
+use crate::store::access::{AccessVerdict, AskOutcome, NewAccessRequest};
 use crate::store::user_decisions::{NewUserDecision, TakenDecision};
 
 /// A queue within which order is kept: one topic of one chat, as one connector's bot sees it. Another connector of the same bot has lanes
@@ -371,7 +372,23 @@ pub enum Change {
         /// [`NewUserDecision::id`].
         id: String,
     },
-    /// Telegram has taken the message that shows the buttons of a decision.
+    /// Somebody who is denied asks for access; [`WriteOutcome::access_request`] says what became of it.
+    AskForAccess(Box<NewAccessRequest>),
+    /// A request for access is decided, if it waits and is the connector's; [`WriteOutcome::access_request_decided`] says whether it was. What follows
+    /// from it waits in the lane that asked. One whose time is over expires instead.
+    DecideAccessRequest {
+        /// [`super::AccessRequest::id`].
+        id: i64,
+        /// What is decided.
+        verdict: AccessVerdict,
+        /// As [`super::AccessRequest::decided_by`].
+        by: String,
+        /// The tap that decides it ([`WaitingMessage::id`]), which the same write finishes after it. Where it has gone meanwhile, nothing is decided.
+        message: i64,
+        /// Telegram's id of the message whose button was tapped.
+        tapped_message: Option<i64>,
+    },
+    /// Telegram has taken the message that shows the buttons of a decision, or of a request for access.
     DecisionShown {
         /// [`WaitingPart::reply`].
         reply: i64,
@@ -389,6 +406,10 @@ pub struct WriteOutcome {
     pub more_waits: bool,
     /// A [`Change::TakeDecision`] took a decision that was open.
     pub decision_taken: bool,
+    /// What became of a [`Change::AskForAccess`]; `None` where there was none, or the message that asks has gone.
+    pub access_request: Option<AskOutcome>,
+    /// A [`Change::DecideAccessRequest`] decided a request that waited.
+    pub access_request_decided: bool,
 }
 
 /// What waits for one connector.
@@ -417,7 +438,9 @@ pub struct Retention {
     pub read_along: Timestamp,
     /// Outgoing messages that were sent or failed.
     pub outgoing: Timestamp,
-    /// Ended sessions and the exchanges of running ones; dead letters; that a chat was met in which nothing is kept any more. A lane goes with its last session, or with what it remembers of
+    /// Grants that ended.
+    pub grants: Timestamp,
+    /// Ended sessions and the exchanges of running ones; dead letters; requests for access that were decided, but for those that are muted; that a chat was met in which nothing is kept any more. A lane goes with its last session, or with what it remembers of
     /// handled messages (`identities`), whichever is later.
     pub sessions: Timestamp,
 }

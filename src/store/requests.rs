@@ -5,6 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+use super::access::{ExpiredRequest, NewGrant};
+use super::access_statements::{DecideRequest, WrittenVerdict};
 use super::objects::{ErasedCounts, ObjectKey, ObjectKind};
 use super::outgoing::{NewOutgoing, WrittenOutgoing};
 use super::records::{Change, ClaimOutcome, ClaimRequest, LaneWrite, Retention, WriteOutcome};
@@ -114,6 +116,10 @@ pub(super) enum StoreRequest {
     Register(Pending<ConnectorRef, ()>),
     ExpireDecisions(Pending<(), Vec<ExpiredDecision>>),
     CreateOutgoing(Pending<NewOutgoing, WrittenOutgoing>),
+    /// Answered with its number.
+    Grant(Pending<NewGrant, i64>),
+    DecideAccessRequest(Pending<DecideRequest, WrittenVerdict>),
+    ExpireAccessRequests(Pending<(), Vec<ExpiredRequest>>),
     /// Answered with all that were counted in the minute.
     CountMessages(Pending<CountMessages, u32>),
     /// Answered with how many there were.
@@ -123,7 +129,7 @@ pub(super) enum StoreRequest {
 }
 
 /// The operations' names in metrics: every [`StoreRequest::label`].
-pub(super) const OPERATIONS: [&str; 17] = [
+pub(super) const OPERATIONS: [&str; 20] = [
     "accept",
     "claim",
     "write",
@@ -137,6 +143,9 @@ pub(super) const OPERATIONS: [&str; 17] = [
     "register",
     "expire_decisions",
     "create_outgoing",
+    "grant",
+    "decide_access_request",
+    "expire_access_requests",
     "count_messages",
     "delete_objects",
     "erase",
@@ -156,6 +165,9 @@ impl StoreRequest {
             | Self::DeleteObjects(_)
             | Self::Erase(_)
             | Self::CreateOutgoing(_)
+            | Self::Grant(_)
+            | Self::DecideAccessRequest(_)
+            | Self::ExpireAccessRequests(_)
             | Self::Probe(_) => true,
             Self::Claim(_)
             | Self::Write(_)
@@ -190,6 +202,8 @@ impl StoreRequest {
                         | Change::Denied(..)
                         | Change::DeadLetter { .. }
                         | Change::EndReply { .. }
+                        | Change::AskForAccess(_)
+                        | Change::DecideAccessRequest { .. }
                 )
             }),
             Self::DeadLetterOtherBots(_)
@@ -197,6 +211,9 @@ impl StoreRequest {
             | Self::DeleteConnectorData(_)
             | Self::Retry(_)
             | Self::CreateOutgoing(_)
+            | Self::Grant(_)
+            | Self::DecideAccessRequest(_)
+            | Self::ExpireAccessRequests(_)
             | Self::DeleteObjects(_)
             | Self::Erase(_) => true,
             Self::Claim(_)
@@ -233,6 +250,10 @@ impl StoreRequest {
                 outcome: Some(Ok(WrittenOutgoing::Created { .. })),
                 ..
             }) => Some(&request.connector.uid),
+            Self::DecideAccessRequest(Pending {
+                outcome: Some(Ok(written)),
+                ..
+            }) => written.follows_for.as_ref(),
             _ => None,
         }
     }
@@ -258,6 +279,9 @@ impl StoreRequest {
             Self::Register(_) => "register",
             Self::ExpireDecisions(_) => "expire_decisions",
             Self::CreateOutgoing(_) => "create_outgoing",
+            Self::Grant(_) => "grant",
+            Self::DecideAccessRequest(_) => "decide_access_request",
+            Self::ExpireAccessRequests(_) => "expire_access_requests",
             Self::CountMessages(_) => "count_messages",
             Self::DeleteObjects(_) => "delete_objects",
             Self::Erase(_) => "erase",
@@ -288,6 +312,9 @@ impl StoreRequest {
             Self::Register(pending) => pending.answer(failure),
             Self::ExpireDecisions(pending) => pending.answer(failure),
             Self::CreateOutgoing(pending) => pending.answer(failure),
+            Self::Grant(pending) => pending.answer(failure),
+            Self::DecideAccessRequest(pending) => pending.answer(failure),
+            Self::ExpireAccessRequests(pending) => pending.answer(failure),
             Self::CountMessages(pending) => pending.answer(failure),
             Self::DeleteObjects(pending) => pending.answer(failure),
             Self::Erase(pending) => pending.answer(failure),

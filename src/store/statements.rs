@@ -8,7 +8,7 @@ use super::{MAX_LANE_WAIT, Retention};
 pub(super) const PRUNE_LIMIT: i64 = 500;
 
 /// What `Prune` removes: each with the time in `$1`, [`PRUNE_LIMIT`] in `$2`.
-pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timestamp); 11] {
+pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timestamp); 13] {
     [
         (
             "DELETE FROM seen WHERE (bot, update_id) IN (SELECT bot, update_id FROM seen WHERE at < $1 LIMIT $2)",
@@ -48,6 +48,15 @@ pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timesta
             retention.outgoing,
         ),
         (
+            "DELETE FROM access_grant WHERE id IN (SELECT id FROM access_grant WHERE until < $1 LIMIT $2)",
+            retention.grants,
+        ),
+        // Those that are muted stay.
+        (
+            "DELETE FROM access_request WHERE id IN (SELECT id FROM access_request WHERE decided_at < $1 AND phase <> 3 LIMIT $2)",
+            retention.sessions,
+        ),
+        (
             "DELETE FROM met_chat WHERE (connector, bot, chat) IN (SELECT connector, bot, chat FROM met_chat WHERE at < $1 LIMIT $2)",
             retention.sessions,
         ),
@@ -56,7 +65,7 @@ pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timesta
 
 /// Gives the connector `$1` and the bot `$2` what it has of the chat `$3` under the id `$4`. What came under the new id before is put to
 /// it, unless it has a session or is being worked in.
-pub(super) const MOVE_CHAT: [&str; 6] = [
+pub(super) const MOVE_CHAT: [&str; 7] = [
     "INSERT INTO moved_chat (connector, bot, moved_from, chat) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
     "UPDATE inbox SET lane = (SELECT id FROM lane WHERE connector = $1 AND bot = $2 AND chat = $3 AND topic = 0)
        WHERE lane IN (SELECT id FROM lane WHERE connector = $1 AND bot = $2 AND chat = $4 AND topic = 0 AND owner IS NULL AND sessions = 0)
@@ -71,10 +80,11 @@ pub(super) const MOVE_CHAT: [&str; 6] = [
        AND EXISTS (SELECT 1 FROM lane o WHERE o.connector = $1 AND o.bot = $2 AND o.chat = $3 AND o.topic = 0)",
     "UPDATE lane SET chat = $4 WHERE connector = $1 AND bot = $2 AND chat = $3 AND topic = 0
        AND NOT EXISTS (SELECT 1 FROM lane n WHERE n.connector = $1 AND n.bot = $2 AND n.chat = $4 AND n.topic = 0)",
+    "UPDATE access_request SET notice_chat = $4 WHERE connector = $1 AND bot = $2 AND notice_chat = $3",
 ];
 
 /// What `DeleteConnectorData` removes of the connector `$1`.
-pub(super) const DELETE_CONNECTOR_DATA: [&str; 14] = [
+pub(super) const DELETE_CONNECTOR_DATA: [&str; 16] = [
     "DELETE FROM inbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM outbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM exchange WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
@@ -82,6 +92,8 @@ pub(super) const DELETE_CONNECTOR_DATA: [&str; 14] = [
     "DELETE FROM read_along WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM dead_letter WHERE connector = $1",
     "DELETE FROM user_decision WHERE connector = $1",
+    "DELETE FROM access_grant WHERE connector = $1",
+    "DELETE FROM access_request WHERE connector = $1",
     // A lane that is being worked in goes with its release; what is written there finds no session and no message.
     "DELETE FROM lane WHERE connector = $1 AND owner IS NULL",
     "UPDATE lane SET session = 0 WHERE connector = $1",

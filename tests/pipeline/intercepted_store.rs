@@ -12,8 +12,9 @@ use telegram_connector_operator::history::ChatMessage;
 use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
 use telegram_connector_operator::store::shards::ShardLeases;
 use telegram_connector_operator::store::{
-    AcceptOutcome, Backlog, Claim, ClaimOutcome, ClaimRequest, CreateOutcome, DeadLetter,
-    DeniedMessage, ErasedCounts, ExpiredDecision, Inbox, LaneWrite, ListingQuery, NewOutgoing,
+    AcceptOutcome, AccessRequest, AccessStore, AccessVerdict, Backlog, Claim, ClaimOutcome,
+    ClaimRequest, CreateOutcome, DeadLetter, DecideOutcome, DeniedMessage, ErasedCounts,
+    ExpiredDecision, ExpiredRequest, Grant, Inbox, LaneWrite, ListingQuery, NewGrant, NewOutgoing,
     ObjectChanges, ObjectKey, ObjectKind, ObjectPage, ObjectQuery, ObjectStore, OutgoingMessage,
     Page, ParkedClaim, ReadAlongMessage, Retention, SessionSummary, Store, StoreError,
     UserDecision, WaitingMessage, WorkNotifier, WriteOutcome,
@@ -190,6 +191,64 @@ impl ObjectStore for InterceptedStore {
 
     async fn erase(&self, user: i64, namespace: Option<&str>) -> Result<ErasedCounts, StoreError> {
         self.store.erase(user, namespace).await
+    }
+}
+
+#[async_trait]
+impl AccessStore for InterceptedStore {
+    async fn grants_of(&self, connector: i64, user: i64) -> Result<Vec<Grant>, StoreError> {
+        self.call("grants_of", self.store.grants_of(connector, user))
+            .await
+    }
+
+    async fn grant(&self, new: NewGrant) -> Result<Grant, StoreError> {
+        self.call("grant", self.store.grant(new)).await
+    }
+
+    async fn access_request(
+        &self,
+        connector: i64,
+        id: i64,
+    ) -> Result<Option<AccessRequest>, StoreError> {
+        self.call("access_request", self.store.access_request(connector, id))
+            .await
+    }
+
+    async fn access_request_by_token(
+        &self,
+        connector: i64,
+        token: &str,
+    ) -> Result<Option<AccessRequest>, StoreError> {
+        let call = self.store.access_request_by_token(connector, token);
+        self.call("access_request_by_token", call).await
+    }
+
+    async fn open_access_request(
+        &self,
+        connector: i64,
+        user: i64,
+    ) -> Result<Option<AccessRequest>, StoreError> {
+        let call = self.store.open_access_request(connector, user);
+        self.call("open_access_request", call).await
+    }
+
+    async fn decide_access_request(
+        &self,
+        namespace: &str,
+        id: i64,
+        verdict: AccessVerdict,
+        by: &str,
+    ) -> Result<DecideOutcome, StoreError> {
+        let call = self.store.decide_access_request(namespace, id, verdict, by);
+        self.call("decide_access_request", call).await
+    }
+
+    async fn expire_access_requests(&self) -> Result<Vec<ExpiredRequest>, StoreError> {
+        self.call(
+            "expire_access_requests",
+            self.store.expire_access_requests(),
+        )
+        .await
     }
 }
 

@@ -188,6 +188,7 @@ async fn postgres_store_claims_and_lists() {
             denied: now,
             read_along: now,
             outgoing: now,
+            grants: now,
             sessions: now,
         })
         .await
@@ -355,6 +356,7 @@ async fn postgres_prunes_chats_with_expired_sessions() {
             denied: before,
             read_along: before,
             outgoing: before,
+            grants: before,
             sessions: before,
         };
         while store.prune(retention).await.unwrap() {}

@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnection;
 
 use super::accept::BacklogCount;
 use super::connection::{Connection, rows};
-use super::{objects, outgoing, user_decisions};
+use super::{access, objects, outgoing, user_decisions};
 use crate::identity::ConnectorUid;
 use crate::store::Retention;
 use crate::store::reading::timestamp;
@@ -90,6 +90,18 @@ pub(super) async fn apply_requests(
             StoreRequest::CreateOutgoing(pending) => {
                 let written = outgoing::create(connection, db, &pending.request).await?;
                 pending.resolve(Ok(written));
+            }
+            StoreRequest::Grant(pending) => {
+                let id = access::grant(connection, db, &pending.request).await?;
+                pending.resolve(Ok(id));
+            }
+            StoreRequest::DecideAccessRequest(pending) => {
+                let written = access::decide_in_namespace(connection, db, &pending.request).await?;
+                pending.resolve(Ok(written));
+            }
+            StoreRequest::ExpireAccessRequests(pending) => {
+                let expired = access::expire(connection, db).await?;
+                pending.resolve(Ok(expired));
             }
             StoreRequest::Probe(pending) => {
                 probe(connection, db).await?;

@@ -1,6 +1,7 @@
 //! The store in `PostgreSQL`: for any number of replicas. Lanes are claimed with `FOR UPDATE SKIP LOCKED`, one process at a time.
 
 mod accept;
+mod access;
 mod claim;
 mod claimant;
 mod connection;
@@ -58,6 +59,7 @@ const MIGRATIONS: &[super::migrations::File] = &[
         include_str!("migrations/0009_revisions.sql"),
     ),
     (10, "outgoing", include_str!("migrations/0010_outgoing.sql")),
+    (11, "access", include_str!("migrations/0011_access.sql")),
 ];
 
 fn invalid(what: &str, error: &dyn std::fmt::Display) -> StoreError {
@@ -121,7 +123,7 @@ pub(super) async fn open(
         .max_connections(2)
         .idle_timeout(Duration::from_mins(1))
         .connect_lazy_with(connect.clone());
-    let metrics = options.metrics.clone();
+    let (metrics, clock) = (options.metrics.clone(), options.clock.clone());
     let (shards_connect, shards_pool) = (connect.clone(), readers.clone());
     let shard_leases = move |fleet: &str| -> Arc<dyn ShardLeases> {
         let (connect, pool) = (shards_connect.clone(), shards_pool.clone());
@@ -130,6 +132,6 @@ pub(super) async fn open(
     let work_notifier = Arc::<WorkNotifier>::default();
     let connection = Connection::new(connect, first, backlog, options);
     let writer = Writer::start(connection, work_notifier.clone(), metrics);
-    let store = DatabaseStore::new(writer, readers, work_notifier, explain);
+    let store = DatabaseStore::new(writer, readers, work_notifier, clock, explain);
     Ok(store.with_shard_leases(shard_leases))
 }

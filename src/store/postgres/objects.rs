@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::accept::BacklogCount;
 use super::connection::Connection;
-use super::outgoing;
+use super::{access, outgoing};
 use crate::store::erasure::{
     AFTERWARDS, Blanked, END_DECISION, END_LANE, ERASE_PERSON, Erased, FIND_DECISIONS, LANES,
     MARK_CLAIMED, MENTIONS, Mention, has_number,
@@ -26,6 +26,20 @@ pub(super) async fn delete(
             let mut deleted = 0;
             for key in &objects.keys {
                 deleted += outgoing::delete(db, *key, &objects.namespace).await?;
+            }
+            return Ok(deleted);
+        }
+        ObjectKind::AccessGrant => {
+            let mut deleted = 0;
+            for key in &objects.keys {
+                deleted += access::delete_grant(db, *key, &objects.namespace).await?;
+            }
+            return Ok(deleted);
+        }
+        ObjectKind::AccessRequest => {
+            let mut deleted = 0;
+            for key in &objects.keys {
+                deleted += access::delete_request(db, *key, &objects.namespace).await?;
             }
             return Ok(deleted);
         }

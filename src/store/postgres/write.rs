@@ -6,6 +6,7 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgQueryResult};
 
 use super::accept::BacklogCount;
+use super::access;
 use super::connection::{Connection, rows};
 use super::notices::Notices;
 use super::outgoing;
@@ -77,6 +78,7 @@ pub(super) async fn apply_lane_writes(
         connection
             .backlog
             .add(write.claim.connector, decisions.follow_ups);
+        access::apply_write(connection, db, write, written).await?;
     }
     let finished = rows.apply(db, now).await?;
     if finished == rows.finished.len() as u64 {

@@ -185,7 +185,9 @@ impl<'a> Rows<'a> {
                 Change::OpenDecision(_)
                 | Change::TakeDecision { .. }
                 | Change::DecisionDelivered { .. }
-                | Change::DecisionShown { .. } => {}
+                | Change::DecisionShown { .. }
+                | Change::AskForAccess(_)
+                | Change::DecideAccessRequest { .. } => {}
             }
         }
         match write.release {

@@ -16,7 +16,8 @@ pub(in crate::store) async fn connectors(
     readers: &impl Readers,
 ) -> Result<Vec<ConnectorRef>, sqlx::Error> {
     let statement = "SELECT uid, namespace, name FROM connector
-         WHERE id IN (SELECT connector FROM lane UNION SELECT connector FROM dead_letter)";
+         WHERE id IN (SELECT connector FROM lane UNION SELECT connector FROM dead_letter
+           UNION SELECT connector FROM access_grant UNION SELECT connector FROM access_request)";
     let found = readers.fetch(statement.into(), &[]).await?;
     let connectors = found.iter().map(|row| ConnectorRef {
         uid: ConnectorUid::from(row.text(0)),

@@ -1,5 +1,6 @@
 //! Reads beside the writer: the same statements on both databases, with `$1`, `$2`… for values, which either understands.
 
+pub(super) mod access;
 pub(super) mod listing;
 pub(super) mod objects;
 pub(super) mod outgoing;

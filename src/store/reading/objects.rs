@@ -4,6 +4,7 @@ use super::{Columns, Dialect, Readers, Value, history};
 use crate::history::ChatMessage;
 use crate::identity::{BotId, ConnectorUid};
 use crate::store::TokenCounts;
+use crate::store::access_statements::{GRANT_COLUMNS, REQUEST_COLUMNS};
 use crate::store::objects::{
     DeletedObject, ObjectChange, ObjectChanges, ObjectContent, ObjectKey, ObjectKind, ObjectPage,
     ObjectQuery, StoredConversation, StoredDeadLetter, StoredObject,
@@ -65,7 +66,11 @@ impl<'a> Conditions<'a> {
 /// The names of a kind's key columns, of the table that comes first (see [`tables`]).
 fn key_columns(kind: ObjectKind, by_chat: bool) -> &'static str {
     match kind {
-        ObjectKind::DeniedMessage | ObjectKind::DeadLetter | ObjectKind::OutgoingMessage => "o.id",
+        ObjectKind::DeniedMessage
+        | ObjectKind::DeadLetter
+        | ObjectKind::OutgoingMessage
+        | ObjectKind::AccessGrant
+        | ObjectKind::AccessRequest => "o.id",
         ObjectKind::Conversation if by_chat => "l.id, o.number",
         ObjectKind::Conversation => "o.lane, o.number",
     }
@@ -86,6 +91,8 @@ fn columns(kind: ObjectKind) -> &'static str {
                o.attempts, o.reason"
         }
         ObjectKind::OutgoingMessage => outgoing::COLUMNS,
+        ObjectKind::AccessGrant => GRANT_COLUMNS,
+        ObjectKind::AccessRequest => REQUEST_COLUMNS,
     }
 }
 
@@ -101,6 +108,12 @@ fn tables<D: Dialect>(kind: ObjectKind, by_chat: bool) -> String {
         }
         ObjectKind::OutgoingMessage => {
             "outgoing_message o LEFT JOIN connector c ON c.id = o.connector".to_owned()
+        }
+        ObjectKind::AccessGrant => {
+            "access_grant o LEFT JOIN connector c ON c.id = o.connector".to_owned()
+        }
+        ObjectKind::AccessRequest => {
+            "access_request o LEFT JOIN connector c ON c.id = o.connector".to_owned()
         }
         ObjectKind::Conversation if by_chat => {
             format!(
@@ -122,10 +135,11 @@ fn conditions<'a>(query: &'a ObjectQuery, index: &str) -> Conditions<'a> {
     if let Some(namespace) = &query.namespace {
         conditions.text(&format!("{index}o.namespace ="), namespace);
     }
-    let (user, chat) = if is_conversation {
-        ("l.chat", "l.chat")
-    } else {
-        ("o.sender", "o.chat")
+    let (user, chat) = match query.kind {
+        ObjectKind::Conversation => ("l.chat", "l.chat"),
+        // The chat is the person's own.
+        ObjectKind::AccessGrant | ObjectKind::AccessRequest => ("o.sender", "o.sender"),
+        _ => ("o.sender", "o.chat"),
     };
     if let Some(id) = query.user {
         // Nobody's is what belongs to no person: a group is not the user 0.
@@ -389,6 +403,12 @@ fn object(kind: ObjectKind, row: &impl Columns) -> Result<StoredObject, sqlx::Er
         }
         ObjectKind::OutgoingMessage => {
             ObjectContent::OutgoingMessage(Box::new(super::outgoing::read(row)))
+        }
+        ObjectKind::AccessGrant => {
+            ObjectContent::AccessGrant(Box::new(super::access::read_grant(row)))
+        }
+        ObjectKind::AccessRequest => {
+            ObjectContent::AccessRequest(Box::new(super::access::read_request(row)))
         }
     };
     Ok(StoredObject {

@@ -7,7 +7,7 @@ use super::accept::BacklogCount;
 use super::claimant::DeadClaimant;
 use super::connection::Connection;
 use super::sent_journal;
-use super::{objects, outgoing, user_decisions};
+use super::{access, objects, outgoing, user_decisions};
 use crate::identity::ConnectorUid;
 use crate::store::Retention;
 use crate::store::reading::timestamp;
@@ -89,6 +89,18 @@ pub(super) fn apply_requests(
             StoreRequest::CreateOutgoing(pending) => {
                 let written = outgoing::create(connection, db, &pending.request)?;
                 pending.resolve(Ok(written));
+            }
+            StoreRequest::Grant(pending) => {
+                let id = access::grant(connection, db, &pending.request)?;
+                pending.resolve(Ok(id));
+            }
+            StoreRequest::DecideAccessRequest(pending) => {
+                let written = access::decide_in_namespace(connection, db, &pending.request)?;
+                pending.resolve(Ok(written));
+            }
+            StoreRequest::ExpireAccessRequests(pending) => {
+                let expired = access::expire(connection, db)?;
+                pending.resolve(Ok(expired));
             }
             StoreRequest::Probe(pending) => {
                 probe(connection, db)?;

@@ -2,6 +2,7 @@
 //! volume).
 
 mod accept;
+mod access;
 pub(super) mod backup;
 mod claim;
 mod claimant;
@@ -69,7 +70,7 @@ pub(super) async fn open(
         .close()
         .await
         .map_err(|e| open_error::explain(path, "it cannot be written", &e))?;
-    let metrics = options.metrics.clone();
+    let (metrics, clock) = (options.metrics.clone(), options.clock.clone());
     let connection = Connection::open(path.to_owned(), options)
         .map_err(|e| open_error::explain_writer(path, &e))?;
     let readers = SqlitePoolOptions::new()
@@ -83,7 +84,7 @@ pub(super) async fn open(
         .map_err(|e| invalid("no thread can be started for it", &e))?;
     let path = path.to_owned();
     let explain = move |error: &_| explain(&path, error);
-    let store = DatabaseStore::new(writer, readers, work_notifier, explain);
+    let store = DatabaseStore::new(writer, readers, work_notifier, clock, explain);
     Ok(
         store.with_sent_journal(move |claim, reply, number, message_id| {
             let lane = claim.lane;
@@ -124,6 +125,7 @@ const MIGRATIONS: &[super::migrations::File] = &[
         include_str!("migrations/0008_revisions.sql"),
     ),
     (9, "outgoing", include_str!("migrations/0009_outgoing.sql")),
+    (10, "access", include_str!("migrations/0010_access.sql")),
 ];
 
 /// Two processes may start at the same moment; the second finds the first's migrations done.

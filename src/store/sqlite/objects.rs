@@ -5,7 +5,7 @@ use rusqlite::{Connection as Db, OptionalExtension as _, params_from_iter};
 
 use super::accept::BacklogCount;
 use super::connection::Connection;
-use super::outgoing;
+use super::{access, outgoing};
 use crate::store::erasure::{
     AFTERWARDS, Blanked, END_DECISION, END_LANE, ERASE_PERSON, Erased, FIND_DECISIONS, LANES,
     MARK_CLAIMED, MENTIONS, Mention, has_number,
@@ -27,6 +27,8 @@ pub(super) fn delete(db: &Db, objects: &DeleteObjects) -> rusqlite::Result<u64> 
             ObjectKind::DeniedMessage => delete_row(db, "denied", *key, &objects.namespace)?,
             ObjectKind::DeadLetter => delete_row(db, "dead_letter", *key, &objects.namespace)?,
             ObjectKind::OutgoingMessage => outgoing::delete(db, *key, &objects.namespace)?,
+            ObjectKind::AccessGrant => access::delete_grant(db, *key, &objects.namespace)?,
+            ObjectKind::AccessRequest => access::delete_request(db, *key, &objects.namespace)?,
             ObjectKind::Conversation => end_conversation(db, *key, &objects.namespace)?,
         };
     }

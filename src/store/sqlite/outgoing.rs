@@ -153,24 +153,31 @@ pub(super) fn delete(
 }
 
 /// The first number that a statement answers, with its values by their names: `SQLite` counts a `$2` by where it first stands.
-fn number(db: &Db, statement: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Option<i64>> {
+pub(super) fn number(
+    db: &Db,
+    statement: &str,
+    values: &[&dyn ToSql],
+) -> rusqlite::Result<Option<i64>> {
     let mut statement = db.prepare_cached(statement)?;
     bind(&mut statement, values)?;
     let mut rows = statement.raw_query();
     rows.next()?.map(|row| row.get(0)).transpose()
 }
 
-fn execute(db: &Db, statement: &str, values: &[&dyn ToSql]) -> rusqlite::Result<()> {
+pub(super) fn execute(db: &Db, statement: &str, values: &[&dyn ToSql]) -> rusqlite::Result<()> {
     change(db, statement, values).map(drop)
 }
 
-fn change(db: &Db, statement: &str, values: &[&dyn ToSql]) -> rusqlite::Result<usize> {
+pub(super) fn change(db: &Db, statement: &str, values: &[&dyn ToSql]) -> rusqlite::Result<usize> {
     let mut statement = db.prepare_cached(statement)?;
     bind(&mut statement, values)?;
     statement.raw_execute()
 }
 
-fn bind(statement: &mut rusqlite::Statement<'_>, values: &[&dyn ToSql]) -> rusqlite::Result<()> {
+pub(super) fn bind(
+    statement: &mut rusqlite::Statement<'_>,
+    values: &[&dyn ToSql],
+) -> rusqlite::Result<()> {
     for (n, value) in (1..).zip(values) {
         if let Some(index) = statement.parameter_index(&format!("${n}"))? {
             statement.raw_bind_parameter(index, value)?;

@@ -6,7 +6,7 @@ use rusqlite::{Connection as Db, OptionalExtension as _, Params};
 
 use super::connection::Connection;
 use super::sent_journal::{SentPart, SentRecord};
-use super::{outgoing, user_decisions};
+use super::{access, outgoing, user_decisions};
 use crate::store::read_along;
 use crate::store::requests::StoreRequest;
 use crate::store::statements::{
@@ -113,6 +113,10 @@ fn apply_lane_write(
             }
             Change::DecisionShown { reply, message_id } => {
                 user_decisions::set_message(db, lane, *reply, *message_id)?;
+                access::set_message(db, lane, *reply, *message_id)?;
+            }
+            Change::AskForAccess(_) | Change::DecideAccessRequest { .. } => {
+                access::apply_change(connection, db, write.claim, change, &mut written)?;
             }
             other => apply_change(db, lane, other, now)?,
         }
@@ -266,7 +270,9 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
         | Change::OpenDecision(_)
         | Change::TakeDecision { .. }
         | Change::DecisionDelivered { .. }
-        | Change::DecisionShown { .. } => Ok(()),
+        | Change::DecisionShown { .. }
+        | Change::AskForAccess(_)
+        | Change::DecideAccessRequest { .. } => Ok(()),
     }
 }
 

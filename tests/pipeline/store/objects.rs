@@ -34,6 +34,8 @@ fn chat_and_user(object: &StoredObject) -> (i64, Option<i64>) {
         ObjectContent::Conversation(of) => (of.chat, Some(of.chat).filter(|chat| *chat > 0)),
         ObjectContent::DeadLetter(dead) => (dead.chat, dead.user),
         ObjectContent::OutgoingMessage(message) => (message.chat, message.user),
+        ObjectContent::AccessGrant(grant) => (grant.user, Some(grant.user)),
+        ObjectContent::AccessRequest(request) => (request.user, Some(request.user)),
     }
 }
 
@@ -236,6 +238,7 @@ async fn write_much(store: Arc<dyn Store>, number: i64) {
         denied: now,
         read_along: now,
         outgoing: now,
+        grants: now,
         sessions: jiff::Timestamp::MIN,
     };
     store.prune(retention).await.unwrap();

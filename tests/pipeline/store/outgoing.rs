@@ -367,6 +367,7 @@ async fn ended_message_and_its_key_are_kept_for_a_day() {
             denied: now,
             read_along: now,
             outgoing: now - OUTGOING_RETENTION,
+            grants: now - OUTGOING_RETENTION,
             // What was met stays met for much longer.
             sessions: jiff::Timestamp::from_second(1_000_000_000).unwrap(),
         };

@@ -21,6 +21,7 @@ async fn identities_expire_by_age_only() {
         denied: now,
         read_along: now,
         outgoing: now,
+        grants: now,
         sessions: now,
     };
     store.prune(retention(now)).await.unwrap();
@@ -102,6 +103,7 @@ async fn chat_with_expired_session_and_notice_is_pruned() {
             denied: before,
             read_along: before,
             outgoing: before,
+            grants: before,
             sessions: before,
         };
         while store.prune(retention).await.unwrap() {}

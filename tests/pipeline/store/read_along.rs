@@ -59,6 +59,7 @@ pub(crate) async fn read_along_is_bounded_and_ends(store: &dyn Store) {
         denied: Timestamp::MIN,
         read_along: before,
         outgoing: before,
+        grants: before,
         sessions: Timestamp::MIN,
     };
     store.prune(retention).await.unwrap();

@@ -162,6 +162,7 @@ pub(crate) async fn check_decision_is_shown_in_another_chat(store: &dyn Store) {
         sessions: Timestamp::UNIX_EPOCH,
         read_along: later,
         outgoing: later,
+        grants: later,
     };
     // Nothing waits in either lane now, but a person.
     while store.prune(retention).await.unwrap() {}
