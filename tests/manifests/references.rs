@@ -43,6 +43,24 @@ fn references_that_the_files_do_not_hold_are_warnings() {
 }
 
 #[test]
+fn entries_that_ended_are_warnings_with_their_line() {
+    let list = "apiVersion: connectors.pupau.ai/v1alpha1\nkind: TelegramUserList\nmetadata: {name: staff}\nspec:\n  users:\n  - {id: 1}\n  \
+                - {id: 2, until: \"2020-01-31\"}\n  - {id: 3, until: \"2999-01-31\"}\n";
+    let (outcome, output) = check_text("list.yaml", list);
+    assert_eq!((outcome.errors, outcome.warnings), (0, 1), "{output}");
+    let said = "list.yaml:7: spec.users[1].until: warning: the entry ended (2020-01-31): it lets nobody in";
+    assert!(output.contains(said), "{output}");
+    let approvers =
+        "\n  approvals: {approvers: {users: [{id: 9, until: \"2020-01-31T12:00:00Z\"}]}}\n";
+    let connector = format!("{}{approvers}", CONNECTOR.trim_end());
+    let (_, output) = check_text("bot.yaml", &connector);
+    assert!(
+        output.contains("spec.approvals.approvers.users[0].until: warning: the entry ended"),
+        "{output}"
+    );
+}
+
+#[test]
 fn unlabelled_secret_is_a_warning_where_the_label_is_required() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bot.yaml");

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod access_ends;
 mod answer_ends;
 mod answer_parts;
 mod attachments;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bot_api_simulator::{Fault, FaultKind, SentMessage};
+use jiff::Timestamp;
 use rstest::rstest;
 use telegram_connector_operator::api::connector::RespondTo;
 use telegram_connector_operator::pipeline::{
@@ -42,7 +43,7 @@ async fn env_with_support() -> (TestEnv, Connector) {
 }
 
 async fn send(env: &TestEnv, request: SendRequest) -> OutgoingMessage {
-    match send_message(&env.registry, &*env.store, request).await {
+    match send_message(&env.registry, &*env.store, request, Timestamp::now()).await {
         Ok(SendOutcome::Accepted(message)) => message,
         other => panic!("{other:?}"),
     }
@@ -106,7 +107,13 @@ async fn message_reaches_the_topic_of_a_group() {
         topic: Some(topic),
         ..request(name, "fire")
     };
-    let early = send_message(&env.registry, &*env.store, to_topic("early")).await;
+    let early = send_message(
+        &env.registry,
+        &*env.store,
+        to_topic("early"),
+        Timestamp::now(),
+    )
+    .await;
     // The bot has been added, which its first update says, or it has not come yet.
     if early.is_err() {
         env.telegram.send_group_message(group, ANN, "hello");
@@ -216,12 +223,24 @@ async fn same_key_is_the_same_message_or_refused() {
         ..request(name, text)
     };
     let first = send(&env, keyed("first", "done")).await;
-    let again = send_message(&env.registry, &*env.store, keyed("second", "done")).await;
+    let again = send_message(
+        &env.registry,
+        &*env.store,
+        keyed("second", "done"),
+        Timestamp::now(),
+    )
+    .await;
     let Ok(SendOutcome::Known(known)) = again else {
         panic!("{again:?}");
     };
     assert_eq!((known.id, known.name.as_str()), (first.id, "first"));
-    let other = send_message(&env.registry, &*env.store, keyed("third", "failed")).await;
+    let other = send_message(
+        &env.registry,
+        &*env.store,
+        keyed("third", "failed"),
+        Timestamp::now(),
+    )
+    .await;
     assert_eq!(refused_field(other), SendField::IdempotencyKey);
     ended(&env, "first").await;
     assert_eq!(received(&env, &support).len(), 1);
@@ -248,7 +267,7 @@ async fn message_is_refused_by_the_field_that_is_wrong(
     let (env, support) = env_with_support().await;
     let mut asked = request("hello", "hello");
     edit(&mut asked);
-    let refused = send_message(&env.registry, &*env.store, asked).await;
+    let refused = send_message(&env.registry, &*env.store, asked, Timestamp::now()).await;
     assert_eq!(refused_field(refused), field);
     let found = env.store.outgoing_message("acme", "hello").await.unwrap();
     assert_eq!(found, None);
@@ -259,11 +278,23 @@ async fn message_is_refused_by_the_field_that_is_wrong(
 async fn connector_that_is_suspended_or_silent_sends_nothing() {
     let (env, support) = env_with_support().await;
     env.update_connector(&support, |c| c.sending_per_minute = None);
-    let off = send_message(&env.registry, &*env.store, request("a", "a")).await;
+    let off = send_message(
+        &env.registry,
+        &*env.store,
+        request("a", "a"),
+        Timestamp::now(),
+    )
+    .await;
     let off = off.unwrap_err().to_string();
     assert!(off.contains("spec.sending.perMinute"), "{off}");
     env.registry.withdraw(&support.uid);
-    let suspended = send_message(&env.registry, &*env.store, request("a", "a")).await;
+    let suspended = send_message(
+        &env.registry,
+        &*env.store,
+        request("a", "a"),
+        Timestamp::now(),
+    )
+    .await;
     let suspended = suspended.unwrap_err().to_string();
     assert!(suspended.contains("suspended"), "{suspended}");
 }
@@ -279,7 +310,7 @@ async fn rate_of_a_connector_is_bounded() {
         dry_run: true,
         ..request("c", "c")
     };
-    let refused = send_message(&env.registry, &*env.store, tried).await;
+    let refused = send_message(&env.registry, &*env.store, tried, Timestamp::now()).await;
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("2 messages a minute"), "{refused}");
     tokio::time::timeout(TIMEOUT, ended(&env, "b"))

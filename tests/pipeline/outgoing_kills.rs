@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use telegram_connector_operator::pipeline::{SendRequest, send_message};
 use telegram_connector_operator::store::{OutgoingMessage, OutgoingPhase, Store};
 use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
@@ -75,7 +76,7 @@ fn is_killed_while_sending(env: &TestEnv, support: &Connector, n: usize) -> bool
         resolve_anew(env, support);
         let _pipeline = env.second_process(store.clone());
         let work = async {
-            let sent = send_message(&env.registry, &*store, message(n)).await;
+            let sent = send_message(&env.registry, &*store, message(n), Timestamp::now()).await;
             sent.unwrap();
             wait_until("the message is sent", async || is_sent(&*store, n).await).await;
         };
@@ -110,7 +111,7 @@ async fn each_key_arrives_once_or_is_listed(mut env: TestEnv) {
         env.store = open_with_lease(&env.address, LEASE).await;
         resolve_anew(&env, &support);
         let pipeline = env.second_process(env.store.clone());
-        let again = send_message(&env.registry, &*env.store, message(n)).await;
+        let again = send_message(&env.registry, &*env.store, message(n), Timestamp::now()).await;
         again.unwrap();
         wait_until("the message is sent", async || {
             is_sent(&*env.store, n).await

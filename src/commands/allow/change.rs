@@ -332,7 +332,10 @@ mod tests {
     #[test]
     fn end_that_is_asked_for_goes_into_every_entry_of_the_user() {
         let ends = until(id(7), "2027-03-31");
-        let lists = deciding(&[id(7)], &[("staff", &[ends.clone()]), ("more", &[id(7)])]);
+        let lists = deciding(
+            &[id(7)],
+            &[("staff", std::slice::from_ref(&ends)), ("more", &[id(7)])],
+        );
         let allow = |until| {
             let asked = AskedEntry { until, note: None };
             lists.allow(&UserRef::Id(7), asked, None, NOW).unwrap()
