@@ -27,6 +27,9 @@ use crate::data_api::certificate::CertificateKeeper;
 use crate::data_api::{self, DataApiCertificate, DataApiServer, DataApiSettings};
 use crate::http_server::bind_listener;
 use crate::http_server::tls::{ServedCertificate, TlsFiles};
+use crate::identity_provider::{
+    IdentityProvider, IdentityProviderHttpClient, ProviderConfig, ProviderLimits, Sealer,
+};
 use crate::observation::{Notice, Observations};
 use crate::pipeline::{DeadLetterHook, Pipeline, PipelineContext, PipelineLimits};
 use crate::registry::Registry;
@@ -62,6 +65,8 @@ pub struct OperatorSettings {
     pub max_concurrent_chats: u16,
     /// How long a shutdown waits for what is in flight.
     pub shutdown_grace: Duration,
+    /// `--sign-in-key-file`; `None`: nobody can sign in.
+    pub sealer: Option<Arc<Sealer>>,
 }
 
 /// Why an operator cannot start; each names the flag and what to do.
@@ -193,6 +198,7 @@ impl Operator {
                 inbox: store.clone(),
                 telegram: Arc::new(telegram),
                 assistants,
+                can_seal: settings.sealer.is_some(),
                 settings: settings.controller,
                 metrics: metrics.clone(),
                 readiness: readiness.clone(),
@@ -282,21 +288,26 @@ impl Operator {
 /// How long the servers' last requests may take once the pipeline has ended.
 const SERVERS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A factory of assistants that may connect only where `guard` allows; their certificates are verified against the public CAs and `roots`.
+/// A factory of assistants that may connect only where `guard` allows; their certificates are verified against the public CAs and `roots`, those
+/// of identity providers against the public CAs and `provider_roots`.
 ///
 /// # Errors
 /// [`StartError::Http`].
 pub fn assistant_factory(
     guard: AddressPolicy,
     roots: &ExtraRootCertificates,
+    provider_roots: &ExtraRootCertificates,
 ) -> Result<SharedAssistantFactory, StartError> {
+    let limits = ProviderLimits::default();
+    let providers = IdentityProviderHttpClient::new(provider_roots, limits, guard.clone());
     let context = AssistantHttpClient::with_extra_roots(roots, HttpLimits::default(), guard)
         .map_err(|e| StartError::Http(e.to_string()))?;
-    Ok(Arc::new(GuardedAssistantFactory(context)))
+    let providers = providers.map_err(StartError::Http)?;
+    Ok(Arc::new(GuardedAssistantFactory(context, providers)))
 }
 
-/// All assistants share one pool of connections.
-struct GuardedAssistantFactory(AssistantHttpClient);
+/// All assistants share one pool of connections, and all identity providers another.
+struct GuardedAssistantFactory(AssistantHttpClient, IdentityProviderHttpClient);
 
 impl AssistantFactory for GuardedAssistantFactory {
     fn build_assistant(
@@ -329,6 +340,14 @@ impl AssistantFactory for GuardedAssistantFactory {
         key: Option<SecretString>,
     ) -> Result<Arc<Speaker>, String> {
         crate::assistant::build_speaker(spec, key, &self.0)
+    }
+
+    fn build_identity_provider(
+        &self,
+        config: ProviderConfig,
+        clock: SharedClock,
+    ) -> IdentityProvider {
+        IdentityProvider::new(config, self.1.clone(), clock)
     }
 }
 

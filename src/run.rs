@@ -18,6 +18,7 @@ use crate::controller::{self, LeaseSettings};
 use crate::data_api::certificate::CertificateSettings;
 use crate::data_api::{DataApiCertificate, DataApiSettings};
 use crate::http_server::tls::TlsFiles;
+use crate::identity_provider::Sealer;
 use crate::kube_client;
 use crate::operator::{Operator, OperatorSettings, assistant_factory};
 use crate::telemetry::{Metrics, logs};
@@ -43,10 +44,9 @@ pub async fn run(args: RunArgs) -> Result<()> {
     let settings = settings(&args, identity)?;
     let guard = address_policy(&args)?
         .with_own_addresses(assistant::own_addresses().map_err(|e| anyhow!(e))?);
-    let roots = match &args.assistant_ca_file {
-        Some(path) => ExtraRootCertificates::read(path)?,
-        None => ExtraRootCertificates::default(),
-    };
+    let roots = extra_roots("--assistant-ca-file", args.assistant_ca_file.as_ref())?;
+    let ca_file = args.identity_provider_ca_file.as_ref();
+    let provider_roots = extra_roots("--identity-provider-ca-file", ca_file)?;
     let metrics = Arc::new(Metrics::new());
     let client = kube_client::infer_config(None)
         .await
@@ -59,7 +59,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
         client,
         settings,
         metrics,
-        assistant_factory(guard, &roots)?,
+        assistant_factory(guard, &roots, &provider_roots)?,
         Arc::new(SystemClock),
     )
     .await?;
@@ -149,6 +149,20 @@ fn settings(args: &RunArgs, identity: String) -> Result<OperatorSettings> {
         session_retention: days(args.session_retention_days),
         max_concurrent_chats: args.max_concurrent_chats,
         shutdown_grace: Duration::from_secs(u64::from(args.shutdown_grace_seconds)),
+        sealer: args
+            .sign_in_key_file
+            .as_deref()
+            .map(Sealer::read)
+            .transpose()?
+            .map(Arc::new),
+    })
+}
+
+/// The authorities in the file of a flag; none without it.
+fn extra_roots(flag: &'static str, path: Option<&PathBuf>) -> Result<ExtraRootCertificates> {
+    Ok(match path {
+        Some(path) => ExtraRootCertificates::read(flag, path)?,
+        None => ExtraRootCertificates::default(),
     })
 }
 

@@ -67,11 +67,11 @@ words! {
 words! {
     /// The `reason` of a condition; each names the conditions that can have it.
     Reason {
-        /// `TokenValid`: the Secret does not exist.
+        /// `TokenValid`, `AccessResolved`: the Secret does not exist.
         SecretNotFound,
-        /// `TokenValid`: the Secret has no such key.
+        /// `TokenValid`, `AccessResolved`: the Secret has no such key.
         SecretKeyMissing,
-        /// `TokenValid`, `AssistantReady`: the administrator requires a label that the Secret lacks.
+        /// `TokenValid`, `AccessResolved`, `AssistantReady`: the administrator requires a label that the Secret lacks.
         SecretNotAllowed,
         /// `TokenValid`: the value is not a bot token.
         TokenMalformed,
@@ -88,6 +88,14 @@ words! {
         UserListNotFound,
         /// `AccessResolved`: a referenced list cannot be read.
         UserListInvalid,
+        /// `AccessResolved`: the identity provider does not answer, or not as the protocols say.
+        IdentityProviderUnreachable,
+        /// `AccessResolved`: the identity provider refuses the client.
+        IdentityProviderRefused,
+        /// `AccessResolved`: the identity provider has no device authorization endpoint.
+        DeviceFlowUnsupported,
+        /// `AccessResolved`: the operator has no key for what a sign-in leaves in the store.
+        SignInKeyMissing,
         /// `AccessResolved` is true.
         Resolved,
 
@@ -129,6 +137,16 @@ words! {
 }
 
 impl Reason {
+    /// Whether it says that an identity provider cannot be used.
+    pub const fn is_of_identity_provider(self) -> bool {
+        matches!(
+            self,
+            Self::IdentityProviderUnreachable
+                | Self::IdentityProviderRefused
+                | Self::DeviceFlowUnsupported
+        )
+    }
+
     /// Whether `Ready` can have this reason: then it is a label of the metric of connectors by reason.
     pub const fn is_ready_reason(self) -> bool {
         match self {
@@ -141,6 +159,10 @@ impl Reason {
             | Self::TelegramUnreachable
             | Self::UserListNotFound
             | Self::UserListInvalid
+            | Self::IdentityProviderUnreachable
+            | Self::IdentityProviderRefused
+            | Self::DeviceFlowUnsupported
+            | Self::SignInKeyMissing
             | Self::WebhookRejected
             | Self::WebhookUnreachable
             | Self::WebhookContested

@@ -24,18 +24,20 @@ pub mod approvals;
 pub mod assistant;
 pub mod assistant_headers;
 pub mod files;
+pub mod oidc;
 pub mod openai_options;
 pub mod sending;
 pub mod speech;
 pub mod status;
 pub mod transcription;
 
-pub use access::{AccessLevel, AccessSpec, ListRef, UserSelection};
+pub use access::{AccessLevel, AccessSpec, CompanySelection, ListRef, UserSelection};
 pub use answers::{AnswersSpec, RichMessages};
 pub use approvals::{ApprovalChatSpec, ApprovalsSpec};
 pub use assistant::{AssistantProtocol, AssistantSpec};
 pub use assistant_headers::{ApiKeyHeader, AssistantHeader, HeaderValueSource, SecretKeySelector};
 pub use files::{ExtractSpec, FilesSpec};
+pub use oidc::{DEFAULT_CLIENT_SECRET_KEY, OidcSpec, RequiredClaimSpec};
 pub use openai_options::{OmittableField, OpenAiApi, OpenAiSpec};
 pub use sending::SendingSpec;
 pub use speech::{SpeechOccasion, SpeechSpec};
@@ -212,7 +214,7 @@ pub struct SecretKeyRef {
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: String,
-    /// The key in the Secret's data. Default "token" for the bot token, "api-key" for the assistant's key.
+    /// The key in the Secret's data. Default "token" for the bot token, "client-secret" for a sign-in's client, else "api-key".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: Option<String>,

@@ -1,5 +1,5 @@
-//! Certificate authorities that are trusted for assistants over https beside the built-in public ones: those of
-//! `--assistant-ca-file`, such as a cluster's or a company's own.
+//! Certificate authorities that are trusted over https beside the built-in public ones: those of `--assistant-ca-file` and
+//! `--identity-provider-ca-file`, such as a cluster's or a company's own.
 
 use std::path::{Path, PathBuf};
 
@@ -12,10 +12,12 @@ use rustls::pki_types::pem::PemObject;
 #[derive(Debug, Clone, Default)]
 pub struct ExtraRootCertificates(Vec<CertificateDer<'static>>);
 
-/// Why the file of `--assistant-ca-file` cannot be used.
+/// Why a file of authorities cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("--assistant-ca-file {}: {why}", path.display())]
+#[error("{flag} {}: {why}", path.display())]
 pub struct CaFileError {
+    /// The flag that names the file.
+    pub flag: &'static str,
     /// Path of the file, as given.
     pub path: PathBuf,
     /// What is wrong with the file; a clause that continues the error message.
@@ -27,8 +29,9 @@ impl ExtraRootCertificates {
     ///
     /// # Errors
     /// [`CaFileError`] if the file cannot be read, holds no certificate, or holds an invalid one.
-    pub fn read(path: &Path) -> Result<Self, CaFileError> {
+    pub fn read(flag: &'static str, path: &Path) -> Result<Self, CaFileError> {
         let error = |why| CaFileError {
+            flag,
             path: path.to_owned(),
             why,
         };
@@ -88,7 +91,7 @@ mod tests {
         let path = folder.path().join("ca.pem");
         let says = |pem: &str, what: &str| {
             std::fs::write(&path, pem).expect("written");
-            let message = ExtraRootCertificates::read(&path)
+            let message = ExtraRootCertificates::read("--assistant-ca-file", &path)
                 .expect_err("refused")
                 .to_string();
             let named = format!("--assistant-ca-file {}: ", path.display());
@@ -110,7 +113,7 @@ mod tests {
             "certificate 2 of it is none",
         );
         std::fs::remove_file(&path).expect("removed");
-        let message = ExtraRootCertificates::read(&path)
+        let message = ExtraRootCertificates::read("--assistant-ca-file", &path)
             .expect_err("refused")
             .to_string();
         assert!(message.contains("cannot be read"), "{message}");

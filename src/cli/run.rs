@@ -166,6 +166,12 @@ pub struct RunArgs {
     /// PEM bundle of authorities that assistants over https may be vouched for by, beside the public ones; read at the start
     #[arg(long, env = "ASSISTANT_CA_FILE", value_name = "PATH")]
     pub assistant_ca_file: Option<PathBuf>,
+    /// PEM bundle of authorities that identity providers may be vouched for by, beside the public ones; read at the start
+    #[arg(long, env = "IDENTITY_PROVIDER_CA_FILE", value_name = "PATH")]
+    pub identity_provider_ca_file: Option<PathBuf>,
+    /// File with the key that seals what a sign-in with the company account leaves in the store: 32 random bytes as Base64, one key a line, of which the first seals and all open; absent: nobody can sign in; read at the start
+    #[arg(long, env = "SIGN_IN_KEY_FILE", value_name = "PATH")]
+    pub sign_in_key_file: Option<PathBuf>,
     /// Use a Secret only if it has the label `connectors.pupau.ai/allow-use: "true"`
     #[arg(long, env = "REQUIRE_SECRET_LABEL")]
     pub require_secret_label: bool,

@@ -26,6 +26,8 @@ pub enum AccessProblem {
     ListInvalid(String, String),
     /// The level has no list at all.
     SelectionMissing(&'static str),
+    /// Nobody can sign in with the company account.
+    SignIn(Reason, String),
 }
 
 impl AccessProblem {
@@ -34,6 +36,7 @@ impl AccessProblem {
         match self {
             Self::ListNotFound(_) => Reason::UserListNotFound,
             Self::ListInvalid(..) | Self::SelectionMissing(_) => Reason::UserListInvalid,
+            Self::SignIn(reason, _) => *reason,
         }
     }
 
@@ -51,6 +54,7 @@ impl AccessProblem {
             Self::SelectionMissing(field) => {
                 format!("the level needs spec.access.{field}, which is missing")
             }
+            Self::SignIn(_, why) => format!("nobody can sign in: {why}"),
         }
     }
 }
@@ -66,6 +70,10 @@ pub struct AccessState {
     pub ended: usize,
     /// When the next one ends, which changes the numbers.
     pub next_end: Option<Timestamp>,
+    /// The issuer whose members are let in, too.
+    pub issuer: Option<String>,
+    /// Nobody has looked yet whether the identity provider can be used.
+    pub sign_in_unknown: bool,
     /// What is unresolved. The rest of the list holds.
     pub problems: Vec<AccessProblem>,
 }
@@ -205,7 +213,7 @@ pub enum UserListLookup {
 pub fn deciding_selection(access: &AccessSpec) -> Option<(&'static str, Option<&UserSelection>)> {
     match access.level {
         AccessLevel::Open => None,
-        AccessLevel::Company => Some(("companyUsers", access.company_users.as_ref())),
+        AccessLevel::Company => Some(("companyUsers", access.deciding_list())),
         AccessLevel::AgentEnabled => Some(("agentUsers", access.agent_users.as_ref())),
         AccessLevel::Specific => Some(("specificUsers", access.specific_users.as_ref())),
     }
@@ -216,7 +224,10 @@ pub fn referenced_lists(spec: &TelegramConnectorSpec) -> HashSet<&str> {
     let access = &spec.access;
     let approvals = spec.approvals.as_ref();
     [
-        access.company_users.as_ref(),
+        access
+            .company_users
+            .as_ref()
+            .map(|company| &company.selection),
         access.agent_users.as_ref(),
         access.specific_users.as_ref(),
         approvals.and_then(|approvals| approvals.approvers.as_ref()),
@@ -252,6 +263,8 @@ pub fn resolve_access(
         by_username: users.count_usernames(now),
         ended,
         next_end: users.next_end(now),
+        issuer: access.deciding_provider().map(|oidc| oidc.issuer.clone()),
+        sign_in_unknown: false,
         problems,
     };
     (policy(access.level, &users), state)
@@ -361,7 +374,7 @@ impl UserListCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::connector::ListRef;
+    use crate::api::connector::{CompanySelection, ListRef};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -393,16 +406,19 @@ mod tests {
     fn company(users: Vec<UserEntry>, lists: &[&str]) -> AccessSpec {
         AccessSpec {
             level: AccessLevel::Company,
-            company_users: Some(UserSelection {
-                users: Some(users),
-                list_refs: Some(
-                    lists
-                        .iter()
-                        .map(|l| ListRef {
-                            name: (*l).to_owned(),
-                        })
-                        .collect(),
-                ),
+            company_users: Some(CompanySelection {
+                selection: UserSelection {
+                    users: Some(users),
+                    list_refs: Some(
+                        lists
+                            .iter()
+                            .map(|l| ListRef {
+                                name: (*l).to_owned(),
+                            })
+                            .collect(),
+                    ),
+                },
+                oidc: None,
             }),
             agent_users: None,
             specific_users: None,

@@ -6,6 +6,8 @@ use secrecy::SecretString;
 
 use crate::api::connector::{AssistantSpec, ExtractSpec, SpeechSpec, TranscriptionSpec};
 use crate::assistant::{Assistant, Credentials, Extractor, Speaker, Transcriber};
+use crate::clock::SharedClock;
+use crate::identity_provider::{IdentityProvider, ProviderConfig};
 
 /// Builds what connectors name by URL, from its spec and what Secrets hold for it; an error says what is wrong and what to do.
 pub trait AssistantFactory: Send + Sync {
@@ -48,6 +50,13 @@ pub trait AssistantFactory: Send + Sync {
         spec: &SpeechSpec,
         key: Option<SecretString>,
     ) -> Result<Arc<Speaker>, String>;
+
+    /// The provider with which people sign in. What is wrong with its spec shows when it is used.
+    fn build_identity_provider(
+        &self,
+        config: ProviderConfig,
+        clock: SharedClock,
+    ) -> IdentityProvider;
 }
 
 /// A shared [`AssistantFactory`].

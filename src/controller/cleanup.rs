@@ -147,6 +147,7 @@ pub(super) async fn remove_state(connector_ref: &ConnectorRef, ctx: &Context) {
     ctx.caches.transcribers.remove(uid);
     ctx.caches.extractors.remove(uid);
     ctx.caches.speakers.remove(uid);
+    ctx.caches.identity_providers.remove(uid);
     ctx.caches.backoffs.reset(uid.as_str());
     ctx.outputs.observations.remove(uid);
     if let Some(sharing) = &ctx.outputs.sharing {

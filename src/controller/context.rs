@@ -19,6 +19,7 @@ use super::plan::Role;
 use super::reference_index::{GuardedConnector, ReferenceIndex};
 use super::secret_cache::SecretCache;
 use super::settings::ControllerSettings;
+use super::sign_in::ProviderSpec;
 use super::status_cache::StatusCache;
 use crate::api::conditions::Reason;
 use crate::api::connector::{
@@ -29,6 +30,7 @@ use crate::assistant::{Assistant, Extractor, Speaker, Transcriber};
 use crate::clock::SharedClock;
 use crate::connection::BotConnections;
 use crate::identity::{BotId, ConnectorUid};
+use crate::identity_provider::IdentityProvider;
 use crate::observation::Observations;
 use crate::registry::Registry;
 use crate::store::Inbox;
@@ -72,6 +74,8 @@ pub(super) struct Inputs {
     pub(super) references: Arc<ReferenceIndex>,
     /// Builds assistants and transcribers.
     pub(super) factory: SharedAssistantFactory,
+    /// Whether there is a key for what a sign-in leaves in the store.
+    pub(super) can_seal: bool,
     /// The Bot API.
     pub(super) telegram: Arc<TelegramApi>,
     /// Which watches have shown everything once.
@@ -111,6 +115,8 @@ pub(super) struct Caches {
     pub(super) extractors: BuildCache<ExtractSpec, Extractor>,
     /// One speaker per connector.
     pub(super) speakers: BuildCache<SpeechSpec, Speaker>,
+    /// One identity provider per connector.
+    pub(super) identity_providers: BuildCache<ProviderSpec, IdentityProvider>,
     /// Failures in a row, for connectors and lists.
     pub(super) backoffs: ObjectBackoffs,
     /// The rest of what is remembered of a connector.

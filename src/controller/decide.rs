@@ -422,7 +422,7 @@ fn resolve(
         approvals: resolved.approvals.clone(),
         files: policies::file_policy(spec, resolved.extraction.clone()),
         sending_per_minute: spec.sending.as_ref().map(SendingSpec::per_minute),
-        sign_in: None,
+        sign_in: resolved.sign_in.clone(),
     })
 }
 

@@ -28,6 +28,8 @@ pub struct ControllerDependencies {
     pub telegram: Arc<TelegramApi>,
     /// Builds assistants and transcribers.
     pub assistants: SharedAssistantFactory,
+    /// Whether there is a key for what a sign-in leaves in the store.
+    pub can_seal: bool,
     /// What the administrator set.
     pub settings: ControllerSettings,
     /// The process's metrics.

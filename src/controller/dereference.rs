@@ -14,6 +14,7 @@ use super::connector_ref::connector_ref_of;
 use super::context::Context;
 use super::error::ReconcileError;
 use super::reference_index::GuardedConnector;
+use super::sign_in;
 use super::status::{AssistantState, SecretProblem, TokenState};
 use crate::api::connector::{
     AssistantSpec, DEFAULT_API_KEY, ExtractSpec, SecretKeyRef, SpeechSpec, TelegramConnectorSpec,
@@ -23,7 +24,7 @@ use crate::api::{FINALIZER, SKIP_DISCONNECT_ANNOTATION, TelegramConnector};
 use crate::assistant::{Assistant, Credentials};
 use crate::identity::ConnectorRef;
 use crate::registry::{
-    AccessPolicy, ApprovalPolicy, Extraction, OptionalService, Speech, Transcription,
+    AccessPolicy, ApprovalPolicy, Extraction, OptionalService, SignInPolicy, Speech, Transcription,
 };
 use crate::telegram::{Bot, BotToken};
 
@@ -60,6 +61,8 @@ pub(super) struct Resolved {
     pub(super) access: AccessState,
     /// Who may write, for the pipeline.
     pub(super) policy: AccessPolicy,
+    /// How members of the company are recognized.
+    pub(super) sign_in: Option<SignInPolicy>,
     /// Who approves what the assistant asks.
     pub(super) approvals: Option<ApprovalPolicy>,
 }
@@ -88,6 +91,8 @@ pub(super) async fn dereference(
         access::resolve_access(&connector.spec.access, ctx.clock.now(), |name| {
             look_up_user_list(&connector_ref, name, ctx)
         });
+    let sign_in =
+        sign_in::resolve_sign_in(&connector.spec, &connector_ref, ctx, &mut access).await?;
     let approvals = connector.spec.approvals.as_ref().map(|approvals| {
         let look_up = |name: &str| look_up_user_list(&connector_ref, name, ctx);
         access::resolve_approvals(approvals, look_up, &mut access)
@@ -102,6 +107,7 @@ pub(super) async fn dereference(
         speech,
         access,
         policy,
+        sign_in,
         approvals,
     })))
 }
@@ -174,9 +180,10 @@ async fn resolve_token(
     })
 }
 
-/// Reads the key of an assistant, a transcriber or a speaker, if it has one.
-async fn read_key(
+/// Reads the key of an assistant, a transcriber, a speaker or a sign-in's client, if it has one.
+pub(super) async fn read_key(
     reference: Option<&SecretKeyRef>,
+    default_key: &str,
     purpose: &'static str,
     connector_ref: &ConnectorRef,
     ctx: &Context,
@@ -190,7 +197,7 @@ async fn read_key(
         .get(
             &connector_ref.namespace,
             &reference.name,
-            reference.key_or(DEFAULT_API_KEY),
+            reference.key_or(default_key),
         )
         .await
         .map_err(|source| ReconcileError::ReadSecret { purpose, source })?;
@@ -240,11 +247,11 @@ async fn resolve_assistant(
 ) -> Result<(Option<Arc<dyn Assistant>>, AssistantState), ReconcileError> {
     let spec = &connector.spec.assistant;
     let reference = spec.api_key_secret_ref.as_ref();
-    let api_key =
-        match read_key(reference, "the assistant key's Secret", connector_ref, ctx).await? {
-            Ok(key) => key,
-            Err(problem) => return Ok((None, AssistantState::KeyUnavailable(problem))),
-        };
+    let purpose = "the assistant key's Secret";
+    let api_key = match read_key(reference, DEFAULT_API_KEY, purpose, connector_ref, ctx).await? {
+        Ok(key) => key,
+        Err(problem) => return Ok((None, AssistantState::KeyUnavailable(problem))),
+    };
     let header_values = match read_header_values(spec, connector_ref, ctx).await? {
         Ok(values) => values,
         Err(state) => return Ok((None, state)),
@@ -350,7 +357,8 @@ async fn resolve_service<S: Clone + PartialEq, T>(
         cache.remove(uid);
         return Ok(OptionalService::None);
     };
-    let key = match read_key(service.key, service.purpose, connector_ref, ctx).await? {
+    let purpose = service.purpose;
+    let key = match read_key(service.key, DEFAULT_API_KEY, purpose, connector_ref, ctx).await? {
         Ok(key) => key,
         Err(problem) => {
             let why = format!("{}.apiKeySecretRef: {}", service.field, problem.message());

@@ -44,6 +44,7 @@ mod secret_cache;
 mod secret_watch;
 mod settings;
 mod shard_keeper;
+mod sign_in;
 mod status;
 mod status_cache;
 mod update_status;

@@ -161,6 +161,8 @@ fn references(connector: &TelegramConnector) -> References {
     let transcription = spec.transcription.as_ref();
     let extract = spec.files.as_ref().and_then(|f| f.extract.as_ref());
     let speech = spec.speech.as_ref();
+    let company = spec.access.company_users.as_ref();
+    let oidc = company.and_then(|company| company.oidc.as_ref());
     let headers = spec.assistant.headers.iter().flatten();
     let header_secrets = headers.filter_map(|h| h.value_from.as_ref());
     secrets.extend(header_secrets.map(|source| name(&source.secret_key_ref.name)));
@@ -169,6 +171,7 @@ fn references(connector: &TelegramConnector) -> References {
         transcription.and_then(|t| t.api_key_secret_ref.as_ref()),
         extract.and_then(|e| e.api_key_secret_ref.as_ref()),
         speech.and_then(|s| s.api_key_secret_ref.as_ref()),
+        oidc.and_then(|o| o.client_secret_ref.as_ref()),
     ];
     secrets.extend(keys.into_iter().flatten().map(|r| name(&r.name)));
     let lists: BTreeSet<Name> = referenced_lists(spec).into_iter().map(name).collect();

@@ -129,6 +129,7 @@ fn new_context(
             parsed_lists: UserListCache::default(),
             references: Arc::new(ReferenceIndex::default()),
             factory: deps.assistants,
+            can_seal: deps.can_seal,
             telegram: deps.telegram,
             readiness: deps.readiness,
         },

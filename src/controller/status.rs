@@ -32,6 +32,9 @@ impl StatusInputs<'_> {
         if self.suspended {
             return true;
         }
+        if self.access.sign_in_unknown {
+            return false;
+        }
         match self.token {
             TokenState::Unavailable(_)
             | TokenState::Malformed { .. }
@@ -286,7 +289,8 @@ fn reason_progress(reason: Reason) -> Progress {
         | Reason::TelegramUnreachable
         | Reason::RateLimited
         | Reason::PollingConflict
-        | Reason::WebhookUnreachable => Progress::Reconciling,
+        | Reason::WebhookUnreachable
+        | Reason::IdentityProviderUnreachable => Progress::Reconciling,
         Reason::SecretNotFound
         | Reason::SecretKeyMissing
         | Reason::SecretNotAllowed
@@ -296,6 +300,9 @@ fn reason_progress(reason: Reason) -> Progress {
         | Reason::TokenAccepted
         | Reason::UserListNotFound
         | Reason::UserListInvalid
+        | Reason::IdentityProviderRefused
+        | Reason::DeviceFlowUnsupported
+        | Reason::SignInKeyMissing
         | Reason::Resolved
         | Reason::WebhookRejected
         | Reason::WebhookContested

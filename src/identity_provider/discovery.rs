@@ -137,6 +137,11 @@ impl Discovered {
 fn unreachable_by(error: DiscoveryError<NoAnswer>, what: &str) -> ProviderError {
     ProviderError::Unreachable(match error {
         DiscoveryError::Request(NoAnswer(why)) => why,
+        DiscoveryError::Response(status, ..) if status.is_success() => {
+            format!(
+                "the provider answers with something else than JSON where {what} should be; check the issuer"
+            )
+        }
         DiscoveryError::Response(status, ..) => {
             format!(
                 "the provider answers {} where {what} should be; check the issuer",

@@ -79,11 +79,15 @@ pub struct ProviderConfig {
     pub required_claims: Vec<RequiredClaim>,
     /// Scopes beside `openid`; `None`: `offline_access` where the provider offers it.
     pub scopes: Option<Vec<String>>,
+    /// Why it cannot be asked at all, where something that it needs is missing: every use fails with this.
+    pub unavailable: Option<ProviderError>,
 }
 
 /// One provider for one connector. Metadata and keys are read when they are needed and kept.
 pub struct IdentityProvider {
-    issuer: IssuerUrl,
+    issuer: String,
+    /// The issuer, if it can be asked.
+    usable: Result<IssuerUrl, ProviderError>,
     client: Client,
     required_claims: Vec<RequiredClaim>,
     scopes: Option<Vec<String>>,
@@ -107,7 +111,7 @@ struct Cached {
 impl fmt::Debug for IdentityProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IdentityProvider")
-            .field("issuer", &self.issuer.as_str())
+            .field("issuer", &self.issuer)
             .field("client_id", &self.client.id)
             .finish_non_exhaustive()
     }
@@ -201,21 +205,19 @@ enum Verified {
 }
 
 impl IdentityProvider {
-    /// A provider that is not asked anything yet.
-    ///
-    /// # Errors
-    /// What is wrong with the issuer, and what to do.
+    /// A provider that is not asked anything yet. One whose address the guard refuses fails at every use.
     pub fn new(
         config: ProviderConfig,
         http: IdentityProviderHttpClient,
         clock: SharedClock,
-    ) -> Result<Self, String> {
-        let field = "spec.access.companyUsers.oidc.issuer";
-        let issuer = IssuerUrl::new(config.issuer).map_err(|_| format!("{field} is no URL"))?;
-        http.check_url(issuer.url())
-            .map_err(|why| format!("{field}: {why}"))?;
-        Ok(Self {
-            issuer,
+    ) -> Self {
+        let usable = match config.unavailable {
+            Some(error) => Err(error),
+            None => checked_issuer(&config.issuer, &http).map_err(ProviderError::Unreachable),
+        };
+        Self {
+            issuer: config.issuer,
+            usable,
             client: Client {
                 id: config.client_id,
                 secret: config.client_secret,
@@ -227,12 +229,12 @@ impl IdentityProvider {
             cached: ArcSwapOption::empty(),
             reading: Mutex::new(None),
             standing: watch::Sender::new(Standing::Unknown),
-        })
+        }
     }
 
     /// The issuer.
     pub fn issuer(&self) -> &str {
-        self.issuer.as_str()
+        &self.issuer
     }
 
     /// Asks for a code that a person can sign in with.
@@ -404,8 +406,9 @@ impl IdentityProvider {
 
     async fn verify_id_token(&self, raw: &str) -> Result<Claims, ProviderError> {
         let cached = self.cached().await?;
+        let issuer = self.usable.as_ref().map_err(Clone::clone)?;
         let now = self.clock.now();
-        let verify = |keys| id_token::verify(raw, &self.issuer, &self.client.id, keys, now);
+        let verify = |keys| id_token::verify(raw, issuer, &self.client.id, keys, now);
         match verify(&cached.keys) {
             Ok(claims) => return Ok(claims),
             Err(Refusal::Invalid(why)) => return Err(ProviderError::Invalid(why)),
@@ -455,7 +458,7 @@ impl IdentityProvider {
 
     fn member(&self, subject: String, refresh_token: Option<SecretString>) -> Member {
         Member {
-            issuer: self.issuer.as_str().to_owned(),
+            issuer: self.issuer.clone(),
             subject,
             refresh_token: refresh_token.filter(|_| self.wants_refresh_token()),
         }
@@ -520,7 +523,8 @@ impl IdentityProvider {
 
     /// Reads metadata and keys. The caller holds `reading`.
     async fn read(&self) -> Result<Arc<Cached>, ProviderError> {
-        let discovered = discovery::discover(&self.issuer, &self.http).await?;
+        let issuer = self.usable.as_ref().map_err(Clone::clone)?;
+        let discovered = discovery::discover(issuer, &self.http).await?;
         let now = self.clock.now();
         let read = Arc::new(Cached {
             keys: Arc::new(discovered.keys.clone()),
@@ -558,6 +562,15 @@ impl IdentityProvider {
     fn seconds_since(&self, then: Timestamp) -> u64 {
         self.clock.now().as_second().abs_diff(then.as_second())
     }
+}
+
+/// The issuer of the spec, unless the guard refuses its host.
+fn checked_issuer(issuer: &str, http: &IdentityProviderHttpClient) -> Result<IssuerUrl, String> {
+    let field = "spec.access.companyUsers.oidc.issuer";
+    let url = IssuerUrl::new(issuer.to_owned()).map_err(|_| format!("{field} is no URL"))?;
+    http.check_url(url.url())
+        .map_err(|why| format!("{field}: {why}"))?;
+    Ok(url)
 }
 
 /// Who a token is of.
@@ -608,3 +621,6 @@ impl DeviceAnswer {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

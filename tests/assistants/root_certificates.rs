@@ -64,7 +64,7 @@ fn trusting(bundle: &str) -> AssistantHttpClient {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("ca.pem");
     std::fs::write(&path, bundle).expect("written");
-    let roots = ExtraRootCertificates::read(&path).expect("a bundle");
+    let roots = ExtraRootCertificates::read("--assistant-ca-file", &path).expect("a bundle");
     AssistantHttpClient::with_extra_roots(
         &roots,
         HttpLimits::default(),

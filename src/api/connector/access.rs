@@ -5,6 +5,7 @@ use kube::core::Reason;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::oidc::OidcSpec;
 use crate::api::user_list::UserEntry;
 
 /// Which list decides who may write.
@@ -48,7 +49,7 @@ impl AccessLevel {
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = needs_its_list("Company", "companyUsers"),
+    validation = company_needs_its_list(),
     validation = needs_its_list("AgentEnabled", "agentUsers"),
     validation = needs_its_list("Specific", "specificUsers")
 )]
@@ -58,7 +59,7 @@ pub struct AccessSpec {
     pub level: AccessLevel,
     /// The list of level Company.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub company_users: Option<UserSelection>,
+    pub company_users: Option<CompanySelection>,
     /// The list of level AgentEnabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_users: Option<UserSelection>,
@@ -81,10 +82,20 @@ impl AccessSpec {
     pub fn deciding_list(&self) -> Option<&UserSelection> {
         match self.level {
             AccessLevel::Open => None,
-            AccessLevel::Company => self.company_users.as_ref(),
+            AccessLevel::Company => self
+                .company_users
+                .as_ref()
+                .map(|company| &company.selection),
             AccessLevel::AgentEnabled => self.agent_users.as_ref(),
             AccessLevel::Specific => self.specific_users.as_ref(),
         }
+    }
+
+    /// The identity provider whose members are let in; only where its list decides.
+    pub fn deciding_provider(&self) -> Option<&OidcSpec> {
+        let company = self.company_users.as_ref();
+        let company = company.filter(|_| self.level == AccessLevel::Company);
+        company.and_then(|company| company.oidc.as_ref())
     }
 
     /// Whether denied messages are stored.
@@ -107,6 +118,33 @@ fn needs_its_list(level: &str, field: &str) -> kube::core::Rule {
         .message(message.as_str())
         .reason(Reason::FieldValueRequired)
         .field_path(format!(".{field}"))
+}
+
+/// The same for level Company, which an identity provider may serve alone.
+fn company_needs_its_list() -> kube::core::Rule {
+    let some =
+        |list| format!("(has(self.companyUsers.{list}) && size(self.companyUsers.{list}) > 0)");
+    let rule = format!(
+        "self.level != 'Company' || (has(self.companyUsers) && ({} || {} || has(self.companyUsers.oidc)))",
+        some("users"),
+        some("listRefs")
+    );
+    kube::core::Rule::new(rule)
+        .message("level Company needs companyUsers with at least one entry in users or listRefs, or with oidc")
+        .reason(Reason::FieldValueRequired)
+        .field_path(".companyUsers")
+}
+
+/// Members of the organization: named here, in shared lists, or known to its identity provider. Any of the three lets in.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CompanySelection {
+    /// Users named here and in shared lists.
+    #[serde(flatten)]
+    pub selection: UserSelection,
+    /// The organization's identity provider: who signs in there and has the required claims is let in. Absent: the lists alone decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<OidcSpec>,
 }
 
 /// Users named here and in shared lists.

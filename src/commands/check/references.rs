@@ -11,7 +11,7 @@ use super::object_index::ObjectIndex;
 use super::objects::CheckedObject;
 use super::{CheckOptions, Finding};
 use crate::api::ALLOW_USE_LABEL;
-use crate::api::connector::{DEFAULT_API_KEY, DEFAULT_TOKEN_KEY};
+use crate::api::connector::{DEFAULT_API_KEY, DEFAULT_CLIENT_SECRET_KEY, DEFAULT_TOKEN_KEY};
 use crate::api::until;
 use crate::bounded_text::bounded_list;
 use crate::telegram::BotToken;
@@ -26,12 +26,16 @@ const SELECTIONS: [&str; 4] = [
 
 const TOKEN_REF: &str = "spec.botTokenSecretRef";
 /// The fields that name one Secret, with the key in it that they mean by default.
-const SECRET_REFS: [(&str, &str); 5] = [
+const SECRET_REFS: [(&str, &str); 6] = [
     (TOKEN_REF, DEFAULT_TOKEN_KEY),
     ("spec.assistant.apiKeySecretRef", DEFAULT_API_KEY),
     ("spec.transcription.apiKeySecretRef", DEFAULT_API_KEY),
     ("spec.files.extract.apiKeySecretRef", DEFAULT_API_KEY),
     ("spec.speech.apiKeySecretRef", DEFAULT_API_KEY),
+    (
+        "spec.access.companyUsers.oidc.clientSecretRef",
+        DEFAULT_CLIENT_SECRET_KEY,
+    ),
 ];
 
 /// Warnings about all objects together.

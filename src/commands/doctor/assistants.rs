@@ -32,7 +32,8 @@ pub(super) fn client(ctx: &Context) -> Result<AssistantHttpClient, String> {
     let policy = policy(ctx, &flags.run)?;
     // From elsewhere the file is not seen; assistants that need it are then not judged.
     let roots = flags.run.assistant_ca_file.as_deref();
-    let roots = roots.and_then(|path| ExtraRootCertificates::read(path).ok());
+    let roots =
+        roots.and_then(|path| ExtraRootCertificates::read("--assistant-ca-file", path).ok());
     let limits = HttpLimits {
         connect: ctx.timeout,
         ..HttpLimits::default()

@@ -169,14 +169,24 @@ impl StatusInputs<'_> {
                 ),
             );
         }
+        if self.access.sign_in_unknown
+            && let Some(previous) = self.previous_value(ConditionType::AccessResolved)
+            && Reason::parse(&previous.reason).is_some_and(Reason::is_of_identity_provider)
+        {
+            // Until somebody has looked again, so that a restart writes nothing by itself.
+            return previous;
+        }
         let ended = ended_users(self.access.ended);
-        let message = match (self.access.users, self.access.by_username) {
+        let mut message = match (self.access.users, self.access.by_username) {
             (None, _) => "anyone may write: level Open".to_owned(),
             (Some(users), 0) => format!("{users} users may write{ended}"),
             (Some(users), names) => format!(
                 "{users} users may write, {names} of them known by username only: usernames can change hands, prefer ids{ended}"
             ),
         };
+        if let Some(issuer) = &self.access.issuer {
+            message = format!("{message}, and members who sign in at {issuer}");
+        }
         condition_value(TRUE, Reason::Resolved, message)
     }
 

@@ -143,6 +143,7 @@ fn unreadable_list_is_reported_while_the_rest_holds() {
         ended: 0,
         next_end: None,
         problems: vec![AccessProblem::ListInvalid("staff".into(), "no".into())],
+        ..AccessState::default()
     };
     // The borrow ends with the call.
     let facts = polling();
@@ -320,6 +321,7 @@ fn messages_are_bounded_however_much_there_is_to_list() {
         problems: (0..20)
             .map(|n| AccessProblem::ListNotFound(format!("list-{n}")))
             .collect(),
+        ..AccessState::default()
     };
     let message = bounded(&token, &lists, &assistant, &facts);
     assert!(message.contains("list-4") && !message.contains("list-5"));

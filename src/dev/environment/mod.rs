@@ -27,6 +27,7 @@ use crate::clock::SharedClock;
 use crate::connection::ConnectionSettings;
 use crate::controller;
 use crate::identity::BotId;
+use crate::identity_provider::Sealer;
 use crate::kube_client::DevOperator;
 use crate::operator::{Operator, OperatorSettings, assistant_factory};
 use crate::telemetry::Metrics;
@@ -296,6 +297,7 @@ fn operator_settings(
         session_retention: Duration::from_hours(2160),
         max_concurrent_chats: 1024,
         shutdown_grace: Duration::from_secs(5),
+        sealer: Some(Arc::new(Sealer::ephemeral())),
     }
 }
 
@@ -318,6 +320,7 @@ async fn start_operator(
     let factory = Arc::new(SampleAssistantFactory {
         factory: assistant_factory(
             AddressPolicy::allowing_loopback(),
+            &ExtraRootCertificates::default(),
             &ExtraRootCertificates::default(),
         )?,
         sample,

@@ -8,8 +8,10 @@ use url::Url;
 
 use crate::api::connector::{AssistantSpec, ExtractSpec, SpeechSpec, TranscriptionSpec};
 use crate::assistant::{Assistant, Credentials, Extractor, Speaker, Transcriber};
+use crate::clock::SharedClock;
 use crate::controller::{AssistantFactory, SharedAssistantFactory};
 use crate::dev::quickstart;
+use crate::identity_provider::{IdentityProvider, ProviderConfig};
 
 /// Builds assistants as the operator does, with the URLs of [`redirect_to_sample`].
 pub(super) struct SampleAssistantFactory {
@@ -69,6 +71,14 @@ impl AssistantFactory for SampleAssistantFactory {
             ..spec.clone()
         };
         self.factory.build_speaker(&spec, key)
+    }
+
+    fn build_identity_provider(
+        &self,
+        config: ProviderConfig,
+        clock: SharedClock,
+    ) -> IdentityProvider {
+        self.factory.build_identity_provider(config, clock)
     }
 }
 

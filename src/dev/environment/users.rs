@@ -52,7 +52,7 @@ pub(in crate::dev) async fn list_users(client: &Client) -> Result<Vec<SimulatedU
         .flat_map(|connector| {
             let access = connector.spec.access;
             [
-                access.company_users,
+                access.company_users.map(|company| company.selection),
                 access.agent_users,
                 access.specific_users,
             ]

@@ -22,6 +22,7 @@ use telegram_connector_operator::assistant::{AddressPolicy, ExtraRootCertificate
 use telegram_connector_operator::clock::SystemClock;
 use telegram_connector_operator::controller;
 use telegram_connector_operator::identity::BotId;
+use telegram_connector_operator::identity_provider::Sealer;
 use telegram_connector_operator::operator::{Operator, OperatorSettings, assistant_factory};
 use telegram_connector_operator::telemetry::kubernetes_calls::KubernetesCallsLayer;
 use telegram_connector_operator::telemetry::{self, Metrics};
@@ -194,6 +195,7 @@ impl TestEnv {
             session_retention: Duration::from_hours(24),
             max_concurrent_chats: 1024,
             shutdown_grace: Duration::from_secs(2),
+            sealer: Some(Arc::new(Sealer::ephemeral())),
         };
         let default_client = || match &self.account {
             Some(account) => account.client.clone(),
@@ -202,6 +204,7 @@ impl TestEnv {
         let client = options.client.unwrap_or_else(default_client);
         let factory = assistant_factory(
             AddressPolicy::allowing_loopback(),
+            &ExtraRootCertificates::default(),
             &ExtraRootCertificates::default(),
         )
         .expect("a factory");

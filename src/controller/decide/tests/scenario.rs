@@ -61,6 +61,7 @@ pub(super) fn scenario() -> Scenario {
         }),
         dereferenced: Dereferenced::Resolved(Box::new(Resolved {
             approvals: None,
+            sign_in: None,
             token: given(84),
             bot: Some(bot(84)),
             assistant: AssistantState::Built { changed: false },
