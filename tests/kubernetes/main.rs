@@ -43,6 +43,8 @@ mod servers;
 
 mod allow;
 mod doctor;
+#[path = "../../crates/aggregated-api-server/tests/common/kubectl_client.rs"]
+mod kubectl_client;
 mod manifests;
 #[path = "../support/not_tried.rs"]
 mod not_tried;

@@ -2,6 +2,7 @@
 
 mod admin_events;
 mod assistant_headers;
+mod data_api;
 mod data_api_certificate;
 mod installation;
 mod leader_election;
@@ -48,5 +49,6 @@ pub fn register(suite: &mut Suite) {
     assistant_headers::register(suite);
     status_repair::register(suite);
     data_api_certificate::register(suite);
+    data_api::register(suite);
     reason_coverage::register(suite);
 }

@@ -73,8 +73,8 @@ pub fn chart_permissions() -> BTreeSet<Permission> {
     namespaced
 }
 
-/// The objects of a snapshot.
-fn rendered(snapshot: &str) -> Vec<Value> {
+/// The objects that the chart renders, as in a snapshot.
+pub fn rendered(snapshot: &str) -> Vec<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join(format!("tests/chart/snapshots/{snapshot}.yaml"));
     let text = fs::read_to_string(path).expect("a snapshot");
@@ -184,9 +184,16 @@ impl OperatorAccount {
                 .await
                 .expect_status(201);
         }
+        let account = Self::of(cluster, ACCOUNT_NAMESPACE, name).await;
+        account.wait_until_in_effect(cluster, permissions).await;
+        account
+    }
+
+    /// A client with the token of a `ServiceAccount` that is there, whatever it may do.
+    pub async fn of(cluster: &Cluster, namespace: &str, name: &str) -> Self {
         // The kubelet requests the token of a Pod in the same way.
         let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}});
-        let path = format!("{accounts}/{name}/token");
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
         let answer = cluster
             .call("POST", &path, &request)
             .await
@@ -201,13 +208,11 @@ impl OperatorAccount {
             .expect("a client")
             .with_layer(&AuditLayer(calls.clone()))
             .build();
-        let account = Self {
+        Self {
             client,
             kubeconfig: text,
             calls,
-        };
-        account.wait_until_in_effect(cluster, permissions).await;
-        account
+        }
     }
 
     /// Waits until the API server enforces the roles: its authorizer reads them through a watch. Clears the recorded calls.

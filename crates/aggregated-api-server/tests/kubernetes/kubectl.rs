@@ -1,6 +1,5 @@
 //! What people do with kubectl, as an admin, as a member of one namespace and as nobody.
 
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -11,10 +10,10 @@ use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition};
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::cluster::{Cluster, WAIT_TIMEOUT, create};
+use crate::kubectl_client::{Kubectl, columns};
 use crate::new_aggregator::NewAggregator;
 
 type Test = fn(Kubectl, Arc<Cluster>) -> Pin<Box<dyn Future<Output = ()>>>;
@@ -42,96 +41,6 @@ tests![
     a_namespace_waits_for_a_storage_that_is_away,
     discovery_and_openapi_of_today_are_served,
 ];
-
-/// The minor version of a kubectl; `None` if it cannot be started.
-pub fn version(path: &Path) -> Option<String> {
-    let arguments = ["version", "--client", "-o", "json"];
-    let output = std::process::Command::new(path)
-        .args(arguments)
-        .output()
-        .ok()?;
-    let version: Value = serde_json::from_slice(&output.stdout).ok()?;
-    let minor = version["clientVersion"]["minor"].as_str()?;
-    Some(format!("1.{}", minor.trim_end_matches('+')))
-}
-
-pub struct Kubectl {
-    path: PathBuf,
-    folder: tempfile::TempDir,
-}
-
-#[derive(Debug)]
-pub struct Output {
-    pub ok: bool,
-    pub text: String,
-    pub error: String,
-}
-
-impl Kubectl {
-    pub fn new(path: &Path, kubeconfig: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::write(folder.path().join("kubeconfig"), kubeconfig).expect("writable");
-        Self {
-            path: path.to_owned(),
-            folder,
-        }
-    }
-
-    /// The minor version.
-    fn minor(&self) -> u32 {
-        let version = version(&self.path).expect("asked before");
-        version[2..].parse().expect("a number")
-    }
-
-    fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(&self.path);
-        command
-            .env("KUBECONFIG", self.folder.path().join("kubeconfig"))
-            .env("HOME", self.folder.path())
-            .args(line.split_whitespace())
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
-        command
-    }
-
-    /// Runs a command line, with something on its standard input.
-    pub async fn try_run(&self, line: &str, input: &str) -> Output {
-        let mut child = self
-            .command(line)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("kubectl starts");
-        let mut stdin = child.stdin.take().expect("piped");
-        stdin.write_all(input.as_bytes()).await.expect("it reads");
-        drop(stdin);
-        let output = tokio::time::timeout(WAIT_TIMEOUT, child.wait_with_output()).await;
-        let output = output.expect("in time").expect("it ends");
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        Output {
-            ok: output.status.success(),
-            text: text(output.stdout),
-            error: text(output.stderr),
-        }
-    }
-
-    pub async fn run(&self, line: &str) -> String {
-        let output = self.try_run(line, "").await;
-        assert!(output.ok, "{line}: {output:?}");
-        output.text
-    }
-
-    pub async fn fail(&self, line: &str) -> String {
-        let output = self.try_run(line, "").await;
-        assert!(!output.ok, "{line}: {output:?}");
-        output.error
-    }
-}
-
-fn columns(line: &str) -> Vec<&str> {
-    line.split_whitespace().collect()
-}
 
 fn note(name: &str) -> String {
     json!({"apiVersion": "notes.example.com/v1", "kind": "Note", "metadata": {"name": name}, "spec": {"text": "hi"}})

@@ -12,6 +12,8 @@
 mod certificates;
 mod cluster;
 mod kubectl;
+#[path = "../common/kubectl_client.rs"]
+mod kubectl_client;
 mod new_aggregator;
 #[path = "../common/notes.rs"]
 #[allow(dead_code)] // used whole by the other tests
@@ -20,7 +22,7 @@ mod servers;
 #[path = "../common/tls.rs"]
 mod tls;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
@@ -37,20 +39,13 @@ fn main() {
         );
         libtest_mimic::run(&arguments, Vec::new()).exit();
     };
-    let mut clients: Vec<PathBuf> = vec![Path::new(&assets).join("kubectl"), "kubectl".into()];
-    for variable in ["KUBECTL_NEW", "KUBECTL_OLD"] {
-        clients.extend(std::env::var_os(variable).map(PathBuf::from));
-    }
-    clients.retain(|client| kubectl::version(client).is_some());
-    clients.dedup_by_key(|client| kubectl::version(client));
-
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let is_listing = arguments.list;
     let cluster =
         (!is_listing).then(|| Arc::new(runtime.block_on(Cluster::start(Path::new(&assets)))));
     let mut trials = Vec::new();
-    for client in clients {
-        let version = kubectl::version(&client).expect("it was asked before");
+    for client in kubectl_client::clients() {
+        let version = kubectl_client::version(&client).expect("it was asked before");
         for (name, test) in kubectl::TESTS {
             let (cluster, handle) = (cluster.clone(), runtime.handle().clone());
             let client = client.clone();
@@ -60,7 +55,7 @@ fn main() {
                     let cluster = cluster.expect("started unless it only lists");
                     cluster.reset();
                     handle.block_on(test(
-                        kubectl::Kubectl::new(&client, &cluster.kubeconfig),
+                        kubectl_client::Kubectl::new(&client, &cluster.kubeconfig),
                         cluster,
                     ));
                     Ok(())

@@ -11,7 +11,7 @@ use super::caller::Caller;
 use super::object::{str_at, value_at};
 use super::protobuf;
 use super::rbac;
-use super::request::{RequestInfo, Verb};
+use super::request::{Query, RequestInfo, Verb};
 use super::response::{self, ApiResponse};
 use super::status_error::StatusError;
 
@@ -88,14 +88,19 @@ pub(super) struct Access<'a> {
 }
 
 impl<'a> Access<'a> {
-    /// What a request for a resource does.
-    pub(super) fn of_request(verb: Verb, info: &'a RequestInfo) -> Self {
+    /// What a request for a resource does. A list or watch of one object alone, by a field selector, is of that object, so that a rule with
+    /// `resourceNames` allows it (apiserver `pkg/endpoints/request/requestinfo.go`).
+    pub(super) fn of_request(verb: Verb, info: &'a RequestInfo, query: &'a Query) -> Self {
+        let name = match verb {
+            Verb::List | Verb::Watch if info.name.is_empty() => query.selected_name(),
+            _ => &info.name,
+        };
         Self {
             verb: verb.as_str(),
             group: &info.group,
             plural: &info.plural,
             subresource: &info.subresource,
-            name: &info.name,
+            name,
             namespace: &info.namespace,
             path: "",
         }

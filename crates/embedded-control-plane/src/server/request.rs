@@ -103,6 +103,13 @@ pub(super) struct Query {
 }
 
 impl Query {
+    /// The name that the field selector asks for; "" if it asks for none.
+    pub(super) fn selected_name(&self) -> &str {
+        let mut requirements = self.field_selector.split(',').map(str::trim);
+        let name = requirements.find_map(|one| one.strip_prefix("metadata.name="));
+        name.map_or("", |name| name.strip_prefix('=').unwrap_or(name).trim())
+    }
+
     pub(super) fn parse(uri: &Uri) -> Result<Self, StatusError> {
         let mut query = Self::default();
         for (key, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())

@@ -209,7 +209,7 @@ impl ResourceRequest<'_> {
         if let Some(error) = outcome.error {
             return Ok(response::status_error(&error));
         }
-        let access = Access::of_request(self.verb, self.info);
+        let access = Access::of_request(self.verb, self.info, self.query);
         if let Err(error) = access_review::authorize(self.server, self.caller, &access) {
             return Ok(response::status_error(&error));
         }

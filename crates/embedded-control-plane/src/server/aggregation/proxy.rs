@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
@@ -19,6 +20,9 @@ use crate::server::response::{self, ApiResponse, ApiResponseBody, BoxError};
 use crate::server::service::{connection_refused, lost_answer};
 use crate::server::status_error::StatusError;
 
+/// So much of the body of a refused request is read.
+const MAX_REFUSED_BODY: usize = 1024 * 1024;
+
 /// Answers a request for a path that `api` serves.
 pub(in crate::server) async fn handle(
     server: Arc<ServerState>,
@@ -28,14 +32,14 @@ pub(in crate::server) async fn handle(
     body: ApiResponseBody,
 ) -> Result<ApiResponse, BoxError> {
     let path = parts.uri.path().to_owned();
-    let Some((info, verb)) = resource_request(&parts) else {
+    let Some((info, verb, query)) = resource_request(&parts) else {
         let access = Access {
             verb: access_verb(&parts.method),
             path: &path,
             ..Access::default()
         };
         if let Err(error) = access_review::authorize(&server, &caller, &access) {
-            return Ok(response::status_error(&error));
+            return Ok(refuse(&error, body).await);
         }
         return Ok(forward(&server, &api, &caller, parts, body).await);
     };
@@ -64,9 +68,9 @@ pub(in crate::server) async fn handle(
     } else if let Some(error) = &outcome.error {
         Ok(response::status_error(error))
     } else if let Err(error) =
-        access_review::authorize(&server, &caller, &Access::of_request(verb, &info))
+        access_review::authorize(&server, &caller, &Access::of_request(verb, &info, &query))
     {
-        Ok(response::status_error(&error))
+        Ok(refuse(&error, body).await)
     } else {
         let response = forward(&server, &api, &caller, parts, body).await;
         if outcome.drop_response {
@@ -82,8 +86,20 @@ pub(in crate::server) async fn handle(
     response
 }
 
+/// The answer to a request that may not go on. What the client sends is read all the same: one that is still writing when the connection ends
+/// sees a broken pipe, not the answer.
+async fn refuse(error: &StatusError, mut body: ApiResponseBody) -> ApiResponse {
+    let mut bytes = 0;
+    while let Some(Ok(frame)) = body.frame().await
+        && bytes < MAX_REFUSED_BODY
+    {
+        bytes += frame.data_ref().map_or(0, Bytes::len);
+    }
+    response::status_error(error)
+}
+
 /// The resource that is asked for and what is done; `None` for the documents at the root of a group.
-fn resource_request(parts: &Parts) -> Option<(RequestInfo, Verb)> {
+fn resource_request(parts: &Parts) -> Option<(RequestInfo, Verb, Query)> {
     if !parts.uri.path().starts_with("/apis/") {
         return None;
     }
@@ -102,7 +118,7 @@ fn resource_request(parts: &Parts) -> Option<(RequestInfo, Verb)> {
         Method::POST => Verb::Create,
         _ => Verb::from_request(&parts.method, &info, &query)?,
     };
-    Some((info, verb))
+    Some((info, verb, query))
 }
 
 fn access_verb(method: &Method) -> &'static str {

@@ -17,7 +17,7 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 /// Lets a group of users read one `ConfigMap` and every Pod's status.
 async fn bind(cluster: &Cluster, group: &str) {
     let role = json!({"apiVersion": format!("{GROUP}/v1"), "kind": "Role", "metadata": {"name": "reader"}, "rules": [
-        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["one"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["one"], "verbs": ["get", "watch"]},
         {"apiGroups": [""], "resources": ["pods/*"], "verbs": ["get"]}, {"apiGroups": [""], "resources": ["pods/status"], "verbs": ["get"]}]});
     let binding = json!({"apiVersion": format!("{GROUP}/v1"), "kind": "RoleBinding", "metadata": {"name": "reader"},
         "roleRef": {"apiGroup": GROUP, "kind": "Role", "name": "reader"},
@@ -89,6 +89,17 @@ async fn roles_decide_reviews_and_requests(cluster: Cluster) {
     );
     assert_eq!(refused.at("/message"), &json!(wanted));
     assert_eq!(refused.at("/details"), &json!({"kind": "configmaps"}));
+    // To watch one object by its name is to watch that object.
+    let watch = format!("{path}?watch=true&timeoutSeconds=1&fieldSelector=metadata.name");
+    for (selector, status) in [
+        ("%3Done", 200),
+        ("%3D%3Done", 200),
+        ("%3Dtwo", 403),
+        ("!%3Done", 403),
+    ] {
+        let answer = get_with(&cluster, &format!("{watch}{selector}"), &ann).await;
+        answer.expect_status(status);
+    }
     get_with(&cluster, "/apis", &ann).await.expect_status(200);
     let nobody = [("impersonate-user", "system:anonymous")];
     get_with(&cluster, "/version", &nobody)
