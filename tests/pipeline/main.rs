@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod access_ends;
+mod access_postgres;
 mod answer_ends;
 mod answer_parts;
 mod attachments;

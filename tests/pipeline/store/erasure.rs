@@ -177,12 +177,18 @@ fn nothing_of_an_erased_person_is_left_in_postgres() {
 async fn check_one_namespace(address: &str) {
     let store = store::open(address).await.unwrap();
     let mut history = History::new(store.clone(), 1).await;
-    for treatment in [Treatment::Denied, Treatment::GivenUp, Treatment::Answered] {
+    for treatment in [
+        Treatment::Denied,
+        Treatment::GivenUp,
+        Treatment::AsksForAccess,
+        Treatment::Answered,
+    ] {
         for side in 0..2 {
             history.say(side, ANN, None, None).await;
             history.say(side, ANN, Some(GROUPS[0]), Some(BOB)).await;
             history.say(side, BOB, Some(GROUPS[0]), Some(ANN)).await;
             history.send(side, ANN, None).await;
+            history.grant(side, ANN, BOB).await;
             history.work(side, treatment, false).await;
         }
     }
@@ -257,10 +263,12 @@ async fn erased_messages_count_in_the_backlog_no_more() {
 
 /// Works through what waits, as a replica of its own.
 async fn work_beside(mut history: History) {
-    const TREATMENTS: [Treatment; 5] = [
+    const TREATMENTS: [Treatment; 7] = [
         Treatment::Answered,
         Treatment::Denied,
         Treatment::ReadAlong,
+        Treatment::AsksForAccess,
+        Treatment::DecidesAccess,
         Treatment::NotDelivered,
         Treatment::GivenUp,
     ];

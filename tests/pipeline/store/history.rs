@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
 use telegram_connector_operator::store::{
-    Change, ClaimRequest, ClaimedLane, DecisionDetails, DecisionKind, DecisionOption,
-    DeniedMessage, LaneWrite, NewOutgoing, NewUserDecision, Notice, NoticeKind, ReadAlongMessage,
+    AccessVerdict, AskReplies, Change, ClaimRequest, ClaimedLane, DecisionDetails, DecisionKind,
+    DecisionOption, DeniedMessage, GrantSource, LaneWrite, NewAccessRequest, NewGrant, NewOutgoing,
+    NewUserDecision, Notice, NoticeKind, ObjectKey, ObjectKind, ObjectQuery, ReadAlongMessage,
     Release, ShownElsewhere, Store, TokenCounts,
 };
 use telegram_connector_operator::telegram::RawUpdate;
@@ -35,6 +36,8 @@ pub(crate) enum Event {
     },
     /// Somebody sends through the bot, to a person or to a group about one.
     Sends { user: usize, group: Option<usize> },
+    /// An administrator lets somebody in, in somebody's name.
+    Grants { user: usize, by: usize },
     /// What waits is worked through; or it is claimed, and written down later.
     Works { treatment: Treatment, held: bool },
 }
@@ -49,6 +52,10 @@ pub(crate) enum Treatment {
     Denied,
     ReadAlong,
     AsksForDecision,
+    /// In a private chat.
+    AsksForAccess,
+    /// Whoever writes decides all that asked for access.
+    DecidesAccess,
 }
 
 pub(crate) fn event() -> impl Strategy<Value = (usize, Event)> {
@@ -60,6 +67,8 @@ pub(crate) fn event() -> impl Strategy<Value = (usize, Event)> {
         1 => Just(Treatment::Denied),
         1 => Just(Treatment::ReadAlong),
         1 => Just(Treatment::AsksForDecision),
+        2 => Just(Treatment::AsksForAccess),
+        2 => Just(Treatment::DecidesAccess),
     ];
     let group = prop::option::of(0..2_usize);
     let says = (0..3_usize, group, prop::option::of(0..3_usize));
@@ -71,6 +80,7 @@ pub(crate) fn event() -> impl Strategy<Value = (usize, Event)> {
         }),
         (0..3_usize, prop::option::of(0..2_usize))
             .prop_map(|(user, group)| Event::Sends { user, group }),
+        (0..3_usize, 0..3_usize).prop_map(|(user, by)| Event::Grants { user, by }),
         (treatment, prop::bool::weighted(0.2))
             .prop_map(|(treatment, held)| Event::Works { treatment, held }),
     ];
@@ -122,6 +132,7 @@ impl History {
                 self.send(side, PEOPLE[user], group.map(|n| GROUPS[n]))
                     .await;
             }
+            Event::Grants { user, by } => self.grant(side, PEOPLE[user], PEOPLE[by]).await,
             Event::Works { treatment, held } => self.work(side, treatment, held).await,
         }
     }
@@ -184,6 +195,31 @@ impl History {
         self.store.create_outgoing(new).await.unwrap();
     }
 
+    pub(crate) async fn grant(&mut self, side: usize, user: i64, by: i64) {
+        let new = NewGrant {
+            connector: self.connectors[side].clone(),
+            user,
+            name: format!("name of {user}"),
+            username: Some(format!("u{user}")),
+            source: GrantSource::Admin,
+            by: format!("@name ({by})"),
+            until: None,
+        };
+        self.store.grant(new).await.unwrap();
+    }
+
+    /// The requests of a connector, whatever became of them.
+    async fn requests(&self, side: usize) -> Vec<ObjectKey> {
+        let connector = &self.connectors[side];
+        let query = ObjectQuery {
+            namespace: Some(connector.namespace.to_string()),
+            connector: Some(connector.name.to_string()),
+            ..ObjectQuery::all(ObjectKind::AccessRequest)
+        };
+        let page = self.store.list_objects(&query, None, 100).await.unwrap();
+        page.objects.iter().map(|object| object.key).collect()
+    }
+
     pub(crate) async fn work(&mut self, side: usize, treatment: Treatment, held: bool) {
         let request = ClaimRequest {
             connector: self.connectors[side].clone(),
@@ -191,10 +227,11 @@ impl History {
             lanes: 10,
             history: 5,
         };
+        let asked = self.requests(side).await;
         for lane in self.store.claim(vec![request]).await.unwrap().lanes {
             let write = LaneWrite {
                 claim: lane.claim,
-                changes: changes(&lane, &self.connectors[side], treatment),
+                changes: changes(&lane, &self.connectors[side], treatment, &asked),
                 release: Some(Release::Now),
             };
             if held {
@@ -213,7 +250,12 @@ impl History {
     }
 }
 
-fn changes(lane: &ClaimedLane, connector: &ConnectorRef, treatment: Treatment) -> Vec<Change> {
+fn changes(
+    lane: &ClaimedLane,
+    connector: &ConnectorRef,
+    treatment: Treatment,
+    asked: &[ObjectKey],
+) -> Vec<Change> {
     let sent = lane.parts.iter().map(|part| Change::Sent {
         reply: part.reply,
         number: part.number,
@@ -306,6 +348,19 @@ fn changes(lane: &ClaimedLane, connector: &ConnectorRef, treatment: Treatment) -
                 reply(&mut changes, None);
                 changes.push(decision(id, user, lane));
             }
+            Treatment::AsksForAccess if lane.key.chat == user => {
+                changes.push(access_request(id, user, lane));
+            }
+            Treatment::AsksForAccess => {}
+            Treatment::DecidesAccess => {
+                changes.extend(asked.iter().map(|request| Change::DecideAccessRequest {
+                    id: request.0,
+                    verdict: AccessVerdict::Allow { until: None },
+                    by: format!("@name ({user})"),
+                    message: id,
+                    tapped_message: None,
+                }))
+            }
         }
         changes.push(Change::Finish { message: id });
     }
@@ -328,6 +383,36 @@ fn denied(connector: &ConnectorRef, lane: &ClaimedLane, user: i64) -> DeniedMess
         content: "text".into(),
         level: "Specific".into(),
     }
+}
+
+/// It is shown in a group.
+fn access_request(message: i64, user: i64, lane: &ClaimedLane) -> Change {
+    let follow_up = json!({"access_request": "x", "update_id": 1, "message": {
+        "from": {"id": user}, "chat": {"id": user}, "text": ""}});
+    let reply = || vec![part(&format!("to {user}"))];
+    Change::AskForAccess(Box::new(NewAccessRequest {
+        token: format!("request-{}-{message}", lane.claim.lane),
+        user,
+        name: format!("name of {user}"),
+        username: Some(format!("u{user}")),
+        level: "Company".into(),
+        language: None,
+        expires_at: Timestamp::from_second(4_000_000_000).unwrap(),
+        per_user_per_day: 5,
+        message,
+        follow_up: follow_up.to_string(),
+        notice: ShownElsewhere {
+            chat: GROUPS[1],
+            topic: 0,
+            parts: vec![part(&format!("may {user}?"))],
+        },
+        replies: AskReplies {
+            asked: reply(),
+            waiting: reply(),
+            too_many: reply(),
+            muted: reply(),
+        },
+    }))
 }
 
 /// In a private chat it is shown in a group.

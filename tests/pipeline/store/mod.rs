@@ -1,5 +1,6 @@
 //! The store's promises, on a real file.
 
+pub(crate) mod access;
 mod bounds;
 mod clock;
 mod erasure;

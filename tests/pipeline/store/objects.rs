@@ -201,11 +201,13 @@ async fn follow(store: Arc<dyn Store>, kind: ObjectKind, done: tokio::sync::watc
 
 /// Talks, is denied and given up, and deletes some of it again.
 async fn write_much(store: Arc<dyn Store>, number: i64) {
-    const TREATMENTS: [Treatment; 4] = [
+    const TREATMENTS: [Treatment; 6] = [
         Treatment::Answered,
         Treatment::Denied,
         Treatment::GivenUp,
         Treatment::NotDelivered,
+        Treatment::AsksForAccess,
+        Treatment::DecidesAccess,
     ];
     let mut history = History::new(store.clone(), number).await;
     for round in 0..40_usize {
@@ -218,7 +220,8 @@ async fn write_much(store: Arc<dyn Store>, number: i64) {
             };
             history.apply(side, says).await;
         }
-        let treatment = TREATMENTS[round / 2 % 4];
+        let treatment = TREATMENTS[round / 2 % 6];
+        history.grant(side, PEOPLE[round % 3], PEOPLE[0]).await;
         history.work(side, treatment, false).await;
         for kind in ObjectKind::ALL {
             let query = ObjectQuery {
