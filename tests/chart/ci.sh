@@ -20,9 +20,9 @@ fail() { echo "FAILED: $*" >&2; failed=1; }
 
 python3 "$here/generate.py" --check || failed=1
 
-render() { # values file; the one random value is replaced
+render() { # values file; the random values are replaced
   "$HELM" template operator "$chart" --namespace telegram-connectors --values "$1" |
-    sed -E 's/^(  webhook-key: )[A-Za-z0-9+/=]{64}$/\1R0VORVJBVEVE/'
+    sed -E 's/^(  webhook-key: )[A-Za-z0-9+/=]{64}$/\1R0VORVJBVEVE/; s/^(  sign-in-key: )[A-Za-z0-9+/=]{60}$/\1R0VORVJBVEVE/'
 }
 sets=0
 for values in "$here"/values/*.yaml; do
@@ -80,15 +80,19 @@ if [ -x ../shared/envtest/up ] && command -v kubectl >/dev/null; then
   helm() { "$HELM" "$@" >"$work/out" 2>&1 || { fail "helm $*"; cat "$work/out" >&2; }; }
   old=(--server-side=false)
   webhook=(--set connection.mode=webhook --set connection.publicUrl=https://bots.acme.example --disable-openapi-validation)
-  release() { helm "$1" operator "$work/chart" -n telegram-connectors "${old[@]}" "${webhook[@]}" "${@:2}"; }
+  release() { helm "$1" operator "$work/chart" -n telegram-connectors "${old[@]}" "${webhook[@]}" --set signIn.enabled=true "${@:2}"; }
+  sign_in() { kubectl -n telegram-connectors get secret operator-telegram-connector-operator-sign-in-key -o 'jsonpath={.data.sign-in-key}'; }
   key() { kubectl -n telegram-connectors get secret operator-telegram-connector-operator-webhook-key -o 'jsonpath={.data.webhook-key}'; }
   described() { kubectl get crd telegramconnectors.connectors.pupau.ai -o 'jsonpath={.spec.versions[0].schema.openAPIV3Schema.description}'; }
   release install
   made=$(key)
   [ "${#made}" = 64 ] || fail "install made no webhook key of 48 characters"
+  sealing=$(sign_in)
+  [ "$(base64 -d <<<"$sealing" | base64 -d | wc -c)" = 32 ] || fail "install made no sign-in key of 32 bytes"
   sed -i 's/A Telegram bot, the assistant/A bot of Telegram, the assistant/' "$work"/chart/files/crds/*connectors.yaml
   release upgrade --set log.level=debug
   [ "$(key)" = "$made" ] || fail "an upgrade changed the webhook key"
+  [ "$(sign_in)" = "$sealing" ] || fail "an upgrade changed the sign-in key"
   [[ $(described) == "A bot of Telegram"* ]] || fail "an upgrade did not upgrade the CRD"
   helm rollback operator 1 -n telegram-connectors "${old[@]}"
   [ "$(key)" = "$made" ] || fail "a rollback changed the webhook key"
@@ -96,6 +100,7 @@ if [ -x ../shared/envtest/up ] && command -v kubectl >/dev/null; then
   helm uninstall operator -n telegram-connectors
   [ "$(kubectl get crd -o name | wc -l)" = 2 ] || fail "uninstall did not keep the CRDs"
   [ "$(kubectl -n telegram-connectors get pvc -o name | wc -l)" = 1 ] || fail "uninstall did not keep the volume"
+  [ "$(sign_in)" = "$sealing" ] || fail "uninstall did not keep the sign-in key"
   [ -z "$(kubectl get clusterrole,clusterrolebinding -o name | grep operator-telegram || true)" ] || fail "uninstall left roles behind"
   release install --set crds.keep=false --set store.sqlite.keep=false
   helm uninstall operator -n telegram-connectors --wait

@@ -206,6 +206,14 @@ metricRelabelings: {{- toYaml . | nindent 2 }}
 {{- if or .Values.assistants.caBundle.configMap .Values.assistants.caBundle.secret -}}true{{- end -}}
 {{- end -}}
 
+{{- define "tco.signInCa" -}}
+{{- if and .Values.signIn.enabled (or .Values.signIn.caBundle.configMap .Values.signIn.caBundle.secret) -}}true{{- end -}}
+{{- end -}}
+
+{{- define "tco.signInSecret" -}}
+{{- default (printf "%s-sign-in-key" (include "tco.fullname" .)) .Values.signIn.existingSecret -}}
+{{- end -}}
+
 {{- define "tco.validate" -}}
 {{- if .Values.dataApi.enabled -}}
 {{- include "tco.validateDataApi" . -}}
@@ -242,6 +250,9 @@ metricRelabelings: {{- toYaml . | nindent 2 }}
 {{- end -}}
 {{- if and .Values.webhookKey.previousKey (not .Values.webhookKey.existingSecret) -}}
 {{- fail "webhookKey.previousKey needs webhookKey.existingSecret: the chart's own Secret holds one key only" -}}
+{{- end -}}
+{{- if and .Values.signIn.caBundle.configMap .Values.signIn.caBundle.secret -}}
+{{- fail "signIn.caBundle names a ConfigMap and a Secret: name one of them" -}}
 {{- end -}}
 {{- if and .Values.assistants.caBundle.configMap .Values.assistants.caBundle.secret -}}
 {{- fail "assistants.caBundle names a ConfigMap and a Secret: name one of them" -}}
