@@ -39,6 +39,7 @@ struct Entry {
     failures_in_row: u32,
     notices: Vec<PendingNotice>,
     denied: NoticeCounter,
+    access_requests: NoticeCounter,
     transcription_failures: NoticeCounter,
     extraction_failures: NoticeCounter,
     speech_failures: NoticeCounter,
@@ -180,6 +181,17 @@ impl Observations {
                 e.queue(Notice::Denied { messages }, None);
             }
             messages.is_some()
+        });
+    }
+
+    /// Notes that somebody asked for access; told as [`Self::record_denied_message`].
+    pub fn record_access_request(&self, uid: &ConnectorUid, now: Timestamp) {
+        self.record(uid, |e| {
+            let requests = e.access_requests.count(now);
+            if let Some(requests) = requests {
+                e.queue(Notice::AccessRequested { requests }, None);
+            }
+            requests.is_some()
         });
     }
 

@@ -1,9 +1,13 @@
 //! What the bot says by itself, in the user's language. The words live in `texts/*.yaml`, one file per language; a file that
 //! lacks a text does not load, and a test loads them all.
 
+mod access_texts;
+
 use std::sync::LazyLock;
 
 use serde::Deserialize;
+
+pub use access_texts::{AccessTexts, AskingUser};
 
 /// Everything that the bot says by itself, in one language.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -105,6 +109,8 @@ pub struct Texts {
     pub approval_expired: String,
     /// Nobody approved before the conversation went on.
     pub approval_withdrawn: String,
+    /// What is said when somebody asks for access.
+    pub access: AccessTexts,
     commands: Commands,
 }
 

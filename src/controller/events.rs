@@ -40,6 +40,8 @@ pub(super) enum EventReason {
     ApprovalEnded,
     /// People were denied.
     UserDenied,
+    /// People have asked for access.
+    AccessRequested,
     /// Voice messages could not be written down.
     TranscriptionFailed,
     /// The words of documents could not be extracted.
@@ -59,6 +61,7 @@ impl EventReason {
             Self::GroupMoved => "GroupMoved",
             Self::ApprovalEnded => "ApprovalEnded",
             Self::UserDenied => "UserDenied",
+            Self::AccessRequested => "AccessRequested",
             Self::TranscriptionFailed => "TranscriptionFailed",
             Self::ExtractionFailed => "ExtractionFailed",
             Self::SpeechFailed => "SpeechFailed",
@@ -204,6 +207,15 @@ pub(super) fn notice_event(
                  To let one in: telegram-connector-operator allow -n {namespace} {name} USER_ID"
             ),
         },
+        Notice::AccessRequested { requests } => Event {
+            type_: EventType::Normal,
+            reason: EventReason::AccessRequested,
+            action: "Ask",
+            note: format!(
+                "{requests} request(s) for access were made since this was last told (at most once an hour). \
+                 They wait in the group of spec.access.requests.notify for spec.access.requests.approvers, for seven days"
+            ),
+        },
         Notice::SpeechFailed { messages, detail } => Event {
             type_: EventType::Warning,
             reason: EventReason::SpeechFailed,
@@ -336,6 +348,19 @@ mod tests {
         for (note, word) in notes.iter().zip(words) {
             assert!(note.contains(word), "{note}");
         }
+    }
+
+    #[test]
+    fn requests_for_access_are_told_with_their_number_alone() {
+        let connector = ConnectorRef {
+            namespace: "acme".into(),
+            name: "support".into(),
+            uid: crate::identity::ConnectorUid::from("u"),
+        };
+        let notice = Notice::AccessRequested { requests: 3 };
+        let event = notice_event(&notice, ConnectionMode::Polling, &connector);
+        assert_eq!(event.reason.as_str(), "AccessRequested");
+        assert!(event.note.starts_with("3 request(s)"), "{}", event.note);
     }
 
     #[test]

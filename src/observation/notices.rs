@@ -33,6 +33,11 @@ pub enum Notice {
         /// How many messages, since this was told last.
         messages: u64,
     },
+    /// People whom the access level does not name have asked for access.
+    AccessRequested {
+        /// How many requests, since this was told last.
+        requests: u64,
+    },
     /// Answers could not be read out.
     SpeechFailed {
         /// How many answers, since this was told last.

@@ -31,6 +31,9 @@ const DECISION_RESULTS: [(&str, &str); 6] = [
     ("approval", "superseded"),
 ];
 
+/// What becomes of requests for access.
+const ACCESS_REQUEST_OUTCOMES: [&str; 5] = ["asked", "allowed", "refused", "muted", "expired"];
+
 /// All metrics of one operator. Methods never fail and never block.
 #[derive(Debug)]
 pub struct Metrics {
@@ -55,6 +58,7 @@ pub struct Metrics {
     assistant_seconds: Histograms<2>,
     assistant_tokens: Counters<2>,
     decisions: Counters<2>,
+    access_requests: Counters<1>,
     telegram_seconds: Histograms<2>,
     throttled: Counters<1>,
     throttled_seconds: Counter<f64, std::sync::atomic::AtomicU64>,
@@ -96,6 +100,7 @@ impl Metrics {
             assistant_seconds: Family::new_with_constructor(|| buckets(0.05, 2.0, 15)),
             assistant_tokens: Family::default(),
             decisions: Family::default(),
+            access_requests: Family::default(),
             telegram_seconds: Family::new_with_constructor(|| buckets(0.005, 2.0, 14)),
             throttled: Family::default(),
             throttled_seconds: Counter::default(),
@@ -121,6 +126,9 @@ impl Metrics {
             );
         }
         drop(self.throttled.get_or_create(&[("method", "sendMessage")]));
+        for outcome in ACCESS_REQUEST_OUTCOMES {
+            drop(self.access_requests.get_or_create(&[("outcome", outcome)]));
+        }
         for (kind, result) in DECISION_RESULTS {
             drop(
                 self.decisions
@@ -222,6 +230,11 @@ impl Metrics {
             "assistant_tokens",
             "Tokens that assistants counted for their answers, whole or not, by protocol and direction (input: question, history and prompt; output: answer and reasoning)",
             self.assistant_tokens.clone(),
+        );
+        r.register(
+            "access_requests",
+            "Requests for access that were made (asked), and what came of them (allowed, refused, muted, expired)",
+            self.access_requests.clone(),
         );
         r.register(
             "decisions",
@@ -391,6 +404,13 @@ impl Metrics {
     pub fn count_decision(&self, kind: &'static str, result: &'static str) {
         self.decisions
             .get_or_create(&[("kind", kind), ("result", result)])
+            .inc();
+    }
+
+    /// Counts a request for access that was made (`asked`), or what came of one.
+    pub fn count_access_request(&self, outcome: &'static str) {
+        self.access_requests
+            .get_or_create(&[("outcome", outcome)])
             .inc();
     }
 
