@@ -54,6 +54,8 @@ pub struct ResolvedConnector {
     pub speech: Speech,
     /// Who approves what the assistant asks; `None`: whoever asked the assistant.
     pub approvals: Option<ApprovalPolicy>,
+    /// How denied users ask for access; `None`: they cannot.
+    pub requests: Option<RequestPolicy>,
     /// How documents reach the assistant.
     pub files: FilePolicy,
     /// Messages that others may send through the bot in a minute; `None`: none.
@@ -113,6 +115,19 @@ pub struct ApprovalChat {
     pub id: i64,
     /// The topic in it; 0: none.
     pub topic: i64,
+}
+
+/// How denied users ask for access (`spec.access.requests`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestPolicy {
+    /// Where the approvers are asked.
+    pub notify: ApprovalChat,
+    /// Only these decide.
+    pub approvers: AccessPolicy,
+    /// For so many days the button Allow grants access; `None`: without end.
+    pub grant_days: Option<u32>,
+    /// How often a user may ask within 24 hours.
+    pub per_user_per_day: u32,
 }
 
 /// Who reads answers out (`spec.speech`), and which.
@@ -195,6 +210,7 @@ impl ResolvedConnector {
             && self.access == other.access
             && self.approvals == other.approvals
             && self.sign_in == other.sign_in
+            && self.requests == other.requests
     }
 }
 
@@ -209,6 +225,8 @@ pub struct AccessPolicy {
     pub usernames: Arc<HashSet<String>>,
     /// When access ends, for those of whom it does.
     pub ends: Arc<AccessEnds>,
+    /// A grant in the store is an entry of the list, too.
+    pub takes_grants: bool,
 }
 
 /// From when on users of a list are no longer named by it. Who is in neither map is named without an end.

@@ -1,6 +1,6 @@
 //! `TelegramConnector`: one bot, its assistant, and who may write to it.
 //!
-//! This file holds the resource and its small parts; who may write is in [`access`], who answers in [`assistant`]
+//! This file holds the resource and its small parts; who may write is in [`access`], who asks for it in [`access_requests`], who answers in [`assistant`]
 //! (its headers in [`assistant_headers`], what `OpenAI` requests hold in [`openai_options`]), how answers show in [`answers`], who approves
 //! what an assistant does in [`approvals`], what others send in [`sending`], who writes voice messages down in [`transcription`], how documents are read in [`files`], what is
 //! read back in [`status`]. Bounds and rules stand beside the fields they guard and become the CRD's schema and CEL
@@ -19,6 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub mod access;
+pub mod access_requests;
 pub mod answers;
 pub mod approvals;
 pub mod assistant;
@@ -32,6 +33,7 @@ pub mod status;
 pub mod transcription;
 
 pub use access::{AccessLevel, AccessSpec, CompanySelection, ListRef, UserSelection};
+pub use access_requests::{AccessRequestsSpec, DEFAULT_GRANT_DAYS, NotifySpec};
 pub use answers::{AnswersSpec, RichMessages};
 pub use approvals::{ApprovalChatSpec, ApprovalsSpec};
 pub use assistant::{AssistantProtocol, AssistantSpec};

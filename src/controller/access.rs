@@ -8,11 +8,12 @@ use jiff::Timestamp;
 
 use crate::api::conditions::Reason;
 use crate::api::connector::{
-    AccessLevel, AccessSpec, ApprovalsSpec, TelegramConnectorSpec, UserSelection,
+    AccessLevel, AccessRequestsSpec, AccessSpec, ApprovalsSpec, TelegramConnectorSpec,
+    UserSelection,
 };
 use crate::api::user_list::{UserEntry, normalize_username};
 use crate::bounded_text::bounded_text;
-use crate::registry::{AccessEnds, AccessPolicy, ApprovalChat, ApprovalPolicy};
+use crate::registry::{AccessEnds, AccessPolicy, ApprovalChat, ApprovalPolicy, RequestPolicy};
 
 /// How much of a list's complaint a message holds.
 const MAX_CAUSE_BYTES: usize = 200;
@@ -231,6 +232,7 @@ pub fn referenced_lists(spec: &TelegramConnectorSpec) -> HashSet<&str> {
         access.agent_users.as_ref(),
         access.specific_users.as_ref(),
         approvals.and_then(|approvals| approvals.approvers.as_ref()),
+        access.requests.as_ref().map(|requests| &requests.approvers),
     ]
     .into_iter()
     .flatten()
@@ -246,7 +248,7 @@ pub fn resolve_access(
     mut look_up_user_list: impl FnMut(&str) -> UserListLookup,
 ) -> (AccessPolicy, AccessState) {
     let Some((field, selection)) = deciding_selection(access) else {
-        let policy = policy(access.level, &Arc::default());
+        let policy = policy(access.level, &Arc::default(), false);
         return (policy, AccessState::default());
     };
     let mut problems = Vec::new();
@@ -267,7 +269,8 @@ pub fn resolve_access(
         sign_in_unknown: false,
         problems,
     };
-    (policy(access.level, &users), state)
+    let takes_grants = access.takes_grants();
+    (policy(access.level, &users, takes_grants), state)
 }
 
 /// The users of a selection, and what is unresolved in it.
@@ -314,7 +317,7 @@ pub fn resolve_approvals(
     let approvers = approvals.approvers.as_ref().map(|selection| {
         let problems = &mut state.problems;
         let users = resolve_selection(selection, &mut look_up_user_list, problems);
-        policy(AccessLevel::Specific, &users)
+        policy(AccessLevel::Specific, &users, false)
     });
     ApprovalPolicy {
         approvers,
@@ -326,12 +329,32 @@ pub fn resolve_approvals(
     }
 }
 
-fn policy(level: AccessLevel, users: &Arc<UserSet>) -> AccessPolicy {
+/// Resolves how denied users ask for access; who decides as in [`resolve_approvals`].
+pub fn resolve_requests(
+    requests: &AccessRequestsSpec,
+    mut look_up_user_list: impl FnMut(&str) -> UserListLookup,
+    state: &mut AccessState,
+) -> RequestPolicy {
+    let problems = &mut state.problems;
+    let users = resolve_selection(&requests.approvers, &mut look_up_user_list, problems);
+    RequestPolicy {
+        notify: ApprovalChat {
+            id: requests.notify.chat,
+            topic: requests.notify.topic.unwrap_or(0),
+        },
+        approvers: policy(AccessLevel::Specific, &users, false),
+        grant_days: requests.days(),
+        per_user_per_day: requests.per_day(),
+    }
+}
+
+fn policy(level: AccessLevel, users: &Arc<UserSet>, takes_grants: bool) -> AccessPolicy {
     AccessPolicy {
         level,
         ids: users.ids.clone(),
         usernames: users.usernames.clone(),
         ends: users.ends.clone(),
+        takes_grants,
     }
 }
 
@@ -374,7 +397,7 @@ impl UserListCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::connector::{CompanySelection, ListRef};
+    use crate::api::connector::{CompanySelection, ListRef, NotifySpec};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -417,6 +440,7 @@ mod tests {
                             })
                             .collect(),
                     ),
+                    grants: None,
                 },
                 oidc: None,
             }),
@@ -424,6 +448,7 @@ mod tests {
             specific_users: None,
             save_denied_conversations: None,
             denied_reply: None,
+            requests: None,
         }
     }
 
@@ -456,6 +481,74 @@ mod tests {
             [AccessProblem::SelectionMissing("specificUsers")]
         );
         assert_eq!(state.users, Some(0));
+    }
+
+    #[test]
+    fn level_takes_grants_where_its_list_says_so() {
+        let takes = |edit: &dyn Fn(&mut AccessSpec)| {
+            let mut spec = company(vec![id(1)], &[]);
+            spec.agent_users = spec.company_users.clone();
+            edit(&mut spec);
+            resolve_access(&spec, NOW, |_| UserListLookup::NotFound)
+                .0
+                .takes_grants
+        };
+        let requests = || AccessRequestsSpec {
+            notify: NotifySpec {
+                chat: -5,
+                topic: None,
+            },
+            approvers: UserSelection::default(),
+            grant_days: None,
+            per_user_per_day: None,
+        };
+        let with_grants = |spec: &mut AccessSpec| {
+            spec.agent_users = Some(UserSelection {
+                grants: Some(true),
+                ..UserSelection::default()
+            });
+        };
+        assert!(!takes(&|_| {}));
+        assert!(takes(&|spec| spec.requests = Some(requests())));
+        assert!(!takes(&|spec| {
+            spec.requests = Some(requests());
+            spec.level = AccessLevel::AgentEnabled;
+        }));
+        assert!(takes(&|spec| {
+            with_grants(spec);
+            spec.level = AccessLevel::AgentEnabled;
+        }));
+        // The list of another level says nothing.
+        assert!(!takes(&with_grants));
+        assert!(!takes(&|spec| {
+            spec.requests = Some(requests());
+            spec.level = AccessLevel::Open;
+        }));
+    }
+
+    #[test]
+    fn approvers_of_requests_fail_closed() {
+        let requests = AccessRequestsSpec {
+            notify: NotifySpec {
+                chat: -5,
+                topic: Some(7),
+            },
+            approvers: UserSelection {
+                users: Some(vec![id(1)]),
+                list_refs: Some(vec![ListRef {
+                    name: "gone".into(),
+                }]),
+                grants: Some(true),
+            },
+            grant_days: Some(0),
+            per_user_per_day: Some(99),
+        };
+        let mut state = AccessState::default();
+        let policy = resolve_requests(&requests, |_| UserListLookup::NotFound, &mut state);
+        assert_eq!(*policy.approvers.ids, HashSet::from([1]));
+        assert!(!policy.approvers.takes_grants);
+        assert_eq!((policy.grant_days, policy.per_user_per_day), (Some(1), 10));
+        assert_eq!(state.problems, [AccessProblem::ListNotFound("gone".into())]);
     }
 
     #[test]

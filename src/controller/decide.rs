@@ -420,6 +420,7 @@ fn resolve(
         transcription: resolved.transcription.clone(),
         speech: resolved.speech.clone(),
         approvals: resolved.approvals.clone(),
+        requests: resolved.requests.clone(),
         files: policies::file_policy(spec, resolved.extraction.clone()),
         sending_per_minute: spec.sending.as_ref().map(SendingSpec::per_minute),
         sign_in: resolved.sign_in.clone(),

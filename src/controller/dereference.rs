@@ -24,7 +24,8 @@ use crate::api::{FINALIZER, SKIP_DISCONNECT_ANNOTATION, TelegramConnector};
 use crate::assistant::{Assistant, Credentials};
 use crate::identity::ConnectorRef;
 use crate::registry::{
-    AccessPolicy, ApprovalPolicy, Extraction, OptionalService, SignInPolicy, Speech, Transcription,
+    AccessPolicy, ApprovalPolicy, Extraction, OptionalService, RequestPolicy, SignInPolicy, Speech,
+    Transcription,
 };
 use crate::telegram::{Bot, BotToken};
 
@@ -65,6 +66,8 @@ pub(super) struct Resolved {
     pub(super) sign_in: Option<SignInPolicy>,
     /// Who approves what the assistant asks.
     pub(super) approvals: Option<ApprovalPolicy>,
+    /// How denied users ask for access.
+    pub(super) requests: Option<RequestPolicy>,
 }
 
 /// Reads what the object refers to.
@@ -97,6 +100,10 @@ pub(super) async fn dereference(
         let look_up = |name: &str| look_up_user_list(&connector_ref, name, ctx);
         access::resolve_approvals(approvals, look_up, &mut access)
     });
+    let requests = connector.spec.access.requests.as_ref().map(|requests| {
+        let look_up = |name: &str| look_up_user_list(&connector_ref, name, ctx);
+        access::resolve_requests(requests, look_up, &mut access)
+    });
     Ok(Dereferenced::Resolved(Box::new(Resolved {
         token,
         bot,
@@ -109,6 +116,7 @@ pub(super) async fn dereference(
         policy,
         sign_in,
         approvals,
+        requests,
     })))
 }
 

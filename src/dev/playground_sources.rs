@@ -78,6 +78,7 @@ impl ClusterView for EmbeddedCluster {
             username: user.username.clone(),
             name: user.first_name.clone(),
             language_code: user.language_code.clone(),
+            is_granted: false,
         };
         let decision = decide_access(&connector.access, Some(&sender), jiff::Timestamp::now());
         Some(decision == AccessDecision::Allowed)

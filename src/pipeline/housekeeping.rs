@@ -44,10 +44,14 @@ pub(crate) async fn run(pipeline: Arc<PipelineState>) {
     }
 }
 
-/// Ends decisions whose time is over. What follows from an approval waits in the lane that asked.
+/// Ends decisions and requests for access whose time is over. What follows from an approval or a request waits in the lane that asked.
 async fn expire_decisions(pipeline: &PipelineState) -> Result<(), StoreError> {
     for expired in pipeline.store.expire_decisions().await? {
         record_decision(pipeline, &expired.connector, expired.kind, "expired", None);
+        pipeline.store.work_notifier().notify(&expired.connector);
+    }
+    // Counted where it is shown.
+    for expired in pipeline.store.expire_access_requests().await? {
         pipeline.store.work_notifier().notify(&expired.connector);
     }
     Ok(())

@@ -197,6 +197,7 @@ impl TestEnv {
             transcription: Transcription::None,
             speech: Speech::default(),
             approvals: None,
+            requests: None,
             files: FilePolicy::default(),
             sending_per_minute: None,
             sign_in: None,
@@ -366,6 +367,12 @@ impl TestEnv {
         self.registry.publish(Arc::new(resolved));
     }
 
+    /// Makes a connector's name known to the store, as the controller does.
+    pub(crate) async fn register(&self, connector: &Connector) {
+        let resolved = self.registry.get(&connector.uid).unwrap();
+        self.store.register(&resolved.connector_ref).await.unwrap();
+    }
+
     /// Ann asks and gets the next message.
     pub(crate) async fn ask(&self, connector: &Connector, text: &str) -> SentMessage {
         self.telegram
@@ -435,6 +442,7 @@ pub(crate) fn specific_users(ids: &[i64]) -> AccessPolicy {
         ids: Arc::new(ids.iter().copied().collect()),
         usernames: Arc::new(HashSet::new()),
         ends: Arc::default(),
+        takes_grants: false,
     }
 }
 

@@ -5,6 +5,7 @@ use kube::core::Reason;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::access_requests::{AccessRequestsSpec, has_no_grants};
 use super::oidc::OidcSpec;
 use crate::api::user_list::UserEntry;
 
@@ -51,7 +52,10 @@ impl AccessLevel {
 #[x_kube(
     validation = company_needs_its_list(),
     validation = needs_its_list("AgentEnabled", "agentUsers"),
-    validation = needs_its_list("Specific", "specificUsers")
+    validation = needs_its_list("Specific", "specificUsers"),
+    validation = requests_need_a_list(),
+    validation = requests_need_grants("AgentEnabled", "agentUsers"),
+    validation = requests_need_grants("Specific", "specificUsers")
 )]
 pub struct AccessSpec {
     /// Which list decides. Open: anyone who can reach the bot. Company: companyUsers, the members of the organization.
@@ -59,6 +63,7 @@ pub struct AccessSpec {
     pub level: AccessLevel,
     /// The list of level Company.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = has_no_grants("companyUsers, which needs no such entry: at level Company they count wherever there are requests"))]
     pub company_users: Option<CompanySelection>,
     /// The list of level AgentEnabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,6 +79,9 @@ pub struct AccessSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub denied_reply: Option<String>,
+    /// A denied user may ask for access with a button. Absent: they pass their id on to whoever keeps the list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<AccessRequestsSpec>,
 }
 
 impl AccessSpec {
@@ -98,6 +106,18 @@ impl AccessSpec {
         company.and_then(|company| company.oidc.as_ref())
     }
 
+    /// Whether grants let in at the level: the level still names the one list that decides, and a grant is an entry of it.
+    pub fn takes_grants(&self) -> bool {
+        match self.level {
+            AccessLevel::Open => false,
+            AccessLevel::Company => self.requests.is_some() || self.deciding_provider().is_some(),
+            AccessLevel::AgentEnabled | AccessLevel::Specific => {
+                let list = self.deciding_list();
+                list.is_some_and(|list| list.grants.unwrap_or(false))
+            }
+        }
+    }
+
     /// Whether denied messages are stored.
     pub fn saves_denied_conversations(&self) -> bool {
         self.save_denied_conversations.unwrap_or(false)
@@ -117,6 +137,28 @@ fn needs_its_list(level: &str, field: &str) -> kube::core::Rule {
     kube::core::Rule::new(rule)
         .message(message.as_str())
         .reason(Reason::FieldValueRequired)
+        .field_path(format!(".{field}"))
+}
+
+/// At level Open nobody has to ask.
+fn requests_need_a_list() -> kube::core::Rule {
+    kube::core::Rule::new("self.level != 'Open' || !has(self.requests)")
+        .message("at level Open everybody may write: remove requests, or choose another level")
+        .reason(Reason::FieldValueForbidden)
+        .field_path(".requests")
+}
+
+/// Whoever is allowed would still be denied.
+fn requests_need_grants(level: &str, field: &str) -> kube::core::Rule {
+    let rule = format!(
+        "self.level != '{level}' || !has(self.requests) || (has(self.{field}) && has(self.{field}.grants) && self.{field}.grants)"
+    );
+    let message = format!(
+        "requests at level {level} need {field}.grants: true, without which nobody gets in whom the list does not name"
+    );
+    kube::core::Rule::new(rule)
+        .message(message.as_str())
+        .reason(Reason::FieldValueInvalid)
         .field_path(format!(".{field}"))
 }
 
@@ -163,6 +205,10 @@ pub struct UserSelection {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub list_refs: Option<Vec<ListRef>>,
+    /// In agentUsers and specificUsers: true lets in, beside the entries, whoever has a grant of this connector (by a request that was allowed, or made by an
+    /// administrator). Default false. In companyUsers grants count wherever there are requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<bool>,
 }
 
 /// No id twice, for at most 1,000 entries.

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::access::UserSelection;
+use super::access_requests::has_no_grants;
 
 /// `spec.approvals.timeoutMinutes` when absent.
 pub const DEFAULT_APPROVAL_MINUTES: u32 = 30;
@@ -19,7 +20,7 @@ pub const DEFAULT_APPROVAL_MINUTES: u32 = 30;
 pub struct ApprovalsSpec {
     /// Only these users approve and refuse; whoever asked only if named here. They need not be able to write to the bot. Absent: whoever asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = names_somebody())]
+    #[x_kube(validation = names_somebody(), validation = has_no_grants("approvers"))]
     pub approvers: Option<UserSelection>,
     /// An approval that nobody decided is refused after so many minutes, 1 to 10080. Default 30.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,7 +63,7 @@ fn chat_needs_approvers() -> kube::core::Rule {
 }
 
 /// Approvers that name nobody would refuse everything: that is never what somebody means.
-fn names_somebody() -> kube::core::Rule {
+pub(super) fn names_somebody() -> kube::core::Rule {
     kube::core::Rule::new(
         "(has(self.users) && size(self.users) > 0) || (has(self.listRefs) && size(self.listRefs) > 0)",
     )

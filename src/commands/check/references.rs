@@ -17,11 +17,12 @@ use crate::bounded_text::bounded_list;
 use crate::telegram::BotToken;
 
 /// The fields of `spec` that hold a user selection.
-const SELECTIONS: [&str; 4] = [
+const SELECTIONS: [&str; 5] = [
     "access.companyUsers",
     "access.agentUsers",
     "access.specificUsers",
     "approvals.approvers",
+    "access.requests.approvers",
 ];
 
 const TOKEN_REF: &str = "spec.botTokenSecretRef";

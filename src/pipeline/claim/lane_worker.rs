@@ -224,5 +224,10 @@ pub(crate) fn resolved_connector(
     {
         chat.id = to;
     }
+    if let Some(requests) = named_anew.requests.as_mut()
+        && requests.notify.id == from
+    {
+        requests.notify.id = to;
+    }
     Some(Arc::new(named_anew))
 }

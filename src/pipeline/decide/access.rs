@@ -26,7 +26,9 @@ pub fn decide(policy: &AccessPolicy, sender: Option<&Sender>, now: Timestamp) ->
     let allowed = match policy.level {
         AccessLevel::Open => !sender.is_bot,
         AccessLevel::Company | AccessLevel::AgentEnabled | AccessLevel::Specific => {
-            lists_id(policy, sender.id, now) || lists_username(policy, sender, now)
+            lists_id(policy, sender.id, now)
+                || lists_username(policy, sender, now)
+                || (policy.takes_grants && sender.is_granted)
         }
     };
     if allowed {
@@ -34,6 +36,11 @@ pub fn decide(policy: &AccessPolicy, sender: Option<&Sender>, now: Timestamp) ->
     } else {
         AccessDecision::Denied
     }
+}
+
+/// Whether it takes a look at the grants to decide about a sender.
+pub(crate) fn asks_for_grants(policy: &AccessPolicy, sender: &Sender, now: Timestamp) -> bool {
+    policy.takes_grants && decide(policy, Some(sender), now) == AccessDecision::Denied
 }
 
 fn lists_id(policy: &AccessPolicy, id: i64, now: Timestamp) -> bool {
@@ -76,6 +83,7 @@ mod tests {
             ids: Arc::new(HashSet::from([42])),
             usernames: Arc::new(HashSet::from(["ann_example".to_owned()])),
             ends: Arc::default(),
+            takes_grants: false,
         }
     }
 
@@ -86,6 +94,7 @@ mod tests {
             username: username.map(str::to_owned),
             name: "Ann".to_owned(),
             language_code: None,
+            is_granted: false,
         }
     }
 
@@ -138,6 +147,32 @@ mod tests {
         );
     }
 
+    #[rstest]
+    #[case::granted(true, true, AccessDecision::Allowed)]
+    #[case::list_takes_no_grants(false, true, AccessDecision::Denied)]
+    #[case::without_grant(true, false, AccessDecision::Denied)]
+    fn grant_is_an_entry_of_a_list_that_takes_grants(
+        #[case] takes_grants: bool,
+        #[case] is_granted: bool,
+        #[case] expected: AccessDecision,
+        #[values(AccessLevel::Company, AccessLevel::AgentEnabled, AccessLevel::Specific)]
+        level: AccessLevel,
+    ) {
+        let policy = AccessPolicy {
+            takes_grants,
+            ..policy(level)
+        };
+        let sender = Sender {
+            is_granted,
+            ..sender(7, None)
+        };
+        assert_eq!(
+            asks_for_grants(&policy, &sender, NOW),
+            takes_grants && !is_granted
+        );
+        assert_eq!(decide(&policy, Some(&sender), NOW), expected);
+    }
+
     #[test]
     fn empty_list_denies_everybody() {
         let nobody = AccessPolicy {
@@ -145,6 +180,7 @@ mod tests {
             ids: Arc::default(),
             usernames: Arc::default(),
             ends: Arc::default(),
+            takes_grants: false,
         };
         assert_eq!(
             decide(&nobody, Some(&sender(42, Some("ann_example"))), NOW),

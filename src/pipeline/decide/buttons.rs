@@ -101,7 +101,12 @@ pub(crate) fn new_id() -> String {
 
 /// The decision and the option that `callback_data` names; `None`: it is none of ours.
 pub(crate) fn parse_data(data: &str) -> Option<(&str, usize)> {
-    let (id, option) = data.strip_prefix(PREFIX)?.rsplit_once(':')?;
+    parse_data_of(PREFIX, data)
+}
+
+/// The id and the number in `callback_data` that begins with `prefix`; `None`: it is not made up so.
+pub(crate) fn parse_data_of<'a>(prefix: &str, data: &'a str) -> Option<(&'a str, usize)> {
+    let (id, option) = data.strip_prefix(prefix)?.rsplit_once(':')?;
     let is_id = id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
     is_id.then_some((id, option.parse().ok()?))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::history::ChatMessage;
+use crate::pipeline::decide::access;
 use crate::pipeline::decide::assistant_input::{self, AssistantInput};
 use crate::pipeline::decide::decision::{self, Decision};
 use crate::pipeline::decide::groups::{self, GroupDecision};
@@ -60,6 +61,26 @@ impl ClassifiedMessage {
             user_decision::put_words(&mut update.incoming, decision, received_at);
         }
         update.classify_again(connector, now);
+    }
+
+    /// Whose grant decides about it, if the connector's list takes grants and does not name them itself.
+    pub(crate) fn asks_for_grant_of(
+        &self,
+        connector: &ResolvedConnector,
+        now: Timestamp,
+    ) -> Option<i64> {
+        let sender = self.update.as_ref().ok()?.incoming.sender.as_ref()?;
+        access::asks_for_grants(&connector.access, sender, now).then_some(sender.id)
+    }
+
+    /// Says that its sender has a grant.
+    pub(crate) fn put_grant(&mut self, connector: &ResolvedConnector, now: Timestamp) {
+        if let Ok(update) = &mut self.update
+            && let Some(sender) = &mut update.incoming.sender
+        {
+            sender.is_granted = true;
+            update.classify_again(connector, now);
+        }
     }
 
     /// Classifies it anew: the connector has changed since.
@@ -132,6 +153,9 @@ fn classify(
     decided: Option<&SharedDecision>,
     now: Timestamp,
 ) -> (GroupDecision, Decision) {
+    if incoming.access_request.is_some() {
+        return (GroupDecision::Handle, Decision::TellAccessOutcome);
+    }
     if incoming.decision.is_some() {
         return match decided {
             Some(_) => (
@@ -143,7 +167,9 @@ fn classify(
     }
     let bot = decision::bot_identity(connector);
     let approvals_chat = connector.approvals.as_ref().and_then(|a| a.chat);
-    let decide = if approvals_chat.is_some_and(|chat| chat.id == incoming.chat.id) {
+    let requests_chat = connector.requests.as_ref().map(|r| r.notify);
+    let mut approvers_chats = approvals_chat.into_iter().chain(requests_chat);
+    let decide = if approvers_chats.any(|chat| chat.id == incoming.chat.id) {
         groups::decide_in_approvals_chat
     } else {
         groups::decide

@@ -27,6 +27,8 @@ pub(crate) enum Decision {
     Tap,
     /// A button was tapped by somebody who may not.
     DenyTap,
+    /// A request for access has ended, and its asker is told.
+    TellAccessOutcome,
     /// The bot answers by itself.
     Reply(CannedReply),
     /// A new session begins, and the bot says so.

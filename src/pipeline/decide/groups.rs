@@ -80,7 +80,7 @@ pub fn decide(
     }
 }
 
-/// The same in the group in which approvals are asked for: whatever `policy` says of it, taps are handled there, and the bot does not leave it.
+/// The same in a group in which approvers are asked: whatever `policy` says of it, taps are handled there, and the bot does not leave it.
 pub fn decide_in_approvals_chat(
     policy: Option<&GroupPolicy>,
     incoming: &IncomingUpdate,

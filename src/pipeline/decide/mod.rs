@@ -1,6 +1,7 @@
 //! What is to be done with a message: pure functions over the resolved connector and the message, without I/O.
 
 pub mod access;
+pub(crate) mod access_request;
 pub(crate) mod assistant_input;
 pub(crate) mod attachment_check;
 pub(crate) mod buttons;

@@ -1,6 +1,7 @@
 //! What was said in a group before the bot was mentioned (`groups.readAlong`): which messages are kept for the next question there, and which of them
 //! go with it. It fails closed: the words of whom the access level does not name are not kept, and are not handed on if that changes in between.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -72,10 +73,12 @@ pub(crate) fn most_messages(
     (groups.read_along > 0).then_some(groups.read_along)
 }
 
-/// Those of the messages that are kept which go with a question: sent before the message `before` and lately, of people who may write now.
+/// Those of the messages that are kept which go with a question: sent before the message `before` and lately, of people who may write now,
+/// `granted` by grants.
 pub(crate) fn earlier_messages(
     connector: &ResolvedConnector,
     kept: Vec<ReadAlongMessage>,
+    granted: &HashSet<i64>,
     (before, most): (i64, u16),
     now: Timestamp,
 ) -> Vec<EarlierMessage> {
@@ -85,7 +88,7 @@ pub(crate) fn earlier_messages(
         .into_iter()
         .rev()
         .filter(|message| message.message_id < before && message.sent_at >= oldest)
-        .filter(|message| may_be_read(connector, Some(&sender_of(message)), now))
+        .filter(|message| may_be_read(connector, Some(&sender_of(message, granted)), now))
         .take(usize::from(most))
         .take_while(|message| {
             chars += message.text.chars().count();
@@ -101,18 +104,32 @@ pub(crate) fn earlier_messages(
     newest_first
 }
 
+/// Who said what is kept and is let in by a grant, if by anything.
+pub(crate) fn asks_for_grants(
+    connector: &ResolvedConnector,
+    kept: &[ReadAlongMessage],
+    now: Timestamp,
+) -> HashSet<i64> {
+    let senders = kept
+        .iter()
+        .map(|message| sender_of(message, &HashSet::new()));
+    let asks = senders.filter(|sender| access::asks_for_grants(&connector.access, sender, now));
+    asks.map(|sender| sender.id).collect()
+}
+
 fn may_be_read(connector: &ResolvedConnector, sender: Option<&Sender>, now: Timestamp) -> bool {
     access::decide(&connector.access, sender, now) == AccessDecision::Allowed
 }
 
 /// The author, as far as access is decided by it. At level Open, which asks whether it is a bot, none of a bot was kept.
-fn sender_of(message: &ReadAlongMessage) -> Sender {
+fn sender_of(message: &ReadAlongMessage, granted: &HashSet<i64>) -> Sender {
     Sender {
         id: message.user_id,
         is_bot: false,
         username: message.username.clone(),
         name: message.name.clone(),
         language_code: None,
+        is_granted: granted.contains(&message.user_id),
     }
 }
 

@@ -98,6 +98,11 @@ pub(crate) fn may_decide(
 
 /// The update that stands in the inbox once the decision is taken that the reply to `asking` asks for. Its words come with the decision.
 pub(crate) fn follow_up(id: &str, asking: &IncomingUpdate) -> String {
+    own_update("decision", id, asking)
+}
+
+/// An update of our own in the lane of the message `asking`, by its sender: `field` says that it is ours, and `id` what it follows from.
+pub(crate) fn own_update(field: &str, id: &str, asking: &IncomingUpdate) -> String {
     let kind = match asking.chat.kind {
         ChatKind::Private => "private",
         ChatKind::Group => "group",
@@ -120,7 +125,7 @@ pub(crate) fn follow_up(id: &str, asking: &IncomingUpdate) -> String {
         message["message_thread_id"] = thread.into();
         message["is_topic_message"] = true.into();
     }
-    json!({"decision": id, "update_id": asking.update_id, "message": message}).to_string()
+    json!({field: id, "update_id": asking.update_id, "message": message}).to_string()
 }
 
 /// Puts the words and the speaker of a decision that was taken into the message that follows from it. A choice is said by whoever tapped, an
@@ -185,6 +190,7 @@ fn sender(by: &DecidingUser) -> Sender {
         username: by.username.clone(),
         name: by.name.clone(),
         language_code: by.language.clone(),
+        is_granted: false,
     }
 }
 
@@ -232,6 +238,7 @@ mod tests {
             username: None,
             name: "N".into(),
             language_code: None,
+            is_granted: false,
         }
     }
 

@@ -102,6 +102,8 @@ pub struct IncomingUpdate {
     pub media_group_id: Option<String>,
     /// The decision of a user from which it follows: an update of our own, not Telegram's.
     pub decision: Option<String>,
+    /// The request for access of whose end it tells: an update of our own, not Telegram's.
+    pub access_request: Option<String>,
     /// It was sent by way of an inline bot, so its text is not the sender's own.
     pub via_bot: bool,
 }
@@ -155,6 +157,7 @@ impl IncomingUpdate {
                 .map(|origin| sender::origin_name(&origin)),
             media_group_id: message.text("media_group_id"),
             decision: update.text("decision"),
+            access_request: update.text("access_request"),
             via_bot: message.has("via_bot"),
         })
     }
@@ -183,6 +186,7 @@ impl IncomingUpdate {
             forwarded_from: None,
             media_group_id: None,
             decision: None,
+            access_request: None,
             via_bot: false,
         }
     }

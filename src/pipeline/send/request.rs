@@ -10,7 +10,10 @@ use crate::pipeline::decide::access::{self, AccessDecision};
 use crate::pipeline::message::incoming_update::Sender;
 use crate::pipeline::send::render;
 use crate::registry::{Registry, ResolvedConnector};
-use crate::store::{CreateOutcome, MAX_PENDING, NewOutgoing, OutgoingMessage, Store, StoreError};
+use crate::store::{
+    CreateOutcome, MAX_PENDING, NewOutgoing, ObjectContent, ObjectKind, ObjectQuery,
+    OutgoingMessage, Store, StoreError,
+};
 use crate::texts::texts_for;
 use jiff::Timestamp;
 
@@ -205,6 +208,9 @@ impl SendRefusal {
     }
 }
 
+/// More than a user has: one of each source.
+const MAX_GRANTS: u32 = 10;
+
 /// Whom a message is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Recipient {
@@ -233,7 +239,8 @@ pub async fn send(
     let per_minute = connector
         .sending_per_minute
         .ok_or_else(|| SendRefusal::SendingOff(name.clone()))?;
-    let recipient = recipient(&connector, &request, now)?;
+    let is_granted = is_granted(&connector, store, &request, now).await?;
+    let recipient = recipient(&connector, &request, is_granted, now)?;
     let as_rich = connector.answers.rich == crate::api::connector::RichMessages::WhenNeeded;
     let mut parts = render::markdown_parts(&request.text, texts_for(None), None, as_rich).await;
     if parts.is_empty() {
@@ -299,10 +306,35 @@ fn check_words(request: &SendRequest) -> Result<(), SendRefusal> {
     }
 }
 
+/// Whether a grant lets in the user whom a request is for.
+async fn is_granted(
+    connector: &ResolvedConnector,
+    store: &dyn Store,
+    request: &SendRequest,
+    now: Timestamp,
+) -> Result<bool, SendError> {
+    let user = request.user.or(request.chat).filter(|user| *user > 0);
+    let Some(user) = user.filter(|_| connector.access.takes_grants) else {
+        return Ok(false);
+    };
+    let named = &connector.connector_ref;
+    let query = ObjectQuery {
+        namespace: Some(named.namespace.to_string()),
+        connector: Some(named.name.to_string()),
+        user: Some(user),
+        ..ObjectQuery::all(ObjectKind::AccessGrant)
+    };
+    let found = store.list_objects(&query, None, MAX_GRANTS).await?;
+    Ok(found.objects.iter().any(|object| {
+        matches!(&object.content, ObjectContent::AccessGrant(grant) if grant.is_valid(now))
+    }))
+}
+
 /// Whom a request is for, if the connector may write to them. A private chat has its person's id: it is the person's, however it was named.
 fn recipient(
     connector: &ResolvedConnector,
     request: &SendRequest,
+    is_granted: bool,
     now: Timestamp,
 ) -> Result<Recipient, SendRefusal> {
     let user = match (request.chat, request.user) {
@@ -318,6 +350,7 @@ fn recipient(
         username: None,
         name: String::new(),
         language_code: None,
+        is_granted,
     };
     match access::decide(&connector.access, Some(&person), now) {
         AccessDecision::Allowed => Ok(Recipient {
@@ -349,6 +382,8 @@ mod tests {
     use crate::api::connector::RespondTo;
     use crate::pipeline::decide::test_values;
     use crate::registry::GroupPolicy;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
     const GROUP: i64 = -100_123;
 
@@ -392,17 +427,17 @@ mod tests {
         level: AccessLevel,
     ) {
         let connector = connector_with(level, Some(&[GROUP]));
-        let decided = recipient(&connector, &request(chat, user), Timestamp::UNIX_EPOCH);
+        let decided = recipient(&connector, &request(chat, user), false, NOW);
         assert_eq!(decided.map_err(|refusal| refusal.field()), expected);
     }
 
     #[test]
     fn anyone_and_any_group_is_written_to_where_so_allowed() {
         let mut connector = connector_with(AccessLevel::Open, None);
-        assert!(recipient(&connector, &request(None, Some(7)), Timestamp::UNIX_EPOCH).is_ok());
-        assert!(recipient(&connector, &request(Some(-5), None), Timestamp::UNIX_EPOCH).is_ok());
+        assert!(recipient(&connector, &request(None, Some(7)), false, NOW).is_ok());
+        assert!(recipient(&connector, &request(Some(-5), None), false, NOW).is_ok());
         connector.groups = None;
-        let silent = recipient(&connector, &request(Some(-5), None), Timestamp::UNIX_EPOCH);
+        let silent = recipient(&connector, &request(Some(-5), None), false, NOW);
         assert_eq!(silent, Err(SendRefusal::GroupsOff));
     }
 

@@ -7,12 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::pipeline::claim::lane_worker::LaneWorker;
 use crate::pipeline::decide::classified_message::ClassifiedMessage;
 use crate::pipeline::decide::interruption::{Interruption, find_interruption};
 use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::pipeline::state::running_answers::RunningAnswer;
+use crate::pipeline::work::grants::GrantLookup;
 use crate::registry::ResolvedConnector;
+use crate::store::WaitingMessage;
 
 /// How often it looks while something is being answered: so long a `/stop` takes at most. Answers that are quicker than this
 /// cost nothing.
@@ -22,16 +24,14 @@ const POLL_INTERVAL: Duration = Duration::from_millis(400);
 pub(crate) async fn wait_for_interruption(
     answer: &mut RunningAnswer<'_>,
     connector: &ResolvedConnector,
+    grants: GrantLookup<'_>,
     answered: &[i64],
-    clock: &dyn Clock,
 ) -> Interruption {
     while let Some(arrived) = answer.next_arrivals().await {
-        let now = clock.now();
-        let behind: Vec<ClassifiedMessage> = arrived
+        let behind = arrived
             .into_iter()
-            .filter(|message| !answered.contains(&message.id))
-            .map(|message| ClassifiedMessage::read(connector, message, now))
-            .collect();
+            .filter(|message| !answered.contains(&message.id));
+        let behind = classify(connector, grants, behind).await;
         if let Some(interruption) = find_interruption(&behind) {
             return interruption;
         }
@@ -41,23 +41,40 @@ pub(crate) async fn wait_for_interruption(
 }
 
 /// Whether a command has come that ends the question which waits in a lane to be asked again.
-pub(crate) async fn has_interruption(
-    pipeline: &PipelineState,
-    connector: &ResolvedConnector,
-    lane: i64,
-) -> bool {
-    match pipeline.store.waiting_messages(&[lane]).await {
+pub(crate) async fn has_interruption(lane: &LaneWorker, connector: &ResolvedConnector) -> bool {
+    let store = &lane.pipeline.store;
+    match store.waiting_messages(&[lane.claim.lane]).await {
         Ok(arrived) => {
-            let now = pipeline.clock.now();
             let messages = arrived.into_iter().flat_map(|(_, messages)| messages);
-            let waiting: Vec<ClassifiedMessage> = messages
-                .map(|message| ClassifiedMessage::read(connector, message, now))
-                .collect();
+            let waiting = classify(connector, GrantLookup::of(lane), messages).await;
             find_interruption(&waiting).is_some()
         }
         // It is found when the question is due.
         Err(_) => false,
     }
+}
+
+/// Reads what waits. Grants are looked up where there may be a command; one that cannot be is found in its turn.
+async fn classify(
+    connector: &ResolvedConnector,
+    grants: GrantLookup<'_>,
+    messages: impl Iterator<Item = WaitingMessage>,
+) -> Vec<ClassifiedMessage> {
+    let now = grants.pipeline.clock.now();
+    let mut waiting: Vec<_> = messages
+        .map(|message| ClassifiedMessage::read(connector, message, now))
+        .collect();
+    let may_be_command = |message: &ClassifiedMessage| {
+        let update = message.update.as_ref().ok();
+        let text = update.and_then(|update| update.incoming.text.as_deref());
+        text.is_some_and(|text| text.starts_with('/'))
+    };
+    if waiting.iter().any(may_be_command)
+        && let Err(error) = grants.put_grants(connector, &mut waiting).await
+    {
+        tracing::debug!(%error, "failed to look up the grants of who may end an answer");
+    }
+    waiting
 }
 
 /// Looks while answers are in the making. Runs for ever.

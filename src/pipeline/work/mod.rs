@@ -8,5 +8,6 @@ pub(crate) mod dispatcher;
 pub(crate) mod documents;
 pub(crate) mod download;
 pub(crate) mod fair_share;
+pub(crate) mod grants;
 pub(crate) mod inbox_watch;
 pub(crate) mod run_lane;

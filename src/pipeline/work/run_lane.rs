@@ -14,6 +14,7 @@ use crate::pipeline::decide::classified_message::ClassifiedMessage;
 use crate::pipeline::send::deliver::{self, DeliveryProgress};
 use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::pipeline::work::batch_handler::{self, HandleOutcome};
+use crate::pipeline::work::grants::GrantLookup;
 use crate::pipeline::work::inbox_watch;
 use crate::registry::ResolvedConnector;
 use crate::store::{ClaimedLane, Release, WaitingMessage, WaitingPart};
@@ -90,7 +91,7 @@ async fn interruption_arrived(lane: &LaneWorker, uid: &ConnectorUid) -> bool {
     let Some(connector) = resolved_connector(lane, uid).filter(|_| lane.key.chat > 0) else {
         return false;
     };
-    let arrived = inbox_watch::has_interruption(&lane.pipeline, &connector, lane.claim.lane).await;
+    let arrived = inbox_watch::has_interruption(lane, &connector).await;
     // Others of the connector are asked again a little early with it; that is rare.
     arrived && lane.pipeline.store.ready_now(uid).await.is_ok()
 }
@@ -152,6 +153,9 @@ async fn process_claim(
                 message.classify_again(&current, now);
             }
             connector = current;
+            GrantLookup::of(lane)
+                .put_grants(&connector, &mut waiting)
+                .await?;
         }
         let span = tracing::info_span!(
             "message",
@@ -169,7 +173,7 @@ async fn process_claim(
     Ok(ClaimEnd::Done)
 }
 
-/// Reads messages, with the decisions of users from which some follow.
+/// Reads messages, with the decisions of users from which some follow, and the grants of their senders.
 async fn classify_messages(
     lane: &LaneWorker,
     connector: &ResolvedConnector,
@@ -186,6 +190,9 @@ async fn classify_messages(
         }
         classified.push(message);
     }
+    GrantLookup::of(lane)
+        .put_grants(connector, &mut classified)
+        .await?;
     Ok(classified)
 }
 

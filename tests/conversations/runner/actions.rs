@@ -5,11 +5,12 @@ use std::time::Duration;
 use telegram_connector_operator::api::connector::{AssistantProtocol, RichMessages};
 
 use telegram_connector_operator::registry::{
-    ApprovalChat, ApprovalPolicy, DeniedReply, GroupPolicy, ResolvedConnector, SessionDuration,
+    ApprovalChat, ApprovalPolicy, DeniedReply, GroupPolicy, RequestPolicy, ResolvedConnector,
+    SessionDuration,
 };
 
 use super::ScriptRunner;
-use super::steps::{ApprovalSetup, ConnectorSetup, NewGroup, UserMessage};
+use super::steps::{ApprovalSetup, ConnectorSetup, NewGroup, RequestSetup, UserMessage};
 use crate::test_env::specific_users;
 use crate::users;
 
@@ -36,6 +37,10 @@ impl ScriptRunner {
             .approvals
             .map(|a| self.approval_policy(a))
             .transpose()?;
+        let requests = setup
+            .requests
+            .map(|requests| self.request_policy(&requests))
+            .transpose()?;
         let assistant = match setup.protocol {
             Some(AssistantProtocol::Webhook) => Some(self.env.webhook()),
             None | Some(AssistantProtocol::OpenAI) => setup
@@ -49,6 +54,8 @@ impl ScriptRunner {
                 c.transcription = transcription.unwrap_or_default();
                 c.speech = speech.unwrap_or_default();
                 c.approvals = approvals;
+                c.access.takes_grants = requests.is_some();
+                c.requests = requests;
                 c.answers.max_file_bytes = setup.files.map(|megabytes| megabytes * 1_000_000);
                 c.display_name = setup.display_name.map(Into::into);
                 if assistant.is_some() {
@@ -91,6 +98,19 @@ impl ScriptRunner {
             timeout: setup
                 .timeout_seconds
                 .map_or(default.timeout, Duration::from_secs),
+        })
+    }
+
+    fn request_policy(&self, setup: &RequestSetup) -> Result<RequestPolicy, String> {
+        let ids = setup.approvers.iter().map(|name| users::id(name));
+        Ok(RequestPolicy {
+            notify: ApprovalChat {
+                id: self.group(&setup.notify)?,
+                topic: 0,
+            },
+            approvers: specific_users(&ids.collect::<Result<Vec<_>, _>>()?),
+            grant_days: setup.grant_days,
+            per_user_per_day: setup.per_user_per_day.unwrap_or(1),
         })
     }
 

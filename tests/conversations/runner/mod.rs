@@ -72,6 +72,7 @@ pub(crate) async fn run_script(steps: Vec<Step>) -> Result<(), String> {
     let connector = env.connector_with("support", |c| {
         c.access = specific_users(&users::allowed_ids());
     });
+    env.register(&connector).await;
     let mut runner = ScriptRunner {
         env,
         connector,

@@ -37,6 +37,8 @@ pub(super) struct ConnectorSetup {
     /// Files of an answer are sent, up to so many megabytes.
     pub(super) files: Option<usize>,
     pub(super) approvals: Option<ApprovalSetup>,
+    /// Denied users may ask for access, and grants let in.
+    pub(super) requests: Option<RequestSetup>,
     /// `OpenAI` where absent, or `Webhook`.
     pub(super) protocol: Option<AssistantProtocol>,
 }
@@ -50,6 +52,19 @@ pub(super) struct ApprovalSetup {
     /// The name of a group that an earlier step has created.
     pub(super) chat: Option<String>,
     pub(super) timeout_seconds: Option<u64>,
+}
+
+/// Who decides about requests for access, and where.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RequestSetup {
+    /// The name of a group that an earlier step has created.
+    pub(super) notify: String,
+    /// Users.
+    pub(super) approvers: Vec<String>,
+    pub(super) grant_days: Option<u32>,
+    /// Absent: once.
+    pub(super) per_user_per_day: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -62,6 +62,7 @@ pub(super) fn scenario() -> Scenario {
         dereferenced: Dereferenced::Resolved(Box::new(Resolved {
             approvals: None,
             sign_in: None,
+            requests: None,
             token: given(84),
             bot: Some(bot(84)),
             assistant: AssistantState::Built { changed: false },
@@ -75,6 +76,7 @@ pub(super) fn scenario() -> Scenario {
                 ids: Arc::new(HashSet::new()),
                 usernames: Arc::new(HashSet::new()),
                 ends: Arc::default(),
+                takes_grants: false,
             },
         })),
         facts: Facts {

@@ -76,7 +76,7 @@ fn newest_permitted_messages_before_the_question_go_with_it() {
     ];
     let texts = |kept: &[ReadAlongMessage], most, now| -> Vec<String> {
         let now = Timestamp::from_second(now).expect("a time");
-        let given = earlier_messages(&connector, kept.to_vec(), (5, most), now);
+        let given = earlier_messages(&connector, kept.to_vec(), &HashSet::new(), (5, most), now);
         given.into_iter().map(|m| m.text).collect()
     };
     assert_eq!(texts(&kept, 2, 1_000_010), ["one", "two"]);

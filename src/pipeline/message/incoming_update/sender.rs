@@ -20,6 +20,8 @@ pub struct Sender {
     pub name: String,
     /// IETF language tag.
     pub language_code: Option<String>,
+    /// A grant in the store lets them write where the list takes grants. Never read from an update: it is looked up.
+    pub is_granted: bool,
 }
 
 /// The sender, unless the message was sent in the name of a chat.
@@ -67,5 +69,6 @@ fn user(user: &JsonObject<'_>) -> Option<Sender> {
         username: user.text("username"),
         name: display_name(&name),
         language_code: user.text("language_code"),
+        is_granted: false,
     })
 }

@@ -15,6 +15,7 @@ use crate::pipeline::send::deliver::{self, DeliveryProgress, report_dead_letter}
 use crate::pipeline::send::{citations, localize, receipt, render};
 use crate::pipeline::state::running_answers::RunningAnswer;
 use crate::pipeline::work::ask::{self, AnswerEnd, AskContext, AskOutcome, AssistantAnswer};
+use crate::pipeline::work::grants::GrantLookup;
 use crate::pipeline::work::inbox_watch;
 use crate::store::WaitingMessage;
 use crate::telemetry::outcomes::UpdateOutcome;
@@ -37,11 +38,15 @@ impl BatchHandler<'_> {
             receipt::set_receipt(&pipeline, self.connector, chat, message);
         }
         let (read_along, said_by) = self.read_along().await?;
+        let grants = GrantLookup {
+            pipeline: &pipeline,
+            connector: self.lane.claim.connector,
+        };
         let mut running = pipeline.running_answers.register(self.lane.claim.lane);
         let asked = tokio::select! {
             asked = self.build_input(assistant.supports_pictures(), step) => asked,
             // While a voice message is written down, say.
-            interruption = inbox_watch::wait_for_interruption(&mut running, self.connector, &ids, &*pipeline.clock) => return self.handle_interruption(interruption, "").await,
+            interruption = inbox_watch::wait_for_interruption(&mut running, self.connector, grants, &ids) => return self.handle_interruption(interruption, "").await,
         };
         let input = match asked {
             Ok(mut input) => {
@@ -88,11 +93,11 @@ impl BatchHandler<'_> {
         let mut exchanges = self.exchanges_to_send(assistant, input);
         let mut kept = None;
         let mut attempt = 1;
-        let clock = &*self.lane.pipeline.clock;
         loop {
             let question = self.question(input, exchanges, attempt);
+            let grants = GrantLookup::of(self.lane);
             let interrupted =
-                inbox_watch::wait_for_interruption(running, self.connector, ids, clock);
+                inbox_watch::wait_for_interruption(running, self.connector, grants, ids);
             let outcome = self.exchange(assistant, question, interrupted).await;
             let fewer = match &outcome {
                 AskOutcome::Failed(error) if error.is_too_long() => {

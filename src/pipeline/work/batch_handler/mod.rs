@@ -1,5 +1,6 @@
 //! Handles one turn: from its plan to what is written and delivered.
 
+mod access_request;
 mod answer_files;
 mod buttons;
 mod exchange;
@@ -166,6 +167,7 @@ impl BatchHandler<'_> {
                 Ok(self.ignore())
             }
             Decision::Deny | Decision::DenyWithIds => self.deny().await,
+            Decision::TellAccessOutcome => Box::pin(self.tell_access_outcome()).await,
             Decision::Tap | Decision::DenyTap => match self.lead().tap().cloned() {
                 Some(tap) => Box::pin(self.handle_tap(&tap)).await,
                 None => Ok(self.ignore()),
@@ -382,7 +384,8 @@ impl BatchHandler<'_> {
         let now = lane.pipeline.clock.now();
         let since = now.checked_sub(denied::DENIAL_NOTICE_INTERVAL);
         let since = since.unwrap_or(jiff::Timestamp::MIN);
-        let parts = self.canned_parts(&reply);
+        let mut parts = self.canned_parts(&reply);
+        self.offer_to_ask(&mut parts).await?;
         self.store_and_send_reply(parts, Some(Notice { kind, since }))
             .await
     }
@@ -444,15 +447,10 @@ impl BatchHandler<'_> {
         }
     }
 
-    /// Notes a reply to be stored; returns what is to be sent of it once it is.
-    fn add_reply(
-        &mut self,
-        message: i64,
-        parts: Vec<ReplyPart>,
-        notice: Option<Notice>,
-    ) -> Vec<WaitingPart> {
+    /// The parts of the reply to a message, as they wait once they are stored.
+    fn waiting_parts(&self, message: i64, parts: &[ReplyPart]) -> Vec<WaitingPart> {
         let stored_at = self.lane.pipeline.clock.now();
-        let waiting = ReplyPart::numbered(&parts).map(|(number, part)| WaitingPart {
+        let waiting = ReplyPart::numbered(parts).map(|(number, part)| WaitingPart {
             reply: message,
             number,
             part: part.clone().without_upload(),
@@ -460,7 +458,17 @@ impl BatchHandler<'_> {
             ambiguous: false,
             stored_at,
         });
-        let waiting = waiting.collect();
+        waiting.collect()
+    }
+
+    /// Notes a reply to be stored; returns what is to be sent of it once it is.
+    fn add_reply(
+        &mut self,
+        message: i64,
+        parts: Vec<ReplyPart>,
+        notice: Option<Notice>,
+    ) -> Vec<WaitingPart> {
+        let waiting = self.waiting_parts(message, &parts);
         self.lane.add_change(Change::Reply {
             message,
             parts,

@@ -1,9 +1,12 @@
 //! What was said in the group before a turn, and not to the bot (`groups.readAlong`): it goes with the turn's question, once in a session.
 
+use std::collections::HashSet;
+
 use super::BatchHandler;
 use crate::assistant::EarlierMessage;
 use crate::pipeline::claim::lane_worker::LaneResult;
 use crate::pipeline::decide::read_along;
+use crate::pipeline::work::grants::GrantLookup;
 use crate::store::Change;
 
 impl BatchHandler<'_> {
@@ -17,7 +20,14 @@ impl BatchHandler<'_> {
         let before = self.first_message_id().unwrap_or(i64::MAX);
         let (connector, now) = (self.connector, pipeline.clock.now());
         let speakers = kept.iter().map(|message| message.user_id).collect();
-        let messages = read_along::earlier_messages(connector, kept, (before, most), now);
+        let grants = GrantLookup::of(self.lane);
+        let mut granted = HashSet::new();
+        for user in read_along::asks_for_grants(connector, &kept, now) {
+            if grants.has_grant(user).await? {
+                granted.insert(user);
+            }
+        }
+        let messages = read_along::earlier_messages(connector, kept, &granted, (before, most), now);
         Ok((messages, speakers))
     }
 

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use super::{BatchHandler, HandleOutcome};
 use crate::pipeline::claim::lane_worker::LaneResult;
-use crate::pipeline::decide::buttons;
 use crate::pipeline::decide::decision::Decision;
 use crate::pipeline::decide::user_decision::{self, TapMeaning, TapPlace};
+use crate::pipeline::decide::{access_request, buttons};
 use crate::pipeline::message::incoming_update::ButtonTap;
 use crate::pipeline::state::rate_limit::RateDecision;
 use crate::store::{DecidedHow, TakenDecision, UserDecision};
@@ -28,7 +28,14 @@ impl BatchHandler<'_> {
 
     async fn handle_allowed_tap(&mut self, tap: &ButtonTap) -> LaneResult<HandleOutcome> {
         let texts = self.texts();
-        let named = tap.data.as_deref().and_then(buttons::parse_data);
+        let data = tap.data.as_deref().unwrap_or_default();
+        if data == access_request::ASK_DATA {
+            return self.ask_for_access(tap).await;
+        }
+        if let Some(named) = access_request::parse_data(data) {
+            return self.answer_access_request(tap, named).await;
+        }
+        let named = buttons::parse_data(data);
         let (decision, option) = match named {
             Some((id, option)) => {
                 let connector = self.lane.claim.connector;
@@ -56,7 +63,9 @@ impl BatchHandler<'_> {
                 let outcome = self
                     .settle_tap(UpdateOutcome::Ignored, tap, &texts.tap_closed)
                     .await;
-                let is_left_over = decision.is_none_or(|d| d.taken.is_some());
+                // In a group nobody takes others' buttons away by made-up data.
+                let is_private = self.lead().is_private();
+                let is_left_over = decision.map_or(is_private, |d| d.taken.is_some());
                 if let Some(message) = self.lead().message_id
                     && is_left_over
                     && !tap.is_inaccessible
@@ -104,7 +113,7 @@ impl BatchHandler<'_> {
     }
 
     /// Ends a tap that does nothing but be answered. It is written down first: after a kill in between nobody is answered, rather than twice.
-    async fn settle_tap(
+    pub(super) async fn settle_tap(
         &mut self,
         outcome: UpdateOutcome,
         tap: &ButtonTap,
@@ -119,7 +128,7 @@ impl BatchHandler<'_> {
 
     /// Ends the sign of waiting on the button, and shows who tapped it a text for a moment. What the tap does is written down before, so that
     /// it is answered at most once.
-    async fn answer_tap(&self, tap: &ButtonTap, text: Option<&str>) {
+    pub(super) async fn answer_tap(&self, tap: &ButtonTap, text: Option<&str>) {
         let began = Instant::now();
         let bot = &self.connector.bot;
         let answered = bot.answer_callback_query(&tap.query_id, text).await;
