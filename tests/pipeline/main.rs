@@ -4,6 +4,7 @@
 
 mod access_ends;
 mod access_postgres;
+mod access_requests;
 mod answer_ends;
 mod answer_parts;
 mod attachments;
@@ -20,6 +21,7 @@ mod failures;
 mod files_out;
 mod full_context;
 mod group_moves;
+mod hostile_access;
 mod intercepted_store;
 mod isolation;
 mod kills;

@@ -8,13 +8,13 @@ use telegram_connector_operator::assistant::{
     AnswerPart, ApprovalRequest, Choice, ChoiceButton, Question,
 };
 use telegram_connector_operator::registry::{
-    ApprovalChat, ApprovalPolicy, GroupPolicy, ResolvedConnector,
+    ApprovalChat, ApprovalPolicy, GroupPolicy, RequestPolicy, ResolvedConnector,
 };
 
 use super::world::World;
 use crate::files_out::{offered_bytes, png};
 use crate::scripted_assistant::{Script, text};
-use crate::test_env::{ANN, specific_users};
+use crate::test_env::{ANN, EVE, specific_users};
 
 /// May write to the bot, and approve.
 pub(super) const BEN: i64 = 1002;
@@ -23,9 +23,11 @@ pub(super) const BEN: i64 = 1002;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chat {
     Ann,
+    /// The private chat of who may not write.
+    Eve,
     /// The group that reads along.
     Team,
-    /// The group in which approvals are asked for.
+    /// The group in which approvers are asked.
     Ops,
 }
 
@@ -59,6 +61,8 @@ pub(super) struct Conversation {
     pub(super) shown: &'static [(Chat, &'static [&'static str])],
     /// What stands under the questions once they are decided, under one message each.
     pub(super) marks: &'static [Mark],
+    /// Who is let in by a grant in the end.
+    pub(super) grants: i64,
     /// What the assistant is asked, in order.
     pub(super) asked: &'static [&'static str],
 }
@@ -87,6 +91,7 @@ pub(super) const CHOICE: Conversation = Conversation {
         text: "✓ Yes",
         is_typed: false,
     }],
+    grants: 0,
     asked: &["choose", "Yes of q1", "and now"],
 };
 
@@ -107,6 +112,7 @@ pub(super) const WORDS: Conversation = Conversation {
     ],
     shown: &[(Chat::Ann, &["Well?", "ok"])],
     marks: &[],
+    grants: 0,
     asked: &["choose", "neither"],
     ..CHOICE
 };
@@ -154,6 +160,7 @@ pub(super) const APPROVAL: Conversation = Conversation {
             is_typed: true,
         },
     ],
+    grants: 0,
     asked: &["delete", "refuse of a1", "delete again", "approve of a2"],
 };
 
@@ -191,6 +198,7 @@ pub(super) const APPROVAL_ELSEWHERE: Conversation = Conversation {
         text: ": Approve",
         is_typed: false,
     }],
+    grants: 0,
     asked: &["delete", "approve of a1", "and now"],
 };
 
@@ -220,7 +228,64 @@ pub(super) const EXPIRED_APPROVAL: Conversation = Conversation {
         ],
     )],
     marks: &[],
+    grants: 0,
     asked: &["delete", "refuse of a1", "and now"],
+};
+
+/// Eve asks for access, and is let in once.
+pub(super) const ACCESS: Conversation = Conversation {
+    configure: |connector, world| {
+        connector.access.takes_grants = true;
+        connector.requests = Some(RequestPolicy {
+            notify: ApprovalChat {
+                id: world.ops,
+                topic: 0,
+            },
+            approvers: specific_users(&[BEN]),
+            grant_days: None,
+            per_user_per_day: 1,
+        });
+    },
+    steps: &[
+        Step {
+            acts: &[Act::Say(EVE, Chat::Eve, "let me in")],
+            effect: (Chat::Eve, "private"),
+        },
+        Step {
+            acts: &[Act::Tap(EVE, Chat::Eve, &[0, 0])],
+            effect: (Chat::Ops, "asks for access"),
+        },
+        Step {
+            acts: &[
+                Act::Tap(EVE, Chat::Ops, &[0]),
+                Act::Tap(BEN, Chat::Ops, &[0, 1, 0]),
+            ],
+            effect: (Chat::Eve, "You have access now"),
+        },
+        Step {
+            acts: &[Act::Say(EVE, Chat::Eve, "and now")],
+            effect: (Chat::Eve, "ok"),
+        },
+    ],
+    shown: &[
+        (
+            Chat::Eve,
+            &[
+                "private",
+                "passed your request",
+                "You have access now",
+                "ok",
+            ],
+        ),
+        (Chat::Ops, &["asks for access"]),
+    ],
+    marks: &[Mark {
+        chat: Chat::Ops,
+        text: ": allowed",
+        is_typed: false,
+    }],
+    grants: 1,
+    asked: &["and now"],
 };
 
 pub(super) const FILES: Conversation = Conversation {
@@ -237,6 +302,7 @@ pub(super) const FILES: Conversation = Conversation {
         &["one", "photo", "two", "document", "three", "ok"],
     )],
     marks: &[],
+    grants: 0,
     asked: &["files", "and now"],
 };
 
@@ -252,6 +318,7 @@ pub(super) const RICH: Conversation = Conversation {
     // Asked about again, it is handled with care: as plain text.
     shown: &[(Chat::Ann, &["rich|basic", "ok"])],
     marks: &[],
+    grants: 0,
     asked: &["prices", "and now"],
 };
 
@@ -288,6 +355,7 @@ pub(super) const SPEECH: Conversation = Conversation {
     ],
     shown: &[(Chat::Ann, &["voice", "voice", "the end", "ok"])],
     marks: &[],
+    grants: 0,
     asked: &["where is it?", "tell me all", "and now"],
 };
 
@@ -321,6 +389,7 @@ pub(super) const READ_ALONG: Conversation = Conversation {
         &["ok", "one", "photo", "two", "document", "three"],
     )],
     marks: &[],
+    grants: 0,
     asked: &["which one? <idea 1, idea 2>", "files <idea 3>"],
 };
 

@@ -13,8 +13,8 @@ use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use conversations::{
-    APPROVAL, APPROVAL_ELSEWHERE, CHOICE, Conversation, EXPIRED_APPROVAL, FILES, READ_ALONG,
-    REFUSED_RICH, RICH, SPEECH, WORDS,
+    ACCESS, APPROVAL, APPROVAL_ELSEWHERE, CHOICE, Conversation, EXPIRED_APPROVAL, FILES,
+    READ_ALONG, REFUSED_RICH, RICH, SPEECH, WORDS,
 };
 use database::Server;
 use world::World;
@@ -137,6 +137,11 @@ async fn approval_expires_once_wherever_the_process_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn asker_is_let_in_once_wherever_the_process_is_killed() {
+    kill_everywhere(&Server::Sqlite, &ACCESS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_file_is_lost_wherever_the_process_is_killed() {
     kill_everywhere(&Server::Sqlite, &FILES).await;
 }
@@ -168,6 +173,7 @@ async fn postgres_keeps_it_all_wherever_the_process_is_killed() {
         &WORDS,
         &APPROVAL,
         &APPROVAL_ELSEWHERE,
+        &ACCESS,
         &EXPIRED_APPROVAL,
         &FILES,
         &RICH,

@@ -16,7 +16,7 @@ use super::database::{Database, Server};
 use super::{Kill, Point};
 use crate::intercepted_store::{Fate, InterceptedStore};
 use crate::scripted_assistant::ScriptedAssistant;
-use crate::test_env::{ANN, Connector, TIMEOUT, TestEnv, specific_users, wait_until};
+use crate::test_env::{ANN, Connector, EVE, TIMEOUT, TestEnv, specific_users, wait_until};
 
 /// How soon the claims of a killed process may be taken over.
 const LEASE: Duration = Duration::from_millis(100);
@@ -25,7 +25,7 @@ const LEASE: Duration = Duration::from_millis(100);
 const UNSENT: &str = "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM upload)";
 
 /// The calls on the way of a message, and of what a process begins with; the rest of those that come with the time are not counted.
-const COUNTED: [&str; 12] = [
+const COUNTED: [&str; 16] = [
     "accept",
     "claim",
     "write",
@@ -38,6 +38,10 @@ const COUNTED: [&str; 12] = [
     "open_user_decisions",
     "keep_claims",
     "expire_decisions",
+    "grants_of",
+    "open_access_request",
+    "access_request_by_token",
+    "expire_access_requests",
 ];
 
 /// A chat bot, and the process that it runs in.
@@ -77,6 +81,7 @@ impl World {
         let [team, ops] =
             ["Team", "Ops"].map(|name| env.telegram.add_group("supergroup", name, &[support.id.0]));
         env.store = open(&env.address).await;
+        env.register(&support).await;
         let calls = Arc::new(AtomicUsize::new(0));
         let fatal = kill.as_ref().and_then(|kill| match kill.at {
             Point::Store { call, done } => Some((call, done)),
@@ -159,6 +164,7 @@ impl World {
     fn id(&self, chat: Chat) -> i64 {
         match chat {
             Chat::Ann => ANN,
+            Chat::Eve => EVE,
             Chat::Team => self.team,
             Chat::Ops => self.ops,
         }
@@ -172,7 +178,7 @@ impl World {
     fn act(&self, act: Act) {
         let (telegram, bot) = (&self.env.telegram, self.support().id.0);
         match act {
-            Act::Say(who, Chat::Ann, words) => {
+            Act::Say(who, Chat::Ann | Chat::Eve, words) => {
                 telegram.send_private_message(self.support().id, who, words);
             }
             Act::Say(who, chat, words) => {
@@ -224,7 +230,7 @@ impl World {
     async fn wait_for(&mut self, what: &str, holds: impl AsyncFn(&Self) -> bool) {
         let deadline = Instant::now() + TIMEOUT;
         while !holds(self).await {
-            let all = [Chat::Ann, Chat::Team, Chat::Ops].map(|chat| self.sent(chat));
+            let all = [Chat::Ann, Chat::Eve, Chat::Team, Chat::Ops].map(|chat| self.sent(chat));
             let shown = || all.concat().iter().map(shown).collect::<Vec<_>>();
             let kill = &self.kill;
             assert!(
@@ -307,6 +313,11 @@ impl World {
         let open = "SELECT count(*) FROM user_decision WHERE state = 0";
         let open = self.database.count(open).await;
         assert_eq!(open, 0, "{kill:?}: a question is left open");
+        let grants = self.database.count("SELECT count(*) FROM access_grant");
+        assert_eq!(grants.await, conversation.grants, "{kill:?}: grants");
+        let waiting = "SELECT count(*) FROM access_request WHERE phase = 0";
+        let waiting = self.database.count(waiting).await;
+        assert_eq!(waiting, 0, "{kill:?}: a request is left open");
     }
 }
 

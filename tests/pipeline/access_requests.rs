@@ -1,0 +1,486 @@
+//! Requests for access and grants: who asks, who decides, what follows, and who is let in.
+
+use std::time::Duration;
+
+use bot_api_simulator::{SentMessage, Tap};
+use telegram_connector_operator::api::connector::RespondTo;
+use telegram_connector_operator::assistant::Question;
+use telegram_connector_operator::identity::ConnectorRef;
+use telegram_connector_operator::pipeline::send_message;
+use telegram_connector_operator::registry::{
+    ApprovalChat, GroupPolicy, RequestPolicy, ResolvedConnector,
+};
+use telegram_connector_operator::store::{
+    AccessRequest, AccessVerdict, DecideOutcome, Grant, GrantSource, NewGrant, ObjectContent,
+    ObjectKey, ObjectKind, ObjectQuery, RequestPhase, sqlite_path,
+};
+
+use crate::outgoing::request;
+use crate::postgres_server::Postgres;
+use crate::scripted_assistant::{ScriptedAssistant, text};
+use crate::test_env::{ANN, Connector, EVE, TIMEOUT, TestEnv, specific_users, wait_until};
+
+/// Decides, and may not write.
+pub(crate) const BEN: i64 = 1002;
+
+/// A connector that Ann may write to, with an admins' group in which Ben decides.
+pub(crate) struct Fixture {
+    pub(crate) env: TestEnv,
+    pub(crate) support: Connector,
+    pub(crate) assistant: ScriptedAssistant,
+    pub(crate) admins: i64,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        Self::with(TestEnv::new().await, |_| {}).await
+    }
+
+    pub(crate) async fn with(mut env: TestEnv, edit: impl FnOnce(&mut ResolvedConnector)) -> Self {
+        let assistant = ScriptedAssistant::new(|_| text("ok"));
+        let support = env.connector_with("support", |c| c.assistant = Some(assistant.shared()));
+        let admins = env
+            .telegram
+            .add_group("supergroup", "Admins", &[support.id.0]);
+        env.update_connector(&support, |connector| {
+            connector.access.takes_grants = true;
+            connector.requests = Some(RequestPolicy {
+                notify: ApprovalChat {
+                    id: admins,
+                    topic: 0,
+                },
+                approvers: specific_users(&[BEN]),
+                grant_days: None,
+                per_user_per_day: 1,
+            });
+            edit(connector);
+        });
+        env.register(&support).await;
+        Self {
+            env,
+            support,
+            assistant,
+            admins,
+        }
+    }
+
+    fn say(&self, words: &str) {
+        let telegram = &self.env.telegram;
+        telegram.send_private_message(self.support.id, EVE, words);
+    }
+
+    /// What the bot has sent to a chat, once it is more than this.
+    pub(crate) async fn sent(&self, chat: i64, already: usize) -> Vec<SentMessage> {
+        let telegram = &self.env.telegram;
+        telegram
+            .wait_for_sent_messages(self.support.id, chat, already, TIMEOUT)
+            .await
+    }
+
+    /// Eve writes and is denied; the message with the button, if it has one.
+    pub(crate) async fn denied(&self) -> SentMessage {
+        self.say("let me in");
+        self.sent(EVE, 0).await[0].clone()
+    }
+
+    /// Eve asks for access; the notice.
+    pub(crate) async fn asked(&self) -> SentMessage {
+        let denied = self.denied().await;
+        self.tap(&denied, EVE, "ask");
+        let notice = self.sent(self.admins, 0).await[0].clone();
+        self.env.wait_until_drained().await;
+        notice
+    }
+
+    pub(crate) fn tap(&self, message: &SentMessage, by: i64, data: &str) {
+        let tap = Tap {
+            bot: Some(self.support.id.0),
+            from: by,
+            chat: Some(message.chat_id),
+            message_id: message.message_id,
+            data: Some(data.to_owned()),
+            ..Tap::default()
+        };
+        self.env.telegram.tap(&tap).unwrap();
+    }
+
+    /// What was shown to who tapped, tap by tap, once all are answered.
+    async fn notices(&self, taps: usize) -> Vec<String> {
+        let answered = || {
+            let queries = self.env.telegram.callback_queries(self.support.id);
+            let answered = queries.into_iter().filter_map(|q| Some(q.answer?.text));
+            answered.collect::<Vec<_>>()
+        };
+        wait_until("the taps are answered", async || answered().len() == taps).await;
+        answered()
+    }
+
+    fn shown(&self, message: &SentMessage) -> SentMessage {
+        let telegram = &self.env.telegram;
+        let sent = telegram.sent_messages(self.support.id, message.chat_id);
+        let mut sent = sent.into_iter();
+        sent.find(|m| m.message_id == message.message_id).unwrap()
+    }
+
+    async fn objects(&self, kind: ObjectKind) -> Vec<(ObjectKey, ObjectContent)> {
+        let query = ObjectQuery::all(kind);
+        let page = self
+            .env
+            .store
+            .list_objects(&query, None, 100)
+            .await
+            .unwrap();
+        let objects = page.objects.into_iter();
+        objects.map(|o| (o.key, o.content)).collect()
+    }
+
+    pub(crate) async fn requests(&self) -> Vec<AccessRequest> {
+        let objects = self.objects(ObjectKind::AccessRequest).await.into_iter();
+        objects
+            .filter_map(|(_, content)| match content {
+                ObjectContent::AccessRequest(request) => Some(*request),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub(crate) async fn grants(&self) -> Vec<Grant> {
+        let objects = self.objects(ObjectKind::AccessGrant).await.into_iter();
+        objects
+            .filter_map(|(_, content)| match content {
+                ObjectContent::AccessGrant(grant) => Some(*grant),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Gives Eve a grant for so many seconds, or takes it for so many that it is over.
+    async fn grant(&self, seconds: i64) {
+        let until = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+        let new = NewGrant {
+            connector: connector_ref(),
+            user: EVE,
+            name: "Eve".into(),
+            username: None,
+            source: GrantSource::Admin,
+            by: "kubernetes-admin".into(),
+            until: Some(until),
+        };
+        self.env.store.grant(new).await.unwrap();
+    }
+
+    /// What the assistant was asked, once nothing waits.
+    pub(crate) async fn questions(&self) -> Vec<Question> {
+        self.env.wait_until_handled(&self.support).await;
+        self.assistant.take_questions()
+    }
+
+    /// The buttons of the notice or of a denial, row by row.
+    fn buttons(message: &SentMessage) -> Vec<(String, String)> {
+        let keyboard = message.reply_markup.clone().unwrap_or_default();
+        let rows = keyboard["inline_keyboard"].as_array().cloned();
+        let buttons = rows.into_iter().flatten();
+        let buttons = buttons.flat_map(|row| row.as_array().cloned().unwrap_or_default());
+        let text = |button: &serde_json::Value, key: &str| button[key].as_str().unwrap().to_owned();
+        buttons
+            .map(|button| (text(&button, "text"), text(&button, "callback_data")))
+            .collect()
+    }
+
+    /// The data of the button of the notice that has this text.
+    pub(crate) fn button(message: &SentMessage, text: &str) -> String {
+        let buttons = Self::buttons(message);
+        let found = buttons.into_iter().find(|(shown, _)| shown == text);
+        found.unwrap_or_else(|| panic!("{text}: {message:?}")).1
+    }
+
+    /// The notice with the line that says what was decided.
+    async fn decided(&self, notice: &SentMessage) -> SentMessage {
+        wait_until("the notice shows it", async || {
+            self.shown(notice).reply_markup.is_none()
+        })
+        .await;
+        self.shown(notice)
+    }
+}
+
+fn connector_ref() -> ConnectorRef {
+    ConnectorRef {
+        namespace: "acme".into(),
+        name: "support".into(),
+        uid: "uid-support".into(),
+    }
+}
+
+async fn check_whole_way(env: TestEnv) {
+    let mut fixture = Fixture::with(env, |_| {}).await;
+    let notice = fixture.asked().await;
+    let shown = format!("ID: {EVE}\nAccess level: Specific\nConnector: acme/support");
+    assert!(notice.text.contains(&shown), "{notice:?}");
+    let told = fixture.sent(EVE, 1).await;
+    assert!(told[1].text.starts_with("I have passed"), "{told:?}");
+    // A restart in between changes nothing.
+    fixture.env.restart(Duration::ZERO).await;
+    fixture.tap(&notice, BEN, &Fixture::button(&notice, "Allow for 30 days"));
+    let told = fixture.sent(EVE, 2).await;
+    assert!(
+        told[2].text.starts_with("You have access until 20"),
+        "{told:?}"
+    );
+    let shown = fixture.decided(&notice).await;
+    assert!(shown.text.contains("✓ ") && shown.text.contains("(1002): allowed until 20"));
+    assert!(fixture.questions().await.is_empty());
+    let grants = fixture.grants().await;
+    assert_eq!((grants.len(), grants[0].user), (1, EVE));
+    assert_eq!(grants[0].source, GrantSource::Request);
+    let lasts = grants[0].until.unwrap().duration_since(grants[0].since);
+    assert!((29 * 24..=30 * 24).contains(&lasts.as_hours()), "{lasts:?}");
+    fixture.say("hello");
+    fixture.sent(EVE, 3).await;
+    assert_eq!(fixture.questions().await.len(), 1);
+    // The end of the grant is the end of the access.
+    let keys = vec![grants[0].key()];
+    let store = &fixture.env.store;
+    store
+        .delete_objects(ObjectKind::AccessGrant, "acme", keys)
+        .await
+        .unwrap();
+    fixture.say("hello again");
+    assert!(fixture.questions().await.is_empty());
+    let metrics = fixture.env.metrics.encode();
+    for outcome in ["asked", "allowed"] {
+        let counted = format!("access_requests_total{{outcome=\"{outcome}\"}} 1");
+        assert!(metrics.contains(&counted), "{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn asker_is_let_in_until_the_grant_ends_on_sqlite() {
+    check_whole_way(TestEnv::new().await).await;
+}
+
+#[tokio::test]
+async fn asker_is_let_in_until_the_grant_ends_on_postgres() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    check_whole_way(TestEnv::on(&postgres.address()).await).await;
+}
+
+#[tokio::test]
+async fn approver_taken_out_before_the_tap_is_not_named() {
+    let fixture = Fixture::new().await;
+    let notice = fixture.asked().await;
+    let allow = Fixture::button(&notice, "Allow");
+    fixture.env.update_connector(&fixture.support, |connector| {
+        connector.requests.as_mut().unwrap().approvers = specific_users(&[ANN]);
+    });
+    fixture.tap(&notice, BEN, &allow);
+    let notices = fixture.notices(2).await;
+    assert_eq!(notices[1], "This question is for somebody else.");
+    assert_eq!(fixture.requests().await[0].phase, RequestPhase::Waiting);
+    assert!(fixture.grants().await.is_empty());
+    // Who came in their place decides, under the same message.
+    fixture.tap(&notice, ANN, &allow);
+    fixture.decided(&notice).await;
+    assert_eq!(fixture.grants().await.len(), 1);
+}
+
+#[tokio::test]
+async fn days_are_those_of_the_connector_at_the_tap() {
+    let fixture = Fixture::new().await;
+    let notice = fixture.asked().await;
+    fixture.env.update_connector(&fixture.support, |connector| {
+        connector.requests.as_mut().unwrap().grant_days = Some(2);
+    });
+    fixture.tap(&notice, BEN, &Fixture::button(&notice, "Allow"));
+    fixture.decided(&notice).await;
+    let grant = fixture.grants().await.remove(0);
+    let lasts = grant.until.unwrap().duration_since(grant.since);
+    assert!((47..=48).contains(&lasts.as_hours()), "{lasts:?}");
+}
+
+#[tokio::test]
+async fn refused_asker_is_told_and_may_ask_once_a_day() {
+    let fixture = Fixture::new().await;
+    let denied = fixture.denied().await;
+    fixture.tap(&denied, EVE, "ask");
+    fixture.tap(&denied, EVE, "ask");
+    let notice = fixture.sent(fixture.admins, 0).await[0].clone();
+    fixture.tap(&notice, BEN, &Fixture::button(&notice, "Refuse"));
+    fixture.tap(&notice, BEN, &Fixture::button(&notice, "Allow"));
+    let told = fixture.sent(EVE, 2).await;
+    assert_eq!(told[2].text, "Your request for access was refused.");
+    let shown = fixture.decided(&notice).await;
+    assert!(shown.text.ends_with(": refused"), "{shown:?}");
+    fixture.tap(&denied, EVE, "ask");
+    let notices = fixture.notices(5).await;
+    let says = |n: usize, words: &str| assert!(notices[n].contains(words), "{notices:?}");
+    says(1, "You have asked already. You will hear");
+    says(3, "no longer open");
+    says(4, "try again tomorrow");
+    fixture.env.wait_until_drained().await;
+    assert_eq!(fixture.sent(fixture.admins, 0).await.len(), 1);
+    assert!(fixture.grants().await.is_empty());
+}
+
+#[tokio::test]
+async fn muted_asker_has_no_button_and_asks_nobody() {
+    let fixture = Fixture::with(TestEnv::new().await, |connector| {
+        connector.requests.as_mut().unwrap().per_user_per_day = 10;
+    })
+    .await;
+    let denied = fixture.denied().await;
+    fixture.tap(&denied, EVE, "ask");
+    let notice = fixture.sent(fixture.admins, 0).await[0].clone();
+    fixture.tap(&notice, BEN, &Fixture::button(&notice, "Refuse and mute"));
+    fixture.sent(EVE, 2).await;
+    fixture.tap(&denied, EVE, "ask");
+    assert_eq!(fixture.notices(3).await[2], "You may not use this bot.");
+    // An hour later.
+    let path = sqlite_path(&fixture.env.address).unwrap();
+    let db = rusqlite::Connection::open(path).unwrap();
+    db.execute("DELETE FROM notice", ()).unwrap();
+    fixture.say("please");
+    let told = fixture.sent(EVE, 3).await;
+    assert!(told[3].text.contains("private"), "{told:?}");
+    assert_eq!(told[3].reply_markup, None);
+    assert_eq!(fixture.sent(fixture.admins, 0).await.len(), 1);
+}
+
+#[tokio::test]
+async fn expired_request_is_shown_and_told_to_nobody() {
+    let fixture = Fixture::new().await;
+    let notice = fixture.asked().await;
+    let path = sqlite_path(&fixture.env.address).unwrap();
+    let db = rusqlite::Connection::open(path).unwrap();
+    db.execute("UPDATE access_request SET expires_at = 1", ())
+        .unwrap();
+    let shown = fixture.decided(&notice).await;
+    assert!(
+        shown.text.ends_with("⌛ Nobody decided in time."),
+        "{shown:?}"
+    );
+    fixture.tap(&notice, BEN, &Fixture::button(&notice, "Allow"));
+    assert_eq!(fixture.notices(2).await[1], "This is no longer open.");
+    fixture.env.wait_until_drained().await;
+    assert_eq!(fixture.sent(EVE, 1).await.len(), 2);
+    assert!(fixture.grants().await.is_empty());
+}
+
+#[tokio::test]
+async fn verdict_of_an_administrator_is_told_and_shown() {
+    let fixture = Fixture::new().await;
+    let notice = fixture.asked().await;
+    let id = fixture.requests().await[0].id;
+    let verdict = AccessVerdict::Allow { until: None };
+    let store = &fixture.env.store;
+    let decided = store
+        .decide_access_request("acme", id, verdict, "dora")
+        .await;
+    assert!(
+        matches!(decided, Ok(DecideOutcome::Decided(_))),
+        "{decided:?}"
+    );
+    let told = fixture.sent(EVE, 2).await;
+    assert!(told[2].text.starts_with("You have access now."), "{told:?}");
+    let shown = fixture.decided(&notice).await;
+    assert!(shown.text.ends_with("✓ dora: allowed"), "{shown:?}");
+}
+
+#[tokio::test]
+async fn grant_lets_in_until_it_ends() {
+    let fixture = Fixture::new().await;
+    fixture.grant(-1).await;
+    fixture.say("over");
+    assert!(fixture.questions().await.is_empty());
+    fixture.grant(3600).await;
+    fixture.say("in time");
+    assert_eq!(fixture.questions().await.len(), 1);
+}
+
+#[tokio::test]
+async fn list_that_takes_no_grants_ignores_them() {
+    let fixture = Fixture::with(TestEnv::new().await, |connector| {
+        connector.access.takes_grants = false;
+    })
+    .await;
+    fixture.grant(3600).await;
+    let denied = fixture.denied().await;
+    assert_eq!(denied.reply_markup, None, "nothing to ask for");
+    fixture.tap(&denied, EVE, "ask");
+    assert_eq!(fixture.notices(1).await, ["You may not use this bot."]);
+    assert!(fixture.questions().await.is_empty());
+    assert!(fixture.requests().await.is_empty());
+}
+
+#[tokio::test]
+async fn granted_user_is_heard_in_groups_and_written_to() {
+    let fixture = Fixture::with(TestEnv::new().await, |connector| {
+        connector.sending_per_minute = Some(60);
+        connector.groups = Some(GroupPolicy {
+            respond_to: RespondTo::Mention,
+            read_along: 3,
+            chats: None,
+        });
+    })
+    .await;
+    let telegram = &fixture.env.telegram;
+    telegram.set_privacy(fixture.support.id, false);
+    let team = telegram.add_group("supergroup", "Team", &[fixture.support.id.0]);
+    let to_eve = || telegram_connector_operator::pipeline::SendRequest {
+        user: Some(EVE),
+        ..request("m", "hi")
+    };
+    let store = &*fixture.env.store;
+    let refused = send_message(
+        &fixture.env.registry,
+        store,
+        to_eve(),
+        jiff::Timestamp::now(),
+    )
+    .await;
+    assert!(refused.is_err(), "{refused:?}");
+    fixture.grant(3600).await;
+    telegram.send_group_message(team, EVE, "blue, I think");
+    telegram.send_group_message(team, ANN, "@support_bot which one?");
+    fixture.sent(team, 0).await;
+    let asked = fixture.questions().await;
+    let along: Vec<_> = asked[0]
+        .context
+        .read_along
+        .iter()
+        .map(|m| &*m.text)
+        .collect();
+    assert_eq!(along, ["blue, I think"]);
+    fixture.say("hello");
+    fixture.sent(EVE, 0).await;
+    let sent = send_message(
+        &fixture.env.registry,
+        store,
+        to_eve(),
+        jiff::Timestamp::now(),
+    )
+    .await;
+    assert!(sent.is_ok(), "{sent:?}");
+}
+
+#[tokio::test]
+async fn nobody_asks_in_a_group_or_by_anothers_button() {
+    let fixture = Fixture::with(TestEnv::new().await, |connector| {
+        connector.groups = Some(GroupPolicy {
+            respond_to: RespondTo::All,
+            read_along: 0,
+            chats: None,
+        });
+    })
+    .await;
+    let telegram = &fixture.env.telegram;
+    let team = telegram.add_group("supergroup", "Team", &[fixture.support.id.0]);
+    telegram.send_group_message(team, EVE, "@support_bot let me in");
+    let denied = fixture.sent(team, 0).await[0].clone();
+    assert_eq!(denied.reply_markup, None);
+    fixture.tap(&denied, EVE, "ask");
+    assert_eq!(fixture.notices(1).await, ["You may not use this bot."]);
+    assert!(fixture.requests().await.is_empty());
+}
