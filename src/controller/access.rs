@@ -487,7 +487,10 @@ mod tests {
     fn level_takes_grants_where_its_list_says_so() {
         let takes = |edit: &dyn Fn(&mut AccessSpec)| {
             let mut spec = company(vec![id(1)], &[]);
-            spec.agent_users = spec.company_users.clone();
+            spec.agent_users = Some(UserSelection {
+                users: Some(vec![id(1)]),
+                ..UserSelection::default()
+            });
             edit(&mut spec);
             resolve_access(&spec, NOW, |_| UserListLookup::NotFound)
                 .0
