@@ -1,5 +1,6 @@
 //! Requests for access and grants: who asks, who decides, what follows, and who is let in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bot_api_simulator::{SentMessage, Tap};
@@ -18,6 +19,7 @@ use telegram_connector_operator::store::{
 use crate::outgoing::request;
 use crate::postgres_server::Postgres;
 use crate::scripted_assistant::{ScriptedAssistant, text};
+use crate::stop_command::Endless;
 use crate::test_env::{ANN, Connector, EVE, TIMEOUT, TestEnv, specific_users, wait_until};
 
 /// Decides, and may not write.
@@ -463,6 +465,23 @@ async fn granted_user_is_heard_in_groups_and_written_to() {
     )
     .await;
     assert!(sent.is_ok(), "{sent:?}");
+}
+
+#[tokio::test]
+async fn granted_user_stops_an_answer() {
+    let fixture = Fixture::with(TestEnv::new().await, |connector| {
+        connector.assistant = Some(Arc::new(Endless::default()));
+    })
+    .await;
+    fixture.grant(3600).await;
+    fixture.say("think");
+    let (telegram, bot) = (&fixture.env.telegram, fixture.support.id);
+    let shown = telegram.wait_until(bot, TIMEOUT, |telegram| {
+        (!telegram.drafts(bot).is_empty()).then_some(())
+    });
+    shown.await.expect("the first words");
+    fixture.say("/stop");
+    assert_eq!(fixture.sent(EVE, 0).await[0].text, "Well\n\n⏹");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use crate::test_env::{ANN, TIMEOUT, TestEnv};
 
 /// An assistant that names its conversation, says a word and then nothing for ever; it remembers with what it was asked.
 #[derive(Debug, Default, Clone)]
-struct Endless {
+pub(crate) struct Endless {
     needs_history: bool,
     states: Arc<Mutex<Vec<Option<String>>>>,
     histories: Arc<Mutex<Vec<Vec<String>>>>,
