@@ -90,10 +90,7 @@ impl IdentityProviderHttpClient {
         let host = host_of(&url);
         match tokio::time::timeout(self.limits.request, self.send(request, &host)).await {
             Ok(answer) => answer,
-            Err(_) => Err(NoAnswer(format!(
-                "no complete answer from {host} within {} s",
-                self.limits.request.as_secs()
-            ))),
+            Err(_) => Err(nothing_there(&host)),
         }
     }
 
@@ -141,15 +138,19 @@ fn no_answer(error: &reqwest::Error, host: &str) -> NoAnswer {
     }
     let root = causes().last().map(ToString::to_string).unwrap_or_default();
     tracing::info!(host, cause = %root, "no answer from an identity provider");
-    NoAnswer(if root.contains("UnknownIssuer") {
-        format!(
+    if root.contains("UnknownIssuer") {
+        return NoAnswer(format!(
             "no connection to {host}: nobody whom the operator trusts vouches for its certificate; the administrator can name its authority with --identity-provider-ca-file"
-        )
-    } else {
-        format!(
-            "no connection to {host}, or it broke; check the issuer, that the provider runs, and that the operator may reach it (the operator's log says more)"
-        )
-    })
+        ));
+    }
+    nothing_there(host)
+}
+
+/// The same whether a port is closed, filtered or silent: a connector is no port scanner.
+fn nothing_there(host: &str) -> NoAnswer {
+    NoAnswer(format!(
+        "no connection to {host}, or no whole answer in time; check the issuer, that the provider runs, and that the operator may reach it (the operator's log says more)"
+    ))
 }
 
 /// Whether a URL names this machine.

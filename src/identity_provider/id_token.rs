@@ -1,4 +1,4 @@
-//! Verifies ID tokens (OpenID Connect Core 1.0, section 3.1.3.7) with the provider's keys.
+//! Verifies ID tokens (`OpenID` Connect Core 1.0, section 3.1.3.7) with the provider's keys.
 
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! Sign-in with the company account: one OpenID Connect provider as a connector names it (`spec.access.companyUsers.oidc`), by the device
+//! Sign-in with the company account: one `OpenID` Connect provider as a connector names it (`spec.access.companyUsers.oidc`), by the device
 //! authorization grant (RFC 8628), which needs no address of ours that a browser could reach.
 //!
 //! Nothing here knows Telegram or the store: who is signed in, and for how long, is the caller's affair.
@@ -60,7 +60,7 @@ const KEYS_INTERVAL_SECONDS: u64 = 60;
 const FAILURE_AGE_SECONDS: u64 = 10;
 
 /// Bounds of what a provider says of its device codes.
-const LONGEST_CODE_LIFE: Duration = Duration::from_mins(60);
+const LONGEST_CODE_LIFE: Duration = Duration::from_hours(1);
 const LONGEST_INTERVAL: Duration = Duration::from_mins(1);
 const MAX_USER_CODE_CHARS: usize = 64;
 const MAX_URI_BYTES: usize = 2048;
@@ -287,9 +287,11 @@ impl IdentityProvider {
                     "slow_down" => PollOutcome::SlowDown,
                     // Entra ID has words of its own.
                     "access_denied" | "authorization_declined" => PollOutcome::Denied,
-                    "expired_token" | "invalid_grant" | "bad_verification_code" => {
-                        PollOutcome::Expired
-                    }
+                    // Authlib calls a code that it does not know an invalid request.
+                    "expired_token"
+                    | "invalid_grant"
+                    | "bad_verification_code"
+                    | "invalid_request" => PollOutcome::Expired,
                     _ => return Err(Failure::Error(code).into_provider_error()),
                 });
             }

@@ -20,6 +20,7 @@ mod rotation;
 mod secrecy;
 mod secret_label;
 mod shared_polling;
+mod sign_in;
 mod status_repair;
 mod tcp_proxy;
 mod test_env;
@@ -46,6 +47,7 @@ pub fn register(suite: &mut Suite) {
     rotation::register(suite);
     secrecy::register(suite);
     secret_label::register(suite);
+    sign_in::register(suite);
     assistant_headers::register(suite);
     status_repair::register(suite);
     data_api_certificate::register(suite);

@@ -24,6 +24,8 @@ pub struct OperatorOptions {
     pub more_namespaces: Vec<String>,
     pub webhook_listen: SocketAddr,
     pub webhook_tls: Option<TlsFiles>,
+    /// Whether there is a `--sign-in-key-file`.
+    pub seals: bool,
 }
 
 impl OperatorOptions {
@@ -37,6 +39,7 @@ impl OperatorOptions {
             more_namespaces: Vec::new(),
             webhook_listen: any_port(),
             webhook_tls: None,
+            seals: true,
         }
     }
 

@@ -15,6 +15,7 @@ const TESTS: &[&str] = &[
     include_str!("secret_label.rs"),
     include_str!("webhook.rs"),
     include_str!("installation.rs"),
+    include_str!("sign_in.rs"),
 ];
 
 async fn every_reason_has_a_test(_: Cluster) {

@@ -195,7 +195,7 @@ impl TestEnv {
             session_retention: Duration::from_hours(24),
             max_concurrent_chats: 1024,
             shutdown_grace: Duration::from_secs(2),
-            sealer: Some(Arc::new(Sealer::ephemeral())),
+            sealer: options.seals.then(|| Arc::new(Sealer::ephemeral())),
         };
         let default_client = || match &self.account {
             Some(account) => account.client.clone(),
