@@ -66,6 +66,8 @@ impl IdentityProvider {
                 "invalid_client" | "unauthorized_client" | "unsupported_grant_type" => {
                     Err(Failure::Error(code).into_provider_error())
                 }
+                // To Authlib the code is unknown, to oidc-provider the client may not use the device flow.
+                "invalid_request" => self.try_start().await.map(drop),
                 _ => Ok(()),
             },
             Err(Failure::Other(error)) => Err(error),

@@ -55,6 +55,9 @@ impl Failure {
             "unauthorized_client" | "unsupported_grant_type" => {
                 "let this client use the device authorization grant there"
             }
+            "invalid_request" => {
+                "it may be that this client may not use the device authorization grant there; the provider's log says more"
+            }
             "invalid_scope" => "it does not give this client the scopes that are asked for",
             _ => "the provider's log says more",
         };
