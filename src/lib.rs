@@ -15,6 +15,7 @@
 //! | module | what it owns |
 //! |---|---|
 //! | [`identity`], [`clock`], [`backoff`] | the identifiers of connectors and bots; the injected clock; the delays between retries |
+//! | [`calendar`] | days of a time zone, by rules that are compiled in |
 //! | `bounded_text` | texts for people, cut to a bearable length |
 //! | [`history`], [`texts`] | one message of a conversation; the bot's own replies, in seven languages |
 //! | [`http_server`] | what all HTTP listeners share: bounds on connections, heads and time |
@@ -42,6 +43,7 @@ pub mod api;
 pub mod assistant;
 pub mod backoff;
 mod bounded_text;
+pub mod calendar;
 pub mod cli;
 pub mod clock;
 pub mod commands;

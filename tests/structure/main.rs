@@ -10,6 +10,7 @@ const ORDER: &[&str] = &[
     "identity",
     "clock",
     "backoff",
+    "calendar",
     "bounded_text",
     "history",
     "texts",
