@@ -24,7 +24,9 @@ use self::notices::{MAX_PENDING_NOTICES, NoticeCounter};
 use crate::assistant::AssistantFault;
 use crate::identity::ConnectorUid;
 
-pub use self::facts::{AssistantFact, ConnectionFact, IdentityFact, MovedGroup, ObservedFacts};
+pub use self::facts::{
+    AssistantFact, ConnectionFact, DayLimitFact, IdentityFact, MovedGroup, ObservedFacts, UsageFact,
+};
 pub use self::notices::{Notice, PendingNotice};
 
 /// Failures in a row after which an assistant counts as failing (API.md, `AssistantReady`).
@@ -36,6 +38,8 @@ struct Entry {
     connection: DampedFact<ConnectionFact>,
     assistant: DampedFact<AssistantFact>,
     moved_groups: Vec<MovedGroup>,
+    day_limits: Option<DayLimitFact>,
+    usage: Option<UsageFact>,
     failures_in_row: u32,
     notices: Vec<PendingNotice>,
     denied: NoticeCounter,
@@ -55,6 +59,8 @@ impl Entry {
             assistant: assistant.cloned().unwrap_or_default(),
             changes_in: connected_in.into_iter().chain(succeeding_in).min(),
             moved_groups: self.moved_groups.clone(),
+            day_limits: self.day_limits.clone(),
+            usage: self.usage,
         }
     }
 
@@ -163,6 +169,33 @@ impl Observations {
         });
     }
 
+    /// Notes limits of a day that let a question not be asked. Told once a day, however many questions there are.
+    pub fn record_day_limit(&self, uid: &ConnectorUid, fact: DayLimitFact) {
+        self.record(uid, |e| match &mut e.day_limits {
+            Some(known) => known.merge(fact),
+            none => {
+                *none = Some(fact);
+                true
+            }
+        });
+    }
+
+    /// Notes whether an answer said what it cost. An assistant that has said so once reports it.
+    pub fn record_usage(&self, uid: &ConnectorUid, fact: UsageFact) {
+        self.record(uid, |e| {
+            let is_new = e.usage.is_none_or(|known| {
+                known.generation < fact.generation
+                    || (known.generation == fact.generation
+                        && fact.is_reported
+                        && !known.is_reported)
+            });
+            if is_new {
+                e.usage = Some(fact);
+            }
+            is_new
+        });
+    }
+
     /// Puts a notice in line. What comes back resolves (to anything) when the controller has told it, or when nobody will.
     pub fn queue_notice(&self, uid: &ConnectorUid, notice: Notice) -> oneshot::Receiver<()> {
         let (reported, waits) = oneshot::channel();
@@ -256,6 +289,7 @@ impl Observations {
     pub fn reset_assistant(&self, uid: &ConnectorUid) {
         if let Some(e) = self.lock().get_mut(uid) {
             e.assistant = DampedFact::default();
+            e.usage = None;
             e.failures_in_row = 0;
         }
     }

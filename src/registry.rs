@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tokio::sync::watch;
 
 use crate::api::connector::{AccessLevel, RespondTo, RichMessages, SpeechOccasion};
 use crate::assistant::{Assistant, Extractor, Speaker, Transcriber};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::identity_provider::IdentityProvider;
+use crate::store::DayLimit;
 use crate::telegram::Bot;
 
 /// One connector with everything looked up: an immutable value that a message is handled by from beginning to end.
@@ -44,6 +46,8 @@ pub struct ResolvedConnector {
     pub greeting: Option<Arc<str>>,
     /// Messages per minute and user.
     pub messages_per_minute: u32,
+    /// What may be asked in a day; `None`: nothing is counted.
+    pub day_limits: Option<DayLimits>,
     /// Chats in work at once, in this process.
     pub concurrency: u16,
     /// Who answers. `None` while its key is missing: permitted messages wait in the inbox.
@@ -81,6 +85,24 @@ impl PartialEq for SignInPolicy {
         Arc::ptr_eq(&self.provider, &other.provider)
             && self.recheck == other.recheck
             && self.grace == other.grace
+    }
+}
+
+/// What may be asked of the assistant in a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DayLimits {
+    /// By one user.
+    pub user: DayLimit,
+    /// By all together.
+    pub connector: DayLimit,
+    /// At whose midnight a day ends.
+    pub zone: TimeZone,
+}
+
+impl DayLimits {
+    /// Whether a limit counts the tokens that the assistant reports.
+    pub fn counts_tokens(&self) -> bool {
+        self.user.tokens.is_some() || self.connector.tokens.is_some()
     }
 }
 

@@ -77,6 +77,8 @@ pub struct Texts {
     file_not_sent: String,
     /// The user writes too fast; said once.
     pub rate_limited: String,
+    day_limit: String,
+    bot_day_limit: String,
     /// A sticker, a poll, or something else that cannot be understood.
     pub unsupported: String,
     /// A voice or audio message, and nobody to write it down.
@@ -177,6 +179,16 @@ impl Texts {
             .replace("{chat}", &chat_id.to_string())
     }
 
+    /// Nothing more may be asked today, by this user or by anybody (`of_all`), until then; said once a day.
+    pub fn day_limit_reached(&self, of_all: bool, until: &str) -> String {
+        let text = if of_all {
+            &self.bot_day_limit
+        } else {
+            &self.day_limit
+        };
+        text.replace("{until}", until)
+    }
+
     /// Stands below the sources of an answer of which `count` are left out.
     pub fn more_sources(&self, count: usize) -> String {
         self.more_sources.replace("{count}", &count.to_string())
@@ -273,6 +285,12 @@ mod tests {
                 &texts.rate_limited,
             ] {
                 assert!(text.chars().count() <= 200, "{code}: {text}");
+            }
+            let until = "2026-11-29 00:00 (UTC)";
+            for of_all in [false, true] {
+                let text = texts.day_limit_reached(of_all, until);
+                assert!(text.contains(until) && !text.contains('{'), "{code}");
+                assert!(seen.insert(text.clone()), "{code}: said twice: {text}");
             }
             let more = texts.more_sources(4242);
             assert!(more.contains("4242") && !more.contains('{'), "{code}");

@@ -105,6 +105,7 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
             groups: None,
             greeting: None,
             messages_per_minute: u32::MAX,
+            day_limits: None,
             concurrency: telegram_connector_operator::api::connector::DEFAULT_CONCURRENCY,
             assistant: Some(assistant.clone()),
             transcription: Transcription::None,

@@ -55,6 +55,8 @@ words! {
         Connected,
         /// The assistant's key resolves and exchanges succeed.
         AssistantReady,
+        /// No limit per day is reached. Present only where one is set; not a part of `Ready`.
+        WithinLimits,
         /// Messages flow.
         Ready,
         /// kstatus: the operator is still working towards the spec. Present only while true.
@@ -131,6 +133,15 @@ words! {
         /// `AssistantReady` is true.
         ExchangesSucceed,
 
+        /// `WithinLimits`: questions are refused until the day ends.
+        DayLimitReached,
+        /// `WithinLimits`: there is no time zone of that name.
+        TimeZoneUnknown,
+        /// `WithinLimits`: tokens are limited, and the assistant reports none.
+        UsageNotReported,
+        /// `WithinLimits` is true.
+        NotReached,
+
         /// `Ready` is true.
         MessagesFlow,
     }
@@ -180,7 +191,11 @@ impl Reason {
             | Self::AssistantUnreachable
             | Self::AssistantUnauthorized
             | Self::NoExchangeYet
-            | Self::ExchangesSucceed => false,
+            | Self::ExchangesSucceed
+            | Self::DayLimitReached
+            | Self::TimeZoneUnknown
+            | Self::UsageNotReported
+            | Self::NotReached => false,
         }
     }
 }

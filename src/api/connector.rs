@@ -2,8 +2,8 @@
 //!
 //! This file holds the resource and its small parts; who may write is in [`access`], who asks for it in [`access_requests`], who answers in [`assistant`]
 //! (its headers in [`assistant_headers`], what `OpenAI` requests hold in [`openai_options`]), how answers show in [`answers`], who approves
-//! what an assistant does in [`approvals`], what others send in [`sending`], who writes voice messages down in [`transcription`], how documents are read in [`files`], what is
-//! read back in [`status`]. Bounds and rules stand beside the fields they guard and become the CRD's schema and CEL
+//! what an assistant does in [`approvals`], what others send in [`sending`], who writes voice messages down in [`transcription`], how documents are read in [`files`], how much
+//! may be asked in [`limits`], what is read back in [`status`]. Bounds and rules stand beside the fields they guard and become the CRD's schema and CEL
 //! (`super::crds`). Optional fields stay `Option`: the CRD has no defaults, because a server that fills them in makes a
 //! GitOps tool see a difference for ever. The accessors resolve them, and are the only place that knows the defaults.
 
@@ -25,6 +25,7 @@ pub mod approvals;
 pub mod assistant;
 pub mod assistant_headers;
 pub mod files;
+pub mod limits;
 pub mod oidc;
 pub mod openai_options;
 pub mod sending;
@@ -39,6 +40,7 @@ pub use approvals::{ApprovalChatSpec, ApprovalsSpec};
 pub use assistant::{AssistantProtocol, AssistantSpec};
 pub use assistant_headers::{ApiKeyHeader, AssistantHeader, HeaderValueSource, SecretKeySelector};
 pub use files::{ExtractSpec, FilesSpec};
+pub use limits::{ConnectorLimitsSpec, LimitsSpec};
 pub use oidc::{DEFAULT_CLIENT_SECRET_KEY, OidcSpec, RequiredClaimSpec};
 pub use openai_options::{OmittableField, OpenAiApi, OpenAiSpec};
 pub use sending::SendingSpec;
@@ -140,7 +142,7 @@ pub struct TelegramConnectorSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub greeting: Option<String>,
-    /// How much one user may send, and how many chats are answered at once.
+    /// How much may be asked, in a minute and in a day, and how many chats are answered at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsSpec>,
     /// Who approves what the assistant asks before it acts.
@@ -303,20 +305,4 @@ impl GroupsSpec {
             .and_then(|messages| u16::try_from(messages).ok())
             .unwrap_or(0)
     }
-}
-
-/// How much one user may send, and how many chats are answered at once. Absent: 60 messages a minute, 256 chats.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(inline)]
-#[serde(rename_all = "camelCase")]
-pub struct LimitsSpec {
-    /// Messages per minute and user, 1 to 600. Default 60.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 600))]
-    pub messages_per_minute: Option<i32>,
-    /// Chats that are answered at once, 1 to 1024: so many questions the assistant has at most from one operator process. Other
-    /// chats wait in the inbox, in order. A local model wants 1 to 4. Default 256.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1024))]
-    pub concurrency: Option<i32>,
 }

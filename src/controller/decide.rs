@@ -114,6 +114,7 @@ fn decide_resolved(
     // Who is let in needs no reconcile when an entry ends; the numbers in the status do.
     let next_end = resolved.access.next_end.filter(|_| role == Role::Leader);
     let next_end = next_end.map(|end| wait_until(end, facts.now));
+    let day_limits = policies::day_limits(&connector.spec);
     let (status, requeue) = match role {
         Role::Follower => (StatusPlan::Skip, None),
         Role::Leader => decide_status(
@@ -127,6 +128,8 @@ fn decide_resolved(
                 assistant: &resolved.assistant,
                 session: policies::session_policy(&connector.spec).duration,
                 needs_all_group_messages: policies::needs_all_group_messages(&connector.spec),
+                day_limits: day_limits.as_ref(),
+                unknown_time_zone: policies::unknown_time_zone(&connector.spec),
                 facts: &observed,
                 connection_changed,
                 previous: facts.previous.as_ref(),
@@ -135,6 +138,9 @@ fn decide_resolved(
             facts,
         ),
     };
+    let changes_in = observed
+        .changes_in
+        .filter(|_| role == Role::Leader || facts.connects);
     Plan {
         finalizer: decide_finalizer(resolved.bot.is_some(), suspended, facts, role),
         connection,
@@ -152,13 +158,7 @@ fn decide_resolved(
         connection_changed,
         delete_data: false,
         status,
-        requeue: requeue
-            .or(observed
-                .changes_in
-                .filter(|_| role == Role::Leader || facts.connects))
-            .into_iter()
-            .chain(next_end)
-            .min(),
+        requeue: [requeue, changes_in, next_end].into_iter().flatten().min(),
     }
 }
 
@@ -415,6 +415,7 @@ fn resolve(
         groups: policies::group_policy(spec),
         greeting: spec.greeting.as_deref().map(Into::into),
         messages_per_minute: spec.messages_per_minute(),
+        day_limits: policies::day_limits(spec),
         concurrency: spec.concurrency(),
         assistant: resolved.built_assistant.clone(),
         transcription: resolved.transcription.clone(),
@@ -463,5 +464,6 @@ fn decide_status(inputs: &StatusInputs<'_>, facts: &Facts) -> (StatusPlan, Optio
         previous: inputs.previous.cloned(),
         status,
     };
-    (StatusPlan::Report(Box::new(report)), None)
+    // A limit of the day ends by itself; until then nobody has to see anything.
+    (StatusPlan::Report(Box::new(report)), inputs.limits_end_in())
 }

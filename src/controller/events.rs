@@ -92,6 +92,7 @@ pub(super) fn transition_events(
     for (type_, action) in [
         (ConditionType::Ready, "Connect"),
         (ConditionType::AssistantReady, "Ask"),
+        (ConditionType::WithinLimits, "Ask"),
     ] {
         let Some(new) = find_condition(now, type_) else {
             continue;

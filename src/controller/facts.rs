@@ -170,6 +170,15 @@ impl Sighting {
         if received.assistant != AssistantFact::Unknown {
             self.observed.assistant = received.assistant;
         }
+        if let Some(reached) = received.day_limits {
+            match &mut self.observed.day_limits {
+                Some(own) => drop(own.merge(reached)),
+                none => *none = Some(reached),
+            }
+        }
+        if received.usage.is_some() {
+            self.observed.usage = received.usage;
+        }
         if !received.moved_groups.is_empty() {
             self.observed.moved_groups = received.moved_groups;
         }

@@ -1,12 +1,17 @@
 //! From what is written to what is meant, in the registry's words.
 
+use jiff::tz::TimeZone;
+
 use crate::api::connector::{
     AssistantProtocol, AssistantSpec, FilesSpec, OpenAiSpec, RespondTo, TelegramConnectorSpec,
 };
+use crate::calendar;
 use crate::pipeline::estimate_message_tokens;
 use crate::registry::{
-    AnswerPolicy, DeniedReply, Extraction, FilePolicy, GroupPolicy, SessionDuration, SessionPolicy,
+    AnswerPolicy, DayLimits, DeniedReply, Extraction, FilePolicy, GroupPolicy, SessionDuration,
+    SessionPolicy,
 };
+use crate::store::DayLimit;
 
 /// How long a session lasts and how much of it is sent.
 pub(super) fn session_policy(spec: &TelegramConnectorSpec) -> SessionPolicy {
@@ -49,6 +54,34 @@ pub(super) fn answer_policy(spec: &TelegramConnectorSpec) -> AnswerPolicy {
         buttons: spec.assistant.protocol == AssistantProtocol::OpenAI && answers.offers_buttons(),
         rich: answers.rich_messages(),
     }
+}
+
+/// What may be asked in a day. Of a time zone that there is none of, days end at midnight UTC, which the status tells.
+pub(super) fn day_limits(spec: &TelegramConnectorSpec) -> Option<DayLimits> {
+    let limits = spec.limits.as_ref()?;
+    let of_all = limits.connector.clone().unwrap_or_default();
+    let user = day_limit(limits.messages_per_day, limits.tokens_per_day);
+    let connector = day_limit(of_all.messages_per_day, of_all.tokens_per_day);
+    let zone = limits.time_zone.as_deref().and_then(calendar::time_zone);
+    let is_limited = user != DayLimit::default() || connector != DayLimit::default();
+    is_limited.then(|| DayLimits {
+        user,
+        connector,
+        zone: zone.unwrap_or(TimeZone::UTC),
+    })
+}
+
+fn day_limit(messages: Option<i32>, tokens: Option<i64>) -> DayLimit {
+    DayLimit {
+        messages: messages.and_then(|messages| u64::try_from(messages).ok()),
+        tokens: tokens.and_then(|tokens| u64::try_from(tokens).ok()),
+    }
+}
+
+/// The time zone of the limits, where there is none of that name.
+pub(super) fn unknown_time_zone(spec: &TelegramConnectorSpec) -> Option<&str> {
+    let name = spec.limits.as_ref()?.time_zone.as_deref()?;
+    calendar::time_zone(name).is_none().then_some(name)
 }
 
 /// How documents reach the assistant.

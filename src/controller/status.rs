@@ -4,6 +4,7 @@
 //! `lastTransitionTime` moves only when `status` flips.
 
 mod condition_values;
+mod day_limits;
 mod find;
 mod inputs;
 #[cfg(test)]
@@ -63,6 +64,8 @@ impl StatusInputs<'_> {
             self.condition(ConditionType::Connected, connected),
             self.condition(ConditionType::AssistantReady, assistant),
         ];
+        let limits = self.within_limits();
+        conditions.extend(limits.map(|v| self.condition(ConditionType::WithinLimits, v)));
         match progress(&ready) {
             Progress::Done => {}
             Progress::Reconciling => {
@@ -314,6 +317,10 @@ fn reason_progress(reason: Reason) -> Progress {
         | Reason::AssistantFailing
         | Reason::NoExchangeYet
         | Reason::ExchangesSucceed
+        | Reason::DayLimitReached
+        | Reason::TimeZoneUnknown
+        | Reason::UsageNotReported
+        | Reason::NotReached
         | Reason::MessagesFlow => Progress::Stalled,
     }
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::damped_fact::Dampable;
 use crate::assistant::AssistantFault;
 use crate::identity::BotId;
+use crate::store::ReachedLimit;
 use crate::telegram::bot::BotProfile;
 
 /// What `getMe` last said about a token.
@@ -137,6 +139,45 @@ pub struct MovedGroup {
     pub to: i64,
 }
 
+/// Limits of a day that have let questions not be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayLimitFact {
+    /// The `metadata.generation` of the connector that sets them.
+    pub generation: i64,
+    /// When the day ends.
+    pub until: Timestamp,
+    /// Which, in their order, each once.
+    pub reached: Vec<ReachedLimit>,
+}
+
+impl DayLimitFact {
+    /// With what was noted elsewhere of the same day; of different days, or of different limits, the later counts.
+    pub fn merge(&mut self, other: Self) -> bool {
+        let (own, others) = (self.generation, other.generation);
+        if (others, other.until) > (own, self.until) {
+            *self = other;
+            return true;
+        }
+        if (others, other.until) < (own, self.until) {
+            return false;
+        }
+        let before = self.reached.len();
+        self.reached.extend(other.reached);
+        self.reached.sort_unstable();
+        self.reached.dedup();
+        self.reached.len() > before
+    }
+}
+
+/// Whether the assistant says what its answers cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageFact {
+    /// The `metadata.generation` of the connector that counts it.
+    pub generation: i64,
+    /// It has said so.
+    pub is_reported: bool,
+}
+
 /// Everything noted of one connector.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -152,4 +193,8 @@ pub struct ObservedFacts {
     pub changes_in: Option<Duration>,
     /// Named groups that have another id now, as far as they were heard of.
     pub moved_groups: Vec<MovedGroup>,
+    /// Limits of a day that were last reached.
+    pub day_limits: Option<DayLimitFact>,
+    /// Whether the assistant reports tokens, where a limit counts them.
+    pub usage: Option<UsageFact>,
 }

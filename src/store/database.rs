@@ -9,12 +9,13 @@ use super::access::{
     AccessRequest, AccessStore, AccessVerdict, DecideOutcome, ExpiredRequest, Grant, NewGrant,
 };
 use super::access_statements::DecideRequest;
+use super::day_usage::{DayUsageStore, LimitedQuestion, READ_USAGE, ReachedLimit};
 use super::group_commit::Writer;
 use super::objects::{
     ErasedCounts, ObjectChanges, ObjectKey, ObjectKind, ObjectPage, ObjectQuery, ObjectStore,
 };
 use super::outgoing::WrittenOutgoing;
-use super::reading::{self, Readers, listing};
+use super::reading::{self, Columns as _, Readers, Value, listing};
 use super::requests::{
     Accept, ChangeLane, CountMessages, DeleteObjects, Erase, OtherBots, StoreRequest,
 };
@@ -274,6 +275,35 @@ impl<R: Readers> AccessStore for DatabaseStore<R> {
         }
         let call = self.writer.call((), StoreRequest::ExpireAccessRequests);
         call.await
+    }
+}
+
+#[async_trait]
+impl<R: Readers> DayUsageStore for DatabaseStore<R> {
+    async fn reached_limit(
+        &self,
+        question: &LimitedQuestion,
+    ) -> Result<Option<ReachedLimit>, StoreError> {
+        let (connector, day, user, message) = question.values();
+        let values = [connector, day, user, message].map(Value::Number);
+        let read = self.readers.fetch(READ_USAGE.to_owned(), &values).await;
+        let rows = read.map_err(|e| (self.explain)(&e))?;
+        let usage = rows
+            .first()
+            .map(|row| [0, 1, 2, 3, 4].map(|column| row.number(column)));
+        Ok(question.verdict(usage).refusal())
+    }
+
+    async fn count_question(
+        &self,
+        question: &LimitedQuestion,
+    ) -> Result<Option<ReachedLimit>, StoreError> {
+        if !question.counts_messages() {
+            return self.reached_limit(question).await;
+        }
+        self.writer
+            .call(question.clone(), StoreRequest::CountQuestion)
+            .await
     }
 }
 

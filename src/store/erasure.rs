@@ -59,7 +59,7 @@ pub(super) const END_LANE: [(Erased, &str); 9] = [
 ];
 
 /// What else is the person's `$1` in the namespace `$2` (NULL: in all).
-pub(super) const ERASE_PERSON: [(Erased, &str); 12] = [
+pub(super) const ERASE_PERSON: [(Erased, &str); 13] = [
     (
         Erased::DeniedMessages,
         "DELETE FROM denied WHERE (sender = $1 OR chat = $1) AND (CAST($2 AS TEXT) IS NULL OR namespace = $2)",
@@ -109,6 +109,11 @@ pub(super) const ERASE_PERSON: [(Erased, &str); 12] = [
     (
         Erased::Others,
         "DELETE FROM access_request WHERE sender = $1 AND (CAST($2 AS TEXT) IS NULL OR namespace = $2)",
+    ),
+    (
+        Erased::Others,
+        "DELETE FROM day_usage WHERE sender = $1 AND connector IN
+           (SELECT id FROM connector WHERE CAST($2 AS TEXT) IS NULL OR namespace = $2)",
     ),
     // The person's lanes are gone by now, which was noted.
     (

@@ -7,6 +7,7 @@
 mod access;
 mod access_statements;
 mod database;
+mod day_usage;
 mod disk_sync;
 mod erasure;
 mod group_commit;
@@ -42,6 +43,7 @@ pub use access::{
     AccessRequest, AccessStore, AccessVerdict, AskOutcome, AskReplies, DecideOutcome,
     ExpiredRequest, GRANT_RETENTION, Grant, GrantSource, NewAccessRequest, NewGrant, RequestPhase,
 };
+pub use day_usage::{DayLimit, DayUsageStore, LimitedQuestion, ReachedLimit, TokenCount};
 pub use listing_records::{DeadLetter, DeniedMessage, ListingQuery, Page, SessionSummary};
 pub use objects::{
     DeletedObject, ErasedCounts, ObjectChange, ObjectChanges, ObjectContent, ObjectKey, ObjectKind,
@@ -138,7 +140,7 @@ pub trait Inbox: Send + Sync + 'static {
 
 /// The whole store: the pipeline's side, and the listings of the commands.
 #[async_trait]
-pub trait Store: Inbox + ObjectStore + AccessStore {
+pub trait Store: Inbox + ObjectStore + AccessStore + DayUsageStore {
     /// Told whose message came as soon as it can be claimed: the pipeline, woken without polling.
     fn work_notifier(&self) -> Arc<WorkNotifier>;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::day_usage::TokenCount;
 use super::listing_records::DeniedMessage;
 use super::read_along::ReadAlongMessage;
 use super::reply_part::ReplyPart;
@@ -120,7 +121,7 @@ pub struct WaitingMessage {
 pub struct Notice {
     /// What it tells.
     pub kind: NoticeKind,
-    /// It is not stored if the connector told the chat the same after this time.
+    /// It is not stored if the connector told the chat, or the user, the same after this time.
     pub since: Timestamp,
 }
 
@@ -133,6 +134,8 @@ pub enum NoticeKind {
     Ids,
     /// Somebody whose message waits, that the assistant refuses the bot's key.
     KeyRefused,
+    /// A user, in whichever chat, that they get no more answers today; `None`: whoever is in the chat.
+    DayLimit(Option<i64>),
 }
 
 impl NoticeKind {
@@ -142,6 +145,15 @@ impl NoticeKind {
             Self::Denial => 0,
             Self::Ids => 1,
             Self::KeyRefused => 2,
+            Self::DayLimit(_) => 3,
+        }
+    }
+
+    /// Who is told, by their id; `None`: the chat is.
+    pub(super) fn user(self) -> Option<i64> {
+        match self {
+            Self::DayLimit(user) => user,
+            Self::Denial | Self::Ids | Self::KeyRefused => None,
         }
     }
 }
@@ -296,6 +308,8 @@ pub enum Change {
         /// Whoever else's words are in `asked`, by their ids.
         speakers: Vec<i64>,
     },
+    /// The answer to a question cost tokens, which count for a day.
+    CountTokens(Box<TokenCount>),
     /// A message that was not said to the bot is kept, beside so many others at most: the oldest go.
     ReadAlong(Box<ReadAlongMessage>, u16),
     /// What was said up to the message with this id has been read along, or is not to be.

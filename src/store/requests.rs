@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::access::{ExpiredRequest, NewGrant};
 use super::access_statements::{DecideRequest, WrittenVerdict};
+use super::day_usage::{LimitedQuestion, ReachedLimit};
 use super::objects::{ErasedCounts, ObjectKey, ObjectKind};
 use super::outgoing::{NewOutgoing, WrittenOutgoing};
 use super::records::{Change, ClaimOutcome, ClaimRequest, LaneWrite, Retention, WriteOutcome};
@@ -122,6 +123,8 @@ pub(super) enum StoreRequest {
     ExpireAccessRequests(Pending<(), Vec<ExpiredRequest>>),
     /// Answered with all that were counted in the minute.
     CountMessages(Pending<CountMessages, u32>),
+    /// Answered with the limit that lets it not be asked.
+    CountQuestion(Pending<LimitedQuestion, Option<ReachedLimit>>),
     /// Answered with how many there were.
     DeleteObjects(Pending<DeleteObjects, u64>),
     Erase(Pending<Erase, ErasedCounts>),
@@ -129,7 +132,7 @@ pub(super) enum StoreRequest {
 }
 
 /// The operations' names in metrics: every [`StoreRequest::label`].
-pub(super) const OPERATIONS: [&str; 20] = [
+pub(super) const OPERATIONS: [&str; 21] = [
     "accept",
     "claim",
     "write",
@@ -147,6 +150,7 @@ pub(super) const OPERATIONS: [&str; 20] = [
     "decide_access_request",
     "expire_access_requests",
     "count_messages",
+    "count_question",
     "delete_objects",
     "erase",
     "probe",
@@ -177,7 +181,8 @@ impl StoreRequest {
             | Self::Prune(_)
             | Self::PruneLanes(_)
             | Self::Register(_)
-            | Self::CountMessages(_) => false,
+            | Self::CountMessages(_)
+            | Self::CountQuestion(_) => false,
         }
     }
 
@@ -224,6 +229,7 @@ impl StoreRequest {
             | Self::Register(_)
             | Self::ExpireDecisions(_)
             | Self::CountMessages(_)
+            | Self::CountQuestion(_)
             | Self::Probe(_) => false,
         }
     }
@@ -283,6 +289,7 @@ impl StoreRequest {
             Self::DecideAccessRequest(_) => "decide_access_request",
             Self::ExpireAccessRequests(_) => "expire_access_requests",
             Self::CountMessages(_) => "count_messages",
+            Self::CountQuestion(_) => "count_question",
             Self::DeleteObjects(_) => "delete_objects",
             Self::Erase(_) => "erase",
             Self::Probe(_) => "probe",
@@ -316,6 +323,7 @@ impl StoreRequest {
             Self::DecideAccessRequest(pending) => pending.answer(failure),
             Self::ExpireAccessRequests(pending) => pending.answer(failure),
             Self::CountMessages(pending) => pending.answer(failure),
+            Self::CountQuestion(pending) => pending.answer(failure),
             Self::DeleteObjects(pending) => pending.answer(failure),
             Self::Erase(pending) => pending.answer(failure),
             Self::Probe(pending) => pending.answer(failure),

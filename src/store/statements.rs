@@ -8,7 +8,7 @@ use super::{MAX_LANE_WAIT, Retention};
 pub(super) const PRUNE_LIMIT: i64 = 500;
 
 /// What `Prune` removes: each with the time in `$1`, [`PRUNE_LIMIT`] in `$2`.
-pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timestamp); 13] {
+pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timestamp); 14] {
     [
         (
             "DELETE FROM seen WHERE (bot, update_id) IN (SELECT bot, update_id FROM seen WHERE at < $1 LIMIT $2)",
@@ -60,6 +60,12 @@ pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timesta
             "DELETE FROM met_chat WHERE (connector, bot, chat) IN (SELECT connector, bot, chat FROM met_chat WHERE at < $1 LIMIT $2)",
             retention.sessions,
         ),
+        // Days that are over in every time zone.
+        (
+            "DELETE FROM day_usage WHERE (connector, sender, day) IN
+               (SELECT connector, sender, day FROM day_usage WHERE day < $1 / 86400000 - 1 LIMIT $2)",
+            retention.identities,
+        ),
     ]
 }
 
@@ -84,7 +90,7 @@ pub(super) const MOVE_CHAT: [&str; 7] = [
 ];
 
 /// What `DeleteConnectorData` removes of the connector `$1`.
-pub(super) const DELETE_CONNECTOR_DATA: [&str; 16] = [
+pub(super) const DELETE_CONNECTOR_DATA: [&str; 17] = [
     "DELETE FROM inbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM outbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM exchange WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
@@ -101,6 +107,7 @@ pub(super) const DELETE_CONNECTOR_DATA: [&str; 16] = [
     "DELETE FROM met_chat WHERE connector = $1",
     "DELETE FROM notice WHERE connector = $1",
     "DELETE FROM moved_chat WHERE connector = $1",
+    "DELETE FROM day_usage WHERE connector = $1",
     "UPDATE connector SET superseded = 1 WHERE id = $1",
 ];
 

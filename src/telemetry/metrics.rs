@@ -21,6 +21,14 @@ type Labels<const N: usize> = [(&'static str, &'static str); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Histograms<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
 
+/// The limits of a day that can refuse a message, as the metric's labels.
+const DAY_LIMITS: [&str; 4] = [
+    "user_messages",
+    "user_tokens",
+    "connector_messages",
+    "connector_tokens",
+];
+
 /// The kinds of questions with buttons, and what comes of them (`store::TakenDecision::result`).
 const DECISION_RESULTS: [(&str, &str); 6] = [
     ("choice", "chosen"),
@@ -59,6 +67,7 @@ pub struct Metrics {
     assistant_tokens: Counters<2>,
     decisions: Counters<2>,
     access_requests: Counters<1>,
+    limited: Counters<1>,
     telegram_seconds: Histograms<2>,
     throttled: Counters<1>,
     throttled_seconds: Counter<f64, std::sync::atomic::AtomicU64>,
@@ -101,6 +110,7 @@ impl Metrics {
             assistant_tokens: Family::default(),
             decisions: Family::default(),
             access_requests: Family::default(),
+            limited: Family::default(),
             telegram_seconds: Family::new_with_constructor(|| buckets(0.005, 2.0, 14)),
             throttled: Family::default(),
             throttled_seconds: Counter::default(),
@@ -134,6 +144,9 @@ impl Metrics {
                 self.decisions
                     .get_or_create(&[("kind", kind), ("result", result)]),
             );
+        }
+        for limit in DAY_LIMITS {
+            self.count_limited(limit, 0);
         }
     }
 
@@ -240,6 +253,11 @@ impl Metrics {
             "decisions",
             "Questions with buttons that ended, by kind (choice, approval) and result (chosen, approved, refused, expired, superseded: the conversation went on without it)",
             self.decisions.clone(),
+        );
+        r.register(
+            "limited_messages",
+            "Messages that were not asked of the assistant because a limit of the day is reached, by limit (user_messages, user_tokens, connector_messages, connector_tokens)",
+            self.limited.clone(),
         );
         r.register_with_unit(
             "telegram",
@@ -412,6 +430,13 @@ impl Metrics {
         self.access_requests
             .get_or_create(&[("outcome", outcome)])
             .inc();
+    }
+
+    /// Counts messages that a limit of the day refused. `limit` is its label.
+    pub fn count_limited(&self, limit: &'static str, messages: usize) {
+        self.limited
+            .get_or_create(&[("limit", limit)])
+            .inc_by(messages as u64);
     }
 
     /// Records a finished Bot API call other than `getUpdates`. `method` is its name; `result` is `ok` or an error's label.

@@ -31,6 +31,7 @@ fn metrics_with_samples() -> Metrics {
     metrics.record_assistant_exchange("OpenAI", "ok", moment);
     metrics.count_assistant_tokens("OpenAI", 1, 1);
     metrics.count_decision("approval", "approved");
+    metrics.count_limited("user_messages", 1);
     metrics.record_telegram_call("sendMessage", "ok", moment);
     metrics.record_throttling("sendMessage", moment);
     metrics.record_store_operation("accept", moment);

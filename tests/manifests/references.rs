@@ -61,6 +61,19 @@ fn entries_that_ended_are_warnings_with_their_line() {
 }
 
 #[test]
+fn time_zone_that_there_is_none_of_is_a_warning() {
+    let zone = |name: &str| {
+        let limits = format!("  limits: {{messagesPerDay: 5, timeZone: {name}}}\n");
+        check_text("bot.yaml", &format!("{}\n{limits}", CONNECTOR.trim_end()))
+    };
+    let (_, output) = zone("Europe/Rmoe");
+    let warning = "spec.limits.timeZone: warning: there is no time zone \"Europe/Rmoe\"";
+    assert!(output.contains(warning), "{output}");
+    let (_, output) = zone("Europe/Rome");
+    assert!(!output.contains("timeZone"), "{output}");
+}
+
+#[test]
 fn unlabelled_secret_is_a_warning_where_the_label_is_required() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bot.yaml");

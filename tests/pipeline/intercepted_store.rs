@@ -13,11 +13,12 @@ use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
 use telegram_connector_operator::store::shards::ShardLeases;
 use telegram_connector_operator::store::{
     AcceptOutcome, AccessRequest, AccessStore, AccessVerdict, Backlog, Claim, ClaimOutcome,
-    ClaimRequest, CreateOutcome, DeadLetter, DecideOutcome, DeniedMessage, ErasedCounts,
-    ExpiredDecision, ExpiredRequest, Grant, Inbox, LaneWrite, ListingQuery, NewGrant, NewOutgoing,
-    ObjectChanges, ObjectKey, ObjectKind, ObjectPage, ObjectQuery, ObjectStore, OutgoingMessage,
-    Page, ParkedClaim, ReadAlongMessage, Retention, SessionSummary, Store, StoreError,
-    UserDecision, WaitingMessage, WorkNotifier, WriteOutcome,
+    ClaimRequest, CreateOutcome, DayUsageStore, DeadLetter, DecideOutcome, DeniedMessage,
+    ErasedCounts, ExpiredDecision, ExpiredRequest, Grant, Inbox, LaneWrite, LimitedQuestion,
+    ListingQuery, NewGrant, NewOutgoing, ObjectChanges, ObjectKey, ObjectKind, ObjectPage,
+    ObjectQuery, ObjectStore, OutgoingMessage, Page, ParkedClaim, ReachedLimit, ReadAlongMessage,
+    Retention, SessionSummary, Store, StoreError, UserDecision, WaitingMessage, WorkNotifier,
+    WriteOutcome,
 };
 use telegram_connector_operator::telegram::RawUpdate;
 use tokio::sync::Notify;
@@ -249,6 +250,25 @@ impl AccessStore for InterceptedStore {
             self.store.expire_access_requests(),
         )
         .await
+    }
+}
+
+#[async_trait]
+impl DayUsageStore for InterceptedStore {
+    async fn reached_limit(
+        &self,
+        question: &LimitedQuestion,
+    ) -> Result<Option<ReachedLimit>, StoreError> {
+        self.call("reached_limit", self.store.reached_limit(question))
+            .await
+    }
+
+    async fn count_question(
+        &self,
+        question: &LimitedQuestion,
+    ) -> Result<Option<ReachedLimit>, StoreError> {
+        self.call("count_question", self.store.count_question(question))
+            .await
     }
 }
 

@@ -14,6 +14,7 @@ mod buttons;
 mod command_menu;
 mod concurrency;
 mod crashes;
+mod day_limits;
 mod decision_kills;
 mod documents;
 mod edits;

@@ -14,7 +14,7 @@ use telegram_connector_operator::api::connector::{
 use telegram_connector_operator::assistant::{
     self, AddressPolicy, Assistant, AssistantHttpClient, HttpLimits,
 };
-use telegram_connector_operator::clock::SystemClock;
+use telegram_connector_operator::clock::{SharedClock, SystemClock};
 use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
 use telegram_connector_operator::observation::Observations;
 use telegram_connector_operator::pipeline::{
@@ -47,6 +47,7 @@ pub(crate) struct TestEnv {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) limits: PipelineLimits,
+    pub(crate) clock: SharedClock,
     pipeline: Option<Pipeline>,
     pollers: Vec<tokio::task::JoinHandle<()>>,
     /// `--telegram-files-dir` of connectors that are made from now on.
@@ -106,6 +107,7 @@ impl TestEnv {
             metrics: Arc::new(Metrics::new()),
             readiness: Arc::default(),
             limits,
+            clock: Arc::new(SystemClock),
             pipeline: None,
             pollers: Vec::new(),
             local_files: None,
@@ -114,7 +116,8 @@ impl TestEnv {
         env
     }
 
-    fn start(&mut self) {
+    /// Starts the pipeline on the store.
+    pub(crate) fn start(&mut self) {
         self.pipeline = Some(self.second_process(self.store.clone()));
     }
 
@@ -129,7 +132,7 @@ impl TestEnv {
             registry: self.registry.clone(),
             store,
             observations: self.observations.clone(),
-            clock: Arc::new(SystemClock),
+            clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             readiness: self.readiness.clone(),
             limits: self.limits,
@@ -192,6 +195,7 @@ impl TestEnv {
             groups: None,
             greeting: None,
             messages_per_minute: 600,
+            day_limits: None,
             concurrency: telegram_connector_operator::api::connector::DEFAULT_CONCURRENCY,
             assistant: Some(self.openai()),
             transcription: Transcription::None,
@@ -434,6 +438,14 @@ pub(crate) struct Connector {
     pub(crate) id: BotId,
     pub(crate) uid: ConnectorUid,
     pub(crate) bot: Bot,
+}
+
+/// A time zone in which it is about noon: no day ends during a test.
+#[allow(dead_code, reason = "not used by the conversations' tests")]
+pub(crate) fn noon_zone() -> jiff::tz::TimeZone {
+    let hour = jiff::Timestamp::now().as_second().div_euclid(3600) % 24;
+    let offset = i8::try_from(12 - hour).unwrap();
+    jiff::tz::TimeZone::fixed(jiff::tz::offset(offset))
 }
 
 pub(crate) fn specific_users(ids: &[i64]) -> AccessPolicy {

@@ -30,7 +30,7 @@ pub struct TelegramConnectorStatus {
     /// The session length in effect: "none", "infinite", or hours such as "24h".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
-    /// TokenValid, AccessResolved, Connected, AssistantReady and Ready; Reconciling and Stalled only while true.
+    /// TokenValid, AccessResolved, Connected, AssistantReady and Ready; WithinLimits where a limit per day is set; Reconciling and Stalled only while true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

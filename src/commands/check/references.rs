@@ -1,4 +1,5 @@
-//! Checks objects against each other: references to objects that are missing in these files, and objects that contradict each other.
+//! Checks objects against each other: references to objects that are missing in these files, and objects that contradict each other; and time
+//! zones that there are none of.
 //!
 //! All findings are warnings: a Secret may well be created by something else.
 
@@ -14,6 +15,7 @@ use crate::api::ALLOW_USE_LABEL;
 use crate::api::connector::{DEFAULT_API_KEY, DEFAULT_CLIENT_SECRET_KEY, DEFAULT_TOKEN_KEY};
 use crate::api::until;
 use crate::bounded_text::bounded_list;
+use crate::calendar;
 use crate::telegram::BotToken;
 
 /// The fields of `spec` that hold a user selection.
@@ -121,6 +123,7 @@ fn check_connector(
             }
         }
     }
+    check_time_zone(connector, findings);
     if let Some(duplicate) = index.earlier_token_user(position) {
         findings.push(connector.warning(
             TOKEN_REF,
@@ -128,6 +131,19 @@ fn check_connector(
                 "TelegramConnector {:?} names the same token: one bot serves one connector, and the newer one stays disconnected",
                 duplicate.name()
             ),
+        ));
+    }
+}
+
+/// A rule of the CRD cannot know the names.
+fn check_time_zone(connector: &CheckedObject, findings: &mut Vec<Finding>) {
+    let Some(zone) = connector.text("/spec/limits/timeZone") else {
+        return;
+    };
+    if calendar::time_zone(zone).is_none() {
+        findings.push(connector.warning(
+            "spec.limits.timeZone",
+            format!("there is no time zone {zone:?}: days end at midnight UTC until it is a name of the IANA database, such as Europe/Rome"),
         ));
     }
 }

@@ -311,18 +311,20 @@ impl StatusInputs<'_> {
         }
     }
 
-    /// A group that moved goes on, and the manifest should follow it.
+    /// Whoever is over a limit of the day is told so. A group that moved goes on, and the manifest should follow it.
     fn flow_message(&self) -> String {
+        let limits = self.within_limits().filter(|limits| limits.status == FALSE);
+        let limits = limits.map_or_else(String::new, |limits| format!("; {}", limits.message));
         let moved = self.facts.moved_groups.iter();
         let moved: Vec<String> = moved
             .filter(|group| group.generation == self.generation)
             .map(|group| format!("{} is {} now", group.from, group.to))
             .collect();
         if moved.is_empty() {
-            return "messages flow".to_owned();
+            return format!("messages flow{limits}");
         }
         format!(
-            "messages flow; spec.groups.chats names groups by the ids that they had before they became supergroups, put the new ones there: {}",
+            "messages flow{limits}; spec.groups.chats names groups by the ids that they had before they became supergroups, put the new ones there: {}",
             bounded_list(&moved, ", ")
         )
     }
@@ -355,7 +357,7 @@ impl StatusInputs<'_> {
     }
 
     /// What a condition said before.
-    fn previous_value(&self, type_: ConditionType) -> Option<ConditionValue> {
+    pub(super) fn previous_value(&self, type_: ConditionType) -> Option<ConditionValue> {
         let condition = find_condition(self.previous?, type_)?;
         let status = [TRUE, FALSE, UNKNOWN]
             .into_iter()

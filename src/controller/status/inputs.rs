@@ -8,7 +8,7 @@ use crate::bounded_text::bounded_list;
 use crate::controller::access::AccessState;
 use crate::identity::BotId;
 use crate::observation::ObservedFacts;
-use crate::registry::SessionDuration;
+use crate::registry::{DayLimits, SessionDuration};
 
 /// Where a key of a Secret stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,6 +139,10 @@ pub struct StatusInputs<'a> {
     pub session: SessionDuration,
     /// What of `spec.groups` needs messages that privacy mode keeps from the bot.
     pub needs_all_group_messages: Option<&'static str>,
+    /// The limits of a day, if any is set.
+    pub day_limits: Option<&'a DayLimits>,
+    /// The time zone of `spec.limits`, where there is none of that name.
+    pub unknown_time_zone: Option<&'a str>,
     /// What connection and pipeline saw.
     pub facts: &'a ObservedFacts,
     /// The connection began anew since `previous` was written (another token): what it says of the connection is void.

@@ -36,6 +36,13 @@ pub(crate) enum CannedReply {
     NothingToStop,
     /// The user writes too fast.
     RateLimited,
+    /// Nothing more may be asked today.
+    DayLimitReached {
+        /// Not by this user, but by anybody.
+        of_all: bool,
+        /// When it goes on, for people.
+        until: String,
+    },
     /// A kind of content that nobody understands here.
     Unsupported,
     /// A file that says nothing.

@@ -58,6 +58,7 @@ pub(crate) fn connector(edit: impl FnOnce(&mut ResolvedConnector)) -> ResolvedCo
         }),
         greeting: None,
         messages_per_minute: 600,
+        day_limits: None,
         concurrency: crate::api::connector::DEFAULT_CONCURRENCY,
         assistant: None,
         transcription: Transcription::None,

@@ -26,6 +26,9 @@ pub(crate) fn localize(reply: &CannedReply, texts: &Texts) -> String {
         CannedReply::Stopped => &texts.stopped,
         CannedReply::NothingToStop => &texts.nothing_to_stop,
         CannedReply::RateLimited => &texts.rate_limited,
+        CannedReply::DayLimitReached { of_all, until } => {
+            return texts.day_limit_reached(*of_all, until);
+        }
         CannedReply::Unsupported => &texts.unsupported,
         CannedReply::Unreadable(UnreadableAttachment::NoTranscription) => &texts.voice_unsupported,
         CannedReply::Unreadable(UnreadableAttachment::TranscriptionFailed) => &texts.voice_unheard,

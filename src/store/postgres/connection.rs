@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::accept::{self, BacklogCount};
 use super::claimant::Claimant;
-use super::{claim, housekeeping, write};
+use super::{claim, day_usage, housekeeping, write};
 use crate::identity::{ConnectorRef, ConnectorUid};
 use crate::store::group_commit::Backend;
 use crate::store::requests::StoreRequest;
@@ -76,6 +76,7 @@ impl Connection {
                 .execute(&mut *db)
                 .await?;
         }
+        day_usage::lock(db, requests).await?;
         accept::apply_accepts(self, db, requests).await?;
         write::apply_lane_writes(self, db, requests).await?;
         housekeeping::apply_requests(self, db, requests).await?;

@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnection;
 
 use super::accept::BacklogCount;
 use super::connection::{Connection, rows};
-use super::{access, objects, outgoing, user_decisions};
+use super::{access, day_usage, objects, outgoing, user_decisions};
 use crate::identity::ConnectorUid;
 use crate::store::Retention;
 use crate::store::reading::timestamp;
@@ -74,6 +74,10 @@ pub(super) async fn apply_requests(
             StoreRequest::CountMessages(pending) => {
                 let counted = count_messages(db, &pending.request).await?;
                 pending.resolve(Ok(counted));
+            }
+            StoreRequest::CountQuestion(pending) => {
+                let reached = day_usage::count_question(db, &pending.request).await?;
+                pending.resolve(Ok(reached));
             }
             StoreRequest::ExpireDecisions(pending) => {
                 let expired = user_decisions::expire(connection, db).await?;
@@ -298,9 +302,10 @@ async fn retry_dead_letters(
     .bind(now)
     .execute(&mut *db)
     .await?;
+    // What is asked again on somebody's word is no further question of its sender.
     sqlx::query(
-        "INSERT INTO inbox (lane, update_id, date, received_at, body, sender)
-         SELECT l.id, d.update_id, d.date, $2, d.body, d.sender FROM dead_letter d
+        "INSERT INTO inbox (lane, update_id, date, received_at, body, sender, counted)
+         SELECT l.id, d.update_id, d.date, $2, d.body, d.sender, 1 FROM dead_letter d
          JOIN lane l ON l.connector = d.connector AND l.bot = d.bot AND l.chat = d.chat AND l.topic = d.topic
          WHERE d.kind = 'message' AND d.id IN (SELECT value::text::bigint FROM json_array_elements($1::json) j(value)) ORDER BY d.id",
     )

@@ -5,6 +5,7 @@ mod access;
 mod claim;
 mod claimant;
 mod connection;
+mod day_usage;
 mod housekeeping;
 mod notices;
 mod objects;
@@ -60,6 +61,11 @@ const MIGRATIONS: &[super::migrations::File] = &[
     ),
     (10, "outgoing", include_str!("migrations/0010_outgoing.sql")),
     (11, "access", include_str!("migrations/0011_access.sql")),
+    (
+        12,
+        "day_usage",
+        include_str!("migrations/0012_day_usage.sql"),
+    ),
 ];
 
 fn invalid(what: &str, error: &dyn std::fmt::Display) -> StoreError {

@@ -1,4 +1,4 @@
-//! When chats were last told that they are denied, or their ids: read for a whole batch, and written back once.
+//! When chats were last told that they are denied, or their ids, and users that they get no more answers today: read for a whole batch, and written back once.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,14 @@ use super::write::run;
 use crate::store::requests::{ChangeLane, Pending};
 use crate::store::{Change, Notice, WriteOutcome};
 
-/// When the chats of this batch were last told that they are denied.
+/// A lane, and who is told there: a user by their id, or its chat.
+type Told = (i64, Option<i64>);
+
+/// When the chats and users of this batch were last told.
 #[derive(Default)]
 pub(super) struct Notices {
-    chat_of: HashMap<i64, (i64, i64)>,
+    /// Connector, and chat or user.
+    row_of: HashMap<Told, (i64, i64)>,
     at: HashMap<(i64, i64, i64), i64>,
     new: Vec<(i64, i64, i64)>,
 }
@@ -23,46 +27,60 @@ impl Notices {
         db: &mut PgConnection,
         writes: &[&mut Pending<ChangeLane, WriteOutcome>],
     ) -> Result<Self, sqlx::Error> {
-        let lanes: Vec<i64> = writes
-            .iter()
-            .map(|pending| &pending.request)
-            .filter(|w| {
-                w.write.changes.iter().any(|c| {
-                    matches!(
-                        c,
-                        Change::Reply {
-                            notice: Some(_),
-                            ..
-                        }
-                    )
-                })
-            })
-            .map(|w| w.write.claim.lane)
-            .collect();
+        let mut told: Vec<Told> = Vec::new();
+        for pending in writes {
+            let write = &pending.request.write;
+            for change in &write.changes {
+                if let Change::Reply {
+                    notice: Some(notice),
+                    ..
+                } = change
+                {
+                    told.push((write.claim.lane, notice.kind.user()));
+                }
+            }
+        }
         let mut notices = Self::default();
-        if lanes.is_empty() {
+        if told.is_empty() {
             return Ok(notices);
         }
-        let found = sqlx::query(
-            "SELECT l.id, l.connector, l.chat, n.at, n.kind FROM json_array_elements($1::json) j(value) JOIN lane l ON l.id = j.value::text::bigint
-             LEFT JOIN notice n ON n.connector = l.connector AND n.chat = l.chat",
+        let of_users: Vec<i64> = told
+            .iter()
+            .filter(|(_, user)| user.is_some())
+            .map(|(lane, _)| *lane)
+            .collect();
+        // A user writes in several chats, and so is told by several processes: one after the other.
+        run(
+            db,
+            "SELECT id FROM connector WHERE $2 IS NOT NULL AND id IN
+               (SELECT connector FROM lane WHERE id IN (SELECT value::text::bigint FROM json_array_elements($1::json) j(value)))
+             ORDER BY id FOR NO KEY UPDATE",
+            &of_users,
+            0,
         )
-        .bind(rows(&lanes))
+        .await?;
+        let found = sqlx::query(
+            "SELECT l.id, (j.value->>1)::bigint, l.connector, coalesce((j.value->>1)::bigint, l.chat), n.at, n.kind
+             FROM json_array_elements($1::json) j(value) JOIN lane l ON l.id = (j.value->>0)::bigint
+             LEFT JOIN notice n ON n.connector = l.connector AND n.chat = coalesce((j.value->>1)::bigint, l.chat)",
+        )
+        .bind(rows(&told))
         .fetch_all(db)
         .await?;
         for row in found {
-            let (connector, chat) = (row.get(1), row.get(2));
-            notices.chat_of.insert(row.get(0), (connector, chat));
-            if let (Some(at), Some(kind)) = (row.get(3), row.get(4)) {
+            let (connector, chat) = (row.get(2), row.get(3));
+            let told = (row.get(0), row.get(1));
+            notices.row_of.insert(told, (connector, chat));
+            if let (Some(at), Some(kind)) = (row.get(4), row.get(5)) {
                 notices.at.insert((connector, chat, kind), at);
             }
         }
         Ok(notices)
     }
 
-    /// Whether the chat had none since; then it has one now.
+    /// Whether the chat or the user had none since; then it has one now.
     pub(super) fn record(&mut self, lane: i64, notice: Notice, now: i64) -> bool {
-        let Some((connector, chat)) = self.chat_of.get(&lane).copied() else {
+        let Some((connector, chat)) = self.row_of.get(&(lane, notice.kind.user())).copied() else {
             return false;
         };
         let since = notice.since.as_millisecond();

@@ -8,6 +8,7 @@ use sqlx::postgres::{PgConnection, PgQueryResult};
 use super::accept::BacklogCount;
 use super::access;
 use super::connection::{Connection, rows};
+use super::day_usage::count_tokens;
 use super::notices::Notices;
 use super::outgoing;
 use super::read_along::apply_read_along;
@@ -73,6 +74,7 @@ pub(super) async fn apply_lane_writes(
         .await?;
     for (pending, written) in writes.iter().zip(&mut written) {
         let write = &*pending.request.write;
+        count_tokens(db, write).await?;
         let decisions = user_decisions::apply_write(db, write, now).await?;
         written.decision_taken = decisions.taken;
         connection

@@ -182,7 +182,8 @@ impl<'a> Rows<'a> {
                     }
                     self.ended_replies.push((lane, *reply));
                 }
-                Change::OpenDecision(_)
+                Change::CountTokens(_)
+                | Change::OpenDecision(_)
                 | Change::TakeDecision { .. }
                 | Change::DecisionDelivered { .. }
                 | Change::DecisionShown { .. }

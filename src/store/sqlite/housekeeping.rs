@@ -7,7 +7,7 @@ use super::accept::BacklogCount;
 use super::claimant::DeadClaimant;
 use super::connection::Connection;
 use super::sent_journal;
-use super::{access, objects, outgoing, user_decisions};
+use super::{access, day_usage, objects, outgoing, user_decisions};
 use crate::identity::ConnectorUid;
 use crate::store::Retention;
 use crate::store::reading::timestamp;
@@ -74,6 +74,10 @@ pub(super) fn apply_requests(
             }
             // One process counts by itself.
             StoreRequest::CountMessages(pending) => pending.resolve(Ok(pending.request.messages)),
+            StoreRequest::CountQuestion(pending) => {
+                let reached = day_usage::count_question(db, &pending.request)?;
+                pending.resolve(Ok(reached));
+            }
             StoreRequest::ExpireDecisions(pending) => {
                 let expired = user_decisions::expire(connection, db)?;
                 pending.resolve(Ok(expired));
@@ -255,8 +259,9 @@ fn retry_dead_letters(connection: &mut Connection, db: &Db, ids: &[i64]) -> rusq
             "INSERT INTO lane (bot, chat, topic, connector, ready_at)
              SELECT bot, chat, topic, connector, ?2 FROM dead_letter WHERE id = ?1
              ON CONFLICT (connector, bot, chat, topic) DO UPDATE SET ready_at = coalesce(ready_at, excluded.ready_at)",
-            "INSERT INTO inbox (lane, update_id, date, received_at, body, sender)
-             SELECT l.id, d.update_id, d.date, ?2, d.body, d.sender FROM dead_letter d
+            // What is asked again on somebody's word is no further question of its sender.
+            "INSERT INTO inbox (lane, update_id, date, received_at, body, sender, counted)
+             SELECT l.id, d.update_id, d.date, ?2, d.body, d.sender, 1 FROM dead_letter d
              JOIN lane l ON l.connector = d.connector AND l.bot = d.bot AND l.chat = d.chat AND l.topic = d.topic
              WHERE d.kind = 'message' AND d.id = ?1",
             "INSERT OR REPLACE INTO outbox (lane, reply, number, update_id, stored_at, part, sender)

@@ -7,6 +7,7 @@ pub(super) mod backup;
 mod claim;
 mod claimant;
 mod connection;
+mod day_usage;
 mod housekeeping;
 pub(super) mod inspect;
 mod objects;
@@ -126,6 +127,11 @@ const MIGRATIONS: &[super::migrations::File] = &[
     ),
     (9, "outgoing", include_str!("migrations/0009_outgoing.sql")),
     (10, "access", include_str!("migrations/0010_access.sql")),
+    (
+        11,
+        "day_usage",
+        include_str!("migrations/0011_day_usage.sql"),
+    ),
 ];
 
 /// Two processes may start at the same moment; the second finds the first's migrations done.

@@ -6,7 +6,7 @@ use rusqlite::{Connection as Db, OptionalExtension as _, Params};
 
 use super::connection::Connection;
 use super::sent_journal::{SentPart, SentRecord};
-use super::{access, outgoing, user_decisions};
+use super::{access, day_usage, outgoing, user_decisions};
 use crate::store::read_along;
 use crate::store::requests::StoreRequest;
 use crate::store::statements::{
@@ -102,6 +102,7 @@ fn apply_lane_write(
             Change::BeginSending { .. }
             | Change::EndSending { .. }
             | Change::FailOutgoing { .. } => outgoing::apply_change(db, lane, change, now)?,
+            Change::CountTokens(count) => day_usage::count_tokens(db, count)?,
             Change::OpenDecision(new) => user_decisions::open(db, write.claim, new, now)?,
             Change::TakeDecision { id, taken } => {
                 let connector = write.claim.connector;
@@ -267,6 +268,7 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
         | Change::BeginSending { .. }
         | Change::EndSending { .. }
         | Change::FailOutgoing { .. }
+        | Change::CountTokens(_)
         | Change::OpenDecision(_)
         | Change::TakeDecision { .. }
         | Change::DecisionDelivered { .. }
@@ -435,11 +437,11 @@ fn insert_exchange(
     )
 }
 
-/// Notes that the lane's chat is told now that it is denied; false if it was told since.
+/// Notes that the lane's chat, or its user, is told now; false if they were told since.
 fn record_notice(db: &Db, lane: i64, notice: Notice, now: i64) -> rusqlite::Result<bool> {
     let noted = db
         .prepare_cached(
-            "INSERT INTO notice (connector, chat, kind, at) SELECT connector, chat, ?4, ?3 FROM lane WHERE id = ?1
+            "INSERT INTO notice (connector, chat, kind, at) SELECT connector, coalesce(?5, chat), ?4, ?3 FROM lane WHERE id = ?1
              ON CONFLICT (connector, chat, kind) DO UPDATE SET at = excluded.at WHERE at <= ?2 OR at > ?3",
         )?
         .execute((
@@ -447,6 +449,7 @@ fn record_notice(db: &Db, lane: i64, notice: Notice, now: i64) -> rusqlite::Resu
             notice.since.as_millisecond(),
             now,
             notice.kind.code(),
+            notice.kind.user(),
         ))?;
     Ok(noted > 0)
 }

@@ -5,13 +5,15 @@ use std::time::Duration;
 use telegram_connector_operator::api::connector::{AssistantProtocol, RichMessages};
 
 use telegram_connector_operator::registry::{
-    ApprovalChat, ApprovalPolicy, DeniedReply, GroupPolicy, RequestPolicy, ResolvedConnector,
-    SessionDuration,
+    ApprovalChat, ApprovalPolicy, DayLimits, DeniedReply, GroupPolicy, RequestPolicy,
+    ResolvedConnector, SessionDuration,
 };
+
+use telegram_connector_operator::store::DayLimit;
 
 use super::ScriptRunner;
 use super::steps::{ApprovalSetup, ConnectorSetup, NewGroup, RequestSetup, UserMessage};
-use crate::test_env::specific_users;
+use crate::test_env::{noon_zone, specific_users};
 use crate::users;
 
 /// Unix seconds that the `at` of a message counts from.
@@ -81,6 +83,14 @@ impl ScriptRunner {
                 };
                 c.session.max_messages = setup.max_messages.unwrap_or(c.session.max_messages);
                 c.messages_per_minute = setup.messages_per_minute.unwrap_or(c.messages_per_minute);
+                c.day_limits = setup.messages_per_day.map(|messages| DayLimits {
+                    user: DayLimit {
+                        messages: Some(messages),
+                        tokens: None,
+                    },
+                    connector: DayLimit::default(),
+                    zone: noon_zone(),
+                });
             });
         Ok(())
     }

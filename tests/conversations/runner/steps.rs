@@ -20,6 +20,8 @@ pub(super) struct ConnectorSetup {
     pub(super) duration_hours: Option<i64>,
     pub(super) max_messages: Option<u32>,
     pub(super) messages_per_minute: Option<u32>,
+    /// Of one user.
+    pub(super) messages_per_day: Option<u64>,
     pub(super) display_name: Option<String>,
     /// The reaction that says that a message was received.
     pub(super) receipt: Option<String>,

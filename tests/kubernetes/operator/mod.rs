@@ -4,6 +4,7 @@ mod admin_events;
 mod assistant_headers;
 mod data_api;
 mod data_api_certificate;
+mod day_limits;
 mod installation;
 mod leader_election;
 mod lifecycle;
@@ -52,5 +53,6 @@ pub fn register(suite: &mut Suite) {
     status_repair::register(suite);
     data_api_certificate::register(suite);
     data_api::register(suite);
+    day_limits::register(suite);
     reason_coverage::register(suite);
 }

@@ -16,6 +16,7 @@ const TESTS: &[&str] = &[
     include_str!("webhook.rs"),
     include_str!("installation.rs"),
     include_str!("sign_in.rs"),
+    include_str!("day_limits.rs"),
 ];
 
 async fn every_reason_has_a_test(_: Cluster) {

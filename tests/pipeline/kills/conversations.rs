@@ -8,13 +8,14 @@ use telegram_connector_operator::assistant::{
     AnswerPart, ApprovalRequest, Choice, ChoiceButton, Question,
 };
 use telegram_connector_operator::registry::{
-    ApprovalChat, ApprovalPolicy, GroupPolicy, RequestPolicy, ResolvedConnector,
+    ApprovalChat, ApprovalPolicy, DayLimits, GroupPolicy, RequestPolicy, ResolvedConnector,
 };
+use telegram_connector_operator::store::DayLimit;
 
 use super::world::World;
 use crate::files_out::{offered_bytes, png};
 use crate::scripted_assistant::{Script, text};
-use crate::test_env::{ANN, EVE, specific_users};
+use crate::test_env::{ANN, EVE, noon_zone, specific_users};
 
 /// May write to the bot, and approve.
 pub(super) const BEN: i64 = 1002;
@@ -391,6 +392,70 @@ pub(super) const READ_ALONG: Conversation = Conversation {
     marks: &[],
     grants: 0,
     asked: &["which one? <idea 1, idea 2>", "files <idea 3>"],
+};
+
+/// The day's last question is refused, once; what follows from an approval is a part of its question.
+pub(super) const LIMITED: Conversation = Conversation {
+    configure: |connector, _| {
+        let limit = DayLimit {
+            messages: Some(3),
+            tokens: Some(1_000),
+        };
+        connector.day_limits = Some(DayLimits {
+            user: limit,
+            connector: limit,
+            zone: noon_zone(),
+        });
+    },
+    steps: &[
+        Step {
+            acts: &[Act::Say(ANN, Chat::Ann, "choose")],
+            effect: (Chat::Ann, "Well?"),
+        },
+        Step {
+            acts: &[Act::Tap(ANN, Chat::Ann, &[0])],
+            effect: (Chat::Ann, "done: Yes"),
+        },
+        Step {
+            acts: &[Act::Say(ANN, Chat::Ann, "delete")],
+            effect: (Chat::Ann, "delete_pod"),
+        },
+        Step {
+            acts: &[Act::Tap(ANN, Chat::Ann, &[1])],
+            effect: (Chat::Ann, "done: refuse"),
+        },
+        Step {
+            acts: &[
+                Act::Say(ANN, Chat::Ann, "three"),
+                Act::Say(ANN, Chat::Ann, "four"),
+            ],
+            effect: (Chat::Ann, "asked all"),
+        },
+    ],
+    shown: &[(
+        Chat::Ann,
+        &[
+            "Well?",
+            "done: Yes",
+            "Well?",
+            "delete_pod",
+            "done: refuse",
+            "asked all",
+        ],
+    )],
+    marks: &[
+        Mark {
+            chat: Chat::Ann,
+            text: "✓ Yes",
+            is_typed: false,
+        },
+        Mark {
+            chat: Chat::Ann,
+            text: "✗ Refuse",
+            is_typed: false,
+        },
+    ],
+    asked: &["choose", "Yes of q1", "delete", "refuse of a1"],
 };
 
 pub(super) fn respond(question: &Question) -> Script {

@@ -13,7 +13,7 @@ use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use conversations::{
-    ACCESS, APPROVAL, APPROVAL_ELSEWHERE, CHOICE, Conversation, EXPIRED_APPROVAL, FILES,
+    ACCESS, APPROVAL, APPROVAL_ELSEWHERE, CHOICE, Conversation, EXPIRED_APPROVAL, FILES, LIMITED,
     READ_ALONG, REFUSED_RICH, RICH, SPEECH, WORDS,
 };
 use database::Server;
@@ -163,6 +163,11 @@ async fn group_is_read_along_once_wherever_it_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn question_of_the_day_counts_once_wherever_it_is_killed() {
+    kill_everywhere(&Server::Sqlite, &LIMITED).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_keeps_it_all_wherever_the_process_is_killed() {
     let Some(postgres) = Postgres::start_empty().await else {
         return;
@@ -180,6 +185,7 @@ async fn postgres_keeps_it_all_wherever_the_process_is_killed() {
         &REFUSED_RICH,
         &SPEECH,
         &READ_ALONG,
+        &LIMITED,
     ] {
         kill_everywhere(&server, conversation).await;
     }

@@ -25,7 +25,7 @@ const LEASE: Duration = Duration::from_millis(100);
 const UNSENT: &str = "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM upload)";
 
 /// The calls on the way of a message, and of what a process begins with; the rest of those that come with the time are not counted.
-const COUNTED: [&str; 16] = [
+const COUNTED: [&str; 18] = [
     "accept",
     "claim",
     "write",
@@ -34,6 +34,8 @@ const COUNTED: [&str; 16] = [
     "upload",
     "read_along",
     "count_messages",
+    "reached_limit",
+    "count_question",
     "user_decision",
     "open_user_decisions",
     "keep_claims",
@@ -304,6 +306,7 @@ impl World {
         let asked: Vec<String> = asked.iter().map(told).collect();
         assert_eq!(asked, conversation.asked, "{kill:?}");
         assert!(self.env.dead_letters().await.is_empty(), "{kill:?}");
+        self.check_counted(conversation).await;
         for mark in conversation.marks {
             let sent = self.sent(mark.chat);
             let marked = sent.iter().filter(|m| m.text.contains(mark.text));
@@ -318,6 +321,23 @@ impl World {
         let waiting = "SELECT count(*) FROM access_request WHERE phase = 0";
         let waiting = self.database.count(waiting).await;
         assert_eq!(waiting, 0, "{kill:?}: a request is left open");
+    }
+
+    /// Where a day is limited, each question counts once; what follows from an approval is none.
+    async fn check_counted(&self, conversation: &Conversation) {
+        let connector = self.env.registry.get(&self.support().uid).unwrap();
+        let questions = conversation.asked.iter().filter(|q| !q.contains(" of a"));
+        let expected = match connector.day_limits {
+            Some(_) => i64::try_from(questions.count()).unwrap(),
+            None => 0,
+        };
+        for counted in [
+            "SELECT CAST(coalesce(sum(messages), 0) AS BIGINT) FROM day_usage WHERE sender > 0",
+            "SELECT CAST(coalesce(sum(messages), 0) AS BIGINT) FROM day_usage WHERE sender = 0",
+        ] {
+            let counted = self.database.count(counted).await;
+            assert_eq!(counted, expected, "{:?}", self.kill);
+        }
     }
 }
 

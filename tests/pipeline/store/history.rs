@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
 use telegram_connector_operator::store::{
-    AccessVerdict, AskReplies, Change, ClaimRequest, ClaimedLane, DecisionDetails, DecisionKind,
-    DecisionOption, DeniedMessage, GrantSource, LaneWrite, NewAccessRequest, NewGrant, NewOutgoing,
-    NewUserDecision, Notice, NoticeKind, ObjectKey, ObjectKind, ObjectQuery, ReadAlongMessage,
-    Release, ShownElsewhere, Store, TokenCounts,
+    AccessVerdict, AskReplies, Change, ClaimRequest, ClaimedLane, DayLimit, DecisionDetails,
+    DecisionKind, DecisionOption, DeniedMessage, GrantSource, LaneWrite, LimitedQuestion,
+    NewAccessRequest, NewGrant, NewOutgoing, NewUserDecision, Notice, NoticeKind, ObjectKey,
+    ObjectKind, ObjectQuery, ReadAlongMessage, Release, ShownElsewhere, Store, TokenCounts,
 };
 use telegram_connector_operator::telegram::RawUpdate;
 
@@ -302,6 +302,8 @@ fn changes(
                     message: id,
                     speakers: answered.into_iter().collect(),
                 });
+                let tokens = limited(lane, id, user).token_count(20).unwrap();
+                changes.push(Change::CountTokens(Box::new(tokens)));
                 if treatment == Treatment::AnsweredAndNotSent {
                     reply(&mut changes, None);
                 }
@@ -365,6 +367,22 @@ fn changes(
         changes.push(Change::Finish { message: id });
     }
     changes
+}
+
+/// A question under limits of a day.
+fn limited(lane: &ClaimedLane, message: i64, user: i64) -> LimitedQuestion {
+    let limit = DayLimit {
+        messages: Some(1_000),
+        tokens: Some(1_000_000),
+    };
+    LimitedQuestion {
+        connector: lane.claim.connector,
+        user: Some(user),
+        day: 20_000,
+        message,
+        user_limit: limit,
+        connector_limit: limit,
+    }
 }
 
 fn denied(connector: &ConnectorRef, lane: &ClaimedLane, user: i64) -> DeniedMessage {

@@ -93,6 +93,8 @@ pub(super) fn scenario() -> Scenario {
                 assistant: AssistantFact::Unknown,
                 changes_in: None,
                 moved_groups: Vec::new(),
+                day_limits: None,
+                usage: None,
             },
             connects: true,
             owner: Some(BotOwner::ThisConnector),

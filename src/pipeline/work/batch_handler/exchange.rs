@@ -57,6 +57,10 @@ impl BatchHandler<'_> {
                 return self.reply_with(&CannedReply::Unreadable(unreadable)).await;
             }
         };
+        if let Some(reached) = self.count_question().await? {
+            // Others asked the last questions of the day meanwhile.
+            return self.refuse_for_today(reached).await;
+        }
         let (outcome, exchanges_kept) = self
             .ask_within_context(&**assistant, &input, &mut running, &ids)
             .await;
@@ -68,6 +72,7 @@ impl BatchHandler<'_> {
             speakers: self.speakers(said_by),
         };
         self.observe_key(assistant, &outcome).await;
+        self.count_tokens(&outcome);
         match outcome {
             AskOutcome::Answered(answer) => self.handle_answer(&**assistant, asked, answer).await,
             AskOutcome::Failed(error) => self.handle_failure(assistant, step, error).await,

@@ -3,6 +3,7 @@
 mod access_request;
 mod answer_files;
 mod buttons;
+mod day_limits;
 mod exchange;
 mod failure;
 mod question;
@@ -211,15 +212,22 @@ impl BatchHandler<'_> {
             }
             (Decision::Stop, _) => self.reply_with(&CannedReply::NothingToStop).await,
             (Decision::AskAssistant(_), Some(assistant)) => {
-                if self.decided().is_none() {
-                    if let Some(outcome) = Box::pin(self.take_by_word()).await? {
-                        return Ok(outcome);
-                    }
+                let is_decided = self.decided().is_some();
+                if !is_decided && let Some(outcome) = Box::pin(self.take_by_word()).await? {
+                    return Ok(outcome);
+                }
+                if let Some(reached) = self.reached_day_limit().await? {
+                    return self.refuse_for_today(reached).await;
+                }
+                if !is_decided {
                     Box::pin(self.supersede_decisions()).await?;
                 }
                 self.ask(&assistant).await
             }
             (Decision::AskInNewSession(_), Some(assistant)) => {
+                if let Some(reached) = self.reached_day_limit().await? {
+                    return self.refuse_for_today(reached).await;
+                }
                 Box::pin(self.supersede_decisions()).await?;
                 self.end_read_along();
                 self.start_session_once();
