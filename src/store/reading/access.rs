@@ -154,3 +154,69 @@ pub(super) fn read_request(row: &impl Columns) -> AccessRequest {
         notice_copy: shown.filter(|shown| tapped.is_some_and(|tapped| tapped != *shown)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::sqlite::SqlitePool;
+
+    use super::super::{Columns as _, Readers as _};
+    use crate::store::access_statements as statements;
+    use crate::store::statements::{DELETE_CONNECTOR_DATA, MOVE_CHAT, prune_statements};
+
+    const READS: [&str; 5] = [
+        "SELECT o.id FROM access_grant o WHERE o.connector = $1 AND o.sender = $2 AND (o.until IS NULL OR o.until > $3) ORDER BY o.id",
+        "SELECT o.id FROM access_request o WHERE o.connector = $1 AND o.sender = $2 AND (o.phase = 3 OR o.phase = 0 AND o.expires_at > $3) ORDER BY o.phase DESC LIMIT 1",
+        "SELECT o.id FROM access_request o WHERE o.connector = $1 AND o.token = $2",
+        "SELECT id FROM access_request WHERE phase = 0 AND expires_at <= $1 LIMIT 1",
+        statements::FIND_EXPIRED,
+    ];
+
+    #[tokio::test]
+    async fn every_statement_of_access_finds_an_index() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = format!("sqlite:{}/connectors.db", folder.path().display());
+        crate::store::open(&file).await.expect("a store");
+        let db = SqlitePool::connect(&file).await.expect("a database");
+        let before = jiff::Timestamp::UNIX_EPOCH;
+        let retention = crate::store::Retention {
+            identities: before,
+            denied: before,
+            read_along: before,
+            outgoing: before,
+            grants: before,
+            sessions: before,
+        };
+        let prunes = prune_statements(&retention).map(|(statement, _)| statement);
+        let of_others = DELETE_CONNECTOR_DATA
+            .into_iter()
+            .chain(MOVE_CHAT)
+            .chain(prunes);
+        let writes = [
+            statements::REPLACE_GRANT,
+            statements::FIND_OPEN,
+            statements::COUNT_ASKED,
+            statements::INSERT_REQUEST,
+            statements::FIND_WAITING,
+            statements::FIND_WAITING_OF_NAMESPACE,
+            statements::END_REQUEST,
+            statements::READY_ASKING_LANE,
+            statements::FOLLOW_UP,
+            statements::NOTE_SHOWN,
+            statements::DELETE_GRANT,
+        ];
+        let writes = writes
+            .into_iter()
+            .chain(statements::GRANT_REQUESTED)
+            .chain(statements::DELETE_REQUEST)
+            .chain(of_others.filter(|statement| statement.contains("access_")));
+        for statement in READS.into_iter().chain(writes) {
+            let explained = format!("EXPLAIN QUERY PLAN {statement}");
+            let plan = db.fetch(explained, &[]).await.expect("a plan");
+            let scans = plan.iter().map(|step| step.text(3));
+            let scans: Vec<_> = scans
+                .filter(|step| step.starts_with("SCAN access_"))
+                .collect();
+            assert!(scans.is_empty(), "{statement}: {scans:?}");
+        }
+    }
+}

@@ -350,19 +350,8 @@ fn changes(
                 reply(&mut changes, None);
                 changes.push(decision(id, user, lane));
             }
-            Treatment::AsksForAccess if lane.key.chat == user => {
-                changes.push(access_request(id, user, lane));
-            }
-            Treatment::AsksForAccess => {}
-            Treatment::DecidesAccess => {
-                changes.extend(asked.iter().map(|request| Change::DecideAccessRequest {
-                    id: request.0,
-                    verdict: AccessVerdict::Allow { until: None },
-                    by: format!("@name ({user})"),
-                    message: id,
-                    tapped_message: None,
-                }))
-            }
+            Treatment::AsksForAccess => changes.extend(access_request(id, user, lane)),
+            Treatment::DecidesAccess => changes.extend(access_decisions(asked, user, id)),
         }
         changes.push(Change::Finish { message: id });
     }
@@ -403,12 +392,24 @@ fn denied(connector: &ConnectorRef, lane: &ClaimedLane, user: i64) -> DeniedMess
     }
 }
 
-/// It is shown in a group.
-fn access_request(message: i64, user: i64, lane: &ClaimedLane) -> Change {
+/// The user allows every request, whatever became of it.
+fn access_decisions(asked: &[ObjectKey], user: i64, message: i64) -> Vec<Change> {
+    let decide = |request: &ObjectKey| Change::DecideAccessRequest {
+        id: request.0,
+        verdict: AccessVerdict::Allow { until: None },
+        by: format!("@name ({user})"),
+        message,
+        tapped_message: None,
+    };
+    asked.iter().map(decide).collect()
+}
+
+/// In a private chat; it is shown in a group.
+fn access_request(message: i64, user: i64, lane: &ClaimedLane) -> Option<Change> {
     let follow_up = json!({"access_request": "x", "update_id": 1, "message": {
         "from": {"id": user}, "chat": {"id": user}, "text": ""}});
     let reply = || vec![part(&format!("to {user}"))];
-    Change::AskForAccess(Box::new(NewAccessRequest {
+    let new = NewAccessRequest {
         token: format!("request-{}-{message}", lane.claim.lane),
         user,
         name: format!("name of {user}"),
@@ -430,7 +431,8 @@ fn access_request(message: i64, user: i64, lane: &ClaimedLane) -> Change {
             too_many: reply(),
             muted: reply(),
         },
-    }))
+    };
+    (lane.key.chat == user).then(|| Change::AskForAccess(Box::new(new)))
 }
 
 /// In a private chat it is shown in a group.
