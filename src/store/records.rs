@@ -412,6 +412,10 @@ pub enum Change {
 }
 
 /// What became of a [`LaneWrite`].
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each tells of another change"
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WriteOutcome {
     /// [`Change::Reply`] stored its parts (false: a notice had gone out lately).

@@ -1,5 +1,6 @@
 //! Grants, and requests for them: made, decided once, expired. They are rare: one statement after the other.
 
+use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
@@ -43,7 +44,7 @@ pub(super) async fn grant(
         .bind(&new.username)
         .bind(&new.by)
         .bind(connection.now())
-        .bind(new.until.map(|until| until.as_millisecond()))
+        .bind(new.until.map(Timestamp::as_millisecond))
         .fetch_one(db)
         .await
 }
@@ -252,7 +253,7 @@ async fn end(
         .bind(ending.phase.code())
         .bind(now)
         .bind(ending.by)
-        .bind(ending.until.map(|until| until.as_millisecond()))
+        .bind(ending.until.map(Timestamp::as_millisecond))
         .bind(ending.tapped_message)
         .execute(&mut *db)
         .await?;

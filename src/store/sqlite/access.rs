@@ -1,5 +1,6 @@
 //! Grants, and requests for them: made, decided once, expired.
 
+use jiff::Timestamp;
 use rusqlite::{Connection as Db, Row, ToSql};
 
 use super::connection::Connection;
@@ -34,7 +35,7 @@ pub(super) fn grant(connection: &mut Connection, db: &Db, new: &NewGrant) -> rus
             &new.username,
             &new.by,
             &connection.now(),
-            &new.until.map(|until| until.as_millisecond()),
+            &new.until.map(Timestamp::as_millisecond),
         ],
     )?;
     Ok(id.unwrap_or_default())
@@ -181,7 +182,7 @@ fn end(
     ending: Ending<'_>,
 ) -> rusqlite::Result<bool> {
     let now = connection.now();
-    let until = ending.until.map(|until| until.as_millisecond());
+    let until = ending.until.map(Timestamp::as_millisecond);
     let phase = ending.phase.code();
     let ended: [&dyn ToSql; 6] = [
         &id,

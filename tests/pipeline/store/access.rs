@@ -219,8 +219,15 @@ pub(crate) async fn check_request_is_decided_once(store: &dyn Store) {
     let by_token = store.access_request_by_token(number, &waiting.token);
     assert_eq!(by_token.await.unwrap().as_ref(), Some(&waiting));
     let until = Some(Timestamp::now().round(jiff::Unit::Second).unwrap() + HOUR);
+    let all = ObjectQuery::all(ObjectKind::AccessRequest);
+    let seen = store.list_objects(&all, None, 10).await.unwrap().revision;
     let first = tap(store, 2, id, AccessVerdict::Allow { until }).await;
     assert!(first.access_request_decided);
+    let changes = store.object_changes(&all, seen, 10).await.unwrap().changes;
+    let [ObjectChange::Present(changed)] = &changes[..] else {
+        panic!("{changes:?}");
+    };
+    assert_eq!(changed.key, ObjectKey(id, 0));
     follow(store).await;
     let grants = store.grants_of(number, ANN).await.unwrap();
     let [Grant { source, by, .. }] = &grants[..] else {
@@ -373,7 +380,8 @@ pub(crate) async fn check_access_goes_with_its_time_and_its_connector(store: &dy
     assert_eq!(stored(store, muted).await.phase, RequestPhase::Muted);
     // Its lanes have gone by now; what is left is the connector's all the same.
     let reference = connector("a");
-    assert_eq!(store.connectors().await.unwrap(), [reference.clone()]);
+    let kept = store.connectors().await.unwrap();
+    assert_eq!(kept, std::slice::from_ref(&reference));
     store.delete_connector_data(&reference.uid).await.unwrap();
     assert!(store.grants_of(number, ANN).await.unwrap().is_empty());
     assert_eq!(count(ObjectKind::AccessGrant).await, 0);
