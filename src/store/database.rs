@@ -20,12 +20,14 @@ use super::requests::{
     Accept, ChangeLane, CountMessages, DeleteObjects, Erase, OtherBots, StoreRequest,
 };
 use super::shards::ShardLeases;
+use super::sign_ins::{SignInAnswer, SignInRequest};
 use super::statements::PRUNE_LIMIT;
 use super::{
-    AcceptOutcome, Backlog, Claim, ClaimOutcome, ClaimRequest, CreateOutcome, DeadLetter,
-    DeniedMessage, ExpiredDecision, Inbox, LaneWrite, ListingQuery, NewOutgoing, OutgoingMessage,
-    Page, ParkedClaim, ReadAlongMessage, Retention, SessionSummary, Store, StoreError,
-    UserDecision, WaitingMessage, WorkNotifier, WriteOutcome,
+    AcceptOutcome, Backlog, Claim, ClaimOutcome, ClaimRequest, ClaimedMembership, ClaimedSignIn,
+    CreateOutcome, DeadLetter, DeniedMessage, ExpiredDecision, HeldMessage, Inbox, LaneWrite,
+    ListingQuery, MembershipStep, NewOutgoing, OutgoingMessage, Page, ParkedClaim,
+    ReadAlongMessage, Retention, SessionSummary, SignInClaim, SignInStep, SignInStore, SignInWork,
+    StepOutcome, Store, StoreError, UserDecision, WaitingMessage, WorkNotifier, WriteOutcome,
 };
 use crate::clock::SharedClock;
 use crate::history::ChatMessage;
@@ -304,6 +306,108 @@ impl<R: Readers> DayUsageStore for DatabaseStore<R> {
         self.writer
             .call(question.clone(), StoreRequest::CountQuestion)
             .await
+    }
+}
+
+#[async_trait]
+impl<R: Readers> SignInStore for DatabaseStore<R> {
+    async fn sign_in_work(&self, now: Timestamp) -> Result<SignInWork, StoreError> {
+        reading::sign_ins::work(&self.readers, now.as_millisecond())
+            .await
+            .map_err(|e| (self.explain)(&e))
+    }
+
+    async fn claim_sign_ins(
+        &self,
+        connector: &ConnectorUid,
+        most: u32,
+    ) -> Result<Vec<ClaimedSignIn>, StoreError> {
+        let request = SignInRequest::ClaimSignIns(connector.clone(), most);
+        match self.writer.call(request, StoreRequest::SignIn).await? {
+            SignInAnswer::SignIns(claimed) => Ok(claimed),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn held_messages(&self, sign_in: i64) -> Result<Vec<HeldMessage>, StoreError> {
+        reading::sign_ins::held_messages(&self.readers, sign_in)
+            .await
+            .map_err(|e| (self.explain)(&e))
+    }
+
+    async fn step_sign_in(
+        &self,
+        claim: SignInClaim,
+        step: SignInStep,
+    ) -> Result<StepOutcome, StoreError> {
+        self.step(SignInRequest::Step(claim, step)).await
+    }
+
+    async fn release_sign_ins(&self, connector: &ConnectorUid) -> Result<u64, StoreError> {
+        let request = SignInRequest::Release(connector.clone());
+        match self.writer.call(request, StoreRequest::SignIn).await? {
+            SignInAnswer::Ended(sign_ins) => Ok(sign_ins),
+            _ => Ok(0),
+        }
+    }
+
+    async fn member_with(
+        &self,
+        connector: i64,
+        issuer: &str,
+        subject: &str,
+    ) -> Result<Option<(i64, Option<String>)>, StoreError> {
+        reading::sign_ins::member_with(&self.readers, connector, issuer, subject)
+            .await
+            .map_err(|e| (self.explain)(&e))
+    }
+
+    async fn membership_issuers(&self) -> Result<Vec<(ConnectorUid, String)>, StoreError> {
+        reading::sign_ins::membership_issuers(&self.readers)
+            .await
+            .map_err(|e| (self.explain)(&e))
+    }
+
+    async fn claim_memberships(
+        &self,
+        connector: &ConnectorUid,
+        most: u32,
+    ) -> Result<Vec<ClaimedMembership>, StoreError> {
+        let request = SignInRequest::ClaimMemberships(connector.clone(), most);
+        match self.writer.call(request, StoreRequest::SignIn).await? {
+            SignInAnswer::Memberships(claimed) => Ok(claimed),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn step_membership(
+        &self,
+        membership: ClaimedMembership,
+        step: MembershipStep,
+    ) -> Result<StepOutcome, StoreError> {
+        self.step(SignInRequest::MembershipStep(membership, step))
+            .await
+    }
+
+    async fn end_memberships(
+        &self,
+        connector: &ConnectorUid,
+        but: Option<&str>,
+    ) -> Result<u64, StoreError> {
+        let request = SignInRequest::EndMemberships(connector.clone(), but.map(str::to_owned));
+        match self.writer.call(request, StoreRequest::SignIn).await? {
+            SignInAnswer::Ended(members) => Ok(members),
+            _ => Ok(0),
+        }
+    }
+}
+
+impl<R: Readers> DatabaseStore<R> {
+    async fn step(&self, request: SignInRequest) -> Result<StepOutcome, StoreError> {
+        match self.writer.call(request, StoreRequest::SignIn).await? {
+            SignInAnswer::Step(outcome) => Ok(outcome),
+            _ => Ok(StepOutcome::Lost),
+        }
     }
 }
 

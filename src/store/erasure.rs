@@ -36,7 +36,7 @@ impl super::objects::ErasedCounts {
 }
 
 /// Ends the lane `$1` with all that is in it, claimed or not.
-pub(super) const END_LANE: [(Erased, &str); 9] = [
+pub(super) const END_LANE: [(Erased, &str); 10] = [
     // A question of this lane that another one shows.
     (
         Erased::Waiting,
@@ -44,6 +44,10 @@ pub(super) const END_LANE: [(Erased, &str); 9] = [
     ),
     (Erased::Waiting, "DELETE FROM inbox WHERE lane = $1"),
     (Erased::Waiting, "DELETE FROM outbox WHERE lane = $1"),
+    (
+        Erased::Waiting,
+        "DELETE FROM sign_in_message WHERE lane = $1",
+    ),
     (Erased::Exchanges, "DELETE FROM exchange WHERE lane = $1"),
     (Erased::Conversations, "DELETE FROM session WHERE lane = $1"),
     (Erased::Others, "DELETE FROM read_along WHERE lane = $1"),
@@ -59,7 +63,7 @@ pub(super) const END_LANE: [(Erased, &str); 9] = [
 ];
 
 /// What else is the person's `$1` in the namespace `$2` (NULL: in all).
-pub(super) const ERASE_PERSON: [(Erased, &str); 13] = [
+pub(super) const ERASE_PERSON: [(Erased, &str); 16] = [
     (
         Erased::DeniedMessages,
         "DELETE FROM denied WHERE (sender = $1 OR chat = $1) AND (CAST($2 AS TEXT) IS NULL OR namespace = $2)",
@@ -113,6 +117,21 @@ pub(super) const ERASE_PERSON: [(Erased, &str); 13] = [
     (
         Erased::Others,
         "DELETE FROM day_usage WHERE sender = $1 AND connector IN
+           (SELECT id FROM connector WHERE CAST($2 AS TEXT) IS NULL OR namespace = $2)",
+    ),
+    (
+        Erased::Waiting,
+        "DELETE FROM sign_in_message WHERE sender = $1 AND sign_in IN
+           (SELECT s.id FROM sign_in s JOIN connector c ON c.id = s.connector WHERE CAST($2 AS TEXT) IS NULL OR c.namespace = $2)",
+    ),
+    (
+        Erased::Others,
+        "DELETE FROM sign_in WHERE user_id = $1 AND connector IN
+           (SELECT id FROM connector WHERE CAST($2 AS TEXT) IS NULL OR namespace = $2)",
+    ),
+    (
+        Erased::Others,
+        "DELETE FROM membership WHERE user_id = $1 AND connector IN
            (SELECT id FROM connector WHERE CAST($2 AS TEXT) IS NULL OR namespace = $2)",
     ),
     // The person's lanes are gone by now, which was noted.
@@ -178,8 +197,9 @@ const fn mention(
 }
 
 /// Every place that may name a person whose row it is not.
-pub(super) const MENTIONS: [Mention; 11] = [
+pub(super) const MENTIONS: [Mention; 12] = [
     mention("inbox", &["id"], "body", OF_LANES, blank_json),
+    mention("sign_in_message", &["id"], "body", OF_LANES, blank_json),
     mention("dead_letter", &["id"], "body", IN_NAMESPACE, blank_json),
     mention("denied", &["id"], "message", IN_NAMESPACE, blank_json),
     mention(

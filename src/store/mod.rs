@@ -24,6 +24,7 @@ mod reply_part;
 pub mod report;
 mod requests;
 pub mod shards;
+mod sign_ins;
 mod sqlite;
 mod state;
 mod statements;
@@ -60,6 +61,11 @@ pub use records::{
     WaitingPart, WriteOutcome,
 };
 pub use reply_part::{Caption, FallbackText, FilePart, PartContent, ReplyPart, RichPart};
+pub use sign_ins::{
+    ClaimedMembership, ClaimedSignIn, HeldForSignIn, HeldMessage, HoldOutcome, MAX_HELD,
+    MAX_HELD_BYTES, MAX_OPEN, MAX_PER_HOUR, MembershipStep, NewMembership, START_PATIENCE,
+    SignInClaim, SignInStep, SignInStore, SignInWork, StepOutcome,
+};
 pub use state::StoreState;
 
 pub use user_decisions::{
@@ -140,7 +146,7 @@ pub trait Inbox: Send + Sync + 'static {
 
 /// The whole store: the pipeline's side, and the listings of the commands.
 #[async_trait]
-pub trait Store: Inbox + ObjectStore + AccessStore + DayUsageStore {
+pub trait Store: Inbox + ObjectStore + AccessStore + SignInStore + DayUsageStore {
     /// Told whose message came as soon as it can be claimed: the pipeline, woken without polling.
     fn work_notifier(&self) -> Arc<WorkNotifier>;
 

@@ -12,6 +12,7 @@ use super::reply_part::ReplyPart;
 use crate::history::ChatMessage;
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::store::access::{AccessVerdict, AskOutcome, NewAccessRequest};
+use crate::store::sign_ins::{HeldForSignIn, HoldOutcome};
 use crate::store::user_decisions::{NewUserDecision, TakenDecision};
 
 /// A queue within which order is kept: one topic of one chat, as one connector's bot sees it. Another connector of the same bot has lanes
@@ -136,6 +137,8 @@ pub enum NoticeKind {
     KeyRefused,
     /// A user, in whichever chat, that they get no more answers today; `None`: whoever is in the chat.
     DayLimit(Option<i64>),
+    /// Somebody who may not write, that they are signed out.
+    SignedOut,
 }
 
 impl NoticeKind {
@@ -146,6 +149,7 @@ impl NoticeKind {
             Self::Ids => 1,
             Self::KeyRefused => 2,
             Self::DayLimit(_) => 3,
+            Self::SignedOut => 8,
         }
     }
 
@@ -153,7 +157,7 @@ impl NoticeKind {
     pub(super) fn user(self) -> Option<i64> {
         match self {
             Self::DayLimit(user) => user,
-            Self::Denial | Self::Ids | Self::KeyRefused => None,
+            Self::Denial | Self::Ids | Self::KeyRefused | Self::SignedOut => None,
         }
     }
 }
@@ -402,6 +406,13 @@ pub enum Change {
         /// Telegram's id of the message whose button was tapped.
         tapped_message: Option<i64>,
     },
+    /// A message waits for its sender's sign-in, if there is room; [`WriteOutcome::held`] says what became of it. It is not finished beside.
+    HoldForSignIn(Box<HeldForSignIn>),
+    /// A user is signed in no more, nor about to be.
+    SignOut {
+        /// Telegram's id of the user.
+        user: i64,
+    },
     /// Telegram has taken the message that shows the buttons of a decision, or of a request for access.
     DecisionShown {
         /// [`WaitingPart::reply`].
@@ -412,10 +423,7 @@ pub enum Change {
 }
 
 /// What became of a [`LaneWrite`].
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "each tells of another change"
-)]
+#[allow(clippy::struct_excessive_bools, reason = "each answers another change")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WriteOutcome {
     /// [`Change::Reply`] stored its parts (false: a notice had gone out lately).
@@ -428,6 +436,8 @@ pub struct WriteOutcome {
     pub access_request: Option<AskOutcome>,
     /// A [`Change::DecideAccessRequest`] decided a request that waited.
     pub access_request_decided: bool,
+    /// What became of the message of a [`Change::HoldForSignIn`].
+    pub held: Option<HoldOutcome>,
 }
 
 /// What waits for one connector.

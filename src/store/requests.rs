@@ -11,6 +11,7 @@ use super::day_usage::{LimitedQuestion, ReachedLimit};
 use super::objects::{ErasedCounts, ObjectKey, ObjectKind};
 use super::outgoing::{NewOutgoing, WrittenOutgoing};
 use super::records::{Change, ClaimOutcome, ClaimRequest, LaneWrite, Retention, WriteOutcome};
+use super::sign_ins::{SignInAnswer, SignInRequest};
 use super::user_decisions::ExpiredDecision;
 use super::{AcceptOutcome, StoreError};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
@@ -121,6 +122,7 @@ pub(super) enum StoreRequest {
     Grant(Pending<NewGrant, i64>),
     DecideAccessRequest(Pending<DecideRequest, WrittenVerdict>),
     ExpireAccessRequests(Pending<(), Vec<ExpiredRequest>>),
+    SignIn(Pending<SignInRequest, SignInAnswer>),
     /// Answered with all that were counted in the minute.
     CountMessages(Pending<CountMessages, u32>),
     /// Answered with the limit that lets it not be asked.
@@ -149,6 +151,7 @@ pub(super) const OPERATIONS: [&str; 21] = [
     "grant",
     "decide_access_request",
     "expire_access_requests",
+    "sign_in",
     "count_messages",
     "count_question",
     "delete_objects",
@@ -172,6 +175,7 @@ impl StoreRequest {
             | Self::Grant(_)
             | Self::DecideAccessRequest(_)
             | Self::ExpireAccessRequests(_)
+            | Self::SignIn(_)
             | Self::Probe(_) => true,
             Self::Claim(_)
             | Self::Write(_)
@@ -209,8 +213,10 @@ impl StoreRequest {
                         | Change::EndReply { .. }
                         | Change::AskForAccess(_)
                         | Change::DecideAccessRequest { .. }
+                        | Change::SignOut { .. }
                 )
             }),
+            Self::SignIn(sign_in) => sign_in.request.may_change_objects(),
             Self::DeadLetterOtherBots(_)
             | Self::Prune(_)
             | Self::DeleteConnectorData(_)
@@ -288,6 +294,7 @@ impl StoreRequest {
             Self::Grant(_) => "grant",
             Self::DecideAccessRequest(_) => "decide_access_request",
             Self::ExpireAccessRequests(_) => "expire_access_requests",
+            Self::SignIn(_) => "sign_in",
             Self::CountMessages(_) => "count_messages",
             Self::CountQuestion(_) => "count_question",
             Self::DeleteObjects(_) => "delete_objects",
@@ -322,6 +329,7 @@ impl StoreRequest {
             Self::Grant(pending) => pending.answer(failure),
             Self::DecideAccessRequest(pending) => pending.answer(failure),
             Self::ExpireAccessRequests(pending) => pending.answer(failure),
+            Self::SignIn(pending) => pending.answer(failure),
             Self::CountMessages(pending) => pending.answer(failure),
             Self::CountQuestion(pending) => pending.answer(failure),
             Self::DeleteObjects(pending) => pending.answer(failure),

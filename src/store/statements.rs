@@ -66,8 +66,19 @@ pub(super) fn prune_statements(retention: &Retention) -> [(&'static str, Timesta
                (SELECT connector, sender, day FROM day_usage WHERE day < $1 / 86400000 - 1 LIMIT $2)",
             retention.identities,
         ),
+        // Of connectors that did not come back: what waits there is as old as an update can be.
+        (
+            "DELETE FROM sign_in WHERE id IN (SELECT id FROM sign_in WHERE begun_at < $1 LIMIT $2)",
+            retention.identities,
+        ),
     ]
 }
+
+/// So long it is remembered that a sign-in ended, in milliseconds: the time in which a user's are counted.
+pub(super) const SIGN_INS_KEPT: i64 = 3_600_000;
+
+/// Forgets a bounded number (`$2`) of sign-ins that ended and began before `$1`.
+pub(super) const PRUNE_SIGN_INS: &str = "DELETE FROM sign_in WHERE id IN (SELECT id FROM sign_in WHERE phase = 2 AND begun_at < $1 LIMIT $2)";
 
 /// Gives the connector `$1` and the bot `$2` what it has of the chat `$3` under the id `$4`. What came under the new id before is put to
 /// it, unless it has a session or is being worked in.
@@ -90,7 +101,7 @@ pub(super) const MOVE_CHAT: [&str; 7] = [
 ];
 
 /// What `DeleteConnectorData` removes of the connector `$1`.
-pub(super) const DELETE_CONNECTOR_DATA: [&str; 17] = [
+pub(super) const DELETE_CONNECTOR_DATA: [&str; 19] = [
     "DELETE FROM inbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM outbox WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
     "DELETE FROM exchange WHERE lane IN (SELECT id FROM lane WHERE connector = $1)",
@@ -108,6 +119,8 @@ pub(super) const DELETE_CONNECTOR_DATA: [&str; 17] = [
     "DELETE FROM notice WHERE connector = $1",
     "DELETE FROM moved_chat WHERE connector = $1",
     "DELETE FROM day_usage WHERE connector = $1",
+    "DELETE FROM sign_in WHERE connector = $1",
+    "DELETE FROM membership WHERE connector = $1",
     "UPDATE connector SET superseded = 1 WHERE id = $1",
 ];
 

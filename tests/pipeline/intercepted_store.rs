@@ -13,12 +13,7 @@ use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
 use telegram_connector_operator::store::shards::ShardLeases;
 use telegram_connector_operator::store::{
     AcceptOutcome, AccessRequest, AccessStore, AccessVerdict, Backlog, Claim, ClaimOutcome,
-    ClaimRequest, CreateOutcome, DayUsageStore, DeadLetter, DecideOutcome, DeniedMessage,
-    ErasedCounts, ExpiredDecision, ExpiredRequest, Grant, Inbox, LaneWrite, LimitedQuestion,
-    ListingQuery, NewGrant, NewOutgoing, ObjectChanges, ObjectKey, ObjectKind, ObjectPage,
-    ObjectQuery, ObjectStore, OutgoingMessage, Page, ParkedClaim, ReachedLimit, ReadAlongMessage,
-    Retention, SessionSummary, Store, StoreError, UserDecision, WaitingMessage, WorkNotifier,
-    WriteOutcome,
+    ClaimRequest, CreateOutcome, DayUsageStore, DeadLetter, DecideOutcome, DeniedMessage, ErasedCounts, ExpiredDecision, ExpiredRequest, Grant, Inbox, LaneWrite, LimitedQuestion, ListingQuery, NewGrant, NewOutgoing, ObjectChanges, ObjectKey, ObjectKind, ObjectPage, ObjectQuery, ObjectStore, OutgoingMessage, Page, ParkedClaim, ReachedLimit, ReadAlongMessage, Retention, SessionSummary, Store, StoreError, UserDecision, WaitingMessage, WorkNotifier, WriteOutcome, ClaimedMembership, ClaimedSignIn, HeldMessage, MembershipStep, SignInClaim, SignInStep, SignInStore, SignInWork, StepOutcome,
 };
 use telegram_connector_operator::telegram::RawUpdate;
 use tokio::sync::Notify;
@@ -269,6 +264,84 @@ impl DayUsageStore for InterceptedStore {
     ) -> Result<Option<ReachedLimit>, StoreError> {
         self.call("count_question", self.store.count_question(question))
             .await
+    }
+}
+
+#[async_trait]
+impl SignInStore for InterceptedStore {
+    async fn sign_in_work(&self, now: Timestamp) -> Result<SignInWork, StoreError> {
+        self.call("sign_in_work", self.store.sign_in_work(now))
+            .await
+    }
+
+    async fn claim_sign_ins(
+        &self,
+        connector: &ConnectorUid,
+        most: u32,
+    ) -> Result<Vec<ClaimedSignIn>, StoreError> {
+        let claiming = self.store.claim_sign_ins(connector, most);
+        self.call("claim_sign_ins", claiming).await
+    }
+
+    async fn held_messages(&self, sign_in: i64) -> Result<Vec<HeldMessage>, StoreError> {
+        self.call("held_messages", self.store.held_messages(sign_in))
+            .await
+    }
+
+    async fn step_sign_in(
+        &self,
+        claim: SignInClaim,
+        step: SignInStep,
+    ) -> Result<StepOutcome, StoreError> {
+        self.call("step_sign_in", self.store.step_sign_in(claim, step))
+            .await
+    }
+
+    async fn release_sign_ins(&self, connector: &ConnectorUid) -> Result<u64, StoreError> {
+        self.call("release_sign_ins", self.store.release_sign_ins(connector))
+            .await
+    }
+
+    async fn member_with(
+        &self,
+        connector: i64,
+        issuer: &str,
+        subject: &str,
+    ) -> Result<Option<(i64, Option<String>)>, StoreError> {
+        let reading = self.store.member_with(connector, issuer, subject);
+        self.call("member_with", reading).await
+    }
+
+    async fn membership_issuers(&self) -> Result<Vec<(ConnectorUid, String)>, StoreError> {
+        self.call("membership_issuers", self.store.membership_issuers())
+            .await
+    }
+
+    async fn claim_memberships(
+        &self,
+        connector: &ConnectorUid,
+        most: u32,
+    ) -> Result<Vec<ClaimedMembership>, StoreError> {
+        let claiming = self.store.claim_memberships(connector, most);
+        self.call("claim_memberships", claiming).await
+    }
+
+    async fn step_membership(
+        &self,
+        membership: ClaimedMembership,
+        step: MembershipStep,
+    ) -> Result<StepOutcome, StoreError> {
+        let stepping = self.store.step_membership(membership, step);
+        self.call("step_membership", stepping).await
+    }
+
+    async fn end_memberships(
+        &self,
+        connector: &ConnectorUid,
+        but: Option<&str>,
+    ) -> Result<u64, StoreError> {
+        let ending = self.store.end_memberships(connector, but);
+        self.call("end_memberships", ending).await
     }
 }
 

@@ -6,14 +6,15 @@ use sqlx::postgres::PgConnection;
 
 use super::accept::BacklogCount;
 use super::connection::{Connection, rows};
-use super::{access, day_usage, objects, outgoing, user_decisions};
+use super::{access, day_usage, objects, outgoing, user_decisions, sign_ins};
 use crate::identity::ConnectorUid;
 use crate::store::Retention;
 use crate::store::reading::timestamp;
 use crate::store::requests::{CountMessages, OtherBots, StoreRequest};
 use crate::store::statements::{
     CLEAR_IDLE_LANES, COUNT_CRASHES, DELETE_CONNECTOR_DATA, DELETED_OBJECTS_KEPT,
-    PRUNE_DELETED_OBJECTS, PRUNE_LIMIT, WAKE_OVERDUE_LANES, latest_ready_at, prune_statements,
+    PRUNE_DELETED_OBJECTS, PRUNE_LIMIT, PRUNE_SIGN_INS, SIGN_INS_KEPT, WAKE_OVERDUE_LANES,
+    latest_ready_at, prune_statements,
 };
 
 /// Does every other operation of the batch.
@@ -106,6 +107,10 @@ pub(super) async fn apply_requests(
             StoreRequest::ExpireAccessRequests(pending) => {
                 let expired = access::expire(connection, db).await?;
                 pending.resolve(Ok(expired));
+            }
+            StoreRequest::SignIn(pending) => {
+                let answer = sign_ins::apply(connection, db, &pending.request).await?;
+                pending.resolve(Ok(answer));
             }
             StoreRequest::Probe(pending) => {
                 probe(connection, db).await?;
@@ -238,6 +243,12 @@ async fn prune(db: &mut PgConnection, retention: &Retention) -> Result<bool, sql
     let now: i64 = sqlx::query_scalar("SELECT (extract(epoch FROM now()) * 1000)::bigint")
         .fetch_one(&mut *db)
         .await?;
+    let removed = sqlx::query(PRUNE_SIGN_INS)
+        .bind(now - SIGN_INS_KEPT)
+        .bind(PRUNE_LIMIT)
+        .execute(&mut *db)
+        .await?;
+    more |= removed.rows_affected() >= limit;
     for statement in PRUNE_DELETED_OBJECTS {
         let pruned = sqlx::query(statement)
             .bind(now - DELETED_OBJECTS_KEPT)
@@ -259,6 +270,7 @@ async fn prune_lanes(db: &mut PgConnection, ids: &[i64]) -> Result<u64, sqlx::Er
         "DELETE FROM lane WHERE id IN (SELECT id FROM lane WHERE id = ANY($1) AND owner IS NULL AND ready_at IS NULL AND open_decisions = 0
            AND NOT EXISTS (SELECT 1 FROM session s WHERE s.lane = lane.id)
            AND NOT EXISTS (SELECT 1 FROM user_decision d WHERE d.shown_lane = lane.id AND d.state = 0)
+           AND NOT EXISTS (SELECT 1 FROM sign_in_message m WHERE m.lane = lane.id)
            AND NOT EXISTS (SELECT 1 FROM read_along r WHERE r.lane = lane.id) FOR UPDATE SKIP LOCKED)",
     )
     .bind(ids)

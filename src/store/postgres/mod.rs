@@ -13,6 +13,7 @@ mod outgoing;
 mod read_along;
 mod reading;
 mod shards;
+mod sign_ins;
 mod uploads;
 mod user_decisions;
 mod write;
@@ -66,6 +67,7 @@ const MIGRATIONS: &[super::migrations::File] = &[
         "day_usage",
         include_str!("migrations/0012_day_usage.sql"),
     ),
+    (13, "sign_ins", include_str!("migrations/0013_sign_ins.sql")),
 ];
 
 fn invalid(what: &str, error: &dyn std::fmt::Display) -> StoreError {

@@ -12,6 +12,7 @@ use super::day_usage::count_tokens;
 use super::notices::Notices;
 use super::outgoing;
 use super::read_along::apply_read_along;
+use super::sign_ins;
 use super::uploads::store_uploads;
 use super::user_decisions;
 use super::write_rows::Rows;
@@ -77,6 +78,7 @@ pub(super) async fn apply_lane_writes(
         count_tokens(db, write).await?;
         let decisions = user_decisions::apply_write(db, write, now).await?;
         written.decision_taken = decisions.taken;
+        written.held = sign_ins::apply_write(connection, db, write, now).await?;
         connection
             .backlog
             .add(write.claim.connector, decisions.follow_ups);

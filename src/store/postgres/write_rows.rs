@@ -183,6 +183,8 @@ impl<'a> Rows<'a> {
                     self.ended_replies.push((lane, *reply));
                 }
                 Change::CountTokens(_)
+                | Change::HoldForSignIn(_)
+                | Change::SignOut { .. }
                 | Change::OpenDecision(_)
                 | Change::TakeDecision { .. }
                 | Change::DecisionDelivered { .. }

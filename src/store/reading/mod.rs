@@ -4,6 +4,7 @@ pub(super) mod access;
 pub(super) mod listing;
 pub(super) mod objects;
 pub(super) mod outgoing;
+pub(super) mod sign_ins;
 pub(super) mod user_decisions;
 pub(super) mod waiting_messages;
 

@@ -7,14 +7,15 @@ use super::accept::BacklogCount;
 use super::claimant::DeadClaimant;
 use super::connection::Connection;
 use super::sent_journal;
-use super::{access, day_usage, objects, outgoing, user_decisions};
+use super::{access, day_usage, objects, outgoing, user_decisions, sign_ins};
 use crate::identity::ConnectorUid;
 use crate::store::Retention;
 use crate::store::reading::timestamp;
 use crate::store::requests::{OtherBots, StoreRequest};
 use crate::store::statements::{
     CLEAR_IDLE_LANES, COUNT_CRASHES, DELETE_CONNECTOR_DATA, DELETED_OBJECTS_KEPT,
-    PRUNE_DELETED_OBJECTS, PRUNE_LIMIT, WAKE_OVERDUE_LANES, latest_ready_at, prune_statements,
+    PRUNE_DELETED_OBJECTS, PRUNE_LIMIT, PRUNE_SIGN_INS, SIGN_INS_KEPT, WAKE_OVERDUE_LANES,
+    latest_ready_at, prune_statements,
 };
 
 /// Does every other operation of the batch.
@@ -105,6 +106,10 @@ pub(super) fn apply_requests(
             StoreRequest::ExpireAccessRequests(pending) => {
                 let expired = access::expire(connection, db)?;
                 pending.resolve(Ok(expired));
+            }
+            StoreRequest::SignIn(pending) => {
+                let answer = sign_ins::apply(connection, db, &pending.request)?;
+                pending.resolve(Ok(answer));
             }
             StoreRequest::Probe(pending) => {
                 probe(connection, db)?;
@@ -212,6 +217,9 @@ fn prune(db: &Db, retention: &Retention, now: i64) -> rusqlite::Result<bool> {
             .execute((before.as_millisecond(), PRUNE_LIMIT))?;
         more |= removed as u64 >= limit;
     }
+    let ended = (now - SIGN_INS_KEPT, PRUNE_LIMIT);
+    let removed = db.prepare_cached(PRUNE_SIGN_INS)?.execute(ended)?;
+    more |= removed as u64 >= limit;
     for statement in PRUNE_DELETED_OBJECTS {
         let removed = db
             .prepare_cached(statement)?
@@ -227,6 +235,7 @@ fn prune_lanes(db: &Db, ids: &[i64]) -> rusqlite::Result<u64> {
         "DELETE FROM lane WHERE id = ?1 AND owner IS NULL AND ready_at IS NULL AND open_decisions = 0
            AND NOT EXISTS (SELECT 1 FROM session s WHERE s.lane = lane.id)
            AND NOT EXISTS (SELECT 1 FROM user_decision d WHERE d.shown_lane = lane.id AND d.state = 0)
+           AND NOT EXISTS (SELECT 1 FROM sign_in_message m WHERE m.lane = lane.id)
            AND NOT EXISTS (SELECT 1 FROM read_along r WHERE r.lane = lane.id)",
     )?;
     let mut removed = 0;

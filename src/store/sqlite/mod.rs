@@ -15,6 +15,7 @@ mod open_error;
 mod outgoing;
 mod reading;
 mod sent_journal;
+mod sign_ins;
 mod user_decisions;
 mod wal_file;
 mod write;
@@ -132,6 +133,7 @@ const MIGRATIONS: &[super::migrations::File] = &[
         "day_usage",
         include_str!("migrations/0011_day_usage.sql"),
     ),
+    (12, "sign_ins", include_str!("migrations/0012_sign_ins.sql")),
 ];
 
 /// Two processes may start at the same moment; the second finds the first's migrations done.

@@ -6,7 +6,7 @@ use rusqlite::{Connection as Db, OptionalExtension as _, Params};
 
 use super::connection::Connection;
 use super::sent_journal::{SentPart, SentRecord};
-use super::{access, day_usage, outgoing, user_decisions};
+use super::{access, day_usage, outgoing, user_decisions, sign_ins};
 use crate::store::read_along;
 use crate::store::requests::StoreRequest;
 use crate::store::statements::{
@@ -118,6 +118,13 @@ fn apply_lane_write(
             }
             Change::AskForAccess(_) | Change::DecideAccessRequest { .. } => {
                 access::apply_change(connection, db, write.claim, change, &mut written)?;
+            }
+            Change::HoldForSignIn(held) => {
+                let held = sign_ins::hold(connection, db, write.claim, held, now)?;
+                written.held = Some(held);
+            }
+            Change::SignOut { user } => {
+                sign_ins::sign_out(db, write.claim.connector, *user, now)?;
             }
             other => apply_change(db, lane, other, now)?,
         }
@@ -269,6 +276,8 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
         | Change::EndSending { .. }
         | Change::FailOutgoing { .. }
         | Change::CountTokens(_)
+        | Change::HoldForSignIn(_)
+        | Change::SignOut { .. }
         | Change::OpenDecision(_)
         | Change::TakeDecision { .. }
         | Change::DecisionDelivered { .. }

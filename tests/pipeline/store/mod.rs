@@ -15,6 +15,7 @@ mod parked_claims;
 mod pruning;
 pub(crate) mod read_along;
 pub(crate) mod rich;
+mod sign_ins;
 pub(crate) mod uploads;
 pub(crate) mod user_decisions;
 mod work;
