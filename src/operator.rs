@@ -163,6 +163,11 @@ impl Operator {
             readiness: readiness.clone(),
             limits: pipeline_limits(&settings),
             on_dead_letter: Some(dead_letter_hook(observations.clone())),
+            // Without a key no provider is asked, and nothing is sealed.
+            sealer: settings
+                .sealer
+                .clone()
+                .unwrap_or_else(|| Arc::new(Sealer::ephemeral())),
         });
         let mut servers = Vec::new();
         if let (Some(listener), ConnectionSettings::Webhook(webhook)) =

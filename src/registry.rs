@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::api::connector::{AccessLevel, RespondTo, RichMessages, SpeechOccasion};
 use crate::assistant::{Assistant, Extractor, Speaker, Transcriber};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
-use crate::identity_provider::IdentityProvider;
+use crate::identity_provider::{IdentityProvider, SignInProvider};
 use crate::store::DayLimit;
 use crate::telegram::Bot;
 
@@ -72,7 +72,7 @@ pub struct ResolvedConnector {
 #[derive(Debug, Clone)]
 pub struct SignInPolicy {
     /// The identity provider.
-    pub provider: Arc<IdentityProvider>,
+    pub provider: Arc<dyn SignInProvider>,
     /// After so long it is asked again whether somebody is a member.
     pub recheck: std::time::Duration,
     /// For so long after a recheck is due, a provider that cannot be reached ends nobody's access.

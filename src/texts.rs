@@ -15,6 +15,17 @@ pub use access_texts::{AccessTexts, AskingUser};
 pub struct Texts {
     denied: String,
     id: String,
+    sign_in: String,
+    /// A sign-in was refused, or its time was over.
+    pub sign_in_ended: String,
+    /// Somebody signed in who is no member.
+    pub sign_in_no_access: String,
+    /// The identity provider cannot be used.
+    pub sign_in_unavailable: String,
+    /// To who was signed in with an account that has signed in elsewhere.
+    pub sign_in_replaced: String,
+    /// The answer to `/logout`.
+    pub signed_out: String,
     /// The default answer to `/start`.
     pub greeting: String,
     /// The answer to `/new`.
@@ -189,6 +200,14 @@ impl Texts {
         text.replace("{until}", until)
     }
 
+    /// Where to sign in and with which code, and for how many minutes that holds.
+    pub fn sign_in(&self, link: &str, code: &str, minutes: u64) -> String {
+        self.sign_in
+            .replace("{minutes}", &minutes.to_string())
+            .replace("{code}", code)
+            .replace("{link}", link)
+    }
+
     /// Stands below the sources of an answer of which `count` are left out.
     pub fn more_sources(&self, count: usize) -> String {
         self.more_sources.replace("{count}", &count.to_string())
@@ -228,9 +247,19 @@ mod tests {
             assert!(denied.contains("424242") && !denied.contains('{'), "{code}");
             let id = texts.id(Some(424_242), -100_777);
             assert!(id.contains("424242") && id.contains("-100777"), "{code}");
+            let sign_in = texts.sign_in("https://id.example/x", "AB-CD", 4711);
+            for said in ["https://id.example/x", "AB-CD", "4711", "/logout"] {
+                assert!(sign_in.contains(said), "{code}: {sign_in}");
+            }
             for text in [
                 &denied,
                 &id,
+                &sign_in,
+                &texts.sign_in_ended,
+                &texts.sign_in_no_access,
+                &texts.sign_in_unavailable,
+                &texts.sign_in_replaced,
+                &texts.signed_out,
                 &texts.greeting,
                 &texts.new_session,
                 &texts.no_session,

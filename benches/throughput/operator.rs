@@ -12,6 +12,7 @@ use telegram_connector_operator::connection::ConnectionSettings;
 use telegram_connector_operator::connection::{BotConnections, ConnectionGoal};
 use telegram_connector_operator::controller;
 use telegram_connector_operator::identity::{ConnectorRef, ConnectorUid};
+use telegram_connector_operator::identity_provider::Sealer;
 use telegram_connector_operator::observation::Observations;
 use telegram_connector_operator::pipeline::{Pipeline, PipelineContext, PipelineLimits};
 use telegram_connector_operator::registry::{
@@ -135,6 +136,7 @@ pub(super) async fn run(args: &[String], duration: SessionDuration) -> Result<()
             ..PipelineLimits::default()
         },
         on_dead_letter: None,
+        sealer: Arc::new(Sealer::ephemeral()),
     });
     while changed_connectors.recv().await.is_some() {}
     Ok(())

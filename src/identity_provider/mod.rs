@@ -12,12 +12,14 @@
 //! | `claims` | the claims that make somebody a member |
 //! | `standing` | whether the provider can be used, for the connector's status |
 //! | `sealer` | seals what of a sign-in is stored |
+//! | `sign_in_provider` | the trait by which a sign-in uses a provider |
 
 mod claims;
 mod discovery;
 mod http_client;
 mod id_token;
 mod sealer;
+mod sign_in_provider;
 mod standing;
 mod token_endpoint;
 
@@ -45,6 +47,7 @@ use token_endpoint::{Client, Failure, Tokens};
 pub use claims::RequiredClaim;
 pub use http_client::{IdentityProviderHttpClient, ProviderLimits};
 pub use sealer::{KeyFileError, OpenError, Sealer};
+pub use sign_in_provider::SignInProvider;
 pub use standing::Standing;
 
 /// `grant_type` of the device flow (RFC 8628, section 3.4).

@@ -40,6 +40,7 @@ pub struct Pipeline {
     dispatcher: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
     inbox_watch: JoinHandle<()>,
+    sign_ins: JoinHandle<()>,
     lane_tasks: TaskTracker,
     abort: tokio_util::sync::CancellationToken,
     store: Arc<dyn crate::store::Store>,
@@ -59,6 +60,8 @@ impl Pipeline {
             readiness: context.readiness,
             limits: context.limits,
             on_dead_letter: context.on_dead_letter,
+            sealer: context.sealer,
+            sign_in_begun: tokio::sync::Notify::new(),
             throttle: state::throttle::Throttle::default(),
             send_windows: state::send_window::SendWindows::default(),
             rate_limiter: state::rate_limit::UserRateLimiter::default(),
@@ -80,6 +83,7 @@ impl Pipeline {
             stop,
             dispatcher: tokio::spawn(dispatcher.run(stopped)),
             housekeeping: tokio::spawn(housekeeping::run(pipeline.clone())),
+            sign_ins: tokio::spawn(work::sign_in::run(pipeline.clone())),
             inbox_watch: tokio::spawn(work::inbox_watch::watch_inbox(pipeline)),
             lane_tasks: lanes,
             abort,
@@ -94,6 +98,7 @@ impl Pipeline {
         // The receivers live as long as the tasks.
         let _ = self.stop.send(true);
         end_task(self.housekeeping).await;
+        end_task(self.sign_ins).await;
         // The engine returns at once; it fails only by a panic, which has been reported.
         let _ = self.dispatcher.await;
         self.lane_tasks.close();

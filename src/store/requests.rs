@@ -134,7 +134,7 @@ pub(super) enum StoreRequest {
 }
 
 /// The operations' names in metrics: every [`StoreRequest::label`].
-pub(super) const OPERATIONS: [&str; 21] = [
+pub(super) const OPERATIONS: [&str; 22] = [
     "accept",
     "claim",
     "write",

@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use super::outcomes::{UpdateOutcome, WebhookRefusal};
+use super::outcomes::{RecheckOutcome, SignInOutcome, UpdateOutcome, WebhookRefusal};
 
 /// The prefix of every metric's name.
 const PREFIX: &str = "telegram_connector_operator";
@@ -68,6 +68,8 @@ pub struct Metrics {
     decisions: Counters<2>,
     access_requests: Counters<1>,
     limited: Counters<1>,
+    sign_ins: Counters<1>,
+    membership_rechecks: Counters<1>,
     telegram_seconds: Histograms<2>,
     throttled: Counters<1>,
     throttled_seconds: Counter<f64, std::sync::atomic::AtomicU64>,
@@ -111,6 +113,8 @@ impl Metrics {
             decisions: Family::default(),
             access_requests: Family::default(),
             limited: Family::default(),
+            sign_ins: Family::default(),
+            membership_rechecks: Family::default(),
             telegram_seconds: Family::new_with_constructor(|| buckets(0.005, 2.0, 14)),
             throttled: Family::default(),
             throttled_seconds: Counter::default(),
@@ -138,6 +142,14 @@ impl Metrics {
         drop(self.throttled.get_or_create(&[("method", "sendMessage")]));
         for outcome in ACCESS_REQUEST_OUTCOMES {
             drop(self.access_requests.get_or_create(&[("outcome", outcome)]));
+        }
+        for outcome in SignInOutcome::ALL {
+            let labels = [("outcome", outcome.label())];
+            drop(self.sign_ins.get_or_create(&labels));
+        }
+        for outcome in RecheckOutcome::ALL {
+            let labels = [("outcome", outcome.label())];
+            drop(self.membership_rechecks.get_or_create(&labels));
         }
         for (kind, result) in DECISION_RESULTS {
             drop(
@@ -258,6 +270,16 @@ impl Metrics {
             "limited_messages",
             "Messages that were not asked of the assistant because a limit of the day is reached, by limit (user_messages, user_tokens, connector_messages, connector_tokens)",
             self.limited.clone(),
+        );
+        r.register(
+            "sign_ins",
+            "Sign-ins with the organization's account, by outcome (begun, signed_in, refused, expired, claims_missing, provider_failed, cancelled)",
+            self.sign_ins.clone(),
+        );
+        r.register(
+            "membership_rechecks",
+            "Rechecks of people who signed in, by outcome (member, retried, not_due: they go on; revoked, claims_missing, sign_in_again, unreachable, other_provider: their access ends)",
+            self.membership_rechecks.clone(),
         );
         r.register_with_unit(
             "telegram",
@@ -437,6 +459,18 @@ impl Metrics {
         self.limited
             .get_or_create(&[("limit", limit)])
             .inc_by(messages as u64);
+    }
+
+    /// Counts what becomes of a sign-in.
+    pub fn count_sign_in(&self, outcome: SignInOutcome) {
+        let labels = [("outcome", outcome.label())];
+        self.sign_ins.get_or_create(&labels).inc();
+    }
+
+    /// Counts a recheck of a member.
+    pub fn count_membership_recheck(&self, outcome: RecheckOutcome) {
+        let labels = [("outcome", outcome.label())];
+        self.membership_rechecks.get_or_create(&labels).inc();
     }
 
     /// Records a finished Bot API call other than `getUpdates`. `method` is its name; `result` is `ok` or an error's label.

@@ -43,6 +43,102 @@ impl UpdateOutcome {
     }
 }
 
+/// What becomes of a sign-in with the organization's account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignInOutcome {
+    /// It has begun: somebody wrote who is no member.
+    Begun,
+    /// They signed in and are let in.
+    SignedIn,
+    /// They, or the provider, said no.
+    Refused,
+    /// Its time was over.
+    Expired,
+    /// They signed in, and a claim does not hold.
+    ClaimsMissing,
+    /// The provider could not be used.
+    ProviderFailed,
+    /// It is needed no more: they logged out, or are let in otherwise.
+    Cancelled,
+}
+
+impl SignInOutcome {
+    pub(super) const ALL: [Self; 7] = [
+        Self::Begun,
+        Self::SignedIn,
+        Self::Refused,
+        Self::Expired,
+        Self::ClaimsMissing,
+        Self::ProviderFailed,
+        Self::Cancelled,
+    ];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Begun => "begun",
+            Self::SignedIn => "signed_in",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+            Self::ClaimsMissing => "claims_missing",
+            Self::ProviderFailed => "provider_failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What a recheck of a member found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecheckOutcome {
+    /// A member still.
+    Member,
+    /// The provider could not be asked; it is tried again.
+    Retried,
+    /// There is no refresh token, and the recheck is not due yet.
+    NotDue,
+    /// The provider honours the refresh token no more.
+    Revoked,
+    /// A claim holds no longer.
+    ClaimsMissing,
+    /// There is no refresh token: they sign in again.
+    SignInAgain,
+    /// The provider could not be asked until the grace was over.
+    Unreachable,
+    /// The connector has another provider now, or none.
+    OtherProvider,
+}
+
+impl RecheckOutcome {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Member,
+        Self::Retried,
+        Self::NotDue,
+        Self::Revoked,
+        Self::ClaimsMissing,
+        Self::SignInAgain,
+        Self::Unreachable,
+        Self::OtherProvider,
+    ];
+
+    /// In snake case.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Retried => "retried",
+            Self::NotDue => "not_due",
+            Self::Revoked => "revoked",
+            Self::ClaimsMissing => "claims_missing",
+            Self::SignInAgain => "sign_in_again",
+            Self::Unreachable => "unreachable",
+            Self::OtherProvider => "other_provider",
+        }
+    }
+
+    /// Whether the person is let in no more.
+    pub fn ends_access(self) -> bool {
+        !matches!(self, Self::Member | Self::Retried | Self::NotDue)
+    }
+}
+
 /// Why the webhook server refused a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WebhookRefusal {

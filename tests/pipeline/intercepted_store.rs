@@ -13,7 +13,13 @@ use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
 use telegram_connector_operator::store::shards::ShardLeases;
 use telegram_connector_operator::store::{
     AcceptOutcome, AccessRequest, AccessStore, AccessVerdict, Backlog, Claim, ClaimOutcome,
-    ClaimRequest, CreateOutcome, DayUsageStore, DeadLetter, DecideOutcome, DeniedMessage, ErasedCounts, ExpiredDecision, ExpiredRequest, Grant, Inbox, LaneWrite, LimitedQuestion, ListingQuery, NewGrant, NewOutgoing, ObjectChanges, ObjectKey, ObjectKind, ObjectPage, ObjectQuery, ObjectStore, OutgoingMessage, Page, ParkedClaim, ReachedLimit, ReadAlongMessage, Retention, SessionSummary, Store, StoreError, UserDecision, WaitingMessage, WorkNotifier, WriteOutcome, ClaimedMembership, ClaimedSignIn, HeldMessage, MembershipStep, SignInClaim, SignInStep, SignInStore, SignInWork, StepOutcome,
+    ClaimRequest, ClaimedMembership, ClaimedSignIn, CreateOutcome, DayUsageStore, DeadLetter,
+    DecideOutcome, DeniedMessage, ErasedCounts, ExpiredDecision, ExpiredRequest, Grant,
+    HeldMessage, Inbox, LaneWrite, LimitedQuestion, ListingQuery, MembershipStep, NewGrant,
+    NewOutgoing, ObjectChanges, ObjectKey, ObjectKind, ObjectPage, ObjectQuery, ObjectStore,
+    OutgoingMessage, Page, ParkedClaim, ReachedLimit, ReadAlongMessage, Retention, SessionSummary,
+    SignInClaim, SignInStep, SignInStore, SignInWork, StepOutcome, Store, StoreError, UserDecision,
+    WaitingMessage, WorkNotifier, WriteOutcome,
 };
 use telegram_connector_operator::telegram::RawUpdate;
 use tokio::sync::Notify;

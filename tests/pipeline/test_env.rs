@@ -16,6 +16,7 @@ use telegram_connector_operator::assistant::{
 };
 use telegram_connector_operator::clock::{SharedClock, SystemClock};
 use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
+use telegram_connector_operator::identity_provider::Sealer;
 use telegram_connector_operator::observation::Observations;
 use telegram_connector_operator::pipeline::{
     Pipeline, PipelineContext, PipelineLimits, RetryPolicy,
@@ -48,6 +49,7 @@ pub(crate) struct TestEnv {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) limits: PipelineLimits,
     pub(crate) clock: SharedClock,
+    pub(crate) sealer: Arc<Sealer>,
     pipeline: Option<Pipeline>,
     pollers: Vec<tokio::task::JoinHandle<()>>,
     /// `--telegram-files-dir` of connectors that are made from now on.
@@ -108,6 +110,7 @@ impl TestEnv {
             readiness: Arc::default(),
             limits,
             clock: Arc::new(SystemClock),
+            sealer: Arc::new(Sealer::ephemeral()),
             pipeline: None,
             pollers: Vec::new(),
             local_files: None,
@@ -137,6 +140,7 @@ impl TestEnv {
             readiness: self.readiness.clone(),
             limits: self.limits,
             on_dead_letter: None,
+            sealer: self.sealer.clone(),
         }
     }
 

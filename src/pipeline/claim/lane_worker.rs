@@ -67,6 +67,8 @@ pub(crate) struct LaneWorker {
     pub(crate) memory: LaneMemory,
     memory_changed: bool,
     pub(crate) decisions: LaneDecisions,
+    /// Something was done under this claim that changes what the rest of it is to become.
+    pub(crate) must_claim_anew: bool,
     changes: Vec<Change>,
     /// Something among the changes must be written before anything else is done.
     must_write: bool,
@@ -90,6 +92,7 @@ impl LaneWorker {
             } else {
                 LaneDecisions::None
             },
+            must_claim_anew: false,
             memory: LaneMemory::parse(&claimed.handled),
             memory_changed: false,
             changes: Vec::new(),

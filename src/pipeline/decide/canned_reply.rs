@@ -59,6 +59,8 @@ pub(crate) enum CannedReply {
     ConversationTooLong,
     /// The assistant refuses the bot's key, and the message waits.
     KeyRefused,
+    /// To `/logout`.
+    SignedOut,
     /// A decision that others are asked for.
     NotAsked,
     /// A decision that is no longer open.

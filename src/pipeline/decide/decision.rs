@@ -8,6 +8,7 @@ use crate::pipeline::decide::assistant_input::{self, AssistantInput, InputContex
 use crate::pipeline::decide::attachment_check;
 use crate::pipeline::decide::canned_reply::CannedReply;
 use crate::pipeline::decide::groups::{BotIdentity, GroupDecision};
+use crate::pipeline::decide::sign_in;
 use crate::pipeline::message::commands::{self, Command, ParsedCommand};
 use crate::pipeline::message::incoming_update::{Content, IncomingUpdate, UpdateKind};
 use crate::registry::{ResolvedConnector, SessionDuration, Transcription};
@@ -19,6 +20,10 @@ pub(crate) enum Decision {
     Ignore,
     /// Leave this group.
     LeaveChat,
+    /// Its sender may not write, and is asked to sign in; it waits for that.
+    HoldForSignIn,
+    /// Its sender is signed in no more.
+    SignOut,
     /// Its sender may not write.
     Deny,
     /// Its sender may not write, and asks for the ids to hand on.
@@ -79,14 +84,20 @@ pub(crate) fn decide(
         ParsedCommand::Own { command, .. } => Some(command),
         _ => None,
     };
+    let signs_in = sign_in::policy(connector).is_some();
+    let command = command.filter(|command| *command != Command::Logout || signs_in);
     // It was carried out when it was sent.
     if incoming.kind == UpdateKind::EditedMessage && command.is_some() {
         return Decision::Ignore;
     }
     let access = access::decide(&connector.access, incoming.sender.as_ref(), now);
     let (AccessDecision::Allowed, Some(_)) = (access, &incoming.sender) else {
+        // A code in a group would be anybody's.
+        let signs_in = sign_in::may_sign_in(connector, incoming);
         return match command {
             Some(Command::Id) => Decision::DenyWithIds,
+            Some(Command::Logout) if signs_in => Decision::SignOut,
+            _ if signs_in => Decision::HoldForSignIn,
             _ => Decision::Deny,
         };
     };
@@ -110,6 +121,7 @@ pub(crate) fn decide(
         Some(Command::New) => Decision::StartSession,
         Some(Command::Help) => Decision::Reply(CannedReply::Help),
         Some(Command::Stop) => Decision::Stop,
+        Some(Command::Logout) => Decision::SignOut,
         None => decide_content(connector, incoming),
     }
 }

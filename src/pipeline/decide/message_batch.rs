@@ -145,8 +145,8 @@ impl MessageBatch {
         last
     }
 
-    /// An album speaks by the message that is said to the bot: the one with the caption. Denied, each of its messages is denied and
-    /// kept by itself.
+    /// An album speaks by the message that is said to the bot: the one with the caption. Denied, or held for a sign-in, each of its messages is so
+    /// by itself.
     fn choose_lead(&mut self) {
         let album = self
             .members
@@ -168,7 +168,11 @@ impl MessageBatch {
                 self.decision = known.update.decision.clone();
             }
         }
-        if matches!(self.decision, Decision::Deny | Decision::DenyWithIds) {
+        let is_let_in = !matches!(
+            self.decision,
+            Decision::Deny | Decision::DenyWithIds | Decision::HoldForSignIn
+        );
+        if !is_let_in {
             self.members.truncate(1);
             self.settled_indices.truncate(1);
         }

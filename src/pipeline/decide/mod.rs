@@ -22,6 +22,7 @@ mod message_fields_tests;
 pub(crate) mod read_along;
 pub(crate) mod retry;
 pub(crate) mod session;
+pub(crate) mod sign_in;
 #[cfg(test)]
 pub(crate) mod test_values;
 pub(crate) mod user_decision;

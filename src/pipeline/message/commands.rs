@@ -16,6 +16,8 @@ pub enum Command {
     Id,
     /// `/stop`: ends a running answer.
     Stop,
+    /// `/logout`: ends what a sign-in gave; where nobody signs in, text for the assistant.
+    Logout,
 }
 
 /// What the first word of a message is.
@@ -71,6 +73,7 @@ pub fn parse_command(text: &str, bot_username: &str) -> ParsedCommand {
         "help" => Command::Help,
         "id" => Command::Id,
         "stop" => Command::Stop,
+        "logout" => Command::Logout,
         _ => return ParsedCommand::Unknown { addressed },
     };
     ParsedCommand::Own { command, addressed }
@@ -103,6 +106,7 @@ mod tests {
     #[case("/help me please", Some(Command::Help))]
     #[case("/id\n", Some(Command::Id))]
     #[case("/stop\u{a0}now", Some(Command::Stop))]
+    #[case("/logout", Some(Command::Logout))]
     #[case("/start", Some(Command::Start { payload: None }))]
     #[case("/start  ref_1 x ", Some(Command::Start { payload: Some("ref_1 x".into()) }))]
     #[case("/start@support_bot ref", Some(Command::Start { payload: Some("ref".into()) }))]

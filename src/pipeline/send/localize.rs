@@ -41,6 +41,7 @@ pub(crate) fn localize(reply: &CannedReply, texts: &Texts) -> String {
         CannedReply::AssistantBusyForLong => &texts.assistant_busy_for_long,
         CannedReply::ConversationTooLong => &texts.conversation_too_long,
         CannedReply::KeyRefused => &texts.key_refused,
+        CannedReply::SignedOut => &texts.signed_out,
         CannedReply::NotAsked => &texts.tap_not_asked,
         CannedReply::DecisionClosed => &texts.tap_closed,
         CannedReply::Denied { user } => return texts.denied(*user),

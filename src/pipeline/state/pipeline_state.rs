@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::clock::SharedClock;
 use crate::identity::ConnectorRef;
+use crate::identity_provider::Sealer;
 use crate::observation::Observations;
 use crate::pipeline::decide::retry::RetryPolicy;
 use crate::pipeline::state::rate_limit::UserRateLimiter;
@@ -75,6 +76,8 @@ pub struct PipelineContext {
     pub limits: PipelineLimits,
     /// Told of dead letters.
     pub on_dead_letter: Option<DeadLetterHook>,
+    /// Seals what of a sign-in is kept in the store.
+    pub sealer: Arc<Sealer>,
 }
 
 /// [`PipelineContext`] with what is remembered while the process lives.
@@ -87,6 +90,9 @@ pub(crate) struct PipelineState {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) limits: PipelineLimits,
     pub(crate) on_dead_letter: Option<DeadLetterHook>,
+    pub(crate) sealer: Arc<Sealer>,
+    /// A sign-in has begun in this process.
+    pub(crate) sign_in_begun: tokio::sync::Notify,
     pub(crate) throttle: Throttle,
     pub(crate) send_windows: SendWindows,
     pub(crate) rate_limiter: UserRateLimiter,

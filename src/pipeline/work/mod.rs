@@ -11,3 +11,4 @@ pub(crate) mod fair_share;
 pub(crate) mod grants;
 pub(crate) mod inbox_watch;
 pub(crate) mod run_lane;
+pub(crate) mod sign_in;

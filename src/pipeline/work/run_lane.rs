@@ -136,7 +136,8 @@ async fn process_claim(
         if begun {
             // What was done so far is settled before anything else begins.
             lane.write_changes().await?;
-            if lane.decisions == LaneDecisions::Taken || claimed.elapsed() > CLAIM_FRESHNESS {
+            let is_stale = lane.decisions == LaneDecisions::Taken || lane.must_claim_anew;
+            if is_stale || claimed.elapsed() > CLAIM_FRESHNESS {
                 return Ok(ClaimEnd::MoreWaits);
             }
         }

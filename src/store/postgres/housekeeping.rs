@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnection;
 
 use super::accept::BacklogCount;
 use super::connection::{Connection, rows};
-use super::{access, day_usage, objects, outgoing, user_decisions, sign_ins};
+use super::{access, day_usage, objects, outgoing, sign_ins, user_decisions};
 use crate::identity::ConnectorUid;
 use crate::store::Retention;
 use crate::store::reading::timestamp;

@@ -7,7 +7,7 @@ use super::accept::BacklogCount;
 use super::claimant::DeadClaimant;
 use super::connection::Connection;
 use super::sent_journal;
-use super::{access, day_usage, objects, outgoing, user_decisions, sign_ins};
+use super::{access, day_usage, objects, outgoing, sign_ins, user_decisions};
 use crate::identity::ConnectorUid;
 use crate::store::Retention;
 use crate::store::reading::timestamp;

@@ -6,7 +6,7 @@ use rusqlite::{Connection as Db, OptionalExtension as _, Params};
 
 use super::connection::Connection;
 use super::sent_journal::{SentPart, SentRecord};
-use super::{access, day_usage, outgoing, user_decisions, sign_ins};
+use super::{access, day_usage, outgoing, sign_ins, user_decisions};
 use crate::store::read_along;
 use crate::store::requests::StoreRequest;
 use crate::store::statements::{

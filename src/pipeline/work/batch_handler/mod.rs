@@ -10,6 +10,7 @@ mod question;
 mod question_context;
 mod read_along;
 mod session;
+mod sign_in;
 mod speech;
 mod tap;
 
@@ -107,7 +108,8 @@ pub(crate) async fn handle_next_batch(
             if let Ok(update) = &w.update {
                 lane.record_seen(&update.incoming);
                 lane.record_read_along(connector, update);
-                if update.decision != Decision::Ignore {
+                // What waits for a sign-in is yet to be handled.
+                if !matches!(update.decision, Decision::Ignore | Decision::HoldForSignIn) {
                     lane.record_handled(&update.incoming);
                 }
             }
@@ -169,6 +171,7 @@ impl BatchHandler<'_> {
             }
             Decision::Deny | Decision::DenyWithIds => self.deny().await,
             Decision::TellAccessOutcome => Box::pin(self.tell_access_outcome()).await,
+            Decision::HoldForSignIn => Box::pin(self.hold_for_sign_in()).await,
             Decision::Tap | Decision::DenyTap => match self.lead().tap().cloned() {
                 Some(tap) => Box::pin(self.handle_tap(&tap)).await,
                 None => Ok(self.ignore()),
@@ -210,6 +213,7 @@ impl BatchHandler<'_> {
                 self.start_session();
                 self.reply_with(&CannedReply::NewSession).await
             }
+            (Decision::SignOut, _) => Box::pin(self.sign_out()).await,
             (Decision::Stop, _) => self.reply_with(&CannedReply::NothingToStop).await,
             (Decision::AskAssistant(_), Some(assistant)) => {
                 let is_decided = self.decided().is_some();
