@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::api::connector::{AccessLevel, RespondTo, RichMessages, SpeechOccasion};
 use crate::assistant::{Assistant, Extractor, Speaker, Transcriber};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
-use crate::identity_provider::{IdentityProvider, SignInProvider};
+use crate::identity_provider::SignInProvider;
 use crate::store::DayLimit;
 use crate::telegram::Bot;
 
