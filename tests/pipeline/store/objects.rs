@@ -196,6 +196,9 @@ async fn follow(store: Arc<dyn Store>, kind: ObjectKind, done: tokio::sync::watc
     }
     let (now, _) = list(&*store, &query, 100).await;
     let seen: Vec<_> = seen.into_values().collect();
+    // Denied messages are pruned in the end, and nobody sends any.
+    let may_be_empty = [ObjectKind::DeniedMessage, ObjectKind::OutgoingMessage];
+    assert!(!now.is_empty() || may_be_empty.contains(&kind), "{kind:?}");
     assert_eq!(seen, now, "{kind:?}");
 }
 
@@ -229,7 +232,8 @@ async fn write_much(store: Arc<dyn Store>, number: i64) {
                 ..ObjectQuery::all(kind)
             };
             let page = store.list_objects(&query, None, 1).await.unwrap();
-            if round % 3 == 0 {
+            // What comes last stays, so that of every kind something is left to compare.
+            if round % 3 == 0 && round < 30 {
                 let keys = page.objects.iter().map(|object| object.key).collect();
                 store.delete_objects(kind, "acme", keys).await.unwrap();
             }
