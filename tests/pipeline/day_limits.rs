@@ -391,6 +391,7 @@ async fn days_that_are_over_are_pruned() {
             read_along: Timestamp::UNIX_EPOCH,
             outgoing: Timestamp::UNIX_EPOCH,
             sessions: Timestamp::UNIX_EPOCH,
+            grants: Timestamp::UNIX_EPOCH,
         };
         days.env.store.prune(retention).await.unwrap();
         rows()

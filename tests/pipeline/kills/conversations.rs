@@ -455,6 +455,7 @@ pub(super) const LIMITED: Conversation = Conversation {
             is_typed: false,
         },
     ],
+    grants: 0,
     asked: &["choose", "Yes of q1", "delete", "refuse of a1"],
 };
 
