@@ -3,6 +3,7 @@
 //! One task looks for what is due and has it claimed, in bounded numbers for each connector; each claimed sign-in or membership is a task of its own
 //! for the time of one call to the provider.
 
+mod provider_call;
 mod recheck;
 mod step;
 
@@ -25,8 +26,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// Calls to a connector's provider at once, in this process, for people who sign in, and for members.
 const SIGN_INS_AT_ONCE: usize = 8;
 const RECHECKS_AT_ONCE: usize = 8;
-/// The longest that one call to a provider may take; less than what is claimed is left to us for.
-const CALL_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// What is asked of a provider, and for whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

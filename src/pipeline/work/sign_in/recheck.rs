@@ -9,9 +9,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret as _;
 
-use super::CALL_TIMEOUT;
-use super::step::after;
-use crate::identity_provider::{ProviderError, RecheckOutcome as Answer};
+use super::provider_call::{CALL_TIMEOUT, after, patiently, timed_out};
+use crate::identity_provider::RecheckOutcome as Answer;
 use crate::pipeline::decide::sign_in::policy;
 use crate::pipeline::state::pipeline_state::PipelineState;
 use crate::registry::{ResolvedConnector, SignInPolicy};
@@ -86,7 +85,6 @@ async fn find_out(
     };
     let asked = policy.provider.recheck(&token, &claimed.subject);
     let answer = tokio::time::timeout(CALL_TIMEOUT, asked).await;
-    let timed_out = || ProviderError::Unreachable("it does not answer".to_owned());
     match answer.unwrap_or_else(|_| Err(timed_out())) {
         Ok(Answer::Member(member)) => {
             let (recheck_at, valid_until) = times(policy, pipeline.clock.now());
@@ -135,7 +133,7 @@ async fn write(
     claimed: ClaimedMembership,
     step: MembershipStep,
 ) -> Result<StepOutcome, StoreError> {
-    super::step::patiently(|| {
+    patiently(|| {
         let store = &pipeline.store;
         store.step_membership(claimed.clone(), step.clone())
     })

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::CALL_TIMEOUT;
+use super::provider_call::{CALL_TIMEOUT, after, patiently, timed_out};
 use crate::identity_provider::{DeviceAuthorization, Member, PollOutcome, ProviderError};
 use crate::pipeline::decide::access::{self, AccessDecision};
 use crate::pipeline::decide::denied;
@@ -27,10 +27,6 @@ const RETRY_DELAYS: (Duration, Duration) = (Duration::from_secs(3), Duration::fr
 const LONGEST: SignedDuration = SignedDuration::from_hours(2);
 /// So long before its end a code is not over: the provider knows nothing of it any more.
 const EARLY: SignedDuration = SignedDuration::from_secs(10);
-/// What the provider said is kept for so long until the store takes it, with pauses.
-const STORE_PATIENCE: Duration = Duration::from_mins(1);
-const STORE_PAUSE: Duration = Duration::from_millis(500);
-
 /// Takes the step that a claimed sign-in is due for.
 pub(super) async fn take(
     pipeline: Arc<PipelineState>,
@@ -356,27 +352,4 @@ impl Step<'_> {
         let uid = &self.connector.connector_ref.uid;
         self.pipeline.store.work_notifier().notify(uid);
     }
-}
-
-/// Calls the store, again while it is away within reason: what a provider says it says once.
-pub(super) async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(
-    call: impl Fn() -> F,
-) -> Result<T, StoreError> {
-    let deadline = tokio::time::Instant::now() + STORE_PATIENCE;
-    loop {
-        match call().await {
-            Err(StoreError::Unavailable(_)) if tokio::time::Instant::now() < deadline => {
-                tokio::time::sleep(STORE_PAUSE).await;
-            }
-            done => return done,
-        }
-    }
-}
-
-fn timed_out() -> ProviderError {
-    ProviderError::Unreachable("it does not answer".to_owned())
-}
-
-pub(super) fn after(now: Timestamp, wait: Duration) -> Timestamp {
-    now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
