@@ -98,6 +98,8 @@ words! {
         DeviceFlowUnsupported,
         /// `AccessResolved`: the operator has no key for what a sign-in leaves in the store.
         SignInKeyMissing,
+        /// `AccessResolved`: a referenced `ClusterTelegramUserList` does not allow the connector's namespace.
+        UserListNotAllowed,
         /// `AccessResolved` is true.
         Resolved,
 
@@ -174,6 +176,7 @@ impl Reason {
             | Self::IdentityProviderRefused
             | Self::DeviceFlowUnsupported
             | Self::SignInKeyMissing
+            | Self::UserListNotAllowed
             | Self::WebhookRejected
             | Self::WebhookUnreachable
             | Self::WebhookContested

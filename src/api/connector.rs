@@ -33,7 +33,7 @@ pub mod speech;
 pub mod status;
 pub mod transcription;
 
-pub use access::{AccessLevel, AccessSpec, CompanySelection, ListRef, UserSelection};
+pub use access::{AccessLevel, AccessSpec, CompanySelection, ListKind, ListRef, UserSelection};
 pub use access_requests::{AccessRequestsSpec, DEFAULT_GRANT_DAYS, NotifySpec};
 pub use answers::{AnswersSpec, RichMessages};
 pub use approvals::{ApprovalChatSpec, ApprovalsSpec};

@@ -6,14 +6,19 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use super::{TelegramConnector, TelegramUserList};
+use super::{ClusterTelegramUserList, TelegramConnector, TelegramUserList};
 
-/// Both CRDs, in the order in which they are printed and installed.
-pub fn all() -> [CustomResourceDefinition; 2] {
-    [TelegramConnector::crd(), TelegramUserList::crd()].map(without_nullable_and_title)
+/// All CRDs, in the order in which they are printed and installed.
+pub fn all() -> [CustomResourceDefinition; 3] {
+    [
+        TelegramConnector::crd(),
+        TelegramUserList::crd(),
+        ClusterTelegramUserList::crd(),
+    ]
+    .map(without_nullable_and_title)
 }
 
-/// Both CRDs as one YAML stream.
+/// All CRDs as one YAML stream.
 pub fn yaml() -> String {
     let mut stream = String::new();
     for crd in all() {
@@ -24,7 +29,7 @@ pub fn yaml() -> String {
 }
 
 /// The files of `crds/`: name and content.
-pub fn files() -> [(String, String); 2] {
+pub fn files() -> [(String, String); 3] {
     all().map(|crd| {
         let name = format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural);
         (name, to_yaml(&crd))

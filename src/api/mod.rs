@@ -1,6 +1,7 @@
-//! What users write and what they read back: the two kinds of `connectors.pupau.ai/v1alpha1`, their admission rules,
+//! What users write and what they read back: the three kinds of `connectors.pupau.ai/v1alpha1`, their admission rules,
 //! conditions and reasons. Types and constants only; nothing here does I/O.
 
+pub mod cluster_user_list;
 pub mod conditions;
 pub mod connector;
 pub mod crds;
@@ -8,11 +9,12 @@ pub mod until;
 pub mod user_list;
 mod user_ref;
 
+pub use cluster_user_list::{ClusterTelegramUserList, ClusterTelegramUserListSpec};
 pub use connector::{TelegramConnector, TelegramConnectorSpec, TelegramConnectorStatus};
 pub use user_list::{TelegramUserList, TelegramUserListSpec, TelegramUserListStatus};
 pub use user_ref::UserRef;
 
-/// The API group of both kinds.
+/// The API group of our kinds.
 pub const GROUP: &str = "connectors.pupau.ai";
 /// The one served and stored version.
 pub const VERSION: &str = "v1alpha1";

@@ -50,7 +50,7 @@ pub struct TelegramUserListSpec {
 /// Kubernetes 1.30 knows finds a repetition in fewer. (A list type of `set` or `map` would, but then managedFields repeats every
 /// entry, and a long list applied by server-side apply no longer fits into etcd.) Beyond 900 a repetition is found by `check`;
 /// it does no harm, since the users of a list are a set.
-fn ids_differ() -> Rule {
+pub(super) fn ids_differ() -> Rule {
     const DIGITS: &str = "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]";
     Rule::new(format!(
         "size(self) > 900 || [self.filter(u, has(u.id)).map(u, u.id)].all(ids, \

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 
 use crate::api::conditions::Reason;
 use crate::api::connector::{
-    AccessLevel, AccessRequestsSpec, AccessSpec, ApprovalsSpec, TelegramConnectorSpec,
-    UserSelection,
+    AccessLevel, AccessRequestsSpec, AccessSpec, ApprovalsSpec, ListKind, ListRef,
+    TelegramConnectorSpec, UserSelection,
 };
 use crate::api::user_list::{UserEntry, normalize_username};
 use crate::bounded_text::bounded_text;
@@ -22,9 +22,11 @@ const MAX_CAUSE_BYTES: usize = 200;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccessProblem {
     /// A referenced list does not exist.
-    ListNotFound(String),
+    ListNotFound(ListRef),
     /// A referenced list cannot be read, or has entries that name nobody.
-    ListInvalid(String, String),
+    ListInvalid(ListRef, String),
+    /// A referenced list does not allow the connector's namespace.
+    ListNotAllowed(ListRef),
     /// The level has no list at all.
     SelectionMissing(&'static str),
     /// Nobody can sign in with the company account.
@@ -38,20 +40,28 @@ impl AccessProblem {
             Self::ListNotFound(_) => Reason::UserListNotFound,
             Self::ListInvalid(..) | Self::SelectionMissing(_) => Reason::UserListInvalid,
             Self::SignIn(reason, _) => *reason,
+            Self::ListNotAllowed(_) => Reason::UserListNotAllowed,
         }
     }
 
     /// What is wrong and what to do.
     pub fn message(&self) -> String {
         match self {
-            Self::ListNotFound(name) => format!(
-                "TelegramUserList \"{name}\" does not exist in this namespace; create it, or take it out of listRefs"
-            ),
-            Self::ListInvalid(name, why) => {
+            Self::ListNotFound(list) => {
+                let place = match list.kind() {
+                    ListKind::TelegramUserList => " in this namespace",
+                    ListKind::ClusterTelegramUserList => "",
+                };
+                format!("{list} does not exist{place}; create it, or take it out of listRefs")
+            }
+            Self::ListInvalid(list, why) => {
                 // The reader's complaint may quote the value, which has any length.
                 let why = bounded_text(why.clone(), MAX_CAUSE_BYTES);
-                format!("TelegramUserList \"{name}\" cannot be read: {why}")
+                format!("{list} cannot be read: {why}")
             }
+            Self::ListNotAllowed(list) => format!(
+                "{list} may not be used in this namespace; have its spec.allowedNamespaces allow it, or take it out of listRefs"
+            ),
             Self::SelectionMissing(field) => {
                 format!("the level needs spec.access.{field}, which is missing")
             }
@@ -206,6 +216,8 @@ pub enum UserListLookup {
     Found(Arc<UserSet>),
     /// There is none.
     NotFound,
+    /// It does not allow the connector's namespace.
+    NotAllowed,
     /// It is there, but not readable, for this reason.
     Invalid(String),
 }
@@ -220,8 +232,8 @@ pub fn deciding_selection(access: &AccessSpec) -> Option<(&'static str, Option<&
     }
 }
 
-/// The names of all lists that a connector refers to, whether they decide or not: who deletes one should see that it is used.
-pub fn referenced_lists(spec: &TelegramConnectorSpec) -> HashSet<&str> {
+/// All lists that a connector refers to, whether they decide or not: who deletes one should see that it is used.
+pub fn referenced_lists(spec: &TelegramConnectorSpec) -> HashSet<&ListRef> {
     let access = &spec.access;
     let approvals = spec.approvals.as_ref();
     [
@@ -237,7 +249,6 @@ pub fn referenced_lists(spec: &TelegramConnectorSpec) -> HashSet<&str> {
     .into_iter()
     .flatten()
     .flat_map(|s| s.list_refs.iter().flatten())
-    .map(|r| r.name.as_str())
     .collect()
 }
 
@@ -245,7 +256,7 @@ pub fn referenced_lists(spec: &TelegramConnectorSpec) -> HashSet<&str> {
 pub fn resolve_access(
     access: &AccessSpec,
     now: Timestamp,
-    mut look_up_user_list: impl FnMut(&str) -> UserListLookup,
+    mut look_up_user_list: impl FnMut(&ListRef) -> UserListLookup,
 ) -> (AccessPolicy, AccessState) {
     let Some((field, selection)) = deciding_selection(access) else {
         let policy = policy(access.level, &Arc::default(), false);
@@ -276,7 +287,7 @@ pub fn resolve_access(
 /// The users of a selection, and what is unresolved in it.
 fn resolve_selection(
     selection: &UserSelection,
-    look_up_user_list: &mut impl FnMut(&str) -> UserListLookup,
+    look_up_user_list: &mut impl FnMut(&ListRef) -> UserListLookup,
     problems: &mut Vec<AccessProblem>,
 ) -> Arc<UserSet> {
     let mut resolved: Vec<Arc<UserSet>> = Vec::new();
@@ -284,21 +295,21 @@ fn resolve_selection(
         resolved.push(Arc::new(UserSet::from_entries(inline)));
     }
     for reference in selection.list_refs.iter().flatten() {
-        match look_up_user_list(&reference.name) {
+        let named = || reference.clone();
+        match look_up_user_list(reference) {
             UserListLookup::Found(users) => {
                 if users.invalid > 0 {
-                    problems.push(AccessProblem::ListInvalid(
-                        reference.name.clone(),
-                        format!("{} entries name nobody", users.invalid),
-                    ));
+                    let why = format!("{} entries name nobody", users.invalid);
+                    problems.push(AccessProblem::ListInvalid(named(), why));
                 }
                 resolved.push(users);
             }
-            UserListLookup::NotFound => {
-                problems.push(AccessProblem::ListNotFound(reference.name.clone()));
+            UserListLookup::NotFound => problems.push(AccessProblem::ListNotFound(named())),
+            UserListLookup::NotAllowed => {
+                problems.push(AccessProblem::ListNotAllowed(named()));
             }
             UserListLookup::Invalid(why) => {
-                problems.push(AccessProblem::ListInvalid(reference.name.clone(), why));
+                problems.push(AccessProblem::ListInvalid(named(), why));
             }
         }
     }
@@ -311,7 +322,7 @@ fn resolve_selection(
 /// Resolves who approves, as access lists are resolved; what is unresolved joins the problems of `state`, and names nobody.
 pub fn resolve_approvals(
     approvals: &ApprovalsSpec,
-    mut look_up_user_list: impl FnMut(&str) -> UserListLookup,
+    mut look_up_user_list: impl FnMut(&ListRef) -> UserListLookup,
     state: &mut AccessState,
 ) -> ApprovalPolicy {
     let approvers = approvals.approvers.as_ref().map(|selection| {
@@ -332,7 +343,7 @@ pub fn resolve_approvals(
 /// Resolves how denied users ask for access; who decides as in [`resolve_approvals`].
 pub fn resolve_requests(
     requests: &AccessRequestsSpec,
-    mut look_up_user_list: impl FnMut(&str) -> UserListLookup,
+    mut look_up_user_list: impl FnMut(&ListRef) -> UserListLookup,
     state: &mut AccessState,
 ) -> RequestPolicy {
     let problems = &mut state.problems;
@@ -432,14 +443,7 @@ mod tests {
             company_users: Some(CompanySelection {
                 selection: UserSelection {
                     users: Some(users),
-                    list_refs: Some(
-                        lists
-                            .iter()
-                            .map(|l| ListRef {
-                                name: (*l).to_owned(),
-                            })
-                            .collect(),
-                    ),
+                    list_refs: Some(lists.iter().map(|list| ListRef::from(*list)).collect()),
                     grants: None,
                 },
                 oidc: None,
@@ -455,7 +459,7 @@ mod tests {
     #[test]
     fn users_of_other_lists_keep_access_while_one_is_missing() {
         let spec = company(vec![id(1)], &["there", "gone", "broken"]);
-        let (policy, state) = resolve_access(&spec, NOW, |name| match name {
+        let (policy, state) = resolve_access(&spec, NOW, |list| match list.name.as_str() {
             "there" => {
                 UserListLookup::Found(Arc::new(UserSet::from_entries(&[id(2), named("@Ann")])))
             }
@@ -538,9 +542,7 @@ mod tests {
             },
             approvers: UserSelection {
                 users: Some(vec![id(1)]),
-                list_refs: Some(vec![ListRef {
-                    name: "gone".into(),
-                }]),
+                list_refs: Some(vec![ListRef::from("gone")]),
                 grants: Some(true),
             },
             grant_days: Some(0),
@@ -551,7 +553,10 @@ mod tests {
         assert_eq!(*policy.approvers.ids, HashSet::from([1]));
         assert!(!policy.approvers.takes_grants);
         assert_eq!((policy.grant_days, policy.per_user_per_day), (Some(1), 10));
-        assert_eq!(state.problems, [AccessProblem::ListNotFound("gone".into())]);
+        assert_eq!(
+            state.problems,
+            [AccessProblem::ListNotFound(ListRef::from("gone"))]
+        );
     }
 
     #[test]
@@ -588,7 +593,7 @@ mod tests {
         let spec = company(here.to_vec(), &["there"]);
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let state = |now: &str| {
-            let look_up = |_: &str| {
+            let look_up = |_: &ListRef| {
                 let there = [id(2), until(named("ann_example"), "2027-02-01T12:00:00Z")];
                 UserListLookup::Found(Arc::new(UserSet::from_entries(&there)))
             };

@@ -11,6 +11,7 @@ use kube::{Resource, ResourceExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
 
+use super::cluster_user_lists::GuardedClusterUserList;
 use super::connector_ref::connector_ref_of;
 use super::context::{Context, GuardedUserList};
 use super::error::ReconcileError;
@@ -23,6 +24,25 @@ use crate::telemetry::{Readiness, ReadinessCheck, WatchedResource};
 
 /// How many connectors are reconciled at the same time. A reconcile waits for the API server only, never for Telegram.
 const CONCURRENCY: u16 = 32;
+
+/// Asks for reconciles of user lists.
+pub(super) struct ListRequeues {
+    /// Those of namespaces.
+    pub(super) namespaced: mpsc::UnboundedSender<ObjectRef<GuardedUserList>>,
+    /// Those of the cluster.
+    pub(super) cluster: mpsc::UnboundedSender<ObjectRef<GuardedClusterUserList>>,
+}
+
+impl ListRequeues {
+    /// `namespace` is "" for a list of the cluster.
+    fn send(&self, namespace: &str, name: &str) {
+        // The receivers are gone only when the process ends.
+        match namespace {
+            "" => drop(self.cluster.send(ObjectRef::new(name))),
+            _ => drop(self.namespaced.send(ObjectRef::new(name).within(namespace))),
+        }
+    }
+}
 
 /// What of a connector makes a reconcile necessary. The status is not among it: see [`on_connector_event`].
 fn reconcile_trigger<K: Resource>(object: &K) -> Option<u64> {
@@ -49,7 +69,7 @@ pub(super) async fn run_connector_controller(
     readiness: Arc<Readiness>,
     changed_connectors: mpsc::UnboundedReceiver<ConnectorUid>,
     requeued: mpsc::UnboundedReceiver<ConnectorUid>,
-    requeue_list: mpsc::UnboundedSender<ObjectRef<GuardedUserList>>,
+    requeue_lists: ListRequeues,
 ) {
     let (reader, writer) = reflector::store::<GuardedConnector>();
     let events = watch::<GuardedConnector>(
@@ -68,8 +88,7 @@ pub(super) async fn run_connector_controller(
                     readiness.pass(ReadinessCheck::ConnectorsSynced);
                 }
                 for (namespace, name) in on_connector_event(event, &ctx) {
-                    // The receiver is gone only when the process ends.
-                    let _ = requeue_list.send(ObjectRef::new(&name).within(&namespace));
+                    requeue_lists.send(&namespace, &name);
                 }
             },
         )
@@ -126,7 +145,9 @@ fn on_connector_event(
             let names = lists
                 .iter()
                 .map(|l| (l.namespace().unwrap_or_default(), l.name_any()));
-            names.collect()
+            let cluster_lists = ctx.inputs.cluster_lists.store.state();
+            let cluster_names = cluster_lists.iter().map(|l| (String::new(), l.name_any()));
+            names.chain(cluster_names).collect()
         }
     }
 }

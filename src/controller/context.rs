@@ -11,6 +11,7 @@ use super::access::UserListCache;
 use super::assistant_factory::SharedAssistantFactory;
 use super::bot_ownership::BotOwnership;
 use super::build_cache::BuildCache;
+use super::cluster_user_lists::ClusterUserLists;
 use super::connector_cache::ConnectorCache;
 use super::events::EventRecorder;
 use super::object_backoffs::ObjectBackoffs;
@@ -68,6 +69,8 @@ pub(super) struct Inputs {
     pub(super) secrets: SecretCache,
     /// The user lists by their watch.
     pub(super) user_lists: Store<GuardedUserList>,
+    /// The cluster's user lists.
+    pub(super) cluster_lists: ClusterUserLists,
     /// The user lists, parsed.
     pub(super) parsed_lists: UserListCache,
     /// Which connector refers to which Secret and list.

@@ -17,8 +17,8 @@ use super::reference_index::GuardedConnector;
 use super::sign_in;
 use super::status::{AssistantState, SecretProblem, TokenState};
 use crate::api::connector::{
-    AssistantSpec, DEFAULT_API_KEY, ExtractSpec, SecretKeyRef, SpeechSpec, TelegramConnectorSpec,
-    TranscriptionSpec,
+    AssistantSpec, DEFAULT_API_KEY, ExtractSpec, ListKind, ListRef, SecretKeyRef, SpeechSpec,
+    TelegramConnectorSpec, TranscriptionSpec,
 };
 use crate::api::{FINALIZER, SKIP_DISCONNECT_ANNOTATION, TelegramConnector};
 use crate::assistant::{Assistant, Credentials};
@@ -91,17 +91,17 @@ pub(super) async fn dereference(
     let extraction = resolve_extraction(&connector.spec, &connector_ref, ctx).await?;
     let speech = resolve_speech(&connector.spec, &connector_ref, ctx).await?;
     let (policy, mut access) =
-        access::resolve_access(&connector.spec.access, ctx.clock.now(), |name| {
-            look_up_user_list(&connector_ref, name, ctx)
+        access::resolve_access(&connector.spec.access, ctx.clock.now(), |list| {
+            look_up_user_list(&connector_ref, list, ctx)
         });
     let sign_in =
         sign_in::resolve_sign_in(&connector.spec, &connector_ref, ctx, &mut access).await?;
     let approvals = connector.spec.approvals.as_ref().map(|approvals| {
-        let look_up = |name: &str| look_up_user_list(&connector_ref, name, ctx);
+        let look_up = |list: &ListRef| look_up_user_list(&connector_ref, list, ctx);
         access::resolve_approvals(approvals, look_up, &mut access)
     });
     let requests = connector.spec.access.requests.as_ref().map(|requests| {
-        let look_up = |name: &str| look_up_user_list(&connector_ref, name, ctx);
+        let look_up = |list: &ListRef| look_up_user_list(&connector_ref, list, ctx);
         access::resolve_requests(requests, look_up, &mut access)
     });
     Ok(Dereferenced::Resolved(Box::new(Resolved {
@@ -383,8 +383,16 @@ async fn resolve_service<S: Clone + PartialEq, T>(
 }
 
 /// A referenced list, parsed once for each of its versions.
-fn look_up_user_list(connector_ref: &ConnectorRef, name: &str, ctx: &Context) -> UserListLookup {
-    let namespace = &connector_ref.namespace;
+fn look_up_user_list(
+    connector_ref: &ConnectorRef,
+    list: &ListRef,
+    ctx: &Context,
+) -> UserListLookup {
+    let (namespace, name) = (&connector_ref.namespace, &list.name);
+    if list.kind() == ListKind::ClusterTelegramUserList {
+        let cluster_lists = &ctx.inputs.cluster_lists;
+        return cluster_lists.look_up(namespace, name, &ctx.inputs.parsed_lists);
+    }
     let Some(list) = ctx.inputs.user_list(namespace, name) else {
         return UserListLookup::NotFound;
     };

@@ -9,9 +9,13 @@ use serde_json::{Value, json};
 use crate::api::conditions::ConditionType;
 use crate::api::{FIELD_MANAGER, FINALIZER};
 
-/// Untyped, so that an object whose spec cannot be read can be let go all the same.
+/// Of one namespace, or "" for objects that are in none. Untyped, so that an object whose spec cannot be read can be let go all the same.
 fn api<K: Resource<DynamicType = ()>>(client: &Client, namespace: &str) -> Api<DynamicObject> {
-    Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<K>(&()))
+    let resource = ApiResource::erase::<K>(&());
+    match namespace {
+        "" => Api::all_with(client.clone(), &resource),
+        _ => Api::namespaced_with(client.clone(), namespace, &resource),
+    }
 }
 
 /// Puts our finalizer on, or takes it off. The object's `resourceVersion` after the write; `None` when it is gone already, which is as
@@ -140,12 +144,15 @@ pub(super) async fn apply_status<K: Resource<DynamicType = ()>>(
 ) -> Result<Option<String>, kube::Error> {
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
     let name = metadata.name.as_deref().unwrap_or_default();
-    let patch = json!({
+    let mut patch = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
-        "metadata": {"name": name, "namespace": namespace, "uid": metadata.uid},
+        "metadata": {"name": name, "uid": metadata.uid},
         "status": status,
     });
+    if !namespace.is_empty() {
+        patch["metadata"]["namespace"] = namespace.into();
+    }
     // Nobody else has a say in our status.
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let written = api::<K>(client, namespace)

@@ -19,6 +19,7 @@ use super::reference_index::GuardedConnector;
 use super::update_status::{publish_notices, update_status};
 use super::watches::UNLISTED_RETRY;
 use super::{access, cleanup};
+use crate::api::connector::ListKind;
 use crate::identity::ConnectorRef;
 use crate::telemetry::WatchedResource;
 
@@ -81,14 +82,21 @@ async fn run_stages(
     Ok(requeue.map_or_else(Action::await_change, Action::requeue))
 }
 
-/// Whether the connector refers to user lists of a namespace whose lists were never listed: its users would be denied, and the status
+/// Whether the connector refers to user lists of a namespace, or of the cluster, whose lists were never listed: its users would be denied, and the status
 /// would say that the lists do not exist.
 fn waits_for_lists(object: &GuardedConnector, connector_ref: &ConnectorRef, ctx: &Context) -> bool {
     let watches = ctx.inputs.readiness.watches();
     object.meta().deletion_timestamp.is_none()
         && object.0.as_ref().is_ok_and(|connector| {
-            !access::referenced_lists(&connector.spec).is_empty()
-                && !watches.is_listed(WatchedResource::UserLists, &connector_ref.namespace)
+            let lists = access::referenced_lists(&connector.spec);
+            lists.iter().any(|list| match list.kind() {
+                ListKind::TelegramUserList => {
+                    !watches.is_listed(WatchedResource::UserLists, &connector_ref.namespace)
+                }
+                ListKind::ClusterTelegramUserList => {
+                    !ctx.inputs.cluster_lists.is_settled(&list.name)
+                }
+            })
         })
 }
 

@@ -9,12 +9,13 @@ use kube::runtime::reflector::ObjectRef;
 
 use super::access::referenced_lists;
 use crate::api::TelegramConnector;
+use crate::api::connector::{ListKind, ListRef};
 use crate::identity::ConnectorUid;
 
 /// A connector as the watch gives it: one that cannot be read does not stop the others.
 pub(super) type GuardedConnector = DeserializeGuard<TelegramConnector>;
 
-/// A name within a namespace.
+/// A name within a namespace; that of a `ClusterTelegramUserList` in none, "".
 type Name = (String, String);
 
 #[derive(Debug, Default)]
@@ -100,6 +101,27 @@ impl ReferenceIndex {
         tables.object_refs(tables.by_list.get(&list).into_iter().flatten())
     }
 
+    /// The connectors that refer to any `ClusterTelegramUserList`, in one namespace or, with `None`, in all.
+    pub(super) fn connectors_using_cluster_lists(
+        &self,
+        namespace: Option<&str>,
+    ) -> Vec<ObjectRef<GuardedConnector>> {
+        let tables = self.read();
+        let lists = tables.by_list.iter();
+        let uids: HashSet<&ConnectorUid> = lists
+            .filter(|((of, _), _)| of.is_empty())
+            .flat_map(|(_, uids)| uids)
+            .collect();
+        let mut connectors = tables.object_refs(uids.into_iter());
+        connectors.retain(|c| namespace.is_none_or(|ns| c.namespace.as_deref() == Some(ns)));
+        connectors
+    }
+
+    /// Whether any connector refers to a `ClusterTelegramUserList`.
+    pub(super) fn has_cluster_lists(&self) -> bool {
+        self.read().by_list.keys().any(|(of, _)| of.is_empty())
+    }
+
     /// How many connectors refer to a list.
     pub(super) fn count_connectors_using_list(&self, namespace: &str, name: &str) -> usize {
         self.read()
@@ -174,7 +196,11 @@ fn references(connector: &TelegramConnector) -> References {
         oidc.and_then(|o| o.client_secret_ref.as_ref()),
     ];
     secrets.extend(keys.into_iter().flatten().map(|r| name(&r.name)));
-    let lists: BTreeSet<Name> = referenced_lists(spec).into_iter().map(name).collect();
+    let list_name = |list: &ListRef| match list.kind() {
+        ListKind::TelegramUserList => name(&list.name),
+        ListKind::ClusterTelegramUserList => (String::new(), list.name.clone()),
+    };
+    let lists: BTreeSet<Name> = referenced_lists(spec).into_iter().map(list_name).collect();
     References {
         secrets: secrets.into_iter().collect(),
         lists: lists.into_iter().collect(),

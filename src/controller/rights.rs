@@ -23,6 +23,8 @@ pub struct Right {
 pub enum RightScope {
     /// In the namespaces of `--watch-namespace`, or in all.
     Watched,
+    /// Cluster-wide. With `--watch-namespace` the operator does without, and says so where a connector refers to a list of the cluster.
+    ClusterUserLists,
     /// In the namespace of the leader's Lease, where one is elected.
     Lease,
     /// In `kube-system`, where the data API is served.
@@ -87,6 +89,31 @@ pub const RIGHTS: &[Right] = &[
         name: "",
         verbs: &["create"],
         scope: RightScope::Watched,
+    },
+    Right {
+        group: crate::api::GROUP,
+        resource: "clustertelegramuserlists",
+        subresource: "",
+        name: "",
+        verbs: &["list", "watch"],
+        scope: RightScope::ClusterUserLists,
+    },
+    Right {
+        group: crate::api::GROUP,
+        resource: "clustertelegramuserlists",
+        subresource: "status",
+        name: "",
+        verbs: &["patch"],
+        scope: RightScope::ClusterUserLists,
+    },
+    // Their labels, read only while a list selects namespaces by them.
+    Right {
+        group: "",
+        resource: "namespaces",
+        subresource: "",
+        name: "",
+        verbs: &["list", "watch"],
+        scope: RightScope::ClusterUserLists,
     },
     Right {
         group: "coordination.k8s.io",

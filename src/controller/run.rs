@@ -10,7 +10,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::access::UserListCache;
 use super::bot_ownership::BotOwnership;
-use super::connector_controller::run_connector_controller;
+use super::cluster_user_list_controller::run_cluster_user_list_controller;
+use super::cluster_user_lists::{ClusterUserLists, GuardedClusterUserList};
+use super::connector_controller::{ListRequeues, run_connector_controller};
 use super::context::{Caches, Context, GuardedUserList, Inputs, Outputs};
 use super::crds::wait_for_crds;
 use super::dependencies::ControllerDependencies;
@@ -48,9 +50,22 @@ pub(super) async fn run(
     }
     let readiness = deps.readiness.clone();
     let (user_lists, lists_writer) = reflector::store::<GuardedUserList>();
+    let (cluster_lists, cluster_lists_writer) = reflector::store::<GuardedClusterUserList>();
     let (requeue, requeued) = mpsc::unbounded_channel();
     let (requeue_list, requeued_lists) = mpsc::unbounded_channel();
-    let context = Arc::new(new_context(deps, user_lists, leading, requeue));
+    let (requeue_cluster_list, requeued_cluster_lists) = mpsc::unbounded_channel();
+    let requeue_lists = ListRequeues {
+        namespaced: requeue_list,
+        cluster: requeue_cluster_list,
+    };
+    let cluster_lists = ClusterUserLists::new(cluster_lists);
+    let context = Arc::new(new_context(
+        deps,
+        user_lists,
+        cluster_lists,
+        leading,
+        requeue,
+    ));
     // Ends after everything else, because the others are told by it whether they may.
     let roles = start_roles(&context, leader_sender, stop.clone());
     let (secrets_synced, secrets_are_synced) = watch::channel(false);
@@ -68,6 +83,12 @@ pub(super) async fn run(
         requeued_lists,
         lists_synced,
     )));
+    // Nothing waits for it: the cluster may not know the kind, and connectors that refer to one wait by themselves.
+    let _cluster_lists = AbortOnDropHandle::new(tokio::spawn(run_cluster_user_list_controller(
+        context.clone(),
+        cluster_lists_writer,
+        requeued_cluster_lists,
+    )));
     let _orphan_gc = AbortOnDropHandle::new(tokio::spawn(orphan_gc::run(
         context.clone(),
         readiness.clone(),
@@ -84,7 +105,7 @@ pub(super) async fn run(
             readiness,
             changed_connectors,
             requeued,
-            requeue_list,
+            requeue_lists,
         )
         .await;
     };
@@ -111,6 +132,7 @@ fn begin_watches(deps: &ControllerDependencies) {
 fn new_context(
     deps: ControllerDependencies,
     user_lists: Store<GuardedUserList>,
+    cluster_lists: ClusterUserLists,
     leading: watch::Receiver<bool>,
     requeue: mpsc::UnboundedSender<ConnectorUid>,
 ) -> Context {
@@ -126,6 +148,7 @@ fn new_context(
         inputs: Inputs {
             secrets: SecretCache::new(deps.client.clone(), deps.settings.require_secret_label),
             user_lists,
+            cluster_lists,
             parsed_lists: UserListCache::default(),
             references: Arc::new(ReferenceIndex::default()),
             factory: deps.assistants,

@@ -155,10 +155,11 @@ pub struct UserListCounts {
     pub used_by: usize,
 }
 
-/// The status of a user list: it says how many users it names and who refers to it.
+/// The status of a user list: it says how many users it names and who refers to it. `problem`: what is wrong beside its entries.
 pub fn user_list_status(
     generation: i64,
     counts: UserListCounts,
+    problem: Option<String>,
     previous: Option<&TelegramUserListStatus>,
     now: Timestamp,
 ) -> TelegramUserListStatus {
@@ -168,7 +169,9 @@ pub fn user_list_status(
         invalid,
         used_by,
     } = counts;
-    let ready = if invalid == 0 {
+    let ready = if let Some(problem) = problem {
+        condition_value(FALSE, Reason::UserListInvalid, problem)
+    } else if invalid == 0 {
         let message = format!("{users} users{}", ended_users(ended));
         condition_value(TRUE, Reason::Resolved, message)
     } else {
@@ -306,6 +309,7 @@ fn reason_progress(reason: Reason) -> Progress {
         | Reason::IdentityProviderRefused
         | Reason::DeviceFlowUnsupported
         | Reason::SignInKeyMissing
+        | Reason::UserListNotAllowed
         | Reason::Resolved
         | Reason::WebhookRejected
         | Reason::WebhookContested

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use futures::StreamExt;
+use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
@@ -13,8 +14,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
 
 use super::context::{Context, GuardedUserList};
-use super::user_lists;
+use super::error::ReconcileError;
+use super::user_lists::{self, SharedUserList};
 use super::watches::{watch, without_managed_fields};
+use crate::api::TelegramUserList;
 use crate::telemetry::{Readiness, ReadinessCheck, WatchedResource};
 
 /// How many lists are reconciled at the same time.
@@ -50,7 +53,7 @@ pub(super) async fn run_user_list_controller(
         )
     };
     let changed = observed.applied_objects().predicate_filter(
-        predicates::generation::<GuardedUserList>.combine(status_hash),
+        predicates::generation::<GuardedUserList>.combine(status_hash::<TelegramUserList>),
         PredicateConfig::default(),
     );
     Controller::for_stream(changed, reader)
@@ -59,21 +62,28 @@ pub(super) async fn run_user_list_controller(
         .reconcile_all_on(WatchStream::from_changes(ctx.leading.clone()).map(drop))
         .run(
             |list, ctx| Box::pin(user_lists::reconcile(list, ctx)),
-            |list, error, ctx| {
-                let uid = list.uid().unwrap_or_default();
-                let wait = ctx.caches.backoffs.next_delay(&uid);
-                tracing::warn!(namespace = list.namespace(), list = %list.name_any(), %error, retry_in = ?wait, "failed to reconcile user list");
-                Action::requeue(wait)
-            },
+            on_list_error,
             ctx,
         )
         .for_each(|_| std::future::ready(()))
         .await;
 }
 
+/// Retries a failed reconcile with the list's own back-off.
+pub(super) fn on_list_error<L: SharedUserList>(
+    list: Arc<DeserializeGuard<L>>,
+    error: &ReconcileError,
+    ctx: Arc<Context>,
+) -> Action {
+    let uid = list.uid().unwrap_or_default();
+    let wait = ctx.caches.backoffs.next_delay(&uid);
+    tracing::warn!(namespace = list.namespace(), list = %list.name_any(), %error, retry_in = ?wait, "failed to reconcile user list");
+    Action::requeue(wait)
+}
+
 /// A status that somebody else wrote is reconciled. Our own is too, which costs no call.
-fn status_hash(list: &GuardedUserList) -> Option<u64> {
-    let status = serde_json::to_string(&list.0.as_ref().ok()?.status).ok()?;
+pub(super) fn status_hash<L: SharedUserList>(list: &DeserializeGuard<L>) -> Option<u64> {
+    let status = serde_json::to_string(&list.0.as_ref().ok()?.status()).ok()?;
     let mut hasher = DefaultHasher::new();
     status.hash(&mut hasher);
     Some(hasher.finish())

@@ -17,7 +17,8 @@ use crate::backoff::Backoff;
 use crate::telemetry::{Readiness, WatchedResource};
 
 /// Each wait is between half of its step and the whole of it; with the list that follows, the view is current 5 s after the server is back.
-const WATCH_BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(4));
+pub(super) const WATCH_BACKOFF: Backoff =
+    Backoff::new(Duration::from_millis(500), Duration::from_secs(4));
 /// A second 410 within this time waits as any other error.
 const RELIST_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the API server may take to begin an answer: one that never comes must not hold the watch.
@@ -140,7 +141,7 @@ where
     }
 }
 
-fn events_of<K>(api: &Api<K>) -> BoxStream<'static, watcher::Result<Event<K>>>
+pub(super) fn events_of<K>(api: &Api<K>) -> BoxStream<'static, watcher::Result<Event<K>>>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
@@ -148,7 +149,7 @@ where
 }
 
 /// Whether the server no longer knows the version from which to go on.
-fn is_gone(error: &watcher::Error) -> bool {
+pub(super) fn is_gone(error: &watcher::Error) -> bool {
     match error {
         watcher::Error::WatchError(status) => status.code == 410,
         watcher::Error::InitialListFailed(kube::Error::Api(status))
@@ -167,9 +168,19 @@ fn observed_client(
     readiness: Arc<Readiness>,
 ) -> Client {
     let namespace: Arc<str> = namespace.into();
+    bounded_client(client, move || {
+        readiness.watches().on_current(resource, &namespace);
+    })
+}
+
+/// The client, with a time limit for the head of each answer. `on_watching` is called when a watch is accepted.
+pub(super) fn bounded_client(
+    client: &Client,
+    on_watching: impl Fn() + Clone + Send + Sync + 'static,
+) -> Client {
     let inner = client.clone();
     let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
-        let (client, readiness, namespace) = (inner.clone(), readiness.clone(), namespace.clone());
+        let (client, on_watching) = (inner.clone(), on_watching.clone());
         async move {
             let is_watch = request
                 .uri()
@@ -180,7 +191,7 @@ fn observed_client(
                 .await
                 .map_err(|elapsed| kube::Error::Service(elapsed.into()))??;
             if is_watch && response.status().is_success() {
-                readiness.watches().on_current(resource, &namespace);
+                on_watching();
             }
             Ok::<_, kube::Error>(response)
         }

@@ -9,7 +9,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt, stream};
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
 use kube::core::error_boundary::InvalidObject;
 use kube::core::{DeserializeGuard, NamespaceResourceScope, ObjectMeta, PartialObjectMeta};
 use kube::runtime::watcher::Event;
@@ -67,13 +68,25 @@ where
     } else {
         namespaces
     };
-    let streams = namespaces.iter().enumerate().map(|(source, namespace)| {
+    let sources = namespaces.iter().map(|namespace| {
         WatchSource::new(client, resource, namespace, readiness.clone())
             .into_stream()
-            .map(move |event| (source, event))
             .boxed()
     });
-    let mut merger = EventMerger::new(namespaces.len(), K::tombstone);
+    merge(sources.collect(), prune)
+}
+
+/// One stream of the events of several sources.
+pub(super) fn merge<K>(
+    sources: Vec<BoxStream<'static, SourceEvent<K>>>,
+    prune: fn(&mut K),
+) -> impl Stream<Item = Event<K>> + Send + use<K>
+where
+    K: Resource + Tombstone + Send + 'static,
+{
+    let mut merger = EventMerger::new(sources.len(), K::tombstone);
+    let sources = sources.into_iter().enumerate();
+    let streams = sources.map(|(source, events)| events.map(move |event| (source, event)));
     let start = stream::once(std::future::ready(Event::Init));
     start.chain(
         stream::select_all(streams).flat_map(move |(source, event)| {

@@ -88,6 +88,12 @@ const RESOURCES: &[(&str, &str, &str)] = &[
         "telegramuserlists",
         "telegramuserlists/status",
     ),
+    (
+        "clustertelegramuserlists",
+        "clustertelegramuserlists",
+        "clustertelegramuserlists/status",
+    ),
+    ("namespaces", "namespaces", "namespaces/other"),
     ("secrets", "secrets", "secrets/other"),
     ("leases", "leases", "leases/other"),
     ("events", "events", "events/other"),

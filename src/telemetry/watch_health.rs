@@ -123,6 +123,13 @@ impl WatchHealth {
         })
     }
 
+    /// Whether every namespace was listed once.
+    pub fn are_listed(&self, resource: WatchedResource) -> bool {
+        let states = self.0.lock();
+        let mut of_resource = states.iter().filter(|((of, _), _)| *of == resource);
+        of_resource.all(|(_, state)| state.listed)
+    }
+
     /// The watches of a resource that are not current: which namespace, for how long, and why.
     pub(super) fn problems(&self, resource: WatchedResource) -> Vec<String> {
         let states = self.0.lock();

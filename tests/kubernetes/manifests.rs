@@ -79,11 +79,14 @@ async fn send(cluster: &Cluster, object: &Value) -> ApiResponse {
     if let Some(metadata) = object["metadata"].as_object_mut() {
         metadata.remove("namespace");
     }
-    let plural = match object["kind"].as_str() {
-        Some("TelegramUserList") => "telegramuserlists",
-        _ => "telegramconnectors",
+    let in_namespace = |plural| cluster.path("connectors.pupau.ai/v1alpha1", plural);
+    let path = match object["kind"].as_str() {
+        Some("TelegramUserList") => in_namespace("telegramuserlists"),
+        Some("ClusterTelegramUserList") => {
+            "/apis/connectors.pupau.ai/v1alpha1/clustertelegramuserlists".to_owned()
+        }
+        _ => in_namespace("telegramconnectors"),
     };
-    let path = cluster.path("connectors.pupau.ai/v1alpha1", plural);
     cluster
         .call(
             "POST",

@@ -209,8 +209,15 @@ type Permission = (String, String, String);
 #[test]
 fn doctor_asks_for_the_rights_that_the_chart_grants() {
     let (mut watched, mut lease) = (BTreeSet::new(), BTreeSet::new());
-    let roles = rendered();
-    let roles = roles
+    let rendered = rendered();
+    let cluster_lists = rendered.iter().find(|(snapshot, object)| {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        snapshot == "default" && object["kind"] == "ClusterRole" && name.ends_with("-cluster-lists")
+    });
+    let cluster_lists = cluster_lists.expect("a role").1["rules"].clone();
+    let cluster_lists: Vec<PolicyRule> = serde_json::from_value(cluster_lists).unwrap();
+    let cluster_lists = cluster_lists.iter().flat_map(permissions).collect();
+    let roles = rendered
         .iter()
         .filter(|(snapshot, object)| snapshot == "namespaced-postgres" && object["kind"] == "Role");
     for (_, role) in roles {
@@ -223,7 +230,11 @@ fn doctor_asks_for_the_rights_that_the_chart_grants() {
         };
         granted.extend(rules.iter().flat_map(permissions));
     }
-    for (scope, granted) in [(RightScope::Watched, watched), (RightScope::Lease, lease)] {
+    for (scope, granted) in [
+        (RightScope::Watched, watched),
+        (RightScope::Lease, lease),
+        (RightScope::ClusterUserLists, cluster_lists),
+    ] {
         let rights = RIGHTS.iter().filter(|right| right.scope == scope);
         let asked: BTreeSet<Permission> = rights
             .flat_map(|right| {

@@ -43,6 +43,33 @@ fn references_that_the_files_do_not_hold_are_warnings() {
 }
 
 #[test]
+fn cluster_list_that_does_not_name_the_namespace_is_a_warning() {
+    let connector = CONNECTOR.replace("username: ann", "id: 2").replace(
+        "- name: acme-staff",
+        "- {kind: ClusterTelegramUserList, name: acme-staff}",
+    );
+    let list = |names: &str| {
+        format!(
+            "{connector}---\n{{apiVersion: connectors.pupau.ai/v1alpha1, kind: ClusterTelegramUserList, metadata: {{name: acme-staff}}, \
+             spec: {{users: [{{id: 1}}], allowedNamespaces: {{names: [{names}]}}}}}}\n"
+        )
+    };
+    let (_, output) = check_text("bot.yaml", &connector);
+    assert!(
+        output.contains("warning: ClusterTelegramUserList \"acme-staff\" is not in these files"),
+        "{output}"
+    );
+    let (outcome, output) = check_text("bot.yaml", &list("beta"));
+    assert_eq!(outcome.errors, 0, "{output}");
+    assert!(
+        output.contains("does not allow namespace \"acme\""),
+        "{output}"
+    );
+    let (_, output) = check_text("bot.yaml", &list("beta, acme"));
+    assert!(!output.contains("ClusterTelegramUserList"), "{output}");
+}
+
+#[test]
 fn entries_that_ended_are_warnings_with_their_line() {
     let list = "apiVersion: connectors.pupau.ai/v1alpha1\nkind: TelegramUserList\nmetadata: {name: staff}\nspec:\n  users:\n  - {id: 1}\n  \
                 - {id: 2, until: \"2020-01-31\"}\n  - {id: 3, until: \"2999-01-31\"}\n";

@@ -1,4 +1,4 @@
--- Health of a TelegramConnector or TelegramUserList for Argo CD. argocd-cm.yaml carries the same text to where Argo CD reads it.
+-- Health of our kinds for Argo CD. argocd-cm.yaml carries the same text to where Argo CD reads it.
 local hs = { status = "Progressing", message = "Waiting for the operator" }
 if obj.spec ~= nil and obj.spec.suspend == true then
   hs.status = "Suspended"

@@ -198,7 +198,7 @@ pub struct UserSelection {
     #[schemars(length(max = 1000), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = ids_differ())]
     pub users: Option<Vec<UserEntry>>,
-    /// TelegramUserLists of the same namespace, at most 20.
+    /// TelegramUserLists of the same namespace, and ClusterTelegramUserLists, at most 20. No name twice, whatever the kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 20),
@@ -225,14 +225,76 @@ fn ids_differ() -> kube::core::Rule {
     .message(crate::api::user_list::IDS_DIFFER_MESSAGE)
 }
 
-/// A `TelegramUserList` of the same namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// TelegramUserList, in the same namespace, or ClusterTelegramUserList, in none. Absent: TelegramUserList.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[schemars(inline)]
+pub enum ListKind {
+    /// In the connector's namespace.
+    #[default]
+    TelegramUserList,
+    /// In no namespace.
+    ClusterTelegramUserList,
+}
+
+impl ListKind {
+    /// The kind as manifests write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TelegramUserList => "TelegramUserList",
+            Self::ClusterTelegramUserList => "ClusterTelegramUserList",
+        }
+    }
+}
+
+/// A `TelegramUserList` of the same namespace, or a `ClusterTelegramUserList`.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[schemars(inline)]
 pub struct ListRef {
-    /// The name of a TelegramUserList in the same namespace.
+    /// TelegramUserList, in the same namespace, or ClusterTelegramUserList, in none. Absent: TelegramUserList.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ListKind>,
+    /// The name of the list.
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: String,
+}
+
+impl ListRef {
+    /// The kind of the list.
+    pub fn kind(&self) -> ListKind {
+        self.kind.unwrap_or_default()
+    }
+}
+
+impl From<&str> for ListRef {
+    /// A `TelegramUserList` of this name.
+    fn from(name: &str) -> Self {
+        Self {
+            kind: None,
+            name: name.to_owned(),
+        }
+    }
+}
+
+impl std::fmt::Display for ListRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} \"{}\"", self.kind().as_str(), self.name)
+    }
 }

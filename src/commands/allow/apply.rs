@@ -3,12 +3,13 @@
 use anyhow::{Result, anyhow};
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::ObjectMeta;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client};
 
 use super::change::{ListEdit, UserListLocation};
 use super::manifest::TargetObject;
 use super::{ChangeRequest, Direction, FetchedObjects, TargetConnector};
-use crate::api::{TelegramConnector, TelegramUserList};
+use crate::api::connector::ListKind;
+use crate::api::{ClusterTelegramUserList, TelegramConnector, TelegramUserList};
 
 /// The field manager of changes by `allow` and `deny`.
 const MANAGER: &str = "telegram-connector-operator-allow";
@@ -31,12 +32,14 @@ pub(super) async fn apply(
                 ApiResource::erase::<TelegramConnector>(&()),
                 Some(&fetched.connector.metadata),
             ),
-            UserListLocation::List(name) => {
-                let list = fetched.lists.iter().find(|l| l.name_any() == *name);
-                (
-                    ApiResource::erase::<TelegramUserList>(&()),
-                    list.map(|l| &l.metadata),
-                )
+            UserListLocation::List(list) => {
+                let resource = match list.kind() {
+                    ListKind::TelegramUserList => ApiResource::erase::<TelegramUserList>(&()),
+                    ListKind::ClusterTelegramUserList => {
+                        ApiResource::erase::<ClusterTelegramUserList>(&())
+                    }
+                };
+                (resource, fetched.list(list).map(|list| &list.metadata))
             }
         };
         let other_managers = metadata.map(|m| other_managers(m, object.field));
@@ -52,8 +55,10 @@ pub(super) async fn apply(
         manifest["metadata"]["resourceVersion"] =
             metadata.and_then(|m| m.resource_version.clone()).into();
         let params = PatchParams::apply(MANAGER).force();
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(client.clone(), object.namespace, &resource);
+        let api: Api<DynamicObject> = match object.namespace {
+            "" => Api::all_with(client.clone(), &resource),
+            namespace => Api::namespaced_with(client.clone(), namespace, &resource),
+        };
         match api
             .patch(object.name, &params, &Patch::Apply(manifest))
             .await
@@ -64,15 +69,11 @@ pub(super) async fn apply(
                     Direction::Allow => "added to",
                     Direction::Deny => "removed from",
                 };
-                println!(
-                    "{} {verb} {} of {} {}/{}",
-                    request.user, object.field, object.kind, object.namespace, object.name
-                );
+                println!("{} {verb} {} of {object}", request.user, object.field);
             }
             Err(kube::Error::Api(status)) if status.code == 409 => return Ok(false),
             Err(error) => {
-                let what = format!("{} {}/{}", object.kind, object.namespace, object.name);
-                return Err(anyhow!(error).context(format!("{what} cannot be changed")));
+                return Err(anyhow!(error).context(format!("{object} cannot be changed")));
             }
         }
     }
@@ -101,10 +102,7 @@ fn conflict_error(
     command: &str,
 ) -> anyhow::Error {
     anyhow!(
-        "{} {}/{}: {} is kept by {}, whose next apply would undo this. Change it there (without --apply the change is printed). To change it here all the same, type: {command}",
-        object.kind,
-        object.namespace,
-        object.name,
+        "{object}: {} is kept by {}, whose next apply would undo this. Change it there (without --apply the change is printed). To change it here all the same, type: {command}",
         object.field,
         other_managers.join(", ")
     )

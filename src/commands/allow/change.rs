@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::api::UserRef;
+use crate::api::connector::ListRef;
 use crate::api::user_list::UserEntry;
 
 /// Where list entries are kept.
@@ -10,8 +11,8 @@ use crate::api::user_list::UserEntry;
 pub enum UserListLocation {
     /// In the connector.
     Inline,
-    /// In the `TelegramUserList` of this name.
-    List(String),
+    /// In a list that the connector refers to.
+    List(ListRef),
 }
 
 /// The lists that decide at a connector's access level: its own entries, and those of the lists it refers to.
@@ -20,7 +21,7 @@ pub struct DecidingLists {
     /// The connector's own entries.
     pub inline: Vec<UserEntry>,
     /// Referenced lists in their order; `None` for one that does not exist.
-    pub lists: Vec<(String, Option<Vec<UserEntry>>)>,
+    pub lists: Vec<(ListRef, Option<Vec<UserEntry>>)>,
 }
 
 /// The new content of one list.
@@ -53,7 +54,7 @@ pub enum ChangeError {
     /// The connector does not refer to a list of this name.
     ListNotReferenced(String),
     /// The list does not exist.
-    ListNotFound(String),
+    ListNotFound(ListRef),
     /// No entry has the username, but entries by id could be the user's, who may still have access.
     OnlyIdEntries(usize),
 }
@@ -106,7 +107,7 @@ impl DecidingLists {
     fn renew(&self, user: &UserRef, asked: AskedEntry<'_>, list: Option<&str>) -> Vec<ListEdit> {
         let is_chosen = |location: &UserListLocation| match list {
             None => true,
-            Some(name) => matches!(location, UserListLocation::List(of) if of == name),
+            Some(name) => matches!(location, UserListLocation::List(of) if of.name == name),
         };
         let most = if asked.until.is_some() { usize::MAX } else { 1 };
         let renewed = |entry: &UserEntry| UserEntry {
@@ -164,14 +165,14 @@ impl DecidingLists {
         match (list, self.lists.as_slice()) {
             (Some(wanted), lists) => lists
                 .iter()
-                .find(|(name, _)| name == wanted)
+                .find(|(list, _)| list.name == wanted)
                 .map(|(name, _)| UserListLocation::List(name.clone()))
                 .ok_or_else(|| ChangeError::ListNotReferenced(wanted.to_owned())),
             (None, _) if !self.inline.is_empty() => Ok(UserListLocation::Inline),
             (None, []) => Ok(UserListLocation::Inline),
             (None, [(only, _)]) => Ok(UserListLocation::List(only.clone())),
             (None, several) => Err(ChangeError::AmbiguousList(
-                several.iter().map(|(name, _)| name.clone()).collect(),
+                several.iter().map(|(list, _)| list.name.clone()).collect(),
             )),
         }
     }
@@ -249,7 +250,7 @@ mod tests {
             inline: inline.to_vec(),
             lists: lists
                 .iter()
-                .map(|(name, users)| ((*name).to_owned(), Some(users.to_vec())))
+                .map(|(name, users)| (ListRef::from(*name), Some(users.to_vec())))
                 .collect(),
         }
     }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::change::{ListEdit, UserListLocation};
 use super::{Direction, TargetConnector};
+use crate::api::connector::ListKind;
 use crate::api::{GROUP, VERSION};
 use crate::cli::ChangeOutput;
 
@@ -11,10 +12,21 @@ use crate::cli::ChangeOutput;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TargetObject<'a> {
     pub(super) kind: &'static str,
+    /// "" where the object is in none.
     pub(super) namespace: &'a str,
     pub(super) name: &'a str,
     /// The list's path, such as `spec.access.companyUsers.users`.
     pub(super) field: &'a str,
+}
+
+impl std::fmt::Display for TargetObject<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ", self.kind)?;
+        if !self.namespace.is_empty() {
+            write!(f, "{}/", self.namespace)?;
+        }
+        f.write_str(self.name)
+    }
 }
 
 impl<'a> TargetObject<'a> {
@@ -26,10 +38,13 @@ impl<'a> TargetObject<'a> {
                 name: &target.connector,
                 field: &target.inline_field,
             },
-            UserListLocation::List(name) => Self {
-                kind: "TelegramUserList",
-                namespace: &target.namespace,
-                name,
+            UserListLocation::List(list) => Self {
+                kind: list.kind().as_str(),
+                namespace: match list.kind() {
+                    ListKind::TelegramUserList => &target.namespace,
+                    ListKind::ClusterTelegramUserList => "",
+                },
+                name: &list.name,
                 field: "spec.users",
             },
         }
@@ -42,12 +57,16 @@ impl<'a> TargetObject<'a> {
             .field
             .rsplit('.')
             .fold(users, |inner, field| json!({field: inner}));
-        json!({
+        let mut manifest = json!({
             "apiVersion": format!("{GROUP}/{VERSION}"),
             "kind": self.kind,
-            "metadata": {"name": self.name, "namespace": self.namespace},
+            "metadata": {"name": self.name},
             "spec": fields["spec"],
-        })
+        });
+        if !self.namespace.is_empty() {
+            manifest["metadata"]["namespace"] = self.namespace.into();
+        }
+        manifest
     }
 
     /// A patch by RFC 6902. A removal first tests that the entry is still at its position.
@@ -108,6 +127,10 @@ pub(super) fn render(
             name,
             field,
         } = object;
+        let in_namespace = match namespace {
+            "" => String::new(),
+            _ => format!(" -n {namespace}"),
+        };
         let (comment, value) = match output {
             ChangeOutput::Entry => {
                 let verb = match direction {
@@ -117,13 +140,13 @@ pub(super) fn render(
                 };
                 let entries: Vec<_> = edit.entries.iter().map(|(_, entry)| entry).collect();
                 (
-                    format!("{kind} {namespace}/{name}: {verb} {field}"),
+                    format!("{object}: {verb} {field}"),
                     serde_json::to_value(entries).expect(ENTRIES),
                 )
             }
             ChangeOutput::Patch => (
                 format!(
-                    "kubectl patch {} {name} -n {namespace} --type=json --patch-file FILE",
+                    "kubectl patch {} {name}{in_namespace} --type=json --patch-file FILE",
                     kind.to_lowercase()
                 ),
                 object.patch(direction, edit),

@@ -17,10 +17,16 @@ use anyhow::{Context, Result, anyhow, bail};
 use embedded_control_plane::schema::{KindValidator, StatusCause};
 use jiff::Timestamp;
 use kube::api::ListParams;
+use kube::core::ObjectMeta;
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
-use crate::api::{TelegramConnector, TelegramUserList, UserRef, crds, until};
+use crate::api::connector::{ListKind, ListRef};
+use crate::api::user_list::UserEntry;
+use crate::api::{
+    ClusterTelegramUserList, TelegramConnector, TelegramUserList, UserRef, crds, until,
+};
+use crate::bounded_text::bounded_list;
 use crate::cli::{AllowArgs, ChangeArgs, DenyArgs};
 use crate::kube_client;
 use change::{AskedEntry, ChangeError, DecidingLists, ListEdit, UserListLocation};
@@ -59,7 +65,21 @@ struct FetchedObjects {
     target: TargetConnector,
     deciding: DecidingLists,
     connector: TelegramConnector,
-    lists: Vec<TelegramUserList>,
+    lists: Vec<FetchedList>,
+}
+
+/// A list that the connector refers to.
+struct FetchedList {
+    reference: ListRef,
+    metadata: ObjectMeta,
+    spec: Value,
+}
+
+impl FetchedObjects {
+    fn list(&self, reference: &ListRef) -> Option<&FetchedList> {
+        let mut lists = self.lists.iter();
+        lists.find(|list| list.reference == *reference)
+    }
 }
 
 /// How often a change is decided again after a conflict.
@@ -160,21 +180,16 @@ async fn fetch(client: &Client, namespace: &str, name: &str) -> Result<FetchedOb
         );
     };
     let selection = access.deciding_list().cloned().unwrap_or_default();
-    let api: Api<TelegramUserList> = Api::namespaced(client.clone(), namespace);
     let mut deciding = DecidingLists {
         inline: selection.users.unwrap_or_default(),
         lists: Vec::new(),
     };
     let mut lists = Vec::new();
     for reference in selection.list_refs.unwrap_or_default() {
-        let list = api.get_opt(&reference.name).await.with_context(|| {
-            format!(
-                "TelegramUserList {namespace}/{} cannot be read",
-                reference.name
-            )
-        })?;
-        let users = list.as_ref().map(|l| l.spec.users.clone());
-        deciding.lists.push((reference.name, users));
+        let found = fetch_list(client, namespace, &reference).await;
+        let found = found.with_context(|| format!("{reference} cannot be read"))?;
+        let (users, list) = found.unzip();
+        deciding.lists.push((reference, users));
         lists.extend(list);
     }
     Ok(FetchedObjects {
@@ -187,6 +202,44 @@ async fn fetch(client: &Client, namespace: &str, name: &str) -> Result<FetchedOb
         connector,
         lists,
     })
+}
+
+/// A list and its entries, if it is there.
+async fn fetch_list(
+    client: &Client,
+    namespace: &str,
+    reference: &ListRef,
+) -> Result<Option<(Vec<UserEntry>, FetchedList)>> {
+    let (metadata, users, spec) = match reference.kind() {
+        ListKind::TelegramUserList => {
+            let api: Api<TelegramUserList> = Api::namespaced(client.clone(), namespace);
+            let Some(list) = api.get_opt(&reference.name).await? else {
+                return Ok(None);
+            };
+            let spec = serde_json::to_value(&list.spec)?;
+            (list.metadata, list.spec.users, spec)
+        }
+        ListKind::ClusterTelegramUserList => {
+            let api: Api<ClusterTelegramUserList> = Api::all(client.clone());
+            let Some(list) = api.get_opt(&reference.name).await? else {
+                return Ok(None);
+            };
+            let names = list.spec.allowed_namespaces.names.as_ref();
+            if names.is_some_and(|names| names.iter().all(|name| name != namespace)) {
+                eprintln!(
+                    "note: {reference} does not allow namespace {namespace}: until its spec.allowedNamespaces does, it lets nobody in here"
+                );
+            }
+            let spec = serde_json::to_value(&list.spec)?;
+            (list.metadata, list.spec.users, spec)
+        }
+    };
+    let list = FetchedList {
+        reference: reference.clone(),
+        metadata,
+        spec,
+    };
+    Ok(Some((users, list)))
 }
 
 /// The edits to make; without any, the reason is printed.
@@ -217,10 +270,7 @@ fn decide(
                 Ok(edits) => edits,
                 Err(location) => {
                     let object = TargetObject::of(&fetched.target, &location);
-                    eprintln!(
-                        "nothing to do: {user} stands in {} of {} {namespace}/{}",
-                        object.field, object.kind, object.name
-                    );
+                    eprintln!("nothing to do: {user} stands in {} of {object}", object.field);
                     Vec::new()
                 }
             }),
@@ -246,9 +296,9 @@ fn decide(
             ChangeError::ListNotReferenced(name) => {
                 format!("{refs} does not name {name:?}: adding somebody there would change nothing")
             }
-            ChangeError::ListNotFound(name) => format!(
-                "{refs} names TelegramUserList {name:?}, which does not exist: create it first"
-            ),
+            ChangeError::ListNotFound(list) => {
+                format!("{refs} names {list}, which does not exist: create it first")
+            }
             ChangeError::OnlyIdEntries(ids) => format!(
                 "{user} stands in no list that decides, but {ids} entries are ids and one may be theirs: deny the id"
             ),
@@ -262,9 +312,13 @@ fn validate_edit(fetched: &FetchedObjects, edit: &ListEdit) -> Result<()> {
     let object = TargetObject::of(&fetched.target, &edit.location);
     let (crd, current) = match &edit.location {
         UserListLocation::Inline => (0, serde_json::to_value(&fetched.connector.spec)?),
-        UserListLocation::List(name) => {
-            let list = fetched.lists.iter().find(|l| l.name_any() == *name);
-            (1, serde_json::to_value(list.map(|l| &l.spec))?)
+        UserListLocation::List(list) => {
+            let crd = match list.kind() {
+                ListKind::TelegramUserList => 1,
+                ListKind::ClusterTelegramUserList => 2,
+            };
+            let spec = fetched.list(list).map(|list| list.spec.clone());
+            (crd, spec.unwrap_or_default())
         }
     };
     let mut whole = serde_json::json!({"spec": current});
@@ -295,13 +349,7 @@ fn validate_edit(fetched: &FetchedObjects, edit: &ListEdit) -> Result<()> {
         return Ok(());
     }
     let messages: Vec<String> = causes.iter().map(ToString::to_string).collect();
-    bail!(
-        "{} {}/{}: {}",
-        object.kind,
-        object.namespace,
-        object.name,
-        messages.join("; ")
-    )
+    bail!("{object}: {}", messages.join("; "))
 }
 
 /// Prints notes on stderr about what else the change affects.
@@ -314,12 +362,10 @@ async fn print_notes(
     for edit in edits {
         let object = TargetObject::of(&fetched.target, &edit.location);
         let gitops_owner = match &edit.location {
-            UserListLocation::Inline => gitops_owner(&fetched.connector),
-            UserListLocation::List(name) => fetched
-                .lists
-                .iter()
-                .find(|l| l.name_any() == *name)
-                .and_then(gitops_owner),
+            UserListLocation::Inline => gitops_owner(&fetched.connector.metadata),
+            UserListLocation::List(list) => fetched
+                .list(list)
+                .and_then(|list| gitops_owner(&list.metadata)),
         };
         if let Some(gitops_owner) = gitops_owner {
             eprintln!(
@@ -327,16 +373,18 @@ async fn print_notes(
                 object.kind, object.name
             );
         }
-        if let UserListLocation::List(name) = &edit.location {
-            let others = other_connectors_using(client, &fetched.target, name).await;
+        if let UserListLocation::List(list) = &edit.location {
+            let others = other_connectors_using(client, &fetched.target, list).await;
             if !others.is_empty() {
                 let (verb, others) = match request.direction {
                     Direction::Allow => ("lets the user in", others),
                     Direction::Deny => ("shuts the user out", others),
                 };
                 eprintln!(
-                    "note: TelegramUserList {name} also decides for {}: this {verb} there too",
-                    others.join(", ")
+                    "note: {} {} also decides for {}: this {verb} there too",
+                    object.kind,
+                    object.name,
+                    bounded_list(&others, ", ")
                 );
             }
         }
@@ -344,33 +392,31 @@ async fn print_notes(
 }
 
 /// The `GitOps` tool that manages an object, by its labels and annotations: Argo CD or Flux.
-fn gitops_owner(object: &impl ResourceExt) -> Option<String> {
-    let argo = object
-        .annotations()
-        .get("argocd.argoproj.io/tracking-id")
+fn gitops_owner(metadata: &ObjectMeta) -> Option<String> {
+    let label = |name: &str| metadata.labels.as_ref()?.get(name);
+    let annotations = metadata.annotations.as_ref();
+    let argo = annotations
+        .and_then(|annotations| annotations.get("argocd.argoproj.io/tracking-id"))
         .and_then(|id| id.split(':').next())
-        .or_else(|| {
-            object
-                .labels()
-                .get("argocd.argoproj.io/instance")
-                .map(String::as_str)
-        });
-    let flux = ["kustomize", "helm"].into_iter().find_map(|tool| {
-        object
-            .labels()
-            .get(&format!("{tool}.toolkit.fluxcd.io/name"))
-    });
+        .or_else(|| label("argocd.argoproj.io/instance").map(String::as_str));
+    let flux = ["kustomize", "helm"];
+    let flux = flux
+        .into_iter()
+        .find_map(|tool| label(&format!("{tool}.toolkit.fluxcd.io/name")));
     argo.map(|name| format!("Argo CD ({name})"))
         .or_else(|| flux.map(|name| format!("Flux ({name})")))
 }
 
-/// The other connectors that use the list. Empty if the caller may not list connectors.
+/// The other connectors that use the list, those of other namespaces with their namespace. Empty if the caller may not list connectors.
 async fn other_connectors_using(
     client: &Client,
     target: &TargetConnector,
-    list: &str,
+    list: &ListRef,
 ) -> Vec<String> {
-    let api: Api<TelegramConnector> = Api::namespaced(client.clone(), &target.namespace);
+    let api: Api<TelegramConnector> = match list.kind() {
+        ListKind::TelegramUserList => Api::namespaced(client.clone(), &target.namespace),
+        ListKind::ClusterTelegramUserList => Api::all(client.clone()),
+    };
     let Ok(all) = api.list(&ListParams::default()).await else {
         return Vec::new();
     };
@@ -381,11 +427,17 @@ async fn other_connectors_using(
             .deciding_list()
             .and_then(|d| d.list_refs.as_deref())
             .unwrap_or_default();
-        refs.iter().any(|r| r.name == list)
+        refs.iter()
+            .any(|r| r.name == list.name && r.kind() == list.kind())
     };
-    all.items
-        .iter()
-        .filter(|c| c.name_any() != target.connector && uses(c))
-        .map(ResourceExt::name_any)
-        .collect()
+    let is_same_namespace =
+        |c: &TelegramConnector| c.namespace().as_deref() == Some(target.namespace.as_str());
+    let is_target =
+        |c: &TelegramConnector| is_same_namespace(c) && c.name_any() == target.connector;
+    let others = all.items.iter().filter(|c| !is_target(c) && uses(c));
+    let name = |c: &TelegramConnector| match c.namespace() {
+        Some(namespace) if !is_same_namespace(c) => format!("{namespace}/{}", c.name_any()),
+        _ => c.name_any(),
+    };
+    others.map(name).collect()
 }

@@ -35,7 +35,7 @@ pub struct CheckSummary {
     pub warnings: usize,
     /// `TelegramConnector`s found.
     pub connectors: usize,
-    /// `TelegramUserList`s found.
+    /// `TelegramUserList`s and `ClusterTelegramUserList`s found.
     pub lists: usize,
     /// Objects of other kinds, which were skipped.
     pub others: usize,
@@ -138,7 +138,7 @@ pub fn run(
     for object in &objects {
         match object.kind.as_str() {
             "TelegramConnector" if object.ours => summary.connectors += 1,
-            "TelegramUserList" if object.ours => summary.lists += 1,
+            "TelegramUserList" | "ClusterTelegramUserList" if object.ours => summary.lists += 1,
             _ => summary.others += 1,
         }
     }

@@ -39,6 +39,7 @@ pub(super) struct ObjectIndex<'a> {
     objects: &'a [CheckedObject],
     secrets: ByName<'a>,
     user_lists: ByName<'a>,
+    cluster_lists: HashMap<&'a str, usize>,
     /// The first object of our group by kind, namespace and name.
     first: HashMap<(&'a str, Option<&'a str>, &'a str), usize>,
     /// The first connector that names a token, and the first of another name that does.
@@ -51,6 +52,7 @@ impl<'a> ObjectIndex<'a> {
             objects,
             secrets: ByName::default(),
             user_lists: ByName::default(),
+            cluster_lists: HashMap::new(),
             first: HashMap::new(),
             token_users: HashMap::new(),
         };
@@ -64,6 +66,9 @@ impl<'a> ObjectIndex<'a> {
         let namespace = object.namespace();
         for secret in provided_secrets(object) {
             self.secrets.insert(secret, namespace, position);
+        }
+        if object.kind == "ClusterTelegramUserList" {
+            self.cluster_lists.insert(object.name(), position);
         }
         if object.kind == "TelegramUserList" {
             self.user_lists.insert(object.name(), namespace, position);
@@ -116,6 +121,11 @@ impl<'a> ObjectIndex<'a> {
     ) -> Vec<&'a CheckedObject> {
         let positions = self.secrets.find(name, connector.namespace());
         positions.into_iter().map(|p| &self.objects[p]).collect()
+    }
+
+    /// The cluster's user list of this name.
+    pub(super) fn cluster_list(&self, name: &str) -> Option<&'a CheckedObject> {
+        self.cluster_lists.get(name).map(|p| &self.objects[*p])
     }
 
     /// Whether there is a user list of this name that may be in the namespace of `connector`.

@@ -115,11 +115,16 @@ fn check_connector(
             let Some(name) = list["name"].as_str() else {
                 continue;
             };
-            if !index.has_user_list(connector, name) {
-                findings.push(connector.warning(
-                    &format!("spec.{selection}.listRefs[{position}].name"),
-                    format!("TelegramUserList {name:?} is not in these files: until it exists in the same namespace, its users are denied"),
-                ));
+            let problem = match list["kind"].as_str() {
+                Some("ClusterTelegramUserList") => cluster_list_problem(connector, name, index),
+                _ if index.has_user_list(connector, name) => None,
+                _ => Some(format!(
+                    "TelegramUserList {name:?} is not in these files: until it exists in the same namespace, its users are denied"
+                )),
+            };
+            if let Some(problem) = problem {
+                let field = format!("spec.{selection}.listRefs[{position}].name");
+                findings.push(connector.warning(&field, problem));
             }
         }
     }
@@ -146,6 +151,27 @@ fn check_time_zone(connector: &CheckedObject, findings: &mut Vec<Finding>) {
             format!("there is no time zone {zone:?}: days end at midnight UTC until it is a name of the IANA database, such as Europe/Rome"),
         ));
     }
+}
+
+/// Why a reference to a list of the cluster lets nobody in, as far as these files say. What labels namespaces have they do not.
+fn cluster_list_problem(
+    connector: &CheckedObject,
+    name: &str,
+    index: &ObjectIndex<'_>,
+) -> Option<String> {
+    let Some(list) = index.cluster_list(name) else {
+        return Some(format!(
+            "ClusterTelegramUserList {name:?} is not in these files: until it exists, its users are denied"
+        ));
+    };
+    let namespace = connector.namespace()?;
+    let names = list.object["spec"]["allowedNamespaces"]["names"].as_array()?;
+    let is_allowed = names.iter().any(|allowed| allowed == namespace);
+    (!is_allowed).then(|| {
+        format!(
+            "ClusterTelegramUserList {name:?} does not allow namespace {namespace:?} in spec.allowedNamespaces.names: its users are denied"
+        )
+    })
 }
 
 /// The fields of a connector that name Secrets, those of its assistant's headers among them.

@@ -13,8 +13,9 @@ use super::finding::Finding;
 use super::probe::within;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::connector::{DEFAULT_API_KEY, SecretKeyRef};
+use crate::api::connector::{ListKind, ListRef};
 use crate::api::{ALLOW_USE_LABEL, FINALIZER, SKIP_DISCONNECT_ANNOTATION};
-use crate::api::{TelegramConnector, TelegramUserList};
+use crate::api::{ClusterTelegramUserList, TelegramConnector, TelegramUserList};
 use crate::assistant::Credentials;
 use crate::controller::{SecretCache, SecretProblem};
 use crate::telegram::BotToken;
@@ -74,11 +75,14 @@ pub(super) async fn list(
     Ok(found)
 }
 
-/// The user lists beside the connectors.
+/// The user lists beside the connectors; those of the cluster only if a connector refers to one.
 ///
 /// # Errors
 /// They cannot be listed.
-pub(super) async fn list_user_lists(ctx: &Context) -> Result<UserLists, String> {
+pub(super) async fn list_user_lists(
+    ctx: &Context,
+    has_cluster_lists: bool,
+) -> Result<UserLists, String> {
     let mut lists = UserLists::new();
     for api in apis::<DeserializeGuard<TelegramUserList>>(ctx) {
         let listed = within(ctx.timeout, api.list(&ListParams::default())).await?;
@@ -89,7 +93,24 @@ pub(super) async fn list_user_lists(ctx: &Context) -> Result<UserLists, String> 
             lists.insert(key, list.0.map_or(0, |list| list.spec.users.len()));
         }
     }
+    if has_cluster_lists {
+        let api: Api<DeserializeGuard<ClusterTelegramUserList>> = Api::all(ctx.client.clone());
+        let listed = within(ctx.timeout, api.list(&ListParams::default())).await?;
+        for list in listed.items {
+            let name = list.meta().name.clone().unwrap_or_default();
+            let users = list.0.map_or(0, |list| list.spec.users.len());
+            lists.insert((String::new(), name), users);
+        }
+    }
     Ok(lists)
+}
+
+/// Whether a list of the cluster decides for any of them.
+pub(super) fn use_cluster_lists(connectors: &[GuardedConnector]) -> bool {
+    let readable = connectors.iter().filter_map(|c| c.0.as_ref().ok());
+    let selections = readable.filter_map(|c| c.spec.access.deciding_list());
+    let mut lists = selections.flat_map(|selection| selection.list_refs.iter().flatten());
+    lists.any(|list| list.kind() == ListKind::ClusterTelegramUserList)
 }
 
 fn apis<K>(ctx: &Context) -> Vec<Api<K>>
@@ -213,29 +234,36 @@ pub(super) fn check_user_lists(
         Err(_) if references.is_empty() => return Vec::new(),
         Err(why) => return vec![Finding::skipped(USER_LIST, object, why)],
     };
-    let check = |name: &str| match lists.get(&(namespace.clone(), name.to_owned())) {
+    let find = |list: &ListRef| {
+        let namespace = match list.kind() {
+            ListKind::TelegramUserList => namespace.clone(),
+            ListKind::ClusterTelegramUserList => String::new(),
+        };
+        lists.get(&(namespace, list.name.clone()))
+    };
+    let check = |list: &ListRef| match find(list) {
         None => Finding::failure(
             USER_LIST,
             &*object,
-            format!("TelegramUserList {name:?} does not exist: its users are denied"),
+            format!("{list} does not exist: its users are denied"),
         )
-        .with_fix(format!("kubectl -n {namespace} get tgul")),
+        .with_fix(match list.kind() {
+            ListKind::TelegramUserList => format!("kubectl -n {namespace} get tgul"),
+            ListKind::ClusterTelegramUserList => "kubectl get ctgul".to_owned(),
+        }),
         Some(0) => Finding::warning(
             USER_LIST,
             &*object,
-            format!("TelegramUserList {name:?} is empty, or cannot be read: it lets nobody in"),
+            format!("{list} is empty, or cannot be read: it lets nobody in"),
         )
         .with_fix(format!(
-            "telegram-connector-operator allow -n {namespace} {} USER --list {name}",
-            connector.name_any()
+            "telegram-connector-operator allow -n {namespace} {} USER --list {}",
+            connector.name_any(),
+            list.name
         )),
-        Some(users) => Finding::ok(
-            USER_LIST,
-            &*object,
-            format!("TelegramUserList {name:?} has {users} entries"),
-        ),
+        Some(users) => Finding::ok(USER_LIST, &*object, format!("{list} has {users} entries")),
     };
-    references.iter().map(|list| check(&list.name)).collect()
+    references.iter().map(check).collect()
 }
 
 /// The bot token, by its shape.

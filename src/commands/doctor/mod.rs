@@ -186,7 +186,7 @@ async fn examine_connectors(
         telegram,
         duplicates: telegram::find_duplicates(claims),
         secrets,
-        lists: connectors::list_user_lists(ctx).await,
+        lists: connectors::list_user_lists(ctx, connectors::use_cluster_lists(&connectors)).await,
         assistants: assistants::client(ctx),
         now,
     };

@@ -167,6 +167,7 @@ fn namespaces_of(scope: RightScope, flags: &RunArgs, own_namespace: &str) -> Vec
     let makes_certificates = flags.data_api_certificate_secret.is_some();
     match scope {
         RightScope::Watched => namespaces_or_all(flags.watch_namespace.clone()),
+        RightScope::ClusterUserLists => where_needed(flags.watch_namespace.is_empty(), ""),
         RightScope::Lease => where_needed(flags.elects_leader(), own_namespace),
         RightScope::DataApiAuthentication => where_needed(serves_data_api, "kube-system"),
         RightScope::DataApi => where_needed(serves_data_api, ""),

@@ -136,7 +136,7 @@ fn entries_that_have_ended_are_counted_and_said() {
         invalid: 0,
         used_by: 1,
     };
-    let list = user_list_status(1, counts, None, Timestamp::UNIX_EPOCH);
+    let list = user_list_status(1, counts, None, None, Timestamp::UNIX_EPOCH);
     assert_eq!((list.users, list.ended), (Some(2), Some(1)));
     assert_eq!(list.conditions[0].message, "2 users; 1 has ended");
 }
@@ -329,7 +329,7 @@ fn messages_are_bounded_however_much_there_is_to_list() {
         ended: 0,
         next_end: None,
         problems: (0..20)
-            .map(|n| AccessProblem::ListNotFound(format!("list-{n}")))
+            .map(|n| AccessProblem::ListNotFound(format!("list-{n}").as_str().into()))
             .collect(),
         ..AccessState::default()
     };

@@ -25,7 +25,7 @@ pub fn register(suite: &mut Suite) {
 }
 
 /// The operator's CRDs with a schema that accepts every object.
-fn permissive() -> [CustomResourceDefinition; 2] {
+fn permissive() -> [CustomResourceDefinition; 3] {
     crds::all().map(|mut definition| {
         for version in &mut definition.spec.versions {
             let schema = version

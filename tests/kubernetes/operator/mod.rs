@@ -2,6 +2,7 @@
 
 mod admin_events;
 mod assistant_headers;
+mod cluster_lists;
 mod data_api;
 mod data_api_certificate;
 mod day_limits;
@@ -34,6 +35,7 @@ use crate::suite::Suite;
 
 pub fn register(suite: &mut Suite) {
     reasons::register(suite);
+    cluster_lists::register(suite);
     permissions::register(suite);
     lifecycle::register(suite);
     orphan_gc::register(suite);

@@ -22,6 +22,8 @@ pub struct OperatorOptions {
     pub client: Option<Client>,
     /// Namespaces to watch before the test's own.
     pub more_namespaces: Vec<String>,
+    /// Watch all namespaces instead, on a server of the test's own.
+    pub all_namespaces: bool,
     pub webhook_listen: SocketAddr,
     pub webhook_tls: Option<TlsFiles>,
     /// Whether there is a `--sign-in-key-file`.
@@ -37,6 +39,7 @@ impl OperatorOptions {
             require_secret_label: false,
             client: None,
             more_namespaces: Vec::new(),
+            all_namespaces: false,
             webhook_listen: any_port(),
             webhook_tls: None,
             seals: true,

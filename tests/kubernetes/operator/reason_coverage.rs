@@ -13,6 +13,7 @@ pub fn register(suite: &mut Suite) {
 const TESTS: &[&str] = &[
     include_str!("reasons.rs"),
     include_str!("secret_label.rs"),
+    include_str!("cluster_lists.rs"),
     include_str!("webhook.rs"),
     include_str!("installation.rs"),
     include_str!("sign_in.rs"),

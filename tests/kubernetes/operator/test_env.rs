@@ -171,10 +171,13 @@ impl TestEnv {
         format!("sqlite:{}", self.folder().join("connectors.db").display())
     }
 
-    /// Starts an operator that watches this test's namespace only.
+    /// Starts an operator that watches this test's namespace only, unless the options say otherwise.
     pub async fn start_operator(&self, options: OperatorOptions) -> Operator {
         let mut watch_namespaces = options.more_namespaces;
         watch_namespaces.push(self.cluster.namespace.clone());
+        if options.all_namespaces {
+            watch_namespaces.clear();
+        }
         let settings = OperatorSettings {
             controller: controller::ControllerSettings {
                 connection: options.connection,

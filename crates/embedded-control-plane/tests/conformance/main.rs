@@ -42,6 +42,7 @@ fn crds() -> Vec<CustomResourceDefinition> {
     [
         include_str!("crds/connectors.pupau.ai_telegramconnectors.yaml"),
         include_str!("crds/connectors.pupau.ai_telegramuserlists.yaml"),
+        include_str!("crds/connectors.pupau.ai_clustertelegramuserlists.yaml"),
     ]
     .map(|yaml| serde_yaml::from_str(yaml).expect("a CRD"))
     .into()
