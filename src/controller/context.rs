@@ -17,10 +17,10 @@ use super::events::EventRecorder;
 use super::object_backoffs::ObjectBackoffs;
 use super::observation_sharing::ObservationSharing;
 use super::plan::Role;
+use super::provider_spec::ProviderSpec;
 use super::reference_index::{GuardedConnector, ReferenceIndex};
 use super::secret_cache::SecretCache;
 use super::settings::ControllerSettings;
-use super::sign_in::ProviderSpec;
 use super::status_cache::StatusCache;
 use crate::api::conditions::Reason;
 use crate::api::connector::{

@@ -14,8 +14,9 @@ use super::connector_ref::connector_ref_of;
 use super::context::Context;
 use super::error::ReconcileError;
 use super::reference_index::GuardedConnector;
+use super::secret_key::read_key;
 use super::sign_in;
-use super::status::{AssistantState, SecretProblem, TokenState};
+use super::status::{AssistantState, TokenState};
 use crate::api::connector::{
     AssistantSpec, DEFAULT_API_KEY, ExtractSpec, ListKind, ListRef, SecretKeyRef, SpeechSpec,
     TelegramConnectorSpec, TranscriptionSpec,
@@ -186,30 +187,6 @@ async fn resolve_token(
             (TokenState::Malformed { secret, key }, None)
         }
     })
-}
-
-/// Reads the key of an assistant, a transcriber, a speaker or a sign-in's client, if it has one.
-pub(super) async fn read_key(
-    reference: Option<&SecretKeyRef>,
-    default_key: &str,
-    purpose: &'static str,
-    connector_ref: &ConnectorRef,
-    ctx: &Context,
-) -> Result<Result<Option<SecretString>, SecretProblem>, ReconcileError> {
-    let Some(reference) = reference else {
-        return Ok(Ok(None));
-    };
-    let read = ctx
-        .inputs
-        .secrets
-        .get(
-            &connector_ref.namespace,
-            &reference.name,
-            reference.key_or(default_key),
-        )
-        .await
-        .map_err(|source| ReconcileError::ReadSecret { purpose, source })?;
-    Ok(read.map(Some))
 }
 
 /// Reads the values of the assistant's headers that come from Secrets, by their positions.

@@ -7,24 +7,18 @@ use secrecy::SecretString;
 
 use super::access::{AccessProblem, AccessState};
 use super::context::Context;
-use super::dereference::read_key;
 use super::error::ReconcileError;
+use super::provider_spec::ProviderSpec;
+use super::secret_key::read_key;
 use super::status::SecretProblem;
 use crate::api::conditions::Reason;
-use crate::api::connector::{DEFAULT_CLIENT_SECRET_KEY, OidcSpec, TelegramConnectorSpec};
+use crate::api::connector::{DEFAULT_CLIENT_SECRET_KEY, TelegramConnectorSpec};
 use crate::assistant::Credentials;
 use crate::identity::ConnectorRef;
 use crate::identity_provider::{
     IdentityProvider, ProviderConfig, ProviderError, RequiredClaim, Standing,
 };
 use crate::registry::SignInPolicy;
-
-/// What a provider is built from beside its client's secret.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct ProviderSpec {
-    oidc: OidcSpec,
-    unavailable: Option<ProviderError>,
-}
 
 /// How members of the company are recognized, where they are; what keeps people from signing in joins the problems of `access`. A provider that cannot
 /// be used is there all the same: members keep their access until their recheck fails.

@@ -20,6 +20,7 @@ const ORDER: &[&str] = &[
     "store",
     "api",
     "assistant",
+    "identity_provider",
     "observation",
     "registry",
     "connection",
