@@ -23,6 +23,7 @@ pub(super) fn resource(store: Arc<dyn Store>) -> StoredResource {
         description: description(),
         show,
         is_new: |content| matches!(content, ObjectContent::Conversation(it) if it.current && it.exchanges <= 1),
+        creation: None,
         subresource: Some(Box::new(Transcript)),
     }
 }

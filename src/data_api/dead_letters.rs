@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::stored_resource::{
-    Shown, StoredResource, Subresource, connector_column, connector_schemas, integer, schema,
-    selectable_fields, text, time, unavailable, verbs, with_id,
+    Shown, StoredResource, Subresource, SubresourceRequest, connector_column, connector_schemas,
+    integer, schema, selectable_fields, text, time, unavailable, verbs, with_id,
 };
 use crate::store::{ObjectContent, ObjectKey, ObjectKind, Store, StoredObject};
 
@@ -22,6 +22,7 @@ pub(super) fn resource(store: Arc<dyn Store>) -> StoredResource {
         description: description(),
         show,
         is_new: |_| true,
+        creation: None,
         subresource: Some(Box::new(Retry)),
     }
 }
@@ -59,10 +60,10 @@ impl Subresource for Retry {
         &self,
         store: &dyn Store,
         object: &StoredObject,
-        dry_run: bool,
+        request: SubresourceRequest<'_>,
     ) -> Result<Value, ApiError> {
         let ObjectKey(id, _) = object.key;
-        if !dry_run {
+        if !request.dry_run {
             let retried = store.retry_dead_letters(&[id]).await;
             if retried.map_err(|e| unavailable(&e))? == 0 {
                 return Err(ApiError::NotFound);

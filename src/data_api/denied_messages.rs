@@ -19,6 +19,7 @@ pub(super) fn resource(store: Arc<dyn Store>) -> StoredResource {
         description: description(),
         show,
         is_new: |_| true,
+        creation: None,
         subresource: None,
     }
 }

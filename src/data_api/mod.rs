@@ -1,8 +1,10 @@
-//! The data API: what the store holds of denied messages, conversations, dead letters and outgoing messages, as Kubernetes resources of the group
+//! The data API: what the store holds of denied messages, conversations, dead letters, outgoing messages and of who is let in, as Kubernetes resources of the group
 //! `data.connectors.pupau.ai`, so that `kubectl` and RBAC serve what only `exec` into a Pod did.
 //!
 //! The Kubernetes side of it is the crate `aggregated-api-server`; here are the resources over the [`store`](crate::store), and the listener.
 
+mod access_grants;
+mod access_requests;
 pub mod certificate;
 mod conversations;
 mod dead_letters;
@@ -25,7 +27,7 @@ pub const GROUP: &str = "data.connectors.pupau.ai";
 /// Its version.
 pub const VERSION: &str = "v1alpha1";
 
-/// Every resource of the group, over one store. Only connectors of the registry send.
+/// Every resource of the group, over one store. Only connectors of the registry send, and get grants.
 pub fn resources(store: &Arc<dyn Store>, registry: &Arc<Registry>) -> Vec<Arc<dyn Resource>> {
     vec![
         Arc::new(denied_messages::resource(store.clone())),
@@ -35,9 +37,13 @@ pub fn resources(store: &Arc<dyn Store>, registry: &Arc<Registry>) -> Vec<Arc<dy
             registry.clone(),
             store.clone(),
         )),
+        Arc::new(access_grants::resource(store.clone(), registry.clone())),
+        Arc::new(access_requests::resource(store.clone(), registry.clone())),
     ]
 }
 
+#[cfg(test)]
+mod access_tests;
 #[cfg(test)]
 mod outgoing_tests;
 #[cfg(test)]

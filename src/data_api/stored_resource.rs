@@ -19,7 +19,37 @@ use crate::store::{
 /// The `spec` and the `status` of an object.
 pub(super) type Shown = (Value, Value);
 
-/// What a resource does with its subresource: `get` or `create`, of which `dry_run` says that nothing is to be done.
+/// What a client creates.
+pub(super) struct CreateRequest<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) caller: &'a Caller,
+    pub(super) body: &'a Value,
+    /// It is only to be said what it would be.
+    pub(super) dry_run: bool,
+}
+
+/// How a resource makes objects of what clients send.
+#[async_trait]
+pub(super) trait Creation: Send + Sync + 'static {
+    /// Makes one.
+    async fn create(
+        &self,
+        store: &dyn Store,
+        request: CreateRequest<'_>,
+    ) -> Result<StoredObject, ApiError>;
+}
+
+/// What a client sends to a subresource.
+pub(super) struct SubresourceRequest<'a> {
+    pub(super) subresource: &'a str,
+    pub(super) caller: &'a Caller,
+    /// Null if the client sent none.
+    pub(super) body: &'a Value,
+    /// Nothing is to be done.
+    pub(super) dry_run: bool,
+}
+
+/// What a resource does with its subresources.
 #[async_trait]
 pub(super) trait Subresource: Send + Sync + 'static {
     /// Reads it.
@@ -32,7 +62,7 @@ pub(super) trait Subresource: Send + Sync + 'static {
         &self,
         _store: &dyn Store,
         _object: &StoredObject,
-        _dry_run: bool,
+        _request: SubresourceRequest<'_>,
     ) -> Result<Value, ApiError> {
         Err(ApiError::MethodNotAllowed)
     }
@@ -48,6 +78,7 @@ pub(super) struct StoredResource {
     /// What an object shows beside its connector, and whether its last change made it.
     pub(super) show: fn(&ObjectContent, &StoredObject) -> Option<Shown>,
     pub(super) is_new: fn(&ObjectContent) -> bool,
+    pub(super) creation: Option<Box<dyn Creation>>,
     pub(super) subresource: Option<Box<dyn Subresource>>,
 }
 
@@ -249,6 +280,25 @@ impl Resource for StoredResource {
         })
     }
 
+    async fn create(
+        &self,
+        namespace: &str,
+        caller: &Caller,
+        body: Value,
+        dry_run: bool,
+    ) -> Result<Object, ApiError> {
+        let request = CreateRequest {
+            namespace,
+            caller,
+            body: &body,
+            dry_run,
+        };
+        match &self.creation {
+            Some(creation) => self.object(&creation.create(&*self.store, request).await?),
+            None => Err(ApiError::MethodNotAllowed),
+        }
+    }
+
     async fn delete(
         &self,
         namespace: &str,
@@ -280,15 +330,21 @@ impl Resource for StoredResource {
     async fn create_subresource(
         &self,
         namespace: &str,
-        _caller: &Caller,
+        caller: &Caller,
         name: &str,
-        _subresource: &str,
-        _body: Value,
+        subresource: &str,
+        body: Value,
         dry_run: bool,
     ) -> Result<Value, ApiError> {
         let object = self.stored(namespace, name).await?;
+        let request = SubresourceRequest {
+            subresource,
+            caller,
+            body: &body,
+            dry_run,
+        };
         match &self.subresource {
-            Some(subresource) => subresource.create(&*self.store, &object, dry_run).await,
+            Some(known) => known.create(&*self.store, &object, request).await,
             None => Err(ApiError::MethodNotAllowed),
         }
     }
@@ -312,6 +368,49 @@ pub(super) fn selectable_fields() -> Vec<SelectableField> {
         SelectableField::immutable("spec.user.id"),
         SelectableField::mutable("spec.chat.id"),
     ]
+}
+
+/// What a person's objects can be selected by, where the chat is the person's own.
+pub(super) fn person_fields() -> Vec<SelectableField> {
+    vec![
+        SelectableField::immutable("spec.connector"),
+        SelectableField::immutable("spec.user.id"),
+    ]
+}
+
+/// A person as `spec.user`, of whom the name is empty where it is not known.
+pub(super) fn person(id: i64, name: &str, username: Option<&str>) -> Value {
+    let mut person = json!({"id": id});
+    if !name.is_empty() {
+        person["name"] = name.into();
+    }
+    if let Some(username) = username {
+        person["username"] = username.into();
+    }
+    person
+}
+
+/// The columns of a person's id and username.
+pub(super) fn person_columns(who: &str) -> [TableColumn; 2] {
+    let username = "Their username.";
+    [
+        TableColumn::new("User", ColumnType::Integer, "spec.user.id", who),
+        TableColumn::new(
+            "Username",
+            ColumnType::String,
+            "spec.user.username",
+            username,
+        ),
+    ]
+}
+
+/// The schema of a person.
+pub(super) fn person_schema(who: &str) -> Value {
+    json!({"type": "object", "description": who, "properties": {
+        "id": integer("Telegram's id."),
+        "name": text("The first and last name."),
+        "username": text("The username, without @."),
+    }})
 }
 
 /// The column of the connector's name.

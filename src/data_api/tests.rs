@@ -23,7 +23,8 @@ use super::{GROUP, VERSION, resources};
 use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::registry::Registry;
 use crate::store::{
-    self, Change, ClaimRequest, DeniedMessage, LaneWrite, Release, Store, TokenCounts,
+    self, AskReplies, Change, ClaimRequest, ClaimedLane, DeniedMessage, LaneWrite,
+    NewAccessRequest, Release, ShownElsewhere, Store, TokenCounts,
 };
 use crate::telegram::RawUpdate;
 
@@ -100,6 +101,8 @@ pub(super) enum Treatment {
     Answered,
     GivenUp,
     Denied,
+    /// The user asks to be let in, which expires in an hour.
+    AsksForAccess,
 }
 
 impl Fixture {
@@ -229,22 +232,36 @@ impl Fixture {
         let request = ClaimRequest {
             connector: connector.clone(),
             bot: BOT,
-            lanes: 1,
+            lanes: 2,
             history: 1,
         };
-        let mut claimed = self
+        let claimed = self
             .store
             .claim(vec![request])
             .await
             .expect("a claim")
             .lanes;
-        let lane = claimed.remove(0);
+        // That of the chat in which requests are shown may be ready, too.
+        let is_written_to = |lane: &ClaimedLane| !lane.messages.is_empty();
+        let (mut lanes, others): (Vec<_>, Vec<_>) = claimed.into_iter().partition(is_written_to);
+        for other in others {
+            let write = LaneWrite {
+                claim: other.claim,
+                changes: Vec::new(),
+                release: Some(Release::Now),
+            };
+            self.store.write(write.into()).await.expect("given back");
+        }
+        let lane = lanes.remove(0);
         let message = lane.messages[0].id;
         let mut changes = match treatment {
             Treatment::Answered => answered(message, lane.sessions),
             Treatment::Denied => {
                 let denied = denied(&connector, user, chat);
                 vec![Change::Denied(message, Box::new(denied))]
+            }
+            Treatment::AsksForAccess => {
+                vec![Change::AskForAccess(Box::new(asks(message, user)))]
             }
             Treatment::GivenUp => vec![Change::DeadLetter {
                 message,
@@ -284,6 +301,27 @@ fn answered(message: i64, sessions: i64) -> Vec<Change> {
             speakers: Vec::new(),
         },
     ]
+}
+
+fn asks(message: i64, user: i64) -> NewAccessRequest {
+    NewAccessRequest {
+        token: format!("token-{message}"),
+        user,
+        name: "Ann Example".into(),
+        username: Some("ann".into()),
+        level: "Specific".into(),
+        language: None,
+        expires_at: Timestamp::now() + Duration::from_hours(1),
+        per_user_per_day: 5,
+        message,
+        follow_up: json!({"update_id": 0}).to_string(),
+        notice: ShownElsewhere {
+            chat: -100,
+            topic: 0,
+            parts: Vec::new(),
+        },
+        replies: AskReplies::default(),
+    }
 }
 
 fn denied(connector: &ConnectorRef, user: i64, chat: i64) -> DeniedMessage {

@@ -5,6 +5,7 @@
 //! operator serve all cases of a test, and each runs with each kubectl of this machine (`PATH`, `KUBECTL_NEW`, `KUBECTL_OLD`).
 
 mod direct_calls;
+mod letting_in;
 mod namespaces;
 mod people;
 mod reading;
@@ -57,7 +58,9 @@ async fn kubectl_does_with_the_data_api_what_rbac_allows(cluster: Cluster) {
         writing::messages_are_sent_and_waited_for(&world, &kubectl).await;
         writing::mistakes_are_named(&world, &kubectl).await;
         writing::dead_letters_are_tried_again(&world, &kubectl).await;
+        letting_in::grants_are_given_found_and_ended(&world, &kubectl).await;
         writing::people_are_erased_by_selector(&world, &kubectl).await;
+        letting_in::requests_are_decided_by_a_right_of_their_own(&world, &kubectl).await;
     }
     world.reset().await;
     let newest = clients

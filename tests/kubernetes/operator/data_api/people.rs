@@ -6,9 +6,10 @@ use super::world::World;
 use crate::kubectl_client::Kubectl;
 
 /// A user, and the `ClusterRole` that a `RoleBinding` in acme gives them; nobody has none.
-pub const PEOPLE: [(&str, &str); 4] = [
+pub const PEOPLE: [(&str, &str); 5] = [
     ("reader", "data-reader"),
     ("keeper", "data-admin"),
+    ("approver", "access-approver"),
     ("sender", "sender"),
     ("editor", "edit"),
 ];
@@ -36,10 +37,10 @@ pub async fn bind(world: &World) {
             .call("POST", &path, &binding)
             .await
             .expect_status(201);
-        let right = if person == "sender" {
-            ("create", "outgoingmessages")
-        } else {
-            ("list", "conversations")
+        let right = match person {
+            "sender" => ("create", "outgoingmessages"),
+            "approver" => ("create", "accessgrants"),
+            _ => ("list", "conversations"),
         };
         let holds = || async { may(world, person, right).await.then_some(()) };
         world.cluster().eventually("the role holds", holds).await;

@@ -5,7 +5,7 @@ use http::Request;
 use serde_json::{Value, json};
 
 use super::people::{NOBODY, PEOPLE};
-use super::world::{ANN, World};
+use super::world::{ANN, MALLORY, World};
 use crate::kubectl_client::Kubectl;
 
 const ADMIN: &str = "admin";
@@ -17,17 +17,22 @@ type Right = (&'static str, &'static str);
 
 /// Everything that the group serves.
 fn rights() -> Vec<Right> {
-    let stored = ["deniedmessages", "conversations", "deadletters"];
-    let read = stored.into_iter().chain(["outgoingmessages"]);
+    let deletable = [
+        "deniedmessages",
+        "conversations",
+        "deadletters",
+        "accessgrants",
+    ];
+    let read = deletable
+        .into_iter()
+        .chain(["outgoingmessages", "accessrequests"]);
     let of = |resource, verbs: &[&'static str]| {
-        verbs
-            .iter()
-            .map(|verb| (*verb, resource))
-            .collect::<Vec<Right>>()
+        let rights = verbs.iter().map(|verb| (*verb, resource));
+        rights.collect::<Vec<Right>>()
     };
     let mut all: Vec<Right> = read.flat_map(|resource| of(resource, &READ)).collect();
     all.extend(
-        stored
+        deletable
             .into_iter()
             .flat_map(|resource| of(resource, &DELETE)),
     );
@@ -35,6 +40,10 @@ fn rights() -> Vec<Right> {
         ("get", "conversations/transcript"),
         ("create", "deadletters/retry"),
         ("create", "outgoingmessages"),
+        ("create", "accessgrants"),
+        ("delete", "accessrequests"),
+        ("create", "accessrequests/approve"),
+        ("create", "accessrequests/refuse"),
     ]);
     all
 }
@@ -46,6 +55,7 @@ fn documented(person: &str, (verb, resource): Right) -> bool {
         ADMIN => true,
         "reader" => reads,
         "keeper" => reads || DELETE.contains(&verb) || resource == "deadletters/retry",
+        "approver" => resource.starts_with("access") && verb != "deletecollection",
         "sender" => (verb, resource) == ("create", "outgoingmessages"),
         "editor" => reads && ["conversations", "deadletters"].contains(&resource),
         _ => false,
@@ -76,7 +86,7 @@ pub async fn can_i_agrees_with_what_happens(world: &World, kubectl: &Kubectl) {
         .collect()
         .await;
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert_eq!(count, 8 * 21);
+    assert_eq!(count, 9 * 33);
 }
 
 fn acting_as(person: &str) -> String {
@@ -105,6 +115,23 @@ async fn can_i(kubectl: &Kubectl, person: &str, (verb, resource): Right, namespa
     }
 }
 
+/// An object to create.
+fn creation(plural: &str) -> Value {
+    let (kind, metadata, spec) = match plural {
+        "outgoingmessages" => (
+            "OutgoingMessage",
+            json!({"name": "maybe"}),
+            json!({"connector": "support", "to": {"user": ANN}, "text": "x"}),
+        ),
+        _ => (
+            "AccessGrant",
+            json!({}),
+            json!({"connector": "support", "user": {"id": MALLORY}, "until": "2999-01-31"}),
+        ),
+    };
+    json!({"apiVersion": "data.connectors.pupau.ai/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec})
+}
+
 /// Whether the API server lets somebody do it. Where there would be an effect it is a dry run.
 async fn happens(world: &World, person: &str, (verb, resource): Right, namespace: &str) -> bool {
     let (plural, subresource) = resource.split_once('/').unwrap_or((resource, ""));
@@ -122,10 +149,7 @@ async fn happens(world: &World, person: &str, (verb, resource): Right, namespace
         _ => ("POST", format!("{one}/{subresource}?dryRun=All")),
     };
     let body = match (method, subresource) {
-        ("POST", "") => {
-            json!({"apiVersion": "data.connectors.pupau.ai/v1alpha1", "kind": "OutgoingMessage", "metadata": {"name": "maybe"},
-            "spec": {"connector": "support", "to": {"user": ANN}, "text": "x"}})
-        }
+        ("POST", "") => creation(plural),
         ("POST", _) => json!({}),
         _ => Value::Null,
     };
@@ -154,6 +178,8 @@ async fn happens(world: &World, person: &str, (verb, resource): Right, namespace
         .expect("an answer");
     match answer.status().as_u16() {
         403 => false,
+        // Of what nothing is there, or was decided: it is looked for after it is known that one may.
+        404 | 409 if plural.starts_with("access") => true,
         200..=299 => true,
         status => panic!("{person} {verb} {path}: {status}"),
     }

@@ -185,7 +185,14 @@ impl World {
             .await;
     }
 
-    /// Makes a bot, its Secret and a connector `support` that keeps what the denied write, and sends.
+    /// The group in which the acme bot's approvers are asked.
+    fn admins_group(&self, bot: BotId) -> i64 {
+        self.env
+            .telegram
+            .add_group("supergroup", "Admins", &[bot.0])
+    }
+
+    /// Makes a bot, its Secret and a connector `support` that keeps what the denied write, sends, and lets them ask.
     pub async fn create_connector(&self, namespace: &str) -> BotId {
         let (bot, token) = self.env.add_bot();
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "support"}, "stringData": {"token": token}});
@@ -194,7 +201,10 @@ impl World {
             "spec": {
                 "botTokenSecretRef": {"name": "support"},
                 "assistant": {"protocol": "OpenAI", "url": self.env.assistant.url(), "model": "sample"},
-                "access": {"level": "Company", "companyUsers": {"users": [{"id": ANN}, {"id": BOB}]}, "saveDeniedConversations": true},
+                "access": {
+                    "level": "Company", "companyUsers": {"users": [{"id": ANN}, {"id": BOB}]}, "saveDeniedConversations": true,
+                    "requests": {"notify": {"chat": self.admins_group(bot)}, "approvers": {"users": [{"id": BOB}]}, "perUserPerDay": 10},
+                },
                 "session": {"durationHours": 24},
                 "sending": {"perMinute": 1000},
             },
