@@ -2,6 +2,7 @@
 //!
 //! Parsing and validation only; what a command does lives in the module that does it.
 
+mod access;
 mod allow;
 mod data_api;
 #[cfg(feature = "dev")]
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use access::{AccessArgs, AccessListArgs, ApproveArgs, GrantArgs, RefuseArgs};
 pub use allow::{AllowArgs, ChangeArgs, ChangeOutput, DenyArgs};
 pub use data_api::{EraseArgs, SendArgs, StatusArgs};
 #[cfg(feature = "dev")]
@@ -75,6 +77,16 @@ pub enum Command {
     Erase(EraseArgs),
     /// Copy a `SQLite` store while the operator uses it, to standard output or a file.
     Backup(BackupArgs),
+    /// List who asks, or asked, to be let in.
+    Requests(AccessListArgs),
+    /// Let in who asked.
+    Approve(ApproveArgs),
+    /// Do not let in who asked.
+    Refuse(RefuseArgs),
+    /// List who is let in beside the lists.
+    Grants(AccessListArgs),
+    /// Let a user write to a bot until a time, past Git.
+    Grant(GrantArgs),
     /// Let a user write to a bot: print what to change in Git, or change it in the cluster.
     Allow(AllowArgs),
     /// Shut a user out: print what to change in Git, or change it in the cluster.

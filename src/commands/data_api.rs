@@ -1,6 +1,7 @@
 //! The data API as the commands use it: with the caller's own rights, through the cluster that the kubeconfig names.
 
 use std::borrow::Cow;
+use std::io::{self, Write as _};
 
 use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use kube::{Api, Client, Error};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::cli::OutputFormat;
 use crate::data_api::{GROUP, VERSION};
 use crate::kube_client::{self, kubectl_table};
 
@@ -101,7 +103,7 @@ impl DataApi {
     ///
     /// # Errors
     /// What the API server refuses.
-    pub(super) async fn print_table(&self, listing: Listing<'_>) -> Result<u64> {
+    async fn print_table(&self, listing: Listing<'_>) -> Result<u64> {
         let (mut rows, mut next, mut is_first) = (0, None, true);
         loop {
             let path = listing.path(next.as_deref());
@@ -114,6 +116,20 @@ impl DataApi {
             match page.next {
                 Some(token) => (next, is_first) = (Some(token), false),
                 None => return Ok(rows),
+            }
+        }
+    }
+
+    /// Prints objects in this format. How many.
+    ///
+    /// # Errors
+    /// What the API server refuses.
+    pub(super) async fn print(&self, listing: Listing<'_>, output: OutputFormat) -> Result<u64> {
+        match output {
+            OutputFormat::Table => self.print_table(listing).await,
+            OutputFormat::Json => {
+                self.for_each(listing, async |object| print_json(&object))
+                    .await
             }
         }
     }
@@ -173,6 +189,14 @@ impl DataApi {
             .map_err(Error::HttpError)?;
         self.client.request(request).await
     }
+}
+
+/// Prints an object as a line.
+///
+/// # Errors
+/// Nobody reads it.
+pub(super) fn print_json(object: &Value) -> Result<()> {
+    writeln!(io::stdout(), "{object}").context("the output cannot be written")
 }
 
 /// A client of the cluster that the kubeconfig names.

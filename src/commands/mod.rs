@@ -5,6 +5,7 @@
 //!
 //! | module | commands |
 //! |---|---|
+//! | `access` | `requests`, `approve`, `refuse`, `grants`, `grant`: who is let in beside the lists |
 //! | `allow` | `allow` and `deny`: who may write to a bot, printed as YAML or applied to the cluster |
 //! | [`check`] | `check`: validates manifests offline |
 //! | `doctor` | `doctor`: examines what is there: cluster, operator, bots, webhook, assistants, store |
@@ -14,6 +15,7 @@
 //!
 //! Installed under the name `kubectl-tgc`, the binary is a kubectl plugin: `kubectl tgc status`.
 
+mod access;
 mod allow;
 mod backup;
 pub mod check;
@@ -114,6 +116,11 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Send(args) => send::send(args).await?,
         Command::Status(args) => status::status(args).await?,
         Command::Erase(args) => erase::erase(args).await?,
+        Command::Requests(args) => access::requests(args).await?,
+        Command::Approve(args) => access::approve(args).await?,
+        Command::Refuse(args) => access::refuse(args).await?,
+        Command::Grants(args) => access::grants(args).await?,
+        Command::Grant(args) => access::grant(args).await?,
         Command::Allow(args) => allow::allow(args).await?,
         Command::Deny(args) => allow::deny(args).await?,
     }

@@ -131,6 +131,8 @@ struct Counts {
     dead_letters: Result<u64>,
     denied: Result<u64>,
     outgoing: Result<u64>,
+    asking: Result<u64>,
+    grants: Result<u64>,
 }
 
 #[derive(Default)]
@@ -158,18 +160,23 @@ impl Counts {
             Ok(())
         });
         let counted = counted.await;
-        let mut pending = 0;
-        let outgoing = api.for_each(listing("outgoingmessages"), async |object| {
-            pending += u64::from(object.pointer("/status/phase") == Some(&Value::from("Pending")));
-            Ok(())
-        });
-        let outgoing = outgoing.await;
+        let in_phase = async |resource, phase: &str| {
+            let mut found = 0;
+            let look = async |object: Value| {
+                found += u64::from(object.pointer("/status/phase") == Some(&Value::from(phase)));
+                Ok(())
+            };
+            api.for_each(listing(resource), look).await?;
+            Ok(found)
+        };
         let count = async |resource| api.for_each(listing(resource), async |_| Ok(())).await;
         Self {
             conversations: counted.map(|_| conversations),
             dead_letters: count("deadletters").await,
             denied: count("deniedmessages").await,
-            outgoing: outgoing.map(|_| pending),
+            outgoing: in_phase("outgoingmessages", "Pending").await,
+            asking: in_phase("accessrequests", "Waiting").await,
+            grants: count("accessgrants").await,
         }
     }
 }
@@ -212,6 +219,8 @@ impl std::fmt::Display for Counts {
             ("dead letters", &self.dead_letters),
             ("denied, kept", &self.denied),
             ("to be sent", &self.outgoing),
+            ("ask to be let in", &self.asking),
+            ("let in by grants", &self.grants),
         ] {
             match count {
                 Ok(count) => writeln!(f, "  {label:<16} {count}")?,

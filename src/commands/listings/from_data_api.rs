@@ -1,13 +1,11 @@
 //! Listings from the data API: objects as `kubectl get` shows them, with the caller's own rights.
 
-use std::io::{self, Write};
-
 use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::cli::{ConnectorArgs, OutputFormat};
-use crate::commands::data_api::{DataApi, Listing, ObjectPath};
+use crate::commands::data_api::{DataApi, Listing, ObjectPath, print_json};
 
 /// Lists denied messages. How many.
 ///
@@ -22,7 +20,7 @@ pub(super) async fn denied(
         since,
         ..listing(api, args, "deniedmessages")?
     };
-    print(api, args, listing).await
+    api.print(listing, args.output).await
 }
 
 /// Lists conversations, with what was said if it is asked for and the output is JSON.
@@ -32,7 +30,7 @@ pub(super) async fn denied(
 pub(super) async fn sessions(api: &DataApi, args: &ConnectorArgs, with_text: bool) -> Result<()> {
     let listing = listing(api, args, "conversations")?;
     if !with_text || args.output == OutputFormat::Table {
-        print(api, args, listing).await?;
+        api.print(listing, args.output).await?;
         return Ok(());
     }
     let read = async |mut object: Value| {
@@ -64,7 +62,7 @@ pub(super) async fn dead_letters(
 ) -> Result<()> {
     let listing = listing(api, args, "deadletters")?;
     if retry.is_empty() {
-        print(api, args, listing).await?;
+        api.print(listing, args.output).await?;
         return Ok(());
     }
     let mut found = Vec::new();
@@ -108,20 +106,6 @@ fn listing<'a>(
         connector: Some(&args.name),
         since: None,
     })
-}
-
-async fn print(api: &DataApi, args: &ConnectorArgs, listing: Listing<'_>) -> Result<u64> {
-    match args.output {
-        OutputFormat::Table => api.print_table(listing).await,
-        OutputFormat::Json => {
-            api.for_each(listing, async |object| print_json(&object))
-                .await
-        }
-    }
-}
-
-fn print_json(object: &Value) -> Result<()> {
-    writeln!(io::stdout(), "{object}").context("the output cannot be written")
 }
 
 fn name_of(object: &Value) -> Result<&str> {
