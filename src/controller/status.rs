@@ -13,7 +13,7 @@ mod tests;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use self::condition_values::{ConditionValue, FALSE, TRUE, condition_value};
+use self::condition_values::{ConditionValue, FALSE, TRUE, condition_value, ended_users};
 use super::status_cache::OwnStatus;
 use crate::api::TelegramUserListStatus;
 use crate::api::conditions::{ConditionType, Reason};
@@ -209,15 +209,6 @@ pub fn user_list_status(
         ended: count_of_ended(ended),
         used_by: Some(i32::try_from(used_by).unwrap_or(i32::MAX)),
         conditions,
-    }
-}
-
-/// What a condition says of users whose entries have ended.
-fn ended_users(ended: usize) -> String {
-    match ended {
-        0 => String::new(),
-        1 => "; 1 has ended".to_owned(),
-        _ => format!("; {ended} have ended"),
     }
 }
 

@@ -156,7 +156,8 @@ mod tests {
     #[rstest]
     #[case("GET", "/api/v1/secrets?&watch=true&x=1", "watch", "secrets")]
     #[case("GET", "/api/v1/namespaces/a/secrets/s", "get", "secrets")]
-    #[case("GET", "/api/v1/namespaces", "list", "other")]
+    #[case("GET", "/api/v1/namespaces", "list", "namespaces")]
+    #[case("GET", "/api/v1/nodes", "list", "other")]
     #[case(
         "PATCH",
         "/apis/connectors.pupau.ai/v1alpha1/namespaces/a/telegramconnectors/b/status",

@@ -1,6 +1,5 @@
 //! What each condition says: a status, a reason, and a sentence that says what is wrong and what to do next.
 
-use super::ended_users;
 use super::find::find_condition;
 use super::inputs::{AssistantState, OtherConnector, SecretProblem, StatusInputs, TokenState};
 use crate::api::conditions::{ConditionType, Reason};
@@ -46,6 +45,15 @@ pub(super) fn condition_value(
         status,
         reason: reason.to_string(),
         message: message.into(),
+    }
+}
+
+/// What a condition says of users whose entries have ended.
+pub(super) fn ended_users(ended: usize) -> String {
+    match ended {
+        0 => String::new(),
+        1 => "; 1 has ended".to_owned(),
+        _ => format!("; {ended} have ended"),
     }
 }
 
