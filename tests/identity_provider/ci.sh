@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sign-in at identity providers that are not ours, on loopback: oidc-provider from the npm registry, twice (groups in the ID token, and from userinfo), and Authlib's
-# server from PyPI. People sign in there as with a browser. Takes three minutes, two of which wait for the next time that keys may be read.
+# server from PyPI. People sign in there as with a browser: first through the operator (OPERATOR names the binary), then the client alone. Takes three
+# minutes, two of which wait for the next time that keys may be read.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 for command in node npm python3; do
@@ -16,6 +17,7 @@ cleanup() {
 }
 trap cleanup EXIT
 export PYTHONDONTWRITEBYTECODE=1
+OPERATOR=${OPERATOR:-target/debug/telegram-connector-operator}
 
 npm install --prefix "$work" --no-save --no-package-lock --no-audit --no-fund --ignore-scripts "oidc-provider@$OIDC_PROVIDER" >"$work/npm" 2>&1 ||
   { cat "$work/npm" >&2; echo "identity_provider: npm cannot install oidc-provider" >&2; exit 1; }
@@ -42,6 +44,8 @@ AUTHLIB_INSECURE_TRANSPORT=1 serve authlib "$authlib" "$work/venv/bin/python" "$
 export OIDC_PROVIDER_TOKEN=http://127.0.0.1:$token OIDC_PROVIDER_TOKEN_CONTROL=http://127.0.0.1:$token_control
 export OIDC_PROVIDER_USERINFO=http://127.0.0.1:$userinfo OIDC_PROVIDER_USERINFO_CONTROL=http://127.0.0.1:$userinfo_control
 export AUTHLIB=http://127.0.0.1:$authlib/realms/acme AUTHLIB_CONTROL=http://127.0.0.1:$authlib/control
+
+python3 tests/identity_provider/whole_way.py "$OPERATOR" "$OIDC_PROVIDER_TOKEN" "$OIDC_PROVIDER_TOKEN_CONTROL"
 
 binary=$(cargo rustc --quiet --test identity_provider --message-format=json -- --cfg foreign_peers | sed -n 's/.*"executable":"\([^"]*\/identity_provider-[^"]*\)".*/\1/p' | tail -n 1)
 [ -n "$binary" ] || { echo "identity_provider: the tests do not compile" >&2; exit 1; }
