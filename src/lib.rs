@@ -22,7 +22,7 @@
 //! | [`telegram`] | Bot API calls: error classes, redaction, rate limits, text splitting and formatting |
 //! | [`telemetry`] | logs, metrics, traces, and the admin endpoint with health and readiness |
 //! | [`store`] | inbox, outbox, sessions, denied conversations, leases of shards: one trait, SQLite and PostgreSQL |
-//! | [`api`] | the two kinds, their CEL rules, conditions and reasons. No I/O |
+//! | [`api`] | the three kinds, their CEL rules, conditions and reasons. No I/O |
 //! | [`assistant`] | the assistant protocols, one file each, behind one trait |
 //! | [`identity_provider`] | sign-in with the company account: OpenID Connect by the device flow, and the seal on tokens |
 //! | [`observation`] | what connection and pipeline observed, for the controller's status |
@@ -31,13 +31,12 @@
 //! | [`pipeline`] | from the inbox to the delivered reply: access, sessions, order per chat, retries, dead letters |
 //! | [`data_api`] | the store's objects for kubectl, through API aggregation; its certificates |
 //! | [`controller`] | watches, reconcile, finalizer, status, events, leader election, shared polling |
-//! | [`data_api`] | the aggregated API of what is stored: its resources and its listener |
 //! | [`operator`] | one running operator: starts its parts and stops them in order |
 //! | `kube_client` | the client of the cluster that the kubeconfig names, through the environment's proxy |
 //! | [`cli`] | the command line: flags and their environment variables |
 //! | `run` | the command `run`: the operator until SIGTERM |
 //! | `dev` | `demo` and `dev`: the operator with the control plane and the simulator of `crates/` in one process (cargo feature `dev`) |
-//! | [`commands`] | the program's entry point and all other commands: `check`, `doctor`, `allow`, `deny`, `denied`, `sessions`, `dead-letters`, `backup`, `crds` |
+//! | [`commands`] | the program's entry point and all other commands: `check`, `doctor`, `allow`, `deny`, `denied`, `sessions`, `dead-letters`, `requests`, `grants`, `backup`, `crds` |
 
 pub mod api;
 pub mod assistant;

@@ -161,7 +161,7 @@ fn a_flag_can_be_given_by_its_environment_variable() {
 }
 
 #[test]
-fn crds_prints_both_definitions_as_yaml() {
+fn crds_prints_the_definitions_as_yaml() {
     let output = run_program(&["crds"], &[]);
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
@@ -178,7 +178,8 @@ fn crds_prints_both_definitions_as_yaml() {
         names,
         [
             "telegramconnectors.connectors.pupau.ai",
-            "telegramuserlists.connectors.pupau.ai"
+            "telegramuserlists.connectors.pupau.ai",
+            "clustertelegramuserlists.connectors.pupau.ai"
         ]
     );
 }

@@ -315,14 +315,14 @@ async fn discovery_is_aggregated_on_request(cluster: Cluster) {
         .iter()
         .find(|group| group["metadata"]["name"] == "connectors.pupau.ai")
         .expect("our group");
-    assert_eq!(
-        ours.pointer("/versions/0/resources/0/resource"),
-        Some(&json!("telegramconnectors"))
-    );
-    assert_eq!(
-        ours.pointer("/versions/0/resources/0/scope"),
-        Some(&json!("Namespaced"))
-    );
+    let scope_of = |name: &str| {
+        let resources = ours.pointer("/versions/0/resources").expect("resources");
+        let mut resources = resources.as_array().expect("a list").iter();
+        let found = resources.find(|resource| resource["resource"] == name);
+        found.expect("the resource")["scope"].clone()
+    };
+    assert_eq!(scope_of("telegramconnectors"), json!("Namespaced"));
+    assert_eq!(scope_of("clustertelegramuserlists"), json!("Cluster"));
     let core = get_as(&cluster, "/api", accept).await.expect_status(200);
     assert!(core.text.contains("\"secrets\""));
 }
