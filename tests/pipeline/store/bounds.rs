@@ -98,7 +98,7 @@ async fn denied_messages_make_room_before_intake_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let address = format!("sqlite:{}/connectors.db", folder.path().display());
     let options = StoreOptions {
-        max_bytes: Some(2 << 20),
+        max_bytes: Some(9 << 18),
         ..StoreOptions::default()
     };
     let store: Arc<dyn Store> = store::open_with(&address, options).await.unwrap();
