@@ -98,7 +98,7 @@ if [ -x ../shared/envtest/up ] && command -v kubectl >/dev/null; then
   [ "$(key)" = "$made" ] || fail "a rollback changed the webhook key"
   [[ $(described) == "A Telegram bot"* ]] || fail "a rollback did not roll the CRD back"
   helm uninstall operator -n telegram-connectors
-  [ "$(kubectl get crd -o name | wc -l)" = 2 ] || fail "uninstall did not keep the CRDs"
+  [ "$(kubectl get crd -o name | wc -l)" = 3 ] || fail "uninstall did not keep the CRDs"
   [ "$(kubectl -n telegram-connectors get pvc -o name | wc -l)" = 1 ] || fail "uninstall did not keep the volume"
   [ "$(sign_in)" = "$sealing" ] || fail "uninstall did not keep the sign-in key"
   [ -z "$(kubectl get clusterrole,clusterrolebinding -o name | grep operator-telegram || true)" ] || fail "uninstall left roles behind"
