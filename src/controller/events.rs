@@ -205,7 +205,8 @@ pub(super) fn notice_event(
             note: format!(
                 "{messages} message(s) of people whom spec.access does not name were denied since this was last told (at most once an hour). \
                  With spec.access.saveDeniedConversations, who they are: telegram-connector-operator denied -n {namespace} {name}. \
-                 To let one in: telegram-connector-operator allow -n {namespace} {name} USER_ID"
+                 To let one in: telegram-connector-operator allow -n {namespace} {name} USER_ID, \
+                 for a time with --until DATE, or grant in place of allow where grants count"
             ),
         },
         Notice::AccessRequested { requests } => Event {
