@@ -8,8 +8,9 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::access::{UserListCache, UserListLookup};
+use super::access::UserListLookup;
 use super::optional_watch::Availability;
+use super::user_set::UserListCache;
 use crate::api::ClusterTelegramUserList;
 
 /// A cluster's user list as the watch gives it.

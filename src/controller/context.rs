@@ -7,7 +7,6 @@ use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::{mpsc, watch};
 
-use super::access::UserListCache;
 use super::assistant_factory::SharedAssistantFactory;
 use super::bot_ownership::BotOwnership;
 use super::build_cache::BuildCache;
@@ -22,6 +21,7 @@ use super::reference_index::{GuardedConnector, ReferenceIndex};
 use super::secret_cache::SecretCache;
 use super::settings::ControllerSettings;
 use super::status_cache::StatusCache;
+use super::user_set::UserListCache;
 use crate::api::conditions::Reason;
 use crate::api::connector::{
     AssistantSpec, ExtractSpec, SpeechSpec, TelegramConnectorStatus, TranscriptionSpec,

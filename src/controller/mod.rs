@@ -55,6 +55,7 @@ mod status_cache;
 mod update_status;
 mod user_list_controller;
 mod user_lists;
+mod user_set;
 mod watch_source;
 mod watches;
 

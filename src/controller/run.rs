@@ -8,7 +8,6 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::access::UserListCache;
 use super::bot_ownership::BotOwnership;
 use super::cluster_user_list_controller::run_cluster_user_list_controller;
 use super::cluster_user_lists::{ClusterUserLists, GuardedClusterUserList};
@@ -25,6 +24,7 @@ use super::secret_cache::SecretCache;
 use super::secret_watch::watch_secrets;
 use super::shard_keeper::ShardKeeper;
 use super::user_list_controller::run_user_list_controller;
+use super::user_set::UserListCache;
 use crate::connection::{BotConnections, ConnectionSettings};
 use crate::identity::ConnectorUid;
 use crate::store::shards::ShardLeases;
