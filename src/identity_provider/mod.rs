@@ -9,15 +9,19 @@
 //! | `discovery` | a provider's metadata and keys |
 //! | `token_endpoint` | the device authorization and token endpoints, and their errors |
 //! | `id_token` | verifies ID tokens |
+//! | `device_answer` | the codes that people sign in with, bounded |
+//! | `outcomes` | what comes of asking, and why it could not be asked |
 //! | `claims` | the claims that make somebody a member |
 //! | `standing` | whether the provider can be used, for the connector's status |
 //! | `sealer` | seals what of a sign-in is stored |
 //! | `sign_in_provider` | the trait by which a sign-in uses a provider |
 
 mod claims;
+mod device_answer;
 mod discovery;
 mod http_client;
 mod id_token;
+mod outcomes;
 mod sealer;
 mod sign_in_provider;
 mod standing;
@@ -25,7 +29,6 @@ mod token_endpoint;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use http::header::{ACCEPT, AUTHORIZATION};
@@ -33,12 +36,11 @@ use jiff::Timestamp;
 use openidconnect::IssuerUrl;
 use openidconnect::core::CoreJsonWebKeySet;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use tokio::sync::{Mutex, watch};
-use url::Url;
 
 use crate::clock::SharedClock;
 use claims::{ClaimCheck, Claims};
+use device_answer::DeviceAnswer;
 use discovery::{Discovered, OFFLINE_ACCESS};
 use http_client::NoAnswer;
 use id_token::Refusal;
@@ -46,6 +48,7 @@ use token_endpoint::{Client, Failure, Tokens};
 
 pub use claims::RequiredClaim;
 pub use http_client::{IdentityProviderHttpClient, ProviderLimits};
+pub use outcomes::{DeviceAuthorization, Member, PollOutcome, ProviderError, RecheckOutcome};
 pub use sealer::{KeyFileError, OpenError, Sealer};
 pub use sign_in_provider::SignInProvider;
 pub use standing::Standing;
@@ -62,11 +65,7 @@ const KEYS_INTERVAL_SECONDS: u64 = 60;
 /// For so long after a failed discovery nobody asks again: who waits must not queue up behind a provider that is away.
 const FAILURE_AGE_SECONDS: u64 = 10;
 
-/// Bounds of what a provider says of its device codes.
-const LONGEST_CODE_LIFE: Duration = Duration::from_hours(1);
-const LONGEST_INTERVAL: Duration = Duration::from_mins(1);
-const MAX_USER_CODE_CHARS: usize = 64;
-const MAX_URI_BYTES: usize = 2048;
+/// The longest subject that is taken, in bytes (`OpenID` Connect Core, section 2).
 const MAX_SUBJECT_BYTES: usize = 255;
 
 /// A provider as a connector names it.
@@ -118,87 +117,6 @@ impl fmt::Debug for IdentityProvider {
             .field("client_id", &self.client.id)
             .finish_non_exhaustive()
     }
-}
-
-/// Why a provider could not be used. Displayed as a sentence that says what to do; no token, code or secret in it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProviderError {
-    /// It does not answer, or not with what the protocols say. Trying again may help.
-    #[error("the identity provider cannot be used: {0}")]
-    Unreachable(String),
-    /// It refuses the client: id, secret, grant or scopes. Somebody must change something.
-    #[error("the identity provider refuses the client: {0}")]
-    Refused(String),
-    /// It has no device authorization endpoint.
-    #[error(
-        "the identity provider has no device authorization endpoint (RFC 8628), which the sign-in needs; switch the device flow on there, or use another provider"
-    )]
-    NoDeviceEndpoint,
-    /// A token of it cannot be accepted: signature, audience, clock.
-    #[error("a token of the identity provider is refused: {0}")]
-    Invalid(String),
-}
-
-/// What a person needs to sign in.
-#[derive(Debug)]
-pub struct DeviceAuthorization {
-    /// For [`IdentityProvider::poll`]. Secret.
-    pub device_code: SecretString,
-    /// What the person types at `verification_uri`; at most 64 characters.
-    pub user_code: String,
-    /// Where; an http(s) address of at most 2048 bytes.
-    pub verification_uri: String,
-    /// The same with the code in it, where the provider offers that.
-    pub verification_uri_complete: Option<String>,
-    /// How long both codes hold, at most an hour.
-    pub expires_in: Duration,
-    /// The least time between two polls, 1 s to 1 min. [`PollOutcome::SlowDown`] adds 5 s to it (RFC 8628, section 3.5).
-    pub interval: Duration,
-}
-
-/// What a poll says.
-#[derive(Debug)]
-pub enum PollOutcome {
-    /// The person has not signed in yet.
-    Pending,
-    /// The same, and polls must come less often.
-    SlowDown,
-    /// The person, or the provider, said no.
-    Denied,
-    /// The code is over, unknown, or was used already: a sign-in that was not written down in time begins anew.
-    Expired,
-    /// Signed in, but a claim does not hold.
-    ClaimsMissing {
-        /// Its name.
-        claim: String,
-    },
-    /// A member.
-    SignedIn(Member),
-}
-
-/// What a recheck says.
-#[derive(Debug)]
-pub enum RecheckOutcome {
-    /// Still a member; with the refresh token that is to be used from now on.
-    Member(Member),
-    /// The provider no longer honours the refresh token, or it belongs to somebody else.
-    Revoked,
-    /// A claim holds no longer, or cannot be seen.
-    ClaimsMissing {
-        /// Its name.
-        claim: String,
-    },
-}
-
-/// Somebody who belongs to the company: the ID token was verified and the claims hold.
-#[derive(Debug)]
-pub struct Member {
-    /// The issuer.
-    pub issuer: String,
-    /// Who it is there: never another person; at most 255 bytes.
-    pub subject: String,
-    /// For [`IdentityProvider::recheck`]; `None`: the provider gives none, or none is wanted. Secret.
-    pub refresh_token: Option<SecretString>,
 }
 
 /// Whether somebody is a member.
@@ -585,46 +503,6 @@ fn subject_of(claims: &Claims) -> Result<String, ProviderError> {
         .filter(|s| (1..=MAX_SUBJECT_BYTES).contains(&s.len()))
         .map(str::to_owned)
         .ok_or_else(|| ProviderError::Invalid("it names nobody (sub)".to_owned()))
-}
-
-/// An answer of the device authorization endpoint (RFC 8628, section 3.2).
-#[derive(Deserialize)]
-struct DeviceAnswer {
-    device_code: SecretString,
-    user_code: String,
-    // As Google writes it.
-    #[serde(alias = "verification_url")]
-    verification_uri: String,
-    verification_uri_complete: Option<String>,
-    expires_in: u64,
-    interval: Option<u64>,
-}
-
-impl DeviceAnswer {
-    fn checked(self) -> Result<DeviceAuthorization, ProviderError> {
-        let is_address = |text: &str| {
-            text.len() <= MAX_URI_BYTES
-                && Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
-        };
-        let chars = self.user_code.chars();
-        let is_code = (1..=MAX_USER_CODE_CHARS).contains(&chars.clone().count())
-            && !chars.clone().any(char::is_control);
-        if !is_address(&self.verification_uri) || !is_code {
-            return Err(ProviderError::Unreachable(
-                "its device authorization endpoint gives no address and code that can be shown"
-                    .to_owned(),
-            ));
-        }
-        Ok(DeviceAuthorization {
-            device_code: self.device_code,
-            user_code: self.user_code,
-            verification_uri: self.verification_uri,
-            verification_uri_complete: self.verification_uri_complete.filter(|u| is_address(u)),
-            expires_in: Duration::from_secs(self.expires_in).min(LONGEST_CODE_LIFE),
-            interval: Duration::from_secs(self.interval.unwrap_or(5))
-                .clamp(Duration::from_secs(1), LONGEST_INTERVAL),
-        })
-    }
 }
 
 #[cfg(test)]
