@@ -1,7 +1,7 @@
 //! Measures throughput, latency, fairness and memory of the message path, what a slow disk makes of it, and `PostgreSQL` beside `SQLite`.
 //!
 //! `cargo bench --bench throughput` runs all parts; `-- intake`, `-- end-to-end`, `-- latency`, `-- fairness`, `-- memory`, `-- slow-disk`,
-//! `-- postgres` one of them. `--messages N` changes the load of end-to-end, memory, slow-disk and postgres.
+//! `-- postgres`, `-- members` one of them. `--messages N` changes the load of end-to-end, memory, slow-disk and postgres.
 //!
 //! Simulator, sample assistant and load generator run in this process. The operator (store, pollers and pipeline, without Kubernetes)
 //! and, for comparison, a plain teloxide dispatcher run in separate processes, so that the CPU time of each can be measured. The exit
@@ -11,6 +11,7 @@
 
 mod intake;
 mod load;
+mod members;
 #[path = "../../tests/support/not_tried.rs"]
 mod not_tried;
 mod operator;
@@ -74,6 +75,7 @@ fn main() -> Result<ExitCode, Failure> {
             Some("fairness") => load::fairness().await,
             Some("memory") => load::memory(messages.unwrap_or(200_000)).await,
             Some("slow-disk") => slow_disk::run(messages.unwrap_or(10_000)).await,
+            Some("members") => members::run().await,
             Some("postgres") => postgres::run(messages.unwrap_or(10_000)).await,
             None => {
                 intake::run().await?;
@@ -82,6 +84,7 @@ fn main() -> Result<ExitCode, Failure> {
                 load::fairness().await?;
                 load::memory(messages.unwrap_or(200_000)).await?;
                 slow_disk::run(messages.unwrap_or(10_000)).await?;
+                members::run().await?;
                 postgres::run(messages.unwrap_or(10_000)).await
             }
             Some(other) => Err(format!("unknown part {other}").into()),

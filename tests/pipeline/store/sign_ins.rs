@@ -1,11 +1,11 @@
-//! Bounds of sign-ins: what people who are no members can make the store keep and the provider be asked; a clock that steps back; and what many members cost.
+//! Bounds of sign-ins: what people who are no members can make the store keep and the provider be asked; and a clock that steps back.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use telegram_connector_operator::store::{
     self, Change, ClaimedSignIn, HeldForSignIn, HoldOutcome, LaneWrite, MAX_HELD, MAX_OPEN,
-    MAX_PER_HOUR, MembershipStep, NewMembership, Release, SignInStep, StepOutcome, Store,
+    MAX_PER_HOUR, NewMembership, Release, SignInStep, StepOutcome, Store,
 };
 
 use super::{BOT, StoreFixture, claim, connector, update};
@@ -166,68 +166,4 @@ async fn clock_that_steps_back_delays_no_sign_in() {
     assert_eq!(claimed.unwrap().len(), 1);
     let claimed = store.claim_memberships(&connector("a").uid, 10).await;
     assert_eq!(claimed.unwrap(), []);
-}
-
-/// What 10,000 members cost whom nothing is done about, and 1,000 of them who are rechecked.
-async fn measure(store: &dyn Store, name: &str) {
-    let (uid, now) = (connector("a").uid, Timestamp::now());
-    for batch in 0..100_i64 {
-        for n in 0..100 {
-            let user = 1_000_000 + 100 * batch + n;
-            write_and_hold(store, user, user, "hi").await;
-        }
-        let claimed = store.claim_sign_ins(&uid, 100).await.unwrap();
-        for sign_in in &claimed {
-            let_in(store, sign_in, &sign_in.user.to_string(), now).await;
-        }
-    }
-    let looks = 200;
-    let began = std::time::Instant::now();
-    for _ in 0..looks {
-        let work = store.sign_in_work(Timestamp::now()).await.unwrap();
-        assert_eq!(work, store::SignInWork::default());
-    }
-    println!(
-        "{name}: a look at 10,000 members: {:?}",
-        began.elapsed() / looks
-    );
-    let began = std::time::Instant::now();
-    let issuers = store.membership_issuers().await.unwrap();
-    println!(
-        "{name}: their providers: {:?} ({})",
-        began.elapsed(),
-        issuers.len()
-    );
-    let began = std::time::Instant::now();
-    let members = 1000;
-    for n in 0..members {
-        let membership = store::ClaimedMembership {
-            connector: 1,
-            user: 1_000_000 + i64::from(n),
-            claims: 0,
-            issuer: String::new(),
-            subject: String::new(),
-            refresh_token: None,
-            valid_until: now,
-            failures: 0,
-        };
-        let step = MembershipStep::Keep {
-            refresh_token: Some(vec![8; 200]),
-            recheck_at: now + Duration::from_hours(24),
-            valid_until: now + Duration::from_hours(24),
-        };
-        store.step_membership(membership, step).await.unwrap();
-    }
-    println!("{name}: a recheck written: {:?}", began.elapsed() / members);
-}
-
-#[tokio::test]
-#[ignore = "measures"]
-async fn many_members_cost_little() {
-    let fixture = StoreFixture::new();
-    measure(&*store::open(&fixture.address()).await.unwrap(), "SQLite").await;
-    if let Some(postgres) = Postgres::start().await {
-        let store = store::open(&postgres.address()).await.unwrap();
-        measure(&*store, "PostgreSQL").await;
-    }
 }
