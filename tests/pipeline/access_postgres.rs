@@ -1,34 +1,11 @@
 //! Grants, and requests for them, in a store that replicas share.
 
-use std::sync::Arc;
-
-use telegram_connector_operator::store::{self, Store};
-
 use crate::postgres_server::Postgres;
+use crate::replicas::{on_postgres, replicas};
 use crate::store::access;
 
-async fn replicas(postgres: &Postgres) -> [Arc<dyn Store>; 2] {
-    let address = postgres.address();
-    [
-        store::open(&address).await.unwrap(),
-        store::open(&address).await.unwrap(),
-    ]
-}
-
-macro_rules! on_postgres {
-    ($($name:ident => $check:ident;)*) => {$(
-        #[tokio::test]
-        async fn $name() {
-            let Some(postgres) = Postgres::start().await else {
-                return;
-            };
-            let [store, _] = replicas(&postgres).await;
-            access::$check(&*store).await;
-        }
-    )*};
-}
-
 on_postgres! {
+    access:
     postgres_grant_lets_in_until_it_ends => check_grant_lets_in_until_it_ends;
     postgres_access_request_is_decided_once => check_request_is_decided_once;
     postgres_user_asks_for_access_once_and_so_often => check_user_asks_once_and_so_often;

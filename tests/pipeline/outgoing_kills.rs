@@ -1,16 +1,13 @@
 //! A message that somebody sends while the process ends before or after each call of the store on its way: it arrives once, or is listed as one that may have
 //! arrived twice.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use telegram_connector_operator::pipeline::{SendRequest, send_message};
 use telegram_connector_operator::store::{OutgoingMessage, OutgoingPhase, Store};
-use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
 
-use crate::intercepted_store::{Fate, InterceptedStore};
+use crate::kill_moments::{ending_at, resolve_anew};
 use crate::outgoing::request;
 use crate::postgres_server::Postgres;
 use crate::test_env::{ANN, Connector, TestEnv, open_with_lease, wait_until};
@@ -21,29 +18,13 @@ const LEASE: Duration = Duration::from_millis(400);
 const MOST_MOMENTS: usize = 60;
 
 /// Calls that come by the clock, or of the test itself.
-const NOT_ON_THE_WAY: [&str; 5] = [
+static NOT_ON_THE_WAY: [&str; 5] = [
     "keep_claims",
     "prune",
     "expire_decisions",
     "backlog",
     "outgoing_message",
 ];
-
-/// A store whose process ends at this moment: each call on the way has one before it is carried out, and one after.
-fn ending_at(store: Arc<dyn Store>, moment: usize) -> Arc<InterceptedStore> {
-    let calls = AtomicUsize::new(0);
-    InterceptedStore::new(store, move |method| {
-        if NOT_ON_THE_WAY.contains(&method) {
-            return Fate::Answered;
-        }
-        let before = 2 * calls.fetch_add(1, Ordering::SeqCst) + 1;
-        match moment.checked_sub(before) {
-            Some(0) => Fate::Ends { done: false },
-            Some(1) => Fate::Ends { done: true },
-            _ => Fate::Answered,
-        }
-    })
-}
 
 /// The message in two parts of its own number, as a client sends it until it is answered.
 fn message(n: usize) -> SendRequest {
@@ -56,14 +37,6 @@ fn message(n: usize) -> SendRequest {
     }
 }
 
-/// The connector as a new process has it: connections to Telegram are the process's own.
-fn resolve_anew(env: &TestEnv, support: &Connector) {
-    let token = format!("{}:AAFakeTokenFakeTokenFakeTokenFakeTok", support.id.0);
-    let api = Arc::new(TelegramApi::new(env.telegram.url()).unwrap());
-    let bot = Bot::new(api, BotToken::parse(&token).unwrap());
-    env.update_connector(support, |c| c.bot = bot);
-}
-
 /// Sends message `n` in a process that ends at the moment `n`; whether it did. A process, as far as a runtime is one: gone from one moment to the next.
 fn is_killed_while_sending(env: &TestEnv, support: &Connector, n: usize) -> bool {
     let process = tokio::runtime::Builder::new_multi_thread()
@@ -72,7 +45,11 @@ fn is_killed_while_sending(env: &TestEnv, support: &Connector, n: usize) -> bool
         .build()
         .unwrap();
     let killed = process.block_on(async {
-        let store = ending_at(open_with_lease(&env.address, LEASE).await, n);
+        let store = ending_at(
+            open_with_lease(&env.address, LEASE).await,
+            n,
+            &NOT_ON_THE_WAY,
+        );
         resolve_anew(env, support);
         let _pipeline = env.second_process(store.clone());
         let work = async {

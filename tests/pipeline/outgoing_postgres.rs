@@ -1,34 +1,11 @@
 //! Messages that somebody sends, in a store that replicas share.
 
-use std::sync::Arc;
-
-use telegram_connector_operator::store::{self, Store};
-
 use crate::postgres_server::Postgres;
+use crate::replicas::{on_postgres, replicas};
 use crate::store::outgoing;
 
-async fn replicas(postgres: &Postgres) -> [Arc<dyn Store>; 2] {
-    let address = postgres.address();
-    [
-        store::open(&address).await.unwrap(),
-        store::open(&address).await.unwrap(),
-    ]
-}
-
-macro_rules! on_postgres {
-    ($($name:ident => $check:ident;)*) => {$(
-        #[tokio::test]
-        async fn $name() {
-            let Some(postgres) = Postgres::start().await else {
-                return;
-            };
-            let [store, _] = replicas(&postgres).await;
-            outgoing::$check(&*store).await;
-        }
-    )*};
-}
-
 on_postgres! {
+    outgoing:
     postgres_outgoing_message_is_sent_when_its_last_part_is => check_message_is_sent_when_its_last_part_is;
     postgres_outgoing_messages_are_refused => check_messages_are_refused_for_what_is_known;
     postgres_outgoing_messages_take_their_turn => check_messages_take_their_turn_among_answers;

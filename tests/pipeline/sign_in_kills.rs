@@ -2,15 +2,12 @@
 //! nobody before they have signed in.
 
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use telegram_connector_operator::store::{ListingQuery, Store};
-use telegram_connector_operator::telegram::{Bot, BotToken, TelegramApi};
+use telegram_connector_operator::store::ListingQuery;
 
 use crate::identity_provider::{Entered, FakeProvider};
-use crate::intercepted_store::{Fate, InterceptedStore};
+use crate::kill_moments::{ending_at, resolve_anew};
 use crate::postgres_server::Postgres;
 use crate::sign_in::{Company, DAY};
 use crate::test_env::{TestEnv, open_with_lease, wait_until};
@@ -21,7 +18,7 @@ const LEASE: Duration = Duration::from_millis(150);
 const MOST_MOMENTS: usize = 120;
 
 /// Calls that come by the clock, or of the test itself.
-const NOT_ON_THE_WAY: [&str; 7] = [
+static NOT_ON_THE_WAY: [&str; 7] = [
     "keep_claims",
     "prune",
     "expire_decisions",
@@ -30,34 +27,6 @@ const NOT_ON_THE_WAY: [&str; 7] = [
     "sign_in_work",
     "membership_issuers",
 ];
-
-/// A store whose process ends at this moment: each call on the way has one before it is carried out, and one after.
-fn ending_at(store: Arc<dyn Store>, moment: usize) -> Arc<InterceptedStore> {
-    let calls = AtomicUsize::new(0);
-    InterceptedStore::new(store, move |method| {
-        if NOT_ON_THE_WAY.contains(&method) {
-            return Fate::Answered;
-        }
-        let before = 2 * calls.fetch_add(1, Ordering::SeqCst) + 1;
-        match moment.checked_sub(before) {
-            Some(0) => Fate::Ends { done: false },
-            Some(1) => Fate::Ends { done: true },
-            _ => Fate::Answered,
-        }
-    })
-}
-
-/// The connector as a new process has it: connections to Telegram are the process's own.
-fn resolve_anew(company: &Company) {
-    let token = format!(
-        "{}:AAFakeTokenFakeTokenFakeTokenFakeTok",
-        company.support.id.0
-    );
-    let api = Arc::new(TelegramApi::new(company.env.telegram.url()).unwrap());
-    let bot = Bot::new(api, BotToken::parse(&token).unwrap());
-    let edit = |c: &mut telegram_connector_operator::registry::ResolvedConnector| c.bot = bot;
-    company.env.update_connector(&company.support, edit);
-}
 
 /// The person enters each code that they are sent, until both messages are answered.
 async fn sign_in_until_answered(company: &Company, user: i64) {
@@ -82,8 +51,12 @@ fn is_killed_while_signing_in(company: &Company, n: usize, user: i64) -> bool {
         .build()
         .unwrap();
     let killed = process.block_on(async {
-        let store = ending_at(open_with_lease(&company.env.address, LEASE).await, n);
-        resolve_anew(company);
+        let store = ending_at(
+            open_with_lease(&company.env.address, LEASE).await,
+            n,
+            &NOT_ON_THE_WAY,
+        );
+        resolve_anew(&company.env, &company.support);
         let _pipeline = company.env.second_process(store.clone());
         tokio::select! {
             () = store.ended() => true,
@@ -124,7 +97,7 @@ async fn everybody_is_answered_whenever_the_process_ends(env: TestEnv, moments: 
         wait_until("the messages are accepted", accepted).await;
         let killed = tokio::task::block_in_place(|| is_killed_while_signing_in(&company, n, user));
         company.env.store = open_with_lease(&company.env.address, LEASE).await;
-        resolve_anew(&company);
+        resolve_anew(&company.env, &company.support);
         let pipeline = company.env.second_process(company.env.store.clone());
         sign_in_until_answered(&company, user).await;
         company.env.wait_until_drained().await;
