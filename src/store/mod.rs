@@ -373,6 +373,8 @@ pub struct StoreOptions {
     pub busy_timeout: std::time::Duration,
     /// How long the server may take for a batch, or to be connected to, before the connection is given up (`PostgreSQL`).
     pub answer_timeout: std::time::Duration,
+    /// How long a read may take before it fails (`PostgreSQL`): less than the minute after which an API server gives a request up.
+    pub read_timeout: std::time::Duration,
     /// The size beyond which the file is treated like a full disk (`SQLite`); `None`: as big as the volume.
     pub max_bytes: Option<u64>,
     /// Bytes of files that may wait to be sent: of a connector, and of all. Of a file that finds no room the part is stored without its bytes.
@@ -389,6 +391,7 @@ impl Default for StoreOptions {
             lease: std::time::Duration::from_secs(30),
             busy_timeout: std::time::Duration::from_secs(10),
             answer_timeout: std::time::Duration::from_mins(1),
+            read_timeout: std::time::Duration::from_secs(30),
             max_bytes: None,
             upload_bytes: (256 << 20, 1 << 30),
             metrics: None,

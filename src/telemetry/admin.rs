@@ -188,6 +188,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn readyz_says_that_the_store_is_silent() {
+        let admin = AdminState {
+            metrics: Arc::default(),
+            readiness: Arc::default(),
+            store_probe: Arc::new(|| Box::pin(std::future::pending())),
+        };
+        let asked = get(admin, "/readyz");
+        let kubelet = tokio::time::timeout(Duration::from_secs(30), asked).await;
+        let (status, body) = kubelet.expect("an answer, though the store gives none");
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        let line = "[-] store-writable: the store does not answer\n";
+        assert!(body.contains(line), "{body}");
+    }
+
+    #[tokio::test]
     async fn old_view_of_the_cluster_is_named_while_ready() {
         let readiness = Arc::new(Readiness::default());
         for check in [

@@ -42,6 +42,7 @@ mod outgoing_postgres;
 mod postgres;
 #[path = "../support/postgres_server.rs"]
 mod postgres_server;
+mod postgres_silence;
 mod preview;
 mod progress;
 mod read_along;

@@ -168,6 +168,12 @@ impl Postgres {
         self.options().connect().await.unwrap()
     }
 
+    /// The file of its socket.
+    #[allow(dead_code, reason = "not every test stands between")]
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join(".s.PGSQL.5432")
+    }
+
     fn options(&self) -> sqlx::postgres::PgConnectOptions {
         sqlx::postgres::PgConnectOptions::from_str(&self.address()).unwrap()
     }

@@ -130,9 +130,16 @@ impl Backend for Connection {
 }
 
 /// A server that is frozen or whose host is gone says nothing, and the system tells of it after a quarter of an hour.
-fn unanswered() -> StoreError {
-    StoreError::Unavailable("the PostgreSQL server does not answer".into())
+pub(super) fn unanswered() -> StoreError {
+    StoreError::Unavailable(
+        "the PostgreSQL server does not answer in time: see that it runs and is not overloaded, and that the network lets this process reach it; \
+         it is asked again"
+            .into(),
+    )
 }
+
+/// `query_canceled`: what a statement may take is over (PostgreSQL, appendix A).
+const CANCELED: &str = "57014";
 
 /// Deadlock or serialization failure: the same again may succeed.
 fn is_collision(error: &sqlx::Error) -> bool {
@@ -218,6 +225,9 @@ pub(super) fn explain(error: &sqlx::Error) -> StoreError {
     let code = error
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code);
+    if matches!(error, sqlx::Error::PoolTimedOut) || code.as_deref() == Some(CANCELED) {
+        return unanswered();
+    }
     // The first two characters are the class (PostgreSQL, appendix A).
     match code.as_deref().map(|c| c.get(..2).unwrap_or_default()) {
         Some("53") => StoreError::Unavailable(format!(

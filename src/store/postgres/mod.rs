@@ -11,6 +11,7 @@ mod notices;
 mod objects;
 mod outgoing;
 mod read_along;
+mod readers;
 mod reading;
 mod shards;
 mod sign_ins;
@@ -23,7 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use tokio::time::timeout;
 
 use super::database::DatabaseStore;
 use super::group_commit::Writer;
@@ -31,7 +33,8 @@ use super::migrations::newer_version;
 use super::shards::ShardLeases;
 use super::{StoreError, StoreOptions, StoreState, WorkNotifier};
 
-use connection::{Connection, explain};
+use connection::{Connection, explain, unanswered};
+use readers::ReadConnections;
 
 /// Every migration, oldest first.
 const MIGRATIONS: &[super::migrations::File] = &[
@@ -76,24 +79,38 @@ fn invalid(what: &str, error: &dyn std::fmt::Display) -> StoreError {
     ))
 }
 
+/// How long making or upgrading the tables may take, beside another process that does so.
+const MIGRATION_TIMEOUT: Duration = Duration::from_hours(1);
+
+/// What a server is asked at the start, and may never answer.
+async fn answer<T, E: std::fmt::Display>(
+    limit: Duration,
+    what: &str,
+    asked: impl Future<Output = Result<T, E>>,
+) -> Result<T, StoreError> {
+    let answered = timeout(limit, asked).await.map_err(|_| unanswered())?;
+    answered.map_err(|e| invalid(what, &e))
+}
+
 /// The first connection, and how others are made. `address` may hold a password and is never shown.
-async fn connect(address: &str) -> Result<(PgConnectOptions, PgConnection), StoreError> {
+async fn connect(
+    address: &str,
+    limit: Duration,
+) -> Result<(PgConnectOptions, PgConnection), StoreError> {
     let options: PgConnectOptions = address
         .parse()
         .map_err(|_| invalid("the address cannot be read", &"not a PostgreSQL URL"))?;
     let options = options
         .application_name("telegram-connector-operator")
         .disable_statement_logging();
-    let first = options
-        .connect()
-        .await
-        .map_err(|e| invalid("no connection", &e))?;
+    let first = answer(limit, "no connection", options.connect()).await?;
     Ok((options, first))
 }
 
 /// Looks at the database without changing it.
 pub(super) async fn inspect(address: &str) -> Result<StoreState, StoreError> {
-    let (_, mut connection) = connect(address).await?;
+    let limit = StoreOptions::default().answer_timeout;
+    let (_, mut connection) = connect(address, limit).await?;
     let version = async {
         let is_there = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
         let (is_there,): (bool,) = sqlx::query_as(is_there).fetch_one(&mut connection).await?;
@@ -104,9 +121,7 @@ pub(super) async fn inspect(address: &str) -> Result<StoreState, StoreError> {
         let (version,): (i64,) = sqlx::query_as(newest).fetch_one(&mut connection).await?;
         Ok::<_, sqlx::Error>(version)
     };
-    let version = version
-        .await
-        .map_err(|e| invalid("it cannot be read", &e))?;
+    let version = answer(limit, "it cannot be read", version).await?;
     StoreState::new(version, MIGRATIONS, "postgres://…")
 }
 
@@ -114,28 +129,25 @@ pub(super) async fn inspect(address: &str) -> Result<StoreState, StoreError> {
 pub(super) async fn open(
     address: &str,
     options: StoreOptions,
-) -> Result<DatabaseStore<PgPool>, StoreError> {
-    let (connect, mut first) = connect(address).await?;
-    super::migrations::migrator(MIGRATIONS)
-        .run(&mut first)
+) -> Result<DatabaseStore<ReadConnections>, StoreError> {
+    let limit = options.answer_timeout;
+    let (connect, mut first) = connect(address, limit).await?;
+    let migrations = super::migrations::migrator(MIGRATIONS);
+    timeout(MIGRATION_TIMEOUT, migrations.run(&mut first))
         .await
+        .map_err(|_| unanswered())?
         .map_err(|e| match newer_version(&e) {
             Some(newer) => StoreError::Invalid(format!("--store postgres://…: {newer}")),
             None => invalid("the tables cannot be made or upgraded", &e),
         })?;
-    let backlog = accept::BacklogCount::load(&mut first)
-        .await
-        .map_err(|e| invalid("it cannot be read", &e))?;
-    let readers = PgPoolOptions::new()
-        .min_connections(0)
-        .max_connections(2)
-        .idle_timeout(Duration::from_mins(1))
-        .connect_lazy_with(connect.clone());
+    let counted = accept::BacklogCount::load(&mut first);
+    let backlog = answer(limit, "it cannot be read", counted).await?;
+    let readers = ReadConnections::new(connect.clone(), options.read_timeout);
     let (metrics, clock) = (options.metrics.clone(), options.clock.clone());
-    let (shards_connect, shards_pool) = (connect.clone(), readers.clone());
+    let (shards_connect, shards_readers) = (connect.clone(), readers.clone());
     let shard_leases = move |fleet: &str| -> Arc<dyn ShardLeases> {
-        let (connect, pool) = (shards_connect.clone(), shards_pool.clone());
-        Arc::new(shards::PostgresShards::new(connect, pool, fleet))
+        let (connect, readers) = (shards_connect.clone(), shards_readers.clone());
+        Arc::new(shards::PostgresShards::new(connect, readers, fleet))
     };
     let work_notifier = Arc::<WorkNotifier>::default();
     let connection = Connection::new(connect, first, backlog, options);

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgRow};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{ConnectOptions, Row};
 use tokio::sync::Mutex;
 
 use super::connection::{explain, rows};
+use super::readers::ReadConnections;
 use crate::identity::ConnectorUid;
 use crate::store::StoreError;
 use crate::store::shards::{
@@ -70,7 +71,7 @@ pub(super) struct PostgresShards {
     fleet: String,
     leases: Mutex<Leases>,
     /// For observations.
-    pool: PgPool,
+    readers: ReadConnections,
 }
 
 /// The connection of the leases, and what is registered over it.
@@ -82,12 +83,12 @@ struct Leases {
 }
 
 impl PostgresShards {
-    pub(super) fn new(connect: PgConnectOptions, pool: PgPool, fleet: &str) -> Self {
+    pub(super) fn new(connect: PgConnectOptions, readers: ReadConnections, fleet: &str) -> Self {
         Self {
             connect,
             fleet: fleet.to_owned(),
             leases: Mutex::default(),
-            pool,
+            readers,
         }
     }
 
@@ -275,12 +276,14 @@ impl ShardLeases for PostgresShards {
                     (connector, o.shard.0, o.token_fingerprint, &o.facts)
                 })
                 .collect();
-            sqlx::query(WRITE_OBSERVATIONS)
-                .bind(own)
-                .bind(rows(&values))
-                .execute(&self.pool)
-                .await
-                .map_err(|e| explain(&e))?;
+            let written = self.readers.within_limit(async {
+                let mut db = self.readers.lend().await?;
+                let write = sqlx::query(WRITE_OBSERVATIONS).bind(own);
+                write.bind(rows(&values)).execute(&mut *db).await?;
+                db.give_back();
+                Ok(())
+            });
+            written.await.map_err(|e| explain(&e))?;
         }
         Ok(())
     }
@@ -290,7 +293,7 @@ impl ShardLeases for PostgresShards {
         cursor: ObservationCursor,
     ) -> Result<(Vec<SharedObservation>, ObservationCursor), StoreError> {
         let read = async {
-            let mut db = self.pool.acquire().await?;
+            let mut db = self.readers.lend().await?;
             // Whatever is under way now is looked at again: it may commit after the next statement has looked.
             let next: i64 =
                 sqlx::query_scalar("SELECT txid_snapshot_xmin(txid_current_snapshot())")
@@ -303,12 +306,14 @@ impl ShardLeases for PostgresShards {
             .bind(cursor.0)
             .fetch_all(&mut *db)
             .await?;
+            db.give_back();
             Ok((
                 found.iter().map(observation).collect(),
                 ObservationCursor(next),
             ))
         };
-        read.await.map_err(|e: sqlx::Error| explain(&e))
+        let read = self.readers.within_limit(read).await;
+        read.map_err(|e| explain(&e))
     }
 }
 

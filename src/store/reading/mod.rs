@@ -11,6 +11,7 @@ pub(super) mod waiting_messages;
 use std::future::Future;
 
 use jiff::Timestamp;
+use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, ColumnIndex, Decode, Encode, Executor, IntoArguments, Pool, Row, Type};
 
 use crate::history::{ChatMessage, Role};
@@ -75,16 +76,29 @@ where
         statement: String,
         values: &[Value<'_>],
     ) -> impl Future<Output = Result<Vec<DB::Row>, sqlx::Error>> + Send {
-        let mut query = sqlx::query::<DB>(AssertSqlSafe(statement));
-        for value in values {
-            query = match value {
-                Value::Number(number) => query.bind(*number),
-                Value::Text(text) => query.bind(*text),
-                Value::Flag(flag) => query.bind(*flag),
-            };
-        }
-        query.fetch_all(self)
+        query::<DB>(statement, values).fetch_all(self)
     }
+}
+
+/// A statement of ours with its values.
+pub(super) fn query<'v, DB: Dialect>(
+    statement: String,
+    values: &[Value<'v>],
+) -> Query<'v, DB, DB::Arguments>
+where
+    i64: Encode<'v, DB> + Type<DB>,
+    bool: Encode<'v, DB> + Type<DB>,
+    Option<&'v str>: Encode<'v, DB> + Type<DB>,
+{
+    let mut query = sqlx::query::<DB>(AssertSqlSafe(statement));
+    for value in values {
+        query = match value {
+            Value::Number(number) => query.bind(*number),
+            Value::Text(text) => query.bind(*text),
+            Value::Flag(flag) => query.bind(*flag),
+        };
+    }
+    query
 }
 
 /// The columns of a row, by their number.
