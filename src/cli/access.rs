@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::OutputFormat;
+use super::{OutputFormat, SourceArgs};
 
 /// Where access is decided.
 #[derive(Debug, Clone, Args)]
@@ -23,9 +23,12 @@ pub struct AccessListArgs {
     /// Table for people, or one JSON object a line
     #[arg(long, short, value_enum, default_value = "table")]
     pub output: OutputFormat,
-    /// Where
+    /// The namespace [default: that of the kubeconfig's context]
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+    /// Where it is read
     #[command(flatten)]
-    pub access: AccessArgs,
+    pub source: SourceArgs,
 }
 
 /// `grant`.

@@ -1,42 +1,12 @@
-//! The commands `requests`, `grants`, `grant`, `approve` and `refuse`: who is let in beside the lists, by the data API with the caller's own rights.
+//! The commands `grant`, `approve` and `refuse`: who is let in beside the lists, by the data API with the caller's own rights.
 
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::data_api::{DataApi, Listing, ObjectPath};
-use crate::cli::{AccessArgs, AccessListArgs, ApproveArgs, GrantArgs, RefuseArgs};
+use super::data_api::{DataApi, ObjectPath};
+use crate::cli::{AccessArgs, ApproveArgs, GrantArgs, RefuseArgs};
 use crate::data_api::{GROUP, VERSION};
-
-/// Lists requests.
-///
-/// # Errors
-/// The data API is not there, or refuses.
-pub async fn requests(args: AccessListArgs) -> Result<()> {
-    list(args, "accessrequests", "nobody has asked").await
-}
-
-/// Lists grants.
-///
-/// # Errors
-/// The data API is not there, or refuses.
-pub async fn grants(args: AccessListArgs) -> Result<()> {
-    list(args, "accessgrants", "nobody is let in beside the lists").await
-}
-
-async fn list(args: AccessListArgs, resource: &'static str, none: &str) -> Result<()> {
-    let api = connect(&args.access).await?;
-    let listing = Listing {
-        resource,
-        namespace: Some(api.namespace(args.access.namespace.as_deref())),
-        connector: args.connector.as_deref(),
-        since: None,
-    };
-    if api.print(listing, args.output).await? == 0 {
-        eprintln!("none: {none}");
-    }
-    Ok(())
-}
 
 /// Gives a grant.
 ///

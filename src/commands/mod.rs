@@ -5,11 +5,11 @@
 //!
 //! | module | commands |
 //! |---|---|
-//! | `access` | `requests`, `approve`, `refuse`, `grants`, `grant`: who is let in beside the lists |
+//! | `access` | `approve`, `refuse`, `grant`: who is let in beside the lists |
 //! | `allow` | `allow` and `deny`: who may write to a bot, printed as YAML or applied to the cluster |
 //! | [`check`] | `check`: validates manifests offline |
 //! | `doctor` | `doctor`: examines what is there: cluster, operator, bots, webhook, assistants, store |
-//! | `listings` | `denied`, `sessions` and `dead-letters`: by the data API or from the store; and hand dead letters back |
+//! | `listings` | `denied`, `sessions`, `dead-letters`, `requests` and `grants`: by the data API or from the store; and hand dead letters back |
 //! | `send`, `status` | what the data API is needed for; `data_api` is their client |
 //! | `erase`, `backup` | `erase`: a person's data goes; `backup`: copies the store |
 //!
@@ -116,10 +116,10 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Send(args) => send::send(args).await?,
         Command::Status(args) => status::status(args).await?,
         Command::Erase(args) => erase::erase(args).await?,
-        Command::Requests(args) => access::requests(args).await?,
+        Command::Requests(args) => listings::requests(args).await?,
         Command::Approve(args) => access::approve(args).await?,
         Command::Refuse(args) => access::refuse(args).await?,
-        Command::Grants(args) => access::grants(args).await?,
+        Command::Grants(args) => listings::grants(args).await?,
         Command::Grant(args) => access::grant(args).await?,
         Command::Allow(args) => allow::allow(args).await?,
         Command::Deny(args) => allow::deny(args).await?,

@@ -1,12 +1,16 @@
 //! The listings of the commands `denied`, `sessions` and `dead-letters`: a table for people, JSON lines for export. Page by page,
 //! so that a long list costs no memory.
 
+mod access;
+
 use std::io::{self, Write};
 
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
 use super::{DeadLetter, DeniedMessage, ListingQuery, Page, SessionSummary, Store, StoreError};
+
+pub use access::{AccessListing, grants, requests};
 
 /// How a listing is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -140,20 +144,17 @@ impl Row for DeniedMessage {
     }
 
     fn cells(&self) -> Vec<String> {
-        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
-        let text: String = or_dash(&self.text).chars().take(MAX_TEXT_CHARS).collect();
+        let text = or_dash(self.text.as_deref());
+        let text: String = text.chars().take(MAX_TEXT_CHARS).collect();
         vec![
             self.time.to_string(),
             format!("{}/{}", self.namespace, self.name),
-            self.user_id.map_or_else(|| "-".into(), |id| id.to_string()),
-            or_dash(&self.username),
-            or_dash(&self.user_name),
+            or_dash(self.user_id),
+            or_dash(self.username.as_deref()),
+            or_dash(self.user_name.as_deref().map(printable)),
             self.chat.to_string(),
             self.content.clone(),
-            // What strangers write must not reach into the terminal.
-            text.chars()
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .collect(),
+            printable(&text),
         ]
     }
 }
@@ -218,6 +219,15 @@ impl Row for DeadLetter {
             self.reason.clone(),
         ]
     }
+}
+
+fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".into(), |value| value.to_string())
+}
+
+/// What strangers write must not reach into the terminal.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 fn first_page(listing: ListingQuery) -> ListingQuery {

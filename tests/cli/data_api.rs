@@ -4,6 +4,9 @@ use std::net::TcpListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use telegram_connector_operator::identity::ConnectorRef;
+use telegram_connector_operator::store::{self, GrantSource, NewGrant};
+
 use super::dev::Dev;
 use super::{error_output, kubeconfig, run_program};
 
@@ -120,7 +123,7 @@ fn binary_named_kubectl_tgc_is_a_kubectl_plugin() {
 #[test]
 fn listing_without_data_api_and_store_says_where_to_run() {
     let folder = tempfile::tempdir().unwrap();
-    for command in ["denied", "sessions", "dead-letters"] {
+    for command in ["denied", "sessions", "dead-letters", "requests", "grants"] {
         let output = run_program(
             &[command, "support"],
             &[("KUBECONFIG", &kubeconfig(&folder))],
@@ -141,6 +144,56 @@ fn named_store_is_read_without_asking_a_cluster() {
         &[("KUBECONFIG", &kubeconfig(&folder))],
     ));
     assert!(error.contains("there is no store"), "{error}");
+}
+
+#[test]
+fn grants_and_requests_are_listed_from_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = format!("sqlite:{}/c.db", folder.path().display());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let store = store::open(&address).await.unwrap();
+        for (name, user) in [("support", 5001), ("sales", 5002)] {
+            let connector = ConnectorRef {
+                namespace: "acme".into(),
+                name: name.into(),
+                uid: name.into(),
+            };
+            store.register(&connector).await.unwrap();
+            let grant = NewGrant {
+                connector,
+                user,
+                name: "Ann\u{1b}[31m".into(),
+                username: Some("ann".into()),
+                source: GrantSource::Admin,
+                by: "alice".into(),
+                until: None,
+            };
+            store.grant(grant).await.unwrap();
+        }
+    });
+    let run = |args: &[&str]| {
+        let mut words = vec![args[0], "-n", "acme", "--store", &address];
+        words.extend(&args[1..]);
+        let output = run_program(&words, &[("KUBECONFIG", &kubeconfig(&folder))]);
+        assert!(output.status.success(), "{output:?}");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        (String::from_utf8_lossy(&output.stdout).into_owned(), error)
+    };
+    let (table, _) = run(&["grants"]);
+    for part in ["grant-1 ", "acme/support", "5001", "acme/sales", "Admin"] {
+        assert!(table.contains(part), "no {part}: {table}");
+    }
+    assert!(!table.contains('\u{1b}'), "{table}");
+    let (of_one, _) = run(&["grants", "support", "-o", "json"]);
+    let grant: serde_json::Value = serde_json::from_str(&of_one).expect("one line");
+    assert_eq!(
+        (&grant["userId"], &grant["by"]),
+        (&5001.into(), &"alice".into())
+    );
+    let (table, none) = run(&["requests"]);
+    assert!(table.starts_with("NAME"), "{table}");
+    assert!(none.contains("nobody has asked"), "{none}");
 }
 
 #[test]

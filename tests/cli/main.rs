@@ -112,7 +112,7 @@ fn listing_without_a_store_says_where_to_run_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data/connectors.db");
     let store = format!("sqlite:{}", path.display());
-    for command in ["denied", "sessions", "dead-letters"] {
+    for command in ["denied", "sessions", "dead-letters", "requests", "grants"] {
         let error = error_output(&run_program(
             &[command, "-n", "acme", "support"],
             &[("STORE", &store)],

@@ -15,7 +15,7 @@ const HEAD: &str = "# Command line
 Each flag that has an environment variable takes its value from there where it is not given; the values of a repeatable flag are parted by commas there (`WATCH_NAMESPACE=acme,beta`). Of a flag that is given twice the last \
 counts, lists grow. The [chart](../charts/telegram-connector-operator/README.md) sets the flags of `run` from its values, and `extraArgs` adds to them.
 
-`denied`, `sessions` and `dead-letters` ask the [data API](data-api.md) of the kubeconfig's cluster with your own rights. Where there is none, or a store is named, they read the store, and so do `erase` and `backup`: in the operator's Pod, `kubectl -n telegram-connectors exec deploy/telegram-connector-operator -- ` before each. `send`, `requests`, `approve`, `refuse`, `grants` and `grant` need the data API. Installed under the name `kubectl-tgc` the binary is a plugin: `kubectl tgc status`, `kubectl tgc denied support -n acme`. `dev` and `demo` are in no image.
+`denied`, `sessions`, `dead-letters`, `requests` and `grants` ask the [data API](data-api.md) of the kubeconfig's cluster with your own rights. Where there is none, or a store is named, they read the store, and so do `erase` and `backup`: in the operator's Pod, `kubectl -n telegram-connectors exec deploy/telegram-connector-operator -- ` before each. `send`, `approve`, `refuse` and `grant` need the data API. Installed under the name `kubectl-tgc` the binary is a plugin: `kubectl tgc status`, `kubectl tgc denied support -n acme`. `dev` and `demo` are in no image.
 ";
 
 #[test]

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::cli::{ConnectorArgs, OutputFormat};
+use crate::cli::{AccessListArgs, ConnectorArgs, OutputFormat};
 use crate::commands::data_api::{DataApi, Listing, ObjectPath, print_json};
 
 /// Lists denied messages. How many.
@@ -88,6 +88,24 @@ pub(super) async fn dead_letters(
         chosen.len()
     );
     Ok(())
+}
+
+/// Lists grants or requests. How many.
+///
+/// # Errors
+/// What the API server refuses.
+pub(super) async fn access(
+    api: &DataApi,
+    args: &AccessListArgs,
+    resource: &'static str,
+) -> Result<u64> {
+    let listing = Listing {
+        resource,
+        namespace: Some(api.namespace(args.namespace.as_deref())),
+        connector: args.connector.as_deref(),
+        since: None,
+    };
+    api.print(listing, args.output).await
 }
 
 fn listing<'a>(

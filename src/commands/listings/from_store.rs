@@ -7,8 +7,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
 
 use super::namespace_or_default;
-use crate::cli::{ConnectorArgs, OutputFormat};
-use crate::store::report::{self, Format};
+use crate::cli::{AccessListArgs, ConnectorArgs, OutputFormat};
+use crate::store::report::{self, AccessListing, Format};
 use crate::store::{self, ListingQuery, Store};
 
 /// Lists denied conversations. How many.
@@ -26,7 +26,7 @@ pub(super) async fn denied(
         texts: true,
         ..listing(args)
     };
-    Ok(report::denied(&*store, listing, format(args), &mut io::stdout()).await?)
+    Ok(report::denied(&*store, listing, format(args.output), &mut io::stdout()).await?)
 }
 
 /// Lists sessions.
@@ -39,7 +39,7 @@ pub(super) async fn sessions(address: &str, args: &ConnectorArgs, with_text: boo
         texts: with_text,
         ..listing(args)
     };
-    report::sessions(&*store, listing, format(args), &mut io::stdout()).await?;
+    report::sessions(&*store, listing, format(args.output), &mut io::stdout()).await?;
     Ok(())
 }
 
@@ -55,13 +55,40 @@ pub(super) async fn dead_letters(
     let store = open_store(address).await?;
     let listing = listing(args);
     if retry.is_empty() {
-        report::dead_letters(&*store, listing, format(args), &mut io::stdout()).await?;
+        report::dead_letters(&*store, listing, format(args.output), &mut io::stdout()).await?;
         return Ok(());
     }
     let found = numbers(&*store, listing).await?;
     let handed_back = store.retry_dead_letters(&chosen(retry, &found)?).await?;
     println!("{handed_back} handed back; the operator tries them again");
     Ok(())
+}
+
+/// Lists requests. How many.
+///
+/// # Errors
+/// The store's.
+pub(super) async fn requests(address: &str, args: &AccessListArgs) -> Result<u64> {
+    let store = open_store(address).await?;
+    let (listing, format) = (access_listing(args), format(args.output));
+    Ok(report::requests(&*store, listing, format, &mut io::stdout()).await?)
+}
+
+/// Lists grants. How many.
+///
+/// # Errors
+/// The store's.
+pub(super) async fn grants(address: &str, args: &AccessListArgs) -> Result<u64> {
+    let store = open_store(address).await?;
+    let (listing, format) = (access_listing(args), format(args.output));
+    Ok(report::grants(&*store, listing, format, &mut io::stdout()).await?)
+}
+
+fn access_listing(args: &AccessListArgs) -> AccessListing {
+    AccessListing {
+        namespace: namespace_or_default(args.namespace.as_deref()),
+        connector: args.connector.clone(),
+    }
 }
 
 /// Opens the store that the operator uses. One that is not there is not made: an empty listing would look like an answer.
@@ -77,8 +104,8 @@ pub(in crate::commands) async fn open_store(address: &str) -> Result<Arc<dyn Sto
     Ok(store::open(address).await?)
 }
 
-fn format(args: &ConnectorArgs) -> Format {
-    match args.output {
+fn format(output: OutputFormat) -> Format {
+    match output {
         OutputFormat::Table => Format::Table,
         OutputFormat::Json => Format::Json,
     }
@@ -86,7 +113,7 @@ fn format(args: &ConnectorArgs) -> Format {
 
 fn listing(args: &ConnectorArgs) -> ListingQuery {
     ListingQuery {
-        namespace: Some(namespace_or_default(args)),
+        namespace: Some(namespace_or_default(args.namespace.as_deref())),
         name: Some(args.name.clone()),
         uid: args.uid.clone(),
         limit: PAGE,

@@ -1,4 +1,4 @@
-//! The commands `denied`, `sessions` and `dead-letters`: from the data API with the caller's own rights where a cluster serves it, else from
+//! The commands `denied`, `sessions`, `dead-letters`, `requests` and `grants`: from the data API with the caller's own rights where a cluster serves it, else from
 //! the store.
 //!
 //! | file | what it owns |
@@ -15,7 +15,9 @@ use anyhow::{Result, anyhow};
 use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
 
 use super::data_api::DataApi;
-use crate::cli::{ConnectorArgs, DeadLettersArgs, DeniedArgs, SessionsArgs, SourceArgs};
+use crate::cli::{
+    AccessListArgs, ConnectorArgs, DeadLettersArgs, DeniedArgs, SessionsArgs, SourceArgs,
+};
 use crate::store;
 
 /// The store of an operator that was given none, and of its Pod.
@@ -80,17 +82,58 @@ pub async fn dead_letters(args: DeadLettersArgs) -> Result<()> {
     }
 }
 
+/// Lists who asks, or asked, to be let in.
+///
+/// # Errors
+/// Those of the data API or of the store.
+pub async fn requests(args: AccessListArgs) -> Result<()> {
+    let listed = match access_source(&args, "accessrequests").await? {
+        Source::DataApi(api) => from_data_api::access(&api, &args, "accessrequests").await?,
+        Source::Store(address) => from_store::requests(&address, &args).await?,
+    };
+    if listed == 0 {
+        eprintln!("none: nobody has asked");
+    }
+    Ok(())
+}
+
+/// Lists who is let in beside the lists.
+///
+/// # Errors
+/// Those of the data API or of the store.
+pub async fn grants(args: AccessListArgs) -> Result<()> {
+    let listed = match access_source(&args, "accessgrants").await? {
+        Source::DataApi(api) => from_data_api::access(&api, &args, "accessgrants").await?,
+        Source::Store(address) => from_store::grants(&address, &args).await?,
+    };
+    if listed == 0 {
+        eprintln!("none: nobody is let in beside the lists");
+    }
+    Ok(())
+}
+
+async fn access_source(args: &AccessListArgs, resource: &'static str) -> Result<Source> {
+    find_source(&args.source, args.namespace.as_deref(), resource).await
+}
+
+async fn source(args: &ConnectorArgs, resource: &'static str) -> Result<Source> {
+    find_source(&args.source, args.namespace.as_deref(), resource).await
+}
+
 /// The store that is named, else the data API, else the store that is here. Where the store is here and the caller may not list by the data API, as
 /// in the operator's Pod, it is the store, too. What is not used is said.
-async fn source(args: &ConnectorArgs, resource: &'static str) -> Result<Source> {
-    let SourceArgs { store, context } = &args.source;
+async fn find_source(
+    SourceArgs { store, context }: &SourceArgs,
+    namespace: Option<&str>,
+    resource: &'static str,
+) -> Result<Source> {
     if let Some(address) = store {
         return Ok(Source::Store(address.clone()));
     }
     let store_is_here = store::sqlite_path(DEFAULT_STORE).is_some_and(std::path::Path::exists);
     let mut connected = DataApi::connect(context.as_deref()).await;
     if store_is_here && let Ok(api) = &connected {
-        let namespace = api.namespace(args.namespace.as_deref());
+        let namespace = api.namespace(namespace);
         if !api.may_list(resource, namespace).await? {
             connected = Err(anyhow!("you may not list {resource} in {namespace}"));
         }
@@ -110,10 +153,8 @@ async fn source(args: &ConnectorArgs, resource: &'static str) -> Result<Source> 
 }
 
 /// The namespace of a connector in the store, which knows no kubeconfig.
-fn namespace_or_default(args: &ConnectorArgs) -> String {
-    args.namespace
-        .clone()
-        .unwrap_or_else(|| "default".to_owned())
+fn namespace_or_default(namespace: Option<&str>) -> String {
+    namespace.unwrap_or("default").to_owned()
 }
 
 /// Parses RFC 3339, or a duration before `now` such as `24h` or `7d`.
