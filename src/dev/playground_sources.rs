@@ -19,12 +19,12 @@ use super::environment::users;
 use crate::api::TelegramConnector;
 use crate::api::conditions::Reason;
 use crate::history::{ChatMessage, Role};
-use crate::identity::BotId;
+use crate::identity::{BotId, ConnectorRef};
 use crate::kube_client::kubectl_table;
 use crate::pipeline::incoming_update::Sender;
 use crate::pipeline::{AccessDecision, decide_access};
 use crate::registry::Registry;
-use crate::store::{ListingQuery, Page, Store, StoreError};
+use crate::store::{ListingQuery, ObjectContent, ObjectKind, ObjectQuery, Page, Store, StoreError};
 use crate::telegram::BotToken;
 
 /// Rows read at a time.
@@ -44,6 +44,7 @@ fn unreadable(what: &str, error: impl std::fmt::Display) -> ReadError {
 pub(super) struct EmbeddedCluster {
     pub(super) client: Client,
     pub(super) registry: Arc<Registry>,
+    pub(super) store: Arc<dyn Store>,
 }
 
 #[async_trait]
@@ -70,9 +71,10 @@ impl ClusterView for EmbeddedCluster {
         Ok(listed.iter().map(User::from).collect())
     }
 
-    fn may_write(&self, bot: i64, user: &User) -> Option<bool> {
+    async fn may_write(&self, bot: i64, user: &User) -> Option<bool> {
         let connector = self.registry.by_bot(BotId(bot))?;
-        let sender = Sender {
+        let now = jiff::Timestamp::now();
+        let mut sender = Sender {
             id: user.id,
             is_bot: user.is_bot,
             username: user.username.clone(),
@@ -80,8 +82,15 @@ impl ClusterView for EmbeddedCluster {
             language_code: user.language_code.clone(),
             is_granted: false,
         };
-        let decision = decide_access(&connector.access, Some(&sender), jiff::Timestamp::now());
-        Some(decision == AccessDecision::Allowed)
+        let is_allowed = |sender: &Sender| {
+            decide_access(&connector.access, Some(sender), now) == AccessDecision::Allowed
+        };
+        if is_allowed(&sender) {
+            return Some(true);
+        }
+        sender.is_granted = connector.access.takes_grants
+            && self.has_grant(&connector.connector_ref, user.id, now).await;
+        Some(is_allowed(&sender))
     }
 
     async fn rewrite_token(&self, bot: i64) -> Result<(), ReadError> {
@@ -113,6 +122,22 @@ impl ClusterView for EmbeddedCluster {
 }
 
 impl EmbeddedCluster {
+    /// Whether a user has a grant that is not over. What cannot be read lets nobody in, as in the operator.
+    async fn has_grant(&self, connector: &ConnectorRef, user: i64, now: jiff::Timestamp) -> bool {
+        let query = ObjectQuery {
+            namespace: Some(connector.namespace.to_string()),
+            connector: Some(connector.name.to_string()),
+            user: Some(user),
+            ..ObjectQuery::all(ObjectKind::AccessGrant)
+        };
+        let page = self.store.list_objects(&query, None, PAGE).await;
+        let grants = page.map(|page| page.objects).unwrap_or_default();
+        grants.iter().any(|object| match &object.content {
+            ObjectContent::AccessGrant(grant) => grant.is_valid(now),
+            _ => false,
+        })
+    }
+
     /// The bot of the token in a connector's Secret; `None` without a readable one.
     async fn bot_of_token(&self, connector: &TelegramConnector) -> Option<i64> {
         let token = users::token_of(&self.client, connector).await.ok()??;
@@ -288,5 +313,97 @@ fn dead_letter(row: crate::store::DeadLetter) -> DeadLetter {
         kind: row.kind,
         attempts: row.attempts,
         reason: row.reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::dev::environment::{Environment, EnvironmentOptions};
+    use crate::store::{GrantSource, NewGrant};
+
+    /// A connector that takes grants, and users that only a cluster list and approvers name.
+    const MANIFESTS: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: acme}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: bot, namespace: acme}
+stringData: {token: '7000001:quickstart-not-a-real-token'}
+---
+apiVersion: connectors.pupau.ai/v1alpha1
+kind: ClusterTelegramUserList
+metadata: {name: partners}
+spec:
+  allowedNamespaces: {names: [acme]}
+  users: [{id: 2001, note: Pat}]
+---
+apiVersion: connectors.pupau.ai/v1alpha1
+kind: TelegramConnector
+metadata: {name: support, namespace: acme}
+spec:
+  botTokenSecretRef: {name: bot}
+  assistant: {protocol: OpenAI, url: 'http://127.0.0.1:8081/v1', model: sample}
+  access:
+    level: Company
+    companyUsers: {listRefs: [{kind: ClusterTelegramUserList, name: partners}]}
+    requests: {notify: {chat: -1001}, approvers: {users: [{id: 3001, note: Boss}]}}
+";
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn page_counts_cluster_lists_approvers_and_grants() {
+        let folder = tempfile::tempdir().unwrap();
+        let file: PathBuf = folder.path().join("manifests.yaml");
+        std::fs::write(&file, MANIFESTS).unwrap();
+        let options = EnvironmentOptions {
+            manifests: vec![file],
+            ..EnvironmentOptions::default()
+        };
+        let environment = Environment::start(options, Arc::new(SystemClock))
+            .await
+            .unwrap();
+        environment.wait_until_ready().await.unwrap();
+        let cluster = EmbeddedCluster {
+            client: environment.client.clone(),
+            registry: environment.operator.registry().clone(),
+            store: environment.operator.store().clone(),
+        };
+        let listed = cluster.listed_users().await.unwrap();
+        let listed: Vec<_> = listed
+            .iter()
+            .map(|user| (user.id, &*user.first_name))
+            .collect();
+        assert_eq!(listed, [(2001, "Pat"), (3001, "Boss")]);
+        let may_write = async |id| cluster.may_write(7_000_001, &User::new(id, "Ann")).await;
+        assert_eq!(may_write(2001).await, Some(true));
+        assert_eq!(may_write(4001).await, Some(false));
+        let connector = cluster.registry.by_bot(BotId(7_000_001)).unwrap();
+        let grant = |until: &str| NewGrant {
+            connector: connector.connector_ref.clone(),
+            user: 4001,
+            name: "Ann".into(),
+            username: None,
+            source: GrantSource::Admin,
+            by: "alice".into(),
+            until: Some(until.parse().unwrap()),
+        };
+        cluster
+            .store
+            .grant(grant("2020-01-01T00:00:00Z"))
+            .await
+            .unwrap();
+        assert_eq!(may_write(4001).await, Some(false), "it is over");
+        cluster
+            .store
+            .grant(grant("2999-01-01T00:00:00Z"))
+            .await
+            .unwrap();
+        assert_eq!(may_write(4001).await, Some(true));
+        environment.shutdown().await;
     }
 }

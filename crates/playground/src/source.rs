@@ -25,7 +25,7 @@ pub trait ClusterView: Send + Sync {
     async fn listed_users(&self) -> Result<Vec<User>, ReadError>;
 
     /// Whether a user may write to a bot; `None` while no connector serves it.
-    fn may_write(&self, bot: i64, user: &User) -> Option<bool>;
+    async fn may_write(&self, bot: i64, user: &User) -> Option<bool>;
 
     /// Takes a bot's token out of its Secret and puts it back: the operator asks Telegram only once about a token that is refused, until the Secret
     /// has another one.

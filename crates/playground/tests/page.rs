@@ -45,7 +45,7 @@ impl ClusterView for OneConnector {
         Ok(vec![User::new(1001, "Ann")])
     }
 
-    fn may_write(&self, _bot: i64, user: &User) -> Option<bool> {
+    async fn may_write(&self, _bot: i64, user: &User) -> Option<bool> {
         Some(user.id == 1001)
     }
 

@@ -156,6 +156,7 @@ async fn serve_page(environment: &Environment, listen: SocketAddr) -> Result<Opt
         cluster: Arc::new(EmbeddedCluster {
             client: environment.client.clone(),
             registry: environment.operator.registry().clone(),
+            store: environment.operator.store().clone(),
         }),
         stored: Arc::new(OperatorStore(environment.operator.store().clone())),
         addresses: vec![

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
-use crate::api::{TelegramConnector, TelegramUserList};
+use crate::api::{ClusterTelegramUserList, TelegramConnector, TelegramUserList};
 use crate::telegram::BotToken;
 use bot_api_simulator::Simulator;
 
@@ -34,27 +34,31 @@ impl From<&SimulatedUser> for bot_api_simulator::User {
     }
 }
 
-/// The users that user lists and connectors name. An entry without an id gets an invented one.
+/// The users that user lists, those of the cluster too, and connectors name, approvers among them. An entry without an id gets an invented one.
 pub(in crate::dev) async fn list_users(client: &Client) -> Result<Vec<SimulatedUser>> {
     let lists: Api<TelegramUserList> = Api::all(client.clone());
+    let cluster_lists: Api<ClusterTelegramUserList> = Api::all(client.clone());
     let connectors: Api<TelegramConnector> = Api::all(client.clone());
-    let listed = lists
-        .list(&ListParams::default())
-        .await?
-        .items
-        .into_iter()
-        .flat_map(|list| list.spec.users);
+    let all = ListParams::default();
+    let of_namespaces = lists.list(&all).await?.items.into_iter();
+    let of_cluster = cluster_lists.list(&all).await?.items.into_iter();
+    let listed = of_namespaces
+        .flat_map(|list| list.spec.users)
+        .chain(of_cluster.flat_map(|list| list.spec.users));
     let inline = connectors
-        .list(&ListParams::default())
+        .list(&all)
         .await?
         .items
         .into_iter()
         .flat_map(|connector| {
+            let approvals = connector.spec.approvals;
             let access = connector.spec.access;
             [
                 access.company_users.map(|company| company.selection),
                 access.agent_users,
                 access.specific_users,
+                access.requests.map(|requests| requests.approvers),
+                approvals.and_then(|approvals| approvals.approvers),
             ]
             .into_iter()
             .flatten()

@@ -63,7 +63,7 @@ impl Snapshot {
         let bot = selection.query.bot;
         let in_group = |group: &GroupSummary| bot.is_some_and(|bot| group.bots.contains(&bot));
         let mut snapshot = Self {
-            people: people(sources, users, bot),
+            people: people(sources, users, bot).await,
             groups: all_groups.into_iter().filter(in_group).collect(),
             conversation: Conversation::default(),
             notices: HashMap::new(),
@@ -138,14 +138,16 @@ async fn read_users(sources: &Sources) -> Vec<User> {
     users
 }
 
-fn people(sources: &Sources, users: Vec<User>, bot: Option<i64>) -> Vec<Person> {
-    users
-        .into_iter()
-        .map(|user| Person {
-            may_write: bot.and_then(|bot| sources.cluster.may_write(bot, &user)),
-            user,
-        })
-        .collect()
+async fn people(sources: &Sources, users: Vec<User>, bot: Option<i64>) -> Vec<Person> {
+    let mut people = Vec::new();
+    for user in users {
+        let may_write = match bot {
+            Some(bot) => sources.cluster.may_write(bot, &user).await,
+            None => None,
+        };
+        people.push(Person { user, may_write });
+    }
+    people
 }
 
 async fn read_stored(
