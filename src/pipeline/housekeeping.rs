@@ -19,7 +19,7 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(5);
 const PRUNE_INTERVAL: Duration = Duration::from_mins(10);
 /// Telegram keeps an update for 24 h; after twice that none can come again.
 const UPDATE_ID_RETENTION: Duration = Duration::from_hours(48);
-/// How long messages of a bot wait for their connector to get that bot back.
+/// How long messages of a bot, and what it was to send, wait for their connector to get that bot back.
 const OTHER_BOT_RETENTION: Duration = Duration::from_hours(24);
 /// Between two bites out of what is too old.
 const PRUNE_BATCH_DELAY: Duration = Duration::from_millis(50);
@@ -90,7 +90,7 @@ async fn prune_store(pipeline: &PipelineState) -> Result<(), StoreError> {
             .dead_letter_other_bots(uid, bot, before(OTHER_BOT_RETENTION))
             .await?;
         if dead_letters > 0 {
-            tracing::warn!(connector = %connector.connector_ref, buried = dead_letters, "messages of the bot before the token's rotation became dead letters");
+            tracing::warn!(connector = %connector.connector_ref, buried = dead_letters, "messages and parts of replies of the bot before the token's rotation became dead letters");
         }
     }
     let retention = Retention {

@@ -266,8 +266,8 @@ pub trait Store: Inbox + ObjectStore + AccessStore + SignInStore + DayUsageStore
     /// [`StoreError`].
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError>;
 
-    /// Gives up messages of this connector for any bot but `bot` that came before `before`: its token was rotated to another
-    /// bot. Returns how many became dead letters.
+    /// Gives up what waits for any bot of this connector but `bot` since before `before`, messages and parts of replies: its token was
+    /// rotated to another bot. Returns how many became dead letters.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -281,23 +281,23 @@ pub(super) const NOTE_FAILED: &str =
 pub(super) const NOTE_RETRIED: &str = "UPDATE outgoing_message SET phase = 0, reason = NULL, finished_at = NULL
      WHERE id IN (SELECT reply + 4611686018427387904 FROM dead_letter WHERE id = $1 AND kind = 'reply' AND reply < 0)";
 
-/// What waits for another bot than `$2` of the connector `$1` since before `$3` is given up, at `$4`: first it becomes dead letters, which get this
-/// revision.
+/// What waits to be sent by another bot than `$2` of the connector `$1` since before `$3` is given up, at `$4`: parts of answers and of messages that
+/// somebody sends. First they become dead letters, which get this revision.
 pub(super) fn fail_other_bots(revision: &str) -> [String; 3] {
     const WHY: &str = "'the connector''s token was replaced by another bot''s'";
-    const WAITING: &str = "lane l JOIN outbox o ON o.lane = l.id AND o.reply < 0";
+    const WAITING: &str = "lane l JOIN outbox o ON o.lane = l.id";
     const OTHERS: &str = "l.connector = $1 AND l.bot <> $2 AND l.owner IS NULL AND l.ready_at IS NOT NULL AND o.stored_at < $3";
     [
         format!(
             "INSERT INTO dead_letter (at, namespace, name, connector, bot, chat, topic, update_id, date, kind, reply, number, attempts, reason, body, sender, revision)
-             SELECT $4, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, 0, 0, 'reply', o.reply, o.number, o.attempts, {WHY}, o.part, o.sender, {revision}
+             SELECT $4, c.namespace, c.name, c.id, l.bot, l.chat, l.topic, o.update_id, 0, 'reply', o.reply, o.number, o.attempts, {WHY}, o.part, o.sender, {revision}
              FROM {WAITING} JOIN connector c ON c.id = l.connector WHERE {OTHERS}"
         ),
         format!(
             "UPDATE outgoing_message SET phase = 2, reason = {WHY}, finished_at = $4
-             WHERE phase = 0 AND id IN (SELECT o.reply + 4611686018427387904 FROM {WAITING} WHERE {OTHERS})"
+             WHERE phase = 0 AND id IN (SELECT o.reply + 4611686018427387904 FROM {WAITING} WHERE o.reply < 0 AND {OTHERS})"
         ),
-        "DELETE FROM outbox WHERE reply < 0 AND $4 IS NOT NULL AND stored_at < $3 AND lane IN
+        "DELETE FROM outbox WHERE $4 IS NOT NULL AND stored_at < $3 AND lane IN
            (SELECT id FROM lane WHERE connector = $1 AND bot <> $2 AND owner IS NULL AND ready_at IS NOT NULL)"
             .to_owned(),
     ]

@@ -10,6 +10,7 @@ mod listings;
 mod migration;
 mod objects;
 mod opening;
+mod other_bots;
 pub(crate) mod outgoing;
 mod parked_claims;
 mod pruning;
