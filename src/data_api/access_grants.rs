@@ -151,6 +151,7 @@ fn stored(grant: Grant) -> StoredObject {
         namespace: grant.connector.namespace.to_string(),
         connector: grant.connector.name.to_string(),
         connector_uid: Some(grant.connector.uid.clone()),
+        is_left: false,
         created: grant.since,
         revision: grant.revision,
         content: ObjectContent::AccessGrant(Box::new(grant)),

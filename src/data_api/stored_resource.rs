@@ -128,7 +128,8 @@ impl StoredResource {
             name: self.name(stored.key),
             uid: self.uid(connector, stored.key),
             revision: stored.revision,
-            is_new: (self.is_new)(&stored.content),
+            is_new: (self.is_new)(&stored.content) && !stored.is_left,
+            detached_fields: if stored.is_left { &[CONNECTOR] } else { &[] },
             created: stored.created,
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
@@ -163,7 +164,7 @@ impl StoredResource {
         for (path, value) in &query.fields {
             match path.as_str() {
                 "metadata.name" => asked.key = Some(self.key(value)?),
-                "spec.connector" => asked.connector = Some(value.clone()),
+                CONNECTOR => asked.connector = Some(value.clone()),
                 // Without a value: of nobody, which the server sorts out.
                 "spec.user.id" if !value.is_empty() => asked.user = Some(value.parse().ok()?),
                 "spec.chat.id" => asked.chat = Some(value.parse().ok()?),
@@ -361,10 +362,13 @@ pub(super) fn verbs() -> Vec<ResourceVerb> {
     ]
 }
 
+/// Selects what belongs to the connector that has a name now.
+const CONNECTOR: &str = "spec.connector";
+
 /// What every stored object can be selected by. A group that becomes a supergroup has another id.
 pub(super) fn selectable_fields() -> Vec<SelectableField> {
     vec![
-        SelectableField::immutable("spec.connector"),
+        SelectableField::immutable(CONNECTOR),
         SelectableField::immutable("spec.user.id"),
         SelectableField::mutable("spec.chat.id"),
     ]
@@ -373,7 +377,7 @@ pub(super) fn selectable_fields() -> Vec<SelectableField> {
 /// What a person's objects can be selected by, where the chat is the person's own.
 pub(super) fn person_fields() -> Vec<SelectableField> {
     vec![
-        SelectableField::immutable("spec.connector"),
+        SelectableField::immutable(CONNECTOR),
         SelectableField::immutable("spec.user.id"),
     ]
 }

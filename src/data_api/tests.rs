@@ -510,3 +510,34 @@ async fn store_that_is_away_leaves_discovery_and_says_when_to_try_again() {
         assert!(names.contains(&name), "{names:?}");
     }
 }
+
+#[tokio::test]
+async fn watch_by_connector_ends_what_a_deleted_one_left() {
+    let mut fixture = Fixture::new().await;
+    fixture.write("acme", ANN, ANN, Treatment::Denied).await;
+    let of_support = "namespaces/acme/deniedmessages?fieldSelector=spec.connector%3Dsupport";
+    let of_all = "namespaces/acme/deniedmessages";
+    let mut watches = Vec::new();
+    for path in [of_support, "namespaces/acme/deniedmessages?"] {
+        let path = format!("{path}&watch=true");
+        let body = fixture.send("GET", &path, "application/json").await;
+        let mut body = body.into_body();
+        assert_eq!(next_event(&mut body).await, "ADDED");
+        watches.push(body);
+    }
+    let deleted = ConnectorUid::from("uid-acme");
+    let deleted = fixture.store.delete_connector_data(&deleted).await;
+    deleted.expect("deleted");
+    assert_eq!(next_event(&mut watches[0]).await, "DELETED");
+    assert_eq!(next_event(&mut watches[1]).await, "MODIFIED");
+    assert!(fixture.names(of_support).await.is_empty());
+    assert_eq!(fixture.names(of_all).await.len(), 1, "it is kept");
+}
+
+/// The type of the next event of a watch that tells them one by one.
+async fn next_event(watch: &mut ApiBody) -> String {
+    let frame = tokio::time::timeout(Duration::from_secs(30), watch.frame()).await;
+    let frame = frame.expect("in time").expect("an event").expect("read");
+    let event: Value = serde_json::from_slice(&frame.into_data().expect("data")).expect("JSON");
+    event["type"].as_str().expect("a type").to_owned()
+}

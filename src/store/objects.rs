@@ -103,6 +103,9 @@ pub struct StoredObject {
     pub connector: String,
     /// The connector; `None` where which one of that name it was is not known.
     pub connector_uid: Option<ConnectorUid>,
+    /// Its connector was deleted, or another one has its name now: [`ObjectQuery::connector`] finds it no longer. That this begins or ends is a
+    /// change of the object.
+    pub is_left: bool,
     /// When it was stored or began.
     pub created: Timestamp,
     /// When it changed last, in the order of changes.

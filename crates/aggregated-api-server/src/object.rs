@@ -24,6 +24,9 @@ pub struct Object {
     pub labels: BTreeMap<String, String>,
     /// `metadata.annotations`.
     pub annotations: BTreeMap<String, String>,
+    /// Selectable fields, as in `spec.owner`, that select it no longer, though they show what they did: it matches as if they were empty. A change that
+    /// detaches a field is `DELETED` for a watch by it.
+    pub detached_fields: &'static [&'static str],
     /// `spec`: a JSON object, or null for none.
     pub spec: Value,
     /// `status`: a JSON object, or null for none.

@@ -81,12 +81,15 @@ impl Selector {
             && self.fields.iter().all(|one| one.matches(object))
     }
 
-    /// Whether an object that does not match may have matched before: all that can never change does.
+    /// Whether an object that does not match may have matched before: all that can never change does, and what is detached did.
     pub(crate) fn may_have_matched(&self, object: &Object) -> bool {
         let mut fields = self.fields.iter();
         self.labels.iter().all(|one| one.matches(&object.labels))
-            && fields.all(|one| one.is_mutable || one.matches(object))
-            && self.fields.iter().any(|one| one.is_mutable)
+            && fields.all(|one| one.is_mutable || one.matches_shown(object))
+            && self
+                .fields
+                .iter()
+                .any(|one| one.is_mutable || one.is_detached(object))
     }
 
     /// Whether the deletion of an object is told: by all that is still known of it.
@@ -104,7 +107,19 @@ impl Selector {
 
 impl FieldRequirement {
     fn matches(&self, object: &Object) -> bool {
+        if self.is_detached(object) {
+            return self.value.is_empty() == self.equal;
+        }
+        self.matches_shown(object)
+    }
+
+    /// Whether what the object shows matches, though it may select it no longer.
+    fn matches_shown(&self, object: &Object) -> bool {
         (field_text(object, &self.field) == self.value.as_str()) == self.equal
+    }
+
+    fn is_detached(&self, object: &Object) -> bool {
+        object.detached_fields.contains(&self.field.as_str())
     }
 }
 
@@ -377,5 +392,23 @@ mod tests {
         assert!(may("status.phase=Pending,spec.user.id=5001"));
         assert!(!may("status.phase=Pending,spec.user.id=7"));
         assert!(!may("spec.user.id=7"));
+    }
+
+    #[test]
+    fn detached_field_selects_no_longer_and_did_before() {
+        let detached = Object {
+            detached_fields: &["spec.user.id"],
+            ..object()
+        };
+        for (fields, matches, may_have) in [
+            ("spec.user.id=5001", false, true),
+            ("spec.user.id=7", false, false),
+            ("spec.user.id!=5001", true, false),
+            ("metadata.name=n", true, false),
+        ] {
+            let selector = Selector::parse(&description(), "", fields).expect("a selector");
+            assert_eq!(selector.matches(&detached), matches, "{fields}");
+            assert_eq!(selector.may_have_matched(&detached), may_have, "{fields}");
+        }
     }
 }

@@ -71,6 +71,11 @@ const MIGRATIONS: &[super::migrations::File] = &[
         include_str!("migrations/0012_day_usage.sql"),
     ),
     (13, "sign_ins", include_str!("migrations/0013_sign_ins.sql")),
+    (
+        14,
+        "left_objects",
+        include_str!("migrations/0014_left_objects.sql"),
+    ),
 ];
 
 fn invalid(what: &str, error: &dyn std::fmt::Display) -> StoreError {

@@ -80,7 +80,7 @@ fn key_columns(kind: ObjectKind, by_chat: bool) -> &'static str {
 fn columns(kind: ObjectKind) -> &'static str {
     match kind {
         ObjectKind::DeniedMessage => {
-            "o.id, CAST(0 AS BIGINT), o.namespace, o.name, c.uid, o.stored_at, o.revision, o.message"
+            "o.id, CAST(0 AS BIGINT), o.namespace, o.name, c.uid, o.stored_at, o.revision, o.message, coalesce(c.superseded, 1) <> 0"
         }
         ObjectKind::Conversation => {
             "o.lane, o.number, o.namespace, c.name, c.uid, o.began_at, o.revision, l.bot, l.chat, l.topic, o.last_at, o.exchanges,
@@ -416,6 +416,8 @@ fn object(kind: ObjectKind, row: &impl Columns) -> Result<StoredObject, sqlx::Er
         namespace: row.text(2).to_owned(),
         connector: row.text(3).to_owned(),
         connector_uid: row.text_or_null(4).map(ConnectorUid::from),
+        // Nothing else outlives its connector.
+        is_left: kind == ObjectKind::DeniedMessage && row.flag(8),
         created: row.time(5),
         revision: row.number(6),
         content,

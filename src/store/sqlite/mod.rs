@@ -134,6 +134,11 @@ const MIGRATIONS: &[super::migrations::File] = &[
         include_str!("migrations/0011_day_usage.sql"),
     ),
     (12, "sign_ins", include_str!("migrations/0012_sign_ins.sql")),
+    (
+        13,
+        "left_objects",
+        include_str!("migrations/0013_left_objects.sql"),
+    ),
 ];
 
 /// Two processes may start at the same moment; the second finds the first's migrations done.

@@ -6,6 +6,7 @@ mod clock;
 mod erasure;
 mod history;
 mod intake;
+mod left_objects;
 mod listings;
 mod migration;
 mod objects;
