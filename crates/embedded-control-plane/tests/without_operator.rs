@@ -108,6 +108,21 @@ async fn manifests_bring_their_own_crd() {
 }
 
 #[tokio::test]
+async fn manifest_with_a_key_twice_is_refused() {
+    let control_plane = ControlPlane::builder().crds([crd()]).build();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("things.yaml");
+    let things = "apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: one}\nspec: {size: 1}\n---\n\
+                  apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: two}\nspec:\n  size: 1\n  color: green\n  size: 2\n";
+    std::fs::write(&file, things).unwrap();
+    let error = control_plane.apply_manifests([&file]).unwrap_err();
+    let error = error.to_string();
+    for part in ["things.yaml", "Thing \"two\"", "spec.size twice"] {
+        assert!(error.contains(part), "no {part}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn injected_fault_hits_once_and_requests_are_counted() {
     let control_plane = ControlPlane::new();
     let config_maps: Api<ConfigMap> = Api::default_namespaced(control_plane.client());

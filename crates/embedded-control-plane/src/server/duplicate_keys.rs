@@ -1,17 +1,21 @@
-//! Finds keys that a JSON document writes twice, which parsers let pass silently.
+//! Finds keys that a JSON or YAML document writes twice, which parsers let pass silently.
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// The paths of all keys written more than once, such as `spec.access`.
 pub(super) fn find(json: &[u8]) -> Vec<String> {
+    find_in(&mut serde_json::Deserializer::from_slice(json))
+}
+
+/// The same of any document.
+pub(super) fn find_in<'de>(document: impl Deserializer<'de>) -> Vec<String> {
     let mut found = Vec::new();
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
     // A document that does not parse is refused elsewhere, with the parser's own words.
     let _ = Node {
         path: String::new(),
         found: &mut found,
     }
-    .deserialize(&mut deserializer);
+    .deserialize(document);
     found
 }
 
@@ -93,5 +97,12 @@ mod tests {
     fn keys_written_twice_are_found_by_path() {
         let json = br#"{"a": 1, "b": [{"c": 1, "c": 2}], "a": {"d": null}, "e": "x"}"#;
         assert_eq!(super::find(json), ["b[0].c", "a"]);
+    }
+
+    #[test]
+    fn yaml_keys_of_every_type_are_compared() {
+        let yaml = "a: 1\nb:\n- {c: ~, 8080: x, c: 2, 8080: y}\na: 2.5\nd: {}\n";
+        let found = super::find_in(serde_yaml::Deserializer::from_str(yaml));
+        assert_eq!(found, ["b[0].c", "b[0].8080", "a"]);
     }
 }

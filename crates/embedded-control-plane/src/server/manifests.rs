@@ -14,7 +14,7 @@ use super::object::{metadata_str, str_at};
 use super::request::{Query, Representation, RequestInfo};
 use super::status_error::StatusError;
 use super::write::WriteRequest;
-use super::{ControlPlane, ServerState};
+use super::{ControlPlane, ServerState, duplicate_keys};
 
 /// How often watched files are looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -32,7 +32,7 @@ pub enum ManifestError {
         /// Why.
         source: std::io::Error,
     },
-    /// The file is neither YAML nor JSON.
+    /// The file is neither YAML nor JSON, or a mapping in it has a key twice.
     #[error("{path}: does not parse: {reason}", path = path.display())]
     Unparsable {
         /// Which file.
@@ -245,11 +245,20 @@ fn read_manifests(file: &Path) -> Result<Vec<Manifest>, ManifestError> {
         source,
     })?;
     let mut all = Vec::new();
-    for document in serde_yaml::Deserializer::from_str(&text) {
-        let object = Value::deserialize(document).map_err(|error| ManifestError::Unparsable {
-            path: file.to_owned(),
-            reason: error.to_string(),
-        })?;
+    let unparsable = |reason: String| ManifestError::Unparsable {
+        path: file.to_owned(),
+        reason,
+    };
+    let documents = || serde_yaml::Deserializer::from_str(&text);
+    for (document, again) in documents().zip(documents()) {
+        let object = Value::deserialize(document).map_err(|error| unparsable(error.to_string()))?;
+        if let Some(key) = duplicate_keys::find_in(again).first() {
+            let name = metadata_str(&object, "name");
+            return Err(unparsable(format!(
+                "{} {name:?} has {key} twice in the same mapping: keep one of them",
+                str_at(&object, &["kind"]),
+            )));
+        }
         let objects = match object {
             Value::Null => continue,
             Value::Object(mut list) if list.get("kind").and_then(Value::as_str) == Some("List") => {
