@@ -435,7 +435,9 @@ pub async fn open_with(address: &str, options: StoreOptions) -> Result<Arc<dyn S
         return Ok(Arc::new(sqlite::open(path, options).await?));
     }
     if is_postgres(address) {
-        return Ok(Arc::new(postgres::open(address, options).await?));
+        // Too large for the stacks of all who open a store.
+        let opened = Box::pin(postgres::open(address, options));
+        return Ok(Arc::new(opened.await?));
     }
     Err(unknown_kind(address))
 }

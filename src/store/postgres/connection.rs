@@ -138,7 +138,7 @@ pub(super) fn unanswered() -> StoreError {
     )
 }
 
-/// `query_canceled`: what a statement may take is over (PostgreSQL, appendix A).
+/// `query_canceled`: what a statement may take is over (`PostgreSQL`, appendix A).
 const CANCELED: &str = "57014";
 
 /// Deadlock or serialization failure: the same again may succeed.
