@@ -5,7 +5,7 @@ use std::time::Duration;
 use bot_api_simulator::sample_assistant::{Behaviour, BehaviourRule};
 use bot_api_simulator::{SentMessage, User, UserAction};
 use telegram_connector_operator::registry::{DeniedReply, SessionDuration};
-use telegram_connector_operator::store::ListingQuery;
+use telegram_connector_operator::store::{self, ListingQuery};
 use telegram_connector_operator::texts::texts_for;
 
 use crate::test_env::{ANN, EVE, TIMEOUT, TestEnv, specific_users, wait_until};
@@ -180,6 +180,35 @@ async fn without_an_assistant_only_denials_are_handled() {
     env.telegram
         .wait_for_sent_messages(support.id, ANN, 0, TIMEOUT)
         .await;
+}
+
+#[tokio::test]
+async fn chat_that_waited_before_a_restart_is_answered_at_once() {
+    let mut env = TestEnv::new().await;
+    let support = env.connector_with("support", |c| {
+        c.assistant = None;
+        c.access = specific_users(&[ANN, EVE]);
+    });
+    let telegram = env.telegram.clone();
+    telegram.send_private_message(support.id, ANN, "are you there?");
+    wait_until("the chat waits for a change", async || {
+        let path = store::sqlite_path(&env.address).unwrap();
+        let db = rusqlite::Connection::open(path).unwrap();
+        let later = "SELECT count(*) FROM lane WHERE owner IS NULL AND ready_at > (unixepoch() + 30) * 1000";
+        db.query_row(later, (), |row| row.get(0)).unwrap_or(0_i64) == 1
+    })
+    .await;
+    env.stop(Duration::ZERO).await;
+    // Somebody else's message is ready when the next process starts, which finds the assistant there.
+    telegram.send_private_message(support.id, EVE, "and for me?");
+    env.wait_until_waiting(2).await;
+    let assistant = env.openai();
+    env.update_connector(&support, |c| c.assistant = Some(assistant));
+    env.restart(Duration::ZERO).await;
+    for user in [EVE, ANN] {
+        let sent = telegram.wait_for_sent_messages(support.id, user, 0, TIMEOUT);
+        assert!(sent.await[0].text.starts_with("You said:"));
+    }
 }
 
 #[tokio::test]

@@ -411,9 +411,9 @@ impl Dispatcher {
                         schedule.ready = true;
                     } else {
                         schedule.due = Some(schedule.due.map_or(at, |due| due.min(at)));
-                        // What a process before this one made it wait for is not known: perhaps another key.
-                        schedule.waits_for_connector |= is_first;
                     }
+                    // What a process before this one made a chat of it wait for is not known, be another one ready or not: perhaps another key.
+                    schedule.waits_for_connector |= is_first;
                 }
                 if is_first {
                     self.on_registry_changed();
