@@ -222,6 +222,7 @@ async fn check_whole_way(env: TestEnv) {
     let told = fixture.sent(EVE, 1).await;
     assert!(told[1].text.starts_with("I have passed"), "{told:?}");
     // A restart in between changes nothing.
+    fixture.env.wait_until_recorded().await;
     fixture.env.restart(Duration::ZERO).await;
     fixture.tap(&notice, BEN, &Fixture::button(&notice, "Allow for 30 days"));
     let told = fixture.sent(EVE, 2).await;

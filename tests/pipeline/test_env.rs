@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use bot_api_simulator::sample_assistant::SampleAssistant;
 use bot_api_simulator::{SentMessage, Simulator, SimulatorOptions};
+use sqlx::ConnectOptions;
+use sqlx::postgres::PgConnectOptions;
 use telegram_connector_operator::api::connector::{
     AccessLevel, AssistantProtocol, AssistantSpec, OpenAiSpec, SpeechOccasion, SpeechSpec,
     TranscriptionSpec,
@@ -154,6 +156,9 @@ impl TestEnv {
     pub(crate) async fn stop(&mut self, grace: Duration) {
         if let Some(pipeline) = self.pipeline.take() {
             pipeline.shutdown(grace).await;
+            // A busy disk may take longer than a process that ends waits for, and the next one would wait for the lease.
+            let given_back = self.store.release_claims();
+            let _ = tokio::time::timeout(TIMEOUT, given_back).await;
         }
     }
 
@@ -411,6 +416,26 @@ impl TestEnv {
         })
         .await;
         self.wait_until_drained().await;
+    }
+
+    /// Waits until nobody works on a chat for which something waits to be sent: what Telegram has taken, and nobody knows yet that it has, would be
+    /// sent once more by a process that comes next.
+    pub(crate) async fn wait_until_recorded(&self) {
+        let sending =
+            "SELECT count(*) FROM outbox o JOIN lane l ON l.id = o.lane WHERE l.owner IS NOT NULL";
+        wait_until("what was sent is recorded", async || {
+            let sending: i64 = if let Some(path) = store::sqlite_path(&self.address) {
+                let db = rusqlite::Connection::open(path).unwrap();
+                db.query_row(sending, (), |row| row.get(0)).unwrap_or(1)
+            } else {
+                let options: PgConnectOptions = self.address.parse().unwrap();
+                let mut db = options.connect().await.unwrap();
+                let count = sqlx::query_scalar(sending);
+                count.fetch_one(&mut db).await.unwrap()
+            };
+            sending == 0
+        })
+        .await;
     }
 
     pub(crate) async fn wait_until_drained(&self) {

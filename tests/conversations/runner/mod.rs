@@ -22,7 +22,7 @@
 //! | `<group> becomes a supergroup` | |
 //! | `bot has left` | a group |
 //! | `denied` | the texts of all stored denied messages |
-//! | `operator stops` | at once, without a grace period; updates are still accepted |
+//! | `operator stops` | at once, without a grace period, once it knows what it has sent; updates are still accepted |
 //! | `operator starts` | again with the same store, once pending updates are accepted |
 
 mod actions;
@@ -131,6 +131,7 @@ impl ScriptRunner {
             "bot has left" => self.expect_bot_left(&read::<String>(argument)?).await,
             "denied" => self.expect_denied_messages(read(argument)?).await,
             "operator stops" => {
+                self.env.wait_until_recorded().await;
                 self.env.stop(Duration::ZERO).await;
                 Ok(())
             }
