@@ -59,8 +59,9 @@ pub struct DecisionOption {
     pub text: String,
     /// What the assistant is told.
     pub value: String,
-    /// What is said in the user's name.
-    pub said: String,
+    /// What the user answers with it, as the assistant and the history read it. Stored under its name of the first version.
+    #[serde(rename = "said")]
+    pub user_text: String,
 }
 
 /// What is asked, as it is kept.

@@ -61,7 +61,7 @@ impl ShownChoice {
         let options = buttons.iter().map(|b| DecisionOption {
             text: b.text.trim().to_owned(),
             value: b.value.clone(),
-            said: if choice.says_value { &b.value } else { &b.text }
+            user_text: if choice.says_value { &b.value } else { &b.text }
                 .trim()
                 .to_owned(),
         });

@@ -132,8 +132,8 @@ pub(crate) fn own_update(field: &str, id: &str, asking: &IncomingUpdate) -> Stri
 /// approval in the name of whoever asked.
 pub(crate) fn put_words(incoming: &mut IncomingUpdate, decision: &UserDecision, now: Timestamp) {
     let taken = decision.taken.as_ref();
-    let said = decision.chosen().or(decision.details.options.last());
-    incoming.text = Some(said.map(|o| o.said.clone()).unwrap_or_default());
+    let option = decision.chosen().or(decision.details.options.last());
+    incoming.text = Some(option.map(|o| o.user_text.clone()).unwrap_or_default());
     incoming.content = Content::Text;
     incoming.date = now;
     if decision.kind == DecisionKind::Choice
@@ -150,7 +150,7 @@ pub(crate) fn action(decision: &UserDecision) -> Action {
     let by = taken.and_then(|taken| taken.by.as_ref());
     let is_expired = taken.is_some_and(|taken| taken.how == DecidedHow::Expired);
     // What nobody chose is refused.
-    let said = decision.chosen().or(decision.details.options.last());
+    let chosen = decision.chosen().or(decision.details.options.last());
     let approval = (decision.kind == DecisionKind::Approval).then(|| ApprovalOutcome {
         is_approved: option == Some(0) && !is_expired,
         is_expired,
@@ -163,7 +163,7 @@ pub(crate) fn action(decision: &UserDecision) -> Action {
         token: decision.details.token.clone(),
     });
     Action {
-        value: said.map(|o| o.value.clone()).unwrap_or_default(),
+        value: chosen.map(|o| o.value.clone()).unwrap_or_default(),
         of: decision
             .details
             .of
@@ -209,7 +209,7 @@ mod tests {
         let option = |text: &str| DecisionOption {
             text: text.into(),
             value: text.to_lowercase(),
-            said: text.into(),
+            user_text: text.into(),
         };
         let mut decision = UserDecision {
             id: "1".into(),

@@ -88,7 +88,7 @@ pub(super) async fn apply_accepts(
     let now = connection.now();
     let mut identities = insert_identities(db, identities, now).await?;
     let mut new_lanes = HashSet::new();
-    let mut newest_dates: HashMap<Lane, i64> = HashMap::new();
+    let mut newest_dates: HashMap<LaneColumns, i64> = HashMap::new();
     let mut lanes_to_ready = Vec::new();
     let mut new_messages = Vec::with_capacity(identities.len());
     // What each is answered, once nothing borrows from it.
@@ -148,7 +148,7 @@ pub(super) async fn apply_accepts(
 }
 
 /// A lane: connector, bot, chat, topic.
-type Lane = (i64, i64, i64, i64);
+type LaneColumns = (i64, i64, i64, i64);
 /// A message: its lane, `update_id`, date, body and sender.
 type Message<'a> = (i64, i64, i64, i64, i64, i64, &'a str, i64);
 
@@ -156,8 +156,8 @@ type Message<'a> = (i64, i64, i64, i64, i64, i64, &'a str, i64);
 async fn store_messages(
     db: &mut PgConnection,
     now: i64,
-    new_lanes: HashSet<Lane>,
-    lanes_to_ready: &[Lane],
+    new_lanes: HashSet<LaneColumns>,
+    lanes_to_ready: &[LaneColumns],
     new_messages: &[Message<'_>],
 ) -> Result<(), sqlx::Error> {
     if new_messages.is_empty() {

@@ -11,13 +11,13 @@ use crate::store::requests::{ChangeLane, Pending};
 use crate::store::{Change, Notice, WriteOutcome};
 
 /// A lane, and who is told there: a user by their id, or its chat.
-type Told = (i64, Option<i64>);
+type NoticeKey = (i64, Option<i64>);
 
 /// When the chats and users of this batch were last told.
 #[derive(Default)]
 pub(super) struct Notices {
     /// Connector, and chat or user.
-    row_of: HashMap<Told, (i64, i64)>,
+    row_of: HashMap<NoticeKey, (i64, i64)>,
     at: HashMap<(i64, i64, i64), i64>,
     new: Vec<(i64, i64, i64)>,
 }
@@ -27,7 +27,7 @@ impl Notices {
         db: &mut PgConnection,
         writes: &[&mut Pending<ChangeLane, WriteOutcome>],
     ) -> Result<Self, sqlx::Error> {
-        let mut told: Vec<Told> = Vec::new();
+        let mut keys: Vec<NoticeKey> = Vec::new();
         for pending in writes {
             let write = &pending.request.write;
             for change in &write.changes {
@@ -36,15 +36,15 @@ impl Notices {
                     ..
                 } = change
                 {
-                    told.push((write.claim.lane, notice.kind.user()));
+                    keys.push((write.claim.lane, notice.kind.user()));
                 }
             }
         }
         let mut notices = Self::default();
-        if told.is_empty() {
+        if keys.is_empty() {
             return Ok(notices);
         }
-        let of_users: Vec<i64> = told
+        let of_users: Vec<i64> = keys
             .iter()
             .filter(|(_, user)| user.is_some())
             .map(|(lane, _)| *lane)
@@ -64,13 +64,13 @@ impl Notices {
              FROM json_array_elements($1::json) j(value) JOIN lane l ON l.id = (j.value->>0)::bigint
              LEFT JOIN notice n ON n.connector = l.connector AND n.chat = coalesce((j.value->>1)::bigint, l.chat)",
         )
-        .bind(rows(&told))
+        .bind(rows(&keys))
         .fetch_all(db)
         .await?;
         for row in found {
             let (connector, chat) = (row.get(2), row.get(3));
-            let told = (row.get(0), row.get(1));
-            notices.row_of.insert(told, (connector, chat));
+            let key = (row.get(0), row.get(1));
+            notices.row_of.insert(key, (connector, chat));
             if let (Some(at), Some(kind)) = (row.get(4), row.get(5)) {
                 notices.at.insert((connector, chat, kind), at);
             }

@@ -236,14 +236,14 @@ pub(in crate::store) async fn changes<R: Readers>(
     limit: u32,
 ) -> Result<ObjectChanges, sqlx::Error> {
     let (newest, oldest) = head(readers).await?;
-    let mut told = ObjectChanges {
+    let mut answer = ObjectChanges {
         changes: Vec::new(),
         complete_to: newest,
         oldest,
         newest,
     };
-    if after >= newest || told.is_gone(after) {
-        return Ok(told);
+    if after >= newest || answer.is_gone(after) {
+        return Ok(answer);
     }
     let window = (after, newest);
     let mut present = changed(readers, query, window, Some(limit)).await?;
@@ -255,26 +255,27 @@ pub(in crate::store) async fn changes<R: Readers>(
         last.map(|last| last - 1)
     };
     if let Some(cut) = [cut(&present), cut(&deleted)].into_iter().flatten().min() {
-        told.complete_to = cut;
+        answer.complete_to = cut;
         let first = [present.first(), deleted.first()].into_iter().flatten();
         let first = first.map(ObjectChange::revision).min();
         if let Some(first) = first.filter(|first| *first > cut) {
             // All of them are of one transaction: it is told whole.
-            told.complete_to = first;
+            answer.complete_to = first;
             let window = (first - 1, first);
             present = changed(readers, query, window, None).await?;
             deleted = self::deleted(readers, query, window, None).await?;
         }
     }
-    told.changes = present;
-    told.changes.extend(deleted);
-    let complete_to = told.complete_to;
-    told.changes
+    answer.changes = present;
+    answer.changes.extend(deleted);
+    let complete_to = answer.complete_to;
+    answer
+        .changes
         .retain(|change| change.revision() <= complete_to);
-    told.changes.sort_by_key(ObjectChange::revision);
+    answer.changes.sort_by_key(ObjectChange::revision);
     // What was dropped from memory while this was read may be missing in it.
-    (_, told.oldest) = head(readers).await?;
-    Ok(told)
+    (_, answer.oldest) = head(readers).await?;
+    Ok(answer)
 }
 
 /// What is there and has changed within these revisions: after the first, up to the second.

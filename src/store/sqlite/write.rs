@@ -217,8 +217,8 @@ fn apply_change(db: &Db, lane: i64, change: &Change, now: i64) -> rusqlite::Resu
             )?;
             match (asked, answered) {
                 (Some(asked), Some(answered)) => {
-                    let said = (*message, speaker_list(speakers));
-                    insert_exchange(db, (lane, *session, *number), (asked, answered), said)
+                    let question = (*message, speaker_list(speakers));
+                    insert_exchange(db, (lane, *session, *number), (asked, answered), question)
                 }
                 _ => Ok(()),
             }

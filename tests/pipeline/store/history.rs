@@ -333,7 +333,7 @@ fn changes(
                 reply(&mut changes, Some(notice));
             }
             Treatment::ReadAlong => {
-                let said = ReadAlongMessage {
+                let message = ReadAlongMessage {
                     message_id: id,
                     sent_at: Timestamp::now(),
                     user_id: user,
@@ -344,7 +344,7 @@ fn changes(
                         answered.unwrap_or(1)
                     ),
                 };
-                changes.push(Change::ReadAlong(Box::new(said), 50));
+                changes.push(Change::ReadAlong(Box::new(message), 50));
             }
             Treatment::AsksForDecision => {
                 reply(&mut changes, None);
@@ -440,7 +440,7 @@ fn decision(message: i64, user: i64, lane: &ClaimedLane) -> Change {
     let option = DecisionOption {
         text: "yes".into(),
         value: "yes".into(),
-        said: "yes".into(),
+        user_text: "yes".into(),
     };
     let follow_up = json!({"decision": "x", "update_id": 1, "message": {
         "from": {"id": user}, "chat": {"id": lane.key.chat}, "text": ""}});

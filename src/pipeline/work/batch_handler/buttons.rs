@@ -88,7 +88,7 @@ impl BatchHandler<'_> {
         let option = |text: &str, value: &str| DecisionOption {
             text: text.to_owned(),
             value: value.to_owned(),
-            said: text.to_owned(),
+            user_text: text.to_owned(),
         };
         let rows = vec![vec![texts.approve.clone(), texts.refuse.clone()]];
         let asked = self.lead().sender.as_ref().map(|sender| sender.id);
@@ -402,7 +402,7 @@ mod tests {
         let option_named = |text: &str| DecisionOption {
             text: text.into(),
             value: text.into(),
-            said: text.into(),
+            user_text: text.into(),
         };
         let by = DecidingUser {
             id: 7,
