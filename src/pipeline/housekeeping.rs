@@ -90,7 +90,7 @@ async fn prune_store(pipeline: &PipelineState) -> Result<(), StoreError> {
             .dead_letter_other_bots(uid, bot, before(OTHER_BOT_RETENTION))
             .await?;
         if dead_letters > 0 {
-            tracing::warn!(connector = %connector.connector_ref, buried = dead_letters, "messages and parts of replies of the bot before the token's rotation became dead letters");
+            tracing::warn!(connector = %connector.connector_ref, dead_letters, "messages and parts of replies of the bot before the token's rotation became dead letters");
         }
     }
     let retention = Retention {

@@ -54,7 +54,7 @@ pub(crate) fn assistant_input(
     incoming: &IncomingUpdate,
     context: InputContext<'_>,
 ) -> AssistantInput {
-    let said = groups::strip_bot_mention(incoming, context.bot);
+    let text = groups::strip_bot_mention(incoming, context.bot);
     let asked = |text: String, picture: Option<TelegramFile>| AssistantInput::Text {
         text: with_sender_name(incoming, with_context(incoming, context, &text)),
         picture,
@@ -62,35 +62,35 @@ pub(crate) fn assistant_input(
     let ask = |text: String| asked(text, None);
     match &incoming.content {
         // "@bot" as the reply to a message is a question about that message.
-        Content::Text if said.is_empty() && with_context(incoming, context, "").is_empty() => {
+        Content::Text if text.is_empty() && with_context(incoming, context, "").is_empty() => {
             AssistantInput::Empty
         }
-        Content::Text => asked(said, replied_picture(incoming)),
-        Content::Photo(file) => asked(said, Some(file.clone())),
-        Content::Document(file) if is_picture(file) => asked(said, Some(file.clone())),
+        Content::Text => asked(text, replied_picture(incoming)),
+        Content::Photo(file) => asked(text, Some(file.clone())),
+        Content::Document(file) if is_picture(file) => asked(text, Some(file.clone())),
         Content::Document(file) => AssistantInput::ReadFile(file.clone()),
         Content::Voice(file, _) | Content::Audio(file) => AssistantInput::Transcribe(file.clone()),
         Content::VideoNote(note) if context.hears => AssistantInput::Transcribe(note.file.clone()),
         // Under a question of the bot's it is an answer.
         Content::Sticker(Sticker {
             emoji: Some(emoji), ..
-        }) if groups::replies_to_bot(incoming, context.bot) => ask(below(emoji, "\n", &said)),
+        }) if groups::replies_to_bot(incoming, context.bot) => ask(below(emoji, "\n", &text)),
         Content::Video(_) | Content::VideoNote(_) | Content::Animation(_) | Content::Sticker(_) => {
             let sent = content_text(&incoming.content).unwrap_or_default();
             asked(
-                below(&sent, "\n", &said),
+                below(&sent, "\n", &text),
                 still_of(&incoming.content).cloned(),
             )
         }
         Content::Location { .. } | Content::Contact { .. } | Content::Checklist { .. } => {
             let sent = content_text(&incoming.content).unwrap_or_default();
-            ask(below(&sent, "\n", &said))
+            ask(below(&sent, "\n", &text))
         }
         // The words under anything else are a question that can be answered without it.
-        content if !said.is_empty() => {
+        content if !text.is_empty() => {
             let sent = content_text(content);
             let sent = sent.as_deref().unwrap_or(UNKNOWN_ATTACHMENT);
-            ask(below(sent, "\n", &said))
+            ask(below(sent, "\n", &text))
         }
         _ => AssistantInput::Unsupported,
     }
@@ -133,8 +133,8 @@ pub(crate) fn with_file_text(
     words: &str,
 ) -> String {
     let caption = groups::strip_bot_mention(incoming, context.bot);
-    let said = below(&caption, "\n\n", words);
-    with_sender_name(incoming, with_context(incoming, context, &said))
+    let words = below(&caption, "\n\n", words);
+    with_sender_name(incoming, with_context(incoming, context, &words))
 }
 
 /// What the assistant is given of a picture that it cannot see: that there is one, and the caption.
@@ -143,15 +143,15 @@ pub(crate) fn with_unsupported_picture(
     context: InputContext<'_>,
 ) -> String {
     let caption = groups::strip_bot_mention(incoming, context.bot);
-    let said = below("[photo]", "\n", &caption);
-    with_sender_name(incoming, with_context(incoming, context, &said))
+    let words = below("[photo]", "\n", &caption);
+    with_sender_name(incoming, with_context(incoming, context, &words))
 }
 
 /// What was said in a group to others, in words; `None` where there are none.
 pub(crate) fn words_in_group(incoming: &IncomingUpdate, bot: BotIdentity<'_>) -> Option<String> {
-    let said = groups::strip_bot_mention(incoming, bot);
+    let words = groups::strip_bot_mention(incoming, bot);
     let sent = content_text(&incoming.content).unwrap_or_default();
-    Some(below(&sent, "\n", &said)).filter(|words| !words.is_empty())
+    Some(below(&sent, "\n", &words)).filter(|words| !words.is_empty())
 }
 
 /// In a group, who says it: the assistant hears many, and so does whoever reads the history.
@@ -170,9 +170,9 @@ fn with_sender_name(incoming: &IncomingUpdate, text: String) -> String {
 }
 
 /// The words with what they answer or who said them first, which the assistant has not seen otherwise.
-fn with_context(incoming: &IncomingUpdate, context: InputContext<'_>, said: &str) -> String {
+fn with_context(incoming: &IncomingUpdate, context: InputContext<'_>, words: &str) -> String {
     let mut text = String::new();
-    if let Some(quotation) = quote::quotation(incoming, context.bot, context.history, said) {
+    if let Some(quotation) = quote::quotation(incoming, context.bot, context.history, words) {
         text.push_str(&quotation);
         text.push_str("\n\n");
     }
@@ -184,7 +184,7 @@ fn with_context(incoming: &IncomingUpdate, context: InputContext<'_>, said: &str
         Some("") => text.push_str("[forwarded]\n"),
         Some(from) => text.extend(["[forwarded from ", from, "]\n"]),
     }
-    text.push_str(said);
+    text.push_str(words);
     text.trim_end().to_owned()
 }
 

@@ -149,8 +149,8 @@ mod tests {
             retry_after: None,
             detail: String::new(),
         };
-        let told = CannedReply::to_failure(&error, assistant_keeps_history);
-        assert_eq!(told, reply);
+        let canned_reply = CannedReply::to_failure(&error, assistant_keeps_history);
+        assert_eq!(canned_reply, reply);
     }
 
     #[rstest]

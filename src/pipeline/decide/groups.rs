@@ -121,20 +121,20 @@ pub fn strip_bot_mention(incoming: &IncomingUpdate, bot: BotIdentity<'_>) -> Str
     let words = commands::strip_new_command(text, bot.username);
     let begin = text.len() - words.trim_start().len();
     let end = text.trim_end().len();
-    let mut said = begin..end.max(begin);
+    let mut range = begin..end.max(begin);
     for mention in bot_mentions(incoming, bot) {
         if mention.start == begin {
             let rest = text[mention.end..].trim_start_matches([',', ':', ' ', '\n', '\u{a0}']);
-            said.start = text.len() - rest.len();
-        } else if mention.end == end && mention.end >= said.start {
-            said.end = mention.start.max(said.start);
+            range.start = text.len() - rest.len();
+        } else if mention.end == end && mention.end >= range.start {
+            range.end = mention.start.max(range.start);
         }
     }
-    said.end = said.end.max(said.start);
-    let rest = text[said.clone()].trim_start();
-    said.start = said.end - rest.len();
-    said.end = said.start + rest.trim_end().len();
-    entities::markdown_of(text, &incoming.entities, said)
+    range.end = range.end.max(range.start);
+    let rest = text[range.clone()].trim_start();
+    range.start = range.end - rest.len();
+    range.end = range.start + rest.trim_end().len();
+    entities::markdown_of(text, &incoming.entities, range)
 }
 
 /// Whether it answers a message of the bot.
@@ -273,15 +273,15 @@ mod tests {
                "message":{"message_id":4,"date":1,"chat":{"id":-9,"type":"supergroup"}}}}"#,
         )
         .expect("readable");
-        let said = incoming("supergroup", PLAIN);
+        let message = incoming("supergroup", PLAIN);
         let unlisted = policy(RespondTo::All, Some(&[-5]));
         for policy in [None, Some(&unlisted)] {
             let decide = |incoming| decide_in_approvals_chat(policy, incoming, BOT);
             assert_eq!(decide(&tap), GroupDecision::Handle);
-            assert_eq!(decide(&said), GroupDecision::Ignore);
+            assert_eq!(decide(&message), GroupDecision::Ignore);
         }
         let all = policy(RespondTo::All, None);
-        let decided = decide_in_approvals_chat(Some(&all), &said, BOT);
+        let decided = decide_in_approvals_chat(Some(&all), &message, BOT);
         assert_eq!(decided, GroupDecision::Handle, "as in every group");
     }
 

@@ -86,11 +86,11 @@ impl LaneMemory {
 
     /// The name of the topic in which a message was sent, as far as it is known.
     pub(crate) fn topic_name(&self, incoming: &IncomingUpdate) -> Option<String> {
-        let told = match &incoming.topic_name {
+        let event_name = match &incoming.topic_name {
             Some(TopicName::Changed(name) | TopicName::Original(name)) => Some(name),
             None => None,
         };
-        self.topic_name.as_ref().or(told).cloned()
+        self.topic_name.as_ref().or(event_name).cloned()
     }
 }
 

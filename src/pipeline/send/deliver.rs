@@ -313,9 +313,9 @@ async fn send_once(
         });
     }
     let is_recorded = result.as_ref().is_ok_and(|message_id| {
-        let told = message_id.filter(|_| store::is_outgoing(part.reply));
+        let sent_as = message_id.filter(|_| store::is_outgoing(part.reply));
         let (store, claim) = (&pipeline.store, &lane.claim);
-        store.record_sent(claim, part.reply, part.number, told)
+        store.record_sent(claim, part.reply, part.number, sent_as)
     });
     let label = result.as_ref().map_or_else(TelegramError::label, |_| "ok");
     pipeline

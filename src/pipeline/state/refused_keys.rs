@@ -31,7 +31,7 @@ struct Refusal {
     assistant: Weak<dyn Assistant>,
     next_probe: Instant,
     /// Lanes, by their number in the store, that were told to wait.
-    told: HashSet<i64>,
+    notified_lanes: HashSet<i64>,
 }
 
 impl Refusal {
@@ -83,7 +83,7 @@ impl RefusedKeys {
                 let refusal = Refusal {
                     assistant: Arc::downgrade(assistant),
                     next_probe,
-                    told: HashSet::new(),
+                    notified_lanes: HashSet::new(),
                 };
                 refusals.insert(uid.clone(), refusal);
             }
@@ -101,13 +101,15 @@ impl RefusedKeys {
     /// Whether a lane was told to wait since the key was refused.
     pub(crate) fn is_told(&self, uid: &ConnectorUid, lane: i64) -> bool {
         let refusals = self.refusals.lock();
-        refusals.get(uid).is_some_and(|r| r.told.contains(&lane))
+        refusals
+            .get(uid)
+            .is_some_and(|r| r.notified_lanes.contains(&lane))
     }
 
     /// A lane was told to wait.
     pub(crate) fn record_told(&self, uid: &ConnectorUid, lane: i64) {
         if let Some(refusal) = self.refusals.lock().get_mut(uid) {
-            refusal.told.insert(lane);
+            refusal.notified_lanes.insert(lane);
         }
     }
 

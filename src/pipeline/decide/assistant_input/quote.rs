@@ -17,13 +17,13 @@ pub(super) fn quotation(
     incoming: &IncomingUpdate,
     bot: BotIdentity<'_>,
     history: &[ChatMessage],
-    said: &str,
+    words: &str,
 ) -> Option<String> {
     let reply = incoming.reply_to.as_ref()?;
     let ours = groups::replies_to_bot(incoming, bot);
     let quoted = match (&reply.quote, &reply.text) {
         (Some(quote), _) => quote.clone(),
-        (None, Some(text)) if ours && !said.is_empty() && is_in_history(text, history) => {
+        (None, Some(text)) if ours && !words.is_empty() && is_in_history(text, history) => {
             return None;
         }
         (None, Some(text)) => text.clone(),

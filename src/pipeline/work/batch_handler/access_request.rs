@@ -46,7 +46,7 @@ impl BatchHandler<'_> {
         };
         let asking = (self.first().id, self.lead());
         let new = access_request::new_request(self.connector, (policy, sender), asking, now);
-        let told = self.waiting_parts(asking.0, &new.replies.asked);
+        let notice_parts = self.waiting_parts(asking.0, &new.replies.asked);
         self.count(UpdateOutcome::Denied);
         self.lane.add_change(Change::AskForAccess(Box::new(new)));
         self.finish_messages();
@@ -68,7 +68,7 @@ impl BatchHandler<'_> {
         }
         self.record_asked();
         Ok(
-            match deliver::deliver_parts(self.lane, self.connector, told).await? {
+            match deliver::deliver_parts(self.lane, self.connector, notice_parts).await? {
                 DeliveryProgress::Finished { .. } => HandleOutcome::Done,
                 DeliveryProgress::Wait(wait) => HandleOutcome::Wait(wait),
             },

@@ -80,13 +80,13 @@ pub(crate) async fn handle_next_batch(
     };
     let mut allowed = 1;
     let batch = message_batch::next_batch(&context, waiting, |incoming| {
-        let room = incoming.sender.as_ref().is_some_and(|sender| {
+        let has_capacity = incoming.sender.as_ref().is_some_and(|sender| {
             let (number, limit) = (lane.claim.connector, connector.messages_per_minute);
             let rate_limiter = &lane.pipeline.rate_limiter;
             rate_limiter.has_capacity(number, sender.id, incoming.date, limit, allowed)
         });
-        allowed += u32::from(room);
-        room
+        allowed += u32::from(has_capacity);
+        has_capacity
     });
     let Some(mut batch) = batch else {
         let first = waiting.remove(0);

@@ -66,8 +66,8 @@ impl BatchHandler<'_> {
         answer: &AssistantAnswer,
     ) {
         // An empty answer is an answer: asking again for ever would block what stands behind it.
-        let said = answer.recorded_text();
-        let empty = said.trim().is_empty();
+        let answer_text = answer.recorded_text();
+        let empty = answer_text.trim().is_empty();
         let at = self.lead().date;
         let message = self.first().id;
         match asked.step {
@@ -104,7 +104,7 @@ impl BatchHandler<'_> {
                     },
                     ChatMessage {
                         role: Role::Assistant,
-                        text: said.to_owned(),
+                        text: answer_text.to_owned(),
                     },
                 ]);
                 let over = session.history.len().saturating_sub(2 * most);
@@ -117,7 +117,7 @@ impl BatchHandler<'_> {
                 session: session_number,
                 number,
                 asked: kept.then_some(asked.text),
-                answered: kept.then(|| said.to_owned()),
+                answered: kept.then(|| answer_text.to_owned()),
                 state: answer.state.clone(),
                 tokens,
                 at,

@@ -27,14 +27,14 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 const SIGN_INS_AT_ONCE: usize = 8;
 const RECHECKS_AT_ONCE: usize = 8;
 
-/// What is asked of a provider, and for whom.
+/// Why a provider is asked: for somebody who signs in, or for a member whose time to be checked again has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Work {
+enum DueKind {
     SignIn,
     Recheck,
 }
 
-impl Work {
+impl DueKind {
     fn at_once(self) -> usize {
         match self {
             Self::SignIn => SIGN_INS_AT_ONCE,
@@ -44,17 +44,17 @@ impl Work {
 }
 
 /// For whom something was done, what, and after how long it is to be gone on with.
-type Ended = ((ConnectorUid, Work), Option<Duration>);
+type Ended = ((ConnectorUid, DueKind), Option<Duration>);
 
 /// The loop, and what it has begun.
 struct SignIns {
     pipeline: Arc<PipelineState>,
-    running: HashMap<(ConnectorUid, Work), usize>,
+    running: HashMap<(ConnectorUid, DueKind), usize>,
     tasks: JoinSet<Ended>,
     /// When something is due of which it is known here.
     due: Option<Instant>,
     /// The version of the registry for which memberships were looked through.
-    swept: Option<u64>,
+    checked_version: Option<u64>,
     /// Whether any connector has a provider.
     is_used: bool,
 }
@@ -66,7 +66,7 @@ pub(crate) async fn run(pipeline: Arc<PipelineState>) {
         running: HashMap::new(),
         tasks: JoinSet::new(),
         due: None,
-        swept: None,
+        checked_version: None,
         is_used: false,
     };
     let mut look = tokio::time::interval(LOOK_INTERVAL);
@@ -118,22 +118,25 @@ impl SignIns {
 
     /// Takes up what is due, as far as there is room.
     async fn look(&mut self) -> Result<(), StoreError> {
-        self.sweep().await?;
+        self.end_orphans().await?;
         self.due = self.due.filter(|due| *due > Instant::now());
         let (pipeline, now) = (self.pipeline.clone(), self.pipeline.clock.now());
-        // Without a provider anywhere nothing is due but what a connector left whose provider was taken out, which the sweep has seen to.
+        // Without a provider anywhere nothing is due but what a connector left whose provider was taken out, which `end_orphans` has seen to.
         if !self.is_used {
             return Ok(());
         }
         let work = pipeline.store.sign_in_work(now).await?;
-        let sign_ins = work.sign_ins.into_iter().map(|uid| (uid, Work::SignIn));
-        let rechecks = work.memberships.into_iter().map(|uid| (uid, Work::Recheck));
-        for (uid, work) in sign_ins.chain(rechecks) {
+        let sign_ins = work.sign_ins.into_iter().map(|uid| (uid, DueKind::SignIn));
+        let rechecks = work
+            .memberships
+            .into_iter()
+            .map(|uid| (uid, DueKind::Recheck));
+        for (uid, kind) in sign_ins.chain(rechecks) {
             // Of a connector that is suspended or cannot be resolved it waits.
             let Some(connector) = pipeline.registry.get(&uid) else {
                 continue;
             };
-            self.claim(&connector, work).await?;
+            self.claim(&connector, kind).await?;
         }
         Ok(())
     }
@@ -141,24 +144,24 @@ impl SignIns {
     async fn claim(
         &mut self,
         connector: &Arc<ResolvedConnector>,
-        work: Work,
+        kind: DueKind,
     ) -> Result<(), StoreError> {
-        let key = (connector.connector_ref.uid.clone(), work);
+        let key = (connector.connector_ref.uid.clone(), kind);
         let running = self.running.get(&key).copied().unwrap_or(0);
-        let room = work.at_once().saturating_sub(running);
+        let room = kind.at_once().saturating_sub(running);
         let Some(room) = u32::try_from(room).ok().filter(|room| *room > 0) else {
             return Ok(());
         };
         let pipeline = &self.pipeline;
         let before = self.tasks.len();
-        match work {
-            Work::SignIn => {
+        match kind {
+            DueKind::SignIn => {
                 for claimed in pipeline.store.claim_sign_ins(&key.0, room).await? {
                     let step = step::take(pipeline.clone(), connector.clone(), claimed);
                     self.tasks.spawn(ended(key.clone(), step));
                 }
             }
-            Work::Recheck => {
+            DueKind::Recheck => {
                 for claimed in pipeline.store.claim_memberships(&key.0, room).await? {
                     let recheck = recheck::take(pipeline.clone(), connector.clone(), claimed);
                     self.tasks.spawn(ended(key.clone(), recheck));
@@ -173,17 +176,17 @@ impl SignIns {
     }
 
     /// Ends what connectors left that have another provider now, or none: once at the start, and whenever a connector has changed.
-    async fn sweep(&mut self) -> Result<(), StoreError> {
+    async fn end_orphans(&mut self) -> Result<(), StoreError> {
         let version = *self.pipeline.registry.subscribe().borrow();
-        if self.swept == Some(version) {
+        if self.checked_version == Some(version) {
             return Ok(());
         }
         let store = &self.pipeline.store;
         let connectors = self.pipeline.registry.all();
         let is_used = connectors.iter().any(|c| policy(c).is_some());
         let was_used = std::mem::replace(&mut self.is_used, is_used);
-        if !is_used && !was_used && self.swept.is_some() {
-            self.swept = Some(version);
+        if !is_used && !was_used && self.checked_version.is_some() {
+            self.checked_version = Some(version);
             return Ok(());
         }
         let mut left: HashSet<ConnectorUid> = HashSet::new();
@@ -207,12 +210,15 @@ impl SignIns {
                 step::release_all(&self.pipeline, &connector).await?;
             }
         }
-        self.swept = Some(version);
+        self.checked_version = Some(version);
         Ok(())
     }
 }
 
-async fn ended(key: (ConnectorUid, Work), work: impl Future<Output = Option<Duration>>) -> Ended {
+async fn ended(
+    key: (ConnectorUid, DueKind),
+    work: impl Future<Output = Option<Duration>>,
+) -> Ended {
     let next = work.await;
     (key, next)
 }
