@@ -54,7 +54,7 @@ pub(super) struct A2aAnswer {
     source: Source,
     answer_builder: AnswerBuilder,
     /// What was told and is not yet handed on.
-    told: VecDeque<AnswerPart>,
+    ready_parts: VecDeque<AnswerPart>,
     /// Why the answer broke off, to be said behind that.
     failure: Option<AssistantError>,
     /// The count that was handed on last.
@@ -109,14 +109,14 @@ impl A2aAnswer {
                 None => Source::Polling(TaskPolling::default()),
             },
             answer_builder: AnswerBuilder::new(stored).with_progress(wants_progress),
-            told: VecDeque::new(),
+            ready_parts: VecDeque::new(),
             failure: None,
             usage: None,
             truncation_told: false,
             deadline,
             cancel_on_drop: false,
         };
-        answer.told = answer.answer_builder.apply(first)?.into();
+        answer.ready_parts = answer.answer_builder.apply(first)?.into();
         answer.cancel_on_drop = true;
         Ok(answer_stream(answer))
     }
@@ -127,7 +127,7 @@ impl A2aAnswer {
                 let state = serde_json::to_string(&context).expect("text and numbers are JSON");
                 return Ok(Some(AnswerPart::SessionState(state)));
             }
-            if let Some(part) = self.told.pop_front() {
+            if let Some(part) = self.ready_parts.pop_front() {
                 return Ok(Some(part));
             }
             if let Some(error) = self.failure.take() {
@@ -159,16 +159,16 @@ impl A2aAnswer {
                 Some(_) => QuestionProgress::Begun,
                 None => QuestionProgress::Uncertain,
             };
-            let told = match self.next_update().await {
+            let parts = match self.next_update().await {
                 Ok(None) => continue,
                 Ok(Some(update)) => self.answer_builder.apply(update),
                 Err(error) => Err(error),
             };
-            match told {
-                Ok(told) => self.told.extend(told),
+            match parts {
+                Ok(parts) => self.ready_parts.extend(parts),
                 Err(error) => {
                     // The files that came are part of an answer that broke off.
-                    self.told.extend(self.answer_builder.tell_files());
+                    self.ready_parts.extend(self.answer_builder.tell_files());
                     self.failure = Some(error.at_progress(progress));
                 }
             }

@@ -29,7 +29,7 @@ pub(super) struct AnswerBuilder {
     /// What stands behind the artifacts.
     final_content: Content,
     /// The whole text that was handed on.
-    told: String,
+    given_text: String,
     usage: Option<TokenUsage>,
     truncation: Option<Truncation>,
     choice: Option<Choice>,
@@ -53,7 +53,7 @@ impl AnswerBuilder {
             last_progress: Content::default(),
             has_news: false,
             final_content: Content::default(),
-            told: String::new(),
+            given_text: String::new(),
             usage: None,
             truncation: None,
             choice: None,
@@ -128,7 +128,7 @@ impl AnswerBuilder {
                 self.set_ids(&ids);
                 self.note(notes);
                 if append && let Some(text) = self.append_to_last(&artifact) {
-                    self.told.push_str(&text);
+                    self.given_text.push_str(&text);
                     return Ok(text_part(text));
                 }
                 self.set_artifact(artifact, append, is_last);
@@ -141,13 +141,13 @@ impl AnswerBuilder {
                 self.set_status(task.status, &task.last_message)?;
             }
         }
-        let mut told = self.tell();
+        let mut parts = self.tell();
         if self.complete {
-            told.extend(self.tell_files());
-        } else if told.is_empty() {
-            told.extend(self.tell_progress());
+            parts.extend(self.tell_files());
+        } else if parts.is_empty() {
+            parts.extend(self.tell_progress());
         }
-        Ok(told)
+        Ok(parts)
     }
 
     /// What the agent says of its work, where that is news and nothing of the answer is there.
@@ -156,7 +156,7 @@ impl AnswerBuilder {
             return None;
         }
         let text = self.last_progress.to_markdown();
-        let is_shown = self.told.is_empty() && !text.trim().is_empty();
+        let is_shown = self.given_text.is_empty() && !text.trim().is_empty();
         is_shown.then_some(AnswerPart::Progress(Progress::Step(text)))
     }
 
@@ -290,14 +290,14 @@ impl AnswerBuilder {
     /// What is new of the text.
     fn tell(&mut self) -> Vec<AnswerPart> {
         let text = self.text();
-        if text == self.told {
+        if text == self.given_text {
             return Vec::new();
         }
-        let part = match text.strip_prefix(self.told.as_str()) {
+        let part = match text.strip_prefix(self.given_text.as_str()) {
             Some(more) => AnswerPart::Text(more.to_owned()),
             None => AnswerPart::Rewrite(text.clone()),
         };
-        self.told = text;
+        self.given_text = text;
         vec![part]
     }
 

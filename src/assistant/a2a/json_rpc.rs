@@ -98,28 +98,28 @@ pub(super) fn send(endpoint: &Endpoint, question: &Question, context: &Conversat
 /// What goes back by kagent's extension, where the agent asked by it.
 fn hitl_response(question: &Question, context: &ConversationState) -> Option<Value> {
     let decided = question.action.as_ref().and_then(|a| a.approval.as_ref());
-    let said = own_words(&question.text, &question.sender.name);
+    let words = own_words(&question.text, &question.sender.name);
     let decision = decided.map(|outcome| outcome.is_approved);
-    hitl_extension::response(&context.pending, decision, said)
+    hitl_extension::response(&context.pending, decision, words)
 }
 
 /// The words of the user, if there are any.
 fn text_part(v1: bool, question: &Question) -> Option<Value> {
-    let said = question.full_text();
-    match (said.is_empty(), v1) {
+    let text = question.full_text();
+    match (text.is_empty(), v1) {
         (true, _) => None,
-        (false, true) => Some(json!({"text": said})),
-        (false, false) => Some(json!({"kind": "text", "text": said})),
+        (false, true) => Some(json!({"text": text})),
+        (false, false) => Some(json!({"kind": "text", "text": text})),
     }
 }
 
 /// What the user said: the decision that the agent waits for, in its own form, or the words.
 fn question_parts(v1: bool, question: &Question, context: &ConversationState) -> Vec<Value> {
-    let said = own_words(&question.text, &question.sender.name);
+    let words = own_words(&question.text, &question.sender.name);
     let decided = question.action.as_ref().and_then(|a| a.approval.as_ref());
     let decision = match decided {
         Some(outcome) => confirmation::decision_parts(&context.pending, outcome.is_approved),
-        None => confirmation::answer_parts(&context.pending, said),
+        None => confirmation::answer_parts(&context.pending, words),
     };
     if let Some(decision) = decision {
         let part = |(data, metadata): (Value, Value)| {
@@ -148,14 +148,14 @@ fn own_words<'a>(text: &'a str, name: &str) -> &'a str {
     let spoken = text
         .strip_prefix(name)
         .and_then(|rest| rest.strip_prefix(':'));
-    let mut said = spoken.filter(|_| !name.is_empty()).unwrap_or(text).trim();
-    while said.starts_with('>') {
-        said = said
+    let mut words = spoken.filter(|_| !name.is_empty()).unwrap_or(text).trim();
+    while words.starts_with('>') {
+        words = words
             .split_once('\n')
             .map_or("", |(_, rest)| rest)
             .trim_start();
     }
-    said
+    words
 }
 
 /// Looks at a task.
@@ -197,7 +197,7 @@ mod tests {
     #[case("Bob: yes", "Bob: yes")]
     #[case("[forwarded]\nyes", "[forwarded]\nyes")]
     #[case("> yes", "")]
-    fn decision_is_read_from_the_users_own_words(#[case] text: &str, #[case] said: &str) {
-        assert_eq!(own_words(text, "Ann Bär"), said);
+    fn decision_is_read_from_the_users_own_words(#[case] text: &str, #[case] words: &str) {
+        assert_eq!(own_words(text, "Ann Bär"), words);
     }
 }

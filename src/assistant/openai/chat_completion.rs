@@ -135,11 +135,11 @@ impl ChatCompletion {
         sources::read_usage(usage, parts);
         sources::read_annotations(annotations, parts);
         let is_delta = message.is_null() || !delta.is_blank();
-        let said = if is_delta { delta } else { message };
-        let has_content = if said.is_null() {
+        let message_value = if is_delta { delta } else { message };
+        let has_content = if message_value.is_null() {
             content::read_message(text, parts)
         } else {
-            content::read_message(said, parts)
+            content::read_message(message_value, parts)
         };
         if has_content {
             self.choice = Some(index);

@@ -154,13 +154,13 @@ fn file_behind_a_last_piece_is_another() {
 fn text_is_told_while_it_comes_and_files_at_the_end() {
     let mut builder = AnswerBuilder::new(ConversationState::default());
     let mut apply = |update: &Value| builder.apply(read(update)).expect("fine");
-    let told = apply(&artifact("a", "A cat:", false));
-    assert_eq!(told, [AnswerPart::Text("A cat:".into())]);
+    let parts = apply(&artifact("a", "A cat:", false));
+    assert_eq!(parts, [AnswerPart::Text("A cat:".into())]);
     assert_eq!(apply(&piece(false, true, "YQ==")), []);
-    let told = apply(&artifact("a", " Tom", true));
-    assert_eq!(told, [AnswerPart::Text(" Tom".into())]);
-    let told = apply(&status("completed", ""));
-    assert!(matches!(&told[..], [AnswerPart::File(file)] if file.name == "a.csv"));
+    let parts = apply(&artifact("a", " Tom", true));
+    assert_eq!(parts, [AnswerPart::Text(" Tom".into())]);
+    let parts = apply(&status("completed", ""));
+    assert!(matches!(&parts[..], [AnswerPart::File(file)] if file.name == "a.csv"));
 }
 
 #[test]
