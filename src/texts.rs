@@ -248,8 +248,8 @@ mod tests {
             let id = texts.id(Some(424_242), -100_777);
             assert!(id.contains("424242") && id.contains("-100777"), "{code}");
             let sign_in = texts.sign_in("https://id.example/x", "AB-CD", 4711);
-            for said in ["https://id.example/x", "AB-CD", "4711", "/logout"] {
-                assert!(sign_in.contains(said), "{code}: {sign_in}");
+            for value in ["https://id.example/x", "AB-CD", "4711", "/logout"] {
+                assert!(sign_in.contains(value), "{code}: {sign_in}");
             }
             for text in [
                 &denied,

@@ -163,8 +163,8 @@ mod tests {
         let validator = validator(1);
         assert_eq!(messages(&validator, &list(1..=900)), Vec::<String>::new());
         let repeated = list((1..=899).chain([450]));
-        let said = "spec.users: Invalid value: the same id stands twice in this list: keep one entry per id";
-        assert_eq!(messages(&validator, &repeated), [said]);
+        let expected = "spec.users: Invalid value: the same id stands twice in this list: keep one entry per id";
+        assert_eq!(messages(&validator, &repeated), [expected]);
     }
 
     #[test]
@@ -181,10 +181,10 @@ mod tests {
             messages(&validator, &connector(list(1..=1000))),
             Vec::<String>::new()
         );
-        let said = messages(&validator, &connector(list((1..=999).chain([7]))));
+        let found = messages(&validator, &connector(list((1..=999).chain([7]))));
         assert!(
-            said.len() == 1 && said[0].starts_with("spec.access.specificUsers.users: "),
-            "{said:?}"
+            found.len() == 1 && found[0].starts_with("spec.access.specificUsers.users: "),
+            "{found:?}"
         );
     }
 

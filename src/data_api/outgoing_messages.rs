@@ -419,9 +419,9 @@ impl Resource for OutgoingMessages {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX).max(1);
         let changes = self.store.object_changes(&query, after, limit).await;
         let changes = changes.map_err(|error| unavailable(&error))?;
-        let told = changes.changes.into_iter().map(change);
+        let described = changes.changes.into_iter().map(change);
         Ok(Changes {
-            changes: told.collect::<Result<_, _>>()?,
+            changes: described.collect::<Result<_, _>>()?,
             complete_to: changes.complete_to,
             oldest: changes.oldest,
         })

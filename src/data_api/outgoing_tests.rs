@@ -232,8 +232,12 @@ async fn change_of_a_message_is_told_to_watches() {
         .expect("a list");
     deliver(&fixture).await;
     tokio::time::timeout(Duration::from_secs(10), async {
-        let told = fixture.store.object_changes(&all, page.revision, 10).await;
-        assert_eq!(told.expect("changes").changes.len(), 1, "after {before:?}");
+        let changes = fixture.store.object_changes(&all, page.revision, 10).await;
+        assert_eq!(
+            changes.expect("changes").changes.len(),
+            1,
+            "after {before:?}"
+        );
     })
     .await
     .expect("in time");

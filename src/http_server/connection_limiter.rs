@@ -212,8 +212,11 @@ mod tests {
     fn peer_beyond_its_share_loses_its_own_oldest() {
         let limiter = limiter();
         let other = track(&limiter, peer(2));
-        let flood: Vec<_> = (0..6).map(|_| track(&limiter, peer(1))).collect();
-        assert_eq!(closed(&flood), [true, true, false, false, false, false]);
+        let connections: Vec<_> = (0..6).map(|_| track(&limiter, peer(1))).collect();
+        assert_eq!(
+            closed(&connections),
+            [true, true, false, false, false, false]
+        );
         assert!(!other.closed.is_cancelled());
     }
 
@@ -221,10 +224,10 @@ mod tests {
     fn full_listener_closes_the_oldest_of_the_most_crowded_peer() {
         let limiter = limiter();
         let telegram = track(&limiter, peer(9));
-        let flood: Vec<_> = (0..3).map(|_| track(&limiter, peer(1))).collect();
+        let connections: Vec<_> = (0..3).map(|_| track(&limiter, peer(1))).collect();
         let second: Vec<_> = (0..2).map(|_| track(&limiter, peer(2))).collect();
         let newest = track(&limiter, peer(3));
-        assert_eq!(closed(&flood), [true, false, false]);
+        assert_eq!(closed(&connections), [true, false, false]);
         assert_eq!(closed(&second), [false, false]);
         assert!(!telegram.closed.is_cancelled() && !newest.closed.is_cancelled());
     }
@@ -232,11 +235,11 @@ mod tests {
     #[test]
     fn full_listener_without_a_crowded_peer_closes_the_oldest() {
         let limiter = limiter();
-        let flood: Vec<_> = (1..=4).map(|n| track(&limiter, peer(n))).collect();
+        let connections: Vec<_> = (1..=4).map(|n| track(&limiter, peer(n))).collect();
         // More than any other peer, but none of them has waited for long.
         let right: Vec<_> = (0..2).map(|_| track(&limiter, peer(9))).collect();
         let newest = track(&limiter, peer(5));
-        assert_eq!(closed(&flood), [true, false, false, false]);
+        assert_eq!(closed(&connections), [true, false, false, false]);
         assert_eq!(closed(&right), [false, false]);
         assert!(!newest.closed.is_cancelled());
     }
@@ -247,9 +250,12 @@ mod tests {
         let trusted = track(&limiter, peer(1));
         trusted.trust();
         trusted.trust();
-        let flood: Vec<_> = (0..100).map(|_| track(&limiter, peer(1))).collect();
+        let connections: Vec<_> = (0..100).map(|_| track(&limiter, peer(1))).collect();
         assert!(!trusted.closed.is_cancelled());
-        let open = closed(&flood).iter().filter(|closed| !**closed).count();
+        let open = closed(&connections)
+            .iter()
+            .filter(|closed| !**closed)
+            .count();
         assert_eq!(open, LIMITS.untrusted_per_peer);
     }
 

@@ -116,11 +116,11 @@ mod tests {
         (root, flag.parse().expect("a flag"))
     }
 
-    fn said(error: TelegramError) -> String {
+    fn refusal_text(error: TelegramError) -> String {
         assert!(matches!(error, TelegramError::Malformed(_)), "{error}");
-        let said = error.to_string();
-        assert!(said.contains("--telegram-files-dir"), "{said}");
-        said
+        let text = error.to_string();
+        assert!(text.contains("--telegram-files-dir"), "{text}");
+        text
     }
 
     #[tokio::test]
@@ -144,7 +144,7 @@ mod tests {
         symlink("../secret", root.path().join("files/link")).expect("a link");
         symlink("..", root.path().join("files/up")).expect("a link");
         let error = files.read(path, 100).await.expect_err("refused");
-        assert!(said(error).ends_with("is outside of it"));
+        assert!(refusal_text(error).ends_with("is outside of it"));
     }
 
     #[tokio::test]
@@ -163,7 +163,7 @@ mod tests {
         let (_root, files) = folder();
         let path = format!("/var/lib/telegram-bot-api/{path}");
         let error = files.read(&path, 100).await.expect_err("refused");
-        assert!(said(error).contains(why));
+        assert!(refusal_text(error).contains(why));
     }
 
     #[rstest]

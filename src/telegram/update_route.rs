@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn command_in_a_private_chat_may_interrupt() {
-        let said = |chat: i64, text: &str| {
+        let may_interrupt = |chat: i64, text: &str| {
             parse_route(&format!(
                 r#"{{"message":{{"chat":{{"id":{chat}}},"text":"{text}"}}}}"#
             ))
@@ -216,11 +216,11 @@ mod tests {
             "/new",
             "/start ref",
         ] {
-            assert!(said(5, text), "{text}");
-            assert!(!said(-5, text), "{text}");
+            assert!(may_interrupt(5, text), "{text}");
+            assert!(!may_interrupt(-5, text), "{text}");
         }
         for text in ["stop", "", "/", "/help", "/st", "/start", "é/stop", "/éé"] {
-            assert!(!said(5, text), "{text}");
+            assert!(!may_interrupt(5, text), "{text}");
         }
     }
 

@@ -143,7 +143,7 @@ mod tests {
                     .all(|text| text.contains("2027-01-15 08:00 UTC")),
                 "{dated:?}"
             );
-            let said = [
+            let undated = [
                 texts.allowed(None),
                 texts.refused.clone(),
                 texts.decided_allowed(None),
@@ -151,7 +151,7 @@ mod tests {
                 texts.decided_muted.clone(),
                 texts.expired.clone(),
             ];
-            let all: Vec<_> = buttons.iter().chain(&dated).chain(&said).collect();
+            let all: Vec<_> = buttons.iter().chain(&dated).chain(&undated).collect();
             assert!(
                 all.iter().all(|t| !t.trim().is_empty() && !t.contains('{')),
                 "{code}"

@@ -57,7 +57,11 @@ impl StatusInputs<'_> {
                 return None;
             }
             let until = fact.until;
-            let reached: Vec<String> = fact.reached.iter().map(|limit| told(*limit)).collect();
+            let reached: Vec<String> = fact
+                .reached
+                .iter()
+                .map(|limit| limit_message(*limit))
+                .collect();
             let message = format!("{}, until {until}", bounded_list(&reached, "; "));
             return Some(condition_value(FALSE, Reason::DayLimitReached, message));
         }
@@ -87,7 +91,7 @@ impl StatusInputs<'_> {
 }
 
 /// What follows from a limit that is reached.
-fn told(limit: ReachedLimit) -> String {
+fn limit_message(limit: ReachedLimit) -> String {
     let field = limit.field();
     if limit.is_of_all() {
         format!("{field} is reached: nobody is answered")

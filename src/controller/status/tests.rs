@@ -405,8 +405,12 @@ fn connected_says_what_privacy_mode_keeps_from_the_bot(
     });
     let connected = find_condition(&status, ConditionType::Connected).unwrap();
     let named = needs_all_group_messages.unwrap_or("/setprivacy");
-    let told = connected.message.contains("/setprivacy") && connected.message.contains(named);
-    assert_eq!((connected.status.as_str(), told), ("True", is_told));
+    let names_setting =
+        connected.message.contains("/setprivacy") && connected.message.contains(named);
+    assert_eq!(
+        (connected.status.as_str(), names_setting),
+        ("True", is_told)
+    );
     assert_eq!(condition_of(&status, ConditionType::Ready).0, "True");
     let told_by_event = |before| {
         let events = transition_events(before, &status);

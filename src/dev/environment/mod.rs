@@ -177,12 +177,12 @@ impl Environment {
         }
         let flags = run_flags(&store, &telegram_api_url, operator.admin_address());
         let sample_assistant = Some(assistant.url());
-        let told = DevOperator {
+        let content = DevOperator {
             flags,
             sample_assistant,
         }
         .add_to(&served.kubeconfig)?;
-        std::fs::write(&kubeconfig, told).with_context(|| {
+        std::fs::write(&kubeconfig, content).with_context(|| {
             format!("the kubeconfig {} cannot be written", kubeconfig.display())
         })?;
         Ok(Self {
