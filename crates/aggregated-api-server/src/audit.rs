@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::server::Asked;
+use crate::server::ResourceRequest;
 
 /// Said of a request whose client has gone before it was answered; what it asked for may have been done.
 const CLIENT_GONE: u16 = 499;
@@ -11,12 +11,12 @@ const CLIENT_GONE: u16 = 499;
 ///
 /// There is one for each request that changes something, or that reads what lies under an object; and for each that is refused by RBAC.
 pub(crate) struct AuditLine<'a> {
-    asked: &'a Asked<'a>,
+    asked: &'a ResourceRequest<'a>,
     code: u16,
 }
 
 impl<'a> AuditLine<'a> {
-    pub(crate) fn new(asked: &'a Asked<'a>) -> Self {
+    pub(crate) fn new(asked: &'a ResourceRequest<'a>) -> Self {
         Self {
             asked,
             code: CLIENT_GONE,
@@ -31,7 +31,7 @@ impl<'a> AuditLine<'a> {
 
 impl Drop for AuditLine<'_> {
     fn drop(&mut self) {
-        let Asked { path, verb, .. } = self.asked;
+        let ResourceRequest { path, verb, .. } = self.asked;
         let reads = matches!(*verb, "get" | "list" | "watch") && path.subresource.is_empty();
         if reads && self.code != 403 {
             return;

@@ -84,7 +84,7 @@ pub struct ApiGroup {
 }
 
 /// A request while it is answered.
-pub(crate) struct Asked<'a> {
+pub(crate) struct ResourceRequest<'a> {
     method: &'a Method,
     headers: &'a http::HeaderMap,
     pub path: ResourcePath,
@@ -199,7 +199,7 @@ impl ApiServer {
         let parameters = Parameters::parse(parts.uri.query());
         let verb = request::verb(&parts.method, &path, parameters.flag("watch"))
             .ok_or_else(StatusError::method_not_allowed)?;
-        let asked = Asked {
+        let asked = ResourceRequest {
             method: &parts.method,
             headers: &parts.headers,
             path,
@@ -222,7 +222,7 @@ impl ApiServer {
 
     async fn authorize_and_carry_out<B>(
         &self,
-        asked: &Asked<'_>,
+        asked: &ResourceRequest<'_>,
         body: B,
     ) -> Result<ApiResponse, StatusError>
     where
@@ -274,7 +274,7 @@ impl ApiServer {
 
     async fn carry_out(
         &self,
-        asked: &Asked<'_>,
+        asked: &ResourceRequest<'_>,
         served: &Arc<Served>,
         scope: Scope,
         representation: Representation,
@@ -317,7 +317,7 @@ impl ApiServer {
 
     async fn authorize(
         &self,
-        asked: &Asked<'_>,
+        asked: &ResourceRequest<'_>,
         served: &Served,
         selected_name: Option<&str>,
     ) -> Result<(), StatusError> {
@@ -350,7 +350,7 @@ impl ApiServer {
 }
 
 /// Whether the resource can be treated so, at this path.
-fn has_verb(served: &Served, asked: &Asked<'_>) -> bool {
+fn has_verb(served: &Served, asked: &ResourceRequest<'_>) -> bool {
     let path = &asked.path;
     let description = served.description();
     if let Some(part) = description.subresource(&path.subresource) {

@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn ages_are_told_in_the_words_of_kubectl() {
         let now: Timestamp = "2026-11-28T12:00:00Z".parse().expect("a time");
-        let told = |seconds: i64| {
+        let age = |seconds: i64| {
             let then = Timestamp::from_second(now.as_second() - seconds).expect("a time");
             ago(now, then)
         };
@@ -145,7 +145,7 @@ mod tests {
             (800 * 86400, "2y70d"),
             (3000 * 86400, "8y"),
         ] {
-            assert_eq!(told(seconds), expected);
+            assert_eq!(age(seconds), expected);
         }
     }
 }

@@ -27,8 +27,8 @@ pub(super) fn input_file(
     field: &str,
     value: &str,
 ) -> Result<Option<InputFile>, MethodError> {
-    let upload = if let Some(attached) = value.strip_prefix("attach://") {
-        params.file(attached)
+    let upload = if let Some(file_name) = value.strip_prefix("attach://") {
+        params.file(file_name)
     } else if value.is_empty() {
         params.file(field)
     } else if value.starts_with("http://") || value.starts_with("https://") {

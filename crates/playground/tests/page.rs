@@ -138,13 +138,13 @@ async fn conversation_is_pushed_to_an_open_page() {
     let mut live = test.client.get(url).send().await.unwrap();
     wait_for(&mut live, "Nothing said here yet").await;
 
-    let said = test
+    let response = test
         .post(
             &format!("messages?bot={BOT}&user=1001"),
             &[("text", "hi & bye")],
         )
         .await;
-    assert_eq!(said.status(), StatusCode::SEE_OTHER);
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
     wait_for(&mut live, "hi &amp; bye").await;
     test.call(
         "sendChatAction",
@@ -202,8 +202,8 @@ async fn files_of_the_bot_are_shown_played_and_saved() {
         b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89";
     const OPUS: &[u8] = b"OggS\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x13OpusHead\x01\x01\x38\x01\x80\xbb\0\0\0\0\0";
     let test = TestPage::start().await;
-    let said = format!("messages?bot={BOT}&user=1001");
-    test.post(&said, &[("text", "hi")]).await;
+    let path = format!("messages?bot={BOT}&user=1001");
+    test.post(&path, &[("text", "hi")]).await;
     for (kind, name, content) in [
         ("photo", "cat.png", PNG),
         ("voice", "answer.ogg", OPUS),

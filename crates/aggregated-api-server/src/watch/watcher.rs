@@ -138,8 +138,8 @@ fn start(parameters: &Parameters) -> Result<Start, StatusError> {
 
 impl Watcher {
     async fn run(mut self, start: Start, deadline: Instant) {
-        let told = tokio::time::timeout_at(deadline, self.tell(start)).await;
-        if let Ok(Err(End::Error(error))) = told {
+        let outcome = tokio::time::timeout_at(deadline, self.tell(start)).await;
+        if let Ok(Err(End::Error(error))) = outcome {
             self.add("ERROR", error.to_value().to_string().as_bytes());
             // Whether or not the client is still there.
             let _ = self.send().await;

@@ -437,7 +437,7 @@ async fn a_namespace_waits_for_a_storage_that_is_away(kubectl: Kubectl, cluster:
             .contains("notes.example.com")
     );
     let (namespaces, name) = passing_namespace(&cluster, 3).await;
-    let told = async {
+    let condition_names_resource = async {
         loop {
             let namespace = namespaces.get(&name).await.expect("it waits");
             let conditions = namespace.status.and_then(|status| status.conditions);
@@ -450,7 +450,7 @@ async fn a_namespace_waits_for_a_storage_that_is_away(kubectl: Kubectl, cluster:
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    tokio::time::timeout(WAIT_TIMEOUT, told)
+    tokio::time::timeout(WAIT_TIMEOUT, condition_names_resource)
         .await
         .expect("its condition says why");
     cluster.notes.is_away.store(false, Ordering::Relaxed);

@@ -22,13 +22,13 @@ use serde_json::json;
 use crate::certificates::Authority;
 
 /// So many lines, each made when it is asked for.
-struct Lines {
+struct LineResource {
     description: ResourceDescription,
     count: usize,
 }
 
 #[async_trait]
-impl Resource for Lines {
+impl Resource for LineResource {
     fn description(&self) -> &ResourceDescription {
         &self.description
     }
@@ -100,7 +100,7 @@ fn cost(count: usize, accept: &str) -> (u64, usize) {
         verbs: vec![ResourceVerb::Get, ResourceVerb::List],
         ..ResourceDescription::default()
     };
-    let lines: [Arc<dyn Resource>; 1] = [Arc::new(Lines { description, count })];
+    let lines: [Arc<dyn Resource>; 1] = [Arc::new(LineResource { description, count })];
     let settings = ServerSettings::default();
     let server = ApiServer::new(group, lines, front_proxy, Arc::new(Everyone), settings);
     let peer = [authority.client("front-proxy-client").certificate];

@@ -12,9 +12,9 @@ use crate::fixture::Fixture;
 
 /// The lines of the log.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Lines {
+impl Write for LogBuffer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().extend(bytes);
         Ok(bytes.len())
@@ -25,7 +25,7 @@ impl Write for Lines {
     }
 }
 
-impl Lines {
+impl LogBuffer {
     /// Takes the log of this thread until the guard is dropped.
     fn collect(&self) -> tracing::subscriber::DefaultGuard {
         let writer = self.clone();
@@ -44,7 +44,7 @@ impl Lines {
 
 #[tokio::test]
 async fn what_changes_or_reads_words_leaves_an_audit_line() {
-    let lines = Lines::default();
+    let lines = LogBuffer::default();
     let _guard = lines.collect();
     let fixture = Fixture::new();
     fixture.notes.add("acme", "n", "ann");
@@ -73,7 +73,7 @@ async fn what_changes_or_reads_words_leaves_an_audit_line() {
         !text.contains("secret") && !text.contains("hello"),
         "{text}"
     );
-    let told: Vec<&str> = text.lines().collect();
+    let lines_written: Vec<&str> = text.lines().collect();
     let expected = [
         [
             "verb=\"create\"",
@@ -108,8 +108,8 @@ async fn what_changes_or_reads_words_leaves_an_audit_line() {
             "code=403",
         ],
     ];
-    assert_eq!(told.len(), expected.len(), "{text}");
-    for (line, parts) in told.iter().zip(expected) {
+    assert_eq!(lines_written.len(), expected.len(), "{text}");
+    for (line, parts) in lines_written.iter().zip(expected) {
         assert!(line.contains("audit"), "{line}");
         for part in parts {
             assert!(line.contains(part), "{part}: {line}");
@@ -119,7 +119,7 @@ async fn what_changes_or_reads_words_leaves_an_audit_line() {
 
 #[tokio::test]
 async fn a_client_that_goes_leaves_its_audit_line() {
-    let lines = Lines::default();
+    let lines = LogBuffer::default();
     let _guard = lines.collect();
     let fixture = Fixture::new();
     fixture.notes.hangs.store(true, Ordering::Relaxed);

@@ -84,14 +84,14 @@ async fn rbac_is_asked_in_the_words_of_kubernetes() {
     for (method, path, [verb, namespace, name, subresource]) in cases {
         fixture.send("admin", method, path, &[], "").await;
         let asked = fixture.rules.asked.lock().pop().expect("it was asked");
-        let told = [
+        let attributes = [
             &asked.verb,
             &asked.namespace,
             &asked.name,
             &asked.subresource,
         ];
         assert_eq!(
-            told,
+            attributes,
             [verb, namespace, name, subresource],
             "{method} {path}"
         );
@@ -249,12 +249,12 @@ proptest! {
             }
             let answer = fixture.call("member", method, &path, &[("accept", accept)], "").await;
             // What the client itself has said may come back in a sentence.
-            let told = if answer.status.is_success() {
+            let shown = if answer.status.is_success() {
                 answer.text
             } else {
                 answer.json()["items"].to_string()
             };
-            assert!(!told.contains("uid-other") && !told.contains("\"theirs-"), "{method} {path}: {told}");
+            assert!(!shown.contains("uid-other") && !shown.contains("\"theirs-"), "{method} {path}: {shown}");
             let theirs = fixture.notes.names().into_iter().filter(|(namespace, _)| namespace == "other");
             assert_eq!(theirs.count(), 3, "{method} {path}");
         });

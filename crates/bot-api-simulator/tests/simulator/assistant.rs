@@ -85,8 +85,8 @@ async fn stream_says_what_it_cost_where_that_is_asked_for() {
 #[tokio::test]
 async fn behaviour_controls_delays_failures_and_text() {
     let assistant = SampleAssistant::start().await.expect("a free port");
-    let told = |behaviour: Behaviour| assistant.set_behaviour(behaviour);
-    told(Behaviour {
+    let set_behaviour = |behaviour: Behaviour| assistant.set_behaviour(behaviour);
+    set_behaviour(Behaviour {
         fail: Some(InjectedFailure {
             status: 503,
             times: Some(1),
@@ -107,7 +107,7 @@ async fn behaviour_controls_delays_failures_and_text() {
         200
     );
 
-    told(Behaviour {
+    set_behaviour(Behaviour {
         api_key: Some("secret".into()),
         ..Behaviour::default()
     });
@@ -119,14 +119,14 @@ async fn behaviour_controls_delays_failures_and_text() {
         401
     );
 
-    told(Behaviour {
+    set_behaviour(Behaviour {
         drop_after_words: Some(1),
         ..Behaviour::default()
     });
     let broken = ask(&assistant, "x y z", true).await.expect("a beginning");
     assert!(broken.text().await.is_err(), "the connection breaks midway");
 
-    told(Behaviour {
+    set_behaviour(Behaviour {
         empty: true,
         ..Behaviour::default()
     });
@@ -142,7 +142,7 @@ async fn behaviour_controls_delays_failures_and_text() {
         hang: true,
         ..Behaviour::default()
     };
-    told(Behaviour {
+    set_behaviour(Behaviour {
         rules: vec![BehaviourRule {
             when: "slow".into(),
             then: slow,

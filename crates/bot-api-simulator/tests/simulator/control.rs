@@ -35,10 +35,10 @@ async fn control_interface_plays_a_conversation() {
     client
         .post("/users", json!({"id": 42, "first_name": "Ann"}))
         .await;
-    let said = client.post("/say", json!({"from": 42, "text": "hi"})).await;
+    let response = client.post("/say", json!({"from": 42, "text": "hi"})).await;
     let updates = client.updates(0).await;
     assert_eq!(
-        said["updates"],
+        response["updates"],
         json!([[client.bot, updates[0]["update_id"]]])
     );
     let reading = client.control(
@@ -83,8 +83,8 @@ async fn groups_faults_options_and_bots_over_http() {
     let topic = client
         .post(&format!("/groups/{group}/topics"), json!({"name": "T"}))
         .await;
-    let said = client.post("/say", json!({"from": 42, "chat": group, "thread": topic["message_thread_id"], "text": "/help"})).await;
-    assert_eq!(said["updates"].as_array().map(Vec::len), Some(1));
+    let response = client.post("/say", json!({"from": 42, "chat": group, "thread": topic["message_thread_id"], "text": "/help"})).await;
+    assert_eq!(response["updates"].as_array().map(Vec::len), Some(1));
     client
         .post(
             &format!("/groups/{group}/members"),

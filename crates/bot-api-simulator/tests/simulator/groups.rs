@@ -274,9 +274,9 @@ async fn edits_replies_forwards_and_albums_match_telegrams_objects() {
         text: Some("one".into()),
         ..UserAction::default()
     };
-    let said = client.sim.perform(&base).expect("said");
+    let first_message = client.sim.perform(&base).expect("said");
     let edit = UserAction {
-        edit: Some(said.message_id),
+        edit: Some(first_message.message_id),
         text: Some("two".into()),
         ..base.clone()
     };
@@ -284,11 +284,11 @@ async fn edits_replies_forwards_and_albums_match_telegrams_objects() {
     let edited = last(&client).await["edited_message"].clone();
     assert_eq!(
         (&edited["message_id"], &edited["text"]),
-        (&json!(said.message_id), &json!("two"))
+        (&json!(first_message.message_id), &json!("two"))
     );
     assert!(edited["edit_date"].is_i64());
     let reply = UserAction {
-        reply_to: Some(said.message_id),
+        reply_to: Some(first_message.message_id),
         quote: Some("on".into()),
         forward_from: Some(7),
         media_group_id: Some("a1".into()),
@@ -296,7 +296,10 @@ async fn edits_replies_forwards_and_albums_match_telegrams_objects() {
     };
     client.sim.perform(&reply).expect("said");
     let message = last(&client).await["message"].clone();
-    assert_eq!(message["reply_to_message"]["message_id"], said.message_id);
+    assert_eq!(
+        message["reply_to_message"]["message_id"],
+        first_message.message_id
+    );
     assert_eq!(message["quote"]["text"], "on");
     assert_eq!(
         message["forward_origin"]["sender_user"]["first_name"],

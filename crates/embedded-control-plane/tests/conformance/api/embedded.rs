@@ -228,10 +228,10 @@ async fn files_are_applied_and_applied_again_when_they_change(cluster: Cluster) 
         "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {changed: b}\n",
     )
     .expect("a writable folder");
-    let told = tokio::time::timeout(WAIT_TIMEOUT, reports.recv())
+    let applied = tokio::time::timeout(WAIT_TIMEOUT, reports.recv())
         .await
         .expect("in time");
-    assert_eq!(told, Some(Ok(1)));
+    assert_eq!(applied, Some(Ok(1)));
     assert_eq!(
         cluster.get(path).await.expect_status(200).at("/data"),
         &json!({"changed": "Yg=="})
@@ -241,11 +241,11 @@ async fn files_are_applied_and_applied_again_when_they_change(cluster: Cluster) 
         "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {a: 3}\nbogus: 1\n",
     )
     .expect("a writable folder");
-    let told = tokio::time::timeout(WAIT_TIMEOUT, reports.recv())
+    let applied = tokio::time::timeout(WAIT_TIMEOUT, reports.recv())
         .await
         .expect("in time")
         .expect("a report");
-    let error = told.expect_err("the file is wrong");
+    let error = applied.expect_err("the file is wrong");
     assert!(
         error.contains("all.yaml") && error.contains("Secret \"s\""),
         "{error}"
