@@ -45,7 +45,7 @@ async fn request(
 async fn headers_tell_the_chat_the_bot_and_what_is_replied_to(
     #[values(OpenAI, A2A, Pupau)] protocol: AssistantProtocol,
 ) {
-    let told = request(protocol, None, group_topic()).await;
+    let sent = request(protocol, None, group_topic()).await;
     for (name, value) in [
         ("x-telegram-chat-id", "-1001234"),
         ("x-telegram-chat-type", "supergroup"),
@@ -59,7 +59,7 @@ async fn headers_tell_the_chat_the_bot_and_what_is_replied_to(
         ("x-telegram-reply-to-author", "Acme Support"),
         ("x-telegram-reply-to-this-bot", "true"),
     ] {
-        assert_eq!(told.header(name), value, "{name}");
+        assert_eq!(sent.header(name), value, "{name}");
     }
     let private = request(protocol, None, private_chat()).await;
     for name in [
@@ -76,9 +76,9 @@ async fn headers_tell_the_chat_the_bot_and_what_is_replied_to(
 #[tokio::test]
 async fn agent_is_told_the_context_in_the_metadata() {
     let body = request(A2A, None, group_topic()).await.json();
-    let told = &body["params"]["message"]["metadata"]["telegram"];
+    let metadata = &body["params"]["message"]["metadata"]["telegram"];
     for (field, value) in json!(group_topic()).as_object().expect("an object") {
-        assert_eq!(&told[field], value, "{field}");
+        assert_eq!(&metadata[field], value, "{field}");
     }
 }
 

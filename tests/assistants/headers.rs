@@ -181,8 +181,8 @@ fn headers_that_cannot_be_sent_are_refused(
         }),
         ..fixtures::spec(OpenAI, "http://h/v1")
     };
-    let said = refusal(&spec, credentials("x"));
-    assert!(said.contains(expected), "{said}");
+    let error = refusal(&spec, credentials("x"));
+    assert!(error.contains(expected), "{error}");
 }
 
 #[rstest]
@@ -196,11 +196,11 @@ fn value_of_a_secret_that_no_header_can_carry_is_refused(
         headers: Some(vec![header("X-A", "a"), header_from_secret("X-B")]),
         ..fixtures::spec(OpenAI, "http://h/v1")
     };
-    let said = refusal(&spec, credentials(value));
-    assert!(said.contains("spec.assistant.headers[1]: "), "{said}");
+    let error = refusal(&spec, credentials(value));
+    assert!(error.contains("spec.assistant.headers[1]: "), "{error}");
     assert!(
-        said.contains(expected) && !said.contains("line one"),
-        "{said}"
+        error.contains(expected) && !error.contains("line one"),
+        "{error}"
     );
 }
 
@@ -220,8 +220,8 @@ fn parameters_of_the_operator_are_refused(#[case] name: &str, #[case] expected: 
         open_ai: Some(options),
         ..fixtures::spec(OpenAI, "http://h/v1")
     };
-    let said = refusal(&spec, credentials("x"));
-    assert!(said.contains(expected), "{said}");
+    let error = refusal(&spec, credentials("x"));
+    assert!(error.contains(expected), "{error}");
 }
 
 #[test]
@@ -234,8 +234,8 @@ fn parameters_have_a_largest_size() {
         open_ai: Some(options),
         ..fixtures::spec(OpenAI, "http://h/v1")
     };
-    let said = refusal(&spec, credentials("x"));
-    assert!(said.contains("at most 65536 are sent"), "{said}");
+    let error = refusal(&spec, credentials("x"));
+    assert!(error.contains("at most 65536 are sent"), "{error}");
 }
 
 #[tokio::test]

@@ -226,18 +226,18 @@ async fn an_answer_that_is_too_large_ends(#[case] answer: fn() -> Response) {
 }
 
 /// Raw bytes for ever, as fast as they are taken.
-fn flood(first: &str, piece: &'static str) -> Response {
+fn endless_answer(first: &str, piece: &'static str) -> Response {
     let first = stream::iter([Ok(first.to_owned())]);
     mock_server::raw_events(first.chain(stream::repeat_with(move || Ok(piece.repeat(2000)))))
 }
 
 #[rstest]
-#[case::one_line(|| flood("data: ", "xxxxxxxxxx"), false)]
-#[case::one_event(|| flood("", "data: xxx\n"), false)]
-#[case::comments(|| flood("", ": xxxxxxx\n\n"), false)]
-#[case::blank_lines(|| flood("{", "\n   \n\r\n"), false)]
-#[case::brackets(|| flood("data: ", "[[[[{\"a\":"), false)]
-#[case::behind_the_last_event(|| flood(&(piece("Hi") + "data: [DONE]\n\n"), "data: xxx\n\n"), true)]
+#[case::one_line(|| endless_answer("data: ", "xxxxxxxxxx"), false)]
+#[case::one_event(|| endless_answer("", "data: xxx\n"), false)]
+#[case::comments(|| endless_answer("", ": xxxxxxx\n\n"), false)]
+#[case::blank_lines(|| endless_answer("{", "\n   \n\r\n"), false)]
+#[case::brackets(|| endless_answer("data: ", "[[[[{\"a\":"), false)]
+#[case::behind_the_last_event(|| endless_answer(&(piece("Hi") + "data: [DONE]\n\n"), "data: xxx\n\n"), true)]
 #[tokio::test]
 async fn endless_bytes_end_at_the_limit_of_an_answer(
     #[case] answer: fn() -> Response,

@@ -86,7 +86,7 @@ async fn progress_is_told_before_the_answer_to_who_wants_it(
     let assistant = assistant(protocol, &format!("{}{path}", server.url));
     let answer = ask(&assistant, asked).await.expect("an answer");
     assert_eq!(answer.text, "Hi");
-    let told: String = answer
+    let text: String = answer
         .progress
         .iter()
         .map(|progress| match progress {
@@ -97,7 +97,7 @@ async fn progress_is_told_before_the_answer_to_who_wants_it(
     let gap = if protocol == A2A { ";" } else { "" };
     let expected = expected.join(gap) + gap;
     assert_eq!(
-        told,
+        text,
         if wants_progress {
             expected
         } else {

@@ -15,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Has a user of the simulator write to the only bot; false while there is none.
 fn say(simulator: &str, user: i64, text: &str) -> bool {
-    let said = serde_json::json!({"from": user, "text": text}).to_string();
+    let body = serde_json::json!({"from": user, "text": text}).to_string();
     let request = Command::new("curl")
         .args([
             "-sf",
@@ -24,7 +24,7 @@ fn say(simulator: &str, user: i64, text: &str) -> bool {
             "-H",
             "Content-Type: application/json",
             "-d",
-            &said,
+            &body,
         ])
         .arg(format!("{simulator}/control/say"))
         .output();

@@ -193,10 +193,10 @@ fn check_ends_with_one_and_names_file_line_and_field() {
     std::fs::write(&path, text).unwrap();
     let output = run_program(&["check", path.to_str().unwrap()], &[]);
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
-        said.contains(&format!("{}:9: spec.assistant.protocol", path.display())),
-        "{said}"
+        stdout.contains(&format!("{}:9: spec.assistant.protocol", path.display())),
+        "{stdout}"
     );
 }
 

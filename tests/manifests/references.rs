@@ -75,8 +75,8 @@ fn entries_that_ended_are_warnings_with_their_line() {
                 - {id: 2, until: \"2020-01-31\"}\n  - {id: 3, until: \"2999-01-31\"}\n";
     let (outcome, output) = check_text("list.yaml", list);
     assert_eq!((outcome.errors, outcome.warnings), (0, 1), "{output}");
-    let said = "list.yaml:7: spec.users[1].until: warning: the entry ended (2020-01-31): it lets nobody in";
-    assert!(output.contains(said), "{output}");
+    let expected = "list.yaml:7: spec.users[1].until: warning: the entry ended (2020-01-31): it lets nobody in";
+    assert!(output.contains(expected), "{output}");
     let approvers =
         "\n  approvals: {approvers: {users: [{id: 9, until: \"2020-01-31T12:00:00Z\"}]}}\n";
     let connector = format!("{}{approvers}", CONNECTOR.trim_end());

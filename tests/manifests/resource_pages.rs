@@ -253,21 +253,21 @@ fn bounds(schema: &Value) -> String {
             (None, None) => String::new(),
         }
     };
-    let mut said = between("minimum", "maximum", "")
+    let mut limits = between("minimum", "maximum", "")
         + &between("minLength", "maxLength", " characters")
         + &between("minProperties", "maxProperties", " fields");
     let choices: Vec<String> = items(&schema["enum"])
         .map(|choice| format!("`{}`", choice.as_str().unwrap_or_default()))
         .collect();
     if !choices.is_empty() {
-        said += ", one of ";
-        said += &choices.join(", ");
+        limits += ", one of ";
+        limits += &choices.join(", ");
     }
     if let Some(pattern) = schema["pattern"].as_str() {
-        said += &[", `", &pattern.replace('|', "\\|"), "`"].concat();
+        limits += &[", `", &pattern.replace('|', "\\|"), "`"].concat();
     }
     if schema["x-kubernetes-preserve-unknown-fields"] == true {
-        said += ", any further fields";
+        limits += ", any further fields";
     }
-    said
+    limits
 }

@@ -219,16 +219,16 @@ async fn check_whole_way(env: TestEnv) {
     let notice = fixture.asked().await;
     let shown = format!("ID: {EVE}\nAccess level: Specific\nConnector: acme/support");
     assert!(notice.text.contains(&shown), "{notice:?}");
-    let told = fixture.sent(EVE, 1).await;
-    assert!(told[1].text.starts_with("I have passed"), "{told:?}");
+    let sent = fixture.sent(EVE, 1).await;
+    assert!(sent[1].text.starts_with("I have passed"), "{sent:?}");
     // A restart in between changes nothing.
     fixture.env.wait_until_recorded().await;
     fixture.env.restart(Duration::ZERO).await;
     fixture.tap(&notice, BEN, &Fixture::button(&notice, "Allow for 30 days"));
-    let told = fixture.sent(EVE, 2).await;
+    let sent = fixture.sent(EVE, 2).await;
     assert!(
-        told[2].text.starts_with("You have access until 20"),
-        "{told:?}"
+        sent[2].text.starts_with("You have access until 20"),
+        "{sent:?}"
     );
     let shown = fixture.decided(&notice).await;
     assert!(shown.text.contains("✓ ") && shown.text.contains("(1002): allowed until 20"));
@@ -312,8 +312,8 @@ async fn refused_asker_is_told_and_may_ask_once_a_day() {
     let notice = fixture.sent(fixture.admins, 0).await[0].clone();
     fixture.tap(&notice, BEN, &Fixture::button(&notice, "Refuse"));
     fixture.tap(&notice, BEN, &Fixture::button(&notice, "Allow"));
-    let told = fixture.sent(EVE, 2).await;
-    assert_eq!(told[2].text, "Your request for access was refused.");
+    let sent = fixture.sent(EVE, 2).await;
+    assert_eq!(sent[2].text, "Your request for access was refused.");
     let shown = fixture.decided(&notice).await;
     assert!(shown.text.ends_with(": refused"), "{shown:?}");
     fixture.tap(&denied, EVE, "ask");
@@ -345,9 +345,9 @@ async fn muted_asker_has_no_button_and_asks_nobody() {
     let db = rusqlite::Connection::open(path).unwrap();
     db.execute("DELETE FROM notice", ()).unwrap();
     fixture.say("please");
-    let told = fixture.sent(EVE, 3).await;
-    assert!(told[3].text.contains("private"), "{told:?}");
-    assert_eq!(told[3].reply_markup, None);
+    let sent = fixture.sent(EVE, 3).await;
+    assert!(sent[3].text.contains("private"), "{sent:?}");
+    assert_eq!(sent[3].reply_markup, None);
     assert_eq!(fixture.sent(fixture.admins, 0).await.len(), 1);
 }
 
@@ -385,8 +385,8 @@ async fn verdict_of_an_administrator_is_told_and_shown() {
         matches!(decided, Ok(DecideOutcome::Decided(_))),
         "{decided:?}"
     );
-    let told = fixture.sent(EVE, 2).await;
-    assert!(told[2].text.starts_with("You have access now."), "{told:?}");
+    let sent = fixture.sent(EVE, 2).await;
+    assert!(sent[2].text.starts_with("You have access now."), "{sent:?}");
     let shown = fixture.decided(&notice).await;
     assert!(shown.text.ends_with("✓ dora: allowed"), "{shown:?}");
 }

@@ -87,14 +87,14 @@ async fn broken_answer_is_marked_in_the_history_on_postgres() {
 #[tokio::test]
 async fn truncated_answer_without_text_says_why_and_is_not_kept(
     #[case] truncation: Truncation,
-    #[case] told: &str,
+    #[case] expected: &str,
 ) {
     let mut env = TestEnv::new().await;
     let model = ScriptedAssistant::new(move |_| Ok(vec![Ok(AnswerPart::Truncated(truncation))]));
     let support = env.connector_with("support", |c| c.assistant = Some(model.shared()));
     for _ in 0..2 {
-        let said = env.ask(&support, "hello").await;
-        assert!(said.text.starts_with(told), "{}", said.text);
+        let answer = env.ask(&support, "hello").await;
+        assert!(answer.text.starts_with(expected), "{}", answer.text);
     }
     assert_eq!(model.take_exchanges(), [0, 0]);
     let metrics = env.metrics.encode();
@@ -142,8 +142,12 @@ async fn three_empty_answers_in_a_row_are_a_fault() {
     for n in 1..=3 {
         let fact = env.observations.facts(&support.uid).assistant;
         assert_eq!(fact, AssistantFact::Unknown, "{n}");
-        let said = env.ask(&support, "say nothing").await;
-        assert!(said.text.starts_with("I have no answer"), "{}", said.text);
+        let answer = env.ask(&support, "say nothing").await;
+        assert!(
+            answer.text.starts_with("I have no answer"),
+            "{}",
+            answer.text
+        );
     }
     let fact = env.observations.facts(&support.uid).assistant;
     let expected = AssistantFact::Failing {

@@ -51,7 +51,7 @@ impl Assistant for Scripted {
         let history = question.history.into_iter().map(|message| message.text);
         *self.history.lock().unwrap() = history.collect();
         let (parts, end) = self.parts.lock().unwrap().clone();
-        let said = stream::iter(parts.into_iter().map(Ok));
+        let parts = stream::iter(parts.into_iter().map(Ok));
         let error = AssistantError {
             kind: FailureKind::Unreachable,
             progress: QuestionProgress::Begun,
@@ -59,9 +59,9 @@ impl Assistant for Scripted {
             detail: "the connection broke".into(),
         };
         Ok(match end {
-            End::Complete => Box::pin(said),
-            End::Broken => Box::pin(said.chain(stream::iter([Err(error)]))),
-            End::Silent => Box::pin(said.chain(stream::pending())),
+            End::Complete => Box::pin(parts),
+            End::Broken => Box::pin(parts.chain(stream::iter([Err(error)]))),
+            End::Silent => Box::pin(parts.chain(stream::pending())),
         })
     }
 

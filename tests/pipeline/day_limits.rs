@@ -103,7 +103,7 @@ impl Days {
         // Told behind it, and no question.
         accept(&*self.env.store, &self.support, from, "/id").await;
         let told_id = |text: &str| text.contains(&from.to_string());
-        let said = telegram
+        let texts = telegram
             .wait_until(id, TIMEOUT, |telegram| {
                 let sent = telegram.sent_messages(id, from).into_iter().skip(before);
                 let texts: Vec<String> = sent.map(|message| message.text).collect();
@@ -114,13 +114,13 @@ impl Days {
             })
             .await
             .expect("the ids");
-        assert!(said.len() <= 2, "{said:?}");
-        said.into_iter().rev().nth(1)
+        assert!(texts.len() <= 2, "{texts:?}");
+        texts.into_iter().rev().nth(1)
     }
 
     async fn is_answered(&self, from: i64, words: &str) -> bool {
-        let said = self.say(from, words).await;
-        said.as_deref() == Some("ok")
+        let answer = self.say(from, words).await;
+        answer.as_deref() == Some("ok")
     }
 
     fn pass_hours(&self, hours: i64) {
@@ -166,10 +166,10 @@ async fn check_user_is_refused_until_the_next_day(address: Option<&str>) {
     assert!(days.is_answered(ANN, "one").await);
     assert!(days.say(ANN, "/help").await.is_some(), "no question");
     assert!(days.is_answered(ANN, "two").await);
-    let told = days.say(ANN, "three").await.unwrap();
+    let answer = days.say(ANN, "three").await.unwrap();
     let expected =
         "You have asked all that you may ask today. It goes on at 2026-11-29 00:00 (Europe/Rome).";
-    assert_eq!(told, expected);
+    assert_eq!(answer, expected);
     assert_eq!(days.say(ANN, "four").await, None, "told once a day");
     assert!(days.say(ANN, "/help").await.is_some());
     assert!(days.is_answered(BOB, "one").await, "somebody else");
@@ -211,12 +211,12 @@ async fn check_answer_beyond_the_tokens_is_the_last(address: Option<&str>) {
     let days = Days::new(address, limits(tokens(100), tokens(200), "UTC")).await;
     assert!(days.is_answered(ANN, "60").await);
     assert!(days.is_answered(ANN, "120, which is delivered").await);
-    let told = days.say(ANN, "no more").await.unwrap();
-    assert!(told.starts_with("You have asked all"), "{told}");
+    let refusal = days.say(ANN, "no more").await.unwrap();
+    assert!(refusal.starts_with("You have asked all"), "{refusal}");
     assert!(days.is_answered(BOB, "180").await);
     assert!(days.is_answered(BOB, "240").await);
-    let told = days.say(BOB, "nobody any more").await.unwrap();
-    assert!(told.starts_with("You have asked all"), "{told}");
+    let refusal = days.say(BOB, "nobody any more").await.unwrap();
+    assert!(refusal.starts_with("You have asked all"), "{refusal}");
     assert_eq!(days.reached(), [ReachedLimit::UserTokens]);
     days.pass_hours(24);
     assert!(days.is_answered(ANN, "a new day").await);
@@ -295,8 +295,8 @@ async fn question_that_is_retried_counts_once() {
     });
     assert_eq!(env.ask(&support, "one").await.text, "ok");
     assert_eq!(env.ask(&support, "two").await.text, "ok");
-    let told = env.ask(&support, "three").await.text;
-    assert!(told.starts_with("You have asked all"), "{told}");
+    let refusal = env.ask(&support, "three").await.text;
+    assert!(refusal.starts_with("You have asked all"), "{refusal}");
     assert_eq!(assistant.take_questions().len(), 4, "two in vain");
 }
 
@@ -478,8 +478,8 @@ async fn limits_hold_for_three_processes_together() {
         let is_told = async || sent().iter().any(|m| m.text.contains("It goes on at"));
         wait_until("the user is told", is_told).await;
         let sent = sent();
-        let told = sent.iter().filter(|m| m.text.contains("It goes on at"));
-        assert_eq!(told.count(), 1, "{user}: {sent:?}");
+        let notices = sent.iter().filter(|m| m.text.contains("It goes on at"));
+        assert_eq!(notices.count(), 1, "{user}: {sent:?}");
     }
     for process in processes {
         process.shutdown(TIMEOUT).await;

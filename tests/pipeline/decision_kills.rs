@@ -100,10 +100,13 @@ async fn decide_under_kills(words: &str, seed: u64) {
     env.stop(TIMEOUT).await;
 }
 
-type Asked = (String, Option<String>);
+type RecordedQuestion = (String, Option<String>);
 
 /// Words of every question so far, with the value of its action.
-fn questions_of<'a>(assistant: &ScriptedAssistant, all: &'a mut Vec<Asked>) -> &'a mut Vec<Asked> {
+fn questions_of<'a>(
+    assistant: &ScriptedAssistant,
+    all: &'a mut Vec<RecordedQuestion>,
+) -> &'a mut Vec<RecordedQuestion> {
     all.extend(assistant.take_questions().into_iter().map(|q| {
         let value = q
             .action
@@ -114,7 +117,7 @@ fn questions_of<'a>(assistant: &ScriptedAssistant, all: &'a mut Vec<Asked>) -> &
 }
 
 /// One decision, and always the same: asked again only after an end in between. What was written behind the tap comes behind it.
-fn check_order(questions: &[Asked], words: &str, seed: u64) {
+fn check_order(questions: &[RecordedQuestion], words: &str, seed: u64) {
     let decisions: BTreeSet<_> = questions
         .iter()
         .filter_map(|(_, value)| value.clone())

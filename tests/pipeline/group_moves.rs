@@ -40,8 +40,8 @@ async fn check_group_is_the_same_after_its_move(mut env: TestEnv, named: bool) {
         to: supergroup,
     };
     let notices = env.observations.take_notices(&support.uid);
-    let told = notices.iter().filter(|n| n.notice == moved).count();
-    assert_eq!(told, usize::from(named));
+    let moves = notices.iter().filter(|n| n.notice == moved).count();
+    assert_eq!(moves, usize::from(named));
     let moved_groups = env.observations.facts(&support.uid).moved_groups;
     let known = moved_groups.iter().map(|group| (group.from, group.to));
     let expected = named.then_some((group, supergroup));

@@ -51,7 +51,7 @@ impl Setting {
     }
 
     /// Something that Eve says to the bot.
-    fn said(&self, edit: impl FnOnce(&mut Value)) -> Value {
+    fn message_with(&self, edit: impl FnOnce(&mut Value)) -> Value {
         let mut update = json!({"message": {
             "message_id": self.denial + 50, "date": 1_790_000_000, "from": person(EVE), "chat": private(EVE), "text": "let me in",
         }});
@@ -61,7 +61,7 @@ impl Setting {
 
     /// An update as the store makes them of its own.
     fn own(&self, field: &str, id: Value, edit: impl FnOnce(&mut Value)) -> Value {
-        let mut update = self.said(|message| message["text"] = json!(""));
+        let mut update = self.message_with(|message| message["text"] = json!(""));
         update[field] = id;
         edit(&mut update);
         update
@@ -142,7 +142,7 @@ fn misplaced_taps_of_the_approver(s: &Setting) -> Vec<Value> {
 }
 
 fn messages(s: &Setting) -> Vec<Value> {
-    let text = |text: String| s.said(|message| message["text"] = json!(text));
+    let text = |text: String| s.message_with(|message| message["text"] = json!(text));
     let notice = json!({"message_id": s.notice, "date": 1_790_000_000, "chat": s.admins_chat(), "from": {"id": s.bot, "is_bot": true, "first_name": "support"}, "text": "Somebody asks"});
     let edited = |update: Value| {
         let mut message = update["message"].clone();
@@ -154,23 +154,23 @@ fn messages(s: &Setting) -> Vec<Value> {
         text(format!("/start {}", s.token)),
         text("/start ask".into()),
         text("/new Allow".into()),
-        s.said(|message| message["reply_to_message"] = notice.clone()),
-        s.said(|message| {
+        s.message_with(|message| message["reply_to_message"] = notice.clone()),
+        s.message_with(|message| {
             message["forward_origin"] = json!({"type": "user", "date": 1, "sender_user": person(BEN)});
             message["forward_from"] = person(BEN);
         }),
-        s.said(|message| {
+        s.message_with(|message| {
             message["forward_origin"] = json!({"type": "chat", "date": 1, "sender_chat": s.admins_chat(), "author_signature": "Ben"});
         }),
-        s.said(|message| message["from"]["is_granted"] = json!(true)),
-        s.said(|message| message["from"]["id"] = json!(ANN.to_string())),
-        s.said(|message| message["sender_chat"] = s.admins_chat()),
-        s.said(|message| message["via_bot"] = person(s.bot)),
-        s.said(|message| message["sender_business_bot"] = person(ANN)),
-        s.said(|message| message["contact"] = json!({"phone_number": "1", "first_name": "Ann", "user_id": ANN})),
-        s.said(|message| message["users_shared"] = json!({"request_id": 1, "users": [{"user_id": ANN}]})),
-        edited(s.said(|_| {})),
-        edited(s.said(|message| message["text"] = json!(s.allow()))),
+        s.message_with(|message| message["from"]["is_granted"] = json!(true)),
+        s.message_with(|message| message["from"]["id"] = json!(ANN.to_string())),
+        s.message_with(|message| message["sender_chat"] = s.admins_chat()),
+        s.message_with(|message| message["via_bot"] = person(s.bot)),
+        s.message_with(|message| message["sender_business_bot"] = person(ANN)),
+        s.message_with(|message| message["contact"] = json!({"phone_number": "1", "first_name": "Ann", "user_id": ANN})),
+        s.message_with(|message| message["users_shared"] = json!({"request_id": 1, "users": [{"user_id": ANN}]})),
+        edited(s.message_with(|_| {})),
+        edited(s.message_with(|message| message["text"] = json!(s.allow()))),
     ]
 }
 

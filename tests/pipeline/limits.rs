@@ -17,7 +17,13 @@ fn now() -> i64 {
 }
 
 /// Somebody says this, all at one date of Telegram's; what the bot has said when all of it is handled.
-async fn said(env: &TestEnv, to: &Connector, from: i64, date: i64, texts: &[&str]) -> Vec<String> {
+async fn answers_to(
+    env: &TestEnv,
+    to: &Connector,
+    from: i64,
+    date: i64,
+    texts: &[&str],
+) -> Vec<String> {
     for text in texts {
         let id = NEXT_UPDATE.fetch_add(1, Ordering::Relaxed);
         let message = update(id, from, date, text);
@@ -60,7 +66,7 @@ async fn silent_connector_tells_denied_users_no_ids() {
         let edit = |connector: &mut ResolvedConnector| connector.denied_reply = silent;
         let support = env.connector_with("support", edit);
         assert!(
-            said(&env, &support, EVE, now(), &["/id", "/id"])
+            answers_to(&env, &support, EVE, now(), &["/id", "/id"])
                 .await
                 .is_empty()
         );
@@ -74,7 +80,7 @@ async fn commands_count_as_messages() {
     // The simulator takes messages for whoever has written to the bot.
     env.ask(&support, "/start").await;
     let commands = ["/help", "/id", "/new", "/help", "/start"];
-    let texts = said(&env, &support, ANN, now() + 3600, &commands).await;
+    let texts = answers_to(&env, &support, ANN, now() + 3600, &commands).await;
     assert_eq!(
         texts.len(),
         1 + 3,
@@ -90,9 +96,9 @@ async fn limit_holds_for_all_replicas_together() {
     let mut env = TestEnv::on(&postgres.address()).await;
     let support = env.connector_with("support", |c| c.messages_per_minute = 3);
     let date = now();
-    said(&env, &support, ANN, date, &["a", "b"]).await;
+    answers_to(&env, &support, ANN, date, &["a", "b"]).await;
     // Another process goes on, which has counted nothing yet.
     env.restart(std::time::Duration::from_secs(5)).await;
-    said(&env, &support, ANN, date, &["c", "d", "e", "f"]).await;
+    answers_to(&env, &support, ANN, date, &["c", "d", "e", "f"]).await;
     assert_eq!(env.assistant.request_count(), 3);
 }

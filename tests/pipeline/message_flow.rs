@@ -37,11 +37,11 @@ async fn allowed_user_gets_the_answer() {
 async fn denied_user_is_stored_and_notified_once_per_hour() {
     let mut env = TestEnv::new().await;
     let support = env.connector("support");
-    let said = env
+    let answer = env
         .telegram
         .send_and_wait(support.id, EVE, "let me in", TIMEOUT)
         .await;
-    assert!(said.text.contains("6666"), "{}", said.text);
+    assert!(answer.text.contains("6666"), "{}", answer.text);
     env.telegram.send_private_message(support.id, EVE, "please");
     env.telegram.send_private_message(support.id, EVE, "/start");
     let listing = ListingQuery {
@@ -217,7 +217,7 @@ async fn sessions_end_by_message_dates() {
     let support = env.connector_with("support", |c| {
         c.session.duration = SessionDuration::Hours(1);
     });
-    let said = async |date: i64| {
+    let answer_to_message_at = async |date: i64| {
         let before = env.telegram.sent_messages(support.id, ANN).len();
         env.telegram
             .perform(&UserAction {
@@ -235,21 +235,36 @@ async fn sessions_end_by_message_dates() {
         sent[before].text.clone()
     };
     let began = 1_790_000_000;
-    assert_contains(&said(began).await, "first message");
-    assert_contains(&said(began + 3599).await, "I remember 2 earlier messages");
-    assert_contains(&said(began + 3600).await, "first message");
-    assert_contains(&said(began + 3601).await, "I remember 2 earlier messages");
+    assert_contains(&answer_to_message_at(began).await, "first message");
+    assert_contains(
+        &answer_to_message_at(began + 3599).await,
+        "I remember 2 earlier messages",
+    );
+    assert_contains(&answer_to_message_at(began + 3600).await, "first message");
+    assert_contains(
+        &answer_to_message_at(began + 3601).await,
+        "I remember 2 earlier messages",
+    );
     // The new value counts for the session that exists.
     env.update_connector(&support, |c| c.session.duration = SessionDuration::Infinite);
     assert_contains(
-        &said(began + 500_000).await,
+        &answer_to_message_at(began + 500_000).await,
         "I remember 4 earlier messages",
     );
     env.update_connector(&support, |c| c.session.duration = SessionDuration::None);
-    assert_contains(&said(began + 500_001).await, "first message");
-    assert_contains(&said(began + 500_002).await, "first message");
+    assert_contains(
+        &answer_to_message_at(began + 500_001).await,
+        "first message",
+    );
+    assert_contains(
+        &answer_to_message_at(began + 500_002).await,
+        "first message",
+    );
     env.update_connector(&support, |c| c.session.duration = SessionDuration::Infinite);
-    assert_contains(&said(began + 500_003).await, "first message");
+    assert_contains(
+        &answer_to_message_at(began + 500_003).await,
+        "first message",
+    );
 }
 
 #[tokio::test]
@@ -275,11 +290,11 @@ async fn new_command_starts_a_session_with_bounded_history() {
         ..ListingQuery::default()
     };
     let sessions = env.store.sessions(&all).await.unwrap().rows;
-    let told: Vec<_> = sessions
+    let listed: Vec<_> = sessions
         .iter()
         .map(|s| (s.current, s.exchanges, s.history.as_ref().unwrap().len()))
         .collect();
-    assert_eq!(told, [(false, 4, 8), (true, 1, 2)]);
+    assert_eq!(listed, [(false, 4, 8), (true, 1, 2)]);
 }
 
 #[tokio::test]

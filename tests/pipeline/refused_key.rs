@@ -179,8 +179,8 @@ async fn user_is_told_once_across_restarts_and_in_their_language() {
         ..User::new(ANN, "Ann")
     });
     let support = connector_with_key(&mut env, "wrong");
-    let told = env.ask(&support, "one").await;
-    assert!(told.text.starts_with("Der Assistent"), "{}", told.text);
+    let answer = env.ask(&support, "one").await;
+    assert!(answer.text.starts_with("Der Assistent"), "{}", answer.text);
     for restarts in 1..=2 {
         env.restart(TIMEOUT).await;
         // A process that does not know it finds out once; no attempt of the message's is counted.

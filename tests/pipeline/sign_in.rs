@@ -80,15 +80,15 @@ impl Company {
         })
         .await;
         self.env.wait_until_handled(&self.support).await;
-        let said = self.said_to(user);
-        assert_eq!(said.len(), count, "{said:?}");
-        said
+        let texts = self.said_to(user);
+        assert_eq!(texts.len(), count, "{texts:?}");
+        texts
     }
 
     /// The codes that somebody was sent.
     pub(crate) fn codes(&self, user: i64) -> Vec<String> {
-        let said = self.said_to(user);
-        let words = said.iter().flat_map(|text| text.split_whitespace());
+        let texts = self.said_to(user);
+        let words = texts.iter().flat_map(|text| text.split_whitespace());
         words
             .filter(|word| word.starts_with("CODE-"))
             .map(str::to_owned)
@@ -102,8 +102,8 @@ impl Company {
         self.wait_for_messages(user, before + 1).await;
         let code = self.codes(user).pop().unwrap();
         self.provider.enter(&code, Entered::As(subject.into()));
-        let said = self.wait_for_messages(user, before + 2).await;
-        assert_eq!(said.last().unwrap(), "re let me in");
+        let texts = self.wait_for_messages(user, before + 2).await;
+        assert_eq!(texts.last().unwrap(), "re let me in");
     }
 
     pub(crate) async fn grants(&self) -> usize {
@@ -142,11 +142,11 @@ async fn who_writes_signs_in_once_and_is_answered_then() {
     company
         .provider
         .enter("CODE-1", Entered::As("eve@corp".into()));
-    let said = company.wait_for_messages(EVE, 4).await;
-    assert_eq!(said[1..], ["re one", "re two", "re three"]);
+    let texts = company.wait_for_messages(EVE, 4).await;
+    assert_eq!(texts[1..], ["re one", "re two", "re three"]);
     company.say(EVE, "four");
-    let said = company.wait_for_messages(EVE, 5).await;
-    assert_eq!(said[4], "re four");
+    let texts = company.wait_for_messages(EVE, 5).await;
+    assert_eq!(texts[4], "re four");
     assert_eq!((company.provider.started(), company.grants().await), (1, 1));
     assert!(company.denied().await.is_empty());
     let metrics = company.env.metrics.encode();
@@ -163,8 +163,8 @@ async fn sign_in_that_fails_is_told_once_and_denies() {
         company.say(EVE, "one");
         company.wait_for_messages(EVE, 1).await;
         company.provider.enter("CODE-1", entered);
-        let said = company.wait_for_messages(EVE, 2).await;
-        assert!(said[1].contains(words), "{said:?}");
+        let texts = company.wait_for_messages(EVE, 2).await;
+        assert!(texts[1].contains(words), "{texts:?}");
         assert_eq!(company.denied().await, [Some("one".to_owned())]);
         company.say(EVE, "two");
         company.wait_until_asked_to_sign_in(EVE, 2).await;
@@ -177,8 +177,11 @@ async fn code_that_is_over_ends_the_sign_in() {
     let provider = FakeProvider::with_codes_for(Duration::from_millis(300));
     let company = Company::with(provider, DAY, Duration::ZERO).await;
     company.say(EVE, "one");
-    let said = company.wait_for_messages(EVE, 2).await;
-    assert!(said[1].contains("You have not been signed in."), "{said:?}");
+    let texts = company.wait_for_messages(EVE, 2).await;
+    assert!(
+        texts[1].contains("You have not been signed in."),
+        "{texts:?}"
+    );
     assert_eq!(company.denied().await, [Some("one".to_owned())]);
 }
 
@@ -200,8 +203,8 @@ async fn nobody_is_sent_a_code_in_a_group() {
         .env
         .telegram
         .send_group_message(group, EVE, "@support_bot hi");
-    let said = company.wait_for_messages(group, 1).await;
-    assert!(said[0].contains("private"), "{said:?}");
+    let texts = company.wait_for_messages(group, 1).await;
+    assert!(texts[0].contains("private"), "{texts:?}");
     assert_eq!(company.provider.started(), 0);
 }
 
@@ -232,8 +235,8 @@ async fn second_telegram_account_replaces_the_first() {
     let company = Company::new().await;
     company.sign_in(EVE, "eve@corp").await;
     company.sign_in(7001, "eve@corp").await;
-    let said = company.wait_for_messages(EVE, 3).await;
-    assert!(said[2].contains("another Telegram account"), "{said:?}");
+    let texts = company.wait_for_messages(EVE, 3).await;
+    assert!(texts[2].contains("another Telegram account"), "{texts:?}");
     assert_eq!(company.grants().await, 1);
     company.say(EVE, "and me?");
     company.wait_until_asked_to_sign_in(EVE, 2).await;
@@ -244,9 +247,9 @@ async fn logout_ends_access_and_what_waits() {
     let company = Company::new().await;
     company.sign_in(EVE, "eve@corp").await;
     company.say(EVE, "/logout");
-    let said = company.wait_for_messages(EVE, 3).await;
+    let texts = company.wait_for_messages(EVE, 3).await;
     assert_eq!(
-        (said[2].as_str(), company.grants().await),
+        (texts[2].as_str(), company.grants().await),
         ("You are signed out.", 0)
     );
     company.say(EVE, "again");
@@ -278,8 +281,8 @@ async fn member_stays_one_while_the_provider_says_so() {
     })
     .await;
     company.say(EVE, "still here");
-    let said = company.wait_for_messages(EVE, 3).await;
-    assert_eq!(said[2], "re still here");
+    let texts = company.wait_for_messages(EVE, 3).await;
+    assert_eq!(texts[2], "re still here");
 }
 
 async fn ends_at_the_recheck(company: Company) {
@@ -321,8 +324,8 @@ async fn provider_that_is_away_within_grace_ends_nothing() {
     company.provider.set_away(true);
     tokio::time::sleep(Duration::from_secs(3)).await;
     company.say(EVE, "still here");
-    let said = company.wait_for_messages(EVE, 3).await;
-    assert_eq!(said[2], "re still here");
+    let texts = company.wait_for_messages(EVE, 3).await;
+    assert_eq!(texts[2], "re still here");
 }
 
 #[tokio::test]
@@ -332,8 +335,8 @@ async fn connector_without_a_provider_any_more_denies_what_waits() {
     company.say(7001, "one");
     company.wait_for_messages(7001, 1).await;
     company.change(|c| c.sign_in = None);
-    let said = company.wait_for_messages(7001, 2).await;
-    assert!(said[1].contains("private"), "{said:?}");
+    let texts = company.wait_for_messages(7001, 2).await;
+    assert!(texts[1].contains("private"), "{texts:?}");
     assert_eq!(company.denied().await, [Some("one".to_owned())]);
     wait_until("members are none any more", async || {
         company.grants().await == 0
@@ -347,8 +350,8 @@ async fn who_is_named_meanwhile_is_answered_without_signing_in() {
     company.say(EVE, "one");
     company.wait_for_messages(EVE, 1).await;
     company.change(|c| c.access.ids = Arc::new([ANN, EVE].into()));
-    let said = company.wait_for_messages(EVE, 2).await;
-    assert_eq!(said[1], "re one");
+    let texts = company.wait_for_messages(EVE, 2).await;
+    assert_eq!(texts[1], "re one");
 }
 
 #[tokio::test]
@@ -364,8 +367,8 @@ async fn suspended_connector_keeps_what_waits_until_it_is_back() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(company.grants().await, 0);
     company.env.registry.publish(resolved);
-    let said = company.wait_for_messages(EVE, 2).await;
-    assert_eq!(said[1], "re one");
+    let texts = company.wait_for_messages(EVE, 2).await;
+    assert_eq!(texts[1], "re one");
 }
 
 #[tokio::test]

@@ -35,10 +35,10 @@ async fn sign_in_until_answered(company: &Company, user: i64) {
         for code in company.codes(user) {
             company.provider.enter(&code, Entered::As(subject.clone()));
         }
-        let said = company.said_to(user);
+        let texts = company.said_to(user);
         ["re one", "re two"]
             .iter()
-            .all(|answer| said.iter().any(|text| text == answer))
+            .all(|answer| texts.iter().any(|text| text == answer))
     })
     .await;
 }
@@ -69,11 +69,11 @@ fn is_killed_while_signing_in(company: &Company, n: usize, user: i64) -> bool {
 
 /// Both were answered, the first one first; and nothing was asked of the assistant before the person had signed in.
 fn check_answers(company: &Company, n: usize, user: i64) {
-    let said = company.said_to(user);
-    let place = |answer: &str| said.iter().position(|text| text == answer);
-    assert!(place("re one") < place("re two"), "moment {n}: {said:?}");
-    let link = said.iter().position(|text| text.contains("CODE-"));
-    assert!(link < place("re one"), "moment {n}: {said:?}");
+    let texts = company.said_to(user);
+    let place = |answer: &str| texts.iter().position(|text| text == answer);
+    assert!(place("re one") < place("re two"), "moment {n}: {texts:?}");
+    let link = texts.iter().position(|text| text.contains("CODE-"));
+    assert!(link < place("re one"), "moment {n}: {texts:?}");
     let mut keys = HashSet::new();
     for question in company.assistant.take_questions() {
         // Asked again after an end in between it has the same key.
@@ -153,8 +153,8 @@ async fn postgres_two_processes_let_everybody_in_once() {
     company.env.wait_until_drained().await;
     second.shutdown(Duration::from_secs(5)).await;
     for user in &users {
-        let said = company.said_to(*user);
-        assert_eq!(said[1..], ["re one", "re two"], "{said:?}");
+        let texts = company.said_to(*user);
+        assert_eq!(texts[1..], ["re one", "re two"], "{texts:?}");
     }
     assert_eq!(company.grants().await, users.len());
     assert_eq!(company.provider.started(), users.len());

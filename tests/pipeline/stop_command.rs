@@ -25,12 +25,12 @@ impl Assistant for Endless {
         self.states.lock().unwrap().push(question.session_state);
         let history = question.history.into_iter().map(|m| m.text);
         self.histories.lock().unwrap().push(history.collect());
-        let said = [
+        let parts = [
             AnswerPart::SessionState("conversation 7".into()),
             AnswerPart::Text("Well".into()),
         ];
-        let said = stream::iter(said.map(Ok));
-        Ok(Box::pin(said.chain(stream::pending())))
+        let parts = stream::iter(parts.map(Ok));
+        Ok(Box::pin(parts.chain(stream::pending())))
     }
 
     fn needs_history(&self) -> bool {

@@ -97,14 +97,14 @@ async fn unfinished_heads_keep_right_requests_neither_out_nor_waiting() {
     let mut telegram = server.connect().await;
     let answer = exchange(&mut telegram, &server.request(1, "")).await;
     assert_eq!(answer, "HTTP/1.1 200 OK");
-    let mut flood = Vec::new();
+    let mut streams = Vec::new();
     for _ in 0..20 {
         let mut stream = server.connect().await;
         stream.write_all(UNFINISHED_HEAD.as_bytes()).await.unwrap();
-        flood.push(stream);
+        streams.push(stream);
     }
     // All but the newest are closed, oldest first.
-    for stream in &mut flood[..20 - LIMITS.untrusted] {
+    for stream in &mut streams[..20 - LIMITS.untrusted] {
         wait_until_closed(stream).await;
     }
     let kept = exchange(&mut telegram, &server.request(2, "")).await;
@@ -112,7 +112,7 @@ async fn unfinished_heads_keep_right_requests_neither_out_nor_waiting() {
     let mut new = server.connect().await;
     let answer = exchange(&mut new, &server.request(3, "")).await;
     assert_eq!(answer, "HTTP/1.1 200 OK", "a new connection is answered");
-    let newest = flood.last_mut().expect("a flood");
+    let newest = streams.last_mut().expect("a flood");
     let quiet = tokio::time::timeout(Duration::ZERO, newest.read(&mut [0; 1])).await;
     assert!(quiet.is_err(), "what is within the limits stays open");
 }

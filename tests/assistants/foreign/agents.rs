@@ -82,9 +82,9 @@ async fn tool_runs_not_if_nobody_decides_in_time(#[values("ADK", "KAGENT")] url:
         .with_approvals_that_expire();
     chat.ask("delete web-1").await;
     let sent = chat.messages(3).await;
-    let said: Vec<_> = sent[1..].iter().map(|m| m.text.as_str()).collect();
+    let texts: Vec<_> = sent[1..].iter().map(|m| m.text.as_str()).collect();
     assert_eq!(
-        said,
+        texts,
         ["Nobody decided in time: refused.", "Nothing was deleted."]
     );
 }

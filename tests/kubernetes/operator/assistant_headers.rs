@@ -43,8 +43,8 @@ async fn header_secret_is_reported_found_and_followed(cluster: Cluster) {
             let ready = env
                 .wait_for_condition("a", "Ready", "False", "ApiKeyNotFound")
                 .await;
-            let told = ready.message.contains("keys present: other");
-            told.then_some(())
+            let names_keys = ready.message.contains("keys present: other");
+            names_keys.then_some(())
         })
         .await;
 

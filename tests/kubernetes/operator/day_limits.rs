@@ -46,11 +46,11 @@ async fn reached_limit_of_the_day_is_reported(cluster: Cluster) {
     env.telegram
         .send_and_wait(bot, 1001, "one", REPLY_TIMEOUT)
         .await;
-    let told = env
+    let refusal = env
         .telegram
         .send_and_wait(bot, 1001, "two", REPLY_TIMEOUT)
         .await;
-    assert!(told.text.contains("today"), "{}", told.text);
+    assert!(refusal.text.contains("today"), "{}", refusal.text);
     let message = env
         .wait_for_condition("a", "WithinLimits", "False", "DayLimitReached")
         .await
@@ -111,10 +111,10 @@ async fn refused_questions_write_the_status_once(cluster: Cluster) {
     for user in 1002..1006 {
         for words in ["two", "three"] {
             let telegram = &env.telegram;
-            let said = telegram
+            let answer = telegram
                 .send_and_wait(bot, user, words, REPLY_TIMEOUT)
                 .await;
-            assert_eq!(said.text.contains("today"), words == "three");
+            assert_eq!(answer.text.contains("today"), words == "three");
         }
     }
     env.wait_for_condition("a", "WithinLimits", "False", "DayLimitReached")

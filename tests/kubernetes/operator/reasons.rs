@@ -421,11 +421,11 @@ async fn refused_api_key_is_reported_at_once_and_replaced(cluster: Cluster) {
     let users = [2001, 2002, 2003];
     for user in users {
         env.telegram.send_private_message(bot, user, "hello");
-        let told = env
+        let sent = env
             .telegram
             .wait_for_sent_messages(bot, user, 0, Duration::from_secs(20))
             .await;
-        assert!(told[0].text.contains("refuses the bot's key"), "{told:?}");
+        assert!(sent[0].text.contains("refuses the bot's key"), "{sent:?}");
     }
     assert_eq!(env.assistant.request_count(), 1);
     let condition = env

@@ -460,7 +460,7 @@ pub(super) const LIMITED: Conversation = Conversation {
 };
 
 pub(super) fn respond(question: &Question) -> Script {
-    let said = |words: &str| Ok(AnswerPart::Text(words.into()));
+    let text_part = |words: &str| Ok(AnswerPart::Text(words.into()));
     let approval = |id: &str, title: &str| {
         Ok(AnswerPart::Approval(ApprovalRequest {
             id: Some(id.into()),
@@ -482,19 +482,19 @@ pub(super) fn respond(question: &Question) -> Script {
                 rows: vec![buttons.into()],
                 ..Choice::default()
             };
-            vec![said("Well?"), Ok(AnswerPart::Choice(choice))]
+            vec![text_part("Well?"), Ok(AnswerPart::Choice(choice))]
         }
-        "delete" => vec![said("Well?"), approval("a1", "delete_pod")],
-        "delete again" => vec![said("Well?"), approval("a2", "delete_deployment")],
-        "prices" => vec![said("|plan|price|\n|-|-:|\n|basic|$5|")],
-        "tell me all" => vec![said(&format!("{}the end", "word ".repeat(300)))],
+        "delete" => vec![text_part("Well?"), approval("a1", "delete_pod")],
+        "delete again" => vec![text_part("Well?"), approval("a2", "delete_deployment")],
+        "prices" => vec![text_part("|plan|price|\n|-|-:|\n|basic|$5|")],
+        "tell me all" => vec![text_part(&format!("{}the end", "word ".repeat(300)))],
         words if words.contains("files") => vec![
-            said("one"),
+            text_part("one"),
             Ok(offered_bytes("cat.png", &png())),
-            said("two"),
+            text_part("two"),
             Ok(offered_bytes("a.pdf", b"%PDF-1.7")),
-            said("three"),
+            text_part("three"),
         ],
-        _ => vec![said("ok")],
+        _ => vec![text_part("ok")],
     })
 }

@@ -303,7 +303,7 @@ impl World {
         let mut asked = self.assistant.take_questions();
         // What was not answered before the kill is asked again, as the same question.
         asked.dedup_by(|one, other| one.idempotency_key == other.idempotency_key);
-        let asked: Vec<String> = asked.iter().map(told).collect();
+        let asked: Vec<String> = asked.iter().map(text_of).collect();
         assert_eq!(asked, conversation.asked, "{kill:?}");
         assert!(self.env.dead_letters().await.is_empty(), "{kill:?}");
         self.check_counted(conversation).await;
@@ -377,7 +377,7 @@ fn shown(message: &SentMessage) -> String {
 }
 
 /// What the assistant is told by a question, as the conversations name it.
-fn told(question: &Question) -> String {
+fn text_of(question: &Question) -> String {
     if let Some(action) = &question.action {
         return format!("{} of {}", action.value, action.of);
     }

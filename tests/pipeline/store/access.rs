@@ -90,7 +90,7 @@ async fn ask(
     let mut changes = vec![request(asking.messages[0].id, edit)];
     changes.extend(finish(&asking));
     let outcome = end(store, asking.claim, changes).await.access_request;
-    let told = match outcome {
+    let answer = match outcome {
         Some(AskOutcome::Asked(_)) => "asked",
         Some(AskOutcome::Waiting) => "waiting",
         Some(AskOutcome::TooMany) => "too many",
@@ -101,7 +101,7 @@ async fn ask(
     lanes.sort_by_key(|lane| lane.key.chat);
     let of_group = usize::from(matches!(outcome, Some(AskOutcome::Asked(_))));
     assert_eq!(lanes.len(), 1 + of_group);
-    for (lane, text) in lanes.iter().rev().zip([told, "may Ann?"]) {
+    for (lane, text) in lanes.iter().rev().zip([answer, "may Ann?"]) {
         assert_eq!(lane.parts.len(), 1);
         assert_eq!(lane.parts[0].part, part(text));
         let mut changes = sent(&lane.parts);

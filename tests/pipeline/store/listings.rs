@@ -49,11 +49,11 @@ async fn dead_letter_is_listed_and_retried() {
         ..ListingQuery::default()
     };
     let dead = store.dead_letters(&listing).await.unwrap().rows;
-    let told: Vec<_> = dead
+    let listed: Vec<_> = dead
         .iter()
         .map(|d| (d.kind.as_str(), d.update_id, d.reason.as_str()))
         .collect();
-    assert_eq!(told, [("message", 1, "no use"), ("reply", 2, "gone")]);
+    assert_eq!(listed, [("message", 1, "no use"), ("reply", 2, "gone")]);
     assert!(claim(&*store, "a", 1).await.lanes.is_empty());
     let ids: Vec<i64> = dead.iter().map(|d| d.id).collect();
     assert_eq!(store.retry_dead_letters(&ids).await.unwrap(), 2);

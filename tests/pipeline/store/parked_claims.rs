@@ -35,10 +35,10 @@ async fn notified(store: &dyn Store) -> Vec<String> {
     let notifier = store.work_notifier();
     // What is told last shows that nothing else was.
     notifier.notify(&connector("last").uid);
-    let told = notifier.notified_connectors().await;
-    let mut told: Vec<_> = told.iter().map(|uid| uid.as_str().to_owned()).collect();
-    told.sort();
-    told
+    let notified = notifier.notified_connectors().await;
+    let mut notified: Vec<_> = notified.iter().map(|uid| uid.as_str().to_owned()).collect();
+    notified.sort();
+    notified
 }
 
 /// Shared by the tests of both databases.

@@ -46,8 +46,8 @@ pub(crate) async fn read_along_is_bounded_and_ends(store: &dyn Store) {
     let [first, second] = [&lanes[0], &lanes[1]].map(|lane| lane.claim);
     let other = vec![keep(1, "elsewhere")];
     write(store, second, other).await;
-    let said = (1..=5).map(|n| keep(n, &format!("m{n}"))).collect();
-    write(store, first, said).await;
+    let changes = (1..=5).map(|n| keep(n, &format!("m{n}"))).collect();
+    write(store, first, changes).await;
     assert_eq!(texts(store, first.lane).await, ["m3", "m4", "m5"]);
     write(store, first, vec![keep(4, "m4, edited")]).await;
     assert_eq!(texts(store, first.lane).await, ["m3", "m4, edited", "m5"]);

@@ -100,9 +100,9 @@ async fn lane_released_in_the_background_is_claimed_with_what_came_meanwhile() {
         release: Some(Release::Now),
     };
     store.release_in_background(uid.clone(), write);
-    let told = tokio::time::timeout(Duration::from_secs(30), notifier.notified_connectors());
-    let told = told.await.expect("somebody is told");
-    assert!(told.contains(&uid), "{told:?}");
+    let notified = tokio::time::timeout(Duration::from_secs(30), notifier.notified_connectors());
+    let notified = notified.await.expect("somebody is told");
+    assert!(notified.contains(&uid), "{notified:?}");
     let claimed = claim(&*store, "a", 10).await;
     assert_eq!(super::ids(&claimed), [[2]]);
 }

@@ -25,8 +25,8 @@ pub async fn messages_are_sent_and_waited_for(world: &World, kubectl: &Kubectl) 
     let made = kubectl
         .try_run(&create, &message(&name, spec.clone()))
         .await;
-    let said = format!("outgoingmessage.data.connectors.pupau.ai/{name} created\n");
-    assert_eq!(made.text, said, "{made:?}");
+    let expected = format!("outgoingmessage.data.connectors.pupau.ai/{name} created\n");
+    assert_eq!(made.text, expected, "{made:?}");
     let wait = format!("wait outgoingmessage/{name} -n {acme} --timeout=30s --as reader");
     let met = kubectl.run(&format!("{wait} --for=condition=Sent")).await;
     assert!(met.contains("condition met"), "{met}");
