@@ -1,5 +1,6 @@
 //! The rules of a reconcile as a table: a scenario, and the plan that it leads to.
 
+mod reasons;
 mod scenario;
 
 use rstest::rstest;

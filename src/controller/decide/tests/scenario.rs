@@ -59,26 +59,7 @@ pub(super) fn scenario() -> Scenario {
                 "access": {"level": "Open"},
             },
         }),
-        dereferenced: Dereferenced::Resolved(Box::new(Resolved {
-            approvals: None,
-            sign_in: None,
-            requests: None,
-            token: given(84),
-            bot: Some(bot(84)),
-            assistant: AssistantState::Built { changed: false },
-            built_assistant: None,
-            transcription: Transcription::None,
-            extraction: Extraction::None,
-            speech: Speech::default(),
-            access: AccessState::default(),
-            policy: AccessPolicy {
-                level: AccessLevel::Open,
-                ids: Arc::new(HashSet::new()),
-                usernames: Arc::new(HashSet::new()),
-                ends: Arc::default(),
-                takes_grants: false,
-            },
-        })),
+        dereferenced: Dereferenced::Resolved(Box::new(resolved())),
         facts: Facts {
             previous: None,
             status_altered: false,
@@ -111,6 +92,30 @@ pub(super) fn scenario() -> Scenario {
             now: jiff::Timestamp::from_second(1_000).expect("a time"),
         },
         role: Role::Leader,
+    }
+}
+
+/// A token, an assistant and an open bot.
+fn resolved() -> Resolved {
+    Resolved {
+        approvals: None,
+        sign_in: None,
+        requests: None,
+        token: given(84),
+        bot: Some(bot(84)),
+        assistant: AssistantState::Built { changed: false },
+        built_assistant: None,
+        transcription: Transcription::None,
+        extraction: Extraction::None,
+        speech: Speech::default(),
+        access: AccessState::default(),
+        policy: AccessPolicy {
+            level: AccessLevel::Open,
+            ids: Arc::new(HashSet::new()),
+            usernames: Arc::new(HashSet::new()),
+            ends: Arc::default(),
+            takes_grants: false,
+        },
     }
 }
 
@@ -187,6 +192,15 @@ impl Scenario {
     }
     pub(super) fn connection(mut self, fact: Option<ConnectionFact>) -> Self {
         self.facts.observed.connection = fact;
+        self
+    }
+    pub(super) fn assistant(mut self, fact: AssistantFact) -> Self {
+        self.facts.observed.assistant = fact;
+        self
+    }
+    /// With these `spec.limits`.
+    pub(super) fn limits(mut self, limits: serde_json::Value) -> Self {
+        self.object["spec"]["limits"] = limits;
         self
     }
     pub(super) fn refused(self) -> Self {
