@@ -140,13 +140,9 @@ pub fn resolve_access(
         let policy = policy(access.level, &Arc::default(), false);
         return (policy, AccessState::default());
     };
-    let mut problems = Vec::new();
-    let users = match selection {
-        None => {
-            problems.push(AccessProblem::SelectionMissing(field));
-            Arc::default()
-        }
-        Some(selection) => resolve_selection(selection, &mut look_up_user_list, &mut problems),
+    let (users, problems) = match selection {
+        None => (Arc::default(), vec![AccessProblem::SelectionMissing(field)]),
+        Some(selection) => resolve_selection(selection, &mut look_up_user_list),
     };
     let ended = users.count_ended(now);
     let state = AccessState {
@@ -165,9 +161,9 @@ pub fn resolve_access(
 /// The users of a selection, and what is unresolved in it.
 fn resolve_selection(
     selection: &UserSelection,
-    look_up_user_list: &mut impl FnMut(&ListRef) -> UserListLookup,
-    problems: &mut Vec<AccessProblem>,
-) -> Arc<UserSet> {
+    mut look_up_user_list: impl FnMut(&ListRef) -> UserListLookup,
+) -> (Arc<UserSet>, Vec<AccessProblem>) {
+    let mut problems = Vec::new();
     let mut resolved: Vec<Arc<UserSet>> = Vec::new();
     if let Some(inline) = selection.users.as_deref().filter(|u| !u.is_empty()) {
         resolved.push(Arc::new(UserSet::from_entries(inline)));
@@ -191,42 +187,39 @@ fn resolve_selection(
             }
         }
     }
-    match <[Arc<UserSet>; 1]>::try_from(resolved) {
+    let users = match <[Arc<UserSet>; 1]>::try_from(resolved) {
         Ok([only]) => only,
         Err(several) => Arc::new(UserSet::union(&several)),
-    }
+    };
+    (users, problems)
 }
 
-/// Resolves who approves, as access lists are resolved; what is unresolved joins the problems of `state`, and names nobody.
+/// Resolves who approves, as access lists are resolved, and says what is unresolved, which names nobody.
 pub fn resolve_approvals(
     approvals: &ApprovalsSpec,
-    mut look_up_user_list: impl FnMut(&ListRef) -> UserListLookup,
-    state: &mut AccessState,
-) -> ApprovalPolicy {
-    let approvers = approvals.approvers.as_ref().map(|selection| {
-        let problems = &mut state.problems;
-        let users = resolve_selection(selection, &mut look_up_user_list, problems);
-        policy(AccessLevel::Specific, &users, false)
-    });
-    ApprovalPolicy {
-        approvers,
+    look_up_user_list: impl FnMut(&ListRef) -> UserListLookup,
+) -> (ApprovalPolicy, Vec<AccessProblem>) {
+    let selection = approvals.approvers.as_ref();
+    let resolved = selection.map(|selection| resolve_selection(selection, look_up_user_list));
+    let (users, problems) = resolved.unzip();
+    let policy = ApprovalPolicy {
+        approvers: users.map(|users| policy(AccessLevel::Specific, &users, false)),
         timeout: approvals.timeout(),
         chat: approvals.chat.as_ref().map(|chat| ApprovalChat {
             id: chat.id,
             topic: chat.topic.unwrap_or(0),
         }),
-    }
+    };
+    (policy, problems.unwrap_or_default())
 }
 
 /// Resolves how denied users ask for access; who decides as in [`resolve_approvals`].
 pub fn resolve_requests(
     requests: &AccessRequestsSpec,
-    mut look_up_user_list: impl FnMut(&ListRef) -> UserListLookup,
-    state: &mut AccessState,
-) -> RequestPolicy {
-    let problems = &mut state.problems;
-    let users = resolve_selection(&requests.approvers, &mut look_up_user_list, problems);
-    RequestPolicy {
+    look_up_user_list: impl FnMut(&ListRef) -> UserListLookup,
+) -> (RequestPolicy, Vec<AccessProblem>) {
+    let (users, problems) = resolve_selection(&requests.approvers, look_up_user_list);
+    let policy = RequestPolicy {
         notify: ApprovalChat {
             id: requests.notify.chat,
             topic: requests.notify.topic.unwrap_or(0),
@@ -234,7 +227,8 @@ pub fn resolve_requests(
         approvers: policy(AccessLevel::Specific, &users, false),
         grant_days: requests.days(),
         per_user_per_day: requests.per_day(),
-    }
+    };
+    (policy, problems)
 }
 
 fn policy(level: AccessLevel, users: &Arc<UserSet>, takes_grants: bool) -> AccessPolicy {
@@ -394,13 +388,12 @@ mod tests {
             grant_days: Some(0),
             per_user_per_day: Some(99),
         };
-        let mut state = AccessState::default();
-        let policy = resolve_requests(&requests, |_| UserListLookup::NotFound, &mut state);
+        let (policy, problems) = resolve_requests(&requests, |_| UserListLookup::NotFound);
         assert_eq!(*policy.approvers.ids, HashSet::from([1]));
         assert!(!policy.approvers.takes_grants);
         assert_eq!((policy.grant_days, policy.per_user_per_day), (Some(1), 10));
         assert_eq!(
-            state.problems,
+            problems,
             [AccessProblem::ListNotFound(ListRef::from("gone"))]
         );
     }

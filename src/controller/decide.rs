@@ -21,7 +21,7 @@ use crate::api::connector::{ConnectionMode, SendingSpec};
 use crate::connection::ConnectionGoal;
 use crate::identity::ConnectorRef;
 use crate::observation::{self, ConnectionFact, IdentityFact};
-use crate::registry::ResolvedConnector;
+use crate::registry::{DayLimits, ResolvedConnector};
 use crate::telegram::Bot;
 use crate::telegram::bot::BotProfile;
 use jiff::Timestamp;
@@ -117,26 +117,12 @@ fn decide_resolved(
     let day_limits = policies::day_limits(&connector.spec);
     let (status, requeue) = match role {
         Role::Follower => (StatusPlan::Skip, None),
-        Role::Leader => decide_status(
-            &StatusInputs {
-                generation: connector.metadata.generation.unwrap_or_default(),
-                suspended,
-                mode: facts.mode,
-                webhook_url: decide_webhook_url(&token, suspended, facts),
-                token: &token,
-                access: &resolved.access,
-                assistant: &resolved.assistant,
-                session: policies::session_policy(&connector.spec).duration,
-                needs_all_group_messages: policies::needs_all_group_messages(&connector.spec),
-                day_limits: day_limits.as_ref(),
-                unknown_time_zone: policies::unknown_time_zone(&connector.spec),
-                facts: &observed,
-                connection_changed,
-                previous: facts.previous.as_ref(),
-                now: facts.now,
-            },
-            facts,
-        ),
+        Role::Leader => {
+            let limits = day_limits.as_ref();
+            let seen = (&observed, connection_changed);
+            let inputs = status_inputs(connector, resolved, &token, limits, seen, facts);
+            decide_status(&inputs, facts)
+        }
     };
     let changes_in = observed
         .changes_in
@@ -159,6 +145,35 @@ fn decide_resolved(
         delete_data: false,
         status,
         requeue: [requeue, changes_in, next_end].into_iter().flatten().min(),
+    }
+}
+
+/// What the status is made of. `observed` holds what was seen, and whether the connection is another one than when the status was written.
+fn status_inputs<'a>(
+    connector: &'a TelegramConnector,
+    resolved: &'a Resolved,
+    token: &'a TokenState,
+    day_limits: Option<&'a DayLimits>,
+    observed: (&'a observation::ObservedFacts, bool),
+    facts: &'a Facts,
+) -> StatusInputs<'a> {
+    let spec = &connector.spec;
+    StatusInputs {
+        generation: connector.metadata.generation.unwrap_or_default(),
+        suspended: spec.is_suspended(),
+        mode: facts.mode,
+        webhook_url: decide_webhook_url(token, spec.is_suspended(), facts),
+        token,
+        access: &resolved.access,
+        assistant: &resolved.assistant,
+        session: policies::session_policy(spec).duration,
+        needs_all_group_messages: policies::needs_all_group_messages(spec),
+        day_limits,
+        unknown_time_zone: policies::unknown_time_zone(spec),
+        facts: observed.0,
+        connection_changed: observed.1,
+        previous: facts.previous.as_ref(),
+        now: facts.now,
     }
 }
 

@@ -91,20 +91,22 @@ pub(super) async fn dereference(
     let transcription = resolve_transcription(&connector.spec, &connector_ref, ctx).await?;
     let extraction = resolve_extraction(&connector.spec, &connector_ref, ctx).await?;
     let speech = resolve_speech(&connector.spec, &connector_ref, ctx).await?;
-    let (policy, mut access) =
-        access::resolve_access(&connector.spec.access, ctx.clock.now(), |list| {
-            look_up_user_list(&connector_ref, list, ctx)
-        });
-    let sign_in =
-        sign_in::resolve_sign_in(&connector.spec, &connector_ref, ctx, &mut access).await?;
-    let approvals = connector.spec.approvals.as_ref().map(|approvals| {
-        let look_up = |list: &ListRef| look_up_user_list(&connector_ref, list, ctx);
-        access::resolve_approvals(approvals, look_up, &mut access)
-    });
-    let requests = connector.spec.access.requests.as_ref().map(|requests| {
-        let look_up = |list: &ListRef| look_up_user_list(&connector_ref, list, ctx);
-        access::resolve_requests(requests, look_up, &mut access)
-    });
+    let sign_in = sign_in::resolve_sign_in(&connector.spec, &connector_ref, ctx).await?;
+    let look_up = |list: &ListRef| look_up_user_list(&connector_ref, list, ctx);
+    let spec = &connector.spec;
+    let (policy, mut access) = access::resolve_access(&spec.access, ctx.clock.now(), look_up);
+    let approvals = spec.approvals.as_ref();
+    let approvals = approvals.map(|approvals| access::resolve_approvals(approvals, look_up));
+    let (approvals, unresolved_approvers) = approvals.unzip();
+    let requests = spec.access.requests.as_ref();
+    let requests = requests.map(|requests| access::resolve_requests(requests, look_up));
+    let (requests, unresolved_deciders) = requests.unzip();
+    access.sign_in_unknown = sign_in.is_unknown;
+    access.problems.extend(sign_in.problem);
+    let unresolved = [unresolved_approvers, unresolved_deciders];
+    access
+        .problems
+        .extend(unresolved.into_iter().flatten().flatten());
     Ok(Dereferenced::Resolved(Box::new(Resolved {
         token,
         bot,
@@ -115,7 +117,7 @@ pub(super) async fn dereference(
         speech,
         access,
         policy,
-        sign_in,
+        sign_in: sign_in.policy,
         approvals,
         requests,
     })))

@@ -156,92 +156,75 @@ pub(super) fn notice_event(
     mode: ConnectionMode,
     connector: &ConnectorRef,
 ) -> Event {
+    use {EventReason as R, EventType as T};
+    let (type_, reason, action) = match notice {
+        Notice::ForeignWebhook { .. } => (T::Warning, R::ForeignWebhook, "Connect"),
+        Notice::DeadLetter { .. } => (T::Warning, R::MessageGivenUp, "Answer"),
+        Notice::GroupMoved { .. } => (T::Warning, R::GroupMoved, "Answer"),
+        Notice::ApprovalEnded { .. } => (T::Normal, R::ApprovalEnded, "Approve"),
+        Notice::Denied { .. } => (T::Normal, R::UserDenied, "Answer"),
+        Notice::AccessRequested { .. } => (T::Normal, R::AccessRequested, "Ask"),
+        Notice::SpeechFailed { .. } => (T::Warning, R::SpeechFailed, "Speak"),
+        Notice::TranscriptionFailed { .. } => (T::Warning, R::TranscriptionFailed, "Transcribe"),
+        Notice::ExtractionFailed { .. } => (T::Warning, R::ExtractionFailed, "Extract"),
+    };
+    Event {
+        type_,
+        reason,
+        action,
+        note: notice_text(notice, mode, connector),
+    }
+}
+
+/// What a notice tells people.
+fn notice_text(notice: &Notice, mode: ConnectionMode, connector: &ConnectorRef) -> String {
     let (namespace, name) = (&connector.namespace, &connector.name);
     match notice {
-        Notice::ForeignWebhook { host } => Event {
-            type_: EventType::Warning,
-            reason: EventReason::ForeignWebhook,
-            action: "Connect",
-            note: match mode {
-                ConnectionMode::Polling => format!(
-                    "the bot has a webhook at {host}, which keeps it from being polled; it is removed now, nothing queued is lost"
-                ),
-                ConnectionMode::Webhook => format!(
-                    "the bot has a webhook at {host}; it is replaced now, nothing queued is lost"
-                ),
-            },
-        },
-        Notice::DeadLetter { reason } => Event {
-            type_: EventType::Warning,
-            reason: EventReason::MessageGivenUp,
-            action: "Answer",
-            note: format!("a message was given up and kept as a dead letter: {reason}"),
-        },
-        Notice::GroupMoved { from, to } => Event {
-            type_: EventType::Warning,
-            reason: EventReason::GroupMoved,
-            action: "Answer",
-            note: format!(
-                "the group {from} of spec.groups.chats has become a supergroup with the id {to}. The bot goes on there, as long as the store remembers: \
-                 put {to} in the place of {from} in spec.groups.chats"
+        Notice::ForeignWebhook { host } => match mode {
+            ConnectionMode::Polling => format!(
+                "the bot has a webhook at {host}, which keeps it from being polled; it is removed now, nothing queued is lost"
+            ),
+            ConnectionMode::Webhook => format!(
+                "the bot has a webhook at {host}; it is replaced now, nothing queued is lost"
             ),
         },
-        Notice::ApprovalEnded { result } => Event {
-            type_: EventType::Normal,
-            reason: EventReason::ApprovalEnded,
-            action: "Approve",
-            note: match *result {
-                "approved" => "what the assistant asked for was approved",
-                "expired" => "nobody decided in time about what the assistant asked for: it was refused",
-                "superseded" => "what the assistant asked for was withdrawn: the conversation went on without it",
-                _ => "what the assistant asked for was refused",
+        Notice::DeadLetter { reason } => {
+            format!("a message was given up and kept as a dead letter: {reason}")
+        }
+        Notice::GroupMoved { from, to } => format!(
+            "the group {from} of spec.groups.chats has become a supergroup with the id {to}. The bot goes on there, as long as the store remembers: \
+             put {to} in the place of {from} in spec.groups.chats"
+        ),
+        Notice::ApprovalEnded { result } => match *result {
+            "approved" => "what the assistant asked for was approved",
+            "expired" => {
+                "nobody decided in time about what the assistant asked for: it was refused"
             }
-            .to_owned(),
-        },
-        Notice::Denied { messages } => Event {
-            type_: EventType::Normal,
-            reason: EventReason::UserDenied,
-            action: "Answer",
-            note: format!(
-                "{messages} message(s) of people whom spec.access does not name were denied since this was last told (at most once an hour). \
-                 With spec.access.saveDeniedConversations, who they are: telegram-connector-operator denied -n {namespace} {name}. \
-                 To let one in: telegram-connector-operator allow -n {namespace} {name} USER_ID, \
-                 for a time with --until DATE, or grant in place of allow where grants count"
-            ),
-        },
-        Notice::AccessRequested { requests } => Event {
-            type_: EventType::Normal,
-            reason: EventReason::AccessRequested,
-            action: "Ask",
-            note: format!(
-                "{requests} request(s) for access were made since this was last told (at most once an hour). \
-                 They wait in the group of spec.access.requests.notify for spec.access.requests.approvers, for seven days"
-            ),
-        },
-        Notice::SpeechFailed { messages, detail } => Event {
-            type_: EventType::Warning,
-            reason: EventReason::SpeechFailed,
-            action: "Speak",
-            note: format!(
-                "{messages} answer(s) went out as text alone since this was last told (at most once an hour), since they could not be read out; the last because: {detail}"
-            ),
-        },
-        Notice::TranscriptionFailed { messages, detail } => Event {
-            type_: EventType::Warning,
-            reason: EventReason::TranscriptionFailed,
-            action: "Transcribe",
-            note: format!(
-                "{messages} voice message(s) could not be written down since this was last told (at most once an hour); the last because: {detail}"
-            ),
-        },
-        Notice::ExtractionFailed { messages, detail } => Event {
-            type_: EventType::Warning,
-            reason: EventReason::ExtractionFailed,
-            action: "Extract",
-            note: format!(
-                "the words of {messages} document(s) could not be extracted since this was last told (at most once an hour); the last because: {detail}"
-            ),
-        },
+            "superseded" => {
+                "what the assistant asked for was withdrawn: the conversation went on without it"
+            }
+            _ => "what the assistant asked for was refused",
+        }
+        .to_owned(),
+        Notice::Denied { messages } => format!(
+            "{messages} message(s) of people whom spec.access does not name were denied since this was last told (at most once an hour). \
+             With spec.access.saveDeniedConversations, who they are: telegram-connector-operator denied -n {namespace} {name}. \
+             To let one in: telegram-connector-operator allow -n {namespace} {name} USER_ID, \
+             for a time with --until DATE, or grant in place of allow where grants count"
+        ),
+        Notice::AccessRequested { requests } => format!(
+            "{requests} request(s) for access were made since this was last told (at most once an hour). \
+             They wait in the group of spec.access.requests.notify for spec.access.requests.approvers, for seven days"
+        ),
+        Notice::SpeechFailed { messages, detail } => format!(
+            "{messages} answer(s) went out as text alone since this was last told (at most once an hour), since they could not be read out; the last because: {detail}"
+        ),
+        Notice::TranscriptionFailed { messages, detail } => format!(
+            "{messages} voice message(s) could not be written down since this was last told (at most once an hour); the last because: {detail}"
+        ),
+        Notice::ExtractionFailed { messages, detail } => format!(
+            "the words of {messages} document(s) could not be extracted since this was last told (at most once an hour); the last because: {detail}"
+        ),
     }
 }
 

@@ -28,7 +28,7 @@ use super::user_set::UserListCache;
 use crate::connection::{BotConnections, ConnectionSettings};
 use crate::identity::ConnectorUid;
 use crate::store::shards::ShardLeases;
-use crate::telemetry::WatchedResource;
+use crate::telemetry::{Readiness, WatchedResource};
 
 /// How long the first reconcile waits for the Secrets' watch; it needs none, but saves reading them twice.
 const SECRETS_SYNC_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,66 +52,72 @@ pub(super) async fn run(
     let (user_lists, lists_writer) = reflector::store::<GuardedUserList>();
     let (cluster_lists, cluster_lists_writer) = reflector::store::<GuardedClusterUserList>();
     let (requeue, requeued) = mpsc::unbounded_channel();
-    let (requeue_list, requeued_lists) = mpsc::unbounded_channel();
-    let (requeue_cluster_list, requeued_cluster_lists) = mpsc::unbounded_channel();
+    let (namespaced, requeued_lists) = mpsc::unbounded_channel();
+    let (cluster, requeued_cluster_lists) = mpsc::unbounded_channel();
     let requeue_lists = ListRequeues {
-        namespaced: requeue_list,
-        cluster: requeue_cluster_list,
+        namespaced,
+        cluster,
     };
-    let cluster_lists = ClusterUserLists::new(cluster_lists);
-    let context = Arc::new(new_context(
-        deps,
-        user_lists,
-        cluster_lists,
-        leading,
-        requeue,
-    ));
+    let context = new_context(deps, user_lists, cluster_lists, leading, requeue);
     // Ends after everything else, because the others are told by it whether they may.
     let roles = start_roles(&context, leader_sender, stop.clone());
-    let (secrets_synced, secrets_are_synced) = watch::channel(false);
-    let _secrets = AbortOnDropHandle::new(tokio::spawn(watch_secrets(
-        context.clone(),
-        readiness.clone(),
-        secrets_synced,
-    )));
+    let (_secrets, secrets_are_synced) = start_secret_watch(&context, readiness.clone());
     // `Store::wait_until_ready` wakes only the one who asked last, and the lists' own controller asks it too.
-    let (lists_synced, mut lists_are_synced) = watch::channel(false);
-    let _lists = AbortOnDropHandle::new(tokio::spawn(run_user_list_controller(
+    let (lists_synced, lists_are_synced) = watch::channel(false);
+    let _lists = spawn(run_user_list_controller(
         context.clone(),
         readiness.clone(),
         lists_writer,
         requeued_lists,
         lists_synced,
-    )));
+    ));
     // Nothing waits for it: the cluster may not know the kind, and connectors that refer to one wait by themselves.
-    let _cluster_lists = AbortOnDropHandle::new(tokio::spawn(run_cluster_user_list_controller(
+    let _cluster_lists = spawn(run_cluster_user_list_controller(
         context.clone(),
         cluster_lists_writer,
         requeued_cluster_lists,
-    )));
-    let _orphan_gc = AbortOnDropHandle::new(tokio::spawn(orphan_gc::run(
-        context.clone(),
-        readiness.clone(),
-    )));
+    ));
+    let _orphan_gc = spawn(orphan_gc::run(context.clone(), readiness.clone()));
     let connectors = async {
-        // Without the lists everybody would be denied for a moment, and the status would say so.
-        if lists_are_synced.wait_for(|synced| *synced).await.is_err() {
-            return;
+        if are_synced(lists_are_synced, secrets_are_synced).await {
+            run_connector_controller(
+                context.clone(),
+                readiness,
+                changed_connectors,
+                requeued,
+                requeue_lists,
+            )
+            .await;
         }
-        let mut synced = secrets_are_synced;
-        let _ = tokio::time::timeout(SECRETS_SYNC_TIMEOUT, synced.wait_for(|s| *s)).await;
-        run_connector_controller(
-            context.clone(),
-            readiness,
-            changed_connectors,
-            requeued,
-            requeue_lists,
-        )
-        .await;
     };
     stop.run_until_cancelled(connectors).await;
     // Pollers end first, then the shards and the Lease go back.
     roles.await;
+}
+
+/// Watches the Secrets until the handle is dropped, and tells when all are known.
+fn start_secret_watch(
+    context: &Arc<Context>,
+    readiness: Arc<Readiness>,
+) -> (AbortOnDropHandle<()>, watch::Receiver<bool>) {
+    let (synced, are_synced) = watch::channel(false);
+    let task = watch_secrets(context.clone(), readiness, synced);
+    (spawn(task), are_synced)
+}
+
+/// A task that ends with what comes back.
+fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(task))
+}
+
+/// Waits for the lists, and for a while for the Secrets. Not if the lists' controller is gone.
+async fn are_synced(mut lists: watch::Receiver<bool>, mut secrets: watch::Receiver<bool>) -> bool {
+    // Without the lists everybody would be denied for a moment, and the status would say so.
+    if lists.wait_for(|synced| *synced).await.is_err() {
+        return false;
+    }
+    let _ = tokio::time::timeout(SECRETS_SYNC_TIMEOUT, secrets.wait_for(|s| *s)).await;
+    true
 }
 
 /// The view of the cluster ages from here on, also while the CRDs are waited for.
@@ -132,10 +138,10 @@ fn begin_watches(deps: &ControllerDependencies) {
 fn new_context(
     deps: ControllerDependencies,
     user_lists: Store<GuardedUserList>,
-    cluster_lists: ClusterUserLists,
+    cluster_lists: Store<GuardedClusterUserList>,
     leading: watch::Receiver<bool>,
     requeue: mpsc::UnboundedSender<ConnectorUid>,
-) -> Context {
+) -> Arc<Context> {
     let connections = Arc::new(BotConnections::new(
         deps.inbox.clone(),
         deps.observations.clone(),
@@ -144,11 +150,11 @@ fn new_context(
         deps.settings.recheck_interval,
     ));
     let sharing = shard_leases(&deps).map(|leases| Arc::new(ObservationSharing::new(leases)));
-    Context {
+    Arc::new(Context {
         inputs: Inputs {
             secrets: SecretCache::new(deps.client.clone(), deps.settings.require_secret_label),
             user_lists,
-            cluster_lists,
+            cluster_lists: ClusterUserLists::new(cluster_lists),
             parsed_lists: UserListCache::default(),
             references: Arc::new(ReferenceIndex::default()),
             factory: deps.assistants,
@@ -172,7 +178,7 @@ fn new_context(
         clock: deps.clock,
         leading,
         requeue,
-    }
+    })
 }
 
 /// The leases of shards, where the polling is shared: by several replicas, with a store that all of them reach. Webhooks need none.

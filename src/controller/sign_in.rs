@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use super::access::{AccessProblem, AccessState};
+use super::access::AccessProblem;
 use super::context::Context;
 use super::error::ReconcileError;
 use super::provider_spec::ProviderSpec;
@@ -20,8 +20,19 @@ use crate::identity_provider::{
 };
 use crate::registry::SignInPolicy;
 
-/// How members of the company are recognized, where they are; what keeps people from signing in joins the problems of `access`. A provider that cannot
-/// be used is there all the same: members keep their access until their recheck fails.
+/// What came of `spec.access.companyUsers.oidc`.
+#[derive(Default)]
+pub(super) struct ResolvedSignIn {
+    /// How members of the company are recognized; `None` where they are not. A provider that cannot be used is there all the same: members keep
+    /// their access until their recheck fails.
+    pub(super) policy: Option<SignInPolicy>,
+    /// Nobody has looked yet whether the provider can be used.
+    pub(super) is_unknown: bool,
+    /// What keeps people from signing in.
+    pub(super) problem: Option<AccessProblem>,
+}
+
+/// Resolves how people sign in with the company account.
 ///
 /// # Errors
 /// [`ReconcileError::ReadSecret`] when the API server cannot be asked.
@@ -29,12 +40,11 @@ pub(super) async fn resolve_sign_in(
     spec: &TelegramConnectorSpec,
     connector_ref: &ConnectorRef,
     ctx: &Context,
-    access: &mut AccessState,
-) -> Result<Option<SignInPolicy>, ReconcileError> {
+) -> Result<ResolvedSignIn, ReconcileError> {
     let uid = &connector_ref.uid;
     let Some(oidc) = spec.access.deciding_provider() else {
         ctx.caches.identity_providers.remove(uid);
-        return Ok(None);
+        return Ok(ResolvedSignIn::default());
     };
     let secret = read_key(
         oidc.client_secret_ref.as_ref(),
@@ -62,19 +72,21 @@ pub(super) async fn resolve_sign_in(
         |spec, credentials| Ok(build(spec, credentials.api_key, connector_ref, ctx)),
     );
     let Ok(provider) = built else {
-        return Ok(None);
+        return Ok(ResolvedSignIn::default());
     };
     let problem = missing.or_else(|| match provider.standing() {
         Standing::Failing(error) => Some(failing(&error)),
         Standing::Unknown | Standing::Ready => None,
     });
-    access.sign_in_unknown = provider.standing() == Standing::Unknown && problem.is_none();
-    access.problems.extend(problem);
-    Ok(Some(SignInPolicy {
-        provider,
-        recheck: oidc.recheck(),
-        grace: oidc.grace(),
-    }))
+    Ok(ResolvedSignIn {
+        is_unknown: provider.standing() == Standing::Unknown && problem.is_none(),
+        problem,
+        policy: Some(SignInPolicy {
+            provider,
+            recheck: oidc.recheck(),
+            grace: oidc.grace(),
+        }),
+    })
 }
 
 /// A provider that is looked after in the background.

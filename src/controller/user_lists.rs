@@ -108,18 +108,32 @@ async fn reconcile_list<L: SharedUserList>(
     if is_anothers || list.meta().deletion_timestamp.is_some() {
         return Ok(None);
     }
-    let watches = ctx.inputs.readiness.watches();
-    let is_counted = match namespace.as_str() {
-        "" => watches.are_listed(WatchedResource::Connectors),
-        namespace => watches.is_listed(WatchedResource::Connectors, namespace),
-    };
-    if !is_counted {
+    if !is_counted(&namespace, ctx) {
         // Nobody is known yet who refers to it: `usedBy` would be wrong for a moment. The first list of connectors reconciles it again.
         return Ok(Some(UNLISTED_RETRY));
     }
+    write_list_status(list, &namespace, &name, ctx).await
+}
+
+/// Whether all connectors that may refer to a list of this namespace (`""`: of the cluster) are known.
+fn is_counted(namespace: &str, ctx: &Context) -> bool {
+    let watches = ctx.inputs.readiness.watches();
+    match namespace {
+        "" => watches.are_listed(WatchedResource::Connectors),
+        namespace => watches.is_listed(WatchedResource::Connectors, namespace),
+    }
+}
+
+/// Writes the status if it differs. After how long to look again, because an entry ends or somebody else changes the status too often.
+async fn write_list_status<L: SharedUserList>(
+    list: &L,
+    namespace: &str,
+    name: &str,
+    ctx: &Context,
+) -> Result<Option<Duration>, ReconcileError> {
     let users = ctx.inputs.parsed_lists.get_or_parse(
-        &namespace,
-        &name,
+        namespace,
+        name,
         list.meta().resource_version.as_deref().unwrap_or_default(),
         list.users(),
     );
@@ -134,7 +148,7 @@ async fn reconcile_list<L: SharedUserList>(
         used_by: ctx
             .inputs
             .references
-            .count_connectors_using_list(&namespace, &name),
+            .count_connectors_using_list(namespace, name),
     };
     let generation = list.meta().generation.unwrap_or_default();
     let problem = list.problem();
@@ -148,7 +162,11 @@ async fn reconcile_list<L: SharedUserList>(
         if let Err(wait) = statuses.begin_repair(list.meta(), Instant::now()) {
             return Ok(Some(wait));
         }
-        tracing::warn!(%namespace, list = %name, "the status was changed by somebody else; it is written again");
+        tracing::warn!(
+            namespace,
+            list = name,
+            "the status was changed by somebody else; it is written again"
+        );
     }
     let version = patches::apply_status::<L>(&ctx.client, list.meta(), &status, is_altered)
         .await

@@ -289,11 +289,8 @@ impl StatusInputs<'_> {
                     AssistantFault::Unauthorized => Reason::AssistantUnauthorized,
                     AssistantFault::Failing => Reason::AssistantFailing,
                 };
-                condition_value(
-                    FALSE,
-                    reason,
-                    format!("three exchanges in a row failed, the last with: {detail}"),
-                )
+                let message = format!("three exchanges in a row failed, the last with: {detail}");
+                condition_value(FALSE, reason, message)
             }
             AssistantFact::KeyRefused { detail } => condition_value(
                 FALSE,
@@ -302,21 +299,22 @@ impl StatusInputs<'_> {
                     "{detail}; permitted messages wait, and are answered once the key is accepted"
                 ),
             ),
-            AssistantFact::Unknown => self
-                .previous_value(ConditionType::AssistantReady)
-                .filter(|v| {
-                    !changed
-                        && v.reason != Reason::ApiKeyNotFound
-                        && v.reason != Reason::SecretNotAllowed
-                })
-                .unwrap_or_else(|| {
-                    condition_value(
-                        UNKNOWN,
-                        Reason::NoExchangeYet,
-                        "no exchange with the assistant yet",
-                    )
-                }),
+            AssistantFact::Unknown => self.assistant_without_exchange(changed),
         }
+    }
+
+    /// No exchange has been seen: what was true of the same assistant before, if anything was.
+    fn assistant_without_exchange(&self, changed: bool) -> ConditionValue {
+        self.previous_value(ConditionType::AssistantReady)
+            .filter(|v| {
+                !changed
+                    && v.reason != Reason::ApiKeyNotFound
+                    && v.reason != Reason::SecretNotAllowed
+            })
+            .unwrap_or_else(|| {
+                let message = "no exchange with the assistant yet";
+                condition_value(UNKNOWN, Reason::NoExchangeYet, message)
+            })
     }
 
     /// Whoever is over a limit of the day is told so. A group that moved goes on, and the manifest should follow it.
