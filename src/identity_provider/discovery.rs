@@ -11,8 +11,8 @@ use openidconnect::{
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::ProviderError;
 use super::http_client::{IdentityProviderHttpClient, NoAnswer};
+use super::outcomes::ProviderError;
 
 /// The scope with which a provider is asked for a refresh token.
 pub(super) const OFFLINE_ACCESS: &str = "offline_access";

@@ -23,6 +23,17 @@ pub enum ProviderError {
     Invalid(String),
 }
 
+/// Whether a provider can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody has looked yet.
+    Unknown,
+    /// It can.
+    Ready,
+    /// It cannot, and why. Never [`ProviderError::Invalid`].
+    Failing(ProviderError),
+}
+
 /// What a person needs to sign in.
 #[derive(Debug)]
 pub struct DeviceAuthorization {

@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use secrecy::SecretString;
 
-use super::{DeviceAuthorization, IdentityProvider, PollOutcome, ProviderError, RecheckOutcome};
+use super::outcomes::{DeviceAuthorization, PollOutcome, ProviderError, RecheckOutcome};
+use super::provider::IdentityProvider;
 
 /// What a sign-in needs of a provider; [`IdentityProvider`] says what each of it means.
 #[async_trait]

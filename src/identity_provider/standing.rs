@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::token_endpoint::Failure;
-use super::{DEVICE_GRANT, IdentityProvider, ProviderError};
+use super::outcomes::{ProviderError, Standing};
+use super::provider::IdentityProvider;
+use super::token_endpoint::{DEVICE_GRANT, Failure};
 use crate::backoff::{Backoff, jittered};
 
 /// A provider that can be used is looked at again after this.
@@ -16,26 +17,10 @@ const INTERVAL: Duration = Duration::from_hours(1);
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 const LONGEST_RETRY: Duration = Duration::from_mins(5);
 
-/// Whether a provider can be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    /// Nobody has looked yet.
-    Unknown,
-    /// It can.
-    Ready,
-    /// It cannot, and why. Never [`ProviderError::Invalid`].
-    Failing(ProviderError),
-}
-
 impl IdentityProvider {
-    /// Whether it can be used, as far as is known.
-    pub fn standing(&self) -> Standing {
-        self.standing.borrow().clone()
-    }
-
     /// Looks after a provider until nobody else holds it, and calls `on_change` whenever its standing changes.
     pub fn watch(provider: &Arc<Self>, on_change: impl Fn() + Send + 'static) {
-        let standing = provider.standing.subscribe();
+        let standing = provider.subscribe_standing();
         tokio::spawn(watch(Arc::downgrade(provider), standing, on_change));
     }
 
@@ -50,14 +35,9 @@ impl IdentityProvider {
     }
 
     async fn try_check(&self) -> Result<(), ProviderError> {
-        {
-            let mut failure = self.reading.lock().await;
-            let read = self.read().await;
-            *failure = read.as_ref().err().map(|e| (self.clock.now(), e.clone()));
-            let read = read?;
-            if read.discovered.device_endpoint.is_none() {
-                return Err(ProviderError::NoDeviceEndpoint);
-            }
+        let read = self.metadata.refresh().await?;
+        if read.discovered.device_endpoint.is_none() {
+            return Err(ProviderError::NoDeviceEndpoint);
         }
         // A code that nobody was given: a provider that knows the client says that it does not know the code.
         let form = [("grant_type", DEVICE_GRANT), ("device_code", "none")];
@@ -73,22 +53,6 @@ impl IdentityProvider {
             Err(Failure::Other(error)) => Err(error),
             Ok(_) => Ok(()),
         }
-    }
-
-    /// What an exchange shows of the standing: a client that is refused. Whether the provider is away is left to [`Self::check`], so that one
-    /// request that failed changes no status.
-    pub(super) fn note(&self, error: Option<&ProviderError>) {
-        if let Some(error @ (ProviderError::Refused(_) | ProviderError::NoDeviceEndpoint)) = error {
-            self.set_standing(Standing::Failing(error.clone()));
-        }
-    }
-
-    fn set_standing(&self, standing: Standing) {
-        self.standing.send_if_modified(|known| {
-            let changed = *known != standing;
-            *known = standing;
-            changed
-        });
     }
 }
 

@@ -10,9 +10,12 @@ use serde::de::DeserializeOwned;
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-use super::ProviderError;
 use super::discovery::SecretMethod;
 use super::http_client::{IdentityProviderHttpClient, NoAnswer, host_of};
+use super::outcomes::ProviderError;
+
+/// `grant_type` of the device flow (RFC 8628, section 3.4).
+pub(super) const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// Who asks.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rstest::rstest;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use self::fake_provider::{FakeProvider, SigningKey, without_signature};
