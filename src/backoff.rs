@@ -24,7 +24,7 @@ impl Backoff {
 
     /// Counts a failure and says how long to wait: between half of the step and the whole of it, so that a thousand
     /// connections that failed together do not come back together.
-    pub fn next_delay(&mut self) -> Duration {
+    pub(crate) fn next_delay(&mut self) -> Duration {
         let step = self
             .initial
             .saturating_mul(2_u32.saturating_pow(self.failures.min(31)))
@@ -45,7 +45,7 @@ impl Backoff {
 }
 
 /// `interval`, give or take a tenth: for things done at intervals.
-pub fn jittered(interval: Duration) -> Duration {
+pub(crate) fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(rand::rng().random_range(0.9..=1.1))
 }
 

@@ -37,7 +37,7 @@ impl Day {
     }
 
     /// When it ends, for people of the zone: `2026-11-29 00:00 (Europe/Rome)`.
-    pub fn end_in(&self, zone: &TimeZone) -> String {
+    pub(crate) fn end_in(&self, zone: &TimeZone) -> String {
         let end = self.ends.to_zoned(zone.clone());
         let name = zone.iana_name().unwrap_or("UTC");
         format!("{} ({name})", end.strftime("%Y-%m-%d %H:%M"))

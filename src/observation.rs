@@ -92,7 +92,9 @@ impl Observations {
     }
 
     /// As [`Self::new`]; a fault that alternates is shown until it was absent for `fault_hold`, at most three minutes.
-    pub fn with_fault_hold(fault_hold: Duration) -> (Self, mpsc::UnboundedReceiver<ConnectorUid>) {
+    pub(crate) fn with_fault_hold(
+        fault_hold: Duration,
+    ) -> (Self, mpsc::UnboundedReceiver<ConnectorUid>) {
         let (changed_connectors, receiver) = mpsc::unbounded_channel();
         (
             Self {
@@ -105,7 +107,7 @@ impl Observations {
     }
 
     /// Notes what `getMe` said.
-    pub fn record_identity(&self, uid: &ConnectorUid, fact: IdentityFact) {
+    pub(crate) fn record_identity(&self, uid: &ConnectorUid, fact: IdentityFact) {
         self.record(uid, |e| {
             let changed = e.identity.as_ref() != Some(&fact);
             e.identity = Some(fact);
@@ -114,13 +116,13 @@ impl Observations {
     }
 
     /// Notes what the connection saw.
-    pub fn record_connection(&self, uid: &ConnectorUid, fact: ConnectionFact) {
+    pub(crate) fn record_connection(&self, uid: &ConnectorUid, fact: ConnectionFact) {
         let (now, hold) = (Instant::now(), self.fault_hold);
         self.record(uid, |e| e.connection.record(fact, now, hold));
     }
 
     /// Notes an exchange with the assistant that succeeded.
-    pub fn record_assistant_success(&self, uid: &ConnectorUid) {
+    pub(crate) fn record_assistant_success(&self, uid: &ConnectorUid) {
         let (now, hold) = (Instant::now(), self.fault_hold);
         self.record(uid, |e| {
             e.failures_in_row = 0;
@@ -129,7 +131,7 @@ impl Observations {
     }
 
     /// Notes an exchange with the assistant that failed.
-    pub fn record_assistant_failure(
+    pub(crate) fn record_assistant_failure(
         &self,
         uid: &ConnectorUid,
         fault: AssistantFault,
@@ -147,7 +149,7 @@ impl Observations {
     }
 
     /// Notes that the assistant refused its key. Once is enough: nothing but another key helps, and nobody asks again.
-    pub fn record_key_refused(&self, uid: &ConnectorUid, detail: String) {
+    pub(crate) fn record_key_refused(&self, uid: &ConnectorUid, detail: String) {
         let (now, hold) = (Instant::now(), self.fault_hold);
         self.record(uid, |e| {
             e.failures_in_row = e.failures_in_row.max(FAILURE_THRESHOLD);
@@ -157,7 +159,7 @@ impl Observations {
     }
 
     /// Notes that a named group has another id. What was noted of an older generation goes.
-    pub fn record_moved_group(&self, uid: &ConnectorUid, moved: MovedGroup) {
+    pub(crate) fn record_moved_group(&self, uid: &ConnectorUid, moved: MovedGroup) {
         self.record(uid, |e| {
             let known = &mut e.moved_groups;
             if known.contains(&moved) {
@@ -170,7 +172,7 @@ impl Observations {
     }
 
     /// Notes limits of a day that let a question not be asked. Told once a day, however many questions there are.
-    pub fn record_day_limit(&self, uid: &ConnectorUid, fact: DayLimitFact) {
+    pub(crate) fn record_day_limit(&self, uid: &ConnectorUid, fact: DayLimitFact) {
         self.record(uid, |e| match &mut e.day_limits {
             Some(known) => known.merge(fact),
             none => {
@@ -181,7 +183,7 @@ impl Observations {
     }
 
     /// Notes whether an answer said what it cost. An assistant that has said so once reports it.
-    pub fn record_usage(&self, uid: &ConnectorUid, fact: UsageFact) {
+    pub(crate) fn record_usage(&self, uid: &ConnectorUid, fact: UsageFact) {
         self.record(uid, |e| {
             let is_new = e.usage.is_none_or(|known| {
                 known.generation < fact.generation
@@ -197,7 +199,7 @@ impl Observations {
     }
 
     /// Puts a notice in line. What comes back resolves (to anything) when the controller has told it, or when nobody will.
-    pub fn queue_notice(&self, uid: &ConnectorUid, notice: Notice) -> oneshot::Receiver<()> {
+    pub(crate) fn queue_notice(&self, uid: &ConnectorUid, notice: Notice) -> oneshot::Receiver<()> {
         let (reported, waits) = oneshot::channel();
         self.record(uid, |e| {
             e.queue(notice, Some(reported));
@@ -207,7 +209,7 @@ impl Observations {
     }
 
     /// Notes that a message was denied. However many are, people are told at once and then at most once an hour.
-    pub fn record_denied_message(&self, uid: &ConnectorUid, now: Timestamp) {
+    pub(crate) fn record_denied_message(&self, uid: &ConnectorUid, now: Timestamp) {
         self.record(uid, |e| {
             let messages = e.denied.count(now);
             if let Some(messages) = messages {
@@ -218,7 +220,7 @@ impl Observations {
     }
 
     /// Notes that somebody asked for access; told as [`Self::record_denied_message`].
-    pub fn record_access_request(&self, uid: &ConnectorUid, now: Timestamp) {
+    pub(crate) fn record_access_request(&self, uid: &ConnectorUid, now: Timestamp) {
         self.record(uid, |e| {
             let requests = e.access_requests.count(now);
             if let Some(requests) = requests {
@@ -229,7 +231,12 @@ impl Observations {
     }
 
     /// Notes that a voice message could not be written down; told as [`Self::record_denied_message`].
-    pub fn record_transcription_failure(&self, uid: &ConnectorUid, detail: String, now: Timestamp) {
+    pub(crate) fn record_transcription_failure(
+        &self,
+        uid: &ConnectorUid,
+        detail: String,
+        now: Timestamp,
+    ) {
         self.record(uid, |e| {
             let messages = e.transcription_failures.count(now);
             if let Some(messages) = messages {
@@ -240,7 +247,12 @@ impl Observations {
     }
 
     /// Notes that the words of a document could not be extracted; told as [`Self::record_denied_message`].
-    pub fn record_extraction_failure(&self, uid: &ConnectorUid, detail: String, now: Timestamp) {
+    pub(crate) fn record_extraction_failure(
+        &self,
+        uid: &ConnectorUid,
+        detail: String,
+        now: Timestamp,
+    ) {
         self.record(uid, |e| {
             let messages = e.extraction_failures.count(now);
             if let Some(messages) = messages {
@@ -251,7 +263,7 @@ impl Observations {
     }
 
     /// Notes that an answer could not be read out; told as [`Self::record_denied_message`].
-    pub fn record_speech_failure(&self, uid: &ConnectorUid, detail: String, now: Timestamp) {
+    pub(crate) fn record_speech_failure(&self, uid: &ConnectorUid, detail: String, now: Timestamp) {
         self.record(uid, |e| {
             let messages = e.speech_failures.count(now);
             if let Some(messages) = messages {
@@ -278,7 +290,7 @@ impl Observations {
     }
 
     /// Forgets what was seen of the connection: it starts anew.
-    pub fn reset_connection(&self, uid: &ConnectorUid) {
+    pub(crate) fn reset_connection(&self, uid: &ConnectorUid) {
         if let Some(e) = self.lock().get_mut(uid) {
             e.identity = None;
             e.connection = DampedFact::default();
@@ -286,7 +298,7 @@ impl Observations {
     }
 
     /// Forgets what was seen of the assistant: it is another one now.
-    pub fn reset_assistant(&self, uid: &ConnectorUid) {
+    pub(crate) fn reset_assistant(&self, uid: &ConnectorUid) {
         if let Some(e) = self.lock().get_mut(uid) {
             e.assistant = DampedFact::default();
             e.usage = None;

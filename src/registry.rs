@@ -101,13 +101,13 @@ pub struct DayLimits {
 
 impl DayLimits {
     /// Whether a limit counts the tokens that the assistant reports.
-    pub fn counts_tokens(&self) -> bool {
+    pub(crate) fn counts_tokens(&self) -> bool {
         self.user.tokens.is_some() || self.connector.tokens.is_some()
     }
 }
 
 /// How long an approval waits where nothing else is said.
-pub const DEFAULT_APPROVAL_TIMEOUT: std::time::Duration = std::time::Duration::from_mins(30);
+pub(crate) const DEFAULT_APPROVAL_TIMEOUT: std::time::Duration = std::time::Duration::from_mins(30);
 
 /// Who approves what an assistant asks, where and how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,7 +213,7 @@ impl<T> OptionalService<T> {
 
 impl ResolvedConnector {
     /// Whether messages would be handled just the same.
-    pub fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         let same_assistant = match (&self.assistant, &other.assistant) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             (None, None) => true,
@@ -412,7 +412,7 @@ impl Registry {
     }
 
     /// Wakes at every change; the value only counts.
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
     }
 

@@ -139,7 +139,7 @@ struct Commands {
 
 /// The commands in the order in which Telegram's menu shows them, with the key of their description in
 /// [`Texts::commands`].
-pub const MENU_COMMANDS: [&str; 4] = ["new", "stop", "help", "id"];
+pub(crate) const MENU_COMMANDS: [&str; 4] = ["new", "stop", "help", "id"];
 
 /// The languages there are, English (the fallback) first: `language_code` and texts.
 static LANGUAGES: LazyLock<[(&str, Texts); 7]> = LazyLock::new(|| {
@@ -191,7 +191,7 @@ impl Texts {
     }
 
     /// Nothing more may be asked today, by this user or by anybody (`of_all`), until then; said once a day.
-    pub fn day_limit_reached(&self, of_all: bool, until: &str) -> String {
+    pub(crate) fn day_limit_reached(&self, of_all: bool, until: &str) -> String {
         let text = if of_all {
             &self.bot_day_limit
         } else {
@@ -209,12 +209,12 @@ impl Texts {
     }
 
     /// Stands below the sources of an answer of which `count` are left out.
-    pub fn more_sources(&self, count: usize) -> String {
+    pub(crate) fn more_sources(&self, count: usize) -> String {
         self.more_sources.replace("{count}", &count.to_string())
     }
 
     /// Stands in the place of a file that could not be sent.
-    pub fn file_not_sent(&self, name: &str) -> String {
+    pub(crate) fn file_not_sent(&self, name: &str) -> String {
         self.file_not_sent.replace("{name}", name)
     }
 

@@ -153,7 +153,7 @@ impl RequestHeaders {
 
 /// The field below `spec.assistant` that no Secret's value could make usable, and what is wrong with it: what admission admits because its rules
 /// cannot see it.
-pub fn find_invalid_field(spec: &AssistantSpec) -> Option<(String, String)> {
+pub(crate) fn find_invalid_field(spec: &AssistantSpec) -> Option<(String, String)> {
     let url = parse_url(&spec.url).ok()?;
     let value = || SecretString::from("value");
     let headers = spec.headers.iter().flatten().enumerate();

@@ -120,7 +120,7 @@ impl FailureKind {
     }
 
     /// Whether the same question may succeed later, although nobody changes anything.
-    pub fn is_transient(self) -> bool {
+    pub(crate) fn is_transient(self) -> bool {
         matches!(
             self,
             Self::Unreachable | Self::TimedOut | Self::Overloaded | Self::ServerFault
@@ -166,7 +166,7 @@ impl AssistantError {
 
     /// The same failure, once the question had come so far; never less far than it had.
     #[must_use]
-    pub fn at_progress(self, progress: QuestionProgress) -> Self {
+    pub(crate) fn at_progress(self, progress: QuestionProgress) -> Self {
         Self {
             progress: self.progress.max(progress),
             ..self
@@ -199,7 +199,7 @@ impl AssistantError {
     }
 
     /// Whether the assistant may take the same question with less history: it refused it for its length.
-    pub fn is_too_long(&self) -> bool {
+    pub(crate) fn is_too_long(&self) -> bool {
         matches!(self.kind, FailureKind::ContextFull | FailureKind::TooLarge)
             && self.progress == QuestionProgress::NotTaken
     }

@@ -71,14 +71,14 @@ use futures::{Stream, stream};
 
 use crate::history::ChatMessage;
 
-pub use a2a::decision_word;
-pub use address_policy::{
-    AddressPolicy, AddressRange, AddressRefused, AllowedHost, RefusalReason, own_addresses,
-};
+pub(crate) use a2a::decision_word;
+pub(crate) use address_policy::own_addresses;
+pub use address_policy::{AddressPolicy, AddressRange, AddressRefused, AllowedHost, RefusalReason};
 pub use answer_file::{FileContent, OfferedFile};
 pub(crate) use answer_file::{decode_base64, last_segment};
 pub use approval::ApprovalRequest;
-pub use build::{BuildError, build_assistant, find_invalid_field};
+pub(crate) use build::find_invalid_field;
+pub use build::{BuildError, build_assistant};
 pub use choice::{Action, ApprovalOutcome, Choice, ChoiceButton};
 pub use credentials::Credentials;
 pub use error::{AssistantError, AssistantFault, FailureKind, QuestionProgress};
@@ -86,14 +86,16 @@ pub use extraction::{ExtractedText, Extractor, build_extractor};
 pub(crate) use http_client::guarded_client;
 pub use http_client::{AssistantHttpClient, HttpLimits};
 pub use linked_file::{FileLink, LinkError};
-pub use probe::{ProbeError, ProbeOutcome, probe_assistant};
+pub(crate) use probe::probe_assistant;
+pub use probe::{ProbeError, ProbeOutcome};
+pub(crate) use question_context::text_with_read_along;
 pub use question_context::{
     BotNames, ChatContext, EarlierMessage, QuestionContext, RepliedMessage, TopicContext,
-    text_with_read_along,
 };
 pub use root_certificates::{CaFileError, ExtraRootCertificates};
+pub(crate) use speech::MAX_SPOKEN_CHARS;
 pub(crate) use speech::is_opus;
-pub use speech::{MAX_SPOKEN_CHARS, Speaker, build_speaker};
+pub use speech::{Speaker, build_speaker};
 pub use transcription::{Recording, Transcriber, build_transcriber};
 pub(crate) use visible_text::visible;
 

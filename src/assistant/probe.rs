@@ -49,7 +49,7 @@ pub enum ProbeError {
 ///
 /// # Errors
 /// [`ProbeError`].
-pub async fn probe_assistant(
+pub(crate) async fn probe_assistant(
     spec: &AssistantSpec,
     credentials: Credentials,
     client: &AssistantHttpClient,

@@ -88,7 +88,10 @@ pub struct EarlierMessage {
 
 /// The words of a question behind what was said before it, for assistants that read nothing but text. Each line of others is quoted, so that none
 /// of them can pass for the question's.
-pub fn text_with_read_along<'t>(read_along: &[EarlierMessage], text: &'t str) -> Cow<'t, str> {
+pub(crate) fn text_with_read_along<'t>(
+    read_along: &[EarlierMessage],
+    text: &'t str,
+) -> Cow<'t, str> {
     if read_along.is_empty() {
         return Cow::Borrowed(text);
     }

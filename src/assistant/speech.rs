@@ -17,7 +17,7 @@ use super::{AssistantError, AssistantHttpClient, BuildError, request_headers};
 use crate::api::connector::SpeechSpec;
 
 /// The longest text that is read out, in characters: the API takes no more.
-pub const MAX_SPOKEN_CHARS: usize = 4096;
+pub(crate) const MAX_SPOKEN_CHARS: usize = 4096;
 
 /// A text-to-speech server.
 pub struct Speaker {

@@ -101,7 +101,9 @@ pub enum UserListLookup {
 }
 
 /// The selection that the level names, with its field's name; `None` for `Open`.
-pub fn deciding_selection(access: &AccessSpec) -> Option<(&'static str, Option<&UserSelection>)> {
+pub(crate) fn deciding_selection(
+    access: &AccessSpec,
+) -> Option<(&'static str, Option<&UserSelection>)> {
     match access.level {
         AccessLevel::Open => None,
         AccessLevel::Company => Some(("companyUsers", access.deciding_list())),
@@ -111,7 +113,7 @@ pub fn deciding_selection(access: &AccessSpec) -> Option<(&'static str, Option<&
 }
 
 /// All lists that a connector refers to, whether they decide or not: who deletes one should see that it is used.
-pub fn referenced_lists(spec: &TelegramConnectorSpec) -> HashSet<&ListRef> {
+pub(crate) fn referenced_lists(spec: &TelegramConnectorSpec) -> HashSet<&ListRef> {
     let access = &spec.access;
     let approvals = spec.approvals.as_ref();
     [
@@ -131,7 +133,7 @@ pub fn referenced_lists(spec: &TelegramConnectorSpec) -> HashSet<&ListRef> {
 }
 
 /// Resolves the deciding list, and counts as of `now`. What is unresolved denies; what is resolved holds.
-pub fn resolve_access(
+pub(crate) fn resolve_access(
     access: &AccessSpec,
     now: Timestamp,
     mut look_up_user_list: impl FnMut(&ListRef) -> UserListLookup,
@@ -195,7 +197,7 @@ fn resolve_selection(
 }
 
 /// Resolves who approves, as access lists are resolved, and says what is unresolved, which names nobody.
-pub fn resolve_approvals(
+pub(crate) fn resolve_approvals(
     approvals: &ApprovalsSpec,
     look_up_user_list: impl FnMut(&ListRef) -> UserListLookup,
 ) -> (ApprovalPolicy, Vec<AccessProblem>) {
@@ -214,7 +216,7 @@ pub fn resolve_approvals(
 }
 
 /// Resolves how denied users ask for access; who decides as in [`resolve_approvals`].
-pub fn resolve_requests(
+pub(crate) fn resolve_requests(
     requests: &AccessRequestsSpec,
     look_up_user_list: impl FnMut(&ListRef) -> UserListLookup,
 ) -> (RequestPolicy, Vec<AccessProblem>) {

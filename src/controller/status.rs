@@ -23,7 +23,7 @@ use crate::observation::IdentityFact;
 use crate::registry::SessionDuration;
 
 pub(super) use self::condition_values::names_privacy_mode;
-pub use self::find::{find_condition, vouches_for_token};
+pub(crate) use self::find::{find_condition, vouches_for_token};
 pub use self::inputs::{AssistantState, OtherConnector, SecretProblem, StatusInputs, TokenState};
 
 impl StatusInputs<'_> {

@@ -24,7 +24,7 @@ pub struct UserSet {
 
 impl UserSet {
     /// Reads entries. What is not exactly one of id and username names nobody.
-    pub fn from_entries(entries: &[UserEntry]) -> Self {
+    pub(crate) fn from_entries(entries: &[UserEntry]) -> Self {
         let mut building = UserSetBuilder::default();
         for entry in entries {
             match (entry.id, &entry.username, entry.end()) {
@@ -66,12 +66,12 @@ impl UserSet {
     }
 
     /// How many of them have ended.
-    pub fn count_ended(&self, now: Timestamp) -> usize {
+    pub(crate) fn count_ended(&self, now: Timestamp) -> usize {
         self.all_ends().filter(|end| *end <= now).count()
     }
 
     /// When the next of them ends.
-    pub fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
         self.all_ends().filter(|end| *end > now).min()
     }
 
@@ -139,7 +139,7 @@ type CachedUserList = (String, Arc<UserSet>);
 
 impl UserListCache {
     /// The users of a list, read anew only when its `resourceVersion` differs.
-    pub fn get_or_parse(
+    pub(crate) fn get_or_parse(
         &self,
         namespace: &str,
         name: &str,

@@ -25,7 +25,7 @@ pub use server::{DataApiCertificate, DataApiServer, DataApiSettings};
 /// The API group.
 pub const GROUP: &str = "data.connectors.pupau.ai";
 /// Its version.
-pub const VERSION: &str = "v1alpha1";
+pub(crate) const VERSION: &str = "v1alpha1";
 
 /// Every resource of the group, over one store. Only connectors of the registry send, and get grants.
 pub fn resources(store: &Arc<dyn Store>, registry: &Arc<Registry>) -> Vec<Arc<dyn Resource>> {

@@ -53,7 +53,7 @@ impl ConnectionLimiter {
     }
 
     /// Counts a connection that was accepted. If it is one too many, another one is closed, and the result says so.
-    pub fn track(self: &Arc<Self>, peer: IpAddr) -> (TrackedConnection, bool) {
+    pub(crate) fn track(self: &Arc<Self>, peer: IpAddr) -> (TrackedConnection, bool) {
         let peer = peer_network(peer);
         let closed = CancellationToken::new();
         let mut state = self.state.lock();

@@ -16,7 +16,7 @@ const BACKLOG: i32 = 1024;
 ///
 /// # Errors
 /// The address cannot be listened at, for instance because its port is in use.
-pub fn bind_listener(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn bind_listener(address: SocketAddr) -> io::Result<TcpListener> {
     bind_or_fall_back(address, open)
 }
 

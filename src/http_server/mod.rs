@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use connection_limiter::{ConnectionLimiter, TrackedConnection};
-pub use listener::bind_listener;
+pub(crate) use listener::bind_listener;
 
 /// The longest head of a request, in bytes, and the size of a connection's read buffer; longer heads are answered 431. hyper takes no less, and
 /// its default of 400 kB would be pinned by each unfinished head. Telegram's heads have 300 bytes, an Ingress adds about as much.
@@ -49,7 +49,7 @@ pub struct ConnectionLimits {
 
 /// Accepts connections until `stop` is cancelled, then waits for those that are open. `serve` serves one connection and ends with it; it is dropped
 /// when the limits close the connection. `name` is the listener's, for logs.
-pub async fn accept_connections<F, Serving>(
+pub(crate) async fn accept_connections<F, Serving>(
     name: &'static str,
     listener: TcpListener,
     limits: ConnectionLimits,
@@ -118,8 +118,12 @@ impl HeadLimits {
 }
 
 /// Serves HTTP/1.1 on one connection; after `stop` the request in flight may end.
-pub async fn serve_http1<I, S, B>(io: I, service: S, head: HeadLimits, stop: CancellationToken)
-where
+pub(crate) async fn serve_http1<I, S, B>(
+    io: I,
+    service: S,
+    head: HeadLimits,
+    stop: CancellationToken,
+) where
     I: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -69,7 +69,7 @@ impl ServedCertificate {
     ///
     /// # Errors
     /// The versions of TLS cannot be had, which is a fault of the build.
-    pub fn server_config(
+    pub(crate) fn server_config(
         self: &Arc<Self>,
         clients: Option<Arc<dyn ClientCertVerifier>>,
     ) -> io::Result<Arc<ServerConfig>> {
@@ -135,7 +135,7 @@ impl CertificateFiles {
     }
 
     /// Reloads changed files until `stop`. If they cannot be used, the previous certificate stays in use.
-    pub async fn reload_on_change(self, stop: CancellationToken) {
+    pub(crate) async fn reload_on_change(self, stop: CancellationToken) {
         while stop
             .run_until_cancelled(tokio::time::sleep(CHECK_INTERVAL))
             .await

@@ -102,7 +102,7 @@ impl Sealer {
     ///
     /// # Panics
     /// Where the system has no random numbers.
-    pub fn seal(&self, plain: &[u8], context: &str) -> Vec<u8> {
+    pub(crate) fn seal(&self, plain: &[u8], context: &str) -> Vec<u8> {
         let mut nonce = [0; NONCE_LEN];
         random(&mut nonce);
         let mut sealed = plain.to_vec();

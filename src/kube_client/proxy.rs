@@ -9,7 +9,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use kube::Config;
 
 /// Replaces the proxy that kube chose by that of the rules above.
-pub fn with_environment_proxy(mut config: Config) -> Config {
+pub(crate) fn with_environment_proxy(mut config: Config) -> Config {
     let from_environment = ["HTTPS_PROXY", "https_proxy"]
         .into_iter()
         .filter_map(|name| std::env::var(name).ok())

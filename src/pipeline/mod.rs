@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use decide::test_values;
 
 pub use decide::access::{AccessDecision, decide as decide_access};
-pub use decide::estimate::estimate_message_tokens;
+pub(crate) use decide::estimate::estimate_message_tokens;
 pub use decide::retry::{RetryPolicy, SendErrorAction};
 pub use message::incoming_update;
 pub use send::request::{

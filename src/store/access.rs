@@ -22,7 +22,7 @@ use super::user_decisions::ShownElsewhere;
 use crate::identity::{ConnectorRef, ConnectorUid};
 
 /// So long a grant is kept after it ended.
-pub const GRANT_RETENTION: Duration = Duration::from_hours(24);
+pub(crate) const GRANT_RETENTION: Duration = Duration::from_hours(24);
 
 /// Where a grant comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -58,7 +58,7 @@ impl ReachedLimit {
     }
 
     /// Whether it is reached for all users.
-    pub fn is_of_all(self) -> bool {
+    pub(crate) fn is_of_all(self) -> bool {
         matches!(self, Self::ConnectorMessages | Self::ConnectorTokens)
     }
 }

@@ -40,9 +40,10 @@ use crate::identity::{BotId, ConnectorRef, ConnectorUid};
 use crate::telegram::RawUpdate;
 use crate::telemetry::Metrics;
 
+pub(crate) use access::GRANT_RETENTION;
 pub use access::{
     AccessRequest, AccessStore, AccessVerdict, AskOutcome, AskReplies, DecideOutcome,
-    ExpiredRequest, GRANT_RETENTION, Grant, GrantSource, NewAccessRequest, NewGrant, RequestPhase,
+    ExpiredRequest, Grant, GrantSource, NewAccessRequest, NewGrant, RequestPhase,
 };
 pub use day_usage::{DayLimit, DayUsageStore, LimitedQuestion, ReachedLimit, TokenCount};
 pub use listing_records::{DeadLetter, DeniedMessage, ListingQuery, Page, SessionSummary};
@@ -51,20 +52,21 @@ pub use objects::{
     ObjectPage, ObjectQuery, ObjectStore, StoredConversation, StoredDeadLetter, StoredObject,
 };
 pub use outgoing::{
-    CreateOutcome, MAX_PENDING, NewOutgoing, OUTGOING_RETENTION, OutgoingMessage, OutgoingPhase,
-    is_outgoing,
+    CreateOutcome, NewOutgoing, OUTGOING_RETENTION, OutgoingMessage, OutgoingPhase,
 };
+pub(crate) use outgoing::{MAX_PENDING, is_outgoing};
 pub use read_along::ReadAlongMessage;
+pub(crate) use records::MAX_LANE_WAIT;
 pub use records::{
-    Backlog, Change, Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneKey, LaneWrite,
-    MAX_LANE_WAIT, Notice, NoticeKind, Release, Retention, Session, TokenCounts, WaitingMessage,
-    WaitingPart, WriteOutcome,
+    Backlog, Change, Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneKey, LaneWrite, Notice,
+    NoticeKind, Release, Retention, Session, TokenCounts, WaitingMessage, WaitingPart,
+    WriteOutcome,
 };
 pub use reply_part::{Caption, FallbackText, FilePart, PartContent, ReplyPart, RichPart};
 pub use sign_ins::{
-    ClaimedMembership, ClaimedSignIn, HeldForSignIn, HeldMessage, HoldOutcome, MAX_HELD,
-    MAX_HELD_BYTES, MAX_OPEN, MAX_PER_HOUR, MembershipStep, NewMembership, START_PATIENCE,
-    SignInClaim, SignInStep, SignInStore, SignInWork, StepOutcome,
+    ClaimedMembership, ClaimedSignIn, HeldForSignIn, HeldMessage, HoldOutcome, MAX_HELD, MAX_OPEN,
+    MAX_PER_HOUR, MembershipStep, NewMembership, SignInClaim, SignInStep, SignInStore, SignInWork,
+    StepOutcome,
 };
 pub use state::StoreState;
 
@@ -446,7 +448,7 @@ pub async fn open_with(address: &str, options: StoreOptions) -> Result<Arc<dyn S
 ///
 /// # Errors
 /// [`StoreError::Invalid`], naming the path and what to do; also where a newer version made the tables.
-pub async fn inspect(address: &str) -> Result<StoreState, StoreError> {
+pub(crate) async fn inspect(address: &str) -> Result<StoreState, StoreError> {
     match sqlite_path(address) {
         Some(path) => sqlite::inspect::inspect(path).await,
         None if is_postgres(address) => postgres::inspect(address).await,

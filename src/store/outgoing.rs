@@ -11,7 +11,7 @@ use super::reply_part::ReplyPart;
 use crate::identity::{BotId, ConnectorRef};
 
 /// Pending messages that a connector may have; beyond it nothing is accepted.
-pub const MAX_PENDING: i64 = 1_000;
+pub(crate) const MAX_PENDING: i64 = 1_000;
 /// So long a message is kept after it ended, and with it its idempotency key.
 pub const OUTGOING_RETENTION: Duration = Duration::from_hours(24);
 /// The window in which the messages of a connector are counted, in milliseconds.
@@ -166,7 +166,7 @@ impl OutgoingMessage {
     }
 
     /// Whether it is what is asked for again: the same words to the same chat.
-    pub fn says_the_same(&self, new: &NewOutgoing) -> bool {
+    pub(crate) fn says_the_same(&self, new: &NewOutgoing) -> bool {
         let same_chat = self.chat == new.chat || self.user.is_some() && self.user == new.user;
         same_chat && (self.topic, &self.text, self.silent) == (new.topic, &new.text, new.silent)
     }
@@ -198,7 +198,7 @@ pub(super) fn outgoing_of(reply: i64) -> Option<i64> {
 }
 
 /// Whether a reply is an outgoing message, and not an answer.
-pub fn is_outgoing(reply: i64) -> bool {
+pub(crate) fn is_outgoing(reply: i64) -> bool {
     reply < 0
 }
 

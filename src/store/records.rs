@@ -164,7 +164,7 @@ impl NoticeKind {
 
 /// The longest that a lane is made to wait at a time. What was put off further than this was put off by a clock that has stepped back
 /// since, and is due.
-pub const MAX_LANE_WAIT: std::time::Duration = std::time::Duration::from_hours(1);
+pub(crate) const MAX_LANE_WAIT: std::time::Duration = std::time::Duration::from_hours(1);
 
 /// A part of a reply on its way to Telegram.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -216,7 +216,7 @@ pub struct TokenCounts {
 impl TokenCounts {
     /// With the tokens of a further exchange; a sum that is too great stays at the greatest.
     #[must_use]
-    pub fn plus(self, input: u64, output: u64) -> Self {
+    pub(crate) fn plus(self, input: u64, output: u64) -> Self {
         Self {
             input: self.input.max(0).saturating_add_unsigned(input),
             output: self.output.max(0).saturating_add_unsigned(output),

@@ -86,7 +86,7 @@ pub struct Caption {
 
 impl FilePart {
     /// Whether it says what a text says: its caption, or one beside it.
-    pub fn says_its_text(&self) -> bool {
+    pub(crate) fn says_its_text(&self) -> bool {
         self.caption.is_some() || self.replacement.is_empty()
     }
 }

@@ -11,7 +11,7 @@ use super::StoreError;
 use crate::identity::{BotId, ConnectorUid};
 
 /// How many shards there are. Stored in the database (one row each): it must never change.
-pub const SHARD_COUNT: u16 = 256;
+pub(crate) const SHARD_COUNT: u16 = 256;
 
 /// A group of bots that moves from replica to replica as a whole; below [`SHARD_COUNT`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -24,15 +24,15 @@ use crate::identity::{BotId, ConnectorUid};
 /// Messages that wait for one sign-in; what comes beyond it is denied.
 pub const MAX_HELD: i64 = 20;
 /// Bytes of messages that wait for one sign-in: the message that goes beyond it is the last.
-pub const MAX_HELD_BYTES: i64 = 64 << 10;
+pub(crate) const MAX_HELD_BYTES: i64 = 64 << 10;
 /// Sign-ins of one connector that are open at once; who comes beyond it is denied.
 pub const MAX_OPEN: i64 = 300;
 /// Sign-ins that a user may begin in an hour.
 pub const MAX_PER_HOUR: i64 = 5;
 /// So long a provider is tried until it gives a link and a code.
-pub const START_PATIENCE: Duration = Duration::from_mins(2);
+pub(crate) const START_PATIENCE: Duration = Duration::from_mins(2);
 /// Codes that a provider is asked for again because it knows nothing of one any more.
-pub const MAX_RESTARTS: i64 = 3;
+pub(crate) const MAX_RESTARTS: i64 = 3;
 
 /// A message that waits for its sender's sign-in: it leaves the inbox, if it is held.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -152,7 +152,7 @@ impl TakenDecision {
     }
 
     /// The conversation went on without the decision.
-    pub fn superseded() -> Self {
+    pub(crate) fn superseded() -> Self {
         Self {
             how: DecidedHow::Superseded,
             option: None,
@@ -233,19 +233,19 @@ pub struct UserDecision {
 impl UserDecision {
     /// The message that shows the buttons, as far as it is known: that which was tapped, as a process that ends between sending it and writing its
     /// id down knows none, or that of a copy.
-    pub fn shown_message(&self) -> Option<i64> {
+    pub(crate) fn shown_message(&self) -> Option<i64> {
         let tapped = self.taken.as_ref().and_then(|taken| taken.tapped_message);
         tapped.or(self.message_id)
     }
 
     /// The copy of that message, if it is known that it came twice.
-    pub fn copied_message(&self) -> Option<i64> {
+    pub(crate) fn copied_message(&self) -> Option<i64> {
         self.message_id
             .filter(|id| self.shown_message() != Some(*id))
     }
 
     /// The option that was chosen.
-    pub fn chosen(&self) -> Option<&DecisionOption> {
+    pub(crate) fn chosen(&self) -> Option<&DecisionOption> {
         let option = self.taken.as_ref()?.option?;
         self.details.options.get(option)
     }

@@ -42,7 +42,7 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// `allowed_updates`: the kinds that the operator asks for, in every call (TELEGRAM.md, getUpdates).
-pub const ALLOWED_UPDATES: &[&str] = &[
+pub(crate) const ALLOWED_UPDATES: &[&str] = &[
     "message",
     "edited_message",
     "channel_post",
@@ -129,7 +129,7 @@ impl Bot {
     }
 
     /// Whether both have the same API root and token.
-    pub fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.0.token == other.0.token && self.api().root() == other.api().root()
     }
 
@@ -137,7 +137,7 @@ impl Bot {
     ///
     /// # Errors
     /// See [`TelegramError`].
-    pub async fn get_me(&self) -> Result<BotProfile, TelegramError> {
+    pub(crate) async fn get_me(&self) -> Result<BotProfile, TelegramError> {
         let user: methods::BotUser = self.call(&GetMe::new(), READ_TIMEOUT).await?;
         Ok(BotProfile {
             id: BotId(user.id),
@@ -239,7 +239,7 @@ impl Bot {
     ///
     /// # Errors
     /// See [`TelegramError`].
-    pub async fn delete_webhook(&self) -> Result<(), TelegramError> {
+    pub(crate) async fn delete_webhook(&self) -> Result<(), TelegramError> {
         self.call(&DeleteWebhook::new(), WRITE_TIMEOUT)
             .await
             .map(discard_true)
@@ -250,7 +250,7 @@ impl Bot {
     ///
     /// # Errors
     /// See [`TelegramError`]; `QueryExpired` some seconds after the tap, and of a query that was answered.
-    pub async fn answer_callback_query(
+    pub(crate) async fn answer_callback_query(
         &self,
         query_id: &str,
         text: Option<&str>,
@@ -266,7 +266,7 @@ impl Bot {
     ///
     /// # Errors
     /// See [`TelegramError`].
-    pub async fn send_typing(
+    pub(crate) async fn send_typing(
         &self,
         chat_id: i64,
         thread_id: Option<i64>,
@@ -283,7 +283,7 @@ impl Bot {
     ///
     /// # Errors
     /// See [`TelegramError`].
-    pub async fn set_message_reaction(
+    pub(crate) async fn set_message_reaction(
         &self,
         chat_id: i64,
         message_id: i64,
@@ -340,7 +340,7 @@ impl Bot {
     ///
     /// # Errors
     /// See [`TelegramError`].
-    pub async fn leave_chat(&self, chat_id: i64) -> Result<(), TelegramError> {
+    pub(crate) async fn leave_chat(&self, chat_id: i64) -> Result<(), TelegramError> {
         let payload = LeaveChat::new(Recipient::Id(ChatId(chat_id)));
         self.call(&payload, WRITE_TIMEOUT).await.map(discard_true)
     }
@@ -350,7 +350,11 @@ impl Bot {
     ///
     /// # Errors
     /// See [`TelegramError`]; `FileTooBig` beyond Telegram's limit or `max_bytes`.
-    pub async fn download(&self, file_id: &str, max_bytes: usize) -> Result<Bytes, TelegramError> {
+    pub(crate) async fn download(
+        &self,
+        file_id: &str,
+        max_bytes: usize,
+    ) -> Result<Bytes, TelegramError> {
         let payload = GetFile::new(FileId(file_id.to_owned()));
         let file: methods::FileInfo = self.call(&payload, WRITE_TIMEOUT).await?;
         let size = usize::try_from(file.file_size.unwrap_or(0)).unwrap_or(usize::MAX);

@@ -72,16 +72,6 @@ pub enum TelegramError {
 }
 
 impl TelegramError {
-    /// Whether the request certainly had no effect, so that sending it again cannot duplicate anything.
-    ///
-    /// Not after a 5xx, a missing response or an unreadable one.
-    pub fn is_safe_to_resend(&self) -> bool {
-        !matches!(
-            self,
-            Self::Server(_) | Self::Ambiguous(_) | Self::Malformed(_)
-        )
-    }
-
     /// The class as a metric label.
     pub fn label(&self) -> &'static str {
         match self {

@@ -2,9 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The most bytes of [`Button::data`].
-pub const MAX_BUTTON_DATA_BYTES: usize = 64;
-
 /// Rows of buttons. Stored with its message, and sent as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keyboard {
@@ -18,7 +15,7 @@ pub struct Keyboard {
 pub struct Button {
     /// What it says.
     pub text: String,
-    /// What a tap brings back: 1 to [`MAX_BUTTON_DATA_BYTES`] bytes.
+    /// What a tap brings back: 1 to 64 bytes (Bot API, `InlineKeyboardButton`).
     #[serde(rename = "callback_data")]
     pub data: String,
 }

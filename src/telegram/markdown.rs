@@ -74,7 +74,7 @@ pub fn render_end(markdown: &str) -> Option<RenderedPart> {
 }
 
 /// A text that is no Markdown, as HTML that shows it as it is.
-pub fn escape_text(text: &str) -> String {
+pub(crate) fn escape_text(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     escape(text, &mut html);
     html

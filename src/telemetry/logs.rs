@@ -48,7 +48,7 @@ pub fn init(format: LogFormat, level: &str) -> Result<(), LogError> {
 ///
 /// # Errors
 /// [`LogError`].
-pub fn init_with_traces(
+pub(crate) fn init_with_traces(
     format: LogFormat,
     level: &str,
     traces: Option<&TraceExporter>,
@@ -63,7 +63,7 @@ pub fn init_with_traces(
 ///
 /// # Errors
 /// [`LogError::InvalidLevel`].
-pub fn subscriber<W>(
+pub(crate) fn subscriber<W>(
     format: LogFormat,
     level: &str,
     colours: bool,

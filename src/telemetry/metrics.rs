@@ -236,12 +236,12 @@ impl Metrics {
     }
 
     /// Sets how many shards of bots this process polls.
-    pub fn set_shards(&self, shards: usize) {
+    pub(crate) fn set_shards(&self, shards: usize) {
         self.shards.set(i64::try_from(shards).unwrap_or(i64::MAX));
     }
 
     /// Counts shards that this process has taken.
-    pub fn count_taken_shards(&self, count: usize) {
+    pub(crate) fn count_taken_shards(&self, count: usize) {
         self.shards_taken
             .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
@@ -288,7 +288,7 @@ impl Metrics {
     }
 
     /// Counts a request for access that was made (`asked`), or what came of one.
-    pub fn count_access_request(&self, outcome: &'static str) {
+    pub(crate) fn count_access_request(&self, outcome: &'static str) {
         self.access_requests
             .get_or_create(&[("outcome", outcome)])
             .inc();
@@ -302,13 +302,13 @@ impl Metrics {
     }
 
     /// Counts what becomes of a sign-in.
-    pub fn count_sign_in(&self, outcome: SignInOutcome) {
+    pub(crate) fn count_sign_in(&self, outcome: SignInOutcome) {
         let labels = [("outcome", outcome.label())];
         self.sign_ins.get_or_create(&labels).inc();
     }
 
     /// Counts a recheck of a member.
-    pub fn count_membership_recheck(&self, outcome: RecheckOutcome) {
+    pub(crate) fn count_membership_recheck(&self, outcome: RecheckOutcome) {
         let labels = [("outcome", outcome.label())];
         self.membership_rechecks.get_or_create(&labels).inc();
     }
@@ -334,7 +334,7 @@ impl Metrics {
     }
 
     /// Creates the failure counter of a store operation at zero.
-    pub fn declare_store_operation(&self, operation: &'static str) {
+    pub(crate) fn declare_store_operation(&self, operation: &'static str) {
         drop(self.store_errors.get_or_create(&[("operation", operation)]));
     }
 

@@ -134,7 +134,7 @@ impl RecheckOutcome {
     }
 
     /// Whether the person is let in no more.
-    pub fn ends_access(self) -> bool {
+    pub(crate) fn ends_access(self) -> bool {
         !matches!(self, Self::Member | Self::Retried | Self::NotDue)
     }
 }

@@ -91,17 +91,17 @@ impl WatchHealth {
     }
 
     /// Everything was listed once.
-    pub fn on_listed(&self, resource: WatchedResource, namespace: &str) {
+    pub(crate) fn on_listed(&self, resource: WatchedResource, namespace: &str) {
         self.change(resource, namespace, |state| state.listed = true);
     }
 
     /// The API server has accepted the watch: from now on it shows what changes.
-    pub fn on_current(&self, resource: WatchedResource, namespace: &str) {
+    pub(crate) fn on_current(&self, resource: WatchedResource, namespace: &str) {
         self.change(resource, namespace, |state| state.failure = None);
     }
 
     /// The watch failed; `error` is shown by `/readyz`.
-    pub fn on_error(&self, resource: WatchedResource, namespace: &str, error: &str) {
+    pub(crate) fn on_error(&self, resource: WatchedResource, namespace: &str, error: &str) {
         self.fail(resource, namespace, error, Instant::now());
     }
 
@@ -114,7 +114,7 @@ impl WatchHealth {
     }
 
     /// Whether this namespace was listed once, alone or with all.
-    pub fn is_listed(&self, resource: WatchedResource, namespace: &str) -> bool {
+    pub(crate) fn is_listed(&self, resource: WatchedResource, namespace: &str) -> bool {
         let states = self.0.lock();
         [namespace, ""].iter().any(|namespace| {
             states
@@ -124,7 +124,7 @@ impl WatchHealth {
     }
 
     /// Whether every namespace was listed once.
-    pub fn are_listed(&self, resource: WatchedResource) -> bool {
+    pub(crate) fn are_listed(&self, resource: WatchedResource) -> bool {
         let states = self.0.lock();
         let mut of_resource = states.iter().filter(|((of, _), _)| *of == resource);
         of_resource.all(|(_, state)| state.listed)

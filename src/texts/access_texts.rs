@@ -62,12 +62,12 @@ impl AccessTexts {
     }
 
     /// The same for the approvers.
-    pub fn decided_allowed(&self, until: Option<Timestamp>) -> String {
+    pub(crate) fn decided_allowed(&self, until: Option<Timestamp>) -> String {
         with_date(until, &self.decided_allowed, &self.decided_until)
     }
 
     /// The button that grants access for so many days.
-    pub fn allow_days(&self, days: u32) -> String {
+    pub(crate) fn allow_days(&self, days: u32) -> String {
         match days {
             1 => self.allow_one_day.clone(),
             _ => self.allow_days.replace("{days}", &days.to_string()),

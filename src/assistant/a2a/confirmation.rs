@@ -256,7 +256,7 @@ const MORE_YES: [&str; 6] = ["si", "y", "approve", "approved", "confirm", "confi
 const MORE_NO: [&str; 6] = ["nao", "n", "reject", "rejected", "deny", "cancel"];
 
 /// What a message decides that is a word for yes or no in one of the bot's languages; a sentence decides nothing.
-pub fn decision_word(text: &str) -> Option<bool> {
+pub(crate) fn decision_word(text: &str) -> Option<bool> {
     let word = text
         .trim_matches(|c: char| {
             c.is_whitespace() || matches!(c, '.' | '!' | ',' | '"' | '*' | '`' | '¡')

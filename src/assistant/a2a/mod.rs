@@ -28,7 +28,7 @@ use super::http_client::AssistantServer;
 use super::{AnswerStream, Assistant, AssistantError, BuildError, FileLink, LinkError, Question};
 use agent::Agent;
 use answer::A2aAnswer;
-pub use confirmation::decision_word;
+pub(crate) use confirmation::decision_word;
 use json_rpc::ConversationState;
 
 /// The assistant of protocol `A2A`. The card is read at the first question, and again after an error that a new version explains.

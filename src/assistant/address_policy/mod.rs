@@ -26,7 +26,7 @@ use ipnet::IpNet;
 use url::{Host, Url};
 
 pub use allowed_host::AllowedHost;
-pub use own_addresses::own_addresses;
+pub(crate) use own_addresses::own_addresses;
 pub(super) use resolver::FilteringResolver;
 
 use reserved::{destinations, reserved_reason};
@@ -177,7 +177,7 @@ impl AddressPolicy {
 
     /// Refuses these ranges too.
     #[must_use]
-    pub fn denying(mut self, ranges: Vec<AddressRange>) -> Self {
+    pub(crate) fn denying(mut self, ranges: Vec<AddressRange>) -> Self {
         self.denied = ranges;
         self
     }
@@ -206,7 +206,7 @@ impl AddressPolicy {
 
     /// Refuses the addresses of this Pod and its node.
     #[must_use]
-    pub fn with_own_addresses(mut self, addresses: Vec<IpAddr>) -> Self {
+    pub(crate) fn with_own_addresses(mut self, addresses: Vec<IpAddr>) -> Self {
         self.own = addresses.into_iter().map(|ip| ip.to_canonical()).collect();
         self
     }
@@ -214,7 +214,7 @@ impl AddressPolicy {
     /// Tells the proxies that connections go through. A proxy's host is resolved without a check, and no URL may name it; it resolves the names in
     /// URLs itself, so that these are judged as they are written.
     #[must_use]
-    pub fn with_proxies(mut self, matcher: Matcher) -> Self {
+    pub(crate) fn with_proxies(mut self, matcher: Matcher) -> Self {
         let hosts: Vec<String> = ["http://assistant.invalid", "https://assistant.invalid"]
             .into_iter()
             .filter_map(|url| matcher.intercept(&http::Uri::from_static(url)))
@@ -231,7 +231,7 @@ impl AddressPolicy {
     ///
     /// # Errors
     /// [`AddressRefused`] with the reason.
-    pub fn check_url(&self, url: &Url) -> Result<(), AddressRefused> {
+    pub(crate) fn check_url(&self, url: &Url) -> Result<(), AddressRefused> {
         match url.host() {
             Some(Host::Ipv4(ip)) => self.check_address(ip.into()),
             Some(Host::Ipv6(ip)) => self.check_address(ip.into()),
@@ -258,7 +258,7 @@ impl AddressPolicy {
     ///
     /// # Errors
     /// [`AddressRefused`] with the reason.
-    pub fn check_address(&self, address: IpAddr) -> Result<(), AddressRefused> {
+    pub(crate) fn check_address(&self, address: IpAddr) -> Result<(), AddressRefused> {
         let rules = AddressRules {
             policy: self,
             host_is_listed: self.only.is_empty(),

@@ -10,7 +10,7 @@ const VARIABLES: [&str; 4] = ["POD_IP", "POD_IPS", "HOST_IP", "HOST_IPS"];
 ///
 /// # Errors
 /// The interfaces cannot be listed, or a variable holds no address.
-pub fn own_addresses() -> Result<Vec<IpAddr>, String> {
+pub(crate) fn own_addresses() -> Result<Vec<IpAddr>, String> {
     let mut addresses: Vec<IpAddr> = if_addrs::get_if_addrs()
         .map_err(|e| format!("the addresses of this machine cannot be listed: {e}"))?
         .iter()

@@ -206,7 +206,7 @@ impl DecidingLists {
     }
 
     /// The number of entries by username: whoever has such a username has access, whatever their id.
-    pub fn username_entry_count(&self, now: Timestamp) -> usize {
+    pub(crate) fn username_entry_count(&self, now: Timestamp) -> usize {
         self.count(|e| e.username.is_some() && holds(e, now))
     }
 

@@ -30,7 +30,7 @@ pub fn derive_secret_token(
 }
 
 /// Whether `given` is the secret under one of `keys`, in a time that does not depend on where they differ.
-pub fn is_valid_secret_token<'k>(
+pub(crate) fn is_valid_secret_token<'k>(
     keys: impl IntoIterator<Item = &'k SecretString>,
     connector: &ConnectorUid,
     bot: BotId,

@@ -39,7 +39,7 @@ impl StatusInputs<'_> {
     }
 
     /// In how long the condition changes although nothing happens.
-    pub fn limits_end_in(&self) -> Option<Duration> {
+    pub(crate) fn limits_end_in(&self) -> Option<Duration> {
         self.day_limit_reached()?;
         let day = Day::of(self.now, &self.day_limits?.zone);
         let left = Duration::try_from(day.ends.duration_since(self.now)).unwrap_or_default();

@@ -6,7 +6,7 @@ use crate::api::conditions::ConditionType;
 use crate::api::connector::TelegramConnectorStatus;
 
 /// A condition of a status, by type.
-pub fn find_condition(
+pub(crate) fn find_condition(
     status: &TelegramConnectorStatus,
     type_: ConditionType,
 ) -> Option<&Condition> {
@@ -14,6 +14,6 @@ pub fn find_condition(
 }
 
 /// Whether the status says that Telegram accepts the token: a follower publishes the connector on this word.
-pub fn vouches_for_token(status: &TelegramConnectorStatus) -> bool {
+pub(crate) fn vouches_for_token(status: &TelegramConnectorStatus) -> bool {
     find_condition(status, ConditionType::TokenValid).is_some_and(|c| c.status == "True")
 }

@@ -11,7 +11,8 @@ use crate::pipeline::message::incoming_update::{
 };
 pub(crate) use content_text::is_picture_type;
 use content_text::{content_text, is_picture};
-pub use message_relation::{MessageRelation, join_texts, may_be_truncated, message_relation};
+pub use message_relation::MessageRelation;
+pub(crate) use message_relation::{join_texts, may_be_truncated, message_relation};
 
 /// Before the words of a message that was answered and then changed.
 const EDITED_PREFIX: &str = "[edited an earlier message, which now reads]\n";

@@ -9,7 +9,7 @@ const TOKENS_PER_PICTURE: u64 = 1_000;
 
 /// Estimates what a message of this text takes, in tokens: four ASCII characters are one, any other character is one by itself, and each message has
 /// four more. That is too much rather than too little for all but rare scripts: Cyrillic letters and Chinese characters share a token at times.
-pub fn estimate_message_tokens(text: &str) -> u64 {
+pub(crate) fn estimate_message_tokens(text: &str) -> u64 {
     let ascii = text.bytes().filter(u8::is_ascii).count();
     let others = text.chars().filter(|c| !c.is_ascii()).count();
     let tokens = ascii.div_ceil(ASCII_PER_TOKEN) + others;

@@ -81,7 +81,7 @@ pub fn decide(
 }
 
 /// The same in a group in which approvers are asked: whatever `policy` says of it, taps are handled there, and the bot does not leave it.
-pub fn decide_in_approvals_chat(
+pub(crate) fn decide_in_approvals_chat(
     policy: Option<&GroupPolicy>,
     incoming: &IncomingUpdate,
     bot: BotIdentity<'_>,
@@ -116,7 +116,7 @@ fn decide_unlisted_chat(incoming: &IncomingUpdate) -> GroupDecision {
 
 /// The text as it is meant for the assistant, as Markdown: a mention of the bot at its beginning or end is an address, and a `/new` before
 /// it an order to the bot; neither is content.
-pub fn strip_bot_mention(incoming: &IncomingUpdate, bot: BotIdentity<'_>) -> String {
+pub(crate) fn strip_bot_mention(incoming: &IncomingUpdate, bot: BotIdentity<'_>) -> String {
     let text = incoming.text.as_deref().unwrap_or_default();
     let words = commands::strip_new_command(text, bot.username);
     let begin = text.len() - words.trim_start().len();

@@ -44,7 +44,7 @@ impl Default for RetryPolicy {
 impl RetryPolicy {
     /// How long to wait before the assistant is asked again; `None`: give up. `previous_failures` counts the failures before this one;
     /// `jitter` is 0..1.
-    pub fn after_assistant_error(
+    pub(crate) fn after_assistant_error(
         &self,
         error: &AssistantError,
         previous_failures: u32,
@@ -70,7 +70,7 @@ impl RetryPolicy {
     }
 
     /// What to do after a send was refused as if the token were, while Telegram accepts it. `previous_failures` counts the failures before.
-    pub fn after_unconfirmed_refusal(
+    pub(crate) fn after_unconfirmed_refusal(
         &self,
         previous_failures: u32,
         jitter: f64,
@@ -91,7 +91,7 @@ impl RetryPolicy {
     }
 
     /// What to do after Telegram did not accept a part. `previous_failures` counts the failures before this one.
-    pub fn after_telegram_error(
+    pub(crate) fn after_telegram_error(
         &self,
         error: &TelegramError,
         previous_failures: u32,

@@ -45,7 +45,7 @@ pub enum ParsedCommand {
 ///
 /// A command is `/` and 1-32 of `A-Za-z0-9_`, perhaps `@` and a bot's username, and then the end or white space:
 /// `/etc/hosts` and `/new.` are text.
-pub fn parse_command(text: &str, bot_username: &str) -> ParsedCommand {
+pub(crate) fn parse_command(text: &str, bot_username: &str) -> ParsedCommand {
     let Some(rest) = text.strip_prefix('/') else {
         return ParsedCommand::NotACommand;
     };
@@ -80,7 +80,7 @@ pub fn parse_command(text: &str, bot_username: &str) -> ParsedCommand {
 }
 
 /// The words behind a `/new`; any other text as it is.
-pub fn strip_new_command<'a>(text: &'a str, bot_username: &str) -> &'a str {
+pub(crate) fn strip_new_command<'a>(text: &'a str, bot_username: &str) -> &'a str {
     match parse_command(text, bot_username) {
         ParsedCommand::Own {
             command: Command::New,

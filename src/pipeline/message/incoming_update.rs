@@ -200,12 +200,12 @@ impl IncomingUpdate {
     }
 
     /// Whether it happened in a chat with one user.
-    pub fn is_private(&self) -> bool {
+    pub(crate) fn is_private(&self) -> bool {
         self.chat.kind == ChatKind::Private
     }
 
     /// Whether somebody said something that may be answered: no service message, no change of rights, no channel post.
-    pub fn is_user_message(&self) -> bool {
+    pub(crate) fn is_user_message(&self) -> bool {
         matches!(
             self.kind,
             UpdateKind::Message | UpdateKind::EditedMessage | UpdateKind::ChannelPost

@@ -77,7 +77,7 @@ impl Bot {
     /// `sendMessage`. Returns the `message_id`.
     ///
     /// # Errors
-    /// See [`TelegramError`]; [`TelegramError::is_safe_to_resend`] says whether the message may have been sent nevertheless.
+    /// See [`TelegramError`]; after a 5xx, a lost connection or an unreadable answer the message may have been sent nevertheless.
     pub async fn send_message(&self, message: &NewMessage<'_>) -> Result<i64, TelegramError> {
         let (text, parse_mode) = message.text.parts();
         let payload = methods::SendMessage {
@@ -99,7 +99,7 @@ impl Bot {
     ///
     /// # Errors
     /// As [`send_message`](Self::send_message); `Refused` with code 404 by a server of a version without the method.
-    pub async fn send_rich_message(
+    pub(crate) async fn send_rich_message(
         &self,
         message: &NewRichMessage<'_>,
     ) -> Result<i64, TelegramError> {
@@ -119,7 +119,7 @@ impl Bot {
     ///
     /// # Errors
     /// As [`send_message`](Self::send_message); `Refused` of what Telegram does not take for a photo or a video.
-    pub async fn send_file(&self, file: &NewFile<'_>) -> Result<i64, TelegramError> {
+    pub(crate) async fn send_file(&self, file: &NewFile<'_>) -> Result<i64, TelegramError> {
         let sent: methods::SentMessageId = self
             .0
             .api
@@ -137,7 +137,7 @@ impl Bot {
     ///
     /// # Errors
     /// See [`TelegramError`].
-    pub async fn edit_message_text(
+    pub(crate) async fn edit_message_text(
         &self,
         chat_id: i64,
         message_id: i64,
@@ -160,7 +160,7 @@ impl Bot {
     ///
     /// # Errors
     /// See [`TelegramError`].
-    pub async fn edit_message_reply_markup(
+    pub(crate) async fn edit_message_reply_markup(
         &self,
         chat_id: i64,
         message_id: i64,
@@ -179,7 +179,11 @@ impl Bot {
     ///
     /// # Errors
     /// See [`TelegramError`].
-    pub async fn delete_message(&self, chat_id: i64, message_id: i64) -> Result<(), TelegramError> {
+    pub(crate) async fn delete_message(
+        &self,
+        chat_id: i64,
+        message_id: i64,
+    ) -> Result<(), TelegramError> {
         let payload = methods::DeleteMessage {
             chat_id,
             message_id,
@@ -192,7 +196,7 @@ impl Bot {
     ///
     /// # Errors
     /// See [`TelegramError`]; `Refused` with code 404 by a server of a version without the method.
-    pub async fn send_message_draft(
+    pub(crate) async fn send_message_draft(
         &self,
         chat_id: i64,
         thread_id: Option<i64>,

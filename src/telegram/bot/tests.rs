@@ -332,7 +332,7 @@ async fn closed_idle_connection_does_not_make_a_send_ambiguous() {
 }
 
 #[tokio::test]
-async fn refused_connection_is_safe_to_resend() {
+async fn refused_connection_is_told_from_a_lost_one() {
     let free = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port")
@@ -343,7 +343,6 @@ async fn refused_connection_is_safe_to_resend() {
         .await
         .expect_err("nobody is there");
     assert!(matches!(error, TelegramError::Unreachable(_)), "{error:?}");
-    assert!(error.is_safe_to_resend());
 }
 
 #[rstest]
@@ -354,7 +353,6 @@ async fn truncated_response_is_ambiguous(#[case] reply: ScriptedReply) {
     let (bot, peer) = ScriptedServer::start(vec![reply]).await;
     let error = bot.send_message(&hello()).await.expect_err("no answer");
     assert!(matches!(error, TelegramError::Ambiguous(_)), "{error:?}");
-    assert!(!error.is_safe_to_resend());
     // It is the pipeline's to decide whether to send again.
     peer.only_request();
 }

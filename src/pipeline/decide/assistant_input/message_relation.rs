@@ -24,7 +24,7 @@ pub enum MessageRelation {
 }
 
 /// Whether a text may go on in the next message: it is as long as one that Telegram's limit cut.
-pub fn may_be_truncated(message: &IncomingUpdate) -> bool {
+pub(crate) fn may_be_truncated(message: &IncomingUpdate) -> bool {
     let text = message.text.as_deref().unwrap_or_default();
     message.content == Content::Text
         && CUT_PASTE_UNITS.contains(&crate::telegram::split::utf16_len(text))
@@ -32,7 +32,7 @@ pub fn may_be_truncated(message: &IncomingUpdate) -> bool {
 
 /// How the next message of a chat belongs to the one before it, where dates that are not more than `follow_up` apart follow
 /// quickly on each other. Only messages of one sender, sent and not edited, belong together.
-pub fn message_relation(
+pub(crate) fn message_relation(
     before: &IncomingUpdate,
     next: &IncomingUpdate,
     follow_up: Duration,
@@ -64,7 +64,7 @@ pub fn message_relation(
 }
 
 /// Puts the words of messages together that are one turn, in the order in which they were sent.
-pub fn join_texts(texts: &[(MessageRelation, &str)]) -> String {
+pub(crate) fn join_texts(texts: &[(MessageRelation, &str)]) -> String {
     let mut whole = String::new();
     for (relation, text) in texts {
         if text.is_empty() {
