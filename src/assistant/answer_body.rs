@@ -14,7 +14,6 @@ const TELLING_BYTES: usize = 5;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The body of an answer.
 #[derive(Debug)]
 pub(super) enum AnswerBody {
     /// Server-sent events, which are still coming.

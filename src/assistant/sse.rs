@@ -16,7 +16,6 @@ use super::http_client::ResponseBody;
 /// How long a body may take to end after the answer is complete, so that its connection can be used again.
 const CONNECTION_END: Duration = Duration::from_millis(50);
 
-/// One event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct SseEvent {
     /// What `event:` says.

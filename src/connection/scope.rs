@@ -27,7 +27,6 @@ impl ConnectionScope {
         }
     }
 
-    /// Adds shards.
     pub(super) fn add(&mut self, added: &[Shard]) {
         match self {
             Self::Shards(shards) => shards.extend(added),

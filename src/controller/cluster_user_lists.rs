@@ -20,7 +20,6 @@ type Labels = BTreeMap<String, String>;
 
 /// The lists and the namespaces, by their watches.
 pub(super) struct ClusterUserLists {
-    /// The lists.
     pub(super) store: Store<GuardedClusterUserList>,
     /// Whether they can be read.
     pub(super) lists: Arc<watch::Sender<Availability>>,

@@ -69,9 +69,7 @@ pub(super) struct Inputs {
     pub(super) secrets: SecretCache,
     /// The user lists by their watch.
     pub(super) user_lists: Store<GuardedUserList>,
-    /// The cluster's user lists.
     pub(super) cluster_lists: ClusterUserLists,
-    /// The user lists, parsed.
     pub(super) parsed_lists: UserListCache,
     /// Which connector refers to which Secret and list.
     pub(super) references: Arc<ReferenceIndex>,

@@ -49,7 +49,6 @@ pub(super) struct Resolved {
     pub(super) token: TokenState,
     /// The bot, if the token is one.
     pub(super) bot: Option<Bot>,
-    /// The assistant.
     pub(super) assistant: AssistantState,
     /// The assistant to ask, if it can be built.
     pub(super) built_assistant: Option<Arc<dyn Assistant>>,

@@ -25,7 +25,6 @@ pub(super) enum Role {
 
 /// Everything that one reconcile does.
 pub(super) struct Plan {
-    /// The finalizer.
     pub(super) finalizer: FinalizerChange,
     /// The connection to Telegram.
     pub(super) connection: ConnectionPlan,
@@ -43,7 +42,6 @@ pub(super) struct Plan {
     pub(super) connection_changed: bool,
     /// The connector is deleted and nothing is left to wait for: delete what the store holds of it, then remove the finalizer.
     pub(super) delete_data: bool,
-    /// The status.
     pub(super) status: StatusPlan,
     /// When to reconcile again by itself; `None`: when something changes.
     pub(super) requeue: Option<Duration>,
@@ -70,7 +68,6 @@ pub(super) enum ConnectionPlan {
     Disconnect,
     /// There is one, of this bot, that goes this far.
     Ensure {
-        /// The bot.
         bot: Bot,
         /// Who the bot is, if Telegram has said so.
         profile: Option<BotProfile>,
@@ -99,7 +96,6 @@ pub(super) enum RegistryPlan {
 
 /// A bot whose webhook is deleted, beside the reconcile.
 pub(super) struct WebhookToDelete {
-    /// The bot.
     pub(super) bot: Bot,
     /// The connector is being deleted and waits for it.
     pub(super) deletion_waits: bool,
@@ -117,7 +113,6 @@ pub(super) enum StatusPlan {
 
 /// A status, and what goes with it.
 pub(super) struct StatusReport {
-    /// The status.
     pub(super) status: TelegramConnectorStatus,
     /// The status as it is.
     pub(super) previous: Option<TelegramConnectorStatus>,

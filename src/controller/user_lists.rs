@@ -23,7 +23,6 @@ use crate::telemetry::WatchedResource;
 pub(super) trait SharedUserList: Resource<DynamicType = ()> + Clone {
     /// Its entries.
     fn users(&self) -> &[UserEntry];
-    /// Its status.
     fn status(&self) -> Option<&TelegramUserListStatus>;
     /// What is wrong with it beside its entries.
     fn problem(&self) -> Option<String>;

@@ -33,7 +33,6 @@ pub(super) enum SourceEvent<K> {
     Failed,
 }
 
-/// One watch.
 pub(super) struct WatchSource<K: Resource> {
     api: Api<K>,
     resource: WatchedResource,

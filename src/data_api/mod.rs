@@ -24,7 +24,6 @@ pub use server::{DataApiCertificate, DataApiServer, DataApiSettings};
 
 /// The API group.
 pub const GROUP: &str = "data.connectors.pupau.ai";
-/// Its version.
 pub(crate) const VERSION: &str = "v1alpha1";
 
 /// Every resource of the group, over one store. Only connectors of the registry send, and get grants.

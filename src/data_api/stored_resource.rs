@@ -408,7 +408,6 @@ pub(super) fn person_columns(who: &str) -> [TableColumn; 2] {
     ]
 }
 
-/// The schema of a person.
 pub(super) fn person_schema(who: &str) -> Value {
     json!({"type": "object", "description": who, "properties": {
         "id": integer("Telegram's id."),

@@ -197,7 +197,6 @@ fn describe(
     }
 }
 
-/// The operator's store.
 pub(super) struct OperatorStore(pub(super) Arc<dyn Store>);
 
 #[async_trait]

@@ -94,7 +94,6 @@ pub(super) struct Artifact {
     pub(super) content: Content,
 }
 
-/// A task's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TaskState {
     /// Submitted, working, or a state we do not know: go on waiting.

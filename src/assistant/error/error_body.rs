@@ -155,7 +155,6 @@ impl Complaint {
         }
     }
 
-    /// The kind of failure.
     pub(in crate::assistant) fn kind(self) -> FailureKind {
         match self {
             Self::Model | Self::Parameter => FailureKind::Misconfigured,

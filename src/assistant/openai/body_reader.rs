@@ -39,7 +39,6 @@ pub(super) trait Dialect: Debug + Send {
     -> Result<Option<Truncation>, AssistantError>;
 }
 
-/// Reads one body.
 #[derive(Debug)]
 pub(super) struct BodyReader {
     decoder: SseDecoder,

@@ -48,7 +48,6 @@ impl Refusal {
             .unwrap_or_default()
     }
 
-    /// Reads an error body.
     pub(super) fn from_error_body(body: &Value) -> Self {
         let mut refusal = Self::default();
         refusal.read(body, MAX_DEPTH);

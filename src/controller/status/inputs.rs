@@ -81,12 +81,10 @@ pub enum TokenState {
     Malformed {
         /// The Secret's name.
         secret: String,
-        /// The key.
         key: String,
     },
     /// It is one, of this bot; Telegram has the last word.
     Given {
-        /// The bot.
         bot: BotId,
         /// The Secret's name.
         secret: String,
