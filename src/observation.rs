@@ -1,6 +1,6 @@
 //! The observation book: what `connection` and `pipeline` saw, for the controller to judge.
 //!
-//! Writers note facts as often as they like; the controller is woken only when a fact differs from the one noted before,
+//! Writers note facts as often as they like; the controller is notified only when a fact differs from the one noted before,
 //! so that a busy bot costs the controller nothing. What a fact means is the controller's to decide.
 //!
 //! Facts say how things *are* and replace each other. Notices say what *happened* (a foreign webhook was found, a message was

@@ -357,7 +357,7 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// Puts a connector in, or replaces what was known of it. Nobody is woken if nothing is different.
+    /// Puts a connector in, or replaces what was known of it. Nobody is notified if nothing is different.
     pub fn publish(&self, resolved: Arc<ResolvedConnector>) {
         let known = self.get(&resolved.connector_ref.uid);
         if known.is_some_and(|known| known.is_same(&resolved)) {

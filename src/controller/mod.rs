@@ -9,6 +9,9 @@
 //! A reconcile waits for nobody: what Telegram says comes as an observation, later, and reconciles the connector again. What is done is decided
 //! by a pure function ([`decide`]) of what was read and seen; what the status then says is another one ([`status`]).
 //!
+//! A Secret that changes ([`secret_watch`]) voids what was read of it and reconciles the connectors that refer to it; what another token, or none,
+//! means for the connection and the webhook is decided like everything else.
+//!
 //! Several replicas on one store share the polling ([`shard_keeper`]); the leader, who writes the status, is told what the others see
 //! ([`observation_sharing`]).
 

@@ -17,7 +17,7 @@ pub struct RequiredClaim {
 /// What the claims of a person say about a required one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ClaimCheck {
-    /// It holds.
+    /// One of the values is among what the provider says.
     Holds,
     /// It is there, and holds none of the values.
     Differs,

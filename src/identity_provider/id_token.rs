@@ -40,7 +40,7 @@ const ALGORITHMS: [Algorithm; 9] = [
 pub(super) enum Refusal {
     /// No key fits, of those that were read: there may be newer ones.
     UnknownKey,
-    /// It is wrong.
+    /// It is malformed, expired, or made for somebody else, and what of it.
     Invalid(String),
 }
 

@@ -44,7 +44,7 @@ pub(super) struct Cached {
 }
 
 impl MetadataCache {
-    /// Nothing is read yet. With an `usable` that says why not, nothing ever is.
+    /// A cache that has read nothing yet, and never does where `usable` says why not.
     pub(super) fn new(
         usable: Result<IssuerUrl, ProviderError>,
         http: IdentityProviderHttpClient,

@@ -28,9 +28,9 @@ pub enum ProviderError {
 pub enum Standing {
     /// Nobody has looked yet.
     Unknown,
-    /// It can.
+    /// It answers, has the device flow and knows the client.
     Ready,
-    /// It cannot, and why. Never [`ProviderError::Invalid`].
+    /// It cannot be used, and why. Never [`ProviderError::Invalid`].
     Failing(ProviderError),
 }
 

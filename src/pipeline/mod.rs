@@ -3,6 +3,14 @@
 //! Its folders in the order of their use, each uses those before it: `message` (an update as it is read), `decide` (pure decisions: access, session,
 //! batches, what is asked), `state` (what lives as long as the process), `claim` (one claimed lane), `send` (delivery and previews), `work` (the
 //! loops that claim lanes and work through them).
+//!
+//! | where is it decided | file |
+//! |---|---|
+//! | who may write, and how often a denied user is told so | `decide/access.rs`, `decide/denied.rs` |
+//! | which messages are one question, and to which session they belong | `decide/message_batch.rs`, `decide/session.rs` |
+//! | what is done with them | `decide/decision.rs` |
+//! | when something is tried again, and when it becomes a dead letter | `decide/retry.rs`; done by `work/batch_handler/failure.rs` and `send/deliver.rs` |
+//! | who is asked to sign in, and what becomes of a request for access | `decide/sign_in.rs`, `decide/access_request.rs` |
 
 mod claim;
 mod decide;

@@ -343,9 +343,9 @@ pub enum DecideOutcome {
 /// A request whose time was over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpiredRequest {
-    /// Whose.
+    /// The connector that was asked for access.
     pub connector: ConnectorUid,
-    /// Which.
+    /// The request's number in the store.
     pub id: i64,
 }
 

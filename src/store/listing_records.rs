@@ -93,7 +93,7 @@ pub struct DeadLetter {
     pub kind: String,
     /// How often it was tried.
     pub attempts: u32,
-    /// Why.
+    /// Why it was given up, for people.
     pub reason: String,
 }
 

@@ -149,7 +149,7 @@ pub trait Inbox: Send + Sync + 'static {
 /// The whole store: the pipeline's side, and the listings of the commands.
 #[async_trait]
 pub trait Store: Inbox + ObjectStore + AccessStore + SignInStore + DayUsageStore {
-    /// Told whose message came as soon as it can be claimed: the pipeline, woken without polling.
+    /// Told whose message came as soon as it can be claimed: the pipeline, notified without polling.
     fn work_notifier(&self) -> Arc<WorkNotifier>;
 
     /// Claims lanes in which something is ready, the longest waiting first.

@@ -443,13 +443,13 @@ pub struct WriteOutcome {
 /// What waits for one connector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backlog {
-    /// Whose.
+    /// The connector whose messages wait.
     pub connector: ConnectorUid,
     /// `namespace/name`, if it was ever resolved.
     pub name: Option<Arc<str>>,
     /// The bot.
     pub bot: BotId,
-    /// Messages.
+    /// How many messages are not handled yet.
     pub messages: u64,
     /// When the oldest became durable.
     pub oldest: Option<Timestamp>,

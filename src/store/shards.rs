@@ -67,7 +67,7 @@ impl FleetView {
 /// What the poller of a connector observed, for the leader, who may be another replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedObservation {
-    /// Whose.
+    /// The connector whose poller it is.
     pub connector: ConnectorUid,
     /// The shard of its bot. Only the replica that owns it is believed.
     pub shard: Shard,

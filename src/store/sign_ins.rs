@@ -121,11 +121,11 @@ pub struct HeldMessage {
 /// Who signed in, as whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMembership {
-    /// The provider.
+    /// The provider's issuer, as the spec names it.
     pub issuer: String,
-    /// The person there.
+    /// The person's subject at that provider (OIDC `sub`).
     pub subject: String,
-    /// Sealed; `None`: none was given.
+    /// The provider's refresh token, sealed; `None`: it gave none.
     pub refresh_token: Option<Vec<u8>>,
     /// When the provider is asked again.
     pub recheck_at: Timestamp,
@@ -140,7 +140,7 @@ pub struct NewMembership {
 pub enum SignInStep {
     /// The provider gave a device code: the person is told.
     Asked {
-        /// Sealed.
+        /// The device code that the provider is polled with, sealed.
         device: Vec<u8>,
         /// When the provider is asked first.
         next_at: Timestamp,
@@ -153,7 +153,7 @@ pub enum SignInStep {
     },
     /// The provider knows nothing of the code any more: it is asked for another one. [`StepOutcome::Changed`]: that was done too often.
     BeginAnew,
-    /// Not yet.
+    /// The person has not signed in yet: the provider is asked again.
     Wait {
         /// When the provider is asked next.
         next_at: Timestamp,
@@ -197,11 +197,11 @@ pub struct ClaimedMembership {
     pub user: i64,
     /// How often it was claimed.
     pub claims: i64,
-    /// The provider.
+    /// The provider's issuer, as the spec names it.
     pub issuer: String,
-    /// The person there.
+    /// The person's subject at that provider (OIDC `sub`).
     pub subject: String,
-    /// Sealed.
+    /// The provider's refresh token, sealed.
     pub refresh_token: Option<Vec<u8>>,
     /// When the recheck is due.
     pub valid_until: Timestamp,
@@ -214,7 +214,7 @@ pub struct ClaimedMembership {
 pub enum MembershipStep {
     /// The person is a member still.
     Keep {
-        /// Sealed; `None`: the one before is kept.
+        /// The new refresh token, sealed; `None`: the one before is kept.
         refresh_token: Option<Vec<u8>>,
         /// When the provider is asked again.
         recheck_at: Timestamp,

@@ -126,12 +126,12 @@ pub enum DecidedHow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TakenDecision {
-    /// How.
+    /// Whether somebody decided, or time or the conversation did.
     pub how: DecidedHow,
     /// Index of the option; `None`: none was chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub option: Option<usize>,
-    /// By whom.
+    /// Who tapped or wrote; `None` where nobody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<DecidingUser>,
     /// The message whose button was tapped, if one was.
@@ -254,9 +254,9 @@ impl UserDecision {
 /// A decision whose time was over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpiredDecision {
-    /// Whose.
+    /// The connector that asked.
     pub connector: ConnectorUid,
-    /// Which.
+    /// The decision's id.
     pub id: String,
     /// What kind it was.
     pub kind: DecisionKind,
