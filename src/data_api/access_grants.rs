@@ -85,22 +85,22 @@ impl Creation for Granting {
         store: &dyn Store,
         request: CreateRequest<'_>,
     ) -> Result<StoredObject, ApiError> {
-        let wanted = wanted(request.body, Timestamp::now())?;
+        let input = read_input(request.body, Timestamp::now())?;
         let connector = self.registry.all().into_iter().find(|connector| {
             let named = &connector.connector_ref;
-            *named.namespace == *request.namespace && *named.name == *wanted.connector
+            *named.namespace == *request.namespace && *named.name == *input.connector
         });
         let connector = connector.ok_or_else(|| {
             let why = format!(
                 "no TelegramConnector {0} of this namespace handles messages now: it is not there, suspended, being deleted, or not ready; see kubectl describe tgc {0}",
-                wanted.connector
+                input.connector
             );
             ApiError::invalid("spec.connector", CauseReason::NotFound, why)
         })?;
         if !connector.access.takes_grants {
             let why = format!(
                 "TelegramConnector {} lets nobody in by a grant: set spec.access.requests in it, and grants: true in the list that its level names, unless that is Company",
-                wanted.connector
+                input.connector
             );
             return Err(ApiError::invalid(
                 "spec.connector",
@@ -110,12 +110,12 @@ impl Creation for Granting {
         }
         let new = NewGrant {
             connector: connector.connector_ref.clone(),
-            user: wanted.user,
-            name: wanted.name,
-            username: wanted.username,
+            user: input.user,
+            name: input.name,
+            username: input.username,
             source: GrantSource::Admin,
             by: request.caller.user.clone(),
-            until: Some(wanted.until),
+            until: Some(input.until),
         };
         let grant = if request.dry_run {
             as_if_given(new)
@@ -160,7 +160,7 @@ fn stored(grant: Grant) -> StoredObject {
 
 /// What a client asks for, checked as far as it can be without a connector.
 #[derive(Debug, PartialEq, Eq)]
-struct Wanted {
+struct GrantInput {
     connector: String,
     user: i64,
     name: String,
@@ -168,7 +168,7 @@ struct Wanted {
     until: Timestamp,
 }
 
-fn wanted(body: &Value, now: Timestamp) -> Result<Wanted, ApiError> {
+fn read_input(body: &Value, now: Timestamp) -> Result<GrantInput, ApiError> {
     let spec = body.get("spec").cloned().unwrap_or(Value::Null);
     let spec = serde_json::from_value::<Option<Spec>>(spec)
         .map_err(|error| ApiError::invalid("spec", CauseReason::Invalid, error.to_string()))?
@@ -189,39 +189,16 @@ fn wanted(body: &Value, now: Timestamp) -> Result<Wanted, ApiError> {
         wrong("spec.connector", CauseReason::Required, why);
     }
     let id = user.id.unwrap_or_default();
-    match user.id {
-        None => wrong(
-            "spec.user.id",
-            CauseReason::Required,
-            "Telegram's id of the person",
-        ),
-        Some(id) if id < 1 => {
-            let why = format!("no user has the id {id}: ids of users are above zero");
-            wrong("spec.user.id", CauseReason::Invalid, &why);
-        }
-        Some(_) => {}
+    if let Some((reason, why)) = id_problem(user.id) {
+        wrong("spec.user.id", reason, &why);
     }
     let name = user.name.unwrap_or_default();
-    if name.chars().count() > MAX_NAME {
-        wrong(
-            "spec.user.name",
-            CauseReason::TooLong,
-            "it has more than 129 characters",
-        );
-    } else if name.contains(char::is_control) {
-        wrong(
-            "spec.user.name",
-            CauseReason::Invalid,
-            "it holds a control character",
-        );
+    if let Some((reason, why)) = name_problem(&name) {
+        wrong("spec.user.name", reason, why);
     }
     let username = user
         .username
         .map(|name| name.trim_start_matches('@').to_owned());
-    let is_username = |name: &String| {
-        let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        (1..=MAX_USERNAME).contains(&name.len()) && name.bytes().all(letter)
-    };
     if username.as_ref().is_some_and(|name| !is_username(name)) {
         let why = "letters, digits and underscores, 32 at most";
         wrong("spec.user.username", CauseReason::Invalid, why);
@@ -237,7 +214,7 @@ fn wanted(body: &Value, now: Timestamp) -> Result<Wanted, ApiError> {
             .ok(),
     };
     match until {
-        Some(until) if causes.is_empty() => Ok(Wanted {
+        Some(until) if causes.is_empty() => Ok(GrantInput {
             connector,
             user: id,
             name,
@@ -246,6 +223,33 @@ fn wanted(body: &Value, now: Timestamp) -> Result<Wanted, ApiError> {
         }),
         _ => Err(ApiError::Invalid(causes)),
     }
+}
+
+fn id_problem(id: Option<i64>) -> Option<(CauseReason, String)> {
+    match id {
+        None => {
+            let why = "Telegram's id of the person".to_owned();
+            Some((CauseReason::Required, why))
+        }
+        Some(id) if id < 1 => {
+            let why = format!("no user has the id {id}: ids of users are above zero");
+            Some((CauseReason::Invalid, why))
+        }
+        Some(_) => None,
+    }
+}
+
+fn name_problem(name: &str) -> Option<(CauseReason, &'static str)> {
+    if name.chars().count() > MAX_NAME {
+        return Some((CauseReason::TooLong, "it has more than 129 characters"));
+    }
+    let has_control = name.contains(char::is_control);
+    has_control.then_some((CauseReason::Invalid, "it holds a control character"))
+}
+
+fn is_username(name: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (1..=MAX_USERNAME).contains(&name.len()) && name.bytes().all(letter)
 }
 
 /// When a grant ends whose `until` is this.
@@ -346,15 +350,15 @@ mod tests {
     #[test]
     fn grant_by_hand_names_whom_and_until_when() {
         let body = json!({"spec": {"connector": "support", "user": {"id": 5001, "username": "@ann_1"}, "until": "2026-12-31"}});
-        let wanted = wanted(&body, now()).expect("a good one");
-        assert_eq!((&*wanted.connector, wanted.user), ("support", 5001));
-        assert_eq!(wanted.username.as_deref(), Some("ann_1"));
-        assert_eq!(wanted.until.to_string(), "2027-01-01T00:00:00Z");
+        let input = read_input(&body, now()).expect("a good one");
+        assert_eq!((&*input.connector, input.user), ("support", 5001));
+        assert_eq!(input.username.as_deref(), Some("ann_1"));
+        assert_eq!(input.until.to_string(), "2027-01-01T00:00:00Z");
     }
 
     #[test]
     fn each_field_that_is_wrong_is_named() {
-        let fields = |body: Value| match wanted(&body, now()) {
+        let fields = |body: Value| match read_input(&body, now()) {
             Err(ApiError::Invalid(causes)) => {
                 let named = causes
                     .into_iter()
