@@ -409,6 +409,36 @@ mod tests {
     }
 
     #[test]
+    fn labels_are_those_of_the_stores_enums() {
+        use crate::store::ReachedLimit::{
+            ConnectorMessages, ConnectorTokens, UserMessages, UserTokens,
+        };
+        use crate::store::{DecidedHow, DecisionKind, TakenDecision};
+        let limits = [UserMessages, UserTokens, ConnectorMessages, ConnectorTokens];
+        assert_eq!(limits.map(crate::store::ReachedLimit::label), DAY_LIMITS);
+        let taken = |how, option| TakenDecision {
+            how,
+            option,
+            by: None,
+            tapped_message: None,
+        };
+        let endings = [
+            taken(DecidedHow::Tap, Some(0)),
+            taken(DecidedHow::Tap, Some(1)),
+            taken(DecidedHow::Typed, None),
+            taken(DecidedHow::Expired, None),
+            taken(DecidedHow::Superseded, None),
+        ];
+        let mut results = std::collections::BTreeSet::new();
+        for kind in [DecisionKind::Choice, DecisionKind::Approval] {
+            results.extend(endings.iter().map(|end| (kind.label(), end.result(kind))));
+        }
+        // A choice whose time is over counts as superseded.
+        results.remove(&("choice", "expired"));
+        assert_eq!(results, DECISION_RESULTS.into());
+    }
+
+    #[test]
     fn leadership_changes_count_flips_only() {
         let m = Metrics::new();
         m.set_leading(false);

@@ -348,6 +348,22 @@ mod tests {
         IncomingUpdate::parse(json).expect("readable")
     }
 
+    #[test]
+    fn every_outcome_is_counted_from_the_start() {
+        let metrics = crate::telemetry::Metrics::new().encode();
+        let phases = [
+            RequestPhase::Waiting,
+            RequestPhase::Allowed,
+            RequestPhase::Refused,
+            RequestPhase::Muted,
+            RequestPhase::Expired,
+        ];
+        for label in phases.map(outcome_label) {
+            let counter = format!("access_requests_total{{outcome=\"{label}\"}} 0");
+            assert!(metrics.contains(&counter), "{label}");
+        }
+    }
+
     #[rstest]
     #[case::denied(private(MALLORY, r#""text":"hi""#), true)]
     #[case::may_write(private(ANN, r#""text":"hi""#), false)]
