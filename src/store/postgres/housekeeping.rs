@@ -288,6 +288,10 @@ async fn delete_connector_data(
     for statement in DELETE_CONNECTOR_DATA {
         sqlx::query(statement).bind(id).execute(&mut *db).await?;
     }
+    sqlx::query("DELETE FROM message_count WHERE connector = $1")
+        .bind(id)
+        .execute(&mut *db)
+        .await?;
     sqlx::query("DELETE FROM observation WHERE connector = $1")
         .bind(connector.as_str())
         .execute(&mut *db)

@@ -17,7 +17,10 @@ pub(in crate::store) async fn connectors(
 ) -> Result<Vec<ConnectorRef>, sqlx::Error> {
     let statement = "SELECT uid, namespace, name FROM connector
          WHERE id IN (SELECT connector FROM lane UNION SELECT connector FROM dead_letter
-           UNION SELECT connector FROM access_grant UNION SELECT connector FROM access_request)";
+           UNION SELECT connector FROM access_grant UNION SELECT connector FROM access_request
+           UNION SELECT connector FROM outgoing_message UNION SELECT connector FROM met_chat UNION SELECT connector FROM moved_chat
+           UNION SELECT connector FROM notice UNION SELECT connector FROM day_usage UNION SELECT connector FROM sign_in
+           UNION SELECT connector FROM user_decision)";
     let found = readers.fetch(statement.into(), &[]).await?;
     let connectors = found.iter().map(|row| ConnectorRef {
         uid: ConnectorUid::from(row.text(0)),

@@ -6,62 +6,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Row};
 use telegram_connector_operator::store::{self, ObjectKind, ObjectQuery, Store, StoreOptions};
 
 use super::history::{ANN, BOB, GROUPS, History, Treatment, event};
+use super::tables::dump;
 use crate::postgres::Postgres;
-
-/// Every row of every table, as a text with all its columns.
-async fn dump(address: &str) -> Vec<String> {
-    if let Some(path) = address.strip_prefix("sqlite:") {
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
-        let mut db = options.connect().await.unwrap();
-        let columns = "SELECT m.name, p.name FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' ORDER BY m.name, p.cid";
-        let columns: Vec<(String, String)> =
-            sqlx::query_as(columns).fetch_all(&mut db).await.unwrap();
-        let mut rows = Vec::new();
-        for statement in statements(&columns, |c| {
-            format!(
-                "coalesce(CASE typeof({c}) WHEN 'blob' THEN hex({c}) ELSE CAST({c} AS TEXT) END, '')"
-            )
-        }) {
-            let found = sqlx::query(AssertSqlSafe(statement));
-            let found = found.fetch_all(&mut db).await.unwrap();
-            rows.extend(found.iter().map(|row| row.get::<String, _>(0)));
-        }
-        db.close().await.unwrap();
-        rows
-    } else {
-        let options: sqlx::postgres::PgConnectOptions = address.parse().unwrap();
-        let mut db = options.connect().await.unwrap();
-        let columns = "SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = 'public' ORDER BY table_name, ordinal_position";
-        let columns: Vec<(String, String)> =
-            sqlx::query_as(columns).fetch_all(&mut db).await.unwrap();
-        let mut rows = Vec::new();
-        for statement in statements(&columns, |c| format!("coalesce({c}::text, '')")) {
-            let found = sqlx::query(AssertSqlSafe(statement));
-            let found = found.fetch_all(&mut db).await.unwrap();
-            rows.extend(found.iter().map(|row| row.get::<String, _>(0)));
-        }
-        rows
-    }
-}
-
-/// One for each table: its name and its columns, but for those that say when a row was changed or what waits in it.
-fn statements(columns: &[(String, String)], text: impl Fn(&str) -> String) -> Vec<String> {
-    const COUNTS: [&str; 5] = ["revision", "ready_at", "open_decisions", "owner", "erased"];
-    let tables: std::collections::BTreeSet<&String> = columns.iter().map(|(t, _)| t).collect();
-    let statement = |table: &String| {
-        let of_table = columns
-            .iter()
-            .filter(|(t, c)| t == table && !COUNTS.contains(&c.as_str()));
-        let texts: Vec<String> = of_table.map(|(_, c)| text(c)).collect();
-        let texts = texts.join(" || '|' || ");
-        format!("SELECT '{table}: ' || {texts} FROM {table} ORDER BY 1")
-    };
-    tables.into_iter().map(statement).collect()
-}
 
 /// Whether a row tells of the store itself, and not of what is in it.
 fn is_bookkeeping(row: &str) -> bool {

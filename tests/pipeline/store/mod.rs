@@ -18,6 +18,7 @@ mod pruning;
 pub(crate) mod read_along;
 pub(crate) mod rich;
 mod sign_ins;
+pub(crate) mod tables;
 pub(crate) mod uploads;
 pub(crate) mod user_decisions;
 mod work;
