@@ -21,6 +21,8 @@ use super::reply_part::ReplyPart;
 use super::user_decisions::ShownElsewhere;
 use crate::identity::{ConnectorRef, ConnectorUid};
 
+/// Requests of one connector that wait at once: whoever asks beyond it asks too often.
+pub const MAX_WAITING_REQUESTS: i64 = 1_000;
 /// So long a grant is kept after it ended.
 pub(crate) const GRANT_RETENTION: Duration = Duration::from_hours(24);
 
@@ -229,7 +231,8 @@ impl AccessRequest {
     }
 }
 
-/// A request that is to be made. It is not made where one of the user's waits, the user is muted, or has asked as often as they may in a day.
+/// A request that is to be made. It is not made where one of the user's waits, the user is muted, or has asked as often as they may in a day; nor where
+/// [`MAX_WAITING_REQUESTS`] wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewAccessRequest {
     /// Names it in `callback_data` and in what follows from it: nobody can guess it.

@@ -86,9 +86,20 @@ pub(super) const INSERT_GRANT: &str =
 pub(super) const FIND_OPEN: &str = "SELECT phase, id, expires_at FROM access_request
      WHERE connector = $1 AND sender = $2 AND phase IN (0, 3) ORDER BY phase DESC LIMIT 1";
 
-/// How often the user `$2` has asked the connector `$1` since `$3`.
-pub(super) const COUNT_ASKED: &str =
-    "SELECT count(*) FROM access_request WHERE connector = $1 AND sender = $2 AND asked_at > $3";
+/// How often the user `$2` has asked the connector `$1` within a day from `$3`: what is of later was written by a clock that has stepped back since.
+pub(super) const COUNT_ASKED: &str = "SELECT count(*) FROM access_request WHERE connector = $1 AND sender = $2 AND asked_at > $3 AND asked_at <= $3 + 86400000";
+
+/// How many requests of the connector `$1` wait.
+pub(super) const COUNT_WAITING: &str =
+    "SELECT count(*) FROM access_request WHERE connector = $1 AND phase = 0";
+
+/// What is kept of a connector's requests that have ended, but for those that were refused for good; with every so many that are made the rest goes.
+pub(super) const ENDED_KEPT: i64 = 5_000;
+pub(super) const ENDED_CHECK_INTERVAL: i64 = 64;
+
+/// Drops the oldest requests of the connector `$1` that have ended but for the newest `$2`.
+pub(super) const TRIM_ENDED: &str = "DELETE FROM access_request WHERE connector = $1 AND phase IN (1, 2, 4) AND id <=
+       (SELECT id FROM access_request WHERE connector = $1 AND phase IN (1, 2, 4) ORDER BY id DESC LIMIT 1 OFFSET $2)";
 
 /// Writes a request down, while the message `$1` that asks is there.
 pub(super) const INSERT_REQUEST: &str =

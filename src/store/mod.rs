@@ -43,7 +43,8 @@ use crate::telemetry::Metrics;
 pub(crate) use access::GRANT_RETENTION;
 pub use access::{
     AccessRequest, AccessStore, AccessVerdict, AskOutcome, AskReplies, DecideOutcome,
-    ExpiredRequest, Grant, GrantSource, NewAccessRequest, NewGrant, RequestPhase,
+    ExpiredRequest, Grant, GrantSource, MAX_WAITING_REQUESTS, NewAccessRequest,
+    NewGrant, RequestPhase,
 };
 pub use day_usage::{DayLimit, DayUsageStore, LimitedQuestion, ReachedLimit, TokenCount};
 pub use listing_records::{DeadLetter, DeniedMessage, ListingQuery, Page, SessionSummary};
@@ -379,7 +380,8 @@ pub struct StoreOptions {
     pub read_timeout: std::time::Duration,
     /// The size beyond which the file is treated like a full disk (`SQLite`); `None`: as big as the volume.
     pub max_bytes: Option<u64>,
-    /// Bytes of files that may wait to be sent: of a connector, and of all. Of a file that finds no room the part is stored without its bytes.
+    /// Bytes of files that may wait to be sent: of a connector, and of all; with `SQLite` an eighth, and a quarter, of the volume at most. Of a file that
+    /// finds no room the part is stored without its bytes.
     pub upload_bytes: (u64, u64),
     /// Where writes are counted and timed; `None`: nowhere.
     pub metrics: Option<Arc<Metrics>>,

@@ -14,6 +14,13 @@ use crate::identity::{BotId, ConnectorRef};
 pub(crate) const MAX_PENDING: i64 = 1_000;
 /// So long a message is kept after it ended, and with it its idempotency key.
 pub const OUTGOING_RETENTION: Duration = Duration::from_hours(24);
+/// Messages of one connector that are kept after they ended, and the bytes of their texts; the oldest go before their time. Both are more than may be
+/// sent in a minute.
+pub(super) const ENDED_KEPT: i64 = 10_000;
+/// See [`ENDED_KEPT`].
+pub(super) const ENDED_BYTES_KEPT: i64 = 64 << 20;
+/// With every so many messages it is looked whether there are more.
+pub(super) const ENDED_CHECK_INTERVAL: i64 = 64;
 /// The window in which the messages of a connector are counted, in milliseconds.
 const RATE_WINDOW: i64 = 60_000;
 
@@ -234,8 +241,14 @@ pub(super) const FIND_MET: &str =
 pub(super) const FIND_PENDING: &str =
     "SELECT id FROM outgoing_message WHERE connector = $1 AND phase = 0 LIMIT 1 OFFSET $2";
 
-/// When the message number `$3`, counted from the newest, of the connector `$1` was made, if that was after `$2`.
-pub(super) const FIND_RATE: &str = "SELECT created_at FROM outgoing_message WHERE connector = $1 AND created_at > $2 ORDER BY created_at DESC LIMIT 1 OFFSET $3";
+/// When the message number `$3`, counted from the newest, of the connector `$1` was made, if that was in the window that begins at `$2`: what is of later
+/// was made by a clock that has stepped back since.
+pub(super) const FIND_RATE: &str = "SELECT created_at FROM outgoing_message WHERE connector = $1 AND created_at > $2 AND created_at <= $2 + 60000 ORDER BY created_at DESC LIMIT 1 OFFSET $3";
+
+/// Drops the oldest messages of the connector `$1` that have ended, beyond `$2` of them and `$3` bytes.
+pub(super) const TRIM_ENDED: &str = "DELETE FROM outgoing_message WHERE connector = $1 AND phase <> 0 AND id <=
+       (SELECT max(id) FROM (SELECT id, row_number() OVER (ORDER BY id DESC) AS nth, sum(octet_length(body)) OVER (ORDER BY id DESC) AS bytes
+          FROM outgoing_message WHERE connector = $1 AND phase <> 0) counted WHERE nth > $2 OR bytes > $3)";
 
 /// Writes a message down, unless another replica has just given its name away.
 pub(super) const INSERT: &str =

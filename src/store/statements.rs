@@ -193,6 +193,21 @@ pub(super) const INSERT_UPLOAD: &str =
 pub(super) const NOTE_UPLOAD: &str =
     "UPDATE outbox SET upload_bytes = $1 WHERE lane = $2 AND reply = $3 AND number = $4";
 
+/// The bytes of words that are kept of one session.
+pub(super) const SESSION_BYTES: i64 = 1 << 20;
+
+/// Whether the bytes of a session are counted with this exchange, of so many bytes: with every sixteenth, and with each long one. Up to a quarter more is
+/// kept between.
+pub(super) fn counts_session_bytes(number: i64, bytes: usize) -> bool {
+    number % 16 == 0 || bytes >= 16 << 10
+}
+
+/// Drops the oldest exchanges of the lane `$1` and the session `$2` beyond `$3` bytes; the newest stays whatever it has.
+pub(super) const TRIM_EXCHANGES: &str = "DELETE FROM exchange WHERE lane = $1 AND session = $2 AND number <=
+       (SELECT max(number) FROM (SELECT number, sum(octet_length(asked) + octet_length(answered)) OVER (ORDER BY number DESC) AS bytes
+          FROM exchange WHERE lane = $1 AND session = $2) counted WHERE bytes > $3)
+     AND number < (SELECT max(number) FROM exchange WHERE lane = $1 AND session = $2)";
+
 /// Whether there is room for a file of so many bytes beside those that wait, of its connector and of all.
 pub(super) fn has_upload_room(bytes: usize, waiting: (i64, i64), most: (u64, u64)) -> bool {
     let fits =

@@ -7,14 +7,15 @@ use sqlx::postgres::{PgConnection, PgRow};
 use super::connection::Connection;
 use crate::identity::ConnectorUid;
 use crate::store::access_statements::{
-    COUNT_ASKED, DELETE_GRANT, DELETE_REQUEST, DecideRequest, END_REQUEST, EXPIRE_LIMIT, Ending,
-    FIND_EXPIRED, FIND_MESSAGE, FIND_OPEN, FIND_WAITING, FIND_WAITING_OF_NAMESPACE, FOLLOW_UP,
-    GRANT_REQUESTED, INSERT_GRANT, INSERT_REQUEST, NOTE_SHOWN, READY_ASKING_LANE,
-    READY_NOTICE_LANE, REPLACE_GRANT, WrittenVerdict, ask_window_start,
+    COUNT_ASKED, COUNT_WAITING, DELETE_GRANT, DELETE_REQUEST, DecideRequest, END_REQUEST,
+    ENDED_CHECK_INTERVAL, ENDED_KEPT, EXPIRE_LIMIT, Ending, FIND_EXPIRED, FIND_MESSAGE, FIND_OPEN,
+    FIND_WAITING, FIND_WAITING_OF_NAMESPACE, FOLLOW_UP, GRANT_REQUESTED, INSERT_GRANT,
+    INSERT_REQUEST, NOTE_SHOWN, READY_ASKING_LANE, READY_NOTICE_LANE, REPLACE_GRANT, TRIM_ENDED,
+    WrittenVerdict, ask_window_start,
 };
 use crate::store::{
-    AskOutcome, Change, Claim, ExpiredRequest, LaneWrite, NewAccessRequest, NewGrant, ObjectKey,
-    ReplyPart, RequestPhase, WriteOutcome,
+    AskOutcome, Change, Claim, ExpiredRequest, LaneWrite, MAX_WAITING_REQUESTS, NewAccessRequest,
+    NewGrant, ObjectKey, ReplyPart, RequestPhase, WriteOutcome,
 };
 
 /// Gives a grant in the place of one of the same source; its number.
@@ -127,7 +128,7 @@ async fn ask(
     let now = connection.now();
     let outcome = match refusal(connection, db, claim.connector, new).await? {
         Some(refusal) => refusal,
-        None => AskOutcome::Asked(insert(db, new, now).await?),
+        None => AskOutcome::Asked(insert(db, claim.connector, new, now).await?),
     };
     let replies = new.replies.of(outcome);
     if !matches!(outcome, AskOutcome::Asked(_)) {
@@ -180,18 +181,24 @@ async fn refusal(
         .bind(connector)
         .bind(new.user)
         .bind(ask_window_start(now))
+        .fetch_one(&mut *db)
+        .await?;
+    let waiting: i64 = sqlx::query_scalar(COUNT_WAITING)
+        .bind(connector)
         .fetch_one(db)
         .await?;
-    let is_too_many = asked >= i64::from(new.per_user_per_day.max(1));
+    let is_too_many =
+        asked >= i64::from(new.per_user_per_day.max(1)) || waiting >= MAX_WAITING_REQUESTS;
     Ok(is_too_many.then_some(AskOutcome::TooMany))
 }
 
 async fn insert(
     db: &mut PgConnection,
+    connector: i64,
     new: &NewAccessRequest,
     now: i64,
 ) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar(INSERT_REQUEST)
+    let id: i64 = sqlx::query_scalar(INSERT_REQUEST)
         .bind(new.message)
         .bind(&new.token)
         .bind(new.user)
@@ -204,8 +211,16 @@ async fn insert(
         .bind(&new.follow_up)
         .bind(new.notice.chat)
         .bind(new.notice.topic)
-        .fetch_one(db)
-        .await
+        .fetch_one(&mut *db)
+        .await?;
+    if id % ENDED_CHECK_INTERVAL == 0 {
+        sqlx::query(TRIM_ENDED)
+            .bind(connector)
+            .bind(ENDED_KEPT)
+            .execute(db)
+            .await?;
+    }
+    Ok(id)
 }
 
 /// Stores the parts of a reply to a message that is there.

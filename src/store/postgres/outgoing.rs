@@ -5,10 +5,10 @@ use sqlx::postgres::PgConnection;
 
 use super::connection::Connection;
 use crate::store::outgoing::{
-    self, BEGIN_SENDING, END_SENDING, FIND_KEY, FIND_MET, FIND_MOVED, FIND_NAME, FIND_PENDING,
-    FIND_RATE, INSERT, MAX_PENDING, NOTE_AMBIGUOUS, NOTE_FAILED, NOTE_RETRIED, NOTE_SENT,
-    NewOutgoing, READY_LANE, STORE_PART, WrittenOutgoing, outgoing_of, reply_of, retry_after,
-    window_start,
+    self, BEGIN_SENDING, END_SENDING, ENDED_BYTES_KEPT, ENDED_CHECK_INTERVAL, ENDED_KEPT, FIND_KEY,
+    FIND_MET, FIND_MOVED, FIND_NAME, FIND_PENDING, FIND_RATE, INSERT, MAX_PENDING, NOTE_AMBIGUOUS,
+    NOTE_FAILED, NOTE_RETRIED, NOTE_SENT, NewOutgoing, READY_LANE, STORE_PART, TRIM_ENDED,
+    WrittenOutgoing, outgoing_of, reply_of, retry_after, window_start,
 };
 use crate::store::reading::timestamp;
 use crate::store::{Change, ObjectKey, ReplyPart};
@@ -73,6 +73,14 @@ pub(super) async fn create(
             .bind(now)
             .bind(serde_json::to_string(part).expect("strings always serialize"))
             .bind(new.user.unwrap_or(0))
+            .execute(&mut *db)
+            .await?;
+    }
+    if id % ENDED_CHECK_INTERVAL == 0 {
+        sqlx::query(TRIM_ENDED)
+            .bind(connector)
+            .bind(ENDED_KEPT)
+            .bind(ENDED_BYTES_KEPT)
             .execute(&mut *db)
             .await?;
     }

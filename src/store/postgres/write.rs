@@ -18,8 +18,8 @@ use super::user_decisions;
 use super::write_rows::Rows;
 use crate::store::requests::StoreRequest;
 use crate::store::statements::{
-    DENIED_PER_CONNECTOR, DENIED_PER_SENDER, TRIM_DELETED_OBJECTS, TRIM_DENIED_OF_CONNECTOR,
-    TRIM_DENIED_OF_SENDER,
+    DENIED_PER_CONNECTOR, DENIED_PER_SENDER, SESSION_BYTES, TRIM_DELETED_OBJECTS,
+    TRIM_DENIED_OF_CONNECTOR, TRIM_DENIED_OF_SENDER, TRIM_EXCHANGES, counts_session_bytes,
 };
 use crate::store::{StoreError, WriteOutcome};
 
@@ -275,6 +275,16 @@ impl Rows<'_> {
             now,
         )
         .await?;
+        for (lane, session, number, asked, answered, ..) in &self.exchange_texts {
+            if counts_session_bytes(*number, asked.len() + answered.len()) {
+                sqlx::query(TRIM_EXCHANGES)
+                    .bind(lane)
+                    .bind(session)
+                    .bind(SESSION_BYTES)
+                    .execute(&mut *db)
+                    .await?;
+            }
+        }
         let expired_exchanges: Vec<_> = self
             .exchange_texts
             .iter()

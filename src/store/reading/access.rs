@@ -195,6 +195,8 @@ mod tests {
             statements::REPLACE_GRANT,
             statements::FIND_OPEN,
             statements::COUNT_ASKED,
+            statements::COUNT_WAITING,
+            statements::TRIM_ENDED,
             statements::INSERT_REQUEST,
             statements::FIND_WAITING,
             statements::FIND_WAITING_OF_NAMESPACE,

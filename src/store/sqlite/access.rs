@@ -7,14 +7,15 @@ use super::connection::Connection;
 use super::outgoing::{bind, change, execute, number};
 use crate::identity::ConnectorUid;
 use crate::store::access_statements::{
-    COUNT_ASKED, DELETE_GRANT, DELETE_REQUEST, DecideRequest, END_REQUEST, EXPIRE_LIMIT, Ending,
-    FIND_EXPIRED, FIND_MESSAGE, FIND_OPEN, FIND_WAITING, FIND_WAITING_OF_NAMESPACE, FOLLOW_UP,
-    GRANT_REQUESTED, INSERT_GRANT, INSERT_REQUEST, NOTE_SHOWN, READY_ASKING_LANE,
-    READY_NOTICE_LANE, REPLACE_GRANT, WrittenVerdict, ask_window_start,
+    COUNT_ASKED, COUNT_WAITING, DELETE_GRANT, DELETE_REQUEST, DecideRequest, END_REQUEST,
+    ENDED_CHECK_INTERVAL, ENDED_KEPT, EXPIRE_LIMIT, Ending, FIND_EXPIRED, FIND_MESSAGE, FIND_OPEN,
+    FIND_WAITING, FIND_WAITING_OF_NAMESPACE, FOLLOW_UP, GRANT_REQUESTED, INSERT_GRANT,
+    INSERT_REQUEST, NOTE_SHOWN, READY_ASKING_LANE, READY_NOTICE_LANE, REPLACE_GRANT, TRIM_ENDED,
+    WrittenVerdict, ask_window_start,
 };
 use crate::store::{
-    AskOutcome, Change, Claim, ExpiredRequest, NewAccessRequest, NewGrant, ObjectKey, RequestPhase,
-    WriteOutcome,
+    AskOutcome, Change, Claim, ExpiredRequest, MAX_WAITING_REQUESTS, NewAccessRequest, NewGrant,
+    ObjectKey, RequestPhase, WriteOutcome,
 };
 
 /// Gives a grant in the place of one of the same source; its number.
@@ -94,7 +95,7 @@ fn ask(
     let now = connection.now();
     let outcome = match refusal(connection, db, claim.connector, new)? {
         Some(refusal) => refusal,
-        None => AskOutcome::Asked(insert(db, new, now)?),
+        None => AskOutcome::Asked(insert(db, claim.connector, new, now)?),
     };
     let replies = new.replies.of(outcome);
     if !matches!(outcome, AskOutcome::Asked(_)) {
@@ -135,11 +136,13 @@ fn refusal(
     }
     let since = ask_window_start(now);
     let asked = number(db, COUNT_ASKED, &[&connector, &new.user, &since])?;
-    let is_too_many = asked.unwrap_or_default() >= i64::from(new.per_user_per_day.max(1));
+    let waiting = number(db, COUNT_WAITING, &[&connector])?;
+    let is_too_many = asked.unwrap_or_default() >= i64::from(new.per_user_per_day.max(1))
+        || waiting.unwrap_or_default() >= MAX_WAITING_REQUESTS;
     Ok(is_too_many.then_some(AskOutcome::TooMany))
 }
 
-fn insert(db: &Db, new: &NewAccessRequest, now: i64) -> rusqlite::Result<i64> {
+fn insert(db: &Db, connector: i64, new: &NewAccessRequest, now: i64) -> rusqlite::Result<i64> {
     let id = number(
         db,
         INSERT_REQUEST,
@@ -158,7 +161,11 @@ fn insert(db: &Db, new: &NewAccessRequest, now: i64) -> rusqlite::Result<i64> {
             &new.notice.topic,
         ],
     )?;
-    Ok(id.unwrap_or_default())
+    let id = id.unwrap_or_default();
+    if id % ENDED_CHECK_INTERVAL == 0 {
+        execute(db, TRIM_ENDED, &[&connector, &ENDED_KEPT])?;
+    }
+    Ok(id)
 }
 
 /// Decides a request that waits, as far as it has not expired; then it ends so. Whether it was decided.

@@ -53,8 +53,10 @@ pub(super) struct OnCommit {
 
 impl Connection {
     /// Opens a database that exists and has its tables.
-    pub(super) fn open(path: PathBuf, options: StoreOptions) -> rusqlite::Result<Self> {
+    pub(super) fn open(path: PathBuf, mut options: StoreOptions) -> rusqlite::Result<Self> {
         let first = open(&path, &options)?;
+        let volume = options.max_bytes.or_else(|| volume_bytes(&path));
+        options.upload_bytes = upload_room(options.upload_bytes, volume);
         let sent_journal = Arc::<SentJournal>::default();
         Ok(Self {
             backlog: BacklogCount::load(&first)?,
@@ -222,6 +224,19 @@ impl Backend for Connection {
     async fn commit(&mut self, requests: &mut [StoreRequest]) -> Result<(), StoreError> {
         self.commit_all(requests)
     }
+}
+
+/// The size of the volume that a file is on.
+fn volume_bytes(path: &Path) -> Option<u64> {
+    let volume = rustix::fs::statvfs(path).ok()?;
+    Some(volume.f_blocks.saturating_mul(volume.f_frsize))
+}
+
+/// How many bytes of files may wait, of a connector and of all, on a volume of this size: files of some tenants must not take the room for what others
+/// are told.
+fn upload_room((of_one, of_all): (u64, u64), volume: Option<u64>) -> (u64, u64) {
+    let most = volume.unwrap_or(u64::MAX);
+    (of_one.min(most / 8), of_all.min(most / 4))
 }
 
 fn open(path: &Path, options: &StoreOptions) -> rusqlite::Result<Db> {

@@ -5,10 +5,10 @@ use rusqlite::{Connection as Db, ToSql};
 use super::connection::{Connection, timestamp};
 use super::sent_journal::SentRecord;
 use crate::store::outgoing::{
-    self, BEGIN_SENDING, END_SENDING, FIND_KEY, FIND_MET, FIND_MOVED, FIND_NAME, FIND_PENDING,
-    FIND_RATE, INSERT, MAX_PENDING, NOTE_AMBIGUOUS, NOTE_FAILED, NOTE_RETRIED, NOTE_SENT,
-    NewOutgoing, READY_LANE, STORE_PART, WrittenOutgoing, outgoing_of, reply_of, retry_after,
-    window_start,
+    self, BEGIN_SENDING, END_SENDING, ENDED_BYTES_KEPT, ENDED_CHECK_INTERVAL, ENDED_KEPT, FIND_KEY,
+    FIND_MET, FIND_MOVED, FIND_NAME, FIND_PENDING, FIND_RATE, INSERT, MAX_PENDING, NOTE_AMBIGUOUS,
+    NOTE_FAILED, NOTE_RETRIED, NOTE_SENT, NewOutgoing, READY_LANE, STORE_PART, TRIM_ENDED,
+    WrittenOutgoing, outgoing_of, reply_of, retry_after, window_start,
 };
 use crate::store::{Change, ObjectKey, ReplyPart};
 
@@ -55,6 +55,13 @@ pub(super) fn create(
         let part = serde_json::to_string(part).expect("strings always serialize");
         let reply = reply_of(id);
         execute(db, STORE_PART, &[&lane, &reply, &n, &now, &part, &person])?;
+    }
+    if id % ENDED_CHECK_INTERVAL == 0 {
+        execute(
+            db,
+            TRIM_ENDED,
+            &[&connector, &ENDED_KEPT, &ENDED_BYTES_KEPT],
+        )?;
     }
     Ok(WrittenOutgoing::Created { id, chat, at })
 }

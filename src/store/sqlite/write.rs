@@ -11,8 +11,9 @@ use crate::store::read_along;
 use crate::store::requests::StoreRequest;
 use crate::store::statements::{
     COUNT_UPLOAD_BYTES, DENIED_CHECK_INTERVAL, DENIED_PER_CONNECTOR, DENIED_PER_SENDER,
-    INSERT_UPLOAD, NOTE_UPLOAD, TRIM_DELETED_OBJECTS, TRIM_DENIED_OF_CONNECTOR,
-    TRIM_DENIED_OF_SENDER, has_upload_room, latest_ready_at, speaker_list,
+    INSERT_UPLOAD, NOTE_UPLOAD, SESSION_BYTES, TRIM_DELETED_OBJECTS, TRIM_DENIED_OF_CONNECTOR,
+    TRIM_DENIED_OF_SENDER, TRIM_EXCHANGES, counts_session_bytes, has_upload_room, latest_ready_at,
+    speaker_list,
 };
 use crate::store::{
     Change, Claim, DeniedMessage, LaneWrite, Notice, Release, ReplyPart, StoreError, WriteOutcome,
@@ -436,6 +437,9 @@ fn insert_exchange(
            AND (?7 IS NULL OR EXISTS (SELECT 1 FROM lane l WHERE l.id = ?1 AND l.erased = 0))",
         (lane, session, number, asked, answered, message, speakers),
     )?;
+    if counts_session_bytes(number, asked.len() + answered.len()) {
+        run(db, TRIM_EXCHANGES, (lane, session, SESSION_BYTES))?;
+    }
     if number <= EXCHANGES_KEPT {
         return Ok(());
     }

@@ -40,7 +40,7 @@ async fn connector_number(store: &dyn Store) -> i64 {
     lane.claim.connector
 }
 
-fn request(message: i64, edit: impl FnOnce(&mut NewAccessRequest)) -> Change {
+pub(crate) fn request(message: i64, edit: impl FnOnce(&mut NewAccessRequest)) -> Change {
     let reply = |text: &str| vec![part(text)];
     let mut new = NewAccessRequest {
         token: format!("token-{message}"),

@@ -156,3 +156,26 @@ async fn files_have_room_by_connector_and_in_all() {
     let store = fixture.open_with(|options| options.upload_bytes = ROOM);
     check_files_have_room_by_connector_and_in_all(&*store.await).await;
 }
+
+/// Files of some connectors do not take the room of what others are told.
+#[tokio::test]
+async fn files_take_a_quarter_of_the_volume_at_most() {
+    const MEBIBYTE: usize = 1 << 20;
+    let fixture = StoreFixture::new();
+    let store = fixture.open_with(|options| options.max_bytes = Some(16 << 20));
+    let store = store.await;
+    let mut kept = Vec::new();
+    for (chat, name) in (1..).zip(["a", "b", "c"]) {
+        let lane = begin(&*store, name, chat).await;
+        let parts = (0..3).map(|_| file(MEBIBYTE * 9 / 10)).collect();
+        write(&*store, lane.claim, vec![reply(&lane, parts)]).await;
+        for number in 0..3 {
+            kept.push(stored(&*store, &lane, number).await.is_some());
+        }
+    }
+    // Of 16 MiB two for each connector, and four in all.
+    assert_eq!(
+        kept,
+        [true, true, false, true, true, false, false, false, false]
+    );
+}
