@@ -1,9 +1,11 @@
 //! What is known to be wrong before the first message.
 
 use rstest::rstest;
+use secrecy::SecretString;
 use telegram_connector_operator::api::connector::{AssistantProtocol, AssistantSpec};
 use telegram_connector_operator::assistant::{
-    AddressPolicy, AssistantHttpClient, BuildError, HttpLimits, build_assistant,
+    AddressPolicy, AssistantHttpClient, BuildError, HttpLimits, build_assistant, build_extractor,
+    build_speaker, build_transcriber,
 };
 
 use crate::fixtures::{http_client, spec};
@@ -45,6 +47,37 @@ fn metadata_addresses_are_refused_for_every_protocol(
         error.to_string().contains("--allow-assistant-address"),
         "{error}"
     );
+}
+
+/// What a connector calls beside its assistant.
+#[rstest]
+fn metadata_addresses_are_refused_beside_assistants(
+    #[values("transcription", "speech", "extraction")] what: &str,
+    #[values(
+        "http://169.254.169.254/v1",
+        "http://127.1:8080/",
+        "http://[::ffff:0:169.254.169.254]/",
+        "http://metadata.google.internal/"
+    )]
+    url: &str,
+) {
+    fn error<T, S: serde::de::DeserializeOwned>(
+        build: fn(&S, Option<SecretString>, &AssistantHttpClient) -> Result<T, String>,
+        spec: serde_json::Value,
+        client: &AssistantHttpClient,
+    ) -> String {
+        let spec = serde_json::from_value(spec).expect("a spec");
+        build(&spec, None, client).err().expect("refused")
+    }
+    let client = AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::default());
+    let client = client.expect("a client");
+    let spec = serde_json::json!({"url": url, "model": "m", "voice": "v"});
+    let error = match what {
+        "transcription" => error(build_transcriber, spec, &client),
+        "speech" => error(build_speaker, spec, &client),
+        _ => error(build_extractor, serde_json::json!({"url": url}), &client),
+    };
+    assert!(error.contains("--allow-assistant-address"), "{error}");
 }
 
 #[test]

@@ -61,6 +61,7 @@ mod stop_command;
 mod store;
 mod store_open_errors;
 mod store_unavailable;
+mod stored_bounds;
 mod taps;
 mod test_env;
 mod topics;
