@@ -17,6 +17,8 @@ const MAX_PER_ROW: usize = 8;
 const MAX_BUTTON_CHARS: usize = 40;
 /// The longest text and value of a button, in bytes; with longer ones there are no buttons.
 const MAX_TEXT_BYTES: usize = 1024;
+/// The texts and values of all buttons: they are kept as long as the record of what was decided.
+const MAX_BYTES: usize = 16 << 10;
 
 /// What stands before the id in `callback_data`.
 const PREFIX: &str = "d:";
@@ -37,7 +39,9 @@ impl ShownChoice {
     pub(crate) fn new(choice: &Choice) -> Self {
         let buttons: Vec<_> = choice.rows.iter().flatten().collect();
         let fits = |text: &str| text.len() <= MAX_TEXT_BYTES;
+        let bytes = buttons.iter().map(|b| b.text.len() + b.value.len());
         let can_tap = buttons.len() <= MAX_BUTTONS
+            && bytes.sum::<usize>() <= MAX_BYTES
             && buttons
                 .iter()
                 .all(|b| !b.text.trim().is_empty() && fits(&b.text) && fits(&b.value));
@@ -180,6 +184,18 @@ mod tests {
             list.ends_with(if texts.len() == 41 { "41. x" } else { "2. v" }),
             "{list}"
         );
+    }
+
+    #[test]
+    fn buttons_that_are_too_long_together_are_a_list() {
+        let text = "x".repeat(900);
+        for (count, has_buttons) in [(9, true), (10, false)] {
+            let texts = vec![text.as_str(); count];
+            let shown = ShownChoice::new(&choice(&[&texts]));
+            assert_eq!(!shown.options.is_empty(), has_buttons, "{count}");
+            let list = shown.list.expect("the whole texts");
+            assert_eq!(list.lines().count(), count);
+        }
     }
 
     #[test]
