@@ -1,13 +1,67 @@
 //! Many connectors, many chats, two processes: nobody waits for somebody else, and nothing is handled twice.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bot_api_simulator::sample_assistant::{Behaviour, BehaviourRule};
 use proptest::prelude::*;
+use telegram_connector_operator::assistant::{
+    AnswerPart, AnswerStream, Assistant, AssistantError, Question,
+};
 use telegram_connector_operator::telegram::RawUpdate;
 
 use crate::test_env::{ANN, Connector, TIMEOUT, TestEnv, open, specific_users};
+
+/// An assistant whose whole answer is there at once, in very many pieces; and how many of them were taken.
+#[derive(Debug, Default, Clone)]
+struct ManyPieces(Arc<AtomicUsize>);
+
+#[async_trait]
+impl Assistant for ManyPieces {
+    async fn ask(&self, _: Question) -> Result<AnswerStream, AssistantError> {
+        let taken = self.0.clone();
+        let pieces = (0..20_000).map(move |_| {
+            taken.fetch_add(1, Ordering::Relaxed);
+            Ok(AnswerPart::Text("x ".into()))
+        });
+        Ok(Box::pin(futures::stream::iter(pieces)))
+    }
+
+    fn needs_history(&self) -> bool {
+        false
+    }
+
+    fn protocol(&self) -> &'static str {
+        "ManyPieces"
+    }
+}
+
+/// On one thread: what else runs there has its turn after some of the pieces, not after all.
+#[tokio::test]
+async fn answer_in_many_pieces_lets_others_have_their_turn() {
+    let mut env = TestEnv::new().await;
+    let assistant = ManyPieces::default();
+    let taken = assistant.0.clone();
+    let support = env.connector_with("support", |c| c.assistant = Some(Arc::new(assistant)));
+    let most = Arc::new(AtomicUsize::new(0));
+    let seen = most.clone();
+    let other = tokio::spawn(async move {
+        let mut before = 0;
+        loop {
+            let now = taken.load(Ordering::Relaxed);
+            seen.fetch_max(now - before, Ordering::Relaxed);
+            before = now;
+            tokio::task::yield_now().await;
+        }
+    });
+    env.ask(&support, "go on").await;
+    other.abort();
+    let most = most.load(Ordering::Relaxed);
+    assert!((1..=1_000).contains(&most), "{most} pieces in one turn");
+}
 
 #[tokio::test]
 async fn hanging_assistant_does_not_delay_other_connectors() {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -372,6 +373,8 @@ async fn read_answer(
         let Some(part) = part else {
             return Ok(());
         };
+        // Thousands of small parts may be there at once: others get their turn between.
+        consume_budget().await;
         match part? {
             AnswerPart::Text(text) => reader.push(&text),
             AnswerPart::Rewrite(text) => reader.rewrite(&text),
