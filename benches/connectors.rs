@@ -6,10 +6,11 @@
 //! `--kubeconfig FILE` the control plane is that cluster (its namespace `bench` is created, and deleted at the end); `real.sh` does this
 //! with a real API server. `OPERATOR` names another build of the program. With `--bars` the run fails if a figure misses its limit.
 
+#[path = "support/process.rs"]
+mod process;
+
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -18,67 +19,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use process::{Process, free_address, program};
 use serde_json::json;
 use telegram_connector_operator::api::conditions::ConditionType;
 use telegram_connector_operator::api::{TelegramConnector, crds};
 
 type Failure = Box<dyn Error + Send + Sync>;
-
-/// The program under test, unless `OPERATOR` names another build of it.
-const BINARY: &str = env!("CARGO_BIN_EXE_telegram-connector-operator");
-
-/// A process of the program; killed when dropped.
-struct Process {
-    child: Child,
-    stdout: BufReader<std::process::ChildStdout>,
-}
-
-impl Process {
-    fn start(args: &[&str], env: &[(&str, &str)]) -> Result<Self, Failure> {
-        let binary = std::env::var("OPERATOR").unwrap_or_else(|_| BINARY.to_owned());
-        let mut child = Command::new(binary)
-            .args(args)
-            .envs(env.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()?;
-        let stdout = BufReader::new(child.stdout.take().ok_or("no standard output")?);
-        Ok(Self { child, stdout })
-    }
-
-    /// Reads standard output up to the line `NAME=value` and returns the value.
-    fn read_value(&mut self, name: &str) -> Result<String, Failure> {
-        let mut line = String::new();
-        while self.stdout.read_line(&mut line)? > 0 {
-            if let Some(value) = line
-                .trim()
-                .strip_prefix(name)
-                .and_then(|rest| rest.strip_prefix('='))
-            {
-                return Ok(value.to_owned());
-            }
-            line.clear();
-        }
-        Err(format!("the process ended without {name}=").into())
-    }
-
-    /// A figure of `/proc/PID/status` in kB: `VmHWM` is the peak, `VmRSS` the resident memory now.
-    fn memory(&self, figure: &str) -> Result<u64, Failure> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status
-            .lines()
-            .find(|l| l.starts_with(figure))
-            .ok_or("no such figure")?;
-        Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse()?)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// The longest time from the first creation until all connectors are Ready.
 const MAX_READY_SECONDS: f64 = 15.0;
@@ -118,13 +64,16 @@ async fn main() -> Result<(), Failure> {
     let control_plane = match &given {
         Some(_) => None,
         None => {
-            let mut embedded =
-                Process::start(&["dev", "control-plane", "--kubeconfig", kubeconfig], &[])?;
+            let mut embedded = Process::start(
+                &program(),
+                &["dev", "control-plane", "--kubeconfig", kubeconfig],
+                &[],
+            )?;
             embedded.read_value("KUBECONFIG")?;
             Some(embedded)
         }
     };
-    let mut telegram = Process::start(&["dev", "telegram"], &[])?;
+    let mut telegram = Process::start(&program(), &["dev", "telegram"], &[])?;
     let root = telegram.read_value("TELEGRAM_API_URL")?;
     let client = client(kubeconfig).await?;
     if given.is_some() {
@@ -133,6 +82,7 @@ async fn main() -> Result<(), Failure> {
     let listen = free_address()?;
     let starting = Instant::now();
     let operator = Process::start(
+        &program(),
         &[
             "run",
             "--telegram-api-url",
@@ -320,13 +270,6 @@ async fn client(kubeconfig: &str) -> Result<Client, Failure> {
     )
     .await?;
     Ok(Client::try_from(config)?)
-}
-
-/// A free address on loopback.
-fn free_address() -> Result<String, Failure> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?
-        .local_addr()?
-        .to_string())
 }
 
 async fn wait_until_ready(url: &str) -> Result<(), Failure> {

@@ -1,26 +1,30 @@
-//! Measures how much a flood of forged webhook requests delays Telegram's own requests, and how much memory unfinished requests take.
+//! Measures how much a flood of forged webhook requests delays Telegram's own requests, and how much memory unfinished requests take,
+//! there and on the port of metrics and health.
 //!
 //! `cargo bench --bench flood` (`-- --forgeries 100000 --connections 10000 --head-bytes 8000` changes the load; `--forgeries 0` leaves the forgeries out). The operator with its store, the sender of the forgeries and
 //! Telegram are separate processes on one machine. Telegram reuses its connections and delivers at a steady rate; each update is durable
 //! before its 200. Each forgery opens a new connection, because the server closes it after the refusal. Phases with and without a flood
 //! alternate. `OPERATOR` names another build of the program. The exit code is 1 if a figure misses its limit.
 
+#[path = "support/process.rs"]
+mod process;
 #[path = "flood/slow_heads.rs"]
 mod slow_heads;
 #[path = "throughput/verdict.rs"]
 mod verdict;
 
 use std::error::Error;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
+use process::{Process, free_address, program};
 use secrecy::ExposeSecret;
+use slow_heads::Listener;
 use telegram_connector_operator::api::TelegramConnector;
 use telegram_connector_operator::api::conditions::ConditionType;
 use telegram_connector_operator::connection::webhook::secret_token;
@@ -30,8 +34,6 @@ use tokio::net::TcpSocket;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// The program under test, unless `OPERATOR` names another build of it.
-const BINARY: &str = env!("CARGO_BIN_EXE_telegram-connector-operator");
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const BOT: BotId = BotId(8_400_000_001);
 /// All senders are denied without a reply, so that the work after the 200 is the same with and without a flood.
@@ -87,12 +89,17 @@ fn main() -> Result<ExitCode, Failure> {
             (Some(url), _) => forge(url, forgeries).await,
             (_, Some(server)) => slow_heads::hold(server, connections, head_bytes).await,
             (None, None) => {
-                let folder = tempfile::tempdir()?;
-                let operator = Operator::start(folder.path()).await?;
                 if forgeries > 0 {
-                    compare(&operator, forgeries).await?;
+                    let folder = tempfile::tempdir()?;
+                    compare(&Operator::start(folder.path()).await?, forgeries).await?;
                 }
-                slow_heads::measure(&operator, connections, head_bytes).await
+                for listener in [Listener::Webhook, Listener::Admin] {
+                    // A new one each: what one of them cost is not given back at once.
+                    let folder = tempfile::tempdir()?;
+                    let operator = Operator::start(folder.path()).await?;
+                    slow_heads::measure(&operator, listener, connections, head_bytes).await?;
+                }
+                Ok(())
             }
         }
     })?;
@@ -104,13 +111,15 @@ struct Operator {
     /// The connector's webhook at the operator's own address, without TLS.
     url: String,
     secret: String,
+    /// Host and port of metrics and health.
+    admin: String,
     process: Process,
     _peers: [Process; 2],
 }
 
 impl Operator {
     async fn start(folder: &Path) -> Result<Self, Failure> {
-        let program = std::env::var("OPERATOR").unwrap_or_else(|_| BINARY.to_owned());
+        let program = program();
         let path = |name: &str| folder.join(name).display().to_string();
         let (kubeconfig, manifest) = (path("kubeconfig"), path("connector.yaml"));
         std::fs::write(&manifest, CONNECTOR)?;
@@ -153,6 +162,7 @@ impl Operator {
         Ok(Self {
             url: format!("http://{listen}/telegram/{uid}"),
             secret: secret.expose_secret().to_owned(),
+            admin,
             process: operator,
             _peers: [telegram, plane],
         })
@@ -166,10 +176,7 @@ impl Operator {
 
     /// The resident memory of its process, in MB.
     fn resident_mb(&self) -> Result<f64, Failure> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|line| line.split_whitespace().next());
-        Ok(kilobytes.ok_or("no VmRSS")?.parse::<f64>()? / 1024.0)
+        Ok(self.process.memory("VmRSS")? as f64 / 1024.0)
     }
 }
 
@@ -196,12 +203,6 @@ async fn wait_until_ready(kubeconfig: &str) -> Result<String, Failure> {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-/// A free address on loopback.
-fn free_address() -> Result<String, Failure> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    Ok(listener.local_addr()?.to_string())
 }
 
 /// Sends requests with a wrong secret as fast as they are answered. Prints how many were refused with 401.
@@ -237,45 +238,6 @@ async fn forge(url: &str, forgeries: usize) -> Result<(), Failure> {
         .await;
     println!("REFUSED={refused}");
     Ok(())
-}
-
-/// A process and its standard output; killed when dropped.
-struct Process(Child, BufReader<std::process::ChildStdout>);
-
-impl Process {
-    fn start(program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Self, Failure> {
-        // As many file descriptors as the system allows.
-        let mut child = Command::new("sh")
-            .args(["-c", "ulimit -n $(ulimit -Hn); exec \"$@\"", "sh", program])
-            .args(args)
-            .envs(env.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let stdout = BufReader::new(child.stdout.take().ok_or("no standard output")?);
-        Ok(Self(child, stdout))
-    }
-
-    /// Reads standard output up to the line `NAME=value` and returns the value.
-    fn read_value(&mut self, name: &str) -> Result<String, Failure> {
-        let mut line = String::new();
-        while self.1.read_line(&mut line)? > 0 {
-            if let Some((found, value)) = line.trim().split_once('=')
-                && found == name
-            {
-                return Ok(value.to_owned());
-            }
-            line.clear();
-        }
-        Err(format!("the process ended without {name}=").into())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// Delivers updates until `until` resolves. Returns the sorted times until each 200 in milliseconds, and the output of `until`.

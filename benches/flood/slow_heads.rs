@@ -60,20 +60,34 @@ async fn open(server: SocketAddr, n: usize) -> Result<TcpStream, Failure> {
     Ok(socket.connect(server).await?)
 }
 
-/// Holds slow connections against the operator, and delivers updates on new connections meanwhile.
+/// Where the slow connections lead.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Listener {
+    /// What Telegram calls.
+    Webhook,
+    /// What the kubelet and Prometheus call.
+    Admin,
+}
+
+/// Holds slow connections against a listener of the operator, and sends right requests on new connections meanwhile: updates, or what the kubelet asks.
 pub async fn measure(
     operator: &Operator,
+    listener: Listener,
     connections: usize,
     head_bytes: usize,
 ) -> Result<(), Failure> {
     let http = reqwest::Client::builder()
         .pool_max_idle_per_host(0)
         .build()?;
+    let (address, requests) = match listener {
+        Listener::Webhook => (operator.address(), "updates"),
+        Listener::Admin => (operator.admin.clone(), "requests for /healthz"),
+    };
     let before = operator.resident_mb()?;
     let this = std::env::current_exe()?.display().to_string();
     let args = [
         "slow-heads",
-        &operator.address(),
+        &address,
         "--connections",
         &connections.to_string(),
         "--head-bytes",
@@ -91,30 +105,50 @@ pub async fn measure(
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
-    let delivered = deliver(&http, operator, 90_000_000, until).await;
+    let answered = match listener {
+        Listener::Webhook => deliver(&http, operator, 90_000_000, until).await,
+        Listener::Admin => ask_for_health(&http, &address, until).await,
+    };
     let opened = slow.read_value("OPENED")?;
     let growth = *highest.lock().expect("no panic") - before;
     println!(
-        "flood: {opened} slow connections with heads of {head_bytes} bytes: resident memory {before:.1} MB before, {growth:.1} MB more at most"
+        "flood: {opened} slow connections to the {listener:?} listener with heads of {head_bytes} bytes: resident memory {before:.1} MB before, {growth:.1} MB more at most"
     );
-    match delivered {
-        Ok((times, ())) => {
-            println!(
-                "flood: meanwhile {} updates on new connections: p50 {:.1} ms, p99 {:.1} ms",
-                times.len(),
-                percentile(&times, 50),
-                percentile(&times, 99)
-            );
-            verdict::judge(true, "right requests are answered meanwhile");
-        }
-        Err(error) => {
-            println!("flood: a right request failed: {error}");
-            verdict::judge(false, "right requests are answered meanwhile");
-        }
+    match &answered {
+        Ok((times, ())) => println!(
+            "flood: meanwhile {} {requests} on new connections: p50 {:.1} ms, p99 {:.1} ms",
+            times.len(),
+            percentile(times, 50),
+            percentile(times, 99)
+        ),
+        Err(error) => println!("flood: a right request failed: {error}"),
     }
+    verdict::judge(answered.is_ok(), "right requests are answered meanwhile");
     verdict::judge(
         growth <= MAX_GROWTH_MB,
         &format!("slow connections take at most {MAX_GROWTH_MB} MB"),
     );
     Ok(())
+}
+
+/// Asks for `/healthz` until `until` resolves. Returns the sorted times in milliseconds.
+async fn ask_for_health(
+    http: &reqwest::Client,
+    address: &str,
+    until: impl Future<Output = ()>,
+) -> Result<(Vec<f64>, ()), Failure> {
+    let mut until = std::pin::pin!(until);
+    let mut times = Vec::new();
+    loop {
+        tokio::select! {
+            () = until.as_mut() => break,
+            () = tokio::time::sleep(Duration::from_millis(10)) => {}
+        }
+        let asked = Instant::now();
+        let answer = http.get(format!("http://{address}/healthz")).send().await?;
+        answer.error_for_status()?;
+        times.push(asked.elapsed().as_secs_f64() * 1000.0);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok((times, ()))
 }
