@@ -464,8 +464,8 @@ async fn only_named_approvers_approve_in_their_group() {
         ["This question is for somebody else."]
     );
     fixture.say("yes");
-    let sent = fixture.sent(ANN, 2).await;
-    assert_eq!(sent[2].text, "This question is for somebody else.");
+    let refusal = fixture.sent(ANN, 2).await;
+    assert_eq!(refusal[2].text, "This question is for somebody else.");
     fixture.assert_nothing_follows().await;
     // A restart in between changes nothing.
     fixture.env.restart(Duration::ZERO).await;
