@@ -2,11 +2,15 @@
 
 mod fixture;
 
+use std::time::Duration;
+
+use aggregated_api_server::ApiBody;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use self::fixture::ROOT;
 pub(super) use self::fixture::{ANN, Authority, BOB, BOT, Everybody, Fixture, Treatment};
+use crate::identity::ConnectorUid;
 
 #[tokio::test]
 async fn denied_message_shows_who_wrote_what_and_where() {

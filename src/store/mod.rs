@@ -43,8 +43,8 @@ use crate::telemetry::Metrics;
 pub(crate) use access::GRANT_RETENTION;
 pub use access::{
     AccessRequest, AccessStore, AccessVerdict, AskOutcome, AskReplies, DecideOutcome,
-    ExpiredRequest, Grant, GrantSource, MAX_WAITING_REQUESTS, NewAccessRequest,
-    NewGrant, RequestPhase,
+    ExpiredRequest, Grant, GrantSource, MAX_WAITING_REQUESTS, NewAccessRequest, NewGrant,
+    RequestPhase,
 };
 pub use day_usage::{DayLimit, DayUsageStore, LimitedQuestion, ReachedLimit, TokenCount};
 pub use listing_records::{DeadLetter, DeniedMessage, ListingQuery, Page, SessionSummary};

@@ -1,11 +1,11 @@
-//! Where foreign text is rendered: long texts off the async workers, a few at a time, and with a time limit, so that no text can hold up
-//! what else the process does.
+//! Where foreign text is rendered: long texts off the async workers, a few at a time, below the others' priority, and with a time limit, so
+//! that no text can hold up what else the process does.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// Up to so many bytes a text is rendered where it is asked for: it takes less than a millisecond, and a thread of its own would take longer
@@ -15,6 +15,27 @@ const MAX_INLINE_BYTES: usize = 8 << 10;
 const SLOTS: usize = 2;
 /// The longest time from the request to the result.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
+/// What is added to the nice value of the threads that render: a third of the CPU time of a worker that wants the same core.
+const NICENESS: i32 = 5;
+
+/// The threads that render. They begin with the first long text, and end when there is none for some seconds.
+static THREADS: LazyLock<Option<Runtime>> = LazyLock::new(|| {
+    let threads = Builder::new_current_thread()
+        .thread_name("render")
+        .on_thread_start(lower_priority)
+        .build();
+    threads
+        .inspect_err(|error| tracing::warn!(%error, "long answers are sent as plain text: no thread can render"))
+        .ok()
+});
+
+/// Lowers the priority of this thread, for Linux of it alone; where that cannot be had, rendering shares the cores evenly.
+fn lower_priority() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::debug!(%error, "rendering keeps its priority");
+    }
+}
 
 /// A few blocking threads with a time limit.
 #[derive(Debug, Clone)]
@@ -77,7 +98,7 @@ async fn render_in<T: Send + 'static>(
     render: impl FnOnce(&str) -> T + Send + 'static,
 ) -> Option<T> {
     let text = text.to_owned();
-    let rendering = spawn_blocking(move || {
+    let rendering = THREADS.as_ref()?.spawn_blocking(move || {
         let rendered = render(&text);
         drop(slot);
         rendered
@@ -110,6 +131,16 @@ mod tests {
         assert_eq!(pool.run("short", thread_of).await, Some(here));
         let elsewhere = pool.run(LONG_TEXT, thread_of).await;
         assert!(elsewhere.is_some_and(|thread| thread != here));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn long_texts_leave_the_cores_to_others() {
+        let niceness = |_: &str| rustix::process::getpriority_process(None);
+        let here = niceness("").expect("the priority of this thread");
+        let there = RenderPool::new(1, LONG).run(LONG_TEXT, niceness).await;
+        let there = there.expect("rendered").expect("the priority there");
+        assert_eq!(there, (here + NICENESS).min(19));
     }
 
     #[tokio::test]

@@ -309,7 +309,7 @@ fn decision(lane: &ClaimedLane, message: i64, uid: &str) -> Change {
     let option = DecisionOption {
         text: "yes".into(),
         value: "yes".into(),
-        said: "yes".into(),
+        user_text: "yes".into(),
     };
     Change::OpenDecision(Box::new(NewUserDecision {
         id: format!("{}-{message}", lane.claim.lane),
