@@ -11,7 +11,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Body, Request, StatusCode};
 use serde::de::DeserializeOwned;
-use tokio::task::coop::unconstrained;
+use tokio::task::coop::{consume_budget, unconstrained};
 use tokio::time::{Instant, Sleep, sleep_until};
 use url::{Origin, Url};
 
@@ -231,6 +231,7 @@ impl AssistantServer {
                     deadline,
                     remaining: self.client.limits.response_bytes,
                     timeout: self.timeout,
+                    unread: Bytes::new(),
                 };
                 match body.refused_encoding() {
                     Some(error) => Err(error),
@@ -304,7 +305,12 @@ pub(super) struct ResponseBody {
     deadline: Pin<Box<Sleep>>,
     remaining: usize,
     timeout: Duration,
+    /// What has come and was not handed on.
+    unread: Bytes,
 }
+
+/// What is handed on at once of what has come, in bytes: whoever reads it takes some ten microseconds for each kilobyte.
+const MAX_PIECE_BYTES: usize = 4 << 10;
 
 impl ResponseBody {
     pub(super) fn status(&self) -> StatusCode {
@@ -324,8 +330,22 @@ impl ResponseBody {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The next piece; `None` at the end. However long the assistant is silent, only the deadline ends the wait.
+    /// The next piece, of at most [`MAX_PIECE_BYTES`]; `None` at the end. However long the assistant is silent, only the deadline ends the wait.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, AssistantError> {
+        if self.unread.is_empty() {
+            match self.next_piece().await? {
+                Some(piece) => self.unread = piece,
+                None => return Ok(None),
+            }
+        } else {
+            // Of a long answer that is there at once; others get their turn between.
+            consume_budget().await;
+        }
+        let length = self.unread.len().min(MAX_PIECE_BYTES);
+        Ok(Some(self.unread.split_to(length)))
+    }
+
+    async fn next_piece(&mut self) -> Result<Option<Bytes>, AssistantError> {
         match in_time(next_data(&mut self.body), &mut self.deadline).await {
             Some(Ok(Some(piece))) => match self.remaining.checked_sub(piece.len()) {
                 Some(rest) => {

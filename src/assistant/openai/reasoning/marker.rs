@@ -71,8 +71,13 @@ pub(super) fn may_begin(byte: u8) -> bool {
 
 /// What `text` begins with.
 pub(super) fn find(text: &str) -> Found {
+    let second = text.as_bytes().get(1);
     let mut is_partial = false;
     for (token, marker) in TOKENS {
+        // Where most text differs that begins like a marker.
+        if second.is_some_and(|byte| token.as_bytes()[1] != *byte) {
+            continue;
+        }
         if text.starts_with(token) {
             return Found::Marker(*marker, token.len());
         }

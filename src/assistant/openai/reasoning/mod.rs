@@ -197,7 +197,11 @@ impl ReasoningFilter {
         };
         match found {
             Found::Text => {
-                let length = text.chars().next().map_or(1, char::len_utf8);
+                let mut length = text.chars().next().map_or(1, char::len_utf8);
+                if self.shown.beginning == Beginning::Other {
+                    let behind = text[length..].bytes();
+                    length += behind.take_while(|b| !marker::may_begin(*b)).count();
+                }
                 self.show(&text[..length], out);
                 length
             }
