@@ -10,6 +10,8 @@
 mod process;
 #[path = "flood/slow_heads.rs"]
 mod slow_heads;
+#[path = "support/surroundings.rs"]
+mod surroundings;
 #[path = "throughput/verdict.rs"]
 mod verdict;
 
@@ -25,6 +27,7 @@ use kube::{Api, Client, Config};
 use process::{Process, free_address, program};
 use secrecy::ExposeSecret;
 use slow_heads::Listener;
+use surroundings::Surroundings;
 use telegram_connector_operator::api::TelegramConnector;
 use telegram_connector_operator::api::conditions::ConditionType;
 use telegram_connector_operator::connection::webhook::secret_token;
@@ -114,28 +117,15 @@ struct Operator {
     /// Host and port of metrics and health.
     admin: String,
     process: Process,
-    _peers: [Process; 2],
+    _around: Surroundings,
 }
 
 impl Operator {
     async fn start(folder: &Path) -> Result<Self, Failure> {
         let program = program();
-        let path = |name: &str| folder.join(name).display().to_string();
-        let (kubeconfig, manifest) = (path("kubeconfig"), path("connector.yaml"));
-        std::fs::write(&manifest, CONNECTOR)?;
-        let control_plane = [
-            "dev",
-            "control-plane",
-            "--kubeconfig",
-            &kubeconfig,
-            &manifest,
-        ];
-        let mut plane = Process::start(&program, &control_plane, &[])?;
-        plane.read_value("KUBECONFIG")?;
-        let mut telegram = Process::start(&program, &["dev", "telegram"], &[])?;
-        let root = telegram.read_value("TELEGRAM_API_URL")?;
+        let around = Surroundings::start(folder, CONNECTOR)?;
         let (admin, listen) = (free_address()?, free_address()?);
-        let store = format!("sqlite:{}", path("store.db"));
+        let store = format!("sqlite:{}", folder.join("store.db").display());
         let flags = [
             "run",
             "--connection-mode=webhook",
@@ -148,23 +138,23 @@ impl Operator {
             "--store",
             &store,
             "--telegram-api-url",
-            &root,
+            &around.telegram_url,
             "--allow-assistant-address=127.0.0.1",
         ];
         let env = [
-            ("KUBECONFIG", &*kubeconfig),
+            ("KUBECONFIG", &*around.kubeconfig),
             ("WEBHOOK_KEY", KEY),
             ("LOG_LEVEL", "warn"),
         ];
         let operator = Process::start(&program, &flags, &env)?;
-        let uid = wait_until_ready(&kubeconfig).await?;
+        let uid = wait_until_ready(&around.kubeconfig).await?;
         let secret = secret_token::derive_secret_token(&KEY.into(), &uid.as_str().into(), BOT);
         Ok(Self {
             url: format!("http://{listen}/telegram/{uid}"),
             secret: secret.expose_secret().to_owned(),
             admin,
             process: operator,
-            _peers: [telegram, plane],
+            _around: around,
         })
     }
 

@@ -11,6 +11,8 @@
 mod bombs;
 #[path = "support/process.rs"]
 mod process;
+#[path = "support/surroundings.rs"]
+mod surroundings;
 #[path = "neighbours/telegram.rs"]
 mod telegram;
 #[path = "neighbours/texts.rs"]
@@ -26,6 +28,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use process::{Process, free_address, program};
+use surroundings::Surroundings;
 use telegram::Telegram;
 use texts::Texts;
 
@@ -75,35 +78,22 @@ struct Operator {
     /// Nobody asks twice: each question has a chat of its own.
     users: AtomicUsize,
     process: Process,
-    simulator: Process,
-    _plane: Process,
+    around: Surroundings,
 }
 
 impl Operator {
     async fn start(folder: &Path, texts: Arc<Texts>) -> Result<Self, Failure> {
         let program = program();
-        let path = |name: &str| folder.join(name).display().to_string();
-        let (kubeconfig, manifest) = (path("kubeconfig"), path("connectors.yaml"));
         let assistant = texts::serve(texts).await?;
         let manifests = [("noisy", NOISY), ("neighbour", NEIGHBOUR)]
             .map(|(name, bot)| connector(name, bot, &assistant));
-        std::fs::write(&manifest, manifests.concat())?;
-        let control_plane = [
-            "dev",
-            "control-plane",
-            "--kubeconfig",
-            &kubeconfig,
-            &manifest,
-        ];
-        let mut plane = Process::start(&program, &control_plane, &[])?;
-        plane.read_value("KUBECONFIG")?;
-        let mut simulator = Process::start(&program, &["dev", "telegram"], &[])?;
-        let telegram = Telegram::new(&simulator.read_value("TELEGRAM_API_URL")?)?;
+        let around = Surroundings::start(folder, &manifests.concat())?;
+        let telegram = Telegram::new(&around.telegram_url)?;
         for bot in [NOISY, NEIGHBOUR] {
             telegram.add_bot(&token(bot)).await?;
         }
         let admin = free_address()?;
-        let store = format!("sqlite:{}", path("store.db"));
+        let store = format!("sqlite:{}", folder.join("store.db").display());
         let flags = [
             "run",
             "--admin-listen",
@@ -114,15 +104,14 @@ impl Operator {
             &telegram.root,
             "--allow-assistant-address=127.0.0.1",
         ];
-        let env = [("KUBECONFIG", &*kubeconfig), ("LOG_LEVEL", "error")];
+        let env = [("KUBECONFIG", &*around.kubeconfig), ("LOG_LEVEL", "error")];
         let operator = Process::start(&program, &flags, &env)?;
         let started = Self {
             telegram,
             healthz: format!("http://{admin}/healthz"),
             users: AtomicUsize::new(1000),
             process: operator,
-            simulator,
-            _plane: plane,
+            around,
         };
         for bot in [NOISY, NEIGHBOUR] {
             started.answer_time(bot, "ready?").await?;
@@ -211,7 +200,7 @@ async fn compare(operator: &Operator, worst: Vec<usize>, pace: Duration) -> Resu
         let cpu = || -> Result<_, Failure> {
             Ok((
                 operator.process.cpu_seconds()?,
-                operator.simulator.cpu_seconds()?,
+                operator.around.telegram.cpu_seconds()?,
             ))
         };
         let before = cpu()?;
