@@ -16,7 +16,7 @@ use telegram_connector_operator::store::{self, DayLimit, ReachedLimit, Store, St
 use crate::intercepted_store::{Fate, InterceptedStore};
 use crate::postgres::Postgres;
 use crate::scripted_assistant::{ScriptedAssistant, refusal, text};
-use crate::store::update;
+use crate::store::{retention_since, update};
 use crate::test_env::{ANN, Connector, TIMEOUT, TestEnv, noon_zone, specific_users, wait_until};
 
 const BOB: i64 = 1002;
@@ -387,11 +387,7 @@ async fn days_that_are_over_are_pruned() {
         let identities = now - jiff::SignedDuration::from_hours(48);
         let retention = store::Retention {
             identities,
-            denied: Timestamp::UNIX_EPOCH,
-            read_along: Timestamp::UNIX_EPOCH,
-            outgoing: Timestamp::UNIX_EPOCH,
-            sessions: Timestamp::UNIX_EPOCH,
-            grants: Timestamp::UNIX_EPOCH,
+            ..retention_since(Timestamp::UNIX_EPOCH)
         };
         days.env.store.prune(retention).await.unwrap();
         rows()

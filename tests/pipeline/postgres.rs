@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use sqlx::ConnectOptions;
 use telegram_connector_operator::identity::BotId;
 use telegram_connector_operator::store::{
-    self, Change, LaneWrite, ListingQuery, Notice, NoticeKind, Release, Retention, Store,
-    StoreError, StoreOptions, TokenCounts,
+    self, Change, LaneWrite, ListingQuery, Notice, NoticeKind, Release, Store, StoreError,
+    StoreOptions, TokenCounts,
 };
 
 pub(crate) use crate::postgres_server::Postgres;
-use crate::store::{BOT, connector, end, part, read_along, update, uploads};
+use crate::store::{BOT, connector, end, part, read_along, retention_since, update, uploads};
 use crate::test_env::{TIMEOUT, TestEnv, wait_until};
 
 async fn claim(store: &dyn Store, lanes: usize) -> Vec<store::ClaimedLane> {
@@ -182,17 +182,7 @@ async fn postgres_store_claims_and_lists() {
     first.keep_claims().await.unwrap();
     first.writable().await.unwrap();
     let now = Timestamp::now();
-    first
-        .prune(Retention {
-            identities: now,
-            denied: now,
-            read_along: now,
-            outgoing: now,
-            grants: now,
-            sessions: now,
-        })
-        .await
-        .unwrap();
+    first.prune(retention_since(now)).await.unwrap();
     first
         .dead_letter_other_bots(&uid, BotId(1), now)
         .await
@@ -351,14 +341,7 @@ async fn postgres_prunes_chats_with_expired_sessions() {
             .unwrap()
     };
     let prune = async |before| {
-        let retention = Retention {
-            identities: before,
-            denied: before,
-            read_along: before,
-            outgoing: before,
-            grants: before,
-            sessions: before,
-        };
+        let retention = retention_since(before);
         while store.prune(retention).await.unwrap() {}
     };
     prune(began).await;

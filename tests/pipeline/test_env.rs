@@ -1,6 +1,10 @@
 //! A world to try the pipeline in: the Bot API simulator, the sample assistant, a store in a file, and a minimal poller that
 //! stands for `connection` (accept, and only then a higher offset).
 
+// Named, since other tests have this file from elsewhere.
+#[path = "test_env/assistants.rs"]
+mod assistants;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +13,7 @@ use bot_api_simulator::sample_assistant::SampleAssistant;
 use bot_api_simulator::{SentMessage, Simulator, SimulatorOptions};
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
-use telegram_connector_operator::api::connector::{
-    AccessLevel, AssistantProtocol, AssistantSpec, OpenAiSpec, SpeechOccasion, SpeechSpec,
-    TranscriptionSpec,
-};
-use telegram_connector_operator::assistant::{
-    self, AddressPolicy, Assistant, AssistantHttpClient, HttpLimits,
-};
+use telegram_connector_operator::api::connector::AccessLevel;
 use telegram_connector_operator::clock::{SharedClock, SystemClock};
 use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
 use telegram_connector_operator::identity_provider::Sealer;
@@ -24,8 +22,8 @@ use telegram_connector_operator::pipeline::{
     Pipeline, PipelineContext, PipelineLimits, RetryPolicy,
 };
 use telegram_connector_operator::registry::{
-    AccessPolicy, AnswerPolicy, DeniedReply, FilePolicy, OptionalService, Registry,
-    ResolvedConnector, SessionDuration, SessionPolicy, Speech, Transcription,
+    AccessPolicy, AnswerPolicy, DeniedReply, FilePolicy, Registry, ResolvedConnector,
+    SessionDuration, SessionPolicy, Speech, Transcription,
 };
 use telegram_connector_operator::store::{self, ListingQuery, Store, StoreOptions};
 use telegram_connector_operator::telegram::{Bot, BotToken, LocalFiles, TelegramApi};
@@ -226,103 +224,6 @@ impl TestEnv {
         Connector { id, uid, bot }
     }
 
-    pub(crate) fn openai(&self) -> Arc<dyn Assistant> {
-        self.openai_within(60)
-    }
-
-    /// The same with `timeoutSeconds`.
-    pub(crate) fn openai_within(&self, seconds: i32) -> Arc<dyn Assistant> {
-        self.build_openai(seconds, None)
-    }
-
-    /// The same with an API key.
-    pub(crate) fn openai_with_key(&self, key: &str) -> Arc<dyn Assistant> {
-        self.build_openai(60, Some(key))
-    }
-
-    fn build_openai(&self, seconds: i32, key: Option<&str>) -> Arc<dyn Assistant> {
-        let url = self.assistant.url();
-        self.assistant_at(AssistantProtocol::OpenAI, url.as_str(), seconds, key)
-    }
-
-    /// An assistant of any protocol.
-    #[allow(clippy::unused_self, reason = "stands beside those that need it")]
-    pub(crate) fn assistant_at(
-        &self,
-        protocol: AssistantProtocol,
-        url: &str,
-        seconds: i32,
-        key: Option<&str>,
-    ) -> Arc<dyn Assistant> {
-        let context =
-            AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::allowing_loopback())
-                .unwrap();
-        let spec = assistant_spec(protocol, url, seconds);
-        assistant::build_assistant(&spec, key.map(Into::into), &context).unwrap()
-    }
-
-    /// A model that is told where it speaks.
-    #[allow(dead_code, reason = "used by the conversations")]
-    pub(crate) fn openai_with_chat_context(&self) -> Arc<dyn Assistant> {
-        let url = self.assistant.url();
-        let spec = AssistantSpec {
-            open_ai: Some(OpenAiSpec {
-                chat_context: Some(true),
-                ..OpenAiSpec::default()
-            }),
-            ..assistant_spec(AssistantProtocol::OpenAI, url.as_str(), 60)
-        };
-        let context =
-            AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::allowing_loopback())
-                .unwrap();
-        assistant::build_assistant(&spec, None, &context).unwrap()
-    }
-
-    /// The sample assistant in the protocol Webhook.
-    #[allow(dead_code, reason = "used by the conversations")]
-    pub(crate) fn webhook(&self) -> Arc<dyn Assistant> {
-        let url = self.assistant.webhook_url();
-        self.assistant_at(AssistantProtocol::Webhook, url.as_str(), 60, None)
-    }
-
-    /// The sample assistant's voice.
-    pub(crate) fn speech(&self, occasion: SpeechOccasion) -> Speech {
-        let spec = SpeechSpec {
-            url: self.assistant.url().to_string(),
-            model: "tts-1".into(),
-            voice: "alloy".into(),
-            when: Some(occasion),
-            api_key_secret_ref: None,
-            timeout_seconds: Some(10),
-        };
-        let context =
-            AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::allowing_loopback())
-                .unwrap();
-        let key = Some("made-up-key".into());
-        Speech {
-            service: OptionalService::Ready(
-                assistant::build_speaker(&spec, key, &context).unwrap(),
-            ),
-            occasion,
-        }
-    }
-
-    /// The sample assistant's ears, which hear Italian.
-    pub(crate) fn transcription(&self) -> Transcription {
-        let spec = TranscriptionSpec {
-            url: self.assistant.url().to_string(),
-            model: "whisper-1".into(),
-            language: Some("it".into()),
-            api_key_secret_ref: None,
-            timeout_seconds: Some(10),
-        };
-        let context =
-            AssistantHttpClient::new(HttpLimits::default(), AddressPolicy::allowing_loopback())
-                .unwrap();
-        let key = Some("made-up-key".into());
-        Transcription::Ready(assistant::build_transcriber(&spec, key, &context).unwrap())
-    }
-
     /// Another connector has this bot from now on, or the same one again.
     pub(crate) fn hand_over(&mut self, from: &ResolvedConnector, name: &str) -> Connector {
         self.stop_polling();
@@ -515,20 +416,5 @@ async fn poll(bot: Bot, uid: ConnectorUid, store: Arc<dyn Store>) {
             Ok(_) => offset = last + 1,
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
-    }
-}
-
-fn assistant_spec(protocol: AssistantProtocol, url: &str, seconds: i32) -> AssistantSpec {
-    AssistantSpec {
-        protocol,
-        url: url.into(),
-        model: (protocol == AssistantProtocol::OpenAI).then(|| "sample".into()),
-        system_prompt: None,
-        assistant_id: (protocol == AssistantProtocol::Pupau).then(|| "bot-1".into()),
-        api_key_secret_ref: None,
-        api_key_header: None,
-        headers: None,
-        open_ai: None,
-        timeout_seconds: Some(seconds),
     }
 }

@@ -11,7 +11,7 @@ use telegram_connector_operator::store::{
 };
 use telegram_connector_operator::telegram::FileKind;
 
-use crate::store::part;
+use crate::store::{part, sent_changes};
 
 /// The chat in which decisions and requests are shown.
 const GROUP: i64 = -100_777;
@@ -103,12 +103,7 @@ pub(super) fn of(
     open: &Open,
 ) -> Vec<Change> {
     let uid = connector.uid.as_str();
-    let sent = lane.parts.iter().map(|part| Change::Sent {
-        reply: part.reply,
-        number: part.number,
-        message_id: None,
-    });
-    let mut changes: Vec<Change> = sent.collect();
+    let mut changes = sent_changes(&lane.parts);
     let mut session = lane.session.as_ref().map(|s| (s.number, s.exchanges));
     let last_said = lane.messages.iter().rfind(|message| is_said(message));
     for message in &lane.messages {

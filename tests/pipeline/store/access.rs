@@ -1,175 +1,23 @@
 //! Grants, and requests for them: decided once, with what follows; expired, muted, counted, pruned and deleted. Shared by the tests of both databases.
 
+mod fixture;
+
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use telegram_connector_operator::store::{
-    AccessRequest, AccessVerdict, AskOutcome, AskReplies, Change, ClaimedLane, DecideOutcome,
-    Grant, GrantSource, LaneWrite, NewAccessRequest, NewGrant, ObjectChange, ObjectContent,
-    ObjectKey, ObjectKind, ObjectQuery, Release, ReplyPart, RequestPhase, Retention,
-    ShownElsewhere, Store, WriteOutcome,
+    AccessVerdict, AskOutcome, AskReplies, Change, DecideOutcome, Grant, GrantSource, LaneWrite,
+    NewAccessRequest, ObjectChange, ObjectKey, ObjectKind, ObjectQuery, Release, ReplyPart,
+    RequestPhase, Retention, Store,
 };
 
-use super::{BOT, StoreFixture, claim, connector, end, finish, part, store_backlog, update};
+pub(crate) use fixture::request;
+use fixture::{
+    ALLOW, ANN, GROUP, HOUR, accept, ask, asked, connector_number, follow, lane, new_grant, stored,
+    tap,
+};
 
-const ANN: i64 = 7;
-/// The group of the approvers.
-const GROUP: i64 = -100_777;
-const ALLOW: AccessVerdict = AccessVerdict::Allow { until: None };
-const FOLLOW_UP: &str = r#"{"access_request":"x"}"#;
-const HOUR: SignedDuration = SignedDuration::from_hours(1);
-
-async fn accept(store: &dyn Store, update_id: i64, chat: i64) {
-    let updates = vec![update(update_id, chat, 100, "text")];
-    let uid = connector("a").uid;
-    store.accept(&uid, BOT, updates).await.unwrap();
-}
-
-/// The only lane in which something waits.
-async fn lane(store: &dyn Store) -> ClaimedLane {
-    let mut lanes = claim(store, "a", 10).await.lanes;
-    assert_eq!(lanes.len(), 1, "{lanes:?}");
-    lanes.remove(0)
-}
-
-/// The store's number of the connector.
-async fn connector_number(store: &dyn Store) -> i64 {
-    accept(store, 1_000, 999).await;
-    let lane = lane(store).await;
-    end(store, lane.claim, finish(&lane)).await;
-    lane.claim.connector
-}
-
-pub(crate) fn request(message: i64, edit: impl FnOnce(&mut NewAccessRequest)) -> Change {
-    let reply = |text: &str| vec![part(text)];
-    let mut new = NewAccessRequest {
-        token: format!("token-{message}"),
-        user: ANN,
-        name: "Ann".into(),
-        username: Some("ann".into()),
-        level: "Company".into(),
-        language: Some("de".into()),
-        expires_at: Timestamp::now() + HOUR,
-        per_user_per_day: 10,
-        message,
-        follow_up: FOLLOW_UP.into(),
-        notice: ShownElsewhere {
-            chat: GROUP,
-            topic: 0,
-            parts: reply("may Ann?"),
-        },
-        replies: AskReplies {
-            asked: reply("asked"),
-            waiting: reply("waiting"),
-            too_many: reply("too many"),
-            muted: reply("muted"),
-        },
-    };
-    edit(&mut new);
-    Change::AskForAccess(Box::new(new))
-}
-
-/// Parts that are sent.
-fn sent(parts: &[telegram_connector_operator::store::WaitingPart]) -> Vec<Change> {
-    let sent = parts.iter().map(|part| Change::Sent {
-        reply: part.reply,
-        number: part.number,
-        message_id: None,
-    });
-    sent.collect()
-}
-
-/// Ann asks in her chat, and is told what became of it.
-async fn ask(
-    store: &dyn Store,
-    update_id: i64,
-    edit: impl FnOnce(&mut NewAccessRequest),
-) -> Option<AskOutcome> {
-    accept(store, update_id, ANN).await;
-    let asking = lane(store).await;
-    let mut changes = vec![request(asking.messages[0].id, edit)];
-    changes.extend(finish(&asking));
-    let outcome = end(store, asking.claim, changes).await.access_request;
-    let answer = match outcome {
-        Some(AskOutcome::Asked(_)) => "asked",
-        Some(AskOutcome::Waiting) => "waiting",
-        Some(AskOutcome::TooMany) => "too many",
-        Some(AskOutcome::Muted) => "muted",
-        None => return None,
-    };
-    let mut lanes = claim(store, "a", 10).await.lanes;
-    lanes.sort_by_key(|lane| lane.key.chat);
-    let of_group = usize::from(matches!(outcome, Some(AskOutcome::Asked(_))));
-    assert_eq!(lanes.len(), 1 + of_group);
-    for (lane, text) in lanes.iter().rev().zip([answer, "may Ann?"]) {
-        assert_eq!(lane.parts.len(), 1);
-        assert_eq!(lane.parts[0].part, part(text));
-        let mut changes = sent(&lane.parts);
-        if lane.key.chat == GROUP {
-            changes.push(Change::DecisionShown {
-                reply: lane.parts[0].reply,
-                message_id: 55,
-            });
-        }
-        end(store, lane.claim, changes).await;
-    }
-    outcome
-}
-
-async fn asked(store: &dyn Store, update_id: i64, edit: impl FnOnce(&mut NewAccessRequest)) -> i64 {
-    match ask(store, update_id, edit).await {
-        Some(AskOutcome::Asked(id)) => id,
-        other => panic!("{other:?}"),
-    }
-}
-
-/// Somebody in the group decides.
-async fn tap(store: &dyn Store, update_id: i64, id: i64, verdict: AccessVerdict) -> WriteOutcome {
-    accept(store, update_id, GROUP).await;
-    let lane = lane(store).await;
-    let mut changes = vec![Change::DecideAccessRequest {
-        id,
-        verdict,
-        by: "@bob (8)".into(),
-        message: lane.messages[0].id,
-        tapped_message: Some(56),
-    }];
-    changes.extend(finish(&lane));
-    end(store, lane.claim, changes).await
-}
-
-/// What follows from a request waits in Ann's chat, and is done with.
-async fn follow(store: &dyn Store) {
-    let lane = lane(store).await;
-    assert_eq!((lane.key.chat, lane.messages.len()), (ANN, 1));
-    assert_eq!(lane.messages[0].json, FOLLOW_UP);
-    end(store, lane.claim, finish(&lane)).await;
-    assert_eq!(store_backlog(store).await, 0);
-}
-
-async fn stored(store: &dyn Store, id: i64) -> AccessRequest {
-    let query = ObjectQuery {
-        key: Some(ObjectKey(id, 0)),
-        ..ObjectQuery::all(ObjectKind::AccessRequest)
-    };
-    let found = store.list_objects(&query, None, 10).await.unwrap().objects;
-    match found.into_iter().next().map(|object| object.content) {
-        Some(ObjectContent::AccessRequest(request)) => *request,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn new_grant(source: GrantSource, until: Option<Timestamp>) -> NewGrant {
-    NewGrant {
-        connector: connector("a"),
-        user: ANN,
-        name: "Ann".into(),
-        username: None,
-        source,
-        by: "admin".into(),
-        until,
-    }
-}
+use super::{BOT, StoreFixture, claim, connector, end, finish, retention_since, store_backlog};
 
 pub(crate) async fn check_grant_lets_in_until_it_ends(store: &dyn Store) {
     let number = connector_number(store).await;
@@ -353,12 +201,9 @@ pub(crate) async fn check_access_goes_with_its_time_and_its_connector(store: &dy
     follow(store).await;
     let prune = |grants, sessions| {
         let retention = Retention {
-            identities: Timestamp::MAX,
-            denied: Timestamp::MAX,
-            read_along: Timestamp::MAX,
-            outgoing: Timestamp::MAX,
             grants,
             sessions,
+            ..retention_since(Timestamp::MAX)
         };
         async move { while store.prune(retention).await.unwrap() {} }
     };
@@ -394,14 +239,7 @@ pub(crate) async fn check_outcome_finds_a_lane_that_had_gone(store: &dyn Store) 
     connector_number(store).await;
     let id = asked(store, 1, |_| {}).await;
     let later = Timestamp::MAX;
-    let retention = Retention {
-        identities: later,
-        denied: later,
-        read_along: later,
-        outgoing: later,
-        grants: later,
-        sessions: later,
-    };
+    let retention = retention_since(later);
     while store.prune(retention).await.unwrap() {}
     assert!(tap(store, 2, id, ALLOW).await.access_request_decided);
     follow(store).await;

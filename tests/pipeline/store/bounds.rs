@@ -5,12 +5,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use telegram_connector_operator::store::{
     self, AskOutcome, Change, CreateOutcome, DeniedMessage, ListingQuery, NewOutgoing, ObjectKind,
-    ObjectQuery, Retention, Store, StoreOptions, TokenCounts, WriteOutcome,
+    ObjectQuery, Store, StoreOptions, TokenCounts, WriteOutcome,
 };
 
 use super::access::request;
 use super::tables::{execute, rows_of_connector};
-use super::{BOT, claim, connector, end, finish, outgoing, update};
+use super::{BOT, claim, connector, end, finish, outgoing, retention_since, sent_changes, update};
 use crate::postgres::Postgres;
 
 fn denied(message: i64, name: &str, sender: i64, update_id: i64) -> Change {
@@ -107,11 +107,7 @@ async fn ask(store: &dyn Store, name: &str, user: i64) -> Option<AskOutcome> {
         let asking = lane.messages.first().filter(|_| lane.key.chat == user);
         let asking = asking.map(|message| request(message.id, |new| new.user = user));
         let mut changes: Vec<_> = asking.into_iter().collect();
-        changes.extend(lane.parts.iter().map(|part| Change::Sent {
-            reply: part.reply,
-            number: part.number,
-            message_id: None,
-        }));
+        changes.extend(sent_changes(&lane.parts));
         changes.extend(finish(&lane));
         let written = end(store, lane.claim, changes).await;
         outcome.access_request = outcome.access_request.or(written.access_request);
@@ -269,14 +265,7 @@ async fn check_dead_letters(address: &str) {
         insert_dead_letters(address, name, count).await;
     }
     let long_ago = Timestamp::UNIX_EPOCH;
-    let retention = Retention {
-        identities: long_ago,
-        denied: long_ago,
-        read_along: long_ago,
-        outgoing: long_ago,
-        grants: long_ago,
-        sessions: long_ago,
-    };
+    let retention = retention_since(long_ago);
     while store.prune(retention).await.unwrap() {}
     for (name, expected, oldest) in [("a", 10_000, 701), ("other", 3, 1)] {
         let query = ListingQuery {

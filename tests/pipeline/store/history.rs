@@ -14,7 +14,7 @@ use telegram_connector_operator::store::{
 };
 use telegram_connector_operator::telegram::RawUpdate;
 
-use super::part;
+use super::{part, sent_changes};
 
 /// Whoever is erased: no other number in a store is like this one, nor a part of it.
 pub(crate) const ANN: i64 = 1_250_999_896_491;
@@ -256,12 +256,7 @@ fn changes(
     treatment: Treatment,
     asked: &[ObjectKey],
 ) -> Vec<Change> {
-    let sent = lane.parts.iter().map(|part| Change::Sent {
-        reply: part.reply,
-        number: part.number,
-        message_id: None,
-    });
-    let mut changes: Vec<Change> = sent.collect();
+    let mut changes = sent_changes(&lane.parts);
     let mut session = lane.session.as_ref().map(|s| (s.number, s.exchanges));
     for message in &lane.messages {
         let update: Value = serde_json::from_str(&message.json).unwrap();

@@ -32,7 +32,7 @@ use telegram_connector_operator::clock::{ManualClock, SharedClock};
 use telegram_connector_operator::identity::{BotId, ConnectorRef, ConnectorUid};
 use telegram_connector_operator::store::{
     self, Change, Claim, ClaimOutcome, ClaimRequest, ClaimedLane, LaneWrite, Release, ReplyPart,
-    Store, StoreOptions, WriteOutcome,
+    Retention, Store, StoreOptions, WaitingPart, WriteOutcome,
 };
 use telegram_connector_operator::telegram::RawUpdate;
 
@@ -60,6 +60,28 @@ pub(crate) fn update(update_id: i64, chat: i64, date: i64, text: &str) -> RawUpd
 
 pub(crate) fn part(text: &str) -> ReplyPart {
     ReplyPart::text(None, text.into(), None)
+}
+
+/// What is done once Telegram has taken these parts.
+pub(crate) fn sent_changes(parts: &[WaitingPart]) -> Vec<Change> {
+    let sent = parts.iter().map(|part| Change::Sent {
+        reply: part.reply,
+        number: part.number,
+        message_id: None,
+    });
+    sent.collect()
+}
+
+/// Everything goes that is older.
+pub(crate) fn retention_since(before: Timestamp) -> Retention {
+    Retention {
+        identities: before,
+        denied: before,
+        read_along: before,
+        outgoing: before,
+        grants: before,
+        sessions: before,
+    }
 }
 
 struct StoreFixture {

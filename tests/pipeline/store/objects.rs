@@ -12,6 +12,7 @@ use telegram_connector_operator::store::{
 };
 
 use super::history::{Event, GROUPS, History, NAMESPACES, PEOPLE, Treatment, event};
+use super::retention_since;
 use crate::postgres::Postgres;
 
 /// All objects of a query, by pages of so many.
@@ -241,12 +242,8 @@ async fn write_much(store: Arc<dyn Store>, number: i64) {
     }
     let now = jiff::Timestamp::now();
     let retention = Retention {
-        identities: now,
-        denied: now,
-        read_along: now,
-        outgoing: now,
-        grants: now,
         sessions: jiff::Timestamp::MIN,
+        ..retention_since(now)
     };
     store.prune(retention).await.unwrap();
 }

@@ -9,7 +9,7 @@ use telegram_connector_operator::store::{
     OUTGOING_RETENTION, OutgoingMessage, OutgoingPhase, Retention, Store,
 };
 
-use super::{BOT, StoreFixture, claim, connector, end, finish, part, update};
+use super::{BOT, StoreFixture, claim, connector, end, finish, part, retention_since, update};
 
 /// A message to chat 7, which [`meet`] has made known.
 pub(crate) fn new(name: &str) -> NewOutgoing {
@@ -363,13 +363,11 @@ async fn ended_message_and_its_key_are_kept_for_a_day() {
     let prune = async || {
         let now = telegram_connector_operator::clock::Clock::now(&*fixture.clock);
         let retention = Retention {
-            identities: now,
-            denied: now,
-            read_along: now,
+            // What was met stays met for much longer.
             outgoing: now - OUTGOING_RETENTION,
             grants: now - OUTGOING_RETENTION,
-            // What was met stays met for much longer.
             sessions: jiff::Timestamp::from_second(1_000_000_000).unwrap(),
+            ..retention_since(now)
         };
         store.prune(retention).await.unwrap();
     };

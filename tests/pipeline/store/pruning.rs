@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::ConnectOptions;
 use telegram_connector_operator::store::{Change, Notice, NoticeKind, Retention};
 
-use super::{BOT, StoreFixture, claim, connector, end, ids, update};
+use super::{BOT, StoreFixture, claim, connector, end, ids, retention_since, update};
 
 #[tokio::test]
 async fn identities_expire_by_age_only() {
@@ -18,11 +18,7 @@ async fn identities_expire_by_age_only() {
         .unwrap();
     let retention = |identities| Retention {
         identities,
-        denied: now,
-        read_along: now,
-        outgoing: now,
-        grants: now,
-        sessions: now,
+        ..retention_since(now)
     };
     store.prune(retention(now)).await.unwrap();
     let again = store
@@ -98,14 +94,7 @@ async fn chat_with_expired_session_and_notice_is_pruned() {
     assert_eq!(rows_in(&fixture, "lane").await, chats);
     assert_eq!(rows_in(&fixture, "notice").await, chats - 2);
     let prune = async |before| {
-        let retention = Retention {
-            identities: before,
-            denied: before,
-            read_along: before,
-            outgoing: before,
-            grants: before,
-            sessions: before,
-        };
+        let retention = retention_since(before);
         while store.prune(retention).await.unwrap() {}
     };
     prune(now).await;

@@ -5,7 +5,7 @@ use telegram_connector_operator::store::{
     Change, Claim, LaneWrite, ReadAlongMessage, Retention, Store,
 };
 
-use super::{BOT, StoreFixture, claim, connector, end, update};
+use super::{BOT, StoreFixture, claim, connector, end, retention_since, update};
 
 fn message(id: i64, text: &str) -> ReadAlongMessage {
     ReadAlongMessage {
@@ -55,12 +55,10 @@ pub(crate) async fn read_along_is_bounded_and_ends(store: &dyn Store) {
     assert_eq!(texts(store, first.lane).await, ["m5", "m6"]);
     let before = Timestamp::from_second(1_800_000_006).unwrap();
     let retention = Retention {
-        identities: Timestamp::MIN,
-        denied: Timestamp::MIN,
         read_along: before,
         outgoing: before,
         grants: before,
-        sessions: Timestamp::MIN,
+        ..retention_since(Timestamp::MIN)
     };
     store.prune(retention).await.unwrap();
     assert_eq!(texts(store, first.lane).await, ["m6"]);

@@ -8,7 +8,10 @@ use telegram_connector_operator::store::{
     Retention, ShownElsewhere, Store, TakenDecision, UserDecision, WriteOutcome,
 };
 
-use super::{BOT, StoreFixture, claim, connector, end, finish, ids, part, store_backlog, update};
+use super::{
+    BOT, StoreFixture, claim, connector, end, finish, ids, part, retention_since, store_backlog,
+    update,
+};
 
 const ID: &str = "0123456789abcdef0123456789abcdef";
 /// The group of the approvers.
@@ -157,12 +160,8 @@ pub(crate) async fn check_decision_is_shown_in_another_chat(store: &dyn Store) {
     end(store, group.claim, changes).await;
     let later = Timestamp::MAX;
     let retention = Retention {
-        identities: later,
-        denied: later,
         sessions: Timestamp::UNIX_EPOCH,
-        read_along: later,
-        outgoing: later,
-        grants: later,
+        ..retention_since(later)
     };
     // Nothing waits in either lane now, but a person.
     while store.prune(retention).await.unwrap() {}
